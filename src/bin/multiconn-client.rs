@@ -1,0 +1,3 @@
+//! The `multiconn-client` program.
+
+fn main() {}

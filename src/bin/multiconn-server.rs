@@ -1,0 +1,3 @@
+//! The `multiconn-server` program.
+
+fn main() {}
