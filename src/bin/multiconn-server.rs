@@ -1,3 +1,5 @@
-//! The `multiconn-server` program.
+//! The `multiconn-server` program: see `multiconn::cli`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    multiconn::cli::server_main()
+}

@@ -1,0 +1,136 @@
+//! A bounded queue of bytes, and the lender of the storage behind it.
+//!
+//! A [`Buffer`] owns no storage while it is empty and idle: an idle connection must cost no heap. The [`Lender`] puts
+//! a 64 KiB block behind it for the length of one turn and takes it back, or leaves behind what just fits the bytes
+//! that remain. Nothing in here blocks, reads a clock or knows a socket.
+
+mod lender;
+#[cfg(test)]
+mod tests;
+
+pub use lender::{LENT_BYTES, Lender};
+
+/// A queue of bytes: written behind, read and consumed in front.
+///
+/// Invariants: `start <= end <= storage.len()`, and `start == end` only as `0 == 0`, so that an empty buffer always
+/// offers its whole storage.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    storage: Box<[u8]>,
+    start: u32,
+    end: u32,
+}
+
+impl Buffer {
+    /// An empty buffer without storage.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The number of bytes waiting, in bytes.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether no byte is waiting.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.end == self.start
+    }
+
+    /// The bytes waiting, oldest first.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.storage[self.start as usize..self.end as usize]
+    }
+
+    /// The size of the storage behind the buffer, in bytes; 0 for an idle one.
+    #[must_use]
+    pub fn storage_bytes(&self) -> usize {
+        self.storage.len()
+    }
+
+    /// Drops the oldest `count` bytes.
+    ///
+    /// # Panics
+    ///
+    /// When fewer than `count` bytes are waiting.
+    #[inline]
+    pub fn consume(&mut self, count: usize) {
+        assert!(count <= self.len(), "consumed {count} of {} bytes", self.len());
+        // The assertion bounds `count` by a difference of two u32.
+        #[allow(clippy::cast_possible_truncation)]
+        let count = count as u32;
+        self.start += count;
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+        self.check();
+    }
+
+    /// Drops every byte.
+    pub fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    /// The writable storage behind the bytes, cut so that the buffer never holds more than `limit` bytes.
+    /// Empty when there is no storage: see [`Lender::make_room`].
+    #[inline]
+    pub fn spare(&mut self, limit: usize) -> &mut [u8] {
+        let bound = self.storage.len().min((self.start as usize).saturating_add(limit));
+        let end = self.end as usize;
+        &mut self.storage[end..bound.max(end)]
+    }
+
+    /// Makes the first `count` bytes of [`spare`](Self::spare) part of the buffer.
+    ///
+    /// # Panics
+    ///
+    /// When the storage has fewer than `count` bytes left.
+    #[inline]
+    pub fn commit(&mut self, count: usize) {
+        assert!(count <= self.storage.len() - self.end as usize, "committed more than the storage holds");
+        // The assertion bounds `count` by the storage, whose size fits u32 (see `Lender::make_room`).
+        #[allow(clippy::cast_possible_truncation)]
+        let count = count as u32;
+        self.end += count;
+        self.check();
+    }
+
+    /// Moves the bytes to the front of the storage, so that all room is behind them.
+    fn compact(&mut self) {
+        self.storage.copy_within(self.start as usize..self.end as usize, 0);
+        self.end -= self.start;
+        self.start = 0;
+        self.check();
+    }
+
+    /// Puts other storage behind the same bytes and returns the old one.
+    ///
+    /// # Panics
+    ///
+    /// When the bytes do not fit the new storage.
+    fn replace_storage(&mut self, mut storage: Box<[u8]>) -> Box<[u8]> {
+        let bytes = self.bytes();
+        let len = bytes.len();
+        storage[..len].copy_from_slice(bytes);
+        self.end -= self.start;
+        self.start = 0;
+        self.check();
+        std::mem::replace(&mut self.storage, storage)
+    }
+
+    #[inline]
+    fn check(&self) {
+        debug_assert!(self.start <= self.end, "the start passed the end");
+        debug_assert!(self.end as usize <= self.storage.len(), "the end passed the storage");
+        debug_assert!(self.start < self.end || self.end == 0, "an empty buffer must start at 0");
+    }
+}

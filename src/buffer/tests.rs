@@ -1,0 +1,94 @@
+//! The buffer against a plain queue of bytes, and the lender's promises.
+
+use super::{Buffer, LENT_BYTES, Lender};
+use proptest::prelude::*;
+use std::collections::VecDeque;
+
+fn fill(buffer: &mut Buffer, lender: &mut Lender, limit: usize, bytes: &[u8]) -> usize {
+    lender.make_room(buffer, limit);
+    let spare = buffer.spare(limit);
+    let count = spare.len().min(bytes.len());
+    spare[..count].copy_from_slice(&bytes[..count]);
+    buffer.commit(count);
+    count
+}
+
+#[test]
+fn an_idle_buffer_owns_nothing() {
+    let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
+    fill(&mut buffer, &mut lender, LENT_BYTES, b"hello");
+    assert_eq!(buffer.storage_bytes(), LENT_BYTES);
+    buffer.consume(5);
+    lender.settle(&mut buffer);
+    assert_eq!(buffer.storage_bytes(), 0);
+}
+
+#[test]
+fn a_few_bytes_do_not_pin_a_block() {
+    let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
+    fill(&mut buffer, &mut lender, LENT_BYTES, b"hello");
+    buffer.consume(2);
+    lender.settle(&mut buffer);
+    assert_eq!((buffer.bytes(), buffer.storage_bytes()), (&b"llo"[..], 3));
+    assert_eq!(lender.spare_blocks(), 1);
+    assert_eq!(fill(&mut buffer, &mut lender, LENT_BYTES, b" again"), 6);
+    assert_eq!(buffer.bytes(), b"llo again");
+}
+
+#[test]
+fn grows_to_its_limit_and_no_further() {
+    let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
+    let limit = 3 * LENT_BYTES + 1;
+    let bytes = vec![7; LENT_BYTES];
+    while fill(&mut buffer, &mut lender, limit, &bytes) > 0 {}
+    assert_eq!(buffer.len(), limit);
+    assert_eq!(buffer.storage_bytes(), limit);
+}
+
+#[test]
+fn a_limit_below_a_block_holds() {
+    let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
+    assert_eq!(fill(&mut buffer, &mut lender, 4, b"hello"), 4);
+    assert_eq!(fill(&mut buffer, &mut lender, 4, b"o"), 0);
+    buffer.consume(1);
+    assert_eq!(fill(&mut buffer, &mut lender, 4, b"o?"), 1);
+    assert_eq!(buffer.bytes(), b"ello");
+}
+
+#[test]
+#[should_panic(expected = "consumed 6 of 5 bytes")]
+fn consuming_more_than_there_is_panics() {
+    let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
+    fill(&mut buffer, &mut lender, LENT_BYTES, b"hello");
+    buffer.consume(6);
+}
+
+proptest! {
+    /// Whatever is written, consumed and settled in whatever order, the bytes come out as they went in.
+    #[test]
+    fn is_a_queue(limit in 1usize..200_000, steps in proptest::collection::vec((0u8..3, 0usize..100_000), 1..60)) {
+        let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
+        let mut model: VecDeque<u8> = VecDeque::new();
+        let mut next = 0u8;
+        for (action, amount) in steps {
+            match action {
+                0 => {
+                    let bytes: Vec<u8> = (0..amount).map(|i| next.wrapping_add(i.to_le_bytes()[0])).collect();
+                    let count = fill(&mut buffer, &mut lender, limit, &bytes);
+                    prop_assert!(count > 0 || amount == 0 || model.len() == limit, "room was promised");
+                    model.extend(&bytes[..count]);
+                    next = next.wrapping_add(count.to_le_bytes()[0]);
+                }
+                1 => {
+                    let count = amount.min(model.len());
+                    buffer.consume(count);
+                    model.drain(..count);
+                }
+                _ => lender.settle(&mut buffer),
+            }
+            prop_assert!(buffer.len() <= limit);
+            prop_assert!(buffer.bytes().iter().eq(model.iter()));
+        }
+        prop_assert!(lender.spare_blocks() <= super::lender::KEPT_BLOCKS);
+    }
+}

@@ -1,0 +1,45 @@
+//! The log on stderr: how much of it, and how it looks.
+
+use clap::{ArgAction, Args};
+use log::{Level, LevelFilter};
+use std::io::Write;
+
+/// How much is told.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Verbosity {
+    /// Tell the story of each connection; twice: the bytes, too.
+    #[arg(short, long, action = ArgAction::Count, env = "MULTICONN_VERBOSE", help_heading = "Observing")]
+    verbose: u8,
+    /// Tell nothing but errors.
+    #[arg(short, long, conflicts_with = "verbose", env = "MULTICONN_QUIET", help_heading = "Observing")]
+    quiet: bool,
+}
+
+impl Verbosity {
+    /// Whether nothing but errors is wanted.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    fn level(&self) -> LevelFilter {
+        match (self.quiet, self.verbose) {
+            (true, _) => LevelFilter::Error,
+            (false, 0) => LevelFilter::Info,
+            (false, 1) => LevelFilter::Debug,
+            (false, _) => LevelFilter::Trace,
+        }
+    }
+
+    /// Starts the log. `RUST_LOG` overrides what was asked for on the command line.
+    pub(super) fn start_log(&self) {
+        let mut builder = env_logger::Builder::new();
+        builder.filter_level(LevelFilter::Warn).filter_module("multiconn", self.level());
+        // The story reads like the tutorial's, a line per event; only what needs attention is marked.
+        builder.format(|out, record| match record.level() {
+            Level::Error => writeln!(out, "error: {}", record.args()),
+            Level::Warn => writeln!(out, "warning: {}", record.args()),
+            Level::Info | Level::Debug | Level::Trace => writeln!(out, "{}", record.args()),
+        });
+        builder.parse_default_env().init();
+    }
+}

@@ -1,0 +1,161 @@
+//! `multiconn-server`: the command line, the services by name, and the exit status.
+
+use super::logging::Verbosity;
+use super::{SUCCESS, output, parse, status_of, values};
+use crate::error::Error;
+use crate::server::{Opened, Server, ServerConfig};
+use crate::service::{Discard, Echo, Service};
+use crate::socket::Endpoint;
+use crate::units::parse_duration;
+use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Serves many connections at once, by default as an echo server.
+#[derive(Debug, Parser)]
+#[command(name = "multiconn-server", version, max_term_width = 100)]
+#[command(after_help = "Examples:\n  multiconn-server 127.0.0.1 65432\n  multiconn-server \"\" 0      \
+                        every interface, a free port\n  multiconn-server --unix m.sock")]
+struct Options {
+    /// The address or name to listen on; "" for every interface. Default: 127.0.0.1, unless --unix is given.
+    host: Option<String>,
+    /// The port; 0 takes a free one. Default: 65432.
+    #[arg(value_parser = values::port, allow_negative_numbers = true)]
+    port: Option<u16>,
+
+    /// Listen on a Unix socket at PATH; may be repeated.
+    #[arg(long, value_name = "PATH", env = "MULTICONN_UNIX", help_heading = "Listening")]
+    unix: Vec<PathBuf>,
+    /// How many connections may wait to be accepted.
+    #[arg(long, value_name = "N", default_value = "4096", value_parser = values::count, env = "MULTICONN_BACKLOG",
+        help_heading = "Listening", allow_negative_numbers = true)]
+    backlog: usize,
+
+    /// What every connection is served with.
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = ServiceName::Echo, env = "MULTICONN_SERVICE")]
+    service: ServiceName,
+    /// How many event loops, each on a thread of its own. Default: one per CPU.
+    #[arg(long, value_name = "N", value_parser = values::count, env = "MULTICONN_WORKERS",
+        allow_negative_numbers = true)]
+    workers: Option<usize>,
+
+    /// The most connections at a time; further ones wait. Default: what the descriptor limit allows.
+    #[arg(long, value_name = "N", value_parser = values::count, env = "MULTICONN_MAX_CONNECTIONS",
+        help_heading = "Limits", allow_negative_numbers = true)]
+    max_connections: Option<usize>,
+    /// The most bytes that wait in each direction of a connection.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size,
+        env = "MULTICONN_BUFFER_LIMIT", help_heading = "Limits")]
+    buffer_limit: usize,
+    /// Close a connection when no byte moved for this long; 0 waits for ever.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration,
+        env = "MULTICONN_IDLE_TIMEOUT", help_heading = "Limits")]
+    idle_timeout: Duration,
+    /// When ending, let connections finish for this long.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration,
+        env = "MULTICONN_DRAIN_TIMEOUT", help_heading = "Limits")]
+    drain_timeout: Duration,
+
+    /// Send small messages at once (TCP_NODELAY).
+    #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On, env = "MULTICONN_NO_DELAY",
+        help_heading = "Socket")]
+    no_delay: Switch,
+
+    #[command(flatten)]
+    verbosity: Verbosity,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ServiceName {
+    /// Sends everything back (RFC 862).
+    Echo,
+    /// Throws everything away (RFC 863).
+    Discard,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Switch {
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
+impl ServiceName {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Discard => "discard",
+        }
+    }
+
+    /// What the log says when bytes go out.
+    fn sending(self) -> &'static str {
+        match self {
+            Self::Echo => "Echoing",
+            Self::Discard => "Sending",
+        }
+    }
+
+    fn make(self) -> Box<dyn Service> {
+        match self {
+            Self::Echo => Box::new(Echo),
+            Self::Discard => Box::new(Discard),
+        }
+    }
+}
+
+impl Options {
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let only_unix = self.host.is_none() && !self.unix.is_empty();
+        let host = if only_unix { None } else { Some(self.host.as_deref().unwrap_or("127.0.0.1")) };
+        values::endpoints(host, Some(self.port.unwrap_or(65432)), &self.unix)
+    }
+
+    fn config(&self) -> ServerConfig {
+        let mut config = ServerConfig::at(Endpoint::tcp("", 0));
+        config.listen = self.endpoints();
+        config.workers = self.workers.unwrap_or(config.workers);
+        config.max_connections = self.max_connections;
+        config.limits.buffer_bytes = self.buffer_limit;
+        config.limits.idle = Some(self.idle_timeout).filter(|timeout| !timeout.is_zero());
+        config.drain_timeout = self.drain_timeout;
+        config.socket.backlog = u32::try_from(self.backlog).unwrap_or(u32::MAX);
+        config.socket.no_delay = self.no_delay == Switch::On;
+        config.handle_signals = true;
+        config.sending = self.service.sending();
+        config
+    }
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let options: Options = match parse() {
+        Ok(options) => options,
+        Err(status) => return status.into(),
+    };
+    options.verbosity.start_log();
+    match serve(&options) {
+        Ok(()) => SUCCESS,
+        Err(error) => {
+            output::complain(&error.to_string());
+            status_of(&error)
+        }
+    }
+    .into()
+}
+
+fn serve(options: &Options) -> Result<(), Error> {
+    let service = options.service;
+    let server = Server::bind(options.config(), move |_: &Opened<'_>| service.make())?;
+    for address in server.addresses() {
+        output::say(format_args!("Listening on {address} ({}, {})", address.transport(), service.name()));
+    }
+    let summary = server.run()?;
+    if !options.verbosity.is_quiet() {
+        output::say(summary);
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! Values that people type: each is refused with an example of a good one.
+
+use crate::socket::Endpoint;
+use std::num::NonZeroUsize;
+
+/// A port to listen on.
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is not a port; give a number from 0 to 65535 such as 65432 (0 takes a free one)")
+    })
+}
+
+/// How many of something, at least one.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    let number: NonZeroUsize =
+        text.parse().map_err(|_| format!("{text:?} is not a count; give a whole number from 1 up such as 1000"))?;
+    Ok(number.get())
+}
+
+/// A size in bytes, such as 64KiB.
+pub(super) fn size(text: &str) -> Result<usize, String> {
+    let bytes = crate::units::parse_size(text).map_err(|error| error.to_string())?;
+    usize::try_from(bytes).map_err(|_| format!("{text:?} is more than this machine can address; give one like 64KiB"))
+}
+
+/// The endpoints named by a host and a port or by Unix paths.
+pub(super) fn endpoints(host: Option<&str>, port: Option<u16>, unix: &[std::path::PathBuf]) -> Vec<Endpoint> {
+    let tcp = host.zip(port).map(|(host, port)| Endpoint::tcp(host, port));
+    unix.iter().map(Endpoint::unix).chain(tcp).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{count, port, size};
+
+    #[test]
+    fn a_bad_value_is_named_beside_a_good_one() {
+        for bad in ["70000", "-1", "http", ""] {
+            let error = port(bad).expect_err("not a port");
+            assert!(error.contains(&format!("{bad:?}")) && error.contains("65432"), "{error}");
+        }
+        for bad in ["0", "-5", "many"] {
+            let error = count(bad).expect_err("not a count");
+            assert!(error.contains(&format!("{bad:?}")) && error.contains("1000"), "{error}");
+        }
+        assert!(size("64 parsecs").expect_err("not a size").contains("64KiB"));
+        assert_eq!((port("0"), count("1"), size("64KiB")), (Ok(0), Ok(1), Ok(65_536)));
+    }
+}

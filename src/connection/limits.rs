@@ -1,0 +1,36 @@
+//! What one connection may use of memory and of time. All connections of a worker share one set of limits.
+
+use crate::buffer::LENT_BYTES;
+use std::time::{Duration, Instant};
+
+/// How many bytes a connection may move in one turn before the others get theirs. A quarter of a mebibyte takes a
+/// loopback socket about 50 µs, so a hundred busy neighbours delay a quiet connection by 5 ms at most.
+const TURN_BYTES: usize = 256 * 1024;
+
+/// How long a conversation may be silent. Long enough for people at a keyboard and for the keep-alive of most
+/// protocols, short enough that a peer that vanished does not hold its place for a day.
+const IDLE: Duration = Duration::from_secs(5 * 60);
+
+/// How long input is discarded after our half was shut, while the peer still sends.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The limits of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes each of the two buffers may hold, in bytes. Default: 64 KiB.
+    pub buffer_bytes: usize,
+    /// The most bytes moved in one turn, in bytes, before other connections get theirs. Default: 256 KiB.
+    pub turn_bytes: usize,
+    /// Close when no byte moved in either direction for this long; `None` waits for ever. Default: 5 minutes.
+    pub idle: Option<Duration>,
+    /// After our half was shut: discard what the peer still sends for at most this long. Default: 5 seconds.
+    pub linger: Duration,
+    /// Cut whatever is still open at this instant. Set when a drain begins.
+    pub drain_by: Option<Instant>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { buffer_bytes: LENT_BYTES, turn_bytes: TURN_BYTES, idle: Some(IDLE), linger: LINGER, drain_by: None }
+    }
+}

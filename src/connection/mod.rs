@@ -1,0 +1,337 @@
+//! One conversation's state: what came in, what must go out, which half is shut, and what the clock has to do with it.
+//!
+//! A connection is told what the socket did (`handle_*`), is asked what it wants next (`wants_*`), and names the one
+//! instant at which it must be looked at again ([`next_deadline`](Connection::next_deadline)). It never touches a
+//! socket and never reads a clock, so a whole conversation can be replayed in a test.
+//!
+//! Its life:
+//!
+//! ```text
+//! Open ------> Finishing ------> Lingering ------> Closed
+//!   served       output is         our half is shut,
+//!                still sent        input is discarded
+//! ```
+//!
+//! The end of the input is not the end of the conversation: what was received before it is still answered. And
+//! closing a socket that holds unread input would send a reset, which can destroy a reply on its way: hence the two
+//! middle phases (RFC 1122, section 4.2.2.13; RFC 9112, section 9.6).
+
+mod limits;
+mod reason;
+#[cfg(test)]
+mod tests;
+
+pub use limits::Limits;
+pub use reason::CloseReason;
+
+use crate::buffer::{Buffer, Lender};
+use crate::service::{Input, Output, Service, Wait};
+use std::io;
+use std::time::Instant;
+
+/// Room counts as freed when at most one in this many bytes of the output's limit is still waiting.
+const LOW_WATERMARK: usize = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Finishing,
+    Lingering,
+    Closed,
+}
+
+/// One conversation between a service and a peer.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any combination can occur")]
+pub struct Connection<S> {
+    service: S,
+    input: Buffer,
+    output: Buffer,
+    wait: Wait,
+    /// The last instant at which bytes moved; since our half was shut: that instant.
+    active: Instant,
+    received_bytes: u64,
+    sent_bytes: u64,
+    phase: Phase,
+    /// Why the conversation ends; means something from `Finishing` on.
+    reason: CloseReason,
+    /// The service has something new to look at.
+    serve_due: bool,
+    /// The socket may have more to read. Events come at edges only, so this is remembered until a read says otherwise.
+    may_read: bool,
+    /// The socket may take more. Remembered in the same way.
+    may_write: bool,
+    /// The socket hinted at its end: then a short read does not mean that it is drained, because no event follows.
+    hang_up: bool,
+    input_ended: bool,
+    draining: bool,
+}
+
+impl<S: Service> Connection<S> {
+    /// A conversation that opens now. The service is due at once: it may want to speak first.
+    pub fn new(service: S, now: Instant) -> Self {
+        Self {
+            service,
+            input: Buffer::new(),
+            output: Buffer::new(),
+            wait: Wait::Input,
+            active: now,
+            received_bytes: 0,
+            sent_bytes: 0,
+            phase: Phase::Open,
+            reason: CloseReason::Completed,
+            serve_due: true,
+            may_read: true,
+            may_write: true,
+            hang_up: false,
+            input_ended: false,
+            draining: false,
+        }
+    }
+
+    /// The service of this conversation.
+    pub fn service(&self) -> &S {
+        &self.service
+    }
+
+    /// Bytes received from the peer so far.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// Bytes the socket has taken for the peer so far.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// Why the conversation ended, once it has.
+    #[inline]
+    pub fn closed(&self) -> Option<CloseReason> {
+        (self.phase == Phase::Closed).then_some(self.reason)
+    }
+
+    // What the world did.
+
+    /// The socket reported readiness. A hang-up, like an error, is only a hint to try both directions.
+    #[inline]
+    pub fn handle_event(&mut self, readable: bool, writable: bool, hang_up: bool) {
+        self.may_read |= readable || hang_up;
+        self.may_write |= writable || hang_up;
+        self.hang_up |= hang_up;
+    }
+
+    /// Another thread, or the service itself from elsewhere, asked for a call.
+    pub fn handle_wake(&mut self) {
+        self.serve_due = true;
+    }
+
+    /// Bytes were read into the buffer that [`reading`](Self::reading) gave; `short` when fewer than it offered.
+    #[inline]
+    pub fn handle_received(&mut self, count: usize, short: bool, now: Instant) {
+        self.input.commit(count);
+        self.received_bytes += count as u64;
+        self.may_read &= !short || self.hang_up;
+        if self.phase == Phase::Open {
+            self.active = now;
+            self.serve_due = true;
+        } else {
+            self.input.clear();
+        }
+    }
+
+    /// The socket has nothing to read for now.
+    pub fn handle_read_blocked(&mut self) {
+        self.may_read = false;
+    }
+
+    /// The peer has shut its sending half.
+    pub fn handle_end(&mut self) {
+        self.may_read = false;
+        self.input_ended = true;
+        self.serve_due = true;
+        if self.phase == Phase::Lingering {
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// The socket took `count` bytes of [`writing`](Self::writing); when that was not all, it takes no more for now.
+    #[inline]
+    pub fn handle_sent(&mut self, count: usize, limits: &Limits, now: Instant) {
+        self.output.consume(count);
+        self.sent_bytes += count as u64;
+        self.active = now;
+        self.may_write = self.output.is_empty();
+        if self.wait == Wait::Room && self.output.len() <= limits.buffer_bytes / LOW_WATERMARK {
+            self.serve_due = true;
+        }
+    }
+
+    /// The socket takes nothing for now.
+    pub fn handle_write_blocked(&mut self) {
+        self.may_write = false;
+    }
+
+    /// A read or a write failed: the conversation is over. Once everything was sent this is no news.
+    pub fn handle_error(&mut self, error: &io::Error) {
+        let all_sent = self.phase != Phase::Open && self.output.is_empty();
+        if !all_sent {
+            self.reason = CloseReason::from_error(error);
+        }
+        self.phase = Phase::Closed;
+    }
+
+    /// Our sending half was shut, everything before it was sent.
+    pub fn handle_shut(&mut self, now: Instant) {
+        self.active = now;
+        self.phase = if self.input_ended { Phase::Closed } else { Phase::Lingering };
+    }
+
+    /// The server wants to end: answer what was received, then finish. One more look at the socket tells what that is.
+    pub fn handle_drain(&mut self) {
+        self.draining = true;
+        self.may_read = !self.input_ended;
+    }
+
+    /// An instant named by [`next_deadline`](Self::next_deadline) may have come.
+    pub fn handle_deadline(&mut self, limits: &Limits, now: Instant) {
+        if limits.drain_by.is_some_and(|instant| instant <= now) {
+            self.close(CloseReason::DrainCut);
+        } else if self.phase == Phase::Lingering {
+            if self.active + limits.linger <= now {
+                self.phase = Phase::Closed;
+            }
+        } else if limits.idle.is_some_and(|idle| self.active + idle <= now) {
+            // What could not be sent in all this time will not be sent by waiting for it once more.
+            if self.output.is_empty() { self.finish(CloseReason::Idle) } else { self.close(CloseReason::Idle) }
+        } else if matches!(self.wait, Wait::Until(instant) if instant <= now) {
+            self.serve_due = true;
+        }
+    }
+
+    /// Ends the conversation at once, whatever is unsent.
+    pub fn close(&mut self, reason: CloseReason) {
+        self.reason = reason;
+        self.phase = Phase::Closed;
+    }
+
+    /// Gives back storage at the end of a turn.
+    #[inline]
+    pub fn release(&mut self, lender: &mut Lender) {
+        if self.phase == Phase::Closed {
+            self.input.clear();
+            self.output.clear();
+        }
+        lender.settle(&mut self.input);
+        lender.settle(&mut self.output);
+    }
+
+    // What the conversation wants.
+
+    /// Whether the service has something new to look at.
+    #[inline]
+    pub fn wants_service(&self) -> bool {
+        self.serve_due && self.phase == Phase::Open
+    }
+
+    /// Whether bytes should be offered to the socket.
+    #[inline]
+    pub fn wants_write(&self) -> bool {
+        self.may_write && !self.output.is_empty() && self.phase != Phase::Closed
+    }
+
+    /// Whether the socket should be read. A full input buffer, or a service that waits for room, wants nothing read:
+    /// that is all there is to back-pressure. When the conversation is ending, input is read to be discarded.
+    #[inline]
+    pub fn wants_read(&self, limits: &Limits) -> bool {
+        let takes = match self.phase {
+            Phase::Open => self.wait != Wait::Room && self.input.len() < limits.buffer_bytes,
+            Phase::Finishing | Phase::Lingering => true,
+            Phase::Closed => false,
+        };
+        takes && self.may_read && !self.input_ended
+    }
+
+    /// Whether everything was sent and our sending half should be shut.
+    #[inline]
+    pub fn wants_shut(&self) -> bool {
+        self.phase == Phase::Finishing && self.output.is_empty()
+    }
+
+    /// Whether the peer has shut its half, so that a plain close loses nothing.
+    pub fn has_ended(&self) -> bool {
+        self.input_ended
+    }
+
+    /// The earliest instant at which [`handle_deadline`](Self::handle_deadline) has something to do.
+    #[inline]
+    pub fn next_deadline(&self, limits: &Limits) -> Option<Instant> {
+        let own = match self.phase {
+            Phase::Closed => return None,
+            Phase::Lingering => Some(self.active + limits.linger),
+            Phase::Finishing | Phase::Open => limits.idle.map(|idle| self.active + idle),
+        };
+        let service = match self.wait {
+            Wait::Until(instant) if self.phase == Phase::Open => Some(instant),
+            _ => None,
+        };
+        [own, service, limits.drain_by].into_iter().flatten().min()
+    }
+
+    // What the pump does on its behalf.
+
+    /// Calls the service.
+    #[inline]
+    pub fn serve(&mut self, lender: &mut Lender, limits: &Limits, now: Instant) {
+        self.serve_due = false;
+        let mut input = Input::new(&mut self.input, self.input_ended);
+        let mut output = Output::new(&mut self.output, lender, limits.buffer_bytes);
+        self.wait = self.service.serve(&mut input, &mut output, now);
+        match self.wait {
+            Wait::Nothing => self.finish(CloseReason::Completed),
+            Wait::Input if self.input_ended => self.finish(CloseReason::PeerClosed),
+            Wait::Input if self.input.len() >= limits.buffer_bytes => self.finish(CloseReason::FrameTooLarge),
+            Wait::Room if self.output.is_empty() => self.finish(CloseReason::ReplyTooLarge),
+            _ => {}
+        }
+    }
+
+    /// Room for bytes from the socket; never empty while [`wants_read`](Self::wants_read).
+    #[inline]
+    pub fn reading(&mut self, lender: &mut Lender, limits: &Limits) -> &mut [u8] {
+        lender.make_room(&mut self.input, limits.buffer_bytes);
+        self.input.spare(limits.buffer_bytes)
+    }
+
+    /// The bytes for the socket.
+    #[inline]
+    pub fn writing(&self) -> &[u8] {
+        self.output.bytes()
+    }
+
+    /// The last `count` bytes that came in and are still waiting.
+    pub fn newest(&self, count: usize) -> &[u8] {
+        let bytes = self.input.bytes();
+        &bytes[bytes.len().saturating_sub(count)..]
+    }
+
+    /// Finishes a draining conversation that has nothing in flight: nothing to read, to answer or to send.
+    #[inline]
+    pub fn finish_if_drained(&mut self) {
+        if self.draining && self.is_quiet() {
+            self.finish(CloseReason::Drained);
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        let all_read = !self.may_read && !self.serve_due && self.wait == Wait::Input;
+        all_read && self.input.is_empty() && self.output.is_empty()
+    }
+
+    fn finish(&mut self, reason: CloseReason) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Finishing;
+            self.reason = reason;
+            self.input.clear();
+        }
+    }
+}

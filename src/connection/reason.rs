@@ -1,0 +1,64 @@
+//! Why a connection ended, in words that logs, counters and reports share.
+
+use std::fmt;
+use std::io;
+
+/// Why a connection ended. A peer's fault ends in one of these; [`Error`](crate::error::Error) is for our own side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer shut its sending half; all it had sent was answered.
+    PeerClosed,
+    /// The service said that the conversation is over.
+    Completed,
+    /// The peer reset the connection, or went away while output was on its way.
+    Reset,
+    /// No byte moved in either direction for the idle timeout.
+    Idle,
+    /// A frame does not fit the input buffer and so can never be complete.
+    FrameTooLarge,
+    /// A reply does not fit the output buffer and so can never be sent.
+    ReplyTooLarge,
+    /// The server is ending; what had been received was answered first.
+    Drained,
+    /// The server is ending, and the connection was not done when the drain timeout passed.
+    DrainCut,
+    /// The loop was told to end at once.
+    Stopped,
+    /// The service panicked on this conversation.
+    ServicePanicked,
+    /// The system reported an error of another kind.
+    Failed(io::ErrorKind),
+}
+
+impl CloseReason {
+    /// The reason that belongs to an error of a read or write on an established connection.
+    #[must_use]
+    pub fn from_error(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected => Self::Reset,
+            kind => Self::Failed(kind),
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PeerClosed => out.write_str("closed by peer"),
+            Self::Completed => out.write_str("completed"),
+            Self::Reset => out.write_str("reset by peer"),
+            Self::Idle => out.write_str("idle timeout"),
+            Self::FrameTooLarge => out.write_str("frame too large"),
+            Self::ReplyTooLarge => out.write_str("reply too large"),
+            Self::Drained => out.write_str("drained"),
+            Self::DrainCut => out.write_str("cut at the drain timeout"),
+            Self::Stopped => out.write_str("stopped"),
+            Self::ServicePanicked => out.write_str("service panicked"),
+            Self::Failed(kind) => write!(out, "{kind}"),
+        }
+    }
+}

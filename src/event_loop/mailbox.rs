@@ -1,0 +1,53 @@
+//! Messages from other threads, which wake the loop.
+
+use mio::{Registry, Token, Waker};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+/// The receiving end, owned by a loop.
+#[derive(Debug)]
+pub(super) struct Mailbox<M> {
+    queue: mpsc::Receiver<M>,
+    sender: Sender<M>,
+}
+
+/// The sending end; any number of threads may hold one.
+#[derive(Debug)]
+pub struct Sender<M> {
+    queue: mpsc::Sender<M>,
+    waker: Arc<Waker>,
+}
+
+impl<M> Clone for Sender<M> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), waker: Arc::clone(&self.waker) }
+    }
+}
+
+impl<M> Sender<M> {
+    /// Sends `message` and wakes the loop. A loop that has ended takes no message, and needs none.
+    pub fn send(&self, message: M) {
+        if self.queue.send(message).is_ok()
+            && let Err(error) = self.waker.wake()
+        {
+            log::error!("cannot wake the event loop: {error}");
+        }
+    }
+}
+
+impl<M> Mailbox<M> {
+    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+        let waker = Arc::new(Waker::new(registry, token)?);
+        let (sender, queue) = mpsc::channel();
+        Ok(Self { queue, sender: Sender { queue: sender, waker } })
+    }
+
+    pub(super) fn sender(&self) -> Sender<M> {
+        self.sender.clone()
+    }
+
+    pub(super) fn receive(&self) -> Option<M> {
+        self.queue.try_recv().ok()
+    }
+}

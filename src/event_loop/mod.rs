@@ -1,0 +1,233 @@
+//! One loop on one thread: it waits, then tells its [`Handler`] what happened.
+//!
+//! Four things can happen: an event on a registered source, an instant that has come, a message from another thread
+//! or a signal, and the turn of an entry of the ready queue. The loop knows nothing of what it drives. It must never
+//! block outside of `poll`, and it reads the clock once per round, not once per event.
+
+mod key;
+mod mailbox;
+mod slab;
+mod wheel;
+
+pub use key::Key;
+pub use mailbox::Sender;
+pub use slab::Slab;
+pub use wheel::{Due, Timer, Wheel};
+
+use mailbox::Mailbox;
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Registry};
+use signal_hook_mio::v1_0::Signals;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+/// How many events one round takes from the kernel at most; the rest come with the next round.
+const EVENTS_PER_ROUND: usize = 1024;
+
+const MAILBOX: Key = Key::fixed(u32::MAX);
+const SIGNALS: Key = Key::fixed(u32::MAX - 1);
+
+/// What a source can do now. Events come at edges: what is not used up must be remembered, no event repeats it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Readiness {
+    /// Something may be read.
+    pub readable: bool,
+    /// Something may be written.
+    pub writable: bool,
+    /// The peer shut a half, or there was an error: a hint to try, not a fact.
+    pub hang_up: bool,
+}
+
+impl From<&Event> for Readiness {
+    #[inline]
+    fn from(event: &Event) -> Self {
+        Self {
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            hang_up: event.is_read_closed() || event.is_write_closed() || event.is_error(),
+        }
+    }
+}
+
+/// What a loop drives. Every method gets the [`Agenda`], in which it can put what has to happen later.
+pub trait Handler {
+    /// The messages that other threads send.
+    type Message;
+
+    /// Something happened on the source registered with `key`.
+    fn handle_event(&mut self, agenda: &mut Agenda, key: Key, readiness: Readiness);
+
+    /// An instant for which something was armed has come.
+    fn handle_due(&mut self, agenda: &mut Agenda, due: Due);
+
+    /// It is the turn of `key`, which was put into the ready queue.
+    fn handle_ready(&mut self, agenda: &mut Agenda, key: Key);
+
+    /// Another thread sent `message`.
+    fn handle_message(&mut self, agenda: &mut Agenda, message: Self::Message);
+
+    /// The process received `signal` (signal(7)).
+    fn handle_signal(&mut self, agenda: &mut Agenda, signal: i32);
+
+    /// Whether the loop has nothing left to do and should end.
+    fn is_done(&self) -> bool;
+}
+
+/// What has to happen later: sources to wait for, instants, and the ready queue.
+#[derive(Debug)]
+pub struct Agenda {
+    /// When this round began.
+    pub now: Instant,
+    /// The instants.
+    pub wheel: Wheel,
+    /// What can go on without waiting, in turn.
+    pub ready: VecDeque<Key>,
+    registry: Registry,
+}
+
+impl Agenda {
+    /// Waits for both directions of `source` from now on. Both from the start: with edges, a direction that nobody
+    /// needs yet costs nothing, while changing the interest later would cost a system call.
+    ///
+    /// # Errors
+    ///
+    /// Those of epoll_ctl(2).
+    pub fn register(&self, source: &mut impl mio::event::Source, key: Key) -> io::Result<()> {
+        source.register(&self.registry, key.into(), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Waits for connections on a listener from now on.
+    ///
+    /// # Errors
+    ///
+    /// Those of epoll_ctl(2).
+    pub fn register_listener(&self, source: &mut impl mio::event::Source, key: Key) -> io::Result<()> {
+        source.register(&self.registry, key.into(), Interest::READABLE)
+    }
+
+    /// Waits for `source` no longer. Must come before it is closed: a descriptor that was duplicated would otherwise
+    /// go on to report events (epoll(7), question 6).
+    pub fn deregister(&self, source: &mut impl mio::event::Source) {
+        if let Err(error) = source.deregister(&self.registry) {
+            log::debug!("cannot deregister: {error}");
+        }
+    }
+}
+
+/// A loop that receives messages of type `M`.
+pub struct EventLoop<M> {
+    poll: Poll,
+    events: Events,
+    mailbox: Mailbox<M>,
+    signals: Option<Signals>,
+    due: Vec<Due>,
+    agenda: Agenda,
+}
+
+impl<M> EventLoop<M> {
+    /// Creates the loop.
+    ///
+    /// # Errors
+    ///
+    /// Those of epoll_create(2) and eventfd(2).
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mailbox = Mailbox::new(poll.registry(), MAILBOX.into())?;
+        let now = Instant::now();
+        let registry = poll.registry().try_clone()?;
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_ROUND),
+            mailbox,
+            signals: None,
+            due: Vec::new(),
+            agenda: Agenda { now, wheel: Wheel::new(now), ready: VecDeque::new(), registry },
+        })
+    }
+
+    /// Receives `signals` from now on, instead of what they would do to the process.
+    ///
+    /// # Errors
+    ///
+    /// Those of sigaction(2) and socketpair(2).
+    pub fn watch_signals(&mut self, signals: &[i32]) -> io::Result<()> {
+        let mut source = Signals::new(signals)?;
+        self.agenda.register_listener(&mut source, SIGNALS)?;
+        self.signals = Some(source);
+        Ok(())
+    }
+
+    /// Sends messages to this loop.
+    #[must_use]
+    pub fn sender(&self) -> Sender<M> {
+        self.mailbox.sender()
+    }
+
+    /// What has to happen later.
+    pub fn agenda(&mut self) -> &mut Agenda {
+        &mut self.agenda
+    }
+
+    /// Runs until `handler` is done.
+    ///
+    /// # Errors
+    ///
+    /// Those of epoll_wait(2), which no peer can cause.
+    pub fn run<H: Handler<Message = M>>(&mut self, handler: &mut H) -> io::Result<()> {
+        self.agenda.now = Instant::now();
+        while !handler.is_done() {
+            self.wait()?;
+            self.dispatch_events(handler);
+            self.dispatch_due(handler);
+            for _ in 0..self.agenda.ready.len() {
+                let Some(key) = self.agenda.ready.pop_front() else { break };
+                handler.handle_ready(&mut self.agenda, key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for an event or the next instant; not at all while something is ready.
+    ///
+    /// The time left is counted from the beginning of the last round: a second clock call would make an instant that
+    /// nothing else wakes the loop for more punctual, by less than one round.
+    fn wait(&mut self) -> io::Result<()> {
+        let timeout = if self.agenda.ready.is_empty() {
+            self.agenda.wheel.next().map(|next| next.saturating_duration_since(self.agenda.now))
+        } else {
+            Some(Duration::ZERO)
+        };
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
+            result => result?,
+        }
+        self.agenda.now = Instant::now();
+        Ok(())
+    }
+
+    fn dispatch_events<H: Handler<Message = M>>(&mut self, handler: &mut H) {
+        for event in &self.events {
+            match Key::from(event.token()) {
+                MAILBOX => {
+                    while let Some(message) = self.mailbox.receive() {
+                        handler.handle_message(&mut self.agenda, message);
+                    }
+                }
+                SIGNALS => {
+                    for signal in self.signals.iter_mut().flat_map(Signals::pending) {
+                        handler.handle_signal(&mut self.agenda, signal);
+                    }
+                }
+                key => handler.handle_event(&mut self.agenda, key, Readiness::from(event)),
+            }
+        }
+    }
+
+    fn dispatch_due<H: Handler<Message = M>>(&mut self, handler: &mut H) {
+        self.agenda.wheel.advance(self.agenda.now, &mut self.due);
+        for due in self.due.drain(..) {
+            handler.handle_due(&mut self.agenda, due);
+        }
+    }
+}

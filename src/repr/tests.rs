@@ -1,0 +1,82 @@
+//! The text against a table, and against Python itself where there is one.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+use std::fmt::Write;
+use std::io::ErrorKind;
+use std::process::Command;
+
+use super::*;
+
+#[test]
+fn bytes_look_as_in_python() {
+    let table: [(&[u8], &str); 10] = [
+        (b"", "b''"),
+        (b"Message 1 from client.", "b'Message 1 from client.'"),
+        (b"it's", r#"b"it's""#),
+        (br#"say "it""#, r#"b'say "it"'"#),
+        (br#"it's "it""#, r#"b'it\'s "it"'"#),
+        (b"\t\n\r\\", r"b'\t\n\r\\'"),
+        (b"\0\x01\x1f\x7f", r"b'\x00\x01\x1f\x7f'"),
+        (b"\x80\xAB\xff", r"b'\x80\xab\xff'"),
+        ("µ".as_bytes(), r"b'\xc2\xb5'"),
+        (b"\x0b\x0c\x07 ~", r"b'\x0b\x0c\x07 ~'"),
+    ];
+    for (bytes, text) in table {
+        assert_eq!(BytesRepr(bytes).to_string(), text);
+    }
+}
+
+#[test]
+fn only_what_is_beyond_the_limit_is_cut() {
+    let show = |bytes, limit| BytesRepr::abbreviated(bytes, limit).to_string();
+    assert_eq!(show(b"Message", 8), "b'Message'");
+    assert_eq!(show(b"Message", 7), "b'Message'");
+    assert_eq!(show(b"Message", 6), "b'Messag'... (7 bytes)");
+    assert_eq!(show(b"Message", 0), "b''... (7 bytes)");
+    assert_eq!(show(b"", 0), "b''");
+    // The quotes suit what is shown, not what is left out.
+    assert_eq!(show(br#"it's "it""#, 5), r#"b"it's "... (9 bytes)"#);
+}
+
+#[test]
+fn python_agrees() {
+    let mut samples: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
+    samples.extend((0..200).map(sample));
+    let script = "import sys\nfor text in sys.argv[1:]: print(repr(bytes.fromhex(text)))";
+    let run = Command::new("python3").args(["-c", script]).args(samples.iter().map(|bytes| hex(bytes))).output();
+    let output = match run {
+        // 127 is a version manager's stand-in for a python3 that is not installed.
+        Ok(output) if output.status.code() != Some(127) => output,
+        Err(error) if error.kind() != ErrorKind::NotFound => panic!("python3: {error}"),
+        _ => return eprintln!("skipped: there is no python3 here to compare with"),
+    };
+    assert!(output.status.success(), "{}", BytesRepr(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), samples.len());
+    for (bytes, line) in samples.iter().zip(text.lines()) {
+        assert_eq!(BytesRepr(bytes).to_string(), line);
+    }
+}
+
+/// Up to 40 bytes, the same every time, in which quotes, escapes and letters are common: all
+/// bytes alike would hardly ever try the choice of quote.
+fn sample(seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    // Each sample draws mostly from three bytes of its own, so that some hold one kind of quote,
+    // some the other, some both.
+    let palette: Vec<u8> = (0..3).map(|_| b"'\"\\\t\n\r x\x7f\0\xff"[next(11)]).collect();
+    let length = next(41);
+    (0..length).map(|_| if next(4) == 0 { u8::try_from(next(256)).unwrap() } else { palette[next(3)] }).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}

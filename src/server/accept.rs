@@ -1,0 +1,151 @@
+//! The door: one listener of one worker, and what to do when it cannot let anybody in.
+//!
+//! Events come at edges: a door that stops before the backlog is empty must remember so itself, or those who wait are
+//! never seen again. A door therefore is an entry of the ready queue like any connection, and when it cannot go on it
+//! is tried again by timer and whenever a connection closes.
+
+use crate::event_loop::{Agenda, Key, Timer};
+use crate::socket::{Address, Listener, Stream};
+use rustix::io::Errno;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+/// How many connections a door lets in before the conversations get their turn. Accepting one costs about as much as
+/// a few messages; 64 of them delay a conversation by well under a millisecond.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// How long a door pauses when it cannot let anybody in.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a failed accept asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// Nobody is waiting.
+    Nobody,
+    /// The one that waited is gone, or its network failed (accept(2), "Error handling"): take the next at once.
+    NextAtOnce,
+    /// The process or the system has no descriptor or no memory left: pause.
+    OutOfResources,
+    /// Something that should not happen: log it and pause.
+    Unexpected,
+}
+
+fn classify(error: &io::Error) -> Failure {
+    if error.kind() == ErrorKind::WouldBlock {
+        return Failure::Nobody;
+    }
+    let Some(errno) = Errno::from_io_error(error) else { return Failure::Unexpected };
+    match errno {
+        Errno::CONNABORTED
+        | Errno::INTR
+        | Errno::NETDOWN
+        | Errno::PROTO
+        | Errno::NOPROTOOPT
+        | Errno::HOSTDOWN
+        | Errno::NONET
+        | Errno::HOSTUNREACH
+        | Errno::OPNOTSUPP
+        | Errno::NETUNREACH => Failure::NextAtOnce,
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Failure::OutOfResources,
+        _ => Failure::Unexpected,
+    }
+}
+
+/// What came of one try to accept.
+#[derive(Debug)]
+pub(super) enum Knock {
+    /// Somebody came in.
+    Came(Stream, Address),
+    /// Nobody is waiting.
+    Nobody,
+    /// The turn is over, others may be waiting: the ready queue brings the next one.
+    TurnOver,
+    /// It cannot go on for now: the timer or a closing connection brings the next try.
+    Paused,
+}
+
+/// One listener of one worker.
+#[derive(Debug)]
+pub(super) struct Door {
+    listener: Listener,
+    key: Key,
+    paused: bool,
+    left_this_turn: usize,
+    /// Failed attempts to accept, other than those where nobody waited.
+    pub(super) errors: u64,
+}
+
+impl Door {
+    pub(super) fn new(listener: Listener, key: Key) -> Self {
+        Self { listener, key, paused: false, left_this_turn: 0, errors: 0 }
+    }
+
+    pub(super) fn open(&mut self, agenda: &Agenda) -> io::Result<()> {
+        agenda.register_listener(&mut self.listener, self.key)
+    }
+
+    /// Whether the door waits for a connection to close.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    pub(super) fn begin_turn(&mut self) {
+        self.paused = false;
+        self.left_this_turn = ACCEPTS_PER_TURN;
+    }
+
+    /// Lets one in.
+    pub(super) fn knock(&mut self, agenda: &mut Agenda) -> Knock {
+        loop {
+            if self.left_this_turn == 0 {
+                agenda.ready.push_back(self.key);
+                return Knock::TurnOver;
+            }
+            self.left_this_turn -= 1;
+            let error = match self.listener.accept() {
+                Ok((stream, peer)) => return Knock::Came(stream, peer),
+                Err(error) => error,
+            };
+            match classify(&error) {
+                Failure::Nobody => return Knock::Nobody,
+                Failure::NextAtOnce => self.errors += 1,
+                Failure::OutOfResources | Failure::Unexpected => {
+                    self.errors += 1;
+                    log::warn!("cannot accept a connection: {}; trying again soon", crate::error::in_words(&error));
+                    self.pause(agenda);
+                    return Knock::Paused;
+                }
+            }
+        }
+    }
+
+    /// Waits for the timer, or for a connection to close.
+    pub(super) fn pause(&mut self, agenda: &mut Agenda) {
+        self.paused = true;
+        let deadline = agenda.now + PAUSE;
+        agenda.wheel.arm(&mut Timer::default(), self.key, Some(deadline));
+    }
+
+    /// Closes the door. Whoever waits before it must have been let in first: closing resets them.
+    pub(super) fn close(mut self, agenda: &Agenda) {
+        agenda.deregister(&mut self.listener);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, classify};
+    use rustix::io::Errno;
+    use std::io;
+
+    #[test]
+    fn errors_divide_as_the_manual_says() {
+        let class = |errno: Errno| classify(&io::Error::from_raw_os_error(errno.raw_os_error()));
+        assert_eq!(class(Errno::AGAIN), Failure::Nobody);
+        assert_eq!(class(Errno::CONNABORTED), Failure::NextAtOnce);
+        assert_eq!(class(Errno::PROTO), Failure::NextAtOnce);
+        assert_eq!(class(Errno::MFILE), Failure::OutOfResources);
+        assert_eq!(class(Errno::NOMEM), Failure::OutOfResources);
+        assert_eq!(class(Errno::BADF), Failure::Unexpected);
+    }
+}

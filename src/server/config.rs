@@ -1,0 +1,104 @@
+//! What a server is asked to be.
+
+use crate::connection::Limits;
+use crate::error::Error;
+use crate::socket::{Endpoint, SocketOptions};
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+/// How long a drain may take. Shorter than the 90 seconds after which service managers kill.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The descriptors kept back for everything that is not a connection: the standard streams, a log, and one moment's
+/// lookups.
+const RESERVED: usize = 16;
+
+/// The descriptors each worker needs besides its listeners: the poll, its copy for registering, the waker.
+const RESERVED_PER_WORKER: usize = 4;
+
+/// The configuration of a [`Server`](super::Server).
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where to listen.
+    pub listen: Vec<Endpoint>,
+    /// How many workers, each one loop on one thread. Default: one per CPU.
+    pub workers: usize,
+    /// The most connections open at a time; further ones wait in the backlog. Default: what the descriptor limit allows.
+    pub max_connections: Option<usize>,
+    /// What each connection may use.
+    pub limits: Limits,
+    /// How long connections may take to finish when the server drains. Default: 30 seconds.
+    pub drain_timeout: Duration,
+    /// The options of the sockets.
+    pub socket: SocketOptions,
+    /// Whether SIGINT and SIGTERM drain the server, and end it when they come again. Default: no.
+    pub handle_signals: bool,
+    /// How the log puts what is sent, such as "Echoing". Default: "Sending".
+    pub sending: &'static str,
+}
+
+impl ServerConfig {
+    /// The defaults, listening at `endpoint`.
+    #[must_use]
+    pub fn at(endpoint: Endpoint) -> Self {
+        Self {
+            listen: vec![endpoint],
+            workers: available_parallelism().map_or(1, NonZeroUsize::get),
+            max_connections: None,
+            limits: Limits::default(),
+            drain_timeout: DRAIN_TIMEOUT,
+            socket: SocketOptions::default(),
+            handle_signals: false,
+            sending: "Sending",
+        }
+    }
+
+    /// How many connections may be open when `descriptors` may be.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] for a number that can never work, [`Error::Descriptors`] when there are too few.
+    pub(super) fn check(&self, descriptors: u64) -> Result<usize, Error> {
+        let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
+        if self.listen.is_empty() {
+            return refuse("there is nothing to listen on; give an endpoint such as 127.0.0.1:65432");
+        }
+        if self.workers == 0 {
+            return refuse("0 workers can serve nobody; give 1 or more, such as --workers 2");
+        }
+        if self.max_connections == Some(0) {
+            return refuse("a limit of 0 connections lets nobody in; give 1 or more, such as --max-connections 1000");
+        }
+        if self.limits.buffer_bytes == 0 || u32::try_from(self.limits.buffer_bytes).is_err() {
+            return refuse("a buffer holds 1 byte to 4 GiB; give a size such as --buffer-limit 64KiB");
+        }
+        let reserved = RESERVED + self.workers * (RESERVED_PER_WORKER + self.listen.len());
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        let wanted = self.max_connections.unwrap_or(1);
+        match descriptors.checked_sub(reserved) {
+            Some(available) if available >= wanted => Ok(self.max_connections.unwrap_or(available)),
+            _ => Err(Error::Descriptors {
+                wanted: format!("{wanted} connections and {} workers", self.workers),
+                needed: (wanted + reserved) as u64,
+                available: descriptors as u64,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ServerConfig;
+    use crate::socket::Endpoint;
+
+    #[test]
+    fn the_descriptor_limit_bounds_the_connections() {
+        let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
+        config.workers = 2;
+        assert_eq!(config.check(64).ok(), Some(64 - 26));
+        config.max_connections = Some(100);
+        let error = config.check(64).expect_err("64 descriptors are too few").to_string();
+        assert!(error.contains("126 descriptors") && error.contains("may open 64"), "{error}");
+    }
+}

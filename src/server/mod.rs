@@ -1,0 +1,207 @@
+//! A server: workers, each one loop on one thread, that accept connections and give each a service.
+//!
+//! A server never ends because of anything a client does, and one peer's fault never touches another. It ends when it
+//! is told to: [`drain`](ServerHandle::drain) answers what was received first, [`stop`](ServerHandle::stop) does not.
+
+mod accept;
+mod config;
+mod summary;
+mod worker;
+
+pub use config::ServerConfig;
+pub use summary::Summary;
+
+use crate::error::Error;
+use crate::event_loop::{EventLoop, Key, Sender};
+use crate::service::Service;
+use crate::socket::{Address, BoundListener, Listener, bind, raise_descriptor_limit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+use worker::Worker;
+
+/// What is known of a conversation when its service is made.
+#[derive(Debug)]
+pub struct Opened<'a> {
+    /// The number of the connection, counted from 1 over the whole server.
+    pub number: u64,
+    /// The peer.
+    pub peer: &'a Address,
+    sender: &'a Sender<Message>,
+    key: Key,
+}
+
+impl Opened<'_> {
+    /// A waker for this conversation, for other threads or other conversations.
+    #[must_use]
+    pub fn waker(&self) -> ConnectionWaker {
+        ConnectionWaker { sender: self.sender.clone(), key: self.key }
+    }
+}
+
+/// Makes the service of one connection be called, from any thread. Of a connection that has ended it does nothing.
+#[derive(Debug, Clone)]
+pub struct ConnectionWaker {
+    sender: Sender<Message>,
+    key: Key,
+}
+
+impl ConnectionWaker {
+    /// Has the service called soon.
+    pub fn wake(&self) {
+        self.sender.send(Message::Wake(self.key));
+    }
+}
+
+/// Ends a running server, from any thread.
+#[derive(Debug, Clone)]
+pub struct ServerHandle {
+    workers: Vec<Sender<Message>>,
+}
+
+impl ServerHandle {
+    /// Stop accepting, answer what was received, then end; at the latest after the drain timeout.
+    pub fn drain(&self) {
+        self.workers.iter().for_each(|worker| worker.send(Message::Drain));
+    }
+
+    /// End at once, whatever is unsent.
+    pub fn stop(&self) {
+        self.workers.iter().for_each(|worker| worker.send(Message::Stop));
+    }
+}
+
+/// What a worker can be told.
+#[derive(Debug)]
+enum Message {
+    Drain,
+    Stop,
+    Wake(Key),
+}
+
+/// What all workers of a server know. It is touched when a connection comes or goes, never for a message.
+#[derive(Debug)]
+struct Shared {
+    config: ServerConfig,
+    max_connections: usize,
+    open: AtomicUsize,
+    accepted: AtomicU64,
+    handle: ServerHandle,
+}
+
+impl Shared {
+    /// Whether one more connection may be open. Workers that ask at the same moment can each let one in: the limit is
+    /// exact up to the number of workers, and the reserve of descriptors covers that.
+    fn has_room(&self) -> bool {
+        self.open.load(Ordering::Relaxed) < self.max_connections
+    }
+}
+
+/// A server that listens, but does not serve yet: see [`run`](Self::run).
+///
+/// ```
+/// use multiconn::server::{Server, ServerConfig};
+/// use multiconn::service::Echo;
+/// use multiconn::socket::Endpoint;
+///
+/// let server = Server::bind(ServerConfig::at(Endpoint::tcp("127.0.0.1", 0)), |_| Echo)?;
+/// let handle = server.handle();
+/// handle.drain(); // From another thread, as a rule.
+/// let summary = server.run()?;
+/// assert_eq!(summary.accepted, 0);
+/// # Ok::<(), multiconn::error::Error>(())
+/// ```
+pub struct Server<F> {
+    loops: Vec<EventLoop<Message>>,
+    bound: Vec<BoundListener>,
+    shared: Arc<Shared>,
+    make_service: F,
+}
+
+impl<F, S> Server<F>
+where
+    F: Fn(&Opened<'_>) -> S + Sync,
+    S: Service,
+{
+    /// Listens as `config` says. `make_service` gives each connection its service. The soft limit on descriptors is
+    /// raised to the hard one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] for a configuration that can never work; [`Error::Resolve`], [`Error::Listen`],
+    /// [`Error::Descriptors`] and [`Error::System`] when this machine does not allow it.
+    pub fn bind(config: ServerConfig, make_service: F) -> Result<Self, Error> {
+        let max_connections = config.check(raise_descriptor_limit().soft)?;
+        let mut loops = Vec::with_capacity(config.workers);
+        for _ in 0..config.workers {
+            loops.push(EventLoop::new().map_err(Error::system("create an event loop"))?);
+        }
+        if config.handle_signals {
+            loops[0].watch_signals(&[SIGINT, SIGTERM]).map_err(Error::system("handle signals"))?;
+        }
+        let mut bound = Vec::new();
+        for endpoint in &config.listen {
+            bound.append(&mut bind(endpoint, &config.socket, config.workers)?);
+        }
+        let handle = ServerHandle { workers: loops.iter().map(EventLoop::sender).collect() };
+        let (open, accepted) = (AtomicUsize::new(0), AtomicU64::new(0));
+        let shared = Arc::new(Shared { config, max_connections, open, accepted, handle });
+        Ok(Self { loops, bound, shared, make_service })
+    }
+
+    /// The addresses listened on, with the ports that the system chose.
+    pub fn addresses(&self) -> Vec<&Address> {
+        self.bound.iter().map(|bound| &bound.address).collect()
+    }
+
+    /// Ends the server from another thread.
+    pub fn handle(&self) -> ServerHandle {
+        self.shared.handle.clone()
+    }
+
+    /// Serves until told to end, then says what was done. The first worker runs on the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] when a loop or a thread cannot run; the other workers are stopped then.
+    ///
+    /// # Panics
+    ///
+    /// When a worker panicked outside of a service.
+    pub fn run(mut self) -> Result<Summary, Error> {
+        let started = Instant::now();
+        let mut doors: Vec<Vec<Listener>> = self.loops.iter().map(|_| Vec::new()).collect();
+        for bound in &mut self.bound {
+            for (door, listener) in doors.iter_mut().zip(bound.listeners.drain(..)) {
+                door.push(listener);
+            }
+        }
+        let (shared, make_service) = (&*self.shared, &self.make_service);
+        let work = |(event_loop, listeners): (EventLoop<Message>, Vec<Listener>)| {
+            let worker = Worker::new(shared, make_service, event_loop.sender(), listeners);
+            let result = worker.run(event_loop);
+            if result.is_err() {
+                shared.handle.stop();
+            }
+            result
+        };
+        let mut jobs: Vec<_> = self.loops.drain(..).zip(doors).collect();
+        let here = jobs.remove(0);
+        let mut summary = std::thread::scope(|scope| {
+            let start = |(number, job)| {
+                let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+                thread.spawn_scoped(scope, move || work(job)).map_err(Error::system("start a worker thread"))
+            };
+            let others: Result<Vec<_>, Error> = (1..).zip(jobs).map(start).collect();
+            let others = others.inspect_err(|_| shared.handle.stop())?;
+            let mut summary = work(here)?;
+            for worker in others {
+                summary.add(&worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok::<_, Error>(summary)
+        })?;
+        summary.elapsed = started.elapsed();
+        Ok(summary)
+    }
+}

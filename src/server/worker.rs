@@ -1,0 +1,299 @@
+//! One worker: a loop, its doors and its connections. Nothing in here is shared with another worker, except what is
+//! touched when a connection comes or goes.
+
+use super::accept::{Door, Knock};
+use super::{Message, Opened, Shared, Summary};
+use crate::buffer::Lender;
+use crate::connection::{CloseReason, Connection, Limits};
+use crate::error::Error;
+use crate::event_loop::{Agenda, Due, EventLoop, Handler, Key, Readiness, Sender, Slab, Timer};
+use crate::pump::{Observer, Pump, Turn};
+use crate::repr::BytesRepr;
+use crate::service::Service;
+use crate::socket::{Address, Listener, Stream};
+use crate::units::format_duration;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// One connection and what belongs to it.
+#[derive(Debug)]
+struct Entry<S> {
+    connection: Connection<S>,
+    socket: Stream,
+    peer: Address,
+    number: u64,
+    opened: Instant,
+    timer: Timer,
+    /// In the ready queue already.
+    queued: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Serving,
+    Draining,
+    Stopped,
+}
+
+pub(super) struct Worker<'a, F, S> {
+    shared: &'a Shared,
+    make_service: &'a F,
+    sender: Sender<Message>,
+    entries: Slab<Entry<S>>,
+    doors: Vec<Door>,
+    lender: Lender,
+    limits: Limits,
+    stage: Stage,
+    summary: Summary,
+}
+
+impl<'a, F, S> Worker<'a, F, S>
+where
+    F: Fn(&Opened<'_>) -> S,
+    S: Service,
+{
+    pub(super) fn new(
+        shared: &'a Shared,
+        make_service: &'a F,
+        sender: Sender<Message>,
+        listeners: Vec<Listener>,
+    ) -> Self {
+        let door = |(index, listener)| Door::new(listener, Key::fixed(index));
+        Self {
+            shared,
+            make_service,
+            sender,
+            entries: Slab::default(),
+            doors: (0..).zip(listeners).map(door).collect(),
+            lender: Lender::new(),
+            limits: shared.config.limits.clone(),
+            stage: Stage::Serving,
+            summary: Summary::default(),
+        }
+    }
+
+    pub(super) fn run(mut self, mut event_loop: EventLoop<Message>) -> Result<Summary, Error> {
+        for door in &mut self.doors {
+            door.open(event_loop.agenda()).map_err(Error::system("wait for connections"))?;
+        }
+        event_loop.run(&mut self).map_err(Error::system("wait for events"))?;
+        Ok(self.summary)
+    }
+
+    /// Lets in whoever waits at the door, as far as its turn goes.
+    fn let_in(&mut self, agenda: &mut Agenda, index: usize) {
+        let Some(door) = self.doors.get_mut(index) else { return };
+        door.begin_turn();
+        loop {
+            let door = &mut self.doors[index];
+            // While draining, those in the backlog are let in whatever the limit: they would be reset.
+            if self.stage == Stage::Serving && !self.shared.has_room() {
+                return door.pause(agenda);
+            }
+            match door.knock(agenda) {
+                Knock::Came(stream, peer) => self.open(agenda, stream, peer),
+                Knock::Nobody | Knock::TurnOver | Knock::Paused => return,
+            }
+        }
+    }
+
+    fn open(&mut self, agenda: &mut Agenda, mut socket: Stream, peer: Address) {
+        let key = self.entries.next_key();
+        if let Err(error) = agenda.register(&mut socket, key) {
+            // The system has no memory for one more watch (epoll_ctl(2), ENOMEM and ENOSPC): this peer cannot be served.
+            log::warn!("cannot serve {peer}: {error}");
+            self.summary.accept_errors += 1;
+            return;
+        }
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
+        let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        self.summary.accepted += 1;
+        log::debug!("Accepted connection from {peer} (number {number})");
+        let service = (self.make_service)(&Opened { number, peer: &peer, sender: &self.sender, key });
+        let mut connection = Connection::new(service, agenda.now);
+        if self.stage == Stage::Draining {
+            connection.handle_drain();
+        } else {
+            // Registering reports at once what is there already; until then a read would find nothing.
+            connection.handle_read_blocked();
+        }
+        let (opened, timer) = (agenda.now, Timer::default());
+        self.entries.insert(Entry { connection, socket, peer, number, opened, timer, queued: false });
+        self.turn(agenda, key);
+    }
+
+    /// Gives the connection of `key` its turn, if it still exists.
+    #[inline]
+    fn turn(&mut self, agenda: &mut Agenda, key: Key) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let mut watch = Watch { now: agenda.now, peer: &entry.peer, sending: self.shared.config.sending };
+        let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
+        // A service that panics ends its own conversation and no other.
+        let turn = catch_unwind(AssertUnwindSafe(|| pump.turn(&mut entry.connection, &mut entry.socket)));
+        match turn.unwrap_or(Turn::Closed(CloseReason::ServicePanicked)) {
+            Turn::Closed(reason) => return self.close(agenda, key, reason),
+            Turn::Blocked => {}
+            Turn::Yielded if entry.queued => {}
+            Turn::Yielded => {
+                entry.queued = true;
+                agenda.ready.push_back(key);
+            }
+        }
+        agenda.wheel.arm(&mut entry.timer, key, entry.connection.next_deadline(&self.limits));
+    }
+
+    fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
+        let Some(mut entry) = self.entries.remove(key) else { return };
+        agenda.deregister(&mut entry.socket);
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        let (received, sent) = (entry.connection.received_bytes(), entry.connection.sent_bytes());
+        log::debug!(
+            "Closing connection to {}: {reason} (number {}, {received} bytes in, {sent} bytes out, after {})",
+            entry.peer,
+            entry.number,
+            format_duration(agenda.now - entry.opened)
+        );
+        self.summary.received_bytes += received;
+        self.summary.sent_bytes += sent;
+        *self.summary.closed.entry(reason).or_default() += 1;
+        // Its descriptor is free now: whoever was kept waiting may come in.
+        drop(entry);
+        for (index, door) in (0..).zip(&mut self.doors) {
+            if door.is_paused() {
+                agenda.ready.push_back(Key::fixed(index));
+                door.begin_turn();
+            }
+        }
+    }
+
+    /// Lets in those who wait, closes the doors, and lets every conversation come to its end.
+    fn drain(&mut self, agenda: &mut Agenda) {
+        if self.stage != Stage::Serving {
+            return;
+        }
+        self.stage = Stage::Draining;
+        self.limits.drain_by = Some(agenda.now + self.shared.config.drain_timeout);
+        for index in 0..self.doors.len() {
+            loop {
+                self.doors[index].begin_turn();
+                match self.doors[index].knock(agenda) {
+                    Knock::Came(stream, peer) => self.open(agenda, stream, peer),
+                    Knock::TurnOver => {}
+                    Knock::Nobody | Knock::Paused => break,
+                }
+            }
+        }
+        for door in self.doors.drain(..) {
+            self.summary.accept_errors += door.errors;
+            door.close(agenda);
+        }
+        for key in self.entries.keys() {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.connection.handle_drain();
+            }
+            self.turn(agenda, key);
+        }
+    }
+
+    fn stop(&mut self, agenda: &mut Agenda) {
+        self.drain(agenda);
+        self.stage = Stage::Stopped;
+        for key in self.entries.keys() {
+            self.close(agenda, key, CloseReason::Stopped);
+        }
+    }
+}
+
+impl<F, S> Handler for Worker<'_, F, S>
+where
+    F: Fn(&Opened<'_>) -> S,
+    S: Service,
+{
+    type Message = Message;
+
+    #[inline]
+    fn handle_event(&mut self, agenda: &mut Agenda, key: Key, readiness: Readiness) {
+        if let Some(index) = key.as_fixed() {
+            return self.let_in(agenda, index as usize);
+        }
+        // A stale token: the connection ended within this batch of events.
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);
+        self.turn(agenda, key);
+    }
+
+    fn handle_due(&mut self, agenda: &mut Agenda, due: Due) {
+        let key = due.key();
+        if let Some(index) = key.as_fixed() {
+            if self.doors.get(index as usize).is_some_and(Door::is_paused) {
+                self.let_in(agenda, index as usize);
+            }
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if agenda.wheel.accept(&mut entry.timer, due) {
+            entry.connection.handle_deadline(&self.limits, agenda.now);
+            self.turn(agenda, key);
+        }
+    }
+
+    fn handle_ready(&mut self, agenda: &mut Agenda, key: Key) {
+        if let Some(index) = key.as_fixed() {
+            return self.let_in(agenda, index as usize);
+        }
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.queued = false;
+        self.turn(agenda, key);
+    }
+
+    fn handle_message(&mut self, agenda: &mut Agenda, message: Message) {
+        match message {
+            Message::Drain => self.drain(agenda),
+            Message::Stop => self.stop(agenda),
+            Message::Wake(key) => {
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.connection.handle_wake();
+                    self.turn(agenda, key);
+                }
+            }
+        }
+    }
+
+    fn handle_signal(&mut self, _agenda: &mut Agenda, _signal: i32) {
+        if self.stage == Stage::Serving {
+            log::info!("Ending: serving what is in flight; once more ends at once");
+            self.shared.handle.drain();
+        } else {
+            self.shared.handle.stop();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.stage > Stage::Serving && self.entries.is_empty()
+    }
+}
+
+/// Tells the story of the bytes, and the time of the round.
+struct Watch<'a> {
+    now: Instant,
+    peer: &'a Address,
+    sending: &'static str,
+}
+
+impl Observer for Watch<'_> {
+    #[inline]
+    fn now(&mut self) -> Instant {
+        self.now
+    }
+
+    #[inline]
+    fn received(&mut self, bytes: &[u8]) {
+        log::trace!("Received {} from {}", BytesRepr(bytes), self.peer);
+    }
+
+    #[inline]
+    fn sent(&mut self, bytes: &[u8]) {
+        log::trace!("{} {} to {}", self.sending, BytesRepr(bytes), self.peer);
+    }
+}

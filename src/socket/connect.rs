@@ -1,0 +1,63 @@
+//! Connecting without waiting (connect(2), `EINPROGRESS`).
+
+use super::{Address, SocketOptions, Stream};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+
+/// How far a connection that was begun has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Not connected yet; an event will tell.
+    Pending,
+    /// Connected.
+    Connected,
+}
+
+/// Begins to connect to `address` and returns at once.
+///
+/// # Errors
+///
+/// Those of socket(2) and connect(2). A Unix socket whose backlog is full says `WouldBlock`: no event will come, the
+/// call has to be made again later.
+pub fn begin_connect(address: &Address, options: &SocketOptions) -> io::Result<Stream> {
+    let (domain, target) = match address {
+        Address::Ip(ip) => (Domain::for_address(*ip), SockAddr::from(*ip)),
+        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+    };
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
+    if domain != Domain::UNIX {
+        socket.set_tcp_nodelay(options.no_delay)?;
+    }
+    match socket.connect(&target) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    let descriptor = OwnedFd::from(socket);
+    Ok(match address {
+        Address::Ip(_) => Stream::Tcp(mio::net::TcpStream::from_std(descriptor.into())),
+        Address::Unix(_) => Stream::Unix(mio::net::UnixStream::from_std(descriptor.into())),
+    })
+}
+
+/// Looks, after an event, how far the connection has come.
+///
+/// # Errors
+///
+/// What connect(2) would have said. A connection of a socket to itself, which the system can make when an ephemeral
+/// port without a listener is dialled from that very port, counts as refused.
+pub fn check_connect(stream: &Stream) -> io::Result<Progress> {
+    let Stream::Tcp(stream) = stream else {
+        return Ok(Progress::Connected);
+    };
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    match stream.peer_addr() {
+        Ok(peer) if stream.local_addr()? == peer => Err(ErrorKind::ConnectionRefused.into()),
+        Ok(_) => Ok(Progress::Connected),
+        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(Progress::Pending),
+        Err(error) => Err(error),
+    }
+}

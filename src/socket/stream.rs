@@ -1,0 +1,94 @@
+//! A connected byte stream, TCP or Unix.
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+
+/// What the pump needs of a stream. All calls return at once; `WouldBlock` says that nothing can be done for now.
+pub trait Transport {
+    /// Reads into `room` as read(2) does; 0 is the end of the input.
+    ///
+    /// # Errors
+    ///
+    /// Those of recv(2).
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes as much of `bytes` as the stream takes.
+    ///
+    /// # Errors
+    ///
+    /// Those of send(2).
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Shuts the sending half: the peer reads the end after everything sent before.
+    ///
+    /// # Errors
+    ///
+    /// Those of shutdown(2).
+    fn shut_sending(&mut self) -> io::Result<()>;
+
+    /// Whether a read that gave `received` of `offered` bytes shows that nothing more is there for now. True of every
+    /// kernel socket when it was short (epoll(7), question 9); not of a layer that holds bytes of its own.
+    fn drained_by(&self, offered: usize, received: usize) -> bool {
+        received < offered
+    }
+}
+
+/// A connected, non-blocking stream socket.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over IPv4 or IPv6.
+    Tcp(TcpStream),
+    /// Over a Unix domain socket.
+    Unix(UnixStream),
+}
+
+impl Transport for Stream {
+    #[inline]
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(room),
+            Self::Unix(stream) => stream.read(room),
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn shut_sending(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}
+
+impl Stream {
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+}
+
+impl Source for Stream {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.source().deregister(registry)
+    }
+}

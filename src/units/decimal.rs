@@ -1,0 +1,63 @@
+//! A plain decimal number (`64`, `1.5`) kept as its digits, so that scaling it stays exact.
+//!
+//! It must never know what the number counts, and must never round.
+
+use super::Problem;
+
+/// The digits before and after the point; at least one before, and none after if there is no point.
+#[derive(Clone, Copy)]
+pub(super) struct Decimal<'a> {
+    whole: &'a str,
+    fraction: &'a str,
+}
+
+impl<'a> Decimal<'a> {
+    /// The number that `text` starts with, and what follows it. No sign, no exponent, and a point
+    /// needs a digit on both sides, so that `1.` and `.5` are refused by what follows them.
+    pub(super) fn split(text: &'a str) -> Option<(Self, &'a str)> {
+        let (whole, rest) = split_digits(text);
+        if whole.is_empty() {
+            return None;
+        }
+        let (fraction, rest) =
+            rest.strip_prefix('.').map(split_digits).filter(|(fraction, _)| !fraction.is_empty()).unwrap_or(("", rest));
+        Some((Self { whole, fraction }, rest))
+    }
+
+    pub(super) fn is_zero(self) -> bool {
+        let mut digits = self.whole.bytes().chain(self.fraction.bytes());
+        digits.all(|digit| digit == b'0')
+    }
+
+    /// The number times `unit`, which must be below 10^18.
+    ///
+    /// The fraction is multiplied as on paper, from its last digit to its first: the product is
+    /// whole exactly if every digit behind its point is 0, and what is carried over the point is
+    /// the fraction's share. This is exact for any number of digits.
+    pub(super) fn times(self, unit: u64) -> Result<u64, Problem> {
+        let mut carry = 0;
+        for digit in self.fraction.bytes().rev() {
+            let product = u64::from(digit - b'0') * unit + carry;
+            if !product.is_multiple_of(10) {
+                return Err(Problem::TooFine);
+            }
+            carry = product / 10;
+        }
+        // Only digits are in there, so the one way to fail is to have too many of them.
+        let whole: u64 = self.whole.parse().map_err(|_| Problem::TooLarge)?;
+        whole.checked_mul(unit).and_then(|product| product.checked_add(carry)).ok_or(Problem::TooLarge)
+    }
+
+    /// The number times 10^`exponent`, as the nearest floating-point number (infinite if beyond).
+    ///
+    /// The power of ten goes through the text, since multiplying afterwards would round twice.
+    pub(super) fn to_f64(self, exponent: u32) -> Option<f64> {
+        let Self { whole, fraction } = self;
+        format!("{whole}.{fraction}e{exponent}").parse().ok()
+    }
+}
+
+fn split_digits(text: &str) -> (&str, &str) {
+    let end = text.bytes().take_while(u8::is_ascii_digit).count();
+    text.split_at(end)
+}

@@ -1,0 +1,114 @@
+//! From a number to what a person reads at a glance.
+//!
+//! Text from here is rounded for reading; it must never be parsed back to be computed with. The
+//! parsers accept it all the same, so that a number copied from a report works as an option.
+
+use std::time::Duration;
+
+/// Bytes in binary units with at most one decimal: `22 B`, `64 KiB`, `1.5 MiB`.
+#[must_use]
+pub fn format_size(bytes: u64) -> String {
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let in_tenths = |unit_bytes| round_div(u128::from(bytes) * 10, unit_bytes);
+    let (mut unit_bytes, mut unit) = (1024, "KiB");
+    for larger in ["MiB", "GiB", "TiB"] {
+        // Compared after rounding, so that one byte short of 1 MiB is not 1024 KiB.
+        if in_tenths(unit_bytes) < 10_240 {
+            break;
+        }
+        (unit_bytes, unit) = (unit_bytes * 1024, larger);
+    }
+    match (in_tenths(unit_bytes) / 10, in_tenths(unit_bytes) % 10) {
+        (whole, 0) => format!("{whole} {unit}"),
+        (whole, tenth) => format!("{whole}.{tenth} {unit}"),
+    }
+}
+
+/// A duration with three significant digits: `250 ns`, `61.2 µs`, `1.40 ms`, `10.0 s`; from a
+/// minute on as `2 m 5 s`, from an hour on as `3 h 20 m`.
+#[must_use]
+pub fn format_duration(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let seconds = duration.as_secs_f64();
+    if nanos == 0 {
+        return "0 s".to_owned();
+    }
+    if nanos < 1_000 {
+        return format!("{nanos} ns");
+    }
+    if let Some(digits) = three_digits(seconds * 1e6) {
+        return format!("{digits} µs");
+    }
+    if let Some(digits) = three_digits(seconds * 1e3) {
+        return format!("{digits} ms");
+    }
+    if let Some(digits) = three_digits(seconds).filter(|_| seconds < 59.95) {
+        return format!("{digits} s");
+    }
+    let whole_seconds = round_div(nanos, 1_000_000_000);
+    if whole_seconds < 3_600 {
+        return pair(whole_seconds, "m", "s");
+    }
+    pair(round_div(nanos, 60 * 1_000_000_000), "h", "m")
+}
+
+/// A count with thousands separated: `1,234,567`.
+#[must_use]
+pub fn format_count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A rate per second with three significant digits: `950 /s`, `218 k/s`, `1.25 M/s`.
+///
+/// Below 1 it has three decimals (`0.500 /s`). What is not a rate (negative, infinite, not a
+/// number) is shown as it is rather than hidden.
+#[must_use]
+pub fn format_rate(per_second: f64) -> String {
+    if per_second == 0.0 {
+        return "0 /s".to_owned();
+    }
+    if per_second.is_nan() || per_second < 0.0 {
+        return format!("{per_second} /s");
+    }
+    if per_second < 0.9995 {
+        return format!("{per_second:.3} /s");
+    }
+    let mut scaled = per_second;
+    for prefix in ["", "k", "M", "G", "T"] {
+        if let Some(digits) = three_digits(scaled) {
+            return format!("{digits} {prefix}/s");
+        }
+        scaled /= 1e3;
+    }
+    format!("{per_second:.2e} /s")
+}
+
+/// `value` with three significant digits, if it is below 1000 after rounding. The bounds are where
+/// one more decimal would round up to a fourth digit. `value` must be about 1 or more.
+fn three_digits(value: f64) -> Option<String> {
+    let bounds = [(9.995, 2), (99.95, 1), (999.5, 0)];
+    let (_, decimals) = bounds.into_iter().find(|&(bound, _)| value < bound)?;
+    Some(format!("{value:.decimals$}"))
+}
+
+/// Minutes and seconds, or hours and minutes; without the second if it is 0.
+fn pair(count: u128, large: &str, small: &str) -> String {
+    match (count / 60, count % 60) {
+        (whole, 0) => format!("{whole} {large}"),
+        (whole, rest) => format!("{whole} {large} {rest} {small}"),
+    }
+}
+
+fn round_div(value: u128, by: u128) -> u128 {
+    (value + by / 2) / by
+}

@@ -1,0 +1,20 @@
+//! Quantities as people write them: "64KiB", "10s", "5k/s" to numbers, and numbers back to text.
+//!
+//! Parsing is exact: sizes and durations never pass through floating point, and a text that does
+//! not stand for a whole number of bytes or nanoseconds is refused rather than rounded. Formatting
+//! is for people and rounds. This room must never read a clock, an option or the environment, and
+//! must never panic, whatever the text or number.
+//!
+//! The parsers have the shape `clap` wants: `#[arg(value_parser = parse_duration)]`.
+
+mod decimal;
+mod error;
+mod format;
+mod parse;
+
+pub use error::{Problem, Quantity, UnitError};
+pub use format::{format_count, format_duration, format_rate, format_size};
+pub use parse::{parse_duration, parse_rate, parse_size};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Files of at most 400 lines and functions of at most 70: what can be read in one sitting.
+//!
+//! Lines count as they stand, comments included: moving code into comments is no way out.
+
+use crate::source::{Source, is_ident, item_end, line_at, words};
+use crate::{Violation, complaints};
+
+const FILE_LINES: usize = 400;
+const FUNCTION_LINES: usize = 70;
+
+pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for source in sources {
+        let lines = source.text.lines().count();
+        if lines > FILE_LINES {
+            let what = format!("{lines} lines, {FILE_LINES} at most");
+            violations.push(Violation::new(source, FILE_LINES + 1, what));
+        }
+        for (line, name, lines) in functions(&source.code) {
+            if lines > FUNCTION_LINES {
+                let what = format!("`fn {name}` has {lines} lines, {FUNCTION_LINES} at most");
+                violations.push(Violation::new(source, line, what));
+            }
+        }
+    }
+    violations
+}
+
+/// Every function's first line, name and number of lines, from `fn` to the closing brace.
+fn functions(code: &str) -> Vec<(usize, &str, usize)> {
+    let mut functions = Vec::new();
+    for start in words(code, "fn ") {
+        let item = &code[start..start + item_end(&code[start..])];
+        let signature = &item["fn ".len()..];
+        let name = &signature[..signature.find(|c| !is_ident(c)).unwrap_or(signature.len())];
+        // A macro's `fn $name` has a length all the same.
+        functions.push((line_at(code, start), name, item.lines().count()));
+    }
+    functions
+}
+
+#[test]
+fn a_long_file_is_reported() {
+    let just_right = "//! x\n".repeat(FILE_LINES);
+    let too_long = "//! x\n".repeat(FILE_LINES + 1);
+    let files = [("src/a.rs", just_right.as_str()), ("tests/b.rs", &too_long)];
+    assert_eq!(complaints(check, &files), ["tests/b.rs:401: 401 lines, 400 at most"]);
+}
+
+#[test]
+fn a_long_function_is_reported() {
+    let function = |name: &str, statements: usize| {
+        format!("    pub fn {name}(a: [u8; 2]) {{\n{}    }}\n", "        x; // }\n".repeat(statements))
+    };
+    let text = [
+        "trait T {\n    fn declared(&self);\n    fn short() {}\n}\n",
+        &function("just_right", FUNCTION_LINES - 2),
+        &function("too_long", FUNCTION_LINES - 1),
+    ]
+    .concat();
+    assert_eq!(complaints(check, &[("src/a.rs", &text)]), ["src/a.rs:75: `fn too_long` has 71 lines, 70 at most"]);
+}

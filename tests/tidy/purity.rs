@@ -1,0 +1,90 @@
+//! The pure rooms touch no socket, clock, thread, file or environment, so that a whole
+//! conversation can be replayed under a simulated clock and a simulated socket.
+//!
+//! `std::io` (for its traits and error kinds) and `std::time::{Duration, Instant}` (time as an
+//! argument) are no breach; their tests may use what they like.
+
+use crate::source::{Source, heads, line_at, words};
+use crate::{Violation, complaints};
+
+const PURE_ROOMS: [&str; 4] = ["buffer", "codec", "service", "connection"];
+
+const FORBIDDEN_STD: [&str; 6] = ["net", "os", "thread", "fs", "process", "env"];
+
+const FORBIDDEN_TEXTS: [&str; 6] = ["Instant::now", "SystemTime", "mio::", "socket2::", "rustix::", "signal_hook"];
+
+pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
+    let pure = sources
+        .iter()
+        .filter(|source| !source.is_test() && source.room().is_some_and(|room| PURE_ROOMS.contains(&room)));
+    pure.flat_map(impurities).collect()
+}
+
+fn impurities(source: &Source) -> Vec<Violation> {
+    let code = source.product_code();
+    let mut found = Vec::new();
+    for text in FORBIDDEN_TEXTS {
+        found.extend(words(&code, text).map(|offset| (offset, text.to_owned())));
+    }
+    for start in words(&code, "std::").map(|offset| offset + "std::".len()) {
+        for (offset, name) in heads(&code[start..]) {
+            if FORBIDDEN_STD.contains(&name) {
+                found.push((start + offset, format!("std::{name}")));
+            }
+        }
+    }
+    found.sort();
+    let violation = |(offset, text)| {
+        let what = format!("`{text}` does not belong in a pure room");
+        Violation::new(source, line_at(&code, offset), what)
+    };
+    found.into_iter().map(violation).collect()
+}
+
+#[test]
+fn impurity_is_reported() {
+    let bad = "\
+//! No std::net here.
+use std::time::{Duration, Instant};
+use std::{io, net::{IpAddr, TcpStream}, thread};
+#[cfg(test)]
+mod tests;
+fn f(now: Instant) {
+    let later = Instant::now();
+    let text = \"std::fs\";
+    mio::Poll::new(std::env::args());
+}
+#[cfg(test)]
+mod more_tests {
+    use std::fs;
+}
+";
+    let files = [
+        ("src/codec/fixed.rs", bad),
+        ("src/codec/tests.rs", bad),
+        ("src/socket.rs", bad),
+        ("src/client/runner.rs", bad),
+    ];
+    assert_eq!(
+        complaints(check, &files),
+        [
+            "src/codec/fixed.rs:3: `std::net` does not belong in a pure room",
+            "src/codec/fixed.rs:3: `std::thread` does not belong in a pure room",
+            "src/codec/fixed.rs:7: `Instant::now` does not belong in a pure room",
+            "src/codec/fixed.rs:9: `mio::` does not belong in a pure room",
+            "src/codec/fixed.rs:9: `std::env` does not belong in a pure room",
+        ]
+    );
+}
+
+#[test]
+fn each_forbidden_thing_is_noticed() {
+    let std = FORBIDDEN_STD.map(|name| format!("std::{name}"));
+    for text in std.iter().map(String::as_str).chain(FORBIDDEN_TEXTS) {
+        let code = format!("fn f() {{ {text} }}");
+        for room in PURE_ROOMS {
+            let path = format!("src/{room}/mod.rs");
+            assert_eq!(complaints(check, &[(&path, &code)]).len(), 1, "{text} in {room}");
+        }
+    }
+}
