@@ -1,3 +1,5 @@
-//! The `multiconn-client` program.
+//! The `multiconn-client` program: see `multiconn::cli`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    multiconn::cli::client_main()
+}

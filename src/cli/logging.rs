@@ -21,6 +21,11 @@ impl Verbosity {
         self.quiet
     }
 
+    /// Whether the log speaks of every connection.
+    pub(super) fn speaks(&self) -> bool {
+        self.verbose > 0
+    }
+
     fn level(&self) -> LevelFilter {
         match (self.quiet, self.verbose) {
             (true, _) => LevelFilter::Error,

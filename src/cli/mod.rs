@@ -1,13 +1,17 @@
 //! The faces of the programs: what the user typed becomes a configuration, and what happened becomes text and an exit
 //! status. Nothing is decided here that a library user would miss.
 
+mod client;
 mod logging;
 mod output;
+mod progress;
 mod server;
 mod values;
 
+pub use client::main as client_main;
 pub use server::main as server_main;
 
+use clap::ValueEnum;
 use clap::error::{ContextKind, ErrorKind};
 
 /// All went as asked.
@@ -16,6 +20,17 @@ const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
 /// The command line was wrong.
 const USAGE: u8 = 2;
+/// A signal ended the run; the report so far was printed.
+const INTERRUPTED: u8 = 130;
+
+/// An option that is on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
 
 /// Parses the command line; on `--help` and `--version` prints those, on a mistake one sentence that names it.
 fn parse<P: clap::Parser>() -> Result<P, u8> {

@@ -1,7 +1,7 @@
 //! `multiconn-server`: the command line, the services by name, and the exit status.
 
 use super::logging::Verbosity;
-use super::{SUCCESS, output, parse, status_of, values};
+use super::{SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
 use crate::server::{Opened, Server, ServerConfig};
 use crate::service::{Discard, Echo, Service};
@@ -72,14 +72,6 @@ enum ServiceName {
     Echo,
     /// Throws everything away (RFC 863).
     Discard,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Switch {
-    /// Yes.
-    On,
-    /// No.
-    Off,
 }
 
 impl ServiceName {

@@ -1,13 +1,20 @@
 //! Values that people type: each is refused with an example of a good one.
 
 use crate::socket::Endpoint;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 
 /// A port to listen on.
 pub(super) fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| {
         format!("{text:?} is not a port; give a number from 0 to 65535 such as 65432 (0 takes a free one)")
     })
+}
+
+/// A port to connect to.
+pub(super) fn target_port(text: &str) -> Result<u16, String> {
+    let port: NonZeroU16 =
+        text.parse().map_err(|_| format!("{text:?} is not a port; give a number from 1 to 65535 such as 65432"))?;
+    Ok(port.get())
 }
 
 /// How many of something, at least one.

@@ -157,13 +157,18 @@ impl<S: Service> Connection<S> {
     /// The socket took `count` bytes of [`writing`](Self::writing); when that was not all, it takes no more for now.
     #[inline]
     pub fn handle_sent(&mut self, count: usize, limits: &Limits, now: Instant) {
+        let low = limits.buffer_bytes / LOW_WATERMARK;
+        let was_high = self.output.len() > low;
         self.output.consume(count);
         self.sent_bytes += count as u64;
         self.active = now;
         self.may_write = self.output.is_empty();
-        if self.wait == Wait::Room && self.output.len() <= limits.buffer_bytes / LOW_WATERMARK {
-            self.serve_due = true;
-        }
+        let wants_room = match self.wait {
+            Wait::Room => true,
+            Wait::Until(_) => was_high,
+            Wait::Input | Wait::Nothing => false,
+        };
+        self.serve_due |= wants_room && self.output.len() <= low;
     }
 
     /// The socket takes nothing for now.

@@ -1,1 +1,1 @@
-
+//! The state machine of a connection, without a socket.

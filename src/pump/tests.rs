@@ -1,1 +1,1 @@
-
+//! The pump on a scripted socket.

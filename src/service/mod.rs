@@ -20,10 +20,11 @@ pub enum Wait {
     /// More input, or its end. Once the input has ended and was served, the conversation is over: what is in the
     /// output is still sent, then the connection closes.
     Input,
-    /// More room in the output. Nothing is read in the meantime. The service is called again when most of the output
-    /// has gone.
+    /// More room in the output. Nothing is read in the meantime: that is right for a service whose output follows from
+    /// its input, and a deadlock for one that speaks first while the peer does, too. The service is called again when
+    /// most of the output has gone.
     Room,
-    /// This instant, or more input, whichever comes first.
+    /// This instant, or more input, or most of a well-filled output gone, whichever comes first.
     Until(Instant),
     /// Nothing, ever again: send what is in the output, then close.
     Nothing,

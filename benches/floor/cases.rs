@@ -1,0 +1,89 @@
+//! What is measured, and what the project promises for it.
+
+use crate::arguments::Options;
+
+/// Descriptors a program has open besides its connections, amply.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) traffic: Traffic,
+    pub(crate) target: Target,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) pattern: Pattern,
+    /// Held at the same time; with [`Pattern::Churn`] every place is taken again at once.
+    pub(crate) connections: usize,
+    pub(crate) message_bytes: usize,
+    /// Messages under way per connection.
+    pub(crate) depth: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pattern {
+    /// Connections stay; every echo that comes back is answered with the next message.
+    Steady,
+    /// Connect, one echo, close, and again.
+    Churn,
+    /// Connections stay and never say a word.
+    Silent,
+    /// Connections stay, silent after one echo each.
+    SilentAfterOne,
+}
+
+/// Against the bare loop, which does the least that is possible. Against tokio the target is
+/// everywhere the same: to be ahead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    Speed { least_rate_ratio: f64, most_cpu_ratio: Option<f64> },
+    Memory { most_bytes_each: f64 },
+}
+
+impl Case {
+    pub(crate) fn descriptors_needed(&self, options: &Options) -> u64 {
+        options.capped(self.traffic.connections) as u64 + SPARE_DESCRIPTORS
+    }
+
+    /// What is counted.
+    pub(crate) fn unit(&self) -> &'static str {
+        if self.traffic.pattern == Pattern::Churn { "connections/s" } else { "messages/s" }
+    }
+}
+
+pub(crate) const ALL: [Case; 9] = [
+    Case {
+        name: "64 conns, 64 B, 1 in flight",
+        traffic: steady(64, 64, 1),
+        target: Target::Speed { least_rate_ratio: 0.98, most_cpu_ratio: Some(1.02) },
+    },
+    Case { name: "1,000 conns, 64 B, 1 in flight", traffic: steady(1_000, 64, 1), target: rate(0.98) },
+    Case { name: "10,000 conns, 64 B, 1 in flight", traffic: steady(10_000, 64, 1), target: rate(0.98) },
+    Case { name: "64 conns, 64 B, 32 in flight", traffic: steady(64, 64, 32), target: rate(0.98) },
+    Case { name: "64 conns, 16 KiB, 1 in flight", traffic: steady(64, 16 << 10, 1), target: rate(0.98) },
+    Case { name: "8 conns, 256 KiB, 1 in flight", traffic: steady(8, 256 << 10, 1), target: rate(0.98) },
+    Case {
+        name: "connect, one 64 B echo, close, 32 at a time",
+        traffic: Traffic { pattern: Pattern::Churn, ..steady(32, 64, 1) },
+        target: rate(0.95),
+    },
+    Case {
+        name: "15,000 idle connections",
+        traffic: Traffic { pattern: Pattern::Silent, ..steady(15_000, 64, 1) },
+        target: Target::Memory { most_bytes_each: 256.0 },
+    },
+    Case {
+        name: "15,000 idle connections after an echo each",
+        traffic: Traffic { pattern: Pattern::SilentAfterOne, ..steady(15_000, 64, 1) },
+        target: Target::Memory { most_bytes_each: 256.0 },
+    },
+];
+
+const fn steady(connections: usize, message_bytes: usize, depth: usize) -> Traffic {
+    Traffic { pattern: Pattern::Steady, connections, message_bytes, depth }
+}
+
+const fn rate(least_rate_ratio: f64) -> Target {
+    Target::Speed { least_rate_ratio, most_cpu_ratio: None }
+}

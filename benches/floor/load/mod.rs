@@ -1,0 +1,92 @@
+//! The load: a closed loop that costs as little as it can, in a process and on a CPU of its own.
+//!
+//! It checks nothing and keeps no statistics but a count; whether echoes are right is for the tests.
+//! Whatever the load, it leaves only when the server has closed every connection, so that no
+//! server is still at work when the next one is measured.
+
+mod churn;
+mod measure;
+mod silent;
+mod socket;
+mod steady;
+
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::Outcome;
+use crate::cases::{Pattern, Traffic};
+
+const PATTERNS: [(&str, Pattern); 4] = [
+    ("steady", Pattern::Steady),
+    ("churn", Pattern::Churn),
+    ("silent", Pattern::Silent),
+    ("silent-after-one", Pattern::SilentAfterOne),
+];
+
+/// What the load has to do, carried over on its command line.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) traffic: Traffic,
+    pub(crate) port: u16,
+    /// The load reads the server's CPU time itself, at the very edges of its window.
+    pub(crate) server_pid: u32,
+    pub(crate) warm_up: Duration,
+    pub(crate) window: Duration,
+}
+
+pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
+    let order =
+        Order::from_arguments(arguments).ok_or_else(|| format!("{arguments:?} is not an order for the load"))?;
+    match order.traffic.pattern {
+        Pattern::Steady => steady::run(&order),
+        Pattern::Churn => churn::run(&order),
+        Pattern::Silent | Pattern::SilentAfterOne => silent::run(&order),
+    }
+}
+
+impl Order {
+    pub(crate) fn to_arguments(&self) -> Vec<String> {
+        let Traffic { pattern, connections, message_bytes, depth } = self.traffic;
+        let name = PATTERNS.iter().find(|(_, known)| *known == pattern).map_or("", |(name, _)| name);
+        vec![
+            name.to_owned(),
+            connections.to_string(),
+            message_bytes.to_string(),
+            depth.to_string(),
+            self.port.to_string(),
+            self.server_pid.to_string(),
+            self.warm_up.as_nanos().to_string(),
+            self.window.as_nanos().to_string(),
+        ]
+    }
+
+    fn from_arguments(arguments: &[String]) -> Option<Self> {
+        let [name, connections, message_bytes, depth, port, server_pid, warm_up_ns, window_ns] = arguments else {
+            return None;
+        };
+        Some(Self {
+            traffic: Traffic {
+                pattern: PATTERNS.iter().find(|(known, _)| known == name)?.1,
+                connections: connections.parse().ok()?,
+                message_bytes: message_bytes.parse().ok()?,
+                depth: depth.parse().ok()?,
+            },
+            port: port.parse().ok()?,
+            server_pid: server_pid.parse().ok()?,
+            warm_up: Duration::from_nanos(warm_up_ns.parse().ok()?),
+            window: Duration::from_nanos(window_ns.parse().ok()?),
+        })
+    }
+}
+
+/// Puts the name of a system call to its error.
+trait Explain<T> {
+    fn explain(self, call: &str) -> Outcome<T>;
+}
+
+impl<T> Explain<T> for Result<T, Errno> {
+    fn explain(self, call: &str) -> Outcome<T> {
+        self.map_err(|error| format!("{call}: {error}"))
+    }
+}

@@ -1,0 +1,98 @@
+//! Connections to the server: opened, proven, and closed in order.
+//!
+//! The sockets stay in blocking mode, so that setting up and tearing down reads top to bottom; the
+//! loops in between pass `DONTWAIT` with each call.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, bind, connect, recv, send, shutdown,
+    socket_with,
+    sockopt::{self, Timeout},
+};
+
+use super::{Explain, Order};
+use crate::Outcome;
+use crate::cases::Pattern;
+
+/// A server that takes longer than this has a fault.
+pub(super) const ANSWER_SECONDS: u64 = 10;
+
+/// Whoever closes first keeps the port for a minute, and an address has some 28,000: connections
+/// come from 127.0.0.2 to 127.0.0.250 in turn.
+const SOURCE_ADDRESSES: usize = 249;
+
+/// Connected, but perhaps still in the listener's queue (4096 places). An overflow would cost a second.
+const MOST_IN_PROGRESS: usize = 256;
+
+const PROBE_BYTES: usize = 64;
+
+/// The `index` chooses the source address.
+pub(super) fn open(port: u16, index: usize) -> Outcome<OwnedFd> {
+    let kind = SocketType::STREAM;
+    let stream = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None).explain("socket")?;
+    let last_byte = u8::try_from(2 + index % SOURCE_ADDRESSES).unwrap_or(2);
+    bind(&stream, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last_byte), 0)).explain("bind")?;
+    connect(&stream, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).explain("connect")?;
+    Ok(stream)
+}
+
+/// Opens the connections of an order. When this returns, the server has accepted them all: it
+/// accepts in the order of connecting, and the last one has had an echo.
+pub(super) fn open_all(order: &Order) -> Outcome<Vec<OwnedFd>> {
+    let count = order.traffic.connections;
+    let each_echoes = order.traffic.pattern == Pattern::SilentAfterOne;
+    let mut streams = Vec::with_capacity(count);
+    for index in 0..count {
+        let stream = open(order.port, index)?;
+        sockopt::set_tcp_nodelay(&stream, true).explain("setsockopt")?;
+        let patience = Some(Duration::from_secs(ANSWER_SECONDS));
+        sockopt::set_socket_timeout(&stream, Timeout::Recv, patience).explain("setsockopt")?;
+        let ends_batch = (index + 1) % MOST_IN_PROGRESS == 0 || index + 1 == count;
+        if ends_batch || each_echoes {
+            echo_once(&stream)?;
+        }
+        streams.push(stream);
+    }
+    Ok(streams)
+}
+
+fn echo_once(stream: &OwnedFd) -> Outcome<()> {
+    send(stream, &[0; PROBE_BYTES], SendFlags::NOSIGNAL).explain("send")?;
+    let mut buffer = [0; PROBE_BYTES];
+    let mut missing_bytes = PROBE_BYTES;
+    while missing_bytes > 0 {
+        match recv(stream, &mut buffer[..missing_bytes], RecvFlags::empty()) {
+            Ok((0, _)) => return Err("the server closed a new connection".to_owned()),
+            Ok((received, _)) => missing_bytes -= received,
+            Err(Errno::AGAIN) => return Err(format!("no echo within {ANSWER_SECONDS} s")),
+            Err(error) => return Err(error).explain("recv"),
+        }
+    }
+    Ok(())
+}
+
+/// Ends every connection the civil way: no more from here, then whatever still comes, then the
+/// server's end.
+pub(super) fn close_all(streams: &[OwnedFd]) -> Outcome<()> {
+    for stream in streams {
+        // Fails for a connection that is gone already, which is as good.
+        let _ = shutdown(stream, Shutdown::Write);
+    }
+    let mut buffer = vec![0; 64 << 10];
+    for stream in streams {
+        loop {
+            match recv(stream, &mut buffer[..], RecvFlags::empty()) {
+                Ok((1.., _)) => {}
+                Err(Errno::AGAIN) => {
+                    return Err(format!("the server kept a finished connection open for {ANSWER_SECONDS} s"));
+                }
+                Ok((0, _)) | Err(_) => break,
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! What Linux tells of a process, of the machine and of its limits.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::Outcome;
+
+/// CPU time of all threads of a process, user and system, in nanoseconds.
+///
+/// The first field of `schedstat` is exact but for the tick in progress, where `stat` counts in
+/// hundredths of a second.
+pub(crate) fn cpu_time_ns(pid: u32) -> Outcome<u64> {
+    let threads = PathBuf::from(format!("/proc/{pid}/task"));
+    let listing = fs::read_dir(&threads).map_err(|error| format!("cannot list {}: {error}", threads.display()))?;
+    let mut total_ns = 0;
+    for thread in listing {
+        let thread = thread.map_err(|error| format!("cannot list {}: {error}", threads.display()))?;
+        let path = thread.path().join("schedstat");
+        let text = read(&path)?;
+        total_ns += first_number(&text).ok_or_else(|| format!("{} does not begin with a number", path.display()))?;
+    }
+    Ok(total_ns)
+}
+
+/// Resident memory of a process in bytes.
+///
+/// From `smaps_rollup`, which counts pages; `VmRSS` in `status` may lag by 32 pages per CPU.
+pub(crate) fn resident_bytes(pid: u32) -> Outcome<u64> {
+    let path = PathBuf::from(format!("/proc/{pid}/smaps_rollup"));
+    read(&path)?
+        .lines()
+        .find_map(|line| line.strip_prefix("Rss:"))
+        .and_then(first_number)
+        .map(|kibibytes| kibibytes * 1024)
+        .ok_or_else(|| format!("{} has no line for Rss", path.display()))
+}
+
+pub(crate) fn kernel() -> String {
+    read(&PathBuf::from("/proc/sys/kernel/osrelease"))
+        .map_or_else(|_| "unknown".to_owned(), |release| format!("Linux {}", release.trim()))
+}
+
+pub(crate) fn processor() -> String {
+    read(&PathBuf::from("/proc/cpuinfo"))
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        })
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Raises the soft limit to the hard one, for this process and those it starts, and returns what
+/// is in force then.
+pub(crate) fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        return limit.current.unwrap_or(u64::MAX);
+    }
+    limit.maximum.unwrap_or(u64::MAX)
+}
+
+fn read(path: &PathBuf) -> Outcome<String> {
+    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+fn first_number(text: &str) -> Option<u64> {
+    text.split_ascii_whitespace().next()?.parse().ok()
+}

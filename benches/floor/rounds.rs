@@ -1,0 +1,104 @@
+//! One case: the servers started, loaded in turn, and ended.
+
+use crate::arguments::Options;
+use crate::cases::{Case, Pattern, Traffic};
+use crate::child::{Kind, Load, Server};
+use crate::cpus::Cpus;
+use crate::load::Order;
+use crate::{Outcome, procfs};
+
+/// What one server did in one round.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Speed {
+    pub(crate) per_second: f64,
+    pub(crate) cpu_us_each: f64,
+}
+
+/// The figures of the three servers, by `Kind as usize`.
+pub(crate) type PerKind<T> = [T; Kind::ALL.len()];
+
+/// All three servers are up; the two that wait for their turn sleep and cost nothing. Each round
+/// begins with another one.
+pub(crate) fn measure_speed(case: &Case, options: &Options, cpus: &Cpus) -> Outcome<Vec<PerKind<Speed>>> {
+    let mut servers = Vec::new();
+    for kind in Kind::ALL {
+        servers.push(Server::start(kind, cpus)?);
+    }
+    let mut rounds = Vec::new();
+    for _ in 0..options.rounds {
+        let mut round = PerKind::default();
+        for server in &mut servers {
+            round[server.kind as usize] = load_once(server, case.traffic, options, cpus)?;
+        }
+        rounds.push(round);
+        servers.rotate_left(1);
+    }
+    Ok(rounds)
+}
+
+fn load_once(server: &mut Server, traffic: Traffic, options: &Options, cpus: &Cpus) -> Outcome<Speed> {
+    let order = order_for(server, traffic, options);
+    let outcome = Load::start(&order, cpus).and_then(|mut load| {
+        let speed = parse_result(&load.line()?)?;
+        load.finish()?;
+        Ok(speed)
+    });
+    // A dead server explains more than what the load says of it.
+    server.check_alive()?;
+    outcome.map_err(|message| format!("{}: {message}", server.kind.name()))
+}
+
+fn parse_result(line: &str) -> Outcome<Speed> {
+    let numbers: Vec<u64> = line.split_whitespace().flat_map(str::parse).collect();
+    let [completed, elapsed_ns, cpu_ns] = numbers[..] else {
+        return Err(format!("the load printed {line:?} for a result"));
+    };
+    if completed == 0 {
+        return Err("nothing came back while it was counted".to_owned());
+    }
+    Ok(Speed {
+        per_second: completed as f64 * 1e9 / elapsed_ns as f64,
+        cpu_us_each: cpu_ns as f64 / 1e3 / completed as f64,
+    })
+}
+
+/// Resident bytes per connection: what a fresh server grows by when they come. One try each; a
+/// heap grows the same way every time.
+pub(crate) fn measure_memory(case: &Case, options: &Options, cpus: &Cpus) -> Outcome<PerKind<f64>> {
+    let mut bytes_each = PerKind::default();
+    for kind in Kind::ALL {
+        let mut server = Server::start(kind, cpus)?;
+        let outcome = growth_each(&server, case.traffic, options, cpus);
+        server.check_alive()?;
+        bytes_each[kind as usize] = outcome.map_err(|message| format!("{}: {message}", kind.name()))?;
+    }
+    Ok(bytes_each)
+}
+
+fn growth_each(server: &Server, traffic: Traffic, options: &Options, cpus: &Cpus) -> Outcome<f64> {
+    // One connection goes ahead, so that code and buffers touched first by it are not counted.
+    let scout = Traffic { pattern: Pattern::SilentAfterOne, connections: 1, ..traffic };
+    resident_while(server, scout, options, cpus)?;
+    let before_bytes = procfs::resident_bytes(server.pid())?;
+    let during_bytes = resident_while(server, traffic, options, cpus)?;
+    let connections = options.capped(traffic.connections);
+    Ok((during_bytes as f64 - before_bytes as f64) / connections as f64)
+}
+
+fn resident_while(server: &Server, traffic: Traffic, options: &Options, cpus: &Cpus) -> Outcome<u64> {
+    let mut load = Load::start(&order_for(server, traffic, options), cpus)?;
+    load.line()?;
+    let bytes = procfs::resident_bytes(server.pid())?;
+    load.finish()?;
+    Ok(bytes)
+}
+
+fn order_for(server: &Server, traffic: Traffic, options: &Options) -> Order {
+    Order {
+        traffic: Traffic { connections: options.capped(traffic.connections), ..traffic },
+        port: server.port,
+        server_pid: server.pid(),
+        warm_up: options.warm_up(),
+        window: options.window,
+    }
+}

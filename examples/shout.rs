@@ -1,0 +1,38 @@
+//! A server with a service of its own: every line comes back in upper case, however it was split on its way.
+//!
+//! Run it with `cargo run --example shout`, then `nc 127.0.0.1 65433`.
+
+#![allow(clippy::print_stdout)]
+
+use multiconn::error::Error;
+use multiconn::server::{Server, ServerConfig};
+use multiconn::service::{Input, Output, Service, Wait};
+use multiconn::socket::Endpoint;
+use std::time::Instant;
+
+struct Shout;
+
+impl Service for Shout {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+        while let Some(end) = input.bytes().iter().position(|&byte| byte == b'\n') {
+            let line = input.bytes()[..=end].to_ascii_uppercase();
+            // Without room for the whole line, it stays where it is; the peer is slowed down in the end.
+            if !output.write_whole(&line) {
+                return Wait::Room;
+            }
+            input.consume(line.len());
+        }
+        Wait::Input
+    }
+}
+
+fn main() -> Result<(), Error> {
+    let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 65433));
+    config.handle_signals = true;
+    let server = Server::bind(config, |_| Shout)?;
+    for address in server.addresses() {
+        println!("Listening on {address}");
+    }
+    println!("{}", server.run()?);
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What one worker of the client writes down while it runs; merged into one report at the end.
+
+use super::report::{Failure, Mismatch, Report};
+use crate::counter::Counter;
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest latency told apart, in nanoseconds: one hour.
+const LONGEST_NANOS: u64 = 3_600_000_000_000;
+
+/// Three significant digits: an error below 0.1 %.
+const DIGITS: u8 = 3;
+
+/// How many mismatches are kept; all are counted.
+const KEPT_MISMATCHES: usize = 10;
+
+/// What one worker has done so far, for other threads to look at.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Connections opened.
+    pub opened: Counter,
+    /// Connections that are over, well or badly.
+    pub ended: Counter,
+    /// Connections that failed.
+    pub failed: Counter,
+    /// Messages handed over for sending.
+    pub messages_sent: Counter,
+    /// Messages that came back and were right.
+    pub messages_verified: Counter,
+}
+
+/// What one worker writes down.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    pub(super) progress: Arc<Progress>,
+    pub(super) verified: u64,
+    pub(super) sent_bytes: u64,
+    pub(super) verified_bytes: u64,
+    failed: BTreeMap<Failure, u64>,
+    mismatch_count: u64,
+    mismatches: Vec<Mismatch>,
+    connect: Histogram<u64>,
+    round_trip: Histogram<u64>,
+}
+
+impl Recorder {
+    pub(super) fn new(progress: Arc<Progress>) -> Self {
+        Self {
+            progress,
+            verified: 0,
+            sent_bytes: 0,
+            verified_bytes: 0,
+            failed: BTreeMap::new(),
+            mismatch_count: 0,
+            mismatches: Vec::new(),
+            connect: histogram(),
+            round_trip: histogram(),
+        }
+    }
+
+    pub(super) fn connected(&mut self, after: Duration) {
+        self.progress.opened.add(1);
+        self.connect.saturating_record(nanos(after));
+    }
+
+    pub(super) fn failed(&mut self, failure: Failure) {
+        self.progress.failed.add(1);
+        *self.failed.entry(failure).or_default() += 1;
+    }
+
+    pub(super) fn mismatch(&mut self, mismatch: Mismatch) {
+        self.mismatch_count += 1;
+        if self.mismatches.len() < KEPT_MISMATCHES {
+            self.mismatches.push(mismatch);
+        }
+    }
+
+    pub(super) fn round_trip(&mut self, latency: Duration) {
+        self.progress.messages_verified.add(1);
+        self.round_trip.saturating_record(nanos(latency));
+    }
+
+    /// Adds what was written down to `report`.
+    pub(super) fn add_to(self, report: &mut Report) {
+        report.opened += self.progress.opened.get();
+        report.verified += self.verified;
+        for (failure, count) in self.failed {
+            *report.failed.entry(failure).or_default() += count;
+        }
+        report.messages_sent += self.progress.messages_sent.get();
+        report.messages_verified += self.progress.messages_verified.get();
+        report.bytes_sent += self.sent_bytes;
+        report.bytes_verified += self.verified_bytes;
+        report.mismatch_count += self.mismatch_count;
+        let room = KEPT_MISMATCHES.saturating_sub(report.mismatches.len());
+        report.mismatches.extend(self.mismatches.into_iter().take(room));
+        report.connect += self.connect;
+        report.round_trip += self.round_trip;
+    }
+}
+
+/// A histogram of latencies in nanoseconds.
+pub(super) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_NANOS, DIGITS).expect("the bounds are constants that fit together")
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1)
+}

@@ -1,0 +1,211 @@
+//! What a run was like: the value that a library user gets, and the text that a person reads.
+
+use crate::connection::CloseReason;
+use crate::error::in_words;
+use crate::repr::BytesRepr;
+use crate::units::{format_count, format_duration, format_rate};
+use hdrhistogram::Histogram;
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+/// Why a connection did not do what it was opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Nobody listens there.
+    Refused,
+    /// The connect took longer than the connect timeout, or than the system waits.
+    ConnectTimeout,
+    /// A reply took longer than the reply timeout.
+    ReplyTimeout,
+    /// The peer reset the connection.
+    Reset,
+    /// The peer closed before everything had come back.
+    ClosedEarly,
+    /// What came back is not what was sent.
+    Mismatch,
+    /// No port is left on this side for one more connection to this target.
+    OutOfPorts,
+    /// This process may open no more descriptors.
+    OutOfDescriptors,
+    /// The run was ended first.
+    Stopped,
+    /// Another error of the system.
+    System(ErrorKind),
+}
+
+impl Failure {
+    /// The failure behind an error of connect(2).
+    pub(super) fn of_connect(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::CONNREFUSED) => Self::Refused,
+            Some(Errno::TIMEDOUT) => Self::ConnectTimeout,
+            Some(Errno::CONNRESET) => Self::Reset,
+            Some(Errno::ADDRNOTAVAIL) => Self::OutOfPorts,
+            Some(Errno::MFILE | Errno::NFILE) => Self::OutOfDescriptors,
+            _ if error.kind() == ErrorKind::ConnectionRefused => Self::Refused,
+            _ => Self::System(error.kind()),
+        }
+    }
+
+    /// The failure behind the end of a conversation that was not done.
+    pub(super) fn of_close(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::Reset => Self::Reset,
+            CloseReason::Stopped => Self::Stopped,
+            CloseReason::Failed(kind) => Self::System(kind),
+            _ => Self::ClosedEarly,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => out.write_str("connection refused: nothing listens there"),
+            Self::ConnectTimeout => out.write_str("timed out connecting"),
+            Self::ReplyTimeout => out.write_str("timed out waiting for a reply"),
+            Self::Reset => out.write_str("reset by peer"),
+            Self::ClosedEarly => out.write_str("closed early by peer"),
+            Self::Mismatch => out.write_str("wrong bytes came back"),
+            Self::OutOfPorts => out.write_str("out of ports: no local port is free for this target"),
+            Self::OutOfDescriptors => out.write_str("too many open files: raise the limit on descriptors (ulimit -n)"),
+            Self::Stopped => out.write_str("interrupted"),
+            Self::System(kind) => out.write_str(&in_words(&(*kind).into())),
+        }
+    }
+}
+
+/// A place where something else came back than was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The number of the connection, counted from 1.
+    pub connection: usize,
+    /// How many bytes of the connection had come back right before, in bytes.
+    pub offset: u64,
+    /// The first bytes that should have come; none when nothing should have.
+    pub expected: Vec<u8>,
+    /// The first bytes that came.
+    pub received: Vec<u8>,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (expected, received) = (BytesRepr(&self.expected), BytesRepr(&self.received));
+        write!(out, "connection {}, byte {}: expected {expected}, received {received}", self.connection, self.offset)
+    }
+}
+
+/// What a run was like.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Where the connections went, as the user named it.
+    pub target: String,
+    /// How many connections were wanted.
+    pub wanted: usize,
+    /// How many connections were opened.
+    pub opened: u64,
+    /// The most connections that were open at the same time.
+    pub most_open: u64,
+    /// How many connections did all they were opened for: every byte came back and was right.
+    pub verified: u64,
+    /// How many connections failed, by cause.
+    pub failed: BTreeMap<Failure, u64>,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Messages that came back and were right.
+    pub messages_verified: u64,
+    /// Bytes sent, in bytes.
+    pub bytes_sent: u64,
+    /// Bytes that came back and were right, in bytes.
+    pub bytes_verified: u64,
+    /// How many connections got something else back than they sent.
+    pub mismatch_count: u64,
+    /// The first of those places.
+    pub mismatches: Vec<Mismatch>,
+    /// From the first connect to the last close.
+    pub elapsed: Duration,
+    /// Connect times, in nanoseconds.
+    pub connect: Histogram<u64>,
+    /// Times from handing a message over for sending to its last byte coming back, in nanoseconds.
+    pub round_trip: Histogram<u64>,
+    /// Whether the run was ended before it was done.
+    pub interrupted: bool,
+}
+
+impl Report {
+    /// Whether all went as asked.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        !self.interrupted && self.verified == self.wanted as u64
+    }
+
+    /// How many messages came back and were right, per second.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    pub fn messages_per_second(&self) -> f64 {
+        self.messages_verified as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    /// How many connections failed in all.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failed.values().sum()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = format_count;
+        let verdict = match (self.interrupted, self.is_success()) {
+            (true, _) => "interrupted",
+            (false, true) => "every byte came back as it was sent",
+            (false, false) => "something failed",
+        };
+        writeln!(out, "{} connections to {}: {verdict}", count(self.wanted as u64), self.target)?;
+        let (opened, most, failed) = (count(self.opened), count(self.most_open), count(self.failures()));
+        writeln!(out, "  connections  {opened} opened, {most} at the same time, {failed} failed")?;
+        for (failure, number) in &self.failed {
+            writeln!(out, "               {:>9} {failure}", count(*number))?;
+        }
+        let (sent, verified) = (count(self.messages_sent), count(self.messages_verified));
+        let rate = format_rate(self.messages_per_second());
+        writeln!(out, "  messages     {sent} sent, {verified} echoed and verified, {rate}")?;
+        let (sent, verified) = (count(self.bytes_sent), count(self.bytes_verified));
+        writeln!(out, "  bytes        {sent} sent, {verified} echoed and verified")?;
+        self.write_mismatches(out)?;
+        writeln!(out, "  time         {}", format_duration(self.elapsed))?;
+        writeln!(out, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "latency", "p50", "p90", "p99", "p99.9", "max")?;
+        write_percentiles(out, "connect", &self.connect)?;
+        writeln!(out)?;
+        write_percentiles(out, "round trip", &self.round_trip)
+    }
+}
+
+impl Report {
+    fn write_mismatches(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.mismatch_count == 0 {
+            return Ok(());
+        }
+        writeln!(out, "  mismatches   {}", format_count(self.mismatch_count))?;
+        for mismatch in &self.mismatches {
+            writeln!(out, "    {mismatch}")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_percentiles(out: &mut fmt::Formatter<'_>, name: &str, histogram: &Histogram<u64>) -> fmt::Result {
+    write!(out, "    {name:<10}")?;
+    if histogram.is_empty() {
+        return write!(out, "{:>10}", "none");
+    }
+    for quantile in [0.5, 0.9, 0.99, 0.999, 1.0] {
+        let nanos = histogram.value_at_quantile(quantile).min(histogram.max());
+        write!(out, "{:>10}", format_duration(Duration::from_nanos(nanos)))?;
+    }
+    Ok(())
+}
