@@ -38,10 +38,11 @@ impl Lender {
     /// When `limit` is above `u32::MAX` and the buffer has to grow that far.
     #[inline]
     pub fn make_room(&mut self, buffer: &mut Buffer, limit: usize) {
-        if buffer.storage.is_empty() {
-            buffer.storage = self.lend();
-        } else if !buffer.is_empty() {
+        if !buffer.is_empty() {
             self.make_room_behind(buffer, limit);
+        } else if buffer.storage.len() < LENT_BYTES {
+            // There is none, or just what a leftover needed: too little to read into.
+            buffer.storage = self.lend();
         }
     }
 
