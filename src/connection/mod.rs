@@ -313,12 +313,6 @@ impl<S: Service> Connection<S> {
         self.output.bytes()
     }
 
-    /// The last `count` bytes that came in and are still waiting.
-    pub fn newest(&self, count: usize) -> &[u8] {
-        let bytes = self.input.bytes();
-        &bytes[bytes.len().saturating_sub(count)..]
-    }
-
     /// Finishes a draining conversation that has nothing in flight: nothing to read, to answer or to send.
     #[inline]
     pub fn finish_if_drained(&mut self) {

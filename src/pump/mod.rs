@@ -93,8 +93,8 @@ impl<O: Observer> Pump<'_, O> {
         match retried(|| socket.read(room)) {
             Ok(0) => connection.handle_end(),
             Ok(count) => {
+                self.observer.received(&room[..count]);
                 connection.handle_received(count, socket.drained_by(offered, count), self.observer.now());
-                self.observer.received(connection.newest(count));
                 return count;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => connection.handle_read_blocked(),
