@@ -1,1 +1,0 @@
-//! The pump on a scripted socket.

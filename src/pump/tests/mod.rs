@@ -1,0 +1,10 @@
+//! Whole conversations on a scripted socket, under a simulated loop and a simulated clock. No test here may touch a
+//! real socket or wait for real time.
+
+mod calls;
+mod ending;
+mod pressure;
+mod scene;
+mod schedules;
+mod script;
+mod time;
