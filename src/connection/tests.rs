@@ -257,6 +257,31 @@ fn a_service_that_has_ended_waits_for_no_instant() {
 }
 
 #[test]
+fn a_silent_conversation_waits_for_no_instant_either() {
+    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Until(Instant::now() + SECOND * 11) });
+    bench.pass(SECOND * 10);
+    bench.shut();
+    assert_eq!(bench.deadline(), Some(SECOND * 5), "linger alone");
+}
+
+#[test]
+fn lingering_counts_from_the_shut() {
+    let mut bench = Bench::new(Puppet { says: b"bye", waits: Wait::Nothing });
+    bench.send(3);
+    bench.now += SECOND;
+    bench.shut();
+    assert_eq!(bench.deadline(), Some(SECOND * 5));
+}
+
+#[test]
+fn bytes_that_leave_are_activity() {
+    let mut bench = Bench::new(Puppet { says: b"123", waits: Wait::Input });
+    bench.pass(SECOND * 9);
+    bench.send(1);
+    assert_eq!(bench.deadline(), Some(SECOND * 10));
+}
+
+#[test]
 fn a_deadline_before_its_time_changes_nothing() {
     let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Input });
     bench.limits.drain_by = Some(bench.now + SECOND * 20);
@@ -282,6 +307,10 @@ fn only_a_quiet_conversation_is_drained() {
     bench.connection.finish_if_drained();
     assert!(!bench.connection.wants_shut(), "there is something to send");
     bench.send(4);
+    bench.connection.handle_wake();
+    bench.connection.finish_if_drained();
+    assert!(!bench.connection.wants_shut(), "there is news for the service");
+    bench.serve();
     bench.connection.finish_if_drained();
     bench.shut();
     bench.connection.handle_end();
@@ -320,6 +349,7 @@ fn a_closed_connection_gives_everything_back() {
     bench.receive(b"3");
     assert_eq!(bench.connection.storage_bytes(), [LENT_BYTES, 4]);
     bench.connection.close(CloseReason::Stopped);
+    assert_eq!(bench.wishes(), [false, false, false], "unsent output is no wish any more");
     bench.connection.release(&mut bench.lender);
     assert_eq!(bench.connection.storage_bytes(), [0, 0]);
     assert_eq!(bench.connection.closed(), Some(CloseReason::Stopped));

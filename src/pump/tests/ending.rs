@@ -185,6 +185,38 @@ fn a_drain_waits_for_output_and_for_the_rest_of_a_frame() {
 }
 
 #[test]
+fn a_drain_answers_what_comes_while_output_is_unsent() {
+    let mut scene = scene(Echo, [Arrival::Bytes(b"ping".to_vec())]);
+    scene.socket.stalled = true;
+    assert_eq!(scene.run(), None);
+    assert_eq!(drain(&mut scene), None);
+    scene.socket.arrive_bytes(b"pong");
+    assert_eq!(scene.run(), None);
+    scene.socket.stalled = false;
+    assert_eq!(scene.run(), None);
+    assert_eq!((scene.socket.written.as_slice(), scene.socket.shuts), (&b"pingpong"[..], 1));
+}
+
+#[test]
+fn a_drain_waits_for_the_instant_of_a_service() {
+    let mut calls = 0;
+    let service = act(|_input, output, now| {
+        calls += 1;
+        if calls == 1 {
+            return Wait::Until(now + SECOND);
+        }
+        output.write(b"bye");
+        Wait::Input
+    });
+    let mut scene = scene(service, []);
+    assert_eq!(scene.run(), None);
+    assert_eq!(drain(&mut scene), None);
+    assert_eq!((scene.socket.shuts, scene.deadline()), (0, Some(SECOND)));
+    assert_eq!(scene.pass(SECOND), None);
+    assert_eq!((scene.socket.written.as_slice(), scene.socket.shuts), (&b"bye"[..], 1));
+}
+
+#[test]
 fn a_drain_that_takes_too_long_is_cut() {
     let mut scene = scene(Echo, [bytes(10)]);
     scene.socket.stalled = true;
