@@ -158,6 +158,12 @@ impl<M> EventLoop<M> {
         Ok(())
     }
 
+    /// Whether signals come to this loop.
+    #[must_use]
+    pub fn hears_signals(&self) -> bool {
+        self.signals.is_some()
+    }
+
     /// Sends messages to this loop.
     #[must_use]
     pub fn sender(&self) -> Sender<M> {

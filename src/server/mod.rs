@@ -78,6 +78,8 @@ enum Message {
     Drain,
     Stop,
     Wake(Key),
+    /// Another worker has ended.
+    Ended,
 }
 
 /// What all workers of a server know. It is touched when a connection comes or goes, never for a message.
@@ -87,6 +89,8 @@ struct Shared {
     max_connections: usize,
     open: AtomicUsize,
     accepted: AtomicU64,
+    /// Workers that have not ended yet.
+    running: AtomicUsize,
     handle: ServerHandle,
 }
 
@@ -95,6 +99,16 @@ impl Shared {
     /// exact up to the number of workers, and the reserve of descriptors covers that.
     fn has_room(&self) -> bool {
         self.open.load(Ordering::Relaxed) < self.max_connections
+    }
+}
+
+/// Counts a worker as ended when it goes, in whatever way, and tells the first one, which may be waiting for that.
+struct Running<'a>(&'a Shared);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.handle.workers[0].send(Message::Ended);
     }
 }
 
@@ -146,7 +160,8 @@ where
         }
         let handle = ServerHandle { workers: loops.iter().map(EventLoop::sender).collect() };
         let (open, accepted) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let shared = Arc::new(Shared { config, max_connections, open, accepted, handle });
+        let running = AtomicUsize::new(loops.len());
+        let shared = Arc::new(Shared { config, max_connections, open, accepted, running, handle });
         Ok(Self { loops, bound, shared, make_service })
     }
 
@@ -179,7 +194,9 @@ where
         }
         let (shared, make_service) = (&*self.shared, &self.make_service);
         let work = |(event_loop, listeners): (EventLoop<Message>, Vec<Listener>)| {
-            let worker = Worker::new(shared, make_service, event_loop.sender(), listeners);
+            let _running = Running(shared);
+            let hears_signals = event_loop.hears_signals();
+            let worker = Worker::new(shared, make_service, event_loop.sender(), listeners, hears_signals);
             let result = worker.run(event_loop);
             if result.is_err() {
                 shared.handle.stop();

@@ -45,6 +45,8 @@ pub(super) struct Worker<'a, F, S> {
     lender: Lender,
     limits: Limits,
     stage: Stage,
+    /// The signals come to this worker: it stays until all others have ended, so that a second one is heard.
+    hears_signals: bool,
     summary: Summary,
 }
 
@@ -58,6 +60,7 @@ where
         make_service: &'a F,
         sender: Sender<Message>,
         listeners: Vec<Listener>,
+        hears_signals: bool,
     ) -> Self {
         let door = |(index, listener)| Door::new(listener, Key::fixed(index));
         Self {
@@ -69,6 +72,7 @@ where
             lender: Lender::new(),
             limits: shared.config.limits.clone(),
             stage: Stage::Serving,
+            hears_signals,
             summary: Summary::default(),
         }
     }
@@ -251,6 +255,8 @@ where
         match message {
             Message::Drain => self.drain(agenda),
             Message::Stop => self.stop(agenda),
+            // Only a reason to look whether this one is done.
+            Message::Ended => {}
             Message::Wake(key) => {
                 if let Some(entry) = self.entries.get_mut(key) {
                     entry.connection.handle_wake();
@@ -260,17 +266,26 @@ where
         }
     }
 
-    fn handle_signal(&mut self, _agenda: &mut Agenda, _signal: i32) {
+    fn handle_signal(&mut self, agenda: &mut Agenda, _signal: i32) {
         if self.stage == Stage::Serving {
             log::info!("Ending: serving what is in flight; once more ends at once");
             self.shared.handle.drain();
+            // Not by the message alone: a second signal can come before it does.
+            self.drain(agenda);
         } else {
             self.shared.handle.stop();
         }
     }
 
     fn is_done(&self) -> bool {
-        self.stage > Stage::Serving && self.entries.is_empty()
+        match self.stage {
+            Stage::Serving => false,
+            Stage::Draining => {
+                let is_needed = self.hears_signals && self.shared.running.load(Ordering::Relaxed) > 1;
+                self.entries.is_empty() && !is_needed
+            }
+            Stage::Stopped => self.entries.is_empty(),
+        }
     }
 }
 
