@@ -4,11 +4,11 @@
 //! never seen again. A door therefore is an entry of the ready queue like any connection, and when it cannot go on it
 //! is tried again by timer and whenever a connection closes.
 
-use crate::event_loop::{Agenda, Key, Timer};
+use crate::event_loop::{Agenda, Due, Key, Timer};
 use crate::socket::{Address, Listener, Stream};
 use rustix::io::Errno;
 use std::io::{self, ErrorKind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many connections a door lets in before the conversations get their turn. Accepting one costs about as much as
 /// a few messages; 64 of them delay a conversation by well under a millisecond.
@@ -16,6 +16,10 @@ const ACCEPTS_PER_TURN: usize = 64;
 
 /// How long a door pauses when it cannot let anybody in.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a door warns at most. A failure is tried again whenever a connection closes, so that peers could fill the
+/// log; all failures are counted.
+const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a failed accept asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,14 +74,18 @@ pub(super) struct Door {
     listener: Listener,
     key: Key,
     paused: bool,
+    /// One for all pauses: a door that is opened by a closing connection again and again must not leave an entry in the
+    /// wheel each time.
+    timer: Timer,
     left_this_turn: usize,
+    warned: Option<Instant>,
     /// Failed attempts to accept, other than those where nobody waited.
     pub(super) errors: u64,
 }
 
 impl Door {
     pub(super) fn new(listener: Listener, key: Key) -> Self {
-        Self { listener, key, paused: false, left_this_turn: 0, errors: 0 }
+        Self { listener, key, paused: false, timer: Timer::default(), left_this_turn: 0, warned: None, errors: 0 }
     }
 
     pub(super) fn open(&mut self, agenda: &Agenda) -> io::Result<()> {
@@ -111,7 +119,7 @@ impl Door {
                 Failure::NextAtOnce => self.errors += 1,
                 Failure::OutOfResources | Failure::Unexpected => {
                     self.errors += 1;
-                    log::warn!("cannot accept a connection: {}; trying again soon", crate::error::in_words(&error));
+                    self.warn(agenda.now, &error);
                     self.pause(agenda);
                     return Knock::Paused;
                 }
@@ -119,11 +127,24 @@ impl Door {
         }
     }
 
+    fn warn(&mut self, now: Instant, error: &io::Error) {
+        if self.warned.is_none_or(|warned| warned + WARNING_INTERVAL <= now) {
+            self.warned = Some(now);
+            let (words, errors) = (crate::error::in_words(error), self.errors);
+            log::warn!("cannot accept a connection: {words}; trying again soon (failures so far: {errors})");
+        }
+    }
+
     /// Waits for the timer, or for a connection to close.
     pub(super) fn pause(&mut self, agenda: &mut Agenda) {
         self.paused = true;
         let deadline = agenda.now + PAUSE;
-        agenda.wheel.arm(&mut Timer::default(), self.key, Some(deadline));
+        agenda.wheel.arm(&mut self.timer, self.key, Some(deadline));
+    }
+
+    /// Whether `due` ends a pause that still lasts.
+    pub(super) fn is_over(&mut self, agenda: &Agenda, due: Due) -> bool {
+        agenda.wheel.accept(&mut self.timer, due) && self.paused
     }
 
     /// Closes the door. Whoever waits before it must have been let in first: closing resets them.

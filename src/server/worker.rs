@@ -230,7 +230,7 @@ where
     fn handle_due(&mut self, agenda: &mut Agenda, due: Due) {
         let key = due.key();
         if let Some(index) = key.as_fixed() {
-            if self.doors.get(index as usize).is_some_and(Door::is_paused) {
+            if self.doors.get_mut(index as usize).is_some_and(|door| door.is_over(agenda, due)) {
                 self.let_in(agenda, index as usize);
             }
             return;
