@@ -38,13 +38,17 @@ impl Verbosity {
     /// Starts the log. `RUST_LOG` overrides what was asked for on the command line.
     pub(super) fn start_log(&self) {
         let mut builder = env_logger::Builder::new();
-        builder.filter_level(LevelFilter::Warn).filter_module("multiconn", self.level());
+        // Not both: `RUST_LOG=debug` says nothing of a module, and a filter of a module would win over it.
+        match std::env::var("RUST_LOG") {
+            Ok(filters) if !filters.is_empty() => builder.parse_filters(&filters),
+            _ => builder.filter_level(LevelFilter::Warn).filter_module("multiconn", self.level()),
+        };
         // The story reads like the tutorial's, a line per event; only what needs attention is marked.
         builder.format(|out, record| match record.level() {
             Level::Error => writeln!(out, "error: {}", record.args()),
             Level::Warn => writeln!(out, "warning: {}", record.args()),
             Level::Info | Level::Debug | Level::Trace => writeln!(out, "{}", record.args()),
         });
-        builder.parse_default_env().init();
+        builder.parse_write_style(&std::env::var("RUST_LOG_STYLE").unwrap_or_default()).init();
     }
 }
