@@ -78,12 +78,19 @@ pub fn in_words(error: &io::Error) -> String {
         ErrorKind::AddrNotAvailable => "the address is not available here",
         ErrorKind::PermissionDenied => "permission denied",
         ErrorKind::NotFound => "no such file or folder",
+        ErrorKind::NotADirectory => "a part of the path is not a folder",
         ErrorKind::HostUnreachable => "the host cannot be reached",
         ErrorKind::NetworkUnreachable => "the network cannot be reached",
         _ if is_out_of_descriptors(error) => "too many open files: raise the limit on descriptors (ulimit -n)",
-        _ => return error.to_string(),
+        _ => return without_number(error),
     };
     words.to_owned()
+}
+
+/// What the system says, without the "(os error 20)" that std adds.
+fn without_number(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.find(" (os error ").map_or(text.as_str(), |end| &text[..end]).to_owned()
 }
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {
@@ -99,6 +106,8 @@ mod tests {
     #[test]
     fn a_beginner_reads_words() {
         assert_eq!(in_words(&ErrorKind::ConnectionReset.into()), "connection reset by peer");
+        let busy = io::Error::from_raw_os_error(rustix::io::Errno::BUSY.raw_os_error());
+        assert!(!in_words(&busy).contains("os error"), "{}", in_words(&busy));
         let too_many = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
         assert!(in_words(&too_many).starts_with("too many open files"), "{}", in_words(&too_many));
     }

@@ -1,6 +1,6 @@
 //! The name of a Unix socket in the file system: taken over when stale, refused when in use, removed at the end.
 
-use crate::error::Error;
+use crate::error::{Error, in_words};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
@@ -28,7 +28,7 @@ pub(super) fn clear_path(path: &Path) -> Result<(), Error> {
     let refuse = |reason: &str| Err(Error::Listen { address: path.display().to_string(), reason: reason.to_owned() });
     let metadata = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return refuse(&error.to_string()),
+        Err(error) => return refuse(&in_words(&error)),
         Ok(metadata) => metadata,
     };
     if !metadata.file_type().is_socket() {
@@ -37,8 +37,8 @@ pub(super) fn clear_path(path: &Path) -> Result<(), Error> {
     match is_listening(path) {
         Ok(true) => refuse("another program listens there; stop it or choose another path"),
         Ok(false) => std::fs::remove_file(path)
-            .or_else(|error| refuse(&format!("the stale socket there cannot be removed: {error}"))),
-        Err(error) => refuse(&format!("the socket there cannot be tried: {error}")),
+            .or_else(|error| refuse(&format!("the stale socket there cannot be removed: {}", in_words(&error)))),
+        Err(error) => refuse(&format!("the socket there cannot be tried: {}", in_words(&error))),
     }
 }
 
