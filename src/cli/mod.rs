@@ -12,7 +12,7 @@ pub use client::main as client_main;
 pub use server::main as server_main;
 
 use clap::ValueEnum;
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// All went as asked.
 const SUCCESS: u8 = 0;
@@ -42,22 +42,42 @@ fn parse<P: clap::Parser>() -> Result<P, u8> {
         output::say(error.render());
         return Err(SUCCESS);
     }
-    output::complain(&in_one_line(&error));
+    output::complain(&in_one_line(P::command(), &error));
     Err(USAGE)
 }
 
 /// What was wrong and what would be right, without the usage text, which `--help` shows.
-fn in_one_line(error: &clap::Error) -> String {
+fn in_one_line(command: clap::Command, error: &clap::Error) -> String {
     let text = error.render().to_string();
     let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
     let mut line = first.trim_start_matches("error: ").to_owned();
     if let Some(suggestion) = error.get(ContextKind::SuggestedArg).or(error.get(ContextKind::SuggestedValue)) {
         line = format!("{line}; did you mean {suggestion}?");
     }
+    if let Some(variable) = variable_at_fault(command, error) {
+        line = format!("environment variable {variable}: {line}");
+    }
     if !line.contains("; ") && !line.contains("possible values") {
         line.push_str("; see --help");
     }
     line
+}
+
+/// The environment variable that a refused value came from, if it did not come from the command line.
+fn variable_at_fault(mut command: clap::Command, error: &clap::Error) -> Option<String> {
+    let (Some(ContextValue::String(shown)), Some(ContextValue::String(value))) =
+        (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
+    else {
+        return None;
+    };
+    // Before it is built, an argument cannot be shown.
+    command.build();
+    let argument = command.get_arguments().find(|argument| argument.to_string() == *shown)?;
+    let variable = argument.get_env()?;
+    let option = format!("--{}", argument.get_long()?);
+    let is_typed = std::env::args_os().any(|word| word.to_string_lossy().split('=').next() == Some(&option));
+    let is_at_fault = !is_typed && std::env::var_os(variable)?.to_string_lossy() == *value;
+    is_at_fault.then(|| variable.to_string_lossy().into_owned())
 }
 
 /// The exit status of an error that ended the program.
