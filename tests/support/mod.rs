@@ -1,0 +1,52 @@
+//! What the tests of the real programs share: child processes that cannot outlive a test, bounded waits, peers on real
+//! sockets.
+//!
+//! Nothing here may wait without a bound, and nothing may sleep where a condition can be awaited.
+
+// Each test program uses the part it needs.
+#![allow(dead_code, unused_imports)]
+
+mod peer;
+mod pressure;
+mod program;
+mod transcript;
+mod wait;
+
+pub(crate) use peer::{bytes, connect, connect_unix, echo, echo_all, expect_end, reset};
+pub(crate) use pressure::{
+    connect_narrow, more_than_fits, push_all_and_read_back, push_until_blocked, read_to_end, unsent_bytes,
+};
+pub(crate) use program::{Exit, Program};
+pub(crate) use wait::{PATIENCE, await_some, await_until};
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// Says that a test could not be made here, and why. It goes past the capture of the test harness, so that it is seen.
+pub(crate) fn skipped(what: &str, why: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "skipped: {what}: {why}");
+}
+
+/// Whether `command` can be run here and says that all is well.
+pub(crate) fn works(command: &mut Command) -> bool {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Whether python3 is here; if not, says that `what` is skipped.
+pub(crate) fn has_python(what: &str) -> bool {
+    let found = works(Command::new("python3").arg("--version"));
+    if !found {
+        skipped(what, "there is no python3 here");
+    }
+    found
+}
+
+/// Whether this machine has the IPv6 loopback address; if not, says that `what` is skipped.
+pub(crate) fn has_ipv6(what: &str) -> bool {
+    let found = std::net::TcpListener::bind("[::1]:0").is_ok();
+    if !found {
+        skipped(what, "there is no IPv6 here");
+    }
+    found
+}

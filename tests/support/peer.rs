@@ -1,0 +1,81 @@
+//! Blocking peers on real sockets. Every call on their sockets is bounded by [`PATIENCE`].
+
+use super::PATIENCE;
+use socket2::SockRef;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// Connects to `address`.
+#[track_caller]
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE);
+    let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+    stream.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
+    stream.set_write_timeout(Some(PATIENCE)).expect("the time is not zero");
+    stream
+}
+
+/// Connects to the Unix socket at `path`.
+#[track_caller]
+pub(crate) fn connect_unix(path: &Path) -> UnixStream {
+    let stream = UnixStream::connect(path);
+    let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {}: {error}", path.display()));
+    stream.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
+    stream.set_write_timeout(Some(PATIENCE)).expect("the time is not zero");
+    stream
+}
+
+/// Bytes that repeat nowhere near, another sequence for every `seed`: what is lost, doubled, swapped or mixed up with
+/// another connection's bytes is seen.
+pub(crate) fn bytes(seed: u64, count: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(count + 8);
+    while bytes.len() < count {
+        // xorshift64 (Marsaglia 2003).
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(count);
+    bytes
+}
+
+/// Sends `message`, which must fit the sockets' buffers, and expects it back.
+#[track_caller]
+pub(crate) fn echo(stream: &mut (impl Read + Write), message: &[u8]) {
+    stream.write_all(message).expect("the server takes the message");
+    let mut reply = vec![0; message.len()];
+    stream.read_exact(&mut reply).expect("the server answers the message");
+    assert!(reply == message, "the reply differs from the message of {} bytes", message.len());
+}
+
+/// Sends `message`, shuts the sending half, and expects the message and then the end.
+#[track_caller]
+pub(crate) fn echo_all(stream: &mut TcpStream, message: &[u8]) {
+    stream.write_all(message).expect("the server takes the message");
+    stream.shutdown(std::net::Shutdown::Write).expect("the connection is up");
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).expect("the server answers and closes");
+    assert!(reply == message, "{} bytes were sent, {} came back", message.len(), reply.len());
+}
+
+/// Expects the end of what the server sends.
+#[track_caller]
+pub(crate) fn expect_end(stream: &mut impl Read) {
+    let mut rest = Vec::new();
+    match stream.read_to_end(&mut rest) {
+        Ok(_) => assert!(rest.is_empty(), "{} bytes came before the end", rest.len()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the server did not close within {PATIENCE:?}"),
+        Err(error) => panic!("the server did not close in order: {error}"),
+    }
+}
+
+/// Closes the connection with a reset: whatever is unsent or unread is thrown away (socket(7), `SO_LINGER`).
+pub(crate) fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("the option exists");
+    drop(stream);
+}

@@ -1,0 +1,121 @@
+//! Peers that send more than they read, without threads: they push until every buffer on the way is full.
+
+use super::PATIENCE;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// When no socket takes a byte for this long, all buffers on the way are full.
+const STILL: Duration = Duration::from_millis(300);
+
+/// The buffers asked for by a narrow peer, in bytes. The kernel lets them grow to many megabytes otherwise, which a
+/// hundred stuck connections would take from the whole machine; much narrower ones wait for delayed acknowledgements.
+const NARROW_BYTES: usize = 128 * 1024;
+
+/// Connects a peer whose own socket buffers stay small.
+pub(crate) fn connect_narrow(address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a descriptor is free");
+    // Before connecting: the window's scale is fixed by then (tcp(7)).
+    socket.set_recv_buffer_size(NARROW_BYTES).expect("the option exists");
+    socket.set_send_buffer_size(NARROW_BYTES).expect("the option exists");
+    socket.connect_timeout(&SockAddr::from(address), PATIENCE).expect("the server listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
+    socket.set_write_timeout(Some(PATIENCE)).expect("the time is not zero");
+    socket.into()
+}
+
+/// More bytes than a narrow peer's connection takes while nobody reads: the server's own socket buffers may grow to
+/// the system's limits (tcp(7), `tcp_rmem` and `tcp_wmem`), which are some 40 MB.
+pub(crate) fn more_than_fits() -> Vec<u8> {
+    vec![0; 64 << 20]
+}
+
+/// Sends `data` on every stream, reads nothing, and returns how much each took when nothing moved any more.
+pub(crate) fn push_until_blocked(streams: &[TcpStream], data: &[u8]) -> Vec<usize> {
+    let mut sent = vec![0; streams.len()];
+    for stream in streams {
+        stream.set_nonblocking(true).expect("the stream is open");
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let pushing: Vec<usize> = (0..streams.len()).filter(|&index| sent[index] < data.len()).collect();
+        let mut descriptors: Vec<_> =
+            pushing.iter().map(|&index| PollFd::new(&streams[index], PollFlags::OUT)).collect();
+        if pushing.is_empty() || poll_within(&mut descriptors, STILL) == 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the server still takes bytes after {PATIENCE:?}");
+        let writable: Vec<bool> = descriptors.iter().map(|descriptor| !descriptor.revents().is_empty()).collect();
+        for (index, _) in pushing.into_iter().zip(writable).filter(|(_, writable)| *writable) {
+            match (&streams[index]).write(&data[sent[index]..]) {
+                Ok(count) => sent[index] += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => panic!("the server gave up a peer that does not read: {error}"),
+            }
+        }
+    }
+    for stream in streams {
+        stream.set_nonblocking(false).expect("the stream is open");
+    }
+    sent
+}
+
+/// Sends `data` without reading until nothing moves any more, then goes on while reading, shuts the sending half, and
+/// reads to the end. Returns how much was sent before the first read, and all that came back.
+pub(crate) fn push_all_and_read_back(mut stream: TcpStream, data: &[u8]) -> (usize, Vec<u8>) {
+    let before_reading = push_until_blocked(std::slice::from_ref(&stream), data)[0];
+    stream.set_nonblocking(true).expect("the stream is open");
+    let (mut sent, mut back) = (before_reading, Vec::with_capacity(data.len()));
+    while sent < data.len() {
+        let mut descriptors = [PollFd::new(&stream, PollFlags::IN | PollFlags::OUT)];
+        assert!(poll_within(&mut descriptors, PATIENCE) > 0, "nothing moved after {sent} bytes were sent");
+        match stream.write(&data[sent..]) {
+            Ok(count) => sent += count,
+            Err(error) => assert!(error.kind() == ErrorKind::WouldBlock, "after {sent} bytes: {error}"),
+        }
+        match (&stream).take(1 << 20).read_to_end(&mut back) {
+            Ok(_) => {}
+            Err(error) => assert!(error.kind() == ErrorKind::WouldBlock, "after {} bytes: {error}", back.len()),
+        }
+    }
+    stream.set_nonblocking(false).expect("the stream is open");
+    stream.shutdown(std::net::Shutdown::Write).expect("the connection is up");
+    stream.read_to_end(&mut back).expect("the server answers and closes");
+    (before_reading, back)
+}
+
+/// Reads what is still to come, up to an end in order.
+#[track_caller]
+pub(crate) fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("the server ends in order");
+    bytes
+}
+
+/// How many bytes of `stream` the peer's kernel has not confirmed yet; none on a system without procfs. When there are
+/// none left, all that was sent waits to be read on the other side.
+pub(crate) fn unsent_bytes(stream: &TcpStream) -> Option<u64> {
+    let ours = port_in_hex(stream.local_addr().ok()?);
+    let theirs = port_in_hex(stream.peer_addr().ok()?);
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    // sl, local address, remote address, state, tx_queue:rx_queue (proc_net_tcp(5)).
+    let mut rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|row| row.len() > 4 && row[1].ends_with(&ours) && row[2].ends_with(&theirs))?;
+    u64::from_str_radix(row[4].split(':').next()?, 16).ok()
+}
+
+fn port_in_hex(address: SocketAddr) -> String {
+    format!(":{:04X}", address.port())
+}
+
+fn poll_within(descriptors: &mut [PollFd<'_>], within: Duration) -> usize {
+    let timeout = Timespec::try_from(within).expect("a time in range");
+    loop {
+        match poll(descriptors, Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return result.expect("poll takes these descriptors"),
+        }
+    }
+}

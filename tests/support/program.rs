@@ -1,0 +1,182 @@
+//! A child process under test: ours, or a peer written in Python. It is killed, by its own id, when the guard goes.
+
+use super::transcript::Transcript;
+use super::wait::await_some;
+use rustix::process::{Pid, Signal, kill_process};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+const SERVER: &str = env!("CARGO_BIN_EXE_multiconn-server");
+const CLIENT: &str = env!("CARGO_BIN_EXE_multiconn-client");
+
+/// A running child whose output is collected line by line.
+#[derive(Debug)]
+pub(crate) struct Program {
+    child: Child,
+    name: String,
+    stdout: Transcript,
+    stderr: Transcript,
+}
+
+/// What a child left behind.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    /// The exit status; none when a signal killed it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: Vec<String>,
+}
+
+impl Program {
+    /// `multiconn-server` with these arguments.
+    pub(crate) fn server(arguments: &[&str]) -> Self {
+        Self::spawn(Self::server_command().args(arguments))
+    }
+
+    /// `multiconn-client` with these arguments.
+    pub(crate) fn client(arguments: &[&str]) -> Self {
+        Self::spawn(Self::clean(Command::new(CLIENT)).args(arguments))
+    }
+
+    /// A script of `tests/peers/`, unbuffered. Ask [`has_python`](super::has_python) first.
+    pub(crate) fn python(script: &str, arguments: &[&str]) -> Self {
+        let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "peers", script].iter().collect();
+        Self::spawn(Command::new("python3").arg("-u").arg(path).args(arguments))
+    }
+
+    /// The command of the server, for tests that add an environment.
+    pub(crate) fn server_command() -> Command {
+        Self::clean(Command::new(SERVER))
+    }
+
+    /// The command of the server, run by another one that ends in `exec`, such as setpriv.
+    pub(crate) fn server_under(wrapper: &[&str]) -> Command {
+        let mut command = Self::clean(Command::new(wrapper[0]));
+        command.args(&wrapper[1..]).arg(SERVER);
+        command
+    }
+
+    /// The command of the server with no more than `descriptors` to open, a limit that it cannot raise.
+    pub(crate) fn server_with_descriptors(descriptors: u32) -> Command {
+        Self::server_under(&["sh", "-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")])
+    }
+
+    /// The path of the server.
+    pub(crate) fn server_path() -> &'static str {
+        SERVER
+    }
+
+    /// What the caller's environment says about the programs must not change a test. Backtraces are asked for, so that
+    /// one that should not be there is seen.
+    fn clean(mut command: Command) -> Command {
+        for (name, _) in std::env::vars_os() {
+            if name == "RUST_LOG" || name.to_string_lossy().starts_with("MULTICONN_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("RUST_BACKTRACE", "1");
+        command
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let stdout = Transcript::of(child.stdout.take().expect("stdout is a pipe"));
+        let stderr = Transcript::of(child.stderr.take().expect("stderr is a pipe"));
+        Self { child, name, stdout, stderr }
+    }
+
+    /// Waits for a line on stdout that contains `part`, and returns it.
+    #[track_caller]
+    pub(crate) fn await_stdout(&self, part: &str) -> String {
+        match self.stdout.await_line(|line| line.contains(part)) {
+            Ok(line) => line,
+            Err(why) => panic!("no {part:?} on stdout of {}: {why}; stderr: {:#?}", self.name, self.stderr.lines()),
+        }
+    }
+
+    /// Waits for a line on stderr that contains `part`, and returns it.
+    #[track_caller]
+    pub(crate) fn await_stderr(&self, part: &str) -> String {
+        match self.stderr.await_line(|line| line.contains(part)) {
+            Ok(line) => line,
+            Err(why) => panic!("no {part:?} on stderr of {}: {why}; stdout: {:#?}", self.name, self.stdout.lines()),
+        }
+    }
+
+    /// The first TCP address that our server listens on; waits until it does.
+    #[track_caller]
+    pub(crate) fn address(&self) -> SocketAddr {
+        let line = self.await_stdout(" (tcp, ");
+        let address = line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next());
+        let address = address.unwrap_or_else(|| panic!("not an address: {line:?}"));
+        address.parse().unwrap_or_else(|error| panic!("{address:?}: {error}"))
+    }
+
+    /// The lines on stdout so far.
+    pub(crate) fn stdout(&self) -> Vec<String> {
+        self.stdout.lines()
+    }
+
+    /// The lines on stderr so far.
+    pub(crate) fn stderr(&self) -> Vec<String> {
+        self.stderr.lines()
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Sends `signal` to the child.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the child has not been waited for");
+    }
+
+    /// Waits until the child has ended.
+    #[track_caller]
+    pub(crate) fn await_exit(&mut self) -> Exit {
+        let what = format!("the end of {}; stderr so far: {:#?}", self.name, self.stderr.lines());
+        let status = await_some(&what, || self.child.try_wait().expect("the child is ours"));
+        Exit { code: status.code(), stdout: self.stdout.finish(), stderr: self.stderr.finish() }
+    }
+
+    /// Asks the child to end as a service manager does, and waits until it has.
+    #[track_caller]
+    pub(crate) fn terminate(&mut self) -> Exit {
+        self.signal(Signal::TERM);
+        self.await_exit()
+    }
+
+    /// The memory that the child holds (VmRSS), in bytes; none on a system without procfs.
+    pub(crate) fn resident_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kibibytes * 1024)
+    }
+
+    /// How many descriptors the child has open; none on a system without procfs.
+    pub(crate) fn open_descriptors(&self) -> Option<usize> {
+        Some(std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).ok()?.count())
+    }
+
+    /// The CPU time that the child has used, user and system, in clock ticks; none on a system without procfs.
+    pub(crate) fn cpu_ticks(&self) -> Option<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // The name in parentheses may contain anything; utime and stime are the 12th and 13th field behind it
+        // (proc_pid_stat(5)).
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut times = fields.split_whitespace().skip(11);
+        Some(times.next()?.parse::<u64>().ok()? + times.next()?.parse::<u64>().ok()?)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // A child that has been waited for is left alone by std: its id may be somebody else's by now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
