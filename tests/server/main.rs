@@ -1,0 +1,35 @@
+//! `multiconn-server` as its users and its peers meet it: the real program on real sockets.
+//!
+//! Every port is chosen by the system, every wait is bounded, so the tests can run side by side.
+
+#![allow(clippy::unwrap_used)]
+
+mod addresses;
+mod drain;
+mod echo;
+mod faults;
+mod interop;
+mod limits;
+mod refusals;
+mod story;
+#[path = "../support/mod.rs"]
+mod support;
+mod unavailable;
+
+use support::{Exit, Program, connect, echo as exchange};
+
+/// A server on a free port of the IPv4 loopback address, with further arguments.
+fn server(arguments: &[&str]) -> Program {
+    Program::server(&[&["127.0.0.1", "0"], arguments].concat())
+}
+
+/// Whatever happened to the server before: it still serves, and it ends in order when it is told to.
+#[track_caller]
+fn still_serves(server: &mut Program) -> Exit {
+    exchange(&mut connect(server.address()), b"Are you still there?");
+    let exit = server.terminate();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.starts_with("Served ")), "{exit:#?}");
+    assert!(!exit.stderr.iter().any(|line| line.contains("panicked")), "{exit:#?}");
+    exit
+}

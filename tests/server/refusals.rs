@@ -1,0 +1,106 @@
+//! Wrong command lines: one sentence that names the input, exit status 2, and nothing else.
+
+use super::support::Program;
+
+/// Expects the program to end with `status` and exactly one line on stderr that contains all of `parts`.
+#[track_caller]
+pub(crate) fn expect_refusal(mut program: Program, status: i32, parts: &[&str]) -> String {
+    let exit = program.await_exit();
+    assert_eq!(exit.code, Some(status), "{exit:#?}");
+    assert!(exit.stdout.is_empty(), "a refusal has no results: {exit:#?}");
+    assert_eq!(exit.stderr.len(), 1, "one sentence is enough: {exit:#?}");
+    let line = exit.stderr.into_iter().next().unwrap();
+    assert!(line.starts_with("error: "), "{line}");
+    for part in parts {
+        assert!(line.contains(part), "no {part:?} in {line:?}");
+    }
+    for part in ["panicked", "backtrace", "os error"] {
+        assert!(!line.contains(part), "{part:?} in {line:?}");
+    }
+    line
+}
+
+#[track_caller]
+fn wrong(arguments: &[&str], parts: &[&str]) {
+    expect_refusal(Program::server(arguments), 2, parts);
+}
+
+#[test]
+fn a_port_that_is_none() {
+    for port in ["70000", "-1", "http", "65536", "", "1.5"] {
+        wrong(&["127.0.0.1", port], &[&format!("{port:?}"), "not a port", "65432"]);
+    }
+}
+
+#[test]
+fn counts_of_zero_and_other_wrong_counts() {
+    for option in ["--max-connections", "--workers", "--backlog"] {
+        for value in ["0", "-5", "many", "1.5", "99999999999999999999999"] {
+            wrong(&["127.0.0.1", "0", option, value], &[option, &format!("{value:?}"), "such as 1000"]);
+        }
+    }
+}
+
+#[test]
+fn sizes_and_durations_that_are_none() {
+    for value in ["64 parsecs", "-1", "", "KiB", "1.5", "99999999999T"] {
+        wrong(&["127.0.0.1", "0", &format!("--buffer-limit={value}")], &["--buffer-limit", "64KiB"]);
+    }
+    for value in ["0", "5GiB"] {
+        wrong(&["127.0.0.1", "0", "--buffer-limit", value], &["--buffer-limit", "buffer holds 1 byte to 4 GiB"]);
+    }
+    for option in ["--idle-timeout", "--drain-timeout"] {
+        for value in ["5", "5 parsecs", "-1s", "1s1s", "9999999999h", ""] {
+            wrong(&["127.0.0.1", "0", &format!("{option}={value}")], &[option, &format!("{value:?}"), "1m30s"]);
+        }
+    }
+}
+
+#[test]
+fn names_that_nobody_knows() {
+    wrong(&["127.0.0.1", "0", "--service", "ecko"], &["'ecko'", "--service", "echo"]);
+    wrong(&["127.0.0.1", "0", "--no-delay", "maybe"], &["'maybe'", "--no-delay", "on", "off"]);
+    wrong(&["127.0.0.1", "0", "--max-connection", "5"], &["'--max-connection'", "--max-connections"]);
+    wrong(&["127.0.0.1", "0", "--frobnicate"], &["'--frobnicate'"]);
+    wrong(&["127.0.0.1", "0", "surplus"], &["'surplus'"]);
+    wrong(&["127.0.0.1", "0", "--workers"], &["--workers"]);
+    wrong(&["127.0.0.1", "0", "-q", "-v"], &["--quiet", "--verbose"]);
+}
+
+#[test]
+fn a_wrong_value_from_the_environment_is_refused_by_name() {
+    let mut command = Program::server_command();
+    command.args(["127.0.0.1", "0"]).env("MULTICONN_MAX_CONNECTIONS", "0");
+    expect_refusal(Program::spawn(&mut command), 2, &["MULTICONN_MAX_CONNECTIONS", "\"0\""]);
+    // What stands on the command line wins, and then it is at fault.
+    let mut command = Program::server_command();
+    command.args(["127.0.0.1", "0", "--workers", "none"]).env("MULTICONN_WORKERS", "2");
+    let line = expect_refusal(Program::spawn(&mut command), 2, &["--workers", "\"none\""]);
+    assert!(!line.contains("MULTICONN_WORKERS"), "{line}");
+}
+
+#[test]
+fn the_environment_configures_as_the_options_do() {
+    let mut command = Program::server_command();
+    command.args(["127.0.0.1", "0"]).env("MULTICONN_SERVICE", "discard").env("MULTICONN_WORKERS", "1");
+    let server = Program::spawn(&mut command);
+    assert!(server.await_stdout("Listening").ends_with("(tcp, discard)"));
+}
+
+#[test]
+fn help_and_version_are_results() {
+    let exit = Program::server(&["--help"]).await_exit();
+    assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.contains("--max-connections")), "{exit:#?}");
+    let exit = Program::server(&["--version"]).await_exit();
+    assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+    assert!(exit.stdout[0].starts_with("multiconn-server "), "{exit:#?}");
+}
+
+/// A Unix path that can never be bound is a wrong command line, whatever the machine is like.
+#[test]
+fn a_unix_path_that_is_too_long() {
+    let path = format!("/tmp/{}.sock", "m".repeat(120));
+    wrong(&["--unix", &path], &[&path, "130 bytes long", "107"]);
+    wrong(&["--unix", ""], &["--unix"]);
+}

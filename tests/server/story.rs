@@ -1,0 +1,79 @@
+//! What the server tells while it works: the tutorial's story, in the tutorial's words.
+
+use super::server;
+use super::support::{Program, connect, echo, echo_all};
+use std::net::SocketAddr;
+
+/// Exchanges the tutorial's first message, closes, and returns the address the peer had.
+fn visit(server: &Program) -> SocketAddr {
+    let mut peer = connect(server.address());
+    let address = peer.local_addr().unwrap();
+    echo(&mut peer, b"Message 1 from client.");
+    address
+}
+
+#[test]
+fn by_default_connections_are_not_told() {
+    let mut server = server(&[]);
+    visit(&server);
+    let exit = server.terminate();
+    assert_eq!(exit.code, Some(0));
+    assert!(!exit.stderr.iter().any(|line| line.contains("connection")), "{exit:#?}");
+    assert!(exit.stdout[1].starts_with("Served 1 connection"), "{exit:#?}");
+    assert!(exit.stdout[1].contains("22 B received, 22 B sent"), "{exit:#?}");
+}
+
+#[test]
+fn verbose_tells_of_each_connection() {
+    let mut server = server(&["-v"]);
+    let peer = visit(&server);
+    server.await_stderr(&format!("Accepted connection from {peer}"));
+    server.await_stderr(&format!("Closing connection to {peer}: closed by peer"));
+    let exit = server.terminate();
+    assert!(!exit.stderr.iter().any(|line| line.contains("Message 1")), "the bytes take -vv: {exit:#?}");
+}
+
+#[test]
+fn more_verbose_tells_the_bytes_as_python_would() {
+    let server = server(&["-vv"]);
+    let peer = visit(&server);
+    server.await_stderr(&format!("Received b'Message 1 from client.' from {peer}"));
+    server.await_stderr(&format!("Echoing b'Message 1 from client.' to {peer}"));
+    server.await_stderr(&format!("Closing connection to {peer}: closed by peer"));
+    let mut peer = connect(server.address());
+    let address = peer.local_addr().unwrap();
+    echo_all(&mut peer, b"it's \"\\\"\t\r\n\x00\x7f\xff");
+    server.await_stderr(&format!(r#"Echoing b'it\'s "\\"\t\r\n\x00\x7f\xff' to {address}"#));
+    echo(&mut connect(server.address()), b"it's");
+    server.await_stderr(r#"Echoing b"it's" to 127.0.0.1:"#);
+}
+
+#[test]
+fn quiet_tells_nothing_but_where_it_listens() {
+    let mut server = server(&["-q"]);
+    visit(&server);
+    let exit = server.terminate();
+    assert_eq!(exit.code, Some(0));
+    assert_eq!((exit.stdout.len(), exit.stderr.len()), (1, 0), "{exit:#?}");
+}
+
+fn with_log(setting: &str, arguments: &[&str]) -> Program {
+    Program::spawn(Program::server_command().args(["127.0.0.1", "0"]).args(arguments).env("RUST_LOG", setting))
+}
+
+#[test]
+fn the_log_setting_of_the_environment_overrides() {
+    for setting in ["debug", "multiconn=debug"] {
+        for arguments in [&[][..], &["-q"]] {
+            let server = with_log(setting, arguments);
+            visit(&server);
+            server.await_stderr("Accepted connection from ");
+        }
+    }
+    for setting in ["off", "error", "multiconn=error"] {
+        let mut server = with_log(setting, &["-vv"]);
+        visit(&server);
+        let exit = server.terminate();
+        assert!(exit.stderr.is_empty(), "RUST_LOG={setting}: {exit:#?}");
+    }
+}
