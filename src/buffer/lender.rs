@@ -55,7 +55,7 @@ impl Lender {
         }
         if buffer.is_empty() {
             self.take_back(std::mem::take(&mut buffer.storage));
-        } else if buffer.storage.len() >= LENT_BYTES && buffer.len() <= LENT_BYTES / 2 {
+        } else if buffer.storage.len() >= LENT_BYTES && buffer.len() <= buffer.storage.len() / 2 {
             let block = buffer.replace_storage(vec![0; buffer.len()].into());
             self.take_back(block);
         }

@@ -276,9 +276,12 @@ impl Handler for Runner<'_> {
     #[inline]
     fn handle_event(&mut self, agenda: &mut Agenda, key: Key, readiness: Readiness) {
         match self.entries.get_mut(key) {
-            Some(Entry { stage: Stage::Open(connection), .. }) => {
+            Some(Entry { stage: Stage::Open(connection), queued, .. }) => {
                 connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);
-                self.turn(agenda, key);
+                // Who yielded has a turn to come in this round: not one more before the others.
+                if !*queued {
+                    self.turn(agenda, key);
+                }
             }
             Some(_) => self.handle_connecting(agenda, key, readiness),
             None => {}

@@ -61,7 +61,7 @@ pub struct Connection<S> {
     may_read: bool,
     /// The socket may take more. Remembered in the same way.
     may_write: bool,
-    /// The socket hinted at its end: then a short read does not mean that it is drained, because no event follows.
+    /// The socket hinted at its end or at urgent data: a short read then does not mean that it is drained.
     hang_up: bool,
     input_ended: bool,
     draining: bool,
@@ -199,12 +199,13 @@ impl<S: Service> Connection<S> {
 
     /// An instant named by [`next_deadline`](Self::next_deadline) may have come.
     pub fn handle_deadline(&mut self, limits: &Limits, now: Instant) {
-        if limits.drain_by.is_some_and(|instant| instant <= now) {
-            self.close(CloseReason::DrainCut);
-        } else if self.phase == Phase::Lingering {
-            if self.active + limits.linger <= now {
+        let is_cut = limits.drain_by.is_some_and(|instant| instant <= now);
+        if self.phase == Phase::Lingering {
+            if is_cut || self.active + limits.linger <= now {
                 self.phase = Phase::Closed;
             }
+        } else if is_cut {
+            self.close(CloseReason::DrainCut);
         } else if limits.idle.is_some_and(|idle| self.active + idle <= now) {
             // What could not be sent in all this time will not be sent by waiting for it once more.
             if self.output.is_empty() { self.finish(CloseReason::Idle) } else { self.close(CloseReason::Idle) }

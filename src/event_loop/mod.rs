@@ -25,6 +25,12 @@ use std::time::{Duration, Instant};
 /// How many events one round takes from the kernel at most; the rest come with the next round.
 const EVENTS_PER_ROUND: usize = 1024;
 
+/// Reading, writing, and where the system tells it: urgent data (tcp(7)).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const BOTH_DIRECTIONS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const BOTH_DIRECTIONS: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 const MAILBOX: Key = Key::fixed(u32::MAX);
 const SIGNALS: Key = Key::fixed(u32::MAX - 1);
 
@@ -35,7 +41,8 @@ pub struct Readiness {
     pub readable: bool,
     /// Something may be written.
     pub writable: bool,
-    /// The peer shut a half, or there was an error: a hint to try, not a fact.
+    /// The peer shut a half or sent urgent data, or there was an error: a hint to try, not a fact. From now on a short read
+    /// does not mean that nothing more is there: it stops at the urgent byte, and no event follows the end.
     pub hang_up: bool,
 }
 
@@ -45,7 +52,7 @@ impl From<&Event> for Readiness {
         Self {
             readable: event.is_readable(),
             writable: event.is_writable(),
-            hang_up: event.is_read_closed() || event.is_write_closed() || event.is_error(),
+            hang_up: event.is_read_closed() || event.is_write_closed() || event.is_error() || event.is_priority(),
         }
     }
 }
@@ -94,7 +101,7 @@ impl Agenda {
     ///
     /// Those of epoll_ctl(2).
     pub fn register(&self, source: &mut impl mio::event::Source, key: Key) -> io::Result<()> {
-        source.register(&self.registry, key.into(), Interest::READABLE | Interest::WRITABLE)
+        source.register(&self.registry, key.into(), BOTH_DIRECTIONS)
     }
 
     /// Waits for connections on a listener from now on.

@@ -224,7 +224,10 @@ where
         // A stale token: the connection ended within this batch of events.
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);
-        self.turn(agenda, key);
+        // Who yielded has a turn to come in this round: not one more before the others.
+        if !entry.queued {
+            self.turn(agenda, key);
+        }
     }
 
     fn handle_due(&mut self, agenda: &mut Agenda, due: Due) {

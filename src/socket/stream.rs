@@ -29,8 +29,9 @@ pub trait Transport {
     /// Those of shutdown(2).
     fn shut_sending(&mut self) -> io::Result<()>;
 
-    /// Whether a read that gave `received` of `offered` bytes shows that nothing more is there for now. True of every
-    /// kernel socket when it was short (epoll(7), question 9); not of a layer that holds bytes of its own.
+    /// Whether a read that gave `received` of `offered` bytes shows that nothing more is there for now. True of
+    /// kernel sockets when it was short (epoll(7), question 9), unless an event hinted at an end or at urgent data; not
+    /// of a layer that holds bytes of its own.
     fn drained_by(&self, offered: usize, received: usize) -> bool {
         received < offered
     }

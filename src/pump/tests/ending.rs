@@ -227,3 +227,12 @@ fn a_drain_that_takes_too_long_is_cut() {
     assert_eq!(scene.pass(SECOND), Some(CloseReason::DrainCut));
     scene.assert_owns_no_heap();
 }
+
+#[test]
+fn a_drain_timeout_while_lingering_is_no_news() {
+    let mut scene = scene(Echo, []);
+    assert_eq!(scene.run(), None);
+    scene.limits.linger = SECOND * 5;
+    assert_eq!(drain(&mut scene), None);
+    assert_eq!(scene.pass(SECOND * 2), Some(CloseReason::Drained));
+}
