@@ -4,6 +4,7 @@
 //! counted by cause; the run goes on with the other connections.
 
 mod config;
+mod dialer;
 mod recorder;
 mod report;
 mod runner;
@@ -175,6 +176,24 @@ impl Client {
 }
 
 impl Shared {
+    /// One more connection is open.
+    fn opened(&self) {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_open.fetch_max(open, Ordering::Relaxed);
+    }
+
+    /// One connection fewer is open.
+    fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// One more connection was opened or has failed; after the last one, every worker learns it.
+    fn settle(&self) {
+        if self.settled.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
+            self.handle.send(|| Message::AllSettled);
+        }
+    }
+
     fn empty_report(&self, elapsed: Duration) -> Report {
         Report {
             target: self.config.target.to_string(),

@@ -1,17 +1,17 @@
 //! One worker of the client: a loop that opens its share of the connections and lets each do its work.
 
+use super::dialer::{Dial, Dialer};
 use super::report::Failure;
 use super::workload::{Job, Outcome, Workload};
 use super::{Message, Recorder, Shared};
 use crate::buffer::Lender;
-use crate::connection::{CloseReason, Connection, Limits};
+use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Agenda, Due, Handler, Key, Readiness, Slab, Timer};
-use crate::pump::{Observer, Pump, Turn};
+use crate::pump::{Conversation, Observer, Pump};
 use crate::repr::BytesRepr;
-use crate::socket::{Progress, Stream, begin_connect, check_connect};
+use crate::socket::{Progress, begin_connect, check_connect};
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// The entry of the ready queue that opens connections.
@@ -26,33 +26,12 @@ const DIALS_PER_TURN: usize = 64;
 /// How long to wait when a Unix socket's backlog is full: there, no event tells when to try again.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(2);
 
-/// One attempt to connect.
-#[derive(Debug, Clone, Copy)]
-struct Dial {
-    number: usize,
-    /// Which of the target's addresses is tried.
-    address: usize,
-    started: Instant,
-}
-
-#[derive(Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "nearly every entry is open, and a box would be one more miss per message"
-)]
-enum Stage {
-    Connecting,
-    Open(Connection<Workload>),
-}
-
+/// One connection, from the begin of its connect on.
 #[derive(Debug)]
 struct Entry {
     dial: Dial,
-    socket: Stream,
-    stage: Stage,
-    timer: Timer,
-    /// In the ready queue already.
-    queued: bool,
+    connected: bool,
+    conversation: Conversation<Workload>,
 }
 
 pub(super) struct Runner<'a> {
@@ -61,13 +40,7 @@ pub(super) struct Runner<'a> {
     entries: Slab<Entry>,
     lender: Lender,
     limits: Limits,
-    /// The numbers of the connections still to be opened.
-    numbers: std::iter::StepBy<std::ops::RangeInclusive<usize>>,
-    /// Has to be tried again after a pause.
-    postponed: Option<Dial>,
-    connecting: usize,
-    dialer_queued: bool,
-    has_more: bool,
+    dialer: Dialer,
 }
 
 impl<'a> Runner<'a> {
@@ -80,11 +53,7 @@ impl<'a> Runner<'a> {
             lender: Lender::new(),
             // The workload keeps its own time: a held connection may be silent for long.
             limits: Limits { idle: None, ..Limits::default() },
-            numbers: (first..=shared.config.connections).step_by(step),
-            postponed: None,
-            connecting: 0,
-            dialer_queued: true,
-            has_more: true,
+            dialer: Dialer::new(first, shared.config.connections, step, shared.config.max_connecting),
         }
     }
 
@@ -96,16 +65,12 @@ impl<'a> Runner<'a> {
 
     /// Begins connects, as many as may be in progress, some of them per turn.
     fn dial_some(&mut self, agenda: &mut Agenda) {
+        self.dialer.dequeue();
         for _ in 0..DIALS_PER_TURN {
-            if self.connecting >= self.shared.config.max_connecting || !self.has_more {
-                return;
-            }
-            let fresh = |number| Dial { number, address: 0, started: Instant::now() };
-            match self.postponed.take().or_else(|| self.numbers.next().map(fresh)) {
-                Some(dial) => self.dial(agenda, dial),
-                None => self.has_more = false,
-            }
-            if self.postponed.is_some() {
+            let Some(dial) = self.dialer.next() else { return };
+            self.dial(agenda, dial);
+            if self.dialer.is_paused() {
+                self.dialer.pause();
                 let again = agenda.now + BACKLOG_PAUSE;
                 return agenda.wheel.arm(&mut Timer::default(), DIALER, Some(again));
             }
@@ -114,8 +79,7 @@ impl<'a> Runner<'a> {
     }
 
     fn queue_dialer(&mut self, agenda: &mut Agenda) {
-        if !self.dialer_queued && self.has_more && self.postponed.is_none() {
-            self.dialer_queued = true;
+        if self.dialer.enqueue() {
             agenda.ready.push_back(DIALER);
         }
     }
@@ -126,19 +90,20 @@ impl<'a> Runner<'a> {
         log::debug!("Starting connection {} to {address}", dial.number);
         let key = self.entries.next_key();
         let begun = begin_connect(address, &config.socket).and_then(|mut socket| {
-            agenda.register(&mut socket, key)?;
+            agenda.register(socket.source(), key)?;
             Ok(socket)
         });
         match begun {
             Ok(socket) => {
-                let mut timer = Timer::default();
-                agenda.wheel.arm(&mut timer, key, Some(dial.started + config.connect_timeout));
-                self.entries.insert(Entry { dial, socket, stage: Stage::Connecting, timer, queued: false });
-                self.connecting += 1;
+                let workload = Workload::new(Rc::clone(&self.job), dial.number, dial.started);
+                let mut conversation = Conversation::new(workload, socket, dial.started);
+                conversation.arm(agenda, key, Some(dial.started + config.connect_timeout));
+                self.entries.insert(Entry { dial, connected: false, conversation });
+                self.dialer.begun();
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if dial.started.elapsed() < config.connect_timeout {
-                    self.postponed = Some(dial);
+                    self.dialer.postpone(dial);
                 } else {
                     self.fail(dial.number, Failure::ConnectTimeout);
                 }
@@ -165,83 +130,70 @@ impl<'a> Runner<'a> {
         self.shared.settle();
     }
 
+    /// Something happened to a connect in progress.
     fn handle_connecting(&mut self, agenda: &mut Agenda, key: Key, readiness: Readiness) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        match check_connect(&entry.socket) {
-            Ok(Progress::Pending) => return,
+        match check_connect(&entry.conversation.socket) {
+            Ok(Progress::Pending) => {}
             Ok(Progress::Connected) => {
-                let now = Instant::now();
-                self.job.recorder.borrow_mut().connected(now - entry.dial.started);
-                let workload = Workload::new(Rc::clone(&self.job), entry.dial.number, now);
-                let mut connection = Connection::new(workload, now);
-                connection.handle_read_blocked();
-                connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);
-                entry.stage = Stage::Open(connection);
-                self.connecting -= 1;
+                self.job.recorder.borrow_mut().connected(entry.dial.started.elapsed());
+                entry.connected = true;
+                entry.conversation.handle_event(readiness);
+                self.dialer.ended();
                 self.shared.opened();
                 self.shared.settle();
                 self.turn(agenda, key);
+                self.queue_dialer(agenda);
             }
             Err(error) => {
-                if let Some(mut entry) = self.entries.remove(key) {
-                    agenda.deregister(&mut entry.socket);
-                    self.connecting -= 1;
-                    self.dial_next(agenda, entry.dial, &error);
+                if let Some(dial) = self.hang_up(agenda, key) {
+                    self.dial_next(agenda, dial, &error);
                 }
             }
         }
+    }
+
+    /// Ends a connect in progress.
+    fn hang_up(&mut self, agenda: &mut Agenda, key: Key) -> Option<Dial> {
+        let mut entry = self.entries.remove(key)?;
+        agenda.deregister(entry.conversation.socket.source());
+        self.dialer.ended();
         self.queue_dialer(agenda);
+        Some(entry.dial)
     }
 
     #[inline]
     fn turn(&mut self, agenda: &mut Agenda, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let Stage::Open(connection) = &mut entry.stage else { return };
         let mut watch = Watch { number: entry.dial.number };
         let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
-        let turn = pump.turn(connection, &mut entry.socket);
+        let closed = entry.conversation.turn(&mut pump, agenda, key);
         // Nothing that a failed conversation still has to say matters.
-        let failed = matches!(connection.service().outcome(), Some(Outcome::Failed(_)));
-        match turn {
-            Turn::Closed(reason) => return self.close(agenda, key, reason),
-            _ if failed => return self.close(agenda, key, CloseReason::Completed),
-            Turn::Yielded if !entry.queued => {
-                entry.queued = true;
-                agenda.ready.push_back(key);
-            }
-            Turn::Yielded | Turn::Blocked => {}
+        let failed = matches!(entry.conversation.connection.service().outcome(), Some(Outcome::Failed(_)));
+        if let Some(reason) = closed.or(failed.then_some(CloseReason::Completed)) {
+            self.close(agenda, key, reason);
         }
-        agenda.wheel.arm(&mut entry.timer, key, connection.next_deadline(&self.limits));
     }
 
     fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
-        agenda.deregister(&mut entry.socket);
-        let number = entry.dial.number;
-        match entry.stage {
-            Stage::Connecting => {
-                self.connecting -= 1;
-                self.fail(number, Failure::of_close(reason));
+        agenda.deregister(entry.conversation.socket.source());
+        let (number, connection) = (entry.dial.number, &entry.conversation.connection);
+        let outcome = connection.service().outcome().unwrap_or(Outcome::Failed(Failure::of_close(reason)));
+        let mut recorder = self.job.recorder.borrow_mut();
+        recorder.sent_bytes += connection.sent_bytes();
+        match outcome {
+            Outcome::Verified => {
+                log::debug!("Closing connection {number}");
+                recorder.verified += 1;
             }
-            Stage::Open(connection) => {
-                let outcome = connection.service().outcome().unwrap_or(Outcome::Failed(Failure::of_close(reason)));
-                let mut recorder = self.job.recorder.borrow_mut();
-                recorder.sent_bytes += connection.sent_bytes();
-                match outcome {
-                    Outcome::Verified => {
-                        log::debug!("Closing connection {number}");
-                        recorder.verified += 1;
-                    }
-                    Outcome::Failed(failure) => {
-                        log::debug!("Closing connection {number}: {failure}");
-                        recorder.failed(failure);
-                    }
-                }
-                recorder.progress.ended.add(1);
-                self.shared.closed();
+            Outcome::Failed(failure) => {
+                log::debug!("Closing connection {number}: {failure}");
+                recorder.failed(failure);
             }
         }
-        self.queue_dialer(agenda);
+        recorder.progress.ended.add(1);
+        self.shared.closed();
     }
 
     /// Every connection was opened or has failed: from now on they are held, then told that they may end.
@@ -254,18 +206,21 @@ impl<'a> Runner<'a> {
     fn end_hold(&mut self, agenda: &mut Agenda) {
         self.job.holding.set(false);
         for key in self.entries.keys() {
-            if let Some(Entry { stage: Stage::Open(connection), .. }) = self.entries.get_mut(key) {
-                connection.handle_wake();
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.conversation.connection.handle_wake();
             }
             self.turn(agenda, key);
         }
     }
 
     fn stop(&mut self, agenda: &mut Agenda) {
-        self.has_more = false;
-        self.postponed = None;
+        self.dialer.stop();
         for key in self.entries.keys() {
-            self.close(agenda, key, CloseReason::Stopped);
+            if self.entries.get_mut(key).is_some_and(|entry| entry.connected) {
+                self.close(agenda, key, CloseReason::Stopped);
+            } else if let Some(dial) = self.hang_up(agenda, key) {
+                self.fail(dial.number, Failure::Stopped);
+            }
         }
     }
 }
@@ -275,53 +230,40 @@ impl Handler for Runner<'_> {
 
     #[inline]
     fn handle_event(&mut self, agenda: &mut Agenda, key: Key, readiness: Readiness) {
-        match self.entries.get_mut(key) {
-            Some(Entry { stage: Stage::Open(connection), queued, .. }) => {
-                connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);
-                // Who yielded has a turn to come in this round: not one more before the others.
-                if !*queued {
-                    self.turn(agenda, key);
-                }
-            }
-            Some(_) => self.handle_connecting(agenda, key, readiness),
-            None => {}
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if !entry.connected {
+            self.handle_connecting(agenda, key, readiness);
+        } else if entry.conversation.handle_event(readiness) {
+            self.turn(agenda, key);
         }
     }
 
     fn handle_due(&mut self, agenda: &mut Agenda, due: Due) {
-        match due.key() {
+        let key = due.key();
+        match key {
             DIALER => return self.dial_some(agenda),
             HOLD => return self.end_hold(agenda),
             _ => {}
         }
-        let Some(entry) = self.entries.get_mut(due.key()) else { return };
-        if !agenda.wheel.accept(&mut entry.timer, due) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if !entry.conversation.handle_due(agenda, due, &self.limits) {
             return;
         }
-        match &mut entry.stage {
-            Stage::Open(connection) => {
-                connection.handle_deadline(&self.limits, agenda.now);
-                self.turn(agenda, due.key());
-            }
-            Stage::Connecting => {
-                if let Some(mut entry) = self.entries.remove(due.key()) {
-                    agenda.deregister(&mut entry.socket);
-                    self.connecting -= 1;
-                    self.fail(entry.dial.number, Failure::ConnectTimeout);
-                    self.queue_dialer(agenda);
-                }
-            }
+        if entry.connected {
+            self.turn(agenda, key);
+        } else if let Some(dial) = self.hang_up(agenda, key) {
+            self.fail(dial.number, Failure::ConnectTimeout);
         }
     }
 
     fn handle_ready(&mut self, agenda: &mut Agenda, key: Key) {
         if key == DIALER {
-            self.dialer_queued = false;
             return self.dial_some(agenda);
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
-        entry.queued = false;
-        self.turn(agenda, key);
+        if entry.conversation.handle_ready() {
+            self.turn(agenda, key);
+        }
     }
 
     fn handle_message(&mut self, agenda: &mut Agenda, message: Message) {
@@ -336,7 +278,7 @@ impl Handler for Runner<'_> {
     }
 
     fn is_done(&self) -> bool {
-        !self.has_more && self.postponed.is_none() && self.entries.is_empty()
+        self.dialer.is_done() && self.entries.is_empty()
     }
 }
 
@@ -359,25 +301,5 @@ impl Observer for Watch {
     #[inline]
     fn sent(&mut self, bytes: &[u8]) {
         log::trace!("Sending {} to connection {}", BytesRepr(bytes), self.number);
-    }
-}
-
-impl Shared {
-    /// One more connection is open.
-    fn opened(&self) {
-        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        self.most_open.fetch_max(open, Ordering::Relaxed);
-    }
-
-    /// One connection fewer is open.
-    fn closed(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// One more connection was opened or has failed; after the last one, every worker learns it.
-    fn settle(&self) {
-        if self.settled.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
-            self.handle.send(|| Message::AllSettled);
-        }
     }
 }

@@ -15,7 +15,7 @@ pub use slab::Slab;
 pub use wheel::{Due, Timer, Wheel};
 
 use mailbox::Mailbox;
-use mio::event::Event;
+use mio::event::{Event, Source};
 use mio::{Events, Interest, Poll, Registry};
 use signal_hook_mio::v1_0::Signals;
 use std::collections::VecDeque;
@@ -100,8 +100,8 @@ impl Agenda {
     /// # Errors
     ///
     /// Those of epoll_ctl(2).
-    pub fn register(&self, source: &mut impl mio::event::Source, key: Key) -> io::Result<()> {
-        source.register(&self.registry, key.into(), BOTH_DIRECTIONS)
+    pub fn register(&self, source: &mut dyn Source, key: Key) -> io::Result<()> {
+        self.registry.register(source, key.into(), BOTH_DIRECTIONS)
     }
 
     /// Waits for connections on a listener from now on.
@@ -109,14 +109,14 @@ impl Agenda {
     /// # Errors
     ///
     /// Those of epoll_ctl(2).
-    pub fn register_listener(&self, source: &mut impl mio::event::Source, key: Key) -> io::Result<()> {
-        source.register(&self.registry, key.into(), Interest::READABLE)
+    pub fn register_listener(&self, source: &mut dyn Source, key: Key) -> io::Result<()> {
+        self.registry.register(source, key.into(), Interest::READABLE)
     }
 
     /// Waits for `source` no longer. Must come before it is closed: a descriptor that was duplicated would otherwise
     /// go on to report events (epoll(7), question 6).
-    pub fn deregister(&self, source: &mut impl mio::event::Source) {
-        if let Err(error) = source.deregister(&self.registry) {
+    pub fn deregister(&self, source: &mut dyn Source) {
+        if let Err(error) = self.registry.deregister(source) {
             log::debug!("cannot deregister: {error}");
         }
     }

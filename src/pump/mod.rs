@@ -7,8 +7,11 @@
 //! Per message of a quiet conversation a turn costs one read and one write: a read shorter than the room offered means
 //! that the socket is drained (epoll(7), question 9), so the second read that would only say "would block" is saved.
 
+mod conversation;
 #[cfg(test)]
 mod tests;
+
+pub use conversation::Conversation;
 
 use crate::buffer::Lender;
 use crate::connection::{CloseReason, Connection, Limits};

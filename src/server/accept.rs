@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// How many connections a door lets in before the conversations get their turn. Accepting one costs about as much as
 /// a few messages; 64 of them delay a conversation by well under a millisecond.
-const ACCEPTS_PER_TURN: usize = 64;
+pub(super) const ACCEPTS_PER_TURN: usize = 64;
 
 /// How long a door pauses when it cannot let anybody in.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -89,7 +89,7 @@ impl Door {
     }
 
     pub(super) fn open(&mut self, agenda: &Agenda) -> io::Result<()> {
-        agenda.register_listener(&mut self.listener, self.key)
+        agenda.register_listener(self.listener.source(), self.key)
     }
 
     /// Whether the door waits for a connection to close.
@@ -97,9 +97,14 @@ impl Door {
         self.paused
     }
 
-    pub(super) fn begin_turn(&mut self) {
+    pub(super) fn end_pause(&mut self) {
         self.paused = false;
-        self.left_this_turn = ACCEPTS_PER_TURN;
+    }
+
+    /// Begins a turn that lets in `most` at the most.
+    pub(super) fn begin_turn(&mut self, most: usize) {
+        self.paused = false;
+        self.left_this_turn = most;
     }
 
     /// Lets one in.
@@ -149,7 +154,7 @@ impl Door {
 
     /// Closes the door. Whoever waits before it must have been let in first: closing resets them.
     pub(super) fn close(mut self, agenda: &Agenda) {
-        agenda.deregister(&mut self.listener);
+        agenda.deregister(self.listener.source());
     }
 }
 

@@ -1,13 +1,13 @@
 //! One worker: a loop, its doors and its connections. Nothing in here is shared with another worker, except what is
 //! touched when a connection comes or goes.
 
-use super::accept::{Door, Knock};
+use super::accept::{ACCEPTS_PER_TURN, Door, Knock};
 use super::{Message, Opened, Shared, Summary};
 use crate::buffer::Lender;
-use crate::connection::{CloseReason, Connection, Limits};
+use crate::connection::{CloseReason, Limits};
 use crate::error::Error;
-use crate::event_loop::{Agenda, Due, EventLoop, Handler, Key, Readiness, Sender, Slab, Timer};
-use crate::pump::{Observer, Pump, Turn};
+use crate::event_loop::{Agenda, Due, EventLoop, Handler, Key, Readiness, Sender, Slab};
+use crate::pump::{Conversation, Observer, Pump};
 use crate::repr::BytesRepr;
 use crate::service::Service;
 use crate::socket::{Address, Listener, Stream};
@@ -19,14 +19,10 @@ use std::time::Instant;
 /// One connection and what belongs to it.
 #[derive(Debug)]
 struct Entry<S> {
-    connection: Connection<S>,
-    socket: Stream,
+    conversation: Conversation<S>,
     peer: Address,
     number: u64,
     opened: Instant,
-    timer: Timer,
-    /// In the ready queue already.
-    queued: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,7 +84,7 @@ where
     /// Lets in whoever waits at the door, as far as its turn goes.
     fn let_in(&mut self, agenda: &mut Agenda, index: usize) {
         let Some(door) = self.doors.get_mut(index) else { return };
-        door.begin_turn();
+        door.begin_turn(ACCEPTS_PER_TURN);
         loop {
             let door = &mut self.doors[index];
             // While draining, those in the backlog are let in whatever the limit: they would be reset.
@@ -104,7 +100,7 @@ where
 
     fn open(&mut self, agenda: &mut Agenda, mut socket: Stream, peer: Address) {
         let key = self.entries.next_key();
-        if let Err(error) = agenda.register(&mut socket, key) {
+        if let Err(error) = agenda.register(socket.source(), key) {
             // The system has no memory for one more watch (epoll_ctl(2), ENOMEM and ENOSPC): this peer cannot be served.
             log::warn!("cannot serve {peer}: {error}");
             self.summary.accept_errors += 1;
@@ -115,43 +111,33 @@ where
         self.summary.accepted += 1;
         log::debug!("Accepted connection from {peer} (number {number})");
         let service = (self.make_service)(&Opened { number, peer: &peer, sender: &self.sender, key });
-        let mut connection = Connection::new(service, agenda.now);
+        let mut conversation = Conversation::new(service, socket, agenda.now);
         if self.stage == Stage::Draining {
-            connection.handle_drain();
-        } else {
-            // Registering reports at once what is there already; until then a read would find nothing.
-            connection.handle_read_blocked();
+            conversation.connection.handle_drain();
         }
-        let (opened, timer) = (agenda.now, Timer::default());
-        self.entries.insert(Entry { connection, socket, peer, number, opened, timer, queued: false });
+        self.entries.insert(Entry { conversation, peer, number, opened: agenda.now });
         self.turn(agenda, key);
     }
 
-    /// Gives the connection of `key` its turn, if it still exists.
+    /// Gives the conversation of `key` its turn, if it still exists.
     #[inline]
     fn turn(&mut self, agenda: &mut Agenda, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let mut watch = Watch { now: agenda.now, peer: &entry.peer, sending: self.shared.config.sending };
         let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
         // A service that panics ends its own conversation and no other.
-        let turn = catch_unwind(AssertUnwindSafe(|| pump.turn(&mut entry.connection, &mut entry.socket)));
-        match turn.unwrap_or(Turn::Closed(CloseReason::ServicePanicked)) {
-            Turn::Closed(reason) => return self.close(agenda, key, reason),
-            Turn::Blocked => {}
-            Turn::Yielded if entry.queued => {}
-            Turn::Yielded => {
-                entry.queued = true;
-                agenda.ready.push_back(key);
-            }
+        let turn = catch_unwind(AssertUnwindSafe(|| entry.conversation.turn(&mut pump, agenda, key)));
+        if let Some(reason) = turn.unwrap_or(Some(CloseReason::ServicePanicked)) {
+            self.close(agenda, key, reason);
         }
-        agenda.wheel.arm(&mut entry.timer, key, entry.connection.next_deadline(&self.limits));
     }
 
     fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
-        agenda.deregister(&mut entry.socket);
+        agenda.deregister(entry.conversation.socket.source());
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
-        let (received, sent) = (entry.connection.received_bytes(), entry.connection.sent_bytes());
+        let connection = &entry.conversation.connection;
+        let (received, sent) = (connection.received_bytes(), connection.sent_bytes());
         log::debug!(
             "Closing connection to {}: {reason} (number {}, {received} bytes in, {sent} bytes out, after {})",
             entry.peer,
@@ -166,7 +152,7 @@ where
         for (index, door) in (0..).zip(&mut self.doors) {
             if door.is_paused() {
                 agenda.ready.push_back(Key::fixed(index));
-                door.begin_turn();
+                door.end_pause();
             }
         }
     }
@@ -178,14 +164,12 @@ where
         }
         self.stage = Stage::Draining;
         self.limits.drain_by = Some(agenda.now + self.shared.config.drain_timeout);
+        // Those who wait now, and not those who go on coming meanwhile.
+        let most_waiting = self.shared.config.socket.backlog as usize;
         for index in 0..self.doors.len() {
-            loop {
-                self.doors[index].begin_turn();
-                match self.doors[index].knock(agenda) {
-                    Knock::Came(stream, peer) => self.open(agenda, stream, peer),
-                    Knock::TurnOver => {}
-                    Knock::Nobody | Knock::Paused => break,
-                }
+            self.doors[index].begin_turn(most_waiting);
+            while let Knock::Came(stream, peer) = self.doors[index].knock(agenda) {
+                self.open(agenda, stream, peer);
             }
         }
         for door in self.doors.drain(..) {
@@ -194,7 +178,7 @@ where
         }
         for key in self.entries.keys() {
             if let Some(entry) = self.entries.get_mut(key) {
-                entry.connection.handle_drain();
+                entry.conversation.connection.handle_drain();
             }
             self.turn(agenda, key);
         }
@@ -223,9 +207,7 @@ where
         }
         // A stale token: the connection ended within this batch of events.
         let Some(entry) = self.entries.get_mut(key) else { return };
-        entry.connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);
-        // Who yielded has a turn to come in this round: not one more before the others.
-        if !entry.queued {
+        if entry.conversation.handle_event(readiness) {
             self.turn(agenda, key);
         }
     }
@@ -239,8 +221,7 @@ where
             return;
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if agenda.wheel.accept(&mut entry.timer, due) {
-            entry.connection.handle_deadline(&self.limits, agenda.now);
+        if entry.conversation.handle_due(agenda, due, &self.limits) {
             self.turn(agenda, key);
         }
     }
@@ -250,8 +231,9 @@ where
             return self.let_in(agenda, index as usize);
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
-        entry.queued = false;
-        self.turn(agenda, key);
+        if entry.conversation.handle_ready() {
+            self.turn(agenda, key);
+        }
     }
 
     fn handle_message(&mut self, agenda: &mut Agenda, message: Message) {
@@ -262,7 +244,7 @@ where
             Message::Ended => {}
             Message::Wake(key) => {
                 if let Some(entry) = self.entries.get_mut(key) {
-                    entry.connection.handle_wake();
+                    entry.conversation.connection.handle_wake();
                     self.turn(agenda, key);
                 }
             }

@@ -1,0 +1,74 @@
+//! A connection on its socket, with its place in the loop: what a worker keeps for each peer.
+
+use super::{Observer, Pump, Turn};
+use crate::connection::{CloseReason, Connection, Limits};
+use crate::event_loop::{Agenda, Due, Key, Readiness, Timer};
+use crate::service::Service;
+use crate::socket::Stream;
+use std::time::Instant;
+
+/// A connection, its socket, its one entry in the timer wheel and its place in the ready queue.
+///
+/// The `handle_*` methods say whether a [`turn`](Self::turn) is due.
+#[derive(Debug)]
+pub struct Conversation<S> {
+    /// The state.
+    pub connection: Connection<S>,
+    /// What it talks over.
+    pub socket: Stream,
+    timer: Timer,
+    queued: bool,
+}
+
+impl<S: Service> Conversation<S> {
+    /// A conversation on a socket that is registered already. Registering reports at once what is there to read; until
+    /// then a read would find nothing.
+    pub fn new(service: S, socket: Stream, now: Instant) -> Self {
+        let mut connection = Connection::new(service, now);
+        connection.handle_read_blocked();
+        Self { connection, socket, timer: Timer::default(), queued: false }
+    }
+
+    /// The socket reported readiness. Who yielded has a turn to come in this round: not one more before the others.
+    #[inline]
+    pub fn handle_event(&mut self, readiness: Readiness) -> bool {
+        self.connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);
+        !self.queued
+    }
+
+    /// Its place in the ready queue has come up.
+    pub fn handle_ready(&mut self) -> bool {
+        self.queued = false;
+        true
+    }
+
+    /// Its entry in the wheel has come up.
+    pub fn handle_due(&mut self, agenda: &Agenda, due: Due, limits: &Limits) -> bool {
+        let counts = agenda.wheel.accept(&mut self.timer, due);
+        if counts {
+            self.connection.handle_deadline(limits, agenda.now);
+        }
+        counts
+    }
+
+    /// Sees to it that the conversation of `key` is looked at by `deadline` at the latest.
+    #[inline]
+    pub fn arm(&mut self, agenda: &mut Agenda, key: Key, deadline: Option<Instant>) {
+        agenda.wheel.arm(&mut self.timer, key, deadline);
+    }
+
+    /// Gives the conversation of `key` its turn, and sees to it that the next one comes; or says why it is over.
+    #[inline]
+    pub fn turn<O: Observer>(&mut self, pump: &mut Pump<'_, O>, agenda: &mut Agenda, key: Key) -> Option<CloseReason> {
+        match pump.turn(&mut self.connection, &mut self.socket) {
+            Turn::Closed(reason) => return Some(reason),
+            Turn::Yielded if !self.queued => {
+                self.queued = true;
+                agenda.ready.push_back(key);
+            }
+            Turn::Yielded | Turn::Blocked => {}
+        }
+        self.arm(agenda, key, self.connection.next_deadline(pump.limits));
+        None
+    }
+}
