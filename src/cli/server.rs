@@ -1,9 +1,9 @@
 //! `multiconn-server`: the command line, the services by name, and the exit status.
 
 use super::logging::Verbosity;
-use super::{SUCCESS, Switch, output, parse, status_of, values};
+use super::{INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
-use crate::server::{Opened, Server, ServerConfig};
+use crate::server::{Opened, Server, ServerConfig, Summary};
 use crate::service::{Discard, Echo, Service};
 use crate::socket::Endpoint;
 use crate::units::parse_duration;
@@ -130,7 +130,9 @@ pub fn main() -> ExitCode {
     };
     options.verbosity.start_log();
     match serve(&options) {
-        Ok(()) => SUCCESS,
+        // A second signal cut off what the first one would have let finish.
+        Ok(summary) if summary.was_stopped() => INTERRUPTED,
+        Ok(_) => SUCCESS,
         Err(error) => {
             output::complain(&error.to_string());
             status_of(&error)
@@ -139,7 +141,7 @@ pub fn main() -> ExitCode {
     .into()
 }
 
-fn serve(options: &Options) -> Result<(), Error> {
+fn serve(options: &Options) -> Result<Summary, Error> {
     let service = options.service;
     let server = Server::bind(options.config(), move |_: &Opened<'_>| service.make())?;
     for address in server.addresses() {
@@ -147,7 +149,7 @@ fn serve(options: &Options) -> Result<(), Error> {
     }
     let summary = server.run()?;
     if !options.verbosity.is_quiet() {
-        output::say(summary);
+        output::say(&summary);
     }
-    Ok(())
+    Ok(summary)
 }

@@ -3,7 +3,7 @@
 use crate::connection::CloseReason;
 use crate::error::in_words;
 use crate::repr::BytesRepr;
-use crate::units::{format_count, format_duration, format_rate};
+use crate::units::{format_count, format_counted, format_duration, format_rate};
 use hdrhistogram::Histogram;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ impl fmt::Display for Report {
             (false, true) => "every byte came back as it was sent",
             (false, false) => "something failed",
         };
-        writeln!(out, "{} connections to {}: {verdict}", count(self.wanted as u64), self.target)?;
+        writeln!(out, "{} to {}: {verdict}", format_counted(self.wanted as u64, "connection"), self.target)?;
         let (opened, most, failed) = (count(self.opened), count(self.most_open), count(self.failures()));
         writeln!(out, "  connections  {opened} opened, {most} at the same time, {failed} failed")?;
         for (failure, number) in &self.failed {

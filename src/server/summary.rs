@@ -1,7 +1,7 @@
 //! What a server, or one of its workers, has done.
 
 use crate::connection::CloseReason;
-use crate::units::{format_count, format_duration, format_size};
+use crate::units::{format_count, format_counted, format_duration, format_size};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -24,6 +24,12 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Whether connections were ended at once, whatever was unsent.
+    #[must_use]
+    pub fn was_stopped(&self) -> bool {
+        self.closed.contains_key(&CloseReason::Stopped)
+    }
+
     /// Adds what another worker did.
     pub(super) fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
@@ -38,8 +44,8 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let accepted = format_count(self.accepted);
-        write!(out, "Served {accepted} connections in {}", format_duration(self.elapsed))?;
+        let accepted = format_counted(self.accepted, "connection");
+        write!(out, "Served {accepted} in {}", format_duration(self.elapsed))?;
         let (received, sent) = (format_size(self.received_bytes), format_size(self.sent_bytes));
         write!(out, ": {received} received, {sent} sent")?;
         for (reason, count) in &self.closed {

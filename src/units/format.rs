@@ -68,6 +68,13 @@ pub fn format_count(count: u64) -> String {
     text
 }
 
+/// A count and what is counted: `1 connection`, `1,000 connections`. For nouns whose plural ends in s.
+#[must_use]
+pub fn format_counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", format_count(count))
+}
+
 /// A rate per second with three significant digits: `950 /s`, `218 k/s`, `1.25 M/s`.
 ///
 /// Below 1 it has three decimals (`0.500 /s`). What is not a rate (negative, infinite, not a

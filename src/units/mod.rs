@@ -13,7 +13,7 @@ mod format;
 mod parse;
 
 pub use error::{Problem, Quantity, UnitError};
-pub use format::{format_count, format_duration, format_rate, format_size};
+pub use format::{format_count, format_counted, format_duration, format_rate, format_size};
 pub use parse::{parse_duration, parse_rate, parse_size};
 
 #[cfg(test)]

@@ -68,3 +68,9 @@ fn counts_and_rates_are_shown() {
         assert_eq!(format_rate(rate), text);
     }
 }
+
+#[test]
+fn what_is_counted_has_its_plural() {
+    let texts = [0, 1, 1000].map(|count| format_counted(count, "connection"));
+    assert_eq!(texts, ["0 connections", "1 connection", "1,000 connections"]);
+}
