@@ -29,7 +29,8 @@ impl ProgressBar {
                 return;
             }
             // The target shows nothing when stderr is no terminal.
-            let bar = indicatif::ProgressBar::with_draw_target(Some(connections), ProgressDrawTarget::stderr());
+            let bar = indicatif::ProgressBar::with_draw_target(Some(connections), ProgressDrawTarget::stderr())
+                .with_elapsed(DELAY);
             if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} [{bar:30}] {pos}/{len} done, {msg}") {
                 bar.set_style(style.progress_chars("=> "));
             }

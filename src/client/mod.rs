@@ -15,7 +15,7 @@ pub use recorder::Progress;
 pub use report::{Failure, Mismatch, Report};
 
 use crate::error::Error;
-use crate::event_loop::{EventLoop, Sender};
+use crate::event_loop::{EventLoop, Sender, run_workers};
 use crate::socket::{Address, raise_descriptor_limit};
 use recorder::{Recorder, histogram};
 use runner::{DIALER, Runner};
@@ -149,24 +149,11 @@ impl Client {
         let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<Progress>))| {
             let mut runner = Runner::new(shared, Recorder::new(progress), first, step);
             event_loop.agenda().ready.push_back(DIALER);
-            let result = event_loop.run(&mut runner).map_err(Error::system("wait for events"));
-            result.inspect_err(|_| shared.handle.stop()).map(|()| runner.into_recorder())
+            event_loop.run(&mut runner).map_err(Error::system("wait for events"))?;
+            Ok(runner.into_recorder())
         };
-        let mut jobs: Vec<_> = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
-        let here = jobs.remove(0);
-        let recorders = std::thread::scope(|scope| {
-            let start = |job: (usize, _)| {
-                let thread = std::thread::Builder::new().name(format!("worker-{}", job.0));
-                thread.spawn_scoped(scope, move || work(job)).map_err(Error::system("start a worker thread"))
-            };
-            let others: Result<Vec<_>, Error> = jobs.into_iter().map(start).collect();
-            let others = others.inspect_err(|_| shared.handle.stop())?;
-            let mut recorders = vec![work(here)?];
-            for worker in others {
-                recorders.push(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-            }
-            Ok::<_, Error>(recorders)
-        })?;
+        let jobs = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
+        let recorders = run_workers(jobs, work, || shared.handle.stop())?;
         let mut report = self.shared.empty_report(started.elapsed());
         for recorder in recorders {
             recorder.add_to(&mut report);

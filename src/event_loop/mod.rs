@@ -8,11 +8,13 @@ mod key;
 mod mailbox;
 mod slab;
 mod wheel;
+mod workers;
 
 pub use key::Key;
 pub use mailbox::Sender;
 pub use slab::Slab;
 pub use wheel::{Due, Timer, Wheel};
+pub use workers::run_workers;
 
 use mailbox::Mailbox;
 use mio::event::{Event, Source};

@@ -12,7 +12,7 @@ pub use config::ServerConfig;
 pub use summary::Summary;
 
 use crate::error::Error;
-use crate::event_loop::{EventLoop, Key, Sender};
+use crate::event_loop::{EventLoop, Key, Sender, run_workers};
 use crate::service::Service;
 use crate::socket::{Address, BoundListener, Listener, bind, raise_descriptor_limit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -197,27 +197,13 @@ where
             let _running = Running(shared);
             let hears_signals = event_loop.hears_signals();
             let worker = Worker::new(shared, make_service, event_loop.sender(), listeners, hears_signals);
-            let result = worker.run(event_loop);
-            if result.is_err() {
-                shared.handle.stop();
-            }
-            result
+            worker.run(event_loop)
         };
-        let mut jobs: Vec<_> = self.loops.drain(..).zip(doors).collect();
-        let here = jobs.remove(0);
-        let mut summary = std::thread::scope(|scope| {
-            let start = |(number, job)| {
-                let thread = std::thread::Builder::new().name(format!("worker-{number}"));
-                thread.spawn_scoped(scope, move || work(job)).map_err(Error::system("start a worker thread"))
-            };
-            let others: Result<Vec<_>, Error> = (1..).zip(jobs).map(start).collect();
-            let others = others.inspect_err(|_| shared.handle.stop())?;
-            let mut summary = work(here)?;
-            for worker in others {
-                summary.add(&worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-            }
-            Ok::<_, Error>(summary)
-        })?;
+        let jobs = self.loops.drain(..).zip(doors).collect();
+        let mut summary = Summary::default();
+        for worker in run_workers(jobs, work, || shared.handle.stop())? {
+            summary.add(&worker);
+        }
         summary.elapsed = started.elapsed();
         Ok(summary)
     }

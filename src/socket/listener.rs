@@ -124,32 +124,37 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 fn bind_tcp(address: SocketAddr, options: &SocketOptions, workers: usize) -> io::Result<BoundListener> {
-    let shared = workers > 1;
-    let mut address = address;
-    if shared && address.port() != 0 {
-        // Two programs that both set SO_REUSEPORT would silently share the port. Without it the system says that the
-        // port is in use.
-        open_tcp(address, false)?;
+    // Alone first: two programs that both set SO_REUSEPORT would silently share a port that is in use.
+    let alone = match open_tcp(address, false) {
+        // Without IPv6, every interface is every IPv4 interface.
+        Err(error) if is_missing(&error) && address.ip() == Ipv6Addr::UNSPECIFIED => {
+            open_tcp((Ipv4Addr::UNSPECIFIED, address.port()).into(), false)?
+        }
+        result => result?,
+    };
+    let mut granted = local_address(&alone)?;
+    let mut sockets = vec![alone];
+    if workers > 1 {
+        sockets.clear();
+        granted.set_port(address.port());
+        for _ in 0..workers {
+            let socket = open_tcp(granted, true)?;
+            granted = local_address(&socket)?;
+            sockets.push(socket);
+        }
     }
     let mut listeners = Vec::with_capacity(workers);
-    for _ in 0..workers {
-        let socket = match open_tcp(address, shared) {
-            // Without IPv6, every interface is every IPv4 interface.
-            Err(error) if is_missing(&error) && address.ip() == Ipv6Addr::UNSPECIFIED => {
-                address = (Ipv4Addr::UNSPECIFIED, address.port()).into();
-                open_tcp(address, shared)?
-            }
-            result => result?,
-        };
-        if let Some(granted) = socket.local_addr()?.as_socket() {
-            address = granted;
-        }
+    for socket in sockets {
         // Accepted sockets inherit TCP_NODELAY on Linux and the BSDs, which saves a call per connection.
         socket.set_tcp_nodelay(options.no_delay)?;
         socket.listen(options.backlog.try_into().unwrap_or(i32::MAX))?;
         listeners.push(Listener::Tcp(TcpListener::from_std(OwnedFd::from(socket).into())));
     }
-    Ok(BoundListener { address: Address::Ip(address), listeners, _path: None })
+    Ok(BoundListener { address: Address::Ip(granted), listeners, _path: None })
+}
+
+fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| ErrorKind::Unsupported.into())
 }
 
 /// A TCP socket bound to `address`, not listening yet.
