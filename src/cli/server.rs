@@ -52,6 +52,18 @@ struct Options {
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration,
         env = "MULTICONN_IDLE_TIMEOUT", help_heading = "Limits")]
     idle_timeout: Duration,
+    /// Close a connection when its peer has sent nothing this long after it opened, and was sent nothing; 0 waits for ever.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration,
+        env = "MULTICONN_FIRST_BYTE_TIMEOUT", help_heading = "Limits")]
+    first_byte_timeout: Duration,
+    /// Close a connection when its peer has taken nothing of what was sent for this long; 0 waits for ever.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration,
+        env = "MULTICONN_WRITE_TIMEOUT", help_heading = "Limits")]
+    write_timeout: Duration,
+    /// Finish a connection this long after it opened, whatever happens on it; 0 never does.
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration,
+        env = "MULTICONN_LIFETIME", help_heading = "Limits")]
+    lifetime: Duration,
     /// When ending, let connections finish for this long.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration,
         env = "MULTICONN_DRAIN_TIMEOUT", help_heading = "Limits")]
@@ -111,7 +123,11 @@ impl Options {
         config.workers = self.workers.unwrap_or(config.workers);
         config.max_connections = self.max_connections;
         config.limits.buffer_bytes = self.buffer_limit;
-        config.limits.idle = Some(self.idle_timeout).filter(|timeout| !timeout.is_zero());
+        let unless_zero = |timeout: Duration| Some(timeout).filter(|timeout| !timeout.is_zero());
+        config.limits.idle = unless_zero(self.idle_timeout);
+        config.limits.first_byte = unless_zero(self.first_byte_timeout);
+        config.limits.write = unless_zero(self.write_timeout);
+        config.limits.lifetime = unless_zero(self.lifetime);
         config.drain_timeout = self.drain_timeout;
         config.socket.backlog = u32::try_from(self.backlog).unwrap_or(u32::MAX);
         config.socket.no_delay = self.no_delay == Switch::On;

@@ -52,7 +52,7 @@ impl<'a> Runner<'a> {
             entries: Slab::default(),
             lender: Lender::new(),
             // The workload keeps its own time: a held connection may be silent for long.
-            limits: Limits { idle: None, ..Limits::default() },
+            limits: Limits::patient(),
             dialer: Dialer::new(first, shared.config.connections, step, shared.config.max_connecting),
         }
     }

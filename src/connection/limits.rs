@@ -12,6 +12,12 @@ const TURN_BYTES: usize = 1024 * 1024;
 /// protocols, short enough that a peer that vanished does not hold its place for a day.
 const IDLE: Duration = Duration::from_secs(5 * 60);
 
+/// How long a peer may stay silent at first: the patience of common web servers with the first line of a request.
+const FIRST_BYTE: Duration = Duration::from_secs(60);
+
+/// How long a peer may take nothing of what it was sent; common web servers wait as long.
+const WRITE: Duration = Duration::from_secs(60);
+
 /// How long input is discarded after our half was shut, while the peer still sends.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -25,6 +31,13 @@ pub struct Limits {
     pub turn_bytes: usize,
     /// Close when no byte moved in either direction for this long; `None` waits for ever. Default: 5 minutes.
     pub idle: Option<Duration>,
+    /// Close when the peer has not sent a byte this long after the connection opened, and was sent none; `None` waits for
+    /// ever. Counted from the open, so that a trickle cannot prolong it. Default: 1 minute.
+    pub first_byte: Option<Duration>,
+    /// Close when the socket took nothing for this long although output waits; `None` waits for ever. Default: 1 minute.
+    pub write: Option<Duration>,
+    /// Finish this long after the connection opened, whatever happens on it; `None` never does. Default: never.
+    pub lifetime: Option<Duration>,
     /// After our half was shut: discard what the peer still sends for at most this long. Default: 5 seconds.
     pub linger: Duration,
     /// Cut whatever is still open at this instant. Set when a drain begins.
@@ -33,6 +46,23 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { buffer_bytes: LENT_BYTES, turn_bytes: TURN_BYTES, idle: Some(IDLE), linger: LINGER, drain_by: None }
+        Self {
+            buffer_bytes: LENT_BYTES,
+            turn_bytes: TURN_BYTES,
+            idle: Some(IDLE),
+            first_byte: Some(FIRST_BYTE),
+            write: Some(WRITE),
+            lifetime: None,
+            linger: LINGER,
+            drain_by: None,
+        }
+    }
+}
+
+impl Limits {
+    /// The same memory, but all the time in the world: for a service that keeps its own time.
+    #[must_use]
+    pub fn patient() -> Self {
+        Self { idle: None, first_byte: None, write: None, lifetime: None, ..Self::default() }
     }
 }

@@ -16,6 +16,7 @@
 //! closing a socket that holds unread input would send a reset, which can destroy a reply on its way: hence the two
 //! middle phases (RFC 1122, section 4.2.2.13; RFC 9112, section 9.6).
 
+mod deadlines;
 mod limits;
 mod reason;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use reason::CloseReason;
 
 use crate::buffer::{Buffer, Lender};
 use crate::service::{Input, Output, Service, Wait};
+use deadlines::{Applying, Deadline, Times};
 use std::io;
 use std::time::Instant;
 
@@ -48,8 +50,7 @@ pub struct Connection<S> {
     input: Buffer,
     output: Buffer,
     wait: Wait,
-    /// The last instant at which bytes moved; since our half was shut: that instant.
-    active: Instant,
+    times: Times,
     received_bytes: u64,
     sent_bytes: u64,
     phase: Phase,
@@ -75,7 +76,7 @@ impl<S: Service> Connection<S> {
             input: Buffer::new(),
             output: Buffer::new(),
             wait: Wait::Input,
-            active: now,
+            times: Times::new(now),
             received_bytes: 0,
             sent_bytes: 0,
             phase: Phase::Open,
@@ -92,6 +93,11 @@ impl<S: Service> Connection<S> {
     /// The service of this conversation.
     pub fn service(&self) -> &S {
         &self.service
+    }
+
+    /// When the conversation opened.
+    pub fn opened(&self) -> Instant {
+        self.times.opened()
     }
 
     /// Bytes received from the peer so far.
@@ -132,7 +138,7 @@ impl<S: Service> Connection<S> {
         self.received_bytes += count as u64;
         self.may_read &= !short || self.hang_up;
         if self.phase == Phase::Open {
-            self.active = now;
+            self.times.moved(now);
             self.serve_due = true;
         } else {
             self.input.clear();
@@ -161,8 +167,8 @@ impl<S: Service> Connection<S> {
         let was_high = self.output.len() > low;
         self.output.consume(count);
         self.sent_bytes += count as u64;
-        self.active = now;
         self.may_write = self.output.is_empty();
+        self.times.sent(self.may_write, now);
         let wants_room = match self.wait {
             Wait::Room => true,
             Wait::Until(_) => was_high,
@@ -172,8 +178,9 @@ impl<S: Service> Connection<S> {
     }
 
     /// The socket takes nothing for now.
-    pub fn handle_write_blocked(&mut self) {
+    pub fn handle_write_blocked(&mut self, now: Instant) {
         self.may_write = false;
+        self.times.blocked(now);
     }
 
     /// A read or a write failed: the conversation is over. Once everything was sent this is no news.
@@ -187,7 +194,7 @@ impl<S: Service> Connection<S> {
 
     /// Our sending half was shut, everything before it was sent.
     pub fn handle_shut(&mut self, now: Instant) {
-        self.active = now;
+        self.times.moved(now);
         self.phase = if self.input_ended { Phase::Closed } else { Phase::Lingering };
     }
 
@@ -199,18 +206,25 @@ impl<S: Service> Connection<S> {
 
     /// An instant named by [`next_deadline`](Self::next_deadline) may have come.
     pub fn handle_deadline(&mut self, limits: &Limits, now: Instant) {
-        let is_cut = limits.drain_by.is_some_and(|instant| instant <= now);
-        if self.phase == Phase::Lingering {
-            if is_cut || self.active + limits.linger <= now {
-                self.phase = Phase::Closed;
-            }
-        } else if is_cut {
-            self.close(CloseReason::DrainCut);
-        } else if limits.idle.is_some_and(|idle| self.active + idle <= now) {
+        match self.earliest(limits) {
+            Some((instant, deadline)) if instant <= now => self.handle_passed(deadline),
+            _ => {}
+        }
+    }
+
+    fn handle_passed(&mut self, deadline: Deadline) {
+        match deadline {
+            Deadline::Service => self.serve_due = true,
+            // Everything was sent long ago.
+            Deadline::Linger => self.phase = Phase::Closed,
+            Deadline::Drain if self.phase == Phase::Lingering => self.phase = Phase::Closed,
+            Deadline::Drain => self.close(CloseReason::DrainCut),
+            Deadline::Write => self.close(CloseReason::WriteTimeout),
+            Deadline::Lifetime => self.finish(CloseReason::Lifetime),
+            Deadline::FirstByte => self.finish(CloseReason::FirstByteTimeout),
             // What could not be sent in all this time will not be sent by waiting for it once more.
-            if self.output.is_empty() { self.finish(CloseReason::Idle) } else { self.close(CloseReason::Idle) }
-        } else if matches!(self.wait, Wait::Until(instant) if instant <= now) {
-            self.serve_due = true;
+            Deadline::Idle if self.output.is_empty() => self.finish(CloseReason::Idle),
+            Deadline::Idle => self.close(CloseReason::Idle),
         }
     }
 
@@ -271,16 +285,18 @@ impl<S: Service> Connection<S> {
     /// The earliest instant at which [`handle_deadline`](Self::handle_deadline) has something to do.
     #[inline]
     pub fn next_deadline(&self, limits: &Limits) -> Option<Instant> {
-        let own = match self.phase {
-            Phase::Closed => return None,
-            Phase::Lingering => Some(self.active + limits.linger),
-            Phase::Finishing | Phase::Open => limits.idle.map(|idle| self.active + idle),
+        self.earliest(limits).map(|(instant, _)| instant)
+    }
+
+    #[inline]
+    fn earliest(&self, limits: &Limits) -> Option<(Instant, Deadline)> {
+        let applying = Applying {
+            is_open: self.phase == Phase::Open,
+            is_lingering: self.phase == Phase::Lingering,
+            is_silent: self.received_bytes == 0 && self.sent_bytes == 0,
+            service: if let Wait::Until(instant) = self.wait { Some(instant) } else { None },
         };
-        let service = match self.wait {
-            Wait::Until(instant) if self.phase == Phase::Open => Some(instant),
-            _ => None,
-        };
-        [own, service, limits.drain_by].into_iter().flatten().min()
+        if self.phase == Phase::Closed { None } else { self.times.earliest(applying, limits) }
     }
 
     // What the pump does on its behalf.

@@ -15,6 +15,12 @@ pub enum CloseReason {
     Reset,
     /// No byte moved in either direction for the idle timeout.
     Idle,
+    /// The peer did not send a byte for the first-byte timeout.
+    FirstByteTimeout,
+    /// The peer took nothing of what it was sent for the write timeout.
+    WriteTimeout,
+    /// The connection had existed for its lifetime.
+    Lifetime,
     /// A frame does not fit the input buffer and so can never be complete.
     FrameTooLarge,
     /// A reply does not fit the output buffer and so can never be sent.
@@ -52,6 +58,9 @@ impl fmt::Display for CloseReason {
             Self::Completed => out.write_str("completed"),
             Self::Reset => out.write_str("reset by peer"),
             Self::Idle => out.write_str("idle timeout"),
+            Self::FirstByteTimeout => out.write_str("first-byte timeout"),
+            Self::WriteTimeout => out.write_str("write timeout"),
+            Self::Lifetime => out.write_str("lifetime over"),
             Self::FrameTooLarge => out.write_str("frame too large"),
             Self::ReplyTooLarge => out.write_str("reply too large"),
             Self::Drained => out.write_str("drained"),

@@ -114,7 +114,7 @@ impl<O: Observer> Pump<'_, O> {
                 connection.handle_sent(count, self.limits, self.observer.now());
                 return count;
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => connection.handle_write_blocked(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => connection.handle_write_blocked(self.observer.now()),
             Err(error) => connection.handle_error(&error),
         }
         0

@@ -22,7 +22,6 @@ struct Entry<S> {
     conversation: Conversation<S>,
     peer: Address,
     number: u64,
-    opened: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,7 +114,7 @@ where
         if self.stage == Stage::Draining {
             conversation.connection.handle_drain();
         }
-        self.entries.insert(Entry { conversation, peer, number, opened: agenda.now });
+        self.entries.insert(Entry { conversation, peer, number });
         self.turn(agenda, key);
     }
 
@@ -142,7 +141,7 @@ where
             "Closing connection to {}: {reason} (number {}, {received} bytes in, {sent} bytes out, after {})",
             entry.peer,
             entry.number,
-            format_duration(agenda.now - entry.opened)
+            format_duration(agenda.now - connection.opened())
         );
         self.summary.received_bytes += received;
         self.summary.sent_bytes += sent;

@@ -1,0 +1,138 @@
+//! What time does to a connection.
+
+use super::{Bench, Puppet, SECOND, lingering};
+use crate::connection::{CloseReason, Limits};
+use crate::service::Wait;
+use std::time::{Duration, Instant};
+
+#[test]
+fn the_next_deadline_is_the_earliest() {
+    let seconds = |count: Option<u32>| count.map(|count| SECOND * count);
+    for (idle, service, drain, earliest) in [
+        (None, None, None, None),
+        (Some(1), Some(2), Some(3), Some(1)),
+        (Some(2), Some(1), Some(3), Some(1)),
+        (Some(3), Some(2), Some(1), Some(1)),
+        (None, Some(2), Some(1), Some(1)),
+        (None, None, Some(1), Some(1)),
+        (Some(1), None, None, Some(1)),
+    ] {
+        let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Input });
+        let now = bench.now;
+        bench.connection.service.waits = seconds(service).map_or(Wait::Input, |time| Wait::Until(now + time));
+        bench.limits = Limits { idle: seconds(idle), ..Limits::patient() };
+        bench.limits.drain_by = seconds(drain).map(|time| now + time);
+        bench.serve();
+        assert_eq!(bench.deadline(), seconds(earliest), "{idle:?} {service:?} {drain:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_never_speaks_is_finished_however_long_idle_is() {
+    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Input });
+    bench.limits = Limits { first_byte: Some(SECOND), ..Limits::patient() };
+    assert_eq!(bench.deadline(), Some(SECOND));
+    bench.receive(b"x");
+    assert_eq!(bench.deadline(), None, "one byte is enough");
+    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Input });
+    bench.limits = Limits { first_byte: Some(SECOND), ..Limits::patient() };
+    bench.pass(SECOND);
+    bench.shut();
+    bench.connection.handle_end();
+    assert_eq!(bench.connection.closed(), Some(CloseReason::FirstByteTimeout));
+}
+
+#[test]
+fn who_was_spoken_to_first_need_not_speak() {
+    let mut bench = Bench::new(Puppet { says: b"welcome", waits: Wait::Input });
+    bench.limits = Limits { first_byte: Some(SECOND), ..Limits::patient() };
+    bench.send(7);
+    assert_eq!(bench.deadline(), None);
+}
+
+#[test]
+fn a_write_that_goes_nowhere_is_cut_and_one_that_creeps_is_not() {
+    let mut bench = Bench::new(Puppet { says: b"123", waits: Wait::Input });
+    bench.limits = Limits { write: Some(SECOND * 2), ..Limits::patient() };
+    assert_eq!(bench.deadline(), None, "nothing was refused yet");
+    bench.connection.handle_write_blocked(bench.now);
+    bench.pass(SECOND);
+    bench.receive(b"what is received is no excuse");
+    assert_eq!(bench.deadline(), Some(SECOND));
+    bench.send(1);
+    assert_eq!(bench.deadline(), Some(SECOND * 2), "something was taken");
+    bench.pass(SECOND * 2);
+    assert_eq!(bench.connection.closed(), Some(CloseReason::WriteTimeout));
+}
+
+#[test]
+fn a_lifetime_ends_in_order() {
+    let mut bench = Bench::new(Puppet { says: b"123", waits: Wait::Input });
+    bench.limits = Limits { lifetime: Some(SECOND), ..Limits::patient() };
+    bench.pass(SECOND);
+    assert_eq!(bench.connection.closed(), None, "what was answered is still sent");
+    assert_eq!(bench.deadline(), None);
+    bench.send(3);
+    bench.shut();
+    bench.connection.handle_end();
+    assert_eq!(bench.connection.closed(), Some(CloseReason::Lifetime));
+}
+
+#[test]
+fn while_lingering_only_linger_and_drain_count() {
+    let mut bench = lingering();
+    bench.limits.idle = Some(SECOND);
+    assert_eq!(bench.deadline(), Some(SECOND * 5));
+    bench.pass(SECOND * 4);
+    assert_eq!(bench.connection.closed(), None);
+    bench.limits.drain_by = Some(bench.now + SECOND / 2);
+    assert_eq!(bench.deadline(), Some(SECOND / 2));
+    bench.limits.drain_by = None;
+    bench.pass(SECOND);
+    assert_eq!(bench.connection.closed(), Some(CloseReason::Completed));
+}
+
+#[test]
+fn a_service_that_has_ended_waits_for_no_instant() {
+    let mut bench = Bench::new(Puppet { says: b"1", waits: Wait::Until(Instant::now() + SECOND) });
+    bench.connection.service.waits = Wait::Nothing;
+    bench.serve();
+    assert_eq!(bench.deadline(), Some(SECOND * 10), "idle alone");
+    bench.pass(SECOND * 2);
+    assert!(!bench.connection.wants_service());
+}
+
+#[test]
+fn a_silent_conversation_waits_for_no_instant_either() {
+    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Until(Instant::now() + SECOND * 11) });
+    bench.pass(SECOND * 10);
+    bench.shut();
+    assert_eq!(bench.deadline(), Some(SECOND * 5), "linger alone");
+}
+
+#[test]
+fn lingering_counts_from_the_shut() {
+    let mut bench = Bench::new(Puppet { says: b"bye", waits: Wait::Nothing });
+    bench.send(3);
+    bench.now += SECOND;
+    bench.shut();
+    assert_eq!(bench.deadline(), Some(SECOND * 5));
+}
+
+#[test]
+fn bytes_that_leave_are_activity() {
+    let mut bench = Bench::new(Puppet { says: b"123", waits: Wait::Input });
+    bench.pass(SECOND * 9);
+    bench.send(1);
+    assert_eq!(bench.deadline(), Some(SECOND * 10));
+}
+
+#[test]
+fn a_deadline_before_its_time_changes_nothing() {
+    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Input });
+    bench.limits.drain_by = Some(bench.now + SECOND * 20);
+    bench.pass(Duration::from_nanos(9_999_999_999));
+    assert!(!bench.connection.wants_shut() && !bench.connection.wants_service());
+    bench.pass(Duration::from_nanos(1));
+    assert!(bench.connection.wants_shut());
+}
