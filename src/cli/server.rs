@@ -48,6 +48,10 @@ struct Options {
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size,
         env = "MULTICONN_BUFFER_LIMIT", help_heading = "Limits")]
     buffer_limit: usize,
+    /// The most bytes that wait in all connections together; who would hold more is closed.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::size,
+        env = "MULTICONN_MEMORY_LIMIT", help_heading = "Limits")]
+    memory_limit: usize,
     /// Close a connection when no byte moved for this long; 0 waits for ever.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration,
         env = "MULTICONN_IDLE_TIMEOUT", help_heading = "Limits")]
@@ -123,6 +127,7 @@ impl Options {
         config.workers = self.workers.unwrap_or(config.workers);
         config.max_connections = self.max_connections;
         config.limits.buffer_bytes = self.buffer_limit;
+        config.memory_limit = self.memory_limit;
         let unless_zero = |timeout: Duration| Some(timeout).filter(|timeout| !timeout.is_zero());
         config.limits.idle = unless_zero(self.idle_timeout);
         config.limits.first_byte = unless_zero(self.first_byte_timeout);

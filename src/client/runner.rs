@@ -180,6 +180,7 @@ impl<'a> Runner<'a> {
         agenda.deregister(entry.conversation.socket.source());
         let (number, connection) = (entry.dial.number, &entry.conversation.connection);
         let outcome = connection.service().outcome().unwrap_or(Outcome::Failed(Failure::of_close(reason)));
+        self.lender.hold(connection.storage_bytes(), 0);
         let mut recorder = self.job.recorder.borrow_mut();
         recorder.sent_bytes += connection.sent_bytes();
         match outcome {

@@ -245,6 +245,12 @@ impl<S: Service> Connection<S> {
         lender.settle(&mut self.output);
     }
 
+    /// How much storage the connection holds, in bytes: nothing while nothing waits.
+    #[inline]
+    pub fn storage_bytes(&self) -> usize {
+        self.input.storage_bytes() + self.output.storage_bytes()
+    }
+
     // What the conversation wants.
 
     /// Whether the service has something new to look at.

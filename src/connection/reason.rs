@@ -21,6 +21,8 @@ pub enum CloseReason {
     WriteTimeout,
     /// The connection had existed for its lifetime.
     Lifetime,
+    /// All connections together held as much as they may.
+    MemoryLimit,
     /// A frame does not fit the input buffer and so can never be complete.
     FrameTooLarge,
     /// A reply does not fit the output buffer and so can never be sent.
@@ -61,6 +63,7 @@ impl fmt::Display for CloseReason {
             Self::FirstByteTimeout => out.write_str("first-byte timeout"),
             Self::WriteTimeout => out.write_str("write timeout"),
             Self::Lifetime => out.write_str("lifetime over"),
+            Self::MemoryLimit => out.write_str("memory limit"),
             Self::FrameTooLarge => out.write_str("frame too large"),
             Self::ReplyTooLarge => out.write_str("reply too large"),
             Self::Drained => out.write_str("drained"),

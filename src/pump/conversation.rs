@@ -5,6 +5,7 @@ use crate::connection::{CloseReason, Connection, Limits};
 use crate::event_loop::{Agenda, Due, Key, Readiness, Timer};
 use crate::service::Service;
 use crate::socket::Stream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// A connection, its socket, its one entry in the timer wheel and its place in the ready queue.
@@ -60,8 +61,18 @@ impl<S: Service> Conversation<S> {
     /// Gives the conversation of `key` its turn, and sees to it that the next one comes; or says why it is over.
     #[inline]
     pub fn turn<O: Observer>(&mut self, pump: &mut Pump<'_, O>, agenda: &mut Agenda, key: Key) -> Option<CloseReason> {
-        match pump.turn(&mut self.connection, &mut self.socket) {
+        let before = self.connection.storage_bytes();
+        // A service that panics ends its own conversation and no other.
+        let turn = catch_unwind(AssertUnwindSafe(|| pump.turn(&mut self.connection, &mut self.socket)));
+        let turn = turn.unwrap_or(Turn::Closed(CloseReason::ServicePanicked));
+        let after = self.connection.storage_bytes();
+        pump.lender.hold(before, after);
+        match turn {
             Turn::Closed(reason) => return Some(reason),
+            // Who would push the worker over its limit goes, and not who was there before.
+            _ if after > before && pump.lender.held_bytes() > pump.limits.worker_bytes => {
+                return Some(CloseReason::MemoryLimit);
+            }
             Turn::Yielded if !self.queued => {
                 self.queued = true;
                 agenda.ready.push_back(key);

@@ -28,6 +28,9 @@ pub struct ServerConfig {
     pub max_connections: Option<usize>,
     /// What each connection may use.
     pub limits: Limits,
+    /// The most bytes that all connections together may hold between their turns, in bytes; each worker has its share.
+    /// Default: 1 GiB.
+    pub memory_limit: usize,
     /// How long connections may take to finish when the server drains. Default: 30 seconds.
     pub drain_timeout: Duration,
     /// The options of the sockets.
@@ -47,6 +50,7 @@ impl ServerConfig {
             workers: available_parallelism().map_or(1, NonZeroUsize::get),
             max_connections: None,
             limits: Limits::default(),
+            memory_limit: Limits::default().worker_bytes,
             drain_timeout: DRAIN_TIMEOUT,
             socket: SocketOptions::default(),
             handle_signals: false,

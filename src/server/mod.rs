@@ -11,6 +11,7 @@ mod worker;
 pub use config::ServerConfig;
 pub use summary::Summary;
 
+use crate::connection::Limits;
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Key, Sender, run_workers};
 use crate::service::Service;
@@ -99,6 +100,11 @@ impl Shared {
     /// exact up to the number of workers, and the reserve of descriptors covers that.
     fn has_room(&self) -> bool {
         self.open.load(Ordering::Relaxed) < self.max_connections
+    }
+
+    /// The limits of one worker.
+    fn limits(&self) -> Limits {
+        Limits { worker_bytes: self.config.memory_limit / self.config.workers, ..self.config.limits.clone() }
     }
 }
 

@@ -12,7 +12,6 @@ use crate::repr::BytesRepr;
 use crate::service::Service;
 use crate::socket::{Address, Listener, Stream};
 use crate::units::format_duration;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -65,7 +64,7 @@ where
             entries: Slab::default(),
             doors: (0..).zip(listeners).map(door).collect(),
             lender: Lender::new(),
-            limits: shared.config.limits.clone(),
+            limits: shared.limits(),
             stage: Stage::Serving,
             hears_signals,
             summary: Summary::default(),
@@ -124,9 +123,7 @@ where
         let Some(entry) = self.entries.get_mut(key) else { return };
         let mut watch = Watch { now: agenda.now, peer: &entry.peer, sending: self.shared.config.sending };
         let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
-        // A service that panics ends its own conversation and no other.
-        let turn = catch_unwind(AssertUnwindSafe(|| entry.conversation.turn(&mut pump, agenda, key)));
-        if let Some(reason) = turn.unwrap_or(Some(CloseReason::ServicePanicked)) {
+        if let Some(reason) = entry.conversation.turn(&mut pump, agenda, key) {
             self.close(agenda, key, reason);
         }
     }
@@ -143,6 +140,7 @@ where
             entry.number,
             format_duration(agenda.now - connection.opened())
         );
+        self.lender.hold(connection.storage_bytes(), 0);
         self.summary.received_bytes += received;
         self.summary.sent_bytes += sent;
         *self.summary.closed.entry(reason).or_default() += 1;

@@ -15,7 +15,7 @@ impl<S> Connection<S> {
     }
 
     /// How much heap the input and the output own, in bytes.
-    pub(crate) fn storage_bytes(&self) -> [usize; 2] {
+    pub(crate) fn storage_of_each(&self) -> [usize; 2] {
         [self.input.storage_bytes(), self.output.storage_bytes()]
     }
 }
@@ -266,12 +266,12 @@ fn a_closed_connection_gives_everything_back() {
     let mut bench = Bench::new(Puppet { says: b"1234", waits: Wait::Input });
     bench.receive(b"12");
     bench.connection.release(&mut bench.lender);
-    assert_eq!(bench.connection.storage_bytes(), [2, 4], "a leftover keeps what it needs");
+    assert_eq!(bench.connection.storage_of_each(), [2, 4], "a leftover keeps what it needs");
     bench.receive(b"3");
-    assert_eq!(bench.connection.storage_bytes(), [LENT_BYTES, 4]);
+    assert_eq!(bench.connection.storage_of_each(), [LENT_BYTES, 4]);
     bench.connection.close(CloseReason::Stopped);
     assert_eq!(bench.wishes(), [false, false, false], "unsent output is no wish any more");
     bench.connection.release(&mut bench.lender);
-    assert_eq!(bench.connection.storage_bytes(), [0, 0]);
+    assert_eq!(bench.connection.storage_of_each(), [0, 0]);
     assert_eq!(bench.connection.closed(), Some(CloseReason::Stopped));
 }

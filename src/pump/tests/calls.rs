@@ -93,7 +93,7 @@ fn a_short_write_waits_for_the_socket() {
 fn the_storage_of_a_leftover_is_not_read_into() {
     let mut scene = echo(Script::new([Arrival::Bytes(b"hello".to_vec())]).stalled());
     assert_eq!(scene.run(), None);
-    assert_eq!(scene.connection.storage_bytes(), [0, 5], "what was left over pins no block");
+    assert_eq!(scene.connection.storage_of_each(), [0, 5], "what was left over pins no block");
     let reads = scene.socket.reads;
     scene.socket.stalled = false;
     scene.socket.arrive_bytes(&pattern(2 * LENT_BYTES + 100));

@@ -115,7 +115,7 @@ fn input_is_discarded_while_output_is_unsent() {
     scene.socket.stalled = true;
     assert_eq!(scene.run(), None);
     assert!(scene.socket.is_drained());
-    assert_eq!(scene.connection.storage_bytes(), [0, 3]);
+    assert_eq!(scene.connection.storage_of_each(), [0, 3]);
     scene.socket.stalled = false;
     assert_eq!(scene.run(), Some(CloseReason::Completed));
     assert_eq!((scene.socket.written.as_slice(), scene.socket.shuts), (&b"bye"[..], 0), "the end came already");

@@ -69,7 +69,7 @@ fn a_stalled_conversation_holds_what_it_needs() {
     let mut scene = Scene::new(Frames(10), Script::new([Arrival::Bytes(pattern(17))]).stalled(), buffers_of(1000));
     assert_eq!(scene.run(), None);
     assert_eq!(scene.connection.held_bytes(), [7, 10]);
-    assert_eq!(scene.connection.storage_bytes(), [7, 10]);
+    assert_eq!(scene.connection.storage_of_each(), [7, 10]);
 }
 
 const TURN_BYTES: usize = 4000;

@@ -59,7 +59,7 @@ impl<S: Service> Scene<S> {
     pub(super) fn turn(&mut self) -> Turn {
         let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut self.witness };
         let turn = pump.turn(&mut self.connection, &mut self.socket);
-        let (held, storage) = (self.connection.held_bytes(), self.connection.storage_bytes());
+        let (held, storage) = (self.connection.held_bytes(), self.connection.storage_of_each());
         for (held, storage) in held.into_iter().zip(storage) {
             assert!(held <= self.limits.buffer_bytes, "{held} bytes held, whatever the limit says");
             assert!(storage <= self.limits.buffer_bytes.max(LENT_BYTES), "{storage} bytes of storage");
@@ -99,7 +99,7 @@ impl<S: Service> Scene<S> {
     }
 
     pub(super) fn assert_owns_no_heap(&self) {
-        assert_eq!(self.connection.storage_bytes(), [0, 0]);
+        assert_eq!(self.connection.storage_of_each(), [0, 0]);
     }
 }
 
