@@ -3,11 +3,12 @@
 use super::logging::Verbosity;
 use super::{INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
-use crate::server::{Opened, Server, ServerConfig, Summary};
+use crate::server::{AtLimit, Opened, Server, ServerConfig, Summary};
 use crate::service::{Discard, Echo, Service};
 use crate::socket::Endpoint;
 use crate::units::parse_duration;
 use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,6 +33,10 @@ struct Options {
         help_heading = "Listening", allow_negative_numbers = true)]
     backlog: usize,
 
+    /// Let in only addresses of this range; may be repeated. Default: everybody.
+    #[arg(long, value_name = "CIDR", value_parser = values::range, env = "MULTICONN_ALLOW", help_heading = "Listening")]
+    allow: Vec<IpNet>,
+
     /// What every connection is served with.
     #[arg(long, value_name = "NAME", value_enum, default_value_t = ServiceName::Echo, env = "MULTICONN_SERVICE")]
     service: ServiceName,
@@ -40,10 +45,18 @@ struct Options {
         allow_negative_numbers = true)]
     workers: Option<usize>,
 
-    /// The most connections at a time; further ones wait. Default: what the descriptor limit allows.
+    /// The most connections at a time. Default: what the descriptor limit allows.
     #[arg(long, value_name = "N", value_parser = values::count, env = "MULTICONN_MAX_CONNECTIONS",
         help_heading = "Limits", allow_negative_numbers = true)]
     max_connections: Option<usize>,
+    /// The most connections at a time from one address (of IPv6: from one /64).
+    #[arg(long, value_name = "N", value_parser = values::count, env = "MULTICONN_MAX_PER_ADDRESS",
+        help_heading = "Limits", allow_negative_numbers = true)]
+    max_per_address: Option<usize>,
+    /// What happens to those who come at the limit: they wait in the backlog, or are closed at once.
+    #[arg(long, value_name = "wait|refuse", value_enum, default_value_t = AtLimitName::Wait, hide_possible_values = true,
+        env = "MULTICONN_AT_LIMIT", help_heading = "Limits")]
+    at_limit: AtLimitName,
     /// The most bytes that wait in each direction of a connection.
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size,
         env = "MULTICONN_BUFFER_LIMIT", help_heading = "Limits")]
@@ -80,6 +93,12 @@ struct Options {
 
     #[command(flatten)]
     verbosity: Verbosity,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AtLimitName {
+    Wait,
+    Refuse,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -126,6 +145,12 @@ impl Options {
         config.listen = self.endpoints();
         config.workers = self.workers.unwrap_or(config.workers);
         config.max_connections = self.max_connections;
+        config.max_per_address = self.max_per_address;
+        config.at_limit = match self.at_limit {
+            AtLimitName::Wait => AtLimit::Wait,
+            AtLimitName::Refuse => AtLimit::Refuse,
+        };
+        config.allow.clone_from(&self.allow);
         config.limits.buffer_bytes = self.buffer_limit;
         config.memory_limit = self.memory_limit;
         let unless_zero = |timeout: Duration| Some(timeout).filter(|timeout| !timeout.is_zero());

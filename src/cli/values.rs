@@ -1,6 +1,8 @@
 //! Values that people type: each is refused with an example of a good one.
 
 use crate::socket::Endpoint;
+use ipnet::IpNet;
+use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
 
 /// A port to listen on.
@@ -30,6 +32,14 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     usize::try_from(bytes).map_err(|_| format!("{text:?} is more than this machine can address; give one like 64KiB"))
 }
 
+/// A range of addresses, or a single one.
+pub(super) fn range(text: &str) -> Result<IpNet, String> {
+    let single = |_| text.parse().map(|address: IpAddr| IpNet::from(address));
+    text.parse().or_else(single).map_err(|_| {
+        format!("{text:?} is not a range of addresses; give one like 10.0.0.0/8, 2001:db8::/32 or 127.0.0.1")
+    })
+}
+
 /// The endpoints named by a host and a port or by Unix paths.
 pub(super) fn endpoints(host: Option<&str>, port: Option<u16>, unix: &[std::path::PathBuf]) -> Vec<Endpoint> {
     let tcp = host.zip(port).map(|(host, port)| Endpoint::tcp(host, port));
@@ -38,7 +48,7 @@ pub(super) fn endpoints(host: Option<&str>, port: Option<u16>, unix: &[std::path
 
 #[cfg(test)]
 mod tests {
-    use super::{count, port, size};
+    use super::{count, port, range, size};
 
     #[test]
     fn a_bad_value_is_named_beside_a_good_one() {
@@ -50,6 +60,11 @@ mod tests {
             let error = count(bad).expect_err("not a count");
             assert!(error.contains(&format!("{bad:?}")) && error.contains("1000"), "{error}");
         }
+        for bad in ["10.0.0.0/33", "localhost", ""] {
+            let error = range(bad).expect_err("not a range");
+            assert!(error.contains(&format!("{bad:?}")) && error.contains("10.0.0.0/8"), "{error}");
+        }
+        assert_eq!(range("::1").map(|range| range.to_string()), Ok("::1/128".to_owned()));
         assert!(size("64 parsecs").expect_err("not a size").contains("64KiB"));
         assert_eq!((port("0"), count("1"), size("64KiB")), (Ok(0), Ok(1), Ok(65_536)));
     }

@@ -1,8 +1,10 @@
 //! What a server is asked to be.
 
+use super::AtLimit;
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::socket::{Endpoint, SocketOptions};
+use ipnet::IpNet;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -24,8 +26,14 @@ pub struct ServerConfig {
     pub listen: Vec<Endpoint>,
     /// How many workers, each one loop on one thread. Default: one per CPU.
     pub workers: usize,
-    /// The most connections open at a time; further ones wait in the backlog. Default: what the descriptor limit allows.
+    /// The most connections open at a time. Default: what the descriptor limit allows.
     pub max_connections: Option<usize>,
+    /// The most connections open at a time from one address; a /64 of IPv6 counts as one. Default: no such limit.
+    pub max_per_address: Option<usize>,
+    /// What happens to those who come when `max_connections` are open. Default: they wait.
+    pub at_limit: AtLimit,
+    /// The ranges of addresses that are let in. Default: none, which lets in everybody.
+    pub allow: Vec<IpNet>,
     /// What each connection may use.
     pub limits: Limits,
     /// The most bytes that all connections together may hold between their turns, in bytes; each worker has its share.
@@ -49,6 +57,9 @@ impl ServerConfig {
             listen: vec![endpoint],
             workers: available_parallelism().map_or(1, NonZeroUsize::get),
             max_connections: None,
+            max_per_address: None,
+            at_limit: AtLimit::default(),
+            allow: Vec::new(),
             limits: Limits::default(),
             memory_limit: Limits::default().worker_bytes,
             drain_timeout: DRAIN_TIMEOUT,
@@ -73,6 +84,9 @@ impl ServerConfig {
         }
         if self.max_connections == Some(0) {
             return refuse("a limit of 0 connections lets nobody in; give 1 or more, such as --max-connections 1000");
+        }
+        if self.max_per_address == Some(0) {
+            return refuse("0 connections per address let nobody in; give 1 or more, such as --max-per-address 100");
         }
         if self.limits.buffer_bytes == 0 || u32::try_from(self.limits.buffer_bytes).is_err() {
             return refuse("a buffer holds 1 byte to 4 GiB; give a size such as --buffer-limit 64KiB");

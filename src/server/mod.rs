@@ -4,10 +4,12 @@
 //! is told to: [`drain`](ServerHandle::drain) answers what was received first, [`stop`](ServerHandle::stop) does not.
 
 mod accept;
+mod admission;
 mod config;
 mod summary;
 mod worker;
 
+pub use admission::{AtLimit, Refusal};
 pub use config::ServerConfig;
 pub use summary::Summary;
 
@@ -16,6 +18,7 @@ use crate::error::Error;
 use crate::event_loop::{EventLoop, Key, Sender, run_workers};
 use crate::service::Service;
 use crate::socket::{Address, BoundListener, Listener, bind, raise_descriptor_limit};
+use admission::Admission;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -87,8 +90,7 @@ enum Message {
 #[derive(Debug)]
 struct Shared {
     config: ServerConfig,
-    max_connections: usize,
-    open: AtomicUsize,
+    admission: Admission,
     accepted: AtomicU64,
     /// Workers that have not ended yet.
     running: AtomicUsize,
@@ -96,12 +98,6 @@ struct Shared {
 }
 
 impl Shared {
-    /// Whether one more connection may be open. Workers that ask at the same moment can each let one in: the limit is
-    /// exact up to the number of workers, and the reserve of descriptors covers that.
-    fn has_room(&self) -> bool {
-        self.open.load(Ordering::Relaxed) < self.max_connections
-    }
-
     /// The limits of one worker.
     fn limits(&self) -> Limits {
         Limits { worker_bytes: self.config.memory_limit / self.config.workers, ..self.config.limits.clone() }
@@ -165,9 +161,9 @@ where
             bound.append(&mut bind(endpoint, &config.socket, config.workers)?);
         }
         let handle = ServerHandle { workers: loops.iter().map(EventLoop::sender).collect() };
-        let (open, accepted) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let running = AtomicUsize::new(loops.len());
-        let shared = Arc::new(Shared { config, max_connections, open, accepted, running, handle });
+        let admission = Admission::new(&config, max_connections);
+        let (accepted, running) = (AtomicU64::new(0), AtomicUsize::new(loops.len()));
+        let shared = Arc::new(Shared { config, admission, accepted, running, handle });
         Ok(Self { loops, bound, shared, make_service })
     }
 

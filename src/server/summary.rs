@@ -1,5 +1,6 @@
 //! What a server, or one of its workers, has done.
 
+use super::Refusal;
 use crate::connection::CloseReason;
 use crate::units::{format_count, format_counted, format_duration, format_size};
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::time::Duration;
 pub struct Summary {
     /// Connections accepted.
     pub accepted: u64,
+    /// Peers that were not let in, by reason.
+    pub refused: BTreeMap<Refusal, u64>,
     /// Attempts to accept that failed.
     pub accept_errors: u64,
     /// Connections ended, by reason.
@@ -37,6 +40,9 @@ impl Summary {
         for (reason, count) in &other.closed {
             *self.closed.entry(*reason).or_default() += count;
         }
+        for (refusal, count) in &other.refused {
+            *self.refused.entry(*refusal).or_default() += count;
+        }
         self.received_bytes += other.received_bytes;
         self.sent_bytes += other.sent_bytes;
     }
@@ -50,6 +56,9 @@ impl fmt::Display for Summary {
         write!(out, ": {received} received, {sent} sent")?;
         for (reason, count) in &self.closed {
             write!(out, "\n  {:>9} {reason}", format_count(*count))?;
+        }
+        for (refusal, count) in &self.refused {
+            write!(out, "\n  {:>9} {refusal}", format_count(*count))?;
         }
         if self.accept_errors > 0 {
             write!(out, "\n  {:>9} failed to be accepted", format_count(self.accept_errors))?;

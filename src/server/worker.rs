@@ -86,7 +86,7 @@ where
         loop {
             let door = &mut self.doors[index];
             // While draining, those in the backlog are let in whatever the limit: they would be reset.
-            if self.stage == Stage::Serving && !self.shared.has_room() {
+            if self.stage == Stage::Serving && self.shared.admission.is_closed() {
                 return door.pause(agenda);
             }
             match door.knock(agenda) {
@@ -97,14 +97,19 @@ where
     }
 
     fn open(&mut self, agenda: &mut Agenda, mut socket: Stream, peer: Address) {
+        if let Err(refusal) = self.shared.admission.enter(&peer) {
+            log::debug!("Refusing connection from {peer}: {refusal}");
+            *self.summary.refused.entry(refusal).or_default() += 1;
+            return;
+        }
         let key = self.entries.next_key();
         if let Err(error) = agenda.register(socket.source(), key) {
+            self.shared.admission.leave(&peer);
             // The system has no memory for one more watch (epoll_ctl(2), ENOMEM and ENOSPC): this peer cannot be served.
             log::warn!("cannot serve {peer}: {error}");
             self.summary.accept_errors += 1;
             return;
         }
-        self.shared.open.fetch_add(1, Ordering::Relaxed);
         let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         self.summary.accepted += 1;
         log::debug!("Accepted connection from {peer} (number {number})");
@@ -131,7 +136,7 @@ where
     fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
         agenda.deregister(entry.conversation.socket.source());
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.shared.admission.leave(&entry.peer);
         let connection = &entry.conversation.connection;
         let (received, sent) = (connection.received_bytes(), connection.sent_bytes());
         log::debug!(
