@@ -90,6 +90,18 @@ struct Options {
     #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On, env = "MULTICONN_NO_DELAY",
         help_heading = "Socket")]
     no_delay: Switch,
+    /// Probe a silent peer after this long (SO_KEEPALIVE), in whole seconds. Default: off.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "MULTICONN_KEEPALIVE",
+        help_heading = "Socket")]
+    keepalive: Option<Duration>,
+    /// The kernel's receive buffer of each connection (SO_RCVBUF). Default: the kernel tunes it.
+    #[arg(long, value_name = "SIZE", value_parser = values::size, env = "MULTICONN_RECV_BUFFER",
+        help_heading = "Socket")]
+    recv_buffer: Option<usize>,
+    /// The kernel's send buffer of each connection (SO_SNDBUF). Default: the kernel tunes it.
+    #[arg(long, value_name = "SIZE", value_parser = values::size, env = "MULTICONN_SEND_BUFFER",
+        help_heading = "Socket")]
+    send_buffer: Option<usize>,
 
     #[command(flatten)]
     verbosity: Verbosity,
@@ -161,6 +173,9 @@ impl Options {
         config.drain_timeout = self.drain_timeout;
         config.socket.backlog = u32::try_from(self.backlog).unwrap_or(u32::MAX);
         config.socket.no_delay = self.no_delay == Switch::On;
+        config.socket.keepalive = self.keepalive;
+        config.socket.recv_buffer = self.recv_buffer;
+        config.socket.send_buffer = self.send_buffer;
         config.handle_signals = true;
         config.sending = self.service.sending();
         config

@@ -86,6 +86,7 @@ impl ClientConfig {
         if self.workers == 0 || self.max_connecting == 0 {
             return refuse("0 workers, or 0 connects at a time, do nothing; give 1 or more");
         }
+        self.socket.check()?;
         if self.pipeline == Some(0) {
             return refuse("a pipeline of 0 messages sends nothing; give 1 or more");
         }

@@ -88,6 +88,7 @@ impl ServerConfig {
         if self.max_per_address == Some(0) {
             return refuse("0 connections per address let nobody in; give 1 or more, such as --max-per-address 100");
         }
+        self.socket.check()?;
         if self.limits.buffer_bytes == 0 || u32::try_from(self.limits.buffer_bytes).is_err() {
             return refuse("a buffer holds 1 byte to 4 GiB; give a size such as --buffer-limit 64KiB");
         }

@@ -26,9 +26,7 @@ pub fn begin_connect(address: &Address, options: &SocketOptions) -> io::Result<S
         Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
     };
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
-    if domain != Domain::UNIX {
-        socket.set_tcp_nodelay(options.no_delay)?;
-    }
+    options.apply(&socket, domain)?;
     match socket.connect(&target) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}

@@ -1,5 +1,6 @@
 //! Listening sockets: one per worker, or one that the workers share.
 
+use super::options::GrantedOptions;
 use super::unix_path::{PathGuard, clear_path};
 use super::{Address, Endpoint, SocketOptions, Stream};
 use crate::error::{Error, in_words};
@@ -145,12 +146,18 @@ fn bind_tcp(address: SocketAddr, options: &SocketOptions, workers: usize) -> io:
     }
     let mut listeners = Vec::with_capacity(workers);
     for socket in sockets {
-        // Accepted sockets inherit TCP_NODELAY on Linux and the BSDs, which saves a call per connection.
-        socket.set_tcp_nodelay(options.no_delay)?;
-        socket.listen(options.backlog.try_into().unwrap_or(i32::MAX))?;
+        listen(&socket, options)?;
+        if listeners.is_empty() {
+            log::debug!("Options of {granted}: {}", GrantedOptions::of(&socket)?);
+        }
         listeners.push(Listener::Tcp(TcpListener::from_std(OwnedFd::from(socket).into())));
     }
     Ok(BoundListener { address: Address::Ip(granted), listeners, _path: None })
+}
+
+fn listen(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
+    options.apply(socket, socket.domain()?)?;
+    socket.listen(options.backlog.try_into().unwrap_or(i32::MAX))
 }
 
 fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
@@ -177,7 +184,8 @@ fn bind_unix(path: &Path, options: &SocketOptions, workers: usize) -> Result<Bou
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let guard = PathGuard::new(path);
-        socket.listen(options.backlog.try_into().unwrap_or(i32::MAX))?;
+        listen(&socket, options)?;
+        log::debug!("Options of {}: {}", path.display(), GrantedOptions::of(&socket)?);
         let share = |_| Ok(Listener::Unix(UnixListener::from_std(OwnedFd::from(socket.try_clone()?).into())));
         Ok((guard, (0..workers).map(share).collect::<io::Result<_>>()?))
     };

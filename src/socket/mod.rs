@@ -7,6 +7,7 @@ mod address;
 mod connect;
 mod descriptors;
 mod listener;
+mod options;
 mod stream;
 mod unix_path;
 
@@ -14,23 +15,5 @@ pub use address::{Address, Endpoint};
 pub use connect::{Progress, begin_connect, check_connect};
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
 pub use listener::{BoundListener, Listener, bind};
+pub use options::SocketOptions;
 pub use stream::{Stream, Transport};
-
-/// The backlog asked for: how many connections may wait to be accepted. The kernel cuts it to
-/// `net.core.somaxconn`, 4,096 by default since Linux 5.4 (listen(2)).
-pub const BACKLOG: u32 = 4096;
-
-/// The options set on every socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SocketOptions {
-    /// How many connections may wait to be accepted (listen(2)). Default: 4,096.
-    pub backlog: u32,
-    /// `TCP_NODELAY`: send small messages at once (tcp(7)). Default: on.
-    pub no_delay: bool,
-}
-
-impl Default for SocketOptions {
-    fn default() -> Self {
-        Self { backlog: BACKLOG, no_delay: true }
-    }
-}
