@@ -3,7 +3,7 @@
 use super::support::{Program, connect, echo, expect_end, has_python};
 use super::{server, still_serves};
 use std::collections::BTreeMap;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 
 #[test]
 fn a_tutorial_client_with_twenty_connections() {
@@ -44,20 +44,13 @@ fn a_tutorial_client_without_arguments() {
     }
 }
 
-/// The address in `Listening on ('127.0.0.1', 65432)`.
-fn python_address(server: &Program) -> SocketAddr {
-    let line = server.await_stdout("Listening on (");
-    let port = line.rsplit(", ").next().unwrap().trim_end_matches(')');
-    (std::net::Ipv4Addr::LOCALHOST, port.parse().unwrap()).into()
-}
-
 #[test]
 fn the_tutorial_server_does_what_a_client_of_ours_may_expect() {
     if !has_python("a tutorial server") {
         return;
     }
     let server = Program::python("multiconn_server.py", &["127.0.0.1", "0"]);
-    let mut peer = connect(python_address(&server));
+    let mut peer = connect(server.python_address());
     let port = peer.local_addr().unwrap().port();
     server.await_stdout(&format!("Accepted connection from ('127.0.0.1', {port})"));
     echo(&mut peer, b"Message 1 from client.");

@@ -1,8 +1,7 @@
 //! What this machine refuses: one sentence that names the input and the way out, exit status 1.
 
-use super::refusals::expect_refusal;
 use super::server;
-use super::support::{Program, connect, connect_unix, echo, skipped, works};
+use super::support::{Program, connect, connect_unix, echo, expect_refusal, skipped, works};
 use std::net::TcpListener;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::Command;

@@ -9,6 +9,7 @@
 mod peer;
 mod pressure;
 mod program;
+mod refusal;
 mod transcript;
 mod wait;
 
@@ -17,6 +18,7 @@ pub(crate) use pressure::{
     connect_narrow, more_than_fits, push_all_and_read_back, push_until_blocked, read_to_end, unsent_bytes,
 };
 pub(crate) use program::{Exit, Program};
+pub(crate) use refusal::expect_refusal;
 pub(crate) use wait::{PATIENCE, await_some, await_until};
 
 use std::io::Write;

@@ -36,7 +36,7 @@ impl Program {
 
     /// `multiconn-client` with these arguments.
     pub(crate) fn client(arguments: &[&str]) -> Self {
-        Self::spawn(Self::clean(Command::new(CLIENT)).args(arguments))
+        Self::spawn(Self::client_command().args(arguments))
     }
 
     /// A script of `tests/peers/`, unbuffered. Ask [`has_python`](super::has_python) first.
@@ -50,16 +50,35 @@ impl Program {
         Self::clean(Command::new(SERVER))
     }
 
+    /// The command of the client, for tests that add an environment.
+    pub(crate) fn client_command() -> Command {
+        Self::clean(Command::new(CLIENT))
+    }
+
     /// The command of the server, run by another one that ends in `exec`, such as setpriv.
     pub(crate) fn server_under(wrapper: &[&str]) -> Command {
-        let mut command = Self::clean(Command::new(wrapper[0]));
-        command.args(&wrapper[1..]).arg(SERVER);
-        command
+        Self::under(wrapper, SERVER)
+    }
+
+    /// The command of the client, run by another one that ends in `exec`.
+    pub(crate) fn client_under(wrapper: &[&str]) -> Command {
+        Self::under(wrapper, CLIENT)
     }
 
     /// The command of the server with no more than `descriptors` to open, a limit that it cannot raise.
     pub(crate) fn server_with_descriptors(descriptors: u32) -> Command {
-        Self::server_under(&["sh", "-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")])
+        Self::server_under(&["sh", "-c", &few_descriptors(descriptors)])
+    }
+
+    /// The command of the client with no more than `descriptors` to open, a limit that it cannot raise.
+    pub(crate) fn client_with_descriptors(descriptors: u32) -> Command {
+        Self::client_under(&["sh", "-c", &few_descriptors(descriptors)])
+    }
+
+    fn under(wrapper: &[&str], program: &str) -> Command {
+        let mut command = Self::clean(Command::new(wrapper[0]));
+        command.args(&wrapper[1..]).arg(program);
+        command
     }
 
     /// The path of the server.
@@ -113,6 +132,14 @@ impl Program {
         let address = line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next());
         let address = address.unwrap_or_else(|| panic!("not an address: {line:?}"));
         address.parse().unwrap_or_else(|error| panic!("{address:?}: {error}"))
+    }
+
+    /// The address in `Listening on ('127.0.0.1', 65432)`, which a peer of the tutorial prints.
+    #[track_caller]
+    pub(crate) fn python_address(&self) -> SocketAddr {
+        let line = self.await_stdout("Listening on (");
+        let port = line.rsplit(", ").next().expect("a pair").trim_end_matches(')');
+        (std::net::Ipv4Addr::LOCALHOST, port.parse().expect("a port")).into()
     }
 
     /// The lines on stdout so far.
@@ -171,6 +198,11 @@ impl Program {
         let mut times = fields.split_whitespace().skip(11);
         Some(times.next()?.parse::<u64>().ok()? + times.next()?.parse::<u64>().ok()?)
     }
+}
+
+/// A line for sh(1) that runs its arguments under this limit.
+fn few_descriptors(limit: u32) -> String {
+    format!("ulimit -n {limit} && exec \"$0\" \"$@\"")
 }
 
 impl Drop for Program {
