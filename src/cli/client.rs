@@ -125,7 +125,7 @@ impl Options {
         config.socket.no_delay = self.no_delay == Switch::On;
         config.handle_signals = true;
         if self.embedded {
-            config.other_descriptors = self.connections() + SERVER_DESCRIPTORS;
+            config.other_descriptors = self.connections().saturating_add(SERVER_DESCRIPTORS);
         }
         config
     }

@@ -20,6 +20,9 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The descriptors kept back for everything that is not a connection.
 const RESERVED: usize = 32;
 
+/// The descriptors each worker needs: the poll, its copy for registering, the waker.
+const RESERVED_PER_WORKER: usize = 4;
+
 /// The configuration of a [`Client`](super::Client).
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
@@ -86,6 +89,9 @@ impl ClientConfig {
         if self.workers == 0 || self.max_connecting == 0 {
             return refuse("0 workers, or 0 connects at a time, do nothing; give 1 or more");
         }
+        if self.connect_timeout.is_zero() || self.reply_timeout.is_zero() {
+            return refuse("a timeout of 0 gives up at once; give more, such as --connect-timeout 10s --reply-timeout 10s");
+        }
         self.socket.check()?;
         if self.pipeline == Some(0) {
             return refuse("a pipeline of 0 messages sends nothing; give 1 or more");
@@ -93,9 +99,13 @@ impl ClientConfig {
         if self.messages.is_empty() || self.messages.iter().any(Vec::is_empty) {
             return refuse("an empty message cannot be told apart in an echo; give at least 1 byte, such as \"hello\"");
         }
-        let needed = (self.connections + self.other_descriptors + RESERVED) as u64;
+        // Whatever numbers were typed, their sum is no small one.
+        let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER);
+        let others = self.other_descriptors.saturating_add(RESERVED).saturating_add(per_worker);
+        let needed = self.connections.saturating_add(others) as u64;
         if needed > descriptors {
-            let wanted = format!("{} connections", self.connections);
+            let workers = if self.workers > 1 { format!(" and {} workers", self.workers) } else { String::new() };
+            let wanted = format!("{} connections{workers}", self.connections);
             return Err(Error::Descriptors { wanted, needed, available: descriptors });
         }
         Ok(())

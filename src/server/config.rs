@@ -92,14 +92,16 @@ impl ServerConfig {
         if self.limits.buffer_bytes == 0 || u32::try_from(self.limits.buffer_bytes).is_err() {
             return refuse("a buffer holds 1 byte to 4 GiB; give a size such as --buffer-limit 64KiB");
         }
-        let reserved = RESERVED + self.workers * (RESERVED_PER_WORKER + self.listen.len());
+        // Whatever numbers were typed, their sum is no small one.
+        let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER + self.listen.len());
+        let reserved = per_worker.saturating_add(RESERVED);
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let wanted = self.max_connections.unwrap_or(1);
         match descriptors.checked_sub(reserved) {
             Some(available) if available >= wanted => Ok(self.max_connections.unwrap_or(available)),
             _ => Err(Error::Descriptors {
                 wanted: format!("{wanted} connections and {} workers", self.workers),
-                needed: (wanted + reserved) as u64,
+                needed: wanted.saturating_add(reserved) as u64,
                 available: descriptors as u64,
             }),
         }
