@@ -66,8 +66,9 @@ pub(super) struct Workload {
     number: usize,
     sent: Place,
     verified: Place,
-    /// When each message on its way was handed over for sending.
-    in_flight: VecDeque<Instant>,
+    /// When the messages on their way were handed over for sending: so many at once. Of a server that reads and never
+    /// answers there can be millions, and a time for each would be more than the messages themselves.
+    in_flight: VecDeque<(Instant, u64)>,
     /// When a reply last came, or was first waited for.
     progress: Instant,
     outcome: Option<Outcome>,
@@ -105,8 +106,12 @@ impl Workload {
             self.progress = now;
             if self.verified.bytes == message.len() {
                 self.verified = Place { messages: self.verified.messages + 1, bytes: 0 };
-                if let Some(sent) = self.in_flight.pop_front() {
-                    recorder.round_trip(now.saturating_duration_since(sent));
+                if let Some((sent, count)) = self.in_flight.front_mut() {
+                    recorder.round_trip(now.saturating_duration_since(*sent));
+                    *count -= 1;
+                    if *count == 0 {
+                        self.in_flight.pop_front();
+                    }
                 }
             }
         }
@@ -139,7 +144,10 @@ impl Workload {
                 self.progress = now;
             }
             if self.sent.bytes == 0 {
-                self.in_flight.push_back(now);
+                match self.in_flight.back_mut() {
+                    Some((sent, count)) if *sent == now => *count += 1,
+                    _ => self.in_flight.push_back((now, 1)),
+                }
             }
             let message = self.job.message(self.sent.messages);
             self.sent.bytes += output.write(&message[self.sent.bytes..]);
