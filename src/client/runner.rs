@@ -179,7 +179,7 @@ impl<'a> Runner<'a> {
         let Some(mut entry) = self.entries.remove(key) else { return };
         agenda.deregister(entry.conversation.socket.source());
         let (number, connection) = (entry.dial.number, &entry.conversation.connection);
-        let outcome = connection.service().outcome().unwrap_or(Outcome::Failed(Failure::of_close(reason)));
+        let outcome = connection.service().outcome_after(reason);
         self.lender.hold(connection.storage_bytes(), 0);
         let mut recorder = self.job.recorder.borrow_mut();
         recorder.sent_bytes += connection.sent_bytes();

@@ -2,6 +2,7 @@
 
 use super::report::{Failure, Mismatch};
 use super::{ClientConfig, Recorder};
+use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -83,6 +84,15 @@ impl Workload {
 
     pub(super) fn outcome(&self) -> Option<Outcome> {
         self.outcome
+    }
+
+    /// What became of it, now that the conversation has ended for `reason`. One that is only held has done its work.
+    pub(super) fn outcome_after(&self, reason: CloseReason) -> Outcome {
+        match self.outcome {
+            Some(outcome) => outcome,
+            None if reason == CloseReason::Stopped && self.verified.messages == self.job.total => Outcome::Verified,
+            None => Outcome::Failed(Failure::of_close(reason)),
+        }
     }
 
     /// Checks what came in; false when it is not what was sent.
