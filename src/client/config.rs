@@ -90,7 +90,9 @@ impl ClientConfig {
             return refuse("0 workers, or 0 connects at a time, do nothing; give 1 or more");
         }
         if self.connect_timeout.is_zero() || self.reply_timeout.is_zero() {
-            return refuse("a timeout of 0 gives up at once; give more, such as --connect-timeout 10s --reply-timeout 10s");
+            return refuse(
+                "a timeout of 0 gives up at once; give more, such as --connect-timeout 10s --reply-timeout 10s",
+            );
         }
         self.socket.check()?;
         if self.pipeline == Some(0) {

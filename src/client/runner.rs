@@ -20,6 +20,9 @@ pub(super) const DIALER: Key = Key::fixed(0);
 /// The entry of the wheel that ends the hold.
 const HOLD: Key = Key::fixed(1);
 
+/// The entry of the wheel that tries again those who found a backlog full.
+const RETRY: Key = Key::fixed(2);
+
 /// How many connects are begun before the conversations get their turn.
 const DIALS_PER_TURN: usize = 64;
 
@@ -69,11 +72,6 @@ impl<'a> Runner<'a> {
         for _ in 0..DIALS_PER_TURN {
             let Some(dial) = self.dialer.next() else { return };
             self.dial(agenda, dial);
-            if self.dialer.is_paused() {
-                self.dialer.pause();
-                let again = agenda.now + BACKLOG_PAUSE;
-                return agenda.wheel.arm(&mut Timer::default(), DIALER, Some(again));
-            }
         }
         self.queue_dialer(agenda);
     }
@@ -85,11 +83,19 @@ impl<'a> Runner<'a> {
     }
 
     fn dial(&mut self, agenda: &mut Agenda, dial: Dial) {
+        log::debug!("Starting connection {} to {}", dial.number, self.shared.addresses[dial.address]);
+        // Nobody overtakes those who wait already.
+        let waits = self.dialer.has_postponed() || !self.attempt(agenda, dial);
+        if waits && self.dialer.postpone(dial) {
+            agenda.wheel.arm(&mut Timer::default(), RETRY, Some(agenda.now + BACKLOG_PAUSE));
+        }
+    }
+
+    /// Tries to connect; false when the backlog is full.
+    fn attempt(&mut self, agenda: &mut Agenda, dial: Dial) -> bool {
         let config = &self.shared.config;
-        let address = &self.shared.addresses[dial.address];
-        log::debug!("Starting connection {} to {address}", dial.number);
         let key = self.entries.next_key();
-        let begun = begin_connect(address, &config.socket).and_then(|mut socket| {
+        let begun = begin_connect(&self.shared.addresses[dial.address], &config.socket).and_then(|mut socket| {
             agenda.register(socket.source(), key)?;
             Ok(socket)
         });
@@ -101,15 +107,24 @@ impl<'a> Runner<'a> {
                 self.entries.insert(Entry { dial, connected: false, conversation });
                 self.dialer.begun();
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                if dial.started.elapsed() < config.connect_timeout {
-                    self.dialer.postpone(dial);
-                } else {
-                    self.fail(dial.number, Failure::ConnectTimeout);
-                }
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             Err(error) => self.dial_next(agenda, dial, &error),
         }
+        true
+    }
+
+    /// Tries those who found the backlog full, until it is full again, and gives up those who waited for too long.
+    fn retry(&mut self, agenda: &mut Agenda) {
+        while let Some(dial) = self.dialer.next_postponed() {
+            if dial.started.elapsed() >= self.shared.config.connect_timeout {
+                self.fail(dial.number, Failure::ConnectTimeout);
+            } else if !self.attempt(agenda, dial) {
+                self.dialer.postpone_again(dial);
+                agenda.wheel.arm(&mut Timer::default(), RETRY, Some(agenda.now + BACKLOG_PAUSE));
+                break;
+            }
+        }
+        self.queue_dialer(agenda);
     }
 
     /// An address refused: try the next one, or give up.
@@ -215,7 +230,9 @@ impl<'a> Runner<'a> {
     }
 
     fn stop(&mut self, agenda: &mut Agenda) {
-        self.dialer.stop();
+        for dial in self.dialer.stop() {
+            self.fail(dial.number, Failure::Stopped);
+        }
         for key in self.entries.keys() {
             if self.entries.get_mut(key).is_some_and(|entry| entry.connected) {
                 self.close(agenda, key, CloseReason::Stopped);
@@ -242,7 +259,7 @@ impl Handler for Runner<'_> {
     fn handle_due(&mut self, agenda: &mut Agenda, due: Due) {
         let key = due.key();
         match key {
-            DIALER => return self.dial_some(agenda),
+            RETRY => return self.retry(agenda),
             HOLD => return self.end_hold(agenda),
             _ => {}
         }
