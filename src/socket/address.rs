@@ -1,5 +1,6 @@
 //! Where to listen and where to connect: what the user typed, and the addresses it means.
 
+use super::unix_path::check_path;
 use crate::error::Error;
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -37,10 +38,11 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Resolve`] when the host is neither an address nor a name that can be looked up.
+    /// [`Error::Resolve`] when the host is neither an address nor a name that can be looked up; [`Error::Usage`] when the
+    /// path of a Unix socket is empty or too long.
     pub fn resolve(&self) -> Result<Vec<Address>, Error> {
         let (host, port) = match self {
-            Self::Unix(path) => return Ok(vec![Address::Unix(path.clone())]),
+            Self::Unix(path) => return check_path(path).map(|()| vec![Address::Unix(path.clone())]),
             Self::Tcp { host, port } => (host.as_str(), *port),
         };
         if host.is_empty() {

@@ -11,20 +11,28 @@ use std::path::{Path, PathBuf};
 /// The longest path of a Unix socket, in bytes: `sun_path` has 108, one of them for the closing zero (unix(7)).
 const PATH_BYTES: usize = 107;
 
+/// Whether `path` can be the address of a socket.
+///
+/// # Errors
+///
+/// [`Error::Usage`] when it is empty or too long.
+pub(super) fn check_path(path: &Path) -> Result<(), Error> {
+    let length = path.as_os_str().as_bytes().len();
+    if (1..=PATH_BYTES).contains(&length) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "the Unix socket path \"{}\" is {length} bytes long; give one of 1 to {PATH_BYTES} bytes such as /tmp/m.sock",
+        path.display()
+    )))
+}
+
 /// Makes sure that a socket can be bound at `path`: removes a stale socket that lies there.
 ///
 /// # Errors
 ///
-/// [`Error::Usage`] when the path is empty or too long; [`Error::Listen`] when something else lies there, or a socket
-/// that somebody listens on.
+/// [`Error::Listen`] when something else lies there, or a socket that somebody listens on.
 pub(super) fn clear_path(path: &Path) -> Result<(), Error> {
-    let length = path.as_os_str().as_bytes().len();
-    if length == 0 || length > PATH_BYTES {
-        return Err(Error::Usage(format!(
-            "the Unix socket path \"{}\" is {length} bytes long; give one of 1 to {PATH_BYTES} bytes such as /tmp/m.sock",
-            path.display()
-        )));
-    }
     let refuse = |reason: &str| Err(Error::Listen { address: path.display().to_string(), reason: reason.to_owned() });
     let metadata = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
