@@ -56,7 +56,7 @@ struct Options {
     #[arg(long, value_name = "TEXT", env = "MULTICONN_MESSAGE", help_heading = "What")]
     message: Vec<String>,
     /// Send messages of SIZE bytes instead.
-    #[arg(long, value_name = "SIZE", value_parser = values::size, conflicts_with = "message", env = "MULTICONN_SIZE",
+    #[arg(long, value_name = "SIZE", value_parser = values::message_size, conflicts_with = "message", env = "MULTICONN_SIZE",
         help_heading = "What")]
     size: Option<usize>,
 
@@ -140,7 +140,10 @@ fn pattern(size: usize) -> Vec<u8> {
         let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (word ^ (word >> 31)).to_le_bytes()
     };
-    (0..).flat_map(mix).take(size).collect()
+    let mut bytes = Vec::with_capacity(size + 8);
+    (0..size.div_ceil(8) as u64).for_each(|number| bytes.extend_from_slice(&mix(number)));
+    bytes.truncate(size);
+    bytes
 }
 
 /// Runs the program.
@@ -187,7 +190,7 @@ fn run(options: &Options) -> Result<Report, Error> {
 fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> {
     let connections = config.connections as u64;
     let client = Client::new(config)?;
-    let shown = !options.no_progress && !options.verbosity.speaks();
+    let shown = !options.no_progress && !options.verbosity.speaks() && !options.verbosity.is_quiet();
     let bar = shown.then(|| ProgressBar::start(client.progress(), connections));
     let report = client.run();
     drop(bar);
@@ -197,11 +200,9 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> 
 /// The client's work against a server in the same process.
 fn run_embedded(options: &Options) -> Result<Report, Error> {
     // First, whether it can be done at all: the server alone would complain of something nobody asked for.
-    let mut config = options.config(Endpoint::tcp("127.0.0.1", 0));
-    let _ = Client::new(config.clone())?;
+    let _ = Client::new(options.config(Endpoint::tcp("127.0.0.1", 0)))?;
     let server = EmbeddedServer::start()?;
-    config.target = Endpoint::tcp("127.0.0.1", server.port);
-    let report = run_client(options, config);
+    let report = run_client(options, options.config(Endpoint::tcp("127.0.0.1", server.port)));
     server.end()?;
     report
 }

@@ -40,6 +40,18 @@ pub(super) fn range(text: &str) -> Result<IpNet, String> {
     })
 }
 
+/// The longest message, in bytes: every one is held in memory.
+const MESSAGE_BYTES: usize = 1 << 30;
+
+/// The size of a message in bytes, such as 64KiB.
+pub(super) fn message_size(text: &str) -> Result<usize, String> {
+    let bytes = size(text)?;
+    if bytes > MESSAGE_BYTES {
+        return Err(format!("{text:?} is more than a message of 1GiB; give less, and more messages (--messages)"));
+    }
+    Ok(bytes)
+}
+
 /// The endpoints named by a host and a port or by Unix paths.
 pub(super) fn endpoints(host: Option<&str>, port: Option<u16>, unix: &[std::path::PathBuf]) -> Vec<Endpoint> {
     let tcp = host.zip(port).map(|(host, port)| Endpoint::tcp(host, port));

@@ -56,6 +56,8 @@ enum Message {
 #[derive(Debug)]
 struct Shared {
     config: ClientConfig,
+    /// Those of the configuration, which can be large: held once, whatever the number of workers.
+    messages: Arc<[Vec<u8>]>,
     addresses: Vec<Address>,
     settled: AtomicUsize,
     open: AtomicU64,
@@ -99,7 +101,7 @@ impl Client {
     ///
     /// [`Error::Usage`] for work that can never be done; [`Error::Resolve`], [`Error::Descriptors`] and
     /// [`Error::System`] when this machine does not allow it.
-    pub fn new(config: ClientConfig) -> Result<Self, Error> {
+    pub fn new(mut config: ClientConfig) -> Result<Self, Error> {
         config.check(raise_descriptor_limit().soft)?;
         let addresses = config.target.resolve()?;
         let mut loops = Vec::with_capacity(config.workers);
@@ -111,6 +113,7 @@ impl Client {
         }
         let workers = loops.iter().map(EventLoop::sender).collect();
         let shared = Shared {
+            messages: std::mem::take(&mut config.messages).into(),
             addresses,
             settled: AtomicUsize::new(0),
             open: AtomicU64::new(0),

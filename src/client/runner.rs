@@ -51,7 +51,7 @@ impl<'a> Runner<'a> {
     pub(super) fn new(shared: &'a Shared, recorder: Recorder, first: usize, step: usize) -> Self {
         Self {
             shared,
-            job: Rc::new(Job::new(&shared.config, recorder)),
+            job: Rc::new(Job::new(shared, recorder)),
             entries: Slab::default(),
             lender: Lender::new(),
             // The workload keeps its own time: a held connection may be silent for long.

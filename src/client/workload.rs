@@ -1,12 +1,13 @@
 //! The client's service: it sends the messages, and checks that exactly their bytes come back.
 
 use super::report::{Failure, Mismatch};
-use super::{ClientConfig, Recorder};
+use super::{Recorder, Shared};
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How many bytes a mismatch shows of what was expected and of what came.
@@ -15,7 +16,7 @@ const SHOWN_BYTES: usize = 16;
 /// What all connections of a worker have to do.
 #[derive(Debug)]
 pub(super) struct Job {
-    messages: Vec<Vec<u8>>,
+    messages: Arc<[Vec<u8>]>,
     total: u64,
     pipeline: u64,
     reply_timeout: Duration,
@@ -25,10 +26,11 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(config: &ClientConfig, recorder: Recorder) -> Self {
+    pub(super) fn new(shared: &Shared, recorder: Recorder) -> Self {
+        let config = &shared.config;
         Self {
-            messages: config.messages.clone(),
-            total: config.messages_per_connection.unwrap_or(config.messages.len() as u64),
+            messages: Arc::clone(&shared.messages),
+            total: config.messages_per_connection.unwrap_or(shared.messages.len() as u64),
             pipeline: config.pipeline.unwrap_or(u64::MAX),
             reply_timeout: config.reply_timeout,
             holding: Cell::new(config.hold.is_some()),
