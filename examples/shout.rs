@@ -1,6 +1,7 @@
 //! A server with a service of its own: every line comes back in upper case, however it was split on its way.
 //!
-//! Run it with `cargo run --example shout`, then `nc 127.0.0.1 65433`.
+//! Run it with `cargo run --example shout`, then `nc 127.0.0.1 65433`. Another port may be given: `shout 0` takes a
+//! free one.
 
 #![allow(clippy::print_stdout)]
 
@@ -27,7 +28,9 @@ impl Service for Shout {
 }
 
 fn main() -> Result<(), Error> {
-    let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 65433));
+    let port = std::env::args().nth(1).map_or(Ok(65433), |text| text.parse());
+    let port = port.map_err(|_| Error::Usage("a port is a number from 0 to 65535".to_owned()))?;
+    let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", port));
     config.handle_signals = true;
     let server = Server::bind(config, |_| Shout)?;
     for address in server.addresses() {

@@ -15,6 +15,7 @@ mod story;
 #[path = "../support/mod.rs"]
 mod support;
 mod unavailable;
+mod urgent;
 
 use support::{Exit, Program, connect, echo as exchange};
 

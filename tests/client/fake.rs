@@ -1,0 +1,104 @@
+//! Servers that lie and fail, in threads of the test. Each connection gets a function that does what it likes.
+
+use super::support::{PATIENCE, reset};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// A server that ends when it goes out of scope.
+pub(crate) struct Fake {
+    address: SocketAddr,
+    ending: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Fake {
+    /// Gives each connection, counted from 0, to `serve` on a thread of its own. A stream that `serve` returns stays
+    /// open until the server goes.
+    pub(crate) fn new(serve: impl Fn(usize, TcpStream) -> Option<TcpStream> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (ending, serve) = (Arc::<AtomicBool>::default(), Arc::new(serve));
+        let is_ending = Arc::clone(&ending);
+        let accept = move || {
+            let mut conversations = Vec::new();
+            for index in 0.. {
+                let (stream, _) = listener.accept().unwrap();
+                if is_ending.load(Ordering::Relaxed) {
+                    break;
+                }
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_write_timeout(Some(PATIENCE)).unwrap();
+                let serve = Arc::clone(&serve);
+                conversations.push(std::thread::spawn(move || serve(index, stream)));
+            }
+            let kept: Vec<_> = conversations.into_iter().map(JoinHandle::join).collect();
+            drop(kept);
+        };
+        Self { address, ending, thread: Some(std::thread::spawn(accept)) }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Relaxed);
+        // Only to wake the thread that accepts.
+        let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Reads exactly `count` bytes.
+pub(crate) fn take(stream: &mut TcpStream, count: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.take(count).read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes.len() as u64, count, "the client ended too soon");
+    bytes
+}
+
+/// Writes all at once, and stays until the client has closed.
+pub(crate) fn answer(mut stream: TcpStream, reply: &[u8]) {
+    // The client may well have closed in the meantime: it is right to.
+    let _ = stream.write_all(reply);
+    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+}
+
+/// Sends everything back, as it should be.
+pub(crate) fn echo(mut stream: TcpStream) {
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        if stream.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+}
+
+/// Answers with `reply`, then ends in order. What the client sent must have been read, or a reset would come of it.
+pub(crate) fn answer_and_end(mut stream: TcpStream, reply: &[u8]) {
+    stream.write_all(reply).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+}
+
+/// Answers with `reply`, then resets the connection.
+pub(crate) fn answer_and_reset(mut stream: TcpStream, reply: &[u8]) {
+    stream.write_all(reply).unwrap();
+    reset(stream);
+}
+
+/// An address where nobody listens, and nobody else will as long as the socket lives.
+pub(crate) fn deaf(host: Ipv4Addr) -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SockAddr::from(SocketAddr::from((host, 0)))).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}

@@ -1,0 +1,96 @@
+//! What is sent, how much of it, and how many at a time.
+
+use super::support::Program;
+use super::{Outcome, outcome, server};
+
+#[test]
+fn messages_of_ones_own_are_sent_in_turn() {
+    let server = server();
+    let own = ["--message", "Hello, world", "--message", "é", "-c", "10"];
+    outcome(server.address(), &own).expect_success(10, 20, 10 * 14);
+    // From the first again when more are wanted: 5 messages are 12 + 2 + 12 + 2 + 12 bytes.
+    let more = [&own[..], &["--messages", "5"]].concat();
+    outcome(server.address(), &more).expect_success(10, 50, 10 * 40);
+    outcome(server.address(), &["--messages", "3"]).expect_success(1, 3, 66);
+    // Fewer than there are.
+    outcome(server.address(), &["--messages", "1"]).expect_success(1, 1, 22);
+}
+
+/// Everything is sent at once while everything comes back: with both directions full, nobody may wait for the other.
+#[test]
+fn large_messages_in_both_directions() {
+    let server = server();
+    let large = ["--size", "1MiB", "--messages", "5", "-c", "8"];
+    outcome(server.address(), &large).expect_success(8, 40, 40 << 20);
+    let one = [&large[..], &["--pipeline", "1"]].concat();
+    outcome(server.address(), &one).expect_success(8, 40, 40 << 20);
+    outcome(server.address(), &["--size", "32MiB"]).expect_success(1, 1, 32 << 20);
+}
+
+#[test]
+fn sizes_around_the_buffers() {
+    let server = server();
+    for size in [1, 22, 65_535, 65_536, 65_537, 131_072] {
+        let outcome = outcome(server.address(), &["--size", &size.to_string(), "--messages", "7", "-c", "3"]);
+        outcome.expect_success(3, 21, 21 * size);
+    }
+}
+
+#[test]
+fn a_pipeline_bounds_what_is_unanswered() {
+    let server = server();
+    for (pipeline, messages) in [("1", 1), ("1", 100), ("3", 100), ("100", 3), ("1000000", 10_000)] {
+        let outcome = outcome(server.address(), &["--pipeline", pipeline, "--messages", &messages.to_string()]);
+        outcome.expect_success(1, messages, messages * 22);
+    }
+}
+
+#[test]
+fn with_a_pipeline_of_one_each_message_waits_for_its_echo() {
+    let server = server();
+    let arguments = ["--pipeline", "1", "--message", "ab", "--message", "cd", "--message", "ef", "-vv"];
+    let outcome = outcome(server.address(), &arguments);
+    outcome.expect_success(1, 3, 6);
+    let moved = |line: &&String| line.starts_with("Sending ") || line.starts_with("Received ");
+    let story: Vec<_> = outcome.stderr.iter().filter(moved).collect();
+    let expected = ["ab", "cd", "ef"]
+        .map(|text| [format!("Sending b'{text}' to connection 1"), format!("Received b'{text}' from connection 1")]);
+    assert_eq!(story, expected.as_flattened().iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn several_workers_share_the_connections() {
+    let server = server();
+    for (workers, connections) in [("2", 300), ("2", 1), ("5", 3), ("3", 100)] {
+        let count = connections.to_string();
+        outcome(server.address(), &[&count, "--workers", workers]).expect_tutorial(connections);
+    }
+}
+
+#[test]
+fn few_connects_at_a_time() {
+    let server = server();
+    for most in ["1", "2", "1000000"] {
+        outcome(server.address(), &["100", "--max-connecting", most]).expect_tutorial(100);
+    }
+    outcome(server.address(), &["100", "--max-connecting", "1", "--workers", "2"]).expect_tutorial(100);
+}
+
+#[test]
+fn the_environment_configures_as_the_options_do() {
+    let server = server();
+    let mut command = Program::client_command();
+    command.args(["127.0.0.1", &server.address().port().to_string()]);
+    command.env("MULTICONN_CONNECTIONS", "7").env("MULTICONN_SIZE", "1KiB").env("MULTICONN_MESSAGES", "2");
+    Outcome::of(Program::spawn(&mut command)).expect_success(7, 14, 14 << 10);
+}
+
+#[test]
+fn help_and_version_are_results() {
+    let exit = Program::client(&["--help"]).await_exit();
+    assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.contains("--reply-timeout")), "{exit:#?}");
+    let exit = Program::client(&["--version"]).await_exit();
+    assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+    assert!(exit.stdout[0].starts_with("multiconn-client "), "{exit:#?}");
+}

@@ -1,0 +1,137 @@
+//! Work that cannot be done: one sentence that names the input, the right exit status, and nothing else.
+
+use super::outcome;
+use super::support::{Program, expect_refusal};
+
+#[track_caller]
+fn wrong(arguments: &[&str], parts: &[&str]) {
+    expect_refusal(Program::client(arguments), 2, parts);
+}
+
+#[test]
+fn a_port_that_is_none() {
+    for port in ["70000", "-1", "http", "65536", "", "1.5", "0"] {
+        wrong(&["127.0.0.1", port], &[&format!("{port:?}"), "not a port", "65432"]);
+    }
+}
+
+#[test]
+fn counts_of_zero_and_other_wrong_counts() {
+    for value in ["0", "-5", "many", "1.5", "99999999999999999999999"] {
+        wrong(&["127.0.0.1", "65432", value], &[&format!("{value:?}"), "NUM_CONNECTIONS", "such as 1000"]);
+        for option in ["-c", "--messages", "--pipeline", "--workers", "--max-connecting"] {
+            let name = if option == "-c" { "--connections" } else { option };
+            wrong(&["127.0.0.1", "65432", option, value], &[name, &format!("{value:?}"), "such as 1000"]);
+        }
+    }
+}
+
+#[test]
+fn sizes_and_durations_that_are_none() {
+    for value in ["64 parsecs", "-1", "", "KiB", "1.5", "99999999999T"] {
+        wrong(&["127.0.0.1", "65432", &format!("--size={value}")], &["--size", &format!("{value:?}"), "64KiB"]);
+    }
+    for option in ["--hold", "--connect-timeout", "--reply-timeout"] {
+        for value in ["5", "5 parsecs", "-1s", "1s1s", "9999999999h", ""] {
+            let given = format!("{option}={value}");
+            wrong(&["127.0.0.1", "65432", &given], &[option, &format!("{value:?}"), "1m30s"]);
+        }
+    }
+}
+
+#[test]
+fn messages_that_nobody_could_tell_apart() {
+    for empty in [&["--message", ""][..], &["--message", "a", "--message", ""], &["--size", "0"]] {
+        wrong(&[&["127.0.0.1", "65432"], empty].concat(), &["empty message", "1 byte"]);
+        wrong(&[&["--embedded"], empty].concat(), &["empty message", "1 byte"]);
+    }
+}
+
+/// A timeout of nothing would give up every connection.
+#[test]
+fn timeouts_of_nothing() {
+    for option in ["--connect-timeout", "--reply-timeout"] {
+        wrong(&["127.0.0.1", "65432", option, "0"], &[option, "10s"]);
+    }
+}
+
+#[test]
+fn arguments_that_are_missing() {
+    wrong(&[], &["<HOST>"]);
+    wrong(&["127.0.0.1"], &["<PORT>"]);
+    wrong(&["127.0.0.1", "65432", "--size"], &["--size"]);
+    wrong(&["--unix"], &["--unix"]);
+}
+
+#[test]
+fn arguments_that_contradict_each_other() {
+    wrong(&["127.0.0.1", "65432", "5", "-c", "5"], &["NUM_CONNECTIONS", "--connections"]);
+    wrong(&["127.0.0.1", "65432", "--unix", "m.sock"], &["HOST", "--unix"]);
+    wrong(&["127.0.0.1", "65432", "--embedded"], &["HOST", "--embedded"]);
+    wrong(&["--unix", "m.sock", "--embedded"], &["--unix", "--embedded"]);
+    wrong(&["127.0.0.1", "65432", "--size", "5", "--message", "a"], &["--size", "--message"]);
+    wrong(&["127.0.0.1", "65432", "-q", "-v"], &["--quiet", "--verbose"]);
+}
+
+#[test]
+fn names_that_nobody_knows() {
+    wrong(&["127.0.0.1", "65432", "--frobnicate"], &["'--frobnicate'"]);
+    wrong(&["127.0.0.1", "65432", "--conections", "5"], &["'--conections'", "--connections"]);
+    wrong(&["127.0.0.1", "65432", "1", "surplus"], &["'surplus'"]);
+    wrong(&["127.0.0.1", "65432", "--no-delay", "maybe"], &["'maybe'", "--no-delay"]);
+}
+
+#[test]
+fn a_wrong_value_from_the_environment_is_refused_by_name() {
+    let mut command = Program::client_command();
+    command.args(["127.0.0.1", "65432"]).env("MULTICONN_CONNECTIONS", "none");
+    expect_refusal(Program::spawn(&mut command), 2, &["MULTICONN_CONNECTIONS", "\"none\""]);
+}
+
+#[test]
+fn a_host_that_does_not_resolve() {
+    // The name is reserved never to exist (RFC 6761, section 6.4).
+    for host in ["nobody.invalid", "no such host", "256.256.256.256"] {
+        let parts = [&format!("\"{host}\""), "cannot find the host", "127.0.0.1"];
+        expect_refusal(Program::client(&[host, "65432"]), 1, &parts);
+    }
+}
+
+#[test]
+fn a_unix_path_that_is_too_long() {
+    let path = format!("/tmp/{}.sock", "m".repeat(120));
+    wrong(&["--unix", &path], &[&path, "130 bytes long", "107"]);
+    wrong(&["--unix", ""], &["--unix"]);
+}
+
+#[test]
+fn more_connections_than_descriptors() {
+    let under_limit = |arguments: &[&str]| {
+        let mut command = Program::client_with_descriptors(1000);
+        command.args(arguments);
+        Program::spawn(&mut command)
+    };
+    let parts = ["may open 1000", "ulimit -Hn"];
+    for (arguments, connections, fewest) in [
+        (&["127.0.0.1", "65432", "11000"][..], "11000 connections", 11_000),
+        (&["127.0.0.1", "65432", "-c", "1000"], "1000 connections", 1001),
+        (&["--embedded", "-c", "600"], "600 connections", 1200),
+        (&["127.0.0.1", "65432", "18446744073709551615"], "18446744073709551615 connections", 20_000),
+        (&["--embedded", "-c", "9223372036854775807"], "9223372036854775807 connections", 20_000),
+    ] {
+        let line = expect_refusal(under_limit(arguments), 1, &[&[connections], &parts[..]].concat());
+        let needed = line.split("need ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+        assert!(needed.parse::<u64>().unwrap() >= fewest, "{line}");
+    }
+    // As many as there are descriptors for: not refused here, but by nobody being there.
+    let (_socket, address) = super::fake::deaf(std::net::Ipv4Addr::LOCALHOST);
+    let fitting = under_limit(&["127.0.0.1", &address.port().to_string(), "900"]);
+    super::Outcome::of(fitting).expect_failures(&[("connection refused: nothing listens there", 900)]);
+}
+
+/// However many there are, each has only one end.
+#[test]
+fn a_message_is_not_an_option() {
+    let server = super::server();
+    outcome(server.address(), &["--message=--help"]).expect_success(1, 1, 6);
+}

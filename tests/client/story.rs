@@ -1,0 +1,74 @@
+//! What the client tells while it works: the tutorial's story, in the tutorial's words.
+
+use super::fake::{Fake, answer_and_end, deaf, take};
+use super::{outcome, server};
+use std::net::Ipv4Addr;
+
+#[test]
+fn by_default_nothing_is_told_but_the_report() {
+    let server = server();
+    let outcome = outcome(server.address(), &["20"]);
+    outcome.expect_tutorial(20);
+    assert_eq!(outcome.stderr.len(), 0, "{outcome:#?}");
+}
+
+#[test]
+fn verbose_tells_of_each_connection() {
+    let server = server();
+    let outcome = outcome(server.address(), &["20", "-v"]);
+    outcome.expect_tutorial(20);
+    for number in 1..=20 {
+        let start = format!("Starting connection {number} to {}", server.address());
+        let place = |wanted: &str| outcome.stderr.iter().position(|line| line == wanted);
+        let (started, closed) = (place(&start), place(&format!("Closing connection {number}")));
+        assert!(started.is_some() && started < closed, "connection {number}: {outcome:#?}");
+    }
+    // The bytes take -vv.
+    assert_eq!(outcome.stderr.len(), 40, "{outcome:#?}");
+}
+
+#[test]
+fn more_verbose_tells_the_bytes_as_python_would() {
+    let server = server();
+    for (message, shown) in [
+        ("Message 1 from client.", "b'Message 1 from client.'"),
+        ("it's", "b\"it's\""),
+        ("it's \"\\\"\t\r\n\u{1}\u{7f}é", r#"b'it\'s "\\"\t\r\n\x01\x7f\xc3\xa9'"#),
+    ] {
+        let outcome = outcome(server.address(), &["--message", message, "-vv"]);
+        outcome.expect_success(1, 1, message.len() as u64);
+        let story = [
+            format!("Starting connection 1 to {}", server.address()),
+            format!("Sending {shown} to connection 1"),
+            format!("Received {shown} from connection 1"),
+            "Closing connection 1".to_owned(),
+        ];
+        assert_eq!(outcome.stderr, story);
+    }
+}
+
+#[test]
+fn quiet_leaves_the_report_and_nothing_else() {
+    let server = server();
+    let outcome = outcome(server.address(), &["20", "-q"]);
+    outcome.expect_tutorial(20);
+    assert_eq!(outcome.stderr.len(), 0, "{outcome:#?}");
+}
+
+/// A connection that fails has an end of its story, too, and it says why.
+#[test]
+fn a_failure_is_told_where_it_happens() {
+    let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
+    let refused = outcome(address, &["2", "-v"]);
+    for number in [1, 2] {
+        let told = format!("Connection {number} failed: connection refused: nothing listens there");
+        assert!(refused.stderr.contains(&told), "{refused:#?}");
+    }
+    let fake = Fake::new(|_, mut stream| {
+        take(&mut stream, 44);
+        answer_and_end(stream, b"Mess");
+        None
+    });
+    let early = outcome(fake.address(), &["-v"]);
+    assert!(early.stderr.contains(&"Closing connection 1: closed early by peer".to_owned()), "{early:#?}");
+}

@@ -1,0 +1,42 @@
+//! TCP urgent data: one byte that is out of band (tcp(7)). Everything around it is echoed.
+
+use super::support::{await_until, connect, expect_end, skipped, unsent_bytes};
+use super::{server, still_serves};
+use rustix::net::{SendFlags, send};
+use rustix::process::Signal;
+use std::io::{Read, Write};
+
+/// All of it lies there when the server looks: the first read stops short at the urgent byte, which does not mean that
+/// nothing more is there.
+#[test]
+fn what_surrounds_an_urgent_byte_is_echoed() {
+    let mut server = server(&["--workers", "1"]);
+    let mut peers: Vec<_> = (0..10).map(|_| connect(server.address())).collect();
+    for peer in &mut peers {
+        peer.set_nodelay(true).unwrap();
+        super::exchange(peer, b"before");
+    }
+    server.signal(Signal::STOP);
+    for peer in &mut peers {
+        peer.write_all(b"aaa").unwrap();
+        assert_eq!(send(&*peer, b"X", SendFlags::OOB), Ok(1));
+        peer.write_all(b"bbb").unwrap();
+    }
+    if unsent_bytes(&peers[0]).is_some() {
+        await_until("the arrival of all data", || peers.iter().all(|peer| unsent_bytes(peer) == Some(0)));
+    } else {
+        skipped("urgent data that lies there when the server looks", "the state of the sockets cannot be read here");
+    }
+    server.signal(Signal::CONT);
+    for peer in &mut peers {
+        let mut reply = [0; 6];
+        peer.read_exact(&mut reply).unwrap();
+        assert_eq!(&reply, b"aaabbb");
+        // And the conversation goes on as before.
+        super::exchange(peer, b"after");
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        expect_end(peer);
+    }
+    drop(peers);
+    still_serves(&mut server);
+}
