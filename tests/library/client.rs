@@ -1,0 +1,166 @@
+//! The client as a call that returns its report as a value.
+
+use super::Running;
+use super::support::{PATIENCE, await_until};
+use multiconn::client::{Client, ClientConfig, ClientHandle, Failure, Report};
+use multiconn::error::Error;
+use multiconn::service::{Discard, Echo};
+use multiconn::socket::Endpoint;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::mpsc;
+use std::time::Duration;
+
+fn config(address: SocketAddr, connections: usize) -> ClientConfig {
+    let mut config = ClientConfig::to(Endpoint::tcp(address.ip().to_string(), address.port()));
+    config.connections = connections;
+    config
+}
+
+/// A client on a thread of the test.
+fn start(client: Client) -> mpsc::Receiver<Report> {
+    let (end, ended) = mpsc::channel();
+    std::thread::spawn(move || end.send(client.run().unwrap()));
+    ended
+}
+
+#[track_caller]
+fn await_report(ended: &mpsc::Receiver<Report>) -> Report {
+    ended.recv_timeout(PATIENCE).expect("the client ends in time")
+}
+
+/// Stops `client` when the test fails, so that its thread does not outlive it.
+struct Stopping(ClientHandle);
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+#[test]
+fn the_report_is_a_value() {
+    let server = Running::start(2, |_| Echo);
+    for workers in [1, 2] {
+        let mut config = config(server.address, 100);
+        config.workers = workers;
+        config.messages = vec![b"one".to_vec(), b"three".to_vec()];
+        config.messages_per_connection = Some(3);
+        config.pipeline = Some(1);
+        let report = Client::new(config).unwrap().run().unwrap();
+        assert!(report.is_success() && !report.interrupted, "{report}");
+        assert_eq!((report.wanted, report.opened, report.verified, report.failures()), (100, 100, 100, 0));
+        assert_eq!((report.messages_sent, report.messages_verified), (300, 300));
+        assert_eq!((report.bytes_sent, report.bytes_verified), (1100, 1100));
+        assert_eq!((report.mismatch_count, report.mismatches.len()), (0, 0));
+        assert_eq!((report.connect.len(), report.round_trip.len()), (100, 300));
+        assert!(report.round_trip.max() > 0 && report.elapsed > Duration::ZERO);
+        assert!(report.messages_per_second() > 0.0);
+    }
+    assert_eq!(server.drain().accepted, 200);
+}
+
+#[test]
+fn failures_are_values_too() {
+    // Accepts, as every listener's backlog does, and never answers.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut config = config(silent.local_addr().unwrap(), 7);
+    config.reply_timeout = Duration::from_millis(200);
+    let report = Client::new(config).unwrap().run().unwrap();
+    assert!(!report.is_success());
+    assert_eq!(report.failed, [(Failure::ReplyTimeout, 7)].into());
+    assert_eq!((report.opened, report.verified, report.messages_verified), (7, 0, 0));
+    assert!(report.round_trip.is_empty());
+}
+
+#[test]
+fn work_that_can_never_be_done_is_refused() {
+    let address = (Ipv4Addr::LOCALHOST, 1).into();
+    let refused = |change: fn(&mut ClientConfig)| {
+        let mut config = config(address, 1);
+        change(&mut config);
+        Client::new(config).err().expect("this cannot be done")
+    };
+    let changes: [fn(&mut ClientConfig); 7] = [
+        |config| config.connections = 0,
+        |config| config.workers = 0,
+        |config| config.max_connecting = 0,
+        |config| config.pipeline = Some(0),
+        |config| config.messages.clear(),
+        |config| config.messages.push(Vec::new()),
+        |config| config.reply_timeout = Duration::ZERO,
+    ];
+    for change in changes {
+        let error = refused(change);
+        assert!(error.is_usage(), "{error}");
+    }
+    let error = refused(|config| config.connections = usize::MAX);
+    assert!(matches!(error, Error::Descriptors { .. }), "{error}");
+}
+
+#[test]
+fn a_handle_stops_a_held_client_from_another_thread() {
+    let server = Running::start(1, |_| Echo);
+    for workers in [1, 2] {
+        let mut config = config(server.address, 20);
+        config.hold = Some(Duration::from_secs(3600));
+        config.workers = workers;
+        let client = Client::new(config).unwrap();
+        let (stopping, progress) = (Stopping(client.handle()), client.progress());
+        let ended = start(client);
+        await_until("forty echoes", || progress.iter().map(|worker| worker.messages_verified.get()).sum::<u64>() == 40);
+        assert!(ended.try_recv().is_err(), "it holds its connections");
+        stopping.0.stop();
+        let report = await_report(&ended);
+        assert!(report.interrupted && !report.is_success());
+        assert_eq!((report.opened, report.verified, report.failures()), (20, 20, 0));
+        // Of a client that has ended, nobody hears any more.
+        stopping.0.stop();
+    }
+}
+
+#[test]
+fn a_handle_stops_a_client_whose_replies_do_not_come() {
+    let server = Running::start(1, |_| Discard);
+    let mut config = config(server.address, 5);
+    config.reply_timeout = Duration::from_secs(3600);
+    let client = Client::new(config).unwrap();
+    let (stopping, progress) = (Stopping(client.handle()), client.progress());
+    let ended = start(client);
+    await_until("ten messages", || progress[0].messages_sent.get() == 10);
+    stopping.0.stop();
+    let report = await_report(&ended);
+    assert_eq!(report.failed, [(Failure::Stopped, 5)].into());
+    assert_eq!((report.messages_sent, report.messages_verified), (10, 0));
+}
+
+#[test]
+fn a_client_that_is_stopped_before_it_runs_does_nothing() {
+    let server = Running::start(1, |_| Echo);
+    let mut config = config(server.address, 1000);
+    config.hold = Some(Duration::from_secs(3600));
+    let client = Client::new(config).unwrap();
+    client.handle().stop();
+    let report = await_report(&start(client));
+    assert!(report.interrupted);
+    assert!(report.opened < 1000, "{report}");
+}
+
+#[test]
+fn progress_counts_while_the_client_runs() {
+    let server = Running::start(1, |_| Echo);
+    let mut config = config(server.address, 30);
+    config.workers = 3;
+    config.hold = Some(Duration::from_millis(50));
+    let client = Client::new(config).unwrap();
+    let progress = client.progress();
+    assert_eq!(progress.len(), 3);
+    assert!(progress.iter().all(|worker| worker.opened.get() == 0));
+    let _stopping = Stopping(client.handle());
+    let report = await_report(&start(client));
+    assert!(report.is_success(), "{report}");
+    for worker in progress {
+        // The connections are dealt out in turn.
+        assert_eq!((worker.opened.get(), worker.ended.get(), worker.failed.get()), (10, 10, 0));
+        assert_eq!((worker.messages_sent.get(), worker.messages_verified.get()), (20, 20));
+    }
+}

@@ -1,0 +1,74 @@
+//! The library as its users meet it: servers with services of their own, clients as a call, both told what to do from
+//! other threads.
+
+#![allow(clippy::unwrap_used)]
+
+mod client;
+mod example;
+mod service;
+#[path = "../support/mod.rs"]
+mod support;
+
+use multiconn::error::Error;
+use multiconn::server::{Opened, Server, ServerConfig, ServerHandle, Summary};
+use multiconn::service::{Input, Output, Service, Wait};
+use multiconn::socket::{Address, Endpoint};
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::time::Instant;
+use support::PATIENCE;
+
+/// A server on a thread of the test; it is stopped at the latest when the guard goes.
+struct Running {
+    address: SocketAddr,
+    handle: ServerHandle,
+    ended: mpsc::Receiver<Result<Summary, Error>>,
+}
+
+impl Running {
+    /// Serves with `workers` on a free port of the loopback address.
+    fn start<S: Service + 'static>(
+        workers: usize,
+        make_service: impl Fn(&Opened<'_>) -> S + Send + Sync + 'static,
+    ) -> Self {
+        let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
+        config.workers = workers;
+        let server = Server::bind(config, make_service).unwrap();
+        let [Address::Ip(address)] = server.addresses()[..] else { panic!("one TCP address was asked for") };
+        let (address, handle) = (*address, server.handle());
+        let (end, ended) = mpsc::channel();
+        std::thread::spawn(move || end.send(server.run()));
+        Self { address, handle, ended }
+    }
+
+    /// Waits for the end, which somebody else must have asked for.
+    #[track_caller]
+    fn await_end(&self) -> Summary {
+        self.ended.recv_timeout(PATIENCE).expect("the server ends in time").unwrap()
+    }
+
+    /// Lets what is in flight finish, and waits for the end.
+    #[track_caller]
+    fn drain(&self) -> Summary {
+        self.handle.drain();
+        self.await_end()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.stop();
+    }
+}
+
+/// Answers in upper case, and panics over a question mark.
+struct Upper;
+
+impl Service for Upper {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+        assert!(!input.bytes().contains(&b'?'), "a panic that the test asked for");
+        let count = output.write(&input.bytes().to_ascii_uppercase());
+        input.consume(count);
+        if input.is_empty() { Wait::Input } else { Wait::Room }
+    }
+}

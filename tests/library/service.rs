@@ -1,0 +1,175 @@
+//! Servers with services of one's own.
+
+use super::support::{await_until, bytes, connect, echo, expect_end, read_to_end};
+use super::{Running, Upper};
+use multiconn::connection::CloseReason;
+use multiconn::server::{ConnectionWaker, Opened};
+use multiconn::service::{Echo, Input, Output, Service, Wait};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+#[track_caller]
+fn expect_upper(peer: &mut TcpStream, text: &[u8]) {
+    peer.write_all(text).unwrap();
+    let mut reply = vec![0; text.len()];
+    peer.read_exact(&mut reply).unwrap();
+    assert!(reply == text.to_ascii_uppercase());
+}
+
+#[test]
+fn a_service_of_ones_own_and_a_drain() {
+    for workers in [1, 2] {
+        let server = Running::start(workers, |_| Upper);
+        let mut peers: Vec<_> = (0..20).map(|_| connect(server.address)).collect();
+        for peer in &mut peers {
+            expect_upper(peer, b"one's own");
+        }
+        // Each of them is told apart: the reply is larger than what the buffers hold.
+        let text: Vec<u8> = bytes(1, 1_000_000).into_iter().filter(|byte| *byte != b'?').collect();
+        let mut peer = connect(server.address);
+        let sending = peer.try_clone().unwrap();
+        let sent = text.clone();
+        let sender = std::thread::spawn(move || {
+            (&sending).write_all(&sent).unwrap();
+            sending.shutdown(Shutdown::Write).unwrap();
+        });
+        assert!(read_to_end(&mut peer) == text.to_ascii_uppercase());
+        sender.join().unwrap();
+        server.handle.drain();
+        peers.iter_mut().for_each(expect_end);
+        drop(peers);
+        let summary = server.await_end();
+        assert_eq!(summary.accepted, 21);
+        assert_eq!(summary.closed, [(CloseReason::PeerClosed, 1), (CloseReason::Drained, 20)].into());
+    }
+}
+
+#[test]
+fn a_stop_ends_at_once() {
+    let server = Running::start(2, |_| Echo);
+    let mut peers: Vec<_> = (0..20).map(|_| connect(server.address)).collect();
+    for peer in &mut peers {
+        echo(peer, b"before");
+    }
+    // Nothing would make them end by themselves.
+    server.handle.stop();
+    let summary = server.await_end();
+    assert_eq!((summary.accepted, summary.closed[&CloseReason::Stopped]), (20, 20));
+    // Of a server that has ended, nobody hears any more.
+    server.handle.drain();
+    server.handle.stop();
+}
+
+/// A panic ends the conversation it happened in. The others, on the same loop, never notice.
+#[test]
+fn a_service_that_panics_ends_alone() {
+    let server = Running::start(1, |_| Upper);
+    let mut neighbours: Vec<_> = (0..10).map(|_| connect(server.address)).collect();
+    for round in 0..5 {
+        let mut peer = connect(server.address);
+        expect_upper(&mut peer, b"before");
+        peer.write_all(b"?").unwrap();
+        // In whatever way, it has ended.
+        let mut rest = Vec::new();
+        let _ = peer.read_to_end(&mut rest);
+        assert!(rest.is_empty());
+        for neighbour in &mut neighbours {
+            expect_upper(neighbour, format!("round {round}").as_bytes());
+        }
+    }
+    drop(neighbours);
+    let summary = server.drain();
+    assert_eq!((summary.accepted, summary.closed[&CloseReason::ServicePanicked]), (15, 5));
+}
+
+/// What is said into a room is heard by everyone in it.
+#[derive(Default)]
+struct Room {
+    /// What was said so far, all of it.
+    said: Vec<u8>,
+    listeners: Vec<ConnectionWaker>,
+}
+
+/// Writes what is said in the room, and only ever learns of it by being woken.
+struct Listener {
+    room: Arc<Mutex<Room>>,
+    heard: usize,
+}
+
+impl Listener {
+    fn enter(room: &Arc<Mutex<Room>>, opened: &Opened<'_>) -> Self {
+        room.lock().unwrap().listeners.push(opened.waker());
+        Self { room: Arc::clone(room), heard: 0 }
+    }
+}
+
+impl Service for Listener {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+        input.clear();
+        let room = self.room.lock().unwrap();
+        self.heard += output.write(&room.said[self.heard..]);
+        if self.heard == room.said.len() {
+            Wait::Input
+        } else {
+            Wait::Until(Instant::now() + Duration::from_secs(3600))
+        }
+    }
+}
+
+#[test]
+fn a_waker_calls_a_service_from_another_thread() {
+    for workers in [1, 2] {
+        let room = Arc::<Mutex<Room>>::default();
+        let theirs = Arc::clone(&room);
+        let server = Running::start(workers, move |opened| Listener::enter(&theirs, opened));
+        let mut peers: Vec<_> = (0..10).map(|_| connect(server.address)).collect();
+        await_until("ten listeners", || room.lock().unwrap().listeners.len() == 10);
+        for round in 0..20 {
+            // More than a buffer holds: the rest follows when there is room, without being woken again.
+            let words = bytes(round, if round == 10 { 200_000 } else { 30 });
+            let mut guard = room.lock().unwrap();
+            guard.said.extend_from_slice(&words);
+            let wakers = guard.listeners.clone();
+            drop(guard);
+            wakers.iter().for_each(ConnectionWaker::wake);
+            for peer in &mut peers {
+                let mut heard = vec![0; words.len()];
+                peer.read_exact(&mut heard).unwrap();
+                assert!(heard == words, "round {round}");
+            }
+        }
+        drop(peers);
+        let wakers = room.lock().unwrap().listeners.clone();
+        assert_eq!(server.drain().accepted, 10);
+        // Those it woke have ended, and so has the server: it does nothing.
+        wakers.iter().for_each(ConnectionWaker::wake);
+    }
+}
+
+/// Counts up once a millisecond, for as long as anybody listens.
+struct Ticker(u8);
+
+impl Service for Ticker {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+        if self.0 == 100 || input.has_ended() {
+            return Wait::Nothing;
+        }
+        self.0 += 1;
+        output.write(&[self.0]);
+        Wait::Until(now + Duration::from_millis(1))
+    }
+}
+
+#[test]
+fn a_service_that_speaks_by_the_clock_and_ends_the_conversation() {
+    let server = Running::start(1, |_| Ticker(0));
+    let since = Instant::now();
+    let mut peer = connect(server.address);
+    let heard = read_to_end(&mut peer);
+    assert_eq!(heard, (1..=100).collect::<Vec<u8>>());
+    assert!(since.elapsed() >= Duration::from_millis(99), "it took only {:?}", since.elapsed());
+    drop(peer);
+    assert_eq!(server.drain().closed, [(CloseReason::Completed, 1)].into());
+}
