@@ -9,7 +9,7 @@ fn one_connection_is_the_default() {
     let server = server();
     let outcome = outcome(server.address(), &[]);
     outcome.expect_tutorial(1);
-    assert!(outcome.verdict.starts_with(&format!("1 connections to {}", server.address())), "{outcome:#?}");
+    assert!(outcome.verdict.starts_with(&format!("1 connection to {}", server.address())), "{outcome:#?}");
     assert_eq!(outcome.stderr.len(), 0, "{outcome:#?}");
 }
 

@@ -19,7 +19,7 @@ fn config(address: SocketAddr, connections: usize) -> ClientConfig {
 /// A client on a thread of the test.
 fn start(client: Client) -> mpsc::Receiver<Report> {
     let (end, ended) = mpsc::channel();
-    std::thread::spawn(move || end.send(client.run().unwrap()));
+    std::thread::spawn(move || end.send(client.run().unwrap()).ok());
     ended
 }
 
