@@ -13,7 +13,7 @@ pub enum Error {
     Usage(String),
     /// A host could not be looked up.
     #[error(
-        "cannot find the host \"{host}\": {reason}; give an address such as 127.0.0.1 or a name this machine can look up"
+        "cannot find the host {host:?}: {reason}; give an address such as 127.0.0.1 or a name this machine can look up"
     )]
     Resolve {
         /// The host as it was given.

@@ -49,7 +49,7 @@ struct Options {
     #[arg(long, value_name = "PATH", conflicts_with = "embedded", env = "MULTICONN_UNIX", help_heading = "Where")]
     unix: Option<PathBuf>,
     /// Start a server in this process, on a free loopback port, and connect to it.
-    #[arg(long, env = "MULTICONN_EMBEDDED", help_heading = "Where")]
+    #[arg(long, env = "MULTICONN_EMBEDDED", value_parser = values::switch, help_heading = "Where")]
     embedded: bool,
 
     /// A message to send, instead of the two of the tutorial; may be repeated.
@@ -96,7 +96,7 @@ struct Options {
     workers: usize,
 
     /// Show no progress bar.
-    #[arg(long, env = "MULTICONN_NO_PROGRESS", help_heading = "Report")]
+    #[arg(long, env = "MULTICONN_NO_PROGRESS", value_parser = values::switch, help_heading = "Report")]
     no_progress: bool,
     #[command(flatten)]
     verbosity: Verbosity,
@@ -155,14 +155,11 @@ pub fn main() -> ExitCode {
     };
     options.verbosity.start_log();
     let status = match run(&options) {
-        Ok(report) => {
-            output::say(&report);
-            match (report.interrupted, report.is_success()) {
-                (true, _) => INTERRUPTED,
-                (false, true) => SUCCESS,
-                (false, false) => FAILURE,
-            }
-        }
+        Ok(report) => match (output::say(&report), report.interrupted, report.is_success()) {
+            (_, true, _) => INTERRUPTED,
+            (true, _, true) => SUCCESS,
+            _ => FAILURE,
+        },
         Err(error) => {
             output::complain(&error.to_string());
             status_of(&error)

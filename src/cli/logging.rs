@@ -1,5 +1,6 @@
 //! The log on stderr: how much of it, and how it looks.
 
+use super::values;
 use clap::{ArgAction, Args};
 use log::{Level, LevelFilter};
 use std::io::Write;
@@ -8,10 +9,12 @@ use std::io::Write;
 #[derive(Debug, Clone, Args)]
 pub(super) struct Verbosity {
     /// Tell the story of each connection; twice: the bytes, too.
-    #[arg(short, long, action = ArgAction::Count, env = "MULTICONN_VERBOSE", help_heading = "Observing")]
+    #[arg(short, long, action = ArgAction::Count, env = "MULTICONN_VERBOSE", value_parser = values::level,
+        help_heading = "Observing")]
     verbose: u8,
     /// Tell nothing but errors.
-    #[arg(short, long, conflicts_with = "verbose", env = "MULTICONN_QUIET", help_heading = "Observing")]
+    #[arg(short, long, conflicts_with = "verbose", env = "MULTICONN_QUIET", value_parser = values::switch,
+        help_heading = "Observing")]
     quiet: bool,
 }
 

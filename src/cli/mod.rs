@@ -39,8 +39,7 @@ fn parse<P: clap::Parser>() -> Result<P, u8> {
         Err(error) => error,
     };
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        output::say(error.render());
-        return Err(SUCCESS);
+        return Err(if output::say(error.render()) { SUCCESS } else { FAILURE });
     }
     output::complain(&in_one_line(P::command(), &error));
     Err(USAGE)

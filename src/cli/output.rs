@@ -1,12 +1,19 @@
-//! Results to stdout, complaints to stderr. A reader that went away is no reason to fail.
+//! Results to stdout, complaints to stderr. A reader that went away is no reason to fail; a full disk is.
 
+use crate::error::in_words;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
-/// A line, or several, of results.
-pub(super) fn say(text: impl Display) {
+/// A line, or several, of results; whether they were written, as far as anybody wanted to read them.
+pub(super) fn say(text: impl Display) -> bool {
     let mut stdout = std::io::stdout().lock();
-    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            complain(&format!("cannot write the results to stdout: {}", in_words(&error)));
+            false
+        }
+        _ => true,
+    }
 }
 
 /// One sentence about what went wrong.

@@ -1,9 +1,9 @@
 //! `multiconn-server`: the command line, the services by name, and the exit status.
 
 use super::logging::Verbosity;
-use super::{INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
+use super::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
-use crate::server::{AtLimit, Opened, Server, ServerConfig, Summary};
+use crate::server::{AtLimit, Opened, Server, ServerConfig};
 use crate::service::{Discard, Echo, Service};
 use crate::socket::Endpoint;
 use crate::units::parse_duration;
@@ -191,9 +191,7 @@ pub fn main() -> ExitCode {
     };
     options.verbosity.start_log();
     match serve(&options) {
-        // A second signal cut off what the first one would have let finish.
-        Ok(summary) if summary.was_stopped() => INTERRUPTED,
-        Ok(_) => SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             output::complain(&error.to_string());
             status_of(&error)
@@ -202,15 +200,19 @@ pub fn main() -> ExitCode {
     .into()
 }
 
-fn serve(options: &Options) -> Result<Summary, Error> {
+/// Serves until told to end, and says with which exit status.
+fn serve(options: &Options) -> Result<u8, Error> {
     let service = options.service;
     let server = Server::bind(options.config(), move |_: &Opened<'_>| service.make())?;
     for address in server.addresses() {
         output::say(format_args!("Listening on {address} ({}, {})", address.transport(), service.name()));
     }
     let summary = server.run()?;
-    if !options.verbosity.is_quiet() {
-        output::say(&summary);
-    }
-    Ok(summary)
+    let written = options.verbosity.is_quiet() || output::say(&summary);
+    Ok(match (summary.was_stopped(), written) {
+        // A second signal cut off what the first one would have let finish.
+        (true, _) => INTERRUPTED,
+        (false, true) => SUCCESS,
+        (false, false) => FAILURE,
+    })
 }

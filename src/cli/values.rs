@@ -5,6 +5,20 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
 
+/// Whether the environment switches an option that has no value on the command line.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err(format!("{text:?} is neither yes nor no; give 1 or 0")),
+    }
+}
+
+/// How often the environment says -v.
+pub(super) fn level(text: &str) -> Result<u8, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a level; give 0, 1 (as -v does) or 2 (as -vv does)"))
+}
+
 /// A port to listen on.
 pub(super) fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| {

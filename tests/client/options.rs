@@ -83,6 +83,9 @@ fn the_environment_configures_as_the_options_do() {
     command.args(["127.0.0.1", &server.address().port().to_string()]);
     command.env("MULTICONN_CONNECTIONS", "7").env("MULTICONN_SIZE", "1KiB").env("MULTICONN_MESSAGES", "2");
     Outcome::of(Program::spawn(&mut command)).expect_success(7, 14, 14 << 10);
+    let mut command = Program::client_command();
+    command.args(["-c", "7"]).env("MULTICONN_EMBEDDED", "1").env("MULTICONN_QUIET", "no");
+    Outcome::of(Program::spawn(&mut command)).expect_tutorial(7);
 }
 
 #[test]

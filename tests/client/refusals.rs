@@ -31,6 +31,7 @@ fn sizes_and_durations_that_are_none() {
     for value in ["64 parsecs", "-1", "", "KiB", "1.5", "99999999999T"] {
         wrong(&["127.0.0.1", "65432", &format!("--size={value}")], &["--size", &format!("{value:?}"), "64KiB"]);
     }
+    wrong(&["127.0.0.1", "65432", "--size", "5GiB"], &["--size", "\"5GiB\"", "1GiB", "--messages"]);
     for option in ["--hold", "--connect-timeout", "--reply-timeout"] {
         for value in ["5", "5 parsecs", "-1s", "1s1s", "9999999999h", ""] {
             let given = format!("{option}={value}");
@@ -86,13 +87,18 @@ fn a_wrong_value_from_the_environment_is_refused_by_name() {
     let mut command = Program::client_command();
     command.args(["127.0.0.1", "65432"]).env("MULTICONN_CONNECTIONS", "none");
     expect_refusal(Program::spawn(&mut command), 2, &["MULTICONN_CONNECTIONS", "\"none\""]);
+    for (variable, value) in [("MULTICONN_EMBEDDED", "maybe"), ("MULTICONN_QUIET", ""), ("MULTICONN_VERBOSE", "very")] {
+        let mut command = Program::client_command();
+        command.args(["127.0.0.1", "65432"]).env(variable, value);
+        expect_refusal(Program::spawn(&mut command), 2, &[variable, &format!("{value:?}"), "give "]);
+    }
 }
 
 #[test]
 fn a_host_that_does_not_resolve() {
     // The name is reserved never to exist (RFC 6761, section 6.4).
-    for host in ["nobody.invalid", "no such host", "256.256.256.256"] {
-        let parts = [&format!("\"{host}\""), "cannot find the host", "127.0.0.1"];
+    for host in ["nobody.invalid", "no such host", "256.256.256.256", "two\nlines"] {
+        let parts = [&format!("{host:?}"), "cannot find the host", "127.0.0.1"];
         expect_refusal(Program::client(&[host, "65432"]), 1, &parts);
     }
 }
@@ -129,7 +135,7 @@ fn more_connections_than_descriptors() {
     super::Outcome::of(fitting).expect_failures(&[("connection refused: nothing listens there", 900)]);
 }
 
-/// However many there are, each has only one end.
+/// Whatever looks like an option may be sent.
 #[test]
 fn a_message_is_not_an_option() {
     let server = super::server();

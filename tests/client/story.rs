@@ -1,6 +1,7 @@
 //! What the client tells while it works: the tutorial's story, in the tutorial's words.
 
 use super::fake::{Fake, answer_and_end, deaf, take};
+use super::support::Program;
 use super::{outcome, server};
 use std::net::Ipv4Addr;
 
@@ -53,6 +54,23 @@ fn quiet_leaves_the_report_and_nothing_else() {
     let outcome = outcome(server.address(), &["20", "-q"]);
     outcome.expect_tutorial(20);
     assert_eq!(outcome.stderr.len(), 0, "{outcome:#?}");
+}
+
+/// The story may be cut short by whoever reads it; a report that cannot be written is a failure.
+#[test]
+#[cfg(target_os = "linux")]
+fn results_that_cannot_be_written() {
+    let with_stdout = |redirection: &str| {
+        let mut command = Program::client_under(&["sh", "-c", &format!("exec \"$0\" \"$@\" {redirection}")]);
+        Program::spawn(command.args(["--embedded", "-c", "2"])).await_exit()
+    };
+    let full = with_stdout("> /dev/full");
+    assert_eq!((full.code, full.stderr.len()), (Some(1), 1), "{full:#?}");
+    assert!(full.stderr[0].starts_with("error: cannot write the results to stdout: "), "{full:#?}");
+    // Nobody wants to read them, which is no failure.
+    for unread in [">&-", "2>&-"] {
+        assert_eq!(with_stdout(unread).code, Some(0), "{unread}");
+    }
 }
 
 /// A connection that fails has an end of its story, too, and it says why.
