@@ -64,12 +64,17 @@ impl Lender {
     /// which then keeps just what its bytes need.
     #[inline]
     pub fn settle(&mut self, buffer: &mut Buffer) {
-        if buffer.storage.is_empty() {
-            return;
-        }
         if buffer.is_empty() {
-            self.take_back(std::mem::take(&mut buffer.storage));
-        } else if buffer.storage.len() >= LENT_BYTES && buffer.len() <= buffer.storage.len() / 2 {
+            if !buffer.storage.is_empty() {
+                self.take_back(std::mem::take(&mut buffer.storage));
+            }
+        } else {
+            self.shrink(buffer);
+        }
+    }
+
+    fn shrink(&mut self, buffer: &mut Buffer) {
+        if buffer.storage.len() >= LENT_BYTES && buffer.len() <= buffer.storage.len() / 2 {
             let block = buffer.replace_storage(vec![0; buffer.len()].into());
             self.take_back(block);
         }
@@ -92,10 +97,12 @@ impl Lender {
         }
     }
 
+    #[inline]
     fn lend(&mut self) -> Box<[u8]> {
         self.blocks.pop().unwrap_or_else(|| vec![0; LENT_BYTES].into())
     }
 
+    #[inline]
     fn take_back(&mut self, block: Box<[u8]>) {
         if block.len() == LENT_BYTES && self.blocks.len() < KEPT_BLOCKS {
             self.blocks.push(block);

@@ -72,7 +72,6 @@ impl Times {
     }
 
     /// The earliest of the deadlines that apply, and what it is.
-    #[inline]
     pub(super) fn earliest(&self, applying: Applying, limits: &Limits) -> Option<(Instant, Deadline)> {
         let (mut earliest, mut deadline) = (NEVER, Deadline::Service);
         let mut consider = |moment: Moment, what: Deadline| {

@@ -37,6 +37,8 @@ const LOW_WATERMARK: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
+    /// Open, but to be finished as soon as nothing is in flight.
+    Draining,
     Finishing,
     Lingering,
     Closed,
@@ -65,7 +67,8 @@ pub struct Connection<S> {
     /// The socket hinted at its end or at urgent data: a short read then does not mean that it is drained.
     hang_up: bool,
     input_ended: bool,
-    draining: bool,
+    /// The deadline may have come nearer since it was last asked for.
+    hurried: bool,
 }
 
 impl<S: Service> Connection<S> {
@@ -86,7 +89,7 @@ impl<S: Service> Connection<S> {
             may_write: true,
             hang_up: false,
             input_ended: false,
-            draining: false,
+            hurried: true,
         }
     }
 
@@ -137,7 +140,7 @@ impl<S: Service> Connection<S> {
         self.input.commit(count);
         self.received_bytes += count as u64;
         self.may_read &= !short || self.hang_up;
-        if self.phase == Phase::Open {
+        if self.is_open() {
             self.times.moved(now);
             self.serve_due = true;
         } else {
@@ -169,6 +172,7 @@ impl<S: Service> Connection<S> {
         self.sent_bytes += count as u64;
         self.may_write = self.output.is_empty();
         self.times.sent(self.may_write, now);
+        self.hurried |= !self.may_write;
         let wants_room = match self.wait {
             Wait::Room => true,
             Wait::Until(_) => was_high,
@@ -181,11 +185,12 @@ impl<S: Service> Connection<S> {
     pub fn handle_write_blocked(&mut self, now: Instant) {
         self.may_write = false;
         self.times.blocked(now);
+        self.hurried = true;
     }
 
     /// A read or a write failed: the conversation is over. Once everything was sent this is no news.
     pub fn handle_error(&mut self, error: &io::Error) {
-        let all_sent = self.phase != Phase::Open && self.output.is_empty();
+        let all_sent = !self.is_open() && self.output.is_empty();
         if !all_sent {
             self.reason = CloseReason::from_error(error);
         }
@@ -195,13 +200,17 @@ impl<S: Service> Connection<S> {
     /// Our sending half was shut, everything before it was sent.
     pub fn handle_shut(&mut self, now: Instant) {
         self.times.moved(now);
+        self.hurried = true;
         self.phase = if self.input_ended { Phase::Closed } else { Phase::Lingering };
     }
 
     /// The server wants to end: answer what was received, then finish. One more look at the socket tells what that is.
     pub fn handle_drain(&mut self) {
-        self.draining = true;
+        if self.phase == Phase::Open {
+            self.phase = Phase::Draining;
+        }
         self.may_read = !self.input_ended;
+        self.hurried = true;
     }
 
     /// An instant named by [`next_deadline`](Self::next_deadline) may have come.
@@ -210,6 +219,7 @@ impl<S: Service> Connection<S> {
             Some((instant, deadline)) if instant <= now => self.handle_passed(deadline),
             _ => {}
         }
+        self.hurried = true;
     }
 
     fn handle_passed(&mut self, deadline: Deadline) {
@@ -256,7 +266,7 @@ impl<S: Service> Connection<S> {
     /// Whether the service has something new to look at.
     #[inline]
     pub fn wants_service(&self) -> bool {
-        self.serve_due && self.phase == Phase::Open
+        self.serve_due && self.is_open()
     }
 
     /// Whether bytes should be offered to the socket.
@@ -270,7 +280,7 @@ impl<S: Service> Connection<S> {
     #[inline]
     pub fn wants_read(&self, limits: &Limits) -> bool {
         let takes = match self.phase {
-            Phase::Open => self.wait != Wait::Room && self.input.len() < limits.buffer_bytes,
+            Phase::Open | Phase::Draining => self.wait != Wait::Room && self.input.len() < limits.buffer_bytes,
             Phase::Finishing | Phase::Lingering => true,
             Phase::Closed => false,
         };
@@ -289,15 +299,20 @@ impl<S: Service> Connection<S> {
     }
 
     /// The earliest instant at which [`handle_deadline`](Self::handle_deadline) has something to do.
-    #[inline]
     pub fn next_deadline(&self, limits: &Limits) -> Option<Instant> {
         self.earliest(limits).map(|(instant, _)| instant)
     }
 
+    /// The next deadline, if it may have come nearer since this was last asked; else it has only moved away, and whoever
+    /// waits for the old one will find that out in time. So a message costs no look at the deadlines.
     #[inline]
+    pub fn hurried_deadline(&mut self, limits: &Limits) -> Option<Instant> {
+        if std::mem::take(&mut self.hurried) { self.next_deadline(limits) } else { None }
+    }
+
     fn earliest(&self, limits: &Limits) -> Option<(Instant, Deadline)> {
         let applying = Applying {
-            is_open: self.phase == Phase::Open,
+            is_open: self.is_open(),
             is_lingering: self.phase == Phase::Lingering,
             is_silent: self.received_bytes == 0 && self.sent_bytes == 0,
             service: if let Wait::Until(instant) = self.wait { Some(instant) } else { None },
@@ -315,6 +330,7 @@ impl<S: Service> Connection<S> {
         let mut output = Output::new(&mut self.output, lender, limits.buffer_bytes);
         self.wait = self.service.serve(&mut input, &mut output, now);
         match self.wait {
+            Wait::Until(_) => self.hurried = true,
             Wait::Nothing => self.finish(CloseReason::Completed),
             Wait::Input if self.input_ended => self.finish(CloseReason::PeerClosed),
             Wait::Input if self.input.len() >= limits.buffer_bytes => self.finish(CloseReason::FrameTooLarge),
@@ -339,7 +355,7 @@ impl<S: Service> Connection<S> {
     /// Finishes a draining conversation that has nothing in flight: nothing to read, to answer or to send.
     #[inline]
     pub fn finish_if_drained(&mut self) {
-        if self.draining && self.is_quiet() {
+        if self.phase == Phase::Draining && self.is_quiet() {
             self.finish(CloseReason::Drained);
         }
     }
@@ -349,9 +365,15 @@ impl<S: Service> Connection<S> {
         all_read && self.input.is_empty() && self.output.is_empty()
     }
 
+    #[inline]
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Draining)
+    }
+
     fn finish(&mut self, reason: CloseReason) {
-        if self.phase == Phase::Open {
+        if self.is_open() {
             self.phase = Phase::Finishing;
+            self.hurried = true;
             self.reason = reason;
             self.input.clear();
         }

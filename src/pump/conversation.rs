@@ -79,7 +79,8 @@ impl<S: Service> Conversation<S> {
             }
             Turn::Yielded | Turn::Blocked => {}
         }
-        self.arm(agenda, key, self.connection.next_deadline(pump.limits));
+        let deadline = self.connection.hurried_deadline(pump.limits);
+        self.arm(agenda, key, deadline);
         None
     }
 }

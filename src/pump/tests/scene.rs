@@ -43,6 +43,8 @@ pub(super) struct Scene<S> {
     pub(super) yields: usize,
     pub(super) start: Instant,
     lender: Lender,
+    /// When the loop will look at the connection, and the limits for which that holds.
+    armed: (Option<Instant>, Limits),
 }
 
 impl<S: Service> Scene<S> {
@@ -52,7 +54,8 @@ impl<S: Service> Scene<S> {
         let mut connection = Connection::new(service, start);
         connection.handle_read_blocked();
         let witness = Witness { now: start, received: Vec::new(), sent: Vec::new() };
-        Self { connection, socket, limits, witness, yields: 0, start, lender: Lender::new() }
+        let armed = (None, limits.clone());
+        Self { connection, socket, limits, witness, yields: 0, start, lender: Lender::new(), armed }
     }
 
     /// One turn, and what must hold after every turn.
@@ -65,10 +68,25 @@ impl<S: Service> Scene<S> {
             assert!(storage <= self.limits.buffer_bytes.max(LENT_BYTES), "{storage} bytes of storage");
             assert!(held > 0 || storage == 0, "an empty buffer kept {storage} bytes of storage");
         }
+        self.check_deadline();
         assert_eq!(self.witness.sent, self.socket.written);
         assert_eq!(self.connection.sent_bytes(), self.witness.sent.len() as u64);
         assert_eq!(self.connection.received_bytes(), self.witness.received.len() as u64);
         turn
+    }
+
+    /// A deadline that comes nearer is told; one that moves away is found out when the old one comes up.
+    fn check_deadline(&mut self) {
+        let (armed, limits) = &mut self.armed;
+        if *limits != self.limits {
+            // Nobody changes the limits of a real connection, but for a drain.
+            (*armed, *limits) = (self.connection.next_deadline(&self.limits), self.limits.clone());
+        }
+        let told = self.connection.hurried_deadline(&self.limits);
+        *armed = [*armed, told].into_iter().flatten().min();
+        if let Some(next) = self.connection.next_deadline(&self.limits) {
+            assert!(armed.is_some_and(|armed| armed <= next), "nobody will look at {:?}", next - self.start);
+        }
     }
 
     /// Goes on until the conversation is over, or nothing more happens by itself.
@@ -89,6 +107,8 @@ impl<S: Service> Scene<S> {
     /// Lets time pass, then goes on as a loop does whose timer has come up, needed or not.
     pub(super) fn pass(&mut self, time: Duration) -> Option<CloseReason> {
         self.witness.now += time;
+        // What has come up is no longer armed.
+        self.armed.0 = self.armed.0.filter(|&armed| armed > self.witness.now);
         self.connection.handle_deadline(&self.limits, self.witness.now);
         self.run()
     }

@@ -148,3 +148,22 @@ fn a_wake_after_the_end_of_the_service_is_no_news() {
     drop(scene);
     assert_eq!(calls, 1);
 }
+
+/// The scene itself fails when nobody is told.
+#[test]
+fn a_deadline_that_comes_nearer_is_told() {
+    let mut scene = scene(Echo, []);
+    scene.limits.write = Some(SECOND);
+    assert_eq!(scene.run(), None);
+    scene.socket.stalled = true;
+    scene.socket.arrive_bytes(b"what cannot be sent back");
+    assert_eq!(scene.run(), None);
+    assert_eq!(scene.deadline(), Some(SECOND));
+
+    let mut scene =
+        self::scene(act(|input, _, now| if input.is_empty() { Wait::Input } else { Wait::Until(now + SECOND) }), []);
+    assert_eq!(scene.run(), None);
+    scene.socket.arrive_bytes(b"wait for it");
+    assert_eq!(scene.run(), None);
+    assert_eq!(scene.deadline(), Some(SECOND));
+}
