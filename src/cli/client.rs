@@ -155,11 +155,15 @@ pub fn main() -> ExitCode {
     };
     options.verbosity.start_log();
     let status = match run(&options) {
-        Ok(report) => match (output::say(&report), report.interrupted, report.is_success()) {
-            (_, true, _) => INTERRUPTED,
-            (true, _, true) => SUCCESS,
-            _ => FAILURE,
-        },
+        Ok(report) => {
+            // With -q, no news is good news.
+            let is_told = options.verbosity.is_quiet() && report.is_success() || output::say(&report);
+            match (is_told, report.interrupted, report.is_success()) {
+                (_, true, _) => INTERRUPTED,
+                (true, _, true) => SUCCESS,
+                _ => FAILURE,
+            }
+        }
         Err(error) => {
             output::complain(&error.to_string());
             status_of(&error)

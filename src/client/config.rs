@@ -41,7 +41,7 @@ pub struct ClientConfig {
     pub hold: Option<Duration>,
     /// How many connects may be in progress at a time. Default: 512.
     pub max_connecting: usize,
-    /// How long a connect may take. Default: 10 seconds.
+    /// How long a connect may take, for each address. Default: 10 seconds.
     pub connect_timeout: Duration,
     /// How long a reply may take. Default: 10 seconds.
     pub reply_timeout: Duration,
@@ -83,6 +83,9 @@ impl ClientConfig {
     /// [`Error::Usage`] for work that can never be done, [`Error::Descriptors`] when there are too few.
     pub(super) fn check(&self, descriptors: u64) -> Result<(), Error> {
         let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
+        if matches!(&self.target, Endpoint::Tcp { host, .. } if host.is_empty()) {
+            return refuse("\"\" is no host to connect to; give an address or a name such as 127.0.0.1");
+        }
         if self.connections == 0 {
             return refuse("0 connections do nothing; give 1 or more");
         }

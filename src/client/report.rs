@@ -46,7 +46,9 @@ impl Failure {
             Some(Errno::CONNRESET) => Self::Reset,
             Some(Errno::ADDRNOTAVAIL) => Self::OutOfPorts,
             Some(Errno::MFILE | Errno::NFILE) => Self::OutOfDescriptors,
-            _ if error.kind() == ErrorKind::ConnectionRefused => Self::Refused,
+            // Not from the system, but from our own look at the socket and the clock.
+            None if error.kind() == ErrorKind::ConnectionRefused => Self::Refused,
+            None if error.kind() == ErrorKind::TimedOut => Self::ConnectTimeout,
             _ => Self::System(error.kind()),
         }
     }

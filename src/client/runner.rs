@@ -103,7 +103,7 @@ impl<'a> Runner<'a> {
             Ok(socket) => {
                 let workload = Workload::new(Rc::clone(&self.job), dial.number, dial.started);
                 let mut conversation = Conversation::new(workload, socket, dial.started);
-                conversation.arm(agenda, key, Some(dial.started + config.connect_timeout));
+                conversation.arm(agenda, key, Some(Instant::now() + config.connect_timeout));
                 self.entries.insert(Entry { dial, connected: false, conversation });
                 self.dialer.begun();
             }
@@ -127,7 +127,7 @@ impl<'a> Runner<'a> {
         self.queue_dialer(agenda);
     }
 
-    /// An address refused: try the next one, or give up.
+    /// An address refused or did not answer: try the next one, or give up.
     fn dial_next(&mut self, agenda: &mut Agenda, dial: Dial, error: &io::Error) {
         if dial.address + 1 < self.shared.addresses.len() {
             self.dial(agenda, Dial { address: dial.address + 1, ..dial });
@@ -270,7 +270,7 @@ impl Handler for Runner<'_> {
         if entry.connected {
             self.turn(agenda, key);
         } else if let Some(dial) = self.hang_up(agenda, key) {
-            self.fail(dial.number, Failure::ConnectTimeout);
+            self.dial_next(agenda, dial, &ErrorKind::TimedOut.into());
         }
     }
 

@@ -108,6 +108,7 @@ fn a_unix_path_that_is_too_long() {
     let path = format!("/tmp/{}.sock", "m".repeat(120));
     wrong(&["--unix", &path], &[&path, "130 bytes long", "107"]);
     wrong(&["--unix", ""], &["--unix"]);
+    wrong(&["", "65432"], &["\"\"", "127.0.0.1"]);
 }
 
 #[test]

@@ -49,11 +49,16 @@ fn more_verbose_tells_the_bytes_as_python_would() {
 }
 
 #[test]
-fn quiet_leaves_the_report_and_nothing_else() {
+fn quiet_says_nothing_of_success_and_reports_failure() {
     let server = server();
-    let outcome = outcome(server.address(), &["20", "-q"]);
-    outcome.expect_tutorial(20);
-    assert_eq!(outcome.stderr.len(), 0, "{outcome:#?}");
+    let port = server.address().port().to_string();
+    let exit = Program::client(&["127.0.0.1", &port, "20", "-q"]).await_exit();
+    assert_eq!((exit.code, exit.stdout.len(), exit.stderr.len()), (Some(0), 0, 0), "{exit:#?}");
+    let hasty = Fake::new(|_, _| None);
+    let port = hasty.address().port().to_string();
+    let exit = Program::client(&["127.0.0.1", &port, "20", "-q"]).await_exit();
+    assert_eq!((exit.code, exit.stderr.len()), (Some(1), 0), "{exit:#?}");
+    assert!(exit.stdout[0].contains("something failed"), "{exit:#?}");
 }
 
 /// The story may be cut short by whoever reads it; a report that cannot be written is a failure.
