@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod addresses;
+mod admission;
 mod drain;
 mod echo;
 mod faults;

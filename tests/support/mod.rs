@@ -10,10 +10,11 @@ mod peer;
 mod pressure;
 mod program;
 mod refusal;
+mod summary;
 mod transcript;
 mod wait;
 
-pub(crate) use peer::{bytes, connect, connect_unix, echo, echo_all, expect_end, reset};
+pub(crate) use peer::{bytes, connect, connect_from, connect_unix, echo, echo_all, expect_closed, expect_end, reset};
 pub(crate) use pressure::{
     connect_narrow, more_than_fits, push_all_and_read_back, push_until_blocked, read_to_end, unsent_bytes,
 };

@@ -1,9 +1,9 @@
 //! Blocking peers on real sockets. Every call on their sockets is bounded by [`PATIENCE`].
 
 use super::PATIENCE;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +16,18 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
     stream.set_write_timeout(Some(PATIENCE)).expect("the time is not zero");
     stream
+}
+
+/// Connects to `address` from another loopback address, such as 127.0.0.2.
+#[track_caller]
+pub(crate) fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
+    let source: IpAddr = source.parse().expect("an address");
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a descriptor is free");
+    socket.bind(&SocketAddr::new(source, 0).into()).expect("every 127.x.x.x is this machine");
+    socket.connect_timeout(&address.into(), PATIENCE).expect("the server listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
+    socket.set_write_timeout(Some(PATIENCE)).expect("the time is not zero");
+    socket.into()
 }
 
 /// Connects to the Unix socket at `path`.
@@ -71,6 +83,15 @@ pub(crate) fn expect_end(stream: &mut impl Read) {
         Ok(_) => assert!(rest.is_empty(), "{} bytes came before the end", rest.len()),
         Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the server did not close within {PATIENCE:?}"),
         Err(error) => panic!("the server did not close in order: {error}"),
+    }
+}
+
+/// Expects that the server closed without an answer, in order or, because something was unread, with a reset.
+#[track_caller]
+pub(crate) fn expect_closed(stream: &mut impl Read) {
+    match stream.read(&mut [0]) {
+        Ok(count) => assert_eq!(count, 0, "somebody who should be closed was answered"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A child process under test: ours, or a peer written in Python. It is killed, by its own id, when the guard goes.
 
 use super::transcript::Transcript;
-use super::wait::await_some;
+use super::wait::{await_some, await_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -159,6 +159,26 @@ impl Program {
     /// Sends `signal` to the child.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("the child has not been waited for");
+    }
+
+    /// Stops the child in its tracks, and waits until every thread of it has stopped, where procfs tells that.
+    #[track_caller]
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        await_until("the child to stop", || {
+            let Ok(mut tasks) = std::fs::read_dir(&tasks) else { return true };
+            tasks.all(|task| {
+                let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat"))).unwrap_or_default();
+                // The state stands behind the name in parentheses (proc_pid_stat(5)).
+                stat.rsplit_once(')').is_none_or(|(_, fields)| fields.trim_start().starts_with('T'))
+            })
+        });
+    }
+
+    /// Lets a paused child go on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Waits until the child has ended.

@@ -1,0 +1,210 @@
+//! Who may come in: by address, by number, and what happens to those who may not.
+
+use super::support::{
+    PATIENCE, Program, await_until, connect, connect_from, connect_unix, echo, expect_closed, expect_refusal, has_ipv6,
+    skipped, unsent_bytes,
+};
+use super::{server, still_serves};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+const PER_ADDRESS: &str = "refused: too many connections from the address";
+const NOT_ALLOWED: &str = "refused: the address is not allowed";
+const AT_LIMIT: &str = "refused: too many connections";
+
+/// A peer that was let in.
+#[track_caller]
+fn inside(source: &str, address: SocketAddr) -> TcpStream {
+    let mut peer = connect_from(source, address);
+    echo(&mut peer, b"Hello");
+    peer
+}
+
+/// Comes from `source`, and expects to be closed at once and told of in the log.
+#[track_caller]
+fn expect_turned_away(server: &Program, source: &str, why: &str) {
+    let mut peer = connect_from(source, server.address());
+    let name = peer.local_addr().unwrap();
+    expect_closed(&mut peer);
+    let line = server.await_stderr(&format!("Refusing connection from {name}"));
+    assert!(line.ends_with(why), "{line}");
+}
+
+/// Leaves, and waits until the server has seen that.
+fn leave(server: &Program, peer: TcpStream) {
+    let name = peer.local_addr().unwrap();
+    drop(peer);
+    server.await_stderr(&format!("Closing connection to {name}"));
+}
+
+#[test]
+fn each_address_has_its_own_places() {
+    let mut server = server(&["--max-per-address", "2", "-v"]);
+    let address = server.address();
+    let mut second: Vec<_> = (0..2).map(|_| inside("127.0.0.2", address)).collect();
+    expect_turned_away(&server, "127.0.0.2", PER_ADDRESS);
+    let third: Vec<_> = (0..2).map(|_| inside("127.0.0.3", address)).collect();
+    expect_turned_away(&server, "127.0.0.3", PER_ADDRESS);
+    // A place is given back when its connection closes, to the same address and to no other.
+    leave(&server, second.pop().unwrap());
+    expect_turned_away(&server, "127.0.0.3", PER_ADDRESS);
+    second.push(inside("127.0.0.2", address));
+    expect_turned_away(&server, "127.0.0.2", PER_ADDRESS);
+    for mut peer in second.into_iter().chain(third) {
+        echo(&mut peer, b"undisturbed");
+    }
+    let exit = still_serves(&mut server);
+    exit.expect_counts(&[("closed by peer", 6), (PER_ADDRESS, 4)]);
+    assert!(exit.stdout[1].starts_with("Served 6 connections"), "{exit:#?}");
+}
+
+/// The workers share the count: however many come at once, the limit holds.
+#[test]
+fn the_places_of_an_address_are_counted_over_all_workers() {
+    const PEERS: usize = 60;
+    let mut server = server(&["--max-per-address", "5", "--workers", "4"]);
+    let address = server.address();
+    server.pause();
+    let mut peers: Vec<_> = (0..PEERS).map(|_| connect_from("127.0.0.9", address)).collect();
+    // One at a time would not be at once.
+    server.resume();
+    let mut served = Vec::new();
+    for mut peer in peers.drain(..) {
+        // Whoever was turned away may notice that here already.
+        let is_served = peer.write_all(b"?").is_ok() && matches!(peer.read(&mut [0]), Ok(1));
+        if is_served {
+            served.push(peer);
+        }
+    }
+    assert_eq!(served.len(), 5);
+    drop(served);
+    let exit = still_serves(&mut server);
+    assert_eq!(exit.counted(PER_ADDRESS), PEERS as u64 - 5, "{exit:#?}");
+}
+
+#[test]
+fn only_the_allowed_come_in() {
+    let mut server = server(&["--allow", "127.0.0.2/32", "--allow", "127.1.0.0/16", "-v"]);
+    let address = server.address();
+    let mut allowed = [inside("127.0.0.2", address), inside("127.1.2.3", address)];
+    for source in ["127.0.0.1", "127.0.0.3", "127.2.0.0"] {
+        expect_turned_away(&server, source, NOT_ALLOWED);
+    }
+    // Also when what they say lies there already: not a byte of it is read.
+    server.pause();
+    let mut peers: Vec<_> = (0..10).map(|_| connect(address)).collect();
+    for peer in &mut peers {
+        peer.write_all(&[b'x'; 10_000]).unwrap();
+    }
+    if unsent_bytes(&peers[0]).is_some() {
+        await_until("the arrival of all data", || peers.iter().all(|peer| unsent_bytes(peer) == Some(0)));
+    } else {
+        skipped("data that lies there when its sender is turned away", "the sockets' state cannot be read here");
+    }
+    server.resume();
+    peers.iter_mut().for_each(expect_closed);
+    for peer in &mut allowed {
+        echo(peer, b"12345");
+    }
+    drop(allowed);
+    let exit = server.terminate();
+    let ends = exit.counted("closed by peer") + exit.counted("drained");
+    assert_eq!((exit.code, ends, exit.counted(NOT_ALLOWED)), (Some(0), 2, 13), "{exit:#?}");
+    assert!(exit.stdout[1].contains("20 B received, 20 B sent"), "{exit:#?}");
+    assert_eq!(exit.told(&["Refusing connection from ", NOT_ALLOWED]), 13, "{exit:#?}");
+}
+
+#[test]
+fn ranges_of_both_families_on_one_listener() {
+    if !has_ipv6("ranges of IPv6") {
+        return;
+    }
+    let both = |allow: &str| {
+        let server = Program::server(&["", "0", "--allow", allow]);
+        let port = server.address().port();
+        (server, SocketAddr::from(([127, 0, 0, 1], port)), format!("[::1]:{port}").parse::<SocketAddr>().unwrap())
+    };
+    let (server, v4, v6) = both("::1");
+    echo(&mut connect(v6), b"allowed");
+    expect_closed(&mut connect(v4));
+    drop(server);
+    // IPv4 peers of such a listener have IPv6 addresses (RFC 4291, section 2.5.5.2), and are their old selves all the same.
+    let (server, v4, v6) = both("127.0.0.0/8");
+    echo(&mut connect(v4), b"allowed");
+    expect_closed(&mut connect(v6));
+    drop(server);
+}
+
+#[test]
+fn a_unix_socket_has_its_own_rights() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.sock");
+    let limits = ["--allow", "10.0.0.0/8", "--max-per-address", "1"];
+    let mut server = server(&[&["--unix", path.to_str().unwrap()], &limits[..]].concat());
+    server.await_stdout("(unix, ");
+    let mut peers: Vec<_> = (0..3).map(|_| connect_unix(&path)).collect();
+    peers.iter_mut().for_each(|peer| echo(peer, b"by path"));
+    expect_closed(&mut connect(server.address()));
+    drop(peers);
+    assert_eq!(server.terminate().counted(NOT_ALLOWED), 1);
+}
+
+#[test]
+fn at_the_limit_refused() {
+    let mut server = server(&["--max-connections", "2", "--at-limit", "refuse", "--workers", "1", "-v"]);
+    let address = server.address();
+    let mut peers: Vec<_> = (0..2).map(|_| inside("127.0.0.1", address)).collect();
+    for _ in 0..3 {
+        expect_turned_away(&server, "127.0.0.1", AT_LIMIT);
+    }
+    leave(&server, peers.pop().unwrap());
+    peers.push(inside("127.0.0.1", address));
+    expect_turned_away(&server, "127.0.0.1", AT_LIMIT);
+    for mut peer in peers {
+        echo(&mut peer, b"undisturbed");
+        leave(&server, peer);
+    }
+    still_serves(&mut server).expect_counts(&[("closed by peer", 4), (AT_LIMIT, 4)]);
+}
+
+#[test]
+fn at_the_limit_waiting() {
+    let mut server = server(&["--max-connections", "1", "--at-limit", "wait", "-v", "--workers", "1"]);
+    let first = inside("127.0.0.1", server.address());
+    let mut second = connect(server.address());
+    second.write_all(b"Is there room?").unwrap();
+    // Waiting lasts as long as the other one stays: what is looked at is the passing of time itself.
+    second.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let error = second.read(&mut [0]).expect_err("the place is taken");
+    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+    second.set_read_timeout(Some(PATIENCE)).unwrap();
+    leave(&server, first);
+    let mut reply = [0; 14];
+    second.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"Is there room?");
+    leave(&server, second);
+    still_serves(&mut server).expect_counts(&[("closed by peer", 3)]);
+}
+
+#[test]
+fn wrong_values() {
+    let wrong = |option: &str, value: &str, parts: &[&str]| {
+        let refused = Program::server(&["127.0.0.1", "0", &format!("{option}={value}")]);
+        expect_refusal(refused, 2, &[&[option], parts].concat());
+    };
+    for value in ["0", "-5", "many", ""] {
+        wrong("--max-per-address", value, &[&format!("{value:?}"), "such as 1000"]);
+    }
+    for value in ["10.0.0.0/33", "::1/129", "localhost", "127.0.0.1:80", "10.0.0.0/8,::1", ""] {
+        wrong("--allow", value, &[&format!("{value:?}"), "10.0.0.0/8", "2001:db8::/32"]);
+    }
+    for value in ["drop", "REFUSE!", ""] {
+        wrong("--at-limit", value, &[value, "wait", "refuse"]);
+    }
+    for variable in ["MULTICONN_MAX_PER_ADDRESS", "MULTICONN_ALLOW", "MULTICONN_AT_LIMIT"] {
+        let mut command = Program::server_command();
+        command.args(["127.0.0.1", "0"]).env(variable, "none");
+        expect_refusal(Program::spawn(&mut command), 2, &[variable, "none"]);
+    }
+}
