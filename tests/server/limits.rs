@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Connects `count` peers that say something at once; whether they are served is another matter.
-fn speaking(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+pub(super) fn speaking(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     let speak = |index: usize| {
         let mut peer = connect(address);
         peer.write_all(&greeting(index)).unwrap();
@@ -23,7 +23,7 @@ fn greeting(index: usize) -> Vec<u8> {
 }
 
 /// Takes the peers that were answered out of `waiting`, checks the answers, and returns them.
-fn answered(waiting: &mut Vec<(usize, TcpStream)>) -> Vec<TcpStream> {
+pub(super) fn answered(waiting: &mut Vec<(usize, TcpStream)>) -> Vec<TcpStream> {
     let mut answered = Vec::new();
     for (index, mut peer) in std::mem::take(waiting) {
         peer.set_nonblocking(true).unwrap();

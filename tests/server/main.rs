@@ -6,6 +6,7 @@
 
 mod addresses;
 mod admission;
+mod descriptors;
 mod drain;
 mod echo;
 mod faults;
