@@ -144,7 +144,9 @@ fn a_unix_socket_has_its_own_rights() {
     let mut server = server(&[&["--unix", path.to_str().unwrap()], &limits[..]].concat());
     server.await_stdout("(unix, ");
     let mut peers: Vec<_> = (0..3).map(|_| connect_unix(&path)).collect();
-    peers.iter_mut().for_each(|peer| echo(peer, b"by path"));
+    for peer in &mut peers {
+        echo(peer, b"by path");
+    }
     expect_closed(&mut connect(server.address()));
     drop(peers);
     assert_eq!(server.terminate().counted(NOT_ALLOWED), 1);

@@ -81,7 +81,9 @@ fn a_small_limit_is_shared_without_a_failure() {
             Some(percent) => assert!(percent < 5, "{percent} % of a CPU while {} wait", waiting.len()),
             None => skipped("the CPU time of waiting", "the CPU time of a process cannot be read here"),
         }
-        inside.iter_mut().for_each(|peer| echo(peer, b"undisturbed"));
+        for peer in &mut inside {
+            echo(peer, b"undisturbed");
+        }
         serve_the_rest(inside, waiting, workers);
         let exit = still_serves(&mut server);
         exit.expect_counts(&[("closed by peer", PEERS as u64 + 1)]);
@@ -104,7 +106,9 @@ fn running_out_costs_nothing_and_ends_by_itself() {
         let mut inside = those_inside(&mut waiting);
         let percent = percent_of_a_second(&server).expect("Linux has procfs");
         assert!(percent < 5, "{percent} % of a CPU while {} wait", waiting.len());
-        inside.iter_mut().for_each(|peer| echo(peer, b"undisturbed"));
+        for peer in &mut inside {
+            echo(peer, b"undisturbed");
+        }
         serve_the_rest(inside, waiting, workers);
         let exit = still_serves(&mut server);
         assert_eq!(exit.counted("closed by peer"), PEERS as u64 + 1, "{exit:#?}");

@@ -16,6 +16,7 @@ mod refusals;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;
+mod time_limits;
 mod unavailable;
 mod urgent;
 
