@@ -69,16 +69,16 @@ fn the_places_of_an_address_are_counted_over_all_workers() {
     let mut peers: Vec<_> = (0..PEERS).map(|_| connect_from("127.0.0.9", address)).collect();
     // One at a time would not be at once.
     server.resume();
-    let mut served = Vec::new();
+    let mut inside = Vec::new();
     for mut peer in peers.drain(..) {
         // Whoever was turned away may notice that here already.
         let is_served = peer.write_all(b"?").is_ok() && matches!(peer.read(&mut [0]), Ok(1));
         if is_served {
-            served.push(peer);
+            inside.push(peer);
         }
     }
-    assert_eq!(served.len(), 5);
-    drop(served);
+    assert_eq!(inside.len(), 5);
+    drop(inside);
     let exit = still_serves(&mut server);
     assert_eq!(exit.counted(PER_ADDRESS), PEERS as u64 - 5, "{exit:#?}");
 }

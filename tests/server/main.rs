@@ -12,6 +12,7 @@ mod echo;
 mod faults;
 mod interop;
 mod limits;
+mod neighbours;
 mod refusals;
 mod story;
 #[path = "../support/mod.rs"]

@@ -34,13 +34,20 @@ pub(crate) fn more_than_fits() -> Vec<u8> {
 
 /// Sends `data` on every stream, reads nothing, and returns how much each took when nothing moved any more.
 pub(crate) fn push_until_blocked(streams: &[TcpStream], data: &[u8]) -> Vec<usize> {
-    let mut sent = vec![0; streams.len()];
+    let pushed = push_until_blocked_or_cut(streams, data).into_iter();
+    pushed.map(|sent| sent.expect("the server gave up a peer that does not read")).collect()
+}
+
+/// The same where the server may close connections meanwhile: of those, nothing is returned.
+pub(crate) fn push_until_blocked_or_cut(streams: &[TcpStream], data: &[u8]) -> Vec<Option<usize>> {
+    let mut sent = vec![Some(0); streams.len()];
     for stream in streams {
         stream.set_nonblocking(true).expect("the stream is open");
     }
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let pushing: Vec<usize> = (0..streams.len()).filter(|&index| sent[index] < data.len()).collect();
+        let is_pushing = |index: &usize| sent[*index].is_some_and(|sent| sent < data.len());
+        let pushing: Vec<usize> = (0..streams.len()).filter(is_pushing).collect();
         let mut descriptors: Vec<_> =
             pushing.iter().map(|&index| PollFd::new(&streams[index], PollFlags::OUT)).collect();
         if pushing.is_empty() || poll_within(&mut descriptors, STILL) == 0 {
@@ -49,10 +56,11 @@ pub(crate) fn push_until_blocked(streams: &[TcpStream], data: &[u8]) -> Vec<usiz
         assert!(Instant::now() < deadline, "the server still takes bytes after {PATIENCE:?}");
         let writable: Vec<bool> = descriptors.iter().map(|descriptor| !descriptor.revents().is_empty()).collect();
         for (index, _) in pushing.into_iter().zip(writable).filter(|(_, writable)| *writable) {
-            match (&streams[index]).write(&data[sent[index]..]) {
-                Ok(count) => sent[index] += count,
+            let before = sent[index].unwrap_or_default();
+            match (&streams[index]).write(&data[before..]) {
+                Ok(count) => sent[index] = Some(before + count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => panic!("the server gave up a peer that does not read: {error}"),
+                Err(_) => sent[index] = None,
             }
         }
     }
