@@ -71,7 +71,8 @@ pub(super) enum Knock {
 /// One listener of one worker.
 #[derive(Debug)]
 pub(super) struct Door {
-    listener: Listener,
+    /// None once it is closed for good.
+    listener: Option<Listener>,
     key: Key,
     paused: bool,
     /// One for all pauses: a door that is opened by a closing connection again and again must not leave an entry in the
@@ -85,11 +86,19 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn new(listener: Listener, key: Key) -> Self {
-        Self { listener, key, paused: false, timer: Timer::default(), left_this_turn: 0, warned: None, errors: 0 }
+        Self {
+            listener: Some(listener),
+            key,
+            paused: false,
+            timer: Timer::default(),
+            left_this_turn: 0,
+            warned: None,
+            errors: 0,
+        }
     }
 
     pub(super) fn open(&mut self, agenda: &Agenda) -> io::Result<()> {
-        agenda.register_listener(self.listener.source(), self.key)
+        self.listener.as_mut().map_or(Ok(()), |listener| agenda.register_listener(listener.source(), self.key))
     }
 
     /// Whether the door waits for a connection to close.
@@ -103,25 +112,31 @@ impl Door {
 
     /// Begins a turn that lets in `most` at the most.
     pub(super) fn begin_turn(&mut self, most: usize) {
-        self.paused = false;
+        self.end_pause();
         self.left_this_turn = most;
     }
 
     /// Lets one in.
     pub(super) fn knock(&mut self, agenda: &mut Agenda) -> Knock {
+        let Some(listener) = &self.listener else { return Knock::Nobody };
         loop {
             if self.left_this_turn == 0 {
                 agenda.ready.push_back(self.key);
                 return Knock::TurnOver;
             }
-            self.left_this_turn -= 1;
-            let error = match self.listener.accept() {
-                Ok((stream, peer)) => return Knock::Came(stream, peer),
+            let error = match listener.accept() {
+                Ok((stream, peer)) => {
+                    self.left_this_turn -= 1;
+                    return Knock::Came(stream, peer);
+                }
                 Err(error) => error,
             };
             match classify(&error) {
                 Failure::Nobody => return Knock::Nobody,
-                Failure::NextAtOnce => self.errors += 1,
+                Failure::NextAtOnce => {
+                    self.left_this_turn -= 1;
+                    self.errors += 1;
+                }
                 Failure::OutOfResources | Failure::Unexpected => {
                     self.errors += 1;
                     self.warn(agenda.now, &error);
@@ -152,9 +167,16 @@ impl Door {
         agenda.wheel.accept(&mut self.timer, due) && self.paused
     }
 
-    /// Closes the door. Whoever waits before it must have been let in first: closing resets them.
-    pub(super) fn close(mut self, agenda: &Agenda) {
-        agenda.deregister(self.listener.source());
+    /// Closes the door for good. Whoever waits before it must have been let in first: closing resets them.
+    pub(super) fn close(&mut self, agenda: &Agenda) {
+        self.paused = false;
+        if let Some(mut listener) = self.listener.take() {
+            agenda.deregister(listener.source());
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.listener.is_none()
     }
 }
 

@@ -76,22 +76,39 @@ where
             door.open(event_loop.agenda()).map_err(Error::system("wait for connections"))?;
         }
         event_loop.run(&mut self).map_err(Error::system("wait for events"))?;
+        self.summary.accept_errors += self.doors.iter().map(|door| door.errors).sum::<u64>();
         Ok(self.summary)
     }
 
     /// Lets in whoever waits at the door, as far as its turn goes.
     fn let_in(&mut self, agenda: &mut Agenda, index: usize) {
+        if self.stage != Stage::Serving {
+            return self.let_in_last(agenda, index);
+        }
         let Some(door) = self.doors.get_mut(index) else { return };
         door.begin_turn(ACCEPTS_PER_TURN);
         loop {
             let door = &mut self.doors[index];
-            // While draining, those in the backlog are let in whatever the limit: they would be reset.
-            if self.stage == Stage::Serving && self.shared.admission.is_closed() {
+            if self.shared.admission.is_closed() {
                 return door.pause(agenda);
             }
             match door.knock(agenda) {
                 Knock::Came(stream, peer) => self.open(agenda, stream, peer),
                 Knock::Nobody | Knock::TurnOver | Knock::Paused => return,
+            }
+        }
+    }
+
+    /// Lets in those who wait when the end comes, whatever the limit, and then closes the door: that would reset them.
+    /// When there is no descriptor for the next one, the door stays open until somebody leaves or the drain is over.
+    fn let_in_last(&mut self, agenda: &mut Agenda, index: usize) {
+        let Some(door) = self.doors.get_mut(index) else { return };
+        door.end_pause();
+        loop {
+            match self.doors[index].knock(agenda) {
+                Knock::Came(stream, peer) => self.open(agenda, stream, peer),
+                Knock::Paused if self.limits.drain_by.is_some_and(|end| agenda.now < end) => return,
+                Knock::Nobody | Knock::TurnOver | Knock::Paused => return self.doors[index].close(agenda),
             }
         }
     }
@@ -159,7 +176,7 @@ where
         }
     }
 
-    /// Lets in those who wait, closes the doors, and lets every conversation come to its end.
+    /// Lets in those who wait, closes the doors behind them, and lets every conversation come to its end.
     fn drain(&mut self, agenda: &mut Agenda) {
         if self.stage != Stage::Serving {
             return;
@@ -170,13 +187,7 @@ where
         let most_waiting = self.shared.config.socket.backlog as usize;
         for index in 0..self.doors.len() {
             self.doors[index].begin_turn(most_waiting);
-            while let Knock::Came(stream, peer) = self.doors[index].knock(agenda) {
-                self.open(agenda, stream, peer);
-            }
-        }
-        for door in self.doors.drain(..) {
-            self.summary.accept_errors += door.errors;
-            door.close(agenda);
+            self.let_in_last(agenda, index);
         }
         for key in self.entries.keys() {
             if let Some(entry) = self.entries.get_mut(key) {
@@ -189,6 +200,9 @@ where
     fn stop(&mut self, agenda: &mut Agenda) {
         self.drain(agenda);
         self.stage = Stage::Stopped;
+        for door in &mut self.doors {
+            door.close(agenda);
+        }
         for key in self.entries.keys() {
             self.close(agenda, key, CloseReason::Stopped);
         }
@@ -269,7 +283,7 @@ where
             Stage::Serving => false,
             Stage::Draining => {
                 let is_needed = self.hears_signals && self.shared.running.load(Ordering::Relaxed) > 1;
-                self.entries.is_empty() && !is_needed
+                self.entries.is_empty() && self.doors.iter().all(Door::is_closed) && !is_needed
             }
             Stage::Stopped => self.entries.is_empty(),
         }
