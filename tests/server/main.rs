@@ -6,6 +6,7 @@
 
 mod addresses;
 mod admission;
+mod busy_drain;
 mod descriptors;
 mod drain;
 mod echo;

@@ -1,0 +1,157 @@
+//! The end of a server in full use: hundreds of conversations, full backlogs, peers that are stuck. Whoever was heard is
+//! answered whole, nobody is reset, and the summary says how it ended for each.
+
+use super::server;
+use super::support::{
+    Program, await_until, bytes, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked,
+    read_to_end, skipped,
+};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+const MESSAGE: usize = 64;
+
+/// Hundreds of peers live in this process: its soft limit must allow that.
+fn raise_descriptor_limit() {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).unwrap();
+}
+
+/// How many peers of `server` still have something to send: all the rest has arrived, in the server's sockets or in the
+/// queues of its listeners.
+fn still_sending(server: SocketAddr) -> Option<usize> {
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    let port = format!(":{:04X}", server.port());
+    // sl, local address, remote address, state, tx_queue:rx_queue (proc_net_tcp(5)).
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let is_sending = |row: &Vec<&str>| row.len() > 4 && row[2].ends_with(&port) && !row[4].starts_with("00000000:");
+    Some(rows.filter(is_sending).count())
+}
+
+/// Each peer asks and waits for the answer, round after round, until it is told the end. Every answer is whole and right,
+/// and of what was asked at most the last message is unanswered. Returns how many answers came.
+fn talk_until_the_end(mut peers: Vec<TcpStream>, begun: &Barrier) -> usize {
+    let (mut answers, mut round) = (0, 0);
+    while !peers.is_empty() {
+        for (seed, peer) in (0..).zip(&mut peers) {
+            // Into a connection that the server has finished, this may fail: the end is still to be read.
+            let _ = peer.write_all(&bytes(seed + round, MESSAGE));
+        }
+        let mut staying = Vec::with_capacity(peers.len());
+        for (seed, mut peer) in (0..).zip(peers) {
+            let mut reply = [0; MESSAGE];
+            let count = peer.read(&mut reply).expect("nobody is reset");
+            if count > 0 {
+                peer.read_exact(&mut reply[count..]).expect("an answer that has begun comes whole");
+                assert!(reply[..] == bytes(seed + round, MESSAGE), "a wrong answer");
+                answers += 1;
+                staying.push(peer);
+            }
+        }
+        peers = staying;
+        if round == 0 {
+            begun.wait();
+        }
+        round += 1;
+    }
+    answers
+}
+
+/// The signal comes in the middle of conversations that never pause.
+#[test]
+fn busy_conversations_are_drained() {
+    const THREADS: usize = 4;
+    const PEERS: usize = 600;
+    raise_descriptor_limit();
+    let mut server = server(&["--workers", "2", "--drain-timeout", "15s"]);
+    let address = server.address();
+    let begun = Barrier::new(THREADS + 1);
+    let since = std::thread::scope(|scope| {
+        let talk = || talk_until_the_end((0..PEERS / THREADS).map(|_| connect(address)).collect(), &begun);
+        let talking: Vec<_> = (0..THREADS).map(|_| scope.spawn(talk)).collect();
+        begun.wait();
+        server.signal(Signal::TERM);
+        let since = Instant::now();
+        let answers: usize = talking.into_iter().map(|talking| talking.join().unwrap()).sum();
+        assert!(answers >= PEERS, "{answers} answers");
+        since
+    });
+    let exit = server.await_exit();
+    assert!(since.elapsed() < Duration::from_secs(10), "it took {:?}", since.elapsed());
+    exit.expect_counts(&[("drained", PEERS as u64)]);
+}
+
+/// Some have been heard, some wait in the queue of one of the two listeners, some are stuck.
+#[test]
+fn whoever_waits_before_either_listener_is_served() {
+    const KNOWN: usize = 200;
+    const WAITING: usize = 400;
+    const STUCK: usize = 3;
+    raise_descriptor_limit();
+    let mut server = server(&["--workers", "2", "--drain-timeout", "1500ms"]);
+    let address = server.address();
+    let stuck: Vec<_> = (0..STUCK).map(|_| connect_narrow(address)).collect();
+    push_until_blocked(&stuck, &more_than_fits());
+    let mut peers: Vec<_> = (0..KNOWN).map(|_| connect(address)).collect();
+    for peer in &mut peers {
+        echo(peer, b"before");
+    }
+    server.pause();
+    peers.extend((0..WAITING).map(|_| connect(address)));
+    for (seed, peer) in (0..).zip(&mut peers) {
+        peer.write_all(&bytes(seed, 1000)).unwrap();
+    }
+    if still_sending(address).is_some() {
+        await_until("the arrival of all data", || still_sending(address) == Some(STUCK));
+    } else {
+        skipped("data that lies there when the end comes", "the state of the sockets cannot be read here");
+    }
+    server.signal(Signal::TERM);
+    server.resume();
+    let since = Instant::now();
+    for (seed, peer) in (0..).zip(&mut peers) {
+        assert!(read_to_end(peer) == bytes(seed, 1000), "peer {seed} was not answered whole");
+    }
+    drop(peers);
+    let exit = server.await_exit();
+    assert!(since.elapsed() >= Duration::from_millis(1400), "the stuck were cut after {:?}", since.elapsed());
+    let drained = ("drained", (KNOWN + WAITING) as u64);
+    exit.expect_counts(&[drained, ("cut at the drain timeout", STUCK as u64)]);
+    drop(stuck);
+}
+
+/// There are fewer descriptors than peers in the backlog: they are let in as room becomes free, until nobody waits.
+#[test]
+fn a_backlog_larger_than_the_descriptor_limit_is_served_in_turns() {
+    const PEERS: usize = 200;
+    for workers in ["1", "2"] {
+        let arguments = ["127.0.0.1", "0", "--workers", workers];
+        let mut server = Program::spawn(Program::server_with_descriptors(64).args(arguments));
+        let mut peers: Vec<_> = (0..PEERS).map(|_| connect(server.address())).collect();
+        for (seed, peer) in (0..).zip(&mut peers) {
+            peer.write_all(&bytes(seed, 100)).unwrap();
+        }
+        server.signal(Signal::TERM);
+        let mut waiting: Vec<_> = (0..).zip(peers).collect();
+        while !waiting.is_empty() {
+            // Those who were let in are told the end, and leave; that makes room.
+            waiting.retain_mut(|(seed, peer)| {
+                let mut reply = [0; 100];
+                peer.set_nonblocking(true).unwrap();
+                let is_answered = peer.peek(&mut reply).is_ok();
+                peer.set_nonblocking(false).unwrap();
+                if is_answered {
+                    peer.read_exact(&mut reply).unwrap_or_else(|error| panic!("peer {seed}: {error}"));
+                    assert!(reply[..] == bytes(*seed, 100));
+                    expect_end(peer);
+                }
+                !is_answered
+            });
+        }
+        let exit = server.await_exit();
+        assert_eq!((exit.code, exit.counted("drained")), (Some(0), PEERS as u64), "{exit:#?}");
+    }
+}
