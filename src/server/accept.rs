@@ -17,9 +17,26 @@ pub(super) const ACCEPTS_PER_TURN: usize = 64;
 /// How long a door pauses when it cannot let anybody in.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a door warns at most. A failure is tried again whenever a connection closes, so that peers could fill the
+/// How often a worker gives the same warning at most. Peers can bring about failures at any rate, and must not fill the
 /// log; all failures are counted.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A warning that peers can bring about.
+#[derive(Debug, Default)]
+pub(super) struct Warning {
+    given: Option<Instant>,
+}
+
+impl Warning {
+    /// Whether it is time to give it, again or for the first time; the caller then does.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.given.is_none_or(|given| given + WARNING_INTERVAL <= now);
+        if is_due {
+            self.given = Some(now);
+        }
+        is_due
+    }
+}
 
 /// What a failed accept asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +96,7 @@ pub(super) struct Door {
     /// wheel each time.
     timer: Timer,
     left_this_turn: usize,
-    warned: Option<Instant>,
+    warning: Warning,
     /// Failed attempts to accept, other than those where nobody waited.
     pub(super) errors: u64,
 }
@@ -92,7 +109,7 @@ impl Door {
             paused: false,
             timer: Timer::default(),
             left_this_turn: 0,
-            warned: None,
+            warning: Warning::default(),
             errors: 0,
         }
     }
@@ -148,8 +165,7 @@ impl Door {
     }
 
     fn warn(&mut self, now: Instant, error: &io::Error) {
-        if self.warned.is_none_or(|warned| warned + WARNING_INTERVAL <= now) {
-            self.warned = Some(now);
+        if self.warning.is_due(now) {
             let (words, errors) = (crate::error::in_words(error), self.errors);
             log::warn!("cannot accept a connection: {words}; trying again soon (failures so far: {errors})");
         }

@@ -1,11 +1,11 @@
 //! One worker: a loop, its doors and its connections. Nothing in here is shared with another worker, except what is
 //! touched when a connection comes or goes.
 
-use super::accept::{ACCEPTS_PER_TURN, Door, Knock};
+use super::accept::{ACCEPTS_PER_TURN, Door, Knock, Warning};
 use super::{Message, Opened, Shared, Summary};
 use crate::buffer::Lender;
 use crate::connection::{CloseReason, Limits};
-use crate::error::Error;
+use crate::error::{Error, in_words};
 use crate::event_loop::{Agenda, Due, EventLoop, Handler, Key, Readiness, Sender, Slab};
 use crate::pump::{Conversation, Observer, Pump};
 use crate::repr::BytesRepr;
@@ -42,6 +42,8 @@ pub(super) struct Worker<'a, F, S> {
     /// The signals come to this worker: it stays until all others have ended, so that a second one is heard.
     hears_signals: bool,
     summary: Summary,
+    /// That a connection could not be watched.
+    warning: Warning,
 }
 
 impl<'a, F, S> Worker<'a, F, S>
@@ -68,6 +70,7 @@ where
             stage: Stage::Serving,
             hears_signals,
             summary: Summary::default(),
+            warning: Warning::default(),
         }
     }
 
@@ -123,8 +126,11 @@ where
         if let Err(error) = agenda.register(socket.source(), key) {
             self.shared.admission.leave(&peer);
             // The system has no memory for one more watch (epoll_ctl(2), ENOMEM and ENOSPC): this peer cannot be served.
-            log::warn!("cannot serve {peer}: {error}");
             self.summary.accept_errors += 1;
+            if self.warning.is_due(agenda.now) {
+                let (words, errors) = (in_words(&error), self.summary.accept_errors);
+                log::warn!("cannot serve {peer}: {words} (such failures so far: {errors})");
+            }
             return;
         }
         let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
