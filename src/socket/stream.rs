@@ -2,7 +2,8 @@
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
-use std::io::{self, Read, Write};
+use rustix::io::Errno;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 
 /// What the pump needs of a stream. All calls return at once; `WouldBlock` says that nothing can be done for now.
@@ -52,6 +53,7 @@ impl Transport for Stream {
             Self::Tcp(stream) => stream.read(room),
             Self::Unix(stream) => stream.read(room),
         }
+        .map_err(with_kind)
     }
 
     #[inline]
@@ -60,6 +62,7 @@ impl Transport for Stream {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
         }
+        .map_err(with_kind)
     }
 
     fn shut_sending(&mut self) -> io::Result<()> {
@@ -68,6 +71,13 @@ impl Transport for Stream {
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
     }
+}
+
+/// Std knows no kind for `ENOBUFS` (recv(2), send(2)), which is the kernel's memory at its end.
+#[cold]
+fn with_kind(error: io::Error) -> io::Error {
+    let is_out_of_buffers = error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error());
+    if is_out_of_buffers { ErrorKind::OutOfMemory.into() } else { error }
 }
 
 impl Stream {
