@@ -11,6 +11,7 @@ mod descriptors;
 mod drain;
 mod echo;
 mod faults;
+mod injected;
 mod interop;
 mod limits;
 mod neighbours;

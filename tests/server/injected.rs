@@ -1,0 +1,196 @@
+//! Faults that only the kernel can make, made by strace(1): each system call fails as its manual page says it may. The
+//! server survives every one, whoever is not concerned never notices, and later comers are served.
+
+use super::support::{Exit, Program, connect, echo, expect_closed, skipped, works};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Instant;
+
+/// What becomes of the connection that a fault meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is served all the same.
+    Served,
+    /// It is closed, for this reason in the summary.
+    Closed(&'static str),
+    /// It is not taken in, and counted as such.
+    TurnedAway,
+}
+
+/// One fault: the call, its error, and which of the calls meets it.
+struct Fault {
+    call: &'static str,
+    error: &'static str,
+    when: String,
+    fate: Fate,
+}
+
+/// `strace`, so that the server is our child and gets our signals, and strace only looks on.
+fn strace(options: &[&str]) -> Vec<String> {
+    let common = ["strace", "-D", "-f", "-qq"];
+    common.iter().chain(options).map(ToString::to_string).collect()
+}
+
+fn server_under(options: &[&str]) -> Program {
+    let wrapper = strace(options);
+    let wrapper: Vec<_> = wrapper.iter().map(String::as_str).collect();
+    Program::spawn(Program::server_under(&wrapper).args(["127.0.0.1", "0", "--workers", "1"]))
+}
+
+/// Whether faults can be made here at all.
+fn can_inject() -> bool {
+    let options =
+        strace(&["-o", "/dev/null", "-e", "trace=accept4", "-e", "inject=accept4:error=EINTR:when=1", "true"]);
+    works(Command::new(&options[0]).args(&options[1..]))
+}
+
+fn asks(peer: &mut TcpStream) {
+    peer.write_all(b"Is anybody there?").unwrap();
+}
+
+fn is_answered(peer: &mut TcpStream) {
+    let mut reply = [0; 17];
+    peer.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"Is anybody there?");
+}
+
+/// A neighbour is served first; the next one's call is the one that fails; then both are looked at, and a third comes.
+fn run(fault: &Fault) -> Exit {
+    let Fault { call, error, when, fate } = fault;
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error={error}:when={when}"));
+    let mut server = server_under(&["-o", "/dev/null", "-e", &trace, "-e", &inject]);
+    let mut neighbour = connect(server.address());
+    echo(&mut neighbour, b"before");
+    let mut victim = connect(server.address());
+    asks(&mut victim);
+    match fate {
+        Fate::Served => is_answered(&mut victim),
+        Fate::Closed(_) | Fate::TurnedAway => expect_closed(&mut victim),
+    }
+    echo(&mut neighbour, b"undisturbed");
+    echo(&mut connect(server.address()), b"later");
+    drop((neighbour, victim));
+    let exit = server.terminate();
+    let what = format!("{call} fails with {error}");
+    assert_eq!(exit.code, Some(0), "{what}: {exit:#?}");
+    assert_eq!(exit.told(&["panicked"]), 0, "{what}: {exit:#?}");
+    if let Fate::Closed(reason) = fate {
+        assert_eq!(exit.counted(reason), 1, "{what}: {exit:#?}");
+    }
+    let served = if *fate == Fate::TurnedAway { 2 } else { 3 };
+    assert!(exit.stdout[1].starts_with(&format!("Served {served} connections")), "{what}: {exit:#?}");
+    exit
+}
+
+fn fault(call: &'static str, error: &'static str, when: impl ToString, fate: Fate) -> Fault {
+    Fault { call, error, when: when.to_string(), fate }
+}
+
+/// Whoever waits is served, without another one knocking: at once, or after a pause.
+fn accepting() -> usize {
+    // The neighbour, then nobody, and now the next one.
+    const NEXT: &str = "3";
+    let errors = [
+        ("ECONNABORTED", false),
+        ("EPROTO", false),
+        ("EINTR", false),
+        ("ENETDOWN", false),
+        ("EMFILE", true),
+        ("ENFILE", true),
+        ("ENOBUFS", true),
+        ("ENOMEM", true),
+        ("EPERM", true),
+    ];
+    for (error, is_warned_of) in errors {
+        let exit = run(&fault("accept4", error, NEXT, Fate::Served));
+        assert_eq!(exit.counted("failed to be accepted"), 1, "{error}: {exit:#?}");
+        let warnings = usize::from(is_warned_of);
+        assert_eq!(exit.told(&["warning: cannot accept a connection: "]), warnings, "{error}: {exit:#?}");
+    }
+    // And when every second one fails, those between are enough.
+    for error in ["ECONNABORTED", "ENFILE"] {
+        run(&fault("accept4", error, "1+2", Fate::Served));
+    }
+    errors.len() + 2
+}
+
+fn reading() -> usize {
+    let faults = [
+        fault("recvfrom", "EINTR", 2, Fate::Served),
+        fault("recvfrom", "ENOMEM", 2, Fate::Closed("out of memory")),
+        fault("recvfrom", "ENOBUFS", 2, Fate::Closed("out of memory")),
+        fault("recvfrom", "ETIMEDOUT", 2, Fate::Closed("timed out")),
+        fault("recvfrom", "EHOSTUNREACH", 2, Fate::Closed("host unreachable")),
+        fault("recvfrom", "ECONNRESET", 2, Fate::Closed("reset by peer")),
+    ];
+    faults.iter().map(run).count()
+}
+
+fn writing() -> usize {
+    let faults = [
+        fault("sendto", "EINTR", 2, Fate::Served),
+        fault("sendto", "ENOBUFS", 2, Fate::Closed("out of memory")),
+        fault("sendto", "ENOMEM", 2, Fate::Closed("out of memory")),
+        fault("sendto", "EPIPE", 2, Fate::Closed("reset by peer")),
+        fault("sendto", "ETIMEDOUT", 2, Fate::Closed("timed out")),
+    ];
+    faults.iter().map(run).count()
+}
+
+/// How many calls of epoll_ctl(2) come before the victim's: those of the start, and one for the neighbour.
+fn watches_before_the_victim() -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("calls");
+    let server = server_under(&["-o", file.to_str().unwrap(), "-e", "trace=epoll_ctl"]);
+    echo(&mut connect(server.address()), b"the neighbour");
+    drop(server);
+    let calls = std::fs::read_to_string(&file).unwrap();
+    calls.lines().filter(|line| line.contains("EPOLL_CTL_ADD")).count()
+}
+
+fn watching() -> usize {
+    let next = watches_before_the_victim() + 1;
+    for error in ["ENOMEM", "ENOSPC"] {
+        let exit = run(&fault("epoll_ctl", error, next, Fate::TurnedAway));
+        assert_eq!(exit.counted("failed to be accepted"), 1, "{error}: {exit:#?}");
+        assert_eq!(exit.told(&["warning: cannot serve 127.0.0.1:"]), 1, "{error}: {exit:#?}");
+    }
+    // A signal can interrupt any wait.
+    run(&fault("/^epoll_p?wait$", "EINTR", "1+2", Fate::Served));
+    refuse_to_watch_from(next);
+    4
+}
+
+/// From call number `first` on, none succeeds: the neighbour stays, all others are turned away, and the log does not grow
+/// with every one of them.
+fn refuse_to_watch_from(first: usize) {
+    const PEERS: u64 = 50;
+    let inject = format!("inject=epoll_ctl:error=ENOSPC:when={first}+");
+    let mut server = server_under(&["-o", "/dev/null", "-e", "trace=epoll_ctl", "-e", &inject]);
+    let since = Instant::now();
+    let mut neighbour = connect(server.address());
+    echo(&mut neighbour, b"before");
+    for _ in 0..PEERS {
+        expect_closed(&mut connect(server.address()));
+        echo(&mut neighbour, b"undisturbed");
+    }
+    drop(neighbour);
+    let exit = server.terminate();
+    assert_eq!((exit.code, exit.counted("failed to be accepted")), (Some(0), PEERS), "{exit:#?}");
+    let warnings = exit.told(&["warning: "]) as u64;
+    assert!((1..=since.elapsed().as_secs() + 1).contains(&warnings), "{warnings} warnings in {:?}", since.elapsed());
+}
+
+#[test]
+fn every_fault_of_the_kernel_is_survived() {
+    if !can_inject() {
+        return skipped("all faults of the kernel", "strace is not here, or may not trace");
+    }
+    // Most of the time is waiting: for the pauses of the server, and for strace.
+    let made: usize = std::thread::scope(|scope| {
+        let groups = [accepting, reading, writing, watching].map(|group| scope.spawn(group));
+        groups.into_iter().map(|group| group.join().unwrap()).sum()
+    });
+    let _ = writeln!(std::io::stderr().lock(), "injected: {made} faults of the kernel, none skipped");
+}
