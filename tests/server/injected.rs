@@ -78,13 +78,13 @@ fn run(fault: &Fault) -> Exit {
     if let Fate::Closed(reason) = fate {
         assert_eq!(exit.counted(reason), 1, "{what}: {exit:#?}");
     }
-    let served = if *fate == Fate::TurnedAway { 2 } else { 3 };
-    assert!(exit.stdout[1].starts_with(&format!("Served {served} connections")), "{what}: {exit:#?}");
+    let count = if *fate == Fate::TurnedAway { 2 } else { 3 };
+    assert!(exit.stdout[1].starts_with(&format!("Served {count} connections")), "{what}: {exit:#?}");
     exit
 }
 
-fn fault(call: &'static str, error: &'static str, when: impl ToString, fate: Fate) -> Fault {
-    Fault { call, error, when: when.to_string(), fate }
+fn fault(call: &'static str, error: &'static str, when: &str, fate: Fate) -> Fault {
+    Fault { call, error, when: when.to_owned(), fate }
 }
 
 /// Whoever waits is served, without another one knocking: at once, or after a pause.
@@ -117,23 +117,23 @@ fn accepting() -> usize {
 
 fn reading() -> usize {
     let faults = [
-        fault("recvfrom", "EINTR", 2, Fate::Served),
-        fault("recvfrom", "ENOMEM", 2, Fate::Closed("out of memory")),
-        fault("recvfrom", "ENOBUFS", 2, Fate::Closed("out of memory")),
-        fault("recvfrom", "ETIMEDOUT", 2, Fate::Closed("timed out")),
-        fault("recvfrom", "EHOSTUNREACH", 2, Fate::Closed("host unreachable")),
-        fault("recvfrom", "ECONNRESET", 2, Fate::Closed("reset by peer")),
+        fault("recvfrom", "EINTR", "2", Fate::Served),
+        fault("recvfrom", "ENOMEM", "2", Fate::Closed("out of memory")),
+        fault("recvfrom", "ENOBUFS", "2", Fate::Closed("out of memory")),
+        fault("recvfrom", "ETIMEDOUT", "2", Fate::Closed("timed out")),
+        fault("recvfrom", "EHOSTUNREACH", "2", Fate::Closed("host unreachable")),
+        fault("recvfrom", "ECONNRESET", "2", Fate::Closed("reset by peer")),
     ];
     faults.iter().map(run).count()
 }
 
 fn writing() -> usize {
     let faults = [
-        fault("sendto", "EINTR", 2, Fate::Served),
-        fault("sendto", "ENOBUFS", 2, Fate::Closed("out of memory")),
-        fault("sendto", "ENOMEM", 2, Fate::Closed("out of memory")),
-        fault("sendto", "EPIPE", 2, Fate::Closed("reset by peer")),
-        fault("sendto", "ETIMEDOUT", 2, Fate::Closed("timed out")),
+        fault("sendto", "EINTR", "2", Fate::Served),
+        fault("sendto", "ENOBUFS", "2", Fate::Closed("out of memory")),
+        fault("sendto", "ENOMEM", "2", Fate::Closed("out of memory")),
+        fault("sendto", "EPIPE", "2", Fate::Closed("reset by peer")),
+        fault("sendto", "ETIMEDOUT", "2", Fate::Closed("timed out")),
     ];
     faults.iter().map(run).count()
 }
@@ -152,7 +152,7 @@ fn watches_before_the_victim() -> usize {
 fn watching() -> usize {
     let next = watches_before_the_victim() + 1;
     for error in ["ENOMEM", "ENOSPC"] {
-        let exit = run(&fault("epoll_ctl", error, next, Fate::TurnedAway));
+        let exit = run(&fault("epoll_ctl", error, &next.to_string(), Fate::TurnedAway));
         assert_eq!(exit.counted("failed to be accepted"), 1, "{error}: {exit:#?}");
         assert_eq!(exit.told(&["warning: cannot serve 127.0.0.1:"]), 1, "{error}: {exit:#?}");
     }
