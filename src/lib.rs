@@ -17,7 +17,7 @@
 //! | --- | --- | --- |
 //! | words | `units` | "64KiB", "10s", "5k/s" to numbers and back |
 //! | | `repr` | bytes as Python shows them |
-//! | | `counter` | a number that one thread writes and any may read |
+//! | | `counter` | numbers that one thread writes and any may read: counters, gauges, tallies, histograms |
 //! | | `error` | the few errors an operator can act on, and words for those of the system |
 //! | pure: no socket, no clock, no thread | `buffer` | a bounded queue of bytes, and the lender of its storage |
 //! | | `service` | the trait, and a file for each built-in service |
@@ -25,7 +25,7 @@
 //! | touches the system | `socket` | addresses, options, listeners, streams, descriptors |
 //! | | `event_loop` | poll, slab with generations, timer wheel, ready queue, mailbox, signals |
 //! | joins them | `pump` | the circle itself: read, serve, write, shut; nothing else joins a socket to a connection |
-//! | programs | `server` | configuration, workers, doors, drain, summary |
+//! | programs | `server` | configuration, workers, doors, drain, counters, metrics, summary |
 //! | | `client` | configuration, runner, workload, recorder, report |
 //! | faces | `cli`, `bin` | the command lines, and two `main`s of a line each |
 //!

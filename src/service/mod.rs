@@ -7,9 +7,11 @@
 
 mod discard;
 mod echo;
+mod http_page;
 
 pub use discard::Discard;
 pub use echo::Echo;
+pub use http_page::{Answer, HttpPage, Site};
 
 use crate::buffer::{Buffer, Lender};
 use std::time::Instant;

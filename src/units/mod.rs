@@ -7,11 +7,13 @@
 //!
 //! The parsers have the shape `clap` wants: `#[arg(value_parser = parse_duration)]`.
 
+mod date;
 mod decimal;
 mod error;
 mod format;
 mod parse;
 
+pub use date::format_http_date;
 pub use error::{Problem, Quantity, UnitError};
 pub use format::{format_count, format_counted, format_duration, format_rate, format_size};
 pub use parse::{parse_duration, parse_rate, parse_size};

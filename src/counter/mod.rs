@@ -4,6 +4,12 @@
 //! path of every message nothing. That is only right while each counter has one writing thread; a worker owns its own
 //! counters and whoever wants a total adds them up.
 
+mod histogram;
+mod tally;
+
+pub use histogram::Histogram;
+pub use tally::Tally;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A counter with one writer and any number of readers.
@@ -25,9 +31,35 @@ impl Counter {
     }
 }
 
+/// A number that goes up and down, with one writer and any number of readers.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// What it is now. Only the one thread that owns the gauge may call this.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value at this moment, as any thread may read it.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Counter;
+    use super::{Counter, Gauge};
+
+    #[test]
+    fn a_gauge_is_what_it_was_set_to() {
+        let gauge = Gauge::default();
+        gauge.set(7);
+        gauge.set(3);
+        assert_eq!(gauge.get(), 3);
+    }
 
     #[test]
     fn adds_up() {
