@@ -103,6 +103,10 @@ struct Options {
         help_heading = "Socket")]
     send_buffer: Option<usize>,
 
+    /// Tell about the server over HTTP: /metrics (OpenMetrics), /healthz and /readyz. Default: nowhere.
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_and_port, env = "MULTICONN_METRICS",
+        help_heading = "Observing")]
+    metrics: Option<Endpoint>,
     #[command(flatten)]
     verbosity: Verbosity,
 }
@@ -176,6 +180,7 @@ impl Options {
         config.socket.keepalive = self.keepalive;
         config.socket.recv_buffer = self.recv_buffer;
         config.socket.send_buffer = self.send_buffer;
+        config.metrics.clone_from(&self.metrics);
         config.handle_signals = true;
         config.sending = self.service.sending();
         config
@@ -206,6 +211,9 @@ fn serve(options: &Options) -> Result<u8, Error> {
     let server = Server::bind(options.config(), move |_: &Opened<'_>| service.make())?;
     for address in server.addresses() {
         output::say(format_args!("Listening on {address} ({}, {})", address.transport(), service.name()));
+    }
+    for address in server.metrics_addresses() {
+        output::say(format_args!("Listening on {address} ({}, metrics)", address.transport()));
     }
     let summary = server.run()?;
     let written = options.verbosity.is_quiet() || output::say(&summary);

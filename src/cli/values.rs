@@ -26,6 +26,19 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     })
 }
 
+/// A host and a port to listen on, such as 127.0.0.1:9464.
+pub(super) fn host_and_port(text: &str) -> Result<Endpoint, String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    // Of ::1:9464 nobody knows where the address ends.
+    let is_one_host = !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
+    match port.parse() {
+        Ok(port) if is_one_host => Ok(Endpoint::tcp(host, port)),
+        _ => Err(format!(
+            "{text:?} is not a host and a port; give one like 127.0.0.1:9464 or [::1]:9464 (0 takes a free port)"
+        )),
+    }
+}
+
 /// A port to connect to.
 pub(super) fn target_port(text: &str) -> Result<u16, String> {
     let port: NonZeroU16 =
@@ -74,13 +87,20 @@ pub(super) fn endpoints(host: Option<&str>, port: Option<u16>, unix: &[std::path
 
 #[cfg(test)]
 mod tests {
-    use super::{count, port, range, size};
+    use super::{count, host_and_port, port, range, size};
 
     #[test]
     fn a_bad_value_is_named_beside_a_good_one() {
         for bad in ["70000", "-1", "http", ""] {
             let error = port(bad).expect_err("not a port");
             assert!(error.contains(&format!("{bad:?}")) && error.contains("65432"), "{error}");
+        }
+        for bad in ["", "9464", "localhost", "127.0.0.1:", "127.0.0.1:http", "::1:9464", "127.0.0.1:65536", "a:-1"] {
+            let error = host_and_port(bad).expect_err("not a host and a port");
+            assert!(error.contains(&format!("{bad:?}")) && error.contains("127.0.0.1:9464"), "{error}");
+        }
+        for good in ["127.0.0.1:9464", "[::1]:0", "localhost:1", ":80"] {
+            assert_eq!(host_and_port(good).map(|endpoint| endpoint.to_string()), Ok(good.to_owned()));
         }
         for bad in ["0", "-5", "many"] {
             let error = count(bad).expect_err("not a count");

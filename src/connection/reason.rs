@@ -40,6 +40,24 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Every reason but the errors that only the system knows.
+    pub const OWN: [Self; 14] = [
+        Self::PeerClosed,
+        Self::Completed,
+        Self::Reset,
+        Self::Idle,
+        Self::FirstByteTimeout,
+        Self::WriteTimeout,
+        Self::Lifetime,
+        Self::MemoryLimit,
+        Self::FrameTooLarge,
+        Self::ReplyTooLarge,
+        Self::Drained,
+        Self::DrainCut,
+        Self::Stopped,
+        Self::ServicePanicked,
+    ];
+
     /// The reason that belongs to an error of a read or write on an established connection.
     #[must_use]
     pub fn from_error(error: &io::Error) -> Self {

@@ -79,6 +79,10 @@ pub trait Handler {
     /// The process received `signal` (signal(7)).
     fn handle_signal(&mut self, agenda: &mut Agenda, signal: i32);
 
+    /// Everything that happened in this round was told.
+    #[inline]
+    fn handle_round(&mut self, _agenda: &mut Agenda) {}
+
     /// Whether the loop has nothing left to do and should end.
     fn is_done(&self) -> bool;
 }
@@ -199,6 +203,7 @@ impl<M> EventLoop<M> {
                 let Some(key) = self.agenda.ready.pop_front() else { break };
                 handler.handle_ready(&mut self.agenda, key);
             }
+            handler.handle_round(&mut self.agenda);
         }
         Ok(())
     }

@@ -83,6 +83,12 @@ impl Wheel {
         current
     }
 
+    /// When `due` should have come up.
+    #[must_use]
+    pub fn deadline(&self, due: Due) -> Instant {
+        self.start + Duration::from_millis(due.0.tick * TICK_MS)
+    }
+
     /// No entry comes up before this instant.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {

@@ -4,6 +4,7 @@
 //! never seen again. A door therefore is an entry of the ready queue like any connection, and when it cannot go on it
 //! is tried again by timer and whenever a connection closes.
 
+use super::counters::Counters;
 use crate::event_loop::{Agenda, Due, Key, Timer};
 use crate::socket::{Address, Listener, Stream};
 use rustix::io::Errno;
@@ -97,8 +98,6 @@ pub(super) struct Door {
     timer: Timer,
     left_this_turn: usize,
     warning: Warning,
-    /// Failed attempts to accept, other than those where nobody waited.
-    pub(super) errors: u64,
 }
 
 impl Door {
@@ -110,7 +109,6 @@ impl Door {
             timer: Timer::default(),
             left_this_turn: 0,
             warning: Warning::default(),
-            errors: 0,
         }
     }
 
@@ -133,8 +131,8 @@ impl Door {
         self.left_this_turn = most;
     }
 
-    /// Lets one in.
-    pub(super) fn knock(&mut self, agenda: &mut Agenda) -> Knock {
+    /// Lets one in. What fails is counted, other than that nobody waits.
+    pub(super) fn knock(&mut self, agenda: &mut Agenda, counters: &Counters) -> Knock {
         let Some(listener) = &self.listener else { return Knock::Nobody };
         loop {
             if self.left_this_turn == 0 {
@@ -152,11 +150,11 @@ impl Door {
                 Failure::Nobody => return Knock::Nobody,
                 Failure::NextAtOnce => {
                     self.left_this_turn -= 1;
-                    self.errors += 1;
+                    counters.accept_failed(&error);
                 }
                 Failure::OutOfResources | Failure::Unexpected => {
-                    self.errors += 1;
-                    self.warn(agenda.now, &error);
+                    counters.accept_failed(&error);
+                    self.warn(agenda.now, &error, counters.accept_errors.total());
                     self.pause(agenda);
                     return Knock::Paused;
                 }
@@ -164,10 +162,10 @@ impl Door {
         }
     }
 
-    fn warn(&mut self, now: Instant, error: &io::Error) {
+    fn warn(&mut self, now: Instant, error: &io::Error, failures: u64) {
         if self.warning.is_due(now) {
-            let (words, errors) = (crate::error::in_words(error), self.errors);
-            log::warn!("cannot accept a connection: {words}; trying again soon (failures so far: {errors})");
+            let words = crate::error::in_words(error);
+            log::warn!("cannot accept a connection: {words}; trying again soon (failures so far: {failures})");
         }
     }
 

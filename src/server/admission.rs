@@ -34,13 +34,24 @@ pub enum Refusal {
     AtLimit,
 }
 
+impl Refusal {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::NotAllowed, Self::PerAddress, Self::AtLimit];
+
+    /// Why, where it is clear already that somebody was refused.
+    #[must_use]
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::NotAllowed => "the address is not allowed",
+            Self::PerAddress => "too many connections from the address",
+            Self::AtLimit => "too many connections",
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::NotAllowed => "refused: the address is not allowed",
-            Self::PerAddress => "refused: too many connections from the address",
-            Self::AtLimit => "refused: too many connections",
-        })
+        write!(out, "refused: {}", self.why())
     }
 }
 
@@ -65,6 +76,11 @@ impl Admission {
             open: AtomicUsize::new(0),
             per_address: Mutex::default(),
         }
+    }
+
+    /// How many connections may be open.
+    pub(super) fn max_connections(&self) -> usize {
+        self.max_connections
     }
 
     /// Whether nobody else should be accepted for now.

@@ -1,6 +1,7 @@
 //! What a server is asked to be.
 
 use super::AtLimit;
+use super::metrics::VISITORS;
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::socket::{Endpoint, SocketOptions};
@@ -18,6 +19,9 @@ const RESERVED: usize = 16;
 
 /// The descriptors each worker needs besides its listeners: the poll, its copy for registering, the waker.
 const RESERVED_PER_WORKER: usize = 4;
+
+/// The descriptors that a metrics page needs: a few listeners, and those who ask.
+const RESERVED_FOR_METRICS: usize = 4 + VISITORS;
 
 /// The configuration of a [`Server`](super::Server).
 #[derive(Debug, Clone)]
@@ -43,7 +47,12 @@ pub struct ServerConfig {
     pub drain_timeout: Duration,
     /// The options of the sockets.
     pub socket: SocketOptions,
-    /// Whether SIGINT and SIGTERM drain the server, and end it when they come again. Default: no.
+    /// Where the server tells about itself over HTTP/1.1: `/metrics` in the OpenMetrics text format (OpenMetrics 1.0.0),
+    /// `/healthz` and `/readyz`. Those who ask there take no place of the service and are let in from everywhere.
+    /// Default: nowhere.
+    pub metrics: Option<Endpoint>,
+    /// Whether SIGINT and SIGTERM drain the server, and end it when they come again, and SIGUSR1 writes the counters to
+    /// the log. Default: no.
     pub handle_signals: bool,
     /// How the log puts what is sent, such as "Echoing". Default: "Sending".
     pub sending: &'static str,
@@ -64,6 +73,7 @@ impl ServerConfig {
             memory_limit: Limits::default().worker_bytes,
             drain_timeout: DRAIN_TIMEOUT,
             socket: SocketOptions::default(),
+            metrics: None,
             handle_signals: false,
             sending: "Sending",
         }
@@ -94,7 +104,8 @@ impl ServerConfig {
         }
         // Whatever numbers were typed, their sum is no small one.
         let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER + self.listen.len());
-        let reserved = per_worker.saturating_add(RESERVED);
+        let for_metrics = if self.metrics.is_some() { RESERVED_FOR_METRICS } else { 0 };
+        let reserved = per_worker.saturating_add(RESERVED + for_metrics);
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let wanted = self.max_connections.unwrap_or(1);
         match descriptors.checked_sub(reserved) {
@@ -118,6 +129,9 @@ mod tests {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         config.workers = 2;
         assert_eq!(config.check(64).ok(), Some(64 - 26));
+        config.metrics = Some(Endpoint::tcp("127.0.0.1", 0));
+        assert_eq!(config.check(64).ok(), Some(64 - 26 - 20), "a metrics page has its own reserve");
+        config.metrics = None;
         config.max_connections = Some(100);
         let error = config.check(64).expect_err("64 descriptors are too few").to_string();
         assert!(error.contains("126 descriptors") && error.contains("may open 64"), "{error}");

@@ -6,6 +6,9 @@
 mod accept;
 mod admission;
 mod config;
+mod counters;
+mod errno;
+mod metrics;
 mod summary;
 mod worker;
 
@@ -19,7 +22,9 @@ use crate::event_loop::{EventLoop, Key, Sender, run_workers};
 use crate::service::Service;
 use crate::socket::{Address, BoundListener, Listener, bind, raise_descriptor_limit};
 use admission::Admission;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use counters::Counters;
+use metrics::{Metrics, Process};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -95,6 +100,9 @@ struct Shared {
     /// Workers that have not ended yet.
     running: AtomicUsize,
     handle: ServerHandle,
+    /// Those of each worker, which alone writes to them.
+    counters: Vec<Counters>,
+    process: Process,
 }
 
 impl Shared {
@@ -131,6 +139,7 @@ impl Drop for Running<'_> {
 pub struct Server<F> {
     loops: Vec<EventLoop<Message>>,
     bound: Vec<BoundListener>,
+    metrics: Vec<BoundListener>,
     shared: Arc<Shared>,
     make_service: F,
 }
@@ -148,28 +157,37 @@ where
     /// [`Error::Usage`] for a configuration that can never work; [`Error::Resolve`], [`Error::Listen`],
     /// [`Error::Descriptors`] and [`Error::System`] when this machine does not allow it.
     pub fn bind(config: ServerConfig, make_service: F) -> Result<Self, Error> {
-        let max_connections = config.check(raise_descriptor_limit().soft)?;
+        let descriptors = raise_descriptor_limit().soft;
+        let max_connections = config.check(descriptors)?;
         let mut loops = Vec::with_capacity(config.workers);
         for _ in 0..config.workers {
             loops.push(EventLoop::new().map_err(Error::system("create an event loop"))?);
         }
         if config.handle_signals {
-            loops[0].watch_signals(&[SIGINT, SIGTERM]).map_err(Error::system("handle signals"))?;
+            loops[0].watch_signals(&[SIGINT, SIGTERM, SIGUSR1]).map_err(Error::system("handle signals"))?;
         }
         let mut bound = Vec::new();
         for endpoint in &config.listen {
             bound.append(&mut bind(endpoint, &config.socket, config.workers)?);
         }
+        let metrics = config.metrics.as_ref().map_or(Ok(Vec::new()), |endpoint| bind(endpoint, &config.socket, 1))?;
         let handle = ServerHandle { workers: loops.iter().map(EventLoop::sender).collect() };
         let admission = Admission::new(&config, max_connections);
         let (accepted, running) = (AtomicU64::new(0), AtomicUsize::new(loops.len()));
-        let shared = Arc::new(Shared { config, admission, accepted, running, handle });
-        Ok(Self { loops, bound, shared, make_service })
+        let counters = loops.iter().map(|_| Counters::default()).collect();
+        let process = Process::new(descriptors);
+        let shared = Arc::new(Shared { config, admission, accepted, running, handle, counters, process });
+        Ok(Self { loops, bound, metrics, shared, make_service })
     }
 
     /// The addresses listened on, with the ports that the system chose.
     pub fn addresses(&self) -> Vec<&Address> {
         self.bound.iter().map(|bound| &bound.address).collect()
+    }
+
+    /// The addresses where the server tells about itself.
+    pub fn metrics_addresses(&self) -> Vec<&Address> {
+        self.metrics.iter().map(|bound| &bound.address).collect()
     }
 
     /// Ends the server from another thread.
@@ -195,13 +213,17 @@ where
             }
         }
         let (shared, make_service) = (&*self.shared, &self.make_service);
-        let work = |(event_loop, listeners): (EventLoop<Message>, Vec<Listener>)| {
+        // The first worker has the page of them all.
+        let mut desk: Vec<Listener> = self.metrics.iter_mut().flat_map(|bound| bound.listeners.drain(..)).collect();
+        let is_observed = !desk.is_empty();
+        let metrics = |number| is_observed.then(|| Metrics::new(&self.shared, number, std::mem::take(&mut desk)));
+        let metrics: Vec<_> = (0..doors.len()).map(metrics).collect();
+        let work = |((event_loop, listeners), (number, metrics)): (_, (usize, Option<Metrics>))| {
             let _running = Running(shared);
-            let hears_signals = event_loop.hears_signals();
-            let worker = Worker::new(shared, make_service, event_loop.sender(), listeners, hears_signals);
+            let worker = Worker::new(shared, make_service, &event_loop, listeners, number, metrics);
             worker.run(event_loop)
         };
-        let jobs = self.loops.drain(..).zip(doors).collect();
+        let jobs = self.loops.drain(..).zip(doors).zip(metrics.into_iter().enumerate()).collect();
         let mut summary = Summary::default();
         for worker in run_workers(jobs, work, || shared.handle.stop())? {
             summary.add(&worker);

@@ -1,6 +1,7 @@
 //! What a server, or one of its workers, has done.
 
 use super::Refusal;
+use super::errno::errno_name;
 use crate::connection::CloseReason;
 use crate::units::{format_count, format_counted, format_duration, format_size};
 use std::collections::BTreeMap;
@@ -14,8 +15,8 @@ pub struct Summary {
     pub accepted: u64,
     /// Peers that were not let in, by reason.
     pub refused: BTreeMap<Refusal, u64>,
-    /// Attempts to accept that failed.
-    pub accept_errors: u64,
+    /// Attempts to accept that failed, by the number of the error (errno(3)); 0 where there was none.
+    pub accept_errors: BTreeMap<i32, u64>,
     /// Connections ended, by reason.
     pub closed: BTreeMap<CloseReason, u64>,
     /// Bytes received from all peers, in bytes.
@@ -33,10 +34,29 @@ impl Summary {
         self.closed.contains_key(&CloseReason::Stopped)
     }
 
+    /// All in one line, with how many connections are `open`.
+    pub(super) fn in_a_line(&self, open: u64) -> String {
+        let parts = [
+            format!("{} open", format_count(open)),
+            format!("{} accepted", format_count(self.accepted)),
+            divided("closed", self.closed.iter().map(|(reason, count)| (reason.to_string(), *count))),
+            divided("refused", self.refused.iter().map(|(refusal, count)| (refusal.why().to_owned(), *count))),
+            divided(
+                "failed to be accepted",
+                self.accept_errors.iter().map(|(errno, count)| (errno_name(*errno), *count)),
+            ),
+            format!("{} in", format_size(self.received_bytes)),
+            format!("{} out", format_size(self.sent_bytes)),
+        ];
+        parts.join(", ")
+    }
+
     /// Adds what another worker did.
     pub(super) fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
-        self.accept_errors += other.accept_errors;
+        for (errno, count) in &other.accept_errors {
+            *self.accept_errors.entry(*errno).or_default() += count;
+        }
         for (reason, count) in &other.closed {
             *self.closed.entry(*reason).or_default() += count;
         }
@@ -60,9 +80,23 @@ impl fmt::Display for Summary {
         for (refusal, count) in &self.refused {
             write!(out, "\n  {:>9} {refusal}", format_count(*count))?;
         }
-        if self.accept_errors > 0 {
-            write!(out, "\n  {:>9} failed to be accepted", format_count(self.accept_errors))?;
+        if !self.accept_errors.is_empty() {
+            let errors = self.accept_errors.iter().map(|(errno, count)| (errno_name(*errno), *count));
+            let (total, parts) = (self.accept_errors.values().sum(), parts(errors));
+            write!(out, "\n  {:>9} failed to be accepted{parts}", format_count(total))?;
         }
         Ok(())
     }
+}
+
+/// A total and its parts, such as "3 closed (2 idle timeout, 1 drained)".
+fn divided(what: &str, counts: impl Iterator<Item = (String, u64)> + Clone) -> String {
+    let total = counts.clone().map(|(_, count)| count).sum();
+    format!("{} {what}{}", format_count(total), parts(counts))
+}
+
+/// What stands behind a total, if there is any: " (2 idle timeout, 1 drained)".
+fn parts(counts: impl Iterator<Item = (String, u64)>) -> String {
+    let words: Vec<_> = counts.map(|(part, count)| format!("{} {part}", format_count(count))).collect();
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
 }

@@ -2,6 +2,8 @@
 //! touched when a connection comes or goes.
 
 use super::accept::{ACCEPTS_PER_TURN, Door, Knock, Warning};
+use super::counters::{self, Counters};
+use super::metrics::Metrics;
 use super::{Message, Opened, Shared, Summary};
 use crate::buffer::Lender;
 use crate::connection::{CloseReason, Limits};
@@ -12,6 +14,7 @@ use crate::repr::BytesRepr;
 use crate::service::Service;
 use crate::socket::{Address, Listener, Stream};
 use crate::units::format_duration;
+use signal_hook::consts::SIGUSR1;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -39,9 +42,11 @@ pub(super) struct Worker<'a, F, S> {
     lender: Lender,
     limits: Limits,
     stage: Stage,
-    /// The signals come to this worker: it stays until all others have ended, so that a second one is heard.
-    hears_signals: bool,
-    summary: Summary,
+    /// The signals come to this worker, or those who ask for metrics: it stays until all others have ended, so that a
+    /// second one is heard and the last one answered.
+    stays: bool,
+    counters: &'a Counters,
+    metrics: Option<Metrics>,
     /// That a connection could not be watched.
     warning: Warning,
 }
@@ -54,22 +59,24 @@ where
     pub(super) fn new(
         shared: &'a Shared,
         make_service: &'a F,
-        sender: Sender<Message>,
+        event_loop: &EventLoop<Message>,
         listeners: Vec<Listener>,
-        hears_signals: bool,
+        number: usize,
+        metrics: Option<Metrics>,
     ) -> Self {
         let door = |(index, listener)| Door::new(listener, Key::fixed(index));
         Self {
             shared,
             make_service,
-            sender,
+            sender: event_loop.sender(),
             entries: Slab::default(),
             doors: (0..).zip(listeners).map(door).collect(),
             lender: Lender::new(),
             limits: shared.limits(),
             stage: Stage::Serving,
-            hears_signals,
-            summary: Summary::default(),
+            stays: event_loop.hears_signals() || metrics.as_ref().is_some_and(Metrics::has_desk),
+            counters: &shared.counters[number],
+            metrics,
             warning: Warning::default(),
         }
     }
@@ -78,9 +85,14 @@ where
         for door in &mut self.doors {
             door.open(event_loop.agenda()).map_err(Error::system("wait for connections"))?;
         }
+        if let Some(metrics) = &mut self.metrics {
+            metrics.open(event_loop.agenda()).map_err(Error::system("wait for those who ask for metrics"))?;
+        }
         event_loop.run(&mut self).map_err(Error::system("wait for events"))?;
-        self.summary.accept_errors += self.doors.iter().map(|door| door.errors).sum::<u64>();
-        Ok(self.summary)
+        if let Some(metrics) = &self.metrics {
+            metrics.leave();
+        }
+        Ok(self.counters.summary())
     }
 
     /// Lets in whoever waits at the door, as far as its turn goes.
@@ -95,7 +107,7 @@ where
             if self.shared.admission.is_closed() {
                 return door.pause(agenda);
             }
-            match door.knock(agenda) {
+            match door.knock(agenda, self.counters) {
                 Knock::Came(stream, peer) => self.open(agenda, stream, peer),
                 Knock::Nobody | Knock::TurnOver | Knock::Paused => return,
             }
@@ -108,7 +120,7 @@ where
         let Some(door) = self.doors.get_mut(index) else { return };
         door.end_pause();
         loop {
-            match self.doors[index].knock(agenda) {
+            match self.doors[index].knock(agenda, self.counters) {
                 Knock::Came(stream, peer) => self.open(agenda, stream, peer),
                 Knock::Paused if self.limits.drain_by.is_some_and(|end| agenda.now < end) => return,
                 Knock::Nobody | Knock::TurnOver | Knock::Paused => return self.doors[index].close(agenda),
@@ -119,22 +131,22 @@ where
     fn open(&mut self, agenda: &mut Agenda, mut socket: Stream, peer: Address) {
         if let Err(refusal) = self.shared.admission.enter(&peer) {
             log::debug!("Refusing connection from {peer}: {refusal}");
-            *self.summary.refused.entry(refusal).or_default() += 1;
+            self.counters.refused.add(refusal);
             return;
         }
         let key = self.entries.next_key();
         if let Err(error) = agenda.register(socket.source(), key) {
             self.shared.admission.leave(&peer);
             // The system has no memory for one more watch (epoll_ctl(2), ENOMEM and ENOSPC): this peer cannot be served.
-            self.summary.accept_errors += 1;
+            self.counters.accept_failed(&error);
             if self.warning.is_due(agenda.now) {
-                let (words, errors) = (in_words(&error), self.summary.accept_errors);
-                log::warn!("cannot serve {peer}: {words} (such failures so far: {errors})");
+                let (words, failures) = (in_words(&error), self.counters.accept_errors.total());
+                log::warn!("cannot serve {peer}: {words} (failures so far: {failures})");
             }
             return;
         }
         let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-        self.summary.accepted += 1;
+        self.counters.accepted.add(1);
         log::debug!("Accepted connection from {peer} (number {number})");
         let service = (self.make_service)(&Opened { number, peer: &peer, sender: &self.sender, key });
         let mut conversation = Conversation::new(service, socket, agenda.now);
@@ -149,7 +161,8 @@ where
     #[inline]
     fn turn(&mut self, agenda: &mut Agenda, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let mut watch = Watch { now: agenda.now, peer: &entry.peer, sending: self.shared.config.sending };
+        let (counters, sending) = (self.counters, self.shared.config.sending);
+        let mut watch = Watch { now: agenda.now, peer: &entry.peer, sending, counters };
         let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
         if let Some(reason) = entry.conversation.turn(&mut pump, agenda, key) {
             self.close(agenda, key, reason);
@@ -169,9 +182,7 @@ where
             format_duration(agenda.now - connection.opened())
         );
         self.lender.hold(connection.storage_bytes(), 0);
-        self.summary.received_bytes += received;
-        self.summary.sent_bytes += sent;
-        *self.summary.closed.entry(reason).or_default() += 1;
+        self.counters.closed.add(reason);
         // Its descriptor is free now: whoever was kept waiting may come in.
         drop(entry);
         for (index, door) in (0..).zip(&mut self.doors) {
@@ -188,6 +199,7 @@ where
             return;
         }
         self.stage = Stage::Draining;
+        self.shared.process.is_draining.store(true, Ordering::Relaxed);
         self.limits.drain_by = Some(agenda.now + self.shared.config.drain_timeout);
         // Those who wait now, and not those who go on coming meanwhile.
         let most_waiting = self.shared.config.socket.backlog as usize;
@@ -201,6 +213,11 @@ where
             }
             self.turn(agenda, key);
         }
+    }
+
+    /// The metrics, if a fixed key with this index belongs to them.
+    fn metrics_of(&mut self, index: u32) -> Option<&mut Metrics> {
+        self.metrics.as_mut().filter(|_| Metrics::owns(index))
     }
 
     fn stop(&mut self, agenda: &mut Agenda) {
@@ -225,7 +242,10 @@ where
     #[inline]
     fn handle_event(&mut self, agenda: &mut Agenda, key: Key, readiness: Readiness) {
         if let Some(index) = key.as_fixed() {
-            return self.let_in(agenda, index as usize);
+            return match self.metrics_of(index) {
+                Some(metrics) => metrics.handle_event(agenda, key, readiness),
+                None => self.let_in(agenda, index as usize),
+            };
         }
         // A stale token: the connection ended within this batch of events.
         let Some(entry) = self.entries.get_mut(key) else { return };
@@ -236,8 +256,13 @@ where
 
     fn handle_due(&mut self, agenda: &mut Agenda, due: Due) {
         let key = due.key();
+        if let Some(metrics) = &self.metrics {
+            metrics.note_lag(agenda, due);
+        }
         if let Some(index) = key.as_fixed() {
-            if self.doors.get_mut(index as usize).is_some_and(|door| door.is_over(agenda, due)) {
+            if let Some(metrics) = self.metrics_of(index) {
+                metrics.handle_due(agenda, due);
+            } else if self.doors.get_mut(index as usize).is_some_and(|door| door.is_over(agenda, due)) {
                 self.let_in(agenda, index as usize);
             }
             return;
@@ -250,7 +275,10 @@ where
 
     fn handle_ready(&mut self, agenda: &mut Agenda, key: Key) {
         if let Some(index) = key.as_fixed() {
-            return self.let_in(agenda, index as usize);
+            return match self.metrics_of(index) {
+                Some(metrics) => metrics.handle_ready(agenda, key),
+                None => self.let_in(agenda, index as usize),
+            };
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
         if entry.conversation.handle_ready() {
@@ -273,8 +301,10 @@ where
         }
     }
 
-    fn handle_signal(&mut self, agenda: &mut Agenda, _signal: i32) {
-        if self.stage == Stage::Serving {
+    fn handle_signal(&mut self, agenda: &mut Agenda, signal: i32) {
+        if signal == SIGUSR1 {
+            counters::log(&self.shared.counters);
+        } else if self.stage == Stage::Serving {
             log::info!("Ending: serving what is in flight; once more ends at once");
             self.shared.handle.drain();
             // Not by the message alone: a second signal can come before it does.
@@ -284,11 +314,18 @@ where
         }
     }
 
+    #[inline]
+    fn handle_round(&mut self, agenda: &mut Agenda) {
+        if let Some(metrics) = &self.metrics {
+            metrics.note_round(agenda, &self.lender);
+        }
+    }
+
     fn is_done(&self) -> bool {
         match self.stage {
             Stage::Serving => false,
             Stage::Draining => {
-                let is_needed = self.hears_signals && self.shared.running.load(Ordering::Relaxed) > 1;
+                let is_needed = self.stays && self.shared.running.load(Ordering::Relaxed) > 1;
                 self.entries.is_empty() && self.doors.iter().all(Door::is_closed) && !is_needed
             }
             Stage::Stopped => self.entries.is_empty(),
@@ -296,8 +333,9 @@ where
     }
 }
 
-/// Tells the story of the bytes, and the time of the round.
+/// Counts the bytes and tells their story, and the time of the round.
 struct Watch<'a> {
+    counters: &'a Counters,
     now: Instant,
     peer: &'a Address,
     sending: &'static str,
@@ -311,11 +349,13 @@ impl Observer for Watch<'_> {
 
     #[inline]
     fn received(&mut self, bytes: &[u8]) {
+        self.counters.received_bytes.add(bytes.len() as u64);
         log::trace!("Received {} from {}", BytesRepr(bytes), self.peer);
     }
 
     #[inline]
     fn sent(&mut self, bytes: &[u8]) {
+        self.counters.sent_bytes.add(bytes.len() as u64);
         log::trace!("{} {} to {}", self.sending, BytesRepr(bytes), self.peer);
     }
 }

@@ -165,8 +165,7 @@ fn coming_and_going_at_the_limit_leaves_no_work_behind() {
     std::thread::sleep(Duration::from_millis(500));
     drop(peers);
     let exit = still_serves(&mut server);
-    let failures = exit.stdout.iter().find_map(|line| line.trim().strip_suffix(" failed to be accepted"));
-    let failures: u64 = failures.unwrap().replace(',', "").parse().unwrap();
+    let failures = exit.counted("failed to be accepted");
     let pauses = u64::try_from(since.elapsed().as_millis()).unwrap() / 100;
     // In each turn one when somebody comes, one behind whoever took the free place, and some at the beginning.
     assert!(failures <= 3 * TURNS + pauses, "{failures} failures in {TURNS} turns and {:?}", since.elapsed());

@@ -5,7 +5,9 @@ use super::Exit;
 impl Exit {
     /// How many the summary counts under `words`, such as "idle timeout"; 0 when it has no such line.
     pub(crate) fn counted(&self, words: &str) -> u64 {
-        let number = |line: &String| line.trim_start().strip_suffix(words)?.trim_end().replace(',', "").parse().ok();
+        // A total can be followed by its parts in parentheses.
+        let total = |line: &String| line.split(" (").next().unwrap_or_default().trim_start().to_owned();
+        let number = |line: &String| total(line).strip_suffix(words)?.trim_end().replace(',', "").parse().ok();
         self.stdout.iter().find_map(number).unwrap_or(0)
     }
 
