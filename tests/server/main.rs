@@ -14,7 +14,9 @@ mod faults;
 mod injected;
 mod interop;
 mod limits;
+mod metrics;
 mod neighbours;
+mod openmetrics;
 mod refusals;
 mod story;
 #[path = "../support/mod.rs"]
