@@ -3,9 +3,9 @@
 use super::logging::Verbosity;
 use super::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
-use crate::server::{AtLimit, Opened, Server, ServerConfig};
+use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor};
 use crate::service::{Discard, Echo, Service};
-use crate::socket::Endpoint;
+use crate::socket::{Endpoint, Inherited};
 use crate::units::parse_duration;
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
@@ -182,6 +182,7 @@ impl Options {
         config.socket.send_buffer = self.send_buffer;
         config.metrics.clone_from(&self.metrics);
         config.handle_signals = true;
+        config.notify = true;
         config.sending = self.service.sending();
         config
     }
@@ -208,7 +209,15 @@ pub fn main() -> ExitCode {
 /// Serves until told to end, and says with which exit status.
 fn serve(options: &Options) -> Result<u8, Error> {
     let service = options.service;
-    let server = Server::bind(options.config(), move |_: &Opened<'_>| service.make())?;
+    let mut config = options.config();
+    config.successor = match Successor::of_this_program() {
+        Ok(successor) => Some(successor),
+        Err(error) => {
+            log::warn!("SIGUSR2 will not hand over: the program's own path is not known: {error}");
+            None
+        }
+    };
+    let server = Server::inherit(config, Inherited::from_environment()?, move |_: &Opened<'_>| service.make())?;
     for address in server.addresses() {
         output::say(format_args!("Listening on {address} ({}, {})", address.transport(), service.name()));
     }

@@ -181,7 +181,13 @@ impl Door {
         agenda.wheel.accept(&mut self.timer, due) && self.paused
     }
 
-    /// Closes the door for good. Whoever waits before it must have been let in first: closing resets them.
+    /// Another listener of the same socket, unless the door is closed.
+    pub(super) fn copy(&self) -> Option<io::Result<Listener>> {
+        self.listener.as_ref().map(Listener::try_clone)
+    }
+
+    /// Closes the door for good. Whoever waits before it must have been let in first: closing resets them, unless another
+    /// process has the same socket.
     pub(super) fn close(&mut self, agenda: &Agenda) {
         self.paused = false;
         if let Some(mut listener) = self.listener.take() {

@@ -1,7 +1,7 @@
 //! What a server is asked to be.
 
-use super::AtLimit;
 use super::metrics::VISITORS;
+use super::{AtLimit, Successor};
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::socket::{Endpoint, SocketOptions};
@@ -54,6 +54,10 @@ pub struct ServerConfig {
     /// Whether SIGINT and SIGTERM drain the server, and end it when they come again, and SIGUSR1 writes the counters to
     /// the log. Default: no.
     pub handle_signals: bool,
+    /// What takes over the listening sockets when SIGUSR2 comes, given that signals are handled. Default: nothing does.
+    pub successor: Option<Successor>,
+    /// Whether a service manager is told what the server does, if `NOTIFY_SOCKET` names one (sd_notify(3)). Default: no.
+    pub notify: bool,
     /// How the log puts what is sent, such as "Echoing". Default: "Sending".
     pub sending: &'static str,
 }
@@ -75,6 +79,8 @@ impl ServerConfig {
             socket: SocketOptions::default(),
             metrics: None,
             handle_signals: false,
+            successor: None,
+            notify: false,
             sending: "Sending",
         }
     }
@@ -103,8 +109,10 @@ impl ServerConfig {
             return refuse("a buffer holds 1 byte to 4 GiB; give a size such as --buffer-limit 64KiB");
         }
         // Whatever numbers were typed, their sum is no small one.
-        let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER + self.listen.len());
-        let for_metrics = if self.metrics.is_some() { RESERVED_FOR_METRICS } else { 0 };
+        // A listener needs two while it is copied for a successor.
+        let per_listener = if self.successor.is_some() { 2 } else { 1 };
+        let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER + per_listener * self.listen.len());
+        let for_metrics = if self.metrics.is_some() { RESERVED_FOR_METRICS + per_listener } else { 0 };
         let reserved = per_worker.saturating_add(RESERVED + for_metrics);
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let wanted = self.max_connections.unwrap_or(1);

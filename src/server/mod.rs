@@ -8,25 +8,33 @@ mod admission;
 mod config;
 mod counters;
 mod errno;
+mod handover;
 mod metrics;
+mod service_manager;
+mod successor;
 mod summary;
 mod worker;
 
 pub use admission::{AtLimit, Refusal};
 pub use config::ServerConfig;
+pub use successor::Successor;
 pub use summary::Summary;
 
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Key, Sender, run_workers};
 use crate::service::Service;
-use crate::socket::{Address, BoundListener, Listener, bind, raise_descriptor_limit};
+use crate::socket::{Address, BoundListener, Inherited, Listener, raise_descriptor_limit};
 use admission::Admission;
 use counters::Counters;
+use handover::HandOver;
 use metrics::{Metrics, Process};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use service_manager::ServiceManager;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Instant;
 use worker::Worker;
 
@@ -87,6 +95,12 @@ enum Message {
     Drain,
     Stop,
     Wake(Key),
+    /// Give a copy of each listening socket.
+    Copy(mpsc::Sender<io::Result<Listener>>),
+    /// A successor lets in whoever comes from now on.
+    Relieved,
+    /// Say that you go round.
+    Pulse(mpsc::Sender<()>),
     /// Another worker has ended.
     Ended,
 }
@@ -99,16 +113,29 @@ struct Shared {
     accepted: AtomicU64,
     /// Workers that have not ended yet.
     running: AtomicUsize,
+    /// Workers that do not accept yet.
+    opening: AtomicUsize,
     handle: ServerHandle,
     /// Those of each worker, which alone writes to them.
     counters: Vec<Counters>,
     process: Process,
+    hand_over: HandOver,
+    service_manager: ServiceManager,
 }
 
 impl Shared {
     /// The limits of one worker.
     fn limits(&self) -> Limits {
         Limits { worker_bytes: self.config.memory_limit / self.config.workers, ..self.config.limits.clone() }
+    }
+
+    /// Counts a worker as accepting; the last one tells those who wait for that.
+    fn has_opened(&self) -> io::Result<()> {
+        // A predecessor tells the service manager itself: until then it is the service.
+        if self.opening.fetch_sub(1, Ordering::AcqRel) == 1 && !self.hand_over.relieve_predecessor()? {
+            self.service_manager.tell_ready();
+        }
+        Ok(())
     }
 }
 
@@ -157,6 +184,15 @@ where
     /// [`Error::Usage`] for a configuration that can never work; [`Error::Resolve`], [`Error::Listen`],
     /// [`Error::Descriptors`] and [`Error::System`] when this machine does not allow it.
     pub fn bind(config: ServerConfig, make_service: F) -> Result<Self, Error> {
+        Self::inherit(config, Inherited::default(), make_service)
+    }
+
+    /// As [`bind`](Self::bind), but listens on what was `inherited` where there is such.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind); [`Error::Listen`] also when what was inherited cannot be listened on.
+    pub fn inherit(config: ServerConfig, mut inherited: Inherited, make_service: F) -> Result<Self, Error> {
         let descriptors = raise_descriptor_limit().soft;
         let max_connections = config.check(descriptors)?;
         let mut loops = Vec::with_capacity(config.workers);
@@ -164,30 +200,41 @@ where
             loops.push(EventLoop::new().map_err(Error::system("create an event loop"))?);
         }
         if config.handle_signals {
-            loops[0].watch_signals(&[SIGINT, SIGTERM, SIGUSR1]).map_err(Error::system("handle signals"))?;
+            let mut signals = vec![SIGINT, SIGTERM, SIGUSR1];
+            signals.extend(config.successor.as_ref().map(|_| SIGUSR2));
+            loops[0].watch_signals(&signals).map_err(Error::system("handle signals"))?;
         }
-        let mut bound = Vec::new();
-        for endpoint in &config.listen {
-            bound.append(&mut bind(endpoint, &config.socket, config.workers)?);
-        }
-        let metrics = config.metrics.as_ref().map_or(Ok(Vec::new()), |endpoint| bind(endpoint, &config.socket, 1))?;
+        let predecessor = inherited.take_predecessor();
+        let metrics = match &config.metrics {
+            Some(endpoint) => inherited.listen_at(endpoint, &config.socket, 1)?,
+            None => Vec::new(),
+        };
+        let bound = inherited.listen(&config.listen, &config.socket, config.workers)?;
+        let places = bound.iter().chain(&metrics).map(|bound| bound.place.clone()).collect();
         let handle = ServerHandle { workers: loops.iter().map(EventLoop::sender).collect() };
-        let admission = Admission::new(&config, max_connections);
-        let (accepted, running) = (AtomicU64::new(0), AtomicUsize::new(loops.len()));
-        let counters = loops.iter().map(|_| Counters::default()).collect();
-        let process = Process::new(descriptors);
-        let shared = Arc::new(Shared { config, admission, accepted, running, handle, counters, process });
+        let shared = Arc::new(Shared {
+            admission: Admission::new(&config, max_connections),
+            accepted: AtomicU64::new(0),
+            running: AtomicUsize::new(loops.len()),
+            opening: AtomicUsize::new(loops.len()),
+            handle,
+            counters: loops.iter().map(|_| Counters::default()).collect(),
+            process: Process::new(descriptors),
+            hand_over: HandOver::new(config.successor.clone(), places, predecessor),
+            service_manager: ServiceManager::new(config.notify),
+            config,
+        });
         Ok(Self { loops, bound, metrics, shared, make_service })
     }
 
     /// The addresses listened on, with the ports that the system chose.
     pub fn addresses(&self) -> Vec<&Address> {
-        self.bound.iter().map(|bound| &bound.address).collect()
+        self.bound.iter().map(|bound| &bound.place.address).collect()
     }
 
     /// The addresses where the server tells about itself.
     pub fn metrics_addresses(&self) -> Vec<&Address> {
-        self.metrics.iter().map(|bound| &bound.address).collect()
+        self.metrics.iter().map(|bound| &bound.place.address).collect()
     }
 
     /// Ends the server from another thread.
@@ -208,15 +255,17 @@ where
         let started = Instant::now();
         let mut doors: Vec<Vec<Listener>> = self.loops.iter().map(|_| Vec::new()).collect();
         for bound in &mut self.bound {
-            for (door, listener) in doors.iter_mut().zip(bound.listeners.drain(..)) {
-                door.push(listener);
+            // As many as there are workers, or more when more were inherited.
+            for (index, listener) in bound.listeners.drain(..).enumerate() {
+                doors[index % self.shared.config.workers].push(listener);
             }
         }
-        let (shared, make_service) = (&*self.shared, &self.make_service);
+        let (shared, make_service) = (&self.shared, &self.make_service);
+        service_manager::serve_watchdog(shared).map_err(Error::system("start the watchdog's thread"))?;
         // The first worker has the page of them all.
         let mut desk: Vec<Listener> = self.metrics.iter_mut().flat_map(|bound| bound.listeners.drain(..)).collect();
         let is_observed = !desk.is_empty();
-        let metrics = |number| is_observed.then(|| Metrics::new(&self.shared, number, std::mem::take(&mut desk)));
+        let metrics = |number| is_observed.then(|| Metrics::new(shared, number, std::mem::take(&mut desk)));
         let metrics: Vec<_> = (0..doors.len()).map(metrics).collect();
         let work = |((event_loop, listeners), (number, metrics)): (_, (usize, Option<Metrics>))| {
             let _running = Running(shared);
@@ -225,7 +274,9 @@ where
         };
         let jobs = self.loops.drain(..).zip(doors).zip(metrics.into_iter().enumerate()).collect();
         let mut summary = Summary::default();
-        for worker in run_workers(jobs, work, || shared.handle.stop())? {
+        let result = run_workers(jobs, work, || shared.handle.stop());
+        self.bound.iter_mut().for_each(|bound| bound.set_path_ours(shared.hand_over.owns_paths()));
+        for worker in result? {
             summary.add(&worker);
         }
         summary.elapsed = started.elapsed();

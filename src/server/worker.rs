@@ -3,6 +3,7 @@
 
 use super::accept::{ACCEPTS_PER_TURN, Door, Knock, Warning};
 use super::counters::{self, Counters};
+use super::handover::{self, Ending};
 use super::metrics::Metrics;
 use super::{Message, Opened, Shared, Summary};
 use crate::buffer::Lender;
@@ -14,7 +15,8 @@ use crate::repr::BytesRepr;
 use crate::service::Service;
 use crate::socket::{Address, Listener, Stream};
 use crate::units::format_duration;
-use signal_hook::consts::SIGUSR1;
+use signal_hook::consts::{SIGUSR1, SIGUSR2};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -29,12 +31,14 @@ struct Entry<S> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Serving,
+    /// A successor lets in whoever comes; who is here is served as before.
+    Relieved,
     Draining,
     Stopped,
 }
 
 pub(super) struct Worker<'a, F, S> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     make_service: &'a F,
     sender: Sender<Message>,
     entries: Slab<Entry<S>>,
@@ -57,7 +61,7 @@ where
     S: Service,
 {
     pub(super) fn new(
-        shared: &'a Shared,
+        shared: &'a Arc<Shared>,
         make_service: &'a F,
         event_loop: &EventLoop<Message>,
         listeners: Vec<Listener>,
@@ -88,6 +92,7 @@ where
         if let Some(metrics) = &mut self.metrics {
             metrics.open(event_loop.agenda()).map_err(Error::system("wait for those who ask for metrics"))?;
         }
+        self.shared.has_opened().map_err(Error::system("tell the predecessor that this process accepts"))?;
         event_loop.run(&mut self).map_err(Error::system("wait for events"))?;
         if let Some(metrics) = &self.metrics {
             metrics.leave();
@@ -195,11 +200,12 @@ where
 
     /// Lets in those who wait, closes the doors behind them, and lets every conversation come to its end.
     fn drain(&mut self, agenda: &mut Agenda) {
-        if self.stage != Stage::Serving {
+        if self.stage >= Stage::Draining {
             return;
         }
         self.stage = Stage::Draining;
         self.shared.process.is_draining.store(true, Ordering::Relaxed);
+        self.shared.service_manager.tell_stopping();
         self.limits.drain_by = Some(agenda.now + self.shared.config.drain_timeout);
         // Those who wait now, and not those who go on coming meanwhile.
         let most_waiting = self.shared.config.socket.backlog as usize;
@@ -212,6 +218,18 @@ where
                 entry.conversation.connection.handle_drain();
             }
             self.turn(agenda, key);
+        }
+    }
+
+    /// Leaves the doors to a successor. It has the same sockets: those who wait there are its own, and closing ours resets
+    /// nobody.
+    fn relieve(&mut self, agenda: &mut Agenda) {
+        if self.stage == Stage::Serving {
+            self.stage = Stage::Relieved;
+            self.doors.iter_mut().for_each(|door| door.close(agenda));
+            if let Some(metrics) = &mut self.metrics {
+                metrics.close(agenda);
+            }
         }
     }
 
@@ -292,6 +310,11 @@ where
             Message::Stop => self.stop(agenda),
             // Only a reason to look whether this one is done.
             Message::Ended => {}
+            Message::Copy(answer) => {
+                self.doors.iter().filter_map(Door::copy).for_each(|copy| drop(answer.send(copy)));
+            }
+            Message::Relieved => self.relieve(agenda),
+            Message::Pulse(answer) => drop(answer.send(())),
             Message::Wake(key) => {
                 if let Some(entry) = self.entries.get_mut(key) {
                     entry.conversation.connection.handle_wake();
@@ -303,14 +326,24 @@ where
 
     fn handle_signal(&mut self, agenda: &mut Agenda, signal: i32) {
         if signal == SIGUSR1 {
-            counters::log(&self.shared.counters);
-        } else if self.stage == Stage::Serving {
-            log::info!("Ending: serving what is in flight; once more ends at once");
+            return counters::log(&self.shared.counters);
+        }
+        if signal == SIGUSR2 {
+            return if self.stage == Stage::Serving {
+                handover::begin(self.shared);
+            } else {
+                log::warn!("not handing over: the server is ending");
+            };
+        }
+        let ending = self.shared.hand_over.end();
+        if self.stage >= Stage::Draining || ending == Ending::AtOnce {
+            return self.shared.handle.stop();
+        }
+        log::info!("Ending: serving what is in flight; once more ends at once");
+        if ending == Ending::AsAlways {
             self.shared.handle.drain();
             // Not by the message alone: a second signal can come before it does.
             self.drain(agenda);
-        } else {
-            self.shared.handle.stop();
         }
     }
 
@@ -324,7 +357,7 @@ where
     fn is_done(&self) -> bool {
         match self.stage {
             Stage::Serving => false,
-            Stage::Draining => {
+            Stage::Relieved | Stage::Draining => {
                 let is_needed = self.stays && self.shared.running.load(Ordering::Relaxed) > 1;
                 self.entries.is_empty() && self.doors.iter().all(Door::is_closed) && !is_needed
             }

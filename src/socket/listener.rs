@@ -1,5 +1,6 @@
 //! Listening sockets: one per worker, or one that the workers share.
 
+use super::bequest::Place;
 use super::options::GrantedOptions;
 use super::unix_path::{PathGuard, clear_path};
 use super::{Address, Endpoint, SocketOptions, Stream};
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// How often another free port is tried when the one the system chose for the first address is taken on the next.
@@ -43,6 +44,33 @@ impl Listener {
         }
     }
 
+    /// Another listener of the same socket and the same queue.
+    ///
+    /// # Errors
+    ///
+    /// Those of dup(2).
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let copy = self.as_fd().try_clone_to_owned()?;
+        Ok(match self {
+            Self::Tcp(_) => Self::Tcp(TcpListener::from_std(copy.into())),
+            Self::Unix(_) => Self::Unix(UnixListener::from_std(copy.into())),
+        })
+    }
+
+    /// The address of the socket; of a Unix socket that has no path, an empty one.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2).
+    pub fn local_address(&self) -> io::Result<Address> {
+        Ok(match self {
+            Self::Tcp(listener) => Address::Ip(listener.local_addr()?),
+            Self::Unix(listener) => {
+                Address::Unix(listener.local_addr()?.as_pathname().map_or_else(PathBuf::new, Into::into))
+            }
+        })
+    }
+
     /// What a loop registers.
     pub fn source(&mut self) -> &mut dyn Source {
         match self {
@@ -52,15 +80,39 @@ impl Listener {
     }
 }
 
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
 /// One address that is listened on.
 #[derive(Debug)]
 pub struct BoundListener {
-    /// The address as the system granted it: with the port it chose where port 0 was asked for.
-    pub address: Address,
-    /// A listener for each worker. On TCP each has a queue of its own (`SO_REUSEPORT`); on a Unix socket they share one.
+    /// The address as the system granted it (with the port it chose where port 0 was asked for), and whose it is.
+    pub place: Place,
+    /// A listener for each worker, or more. On TCP each has a queue of its own (`SO_REUSEPORT`); on a Unix socket they
+    /// share one.
     pub listeners: Vec<Listener>,
     /// Removes the name of a Unix socket at the end.
-    _path: Option<PathGuard>,
+    path: Option<PathGuard>,
+}
+
+impl BoundListener {
+    pub(super) fn new(address: Address, name: String, listeners: Vec<Listener>, path: Option<PathGuard>) -> Self {
+        Self { place: Place { address, name, owns_path: path.is_some() }, listeners, path }
+    }
+
+    /// Says whether the path of a Unix socket, if this is one, is to be removed at the end: yes for one that was bound
+    /// here, no for a predecessor's, as long as nothing else is said.
+    pub fn set_path_ours(&mut self, ours: bool) {
+        if let Some(path) = &mut self.path {
+            path.set_ours(ours);
+        }
+    }
 }
 
 /// Listens on every address that `endpoint` stands for, with one listener for each of `workers`.
@@ -85,7 +137,12 @@ pub fn bind(endpoint: &Endpoint, options: &SocketOptions, workers: usize) -> Res
     loop {
         attempts -= 1;
         match bind_addresses(&addresses, options, workers) {
-            Ok(bound) => return Ok(bound),
+            Ok(mut bound) => {
+                for bound in &mut bound {
+                    bound.place.name = endpoint.to_string();
+                }
+                return Ok(bound);
+            }
             Err((_, error)) if error.kind() == ErrorKind::AddrInUse && attempts > 0 => {}
             Err((address, error)) => return Err(listen_error(&Address::Ip(address), &error)),
         }
@@ -102,7 +159,7 @@ fn bind_addresses(
     let mut missing = None;
     for &wanted in addresses {
         let mut address = wanted;
-        if let Some(port) = bound.first().and_then(|first| first.address.port()) {
+        if let Some(port) = bound.first().and_then(|first| first.place.address.port()) {
             address.set_port(port);
         }
         match bind_tcp(address, options, workers) {
@@ -152,10 +209,11 @@ fn bind_tcp(address: SocketAddr, options: &SocketOptions, workers: usize) -> io:
         }
         listeners.push(Listener::Tcp(TcpListener::from_std(OwnedFd::from(socket).into())));
     }
-    Ok(BoundListener { address: Address::Ip(granted), listeners, _path: None })
+    Ok(BoundListener::new(Address::Ip(granted), String::new(), listeners, None))
 }
 
-fn listen(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
+/// Sets the options and listens; on a socket that listens already it changes the backlog.
+pub(super) fn listen(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     options.apply(socket, socket.domain()?)?;
     socket.listen(options.backlog.try_into().unwrap_or(i32::MAX))
 }
@@ -190,7 +248,10 @@ fn bind_unix(path: &Path, options: &SocketOptions, workers: usize) -> Result<Bou
         Ok((guard, (0..workers).map(share).collect::<io::Result<_>>()?))
     };
     match open() {
-        Ok((guard, listeners)) => Ok(BoundListener { address, listeners, _path: Some(guard) }),
+        Ok((guard, listeners)) => {
+            let name = Endpoint::unix(path).to_string();
+            Ok(BoundListener::new(address, name, listeners, Some(guard)))
+        }
         Err(error) => Err(listen_error(&address, &error)),
     }
 }

@@ -4,16 +4,20 @@
 //! into words where a person has to act on them (listening, resolving), and leaves them as they are elsewhere.
 
 mod address;
+mod bequest;
 mod connect;
 mod descriptors;
+mod inherited;
 mod listener;
 mod options;
 mod stream;
 mod unix_path;
 
 pub use address::{Address, Endpoint};
+pub use bequest::{Answer, Bequest, INHERIT_VARIABLE, Place, Predecessor, identity, mark};
 pub use connect::{Progress, begin_connect, check_connect};
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
+pub use inherited::Inherited;
 pub use listener::{BoundListener, Listener, bind};
 pub use options::SocketOptions;
 pub use stream::{Stream, Transport};

@@ -63,23 +63,36 @@ fn is_listening(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Removes the name when dropped, if it is still ours.
+/// Removes the name when dropped, if it is ours, and still the same.
 #[derive(Debug)]
 pub(super) struct PathGuard {
     path: PathBuf,
     identity: Option<(u64, u64)>,
+    ours: bool,
 }
 
 impl PathGuard {
     /// Guards the socket that was just bound at `path`.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: identity(path) }
+        Self { path: path.to_owned(), identity: identity(path), ours: true }
+    }
+
+    /// Knows the path of a predecessor's socket. It is removed only when [`set_ours`](Self::set_ours) says so: until then
+    /// the predecessor may go on serving there.
+    pub(super) fn of_predecessor(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path), ours: false }
+    }
+
+    /// Whether the path is removed when this is dropped.
+    pub(super) fn set_ours(&mut self, ours: bool) {
+        self.ours = ours;
     }
 }
 
 impl Drop for PathGuard {
     fn drop(&mut self) {
-        if self.identity.is_some()
+        if self.ours
+            && self.identity.is_some()
             && identity(&self.path) == self.identity
             && let Err(error) = std::fs::remove_file(&self.path)
         {

@@ -9,8 +9,10 @@ mod admission;
 mod busy_drain;
 mod descriptors;
 mod drain;
+mod dynasty;
 mod echo;
 mod faults;
+mod handover;
 mod injected;
 mod interop;
 mod limits;
@@ -21,6 +23,8 @@ mod refusals;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod time_limits;
 mod unavailable;
 mod urgent;

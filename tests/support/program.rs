@@ -88,7 +88,7 @@ impl Program {
 
     /// What the caller's environment says about the programs must not change a test. Backtraces are asked for, so that
     /// one that should not be there is seen.
-    fn clean(mut command: Command) -> Command {
+    pub(crate) fn clean(mut command: Command) -> Command {
         for (name, _) in std::env::vars_os() {
             if name == "RUST_LOG" || name.to_string_lossy().starts_with("MULTICONN_") {
                 command.env_remove(name);
@@ -187,6 +187,11 @@ impl Program {
         let what = format!("the end of {}; stderr so far: {:#?}", self.name, self.stderr.lines());
         let status = await_some(&what, || self.child.try_wait().expect("the child is ours"));
         Exit { code: status.code(), stdout: self.stdout.finish(), stderr: self.stderr.finish() }
+    }
+
+    /// Whether the child has ended, and how. Its output may go on: a successor has the same.
+    pub(crate) fn status(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().expect("the child is ours")
     }
 
     /// Asks the child to end as a service manager does, and waits until it has.

@@ -68,6 +68,10 @@ impl Desk {
         self.doors.iter_mut().try_for_each(|door| door.open(agenda))
     }
 
+    pub(super) fn close(&mut self, agenda: &Agenda) {
+        self.doors.iter_mut().for_each(|door| door.close(agenda));
+    }
+
     pub(super) fn handle_event(&mut self, agenda: &mut Agenda, key: Key, readiness: Readiness) {
         let Some(place) = place_of(key) else { return self.let_in(agenda, key) };
         if self.visitors[place].as_mut().is_some_and(|visitor| visitor.handle_event(readiness)) {

@@ -91,6 +91,13 @@ impl Metrics {
         self.desk.as_mut().map_or(Ok(()), |desk| desk.open(agenda))
     }
 
+    /// From now on those who ask are the successor's.
+    pub(super) fn close(&mut self, agenda: &Agenda) {
+        if let Some(desk) = &mut self.desk {
+            desk.close(agenda);
+        }
+    }
+
     pub(super) fn handle_event(&mut self, agenda: &mut Agenda, key: Key, readiness: Readiness) {
         if let Some(desk) = &mut self.desk {
             desk.handle_event(agenda, key, readiness);

@@ -1,0 +1,233 @@
+//! Listening sockets on their way from one process to the next one: what carries them, and what both say.
+//!
+//! The two ends of a socket pair. The new process finds its end where standard input would be, and the mark of it in an
+//! environment variable; the sockets come as `SCM_RIGHTS` (unix(7)), one in a packet, with the name of the endpoint they
+//! belong to. So no descriptor is ever inherited that nobody waits for, and none has to be guessed from a number. The one
+//! byte that goes the other way says that the new process accepts.
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use std::fs::File;
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// The environment variable with the mark of the socket that lies where standard input would be.
+pub const INHERIT_VARIABLE: &str = "MULTICONN_INHERIT";
+
+/// What a packet begins with: a socket, a socket whose path is removed by who serves it last, the end.
+const SOCKET: u8 = b'+';
+const SOCKET_WITH_PATH: u8 = b'/';
+const END: u8 = b'.';
+
+/// The longest packet, in bytes: longer than any host name or path (`HOST_NAME_MAX`, `PATH_MAX`).
+const PACKET_BYTES: usize = 8192;
+
+/// A listening socket and where it belongs.
+#[derive(Debug)]
+pub(super) struct Heirloom {
+    pub(super) socket: OwnedFd,
+    /// The endpoint as the configuration names it; empty for a socket that stands in place of whatever that names.
+    pub(super) name: String,
+    /// Whether who serves it last removes its path.
+    pub(super) owns_path: bool,
+}
+
+/// How the wait for a successor ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It accepts.
+    Ready,
+    /// It closed its end, or the hand-over was broken off.
+    Closed,
+    /// The time was up.
+    Late,
+}
+
+/// The end of the process that has the sockets.
+#[derive(Debug)]
+pub struct Bequest {
+    channel: UnixStream,
+}
+
+impl Bequest {
+    /// Both ends: ours, and the successor's, which belongs where its standard input is.
+    ///
+    /// # Errors
+    ///
+    /// Those of socketpair(2).
+    pub fn new() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        Ok((Self { channel: ours.into() }, theirs))
+    }
+
+    /// Sends one listening socket, which belongs to `place`.
+    ///
+    /// # Errors
+    ///
+    /// Those of sendmsg(2); `WouldBlock` when the successor does not take it within `patience`.
+    pub fn give(&self, socket: BorrowedFd<'_>, place: &Place, patience: Duration) -> io::Result<()> {
+        let kind = if place.owns_path { SOCKET_WITH_PATH } else { SOCKET };
+        self.send(&[&[kind], place.name.as_bytes()].concat(), &[socket], patience)
+    }
+
+    /// Says that there are no more.
+    ///
+    /// # Errors
+    ///
+    /// As [`give`](Self::give).
+    pub fn finish(&self, patience: Duration) -> io::Result<()> {
+        self.send(&[END], &[], patience)
+    }
+
+    fn send(&self, text: &[u8], sockets: &[BorrowedFd<'_>], patience: Duration) -> io::Result<()> {
+        self.channel.set_write_timeout(Some(at_least_a_moment(patience)))?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut rights = SendAncillaryBuffer::new(&mut space);
+        if !sockets.is_empty() {
+            rights.push(SendAncillaryMessage::ScmRights(sockets));
+        }
+        sendmsg(&self.channel, &[IoSlice::new(text)], &mut rights, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Waits until the successor accepts, for `patience` at most. After any other answer it will not: it cannot say so any
+    /// more, and ends when it tries to.
+    ///
+    /// # Errors
+    ///
+    /// Those of recv(2).
+    pub fn await_answer(&self, patience: Duration) -> io::Result<Answer> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.break_off();
+                // What it said before that counts.
+                return self.read().map(|answer| if answer == Answer::Closed { Answer::Late } else { answer });
+            }
+            self.channel.set_read_timeout(Some(at_least_a_moment(left)))?;
+            match self.read() {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn read(&self) -> io::Result<Answer> {
+        match (&self.channel).read(&mut [0]) {
+            Ok(0) => Ok(Answer::Closed),
+            Ok(_) => Ok(Answer::Ready),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(Answer::Closed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends it, from any thread: the successor can no longer say that it accepts.
+    pub fn break_off(&self) {
+        // It fails only when the other end is gone already.
+        let _ = self.channel.shutdown(Shutdown::Both);
+    }
+}
+
+/// Where a listening socket belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The address of the socket.
+    pub address: super::Address,
+    /// The endpoint as the configuration names it; empty for a socket that stands in place of whatever that names.
+    pub name: String,
+    /// Whether the socket has a path that is to be removed at the end.
+    pub owns_path: bool,
+}
+
+/// The end of the process that gets the sockets.
+#[derive(Debug)]
+pub struct Predecessor {
+    channel: UnixStream,
+}
+
+impl Predecessor {
+    /// The predecessor that left `mark` in the environment, if standard input leads to it: the variable outlives its
+    /// purpose in processes further down.
+    pub(super) fn find(mark: &str) -> io::Result<Option<Self>> {
+        let channel = io::stdin().as_fd().try_clone_to_owned()?;
+        if self::mark(channel.as_fd())? != mark {
+            return Ok(None);
+        }
+        // What nobody else should read: from here on there is no standard input.
+        rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+        Ok(Some(Self { channel: channel.into() }))
+    }
+
+    /// Takes all sockets.
+    pub(super) fn receive(&self, patience: Duration) -> io::Result<Vec<Heirloom>> {
+        self.channel.set_read_timeout(Some(at_least_a_moment(patience)))?;
+        let mut heirlooms = Vec::new();
+        loop {
+            let mut text = [0; PACKET_BYTES];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut rights = RecvAncillaryBuffer::new(&mut space);
+            let parts = &mut [IoSliceMut::new(&mut text)];
+            let packet = recvmsg(&self.channel, parts, &mut rights, RecvFlags::CMSG_CLOEXEC)?;
+            if packet.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+                return Err(io::Error::other("a socket got lost on the way"));
+            }
+            let mut sockets = rights.drain().filter_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(sockets) => Some(sockets),
+                _ => None,
+            });
+            let socket = sockets.next().and_then(|mut sockets| sockets.next());
+            match (text[..packet.bytes].split_first(), socket) {
+                (Some((&END, _)), None) => return Ok(heirlooms),
+                (Some((&kind, name)), Some(socket)) if kind != END => {
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    heirlooms.push(Heirloom { socket, name, owns_path: kind == SOCKET_WITH_PATH });
+                }
+                (None, _) => return Err(ErrorKind::UnexpectedEof.into()),
+                _ => return Err(ErrorKind::InvalidData.into()),
+            }
+        }
+    }
+
+    /// Says that this process accepts.
+    ///
+    /// # Errors
+    ///
+    /// Those of send(2): when the predecessor no longer waits, it serves on, and this process must not.
+    pub fn relieve(&self) -> io::Result<()> {
+        (&self.channel).write_all(&[END])
+    }
+}
+
+/// What tells the socket behind `end` from all others of this machine: its device and inode, as `JOURNAL_STREAM` of
+/// systemd.exec(5) has it.
+///
+/// # Errors
+///
+/// Those of fstat(2).
+pub fn mark(end: BorrowedFd<'_>) -> io::Result<String> {
+    let (device, inode) = identity(end)?;
+    Ok(format!("{device}:{inode}"))
+}
+
+/// The device and inode of what is behind a descriptor: the same for all copies of it.
+///
+/// # Errors
+///
+/// Those of fstat(2) and dup(2).
+pub fn identity(descriptor: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let metadata = File::from(descriptor.try_clone_to_owned()?).metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// A timeout of nothing would mean none at all.
+fn at_least_a_moment(time: Duration) -> Duration {
+    time.max(Duration::from_millis(1))
+}

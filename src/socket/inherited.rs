@@ -1,0 +1,184 @@
+//! Listening sockets that this process did not open itself: a predecessor's, or those of a service manager.
+//!
+//! They are served like one's own. The options of the configuration hold for them, too; their addresses are what they are.
+
+use super::bequest::{Heirloom, INHERIT_VARIABLE, Predecessor};
+use super::listener::{bind, listen};
+use super::options::GrantedOptions;
+use super::unix_path::PathGuard;
+use super::{Address, BoundListener, Endpoint, Listener, SocketOptions};
+use crate::error::Error;
+use listenfd::ListenFd;
+use mio::net::{TcpListener, UnixListener};
+use socket2::{Domain, Socket, Type};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long the predecessor may take to send its sockets: it has them at hand, and started this process a moment ago.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Listening sockets that were there before this process.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    heirlooms: Vec<Heirloom>,
+    predecessor: Option<Predecessor>,
+}
+
+impl Inherited {
+    /// Takes what the environment says that this process inherits: the sockets of a predecessor (`MULTICONN_INHERIT`), or
+    /// else those of the service manager (`LISTEN_FDS`, sd_listen_fds(3)), which stand in place of all endpoints. Nothing,
+    /// as a rule.
+    ///
+    /// To be called once, at the start, before there is another thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] when the predecessor does not hand its sockets over, [`Error::Listen`] when a descriptor of the
+    /// service manager is no stream socket.
+    pub fn from_environment() -> Result<Self, Error> {
+        // It also clears the variables, for whatever this process may start.
+        let mut passed = ListenFd::from_env();
+        if let Ok(mark) = std::env::var(INHERIT_VARIABLE) {
+            let action = "take over the listening sockets";
+            if let Some(predecessor) = Predecessor::find(&mark).map_err(Error::system(action))? {
+                let heirlooms = predecessor.receive(PATIENCE).map_err(Error::system(action))?;
+                return Ok(Self { heirlooms, predecessor: Some(predecessor) });
+            }
+        }
+        let mut heirlooms = Vec::new();
+        for index in 0..passed.len() {
+            let socket = take(&mut passed, index).map_err(|error| not_usable("a socket of LISTEN_FDS", &error))?;
+            heirlooms.push(Heirloom { socket, name: String::new(), owns_path: false });
+        }
+        Ok(Self { heirlooms, predecessor: None })
+    }
+
+    /// Whom to tell that this process accepts.
+    pub fn take_predecessor(&mut self) -> Option<Predecessor> {
+        self.predecessor.take()
+    }
+
+    /// Listens at one more endpoint, on what was inherited for it if anything was. To be asked before
+    /// [`listen`](Self::listen), which expects to be told of all the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen`](Self::listen).
+    pub fn listen_at(
+        &mut self,
+        endpoint: &Endpoint,
+        options: &SocketOptions,
+        workers: usize,
+    ) -> Result<Vec<BoundListener>, Error> {
+        let heirlooms = self.take(&endpoint.to_string());
+        if heirlooms.is_empty() { bind(endpoint, options, workers) } else { adopt(heirlooms, options, workers) }
+    }
+
+    /// Listens on all of `endpoints`: on what was inherited where there is such, on new sockets elsewhere. There is at
+    /// least one listener for each of `workers`, and there are more where more were inherited.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`]; and [`Error::Listen`] when an inherited descriptor is not a listening stream socket, or belongs to
+    /// none of the endpoints.
+    pub fn listen(
+        mut self,
+        endpoints: &[Endpoint],
+        options: &SocketOptions,
+        workers: usize,
+    ) -> Result<Vec<BoundListener>, Error> {
+        let instead = self.take("");
+        if !instead.is_empty() {
+            return adopt(instead, options, workers);
+        }
+        let mut bound = Vec::new();
+        for endpoint in endpoints {
+            bound.append(&mut self.listen_at(endpoint, options, workers)?);
+        }
+        match self.heirlooms.first() {
+            // Closing it here would not reset those who wait, but after its predecessor nobody would let them in.
+            Some(left) => Err(Error::Listen {
+                address: left.name.clone(),
+                reason: "the predecessor listens there, and this process is not told to".to_owned(),
+            }),
+            None => Ok(bound),
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Vec<Heirloom> {
+        self.heirlooms.extract_if(.., |heirloom| heirloom.name == name).collect()
+    }
+}
+
+/// The descriptor that the service manager passed at `index`.
+fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
+    if let Ok(Some(listener)) = passed.take_unix_listener(index) {
+        return Ok(listener.into());
+    }
+    match passed.take_tcp_listener(index)? {
+        Some(listener) => Ok(listener.into()),
+        None => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+/// Puts the sockets of one endpoint together by their addresses, and sees to it that every worker has one.
+fn adopt(heirlooms: Vec<Heirloom>, options: &SocketOptions, workers: usize) -> Result<Vec<BoundListener>, Error> {
+    let mut bound: Vec<BoundListener> = Vec::new();
+    for Heirloom { socket, name, owns_path } in heirlooms {
+        let socket = Socket::from(socket);
+        let refuse =
+            |error: io::Error| not_usable(if name.is_empty() { "a socket of LISTEN_FDS" } else { &name }, &error);
+        let address = prepare(&socket, options).map_err(refuse)?;
+        let listener = wrap(&address, socket);
+        if let Some(bound) = bound.iter_mut().find(|bound| bound.place.address == address) {
+            bound.listeners.push(listener);
+            continue;
+        }
+        let guard = match &address {
+            Address::Unix(path) if owns_path => Some(PathGuard::of_predecessor(path)),
+            _ => None,
+        };
+        bound.push(BoundListener::new(address, name, vec![listener], guard));
+    }
+    for bound in &mut bound {
+        // Several workers share a socket when there are too few. Another one beside it would change whose queue those
+        // go to who are on their way in.
+        for index in 0..workers.saturating_sub(bound.listeners.len()) {
+            let copy = bound.listeners[index].try_clone().map_err(|error| not_usable(&bound.place.name, &error))?;
+            bound.listeners.push(copy);
+        }
+    }
+    Ok(bound)
+}
+
+/// Sees whether `socket` is what it should be, and sets the options.
+fn prepare(socket: &Socket, options: &SocketOptions) -> io::Result<Address> {
+    let domain = socket.domain()?;
+    let is_known = [Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain);
+    if !is_known || socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+        return Err(io::Error::other("it is not a listening TCP or Unix stream socket"));
+    }
+    socket.set_nonblocking(true)?;
+    listen(socket, options)?;
+    let local = socket.local_addr()?;
+    let address = match local.as_socket() {
+        Some(address) => Address::Ip(address),
+        None => Address::Unix(local.as_pathname().map_or_else(PathBuf::new, Into::into)),
+    };
+    log::debug!("Options of {address}: {}", GrantedOptions::of(socket)?);
+    Ok(address)
+}
+
+fn wrap(address: &Address, socket: Socket) -> Listener {
+    let socket = OwnedFd::from(socket);
+    match address {
+        Address::Ip(_) => Listener::Tcp(TcpListener::from_std(socket.into())),
+        Address::Unix(_) => Listener::Unix(UnixListener::from_std(socket.into())),
+    }
+}
+
+fn not_usable(address: &str, error: &io::Error) -> Error {
+    Error::Listen { address: address.to_owned(), reason: error.to_string() }
+}

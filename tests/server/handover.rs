@@ -1,0 +1,282 @@
+//! The hand-over: whoever comes meanwhile notices nothing, and a successor that fails changes nothing.
+
+use super::dynasty::{Dynasty, children, install, is_running};
+use super::support::{
+    PATIENCE, Program, await_some, await_until, bytes, connect, connect_unix, echo, echo_all, expect_end,
+};
+use rustix::process::{Pid, Signal};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many connections per second are made in all, and by how many threads.
+const RATE: u32 = 2000;
+const THREADS: u32 = 4;
+
+/// How long a peer does nothing after it has connected: a part of the time that a thread has for it.
+const HESITATION: Duration = Duration::from_micros(500);
+
+/// How many connections are made between one hand-over and the next.
+const BETWEEN: u64 = 400;
+
+/// Connects without pause while the server is replaced `count` times, and returns how many connections were made. Each
+/// must be served whole.
+fn under_load<S: Read + Write>(
+    connect: impl Fn() -> std::io::Result<S> + Sync,
+    dynasty: &mut Dynasty,
+    count: u64,
+) -> u64 {
+    let (over, total, start) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now());
+    let one = |seed: u64| -> std::io::Result<()> {
+        let (mut peer, message, mut reply) = (connect()?, bytes(seed, 64), [0; 64]);
+        // Some are always in between: let in, and not heard yet.
+        std::thread::sleep(HESITATION);
+        peer.write_all(&message)?;
+        peer.read_exact(&mut reply)?;
+        assert!(reply == message[..], "the reply differs from the message");
+        Ok(())
+    };
+    let work = |thread: u32| {
+        let mut made: u32 = 0;
+        while !over.load(Ordering::Relaxed) {
+            let due = start + Duration::from_secs(1) * (made * THREADS + thread) / RATE;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let seed = u64::from(made * THREADS + thread);
+            one(seed).unwrap_or_else(|error| panic!("connection {made} of thread {thread}: {error}"));
+            made += 1;
+            total.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let work = &work;
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || work(thread));
+        }
+        // Also when it panics: the threads would go on for ever.
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            for number in 1..=count {
+                await_until("connections", || total.load(Ordering::Relaxed) >= number * BETWEEN);
+                dynasty.hand_over();
+            }
+            await_until("connections", || total.load(Ordering::Relaxed) >= (count + 1) * BETWEEN);
+        }));
+        over.store(true, Ordering::Relaxed);
+        result.unwrap_or_else(|panic| resume_unwind(panic));
+    });
+    total.into_inner()
+}
+
+fn connect_tcp(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn ten_hand_overs(workers: &str) {
+    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--workers", workers]);
+    let address = dynasty.first.address();
+    let since = Instant::now();
+    let made = under_load(|| connect_tcp(address), &mut dynasty, 10);
+    let took = since.elapsed();
+    assert_eq!(dynasty.end(), made, "each was served by one of the eleven");
+    let text = format!("{made} connections through 10 hand-overs in {took:.1?}, {workers} worker(s): all served whole");
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[test]
+fn nobody_notices_ten_hand_overs_of_one_worker() {
+    ten_hand_overs("1");
+}
+
+#[test]
+fn nobody_notices_ten_hand_overs_of_two_workers() {
+    ten_hand_overs("2");
+}
+
+#[test]
+fn nobody_notices_hand_overs_of_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.sock");
+    let mut dynasty = Dynasty::new(&["--unix", path.to_str().unwrap(), "--workers", "2"]);
+    let made = under_load(|| UnixStream::connect(&path), &mut dynasty, 3);
+    await_until("the end of the first", || dynasty.first.status().is_some());
+    assert!(path.exists(), "the path belongs to the last of them");
+    echo(&mut connect_unix(&path), b"after");
+    assert_eq!(dynasty.end(), made + 1);
+    assert!(!path.exists(), "the name is removed at the end");
+}
+
+#[test]
+fn who_was_here_before_is_served_on() {
+    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--workers", "2"]);
+    let address = dynasty.first.address();
+    let mut old = connect(address);
+    echo(&mut old, b"before");
+    dynasty.hand_over();
+    for round in 0..20 {
+        echo(&mut old, &bytes(round, 1000));
+        echo(&mut connect(address), b"to the successor");
+    }
+    assert!(dynasty.first.status().is_none(), "the old process serves who is there");
+    echo_all(&mut old, b"the last");
+    drop(old);
+    let status = await_some("the old process's end", || dynasty.first.status());
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(dynasty.end(), 21);
+}
+
+#[test]
+fn who_stays_for_ever_is_drained() {
+    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--drain-timeout", "300ms"]);
+    let mut old = connect(dynasty.first.address());
+    echo(&mut old, b"before");
+    let since = Instant::now();
+    dynasty.hand_over();
+    expect_end(&mut old);
+    assert!(since.elapsed() >= Duration::from_millis(300), "it took only {:?}", since.elapsed());
+    let status = await_some("the old process's end", || dynasty.first.status());
+    assert_eq!(status.code(), Some(0));
+    dynasty.first.await_stdout("1 drained");
+}
+
+#[test]
+fn the_old_process_can_be_ended() {
+    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--drain-timeout", "1m"]);
+    let mut old = connect(dynasty.first.address());
+    echo(&mut old, b"before");
+    dynasty.hand_over();
+    dynasty.first.signal(Signal::USR2);
+    dynasty.first.await_stderr("not handing over");
+    dynasty.first.signal(Signal::TERM);
+    expect_end(&mut old);
+    drop(old);
+    await_some("the old process's end", || dynasty.first.status());
+    echo(&mut connect(dynasty.first.address()), b"after");
+}
+
+#[test]
+fn a_successor_that_fails_changes_nothing() {
+    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--workers", "2"]);
+    let (address, path) = (dynasty.first.address(), dynasty.path());
+    let mut old = connect(address);
+    let mut serves = |dynasty: &Dynasty, reason: &str| {
+        dynasty.first.await_stderr(reason);
+        echo(&mut old, b"the same as before");
+        echo(&mut connect(address), b"anybody new");
+    };
+    dynasty.replace_by_script(&path, "exit 1");
+    dynasty.signal(Signal::USR2);
+    serves(&dynasty, "did not take over (exit status: 1)");
+    dynasty.replace_by_script(&path, "exec <&-; exec sleep 60");
+    dynasty.signal(Signal::USR2);
+    serves(&dynasty, "did not take over (it had to be killed)");
+    fs::remove_file(&path).unwrap();
+    dynasty.signal(Signal::USR2);
+    serves(&dynasty, "cannot start");
+    assert_eq!(dynasty.first.stderr().iter().filter(|line| line.contains("the hand-over failed")).count(), 3);
+    assert!(children(dynasty.first.pid()).is_empty(), "no child is left, dead or alive");
+    dynasty.replace_by_copy(&path);
+    dynasty.hand_over();
+    serves(&dynasty, "Handed over");
+}
+
+#[test]
+fn a_signal_to_end_breaks_a_hand_over_off() {
+    let mut dynasty = Dynasty::new(&["127.0.0.1", "0"]);
+    let mut old = connect(dynasty.first.address());
+    echo(&mut old, b"before");
+    dynasty.replace_by_script(&dynasty.path(), "echo started >&2; exec sleep 60");
+    dynasty.signal(Signal::USR2);
+    dynasty.first.await_stderr("started");
+    let slow = children(dynasty.first.pid());
+    assert_eq!(slow.len(), 1);
+    dynasty.signal(Signal::USR2);
+    dynasty.first.await_stderr("that is under way already");
+    dynasty.signal(Signal::TERM);
+    expect_end(&mut old);
+    drop(old);
+    let exit = dynasty.first.await_exit();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert!(!is_running(slow[0]), "the successor ended before");
+}
+
+#[test]
+fn what_lies_at_the_path_runs_next() {
+    let mut dynasty = Dynasty::new(&["127.0.0.1", "0"]);
+    let path = dynasty.path();
+    for _ in 0..2 {
+        let before = fs::metadata(&path).unwrap().ino();
+        dynasty.replace_by_copy(&path);
+        let new = fs::metadata(&path).unwrap().ino();
+        assert_ne!(new, before);
+        let successor = dynasty.hand_over();
+        let running = fs::metadata(format!("/proc/{successor}/exe")).unwrap();
+        assert_eq!(running.ino(), new);
+        assert_eq!(fs::read_link(format!("/proc/{successor}/exe")).unwrap(), path.canonicalize().unwrap());
+    }
+}
+
+/// A link that leads to another version is followed, and a name without a path is found where it was.
+#[test]
+fn the_path_is_the_one_that_was_called() {
+    let folder = tempfile::tempdir().unwrap();
+    for version in ["1", "2"] {
+        fs::create_dir(folder.path().join(version)).unwrap();
+        install(&folder.path().join(version).join("multiconn-server"));
+    }
+    std::os::unix::fs::symlink("1", folder.path().join("current")).unwrap();
+    let search = std::env::join_paths([folder.path().join("current"), "/bin".into(), "/usr/bin".into()]).unwrap();
+    let mut command = Program::clean(std::process::Command::new("sh"));
+    command.args(["-c", "exec multiconn-server 127.0.0.1 0"]).env("PATH", search);
+    let current = folder.path().join("current");
+    let mut dynasty = Dynasty::of(folder, &mut command);
+    fs::remove_file(&current).unwrap();
+    std::os::unix::fs::symlink("2", &current).unwrap();
+    let successor = dynasty.hand_over();
+    let running = fs::read_link(format!("/proc/{successor}/exe")).unwrap();
+    assert_eq!(running.parent().unwrap().file_name().unwrap(), "2");
+    echo(&mut connect(dynasty.first.address()), b"after");
+}
+
+/// Every socket is served: those who come are spread over all of them, whoever has them.
+#[test]
+fn the_number_of_workers_may_change() {
+    let mut dynasty = Dynasty::with(|command| command.args(["127.0.0.1", "0"]).env("MULTICONN_WORKERS", "2"));
+    let address = dynasty.first.address();
+    let mut path = dynasty.path();
+    for workers in ["3", "1", "4"] {
+        // The name of the program is what runs behind the script: the next one is started from there.
+        let next = dynasty.folder.path().join(format!("server-{workers}"));
+        dynasty.replace_by_copy(&next);
+        let script = format!("MULTICONN_WORKERS={workers} exec {} \"$@\"", next.display());
+        dynasty.replace_by_script(&path, &script);
+        let successor = dynasty.hand_over();
+        let threads = || fs::read_dir(format!("/proc/{successor}/task")).map_or(0, Iterator::count);
+        await_until("all workers", || threads() == workers.parse::<usize>().unwrap());
+        assert_eq!(listening_sockets(successor, address), Some(2), "neither more nor fewer than at first");
+        for seed in 0..40 {
+            echo(&mut connect(address), &bytes(seed, 64));
+        }
+        path = next;
+    }
+    dynasty.end();
+}
+
+/// How many listening sockets at `address` the process has, whatever the number of their copies.
+fn listening_sockets(process: Pid, address: SocketAddr) -> Option<usize> {
+    let port = format!(":{:04X}", address.port());
+    let table = fs::read_to_string("/proc/net/tcp").ok()?;
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // The local address, the state (0A listens), the inode (proc_net_tcp(5)).
+    let inodes =
+        rows.filter(|row| row.len() > 9 && row[1].ends_with(&port) && row[3] == "0A").map(|row| row[9].to_owned());
+    let entries = fs::read_dir(format!("/proc/{process}/fd")).ok()?;
+    let links: Vec<_> = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).collect();
+    Some(inodes.filter(|inode| links.iter().any(|link| link == Path::new(&format!("socket:[{inode}]")))).count())
+}

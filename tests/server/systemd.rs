@@ -1,0 +1,183 @@
+//! The service manager: sockets that it passes are listened on, and what it wants to hear it is told.
+
+use super::dynasty::{Dynasty, install};
+use super::support::{PATIENCE, Program, await_until, connect, connect_unix, echo, expect_refusal, has_python};
+use rustix::process::Signal;
+use std::net::SocketAddr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Passes what the expression in the first argument gives, as systemd does, and becomes the rest of the arguments.
+const ACTIVATE: &str = "
+import os, sys
+from socket import *
+def tcp():
+    s = socket(); s.bind(('127.0.0.1', 0)); s.listen(); return s
+def unix(path, kind=SOCK_STREAM):
+    s = socket(AF_UNIX, kind); s.bind(path); kind == SOCK_STREAM and s.listen(); return s
+passed = eval(sys.argv[1])
+for target, one in enumerate(passed, 100): os.dup2(one.fileno(), target)
+for target in range(len(passed)): os.dup2(100 + target, 3 + target); os.close(100 + target)
+os.environ.setdefault('LISTEN_PID', str(os.getpid()))
+os.environ['LISTEN_FDS'] = str(len(passed))
+os.execv(sys.argv[2], sys.argv[2:])
+";
+
+fn activated(passed: &str) -> Command {
+    let mut command = Program::clean(Command::new("python3"));
+    command.args(["-c", ACTIVATE, passed]);
+    command
+}
+
+fn listening(server: &Program) -> Vec<String> {
+    server.stdout().iter().filter_map(|line| line.strip_prefix("Listening on ").map(str::to_owned)).collect()
+}
+
+#[test]
+fn sockets_that_were_passed_are_used_instead() {
+    if !has_python("socket activation") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, server) = (folder.path().join("m.sock"), folder.path().join("server"));
+    install(&server);
+    let mut command = activated(&format!("[tcp(), unix('{}'), tcp()]", path.display()));
+    let mut dynasty = Dynasty::of(folder, command.arg(&server).args(["127.0.0.1", "1", "--workers", "2"]));
+    dynasty.first.await_stdout(&path.display().to_string());
+    await_until("all addresses", || listening(&dynasty.first).len() == 3);
+    let first = listening(&dynasty.first);
+    let address = |line: &String| line.split(' ').next().unwrap().parse::<SocketAddr>().ok();
+    let addresses: Vec<SocketAddr> = first.iter().filter_map(address).collect();
+    assert_eq!(addresses.len(), 2, "{first:?}");
+    for _ in 0..2 {
+        for &address in &addresses {
+            echo(&mut connect(address), b"over TCP");
+        }
+        echo(&mut connect_unix(&path), b"over a Unix socket");
+        dynasty.hand_over();
+    }
+    let mut all = listening(&dynasty.first);
+    all.sort();
+    let mut expected = [&first[..], &first, &first].concat();
+    expected.sort();
+    assert_eq!(all, expected, "the successors listen on the same");
+    assert_eq!(dynasty.end(), 6);
+    assert!(path.exists(), "the path is the manager's");
+}
+
+#[test]
+fn what_cannot_be_listened_on_is_refused() {
+    if !has_python("sockets that cannot be used") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.sock");
+    let datagram = format!("[tcp(), unix('{}', SOCK_DGRAM)]", path.display());
+    for passed in ["[open('/dev/null')]", "[socket()]", "[socket(AF_INET, SOCK_DGRAM)]", &datagram] {
+        let server = Program::spawn(activated(passed).arg(Program::server_path()));
+        expect_refusal(server, 1, &["cannot listen on", "LISTEN_FDS"]);
+    }
+}
+
+#[test]
+fn sockets_for_another_process_are_left_alone() {
+    if !has_python("sockets for another process") {
+        return;
+    }
+    let mut command = activated("[tcp()]");
+    command.arg(Program::server_path()).args(["127.0.0.2", "0"]).env("LISTEN_PID", "1");
+    let server = Program::spawn(&mut command);
+    assert!(server.address().ip().to_string() == "127.0.0.2");
+}
+
+/// What the manager hears, with a bound on the wait for it.
+fn hear(manager: &UnixDatagram) -> String {
+    let mut text = [0; 1000];
+    let count = manager.recv(&mut text).expect("the server tells something");
+    String::from_utf8(text[..count].to_vec()).unwrap()
+}
+
+fn manager(address: &UnixAddr) -> UnixDatagram {
+    let manager = UnixDatagram::bind_addr(address).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    manager
+}
+
+#[test]
+fn the_manager_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = manager(&UnixAddr::from_pathname(&path).unwrap());
+    let mut dynasty = Dynasty::with(|command| command.args(["127.0.0.1", "0"]).env("NOTIFY_SOCKET", &path));
+    assert_eq!(hear(&manager), "READY=1");
+    let mut old = connect(dynasty.first.address());
+    echo(&mut old, b"it accepts");
+    dynasty.replace_by_script(&dynasty.path(), "exit 1");
+    dynasty.signal(Signal::USR2);
+    assert!(hear(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(hear(&manager), "READY=1", "it goes on");
+    dynasty.replace_by_copy(&dynasty.path());
+    let successor = dynasty.hand_over();
+    assert!(hear(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(hear(&manager), format!("MAINPID={successor}\nREADY=1"));
+    drop(old);
+    await_until("the old process's end", || dynasty.first.status().is_some());
+    dynasty.end();
+    assert_eq!(hear(&manager), "STOPPING=1", "the old process said nothing of its own end");
+}
+
+#[test]
+fn a_manager_without_a_path_is_told() {
+    let name = format!("multiconn-test-{}", std::process::id());
+    let manager = manager(&UnixAddr::from_abstract_name(&name).unwrap());
+    let mut command = Program::server_command();
+    let mut server = Program::spawn(command.args(["127.0.0.1", "0"]).env("NOTIFY_SOCKET", format!("@{name}")));
+    assert_eq!(hear(&manager), "READY=1");
+    assert_eq!(server.terminate().code, Some(0));
+    assert_eq!(hear(&manager), "STOPPING=1");
+}
+
+#[test]
+fn a_manager_that_is_not_there_keeps_nobody_from_being_served() {
+    let mut command = Program::server_command();
+    let server = Program::spawn(command.args(["127.0.0.1", "0"]).env("NOTIFY_SOCKET", "/nobody/is/here"));
+    echo(&mut connect(server.address()), b"all the same");
+    server.await_stderr("warning: cannot tell the service manager");
+}
+
+#[test]
+fn the_watchdog_hears_of_whom_it_watches() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = manager(&UnixAddr::from_pathname(&path).unwrap());
+    let arguments = ["127.0.0.1", "0", "--workers", "3"];
+    let mut dynasty =
+        Dynasty::with(|command| command.args(arguments).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000"));
+    let watch = || {
+        let since = Instant::now();
+        let mut pings = 0;
+        while pings < 5 {
+            match hear(&manager).as_str() {
+                "WATCHDOG=1" => pings += 1,
+                other => assert!(!other.contains("STOPPING"), "{other}"),
+            }
+        }
+        since.elapsed()
+    };
+    let took = watch();
+    assert!(took >= Duration::from_millis(300), "five in {took:?} is more than twice in each interval");
+    // The variable that names a process goes no further than that.
+    dynasty.hand_over();
+    await_until("the old process's end", || dynasty.first.status().is_some());
+    watch();
+    dynasty.end();
+    let mut command = Program::server_command();
+    command.args(arguments).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1");
+    let mut server = Program::spawn(&mut command);
+    while hear(&manager) != "READY=1" {}
+    echo(&mut connect(server.address()), b"some time passes");
+    server.terminate();
+    assert_eq!(hear(&manager), "STOPPING=1", "another process is watched");
+}
