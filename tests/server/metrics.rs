@@ -280,6 +280,7 @@ fn failed_accepts_are_counted_by_their_error() {
     for peer in &mut waiting {
         echo(peer, b"at last");
     }
+    drop(waiting);
     let exit = still_serves(&mut server);
     assert!(
         exit.stdout.iter().any(|line| line.contains(" failed to be accepted (") && line.contains(" EMFILE")),
