@@ -112,7 +112,7 @@ impl ServerConfig {
         // A listener needs two while it is copied for a successor.
         let per_listener = if self.successor.is_some() { 2 } else { 1 };
         let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER + per_listener * self.listen.len());
-        let for_metrics = if self.metrics.is_some() { RESERVED_FOR_METRICS + per_listener } else { 0 };
+        let for_metrics = if self.metrics.is_some() { RESERVED_FOR_METRICS } else { 0 };
         let reserved = per_worker.saturating_add(RESERVED + for_metrics);
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let wanted = self.max_connections.unwrap_or(1);
