@@ -206,7 +206,7 @@ where
         }
         let predecessor = inherited.take_predecessor();
         let metrics = match &config.metrics {
-            Some(endpoint) => inherited.listen_at(endpoint, &config.socket, 1)?,
+            Some(endpoint) => inherited.listen_for("metrics", endpoint, &config.socket, 1)?,
             None => Vec::new(),
         };
         let bound = inherited.listen(&config.listen, &config.socket, config.workers)?;
@@ -275,7 +275,8 @@ where
         let jobs = self.loops.drain(..).zip(doors).zip(metrics.into_iter().enumerate()).collect();
         let mut summary = Summary::default();
         let result = run_workers(jobs, work, || shared.handle.stop());
-        self.bound.iter_mut().for_each(|bound| bound.set_path_ours(shared.hand_over.owns_paths()));
+        let all = self.bound.iter_mut().chain(&mut self.metrics);
+        all.for_each(|bound| bound.set_path_ours(shared.hand_over.owns_paths()));
         for worker in result? {
             summary.add(&worker);
         }

@@ -311,7 +311,8 @@ where
             // Only a reason to look whether this one is done.
             Message::Ended => {}
             Message::Copy(answer) => {
-                self.doors.iter().filter_map(Door::copy).for_each(|copy| drop(answer.send(copy)));
+                let metrics = self.metrics.iter().flat_map(Metrics::doors);
+                self.doors.iter().chain(metrics).filter_map(Door::copy).for_each(|copy| drop(answer.send(copy)));
             }
             Message::Relieved => self.relieve(agenda),
             Message::Pulse(answer) => drop(answer.send(())),

@@ -33,7 +33,7 @@ const PACKET_BYTES: usize = 8192;
 #[derive(Debug)]
 pub(super) struct Heirloom {
     pub(super) socket: OwnedFd,
-    /// The endpoint as the configuration names it; empty for a socket that stands in place of whatever that names.
+    /// What it is for, and the endpoint as the configuration names it; empty for a socket that stands in place of whatever that names.
     pub(super) name: String,
     /// Whether who serves it last removes its path.
     pub(super) owns_path: bool,
@@ -141,7 +141,7 @@ impl Bequest {
 pub struct Place {
     /// The address of the socket.
     pub address: super::Address,
-    /// The endpoint as the configuration names it; empty for a socket that stands in place of whatever that names.
+    /// What it is for, and the endpoint as the configuration names it; empty for a socket that stands in place of whatever that names.
     pub name: String,
     /// Whether the socket has a path that is to be removed at the end.
     pub owns_path: bool,

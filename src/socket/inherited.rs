@@ -61,19 +61,29 @@ impl Inherited {
     }
 
     /// Listens at one more endpoint, on what was inherited for it if anything was. To be asked before
-    /// [`listen`](Self::listen), which expects to be told of all the rest.
+    /// [`listen`](Self::listen), which expects to be told of all the rest. The `purpose`, one word, tells it from the others,
+    /// which may be written the same: with port 0 two endpoints are.
     ///
     /// # Errors
     ///
     /// As [`listen`](Self::listen).
-    pub fn listen_at(
+    pub fn listen_for(
         &mut self,
+        purpose: &str,
         endpoint: &Endpoint,
         options: &SocketOptions,
         workers: usize,
     ) -> Result<Vec<BoundListener>, Error> {
-        let heirlooms = self.take(&endpoint.to_string());
-        if heirlooms.is_empty() { bind(endpoint, options, workers) } else { adopt(heirlooms, options, workers) }
+        let name = format!("{purpose} {endpoint}");
+        let heirlooms = self.take(&name);
+        if !heirlooms.is_empty() {
+            return adopt(heirlooms, options, workers);
+        }
+        let mut bound = bind(endpoint, options, workers)?;
+        for bound in &mut bound {
+            bound.place.name.clone_from(&name);
+        }
+        Ok(bound)
     }
 
     /// Listens on all of `endpoints`: on what was inherited where there is such, on new sockets elsewhere. There is at
@@ -94,8 +104,9 @@ impl Inherited {
             return adopt(instead, options, workers);
         }
         let mut bound = Vec::new();
-        for endpoint in endpoints {
-            bound.append(&mut self.listen_at(endpoint, options, workers)?);
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            let before = endpoints[..index].iter().filter(|other| *other == endpoint).count();
+            bound.append(&mut self.listen_for(&format!("serve-{before}"), endpoint, options, workers)?);
         }
         match self.heirlooms.first() {
             // Closing it here would not reset those who wait, but after its predecessor nobody would let them in.

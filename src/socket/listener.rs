@@ -137,12 +137,7 @@ pub fn bind(endpoint: &Endpoint, options: &SocketOptions, workers: usize) -> Res
     loop {
         attempts -= 1;
         match bind_addresses(&addresses, options, workers) {
-            Ok(mut bound) => {
-                for bound in &mut bound {
-                    bound.place.name = endpoint.to_string();
-                }
-                return Ok(bound);
-            }
+            Ok(bound) => return Ok(bound),
             Err((_, error)) if error.kind() == ErrorKind::AddrInUse && attempts > 0 => {}
             Err((address, error)) => return Err(listen_error(&Address::Ip(address), &error)),
         }
@@ -248,10 +243,7 @@ fn bind_unix(path: &Path, options: &SocketOptions, workers: usize) -> Result<Bou
         Ok((guard, (0..workers).map(share).collect::<io::Result<_>>()?))
     };
     match open() {
-        Ok((guard, listeners)) => {
-            let name = Endpoint::unix(path).to_string();
-            Ok(BoundListener::new(address, name, listeners, Some(guard)))
-        }
+        Ok((guard, listeners)) => Ok(BoundListener::new(address, String::new(), listeners, Some(guard))),
         Err(error) => Err(listen_error(&address, &error)),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::dynasty::{Dynasty, children, install, is_running};
 use super::support::{
-    PATIENCE, Program, await_some, await_until, bytes, connect, connect_unix, echo, echo_all, expect_end,
+    PATIENCE, Program, await_some, await_until, bytes, connect, connect_unix, echo, echo_all, expect_end, read_to_end,
 };
 use rustix::process::{Pid, Signal};
 use std::fs;
@@ -219,6 +219,30 @@ fn what_lies_at_the_path_runs_next() {
         let running = fs::metadata(format!("/proc/{successor}/exe")).unwrap();
         assert_eq!(running.ino(), new);
         assert_eq!(fs::read_link(format!("/proc/{successor}/exe")).unwrap(), path.canonicalize().unwrap());
+    }
+}
+
+/// They are written the same, and yet each of them finds its own socket.
+#[test]
+fn two_free_ports_are_not_mixed_up() {
+    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--metrics", "127.0.0.1:0", "--workers", "2"]);
+    dynasty.first.await_stdout("metrics");
+    let listening = |dynasty: &Dynasty, from: usize| -> Vec<String> {
+        let lines = dynasty.first.stdout();
+        lines.into_iter().filter(|line| line.starts_with("Listening on ")).skip(from).collect()
+    };
+    let first = listening(&dynasty, 0);
+    assert_eq!(first.len(), 2);
+    for count in [2, 4] {
+        dynasty.hand_over();
+        await_until("the successor's lines", || listening(&dynasty, count).len() == 2);
+        assert_eq!(listening(&dynasty, count), first);
+        echo(&mut connect(dynasty.first.address()), b"the same as ever");
+        let metrics = first[1].split(' ').nth(2).unwrap();
+        let mut reader = connect(metrics.parse().unwrap());
+        reader.write_all(b"GET /readyz HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n").unwrap();
+        let answer = String::from_utf8(read_to_end(&mut reader)).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
 }
 

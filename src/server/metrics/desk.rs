@@ -68,6 +68,10 @@ impl Desk {
         self.doors.iter_mut().try_for_each(|door| door.open(agenda))
     }
 
+    pub(super) fn doors(&self) -> &[Door] {
+        &self.doors
+    }
+
     pub(super) fn close(&mut self, agenda: &Agenda) {
         self.doors.iter_mut().for_each(|door| door.close(agenda));
     }

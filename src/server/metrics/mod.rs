@@ -9,6 +9,7 @@ mod exposition;
 mod site;
 
 use super::Shared;
+use super::accept::Door;
 use super::counters::Counters;
 use crate::buffer::{LENT_BYTES, Lender};
 use crate::event_loop::{Agenda, Due, Key, Readiness, Timer};
@@ -89,6 +90,11 @@ impl Metrics {
         // No beat is noted: before the loop runs, the time of its round is the time when it was made.
         self.rest(agenda);
         self.desk.as_mut().map_or(Ok(()), |desk| desk.open(agenda))
+    }
+
+    /// Where those who ask come in.
+    pub(super) fn doors(&self) -> &[Door] {
+        self.desk.as_ref().map_or(&[], Desk::doors)
     }
 
     /// From now on those who ask are the successor's.
