@@ -2,7 +2,7 @@
 
 use super::support::{
     PATIENCE, Program, await_until, connect, connect_from, connect_unix, echo, expect_closed, expect_refusal, has_ipv6,
-    skipped, unsent_bytes,
+    skipped, still_sending,
 };
 use super::{server, still_serves};
 use std::io::{ErrorKind, Read, Write};
@@ -97,8 +97,8 @@ fn only_the_allowed_come_in() {
     for peer in &mut peers {
         peer.write_all(&[b'x'; 10_000]).unwrap();
     }
-    if unsent_bytes(&peers[0]).is_some() {
-        await_until("the arrival of all data", || peers.iter().all(|peer| unsent_bytes(peer) == Some(0)));
+    if still_sending(address).is_some() {
+        await_until("the arrival of all data", || still_sending(address) == Some(0));
     } else {
         skipped("data that lies there when its sender is turned away", "the sockets' state cannot be read here");
     }

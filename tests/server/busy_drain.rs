@@ -4,11 +4,11 @@
 use super::server;
 use super::support::{
     Program, await_until, bytes, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked,
-    read_to_end, skipped,
+    read_to_end, skipped, still_sending,
 };
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -18,17 +18,6 @@ const MESSAGE: usize = 64;
 fn raise_descriptor_limit() {
     let hard = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).unwrap();
-}
-
-/// How many peers of `server` still have something to send: all the rest has arrived, in the server's sockets or in the
-/// queues of its listeners.
-fn still_sending(server: SocketAddr) -> Option<usize> {
-    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    let port = format!(":{:04X}", server.port());
-    // sl, local address, remote address, state, tx_queue:rx_queue (proc_net_tcp(5)).
-    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let is_sending = |row: &Vec<&str>| row.len() > 4 && row[2].ends_with(&port) && !row[4].starts_with("00000000:");
-    Some(rows.filter(is_sending).count())
 }
 
 /// Each peer asks and waits for the answer, round after round, until it is told the end. Every answer is whole and right,

@@ -3,7 +3,7 @@
 use super::server;
 use super::support::{
     Exit, Program, await_until, bytes, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked,
-    read_to_end, skipped, unsent_bytes,
+    read_to_end, skipped, still_sending,
 };
 use rustix::process::Signal;
 use std::io::{ErrorKind, Write};
@@ -45,12 +45,12 @@ fn data_and_signal_at_once(signal: Signal) {
     for (seed, peer) in (0..).zip(&mut peers) {
         peer.write_all(&bytes(seed, 30_000)).unwrap();
     }
-    if unsent_bytes(&peers[0]).is_none() {
+    if still_sending(server.address()).is_none() {
         skipped("data in flight when the signal comes", "the state of the sockets cannot be read here");
         server.signal(Signal::CONT);
         return;
     }
-    await_until("the arrival of all data", || peers.iter().all(|peer| unsent_bytes(peer) == Some(0)));
+    await_until("the arrival of all data", || still_sending(server.address()) == Some(0));
     server.signal(signal);
     server.signal(Signal::CONT);
     for (seed, peer) in (0..).zip(&mut peers) {

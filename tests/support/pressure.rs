@@ -102,20 +102,15 @@ pub(crate) fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
     bytes
 }
 
-/// How many bytes of `stream` the peer's kernel has not confirmed yet; none on a system without procfs. When there are
-/// none left, all that was sent waits to be read on the other side.
-pub(crate) fn unsent_bytes(stream: &TcpStream) -> Option<u64> {
-    let ours = port_in_hex(stream.local_addr().ok()?);
-    let theirs = port_in_hex(stream.peer_addr().ok()?);
+/// How many peers of `server` have sent what has not arrived yet; none on a system without procfs. All the rest lies in the
+/// server's sockets, or in the queues of its listeners.
+pub(crate) fn still_sending(server: SocketAddr) -> Option<usize> {
     let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    let port = format!(":{:04X}", server.port());
     // sl, local address, remote address, state, tx_queue:rx_queue (proc_net_tcp(5)).
-    let mut rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let row = rows.find(|row| row.len() > 4 && row[1].ends_with(&ours) && row[2].ends_with(&theirs))?;
-    u64::from_str_radix(row[4].split(':').next()?, 16).ok()
-}
-
-fn port_in_hex(address: SocketAddr) -> String {
-    format!(":{:04X}", address.port())
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let is_sending = |row: &Vec<&str>| row.len() > 4 && row[2].ends_with(&port) && !row[4].starts_with("00000000:");
+    Some(rows.filter(is_sending).count())
 }
 
 fn poll_within(descriptors: &mut [PollFd<'_>], within: Duration) -> usize {
