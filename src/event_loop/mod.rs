@@ -195,6 +195,8 @@ impl<M> EventLoop<M> {
     /// Those of epoll_wait(2), which no peer can cause.
     pub fn run<H: Handler<Message = M>>(&mut self, handler: &mut H) -> io::Result<()> {
         self.agenda.now = Instant::now();
+        // Time has passed since the loop was made.
+        self.dispatch_due(handler);
         while !handler.is_done() {
             self.wait()?;
             self.dispatch_events(handler);
@@ -210,14 +212,10 @@ impl<M> EventLoop<M> {
 
     /// Waits for an event or the next instant; not at all while something is ready.
     ///
-    /// The time left is counted from the beginning of the last round: a second clock call would make an instant that
-    /// nothing else wakes the loop for more punctual, by less than one round.
+    /// The time left is counted in whole ticks from the beginning of the last round: a second clock call and finer sums
+    /// would make an instant that nothing else wakes the loop for more punctual, by less than one round and one tick.
     fn wait(&mut self) -> io::Result<()> {
-        let timeout = if self.agenda.ready.is_empty() {
-            self.agenda.wheel.next().map(|next| next.saturating_duration_since(self.agenda.now))
-        } else {
-            Some(Duration::ZERO)
-        };
+        let timeout = if self.agenda.ready.is_empty() { self.agenda.wheel.time_left() } else { Some(Duration::ZERO) };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
             result => result?,
