@@ -94,7 +94,7 @@ pub struct Agenda {
     pub now: Instant,
     /// The instants.
     pub wheel: Wheel,
-    /// What can go on without waiting, in turn.
+    /// What can go on without waiting, in turn: one of them in each round, after its events.
     pub ready: VecDeque<Key>,
     registry: Registry,
 }
@@ -201,8 +201,8 @@ impl<M> EventLoop<M> {
             self.wait()?;
             self.dispatch_events(handler);
             self.dispatch_due(handler);
-            for _ in 0..self.agenda.ready.len() {
-                let Some(key) = self.agenda.ready.pop_front() else { break };
+            // One at a time: whoever an event has come for meanwhile goes before those who could go on without one.
+            if let Some(key) = self.agenda.ready.pop_front() {
                 handler.handle_ready(&mut self.agenda, key);
             }
             handler.handle_round(&mut self.agenda);
