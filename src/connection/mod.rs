@@ -176,7 +176,7 @@ impl<S: Service> Connection<S> {
         let wants_room = match self.wait {
             Wait::Room => true,
             Wait::Until(_) => was_high,
-            Wait::Input | Wait::Nothing => false,
+            Wait::Input | Wait::Nothing | Wait::Refuse => false,
         };
         self.serve_due |= wants_room && self.output.len() <= low;
     }
@@ -332,6 +332,7 @@ impl<S: Service> Connection<S> {
         match self.wait {
             Wait::Until(_) => self.hurried = true,
             Wait::Nothing => self.finish(CloseReason::Completed),
+            Wait::Refuse => self.finish(CloseReason::ProtocolError),
             Wait::Input if self.input_ended => self.finish(CloseReason::PeerClosed),
             Wait::Input if self.input.len() >= limits.buffer_bytes => self.finish(CloseReason::FrameTooLarge),
             Wait::Room if self.output.is_empty() => self.finish(CloseReason::ReplyTooLarge),

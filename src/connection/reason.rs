@@ -23,6 +23,8 @@ pub enum CloseReason {
     Lifetime,
     /// All connections together held as much as they may.
     MemoryLimit,
+    /// What the peer sent is not what the service's protocol allows.
+    ProtocolError,
     /// A frame does not fit the input buffer and so can never be complete.
     FrameTooLarge,
     /// A reply does not fit the output buffer and so can never be sent.
@@ -41,7 +43,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason but the errors that only the system knows.
-    pub const OWN: [Self; 14] = [
+    pub const OWN: [Self; 15] = [
         Self::PeerClosed,
         Self::Completed,
         Self::Reset,
@@ -50,6 +52,7 @@ impl CloseReason {
         Self::WriteTimeout,
         Self::Lifetime,
         Self::MemoryLimit,
+        Self::ProtocolError,
         Self::FrameTooLarge,
         Self::ReplyTooLarge,
         Self::Drained,
@@ -82,6 +85,7 @@ impl fmt::Display for CloseReason {
             Self::WriteTimeout => out.write_str("write timeout"),
             Self::Lifetime => out.write_str("lifetime over"),
             Self::MemoryLimit => out.write_str("memory limit"),
+            Self::ProtocolError => out.write_str("protocol error"),
             Self::FrameTooLarge => out.write_str("frame too large"),
             Self::ReplyTooLarge => out.write_str("reply too large"),
             Self::Drained => out.write_str("drained"),

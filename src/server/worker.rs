@@ -181,8 +181,9 @@ where
         let connection = &entry.conversation.connection;
         let (received, sent) = (connection.received_bytes(), connection.sent_bytes());
         log::debug!(
-            "Closing connection to {}: {reason} (number {}, {received} bytes in, {sent} bytes out, after {})",
+            "Closing connection to {}: {reason}{} (number {}, {received} bytes in, {sent} bytes out, after {})",
             entry.peer,
+            connection.service().complaint().map_or_else(String::new, |complaint| format!(": {complaint}")),
             entry.number,
             format_duration(agenda.now - connection.opened())
         );

@@ -30,6 +30,8 @@ pub enum Wait {
     Until(Instant),
     /// Nothing, ever again: send what is in the output, then close.
     Nothing,
+    /// As [`Nothing`](Self::Nothing), because the peer did not keep to the protocol: see [`Service::complaint`].
+    Refuse,
 }
 
 /// One side of one conversation.
@@ -56,11 +58,20 @@ pub enum Wait {
 pub trait Service {
     /// Takes what it can from `input`, writes what it can to `output`, and says what it needs next.
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait;
+
+    /// What was wrong with what the peer sent, in words for the log, once the service has refused it.
+    fn complaint(&self) -> Option<String> {
+        None
+    }
 }
 
 impl<S: Service + ?Sized> Service for Box<S> {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
         (**self).serve(input, output, now)
+    }
+
+    fn complaint(&self) -> Option<String> {
+        (**self).complaint()
     }
 }
 

@@ -191,6 +191,16 @@ fn limits_end_a_conversation_that_cannot_go_on() {
 }
 
 #[test]
+fn whoever_is_refused_is_told_first() {
+    let mut bench = Bench::new(Puppet { says: b"no", waits: Wait::Refuse });
+    assert_eq!(bench.wishes(), [true, true, false]);
+    bench.send(2);
+    bench.shut();
+    bench.connection.handle_end();
+    assert_eq!(bench.connection.closed(), Some(CloseReason::ProtocolError));
+}
+
+#[test]
 fn a_service_that_waits_for_an_instant_may_have_a_full_input() {
     let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Until(Instant::now() + SECOND) });
     bench.receive(b"12345678");

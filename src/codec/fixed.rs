@@ -1,0 +1,10 @@
+//! Frames that are all of one size.
+
+use super::{Found, Frame};
+
+pub(super) fn decode(size: usize, bytes: &[u8]) -> Found {
+    match size.checked_sub(bytes.len()) {
+        None | Some(0) => Found::Frame(Frame { payload: 0..size, size, kind: None }),
+        Some(missing) => Found::Missing(missing as u64),
+    }
+}

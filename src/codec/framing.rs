@@ -1,0 +1,240 @@
+//! How messages are told apart in a stream, by name and by value.
+
+use super::delimited::LONGEST_DELIMITER;
+use super::length_prefixed::MOST_DIGITS;
+use super::{Delimiter, LengthFormat, LengthPrefix};
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// The most bytes that stand before a payload: a type byte and the digits of a length.
+const LONGEST_PREFIX: usize = MOST_DIGITS as usize + 1;
+
+/// How messages are told apart in a stream.
+///
+/// Written as on the command line: `lines`, `crlf`, `delimiter:TEXT`, `fixed:64`, `digits:5`, `u8`, `u16be`, `u16le`, `u32be`,
+/// `u32le`, `u64be`, `u64le`, `end`; with a type byte before the length, `type+u32be`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// All messages have this size, in bytes, at least 1.
+    Fixed(usize),
+    /// Each message is followed by a delimiter.
+    Delimited(Delimiter),
+    /// Each message is preceded by its length.
+    LengthPrefixed(LengthPrefix),
+    /// One message, which ends when the sender shuts its half.
+    UntilEnd,
+}
+
+impl Framing {
+    /// Each message is a line that ends with `\n`.
+    pub const LINES: Self = Self::Delimited(Delimiter::NEWLINE);
+
+    /// Whether a frame of this kind can fit into `most_bytes` at all.
+    ///
+    /// # Errors
+    ///
+    /// [`FramingError::NeverFits`] when even the smallest does not.
+    pub fn check(self, most_bytes: usize) -> Result<(), FramingError> {
+        let size = match self {
+            Self::Fixed(size) => size,
+            Self::Delimited(delimiter) => delimiter.bytes().len(),
+            Self::LengthPrefixed(prefix) => prefix.size(),
+            Self::UntilEnd => 1,
+        };
+        if size <= most_bytes { Ok(()) } else { Err(FramingError::NeverFits { framing: self, size, most_bytes }) }
+    }
+
+    /// What goes before and after `payload`; `kind` is the type byte, in framings that have one.
+    ///
+    /// # Errors
+    ///
+    /// [`FramingError`] when this framing cannot carry the payload.
+    pub fn envelope(self, payload: &[u8], kind: u8) -> Result<Envelope, FramingError> {
+        let mut envelope = Envelope { before: [0; LONGEST_PREFIX], size: 0, after: None };
+        match self {
+            Self::Fixed(size) if payload.len() != size => {
+                return Err(FramingError::WrongSize { size: payload.len(), fixed: size });
+            }
+            Self::Fixed(_) | Self::UntilEnd => {}
+            Self::Delimited(delimiter) => {
+                if delimiter.breaks(payload) {
+                    return Err(FramingError::HoldsDelimiter { delimiter });
+                }
+                envelope.after = Some(delimiter);
+            }
+            Self::LengthPrefixed(prefix) => {
+                envelope.size = prefix.size();
+                let (type_byte, length) = envelope.before[..envelope.size].split_at_mut(prefix.has_kind.into());
+                type_byte.fill(kind);
+                let too_long = FramingError::TooLong { size: payload.len(), framing: self };
+                prefix.write(payload.len() as u64, length).ok_or(too_long)?;
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+/// What goes before and after a payload.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope {
+    before: [u8; LONGEST_PREFIX],
+    size: usize,
+    after: Option<Delimiter>,
+}
+
+impl Envelope {
+    /// The bytes before the payload.
+    #[must_use]
+    pub fn before(&self) -> &[u8] {
+        &self.before[..self.size]
+    }
+
+    /// The bytes after the payload.
+    #[must_use]
+    pub fn after(&self) -> &[u8] {
+        self.after.as_ref().map_or(&[], Delimiter::bytes)
+    }
+
+    /// How many bytes they are together, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size + self.after().len()
+    }
+}
+
+/// Why a framing cannot be used, for anything or for one message.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FramingError {
+    /// No such framing.
+    #[error(
+        "{text:?} is no framing; give one such as lines, crlf, delimiter:TEXT, fixed:64, digits:5, u16be, u32le, \
+         type+u32be or end"
+    )]
+    Unknown {
+        /// What was written.
+        text: String,
+    },
+    /// Frames of this kind are larger than is allowed.
+    #[error("a frame of kind {framing} takes {size} bytes at least, and {most_bytes} are allowed")]
+    NeverFits {
+        /// The framing.
+        framing: Framing,
+        /// The size of its smallest frame, in bytes.
+        size: usize,
+        /// The largest one allowed, in bytes.
+        most_bytes: usize,
+    },
+    /// A message of another size where all have the same.
+    #[error("a message of {size} bytes does not fit a framing of {fixed} bytes each")]
+    WrongSize {
+        /// The size of the message, in bytes.
+        size: usize,
+        /// The size of all messages, in bytes.
+        fixed: usize,
+    },
+    /// A message that would be taken for two.
+    #[error("the message and the delimiter after it hold an earlier {}", .delimiter.bytes().escape_ascii())]
+    HoldsDelimiter {
+        /// The delimiter.
+        delimiter: Delimiter,
+    },
+    /// A message whose length cannot be written.
+    #[error("the length of a message of {size} bytes cannot be written as {framing}")]
+    TooLong {
+        /// The size of the message, in bytes.
+        size: usize,
+        /// The framing.
+        framing: Framing,
+    },
+}
+
+impl fmt::Display for Framing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(size) => write!(formatter, "fixed:{size}"),
+            Self::Delimited(Delimiter::NEWLINE) => formatter.write_str("lines"),
+            Self::Delimited(Delimiter::CRLF) => formatter.write_str("crlf"),
+            Self::Delimited(delimiter) => write!(formatter, "delimiter:{}", delimiter.bytes().escape_ascii()),
+            Self::LengthPrefixed(LengthPrefix { format, has_kind }) => {
+                formatter.write_str(if *has_kind { "type+" } else { "" })?;
+                match format {
+                    LengthFormat::Digits(count) => write!(formatter, "digits:{count}"),
+                    LengthFormat::BigEndian(1) | LengthFormat::LittleEndian(1) => formatter.write_str("u8"),
+                    LengthFormat::BigEndian(size) => write!(formatter, "u{}be", u32::from(*size) * 8),
+                    LengthFormat::LittleEndian(size) => write!(formatter, "u{}le", u32::from(*size) * 8),
+                }
+            }
+            Self::UntilEnd => formatter.write_str("end"),
+        }
+    }
+}
+
+impl FromStr for Framing {
+    type Err = FramingError;
+
+    fn from_str(text: &str) -> Result<Self, FramingError> {
+        parse(text).ok_or_else(|| FramingError::Unknown { text: text.to_owned() })
+    }
+}
+
+fn parse(text: &str) -> Option<Framing> {
+    if let Some(length) = text.strip_prefix("type+") {
+        return Some(Framing::LengthPrefixed(LengthPrefix { format: parse_length(length)?, has_kind: true }));
+    }
+    match text.split_once(':') {
+        Some(("fixed", size)) => size.parse().ok().filter(|&size| size > 0).map(Framing::Fixed),
+        Some(("delimiter", delimiter)) => Delimiter::new(&unescape(delimiter)?).map(Framing::Delimited),
+        _ => match text {
+            "lines" => Some(Framing::LINES),
+            "crlf" => Some(Framing::Delimited(Delimiter::CRLF)),
+            "end" => Some(Framing::UntilEnd),
+            _ => Some(Framing::LengthPrefixed(LengthPrefix { format: parse_length(text)?, has_kind: false })),
+        },
+    }
+}
+
+fn parse_length(text: &str) -> Option<LengthFormat> {
+    if let Some(count) = text.strip_prefix("digits:") {
+        return count.parse().ok().filter(|count| (1..=MOST_DIGITS).contains(count)).map(LengthFormat::Digits);
+    }
+    Some(match text {
+        "u8" => LengthFormat::BigEndian(1),
+        "u16be" => LengthFormat::BigEndian(2),
+        "u16le" => LengthFormat::LittleEndian(2),
+        "u32be" => LengthFormat::BigEndian(4),
+        "u32le" => LengthFormat::LittleEndian(4),
+        "u64be" => LengthFormat::BigEndian(8),
+        "u64le" => LengthFormat::LittleEndian(8),
+        _ => return None,
+    })
+}
+
+/// The bytes of `text`, in which `\n`, `\r`, `\t`, `\0`, `\\` and `\x1f` stand for what they do in Rust.
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(LONGEST_DELIMITER);
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        let (&escape, after) = rest.split_first()?;
+        rest = after;
+        bytes.push(match escape {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'0' => 0,
+            b'\\' => b'\\',
+            b'x' => {
+                let (digits, after) = rest.split_at_checked(2)?;
+                rest = after;
+                u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?
+            }
+            _ => return None,
+        });
+    }
+    Some(bytes)
+}

@@ -1,0 +1,205 @@
+//! Any split of any stream yields the same frames; whatever is wrong is named.
+
+use super::{Decoder, Delimiter, FrameError, Framing, FramingError};
+use proptest::prelude::*;
+
+const KIND: u8 = 7;
+
+/// A payload and its type byte.
+type Decoded = (Vec<u8>, Option<u8>);
+
+/// All frames of `stream`, which comes in portions of at most the given sizes.
+fn decoded(framing: Framing, stream: &[u8], sizes: &[usize]) -> Result<Vec<Decoded>, FrameError> {
+    let mut decoder = Decoder::new(framing, 1 << 20);
+    let (mut waiting, mut rest, mut frames) = (Vec::new(), stream, Vec::new());
+    let mut sizes = sizes.iter().copied().cycle();
+    loop {
+        let (portion, after) = rest.split_at(sizes.next().unwrap_or(1).min(rest.len()));
+        waiting.extend_from_slice(portion);
+        rest = after;
+        let has_ended = rest.is_empty();
+        while let Some(frame) = decoder.decode(&waiting, has_ended)? {
+            frames.push((waiting[frame.payload].to_vec(), frame.kind));
+            waiting.drain(..frame.size);
+        }
+        if has_ended {
+            assert!(waiting.is_empty(), "bytes were left over: {waiting:?}");
+            return Ok(frames);
+        }
+    }
+}
+
+fn encoded(framing: Framing, payloads: &[Vec<u8>]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for payload in payloads {
+        let envelope = framing.envelope(payload, KIND).expect("the framing carries the payload");
+        assert_eq!(envelope.size(), envelope.before().len() + envelope.after().len());
+        stream.extend_from_slice(envelope.before());
+        stream.extend_from_slice(payload);
+        stream.extend_from_slice(envelope.after());
+    }
+    stream
+}
+
+fn framing(text: &str) -> Framing {
+    text.parse().expect("a framing")
+}
+
+fn framings() -> impl Strategy<Value = Framing> {
+    let names = [
+        "lines",
+        "crlf",
+        "delimiter:ab",
+        "delimiter:aab",
+        "delimiter:abab",
+        "fixed:3",
+        "digits:5",
+        "digits:20",
+        "u8",
+        "u16be",
+        "u16le",
+        "u32be",
+        "u32le",
+        "u64be",
+        "u64le",
+        "type+u32be",
+        "type+digits:5",
+        "type+u8",
+    ];
+    prop::sample::select(names.map(framing).to_vec())
+}
+
+/// Payloads that `framing` can carry, made of few letters, so that delimiters almost occur.
+fn carried(framing: Framing, payloads: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let fit = |mut payload: Vec<u8>| {
+        if let Framing::Fixed(size) = framing {
+            payload.resize(size, b'x');
+        }
+        payload
+    };
+    payloads.into_iter().map(fit).filter(|payload| framing.envelope(payload, KIND).is_ok()).collect()
+}
+
+proptest! {
+    #[test]
+    fn any_split_yields_the_frames_that_were_sent(
+        framing in framings(),
+        payloads in prop::collection::vec(prop::collection::vec(prop::sample::select(b"ab\r\n1".to_vec()), 0..20), 0..10),
+        sizes in prop::collection::vec(1_usize..9, 1..9),
+    ) {
+        let payloads = carried(framing, payloads);
+        let stream = encoded(framing, &payloads);
+        let frames = decoded(framing, &stream, &sizes).expect("a sound stream");
+        let has_kind = matches!(framing, Framing::LengthPrefixed(prefix) if prefix.has_kind);
+        let expected: Vec<_> = payloads.into_iter().map(|payload| (payload, has_kind.then_some(KIND))).collect();
+        prop_assert_eq!(frames, expected);
+    }
+
+    #[test]
+    fn a_stream_of_anything_is_decoded_alike_however_it_is_split(
+        framing in framings(),
+        stream in prop::collection::vec(prop::sample::select(b"ab\r\n0123\0\x01".to_vec()), 0..60),
+        sizes in prop::collection::vec(1_usize..9, 1..9),
+    ) {
+        prop_assert_eq!(decoded(framing, &stream, &[stream.len().max(1)]), decoded(framing, &stream, &sizes));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again(framing in framings()) {
+        prop_assert_eq!(framing.to_string().parse(), Ok(framing));
+    }
+}
+
+#[test]
+fn an_end_in_the_middle_says_how_much_was_missing() {
+    for (name, stream, missing) in [
+        ("fixed:5", &b"abc"[..], 2),
+        ("lines", b"abc", 1),
+        ("crlf", b"abc", 2),
+        ("crlf", b"abc\r", 1),
+        ("digits:5", b"000", 2),
+        ("digits:5", b"00010abc", 7),
+        ("u16be", b"\x00", 1),
+        ("u32le", b"\x05\0\0\0a", 4),
+        ("type+u32be", b"\x01", 4),
+    ] {
+        assert_eq!(decoded(framing(name), stream, &[99]), Err(FrameError::Truncated { missing }), "{name}");
+    }
+    assert_eq!(decoded(framing("digits:5"), b"", &[99]), Ok(Vec::new()), "an end between frames is none in the middle");
+}
+
+#[test]
+fn no_length_is_believed_beyond_the_limit() {
+    for (name, stream, size) in [
+        ("digits:5", &b"00017"[..], 22),
+        ("digits:20", b"99999999999999999999", u64::MAX),
+        ("u32be", b"\xff\xff\xff\xff", (1 << 32) + 3),
+        ("u64le", b"\xff\xff\xff\xff\xff\xff\xff\xff", u64::MAX),
+        ("lines", b"12345678901234567890", 21),
+        ("end", b"12345678901234567890", 20),
+    ] {
+        let result = Decoder::new(framing(name), 16).decode(stream, false);
+        assert_eq!(result, Err(FrameError::TooLarge { size, most: 16 }), "{name}");
+    }
+    let whole = Decoder::new(framing("lines"), 4).decode(b"abc\n", false).expect("a line that just fits");
+    assert_eq!(whole.map(|frame| frame.size), Some(4));
+}
+
+#[test]
+fn a_length_is_digits_and_nothing_else() {
+    for text in [" 0042", "+0042", "0x042", "4_200", "-0001"] {
+        let result = Decoder::new(framing("digits:5"), 1 << 20).decode(text.as_bytes(), false);
+        assert_eq!(result, Err(FrameError::NotDigits { text: text.to_owned() }));
+    }
+}
+
+#[test]
+fn until_the_end_is_one_message() {
+    let frames = decoded(Framing::UntilEnd, b"all\nof it", &[2]).expect("one message");
+    assert_eq!(frames, [(b"all\nof it".to_vec(), None)]);
+    assert_eq!(decoded(Framing::UntilEnd, b"", &[2]), Ok(Vec::new()));
+}
+
+#[test]
+fn what_a_framing_cannot_carry_is_refused() {
+    let delimiter = Delimiter::NEWLINE;
+    assert_eq!(framing("lines").envelope(b"a\nb", 0).err(), Some(FramingError::HoldsDelimiter { delimiter }));
+    assert_eq!(framing("fixed:3").envelope(b"ab", 0).err(), Some(FramingError::WrongSize { size: 2, fixed: 3 }));
+    for (name, size) in [("u8", 256), ("digits:2", 100), ("u16le", 65_536)] {
+        let error = FramingError::TooLong { size, framing: framing(name) };
+        assert_eq!(framing(name).envelope(&vec![0; size], 0).err(), Some(error));
+        assert!(framing(name).envelope(&vec![0; size - 1], 0).is_ok(), "{name} carries one byte less");
+    }
+    assert!(framing("delimiter:abab").envelope(b"ab", 0).is_err(), "it would end after the second of six bytes");
+    assert!(framing("delimiter:abab").envelope(b"a", 0).is_ok());
+    assert!(framing("fixed:65").check(64).is_err() && framing("fixed:64").check(64).is_ok());
+}
+
+#[test]
+fn unknown_framings_are_refused_with_a_good_one() {
+    let names = [
+        "",
+        "line",
+        "fixed",
+        "fixed:0",
+        "fixed:-1",
+        "digits:0",
+        "digits:21",
+        "u24be",
+        "u16",
+        "u8be",
+        "type+lines",
+        "type+",
+        "delimiter:",
+        "delimiter:123456789",
+        "delimiter:\\q",
+        "delimiter:\\x4",
+        "lines ",
+    ];
+    for name in names {
+        let error = name.parse::<Framing>().expect_err("no framing").to_string();
+        assert!(error.starts_with(&format!("{name:?} is no framing")) && error.contains("fixed:64"), "{error}");
+    }
+    assert_eq!(framing("delimiter:\\r\\n"), framing("crlf"));
+    assert_eq!(framing("delimiter:\\x0a"), Framing::LINES);
+}
