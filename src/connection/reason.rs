@@ -35,7 +35,7 @@ pub enum CloseReason {
     DrainCut,
     /// The loop was told to end at once.
     Stopped,
-    /// The service panicked on this conversation.
+    /// The service panicked on this conversation, or when it was made for it.
     ServicePanicked,
     /// The system reported an error of another kind.
     Failed(io::ErrorKind),

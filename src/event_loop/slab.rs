@@ -47,6 +47,11 @@ impl<T> Slab<T> {
         key
     }
 
+    /// Gives up the key that the next [`insert`](Self::insert) would give: whoever has it already will find nothing.
+    pub fn skip_key(&mut self) {
+        self.generation = following(self.generation);
+    }
+
     /// The value of `key`, unless it was removed.
     #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
@@ -107,6 +112,16 @@ mod tests {
         assert_eq!(slab.get_mut(first), None);
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get_mut(second), Some(&mut "second"));
+    }
+
+    #[test]
+    fn a_key_that_was_skipped_finds_nothing() {
+        let mut slab = Slab::default();
+        let skipped = slab.next_key();
+        slab.skip_key();
+        let key = slab.insert("value");
+        assert_eq!((key.index, slab.get_mut(skipped)), (skipped.index, None));
+        assert_eq!(slab.get_mut(key), Some(&mut "value"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! is tried again by timer and whenever a connection closes.
 
 use super::counters::Counters;
+use super::warning::Warning;
 use crate::event_loop::{Agenda, Due, Key, Timer};
 use crate::socket::{Address, Listener, Stream};
 use rustix::io::Errno;
@@ -17,27 +18,6 @@ pub(super) const ACCEPTS_PER_TURN: usize = 64;
 
 /// How long a door pauses when it cannot let anybody in.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// How often a worker gives the same warning at most. Peers can bring about failures at any rate, and must not fill the
-/// log; all failures are counted.
-const WARNING_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A warning that peers can bring about.
-#[derive(Debug, Default)]
-pub(super) struct Warning {
-    given: Option<Instant>,
-}
-
-impl Warning {
-    /// Whether it is time to give it, again or for the first time; the caller then does.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
-        let is_due = self.given.is_none_or(|given| given + WARNING_INTERVAL <= now);
-        if is_due {
-            self.given = Some(now);
-        }
-        is_due
-    }
-}
 
 /// What a failed accept asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,8 @@ mod metrics;
 mod service_manager;
 mod successor;
 mod summary;
+mod warning;
+mod watch;
 mod worker;
 
 pub use admission::{AtLimit, Refusal};
@@ -176,8 +178,8 @@ where
     F: Fn(&Opened<'_>) -> S + Sync,
     S: Service,
 {
-    /// Listens as `config` says. `make_service` gives each connection its service. The soft limit on descriptors is
-    /// raised to the hard one.
+    /// Listens as `config` says. `make_service` gives each connection its service; when it panics, that connection is
+    /// closed, as when the service does. The soft limit on descriptors is raised to the hard one.
     ///
     /// # Errors
     ///

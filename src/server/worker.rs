@@ -1,24 +1,25 @@
 //! One worker: a loop, its doors and its connections. Nothing in here is shared with another worker, except what is
 //! touched when a connection comes or goes.
 
-use super::accept::{ACCEPTS_PER_TURN, Door, Knock, Warning};
+use super::accept::{ACCEPTS_PER_TURN, Door, Knock};
 use super::counters::{self, Counters};
 use super::handover::{self, Ending};
 use super::metrics::Metrics;
+use super::warning::Warning;
+use super::watch::Watch;
 use super::{Message, Opened, Shared, Summary};
 use crate::buffer::Lender;
 use crate::connection::{CloseReason, Limits};
 use crate::error::{Error, in_words};
 use crate::event_loop::{Agenda, Due, EventLoop, Handler, Key, Readiness, Sender, Slab};
-use crate::pump::{Conversation, Observer, Pump};
-use crate::repr::BytesRepr;
+use crate::pump::{Conversation, Pump};
 use crate::service::Service;
 use crate::socket::{Address, Listener, Stream};
 use crate::units::format_duration;
 use signal_hook::consts::{SIGUSR1, SIGUSR2};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// One connection and what belongs to it.
 #[derive(Debug)]
@@ -153,7 +154,17 @@ where
         let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         self.counters.accepted.add(1);
         log::debug!("Accepted connection from {peer} (number {number})");
-        let service = (self.make_service)(&Opened { number, peer: &peer, sender: &self.sender, key });
+        let opened = Opened { number, peer: &peer, sender: &self.sender, key };
+        // As with a service that panics: whatever the fault is, it is this connection's alone.
+        let Ok(service) = catch_unwind(AssertUnwindSafe(|| (self.make_service)(&opened))) else {
+            agenda.deregister(socket.source());
+            drop(socket);
+            // It may be in a waker, which must not wake the next one.
+            self.entries.skip_key();
+            let reason = CloseReason::ServicePanicked;
+            log::debug!("Closing connection to {peer}: {reason} (number {number}, when its service was made)");
+            return self.see_off(agenda, &peer, reason);
+        };
         let mut conversation = Conversation::new(service, socket, agenda.now);
         if self.stage == Stage::Draining {
             conversation.connection.handle_drain();
@@ -177,7 +188,6 @@ where
     fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
         agenda.deregister(entry.conversation.socket.source());
-        self.shared.admission.leave(&entry.peer);
         let connection = &entry.conversation.connection;
         let (received, sent) = (connection.received_bytes(), connection.sent_bytes());
         log::debug!(
@@ -188,9 +198,16 @@ where
             format_duration(agenda.now - connection.opened())
         );
         self.lender.hold(connection.storage_bytes(), 0);
+        let peer = entry.peer;
+        // Its service may panic even now; the socket is closed all the same.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(entry.conversation)));
+        self.see_off(agenda, &peer, reason);
+    }
+
+    /// Counts a connection as ended, and gives its place and its descriptor, which is free by now, to who waits for that.
+    fn see_off(&mut self, agenda: &mut Agenda, peer: &Address, reason: CloseReason) {
+        self.shared.admission.leave(peer);
         self.counters.closed.add(reason);
-        // Its descriptor is free now: whoever was kept waiting may come in.
-        drop(entry);
         for (index, door) in (0..).zip(&mut self.doors) {
             if door.is_paused() {
                 agenda.ready.push_back(Key::fixed(index));
@@ -365,32 +382,5 @@ where
             }
             Stage::Stopped => self.entries.is_empty(),
         }
-    }
-}
-
-/// Counts the bytes and tells their story, and the time of the round.
-struct Watch<'a> {
-    counters: &'a Counters,
-    now: Instant,
-    peer: &'a Address,
-    sending: &'static str,
-}
-
-impl Observer for Watch<'_> {
-    #[inline]
-    fn now(&mut self) -> Instant {
-        self.now
-    }
-
-    #[inline]
-    fn received(&mut self, bytes: &[u8]) {
-        self.counters.received_bytes.add(bytes.len() as u64);
-        log::trace!("Received {} from {}", BytesRepr(bytes), self.peer);
-    }
-
-    #[inline]
-    fn sent(&mut self, bytes: &[u8]) {
-        self.counters.sent_bytes.add(bytes.len() as u64);
-        log::trace!("{} {} to {}", self.sending, BytesRepr(bytes), self.peer);
     }
 }

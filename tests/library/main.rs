@@ -5,6 +5,7 @@
 
 mod client;
 mod example;
+mod panics;
 mod service;
 #[path = "../support/mod.rs"]
 mod support;
@@ -13,7 +14,8 @@ use multiconn::error::Error;
 use multiconn::server::{Opened, Server, ServerConfig, ServerHandle, Summary};
 use multiconn::service::{Input, Output, Service, Wait};
 use multiconn::socket::{Address, Endpoint};
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::time::Instant;
 use support::PATIENCE;
@@ -31,8 +33,16 @@ impl Running {
         workers: usize,
         make_service: impl Fn(&Opened<'_>) -> S + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(|config| config.workers = workers, make_service)
+    }
+
+    /// Serves as `change` says on a free port of the loopback address.
+    fn start_with<S: Service + 'static>(
+        change: impl Fn(&mut ServerConfig),
+        make_service: impl Fn(&Opened<'_>) -> S + Send + Sync + 'static,
+    ) -> Self {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
-        config.workers = workers;
+        change(&mut config);
         let server = Server::bind(config, make_service).unwrap();
         let [Address::Ip(address)] = server.addresses()[..] else { panic!("one TCP address was asked for") };
         let (address, handle) = (*address, server.handle());
@@ -71,4 +81,13 @@ impl Service for Upper {
         input.consume(count);
         if input.is_empty() { Wait::Input } else { Wait::Room }
     }
+}
+
+/// Gets an answer of [`Upper`].
+#[track_caller]
+fn expect_upper(peer: &mut TcpStream, text: &[u8]) {
+    peer.write_all(text).unwrap();
+    let mut reply = vec![0; text.len()];
+    peer.read_exact(&mut reply).unwrap();
+    assert!(reply == text.to_ascii_uppercase());
 }

@@ -1,22 +1,14 @@
 //! Servers with services of one's own.
 
 use super::support::{await_until, bytes, connect, echo, expect_end, read_to_end};
-use super::{Running, Upper};
+use super::{Running, Upper, expect_upper};
 use multiconn::connection::CloseReason;
 use multiconn::server::{ConnectionWaker, Opened};
 use multiconn::service::{Echo, Input, Output, Service, Wait};
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-#[track_caller]
-fn expect_upper(peer: &mut TcpStream, text: &[u8]) {
-    peer.write_all(text).unwrap();
-    let mut reply = vec![0; text.len()];
-    peer.read_exact(&mut reply).unwrap();
-    assert!(reply == text.to_ascii_uppercase());
-}
 
 #[test]
 fn a_service_of_ones_own_and_a_drain() {
@@ -60,28 +52,6 @@ fn a_stop_ends_at_once() {
     // Of a server that has ended, nobody hears any more.
     server.handle.drain();
     server.handle.stop();
-}
-
-/// A panic ends the conversation it happened in. The others, on the same loop, never notice.
-#[test]
-fn a_service_that_panics_ends_alone() {
-    let server = Running::start(1, |_| Upper);
-    let mut neighbours: Vec<_> = (0..10).map(|_| connect(server.address)).collect();
-    for round in 0..5 {
-        let mut peer = connect(server.address);
-        expect_upper(&mut peer, b"before");
-        peer.write_all(b"?").unwrap();
-        // In whatever way, it has ended.
-        let mut rest = Vec::new();
-        let _ = peer.read_to_end(&mut rest);
-        assert!(rest.is_empty());
-        for neighbour in &mut neighbours {
-            expect_upper(neighbour, format!("round {round}").as_bytes());
-        }
-    }
-    drop(neighbours);
-    let summary = server.drain();
-    assert_eq!((summary.accepted, summary.closed[&CloseReason::ServicePanicked]), (15, 5));
 }
 
 /// What is said into a room is heard by everyone in it.

@@ -1,0 +1,94 @@
+//! Services that panic: whatever they do, it is one connection's end, and the others on the same loop never notice.
+
+use super::support::connect;
+use super::{Running, Upper, expect_upper};
+use multiconn::connection::CloseReason;
+use multiconn::service::{Input, Output, Service, Wait};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+/// The connection ends, in whatever way, and nothing more comes before that.
+#[track_caller]
+fn expect_cut(peer: &mut TcpStream) {
+    let mut rest = Vec::new();
+    if let Err(error) = peer.read_to_end(&mut rest) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+    assert!(rest.is_empty());
+}
+
+#[test]
+fn a_service_that_panics_ends_alone() {
+    let server = Running::start(1, |_| Upper);
+    let mut neighbours: Vec<_> = (0..10).map(|_| connect(server.address)).collect();
+    for round in 0..5 {
+        let mut peer = connect(server.address);
+        expect_upper(&mut peer, b"before");
+        peer.write_all(b"?").unwrap();
+        expect_cut(&mut peer);
+        for neighbour in &mut neighbours {
+            expect_upper(neighbour, format!("round {round}").as_bytes());
+        }
+    }
+    drop(neighbours);
+    let summary = server.drain();
+    assert_eq!((summary.accepted, summary.closed[&CloseReason::ServicePanicked]), (15, 5));
+}
+
+/// Every other one; and each gives its place back, or the next one would wait for ever.
+#[test]
+fn a_service_that_cannot_be_made_ends_alone() {
+    let server = Running::start_with(
+        |config| (config.workers, config.max_connections) = (1, Some(2)),
+        |opened| {
+            assert!(opened.number % 2 == 1, "a panic that the test asked for");
+            Upper
+        },
+    );
+    let mut neighbour = connect(server.address);
+    for round in 0..5 {
+        expect_upper(&mut neighbour, format!("round {round}").as_bytes());
+        let mut peer = connect(server.address);
+        // It may have ended already.
+        let _ = peer.write_all(b"for nobody");
+        expect_cut(&mut peer);
+        expect_upper(&mut connect(server.address), b"the next one");
+    }
+    drop(neighbour);
+    let summary = server.drain();
+    assert_eq!((summary.accepted, summary.closed[&CloseReason::ServicePanicked]), (11, 5));
+    assert_eq!(summary.closed.values().sum::<u64>(), 11);
+}
+
+/// Panics when its connection is over.
+struct SoreLoser(Upper);
+
+impl Service for SoreLoser {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+        self.0.serve(input, output, now)
+    }
+}
+
+impl Drop for SoreLoser {
+    fn drop(&mut self) {
+        panic!("a panic that the test asked for");
+    }
+}
+
+/// The connection has ended before, for a reason of its own.
+#[test]
+fn a_service_that_panics_at_its_end_ends_alone() {
+    let server =
+        Running::start_with(|config| (config.workers, config.max_connections) = (1, Some(1)), |_| SoreLoser(Upper));
+    for _ in 0..5 {
+        expect_upper(&mut connect(server.address), b"one after the other");
+    }
+    let mut peer = connect(server.address);
+    peer.write_all(b"?").unwrap();
+    expect_cut(&mut peer);
+    expect_upper(&mut connect(server.address), b"the next one");
+    let summary = server.drain();
+    assert_eq!((summary.accepted, summary.closed[&CloseReason::ServicePanicked]), (7, 1));
+    assert_eq!(summary.closed.values().sum::<u64>(), 7);
+}
