@@ -3,7 +3,7 @@
 use super::logging::Verbosity;
 use super::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
-use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor};
+use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor, limit_panic_reports};
 use crate::service::{Discard, Echo, Service};
 use crate::socket::{Endpoint, Inherited};
 use crate::units::parse_duration;
@@ -196,6 +196,7 @@ pub fn main() -> ExitCode {
         Err(status) => return status.into(),
     };
     options.verbosity.start_log();
+    limit_panic_reports();
     match serve(&options) {
         Ok(status) => status,
         Err(error) => {

@@ -38,6 +38,12 @@ impl<K: Copy + PartialEq> Tally<K> {
         self.others.add(1);
     }
 
+    /// How often `kind` was counted, as long as it has a place.
+    #[must_use]
+    pub fn get(&self, kind: K) -> u64 {
+        self.counts().find(|(counted, _)| *counted == kind).map_or(0, |(_, count)| count)
+    }
+
     /// The kinds that have a place, and how often each was counted.
     pub fn counts(&self) -> impl Iterator<Item = (K, u64)> {
         self.places.iter().map_while(|(place, count)| Some((*place.get()?, count.get())))
@@ -62,6 +68,7 @@ mod tests {
         tally.add("c");
         assert_eq!(tally.counts().collect::<Vec<_>>(), [("a", 0), ("b", 1), ("c", 2)]);
         assert_eq!(tally.total(), 3);
+        assert_eq!(["a", "c", "d"].map(|kind| tally.get(kind)), [0, 2, 0]);
     }
 
     #[test]

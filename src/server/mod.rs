@@ -10,6 +10,7 @@ mod counters;
 mod errno;
 mod handover;
 mod metrics;
+mod panics;
 mod service_manager;
 mod successor;
 mod summary;
@@ -19,6 +20,7 @@ mod worker;
 
 pub use admission::{AtLimit, Refusal};
 pub use config::ServerConfig;
+pub use panics::limit_panic_reports;
 pub use successor::Successor;
 pub use summary::Summary;
 

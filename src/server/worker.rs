@@ -53,7 +53,9 @@ pub(super) struct Worker<'a, F, S> {
     counters: &'a Counters,
     metrics: Option<Metrics>,
     /// That a connection could not be watched.
-    warning: Warning,
+    unwatched: Warning,
+    /// That a service panicked.
+    panicked: Warning,
 }
 
 impl<'a, F, S> Worker<'a, F, S>
@@ -82,7 +84,8 @@ where
             stays: event_loop.hears_signals() || metrics.as_ref().is_some_and(Metrics::has_desk),
             counters: &shared.counters[number],
             metrics,
-            warning: Warning::default(),
+            unwatched: Warning::default(),
+            panicked: Warning::default(),
         }
     }
 
@@ -145,7 +148,7 @@ where
             self.shared.admission.leave(&peer);
             // The system has no memory for one more watch (epoll_ctl(2), ENOMEM and ENOSPC): this peer cannot be served.
             self.counters.accept_failed(&error);
-            if self.warning.is_due(agenda.now) {
+            if self.unwatched.is_due(agenda.now) {
                 let (words, failures) = (in_words(&error), self.counters.accept_errors.total());
                 log::warn!("cannot serve {peer}: {words} (failures so far: {failures})");
             }
@@ -208,6 +211,10 @@ where
     fn see_off(&mut self, agenda: &mut Agenda, peer: &Address, reason: CloseReason) {
         self.shared.admission.leave(peer);
         self.counters.closed.add(reason);
+        if reason == CloseReason::ServicePanicked && self.panicked.is_due(agenda.now) {
+            let panics = self.counters.closed.get(reason);
+            log::warn!("the service of {peer} panicked, which ended the connection (panics so far: {panics})");
+        }
         for (index, door) in (0..).zip(&mut self.doors) {
             if door.is_paused() {
                 agenda.ready.push_back(Key::fixed(index));

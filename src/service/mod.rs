@@ -40,6 +40,9 @@ pub enum Wait {
 /// instant it waited for has come, and when another thread woke the connection. It may be called for no visible
 /// reason and must then simply say again what it waits for.
 ///
+/// A service that panics ends its own conversation and no other. The panic hook, which writes to stderr by default, is the
+/// process's own: see [`limit_panic_reports`](crate::server::limit_panic_reports).
+///
 /// ```
 /// use multiconn::service::{Input, Output, Service, Wait};
 /// use std::time::Instant;

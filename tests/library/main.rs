@@ -5,6 +5,7 @@
 
 mod client;
 mod example;
+mod odd;
 mod panics;
 mod service;
 #[path = "../support/mod.rs"]

@@ -1,11 +1,13 @@
 //! Services that panic: whatever they do, it is one connection's end, and the others on the same loop never notice.
 
-use super::support::connect;
+use super::odd::odd;
+use super::support::{Program, connect};
 use super::{Running, Upper, expect_upper};
 use multiconn::connection::CloseReason;
 use multiconn::service::{Input, Output, Service, Wait};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Instant;
 
 /// The connection ends, in whatever way, and nothing more comes before that.
@@ -91,4 +93,25 @@ fn a_service_that_panics_at_its_end_ends_alone() {
     let summary = server.drain();
     assert_eq!((summary.accepted, summary.closed[&CloseReason::ServicePanicked]), (7, 1));
     assert_eq!(summary.closed.values().sum::<u64>(), 7);
+}
+
+/// Peers who can bring a panic about must not fill the log with it: it tells of the first, and then now and then.
+#[test]
+fn panics_do_not_fill_the_log() {
+    let mut server = Program::spawn(&mut odd(Path::new("/nobody/is/here")));
+    let (address, since) = (server.address(), Instant::now());
+    for _ in 0..1000 {
+        let mut peer = connect(address);
+        peer.write_all(b"?").unwrap();
+        expect_cut(&mut peer);
+    }
+    let seconds = usize::try_from(since.elapsed().as_secs()).unwrap() + 1;
+    expect_upper(&mut connect(address), b"all the same");
+    let exit = server.terminate();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.contains("1,000 service panicked")), "{exit:#?}");
+    let count = |part: &str| exit.stderr.iter().filter(|line| line.contains(part)).count();
+    let (reports, warnings) = (count("a panic that the test asked for"), count("panics so far: "));
+    assert!((1..=seconds).contains(&reports), "{reports} reports in {seconds} s");
+    assert!((1..=2 * seconds).contains(&warnings), "{warnings} warnings of two workers in {seconds} s");
 }
