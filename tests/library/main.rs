@@ -10,6 +10,7 @@ mod panics;
 mod service;
 #[path = "../support/mod.rs"]
 mod support;
+mod watchdog;
 
 use multiconn::error::Error;
 use multiconn::server::{Opened, Server, ServerConfig, ServerHandle, Summary};

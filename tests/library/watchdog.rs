@@ -1,0 +1,71 @@
+//! A worker that hangs: the service manager must notice, or nobody would start the server again.
+
+use super::odd::odd;
+use super::support::{PATIENCE, Program, await_until, connect};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+/// How often the watchdog wants to hear something: it is told twice as often.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// What systemd would call dead: it takes one interval for that.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Whether the watchdog hears something within `patience`.
+fn is_told(manager: &UnixDatagram, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    let mut text = [0; 1000];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        manager.set_read_timeout(Some(left)).unwrap();
+        match manager.recv(&mut text) {
+            Ok(count) if &text[..count] == b"WATCHDOG=1" => return true,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return false,
+            Err(error) => panic!("the manager's socket: {error}"),
+        }
+    }
+}
+
+/// Whether the answer has come.
+fn is_answered(mut peer: &TcpStream) -> bool {
+    peer.set_nonblocking(true).unwrap();
+    let result = peer.read(&mut [0; 100]);
+    peer.set_nonblocking(false).unwrap();
+    result.is_ok_and(|count| count > 0)
+}
+
+/// One of two is enough, although the other one serves on; and what has come right is watched as before.
+#[test]
+fn a_worker_that_hangs_silences_the_watchdog() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, release) = (folder.path().join("notify"), folder.path().join("release"));
+    let manager = UnixDatagram::bind(&path).unwrap();
+    let mut command = odd(&release);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", INTERVAL.as_micros().to_string());
+    let mut server = Program::spawn(&mut command);
+    // The kernel spreads them over both workers.
+    let mut peers: Vec<_> = (0..40).map(|_| connect(server.address())).collect();
+    for _ in 0..3 {
+        assert!(is_told(&manager, PATIENCE), "while all is well");
+    }
+    let (hung, others) = peers.split_first_mut().unwrap();
+    hung.write_all(b"!").unwrap();
+    await_until("silence", || !is_told(&manager, SILENCE));
+    for peer in others.iter_mut() {
+        peer.write_all(b"x").unwrap();
+    }
+    await_until("an answer of the other worker", || others.iter().any(is_answered));
+    assert!(!is_told(&manager, SILENCE), "one worker hangs, and the watchdog is told that all is well");
+    assert!(!is_answered(hung));
+    std::fs::write(&release, "").unwrap();
+    for _ in 0..3 {
+        assert!(is_told(&manager, PATIENCE), "once it goes on");
+    }
+    await_until("the answer that was late", || is_answered(hung));
+    drop(peers);
+    let exit = server.terminate();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+}
