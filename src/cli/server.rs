@@ -85,6 +85,10 @@ struct Options {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration,
         env = "MULTICONN_DRAIN_TIMEOUT", help_heading = "Limits")]
     drain_timeout: Duration,
+    /// On SIGUSR2, give the new process this long to accept; then it is ended, and this one serves on.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration,
+        env = "MULTICONN_HAND_OVER_TIMEOUT", help_heading = "Limits")]
+    hand_over_timeout: Duration,
 
     /// Send small messages at once (TCP_NODELAY).
     #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On, env = "MULTICONN_NO_DELAY",
@@ -175,6 +179,7 @@ impl Options {
         config.limits.write = unless_zero(self.write_timeout);
         config.limits.lifetime = unless_zero(self.lifetime);
         config.drain_timeout = self.drain_timeout;
+        config.hand_over_timeout = self.hand_over_timeout;
         config.socket.backlog = u32::try_from(self.backlog).unwrap_or(u32::MAX);
         config.socket.no_delay = self.no_delay == Switch::On;
         config.socket.keepalive = self.keepalive;

@@ -13,6 +13,10 @@ use std::time::Duration;
 /// How long a drain may take. Shorter than the 90 seconds after which service managers kill.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a successor may take until it accepts. It starts in milliseconds; what may take longer is a look-up of names,
+/// or a machine that is short of memory. Service managers allow 90 seconds for a reload.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The descriptors kept back for everything that is not a connection: the standard streams, a log, and one moment's
 /// lookups.
 const RESERVED: usize = 16;
@@ -56,6 +60,9 @@ pub struct ServerConfig {
     pub handle_signals: bool,
     /// What takes over the listening sockets when SIGUSR2 comes, given that signals are handled. Default: nothing does.
     pub successor: Option<Successor>,
+    /// How long the successor may take until it accepts; then it is ended, and this server serves on as before. Default: 30
+    /// seconds.
+    pub hand_over_timeout: Duration,
     /// Whether a service manager is told what the server does, if `NOTIFY_SOCKET` names one (sd_notify(3)). Default: no.
     pub notify: bool,
     /// How the log puts what is sent, such as "Echoing". Default: "Sending".
@@ -80,6 +87,7 @@ impl ServerConfig {
             metrics: None,
             handle_signals: false,
             successor: None,
+            hand_over_timeout: HAND_OVER_TIMEOUT,
             notify: false,
             sending: "Sending",
         }
@@ -103,6 +111,9 @@ impl ServerConfig {
         }
         if self.max_per_address == Some(0) {
             return refuse("0 connections per address let nobody in; give 1 or more, such as --max-per-address 100");
+        }
+        if self.hand_over_timeout.is_zero() {
+            return refuse("a hand-over takes some time; give more than 0, such as --hand-over-timeout 30s");
         }
         self.socket.check()?;
         if self.limits.buffer_bytes == 0 || u32::try_from(self.limits.buffer_bytes).is_err() {

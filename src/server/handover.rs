@@ -17,10 +17,6 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a successor may take until it accepts. It starts in milliseconds; what may take longer is a look-up of names,
-/// or a machine that is short of memory. Service managers allow 90 seconds for a reload.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// How long a successor that closed its end may take to end by itself, so that its exit status can be told.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
@@ -157,7 +153,7 @@ fn run(shared: &Shared, successor: &Successor, bequest: &Bequest, end: OwnedFd) 
 
 /// Starts the successor, gives it the sockets, and waits until it accepts. When it does not, it is ended.
 fn attempt(shared: &Shared, successor: &Successor, bequest: &Bequest, end: OwnedFd) -> Result<Child, String> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + shared.config.hand_over_timeout;
     let listeners = collect(&shared.handle, deadline)?;
     let mut command = successor.command();
     command.env(INHERIT_VARIABLE, mark(end.as_fd()).map_err(|error| error.to_string())?);
@@ -180,7 +176,9 @@ fn attempt(shared: &Shared, successor: &Successor, bequest: &Bequest, end: Owned
     let fate = end_child(&mut child, if shared.hand_over.is_broken_off() { Duration::ZERO } else { LAST_MOMENT });
     let path = successor.path().display();
     Err(match answer {
-        Ok(Answer::Late) => format!("{path} did not accept within {}", format_duration(PATIENCE)),
+        Ok(Answer::Late) => {
+            format!("{path} did not accept within {}", format_duration(shared.config.hand_over_timeout))
+        }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => format!("{path} did not take the sockets"),
         _ => format!("{path} did not take over ({fate})"),
     })

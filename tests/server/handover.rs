@@ -186,6 +186,37 @@ fn a_successor_that_fails_changes_nothing() {
     serves(&dynasty, "Handed over");
 }
 
+/// One that has the sockets and neither accepts nor ends is killed; whoever comes meanwhile is served by the old process.
+#[test]
+fn a_successor_that_never_accepts_changes_nothing() {
+    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--workers", "2", "--hand-over-timeout", "1s"]);
+    let (address, path) = (dynasty.first.address(), dynasty.path());
+    let mut old = connect(address);
+    echo(&mut old, b"before");
+    dynasty.replace_by_script(&path, "echo started >&2; exec sleep 60");
+    let since = Instant::now();
+    dynasty.signal(Signal::USR2);
+    dynasty.first.await_stderr("started");
+    let slow = children(dynasty.first.pid());
+    assert_eq!(slow.len(), 1);
+    let failed = |dynasty: &Dynasty| dynasty.first.stderr().iter().any(|line| line.contains("the hand-over failed"));
+    let mut count = 0;
+    while !failed(&dynasty) {
+        assert!(since.elapsed() < PATIENCE, "waited in vain for the failure");
+        echo(&mut connect(address), b"meanwhile");
+        echo(&mut old, b"the same as before");
+        count += 1;
+    }
+    assert!(count > 0 && since.elapsed() >= Duration::from_secs(1), "{count} in {:?}", since.elapsed());
+    dynasty.first.await_stderr(&format!("{} did not accept within 1.00 s; serving on", path.display()));
+    assert!(!is_running(slow[0]) && children(dynasty.first.pid()).is_empty(), "no child is left, dead or alive");
+    dynasty.replace_by_copy(&path);
+    dynasty.hand_over();
+    echo(&mut connect(address), b"after");
+    drop(old);
+    assert_eq!(dynasty.end(), count + 2);
+}
+
 #[test]
 fn a_signal_to_end_breaks_a_hand_over_off() {
     let mut dynasty = Dynasty::new(&["127.0.0.1", "0"]);
