@@ -25,6 +25,8 @@ mod story;
 mod support;
 #[cfg(target_os = "linux")]
 mod systemd;
+#[cfg(target_os = "linux")]
+mod systemd_tools;
 mod time_limits;
 mod unavailable;
 mod urgent;
