@@ -174,7 +174,7 @@ impl<S: Service> Connection<S> {
         self.times.sent(self.may_write, now);
         self.hurried |= !self.may_write;
         let wants_room = match self.wait {
-            Wait::Room => true,
+            Wait::Room | Wait::InputOrRoom => true,
             Wait::Until(_) => was_high,
             Wait::Input | Wait::Nothing | Wait::Refuse => false,
         };
@@ -329,6 +329,10 @@ impl<S: Service> Connection<S> {
         let mut input = Input::new(&mut self.input, self.input_ended);
         let mut output = Output::new(&mut self.output, lender, limits.buffer_bytes);
         self.wait = self.service.serve(&mut input, &mut output, now);
+        if self.wait == Wait::InputOrRoom && self.output.is_empty() {
+            // There is all the room that there will ever be.
+            self.wait = Wait::Input;
+        }
         match self.wait {
             Wait::Until(_) => self.hurried = true,
             Wait::Nothing => self.finish(CloseReason::Completed),

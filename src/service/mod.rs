@@ -26,6 +26,10 @@ pub enum Wait {
     /// its input, and a deadlock for one that speaks first while the peer does, too. The service is called again when
     /// most of the output has gone.
     Room,
+    /// More input, or more room in the output, whichever comes first: for a service whose output does not follow from its
+    /// input, such as one that passes on what others say. Reading goes on in the meantime, as far as the input has room.
+    /// Once the input has ended, only room is waited for; while the output is empty, only input.
+    InputOrRoom,
     /// This instant, or more input, or most of a well-filled output gone, whichever comes first.
     Until(Instant),
     /// Nothing, ever again: send what is in the output, then close.

@@ -80,11 +80,7 @@ impl Service for Listener {
         input.clear();
         let room = self.room.lock().unwrap();
         self.heard += output.write(&room.said[self.heard..]);
-        if self.heard == room.said.len() {
-            Wait::Input
-        } else {
-            Wait::Until(Instant::now() + Duration::from_secs(3600))
-        }
+        if self.heard == room.said.len() { Wait::Input } else { Wait::InputOrRoom }
     }
 }
 

@@ -173,6 +173,49 @@ fn waiting_for_room_stops_reading() {
 }
 
 #[test]
+fn waiting_for_input_or_room_reads_on() {
+    let mut bench = Bench::new(Puppet { says: b"12345678", waits: Wait::InputOrRoom });
+    assert_eq!(bench.wishes(), [true, true, false]);
+    bench.receive(b"1234");
+    assert!(bench.connection.wants_service(), "input came");
+    bench.serve();
+    bench.send(5);
+    assert!(!bench.connection.wants_service(), "3 of 8 bytes are left");
+    bench.send(1);
+    assert!(bench.connection.wants_service(), "2 of 8 bytes are left");
+    bench.serve();
+    bench.receive(b"5678");
+    bench.serve();
+    assert_eq!(bench.wishes(), [false, true, false], "the input is full, and room may still come");
+    bench.connection.handle_end();
+    bench.serve();
+    assert_eq!(bench.wishes(), [false, true, false], "the input has ended, and room may still come");
+    assert_eq!(bench.connection.closed(), None);
+}
+
+#[test]
+fn with_all_the_room_there_is_only_input_can_come() {
+    let silent = || Bench::new(Puppet { says: b"", waits: Wait::InputOrRoom });
+    let mut bench = silent();
+    bench.connection.handle_end();
+    bench.serve();
+    bench.shut();
+    assert_eq!(bench.connection.closed(), Some(CloseReason::PeerClosed));
+    let mut bench = silent();
+    bench.receive(b"12345678");
+    bench.serve();
+    bench.shut();
+    bench.connection.handle_end();
+    assert_eq!(bench.connection.closed(), Some(CloseReason::FrameTooLarge));
+    let mut bench = silent();
+    bench.connection.handle_read_blocked();
+    bench.connection.handle_drain();
+    bench.connection.handle_read_blocked();
+    bench.connection.finish_if_drained();
+    assert!(bench.connection.wants_shut(), "it is as quiet as one that waits for input");
+}
+
+#[test]
 fn limits_end_a_conversation_that_cannot_go_on() {
     let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Input });
     bench.receive(b"1234567");
