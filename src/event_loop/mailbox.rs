@@ -10,6 +10,8 @@ use std::sync::mpsc;
 pub(super) struct Mailbox<M> {
     queue: mpsc::Receiver<M>,
     sender: Sender<M>,
+    /// Those that were taken out together; empty between two rounds.
+    batch: Vec<M>,
 }
 
 /// The sending end; any number of threads may hold one.
@@ -40,14 +42,17 @@ impl<M> Mailbox<M> {
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         let waker = Arc::new(Waker::new(registry, token)?);
         let (sender, queue) = mpsc::channel();
-        Ok(Self { queue, sender: Sender { queue: sender, waker } })
+        Ok(Self { queue, sender: Sender { queue: sender, waker }, batch: Vec::new() })
     }
 
     pub(super) fn sender(&self) -> Sender<M> {
         self.sender.clone()
     }
 
-    pub(super) fn receive(&self) -> Option<M> {
-        self.queue.try_recv().ok()
+    /// The messages that are here now. Those that come while they are handled wake the loop again: two that answer each
+    /// other for ever must not keep it from everything else.
+    pub(super) fn receive(&mut self) -> impl Iterator<Item = M> {
+        self.batch.extend(self.queue.try_iter());
+        self.batch.drain(..)
     }
 }

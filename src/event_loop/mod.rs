@@ -228,7 +228,7 @@ impl<M> EventLoop<M> {
         for event in &self.events {
             match Key::from(event.token()) {
                 MAILBOX => {
-                    while let Some(message) = self.mailbox.receive() {
+                    for message in self.mailbox.receive() {
                         handler.handle_message(&mut self.agenda, message);
                     }
                 }

@@ -114,6 +114,28 @@ fn a_waker_calls_a_service_from_another_thread() {
     }
 }
 
+/// Never leaves itself in peace.
+struct Restless(ConnectionWaker);
+
+impl Service for Restless {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+        self.0.wake();
+        output.take(input);
+        Wait::InputOrRoom
+    }
+}
+
+#[test]
+fn services_that_wake_themselves_for_ever_share_the_loop() {
+    let server = Running::start(1, |opened| Restless(opened.waker()));
+    let mut peers: Vec<_> = (0..5).map(|_| connect(server.address)).collect();
+    for round in 0..10 {
+        for peer in &mut peers {
+            echo(peer, format!("round {round}").as_bytes());
+        }
+    }
+}
+
 /// Counts up once a millisecond, for as long as anybody listens.
 struct Ticker(u8);
 
