@@ -1,28 +1,36 @@
-//! The example, run for real.
+//! The examples, run for real.
 
 use super::support::{Program, connect, read_to_end, skipped};
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
-use std::path::PathBuf;
 use std::process::Command;
 
 /// Where cargo puts the examples: beside the folder of the test programs. `cargo test` builds them, unless it is told to
 /// build less.
-fn example(name: &str) -> Option<PathBuf> {
+///
+/// Where an example was not built, it says that the test is skipped.
+pub(super) fn example(name: &str) -> Option<Command> {
     let this = std::env::current_exe().ok()?;
     let path = this.parent()?.parent()?.join("examples").join(name);
-    path.exists().then_some(path)
+    if !path.exists() {
+        skipped(&format!("the example {name}"), "it was not built; `cargo test` without --test builds it");
+        return None;
+    }
+    Some(Program::clean(Command::new(path)))
+}
+
+/// Where a server among the examples says that it listens.
+#[track_caller]
+pub(super) fn address_of(server: &Program) -> SocketAddr {
+    let line = server.await_stdout("Listening on ");
+    line.trim_start_matches("Listening on ").parse().expect("an address")
 }
 
 #[test]
 fn shout_answers_lines_in_upper_case() {
-    let Some(path) = example("shout") else {
-        return skipped("the example", "it was not built; `cargo test` without --test builds it");
-    };
-    let mut server = Program::spawn(Command::new(path).arg("0"));
-    let line = server.await_stdout("Listening on ");
-    let address: SocketAddr = line.trim_start_matches("Listening on ").parse().unwrap();
-    let mut peer = connect(address);
+    let Some(mut shout) = example("shout") else { return };
+    let mut server = Program::spawn(shout.arg("0"));
+    let mut peer = connect(address_of(&server));
     peer.set_nodelay(true).unwrap();
     for piece in ["Hel", "lo, wor", "ld\nand\n", "again\n", "never ended"] {
         peer.write_all(piece.as_bytes()).unwrap();

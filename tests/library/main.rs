@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod chat;
 mod client;
 mod example;
 mod odd;

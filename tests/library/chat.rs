@@ -1,0 +1,217 @@
+//! The chat example, run for real: who hears what, and what a member who misbehaves can cost the others.
+
+use super::example::{address_of, example};
+use super::support::{Program, connect, connect_narrow, expect_end};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpStream};
+
+/// How many lines are said while somebody does not read, and how many of them at a time: fewer than fill the queue of a
+/// member who reads.
+const LINES: usize = 10_000;
+const LINES_AT_A_TIME: usize = 50;
+
+/// Makes the lines so long that all of them do not fit into the kernel's buffers.
+const PADDING: usize = 300;
+
+/// What a member who reads nothing may cost the server, in bytes: some 200 KiB, and what the allocator leaves unused.
+const MOST_GROWTH: u64 = 4 << 20;
+
+struct Member {
+    stream: BufReader<TcpStream>,
+    nick: &'static str,
+}
+
+impl Member {
+    /// Comes in, with a name of its own.
+    #[track_caller]
+    fn enter(server: &Program, nick: &'static str) -> Self {
+        Self::enter_by(connect(address_of(server)), nick)
+    }
+
+    #[track_caller]
+    fn enter_by(stream: TcpStream, nick: &'static str) -> Self {
+        stream.set_nodelay(true).unwrap();
+        let mut member = Self { stream: BufReader::new(stream), nick };
+        assert!(member.hear().starts_with("* /nick NAME"), "commands are told first");
+        assert!(member.hear().ends_with(", in lobby"));
+        member.say(&format!("/nick {nick}"));
+        member.expect(&format!("* you are {nick}"));
+        member
+    }
+
+    fn say(&mut self, line: &str) {
+        self.stream.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    #[track_caller]
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap_or_else(|error| panic!("{} hears nothing: {error}", self.nick));
+        assert_eq!(line.pop(), Some('\n'), "{} heard the end", self.nick);
+        line
+    }
+
+    /// What comes next is this line.
+    #[track_caller]
+    fn expect(&mut self, line: &str) {
+        assert_eq!(self.hear(), line, "heard by {}", self.nick);
+    }
+
+    /// The next line that is not about somebody who came, left or took a name is this one.
+    #[track_caller]
+    fn expect_said(&mut self, line: &str) {
+        loop {
+            let heard = self.hear();
+            if !heard.starts_with("* ") {
+                return assert_eq!(heard, line, "heard by {}", self.nick);
+            }
+        }
+    }
+
+    /// Hears nothing that was said before it asks who is here.
+    #[track_caller]
+    fn expect_here(&mut self, names: &str) {
+        self.say("/who");
+        loop {
+            let heard = self.hear();
+            assert!(heard.starts_with("* "), "{} heard {heard:?}", self.nick);
+            if let Some(list) = heard.strip_prefix("* in ") {
+                return assert_eq!(list, names);
+            }
+        }
+    }
+}
+
+fn start() -> Option<Program> {
+    Some(Program::spawn(example("chat")?.arg("0")))
+}
+
+#[test]
+fn a_line_is_heard_by_all_others_in_the_room() {
+    let Some(mut server) = start() else { return };
+    let [mut ann, mut bob, mut cid] = ["ann", "bob", "cid"].map(|nick| Member::enter(&server, nick));
+    let [mut dan, mut eve] = ["dan", "eve"].map(|nick| Member::enter(&server, nick));
+    dan.say("/join kitchen");
+    dan.expect_here("kitchen: dan");
+    eve.say("/join kitchen");
+    eve.expect_here("kitchen: dan, eve");
+    ann.say("good morning");
+    dan.say("the soup is ready\r");
+    bob.expect_said("<ann> good morning");
+    cid.expect_said("<ann> good morning");
+    eve.expect_said("<dan> the soup is ready");
+    ann.expect_here("lobby: ann, bob, cid");
+    dan.expect_here("kitchen: dan, eve");
+    // Who goes is heard of, and has a name to give away.
+    bob.say("/quit");
+    expect_end(&mut bob.stream);
+    ann.expect("* bob has left");
+    ann.say("/nick bob");
+    ann.expect("* you are bob");
+    // A terminal must not be told what to do, however a line was sent.
+    for piece in ["\x1b[2J so", "met", "hing\u{7}new \n"] {
+        cid.stream.get_mut().write_all(piece.as_bytes()).unwrap();
+    }
+    ann.expect_said("<cid>  [2J something new");
+    drop((ann, bob, cid, dan, eve));
+    let exit = server.terminate();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+}
+
+#[test]
+fn a_name_is_somebodys_alone() {
+    let Some(server) = start() else { return };
+    let [mut ann, mut bob] = ["ann", "bob"].map(|nick| Member::enter(&server, nick));
+    for name in ["ann", "ANN", "guest1", "Guest99"] {
+        bob.say(&format!("/nick {name}"));
+        bob.expect(&format!("* the name {name} is taken"));
+    }
+    for name in ["", "a b", "../ann", "<ann>", "ånn", "a-name-of-21-letters-"] {
+        bob.say(&format!("/nick {name}"));
+        assert!(bob.hear().starts_with("* a name is 1 to 20 letters"), "{name:?}");
+        bob.say(&format!("/join {name}"));
+        assert!(bob.hear().starts_with("* a room is 1 to 20 letters"), "{name:?}");
+    }
+    ann.say("/nick Ann");
+    bob.expect("* ann is now Ann");
+    ann.say("/nick anna");
+    bob.expect("* Ann is now anna");
+    bob.say("/nick ann");
+    bob.expect("* you are ann");
+    bob.say("/dance");
+    assert!(bob.hear().starts_with("* /nick NAME"), "what is no command is not said");
+    bob.expect_here("lobby: anna, ann");
+}
+
+#[test]
+fn a_slow_reader_holds_up_nobody_and_is_told_what_was_lost() {
+    let Some(server) = start() else { return };
+    let [mut ann, mut bob] = ["ann", "bob"].map(|nick| Member::enter(&server, nick));
+    let mut slow = Member::enter_by(connect_narrow(address_of(&server)), "slow");
+    bob.expect_here("lobby: ann, bob, slow");
+    let before = server.resident_bytes();
+    let line = |number: usize| format!("line {number:05} {}", "x".repeat(PADDING));
+    for first in (0..LINES).step_by(LINES_AT_A_TIME) {
+        let numbers = first..first + LINES_AT_A_TIME;
+        ann.say(&numbers.clone().map(line).collect::<Vec<_>>().join("\n"));
+        numbers.for_each(|number| bob.expect_said(&format!("<ann> {}", line(number))));
+    }
+    if let (Some(before), Some(after)) = (before, server.resident_bytes()) {
+        assert!(after.saturating_sub(before) < MOST_GROWTH, "{before} bytes grew to {after}");
+    }
+    // What was kept comes in order, then how much was lost, then what is said from now on.
+    let mut heard = 0;
+    let notice = loop {
+        let next = slow.hear();
+        if next.starts_with("* ") {
+            break next;
+        }
+        assert_eq!(next, format!("<ann> {}", line(heard)));
+        heard += 1;
+    };
+    assert_eq!(notice, format!("* {} messages were dropped: you read too slowly", LINES - heard));
+    assert!(heard > 100 && heard < LINES / 2, "{heard} lines were kept");
+    ann.say("are you there?");
+    slow.expect("<ann> are you there?");
+    slow.say("yes");
+    bob.expect_said("<ann> are you there?");
+    bob.expect("<slow> yes");
+}
+
+#[test]
+fn who_says_a_lot_at_once_is_read_at_the_pace_of_the_room() {
+    let Some(server) = start() else { return };
+    let [mut ann, mut bob] = ["ann", "bob"].map(|nick| Member::enter(&server, nick));
+    ann.say(&(0..1000).map(|number| number.to_string()).collect::<Vec<_>>().join("\n"));
+    for number in 0..1000 {
+        bob.expect_said(&format!("<ann> {number}"));
+    }
+}
+
+#[test]
+fn who_shuts_the_sending_half_has_said_everything_and_hears_everything() {
+    let Some(server) = start() else { return };
+    let [mut ann, mut bob] = ["ann", "bob"].map(|nick| Member::enter(&server, nick));
+    bob.say("before");
+    ann.expect_said("<bob> before");
+    ann.say("one");
+    ann.stream.get_mut().write_all(b"two\nhalf a li").unwrap();
+    ann.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+    bob.expect("<ann> one");
+    bob.expect("<ann> two");
+    bob.expect("* ann has left");
+    expect_end(&mut ann.stream);
+    bob.expect_here("lobby: bob");
+}
+
+#[test]
+fn a_line_that_does_not_end_is_ended() {
+    let Some(server) = start() else { return };
+    let [mut ann, mut bob] = ["ann", "bob"].map(|nick| Member::enter(&server, nick));
+    bob.say(&"x".repeat(2047));
+    ann.expect_said(&format!("<bob> {}", "x".repeat(2047)));
+    bob.stream.get_mut().write_all(&[b'x'; 5000]).unwrap();
+    bob.expect("* goodbye: a line has 2048 bytes at most");
+    expect_end(&mut bob.stream);
+    ann.expect("* bob has left");
+}
