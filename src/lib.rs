@@ -49,8 +49,8 @@
 //!
 //! # Where to begin
 //!
-//! To write a server: [`server::Server`] and [`service::Service`], and `examples/shout.rs`. To put load on one:
-//! [`client::Client`]. To read the source: `pump`, then `connection`, then `server/worker.rs`.
+//! To write a server: [`server::Server`] and [`service::Service`], and `examples/shout.rs`; `chat` and `file_transfer` beside
+//! it are whole applications. To put load on one: [`client::Client`]. To read the source: `pump`, then `connection`, then `server/worker.rs`.
 
 pub mod buffer;
 pub mod cli;

@@ -6,6 +6,7 @@
 mod chat;
 mod client;
 mod example;
+mod file_transfer;
 mod odd;
 mod panics;
 mod service;
