@@ -20,7 +20,7 @@
 //! | | `counter` | numbers that one thread writes and any may read: counters, gauges, tallies, histograms |
 //! | | `error` | the few errors an operator can act on, and words for those of the system |
 //! | pure: no socket, no clock, no thread | `buffer` | a bounded queue of bytes, and the lender of its storage |
-//! | | `codec` | bytes to frames and back: fixed, delimited, length-prefixed |
+//! | | `codec` | bytes to frames and back: fixed, delimited, length-prefixed, messages with a header |
 //! | | `service` | the trait, and a file for each built-in service |
 //! | | `connection` | one conversation: phases, buffers, watermarks, half-close, lingering, deadlines |
 //! | touches the system | `socket` | addresses, options, listeners (opened or inherited), streams, descriptors |

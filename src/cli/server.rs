@@ -4,7 +4,7 @@ use super::logging::Verbosity;
 use super::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
 use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor, limit_panic_reports};
-use crate::service::{Discard, Echo, Service};
+use crate::service::{Discard, Echo, Search, Service};
 use crate::socket::{Endpoint, Inherited};
 use crate::units::parse_duration;
 use clap::{Parser, ValueEnum};
@@ -57,7 +57,7 @@ struct Options {
     #[arg(long, value_name = "wait|refuse", value_enum, default_value_t = AtLimitName::Wait, hide_possible_values = true,
         env = "MULTICONN_AT_LIMIT", help_heading = "Limits")]
     at_limit: AtLimitName,
-    /// The most bytes that wait in each direction of a connection.
+    /// The most bytes that wait in each direction of a connection; of a message with a header, in its content.
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size,
         env = "MULTICONN_BUFFER_LIMIT", help_heading = "Limits")]
     buffer_limit: usize,
@@ -127,6 +127,8 @@ enum ServiceName {
     Echo,
     /// Throws everything away (RFC 863).
     Discard,
+    /// Looks up what messages with a JSON header ask for.
+    Search,
 }
 
 impl ServiceName {
@@ -134,6 +136,7 @@ impl ServiceName {
         match self {
             Self::Echo => "echo",
             Self::Discard => "discard",
+            Self::Search => "search",
         }
     }
 
@@ -141,14 +144,23 @@ impl ServiceName {
     fn sending(self) -> &'static str {
         match self {
             Self::Echo => "Echoing",
-            Self::Discard => "Sending",
+            Self::Discard | Self::Search => "Sending",
         }
     }
 
-    fn make(self) -> Box<dyn Service> {
+    /// What the buffers of a connection hold when the user says `limit`, which for messages is that of their contents.
+    fn buffer_bytes(self, limit: usize) -> usize {
+        match self {
+            Self::Echo | Self::Discard => limit,
+            Self::Search => Search::buffer_bytes(limit),
+        }
+    }
+
+    fn make(self, buffer_limit: usize) -> Box<dyn Service> {
         match self {
             Self::Echo => Box::new(Echo),
             Self::Discard => Box::new(Discard),
+            Self::Search => Box::new(Search::new(buffer_limit)),
         }
     }
 }
@@ -171,7 +183,7 @@ impl Options {
             AtLimitName::Refuse => AtLimit::Refuse,
         };
         config.allow.clone_from(&self.allow);
-        config.limits.buffer_bytes = self.buffer_limit;
+        config.limits.buffer_bytes = self.service.buffer_bytes(self.buffer_limit);
         config.memory_limit = self.memory_limit;
         let unless_zero = |timeout: Duration| Some(timeout).filter(|timeout| !timeout.is_zero());
         config.limits.idle = unless_zero(self.idle_timeout);
@@ -214,7 +226,7 @@ pub fn main() -> ExitCode {
 
 /// Serves until told to end, and says with which exit status.
 fn serve(options: &Options) -> Result<u8, Error> {
-    let service = options.service;
+    let (service, buffer_limit) = (options.service, options.buffer_limit);
     let mut config = options.config();
     config.successor = match Successor::of_this_program() {
         Ok(successor) => Some(successor),
@@ -223,7 +235,8 @@ fn serve(options: &Options) -> Result<u8, Error> {
             None
         }
     };
-    let server = Server::inherit(config, Inherited::from_environment()?, move |_: &Opened<'_>| service.make())?;
+    let server =
+        Server::inherit(config, Inherited::from_environment()?, move |_: &Opened<'_>| service.make(buffer_limit))?;
     for address in server.addresses() {
         output::say(format_args!("Listening on {address} ({}, {})", address.transport(), service.name()));
     }

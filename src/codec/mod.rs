@@ -3,13 +3,14 @@
 //!
 //! A [`Decoder`] is shown the bytes that wait and says how far the first frame reaches; it never keeps a byte itself and
 //! never touches a socket. A [`Framing`] gives what goes before and after a payload. No length that a peer names is
-//! believed beyond the limit the decoder was made with.
+//! believed beyond the limit the decoder was made with. [`message`] is a protocol of its own: frames with a JSON header.
 
 mod delimited;
 mod error;
 mod fixed;
 mod framing;
 mod length_prefixed;
+pub mod message;
 #[cfg(test)]
 mod tests;
 

@@ -8,10 +8,12 @@
 mod discard;
 mod echo;
 mod http_page;
+pub mod search;
 
 pub use discard::Discard;
 pub use echo::Echo;
 pub use http_page::{Answer, HttpPage, Site};
+pub use search::Search;
 
 use crate::buffer::{Buffer, Lender};
 use std::time::Instant;

@@ -1,0 +1,86 @@
+//! Messages as Python's `json` and the tutorial's programs write them.
+
+use super::{ByteOrder, JSON_TYPE, LENGTH_BYTES, MessageError};
+use serde::Serializer as _;
+use serde_json::ser::{Formatter, Serializer};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+/// What the header of a message of ours says, apart from its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// What the content is.
+    pub content_type: &'a str,
+    /// In which encoding it is.
+    pub content_encoding: &'a str,
+    /// Whether the header says that more messages will follow on the connection.
+    pub keeps_alive: bool,
+}
+
+impl Head<'_> {
+    /// That of JSON in UTF-8.
+    #[must_use]
+    pub fn json() -> Self {
+        Self { content_type: JSON_TYPE, content_encoding: "utf-8", keeps_alive: false }
+    }
+
+    /// The message of `content`, whole.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError::HeaderTooLong`] when type and encoding are longer than a header may be.
+    pub fn message(&self, content: &[u8]) -> Result<Vec<u8>, MessageError> {
+        let fields = [
+            ("byteorder", json!(ByteOrder::OURS.name())),
+            ("content-type", json!(self.content_type)),
+            ("content-encoding", json!(self.content_encoding)),
+            ("content-length", json!(content.len())),
+            ("connection", json!("keep-alive")),
+        ];
+        let count = if self.keeps_alive { fields.len() } else { fields.len() - 1 };
+        let header = python_json(&fields[..count]);
+        let size = u16::try_from(header.len()).map_err(|_| MessageError::HeaderTooLong { size: header.len() })?;
+        let mut message = Vec::with_capacity(LENGTH_BYTES + header.len() + content.len());
+        message.extend_from_slice(&size.to_be_bytes());
+        message.extend_from_slice(header.as_bytes());
+        message.extend_from_slice(content);
+        Ok(message)
+    }
+}
+
+/// An object of these keys and values, in this order, as Python's `json.dumps(…, ensure_ascii=False)` writes it: with a
+/// space behind each comma and colon, and with nothing escaped but quotes, backslashes and the characters below U+0020.
+///
+/// # Panics
+///
+/// Never: memory takes whatever is written to it.
+#[must_use]
+pub fn python_json(fields: &[(&str, Value)]) -> String {
+    let mut bytes = Vec::with_capacity(128);
+    let mut serializer = Serializer::with_formatter(&mut bytes, Python);
+    let fields = fields.iter().map(|(key, value)| (key, value));
+    serializer.collect_map(fields).expect("memory takes whatever is written to it");
+    String::from_utf8(bytes).expect("JSON is text")
+}
+
+/// Python's separators. The escapes of `serde_json` are those of Python already: `\b`, `\f`, `\n`, `\r`, `\t`, `\"`, `\\`,
+/// and `\u001f` in lower case.
+struct Python;
+
+impl Formatter for Python {
+    fn begin_array_value<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        separate(out, first)
+    }
+
+    fn begin_object_key<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        separate(out, first)
+    }
+
+    fn begin_object_value<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
+    }
+}
+
+fn separate<W: Write + ?Sized>(out: &mut W, first: bool) -> io::Result<()> {
+    if first { Ok(()) } else { out.write_all(b", ") }
+}

@@ -1,0 +1,107 @@
+//! Search: the server of the tutorial's application pair, which answers messages with a header.
+//!
+//! A request in JSON, `{"action": "search", "value": "ring"}`, is looked up in a table; a binary one gets its first ten
+//! bytes back. The answers are byte for byte those of the tutorial's server. That one serves one message per connection;
+//! this one any number, as long as they come: see [`Search`].
+
+mod answer;
+mod request;
+
+pub use answer::{SearchError, look_up};
+pub use request::{Request, Response};
+
+use super::{Input, Output, Service, Wait};
+use crate::codec::message::{MOST_BEFORE_CONTENT, MessageDecoder};
+use std::time::{Duration, Instant};
+
+/// How long a peer that did not ask to keep the connection may think about another message. The tutorial's server closes
+/// once it has answered, and a peer may wait for just that; one that sends a second message does so at once.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Answers messages with a header.
+///
+/// Messages may come one after the other, or many at once: each is answered, in order. When the last one did not ask to
+/// keep the connection ([`Header::keeps_alive`](crate::codec::message::Header::keeps_alive)), the connection is closed
+/// half a second after its answer, or as soon as the peer has shut its half. A message that cannot be answered ends the
+/// conversation; those before it are answered, and the peer's fault is named in the log.
+///
+/// ```
+/// use multiconn::server::{Server, ServerConfig};
+/// use multiconn::service::Search;
+/// use multiconn::socket::Endpoint;
+///
+/// let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
+/// config.limits.buffer_bytes = Search::buffer_bytes(4096);
+/// let server = Server::bind(config, |_| Search::new(4096))?;
+/// # Ok::<(), multiconn::error::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Search {
+    decoder: MessageDecoder,
+    /// When to close, unless another message begins.
+    end_by: Option<Instant>,
+    /// Boxed, since hardly any conversation has one.
+    fault: Option<Box<SearchError>>,
+}
+
+/// What became of the first message.
+enum Step {
+    Answered { keeps_alive: bool },
+    Incomplete,
+    NoRoom,
+}
+
+impl Search {
+    /// Answers messages whose content takes at most `most_content_bytes`.
+    #[must_use]
+    pub fn new(most_content_bytes: usize) -> Self {
+        Self { decoder: MessageDecoder::new(most_content_bytes), end_by: None, fault: None }
+    }
+
+    /// What the buffers of a connection must hold for that: the content, and the longest header, which is as long as it
+    /// is by construction.
+    #[must_use]
+    pub fn buffer_bytes(most_content_bytes: usize) -> usize {
+        most_content_bytes.saturating_add(MOST_BEFORE_CONTENT)
+    }
+
+    fn step(&mut self, input: &mut Input<'_>, output: &mut Output<'_>) -> Result<Step, SearchError> {
+        let Some(message) = self.decoder.decode(input.bytes(), input.has_ended())? else {
+            return Ok(Step::Incomplete);
+        };
+        let Ok(answer) = Response::to(&message.content()?)?.message() else {
+            unreachable!("the types and encodings of our answers are short");
+        };
+        if !output.write_whole(&answer) {
+            return Ok(Step::NoRoom);
+        }
+        let (size, keeps_alive) = (message.size, message.header.keeps_alive);
+        input.consume(size);
+        Ok(Step::Answered { keeps_alive })
+    }
+}
+
+impl Service for Search {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+        loop {
+            match self.step(input, output) {
+                Ok(Step::Answered { keeps_alive }) => self.end_by = (!keeps_alive).then(|| now + GRACE),
+                Ok(Step::Incomplete) => break,
+                Ok(Step::NoRoom) => return Wait::Room,
+                Err(error) => {
+                    self.fault = Some(Box::new(error));
+                    return Wait::Refuse;
+                }
+            }
+        }
+        match self.end_by.filter(|_| input.is_empty() && !input.has_ended()) {
+            Some(end) if end <= now => Wait::Nothing,
+            Some(end) => Wait::Until(end),
+            None => Wait::Input,
+        }
+    }
+
+    fn complaint(&self) -> Option<String> {
+        self.fault.as_ref().map(ToString::to_string)
+    }
+}

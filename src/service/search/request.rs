@@ -1,0 +1,90 @@
+//! The requests and the answers of the application pair, as messages.
+
+use crate::codec::message::{Content, Head, Message, MessageError, python_json};
+use crate::repr::BytesRepr;
+use serde_json::json;
+use std::fmt;
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Search for a value.
+    Search(String),
+    /// Send these bytes.
+    Binary(Vec<u8>),
+}
+
+impl Request {
+    /// The binary request of the tutorial's client: the action, which is its name, followed by the value.
+    #[must_use]
+    pub fn binary(value: &str) -> Self {
+        Self::Binary(format!("binary{value}").into_bytes())
+    }
+
+    /// The message of it; `keeps_alive` says in its header that more will follow.
+    #[must_use]
+    pub fn message(&self, keeps_alive: bool) -> Vec<u8> {
+        let message = match self {
+            Self::Search(value) => {
+                let content = python_json(&[("action", json!("search")), ("value", json!(value))]);
+                Head { keeps_alive, ..Head::json() }.message(content.as_bytes())
+            }
+            Self::Binary(bytes) => {
+                let content_type = "binary/custom-client-binary-type";
+                Head { content_type, content_encoding: "binary", keeps_alive }.message(bytes)
+            }
+        };
+        message.unwrap_or_else(|error| unreachable!("the header is a short one: {error}"))
+    }
+}
+
+/// What a server answers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Response {
+    /// To a search.
+    Result(String),
+    /// To a binary request.
+    Bytes(Vec<u8>),
+}
+
+impl Response {
+    /// The message of it.
+    ///
+    /// # Errors
+    ///
+    /// None that a response can have: its header is a short one.
+    pub(super) fn message(&self) -> Result<Vec<u8>, MessageError> {
+        match self {
+            Self::Result(text) => Head::json().message(python_json(&[("result", json!(text))]).as_bytes()),
+            Self::Bytes(bytes) => {
+                let content_type = "binary/custom-server-binary-type";
+                Head { content_type, content_encoding: "binary", keeps_alive: false }.message(bytes)
+            }
+        }
+    }
+
+    /// The answer that came as `message`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words.
+    pub fn read(message: &Message<'_>) -> Result<Self, String> {
+        match message.content().map_err(|error| error.to_string())? {
+            Content::Json(value) => match value.get("result").and_then(|result| result.as_str()) {
+                Some(text) => Ok(Self::Result(text.to_owned())),
+                None => Err("the answer is no object with a text as its 'result'".to_owned()),
+            },
+            Content::Binary(bytes) => Ok(Self::Bytes(bytes.to_vec())),
+        }
+    }
+}
+
+/// In the words of the tutorial's client.
+impl fmt::Display for Response {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Result(text) => write!(out, "Got result: {text}"),
+            Self::Bytes(bytes) => write!(out, "Got response: {}", BytesRepr(bytes)),
+        }
+    }
+}
