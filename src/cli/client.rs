@@ -4,9 +4,11 @@ use super::logging::Verbosity;
 use super::progress::ProgressBar;
 use super::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::client::{Client, ClientConfig, Report};
+use crate::connection::Limits;
 use crate::error::Error;
-use crate::server::{Server, ServerConfig, ServerHandle, Summary};
-use crate::service::Echo;
+use crate::server::{Opened, Server, ServerConfig, ServerHandle, Summary};
+use crate::service::search::Request;
+use crate::service::{Echo, Search, Service};
 use crate::socket::Endpoint;
 use crate::units::parse_duration;
 use clap::Parser;
@@ -59,6 +61,14 @@ struct Options {
     #[arg(long, value_name = "SIZE", value_parser = values::message_size, conflicts_with = "message", env = "MULTICONN_SIZE",
         help_heading = "What")]
     size: Option<usize>,
+    /// Ask a server of the message protocol to search for VALUE, and print its answer; may be repeated.
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "size"], allow_hyphen_values = true,
+        env = "MULTICONN_SEARCH", help_heading = "What")]
+    search: Vec<String>,
+    /// Send it VALUE as a binary request, behind the word binary; may be repeated.
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "size"], allow_hyphen_values = true,
+        env = "MULTICONN_BINARY", help_heading = "What")]
+    binary: Vec<String>,
 
     /// How many messages each connection sends. Default: each once.
     #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true,
@@ -107,6 +117,11 @@ impl Options {
         self.connections.or(self.num_connections).unwrap_or(1)
     }
 
+    fn requests(&self) -> Vec<Request> {
+        let searches = self.search.iter().cloned().map(Request::Search);
+        searches.chain(self.binary.iter().map(|value| Request::binary(value))).collect()
+    }
+
     fn config(&self, target: Endpoint) -> ClientConfig {
         let mut config = ClientConfig::to(target);
         config.connections = self.connections();
@@ -115,6 +130,7 @@ impl Options {
         } else if !self.message.is_empty() {
             config.messages = self.message.iter().map(|text| text.clone().into_bytes()).collect();
         }
+        config.requests = self.requests();
         config.messages_per_connection = self.messages.map(|count| count as u64);
         config.pipeline = self.pipeline.map(|count| count as u64);
         config.hold = self.hold;
@@ -202,7 +218,12 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> 
 fn run_embedded(options: &Options) -> Result<Report, Error> {
     // First, whether it can be done at all: the server alone would complain of something nobody asked for.
     let _ = Client::new(options.config(Endpoint::tcp("127.0.0.1", 0)))?;
-    let server = EmbeddedServer::start()?;
+    let most_bytes = Limits::default().buffer_bytes;
+    let server = if options.requests().is_empty() {
+        EmbeddedServer::start("Echoing", most_bytes, |_| Echo)?
+    } else {
+        EmbeddedServer::start("Sending", Search::buffer_bytes(most_bytes), move |_| Search::new(most_bytes))?
+    };
     let report = run_client(options, options.config(Endpoint::tcp("127.0.0.1", server.port)));
     server.end()?;
     report
@@ -216,11 +237,16 @@ struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    fn start() -> Result<Self, Error> {
+    fn start<S: Service>(
+        sending: &'static str,
+        buffer_bytes: usize,
+        make_service: impl Fn(&Opened<'_>) -> S + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         config.workers = 1;
-        config.sending = "Echoing";
-        let server = Server::bind(config, |_| Echo)?;
+        config.sending = sending;
+        config.limits.buffer_bytes = buffer_bytes;
+        let server = Server::bind(config, make_service)?;
         let port = server.addresses().iter().find_map(|address| address.port()).unwrap_or_default();
         let handle = server.handle();
         let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || server.run());

@@ -1,6 +1,7 @@
 //! What a client is asked to do.
 
 use crate::error::Error;
+use crate::service::search::Request;
 use crate::socket::{Endpoint, SocketOptions};
 use std::time::Duration;
 
@@ -33,6 +34,10 @@ pub struct ClientConfig {
     /// The messages each connection sends, one after the other, from the first again when more are wanted. Default: the
     /// two of the tutorial.
     pub messages: Vec<Vec<u8>>,
+    /// What to ask a server of the message protocol: sent instead of `messages`, in the same way. Each must be answered,
+    /// and rightly: a value of the tutorial's table with the table's text, a binary request with its first ten bytes,
+    /// any other value always in the same way. Default: nothing.
+    pub requests: Vec<Request>,
     /// How many messages each connection sends. Default: each of `messages` once.
     pub messages_per_connection: Option<u64>,
     /// How many messages of a connection may be unanswered at a time. Default: all.
@@ -63,6 +68,7 @@ impl ClientConfig {
             target,
             connections: 1,
             messages: TUTORIAL_MESSAGES.iter().map(|text| text.as_bytes().to_vec()).collect(),
+            requests: Vec::new(),
             messages_per_connection: None,
             pipeline: None,
             hold: None,
@@ -74,6 +80,17 @@ impl ClientConfig {
             handle_signals: false,
             other_descriptors: 0,
         }
+    }
+
+    /// What goes out, message by message. Requests say that they will not be the only ones if that is so, or if the
+    /// connection is to be held: then the server keeps it.
+    pub(super) fn take_messages(&mut self) -> Vec<Vec<u8>> {
+        if self.requests.is_empty() {
+            return std::mem::take(&mut self.messages);
+        }
+        let total = self.messages_per_connection.unwrap_or(self.requests.len() as u64);
+        let keeps_alive = total > 1 || self.hold.is_some();
+        self.requests.iter().map(|request| request.message(keeps_alive)).collect()
     }
 
     /// Whether the work can be done when `descriptors` may be open.

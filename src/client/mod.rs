@@ -1,4 +1,5 @@
-//! The load client: opens connections, sends messages, checks every byte that comes back, and says how it went.
+//! The load client: opens connections, sends messages, checks every byte that comes back, and says how it went. Instead
+//! of an echo it can expect the answers of the message protocol.
 //!
 //! Whatever a server does (refuses, resets, stalls, closes early, answers something else) is a line of the report,
 //! counted by cause; the run goes on with the other connections.
@@ -12,10 +13,11 @@ mod workload;
 
 pub use config::ClientConfig;
 pub use recorder::Progress;
-pub use report::{Failure, Mismatch, Report};
+pub use report::{Failure, Mismatch, Report, WrongAnswer};
 
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, run_workers};
+use crate::service::search::Request;
 use crate::socket::{Address, raise_descriptor_limit};
 use recorder::{Recorder, histogram};
 use runner::{DIALER, Runner};
@@ -58,6 +60,8 @@ struct Shared {
     config: ClientConfig,
     /// Those of the configuration, which can be large: held once, whatever the number of workers.
     messages: Arc<[Vec<u8>]>,
+    /// What the messages ask, if they do.
+    requests: Arc<[Request]>,
     addresses: Vec<Address>,
     settled: AtomicUsize,
     open: AtomicU64,
@@ -113,7 +117,8 @@ impl Client {
         }
         let workers = loops.iter().map(EventLoop::sender).collect();
         let shared = Shared {
-            messages: std::mem::take(&mut config.messages).into(),
+            messages: config.take_messages().into(),
+            requests: std::mem::take(&mut config.requests).into(),
             addresses,
             settled: AtomicUsize::new(0),
             open: AtomicU64::new(0),
@@ -198,6 +203,9 @@ impl Shared {
             bytes_verified: 0,
             mismatch_count: 0,
             mismatches: Vec::new(),
+            asked: !self.requests.is_empty(),
+            answers: Vec::new(),
+            wrong_answers: Vec::new(),
             elapsed,
             connect: histogram(),
             round_trip: histogram(),

@@ -1,7 +1,8 @@
 //! What one worker of the client writes down while it runs; merged into one report at the end.
 
-use super::report::{Failure, Mismatch, Report};
+use super::report::{Failure, Mismatch, Report, WrongAnswer};
 use crate::counter::Counter;
+use crate::service::search::Response;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ const LONGEST_NANOS: u64 = 3_600_000_000_000;
 /// Three significant digits: an error below 0.1 %.
 const DIGITS: u8 = 3;
 
-/// How many mismatches are kept; all are counted.
+/// How many mismatches and wrong answers are kept; all are counted.
 const KEPT_MISMATCHES: usize = 10;
 
 /// What one worker has done so far, for other threads to look at.
@@ -41,6 +42,9 @@ pub(super) struct Recorder {
     failed: BTreeMap<Failure, u64>,
     mismatch_count: u64,
     mismatches: Vec<Mismatch>,
+    /// Each right answer, with how often it came.
+    pub(super) answers: Vec<(Response, u64)>,
+    wrong_answers: Vec<WrongAnswer>,
     connect: Histogram<u64>,
     round_trip: Histogram<u64>,
 }
@@ -55,6 +59,8 @@ impl Recorder {
             failed: BTreeMap::new(),
             mismatch_count: 0,
             mismatches: Vec::new(),
+            answers: Vec::new(),
+            wrong_answers: Vec::new(),
             connect: histogram(),
             round_trip: histogram(),
         }
@@ -77,6 +83,12 @@ impl Recorder {
         }
     }
 
+    pub(super) fn wrong_answer(&mut self, wrong: WrongAnswer) {
+        if self.wrong_answers.len() < KEPT_MISMATCHES {
+            self.wrong_answers.push(wrong);
+        }
+    }
+
     pub(super) fn round_trip(&mut self, latency: Duration) {
         self.progress.messages_verified.add(1);
         self.round_trip.saturating_record(nanos(latency));
@@ -96,6 +108,14 @@ impl Recorder {
         report.mismatch_count += self.mismatch_count;
         let room = KEPT_MISMATCHES.saturating_sub(report.mismatches.len());
         report.mismatches.extend(self.mismatches.into_iter().take(room));
+        for (answer, count) in self.answers {
+            match report.answers.iter_mut().find(|(known, _)| *known == answer) {
+                Some((_, counted)) => *counted += count,
+                None => report.answers.push((answer, count)),
+            }
+        }
+        let room = KEPT_MISMATCHES.saturating_sub(report.wrong_answers.len());
+        report.wrong_answers.extend(self.wrong_answers.into_iter().take(room));
         report.connect += self.connect;
         report.round_trip += self.round_trip;
     }

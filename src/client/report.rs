@@ -3,6 +3,7 @@
 use crate::connection::CloseReason;
 use crate::error::in_words;
 use crate::repr::BytesRepr;
+use crate::service::search::Response;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
 use hdrhistogram::Histogram;
 use rustix::io::Errno;
@@ -10,6 +11,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
+
+/// How much of a long text is shown, in characters.
+const SHOWN_CHARACTERS: usize = 60;
 
 /// Why a connection did not do what it was opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +31,10 @@ pub enum Failure {
     ClosedEarly,
     /// What came back is not what was sent.
     Mismatch,
+    /// What came is no answer of the message protocol, or not the right one.
+    WrongAnswer,
+    /// The peer closed where the second answer should have come.
+    NotKept,
     /// No port is left on this side for one more connection to this target.
     OutOfPorts,
     /// This process may open no more descriptors.
@@ -73,6 +81,10 @@ impl fmt::Display for Failure {
             Self::Reset => out.write_str("reset by peer"),
             Self::ClosedEarly => out.write_str("closed early by peer"),
             Self::Mismatch => out.write_str("wrong bytes came back"),
+            Self::WrongAnswer => out.write_str("wrong answer"),
+            Self::NotKept => out.write_str(
+                "closed by peer before a second answer: a server of one message per connection takes --messages 1",
+            ),
             Self::OutOfPorts => out.write_str("out of ports: no local port is free for this target"),
             Self::OutOfDescriptors => out.write_str("too many open files: raise the limit on descriptors (ulimit -n)"),
             Self::Stopped => out.write_str("interrupted"),
@@ -98,6 +110,31 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (expected, received) = (BytesRepr(&self.expected), BytesRepr(&self.received));
         write!(out, "connection {}, byte {}: expected {expected}, received {received}", self.connection, self.offset)
+    }
+}
+
+/// An answer that was none, or not the right one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongAnswer {
+    /// The number of the connection, counted from 1.
+    pub connection: usize,
+    /// The number of the answer on that connection, counted from 1.
+    pub answer: u64,
+    /// What was wrong.
+    pub words: String,
+}
+
+impl fmt::Display for WrongAnswer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "connection {}, answer {}: {}", self.connection, self.answer, self.words)
+    }
+}
+
+/// The beginning of a text that may be long.
+pub(super) fn abbreviated(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -128,6 +165,12 @@ pub struct Report {
     pub mismatch_count: u64,
     /// The first of those places.
     pub mismatches: Vec<Mismatch>,
+    /// Whether the messages were requests of the message protocol.
+    pub asked: bool,
+    /// The right answers to them, each with how often it came.
+    pub answers: Vec<(Response, u64)>,
+    /// The first of the wrong ones.
+    pub wrong_answers: Vec<WrongAnswer>,
     /// From the first connect to the last close.
     pub elapsed: Duration,
     /// Connect times, in nanoseconds.
@@ -162,11 +205,14 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = format_count;
+        self.write_answers(out)?;
         let verdict = match (self.interrupted, self.is_success()) {
             (true, _) => "interrupted",
+            (false, true) if self.asked => "every answer was right",
             (false, true) => "every byte came back as it was sent",
             (false, false) => "something failed",
         };
+        let came = if self.asked { "answered" } else { "echoed" };
         writeln!(out, "{} to {}: {verdict}", format_counted(self.wanted as u64, "connection"), self.target)?;
         let (opened, most, failed) = (count(self.opened), count(self.most_open), count(self.failures()));
         writeln!(out, "  connections  {opened} opened, {most} at the same time, {failed} failed")?;
@@ -175,10 +221,11 @@ impl fmt::Display for Report {
         }
         let (sent, verified) = (count(self.messages_sent), count(self.messages_verified));
         let rate = format_rate(self.messages_per_second());
-        writeln!(out, "  messages     {sent} sent, {verified} echoed and verified, {rate}")?;
+        writeln!(out, "  messages     {sent} sent, {verified} {came} and verified, {rate}")?;
         let (sent, verified) = (count(self.bytes_sent), count(self.bytes_verified));
-        writeln!(out, "  bytes        {sent} sent, {verified} echoed and verified")?;
+        writeln!(out, "  bytes        {sent} sent, {verified} {came} and verified")?;
         self.write_mismatches(out)?;
+        self.write_wrong_answers(out)?;
         writeln!(out, "  time         {}", format_duration(self.elapsed))?;
         writeln!(out, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "latency", "p50", "p90", "p99", "p99.9", "max")?;
         write_percentiles(out, "connect", &self.connect)?;
@@ -188,6 +235,22 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    fn write_answers(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (answer, number) in &self.answers {
+            match number {
+                1 => writeln!(out, "{answer}")?,
+                _ => writeln!(out, "{answer} ({} times)", format_count(*number))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write_wrong_answers(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(number) = self.failed.get(&Failure::WrongAnswer) else { return Ok(()) };
+        writeln!(out, "  wrong answers {}", format_count(*number))?;
+        self.wrong_answers.iter().try_for_each(|wrong| writeln!(out, "    {wrong}"))
+    }
+
     fn write_mismatches(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.mismatch_count == 0 {
             return Ok(());

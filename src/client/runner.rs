@@ -2,7 +2,7 @@
 
 use super::dialer::{Dial, Dialer};
 use super::report::Failure;
-use super::workload::{Job, Outcome, Workload};
+use super::workload::{Job, Outcome, Workload, buffer_bytes};
 use super::{Message, Recorder, Shared};
 use crate::buffer::Lender;
 use crate::connection::{CloseReason, Limits};
@@ -54,8 +54,7 @@ impl<'a> Runner<'a> {
             job: Rc::new(Job::new(shared, recorder)),
             entries: Slab::default(),
             lender: Lender::new(),
-            // The workload keeps its own time: a held connection may be silent for long.
-            limits: Limits::patient(),
+            limits: limits(shared),
             dialer: Dialer::new(first, shared.config.connections, step, shared.config.max_connecting),
         }
     }
@@ -63,7 +62,7 @@ impl<'a> Runner<'a> {
     /// What was written down, when the loop has ended.
     pub(super) fn into_recorder(self) -> Recorder {
         drop(self.entries);
-        Rc::into_inner(self.job).expect("no connection is left").recorder.into_inner()
+        Rc::into_inner(self.job).expect("no connection is left").into_recorder()
     }
 
     /// Begins connects, as many as may be in progress, some of them per turn.
@@ -298,6 +297,15 @@ impl Handler for Runner<'_> {
     fn is_done(&self) -> bool {
         self.dialer.is_done() && self.entries.is_empty()
     }
+}
+
+/// The workload keeps its own time: a held connection may be silent for long. A whole answer must fit the buffer.
+fn limits(shared: &Shared) -> Limits {
+    let mut limits = Limits::patient();
+    if !shared.requests.is_empty() {
+        limits.buffer_bytes = buffer_bytes(&shared.requests);
+    }
+    limits
 }
 
 /// Tells the story of the bytes. The time is read when it matters: latencies are made from it.

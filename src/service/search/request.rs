@@ -63,6 +63,15 @@ impl Response {
         }
     }
 
+    /// The content, for people: JSON as it is sent, bytes as Python shows them.
+    #[must_use]
+    pub fn content(&self) -> String {
+        match self {
+            Self::Result(text) => python_json(&[("result", json!(text))]),
+            Self::Bytes(bytes) => BytesRepr(bytes).to_string(),
+        }
+    }
+
     /// The answer that came as `message`.
     ///
     /// # Errors
