@@ -1,7 +1,7 @@
 //! `multiconn-server`: the command line, the services by name, and the exit status.
 
-use super::logging::Verbosity;
-use super::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
+use crate::cli::logging::Verbosity;
+use crate::cli::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
 use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor, limit_panic_reports};
 use crate::service::{Discard, Echo, Search, Service};
