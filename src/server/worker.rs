@@ -193,18 +193,22 @@ where
         agenda.deregister(entry.conversation.socket.source());
         let connection = &entry.conversation.connection;
         let (received, sent) = (connection.received_bytes(), connection.sent_bytes());
-        log::debug!(
-            "Closing connection to {}: {reason}{} (number {}, {received} bytes in, {sent} bytes out, after {})",
-            entry.peer,
-            connection.service().complaint().map_or_else(String::new, |complaint| format!(": {complaint}")),
-            entry.number,
-            format_duration(agenda.now - connection.opened())
-        );
+        let is_told = log::log_enabled!(log::Level::Debug);
+        let story = is_told.then(|| {
+            let complaint =
+                connection.service().complaint().map_or_else(String::new, |complaint| format!(": {complaint}"));
+            let age = format_duration(agenda.now - connection.opened());
+            format!("{reason}{complaint} (number {}, {received} bytes in, {sent} bytes out, after {age})", entry.number)
+        });
         self.lender.hold(connection.storage_bytes(), 0);
         let peer = entry.peer;
         // Its service may panic even now; the socket is closed all the same.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(entry.conversation)));
         self.see_off(agenda, &peer, reason);
+        // Whoever reads this may rely on it that the place is free.
+        if let Some(story) = story {
+            log::debug!("Closing connection to {peer}: {story}");
+        }
     }
 
     /// Counts a connection as ended, and gives its place and its descriptor, which is free by now, to who waits for that.
