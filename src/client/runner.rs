@@ -273,6 +273,13 @@ impl Handler for Runner<'_> {
         }
     }
 
+    fn handle_alarm(&mut self, agenda: &mut Agenda, key: Key) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if entry.connected && entry.conversation.handle_alarm(agenda.now) {
+            self.turn(agenda, key);
+        }
+    }
+
     fn handle_ready(&mut self, agenda: &mut Agenda, key: Key) {
         if key == DIALER {
             return self.dial_some(agenda);

@@ -44,15 +44,27 @@ pub(super) struct Times {
     active: Moment,
     /// Since when the socket has taken nothing although output waits.
     blocked: Moment,
+    /// What the service waits for, if it waits for an instant.
+    service: Moment,
 }
 
 impl Times {
     pub(super) fn new(now: Instant) -> Self {
-        Self { opened: now, active: 0, blocked: NEVER }
+        Self { opened: now, active: 0, blocked: NEVER, service: NEVER }
     }
 
     pub(super) fn opened(&self) -> Instant {
         self.opened
+    }
+
+    /// The service waits for `instant`.
+    pub(super) fn wait_until(&mut self, instant: Instant) {
+        self.service = self.moment(instant);
+    }
+
+    /// The instant that the service named last.
+    pub(super) fn service(&self) -> Instant {
+        self.opened + Duration::from_nanos(self.service)
     }
 
     #[inline]

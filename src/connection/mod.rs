@@ -21,6 +21,7 @@ mod limits;
 mod reason;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use limits::Limits;
 pub use reason::CloseReason;
@@ -30,6 +31,7 @@ use crate::service::{Input, Output, Service, Wait};
 use deadlines::{Applying, Deadline, Times};
 use std::io;
 use std::time::Instant;
+use waiting::Waiting;
 
 /// Room counts as freed when at most one in this many bytes of the output's limit is still waiting.
 const LOW_WATERMARK: usize = 4;
@@ -51,7 +53,7 @@ pub struct Connection<S> {
     service: S,
     input: Buffer,
     output: Buffer,
-    wait: Wait,
+    waiting: Waiting,
     times: Times,
     received_bytes: u64,
     sent_bytes: u64,
@@ -78,7 +80,7 @@ impl<S: Service> Connection<S> {
             service,
             input: Buffer::new(),
             output: Buffer::new(),
-            wait: Wait::Input,
+            waiting: Waiting::Input,
             times: Times::new(now),
             received_bytes: 0,
             sent_bytes: 0,
@@ -173,12 +175,7 @@ impl<S: Service> Connection<S> {
         self.may_write = self.output.is_empty();
         self.times.sent(self.may_write, now);
         self.hurried |= !self.may_write;
-        let wants_room = match self.wait {
-            Wait::Room | Wait::InputOrRoom => true,
-            Wait::Until(_) => was_high,
-            Wait::Input | Wait::Nothing | Wait::Refuse => false,
-        };
-        self.serve_due |= wants_room && self.output.len() <= low;
+        self.serve_due |= self.waiting.wants_room(was_high) && self.output.len() <= low;
     }
 
     /// The socket takes nothing for now.
@@ -220,6 +217,13 @@ impl<S: Service> Connection<S> {
             _ => {}
         }
         self.hurried = true;
+    }
+
+    /// An instant named by [`alarm`](Self::alarm) may have come; returns whether it has, and the service still waits for it.
+    pub fn handle_alarm(&mut self, now: Instant) -> bool {
+        let is_awaited = self.alarm().is_some_and(|instant| instant <= now);
+        self.serve_due |= is_awaited;
+        is_awaited
     }
 
     fn handle_passed(&mut self, deadline: Deadline) {
@@ -280,7 +284,7 @@ impl<S: Service> Connection<S> {
     #[inline]
     pub fn wants_read(&self, limits: &Limits) -> bool {
         let takes = match self.phase {
-            Phase::Open | Phase::Draining => self.wait != Wait::Room && self.input.len() < limits.buffer_bytes,
+            Phase::Open | Phase::Draining => self.waiting != Waiting::Room && self.input.len() < limits.buffer_bytes,
             Phase::Finishing | Phase::Lingering => true,
             Phase::Closed => false,
         };
@@ -310,12 +314,18 @@ impl<S: Service> Connection<S> {
         if std::mem::take(&mut self.hurried) { self.next_deadline(limits) } else { None }
     }
 
+    /// The instant, kept to the microsecond, at which [`handle_alarm`](Self::handle_alarm) has something to do.
+    #[inline]
+    pub fn alarm(&self) -> Option<Instant> {
+        (self.waiting == Waiting::At).then(|| self.times.service())
+    }
+
     fn earliest(&self, limits: &Limits) -> Option<(Instant, Deadline)> {
         let applying = Applying {
             is_open: self.is_open(),
             is_lingering: self.phase == Phase::Lingering,
             is_silent: self.received_bytes == 0 && self.sent_bytes == 0,
-            service: if let Wait::Until(instant) = self.wait { Some(instant) } else { None },
+            service: (self.waiting == Waiting::Until).then(|| self.times.service()),
         };
         if self.phase == Phase::Closed { None } else { self.times.earliest(applying, limits) }
     }
@@ -328,19 +338,21 @@ impl<S: Service> Connection<S> {
         self.serve_due = false;
         let mut input = Input::new(&mut self.input, self.input_ended);
         let mut output = Output::new(&mut self.output, lender, limits.buffer_bytes);
-        self.wait = self.service.serve(&mut input, &mut output, now);
-        if self.wait == Wait::InputOrRoom && self.output.is_empty() {
-            // There is all the room that there will ever be.
-            self.wait = Wait::Input;
-        }
-        match self.wait {
-            Wait::Until(_) => self.hurried = true,
+        let wait = self.service.serve(&mut input, &mut output, now);
+        let wait = waiting::what_can_come(wait, self.output.is_empty());
+        self.waiting = wait.into();
+        match wait {
+            Wait::Until(instant) => {
+                self.times.wait_until(instant);
+                self.hurried = true;
+            }
+            Wait::At(instant) => self.times.wait_until(instant),
             Wait::Nothing => self.finish(CloseReason::Completed),
             Wait::Refuse => self.finish(CloseReason::ProtocolError),
             Wait::Input if self.input_ended => self.finish(CloseReason::PeerClosed),
             Wait::Input if self.input.len() >= limits.buffer_bytes => self.finish(CloseReason::FrameTooLarge),
             Wait::Room if self.output.is_empty() => self.finish(CloseReason::ReplyTooLarge),
-            _ => {}
+            Wait::Input | Wait::Room | Wait::InputOrRoom => {}
         }
     }
 
@@ -366,7 +378,7 @@ impl<S: Service> Connection<S> {
     }
 
     fn is_quiet(&self) -> bool {
-        let all_read = !self.may_read && !self.serve_due && self.wait == Wait::Input;
+        let all_read = !self.may_read && !self.serve_due && self.waiting == Waiting::Input;
         all_read && self.input.is_empty() && self.output.is_empty()
     }
 

@@ -1,15 +1,18 @@
 //! One loop on one thread: it waits, then tells its [`Handler`] what happened.
 //!
-//! Four things can happen: an event on a registered source, an instant that has come, a message from another thread
-//! or a signal, and the turn of an entry of the ready queue. The loop knows nothing of what it drives. It must never
+//! Four things can happen: an event on a registered source, an instant that has come (to a tick of the wheel, or as an alarm
+//! to the microsecond), a message from another thread or a signal, and the turn of an entry of the ready queue. The loop knows nothing of what it drives. It must never
 //! block outside of `poll`, and it reads the clock once per round, not once per event.
 
+mod alarms;
 mod key;
 mod mailbox;
+mod precise_timer;
 mod slab;
 mod wheel;
 mod workers;
 
+pub use alarms::Alarms;
 pub use key::Key;
 pub use mailbox::Sender;
 pub use slab::Slab;
@@ -35,6 +38,7 @@ const BOTH_DIRECTIONS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 const MAILBOX: Key = Key::fixed(u32::MAX);
 const SIGNALS: Key = Key::fixed(u32::MAX - 1);
+const ALARMS: Key = Key::fixed(u32::MAX - 2);
 
 /// What a source can do now. Events come at edges: what is not used up must be remembered, no event repeats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,9 @@ pub trait Handler {
     /// An instant for which something was armed has come.
     fn handle_due(&mut self, agenda: &mut Agenda, due: Due);
 
+    /// An instant for which an alarm of `key` was armed has come.
+    fn handle_alarm(&mut self, _agenda: &mut Agenda, _key: Key) {}
+
     /// It is the turn of `key`, which was put into the ready queue.
     fn handle_ready(&mut self, agenda: &mut Agenda, key: Key);
 
@@ -92,8 +99,10 @@ pub trait Handler {
 pub struct Agenda {
     /// When this round began.
     pub now: Instant,
-    /// The instants.
+    /// The instants, kept to a tick: many, and cheap.
     pub wheel: Wheel,
+    /// The instants that are kept to the microsecond.
+    pub alarms: Alarms,
     /// What can go on without waiting, in turn: one of them in each round, after its events.
     pub ready: VecDeque<Key>,
     registry: Registry,
@@ -143,11 +152,12 @@ impl<M> EventLoop<M> {
     ///
     /// # Errors
     ///
-    /// Those of epoll_create(2) and eventfd(2).
+    /// Those of epoll_create(2), eventfd(2) and timerfd_create(2).
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let mailbox = Mailbox::new(poll.registry(), MAILBOX.into())?;
         let now = Instant::now();
+        let alarms = Alarms::new(poll.registry(), ALARMS.into())?;
         let registry = poll.registry().try_clone()?;
         Ok(Self {
             poll,
@@ -155,7 +165,7 @@ impl<M> EventLoop<M> {
             mailbox,
             signals: None,
             due: Vec::new(),
-            agenda: Agenda { now, wheel: Wheel::new(now), ready: VecDeque::new(), registry },
+            agenda: Agenda { now, wheel: Wheel::new(now), alarms, ready: VecDeque::new(), registry },
         })
     }
 
@@ -199,6 +209,7 @@ impl<M> EventLoop<M> {
         self.dispatch_due(handler);
         while !handler.is_done() {
             self.wait()?;
+            self.dispatch_alarms(handler);
             self.dispatch_events(handler);
             self.dispatch_due(handler);
             // One at a time: whoever an event has come for meanwhile goes before those who could go on without one.
@@ -215,13 +226,28 @@ impl<M> EventLoop<M> {
     /// The time left is counted in whole ticks from the beginning of the last round: a second clock call and finer sums
     /// would make an instant that nothing else wakes the loop for more punctual, by less than one round and one tick.
     fn wait(&mut self) -> io::Result<()> {
-        let timeout = if self.agenda.ready.is_empty() { self.agenda.wheel.time_left() } else { Some(Duration::ZERO) };
+        let timeout = if self.agenda.ready.is_empty() { self.time_left()? } else { Some(Duration::ZERO) };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
             result => result?,
         }
         self.agenda.now = Instant::now();
         Ok(())
+    }
+
+    #[inline]
+    fn time_left(&mut self) -> io::Result<Option<Duration>> {
+        let for_alarms = self.agenda.alarms.set_timer(self.agenda.now)?;
+        let for_wheel = self.agenda.wheel.time_left();
+        Ok(if for_alarms.is_some() { for_alarms.into_iter().chain(for_wheel).min() } else { for_wheel })
+    }
+
+    /// Before the events: whoever asked for an instant to the microsecond waits for nobody's bytes.
+    #[inline]
+    fn dispatch_alarms<H: Handler<Message = M>>(&mut self, handler: &mut H) {
+        while let Some(key) = self.agenda.alarms.next_due(self.agenda.now) {
+            handler.handle_alarm(&mut self.agenda, key);
+        }
     }
 
     fn dispatch_events<H: Handler<Message = M>>(&mut self, handler: &mut H) {
@@ -237,6 +263,7 @@ impl<M> EventLoop<M> {
                         handler.handle_signal(&mut self.agenda, signal);
                     }
                 }
+                ALARMS => self.agenda.alarms.handle_fired(),
                 key => handler.handle_event(&mut self.agenda, key, Readiness::from(event)),
             }
         }

@@ -60,6 +60,11 @@ impl<S: Service> Conversation<S> {
         counts
     }
 
+    /// An alarm that was armed for it has come up.
+    pub fn handle_alarm(&mut self, now: Instant) -> bool {
+        self.connection.handle_alarm(now)
+    }
+
     /// Sees to it that the conversation of `key` is looked at by `deadline` at the latest.
     #[inline]
     pub fn arm(&mut self, agenda: &mut Agenda, key: Key, deadline: Option<Instant>) {
@@ -70,6 +75,7 @@ impl<S: Service> Conversation<S> {
     #[inline]
     pub fn turn<O: Observer>(&mut self, pump: &mut Pump<'_, O>, agenda: &mut Agenda, key: Key) -> Option<CloseReason> {
         let before = self.connection.storage_bytes();
+        let alarm = self.connection.alarm();
         // A service that panics ends its own conversation and no other.
         let turn = catch_unwind(AssertUnwindSafe(|| pump.turn(&mut self.connection, &mut self.socket)));
         let turn = turn.unwrap_or(Turn::Closed(CloseReason::ServicePanicked));
@@ -95,6 +101,12 @@ impl<S: Service> Conversation<S> {
         }
         let deadline = self.connection.hurried_deadline(pump.limits);
         self.arm(agenda, key, deadline);
+        // What the service waited for before was armed then.
+        if let Some(instant) = self.connection.alarm()
+            && alarm != Some(instant)
+        {
+            agenda.alarms.arm(key, instant);
+        }
         None
     }
 }

@@ -320,6 +320,13 @@ where
         }
     }
 
+    fn handle_alarm(&mut self, agenda: &mut Agenda, key: Key) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if entry.conversation.handle_alarm(agenda.now) {
+            self.turn(agenda, key);
+        }
+    }
+
     fn handle_ready(&mut self, agenda: &mut Agenda, key: Key) {
         if let Some(index) = key.as_fixed() {
             return match self.metrics_of(index) {

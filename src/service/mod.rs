@@ -34,6 +34,10 @@ pub enum Wait {
     InputOrRoom,
     /// This instant, or more input, or most of a well-filled output gone, whichever comes first.
     Until(Instant),
+    /// As [`Until`](Self::Until), with an instant that is kept to the microsecond where the system allows it, instead of to a
+    /// tick of a millisecond. An instant that was named is waited for even when another one is named later, so that the
+    /// service may be called for nothing: for a deadline that moves with every message, `Until` is cheaper.
+    At(Instant),
     /// Nothing, ever again: send what is in the output, then close.
     Nothing,
     /// As [`Nothing`](Self::Nothing), because the peer did not keep to the protocol: see [`Service::complaint`].

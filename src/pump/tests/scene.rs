@@ -45,6 +45,8 @@ pub(super) struct Scene<S> {
     lender: Lender,
     /// When the loop will look at the connection, and the limits for which that holds.
     armed: (Option<Instant>, Limits),
+    /// The instants at which the loop will call an alarm.
+    alarms: Vec<Instant>,
 }
 
 impl<S: Service> Scene<S> {
@@ -55,12 +57,13 @@ impl<S: Service> Scene<S> {
         connection.handle_read_blocked();
         let witness = Witness { now: start, received: Vec::new(), sent: Vec::new() };
         let armed = (None, limits.clone());
-        Self { connection, socket, limits, witness, yields: 0, start, lender: Lender::new(), armed }
+        Self { connection, socket, limits, witness, yields: 0, start, lender: Lender::new(), armed, alarms: Vec::new() }
     }
 
     /// One turn, and what must hold after every turn.
     pub(super) fn turn(&mut self) -> Turn {
         let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut self.witness };
+        let alarm = self.connection.alarm();
         let turn = pump.turn(&mut self.connection, &mut self.socket);
         let (held, storage) = (self.connection.held_bytes(), self.connection.storage_of_each());
         for (held, storage) in held.into_iter().zip(storage) {
@@ -69,6 +72,7 @@ impl<S: Service> Scene<S> {
             assert!(held > 0 || storage == 0, "an empty buffer kept {storage} bytes of storage");
         }
         self.check_deadline();
+        self.alarms.extend(self.connection.alarm().filter(|_| self.connection.alarm() != alarm));
         assert_eq!(self.witness.sent, self.socket.written);
         assert_eq!(self.connection.sent_bytes(), self.witness.sent.len() as u64);
         assert_eq!(self.connection.received_bytes(), self.witness.received.len() as u64);
@@ -110,12 +114,26 @@ impl<S: Service> Scene<S> {
         // What has come up is no longer armed.
         self.armed.0 = self.armed.0.filter(|&armed| armed > self.witness.now);
         self.connection.handle_deadline(&self.limits, self.witness.now);
+        let now = self.witness.now;
+        for _ in self.alarms.extract_if(.., |&mut alarm| alarm <= now) {
+            self.connection.handle_alarm(now);
+        }
         self.run()
+    }
+
+    /// The next alarm, counted from the start.
+    pub(super) fn alarm(&self) -> Option<Duration> {
+        self.alarms.iter().min().map(|&instant| instant - self.start)
     }
 
     /// The next deadline, counted from the start.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.connection.next_deadline(&self.limits).map(|instant| instant - self.start)
+    }
+
+    /// How many alarms are to come.
+    pub(super) fn alarms(&self) -> usize {
+        self.alarms.len()
     }
 
     pub(super) fn assert_owns_no_heap(&self) {

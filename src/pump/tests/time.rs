@@ -167,3 +167,30 @@ fn a_deadline_that_comes_nearer_is_told() {
     assert_eq!(scene.run(), None);
     assert_eq!(scene.deadline(), Some(SECOND));
 }
+
+#[test]
+fn a_precise_instant_is_told_once_and_kept() {
+    let mut calls = 0;
+    let service = act(|input, output, now| {
+        calls += 1;
+        input.clear();
+        output.write(b"tick");
+        // The same instant for every call within the same second.
+        Wait::At(now + SECOND)
+    });
+    let mut scene = scene(service, []);
+    assert_eq!(scene.run(), None);
+    assert_eq!(scene.alarm(), Some(SECOND));
+    assert_eq!(scene.deadline(), Some(SECOND * 10), "the wheel has no part in it");
+    scene.socket.arrive_bytes(b"now");
+    assert_eq!(scene.run(), None);
+    assert_eq!(scene.alarms(), 1, "an instant named again is not armed again");
+    assert_eq!(scene.pass(SECOND / 2), None);
+    scene.socket.arrive_bytes(b"now");
+    assert_eq!(scene.pass(SECOND / 4), None);
+    assert_eq!(scene.alarms(), 2);
+    assert_eq!(scene.pass(SECOND / 4), None, "the instant that was overtaken is no news");
+    assert_eq!(scene.pass(SECOND * 3 / 4), None);
+    drop(scene);
+    assert_eq!(calls, 4, "to open, on input twice, and when the instant named last came");
+}

@@ -1,0 +1,46 @@
+//! What the service of a connection waits for.
+
+use crate::service::Wait;
+
+/// A [`Wait`] without its instant, which is kept with the other times of the connection in half the space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Input,
+    Room,
+    InputOrRoom,
+    Until,
+    At,
+    Nothing,
+}
+
+/// With an empty output there is all the room that there will ever be: then only input can come.
+#[inline]
+pub(super) fn what_can_come(wait: Wait, is_output_empty: bool) -> Wait {
+    if wait == Wait::InputOrRoom && is_output_empty { Wait::Input } else { wait }
+}
+
+impl Waiting {
+    /// Whether room that was freed is news for the service; `was_high` says that the output was well filled.
+    #[inline]
+    pub(super) fn wants_room(self, was_high: bool) -> bool {
+        match self {
+            Self::Room | Self::InputOrRoom => true,
+            Self::Until | Self::At => was_high,
+            Self::Input | Self::Nothing => false,
+        }
+    }
+}
+
+impl From<Wait> for Waiting {
+    #[inline]
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::Input => Self::Input,
+            Wait::Room => Self::Room,
+            Wait::InputOrRoom => Self::InputOrRoom,
+            Wait::Until(_) => Self::Until,
+            Wait::At(_) => Self::At,
+            Wait::Nothing | Wait::Refuse => Self::Nothing,
+        }
+    }
+}
