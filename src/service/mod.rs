@@ -5,17 +5,22 @@
 //! test. Back-pressure is not a callback: a service that finds no room leaves its input where it is, and the full input
 //! buffer makes the connection stop reading.
 
+mod delayed;
 mod discard;
 mod echo;
 mod http_page;
+mod input;
+mod output;
 pub mod search;
 
+pub use delayed::Delayed;
 pub use discard::Discard;
 pub use echo::Echo;
 pub use http_page::{Answer, HttpPage, Site};
+pub use input::Input;
+pub use output::Output;
 pub use search::Search;
 
-use crate::buffer::{Buffer, Lender};
 use std::time::Instant;
 
 /// What a service needs before it can go on.
@@ -85,108 +90,5 @@ impl<S: Service + ?Sized> Service for Box<S> {
 
     fn complaint(&self) -> Option<String> {
         (**self).complaint()
-    }
-}
-
-/// The bytes that came in and were not consumed yet.
-#[derive(Debug)]
-pub struct Input<'a> {
-    buffer: &'a mut Buffer,
-    ended: bool,
-}
-
-impl<'a> Input<'a> {
-    /// Input from `buffer`; `ended` says that no more will follow.
-    pub fn new(buffer: &'a mut Buffer, ended: bool) -> Self {
-        Self { buffer, ended }
-    }
-
-    /// The bytes waiting, oldest first.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        self.buffer.bytes()
-    }
-
-    /// Whether no byte is waiting.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
-    }
-
-    /// Whether the peer has shut its sending half: what is here now is all there will ever be.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// Drops the oldest `count` bytes: they were dealt with.
-    ///
-    /// # Panics
-    ///
-    /// When fewer than `count` bytes are waiting.
-    pub fn consume(&mut self, count: usize) {
-        self.buffer.consume(count);
-    }
-
-    /// Drops every byte.
-    pub fn clear(&mut self) {
-        self.buffer.clear();
-    }
-}
-
-/// The bytes that go out, as far as there is room for them.
-#[derive(Debug)]
-pub struct Output<'a> {
-    buffer: &'a mut Buffer,
-    lender: &'a mut Lender,
-    limit: usize,
-}
-
-impl<'a> Output<'a> {
-    /// Output into `buffer`, which may hold up to `limit` bytes and borrows its storage from `lender`.
-    pub fn new(buffer: &'a mut Buffer, lender: &'a mut Lender, limit: usize) -> Self {
-        Self { buffer, lender, limit }
-    }
-
-    /// How many bytes can be written now, in bytes.
-    #[must_use]
-    pub fn room(&self) -> usize {
-        self.limit.saturating_sub(self.buffer.len())
-    }
-
-    /// Writes as many of `bytes` as there is room for, and returns how many that were.
-    pub fn write(&mut self, bytes: &[u8]) -> usize {
-        let mut written = 0;
-        while written < bytes.len() && self.room() > 0 {
-            self.lender.make_room(self.buffer, self.limit);
-            let spare = self.buffer.spare(self.limit);
-            let count = spare.len().min(bytes.len() - written);
-            spare[..count].copy_from_slice(&bytes[written..written + count]);
-            self.buffer.commit(count);
-            written += count;
-        }
-        written
-    }
-
-    /// Writes all of `bytes` if there is room for all of them, else nothing; returns whether it did.
-    #[must_use = "when there was no room, nothing was written"]
-    pub fn write_whole(&mut self, bytes: &[u8]) -> bool {
-        let fits = bytes.len() <= self.room();
-        if fits {
-            self.write(bytes);
-        }
-        fits
-    }
-
-    /// Moves as much of the input as there is room for to the output. Into an empty output it moves without copying:
-    /// the two buffers change places.
-    #[inline]
-    pub fn take(&mut self, input: &mut Input<'_>) {
-        if self.buffer.is_empty() && input.buffer.len() <= self.limit {
-            std::mem::swap(self.buffer, input.buffer);
-        } else {
-            let count = self.write(input.bytes());
-            input.consume(count);
-        }
     }
 }

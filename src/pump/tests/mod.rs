@@ -2,6 +2,7 @@
 //! real socket or wait for real time.
 
 mod calls;
+mod delayed;
 mod ending;
 mod pressure;
 mod scene;

@@ -1,0 +1,61 @@
+//! Where a service writes.
+
+use super::Input;
+use crate::buffer::{Buffer, Lender};
+
+/// The bytes that go out, as far as there is room for them.
+#[derive(Debug)]
+pub struct Output<'a> {
+    buffer: &'a mut Buffer,
+    lender: &'a mut Lender,
+    limit: usize,
+}
+
+impl<'a> Output<'a> {
+    /// Output into `buffer`, which may hold up to `limit` bytes and borrows its storage from `lender`.
+    pub fn new(buffer: &'a mut Buffer, lender: &'a mut Lender, limit: usize) -> Self {
+        Self { buffer, lender, limit }
+    }
+
+    /// How many bytes can be written now, in bytes.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.buffer.len())
+    }
+
+    /// Writes as many of `bytes` as there is room for, and returns how many that were.
+    pub fn write(&mut self, bytes: &[u8]) -> usize {
+        let mut written = 0;
+        while written < bytes.len() && self.room() > 0 {
+            self.lender.make_room(self.buffer, self.limit);
+            let spare = self.buffer.spare(self.limit);
+            let count = spare.len().min(bytes.len() - written);
+            spare[..count].copy_from_slice(&bytes[written..written + count]);
+            self.buffer.commit(count);
+            written += count;
+        }
+        written
+    }
+
+    /// Writes all of `bytes` if there is room for all of them, else nothing; returns whether it did.
+    #[must_use = "when there was no room, nothing was written"]
+    pub fn write_whole(&mut self, bytes: &[u8]) -> bool {
+        let fits = bytes.len() <= self.room();
+        if fits {
+            self.write(bytes);
+        }
+        fits
+    }
+
+    /// Moves as much of the input as there is room for to the output. Into an empty output it moves without copying:
+    /// the two buffers change places.
+    #[inline]
+    pub fn take(&mut self, input: &mut Input<'_>) {
+        if self.buffer.is_empty() && input.is_whole() && input.bytes().len() <= self.limit {
+            input.swap(self.buffer);
+        } else {
+            let count = self.write(input.bytes());
+            input.consume(count);
+        }
+    }
+}
