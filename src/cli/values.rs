@@ -1,5 +1,6 @@
 //! Values that people type: each is refused with an example of a good one.
 
+use crate::codec::{Framing, FramingError};
 use crate::socket::Endpoint;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -57,6 +58,11 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
 pub(super) fn size(text: &str) -> Result<usize, String> {
     let bytes = crate::units::parse_size(text).map_err(|error| error.to_string())?;
     usize::try_from(bytes).map_err(|_| format!("{text:?} is more than this machine can address; give one like 64KiB"))
+}
+
+/// How messages are told apart, such as lines.
+pub(super) fn framing(text: &str) -> Result<Framing, String> {
+    text.parse().map_err(|error: FramingError| error.to_string())
 }
 
 /// A range of addresses, or a single one.

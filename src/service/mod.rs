@@ -5,23 +5,38 @@
 //! test. Back-pressure is not a callback: a service that finds no room leaves its input where it is, and the full input
 //! buffer makes the connection stop reading.
 
+mod chargen;
 mod delayed;
 mod discard;
 mod echo;
+mod framed;
 mod http_page;
 mod input;
 mod output;
 pub mod search;
+mod stall;
+mod text;
+mod unframed;
+mod words;
 
+pub use chargen::Chargen;
 pub use delayed::Delayed;
 pub use discard::Discard;
 pub use echo::Echo;
+pub use framed::{Framed, Respond};
 pub use http_page::{Answer, HttpPage, Site};
 pub use input::Input;
 pub use output::Output;
 pub use search::Search;
+pub use stall::Stall;
+pub use text::{reverse, upper};
+pub use unframed::Unframed;
+pub use words::{WallClock, Words, clock, daytime, greet, time};
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A hundred years: for a service that waits for no instant, and wants its peer to be read meanwhile.
+const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// What a service needs before it can go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

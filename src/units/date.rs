@@ -1,19 +1,65 @@
-//! A moment as HTTP writes it.
+//! A moment as HTTP and the small services of the Internet write it, in UTC.
 
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
-const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+/// 1970 began on a Thursday.
+const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// From the beginning of 1900 to that of 1970 (RFC 868).
+const SECONDS_TO_1970: u64 = 2_208_988_800;
 
 /// Seconds since 1970 as an IMF-fixdate (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[must_use]
 pub fn format_http_date(unix_seconds: u64) -> String {
-    let (days, second) = (unix_seconds / SECONDS_PER_DAY, unix_seconds % SECONDS_PER_DAY);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    // 1970 began on a Thursday.
-    let weekday = DAYS[usize::try_from(days % 7).unwrap_or_default()];
+    let (weekday, day, month, year) = date(unix_seconds);
+    let (weekday, month) = (&weekday[..3], &month[..3]);
+    format!("{weekday}, {day:02} {month} {year:04} {} GMT", format_time_of_day(unix_seconds))
+}
+
+/// Seconds since 1970 in the syntax that RFC 867 proposes for the daytime service, with the end of its line:
+/// `Tuesday, February 22, 1982 17:37:43-UTC`.
+#[must_use]
+pub fn format_daytime(unix_seconds: u64) -> String {
+    let (weekday, day, month, year) = date(unix_seconds);
+    format!("{weekday}, {month} {day}, {year} {}-UTC\r\n", format_time_of_day(unix_seconds))
+}
+
+/// The time of day as `17:37:43`.
+#[must_use]
+pub fn format_time_of_day(unix_seconds: u64) -> String {
+    let second = unix_seconds % SECONDS_PER_DAY;
+    format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Seconds since the beginning of 1900, in 32 bits, as the time service gives them (RFC 868). They begin again in 2036.
+#[must_use]
+pub fn seconds_since_1900(unix_seconds: u64) -> u32 {
+    // What lies above 32 bits is lost, as the standard knows.
+    #[allow(clippy::cast_possible_truncation)]
+    {
+        unix_seconds.wrapping_add(SECONDS_TO_1970) as u32
+    }
+}
+
+/// Weekday, day from 1, month and year.
+fn date(unix_seconds: u64) -> (&'static str, u64, &'static str, u64) {
+    let days = unix_seconds / SECONDS_PER_DAY;
     let (year, month, day) = civil(days);
-    let month = MONTHS[usize::try_from(month).unwrap_or_default()];
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    let named = |names: &[&'static str], number: u64| names[usize::try_from(number).unwrap_or_default()];
+    (named(&DAYS, days % 7), day, named(&MONTHS, month), year)
 }
 
 /// Year, month from 0 and day from 1 of a day counted from 1970 (H. Hinnant, "chrono-compatible low-level date
@@ -31,7 +77,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::format_http_date;
+    use super::{format_daytime, format_http_date, format_time_of_day, seconds_since_1900};
 
     #[test]
     fn the_example_of_the_standard_and_the_edges_of_years() {
@@ -44,5 +90,17 @@ mod tests {
         ] {
             assert_eq!(format_http_date(seconds), date);
         }
+    }
+
+    #[test]
+    fn as_the_small_services_write_it() {
+        // The example of RFC 867, which has the weekday wrong.
+        assert_eq!(format_daytime(383_247_463), "Monday, February 22, 1982 17:37:43-UTC\r\n");
+        assert_eq!(format_time_of_day(383_247_463), "17:37:43");
+        // The examples of RFC 868, and the end of its time.
+        assert_eq!(seconds_since_1900(0), 2_208_988_800);
+        assert_eq!(seconds_since_1900(315_532_800), 2_524_521_600, "1 January 1980");
+        assert_eq!(seconds_since_1900(2_085_978_495), u32::MAX);
+        assert_eq!(seconds_since_1900(2_085_978_496), 0, "on 7 February 2036");
     }
 }

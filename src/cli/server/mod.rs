@@ -1,14 +1,16 @@
-//! `multiconn-server`: the command line, the services by name, and the exit status.
+//! `multiconn-server`: the command line, and the exit status.
+
+mod services;
 
 use crate::cli::logging::Verbosity;
 use crate::cli::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
 use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor, limit_panic_reports};
-use crate::service::{Discard, Echo, Search, Service};
 use crate::socket::{Endpoint, Inherited};
 use crate::units::parse_duration;
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
+use services::ServiceOptions;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,9 +39,8 @@ struct Options {
     #[arg(long, value_name = "CIDR", value_parser = values::range, env = "MULTICONN_ALLOW", help_heading = "Listening")]
     allow: Vec<IpNet>,
 
-    /// What every connection is served with.
-    #[arg(long, value_name = "NAME", value_enum, default_value_t = ServiceName::Echo, env = "MULTICONN_SERVICE")]
-    service: ServiceName,
+    #[command(flatten)]
+    service: ServiceOptions,
     /// How many event loops, each on a thread of its own. Default: one per CPU.
     #[arg(long, value_name = "N", value_parser = values::count, env = "MULTICONN_WORKERS",
         allow_negative_numbers = true)]
@@ -121,50 +122,6 @@ enum AtLimitName {
     Refuse,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ServiceName {
-    /// Sends everything back (RFC 862).
-    Echo,
-    /// Throws everything away (RFC 863).
-    Discard,
-    /// Looks up what messages with a JSON header ask for.
-    Search,
-}
-
-impl ServiceName {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Echo => "echo",
-            Self::Discard => "discard",
-            Self::Search => "search",
-        }
-    }
-
-    /// What the log says when bytes go out.
-    fn sending(self) -> &'static str {
-        match self {
-            Self::Echo => "Echoing",
-            Self::Discard | Self::Search => "Sending",
-        }
-    }
-
-    /// What the buffers of a connection hold when the user says `limit`, which for messages is that of their contents.
-    fn buffer_bytes(self, limit: usize) -> usize {
-        match self {
-            Self::Echo | Self::Discard => limit,
-            Self::Search => Search::buffer_bytes(limit),
-        }
-    }
-
-    fn make(self, buffer_limit: usize) -> Box<dyn Service> {
-        match self {
-            Self::Echo => Box::new(Echo),
-            Self::Discard => Box::new(Discard),
-            Self::Search => Box::new(Search::new(buffer_limit)),
-        }
-    }
-}
-
 impl Options {
     fn endpoints(&self) -> Vec<Endpoint> {
         let only_unix = self.host.is_none() && !self.unix.is_empty();
@@ -226,8 +183,10 @@ pub fn main() -> ExitCode {
 
 /// Serves until told to end, and says with which exit status.
 fn serve(options: &Options) -> Result<u8, Error> {
-    let (service, buffer_limit) = (options.service, options.buffer_limit);
+    let service = options.service.clone();
     let mut config = options.config();
+    let buffer_limit = options.buffer_limit;
+    service.check(buffer_limit)?;
     config.successor = match Successor::of_this_program() {
         Ok(successor) => Some(successor),
         Err(error) => {
@@ -235,8 +194,8 @@ fn serve(options: &Options) -> Result<u8, Error> {
             None
         }
     };
-    let server =
-        Server::inherit(config, Inherited::from_environment()?, move |_: &Opened<'_>| service.make(buffer_limit))?;
+    let make_service = |_: &Opened<'_>| service.make(buffer_limit);
+    let server = Server::inherit(config, Inherited::from_environment()?, make_service)?;
     for address in server.addresses() {
         output::say(format_args!("Listening on {address} ({}, {})", address.transport(), service.name()));
     }

@@ -1,0 +1,16 @@
+//! A server that does not read, to show what its peer meets then.
+
+use super::{FAR, Input, Output, Service, Wait};
+use std::time::Instant;
+
+/// Takes nothing of what comes: the input buffer fills, then the sockets' buffers on both sides, until a send of the peer
+/// blocks ("resource temporarily unavailable"). Which of the connection's timeouts ends that is not its concern. When all that the
+/// peer had to say fits the input buffer, the peer's end is seen, and the conversation is over.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Stall;
+
+impl Service for Stall {
+    fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, now: Instant) -> Wait {
+        if input.has_ended() { Wait::Input } else { Wait::Until(now + FAR) }
+    }
+}
