@@ -20,6 +20,7 @@ mod metrics;
 mod neighbours;
 mod openmetrics;
 mod refusals;
+mod services;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;

@@ -18,9 +18,9 @@ pub(super) struct ServiceOptions {
     #[arg(long, value_name = "NAME", value_enum, default_value_t = ServiceName::Echo, env = "MULTICONN_SERVICE",
         help_heading = "Service")]
     service: ServiceName,
-    /// How messages are told apart, for echo, reverse and upper: lines, crlf, delimiter:TEXT, fixed:N, digits:N, u8, u16be,
-    /// u16le, u32be, u32le, u64be, u64le, each of the last seven also as type+..., or end. Default: what has come is answered
-    /// at once.
+    /// How messages are told apart, for echo, reverse and upper: lines, crlf, delimiter:TEXT, fixed:N, a length before each
+    /// (digits:N, u8, u16be, u16le, u32be, u32le, u64be, u64le, or with a type byte type+u32be), or end. Default: what has come
+    /// is answered at once.
     #[arg(long, value_name = "KIND", value_parser = values::framing, env = "MULTICONN_FRAME", help_heading = "Service")]
     frame: Option<Framing>,
     /// Answer this much later, to the microsecond.

@@ -4,6 +4,7 @@
 mod calls;
 mod delayed;
 mod ending;
+mod framed;
 mod pressure;
 mod scene;
 mod schedules;

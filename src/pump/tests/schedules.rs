@@ -12,19 +12,19 @@ use proptest::prelude::*;
 const STREAM_BYTES: usize = 3000;
 
 #[derive(Debug, Clone)]
-struct Schedule {
-    stream: Vec<u8>,
-    arrivals: Vec<Arrival>,
-    departures: Vec<Departure>,
-    limits: Limits,
+pub(super) struct Schedule {
+    pub(super) stream: Vec<u8>,
+    pub(super) arrivals: Vec<Arrival>,
+    pub(super) departures: Vec<Departure>,
+    pub(super) limits: Limits,
 }
 
 /// What may come before a part of the stream: nothing, an event for nothing, a signal.
-fn noise() -> impl Strategy<Value = Option<Arrival>> {
+pub(super) fn noise() -> impl Strategy<Value = Option<Arrival>> {
     prop_oneof![4 => Just(None), 1 => Just(Some(Arrival::Nothing)), 1 => Just(Some(Arrival::Signal))]
 }
 
-fn departure() -> impl Strategy<Value = Departure> {
+pub(super) fn departure() -> impl Strategy<Value = Departure> {
     prop_oneof![4 => (1usize..400).prop_map(Departure::Takes), 2 => Just(Departure::Full), 1 => Just(Departure::Signal)]
 }
 
@@ -40,7 +40,7 @@ fn schedule() -> impl Strategy<Value = Schedule> {
 }
 
 /// The stream in `parts`, over and over, until it ends.
-fn split(stream: &[u8], parts: &[(usize, Option<Arrival>)], ends_with_data: bool) -> Vec<Arrival> {
+pub(super) fn split(stream: &[u8], parts: &[(usize, Option<Arrival>)], ends_with_data: bool) -> Vec<Arrival> {
     let mut arrivals = Vec::new();
     let mut rest = stream;
     for (size, noise) in parts.iter().cycle() {
@@ -61,7 +61,7 @@ fn split(stream: &[u8], parts: &[(usize, Option<Arrival>)], ends_with_data: bool
 }
 
 /// Plays the schedule to its end and returns what came out.
-fn play<S: Service>(service: S, schedule: Schedule) -> Vec<u8> {
+pub(super) fn play<S: Service>(service: S, schedule: Schedule) -> Vec<u8> {
     let socket = Script::new(schedule.arrivals).taking(schedule.departures);
     let mut scene = Scene::new(service, socket, schedule.limits);
     assert_eq!(scene.run(), Some(CloseReason::PeerClosed));

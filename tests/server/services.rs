@@ -1,0 +1,222 @@
+//! The small services, as peers on plain sockets meet them.
+
+use super::server;
+use super::support::{
+    Program, bytes, connect, connect_narrow, expect_end, expect_refusal, more_than_fits, push_until_blocked,
+    read_to_end,
+};
+use multiconn::units::{format_daytime, format_time_of_day, seconds_since_1900};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+fn serving(name: &str, arguments: &[&str]) -> Program {
+    let server = server(&[&["--service", name], arguments].concat());
+    assert!(server.await_stdout("Listening").ends_with(&format!(" (tcp, {name})")));
+    server
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Expects what `expected` makes of a second between `before` and now.
+#[track_caller]
+fn expect_time(told: &[u8], before: u64, expected: impl Fn(u64) -> Vec<u8>) {
+    let is_now = (before..=unix_seconds()).any(|second| expected(second) == told);
+    assert!(is_now, "{} is not the time", told.escape_ascii());
+}
+
+/// Sends `request`, and expects just `reply` while the connection stays open.
+#[track_caller]
+fn ask(peer: &mut TcpStream, request: &[u8], reply: &[u8]) {
+    peer.write_all(request).unwrap();
+    let mut answer = vec![0; reply.len()];
+    peer.read_exact(&mut answer).unwrap();
+    assert_eq!(answer.escape_ascii().to_string(), reply.escape_ascii().to_string());
+}
+
+#[test]
+fn a_greeting_and_the_end() {
+    let mut server = serving("greet", &["-vv"]);
+    for request in [&b""[..], b"Hello", &bytes(1, 100_000)] {
+        let mut peer = connect(server.address());
+        let _ = peer.write_all(request);
+        // A peer that speaks at the same time is not reset.
+        assert_eq!(read_to_end(&mut peer), b"Hello, client! Welcome to the server.");
+    }
+    server.await_stderr("Sending b'Hello, client! Welcome to the server.' to ");
+    assert_eq!(server.terminate().counted("completed"), 3);
+}
+
+#[test]
+fn the_time_in_three_forms() {
+    let before = unix_seconds();
+    let said = |name: &str| read_to_end(&mut connect(serving(name, &[]).address()));
+    expect_time(&said("clock"), before, |second| format_time_of_day(second).into_bytes());
+    expect_time(&said("daytime"), before, |second| format_daytime(second).into_bytes());
+    expect_time(&said("time"), before, |second| seconds_since_1900(second).to_be_bytes().to_vec());
+}
+
+#[test]
+fn what_comes_is_turned_round_or_raised_at_once() {
+    let reverse = serving("reverse", &[]);
+    let mut peer = connect(reverse.address());
+    ask(&mut peer, b"Hello, world", b"dlrow ,olleH");
+    ask(&mut peer, "Grüße\r\nzwei\n".as_bytes(), "eßürG\r\niewz\n".as_bytes());
+    let upper = serving("upper", &[]);
+    let mut peer = connect(upper.address());
+    ask(&mut peer, "Grüße 🐰".as_bytes(), "GRÜSSE 🐰".as_bytes());
+    // More than all buffers hold, and everything comes back.
+    let text = "abc 0123 äöü\n".repeat(100_000);
+    let mut sender = peer.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            sender.write_all(text.as_bytes()).unwrap();
+            sender.shutdown(Shutdown::Write).unwrap();
+        });
+        assert!(read_to_end(&mut peer) == text.to_uppercase().as_bytes());
+    });
+}
+
+#[test]
+fn characters_without_end_for_who_reads_and_who_does_not() {
+    let mut server = serving("chargen", &[]);
+    let mut peer = connect(server.address());
+    let mut lines = vec![0; 200 * 74];
+    peer.read_exact(&mut lines).unwrap();
+    let ring: Vec<u8> = (b' '..=b'~').cycle().take(300).collect();
+    for (number, line) in lines.chunks(74).enumerate() {
+        let from = number % 95;
+        assert_eq!((&line[..72], &line[72..]), (&ring[from..from + 72], &b"\r\n"[..]), "line {number}");
+    }
+    // What a peer sends that reads nothing is taken, and thrown away: more than its connection holds.
+    let silent = connect_narrow(server.address());
+    (&silent).write_all(&more_than_fits()[..8 << 20]).unwrap();
+    // Memory is bounded although nobody reads.
+    if let Some(resident) = server.resident_bytes() {
+        assert!(resident < 64 << 20, "{resident} bytes");
+    }
+    drop((peer, silent));
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(server.await_exit().code, Some(0));
+}
+
+#[test]
+fn a_server_that_never_reads_blocks_its_peer_until_the_idle_timeout() {
+    let mut server = serving("stall", &["--idle-timeout", "1s"]);
+    let data = more_than_fits();
+    let peer = connect_narrow(server.address());
+    let taken = push_until_blocked(std::slice::from_ref(&peer), &data)[0];
+    assert!(taken < data.len(), "all of it was taken");
+    server.await_stdout("Listening");
+    let mut peer = peer;
+    peer.set_read_timeout(Some(super::support::PATIENCE)).unwrap();
+    // Nothing comes but the end, in whatever form.
+    assert!(matches!(peer.read(&mut [0]), Ok(0) | Err(_)));
+    drop(peer);
+    let mut quiet = connect(server.address());
+    quiet.write_all(b"Is anybody there?").unwrap();
+    quiet.shutdown(Shutdown::Write).unwrap();
+    expect_end(&mut quiet);
+    let exit = server.terminate();
+    assert_eq!((exit.counted("idle timeout"), exit.counted("closed by peer")), (1, 1), "{exit:#?}");
+}
+
+/// Each kind of frame, as a peer of the HOWTO writes it, in one piece and byte by byte.
+#[test]
+fn messages_in_frames_of_every_kind() {
+    let fixed = [&[b'.'; 60][..], b"drow"].concat();
+    let fixed_back: Vec<u8> = fixed.iter().rev().copied().collect();
+    for (kind, request, reply) in [
+        ("lines", &b"one\ntwo\n"[..], &b"eno\nowt\n"[..]),
+        ("crlf", b"one\r\na\nb\r\n", b"eno\r\nb\na\r\n"),
+        ("delimiter:\\0", b"one\0two\0", b"eno\0owt\0"),
+        ("fixed:64", &fixed, &fixed_back),
+        ("digits:5", b"00003one00000", b"00003eno00000"),
+        ("u8", b"\x03one\x00\x02ab", b"\x03eno\x00\x02ba"),
+        ("u16be", b"\0\x03one\0\x02ab", b"\0\x03eno\0\x02ba"),
+        ("u16le", b"\x03\0one", b"\x03\0eno"),
+        ("u32be", b"\0\0\0\x03one", b"\0\0\0\x03eno"),
+        ("u32le", b"\x03\0\0\0one", b"\x03\0\0\0eno"),
+        ("u64be", b"\0\0\0\0\0\0\0\x03one", b"\0\0\0\0\0\0\0\x03eno"),
+        ("u64le", b"\x03\0\0\0\0\0\0\0one", b"\x03\0\0\0\0\0\0\0eno"),
+        ("type+u32be", b"x\0\0\0\x03one", b"x\0\0\0\x03eno"),
+        ("type+digits:2", b"x03oney00", b"x03enoy00"),
+        ("end", b"one\ntwo", b"owt\neno"),
+    ] {
+        let server = serving("reverse", &["--frame", kind, "--workers", "1"]);
+        for size in [request.len(), 1] {
+            let mut peer = connect(server.address());
+            peer.set_nodelay(true).unwrap();
+            request.chunks(size).for_each(|part| peer.write_all(part).unwrap());
+            peer.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(read_to_end(&mut peer).escape_ascii().to_string(), reply.escape_ascii().to_string(), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn half_a_message_is_an_error_that_says_how_much_was_missing() {
+    let mut server = serving("upper", &["--frame", "u16be", "-v"]);
+    let mut peer = connect(server.address());
+    peer.write_all(b"\0\x03one\0\x05tw").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(&mut peer), b"\0\x03ONE", "what came before is answered");
+    server.await_stderr("protocol error: the input ended 3 bytes short of a whole frame");
+    let mut peer = connect(server.address());
+    peer.write_all(b"\xff\xff").unwrap();
+    expect_end(&mut peer);
+    server.await_stderr("protocol error: a frame of 65537 bytes is larger than the 65536 bytes allowed");
+    assert_eq!(server.terminate().counted("protocol error"), 2);
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let refused = |arguments: &[&str], parts: &[&str]| expect_refusal(server(arguments), 2, parts);
+    refused(&["--service", "upper", "--frame", "morse"], &["morse", "lines", "--frame"]);
+    refused(&["--service", "greet", "--frame", "lines"], &["greet", "--frame lines", "upper"]);
+    refused(&["--service", "echo", "--frame", "fixed:70000"], &["fixed:70000", "65536", "--buffer-limit"]);
+    refused(&["--service", "stall", "--reply-delay", "1s"], &["stall", "--reply-delay", "echo"]);
+    refused(&["--service", "sing"], &["sing", "chargen", "reverse"]);
+    refused(&["--reply-delay", "soon"], &["soon", "--reply-delay"]);
+}
+
+const DELAY: Duration = Duration::from_millis(40);
+
+#[test]
+fn answers_that_come_later() {
+    let echo = serving("echo", &["--reply-delay", "40ms"]);
+    let mut peer = connect(echo.address());
+    for message in [&b"one"[..], b"two", &bytes(1, 300_000)] {
+        let asked = Instant::now();
+        let mut sender = peer.try_clone().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| sender.write_all(message).unwrap());
+            let mut answer = vec![0; message.len()];
+            peer.read_exact(&mut answer).unwrap();
+            assert!(answer == message);
+        });
+        assert!(asked.elapsed() >= DELAY, "{:?}", asked.elapsed());
+    }
+    peer.write_all(b"three").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(&mut peer), b"three", "the end is no hurry");
+
+    let greet = serving("greet", &["--reply-delay", "40ms"]);
+    let asked = Instant::now();
+    assert_eq!(read_to_end(&mut connect(greet.address())), b"Hello, client! Welcome to the server.");
+    assert!(asked.elapsed() >= DELAY, "{:?}", asked.elapsed());
+}
+
+#[test]
+fn a_delayed_answer_on_its_way_is_sent_before_the_end() {
+    let mut server = serving("upper", &["--frame", "lines", "--reply-delay", "300ms", "-v"]);
+    let mut peer = connect(server.address());
+    peer.write_all(b"what was asked\n").unwrap();
+    server.await_stderr("Accepted");
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(read_to_end(&mut peer), b"WHAT WAS ASKED\n");
+    drop(peer);
+    assert_eq!(server.await_exit().counted("drained"), 1);
+}
