@@ -1,6 +1,6 @@
 //! The character generator, RFC 864: lines without end, as fast as the peer takes them.
 
-use super::{FAR, Input, Output, Service, Wait};
+use super::{Input, Output, Service, Wait};
 use std::time::Instant;
 
 /// The printing characters of ASCII, the space among them.
@@ -22,14 +22,14 @@ pub struct Chargen {
 }
 
 impl Service for Chargen {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
         input.clear();
         while output.room() > 0 {
             self.position += output.write(&PATTERN[self.position..]);
             self.position %= PATTERN.len();
         }
-        // Not for room: then nothing would be read, and a peer that writes as well would wait for ever.
-        Wait::Until(now + FAR)
+        // Not for room alone: then nothing would be read, and a peer that writes as well would wait for ever.
+        Wait::InputOrRoom
     }
 }
 

@@ -33,10 +33,7 @@ pub use text::{reverse, upper};
 pub use unframed::Unframed;
 pub use words::{WallClock, Words, clock, daytime, greet, time};
 
-use std::time::{Duration, Instant};
-
-/// A hundred years: for a service that waits for no instant, and wants its peer to be read meanwhile.
-const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+use std::time::Instant;
 
 /// What a service needs before it can go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
