@@ -212,7 +212,7 @@ impl fmt::Display for Report {
             (false, true) => "every byte came back as it was sent",
             (false, false) => "something failed",
         };
-        let came = if self.asked { "answered" } else { "echoed" };
+        let (answered, received) = if self.asked { ("answered", "received") } else { ("echoed", "echoed") };
         writeln!(out, "{} to {}: {verdict}", format_counted(self.wanted as u64, "connection"), self.target)?;
         let (opened, most, failed) = (count(self.opened), count(self.most_open), count(self.failures()));
         writeln!(out, "  connections  {opened} opened, {most} at the same time, {failed} failed")?;
@@ -221,9 +221,9 @@ impl fmt::Display for Report {
         }
         let (sent, verified) = (count(self.messages_sent), count(self.messages_verified));
         let rate = format_rate(self.messages_per_second());
-        writeln!(out, "  messages     {sent} sent, {verified} {came} and verified, {rate}")?;
+        writeln!(out, "  messages     {sent} sent, {verified} {answered} and verified, {rate}")?;
         let (sent, verified) = (count(self.bytes_sent), count(self.bytes_verified));
-        writeln!(out, "  bytes        {sent} sent, {verified} {came} and verified")?;
+        writeln!(out, "  bytes        {sent} sent, {verified} {received} and verified")?;
         self.write_mismatches(out)?;
         self.write_wrong_answers(out)?;
         writeln!(out, "  time         {}", format_duration(self.elapsed))?;

@@ -12,6 +12,7 @@ mod lies;
 mod options;
 mod outcome;
 mod refusals;
+mod search;
 mod signals;
 mod silence;
 mod story;

@@ -60,3 +60,32 @@ fn the_tutorial_server_does_what_a_client_of_ours_may_expect() {
     expect_end(&mut peer);
     server.await_stdout(&format!("Closing connection to ('127.0.0.1', {port})"));
 }
+
+/// The tutorial's application client, which closes once it has its answer.
+#[test]
+fn an_application_client() {
+    if !has_python("an application client") {
+        return;
+    }
+    let mut server = server(&["--service", "search"]);
+    let port = server.address().port().to_string();
+    for (action, value, told) in [
+        ("search", "morpheus", "Got result: Follow the white rabbit. 🐰"),
+        ("search", "ring", "Got result: In the caves beneath the Misty Mountains. 💍"),
+        ("search", "🐶", "Got result: 🐾 Playing ball! 🏐"),
+        ("search", "nope", "Got result: No match for 'nope'."),
+        ("xyz", "ring", "Got result: Error: invalid action 'xyz'."),
+        ("binary", "😃", r"Got response: b'First 10 bytes of request: binary\xf0\x9f\x98\x83'"),
+    ] {
+        let mut arguments = vec!["127.0.0.1", &port, action, value];
+        if value == "ring" {
+            // Such a one does not close before the server does.
+            arguments.push("--until-end");
+        }
+        let exit = Program::python("app_client.py", &arguments).await_exit();
+        assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+        assert!(exit.stdout.iter().any(|line| line == told), "no {told:?} in {exit:#?}");
+    }
+    let exit = server.terminate();
+    exit.expect_counts(&[("closed by peer", 4), ("completed", 2)]);
+}

@@ -7,6 +7,7 @@
 mod addresses;
 mod admission;
 mod busy_drain;
+mod conformance;
 mod descriptors;
 mod drain;
 mod dynasty;

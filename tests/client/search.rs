@@ -1,0 +1,191 @@
+//! The message protocol: our client asks our server, the tutorial's, and servers that lie.
+
+use super::fake::{Fake, answer, answer_and_end};
+use super::support::{Exit, Program, expect_refusal, has_python};
+use super::{Outcome, client};
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+
+const ORDER: &str = if cfg!(target_endian = "big") { "big" } else { "little" };
+
+/// The request for `ring`, and its answer, as the tutorial's Python sends them.
+fn ring() -> (Vec<u8>, Vec<u8>) {
+    let request = json(r#"{"action": "search", "value": "ring"}"#);
+    (request, json(r#"{"result": "In the caves beneath the Misty Mountains. 💍"}"#))
+}
+
+fn json(content: &str) -> Vec<u8> {
+    typed("text/json", content.as_bytes())
+}
+
+fn typed(content_type: &str, content: &[u8]) -> Vec<u8> {
+    let header = format!(
+        r#"{{"byteorder": "{ORDER}", "content-type": "{content_type}", "content-encoding": "utf-8", "content-length": {}}}"#,
+        content.len()
+    );
+    [&u16::try_from(header.len()).unwrap().to_be_bytes(), header.as_bytes(), content].concat()
+}
+
+fn ask(address: SocketAddr, arguments: &[&str]) -> Exit {
+    client(address, arguments).await_exit()
+}
+
+/// Expects these answers, then a report of success.
+#[track_caller]
+fn expect_answers(exit: Exit, answers: &[&str], connections: u64, messages: u64) {
+    assert_eq!(exit.stdout[..answers.len()], *answers, "{exit:#?}");
+    let verdict = &exit.stdout[answers.len()];
+    assert!(verdict.ends_with(": every answer was right"), "{exit:#?}");
+    let outcome = Outcome::read(Exit { stdout: exit.stdout[answers.len()..].to_vec(), ..exit });
+    assert_eq!((outcome.code, outcome.opened, outcome.failed), (Some(0), connections, 0), "{outcome:#?}");
+    assert_eq!(outcome.messages, (messages, messages), "{outcome:#?}");
+}
+
+const RING: &str = "Got result: In the caves beneath the Misty Mountains. 💍";
+
+#[test]
+fn a_server_of_ours() {
+    let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);
+    let address = server.address();
+    expect_answers(ask(address, &["--search", "ring"]), &[RING], 1, 1);
+    expect_answers(ask(address, &["--search", "it's"]), &["Got result: No match for 'it's'."], 1, 1);
+    let smile = r"Got response: b'First 10 bytes of request: binary\xf0\x9f\x98\x83'";
+    expect_answers(ask(address, &["--binary", "😃"]), &[smile], 1, 1);
+    let all = ["--search", "ring", "--binary", "😃", "--search", "-1"];
+    expect_answers(ask(address, &all), &[RING, "Got result: No match for '-1'.", smile], 1, 3);
+    let held = ["5", "--search", "ring", "--hold", "800ms", "--workers", "2"];
+    expect_answers(ask(address, &held), &[&format!("{RING} (5 times)")], 5, 5);
+    let embedded = Program::client(&["--embedded", "--search", "ring"]).await_exit();
+    expect_answers(embedded, &[RING], 1, 1);
+}
+
+#[test]
+fn many_connections_and_a_pipeline() {
+    let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);
+    for (connections, messages, pipeline) in [(100, 50, "8"), (10, 100, "1"), (3, 1000, "1000")] {
+        let total = connections * messages;
+        let (connections_text, messages) = (connections.to_string(), messages.to_string());
+        let arguments = [&connections_text, "--search", "ring", "--messages", &messages, "--pipeline", pipeline];
+        let told = format!("{RING} ({} times)", with_thousands(total));
+        expect_answers(ask(server.address(), &arguments), &[&told], connections, total);
+    }
+}
+
+fn with_thousands(number: u64) -> String {
+    format!("{},{:03}", number / 1000, number % 1000)
+}
+
+#[test]
+fn a_value_as_long_as_the_server_takes() {
+    let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);
+    let long = "x".repeat(65_000);
+    let told = format!("Got result: No match for '{long}'. (20 times)");
+    let arguments = ["--search", &long, "--messages", "20"];
+    expect_answers(ask(server.address(), &arguments), &[&told], 1, 20);
+}
+
+#[test]
+fn the_tutorial_server() {
+    if !has_python("the tutorial's application server") {
+        return;
+    }
+    let server = Program::python("app_server.py", &["127.0.0.1", "0"]);
+    let address = server.python_address();
+    for (arguments, told) in [
+        (["--search", "morpheus"], "Got result: Follow the white rabbit. 🐰"),
+        (["--search", "🐶"], "Got result: 🐾 Playing ball! 🏐"),
+        (["--search", "nope"], "Got result: No match for 'nope'."),
+        (["--binary", "x"], "Got response: b'First 10 bytes of request: binaryx'"),
+    ] {
+        expect_answers(ask(address, &arguments), &[told], 1, 1);
+    }
+    expect_answers(ask(address, &["20", "--search", "ring"]), &[&format!("{RING} (20 times)")], 20, 20);
+    // It serves one message per connection.
+    let exit = ask(address, &["--search", "ring", "--messages", "3", "--pipeline", "1"]);
+    let cause = "1 closed by peer before a second answer: a server of one message per connection takes --messages 1";
+    assert!(exit.code == Some(1) && exit.stdout.iter().any(|line| line.trim() == cause), "{exit:#?}");
+}
+
+#[test]
+fn the_story() {
+    let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);
+    let exit = ask(server.address(), &["--search", "nope", "-v"]);
+    let told = r#"Received response {"result": "No match for 'nope'."} from connection 1"#;
+    assert!(exit.stderr.iter().any(|line| line == told), "{exit:#?}");
+    let exit = ask(server.address(), &["--search", "nope", "-q"]);
+    assert_eq!((exit.code, exit.stdout.len(), exit.stderr.len()), (Some(0), 0, 0), "{exit:#?}");
+}
+
+/// What the client sends is what the tutorial's does, and nothing before or behind it.
+#[test]
+fn the_bytes_are_those_of_the_tutorial() {
+    let fake = Fake::new(|_, mut stream: TcpStream| {
+        let (request, reply) = ring();
+        let mut sent = vec![0; request.len()];
+        stream.read_exact(&mut sent).unwrap();
+        assert_eq!(sent.escape_ascii().to_string(), request.escape_ascii().to_string());
+        answer_and_end(stream, &reply);
+        None
+    });
+    expect_answers(ask(fake.address(), &["--search", "ring"]), &[RING], 1, 1);
+}
+
+/// Each of these servers answers both requests in one piece.
+#[test]
+fn answers_that_are_wrong() {
+    let (_, right) = ring();
+    let otherwise = json(r#"{"result": "elsewhere"}"#);
+    for (reply, words) in [
+        (
+            otherwise.clone(),
+            r#"answer 1: expected {"result": "In the caves beneath the Misty Mountains. 💍"}, received {"result": "elsewhere"}"#,
+        ),
+        ([&right[..], &otherwise].concat(), "answer 2: expected"),
+        ([&right[..], &right, &right].concat(), "answer 3: nobody had asked for it"),
+        (b"\0\x02{}".to_vec(), "answer 1: Missing required header 'byteorder'."),
+        (b"HTTP/1.1 400 Bad Request\r\n".repeat(900), "answer 1: the header is not a JSON object: "),
+        (json("[]"), "answer 1: the answer is no object with a text as its 'result'"),
+        (json("{"), "answer 1: the content is not JSON: "),
+        (json(r#"{"result": null}"#), "answer 1: the answer is no object with a text as its 'result'"),
+        (typed("binary", b"In the caves"), "received b'In the caves'"),
+        (typed("text/json", &vec![b' '; 70_000]), "answer 1: a content of 70000 bytes is larger than"),
+    ] {
+        let fake = Fake::new(move |_, stream| {
+            answer(stream, &reply);
+            None
+        });
+        let exit = ask(fake.address(), &["--search", "ring", "--messages", "2", "--hold", "1m"]);
+        let told = |line: &String| line.starts_with("    connection 1, ") && line.contains(words);
+        assert!(exit.stdout.iter().any(told), "no {words:?} in {exit:#?}");
+        let is_cause = |line: &String| line.trim() == "1 wrong answer";
+        assert!(exit.code == Some(1) && exit.stdout.iter().any(is_cause), "{exit:#?}");
+    }
+}
+
+/// Where the table is silent, servers may differ, but each must stay with what it said.
+#[test]
+fn answers_that_differ() {
+    let answers = |texts: [&'static str; 2]| {
+        Fake::new(move |_, stream| {
+            answer(stream, &texts.map(|text| json(&format!(r#"{{"result": "{text}"}}"#))).concat());
+            None
+        })
+    };
+    let arguments = ["--search", "hobbit", "--messages", "2"];
+    let fake = answers(["in a hole", "in a hole"]);
+    expect_answers(ask(fake.address(), &arguments), &["Got result: in a hole (2 times)"], 1, 2);
+    let fake = answers(["in a hole", "abroad"]);
+    let exit = ask(fake.address(), &arguments);
+    let told = r#"    connection 1, answer 2: expected {"result": "in a hole"}, received {"result": "abroad"}"#;
+    assert!(exit.code == Some(1) && exit.stdout.iter().any(|line| line == told), "{exit:#?}");
+}
+
+#[test]
+fn either_messages_or_requests() {
+    for option in ["--search", "--binary"] {
+        for other in [["--message", "x"], ["--size", "3"]] {
+            let program = Program::client(&["127.0.0.1", "1", option, "x", other[0], other[1]]);
+            expect_refusal(program, 2, &[option, other[0]]);
+        }
+    }
+}

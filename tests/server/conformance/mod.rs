@@ -1,0 +1,184 @@
+//! The conformance table of the message protocol: numbered cases, each on a connection of its own to one real server. A
+//! message is either answered, byte for byte as the tutorial's server answers, or refused in words that name what was
+//! wrong; nobody else notices.
+
+mod case;
+mod contents;
+mod encodings;
+mod headers;
+mod requests;
+mod streams;
+
+use self::case::{Case, Expected, answer, message, search};
+use super::server;
+use super::support::{PATIENCE, Program, connect, expect_end, has_python};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// How many cases there are at least.
+const CASES: usize = 150;
+
+/// How many connections are under way at a time.
+const AT_A_TIME: usize = 8;
+
+fn table() -> Vec<Case> {
+    [requests::cases(), headers::cases(), encodings::cases(), contents::cases(), streams::cases()].concat()
+}
+
+/// Sends what the case sends, and says what was not as expected.
+fn run(case: &Case, server: &Program) -> Result<(), String> {
+    let mut peer = connect(server.address());
+    peer.set_nodelay(true).map_err(|error| error.to_string())?;
+    for segment in &case.segments {
+        // A server that has refused already may read no further.
+        let written = peer.write_all(segment);
+        if written.is_err() && matches!(case.expected, Expected::Answers(_)) {
+            return Err("it was not all taken".to_owned());
+        }
+    }
+    let address = peer.local_addr().map_err(|error| error.to_string())?;
+    let shut = || peer.shutdown(Shutdown::Write).map_err(|error| error.to_string());
+    let (answers, words) = match &case.expected {
+        Expected::Answers(answers) => {
+            shut()?;
+            (answers, "closed by peer".to_owned())
+        }
+        Expected::Refusal { answers, words } => {
+            if case.ends {
+                shut()?;
+            }
+            (answers, format!("protocol error: {words}"))
+        }
+    };
+    let mut received = Vec::new();
+    peer.read_to_end(&mut received).map_err(|error| format!("no end came: {error}"))?;
+    if received != *answers {
+        return Err(format!("expected {}, received {}", answers.escape_ascii(), received.escape_ascii()));
+    }
+    // Until then the server, which has refused, lingers.
+    drop(peer);
+    expect_told(server, address, &words)
+}
+
+/// The log says why the connection from `address` was closed. A port may have been somebody else's before: all that the
+/// log says about it counts.
+fn expect_told(server: &Program, address: SocketAddr, words: &str) -> Result<(), String> {
+    let start = format!("Closing connection to {address}: ");
+    let expected = format!("{start}{words}");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let told = server.stderr();
+        if told.iter().any(|line| line.contains(&expected)) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let told: Vec<_> = told.iter().filter(|line| line.contains(&start)).collect();
+            return Err(format!("expected {words:?}, told {told:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn every_case_of_the_table() {
+    let cases = table();
+    let mut server = server(&["--service", "search", "-v"]);
+    let mut neighbour = connect(server.address());
+    let early = search("ring");
+    let (early, late) = early.split_at(50);
+    neighbour.write_all(early).unwrap();
+    let numbered: Vec<(usize, &Case)> = (1..).zip(&cases).collect();
+    let mut failures: Vec<String> = std::thread::scope(|scope| {
+        let share = numbered.len().div_ceil(AT_A_TIME);
+        let server = &server;
+        let work = |share: &[(usize, &Case)]| -> Vec<String> {
+            let failure = |(number, case): &(usize, &Case)| {
+                run(case, server).err().map(|why| format!("case {number}, {}: {why}", case.name))
+            };
+            share.iter().filter_map(failure).collect()
+        };
+        let threads: Vec<_> = numbered.chunks(share).map(|share| scope.spawn(move || work(share))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    failures.sort();
+    let passed = cases.len() - failures.len();
+    // Past the capture of the test harness, so that it is seen.
+    writeln!(std::io::stderr().lock(), "conformance: {passed} of {} passed", cases.len()).unwrap();
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    assert!(cases.len() >= CASES, "{} cases are too few", cases.len());
+
+    // Whatever happened to the others.
+    neighbour.write_all(late).unwrap();
+    neighbour.shutdown(Shutdown::Write).unwrap();
+    let mut received = Vec::new();
+    neighbour.read_to_end(&mut received).unwrap();
+    assert_eq!(received, answer("In the caves beneath the Misty Mountains. 💍"));
+    let exit = server.terminate();
+    let refused = cases.iter().filter(|case| matches!(case.expected, Expected::Refusal { .. })).count() as u64;
+    exit.expect_counts(&[("protocol error", refused), ("closed by peer", 1 + cases.len() as u64 - refused)]);
+}
+
+/// The same bytes to the tutorial's server: the table does not only say what we think that it answers.
+#[test]
+fn the_tutorial_server_answers_the_same() {
+    if !has_python("what the tutorial's server answers") {
+        return;
+    }
+    let server = Program::python("app_server.py", &["127.0.0.1", "0"]);
+    let address = server.python_address();
+    let mut compared = 0;
+    for case in table().iter().filter(|case| case.is_common) {
+        let Expected::Answers(answers) = &case.expected else { panic!("{} is no answer", case.name) };
+        let mut peer = connect(address);
+        peer.write_all(&case.segments.concat()).unwrap();
+        let mut received = Vec::new();
+        peer.read_to_end(&mut received).unwrap();
+        assert_eq!(received.escape_ascii().to_string(), answers.escape_ascii().to_string(), "{}", case.name);
+        compared += 1;
+    }
+    assert!(compared >= 80, "{compared} cases are too few");
+}
+
+/// A peer that sends one message, and waits for the end before it closes.
+#[test]
+fn the_end_comes_after_the_answer() {
+    let server = server(&["--service", "search", "-v"]);
+    let mut peer = connect(server.address());
+    peer.write_all(&search("nope")).unwrap();
+    let mut received = Vec::new();
+    peer.read_to_end(&mut received).unwrap();
+    assert_eq!(received, answer("No match for 'nope'."));
+    let address = peer.local_addr().unwrap();
+    drop(peer);
+    expect_told(&server, address, "completed").unwrap();
+}
+
+/// The next message after the answer to the one before; asked to, the server waits longer for it.
+#[test]
+fn messages_one_after_the_other() {
+    let server = server(&["--service", "search"]);
+    let mut peer = connect(server.address());
+    let kept = case::header_with(r#""connection": "keep-alive""#, 37);
+    for (request, pause) in [(search("ring"), 0), (message(&kept, &case::content("ring")), 700), (search("ring"), 0)] {
+        peer.write_all(&request).unwrap();
+        let mut received = vec![0; answer("In the caves beneath the Misty Mountains. 💍").len()];
+        peer.read_exact(&mut received).unwrap();
+        assert_eq!(received, answer("In the caves beneath the Misty Mountains. 💍"));
+        std::thread::sleep(Duration::from_millis(pause));
+    }
+    expect_end(&mut peer);
+}
+
+/// A larger or a smaller limit on the content is kept to the byte.
+#[test]
+fn the_limit_on_the_content_is_the_buffer_limit() {
+    for limit in [10, 1000, 200_000] {
+        let server = server(&["--service", "search", "-v", "--buffer-limit", &limit.to_string()]);
+        let binary = |size: usize| message(&case::binary_header(size), &vec![b'x'; size]);
+        let fits = Case::answers("fits", binary(limit), case::binary_answer(b"xxxxxxxxxx"));
+        run(&fits, &server).unwrap();
+        let words = format!("a content of {} bytes is larger than the {limit} bytes allowed", limit + 1);
+        run(&Case::refused("larger", binary(limit + 1), &words), &server).unwrap();
+    }
+}
