@@ -1,9 +1,10 @@
 //! `multiconn-client`: the command line, the server of its own that `--embedded` brings, and the exit status.
 
+use super::client_datagrams::{self, DatagramOptions};
 use super::logging::Verbosity;
 use super::progress::ProgressBar;
 use super::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
-use crate::client::{Client, ClientConfig, Report};
+use crate::client::{Client, ClientConfig, DatagramClientConfig, Report};
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::server::{Opened, Server, ServerConfig, ServerHandle, Summary};
@@ -88,7 +89,7 @@ struct Options {
         env = "MULTICONN_CONNECT_TIMEOUT", help_heading = "Connecting")]
     connect_timeout: Duration,
     /// Give up a connection when a reply takes this long.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration,
+    #[arg(long, value_name = "DURATION", default_value = "10s", default_value_if("udp", "true", "1s"), value_parser = parse_duration,
         env = "MULTICONN_REPLY_TIMEOUT", help_heading = "Connecting")]
     reply_timeout: Duration,
     /// How many connects may be in progress at a time.
@@ -105,6 +106,8 @@ struct Options {
         env = "MULTICONN_WORKERS", help_heading = "Workers")]
     workers: usize,
 
+    #[command(flatten)]
+    datagrams: DatagramOptions,
     /// Show no progress bar.
     #[arg(long, env = "MULTICONN_NO_PROGRESS", value_parser = values::switch, help_heading = "Report")]
     no_progress: bool,
@@ -147,6 +150,30 @@ impl Options {
     }
 }
 
+impl Options {
+    /// The work with datagrams.
+    fn datagram_config(&self) -> DatagramClientConfig {
+        let (host, port) = (self.host.clone().unwrap_or_default(), self.port.unwrap_or_default());
+        let mut config = DatagramClientConfig::to(Endpoint::tcp(host, port));
+        config.sockets = self.connections();
+        config.size = self.size;
+        if !self.message.is_empty() {
+            config.messages = self.message.iter().map(|text| text.clone().into_bytes()).collect();
+        }
+        config.messages_per_socket = self.messages.map(|count| count as u64);
+        config.pipeline = self.pipeline.map_or(config.pipeline, |count| count as u64);
+        config.reply_timeout = self.reply_timeout;
+        config.workers = self.workers;
+        config.handle_signals = true;
+        self.datagrams.apply(&mut config);
+        config
+    }
+
+    fn shows_progress(&self) -> bool {
+        !self.no_progress && !self.verbosity.speaks() && !self.verbosity.is_quiet()
+    }
+}
+
 /// Bytes in which a lost, repeated or moved block shows: the numbers from 0 on, mixed by SplitMix64 (Steele, Lea and
 /// Flood, OOPSLA 2014), which gives each a word of its own.
 fn pattern(size: usize) -> Vec<u8> {
@@ -170,6 +197,10 @@ pub fn main() -> ExitCode {
         Err(status) => return status.into(),
     };
     options.verbosity.start_log();
+    if options.datagrams.is_wanted() {
+        let config = options.datagram_config();
+        return client_datagrams::run(config, &options.verbosity, options.shows_progress()).into();
+    }
     let status = match run(&options) {
         Ok(report) => {
             // With -q, no news is good news.
@@ -207,8 +238,7 @@ fn run(options: &Options) -> Result<Report, Error> {
 fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> {
     let connections = config.connections as u64;
     let client = Client::new(config)?;
-    let shown = !options.no_progress && !options.verbosity.speaks() && !options.verbosity.is_quiet();
-    let bar = shown.then(|| ProgressBar::start(client.progress(), connections));
+    let bar = options.shows_progress().then(|| ProgressBar::start(client.progress(), connections));
     let report = client.run();
     drop(bar);
     report

@@ -2,10 +2,13 @@
 //! status. Nothing is decided here that a library user would miss.
 
 mod client;
+mod client_datagrams;
+mod datagrams;
 mod logging;
 mod output;
 mod progress;
 mod server;
+mod server_datagrams;
 mod values;
 
 pub use client::main as client_main;

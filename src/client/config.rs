@@ -6,7 +6,7 @@ use crate::socket::{Endpoint, SocketOptions};
 use std::time::Duration;
 
 /// The two messages of the tutorial's client.
-const TUTORIAL_MESSAGES: [&str; 2] = ["Message 1 from client.", "Message 2 from client."];
+pub(super) const TUTORIAL_MESSAGES: [&str; 2] = ["Message 1 from client.", "Message 2 from client."];
 
 /// How many connects are in progress at a time. A listener's backlog holds 4,096; an eighth of that leaves room for
 /// others and still fills any path with a round trip below 100 ms at 5,000 connections a second.

@@ -5,6 +5,7 @@
 //! counted by cause; the run goes on with the other connections.
 
 mod config;
+mod datagram;
 mod dialer;
 mod recorder;
 mod report;
@@ -12,6 +13,7 @@ mod runner;
 mod workload;
 
 pub use config::ClientConfig;
+pub use datagram::{DatagramClient, DatagramClientConfig, DatagramClientHandle, DatagramReport, Expect, TAG_BYTES};
 pub use recorder::Progress;
 pub use report::{Failure, Mismatch, Report, WrongAnswer};
 

@@ -263,7 +263,7 @@ impl Report {
     }
 }
 
-fn write_percentiles(out: &mut fmt::Formatter<'_>, name: &str, histogram: &Histogram<u64>) -> fmt::Result {
+pub(super) fn write_percentiles(out: &mut fmt::Formatter<'_>, name: &str, histogram: &Histogram<u64>) -> fmt::Result {
     write!(out, "    {name:<10}")?;
     if histogram.is_empty() {
         return write!(out, "{:>10}", "none");

@@ -10,6 +10,7 @@ use crate::event_loop::{Agenda, Due, Key, Timer};
 use crate::socket::{Address, Listener, Stream};
 use rustix::io::Errno;
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How many connections a door lets in before the conversations get their turn. Accepting one costs about as much as
@@ -161,9 +162,9 @@ impl Door {
         agenda.wheel.accept(&mut self.timer, due) && self.paused
     }
 
-    /// Another listener of the same socket, unless the door is closed.
-    pub(super) fn copy(&self) -> Option<io::Result<Listener>> {
-        self.listener.as_ref().map(Listener::try_clone)
+    /// Another descriptor of the same socket, unless the door is closed.
+    pub(super) fn copy(&self) -> Option<io::Result<OwnedFd>> {
+        self.listener.as_ref().map(|listener| listener.as_fd().try_clone_to_owned())
     }
 
     /// Closes the door for good. Whoever waits before it must have been let in first: closing resets them, unless another

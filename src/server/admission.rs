@@ -94,7 +94,7 @@ impl Admission {
             return Err(Refusal::AtLimit);
         }
         if let Some(ip) = ip_of(peer) {
-            if !self.allow.is_empty() && !self.allow.iter().any(|range| range.contains(&ip)) {
+            if !self.allows(ip) {
                 return Err(Refusal::NotAllowed);
             }
             if let Some(most) = self.max_per_address {
@@ -108,6 +108,11 @@ impl Admission {
         }
         self.open.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether the address is in one of the ranges that are let in.
+    pub(super) fn allows(&self, ip: IpAddr) -> bool {
+        self.allow.is_empty() || self.allow.iter().any(|range| range.contains(&ip))
     }
 
     /// Gives back the place of `peer`.

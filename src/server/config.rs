@@ -1,7 +1,7 @@
 //! What a server is asked to be.
 
 use super::metrics::VISITORS;
-use super::{AtLimit, Successor};
+use super::{AtLimit, DatagramConfig, Successor};
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::socket::{Endpoint, SocketOptions};
@@ -32,6 +32,8 @@ const RESERVED_FOR_METRICS: usize = 4 + VISITORS;
 pub struct ServerConfig {
     /// Where to listen.
     pub listen: Vec<Endpoint>,
+    /// Where datagrams are answered. Default: nowhere.
+    pub datagrams: Option<DatagramConfig>,
     /// How many workers, each one loop on one thread. Default: one per CPU.
     pub workers: usize,
     /// The most connections open at a time. Default: what the descriptor limit allows.
@@ -75,6 +77,7 @@ impl ServerConfig {
     pub fn at(endpoint: Endpoint) -> Self {
         Self {
             listen: vec![endpoint],
+            datagrams: None,
             workers: available_parallelism().map_or(1, NonZeroUsize::get),
             max_connections: None,
             max_per_address: None,
@@ -100,7 +103,10 @@ impl ServerConfig {
     /// [`Error::Usage`] for a number that can never work, [`Error::Descriptors`] when there are too few.
     pub(super) fn check(&self, descriptors: u64) -> Result<usize, Error> {
         let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
-        if self.listen.is_empty() {
+        if let Some(datagrams) = &self.datagrams {
+            datagrams.check()?;
+        }
+        if self.listen.is_empty() && self.datagrams.is_none() {
             return refuse("there is nothing to listen on; give an endpoint such as 127.0.0.1:65432");
         }
         if self.workers == 0 {
@@ -122,7 +128,8 @@ impl ServerConfig {
         // Whatever numbers were typed, their sum is no small one.
         // A listener needs two while it is copied for a successor.
         let per_listener = if self.successor.is_some() { 2 } else { 1 };
-        let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER + per_listener * self.listen.len());
+        let listeners = self.listen.len() + self.datagrams.as_ref().map_or(0, |datagrams| 1 + datagrams.groups.len());
+        let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER + per_listener * listeners);
         let for_metrics = if self.metrics.is_some() { RESERVED_FOR_METRICS } else { 0 };
         let reserved = per_worker.saturating_add(RESERVED + for_metrics);
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);

@@ -2,6 +2,7 @@
 //! costs a load and a store.
 
 use super::admission::Refusal;
+use super::datagrams::DatagramCounters;
 use super::summary::Summary;
 use crate::connection::CloseReason;
 use crate::counter::{Counter, Gauge, Histogram, Tally};
@@ -26,6 +27,8 @@ pub(super) struct Counters {
     pub(super) refused: Tally<Refusal>,
     /// Attempts to accept that failed, by the number of the error (errno(3)); 0 where there was none.
     pub(super) accept_errors: Tally<i32>,
+    /// What came without a connection.
+    pub(super) datagrams: DatagramCounters,
     /// Kept only while there is a metrics page.
     pub(super) rounds: Rounds,
 }
@@ -58,6 +61,7 @@ impl Default for Counters {
             closed: Tally::of(&CloseReason::OWN),
             refused: Tally::of(&Refusal::ALL),
             accept_errors: Tally::of(&[]),
+            datagrams: DatagramCounters::default(),
             rounds: Rounds::default(),
         }
     }
@@ -85,6 +89,7 @@ impl Counters {
             closed: self.closed.counts().filter(|(_, count)| *count > 0).collect(),
             received_bytes: self.received_bytes.get(),
             sent_bytes: self.sent_bytes.get(),
+            datagrams: self.datagrams.summary(),
             elapsed: Duration::ZERO,
         }
     }

@@ -7,7 +7,7 @@
 use super::service_manager::WATCHDOG_PID;
 use super::{Message, ServerHandle, Shared, Successor};
 use crate::error::in_words;
-use crate::socket::{Answer, Bequest, INHERIT_VARIABLE, Listener, Place, Predecessor, identity, mark};
+use crate::socket::{Answer, Bequest, INHERIT_VARIABLE, Place, Predecessor, describe, identity, mark};
 use crate::units::format_duration;
 use std::collections::HashSet;
 use std::io;
@@ -185,7 +185,7 @@ fn attempt(shared: &Shared, successor: &Successor, bequest: &Bequest, end: Owned
 }
 
 /// A copy of every socket that the workers listen on.
-fn collect(handle: &ServerHandle, deadline: Instant) -> Result<Vec<Listener>, String> {
+fn collect(handle: &ServerHandle, deadline: Instant) -> Result<Vec<OwnedFd>, String> {
     let (sender, copies) = mpsc::channel();
     handle.workers.iter().for_each(|worker| worker.send(Message::Copy(sender.clone())));
     drop(sender);
@@ -205,11 +205,11 @@ fn collect(handle: &ServerHandle, deadline: Instant) -> Result<Vec<Listener>, St
 }
 
 /// Each socket with the place that it belongs to, by its address.
-fn give_all(bequest: &Bequest, places: &[Place], listeners: Vec<Listener>, deadline: Instant) -> io::Result<()> {
+fn give_all(bequest: &Bequest, places: &[Place], listeners: Vec<OwnedFd>, deadline: Instant) -> io::Result<()> {
     let patience = || deadline.saturating_duration_since(Instant::now());
     for listener in listeners {
-        let address = listener.local_address()?;
-        let place = places.iter().find(|place| place.address == address);
+        let (address, is_datagram) = describe(listener.as_fd())?;
+        let place = places.iter().find(|place| place.address == address && place.is_datagram == is_datagram);
         let place = place.ok_or_else(|| io::Error::other(format!("{address} is not one of the endpoints")))?;
         bequest.give(listener.as_fd(), place, patience())?;
     }

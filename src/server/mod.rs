@@ -7,11 +7,13 @@ mod accept;
 mod admission;
 mod config;
 mod counters;
+mod datagrams;
 mod errno;
 mod handover;
 mod metrics;
 mod panics;
 mod service_manager;
+mod stage;
 mod successor;
 mod summary;
 mod warning;
@@ -20,6 +22,7 @@ mod worker;
 
 pub use admission::{AtLimit, Refusal};
 pub use config::ServerConfig;
+pub use datagrams::{DatagramConfig, DatagramSummary, Dropped, MakeResponder};
 pub use panics::limit_panic_reports;
 pub use successor::Successor;
 pub use summary::Summary;
@@ -28,14 +31,18 @@ use crate::connection::Limits;
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Key, Sender, run_workers};
 use crate::service::Service;
-use crate::socket::{Address, BoundListener, Inherited, Listener, raise_descriptor_limit};
+use crate::socket::{
+    Address, BoundDatagrams, BoundListener, DatagramSocket, Inherited, Listener, raise_descriptor_limit,
+};
 use admission::Admission;
 use counters::Counters;
+use datagrams::Datagrams;
 use handover::HandOver;
 use metrics::{Metrics, Process};
 use service_manager::ServiceManager;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -100,7 +107,7 @@ enum Message {
     Stop,
     Wake(Key),
     /// Give a copy of each listening socket.
-    Copy(mpsc::Sender<io::Result<Listener>>),
+    Copy(mpsc::Sender<io::Result<OwnedFd>>),
     /// A successor lets in whoever comes from now on.
     Relieved,
     /// Say that you go round.
@@ -171,6 +178,7 @@ pub struct Server<F> {
     loops: Vec<EventLoop<Message>>,
     bound: Vec<BoundListener>,
     metrics: Vec<BoundListener>,
+    datagrams: Vec<BoundDatagrams>,
     shared: Arc<Shared>,
     make_service: F,
 }
@@ -213,8 +221,19 @@ where
             Some(endpoint) => inherited.listen_for("metrics", endpoint, &config.socket, 1)?,
             None => Vec::new(),
         };
+        let datagrams = match &config.datagrams {
+            Some(wanted) => inherited.listen_for_datagrams(
+                &wanted.listen,
+                &wanted.groups,
+                &wanted.multicast,
+                &config.socket,
+                config.workers,
+            )?,
+            None => Vec::new(),
+        };
         let bound = inherited.listen(&config.listen, &config.socket, config.workers)?;
-        let places = bound.iter().chain(&metrics).map(|bound| bound.place.clone()).collect();
+        let places = bound.iter().chain(&metrics).map(|bound| &bound.place);
+        let places = places.chain(datagrams.iter().map(|bound| &bound.place)).cloned().collect();
         let handle = ServerHandle { workers: loops.iter().map(EventLoop::sender).collect() };
         let shared = Arc::new(Shared {
             admission: Admission::new(&config, max_connections),
@@ -228,7 +247,7 @@ where
             service_manager: ServiceManager::new(config.notify),
             config,
         });
-        Ok(Self { loops, bound, metrics, shared, make_service })
+        Ok(Self { loops, bound, metrics, datagrams, shared, make_service })
     }
 
     /// The addresses listened on, with the ports that the system chose.
@@ -239,6 +258,11 @@ where
     /// The addresses where the server tells about itself.
     pub fn metrics_addresses(&self) -> Vec<&Address> {
         self.metrics.iter().map(|bound| &bound.place.address).collect()
+    }
+
+    /// The addresses where datagrams are answered.
+    pub fn datagram_addresses(&self) -> Vec<&Address> {
+        self.datagrams.iter().map(|bound| &bound.place.address).collect()
     }
 
     /// Ends the server from another thread.
@@ -264,6 +288,10 @@ where
                 doors[index % self.shared.config.workers].push(listener);
             }
         }
+        let mut datagrams: Vec<Vec<DatagramSocket>> = doors.iter().map(|_| Vec::new()).collect();
+        for (index, socket) in self.datagrams.drain(..).flat_map(|bound| bound.sockets.into_iter().enumerate()) {
+            datagrams[index % self.shared.config.workers].push(socket);
+        }
         let (shared, make_service) = (&self.shared, &self.make_service);
         service_manager::serve_watchdog(shared).map_err(Error::system("start the watchdog's thread"))?;
         // The first worker has the page of them all.
@@ -271,12 +299,14 @@ where
         let is_observed = !desk.is_empty();
         let metrics = |number| is_observed.then(|| Metrics::new(shared, number, std::mem::take(&mut desk)));
         let metrics: Vec<_> = (0..doors.len()).map(metrics).collect();
-        let work = |((event_loop, listeners), (number, metrics)): (_, (usize, Option<Metrics>))| {
+        let work = |((event_loop, (listeners, datagrams)), (number, metrics)): (_, (usize, Option<Metrics>))| {
             let _running = Running(shared);
-            let worker = Worker::new(shared, make_service, &event_loop, listeners, number, metrics);
+            let datagrams = Datagrams::new(shared, &shared.counters[number], datagrams);
+            let worker = Worker::new(shared, make_service, &event_loop, listeners, datagrams, number, metrics);
             worker.run(event_loop)
         };
-        let jobs = self.loops.drain(..).zip(doors).zip(metrics.into_iter().enumerate()).collect();
+        let jobs =
+            self.loops.drain(..).zip(doors.into_iter().zip(datagrams)).zip(metrics.into_iter().enumerate()).collect();
         let mut summary = Summary::default();
         let result = run_workers(jobs, work, || shared.handle.stop());
         let all = self.bound.iter_mut().chain(&mut self.metrics);

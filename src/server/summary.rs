@@ -1,7 +1,7 @@
 //! What a server, or one of its workers, has done.
 
-use super::Refusal;
 use super::errno::errno_name;
+use super::{DatagramSummary, Refusal};
 use crate::connection::CloseReason;
 use crate::units::{format_count, format_counted, format_duration, format_size};
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ pub struct Summary {
     pub received_bytes: u64,
     /// Bytes sent to all peers, in bytes.
     pub sent_bytes: u64,
+    /// What came without a connection.
+    pub datagrams: DatagramSummary,
     /// How long the server ran.
     pub elapsed: Duration,
 }
@@ -36,7 +38,7 @@ impl Summary {
 
     /// All in one line, with how many connections are `open`.
     pub(super) fn in_a_line(&self, open: u64) -> String {
-        let parts = [
+        let mut parts = vec![
             format!("{} open", format_count(open)),
             format!("{} accepted", format_count(self.accepted)),
             divided("closed", self.closed.iter().map(|(reason, count)| (reason.to_string(), *count))),
@@ -48,6 +50,9 @@ impl Summary {
             format!("{} in", format_size(self.received_bytes)),
             format!("{} out", format_size(self.sent_bytes)),
         ];
+        if !self.datagrams.is_empty() {
+            parts.push(self.datagrams.in_words());
+        }
         parts.join(", ")
     }
 
@@ -65,13 +70,20 @@ impl Summary {
         }
         self.received_bytes += other.received_bytes;
         self.sent_bytes += other.sent_bytes;
+        self.datagrams.add(&other.datagrams);
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let accepted = format_counted(self.accepted, "connection");
-        write!(out, "Served {accepted} in {}", format_duration(self.elapsed))?;
+        let served = match (self.accepted, self.datagrams.received) {
+            (0, 1..) => format_counted(self.datagrams.received, "datagram"),
+            (_, 0) => format_counted(self.accepted, "connection"),
+            (accepted, received) => {
+                format!("{} and {}", format_counted(accepted, "connection"), format_counted(received, "datagram"))
+            }
+        };
+        write!(out, "Served {served} in {}", format_duration(self.elapsed))?;
         let (received, sent) = (format_size(self.received_bytes), format_size(self.sent_bytes));
         write!(out, ": {received} received, {sent} sent")?;
         for (reason, count) in &self.closed {
@@ -85,7 +97,7 @@ impl fmt::Display for Summary {
             let (total, parts) = (self.accept_errors.values().sum(), parts(errors));
             write!(out, "\n  {:>9} failed to be accepted{parts}", format_count(total))?;
         }
-        Ok(())
+        write!(out, "{}", self.datagrams)
     }
 }
 

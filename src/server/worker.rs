@@ -3,8 +3,10 @@
 
 use super::accept::{ACCEPTS_PER_TURN, Door, Knock};
 use super::counters::{self, Counters};
+use super::datagrams::Datagrams;
 use super::handover::{self, Ending};
 use super::metrics::Metrics;
+use super::stage::Stage;
 use super::warning::Warning;
 use super::watch::Watch;
 use super::{Message, Opened, Shared, Summary};
@@ -29,15 +31,6 @@ struct Entry<S> {
     number: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Serving,
-    /// A successor lets in whoever comes; who is here is served as before.
-    Relieved,
-    Draining,
-    Stopped,
-}
-
 pub(super) struct Worker<'a, F, S> {
     shared: &'a Arc<Shared>,
     make_service: &'a F,
@@ -52,6 +45,7 @@ pub(super) struct Worker<'a, F, S> {
     stays: bool,
     counters: &'a Counters,
     metrics: Option<Metrics>,
+    datagrams: Datagrams<'a>,
     /// That a connection could not be watched.
     unwatched: Warning,
     /// That a service panicked.
@@ -68,6 +62,7 @@ where
         make_service: &'a F,
         event_loop: &EventLoop<Message>,
         listeners: Vec<Listener>,
+        datagrams: Datagrams<'a>,
         number: usize,
         metrics: Option<Metrics>,
     ) -> Self {
@@ -86,6 +81,7 @@ where
             metrics,
             unwatched: Warning::default(),
             panicked: Warning::default(),
+            datagrams,
         }
     }
 
@@ -93,6 +89,7 @@ where
         for door in &mut self.doors {
             door.open(event_loop.agenda()).map_err(Error::system("wait for connections"))?;
         }
+        self.datagrams.open(event_loop.agenda()).map_err(Error::system("wait for datagrams"))?;
         if let Some(metrics) = &mut self.metrics {
             metrics.open(event_loop.agenda()).map_err(Error::system("wait for those who ask for metrics"))?;
         }
@@ -242,6 +239,7 @@ where
             self.doors[index].begin_turn(most_waiting);
             self.let_in_last(agenda, index);
         }
+        self.datagrams.drain(agenda);
         for key in self.entries.keys() {
             if let Some(entry) = self.entries.get_mut(key) {
                 entry.conversation.connection.handle_drain();
@@ -256,6 +254,7 @@ where
         if self.stage == Stage::Serving {
             self.stage = Stage::Relieved;
             self.doors.iter_mut().for_each(|door| door.close(agenda));
+            self.datagrams.close(agenda);
             if let Some(metrics) = &mut self.metrics {
                 metrics.close(agenda);
             }
@@ -291,6 +290,7 @@ where
         if let Some(index) = key.as_fixed() {
             return match self.metrics_of(index) {
                 Some(metrics) => metrics.handle_event(agenda, key, readiness),
+                None if Datagrams::owns(index) => self.datagrams.handle(agenda, key, false),
                 None => self.let_in(agenda, index as usize),
             };
         }
@@ -331,6 +331,7 @@ where
         if let Some(index) = key.as_fixed() {
             return match self.metrics_of(index) {
                 Some(metrics) => metrics.handle_ready(agenda, key),
+                None if Datagrams::owns(index) => self.datagrams.handle(agenda, key, true),
                 None => self.let_in(agenda, index as usize),
             };
         }
@@ -348,7 +349,8 @@ where
             Message::Ended => {}
             Message::Copy(answer) => {
                 let metrics = self.metrics.iter().flat_map(Metrics::doors);
-                self.doors.iter().chain(metrics).filter_map(Door::copy).for_each(|copy| drop(answer.send(copy)));
+                let copies = self.doors.iter().chain(metrics).filter_map(Door::copy).chain(self.datagrams.copies());
+                copies.for_each(|copy| drop(answer.send(copy)));
             }
             Message::Relieved => self.relieve(agenda),
             Message::Pulse(answer) => drop(answer.send(())),

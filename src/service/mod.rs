@@ -6,6 +6,7 @@
 //! buffer makes the connection stop reading.
 
 mod chargen;
+mod datagram;
 mod delayed;
 mod discard;
 mod echo;
@@ -20,6 +21,10 @@ mod unframed;
 mod words;
 
 pub use chargen::Chargen;
+pub use datagram::{
+    ChargenDatagram, DaytimeDatagram, DiscardDatagram, EchoDatagram, FixedDatagram, Reply, Responder, ReverseDatagram,
+    SHORT_REPLY_BYTES, TimeDatagram, UnixClock, UpperDatagram,
+};
 pub use delayed::Delayed;
 pub use discard::Discard;
 pub use echo::Echo;

@@ -5,10 +5,12 @@
 //! belong to. So no descriptor is ever inherited that nobody waits for, and none has to be guessed from a number. The one
 //! byte that goes the other way says that the new process accepts.
 
+use super::Address;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use socket2::{SockRef, Type};
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -16,6 +18,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The environment variable with the mark of the socket that lies where standard input would be.
@@ -140,11 +143,13 @@ impl Bequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The address of the socket.
-    pub address: super::Address,
+    pub address: Address,
     /// What it is for, and the endpoint as the configuration names it; empty for a socket that stands in place of whatever that names.
     pub name: String,
     /// Whether the socket has a path that is to be removed at the end.
     pub owns_path: bool,
+    /// Whether the socket carries datagrams.
+    pub is_datagram: bool,
 }
 
 /// The end of the process that gets the sockets.
@@ -225,6 +230,21 @@ pub fn mark(end: BorrowedFd<'_>) -> io::Result<String> {
 pub fn identity(descriptor: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
     let metadata = File::from(descriptor.try_clone_to_owned()?).metadata()?;
     Ok((metadata.dev(), metadata.ino()))
+}
+
+/// The address of a socket, and whether it carries datagrams: together they tell the sockets of a server apart.
+///
+/// # Errors
+///
+/// Those of getsockname(2).
+pub fn describe(socket: BorrowedFd<'_>) -> io::Result<(Address, bool)> {
+    let socket = SockRef::from(&socket);
+    let local = socket.local_addr()?;
+    let address = match local.as_socket() {
+        Some(address) => Address::Ip(address),
+        None => Address::Unix(local.as_pathname().map_or_else(PathBuf::new, Into::into)),
+    };
+    Ok((address, socket.r#type()? == Type::DGRAM))
 }
 
 /// A timeout of nothing would mean none at all.

@@ -3,6 +3,7 @@
 //! They are served like one's own. The options of the configuration hold for them, too; their addresses are what they are.
 
 use super::bequest::{Heirloom, INHERIT_VARIABLE, Predecessor};
+use super::datagram::{BoundDatagrams, Multicast, adopt_datagrams, bind_datagrams, is_datagram};
 use super::listener::{bind, listen};
 use super::options::GrantedOptions;
 use super::unix_path::PathGuard;
@@ -12,7 +13,8 @@ use listenfd::ListenFd;
 use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Socket, Type};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Inherited {
     heirlooms: Vec<Heirloom>,
+    /// Whether they stand in place of all endpoints.
+    stands_in: bool,
     predecessor: Option<Predecessor>,
 }
 
@@ -36,7 +40,7 @@ impl Inherited {
     /// # Errors
     ///
     /// [`Error::System`] when the predecessor does not hand its sockets over, [`Error::Listen`] when a descriptor of the
-    /// service manager is no stream socket.
+    /// service manager is neither a stream socket nor one for datagrams.
     pub fn from_environment() -> Result<Self, Error> {
         // It also clears the variables, for whatever this process may start.
         let mut passed = ListenFd::from_env();
@@ -44,7 +48,7 @@ impl Inherited {
             let action = "take over the listening sockets";
             if let Some(predecessor) = Predecessor::find(&mark).map_err(Error::system(action))? {
                 let heirlooms = predecessor.receive(PATIENCE).map_err(Error::system(action))?;
-                return Ok(Self { heirlooms, predecessor: Some(predecessor) });
+                return Ok(Self::of(heirlooms, Some(predecessor)));
             }
         }
         let mut heirlooms = Vec::new();
@@ -52,7 +56,12 @@ impl Inherited {
             let socket = take(&mut passed, index).map_err(|error| not_usable("a socket of LISTEN_FDS", &error))?;
             heirlooms.push(Heirloom { socket, name: String::new(), owns_path: false });
         }
-        Ok(Self { heirlooms, predecessor: None })
+        Ok(Self::of(heirlooms, None))
+    }
+
+    fn of(heirlooms: Vec<Heirloom>, predecessor: Option<Predecessor>) -> Self {
+        let stands_in = heirlooms.iter().any(|heirloom| heirloom.name.is_empty());
+        Self { heirlooms, stands_in, predecessor }
     }
 
     /// Whom to tell that this process accepts.
@@ -100,7 +109,7 @@ impl Inherited {
         workers: usize,
     ) -> Result<Vec<BoundListener>, Error> {
         let instead = self.take("");
-        if !instead.is_empty() {
+        if self.stands_in {
             return adopt(instead, options, workers);
         }
         let mut bound = Vec::new();
@@ -118,6 +127,36 @@ impl Inherited {
         }
     }
 
+    /// Opens datagram sockets at `endpoint`, and for `groups` on its port, or takes what was inherited for that. To be asked
+    /// before [`listen`](Self::listen).
+    ///
+    /// # Errors
+    ///
+    /// As [`bind_datagrams`]; and [`Error::Listen`] when what was inherited cannot be used.
+    pub fn listen_for_datagrams(
+        &mut self,
+        endpoint: &Endpoint,
+        groups: &[IpAddr],
+        multicast: &Multicast,
+        options: &SocketOptions,
+        workers: usize,
+    ) -> Result<Vec<BoundDatagrams>, Error> {
+        let name = format!("datagrams {endpoint}");
+        let is_ours = |heirloom: &mut Heirloom| {
+            is_datagram(heirloom.socket.as_fd()) && (heirloom.name.is_empty() || heirloom.name == name)
+        };
+        let heirlooms: Vec<_> = self.heirlooms.extract_if(.., is_ours).collect();
+        if !heirlooms.is_empty() || self.stands_in {
+            let sockets = heirlooms.into_iter().map(|heirloom| (heirloom.socket, heirloom.name));
+            return adopt_datagrams(sockets, options, workers).map_err(|error| not_usable(&name, &error));
+        }
+        let mut bound = bind_datagrams(endpoint, groups, multicast, options, workers)?;
+        for bound in &mut bound {
+            bound.place.name.clone_from(&name);
+        }
+        Ok(bound)
+    }
+
     fn take(&mut self, name: &str) -> Vec<Heirloom> {
         self.heirlooms.extract_if(.., |heirloom| heirloom.name == name).collect()
     }
@@ -127,6 +166,9 @@ impl Inherited {
 fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
     if let Ok(Some(listener)) = passed.take_unix_listener(index) {
         return Ok(listener.into());
+    }
+    if let Ok(Some(socket)) = passed.take_udp_socket(index) {
+        return Ok(socket.into());
     }
     match passed.take_tcp_listener(index)? {
         Some(listener) => Ok(listener.into()),
@@ -169,7 +211,7 @@ fn prepare(socket: &Socket, options: &SocketOptions) -> io::Result<Address> {
     let domain = socket.domain()?;
     let is_known = [Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain);
     if !is_known || socket.r#type()? != Type::STREAM || !socket.is_listener()? {
-        return Err(io::Error::other("it is not a listening TCP or Unix stream socket"));
+        return Err(io::Error::other("it is not a listening TCP or Unix stream socket (--udp takes datagram sockets)"));
     }
     socket.set_nonblocking(true)?;
     listen(socket, options)?;

@@ -103,7 +103,7 @@ pub struct BoundListener {
 
 impl BoundListener {
     pub(super) fn new(address: Address, name: String, listeners: Vec<Listener>, path: Option<PathGuard>) -> Self {
-        Self { place: Place { address, name, owns_path: path.is_some() }, listeners, path }
+        Self { place: Place { address, name, owns_path: path.is_some(), is_datagram: false }, listeners, path }
     }
 
     /// Says whether the path of a Unix socket, if this is one, is to be removed at the end: yes for one that was bound
@@ -172,7 +172,7 @@ fn bind_addresses(
 }
 
 /// Whether the machine simply does not have such an address.
-fn is_missing(error: &io::Error) -> bool {
+pub(super) fn is_missing(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
 }
 
@@ -248,7 +248,7 @@ fn bind_unix(path: &Path, options: &SocketOptions, workers: usize) -> Result<Bou
     }
 }
 
-fn listen_error(address: &Address, error: &io::Error) -> Error {
+pub(super) fn listen_error(address: &Address, error: &io::Error) -> Error {
     let way_out = match (error.kind(), address) {
         (ErrorKind::AddrInUse, Address::Ip(_)) => {
             "; stop the program that listens there, or choose another port (0 takes a free one)"

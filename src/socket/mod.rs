@@ -6,6 +6,7 @@
 mod address;
 mod bequest;
 mod connect;
+mod datagram;
 mod descriptors;
 mod inherited;
 mod listener;
@@ -14,8 +15,12 @@ mod stream;
 mod unix_path;
 
 pub use address::{Address, Endpoint};
-pub use bequest::{Answer, Bequest, INHERIT_VARIABLE, Place, Predecessor, identity, mark};
+pub use bequest::{Answer, Bequest, INHERIT_VARIABLE, Place, Predecessor, describe, identity, mark};
 pub use connect::{Progress, begin_connect, check_connect};
+pub use datagram::{
+    Arrival, BoundDatagrams, DatagramSocket, Inbox, Interface, Letter, MAX_DATAGRAM_BYTES, Multicast, Outbox, Peer,
+    bind_datagrams, open_towards,
+};
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
 pub use inherited::Inherited;
 pub use listener::{BoundListener, Listener, bind};

@@ -61,6 +61,19 @@ impl SocketOptions {
     ///
     /// What setsockopt(2) says; and `InvalidInput` with words when the kernel granted less than was asked for.
     pub(super) fn apply(&self, socket: &Socket, domain: Domain) -> io::Result<()> {
+        self.apply_buffers(socket)?;
+        if domain == Domain::UNIX {
+            return Ok(());
+        }
+        socket.set_tcp_nodelay(self.no_delay)?;
+        if let Some(time) = self.keepalive {
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(time))?;
+        }
+        Ok(())
+    }
+
+    /// Sets the sizes of the kernel's buffers, which every kind of socket has.
+    pub(super) fn apply_buffers(&self, socket: &Socket) -> io::Result<()> {
         if let Some(bytes) = self.recv_buffer {
             socket.set_recv_buffer_size(bytes)?;
             expect_granted("receive buffer", bytes, socket.recv_buffer_size()?, "net.core.rmem_max")?;
@@ -68,13 +81,6 @@ impl SocketOptions {
         if let Some(bytes) = self.send_buffer {
             socket.set_send_buffer_size(bytes)?;
             expect_granted("send buffer", bytes, socket.send_buffer_size()?, "net.core.wmem_max")?;
-        }
-        if domain == Domain::UNIX {
-            return Ok(());
-        }
-        socket.set_tcp_nodelay(self.no_delay)?;
-        if let Some(time) = self.keepalive {
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(time))?;
         }
         Ok(())
     }

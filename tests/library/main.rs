@@ -51,7 +51,7 @@ impl Running {
         let [Address::Ip(address)] = server.addresses()[..] else { panic!("one TCP address was asked for") };
         let (address, handle) = (*address, server.handle());
         let (end, ended) = mpsc::channel();
-        std::thread::spawn(move || end.send(server.run()));
+        std::thread::spawn(move || drop(end.send(server.run())));
         Self { address, handle, ended }
     }
 

@@ -3,6 +3,7 @@
 mod services;
 
 use crate::cli::logging::Verbosity;
+use crate::cli::server_datagrams::DatagramOptions;
 use crate::cli::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
 use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor, limit_panic_reports};
@@ -113,6 +114,8 @@ struct Options {
         help_heading = "Observing")]
     metrics: Option<Endpoint>,
     #[command(flatten)]
+    datagrams: DatagramOptions,
+    #[command(flatten)]
     verbosity: Verbosity,
 }
 
@@ -124,7 +127,7 @@ enum AtLimitName {
 
 impl Options {
     fn endpoints(&self) -> Vec<Endpoint> {
-        let only_unix = self.host.is_none() && !self.unix.is_empty();
+        let only_unix = self.host.is_none() && !self.unix.is_empty() && !self.datagrams.is_wanted();
         let host = if only_unix { None } else { Some(self.host.as_deref().unwrap_or("127.0.0.1")) };
         values::endpoints(host, Some(self.port.unwrap_or(65432)), &self.unix)
     }
@@ -187,6 +190,11 @@ fn serve(options: &Options) -> Result<u8, Error> {
     let mut config = options.config();
     let buffer_limit = options.buffer_limit;
     service.check(buffer_limit)?;
+    if options.datagrams.is_wanted() {
+        // What stands last is HOST and PORT.
+        let listen = config.listen.pop().unwrap_or_else(|| Endpoint::tcp("127.0.0.1", 65432));
+        config.datagrams = Some(options.datagrams.config(listen, service.name())?);
+    }
     config.successor = match Successor::of_this_program() {
         Ok(successor) => Some(successor),
         Err(error) => {
@@ -198,6 +206,9 @@ fn serve(options: &Options) -> Result<u8, Error> {
     let server = Server::inherit(config, Inherited::from_environment()?, make_service)?;
     for address in server.addresses() {
         output::say(format_args!("Listening on {address} ({}, {})", address.transport(), service.name()));
+    }
+    for address in server.datagram_addresses() {
+        output::say(format_args!("Listening on {address} (udp, {})", options.datagrams.service(service.name())));
     }
     for address in server.metrics_addresses() {
         output::say(format_args!("Listening on {address} ({}, metrics)", address.transport()));

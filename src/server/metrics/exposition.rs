@@ -43,6 +43,9 @@ impl Collector for Reader {
         let mut page = Page { out, workers: &self.0.counters, labels };
         page.process(&self.0)?;
         page.connections()?;
+        if self.0.config.datagrams.is_some() {
+            page.datagrams()?;
+        }
         page.rounds()
     }
 }
@@ -50,7 +53,7 @@ impl Collector for Reader {
 /// Nothing here has exemplars, whose labels these would be.
 type NoLabels = [(&'static str, &'static str); 0];
 
-struct Page<'a, 'out> {
+pub(super) struct Page<'a, 'out> {
     out: DescriptorEncoder<'out>,
     workers: &'a [Counters],
     /// The worker's number as text.
@@ -112,7 +115,7 @@ impl Page<'_, '_> {
         Ok(())
     }
 
-    fn counters(
+    pub(super) fn counters(
         &mut self,
         name: &str,
         help: &str,
@@ -127,7 +130,7 @@ impl Page<'_, '_> {
     }
 
     /// Counters that are divided by `label`.
-    fn divided(
+    pub(super) fn divided(
         &mut self,
         name: &str,
         help: &str,
@@ -162,4 +165,9 @@ fn count(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u6
 
 fn by_kind<K: Copy + PartialEq>(tally: &Tally<K>, words: impl Fn(K) -> String) -> Vec<(String, u64)> {
     tally.counts().map(|(kind, count)| (words(kind), count)).collect()
+}
+
+/// The same with kinds that tell themselves what they are.
+pub(super) fn by_kind_of(counts: impl Iterator<Item = (impl fmt::Display, u64)>) -> Vec<(String, u64)> {
+    counts.map(|(kind, count)| (kind.to_string(), count)).collect()
 }

@@ -4,6 +4,7 @@
 //! All of it lives in the workers' own loops. Its keys are fixed ones beyond those of the doors, so that a connection
 //! of the service neither grows nor takes another branch because there is such a page.
 
+mod datagrams;
 mod desk;
 mod exposition;
 mod site;

@@ -1,0 +1,82 @@
+//! The client's command line as far as it is about datagrams, and their run.
+
+use super::datagrams::SendingOptions;
+use super::logging::Verbosity;
+use super::progress::ProgressBar;
+use super::{FAILURE, INTERRUPTED, SUCCESS, output, status_of, values};
+use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport, Expect};
+use crate::error::Error;
+use clap::{Args, ValueEnum};
+
+/// Datagrams instead of connections.
+#[derive(Debug, Clone, Args)]
+pub(super) struct DatagramOptions {
+    /// Send datagrams (UDP) from NUM_CONNECTIONS sockets, each message one datagram. A message without a reply within
+    /// --reply-timeout (1s then) is lost; --pipeline is 1 unless given; with a --size of 16 or more each message
+    /// carries its number.
+    #[arg(long, env = "MULTICONN_UDP", value_parser = values::switch, help_heading = "Datagrams",
+        conflicts_with_all = ["unix", "embedded", "hold"])]
+    udp: bool,
+    /// Send to the broadcast address of a network, such as 192.168.1.255 (SO_BROADCAST).
+    #[arg(long, env = "MULTICONN_BROADCAST", value_parser = values::switch, requires = "udp",
+        help_heading = "Datagrams")]
+    broadcast: bool,
+    /// What comes back: each message as it was sent, any answer, or nothing.
+    #[arg(long, value_name = "echo|any|none", value_enum, default_value_t = ExpectName::Echo, env = "MULTICONN_EXPECT",
+        requires = "udp", hide_possible_values = true, help_heading = "Datagrams")]
+    expect: ExpectName,
+    #[command(flatten)]
+    sending: SendingOptions,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ExpectName {
+    Echo,
+    Any,
+    None,
+}
+
+impl DatagramOptions {
+    /// Whether datagrams are wanted.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.udp
+    }
+
+    /// Sets what these options say.
+    pub(super) fn apply(&self, config: &mut DatagramClientConfig) {
+        config.broadcast = self.broadcast;
+        config.multicast = self.sending.multicast();
+        config.expect = match self.expect {
+            ExpectName::Echo => Expect::Echo,
+            ExpectName::Any => Expect::Any,
+            ExpectName::None => Expect::Nothing,
+        };
+    }
+}
+
+/// Runs the client, tells how it went, and returns the exit status.
+pub(super) fn run(config: DatagramClientConfig, verbosity: &Verbosity, shows_bar: bool) -> u8 {
+    match run_client(config, shows_bar) {
+        Ok(report) => {
+            let is_told = verbosity.is_quiet() && report.is_success() || output::say(&report);
+            match (is_told, report.interrupted, report.is_success()) {
+                (_, true, _) => INTERRUPTED,
+                (true, _, true) => SUCCESS,
+                _ => FAILURE,
+            }
+        }
+        Err(error) => {
+            output::complain(&error.to_string());
+            status_of(&error)
+        }
+    }
+}
+
+fn run_client(config: DatagramClientConfig, shows_bar: bool) -> Result<DatagramReport, Error> {
+    let sockets = config.sockets as u64;
+    let client = DatagramClient::new(config)?;
+    let bar = shows_bar.then(|| ProgressBar::start(client.progress(), sockets));
+    let report = client.run();
+    drop(bar);
+    report
+}

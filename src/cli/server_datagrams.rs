@@ -1,0 +1,97 @@
+//! The options of the server that are about datagrams.
+
+use super::datagrams::MulticastOptions;
+use crate::error::Error;
+use crate::server::{DatagramConfig, MakeResponder};
+use crate::service::{
+    ChargenDatagram, DaytimeDatagram, DiscardDatagram, EchoDatagram, FixedDatagram, ReverseDatagram, TimeDatagram,
+    UpperDatagram,
+};
+use crate::socket::{Endpoint, MAX_DATAGRAM_BYTES};
+use clap::Args;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Datagrams instead of connections.
+#[derive(Debug, Clone, Args)]
+pub(super) struct DatagramOptions {
+    /// Answer datagrams (UDP) at HOST and PORT, instead of connections.
+    #[arg(long, env = "MULTICONN_UDP", value_parser = super::values::switch, help_heading = "Datagrams")]
+    udp: bool,
+    /// Answer every datagram with TEXT, such as "Message received", instead of what a service would say.
+    #[arg(long, value_name = "TEXT", env = "MULTICONN_UDP_ANSWER", requires = "udp", conflicts_with = "service",
+        value_parser = answer, help_heading = "Datagrams")]
+    udp_answer: Option<String>,
+    /// Join this multicast group, too, such as 239.1.2.3; may be repeated.
+    #[arg(long, value_name = "GROUP", value_parser = group, env = "MULTICONN_MULTICAST", requires = "udp",
+        help_heading = "Datagrams")]
+    multicast: Vec<IpAddr>,
+    #[command(flatten)]
+    options: MulticastOptions,
+}
+
+impl DatagramOptions {
+    /// What the line that tells of an address calls the service.
+    pub(super) fn service<'a>(&self, service: &'a str) -> &'a str {
+        if self.udp_answer.is_some() { "answer" } else { service }
+    }
+
+    /// Whether datagrams are wanted.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.udp
+    }
+
+    /// Datagrams at `listen`, served with the service of this name.
+    pub(super) fn config(&self, listen: Endpoint, service: &str) -> Result<DatagramConfig, Error> {
+        let responder = match self.udp_answer.as_deref().map(|text| Arc::from(text.as_bytes())) {
+            Some(text) => MakeResponder::new(move || FixedDatagram(Arc::clone(&text))),
+            None => responder(service)?,
+        };
+        let mut config = DatagramConfig::at(listen, responder);
+        // It is the operator who says how long an answer of his is.
+        config.longest_reply = self.udp_answer.as_ref().map(String::len);
+        config.groups.clone_from(&self.multicast);
+        config.multicast = self.options.multicast();
+        Ok(config)
+    }
+}
+
+fn answer(text: &str) -> Result<String, String> {
+    if text.len() > MAX_DATAGRAM_BYTES {
+        return Err(format!(
+            "it is {} bytes long, and a datagram holds {MAX_DATAGRAM_BYTES}; give a shorter one",
+            text.len()
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn group(text: &str) -> Result<IpAddr, String> {
+    text.parse::<IpAddr>().ok().filter(IpAddr::is_multicast).ok_or_else(|| {
+        format!("{text:?} is no multicast group; give an address from 224.0.0.0/4 or ff00::/8, such as 239.1.2.3")
+    })
+}
+
+/// The service of this name for datagrams.
+fn responder(service: &str) -> Result<MakeResponder, Error> {
+    Ok(match service {
+        "echo" => MakeResponder::new(|| EchoDatagram),
+        "discard" => MakeResponder::new(|| DiscardDatagram),
+        "chargen" => MakeResponder::new(ChargenDatagram::default),
+        "daytime" => MakeResponder::new(|| DaytimeDatagram(unix_time)),
+        "time" => MakeResponder::new(|| TimeDatagram(unix_time)),
+        "upper" => MakeResponder::new(|| UpperDatagram),
+        "reverse" => MakeResponder::new(|| ReverseDatagram),
+        other => {
+            return Err(Error::Usage(format!(
+                "the service {other:?} needs connections; with --udp give echo, discard, chargen, daytime, time, upper \
+                 or reverse"
+            )));
+        }
+    })
+}
+
+fn unix_time() -> Duration {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
+}

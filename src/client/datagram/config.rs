@@ -1,0 +1,122 @@
+//! What a client for datagrams is asked to do.
+
+use crate::error::Error;
+use crate::socket::{Endpoint, MAX_DATAGRAM_BYTES, Multicast, SocketOptions};
+use std::time::Duration;
+
+/// How long a reply may take. Far beyond any round trip; a longer one would hold up the messages behind a lost one.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The descriptors kept back for everything that is not a socket, and those each worker needs.
+const RESERVED: usize = 32;
+const RESERVED_PER_WORKER: usize = 4;
+
+/// What counts as a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expect {
+    /// The message itself.
+    #[default]
+    Echo,
+    /// Anything: it answers the oldest message without an answer.
+    Any,
+    /// Nothing: messages are only sent.
+    Nothing,
+}
+
+/// The configuration of a [`DatagramClient`](super::DatagramClient).
+#[derive(Debug, Clone)]
+pub struct DatagramClientConfig {
+    /// Where to send: a host and a port. A multicast group is known by its address.
+    pub target: Endpoint,
+    /// How many sockets to send from. Default: 1.
+    pub sockets: usize,
+    /// The messages each socket sends, one after the other, from the first again when more are wanted. Default: the two
+    /// of the tutorial.
+    pub messages: Vec<Vec<u8>>,
+    /// Send messages of this many bytes instead. From [`TAG_BYTES`](super::TAG_BYTES) up each carries its number.
+    /// Default: none.
+    pub size: Option<usize>,
+    /// How many messages each socket sends. Default: each of `messages` once.
+    pub messages_per_socket: Option<u64>,
+    /// How many messages of a socket may be unanswered at a time. Default: 1.
+    pub pipeline: u64,
+    /// What counts as a reply. Default: the message itself.
+    pub expect: Expect,
+    /// How long a reply may take before the message counts as lost. Default: 1 second.
+    pub reply_timeout: Duration,
+    /// Whether the target is the broadcast address of a network (`SO_BROADCAST`, socket(7)). Default: no.
+    pub broadcast: bool,
+    /// How far what is sent to a group goes.
+    pub multicast: Multicast,
+    /// How many workers, each one loop on one thread. Default: 1.
+    pub workers: usize,
+    /// The options of the sockets.
+    pub socket: SocketOptions,
+    /// Whether SIGINT and SIGTERM end the run with a report of what was done so far. Default: no.
+    pub handle_signals: bool,
+}
+
+impl DatagramClientConfig {
+    /// The defaults: one socket towards `target`.
+    #[must_use]
+    pub fn to(target: Endpoint) -> Self {
+        let messages = crate::client::config::TUTORIAL_MESSAGES.iter();
+        Self {
+            target,
+            sockets: 1,
+            messages: messages.map(|text| text.as_bytes().to_vec()).collect(),
+            size: None,
+            messages_per_socket: None,
+            pipeline: 1,
+            expect: Expect::default(),
+            reply_timeout: REPLY_TIMEOUT,
+            broadcast: false,
+            multicast: Multicast::default(),
+            workers: 1,
+            socket: SocketOptions::default(),
+            handle_signals: false,
+        }
+    }
+
+    /// How many messages each socket sends.
+    pub(super) fn total(&self) -> u64 {
+        let each_once = if self.size.is_some() { 1 } else { self.messages.len() as u64 };
+        self.messages_per_socket.unwrap_or(each_once)
+    }
+
+    /// Whether the work can be done when `descriptors` may be open.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] for work that can never be done, [`Error::Descriptors`] when there are too few.
+    pub(super) fn check(&self, descriptors: u64) -> Result<(), Error> {
+        let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
+        if !matches!(&self.target, Endpoint::Tcp { host, .. } if !host.is_empty()) {
+            return refuse("datagrams need a host and a port to go to, such as 127.0.0.1 65432");
+        }
+        if self.sockets == 0 || self.workers == 0 || self.pipeline == 0 {
+            return refuse("0 sockets or workers, or 0 messages at a time, do nothing; give 1 or more");
+        }
+        if self.reply_timeout.is_zero() {
+            return refuse("a timeout of 0 gives up at once; give more, such as --reply-timeout 1s");
+        }
+        let longest = self.size.or_else(|| self.messages.iter().map(Vec::len).max());
+        match longest {
+            None => return refuse("there is no message to send; give one such as \"hello\""),
+            Some(bytes) if bytes > MAX_DATAGRAM_BYTES => {
+                return Err(Error::Usage(format!(
+                    "a message of {bytes} bytes fits no datagram, which holds {MAX_DATAGRAM_BYTES}; give less, such as \
+                     --size 1KiB"
+                )));
+            }
+            Some(_) => {}
+        }
+        let others = RESERVED.saturating_add(self.workers.saturating_mul(RESERVED_PER_WORKER));
+        let needed = self.sockets.saturating_add(others) as u64;
+        if needed > descriptors {
+            let wanted = format!("{} sockets", self.sockets);
+            return Err(Error::Descriptors { wanted, needed, available: descriptors });
+        }
+        Ok(())
+    }
+}

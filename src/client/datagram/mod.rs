@@ -1,0 +1,153 @@
+//! The load client for datagrams: sends messages, matches the replies to them, and says what was lost on the way.
+//!
+//! Nothing holds between two datagrams: each may be lost, doubled, overtaken or damaged alone. So each message has its own
+//! fate here, and a lost one gives its place to the next when its time is up.
+
+mod config;
+mod flight;
+mod payload;
+mod recorder;
+mod report;
+mod runner;
+
+pub use config::{DatagramClientConfig, Expect};
+pub use payload::TAG_BYTES;
+pub use report::DatagramReport;
+
+use super::Progress;
+use crate::error::Error;
+use crate::event_loop::{EventLoop, Sender, run_workers};
+use crate::socket::{Address, raise_descriptor_limit};
+use payload::Payload;
+use recorder::Recorder;
+use runner::{OPENER, Runner};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Ends a running client, from any thread.
+#[derive(Debug, Clone)]
+pub struct DatagramClientHandle {
+    workers: Vec<Sender<Stop>>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl DatagramClientHandle {
+    /// End now; the report tells what was done so far.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.workers.iter().for_each(|worker| worker.send(Stop));
+    }
+}
+
+/// What a worker can be told.
+#[derive(Debug, Clone, Copy)]
+struct Stop;
+
+/// What all workers of a client know.
+#[derive(Debug)]
+struct Shared {
+    config: DatagramClientConfig,
+    payload: Payload,
+    addresses: Vec<SocketAddr>,
+    handle: DatagramClientHandle,
+}
+
+/// A client for datagrams that is ready to run.
+///
+/// ```
+/// use multiconn::client::{DatagramClient, DatagramClientConfig};
+/// use multiconn::server::{DatagramConfig, MakeResponder, Server, ServerConfig};
+/// use multiconn::service::{Echo, EchoDatagram};
+/// use multiconn::socket::Endpoint;
+///
+/// let endpoint = Endpoint::tcp("127.0.0.1", 0);
+/// let mut config = ServerConfig::at(endpoint.clone());
+/// config.datagrams = Some(DatagramConfig::at(endpoint, MakeResponder::new(|| EchoDatagram)));
+/// let server = Server::bind(config, |_| Echo)?;
+/// let port = server.datagram_addresses()[0].port().expect("a UDP address");
+/// let handle = server.handle();
+/// let server = std::thread::spawn(|| server.run());
+///
+/// let mut config = DatagramClientConfig::to(Endpoint::tcp("127.0.0.1", port));
+/// config.sockets = 10;
+/// let report = DatagramClient::new(config)?.run()?;
+/// assert!(report.is_success());
+/// assert_eq!(report.verified, 20);
+///
+/// handle.drain();
+/// server.join().expect("the server does not panic")?;
+/// # Ok::<(), multiconn::error::Error>(())
+/// ```
+pub struct DatagramClient {
+    loops: Vec<EventLoop<Stop>>,
+    progress: Vec<Arc<Progress>>,
+    shared: Shared,
+}
+
+impl DatagramClient {
+    /// Looks up the target and makes ready. The soft limit on descriptors is raised to the hard one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] for work that can never be done; [`Error::Resolve`], [`Error::Descriptors`] and
+    /// [`Error::System`] when this machine does not allow it.
+    pub fn new(config: DatagramClientConfig) -> Result<Self, Error> {
+        config.check(raise_descriptor_limit().soft)?;
+        let is_ip = |address| if let Address::Ip(address) = address { Some(address) } else { None };
+        let addresses = config.target.resolve()?.into_iter().filter_map(is_ip).collect();
+        let mut loops = Vec::with_capacity(config.workers);
+        for _ in 0..config.workers {
+            loops.push(EventLoop::new().map_err(Error::system("create an event loop"))?);
+        }
+        if config.handle_signals {
+            loops[0].watch_signals(&[SIGINT, SIGTERM]).map_err(Error::system("handle signals"))?;
+        }
+        let workers = loops.iter().map(EventLoop::sender).collect();
+        let handle = DatagramClientHandle { workers, stopped: Arc::default() };
+        let progress = loops.iter().map(|_| Arc::default()).collect();
+        Ok(Self { loops, progress, shared: Shared { payload: Payload::of(&config), config, addresses, handle } })
+    }
+
+    /// Ends the client from another thread.
+    #[must_use]
+    pub fn handle(&self) -> DatagramClientHandle {
+        self.shared.handle.clone()
+    }
+
+    /// What each worker has done so far; may be looked at from another thread while the client runs.
+    #[must_use]
+    pub fn progress(&self) -> Vec<Arc<Progress>> {
+        self.progress.clone()
+    }
+
+    /// Does the work, then says how it went. The first worker runs on the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] when a loop or a thread cannot run. What the network and the servers do is never an error, but
+    /// part of the report.
+    ///
+    /// # Panics
+    ///
+    /// When a worker panicked.
+    pub fn run(self) -> Result<DatagramReport, Error> {
+        let started = Instant::now();
+        let (shared, step) = (&self.shared, self.loops.len());
+        let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Stop>, Arc<Progress>))| {
+            let mut runner = Runner::new(shared, Recorder::new(progress, started), first, step);
+            event_loop.agenda().ready.push_back(OPENER);
+            event_loop.run(&mut runner).map_err(Error::system("wait for events"))?;
+            Ok(runner.into_recorder())
+        };
+        let jobs = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
+        let recorders = run_workers(jobs, work, || shared.handle.stop())?;
+        let mut report = DatagramReport::empty(&shared.config, shared.handle.stopped.load(Ordering::Relaxed));
+        for recorder in recorders {
+            recorder.add_to(&mut report);
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,93 @@
+//! What the messages say, and which message a reply belongs to.
+
+use super::{DatagramClientConfig, Expect};
+
+/// What a message begins with that carries its number, in bytes: the number of its socket and its own, counted from 1 and
+/// from 0, as eight bytes in network byte order each.
+pub const TAG_BYTES: usize = 16;
+
+/// The messages of a client.
+#[derive(Debug)]
+pub(super) enum Payload {
+    /// Each carries its number, and then always the same bytes.
+    Tagged(Vec<u8>),
+    /// Texts in turn. A reply is told by what it says, and so belongs to the oldest message that said the same.
+    Texts(Vec<Vec<u8>>),
+    /// Texts in turn, of which any reply answers the oldest.
+    Unchecked(Vec<Vec<u8>>),
+}
+
+/// Which message a reply belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Match {
+    /// This one, and it is right.
+    Right(u64),
+    /// This one, but it is damaged.
+    Damaged(u64),
+    /// The oldest that still waits and for which [`Payload::is_echo`] holds.
+    Oldest,
+    /// None that was ever sent.
+    None,
+}
+
+impl Payload {
+    pub(super) fn of(config: &DatagramClientConfig) -> Self {
+        match (config.size, config.expect) {
+            (Some(size), Expect::Echo | Expect::Nothing) if size >= TAG_BYTES => {
+                Self::Tagged(pattern(size - TAG_BYTES))
+            }
+            (size, expect) => {
+                let texts = size.map_or_else(|| config.messages.clone(), |size| vec![pattern(size)]);
+                if expect == Expect::Echo { Self::Texts(texts) } else { Self::Unchecked(texts) }
+            }
+        }
+    }
+
+    /// Appends message `number` of `socket` to `bytes`.
+    pub(super) fn write(&self, socket: u64, number: u64, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Tagged(body) => {
+                bytes.extend_from_slice(&socket.to_be_bytes());
+                bytes.extend_from_slice(&number.to_be_bytes());
+                bytes.extend_from_slice(body);
+            }
+            Self::Texts(texts) | Self::Unchecked(texts) => bytes.extend_from_slice(text(texts, number)),
+        }
+    }
+
+    /// What the reply tells of the message it belongs to.
+    pub(super) fn match_reply(&self, socket: u64, reply: &[u8]) -> Match {
+        let Self::Tagged(body) = self else { return Match::Oldest };
+        let Some((tag, rest)) = reply.split_first_chunk::<TAG_BYTES>() else { return Match::None };
+        let (socket_bytes, number) = tag.split_at(8);
+        let number = number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        match (socket_bytes == socket.to_be_bytes(), rest == body) {
+            (true, true) => Match::Right(number),
+            (true, false) => Match::Damaged(number),
+            (false, _) => Match::None,
+        }
+    }
+
+    /// Whether `reply` can be what message `number` asked for.
+    pub(super) fn is_echo(&self, number: u64, reply: &[u8]) -> bool {
+        match self {
+            Self::Texts(texts) => text(texts, number) == reply,
+            Self::Tagged(_) | Self::Unchecked(_) => true,
+        }
+    }
+}
+
+fn text(texts: &[Vec<u8>], number: u64) -> &[u8] {
+    // The remainder is an index into a vector.
+    #[allow(clippy::cast_possible_truncation)]
+    let index = (number % texts.len() as u64) as usize;
+    &texts[index]
+}
+
+/// Bytes in which a lost, repeated or moved block shows: multiples of the golden ratio (Knuth, TAOCP 3, 6.4).
+fn pattern(size: usize) -> Vec<u8> {
+    let words = (1..=size.div_ceil(8) as u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut bytes: Vec<u8> = words.flat_map(u64::to_be_bytes).collect();
+    bytes.truncate(size);
+    bytes
+}

@@ -1,0 +1,206 @@
+//! What a run was like: the value that a library user gets, and the text that a person reads.
+
+use super::{DatagramClientConfig, Expect};
+use crate::client::Failure;
+use crate::client::recorder::histogram;
+use crate::client::report::write_percentiles;
+use crate::repr::BytesRepr;
+use crate::units::{format_count, format_counted, format_duration, format_rate};
+use hdrhistogram::Histogram;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How many bytes of a strange reply are shown.
+const SHOWN_BYTES: usize = 32;
+
+/// A reply that no message asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Strange {
+    /// The number of the socket, counted from 1.
+    pub socket: u64,
+    /// How long the reply was, in bytes.
+    pub len: usize,
+    /// Its first bytes.
+    pub received: Vec<u8>,
+}
+
+impl Strange {
+    pub(super) fn new(socket: u64, received: &[u8]) -> Self {
+        Self { socket, len: received.len(), received: received[..received.len().min(SHOWN_BYTES)].to_vec() }
+    }
+}
+
+impl fmt::Display for Strange {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = if self.len > self.received.len() { "…" } else { "" };
+        let length = format_counted(self.len as u64, "byte");
+        write!(out, "socket {}: received {}{more} ({length})", self.socket, BytesRepr(&self.received))
+    }
+}
+
+/// What a run was like. Each message that was sent is verified, lost, refused, or answered with something corrupt.
+#[derive(Debug, Clone)]
+pub struct DatagramReport {
+    /// Where the datagrams went, as the user named it.
+    pub target: String,
+    /// How many sockets were wanted.
+    pub wanted: usize,
+    /// How many messages should have been sent.
+    pub wanted_messages: u64,
+    /// What counted as a reply.
+    pub expect: Expect,
+    /// How long a reply was waited for.
+    pub reply_timeout: Duration,
+    /// How many sockets were opened.
+    pub opened: u64,
+    /// How many sockets could not be opened, by cause.
+    pub failed: BTreeMap<Failure, u64>,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages that could not be sent, by cause.
+    pub not_sent: BTreeMap<Failure, u64>,
+    /// Messages that were answered in time and as expected.
+    pub verified: u64,
+    /// Messages for which no reply came in time.
+    pub lost: u64,
+    /// Lost messages for which a reply came later.
+    pub late: u64,
+    /// Messages at a time when nobody listened there, as the system was told (ICMP, RFC 1122, section 4.1.3.3).
+    pub refused: u64,
+    /// Replies to messages that were answered before.
+    pub duplicated: u64,
+    /// Replies that a reply to a later message had overtaken (RFC 4737).
+    pub reordered: u64,
+    /// Replies that no message asked for.
+    pub corrupt: u64,
+    /// The first of those.
+    pub strange: Vec<Strange>,
+    /// Those who answered a broadcast or a multicast.
+    pub peers: BTreeSet<SocketAddr>,
+    /// Bytes sent, in bytes, without the headers.
+    pub sent_bytes: u64,
+    /// Bytes of the right replies, in bytes.
+    pub verified_bytes: u64,
+    /// From the first message to the fate of the last one.
+    pub elapsed: Duration,
+    /// Times from sending a message to its reply, in nanoseconds.
+    pub round_trip: Histogram<u64>,
+    /// Whether the run was ended before it was done.
+    pub interrupted: bool,
+}
+
+impl DatagramReport {
+    pub(super) fn empty(config: &DatagramClientConfig, interrupted: bool) -> Self {
+        Self {
+            target: config.target.to_string(),
+            wanted: config.sockets,
+            wanted_messages: config.total().saturating_mul(config.sockets as u64),
+            expect: config.expect,
+            reply_timeout: config.reply_timeout,
+            opened: 0,
+            failed: BTreeMap::new(),
+            sent: 0,
+            not_sent: BTreeMap::new(),
+            verified: 0,
+            lost: 0,
+            late: 0,
+            refused: 0,
+            duplicated: 0,
+            reordered: 0,
+            corrupt: 0,
+            strange: Vec::new(),
+            peers: BTreeSet::new(),
+            sent_bytes: 0,
+            verified_bytes: 0,
+            elapsed: Duration::ZERO,
+            round_trip: histogram(),
+            interrupted,
+        }
+    }
+
+    /// Whether all went as asked: every message was answered, and nothing else came than answers. That some came twice or
+    /// in another order is in the nature of datagrams.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        let done = if self.expect == Expect::Nothing { self.sent } else { self.verified };
+        !self.interrupted && done == self.wanted_messages && self.corrupt == 0
+    }
+
+    /// How many messages were answered, or sent where no answer was expected, per second.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    pub fn messages_per_second(&self) -> f64 {
+        let done = if self.expect == Expect::Nothing { self.sent } else { self.verified };
+        done as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+impl fmt::Display for DatagramReport {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = format_count;
+        let verdict = match (self.interrupted, self.is_success(), self.expect) {
+            (true, ..) => "interrupted",
+            (_, false, _) => "something failed",
+            (_, _, Expect::Echo) => "every datagram came back as it was sent",
+            (_, _, Expect::Any) => "every datagram was answered",
+            (_, _, Expect::Nothing) => "every datagram was sent",
+        };
+        let done = if self.expect == Expect::Echo { "echoed and verified" } else { "answered" };
+        writeln!(out, "{} to {} (udp): {verdict}", format_counted(self.wanted as u64, "socket"), self.target)?;
+        let failed = self.failed.values().sum();
+        writeln!(out, "  sockets      {} opened, {} failed", count(self.opened), count(failed))?;
+        for (failure, number) in &self.failed {
+            let is_denied = *failure == Failure::System(ErrorKind::PermissionDenied);
+            let way_out = if is_denied { " (a broadcast address needs --broadcast)" } else { "" };
+            writeln!(out, "               {:>9} {failure}{way_out}", count(*number))?;
+        }
+        let (sent, verified, rate) = (count(self.sent), count(self.verified), format_rate(self.messages_per_second()));
+        writeln!(out, "  datagrams    {sent} sent, {verified} {done}, {rate}")?;
+        self.write_fates(out)?;
+        writeln!(out, "  bytes        {} sent, {} {done}", count(self.sent_bytes), count(self.verified_bytes))?;
+        writeln!(out, "  time         {}", format_duration(self.elapsed))?;
+        writeln!(out, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "latency", "p50", "p90", "p99", "p99.9", "max")?;
+        write_percentiles(out, "round trip", &self.round_trip)
+    }
+}
+
+impl DatagramReport {
+    /// What did not go as it should; one line for each that occurred, but always how many were lost.
+    fn write_fates(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = format_count;
+        for (failure, number) in &self.not_sent {
+            writeln!(out, "  not sent     {}: {failure}", count(*number))?;
+        }
+        if self.expect != Expect::Nothing {
+            write!(out, "  lost         {}", count(self.lost))?;
+            if self.lost > 0 {
+                write!(out, ": no reply within {}", format_duration(self.reply_timeout))?;
+            }
+            writeln!(out)?;
+        }
+        for (label, number, words) in [
+            ("late", self.late, ": a reply to a lost one"),
+            ("refused", self.refused, ": nothing listens there"),
+            ("duplicated", self.duplicated, ""),
+            ("reordered", self.reordered, ""),
+            ("corrupt", self.corrupt, ""),
+        ] {
+            if number > 0 {
+                writeln!(out, "  {label:<12} {}{words}", count(number))?;
+            }
+        }
+        for strange in &self.strange {
+            writeln!(out, "    {strange}")?;
+        }
+        if !self.peers.is_empty() {
+            let peers: Vec<_> = self.peers.iter().take(4).map(ToString::to_string).collect();
+            let more = if self.peers.len() > peers.len() { ", …" } else { "" };
+            let number = format_counted(self.peers.len() as u64, "peer");
+            writeln!(out, "  answered by  {number}: {}{more}", peers.join(", "))?;
+        }
+        Ok(())
+    }
+}

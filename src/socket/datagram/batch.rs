@@ -1,0 +1,94 @@
+//! The two system calls: recvmmsg(2) and sendmmsg(2).
+//!
+//! The `nix` crate wraps them. The headers are made anew for each call: the kernel writes the length of each address into
+//! them, and one of IPv4 would cut the next one of IPv6.
+
+use super::DatagramSocket;
+use super::inbox::Header;
+use super::outbox::Letter;
+use nix::libc;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, sendmmsg,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+/// Receives into `slots`, of which there are `count`, and appends what came to `headers`. Returns how many datagrams the
+/// kernel has dropped so far, if it told.
+pub(super) fn receive<'a>(
+    socket: &DatagramSocket,
+    slots: impl Iterator<Item = &'a mut [u8]>,
+    count: usize,
+    headers: &mut Vec<Header>,
+) -> io::Result<Option<u32>> {
+    let mut slots: Vec<_> = slots.map(|slot| [IoSliceMut::new(slot)]).collect();
+    let space = nix::cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo, u32);
+    let mut multi = MultiHeaders::<SockaddrStorage>::preallocate(count, Some(space));
+    let received = recvmmsg(socket.as_raw_fd(), &mut multi, &mut slots, MsgFlags::MSG_DONTWAIT, None)?;
+    let mut overrun = None;
+    for message in received {
+        let mut header = Header { len: message.bytes, peer: peer_of(&message), local: None, to_many: false };
+        // Cut control messages are none: there is room for all that were asked for.
+        for control in message.cmsgs().into_iter().flatten() {
+            match control {
+                ControlMessageOwned::Ipv4PacketInfo(info) => {
+                    let (to, local) = (address(info.ipi_addr), address(info.ipi_spec_dst));
+                    header.to_many = to != local;
+                    header.local = (!header.to_many).then_some(IpAddr::V4(local));
+                }
+                ControlMessageOwned::Ipv6PacketInfo(info) => note_ipv6(&mut header, info.ipi6_addr.s6_addr.into()),
+                ControlMessageOwned::RxqOvfl(dropped) => overrun = Some(dropped),
+                _ => {}
+            }
+        }
+        headers.push(header);
+    }
+    Ok(overrun)
+}
+
+/// Sends `letters`, which say `bytes` and all come from `from`; returns how many went.
+pub(super) fn send(
+    socket: &DatagramSocket,
+    letters: &[Letter],
+    bytes: &[&[u8]],
+    from: Option<IpAddr>,
+) -> io::Result<usize> {
+    let slices: Vec<_> = bytes.iter().map(|bytes| [IoSlice::new(bytes)]).collect();
+    let addresses: Vec<_> = letters.iter().map(|letter| letter.to.map(SockaddrStorage::from)).collect();
+    let (v4, v6);
+    let (controls, space) = match from {
+        None => (None, None),
+        Some(IpAddr::V4(ip)) => {
+            let source = libc::in_addr { s_addr: u32::from(ip).to_be() };
+            v4 = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: libc::in_addr { s_addr: 0 } };
+            (Some(ControlMessage::Ipv4PacketInfo(&v4)), Some(nix::cmsg_space!(libc::in_pktinfo)))
+        }
+        Some(IpAddr::V6(ip)) => {
+            v6 = libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 };
+            (Some(ControlMessage::Ipv6PacketInfo(&v6)), Some(nix::cmsg_space!(libc::in6_pktinfo)))
+        }
+    };
+    let mut multi = MultiHeaders::preallocate(letters.len(), space);
+    let controls: &[ControlMessage<'_>] = controls.as_slice();
+    let flags = MsgFlags::MSG_DONTWAIT;
+    Ok(sendmmsg(socket.as_raw_fd(), &mut multi, &slices, &addresses, controls, flags)?.count())
+}
+
+fn peer_of(message: &RecvMsg<'_, '_, SockaddrStorage>) -> SocketAddr {
+    let storage = message.address.as_ref();
+    let v4 = storage.and_then(SockaddrStorage::as_sockaddr_in).map(|peer| SocketAddr::V4((*peer).into()));
+    let v6 = || storage.and_then(SockaddrStorage::as_sockaddr_in6).map(|peer| SocketAddr::V6((*peer).into()));
+    // A peer without an address cannot be answered: port 0 says so.
+    v4.or_else(v6).unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
+}
+
+/// A datagram of IPv4 on an IPv6 socket brings both kinds of information, and that of IPv4 comes last and counts.
+fn note_ipv6(header: &mut Header, to: Ipv6Addr) {
+    header.to_many = to.is_multicast();
+    header.local = (!header.to_many).then_some(IpAddr::V6(to));
+}
+
+fn address(from: libc::in_addr) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from_be(from.s_addr))
+}
