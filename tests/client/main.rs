@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod datagrams;
 mod fake;
 mod fullness;
 mod interop;

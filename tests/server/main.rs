@@ -8,6 +8,7 @@ mod addresses;
 mod admission;
 mod busy_drain;
 mod conformance;
+mod datagrams;
 mod descriptors;
 mod drain;
 mod dynasty;

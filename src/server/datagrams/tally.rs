@@ -123,11 +123,11 @@ impl DatagramSummary {
 impl fmt::Display for DatagramSummary {
     /// The lines that follow the first one of a summary.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.is_empty() {
-            write!(out, "\n  {:>9} datagrams answered", format_count(self.sent))?;
+        if self.sent > 0 {
+            write!(out, "\n  {:>9} answered", format_count(self.sent))?;
         }
         for (reason, count) in &self.dropped {
-            write!(out, "\n  {:>9} datagrams dropped: {reason}", format_count(*count))?;
+            write!(out, "\n  {:>9} dropped: {reason}", format_count(*count))?;
         }
         Ok(())
     }

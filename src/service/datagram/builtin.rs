@@ -118,7 +118,7 @@ impl Responder for UpperDatagram {
     }
 }
 
-/// Sends back every datagram with its characters in reverse order. Each byte that is no UTF-8 counts as a character.
+/// Sends back every datagram with its characters in reverse order. What is no UTF-8 stays as it is.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct ReverseDatagram;
 

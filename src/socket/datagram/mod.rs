@@ -8,6 +8,8 @@ mod inbox;
 mod multicast;
 mod open;
 mod outbox;
+#[cfg(test)]
+mod tests;
 
 pub use inbox::{Arrival, Inbox};
 pub use multicast::{Interface, Multicast};
