@@ -224,7 +224,11 @@ fn zero_is_never() {
     stuck[0].shutdown(Shutdown::Write).unwrap();
     let [mut stuck] = stuck;
     assert!(!read_to_end(&mut stuck).is_empty());
-    drop((silent, idle, stuck));
+    // Seen to be closed, lest the end of the server be what ends them.
+    for mut peer in [silent, idle] {
+        peer.shutdown(Shutdown::Write).unwrap();
+        expect_end(&mut peer);
+    }
     still_serves(&mut server).expect_counts(&[("closed by peer", 4)]);
 }
 
