@@ -17,7 +17,8 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug, Clone, Args)]
 pub(super) struct DatagramOptions {
     /// Answer datagrams (UDP) at HOST and PORT, instead of connections.
-    #[arg(long, env = "MULTICONN_UDP", value_parser = super::values::switch, help_heading = "Datagrams")]
+    #[arg(long, env = "MULTICONN_UDP", value_parser = super::values::switch, help_heading = "Datagrams",
+        conflicts_with_all = ["frame", "reply_delay"])]
     udp: bool,
     /// Answer every datagram with TEXT, such as "Message received", instead of what a service would say.
     #[arg(long, value_name = "TEXT", env = "MULTICONN_UDP_ANSWER", requires = "udp", conflicts_with = "service",

@@ -23,7 +23,7 @@ mod words;
 pub use chargen::Chargen;
 pub use datagram::{
     ChargenDatagram, DaytimeDatagram, DiscardDatagram, EchoDatagram, FixedDatagram, Reply, Responder, ReverseDatagram,
-    SHORT_REPLY_BYTES, TimeDatagram, UnixClock, UpperDatagram,
+    SHORT_REPLY_BYTES, TimeDatagram, UpperDatagram,
 };
 pub use delayed::Delayed;
 pub use discard::Discard;

@@ -37,12 +37,11 @@ pub fn format_daytime(unix_seconds: u64) -> String {
     format!("{weekday}, {month} {day}, {year} {}-UTC\r\n", format_time_of_day(unix_seconds))
 }
 
-/// Seconds since 1970 as daytime services have always written them, in UTC: `Sun Nov  6 08:49:37 1994` (asctime(3)).
+/// Seconds since 1970 in the 24 characters of asctime(3): `Sun Nov  6 08:49:37 1994`.
 #[must_use]
 pub fn format_day_and_time(unix_seconds: u64) -> String {
     let (weekday, day, month, year) = date(unix_seconds);
-    let (weekday, month) = (&weekday[..3], &month[..3]);
-    format!("{weekday} {month} {day:2} {} {year:04}", format_time_of_day(unix_seconds))
+    format!("{} {} {day:2} {} {year:04}", &weekday[..3], &month[..3], format_time_of_day(unix_seconds))
 }
 
 /// The time of day as `17:37:43`.

@@ -5,6 +5,7 @@
 
 mod chat;
 mod client;
+mod datagrams;
 mod example;
 mod file_transfer;
 mod odd;

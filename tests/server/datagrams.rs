@@ -104,6 +104,23 @@ fn discard_and_a_fixed_answer() {
 }
 
 #[test]
+fn the_small_services_answer_datagrams() {
+    let ask = |service: &str, request: &str| {
+        let server = server("127.0.0.1", &["--service", service]);
+        assert!(server.await_stdout(" (udp, ").ends_with(&format!(" (udp, {service})")));
+        ask(&peer("127.0.0.1"), address(&server), request.as_bytes())
+    };
+    assert_eq!(ask("upper", "grüße"), "GRÜSSE".as_bytes());
+    assert_eq!(ask("reverse", "aé🐰"), "🐰éa".as_bytes());
+    assert_eq!(ask("chargen", "12345"), b" !\"#$");
+    let daytime = String::from_utf8(ask("daytime", "")).unwrap();
+    assert!(daytime.len() == 26 && daytime.ends_with("\r\n") && daytime.contains(" 20"), "{daytime:?}");
+    let seconds = u32::from_be_bytes(ask("time", "").try_into().unwrap());
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + 2_208_988_800;
+    assert!(now - u64::from(seconds) < 60, "{seconds} is not {now}");
+}
+
+#[test]
 fn a_python_client_is_answered() {
     if has_python("a UDP client in Python") {
         let server = server("127.0.0.1", &[]);
@@ -280,6 +297,30 @@ fn a_successor_takes_the_socket_over() {
     }
 }
 
+/// A service manager passes a socket for datagrams (systemd.socket(5), `ListenDatagram=`), for each worker to use.
+#[test]
+#[cfg(target_os = "linux")]
+fn sockets_of_the_service_manager_are_answered() {
+    if !has_python("socket activation") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("server");
+    install(&program);
+    let mut command = super::systemd::activated("[udp(), tcp()]");
+    command.arg(&program).args(["--udp", "127.0.0.1", "1", "--workers", "2"]);
+    let mut dynasty = Dynasty::of(folder, &mut command);
+    let (address, socket) = (address(&dynasty.first), peer("127.0.0.1"));
+    super::exchange(&mut super::connect(dynasty.first.address()), b"beside connections");
+    for _ in 0..2 {
+        for number in 0..20 {
+            assert_eq!(ask(&socket, address, &[number]), [number]);
+        }
+        dynasty.hand_over();
+    }
+    assert_eq!(ask(&socket, address, b"the last"), b"the last");
+}
+
 #[test]
 fn what_cannot_work_is_refused_in_words() {
     let wrong = |arguments: &[&str], parts: &[&str]| {
@@ -287,6 +328,8 @@ fn what_cannot_work_is_refused_in_words() {
     };
     wrong(&["--udp", "--multicast", "10.0.0.1"], &["10.0.0.1", "239.1.2.3"]);
     wrong(&["--udp", "--multicast", "239.1.2.3", "--multicast-interface", "nothere0"], &["\"nothere0\"", "eth0"]);
+    wrong(&["--udp", "--service", "greet"], &["\"greet\"", "echo", "daytime"]);
+    wrong(&["--udp", "--reply-delay", "1s"], &["--udp", "--reply-delay"]);
     wrong(&["--multicast", "239.1.2.3"], &["--udp"]);
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

@@ -17,6 +17,8 @@ def tcp():
     s = socket(); s.bind(('127.0.0.1', 0)); s.listen(); return s
 def unix(path, kind=SOCK_STREAM):
     s = socket(AF_UNIX, kind); s.bind(path); kind == SOCK_STREAM and s.listen(); return s
+def udp():
+    s = socket(type=SOCK_DGRAM); s.bind(('127.0.0.1', 0)); return s
 passed = eval(sys.argv[1])
 for target, one in enumerate(passed, 100): os.dup2(one.fileno(), target)
 for target in range(len(passed)): os.dup2(100 + target, 3 + target); os.close(100 + target)
@@ -25,7 +27,7 @@ os.environ['LISTEN_FDS'] = str(len(passed))
 os.execv(sys.argv[2], sys.argv[2:])
 ";
 
-fn activated(passed: &str) -> Command {
+pub(crate) fn activated(passed: &str) -> Command {
     let mut command = Program::clean(Command::new("python3"));
     command.args(["-c", ACTIVATE, passed]);
     command

@@ -1,13 +1,10 @@
 //! The small services over datagrams.
 
 use super::{Reply, Responder};
-use crate::service::reverse;
+use crate::service::{WallClock, reverse, upper};
 use crate::units::{format_day_and_time, seconds_since_1900};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// How the time since 1970 is asked for (time(7)): a service has no clock of its own.
-pub type UnixClock = fn() -> Duration;
+use std::time::Instant;
 
 /// The longest datagram of RFC 864, in bytes.
 const CHARGEN_BYTES: usize = 512;
@@ -77,9 +74,10 @@ fn character(index: usize) -> u8 {
     FIRST_CHARACTER + offset
 }
 
-/// Says the day and the time in UTC to every datagram (RFC 867): `Sun Nov  6 08:49:37 1994` and a line end.
+/// Says the day and the time in UTC to every datagram (RFC 867): `Sun Nov  6 08:49:37 1994` and a line end. That is shorter than
+/// what a connection is told, because anybody's address may stand in the request.
 #[derive(Debug, Clone, Copy)]
-pub struct DaytimeDatagram(pub UnixClock);
+pub struct DaytimeDatagram(pub WallClock);
 
 impl Responder for DaytimeDatagram {
     fn respond(&mut self, _request: &[u8], reply: &mut Reply<'_>, _now: Instant) -> bool {
@@ -90,7 +88,7 @@ impl Responder for DaytimeDatagram {
 /// Says the seconds since 1900 to every datagram, as four bytes in network byte order (RFC 868). They begin at 0 again in
 /// 2036.
 #[derive(Debug, Clone, Copy)]
-pub struct TimeDatagram(pub UnixClock);
+pub struct TimeDatagram(pub WallClock);
 
 impl Responder for TimeDatagram {
     fn respond(&mut self, _request: &[u8], reply: &mut Reply<'_>, _now: Instant) -> bool {
@@ -98,35 +96,34 @@ impl Responder for TimeDatagram {
     }
 }
 
-/// Sends back every datagram in upper case, as Unicode has it. What is no UTF-8 stays as it is. Where upper case is longer,
-/// as that of `ΐ`, the reply ends with the last character that fits.
+/// Sends back every datagram in upper case. Where that is longer, as that of `ΐ` is, the reply ends with the last character
+/// that fits.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct UpperDatagram;
 
 impl Responder for UpperDatagram {
     fn respond(&mut self, request: &[u8], reply: &mut Reply<'_>, _now: Instant) -> bool {
-        for chunk in request.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                let upper: String = character.to_uppercase().collect();
-                if !reply.write_whole(upper.as_bytes()) {
-                    return true;
-                }
-            }
-            reply.write(chunk.invalid());
+        let mut text = Vec::with_capacity(request.len());
+        upper(request, &mut text);
+        let mut end = text.len().min(reply.room());
+        // Bytes that go on with a character (RFC 3629).
+        while end > 0 && text.get(end).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000) {
+            end -= 1;
         }
+        reply.write(&text[..end]);
         true
     }
 }
 
-/// Sends back every datagram with its characters in reverse order. What is no UTF-8 stays as it is.
+/// Sends back every datagram with its characters in reverse order. What is no UTF-8 is kept together.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct ReverseDatagram;
 
 impl Responder for ReverseDatagram {
     fn respond(&mut self, request: &[u8], reply: &mut Reply<'_>, _now: Instant) -> bool {
-        let mut reversed = Vec::with_capacity(request.len());
-        reverse(request, &mut reversed);
-        reply.write(&reversed);
+        let mut text = Vec::with_capacity(request.len());
+        reverse(request, &mut text);
+        reply.write(&text);
         true
     }
 }

@@ -11,7 +11,7 @@ mod tests;
 
 pub use builtin::{
     ChargenDatagram, DaytimeDatagram, DiscardDatagram, EchoDatagram, FixedDatagram, ReverseDatagram, TimeDatagram,
-    UnixClock, UpperDatagram,
+    UpperDatagram,
 };
 
 use std::time::Instant;
