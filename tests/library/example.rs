@@ -42,3 +42,23 @@ fn shout_answers_lines_in_upper_case() {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     assert!(exit.stdout[1].starts_with("Served 1 connection"), "{exit:#?}");
 }
+
+#[test]
+fn reverse_answers_messages_backwards_and_counts_them() {
+    for (kind, request, reply) in [
+        ("lines", &b"one\ntwo\n"[..], &b"1: eno\n2: owt\n"[..]),
+        ("u32be", b"\0\0\0\x03one\0\0\0\0", b"\0\0\0\x061: eno\0\0\0\x032: "),
+    ] {
+        let Some(mut reverse) = example("reverse") else { return };
+        let mut server = Program::spawn(reverse.args(["0", kind]));
+        // Each connection counts for itself.
+        for size in [request.len(), 1] {
+            let mut peer = connect(address_of(&server));
+            peer.set_nodelay(true).unwrap();
+            request.chunks(size).for_each(|part| peer.write_all(part).unwrap());
+            peer.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(read_to_end(&mut peer), reply);
+        }
+        assert_eq!(server.terminate().code, Some(0));
+    }
+}

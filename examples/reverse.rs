@@ -1,0 +1,46 @@
+//! A server that works on messages: each comes back backwards, with its number, however it was split on its way.
+//!
+//! Run it with `cargo run --example reverse`, then `nc 127.0.0.1 65434`. Another port and another kind of frame may be given:
+//! `reverse 0 u32be` takes a free port, and messages with their length before them.
+
+#![allow(clippy::print_stdout)]
+
+use multiconn::codec::Framing;
+use multiconn::error::Error;
+use multiconn::server::{Server, ServerConfig};
+use multiconn::service::{Framed, Respond, reverse};
+use multiconn::socket::Endpoint;
+
+/// One of these for each connection.
+#[derive(Default)]
+struct Numbered {
+    count: u64,
+}
+
+impl Respond for Numbered {
+    fn respond(&mut self, request: &[u8], reply: &mut Vec<u8>) {
+        self.count += 1;
+        reply.extend_from_slice(format!("{}: ", self.count).as_bytes());
+        reverse(request, reply);
+    }
+}
+
+fn main() -> Result<(), Error> {
+    let usage = |text: &str| Error::Usage(text.to_owned());
+    let mut arguments = std::env::args().skip(1);
+    let port = arguments.next().map_or(Ok(65434), |text| text.parse());
+    let port = port.map_err(|_| usage("a port is a number from 0 to 65535"))?;
+    let framing = arguments.next().map_or(Ok(Framing::LINES), |text| text.parse());
+    let framing = framing.map_err(|error| usage(&error.to_string()))?;
+
+    let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", port));
+    config.handle_signals = true;
+    let most_bytes = config.limits.buffer_bytes;
+    framing.check(most_bytes).map_err(|error| usage(&error.to_string()))?;
+    let server = Server::bind(config, move |_| Framed::new(framing, most_bytes, Numbered::default()))?;
+    for address in server.addresses() {
+        println!("Listening on {address}");
+    }
+    println!("{}", server.run()?);
+    Ok(())
+}
