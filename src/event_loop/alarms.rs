@@ -75,10 +75,12 @@ impl Alarms {
     /// Takes out the first alarm if it has come by `now`.
     #[inline]
     pub(super) fn next_due(&mut self, now: Instant) -> Option<Key> {
-        let first = self.heap.peek_mut().filter(|first| first.0.instant <= now)?;
+        if self.heap.peek()?.0.instant > now {
+            return None;
+        }
         // The same instant may be armed once more, and the timer has to be set for that again.
         self.set_to = None;
-        Some(std::collections::binary_heap::PeekMut::pop(first).0.key)
+        self.heap.pop().map(|first| first.0.key)
     }
 
     /// The timer has fired. Which alarms have come is seen from the time.

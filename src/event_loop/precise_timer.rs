@@ -11,20 +11,20 @@ mod descriptor {
     use mio::{Interest, Registry, Token};
     use rustix::fd::{AsRawFd, OwnedFd};
     use rustix::time::{
-        ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
-        timerfd_settime,
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
     };
     use std::io;
     use std::time::{Duration, Instant};
 
+    /// Zero would switch the timer off.
+    const AT_ONCE: Duration = Duration::from_nanos(1);
+
+    /// The kernel refuses times that its clock will never show. Whoever waits for that long is told too early.
+    const LONGEST: Duration = Duration::from_secs(1 << 32);
+
     /// A timer in a poll. It is never read: events come at edges, and setting it anew forgets that it has fired.
     #[derive(Debug)]
-    pub(in crate::event_loop) struct PreciseTimer {
-        descriptor: OwnedFd,
-        /// One moment by two names: that of the standard library, and that of the kernel.
-        origin: Instant,
-        origin_since_boot: Duration,
-    }
+    pub(in crate::event_loop) struct PreciseTimer(OwnedFd);
 
     impl PreciseTimer {
         pub(in crate::event_loop) const EXISTS: bool = true;
@@ -33,20 +33,16 @@ mod descriptor {
         pub(in crate::event_loop) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
             let descriptor = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
             registry.register(&mut SourceFd(&descriptor.as_raw_fd()), token, Interest::READABLE)?;
-            // In this order the kernel's name is that of a slightly later moment: the timer never fires early.
-            let origin = Instant::now();
-            let origin_since_boot = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
-            Ok(Self { descriptor, origin, origin_since_boot })
+            Ok(Self(descriptor))
         }
 
         /// Wakes the poll at `instant`, or at once if that has passed, and no longer at the instant set before.
         pub(in crate::event_loop) fn set(&self, instant: Instant) -> io::Result<()> {
-            let since_boot = self.origin_since_boot.saturating_add(instant.saturating_duration_since(self.origin));
-            let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-            // What no clock of the kernel can show will not be waited for to its end.
-            let it_value = Timespec::try_from(since_boot).unwrap_or(Timespec { tv_sec: i64::MAX >> 32, tv_nsec: 0 });
-            let once = Itimerspec { it_interval: never, it_value };
-            timerfd_settime(&self.descriptor, TimerfdTimerFlags::ABSTIME, &once)?;
+            // Counted from a moment before the call: the timer never fires early.
+            let left = instant.saturating_duration_since(Instant::now()).clamp(AT_ONCE, LONGEST);
+            let it_value = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?;
+            let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
+            timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
             Ok(())
         }
     }

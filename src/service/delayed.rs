@@ -37,7 +37,7 @@ impl<S: Service> Delayed<S> {
     /// Writes down what has come since the last call.
     fn note(&mut self, input: &Input<'_>, now: Instant) {
         let due = now + self.delay;
-        let count = input.bytes().len() - self.shown - self.hidden;
+        let count = input.len() - self.shown - self.hidden;
         self.hidden += count;
         let is_full = self.arrivals.len() == MOST_ARRIVALS;
         match self.arrivals.back_mut() {
@@ -83,7 +83,7 @@ impl<S: Service> Service for Delayed<S> {
         let has_ended = self.ending.is_some_and(|due| due <= now);
         let mut visible = input.first(self.shown, has_ended);
         let wait = self.service.serve(&mut visible, output, now);
-        self.shown = visible.bytes().len();
+        self.shown = visible.len();
         match (wait, self.next(now)) {
             (Wait::Input | Wait::InputOrRoom, Some(next)) => Wait::At(next),
             (Wait::Until(instant) | Wait::At(instant), Some(next)) => Wait::At(instant.min(next)),

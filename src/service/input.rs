@@ -26,7 +26,7 @@ impl<'a> Input<'a> {
     /// When fewer than `count` bytes are waiting.
     #[must_use]
     pub fn first(&mut self, count: usize, ended: bool) -> Input<'_> {
-        assert!(count <= self.bytes().len(), "shown {count} of {} bytes", self.bytes().len());
+        assert!(count <= self.len(), "shown {count} of {} bytes", self.len());
         Input { hidden: self.buffer.len() - count, buffer: self.buffer, ended }
     }
 
@@ -36,6 +36,13 @@ impl<'a> Input<'a> {
     pub fn bytes(&self) -> &[u8] {
         let bytes = self.buffer.bytes();
         &bytes[..bytes.len() - self.hidden]
+    }
+
+    /// The number of bytes waiting, in bytes.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.len() - self.hidden
     }
 
     /// Whether no byte is waiting.
@@ -59,14 +66,13 @@ impl<'a> Input<'a> {
     /// When fewer than `count` bytes are waiting.
     #[inline]
     pub fn consume(&mut self, count: usize) {
-        let len = self.bytes().len();
-        assert!(count <= len, "consumed {count} of {len} bytes");
+        assert!(count <= self.len(), "consumed {count} of {} bytes", self.len());
         self.buffer.consume(count);
     }
 
     /// Drops every byte.
     pub fn clear(&mut self) {
-        self.consume(self.bytes().len());
+        self.consume(self.len());
     }
 
     /// Whether all that the buffer holds is shown.

@@ -51,7 +51,7 @@ impl<'a> Output<'a> {
     /// the two buffers change places.
     #[inline]
     pub fn take(&mut self, input: &mut Input<'_>) {
-        if self.buffer.is_empty() && input.is_whole() && input.bytes().len() <= self.limit {
+        if self.buffer.is_empty() && input.is_whole() && input.len() <= self.limit {
             input.swap(self.buffer);
         } else {
             let count = self.write(input.bytes());
