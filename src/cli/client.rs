@@ -29,7 +29,8 @@ const SERVER_DESCRIPTORS: usize = 64;
                             multiconn-client [OPTIONS] --embedded")]
 #[command(after_help = "Examples:\n  multiconn-client 127.0.0.1 65432 2\n  \
                         multiconn-client --embedded -c 1000      with a server of its own\n  \
-                        multiconn-client 127.0.0.1 65432 10000 --hold 5s\n\n\
+                        multiconn-client 127.0.0.1 65432 10000 --hold 5s\n  \
+                        multiconn-client 127.0.0.1 65432 --search ring   of a server with --service search\n\n\
                         Exit status: 0 all went as asked; 1 something failed; 2 the command line was wrong;\n\
                         130 interrupted (the report so far is printed)")]
 struct Options {

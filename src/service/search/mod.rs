@@ -6,6 +6,8 @@
 
 mod answer;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use answer::{SearchError, look_up};
 pub use request::{Request, Response};

@@ -154,13 +154,13 @@ fn the_end_comes_after_the_answer() {
     expect_told(&server, address, "completed").unwrap();
 }
 
-/// The next message after the answer to the one before; asked to, the server waits longer for it.
+/// The next message after the answer to the one before, for which the server waits when it is asked to.
 #[test]
 fn messages_one_after_the_other() {
     let server = server(&["--service", "search"]);
     let mut peer = connect(server.address());
     let kept = case::header_with(r#""connection": "keep-alive""#, 37);
-    for (request, pause) in [(search("ring"), 0), (message(&kept, &case::content("ring")), 700), (search("ring"), 0)] {
+    for (request, pause) in [(message(&kept, &case::content("ring")), 700), (search("ring"), 0)] {
         peer.write_all(&request).unwrap();
         let mut received = vec![0; answer("In the caves beneath the Misty Mountains. 💍").len()];
         peer.read_exact(&mut received).unwrap();
@@ -181,4 +181,17 @@ fn the_limit_on_the_content_is_the_buffer_limit() {
         let words = format!("a content of {} bytes is larger than the {limit} bytes allowed", limit + 1);
         run(&Case::refused("larger", binary(limit + 1), &words), &server).unwrap();
     }
+}
+
+/// A value in Latin-1 takes twice the bytes in UTF-8: the largest ones have an answer that is too large to be sent.
+#[test]
+fn an_answer_that_is_too_large() {
+    let server = server(&["--service", "search", "-v"]);
+    let value = [&b"{\"action\": \"search\", \"value\": \""[..], &vec![0xff; 65_500], b"\"}"].concat();
+    let mut peer = connect(server.address());
+    peer.write_all(&message(&case::header(case::ORDER, "latin-1", value.len()), &value)).unwrap();
+    expect_end(&mut peer);
+    let address = peer.local_addr().unwrap();
+    drop(peer);
+    expect_told(&server, address, "reply too large").unwrap();
 }
