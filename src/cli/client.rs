@@ -64,11 +64,11 @@ struct Options {
         help_heading = "What")]
     size: Option<usize>,
     /// Ask a server of the message protocol to search for VALUE, and print its answer; may be repeated.
-    #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "size"], allow_hyphen_values = true,
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "size", "udp"], allow_hyphen_values = true,
         env = "MULTICONN_SEARCH", help_heading = "What")]
     search: Vec<String>,
     /// Send it VALUE as a binary request, behind the word binary; may be repeated.
-    #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "size"], allow_hyphen_values = true,
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "size", "udp"], allow_hyphen_values = true,
         env = "MULTICONN_BINARY", help_heading = "What")]
     binary: Vec<String>,
 

@@ -181,11 +181,13 @@ fn answers_that_differ() {
 }
 
 #[test]
-fn either_messages_or_requests() {
+fn requests_and_nothing_else_over_connections() {
     for option in ["--search", "--binary"] {
         for other in [["--message", "x"], ["--size", "3"]] {
             let program = Program::client(&["127.0.0.1", "1", option, "x", other[0], other[1]]);
             expect_refusal(program, 2, &[option, other[0]]);
         }
+        let program = Program::client(&["127.0.0.1", "1", option, "x", "--udp"]);
+        expect_refusal(program, 2, &[option, "--udp"]);
     }
 }
