@@ -29,6 +29,14 @@ pub enum Error {
         /// Why not, and the way out.
         reason: String,
     },
+    /// A file cannot be used for what it was named for.
+    #[error("cannot use {path}: {reason}")]
+    File {
+        /// The path as it was given.
+        path: String,
+        /// Why not, and what should be there.
+        reason: String,
+    },
     /// The work needs more descriptors than the process may open.
     #[error(
         "{wanted} need {needed} descriptors, and this process may open {available}; \

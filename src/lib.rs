@@ -23,7 +23,7 @@
 //! | | `codec` | bytes to frames and back: fixed, delimited, length-prefixed, messages with a header |
 //! | | `service` | the trait, and a file for each built-in service |
 //! | | `connection` | one conversation: phases, buffers, watermarks, half-close, lingering, deadlines |
-//! | touches the system | `socket` | addresses, options, listeners (opened or inherited), streams, datagrams, descriptors |
+//! | touches the system | `socket` | addresses, options, listeners (opened or inherited), streams, TLS on them, datagrams, descriptors |
 //! | | `event_loop` | poll, slab with generations, timer wheel, alarms, ready queue, mailbox, signals |
 //! | joins them | `pump` | the circle itself: read, serve, write, shut; nothing else joins a socket to a connection |
 //! | programs | `server` | configuration, workers, doors, drain, hand-over, counters, metrics, summary |

@@ -3,6 +3,7 @@
 use super::client_datagrams::{self, DatagramOptions};
 use super::logging::Verbosity;
 use super::progress::ProgressBar;
+use super::tls::ClientTls;
 use super::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::client::{Client, ClientConfig, DatagramClientConfig, Report};
 use crate::connection::Limits;
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::server::{Opened, Server, ServerConfig, ServerHandle, Summary};
 use crate::service::search::Request;
 use crate::service::{Echo, Search, Service};
-use crate::socket::Endpoint;
+use crate::socket::{Endpoint, Identity, TlsServerOptions};
 use crate::units::parse_duration;
 use clap::Parser;
 use std::path::PathBuf;
@@ -109,6 +110,9 @@ struct Options {
 
     #[command(flatten)]
     datagrams: DatagramOptions,
+    #[command(flatten)]
+    tls: ClientTls,
+
     /// Show no progress bar.
     #[arg(long, env = "MULTICONN_NO_PROGRESS", value_parser = values::switch, help_heading = "Report")]
     no_progress: bool,
@@ -126,8 +130,9 @@ impl Options {
         searches.chain(self.binary.iter().map(|value| Request::binary(value))).collect()
     }
 
-    fn config(&self, target: Endpoint) -> ClientConfig {
+    fn config(&self, target: Endpoint) -> Result<ClientConfig, Error> {
         let mut config = ClientConfig::to(target);
+        config.tls = self.tls.options(&config.target)?;
         config.connections = self.connections();
         if let Some(size) = self.size {
             config.messages = vec![pattern(size)];
@@ -146,8 +151,10 @@ impl Options {
         config.handle_signals = true;
         if self.embedded {
             config.other_descriptors = self.connections().saturating_add(SERVER_DESCRIPTORS);
+            // There is nobody else it could be.
+            config.tls.iter_mut().for_each(|tls| tls.insecure = true);
         }
-        config
+        Ok(config)
     }
 }
 
@@ -233,7 +240,7 @@ fn run(options: &Options) -> Result<Report, Error> {
             ));
         }
     };
-    run_client(options, options.config(target))
+    run_client(options, options.config(target)?)
 }
 
 fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> {
@@ -248,14 +255,15 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> 
 /// The client's work against a server in the same process.
 fn run_embedded(options: &Options) -> Result<Report, Error> {
     // First, whether it can be done at all: the server alone would complain of something nobody asked for.
-    let _ = Client::new(options.config(Endpoint::tcp("127.0.0.1", 0)))?;
+    let _ = Client::new(options.config(Endpoint::tcp("127.0.0.1", 0))?)?;
+    let with_tls = options.tls.is_wanted();
     let most_bytes = Limits::default().buffer_bytes;
     let server = if options.requests().is_empty() {
-        EmbeddedServer::start("Echoing", most_bytes, |_| Echo)?
+        EmbeddedServer::start(with_tls, "Echoing", most_bytes, |_| Echo)?
     } else {
-        EmbeddedServer::start("Sending", Search::buffer_bytes(most_bytes), move |_| Search::new(most_bytes))?
+        EmbeddedServer::start(with_tls, "Sending", Search::buffer_bytes(most_bytes), move |_| Search::new(most_bytes))?
     };
-    let report = run_client(options, options.config(Endpoint::tcp("127.0.0.1", server.port)));
+    let report = run_client(options, options.config(Endpoint::tcp("127.0.0.1", server.port))?);
     server.end()?;
     report
 }
@@ -269,6 +277,7 @@ struct EmbeddedServer {
 
 impl EmbeddedServer {
     fn start<S: Service>(
+        with_tls: bool,
         sending: &'static str,
         buffer_bytes: usize,
         make_service: impl Fn(&Opened<'_>) -> S + Send + Sync + 'static,
@@ -277,6 +286,7 @@ impl EmbeddedServer {
         config.workers = 1;
         config.sending = sending;
         config.limits.buffer_bytes = buffer_bytes;
+        config.tls = with_tls.then(|| TlsServerOptions::new(Identity::SelfSigned { names: Vec::new() }));
         let server = Server::bind(config, make_service)?;
         let port = server.addresses().iter().find_map(|address| address.port()).unwrap_or_default();
         let handle = server.handle();

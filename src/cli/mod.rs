@@ -9,6 +9,7 @@ mod output;
 mod progress;
 mod server;
 mod server_datagrams;
+mod tls;
 mod values;
 
 pub use client::main as client_main;

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::service::search::Request;
-use crate::socket::{Endpoint, SocketOptions};
+use crate::socket::{Endpoint, SocketOptions, TlsClientOptions};
 use std::time::Duration;
 
 /// The two messages of the tutorial's client.
@@ -52,6 +52,8 @@ pub struct ClientConfig {
     pub reply_timeout: Duration,
     /// How many workers, each one loop on one thread. Default: 1.
     pub workers: usize,
+    /// TLS on every connection; its handshake is part of the connect, and bounded by `connect_timeout`. Default: plain text.
+    pub tls: Option<TlsClientOptions>,
     /// The options of the sockets.
     pub socket: SocketOptions,
     /// Whether SIGINT and SIGTERM end the run with a report of what was done so far. Default: no.
@@ -76,6 +78,7 @@ impl ClientConfig {
             connect_timeout: CONNECT_TIMEOUT,
             reply_timeout: REPLY_TIMEOUT,
             workers: 1,
+            tls: None,
             socket: SocketOptions::default(),
             handle_signals: false,
             other_descriptors: 0,

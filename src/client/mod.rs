@@ -10,6 +10,7 @@ mod dialer;
 mod recorder;
 mod report;
 mod runner;
+mod secure;
 mod workload;
 
 pub use config::ClientConfig;
@@ -20,7 +21,7 @@ pub use report::{Failure, Mismatch, Report, WrongAnswer};
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, run_workers};
 use crate::service::search::Request;
-use crate::socket::{Address, raise_descriptor_limit};
+use crate::socket::{Address, TlsConnector, raise_descriptor_limit};
 use recorder::{Recorder, histogram};
 use runner::{DIALER, Runner};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -65,6 +66,8 @@ struct Shared {
     /// What the messages ask, if they do.
     requests: Arc<[Request]>,
     addresses: Vec<Address>,
+    /// None for plain text.
+    tls: Option<TlsConnector>,
     settled: AtomicUsize,
     open: AtomicU64,
     most_open: AtomicU64,
@@ -110,6 +113,7 @@ impl Client {
     pub fn new(mut config: ClientConfig) -> Result<Self, Error> {
         config.check(raise_descriptor_limit().soft)?;
         let addresses = config.target.resolve()?;
+        let tls = config.tls.as_ref().map(TlsConnector::new).transpose()?;
         let mut loops = Vec::with_capacity(config.workers);
         for _ in 0..config.workers {
             loops.push(EventLoop::new().map_err(Error::system("create an event loop"))?);
@@ -122,6 +126,7 @@ impl Client {
             messages: config.take_messages().into(),
             requests: std::mem::take(&mut config.requests).into(),
             addresses,
+            tls,
             settled: AtomicUsize::new(0),
             open: AtomicU64::new(0),
             most_open: AtomicU64::new(0),
@@ -210,6 +215,7 @@ impl Shared {
             wrong_answers: Vec::new(),
             elapsed,
             connect: histogram(),
+            handshake: histogram(),
             round_trip: histogram(),
             interrupted: self.handle.stopped.load(Ordering::Relaxed),
         }

@@ -46,6 +46,7 @@ pub(super) struct Recorder {
     pub(super) answers: Vec<(Response, u64)>,
     wrong_answers: Vec<WrongAnswer>,
     connect: Histogram<u64>,
+    handshake: Histogram<u64>,
     round_trip: Histogram<u64>,
 }
 
@@ -62,6 +63,7 @@ impl Recorder {
             answers: Vec::new(),
             wrong_answers: Vec::new(),
             connect: histogram(),
+            handshake: histogram(),
             round_trip: histogram(),
         }
     }
@@ -69,6 +71,10 @@ impl Recorder {
     pub(super) fn connected(&mut self, after: Duration) {
         self.progress.opened.add(1);
         self.connect.saturating_record(nanos(after));
+    }
+
+    pub(super) fn shook_hands(&mut self, after: Duration) {
+        self.handshake.saturating_record(nanos(after));
     }
 
     pub(super) fn failed(&mut self, failure: Failure) {
@@ -117,6 +123,7 @@ impl Recorder {
         let room = KEPT_MISMATCHES.saturating_sub(report.wrong_answers.len());
         report.wrong_answers.extend(self.wrong_answers.into_iter().take(room));
         report.connect += self.connect;
+        report.handshake += self.handshake;
         report.round_trip += self.round_trip;
     }
 }

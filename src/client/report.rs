@@ -4,6 +4,7 @@ use crate::connection::CloseReason;
 use crate::error::in_words;
 use crate::repr::BytesRepr;
 use crate::service::search::Response;
+use crate::socket::TlsFault;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
 use hdrhistogram::Histogram;
 use rustix::io::Errno;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// How much of a long text is shown, in characters.
 const SHOWN_CHARACTERS: usize = 60;
+/// How a TLS server complains of plain text: a record of type 21 and version 3.x (RFC 8446, section 5.1).
+const TLS_ALERT: [u8; 2] = [21, 3];
 
 /// Why a connection did not do what it was opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +26,12 @@ pub enum Failure {
     Refused,
     /// The connect took longer than the connect timeout, or than the system waits.
     ConnectTimeout,
+    /// The TLS handshake was not complete within the connect timeout.
+    HandshakeTimeout,
+    /// TLS could not be set up, or did not hold.
+    Tls(TlsFault),
+    /// The input broke off without TLS's farewell: what came may not be all.
+    Truncated,
     /// A reply took longer than the reply timeout.
     ReplyTimeout,
     /// The peer reset the connection.
@@ -66,6 +75,8 @@ impl Failure {
         match reason {
             CloseReason::Reset => Self::Reset,
             CloseReason::Stopped => Self::Stopped,
+            CloseReason::HandshakeTimeout => Self::HandshakeTimeout,
+            CloseReason::Truncated => Self::Truncated,
             CloseReason::Failed(kind) => Self::System(kind),
             _ => Self::ClosedEarly,
         }
@@ -77,6 +88,9 @@ impl fmt::Display for Failure {
         match self {
             Self::Refused => out.write_str("connection refused: nothing listens there"),
             Self::ConnectTimeout => out.write_str("timed out connecting"),
+            Self::HandshakeTimeout => out.write_str("timed out in the TLS handshake"),
+            Self::Tls(fault) => write!(out, "TLS: {fault}"),
+            Self::Truncated => out.write_str("truncated by peer: the connection ended without close_notify"),
             Self::ReplyTimeout => out.write_str("timed out waiting for a reply"),
             Self::Reset => out.write_str("reset by peer"),
             Self::ClosedEarly => out.write_str("closed early by peer"),
@@ -109,7 +123,11 @@ pub struct Mismatch {
 impl fmt::Display for Mismatch {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (expected, received) = (BytesRepr(&self.expected), BytesRepr(&self.received));
-        write!(out, "connection {}, byte {}: expected {expected}, received {received}", self.connection, self.offset)
+        write!(out, "connection {}, byte {}: expected {expected}, received {received}", self.connection, self.offset)?;
+        if self.received.starts_with(&TLS_ALERT) {
+            out.write_str(" (an alert of TLS: the server wants it, see --tls)")?;
+        }
+        Ok(())
     }
 }
 
@@ -175,6 +193,8 @@ pub struct Report {
     pub elapsed: Duration,
     /// Connect times, in nanoseconds.
     pub connect: Histogram<u64>,
+    /// Times from the end of a connect to that of its TLS handshake, in nanoseconds; none without TLS.
+    pub handshake: Histogram<u64>,
     /// Times from handing a message over for sending to its last byte coming back, in nanoseconds.
     pub round_trip: Histogram<u64>,
     /// Whether the run was ended before it was done.
@@ -230,6 +250,10 @@ impl fmt::Display for Report {
         writeln!(out, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "latency", "p50", "p90", "p99", "p99.9", "max")?;
         write_percentiles(out, "connect", &self.connect)?;
         writeln!(out)?;
+        if !self.handshake.is_empty() {
+            write_percentiles(out, "handshake", &self.handshake)?;
+            writeln!(out)?;
+        }
         write_percentiles(out, "round trip", &self.round_trip)
     }
 }

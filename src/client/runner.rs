@@ -2,6 +2,7 @@
 
 use super::dialer::{Dial, Dialer};
 use super::report::Failure;
+use super::secure;
 use super::workload::{Job, Outcome, Workload, buffer_bytes};
 use super::{Message, Recorder, Shared};
 use crate::buffer::Lender;
@@ -34,6 +35,8 @@ const BACKLOG_PAUSE: Duration = Duration::from_millis(2);
 struct Entry {
     dial: Dial,
     connected: bool,
+    /// When the connect succeeded.
+    since: Instant,
     conversation: Conversation<Workload>,
 }
 
@@ -96,14 +99,15 @@ impl<'a> Runner<'a> {
         let key = self.entries.next_key();
         let begun = begin_connect(&self.shared.addresses[dial.address], &config.socket).and_then(|mut socket| {
             agenda.register(socket.source(), key)?;
-            Ok(socket)
+            secure::secured(self.shared, socket)
         });
         match begun {
             Ok(socket) => {
                 let workload = Workload::new(Rc::clone(&self.job), dial.number, dial.started);
-                let mut conversation = Conversation::new(workload, socket, dial.started);
-                conversation.arm(agenda, key, Some(Instant::now() + config.connect_timeout));
-                self.entries.insert(Entry { dial, connected: false, conversation });
+                let now = Instant::now();
+                let mut conversation = Conversation::new(workload, socket, now);
+                conversation.arm(agenda, key, Some(now + config.connect_timeout));
+                self.entries.insert(Entry { dial, connected: false, since: now, conversation });
                 self.dialer.begun();
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
@@ -152,6 +156,7 @@ impl<'a> Runner<'a> {
             Ok(Progress::Connected) => {
                 self.job.recorder.borrow_mut().connected(entry.dial.started.elapsed());
                 entry.connected = true;
+                entry.since = Instant::now();
                 entry.conversation.handle_event(readiness);
                 self.dialer.ended();
                 self.shared.opened();
@@ -181,7 +186,11 @@ impl<'a> Runner<'a> {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let mut watch = Watch { number: entry.dial.number };
         let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
+        let was_handshaking = entry.conversation.connection.is_handshaking();
         let closed = entry.conversation.turn(&mut pump, agenda, key);
+        if was_handshaking {
+            secure::note_secured(&entry.conversation.socket, entry.dial.number, entry.since, &self.job.recorder);
+        }
         // Nothing that a failed conversation still has to say matters.
         let failed = matches!(entry.conversation.connection.service().outcome(), Some(Outcome::Failed(_)));
         if let Some(reason) = closed.or(failed.then_some(CloseReason::Completed)) {
@@ -193,7 +202,7 @@ impl<'a> Runner<'a> {
         let Some(mut entry) = self.entries.remove(key) else { return };
         agenda.deregister(entry.conversation.socket.source());
         let (number, connection) = (entry.dial.number, &entry.conversation.connection);
-        let outcome = connection.service().outcome_after(reason);
+        let outcome = secure::outcome(connection.service().outcome_after(reason), &entry.conversation.socket);
         self.lender.hold(connection.storage_bytes(), 0);
         let mut recorder = self.job.recorder.borrow_mut();
         recorder.sent_bytes += connection.sent_bytes();
@@ -308,7 +317,7 @@ impl Handler for Runner<'_> {
 
 /// The workload keeps its own time: a held connection may be silent for long. A whole answer must fit the buffer.
 fn limits(shared: &Shared) -> Limits {
-    let mut limits = Limits::patient();
+    let mut limits = Limits { handshake: Some(shared.config.connect_timeout), ..Limits::patient() };
     if !shared.requests.is_empty() {
         limits.buffer_bytes = buffer_bytes(&shared.requests);
     }

@@ -19,6 +19,8 @@ pub(super) enum Deadline {
     Write,
     /// The connection has existed for too long.
     Lifetime,
+    /// The handshake has taken too long.
+    Handshake,
     /// The peer has not said a word.
     FirstByte,
     /// Nothing moved for too long.
@@ -29,7 +31,9 @@ pub(super) enum Deadline {
 
 /// Which deadlines apply.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any combination can occur")]
 pub(super) struct Applying {
+    pub(super) is_handshaking: bool,
     pub(super) is_open: bool,
     pub(super) is_lingering: bool,
     pub(super) is_silent: bool,
@@ -99,6 +103,9 @@ impl Times {
         } else {
             consider(after(self.blocked, limits.write), Deadline::Write);
             consider(after(self.active, limits.idle), Deadline::Idle);
+        }
+        if applying.is_handshaking {
+            consider(after(0, limits.handshake), Deadline::Handshake);
         }
         if applying.is_open {
             consider(after(0, limits.lifetime), Deadline::Lifetime);

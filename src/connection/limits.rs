@@ -19,6 +19,9 @@ const IDLE: Duration = Duration::from_secs(5 * 60);
 /// How long a peer may stay silent at first: the patience of common web servers with the first line of a request.
 const FIRST_BYTE: Duration = Duration::from_secs(60);
 
+/// How long a handshake may take: several lost packets, or a far and slow peer. Most take a few round trips.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// How long a peer may take nothing of what it was sent; common web servers wait as long.
 const WRITE: Duration = Duration::from_secs(60);
 
@@ -41,6 +44,10 @@ pub struct Limits {
     /// Close when the peer has not sent a byte this long after the connection opened, and was sent none; `None` waits for
     /// ever. Counted from the open, so that a trickle cannot prolong it. Default: 1 minute.
     pub first_byte: Option<Duration>,
+    /// Close when the handshake, where there is one, is not complete this long after the connection opened; `None` waits for
+    /// ever. Counted from the open: a damaged handshake can go quiet, and one that trickles in moves all the time.
+    /// Default: 10 seconds.
+    pub handshake: Option<Duration>,
     /// Close when the socket took nothing for this long although output waits; `None` waits for ever. Default: 1 minute.
     pub write: Option<Duration>,
     /// Finish this long after the connection opened, whatever happens on it; `None` never does. Default: never.
@@ -59,6 +66,7 @@ impl Default for Limits {
             worker_bytes: WORKER_BYTES,
             idle: Some(IDLE),
             first_byte: Some(FIRST_BYTE),
+            handshake: Some(HANDSHAKE),
             write: Some(WRITE),
             lifetime: None,
             linger: LINGER,
@@ -71,6 +79,14 @@ impl Limits {
     /// All the time in the world and whatever memory it takes: for a service that keeps its own limits.
     #[must_use]
     pub fn patient() -> Self {
-        Self { worker_bytes: usize::MAX, idle: None, first_byte: None, write: None, lifetime: None, ..Self::default() }
+        Self {
+            worker_bytes: usize::MAX,
+            idle: None,
+            first_byte: None,
+            handshake: None,
+            write: None,
+            lifetime: None,
+            ..Self::default()
+        }
     }
 }

@@ -12,11 +12,14 @@
 //!                still sent        input is discarded
 //! ```
 //!
+//! Where a handshake comes first (TLS), a conversation waits for its end, and opens then: the service is not called before.
+//!
 //! The end of the input is not the end of the conversation: what was received before it is still answered. And
 //! closing a socket that holds unread input would send a reset, which can destroy a reply on its way: hence the two
 //! middle phases (RFC 1122, section 4.2.2.13; RFC 9112, section 9.6).
 
 mod deadlines;
+mod layered;
 mod limits;
 mod reason;
 #[cfg(test)]
@@ -29,7 +32,6 @@ pub use reason::CloseReason;
 use crate::buffer::{Buffer, Lender};
 use crate::service::{Input, Output, Service, Wait};
 use deadlines::{Applying, Deadline, Times};
-use std::io;
 use std::time::Instant;
 use waiting::Waiting;
 
@@ -38,6 +40,8 @@ const LOW_WATERMARK: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// What comes in and goes out belongs to the layer below.
+    Handshaking,
     Open,
     /// Open, but to be finished as soon as nothing is in flight.
     Draining,
@@ -64,7 +68,7 @@ pub struct Connection<S> {
     serve_due: bool,
     /// The socket may have more to read. Events come at edges only, so this is remembered until a read says otherwise.
     may_read: bool,
-    /// The socket may take more. Remembered in the same way.
+    /// The socket may take more. Remembered in the same way. Without output that waits, here or below, it may.
     may_write: bool,
     /// The socket hinted at its end or at urgent data: a short read then does not mean that it is drained.
     hang_up: bool,
@@ -185,15 +189,6 @@ impl<S: Service> Connection<S> {
         self.hurried = true;
     }
 
-    /// A read or a write failed: the conversation is over. Once everything was sent this is no news.
-    pub fn handle_error(&mut self, error: &io::Error) {
-        let all_sent = !self.is_open() && self.output.is_empty();
-        if !all_sent {
-            self.reason = CloseReason::from_error(error);
-        }
-        self.phase = Phase::Closed;
-    }
-
     /// Our sending half was shut, everything before it was sent.
     pub fn handle_shut(&mut self, now: Instant) {
         self.times.moved(now);
@@ -234,10 +229,11 @@ impl<S: Service> Connection<S> {
             Deadline::Drain if self.phase == Phase::Lingering => self.phase = Phase::Closed,
             Deadline::Drain => self.close(CloseReason::DrainCut),
             Deadline::Write => self.close(CloseReason::WriteTimeout),
+            Deadline::Handshake => self.close(CloseReason::HandshakeTimeout),
             Deadline::Lifetime => self.finish(CloseReason::Lifetime),
             Deadline::FirstByte => self.finish(CloseReason::FirstByteTimeout),
             // What could not be sent in all this time will not be sent by waiting for it once more.
-            Deadline::Idle if self.output.is_empty() => self.finish(CloseReason::Idle),
+            Deadline::Idle if self.output.is_empty() && self.is_open() => self.finish(CloseReason::Idle),
             Deadline::Idle => self.close(CloseReason::Idle),
         }
     }
@@ -285,7 +281,7 @@ impl<S: Service> Connection<S> {
     pub fn wants_read(&self, limits: &Limits) -> bool {
         let takes = match self.phase {
             Phase::Open | Phase::Draining => self.waiting != Waiting::Room && self.input.len() < limits.buffer_bytes,
-            Phase::Finishing | Phase::Lingering => true,
+            Phase::Handshaking | Phase::Finishing | Phase::Lingering => true,
             Phase::Closed => false,
         };
         takes && self.may_read && !self.input_ended
@@ -294,7 +290,7 @@ impl<S: Service> Connection<S> {
     /// Whether everything was sent and our sending half should be shut.
     #[inline]
     pub fn wants_shut(&self) -> bool {
-        self.phase == Phase::Finishing && self.output.is_empty()
+        self.phase == Phase::Finishing && self.output.is_empty() && self.may_write
     }
 
     /// Whether the peer has shut its half, so that a plain close loses nothing.
@@ -322,6 +318,7 @@ impl<S: Service> Connection<S> {
 
     fn earliest(&self, limits: &Limits) -> Option<(Instant, Deadline)> {
         let applying = Applying {
+            is_handshaking: self.is_handshaking(),
             is_open: self.is_open(),
             is_lingering: self.phase == Phase::Lingering,
             is_silent: self.received_bytes == 0 && self.sent_bytes == 0,

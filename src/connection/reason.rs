@@ -19,6 +19,14 @@ pub enum CloseReason {
     FirstByteTimeout,
     /// The peer took nothing of what it was sent for the write timeout.
     WriteTimeout,
+    /// The peer did not complete the handshake within the handshake timeout.
+    HandshakeTimeout,
+    /// The handshake failed.
+    HandshakeFailed,
+    /// The input broke off without the farewell that tells its end from a cut (TLS: close_notify, RFC 8446, section 6.1).
+    Truncated,
+    /// What came in was damaged or forged on its way.
+    Damaged,
     /// The connection had existed for its lifetime.
     Lifetime,
     /// All connections together held as much as they may.
@@ -43,13 +51,17 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason but the errors that only the system knows.
-    pub const OWN: [Self; 15] = [
+    pub const OWN: [Self; 19] = [
         Self::PeerClosed,
         Self::Completed,
         Self::Reset,
         Self::Idle,
         Self::FirstByteTimeout,
         Self::WriteTimeout,
+        Self::HandshakeTimeout,
+        Self::HandshakeFailed,
+        Self::Truncated,
+        Self::Damaged,
         Self::Lifetime,
         Self::MemoryLimit,
         Self::ProtocolError,
@@ -69,6 +81,9 @@ impl CloseReason {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::NotConnected => Self::Reset,
+            // No socket says these, only a layer that knows what should have come.
+            io::ErrorKind::UnexpectedEof => Self::Truncated,
+            io::ErrorKind::InvalidData => Self::Damaged,
             kind => Self::Failed(kind),
         }
     }
@@ -83,6 +98,10 @@ impl fmt::Display for CloseReason {
             Self::Idle => out.write_str("idle timeout"),
             Self::FirstByteTimeout => out.write_str("first-byte timeout"),
             Self::WriteTimeout => out.write_str("write timeout"),
+            Self::HandshakeTimeout => out.write_str("handshake timeout"),
+            Self::HandshakeFailed => out.write_str("handshake failed"),
+            Self::Truncated => out.write_str("truncated by peer"),
+            Self::Damaged => out.write_str("damaged input"),
             Self::Lifetime => out.write_str("lifetime over"),
             Self::MemoryLimit => out.write_str("memory limit"),
             Self::ProtocolError => out.write_str("protocol error"),

@@ -4,7 +4,7 @@ use super::{Observer, Pump, Turn};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::event_loop::{Agenda, Due, Key, Readiness, Timer};
 use crate::service::Service;
-use crate::socket::Stream;
+use crate::socket::{Stream, Transport};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -33,6 +33,9 @@ impl<S: Service> Conversation<S> {
     /// then a read would find nothing.
     pub fn new(service: S, socket: Stream, now: Instant) -> Self {
         let mut connection = Connection::new(service, now);
+        if socket.is_handshaking() {
+            connection.handle_handshake();
+        }
         connection.handle_read_blocked();
         Self { connection, socket, timer: Timer::default(), queued: false, stint: 0 }
     }

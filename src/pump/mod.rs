@@ -66,6 +66,9 @@ impl<O: Observer> Pump<'_, O> {
                 let sent = self.write(connection, socket);
                 budget = budget.saturating_sub(sent);
             }
+            if socket.holds_unsent() && connection.wants_flush() {
+                self.flush(connection, socket);
+            }
             connection.finish_if_drained();
             if connection.wants_shut() {
                 self.shut(connection, socket);
@@ -97,10 +100,15 @@ impl<O: Observer> Pump<'_, O> {
             Ok(0) => connection.handle_end(),
             Ok(count) => {
                 self.observer.received(&room[..count]);
+                // With the last bytes of a handshake the first ones of the conversation may have come.
+                self.open_after_handshake(connection, socket);
                 connection.handle_received(count, socket.drained_by(offered, count), self.observer.now());
                 return count;
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => connection.handle_read_blocked(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.open_after_handshake(connection, socket);
+                connection.handle_read_blocked();
+            }
             Err(error) => connection.handle_error(&error),
         }
         0
@@ -120,11 +128,27 @@ impl<O: Observer> Pump<'_, O> {
         0
     }
 
+    #[inline]
+    fn open_after_handshake<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &T) {
+        if connection.is_handshaking() && !socket.is_handshaking() {
+            connection.handle_opened(self.limits, self.observer.now());
+        }
+    }
+
+    fn flush<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) {
+        match retried(|| socket.flush()) {
+            Ok(_) => connection.handle_flushed(!socket.holds_unsent(), self.observer.now()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => connection.handle_write_blocked(self.observer.now()),
+            Err(error) => connection.handle_error(&error),
+        }
+    }
+
     fn shut<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) {
         // After the peer's end there is nothing to linger for: closing the socket sends our end as well.
-        let shut = if connection.has_ended() { Ok(()) } else { socket.shut_sending() };
-        match shut {
+        let says_nothing = connection.has_ended() && !socket.says_farewell();
+        match if says_nothing { Ok(()) } else { socket.shut_sending() } {
             Ok(()) => connection.handle_shut(self.observer.now()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => connection.handle_write_blocked(self.observer.now()),
             Err(error) => connection.handle_error(&error),
         }
     }

@@ -4,7 +4,7 @@ use super::metrics::VISITORS;
 use super::{AtLimit, DatagramConfig, Successor};
 use crate::connection::Limits;
 use crate::error::Error;
-use crate::socket::{Endpoint, SocketOptions};
+use crate::socket::{Endpoint, SocketOptions, TlsServerOptions};
 use ipnet::IpNet;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
@@ -53,6 +53,9 @@ pub struct ServerConfig {
     pub drain_timeout: Duration,
     /// The options of the sockets.
     pub socket: SocketOptions,
+    /// TLS for all who are served, with what the server shows and asks for. When signals are handled, SIGHUP has the files
+    /// read again. Default: plain text.
+    pub tls: Option<TlsServerOptions>,
     /// Where the server tells about itself over HTTP/1.1: `/metrics` in the OpenMetrics text format (OpenMetrics 1.0.0),
     /// `/healthz` and `/readyz`. Those who ask there take no place of the service and are let in from everywhere.
     /// Default: nowhere.
@@ -87,6 +90,7 @@ impl ServerConfig {
             memory_limit: Limits::default().worker_bytes,
             drain_timeout: DRAIN_TIMEOUT,
             socket: SocketOptions::default(),
+            tls: None,
             metrics: None,
             handle_signals: false,
             successor: None,

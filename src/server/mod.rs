@@ -12,6 +12,7 @@ mod errno;
 mod handover;
 mod metrics;
 mod panics;
+mod secure;
 mod service_manager;
 mod stage;
 mod successor;
@@ -32,7 +33,7 @@ use crate::error::Error;
 use crate::event_loop::{EventLoop, Key, Sender, run_workers};
 use crate::service::Service;
 use crate::socket::{
-    Address, BoundDatagrams, BoundListener, DatagramSocket, Inherited, Listener, raise_descriptor_limit,
+    Address, BoundDatagrams, BoundListener, DatagramSocket, Inherited, Listener, TlsAcceptor, raise_descriptor_limit,
 };
 use admission::Admission;
 use counters::Counters;
@@ -40,7 +41,7 @@ use datagrams::Datagrams;
 use handover::HandOver;
 use metrics::{Metrics, Process};
 use service_manager::ServiceManager;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -121,6 +122,8 @@ enum Message {
 struct Shared {
     config: ServerConfig,
     admission: Admission,
+    /// None for plain text.
+    tls: Option<TlsAcceptor>,
     accepted: AtomicU64,
     /// Workers that have not ended yet.
     running: AtomicUsize,
@@ -207,6 +210,7 @@ where
     pub fn inherit(config: ServerConfig, mut inherited: Inherited, make_service: F) -> Result<Self, Error> {
         let descriptors = raise_descriptor_limit().soft;
         let max_connections = config.check(descriptors)?;
+        let tls = config.tls.clone().map(TlsAcceptor::new).transpose()?;
         let mut loops = Vec::with_capacity(config.workers);
         for _ in 0..config.workers {
             loops.push(EventLoop::new().map_err(Error::system("create an event loop"))?);
@@ -214,6 +218,7 @@ where
         if config.handle_signals {
             let mut signals = vec![SIGINT, SIGTERM, SIGUSR1];
             signals.extend(config.successor.as_ref().map(|_| SIGUSR2));
+            signals.extend(tls.as_ref().map(|_| SIGHUP));
             loops[0].watch_signals(&signals).map_err(Error::system("handle signals"))?;
         }
         let predecessor = inherited.take_predecessor();
@@ -237,6 +242,7 @@ where
         let handle = ServerHandle { workers: loops.iter().map(EventLoop::sender).collect() };
         let shared = Arc::new(Shared {
             admission: Admission::new(&config, max_connections),
+            tls,
             accepted: AtomicU64::new(0),
             running: AtomicUsize::new(loops.len()),
             opening: AtomicUsize::new(loops.len()),
@@ -263,6 +269,11 @@ where
     /// The addresses where datagrams are answered.
     pub fn datagram_addresses(&self) -> Vec<&Address> {
         self.datagrams.iter().map(|bound| &bound.place.address).collect()
+    }
+
+    /// What is shown to those who want TLS; none when plain text is served.
+    pub fn tls(&self) -> Option<&TlsAcceptor> {
+        self.shared.tls.as_ref()
     }
 
     /// Ends the server from another thread.

@@ -1,10 +1,16 @@
-//! What a worker sees of a turn.
+//! What a worker sees of a turn, and tells of a conversation.
 
 use super::counters::Counters;
-use crate::pump::Observer;
+use crate::connection::CloseReason;
+use crate::pump::{Conversation, Observer};
 use crate::repr::BytesRepr;
-use crate::socket::Address;
+use crate::service::Service;
+use crate::socket::{Address, TlsStream};
+use crate::units::format_duration;
 use std::time::Instant;
+
+/// How a handshake of TLS begins: a record of type 22 and version 3.x (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: [u8; 2] = [22, 3];
 
 /// Counts the bytes and tells their story, and the time of the round.
 pub(super) struct Watch<'a> {
@@ -12,6 +18,32 @@ pub(super) struct Watch<'a> {
     pub(super) now: Instant,
     pub(super) peer: &'a Address,
     pub(super) sending: &'static str,
+    /// Nothing has come in yet, and it should be plain text.
+    pub(super) expects_plain_text: bool,
+    /// The first bytes were those of TLS.
+    pub(super) speaks_tls: bool,
+}
+
+/// How a conversation ended, and what its service or its TLS has to say of it; nothing when the log does not tell it.
+pub(super) fn story<S: Service>(
+    conversation: &Conversation<S>,
+    reason: CloseReason,
+    number: u64,
+    now: Instant,
+) -> Option<String> {
+    if !log::log_enabled!(log::Level::Debug) {
+        return None;
+    }
+    let connection = &conversation.connection;
+    let (received, sent) = (connection.received_bytes(), connection.sent_bytes());
+    let complaint = behind(connection.service().complaint());
+    let fault = behind(conversation.socket.tls().and_then(TlsStream::fault));
+    let age = format_duration(now - connection.opened());
+    Some(format!("{reason}{complaint}{fault} (number {number}, {received} bytes in, {sent} bytes out, after {age})"))
+}
+
+fn behind(words: Option<impl std::fmt::Display>) -> String {
+    words.map_or_else(String::new, |words| format!(": {words}"))
 }
 
 impl Observer for Watch<'_> {
@@ -22,6 +54,10 @@ impl Observer for Watch<'_> {
 
     #[inline]
     fn received(&mut self, bytes: &[u8]) {
+        if self.expects_plain_text {
+            self.speaks_tls |= bytes.starts_with(&TLS_HANDSHAKE);
+            self.expects_plain_text = false;
+        }
         self.counters.received_bytes.add(bytes.len() as u64);
         log::trace!("Received {} from {}", BytesRepr(bytes), self.peer);
     }

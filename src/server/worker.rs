@@ -1,14 +1,16 @@
 //! One worker: a loop, its doors and its connections. Nothing in here is shared with another worker, except what is
 //! touched when a connection comes or goes.
 
+mod signals;
+
 use super::accept::{ACCEPTS_PER_TURN, Door, Knock};
-use super::counters::{self, Counters};
+use super::counters::Counters;
 use super::datagrams::Datagrams;
-use super::handover::{self, Ending};
 use super::metrics::Metrics;
+use super::secure::{self, WrongPort};
 use super::stage::Stage;
 use super::warning::Warning;
-use super::watch::Watch;
+use super::watch::{self, Watch};
 use super::{Message, Opened, Shared, Summary};
 use crate::buffer::Lender;
 use crate::connection::{CloseReason, Limits};
@@ -17,8 +19,6 @@ use crate::event_loop::{Agenda, Due, EventLoop, Handler, Key, Readiness, Sender,
 use crate::pump::{Conversation, Pump};
 use crate::service::Service;
 use crate::socket::{Address, Listener, Stream};
-use crate::units::format_duration;
-use signal_hook::consts::{SIGUSR1, SIGUSR2};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,6 +50,7 @@ pub(super) struct Worker<'a, F, S> {
     unwatched: Warning,
     /// That a service panicked.
     panicked: Warning,
+    wrong_port: WrongPort,
 }
 
 impl<'a, F, S> Worker<'a, F, S>
@@ -82,6 +83,7 @@ where
             unwatched: Warning::default(),
             panicked: Warning::default(),
             datagrams,
+            wrong_port: WrongPort::default(),
         }
     }
 
@@ -151,6 +153,7 @@ where
             }
             return;
         }
+        let Some(mut socket) = secure::secured(self.shared, socket) else { return self.shared.admission.leave(&peer) };
         let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         self.counters.accepted.add(1);
         log::debug!("Accepted connection from {peer} (number {number})");
@@ -177,10 +180,19 @@ where
     #[inline]
     fn turn(&mut self, agenda: &mut Agenda, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let (counters, sending) = (self.counters, self.shared.config.sending);
-        let mut watch = Watch { now: agenda.now, peer: &entry.peer, sending, counters };
+        let connection = &entry.conversation.connection;
+        let was_handshaking = connection.is_handshaking();
+        let expects_plain_text = connection.received_bytes() == 0 && self.shared.tls.is_none();
+        let (now, counters, sending, peer) = (agenda.now, self.counters, self.shared.config.sending, &entry.peer);
+        let mut watch = Watch { now, peer, sending, counters, expects_plain_text, speaks_tls: false };
         let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
-        if let Some(reason) = entry.conversation.turn(&mut pump, agenda, key) {
+        let closed = entry.conversation.turn(&mut pump, agenda, key);
+        if was_handshaking {
+            secure::tell_secured(&entry.conversation.socket, &entry.peer, entry.number);
+        } else if watch.speaks_tls {
+            self.wrong_port.note_tls(agenda.now, &entry.peer);
+        }
+        if let Some(reason) = closed {
             self.close(agenda, key, reason);
         }
     }
@@ -188,16 +200,9 @@ where
     fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
         agenda.deregister(entry.conversation.socket.source());
-        let connection = &entry.conversation.connection;
-        let (received, sent) = (connection.received_bytes(), connection.sent_bytes());
-        let is_told = log::log_enabled!(log::Level::Debug);
-        let story = is_told.then(|| {
-            let complaint =
-                connection.service().complaint().map_or_else(String::new, |complaint| format!(": {complaint}"));
-            let age = format_duration(agenda.now - connection.opened());
-            format!("{reason}{complaint} (number {}, {received} bytes in, {sent} bytes out, after {age})", entry.number)
-        });
-        self.lender.hold(connection.storage_bytes(), 0);
+        let story = watch::story(&entry.conversation, reason, entry.number, agenda.now);
+        self.wrong_port.note_end(agenda.now, &entry.conversation.socket, &entry.peer);
+        self.lender.hold(entry.conversation.connection.storage_bytes(), 0);
         let peer = entry.peer;
         // Its service may panic even now; the socket is closed all the same.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(entry.conversation)));
@@ -364,26 +369,7 @@ where
     }
 
     fn handle_signal(&mut self, agenda: &mut Agenda, signal: i32) {
-        if signal == SIGUSR1 {
-            return counters::log(&self.shared.counters);
-        }
-        if signal == SIGUSR2 {
-            return if self.stage == Stage::Serving {
-                handover::begin(self.shared);
-            } else {
-                log::warn!("not handing over: the server is ending");
-            };
-        }
-        let ending = self.shared.hand_over.end();
-        if self.stage >= Stage::Draining || ending == Ending::AtOnce {
-            return self.shared.handle.stop();
-        }
-        log::info!("Ending: serving what is in flight; once more ends at once");
-        if ending == Ending::AsAlways {
-            self.shared.handle.drain();
-            // Not by the message alone: a second signal can come before it does.
-            self.drain(agenda);
-        }
+        self.obey(agenda, signal);
     }
 
     #[inline]

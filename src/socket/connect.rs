@@ -46,8 +46,10 @@ pub fn begin_connect(address: &Address, options: &SocketOptions) -> io::Result<S
 /// What connect(2) would have said. A connection of a socket to itself, which the system can make when an ephemeral
 /// port without a listener is dialled from that very port, counts as refused.
 pub fn check_connect(stream: &Stream) -> io::Result<Progress> {
-    let Stream::Tcp(stream) = stream else {
-        return Ok(Progress::Connected);
+    let stream = match stream {
+        Stream::Tcp(stream) => stream,
+        Stream::Unix(_) => return Ok(Progress::Connected),
+        Stream::Tls(stream) => return check_connect(stream.socket()),
     };
     if let Some(error) = stream.take_error()? {
         return Err(error);

@@ -12,6 +12,7 @@ mod inherited;
 mod listener;
 mod options;
 mod stream;
+mod tls;
 mod unix_path;
 
 pub use address::{Address, Endpoint};
@@ -26,3 +27,4 @@ pub use inherited::Inherited;
 pub use listener::{BoundListener, Listener, bind};
 pub use options::SocketOptions;
 pub use stream::{Stream, Transport};
+pub use tls::{Identity, TlsAcceptor, TlsClientOptions, TlsConnector, TlsFault, TlsServerOptions, TlsStream};

@@ -1,9 +1,10 @@
-//! A connected byte stream, TCP or Unix.
+//! A connected byte stream, TCP or Unix, with or without TLS on it.
 
+use super::tls::TlsStream;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use rustix::io::Errno;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 
 /// What the pump needs of a stream. All calls return at once; `WouldBlock` says that nothing can be done for now.
@@ -35,6 +36,36 @@ pub trait Transport {
     fn drained_by(&self, offered: usize, received: usize) -> bool {
         received < offered
     }
+
+    /// Whether a handshake has to be completed before bytes can be exchanged. Reads carry it on, and `WouldBlock` until it is
+    /// complete; nothing may be written before.
+    #[inline]
+    fn is_handshaking(&self) -> bool {
+        false
+    }
+
+    /// Whether the layer holds bytes that the socket has not taken yet.
+    #[inline]
+    fn holds_unsent(&self) -> bool {
+        false
+    }
+
+    /// Offers the socket what the layer holds. Returns how much it took, in bytes; when that was not all, it takes no more for
+    /// now.
+    ///
+    /// # Errors
+    ///
+    /// Those of send(2).
+    fn flush(&mut self) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    /// Whether the sending half must be shut even for a peer that has shut its own: not of kernel sockets, where closing says
+    /// the same.
+    #[inline]
+    fn says_farewell(&self) -> bool {
+        false
+    }
 }
 
 /// A connected, non-blocking stream socket.
@@ -44,6 +75,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a Unix domain socket.
     Unix(UnixStream),
+    /// With TLS, over one of the others.
+    Tls(Box<TlsStream>),
 }
 
 impl Transport for Stream {
@@ -52,6 +85,7 @@ impl Transport for Stream {
         match self {
             Self::Tcp(stream) => stream.read(room),
             Self::Unix(stream) => stream.read(room),
+            Self::Tls(stream) => return stream.read(room),
         }
         .map_err(with_kind)
     }
@@ -61,6 +95,7 @@ impl Transport for Stream {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
+            Self::Tls(stream) => return stream.write(bytes),
         }
         .map_err(with_kind)
     }
@@ -69,7 +104,37 @@ impl Transport for Stream {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Self::Tls(stream) => stream.shut_sending(),
         }
+    }
+
+    #[inline]
+    fn drained_by(&self, offered: usize, received: usize) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => received < offered,
+            Self::Tls(stream) => stream.drained_by(offered, received),
+        }
+    }
+
+    #[inline]
+    fn is_handshaking(&self) -> bool {
+        self.tls().is_some_and(Transport::is_handshaking)
+    }
+
+    #[inline]
+    fn holds_unsent(&self) -> bool {
+        self.tls().is_some_and(Transport::holds_unsent)
+    }
+
+    fn flush(&mut self) -> io::Result<usize> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Ok(0),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+
+    fn says_farewell(&self) -> bool {
+        self.tls().is_some_and(Transport::says_farewell)
     }
 }
 
@@ -86,6 +151,27 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream,
             Self::Unix(stream) => stream,
+            Self::Tls(stream) => stream.socket_mut().source(),
         }
+    }
+
+    /// The TLS on it, if there is any.
+    #[inline]
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsStream> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tls(stream) => Some(stream),
+        }
+    }
+
+    /// Writes as much of `slices` as the socket takes, in one call (writev(2)). Of TLS it takes the first one only.
+    pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write_vectored(slices),
+            Self::Unix(stream) => stream.write_vectored(slices),
+            Self::Tls(stream) => return stream.write(slices.first().map_or(&[], |slice| slice)),
+        }
+        .map_err(with_kind)
     }
 }

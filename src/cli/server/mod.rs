@@ -4,6 +4,7 @@ mod services;
 
 use crate::cli::logging::Verbosity;
 use crate::cli::server_datagrams::DatagramOptions;
+use crate::cli::tls::ServerTls;
 use crate::cli::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
 use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor, limit_panic_reports};
@@ -109,6 +110,9 @@ struct Options {
         help_heading = "Socket")]
     send_buffer: Option<usize>,
 
+    #[command(flatten)]
+    tls: ServerTls,
+
     /// Tell about the server over HTTP: /metrics (OpenMetrics), /healthz and /readyz. Default: nowhere.
     #[arg(long, value_name = "HOST:PORT", value_parser = values::host_and_port, env = "MULTICONN_METRICS",
         help_heading = "Observing")]
@@ -132,7 +136,7 @@ impl Options {
         values::endpoints(host, Some(self.port.unwrap_or(65432)), &self.unix)
     }
 
-    fn config(&self) -> ServerConfig {
+    fn config(&self) -> Result<ServerConfig, Error> {
         let mut config = ServerConfig::at(Endpoint::tcp("", 0));
         config.listen = self.endpoints();
         config.workers = self.workers.unwrap_or(config.workers);
@@ -161,7 +165,9 @@ impl Options {
         config.handle_signals = true;
         config.notify = true;
         config.sending = self.service.sending();
-        config
+        config.tls = self.tls.options(&config.listen)?;
+        config.limits.handshake = self.tls.handshake_timeout();
+        Ok(config)
     }
 }
 
@@ -187,7 +193,7 @@ pub fn main() -> ExitCode {
 /// Serves until told to end, and says with which exit status.
 fn serve(options: &Options) -> Result<u8, Error> {
     let service = options.service.clone();
-    let mut config = options.config();
+    let mut config = options.config()?;
     let buffer_limit = options.buffer_limit;
     service.check(buffer_limit)?;
     if options.datagrams.is_wanted() {
@@ -205,7 +211,15 @@ fn serve(options: &Options) -> Result<u8, Error> {
     let make_service = |_: &Opened<'_>| service.make(buffer_limit);
     let server = Server::inherit(config, Inherited::from_environment()?, make_service)?;
     for address in server.addresses() {
-        output::say(format_args!("Listening on {address} ({}, {})", address.transport(), service.name()));
+        let transport = match (address.transport(), server.tls()) {
+            ("tcp", Some(_)) => "tls".to_owned(),
+            (transport, Some(_)) => format!("{transport} tls"),
+            (transport, None) => transport.to_owned(),
+        };
+        output::say(format_args!("Listening on {address} ({transport}, {})", service.name()));
+    }
+    if let Some(tls) = server.tls().filter(|tls| tls.is_self_signed()) {
+        output::say(format_args!("Self-signed certificate, SHA-256 fingerprint {}", tls.fingerprint()));
     }
     for address in server.datagram_addresses() {
         output::say(format_args!("Listening on {address} (udp, {})", options.datagrams.service(service.name())));

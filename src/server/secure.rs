@@ -1,0 +1,53 @@
+//! TLS as a worker meets it: who comes is given a handshake, and what came of it is told.
+
+use super::Shared;
+use super::warning::Warning;
+use crate::socket::{Address, Stream, TlsStream, Transport};
+use std::time::Instant;
+
+/// Puts TLS on what was accepted, where it is served. None when that cannot be; the log says why.
+pub(super) fn secured(shared: &Shared, socket: Stream) -> Option<Stream> {
+    let Some(tls) = &shared.tls else { return Some(socket) };
+    tls.accept(socket).inspect_err(|error| log::error!("cannot begin a TLS handshake: {error}")).ok()
+}
+
+/// Reads the files again, for those who come from now on. Whatever is wrong with them, the server goes on.
+pub(super) fn reload(shared: &Shared) {
+    let Some(tls) = &shared.tls else { return };
+    match tls.reload() {
+        Ok(()) => log::info!("Read the TLS files again: certificate SHA-256 {}", tls.fingerprint()),
+        Err(error) => log::error!("the TLS files stay as they were: {error}"),
+    }
+}
+
+/// Tells what was agreed on, if the handshake that went on before this turn is complete now.
+pub(super) fn tell_secured(socket: &Stream, peer: &Address, number: u64) {
+    if let Some(tls) = socket.tls().filter(|tls| !tls.is_handshaking()) {
+        log::debug!("Secured connection with {peer}: {tls} (number {number})");
+    }
+}
+
+/// Warnings of peers that take the port for another one; seldom, because peers can bring them about at any rate.
+#[derive(Debug, Default)]
+pub(super) struct WrongPort {
+    warning: Warning,
+}
+
+impl WrongPort {
+    /// `peer` has left the TLS port behind `socket`.
+    pub(super) fn note_end(&mut self, now: Instant, socket: &Stream, peer: &Address) {
+        let fault = socket.tls().and_then(TlsStream::fault).filter(|fault| fault.is_plain_text());
+        if let Some(fault) = fault
+            && self.warning.is_due(now)
+        {
+            log::warn!("cannot serve {peer}: {fault}; this port serves TLS");
+        }
+    }
+
+    /// `peer` speaks TLS where plain text is served.
+    pub(super) fn note_tls(&mut self, now: Instant, peer: &Address) {
+        if self.warning.is_due(now) {
+            log::warn!("{peer} speaks TLS; this port serves plain text: see --tls-cert and --tls-self-signed");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What went wrong with a peer's TLS, in words that logs and reports share.
+
+use rustls::{AlertDescription, CertificateError, Error, HandshakeType, InvalidMessage};
+use std::fmt;
+
+/// Why a TLS connection could not be set up, or did not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum TlsFault {
+    /// What came is no TLS at all.
+    PlainText,
+    /// What came is a request of HTTP.
+    Http,
+    /// Our own handshake came back: an echo server without TLS.
+    Echoed,
+    /// The connection ended before the handshake did.
+    Left,
+    /// Nobody who is trusted vouches for the peer's certificate.
+    UnknownIssuer,
+    /// The peer's certificate is of the past.
+    Expired,
+    /// The peer's certificate is of the future.
+    NotYetValid,
+    /// The peer's certificate is for another name.
+    WrongName,
+    /// The peer's certificate is wrong in another way.
+    BadCertificate,
+    /// The peer showed no certificate.
+    NoCertificate,
+    /// The two have no version, cipher suite or signature in common.
+    Incompatible,
+    /// The two have no application protocol in common (ALPN).
+    NoProtocol,
+    /// The peer gave up and said why (RFC 8446, section 6.2; the number is that of the alert).
+    Alert(u8),
+    /// What came was damaged or forged on its way.
+    Damaged,
+    /// The peer broke the rules of the protocol.
+    Misbehaved,
+    /// Something failed on this side.
+    Own,
+}
+
+impl TlsFault {
+    /// What the first bytes of a peer show, if that is not TLS.
+    pub(super) fn of_opening(bytes: &[u8]) -> Option<Self> {
+        const METHODS: [&[u8]; 7] = [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT "];
+        // The content types of records (RFC 8446, section 5.1).
+        match bytes.first()? {
+            20..=24 => None,
+            _ if METHODS.iter().any(|method| bytes.starts_with(method)) => Some(Self::Http),
+            _ => Some(Self::PlainText),
+        }
+    }
+
+    pub(super) fn of(error: &Error) -> Self {
+        match error {
+            Error::InvalidCertificate(certificate) => Self::of_certificate(certificate),
+            Error::NoCertificatesPresented => Self::NoCertificate,
+            Error::PeerIncompatible(_) => Self::Incompatible,
+            Error::NoApplicationProtocol => Self::NoProtocol,
+            Error::AlertReceived(alert) => Self::Alert(u8::from(*alert)),
+            Error::InappropriateHandshakeMessage { got_type: HandshakeType::ClientHello, .. } => Self::Echoed,
+            Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
+                Self::PlainText
+            }
+            Error::DecryptError | Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => Self::Damaged,
+            Error::PeerMisbehaved(_)
+            | Error::InappropriateMessage { .. }
+            | Error::InappropriateHandshakeMessage { .. } => Self::Misbehaved,
+            _ => Self::Own,
+        }
+    }
+
+    fn of_certificate(error: &CertificateError) -> Self {
+        match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            // Self-signed, and not among those that are trusted.
+            error if is_authority(error) => Self::UnknownIssuer,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::WrongName,
+            _ => Self::BadCertificate,
+        }
+    }
+
+    /// Whether no TLS was spoken at all.
+    #[must_use]
+    pub fn is_plain_text(self) -> bool {
+        matches!(self, Self::PlainText | Self::Http)
+    }
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::PlainText => "the peer speaks plain text, not TLS",
+            Self::Http => "the peer speaks HTTP without TLS (https would have been right)",
+            Self::Echoed => "the peer sends the handshake back: it speaks plain text, not TLS",
+            Self::Left => "the peer left during the handshake",
+            Self::UnknownIssuer => "nobody trusted vouches for the peer's certificate (see --tls-ca)",
+            Self::Expired => "the peer's certificate has expired",
+            Self::NotYetValid => "the peer's certificate is not valid yet",
+            Self::WrongName => "the peer's certificate is for another name (see --server-name)",
+            Self::BadCertificate => "the peer's certificate cannot be used",
+            Self::NoCertificate => "the peer showed no certificate",
+            Self::Incompatible => "no TLS version or cipher suite in common",
+            Self::NoProtocol => "no application protocol in common (ALPN)",
+            Self::Alert(number) => return write_alert(out, *number),
+            Self::Damaged => "what came in was damaged on its way",
+            Self::Misbehaved => "the peer broke the rules of TLS",
+            Self::Own => "TLS failed on this side",
+        })
+    }
+}
+
+/// Whether a certificate was only refused because it is that of an authority. The type of that error is not public.
+pub(super) fn is_authority(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
+}
+
+/// What the peer's alert means to a person.
+fn write_alert(out: &mut fmt::Formatter<'_>, number: u8) -> fmt::Result {
+    let words = match AlertDescription::from(number) {
+        AlertDescription::CertificateRequired => "it wants a certificate (see --tls-cert)",
+        AlertDescription::UnknownCA => "it does not know who vouches for our certificate",
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown => "it does not accept our certificate",
+        AlertDescription::CertificateExpired => "our certificate has expired",
+        AlertDescription::HandshakeFailure
+        | AlertDescription::ProtocolVersion
+        | AlertDescription::InsufficientSecurity => "no TLS version or cipher suite in common",
+        AlertDescription::NoApplicationProtocol => "no application protocol in common (ALPN)",
+        AlertDescription::UnrecognisedName => "it is not the server of that name (see --server-name)",
+        AlertDescription::BadRecordMac | AlertDescription::DecryptError | AlertDescription::DecodeError => {
+            "what reached it was damaged on its way"
+        }
+        _ => return write!(out, "the peer gave up the TLS connection (alert {number})"),
+    };
+    write!(out, "the peer gave up: {words}")
+}
+
+impl std::error::Error for TlsFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::TlsFault;
+
+    #[test]
+    fn what_is_no_tls_is_seen_by_its_first_bytes() {
+        assert_eq!(TlsFault::of_opening(&[22, 3, 1]), None);
+        assert_eq!(TlsFault::of_opening(b""), None);
+        assert_eq!(TlsFault::of_opening(b"GET / HTTP/1.1\r\n"), Some(TlsFault::Http));
+        assert_eq!(TlsFault::of_opening(b"hi"), Some(TlsFault::PlainText));
+    }
+
+    #[test]
+    fn an_alert_is_put_into_words() {
+        assert!(TlsFault::Alert(116).to_string().contains("--tls-cert"));
+        assert!(TlsFault::Alert(80).to_string().contains("alert 80"));
+    }
+}

@@ -1,0 +1,124 @@
+//! Who one is: a certificate, those that vouch for it, and the private key.
+
+use super::files;
+use crate::error::Error;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// The names in a certificate of our own making, besides those that are asked for.
+const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// Where a certificate and its key come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// PEM files.
+    Files {
+        /// The certificate, followed by those that vouch for it.
+        certificate: PathBuf,
+        /// The private key, without a passphrase.
+        key: PathBuf,
+    },
+    /// A new one at each start, which nobody vouches for.
+    SelfSigned {
+        /// The host names and addresses that it is for, besides those of the loopback interface.
+        names: Vec<String>,
+    },
+}
+
+/// A certificate chain and its key.
+#[derive(Debug)]
+pub(super) struct Credentials {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+}
+
+impl Clone for Credentials {
+    fn clone(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
+impl Identity {
+    pub(super) fn is_self_signed(&self) -> bool {
+        matches!(self, Self::SelfSigned { .. })
+    }
+
+    /// Reads the files, or makes a certificate.
+    pub(super) fn load(&self) -> Result<Credentials, Error> {
+        match self {
+            Self::Files { certificate, key } => {
+                Ok(Credentials { chain: files::certificates(certificate)?, key: files::private_key(key)? })
+            }
+            Self::SelfSigned { names } => sign_own(names),
+        }
+    }
+
+    /// What a complaint about the credentials as a whole calls them.
+    pub(super) fn complaint(&self, error: &rustls::Error) -> Error {
+        match self {
+            Self::Files { certificate, key } => {
+                let mismatch = matches!(error, rustls::Error::InconsistentKeys(_));
+                let reason = if mismatch {
+                    format!("the key does not belong to the certificate in {}", certificate.display())
+                } else {
+                    format!("it cannot be used with {}: {error}", certificate.display())
+                };
+                files::refused(key, &reason)
+            }
+            Self::SelfSigned { .. } => unsigned(&error.to_string()),
+        }
+    }
+}
+
+fn sign_own(names: &[String]) -> Result<Credentials, Error> {
+    // An empty host, every interface, is no name.
+    let asked = names.iter().filter(|name| is_name(name)).cloned();
+    let mut all: Vec<String> = LOCAL_NAMES.iter().map(ToString::to_string).chain(asked).collect();
+    all.dedup();
+    let made = rcgen::generate_simple_self_signed(all).map_err(|error| unsigned(&error.to_string()))?;
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    Ok(Credentials { chain: vec![made.cert.into()], key: key.into() })
+}
+
+fn is_name(text: &str) -> bool {
+    let is_address = text.parse::<IpAddr>().is_ok();
+    is_address
+        || (!text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.".contains(letter)))
+}
+
+fn unsigned(reason: &str) -> Error {
+    Error::Usage(format!("cannot make a certificate: {reason}; give one with --tls-cert FILE --tls-key FILE"))
+}
+
+/// The SHA-256 of a certificate as `openssl x509 -fingerprint -sha256` shows it.
+pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
+    let mut text = String::new();
+    for (index, byte) in digest.as_ref().iter().enumerate() {
+        let separator = if index == 0 { "" } else { ":" };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{separator}{byte:02X}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Identity, fingerprint};
+
+    #[test]
+    fn a_certificate_of_our_own_takes_any_host_that_can_be_listened_on() {
+        for name in ["", "127.0.0.1", "::1", "example.org", "münchen.example"] {
+            let credentials = Identity::SelfSigned { names: vec![name.to_owned()] }.load();
+            assert_eq!(credentials.expect("it is made").chain.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_reads_as_that_of_openssl() {
+        let text = fingerprint(&b"abc".to_vec().into());
+        assert!(text.starts_with("BA:78:16:BF:") && text.len() == 95, "{text}");
+    }
+}
