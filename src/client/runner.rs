@@ -158,7 +158,9 @@ impl<'a> Runner<'a> {
                 entry.connected = true;
                 entry.since = Instant::now();
                 entry.conversation.handle_event(readiness);
-                self.dialer.ended();
+                if !entry.conversation.connection.is_handshaking() {
+                    self.dialer.ended();
+                }
                 self.shared.opened();
                 self.shared.settle();
                 self.turn(agenda, key);
@@ -188,13 +190,19 @@ impl<'a> Runner<'a> {
         let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
         let was_handshaking = entry.conversation.connection.is_handshaking();
         let closed = entry.conversation.turn(&mut pump, agenda, key);
-        if was_handshaking {
+        // The connect of a connection that begins with a handshake ends with that, well or badly.
+        let has_ended_connect = was_handshaking && !entry.conversation.connection.is_handshaking();
+        if has_ended_connect {
+            self.dialer.ended();
             secure::note_secured(&entry.conversation.socket, entry.dial.number, entry.since, &self.job.recorder);
         }
         // Nothing that a failed conversation still has to say matters.
         let failed = matches!(entry.conversation.connection.service().outcome(), Some(Outcome::Failed(_)));
         if let Some(reason) = closed.or(failed.then_some(CloseReason::Completed)) {
             self.close(agenda, key, reason);
+        }
+        if has_ended_connect {
+            self.queue_dialer(agenda);
         }
     }
 

@@ -1,0 +1,237 @@
+//! Peers that do it wrong. Each is told so where that is possible, counted, and touches nobody else.
+
+use super::support::{PATIENCE, Program, bytes, connect, connect_narrow, echo, expect_closed, expect_end, reset};
+use super::{Authority, Peer, address, client, peer, server};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+#[test]
+fn plain_text_on_a_tls_port() {
+    let authority = Authority::new();
+    let mut server = server(&authority, &["-v"]);
+    for opening in [&b"hi"[..], b"hello there", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        let mut stream = connect(address(&server));
+        stream.write_all(opening).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.len() <= 7, "more than an alert: {answer:?}");
+    }
+    server.await_stderr("the peer speaks plain text, not TLS; this port serves TLS");
+    server.await_stderr("handshake failed: the peer speaks HTTP without TLS");
+    let exit = Program::client(&["127.0.0.1", &address(&server).port().to_string()]).await_exit();
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.contains("the server wants it, see --tls")), "{exit:#?}");
+    server.terminate().expect_counts(&[("handshake failed", 4)]);
+}
+
+#[test]
+fn tls_on_a_plain_port() {
+    let server = Program::server(&["127.0.0.1", "0"]);
+    let exit = client(server.address(), &["--tls-insecure"]).await_exit();
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.contains("it speaks plain text, not TLS")), "{exit:#?}");
+    server.await_stderr("speaks TLS; this port serves plain text: see --tls-cert");
+}
+
+#[test]
+fn a_connection_cut_short() {
+    let authority = Authority::new();
+    let mut server = server(&authority, &["-v"]);
+    let mut peer = peer(&authority, address(&server));
+    echo(&mut peer, b"hello");
+    drop(peer.sock.try_clone().unwrap().shutdown(std::net::Shutdown::Write));
+    let mut rest = Vec::new();
+    let _ = peer.read_to_end(&mut rest);
+    server.await_stderr("truncated by peer");
+    drop(connect(address(&server)));
+    server.await_stderr("the peer left during the handshake");
+    server.terminate().expect_counts(&[("truncated by peer", 1), ("handshake failed", 1)]);
+}
+
+#[test]
+fn silence_is_cut_at_the_handshake_timeout() {
+    let authority = Authority::new();
+    let mut server = server(&authority, &["--handshake-timeout", "300ms"]);
+    let address = address(&server);
+    let mut silent = connect(address);
+    let mut trickle = connect(address);
+    let begin = Instant::now();
+    // The beginning of a record that never becomes whole, byte by byte.
+    for byte in [22, 3, 1, 2, 0, 1, 0, 0, 0, 0, 0, 0] {
+        if trickle.write_all(&[byte]).is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    expect_closed(&mut silent);
+    expect_closed(&mut trickle);
+    assert!(begin.elapsed() < PATIENCE / 2);
+    let mut done = peer(&authority, address);
+    echo(&mut done, b"in time");
+    std::thread::sleep(Duration::from_millis(400));
+    echo(&mut done, b"and long after");
+    drop(done);
+    let exit = server.terminate();
+    assert_eq!(exit.counted("handshake timeout"), 2, "{exit:#?}");
+}
+
+/// Each byte of a handshake is flipped once: whatever comes of it, it ends in time and harms nobody.
+#[test]
+fn damaged_bytes() {
+    let authority = Authority::new();
+    let mut server = server(&authority, &["--handshake-timeout", "500ms"]);
+    let address = address(&server);
+    let mut neighbour = peer(&authority, address);
+    echo(&mut neighbour, b"Nothing has happened yet.");
+    let mut hello = Vec::new();
+    let mut session =
+        rustls::ClientConnection::new(authority.client_config(), "localhost".try_into().unwrap()).unwrap();
+    session.write_tls(&mut hello).unwrap();
+    let streams: Vec<_> = (0..hello.len())
+        .map(|at| {
+            let mut damaged = hello.clone();
+            damaged[at] ^= 0x55;
+            let mut stream = connect(address);
+            stream.write_all(&damaged).unwrap();
+            stream
+        })
+        .collect();
+    for mut stream in streams {
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    echo(&mut neighbour, b"Nothing happened here.");
+    let mut damaged = peer(&authority, address);
+    echo(&mut damaged, b"hello");
+    // A record that nobody encrypted: its receiver says so, and closes.
+    damaged
+        .sock
+        .write_all(&[23, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
+        .unwrap();
+    let error = damaged.read(&mut [0]).expect_err("an alert comes").to_string();
+    assert!(error.contains("BadRecordMac") || error.contains("DecryptError"), "{error}");
+    drop(damaged);
+    drop(neighbour);
+    let exit = server.terminate();
+    assert_eq!((exit.code, exit.counted("damaged input")), (Some(0), 1), "{exit:#?}");
+    assert!(!exit.stderr.iter().any(|line| line.contains("panicked")), "{exit:#?}");
+}
+
+/// A peer that sends and does not read: what waits is bounded, and all of it arrives when the peer reads at last.
+#[test]
+fn a_slow_reader_is_waited_for() {
+    let authority = Authority::new();
+    let mut server = server(&authority, &["--workers", "1"]);
+    let address = address(&server);
+    let name = "localhost".try_into().unwrap();
+    let session = rustls::ClientConnection::new(authority.client_config(), name).unwrap();
+    let mut peer = Peer::new(session, connect_narrow(address));
+    echo(&mut peer, b"hello");
+    peer.sock.set_nonblocking(true).unwrap();
+    let before = server.resident_bytes();
+    let message = bytes(7, 32 << 20);
+    let sent = push_until_blocked(&mut peer, &message);
+    assert!(sent < message.len(), "the server takes everything");
+    if let (Some(before), Some(after)) = (before, server.resident_bytes()) {
+        assert!(after < before + (1 << 20), "{} bytes more", after - before);
+    }
+    let mut neighbour = super::peer(&authority, address);
+    echo(&mut neighbour, b"Nobody waits for that one.");
+    let reply = read_back(&mut peer, sent);
+    assert!(reply == message[..sent], "the reply differs");
+    reset(peer.sock);
+    drop(neighbour);
+    assert_eq!(server.terminate().code, Some(0));
+}
+
+/// Sends until nothing has moved for a while; returns how much plain text was handed over, all of which is on its way.
+fn push_until_blocked(peer: &mut Peer, message: &[u8]) -> usize {
+    let mut sent = 0;
+    let mut moved = Instant::now();
+    while sent < message.len() && moved.elapsed() < Duration::from_millis(300) {
+        let end = message.len().min(sent + 16_384);
+        match peer.conn.writer().write(&message[sent..end]) {
+            Ok(0) => {}
+            Ok(count) => sent += count,
+            Err(error) => panic!("{error}"),
+        }
+        while peer.conn.wants_write() {
+            match peer.conn.write_tls(&mut peer.sock) {
+                Ok(_) => moved = Instant::now(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        if peer.conn.wants_write() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    sent
+}
+
+/// Reads `count` bytes, and hands over what is still on its way meanwhile.
+fn read_back(peer: &mut Peer, count: usize) -> Vec<u8> {
+    let mut reply = Vec::new();
+    let begin = Instant::now();
+    while reply.len() < count {
+        assert!(begin.elapsed() < PATIENCE, "{} of {count} bytes came back", reply.len());
+        let _ = peer.conn.write_tls(&mut peer.sock);
+        if peer.conn.read_tls(&mut peer.sock).is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        peer.conn.process_new_packets().unwrap();
+        let mut room = [0; 16_384];
+        while let Ok(count @ 1..) = peer.conn.reader().read(&mut room) {
+            reply.extend_from_slice(&room[..count]);
+        }
+    }
+    reply
+}
+
+/// A server that echoes nothing but ends without close_notify in the middle.
+#[test]
+fn a_reply_cut_short_is_told() {
+    let authority = Authority::new();
+    let real = server(&authority, &[]);
+    let relay = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (at, to) = (relay.local_addr().unwrap(), address(&real));
+    // It carries the handshake, and closes both when the first message has come.
+    let thread = std::thread::spawn(move || {
+        let (near, _) = relay.accept().unwrap();
+        let far = connect(to);
+        let (mut near_in, mut far_out) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut near_in, &mut far_out);
+        });
+        // ServerHello to Finished, two tickets and a little of the first reply.
+        let _ = carry(far, near.try_clone().unwrap(), 40_000);
+        near.shutdown(std::net::Shutdown::Both).unwrap();
+    });
+    let ca = authority.path("ca.pem");
+    let exit = client(at, &["--tls-ca", &ca, "--size", "1MiB", "--server-name", "localhost"]).await_exit();
+    thread.join().unwrap();
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    let told = exit.stdout.iter().any(|line| line.contains("truncated by peer") || line.contains("reset by peer"));
+    assert!(told, "{exit:#?}");
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, most: usize) -> std::io::Result<()> {
+    let (mut room, mut carried) = (vec![0; 4096], 0);
+    while carried < most {
+        let count = from.read(&mut room)?;
+        to.write_all(&room[..count])?;
+        carried += count;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_peer_that_waits_for_the_end_gets_it() {
+    let authority = Authority::new();
+    let mut server = server(&authority, &["--idle-timeout", "200ms"]);
+    let mut peer = peer(&authority, address(&server));
+    echo(&mut peer, b"hello");
+    expect_end(&mut peer);
+    drop(peer);
+    server.terminate().expect_counts(&[("idle timeout", 1)]);
+}

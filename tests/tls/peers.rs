@@ -1,0 +1,91 @@
+//! OpenSSL and Python's ssl, as peers of both programs.
+
+use super::support::{Program, await_until, has_python};
+use super::{Authority, address, client, has_openssl, server};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+
+#[test]
+fn openssl_s_client() {
+    if !has_openssl("s_client") {
+        return;
+    }
+    let authority = Authority::new();
+    let mut server = server(&authority, &["-v"]);
+    let (ca, to) = (authority.path("ca.pem"), address(&server).to_string());
+    for version in ["-tls1_2", "-tls1_3"] {
+        let arguments = ["s_client", "-connect", &to, "-CAfile", &ca, "-verify_return_error", "-brief", version];
+        let mut command = Command::new("openssl");
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(b"to OpenSSL and back\n").unwrap();
+        let mut echoed = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut echoed).unwrap();
+        assert_eq!(echoed, "to OpenSSL and back\n");
+        // The end of its input makes it say close_notify.
+        drop(stdin);
+        assert!(child.wait().unwrap().success());
+    }
+    server.await_stderr("TLS 1.2, TLS_ECDHE_ECDSA_WITH");
+    server.await_stderr("TLS 1.3, TLS13_");
+    server.terminate().expect_counts(&[("closed by peer", 2)]);
+}
+
+/// A port that was free a moment ago: of `openssl s_server -port 0` the port is told in words that differ.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn openssl_s_server() {
+    if !has_openssl("s_server") {
+        return;
+    }
+    let authority = Authority::new();
+    let (cert, key, ca) = (authority.path("server.pem"), authority.path("server.key"), authority.path("ca.pem"));
+    for (version, shown) in [("-tls1_2", "TLS 1.2"), ("-tls1_3", "TLS 1.3")] {
+        let at = free_address();
+        let accept = at.to_string();
+        // It answers each line backwards; this one reads the same.
+        let arguments = ["s_server", "-accept", &accept, "-cert", &cert, "-key", &key, "-rev", version];
+        let _server = Program::spawn(Command::new("openssl").args(arguments));
+        await_until("s_server to listen", || TcpStream::connect(at).is_ok());
+        let exit = client(at, &["2", "--tls-ca", &ca, "--message", "never odd or even\n", "-v"]).await_exit();
+        // In one direction only: "neve ro ddo reven" is what comes back for it otherwise.
+        assert_eq!(exit.told(&["Secured", shown]), 2, "{exit:#?}");
+        let exit = client(at, &["2", "--tls-ca", &ca, "--message", "abba\n", "-v"]).await_exit();
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+    }
+}
+
+#[test]
+fn python_as_a_client() {
+    if !has_python("Python's ssl") {
+        return;
+    }
+    let authority = Authority::new();
+    let mut server = server(&authority, &["-v"]);
+    let (port, ca) = (address(&server).port().to_string(), authority.path("ca.pem"));
+    for version in ["TLSv1_2", "TLSv1_3"] {
+        let exit = Program::python("tls_client.py", &["127.0.0.1", &port, &ca, version]).await_exit();
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        assert_eq!(exit.stdout, [format!("1048576 bytes over {}", version.replace('_', "."))]);
+    }
+    server.terminate().expect_counts(&[("closed by peer", 2)]);
+}
+
+#[test]
+fn python_as_a_server() {
+    if !has_python("Python's ssl") {
+        return;
+    }
+    let authority = Authority::new();
+    let (cert, key, ca) = (authority.path("server.pem"), authority.path("server.key"), authority.path("ca.pem"));
+    for (version, shown) in [("TLSv1_2", "TLS 1.2"), ("TLSv1_3", "TLS 1.3")] {
+        let server = Program::python("tls_echo_server.py", &[&cert, &key, version]);
+        let exit = client(server.python_address(), &["3", "--tls-ca", &ca, "--size", "1MiB", "-v"]).await_exit();
+        assert_eq!((exit.code, exit.told(&["Secured", shown])), (Some(0), 3), "{exit:#?}");
+    }
+}
