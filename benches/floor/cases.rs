@@ -1,6 +1,7 @@
 //! What is measured, and what the project promises for it.
 
 use crate::arguments::Options;
+use crate::child::Kind;
 
 /// Descriptors a program has open besides its connections, amply.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -19,6 +20,8 @@ pub(crate) struct Traffic {
     pub(crate) message_bytes: usize,
     /// Messages under way per connection.
     pub(crate) depth: usize,
+    /// Over TLS: then there is no bare loop to compare with, only tokio with rustls.
+    pub(crate) tls: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,7 @@ pub(crate) enum Pattern {
 }
 
 /// Against the bare loop, which does the least that is possible. Against tokio the target is
-/// everywhere the same: to be ahead.
+/// everywhere the same: to be ahead. With TLS there is no bare loop, and only that target.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target {
     Speed { least_rate_ratio: f64, most_cpu_ratio: Option<f64> },
@@ -46,13 +49,18 @@ impl Case {
         options.capped(self.traffic.connections) as u64 + SPARE_DESCRIPTORS
     }
 
+    /// The servers that take part.
+    pub(crate) fn kinds(&self) -> &'static [Kind] {
+        if self.traffic.tls { &Kind::ALL[1..] } else { &Kind::ALL }
+    }
+
     /// What is counted.
     pub(crate) fn unit(&self) -> &'static str {
         if self.traffic.pattern == Pattern::Churn { "connections/s" } else { "messages/s" }
     }
 }
 
-pub(crate) const ALL: [Case; 9] = [
+pub(crate) const ALL: [Case; 12] = [
     Case {
         name: "64 conns, 64 B, 1 in flight",
         traffic: steady(64, 64, 1),
@@ -78,10 +86,25 @@ pub(crate) const ALL: [Case; 9] = [
         traffic: Traffic { pattern: Pattern::SilentAfterOne, ..steady(15_000, 64, 1) },
         target: Target::Memory { most_bytes_each: 256.0 },
     },
+    Case {
+        name: "TLS, 64 conns, 64 B, 1 in flight",
+        traffic: Traffic { tls: true, ..steady(64, 64, 1) },
+        target: rate(0.0),
+    },
+    Case {
+        name: "TLS, 64 conns, 16 KiB, 1 in flight",
+        traffic: Traffic { tls: true, ..steady(64, 16 << 10, 1) },
+        target: rate(0.0),
+    },
+    Case {
+        name: "TLS, 2,000 idle connections after an echo each",
+        traffic: Traffic { tls: true, pattern: Pattern::SilentAfterOne, ..steady(2_000, 64, 1) },
+        target: Target::Memory { most_bytes_each: f64::INFINITY },
+    },
 ];
 
 const fn steady(connections: usize, message_bytes: usize, depth: usize) -> Traffic {
-    Traffic { pattern: Pattern::Steady, connections, message_bytes, depth }
+    Traffic { pattern: Pattern::Steady, connections, message_bytes, depth, tls: false }
 }
 
 const fn rate(least_rate_ratio: f64) -> Target {

@@ -35,14 +35,17 @@ impl Kind {
         }
     }
 
-    fn command(self) -> Outcome<Command> {
+    fn command(self, tls: bool) -> Outcome<Command> {
         match self {
             Self::Bare => own_command("bare"),
-            Self::Tokio => own_command("tokio"),
+            Self::Tokio => own_command(if tls { "tokio-tls" } else { "tokio" }),
             Self::Ours => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_multiconn-server"));
                 // Its options can be given by environment variables too: none must slip in.
                 command.args(["--workers", "1", "127.0.0.1", "0"]).env_clear();
+                if tls {
+                    command.arg("--tls-self-signed");
+                }
                 Ok(command)
             }
         }
@@ -57,8 +60,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(kind: Kind, cpus: &Cpus) -> Outcome<Self> {
-        let mut command = kind.command()?;
+    pub(crate) fn start(kind: Kind, tls: bool, cpus: &Cpus) -> Outcome<Self> {
+        let mut command = kind.command(tls)?;
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = Guard(cpus.spawn(&mut command, Place::Server)?);
         let (sender, receiver) = mpsc::channel();

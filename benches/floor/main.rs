@@ -8,6 +8,8 @@
 //! - `ours`: `multiconn-server --workers 1`, as it is built and as users run it;
 //! - `tokio`: the echo server of every async tutorial ([`tokio_echo`]).
 //!
+//! Over TLS it is ours against tokio with the same rustls.
+//!
 //! The servers share one CPU and take turns, the load ([`load`]) has another one. A figure here is a
 //! ratio within one round, and the median of these over the rounds: what the machine does in the
 //! meantime hits all three alike. Linux only, loopback only.
@@ -27,6 +29,7 @@ mod procfs;
 mod report;
 mod rounds;
 mod tokio_echo;
+mod trusting;
 
 use std::env;
 use std::process::ExitCode;
@@ -43,7 +46,8 @@ fn main() -> ExitCode {
     let role = arguments.first().and_then(|first| first.strip_prefix(child::ROLE_PREFIX));
     let outcome = match role {
         Some("bare") => bare::serve(),
-        Some("tokio") => tokio_echo::serve(),
+        Some("tokio") => tokio_echo::serve(false),
+        Some("tokio-tls") => tokio_echo::serve(true),
         Some("load") => load::run(&arguments[1..]),
         Some(unknown) => Err(format!("there is no role {unknown:?}")),
         None => return compare(&arguments),

@@ -80,7 +80,7 @@ pub(crate) fn speed(case: &Case, rounds: &[PerKind<Speed>], options: &Options, t
         return;
     };
     row(case.name, case.unit(), "CPU µs each", "");
-    for kind in Kind::ALL {
+    for &kind in case.kinds() {
         let of_kind = |figure: fn(&Speed) -> f64| Spread::of(rounds.iter().map(|round| figure(&round[kind as usize])));
         let rate = grouped(of_kind(|speed| speed.per_second).median);
         let cpu = format!("{:.2}", of_kind(|speed| speed.cpu_us_each).median);
@@ -90,14 +90,16 @@ pub(crate) fn speed(case: &Case, rounds: &[PerKind<Speed>], options: &Options, t
     let ratio_to = |other: Kind, figure: fn(&Speed) -> f64| {
         Spread::of(rounds.iter().map(|round| figure(&round[Kind::Ours as usize]) / figure(&round[other as usize])))
     };
-    let rate = ratio_to(Kind::Bare, |speed| speed.per_second);
-    let cpu = ratio_to(Kind::Bare, |speed| speed.cpu_us_each);
-    let verdict = tally.judge(options, rate.median >= least_rate_ratio);
-    let target = format!("target >= {least_rate_ratio:.2}: {verdict}");
-    row("  ours / bare", &ratio(rate.median), &ratio(cpu.median), &target);
-    let cpu_target = most_cpu_ratio
-        .map_or(String::new(), |most| format!("CPU <= {most:.2}: {}", tally.judge(options, cpu.median <= most)));
-    row("    min..max", &rate.range(), &cpu.range(), &cpu_target);
+    if !case.traffic.tls {
+        let rate = ratio_to(Kind::Bare, |speed| speed.per_second);
+        let cpu = ratio_to(Kind::Bare, |speed| speed.cpu_us_each);
+        let verdict = tally.judge(options, rate.median >= least_rate_ratio);
+        let target = format!("target >= {least_rate_ratio:.2}: {verdict}");
+        row("  ours / bare", &ratio(rate.median), &ratio(cpu.median), &target);
+        let cpu_target = most_cpu_ratio
+            .map_or(String::new(), |most| format!("CPU <= {most:.2}: {}", tally.judge(options, cpu.median <= most)));
+        row("    min..max", &rate.range(), &cpu.range(), &cpu_target);
+    }
 
     let rate = ratio_to(Kind::Tokio, |speed| speed.per_second);
     let cpu = ratio_to(Kind::Tokio, |speed| speed.cpu_us_each);
@@ -112,11 +114,16 @@ pub(crate) fn memory(case: &Case, bytes_each: PerKind<f64>, options: &Options, t
     };
     let [bare, ours, tokio] = bytes_each;
     row(case.name, "bytes each", "", "");
-    row("  bare", &grouped(bare), "", "");
-    let verdict = tally.judge(options, ours <= most_bytes_each);
-    row("  ours", &grouped(ours), "", &format!("target <= {most_bytes_each}: {verdict}"));
-    row("  tokio", &grouped(tokio), "", "");
-    row("  ours / bare", &ratio(ours / bare), "", "");
+    if case.traffic.tls {
+        row("  ours", &grouped(ours), "", "");
+        row("  tokio", &grouped(tokio), "", "");
+    } else {
+        row("  bare", &grouped(bare), "", "");
+        let verdict = tally.judge(options, ours <= most_bytes_each);
+        row("  ours", &grouped(ours), "", &format!("target <= {most_bytes_each}: {verdict}"));
+        row("  tokio", &grouped(tokio), "", "");
+        row("  ours / bare", &ratio(ours / bare), "", "");
+    }
     let verdict = tally.judge(options, ours < tokio);
     row("  ours / tokio", &ratio(ours / tokio), "", &format!("target < 1: {verdict}"));
     println!();

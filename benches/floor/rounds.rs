@@ -21,8 +21,8 @@ pub(crate) type PerKind<T> = [T; Kind::ALL.len()];
 /// begins with another one.
 pub(crate) fn measure_speed(case: &Case, options: &Options, cpus: &Cpus) -> Outcome<Vec<PerKind<Speed>>> {
     let mut servers = Vec::new();
-    for kind in Kind::ALL {
-        servers.push(Server::start(kind, cpus)?);
+    for kind in case.kinds() {
+        servers.push(Server::start(*kind, case.traffic.tls, cpus)?);
     }
     let mut rounds = Vec::new();
     for _ in 0..options.rounds {
@@ -66,8 +66,8 @@ fn parse_result(line: &str) -> Outcome<Speed> {
 /// heap grows the same way every time.
 pub(crate) fn measure_memory(case: &Case, options: &Options, cpus: &Cpus) -> Outcome<PerKind<f64>> {
     let mut bytes_each = PerKind::default();
-    for kind in Kind::ALL {
-        let mut server = Server::start(kind, cpus)?;
+    for &kind in case.kinds() {
+        let mut server = Server::start(kind, case.traffic.tls, cpus)?;
         let outcome = growth_each(&server, case.traffic, options, cpus);
         server.check_alive()?;
         bytes_each[kind as usize] = outcome.map_err(|message| format!("{}: {message}", kind.name()))?;

@@ -2,16 +2,19 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime;
+use tokio_rustls::TlsAcceptor;
 
+use crate::trusting::server_config;
 use crate::{Outcome, child};
 
 const BUFFER_BYTES: usize = 8 << 10;
 const BACKLOG: u32 = 4096;
 
-pub(crate) fn serve() -> Outcome<()> {
+pub(crate) fn serve(tls: bool) -> Outcome<()> {
+    let acceptor = if tls { Some(TlsAcceptor::from(server_config()?)) } else { None };
     let runtime = runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -22,7 +25,10 @@ pub(crate) fn serve() -> Outcome<()> {
         child::announce(address.port());
         loop {
             let (stream, _) = listener.accept().await.map_err(|error| format!("cannot accept: {error}"))?;
-            tokio::spawn(echo(stream));
+            match acceptor.clone() {
+                Some(acceptor) => tokio::spawn(secure_echo(acceptor, stream)),
+                None => tokio::spawn(plain_echo(stream)),
+            };
         }
     })
 }
@@ -35,13 +41,24 @@ fn open_listener() -> std::io::Result<TcpListener> {
 }
 
 /// Ends with the connection, whichever way that ended.
-async fn echo(mut stream: TcpStream) {
-    let mut buffer = [0; BUFFER_BYTES];
-    if stream.set_nodelay(true).is_err() {
-        return;
+async fn plain_echo(stream: TcpStream) {
+    if stream.set_nodelay(true).is_ok() {
+        echo(stream).await;
     }
+}
+
+async fn secure_echo(acceptor: TlsAcceptor, stream: TcpStream) {
+    if stream.set_nodelay(true).is_ok()
+        && let Ok(stream) = acceptor.accept(stream).await
+    {
+        echo(stream).await;
+    }
+}
+
+async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut buffer = [0; BUFFER_BYTES];
     while let Ok(received @ 1..) = stream.read(&mut buffer).await {
-        if stream.write_all(&buffer[..received]).await.is_err() {
+        if stream.write_all(&buffer[..received]).await.is_err() || stream.flush().await.is_err() {
             return;
         }
     }

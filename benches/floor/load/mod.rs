@@ -6,6 +6,7 @@
 
 mod churn;
 mod measure;
+mod secure;
 mod silent;
 mod socket;
 mod steady;
@@ -39,6 +40,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     let order =
         Order::from_arguments(arguments).ok_or_else(|| format!("{arguments:?} is not an order for the load"))?;
     match order.traffic.pattern {
+        _ if order.traffic.tls => secure::run(&order),
         Pattern::Steady => steady::run(&order),
         Pattern::Churn => churn::run(&order),
         Pattern::Silent | Pattern::SilentAfterOne => silent::run(&order),
@@ -47,13 +49,14 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
 
 impl Order {
     pub(crate) fn to_arguments(&self) -> Vec<String> {
-        let Traffic { pattern, connections, message_bytes, depth } = self.traffic;
+        let Traffic { pattern, connections, message_bytes, depth, tls } = self.traffic;
         let name = PATTERNS.iter().find(|(_, known)| *known == pattern).map_or("", |(name, _)| name);
         vec![
             name.to_owned(),
             connections.to_string(),
             message_bytes.to_string(),
             depth.to_string(),
+            tls.to_string(),
             self.port.to_string(),
             self.server_pid.to_string(),
             self.warm_up.as_nanos().to_string(),
@@ -62,7 +65,7 @@ impl Order {
     }
 
     fn from_arguments(arguments: &[String]) -> Option<Self> {
-        let [name, connections, message_bytes, depth, port, server_pid, warm_up_ns, window_ns] = arguments else {
+        let [name, connections, message_bytes, depth, tls, port, server_pid, warm_up_ns, window_ns] = arguments else {
             return None;
         };
         Some(Self {
@@ -71,6 +74,7 @@ impl Order {
                 connections: connections.parse().ok()?,
                 message_bytes: message_bytes.parse().ok()?,
                 depth: depth.parse().ok()?,
+                tls: tls.parse().ok()?,
             },
             port: port.parse().ok()?,
             server_pid: server_pid.parse().ok()?,

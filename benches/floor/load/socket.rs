@@ -77,8 +77,9 @@ fn echo_once(stream: &OwnedFd) -> Outcome<()> {
 
 /// Ends every connection the civil way: no more from here, then whatever still comes, then the
 /// server's end.
-pub(super) fn close_all(streams: &[OwnedFd]) -> Outcome<()> {
-    for stream in streams {
+pub(super) fn close_all<'a>(streams: impl IntoIterator<Item = &'a OwnedFd, IntoIter: Clone>) -> Outcome<()> {
+    let streams = streams.into_iter();
+    for stream in streams.clone() {
         // Fails for a connection that is gone already, which is as good.
         let _ = shutdown(stream, Shutdown::Write);
     }
