@@ -178,6 +178,8 @@ fn what_does_not_go_together_is_refused() {
     refused(&["--service", "greet", "--frame", "lines"], &["greet", "--frame lines", "upper"]);
     refused(&["--service", "echo", "--frame", "fixed:70000"], &["fixed:70000", "65536", "--buffer-limit"]);
     refused(&["--service", "stall", "--reply-delay", "1s"], &["stall", "--reply-delay", "echo"]);
+    refused(&["--udp", "--frame", "lines"], &["--frame", "--udp"]);
+    refused(&["--udp", "--reply-delay", "1ms"], &["--reply-delay", "--udp"]);
     refused(&["--service", "sing"], &["sing", "chargen", "reverse"]);
     refused(&["--reply-delay", "soon"], &["soon", "--reply-delay"]);
 }

@@ -197,6 +197,7 @@ fn serve(options: &Options) -> Result<u8, Error> {
     let buffer_limit = options.buffer_limit;
     service.check(buffer_limit)?;
     if options.datagrams.is_wanted() {
+        service.check_datagrams()?;
         // What stands last is HOST and PORT.
         let listen = config.listen.pop().unwrap_or_else(|| Endpoint::tcp("127.0.0.1", 65432));
         config.datagrams = Some(options.datagrams.config(listen, service.name())?);

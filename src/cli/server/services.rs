@@ -124,6 +124,19 @@ impl ServiceOptions {
         Ok(())
     }
 
+    /// Whether the options are such as datagrams can be served with: each of them is a message already, and answered at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] when they are not.
+    pub(super) fn check_datagrams(&self) -> Result<(), Error> {
+        let given = [("--frame", self.frame.is_some()), ("--reply-delay", !self.reply_delay.is_zero())];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(Error::Usage(format!("{option} is for connections; give it without --udp"))),
+            None => Ok(()),
+        }
+    }
+
     /// The service of one connection.
     pub(super) fn make(&self, buffer_limit: usize) -> Box<dyn Service> {
         match self.service {
