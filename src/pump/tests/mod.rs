@@ -5,6 +5,7 @@ mod calls;
 mod delayed;
 mod ending;
 mod framed;
+mod layer;
 mod pressure;
 mod scene;
 mod schedules;
