@@ -16,11 +16,13 @@
 //!
 //! The end of the input is not the end of the conversation: what was received before it is still answered. And
 //! closing a socket that holds unread input would send a reset, which can destroy a reply on its way: hence the two
-//! middle phases (RFC 1122, section 4.2.2.13; RFC 9112, section 9.6).
+//! middle phases (RFC 1122, section 4.2.2.13; RFC 9112, section 9.6). A service may also end its own output and go on
+//! being served: then our half is shut while the conversation is open.
 
 mod deadlines;
 mod layered;
 mod limits;
+mod phase;
 mod reason;
 #[cfg(test)]
 mod tests;
@@ -32,23 +34,12 @@ pub use reason::CloseReason;
 use crate::buffer::{Buffer, Lender};
 use crate::service::{Input, Output, Service, Wait};
 use deadlines::{Applying, Deadline, Times};
+use phase::Phase;
 use std::time::Instant;
 use waiting::Waiting;
 
 /// Room counts as freed when at most one in this many bytes of the output's limit is still waiting.
 const LOW_WATERMARK: usize = 4;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// What comes in and goes out belongs to the layer below.
-    Handshaking,
-    Open,
-    /// Open, but to be finished as soon as nothing is in flight.
-    Draining,
-    Finishing,
-    Lingering,
-    Closed,
-}
 
 /// One conversation between a service and a peer.
 #[derive(Debug)]
@@ -146,7 +137,7 @@ impl<S: Service> Connection<S> {
         self.input.commit(count);
         self.received_bytes += count as u64;
         self.may_read &= !short || self.hang_up;
-        if self.is_open() {
+        if self.phase.is_open() {
             self.times.moved(now);
             self.serve_due = true;
         } else {
@@ -193,13 +184,16 @@ impl<S: Service> Connection<S> {
     pub fn handle_shut(&mut self, now: Instant) {
         self.times.moved(now);
         self.hurried = true;
-        self.phase = if self.input_ended { Phase::Closed } else { Phase::Lingering };
+        self.phase = if self.phase == Phase::Ending { Phase::Listening } else { self.after_shut() };
     }
 
     /// The server wants to end: answer what was received, then finish. One more look at the socket tells what that is.
     pub fn handle_drain(&mut self) {
-        if self.phase == Phase::Open {
-            self.phase = Phase::Draining;
+        match self.phase {
+            Phase::Open => self.phase = Phase::Draining,
+            // Whatever is received, there will be no answer.
+            Phase::Ending | Phase::Listening => self.finish(CloseReason::Drained),
+            _ => {}
         }
         self.may_read = !self.input_ended;
         self.hurried = true;
@@ -233,7 +227,7 @@ impl<S: Service> Connection<S> {
             Deadline::Lifetime => self.finish(CloseReason::Lifetime),
             Deadline::FirstByte => self.finish(CloseReason::FirstByteTimeout),
             // What could not be sent in all this time will not be sent by waiting for it once more.
-            Deadline::Idle if self.output.is_empty() && self.is_open() => self.finish(CloseReason::Idle),
+            Deadline::Idle if self.output.is_empty() && self.phase.is_open() => self.finish(CloseReason::Idle),
             Deadline::Idle => self.close(CloseReason::Idle),
         }
     }
@@ -266,7 +260,7 @@ impl<S: Service> Connection<S> {
     /// Whether the service has something new to look at.
     #[inline]
     pub fn wants_service(&self) -> bool {
-        self.serve_due && self.is_open()
+        self.serve_due && self.phase.is_open()
     }
 
     /// Whether bytes should be offered to the socket.
@@ -280,9 +274,8 @@ impl<S: Service> Connection<S> {
     #[inline]
     pub fn wants_read(&self, limits: &Limits) -> bool {
         let takes = match self.phase {
-            Phase::Open | Phase::Draining => self.waiting != Waiting::Room && self.input.len() < limits.buffer_bytes,
-            Phase::Handshaking | Phase::Finishing | Phase::Lingering => true,
-            Phase::Closed => false,
+            phase if phase.is_open() => self.waiting != Waiting::Room && self.input.len() < limits.buffer_bytes,
+            phase => phase != Phase::Closed,
         };
         takes && self.may_read && !self.input_ended
     }
@@ -290,12 +283,13 @@ impl<S: Service> Connection<S> {
     /// Whether everything was sent and our sending half should be shut.
     #[inline]
     pub fn wants_shut(&self) -> bool {
-        self.phase == Phase::Finishing && self.output.is_empty() && self.may_write
+        matches!(self.phase, Phase::Finishing | Phase::Ending) && self.output.is_empty() && self.may_write
     }
 
-    /// Whether the peer has shut its half, so that a plain close loses nothing.
-    pub fn has_ended(&self) -> bool {
-        self.input_ended
+    /// Whether the conversation is over but for shutting our half: after the peer's end there is nothing to linger for, and
+    /// closing the socket sends our end as well.
+    pub fn ends_with_close(&self) -> bool {
+        self.phase == Phase::Finishing && self.input_ended
     }
 
     /// The earliest instant at which [`handle_deadline`](Self::handle_deadline) has something to do.
@@ -319,7 +313,7 @@ impl<S: Service> Connection<S> {
     fn earliest(&self, limits: &Limits) -> Option<(Instant, Deadline)> {
         let applying = Applying {
             is_handshaking: self.is_handshaking(),
-            is_open: self.is_open(),
+            is_open: self.phase.is_open(),
             is_lingering: self.phase == Phase::Lingering,
             is_silent: self.received_bytes == 0 && self.sent_bytes == 0,
             service: (self.waiting == Waiting::Until).then(|| self.times.service()),
@@ -335,7 +329,13 @@ impl<S: Service> Connection<S> {
         self.serve_due = false;
         let mut input = Input::new(&mut self.input, self.input_ended);
         let mut output = Output::new(&mut self.output, lender, limits.buffer_bytes);
+        if self.phase.says_no_more() {
+            output.end();
+        }
         let wait = self.service.serve(&mut input, &mut output, now);
+        if output.has_ended() && self.phase != Phase::Listening {
+            self.phase = Phase::Ending;
+        }
         let wait = waiting::what_can_come(wait, self.output.is_empty());
         self.waiting = wait.into();
         match wait {
@@ -379,14 +379,13 @@ impl<S: Service> Connection<S> {
         all_read && self.input.is_empty() && self.output.is_empty()
     }
 
-    #[inline]
-    fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Draining)
+    fn after_shut(&self) -> Phase {
+        if self.input_ended { Phase::Closed } else { Phase::Lingering }
     }
 
     fn finish(&mut self, reason: CloseReason) {
-        if self.is_open() {
-            self.phase = Phase::Finishing;
+        if self.phase.is_open() {
+            self.phase = if self.phase == Phase::Listening { self.after_shut() } else { Phase::Finishing };
             self.hurried = true;
             self.reason = reason;
             self.input.clear();

@@ -144,8 +144,7 @@ impl<O: Observer> Pump<'_, O> {
     }
 
     fn shut<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) {
-        // After the peer's end there is nothing to linger for: closing the socket sends our end as well.
-        let says_nothing = connection.has_ended() && !socket.says_farewell();
+        let says_nothing = connection.ends_with_close() && !socket.says_farewell();
         match if says_nothing { Ok(()) } else { socket.shut_sending() } {
             Ok(()) => connection.handle_shut(self.observer.now()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => connection.handle_write_blocked(self.observer.now()),

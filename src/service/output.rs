@@ -9,12 +9,26 @@ pub struct Output<'a> {
     buffer: &'a mut Buffer,
     lender: &'a mut Lender,
     limit: usize,
+    ended: bool,
 }
 
 impl<'a> Output<'a> {
     /// Output into `buffer`, which may hold up to `limit` bytes and borrows its storage from `lender`.
     pub fn new(buffer: &'a mut Buffer, lender: &'a mut Lender, limit: usize) -> Self {
-        Self { buffer, lender, limit }
+        Self { buffer, lender, limit, ended: false }
+    }
+
+    /// Says that nothing more will be written: once all is sent the sending half is shut, so that the peer reads the end.
+    /// Input goes on being served, and there is no room from now on.
+    pub fn end(&mut self) {
+        self.ended = true;
+        self.limit = 0;
+    }
+
+    /// Whether [`end`](Self::end) was said.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// How many bytes can be written now, in bytes.

@@ -259,7 +259,7 @@ fn after_the_peers_end_there_is_no_lingering() {
     bench.serve();
     assert_eq!(bench.wishes(), [false, true, false]);
     bench.send(4);
-    assert!(bench.connection.has_ended());
+    assert!(bench.connection.ends_with_close());
     bench.shut();
     assert_eq!(bench.connection.closed(), Some(CloseReason::PeerClosed));
 }

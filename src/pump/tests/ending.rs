@@ -4,6 +4,7 @@
 use super::scene::{Act, Frames, SECOND, Scene, act, pattern};
 use super::script::{Arrival, Departure, Script};
 use crate::connection::{CloseReason, Limits};
+use crate::pump::Turn;
 use crate::service::{Echo, Input, Output, Service, Wait};
 use std::time::Instant;
 
@@ -43,6 +44,44 @@ fn everything_before_the_end_is_answered() {
     assert_eq!(scene.run(), Some(CloseReason::PeerClosed));
     assert_eq!(scene.socket.written, pattern(5000));
     scene.assert_owns_no_heap();
+}
+
+/// A service that ends its output: the peer reads the end behind all of it, and what the peer still says is served.
+#[test]
+fn a_service_may_listen_after_its_own_end() {
+    let mut heard = Vec::new();
+    let service = act(|input, output, _now| {
+        let room = output.room();
+        output.write(b"a question");
+        assert!(heard.is_empty() || room == 0, "room behind the end");
+        output.end();
+        heard.extend_from_slice(input.bytes());
+        input.clear();
+        Wait::Input
+    });
+    let mut scene = scene(service, [bytes(300), bytes(700), Arrival::Last(pattern(900))]);
+    scene.socket.stalled = true;
+    assert_eq!((scene.turn(), scene.socket.shuts), (Turn::Blocked, 0), "not shut while output is left");
+    scene.socket.stalled = false;
+    assert_eq!(scene.run(), Some(CloseReason::PeerClosed));
+    assert_eq!((scene.socket.written.as_slice(), scene.socket.shuts), (&b"a question"[..], 1));
+    scene.assert_owns_no_heap();
+    drop(scene);
+    assert_eq!(heard.len(), 300 + 700 + 900);
+}
+
+/// The end is sent once, and what comes while the conversation finishes is discarded as ever.
+#[test]
+fn a_half_that_is_shut_is_not_shut_again() {
+    let service = act(|input, output, _now| {
+        output.end();
+        if input.is_empty() { Wait::Input } else { Wait::Nothing }
+    });
+    let mut scene = scene(service, [bytes(10), bytes(500)]);
+    assert_eq!(scene.run(), None);
+    assert_eq!((scene.socket.shuts, scene.connection.held_bytes()), (1, [0, 0]));
+    scene.socket.arrive(Arrival::End);
+    assert_eq!((scene.run(), scene.socket.shuts), (Some(CloseReason::Completed), 1));
 }
 
 #[test]
