@@ -27,7 +27,7 @@
 //! | | `event_loop` | poll, slab with generations, timer wheel, alarms, ready queue, mailbox, signals |
 //! | joins them | `pump` | the circle itself: read, serve, write, shut; nothing else joins a socket to a connection |
 //! | programs | `server` | configuration, workers, doors, drain, hand-over, counters, metrics, summary |
-//! | | `client` | configuration, runner, workload, recorder, report |
+//! | | `client` | configuration, runner, dialler, workload, relay of a keyboard, recorder, report |
 //! | faces | `cli`, `bin` | the command lines, and two `main`s of a line each |
 //!
 //! `socket` and `event_loop` know neither each other nor the pure middle; `server` and `client` never import each

@@ -4,9 +4,9 @@ use super::datagrams::SendingOptions;
 use super::logging::Verbosity;
 use super::progress::ProgressBar;
 use super::{FAILURE, INTERRUPTED, SUCCESS, output, status_of, values};
-use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport, Expect};
+use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport};
 use crate::error::Error;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 /// Datagrams instead of connections.
 #[derive(Debug, Clone, Args)]
@@ -15,25 +15,14 @@ pub(super) struct DatagramOptions {
     /// --reply-timeout (1s then) is lost; --pipeline is 1 unless given; with a --size of 16 or more each message
     /// carries its number.
     #[arg(long, env = "MULTICONN_UDP", value_parser = values::switch, help_heading = "Datagrams",
-        conflicts_with_all = ["unix", "embedded", "hold"])]
+        conflicts_with_all = ["unix", "embedded", "hold", "target", "retries", "stdin", "frame", "search", "binary"])]
     udp: bool,
     /// Send to the broadcast address of a network, such as 192.168.1.255 (SO_BROADCAST).
     #[arg(long, env = "MULTICONN_BROADCAST", value_parser = values::switch, requires = "udp",
         help_heading = "Datagrams")]
     broadcast: bool,
-    /// What comes back: each message as it was sent, any answer, or nothing.
-    #[arg(long, value_name = "echo|any|none", value_enum, default_value_t = ExpectName::Echo, env = "MULTICONN_EXPECT",
-        requires = "udp", hide_possible_values = true, help_heading = "Datagrams")]
-    expect: ExpectName,
     #[command(flatten)]
     sending: SendingOptions,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ExpectName {
-    Echo,
-    Any,
-    None,
 }
 
 impl DatagramOptions {
@@ -46,11 +35,6 @@ impl DatagramOptions {
     pub(super) fn apply(&self, config: &mut DatagramClientConfig) {
         config.broadcast = self.broadcast;
         config.multicast = self.sending.multicast();
-        config.expect = match self.expect {
-            ExpectName::Echo => Expect::Echo,
-            ExpectName::Any => Expect::Any,
-            ExpectName::None => Expect::Nothing,
-        };
     }
 }
 

@@ -97,8 +97,8 @@ impl ClientTls {
         self.tls
     }
 
-    /// What a client of `target` is to believe; none when TLS was not asked for.
-    pub(super) fn options(&self, target: &Endpoint) -> Result<Option<TlsClientOptions>, Error> {
+    /// What a client is to believe of each of `targets`; nothing when TLS was not asked for.
+    pub(super) fn options(&self, targets: &[Endpoint]) -> Result<Vec<TlsClientOptions>, Error> {
         if !self.tls {
             let stray = [
                 ("--tls-ca", self.tls_ca.is_some()),
@@ -107,8 +107,12 @@ impl ClientTls {
                 ("--server-name", self.server_name.is_some()),
                 ("--tls-alpn", !self.tls_alpn.is_empty()),
             ];
-            return refuse_stray(&stray, "--tls").map(|()| None);
+            return refuse_stray(&stray, "--tls").map(|()| Vec::new());
         }
+        Ok(targets.iter().map(|target| self.options_for(target)).collect())
+    }
+
+    fn options_for(&self, target: &Endpoint) -> TlsClientOptions {
         // Who listens on a path of this machine has no other name.
         let name = self.server_name.clone().or_else(|| host(target)).unwrap_or_else(|| "localhost".to_owned());
         let mut options = TlsClientOptions::new(name);
@@ -118,7 +122,7 @@ impl ClientTls {
             options.identity = Some(Identity::Files { certificate: certificate.clone(), key: key.clone() });
         }
         options.alpn.clone_from(&self.tls_alpn);
-        Ok(Some(options))
+        options
     }
 }
 

@@ -47,6 +47,19 @@ pub(super) fn target_port(text: &str) -> Result<u16, String> {
     Ok(port.get())
 }
 
+/// A host and a port to connect to, such as 127.0.0.1:65432.
+pub(super) fn target(text: &str) -> Result<Endpoint, String> {
+    match host_and_port(text) {
+        Ok(Endpoint::Tcp { host, port: 1.. }) if !host.is_empty() => host_and_port(text),
+        _ => Err(format!("{text:?} is not a host and a port; give one like 127.0.0.1:65432 or [::1]:65432")),
+    }
+}
+
+/// How many times, none included.
+pub(super) fn times(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a count; give a whole number from 0 up such as 5"))
+}
+
 /// How many of something, at least one.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     let number: NonZeroUsize =
@@ -74,7 +87,7 @@ pub(super) fn range(text: &str) -> Result<IpNet, String> {
 }
 
 /// The longest message, in bytes: every one is held in memory.
-const MESSAGE_BYTES: usize = 1 << 30;
+pub(super) const MESSAGE_BYTES: usize = 1 << 30;
 
 /// The size of a message in bytes, such as 64KiB.
 pub(super) fn message_size(text: &str) -> Result<usize, String> {

@@ -1,5 +1,8 @@
 //! What a client is asked to do.
 
+use super::expect::{Expect, framed};
+use crate::buffer::LENT_BYTES;
+use crate::codec::Framing;
 use crate::error::Error;
 use crate::service::search::Request;
 use crate::socket::{Endpoint, SocketOptions, TlsClientOptions};
@@ -18,6 +21,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a reply may take.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long to wait before a connect is tried again for the first time.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+
 /// The descriptors kept back for everything that is not a connection.
 const RESERVED: usize = 32;
 
@@ -27,8 +33,8 @@ const RESERVED_PER_WORKER: usize = 4;
 /// The configuration of a [`Client`](super::Client).
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// Where to connect. All addresses of a name are tried in turn.
-    pub target: Endpoint,
+    /// Where to connect: the connections go to these places in turn. All addresses of a name are tried.
+    pub targets: Vec<Endpoint>,
     /// How many connections to open. Default: 1.
     pub connections: usize,
     /// The messages each connection sends, one after the other, from the first again when more are wanted. Default: the
@@ -40,6 +46,13 @@ pub struct ClientConfig {
     pub requests: Vec<Request>,
     /// How many messages each connection sends. Default: each of `messages` once.
     pub messages_per_connection: Option<u64>,
+    /// How messages and answers are told apart in the stream. Default: not at all.
+    pub framing: Option<Framing>,
+    /// What is expected to come back. Default: the echo of what was sent.
+    pub expect: Expect,
+    /// The most bytes that wait in each direction of a connection, in bytes. An answer in a frame has to fit. Default:
+    /// 64 KiB.
+    pub buffer_bytes: usize,
     /// How many messages of a connection may be unanswered at a time. Default: all.
     pub pipeline: Option<u64>,
     /// Once every connection was tried, keep them open for this long. Default: each closes when it is done.
@@ -50,10 +63,16 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// How long a reply may take. Default: 10 seconds.
     pub reply_timeout: Duration,
+    /// How many times a connect that was refused or timed out is tried again. Default: 0.
+    pub retries: u32,
+    /// How long to wait before a connect is tried again; twice as long before each further time, 30 seconds at most, of
+    /// which a random part of up to one half is left out, so that not all come back at once. Default: 100 ms.
+    pub retry_delay: Duration,
     /// How many workers, each one loop on one thread. Default: 1.
     pub workers: usize,
-    /// TLS on every connection; its handshake is part of the connect, and bounded by `connect_timeout`. Default: plain text.
-    pub tls: Option<TlsClientOptions>,
+    /// TLS on every connection, as one of these for each target says, or one for all; its handshake is part of the connect,
+    /// and bounded by `connect_timeout`. Default: plain text.
+    pub tls: Vec<TlsClientOptions>,
     /// The options of the sockets.
     pub socket: SocketOptions,
     /// Whether SIGINT and SIGTERM end the run with a report of what was done so far. Default: no.
@@ -66,19 +85,30 @@ impl ClientConfig {
     /// The defaults: one connection to `target`.
     #[must_use]
     pub fn to(target: Endpoint) -> Self {
+        Self::to_all(vec![target])
+    }
+
+    /// The defaults: one connection, and each further one to the next of `targets`.
+    #[must_use]
+    pub fn to_all(targets: Vec<Endpoint>) -> Self {
         Self {
-            target,
+            targets,
             connections: 1,
             messages: TUTORIAL_MESSAGES.iter().map(|text| text.as_bytes().to_vec()).collect(),
             requests: Vec::new(),
             messages_per_connection: None,
+            framing: None,
+            expect: Expect::Echo,
+            buffer_bytes: LENT_BYTES,
             pipeline: None,
             hold: None,
             max_connecting: MAX_CONNECTING,
             connect_timeout: CONNECT_TIMEOUT,
             reply_timeout: REPLY_TIMEOUT,
+            retries: 0,
+            retry_delay: RETRY_DELAY,
             workers: 1,
-            tls: None,
+            tls: Vec::new(),
             socket: SocketOptions::default(),
             handle_signals: false,
             other_descriptors: 0,
@@ -87,13 +117,13 @@ impl ClientConfig {
 
     /// What goes out, message by message. Requests say that they will not be the only ones if that is so, or if the
     /// connection is to be held: then the server keeps it.
-    pub(super) fn take_messages(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn take_messages(&mut self) -> Result<Vec<Vec<u8>>, Error> {
         if self.requests.is_empty() {
-            return std::mem::take(&mut self.messages);
+            return framed(self);
         }
         let total = self.messages_per_connection.unwrap_or(self.requests.len() as u64);
         let keeps_alive = total > 1 || self.hold.is_some();
-        self.requests.iter().map(|request| request.message(keeps_alive)).collect()
+        Ok(self.requests.iter().map(|request| request.message(keeps_alive)).collect())
     }
 
     /// Whether the work can be done when `descriptors` may be open.
@@ -103,7 +133,10 @@ impl ClientConfig {
     /// [`Error::Usage`] for work that can never be done, [`Error::Descriptors`] when there are too few.
     pub(super) fn check(&self, descriptors: u64) -> Result<(), Error> {
         let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
-        if matches!(&self.target, Endpoint::Tcp { host, .. } if host.is_empty()) {
+        if self.targets.is_empty() {
+            return refuse("there is no place to connect to; give one such as 127.0.0.1:65432");
+        }
+        if self.targets.iter().any(|target| matches!(target, Endpoint::Tcp { host, .. } if host.is_empty())) {
             return refuse("\"\" is no host to connect to; give an address or a name such as 127.0.0.1");
         }
         if self.connections == 0 {
@@ -121,9 +154,7 @@ impl ClientConfig {
         if self.pipeline == Some(0) {
             return refuse("a pipeline of 0 messages sends nothing; give 1 or more");
         }
-        if self.messages.is_empty() || self.messages.iter().any(Vec::is_empty) {
-            return refuse("an empty message cannot be told apart in an echo; give at least 1 byte, such as \"hello\"");
-        }
+        self.check_framing()?;
         // Whatever numbers were typed, their sum is no small one.
         let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER);
         let others = self.other_descriptors.saturating_add(RESERVED).saturating_add(per_worker);
@@ -132,6 +163,28 @@ impl ClientConfig {
             let workers = if self.workers > 1 { format!(" and {} workers", self.workers) } else { String::new() };
             let wanted = format!("{} connections{workers}", self.connections);
             return Err(Error::Descriptors { wanted, needed, available: descriptors });
+        }
+        Ok(())
+    }
+
+    fn check_framing(&self) -> Result<(), Error> {
+        if self.buffer_bytes == 0 {
+            return Err(Error::Usage("a buffer of 0 bytes holds nothing; give more, such as 64KiB".to_owned()));
+        }
+        if !self.requests.is_empty() && (self.framing.is_some() || self.expect != Expect::Echo) {
+            let text = "requests of the message protocol have frames and answers of their own; give no others";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        let Some(framing) = self.framing else { return Ok(()) };
+        let messages = self.messages_per_connection.unwrap_or(self.messages.len() as u64);
+        if framing == Framing::UntilEnd && messages != 1 {
+            return Err(Error::Usage(format!(
+                "{messages} messages on one connection cannot all end with it, as the framing {framing} asks; \
+                 give one message, or one that counts (--messages 1)"
+            )));
+        }
+        if self.expect == Expect::Any && framing != Framing::UntilEnd {
+            framing.check(self.buffer_bytes).map_err(|error| Error::Usage(format!("{error}; see --buffer-limit")))?;
         }
         Ok(())
     }

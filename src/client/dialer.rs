@@ -1,18 +1,21 @@
 //! Which connection is to be dialled next: their numbers, how many may be in progress, and what has to be tried again.
 
+use super::backoff::Backoff;
 use std::collections::VecDeque;
 use std::iter::StepBy;
 use std::ops::RangeInclusive;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One attempt to connect.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Dial {
     /// The number of the connection, counted from 1 over the whole client.
     pub(super) number: usize,
     /// Which of the target's addresses is tried.
     pub(super) address: usize,
-    /// When the first address was tried.
+    /// How many times all of the addresses were tried before.
+    pub(super) retries: u32,
+    /// When the first address was tried, this time.
     pub(super) started: Instant,
 }
 
@@ -22,6 +25,10 @@ pub(super) struct Dialer {
     numbers: StepBy<RangeInclusive<usize>>,
     /// Found the backlog full, oldest first. They count as in progress.
     postponed: VecDeque<Dial>,
+    /// Refused or timed out, and not to be tried again before their time.
+    backoff: Backoff,
+    /// Refused or timed out before, and to be tried again as soon as there is a place.
+    again: VecDeque<Dial>,
     /// Connects that an event will tell of.
     pending: usize,
     most_in_progress: usize,
@@ -31,11 +38,19 @@ pub(super) struct Dialer {
 }
 
 impl Dialer {
-    /// Dials every `step`th connection from `first` to `last`, `most_in_progress` at a time. It stands in the ready queue
-    /// from the beginning.
-    pub(super) fn new(first: usize, last: usize, step: usize, most_in_progress: usize) -> Self {
-        let numbers = (first..=last).step_by(step);
-        Self { numbers, postponed: VecDeque::new(), pending: 0, most_in_progress, queued: true, exhausted: false }
+    /// Dials the connections with these numbers, `most_in_progress` at a time. It stands in the ready queue from the
+    /// beginning.
+    pub(super) fn new(numbers: StepBy<RangeInclusive<usize>>, most_in_progress: usize, retry_delay: Duration) -> Self {
+        Self {
+            numbers,
+            postponed: VecDeque::new(),
+            backoff: Backoff::new(retry_delay),
+            again: VecDeque::new(),
+            pending: 0,
+            most_in_progress,
+            queued: true,
+            exhausted: false,
+        }
     }
 
     /// The next connection to dial, if one more may be in progress.
@@ -43,9 +58,13 @@ impl Dialer {
         if !self.may_dial() {
             return None;
         }
+        let started = Instant::now();
+        if let Some(dial) = self.again.pop_front() {
+            return Some(Dial { started, ..dial });
+        }
         let number = self.numbers.next();
         self.exhausted = number.is_none();
-        number.map(|number| Dial { number, address: 0, started: Instant::now() })
+        number.map(|number| Dial { number, address: 0, retries: 0, started })
     }
 
     /// An event will tell what becomes of one more.
@@ -80,6 +99,21 @@ impl Dialer {
         !self.postponed.is_empty()
     }
 
+    /// All addresses of `dial` have failed, and it is to be tried again some time after `now`. Returns when the next one is,
+    /// and how long this one waits.
+    pub(super) fn back_off(&mut self, dial: Dial, now: Instant) -> (Option<Instant>, Duration) {
+        let dial = Dial { address: 0, retries: dial.retries + 1, ..dial };
+        let delay = self.backoff.delay_of(dial);
+        self.backoff.wait(dial, now + delay);
+        (self.backoff.next_instant(), delay)
+    }
+
+    /// Lets those be tried again whose time has come; returns when the next one's does.
+    pub(super) fn end_backoff(&mut self, now: Instant) -> Option<Instant> {
+        self.again.extend(std::iter::from_fn(|| self.backoff.next_due(now)));
+        self.backoff.next_instant()
+    }
+
     /// Its place in the ready queue has come up.
     pub(super) fn dequeue(&mut self) {
         self.queued = false;
@@ -95,15 +129,18 @@ impl Dialer {
     /// Dial no more. Returns those who waited to be tried again.
     pub(super) fn stop(&mut self) -> VecDeque<Dial> {
         self.exhausted = true;
-        std::mem::take(&mut self.postponed)
+        let mut waiting = std::mem::take(&mut self.postponed);
+        waiting.append(&mut self.again);
+        waiting.extend(self.backoff.stop());
+        waiting
     }
 
     /// Whether there is nothing left to dial. What an event will tell of is not counted.
     pub(super) fn is_done(&self) -> bool {
-        self.exhausted && self.postponed.is_empty()
+        self.exhausted && self.postponed.is_empty() && self.again.is_empty() && self.backoff.is_empty()
     }
 
     fn may_dial(&self) -> bool {
-        !self.exhausted && self.pending + self.postponed.len() < self.most_in_progress
+        (!self.exhausted || !self.again.is_empty()) && self.pending + self.postponed.len() < self.most_in_progress
     }
 }

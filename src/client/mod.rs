@@ -4,28 +4,36 @@
 //! Whatever a server does (refuses, resets, stalls, closes early, answers something else) is a line of the report,
 //! counted by cause; the run goes on with the other connections.
 
+mod backoff;
 mod config;
 mod datagram;
 mod dialer;
+mod expect;
 mod recorder;
+mod relay;
 mod report;
 mod runner;
 mod secure;
+mod task;
+mod watch;
 mod workload;
 
 pub use config::ClientConfig;
-pub use datagram::{DatagramClient, DatagramClientConfig, DatagramClientHandle, DatagramReport, Expect, TAG_BYTES};
+pub use datagram::{DatagramClient, DatagramClientConfig, DatagramClientHandle, DatagramReport, TAG_BYTES};
+pub use expect::Expect;
 pub use recorder::Progress;
 pub use report::{Failure, Mismatch, Report, WrongAnswer};
 
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, run_workers};
 use crate::service::search::Request;
-use crate::socket::{Address, TlsConnector, raise_descriptor_limit};
+use crate::socket::{Address, Endpoint, SocketOptions, TlsConnector, raise_descriptor_limit, rehearse_options};
 use recorder::{Recorder, histogram};
+use relay::{Relay, Wake};
 use runner::{DIALER, Runner};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -54,6 +62,8 @@ impl ClientHandle {
 enum Message {
     /// Every connection of every worker was opened or has failed.
     AllSettled,
+    /// There is something to say, or room for what was heard.
+    Wake,
     Stop,
 }
 
@@ -65,9 +75,12 @@ struct Shared {
     messages: Arc<[Vec<u8>]>,
     /// What the messages ask, if they do.
     requests: Arc<[Request]>,
-    addresses: Vec<Address>,
-    /// None for plain text.
-    tls: Option<TlsConnector>,
+    /// The addresses of each target.
+    targets: Vec<Vec<Address>>,
+    /// One for each target; none for plain text.
+    tls: Vec<TlsConnector>,
+    /// What is to be passed on, instead of messages to be exchanged.
+    relay: Option<Arc<Relay>>,
     settled: AtomicUsize,
     open: AtomicU64,
     most_open: AtomicU64,
@@ -101,6 +114,8 @@ pub struct Client {
     loops: Vec<EventLoop<Message>>,
     progress: Vec<Arc<Progress>>,
     shared: Shared,
+    /// Where a relay reads from, and where it writes to.
+    ends: Option<(Box<dyn Read + Send>, Box<dyn Write + Send>)>,
 }
 
 impl Client {
@@ -112,8 +127,16 @@ impl Client {
     /// [`Error::System`] when this machine does not allow it.
     pub fn new(mut config: ClientConfig) -> Result<Self, Error> {
         config.check(raise_descriptor_limit().soft)?;
-        let addresses = config.target.resolve()?;
-        let tls = config.tls.as_ref().map(TlsConnector::new).transpose()?;
+        let messages = config.take_messages()?;
+        let targets: Vec<Vec<Address>> = config.targets.iter().map(Endpoint::resolve).collect::<Result<_, Error>>()?;
+        if config.socket != SocketOptions::default()
+            && let Some(address) = targets.iter().flatten().next()
+        {
+            rehearse_options(address, &config.socket)?;
+        }
+        // Each target is somebody else, unless one name is said to be that of all.
+        let tls = config.tls.iter().cycle().take(if config.tls.is_empty() { 0 } else { targets.len() });
+        let tls = tls.map(TlsConnector::new).collect::<Result<_, Error>>()?;
         let mut loops = Vec::with_capacity(config.workers);
         for _ in 0..config.workers {
             loops.push(EventLoop::new().map_err(Error::system("create an event loop"))?);
@@ -123,10 +146,11 @@ impl Client {
         }
         let workers = loops.iter().map(EventLoop::sender).collect();
         let shared = Shared {
-            messages: config.take_messages().into(),
+            messages: messages.into(),
             requests: std::mem::take(&mut config.requests).into(),
-            addresses,
+            targets,
             tls,
+            relay: None,
             settled: AtomicUsize::new(0),
             open: AtomicU64::new(0),
             most_open: AtomicU64::new(0),
@@ -134,7 +158,41 @@ impl Client {
             config,
         };
         let progress = loops.iter().map(|_| Arc::default()).collect();
-        Ok(Self { loops, progress, shared })
+        Ok(Self { loops, progress, shared, ends: None })
+    }
+
+    /// Makes ready for one connection, on which everything that `input` gives is sent and everything that the server says
+    /// is written to `output`. The end of the input shuts our half; the server's end ends the run, and so does an output
+    /// that nobody reads any more. With a framing, each line of the input is a message, and each answer becomes a line.
+    ///
+    /// Both are used on threads of their own, since they may block. That which reads lasts until its read returns.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn relay(
+        config: ClientConfig,
+        input: impl Read + Send + 'static,
+        output: impl Write + Send + 'static,
+    ) -> Result<Self, Error> {
+        if let Some(framing) = config.framing {
+            framing.check(config.buffer_bytes).map_err(|error| Error::Usage(error.to_string()))?;
+        }
+        // What there is to send is found in the input, and not here.
+        let one = ClientConfig {
+            connections: 1,
+            workers: 1,
+            hold: None,
+            messages: vec![vec![0]],
+            messages_per_connection: None,
+            requests: Vec::new(),
+            expect: Expect::Echo,
+            ..config
+        };
+        let mut client = Self::new(ClientConfig { framing: None, ..one.clone() })?;
+        client.shared.relay = Some(Relay::new(&one));
+        client.ends = Some((Box::new(input), Box::new(output)));
+        Ok(client)
     }
 
     /// Ends the client from another thread.
@@ -160,6 +218,11 @@ impl Client {
     /// When a worker panicked.
     pub fn run(self) -> Result<Report, Error> {
         let started = Instant::now();
+        if let (Some(relay), Some((input, output))) = (&self.shared.relay, self.ends) {
+            let handle = self.shared.handle.clone();
+            let wake: Wake = Arc::new(move || handle.send(|| Message::Wake));
+            relay.start(input, output, &wake)?;
+        }
         let (shared, step) = (&self.shared, self.loops.len());
         let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<Progress>))| {
             let mut runner = Runner::new(shared, Recorder::new(progress), first, step);
@@ -173,11 +236,21 @@ impl Client {
         for recorder in recorders {
             recorder.add_to(&mut report);
         }
+        // That can turn out after the conversation has ended well.
+        if self.shared.relay.is_some_and(|relay| relay.has_lost()) && report.failed.is_empty() {
+            report.verified = 0;
+            report.failed.insert(Failure::OwnEnd, 1);
+        }
         Ok(report)
     }
 }
 
 impl Shared {
+    /// Which of the targets connection `number` goes to.
+    fn target_of(&self, number: usize) -> usize {
+        (number - 1) % self.targets.len()
+    }
+
     /// One more connection is open.
     fn opened(&self) {
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
@@ -189,6 +262,18 @@ impl Shared {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// A connection is over. When it was for a relay, so is that, but for what is still to be written.
+    fn hang_up(&self) {
+        if let Some(relay) = &self.relay {
+            relay.hang_up();
+        }
+    }
+
+    /// Whether nothing is left to be written.
+    fn is_settled(&self) -> bool {
+        self.relay.as_ref().is_none_or(|relay| relay.is_settled())
+    }
+
     /// One more connection was opened or has failed; after the last one, every worker learns it.
     fn settle(&self) {
         if self.settled.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
@@ -198,12 +283,15 @@ impl Shared {
 
     fn empty_report(&self, elapsed: Duration) -> Report {
         Report {
-            target: self.config.target.to_string(),
+            targets: self.config.targets.iter().map(ToString::to_string).collect(),
+            expect: self.config.expect,
             wanted: self.config.connections,
             opened: 0,
             most_open: self.most_open.load(Ordering::Relaxed),
             verified: 0,
             failed: BTreeMap::new(),
+            failed_by_target: vec![0; self.config.targets.len()],
+            retries: 0,
             messages_sent: 0,
             messages_verified: 0,
             bytes_sent: 0,

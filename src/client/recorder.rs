@@ -39,7 +39,10 @@ pub(super) struct Recorder {
     pub(super) verified: u64,
     pub(super) sent_bytes: u64,
     pub(super) verified_bytes: u64,
+    /// Connects that were tried again.
+    pub(super) retries: u64,
     failed: BTreeMap<Failure, u64>,
+    failed_by_target: Vec<u64>,
     mismatch_count: u64,
     mismatches: Vec<Mismatch>,
     /// Each right answer, with how often it came.
@@ -57,7 +60,9 @@ impl Recorder {
             verified: 0,
             sent_bytes: 0,
             verified_bytes: 0,
+            retries: 0,
             failed: BTreeMap::new(),
+            failed_by_target: Vec::new(),
             mismatch_count: 0,
             mismatches: Vec::new(),
             answers: Vec::new(),
@@ -77,9 +82,12 @@ impl Recorder {
         self.handshake.saturating_record(nanos(after));
     }
 
-    pub(super) fn failed(&mut self, failure: Failure) {
+    /// A connection to the target with this index failed.
+    pub(super) fn failed(&mut self, target: usize, failure: Failure) {
         self.progress.failed.add(1);
         *self.failed.entry(failure).or_default() += 1;
+        self.failed_by_target.resize(self.failed_by_target.len().max(target + 1), 0);
+        self.failed_by_target[target] += 1;
     }
 
     pub(super) fn mismatch(&mut self, mismatch: Mismatch) {
@@ -107,6 +115,10 @@ impl Recorder {
         for (failure, count) in self.failed {
             *report.failed.entry(failure).or_default() += count;
         }
+        for (sum, count) in report.failed_by_target.iter_mut().zip(self.failed_by_target) {
+            *sum += count;
+        }
+        report.retries += self.retries;
         report.messages_sent += self.progress.messages_sent.get();
         report.messages_verified += self.progress.messages_verified.get();
         report.bytes_sent += self.sent_bytes;

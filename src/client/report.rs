@@ -1,5 +1,6 @@
 //! What a run was like: the value that a library user gets, and the text that a person reads.
 
+use super::Expect;
 use crate::connection::CloseReason;
 use crate::error::in_words;
 use crate::repr::BytesRepr;
@@ -17,6 +18,9 @@ use std::time::Duration;
 const SHOWN_CHARACTERS: usize = 60;
 /// How a TLS server complains of plain text: a record of type 21 and version 3.x (RFC 8446, section 5.1).
 const TLS_ALERT: [u8; 2] = [21, 3];
+
+/// How many targets the report's first line names.
+const NAMED_TARGETS: usize = 3;
 
 /// Why a connection did not do what it was opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +48,14 @@ pub enum Failure {
     WrongAnswer,
     /// The peer closed where the second answer should have come.
     NotKept,
+    /// An answer is not framed as answers should be.
+    BadFrame,
+    /// The peer closed in the middle of an answer.
+    CutFrame,
+    /// What was typed could not be read, or what the server says could not be written.
+    OwnEnd,
+    /// A line of the input is no message that the framing can carry.
+    Unsendable,
     /// No port is left on this side for one more connection to this target.
     OutOfPorts,
     /// This process may open no more descriptors.
@@ -68,6 +80,11 @@ impl Failure {
             None if error.kind() == ErrorKind::TimedOut => Self::ConnectTimeout,
             _ => Self::System(error.kind()),
         }
+    }
+
+    /// Whether it can be otherwise in a moment: nobody listens there yet, or the system there was busy.
+    pub(super) fn may_pass(self) -> bool {
+        matches!(self, Self::Refused | Self::ConnectTimeout | Self::System(ErrorKind::NotFound))
     }
 
     /// The failure behind the end of a conversation that was not done.
@@ -99,6 +116,10 @@ impl fmt::Display for Failure {
             Self::NotKept => out.write_str(
                 "closed by peer before a second answer: a server of one message per connection takes --messages 1",
             ),
+            Self::BadFrame => out.write_str("an answer that is no frame"),
+            Self::CutFrame => out.write_str("closed by peer in the middle of an answer"),
+            Self::OwnEnd => out.write_str("the input could not be read, or the output not be written"),
+            Self::Unsendable => out.write_str("a line of the input was not sent, because the framing cannot carry it"),
             Self::OutOfPorts => out.write_str("out of ports: no local port is free for this target"),
             Self::OutOfDescriptors => out.write_str("too many open files: raise the limit on descriptors (ulimit -n)"),
             Self::Stopped => out.write_str("interrupted"),
@@ -159,25 +180,31 @@ pub(super) fn abbreviated(text: &str) -> String {
 /// What a run was like.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// Where the connections went, as the user named it.
-    pub target: String,
+    /// Where the connections went, as the user named the places.
+    pub targets: Vec<String>,
+    /// What was expected to come back.
+    pub expect: Expect,
     /// How many connections were wanted.
     pub wanted: usize,
     /// How many connections were opened.
     pub opened: u64,
     /// The most connections that were open at the same time.
     pub most_open: u64,
-    /// How many connections did all they were opened for: every byte came back and was right.
+    /// How many connections did all they were opened for: what was expected came back.
     pub verified: u64,
     /// How many connections failed, by cause.
     pub failed: BTreeMap<Failure, u64>,
+    /// How many connections to each of the targets failed.
+    pub failed_by_target: Vec<u64>,
+    /// How many times a connect was tried again.
+    pub retries: u64,
     /// Messages sent.
     pub messages_sent: u64,
-    /// Messages that came back and were right.
+    /// Messages that came back and were right, or that were answered.
     pub messages_verified: u64,
     /// Bytes sent, in bytes.
     pub bytes_sent: u64,
-    /// Bytes that came back and were right, in bytes.
+    /// Bytes that came back and were right, or that came as answers, in bytes.
     pub bytes_verified: u64,
     /// How many connections got something else back than they sent.
     pub mismatch_count: u64,
@@ -208,11 +235,12 @@ impl Report {
         !self.interrupted && self.verified == self.wanted as u64
     }
 
-    /// How many messages came back and were right, per second.
+    /// How many messages came back and were right, or were answered, per second; when nothing was expected: were sent.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     pub fn messages_per_second(&self) -> f64 {
-        self.messages_verified as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+        let done = if self.expect == Expect::Nothing { self.messages_sent } else { self.messages_verified };
+        done as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
     /// How many connections failed in all.
@@ -228,22 +256,22 @@ impl fmt::Display for Report {
         self.write_answers(out)?;
         let verdict = match (self.interrupted, self.is_success()) {
             (true, _) => "interrupted",
-            (false, true) if self.asked => "every answer was right",
-            (false, true) => "every byte came back as it was sent",
+            (false, true) => self.words().0,
             (false, false) => "something failed",
         };
-        let (answered, received) = if self.asked { ("answered", "received") } else { ("echoed", "echoed") };
-        writeln!(out, "{} to {}: {verdict}", format_counted(self.wanted as u64, "connection"), self.target)?;
+        writeln!(out, "{} to {}: {verdict}", format_counted(self.wanted as u64, "connection"), self.place())?;
         let (opened, most, failed) = (count(self.opened), count(self.most_open), count(self.failures()));
         writeln!(out, "  connections  {opened} opened, {most} at the same time, {failed} failed")?;
         for (failure, number) in &self.failed {
             writeln!(out, "               {:>9} {failure}", count(*number))?;
         }
+        self.write_dialling(out)?;
         let (sent, verified) = (count(self.messages_sent), count(self.messages_verified));
         let rate = format_rate(self.messages_per_second());
-        writeln!(out, "  messages     {sent} sent, {verified} {answered} and verified, {rate}")?;
+        let (_, messages, bytes) = self.words();
+        writeln!(out, "  messages     {sent} sent, {verified} {messages}, {rate}")?;
         let (sent, verified) = (count(self.bytes_sent), count(self.bytes_verified));
-        writeln!(out, "  bytes        {sent} sent, {verified} {received} and verified")?;
+        writeln!(out, "  bytes        {sent} sent, {verified} {bytes}")?;
         self.write_mismatches(out)?;
         self.write_wrong_answers(out)?;
         writeln!(out, "  time         {}", format_duration(self.elapsed))?;
@@ -269,9 +297,42 @@ impl Report {
         Ok(())
     }
 
+    /// What is said of a run that went well, of its messages and of its bytes.
+    fn words(&self) -> (&'static str, &'static str, &'static str) {
+        match self.expect {
+            _ if self.asked => ("every answer was right", "answered and verified", "received and verified"),
+            Expect::Echo => ("every byte came back as it was sent", "echoed and verified", "echoed and verified"),
+            Expect::Any => ("every message was answered", "answered", "received"),
+            Expect::Nothing => ("everything was sent, and the server ended in order", "answered", "received"),
+        }
+    }
+
+    /// Where the connections went, in few words.
+    fn place(&self) -> String {
+        match self.targets.split_at_checked(NAMED_TARGETS) {
+            Some((named, rest)) if !rest.is_empty() => format!("{} and {} more", named.join(", "), rest.len()),
+            _ => self.targets.join(", "),
+        }
+    }
+
+    fn write_dialling(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.retries > 0 {
+            writeln!(out, "  retries      {}", format_count(self.retries))?;
+        }
+        if self.targets.len() > 1 && self.failures() > 0 {
+            for (target, failed) in self.targets.iter().zip(&self.failed_by_target) {
+                writeln!(out, "  target       {target}: {} failed", format_count(*failed))?;
+            }
+        }
+        Ok(())
+    }
+
     fn write_wrong_answers(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(number) = self.failed.get(&Failure::WrongAnswer) else { return Ok(()) };
-        writeln!(out, "  wrong answers {}", format_count(*number))?;
+        let causes = [Failure::WrongAnswer, Failure::BadFrame, Failure::CutFrame];
+        let number: u64 = causes.iter().filter_map(|cause| self.failed.get(cause)).sum();
+        if number > 0 {
+            writeln!(out, "  wrong answers {}", format_count(number))?;
+        }
         self.wrong_answers.iter().try_for_each(|wrong| writeln!(out, "    {wrong}"))
     }
 

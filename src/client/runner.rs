@@ -1,18 +1,22 @@
 //! One worker of the client: a loop that opens its share of the connections and lets each do its work.
 
 use super::dialer::{Dial, Dialer};
+use super::relay::Talk;
 use super::report::Failure;
 use super::secure;
+use super::task::Task;
+use super::watch::Watch;
 use super::workload::{Job, Outcome, Workload, buffer_bytes};
 use super::{Message, Recorder, Shared};
 use crate::buffer::Lender;
 use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Agenda, Due, Handler, Key, Readiness, Slab, Timer};
-use crate::pump::{Conversation, Observer, Pump};
-use crate::repr::BytesRepr;
-use crate::socket::{Progress, begin_connect, check_connect};
+use crate::pump::{Conversation, Pump};
+use crate::socket::{Address, Progress, begin_connect, check_connect};
+use crate::units::format_duration;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The entry of the ready queue that opens connections.
@@ -23,6 +27,9 @@ const HOLD: Key = Key::fixed(1);
 
 /// The entry of the wheel that tries again those who found a backlog full.
 const RETRY: Key = Key::fixed(2);
+
+/// The entry of the wheel that tries again those who were refused.
+const BACKOFF: Key = Key::fixed(3);
 
 /// How many connects are begun before the conversations get their turn.
 const DIALS_PER_TURN: usize = 64;
@@ -37,7 +44,7 @@ struct Entry {
     connected: bool,
     /// When the connect succeeded.
     since: Instant,
-    conversation: Conversation<Workload>,
+    conversation: Conversation<Task>,
 }
 
 pub(super) struct Runner<'a> {
@@ -47,18 +54,22 @@ pub(super) struct Runner<'a> {
     lender: Lender,
     limits: Limits,
     dialer: Dialer,
+    backoff: Timer,
 }
 
 impl<'a> Runner<'a> {
     /// The worker that opens every `step`th connection from `first` on.
     pub(super) fn new(shared: &'a Shared, recorder: Recorder, first: usize, step: usize) -> Self {
+        let config = &shared.config;
+        let numbers = (first..=config.connections).step_by(step);
         Self {
             shared,
             job: Rc::new(Job::new(shared, recorder)),
             entries: Slab::default(),
             lender: Lender::new(),
             limits: limits(shared),
-            dialer: Dialer::new(first, shared.config.connections, step, shared.config.max_connecting),
+            dialer: Dialer::new(numbers, config.max_connecting, config.retry_delay),
+            backoff: Timer::default(),
         }
     }
 
@@ -85,7 +96,7 @@ impl<'a> Runner<'a> {
     }
 
     fn dial(&mut self, agenda: &mut Agenda, dial: Dial) {
-        log::debug!("Starting connection {} to {}", dial.number, self.shared.addresses[dial.address]);
+        log::debug!("Starting connection {} to {}", dial.number, self.addresses(dial)[dial.address]);
         // Nobody overtakes those who wait already.
         let waits = self.dialer.has_postponed() || !self.attempt(agenda, dial);
         if waits && self.dialer.postpone(dial) {
@@ -97,15 +108,14 @@ impl<'a> Runner<'a> {
     fn attempt(&mut self, agenda: &mut Agenda, dial: Dial) -> bool {
         let config = &self.shared.config;
         let key = self.entries.next_key();
-        let begun = begin_connect(&self.shared.addresses[dial.address], &config.socket).and_then(|mut socket| {
+        let begun = begin_connect(&self.addresses(dial)[dial.address], &config.socket).and_then(|mut socket| {
             agenda.register(socket.source(), key)?;
-            secure::secured(self.shared, socket)
+            secure::secured(self.shared, dial.number, socket)
         });
         match begun {
             Ok(socket) => {
-                let workload = Workload::new(Rc::clone(&self.job), dial.number, dial.started);
                 let now = Instant::now();
-                let mut conversation = Conversation::new(workload, socket, now);
+                let mut conversation = Conversation::new(self.task(dial), socket, now);
                 conversation.arm(agenda, key, Some(now + config.connect_timeout));
                 self.entries.insert(Entry { dial, connected: false, since: now, conversation });
                 self.dialer.begun();
@@ -116,11 +126,18 @@ impl<'a> Runner<'a> {
         true
     }
 
+    fn task(&self, dial: Dial) -> Task {
+        match &self.shared.relay {
+            Some(relay) => Task::Talk(Talk::new(Arc::clone(relay), dial.started)),
+            None => Task::Exchange(Workload::new(Rc::clone(&self.job), dial.number, dial.started)),
+        }
+    }
+
     /// Tries those who found the backlog full, until it is full again, and gives up those who waited for too long.
     fn retry(&mut self, agenda: &mut Agenda) {
         while let Some(dial) = self.dialer.next_postponed() {
             if dial.started.elapsed() >= self.shared.config.connect_timeout {
-                self.fail(dial.number, Failure::ConnectTimeout);
+                self.dial_again(agenda, dial, Failure::ConnectTimeout);
             } else if !self.attempt(agenda, dial) {
                 self.dialer.postpone_again(dial);
                 agenda.wheel.arm(&mut Timer::default(), RETRY, Some(agenda.now + BACKLOG_PAUSE));
@@ -130,21 +147,44 @@ impl<'a> Runner<'a> {
         self.queue_dialer(agenda);
     }
 
-    /// An address refused or did not answer: try the next one, or give up.
+    /// The addresses of the target that `dial` goes to.
+    fn addresses(&self, dial: Dial) -> &'a [Address] {
+        &self.shared.targets[self.shared.target_of(dial.number)]
+    }
+
+    /// An address refused or did not answer: try the next one; after the last one, later again.
     fn dial_next(&mut self, agenda: &mut Agenda, dial: Dial, error: &io::Error) {
-        if dial.address + 1 < self.shared.addresses.len() {
+        if dial.address + 1 < self.addresses(dial).len() {
             self.dial(agenda, Dial { address: dial.address + 1, ..dial });
         } else {
-            self.fail(dial.number, Failure::of_connect(error));
+            self.dial_again(agenda, dial, Failure::of_connect(error));
         }
+    }
+
+    /// No address could be connected to: try them again later, or give up.
+    fn dial_again(&mut self, agenda: &mut Agenda, dial: Dial, failure: Failure) {
+        if dial.retries >= self.shared.config.retries || !failure.may_pass() {
+            return self.fail(dial.number, failure);
+        }
+        let (next, delay) = self.dialer.back_off(dial, Instant::now());
+        log::debug!("Connection {}: {failure}; trying again in {}", dial.number, format_duration(delay));
+        self.job.recorder.borrow_mut().retries += 1;
+        agenda.wheel.arm(&mut self.backoff, BACKOFF, next);
+    }
+
+    fn end_backoff(&mut self, agenda: &mut Agenda) {
+        let next = self.dialer.end_backoff(agenda.now);
+        agenda.wheel.arm(&mut self.backoff, BACKOFF, next);
+        self.queue_dialer(agenda);
     }
 
     /// A connection that was never opened is over.
     fn fail(&mut self, number: usize, failure: Failure) {
         log::debug!("Connection {number} failed: {failure}");
         let mut recorder = self.job.recorder.borrow_mut();
-        recorder.failed(failure);
+        recorder.failed(self.shared.target_of(number), failure);
         recorder.progress.ended.add(1);
+        self.shared.hang_up();
         self.shared.settle();
     }
 
@@ -221,10 +261,11 @@ impl<'a> Runner<'a> {
             }
             Outcome::Failed(failure) => {
                 log::debug!("Closing connection {number}: {failure}");
-                recorder.failed(failure);
+                recorder.failed(self.shared.target_of(number), failure);
             }
         }
         recorder.progress.ended.add(1);
+        self.shared.hang_up();
         self.shared.closed();
     }
 
@@ -237,15 +278,22 @@ impl<'a> Runner<'a> {
 
     fn end_hold(&mut self, agenda: &mut Agenda) {
         self.job.holding.set(false);
+        self.wake_all(agenda);
+    }
+
+    fn wake_all(&mut self, agenda: &mut Agenda) {
         for key in self.entries.keys() {
-            if let Some(entry) = self.entries.get_mut(key) {
-                entry.conversation.connection.handle_wake();
-            }
+            // Whoever is not connected yet will be served then.
+            let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.connected) else { continue };
+            entry.conversation.connection.handle_wake();
             self.turn(agenda, key);
         }
     }
 
     fn stop(&mut self, agenda: &mut Agenda) {
+        if let Some(relay) = &self.shared.relay {
+            relay.abandon();
+        }
         for dial in self.dialer.stop() {
             self.fail(dial.number, Failure::Stopped);
         }
@@ -277,6 +325,7 @@ impl Handler for Runner<'_> {
         match key {
             RETRY => return self.retry(agenda),
             HOLD => return self.end_hold(agenda),
+            BACKOFF if agenda.wheel.accept(&mut self.backoff, due) => return self.end_backoff(agenda),
             _ => {}
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
@@ -310,6 +359,7 @@ impl Handler for Runner<'_> {
     fn handle_message(&mut self, agenda: &mut Agenda, message: Message) {
         match message {
             Message::AllSettled => self.begin_hold(agenda),
+            Message::Wake => self.wake_all(agenda),
             Message::Stop => self.stop(agenda),
         }
     }
@@ -319,37 +369,18 @@ impl Handler for Runner<'_> {
     }
 
     fn is_done(&self) -> bool {
-        self.dialer.is_done() && self.entries.is_empty()
+        self.dialer.is_done() && self.entries.is_empty() && self.shared.is_settled()
     }
 }
 
-/// The workload keeps its own time: a held connection may be silent for long. A whole answer must fit the buffer.
+/// The workload keeps its own time: a held connection may be silent for long. A whole answer must fit the buffer. Whoever
+/// passes on what the server says wants to hear no more once there is nobody to pass it on to.
 fn limits(shared: &Shared) -> Limits {
-    let mut limits = Limits { handshake: Some(shared.config.connect_timeout), ..Limits::patient() };
-    if !shared.requests.is_empty() {
-        limits.buffer_bytes = buffer_bytes(&shared.requests);
-    }
-    limits
-}
-
-/// Tells the story of the bytes. The time is read when it matters: latencies are made from it.
-struct Watch {
-    number: usize,
-}
-
-impl Observer for Watch {
-    #[inline]
-    fn now(&mut self) -> Instant {
-        Instant::now()
-    }
-
-    #[inline]
-    fn received(&mut self, bytes: &[u8]) {
-        log::trace!("Received {} from connection {}", BytesRepr(bytes), self.number);
-    }
-
-    #[inline]
-    fn sent(&mut self, bytes: &[u8]) {
-        log::trace!("Sending {} to connection {}", BytesRepr(bytes), self.number);
-    }
+    let answers = if shared.requests.is_empty() { 0 } else { buffer_bytes(&shared.requests) };
+    let patient = Limits {
+        buffer_bytes: answers.max(shared.config.buffer_bytes),
+        handshake: Some(shared.config.connect_timeout),
+        ..Limits::patient()
+    };
+    if shared.relay.is_some() { Limits { linger: Duration::ZERO, ..patient } } else { patient }
 }

@@ -8,9 +8,9 @@ use std::cell::RefCell;
 use std::io;
 use std::time::Instant;
 
-/// Puts TLS on what is being connected, where it is wanted.
-pub(super) fn secured(shared: &Shared, socket: Stream) -> io::Result<Stream> {
-    let Some(tls) = &shared.tls else { return Ok(socket) };
+/// Puts TLS on what is being connected as connection `number`, where it is wanted.
+pub(super) fn secured(shared: &Shared, number: usize, socket: Stream) -> io::Result<Stream> {
+    let Some(tls) = shared.tls.get(shared.target_of(number)) else { return Ok(socket) };
     tls.connect(socket).map_err(io::Error::other)
 }
 

@@ -1,6 +1,8 @@
 //! Connecting without waiting (connect(2), `EINPROGRESS`).
 
+use super::options::GrantedOptions;
 use super::{Address, SocketOptions, Stream};
+use crate::error::Error;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -21,12 +23,11 @@ pub enum Progress {
 /// Those of socket(2) and connect(2). A Unix socket whose backlog is full says `WouldBlock`: no event will come, the
 /// call has to be made again later.
 pub fn begin_connect(address: &Address, options: &SocketOptions) -> io::Result<Stream> {
-    let (domain, target) = match address {
-        Address::Ip(ip) => (Domain::for_address(*ip), SockAddr::from(*ip)),
-        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+    let target = match address {
+        Address::Ip(ip) => SockAddr::from(*ip),
+        Address::Unix(path) => SockAddr::unix(path)?,
     };
-    let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
-    options.apply(&socket, domain)?;
+    let socket = open(address, options)?;
     match socket.connect(&target) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
@@ -37,6 +38,29 @@ pub fn begin_connect(address: &Address, options: &SocketOptions) -> io::Result<S
         Address::Ip(_) => Stream::Tcp(mio::net::TcpStream::from_std(descriptor.into())),
         Address::Unix(_) => Stream::Unix(mio::net::UnixStream::from_std(descriptor.into())),
     })
+}
+
+fn open(address: &Address, options: &SocketOptions) -> io::Result<Socket> {
+    let domain = match address {
+        Address::Ip(ip) => Domain::for_address(*ip),
+        Address::Unix(_) => Domain::UNIX,
+    };
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
+    options.apply(&socket, domain)?;
+    Ok(socket)
+}
+
+/// Sets the options on a socket that is connected to nobody, and tells the log what became of them: so that what the kernel
+/// does not grant is known, in words, before the first of many connections.
+///
+/// # Errors
+///
+/// [`Error::System`] when the kernel refuses an option, or grants less than was asked for.
+pub fn rehearse_options(address: &Address, options: &SocketOptions) -> Result<(), Error> {
+    let granted = open(address, options).and_then(|socket| GrantedOptions::of(&socket));
+    let granted = granted.map_err(Error::system("set the options of the sockets"))?;
+    log::debug!("Options of connections to {address}: {granted}");
+    Ok(())
 }
 
 /// Looks, after an event, how far the connection has come.

@@ -17,7 +17,7 @@ mod unix_path;
 
 pub use address::{Address, Endpoint};
 pub use bequest::{Answer, Bequest, INHERIT_VARIABLE, Place, Predecessor, describe, identity, mark};
-pub use connect::{Progress, begin_connect, check_connect};
+pub use connect::{Progress, begin_connect, check_connect, rehearse_options};
 pub use datagram::{
     Arrival, BoundDatagrams, DatagramSocket, Inbox, Interface, Letter, MAX_DATAGRAM_BYTES, Multicast, Outbox, Peer,
     bind_datagrams, open_towards,

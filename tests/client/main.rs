@@ -6,6 +6,7 @@
 
 mod datagrams;
 mod fake;
+mod frames;
 mod fullness;
 mod interop;
 mod job;
@@ -13,9 +14,11 @@ mod lies;
 mod options;
 mod outcome;
 mod refusals;
+mod retries;
 mod search;
 mod signals;
 mod silence;
+mod stdin;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;

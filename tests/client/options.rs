@@ -76,6 +76,19 @@ fn few_connects_at_a_time() {
     outcome(server.address(), &["100", "--max-connecting", "1", "--workers", "2"]).expect_tutorial(100);
 }
 
+/// Whether an option is in force is asked of the kernel, and told.
+#[test]
+fn options_of_the_sockets_are_read_back() {
+    let server = server();
+    let given =
+        ["5", "-v", "--no-delay", "off", "--keepalive", "1m", "--recv-buffer", "32KiB", "--send-buffer", "16KiB"];
+    let outcome = outcome(server.address(), &given);
+    outcome.expect_tutorial(5);
+    let granted = "no-delay off, keep-alive 1 m, receive buffer 32 KiB, send buffer 16 KiB";
+    let told = format!("Options of connections to {}: {granted}", server.address());
+    assert_eq!(outcome.stderr.iter().filter(|line| **line == told).count(), 1, "{outcome:#?}");
+}
+
 #[test]
 fn the_environment_configures_as_the_options_do() {
     let server = server();

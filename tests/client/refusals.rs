@@ -57,6 +57,31 @@ fn timeouts_of_nothing() {
 }
 
 #[test]
+fn targets_and_retries_that_are_none() {
+    for value in ["", "65432", "localhost", "127.0.0.1:", "127.0.0.1:http", "::1:65432", ":65432", "127.0.0.1:0"] {
+        let given = format!("--target={value}");
+        wrong(&[&given], &["--target", &format!("{value:?}"), "127.0.0.1:65432"]);
+    }
+    for value in ["-1", "many", "1.5", ""] {
+        let given = format!("--retries={value}");
+        wrong(&["127.0.0.1", "65432", &given], &["--retries", &format!("{value:?}"), "such as 5"]);
+    }
+    wrong(&["127.0.0.1", "65432", "--retry-delay", "5"], &["--retry-delay", "\"5\"", "1m30s"]);
+    wrong(&["--target", "127.0.0.1:65432", "--unix", "m.sock"], &["--target", "--unix"]);
+    wrong(&["--target", "127.0.0.1:65432", "--embedded"], &["--target", "--embedded"]);
+    // Whoever wanted a hundred connections.
+    wrong(&["--target", "127.0.0.1:65432", "100"], &["HOST", "\"100\"", "PORT", "-c 10"]);
+}
+
+#[test]
+fn options_that_the_kernel_does_not_grant() {
+    let refused = |arguments: &[&str], parts: &[&str]| expect_refusal(Program::client(arguments), 1, parts);
+    refused(&["127.0.0.1", "65432", "--recv-buffer", "1GiB"], &["receive buffer", "1 GiB", "rmem_max"]);
+    refused(&["127.0.0.1", "65432", "--send-buffer", "1GiB"], &["send buffer", "1 GiB", "wmem_max"]);
+    wrong(&["127.0.0.1", "65432", "--keepalive", "10ms"], &["keep-alive", "10.0 ms", "1m"]);
+}
+
+#[test]
 fn arguments_that_are_missing() {
     wrong(&[], &["<HOST>"]);
     wrong(&["127.0.0.1"], &["<PORT>"]);

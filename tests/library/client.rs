@@ -164,3 +164,30 @@ fn progress_counts_while_the_client_runs() {
         assert_eq!((worker.messages_sent.get(), worker.messages_verified.get()), (20, 20));
     }
 }
+
+/// What somebody else may look at when the run is over.
+#[derive(Clone, Default)]
+struct Screen(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_relay_passes_on_whatever_it_is_given() {
+    let server = Running::start(1, |_| Echo);
+    for framing in [None, Some("u16be".parse().unwrap())] {
+        let mut config = config(server.address, 1);
+        config.framing = framing;
+        let screen = Screen::default();
+        let report = Client::relay(config, &b"one\ntwo\n"[..], screen.clone()).unwrap().run().unwrap();
+        assert!(report.is_success(), "{report}");
+        assert_eq!(*screen.0.lock().unwrap(), b"one\ntwo\n");
+    }
+}

@@ -5,7 +5,7 @@ use super::wait::{await_some, await_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 const SERVER: &str = env!("CARGO_BIN_EXE_multiconn-server");
 const CLIENT: &str = env!("CARGO_BIN_EXE_multiconn-client");
@@ -99,12 +99,18 @@ impl Program {
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn_reading(command, Stdio::null()).0
+    }
+
+    /// Starts a child that reads `stdin`; if that is a pipe, our end of it comes, too.
+    pub(crate) fn spawn_reading(command: &mut Command, stdin: impl Into<Stdio>) -> (Self, Option<ChildStdin>) {
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let stdout = Transcript::of(child.stdout.take().expect("stdout is a pipe"));
         let stderr = Transcript::of(child.stderr.take().expect("stderr is a pipe"));
-        Self { child, name, stdout, stderr }
+        let stdin = child.stdin.take();
+        (Self { child, name, stdout, stderr }, stdin)
     }
 
     /// Waits for a line on stdout that contains `part`, and returns it.

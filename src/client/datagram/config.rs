@@ -1,5 +1,6 @@
 //! What a client for datagrams is asked to do.
 
+use crate::client::Expect;
 use crate::error::Error;
 use crate::socket::{Endpoint, MAX_DATAGRAM_BYTES, Multicast, SocketOptions};
 use std::time::Duration;
@@ -10,18 +11,6 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The descriptors kept back for everything that is not a socket, and those each worker needs.
 const RESERVED: usize = 32;
 const RESERVED_PER_WORKER: usize = 4;
-
-/// What counts as a reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Expect {
-    /// The message itself.
-    #[default]
-    Echo,
-    /// Anything: it answers the oldest message without an answer.
-    Any,
-    /// Nothing: messages are only sent.
-    Nothing,
-}
 
 /// The configuration of a [`DatagramClient`](super::DatagramClient).
 #[derive(Debug, Clone)]

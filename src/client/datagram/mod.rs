@@ -10,11 +10,11 @@ mod recorder;
 mod report;
 mod runner;
 
-pub use config::{DatagramClientConfig, Expect};
+pub use config::DatagramClientConfig;
 pub use payload::TAG_BYTES;
 pub use report::DatagramReport;
 
-use super::Progress;
+use super::{Expect, Progress};
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, run_workers};
 use crate::socket::{Address, raise_descriptor_limit};

@@ -1,0 +1,114 @@
+//! What is sent, and what is expected to come back.
+
+use super::messages::{letters, pattern, read_file};
+use crate::cli::values::{self, MESSAGE_BYTES};
+use crate::client::{ClientConfig, DatagramClientConfig, Expect};
+use crate::codec::Framing;
+use crate::error::Error;
+use crate::service::search::Request;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// What to send.
+#[derive(Debug, Args)]
+pub(super) struct Content {
+    /// A message to send, instead of the two of the tutorial; may be repeated.
+    #[arg(long, value_name = "TEXT", env = "MULTICONN_MESSAGE", help_heading = "What")]
+    message: Vec<String>,
+    /// Send what is in FILE: as one message, or line by line with --frame lines.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "message",
+        env = "MULTICONN_MESSAGE_FILE",
+        help_heading = "What"
+    )]
+    message_file: Option<PathBuf>,
+    /// Send messages of SIZE bytes instead.
+    #[arg(long, value_name = "SIZE", value_parser = values::message_size, conflicts_with_all = ["message", "message_file"],
+        env = "MULTICONN_SIZE", help_heading = "What")]
+    size: Option<usize>,
+    /// Ask a server of the message protocol to search for VALUE, and print its answer; may be repeated.
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_file", "size", "frame", "expect", "udp"],
+        allow_hyphen_values = true, env = "MULTICONN_SEARCH", help_heading = "What")]
+    search: Vec<String>,
+    /// Send it VALUE as a binary request, behind the word binary; may be repeated.
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_file", "size", "frame", "expect", "udp"],
+        allow_hyphen_values = true, env = "MULTICONN_BINARY", help_heading = "What")]
+    binary: Vec<String>,
+    /// Talk to the server: lines from the keyboard, or whatever is piped in, are sent, and its replies are printed. The end of
+    /// the input half-closes.
+    #[arg(long, value_parser = values::switch, env = "MULTICONN_STDIN", help_heading = "What", conflicts_with_all =
+        ["message", "message_file", "size", "search", "binary", "expect", "messages", "pipeline", "hold", "connections", "num_connections",
+        "workers"])]
+    pub(super) stdin: bool,
+    /// How messages and answers are told apart: lines, crlf, delimiter:TEXT, fixed:64, digits:5, u8, u16be, u32le, u64be,
+    /// type+u32be, or end (half-close).
+    #[arg(long, value_name = "KIND", env = "MULTICONN_FRAME", help_heading = "What")]
+    frame: Option<Framing>,
+    /// What must come back: the echo; any answer to each message; or none but the server's end.
+    #[arg(long, value_name = "echo|any|none", value_enum, default_value_t = Expected::Echo, env = "MULTICONN_EXPECT",
+        hide_possible_values = true, help_heading = "What")]
+    expect: Expected,
+    /// The most bytes of a connection that wait in each direction; an answer in a frame has to fit.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size, env = "MULTICONN_BUFFER_LIMIT",
+        help_heading = "What")]
+    buffer_limit: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Expected {
+    Echo,
+    Any,
+    None,
+}
+
+impl Content {
+    /// What to ask a server of the message protocol.
+    pub(super) fn requests(&self) -> Vec<Request> {
+        let searches = self.search.iter().cloned().map(Request::Search);
+        searches.chain(self.binary.iter().map(|value| Request::binary(value))).collect()
+    }
+
+    fn expect(&self) -> Expect {
+        match self.expect {
+            Expected::Echo => Expect::Echo,
+            Expected::Any => Expect::Any,
+            Expected::None => Expect::Nothing,
+        }
+    }
+
+    /// Sets what is sent in datagrams, each message in one.
+    pub(super) fn apply_to_datagrams(&self, config: &mut DatagramClientConfig) -> Result<(), Error> {
+        config.size = self.size;
+        config.expect = self.expect();
+        if let Some(path) = &self.message_file {
+            config.messages = read_file(path, None)?;
+        } else if !self.message.is_empty() {
+            config.messages = self.message.iter().map(|text| text.clone().into_bytes()).collect();
+        }
+        Ok(())
+    }
+
+    pub(super) fn apply(&self, config: &mut ClientConfig) -> Result<(), Error> {
+        config.requests = self.requests();
+        config.framing = self.frame;
+        config.buffer_bytes = self.buffer_limit;
+        config.expect = self.expect();
+        if let Some(path) = &self.message_file {
+            config.messages = read_file(path, self.frame)?;
+        } else if !self.message.is_empty() {
+            config.messages = self.message.iter().map(|text| text.clone().into_bytes()).collect();
+        } else {
+            match (self.frame, self.size) {
+                (Some(Framing::UntilEnd), None) => config.messages.truncate(1),
+                (Some(Framing::Delimited(_)), Some(size)) => config.messages = vec![letters(size)],
+                (_, Some(size)) => config.messages = vec![pattern(size)],
+                // Nobody asked for messages of another size.
+                (Some(Framing::Fixed(size)), None) if size <= MESSAGE_BYTES => config.messages = vec![pattern(size)],
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

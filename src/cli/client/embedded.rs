@@ -1,0 +1,40 @@
+//! The server of the client's own that `--embedded` brings.
+
+use crate::error::Error;
+use crate::server::{Opened, Server, ServerConfig, ServerHandle, Summary};
+use crate::service::Service;
+use crate::socket::{Endpoint, Identity, TlsServerOptions};
+use std::thread::JoinHandle;
+
+/// A server on a thread of this process.
+pub(super) struct EmbeddedServer {
+    pub(super) port: u16,
+    handle: ServerHandle,
+    thread: JoinHandle<Result<Summary, Error>>,
+}
+
+impl EmbeddedServer {
+    /// Starts it with the services that `make_service` makes.
+    pub(super) fn start<S: Service>(
+        with_tls: bool,
+        sending: &'static str,
+        buffer_bytes: usize,
+        make_service: impl Fn(&Opened<'_>) -> S + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
+        config.workers = 1;
+        config.sending = sending;
+        config.limits.buffer_bytes = buffer_bytes;
+        config.tls = with_tls.then(|| TlsServerOptions::new(Identity::SelfSigned { names: Vec::new() }));
+        let server = Server::bind(config, make_service)?;
+        let port = server.addresses().iter().find_map(|address| address.port()).unwrap_or_default();
+        let handle = server.handle();
+        let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || server.run());
+        Ok(Self { port, handle, thread: thread.map_err(Error::system("start the server's thread"))? })
+    }
+
+    pub(super) fn end(self) -> Result<(), Error> {
+        self.handle.stop();
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(|_| ())
+    }
+}

@@ -1,0 +1,97 @@
+//! `multiconn-client`: the command line, the server of its own that `--embedded` brings, and the exit status.
+
+mod content;
+mod embedded;
+mod messages;
+mod options;
+
+use super::progress::ProgressBar;
+use super::{FAILURE, INTERRUPTED, SUCCESS, client_datagrams, output, parse, status_of};
+use crate::client::{Client, ClientConfig, Report};
+use crate::connection::Limits;
+use crate::error::Error;
+use crate::service::{Echo, Search};
+use crate::socket::Endpoint;
+use embedded::EmbeddedServer;
+use options::Options;
+use std::process::ExitCode;
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let options: Options = match parse() {
+        Ok(options) => options,
+        Err(status) => return status.into(),
+    };
+    options.verbosity.start_log();
+    if options.datagrams.is_wanted() {
+        let report = |config| client_datagrams::run(config, &options.verbosity, options.shows_progress());
+        return options.datagram_config().map_or_else(|error| refused(&error), report).into();
+    }
+    let status = match run(&options) {
+        Ok(report) if options.content.stdin => relayed(&report),
+        Ok(report) => {
+            // With -q, no news is good news.
+            let is_told = options.verbosity.is_quiet() && report.is_success() || output::say(&report);
+            match (is_told, report.interrupted, report.is_success()) {
+                (_, true, _) => INTERRUPTED,
+                (true, _, true) => SUCCESS,
+                _ => FAILURE,
+            }
+        }
+        Err(error) => refused(&error),
+    };
+    status.into()
+}
+
+fn refused(error: &Error) -> u8 {
+    output::complain(&error.to_string());
+    status_of(error)
+}
+
+/// The exit status of a run that talked: what was printed are the replies, and nothing else.
+fn relayed(report: &Report) -> u8 {
+    for failure in report.failed.keys().filter(|_| !report.interrupted) {
+        output::complain(&format!("{}: {failure}", report.targets.join(", ")));
+    }
+    match (report.interrupted, report.is_success()) {
+        (true, _) => INTERRUPTED,
+        (false, true) => SUCCESS,
+        (false, false) => FAILURE,
+    }
+}
+
+fn run(options: &Options) -> Result<Report, Error> {
+    if options.place.embedded {
+        return run_embedded(options);
+    }
+    run_client(options, options.config(options.place.targets()?)?)
+}
+
+fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> {
+    if options.content.stdin {
+        return Client::relay(config, std::io::stdin(), std::io::stdout())?.run();
+    }
+    let connections = config.connections as u64;
+    let client = Client::new(config)?;
+    let bar = options.shows_progress().then(|| ProgressBar::start(client.progress(), connections));
+    let report = client.run();
+    drop(bar);
+    report
+}
+
+/// The client's work against a server in the same process.
+fn run_embedded(options: &Options) -> Result<Report, Error> {
+    // First, whether it can be done at all: the server alone would complain of something nobody asked for.
+    let _ = Client::new(options.config(vec![Endpoint::tcp("127.0.0.1", 0)])?)?;
+    let with_tls = options.tls.is_wanted();
+    let most_bytes = Limits::default().buffer_bytes;
+    let server = if options.content.requests().is_empty() {
+        EmbeddedServer::start(with_tls, "Echoing", most_bytes, |_| Echo)?
+    } else {
+        EmbeddedServer::start(with_tls, "Sending", Search::buffer_bytes(most_bytes), move |_| Search::new(most_bytes))?
+    };
+    let report = run_client(options, options.config(vec![Endpoint::tcp("127.0.0.1", server.port)])?);
+    server.end()?;
+    report
+}

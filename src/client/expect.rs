@@ -1,0 +1,64 @@
+//! What a server is expected to answer, and the messages as they go over the wire.
+
+use super::ClientConfig;
+use crate::codec::Framing;
+use crate::error::Error;
+
+/// What is expected to come back for what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expect {
+    /// Every byte, as it was sent.
+    #[default]
+    Echo,
+    /// Some answer to each message: a frame, if messages are framed; else whatever comes answers all that was sent before.
+    /// A datagram answers the oldest one without an answer.
+    Any,
+    /// Nothing, but that the server ends in order after everything was sent and our half was shut. What comes is ignored.
+    /// Datagrams are only sent.
+    Nothing,
+}
+
+/// When our half is shut before the conversation is over, to be followed by the server's own end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It is not.
+    Never,
+    /// When the only message was sent: that is how it ends.
+    WithMessage,
+    /// When there is nothing more to do.
+    WhenDone,
+}
+
+impl Ending {
+    pub(super) fn of(config: &ClientConfig) -> Self {
+        match (config.framing, config.expect) {
+            (Some(Framing::UntilEnd), _) => Self::WithMessage,
+            (_, Expect::Nothing) => Self::WhenDone,
+            _ => Self::Never,
+        }
+    }
+}
+
+/// The messages with what their framing puts before and after each. The type byte, where there is one, is 0.
+///
+/// # Errors
+///
+/// [`Error::Usage`] for a message that the framing cannot carry, or that nobody could see.
+pub(super) fn framed(config: &mut ClientConfig) -> Result<Vec<Vec<u8>>, Error> {
+    let mut messages = std::mem::take(&mut config.messages);
+    if let Some(framing) = config.framing {
+        for message in &mut messages {
+            let envelope = framing.envelope(message, 0).map_err(|error| {
+                Error::Usage(format!("{error}; give another message, or another framing such as --frame u32be"))
+            })?;
+            message.reserve_exact(envelope.size());
+            message.splice(..0, envelope.before().iter().copied());
+            message.extend_from_slice(envelope.after());
+        }
+    }
+    if messages.is_empty() || messages.iter().any(Vec::is_empty) {
+        let text = "an empty message cannot be told apart in an echo; give at least 1 byte, such as \"hello\"";
+        return Err(Error::Usage(text.to_owned()));
+    }
+    Ok(messages)
+}

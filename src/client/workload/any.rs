@@ -1,0 +1,42 @@
+//! The expectation of some answer: a frame for each message, or whatever comes.
+
+use super::Checked;
+use crate::client::report::Failure;
+use crate::codec::{Decoder, FrameError};
+use crate::repr::BytesRepr;
+
+/// How many bytes of an answer the story tells.
+const TOLD_BYTES: usize = 200;
+
+/// Looks at the first frame of what `connection` has `received`; says what is wrong with it. One that nobody `asked` for
+/// answers nothing, and is not told of: there can be any number of them.
+pub(super) fn check_frame(
+    connection: usize,
+    decoder: &mut Decoder,
+    (received, has_ended): (&[u8], bool),
+    asked: bool,
+) -> Result<Checked, (Failure, String)> {
+    match decoder.decode(received, has_ended) {
+        Ok(Some(frame)) => {
+            if asked {
+                tell(connection, &received[frame.payload]);
+            }
+            Ok(Checked::Right { bytes: frame.size, ends_message: asked })
+        }
+        Ok(None) => Ok(Checked::Incomplete),
+        Err(error) => {
+            let is_truncated = matches!(error, FrameError::Truncated { .. });
+            Err((if is_truncated { Failure::CutFrame } else { Failure::BadFrame }, error.to_string()))
+        }
+    }
+}
+
+/// Takes all there is, which nothing tells apart.
+pub(super) fn take_all(connection: usize, received: &[u8]) -> Checked {
+    tell(connection, received);
+    Checked::Right { bytes: received.len(), ends_message: false }
+}
+
+fn tell(connection: usize, answer: &[u8]) {
+    log::debug!("Connection {connection} was answered {}", BytesRepr::abbreviated(answer, TOLD_BYTES));
+}

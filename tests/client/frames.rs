@@ -1,0 +1,281 @@
+//! Messages in frames, and servers that answer something else than an echo.
+
+use super::fake::{Fake, answer, answer_and_end, echo, take};
+use super::support::{Exit, Program, expect_refusal};
+use super::{client, outcome, server};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+const ALL_ANSWERED: &str = "every message was answered";
+
+/// The numbers of the report's line that begins with `label`.
+#[track_caller]
+fn counts(exit: &Exit, label: &str) -> (u64, u64) {
+    let line = exit.stdout.iter().find_map(|line| line.trim_start().strip_prefix(label));
+    let line = line.unwrap_or_else(|| panic!("no {label:?} in {exit:#?}")).replace(',', "");
+    let mut numbers = line.split_whitespace().filter_map(|word| word.parse().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap_or(0))
+}
+
+#[track_caller]
+fn expect_verdict(exit: &Exit, code: i32, verdict: &str) {
+    assert_eq!(exit.code, Some(code), "{exit:#?}");
+    assert!(exit.stdout[0].ends_with(verdict), "{exit:#?}");
+}
+
+/// Expects that the run failed for this only cause, once, and that the report says so in these words, too.
+#[track_caller]
+fn expect_failure(exit: &Exit, cause: &str, words: &str) {
+    expect_verdict(exit, 1, "something failed");
+    assert!(exit.stdout.iter().any(|line| line.trim() == format!("1 {cause}")), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.contains(words)), "{exit:#?}");
+}
+
+/// A server that takes what the client sends up to its end, and then answers what `reply` makes of it.
+fn after_the_end(reply: fn(Vec<u8>) -> Vec<u8>) -> Fake {
+    Fake::new(move |_, mut stream| {
+        let mut sent = Vec::new();
+        stream.read_to_end(&mut sent).unwrap();
+        stream.write_all(&reply(sent)).unwrap();
+        None
+    })
+}
+
+/// A server that answers each line with another one, in pieces.
+fn shouting() -> Fake {
+    Fake::new(|_, mut stream| {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut buffer) {
+            let reply = buffer[..count].to_ascii_uppercase();
+            let (first, second) = reply.split_at(count / 2);
+            if stream.write_all(first).and_then(|()| stream.flush()).and_then(|()| stream.write_all(second)).is_err() {
+                break;
+            }
+        }
+        None
+    })
+}
+
+#[test]
+fn each_kind_of_frame_as_it_goes_over_the_wire() {
+    for (kind, wire) in [
+        ("lines", &b"hello\n"[..]),
+        ("crlf", b"hello\r\n"),
+        ("delimiter:||", b"hello||"),
+        ("fixed:5", b"hello"),
+        ("digits:5", b"00005hello"),
+        ("u8", b"\x05hello"),
+        ("u16be", b"\x00\x05hello"),
+        ("u16le", b"\x05\x00hello"),
+        ("u32be", b"\x00\x00\x00\x05hello"),
+        ("u64le", b"\x05\x00\x00\x00\x00\x00\x00\x00hello"),
+        ("type+u16be", b"\x00\x00\x05hello"),
+        ("end", b"hello"),
+    ] {
+        let fake = Fake::new(move |_, mut stream| {
+            let sent = take(&mut stream, wire.len() as u64);
+            assert_eq!(sent, wire);
+            answer(stream, &sent);
+            None
+        });
+        let sent = wire.len() as u64;
+        outcome(fake.address(), &["--frame", kind, "--message", "hello"]).expect_success(1, 1, sent);
+        // The same as answers that are counted and not compared.
+        let exit = client(fake.address(), &["--frame", kind, "--message", "hello", "--expect", "any"]).await_exit();
+        expect_verdict(&exit, 0, ALL_ANSWERED);
+        assert_eq!((counts(&exit, "messages "), counts(&exit, "bytes ")), ((1, 1), (sent, sent)), "{kind}: {exit:#?}");
+    }
+}
+
+#[test]
+fn frames_are_echoed_by_our_server() {
+    let server = server();
+    for kind in ["lines", "digits:5", "u32be", "type+u16le"] {
+        let outcome = outcome(server.address(), &["10", "--frame", kind, "--messages", "100", "--pipeline", "7"]);
+        assert_eq!((outcome.code, outcome.messages), (Some(0), (1000, 1000)), "{kind}: {outcome:#?}");
+    }
+    outcome(server.address(), &["10", "--frame", "fixed:64"]).expect_success(10, 10, 640);
+    outcome(server.address(), &["10", "--frame", "lines", "--size", "100000"]).expect_success(10, 10, 1_000_010);
+    outcome(server.address(), &["10", "--frame", "end"]).expect_success(10, 10, 220);
+}
+
+/// The end of our half is the end of the message; the reply comes after it.
+#[test]
+fn a_message_that_ends_with_our_half() {
+    let fake = after_the_end(|sent| sent);
+    outcome(fake.address(), &["20", "--frame", "end", "--size", "1MiB"]).expect_success(20, 20, 20 << 20);
+    let twice = after_the_end(|sent| sent.repeat(2));
+    let outcome = outcome(twice.address(), &["--frame", "end", "--message", "abc"]);
+    outcome.expect_failures(&[("wrong bytes came back", 1)]);
+    assert_eq!(outcome.mismatches, ["connection 1, byte 3: expected b'', received b'abc'"]);
+    // As an answer it may be longer than any buffer.
+    let long = after_the_end(|sent| sent.repeat(100_000));
+    let exit = client(long.address(), &["5", "--frame", "end", "--message", "hello", "--expect", "any"]).await_exit();
+    expect_verdict(&exit, 0, ALL_ANSWERED);
+    assert_eq!((counts(&exit, "messages "), counts(&exit, "bytes ")), ((5, 5), (25, 2_500_000)), "{exit:#?}");
+}
+
+#[test]
+fn any_answer_will_do() {
+    let fake = shouting();
+    let framed =
+        ["3", "--frame", "lines", "--message", "hello", "--message", "you", "--messages", "50", "--pipeline", "4"];
+    let exit = client(fake.address(), &[&framed[..], &["--expect", "any"]].concat()).await_exit();
+    expect_verdict(&exit, 0, ALL_ANSWERED);
+    assert_eq!((counts(&exit, "messages "), counts(&exit, "bytes ")), ((150, 150), (750, 750)), "{exit:#?}");
+    assert!(exit.stderr.is_empty(), "{exit:#?}");
+    // The same is no echo.
+    outcome(fake.address(), &["3", "--frame", "lines", "--message", "hello"])
+        .expect_failures(&[("wrong bytes came back", 3)]);
+}
+
+#[test]
+fn verbose_shows_the_answers() {
+    let fake = shouting();
+    let one = ["--message", "hello", "--expect", "any", "-v"];
+    let exit = client(fake.address(), &[&one[..], &["--frame", "lines"]].concat()).await_exit();
+    assert_eq!(exit.told(&["Connection 1 was answered b'HELLO'"]), 1, "{exit:#?}");
+    let whole = Fake::new(|_, mut stream| {
+        take(&mut stream, 5);
+        answer_and_end(stream, b"12:34:56");
+        None
+    });
+    let exit = client(whole.address(), &one).await_exit();
+    assert_eq!(exit.told(&["Connection 1 was answered b'12:34:56'"]), 1, "{exit:#?}");
+    expect_verdict(&exit, 0, ALL_ANSWERED);
+}
+
+#[test]
+fn an_answer_without_frames_is_whatever_comes() {
+    let fake = shouting();
+    let exit = client(fake.address(), &["7", "--expect", "any", "--messages", "20", "--pipeline", "1"]).await_exit();
+    expect_verdict(&exit, 0, ALL_ANSWERED);
+    assert_eq!(counts(&exit, "messages "), (140, 140), "{exit:#?}");
+    let silent = Fake::new(|_, mut stream| {
+        take(&mut stream, 44);
+        None
+    });
+    outcome(silent.address(), &["--expect", "any"]).expect_failures(&[("closed early by peer", 1)]);
+}
+
+#[test]
+fn frames_that_are_none() {
+    let answering = |reply: &'static [u8]| {
+        Fake::new(move |_, mut stream: TcpStream| {
+            take(&mut stream, 6);
+            answer_and_end(stream, reply);
+            None
+        })
+    };
+    let run = |reply: &'static [u8], arguments: &[&str]| {
+        let fake = answering(reply);
+        client(fake.address(), &[&["--message", "hello", "--expect", "any"], arguments].concat()).await_exit()
+    };
+    let cut = run(b"HEL", &["--frame", "lines"]);
+    expect_failure(
+        &cut,
+        "closed by peer in the middle of an answer",
+        "connection 1, answer 1: the input ended 1 byte short",
+    );
+    // Six bytes go over the wire in both.
+    let cut = run(b"\x07HELLO", &["--frame", "u8"]);
+    expect_failure(&cut, "closed by peer in the middle of an answer", "2 bytes short of a whole frame");
+    let none = run(b"x5", &["--frame", "digits:1"]);
+    expect_failure(&none, "an answer that is no frame", "the length \"x\" is not written in ASCII digits");
+    let large = run(b"\x40", &["--frame", "u8", "--buffer-limit", "64"]);
+    expect_failure(&large, "an answer that is no frame", "a frame of 65 bytes is larger than the 64 bytes allowed");
+}
+
+#[test]
+fn a_large_answer_takes_a_large_buffer() {
+    const SIZE: usize = 300_000;
+    let fake = Fake::new(|_, mut stream| {
+        take(&mut stream, 9);
+        let length = u32::try_from(SIZE).unwrap().to_be_bytes();
+        answer(stream, &[&length[..], &vec![7; SIZE]].concat());
+        None
+    });
+    let one = ["--message", "hello", "--frame", "u32be", "--expect", "any"];
+    let exit = client(fake.address(), &one).await_exit();
+    expect_failure(&exit, "an answer that is no frame", "larger than the 65536 bytes allowed");
+    let exit = client(fake.address(), &[&one[..], &["--buffer-limit", "1MiB"]].concat()).await_exit();
+    expect_verdict(&exit, 0, ALL_ANSWERED);
+    assert_eq!(counts(&exit, "bytes "), (9, SIZE as u64 + 4), "{exit:#?}");
+}
+
+#[test]
+fn nothing_is_expected_but_the_end() {
+    let discard = Program::server(&["127.0.0.1", "0", "--service", "discard"]);
+    let arguments = ["10", "--expect", "none", "--size", "1MiB", "--messages", "3"];
+    let exit = client(discard.address(), &arguments).await_exit();
+    expect_verdict(&exit, 0, "everything was sent, and the server ended in order");
+    assert_eq!((counts(&exit, "messages "), counts(&exit, "bytes ")), ((30, 0), (30 << 20, 0)), "{exit:#?}");
+    // Held as long as was asked, and only then ended.
+    let exit = client(discard.address(), &["10", "--expect", "none", "--hold", "100ms"]).await_exit();
+    expect_verdict(&exit, 0, "everything was sent, and the server ended in order");
+    // What comes all the same is ignored.
+    let exit = client(server().address(), &["--expect", "none"]).await_exit();
+    expect_verdict(&exit, 0, "everything was sent, and the server ended in order");
+    let fake = Fake::new(|_, mut stream| {
+        take(&mut stream, 44);
+        stream.shutdown(Shutdown::Read).unwrap();
+        Some(stream)
+    });
+    let given_up = ["--expect", "none", "--reply-timeout", "300ms"];
+    outcome(fake.address(), &given_up).expect_failures(&[("timed out waiting for a reply", 1)]);
+}
+
+#[test]
+fn a_server_that_takes_not_all_has_not_ended_in_order() {
+    let hasty = Fake::new(|_, mut stream| {
+        take(&mut stream, 1000);
+        None
+    });
+    let outcome = outcome(hasty.address(), &["--expect", "none", "--size", "16MiB"]);
+    assert_eq!((outcome.code, outcome.failed), (Some(1), 1), "{outcome:#?}");
+}
+
+#[test]
+fn messages_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("request.txt").to_str().unwrap().to_owned();
+    std::fs::write(&path, "one\ntwo\n\nfour").unwrap();
+    let fake = Fake::new(|_, stream| {
+        echo(stream);
+        None
+    });
+    outcome(fake.address(), &["3", "--message-file", &path]).expect_success(3, 3, 3 * 13);
+    // Line by line, and the last one gets its end.
+    outcome(fake.address(), &["3", "--message-file", &path, "--frame", "lines"]).expect_success(3, 12, 3 * 14);
+    outcome(fake.address(), &["3", "--message-file", &path, "--frame", "u16be"]).expect_success(3, 3, 3 * 15);
+    std::fs::write(&path, "").unwrap();
+    let wrong = |path: &str, why: &str| {
+        let arguments = ["127.0.0.1", "65432", "--message-file", path];
+        expect_refusal(Program::client(&arguments), 2, &[path, why, "request.txt"]);
+    };
+    wrong(&path, "it is empty");
+    wrong(folder.path().join("none").to_str().unwrap(), "no such file or folder");
+    wrong(folder.path().to_str().unwrap(), "directory");
+}
+
+#[test]
+fn frames_that_cannot_carry_what_is_asked() {
+    let wrong = |arguments: &[&str], parts: &[&str]| {
+        let arguments = [&["127.0.0.1", "65432"], arguments].concat();
+        expect_refusal(Program::client(&arguments), 2, parts);
+    };
+    for kind in ["", "paragraphs", "fixed:0", "fixed:many", "digits:0", "u24be", "delimiter:", "delimiter:123456789"] {
+        wrong(&[&format!("--frame={kind}")], &["--frame", &format!("{kind:?}"), "fixed:64", "digits:5"]);
+    }
+    wrong(&["--expect", "something"], &["--expect", "'something'"]);
+    wrong(&["--frame", "fixed:64", "--message", "hello"], &["5 bytes", "64 bytes", "--frame"]);
+    wrong(&["--frame", "lines", "--message", "two\nlines"], &["hold an earlier \\n", "--frame u32be"]);
+    wrong(&["--frame", "u8", "--size", "256"], &["256 bytes", "u8"]);
+    wrong(&["--frame", "end", "--message", "a", "--message", "b"], &["2 messages", "--messages 1"]);
+    wrong(&["--frame", "end", "--messages", "5"], &["5 messages", "--messages 1"]);
+    wrong(&["--frame", "fixed:100000", "--expect", "any"], &["fixed:100000", "65536", "--buffer-limit"]);
+    wrong(&["--frame", "fixed:99999999999999"], &["99999999999999 bytes"]);
+    wrong(&["--buffer-limit", "0"], &["buffer of 0 bytes", "64KiB"]);
+    wrong(&["--message-file", "a", "--message", "b"], &["--message-file", "--message"]);
+    wrong(&["--message-file", "a", "--size", "5"], &["--message-file", "--size"]);
+}

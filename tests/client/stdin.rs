@@ -1,0 +1,262 @@
+//! A person at the keyboard, or whatever is piped in: what is typed is sent, and what the server says is printed.
+
+use super::fake::{Fake, answer, answer_and_end, deaf, take};
+use super::server;
+use super::support::{Exit, Program, await_until, bytes, expect_refusal};
+use rustix::process::Signal;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn command(address: SocketAddr, arguments: &[&str]) -> Command {
+    let mut command = Program::client_command();
+    command.args([&address.ip().to_string(), &address.port().to_string(), "--stdin"]).args(arguments);
+    command
+}
+
+/// A client that talks to `address`, and its keyboard.
+fn talk(address: SocketAddr, arguments: &[&str]) -> (Program, ChildStdin) {
+    let (program, keyboard) = Program::spawn_reading(&mut command(address, arguments), Stdio::piped());
+    (program, keyboard.unwrap())
+}
+
+/// Types all of `text`, and then the end.
+#[track_caller]
+fn say(address: SocketAddr, arguments: &[&str], text: &[u8]) -> Exit {
+    let (mut program, mut keyboard) = talk(address, arguments);
+    // Whoever does not read to the end may be right.
+    let _ = keyboard.write_all(text);
+    drop(keyboard);
+    program.await_exit()
+}
+
+#[track_caller]
+fn expect_said(exit: &Exit, lines: &[&str]) {
+    assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+    assert_eq!(exit.stdout, lines, "{exit:#?}");
+}
+
+#[test]
+fn each_line_is_answered_as_it_is_typed() {
+    let server = server();
+    let (mut program, mut keyboard) = talk(server.address(), &[]);
+    for line in ["hello", "what time is it?", "é"] {
+        keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
+        program.await_stdout(line);
+    }
+    keyboard.write_all(b"no end of the line").unwrap();
+    drop(keyboard);
+    expect_said(&program.await_exit(), &["hello", "what time is it?", "é", "no end of the line"]);
+    expect_said(&say(server.address(), &[], b""), &[]);
+}
+
+/// The server answers only when it has read the end.
+#[test]
+fn the_end_of_the_input_shuts_our_half() {
+    let fake = Fake::new(|_, mut stream| {
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        stream.write_all(said.to_uppercase().as_bytes()).unwrap();
+        None
+    });
+    expect_said(&say(fake.address(), &[], b"one\ntwo\n"), &["ONE", "TWO"]);
+    expect_said(&say(fake.address(), &["--frame", "end"], b"one\ntwo\n"), &["ONE", "TWO"]);
+}
+
+/// While nobody types anything: the program does not wait for the keyboard.
+#[test]
+fn a_server_that_closes_ends_the_program() {
+    let fake = Fake::new(|_, stream| {
+        answer_and_end(stream, b"12:34:56");
+        None
+    });
+    let (mut program, _keyboard) = talk(fake.address(), &[]);
+    let exit = program.await_exit();
+    assert_eq!((exit.code, &exit.stdout), (Some(0), &vec!["12:34:56".to_owned()]), "{exit:#?}");
+    assert_eq!(exit.stderr, ["The server has closed the connection"]);
+}
+
+#[test]
+fn over_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.sock").to_str().unwrap().to_owned();
+    let _server = Program::server(&["--unix", &path]);
+    let mut command = Program::client_command();
+    command.args(["--unix", &path, "--stdin", "--retries", "50", "--retry-delay", "20ms"]);
+    let (mut program, keyboard) = Program::spawn_reading(&mut command, Stdio::piped());
+    keyboard.unwrap().write_all(b"hello\n").unwrap();
+    expect_said(&program.await_exit(), &["hello"]);
+}
+
+#[test]
+fn lines_in_frames() {
+    let server = server();
+    for kind in ["lines", "crlf", "digits:5", "u16le", "type+u32be"] {
+        expect_said(&say(server.address(), &["--frame", kind], b"one\n\nthree"), &["one", "", "three"]);
+    }
+    expect_said(&say(server.address(), &["--frame", "fixed:3"], b"one\ntwo\n"), &["one", "two"]);
+    let fake = Fake::new(|_, mut stream| {
+        assert_eq!(take(&mut stream, 8), b"00003abc");
+        answer(stream, b"00005HELLO");
+        None
+    });
+    let (program, mut keyboard) = talk(fake.address(), &["--frame", "digits:5"]);
+    keyboard.write_all(b"abc\n").unwrap();
+    program.await_stdout("HELLO");
+}
+
+#[test]
+fn a_line_that_fits_no_frame_is_left_out() {
+    let server = server();
+    let exit = say(server.address(), &["--frame", "fixed:3"], b"one\nthree\ntwo\n");
+    assert_eq!((exit.code, &*exit.stdout), (Some(1), &["one".to_owned(), "two".to_owned()][..]), "{exit:#?}");
+    assert_eq!(exit.told(&["a line was not sent", "5 bytes", "3 bytes"]), 1, "{exit:#?}");
+}
+
+#[test]
+fn an_answer_that_is_cut_off_is_told() {
+    let fake = Fake::new(|_, stream| {
+        answer_and_end(stream, b"\x00\x05HEL");
+        None
+    });
+    let (mut program, _keyboard) = talk(fake.address(), &["--frame", "u16be"]);
+    let exit = program.await_exit();
+    assert_eq!((exit.code, exit.told(&["2 bytes short of a whole frame"])), (Some(1), 1), "{exit:#?}");
+    assert_eq!(exit.told(&["closed by peer in the middle of an answer"]), 1, "{exit:#?}");
+}
+
+/// A file, which no event loop can wait for, through a pipe that is not read at first: byte for byte, in both directions.
+#[test]
+fn a_large_file_comes_back_whole() {
+    let server = server();
+    let sent = bytes(7, 20 << 20);
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&sent).unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    let mut child = command(server.address(), &[]).stdin(file).stdout(Stdio::piped()).spawn().unwrap();
+    let mut came = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut came).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(came == sent, "{} bytes were sent, {} came back", sent.len(), came.len());
+}
+
+/// However much there is to say to a server that does not listen, or whoever does not read what the server says: little
+/// is held.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_waits_is_bounded() {
+    const MOST_BYTES: u64 = 64 << 20;
+    let deaf = Fake::new(|_, stream| Some(stream));
+    let zeros = File::open("/dev/zero").unwrap();
+    let (mut busy, _) = Program::spawn_reading(&mut command(deaf.address(), &["-vv"]), zeros);
+    busy.await_stderr("Sending ");
+    let mut told = 0;
+    await_until("a full connection", || {
+        std::thread::sleep(Duration::from_millis(200));
+        std::mem::replace(&mut told, busy.stderr().len()) == busy.stderr().len()
+    });
+    assert!(busy.resident_bytes().is_some_and(|bytes| bytes < MOST_BYTES), "{:?}", busy.resident_bytes());
+    busy.signal(Signal::INT);
+    assert_eq!(busy.await_exit().code, Some(130));
+
+    let talkative = Fake::new(|_, mut stream| {
+        while stream.write_all(&[b'z'; 4096]).is_ok() {}
+        None
+    });
+    let (stdout, unread) = rustix::pipe::pipe().map(|(read, write)| (write, read)).unwrap();
+    let mut stuck = command(talkative.address(), &[]).stdin(Stdio::piped()).stdout(stdout).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", stuck.id())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kibibytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kibibytes * 1024 < MOST_BYTES, "{kibibytes} KiB");
+    // Even so, it hears the signal.
+    rustix::process::kill_process(rustix::process::Pid::from_child(&stuck), Signal::INT).unwrap();
+    assert_eq!(stuck.wait().unwrap().code(), Some(130));
+    drop(unread);
+}
+
+/// As `head` does: no error, and no wait for a server that talks on.
+#[test]
+fn whoever_has_read_enough_ends_the_program() {
+    let talkative = Fake::new(|_, mut stream| {
+        while stream.write_all(b"and another thing\n").is_ok() {}
+        None
+    });
+    let since = Instant::now();
+    let mut command = command(talkative.address(), &[]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = [0; 18];
+    child.stdout.take().unwrap().read_exact(&mut line).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{output:#?}");
+    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_disk_that_is_full_is_a_failure() {
+    let server = server();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child =
+        command(server.address(), &[]).stdin(Stdio::piped()).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"hello\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot write what the server says") && !told.contains("os error"), "{told}");
+}
+
+#[test]
+fn failures_in_words() {
+    let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
+    let refused = say(address, &[], b"hello\n");
+    assert_eq!((refused.code, refused.stdout.len()), (Some(1), 0), "{refused:#?}");
+    assert_eq!(refused.stderr, [format!("error: {address}: connection refused: nothing listens there")]);
+    let silent = Fake::new(|_, stream| Some(stream));
+    let silent = say(silent.address(), &["--reply-timeout", "300ms"], b"hello\n");
+    assert_eq!((silent.code, silent.told(&["timed out waiting for a reply"])), (Some(1), 1), "{silent:#?}");
+    let rude = Fake::new(|_, stream| {
+        super::support::reset(stream);
+        None
+    });
+    let (mut program, _keyboard) = talk(rude.address(), &[]);
+    let exit = program.await_exit();
+    assert_eq!((exit.code, exit.told(&["reset by peer"])), (Some(1), 1), "{exit:#?}");
+}
+
+#[test]
+fn an_interrupt_ends_the_talk() {
+    let server = server();
+    for signal in [Signal::INT, Signal::TERM] {
+        let (mut program, mut keyboard) = talk(server.address(), &[]);
+        keyboard.write_all(b"hello\n").unwrap();
+        program.await_stdout("hello");
+        program.signal(signal);
+        let exit = program.await_exit();
+        assert_eq!((exit.code, exit.stderr.len()), (Some(130), 0), "{exit:#?}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_with_a_keyboard() {
+    for (option, value) in [
+        ("--message", "hello"),
+        ("--size", "5"),
+        ("--message-file", "request.txt"),
+        ("--messages", "5"),
+        ("--pipeline", "5"),
+        ("--hold", "5s"),
+        ("-c", "5"),
+        ("--workers", "2"),
+        ("--expect", "any"),
+        ("--search", "morpheus"),
+        ("--binary", "hello"),
+    ] {
+        let name = if option == "-c" { "--connections" } else { option };
+        expect_refusal(Program::client(&["127.0.0.1", "65432", "--stdin", option, value]), 2, &["--stdin", name]);
+    }
+    expect_refusal(Program::client(&["127.0.0.1", "65432", "5", "--stdin"]), 2, &["--stdin", "NUM_CONNECTIONS"]);
+}
