@@ -26,6 +26,7 @@
 //! | touches the system | `socket` | addresses, options, listeners (opened or inherited), streams, TLS on them, datagrams, descriptors |
 //! | | `event_loop` | poll, slab with generations, timer wheel, alarms, ready queue, mailbox, signals |
 //! | joins them | `pump` | the circle itself: read, serve, write, shut; nothing else joins a socket to a connection |
+//! | what a run left behind; pure, too | `record` | the file, its validity, thresholds, merging, comparing, the page |
 //! | programs | `server` | configuration, workers, doors, drain, hand-over, counters, metrics, summary |
 //! | | `client` | configuration, runner, dialler, workload, relay of a keyboard, recorder, report |
 //! | faces | `cli`, `bin` | the command lines, and two `main`s of a line each |
@@ -50,7 +51,8 @@
 //! # Where to begin
 //!
 //! To write a server: [`server::Server`] and [`service::Service`], and `examples/shout.rs`; `chat` and `file_transfer` beside
-//! it are whole applications. To put load on one: [`client::Client`]. To read the source: `pump`, then `connection`, then `server/worker.rs`.
+//! it are whole applications. To put load on one: [`client::Client`]; to work with what it measured: [`record::Record`].
+//! To read the source: `pump`, then `connection`, then `server/worker.rs`.
 
 pub mod buffer;
 pub mod cli;
@@ -61,6 +63,7 @@ pub mod counter;
 pub mod error;
 pub mod event_loop;
 pub mod pump;
+pub mod record;
 pub mod repr;
 pub mod server;
 pub mod service;

@@ -1,9 +1,8 @@
 //! The client's command line as far as it is about datagrams, and their run.
 
 use super::datagrams::SendingOptions;
-use super::logging::Verbosity;
 use super::progress::ProgressBar;
-use super::{FAILURE, INTERRUPTED, SUCCESS, output, status_of, values};
+use super::values;
 use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport};
 use crate::error::Error;
 use clap::Args;
@@ -38,25 +37,8 @@ impl DatagramOptions {
     }
 }
 
-/// Runs the client, tells how it went, and returns the exit status.
-pub(super) fn run(config: DatagramClientConfig, verbosity: &Verbosity, shows_bar: bool) -> u8 {
-    match run_client(config, shows_bar) {
-        Ok(report) => {
-            let is_told = verbosity.is_quiet() && report.is_success() || output::say(&report);
-            match (is_told, report.interrupted, report.is_success()) {
-                (_, true, _) => INTERRUPTED,
-                (true, _, true) => SUCCESS,
-                _ => FAILURE,
-            }
-        }
-        Err(error) => {
-            output::complain(&error.to_string());
-            status_of(&error)
-        }
-    }
-}
-
-fn run_client(config: DatagramClientConfig, shows_bar: bool) -> Result<DatagramReport, Error> {
+/// Runs the client.
+pub(super) fn run(config: DatagramClientConfig, shows_bar: bool) -> Result<DatagramReport, Error> {
     let sockets = config.sockets as u64;
     let client = DatagramClient::new(config)?;
     let bar = shows_bar.then(|| ProgressBar::start(client.progress(), sockets));

@@ -7,14 +7,19 @@ mod datagrams;
 mod logging;
 mod output;
 mod progress;
+mod report;
+mod results;
 mod server;
 mod server_datagrams;
+mod settings;
 mod tls;
 mod values;
 
 pub use client::main as client_main;
+pub use report::main as report_main;
 pub use server::main as server_main;
 
+use crate::record::Settings;
 use clap::ValueEnum;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -24,6 +29,8 @@ const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
 /// The command line was wrong.
 const USAGE: u8 = 2;
+/// A threshold was crossed.
+const CROSSED: u8 = 3;
 /// A signal ended the run; the report so far was printed.
 const INTERRUPTED: u8 = 130;
 
@@ -38,8 +45,15 @@ enum Switch {
 
 /// Parses the command line; on `--help` and `--version` prints those, on a mistake one sentence that names it.
 fn parse<P: clap::Parser>() -> Result<P, u8> {
-    let error = match P::try_parse() {
-        Ok(options) => return Ok(options),
+    parse_and_keep().map(|(options, _)| options)
+}
+
+/// The same, with every option and its value as a record keeps them.
+fn parse_and_keep<P: clap::Parser>() -> Result<(P, Settings), u8> {
+    let mut command = P::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let error = match matches.and_then(|matches| Ok((P::from_arg_matches(&matches)?, matches))) {
+        Ok((options, matches)) => return Ok((options, settings::of(&command, &matches))),
         Err(error) => error,
     };
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -54,7 +68,8 @@ fn in_one_line(command: clap::Command, error: &clap::Error) -> String {
     let text = error.render().to_string();
     let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
     let mut line = first.trim_start_matches("error: ").to_owned();
-    if let Some(suggestion) = error.get(ContextKind::SuggestedArg).or(error.get(ContextKind::SuggestedValue)) {
+    let suggested = [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
+    if let Some(suggestion) = suggested.into_iter().find_map(|kind| error.get(kind)) {
         line = format!("{line}; did you mean {suggestion}?");
     }
     if let Some(variable) = variable_at_fault(command, error) {

@@ -16,6 +16,11 @@ pub(super) fn say(text: impl Display) -> bool {
     }
 }
 
+/// A line, or several, that belong to the results but must not stand among them.
+pub(super) fn say_aside(text: impl Display) -> bool {
+    writeln!(std::io::stderr().lock(), "{text}").is_ok()
+}
+
 /// One sentence about what went wrong.
 pub(super) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "error: {text}");

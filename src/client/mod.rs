@@ -8,7 +8,9 @@ mod backoff;
 mod config;
 mod datagram;
 mod dialer;
+mod environment;
 mod expect;
+mod keep;
 mod recorder;
 mod relay;
 mod report;
@@ -20,6 +22,7 @@ mod workload;
 
 pub use config::ClientConfig;
 pub use datagram::{DatagramClient, DatagramClientConfig, DatagramClientHandle, DatagramReport, TAG_BYTES};
+pub use environment::environment;
 pub use expect::Expect;
 pub use recorder::Progress;
 pub use report::{Failure, Mismatch, Report, WrongAnswer};

@@ -1,6 +1,6 @@
 //! A moment as HTTP and the small services of the Internet write it, in UTC.
 
-const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
+pub(super) const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 /// 1970 began on a Thursday.
 const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
 const MONTHS: [&str; 12] = [
@@ -71,7 +71,7 @@ fn date(unix_seconds: u64) -> (&'static str, u64, &'static str, u64) {
 
 /// Year, month from 0 and day from 1 of a day counted from 1970 (H. Hinnant, "chrono-compatible low-level date
 /// algorithms", civil_from_days): years begin in March, so that the leap day is the last of its year.
-fn civil(days: u64) -> (u64, u64, u64) {
+pub(super) fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -14,6 +14,7 @@ mod lies;
 mod options;
 mod outcome;
 mod refusals;
+mod results;
 mod retries;
 mod search;
 mod signals;

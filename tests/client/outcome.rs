@@ -68,7 +68,7 @@ impl Outcome {
     /// What holds of every report.
     #[track_caller]
     fn check(&self) {
-        assert_eq!(self.failed, self.causes.values().sum(), "the causes must add up: {self:#?}");
+        assert_eq!(self.failed, self.causes.values().sum::<u64>(), "the causes must add up: {self:#?}");
         assert!(self.failed <= self.wanted && self.opened <= self.wanted && self.most_open <= self.opened, "{self:#?}");
         assert!(self.messages.1 <= self.messages.0, "{self:#?}");
         assert!(!self.echoed || self.bytes.1 <= self.bytes.0, "{self:#?}");

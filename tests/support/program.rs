@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 const SERVER: &str = env!("CARGO_BIN_EXE_multiconn-server");
 const CLIENT: &str = env!("CARGO_BIN_EXE_multiconn-client");
+const REPORT: &str = env!("CARGO_BIN_EXE_multiconn-report");
 
 /// A running child whose output is collected line by line.
 #[derive(Debug)]
@@ -37,6 +38,11 @@ impl Program {
     /// `multiconn-client` with these arguments.
     pub(crate) fn client(arguments: &[&str]) -> Self {
         Self::spawn(Self::client_command().args(arguments))
+    }
+
+    /// `multiconn-report` with these arguments.
+    pub(crate) fn report(arguments: &[&str]) -> Self {
+        Self::spawn(Self::clean(Command::new(REPORT)).args(arguments))
     }
 
     /// A script of `tests/peers/`, unbuffered. Ask [`has_python`](super::has_python) first.

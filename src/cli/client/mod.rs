@@ -6,47 +6,54 @@ mod messages;
 mod options;
 
 use super::progress::ProgressBar;
-use super::{FAILURE, INTERRUPTED, SUCCESS, client_datagrams, output, parse, status_of};
-use crate::client::{Client, ClientConfig, Report};
+use super::{FAILURE, INTERRUPTED, SUCCESS, client_datagrams, output, parse_and_keep, status_of};
+use crate::client::{Client, ClientConfig, Report, environment};
 use crate::connection::Limits;
 use crate::error::Error;
+use crate::record::{Record, Settings, Timestamp};
 use crate::service::{Echo, Search};
 use crate::socket::Endpoint;
 use embedded::EmbeddedServer;
 use options::Options;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let options: Options = match parse() {
-        Ok(options) => options,
+    let (options, configuration): (Options, Settings) = match parse_and_keep() {
+        Ok(parsed) => parsed,
         Err(status) => return status.into(),
     };
     options.verbosity.start_log();
-    if options.datagrams.is_wanted() {
-        let report = |config| client_datagrams::run(config, &options.verbosity, options.shows_progress());
-        return options.datagram_config().map_or_else(|error| refused(&error), report).into();
-    }
-    let status = match run(&options) {
-        Ok(report) if options.content.stdin => relayed(&report),
-        Ok(report) => {
-            // With -q, no news is good news.
-            let is_told = options.verbosity.is_quiet() && report.is_success() || output::say(&report);
-            match (is_told, report.interrupted, report.is_success()) {
-                (_, true, _) => INTERRUPTED,
-                (true, _, true) => SUCCESS,
-                _ => FAILURE,
-            }
-        }
-        Err(error) => refused(&error),
-    };
+    let started = SystemTime::now();
+    let status = measure(&options, configuration, started).unwrap_or_else(|error| {
+        output::complain(&error.to_string());
+        status_of(&error)
+    });
     status.into()
 }
 
-fn refused(error: &Error) -> u8 {
-    output::complain(&error.to_string());
-    status_of(error)
+/// Runs, and tells and keeps how it went; the exit status.
+fn measure(options: &Options, configuration: Settings, started: SystemTime) -> Result<u8, Error> {
+    let (files, is_quiet) = (options.results.open()?, options.verbosity.is_quiet());
+    let complete = |mut record: Record| {
+        record.configuration = configuration;
+        record.started = Timestamp::after_1970(started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        record.environment = environment();
+        record.settle();
+        record
+    };
+    if options.datagrams.is_wanted() {
+        let report = client_datagrams::run(options.datagram_config()?, options.shows_progress())?;
+        return Ok(files.finish(&report, report.is_success(), &complete(Record::from(&report)), is_quiet));
+    }
+    let report = run(options)?;
+    Ok(if options.content.stdin {
+        relayed(&report)
+    } else {
+        files.finish(&report, report.is_success(), &complete(Record::from(&report)), is_quiet)
+    })
 }
 
 /// The exit status of a run that talked: what was printed are the replies, and nothing else.

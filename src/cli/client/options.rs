@@ -3,6 +3,7 @@
 use super::content::Content;
 use crate::cli::client_datagrams::DatagramOptions;
 use crate::cli::logging::Verbosity;
+use crate::cli::results::Results;
 use crate::cli::tls::ClientTls;
 use crate::cli::{Switch, values};
 use crate::client::{ClientConfig, DatagramClientConfig};
@@ -30,7 +31,7 @@ const SERVER_DESCRIPTORS: usize = 64;
                         multiconn-client 127.0.0.1 65432 --stdin           talk to the server\n  \
                         multiconn-client 127.0.0.1 65432 --frame lines --expect any --message hello -v\n\n\
                         Exit status: 0 all went as asked; 1 something failed; 2 the command line was wrong;\n\
-                        130 interrupted (the report so far is printed)")]
+                        3 a threshold of --fail-if was crossed; 130 interrupted (the report so far is printed)")]
 pub(super) struct Options {
     #[command(flatten)]
     pub(super) place: Place,
@@ -51,6 +52,8 @@ pub(super) struct Options {
     #[command(flatten)]
     pub(super) tls: ClientTls,
 
+    #[command(flatten)]
+    pub(super) results: Results,
     /// Show no progress bar.
     #[arg(long, env = "MULTICONN_NO_PROGRESS", value_parser = values::switch, help_heading = "Report")]
     no_progress: bool,

@@ -1,0 +1,121 @@
+//! `multiconn-report`: reads what `multiconn-client --json` wrote. It needs neither a server nor a client.
+
+use super::results::Output;
+use super::{CROSSED, FAILURE, SUCCESS, output, parse, status_of};
+use crate::error::{Error, in_words};
+use crate::record::{Record, Summary, compare, merge, page};
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Shows, compares and merges the runs that multiconn-client --json wrote.
+#[derive(Debug, Parser)]
+#[command(name = "multiconn-report", version, max_term_width = 100, arg_required_else_help = false)]
+#[command(after_help = "Exit status: 0 all went well; 1 a file could not be read or written; 2 the command line was\n\
+                        wrong; 3 with --fail-if-worse, something got worse by more than the noise")]
+struct Options {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Print the summary of a run.
+    Show {
+        /// A file that multiconn-client --json wrote.
+        file: PathBuf,
+    },
+    /// Say what differs between two runs, and whether it differs by more than the noise between their seconds.
+    Compare {
+        /// The run to compare with.
+        before: PathBuf,
+        /// The run that is judged.
+        after: PathBuf,
+        /// End with exit status 3 when something got worse by more than the noise.
+        #[arg(long)]
+        fail_if_worse: bool,
+    },
+    /// Make one run of several that clients made at the same time. Nothing is lost: histograms are added.
+    Merge {
+        /// The files of the runs.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Where to write the merged run; - for stdout.
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        json: PathBuf,
+    },
+    /// Make a page with charts of a run.
+    Html {
+        /// A file that multiconn-client --json wrote.
+        file: PathBuf,
+        /// Where to write the page; - for stdout.
+        #[arg(short, long, value_name = "FILE", default_value = "-")]
+        output: PathBuf,
+    },
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let options: Options = match parse() {
+        Ok(options) => options,
+        Err(status) => return status.into(),
+    };
+    let status = match work(&options.task) {
+        Ok(status) => status,
+        Err(Complaint::Read(text)) => {
+            output::complain(&text);
+            FAILURE
+        }
+        Err(Complaint::Write(error)) => {
+            output::complain(&error.to_string());
+            status_of(&error)
+        }
+    };
+    status.into()
+}
+
+enum Complaint {
+    /// A file is not to be read; in words, with its name.
+    Read(String),
+    /// A file is not to be written.
+    Write(Error),
+}
+
+fn work(task: &Task) -> Result<u8, Complaint> {
+    let is_told = match task {
+        Task::Show { file } => output::say(Summary(&read(file)?)),
+        Task::Compare { before, after, fail_if_worse } => {
+            let comparison = compare(&read(before)?, &read(after)?);
+            let is_told = output::say(&comparison);
+            if *fail_if_worse && comparison.is_worse() {
+                return Ok(CROSSED);
+            }
+            is_told
+        }
+        Task::Merge { files, json } => {
+            let records = files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
+            let merged = merge(&records).ok_or_else(|| Complaint::Read("there is nothing to merge".to_owned()))?;
+            write(json, &merged.to_json())?
+        }
+        Task::Html { file, output } => write(output, &page(&read(file)?))?,
+    };
+    Ok(if is_told { SUCCESS } else { FAILURE })
+}
+
+fn read(path: &Path) -> Result<Record, Complaint> {
+    let complain = |reason: &str| Complaint::Read(format!("cannot read {}: {reason}", path.display()));
+    let bytes = std::fs::read(path).map_err(|error| complain(&in_words(&error)))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| complain("it is not text; give a file that multiconn-client --json wrote"))?;
+    Record::from_json(&text).map_err(|error| complain(&error.to_string()))
+}
+
+/// Writes to a file or to stdout; whether that went well.
+fn write(path: &Path, text: &str) -> Result<bool, Complaint> {
+    if path == Path::new("-") {
+        return Ok(output::say(text.trim_end()));
+    }
+    Ok(Output::open(path).map_err(Complaint::Write)?.write(|file| file.write_all(text.as_bytes())))
+}

@@ -1,0 +1,36 @@
+//! What was typed, as a record keeps it: every option with its value, given or by default.
+
+use crate::record::Settings;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::Value;
+
+/// These do nothing for a run.
+const NO_SETTINGS: [&str; 2] = ["help", "version"];
+
+/// All options of `command` that have a value, in the order of its help.
+pub(super) fn of(command: &Command, matches: &ArgMatches) -> Settings {
+    let mut settings = Settings::default();
+    for argument in command.get_arguments().filter(|argument| !NO_SETTINGS.contains(&argument.get_id().as_str())) {
+        if let Ok(Some(values)) = matches.try_get_raw(argument.get_id().as_str()) {
+            let values = values.map(|value| value.to_string_lossy().into_owned()).collect();
+            if let Some(value) = in_json(argument, values) {
+                settings.set(&name(argument), value);
+            }
+        }
+    }
+    settings
+}
+
+fn name(argument: &Arg) -> String {
+    argument.get_long().map_or_else(|| argument.get_id().as_str().replace('_', "-"), str::to_owned)
+}
+
+/// What may be repeated is a list of texts; whole numbers and flags are what they look like.
+fn in_json(argument: &Arg, mut values: Vec<String>) -> Option<Value> {
+    if matches!(argument.get_action(), ArgAction::Append) {
+        return Some(values.into());
+    }
+    let value = values.pop()?;
+    let number = value.parse::<u64>().ok().map(Value::from);
+    Some(number.or_else(|| value.parse::<bool>().ok().map(Value::from)).unwrap_or_else(|| value.into()))
+}

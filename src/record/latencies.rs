@@ -1,0 +1,230 @@
+//! Histograms of times, and how they stand in a file: a few numbers for people and scripts, and everything else in the
+//! V2 format of HdrHistogram, compressed and in base64, as its other implementations read it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::ZlibDecoder;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+use serde::{Deserialize, Deserializer as Source, Serialize, Serializer};
+use std::fmt;
+use std::io::Read;
+use std::time::Duration;
+
+/// The longest time told apart, in nanoseconds: one hour.
+pub(super) const LONGEST_NANOS: u64 = 3_600_000_000_000;
+
+/// Three significant digits: an error below 0.1 %.
+pub(super) const DIGITS: u8 = 3;
+
+/// The longest base64 text of a histogram. One with every count in use has 34,000 of them, of at most nine bytes.
+const LONGEST_TEXT: usize = 512 * 1024;
+
+/// What a compressed histogram begins with, and how long that and the length behind it are.
+const COMPRESSED_COOKIE: [u8; 4] = 0x1c84_9314_u32.to_be_bytes();
+const COMPRESSED_HEAD_BYTES: usize = 8;
+
+/// A plain one has its cookie, the length of its counts, and what it can count before them.
+const PLAIN_HEAD_BYTES: usize = 40;
+
+/// Times from 1 ns to 1 h, counted with three digits. Adding two is exact.
+#[derive(Clone, PartialEq)]
+pub struct Latencies(Histogram<u64>);
+
+/// The same in a small place, as it stands in a file. A histogram in use takes 270 KB, packed some 2 KB: a run keeps
+/// one for each second.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Packed {
+    /// How many times were counted.
+    pub count: u64,
+    /// Their mean, in nanoseconds; 0 when there is none, as with all below.
+    pub mean_ns: f64,
+    /// Half of them were at most this, in nanoseconds.
+    pub p50_ns: u64,
+    /// 90 % of them.
+    pub p90_ns: u64,
+    /// 99 % of them.
+    pub p99_ns: u64,
+    /// 99.9 % of them.
+    #[serde(rename = "p99.9_ns")]
+    pub p999_ns: u64,
+    /// 99.99 % of them.
+    #[serde(rename = "p99.99_ns")]
+    pub p9999_ns: u64,
+    /// The longest, in nanoseconds.
+    pub max_ns: u64,
+    /// HdrHistogram V2, compressed, in base64.
+    hdr: String,
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        let histogram = Histogram::new_with_bounds(1, LONGEST_NANOS, DIGITS);
+        Self(histogram.expect("the bounds are constants that fit together"))
+    }
+}
+
+/// The numbers and not the 34,000 counts.
+impl fmt::Debug for Latencies {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Latencies({} from {} to {} ns)", self.0.len(), self.0.min(), self.0.max())
+    }
+}
+
+impl Latencies {
+    /// Counts one time; what is longer than an hour counts as an hour.
+    pub fn record(&mut self, time: Duration) {
+        self.0.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1));
+    }
+
+    /// Counts everything that `other` counted, too.
+    pub fn add(&mut self, other: &Self) {
+        self.0 += &other.0;
+    }
+
+    /// The time that the share `quantile` (0 to 1) of all did not exceed; none when there is none.
+    #[must_use]
+    pub fn at(&self, quantile: f64) -> Option<Duration> {
+        let nanos = || self.0.value_at_quantile(quantile).min(self.0.max());
+        (!self.is_empty()).then(|| Duration::from_nanos(nanos()))
+    }
+
+    /// The longest time.
+    #[must_use]
+    pub fn max(&self) -> Option<Duration> {
+        self.at(1.0)
+    }
+
+    /// The mean in nanoseconds.
+    #[must_use]
+    pub fn mean_ns(&self) -> Option<f64> {
+        (!self.is_empty()).then(|| self.0.mean())
+    }
+
+    /// How many times were counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The histogram itself, in nanoseconds.
+    #[must_use]
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.0
+    }
+
+    /// The same in a small place.
+    ///
+    /// # Panics
+    ///
+    /// Never: a vector takes every histogram.
+    #[must_use]
+    pub fn pack(&self) -> Packed {
+        let nanos = |quantile| self.0.value_at_quantile(quantile).min(self.0.max());
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new().serialize(&self.0, &mut bytes).expect("a vector takes every histogram");
+        Packed {
+            count: self.0.len(),
+            mean_ns: self.0.mean(),
+            p50_ns: nanos(0.5),
+            p90_ns: nanos(0.9),
+            p99_ns: nanos(0.99),
+            p999_ns: nanos(0.999),
+            p9999_ns: nanos(0.9999),
+            max_ns: self.0.max(),
+            hdr: STANDARD.encode(bytes),
+        }
+    }
+
+    fn decode(text: &str) -> Result<Self, String> {
+        if text.len() > LONGEST_TEXT {
+            return Err(format!("a histogram of {} characters is longer than any can be", text.len()));
+        }
+        let bytes = STANDARD.decode(text).map_err(|error| format!("a histogram is not in base64: {error}"))?;
+        let plain = inflate(&bytes).ok_or("a histogram is not in HdrHistogram's compressed V2 format")?;
+        let histogram: Histogram<u64> = Deserializer::new()
+            .deserialize(&mut &plain[..])
+            .map_err(|error| format!("a histogram is not in HdrHistogram's V2 format: {error}"))?;
+        // Of others the sum would not be exact.
+        if (histogram.low(), histogram.high(), histogram.sigfig()) != (1, LONGEST_NANOS, DIGITS) {
+            return Err("a histogram is not one of 1 ns to 1 h with three digits".to_owned());
+        }
+        Ok(Self(histogram))
+    }
+}
+
+/// The plain V2 form of the compressed one. The library would believe whatever length a damaged file claims, and take as
+/// much memory.
+fn inflate(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (head, compressed) = bytes.split_at_checked(COMPRESSED_HEAD_BYTES)?;
+    if head[..4] != COMPRESSED_COOKIE {
+        return None;
+    }
+    let mut plain = Vec::new();
+    ZlibDecoder::new(compressed).take(LONGEST_TEXT as u64).read_to_end(&mut plain).ok()?;
+    let length = u32::from_be_bytes(plain.get(4..8)?.try_into().ok()?) as usize;
+    (length.checked_add(PLAIN_HEAD_BYTES)? <= plain.len()).then_some(plain)
+}
+
+/// One made by the load client or elsewhere. With other bounds than these, each time moves to its place in these.
+impl From<Histogram<u64>> for Latencies {
+    fn from(histogram: Histogram<u64>) -> Self {
+        let mut latencies = Self::default();
+        if (histogram.low(), histogram.high(), histogram.sigfig()) == (1, LONGEST_NANOS, DIGITS) {
+            latencies.0 = histogram;
+        } else {
+            for step in histogram.iter_recorded() {
+                latencies.0.saturating_record_n(step.value_iterated_to().max(1), step.count_at_value());
+            }
+        }
+        latencies
+    }
+}
+
+impl Packed {
+    /// The histogram itself.
+    ///
+    /// # Panics
+    ///
+    /// Never: whatever was packed, or read from a file, has been a histogram.
+    #[must_use]
+    pub fn unpack(&self) -> Latencies {
+        Latencies::decode(&self.hdr).expect("it was checked when it was read")
+    }
+}
+
+impl Default for Packed {
+    fn default() -> Self {
+        Latencies::default().pack()
+    }
+}
+
+impl Serialize for Latencies {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.pack().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Latencies {
+    fn deserialize<D: Source<'de>>(source: D) -> Result<Self, D::Error> {
+        /// The numbers beside it follow from the histogram, and are not believed.
+        #[derive(Deserialize)]
+        struct Kept {
+            hdr: String,
+        }
+        let kept = Kept::deserialize(source)?;
+        Self::decode(&kept.hdr).map_err(serde::de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Packed {
+    fn deserialize<D: Source<'de>>(source: D) -> Result<Self, D::Error> {
+        Latencies::deserialize(source).map(|latencies| latencies.pack())
+    }
+}

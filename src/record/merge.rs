@@ -1,0 +1,166 @@
+//! Several clients' runs as one: as if a single client had counted everything.
+//!
+//! It is meant for clients that put load on one server at the same time. Histograms are added, which is exact; so are all
+//! counts. What cannot be added (the machine, the options) is kept where all agree, and listed where they do not.
+
+use super::{Environment, Interval, Latencies, Record, Settings};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// How many mismatches are kept; all are counted.
+const KEPT_MISMATCHES: usize = 10;
+
+/// Merges runs; none when there is none. Seconds are aligned by the clock of the machines, and rates counted over the time
+/// that any client measured.
+#[must_use]
+pub fn merge(records: &[Record]) -> Option<Record> {
+    let (first, others) = records.split_first()?;
+    let mut merged = first.clone();
+    merged.started = records.iter().map(|record| record.started).min()?;
+    for record in others {
+        add(&mut merged, record);
+    }
+    merged.intervals = align(&merged, records);
+    merged.duration_s = span(&merged, records, |record| record.duration_s);
+    merged.measured_s = match merged.intervals.iter().map(|interval| interval.seconds).sum::<f64>() {
+        covered if covered > 0.0 => covered,
+        _ => span(&merged, records, |record| record.warm_up_s + record.measured_s) - merged.warm_up_s,
+    };
+    judge_anew(&mut merged, records);
+    Some(merged)
+}
+
+fn add(merged: &mut Record, record: &Record) {
+    for (ours, theirs) in merged.histograms.pairs(&record.histograms) {
+        ours.add(theirs);
+    }
+    if merged.program != record.program {
+        merged.program = format!("{}, {}", merged.program, record.program);
+    }
+    merged.runs += record.runs;
+    merged.warm_up_s = merged.warm_up_s.min(record.warm_up_s);
+    merged.interrupted |= record.interrupted;
+    if !merged.target.split(", ").any(|target| target == record.target) {
+        merged.target = format!("{}, {}", merged.target, record.target);
+    }
+    merged.configuration = union(&merged.configuration, &record.configuration);
+    merged.environment = common(&merged.environment, &record.environment);
+    merged.load.rate = sum(merged.load.rate, record.load.rate);
+    let (ours, theirs) = (&mut merged.connections, &record.connections);
+    ours.wanted += theirs.wanted;
+    ours.opened += theirs.opened;
+    ours.most_open += theirs.most_open;
+    ours.verified += theirs.verified;
+    ours.failed += theirs.failed;
+    let (ours, theirs) = (&mut merged.messages, &record.messages);
+    ours.due = ours.due.zip(theirs.due).map(|(ours, theirs)| ours + theirs);
+    ours.sent += theirs.sent;
+    ours.verified += theirs.verified;
+    ours.timed_out += theirs.timed_out;
+    ours.pending += theirs.pending;
+    ours.failed += theirs.failed;
+    merged.bytes.sent += record.bytes.sent;
+    merged.bytes.verified += record.bytes.verified;
+    for (cause, count) in &record.errors {
+        *merged.errors.entry(cause.clone()).or_default() += count;
+    }
+    merged.mismatches.count += record.mismatches.count;
+    merged.mismatches.first.extend(record.mismatches.first.iter().cloned());
+    merged.mismatches.first.truncate(KEPT_MISMATCHES);
+    // The busiest client is the one that may have been the limit.
+    merged.cpu = merged.cpu.zip(record.cpu).map(|(ours, theirs)| super::Cpu {
+        seconds: ours.seconds + theirs.seconds,
+        share: ours.share.max(theirs.share),
+    });
+}
+
+/// Whatever made one of them not valid stays true of all; together they may have missed the schedule, too.
+fn judge_anew(merged: &mut Record, records: &[Record]) {
+    merged.settle();
+    let unseen = |list: &[String], text: &String| !list.contains(text);
+    for record in records {
+        merged.valid &= record.valid;
+        let new: Vec<_> = record.reasons.iter().filter(|text| unseen(&merged.reasons, text)).cloned().collect();
+        merged.reasons.extend(new);
+        let new: Vec<_> = record.hints.iter().filter(|text| unseen(&merged.hints, text)).cloned().collect();
+        merged.hints.extend(new);
+    }
+}
+
+/// The intervals of all by the second in which they began, counted from the start of the merged run.
+#[allow(clippy::cast_possible_truncation, reason = "seconds of a run")]
+fn align(merged: &Record, records: &[Record]) -> Vec<Interval> {
+    let mut seconds: BTreeMap<i64, Vec<&Interval>> = BTreeMap::new();
+    for record in records {
+        // Each by itself: their sum could put two intervals of one run into the same second.
+        let offset = offset_s(merged, record).round() as i64;
+        for interval in &record.intervals {
+            seconds.entry(offset + interval.start_s.round() as i64).or_default().push(interval);
+        }
+    }
+    seconds.into_iter().map(|(start, parts)| join(start, &parts)).collect()
+}
+
+/// One second of several clients. They are joined one second at a time, because a histogram in use is large.
+#[allow(clippy::cast_precision_loss, reason = "seconds of a run")]
+fn join(start: i64, parts: &[&Interval]) -> Interval {
+    let mut latencies = Latencies::default();
+    let mut sum = Interval { start_s: start as f64, ..Interval::default() };
+    for part in parts {
+        latencies.add(&part.latency.unpack());
+        sum.seconds = sum.seconds.max(part.seconds);
+        sum.sent += part.sent;
+        sum.replies += part.replies;
+        sum.errors += part.errors;
+        sum.open += part.open;
+        sum.bytes_sent += part.bytes_sent;
+        sum.bytes_verified += part.bytes_verified;
+    }
+    sum.latency = latencies.pack();
+    sum
+}
+
+/// From the start of the first to the latest end of what `length_s` says of each.
+fn span(merged: &Record, records: &[Record], length_s: impl Fn(&Record) -> f64) -> f64 {
+    records.iter().map(|record| offset_s(merged, record) + length_s(record)).fold(0.0, f64::max)
+}
+
+/// How much later than the merged run `record` began, in seconds.
+fn offset_s(merged: &Record, record: &Record) -> f64 {
+    record.started.since_1970().saturating_sub(merged.started.since_1970()).as_secs_f64()
+}
+
+fn sum(ours: Option<f64>, theirs: Option<f64>) -> Option<f64> {
+    ours.zip(theirs).map(|(ours, theirs)| ours + theirs)
+}
+
+/// The options of both; where they differ, a list of the values.
+fn union(ours: &Settings, theirs: &Settings) -> Settings {
+    let mut all = ours.clone();
+    for (name, value) in theirs.iter() {
+        match ours.get(name) {
+            Some(same) if same == value => {}
+            Some(Value::Array(values)) if values.contains(value) => {}
+            Some(Value::Array(values)) => all.set(name, [&values[..], std::slice::from_ref(value)].concat()),
+            Some(other) => all.set(name, vec![other.clone(), value.clone()]),
+            None => all.set(name, value.clone()),
+        }
+    }
+    all
+}
+
+/// What holds of both machines.
+fn common(ours: &Environment, theirs: &Environment) -> Environment {
+    fn same<T: Clone + PartialEq>(ours: Option<&T>, theirs: Option<&T>) -> Option<T> {
+        ours.filter(|_| ours == theirs).cloned()
+    }
+    Environment {
+        kernel: same(ours.kernel.as_ref(), theirs.kernel.as_ref()),
+        cpu_model: same(ours.cpu_model.as_ref(), theirs.cpu_model.as_ref()),
+        cpus: same(ours.cpus.as_ref(), theirs.cpus.as_ref()),
+        memory_bytes: same(ours.memory_bytes.as_ref(), theirs.memory_bytes.as_ref()),
+        descriptor_limit: same(ours.descriptor_limit.as_ref(), theirs.descriptor_limit.as_ref()),
+        somaxconn: same(ours.somaxconn.as_ref(), theirs.somaxconn.as_ref()),
+        ip_local_port_range: same(ours.ip_local_port_range.as_ref(), theirs.ip_local_port_range.as_ref()),
+    }
+}

@@ -1,0 +1,294 @@
+//! What a run of the load client was like, as it is kept in a file, and everything that is read out of one: the summary,
+//! whether it is valid, thresholds, merging, comparing, a page to look at.
+//!
+//! A [`Record`] is the whole truth of a run: whoever has the file needs nothing else, neither the program's output nor the
+//! machine. This room reads no clock and no file, so that the same record always gives the same text.
+//!
+//! Names of the JSON fields carry their units: `_s` seconds, `_ns` nanoseconds, `_bytes` bytes.
+
+mod compare;
+mod environment;
+mod export;
+mod file;
+mod latencies;
+mod merge;
+mod page;
+mod settings;
+mod summary;
+mod threshold;
+mod timestamp;
+mod validity;
+
+pub use compare::{Comparison, Outcome, compare};
+pub use environment::Environment;
+pub use export::{write_hdr_log, write_percentiles};
+pub use file::{FORMAT, RecordError};
+pub use latencies::{Latencies, Packed};
+pub use merge::merge;
+pub use page::page;
+pub use settings::{Settings, in_plain_text};
+pub use summary::Summary;
+pub use threshold::{Crossing, Threshold, ThresholdError};
+pub use timestamp::Timestamp;
+pub use validity::{Reason, judge};
+
+use file::Format;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A run, from the command line to the last count. Fill what was measured, and call [`Record::settle`] at the end.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Which kind of file this is, in which version; set by itself.
+    pub format: Format,
+    /// The program that measured, with its version: `multiconn-client 0.1.0`.
+    pub program: String,
+    /// How many clients' runs are merged in here; 1 for one as it was measured.
+    pub runs: u64,
+    /// When the first connect began.
+    pub started: Timestamp,
+    /// From the first connect to the last close, in seconds.
+    pub duration_s: f64,
+    /// What was not measured at the beginning, in seconds. Nothing below counts it, except for the connections.
+    pub warm_up_s: f64,
+    /// The time in which the messages below were sent and answered, in seconds. Rates are counted over it.
+    pub measured_s: f64,
+    /// Whether the run was ended before it was done.
+    pub interrupted: bool,
+    /// Whether what was measured is the server, and not the client's own limits; see [`judge`].
+    pub valid: bool,
+    /// Why it is not valid.
+    pub reasons: Vec<String>,
+    /// What else a reader should know before believing the numbers.
+    pub hints: Vec<String>,
+    /// Where the connections went.
+    pub target: String,
+    /// The complete configuration.
+    pub configuration: Settings,
+    /// The machine that the client ran on.
+    pub environment: Environment,
+    /// What kind of load it was.
+    pub load: Load,
+    /// What became of the connections.
+    pub connections: Connections,
+    /// What became of the messages.
+    pub messages: Messages,
+    /// Bytes sent, and bytes that came back and were right.
+    pub bytes: Bytes,
+    /// How often what went wrong, by the name of the cause: `connect_timeout`.
+    pub errors: BTreeMap<String, u64>,
+    /// Where something else came back than was sent.
+    pub mismatches: Mismatches,
+    /// The CPU time that the client took; none where the system does not tell.
+    pub cpu: Option<Cpu>,
+    /// All the times that were measured.
+    pub histograms: Histograms,
+    /// What happened in each second.
+    pub intervals: Vec<Interval>,
+}
+
+/// What kind of load a run was.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Whether messages wait for replies or for the clock.
+    pub kind: LoadKind,
+    /// Messages asked for per second, over all connections; of open load only.
+    pub rate: Option<f64>,
+    /// How the messages are spread over time: `uniform` or `poisson`.
+    pub arrivals: Option<String>,
+    /// The seed of what is random.
+    pub seed: Option<u64>,
+    /// How long to go on, in seconds; none when a number of messages ends the run.
+    pub duration_s: Option<f64>,
+}
+
+/// Whether messages wait for replies or for the clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoadKind {
+    /// The next message goes out when a reply has come in: a slow server is asked less.
+    #[default]
+    Closed,
+    /// Messages go out when they are due, however slow the server is.
+    Open,
+}
+
+/// What became of the connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connections {
+    /// How many were asked for.
+    pub wanted: u64,
+    /// How many were opened.
+    pub opened: u64,
+    /// The most that were open at the same time.
+    pub most_open: u64,
+    /// How many did all they were opened for.
+    pub verified: u64,
+    /// How many did not.
+    pub failed: u64,
+}
+
+/// What became of the messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Messages {
+    /// How many were due by the schedule; none without one.
+    pub due: Option<u64>,
+    /// How many were handed to the system.
+    pub sent: u64,
+    /// How many were answered, and rightly.
+    pub verified: u64,
+    /// How many were given up because the reply took too long. Their ages are in `unanswered_age`, as those of the next two.
+    pub timed_out: u64,
+    /// How many were unanswered when the run ended.
+    pub pending: u64,
+    /// How many were lost with their connection, or answered wrongly.
+    pub failed: u64,
+}
+
+/// Bytes of the messages, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bytes {
+    /// Sent.
+    pub sent: u64,
+    /// Came back and were right.
+    pub verified: u64,
+}
+
+/// Where something else came back than was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mismatches {
+    /// On how many connections.
+    pub count: u64,
+    /// The first of them in words.
+    pub first: Vec<String>,
+}
+
+/// The CPU time of the client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// User and system time of the measured part, in seconds.
+    pub seconds: f64,
+    /// The same as a share of the time that the workers had: 1 when each was busy all the time.
+    pub share: f64,
+}
+
+/// All the times that were measured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Histograms {
+    /// From when a message was due to its whole reply: what a user would feel. Empty without a schedule.
+    pub latency_from_due: Latencies,
+    /// From handing a message to the system to its whole reply.
+    pub latency_from_send: Latencies,
+    /// The client's own lateness: from when a message was due to handing it to the system.
+    pub lag: Latencies,
+    /// From the first SYN to the connection.
+    pub connect: Latencies,
+    /// From the connection to the end of the TLS handshake.
+    pub handshake: Latencies,
+    /// How long the client's loop took for a round of events.
+    pub loop_turn: Latencies,
+    /// How old those messages had become that were never answered.
+    pub unanswered_age: Latencies,
+}
+
+/// What happened in one second, or in what was left of one at the end.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// When it began, in seconds from the start of the run.
+    pub start_s: f64,
+    /// How long it was, in seconds.
+    pub seconds: f64,
+    /// Messages handed to the system.
+    pub sent: u64,
+    /// Replies that came back and were right.
+    pub replies: u64,
+    /// What went wrong.
+    pub errors: u64,
+    /// Connections open at its end.
+    pub open: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Bytes that came back and were right.
+    pub bytes_verified: u64,
+    /// Times to the replies that came in: from when the message was due, or from its sending where there is no schedule.
+    pub latency: Packed,
+}
+
+impl Histograms {
+    /// Each with the name that a reader sees, in the order of the summary.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, &Latencies); 7] {
+        [
+            ("from due", &self.latency_from_due),
+            ("from send", &self.latency_from_send),
+            ("connect", &self.connect),
+            ("handshake", &self.handshake),
+            ("client lag", &self.lag),
+            ("loop turn", &self.loop_turn),
+            ("unanswered", &self.unanswered_age),
+        ]
+    }
+
+    /// Each of both, for merging.
+    fn pairs<'a>(&'a mut self, other: &'a Self) -> [(&'a mut Latencies, &'a Latencies); 7] {
+        [
+            (&mut self.latency_from_due, &other.latency_from_due),
+            (&mut self.latency_from_send, &other.latency_from_send),
+            (&mut self.lag, &other.lag),
+            (&mut self.connect, &other.connect),
+            (&mut self.handshake, &other.handshake),
+            (&mut self.loop_turn, &other.loop_turn),
+            (&mut self.unanswered_age, &other.unanswered_age),
+        ]
+    }
+}
+
+impl Record {
+    /// An empty record of `program`.
+    #[must_use]
+    pub fn of(program: &str) -> Self {
+        Self { program: program.to_owned(), runs: 1, valid: true, ..Self::default() }
+    }
+
+    /// The latency that counts: from when a message was due or, where there was no schedule, from its sending.
+    #[must_use]
+    pub fn latency(&self) -> &Latencies {
+        let due = &self.histograms.latency_from_due;
+        if self.load.kind == LoadKind::Closed && due.is_empty() { &self.histograms.latency_from_send } else { due }
+    }
+
+    /// Right replies per second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        per_second(self.messages.verified, self.measured_s)
+    }
+
+    /// How often anything went wrong.
+    #[must_use]
+    pub fn error_count(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    /// Whether all went as asked.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        !self.interrupted && self.error_count() == 0 && self.connections.verified >= self.connections.wanted
+    }
+
+    /// Judges the run: sets `valid`, `reasons` and `hints` from everything else.
+    pub fn settle(&mut self) {
+        let (reasons, hints): (Vec<_>, Vec<_>) = judge(self).into_iter().partition(Reason::invalidates);
+        self.valid = reasons.is_empty();
+        self.reasons = reasons.iter().map(ToString::to_string).collect();
+        self.hints = hints.iter().map(ToString::to_string).collect();
+    }
+}
+
+/// How many per second; 0 when there was no time.
+#[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+fn per_second(count: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests;

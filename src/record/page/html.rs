@@ -1,0 +1,54 @@
+//! Text as HTML. Whatever comes from a record goes through here: it may be anybody's.
+
+use std::fmt::{Display, Write};
+
+/// Text that is neither a tag nor the end of an attribute.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            // What HTML does not allow, not even as a number.
+            '\0'..='\x08' | '\x0b'..='\x1f' | '\x7f' => escaped.push('\u{fffd}'),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// A table of names and values; none without rows.
+pub(super) fn pairs<V: Display>(title: &str, rows: impl IntoIterator<Item = (String, V)>) -> String {
+    let mut body = String::new();
+    for (name, value) in rows {
+        let _ =
+            writeln!(body, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escape(&name), escape(&value.to_string()));
+    }
+    if body.is_empty() {
+        return body;
+    }
+    format!("<section><h2>{}</h2>\n<table class=\"pairs\">\n{body}</table></section>\n", escape(title))
+}
+
+/// A table with a heading over each column; the first column names its row.
+pub(super) fn grid(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut out = "<div class=\"wide\"><table class=\"grid\">\n<thead><tr>".to_owned();
+    for heading in headings {
+        let _ = write!(out, "<th scope=\"col\">{}</th>", escape(heading));
+    }
+    out.push_str("</tr></thead>\n<tbody>\n");
+    for row in rows {
+        let mut cells = row.iter();
+        let name = cells.next().map(|name| escape(name)).unwrap_or_default();
+        let _ = write!(out, "<tr><th scope=\"row\">{name}</th>");
+        for cell in cells {
+            let _ = write!(out, "<td>{}</td>", escape(cell));
+        }
+        out.push_str("</tr>\n");
+    }
+    out.push_str("</tbody></table></div>\n");
+    out
+}

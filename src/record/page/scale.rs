@@ -1,0 +1,136 @@
+//! From values to places on a chart, and the values that stand beside an axis.
+
+use std::time::Duration;
+
+/// Between the ends of an axis, 0 to 1.
+#[derive(Debug, Clone)]
+pub(super) struct Scale {
+    low: f64,
+    high: f64,
+    is_log: bool,
+    /// Places and what stands there, ascending.
+    pub(super) ticks: Vec<(f64, String)>,
+}
+
+/// At most about so many steps on a vertical axis from 0, and on one of time, which is longer.
+const STEPS: f64 = 5.0;
+const TIME_STEPS: f64 = 8.0;
+
+/// More lines than this on a logarithmic axis would be a fence.
+const MOST_LOG_TICKS: usize = 7;
+
+impl Scale {
+    /// From 0 to `max`, or a little more.
+    pub(super) fn from_zero(max: f64, show: fn(f64) -> String) -> Self {
+        let step = round_up(max.max(f64::MIN_POSITIVE) / STEPS);
+        let high = (max / step).ceil().max(1.0) * step;
+        let ticks = steps(step, high).map(|value| (value / high, show(value))).collect();
+        Self { low: 0.0, high, is_log: false, ticks }
+    }
+
+    /// From the start to the end of a run, in seconds.
+    pub(super) fn over_time(low: f64, high: f64) -> Self {
+        let step = round_up((high - low).max(1e-3) / TIME_STEPS);
+        let scale = Self { low, high: high.max(low + 1e-3), is_log: false, ticks: Vec::new() };
+        let first = (low / step).ceil() * step;
+        let places =
+            steps(step, scale.high - first).map(|offset| first + offset).map(|value| (scale.place(value), value));
+        let ticks = places.map(|(place, value)| (place, format!("{} s", trimmed(value)))).collect();
+        Self { ticks, ..scale }
+    }
+
+    /// From a round time at or below `low` to one at or above `high`, in nanoseconds, logarithmic.
+    pub(super) fn of_times(low: f64, high: f64) -> Self {
+        let (low, high) = (round_down(low.max(1.0)), round_up(high.max(2.0)));
+        let scale = Self { low, high, is_log: true, ticks: Vec::new() };
+        let mut values = vec![low];
+        while let Some(&last) = values.last().filter(|last| **last < high * 0.999) {
+            values.push(round_up(last * 1.01));
+        }
+        if values.len() > MOST_LOG_TICKS {
+            values.retain(|value| (value.log10() - value.log10().round()).abs() < 1e-6);
+        }
+        let ticks = values.into_iter().map(|value| (scale.place(value), time(value))).collect();
+        Self { ticks, ..scale }
+    }
+
+    /// The share of `count` values that is not exceeded; half, 90 %, 99 % and so on have equal distances.
+    #[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
+    pub(super) fn of_quantiles(count: u64) -> Self {
+        let high = (count.max(10) as f64).log10();
+        let scale = Self { low: 0.0, high, is_log: false, ticks: Vec::new() };
+        let names = ["0 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %", "99.99999 %"];
+        let mut ticks: Vec<_> =
+            names.iter().zip(0_u32..).map(|(name, nines)| (f64::from(nines), (*name).to_owned())).collect();
+        ticks.push((2_f64.log10(), "50 %".to_owned()));
+        ticks.retain(|(value, _)| *value <= high);
+        ticks.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let ticks = ticks.into_iter().map(|(value, name)| (scale.place(value), name)).collect();
+        Self { ticks, ..scale }
+    }
+
+    /// Where `value` stands, 0 to 1; what lies outside stands at the end.
+    pub(super) fn place(&self, value: f64) -> f64 {
+        let share = if self.is_log {
+            (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
+        } else {
+            (value - self.low) / (self.high - self.low)
+        };
+        share.clamp(0.0, 1.0)
+    }
+}
+
+/// Multiples of `step` from 0 up to `high`.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a handful")]
+fn steps(step: f64, high: f64) -> impl Iterator<Item = f64> {
+    let number = (high / step + 1e-9).floor().clamp(0.0, 20.0) as u32;
+    (0..=number).map(move |index| f64::from(index) * step)
+}
+
+/// The next of 1, 2, 5, 10, 20, ... that is not less.
+fn round_up(value: f64) -> f64 {
+    let power = 10_f64.powf(value.log10().floor());
+    [1.0, 2.0, 5.0, 10.0]
+        .map(|digit| digit * power)
+        .into_iter()
+        .find(|round| *round >= value * 0.999_999)
+        .unwrap_or(value)
+}
+
+/// The last of them that is not more.
+fn round_down(value: f64) -> f64 {
+    let power = 10_f64.powf(value.log10().floor());
+    [5.0, 2.0, 1.0].map(|digit| digit * power).into_iter().find(|round| *round <= value * 1.000_001).unwrap_or(value)
+}
+
+/// A round time: `200 µs`.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "nanoseconds above 0")]
+fn time(nanos: f64) -> String {
+    let time = Duration::from_nanos(nanos.round() as u64);
+    match time.as_nanos() {
+        nanos if nanos < 1_000 => format!("{nanos} ns"),
+        nanos if nanos < 1_000_000 => format!("{} µs", nanos / 1_000),
+        nanos if nanos < 1_000_000_000 => format!("{} ms", nanos / 1_000_000),
+        nanos => format!("{} s", nanos / 1_000_000_000),
+    }
+}
+
+/// A round number: `1.5 M`, `50 k`.
+pub(super) fn number(value: f64) -> String {
+    match value {
+        value if value >= 1e6 => format!("{} M", trimmed(value / 1e6)),
+        value if value >= 1e3 => format!("{} k", trimmed(value / 1e3)),
+        value => trimmed(value),
+    }
+}
+
+/// The same per second.
+pub(super) fn rate(value: f64) -> String {
+    if value == 0.0 { "0".to_owned() } else { format!("{}/s", number(value)) }
+}
+
+/// At most three decimals, and no zeros at the end.
+fn trimmed(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

@@ -1,0 +1,186 @@
+//! A record as a person reads it in a terminal of 80 columns.
+
+use super::{Latencies, LoadKind, Record};
+use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
+use std::fmt;
+use std::time::Duration;
+
+/// The columns of the table of times.
+const QUANTILES: [(&str, f64); 6] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
+
+/// Lines are broken before this column.
+const WIDTH: usize = 80;
+
+/// What must not be torn from the number before it.
+const UNITS: [&str; 11] = ["ns", "µs", "ms", "s", "m", "h", "%", "/s", "k/s", "M/s", "G/s"];
+
+/// Shows a record. A run that is not valid says so first.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary<'a>(pub &'a Record);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(record) = self;
+        if !record.valid {
+            let reasons = record.reasons.join("; ");
+            wrap(out, "NOT VALID: ", &format!("the client was the limit, not the server: {reasons}"))?;
+        }
+        let connections = format_counted(record.connections.wanted, "connection");
+        writeln!(out, "{connections} to {}: {}", record.target, verdict(record))?;
+        wrap(out, "  load         ", &load(record))?;
+        self.write_counts(out)?;
+        wrap(out, "  time         ", &time(record))?;
+        for hint in &record.hints {
+            wrap(out, "  note         ", hint)?;
+        }
+        self.write_times(out)
+    }
+}
+
+impl Summary<'_> {
+    fn write_counts(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(record) = self;
+        let (connections, messages, count) = (&record.connections, &record.messages, format_count);
+        let (opened, most, failed) =
+            (count(connections.opened), count(connections.most_open), count(connections.failed));
+        writeln!(out, "  connections  {opened} opened, {most} at the same time, {failed} failed")?;
+        for (cause, number) in &record.errors {
+            writeln!(out, "               {:>9} {}", count(*number), cause.replace('_', " "))?;
+        }
+        let due = messages.due.map(|due| format!("{} due, ", count(due))).unwrap_or_default();
+        let (sent, verified, rate) = (count(messages.sent), count(messages.verified), format_rate(record.rate()));
+        wrap(out, "  messages     ", &format!("{due}{sent} sent, {verified} answered and verified, {rate}"))?;
+        if messages.timed_out + messages.pending + messages.failed > 0 {
+            let [late, pending, lost] = [messages.timed_out, messages.pending, messages.failed].map(count);
+            writeln!(out, "  unanswered   {late} timed out, {pending} pending at the end, {lost} lost")?;
+        }
+        let (sent, verified) = (count(record.bytes.sent), count(record.bytes.verified));
+        writeln!(out, "  bytes        {sent} sent, {verified} answered and verified")?;
+        if record.mismatches.count > 0 {
+            writeln!(out, "  mismatches   {}", count(record.mismatches.count))?;
+            for mismatch in &record.mismatches.first {
+                writeln!(out, "    {mismatch}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_times(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(record) = self;
+        write!(out, "  {:<12}", "latency")?;
+        QUANTILES.iter().try_for_each(|(name, _)| write!(out, "{name:>10}"))?;
+        for (name, times) in record.histograms.named() {
+            if !times.is_empty() {
+                write_row(out, name, times)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_row(out: &mut fmt::Formatter<'_>, name: &str, times: &Latencies) -> fmt::Result {
+    write!(out, "\n    {name:<10}")?;
+    for time in QUANTILES.iter().filter_map(|(_, quantile)| times.at(*quantile)) {
+        write!(out, "{:>10}", format_duration(time))?;
+    }
+    Ok(())
+}
+
+/// How it ended, in a few words.
+pub(super) fn verdict(record: &Record) -> &'static str {
+    match (record.interrupted, record.is_success()) {
+        (true, _) => "interrupted",
+        (false, true) => "every reply was right",
+        (false, false) => "something failed",
+    }
+}
+
+/// What was asked for: `open, 50.0 k/s, uniform, for 10.0 s`.
+pub(super) fn load(record: &Record) -> String {
+    let load = &record.load;
+    let mut parts = vec![match load.kind {
+        LoadKind::Open => "open (by the clock)".to_owned(),
+        LoadKind::Closed => "closed (a reply makes room for the next message)".to_owned(),
+    }];
+    parts.extend(load.rate.map(format_rate));
+    parts.extend(load.arrivals.as_ref().map(|arrivals| format!("{arrivals} arrivals")));
+    parts.extend(load.seed.map(|seed| format!("seed {seed}")));
+    parts.extend(load.duration_s.map(|seconds| format!("for {}", in_words(seconds))));
+    if record.runs > 1 {
+        parts.push(format!("{} merged", format_counted(record.runs, "run")));
+    }
+    parts.join(", ")
+}
+
+/// How long it took, and the CPU.
+fn time(record: &Record) -> String {
+    let mut parts = vec![in_words(record.duration_s)];
+    if record.warm_up_s > 0.0 {
+        parts.push(format!("of it {} to warm up", in_words(record.warm_up_s)));
+    }
+    parts.extend(
+        record.cpu.map(|cpu| format!("the client took {} of CPU ({:.0} %)", in_words(cpu.seconds), cpu.share * 100.0)),
+    );
+    parts.join(", ")
+}
+
+/// Seconds as a person reads them.
+pub(super) fn in_words(seconds: f64) -> String {
+    format_duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
+/// The machine in lines of a name and a value.
+pub(super) fn environment(record: &Record) -> Vec<(&'static str, String)> {
+    let here = &record.environment;
+    let lines = [
+        ("kernel", here.kernel.clone()),
+        ("CPU", here.cpu_model.clone()),
+        ("CPUs", here.cpus.map(format_count)),
+        ("memory", here.memory_bytes.map(format_size)),
+        ("descriptors", here.descriptor_limit.map(format_count)),
+        ("somaxconn", here.somaxconn.map(format_count)),
+        ("local ports", here.ip_local_port_range.map(|(first, last)| format!("{first} to {last}"))),
+    ];
+    lines.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// The words of a text; a number and its unit are one.
+fn words(text: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut start = 0;
+    for (space, _) in text.match_indices(' ') {
+        let (before, after) = (&text[start..space], &text[space + 1..]);
+        let digits = before.trim_start_matches('(');
+        let is_number =
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b',');
+        let next = after.split([' ', ',', ';', ')']).next().unwrap_or_default();
+        if !(is_number && UNITS.contains(&next)) {
+            words.push(before);
+            start = space + 1;
+        }
+    }
+    words.push(&text[start..]);
+    words
+}
+
+/// `label` and `text`, broken between words; further lines stand under the text.
+pub(super) fn wrap(out: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result {
+    write!(out, "{label}")?;
+    let indent = label.chars().count();
+    let mut column = indent;
+    for word in words(text) {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > WIDTH {
+            write!(out, "\n{:indent$}", "")?;
+            column = indent;
+        }
+        if column > indent {
+            write!(out, " ")?;
+            column += 1;
+        }
+        write!(out, "{word}")?;
+        column += length;
+    }
+    writeln!(out)
+}

@@ -1,0 +1,76 @@
+//! What a comparison says of runs that are known to be alike, or not.
+
+use super::{Record, sample};
+use crate::record::{Outcome, compare};
+use std::collections::BTreeMap;
+
+fn outcomes(before: &Record, after: &Record) -> BTreeMap<&'static str, Outcome> {
+    compare(before, after).outcomes().collect()
+}
+
+#[test]
+fn runs_that_differ_by_chance_are_alike() {
+    let mut wrong = 0;
+    for seed in 0..10 {
+        let (before, after) = (sample(20, 100, seed), sample(20, 100, seed + 100));
+        let found = outcomes(&before, &after);
+        wrong += found.values().filter(|outcome| matches!(outcome, Outcome::Better | Outcome::Worse)).count();
+        assert_eq!(found["max"], Outcome::SingleEvent);
+    }
+    // 40 verdicts with 99 % of confidence, of few intervals: 3 wrong ones are once in a hundred times.
+    assert!(wrong <= 3, "{wrong} of 40 were taken for more than noise");
+}
+
+#[test]
+fn a_slower_run_is_worse_and_a_faster_one_better() {
+    let (before, after) = (sample(20, 100, 1), sample(20, 110, 2));
+    let found = outcomes(&before, &after);
+    assert_eq!((found["p50"], found["p99"], found["rate"]), (Outcome::Worse, Outcome::Worse, Outcome::WithinNoise));
+    assert!(compare(&before, &after).is_worse());
+    assert_eq!(outcomes(&after, &before)["p50"], Outcome::Better);
+    assert!(!compare(&after, &before).is_worse());
+}
+
+#[test]
+fn errors_that_were_not_there_before_are_worse() {
+    let (before, mut after) = (sample(20, 100, 1), sample(20, 100, 2));
+    after.intervals.iter_mut().for_each(|interval| interval.errors = 10);
+    after.errors.insert("reset".to_owned(), 200);
+    assert_eq!(outcomes(&before, &after)["errors"], Outcome::Worse);
+    after.intervals.iter_mut().for_each(|interval| interval.errors = 0);
+    after.errors.insert("reset".to_owned(), 3);
+    assert_eq!(outcomes(&before, &after)["errors"], Outcome::WithinNoise, "3 may be chance");
+    assert_eq!(outcomes(&before, &before)["errors"], Outcome::WithinNoise);
+}
+
+#[test]
+fn few_intervals_and_few_replies_say_nothing() {
+    let few = sample(5, 100, 1);
+    let found = outcomes(&few, &sample(20, 200, 2));
+    assert_eq!((found["rate"], found["p50"]), (Outcome::TooFewIntervals, Outcome::TooFewIntervals));
+    // 5,000 replies have 5 above the p99.9.
+    assert_eq!(found["p99.9"], Outcome::TooFewReplies);
+    assert_eq!(outcomes(&Record::of("x"), &Record::of("x"))["p50"], Outcome::TooFewReplies);
+}
+
+#[test]
+fn what_was_asked_for_and_what_is_not_valid_is_warned_of() {
+    let (before, mut after) = (sample(10, 100, 1), sample(10, 100, 2));
+    assert_eq!(compare(&before, &after).warnings, [""; 0]);
+    after.configuration.set("port", 1);
+    assert_eq!(compare(&before, &after).warnings, [""; 0], "another server is what is compared");
+    after.configuration.set("rate", "2k");
+    after.environment.kernel = Some("Linux 5".to_owned());
+    after.valid = false;
+    after.reasons = vec!["because".to_owned()];
+    let warnings = compare(&before, &after).warnings;
+    assert_eq!(
+        warnings,
+        [
+            "the run after is NOT VALID: because",
+            "--rate differs: 1k before, 2k after",
+            "the machines differ in kernel: Linux 6.18.5 before, Linux 5 after",
+        ]
+    );
+    assert!(compare(&before, &after).to_string().starts_with("WARNING: the run after is NOT VALID: because\n"));
+}

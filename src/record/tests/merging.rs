@@ -1,0 +1,81 @@
+//! Merging is as if one client had counted everything.
+
+use super::{STARTED, sample};
+use crate::record::{Latencies, Record, Timestamp, merge};
+use proptest::prelude::*;
+use serde_json::json;
+use std::time::Duration;
+
+#[test]
+fn everything_adds_up() {
+    let (a, mut b) = (sample(3, 100, 1), sample(3, 200, 2));
+    b.errors.insert("reset".to_owned(), 4);
+    b.configuration.set("rate", "2k");
+    b.target = "127.0.0.1:65433".to_owned();
+    let merged = merge(&[a.clone(), b.clone()]).expect("there are two");
+    assert_eq!((merged.runs, merged.connections.opened), (2, 200));
+    assert_eq!(merged.messages.verified, a.messages.verified + b.messages.verified);
+    assert_eq!(merged.latency().count(), merged.messages.verified);
+    assert_eq!(merged.errors["reset"], 4);
+    assert_eq!(merged.load.rate, Some(2000.0));
+    assert_eq!(merged.target, "127.0.0.1:65432, 127.0.0.1:65433");
+    assert_eq!(merged.configuration.get("rate"), Some(&json!(["1k", "2k"])));
+    assert_eq!(merged.configuration.get("connections"), Some(&json!(100)));
+    assert_eq!((merged.intervals.len(), merged.measured_s), (3, 3.0));
+    assert_eq!(merged.intervals[1].replies, a.intervals[1].replies + b.intervals[1].replies);
+    assert!(merged.valid);
+}
+
+#[test]
+fn seconds_are_aligned_by_the_clock() {
+    let a = sample(3, 100, 1);
+    let mut b = sample(3, 100, 2);
+    b.started = Timestamp::after_1970(STARTED + Duration::from_millis(2100));
+    let merged = merge(&[b.clone(), a.clone()]).expect("there are two");
+    assert_eq!(merged.started, a.started);
+    let replies: Vec<u64> = merged.intervals.iter().map(|interval| interval.replies).collect();
+    let (a, b) = (&a.intervals, &b.intervals);
+    let expected = [a[0].replies, a[1].replies, a[2].replies + b[0].replies, b[1].replies, b[2].replies];
+    assert_eq!(replies, expected);
+    assert!((merged.duration_s - 5.1).abs() < 1e-9 && (merged.measured_s - 5.0).abs() < 1e-9, "{merged:?}");
+}
+
+#[test]
+fn one_invalid_run_makes_the_whole_invalid() {
+    let (a, mut b) = (sample(3, 100, 1), sample(3, 100, 2));
+    for _ in 0..1000 {
+        b.histograms.lag.record(Duration::from_millis(50));
+    }
+    b.settle();
+    assert!(!b.valid);
+    let merged = merge(&[a, b.clone()]).expect("there are two");
+    assert!(!merged.valid && merged.reasons.contains(&b.reasons[0]), "{:?}", merged.reasons);
+}
+
+#[test]
+fn one_alone_stays_as_it_is_and_none_is_none() {
+    let record = sample(3, 100, 1);
+    assert_eq!(merge(std::slice::from_ref(&record)), Some(record));
+    assert_eq!(merge(&[]), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn adding_equals_recording_into_one(runs in prop::collection::vec(prop::collection::vec(1_u64..4_000_000_000_000, 0..50), 1..5)) {
+        let mut whole = Latencies::default();
+        let records: Vec<Record> = runs.iter().map(|nanos| {
+            let mut record = Record::of("x");
+            for nanos in nanos {
+                let time = Duration::from_nanos(*nanos);
+                whole.record(time);
+                record.histograms.latency_from_send.record(time);
+            }
+            // As it is when it was read from a file.
+            Record::from_json(&record.to_json()).expect("it is whole")
+        }).collect();
+        let merged = merge(&records).expect("there is one at least");
+        prop_assert_eq!(merged.latency(), &whole);
+    }
+}

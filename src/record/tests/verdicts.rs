@@ -1,0 +1,60 @@
+//! When a run is not valid, and when it is.
+
+use super::sample;
+use crate::record::{Cpu, LoadKind, Reason, Record, judge};
+use std::time::Duration;
+
+#[test]
+fn a_client_that_sends_on_time_is_valid() {
+    assert_eq!(judge(&sample(3, 100, 1)), []);
+    assert_eq!(judge(&Record::of("x")), []);
+}
+
+#[test]
+fn a_lag_of_more_than_a_tenth_is_too_much() {
+    let mut record = Record::of("x");
+    record.load.kind = LoadKind::Open;
+    (0..100).for_each(|_| record.histograms.latency_from_due.record(Duration::from_millis(1)));
+    (0..100).for_each(|_| record.histograms.lag.record(Duration::from_micros(99)));
+    assert_eq!(judge(&record), []);
+    (0..2).for_each(|_| record.histograms.lag.record(Duration::from_micros(102)));
+    assert!(matches!(judge(&record)[..], [Reason::Lag { .. }]), "{:?}", judge(&record));
+    record.settle();
+    assert!(!record.valid && record.reasons[0].contains("102 µs") && record.hints.is_empty(), "{:?}", record.reasons);
+}
+
+#[test]
+fn one_per_cent_of_the_schedule_may_be_missing() {
+    let mut record = Record::of("x");
+    record.messages.due = Some(100_000);
+    for (sent, is_kept) in [(100_000, true), (99_000, true), (98_999, false), (0, false)] {
+        record.messages.sent = sent;
+        assert_eq!(judge(&record).is_empty(), is_kept, "{sent}");
+    }
+}
+
+#[test]
+fn without_a_count_of_what_was_due_chance_is_given_its_share() {
+    let mut record = Record::of("x");
+    record.load.kind = LoadKind::Open;
+    record.load.rate = Some(100.0);
+    record.measured_s = 10.0;
+    // 3 deviations of 1,000 arrivals are 95; 1 % of evenly spread ones is 10.
+    for (arrivals, sent, is_kept) in
+        [("poisson", 910, true), ("poisson", 900, false), ("uniform", 990, true), ("uniform", 985, false)]
+    {
+        record.load.arrivals = Some(arrivals.to_owned());
+        record.messages.sent = sent;
+        assert_eq!(judge(&record).is_empty(), is_kept, "{arrivals} {sent}");
+    }
+    record.load.kind = LoadKind::Closed;
+    assert_eq!(judge(&record), [], "closed load has no schedule");
+}
+
+#[test]
+fn a_busy_client_is_a_hint() {
+    let mut record = sample(3, 100, 1);
+    record.cpu = Some(Cpu { seconds: 2.9, share: 0.97 });
+    record.settle();
+    assert!(record.valid && record.hints.len() == 1 && record.hints[0].contains("97 %"), "{:?}", record.hints);
+}

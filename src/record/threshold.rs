@@ -1,0 +1,229 @@
+//! What a run must not exceed, or must reach: `p99>2ms`, `errors>0`, `rate<49k`. For scripts that have to notice.
+
+use super::Record;
+use crate::units::{format_count, format_duration, format_rate, parse_duration, parse_rate};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Good ones, as they stand at the end of an error message.
+const EXAMPLES: &str = "p99>2ms, send.p99.9>5ms, errors>0 or rate<49k";
+
+/// The operators, the longer ones first: `>=` begins as `>` does.
+const OPERATORS: [(&str, Operator); 5] = [
+    (">=", Operator::AtLeast),
+    ("<=", Operator::AtMost),
+    ("==", Operator::Equal),
+    (">", Operator::Above),
+    ("<", Operator::Below),
+];
+
+/// A metric, an operator and a bound. The run fails when it holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Threshold {
+    metric: Metric,
+    operator: Operator,
+    /// In nanoseconds, per second, or a count, as the metric is.
+    bound: f64,
+    name: String,
+    typed_bound: String,
+}
+
+/// A threshold that a run has crossed, in words: `p99 is 3.10 ms, which is > 2ms`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crossing(String);
+
+/// A text that is no threshold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{input:?} is not a threshold: {problem}; give one like {EXAMPLES}")]
+pub struct ThresholdError {
+    /// The text as it was given.
+    pub input: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Metric {
+    Time(Times, Statistic),
+    Count(Count),
+    Rate,
+}
+
+/// Which histogram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Times {
+    /// The latency that counts: see [`Record::latency`].
+    Latency,
+    Send,
+    Connect,
+    Handshake,
+    Lag,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Statistic {
+    Quantile(f64),
+    Mean,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Errors,
+    Timeouts,
+    Lost,
+    Mismatches,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Above,
+    AtLeast,
+    Below,
+    AtMost,
+    Equal,
+}
+
+impl Threshold {
+    /// Whether `record` has crossed it. What could not be measured has: a check that cannot be made must not pass.
+    #[must_use]
+    pub fn crossed_by(&self, record: &Record) -> Option<Crossing> {
+        let Some(value) = self.metric.of(record) else {
+            return Some(Crossing(format!("{} was not measured, so that it cannot be compared", self.name)));
+        };
+        let (operator, bound) = (self.operator.sign(), &self.typed_bound);
+        let crossing = || format!("{} is {}, which is {operator} {bound}", self.name, self.metric.show(value));
+        self.operator.holds(value, self.bound).then(|| Crossing(crossing()))
+    }
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}{}{}", self.name, self.operator.sign(), self.typed_bound)
+    }
+}
+
+impl fmt::Display for Crossing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl FromStr for Threshold {
+    type Err = ThresholdError;
+
+    fn from_str(text: &str) -> Result<Self, ThresholdError> {
+        parse(text).map_err(|problem| ThresholdError { input: text.to_owned(), problem })
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "below 2^53 it is exact: 104 days in nanoseconds")]
+fn parse(text: &str) -> Result<Threshold, String> {
+    let start = text.find(['>', '<', '=']).ok_or("it has no >, >=, <, <= or ==")?;
+    let found = OPERATORS.iter().find(|(sign, _)| text[start..].starts_with(sign));
+    let &(sign, operator) = found.ok_or("the operators are >, >=, <, <= and ==")?;
+    let (name, typed_bound) = (text[..start].trim(), text[start + sign.len()..].trim());
+    let metric = Metric::named(name).ok_or_else(|| {
+        format!("{name:?} is none of p50, p99.9, max, mean (also send.p50, connect.p50, handshake.p50, lag.p50), errors, timeouts, lost, mismatches, rate")
+    })?;
+    let bound = match metric {
+        Metric::Time(..) => parse_duration(typed_bound).map_err(|error| error.to_string())?.as_nanos() as f64,
+        // "rate<=0" is a way to ask whether anything came back at all, and no rate to ask for.
+        Metric::Rate if typed_bound == "0" => 0.0,
+        Metric::Rate => parse_rate(typed_bound).map_err(|error| error.to_string())?,
+        Metric::Count(_) => {
+            typed_bound.parse::<u64>().map_err(|_| format!("{typed_bound:?} is not a whole number"))? as f64
+        }
+    };
+    Ok(Threshold { metric, operator, bound, name: name.to_owned(), typed_bound: typed_bound.to_owned() })
+}
+
+impl Metric {
+    fn named(name: &str) -> Option<Self> {
+        let (times, statistic) = match name.split_once('.') {
+            Some(("send", rest)) => (Times::Send, rest),
+            Some(("connect", rest)) => (Times::Connect, rest),
+            Some(("handshake", rest)) => (Times::Handshake, rest),
+            Some(("lag", rest)) => (Times::Lag, rest),
+            _ => (Times::Latency, name),
+        };
+        if let Some(statistic) = Statistic::named(statistic) {
+            return Some(Self::Time(times, statistic));
+        }
+        match name {
+            "errors" => Some(Self::Count(Count::Errors)),
+            "timeouts" => Some(Self::Count(Count::Timeouts)),
+            "lost" => Some(Self::Count(Count::Lost)),
+            "mismatches" => Some(Self::Count(Count::Mismatches)),
+            "rate" => Some(Self::Rate),
+            _ => None,
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "below 2^53 it is exact")]
+    fn of(self, record: &Record) -> Option<f64> {
+        let messages = &record.messages;
+        match self {
+            Self::Time(times, statistic) => {
+                let times = match times {
+                    Times::Latency => record.latency(),
+                    Times::Send => &record.histograms.latency_from_send,
+                    Times::Connect => &record.histograms.connect,
+                    Times::Handshake => &record.histograms.handshake,
+                    Times::Lag => &record.histograms.lag,
+                };
+                match statistic {
+                    Statistic::Quantile(quantile) => times.at(quantile).map(|time| time.as_nanos() as f64),
+                    Statistic::Mean => times.mean_ns(),
+                }
+            }
+            Self::Count(count) => Some(match count {
+                Count::Errors => record.error_count(),
+                Count::Timeouts => messages.timed_out,
+                Count::Lost => messages.timed_out + messages.pending + messages.failed,
+                Count::Mismatches => record.mismatches.count,
+            } as f64),
+            Self::Rate => Some(record.rate()),
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they were whole numbers above 0")]
+    fn show(self, value: f64) -> String {
+        match self {
+            Self::Time(..) => format_duration(Duration::from_nanos(value as u64)),
+            Self::Count(_) => format_count(value as u64),
+            Self::Rate => format_rate(value),
+        }
+    }
+}
+
+impl Statistic {
+    /// `max`, `mean`, or `p` and a percentage above 0 and below 100.
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "max" => return Some(Self::Quantile(1.0)),
+            "mean" => return Some(Self::Mean),
+            _ => {}
+        }
+        let digits = name.strip_prefix('p').filter(|digits| digits.bytes().all(|c| c.is_ascii_digit() || c == b'.'))?;
+        let percent: f64 = digits.parse().ok()?;
+        (percent > 0.0 && percent < 100.0).then_some(Self::Quantile(percent / 100.0))
+    }
+}
+
+impl Operator {
+    fn sign(self) -> &'static str {
+        OPERATORS.iter().find(|(_, operator)| *operator == self).map_or("", |(sign, _)| sign)
+    }
+
+    #[allow(clippy::float_cmp, reason = "whoever asks for == means it")]
+    fn holds(self, value: f64, bound: f64) -> bool {
+        match self {
+            Self::Above => value > bound,
+            Self::AtLeast => value >= bound,
+            Self::Below => value < bound,
+            Self::AtMost => value <= bound,
+            Self::Equal => value == bound,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Whether a run measured the server or the client itself.
+//!
+//! A client that is late sends less than it was asked to, or later, and what it then measures is its own queue. That has to
+//! be said first, before any number. See G. Tene, "How NOT to Measure Latency", on coordinated omission.
+
+use super::{Load, LoadKind, Record};
+use crate::units::{format_count, format_duration};
+use std::fmt;
+use std::time::Duration;
+
+/// The lag's p99 may be this share of the latency's p50: then what the client adds is below what a reader would call noise.
+const LAG_SHARE: u32 = 10;
+
+/// The share of the schedule that may be missing.
+const MISSING: f64 = 0.01;
+
+/// From this share of its CPU time on, a loop has no room left for what comes in a burst.
+const BUSY: f64 = 0.9;
+
+/// So many standard deviations a Poisson process may be away from its mean: 3 are exceeded once in 370 runs.
+const DEVIATIONS: f64 = 3.0;
+
+/// Why a run says less about the server than it seems to.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The client sent too late.
+    Lag {
+        /// The p99 of the client's lag.
+        lag_p99: Duration,
+        /// The p50 of the latency that is reported.
+        latency_p50: Duration,
+    },
+    /// The client sent too little.
+    Schedule {
+        /// Messages that were due.
+        due: u64,
+        /// Messages that were sent.
+        sent: u64,
+    },
+    /// The client had no CPU time left. A hint: the numbers may be right.
+    Busy {
+        /// The share of the workers' time.
+        share: f64,
+    },
+}
+
+/// What speaks against believing the numbers of `record`; nothing when it is well.
+#[must_use]
+pub fn judge(record: &Record) -> Vec<Reason> {
+    [too_late(record), too_little(record), too_busy(record)].into_iter().flatten().collect()
+}
+
+impl Reason {
+    /// Whether the run is not valid for this; else it is a hint.
+    #[must_use]
+    pub fn invalidates(&self) -> bool {
+        !matches!(self, Self::Busy { .. })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lag { lag_p99, latency_p50 } => {
+                let (lag, latency) = (format_duration(*lag_p99), format_duration(*latency_p50));
+                write!(
+                    out,
+                    "it sent late: its lag's p99 of {lag} is more than a tenth of the latency's p50 of {latency}"
+                )
+            }
+            Self::Schedule { due, sent } => {
+                let (due, sent) = (format_count(*due), format_count(*sent));
+                write!(out, "it did not keep the schedule to 1 %: of {due} messages that were due it sent {sent}")
+            }
+            Self::Busy { share } => {
+                write!(
+                    out,
+                    "the client was busy for {:.0} % of the time; more --workers may show another picture",
+                    share * 100.0
+                )
+            }
+        }
+    }
+}
+
+fn too_late(record: &Record) -> Option<Reason> {
+    let lag_p99 = record.histograms.lag.at(0.99)?;
+    // A run without any reply has no latency that the lag could spoil.
+    let latency_p50 = record.latency().at(0.5)?;
+    (lag_p99 * LAG_SHARE > latency_p50).then_some(Reason::Lag { lag_p99, latency_p50 })
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of messages"
+)]
+fn too_little(record: &Record) -> Option<Reason> {
+    let sent = record.messages.sent;
+    let (due, allowed) = match (record.messages.due, &record.load) {
+        (Some(due), _) => (due as f64, due as f64 * MISSING),
+        // Nobody counted what was due: then it follows from the rate, up to what chance does to it.
+        (None, Load { kind: LoadKind::Open, rate: Some(rate), arrivals, .. }) => {
+            let due = rate * record.measured_s;
+            let is_random = arrivals.as_deref() == Some("poisson");
+            (due, (due * MISSING).max(if is_random { DEVIATIONS * due.sqrt() } else { 1.0 }))
+        }
+        (None, _) => return None,
+    };
+    ((due - sent as f64).abs() > allowed).then_some(Reason::Schedule { due: due.round() as u64, sent })
+}
+
+fn too_busy(record: &Record) -> Option<Reason> {
+    record.cpu.filter(|cpu| cpu.share >= BUSY).map(|cpu| Reason::Busy { share: cpu.share })
+}

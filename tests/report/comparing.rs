@@ -1,0 +1,40 @@
+//! The table of a comparison, and its exit status.
+
+use super::support::Exit;
+use super::{file, report, sample};
+
+/// The verdict of the row that begins with `metric`.
+#[track_caller]
+fn verdict(exit: &Exit, metric: &str) -> String {
+    let line = exit.stdout.iter().find(|line| line.split_whitespace().next() == Some(metric));
+    let line = line.unwrap_or_else(|| panic!("no {metric} in {exit:#?}"));
+    line.rsplit("  ").next().unwrap().to_owned()
+}
+
+#[test]
+fn a_slower_run_is_worse_and_its_status_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (file(&folder, "a.json", &sample(10, 100)), file(&folder, "b.json", &sample(10, 120)));
+    let exit = report(&["compare", &a, &b]);
+    assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+    assert_eq!((verdict(&exit, "p50"), verdict(&exit, "p99")), ("worse".to_owned(), "worse".to_owned()));
+    assert_eq!(verdict(&exit, "rate"), "within the noise");
+    assert!(exit.stdout.iter().all(|line| line.chars().count() <= 80), "{exit:#?}");
+    assert_eq!(report(&["compare", "--fail-if-worse", &a, &b]).code, Some(3));
+    assert_eq!(report(&["compare", "--fail-if-worse", &b, &a]).code, Some(0));
+    assert_eq!(verdict(&report(&["compare", &b, &a]), "p50"), "better");
+}
+
+#[test]
+fn what_makes_runs_hard_to_compare_stands_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let (before, mut after) = (sample(4, 100), sample(10, 100));
+    after.configuration.set("connections", 20);
+    after.messages.due = Some(1_000_000);
+    after.settle();
+    let exit = report(&["compare", &file(&folder, "a.json", &before), &file(&folder, "b.json", &after)]);
+    assert!(exit.stdout[0].starts_with("WARNING: the run after is NOT VALID"), "{exit:#?}");
+    let differs = "WARNING: --connections differs: 10 before, 20 after";
+    assert!(exit.stdout.iter().any(|line| line == differs), "{exit:#?}");
+    assert_eq!(verdict(&exit, "p50"), "too few intervals");
+}

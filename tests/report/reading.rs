@@ -1,0 +1,81 @@
+//! Showing, merging and making pages; and files that are none.
+
+use super::support::{Program, expect_refusal};
+use super::{file, report, sample, text_file};
+use multiconn::record::Record;
+
+#[test]
+fn a_run_is_shown_in_eighty_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let exit = report(&["show", &file(&folder, "run.json", &sample(3, 100))]);
+    assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+    assert_eq!(exit.stdout[0], "10 connections to 127.0.0.1:65432: every reply was right");
+    assert!(exit.stdout.iter().any(|line| line.starts_with("    from due ")), "{exit:#?}");
+    assert!(exit.stdout.iter().all(|line| line.chars().count() <= 80), "{exit:#?}");
+}
+
+#[test]
+fn a_run_that_is_not_valid_says_so_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut record = sample(3, 100);
+    record.messages.due = Some(record.messages.sent * 2);
+    record.settle();
+    let exit = report(&["show", &file(&folder, "run.json", &record)]);
+    assert!(exit.stdout[0].starts_with("NOT VALID: the client was the limit"), "{exit:#?}");
+}
+
+#[test]
+fn merging_keeps_every_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (sample(3, 100), sample(4, 200));
+    let (path_a, path_b) = (file(&folder, "a.json", &a), file(&folder, "b.json", &b));
+    let all = folder.path().join("all.json").to_str().unwrap().to_owned();
+    let exit = report(&["merge", &path_a, &path_b, "--json", &all]);
+    assert_eq!((exit.code, exit.stdout.len(), exit.stderr.len()), (Some(0), 0, 0), "{exit:#?}");
+    let merged = Record::from_json(&std::fs::read_to_string(&all).unwrap()).unwrap();
+    assert_eq!((merged.runs, merged.messages.verified, merged.intervals.len()), (2, 3500, 4));
+    let mut sum = a.histograms.latency_from_due.clone();
+    sum.add(&b.histograms.latency_from_due);
+    assert_eq!(merged.histograms.latency_from_due, sum);
+    let exit = report(&["merge", &path_a, &path_b]);
+    assert_eq!(Record::from_json(&exit.stdout.join("\n")), Ok(merged), "to stdout without --json");
+}
+
+#[test]
+fn a_file_that_is_no_run_is_named_with_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = sample(1, 100).to_json();
+    let good_path = text_file(&folder, "good.json", &good);
+    for (name, text, part) in [
+        ("cut.json", &good[..good.len() / 2], "not whole JSON"),
+        ("foreign.json", "{\"results\": []}", "multiconn-run/1"),
+        ("text.json", "hello", "not whole JSON"),
+        ("empty.json", "", "not whole JSON"),
+        ("newer.json", &good.replace("run/1", "run/9"), "multiconn-run/9"),
+        ("damaged.json", &good.replace("\"HISTF", "\"HIST!"), "damaged"),
+    ] {
+        let path = text_file(&folder, name, text);
+        for arguments in
+            [&["show", &path][..], &["html", &path], &["compare", &good_path, &path], &["merge", &good_path, &path]]
+        {
+            expect_refusal(Program::report(arguments), 1, &[name, part]);
+        }
+    }
+    let binary = folder.path().join("binary.json");
+    std::fs::write(&binary, [0xff, 0xfe, 0]).unwrap();
+    expect_refusal(Program::report(&["show", binary.to_str().unwrap()]), 1, &["binary.json", "not text"]);
+    expect_refusal(Program::report(&["show", "/nowhere/run.json"]), 1, &["/nowhere/run.json", "no such file"]);
+}
+
+#[test]
+fn a_wrong_command_line_is_one_sentence() {
+    expect_refusal(Program::report(&[]), 2, &["requires a subcommand", "show, compare, merge, html"]);
+    expect_refusal(Program::report(&["shew", "run.json"]), 2, &["shew", "show"]);
+    expect_refusal(Program::report(&["compare", "run.json"]), 2, &["AFTER"]);
+    expect_refusal(Program::report(&["merge"]), 2, &["FILES"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, "run.json", &sample(1, 100));
+    expect_refusal(Program::report(&["html", &path, "-o", "/nowhere/run.html"]), 2, &["/nowhere/run.html"]);
+    let exit = report(&["--version"]);
+    assert!(exit.code == Some(0) && exit.stdout[0].starts_with("multiconn-report "), "{exit:#?}");
+}
