@@ -29,7 +29,7 @@
 //! | what a run left behind; pure, too | `record` | the file, its validity, thresholds, merging, comparing, the page |
 //! | programs | `server` | configuration, workers, doors, drain, hand-over, counters, metrics, summary |
 //! | | `client` | configuration, runner, dialler, workload, relay of a keyboard, recorder, report |
-//! | faces | `cli`, `bin` | the command lines, and two `main`s of a line each |
+//! | faces | `cli`, `bin` | the command lines, and three `main`s of a line each |
 //!
 //! `socket` and `event_loop` know neither each other nor the pure middle; `server` and `client` never import each
 //! other. Above `event_loop` time is an argument, so that a whole conversation can be replayed in a test.

@@ -126,9 +126,14 @@ impl Latencies {
     /// Never: a vector takes every histogram.
     #[must_use]
     pub fn pack(&self) -> Packed {
-        let nanos = |quantile| self.0.value_at_quantile(quantile).min(self.0.max());
         let mut bytes = Vec::new();
         V2DeflateSerializer::new().serialize(&self.0, &mut bytes).expect("a vector takes every histogram");
+        self.beside(STANDARD.encode(bytes))
+    }
+
+    /// The numbers for people and scripts beside the packed histogram.
+    fn beside(&self, hdr: String) -> Packed {
+        let nanos = |quantile| self.0.value_at_quantile(quantile).min(self.0.max());
         Packed {
             count: self.0.len(),
             mean_ns: self.0.mean(),
@@ -138,7 +143,7 @@ impl Latencies {
             p999_ns: nanos(0.999),
             p9999_ns: nanos(0.9999),
             max_ns: self.0.max(),
-            hdr: STANDARD.encode(bytes),
+            hdr,
         }
     }
 
@@ -211,20 +216,22 @@ impl Serialize for Latencies {
     }
 }
 
+/// What is read of a histogram. The numbers beside it follow from it, and are not believed.
+#[derive(Deserialize)]
+struct Kept {
+    hdr: String,
+}
+
 impl<'de> Deserialize<'de> for Latencies {
     fn deserialize<D: Source<'de>>(source: D) -> Result<Self, D::Error> {
-        /// The numbers beside it follow from the histogram, and are not believed.
-        #[derive(Deserialize)]
-        struct Kept {
-            hdr: String,
-        }
-        let kept = Kept::deserialize(source)?;
-        Self::decode(&kept.hdr).map_err(serde::de::Error::custom)
+        Self::decode(&Kept::deserialize(source)?.hdr).map_err(serde::de::Error::custom)
     }
 }
 
 impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Source<'de>>(source: D) -> Result<Self, D::Error> {
-        Latencies::deserialize(source).map(|latencies| latencies.pack())
+        let Kept { hdr } = Kept::deserialize(source)?;
+        let latencies = Latencies::decode(&hdr).map_err(serde::de::Error::custom)?;
+        Ok(latencies.beside(hdr))
     }
 }

@@ -2,8 +2,13 @@
 
 use super::{Record, sample};
 use crate::record::{Latencies, RecordError};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::io::Write;
 use std::time::Duration;
 
 #[test]
@@ -45,6 +50,17 @@ fn what_is_no_record_is_refused_in_words() {
     assert!(broken("\"HISTF", "\"?").contains("base64"));
     assert!(broken("\"started\": \"", "\"started\": \"yester").contains("not a moment"));
     assert!(broken("\"sent\": ", "\"sent\": -").contains("line "));
+}
+
+/// Eight bytes that claim four gigabytes must not cost them.
+#[test]
+fn a_length_in_a_file_is_not_believed() {
+    let mut encoder = ZlibEncoder::new(vec![0x1c, 0x84, 0x93, 0x14, 0, 0, 0, 99], Compression::default());
+    encoder.write_all(&[0x1c, 0x84, 0x93, 0x13, 0xff, 0xff, 0xff, 0xff]).expect("a vector takes everything");
+    encoder.write_all(&[0; 32]).expect("a vector takes everything");
+    let hdr = STANDARD.encode(encoder.finish().expect("a vector takes everything"));
+    let error = serde_json::from_value::<Latencies>(json!({ "hdr": hdr })).expect_err("it is cut off");
+    assert!(error.to_string().contains("V2 format"), "{error}");
 }
 
 #[test]
