@@ -28,7 +28,7 @@
 //! | joins them | `pump` | the circle itself: read, serve, write, shut; nothing else joins a socket to a connection |
 //! | what a run left behind; pure, too | `record` | the file, its validity, thresholds, merging, comparing, the page |
 //! | programs | `server` | configuration, workers, doors, drain, hand-over, counters, metrics, summary |
-//! | | `client` | configuration, runner, dialler, workload, relay of a keyboard, recorder, report |
+//! | | `client` | configuration, runner, dialler, schedule, pacer, workload, ledger, recorder, report, relay of a keyboard |
 //! | faces | `cli`, `bin` | the command lines, and three `main`s of a line each |
 //!
 //! `socket` and `event_loop` know neither each other nor the pure middle; `server` and `client` never import each

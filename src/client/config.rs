@@ -1,6 +1,7 @@
 //! What a client is asked to do.
 
 use super::expect::{Expect, framed};
+use super::load::Load;
 use crate::buffer::LENT_BYTES;
 use crate::codec::Framing;
 use crate::error::Error;
@@ -46,6 +47,11 @@ pub struct ClientConfig {
     pub requests: Vec<Request>,
     /// How many messages each connection sends. Default: each of `messages` once.
     pub messages_per_connection: Option<u64>,
+    /// Send messages of this size in bytes instead of `messages`. Their bytes depend on the connection and the place in its
+    /// stream, so that whatever a server changes, loses, repeats or swaps is found. Default: no.
+    pub size: Option<usize>,
+    /// When messages are sent, and for how long. Default: as soon as the answers are there, until all were sent once.
+    pub load: Load,
     /// How messages and answers are told apart in the stream. Default: not at all.
     pub framing: Option<Framing>,
     /// What is expected to come back. Default: the echo of what was sent.
@@ -53,7 +59,7 @@ pub struct ClientConfig {
     /// The most bytes that wait in each direction of a connection, in bytes. An answer in a frame has to fit. Default:
     /// 64 KiB.
     pub buffer_bytes: usize,
-    /// How many messages of a connection may be unanswered at a time. Default: all.
+    /// How many messages of a connection may be unanswered at a time. Default: all; in a closed loop that has a duration, 1.
     pub pipeline: Option<u64>,
     /// Once every connection was tried, keep them open for this long. Default: each closes when it is done.
     pub hold: Option<Duration>,
@@ -97,6 +103,8 @@ impl ClientConfig {
             messages: TUTORIAL_MESSAGES.iter().map(|text| text.as_bytes().to_vec()).collect(),
             requests: Vec::new(),
             messages_per_connection: None,
+            size: None,
+            load: Load::default(),
             framing: None,
             expect: Expect::Echo,
             buffer_bytes: LENT_BYTES,
@@ -153,6 +161,10 @@ impl ClientConfig {
         self.socket.check()?;
         if self.pipeline == Some(0) {
             return refuse("a pipeline of 0 messages sends nothing; give 1 or more");
+        }
+        self.load.check()?;
+        if self.size == Some(0) {
+            return refuse("an empty message cannot be told apart in an echo; give at least 1 byte, such as --size 64");
         }
         self.check_framing()?;
         // Whatever numbers were typed, their sum is no small one.

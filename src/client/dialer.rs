@@ -15,6 +15,9 @@ pub(super) struct Dial {
     pub(super) address: usize,
     /// How many times all of the addresses were tried before.
     pub(super) retries: u32,
+    /// How many connections with this number there were before, and how many messages they exchanged.
+    pub(super) round: u64,
+    pub(super) done: u64,
     /// When the first address was tried, this time.
     pub(super) started: Instant,
 }
@@ -64,7 +67,7 @@ impl Dialer {
         }
         let number = self.numbers.next();
         self.exhausted = number.is_none();
-        number.map(|number| Dial { number, address: 0, retries: 0, started })
+        number.map(|number| Dial { number, address: 0, retries: 0, round: 0, done: 0, started })
     }
 
     /// An event will tell what becomes of one more.
@@ -112,6 +115,19 @@ impl Dialer {
     pub(super) fn end_backoff(&mut self, now: Instant) -> Option<Instant> {
         self.again.extend(std::iter::from_fn(|| self.backoff.next_due(now)));
         self.backoff.next_instant()
+    }
+
+    /// The connection of `dial` has done its share: another one takes its place.
+    pub(super) fn follow(&mut self, dial: Dial, messages: u64) {
+        let Dial { round, done, .. } = dial;
+        self.again.push_back(Dial { address: 0, retries: 0, round: round + 1, done: done + messages, ..dial });
+    }
+
+    /// Lets no connection take the place of another one any more. Returns those that waited for that.
+    pub(super) fn stop_following(&mut self) -> Vec<Dial> {
+        let (followers, others): (Vec<_>, Vec<_>) = self.again.drain(..).partition(|dial| dial.round > 0);
+        self.again.extend(others);
+        followers
     }
 
     /// Its place in the ready queue has come up.

@@ -2,7 +2,8 @@
 
 use super::datagram::DatagramReport;
 use super::report::{Failure, Report};
-use crate::record::{Connections, Latencies, Mismatches, Record};
+use super::schedule::Arrivals;
+use crate::record::{self, Connections, Cpu, Latencies, LoadKind, Messages, Mismatches, Record};
 
 impl From<&Report> for Record {
     /// What the report knows. When the run began, its configuration and its environment are the caller's to add; then
@@ -20,9 +21,6 @@ impl From<&Report> for Record {
             verified: report.verified,
             failed: report.failures(),
         };
-        record.messages.sent = report.messages_sent;
-        record.messages.verified = report.messages_verified;
-        record.messages.failed = report.messages_sent.saturating_sub(report.messages_verified);
         record.bytes.sent = report.bytes_sent;
         record.bytes.verified = report.bytes_verified;
         for (failure, count) in &report.failed {
@@ -36,8 +34,46 @@ impl From<&Report> for Record {
         };
         record.histograms.connect = Latencies::from(report.connect.clone());
         record.histograms.handshake = Latencies::from(report.handshake.clone());
-        record.histograms.latency_from_send = Latencies::from(report.round_trip.clone());
+        record.fill_measured(report);
         record
+    }
+}
+
+impl Record {
+    /// What was measured of the messages, and the load that was put on.
+    fn fill_measured(&mut self, report: &Report) {
+        let (measured, load) = (&report.measured, &report.load);
+        let is_open = load.rate.is_some();
+        let is_random = is_open && load.arrivals == Arrivals::Poisson;
+        self.load = record::Load {
+            kind: if is_open { LoadKind::Open } else { LoadKind::Closed },
+            rate: load.rate,
+            arrivals: is_open.then(|| if is_random { "poisson" } else { "uniform" }.to_owned()),
+            seed: is_random.then_some(load.seed),
+            duration_s: load.duration.map(|duration| duration.as_secs_f64()),
+        };
+        self.warm_up_s = load.warm_up.as_secs_f64();
+        self.measured_s = measured.span.as_secs_f64();
+        self.messages = Messages {
+            due: is_open.then_some(measured.due),
+            sent: measured.sent,
+            verified: measured.answered,
+            timed_out: measured.timed_out,
+            pending: measured.pending,
+            failed: measured.lost,
+        };
+        self.cpu = measured.cpu.map(|cpu| {
+            let seconds = cpu.as_secs_f64();
+            #[allow(clippy::cast_precision_loss, reason = "so few workers are exact")]
+            let available = self.measured_s * report.workers as f64;
+            Cpu { seconds, share: if available > 0.0 { seconds / available } else { 0.0 } }
+        });
+        self.intervals.clone_from(&measured.seconds);
+        self.histograms.latency_from_due = measured.from_due.clone();
+        self.histograms.latency_from_send = measured.from_send.clone();
+        self.histograms.lag = measured.lag.clone();
+        self.histograms.loop_turn = measured.loop_turn.clone();
+        self.histograms.unanswered_age = measured.unanswered_age.clone();
     }
 }
 

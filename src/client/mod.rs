@@ -5,16 +5,25 @@
 //! counted by cause; the run goes on with the other connections.
 
 mod backoff;
+mod clock;
 mod config;
 mod datagram;
 mod dialer;
+mod dialling;
 mod environment;
 mod expect;
 mod keep;
+mod ledger;
+mod load;
+mod loading;
+mod measured;
+mod pacer;
+mod pattern;
 mod recorder;
 mod relay;
 mod report;
 mod runner;
+mod schedule;
 mod secure;
 mod task;
 mod watch;
@@ -24,13 +33,17 @@ pub use config::ClientConfig;
 pub use datagram::{DatagramClient, DatagramClientConfig, DatagramClientHandle, DatagramReport, TAG_BYTES};
 pub use environment::environment;
 pub use expect::Expect;
+pub use load::Load;
+pub use measured::Measured;
 pub use recorder::Progress;
 pub use report::{Failure, Mismatch, Report, WrongAnswer};
+pub use schedule::Arrivals;
 
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, run_workers};
 use crate::service::search::Request;
 use crate::socket::{Address, Endpoint, SocketOptions, TlsConnector, raise_descriptor_limit, rehearse_options};
+use clock::Clock;
 use recorder::{Recorder, histogram};
 use relay::{Relay, Wake};
 use runner::{DIALER, Runner};
@@ -49,6 +62,11 @@ pub struct ClientHandle {
 }
 
 impl ClientHandle {
+    /// Whether it was told to end.
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
     /// End now; the report tells what was done so far.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
@@ -63,8 +81,8 @@ impl ClientHandle {
 /// What a worker can be told.
 #[derive(Debug)]
 enum Message {
-    /// Every connection of every worker was opened or has failed.
-    AllSettled,
+    /// Every connection of every worker was opened or has failed, at this instant.
+    AllSettled(Instant),
     /// There is something to say, or room for what was heard.
     Wake,
     Stop,
@@ -74,6 +92,7 @@ enum Message {
 #[derive(Debug)]
 struct Shared {
     config: ClientConfig,
+    clock: Clock,
     /// Those of the configuration, which can be large: held once, whatever the number of workers.
     messages: Arc<[Vec<u8>]>,
     /// What the messages ask, if they do.
@@ -149,6 +168,7 @@ impl Client {
         }
         let workers = loops.iter().map(EventLoop::sender).collect();
         let shared = Shared {
+            clock: Clock::new(),
             messages: messages.into(),
             requests: std::mem::take(&mut config.requests).into(),
             targets,
@@ -228,10 +248,11 @@ impl Client {
         }
         let (shared, step) = (&self.shared, self.loops.len());
         let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<Progress>))| {
-            let mut runner = Runner::new(shared, Recorder::new(progress), first, step);
+            let recorder = Recorder::new(progress, shared.config.load.rate.is_some());
+            let mut runner = Runner::new(shared, recorder, first, step);
             event_loop.agenda().ready.push_back(DIALER);
             event_loop.run(&mut runner).map_err(Error::system("wait for events"))?;
-            Ok(runner.into_recorder())
+            Ok(runner.into_recorder(Instant::now()))
         };
         let jobs = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
         let recorders = run_workers(jobs, work, || shared.handle.stop())?;
@@ -280,7 +301,8 @@ impl Shared {
     /// One more connection was opened or has failed; after the last one, every worker learns it.
     fn settle(&self) {
         if self.settled.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
-            self.handle.send(|| Message::AllSettled);
+            let now = Instant::now();
+            self.handle.send(|| Message::AllSettled(now));
         }
     }
 
@@ -289,6 +311,7 @@ impl Shared {
             targets: self.config.targets.iter().map(ToString::to_string).collect(),
             expect: self.config.expect,
             wanted: self.config.connections,
+            workers: self.config.workers,
             opened: 0,
             most_open: self.most_open.load(Ordering::Relaxed),
             verified: 0,
@@ -307,7 +330,8 @@ impl Shared {
             elapsed,
             connect: histogram(),
             handshake: histogram(),
-            round_trip: histogram(),
+            load: self.config.load.clone(),
+            measured: Measured::default(),
             interrupted: self.handle.stopped.load(Ordering::Relaxed),
         }
     }

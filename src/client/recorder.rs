@@ -1,5 +1,8 @@
 //! What one worker of the client writes down while it runs; merged into one report at the end.
 
+use super::clock::nanos;
+use super::ledger::Times;
+use super::measured::Book;
 use super::report::{Failure, Mismatch, Report, WrongAnswer};
 use crate::counter::Counter;
 use crate::service::search::Response;
@@ -50,11 +53,12 @@ pub(super) struct Recorder {
     wrong_answers: Vec<WrongAnswer>,
     connect: Histogram<u64>,
     handshake: Histogram<u64>,
-    round_trip: Histogram<u64>,
+    pub(super) book: Book,
 }
 
 impl Recorder {
-    pub(super) fn new(progress: Arc<Progress>) -> Self {
+    /// `is_paced` says that messages follow a schedule.
+    pub(super) fn new(progress: Arc<Progress>, is_paced: bool) -> Self {
         Self {
             progress,
             verified: 0,
@@ -69,22 +73,23 @@ impl Recorder {
             wrong_answers: Vec::new(),
             connect: histogram(),
             handshake: histogram(),
-            round_trip: histogram(),
+            book: Book::new(is_paced),
         }
     }
 
     pub(super) fn connected(&mut self, after: Duration) {
         self.progress.opened.add(1);
-        self.connect.saturating_record(nanos(after));
+        self.connect.saturating_record(nanos(after).max(1));
     }
 
     pub(super) fn shook_hands(&mut self, after: Duration) {
-        self.handshake.saturating_record(nanos(after));
+        self.handshake.saturating_record(nanos(after).max(1));
     }
 
     /// A connection to the target with this index failed.
     pub(super) fn failed(&mut self, target: usize, failure: Failure) {
         self.progress.failed.add(1);
+        self.book.second.errors += 1;
         *self.failed.entry(failure).or_default() += 1;
         self.failed_by_target.resize(self.failed_by_target.len().max(target + 1), 0);
         self.failed_by_target[target] += 1;
@@ -103,9 +108,25 @@ impl Recorder {
         }
     }
 
-    pub(super) fn round_trip(&mut self, latency: Duration) {
+    /// So many bytes came back and were right.
+    #[inline]
+    pub(super) fn right(&mut self, bytes: usize) {
+        self.verified_bytes += bytes as u64;
+        self.book.second.bytes_verified += bytes as u64;
+    }
+
+    /// `count` messages that were due at `due` were handed to the kernel at `now`.
+    #[inline]
+    pub(super) fn sent(&mut self, due: u64, now: u64, count: u64) {
+        self.progress.messages_sent.add(count);
+        self.book.sent(due, now, count);
+    }
+
+    /// A message was answered at `now`.
+    #[inline]
+    pub(super) fn answered(&mut self, times: Times, now: u64) {
         self.progress.messages_verified.add(1);
-        self.round_trip.saturating_record(nanos(latency));
+        self.book.answered(times, now);
     }
 
     /// Adds what was written down to `report`.
@@ -136,15 +157,11 @@ impl Recorder {
         report.wrong_answers.extend(self.wrong_answers.into_iter().take(room));
         report.connect += self.connect;
         report.handshake += self.handshake;
-        report.round_trip += self.round_trip;
+        report.measured.add(&self.book.measured);
     }
 }
 
 /// A histogram of latencies in nanoseconds.
 pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST_NANOS, DIGITS).expect("the bounds are constants that fit together")
-}
-
-pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1)
 }

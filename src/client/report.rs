@@ -1,6 +1,7 @@
 //! What a run was like: the value that a library user gets, and the text that a person reads.
 
 use super::Expect;
+use super::{Load, Measured};
 use crate::connection::CloseReason;
 use crate::error::in_words;
 use crate::repr::BytesRepr;
@@ -186,6 +187,8 @@ pub struct Report {
     pub expect: Expect,
     /// How many connections were wanted.
     pub wanted: usize,
+    /// How many workers there were.
+    pub workers: usize,
     /// How many connections were opened.
     pub opened: u64,
     /// The most connections that were open at the same time.
@@ -223,7 +226,9 @@ pub struct Report {
     /// Times from the end of a connect to that of its TLS handshake, in nanoseconds; none without TLS.
     pub handshake: Histogram<u64>,
     /// Times from handing a message over for sending to its last byte coming back, in nanoseconds.
-    pub round_trip: Histogram<u64>,
+    pub measured: Measured,
+    /// The load that was asked for.
+    pub load: Load,
     /// Whether the run was ended before it was done.
     pub interrupted: bool,
 }
@@ -282,7 +287,7 @@ impl fmt::Display for Report {
             write_percentiles(out, "handshake", &self.handshake)?;
             writeln!(out)?;
         }
-        write_percentiles(out, "round trip", &self.round_trip)
+        write_percentiles(out, "round trip", self.measured.from_send.histogram())
     }
 }
 

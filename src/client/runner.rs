@@ -1,22 +1,22 @@
 //! One worker of the client: a loop that opens its share of the connections and lets each do its work.
 
+use super::clock::nanos;
 use super::dialer::{Dial, Dialer};
-use super::relay::Talk;
+use super::measured::Unanswered;
+use super::pacer::Pacer;
 use super::report::Failure;
 use super::secure;
 use super::task::Task;
 use super::watch::Watch;
-use super::workload::{Job, Outcome, Workload, buffer_bytes};
+use super::workload::{Job, Outcome, Phase, buffer_bytes};
 use super::{Message, Recorder, Shared};
 use crate::buffer::Lender;
 use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Agenda, Due, Handler, Key, Readiness, Slab, Timer};
 use crate::pump::{Conversation, Pump};
-use crate::socket::{Address, Progress, begin_connect, check_connect};
-use crate::units::format_duration;
-use std::io::{self, ErrorKind};
+use crate::socket::{Progress, check_connect};
+use std::io::ErrorKind;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The entry of the ready queue that opens connections.
@@ -26,35 +26,41 @@ pub(super) const DIALER: Key = Key::fixed(0);
 const HOLD: Key = Key::fixed(1);
 
 /// The entry of the wheel that tries again those who found a backlog full.
-const RETRY: Key = Key::fixed(2);
+pub(super) const RETRY: Key = Key::fixed(2);
 
 /// The entry of the wheel that tries again those who were refused.
-const BACKOFF: Key = Key::fixed(3);
+pub(super) const BACKOFF: Key = Key::fixed(3);
 
-/// How many connects are begun before the conversations get their turn.
-const DIALS_PER_TURN: usize = 64;
+/// The alarm for the next message of an open loop.
+pub(super) const PACER: Key = Key::fixed(4);
 
-/// How long to wait when a Unix socket's backlog is full: there, no event tells when to try again.
-const BACKLOG_PAUSE: Duration = Duration::from_millis(2);
+/// The alarm at the end of the warm-up.
+pub(super) const WARM: Key = Key::fixed(5);
+
+/// The alarm at the end of the load.
+pub(super) const END: Key = Key::fixed(6);
 
 /// One connection, from the begin of its connect on.
 #[derive(Debug)]
-struct Entry {
-    dial: Dial,
-    connected: bool,
+pub(super) struct Entry {
+    pub(super) dial: Dial,
+    pub(super) connected: bool,
     /// When the connect succeeded.
-    since: Instant,
-    conversation: Conversation<Task>,
+    pub(super) since: Instant,
+    pub(super) conversation: Conversation<Task>,
 }
 
 pub(super) struct Runner<'a> {
-    shared: &'a Shared,
-    job: Rc<Job>,
-    entries: Slab<Entry>,
+    pub(super) shared: &'a Shared,
+    pub(super) job: Rc<Job>,
+    pub(super) entries: Slab<Entry>,
     lender: Lender,
     limits: Limits,
-    dialer: Dialer,
-    backoff: Timer,
+    pub(super) dialer: Dialer,
+    pub(super) backoff: Timer,
+    /// Which worker this is, counted from 0.
+    pub(super) number: usize,
+    pub(super) pacer: Option<Pacer>,
 }
 
 impl<'a> Runner<'a> {
@@ -70,122 +76,21 @@ impl<'a> Runner<'a> {
             limits: limits(shared),
             dialer: Dialer::new(numbers, config.max_connecting, config.retry_delay),
             backoff: Timer::default(),
+            number: first - 1,
+            pacer: None,
         }
     }
 
     /// What was written down, when the loop has ended.
-    pub(super) fn into_recorder(self) -> Recorder {
+    pub(super) fn into_recorder(self, now: Instant) -> Recorder {
         drop(self.entries);
-        Rc::into_inner(self.job).expect("no connection is left").into_recorder()
-    }
-
-    /// Begins connects, as many as may be in progress, some of them per turn.
-    fn dial_some(&mut self, agenda: &mut Agenda) {
-        self.dialer.dequeue();
-        for _ in 0..DIALS_PER_TURN {
-            let Some(dial) = self.dialer.next() else { return };
-            self.dial(agenda, dial);
+        let now = self.job.clock.nanos(now);
+        let mut recorder = Rc::into_inner(self.job).expect("no connection is left").into_recorder();
+        for due in self.pacer.map(Pacer::into_homeless).unwrap_or_default() {
+            recorder.book.unanswered(due, now, 1, Unanswered::Pending);
         }
-        self.queue_dialer(agenda);
-    }
-
-    fn queue_dialer(&mut self, agenda: &mut Agenda) {
-        if self.dialer.enqueue() {
-            agenda.ready.push_back(DIALER);
-        }
-    }
-
-    fn dial(&mut self, agenda: &mut Agenda, dial: Dial) {
-        log::debug!("Starting connection {} to {}", dial.number, self.addresses(dial)[dial.address]);
-        // Nobody overtakes those who wait already.
-        let waits = self.dialer.has_postponed() || !self.attempt(agenda, dial);
-        if waits && self.dialer.postpone(dial) {
-            agenda.wheel.arm(&mut Timer::default(), RETRY, Some(agenda.now + BACKLOG_PAUSE));
-        }
-    }
-
-    /// Tries to connect; false when the backlog is full.
-    fn attempt(&mut self, agenda: &mut Agenda, dial: Dial) -> bool {
-        let config = &self.shared.config;
-        let key = self.entries.next_key();
-        let begun = begin_connect(&self.addresses(dial)[dial.address], &config.socket).and_then(|mut socket| {
-            agenda.register(socket.source(), key)?;
-            secure::secured(self.shared, dial.number, socket)
-        });
-        match begun {
-            Ok(socket) => {
-                let now = Instant::now();
-                let mut conversation = Conversation::new(self.task(dial), socket, now);
-                conversation.arm(agenda, key, Some(now + config.connect_timeout));
-                self.entries.insert(Entry { dial, connected: false, since: now, conversation });
-                self.dialer.begun();
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-            Err(error) => self.dial_next(agenda, dial, &error),
-        }
-        true
-    }
-
-    fn task(&self, dial: Dial) -> Task {
-        match &self.shared.relay {
-            Some(relay) => Task::Talk(Talk::new(Arc::clone(relay), dial.started)),
-            None => Task::Exchange(Workload::new(Rc::clone(&self.job), dial.number, dial.started)),
-        }
-    }
-
-    /// Tries those who found the backlog full, until it is full again, and gives up those who waited for too long.
-    fn retry(&mut self, agenda: &mut Agenda) {
-        while let Some(dial) = self.dialer.next_postponed() {
-            if dial.started.elapsed() >= self.shared.config.connect_timeout {
-                self.dial_again(agenda, dial, Failure::ConnectTimeout);
-            } else if !self.attempt(agenda, dial) {
-                self.dialer.postpone_again(dial);
-                agenda.wheel.arm(&mut Timer::default(), RETRY, Some(agenda.now + BACKLOG_PAUSE));
-                break;
-            }
-        }
-        self.queue_dialer(agenda);
-    }
-
-    /// The addresses of the target that `dial` goes to.
-    fn addresses(&self, dial: Dial) -> &'a [Address] {
-        &self.shared.targets[self.shared.target_of(dial.number)]
-    }
-
-    /// An address refused or did not answer: try the next one; after the last one, later again.
-    fn dial_next(&mut self, agenda: &mut Agenda, dial: Dial, error: &io::Error) {
-        if dial.address + 1 < self.addresses(dial).len() {
-            self.dial(agenda, Dial { address: dial.address + 1, ..dial });
-        } else {
-            self.dial_again(agenda, dial, Failure::of_connect(error));
-        }
-    }
-
-    /// No address could be connected to: try them again later, or give up.
-    fn dial_again(&mut self, agenda: &mut Agenda, dial: Dial, failure: Failure) {
-        if dial.retries >= self.shared.config.retries || !failure.may_pass() {
-            return self.fail(dial.number, failure);
-        }
-        let (next, delay) = self.dialer.back_off(dial, Instant::now());
-        log::debug!("Connection {}: {failure}; trying again in {}", dial.number, format_duration(delay));
-        self.job.recorder.borrow_mut().retries += 1;
-        agenda.wheel.arm(&mut self.backoff, BACKOFF, next);
-    }
-
-    fn end_backoff(&mut self, agenda: &mut Agenda) {
-        let next = self.dialer.end_backoff(agenda.now);
-        agenda.wheel.arm(&mut self.backoff, BACKOFF, next);
-        self.queue_dialer(agenda);
-    }
-
-    /// A connection that was never opened is over.
-    fn fail(&mut self, number: usize, failure: Failure) {
-        log::debug!("Connection {number} failed: {failure}");
-        let mut recorder = self.job.recorder.borrow_mut();
-        recorder.failed(self.shared.target_of(number), failure);
-        recorder.progress.ended.add(1);
-        self.shared.hang_up();
-        self.shared.settle();
+        recorder.book.close(now);
+        recorder
     }
 
     /// Something happened to a connect in progress.
@@ -201,9 +106,11 @@ impl<'a> Runner<'a> {
                 if !entry.conversation.connection.is_handshaking() {
                     self.dialer.ended();
                 }
+                let dial = entry.dial;
                 self.shared.opened();
-                self.shared.settle();
+                self.settle(dial);
                 self.turn(agenda, key);
+                self.welcome(agenda, key);
                 self.queue_dialer(agenda);
             }
             Err(error) => {
@@ -224,12 +131,15 @@ impl<'a> Runner<'a> {
     }
 
     #[inline]
-    fn turn(&mut self, agenda: &mut Agenda, key: Key) {
+    pub(super) fn turn(&mut self, agenda: &mut Agenda, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let mut watch = Watch { number: entry.dial.number };
+        let mut watch = Watch::new(entry.dial.number, &self.job);
         let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
         let was_handshaking = entry.conversation.connection.is_handshaking();
         let closed = entry.conversation.turn(&mut pump, agenda, key);
+        if let Some(workload) = entry.conversation.connection.service_mut().exchange() {
+            workload.note_handed_over();
+        }
         // The connect of a connection that begins with a handshake ends with that, well or badly.
         let has_ended_connect = was_handshaking && !entry.conversation.connection.is_handshaking();
         if has_ended_connect {
@@ -254,7 +164,17 @@ impl<'a> Runner<'a> {
         self.lender.hold(connection.storage_bytes(), 0);
         let mut recorder = self.job.recorder.borrow_mut();
         recorder.sent_bytes += connection.sent_bytes();
+        let now = self.job.clock.nanos(Instant::now());
+        connection.service().give_up(outcome, |due, count, why| recorder.book.unanswered(due, now, count, why));
+        let answered = connection.service().answered_count();
         match outcome {
+            Outcome::Verified if self.is_followed(entry.dial, answered) => {
+                log::debug!("Closing connection {number}; another one follows");
+                drop(recorder);
+                self.shared.closed();
+                self.dialer.follow(entry.dial, answered);
+                return self.queue_dialer(agenda);
+            }
             Outcome::Verified => {
                 log::debug!("Closing connection {number}");
                 recorder.verified += 1;
@@ -269,8 +189,14 @@ impl<'a> Runner<'a> {
         self.shared.closed();
     }
 
+    /// Whether a connection that ends well after so many messages leaves some to another one.
+    fn is_followed(&self, dial: Dial, answered: u64) -> bool {
+        let is_wanted = self.shared.config.load.reconnect_every.is_some() && !self.shared.handle.is_stopped();
+        is_wanted && self.job.phase.get() == Phase::Sending && dial.done + answered < self.job.total
+    }
+
     /// Every connection was opened or has failed: from now on they are held, then told that they may end.
-    fn begin_hold(&mut self, agenda: &mut Agenda) {
+    pub(super) fn begin_hold(&mut self, agenda: &mut Agenda) {
         if let Some(hold) = self.shared.config.hold {
             agenda.wheel.arm(&mut Timer::default(), HOLD, Some(agenda.now + hold));
         }
@@ -281,7 +207,7 @@ impl<'a> Runner<'a> {
         self.wake_all(agenda);
     }
 
-    fn wake_all(&mut self, agenda: &mut Agenda) {
+    pub(super) fn wake_all(&mut self, agenda: &mut Agenda) {
         for key in self.entries.keys() {
             // Whoever is not connected yet will be served then.
             let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.connected) else { continue };
@@ -295,13 +221,13 @@ impl<'a> Runner<'a> {
             relay.abandon();
         }
         for dial in self.dialer.stop() {
-            self.fail(dial.number, Failure::Stopped);
+            self.fail(dial, Failure::Stopped);
         }
         for key in self.entries.keys() {
             if self.entries.get_mut(key).is_some_and(|entry| entry.connected) {
                 self.close(agenda, key, CloseReason::Stopped);
             } else if let Some(dial) = self.hang_up(agenda, key) {
-                self.fail(dial.number, Failure::Stopped);
+                self.fail(dial, Failure::Stopped);
             }
         }
     }
@@ -340,6 +266,12 @@ impl Handler for Runner<'_> {
     }
 
     fn handle_alarm(&mut self, agenda: &mut Agenda, key: Key) {
+        match key {
+            PACER => return self.pace(agenda),
+            WARM => return self.end_warm_up(agenda),
+            END => return self.end_load(agenda),
+            _ => {}
+        }
         let Some(entry) = self.entries.get_mut(key) else { return };
         if entry.connected && entry.conversation.handle_alarm(agenda.now) {
             self.turn(agenda, key);
@@ -358,7 +290,7 @@ impl Handler for Runner<'_> {
 
     fn handle_message(&mut self, agenda: &mut Agenda, message: Message) {
         match message {
-            Message::AllSettled => self.begin_hold(agenda),
+            Message::AllSettled(instant) => self.begin_load(agenda, instant),
             Message::Wake => self.wake_all(agenda),
             Message::Stop => self.stop(agenda),
         }
@@ -366,6 +298,14 @@ impl Handler for Runner<'_> {
 
     fn handle_signal(&mut self, _agenda: &mut Agenda, _signal: i32) {
         self.shared.handle.stop();
+    }
+
+    #[inline]
+    fn handle_round(&mut self, agenda: &mut Agenda) {
+        let now = Instant::now();
+        let open = self.entries.len() as u64;
+        let took = nanos(now.saturating_duration_since(agenda.now));
+        self.job.recorder.borrow_mut().book.turned(took, self.job.clock.nanos(now), open);
     }
 
     fn is_done(&self) -> bool {

@@ -1,6 +1,8 @@
 //! What a connection is opened for: to exchange messages, or to let a person talk.
 
+use super::measured::Unanswered;
 use super::relay::Talk;
+use super::report::Failure;
 use super::workload::{Outcome, Workload};
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
@@ -28,6 +30,38 @@ impl Task {
             Self::Exchange(workload) => workload.outcome_after(reason),
             Self::Talk(talk) => talk.outcome_after(reason),
         }
+    }
+}
+
+impl Task {
+    /// The exchange of messages, if it is one.
+    #[inline]
+    pub(super) fn exchange(&mut self) -> Option<&mut Workload> {
+        match self {
+            Self::Exchange(workload) => Some(workload),
+            Self::Talk(_) => None,
+        }
+    }
+}
+
+impl Task {
+    /// How many messages were answered.
+    pub(super) fn answered_count(&self) -> u64 {
+        match self {
+            Self::Exchange(workload) => workload.answered_count(),
+            Self::Talk(_) => 0,
+        }
+    }
+
+    /// Tells of messages that will not be answered any more since it went like this: when they were due, how many, and why.
+    pub(super) fn give_up(&self, outcome: Outcome, mut tell: impl FnMut(u64, u64, Unanswered)) {
+        let Self::Exchange(workload) = self else { return };
+        let why = match outcome {
+            Outcome::Failed(Failure::ReplyTimeout) => Unanswered::TimedOut,
+            Outcome::Failed(Failure::Stopped) | Outcome::Verified => Unanswered::Pending,
+            Outcome::Failed(_) => Unanswered::Lost,
+        };
+        workload.unanswered().for_each(|(times, count)| tell(times.due, count, why));
     }
 }
 

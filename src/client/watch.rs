@@ -1,27 +1,44 @@
 //! What the log tells of the bytes of a connection.
 
+use super::workload::{HandedOver, Job};
 use crate::pump::Observer;
 use crate::repr::BytesRepr;
 use std::time::Instant;
 
-/// Tells the story of the bytes. The time is read when it matters: latencies are made from it.
-pub(super) struct Watch {
-    pub(super) number: usize,
+/// Tells the story of the bytes, and when the kernel took them. Latencies are made from the time that is read here: at the
+/// beginning of a turn, and after each read. A message that is written then counts as handed over at that time, which is
+/// right before.
+pub(super) struct Watch<'a> {
+    number: usize,
+    job: &'a Job,
+    now: Option<Instant>,
 }
 
-impl Observer for Watch {
+impl<'a> Watch<'a> {
+    pub(super) fn new(number: usize, job: &'a Job) -> Self {
+        Self { number, job, now: None }
+    }
+}
+
+impl Observer for Watch<'_> {
     #[inline]
     fn now(&mut self) -> Instant {
-        Instant::now()
+        *self.now.get_or_insert_with(Instant::now)
     }
 
     #[inline]
     fn received(&mut self, bytes: &[u8]) {
+        self.now = Some(Instant::now());
         log::trace!("Received {} from connection {}", BytesRepr(bytes), self.number);
     }
 
     #[inline]
     fn sent(&mut self, bytes: &[u8]) {
+        let since = self.now();
+        let before = self.job.handed_over.get();
+        let since = before.map_or_else(|| self.job.clock.nanos(since), |before| before.since);
+        let bytes_before = before.map_or(0, |before| before.bytes);
+        self.job.handed_over.set(Some(HandedOver { bytes: bytes_before + bytes.len() as u64, since }));
         log::trace!("Sending {} to connection {}", BytesRepr(bytes), self.number);
     }
 }

@@ -95,6 +95,11 @@ impl<S: Service> Connection<S> {
         &self.service
     }
 
+    /// The same, to tell it something; what it has to do then it does when it is [woken](Self::handle_wake).
+    pub fn service_mut(&mut self) -> &mut S {
+        &mut self.service
+    }
+
     /// When the conversation opened.
     pub fn opened(&self) -> Instant {
         self.times.opened()

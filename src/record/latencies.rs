@@ -77,6 +77,22 @@ impl Latencies {
         self.0.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1));
     }
 
+    /// Counts one time in nanoseconds.
+    #[inline]
+    pub fn record_nanos(&mut self, nanos: u64) {
+        self.0.saturating_record(nanos.max(1));
+    }
+
+    /// Counts `count` times of so many nanoseconds each.
+    pub fn record_many_nanos(&mut self, nanos: u64, count: u64) {
+        self.0.saturating_record_n(nanos.max(1), count);
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.reset();
+    }
+
     /// Counts everything that `other` counted, too.
     pub fn add(&mut self, other: &Self) {
         self.0 += &other.0;

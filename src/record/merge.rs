@@ -120,6 +120,13 @@ fn join(start: i64, parts: &[&Interval]) -> Interval {
     sum
 }
 
+impl Interval {
+    /// Adds what another one measured in the same second.
+    pub fn add(&mut self, other: &Self) {
+        *self = Self { start_s: self.start_s, ..join(0, &[self, other]) };
+    }
+}
+
 /// From the start of the first to the latest end of what `length_s` says of each.
 fn span(merged: &Record, records: &[Record], length_s: impl Fn(&Record) -> f64) -> f64 {
     records.iter().map(|record| offset_s(merged, record) + length_s(record)).fold(0.0, f64::max)

@@ -103,6 +103,7 @@ impl Content {
             match (self.frame, self.size) {
                 (Some(Framing::UntilEnd), None) => config.messages.truncate(1),
                 (Some(Framing::Delimited(_)), Some(size)) => config.messages = vec![letters(size)],
+                (None, Some(size)) => config.size = Some(size),
                 (_, Some(size)) => config.messages = vec![pattern(size)],
                 // Nobody asked for messages of another size.
                 (Some(Framing::Fixed(size)), None) if size <= MESSAGE_BYTES => config.messages = vec![pattern(size)],

@@ -2,6 +2,7 @@
 
 mod content;
 mod embedded;
+mod load;
 mod messages;
 mod options;
 

@@ -1,6 +1,7 @@
 //! The options, a group for each heading of `--help`.
 
 use super::content::Content;
+use super::load::LoadOptions;
 use crate::cli::client_datagrams::DatagramOptions;
 use crate::cli::logging::Verbosity;
 use crate::cli::results::Results;
@@ -27,6 +28,7 @@ const SERVER_DESCRIPTORS: usize = 64;
 #[command(after_help = "Examples:\n  multiconn-client 127.0.0.1 65432 2\n  \
                         multiconn-client --embedded -c 1000      with a server of its own\n  \
                         multiconn-client 127.0.0.1 65432 10000 --hold 5s\n  \
+                        multiconn-client 127.0.0.1 65432 1000 --duration 10s --rate 50k\n  \
                         multiconn-client 127.0.0.1 65432 --search ring   of a server with --service search\n  \
                         multiconn-client 127.0.0.1 65432 --stdin           talk to the server\n  \
                         multiconn-client 127.0.0.1 65432 --frame lines --expect any --message hello -v\n\n\
@@ -39,6 +41,8 @@ pub(super) struct Options {
     pub(super) content: Content,
     #[command(flatten)]
     pub(super) amount: Amount,
+    #[command(flatten)]
+    pub(super) load: LoadOptions,
     #[command(flatten)]
     pub(super) connecting: Dialling,
 
@@ -203,6 +207,7 @@ impl Options {
         config.tls = self.tls.options(&config.targets)?;
         self.content.apply(&mut config)?;
         self.amount.apply(&mut config);
+        self.load.apply(&mut config);
         self.connecting.apply(&mut config);
         config.workers = self.workers;
         config.handle_signals = true;

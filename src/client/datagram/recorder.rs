@@ -1,7 +1,8 @@
 //! What one worker writes down while it runs; merged into one report at the end.
 
 use super::report::{DatagramReport, Strange};
-use crate::client::recorder::{histogram, nanos};
+use crate::client::clock::nanos;
+use crate::client::recorder::histogram;
 use crate::client::{Failure, Progress};
 use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,7 +76,7 @@ impl Recorder {
         self.verified_bytes += bytes as u64;
         self.reordered += u64::from(is_reordered);
         self.progress.messages_verified.add(1);
-        self.round_trip.saturating_record(nanos(latency));
+        self.round_trip.saturating_record(nanos(latency).max(1));
     }
 
     pub(super) fn answered_by(&mut self, peer: SocketAddr) {

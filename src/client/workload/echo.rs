@@ -1,42 +1,55 @@
 //! The expectation of an echo: every byte comes back as it was sent.
 
-use super::{Checked, Job, Place};
+use super::{Checked, Place, Workload};
+use crate::client::pattern::Pattern;
 use crate::client::report::Mismatch;
 
 /// How many bytes a mismatch shows of what was expected and of what came.
 const SHOWN_BYTES: usize = 16;
 
-/// Looks at the first of what `connection` has `received`: they must be what was sent from `verified` on, and not be ahead
-/// of `sent`.
-pub(super) fn check(
-    job: &Job,
-    connection: usize,
-    (verified, sent): (Place, Place),
-    received: &[u8],
-) -> Result<Checked, Mismatch> {
-    let message = job.message(verified.messages);
-    // Bytes that were not sent yet cannot come back.
-    let on_its_way = verified.messages < sent.messages;
-    let end = if on_its_way { message.len() } else { sent.bytes };
-    let expected = &message[verified.bytes..end];
-    let count = expected.len().min(received.len());
-    if count == 0 || expected[..count] != received[..count] {
-        return Err(find_mismatch(job, connection, verified, expected, received));
+impl Workload {
+    /// Looks at the first of the bytes that came: they must be what was sent, and not be ahead of it.
+    pub(super) fn check_echo(&self, received: &[u8]) -> Result<Checked, Mismatch> {
+        let Place { messages, bytes } = self.verified;
+        let size = self.job.size_of(messages);
+        // Bytes that were not sent yet cannot come back.
+        let end = if messages < self.sent.messages { size } else { self.sent.bytes };
+        let count = (end - bytes).min(received.len());
+        let same = match self.pattern {
+            Some(pattern) => pattern.difference(self.verified_bytes, &received[..count]),
+            None => first_difference(&self.job.message(messages)[bytes..bytes + count], &received[..count]),
+        };
+        match same {
+            None if count > 0 => Ok(Checked::Right { bytes: count, ends_message: bytes + count == size }),
+            same => Err(self.mismatch(same.unwrap_or(0), (bytes, end), received)),
+        }
     }
-    Ok(Checked::Right { bytes: count, ends_message: verified.bytes + count == message.len() })
+
+    /// What belongs to `from..end` of the message that is being checked came with a difference after `same` bytes.
+    fn mismatch(&self, same: usize, (from, end): (usize, usize), received: &[u8]) -> Mismatch {
+        let shown = (end - from - same).min(SHOWN_BYTES);
+        let expected = match self.pattern {
+            Some(pattern) => piece(pattern, self.verified_bytes + same as u64, shown),
+            None => self.job.message(self.verified.messages)[from + same..from + same + shown].to_vec(),
+        };
+        Mismatch {
+            connection: self.number,
+            offset: self.verified_bytes + same as u64,
+            expected,
+            received: received[same..received.len().min(same + SHOWN_BYTES)].to_vec(),
+        }
+    }
 }
 
-fn find_mismatch(job: &Job, connection: usize, verified: Place, expected: &[u8], received: &[u8]) -> Mismatch {
-    let same = expected.iter().zip(received).take_while(|(expected, received)| expected == received).count();
-    let shown = |bytes: &[u8]| bytes[same..bytes.len().min(same + SHOWN_BYTES)].to_vec();
-    let messages = &job.messages;
-    let round: u64 = messages.iter().map(|message| message.len() as u64).sum();
-    let rounds = verified.messages / messages.len() as u64;
-    let rest = (rounds * messages.len() as u64..verified.messages).map(|number| job.message(number).len() as u64);
-    Mismatch {
-        connection,
-        offset: rounds * round + rest.sum::<u64>() + (verified.bytes + same) as u64,
-        expected: shown(expected),
-        received: shown(received),
+fn first_difference(expected: &[u8], received: &[u8]) -> Option<usize> {
+    if expected == received {
+        return None;
     }
+    expected.iter().zip(received).position(|(expected, received)| expected != received)
+}
+
+fn piece(pattern: Pattern, offset: u64, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    pattern.fill(offset, &mut bytes);
+    bytes
 }

@@ -3,74 +3,27 @@
 
 mod any;
 mod echo;
+mod job;
 mod search;
 
+pub(super) use job::{HandedOver, Job, Phase};
 pub(super) use search::buffer_bytes;
 
+use super::Expect;
+use super::clock::nanos;
 use super::expect::Ending;
+use super::ledger::{Ledger, Times};
+use super::pattern::Pattern;
 use super::report::{Failure, WrongAnswer};
-use super::{Expect, Recorder, Shared};
 use crate::codec::message::MessageDecoder;
 use crate::codec::{Decoder, Framing};
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
-use search::Answers;
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// What all connections of a worker have to do.
-#[derive(Debug)]
-pub(super) struct Job {
-    messages: Arc<[Vec<u8>]>,
-    total: u64,
-    pipeline: u64,
-    reply_timeout: Duration,
-    expect: Expect,
-    framing: Option<Framing>,
-    buffer_bytes: usize,
-    ending: Ending,
-    /// Connections that are done stay open until this is unset.
-    pub(super) holding: Cell<bool>,
-    pub(super) recorder: RefCell<Recorder>,
-    /// What is known of the answers, if the messages are requests.
-    answers: Option<Answers>,
-}
-
-impl Job {
-    pub(super) fn new(shared: &Shared, recorder: Recorder) -> Self {
-        let config = &shared.config;
-        Self {
-            messages: Arc::clone(&shared.messages),
-            total: config.messages_per_connection.unwrap_or(shared.messages.len() as u64),
-            pipeline: config.pipeline.unwrap_or(u64::MAX),
-            reply_timeout: config.reply_timeout,
-            expect: config.expect,
-            framing: config.framing,
-            buffer_bytes: config.buffer_bytes,
-            ending: Ending::of(config),
-            holding: Cell::new(config.hold.is_some()),
-            recorder: RefCell::new(recorder),
-            answers: (!shared.requests.is_empty()).then(|| Answers::new(Arc::clone(&shared.requests))),
-        }
-    }
-
-    /// What was written down in the end.
-    pub(super) fn into_recorder(self) -> Recorder {
-        let mut recorder = self.recorder.into_inner();
-        recorder.answers = self.answers.map(Answers::into_counts).unwrap_or_default();
-        recorder
-    }
-
-    fn message(&self, number: u64) -> &[u8] {
-        // The remainder is an index into a vector.
-        #[allow(clippy::cast_possible_truncation)]
-        let index = (number % self.messages.len() as u64) as usize;
-        &self.messages[index]
-    }
-}
+/// How much of a pattern is made at a time, in bytes.
+const PORTION_BYTES: usize = 1024;
 
 /// A place in the stream of messages: so many whole ones, and so many bytes of the next.
 #[derive(Debug, Clone, Copy, Default)]
@@ -133,24 +86,73 @@ pub(super) enum Outcome {
 pub(super) struct Workload {
     job: Rc<Job>,
     number: usize,
+    /// How many messages there are to send.
+    total: u64,
+    pattern: Option<Pattern>,
     sent: Place,
+    /// How many bytes were written, and how many of them the kernel took.
+    written_bytes: u64,
+    taken_bytes: u64,
     /// What came back and was right. Of answers that are no echo, the whole ones count.
     verified: Place,
+    verified_bytes: u64,
     expectation: Expectation,
-    /// When the messages on their way were handed over for sending: so many at once. Of a server that reads and never
-    /// answers there can be millions, and a time for each would be more than the messages themselves.
-    in_flight: VecDeque<(Instant, u64)>,
+    ledger: Ledger,
     /// When a reply last came, or was first waited for.
-    progress: Instant,
+    progress: u64,
     outcome: Option<Outcome>,
 }
 
 impl Workload {
-    pub(super) fn new(job: Rc<Job>, number: usize, now: Instant) -> Self {
-        let in_flight = VecDeque::new();
+    /// The work of a connection that sends `total` messages. `number` is the one that people see, `stream` tells it from
+    /// all others of the run.
+    pub(super) fn new(job: Rc<Job>, number: usize, stream: u64, total: u64) -> Self {
         let (sent, verified) = (Place::default(), Place::default());
-        let expectation = Expectation::of(&job);
-        Self { job, number, sent, verified, expectation, in_flight, progress: now, outcome: None }
+        let (expectation, pattern) = (Expectation::of(&job), job.pattern(stream));
+        Self {
+            job,
+            number,
+            total,
+            pattern,
+            sent,
+            written_bytes: 0,
+            taken_bytes: 0,
+            verified,
+            verified_bytes: 0,
+            expectation,
+            ledger: Ledger::default(),
+            progress: 0,
+            outcome: None,
+        }
+    }
+
+    /// A message is due from this time on.
+    pub(super) fn add(&mut self, due: u64) {
+        self.ledger.add(due);
+    }
+
+    /// How many messages were answered.
+    pub(super) fn answered_count(&self) -> u64 {
+        self.verified.messages
+    }
+
+    /// Every message that was due and never answered.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = (Times, u64)> {
+        self.ledger.unanswered()
+    }
+
+    /// Writes down when the kernel took what it has taken in this turn so far.
+    pub(super) fn note_handed_over(&mut self) {
+        let Some(HandedOver { bytes, since }) = self.job.handed_over.take() else { return };
+        self.taken_bytes += bytes;
+        let recorder = &mut *self.job.recorder.borrow_mut();
+        self.ledger.handed_over(self.taken_bytes, since, |due, count| recorder.sent(due, since, count));
+        if self.expects_nothing() {
+            // What nobody answers would be under way for ever.
+            while self.ledger.oldest().is_some_and(|times| times.sent.is_some()) {
+                self.ledger.answered();
+            }
+        }
     }
 
     pub(super) fn outcome(&self) -> Option<Outcome> {
@@ -169,7 +171,7 @@ impl Workload {
     /// The failure behind an end that looks like `failure`. A server that is asked again may serve one message per
     /// connection, as the tutorial's does.
     fn cut_short(&self, failure: Failure) -> Failure {
-        let asks = self.job.answers.is_some() && self.job.total > 1 && self.verified.messages <= 1;
+        let asks = self.job.answers.is_some() && self.total > 1 && self.verified.messages <= 1;
         let is_cut = matches!(failure, Failure::ClosedEarly | Failure::Reset);
         if asks && is_cut { Failure::NotKept } else { failure }
     }
@@ -177,7 +179,8 @@ impl Workload {
     /// Whether everything came back that was expected to, but for the server's end.
     fn is_complete(&self) -> bool {
         let place = if self.expects_nothing() { self.sent } else { self.verified };
-        place.messages == self.job.total
+        let is_over = self.job.phase.get() == Phase::Ending && self.sent.bytes == 0 && self.ledger.under_way() == 0;
+        place.messages == self.total || is_over
     }
 
     fn expects_nothing(&self) -> bool {
@@ -185,7 +188,7 @@ impl Workload {
     }
 
     /// Checks what came in.
-    fn verify(&mut self, input: &mut Input<'_>, now: Instant) -> Result<(), Failure> {
+    fn verify(&mut self, input: &mut Input<'_>, now: u64) -> Result<(), Failure> {
         while !input.is_empty() {
             match self.check(input.bytes(), input.has_ended())? {
                 Checked::Incomplete => break,
@@ -195,7 +198,8 @@ impl Workload {
                         self.progress = now;
                     }
                     self.verified.bytes += bytes;
-                    self.job.recorder.borrow_mut().verified_bytes += bytes as u64;
+                    self.verified_bytes += bytes as u64;
+                    self.job.recorder.borrow_mut().right(bytes);
                     if ends_message {
                         self.answered(now);
                     }
@@ -215,14 +219,10 @@ impl Workload {
     }
 
     /// One more message was answered.
-    fn answered(&mut self, now: Instant) {
+    fn answered(&mut self, now: u64) {
         self.verified = Place { messages: self.verified.messages + 1, bytes: 0 };
-        if let Some((sent, count)) = self.in_flight.front_mut() {
-            self.job.recorder.borrow_mut().round_trip(now.saturating_duration_since(*sent));
-            *count -= 1;
-            if *count == 0 {
-                self.in_flight.pop_front();
-            }
+        if let Some(times) = self.ledger.answered() {
+            self.job.recorder.borrow_mut().answered(times, now);
         }
     }
 
@@ -253,7 +253,7 @@ impl Workload {
             (Expectation::Stream | Expectation::UntilEnd | Expectation::Nothing, _) => {
                 Ok(any::take_all(self.number, received))
             }
-            _ => echo::check(job, self.number, (self.verified, self.sent), received).map_err(|mismatch| {
+            _ => self.check_echo(received).map_err(|mismatch| {
                 job.recorder.borrow_mut().mismatch(mismatch);
                 Failure::Mismatch
             }),
@@ -261,36 +261,50 @@ impl Workload {
     }
 
     /// Sends what may be sent, as far as there is room.
-    fn send(&mut self, output: &mut Output<'_>, now: Instant) {
-        let recorder = self.job.recorder.borrow();
-        let may_send = |place: Place, verified: Place| {
-            place.messages < self.job.total && place.messages - verified.messages < self.job.pipeline
-        };
-        while output.room() > 0 && may_send(self.sent, self.verified) {
-            if self.in_flight.is_empty() {
-                self.progress = now;
-            }
-            // What nobody answers is in flight for ever.
-            if self.sent.bytes == 0 && !self.expects_nothing() {
-                match self.in_flight.back_mut() {
-                    Some((sent, count)) if *sent == now => *count += 1,
-                    _ => self.in_flight.push_back((now, 1)),
-                }
-            }
-            let message = self.job.message(self.sent.messages);
-            self.sent.bytes += output.write(&message[self.sent.bytes..]);
-            if self.sent.bytes == message.len() {
+    fn send(&mut self, output: &mut Output<'_>, now: u64) {
+        while output.room() > 0 && (self.sent.bytes > 0 || self.begin(now)) {
+            let written = match self.pattern {
+                Some(pattern) => self.write_pattern(pattern, output),
+                None => output.write(&self.job.message(self.sent.messages)[self.sent.bytes..]),
+            };
+            self.sent.bytes += written;
+            self.written_bytes += written as u64;
+            if self.sent.bytes == self.job.size_of(self.sent.messages) {
                 self.sent = Place { messages: self.sent.messages + 1, bytes: 0 };
-                recorder.progress.messages_sent.add(1);
             }
         }
     }
 
+    /// Begins one more message, if it may be sent now.
+    fn begin(&mut self, now: u64) -> bool {
+        let job = &*self.job;
+        let has_one = self.sent.messages < self.total && job.phase.get() == Phase::Sending;
+        if !has_one || self.ledger.under_way() >= job.pipeline {
+            return false;
+        }
+        if self.ledger.under_way() == 0 {
+            self.progress = now;
+        }
+        if job.is_paced {
+            return self.ledger.begin_next(self.written_bytes);
+        }
+        self.ledger.begin(now, self.written_bytes);
+        true
+    }
+
+    fn write_pattern(&self, pattern: Pattern, output: &mut Output<'_>) -> usize {
+        let mut portion = [0; PORTION_BYTES];
+        let left = self.job.size_of(self.sent.messages) - self.sent.bytes;
+        let portion = &mut portion[..left.min(output.room()).min(PORTION_BYTES)];
+        pattern.fill(self.written_bytes, portion);
+        output.write(portion)
+    }
+
     /// Shuts our half, where that is how a message ends, or the work.
-    fn end_output(&mut self, output: &mut Output<'_>, now: Instant) {
+    fn end_output(&mut self, output: &mut Output<'_>, now: u64) {
         let is_due = match self.job.ending {
             Ending::Never => false,
-            Ending::WithMessage => self.sent.messages == self.job.total,
+            Ending::WithMessage => self.sent.messages == self.total,
             Ending::WhenDone => self.is_complete() && !self.job.holding.get(),
         };
         if is_due && !output.has_ended() {
@@ -299,13 +313,17 @@ impl Workload {
         }
     }
 
-    fn await_answer(&mut self, now: Instant) -> Wait {
-        let reply_due = self.progress + self.job.reply_timeout;
-        let awaits = !self.in_flight.is_empty() || self.expects_nothing() || self.is_complete();
-        if awaits && reply_due <= now {
+    fn await_answer(&mut self, now: u64) -> Wait {
+        let reply_due = self.progress.saturating_add(nanos(self.job.reply_timeout));
+        let awaits = self.ledger.under_way() > 0 || self.expects_nothing() || self.is_complete();
+        if !awaits {
+            // The next message is not due yet.
+            return Wait::Input;
+        }
+        if reply_due <= now {
             return self.end(Outcome::Failed(Failure::ReplyTimeout));
         }
-        Wait::Until(reply_due)
+        Wait::Until(self.job.clock.instant(reply_due))
     }
 
     fn end(&mut self, outcome: Outcome) -> Wait {
@@ -316,6 +334,8 @@ impl Workload {
 
 impl Service for Workload {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+        let now = self.job.clock.nanos(now);
+        self.note_handed_over();
         if let Err(failure) = self.verify(input, now) {
             return self.end(Outcome::Failed(failure));
         }

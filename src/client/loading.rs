@@ -1,0 +1,104 @@
+//! The course of a load: it begins when every connection is there, warms up, sends what is due, and ends.
+
+use super::clock::nanos;
+use super::pacer::{MESSAGES_PER_TURN, Pacer};
+use super::runner::{END, PACER, Runner, WARM};
+use super::schedule::Schedule;
+use super::workload::Phase;
+use crate::event_loop::{Agenda, Key};
+use std::time::Instant;
+
+impl Runner<'_> {
+    /// Every connection was opened or has failed at `instant`, which is the same for all workers.
+    pub(super) fn begin_load(&mut self, agenda: &mut Agenda, instant: Instant) {
+        let load = &self.shared.config.load;
+        if !load.begins_together() {
+            return self.begin_hold(agenda);
+        }
+        let clock = self.job.clock;
+        let begin = clock.nanos(instant);
+        let measured_from = begin + nanos(load.warm_up);
+        self.job.recorder.borrow_mut().book.begin(measured_from);
+        if !load.warm_up.is_zero() {
+            agenda.alarms.arm(WARM, clock.instant(measured_from));
+        }
+        let end = load.duration.map(|duration| measured_from + nanos(duration));
+        match end {
+            Some(end) => agenda.alarms.arm(END, clock.instant(end)),
+            None => self.begin_hold(agenda),
+        }
+        if let Some(rate) = load.rate {
+            let keys = self.entries.keys();
+            let share = keys.len() as u64;
+            let schedule = Schedule::new(rate, load.arrivals, load.seed, self.number, self.shared.config.workers);
+            let most = self.job.total.saturating_mul(share);
+            self.pacer = Some(Pacer::new(schedule, (begin, end.unwrap_or(u64::MAX)), most, keys));
+            agenda.alarms.arm(PACER, instant);
+        }
+        self.job.phase.set(Phase::Sending);
+        self.wake_all(agenda);
+    }
+
+    /// From now on everything is measured.
+    pub(super) fn end_warm_up(&mut self, agenda: &mut Agenda) {
+        self.job.recorder.borrow_mut().book.begin(self.job.clock.nanos(agenda.now));
+    }
+
+    /// Nothing more is sent; what is under way may still be answered.
+    pub(super) fn end_load(&mut self, agenda: &mut Agenda) {
+        self.job.recorder.borrow_mut().book.end(self.job.clock.nanos(agenda.now));
+        self.job.phase.set(Phase::Ending);
+        for _ in self.dialer.stop_following() {
+            let mut recorder = self.job.recorder.borrow_mut();
+            recorder.verified += 1;
+            recorder.progress.ended.add(1);
+        }
+        self.begin_hold(agenda);
+        self.wake_all(agenda);
+    }
+
+    /// Gives out the messages that are due, and sees to it that the next ones are.
+    pub(super) fn pace(&mut self, agenda: &mut Agenda) {
+        self.hand_out(agenda);
+        if let Some(due) = self.pacer.as_ref().and_then(Pacer::next_due) {
+            agenda.alarms.arm(PACER, self.job.clock.instant(due));
+        }
+    }
+
+    /// Gives the messages that are due to the connections in turn.
+    fn hand_out(&mut self, agenda: &mut Agenda) {
+        let Some(mut pacer) = self.pacer.take() else { return };
+        let now = self.job.clock.nanos(agenda.now);
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(due) = pacer.take_due(now) else { break };
+            let is_open = |key| self.entries.get_mut(key).is_some_and(|entry| entry.connected);
+            let Some(key) = pacer.next_connection(is_open) else {
+                pacer.put_back(due, now);
+                break;
+            };
+            self.give(agenda, key, due);
+        }
+        self.pacer = Some(pacer);
+    }
+
+    fn give(&mut self, agenda: &mut Agenda, key: Key, due: u64) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let connection = &mut entry.conversation.connection;
+        if let Some(workload) = connection.service_mut().exchange() {
+            workload.add(due);
+        }
+        connection.handle_wake();
+        self.job.recorder.borrow_mut().book.due(due);
+        self.turn(agenda, key);
+    }
+
+    /// A connection was opened: it takes part, and gets what nobody could take before.
+    pub(super) fn welcome(&mut self, agenda: &mut Agenda, key: Key) {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.add(key);
+            if pacer.has_homeless() {
+                self.hand_out(agenda);
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What is measured of the messages: latencies, what never came, and what happened in each second.
+
+use super::ledger::Times;
+use crate::record::{Interval, Latencies};
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// Why a message was never answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// The answer took longer than the reply timeout.
+    TimedOut,
+    /// The run ended first.
+    Pending,
+    /// Its connection was lost, or it was answered wrongly.
+    Lost,
+}
+
+/// What was measured of the messages.
+///
+/// Nothing of it counts what was due during the warm-up.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    /// From when a message was due to the end of its answer. Empty when there was no schedule.
+    pub from_due: Latencies,
+    /// From when a message was handed to the kernel to the end of its answer. What the client does between reading the
+    /// clock and handing over belongs to it: at most the time for one buffer of messages.
+    pub from_send: Latencies,
+    /// From when a message was due to when it was handed to the kernel: how late the client was itself. Empty when there
+    /// was no schedule.
+    pub lag: Latencies,
+    /// How long each round of the client's loop took, without its waiting.
+    pub loop_turn: Latencies,
+    /// How long those messages had waited that were never answered.
+    pub unanswered_age: Latencies,
+    /// How long was measured.
+    pub span: Duration,
+    /// The CPU time that the workers took for it; none where the system does not tell.
+    pub cpu: Option<Duration>,
+    /// Messages that were due by the schedule.
+    pub due: u64,
+    /// Messages handed to the kernel.
+    pub sent: u64,
+    /// Messages that were answered, and rightly.
+    pub answered: u64,
+    /// Messages given up because the answer took too long.
+    pub timed_out: u64,
+    /// Messages that were not answered when the run ended.
+    pub pending: u64,
+    /// Messages that were lost with their connection, or answered wrongly.
+    pub lost: u64,
+    /// What happened in each second.
+    pub seconds: Vec<Interval>,
+}
+
+/// The book of one worker.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) measured: Measured,
+    /// The second that goes on.
+    pub(super) second: Interval,
+    latencies: Latencies,
+    is_paced: bool,
+    /// What was due before this time is not measured.
+    begin: u64,
+    /// When messages were no longer sent, if that was before the end of the run.
+    end: Option<u64>,
+    /// When the second that goes on ends.
+    second_end: u64,
+    /// What this thread had taken of its CPU when it began.
+    cpu_begin: Option<Duration>,
+}
+
+impl Book {
+    pub(super) fn new(is_paced: bool) -> Self {
+        Self { is_paced, second_end: NANOS_PER_SECOND, cpu_begin: cpu_time(), ..Self::default() }
+    }
+
+    /// Measures from `begin` on, and forgets what was before.
+    pub(super) fn begin(&mut self, begin: u64) {
+        *self = Self { begin, second_end: begin + NANOS_PER_SECOND, ..Self::new(self.is_paced) };
+    }
+
+    /// No more messages are sent from `now` on; answers may still come.
+    pub(super) fn end(&mut self, now: u64) {
+        self.end = Some(now);
+        self.measured.cpu = self.cpu_so_far();
+    }
+
+    fn cpu_so_far(&self) -> Option<Duration> {
+        cpu_time().zip(self.cpu_begin).map(|(now, begin)| now.saturating_sub(begin))
+    }
+
+    /// A message was due at this time.
+    #[inline]
+    pub(super) fn due(&mut self, due: u64) {
+        self.measured.due += u64::from(due >= self.begin);
+    }
+
+    #[inline]
+    pub(super) fn sent(&mut self, due: u64, now: u64, count: u64) {
+        if due < self.begin {
+            return;
+        }
+        self.measured.sent += count;
+        self.second.sent += count;
+        if self.is_paced {
+            self.measured.lag.record_nanos(now.saturating_sub(due));
+        }
+    }
+
+    #[inline]
+    pub(super) fn answered(&mut self, times: Times, now: u64) {
+        if times.due < self.begin {
+            return;
+        }
+        self.second.replies += 1;
+        let from_send = now.saturating_sub(times.sent.unwrap_or(times.due));
+        if self.is_paced {
+            self.measured.from_send.record_nanos(from_send);
+            self.latencies.record_nanos(now.saturating_sub(times.due));
+        } else {
+            self.latencies.record_nanos(from_send);
+        }
+    }
+
+    /// `count` messages that were due at `due` will never be answered.
+    pub(super) fn unanswered(&mut self, due: u64, now: u64, count: u64, why: Unanswered) {
+        if due < self.begin {
+            return;
+        }
+        *match why {
+            Unanswered::TimedOut => &mut self.measured.timed_out,
+            Unanswered::Pending => &mut self.measured.pending,
+            Unanswered::Lost => &mut self.measured.lost,
+        } += count;
+        self.measured.unanswered_age.record_many_nanos(now.saturating_sub(due), count);
+    }
+
+    /// A round of the loop took so long; `open` connections are open after it.
+    #[inline]
+    pub(super) fn turned(&mut self, nanos: u64, now: u64, open: u64) {
+        self.measured.loop_turn.record_nanos(nanos);
+        while now >= self.second_end {
+            self.end_second(NANOS_PER_SECOND, open);
+        }
+    }
+
+    #[cold]
+    fn end_second(&mut self, nanos: u64, open: u64) {
+        let second = std::mem::take(&mut self.second);
+        let start = self.second_end - NANOS_PER_SECOND - self.begin;
+        let latency = self.latencies.pack();
+        self.measured.answered += second.replies;
+        if self.is_paced { &mut self.measured.from_due } else { &mut self.measured.from_send }.add(&self.latencies);
+        self.latencies.clear();
+        let (start_s, seconds) = (in_seconds(start), in_seconds(nanos));
+        self.measured.seconds.push(Interval { start_s, seconds, open, latency, ..second });
+        self.second_end += NANOS_PER_SECOND;
+    }
+
+    /// The run has ended at `now`.
+    pub(super) fn close(&mut self, now: u64) {
+        while now >= self.second_end {
+            self.end_second(NANOS_PER_SECOND, 0);
+        }
+        let rest = now.saturating_sub(self.second_end - NANOS_PER_SECOND);
+        self.end_second(rest, 0);
+        self.measured.cpu = self.measured.cpu.or_else(|| self.cpu_so_far());
+        self.measured.span = Duration::from_nanos(self.end.unwrap_or(now).saturating_sub(self.begin));
+    }
+}
+
+impl Measured {
+    /// Adds what another worker measured in the same time.
+    pub(super) fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.from_due, &other.from_due),
+            (&mut self.from_send, &other.from_send),
+            (&mut self.lag, &other.lag),
+            (&mut self.loop_turn, &other.loop_turn),
+            (&mut self.unanswered_age, &other.unanswered_age),
+        ];
+        for (ours, theirs) in pairs {
+            ours.add(theirs);
+        }
+        let pairs = [
+            (&mut self.due, other.due),
+            (&mut self.sent, other.sent),
+            (&mut self.answered, other.answered),
+            (&mut self.timed_out, other.timed_out),
+            (&mut self.pending, other.pending),
+            (&mut self.lost, other.lost),
+        ];
+        for (ours, theirs) in pairs {
+            *ours += theirs;
+        }
+        self.span = self.span.max(other.span);
+        self.cpu = self.cpu.or(Some(Duration::ZERO)).zip(other.cpu).map(|(ours, theirs)| ours + theirs);
+        for (index, second) in other.seconds.iter().enumerate() {
+            match self.seconds.get_mut(index) {
+                Some(ours) => ours.add(second),
+                None => self.seconds.push(second.clone()),
+            }
+        }
+    }
+}
+
+/// What this thread has taken of its CPU (clock_gettime(2), `CLOCK_THREAD_CPUTIME_ID`).
+fn cpu_time() -> Option<Duration> {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "53 bits of nanoseconds are exact for 104 days")]
+fn in_seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Book, NANOS_PER_SECOND, Unanswered};
+    use crate::client::ledger::Times;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn two_latencies_and_the_lag_between_them() {
+        let mut book = Book::new(true);
+        book.sent(10 * MS, 14 * MS, 1);
+        book.answered(Times { due: 10 * MS, sent: Some(14 * MS) }, 20 * MS);
+        book.close(30 * MS);
+        let measured = book.measured;
+        let millis = |latencies: &crate::record::Latencies| latencies.max().map(|time| time.as_millis());
+        assert_eq!(millis(&measured.from_due), Some(10));
+        assert_eq!(millis(&measured.from_send), Some(6));
+        assert_eq!(millis(&measured.lag), Some(4));
+        assert_eq!((measured.sent, measured.answered), (1, 1));
+    }
+
+    #[test]
+    fn what_was_due_in_the_warm_up_is_not_measured() {
+        let mut book = Book::new(true);
+        book.sent(1, 2, 1);
+        book.begin(NANOS_PER_SECOND);
+        book.answered(Times { due: 1, sent: Some(2) }, NANOS_PER_SECOND + 5);
+        book.unanswered(999, NANOS_PER_SECOND, 3, Unanswered::Pending);
+        book.close(NANOS_PER_SECOND * 2);
+        let measured = book.measured;
+        assert_eq!((measured.sent, measured.answered, measured.pending), (0, 0, 0));
+        assert!(measured.from_due.is_empty() && measured.lag.is_empty() && measured.unanswered_age.is_empty());
+    }
+
+    #[test]
+    fn every_second_has_its_interval_also_the_silent_ones() {
+        let mut book = Book::new(false);
+        for (at, open) in [(100 * MS, 5), (3100 * MS, 6)] {
+            book.answered(Times { due: at, sent: Some(at) }, at + MS);
+            book.turned(1, at + 2 * MS, open);
+        }
+        book.close(3500 * MS);
+        let measured = book.measured;
+        let seconds: Vec<_> = measured.seconds.iter().map(|second| (second.start_s, second.replies)).collect();
+        // The second answer came in before the loop had looked at the clock again.
+        assert_eq!(seconds, [(0.0, 2), (1.0, 0), (2.0, 0), (3.0, 0)]);
+        assert!((measured.seconds[3].seconds - 0.5).abs() < 1e-9);
+        assert_eq!(measured.answered, 2);
+        assert_eq!(measured.from_send.count(), 2);
+    }
+}

@@ -1,0 +1,137 @@
+//! Bytes in which everything shows: of every connection and at every place of its stream they are others, so that a byte
+//! that was changed, lost, repeated, swapped or sent to somebody else is found, and where.
+
+/// The odd number nearest to 2^64 divided by the golden ratio.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The bytes of a word.
+const WORD_BYTES: usize = 8;
+
+/// A number that looks like chance and is always the same: the finalizer of `SplitMix64` (Steele, Lea and Flood,
+/// OOPSLA 2014), which gives each number another one.
+#[must_use]
+pub(super) fn mix(number: u64) -> u64 {
+    let word = number.wrapping_add(GOLDEN);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+/// The bytes that one connection sends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pattern {
+    base: u64,
+}
+
+impl Pattern {
+    /// Those of the connection with this number, in a run with this seed.
+    #[must_use]
+    pub(super) fn new(seed: u64, connection: u64) -> Self {
+        Self { base: mix(mix(seed) ^ connection) }
+    }
+
+    /// Writes the bytes from `offset` on.
+    pub(super) fn fill(self, offset: u64, bytes: &mut [u8]) {
+        let (mut index, head) = self.head(offset, bytes.len());
+        let (first, rest) = bytes.split_at_mut(head.len());
+        first.copy_from_slice(head.bytes());
+        let mut words = rest.chunks_exact_mut(WORD_BYTES);
+        for word in &mut words {
+            word.copy_from_slice(&self.word(index));
+            index += 1;
+        }
+        let last = words.into_remainder();
+        last.copy_from_slice(&self.word(index)[..last.len()]);
+    }
+
+    /// Where `bytes`, which came from `offset` on, first differ from what was sent.
+    #[must_use]
+    pub(super) fn difference(self, offset: u64, bytes: &[u8]) -> Option<usize> {
+        let (mut index, head) = self.head(offset, bytes.len());
+        let (first, rest) = bytes.split_at(head.len());
+        if first != head.bytes() {
+            return first.iter().zip(head.bytes()).position(|(came, sent)| came != sent);
+        }
+        for (number, word) in rest.chunks(WORD_BYTES).enumerate() {
+            let sent = self.word(index);
+            if word != &sent[..word.len()] {
+                let within = word.iter().zip(sent).position(|(came, sent)| *came != sent);
+                return within.map(|within| head.len() + number * WORD_BYTES + within);
+            }
+            index += 1;
+        }
+        None
+    }
+
+    fn word(self, index: u64) -> [u8; WORD_BYTES] {
+        mix(self.base.wrapping_add(index.wrapping_mul(GOLDEN))).to_le_bytes()
+    }
+
+    /// What belongs to a word that began before `offset`, at most `most` bytes; and the number of the word after it.
+    fn head(self, offset: u64, most: usize) -> (u64, Head) {
+        let index = offset / WORD_BYTES as u64;
+        // The remainder is below eight.
+        #[allow(clippy::cast_possible_truncation)]
+        let start = (offset % WORD_BYTES as u64) as usize;
+        if start == 0 {
+            return (index, Head { word: [0; WORD_BYTES], start: 0, end: 0 });
+        }
+        (index + 1, Head { word: self.word(index), start, end: WORD_BYTES.min(start + most) })
+    }
+}
+
+/// The end of a word.
+struct Head {
+    word: [u8; WORD_BYTES],
+    start: usize,
+    end: usize,
+}
+
+impl Head {
+    fn bytes(&self) -> &[u8] {
+        &self.word[self.start..self.end]
+    }
+
+    fn len(&self) -> usize {
+        self.end - self.start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    fn stream(pattern: Pattern, offset: u64, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        pattern.fill(offset, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn no_block_stands_elsewhere_or_in_another_connection() {
+        let (one, other) = (stream(Pattern::new(1, 1), 0, 1 << 19), stream(Pattern::new(1, 2), 0, 1 << 19));
+        let blocks: HashSet<&[u8]> = one.windows(8).chain(other.windows(8)).collect();
+        assert_eq!(blocks.len(), 2 * (one.len() - 7));
+    }
+
+    proptest! {
+        #[test]
+        fn any_part_of_the_stream_is_the_same_by_itself(offset in 0_usize..100, count in 0_usize..100) {
+            let pattern = Pattern::new(7, 3);
+            let part = stream(pattern, offset as u64, count);
+            prop_assert_eq!(&part, &stream(pattern, 0, 200)[offset..offset + count]);
+            prop_assert_eq!(pattern.difference(offset as u64, &part), None);
+        }
+
+        #[test]
+        fn a_changed_byte_is_found_where_it_is(offset in 0_u64..100, count in 1_usize..100, place in 0_usize..100, by in 1_u8..) {
+            let pattern = Pattern::new(7, 3);
+            let mut part = stream(pattern, offset, count);
+            let place = place % count;
+            part[place] ^= by;
+            prop_assert_eq!(pattern.difference(offset, &part), Some(place));
+        }
+    }
+}
