@@ -1,7 +1,8 @@
 //! Peers at their worst. The server never ends because of them, and their neighbours never notice.
 
 use super::support::{
-    Program, bytes, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked, reset, skipped,
+    NARROW, Program, bytes, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked, reset,
+    skipped,
 };
 use super::{server, still_serves};
 use std::io::{Read, Write};
@@ -41,7 +42,7 @@ fn a_reset_during_accept() {
 
 #[test]
 fn a_reset_while_the_server_writes() {
-    let mut server = server(&[]);
+    let mut server = server(&NARROW);
     reset_while_the_server_writes(server.address());
     let exit = still_serves(&mut server);
     assert!(exit.stdout.iter().any(|line| line.trim() == "20 reset by peer"), "{exit:#?}");
@@ -61,7 +62,7 @@ fn peers_that_send_and_never_read_cost_bounded_memory() {
     const PEERS: u64 = 100;
     const BUFFERS: u64 = 2 * 64 * 1024;
     const ALLOWANCE: u64 = 4 << 20;
-    let mut server = server(&[]);
+    let mut server = server(&NARROW);
     let mut neighbour = connect(server.address());
     echo(&mut neighbour, b"before");
     let Some(before) = server.resident_bytes() else {
@@ -122,7 +123,7 @@ fn the_idle_timeout_ends_a_peer_that_never_reads() {
 /// Everything above at once, and one that says nothing, on one server with a single loop.
 #[test]
 fn all_of_them_together() {
-    let mut server = server(&["--workers", "1"]);
+    let mut server = server(&[&["--workers", "1"], &NARROW[..]].concat());
     let address = server.address();
     let silent = connect(address);
     std::thread::scope(|scope| {

@@ -4,8 +4,8 @@
 //! connection, whichever is less), [`PER_CONNECTION`] and, once, [`FIXED`] for each worker.
 
 use super::support::{
-    Program, bytes, connect, connect_narrow, echo, more_than_fits, push_until_blocked, push_until_blocked_or_cut,
-    skipped,
+    NARROW, Program, bytes, connect, connect_narrow, echo, more_than_fits, push_until_blocked,
+    push_until_blocked_or_cut, skipped,
 };
 use super::{server, still_serves};
 use std::io::{ErrorKind, Read, Write};
@@ -28,7 +28,7 @@ fn grown_bytes(server: &Program, before: u64) -> u64 {
 fn small_buffers_bound_what_stuck_peers_take() {
     const PEERS: u64 = 200;
     const BUFFERS: u64 = 2 * 16 * 1024;
-    let mut server = server(&["--buffer-limit", "16KiB", "--workers", "1"]);
+    let mut server = server(&[&["--buffer-limit", "16KiB", "--workers", "1"], &NARROW[..]].concat());
     let mut neighbour = connect(server.address());
     echo(&mut neighbour, b"before");
     let Some(before) = server.resident_bytes() else {
@@ -51,7 +51,8 @@ fn the_memory_limit_closes_who_would_hold_more() {
     const PEERS: u64 = 100;
     const MEMORY: u64 = 1 << 20;
     for workers in [1, 2] {
-        let mut server = server(&["--memory-limit", "1MiB", "--workers", &workers.to_string(), "-v"]);
+        let number = workers.to_string();
+        let mut server = server(&[&["--memory-limit", "1MiB", "--workers", &number, "-v"], &NARROW[..]].concat());
         let mut neighbour = connect(server.address());
         echo(&mut neighbour, b"before");
         let Some(before) = server.resident_bytes() else {

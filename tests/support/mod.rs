@@ -16,8 +16,8 @@ mod wait;
 
 pub(crate) use peer::{bytes, connect, connect_from, connect_unix, echo, echo_all, expect_closed, expect_end, reset};
 pub(crate) use pressure::{
-    connect_narrow, more_than_fits, push_all_and_read_back, push_until_blocked, push_until_blocked_or_cut, read_to_end,
-    still_sending,
+    NARROW, connect_narrow, more_than_fits, push_all_and_read_back, push_until_blocked, push_until_blocked_or_cut,
+    read_to_end, still_sending,
 };
 pub(crate) use program::{Exit, Program};
 pub(crate) use refusal::expect_refusal;

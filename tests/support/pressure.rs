@@ -14,6 +14,10 @@ const STILL: Duration = Duration::from_millis(300);
 /// hundred stuck connections would take from the whole machine; much narrower ones wait for delayed acknowledgements.
 const NARROW_BYTES: usize = 128 * 1024;
 
+/// What makes the server's socket buffers small, too. Those of a hundred stuck connections take more than the kernel
+/// has for all sockets (tcp(7), `tcp_mem`) otherwise: then it drops what arrives, and every test waits for its timers.
+pub(crate) const NARROW: [&str; 4] = ["--send-buffer", "128KiB", "--recv-buffer", "128KiB"];
+
 /// Connects a peer whose own socket buffers stay small.
 pub(crate) fn connect_narrow(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a descriptor is free");
