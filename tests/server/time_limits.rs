@@ -10,8 +10,8 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 /// A limit under test. Longer than a busy machine's pauses, shorter than anybody's patience with tests.
-const LIMIT: &str = "300ms";
-const LIMIT_TIME: Duration = Duration::from_millis(300);
+const LIMIT: &str = "1s";
+const LIMIT_TIME: Duration = Duration::from_secs(1);
 
 /// Time is measured in steps by the server's clock and by ours.
 const ROUNDING: Duration = Duration::from_millis(20);
@@ -97,10 +97,10 @@ fn who_never_reads_is_cut_though_it_goes_on_sending() {
 /// The time counts from the last byte taken: slowness is no fault.
 #[test]
 fn who_reads_slowly_is_not_cut() {
-    const STEPS: usize = 16;
+    const STEPS: usize = 20;
     // Small buffers, so that the server itself has something to wait for, all the time.
     let limits = ["--send-buffer", "32KiB", "--recv-buffer", "32KiB"];
-    let mut server = server(&[&only("--write-timeout", "1s")[..], &limits[..]].concat());
+    let mut server = server(&[&only("--write-timeout", "3s")[..], &limits[..]].concat());
     let peers = [connect_narrow(server.address())];
     let data = bytes(1, 4 << 20);
     let sent = push_until_blocked(&peers, &data)[0];
@@ -112,9 +112,9 @@ fn who_reads_slowly_is_not_cut() {
     for step in back.chunks_mut(sent.div_ceil(STEPS)) {
         peer.read_exact(step).unwrap();
         // Being slow is what is tested.
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(200));
     }
-    assert!(since.elapsed() > Duration::from_millis(1500), "not slow enough: {:?}", since.elapsed());
+    assert!(since.elapsed() > Duration::from_millis(3500), "not slow enough: {:?}", since.elapsed());
     assert!(back == data[..sent]);
     expect_end(&mut peer);
     drop(peer);
@@ -197,11 +197,15 @@ fn a_busy_connection_is_finished_in_order_when_its_life_is_over() {
 #[test]
 fn what_was_answered_is_sent_after_the_end_of_a_life() {
     let mut server = server(&only("--lifetime", LIMIT));
-    let peers = [connect_narrow(server.address())];
+    // Made before that life begins: a busy machine takes a good part of it for that.
     let data = bytes(3, 16 << 20);
+    let mut peers = [connect_narrow(server.address())];
+    echo(&mut peers[0], b"!");
+    let since = Instant::now();
     let sent = push_until_blocked(&peers, &data)[0];
+    // The end of that life is what is awaited; it began before the echo. Only then the answers are read.
+    std::thread::sleep((LIMIT_TIME + ROUNDING).saturating_sub(since.elapsed()));
     let [mut peer] = peers;
-    // `push_until_blocked` has waited as long as that life lasts; now the answers are read.
     let back = read_to_end(&mut peer);
     assert!(!back.is_empty() && back.len() <= sent, "{sent} were sent, {} came back", back.len());
     assert!(back == data[..back.len()]);
@@ -218,7 +222,7 @@ fn zero_is_never() {
     let stuck = [connect_narrow(server.address())];
     push_until_blocked(&stuck, &more_than_fits());
     // Longer than each limit in the tests above: what is awaited is the passing of time itself.
-    std::thread::sleep(LIMIT_TIME * 2);
+    std::thread::sleep(LIMIT_TIME + ROUNDING);
     echo(&mut silent, b"at last");
     echo(&mut idle, b"at last");
     stuck[0].shutdown(Shutdown::Write).unwrap();
@@ -237,7 +241,7 @@ fn zero_is_never() {
 fn all_limits_together_cut_nobody_who_keeps_them() {
     const THREADS: usize = 4;
     const PEERS: usize = 200;
-    let limits = ["--idle-timeout", "1s", "--first-byte-timeout", "1s", "--write-timeout", "1s", "--lifetime", "1m"];
+    let limits = ["--idle-timeout", "3s", "--first-byte-timeout", "3s", "--write-timeout", "3s", "--lifetime", "1m"];
     let mut server = server(&limits);
     let address = server.address();
     std::thread::scope(|scope| {
@@ -246,7 +250,7 @@ fn all_limits_together_cut_nobody_who_keeps_them() {
                 let since = Instant::now();
                 let mut peers: Vec<_> = (0..PEERS / THREADS).map(|_| connect(address)).collect();
                 let mut round = 0;
-                while since.elapsed() < Duration::from_millis(2500) {
+                while since.elapsed() < Duration::from_millis(4500) {
                     for peer in &mut peers {
                         echo(peer, &bytes(round, 64));
                     }
