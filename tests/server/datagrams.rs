@@ -1,7 +1,7 @@
 //! Datagrams: each is answered whole to whom it came from, and nobody's fault is another's.
 
 use super::dynasty::{Dynasty, install};
-use super::support::{PATIENCE, Program, await_until, bytes, has_ipv6, has_python, skipped, works};
+use super::support::{PATIENCE, Program, await_until, bytes, echo, has_ipv6, has_python, skipped, works};
 use rustix::process::Signal;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
@@ -311,7 +311,7 @@ fn sockets_of_the_service_manager_are_answered() {
     command.arg(&program).args(["--udp", "127.0.0.1", "1", "--workers", "2"]);
     let mut dynasty = Dynasty::of(folder, &mut command);
     let (address, socket) = (address(&dynasty.first), peer("127.0.0.1"));
-    super::exchange(&mut super::connect(dynasty.first.address()), b"beside connections");
+    echo(&mut super::connect(dynasty.first.address()), b"beside connections");
     for _ in 0..2 {
         for number in 0..20 {
             assert_eq!(ask(&socket, address, &[number]), [number]);

@@ -85,6 +85,7 @@ fn a_small_limit_is_shared_without_a_failure() {
             echo(peer, b"undisturbed");
         }
         serve_the_rest(inside, waiting, workers);
+        server.await_closed(PEERS);
         let exit = still_serves(&mut server);
         exit.expect_counts(&[("closed by peer", PEERS as u64 + 1)]);
         assert_eq!(exit.told(&["warning"]), 0, "{exit:#?}");
@@ -110,6 +111,7 @@ fn running_out_costs_nothing_and_ends_by_itself() {
             echo(peer, b"undisturbed");
         }
         serve_the_rest(inside, waiting, workers);
+        server.await_closed(PEERS);
         let exit = still_serves(&mut server);
         assert_eq!(exit.counted("closed by peer"), PEERS as u64 + 1, "{exit:#?}");
         assert!(exit.counted("failed to be accepted") > 0, "{exit:#?}");

@@ -86,6 +86,6 @@ fn an_application_client() {
         assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
         assert!(exit.stdout.iter().any(|line| line == told), "no {told:?} in {exit:#?}");
     }
-    let exit = server.terminate();
-    exit.expect_counts(&[("closed by peer", 4), ("completed", 2)]);
+    server.await_closed(6);
+    server.terminate().expect_counts(&[("closed by peer", 4), ("completed", 2)]);
 }

@@ -34,17 +34,18 @@ mod time_limits;
 mod unavailable;
 mod urgent;
 
-use support::{Exit, Program, connect, echo as exchange};
+use support::{Exit, Program, connect, echo_all};
 
 /// A server on a free port of the IPv4 loopback address, with further arguments.
 fn server(arguments: &[&str]) -> Program {
     Program::server(&[&["127.0.0.1", "0"], arguments].concat())
 }
 
-/// Whatever happened to the server before: it still serves, and it ends in order when it is told to.
+/// Whatever happened to the server before: it still serves, and it ends in order when it is told to. The peer that finds
+/// that out has seen its own end by then; for others there is [`Program::await_closed`].
 #[track_caller]
 fn still_serves(server: &mut Program) -> Exit {
-    exchange(&mut connect(server.address()), b"Are you still there?");
+    echo_all(&mut connect(server.address()), b"Are you still there?");
     let exit = server.terminate();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     assert!(exit.stdout.iter().any(|line| line.starts_with("Served ")), "{exit:#?}");

@@ -89,10 +89,12 @@ fn the_memory_limit_closes_who_would_hold_more() {
 #[test]
 fn the_memory_of_those_who_left_is_there_for_others() {
     let mut server = server(&["--memory-limit", "512KiB", "--workers", "1"]);
-    for round in 0..3 {
+    for round in 1..=3 {
         let peers: Vec<_> = (0..3).map(|_| connect_narrow(server.address())).collect();
         let pushed = push_until_blocked_or_cut(&peers, &more_than_fits());
         assert!(pushed.iter().all(Option::is_some), "closed in round {round}: {pushed:?}");
+        drop(peers);
+        server.await_closed(3 * round);
     }
     assert_eq!(still_serves(&mut server).counted("memory limit"), 0);
 }
@@ -141,5 +143,6 @@ fn quiet_peers_are_served_beside_one_that_never_pauses() {
         super::support::await_until("the other one's bytes", || echoed.load(Ordering::Relaxed) > before + (1 << 20));
         is_over.store(true, Ordering::Relaxed);
     });
+    server.await_closed(QUIET + 1);
     still_serves(&mut server).expect_counts(&[("closed by peer", QUIET as u64 + 2)]);
 }

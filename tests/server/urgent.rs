@@ -1,6 +1,6 @@
 //! TCP urgent data: one byte that is out of band (tcp(7)). Everything around it is echoed.
 
-use super::support::{await_until, connect, expect_end, skipped, still_sending};
+use super::support::{await_until, connect, echo, expect_end, skipped, still_sending};
 use super::{server, still_serves};
 use rustix::net::{SendFlags, send};
 use rustix::process::Signal;
@@ -14,7 +14,7 @@ fn what_surrounds_an_urgent_byte_is_echoed() {
     let mut peers: Vec<_> = (0..10).map(|_| connect(server.address())).collect();
     for peer in &mut peers {
         peer.set_nodelay(true).unwrap();
-        super::exchange(peer, b"before");
+        echo(peer, b"before");
     }
     server.signal(Signal::STOP);
     for peer in &mut peers {
@@ -33,7 +33,7 @@ fn what_surrounds_an_urgent_byte_is_echoed() {
         peer.read_exact(&mut reply).unwrap();
         assert_eq!(&reply, b"aaabbb");
         // And the conversation goes on as before.
-        super::exchange(peer, b"after");
+        echo(peer, b"after");
         peer.shutdown(std::net::Shutdown::Write).unwrap();
         expect_end(peer);
     }

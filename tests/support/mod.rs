@@ -6,6 +6,7 @@
 // Each test program uses the part it needs.
 #![allow(dead_code, unused_imports)]
 
+mod counters;
 mod peer;
 mod pressure;
 mod program;

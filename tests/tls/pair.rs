@@ -13,6 +13,7 @@ fn every_byte_comes_back() {
         assert_eq!(exit.code, Some(0), "{exit:#?}");
         assert!(exit.stdout.iter().any(|line| line.trim_start().starts_with("handshake ")), "{exit:#?}");
     }
+    server.await_closed(205);
     let exit = server.terminate();
     exit.expect_counts(&[("closed by peer", 205)]);
     assert_eq!(exit.told(&["Secured connection with", "TLS 1.3, TLS13_AES_256_GCM_SHA384, no ALPN"]), 205);
@@ -63,6 +64,7 @@ fn over_a_unix_socket() {
     server.await_stdout("(unix tls, echo)");
     let exit = Program::client(&["--unix", &path, "--tls", "--tls-insecure", "-c", "5"]).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
+    server.await_closed(5);
     server.terminate().expect_counts(&[("closed by peer", 5)]);
 }
 

@@ -30,6 +30,7 @@ fn openssl_s_client() {
     }
     server.await_stderr("TLS 1.2, TLS_ECDHE_ECDSA_WITH");
     server.await_stderr("TLS 1.3, TLS13_");
+    server.await_closed(2);
     server.terminate().expect_counts(&[("closed by peer", 2)]);
 }
 
@@ -73,6 +74,7 @@ fn python_as_a_client() {
         assert_eq!(exit.code, Some(0), "{exit:#?}");
         assert_eq!(exit.stdout, [format!("1048576 bytes over {}", version.replace('_', "."))]);
     }
+    server.await_closed(2);
     server.terminate().expect_counts(&[("closed by peer", 2)]);
 }
 

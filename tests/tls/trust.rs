@@ -48,6 +48,7 @@ fn clients_are_asked_for_a_certificate() {
     assert_eq!(with(&authority).await_exit().code, Some(0));
     expect_failure(with(&other), "the peer gave up: it does not know who vouches for our certificate");
     expect_failure(client(address(&server), &["5", "--tls-ca", &ca]), "it wants a certificate");
+    server.await_closed(15);
     let exit = server.terminate();
     assert_eq!(exit.told(&["handshake failed: nobody trusted vouches for the peer's certificate"]), 5, "{exit:#?}");
     assert_eq!(exit.told(&["handshake failed: the peer showed no certificate"]), 5, "{exit:#?}");
