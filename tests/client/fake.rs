@@ -1,6 +1,6 @@
 //! Servers that lie and fail, in threads of the test. Each connection gets a function that does what it likes.
 
-use super::support::{PATIENCE, reset};
+use super::support::{PATIENCE, reset, uninterrupted};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -75,7 +75,7 @@ pub(crate) fn answer(mut stream: TcpStream, reply: &[u8]) {
 /// Sends everything back, as it should be.
 pub(crate) fn echo(mut stream: TcpStream) {
     let mut buffer = [0; 4096];
-    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+    while let Ok(count @ 1..) = uninterrupted(|| stream.read(&mut buffer)) {
         if stream.write_all(&buffer[..count]).is_err() {
             break;
         }

@@ -1,7 +1,7 @@
 //! Messages in frames, and servers that answer something else than an echo.
 
 use super::fake::{Fake, answer, answer_and_end, echo, take};
-use super::support::{Exit, Program, expect_refusal};
+use super::support::{Exit, Program, expect_refusal, uninterrupted};
 use super::{client, outcome, server};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -45,7 +45,7 @@ fn after_the_end(reply: fn(Vec<u8>) -> Vec<u8>) -> Fake {
 fn shouting() -> Fake {
     Fake::new(|_, mut stream| {
         let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        while let Ok(count @ 1..) = uninterrupted(|| stream.read(&mut buffer)) {
             let reply = buffer[..count].to_ascii_uppercase();
             let (first, second) = reply.split_at(count / 2);
             if stream.write_all(first).and_then(|()| stream.flush()).and_then(|()| stream.write_all(second)).is_err() {

@@ -2,7 +2,7 @@
 
 use super::support::{
     PATIENCE, Program, await_until, connect, connect_from, connect_unix, echo, expect_closed, expect_refusal, has_ipv6,
-    skipped, still_sending,
+    skipped, still_sending, uninterrupted,
 };
 use super::{server, still_serves};
 use std::io::{ErrorKind, Read, Write};
@@ -73,7 +73,7 @@ fn the_places_of_an_address_are_counted_over_all_workers() {
     let mut inside = Vec::new();
     for mut peer in peers.drain(..) {
         // Whoever was turned away may notice that here already.
-        let is_served = peer.write_all(b"?").is_ok() && matches!(peer.read(&mut [0]), Ok(1));
+        let is_served = peer.write_all(b"?").is_ok() && matches!(uninterrupted(|| peer.read(&mut [0])), Ok(1));
         if is_served {
             inside.push(peer);
         }
@@ -179,7 +179,7 @@ fn at_the_limit_waiting() {
     second.write_all(b"Is there room?").unwrap();
     // Waiting lasts as long as the other one stays: what is looked at is the passing of time itself.
     second.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    let error = second.read(&mut [0]).expect_err("the place is taken");
+    let error = uninterrupted(|| second.read(&mut [0])).expect_err("the place is taken");
     assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
     second.set_read_timeout(Some(PATIENCE)).unwrap();
     leave(&server, first);

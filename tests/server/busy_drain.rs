@@ -4,7 +4,7 @@
 use super::server;
 use super::support::{
     Program, await_until, bytes, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked,
-    read_to_end, skipped, still_sending,
+    read_to_end, skipped, still_sending, uninterrupted,
 };
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use std::io::{Read, Write};
@@ -32,7 +32,7 @@ fn talk_until_the_end(mut peers: Vec<TcpStream>, begun: &Barrier) -> usize {
         let mut staying = Vec::with_capacity(peers.len());
         for (seed, mut peer) in (0..).zip(peers) {
             let mut reply = [0; MESSAGE];
-            let count = peer.read(&mut reply).expect("nobody is reset");
+            let count = uninterrupted(|| peer.read(&mut reply)).expect("nobody is reset");
             if count > 0 {
                 peer.read_exact(&mut reply[count..]).expect("an answer that has begun comes whole");
                 assert!(reply[..] == bytes(seed + round, MESSAGE), "a wrong answer");

@@ -1,7 +1,9 @@
 //! Datagrams: each is answered whole to whom it came from, and nobody's fault is another's.
 
 use super::dynasty::{Dynasty, install};
-use super::support::{PATIENCE, Program, await_until, bytes, echo, has_ipv6, has_python, skipped, works};
+use super::support::{
+    PATIENCE, Program, await_until, bytes, echo, has_ipv6, has_python, skipped, uninterrupted, works,
+};
 use rustix::process::Signal;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
@@ -41,7 +43,8 @@ fn peer(ip: &str) -> UdpSocket {
 #[track_caller]
 fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut room = vec![0; 1 << 16];
-    let (count, from) = socket.recv_from(&mut room).unwrap_or_else(|error| panic!("no reply: {error}"));
+    let (count, from) =
+        uninterrupted(|| socket.recv_from(&mut room)).unwrap_or_else(|error| panic!("no reply: {error}"));
     room.truncate(count);
     (room, from)
 }
@@ -57,7 +60,7 @@ fn ask(socket: &UdpSocket, server: SocketAddr, request: &[u8]) -> Vec<u8> {
 #[track_caller]
 fn expect_silence(socket: &UdpSocket) {
     socket.set_read_timeout(Some(SILENCE)).unwrap();
-    let error = socket.recv_from(&mut [0; 100]).expect_err("nothing should come");
+    let error = uninterrupted(|| socket.recv_from(&mut [0; 100])).expect_err("nothing should come");
     assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
 }

@@ -5,7 +5,7 @@
 
 use super::support::{
     NARROW, Program, bytes, connect, connect_narrow, echo, more_than_fits, push_until_blocked,
-    push_until_blocked_or_cut, skipped,
+    push_until_blocked_or_cut, skipped, uninterrupted,
 };
 use super::{server, still_serves};
 use std::io::{ErrorKind, Read, Write};
@@ -114,7 +114,7 @@ fn hog(server: &Program, is_over: &AtomicBool, echoed: &AtomicU64) {
         });
         let mut room = vec![0; 256 << 10];
         loop {
-            match peer.read(&mut room) {
+            match uninterrupted(|| peer.read(&mut room)) {
                 Ok(0) => break,
                 Ok(count) => _ = echoed.fetch_add(count as u64, Ordering::Relaxed),
                 Err(error) => assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}"),

@@ -1,7 +1,9 @@
 //! The service manager: sockets that it passes are listened on, and what it wants to hear it is told.
 
 use super::dynasty::{Dynasty, install};
-use super::support::{PATIENCE, Program, await_until, connect, connect_unix, echo, expect_refusal, has_python};
+use super::support::{
+    PATIENCE, Program, await_until, connect, connect_unix, echo, expect_refusal, has_python, uninterrupted,
+};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
@@ -97,7 +99,7 @@ fn sockets_for_another_process_are_left_alone() {
 /// What the manager hears, with a bound on the wait for it.
 fn hear(manager: &UnixDatagram) -> String {
     let mut text = [0; 1000];
-    let count = manager.recv(&mut text).expect("the server tells something");
+    let count = uninterrupted(|| manager.recv(&mut text)).expect("the server tells something");
     String::from_utf8(text[..count].to_vec()).unwrap()
 }
 

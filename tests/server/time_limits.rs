@@ -2,7 +2,7 @@
 
 use super::support::{
     PATIENCE, Program, bytes, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked,
-    read_to_end,
+    read_to_end, uninterrupted,
 };
 use super::{server, still_serves};
 use std::io::{ErrorKind, Read, Write};
@@ -112,7 +112,7 @@ fn who_reads_slowly_is_not_cut() {
     let since = Instant::now();
     let mut back = vec![0; sent];
     for step in back.chunks_mut(sent.div_ceil(STEPS)) {
-        peer.read_exact(step).unwrap();
+        peer.read_exact(step).unwrap_or_else(|error| panic!("{error}: {:#?}", server.stderr()));
         // Being slow is what is tested.
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -131,7 +131,7 @@ fn talk_until_the_end(mut peer: TcpStream) -> TcpStream {
         // The server may have finished already; what it sent before is still there.
         let is_sent = peer.write_all(&message).is_ok();
         let mut reply = [0; MESSAGE];
-        match peer.read(&mut reply) {
+        match uninterrupted(|| peer.read(&mut reply)) {
             Ok(0) => break,
             Ok(count) => {
                 peer.read_exact(&mut reply[count..]).expect("an answer that has begun comes whole");
@@ -156,7 +156,7 @@ fn stream_until_the_end(peer: &TcpStream) -> usize {
         let mut reader = peer;
         let mut room = vec![0; 64 << 10];
         loop {
-            match reader.read(&mut room) {
+            match uninterrupted(|| reader.read(&mut room)) {
                 Ok(0) => break,
                 Ok(count) => {
                     for (index, byte) in room[..count].iter().enumerate() {
@@ -223,7 +223,7 @@ fn zero_is_never() {
     echo(&mut idle, b"!");
     let stuck = [connect_narrow(server.address())];
     push_until_blocked(&stuck, &more_than_fits());
-    // Longer than each limit in the tests above: what is awaited is the passing of time itself.
+    // Longer than the limit of the tests above: what is awaited is the passing of time itself.
     std::thread::sleep(LIMIT_TIME + ROUNDING);
     echo(&mut silent, b"at last");
     echo(&mut idle, b"at last");

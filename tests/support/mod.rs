@@ -22,7 +22,7 @@ pub(crate) use pressure::{
 };
 pub(crate) use program::{Exit, Program};
 pub(crate) use refusal::expect_refusal;
-pub(crate) use wait::{PATIENCE, await_some, await_until};
+pub(crate) use wait::{PATIENCE, await_some, await_until, uninterrupted};
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -1,6 +1,6 @@
 //! Blocking peers on real sockets. Every call on their sockets is bounded by [`PATIENCE`].
 
-use super::PATIENCE;
+use super::{PATIENCE, uninterrupted};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -89,7 +89,7 @@ pub(crate) fn expect_end(stream: &mut impl Read) {
 /// Expects that the server closed without an answer, in order or, because something was unread, with a reset.
 #[track_caller]
 pub(crate) fn expect_closed(stream: &mut impl Read) {
-    match stream.read(&mut [0]) {
+    match uninterrupted(|| stream.read(&mut [0])) {
         Ok(count) => assert_eq!(count, 0, "somebody who should be closed was answered"),
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
     }

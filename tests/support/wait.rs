@@ -1,5 +1,6 @@
 //! Bounded waiting: a condition is looked at until it holds, and a test that waits in vain says what for.
 
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 /// How long anything may take. Far more than it takes on a busy machine: only a test that fails waits this long.
@@ -29,4 +30,15 @@ pub(crate) fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 #[track_caller]
 pub(crate) fn await_until(what: &str, mut condition: impl FnMut() -> bool) {
     await_some(what, || condition().then_some(()));
+}
+
+/// Makes a call again that was interrupted. One that waits with a timeout is, even without a handler, when the process was
+/// stopped for a while (signal(7)).
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }
