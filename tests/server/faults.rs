@@ -88,7 +88,7 @@ fn peers_that_send_and_never_read_cost_bounded_memory() {
 
 #[test]
 fn a_silent_peer_among_others_is_closed_by_the_idle_timeout() {
-    let mut server = server(&["--idle-timeout", "200ms", "-v"]);
+    let mut server = server(&["--idle-timeout", "1s", "-v"]);
     let mut silent = connect(server.address());
     let since = Instant::now();
     std::thread::scope(|scope| {
@@ -101,7 +101,7 @@ fn a_silent_peer_among_others_is_closed_by_the_idle_timeout() {
             echo(&mut talking, b"Still here.");
         }
         let lasted = silence.join().unwrap();
-        assert!(lasted >= Duration::from_millis(150), "closed after {lasted:?}");
+        assert!(lasted >= Duration::from_millis(950), "closed after {lasted:?}");
         echo(&mut talking, b"And still.");
     });
     server.await_stderr("idle timeout");
@@ -110,7 +110,7 @@ fn a_silent_peer_among_others_is_closed_by_the_idle_timeout() {
 
 #[test]
 fn the_idle_timeout_ends_a_peer_that_never_reads() {
-    let mut server = server(&["--idle-timeout", "200ms", "-v"]);
+    let mut server = server(&["--idle-timeout", "1s", "-v"]);
     let peers = [connect_narrow(server.address())];
     let data = more_than_fits();
     let pushing = std::panic::catch_unwind(|| push_until_blocked(&peers, &data));

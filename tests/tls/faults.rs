@@ -1,6 +1,8 @@
 //! Peers that do it wrong. Each is told so where that is possible, counted, and touches nobody else.
 
-use super::support::{PATIENCE, Program, bytes, connect, connect_narrow, echo, expect_closed, expect_end, reset};
+use super::support::{
+    PATIENCE, Program, bytes, connect, connect_narrow, echo, expect_closed, expect_end, reset, uninterrupted,
+};
 use super::{Authority, Peer, address, client, peer, server};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -52,7 +54,7 @@ fn a_connection_cut_short() {
 #[test]
 fn silence_is_cut_at_the_handshake_timeout() {
     let authority = Authority::new();
-    let mut server = server(&authority, &["--handshake-timeout", "300ms"]);
+    let mut server = server(&authority, &["--handshake-timeout", "1s"]);
     let address = address(&server);
     let mut silent = connect(address);
     let mut trickle = connect(address);
@@ -62,14 +64,14 @@ fn silence_is_cut_at_the_handshake_timeout() {
         if trickle.write_all(&[byte]).is_err() {
             break;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(150));
     }
     expect_closed(&mut silent);
     expect_closed(&mut trickle);
     assert!(begin.elapsed() < PATIENCE / 2);
     let mut done = peer(&authority, address);
     echo(&mut done, b"in time");
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(1100));
     echo(&mut done, b"and long after");
     drop(done);
     let exit = server.terminate();
@@ -80,7 +82,7 @@ fn silence_is_cut_at_the_handshake_timeout() {
 #[test]
 fn damaged_bytes() {
     let authority = Authority::new();
-    let mut server = server(&authority, &["--handshake-timeout", "500ms"]);
+    let mut server = server(&authority, &["--handshake-timeout", "2s"]);
     let address = address(&server);
     let mut neighbour = peer(&authority, address);
     echo(&mut neighbour, b"Nothing has happened yet.");
@@ -108,7 +110,7 @@ fn damaged_bytes() {
         .sock
         .write_all(&[23, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
         .unwrap();
-    let error = damaged.read(&mut [0]).expect_err("an alert comes").to_string();
+    let error = uninterrupted(|| damaged.read(&mut [0])).expect_err("an alert comes").to_string();
     assert!(error.contains("BadRecordMac") || error.contains("DecryptError"), "{error}");
     drop(damaged);
     drop(neighbour);
@@ -218,7 +220,7 @@ fn a_reply_cut_short_is_told() {
 fn carry(mut from: TcpStream, mut to: TcpStream, most: usize) -> std::io::Result<()> {
     let (mut room, mut carried) = (vec![0; 4096], 0);
     while carried < most {
-        let count = from.read(&mut room)?;
+        let count = uninterrupted(|| from.read(&mut room))?;
         to.write_all(&room[..count])?;
         carried += count;
     }
@@ -228,7 +230,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, most: usize) -> std::io::Result
 #[test]
 fn a_peer_that_waits_for_the_end_gets_it() {
     let authority = Authority::new();
-    let mut server = server(&authority, &["--idle-timeout", "200ms"]);
+    let mut server = server(&authority, &["--idle-timeout", "1s"]);
     let mut peer = peer(&authority, address(&server));
     echo(&mut peer, b"hello");
     expect_end(&mut peer);
