@@ -62,6 +62,8 @@ fn sockets_that_were_passed_are_used_instead() {
         echo(&mut connect_unix(&path), b"over a Unix socket");
         dynasty.hand_over();
     }
+    // What they write comes another way than the word that they have taken over.
+    await_until("the addresses of both successors", || listening(&dynasty.first).len() == 9);
     let mut all = listening(&dynasty.first);
     all.sort();
     let mut expected = [&first[..], &first, &first].concat();
