@@ -11,6 +11,9 @@ use std::time::Duration;
 /// `net.core.somaxconn`, 4,096 by default since Linux 5.4 (listen(2)).
 const BACKLOG: u32 = 4096;
 
+/// The most that setsockopt(2) can be asked for: it takes an `int`.
+const MOST_ASKED: usize = i32::MAX as usize;
+
 /// Linux reports twice what was asked for: the other half is for its own bookkeeping (socket(7), `SO_RCVBUF`).
 const REPORTED_PER_ASKED: usize = if cfg!(target_os = "linux") { 2 } else { 1 };
 
@@ -75,11 +78,11 @@ impl SocketOptions {
     /// Sets the sizes of the kernel's buffers, which every kind of socket has.
     pub(super) fn apply_buffers(&self, socket: &Socket) -> io::Result<()> {
         if let Some(bytes) = self.recv_buffer {
-            socket.set_recv_buffer_size(bytes)?;
+            socket.set_recv_buffer_size(bytes.min(MOST_ASKED))?;
             expect_granted("receive buffer", bytes, socket.recv_buffer_size()?, "net.core.rmem_max")?;
         }
         if let Some(bytes) = self.send_buffer {
-            socket.set_send_buffer_size(bytes)?;
+            socket.set_send_buffer_size(bytes.min(MOST_ASKED))?;
             expect_granted("send buffer", bytes, socket.send_buffer_size()?, "net.core.wmem_max")?;
         }
         Ok(())
@@ -156,10 +159,15 @@ mod tests {
     #[test]
     fn less_than_was_asked_for_is_an_error() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let options = SocketOptions { recv_buffer: Some(1 << 30), ..SocketOptions::default() };
-        let error =
-            options.apply(&socket, Domain::IPV4).expect_err("no kernel grants a gibibyte by default").to_string();
-        assert!(error.contains("1 GiB was asked for") && error.contains("rmem_max"), "{error}");
+        let most = {
+            let options = SocketOptions { recv_buffer: Some(1 << 30), ..SocketOptions::default() };
+            options.apply(&socket, Domain::IPV4).expect_err("no kernel grants a gibibyte by default").to_string()
+        };
+        assert!(most.starts_with("a receive buffer of 1 GiB was asked for") && most.contains("rmem_max"), "{most}");
+        // A number that 32 bits cannot hold is not asked for as what remains of it.
+        let options = SocketOptions { recv_buffer: Some(1 << 40), ..SocketOptions::default() };
+        let error = options.apply(&socket, Domain::IPV4).expect_err("no kernel grants a tebibyte").to_string();
+        assert_eq!(error, most.replace("1 GiB", "1 TiB"));
     }
 
     #[test]
