@@ -1,6 +1,6 @@
 //! The client's command line as far as it is about datagrams, and their run.
 
-use super::datagrams::SendingOptions;
+use super::datagrams::{SendingOptions, refuse_stray};
 use super::progress::ProgressBar;
 use super::values;
 use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport};
@@ -14,7 +14,9 @@ pub(super) struct DatagramOptions {
     /// --reply-timeout (1s then) is lost; --pipeline is 1 unless given; with a --size of 16 or more each message
     /// carries its number.
     #[arg(long, env = "MULTICONN_UDP", value_parser = values::switch, help_heading = "Datagrams",
-        conflicts_with_all = ["unix", "embedded", "hold", "target", "retries", "stdin", "frame", "search", "binary"])]
+        conflicts_with_all = ["unix", "embedded", "hold", "target", "retries", "retry_delay", "connect_timeout",
+        "max_connecting", "no_delay", "keepalive", "recv_buffer", "send_buffer", "buffer_limit", "stdin", "frame",
+        "search", "binary"])]
     udp: bool,
     /// Send to the broadcast address of a network, such as 192.168.1.255 (SO_BROADCAST).
     #[arg(long, env = "MULTICONN_BROADCAST", value_parser = values::switch, requires = "udp",
@@ -28,6 +30,18 @@ impl DatagramOptions {
     /// Whether datagrams are wanted.
     pub(super) fn is_wanted(&self) -> bool {
         self.udp
+    }
+
+    /// Whether an option was given that only means something for datagrams, and those are not wanted. The parser itself
+    /// demands --udp, unless another option rules it out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] when one was.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let sending = self.sending.given();
+        let given = std::iter::once(("--broadcast", self.broadcast)).chain(sending);
+        if self.udp { Ok(()) } else { refuse_stray(given) }
     }
 
     /// Sets what these options say.

@@ -1,6 +1,7 @@
 //! What both command lines say about datagrams.
 
 use super::Switch;
+use crate::error::Error;
 use crate::socket::{Interface, Multicast};
 use clap::Args;
 
@@ -14,6 +15,11 @@ pub(super) struct MulticastOptions {
 }
 
 impl MulticastOptions {
+    /// Each option, and whether it was given.
+    pub(super) fn given(&self) -> [(&'static str, bool); 1] {
+        [("--multicast-interface", self.multicast_interface.is_some())]
+    }
+
     pub(super) fn multicast(&self) -> Multicast {
         Multicast { interface: self.multicast_interface, ..Multicast::default() }
     }
@@ -42,6 +48,13 @@ pub(super) struct SendingOptions {
 }
 
 impl SendingOptions {
+    /// Each option, and whether it was given.
+    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        let own =
+            [("--multicast-ttl", self.multicast_ttl.is_some()), ("--multicast-loop", self.multicast_loop.is_some())];
+        self.receiving.given().into_iter().chain(own)
+    }
+
     pub(super) fn multicast(&self) -> Multicast {
         Multicast {
             ttl: self.multicast_ttl,
@@ -51,8 +64,16 @@ impl SendingOptions {
     }
 }
 
+/// An option that would silently do nothing is a mistake of somebody who thinks that datagrams are on.
+pub(super) fn refuse_stray(options: impl IntoIterator<Item = (&'static str, bool)>) -> Result<(), Error> {
+    match options.into_iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => Err(Error::Usage(format!("{name} does nothing without datagrams; give --udp as well"))),
+        None => Ok(()),
+    }
+}
+
 fn interface(text: &str) -> Result<Interface, String> {
-    text.parse().map_err(|error: crate::error::Error| error.to_string())
+    text.parse().map_err(|error: Error| error.to_string())
 }
 
 fn ttl(text: &str) -> Result<u8, String> {

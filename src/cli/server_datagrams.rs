@@ -1,6 +1,6 @@
 //! The options of the server that are about datagrams.
 
-use super::datagrams::MulticastOptions;
+use super::datagrams::{MulticastOptions, refuse_stray};
 use crate::error::Error;
 use crate::server::{DatagramConfig, MakeResponder};
 use crate::service::{
@@ -41,6 +41,17 @@ impl DatagramOptions {
     /// Whether datagrams are wanted.
     pub(super) fn is_wanted(&self) -> bool {
         self.udp
+    }
+
+    /// Whether an option was given that only means something for datagrams, and those are not wanted. The parser itself
+    /// demands --udp, unless another option rules it out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] when one was.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let own = [("--udp-answer", self.udp_answer.is_some()), ("--multicast", !self.multicast.is_empty())];
+        if self.udp { Ok(()) } else { refuse_stray(own.into_iter().chain(self.options.given())) }
     }
 
     /// Datagrams at `listen`, served with the service of this name.

@@ -1,6 +1,7 @@
 //! The options of TLS, of both programs.
 
 use super::values;
+use crate::connection::Limits;
 use crate::error::Error;
 use crate::socket::{Endpoint, Identity, TlsClientOptions, TlsServerOptions};
 use crate::units::parse_duration;
@@ -50,8 +51,12 @@ impl ServerTls {
             (Some(certificate), Some(key)) => Identity::Files { certificate: certificate.clone(), key: key.clone() },
             _ if self.tls_self_signed => Identity::SelfSigned { names: endpoints.iter().filter_map(host).collect() },
             _ => {
-                let stray =
-                    [("--tls-client-ca", self.tls_client_ca.is_some()), ("--tls-alpn", !self.tls_alpn.is_empty())];
+                let is_usual = self.handshake_timeout() == Limits::default().handshake;
+                let stray = [
+                    ("--tls-client-ca", self.tls_client_ca.is_some()),
+                    ("--tls-alpn", !self.tls_alpn.is_empty()),
+                    ("--handshake-timeout", !is_usual),
+                ];
                 return refuse_stray(&stray, "--tls-cert FILE --tls-key FILE, or --tls-self-signed").map(|()| None);
             }
         };

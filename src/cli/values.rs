@@ -27,6 +27,22 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     })
 }
 
+/// A host, without its port.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    match host_and_port(text) {
+        Ok(_) => Err(format!("{text:?} is a host and a port in one; give two words such as 127.0.0.1 65432")),
+        Err(_) => Ok(text.to_owned()),
+    }
+}
+
+/// A host to listen on. A number alone would be looked up as an address of 32 bits, which nobody means.
+pub(super) fn listening_host(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("{text:?} is a number, and no host; give both such as 127.0.0.1 65432"));
+    }
+    host(text)
+}
+
 /// A host and a port to listen on, such as 127.0.0.1:9464.
 pub(super) fn host_and_port(text: &str) -> Result<Endpoint, String> {
     let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
@@ -106,7 +122,7 @@ pub(super) fn endpoints(host: Option<&str>, port: Option<u16>, unix: &[std::path
 
 #[cfg(test)]
 mod tests {
-    use super::{count, host_and_port, port, range, size};
+    use super::{count, host, host_and_port, listening_host, port, range, size};
 
     #[test]
     fn a_bad_value_is_named_beside_a_good_one() {
@@ -120,6 +136,13 @@ mod tests {
         }
         for good in ["127.0.0.1:9464", "[::1]:0", "localhost:1", ":80"] {
             assert_eq!(host_and_port(good).map(|endpoint| endpoint.to_string()), Ok(good.to_owned()));
+        }
+        for bad in ["127.0.0.1:65432", ":65432", "localhost:0", "[::1]:1"] {
+            assert!(host(bad).is_err_and(|error| error.contains(bad) && error.contains("127.0.0.1 65432")), "{bad}");
+        }
+        assert!(listening_host("65432").is_err_and(|error| error.contains("127.0.0.1 65432")));
+        for good in ["", "::", "::1", "[::1]", "localhost", "1.2.3.4", "fe80::1%lo", "2001:db8::65432"] {
+            assert_eq!(listening_host(good), Ok(good.to_owned()));
         }
         for bad in ["0", "-5", "many"] {
             let error = count(bad).expect_err("not a count");

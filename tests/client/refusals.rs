@@ -99,6 +99,36 @@ fn arguments_that_contradict_each_other() {
     wrong(&["127.0.0.1", "65432", "-q", "-v"], &["--quiet", "--verbose"]);
 }
 
+/// An option that would do nothing is refused rather than passed over.
+#[test]
+fn options_of_datagrams_and_of_connections_without_those() {
+    for option in [&["--broadcast"][..], &["--multicast-ttl", "4"], &["--multicast-loop", "off"]] {
+        wrong(&[&["127.0.0.1", "65432"], option].concat(), &["--udp"]);
+        wrong(&[&["--embedded"], option].concat(), &[option[0], "--udp"]);
+        wrong(&[&["127.0.0.1", "65432", "--hold", "1s"], option].concat(), &[option[0], "--udp"]);
+    }
+    let cases = [
+        ["--connect-timeout", "5s"],
+        ["--max-connecting", "5"],
+        ["--retry-delay", "5s"],
+        ["--no-delay", "off"],
+        ["--keepalive", "5s"],
+        ["--recv-buffer", "5k"],
+        ["--send-buffer", "5k"],
+        ["--buffer-limit", "5k"],
+    ];
+    for [option, value] in cases {
+        wrong(&["--udp", "127.0.0.1", "65432", option, value], &[option, "--udp"]);
+    }
+}
+
+#[test]
+fn a_host_and_a_port_in_one_word() {
+    for host in ["127.0.0.1:65432", "[::1]:65432", "localhost:65432"] {
+        wrong(&[host, "5"], &["[HOST]", &format!("{host:?}"), "127.0.0.1 65432"]);
+    }
+}
+
 #[test]
 fn names_that_nobody_knows() {
     wrong(&["127.0.0.1", "65432", "--frobnicate"], &["'--frobnicate'"]);

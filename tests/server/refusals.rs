@@ -40,6 +40,44 @@ fn sizes_and_durations_that_are_none() {
 }
 
 #[test]
+fn a_port_where_the_host_belongs() {
+    for host in ["65432", "127.0.0.1:65432", ":65432", "[::1]:65432"] {
+        wrong(&[host], &["[HOST]", &format!("{host:?}"), "127.0.0.1 65432"]);
+    }
+}
+
+/// An option that would do nothing is refused rather than passed over.
+#[test]
+fn options_for_connections_where_none_are_served() {
+    let cases = [
+        ["--max-connections", "5"],
+        ["--max-per-address", "5"],
+        ["--at-limit", "refuse"],
+        ["--backlog", "5"],
+        ["--buffer-limit", "5k"],
+        ["--memory-limit", "5M"],
+        ["--idle-timeout", "5s"],
+        ["--first-byte-timeout", "5s"],
+        ["--write-timeout", "5s"],
+        ["--lifetime", "5s"],
+        ["--no-delay", "off"],
+        ["--keepalive", "5s"],
+    ];
+    for [option, value] in cases {
+        wrong(&["--udp", "127.0.0.1", "0", option, value], &[option, "for connections", "--udp"]);
+    }
+}
+
+#[test]
+fn options_of_datagrams_and_of_tls_without_those() {
+    for option in [["--multicast", "239.1.2.3"], ["--udp-answer", "a"], ["--multicast-interface", "lo"]] {
+        wrong(&[&["127.0.0.1", "0"], &option[..]].concat(), &["--udp"]);
+        wrong(&[&["127.0.0.1", "0", "--tls-self-signed"], &option[..]].concat(), &[option[0], "--udp"]);
+    }
+    wrong(&["127.0.0.1", "0", "--handshake-timeout", "5s"], &["--handshake-timeout", "--tls-self-signed"]);
+}
+
+#[test]
 fn names_that_nobody_knows() {
     wrong(&["127.0.0.1", "0", "--service", "ecko"], &["'ecko'", "--service", "echo"]);
     wrong(&["127.0.0.1", "0", "--no-delay", "maybe"], &["'maybe'", "--no-delay", "on", "off"]);

@@ -37,6 +37,7 @@ pub fn main() -> ExitCode {
 
 /// Runs, and tells and keeps how it went; the exit status.
 fn measure(options: &Options, configuration: Settings, started: SystemTime) -> Result<u8, Error> {
+    options.datagrams.check()?;
     let (files, is_quiet) = (options.results.open()?, options.verbosity.is_quiet());
     let complete = |mut record: Record| {
         record.configuration = configuration;

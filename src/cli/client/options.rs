@@ -69,7 +69,7 @@ pub(super) struct Options {
 #[derive(Debug, Args)]
 pub(super) struct Place {
     /// The address or name to connect to; all addresses of a name are tried.
-    #[arg(required_unless_present_any = ["unix", "embedded", "target"], conflicts_with_all = ["unix", "embedded"])]
+    #[arg(value_parser = values::host, required_unless_present_any = ["unix", "embedded", "target"], conflicts_with_all = ["unix", "embedded"])]
     host: Option<String>,
     /// The port.
     #[arg(value_parser = values::target_port, allow_negative_numbers = true,

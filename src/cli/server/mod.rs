@@ -24,6 +24,7 @@ use std::time::Duration;
                         every interface, a free port\n  multiconn-server --unix m.sock")]
 struct Options {
     /// The address or name to listen on; "" for every interface. Default: 127.0.0.1, unless --unix is given.
+    #[arg(value_parser = values::listening_host)]
     host: Option<String>,
     /// The port; 0 takes a free one. Default: 65432.
     #[arg(value_parser = values::port, allow_negative_numbers = true)]
@@ -169,6 +170,26 @@ impl Options {
         config.limits.handshake = self.tls.handshake_timeout();
         Ok(config)
     }
+
+    /// The first option given, if any, that would do nothing where only datagrams are served.
+    fn for_connections(&self, config: &ServerConfig) -> Option<&'static str> {
+        let usual = ServerConfig::at(Endpoint::tcp("", 0));
+        let given = [
+            ("--max-connections", self.max_connections.is_some()),
+            ("--max-per-address", self.max_per_address.is_some()),
+            ("--at-limit", matches!(self.at_limit, AtLimitName::Refuse)),
+            ("--backlog", config.socket.backlog != usual.socket.backlog),
+            ("--buffer-limit", config.limits.buffer_bytes != usual.limits.buffer_bytes),
+            ("--memory-limit", config.memory_limit != usual.memory_limit),
+            ("--idle-timeout", config.limits.idle != usual.limits.idle),
+            ("--first-byte-timeout", config.limits.first_byte != usual.limits.first_byte),
+            ("--write-timeout", config.limits.write != usual.limits.write),
+            ("--lifetime", config.limits.lifetime.is_some()),
+            ("--no-delay", self.no_delay == Switch::Off),
+            ("--keepalive", self.keepalive.is_some()),
+        ];
+        given.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
+    }
 }
 
 /// Runs the program.
@@ -196,6 +217,8 @@ fn serve(options: &Options) -> Result<u8, Error> {
     let mut config = options.config()?;
     let buffer_limit = options.buffer_limit;
     service.check(buffer_limit)?;
+    options.datagrams.check()?;
+    let for_connections = options.for_connections(&config);
     if options.datagrams.is_wanted() {
         service.check_datagrams()?;
         // What stands last is HOST and PORT.
@@ -211,6 +234,9 @@ fn serve(options: &Options) -> Result<u8, Error> {
     };
     let make_service = |_: &Opened<'_>| service.make(buffer_limit);
     let server = Server::inherit(config, Inherited::from_environment()?, make_service)?;
+    if let Some(option) = for_connections.filter(|_| server.addresses().is_empty()) {
+        return Err(Error::Usage(format!("{option} is for connections; give it without --udp, or with --unix m.sock")));
+    }
     for address in server.addresses() {
         let transport = match (address.transport(), server.tls()) {
             ("tcp", Some(_)) => "tls".to_owned(),
