@@ -137,7 +137,10 @@ impl Chat {
         let folded = name.to_ascii_lowercase();
         let holder = self.nicks.get(&folded).copied();
         if !is_name(name) {
-            self.tell(number, &format!("a name is 1 to {NAME_BYTES} letters, digits, hyphens and underscores"));
+            self.tell(
+                number,
+                &format!("a name is 1 to {NAME_BYTES} letters of ASCII, digits, hyphens and underscores"),
+            );
         } else if folded.starts_with(GUEST) || holder.is_some_and(|holder| holder != number) {
             self.tell(number, &format!("the name {name} is taken"));
         } else {
@@ -151,7 +154,10 @@ impl Chat {
 
     fn join(&mut self, number: u64, room: &str) {
         if !is_name(room) {
-            return self.tell(number, &format!("a room is 1 to {NAME_BYTES} letters, digits, hyphens and underscores"));
+            return self.tell(
+                number,
+                &format!("a room is 1 to {NAME_BYTES} letters of ASCII, digits, hyphens and underscores"),
+            );
         }
         if self.rooms.len() >= ROOMS && !self.rooms.contains_key(room) {
             return self.tell(number, "there are too many rooms; join one that is there");
