@@ -2,17 +2,25 @@
 
 use super::fake::Fake;
 use super::silence::black_hole;
-use super::support::Program;
+use super::support::{Program, await_until};
 use super::{Outcome, client, server};
 use rustix::process::Signal;
 
 const INTERRUPTED: Option<i32> = Some(130);
 
+/// Waits until the log has told the same of each of ten connections: a line that ends with `end` and the number.
+#[track_caller]
+fn await_ten(client: &Program, end: &str) {
+    for number in 1..=10 {
+        // The end, because the first is not the tenth.
+        let end = format!("{end}{number}");
+        await_until(&end, || client.stderr().iter().any(|line| line.ends_with(&end)));
+    }
+}
+
 /// Sends `signal` to a client that holds ten connections whose only message has come back on each.
 fn interrupt_held(held: Program, signal: Signal) -> Outcome {
-    for number in 1..=10 {
-        held.await_stderr(&format!("Received b'hi' from connection {number}"));
-    }
+    await_ten(&held, "Received b'hi' from connection ");
     held.signal(signal);
     Outcome::of(held)
 }
@@ -42,9 +50,7 @@ fn while_replies_are_awaited() {
     let fake = Fake::new(|_, stream| Some(stream));
     for signal in [Signal::INT, Signal::TERM] {
         let waiting = client(fake.address(), &["10", "-vv"]);
-        for number in 1..=10 {
-            waiting.await_stderr(&format!(" to connection {number}"));
-        }
+        await_ten(&waiting, " to connection ");
         waiting.signal(signal);
         let outcome = Outcome::of(waiting);
         assert_eq!(outcome.code, INTERRUPTED, "{outcome:#?}");
