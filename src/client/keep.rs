@@ -21,8 +21,6 @@ impl From<&Report> for Record {
             verified: report.verified,
             failed: report.failures(),
         };
-        record.bytes.sent = report.bytes_sent;
-        record.bytes.verified = report.bytes_verified;
         for (failure, count) in &report.failed {
             *record.errors.entry(failure.name()).or_default() += count;
         }
@@ -68,6 +66,8 @@ impl Record {
             let available = self.measured_s * report.workers as f64;
             Cpu { seconds, share: if available > 0.0 { seconds / available } else { 0.0 } }
         });
+        self.bytes.sent = measured.seconds.iter().map(|second| second.bytes_sent).sum();
+        self.bytes.verified = measured.seconds.iter().map(|second| second.bytes_verified).sum();
         self.intervals.clone_from(&measured.seconds);
         self.histograms.latency_from_due = measured.from_due.clone();
         self.histograms.latency_from_send = measured.from_send.clone();

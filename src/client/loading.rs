@@ -40,8 +40,8 @@ impl Runner<'_> {
     }
 
     /// From now on everything is measured.
-    pub(super) fn end_warm_up(&mut self, agenda: &mut Agenda) {
-        self.job.recorder.borrow_mut().book.begin(self.job.clock.nanos(agenda.now));
+    pub(super) fn end_warm_up(&mut self) {
+        self.job.recorder.borrow_mut().book.end_warm_up();
     }
 
     /// Nothing more is sent; what is under way may still be answered.

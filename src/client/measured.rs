@@ -83,6 +83,15 @@ impl Book {
         *self = Self { begin, second_end: begin + NANOS_PER_SECOND, ..Self::new(self.is_paced) };
     }
 
+    /// The warm-up is over. Messages are told by when they were due; what else was counted so far is forgotten.
+    pub(super) fn end_warm_up(&mut self) {
+        self.measured.loop_turn.clear();
+        self.second.bytes_sent = 0;
+        self.second.bytes_verified = 0;
+        self.second.errors = 0;
+        self.cpu_begin = cpu_time();
+    }
+
     /// No more messages are sent from `now` on; answers may still come.
     pub(super) fn end(&mut self, now: u64) {
         self.end = Some(now);

@@ -268,7 +268,7 @@ impl Handler for Runner<'_> {
     fn handle_alarm(&mut self, agenda: &mut Agenda, key: Key) {
         match key {
             PACER => return self.pace(agenda),
-            WARM => return self.end_warm_up(agenda),
+            WARM => return self.end_warm_up(),
             END => return self.end_load(agenda),
             _ => {}
         }

@@ -146,6 +146,7 @@ impl Workload {
         let Some(HandedOver { bytes, since }) = self.job.handed_over.take() else { return };
         self.taken_bytes += bytes;
         let recorder = &mut *self.job.recorder.borrow_mut();
+        recorder.book.second.bytes_sent += bytes;
         self.ledger.handed_over(self.taken_bytes, since, |due, count| recorder.sent(due, since, count));
         if self.expects_nothing() {
             // What nobody answers would be under way for ever.
