@@ -2,7 +2,6 @@
 //! status. Nothing is decided here that a library user would miss.
 
 mod client;
-mod client_datagrams;
 mod datagrams;
 mod logging;
 mod output;
@@ -10,7 +9,6 @@ mod progress;
 mod report;
 mod results;
 mod server;
-mod server_datagrams;
 mod settings;
 mod tls;
 mod values;

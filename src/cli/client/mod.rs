@@ -1,13 +1,14 @@
 //! `multiconn-client`: the command line, the server of its own that `--embedded` brings, and the exit status.
 
 mod content;
+mod datagrams;
 mod embedded;
 mod load;
 mod messages;
 mod options;
 
 use super::progress::ProgressBar;
-use super::{FAILURE, INTERRUPTED, SUCCESS, client_datagrams, output, parse_and_keep, status_of};
+use super::{FAILURE, INTERRUPTED, SUCCESS, output, parse_and_keep, status_of};
 use crate::client::{Client, ClientConfig, Report, environment};
 use crate::connection::Limits;
 use crate::error::Error;
@@ -47,7 +48,7 @@ fn measure(options: &Options, configuration: Settings, started: SystemTime) -> R
         record
     };
     if options.datagrams.is_wanted() {
-        let report = client_datagrams::run(options.datagram_config()?, options.shows_progress())?;
+        let report = datagrams::run(options.datagram_config()?, options.shows_progress())?;
         return Ok(files.finish(&report, report.is_success(), &complete(Record::from(&report)), is_quiet));
     }
     let report = run(options)?;

@@ -1,8 +1,8 @@
 //! The options, a group for each heading of `--help`.
 
 use super::content::Content;
+use super::datagrams::DatagramOptions;
 use super::load::LoadOptions;
-use crate::cli::client_datagrams::DatagramOptions;
 use crate::cli::logging::Verbosity;
 use crate::cli::results::Results;
 use crate::cli::tls::ClientTls;

@@ -1,9 +1,9 @@
 //! `multiconn-server`: the command line, and the exit status.
 
+mod datagrams;
 mod services;
 
 use crate::cli::logging::Verbosity;
-use crate::cli::server_datagrams::DatagramOptions;
 use crate::cli::tls::ServerTls;
 use crate::cli::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
@@ -11,6 +11,7 @@ use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor, limit_pani
 use crate::socket::{Endpoint, Inherited};
 use crate::units::parse_duration;
 use clap::{Parser, ValueEnum};
+use datagrams::DatagramOptions;
 use ipnet::IpNet;
 use services::ServiceOptions;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! The options of the server that are about datagrams.
 
-use super::datagrams::{MulticastOptions, refuse_stray};
+use crate::cli::datagrams::{MulticastOptions, refuse_stray};
 use crate::error::Error;
 use crate::server::{DatagramConfig, MakeResponder};
 use crate::service::{
@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug, Clone, Args)]
 pub(super) struct DatagramOptions {
     /// Answer datagrams (UDP) at HOST and PORT, instead of connections.
-    #[arg(long, env = "MULTICONN_UDP", value_parser = super::values::switch, help_heading = "Datagrams",
+    #[arg(long, env = "MULTICONN_UDP", value_parser = crate::cli::values::switch, help_heading = "Datagrams",
         conflicts_with_all = ["frame", "reply_delay"])]
     udp: bool,
     /// Answer every datagram with TEXT, such as "Message received", instead of what a service would say.

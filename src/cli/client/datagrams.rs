@@ -1,8 +1,8 @@
 //! The client's command line as far as it is about datagrams, and their run.
 
-use super::datagrams::{SendingOptions, refuse_stray};
-use super::progress::ProgressBar;
-use super::values;
+use crate::cli::datagrams::{SendingOptions, refuse_stray};
+use crate::cli::progress::ProgressBar;
+use crate::cli::values;
 use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport};
 use crate::error::Error;
 use clap::Args;
