@@ -76,6 +76,11 @@ pub(super) fn times(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("{text:?} is not a count; give a whole number from 0 up such as 5"))
 }
 
+/// Where chance begins.
+pub(super) fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a seed; give a whole number from 0 up such as 42"))
+}
+
 /// How many of something, at least one.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     let number: NonZeroUsize =

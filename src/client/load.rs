@@ -39,6 +39,9 @@ impl Load {
         if self.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
             return refuse("a rate is a number of messages per second above 0; give one such as --rate 50k");
         }
+        if self.rate.is_none() && self.arrivals != Arrivals::Uniform {
+            return refuse("arrivals follow a rate; give one, such as --rate 50k --arrivals poisson");
+        }
         if self.duration.is_some_and(|duration| duration.is_zero()) {
             return refuse("a load of no duration sends nothing; give more, such as --duration 10s");
         }

@@ -31,7 +31,8 @@ pub(super) struct LoadOptions {
         ["stdin", "udp"], env = "MULTICONN_RECONNECT_EVERY", help_heading = "Load")]
     reconnect_every: Option<usize>,
     /// Where chance begins: the same seed gives the same times, and the same bytes.
-    #[arg(long, value_name = "N", default_value = "0", env = "MULTICONN_SEED", help_heading = "Load")]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = values::seed, allow_negative_numbers = true,
+        env = "MULTICONN_SEED", help_heading = "Load")]
     seed: u64,
 }
 
