@@ -46,6 +46,11 @@ impl Ledger {
         self.waiting.push_back(due);
     }
 
+    /// How many messages wait to be written.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.len() as u64
+    }
+
     /// The oldest message that waits is being written, to the stream from `offset` on. Whether there is one.
     pub(super) fn begin_next(&mut self, offset: u64) -> bool {
         let due = self.waiting.pop_front();

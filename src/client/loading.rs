@@ -40,7 +40,7 @@ impl Runner<'_> {
     }
 
     /// From now on everything is measured.
-    pub(super) fn end_warm_up(&mut self) {
+    pub(super) fn end_warm_up(&self) {
         self.job.recorder.borrow_mut().book.end_warm_up();
     }
 
@@ -59,26 +59,39 @@ impl Runner<'_> {
 
     /// Gives out the messages that are due, and sees to it that the next ones are.
     pub(super) fn pace(&mut self, agenda: &mut Agenda) {
-        self.hand_out(agenda);
-        if let Some(due) = self.pacer.as_ref().and_then(Pacer::next_due) {
-            agenda.alarms.arm(PACER, self.job.clock.instant(due));
+        let is_all = self.hand_out(agenda);
+        match self.pacer.as_ref().and_then(Pacer::next_due) {
+            Some(due) => agenda.alarms.arm(PACER, self.job.clock.instant(due)),
+            None if !is_all => agenda.alarms.arm(PACER, agenda.now),
+            None => {}
         }
     }
 
-    /// Gives the messages that are due to the connections in turn.
-    fn hand_out(&mut self, agenda: &mut Agenda) {
-        let Some(mut pacer) = self.pacer.take() else { return };
+    /// Gives the messages that are due to the connections in turn; whether that was all that could be given.
+    fn hand_out(&mut self, agenda: &mut Agenda) -> bool {
+        let Some(mut pacer) = self.pacer.take() else { return true };
         let now = self.job.clock.nanos(agenda.now);
+        let mut is_all = false;
         for _ in 0..MESSAGES_PER_TURN {
-            let Some(due) = pacer.take_due(now) else { break };
-            let is_open = |key| self.entries.get_mut(key).is_some_and(|entry| entry.connected);
-            let Some(key) = pacer.next_connection(is_open) else {
+            let Some(due) = pacer.take_due(now) else {
+                is_all = true;
+                break;
+            };
+            let Some(key) = pacer.next_connection(|key| self.takes_more(key)) else {
                 pacer.put_back(due, now);
+                is_all = true;
                 break;
             };
             self.give(agenda, key, due);
         }
         self.pacer = Some(pacer);
+        is_all
+    }
+
+    /// Whether a connection is open and has not yet all the messages it is there for: the rest is for the one that follows.
+    fn takes_more(&mut self, key: Key) -> bool {
+        let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.connected) else { return false };
+        entry.conversation.connection.service_mut().exchange().is_some_and(|workload| workload.has_room())
     }
 
     fn give(&mut self, agenda: &mut Agenda, key: Key, due: u64) {
@@ -96,8 +109,10 @@ impl Runner<'_> {
     pub(super) fn welcome(&mut self, agenda: &mut Agenda, key: Key) {
         if let Some(pacer) = &mut self.pacer {
             pacer.add(key);
-            if pacer.has_homeless() {
-                self.hand_out(agenda);
+            let is_over = pacer.next_due().is_none();
+            // Else the next message that is due comes to it.
+            if pacer.has_homeless() && !self.hand_out(agenda) && is_over {
+                agenda.alarms.arm(PACER, agenda.now);
             }
         }
     }

@@ -83,13 +83,13 @@ impl Book {
         *self = Self { begin, second_end: begin + NANOS_PER_SECOND, ..Self::new(self.is_paced) };
     }
 
-    /// The warm-up is over. Messages are told by when they were due; what else was counted so far is forgotten.
+    /// Forgets what has no due time by which it could be told from what is measured. All else stays: a loop that is late
+    /// has handed out messages already that were due after the warm-up.
     pub(super) fn end_warm_up(&mut self) {
-        self.measured.loop_turn.clear();
-        self.second.bytes_sent = 0;
-        self.second.bytes_verified = 0;
-        self.second.errors = 0;
         self.cpu_begin = cpu_time();
+        self.measured.loop_turn.clear();
+        let Interval { sent, replies, .. } = self.second;
+        self.second = Interval { sent, replies, ..Interval::default() };
     }
 
     /// No more messages are sent from `now` on; answers may still come.
@@ -260,6 +260,24 @@ mod tests {
         let measured = book.measured;
         assert_eq!((measured.sent, measured.answered, measured.pending), (0, 0, 0));
         assert!(measured.from_due.is_empty() && measured.lag.is_empty() && measured.unanswered_age.is_empty());
+    }
+
+    #[test]
+    fn what_was_due_after_the_warm_up_is_measured_even_if_its_end_is_noticed_late() {
+        let mut book = Book::new(true);
+        book.begin(NANOS_PER_SECOND);
+        book.turned(MS, 0, 1);
+        for due in [NANOS_PER_SECOND - 1, NANOS_PER_SECOND] {
+            book.due(due);
+            book.sent(due, NANOS_PER_SECOND + MS, 1);
+        }
+        book.end_warm_up();
+        book.answered(Times { due: NANOS_PER_SECOND, sent: Some(NANOS_PER_SECOND + MS) }, NANOS_PER_SECOND + 2 * MS);
+        book.close(NANOS_PER_SECOND * 2);
+        let measured = book.measured;
+        assert_eq!((measured.due, measured.sent, measured.answered), (1, 1, 1));
+        assert_eq!((measured.seconds[0].sent, measured.seconds[0].replies), (1, 1));
+        assert!(measured.loop_turn.is_empty());
     }
 
     #[test]

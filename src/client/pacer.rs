@@ -16,10 +16,10 @@ pub(super) struct Pacer {
     end: u64,
     /// How many messages are left to be given out.
     left: u64,
-    /// Connections that were open when they were last looked at.
+    /// Connections that could take messages when they were last looked at.
     ring: Vec<Key>,
     next: usize,
-    /// Became due while no connection was open.
+    /// Became due while no connection could take it.
     homeless: VecDeque<u64>,
 }
 
@@ -51,12 +51,12 @@ impl Pacer {
         Some(due)
     }
 
-    /// Whose turn it is, of those that `is_open`.
-    pub(super) fn next_connection(&mut self, mut is_open: impl FnMut(Key) -> bool) -> Option<Key> {
+    /// Whose turn it is, of those that `takes_more`. Who does not now never will.
+    pub(super) fn next_connection(&mut self, mut takes_more: impl FnMut(Key) -> bool) -> Option<Key> {
         while !self.ring.is_empty() {
             self.next %= self.ring.len();
             let key = self.ring[self.next];
-            if is_open(key) {
+            if takes_more(key) {
                 self.next += 1;
                 return Some(key);
             }

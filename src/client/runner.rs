@@ -87,6 +87,7 @@ impl<'a> Runner<'a> {
         let now = self.job.clock.nanos(now);
         let mut recorder = Rc::into_inner(self.job).expect("no connection is left").into_recorder();
         for due in self.pacer.map(Pacer::into_homeless).unwrap_or_default() {
+            recorder.book.due(due);
             recorder.book.unanswered(due, now, 1, Unanswered::Pending);
         }
         recorder.book.close(now);

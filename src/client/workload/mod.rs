@@ -126,6 +126,12 @@ impl Workload {
         }
     }
 
+    /// Whether it has fewer messages than it is to send.
+    pub(super) fn has_room(&self) -> bool {
+        let begun = self.sent.messages + u64::from(self.sent.bytes > 0);
+        begun + self.ledger.waiting() < self.total
+    }
+
     /// A message is due from this time on.
     pub(super) fn add(&mut self, due: u64) {
         self.ledger.add(due);
