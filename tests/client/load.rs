@@ -190,8 +190,9 @@ fn the_warm_up_is_not_measured() {
         run.expect_success(300);
         assert_eq!(run.record.messages.due, Some(300), "{run:?}");
         assert!((1.0..5.0).contains(&run.record.measured_s) && run.record.duration_s >= 1.7, "{run:?}");
-        // All of them were sent and checked.
-        assert_eq!((run.record.warm_up_s, run.record.bytes.verified), (0.7, 510 * 64), "{run:?}");
+        assert!((run.record.warm_up_s - 0.7).abs() < 1e-9, "{run:?}");
+        // An answer that was under way at the end of the warm-up brings bytes after it.
+        assert!((300 * 64..510 * 64).contains(&run.record.bytes.verified), "{run:?}");
     }
 }
 
