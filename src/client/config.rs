@@ -65,6 +65,9 @@ pub struct ClientConfig {
     pub hold: Option<Duration>,
     /// How many connects may be in progress at a time. Default: 512.
     pub max_connecting: usize,
+    /// How many connects are begun per second, evenly, over all workers; what `max_connecting` kept back is made up for. The
+    /// further addresses of a name are tried at once. Default: as many as may be in progress.
+    pub connect_rate: Option<f64>,
     /// How long a connect may take, for each address. Default: 10 seconds.
     pub connect_timeout: Duration,
     /// How long a reply may take. Default: 10 seconds.
@@ -111,6 +114,7 @@ impl ClientConfig {
             pipeline: None,
             hold: None,
             max_connecting: MAX_CONNECTING,
+            connect_rate: None,
             connect_timeout: CONNECT_TIMEOUT,
             reply_timeout: REPLY_TIMEOUT,
             retries: 0,
@@ -157,6 +161,9 @@ impl ClientConfig {
             return refuse(
                 "a timeout of 0 gives up at once; give more, such as --connect-timeout 10s --reply-timeout 10s",
             );
+        }
+        if self.connect_rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
+            return refuse("a rate of connects is a number per second above 0; give one such as --connect-rate 5k");
         }
         self.socket.check()?;
         if self.pipeline == Some(0) {

@@ -1,8 +1,9 @@
 //! Which connection is to be dialled next: their numbers, how many may be in progress, and what has to be tried again.
 
 use super::backoff::Backoff;
+use super::spacing::Spacing;
 use std::collections::VecDeque;
-use std::iter::StepBy;
+use std::iter::{Peekable, StepBy};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,9 @@ pub(super) struct Dial {
 /// The dialling of one worker's share of the connections.
 #[derive(Debug)]
 pub(super) struct Dialer {
-    numbers: StepBy<RangeInclusive<usize>>,
+    numbers: Peekable<StepBy<RangeInclusive<usize>>>,
+    /// How they follow each other, unless as soon as there is a place.
+    spacing: Option<Spacing>,
     /// Found the backlog full, oldest first. They count as in progress.
     postponed: VecDeque<Dial>,
     /// Refused or timed out, and not to be tried again before their time.
@@ -43,30 +46,40 @@ pub(super) struct Dialer {
 impl Dialer {
     /// Dials the connections with these numbers, `most_in_progress` at a time. It stands in the ready queue from the
     /// beginning.
-    pub(super) fn new(numbers: StepBy<RangeInclusive<usize>>, most_in_progress: usize, retry_delay: Duration) -> Self {
+    pub(super) fn new(
+        numbers: StepBy<RangeInclusive<usize>>,
+        spacing: Option<Spacing>,
+        most_in_progress: usize,
+        retry_delay: Duration,
+    ) -> Self {
+        let mut numbers = numbers.peekable();
         Self {
+            exhausted: numbers.peek().is_none(),
             numbers,
+            spacing,
             postponed: VecDeque::new(),
             backoff: Backoff::new(retry_delay),
             again: VecDeque::new(),
             pending: 0,
             most_in_progress,
             queued: true,
-            exhausted: false,
         }
     }
 
-    /// The next connection to dial, if one more may be in progress.
+    /// The next connection to dial, if one more may be in progress and it is time.
     pub(super) fn next(&mut self) -> Option<Dial> {
         if !self.may_dial() {
             return None;
         }
         let started = Instant::now();
+        if self.spacing.as_mut().is_some_and(|spacing| !spacing.take(started)) {
+            return None;
+        }
         if let Some(dial) = self.again.pop_front() {
             return Some(Dial { started, ..dial });
         }
         let number = self.numbers.next();
-        self.exhausted = number.is_none();
+        self.exhausted = self.numbers.peek().is_none();
         number.map(|number| Dial { number, address: 0, retries: 0, round: 0, done: 0, started })
     }
 
@@ -113,12 +126,14 @@ impl Dialer {
 
     /// Lets those be tried again whose time has come; returns when the next one's does.
     pub(super) fn end_backoff(&mut self, now: Instant) -> Option<Instant> {
+        self.end_idleness(now);
         self.again.extend(std::iter::from_fn(|| self.backoff.next_due(now)));
         self.backoff.next_instant()
     }
 
     /// The connection of `dial` has done its share: another one takes its place.
-    pub(super) fn follow(&mut self, dial: Dial, messages: u64) {
+    pub(super) fn follow(&mut self, dial: Dial, messages: u64, now: Instant) {
+        self.end_idleness(now);
         let Dial { round, done, .. } = dial;
         self.again.push_back(Dial { address: 0, retries: 0, round: round + 1, done: done + messages, ..dial });
     }
@@ -136,10 +151,24 @@ impl Dialer {
     }
 
     /// Whether it should take a place in the ready queue, which it then has.
-    pub(super) fn enqueue(&mut self) -> bool {
-        let wants = !self.queued && self.may_dial();
+    pub(super) fn enqueue(&mut self, now: Instant) -> bool {
+        let is_time = self.spacing.as_ref().is_none_or(|spacing| spacing.is_due(now));
+        let wants = !self.queued && is_time && self.may_dial();
         self.queued |= wants;
         wants
+    }
+
+    /// When it should be looked after again, if that has to be armed.
+    pub(super) fn alarm(&mut self) -> Option<Instant> {
+        let waits = !self.queued && self.may_dial();
+        self.spacing.as_mut().filter(|_| waits)?.alarm()
+    }
+
+    /// The alarm has come.
+    pub(super) fn end_alarm(&mut self) {
+        if let Some(spacing) = &mut self.spacing {
+            spacing.end_alarm();
+        }
     }
 
     /// Dial no more. Returns those who waited to be tried again.
@@ -156,7 +185,19 @@ impl Dialer {
         self.exhausted && self.postponed.is_empty() && self.again.is_empty() && self.backoff.is_empty()
     }
 
+    /// Somebody wants to be dialled. If nobody did until now, the times at which somebody could have been are gone.
+    fn end_idleness(&mut self, now: Instant) {
+        let was_idle = !self.has_work();
+        if let Some(spacing) = self.spacing.as_mut().filter(|_| was_idle) {
+            spacing.skip(now);
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.exhausted || !self.again.is_empty()
+    }
+
     fn may_dial(&self) -> bool {
-        (!self.exhausted || !self.again.is_empty()) && self.pending + self.postponed.len() < self.most_in_progress
+        self.has_work() && self.pending + self.postponed.len() < self.most_in_progress
     }
 }

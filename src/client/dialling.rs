@@ -3,7 +3,7 @@
 use super::dialer::Dial;
 use super::relay::Talk;
 use super::report::Failure;
-use super::runner::{BACKOFF, DIALER, Entry, RETRY, Runner};
+use super::runner::{BACKOFF, DIAL, DIALER, Entry, RETRY, Runner};
 use super::secure;
 use super::task::Task;
 use super::workload::Workload;
@@ -27,16 +27,24 @@ impl<'a> Runner<'a> {
     pub(super) fn dial_some(&mut self, agenda: &mut Agenda) {
         self.dialer.dequeue();
         for _ in 0..DIALS_PER_TURN {
-            let Some(dial) = self.dialer.next() else { return };
+            let Some(dial) = self.dialer.next() else { break };
             self.dial(agenda, dial);
         }
         self.queue_dialer(agenda);
     }
 
     pub(super) fn queue_dialer(&mut self, agenda: &mut Agenda) {
-        if self.dialer.enqueue() {
+        if self.dialer.enqueue(agenda.now) {
             agenda.ready.push_back(DIALER);
+        } else if let Some(instant) = self.dialer.alarm() {
+            agenda.alarms.arm(DIAL, instant);
         }
+    }
+
+    /// It is time for the next connect.
+    pub(super) fn end_spacing(&mut self, agenda: &mut Agenda) {
+        self.dialer.end_alarm();
+        self.queue_dialer(agenda);
     }
 
     pub(super) fn dial(&mut self, agenda: &mut Agenda, dial: Dial) {

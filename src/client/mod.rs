@@ -25,6 +25,7 @@ mod report;
 mod runner;
 mod schedule;
 mod secure;
+mod spacing;
 mod task;
 mod watch;
 mod workload;
@@ -249,7 +250,7 @@ impl Client {
         let (shared, step) = (&self.shared, self.loops.len());
         let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<Progress>))| {
             let recorder = Recorder::new(progress, shared.config.load.rate.is_some());
-            let mut runner = Runner::new(shared, recorder, first, step);
+            let mut runner = Runner::new(shared, recorder, first, step, started);
             event_loop.agenda().ready.push_back(DIALER);
             event_loop.run(&mut runner).map_err(Error::system("wait for events"))?;
             Ok(runner.into_recorder(Instant::now()))

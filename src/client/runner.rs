@@ -6,6 +6,7 @@ use super::measured::Unanswered;
 use super::pacer::Pacer;
 use super::report::Failure;
 use super::secure;
+use super::spacing::Spacing;
 use super::task::Task;
 use super::watch::Watch;
 use super::workload::{Job, Outcome, Phase, buffer_bytes};
@@ -40,6 +41,9 @@ pub(super) const WARM: Key = Key::fixed(5);
 /// The alarm at the end of the load.
 pub(super) const END: Key = Key::fixed(6);
 
+/// The alarm for the next connect of those that follow each other evenly.
+pub(super) const DIAL: Key = Key::fixed(7);
+
 /// One connection, from the begin of its connect on.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -64,17 +68,18 @@ pub(super) struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// The worker that opens every `step`th connection from `first` on.
-    pub(super) fn new(shared: &'a Shared, recorder: Recorder, first: usize, step: usize) -> Self {
+    /// The worker that opens every `step`th connection from `first` on, in a run that began at `started`.
+    pub(super) fn new(shared: &'a Shared, recorder: Recorder, first: usize, step: usize, started: Instant) -> Self {
         let config = &shared.config;
         let numbers = (first..=config.connections).step_by(step);
+        let spacing = config.connect_rate.map(|rate| Spacing::new(rate, started, first - 1, step));
         Self {
             shared,
             job: Rc::new(Job::new(shared, recorder)),
             entries: Slab::default(),
             lender: Lender::new(),
             limits: limits(shared),
-            dialer: Dialer::new(numbers, config.max_connecting, config.retry_delay),
+            dialer: Dialer::new(numbers, spacing, config.max_connecting, config.retry_delay),
             backoff: Timer::default(),
             number: first - 1,
             pacer: None,
@@ -173,7 +178,7 @@ impl<'a> Runner<'a> {
                 log::debug!("Closing connection {number}; another one follows");
                 drop(recorder);
                 self.shared.closed();
-                self.dialer.follow(entry.dial, answered);
+                self.dialer.follow(entry.dial, answered, agenda.now);
                 return self.queue_dialer(agenda);
             }
             Outcome::Verified => {
@@ -271,6 +276,7 @@ impl Handler for Runner<'_> {
             PACER => return self.pace(agenda),
             WARM => return self.end_warm_up(),
             END => return self.end_load(agenda),
+            DIAL => return self.end_spacing(agenda),
             _ => {}
         }
         let Some(entry) = self.entries.get_mut(key) else { return };

@@ -4,6 +4,7 @@
 //! moments are the ones it does not measure (coordinated omission; Gil Tene, "How NOT to Measure Latency"). Here the
 //! instants are known beforehand, from a formula: no error adds up, and no late message delays the next.
 
+use super::clock::nanos;
 use super::pattern::mix;
 use std::time::Duration;
 
@@ -69,6 +70,17 @@ impl Schedule {
             #[allow(clippy::cast_precision_loss)]
             Arrivals::Uniform => self.due_nanos = self.first_nanos + self.next as f64 * self.gap_nanos,
             Arrivals::Poisson => self.due_nanos += self.random_gap(),
+        }
+    }
+
+    /// Leaves out what was due before `time`, of an even schedule.
+    pub(super) fn skip(&mut self, time: Duration) {
+        if self.arrivals == Arrivals::Uniform && self.due() < time {
+            // Negative it never is, and 104 days of nanoseconds are exact in 53 bits.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+            let passed = ((nanos(time) as f64 - self.first_nanos) / self.gap_nanos).ceil() as u64;
+            self.next = passed.saturating_sub(1).max(self.next);
+            self.advance();
         }
     }
 

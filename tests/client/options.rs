@@ -1,7 +1,8 @@
 //! What is sent, how much of it, and how many at a time.
 
 use super::support::Program;
-use super::{Outcome, outcome, server};
+use super::{Outcome, client, outcome, server};
+use std::time::{Duration, Instant};
 
 #[test]
 fn messages_of_ones_own_are_sent_in_turn() {
@@ -74,6 +75,24 @@ fn few_connects_at_a_time() {
         outcome(server.address(), &["100", "--max-connecting", most]).expect_tutorial(100);
     }
     outcome(server.address(), &["100", "--max-connecting", "1", "--workers", "2"]).expect_tutorial(100);
+}
+
+/// The last of twenty is begun after 19 fiftieths of a second, whoever begins it.
+#[test]
+fn connects_that_follow_each_other_evenly() {
+    let server = server();
+    for more in [&[][..], &["--workers", "2"], &["--max-connecting", "1"]] {
+        let since = Instant::now();
+        outcome(server.address(), &[&["20", "--connect-rate", "50"], more].concat()).expect_tutorial(20);
+        assert!(since.elapsed() >= Duration::from_millis(380), "{more:?}: after {:?}", since.elapsed());
+    }
+    // Those who take the place of others are connections like all.
+    let since = Instant::now();
+    let arguments = ["--messages", "10", "--reconnect-every", "1", "--connect-rate", "25"];
+    assert_eq!(client(server.address(), &arguments).await_exit().code, Some(0));
+    assert!(since.elapsed() >= Duration::from_millis(360), "after {:?}", since.elapsed());
+    // After the last one nobody waits for a further one: that would be due after 1,000 seconds.
+    outcome(server.address(), &["1", "--connect-rate", "0.001"]).expect_tutorial(1);
 }
 
 /// Whether an option is in force is asked of the kernel, and told.

@@ -62,6 +62,10 @@ fn targets_and_retries_that_are_none() {
         let given = format!("--target={value}");
         wrong(&[&given], &["--target", &format!("{value:?}"), "127.0.0.1:65432"]);
     }
+    for value in ["", "0", "-5", "fast"] {
+        let given = format!("--connect-rate={value}");
+        wrong(&["127.0.0.1", "65432", &given], &["--connect-rate", &format!("{value:?}"), "5k"]);
+    }
     for value in ["-1", "many", "1.5", ""] {
         let given = format!("--retries={value}");
         wrong(&["127.0.0.1", "65432", &given], &["--retries", &format!("{value:?}"), "such as 5"]);
@@ -110,6 +114,7 @@ fn options_of_datagrams_and_of_connections_without_those() {
     let cases = [
         ["--connect-timeout", "5s"],
         ["--max-connecting", "5"],
+        ["--connect-rate", "5"],
         ["--retry-delay", "5s"],
         ["--no-delay", "off"],
         ["--keepalive", "5s"],

@@ -10,7 +10,7 @@ use crate::cli::{Switch, values};
 use crate::client::{ClientConfig, DatagramClientConfig};
 use crate::error::Error;
 use crate::socket::Endpoint;
-use crate::units::parse_duration;
+use crate::units::{parse_duration, parse_rate};
 use clap::{Args, Parser};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -164,6 +164,10 @@ pub(super) struct Dialling {
     #[arg(long, value_name = "N", default_value = "512", value_parser = values::count, allow_negative_numbers = true,
         env = "MULTICONN_MAX_CONNECTING", help_heading = "Connecting")]
     max_connecting: usize,
+    /// Begin so many connects per second in all, evenly, such as 5k. Default: as soon as there is a place.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, allow_negative_numbers = true, conflicts_with_all =
+        ["stdin", "udp"], env = "MULTICONN_CONNECT_RATE", help_heading = "Connecting")]
+    connect_rate: Option<f64>,
     /// Send small messages at once (TCP_NODELAY).
     #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On, env = "MULTICONN_NO_DELAY",
         hide_possible_values = true, help_heading = "Connecting")]
@@ -189,6 +193,7 @@ impl Dialling {
         config.retries = self.retries;
         config.retry_delay = self.retry_delay;
         config.max_connecting = self.max_connecting;
+        config.connect_rate = self.connect_rate;
         config.socket.keepalive = self.keepalive;
         config.socket.recv_buffer = self.recv_buffer;
         config.socket.send_buffer = self.send_buffer;
