@@ -29,6 +29,14 @@ pub enum Error {
         /// Why not, and the way out.
         reason: String,
     },
+    /// Connections cannot come from the addresses that were given for that.
+    #[error("cannot connect from {range}: {reason}; give addresses that this machine has, such as 127.0.0.1")]
+    Source {
+        /// The range as it was given.
+        range: String,
+        /// The address, and what the system said of it.
+        reason: String,
+    },
     /// A file cannot be used for what it was named for.
     #[error("cannot use {path}: {reason}")]
     File {

@@ -6,7 +6,7 @@ use crate::buffer::LENT_BYTES;
 use crate::codec::Framing;
 use crate::error::Error;
 use crate::service::search::Request;
-use crate::socket::{Endpoint, SocketOptions, TlsClientOptions};
+use crate::socket::{Address, Endpoint, SocketOptions, Sources, TlsClientOptions};
 use std::time::Duration;
 
 /// The two messages of the tutorial's client.
@@ -36,6 +36,8 @@ const RESERVED_PER_WORKER: usize = 4;
 pub struct ClientConfig {
     /// Where to connect: the connections go to these places in turn. All addresses of a name are tried.
     pub targets: Vec<Endpoint>,
+    /// The addresses that the connections come from, in turn. Default: the system chooses.
+    pub sources: Sources,
     /// How many connections to open. Default: 1.
     pub connections: usize,
     /// The messages each connection sends, one after the other, from the first again when more are wanted. Default: the
@@ -102,6 +104,7 @@ impl ClientConfig {
     pub fn to_all(targets: Vec<Endpoint>) -> Self {
         Self {
             targets,
+            sources: Sources::default(),
             connections: 1,
             messages: TUTORIAL_MESSAGES.iter().map(|text| text.as_bytes().to_vec()).collect(),
             requests: Vec::new(),
@@ -125,6 +128,29 @@ impl ClientConfig {
             handle_signals: false,
             other_descriptors: 0,
         }
+    }
+
+    /// The addresses of each target that can be reached from the sources.
+    pub(super) fn resolve(&self) -> Result<Vec<Vec<Address>>, Error> {
+        self.sources.check()?;
+        let reachable = |target: &Endpoint| {
+            let mut addresses = target.resolve()?;
+            addresses.retain(|address| self.sources.reach(address));
+            if addresses.is_empty() {
+                let problem = match target {
+                    Endpoint::Unix(_) => {
+                        "is a Unix socket, and those have no addresses to come from; leave out --source"
+                    }
+                    Endpoint::Tcp { .. } => {
+                        "cannot be reached from the addresses of --source: one side is IPv4, the other IPv6; give a source \
+                         of the same kind, such as 127.0.0.1 or ::1"
+                    }
+                };
+                return Err(Error::Usage(format!("{target} {problem}")));
+            }
+            Ok(addresses)
+        };
+        self.targets.iter().map(reachable).collect()
     }
 
     /// What goes out, message by message. Requests say that they will not be the only ones if that is so, or if the

@@ -1,5 +1,6 @@
 //! How connections come to be: dialled, tried again at the next address, and later, and given up in the end.
 
+use super::Shared;
 use super::dialer::Dial;
 use super::relay::Talk;
 use super::report::Failure;
@@ -12,6 +13,7 @@ use crate::pump::Conversation;
 use crate::socket::{Address, begin_connect};
 use crate::units::format_duration;
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,7 +62,8 @@ impl<'a> Runner<'a> {
     pub(super) fn attempt(&mut self, agenda: &mut Agenda, dial: Dial) -> bool {
         let config = &self.shared.config;
         let key = self.entries.next_key();
-        let begun = begin_connect(&self.addresses(dial)[dial.address], &config.socket).and_then(|mut socket| {
+        let address = &self.addresses(dial)[dial.address];
+        let begun = begin_connect(address, &config.socket, self.source(dial)).and_then(|mut socket| {
             agenda.register(socket.source(), key)?;
             secure::secured(self.shared, dial.number, socket)
         });
@@ -105,6 +108,13 @@ impl<'a> Runner<'a> {
     /// The addresses of the target that `dial` goes to.
     pub(super) fn addresses(&self, dial: Dial) -> &'a [Address] {
         &self.shared.targets[self.shared.target_of(dial.number)]
+    }
+
+    /// Where the connection of `dial` comes from: towards each target, the sources have their turns.
+    fn source(&self, dial: Dial) -> Option<IpAddr> {
+        let Shared { config, targets, .. } = self.shared;
+        let turn = (dial.number as u64 - 1 + dial.round * config.connections as u64) / targets.len() as u64;
+        config.sources.nth(&self.addresses(dial)[dial.address], turn)
     }
 
     /// An address refused or did not answer: try the next one; after the last one, later again.

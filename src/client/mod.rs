@@ -43,7 +43,7 @@ pub use schedule::Arrivals;
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, run_workers};
 use crate::service::search::Request;
-use crate::socket::{Address, Endpoint, SocketOptions, TlsConnector, raise_descriptor_limit, rehearse_options};
+use crate::socket::{Address, SocketOptions, TlsConnector, raise_descriptor_limit, rehearse_options};
 use clock::Clock;
 use recorder::{Recorder, histogram};
 use relay::{Relay, Wake};
@@ -151,7 +151,7 @@ impl Client {
     pub fn new(mut config: ClientConfig) -> Result<Self, Error> {
         config.check(raise_descriptor_limit().soft)?;
         let messages = config.take_messages()?;
-        let targets: Vec<Vec<Address>> = config.targets.iter().map(Endpoint::resolve).collect::<Result<_, Error>>()?;
+        let targets = config.resolve()?;
         if config.socket != SocketOptions::default()
             && let Some(address) = targets.iter().flatten().next()
         {

@@ -1,10 +1,12 @@
 //! Connecting without waiting (connect(2), `EINPROGRESS`).
 
 use super::options::GrantedOptions;
+use super::source::bind_source;
 use super::{Address, SocketOptions, Stream};
 use crate::error::Error;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 /// How far a connection that was begun has come.
@@ -16,18 +18,21 @@ pub enum Progress {
     Connected,
 }
 
-/// Begins to connect to `address` and returns at once.
+/// Begins to connect to `address`, from `source` or from where the system likes, and returns at once.
 ///
 /// # Errors
 ///
-/// Those of socket(2) and connect(2). A Unix socket whose backlog is full says `WouldBlock`: no event will come, the
+/// Those of socket(2), bind(2) and connect(2). A Unix socket whose backlog is full says `WouldBlock`: no event will come, the
 /// call has to be made again later.
-pub fn begin_connect(address: &Address, options: &SocketOptions) -> io::Result<Stream> {
+pub fn begin_connect(address: &Address, options: &SocketOptions, source: Option<IpAddr>) -> io::Result<Stream> {
     let target = match address {
         Address::Ip(ip) => SockAddr::from(*ip),
         Address::Unix(path) => SockAddr::unix(path)?,
     };
     let socket = open(address, options)?;
+    if let Some(source) = source {
+        bind_source(&socket, source)?;
+    }
     match socket.connect(&target) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}

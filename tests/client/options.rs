@@ -1,7 +1,10 @@
 //! What is sent, how much of it, and how many at a time.
 
+use super::fake::{Fake, echo};
 use super::support::Program;
 use super::{Outcome, client, outcome, server};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -75,6 +78,25 @@ fn few_connects_at_a_time() {
         outcome(server.address(), &["100", "--max-connecting", most]).expect_tutorial(100);
     }
     outcome(server.address(), &["100", "--max-connecting", "1", "--workers", "2"]).expect_tutorial(100);
+}
+
+/// Each of the addresses has its turn: six of the first range, then one of the second.
+#[test]
+fn connections_come_from_several_addresses() {
+    let (told, sources) = channel();
+    let told = Mutex::new(told);
+    let server = Fake::new(move |_, stream| {
+        told.lock().unwrap().send(stream.peer_addr().unwrap().ip().to_string()).unwrap();
+        echo(stream);
+        None
+    });
+    let arguments = ["7", "--source", "127.0.0.0/29", "--source", "127.0.1.0/31", "--workers", "2"];
+    outcome(server.address(), &arguments).expect_tutorial(7);
+    drop(server);
+    let mut sources: Vec<_> = sources.iter().collect();
+    sources.sort_unstable();
+    let six = [1, 2, 3, 4, 5, 6].map(|last| format!("127.0.0.{last}"));
+    assert_eq!(sources, [&six[..], &["127.0.1.0".to_owned()]].concat());
 }
 
 /// The last of twenty is begun after 19 fiftieths of a second, whoever begins it.

@@ -1,7 +1,7 @@
 //! Work that cannot be done: one sentence that names the input, the right exit status, and nothing else.
 
 use super::outcome;
-use super::support::{Program, expect_refusal};
+use super::support::{Program, expect_refusal, has_ipv6};
 
 #[track_caller]
 fn wrong(arguments: &[&str], parts: &[&str]) {
@@ -78,6 +78,24 @@ fn targets_and_retries_that_are_none() {
 }
 
 #[test]
+fn sources_that_are_none() {
+    for value in ["", "localhost", "127.0.0.1:0", "10.0.0.0/33"] {
+        wrong(
+            &["127.0.0.1", "65432", &format!("--source={value}")],
+            &["--source", &format!("{value:?}"), "10.0.0.0/8"],
+        );
+    }
+    if has_ipv6("a source of IPv6") {
+        wrong(&["127.0.0.1", "65432", "--source", "::1"], &["127.0.0.1:65432", "--source", "IPv4", "IPv6"]);
+        wrong(&["--embedded", "--source", "::1"], &["127.0.0.1", "--source", "IPv4", "IPv6"]);
+    }
+    wrong(&["::1", "65432", "--source", "127.0.0.1"], &["[::1]:65432", "--source", "IPv4", "IPv6"]);
+    wrong(&["--unix", "m.sock", "--source", "127.0.0.1"], &["--unix", "--source"]);
+    let parts = ["192.0.2.0/24", "192.0.2.1", "not available here", "127.0.0.1"];
+    expect_refusal(Program::client(&["127.0.0.1", "65432", "--source", "192.0.2.0/24"]), 1, &parts);
+}
+
+#[test]
 fn options_that_the_kernel_does_not_grant() {
     let refused = |arguments: &[&str], parts: &[&str]| expect_refusal(Program::client(arguments), 1, parts);
     refused(&["127.0.0.1", "65432", "--recv-buffer", "1GiB"], &["receive buffer", "1 GiB", "rmem_max"]);
@@ -115,6 +133,7 @@ fn options_of_datagrams_and_of_connections_without_those() {
         ["--connect-timeout", "5s"],
         ["--max-connecting", "5"],
         ["--connect-rate", "5"],
+        ["--source", "127.0.0.1"],
         ["--retry-delay", "5s"],
         ["--no-delay", "off"],
         ["--keepalive", "5s"],

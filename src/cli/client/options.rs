@@ -9,9 +9,10 @@ use crate::cli::tls::ClientTls;
 use crate::cli::{Switch, values};
 use crate::client::{ClientConfig, DatagramClientConfig};
 use crate::error::Error;
-use crate::socket::Endpoint;
+use crate::socket::{Endpoint, Sources};
 use crate::units::{parse_duration, parse_rate};
 use clap::{Args, Parser};
+use ipnet::IpNet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -82,6 +83,11 @@ pub(super) struct Place {
     /// Connect to the Unix socket at PATH.
     #[arg(long, value_name = "PATH", conflicts_with = "embedded", env = "MULTICONN_UNIX", help_heading = "Where")]
     unix: Option<PathBuf>,
+    /// Connect from the addresses of this range, in turn; may be repeated. Each has ports of its own. Default: the system
+    /// chooses.
+    #[arg(long, value_name = "CIDR", value_parser = values::range, conflicts_with_all = ["unix", "udp"],
+        env = "MULTICONN_SOURCE", help_heading = "Where")]
+    source: Vec<IpNet>,
     /// Start a server in this process, on a free loopback port, and connect to it.
     #[arg(long, env = "MULTICONN_EMBEDDED", value_parser = values::switch, help_heading = "Where")]
     pub(super) embedded: bool,
@@ -214,6 +220,7 @@ impl Options {
         self.amount.apply(&mut config);
         self.load.apply(&mut config);
         self.connecting.apply(&mut config);
+        config.sources = Sources(self.place.source.clone());
         config.workers = self.workers;
         config.handle_signals = true;
         if self.place.embedded {
