@@ -162,7 +162,7 @@ impl Client {
         let tls = tls.map(TlsConnector::new).collect::<Result<_, Error>>()?;
         let mut loops = Vec::with_capacity(config.workers);
         for _ in 0..config.workers {
-            loops.push(EventLoop::new().map_err(Error::system("create an event loop"))?);
+            loops.push(EventLoop::spinning(config.spin).map_err(Error::system("create an event loop"))?);
         }
         if config.handle_signals {
             loops[0].watch_signals(&[SIGINT, SIGTERM]).map_err(Error::system("handle signals"))?;

@@ -72,6 +72,11 @@ impl Alarms {
         self.heap.is_empty()
     }
 
+    /// Whether an alarm has come by `now`.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.heap.peek().is_some_and(|first| first.0.instant <= now)
+    }
+
     /// Takes out the first alarm if it has come by `now`.
     #[inline]
     pub(super) fn next_due(&mut self, now: Instant) -> Option<Key> {

@@ -144,6 +144,8 @@ pub struct EventLoop<M> {
     mailbox: Mailbox<M>,
     signals: Option<Signals>,
     due: Vec<Due>,
+    /// How long to poll before sleeping.
+    spin: Duration,
     agenda: Agenda,
 }
 
@@ -154,6 +156,16 @@ impl<M> EventLoop<M> {
     ///
     /// Those of epoll_create(2), eventfd(2) and timerfd_create(2).
     pub fn new() -> io::Result<Self> {
+        Self::spinning(Duration::ZERO)
+    }
+
+    /// Creates a loop that, when nothing is left to do, polls for so long before it sleeps: whatever comes in this time
+    /// does not have to wait until the thread is woken. It takes a whole CPU meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn spinning(spin: Duration) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mailbox = Mailbox::new(poll.registry(), MAILBOX.into())?;
         let now = Instant::now();
@@ -165,6 +177,7 @@ impl<M> EventLoop<M> {
             mailbox,
             signals: None,
             due: Vec::new(),
+            spin,
             agenda: Agenda { now, wheel: Wheel::new(now), alarms, ready: VecDeque::new(), registry },
         })
     }
@@ -226,13 +239,35 @@ impl<M> EventLoop<M> {
     /// The time left is counted in whole ticks from the beginning of the last round: a second clock call and finer sums
     /// would make an instant that nothing else wakes the loop for more punctual, by less than one round and one tick.
     fn wait(&mut self) -> io::Result<()> {
+        if !self.spin.is_zero() && self.agenda.ready.is_empty() && self.spin()? {
+            return Ok(());
+        }
         let timeout = if self.agenda.ready.is_empty() { self.time_left()? } else { Some(Duration::ZERO) };
+        self.poll(timeout)
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
             result => result?,
         }
         self.agenda.now = Instant::now();
         Ok(())
+    }
+
+    /// Polls without sleeping, until something happens or the time for that is over; whether something did.
+    fn spin(&mut self) -> io::Result<bool> {
+        let since = Instant::now();
+        loop {
+            self.poll(Some(Duration::ZERO))?;
+            let Agenda { now, wheel, alarms, .. } = &self.agenda;
+            if !self.events.is_empty() || alarms.is_due(*now) || wheel.is_due(*now) {
+                return Ok(true);
+            }
+            if now.saturating_duration_since(since) >= self.spin {
+                return Ok(false);
+            }
+        }
     }
 
     #[inline]

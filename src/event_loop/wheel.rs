@@ -99,6 +99,11 @@ impl Wheel {
         self.next.map(|tick| Duration::from_millis((tick - self.now) * TICK_MS))
     }
 
+    /// Whether an entry has come up by `now`.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.next.is_some_and(|tick| tick <= self.tick_before(now))
+    }
+
     /// Turns the wheel to `now` and appends to `due` what has come up.
     #[inline]
     pub fn advance(&mut self, now: Instant, due: &mut Vec<Due>) {

@@ -36,6 +36,8 @@ pub struct ServerConfig {
     pub datagrams: Option<DatagramConfig>,
     /// How many workers, each one loop on one thread. Default: one per CPU.
     pub workers: usize,
+    /// How long each worker polls before it sleeps, which takes a whole CPU and saves the time of waking up. Default: 0.
+    pub spin: Duration,
     /// The most connections open at a time. Default: what the descriptor limit allows.
     pub max_connections: Option<usize>,
     /// The most connections open at a time from one address; a /64 of IPv6 counts as one. Default: no such limit.
@@ -82,6 +84,7 @@ impl ServerConfig {
             listen: vec![endpoint],
             datagrams: None,
             workers: available_parallelism().map_or(1, NonZeroUsize::get),
+            spin: Duration::ZERO,
             max_connections: None,
             max_per_address: None,
             at_limit: AtLimit::default(),

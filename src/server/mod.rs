@@ -213,7 +213,7 @@ where
         let tls = config.tls.clone().map(TlsAcceptor::new).transpose()?;
         let mut loops = Vec::with_capacity(config.workers);
         for _ in 0..config.workers {
-            loops.push(EventLoop::new().map_err(Error::system("create an event loop"))?);
+            loops.push(EventLoop::spinning(config.spin).map_err(Error::system("create an event loop"))?);
         }
         if config.handle_signals {
             let mut signals = vec![SIGINT, SIGTERM, SIGUSR1];

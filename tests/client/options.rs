@@ -99,6 +99,25 @@ fn connections_come_from_several_addresses() {
     assert_eq!(sources, [&six[..], &["127.0.1.0".to_owned()]].concat());
 }
 
+/// However long the loops poll, whatever happens is seen at once: bytes, alarms, timeouts, messages of others, and signals.
+#[test]
+fn loops_that_poll_before_they_sleep() {
+    for spin in ["50us", "1h"] {
+        let mut server = Program::server(&["127.0.0.1", "0", "--workers", "1", "--spin", spin]);
+        let spun = |more: &[&str]| outcome(server.address(), &[&["100", "--spin", spin], more].concat());
+        spun(&["--workers", "2"]).expect_tutorial(100);
+        spun(&["--hold", "50ms"]).expect_tutorial(100);
+        let paced = ["100", "--spin", spin, "--rate", "1k", "--duration", "100ms"];
+        assert_eq!(client(server.address(), &paced).await_exit().code, Some(0));
+        let exit = server.terminate();
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        let mut server = Program::server(&["127.0.0.1", "0", "--udp", "--spin", spin]);
+        let port = server.await_stdout("(udp, ").split([':', ' ']).nth(3).unwrap().to_owned();
+        let exit = Program::client(&["127.0.0.1", &port, "--udp", "--spin", spin]).await_exit();
+        assert_eq!((exit.code, server.terminate().code), (Some(0), Some(0)), "{exit:#?}");
+    }
+}
+
 /// The last of twenty is begun after 19 fiftieths of a second, whoever begins it.
 #[test]
 fn connects_that_follow_each_other_evenly() {

@@ -32,7 +32,7 @@ fn sizes_and_durations_that_are_none() {
         wrong(&["127.0.0.1", "65432", &format!("--size={value}")], &["--size", &format!("{value:?}"), "64KiB"]);
     }
     wrong(&["127.0.0.1", "65432", "--size", "5GiB"], &["--size", "\"5GiB\"", "1GiB", "--messages"]);
-    for option in ["--hold", "--connect-timeout", "--reply-timeout"] {
+    for option in ["--spin", "--hold", "--connect-timeout", "--reply-timeout"] {
         for value in ["5", "5 parsecs", "-1s", "1s1s", "9999999999h", ""] {
             let given = format!("{option}={value}");
             wrong(&["127.0.0.1", "65432", &given], &[option, &format!("{value:?}"), "1m30s"]);

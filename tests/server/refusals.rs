@@ -31,7 +31,7 @@ fn sizes_and_durations_that_are_none() {
     for value in ["0", "5GiB"] {
         wrong(&["127.0.0.1", "0", "--buffer-limit", value], &["--buffer-limit", "buffer holds 1 byte to 4 GiB"]);
     }
-    for option in ["--idle-timeout", "--drain-timeout", "--hand-over-timeout"] {
+    for option in ["--spin", "--idle-timeout", "--drain-timeout", "--hand-over-timeout"] {
         for value in ["5", "5 parsecs", "-1s", "1s1s", "9999999999h", ""] {
             wrong(&["127.0.0.1", "0", &format!("{option}={value}")], &[option, &format!("{value:?}"), "1m30s"]);
         }

@@ -51,6 +51,10 @@ pub(super) struct Options {
     #[arg(long, value_name = "N", default_value = "1", value_parser = values::count, allow_negative_numbers = true,
         env = "MULTICONN_WORKERS", help_heading = "Workers")]
     workers: usize,
+    /// Let each loop poll this long before it sleeps: quicker, for a whole CPU each.
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration, env = "MULTICONN_SPIN",
+        help_heading = "Workers")]
+    spin: Duration,
 
     #[command(flatten)]
     pub(super) datagrams: DatagramOptions,
@@ -222,6 +226,7 @@ impl Options {
         self.connecting.apply(&mut config);
         config.sources = Sources(self.place.source.clone());
         config.workers = self.workers;
+        config.spin = self.spin;
         config.handle_signals = true;
         if self.place.embedded {
             config.other_descriptors = self.amount.connections().saturating_add(SERVER_DESCRIPTORS);
@@ -245,6 +250,7 @@ impl Options {
         config.pipeline = self.amount.pipeline.map_or(config.pipeline, |count| count as u64);
         config.reply_timeout = self.connecting.reply_timeout;
         config.workers = self.workers;
+        config.spin = self.spin;
         config.handle_signals = true;
         self.datagrams.apply(&mut config);
         Ok(config)
