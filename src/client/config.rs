@@ -162,9 +162,15 @@ impl ClientConfig {
         if self.requests.is_empty() {
             return framed(self);
         }
-        let total = self.messages_per_connection.unwrap_or(self.requests.len() as u64);
-        let keeps_alive = total > 1 || self.hold.is_some();
+        let keeps_alive = self.most_messages(self.requests.len()) > 1 || self.hold.is_some();
         Ok(self.requests.iter().map(|request| request.message(keeps_alive)).collect())
+    }
+
+    /// How many messages one connection can have, where `given` ones are sent in turn.
+    fn most_messages(&self, given: usize) -> u64 {
+        let endless = self.load.duration.map(|_| u64::MAX);
+        let total = self.messages_per_connection.or(endless).unwrap_or(given as u64);
+        total.min(self.load.reconnect_every.unwrap_or(u64::MAX))
     }
 
     /// Whether the work can be done when `descriptors` may be open.
@@ -199,6 +205,11 @@ impl ClientConfig {
             return refuse("a pipeline of 0 messages sends nothing; give 1 or more");
         }
         self.load.check()?;
+        if self.hold.is_some() && self.load.reconnect_every.is_some() {
+            return refuse(
+                "a connection that makes room for another one cannot be held; give --hold or --reconnect-every",
+            );
+        }
         if self.size == Some(0) {
             return refuse("an empty message cannot be told apart in an echo; give at least 1 byte, such as --size 64");
         }
@@ -224,11 +235,12 @@ impl ClientConfig {
             return Err(Error::Usage(text.to_owned()));
         }
         let Some(framing) = self.framing else { return Ok(()) };
-        let messages = self.messages_per_connection.unwrap_or(self.messages.len() as u64);
+        let messages = self.most_messages(self.messages.len());
         if framing == Framing::UntilEnd && messages != 1 {
+            let messages = if messages == u64::MAX { "any number of".to_owned() } else { messages.to_string() };
             return Err(Error::Usage(format!(
                 "{messages} messages on one connection cannot all end with it, as the framing {framing} asks; \
-                 give one message, or one that counts (--messages 1)"
+                 give one message, or one that counts (--messages 1), or a connection for each (--reconnect-every 1)"
             )));
         }
         if self.expect == Expect::Any && framing != Framing::UntilEnd {

@@ -88,7 +88,7 @@ impl<'a> Runner<'a> {
         let config = &self.shared.config;
         let total = (self.job.total - dial.done).min(config.load.reconnect_every.unwrap_or(u64::MAX));
         let stream = dial.number as u64 + dial.round * config.connections as u64;
-        Task::Exchange(Workload::new(Rc::clone(&self.job), dial.number, stream, total))
+        Task::Exchange(Workload::new(Rc::clone(&self.job), dial.number, stream, (dial.done, total)))
     }
 
     /// Tries those who found the backlog full, until it is full again, and gives up those who waited for too long.

@@ -3,7 +3,8 @@
 
 use super::fake::{Fake, echo, take};
 use super::load::{Run, load, start};
-use super::server;
+use super::support::{Program, expect_refusal};
+use super::{client, server};
 use std::io::Write;
 use std::sync::mpsc;
 
@@ -20,6 +21,45 @@ fn a_connection_for_each_message() {
         assert_eq!((run.record.histograms.connect.count(), run.record.bytes.verified), (20, 20 * 64), "{run:?}");
         assert!(connections.most_open <= 4, "{run:?}");
     }
+}
+
+/// They go on where the one before has ended, and do not begin anew.
+#[test]
+fn messages_are_sent_in_turn_over_all_connections() {
+    let server = server();
+    for text in
+        [&["--message", "a", "--message", "bcd", "--messages", "5"][..], &["--search", "ring", "--search", "🐶"]]
+    {
+        let own = ["-c", "2", "--reconnect-every", "1", "--json", "-", "-vv"];
+        let search = Program::server(&["--service", "search", "127.0.0.1", "0"]);
+        let address = if text[0] == "--search" { search.address() } else { server.address() };
+        let run = Run::of(client(address, &[text, &own].concat()));
+        let count = if text[0] == "--search" { 4 } else { 10 };
+        run.expect_success(count);
+        assert_eq!(run.record.connections.opened, count, "{:?}", run.record);
+        let sent =
+            |part: &str| run.stderr.iter().filter(|line| line.starts_with("Sending ") && line.contains(part)).count();
+        match text[0] {
+            "--search" => assert_eq!((sent("ring"), sent("\\xf0\\x9f")), (2, 2), "{:#?}", run.stderr),
+            _ => assert_eq!((sent("b'a'"), sent("b'bcd'")), (6, 4), "{:#?}", run.stderr),
+        }
+    }
+}
+
+/// Where a message ends with its connection, there is one connection for each.
+#[test]
+fn messages_that_end_with_their_connection() {
+    let server = server();
+    for until in [&["--messages", "3"][..], &["--duration", "300ms"], &["--duration", "300ms", "--rate", "50"]] {
+        let run =
+            load(server.address(), &[&["--frame", "end", "-c", "2", "--reconnect-every", "1"][..], until].concat());
+        assert!(run.code == Some(0) && run.record.errors.is_empty(), "{run:?}");
+        assert!(run.record.connections.opened >= run.record.messages.sent, "{run:?}");
+        let run = client(server.address(), &[&["--frame", "end", "-c", "2"][..], until].concat());
+        expect_refusal(run, 2, &["framing end", "--reconnect-every 1"]);
+    }
+    let held = client(server.address(), &["--hold", "1s", "--reconnect-every", "3"]);
+    expect_refusal(held, 2, &["--hold", "--reconnect-every"]);
 }
 
 /// The last connection of each takes what is left, and the schedule gives each its share.
@@ -64,7 +104,8 @@ fn for_as_long_as_the_load_lasts() {
 /// A server that goes away between two connections: those that follow are refused, and the run ends.
 #[test]
 fn a_server_that_takes_no_more() {
-    for duration in [&[][..], &["--duration", "30s"], &["--duration", "30s", "--rate", "100"]] {
+    const RETRIED: &[&str] = &["--duration", "30s", "--rate", "500", "--retries", "2", "--retry-delay", "100ms"];
+    for duration in [&[][..], &["--duration", "30s"], &["--duration", "30s", "--rate", "100"], RETRIED] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (told, tell) = mpsc::channel();

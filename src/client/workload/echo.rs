@@ -11,13 +11,13 @@ impl Workload {
     /// Looks at the first of the bytes that came: they must be what was sent, and not be ahead of it.
     pub(super) fn check_echo(&self, received: &[u8]) -> Result<Checked, Mismatch> {
         let Place { messages, bytes } = self.verified;
-        let size = self.job.size_of(messages);
+        let size = self.size_of(messages);
         // Bytes that were not sent yet cannot come back.
         let end = if messages < self.sent.messages { size } else { self.sent.bytes };
         let count = (end - bytes).min(received.len());
         let same = match self.pattern {
             Some(pattern) => pattern.difference(self.verified_bytes, &received[..count]),
-            None => first_difference(&self.job.message(messages)[bytes..bytes + count], &received[..count]),
+            None => first_difference(&self.message(messages)[bytes..bytes + count], &received[..count]),
         };
         match same {
             None if count > 0 => Ok(Checked::Right { bytes: count, ends_message: bytes + count == size }),
@@ -30,7 +30,7 @@ impl Workload {
         let shown = (end - from - same).min(SHOWN_BYTES);
         let expected = match self.pattern {
             Some(pattern) => piece(pattern, self.verified_bytes + same as u64, shown),
-            None => self.job.message(self.verified.messages)[from + same..from + same + shown].to_vec(),
+            None => self.message(self.verified.messages)[from + same..from + same + shown].to_vec(),
         };
         Mismatch {
             connection: self.number,

@@ -86,6 +86,8 @@ pub(super) enum Outcome {
 pub(super) struct Workload {
     job: Rc<Job>,
     number: usize,
+    /// How many messages the connections before it in its place have exchanged.
+    first: u64,
     /// How many messages there are to send.
     total: u64,
     pattern: Option<Pattern>,
@@ -104,14 +106,15 @@ pub(super) struct Workload {
 }
 
 impl Workload {
-    /// The work of a connection that sends `total` messages. `number` is the one that people see, `stream` tells it from
-    /// all others of the run.
-    pub(super) fn new(job: Rc<Job>, number: usize, stream: u64, total: u64) -> Self {
+    /// The work of a connection that sends `total` messages, from the one numbered `first` on. `number` is the one that
+    /// people see, `stream` tells it from all others of the run.
+    pub(super) fn new(job: Rc<Job>, number: usize, stream: u64, (first, total): (u64, u64)) -> Self {
         let (sent, verified) = (Place::default(), Place::default());
         let (expectation, pattern) = (Expectation::of(&job), job.pattern(stream));
         Self {
             job,
             number,
+            first,
             total,
             pattern,
             sent,
@@ -190,6 +193,17 @@ impl Workload {
         place.messages == self.total || is_over
     }
 
+    /// The message that this connection numbers so.
+    fn message(&self, number: u64) -> &[u8] {
+        self.job.message(self.first + number)
+    }
+
+    /// How long it is, in bytes.
+    #[inline]
+    fn size_of(&self, number: u64) -> usize {
+        self.job.size_of(self.first + number)
+    }
+
     fn expects_nothing(&self) -> bool {
         matches!(self.expectation, Expectation::Nothing)
     }
@@ -241,7 +255,7 @@ impl Workload {
         match (&mut self.expectation, &job.answers) {
             (Expectation::Answer(decoder), Some(answers)) => {
                 let checked = if number < self.sent.messages {
-                    answers.check((self.number, number), decoder, received)
+                    answers.check((self.number, self.first + number), decoder, received)
                 } else {
                     Err("nobody had asked for it".to_owned())
                 };
@@ -272,11 +286,11 @@ impl Workload {
         while output.room() > 0 && (self.sent.bytes > 0 || self.begin(now)) {
             let written = match self.pattern {
                 Some(pattern) => self.write_pattern(pattern, output),
-                None => output.write(&self.job.message(self.sent.messages)[self.sent.bytes..]),
+                None => output.write(&self.message(self.sent.messages)[self.sent.bytes..]),
             };
             self.sent.bytes += written;
             self.written_bytes += written as u64;
-            if self.sent.bytes == self.job.size_of(self.sent.messages) {
+            if self.sent.bytes == self.size_of(self.sent.messages) {
                 self.sent = Place { messages: self.sent.messages + 1, bytes: 0 };
             }
         }
@@ -301,7 +315,7 @@ impl Workload {
 
     fn write_pattern(&self, pattern: Pattern, output: &mut Output<'_>) -> usize {
         let mut portion = [0; PORTION_BYTES];
-        let left = self.job.size_of(self.sent.messages) - self.sent.bytes;
+        let left = self.size_of(self.sent.messages) - self.sent.bytes;
         let portion = &mut portion[..left.min(output.room()).min(PORTION_BYTES)];
         pattern.fill(self.written_bytes, portion);
         output.write(portion)
