@@ -17,6 +17,7 @@ impl Runner<'_> {
         }
         let clock = self.job.clock;
         let begin = clock.nanos(instant);
+        self.job.recorder.borrow().progress.begin(instant);
         let measured_from = begin + nanos(load.warm_up);
         self.job.recorder.borrow_mut().book.begin(measured_from);
         if !load.warm_up.is_zero() {

@@ -1,6 +1,7 @@
 //! What is measured of the messages: latencies, what never came, and what happened in each second.
 
 use super::ledger::Times;
+use super::live::Live;
 use crate::record::{Interval, Latencies};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
@@ -62,6 +63,9 @@ pub(super) struct Book {
     /// The second that goes on.
     pub(super) second: Interval,
     latencies: Latencies,
+    /// How late the latest message was sent in the second that goes on, and in the last one, in nanoseconds.
+    most_lag: u64,
+    last_lag: u64,
     is_paced: bool,
     /// What was due before this time is not measured.
     begin: u64,
@@ -116,7 +120,9 @@ impl Book {
         self.measured.sent += count;
         self.second.sent += count;
         if self.is_paced {
-            self.measured.lag.record_nanos(now.saturating_sub(due));
+            let lag = now.saturating_sub(due);
+            self.most_lag = self.most_lag.max(lag);
+            self.measured.lag.record_nanos(lag);
         }
     }
 
@@ -148,13 +154,22 @@ impl Book {
         self.measured.unanswered_age.record_many_nanos(now.saturating_sub(due), count);
     }
 
-    /// A round of the loop took so long; `open` connections are open after it.
+    /// A round of the loop took so long; `open` connections are open after it. Whether a second is over.
     #[inline]
-    pub(super) fn turned(&mut self, nanos: u64, now: u64, open: u64) {
+    pub(super) fn turned(&mut self, nanos: u64, now: u64, open: u64) -> bool {
+        let is_over = now >= self.second_end;
         self.measured.loop_turn.record_nanos(nanos);
         while now >= self.second_end {
             self.end_second(NANOS_PER_SECOND, open);
         }
+        is_over
+    }
+
+    /// What the last second was like that is over.
+    #[cold]
+    pub(super) fn last_second(&self) -> Option<Live> {
+        let lag = self.is_paced.then(|| Duration::from_nanos(self.last_lag));
+        self.measured.seconds.last().map(|interval| Live { interval: interval.clone(), lag })
     }
 
     #[cold]
@@ -162,6 +177,7 @@ impl Book {
         let second = std::mem::take(&mut self.second);
         let start = self.second_end - NANOS_PER_SECOND - self.begin;
         let latency = self.latencies.pack();
+        self.last_lag = std::mem::take(&mut self.most_lag);
         self.measured.answered += second.replies;
         if self.is_paced { &mut self.measured.from_due } else { &mut self.measured.from_send }.add(&self.latencies);
         self.latencies.clear();

@@ -2,14 +2,15 @@
 
 use super::clock::nanos;
 use super::ledger::Times;
+use super::live::{Live, Slot};
 use super::measured::Book;
 use super::report::{Failure, Mismatch, Report, WrongAnswer};
 use crate::counter::Counter;
 use crate::service::search::Response;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// The longest latency told apart, in nanoseconds: one hour.
 const LONGEST_NANOS: u64 = 3_600_000_000_000;
@@ -33,6 +34,26 @@ pub struct Progress {
     pub messages_sent: Counter,
     /// Messages that came back and were right.
     pub messages_verified: Counter,
+    second: Slot,
+    begun: OnceLock<Instant>,
+}
+
+impl Progress {
+    /// The last second that is over, unless it was taken already.
+    #[must_use]
+    pub fn take_second(&self) -> Option<Live> {
+        self.second.take()
+    }
+
+    /// How long ago a load began that begins for all connections together, if it did.
+    #[must_use]
+    pub fn since_begin(&self) -> Option<Duration> {
+        self.begun.get().map(Instant::elapsed)
+    }
+
+    pub(super) fn begin(&self, instant: Instant) {
+        let _ = self.begun.set(instant);
+    }
 }
 
 /// What one worker writes down.
@@ -127,6 +148,14 @@ impl Recorder {
     pub(super) fn answered(&mut self, times: Times, now: u64) {
         self.progress.messages_verified.add(1);
         self.book.answered(times, now);
+    }
+
+    /// A round of the loop took so long; `open` connections are open after it.
+    #[inline]
+    pub(super) fn turned(&mut self, nanos: u64, now: u64, open: u64) {
+        if self.book.turned(nanos, now, open) {
+            self.book.last_second().into_iter().for_each(|live| self.progress.second.put(live));
+        }
     }
 
     /// Adds what was written down to `report`.

@@ -312,7 +312,7 @@ impl Handler for Runner<'_> {
         let now = Instant::now();
         let open = self.entries.len() as u64;
         let took = nanos(now.saturating_duration_since(agenda.now));
-        self.job.recorder.borrow_mut().book.turned(took, self.job.clock.nanos(now), open);
+        self.job.recorder.borrow_mut().turned(took, self.job.clock.nanos(now), open);
     }
 
     fn is_done(&self) -> bool {

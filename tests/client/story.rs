@@ -2,7 +2,7 @@
 
 use super::fake::{Fake, answer_and_end, deaf, take};
 use super::support::Program;
-use super::{outcome, server};
+use super::{client, outcome, server};
 use std::net::Ipv4Addr;
 
 #[test]
@@ -94,4 +94,23 @@ fn a_failure_is_told_where_it_happens() {
     });
     let early = outcome(fake.address(), &["-v"]);
     assert!(early.stderr.contains(&"Closing connection 1: closed early by peer".to_owned()), "{early:#?}");
+}
+
+/// One line for each second that is over, where they are asked for.
+#[test]
+fn a_load_tells_of_each_second() {
+    let server = server();
+    let load = ["10", "--workers", "2", "--duration", "3s"];
+    for more in [&["--rate", "200"][..], &[]] {
+        let exit = client(server.address(), &[&load[..], more, &["-v"]].concat()).await_exit();
+        let seconds: Vec<_> = exit.stderr.iter().filter(|line| line.contains(", p99 ")).collect();
+        assert!((1..=4).contains(&seconds.len()), "{seconds:#?}");
+        let is_whole = |line: &&String| line.contains("/s, p50 ") && line.contains(", 0 errors, 10 open");
+        assert!(seconds.iter().any(is_whole), "{seconds:#?}");
+        assert_eq!(seconds.iter().any(|line| line.contains(", lag ")), !more.is_empty(), "{seconds:#?}");
+    }
+    for silent in ["-q", "--no-progress", "--seed=1"] {
+        let exit = client(server.address(), &["10", "--duration", "1500ms", silent]).await_exit();
+        assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The client's command line as far as it is about datagrams, and their run.
 
 use crate::cli::datagrams::{SendingOptions, refuse_stray};
-use crate::cli::progress::ProgressBar;
+use crate::cli::progress::{ProgressBar, View};
 use crate::cli::values;
 use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport};
 use crate::error::Error;
@@ -53,9 +53,9 @@ impl DatagramOptions {
 
 /// Runs the client.
 pub(super) fn run(config: DatagramClientConfig, shows_bar: bool) -> Result<DatagramReport, Error> {
-    let sockets = config.sockets as u64;
+    let view = View { connections: config.sockets as u64, time: None, seconds: false, bar: shows_bar };
     let client = DatagramClient::new(config)?;
-    let bar = shows_bar.then(|| ProgressBar::start(client.progress(), sockets));
+    let bar = shows_bar.then(|| ProgressBar::start(client.progress(), view));
     let report = client.run();
     drop(bar);
     report

@@ -7,7 +7,7 @@ mod load;
 mod messages;
 mod options;
 
-use super::progress::ProgressBar;
+use super::progress::{ProgressBar, View};
 use super::{FAILURE, INTERRUPTED, SUCCESS, output, parse_and_keep, status_of};
 use crate::client::{Client, ClientConfig, Report, environment};
 use crate::connection::Limits;
@@ -82,9 +82,16 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> 
     if options.content.stdin {
         return Client::relay(config, std::io::stdin(), std::io::stdout())?.run();
     }
-    let connections = config.connections as u64;
+    let load = &config.load;
+    let view = View {
+        connections: config.connections as u64,
+        time: load.duration.map(|duration| duration.saturating_add(load.warm_up)),
+        seconds: load.rate.is_some() || load.duration.is_some(),
+        bar: options.shows_progress(),
+    };
     let client = Client::new(config)?;
-    let bar = options.shows_progress().then(|| ProgressBar::start(client.progress(), connections));
+    let is_shown = options.allows_progress() && (view.bar || view.seconds);
+    let bar = is_shown.then(|| ProgressBar::start(client.progress(), view));
     let report = client.run();
     drop(bar);
     report

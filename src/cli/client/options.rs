@@ -63,7 +63,7 @@ pub(super) struct Options {
 
     #[command(flatten)]
     pub(super) results: Results,
-    /// Show no progress bar.
+    /// Show no progress bar, and no line for each second of a load. On a terminal there are both; with -v, only the lines.
     #[arg(long, env = "MULTICONN_NO_PROGRESS", value_parser = values::switch, help_heading = "Report")]
     no_progress: bool,
     #[command(flatten)]
@@ -257,6 +257,11 @@ impl Options {
     }
 
     pub(super) fn shows_progress(&self) -> bool {
-        !self.no_progress && !self.verbosity.speaks() && !self.verbosity.is_quiet()
+        self.allows_progress() && !self.verbosity.speaks()
+    }
+
+    /// Whether how it goes on may be shown in some way.
+    pub(super) fn allows_progress(&self) -> bool {
+        !self.no_progress && !self.verbosity.is_quiet()
     }
 }

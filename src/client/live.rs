@@ -1,0 +1,28 @@
+//! What a worker tells of each second while the run goes on.
+
+use crate::record::Interval;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// One second of one worker.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// What happened in it.
+    pub interval: Interval,
+    /// How late the latest message was sent, where there is a schedule.
+    pub lag: Option<Duration>,
+}
+
+/// The last second that has not been looked at. It is written once a second.
+#[derive(Debug, Default)]
+pub(super) struct Slot(Mutex<Option<Live>>);
+
+impl Slot {
+    pub(super) fn put(&self, live: Live) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(live);
+    }
+
+    pub(super) fn take(&self) -> Option<Live> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
