@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 /// How many bytes a connection may move in one turn, in and out together, before the others get theirs: what a busy
 /// neighbour can delay a quiet connection by. With 1 MiB, the p99 of a hundred quiet clients rose to 6.5 times of what it
-/// was without a neighbour that never pauses, with 512 KiB to 3.7, with this to 1.4, 1.7 and 4.0 times in three runs.
-const TURN_BYTES: usize = 256 * 1024;
+/// was without a neighbour that never pauses, with 256 KiB to between 1.4 and 4 times, with this to between 1.7 and 2.9
+/// times; 64 KiB made it no better. What is left is the kernel's own work for the neighbour.
+const TURN_BYTES: usize = 128 * 1024;
 
 /// How much may wait in one worker: 8,192 connections that are stuck in both directions. A server of a few gibibytes
 /// survives that, and one with less memory has a limit to set.
@@ -34,7 +35,7 @@ pub struct Limits {
     /// The most bytes each of the two buffers may hold, in bytes. Default: 64 KiB.
     pub buffer_bytes: usize,
     /// The most bytes moved in one turn, in bytes, in and out together, before other connections get theirs.
-    /// Default: 256 KiB.
+    /// Default: 128 KiB.
     pub turn_bytes: usize,
     /// The most bytes that all connections of one worker together may hold between their turns, in bytes. Whoever would
     /// hold more is closed. Default: 1 GiB.

@@ -9,9 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// How many turns out of the ready queue a busy conversation has in a row before it goes to the back. Only the other busy
-/// ones wait for all of them, in return for caches that they do not share (6 % with 256 KiB messages); a quiet one waits
-/// for a single turn, since events come first.
-const STINT_TURNS: u8 = 4;
+/// ones wait for all of them, in return for caches that they do not share; a quiet one waits for a single turn, since
+/// events come first.
+const STINT_TURNS: u8 = 8;
 
 /// A connection, its socket, its one entry in the timer wheel and its place in the ready queue.
 ///
