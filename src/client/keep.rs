@@ -55,6 +55,7 @@ impl Record {
         self.messages = Messages {
             due: is_open.then_some(measured.due),
             sent: measured.sent,
+            withheld: measured.withheld,
             verified: measured.answered,
             timed_out: measured.timed_out,
             pending: measured.pending,
@@ -72,6 +73,7 @@ impl Record {
         self.histograms.latency_from_due = measured.from_due.clone();
         self.histograms.latency_from_send = measured.from_send.clone();
         self.histograms.lag = measured.lag.clone();
+        self.histograms.held_back = measured.held_back.clone();
         self.histograms.loop_turn = measured.loop_turn.clone();
         self.histograms.unanswered_age = measured.unanswered_age.clone();
     }

@@ -83,7 +83,7 @@ impl Runner<'_> {
                 is_all = true;
                 break;
             };
-            self.give(agenda, key, due);
+            self.give(agenda, key, due, now);
         }
         self.pacer = Some(pacer);
         is_all
@@ -95,11 +95,11 @@ impl Runner<'_> {
         entry.conversation.connection.service_mut().exchange().is_some_and(|workload| workload.has_room())
     }
 
-    fn give(&mut self, agenda: &mut Agenda, key: Key, due: u64) {
+    fn give(&mut self, agenda: &mut Agenda, key: Key, due: u64, now: u64) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let connection = &mut entry.conversation.connection;
         if let Some(workload) = connection.service_mut().exchange() {
-            workload.add(due);
+            workload.add(due, now);
         }
         connection.handle_wake();
         self.job.recorder.borrow_mut().book.due(due);

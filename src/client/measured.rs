@@ -1,6 +1,6 @@
 //! What is measured of the messages: latencies, what never came, and what happened in each second.
 
-use super::ledger::Times;
+use super::ledger::{Departure, Times};
 use super::live::Live;
 use crate::record::{Interval, Latencies};
 use rustix::time::{ClockId, clock_gettime};
@@ -29,9 +29,12 @@ pub struct Measured {
     /// From when a message was handed to the kernel to the end of its answer. What the client does between reading the
     /// clock and handing over belongs to it: at most the time for one buffer of messages.
     pub from_send: Latencies,
-    /// From when a message was due to when it was handed to the kernel: how late the client was itself. Empty when there
-    /// was no schedule.
+    /// From when a message was due to when it was handed to the kernel, without the time for which the server held it
+    /// back: how late the client was itself. Empty when there was no schedule.
     pub lag: Latencies,
+    /// For how long the server held messages back, of those that had to wait for it: it owed as many answers as it may,
+    /// or took no more bytes.
+    pub held_back: Latencies,
     /// How long each round of the client's loop took, without its waiting.
     pub loop_turn: Latencies,
     /// How long those messages had waited that were never answered.
@@ -44,6 +47,8 @@ pub struct Measured {
     pub due: u64,
     /// Messages handed to the kernel.
     pub sent: u64,
+    /// Messages that were due and not sent because the server left no room for them, or its connection was lost.
+    pub withheld: u64,
     /// Messages that were answered, and rightly.
     pub answered: u64,
     /// Messages given up because the answer took too long.
@@ -113,16 +118,19 @@ impl Book {
     }
 
     #[inline]
-    pub(super) fn sent(&mut self, due: u64, now: u64, count: u64) {
+    pub(super) fn sent(&mut self, Departure { due, held, sent, count }: Departure) {
         if due < self.begin {
             return;
         }
         self.measured.sent += count;
         self.second.sent += count;
         if self.is_paced {
-            let lag = now.saturating_sub(due);
+            let lag = sent.saturating_sub(due + held);
             self.most_lag = self.most_lag.max(lag);
-            self.measured.lag.record_nanos(lag);
+            self.measured.lag.record_many_nanos(lag, count);
+            if held > 0 {
+                self.measured.held_back.record_many_nanos(held, count);
+            }
         }
     }
 
@@ -141,17 +149,21 @@ impl Book {
         }
     }
 
-    /// `count` messages that were due at `due` will never be answered.
-    pub(super) fn unanswered(&mut self, due: u64, now: u64, count: u64, why: Unanswered) {
-        if due < self.begin {
+    /// `count` messages will never be answered.
+    pub(super) fn unanswered(&mut self, times: Times, now: u64, count: u64, why: Unanswered) {
+        if times.due < self.begin {
             return;
+        }
+        // What a connection is given goes out at once where there is room, until the load ends.
+        if times.sent.is_none() && self.end.is_none_or(|end| times.given < end) {
+            self.measured.withheld += count;
         }
         *match why {
             Unanswered::TimedOut => &mut self.measured.timed_out,
             Unanswered::Pending => &mut self.measured.pending,
             Unanswered::Lost => &mut self.measured.lost,
         } += count;
-        self.measured.unanswered_age.record_many_nanos(now.saturating_sub(due), count);
+        self.measured.unanswered_age.record_many_nanos(now.saturating_sub(times.due), count);
     }
 
     /// A round of the loop took so long; `open` connections are open after it. Whether a second is over.
@@ -205,6 +217,7 @@ impl Measured {
             (&mut self.from_due, &other.from_due),
             (&mut self.from_send, &other.from_send),
             (&mut self.lag, &other.lag),
+            (&mut self.held_back, &other.held_back),
             (&mut self.loop_turn, &other.loop_turn),
             (&mut self.unanswered_age, &other.unanswered_age),
         ];
@@ -214,6 +227,7 @@ impl Measured {
         let pairs = [
             (&mut self.due, other.due),
             (&mut self.sent, other.sent),
+            (&mut self.withheld, other.withheld),
             (&mut self.answered, other.answered),
             (&mut self.timed_out, other.timed_out),
             (&mut self.pending, other.pending),
@@ -247,15 +261,15 @@ fn in_seconds(nanos: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{Book, NANOS_PER_SECOND, Unanswered};
-    use crate::client::ledger::Times;
+    use crate::client::ledger::{Departure, Times};
 
     const MS: u64 = 1_000_000;
 
     #[test]
     fn two_latencies_and_the_lag_between_them() {
         let mut book = Book::new(true);
-        book.sent(10 * MS, 14 * MS, 1);
-        book.answered(Times { due: 10 * MS, sent: Some(14 * MS) }, 20 * MS);
+        book.sent(Departure { due: 10 * MS, held: 0, sent: 14 * MS, count: 1 });
+        book.answered(Times { due: 10 * MS, given: 10 * MS, sent: Some(14 * MS) }, 20 * MS);
         book.close(30 * MS);
         let measured = book.measured;
         let millis = |latencies: &crate::record::Latencies| latencies.max().map(|time| time.as_millis());
@@ -268,10 +282,10 @@ mod tests {
     #[test]
     fn what_was_due_in_the_warm_up_is_not_measured() {
         let mut book = Book::new(true);
-        book.sent(1, 2, 1);
+        book.sent(Departure { due: 1, held: 0, sent: 2, count: 1 });
         book.begin(NANOS_PER_SECOND);
-        book.answered(Times { due: 1, sent: Some(2) }, NANOS_PER_SECOND + 5);
-        book.unanswered(999, NANOS_PER_SECOND, 3, Unanswered::Pending);
+        book.answered(Times { due: 1, given: 1, sent: Some(2) }, NANOS_PER_SECOND + 5);
+        book.unanswered(Times { due: 999, given: 999, sent: None }, NANOS_PER_SECOND, 3, Unanswered::Pending);
         book.close(NANOS_PER_SECOND * 2);
         let measured = book.measured;
         assert_eq!((measured.sent, measured.answered, measured.pending), (0, 0, 0));
@@ -285,10 +299,11 @@ mod tests {
         book.turned(MS, 0, 1);
         for due in [NANOS_PER_SECOND - 1, NANOS_PER_SECOND] {
             book.due(due);
-            book.sent(due, NANOS_PER_SECOND + MS, 1);
+            book.sent(Departure { due, held: 0, sent: NANOS_PER_SECOND + MS, count: 1 });
         }
         book.end_warm_up();
-        book.answered(Times { due: NANOS_PER_SECOND, sent: Some(NANOS_PER_SECOND + MS) }, NANOS_PER_SECOND + 2 * MS);
+        let (due, sent) = (NANOS_PER_SECOND, Some(NANOS_PER_SECOND + MS));
+        book.answered(Times { due, given: due, sent }, NANOS_PER_SECOND + 2 * MS);
         book.close(NANOS_PER_SECOND * 2);
         let measured = book.measured;
         assert_eq!((measured.due, measured.sent, measured.answered), (1, 1, 1));
@@ -300,7 +315,7 @@ mod tests {
     fn every_second_has_its_interval_also_the_silent_ones() {
         let mut book = Book::new(false);
         for (at, open) in [(100 * MS, 5), (3100 * MS, 6)] {
-            book.answered(Times { due: at, sent: Some(at) }, at + MS);
+            book.answered(Times { due: at, given: at, sent: Some(at) }, at + MS);
             book.turned(1, at + 2 * MS, open);
         }
         book.close(3500 * MS);

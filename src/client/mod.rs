@@ -20,6 +20,7 @@ mod loading;
 mod measured;
 mod pacer;
 mod pattern;
+mod queue;
 mod recorder;
 mod relay;
 mod report;

@@ -1,7 +1,7 @@
 //! What one worker of the client writes down while it runs; merged into one report at the end.
 
 use super::clock::nanos;
-use super::ledger::Times;
+use super::ledger::{Departure, Times};
 use super::live::{Live, Slot};
 use super::measured::Book;
 use super::report::{Failure, Mismatch, Report, WrongAnswer};
@@ -136,11 +136,11 @@ impl Recorder {
         self.book.second.bytes_verified += bytes as u64;
     }
 
-    /// `count` messages that were due at `due` were handed to the kernel at `now`.
+    /// Messages were handed to the kernel.
     #[inline]
-    pub(super) fn sent(&mut self, due: u64, now: u64, count: u64) {
-        self.progress.messages_sent.add(count);
-        self.book.sent(due, now, count);
+    pub(super) fn sent(&mut self, departure: Departure) {
+        self.progress.messages_sent.add(departure.count);
+        self.book.sent(departure);
     }
 
     /// A message was answered at `now`.

@@ -2,6 +2,7 @@
 
 use super::clock::nanos;
 use super::dialer::{Dial, Dialer};
+use super::ledger::Times;
 use super::measured::Unanswered;
 use super::pacer::Pacer;
 use super::report::Failure;
@@ -93,7 +94,8 @@ impl<'a> Runner<'a> {
         let mut recorder = Rc::into_inner(self.job).expect("no connection is left").into_recorder();
         for due in self.pacer.map(Pacer::into_homeless).unwrap_or_default() {
             recorder.book.due(due);
-            recorder.book.unanswered(due, now, 1, Unanswered::Pending);
+            let times = Times { due, given: due, sent: None };
+            recorder.book.unanswered(times, now, 1, Unanswered::Pending);
         }
         recorder.book.close(now);
         recorder
@@ -144,7 +146,7 @@ impl<'a> Runner<'a> {
         let was_handshaking = entry.conversation.connection.is_handshaking();
         let closed = entry.conversation.turn(&mut pump, agenda, key);
         if let Some(workload) = entry.conversation.connection.service_mut().exchange() {
-            workload.note_handed_over();
+            workload.end_turn();
         }
         // The connect of a connection that begins with a handshake ends with that, well or badly.
         let has_ended_connect = was_handshaking && !entry.conversation.connection.is_handshaking();
@@ -171,7 +173,7 @@ impl<'a> Runner<'a> {
         let mut recorder = self.job.recorder.borrow_mut();
         recorder.sent_bytes += connection.sent_bytes();
         let now = self.job.clock.nanos(Instant::now());
-        connection.service().give_up(outcome, |due, count, why| recorder.book.unanswered(due, now, count, why));
+        connection.service().give_up(outcome, now, &mut recorder.book);
         let answered = connection.service().answered_count();
         match outcome {
             Outcome::Verified if self.is_followed(entry.dial, answered) => {

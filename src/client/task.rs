@@ -1,6 +1,6 @@
 //! What a connection is opened for: to exchange messages, or to let a person talk.
 
-use super::measured::Unanswered;
+use super::measured::{Book, Unanswered};
 use super::relay::Talk;
 use super::report::Failure;
 use super::workload::{Outcome, Workload};
@@ -53,15 +53,15 @@ impl Task {
         }
     }
 
-    /// Tells of messages that will not be answered any more since it went like this: when they were due, how many, and why.
-    pub(super) fn give_up(&self, outcome: Outcome, mut tell: impl FnMut(u64, u64, Unanswered)) {
+    /// Writes down the messages that will not be answered any more since it went like this.
+    pub(super) fn give_up(&self, outcome: Outcome, now: u64, book: &mut Book) {
         let Self::Exchange(workload) = self else { return };
         let why = match outcome {
             Outcome::Failed(Failure::ReplyTimeout) => Unanswered::TimedOut,
             Outcome::Failed(Failure::Stopped) | Outcome::Verified => Unanswered::Pending,
             Outcome::Failed(_) => Unanswered::Lost,
         };
-        workload.unanswered().for_each(|(times, count)| tell(times.due, count, why));
+        workload.unanswered().for_each(|(times, count)| book.unanswered(times, now, count, why));
     }
 }
 

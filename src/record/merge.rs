@@ -55,6 +55,7 @@ fn add(merged: &mut Record, record: &Record) {
     let (ours, theirs) = (&mut merged.messages, &record.messages);
     ours.due = ours.due.zip(theirs.due).map(|(ours, theirs)| ours + theirs);
     ours.sent += theirs.sent;
+    ours.withheld += theirs.withheld;
     ours.verified += theirs.verified;
     ours.timed_out += theirs.timed_out;
     ours.pending += theirs.pending;

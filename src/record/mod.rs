@@ -135,6 +135,9 @@ pub struct Messages {
     pub due: Option<u64>,
     /// How many were handed to the system.
     pub sent: u64,
+    /// How many were due and not sent because the server left no room for them, or its connection was lost.
+    #[serde(default)]
+    pub withheld: u64,
     /// How many were answered, and rightly.
     pub verified: u64,
     /// How many were given up because the reply took too long. Their ages are in `unanswered_age`, as those of the next two.
@@ -179,8 +182,13 @@ pub struct Histograms {
     pub latency_from_due: Latencies,
     /// From handing a message to the system to its whole reply.
     pub latency_from_send: Latencies,
-    /// The client's own lateness: from when a message was due to handing it to the system.
+    /// The client's own lateness: from when a message was due to handing it to the system, without the time for which the
+    /// server held it back.
     pub lag: Latencies,
+    /// For how long the server held messages back, of those that had to wait for it: it owed as many answers as it may,
+    /// or took no more bytes.
+    #[serde(default)]
+    pub held_back: Latencies,
     /// From the first SYN to the connection.
     pub connect: Latencies,
     /// From the connection to the end of the TLS handshake.
@@ -217,24 +225,26 @@ pub struct Interval {
 impl Histograms {
     /// Each with the name that a reader sees, in the order of the summary.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, &Latencies); 7] {
+    pub fn named(&self) -> [(&'static str, &Latencies); 8] {
         [
             ("from due", &self.latency_from_due),
             ("from send", &self.latency_from_send),
             ("connect", &self.connect),
             ("handshake", &self.handshake),
             ("client lag", &self.lag),
+            ("held back", &self.held_back),
             ("loop turn", &self.loop_turn),
             ("unanswered", &self.unanswered_age),
         ]
     }
 
     /// Each of both, for merging.
-    fn pairs<'a>(&'a mut self, other: &'a Self) -> [(&'a mut Latencies, &'a Latencies); 7] {
+    fn pairs<'a>(&'a mut self, other: &'a Self) -> [(&'a mut Latencies, &'a Latencies); 8] {
         [
             (&mut self.latency_from_due, &other.latency_from_due),
             (&mut self.latency_from_send, &other.latency_from_send),
             (&mut self.lag, &other.lag),
+            (&mut self.held_back, &other.held_back),
             (&mut self.connect, &other.connect),
             (&mut self.handshake, &other.handshake),
             (&mut self.loop_turn, &other.loop_turn),

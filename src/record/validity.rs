@@ -4,7 +4,7 @@
 //! be said first, before any number. See G. Tene, "How NOT to Measure Latency", on coordinated omission.
 
 use super::{Load, LoadKind, Record};
-use crate::units::{format_count, format_duration};
+use crate::units::{format_count, format_counted, format_duration};
 use std::fmt;
 use std::time::Duration;
 
@@ -38,6 +38,11 @@ pub enum Reason {
         /// Messages that were sent.
         sent: u64,
     },
+    /// The server took less than was due. A hint: the numbers are right, and the load is not the one that was asked for.
+    Withheld {
+        /// Messages that were due and not sent because the server left no room for them, or its connection was lost.
+        messages: u64,
+    },
     /// The client had no CPU time left. A hint: the numbers may be right.
     Busy {
         /// The share of the workers' time.
@@ -48,14 +53,14 @@ pub enum Reason {
 /// What speaks against believing the numbers of `record`; nothing when it is well.
 #[must_use]
 pub fn judge(record: &Record) -> Vec<Reason> {
-    [too_late(record), too_little(record), too_busy(record)].into_iter().flatten().collect()
+    [too_late(record), too_little(record), withheld(record), too_busy(record)].into_iter().flatten().collect()
 }
 
 impl Reason {
     /// Whether the run is not valid for this; else it is a hint.
     #[must_use]
     pub fn invalidates(&self) -> bool {
-        !matches!(self, Self::Busy { .. })
+        matches!(self, Self::Lag { .. } | Self::Schedule { .. })
     }
 }
 
@@ -72,6 +77,10 @@ impl fmt::Display for Reason {
             Self::Schedule { due, sent } => {
                 let (due, sent) = (format_count(*due), format_count(*sent));
                 write!(out, "it did not keep the schedule to 1 %: of {due} messages that were due it sent {sent}")
+            }
+            Self::Withheld { messages } => {
+                let messages = format_counted(*messages, "message");
+                write!(out, "{messages} could not be sent when due: the server left no room or closed the connection")
             }
             Self::Busy { share } => {
                 write!(
@@ -98,6 +107,8 @@ fn too_late(record: &Record) -> Option<Reason> {
     reason = "counts of messages"
 )]
 fn too_little(record: &Record) -> Option<Reason> {
+    // A client that has no time left reads answers late, and cannot say who held its messages back.
+    let withheld = if too_busy(record).is_none() { record.messages.withheld } else { 0 };
     let sent = record.messages.sent;
     let (due, allowed) = match (record.messages.due, &record.load) {
         (Some(due), _) => (due as f64, due as f64 * MISSING),
@@ -109,7 +120,12 @@ fn too_little(record: &Record) -> Option<Reason> {
         }
         (None, _) => return None,
     };
-    ((due - sent as f64).abs() > allowed).then_some(Reason::Schedule { due: due.round() as u64, sent })
+    ((due - (sent + withheld) as f64).abs() > allowed).then_some(Reason::Schedule { due: due.round() as u64, sent })
+}
+
+fn withheld(record: &Record) -> Option<Reason> {
+    let messages = record.messages.withheld;
+    (messages > 0).then_some(Reason::Withheld { messages })
 }
 
 fn too_busy(record: &Record) -> Option<Reason> {

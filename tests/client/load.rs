@@ -132,6 +132,21 @@ fn a_server_that_stands_still_is_felt_by_all_who_were_due() {
     assert!(times.lag.at(0.5) < Some(PAUSE / 2), "{run:?}");
 }
 
+/// A server that owes an answer leaves no room for the next question: that is not the client's lateness.
+#[test]
+fn a_server_that_holds_messages_back_is_not_the_clients_fault() {
+    let server = Program::server(&["127.0.0.1", "0", "--reply-delay", "200ms"]);
+    let run = load(server.address(), &["--rate", "100", "--duration", "2s", "-c", "2", "--pipeline", "1"]);
+    let (messages, times) = (&run.record.messages, &run.record.histograms);
+    // Two connections exchange ten messages a second.
+    assert_eq!(messages.due, Some(200), "{run:?}");
+    assert!(messages.sent <= 25 && messages.sent + messages.withheld == 200, "{run:?}");
+    assert!(times.held_back.count() >= messages.sent.saturating_sub(4), "{run:?}");
+    assert!(times.held_back.max() > times.lag.at(0.5), "{run:?}");
+    assert!(!run.record.reasons.iter().any(|reason| reason.contains("schedule")), "{run:?}");
+    assert!(run.record.hints.iter().any(|hint| hint.contains("could not be sent when due")), "{run:?}");
+}
+
 /// A client that stands still owes what was due meanwhile, and says that it was the limit.
 #[test]
 fn a_client_that_stands_still_is_not_valid() {

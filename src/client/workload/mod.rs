@@ -135,9 +135,9 @@ impl Workload {
         begun + self.ledger.waiting() < self.total
     }
 
-    /// A message is due from this time on.
-    pub(super) fn add(&mut self, due: u64) {
-        self.ledger.add(due);
+    /// A message that was due at `due` is given to it at `given`.
+    pub(super) fn add(&mut self, due: u64, given: u64) {
+        self.ledger.add(due, given);
     }
 
     /// How many messages were answered.
@@ -150,17 +150,25 @@ impl Workload {
         self.ledger.unanswered()
     }
 
+    /// Its turn is over: what the kernel has not taken by now, it cannot take.
+    pub(super) fn end_turn(&mut self) {
+        self.note_handed_over();
+        if self.written_bytes > self.taken_bytes {
+            self.ledger.block();
+        }
+    }
+
     /// Writes down when the kernel took what it has taken in this turn so far.
-    pub(super) fn note_handed_over(&mut self) {
+    fn note_handed_over(&mut self) {
         let Some(HandedOver { bytes, since }) = self.job.handed_over.take() else { return };
         self.taken_bytes += bytes;
         let recorder = &mut *self.job.recorder.borrow_mut();
         recorder.book.second.bytes_sent += bytes;
-        self.ledger.handed_over(self.taken_bytes, since, |due, count| recorder.sent(due, since, count));
+        self.ledger.handed_over(self.taken_bytes, since, |departure| recorder.sent(departure));
         if self.expects_nothing() {
             // What nobody answers would be under way for ever.
             while self.ledger.oldest().is_some_and(|times| times.sent.is_some()) {
-                self.ledger.answered();
+                self.ledger.answered(since, self.job.pipeline);
             }
         }
     }
@@ -242,7 +250,7 @@ impl Workload {
     /// One more message was answered.
     fn answered(&mut self, now: u64) {
         self.verified = Place { messages: self.verified.messages + 1, bytes: 0 };
-        if let Some(times) = self.ledger.answered() {
+        if let Some(times) = self.ledger.answered(now, self.job.pipeline) {
             self.job.recorder.borrow_mut().answered(times, now);
         }
     }
@@ -309,7 +317,7 @@ impl Workload {
         if job.is_paced {
             return self.ledger.begin_next(self.written_bytes);
         }
-        self.ledger.begin(now, self.written_bytes);
+        self.ledger.begin(now, now, self.written_bytes);
         true
     }
 

@@ -34,6 +34,22 @@ fn one_per_cent_of_the_schedule_may_be_missing() {
 }
 
 #[test]
+fn what_the_server_holds_back_is_not_the_clients_fault() {
+    let mut record = Record::of("x");
+    record.messages.due = Some(100_000);
+    for (sent, withheld, is_kept) in [(60_000, 40_000, true), (60_000, 39_000, true), (60_000, 38_000, false)] {
+        (record.messages.sent, record.messages.withheld) = (sent, withheld);
+        record.settle();
+        assert_eq!(record.valid, is_kept, "{sent} {withheld}");
+        assert!(record.hints[0].contains("could not be sent when due"), "{:?}", record.hints);
+    }
+    (record.messages.sent, record.messages.withheld) = (60_000, 40_000);
+    record.cpu = Some(Cpu { seconds: 2.9, share: 0.97 });
+    record.settle();
+    assert!(!record.valid, "a client without time does not know who held its messages back");
+}
+
+#[test]
 fn without_a_count_of_what_was_due_chance_is_given_its_share() {
     let mut record = Record::of("x");
     record.load.kind = LoadKind::Open;
