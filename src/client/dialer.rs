@@ -13,7 +13,7 @@ pub(super) struct Dial {
     /// The number of the connection, counted from 1 over the whole client.
     pub(super) number: usize,
     /// Which of the target's addresses is tried.
-    pub(super) address: usize,
+    pub(super) address: u32,
     /// How many times all of the addresses were tried before.
     pub(super) retries: u32,
     /// How many connections with this number there were before, and how many messages they exchanged.

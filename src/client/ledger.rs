@@ -6,6 +6,7 @@
 //! began, offsets are bytes of the connection's stream.
 
 use super::queue::Queue;
+use std::num::NonZeroU64;
 
 /// Not yet.
 const NEVER: u64 = u64::MAX;
@@ -20,7 +21,7 @@ struct Batch {
     /// When the kernel took the first byte: later, if it did not take all of them at once, than no message was handed over.
     sent: u64,
     begin: u64,
-    count: u64,
+    count: NonZeroU64,
 }
 
 /// A message that was not begun yet.
@@ -88,9 +89,9 @@ impl Ledger {
     pub(super) fn begin(&mut self, due: u64, given: u64, offset: u64) {
         self.count += 1;
         match self.under_way.back_mut() {
-            Some(batch) if batch.due == due && batch.sent == NEVER => batch.count += 1,
+            Some(batch) if batch.due == due && batch.sent == NEVER => batch.count = batch.count.saturating_add(1),
             _ => {
-                self.under_way.push_back(Batch { due, given, sent: NEVER, begin: offset, count: 1 });
+                self.under_way.push_back(Batch { due, given, sent: NEVER, begin: offset, count: NonZeroU64::MIN });
                 self.held_back += 1;
             }
         }
@@ -117,7 +118,7 @@ impl Ledger {
                 due: batch.due,
                 held: self.held_until.saturating_sub(batch.given),
                 sent: now,
-                count: batch.count,
+                count: batch.count.get(),
             });
         }
     }
@@ -130,8 +131,9 @@ impl Ledger {
             self.held_until = self.held_until.max(now);
         }
         self.count -= 1;
-        batch.count -= 1;
-        if batch.count == 0 {
+        if let Some(rest) = NonZeroU64::new(batch.count.get() - 1) {
+            batch.count = rest;
+        } else {
             self.held_back -= usize::from(batch.sent == NEVER);
             self.under_way.pop_front();
         }
@@ -153,7 +155,7 @@ impl Ledger {
     pub(super) fn unanswered(&self) -> impl Iterator<Item = (Times, u64)> {
         let unsent =
             self.waiting.iter().map(|waiting| (Times { due: waiting.due, given: waiting.given, sent: None }, 1));
-        self.under_way.iter().map(|batch| (batch.times(), batch.count)).chain(unsent)
+        self.under_way.iter().map(|batch| (batch.times(), batch.count.get())).chain(unsent)
     }
 }
 

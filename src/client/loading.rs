@@ -91,7 +91,7 @@ impl Runner<'_> {
 
     /// Whether a connection is open and has not yet all the messages it is there for: the rest is for the one that follows.
     fn takes_more(&mut self, key: Key) -> bool {
-        let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.connected) else { return false };
+        let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.opened.is_some()) else { return false };
         entry.conversation.connection.service_mut().exchange().is_some_and(|workload| workload.has_room())
     }
 

@@ -1,6 +1,8 @@
 //! Bytes in which everything shows: of every connection and at every place of its stream they are others, so that a byte
 //! that was changed, lost, repeated, swapped or sent to somebody else is found, and where.
 
+use std::num::NonZeroU64;
+
 /// The odd number nearest to 2^64 divided by the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -20,14 +22,15 @@ pub(super) fn mix(number: u64) -> u64 {
 /// The bytes that one connection sends.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pattern {
-    base: u64,
+    /// Not zero, so that not to have a pattern takes no more memory than to have one.
+    base: NonZeroU64,
 }
 
 impl Pattern {
     /// Those of the connection with this number, in a run with this seed.
     #[must_use]
     pub(super) fn new(seed: u64, connection: u64) -> Self {
-        Self { base: mix(mix(seed) ^ connection) }
+        Self { base: NonZeroU64::new(mix(mix(seed) ^ connection)).unwrap_or(NonZeroU64::MIN) }
     }
 
     /// Writes the bytes from `offset` on.
@@ -64,7 +67,7 @@ impl Pattern {
     }
 
     fn word(self, index: u64) -> [u8; WORD_BYTES] {
-        mix(self.base.wrapping_add(index.wrapping_mul(GOLDEN))).to_le_bytes()
+        mix(self.base.get().wrapping_add(index.wrapping_mul(GOLDEN))).to_le_bytes()
     }
 
     /// What belongs to a word that began before `offset`, at most `most` bytes; and the number of the word after it.

@@ -49,9 +49,8 @@ pub(super) const DIAL: Key = Key::fixed(7);
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) dial: Dial,
-    pub(super) connected: bool,
-    /// When the connect succeeded.
-    pub(super) since: Instant,
+    /// When the connect succeeded, if it has.
+    pub(super) opened: Option<Instant>,
     pub(super) conversation: Conversation<Task>,
 }
 
@@ -108,8 +107,7 @@ impl<'a> Runner<'a> {
             Ok(Progress::Pending) => {}
             Ok(Progress::Connected) => {
                 self.job.recorder.borrow_mut().connected(entry.dial.started.elapsed());
-                entry.connected = true;
-                entry.since = Instant::now();
+                entry.opened = Some(Instant::now());
                 entry.conversation.handle_event(readiness);
                 if !entry.conversation.connection.is_handshaking() {
                     self.dialer.ended();
@@ -152,7 +150,9 @@ impl<'a> Runner<'a> {
         let has_ended_connect = was_handshaking && !entry.conversation.connection.is_handshaking();
         if has_ended_connect {
             self.dialer.ended();
-            secure::note_secured(&entry.conversation.socket, entry.dial.number, entry.since, &self.job.recorder);
+        }
+        if let Some(opened) = entry.opened.filter(|_| has_ended_connect) {
+            secure::note_secured(&entry.conversation.socket, entry.dial.number, opened, &self.job.recorder);
         }
         // Nothing that a failed conversation still has to say matters.
         let failed = matches!(entry.conversation.connection.service().outcome(), Some(Outcome::Failed(_)));
@@ -218,7 +218,7 @@ impl<'a> Runner<'a> {
     pub(super) fn wake_all(&mut self, agenda: &mut Agenda) {
         for key in self.entries.keys() {
             // Whoever is not connected yet will be served then.
-            let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.connected) else { continue };
+            let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.opened.is_some()) else { continue };
             entry.conversation.connection.handle_wake();
             self.turn(agenda, key);
         }
@@ -232,7 +232,7 @@ impl<'a> Runner<'a> {
             self.fail(dial, Failure::Stopped);
         }
         for key in self.entries.keys() {
-            if self.entries.get_mut(key).is_some_and(|entry| entry.connected) {
+            if self.entries.get_mut(key).is_some_and(|entry| entry.opened.is_some()) {
                 self.close(agenda, key, CloseReason::Stopped);
             } else if let Some(dial) = self.hang_up(agenda, key) {
                 self.fail(dial, Failure::Stopped);
@@ -247,7 +247,7 @@ impl Handler for Runner<'_> {
     #[inline]
     fn handle_event(&mut self, agenda: &mut Agenda, key: Key, readiness: Readiness) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if !entry.connected {
+        if entry.opened.is_none() {
             self.handle_connecting(agenda, key, readiness);
         } else if entry.conversation.handle_event(readiness) {
             self.turn(agenda, key);
@@ -266,7 +266,7 @@ impl Handler for Runner<'_> {
         if !entry.conversation.handle_due(agenda, due, &self.limits) {
             return;
         }
-        if entry.connected {
+        if entry.opened.is_some() {
             self.turn(agenda, key);
         } else if let Some(dial) = self.hang_up(agenda, key) {
             self.dial_next(agenda, dial, &ErrorKind::TimedOut.into());
@@ -282,7 +282,7 @@ impl Handler for Runner<'_> {
             _ => {}
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.connected && entry.conversation.handle_alarm(agenda.now) {
+        if entry.opened.is_some() && entry.conversation.handle_alarm(agenda.now) {
             self.turn(agenda, key);
         }
     }
