@@ -13,6 +13,9 @@ const POINTS_PER_NINE: u32 = 20;
 /// More places than this to rest a pointer on would be narrower than a pixel.
 const MOST_SPOTS: usize = 600;
 
+/// A shorter part of a second says little about a rate, in seconds.
+const SHORTEST_S: f64 = 0.5;
+
 /// All of them, in the order of the page.
 pub(super) fn charts(record: &Record) -> [Chart; 4] {
     [percentiles(record), latency(record), rates(record), connections(record)]
@@ -69,7 +72,7 @@ fn curve(times: &Latencies) -> Vec<(f64, f64)> {
 #[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
 fn latency(record: &Record) -> Chart {
     // A second without replies has no latency.
-    let intervals: Vec<&Interval> = record.intervals.iter().filter(|interval| interval.latency.count > 0).collect();
+    let intervals: Vec<&Interval> = telling(record).filter(|interval| interval.latency.count > 0).collect();
     let line = |name, value: fn(&Interval) -> u64| {
         let points = intervals.iter().map(|interval| (middle(interval), value(interval) as f64)).collect();
         Line { name, points }
@@ -97,8 +100,7 @@ fn latency(record: &Record) -> Chart {
 
 fn rates(record: &Record) -> Chart {
     let line = |name, count: fn(&Interval) -> u64| {
-        let points =
-            record.intervals.iter().map(|interval| (middle(interval), per_second(count(interval), interval.seconds)));
+        let points = telling(record).map(|interval| (middle(interval), per_second(count(interval), interval.seconds)));
         Line { name, points: points.collect() }
     };
     let lines = vec![line("sent", |interval| interval.sent), line("answered", |interval| interval.replies)];
@@ -161,6 +163,13 @@ fn spots(record: &Record, tell: impl Fn(&Interval) -> String) -> Vec<(f64, f64, 
         (from, to, format!("from {}: {}", in_words(from), tell(interval)))
     };
     record.intervals.iter().map(spot).collect()
+}
+
+/// The intervals that make a line. What is left of a second at the end holds the last answers only, and looks like a fall.
+fn telling(record: &Record) -> impl Iterator<Item = &Interval> {
+    let is_long = |interval: &&Interval| interval.seconds >= SHORTEST_S;
+    let has_long = record.intervals.iter().any(|interval| is_long(&interval));
+    record.intervals.iter().filter(move |interval| !has_long || is_long(interval))
 }
 
 fn middle(interval: &Interval) -> f64 {

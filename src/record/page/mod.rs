@@ -121,6 +121,7 @@ fn counts(record: &Record) -> Vec<(String, String)> {
         ("connections failed", Some(connections.failed)),
         ("messages due", messages.due),
         ("messages sent", Some(messages.sent)),
+        ("withheld by the server", Some(messages.withheld)),
         ("answered rightly", Some(messages.verified)),
         ("timed out", Some(messages.timed_out)),
         ("pending at the end", Some(messages.pending)),
