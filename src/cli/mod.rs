@@ -43,11 +43,12 @@ enum Switch {
 
 /// Parses the command line; on `--help` and `--version` prints those, on a mistake one sentence that names it.
 fn parse<P: clap::Parser>() -> Result<P, u8> {
-    parse_and_keep().map(|(options, _)| options)
+    parse_and_keep(&[]).map(|(options, _)| options)
 }
 
-/// The same, with every option and its value as a record keeps them.
-fn parse_and_keep<P: clap::Parser>() -> Result<(P, Settings), u8> {
+/// The same, with every option and its value as a record keeps them. `examples` has a good command for options that rule
+/// others out.
+fn parse_and_keep<P: clap::Parser>(examples: &[(&str, &str)]) -> Result<(P, Settings), u8> {
     let mut command = P::command();
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     let error = match matches.and_then(|matches| Ok((P::from_arg_matches(&matches)?, matches))) {
@@ -57,18 +58,22 @@ fn parse_and_keep<P: clap::Parser>() -> Result<(P, Settings), u8> {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Err(if output::say(error.render()) { SUCCESS } else { FAILURE });
     }
-    output::complain(&in_one_line(P::command(), &error));
+    output::complain(&in_one_line(P::command(), &error, examples));
     Err(USAGE)
 }
 
 /// What was wrong and what would be right, without the usage text, which `--help` shows.
-fn in_one_line(command: clap::Command, error: &clap::Error) -> String {
+fn in_one_line(command: clap::Command, error: &clap::Error, examples: &[(&str, &str)]) -> String {
     let text = error.render().to_string();
     let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
     let mut line = first.trim_start_matches("error: ").to_owned();
     let suggested = [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
     if let Some(suggestion) = suggested.into_iter().find_map(|kind| error.get(kind)) {
         line = format!("{line}; did you mean {suggestion}?");
+    }
+    let mut examples = examples.iter().filter(|_| error.kind() == ErrorKind::ArgumentConflict);
+    if let Some((_, example)) = examples.find(|(option, _)| line.contains(option)) {
+        line = format!("{line}; give a command such as {example}");
     }
     if let Some(variable) = variable_at_fault(command, error) {
         line = format!("environment variable {variable}: {line}");

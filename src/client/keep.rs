@@ -3,7 +3,8 @@
 use super::datagram::DatagramReport;
 use super::report::{Failure, Report};
 use super::schedule::Arrivals;
-use crate::record::{self, Connections, Cpu, Latencies, LoadKind, Messages, Mismatches, Record};
+use super::{Load, Measured};
+use crate::record::{self, Connections, Cpu, Datagrams, Latencies, LoadKind, Messages, Mismatches, Record};
 
 impl From<&Report> for Record {
     /// What the report knows. When the run began, its configuration and its environment are the caller's to add; then
@@ -32,15 +33,14 @@ impl From<&Report> for Record {
         };
         record.histograms.connect = Latencies::from(report.connect.clone());
         record.histograms.handshake = Latencies::from(report.handshake.clone());
-        record.fill_measured(report);
+        record.fill_measured(&report.measured, &report.load, report.workers);
         record
     }
 }
 
 impl Record {
     /// What was measured of the messages, and the load that was put on.
-    fn fill_measured(&mut self, report: &Report) {
-        let (measured, load) = (&report.measured, &report.load);
+    fn fill_measured(&mut self, measured: &Measured, load: &Load, workers: usize) {
         let is_open = load.rate.is_some();
         let is_random = is_open && load.arrivals == Arrivals::Poisson;
         self.load = record::Load {
@@ -64,7 +64,7 @@ impl Record {
         self.cpu = measured.cpu.map(|cpu| {
             let seconds = cpu.as_secs_f64();
             #[allow(clippy::cast_precision_loss, reason = "so few workers are exact")]
-            let available = self.measured_s * report.workers as f64;
+            let available = self.measured_s * workers as f64;
             Cpu { seconds, share: if available > 0.0 { seconds / available } else { 0.0 } }
         });
         self.bytes.sent = measured.seconds.iter().map(|second| second.bytes_sent).sum();
@@ -84,9 +84,8 @@ impl From<&DatagramReport> for Record {
     fn from(report: &DatagramReport) -> Self {
         let mut record = Self::of(concat!("multiconn-client ", env!("CARGO_PKG_VERSION")));
         record.duration_s = report.elapsed.as_secs_f64();
-        record.measured_s = record.duration_s;
         record.interrupted = report.interrupted;
-        record.target.clone_from(&report.target);
+        record.target = report.targets.join(", ");
         let failed: u64 = report.failed.values().sum();
         record.connections = Connections {
             wanted: report.wanted as u64,
@@ -95,12 +94,8 @@ impl From<&DatagramReport> for Record {
             verified: if report.is_success() { report.opened } else { 0 },
             failed,
         };
-        record.messages.sent = report.sent;
-        record.messages.verified = report.verified;
-        record.messages.timed_out = report.lost;
-        record.messages.failed = report.refused;
-        record.bytes.sent = report.sent_bytes;
-        record.bytes.verified = report.verified_bytes;
+        let (late, duplicated, reordered) = (report.late, report.duplicated, report.reordered);
+        record.datagrams = Some(Datagrams { late, duplicated, reordered });
         for (failure, count) in report.failed.iter().chain(&report.not_sent) {
             *record.errors.entry(failure.name()).or_default() += count;
         }
@@ -111,7 +106,7 @@ impl From<&DatagramReport> for Record {
         }
         record.mismatches.count = report.corrupt;
         record.mismatches.first = report.strange.iter().map(ToString::to_string).collect();
-        record.histograms.latency_from_send = Latencies::from(report.round_trip.clone());
+        record.fill_measured(&report.measured, &report.load, report.workers);
         record
     }
 }

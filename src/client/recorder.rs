@@ -54,6 +54,12 @@ impl Progress {
     pub(super) fn begin(&self, instant: Instant) {
         let _ = self.begun.set(instant);
     }
+
+    /// A second is over: tells of it what `book` holds.
+    #[cold]
+    pub(super) fn tell_second(&self, book: &Book) {
+        book.last_second().into_iter().for_each(|live| self.second.put(live));
+    }
 }
 
 /// What one worker writes down.
@@ -154,7 +160,7 @@ impl Recorder {
     #[inline]
     pub(super) fn turned(&mut self, nanos: u64, now: u64, open: u64) {
         if self.book.turned(nanos, now, open) {
-            self.book.last_second().into_iter().for_each(|live| self.progress.second.put(live));
+            self.progress.tell_second(&self.book);
         }
     }
 

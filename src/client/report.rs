@@ -264,7 +264,7 @@ impl fmt::Display for Report {
             (false, true) => self.words().0,
             (false, false) => "something failed",
         };
-        writeln!(out, "{} to {}: {verdict}", format_counted(self.wanted as u64, "connection"), self.place())?;
+        writeln!(out, "{} to {}: {verdict}", format_counted(self.wanted as u64, "connection"), place(&self.targets))?;
         let (opened, most, failed) = (count(self.opened), count(self.most_open), count(self.failures()));
         writeln!(out, "  connections  {opened} opened, {most} at the same time, {failed} failed")?;
         for (failure, number) in &self.failed {
@@ -312,14 +312,6 @@ impl Report {
         }
     }
 
-    /// Where the connections went, in few words.
-    fn place(&self) -> String {
-        match self.targets.split_at_checked(NAMED_TARGETS) {
-            Some((named, rest)) if !rest.is_empty() => format!("{} and {} more", named.join(", "), rest.len()),
-            _ => self.targets.join(", "),
-        }
-    }
-
     fn write_dialling(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.retries > 0 {
             writeln!(out, "  retries      {}", format_count(self.retries))?;
@@ -350,6 +342,14 @@ impl Report {
             writeln!(out, "    {mismatch}")?;
         }
         Ok(())
+    }
+}
+
+/// Where everything went, in few words.
+pub(super) fn place(targets: &[String]) -> String {
+    match targets.split_at_checked(NAMED_TARGETS) {
+        Some((named, rest)) if !rest.is_empty() => format!("{} and {} more", named.join(", "), rest.len()),
+        _ => targets.join(", "),
     }
 }
 

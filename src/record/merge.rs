@@ -60,6 +60,12 @@ fn add(merged: &mut Record, record: &Record) {
     ours.timed_out += theirs.timed_out;
     ours.pending += theirs.pending;
     ours.failed += theirs.failed;
+    if let Some(theirs) = record.datagrams {
+        let ours = merged.datagrams.get_or_insert_default();
+        ours.late += theirs.late;
+        ours.duplicated += theirs.duplicated;
+        ours.reordered += theirs.reordered;
+    }
     merged.bytes.sent += record.bytes.sent;
     merged.bytes.verified += record.bytes.verified;
     for (cause, count) in &record.errors {

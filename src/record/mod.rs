@@ -73,6 +73,9 @@ pub struct Record {
     pub connections: Connections,
     /// What became of the messages.
     pub messages: Messages,
+    /// What else became of them; of datagrams only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datagrams: Option<Datagrams>,
     /// Bytes sent, and bytes that came back and were right.
     pub bytes: Bytes,
     /// How often what went wrong, by the name of the cause: `connect_timeout`.
@@ -146,6 +149,17 @@ pub struct Messages {
     pub pending: u64,
     /// How many were lost with their connection, or answered wrongly.
     pub failed: u64,
+}
+
+/// What can happen to datagrams besides. It is no error by itself, and counted from the first one on, also in the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Datagrams {
+    /// Replies that came after their message had been given up.
+    pub late: u64,
+    /// Replies to messages that were answered before.
+    pub duplicated: u64,
+    /// Replies that a reply to a later message had overtaken (RFC 4737).
+    pub reordered: u64,
 }
 
 /// Bytes of the messages, in bytes.

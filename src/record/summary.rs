@@ -26,8 +26,7 @@ impl fmt::Display for Summary<'_> {
             let reasons = record.reasons.join("; ");
             wrap(out, "NOT VALID: ", &format!("the client was the limit, not the server: {reasons}"))?;
         }
-        let connections = format_counted(record.connections.wanted, "connection");
-        writeln!(out, "{connections} to {}: {}", record.target, verdict(record))?;
+        writeln!(out, "{}: {}", job(record), verdict(record))?;
         wrap(out, "  load         ", &load(record))?;
         self.write_counts(out)?;
         wrap(out, "  time         ", &time(record))?;
@@ -44,7 +43,8 @@ impl Summary<'_> {
         let (connections, messages, count) = (&record.connections, &record.messages, format_count);
         let (opened, most, failed) =
             (count(connections.opened), count(connections.most_open), count(connections.failed));
-        writeln!(out, "  connections  {opened} opened, {most} at the same time, {failed} failed")?;
+        let noun = if record.datagrams.is_some() { "sockets" } else { "connections" };
+        writeln!(out, "  {noun:<12} {opened} opened, {most} at the same time, {failed} failed")?;
         for (cause, number) in &record.errors {
             writeln!(out, "               {:>9} {}", count(*number), cause.replace('_', " "))?;
         }
@@ -54,6 +54,10 @@ impl Summary<'_> {
         if messages.timed_out + messages.pending + messages.failed > 0 {
             let [late, pending, lost] = [messages.timed_out, messages.pending, messages.failed].map(count);
             writeln!(out, "  unanswered   {late} timed out, {pending} pending at the end, {lost} lost")?;
+        }
+        if let Some(datagrams) = &record.datagrams {
+            let [late, duplicated, reordered] = [datagrams.late, datagrams.duplicated, datagrams.reordered].map(count);
+            writeln!(out, "  replies      {late} late, {duplicated} duplicated, {reordered} reordered")?;
         }
         let (sent, verified) = (count(record.bytes.sent), count(record.bytes.verified));
         writeln!(out, "  bytes        {sent} sent, {verified} answered and verified")?;
@@ -85,6 +89,13 @@ fn write_row(out: &mut fmt::Formatter<'_>, name: &str, times: &Latencies) -> fmt
         write!(out, "{:>10}", format_duration(time))?;
     }
     Ok(())
+}
+
+/// What was opened, and where to: `10 connections to 127.0.0.1:65432`.
+pub(super) fn job(record: &Record) -> String {
+    let is_udp = record.datagrams.is_some();
+    let opened = format_counted(record.connections.wanted, if is_udp { "socket" } else { "connection" });
+    format!("{opened} to {}{}", record.target, if is_udp { " (udp)" } else { "" })
 }
 
 /// How it ended, in a few words.

@@ -9,14 +9,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A server that answers each datagram with whatever `answer` makes of its number and bytes; until it is dropped.
-struct Liar {
-    address: SocketAddr,
+pub(crate) struct Liar {
+    pub(crate) address: SocketAddr,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Liar {
-    fn new(mut answer: impl FnMut(usize, &[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Self {
+    pub(crate) fn new(mut answer: impl FnMut(usize, &[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         let (address, is_over) = (socket.local_addr().unwrap(), Arc::<AtomicBool>::default());
@@ -78,7 +78,8 @@ fn expect(exit: &Exit, code: i32, sent: u64, verified: u64, fates: &[(&str, u64)
     }
 }
 
-fn own_server(arguments: &[&str]) -> (Program, SocketAddr) {
+/// Our server for datagrams, and where it is.
+pub(crate) fn own_server(arguments: &[&str]) -> (Program, SocketAddr) {
     let server = Program::server(&[&["--udp", "127.0.0.1", "0"], arguments].concat());
     let line = server.await_stdout(" (udp, ");
     let address = line.split(' ').nth(2).unwrap().parse().unwrap();

@@ -100,6 +100,7 @@ fn options_that_the_kernel_does_not_grant() {
     let refused = |arguments: &[&str], parts: &[&str]| expect_refusal(Program::client(arguments), 1, parts);
     refused(&["127.0.0.1", "65432", "--recv-buffer", "1GiB"], &["receive buffer", "1 GiB", "rmem_max"]);
     refused(&["127.0.0.1", "65432", "--send-buffer", "1GiB"], &["send buffer", "1 GiB", "wmem_max"]);
+    refused(&["--udp", "127.0.0.1", "65432", "--recv-buffer", "1GiB"], &["receive buffer", "1 GiB", "rmem_max"]);
     wrong(&["127.0.0.1", "65432", "--keepalive", "10ms"], &["keep-alive", "10.0 ms", "1m"]);
 }
 
@@ -137,12 +138,26 @@ fn options_of_datagrams_and_of_connections_without_those() {
         ["--retry-delay", "5s"],
         ["--no-delay", "off"],
         ["--keepalive", "5s"],
-        ["--recv-buffer", "5k"],
-        ["--send-buffer", "5k"],
         ["--buffer-limit", "5k"],
+        ["--hold", "5s"],
+        ["--retries", "5"],
+        ["--reconnect-every", "5"],
+        ["--frame", "lines"],
+        ["--search", "ring"],
+        ["--binary", "hello"],
+        ["--tls-ca", "ca.pem"],
+        ["--server-name", "example.org"],
+        ["--tls-alpn", "h2"],
     ];
+    let example = "multiconn-client --udp 127.0.0.1 65432 10 --rate 1k --duration 10s";
     for [option, value] in cases {
-        wrong(&["--udp", "127.0.0.1", "65432", option, value], &[option, "--udp"]);
+        wrong(&["--udp", "127.0.0.1", "65432", option, value], &[option, "--udp", example]);
+    }
+    for option in ["--tls", "--tls-insecure", "--stdin"] {
+        wrong(&["--udp", "127.0.0.1", "65432", option], &[option, "--udp", example]);
+    }
+    for place in [&["--unix", "m.sock"][..], &["--embedded"]] {
+        wrong(&[&["--udp"], place].concat(), &[place[0], "--udp", example]);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The client's command line as far as it is about datagrams, and their run.
 
+use super::options::Options;
 use crate::cli::datagrams::{SendingOptions, refuse_stray};
-use crate::cli::progress::{ProgressBar, View};
+use crate::cli::progress::ProgressBar;
 use crate::cli::values;
 use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport};
 use crate::error::Error;
@@ -11,12 +12,12 @@ use clap::Args;
 #[derive(Debug, Clone, Args)]
 pub(super) struct DatagramOptions {
     /// Send datagrams (UDP) from NUM_CONNECTIONS sockets, each message one datagram. A message without a reply within
-    /// --reply-timeout (1s then) is lost; --pipeline is 1 unless given; with a --size of 16 or more each message
-    /// carries its number.
+    /// --reply-timeout (1s then) is lost; without a --rate, --pipeline is 1 unless given; with a --size of 16 or more each
+    /// message carries its number.
     #[arg(long, env = "MULTICONN_UDP", value_parser = values::switch, help_heading = "Datagrams",
-        conflicts_with_all = ["unix", "embedded", "hold", "target", "retries", "retry_delay", "connect_timeout",
-        "max_connecting", "no_delay", "keepalive", "recv_buffer", "send_buffer", "buffer_limit", "stdin", "frame",
-        "search", "binary"])]
+        conflicts_with_all = ["unix", "embedded", "hold", "retries", "retry_delay", "connect_timeout", "max_connecting",
+        "no_delay", "keepalive", "buffer_limit", "stdin", "frame", "search", "binary", "tls_ca", "tls_insecure", "tls_cert",
+        "tls_key", "server_name", "tls_alpn"])]
     udp: bool,
     /// Send to the broadcast address of a network, such as 192.168.1.255 (SO_BROADCAST).
     #[arg(long, env = "MULTICONN_BROADCAST", value_parser = values::switch, requires = "udp",
@@ -52,10 +53,10 @@ impl DatagramOptions {
 }
 
 /// Runs the client.
-pub(super) fn run(config: DatagramClientConfig, shows_bar: bool) -> Result<DatagramReport, Error> {
-    let view = View { connections: config.sockets as u64, time: None, seconds: false, bar: shows_bar };
+pub(super) fn run(config: DatagramClientConfig, options: &Options) -> Result<DatagramReport, Error> {
+    let view = options.view(config.sockets, &config.load);
     let client = DatagramClient::new(config)?;
-    let bar = shows_bar.then(|| ProgressBar::start(client.progress(), view));
+    let bar = view.map(|view| ProgressBar::start(client.progress(), view));
     let report = client.run();
     drop(bar);
     report

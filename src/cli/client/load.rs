@@ -1,7 +1,7 @@
 //! How fast messages are sent, and until when.
 
 use crate::cli::values;
-use crate::client::{Arrivals, ClientConfig, Load};
+use crate::client::{Arrivals, Load};
 use crate::units::{parse_duration, parse_rate};
 use clap::{Args, ValueEnum};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct LoadOptions {
     /// Send messages for this long, from when all connections are open.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with_all = ["stdin", "udp"],
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "stdin",
         env = "MULTICONN_DURATION", help_heading = "Load")]
     duration: Option<Duration>,
     /// Send so many messages per second in all, however slow the server is (open loop), such as 50k. Default: each
     /// connection sends the next message when it was answered.
-    #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with_all = ["stdin", "udp"],
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "stdin",
         allow_negative_numbers = true, env = "MULTICONN_RATE", help_heading = "Load")]
     rate: Option<f64>,
     /// Send them evenly, or at random as independent users do.
@@ -43,8 +43,8 @@ enum ArrivalsName {
 }
 
 impl LoadOptions {
-    pub(super) fn apply(&self, config: &mut ClientConfig) {
-        config.load = Load {
+    pub(super) fn load(&self) -> Load {
+        Load {
             rate: self.rate,
             arrivals: match self.arrivals {
                 ArrivalsName::Uniform => Arrivals::Uniform,
@@ -54,6 +54,6 @@ impl LoadOptions {
             duration: self.duration,
             warm_up: self.warm_up,
             reconnect_every: self.reconnect_every.map(|count| count as u64),
-        };
+        }
     }
 }

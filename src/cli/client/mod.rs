@@ -7,7 +7,7 @@ mod load;
 mod messages;
 mod options;
 
-use super::progress::{ProgressBar, View};
+use super::progress::ProgressBar;
 use super::{FAILURE, INTERRUPTED, SUCCESS, output, parse_and_keep, status_of};
 use crate::client::{Client, ClientConfig, Report, environment};
 use crate::connection::Limits;
@@ -20,10 +20,16 @@ use options::Options;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+/// What an option that rules others out is good for.
+const EXAMPLES: [(&str, &str); 2] = [
+    ("--udp", "multiconn-client --udp 127.0.0.1 65432 10 --rate 1k --duration 10s --size 64"),
+    ("--stdin", "multiconn-client 127.0.0.1 65432 --stdin"),
+];
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let (options, configuration): (Options, Settings) = match parse_and_keep() {
+    let (options, configuration): (Options, Settings) = match parse_and_keep(&EXAMPLES) {
         Ok(parsed) => parsed,
         Err(status) => return status.into(),
     };
@@ -48,7 +54,7 @@ fn measure(options: &Options, configuration: Settings, started: SystemTime) -> R
         record
     };
     if options.datagrams.is_wanted() {
-        let report = datagrams::run(options.datagram_config()?, options.shows_progress())?;
+        let report = datagrams::run(options.datagram_config()?, options)?;
         return Ok(files.finish(&report, report.is_success(), &complete(Record::from(&report)), is_quiet));
     }
     let report = run(options)?;
@@ -82,16 +88,9 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> 
     if options.content.stdin {
         return Client::relay(config, std::io::stdin(), std::io::stdout())?.run();
     }
-    let load = &config.load;
-    let view = View {
-        connections: config.connections as u64,
-        time: load.duration.map(|duration| duration.saturating_add(load.warm_up)),
-        seconds: load.rate.is_some() || load.duration.is_some(),
-        bar: options.shows_progress(),
-    };
+    let view = options.view(config.connections, &config.load);
     let client = Client::new(config)?;
-    let is_shown = options.allows_progress() && (view.bar || view.seconds);
-    let bar = is_shown.then(|| ProgressBar::start(client.progress(), view));
+    let bar = view.map(|view| ProgressBar::start(client.progress(), view));
     let report = client.run();
     drop(bar);
     report

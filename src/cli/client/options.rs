@@ -4,10 +4,11 @@ use super::content::Content;
 use super::datagrams::DatagramOptions;
 use super::load::LoadOptions;
 use crate::cli::logging::Verbosity;
+use crate::cli::progress::View;
 use crate::cli::results::Results;
 use crate::cli::tls::ClientTls;
 use crate::cli::{Switch, values};
-use crate::client::{ClientConfig, DatagramClientConfig};
+use crate::client::{ClientConfig, DatagramClientConfig, Load};
 use crate::error::Error;
 use crate::socket::{Endpoint, Sources};
 use crate::units::{parse_duration, parse_rate};
@@ -30,6 +31,7 @@ const SERVER_DESCRIPTORS: usize = 64;
                         multiconn-client --embedded -c 1000      with a server of its own\n  \
                         multiconn-client 127.0.0.1 65432 10000 --hold 5s\n  \
                         multiconn-client 127.0.0.1 65432 1000 --duration 10s --rate 50k\n  \
+                        multiconn-client --udp 127.0.0.1 65432 10 --duration 10s --rate 1k\n  \
                         multiconn-client 127.0.0.1 65432 --search ring   of a server with --service search\n  \
                         multiconn-client 127.0.0.1 65432 --stdin           talk to the server\n  \
                         multiconn-client 127.0.0.1 65432 --frame lines --expect any --message hello -v\n\n\
@@ -222,7 +224,7 @@ impl Options {
         config.tls = self.tls.options(&config.targets)?;
         self.content.apply(&mut config)?;
         self.amount.apply(&mut config);
-        self.load.apply(&mut config);
+        config.load = self.load.load();
         self.connecting.apply(&mut config);
         config.sources = Sources(self.place.source.clone());
         config.workers = self.workers;
@@ -242,13 +244,15 @@ impl Options {
     ///
     /// [`Error::Usage`] for a file of messages that cannot be read.
     pub(super) fn datagram_config(&self) -> Result<DatagramClientConfig, Error> {
-        let (host, port) = (self.place.host.clone().unwrap_or_default(), self.place.port.unwrap_or_default());
-        let mut config = DatagramClientConfig::to(Endpoint::tcp(host, port));
+        let mut config = DatagramClientConfig::to_all(self.place.targets()?);
         self.content.apply_to_datagrams(&mut config)?;
         config.sockets = self.amount.connections();
         config.messages_per_socket = self.amount.messages.map(|count| count as u64);
-        config.pipeline = self.amount.pipeline.map_or(config.pipeline, |count| count as u64);
+        config.pipeline = self.amount.pipeline.map(|count| count as u64);
+        config.load = self.load.load();
         config.reply_timeout = self.connecting.reply_timeout;
+        config.socket.recv_buffer = self.connecting.recv_buffer;
+        config.socket.send_buffer = self.connecting.send_buffer;
         config.workers = self.workers;
         config.spin = self.spin;
         config.handle_signals = true;
@@ -256,12 +260,15 @@ impl Options {
         Ok(config)
     }
 
-    pub(super) fn shows_progress(&self) -> bool {
-        self.allows_progress() && !self.verbosity.speaks()
-    }
-
-    /// Whether how it goes on may be shown in some way.
-    pub(super) fn allows_progress(&self) -> bool {
-        !self.no_progress && !self.verbosity.is_quiet()
+    /// What is shown of a run while it lasts, if anything is.
+    pub(super) fn view(&self, connections: usize, load: &Load) -> Option<View> {
+        let view = View {
+            connections: connections as u64,
+            time: load.duration.map(|duration| duration.saturating_add(load.warm_up)),
+            seconds: load.rate.is_some() || load.duration.is_some(),
+            bar: !self.verbosity.speaks(),
+        };
+        let is_allowed = !self.no_progress && !self.verbosity.is_quiet();
+        Some(view).filter(|view| is_allowed && (view.bar || view.seconds))
     }
 }

@@ -1,6 +1,7 @@
 //! What a client for datagrams is asked to do.
 
-use crate::client::Expect;
+use super::flight::Plan;
+use crate::client::{Expect, Load};
 use crate::error::Error;
 use crate::socket::{Endpoint, MAX_DATAGRAM_BYTES, Multicast, SocketOptions};
 use std::time::Duration;
@@ -12,11 +13,17 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 const RESERVED: usize = 32;
 const RESERVED_PER_WORKER: usize = 4;
 
+/// How many lost messages are remembered, over all sockets, and by each of many: a late reply comes within seconds, of some
+/// ten thousand messages each. A million numbers take some 16 MB.
+const REMEMBERED: usize = 1 << 20;
+const REMEMBERED_AT_LEAST: usize = 1024;
+
 /// The configuration of a [`DatagramClient`](super::DatagramClient).
 #[derive(Debug, Clone)]
 pub struct DatagramClientConfig {
-    /// Where to send: a host and a port. A multicast group is known by its address.
-    pub target: Endpoint,
+    /// Where to send: the sockets take these places, a host and a port each, in turn. A multicast group is known by its
+    /// address.
+    pub targets: Vec<Endpoint>,
     /// How many sockets to send from. Default: 1.
     pub sockets: usize,
     /// The messages each socket sends, one after the other, from the first again when more are wanted. Default: the two
@@ -25,10 +32,12 @@ pub struct DatagramClientConfig {
     /// Send messages of this many bytes instead. From [`TAG_BYTES`](super::TAG_BYTES) up each carries its number.
     /// Default: none.
     pub size: Option<usize>,
-    /// How many messages each socket sends. Default: each of `messages` once.
+    /// How many messages each socket sends. Default: each of `messages` once, or as many as the load's duration has room for.
     pub messages_per_socket: Option<u64>,
-    /// How many messages of a socket may be unanswered at a time. Default: 1.
-    pub pipeline: u64,
+    /// When messages are sent, and for how long. Default: as soon as the replies are there, until all were sent once.
+    pub load: Load,
+    /// How many messages of a socket may be unanswered at a time. Default: 1; with a rate any number.
+    pub pipeline: Option<u64>,
     /// What counts as a reply. Default: the message itself.
     pub expect: Expect,
     /// How long a reply may take before the message counts as lost. Default: 1 second.
@@ -37,11 +46,11 @@ pub struct DatagramClientConfig {
     pub broadcast: bool,
     /// How far what is sent to a group goes.
     pub multicast: Multicast,
-    /// How many workers, each one loop on one thread. Default: 1.
+    /// How many workers, each one loop on one thread; no more than sockets are used. Default: 1.
     pub workers: usize,
     /// How long each worker polls before it sleeps, which takes a whole CPU and saves the time of waking up. Default: 0.
     pub spin: Duration,
-    /// The options of the sockets.
+    /// The options of the sockets; only the sizes of the kernel's buffers mean something here.
     pub socket: SocketOptions,
     /// Whether SIGINT and SIGTERM end the run with a report of what was done so far. Default: no.
     pub handle_signals: bool,
@@ -51,14 +60,21 @@ impl DatagramClientConfig {
     /// The defaults: one socket towards `target`.
     #[must_use]
     pub fn to(target: Endpoint) -> Self {
+        Self::to_all(vec![target])
+    }
+
+    /// The defaults: one socket, and each further one towards the next of `targets`.
+    #[must_use]
+    pub fn to_all(targets: Vec<Endpoint>) -> Self {
         let messages = crate::client::config::TUTORIAL_MESSAGES.iter();
         Self {
-            target,
+            targets,
             sockets: 1,
             messages: messages.map(|text| text.as_bytes().to_vec()).collect(),
             size: None,
             messages_per_socket: None,
-            pipeline: 1,
+            load: Load::default(),
+            pipeline: None,
             expect: Expect::default(),
             reply_timeout: REPLY_TIMEOUT,
             broadcast: false,
@@ -70,10 +86,33 @@ impl DatagramClientConfig {
         }
     }
 
-    /// How many messages each socket sends.
-    pub(super) fn total(&self) -> u64 {
+    /// How many messages each socket sends, if it comes to that before the end of the load.
+    fn total(&self) -> u64 {
         let each_once = if self.size.is_some() { 1 } else { self.messages.len() as u64 };
-        self.messages_per_socket.unwrap_or(each_once)
+        let endless = self.load.duration.map(|_| u64::MAX);
+        self.messages_per_socket.or(endless).unwrap_or(each_once)
+    }
+
+    /// How many messages are to be sent in all; none where time ends the run.
+    pub(super) fn wanted_messages(&self) -> Option<u64> {
+        let all = self.total().saturating_mul(self.sockets as u64);
+        self.load.duration.is_none().then_some(all)
+    }
+
+    /// How many workers have something to do. One without a socket would keep its part of the schedule to itself.
+    pub(super) fn busy_workers(&self) -> usize {
+        self.workers.min(self.sockets)
+    }
+
+    /// What each socket has to do.
+    pub(super) fn plan(&self) -> Plan {
+        let is_paced = self.load.rate.is_some();
+        Plan {
+            total: self.total(),
+            pipeline: self.pipeline.unwrap_or(if is_paced { u64::MAX } else { 1 }),
+            is_paced,
+            remembered: (REMEMBERED / self.sockets).max(REMEMBERED_AT_LEAST),
+        }
     }
 
     /// Whether the work can be done when `descriptors` may be open.
@@ -83,14 +122,19 @@ impl DatagramClientConfig {
     /// [`Error::Usage`] for work that can never be done, [`Error::Descriptors`] when there are too few.
     pub(super) fn check(&self, descriptors: u64) -> Result<(), Error> {
         let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
-        if !matches!(&self.target, Endpoint::Tcp { host, .. } if !host.is_empty()) {
+        let is_place = |target: &Endpoint| matches!(target, Endpoint::Tcp { host, .. } if !host.is_empty());
+        if self.targets.is_empty() || !self.targets.iter().all(is_place) {
             return refuse("datagrams need a host and a port to go to, such as 127.0.0.1 65432");
         }
-        if self.sockets == 0 || self.workers == 0 || self.pipeline == 0 {
+        if self.sockets == 0 || self.workers == 0 || self.pipeline == Some(0) {
             return refuse("0 sockets or workers, or 0 messages at a time, do nothing; give 1 or more");
         }
         if self.reply_timeout.is_zero() {
             return refuse("a timeout of 0 gives up at once; give more, such as --reply-timeout 1s");
+        }
+        self.load.check()?;
+        if self.load.reconnect_every.is_some() {
+            return refuse("datagrams have no connections to open anew; leave out --reconnect-every");
         }
         let longest = self.size.or_else(|| self.messages.iter().map(Vec::len).max());
         match longest {
@@ -103,7 +147,7 @@ impl DatagramClientConfig {
             }
             Some(_) => {}
         }
-        let others = RESERVED.saturating_add(self.workers.saturating_mul(RESERVED_PER_WORKER));
+        let others = RESERVED.saturating_add(self.busy_workers().saturating_mul(RESERVED_PER_WORKER));
         let needed = self.sockets.saturating_add(others) as u64;
         if needed > descriptors {
             let wanted = format!("{} sockets", self.sockets);

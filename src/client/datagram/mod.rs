@@ -1,9 +1,12 @@
 //! The load client for datagrams: sends messages, matches the replies to them, and says what was lost on the way.
 //!
 //! Nothing holds between two datagrams: each may be lost, doubled, overtaken or damaged alone. So each message has its own
-//! fate here, and a lost one gives its place to the next when its time is up.
+//! fate here, and a lost one gives its place to the next when its time is up. When messages are due, how late they are sent
+//! and how that is measured is the same as for connections.
 
 mod config;
+mod course;
+mod desk;
 mod flight;
 mod payload;
 mod recorder;
@@ -14,23 +17,24 @@ pub use config::DatagramClientConfig;
 pub use payload::TAG_BYTES;
 pub use report::DatagramReport;
 
+use super::clock::Clock;
 use super::{Expect, Progress};
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, run_workers};
-use crate::socket::{Address, raise_descriptor_limit};
+use crate::socket::{Address, Endpoint, Multicast, Peer, SocketOptions, open_towards, raise_descriptor_limit};
 use payload::Payload;
 use recorder::Recorder;
 use runner::{OPENER, Runner};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// Ends a running client, from any thread.
 #[derive(Debug, Clone)]
 pub struct DatagramClientHandle {
-    workers: Vec<Sender<Stop>>,
+    workers: Vec<Sender<Message>>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -38,20 +42,31 @@ impl DatagramClientHandle {
     /// End now; the report tells what was done so far.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
-        self.workers.iter().for_each(|worker| worker.send(Stop));
+        self.send(Message::Stop);
+    }
+
+    fn send(&self, message: Message) {
+        self.workers.iter().for_each(|worker| worker.send(message));
     }
 }
 
 /// What a worker can be told.
 #[derive(Debug, Clone, Copy)]
-struct Stop;
+enum Message {
+    /// Every socket of every worker was opened or has failed, at this instant.
+    AllSettled(Instant),
+    Stop,
+}
 
 /// What all workers of a client know.
 #[derive(Debug)]
 struct Shared {
     config: DatagramClientConfig,
+    clock: Clock,
     payload: Payload,
-    addresses: Vec<SocketAddr>,
+    /// The addresses of each target.
+    targets: Vec<Vec<SocketAddr>>,
+    settled: AtomicUsize,
     handle: DatagramClientHandle,
 }
 
@@ -82,7 +97,7 @@ struct Shared {
 /// # Ok::<(), multiconn::error::Error>(())
 /// ```
 pub struct DatagramClient {
-    loops: Vec<EventLoop<Stop>>,
+    loops: Vec<EventLoop<Message>>,
     progress: Vec<Arc<Progress>>,
     shared: Shared,
 }
@@ -97,9 +112,17 @@ impl DatagramClient {
     pub fn new(config: DatagramClientConfig) -> Result<Self, Error> {
         config.check(raise_descriptor_limit().soft)?;
         let is_ip = |address| if let Address::Ip(address) = address { Some(address) } else { None };
-        let addresses = config.target.resolve()?.into_iter().filter_map(is_ip).collect();
-        let mut loops = Vec::with_capacity(config.workers);
-        for _ in 0..config.workers {
+        let addresses = |target: &Endpoint| Ok(target.resolve()?.into_iter().filter_map(is_ip).collect());
+        let targets = config.targets.iter().map(addresses).collect::<Result<Vec<Vec<SocketAddr>>, Error>>()?;
+        if config.socket != SocketOptions::default()
+            && let Some(address) = targets.iter().flatten().next()
+        {
+            // So that what the kernel does not grant is known, in words, before the first of many sockets.
+            let rehearsed = open_towards(Peer::Many(*address), &Multicast::default(), &config.socket);
+            rehearsed.map_err(Error::system("set the options of the sockets"))?;
+        }
+        let mut loops = Vec::with_capacity(config.busy_workers());
+        for _ in 0..config.busy_workers() {
             loops.push(EventLoop::spinning(config.spin).map_err(Error::system("create an event loop"))?);
         }
         if config.handle_signals {
@@ -108,7 +131,8 @@ impl DatagramClient {
         let workers = loops.iter().map(EventLoop::sender).collect();
         let handle = DatagramClientHandle { workers, stopped: Arc::default() };
         let progress = loops.iter().map(|_| Arc::default()).collect();
-        Ok(Self { loops, progress, shared: Shared { payload: Payload::of(&config), config, addresses, handle } })
+        let (clock, payload, settled) = (Clock::new(), Payload::of(&config), AtomicUsize::new(0));
+        Ok(Self { loops, progress, shared: Shared { config, clock, payload, targets, settled, handle } })
     }
 
     /// Ends the client from another thread.
@@ -134,10 +158,11 @@ impl DatagramClient {
     ///
     /// When a worker panicked.
     pub fn run(self) -> Result<DatagramReport, Error> {
-        let started = Instant::now();
+        let started = self.shared.clock.nanos(Instant::now());
         let (shared, step) = (&self.shared, self.loops.len());
-        let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Stop>, Arc<Progress>))| {
-            let mut runner = Runner::new(shared, Recorder::new(progress, started), first, step);
+        let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<Progress>))| {
+            let recorder = Recorder::new(progress, shared.config.load.rate.is_some(), started);
+            let mut runner = Runner::new(shared, recorder, first, step);
             event_loop.agenda().ready.push_back(OPENER);
             event_loop.run(&mut runner).map_err(Error::system("wait for events"))?;
             Ok(runner.into_recorder())
@@ -149,5 +174,20 @@ impl DatagramClient {
             recorder.add_to(&mut report);
         }
         Ok(report)
+    }
+}
+
+impl Shared {
+    /// The target of socket `number`, and its addresses.
+    fn target_of(&self, number: usize) -> (&Endpoint, &[SocketAddr]) {
+        let index = (number - 1) % self.targets.len();
+        (&self.config.targets[index], &self.targets[index])
+    }
+
+    /// One more socket was opened or has failed; after the last one, every worker learns it.
+    fn settle(&self) {
+        if self.settled.fetch_add(1, Ordering::Relaxed) + 1 == self.config.sockets {
+            self.handle.send(Message::AllSettled(Instant::now()));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the messages say, and which message a reply belongs to.
 
 use super::{DatagramClientConfig, Expect};
+use crate::client::pattern::Pattern;
 
 /// What a message begins with that carries its number, in bytes: the number of its socket and its own, counted from 1 and
 /// from 0, as eight bytes in network byte order each.
@@ -32,6 +33,11 @@ pub(super) enum Match {
 
 impl Payload {
     pub(super) fn of(config: &DatagramClientConfig) -> Self {
+        let pattern = |size| {
+            let mut bytes = vec![0; size];
+            Pattern::new(config.load.seed, 0).fill(0, &mut bytes);
+            bytes
+        };
         match (config.size, config.expect) {
             (Some(size), Expect::Echo | Expect::Nothing) if size >= TAG_BYTES => {
                 Self::Tagged(pattern(size - TAG_BYTES))
@@ -84,10 +90,22 @@ fn text(texts: &[Vec<u8>], number: u64) -> &[u8] {
     &texts[index]
 }
 
-/// Bytes in which a lost, repeated or moved block shows: multiples of the golden ratio (Knuth, TAOCP 3, 6.4).
-fn pattern(size: usize) -> Vec<u8> {
-    let words = (1..=size.div_ceil(8) as u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let mut bytes: Vec<u8> = words.flat_map(u64::to_be_bytes).collect();
-    bytes.truncate(size);
-    bytes
+#[cfg(test)]
+mod tests {
+    use super::Payload;
+    use crate::client::DatagramClientConfig;
+    use crate::socket::Endpoint;
+
+    #[test]
+    fn a_seed_gives_bytes_of_its_own() {
+        let bytes = |seed| {
+            let mut config = DatagramClientConfig::to(Endpoint::tcp("127.0.0.1", 1));
+            (config.size, config.load.seed) = (Some(100), seed);
+            let mut bytes = Vec::new();
+            Payload::of(&config).write(1, 2, &mut bytes);
+            bytes
+        };
+        assert_eq!(bytes(1), bytes(1));
+        assert!(bytes(1)[16..] != bytes(2)[16..] && bytes(1)[..16] == bytes(2)[..16]);
+    }
 }

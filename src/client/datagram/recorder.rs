@@ -1,14 +1,14 @@
 //! What one worker writes down while it runs; merged into one report at the end.
 
+use super::flight::{Flight, Verdict};
 use super::report::{DatagramReport, Strange};
-use crate::client::clock::nanos;
-use crate::client::recorder::histogram;
+use crate::client::ledger::{Departure, Times};
+use crate::client::measured::{Book, Unanswered};
 use crate::client::{Failure, Progress};
-use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many strange replies are kept; all are counted.
 const KEPT: usize = 10;
@@ -16,32 +16,38 @@ const KEPT: usize = 10;
 /// How many of those who answered a broadcast or a multicast are told apart.
 const MOST_PEERS: usize = 4096;
 
-/// What one worker writes down.
+/// What one worker writes down. Times are nanoseconds since the client was made.
 #[derive(Debug)]
 pub(super) struct Recorder {
     pub(super) progress: Arc<Progress>,
-    pub(super) sent_bytes: u64,
-    pub(super) verified_bytes: u64,
-    pub(super) lost: u64,
-    pub(super) late: u64,
-    pub(super) refused: u64,
-    pub(super) duplicated: u64,
-    pub(super) reordered: u64,
+    pub(super) book: Book,
+    sent_bytes: u64,
+    verified_bytes: u64,
+    lost: u64,
+    late: u64,
+    refused: u64,
+    duplicated: u64,
+    reordered: u64,
     corrupt: u64,
     not_sent: BTreeMap<Failure, u64>,
     failed: BTreeMap<Failure, u64>,
     strange: Vec<Strange>,
     peers: BTreeSet<SocketAddr>,
-    round_trip: Histogram<u64>,
-    started: Instant,
+    started: u64,
     /// When something was last sent, answered or given up.
-    ended: Instant,
+    ended: u64,
+    /// Whether time has ended the load.
+    is_over: bool,
 }
 
 impl Recorder {
-    pub(super) fn new(progress: Arc<Progress>, started: Instant) -> Self {
+    /// `is_paced` says that messages follow a schedule.
+    pub(super) fn new(progress: Arc<Progress>, is_paced: bool, started: u64) -> Self {
+        let mut book = Book::new(is_paced);
+        book.begin(started);
         Self {
             progress,
+            book,
             sent_bytes: 0,
             verified_bytes: 0,
             lost: 0,
@@ -54,9 +60,9 @@ impl Recorder {
             failed: BTreeMap::new(),
             strange: Vec::new(),
             peers: BTreeSet::new(),
-            round_trip: histogram(),
             started,
             ended: started,
+            is_over: false,
         }
     }
 
@@ -64,19 +70,76 @@ impl Recorder {
     pub(super) fn failed(&mut self, failure: Failure) {
         self.progress.failed.add(1);
         self.progress.ended.add(1);
+        self.book.second.errors += 1;
         *self.failed.entry(failure).or_default() += 1;
     }
 
-    /// A message could not be sent.
-    pub(super) fn not_sent(&mut self, failure: Failure) {
-        *self.not_sent.entry(failure).or_default() += 1;
+    /// A message of so many bytes was handed to the kernel.
+    pub(super) fn sent(&mut self, departure: Departure, bytes: usize) {
+        self.progress.messages_sent.add(1);
+        self.sent_bytes += bytes as u64;
+        self.book.second.bytes_sent += bytes as u64;
+        self.book.sent(departure);
+        self.ended = departure.sent;
     }
 
-    pub(super) fn answered(&mut self, bytes: usize, latency: Duration, is_reordered: bool) {
-        self.verified_bytes += bytes as u64;
-        self.reordered += u64::from(is_reordered);
-        self.progress.messages_verified.add(1);
-        self.round_trip.saturating_record(nanos(latency).max(1));
+    /// A message could not be sent; it has these times, if there is a schedule.
+    pub(super) fn not_sent(&mut self, times: Option<Times>, now: u64, failure: Failure) {
+        self.book.second.errors += 1;
+        *self.not_sent.entry(failure).or_default() += 1;
+        if let Some(times) = times {
+            self.book.unanswered(times, now, 1, Unanswered::Lost);
+        }
+    }
+
+    /// A reply came to `socket` at `now`, which means `verdict`.
+    pub(super) fn received(&mut self, verdict: Verdict, socket: u64, bytes: &[u8], now: u64) {
+        match verdict {
+            Verdict::Answer { times, is_reordered } => {
+                self.verified_bytes += bytes.len() as u64;
+                self.reordered += u64::from(is_reordered);
+                self.progress.messages_verified.add(1);
+                self.book.second.bytes_verified += bytes.len() as u64;
+                self.book.answered(times, now);
+                self.ended = now;
+            }
+            Verdict::Late => self.late += 1,
+            Verdict::Duplicate => self.duplicated += 1,
+            Verdict::Corrupt(times) => {
+                self.corrupt += 1;
+                self.book.second.errors += 1;
+                if let Some(times) = times {
+                    self.book.unanswered(times, now, 1, Unanswered::Lost);
+                }
+                if self.strange.len() < KEPT {
+                    self.strange.push(Strange::new(socket, bytes));
+                }
+            }
+        }
+    }
+
+    /// No reply to a message of these times came in time.
+    pub(super) fn lost(&mut self, times: Times, now: u64) {
+        self.lost += 1;
+        self.given_up(times, now, Unanswered::TimedOut);
+    }
+
+    /// Nobody listens where a message of these times went.
+    pub(super) fn refused(&mut self, times: Times, now: u64) {
+        self.refused += 1;
+        self.given_up(times, now, Unanswered::Lost);
+    }
+
+    fn given_up(&mut self, times: Times, now: u64, why: Unanswered) {
+        self.book.second.errors += 1;
+        self.book.unanswered(times, now, 1, why);
+        self.ended = now;
+    }
+
+    /// A socket is closed: what it still waits for, or has not sent, will not be answered.
+    pub(super) fn closed(&mut self, flight: &Flight, now: u64) {
+        self.progress.ended.add(1);
+        flight.unanswered().for_each(|times| self.book.unanswered(times, now, 1, Unanswered::Pending));
     }
 
     pub(super) fn answered_by(&mut self, peer: SocketAddr) {
@@ -85,16 +148,27 @@ impl Recorder {
         }
     }
 
-    pub(super) fn corrupt(&mut self, socket: u64, received: &[u8]) {
-        self.corrupt += 1;
-        if self.strange.len() < KEPT {
-            self.strange.push(Strange::new(socket, received));
+    /// Time has ended the load at `now`.
+    pub(super) fn end(&mut self, now: u64) {
+        self.book.end(now);
+        self.ended = self.ended.max(now);
+        self.is_over = true;
+    }
+
+    /// A round of the loop took so long; `open` sockets are open after it.
+    #[inline]
+    pub(super) fn turned(&mut self, nanos: u64, now: u64, open: u64) {
+        if self.book.turned(nanos, now, open) {
+            self.progress.tell_second(&self.book);
         }
     }
 
-    /// Something went on at `now`.
-    pub(super) fn note(&mut self, now: Instant) {
-        self.ended = now;
+    /// The loop has ended at `now`. That sockets listened on for what comes twice is no part of what was measured.
+    pub(super) fn close(&mut self, now: u64) {
+        if !self.is_over {
+            self.book.end(self.ended);
+        }
+        self.book.close(now);
     }
 
     /// Adds what was written down to `report`.
@@ -119,7 +193,7 @@ impl Recorder {
         let room = KEPT.saturating_sub(report.strange.len());
         report.strange.extend(self.strange.into_iter().take(room));
         report.peers.extend(self.peers);
-        report.round_trip += self.round_trip;
-        report.elapsed = report.elapsed.max(self.ended - self.started);
+        report.measured.add(&self.book.measured);
+        report.elapsed = report.elapsed.max(Duration::from_nanos(self.ended - self.started));
     }
 }

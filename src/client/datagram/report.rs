@@ -1,12 +1,10 @@
 //! What a run was like: the value that a library user gets, and the text that a person reads.
 
 use super::{DatagramClientConfig, Expect};
-use crate::client::Failure;
-use crate::client::recorder::histogram;
-use crate::client::report::write_percentiles;
+use crate::client::report::{place, write_percentiles};
+use crate::client::{Failure, Load, Measured};
 use crate::repr::BytesRepr;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
-use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::ErrorKind;
@@ -44,12 +42,14 @@ impl fmt::Display for Strange {
 /// What a run was like. Each message that was sent is verified, lost, refused, or answered with something corrupt.
 #[derive(Debug, Clone)]
 pub struct DatagramReport {
-    /// Where the datagrams went, as the user named it.
-    pub target: String,
+    /// Where the datagrams went, as the user named the places.
+    pub targets: Vec<String>,
     /// How many sockets were wanted.
     pub wanted: usize,
-    /// How many messages should have been sent.
-    pub wanted_messages: u64,
+    /// How many workers there were.
+    pub workers: usize,
+    /// How many messages should have been sent; none where time ended the run.
+    pub wanted_messages: Option<u64>,
     /// What counted as a reply.
     pub expect: Expect,
     /// How long a reply was waited for.
@@ -86,8 +86,10 @@ pub struct DatagramReport {
     pub verified_bytes: u64,
     /// From the first message to the fate of the last one.
     pub elapsed: Duration,
-    /// Times from sending a message to its reply, in nanoseconds.
-    pub round_trip: Histogram<u64>,
+    /// What was measured of the messages.
+    pub measured: Measured,
+    /// The load that was asked for.
+    pub load: Load,
     /// Whether the run was ended before it was done.
     pub interrupted: bool,
 }
@@ -95,9 +97,10 @@ pub struct DatagramReport {
 impl DatagramReport {
     pub(super) fn empty(config: &DatagramClientConfig, interrupted: bool) -> Self {
         Self {
-            target: config.target.to_string(),
+            targets: config.targets.iter().map(ToString::to_string).collect(),
             wanted: config.sockets,
-            wanted_messages: config.total().saturating_mul(config.sockets as u64),
+            workers: config.busy_workers(),
+            wanted_messages: config.wanted_messages(),
             expect: config.expect,
             reply_timeout: config.reply_timeout,
             opened: 0,
@@ -116,7 +119,8 @@ impl DatagramReport {
             sent_bytes: 0,
             verified_bytes: 0,
             elapsed: Duration::ZERO,
-            round_trip: histogram(),
+            measured: Measured::default(),
+            load: config.load.clone(),
             interrupted,
         }
     }
@@ -125,16 +129,16 @@ impl DatagramReport {
     /// in another order is in the nature of datagrams.
     #[must_use]
     pub fn is_success(&self) -> bool {
-        let done = if self.expect == Expect::Nothing { self.sent } else { self.verified };
-        !self.interrupted && done == self.wanted_messages && self.corrupt == 0
+        let is_whole = self.done() == self.wanted_messages.unwrap_or(self.sent);
+        let has_failed = self.corrupt > 0 || !self.failed.is_empty() || !self.not_sent.is_empty();
+        !self.interrupted && is_whole && !has_failed
     }
 
     /// How many messages were answered, or sent where no answer was expected, per second.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     pub fn messages_per_second(&self) -> f64 {
-        let done = if self.expect == Expect::Nothing { self.sent } else { self.verified };
-        done as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+        self.done() as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 }
 
@@ -149,7 +153,7 @@ impl fmt::Display for DatagramReport {
             (_, _, Expect::Nothing) => "every datagram was sent",
         };
         let done = if self.expect == Expect::Echo { "echoed and verified" } else { "answered" };
-        writeln!(out, "{} to {} (udp): {verdict}", format_counted(self.wanted as u64, "socket"), self.target)?;
+        writeln!(out, "{} to {} (udp): {verdict}", format_counted(self.wanted as u64, "socket"), place(&self.targets))?;
         let failed = self.failed.values().sum();
         writeln!(out, "  sockets      {} opened, {} failed", count(self.opened), count(failed))?;
         for (failure, number) in &self.failed {
@@ -163,11 +167,16 @@ impl fmt::Display for DatagramReport {
         writeln!(out, "  bytes        {} sent, {} {done}", count(self.sent_bytes), count(self.verified_bytes))?;
         writeln!(out, "  time         {}", format_duration(self.elapsed))?;
         writeln!(out, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "latency", "p50", "p90", "p99", "p99.9", "max")?;
-        write_percentiles(out, "round trip", &self.round_trip)
+        write_percentiles(out, "round trip", self.measured.from_send.histogram())
     }
 }
 
 impl DatagramReport {
+    /// How many messages have done what they were sent for.
+    fn done(&self) -> u64 {
+        if self.expect == Expect::Nothing { self.sent } else { self.verified }
+    }
+
     /// What did not go as it should; one line for each that occurred, but always how many were lost.
     fn write_fates(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = format_count;

@@ -1,34 +1,44 @@
 //! One worker of the client: a loop that keeps its share of the sockets sending and listening.
 
-use super::flight::{Flight, Verdict};
-use super::{Expect, Recorder, Shared, Stop};
+use super::desk::Desk;
+use super::flight::Flight;
+use super::{Expect, Message, Recorder, Shared};
 use crate::client::Failure;
+use crate::client::clock::nanos;
+use crate::client::pacer::Pacer;
 use crate::event_loop::{Agenda, Due, Handler, Key, Readiness, Slab, Timer};
-use crate::repr::BytesRepr;
-use crate::socket::{DatagramSocket, Inbox, Outbox, Peer, open_towards};
+use crate::socket::{DatagramSocket, Peer, open_towards};
 use std::io::{self, ErrorKind};
 use std::iter::StepBy;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// The entry of the ready queue that opens sockets.
 pub(super) const OPENER: Key = Key::fixed(0);
 
+/// The alarm for the next message of an open loop, and the entry of the ready queue for those that are late.
+pub(super) const PACER: Key = Key::fixed(1);
+
+/// The alarm at the end of the warm-up.
+pub(super) const WARM: Key = Key::fixed(2);
+
+/// The alarm at the end of the load.
+pub(super) const END: Key = Key::fixed(3);
+
 /// How many sockets are opened before those that are open get their turn.
 const OPENED_PER_TURN: usize = 64;
-
-/// How many messages one call sends, and how many such calls one turn makes.
-const MESSAGES_PER_CALL: u64 = 64;
-const CALLS_PER_TURN: usize = 4;
 
 /// How long a socket listens on when every message has met its fate: what comes twice comes soon.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// One socket.
 #[derive(Debug)]
-struct Entry {
-    socket: DatagramSocket,
-    flight: Flight,
+pub(super) struct Entry {
+    pub(super) socket: DatagramSocket,
+    /// Where its messages go to, if anybody may answer them.
+    pub(super) to: Option<SocketAddr>,
+    pub(super) flight: Flight,
     timer: Timer,
     /// When it closes, once it is done.
     closes: Option<Instant>,
@@ -36,27 +46,46 @@ struct Entry {
 }
 
 pub(super) struct Runner<'a> {
-    shared: &'a Shared,
-    recorder: Recorder,
+    pub(super) shared: &'a Shared,
+    pub(super) desk: Desk<'a>,
+    pub(super) entries: Slab<Entry>,
+    /// Which worker this is, counted from 0.
+    pub(super) number: usize,
+    pub(super) pacer: Option<Pacer>,
+    /// Whether messages are due that were not given out yet.
+    pub(super) is_behind: bool,
+    /// Whether the load has lasted as long as it should.
+    pub(super) is_time_over: bool,
+    /// The sockets that have got something to send; room that is used again.
+    pub(super) sending: Vec<Key>,
     numbers: StepBy<RangeInclusive<usize>>,
     /// Or no more are to be opened.
     all_open: bool,
-    entries: Slab<Entry>,
-    inbox: Inbox,
-    outbox: Outbox,
 }
 
 impl<'a> Runner<'a> {
     /// The worker that opens every `step`th socket from `first` on.
     pub(super) fn new(shared: &'a Shared, recorder: Recorder, first: usize, step: usize) -> Self {
-        let numbers = (first..=shared.config.sockets).step_by(step);
-        let (inbox, outbox) = (Inbox::new(), Outbox::default());
-        Self { shared, recorder, numbers, all_open: false, entries: Slab::default(), inbox, outbox }
+        Self {
+            shared,
+            desk: Desk::new(shared, recorder),
+            entries: Slab::default(),
+            number: first - 1,
+            pacer: None,
+            is_behind: false,
+            is_time_over: false,
+            sending: Vec::new(),
+            numbers: (first..=shared.config.sockets).step_by(step),
+            all_open: false,
+        }
     }
 
     /// What was written down, when the loop has ended.
-    pub(super) fn into_recorder(self) -> Recorder {
-        self.recorder
+    pub(super) fn into_recorder(mut self) -> Recorder {
+        let now = self.desk.now();
+        self.count_homeless(now);
+        self.desk.recorder.close(now);
+        self.desk.recorder
     }
 
     fn open_some(&mut self, agenda: &mut Agenda) {
@@ -66,35 +95,40 @@ impl<'a> Runner<'a> {
                 return;
             };
             let key = self.entries.next_key();
-            let opened = self.open().and_then(|mut socket| agenda.register(socket.source(), key).map(|()| socket));
+            let opened = self.open(number).and_then(|mut opened| {
+                agenda.register(opened.0.source(), key)?;
+                Ok(opened)
+            });
             match opened {
-                Ok(socket) => {
-                    log::debug!("Opened socket {number} to {}", self.shared.config.target);
-                    self.recorder.progress.opened.add(1);
-                    let config = &self.shared.config;
-                    let flight = Flight::new(number as u64, config.total(), config.pipeline);
-                    let timer = Timer::default();
-                    self.entries.insert(Entry { socket, flight, timer, closes: None, is_queued: false });
+                Ok((socket, to)) => {
+                    log::debug!("Opened socket {number} to {}", self.shared.target_of(number).0);
+                    self.desk.recorder.progress.opened.add(1);
+                    let flight = Flight::new(number as u64, self.shared.config.plan());
+                    let (timer, closes, is_queued) = (Timer::default(), None, false);
+                    self.entries.insert(Entry { socket, to, flight, timer, closes, is_queued });
                     self.turn(agenda, key);
                 }
                 Err(error) => {
                     let failure = Failure::of_connect(&error);
                     log::debug!("Socket {number} failed: {failure}");
-                    self.recorder.failed(failure);
+                    self.desk.recorder.failed(failure);
                 }
             }
+            self.shared.settle();
         }
         agenda.ready.push_back(OPENER);
     }
 
-    /// A socket towards the first of the target's addresses for which that works.
-    fn open(&self) -> io::Result<DatagramSocket> {
+    /// A socket towards the first of its target's addresses for which that works, and the address if that is not just one
+    /// peer's.
+    fn open(&self, number: usize) -> io::Result<(DatagramSocket, Option<SocketAddr>)> {
         let config = &self.shared.config;
         let mut result = Err(ErrorKind::NotFound.into());
-        for &address in &self.shared.addresses {
+        for &address in self.shared.target_of(number).1 {
             let is_many = config.broadcast || address.ip().is_multicast();
             let peer = if is_many { Peer::Many(address) } else { Peer::One(address) };
-            result = open_towards(peer, &config.multicast, &config.socket);
+            let opened = open_towards(peer, &config.multicast, &config.socket);
+            result = opened.map(|socket| (socket, is_many.then_some(address)));
             if result.is_ok() {
                 break;
             }
@@ -102,17 +136,27 @@ impl<'a> Runner<'a> {
         result
     }
 
-    fn turn(&mut self, agenda: &mut Agenda, key: Key) {
+    /// Everything that a socket can do now.
+    pub(super) fn turn(&mut self, agenda: &mut Agenda, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let desk = Desk {
-            shared: self.shared,
-            recorder: &mut self.recorder,
-            inbox: &mut self.inbox,
-            outbox: &mut self.outbox,
-        };
-        let is_blocked = desk.serve(entry);
-        let timeout = self.shared.config.reply_timeout;
-        if entry.flight.is_done() {
+        let has_more = self.desk.receive(entry);
+        self.desk.expire(entry);
+        self.send(agenda, key, has_more);
+    }
+
+    pub(super) fn turn_all(&mut self, agenda: &mut Agenda) {
+        for key in self.entries.keys() {
+            self.turn(agenda, key);
+        }
+    }
+
+    /// Sends what may be sent, and sees to it that the socket gets its next turn: soon, if it `wants_turn`.
+    pub(super) fn send(&mut self, agenda: &mut Agenda, key: Key, wants_turn: bool) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let is_blocked = self.desk.send(entry);
+        let flight = &entry.flight;
+        let is_done = self.desk.is_done(flight);
+        if is_done {
             // The time is the one of this round, which is a little in the past.
             let closes = *entry.closes.get_or_insert(agenda.now + LINGER);
             if closes <= agenda.now || self.shared.config.expect == Expect::Nothing {
@@ -120,12 +164,12 @@ impl<'a> Runner<'a> {
             }
             agenda.wheel.arm(&mut entry.timer, key, Some(closes));
         } else {
-            agenda.wheel.arm(&mut entry.timer, key, entry.flight.deadline(timeout));
-            let (_, sendable) = entry.flight.sendable();
-            if sendable > 0 && !is_blocked && !entry.is_queued {
-                entry.is_queued = true;
-                agenda.ready.push_back(key);
-            }
+            agenda.wheel.arm(&mut entry.timer, key, self.desk.deadline(flight));
+        }
+        let may_send = !is_blocked && self.desk.sendable(flight) > 0;
+        if (wants_turn || may_send) && !entry.is_queued {
+            entry.is_queued = true;
+            agenda.ready.push_back(key);
         }
     }
 
@@ -133,118 +177,13 @@ impl<'a> Runner<'a> {
         let Some(mut entry) = self.entries.remove(key) else { return };
         log::debug!("Closing socket {}", entry.flight.socket());
         agenda.deregister(entry.socket.source());
-        self.recorder.progress.ended.add(1);
-    }
-}
-
-/// What a turn needs besides its socket.
-struct Desk<'a> {
-    shared: &'a Shared,
-    recorder: &'a mut Recorder,
-    inbox: &'a mut Inbox,
-    outbox: &'a mut Outbox,
-}
-
-impl Desk<'_> {
-    /// Takes what came, gives up what is lost, and sends what may be sent. Returns whether the socket has no room: then an
-    /// event will tell.
-    fn serve(mut self, entry: &mut Entry) -> bool {
-        self.receive(entry);
-        let lost = entry.flight.expire(Instant::now(), self.shared.config.reply_timeout);
-        if lost > 0 {
-            self.recorder.lost += lost;
-            self.recorder.note(Instant::now());
-        }
-        for _ in 0..CALLS_PER_TURN {
-            match entry.flight.sendable() {
-                (_, 0) => return false,
-                (first, count) => {
-                    if !self.send(entry, first, count.min(MESSAGES_PER_CALL)) {
-                        return true;
-                    }
-                }
-            }
-        }
-        false
-    }
-
-    fn receive(&mut self, entry: &mut Entry) {
-        // What the system tells of each message can be as many errors.
-        for _ in 0..CALLS_PER_TURN * 64 {
-            match self.inbox.receive(&entry.socket) {
-                // Even a short batch may have been ended by an error, which the next call tells.
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    log::debug!("Socket {}: {}", entry.flight.socket(), crate::error::in_words(&error));
-                    self.recorder.refused += entry.flight.refuse();
-                    self.recorder.note(Instant::now());
-                    continue;
-                }
-            }
-            let now = Instant::now();
-            let Entry { flight, .. } = entry;
-            for arrival in self.inbox.arrivals() {
-                let (bytes, socket) = (arrival.bytes, flight.socket());
-                log::trace!("Received {} on socket {socket} from {}", BytesRepr(bytes), arrival.peer);
-                match flight.received(&self.shared.payload, bytes, now) {
-                    Verdict::Answer { latency, is_reordered } => {
-                        self.recorder.answered(bytes.len(), latency, is_reordered);
-                        self.recorder.note(now);
-                    }
-                    Verdict::Late => self.recorder.late += 1,
-                    Verdict::Duplicate => self.recorder.duplicated += 1,
-                    Verdict::Corrupt => self.recorder.corrupt(socket, bytes),
-                }
-                if self.shared.hears_many() {
-                    self.recorder.answered_by(arrival.peer);
-                }
-            }
-        }
-    }
-
-    /// Sends `count` messages from number `first` on, as far as the socket takes them; returns whether it took all.
-    fn send(&mut self, entry: &mut Entry, first: u64, count: u64) -> bool {
-        let (shared, socket) = (self.shared, entry.flight.socket());
-        let to = shared.hears_many().then(|| shared.addresses[0]);
-        self.outbox.clear();
-        for number in first..first + count {
-            self.outbox.add(to, None, |bytes| {
-                shared.payload.write(socket, number, bytes);
-                true
-            });
-        }
-        let now = Instant::now();
-        let Entry { socket: descriptor, flight, .. } = entry;
-        let (outbox, recorder) = (&*self.outbox, &mut *self.recorder);
-        recorder.note(now);
-        let done = outbox.send(descriptor, |letter, result| match result {
-            Ok(()) => {
-                log::trace!("Sending {} on socket {socket}", BytesRepr(outbox.bytes(letter)));
-                recorder.sent_bytes += letter.len() as u64;
-                recorder.progress.messages_sent.add(1);
-                flight.sent(now, shared.config.expect != Expect::Nothing);
-            }
-            Err(error) => {
-                // What the system heard of those before.
-                recorder.refused += flight.refuse();
-                recorder.not_sent(Failure::of_connect(&error));
-                flight.skipped();
-            }
-        });
-        done == outbox.letters().len()
-    }
-}
-
-impl Shared {
-    /// Whether the messages go to many, so that anybody may answer.
-    fn hears_many(&self) -> bool {
-        self.config.broadcast || self.addresses[0].ip().is_multicast()
+        let now = self.desk.now();
+        self.desk.recorder.closed(&entry.flight, now);
     }
 }
 
 impl Handler for Runner<'_> {
-    type Message = Stop;
+    type Message = Message;
 
     fn handle_event(&mut self, agenda: &mut Agenda, key: Key, _readiness: Readiness) {
         self.turn(agenda, key);
@@ -258,9 +197,20 @@ impl Handler for Runner<'_> {
         }
     }
 
+    fn handle_alarm(&mut self, agenda: &mut Agenda, key: Key) {
+        match key {
+            PACER => self.pace(agenda),
+            WARM => self.end_warm_up(),
+            END => self.end_time(agenda),
+            _ => {}
+        }
+    }
+
     fn handle_ready(&mut self, agenda: &mut Agenda, key: Key) {
-        if key == OPENER {
-            return self.open_some(agenda);
+        match key {
+            OPENER => return self.open_some(agenda),
+            PACER => return self.pace(agenda),
+            _ => {}
         }
         if let Some(entry) = self.entries.get_mut(key) {
             entry.is_queued = false;
@@ -268,15 +218,28 @@ impl Handler for Runner<'_> {
         }
     }
 
-    fn handle_message(&mut self, agenda: &mut Agenda, _stop: Stop) {
-        self.all_open = true;
-        for key in self.entries.keys() {
-            self.close(agenda, key);
+    fn handle_message(&mut self, agenda: &mut Agenda, message: Message) {
+        match message {
+            Message::AllSettled(instant) => self.begin_load(agenda, instant),
+            Message::Stop => {
+                self.all_open = true;
+                for key in self.entries.keys() {
+                    self.close(agenda, key);
+                }
+            }
         }
     }
 
     fn handle_signal(&mut self, _agenda: &mut Agenda, _signal: i32) {
         self.shared.handle.stop();
+    }
+
+    #[inline]
+    fn handle_round(&mut self, agenda: &mut Agenda) {
+        let now = Instant::now();
+        let took = nanos(now.saturating_duration_since(agenda.now));
+        let now = self.shared.clock.nanos(now);
+        self.desk.recorder.turned(took, now, self.entries.len() as u64);
     }
 
     fn is_done(&self) -> bool {

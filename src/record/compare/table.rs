@@ -1,15 +1,14 @@
 //! A comparison as a table of at most 80 columns.
 
-use super::super::summary::{in_words, wrap};
+use super::super::summary::{in_words, job, wrap};
 use super::{Comparison, Metric, Outcome, Record, Row};
-use crate::units::{format_counted, format_duration, format_rate};
+use crate::units::{format_duration, format_rate};
 use std::fmt;
 use std::time::Duration;
 
 /// When and what a run was, in a line.
 pub(super) fn describe(record: &Record) -> String {
-    let connections = format_counted(record.connections.wanted, "connection");
-    format!("{}, {connections} to {}, {}", record.started, record.target, in_words(record.measured_s))
+    format!("{}, {}, {}", record.started, job(record), in_words(record.measured_s))
 }
 
 impl fmt::Display for Comparison {

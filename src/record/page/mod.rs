@@ -6,9 +6,9 @@ mod charts;
 mod html;
 mod scale;
 
-use super::summary::{environment, in_words, load, verdict};
+use super::summary::{environment, in_words, job, load, verdict};
 use super::{Latencies, LoadKind, Record, in_plain_text};
-use crate::units::{format_count, format_counted, format_duration, format_rate};
+use crate::units::{format_count, format_duration, format_rate};
 use html::{escape, grid, pairs};
 use std::fmt::Write;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const STYLE: &str = include_str!("style.css");
 /// The page of a run.
 #[must_use]
 pub fn page(record: &Record) -> String {
-    let heading = escape(&format!("{} to {}", format_counted(record.connections.wanted, "connection"), record.target));
+    let heading = escape(&job(record));
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
@@ -115,6 +115,7 @@ fn row((name, times): (&str, &Latencies)) -> Vec<String> {
 
 fn counts(record: &Record) -> Vec<(String, String)> {
     let (connections, messages, bytes) = (&record.connections, &record.messages, &record.bytes);
+    let datagrams = record.datagrams.as_ref();
     let rows = [
         ("connections opened", Some(connections.opened)),
         ("at the same time", Some(connections.most_open)),
@@ -126,6 +127,9 @@ fn counts(record: &Record) -> Vec<(String, String)> {
         ("timed out", Some(messages.timed_out)),
         ("pending at the end", Some(messages.pending)),
         ("lost", Some(messages.failed)),
+        ("late replies", datagrams.map(|datagrams| datagrams.late)),
+        ("duplicated replies", datagrams.map(|datagrams| datagrams.duplicated)),
+        ("reordered replies", datagrams.map(|datagrams| datagrams.reordered)),
         ("bytes sent", Some(bytes.sent)),
         ("bytes verified", Some(bytes.verified)),
     ];

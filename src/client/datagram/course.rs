@@ -1,0 +1,117 @@
+//! The course of a load: it begins when every socket is there, warms up, sends what is due, and ends.
+
+use super::runner::{END, PACER, Runner, WARM};
+use crate::client::clock::nanos;
+use crate::client::ledger::Times;
+use crate::client::measured::Unanswered;
+use crate::client::pacer::{MESSAGES_PER_TURN, Pacer};
+use crate::client::schedule::Schedule;
+use crate::client::workload::Phase;
+use crate::event_loop::Agenda;
+use std::time::Instant;
+
+impl Runner<'_> {
+    /// Every socket was opened or has failed at `instant`, which is the same for all workers.
+    pub(super) fn begin_load(&mut self, agenda: &mut Agenda, instant: Instant) {
+        let (config, clock) = (&self.shared.config, self.shared.clock);
+        let load = &config.load;
+        if !load.begins_together() {
+            return;
+        }
+        let begin = clock.nanos(instant);
+        let measured_from = begin + nanos(load.warm_up);
+        let recorder = &mut self.desk.recorder;
+        recorder.progress.begin(instant);
+        recorder.book.begin(measured_from);
+        if !load.warm_up.is_zero() {
+            agenda.alarms.arm(WARM, clock.instant(measured_from));
+        }
+        let end = load.duration.map(|duration| measured_from + nanos(duration));
+        if let Some(end) = end {
+            agenda.alarms.arm(END, clock.instant(end));
+        }
+        if let Some(rate) = load.rate {
+            let keys = self.entries.keys();
+            let most = config.plan().total.saturating_mul(keys.len() as u64);
+            let schedule = Schedule::new(rate, load.arrivals, load.seed, self.number, config.busy_workers());
+            self.pacer = Some(Pacer::new(schedule, (begin, end.unwrap_or(u64::MAX)), most, keys));
+            agenda.alarms.arm(PACER, instant);
+        }
+        self.desk.phase = Phase::Sending;
+        self.turn_all(agenda);
+    }
+
+    /// From now on everything is measured.
+    pub(super) fn end_warm_up(&mut self) {
+        self.desk.recorder.book.end_warm_up();
+    }
+
+    /// The time of the load is over: it ends, once everything was given out that was due by then.
+    pub(super) fn end_time(&mut self, agenda: &mut Agenda) {
+        self.is_time_over = true;
+        if !self.is_behind {
+            self.end_load(agenda);
+        }
+    }
+
+    /// Nothing more is sent; what is under way may still be answered.
+    fn end_load(&mut self, agenda: &mut Agenda) {
+        let now = self.shared.clock.nanos(agenda.now);
+        self.desk.recorder.end(now);
+        self.desk.phase = Phase::Ending;
+        self.turn_all(agenda);
+    }
+
+    /// Gives out the messages that are due, and sees to it that the next ones are. When it is behind, replies are read in
+    /// between: the kernel keeps few of them.
+    pub(super) fn pace(&mut self, agenda: &mut Agenda) {
+        self.is_behind = !self.hand_out(agenda);
+        match self.pacer.as_ref().and_then(Pacer::next_due) {
+            _ if self.is_behind => agenda.ready.push_back(PACER),
+            Some(due) => agenda.alarms.arm(PACER, self.shared.clock.instant(due)),
+            None if self.is_time_over => self.end_load(agenda),
+            None => {}
+        }
+    }
+
+    /// Gives the messages that are due to the sockets in turn, and sends them: those of one socket with one call. Returns
+    /// whether that was all that could be given.
+    fn hand_out(&mut self, agenda: &mut Agenda) -> bool {
+        let Some(mut pacer) = self.pacer.take() else { return true };
+        let now = self.shared.clock.nanos(agenda.now);
+        let mut sending = std::mem::take(&mut self.sending);
+        let mut is_all = false;
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(due) = pacer.take_due(now) else {
+                is_all = true;
+                break;
+            };
+            let entries = &mut self.entries;
+            let mut takes_more = |key| entries.get_mut(key).is_some_and(|entry| entry.flight.has_room());
+            let Some(key) = pacer.next_connection(&mut takes_more) else {
+                pacer.put_back(due, now);
+                is_all = true;
+                break;
+            };
+            self.desk.recorder.book.due(due);
+            if self.entries.get_mut(key).is_some_and(|entry| entry.flight.add(due, now)) {
+                sending.push(key);
+            }
+        }
+        self.pacer = Some(pacer);
+        for key in sending.drain(..) {
+            self.send(agenda, key, false);
+        }
+        self.sending = sending;
+        is_all
+    }
+
+    /// Writes down what became due and was given to nobody, because no socket was there, or none had a message left.
+    pub(super) fn count_homeless(&mut self, now: u64) {
+        for due in self.pacer.take().map(Pacer::into_homeless).unwrap_or_default() {
+            let book = &mut self.desk.recorder.book;
+            book.due(due);
+            book.unanswered(Times { due, given: due, sent: None }, now, 1, Unanswered::Pending);
+        }
+    }
+}
