@@ -254,9 +254,25 @@ fn what_makes_no_sense_with_a_keyboard() {
         ("--expect", "any"),
         ("--search", "morpheus"),
         ("--binary", "hello"),
+        ("--rate", "5"),
+        ("--duration", "5s"),
+        ("--warm-up", "5s"),
+        ("--arrivals", "poisson"),
+        ("--seed", "5"),
+        ("--reconnect-every", "5"),
+        ("--connect-rate", "5"),
+        ("--max-connecting", "5"),
+        ("--json", "run.json"),
+        ("--hgrm", "run.hgrm"),
+        ("--hdr-log", "run.log"),
+        ("--html", "run.html"),
+        ("--fail-if", "errors>0"),
     ] {
         let name = if option == "-c" { "--connections" } else { option };
-        expect_refusal(Program::client(&["127.0.0.1", "65432", "--stdin", option, value]), 2, &["--stdin", name]);
+        let parts = ["--stdin", name, "multiconn-client 127.0.0.1 65432 --stdin"];
+        expect_refusal(Program::client(&["127.0.0.1", "65432", "--stdin", option, value]), 2, &parts);
     }
+    let two = ["--target", "127.0.0.1:1", "--target", "127.0.0.1:2", "--stdin"];
+    expect_refusal(Program::client(&two), 2, &["--stdin", "one --target"]);
     expect_refusal(Program::client(&["127.0.0.1", "65432", "5", "--stdin"]), 2, &["--stdin", "NUM_CONNECTIONS"]);
 }

@@ -40,7 +40,7 @@ pub(super) struct Content {
     /// the input half-closes.
     #[arg(long, value_parser = values::switch, env = "MULTICONN_STDIN", help_heading = "What", conflicts_with_all =
         ["message", "message_file", "size", "search", "binary", "expect", "messages", "pipeline", "hold", "connections", "num_connections",
-        "workers"])]
+        "workers", "max_connecting", "json", "hgrm", "hdr_log", "html", "fail_if"])]
     pub(super) stdin: bool,
     /// How messages and answers are told apart: lines, crlf, delimiter:TEXT, fixed:64, digits:5, u8, u16be, u32le, u64be,
     /// type+u32be, or end (half-close).

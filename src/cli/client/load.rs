@@ -20,11 +20,11 @@ pub(super) struct LoadOptions {
     rate: Option<f64>,
     /// Send them evenly, or at random as independent users do.
     #[arg(long, value_name = "uniform|poisson", value_enum, default_value_t = ArrivalsName::Uniform,
-        hide_possible_values = true, env = "MULTICONN_ARRIVALS", help_heading = "Load")]
+        conflicts_with = "stdin", hide_possible_values = true, env = "MULTICONN_ARRIVALS", help_heading = "Load")]
     arrivals: ArrivalsName,
     /// Do not measure what is due in this time at the beginning; it comes before --duration.
-    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration, env = "MULTICONN_WARM_UP",
-        help_heading = "Load")]
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration, conflicts_with = "stdin",
+        env = "MULTICONN_WARM_UP", help_heading = "Load")]
     warm_up: Duration,
     /// Close each connection after N messages, and open another one; 1 is a connection for each message.
     #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, conflicts_with_all =
@@ -32,7 +32,7 @@ pub(super) struct LoadOptions {
     reconnect_every: Option<usize>,
     /// Where chance begins: the same seed gives the same times, and the same bytes.
     #[arg(long, value_name = "N", default_value = "0", value_parser = values::seed, allow_negative_numbers = true,
-        env = "MULTICONN_SEED", help_heading = "Load")]
+        conflicts_with = "stdin", env = "MULTICONN_SEED", help_heading = "Load")]
     seed: u64,
 }
 

@@ -220,6 +220,10 @@ impl Options {
     ///
     /// [`Error::Usage`] for a file of messages that cannot be read.
     pub(super) fn config(&self, targets: Vec<Endpoint>) -> Result<ClientConfig, Error> {
+        if self.content.stdin && targets.len() > 1 {
+            let text = "--stdin talks to one server; give one --target, such as --target 127.0.0.1:65432 --stdin";
+            return Err(Error::Usage(text.to_owned()));
+        }
         let mut config = ClientConfig::to_all(targets);
         config.tls = self.tls.options(&config.targets)?;
         self.content.apply(&mut config)?;
