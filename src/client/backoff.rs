@@ -68,7 +68,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn dial(number: usize, retries: u32) -> Dial {
-        Dial { number, address: 0, retries, round: 0, done: 0, started: Instant::now() }
+        Dial { number, address: 0, retries, failure: None, round: 0, done: 0, started: Instant::now() }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which connection is to be dialled next: their numbers, how many may be in progress, and what has to be tried again.
 
 use super::backoff::Backoff;
+use super::report::Failure;
 use super::spacing::Spacing;
 use std::collections::VecDeque;
 use std::iter::{Peekable, StepBy};
@@ -16,6 +17,8 @@ pub(super) struct Dial {
     pub(super) address: u32,
     /// How many times all of the addresses were tried before.
     pub(super) retries: u32,
+    /// Why it failed the last time, if it is tried again.
+    pub(super) failure: Option<Failure>,
     /// How many connections with this number there were before, and how many messages they exchanged.
     pub(super) round: u64,
     pub(super) done: u64,
@@ -80,7 +83,7 @@ impl Dialer {
         }
         let number = self.numbers.next();
         self.exhausted = self.numbers.peek().is_none();
-        number.map(|number| Dial { number, address: 0, retries: 0, round: 0, done: 0, started })
+        number.map(|number| Dial { number, address: 0, retries: 0, failure: None, round: 0, done: 0, started })
     }
 
     /// An event will tell what becomes of one more.
@@ -117,8 +120,8 @@ impl Dialer {
 
     /// All addresses of `dial` have failed, and it is to be tried again some time after `now`. Returns when the next one is,
     /// and how long this one waits.
-    pub(super) fn back_off(&mut self, dial: Dial, now: Instant) -> (Option<Instant>, Duration) {
-        let dial = Dial { address: 0, retries: dial.retries + 1, ..dial };
+    pub(super) fn back_off(&mut self, dial: Dial, failure: Failure, now: Instant) -> (Option<Instant>, Duration) {
+        let dial = Dial { address: 0, retries: dial.retries + 1, failure: Some(failure), ..dial };
         let delay = self.backoff.delay_of(dial);
         self.backoff.wait(dial, now + delay);
         (self.backoff.next_instant(), delay)
@@ -135,14 +138,13 @@ impl Dialer {
     pub(super) fn follow(&mut self, dial: Dial, messages: u64, now: Instant) {
         self.end_idleness(now);
         let Dial { round, done, .. } = dial;
-        self.again.push_back(Dial { address: 0, retries: 0, round: round + 1, done: done + messages, ..dial });
+        let next = Dial { address: 0, retries: 0, failure: None, round: round + 1, done: done + messages, ..dial };
+        self.again.push_back(next);
     }
 
-    /// Lets no connection take the place of another one any more. Returns those that waited for that.
-    pub(super) fn stop_following(&mut self) -> Vec<Dial> {
-        let (followers, others): (Vec<_>, Vec<_>) = self.again.drain(..).partition(|dial| dial.round > 0);
-        self.again.extend(others);
-        followers
+    /// Lets no connection take the place of another one any more, nor be tried again. Returns those that waited for that.
+    pub(super) fn stop_following(&mut self) -> impl Iterator<Item = Dial> + use<> {
+        std::mem::take(&mut self.again).into_iter().chain(self.backoff.stop())
     }
 
     /// Its place in the ready queue has come up.

@@ -7,7 +7,7 @@ use super::report::Failure;
 use super::runner::{BACKOFF, DIAL, DIALER, Entry, RETRY, Runner};
 use super::secure;
 use super::task::Task;
-use super::workload::Workload;
+use super::workload::{Phase, Workload};
 use crate::event_loop::{Agenda, Timer};
 use crate::pump::Conversation;
 use crate::socket::{Address, begin_connect};
@@ -126,12 +126,13 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// No address could be connected to: try them again later, or give up.
+    /// No address could be connected to: try them again later, or give up. After the end of the load nobody is tried again.
     pub(super) fn dial_again(&mut self, agenda: &mut Agenda, dial: Dial, failure: Failure) {
-        if dial.retries >= self.shared.config.retries || !failure.may_pass() {
+        let is_over = self.job.phase.get() == Phase::Ending;
+        if is_over || dial.retries >= self.shared.config.retries || !failure.may_pass() {
             return self.fail(dial, failure);
         }
-        let (next, delay) = self.dialer.back_off(dial, Instant::now());
+        let (next, delay) = self.dialer.back_off(dial, failure, Instant::now());
         log::debug!("Connection {}: {failure}; trying again in {}", dial.number, format_duration(delay));
         self.job.recorder.borrow_mut().retries += 1;
         agenda.wheel.arm(&mut self.backoff, BACKOFF, next);

@@ -49,10 +49,16 @@ impl Runner<'_> {
     pub(super) fn end_load(&mut self, agenda: &mut Agenda) {
         self.job.recorder.borrow_mut().book.end(self.job.clock.nanos(agenda.now));
         self.job.phase.set(Phase::Ending);
-        for _ in self.dialer.stop_following() {
-            let mut recorder = self.job.recorder.borrow_mut();
-            recorder.verified += 1;
-            recorder.progress.ended.add(1);
+        for dial in self.dialer.stop_following() {
+            match dial.failure {
+                // It was to be tried again, and is not any more.
+                Some(failure) => self.fail(dial, failure),
+                None => {
+                    let mut recorder = self.job.recorder.borrow_mut();
+                    recorder.verified += 1;
+                    recorder.progress.ended.add(1);
+                }
+            }
         }
         self.begin_hold(agenda);
         self.wake_all(agenda);

@@ -6,7 +6,8 @@ use super::load::{Run, load, start};
 use super::support::{Program, expect_refusal};
 use super::{client, server};
 use std::io::Write;
-use std::sync::mpsc;
+use std::net::{SocketAddr, TcpListener};
+use std::thread::JoinHandle;
 
 /// What is known beforehand of a run that ends with its messages.
 #[test]
@@ -102,31 +103,51 @@ fn for_as_long_as_the_load_lasts() {
     }
 }
 
+/// Listens for three connections, closes its ears, and echoes one message on each; then whatever comes.
+fn server_of_three() -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let mut streams: Vec<_> = (0..3).map(|_| listener.accept().unwrap().0).collect();
+        // Nobody is answered before nobody listens any more.
+        drop(listener);
+        for stream in &mut streams {
+            let message = take(stream, 64);
+            stream.write_all(&message).unwrap();
+        }
+        streams.into_iter().for_each(echo);
+    });
+    (address, server)
+}
+
 /// A server that goes away between two connections: those that follow are refused, and the run ends.
 #[test]
 fn a_server_that_takes_no_more() {
     const RETRIED: &[&str] = &["--duration", "30s", "--rate", "500", "--retries", "2", "--retry-delay", "100ms"];
     for duration in [&[][..], &["--duration", "30s"], &["--duration", "30s", "--rate", "100"], RETRIED] {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (told, tell) = mpsc::channel();
-        let server = std::thread::spawn(move || {
-            let mut streams: Vec<_> = (0..3).map(|_| listener.accept().unwrap().0).collect();
-            // Nobody is answered before nobody listens any more.
-            drop(listener);
-            told.send(()).unwrap();
-            for stream in &mut streams {
-                let message = take(stream, 64);
-                stream.write_all(&message).unwrap();
-            }
-            streams.into_iter().for_each(echo);
-        });
+        let (address, server) = server_of_three();
         let run = load(address, &[&["-c", "3", "--messages", "5", "--reconnect-every", "1"][..], duration].concat());
-        tell.recv().unwrap();
         assert_eq!((run.code, run.record.errors.get("refused")), (Some(1), Some(&3)), "{run:?}");
         assert_eq!((run.record.connections.opened, run.record.connections.failed), (3, 3), "{run:?}");
         assert_eq!(run.record.messages.verified, 3, "{run:?}");
         assert!(run.record.duration_s < 15.0, "{run:?}");
+        server.join().unwrap();
+    }
+}
+
+/// Whoever waits to be tried again when the load ends is what it was, refused, and is not dialled any more.
+#[test]
+fn nobody_is_tried_again_after_the_end() {
+    for workers in ["1", "2"] {
+        let (address, server) = server_of_three();
+        let patient = ["--retries", "9", "--retry-delay", "20s", "--reconnect-every", "1", "-vv"];
+        let run = load(address, &[&["-c", "3", "--duration", "1s", "--workers", workers], &patient[..]].concat());
+        assert_eq!((run.code, run.record.errors.get("refused")), (Some(1), Some(&3)), "{run:?}");
+        assert_eq!((run.record.connections.opened, run.record.connections.failed), (3, 3), "{run:?}");
+        let starts = run.stderr.iter().filter(|line| line.starts_with("Starting connection ")).count();
+        assert_eq!(starts, 6, "{run:?}");
+        // The first wait is one of ten seconds or more.
+        assert!((1.0..9.0).contains(&run.record.duration_s), "{run:?}");
         server.join().unwrap();
     }
 }
