@@ -9,7 +9,7 @@ use crate::event_loop::{Agenda, Key};
 use std::time::Instant;
 
 impl Runner<'_> {
-    /// Every connection was opened or has failed at `instant`, which is the same for all workers.
+    /// Every connection was opened or has failed. The load begins at `instant`, which is the same for all workers.
     pub(super) fn begin_load(&mut self, agenda: &mut Agenda, instant: Instant) {
         let load = &self.shared.config.load;
         if !load.begins_together() {
@@ -37,7 +37,9 @@ impl Runner<'_> {
             agenda.alarms.arm(PACER, instant);
         }
         self.job.phase.set(Phase::Sending);
-        self.wake_all(agenda);
+        if self.pacer.is_none() {
+            self.wake_all(agenda);
+        }
     }
 
     /// From now on everything is measured.

@@ -58,6 +58,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// How long the workers have to make ready for a load that follows the clock, once every connection is there. Clearing the
+/// books takes some 3 ms without optimization, and waking another worker on a busy machine a few more; what is due at the
+/// beginning would be late by that.
+const LEAD: Duration = Duration::from_millis(20);
+
 /// Ends a running client, from any thread.
 #[derive(Debug, Clone)]
 pub struct ClientHandle {
@@ -85,7 +90,7 @@ impl ClientHandle {
 /// What a worker can be told.
 #[derive(Debug)]
 enum Message {
-    /// Every connection of every worker was opened or has failed, at this instant.
+    /// Every connection of every worker was opened or has failed; a load begins at this instant.
     AllSettled(Instant),
     /// There is something to say, or room for what was heard.
     Wake,
@@ -305,8 +310,8 @@ impl Shared {
     /// One more connection was opened or has failed; after the last one, every worker learns it.
     fn settle(&self) {
         if self.settled.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
-            let now = Instant::now();
-            self.handle.send(|| Message::AllSettled(now));
+            let begin = Instant::now() + self.config.load.rate.map_or(Duration::ZERO, |_| LEAD);
+            self.handle.send(|| Message::AllSettled(begin));
         }
     }
 
