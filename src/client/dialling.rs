@@ -150,9 +150,9 @@ impl<'a> Runner<'a> {
         log::debug!("Connection {number} failed: {failure}");
         let mut recorder = self.job.recorder.borrow_mut();
         recorder.failed(self.shared.target_of(number), failure);
-        recorder.progress.ended.add(1);
-        self.shared.hang_up();
+        drop(recorder);
         self.settle(dial);
+        self.note_end();
     }
 
     /// The first connection with its number was opened, or has failed.

@@ -60,6 +60,7 @@ impl Record {
             timed_out: measured.timed_out,
             pending: measured.pending,
             failed: measured.lost,
+            unconnected: measured.unconnected,
         };
         self.cpu = measured.cpu.map(|cpu| {
             let seconds = cpu.as_secs_f64();

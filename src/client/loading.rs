@@ -1,6 +1,7 @@
 //! The course of a load: it begins when every connection is there, warms up, sends what is due, and ends.
 
 use super::clock::nanos;
+use super::measured::Unanswered;
 use super::pacer::{MESSAGES_PER_TURN, Pacer};
 use super::runner::{END, PACER, Runner, WARM};
 use super::schedule::Schedule;
@@ -30,9 +31,8 @@ impl Runner<'_> {
         }
         if let Some(rate) = load.rate {
             let keys = self.entries.keys();
-            let share = keys.len() as u64;
             let schedule = Schedule::new(rate, load.arrivals, load.seed, self.number, self.shared.config.workers);
-            let most = self.job.total.saturating_mul(share);
+            let most = self.job.total.saturating_mul(self.share);
             self.pacer = Some(Pacer::new(schedule, (begin, end.unwrap_or(u64::MAX)), most, keys));
             agenda.alarms.arm(PACER, instant);
         }
@@ -51,50 +51,37 @@ impl Runner<'_> {
     pub(super) fn end_load(&mut self, agenda: &mut Agenda) {
         self.job.recorder.borrow_mut().book.end(self.job.clock.nanos(agenda.now));
         self.job.phase.set(Phase::Ending);
+        let mut is_hopeless = self.entries.is_empty();
         for dial in self.dialer.stop_following() {
-            match dial.failure {
+            if let Some(failure) = dial.failure {
                 // It was to be tried again, and is not any more.
-                Some(failure) => self.fail(dial, failure),
-                None => {
-                    let mut recorder = self.job.recorder.borrow_mut();
-                    recorder.verified += 1;
-                    recorder.progress.ended.add(1);
-                }
+                self.fail(dial, failure);
+            } else {
+                is_hopeless = false;
+                self.job.recorder.borrow_mut().verified += 1;
+                self.note_end();
             }
         }
+        let now = self.job.clock.nanos(agenda.now);
+        self.give_up_due(now, if is_hopeless { Unanswered::Lost } else { Unanswered::Pending });
         self.begin_hold(agenda);
         self.wake_all(agenda);
     }
 
     /// Gives out the messages that are due, and sees to it that the next ones are.
     pub(super) fn pace(&mut self, agenda: &mut Agenda) {
-        let is_all = self.hand_out(agenda);
-        match self.pacer.as_ref().and_then(Pacer::next_due) {
-            Some(due) => agenda.alarms.arm(PACER, self.job.clock.instant(due)),
-            None if !is_all => agenda.alarms.arm(PACER, agenda.now),
-            None => {}
-        }
-    }
-
-    /// Gives the messages that are due to the connections in turn; whether that was all that could be given.
-    fn hand_out(&mut self, agenda: &mut Agenda) -> bool {
-        let Some(mut pacer) = self.pacer.take() else { return true };
+        let Some(mut pacer) = self.pacer.take() else { return };
         let now = self.job.clock.nanos(agenda.now);
-        let mut is_all = false;
         for _ in 0..MESSAGES_PER_TURN {
-            let Some(due) = pacer.take_due(now) else {
-                is_all = true;
-                break;
-            };
-            let Some(key) = pacer.next_connection(|key| self.takes_more(key)) else {
-                pacer.put_back(due, now);
-                is_all = true;
-                break;
-            };
+            let Some(due) = pacer.due_by(now) else { break };
+            let Some(key) = pacer.next_connection(|key| self.takes_more(key)) else { break };
+            pacer.advance();
             self.give(agenda, key, due, now);
         }
+        if let Some(due) = pacer.alarm() {
+            agenda.alarms.arm(PACER, self.job.clock.instant(due));
+        }
         self.pacer = Some(pacer);
-        is_all
     }
 
     /// Whether a connection is open and has not yet all the messages it is there for: the rest is for the one that follows.
@@ -116,13 +103,20 @@ impl Runner<'_> {
 
     /// A connection was opened: it takes part, and gets what nobody could take before.
     pub(super) fn welcome(&mut self, agenda: &mut Agenda, key: Key) {
-        if let Some(pacer) = &mut self.pacer {
-            pacer.add(key);
-            let is_over = pacer.next_due().is_none();
-            // Else the next message that is due comes to it.
-            if pacer.has_homeless() && !self.hand_out(agenda) && is_over {
-                agenda.alarms.arm(PACER, agenda.now);
-            }
+        // Else the next message that is due comes to it.
+        if self.pacer.as_mut().is_some_and(|pacer| pacer.add(key)) {
+            self.pace(agenda);
+        }
+    }
+
+    /// Nothing is given out any more. What was due by `now` and found no connection is counted all the same.
+    pub(super) fn give_up_due(&mut self, now: u64, why: Unanswered) {
+        let Some(mut pacer) = self.pacer.take() else { return };
+        let is_alone = pacer.is_stuck() || self.entries.is_empty();
+        let book = &mut self.job.recorder.borrow_mut().book;
+        while let Some(due) = pacer.due_by(now) {
+            pacer.advance();
+            book.not_given(due, now, why, is_alone);
         }
     }
 }

@@ -57,6 +57,8 @@ pub struct Measured {
     pub pending: u64,
     /// Messages that were lost with their connection, or answered wrongly.
     pub lost: u64,
+    /// Of those that were due and never answered: how many were never sent, since no connection was there to take them.
+    pub unconnected: u64,
     /// What happened in each second.
     pub seconds: Vec<Interval>,
 }
@@ -149,6 +151,15 @@ impl Book {
         }
     }
 
+    /// A message that was due was given to no connection; `is_alone` says that none was there.
+    pub(super) fn not_given(&mut self, due: u64, now: u64, why: Unanswered, is_alone: bool) {
+        if due >= self.begin {
+            self.measured.due += 1;
+            self.measured.unconnected += u64::from(is_alone);
+            self.missed(due, now, 1, why);
+        }
+    }
+
     /// `count` messages will never be answered.
     pub(super) fn unanswered(&mut self, times: Times, now: u64, count: u64, why: Unanswered) {
         if times.due < self.begin {
@@ -158,12 +169,16 @@ impl Book {
         if times.sent.is_none() && self.end.is_none_or(|end| times.given < end) {
             self.measured.withheld += count;
         }
+        self.missed(times.due, now, count, why);
+    }
+
+    fn missed(&mut self, due: u64, now: u64, count: u64, why: Unanswered) {
         *match why {
             Unanswered::TimedOut => &mut self.measured.timed_out,
             Unanswered::Pending => &mut self.measured.pending,
             Unanswered::Lost => &mut self.measured.lost,
         } += count;
-        self.measured.unanswered_age.record_many_nanos(now.saturating_sub(times.due), count);
+        self.measured.unanswered_age.record_many_nanos(now.saturating_sub(due), count);
     }
 
     /// A round of the loop took so long; `open` connections are open after it. Whether a second is over.
@@ -232,6 +247,7 @@ impl Measured {
             (&mut self.timed_out, other.timed_out),
             (&mut self.pending, other.pending),
             (&mut self.lost, other.lost),
+            (&mut self.unconnected, other.unconnected),
         ];
         for (ours, theirs) in pairs {
             *ours += theirs;

@@ -87,11 +87,24 @@ impl ClientHandle {
     }
 }
 
+/// Workers wait for each other's connections: one that panics must not leave the others waiting.
+struct StopOnPanic<'a>(&'a ClientHandle);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop();
+        }
+    }
+}
+
 /// What a worker can be told.
 #[derive(Debug)]
 enum Message {
     /// Every connection of every worker was opened or has failed; a load begins at this instant.
     AllSettled(Instant),
+    /// Every connection of every worker is over, and none will follow.
+    AllOver,
     /// There is something to say, or room for what was heard.
     Wake,
     Stop,
@@ -113,6 +126,7 @@ struct Shared {
     /// What is to be passed on, instead of messages to be exchanged.
     relay: Option<Arc<Relay>>,
     settled: AtomicUsize,
+    over: AtomicUsize,
     open: AtomicU64,
     most_open: AtomicU64,
     handle: ClientHandle,
@@ -184,6 +198,7 @@ impl Client {
             tls,
             relay: None,
             settled: AtomicUsize::new(0),
+            over: AtomicUsize::new(0),
             open: AtomicU64::new(0),
             most_open: AtomicU64::new(0),
             handle: ClientHandle { workers, stopped: Arc::default() },
@@ -257,6 +272,7 @@ impl Client {
         }
         let (shared, step) = (&self.shared, self.loops.len());
         let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<Progress>))| {
+            let _guard = StopOnPanic(&shared.handle);
             let recorder = Recorder::new(progress, shared.config.load.rate.is_some());
             let mut runner = Runner::new(shared, recorder, first, step, started);
             event_loop.agenda().ready.push_back(DIALER);
@@ -295,16 +311,21 @@ impl Shared {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A connection is over. When it was for a relay, so is that, but for what is still to be written.
-    fn hang_up(&self) {
+    /// A connection is over, and none follows; after the last one, every worker learns it. When it was for a relay, that
+    /// is over, too, but for what is still to be written.
+    fn note_end(&self) {
         if let Some(relay) = &self.relay {
             relay.hang_up();
         }
+        if self.over.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
+            self.handle.send(|| Message::AllOver);
+        }
     }
 
-    /// Whether nothing is left to be written.
-    fn is_settled(&self) -> bool {
-        self.relay.as_ref().is_none_or(|relay| relay.is_settled())
+    /// Whether no connection is left anywhere, nor anything to be written; or the run is to end all the same.
+    fn is_over(&self) -> bool {
+        let is_over = self.over.load(Ordering::Relaxed) == self.config.connections || self.handle.is_stopped();
+        is_over && self.relay.as_ref().is_none_or(|relay| relay.is_settled())
     }
 
     /// One more connection was opened or has failed; after the last one, every worker learns it.

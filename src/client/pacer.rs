@@ -2,7 +2,6 @@
 
 use super::schedule::Schedule;
 use crate::event_loop::Key;
-use std::collections::VecDeque;
 
 /// How many messages are given out before whatever else has happened gets its turn.
 pub(super) const MESSAGES_PER_TURN: usize = 256;
@@ -19,39 +18,46 @@ pub(super) struct Pacer {
     /// Connections that could take messages when they were last looked at.
     ring: Vec<Key>,
     next: usize,
-    /// Became due while no connection could take it.
-    homeless: VecDeque<u64>,
+    /// No connection could take the next message when it was due.
+    is_stuck: bool,
 }
 
 impl Pacer {
     /// Gives out `most` messages at most, between `begin` and `end`.
     pub(super) fn new(schedule: Schedule, (begin, end): (u64, u64), most: u64, ring: Vec<Key>) -> Self {
-        Self { schedule, begin, end, left: most, ring, next: 0, homeless: VecDeque::new() }
+        Self { schedule, begin, end, left: most, ring, next: 0, is_stuck: false }
     }
 
-    /// One more connection can take messages.
-    pub(super) fn add(&mut self, key: Key) {
+    /// One more connection can take messages. Whether one was waited for.
+    pub(super) fn add(&mut self, key: Key) -> bool {
         self.ring.push(key);
+        std::mem::take(&mut self.is_stuck)
     }
 
     /// When the next message is due, in nanoseconds of the run.
-    pub(super) fn next_due(&self) -> Option<u64> {
+    fn next_due(&self) -> Option<u64> {
         let due = self.begin + super::clock::nanos(self.schedule.due());
         (self.left > 0 && due < self.end).then_some(due)
     }
 
-    /// The oldest message that is due by `now`, if there is one.
-    pub(super) fn take_due(&mut self, now: u64) -> Option<u64> {
-        if let Some(due) = self.homeless.pop_front() {
-            return Some(due);
-        }
-        let due = self.next_due().filter(|due| *due <= now)?;
-        self.schedule.advance();
-        self.left -= 1;
-        Some(due)
+    /// When there is something to be given out, unless a connection has to come first.
+    pub(super) fn alarm(&self) -> Option<u64> {
+        self.next_due().filter(|_| !self.is_stuck)
     }
 
-    /// Whose turn it is, of those that `takes_more`. Who does not now never will.
+    /// The oldest message that is due by `now`, and not given out yet.
+    pub(super) fn due_by(&self, now: u64) -> Option<u64> {
+        self.next_due().filter(|due| *due <= now)
+    }
+
+    /// That message is given out, or given up.
+    pub(super) fn advance(&mut self) {
+        self.schedule.advance();
+        self.left -= 1;
+    }
+
+    /// Whose turn it is, of those that `takes_more`. Who does not now never will. With none, everything that is due waits
+    /// where it stands, in the schedule, for one to be [added](Self::add): that takes no memory, however long it lasts.
     pub(super) fn next_connection(&mut self, mut takes_more: impl FnMut(Key) -> bool) -> Option<Key> {
         while !self.ring.is_empty() {
             self.next %= self.ring.len();
@@ -62,26 +68,12 @@ impl Pacer {
             }
             self.ring.swap_remove(self.next);
         }
+        self.is_stuck = true;
         None
     }
 
-    /// Nobody could take the message that was due at `due`, nor can anybody take what else is due by `now`.
-    pub(super) fn put_back(&mut self, due: u64, now: u64) {
-        self.homeless.push_front(due);
-        while let Some(due) = self.next_due().filter(|due| *due <= now) {
-            self.schedule.advance();
-            self.left -= 1;
-            self.homeless.push_back(due);
-        }
-    }
-
-    /// Whether messages wait for a connection to be opened.
-    pub(super) fn has_homeless(&self) -> bool {
-        !self.homeless.is_empty()
-    }
-
-    /// Those that nobody ever took.
-    pub(super) fn into_homeless(self) -> VecDeque<u64> {
-        self.homeless
+    /// Whether a connection is waited for.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck
     }
 }

@@ -2,7 +2,6 @@
 
 use super::clock::nanos;
 use super::dialer::{Dial, Dialer};
-use super::ledger::Times;
 use super::measured::Unanswered;
 use super::pacer::Pacer;
 use super::report::Failure;
@@ -64,6 +63,8 @@ pub(super) struct Runner<'a> {
     pub(super) backoff: Timer,
     /// Which worker this is, counted from 0.
     pub(super) number: usize,
+    /// How many of the connections are its own.
+    pub(super) share: u64,
     pub(super) pacer: Option<Pacer>,
 }
 
@@ -82,20 +83,18 @@ impl<'a> Runner<'a> {
             dialer: Dialer::new(numbers, spacing, config.max_connecting, config.retry_delay),
             backoff: Timer::default(),
             number: first - 1,
+            share: config.connections.saturating_sub(first - 1).div_ceil(step) as u64,
             pacer: None,
         }
     }
 
     /// What was written down, when the loop has ended.
-    pub(super) fn into_recorder(self, now: Instant) -> Recorder {
-        drop(self.entries);
+    pub(super) fn into_recorder(mut self, now: Instant) -> Recorder {
         let now = self.job.clock.nanos(now);
+        let is_stopped = self.shared.handle.is_stopped();
+        self.give_up_due(now, if is_stopped { Unanswered::Pending } else { Unanswered::Lost });
+        drop(self.entries);
         let mut recorder = Rc::into_inner(self.job).expect("no connection is left").into_recorder();
-        for due in self.pacer.map(Pacer::into_homeless).unwrap_or_default() {
-            recorder.book.due(due);
-            let times = Times { due, given: due, sent: None };
-            recorder.book.unanswered(times, now, 1, Unanswered::Pending);
-        }
         recorder.book.close(now);
         recorder
     }
@@ -192,9 +191,15 @@ impl<'a> Runner<'a> {
                 recorder.failed(self.shared.target_of(number), failure);
             }
         }
-        recorder.progress.ended.add(1);
-        self.shared.hang_up();
+        drop(recorder);
         self.shared.closed();
+        self.note_end();
+    }
+
+    /// A connection is over, and none follows.
+    pub(super) fn note_end(&self) {
+        self.job.recorder.borrow().progress.ended.add(1);
+        self.shared.note_end();
     }
 
     /// Whether a connection that ends well after so many messages leaves some to another one.
@@ -228,6 +233,7 @@ impl<'a> Runner<'a> {
         if let Some(relay) = &self.shared.relay {
             relay.abandon();
         }
+        self.give_up_due(self.job.clock.nanos(agenda.now), Unanswered::Pending);
         for dial in self.dialer.stop() {
             self.fail(dial, Failure::Stopped);
         }
@@ -301,6 +307,8 @@ impl Handler for Runner<'_> {
         match message {
             Message::AllSettled(instant) => self.begin_load(agenda, instant),
             Message::Wake => self.wake_all(agenda),
+            // That is seen at the end of the round.
+            Message::AllOver => {}
             Message::Stop => self.stop(agenda),
         }
     }
@@ -317,8 +325,9 @@ impl Handler for Runner<'_> {
         self.job.recorder.borrow_mut().turned(took, self.job.clock.nanos(now), open);
     }
 
+    /// Whoever has no connection left stays while others have: its part of the schedule is still due.
     fn is_done(&self) -> bool {
-        self.dialer.is_done() && self.entries.is_empty() && self.shared.is_settled()
+        self.dialer.is_done() && self.entries.is_empty() && self.shared.is_over()
     }
 }
 

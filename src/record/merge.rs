@@ -60,6 +60,7 @@ fn add(merged: &mut Record, record: &Record) {
     ours.timed_out += theirs.timed_out;
     ours.pending += theirs.pending;
     ours.failed += theirs.failed;
+    ours.unconnected += theirs.unconnected;
     if let Some(theirs) = record.datagrams {
         let ours = merged.datagrams.get_or_insert_default();
         ours.late += theirs.late;

@@ -55,7 +55,8 @@ pub struct Record {
     pub measured_s: f64,
     /// Whether the run was ended before it was done.
     pub interrupted: bool,
-    /// Whether what was measured is the server, and not the client's own limits; see [`judge`].
+    /// Whether what was measured is the server under the load that was asked for, and not the client's own limits; see
+    /// [`judge`].
     pub valid: bool,
     /// Why it is not valid.
     pub reasons: Vec<String>,
@@ -147,8 +148,11 @@ pub struct Messages {
     pub timed_out: u64,
     /// How many were unanswered when the run ended.
     pub pending: u64,
-    /// How many were lost with their connection, or answered wrongly.
+    /// How many were lost with their connection, or answered wrongly, or found none left.
     pub failed: u64,
+    /// How many of all those were never sent, since no connection was there to take them.
+    #[serde(default)]
+    pub unconnected: u64,
 }
 
 /// What can happen to datagrams besides. It is no error by itself, and counted from the first one on, also in the warm-up.

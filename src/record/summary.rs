@@ -1,5 +1,6 @@
 //! A record as a person reads it in a terminal of 80 columns.
 
+use super::validity::is_of_client;
 use super::{Latencies, LoadKind, Record};
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
 use std::fmt;
@@ -23,8 +24,13 @@ impl fmt::Display for Summary<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(record) = self;
         if !record.valid {
-            let reasons = record.reasons.join("; ");
-            wrap(out, "NOT VALID: ", &format!("the client was the limit, not the server: {reasons}"))?;
+            let reasons = record.reasons.iter().map(String::as_str);
+            let (client, load): (Vec<_>, Vec<_>) = reasons.partition(|reason| is_of_client(reason));
+            if !client.is_empty() {
+                let reasons = client.join("; ");
+                wrap(out, "NOT VALID: ", &format!("the client was the limit, not the server: {reasons}"))?;
+            }
+            load.into_iter().try_for_each(|reason| wrap(out, "NOT VALID: ", reason))?;
         }
         writeln!(out, "{}: {}", job(record), verdict(record))?;
         wrap(out, "  load         ", &load(record))?;
@@ -54,6 +60,10 @@ impl Summary<'_> {
         if messages.timed_out + messages.pending + messages.failed > 0 {
             let [late, pending, lost] = [messages.timed_out, messages.pending, messages.failed].map(count);
             writeln!(out, "  unanswered   {late} timed out, {pending} pending at the end, {lost} lost")?;
+            if messages.unconnected > 0 {
+                let unsent = count(messages.unconnected);
+                writeln!(out, "               {unsent:>9} of them never sent: no connection was there")?;
+            }
         }
         if let Some(datagrams) = &record.datagrams {
             let [late, duplicated, reordered] = [datagrams.late, datagrams.duplicated, datagrams.reordered].map(count);

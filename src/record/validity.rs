@@ -17,6 +17,9 @@ const MISSING: f64 = 0.01;
 /// From this share of its CPU time on, a loop has no room left for what comes in a burst.
 const BUSY: f64 = 0.9;
 
+/// How the reason begins that lies not with the client.
+const ENDED_EARLY: &str = "the load ended early";
+
 /// So many standard deviations a Poisson process may be away from its mean: 3 are exceeded once in 370 runs.
 const DEVIATIONS: f64 = 3.0;
 
@@ -43,6 +46,22 @@ pub enum Reason {
         /// Messages that were due and not sent because the server left no room for them, or its connection was lost.
         messages: u64,
     },
+    /// All connections failed before the end.
+    EndedEarly {
+        /// How long was measured.
+        measured: Duration,
+        /// How long should have been.
+        wanted: Duration,
+        /// Messages that should have become due in the rest of the time, where there is a schedule.
+        missed: Option<u64>,
+    },
+    /// No connection was there for a part of the schedule. A hint, as what the server withheld.
+    Unconnected {
+        /// Messages that were due.
+        due: u64,
+        /// Those that found no connection.
+        unconnected: u64,
+    },
     /// The client had no CPU time left. A hint: the numbers may be right.
     Busy {
         /// The share of the workers' time.
@@ -53,14 +72,20 @@ pub enum Reason {
 /// What speaks against believing the numbers of `record`; nothing when it is well.
 #[must_use]
 pub fn judge(record: &Record) -> Vec<Reason> {
-    [too_late(record), too_little(record), withheld(record), too_busy(record)].into_iter().flatten().collect()
+    let reasons = [too_late(record), too_little(record), ended_early(record), withheld(record), unconnected(record)];
+    reasons.into_iter().chain([too_busy(record)]).flatten().collect()
+}
+
+/// Whether a reason, as it stands in a record, says that the client was the limit; else they had all failed.
+pub(super) fn is_of_client(reason: &str) -> bool {
+    !reason.starts_with(ENDED_EARLY)
 }
 
 impl Reason {
     /// Whether the run is not valid for this; else it is a hint.
     #[must_use]
     pub fn invalidates(&self) -> bool {
-        matches!(self, Self::Lag { .. } | Self::Schedule { .. })
+        matches!(self, Self::Lag { .. } | Self::Schedule { .. } | Self::EndedEarly { .. })
     }
 }
 
@@ -81,6 +106,17 @@ impl fmt::Display for Reason {
             Self::Withheld { messages } => {
                 let messages = format_counted(*messages, "message");
                 write!(out, "{messages} could not be sent when due: the server left no room or closed the connection")
+            }
+            Self::EndedEarly { measured, wanted, missed } => {
+                let (measured, wanted) = (format_duration(*measured), format_duration(*wanted));
+                write!(out, "{ENDED_EARLY}, after {measured} of {wanted}: every connection had failed")?;
+                missed.iter().try_for_each(|missed| {
+                    write!(out, "; about {} messages of the schedule never became due", format_count(*missed))
+                })
+            }
+            Self::Unconnected { due, unconnected } => {
+                let (due, unconnected) = (format_count(*due), format_count(*unconnected));
+                write!(out, "no connection was there for {unconnected} of {due} messages that were due")
             }
             Self::Busy { share } => {
                 write!(
@@ -109,6 +145,8 @@ fn too_late(record: &Record) -> Option<Reason> {
 fn too_little(record: &Record) -> Option<Reason> {
     // A client that has no time left reads answers late, and cannot say who held its messages back.
     let withheld = if too_busy(record).is_none() { record.messages.withheld } else { 0 };
+    // Nor is it late with what no connection was there for.
+    let excused = withheld + record.messages.unconnected;
     let sent = record.messages.sent;
     let (due, allowed) = match (record.messages.due, &record.load) {
         (Some(due), _) => (due as f64, due as f64 * MISSING),
@@ -120,12 +158,37 @@ fn too_little(record: &Record) -> Option<Reason> {
         }
         (None, _) => return None,
     };
-    ((due - (sent + withheld) as f64).abs() > allowed).then_some(Reason::Schedule { due: due.round() as u64, sent })
+    ((due - (sent + excused) as f64).abs() > allowed).then_some(Reason::Schedule { due: due.round() as u64, sent })
 }
 
 fn withheld(record: &Record) -> Option<Reason> {
     let messages = record.messages.withheld;
     (messages > 0).then_some(Reason::Withheld { messages })
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of messages"
+)]
+fn ended_early(record: &Record) -> Option<Reason> {
+    let (wanted, connections) = (record.load.duration_s?, &record.connections);
+    // Those that were verified had nothing left to do.
+    let have_failed = connections.failed > 0 && connections.verified == 0;
+    let rest = wanted - record.measured_s;
+    let is_early = have_failed && !record.interrupted && rest > 0.0;
+    is_early.then(|| Reason::EndedEarly {
+        measured: Duration::try_from_secs_f64(record.measured_s).unwrap_or_default(),
+        wanted: Duration::try_from_secs_f64(wanted).unwrap_or_default(),
+        missed: record.load.rate.map(|rate| (rate * rest).round() as u64),
+    })
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts of messages")]
+fn unconnected(record: &Record) -> Option<Reason> {
+    let (due, unconnected) = (record.messages.due?, record.messages.unconnected);
+    (unconnected as f64 > due as f64 * MISSING).then_some(Reason::Unconnected { due, unconnected })
 }
 
 fn too_busy(record: &Record) -> Option<Reason> {

@@ -19,7 +19,14 @@ impl Fake {
     /// Gives each connection, counted from 0, to `serve` on a thread of its own. A stream that `serve` returns stays
     /// open until the server goes.
     pub(crate) fn new(serve: impl Fn(usize, TcpStream) -> Option<TcpStream> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), serve)
+    }
+
+    /// The same on a listener of the caller's.
+    pub(crate) fn on(
+        listener: TcpListener,
+        serve: impl Fn(usize, TcpStream) -> Option<TcpStream> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let (ending, serve) = (Arc::<AtomicBool>::default(), Arc::new(serve));
         let is_ending = Arc::clone(&ending);

@@ -9,6 +9,7 @@ mod datagrams;
 mod fake;
 mod frames;
 mod fullness;
+mod gone;
 mod interop;
 mod job;
 mod liars;

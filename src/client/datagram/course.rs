@@ -2,7 +2,6 @@
 
 use super::runner::{END, PACER, Runner, WARM};
 use crate::client::clock::nanos;
-use crate::client::ledger::Times;
 use crate::client::measured::Unanswered;
 use crate::client::pacer::{MESSAGES_PER_TURN, Pacer};
 use crate::client::schedule::Schedule;
@@ -66,7 +65,7 @@ impl Runner<'_> {
     /// between: the kernel keeps few of them.
     pub(super) fn pace(&mut self, agenda: &mut Agenda) {
         self.is_behind = !self.hand_out(agenda);
-        match self.pacer.as_ref().and_then(Pacer::next_due) {
+        match self.pacer.as_ref().and_then(Pacer::alarm) {
             _ if self.is_behind => agenda.ready.push_back(PACER),
             Some(due) => agenda.alarms.arm(PACER, self.shared.clock.instant(due)),
             None if self.is_time_over => self.end_load(agenda),
@@ -82,17 +81,17 @@ impl Runner<'_> {
         let mut sending = std::mem::take(&mut self.sending);
         let mut is_all = false;
         for _ in 0..MESSAGES_PER_TURN {
-            let Some(due) = pacer.take_due(now) else {
+            let Some(due) = pacer.due_by(now) else {
                 is_all = true;
                 break;
             };
             let entries = &mut self.entries;
             let mut takes_more = |key| entries.get_mut(key).is_some_and(|entry| entry.flight.has_room());
             let Some(key) = pacer.next_connection(&mut takes_more) else {
-                pacer.put_back(due, now);
                 is_all = true;
                 break;
             };
+            pacer.advance();
             self.desk.recorder.book.due(due);
             if self.entries.get_mut(key).is_some_and(|entry| entry.flight.add(due, now)) {
                 sending.push(key);
@@ -108,10 +107,10 @@ impl Runner<'_> {
 
     /// Writes down what became due and was given to nobody, because no socket was there, or none had a message left.
     pub(super) fn count_homeless(&mut self, now: u64) {
-        for due in self.pacer.take().map(Pacer::into_homeless).unwrap_or_default() {
-            let book = &mut self.desk.recorder.book;
-            book.due(due);
-            book.unanswered(Times { due, given: due, sent: None }, now, 1, Unanswered::Pending);
+        let Some(mut pacer) = self.pacer.take() else { return };
+        while let Some(due) = pacer.due_by(now) {
+            pacer.advance();
+            self.desk.recorder.book.not_given(due, now, Unanswered::Pending, pacer.is_stuck());
         }
     }
 }

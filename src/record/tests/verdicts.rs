@@ -1,7 +1,7 @@
 //! When a run is not valid, and when it is.
 
 use super::sample;
-use crate::record::{Cpu, LoadKind, Reason, Record, judge};
+use crate::record::{Cpu, LoadKind, Reason, Record, Summary, judge};
 use std::time::Duration;
 
 #[test]
@@ -65,6 +65,29 @@ fn without_a_count_of_what_was_due_chance_is_given_its_share() {
     }
     record.load.kind = LoadKind::Closed;
     assert_eq!(judge(&record), [], "closed load has no schedule");
+}
+
+/// That every connection failed is not the client's fault, and neither is what nobody could take.
+#[test]
+fn a_load_that_its_connections_did_not_last_for_is_not_valid() {
+    let mut record = Record::of("x");
+    record.load =
+        crate::record::Load { kind: LoadKind::Open, rate: Some(500.0), duration_s: Some(30.0), ..record.load };
+    (record.measured_s, record.connections.failed) = (10.0, 4);
+    (record.messages.due, record.messages.sent, record.messages.unconnected) = (Some(5000), 4000, 1000);
+    record.settle();
+    let early = "the load ended early, after 10.0 s of 30.0 s: every connection had failed; about 10,000 messages of the \
+                 schedule never became due";
+    assert_eq!(record.reasons, [early]);
+    assert_eq!(record.hints, ["no connection was there for 1,000 of 5,000 messages that were due"]);
+    let text = Summary(&record).to_string();
+    assert!(!record.valid && text.starts_with("NOT VALID: the load ended early, after 10.0 s of 30.0 s"), "{text}");
+    assert!(!text.contains("the client was the limit"), "{text}");
+    // Connections that did all they had to do end a load when it is time for that, and so does whoever interrupts it.
+    (record.connections.verified, record.messages.unconnected, record.messages.sent) = (1, 0, 5000);
+    assert_eq!(judge(&record), []);
+    (record.connections.verified, record.interrupted) = (0, true);
+    assert_eq!(judge(&record), []);
 }
 
 #[test]
