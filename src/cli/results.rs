@@ -18,7 +18,8 @@ pub(super) struct Results {
     /// Write the percentiles of the latency as the tools of HdrHistogram plot them.
     #[arg(long, value_name = "FILE", env = "MULTICONN_HGRM", help_heading = "Report")]
     hgrm: Option<PathBuf>,
-    /// Write the histogram of each second as a log that the tools of HdrHistogram read.
+    /// Write the histogram of each second as a log that the tools of HdrHistogram read; with --rate, from due, and before
+    /// them the one from send of the whole run, with the tag from_send.
     #[arg(long, value_name = "FILE", env = "MULTICONN_HDR_LOG", help_heading = "Report")]
     hdr_log: Option<PathBuf>,
     /// Write a page with charts.

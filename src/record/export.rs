@@ -1,14 +1,17 @@
 //! The two text formats that the tools of HdrHistogram read: the percentile distribution (`.hgrm`), which its plotter draws, and
 //! the interval log, from which its log processor makes anything else.
 
-use super::{Latencies, Record};
+use super::{Latencies, LoadKind, Record};
 use hdrhistogram::serialization::V2DeflateSerializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError};
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 use std::io::{self, Write};
 use std::time::Duration;
 
 /// How many points each half of what is left to 100 % has, as in the other implementations.
 const TICKS_PER_HALF: u32 = 5;
+
+/// The tag of the latency from sending, beside the one from when a message was due.
+const FROM_SEND: &str = "from_send";
 
 /// Both formats show milliseconds, as the other implementations do, whatever is counted.
 const NANOS_PER_MS: f64 = 1e6;
@@ -44,6 +47,10 @@ pub fn write_percentiles(record: &Record, out: &mut impl Write) -> io::Result<()
 /// Writes the latency of each interval as an interval log in nanoseconds; the maximum beside each is in milliseconds. A
 /// record without intervals is one of them.
 ///
+/// Of a load with a schedule that is the latency from when messages were due; the one from their sending stands before it,
+/// as one histogram of the whole run with the tag `from_send`. The tools of HdrHistogram leave out what has a tag unless
+/// they are asked for it.
+///
 /// # Errors
 ///
 /// What `out` fails with.
@@ -58,21 +65,26 @@ pub fn write_hdr_log(record: &Record, out: &mut impl Write) -> io::Result<()> {
     builder.add_comment(&format!("[BaseTime: {started:.3} (seconds since epoch)]"));
     builder.with_max_value_divisor(NANOS_PER_MS);
     let mut log = builder.begin_log_with(out, &mut serializer)?;
-    let mut write = |latencies: &Latencies, start_s: f64, seconds: f64| match log.write_histogram(
+    let mut write = |latencies: &Latencies, start_s: f64, seconds: f64, tag: Option<Tag<'_>>| match log.write_histogram(
         latencies.histogram(),
         duration(start_s),
         duration(seconds),
-        None,
+        tag,
     ) {
         Ok(()) => Ok(()),
         Err(IntervalLogWriterError::IoError(error)) => Err(error),
         Err(IntervalLogWriterError::SerializeError(error)) => Err(io::Error::other(error)),
     };
+    // Readers expect the lines in the order of their beginnings.
+    let start_s = record.intervals.first().map_or(record.warm_up_s, |interval| interval.start_s);
+    if record.load.kind == LoadKind::Open {
+        write(&record.histograms.latency_from_send, start_s, record.measured_s, Tag::new(FROM_SEND))?;
+    }
     if record.intervals.is_empty() {
-        return write(record.latency(), record.warm_up_s, record.measured_s);
+        return write(record.latency(), start_s, record.measured_s, None);
     }
     for interval in &record.intervals {
-        write(&interval.latency.unpack(), interval.start_s, interval.seconds)?;
+        write(&interval.latency.unpack(), interval.start_s, interval.seconds, None)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::support::{Program, await_until, expect_refusal, has_python, skipped};
 use super::{client, server};
-use multiconn::record::Record;
+use multiconn::record::{Latencies, Record};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::path::Path;
@@ -87,24 +87,34 @@ fn the_tools_of_others_read_the_files() {
     }
     let (server, folder) = (server(), tempfile::tempdir().unwrap());
     let [json, hgrm, log] = ["run.json", "run.hgrm", "run.hlog"].map(|name| within(&folder, name));
-    let arguments = ["50", "--messages", "100", "--json", &json, "--hgrm", &hgrm, "--hdr-log", &log];
-    let exit = client(server.address(), &arguments).await_exit();
-    assert_eq!(exit.code, Some(0), "{exit:#?}");
-    let exit = Program::python("read_results.py", &[&json, &hgrm, &log]).await_exit();
-    if exit.code == Some(3) {
-        return skipped(WHAT, "the package is not here (pip install hdrhistogram)");
+    let files = ["50", "--messages", "100", "--json", &json, "--hgrm", &hgrm, "--hdr-log", &log];
+    for schedule in [&[][..], &["--rate", "5k"]] {
+        let exit = client(server.address(), &[&files[..], schedule].concat()).await_exit();
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        let exit = Program::python("read_results.py", &[&json, &hgrm, &log]).await_exit();
+        if exit.code == Some(3) {
+            return skipped(WHAT, "the package is not here (pip install hdrhistogram)");
+        }
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        let record = read(&json);
+        let p99 = |latencies: &Latencies| latencies.at(0.99).unwrap().as_nanos();
+        let words: Vec<Vec<&str>> = exit.stdout.iter().map(|line| line.split(' ').collect()).collect();
+        let names: Vec<_> = words.iter().map(|words| words[0]).collect();
+        // Both latencies are in the log, where there are two.
+        let expected = ["json", "hgrm", "log", "from_send"];
+        assert_eq!(names, expected[..if schedule.is_empty() { 3 } else { 4 }]);
+        for words in &words {
+            assert_eq!(words[1], "5000", "{words:?}");
+        }
+        let main = p99(record.latency());
+        assert_eq!((words[0][2], words[2][2]), (&*main.to_string(), &*main.to_string()));
+        // The distribution has its steps beside the 99 %, the next one not far above.
+        let stepped: u128 = words[1][2].parse().unwrap();
+        assert!(stepped >= main, "{stepped} {main}");
+        if let Some(tagged) = words.get(3) {
+            assert_eq!(tagged[2], p99(&record.histograms.latency_from_send).to_string());
+        }
     }
-    assert_eq!(exit.code, Some(0), "{exit:#?}");
-    let p99 = read(&json).latency().at(0.99).unwrap().as_nanos();
-    let words: Vec<Vec<&str>> = exit.stdout.iter().map(|line| line.split(' ').collect()).collect();
-    assert_eq!(words.iter().map(|words| words[0]).collect::<Vec<_>>(), ["json", "hgrm", "log"]);
-    for words in &words {
-        assert_eq!(words[1], "5000", "{words:?}");
-    }
-    assert_eq!((words[0][2], words[2][2]), (&*p99.to_string(), &*p99.to_string()));
-    // The distribution has its steps beside the 99 %, the next one not far above.
-    let stepped: u128 = words[1][2].parse().unwrap();
-    assert!(stepped >= p99, "{stepped} {p99}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 """Reads what multiconn-client wrote with the tools that others use: Python's json and the hdrhistogram package.
 
 Usage: read_results.py RUN.json RUN.hgrm RUN.hlog
-Prints the number of replies, and their p99 in nanoseconds, as each of the three files says. Ends with status 3 when the
-package is not there.
+Prints the number of replies, and their p99 in nanoseconds, as each of the three files says; of a log with tags, those of
+each tag, too. Ends with status 3 when the package is not there.
 """
 
 import json
@@ -31,8 +31,10 @@ rows = [[float(word) for word in line.split()] for line in lines[1:] if line and
 p99_ms = next(row[0] for row in rows if row[1] >= 0.99)
 print("hgrm", int(rows[-1][2]), round(p99_ms * 1e6))
 
-total = HdrHistogram(1, 3_600_000_000_000, 3)
-reader = HistogramLogReader(log_path, total)
-while reader.add_next_interval_histogram():
-    pass
-print("log", total.get_total_count(), total.get_value_at_percentile(99))
+totals = {}
+reader = HistogramLogReader(log_path, HdrHistogram(1, 3_600_000_000_000, 3))
+while (interval := reader.get_next_interval_histogram()) is not None:
+    total = totals.setdefault(interval.get_tag(), HdrHistogram(1, 3_600_000_000_000, 3))
+    total.add(interval)
+for tag in sorted(totals, key=lambda tag: tag or ""):
+    print(tag or "log", totals[tag].get_total_count(), totals[tag].get_value_at_percentile(99))

@@ -1,7 +1,7 @@
 //! What the tools of HdrHistogram read: here with the library's own reader.
 
 use super::{STARTED, sample};
-use crate::record::{Latencies, Record, write_hdr_log, write_percentiles};
+use crate::record::{Latencies, LoadKind, Record, write_hdr_log, write_percentiles};
 use base64::Engine;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -39,10 +39,11 @@ fn the_distribution_of_nothing_is_whole_all_the_same() {
     assert!(text.contains("Total count    =            0"), "{text}");
 }
 
-fn read_log(record: &Record) -> Vec<(Duration, Duration, Latencies)> {
+/// The lines without a tag, and those with one.
+fn read_log(record: &Record) -> [Vec<(Duration, Duration, Latencies)>; 2] {
     let mut out = Vec::new();
     write_hdr_log(record, &mut out).expect("a vector takes everything");
-    let mut found = Vec::new();
+    let mut found = [Vec::new(), Vec::new()];
     let mut times = 0;
     for entry in IntervalLogIterator::new(&out) {
         match entry.expect("every line is one of a log") {
@@ -50,7 +51,13 @@ fn read_log(record: &Record) -> Vec<(Duration, Duration, Latencies)> {
                 let bytes =
                     base64::engine::general_purpose::STANDARD.decode(interval.encoded_histogram()).expect("base64");
                 let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).expect("a histogram");
-                found.push((interval.start_timestamp(), interval.duration(), histogram.into()));
+                let tag = interval.tag().map(|tag| tag.as_str());
+                assert!(tag.is_none_or(|tag| tag == "from_send"), "{tag:?}");
+                found[usize::from(tag.is_some())].push((
+                    interval.start_timestamp(),
+                    interval.duration(),
+                    histogram.into(),
+                ));
             }
             LogEntry::StartTime(time) | LogEntry::BaseTime(time) => {
                 assert_eq!(time, STARTED);
@@ -64,8 +71,8 @@ fn read_log(record: &Record) -> Vec<(Duration, Duration, Latencies)> {
 
 #[test]
 fn the_log_has_a_line_for_each_second_and_adds_up() {
-    let record = sample(5, 100, 1);
-    let found = read_log(&record);
+    let mut record = sample(5, 100, 1);
+    let [found, tagged] = read_log(&record);
     let starts: Vec<u64> = found.iter().map(|(start, ..)| start.as_secs()).collect();
     assert_eq!(starts, [0, 1, 2, 3, 4]);
     let mut sum = Latencies::default();
@@ -74,13 +81,19 @@ fn the_log_has_a_line_for_each_second_and_adds_up() {
         sum.add(latencies);
     }
     assert_eq!(&sum, record.latency());
+    // What was sent late has two latencies.
+    assert_eq!(tagged.len(), 1);
+    assert_eq!((tagged[0].0, tagged[0].1), (Duration::ZERO, Duration::from_secs(5)));
+    assert_eq!(tagged[0].2, record.histograms.latency_from_send);
+    record.load.kind = LoadKind::Closed;
+    assert!(read_log(&record)[1].is_empty(), "without a schedule there is one only");
 }
 
 #[test]
 fn a_run_without_intervals_is_one_line() {
     let mut record = sample(5, 100, 1);
     record.intervals.clear();
-    let found = read_log(&record);
-    assert_eq!(found.len(), 1);
+    let [found, tagged] = read_log(&record);
+    assert_eq!((found.len(), tagged.len()), (1, 1));
     assert_eq!((found[0].1, &found[0].2), (Duration::from_secs(5), record.latency()));
 }
