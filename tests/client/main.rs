@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod causes;
 mod datagram_loads;
 mod datagrams;
 mod fake;

@@ -1,0 +1,130 @@
+//! Everything that can befall a connection under load: each is counted by its own name, the run goes on with the others, which
+//! take all that is due, the report says it in words, and the exit status is 1.
+
+use super::fake::{Fake, answer, answer_and_end, deaf, take};
+use super::load::Run;
+use super::silence::black_hole;
+use super::support::{Program, await_until, reset, skipped, works};
+use super::{Outcome, client, server};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+
+/// A second of 100 messages.
+const LOAD: [&str; 6] = ["--rate", "100", "--duration", "1s", "--json", "-"];
+
+/// Four connections, of which two go to a server that is well and two to `bad`.
+fn half_to(bad: SocketAddr, well: SocketAddr, further: &[&str]) -> Program {
+    let work = ["-c", "4", "--size", "64", "--target", &bad.to_string(), "--connect-timeout", "500ms"];
+    client(well, &[&LOAD[..], &work, further].concat())
+}
+
+/// Expects that `failed` connections failed for `cause`, told in these `words`, and that the others went on to the end.
+#[track_caller]
+fn expect_cause(run: &Run, cause: &str, words: &str, failed: u64) {
+    let (record, messages) = (&run.record, &run.record.messages);
+    assert_eq!((run.code, record.errors.len(), record.errors.get(cause)), (Some(1), 1, Some(&failed)), "{run:?}");
+    let (connections, wanted) = (&record.connections, record.connections.wanted);
+    assert_eq!((connections.failed, connections.verified), (failed, wanted - failed), "{run:?}");
+    assert_eq!((messages.due, messages.unconnected, messages.pending), (Some(100), 0, 0), "{run:?}");
+    // Each that failed may have had a few messages, when the machine is slow.
+    assert!(messages.verified >= 50 && messages.verified + messages.failed == 100, "{run:?}");
+    assert!((1.0..9.0).contains(&record.measured_s), "{run:?}");
+    let told = |part: &str| run.stderr.iter().any(|line| line.ends_with(part));
+    assert!(told(": something failed") && told(&format!(" {failed} {words}")), "{run:?}");
+}
+
+/// Runs against `bad` and a server that is well.
+#[track_caller]
+fn expect_half(bad: SocketAddr, cause: &str, words: &str) {
+    let well = server();
+    expect_cause(&Run::of(half_to(bad, well.address(), &[])), cause, words, 2);
+}
+
+#[test]
+fn a_target_that_refuses() {
+    let nobody = deaf(Ipv4Addr::LOCALHOST);
+    expect_half(nobody.1, "refused", "refused");
+}
+
+#[test]
+fn a_target_that_resets() {
+    let fake = Fake::new(|_, mut stream| {
+        take(&mut stream, 64);
+        reset(stream);
+        None
+    });
+    expect_half(fake.address(), "reset", "reset");
+}
+
+#[test]
+fn a_target_that_never_answers_a_connect() {
+    let Some((_listener, _filling, address)) = black_hole() else { return };
+    expect_half(address, "connect_timeout", "connect timeout");
+}
+
+#[test]
+fn a_target_that_closes_in_the_middle_of_an_answer() {
+    let fake = Fake::new(|_, mut stream| {
+        let message = take(&mut stream, 64);
+        answer_and_end(stream, &message[..30]);
+        None
+    });
+    expect_half(fake.address(), "closed_early", "closed early");
+}
+
+#[test]
+fn a_target_that_answers_too_much() {
+    let fake = Fake::new(|_, mut stream| {
+        let message = take(&mut stream, 64);
+        answer(stream, &[&message[..], b"and more"].concat());
+        None
+    });
+    expect_half(fake.address(), "mismatch", "mismatch");
+}
+
+/// In a network of its own with ten ports, of which the server takes one. Where addresses to come from are given, a port is
+/// chosen by the system only at the connect.
+#[test]
+fn no_port_is_left() {
+    const PORTS: u64 = 10;
+    let script = "ip link set lo up && echo 50000 50009 >/proc/sys/net/ipv4/ip_local_port_range";
+    let network = ["--user", "--map-root-user", "--net", "sh", "-c"];
+    if !works(Command::new("unshare").args(network).arg(script)) {
+        return skipped("running out of ports", "a network of our own takes the right to unshare");
+    }
+    let script = format!("{script} && exec \"$0\" \"$@\"");
+    let start = |arguments: &[&str]| {
+        let mut command = Program::client_under(&[&["unshare"], &network[..], &[&script]].concat());
+        Program::spawn(command.args(["--embedded", "-c", "30"]).args(arguments))
+    };
+    for further in [&[][..], &["--source", "127.0.0.1"], &["--retries", "3", "--retry-delay", "1h"]] {
+        let run = Run::of(start(&[&LOAD[..], further].concat()));
+        let failed = run.record.connections.failed;
+        assert!((30 - PORTS..30).contains(&failed), "{run:?}");
+        expect_cause(&run, "out_of_ports", "out of ports", failed);
+    }
+    let outcome = Outcome::of(start(&["--hold", "100ms"]));
+    outcome.expect_failures(&[("out of ports: no local port is free for this target", outcome.failed)]);
+    assert_eq!(outcome.messages.1, 2 * outcome.opened, "{outcome:#?}");
+}
+
+/// What may be opened is checked before the run; here it becomes less while connections are opened.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_descriptor_is_left() {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    let well = server();
+    let slowly = ["-c", "30", "--connect-rate", "10", "--size", "64", "-v"];
+    let program = client(well.address(), &[&LOAD[..], &slowly].concat());
+    await_until("three connections", || {
+        program.stderr().iter().filter(|line| line.starts_with("Starting ")).count() >= 3
+    });
+    let few = Rlimit { current: Some(5), maximum: Some(5) };
+    if let Err(error) = prlimit(Some(program.pid()), Resource::Nofile, few) {
+        return skipped("running out of descriptors", &format!("the limits of another process are not ours: {error}"));
+    }
+    let run = Run::of(program);
+    let failed = run.record.connections.failed;
+    assert!((1..=27).contains(&failed), "{run:?}");
+    expect_cause(&run, "out_of_descriptors", "out of descriptors", failed);
+}
