@@ -79,7 +79,7 @@ pub struct ClientConfig {
     /// How long to wait before a connect is tried again; twice as long before each further time, 30 seconds at most, of
     /// which a random part of up to one half is left out, so that not all come back at once. Default: 100 ms.
     pub retry_delay: Duration,
-    /// How many workers, each one loop on one thread. Default: 1.
+    /// How many workers, each one loop on one thread; no more than connections are used. Default: 1.
     pub workers: usize,
     /// How long each worker polls before it sleeps, which takes a whole CPU and saves the time of waking up. Default: 0.
     pub spin: Duration,

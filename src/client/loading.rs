@@ -47,8 +47,15 @@ impl Runner<'_> {
         self.job.recorder.borrow_mut().book.end_warm_up();
     }
 
+    /// The time of the load is over.
+    pub(super) fn end_time(&mut self, agenda: &mut Agenda) {
+        if self.pacer.as_mut().is_none_or(Pacer::end) {
+            self.end_load(agenda);
+        }
+    }
+
     /// Nothing more is sent; what is under way may still be answered.
-    pub(super) fn end_load(&mut self, agenda: &mut Agenda) {
+    fn end_load(&mut self, agenda: &mut Agenda) {
         self.job.recorder.borrow_mut().book.end(self.job.clock.nanos(agenda.now));
         self.job.phase.set(Phase::Ending);
         let mut is_hopeless = self.entries.is_empty();
@@ -78,10 +85,11 @@ impl Runner<'_> {
             pacer.advance();
             self.give(agenda, key, due, now);
         }
-        if let Some(due) = pacer.alarm() {
-            agenda.alarms.arm(PACER, self.job.clock.instant(due));
-        }
+        let has_to_end = pacer.go_on(agenda, PACER, self.job.clock, now);
         self.pacer = Some(pacer);
+        if has_to_end {
+            self.end_load(agenda);
+        }
     }
 
     /// Whether a connection is open and has not yet all the messages it is there for: the rest is for the one that follows.

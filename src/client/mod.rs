@@ -182,6 +182,8 @@ impl Client {
         // Each target is somebody else, unless one name is said to be that of all.
         let tls = config.tls.iter().cycle().take(if config.tls.is_empty() { 0 } else { targets.len() });
         let tls = tls.map(TlsConnector::new).collect::<Result<_, Error>>()?;
+        // One without a connection would keep its part of the schedule to itself.
+        config.workers = config.workers.min(config.connections).max(1);
         let mut loops = Vec::with_capacity(config.workers);
         for _ in 0..config.workers {
             loops.push(EventLoop::spinning(config.spin).map_err(Error::system("create an event loop"))?);

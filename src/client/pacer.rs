@@ -1,7 +1,8 @@
 //! Gives the messages of an open loop to the connections of a worker, one after the other, as they become due.
 
+use super::clock::Clock;
 use super::schedule::Schedule;
-use crate::event_loop::Key;
+use crate::event_loop::{Agenda, Key};
 
 /// How many messages are given out before whatever else has happened gets its turn.
 pub(super) const MESSAGES_PER_TURN: usize = 256;
@@ -20,12 +21,16 @@ pub(super) struct Pacer {
     next: usize,
     /// No connection could take the next message when it was due.
     is_stuck: bool,
+    /// Something is due that was not given out yet: the loop is late.
+    is_behind: bool,
+    /// Nothing becomes due any more.
+    is_over: bool,
 }
 
 impl Pacer {
     /// Gives out `most` messages at most, between `begin` and `end`.
     pub(super) fn new(schedule: Schedule, (begin, end): (u64, u64), most: u64, ring: Vec<Key>) -> Self {
-        Self { schedule, begin, end, left: most, ring, next: 0, is_stuck: false }
+        Self { schedule, begin, end, left: most, ring, next: 0, is_stuck: false, is_behind: false, is_over: false }
     }
 
     /// One more connection can take messages. Whether one was waited for.
@@ -40,9 +45,24 @@ impl Pacer {
         (self.left > 0 && due < self.end).then_some(due)
     }
 
-    /// When there is something to be given out, unless a connection has to come first.
-    pub(super) fn alarm(&self) -> Option<u64> {
-        self.next_due().filter(|_| !self.is_stuck)
+    /// After so much was given out at `now` as a turn allows: sees to it that `key` comes up for the rest, when that is due or,
+    /// what is due already, once answers that came in meanwhile were read. Returns whether the load has to end.
+    pub(super) fn go_on(&mut self, agenda: &mut Agenda, key: Key, clock: Clock, now: u64) -> bool {
+        // Unless a connection has to come first.
+        let next = self.next_due().filter(|_| !self.is_stuck);
+        self.is_behind = next.is_some_and(|due| due <= now);
+        if self.is_behind {
+            agenda.ready.push_back(key);
+        } else if let Some(due) = next {
+            agenda.alarms.arm(key, clock.instant(due));
+        }
+        self.is_over && !self.is_behind
+    }
+
+    /// The time of the load is over. Returns whether it has to end: not before all that was due by then is given out.
+    pub(super) fn end(&mut self) -> bool {
+        self.is_over = true;
+        !self.is_behind
     }
 
     /// The oldest message that is due by `now`, and not given out yet.

@@ -283,7 +283,7 @@ impl Handler for Runner<'_> {
         match key {
             PACER => return self.pace(agenda),
             WARM => return self.end_warm_up(),
-            END => return self.end_load(agenda),
+            END => return self.end_time(agenda),
             DIAL => return self.end_spacing(agenda),
             _ => {}
         }
@@ -294,8 +294,10 @@ impl Handler for Runner<'_> {
     }
 
     fn handle_ready(&mut self, agenda: &mut Agenda, key: Key) {
-        if key == DIALER {
-            return self.dial_some(agenda);
+        match key {
+            DIALER => return self.dial_some(agenda),
+            PACER => return self.pace(agenda),
+            _ => {}
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
         if entry.conversation.handle_ready() {

@@ -122,6 +122,26 @@ fn the_first_message_is_as_punctual_as_the_others() {
     assert!(lags.len() < 8, "{lags:?}");
 }
 
+/// A worker without a connection would keep its part of the schedule to itself.
+#[test]
+fn more_workers_than_connections_send_all_the_same() {
+    let server = server();
+    let run = load(server.address(), &["-c", "1", "--workers", "3", "--rate", "300", "--duration", "1s"]);
+    run.expect_success(300);
+}
+
+/// A client that is asked for more than it can send reads what comes back all the same, and says that it was the limit.
+#[test]
+fn a_client_that_is_behind_goes_on_reading() {
+    let server = server();
+    let run = load(server.address(), &["-c", "8", "--rate", "1M", "--duration", "300ms"]);
+    run.expect_success(300_000);
+    // Without that, the first answer is read when the last message has gone.
+    let sending = Duration::from_secs_f64(run.record.measured_s);
+    assert!(run.record.histograms.loop_turn.max() < Some(sending / 3), "{run:?}");
+    assert!(!run.record.valid, "{run:?}");
+}
+
 /// The load goes on while the server stands still; whoever should have asked then is counted as having waited.
 #[test]
 fn a_server_that_stands_still_is_felt_by_all_who_were_due() {

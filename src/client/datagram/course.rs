@@ -45,10 +45,9 @@ impl Runner<'_> {
         self.desk.recorder.book.end_warm_up();
     }
 
-    /// The time of the load is over: it ends, once everything was given out that was due by then.
+    /// The time of the load is over.
     pub(super) fn end_time(&mut self, agenda: &mut Agenda) {
-        self.is_time_over = true;
-        if !self.is_behind {
+        if self.pacer.as_mut().is_none_or(Pacer::end) {
             self.end_load(agenda);
         }
     }
@@ -61,48 +60,32 @@ impl Runner<'_> {
         self.turn_all(agenda);
     }
 
-    /// Gives out the messages that are due, and sees to it that the next ones are. When it is behind, replies are read in
-    /// between: the kernel keeps few of them.
+    /// Gives the messages that are due to the sockets in turn, and sends them: those of one socket with one call. Sees to it
+    /// that the next ones are sent.
     pub(super) fn pace(&mut self, agenda: &mut Agenda) {
-        self.is_behind = !self.hand_out(agenda);
-        match self.pacer.as_ref().and_then(Pacer::alarm) {
-            _ if self.is_behind => agenda.ready.push_back(PACER),
-            Some(due) => agenda.alarms.arm(PACER, self.shared.clock.instant(due)),
-            None if self.is_time_over => self.end_load(agenda),
-            None => {}
-        }
-    }
-
-    /// Gives the messages that are due to the sockets in turn, and sends them: those of one socket with one call. Returns
-    /// whether that was all that could be given.
-    fn hand_out(&mut self, agenda: &mut Agenda) -> bool {
-        let Some(mut pacer) = self.pacer.take() else { return true };
+        let Some(mut pacer) = self.pacer.take() else { return };
         let now = self.shared.clock.nanos(agenda.now);
         let mut sending = std::mem::take(&mut self.sending);
-        let mut is_all = false;
         for _ in 0..MESSAGES_PER_TURN {
-            let Some(due) = pacer.due_by(now) else {
-                is_all = true;
-                break;
-            };
+            let Some(due) = pacer.due_by(now) else { break };
             let entries = &mut self.entries;
             let mut takes_more = |key| entries.get_mut(key).is_some_and(|entry| entry.flight.has_room());
-            let Some(key) = pacer.next_connection(&mut takes_more) else {
-                is_all = true;
-                break;
-            };
+            let Some(key) = pacer.next_connection(&mut takes_more) else { break };
             pacer.advance();
             self.desk.recorder.book.due(due);
             if self.entries.get_mut(key).is_some_and(|entry| entry.flight.add(due, now)) {
                 sending.push(key);
             }
         }
+        let has_to_end = pacer.go_on(agenda, PACER, self.shared.clock, now);
         self.pacer = Some(pacer);
         for key in sending.drain(..) {
             self.send(agenda, key, false);
         }
         self.sending = sending;
-        is_all
+        if has_to_end {
+            self.end_load(agenda);
+        }
     }
 
     /// Writes down what became due and was given to nobody, because no socket was there, or none had a message left.

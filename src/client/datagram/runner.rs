@@ -52,10 +52,6 @@ pub(super) struct Runner<'a> {
     /// Which worker this is, counted from 0.
     pub(super) number: usize,
     pub(super) pacer: Option<Pacer>,
-    /// Whether messages are due that were not given out yet.
-    pub(super) is_behind: bool,
-    /// Whether the load has lasted as long as it should.
-    pub(super) is_time_over: bool,
     /// The sockets that have got something to send; room that is used again.
     pub(super) sending: Vec<Key>,
     numbers: StepBy<RangeInclusive<usize>>,
@@ -72,8 +68,6 @@ impl<'a> Runner<'a> {
             entries: Slab::default(),
             number: first - 1,
             pacer: None,
-            is_behind: false,
-            is_time_over: false,
             sending: Vec::new(),
             numbers: (first..=shared.config.sockets).step_by(step),
             all_open: false,
