@@ -14,7 +14,7 @@ use rustix::net::{
     listen, recv, send, socket_with, sockopt,
 };
 
-use crate::{Outcome, child};
+use crate::common::{Outcome, child};
 
 /// 64 KiB drained in a loop is faster than more at once, which no longer fits the cache.
 const BUFFER_BYTES: usize = 64 << 10;

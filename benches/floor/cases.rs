@@ -1,7 +1,8 @@
 //! What is measured, and what the project promises for it.
 
-use crate::arguments::Options;
-use crate::child::Kind;
+use crate::common::arguments::Options;
+use crate::common::traffic::{Pattern, Traffic};
+use crate::kind::Kind;
 
 /// Descriptors a program has open besides its connections, amply.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -10,30 +11,6 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) traffic: Traffic,
     pub(crate) target: Target,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Traffic {
-    pub(crate) pattern: Pattern,
-    /// Held at the same time; with [`Pattern::Churn`] every place is taken again at once.
-    pub(crate) connections: usize,
-    pub(crate) message_bytes: usize,
-    /// Messages under way per connection.
-    pub(crate) depth: usize,
-    /// Over TLS: then there is no bare loop to compare with, only tokio with rustls.
-    pub(crate) tls: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pattern {
-    /// Connections stay; every echo that comes back is answered with the next message.
-    Steady,
-    /// Connect, one echo, close, and again.
-    Churn,
-    /// Connections stay and never say a word.
-    Silent,
-    /// Connections stay, silent after one echo each.
-    SilentAfterOne,
 }
 
 /// Against the bare loop, which does the least that is possible. Against tokio the target is
@@ -63,49 +40,45 @@ impl Case {
 pub(crate) const ALL: [Case; 12] = [
     Case {
         name: "64 conns, 64 B, 1 in flight",
-        traffic: steady(64, 64, 1),
+        traffic: Traffic::steady(64, 64, 1),
         target: Target::Speed { least_rate_ratio: 0.98, most_cpu_ratio: Some(1.02) },
     },
-    Case { name: "1,000 conns, 64 B, 1 in flight", traffic: steady(1_000, 64, 1), target: rate(0.98) },
-    Case { name: "10,000 conns, 64 B, 1 in flight", traffic: steady(10_000, 64, 1), target: rate(0.98) },
-    Case { name: "64 conns, 64 B, 32 in flight", traffic: steady(64, 64, 32), target: rate(0.98) },
-    Case { name: "64 conns, 16 KiB, 1 in flight", traffic: steady(64, 16 << 10, 1), target: rate(0.98) },
-    Case { name: "8 conns, 256 KiB, 1 in flight", traffic: steady(8, 256 << 10, 1), target: rate(0.98) },
+    Case { name: "1,000 conns, 64 B, 1 in flight", traffic: Traffic::steady(1_000, 64, 1), target: rate(0.98) },
+    Case { name: "10,000 conns, 64 B, 1 in flight", traffic: Traffic::steady(10_000, 64, 1), target: rate(0.98) },
+    Case { name: "64 conns, 64 B, 32 in flight", traffic: Traffic::steady(64, 64, 32), target: rate(0.98) },
+    Case { name: "64 conns, 16 KiB, 1 in flight", traffic: Traffic::steady(64, 16 << 10, 1), target: rate(0.98) },
+    Case { name: "8 conns, 256 KiB, 1 in flight", traffic: Traffic::steady(8, 256 << 10, 1), target: rate(0.98) },
     Case {
         name: "connect, one 64 B echo, close, 32 at a time",
-        traffic: Traffic { pattern: Pattern::Churn, ..steady(32, 64, 1) },
+        traffic: Traffic { pattern: Pattern::Churn, ..Traffic::steady(32, 64, 1) },
         target: rate(0.95),
     },
     Case {
         name: "15,000 idle connections",
-        traffic: Traffic { pattern: Pattern::Silent, ..steady(15_000, 64, 1) },
+        traffic: Traffic { pattern: Pattern::Silent, ..Traffic::steady(15_000, 64, 1) },
         target: Target::Memory { most_bytes_each: 256.0 },
     },
     Case {
         name: "15,000 idle connections after an echo each",
-        traffic: Traffic { pattern: Pattern::SilentAfterOne, ..steady(15_000, 64, 1) },
+        traffic: Traffic { pattern: Pattern::SilentAfterOne, ..Traffic::steady(15_000, 64, 1) },
         target: Target::Memory { most_bytes_each: 256.0 },
     },
     Case {
         name: "TLS, 64 conns, 64 B, 1 in flight",
-        traffic: Traffic { tls: true, ..steady(64, 64, 1) },
+        traffic: Traffic { tls: true, ..Traffic::steady(64, 64, 1) },
         target: rate(0.0),
     },
     Case {
         name: "TLS, 64 conns, 16 KiB, 1 in flight",
-        traffic: Traffic { tls: true, ..steady(64, 16 << 10, 1) },
+        traffic: Traffic { tls: true, ..Traffic::steady(64, 16 << 10, 1) },
         target: rate(0.0),
     },
     Case {
         name: "TLS, 2,000 idle connections after an echo each",
-        traffic: Traffic { tls: true, pattern: Pattern::SilentAfterOne, ..steady(2_000, 64, 1) },
+        traffic: Traffic { tls: true, pattern: Pattern::SilentAfterOne, ..Traffic::steady(2_000, 64, 1) },
         target: Target::Memory { most_bytes_each: f64::INFINITY },
     },
 ];
-
-const fn steady(connections: usize, message_bytes: usize, depth: usize) -> Traffic {
-    Traffic { pattern: Pattern::Steady, connections, message_bytes, depth, tls: false }
-}
 
 const fn rate(least_rate_ratio: f64) -> Target {
     Target::Speed { least_rate_ratio, most_cpu_ratio: None }

@@ -10,7 +10,7 @@
 //!
 //! Over TLS it is ours against tokio with the same rustls.
 //!
-//! The servers share one CPU and take turns, the load ([`load`]) has another one. A figure here is a
+//! The servers share one CPU and take turns, the load ([`common::load`]) has another one. A figure here is a
 //! ratio within one round, and the median of these over the rounds: what the machine does in the
 //! meantime hits all three alike. Linux only, loopback only.
 //!
@@ -19,27 +19,34 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark reports on stdout and complains on stderr")]
 #![allow(clippy::cast_precision_loss, reason = "counts and nanoseconds here stay far below 2^53")]
 
-mod arguments;
 mod bare;
 mod cases;
-mod child;
-mod cpus;
-mod load;
-mod procfs;
+#[path = "../common/mod.rs"]
+mod common;
+mod kind;
 mod report;
 mod rounds;
 mod tokio_echo;
-mod trusting;
 
 use std::env;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use arguments::{Options, Request};
 use cases::{Case, Target};
-use cpus::Cpus;
+use common::arguments::Bench;
+use common::setting::Setting;
+use common::tally::Tally;
+use common::{Outcome, child, load};
 
-/// Failures are sentences for the reader: nothing in a benchmark recovers from one.
-type Outcome<T> = Result<T, String>;
+const USAGE: &str = "\
+Usage: cargo bench --bench floor -- [OPTIONS]
+
+  --rounds N      alternations of the three servers (default 5)
+  --seconds S     measuring time of one server in one round (default 1)
+  --case TEXT     only the cases whose name contains TEXT
+  --quick         a smoke run: 1 round of 0.1 s, at most 200 connections, nothing judged
+  -h, --help      this text
+";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -61,49 +68,47 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the cases asked for. A missed target is a result; only a run that broke is a failure.
+/// Runs the cases asked for.
 fn compare(arguments: &[String]) -> ExitCode {
-    let options = match arguments::parse(arguments) {
-        Ok(Request::Run(options)) => options,
-        Ok(Request::Help) => {
-            print!("{}", arguments::USAGE);
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprint!("floor: {message}\n\n{}", arguments::USAGE);
-            return ExitCode::from(2);
-        }
+    let bench = Bench {
+        name: "floor",
+        usage: USAGE,
+        rounds: 5,
+        window: Duration::from_secs(1),
+        quick_window: Duration::from_millis(100),
+        case_names: cases::ALL.iter().map(|case| case.name).collect(),
     };
-    let cpus = match Cpus::choose() {
-        Ok(cpus) => cpus,
-        Err(message) => {
-            eprintln!("floor: {message}");
-            return ExitCode::FAILURE;
-        }
+    let setting = match Setting::of(&bench, arguments) {
+        Ok(setting) => setting,
+        Err(status) => return status,
     };
-    let descriptors = procfs::raise_descriptor_limit();
-    report::environment(&options, &cpus, descriptors);
+    let (options, descriptors) = (&setting.options, setting.descriptors);
+    let (rounds, window, warm_up) = (options.rounds, options.window, options.warm_up());
+    setting.describe(
+        "The floor: a bare epoll loop, multiconn-server and tokio under the same load",
+        &format!("{rounds} of {window:?} per server after {warm_up:?} of warm-up; ratios are medians over rounds"),
+    );
 
-    let mut tally = report::Tally::default();
+    let mut tally = Tally::new(options.quick);
     for case in cases::ALL.iter().filter(|case| options.selects(case.name)) {
-        if case.descriptors_needed(&options) > descriptors {
-            tally.skipped(case, descriptors);
-        } else if let Err(message) = run_case(case, &options, &cpus, &mut tally) {
-            tally.failed(case, &message);
+        if case.descriptors_needed(options) > descriptors {
+            tally.skipped(case.name, &format!("{descriptors} descriptors per process are too few"));
+        } else if let Err(message) = run_case(case, &setting, &mut tally) {
+            tally.failed(case.name, &message);
         }
     }
     tally.finish()
 }
 
-fn run_case(case: &Case, options: &Options, cpus: &Cpus, tally: &mut report::Tally) -> Outcome<()> {
+fn run_case(case: &Case, Setting { options, cpus, .. }: &Setting, tally: &mut Tally) -> Outcome<()> {
     match case.target {
         Target::Speed { .. } => {
             let rounds = rounds::measure_speed(case, options, cpus)?;
-            report::speed(case, &rounds, options, tally);
+            report::speed(case, &rounds, tally);
         }
         Target::Memory { .. } => {
             let bytes_each = rounds::measure_memory(case, options, cpus)?;
-            report::memory(case, bytes_each, options, tally);
+            report::memory(case, bytes_each, tally);
         }
     }
     Ok(())

@@ -1,18 +1,13 @@
 //! One case: the servers started, loaded in turn, and ended.
 
-use crate::arguments::Options;
-use crate::cases::{Case, Pattern, Traffic};
-use crate::child::{Kind, Load, Server};
-use crate::cpus::Cpus;
-use crate::load::Order;
-use crate::{Outcome, procfs};
-
-/// What one server did in one round.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Speed {
-    pub(crate) per_second: f64,
-    pub(crate) cpu_us_each: f64,
-}
+use crate::cases::Case;
+use crate::common::arguments::Options;
+use crate::common::child::{Load, Server, Speed};
+use crate::common::cpus::Cpus;
+use crate::common::load::Order;
+use crate::common::traffic::{Pattern, Traffic};
+use crate::common::{Outcome, procfs};
+use crate::kind::Kind;
 
 /// The figures of the three servers, by `Kind as usize`.
 pub(crate) type PerKind<T> = [T; Kind::ALL.len()];
@@ -21,14 +16,14 @@ pub(crate) type PerKind<T> = [T; Kind::ALL.len()];
 /// begins with another one.
 pub(crate) fn measure_speed(case: &Case, options: &Options, cpus: &Cpus) -> Outcome<Vec<PerKind<Speed>>> {
     let mut servers = Vec::new();
-    for kind in case.kinds() {
-        servers.push(Server::start(*kind, case.traffic.tls, cpus)?);
+    for &kind in case.kinds() {
+        servers.push((kind, start(kind, case, cpus)?));
     }
     let mut rounds = Vec::new();
     for _ in 0..options.rounds {
         let mut round = PerKind::default();
-        for server in &mut servers {
-            round[server.kind as usize] = load_once(server, case.traffic, options, cpus)?;
+        for (kind, server) in &mut servers {
+            round[*kind as usize] = load_once(server, case.traffic, options, cpus)?;
         }
         rounds.push(round);
         servers.rotate_left(1);
@@ -36,30 +31,16 @@ pub(crate) fn measure_speed(case: &Case, options: &Options, cpus: &Cpus) -> Outc
     Ok(rounds)
 }
 
-fn load_once(server: &mut Server, traffic: Traffic, options: &Options, cpus: &Cpus) -> Outcome<Speed> {
-    let order = order_for(server, traffic, options);
-    let outcome = Load::start(&order, cpus).and_then(|mut load| {
-        let speed = parse_result(&load.line()?)?;
-        load.finish()?;
-        Ok(speed)
-    });
-    // A dead server explains more than what the load says of it.
-    server.check_alive()?;
-    outcome.map_err(|message| format!("{}: {message}", server.kind.name()))
+fn start(kind: Kind, case: &Case, cpus: &Cpus) -> Outcome<Server> {
+    Server::start(kind.name(), kind.command(case.traffic.tls)?, cpus)
 }
 
-fn parse_result(line: &str) -> Outcome<Speed> {
-    let numbers: Vec<u64> = line.split_whitespace().flat_map(str::parse).collect();
-    let [completed, elapsed_ns, cpu_ns] = numbers[..] else {
-        return Err(format!("the load printed {line:?} for a result"));
-    };
-    if completed == 0 {
-        return Err("nothing came back while it was counted".to_owned());
-    }
-    Ok(Speed {
-        per_second: completed as f64 * 1e9 / elapsed_ns as f64,
-        cpu_us_each: cpu_ns as f64 / 1e3 / completed as f64,
-    })
+fn load_once(server: &mut Server, traffic: Traffic, options: &Options, cpus: &Cpus) -> Outcome<Speed> {
+    let order = order_for(server, traffic, options);
+    let outcome = Load::start(&order, cpus).and_then(Load::result);
+    // A dead server explains more than what the load says of it.
+    server.check_alive()?;
+    outcome.map_err(|message| format!("{}: {message}", server.name()))
 }
 
 /// Resident bytes per connection: what a fresh server grows by when they come. One try each; a
@@ -67,7 +48,7 @@ fn parse_result(line: &str) -> Outcome<Speed> {
 pub(crate) fn measure_memory(case: &Case, options: &Options, cpus: &Cpus) -> Outcome<PerKind<f64>> {
     let mut bytes_each = PerKind::default();
     for &kind in case.kinds() {
-        let mut server = Server::start(kind, case.traffic.tls, cpus)?;
+        let mut server = start(kind, case, cpus)?;
         let outcome = growth_each(&server, case.traffic, options, cpus);
         server.check_alive()?;
         bytes_each[kind as usize] = outcome.map_err(|message| format!("{}: {message}", kind.name()))?;

@@ -7,8 +7,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime;
 use tokio_rustls::TlsAcceptor;
 
-use crate::trusting::server_config;
-use crate::{Outcome, child};
+use crate::common::trusting::server_config;
+use crate::common::{Outcome, child};
 
 const BUFFER_BYTES: usize = 8 << 10;
 const BACKLOG: u32 = 4096;

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::socket::ANSWER_SECONDS;
 use super::{Explain, Order};
-use crate::{Outcome, procfs};
+use crate::common::{Outcome, procfs};
 
 const EVENTS_AT_ONCE: usize = 1024;
 

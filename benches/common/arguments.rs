@@ -1,22 +1,20 @@
-//! The command line of the comparison itself; the roles have their own, in [`crate::load`].
+//! The command line of a benchmark; the roles have their own, as in [`super::load`].
 
 use std::time::Duration;
-
-use crate::cases;
-
-pub(crate) const USAGE: &str = "\
-Usage: cargo bench --bench floor -- [OPTIONS]
-
-  --rounds N      alternations of the three servers (default 5)
-  --seconds S     measuring time of one server in one round (default 1)
-  --case TEXT     only the cases whose name contains TEXT
-  --quick         a smoke run: 1 round of 0.1 s, at most 200 connections, nothing judged
-  -h, --help      this text
-";
 
 /// More than this in a smoke run would only make it slow.
 const QUICK_CONNECTIONS: usize = 200;
 const LONGEST_WINDOW_SECONDS: f64 = 3600.0;
+
+/// What a benchmark is called, says of itself and does unless told otherwise.
+pub(crate) struct Bench {
+    pub(crate) name: &'static str,
+    pub(crate) usage: &'static str,
+    pub(crate) rounds: usize,
+    pub(crate) window: Duration,
+    pub(crate) quick_window: Duration,
+    pub(crate) case_names: Vec<&'static str>,
+}
 
 pub(crate) enum Request {
     Run(Options),
@@ -46,7 +44,7 @@ impl Options {
     }
 }
 
-pub(crate) fn parse(arguments: &[String]) -> Result<Request, String> {
+pub(crate) fn parse(bench: &Bench, arguments: &[String]) -> Result<Request, String> {
     let mut quick = false;
     let mut rounds = None;
     let mut window = None;
@@ -60,18 +58,17 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Request, String> {
             "--quick" => quick = true,
             "--rounds" => rounds = Some(parse_rounds(value("5")?)?),
             "--seconds" => window = Some(parse_seconds(value("0.5")?)?),
-            "--case" => case_filter = parse_case(value("'64 conns'")?)?,
+            "--case" => case_filter = parse_case(&bench.case_names, value("a part of its name")?)?,
             "-h" | "--help" => return Ok(Request::Help),
             unknown => return Err(format!("unknown argument {unknown:?}")),
         }
     }
 
-    let (quick_or_full_rounds, quick_or_full_window) =
-        if quick { (1, Duration::from_millis(100)) } else { (5, Duration::from_secs(1)) };
+    let (usual_rounds, usual_window) = if quick { (1, bench.quick_window) } else { (bench.rounds, bench.window) };
     Ok(Request::Run(Options {
         quick,
-        rounds: rounds.unwrap_or(quick_or_full_rounds),
-        window: window.unwrap_or(quick_or_full_window),
+        rounds: rounds.unwrap_or(usual_rounds),
+        window: window.unwrap_or(usual_window),
         case_filter,
     }))
 }
@@ -90,10 +87,10 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn parse_case(text: &str) -> Result<String, String> {
-    if cases::ALL.iter().any(|case| case.name.contains(text)) {
+fn parse_case(names: &[&str], text: &str) -> Result<String, String> {
+    if names.iter().any(|name| name.contains(text)) {
         return Ok(text.to_owned());
     }
-    let names: Vec<_> = cases::ALL.iter().map(|case| format!("  {}", case.name)).collect();
-    Err(format!("--case {text:?}: no case is called so. The cases:\n{}", names.join("\n")))
+    let list: Vec<_> = names.iter().map(|name| format!("  {name}")).collect();
+    Err(format!("--case {text:?}: no case is called so. The cases:\n{}", list.join("\n")))
 }

@@ -15,8 +15,8 @@ use rustix::net::{
 };
 
 use super::{Explain, Order};
-use crate::Outcome;
-use crate::cases::Pattern;
+use crate::common::Outcome;
+use crate::common::traffic::Pattern;
 
 /// A server that takes longer than this has a fault.
 pub(super) const ANSWER_SECONDS: u64 = 10;

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::Outcome;
-use crate::cases::{Pattern, Traffic};
+use crate::common::Outcome;
+use crate::common::traffic::{Pattern, Traffic};
 
 const PATTERNS: [(&str, Pattern); 4] = [
     ("steady", Pattern::Steady),

@@ -8,60 +8,25 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use crate::Outcome;
-use crate::cpus::{Cpus, Place};
-use crate::load::Order;
+use super::Outcome;
+use super::cpus::{Cpus, Place};
+use super::load::Order;
 
 pub(crate) const ROLE_PREFIX: &str = "--role=";
 
 const ANNOUNCEMENT: &str = "Listening on 127.0.0.1:";
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Bare,
-    Ours,
-    Tokio,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Bare, Self::Ours, Self::Tokio];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Bare => "bare",
-            Self::Ours => "ours",
-            Self::Tokio => "tokio",
-        }
-    }
-
-    fn command(self, tls: bool) -> Outcome<Command> {
-        match self {
-            Self::Bare => own_command("bare"),
-            Self::Tokio => own_command(if tls { "tokio-tls" } else { "tokio" }),
-            Self::Ours => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_multiconn-server"));
-                // Its options can be given by environment variables too: none must slip in.
-                command.args(["--workers", "1", "127.0.0.1", "0"]).env_clear();
-                if tls {
-                    command.arg("--tls-self-signed");
-                }
-                Ok(command)
-            }
-        }
-    }
-}
-
 /// A running server, ended on drop: also on an error, also on a panic.
 pub(crate) struct Server {
-    pub(crate) kind: Kind,
+    name: &'static str,
     pub(crate) port: u16,
     child: Guard,
 }
 
 impl Server {
-    pub(crate) fn start(kind: Kind, tls: bool, cpus: &Cpus) -> Outcome<Self> {
-        let mut command = kind.command(tls)?;
+    /// A server that tells its port in the first line it prints.
+    pub(crate) fn start(name: &'static str, mut command: Command, cpus: &Cpus) -> Outcome<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = Guard(cpus.spawn(&mut command, Place::Server)?);
         let (sender, receiver) = mpsc::channel();
@@ -69,14 +34,16 @@ impl Server {
             thread::spawn(move || read_output(stdout, &sender));
         }
         match receiver.recv_timeout(START_TIMEOUT) {
-            Ok(port) => Ok(Self { kind, port, child }),
-            Err(RecvTimeoutError::Disconnected) => {
-                Err(format!("the server {:?} ended before it listened", kind.name()))
-            }
+            Ok(port) => Ok(Self { name, port, child }),
+            Err(RecvTimeoutError::Disconnected) => Err(format!("the server {name:?} ended before it listened")),
             Err(RecvTimeoutError::Timeout) => {
-                Err(format!("the server {:?} did not print '{ANNOUNCEMENT}…' within {START_TIMEOUT:?}", kind.name()))
+                Err(format!("the server {name:?} did not print '{ANNOUNCEMENT}…' within {START_TIMEOUT:?}"))
             }
         }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -86,13 +53,13 @@ impl Server {
     pub(crate) fn check_alive(&mut self) -> Outcome<()> {
         match self.child.0.try_wait() {
             Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(format!("the server {:?} died: {status}", self.kind.name())),
-            Err(error) => Err(format!("cannot ask after {:?}: {error}", self.kind.name())),
+            Ok(Some(status)) => Err(format!("the server {:?} died: {status}", self.name)),
+            Err(error) => Err(format!("cannot ask after {:?}: {error}", self.name)),
         }
     }
 }
 
-/// The line by which a server tells its port; all three print the same.
+/// The line by which a server tells its port; all print the same.
 pub(crate) fn announce(port: u16) {
     println!("{ANNOUNCEMENT}{port} (tcp, echo)");
 }
@@ -133,6 +100,13 @@ impl Load {
         }
     }
 
+    /// Waits for the result of a load that counts, and for its end.
+    pub(crate) fn result(mut self) -> Outcome<Speed> {
+        let speed = Speed::parse(&self.line()?)?;
+        self.finish()?;
+        Ok(speed)
+    }
+
     /// Lets the load close its connections, and returns when the server has closed them too: it
     /// must not be at work when the next one is measured.
     pub(crate) fn finish(mut self) -> Outcome<()> {
@@ -147,7 +121,31 @@ impl Load {
     }
 }
 
-struct Guard(Child);
+/// What one server did in one round.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Speed {
+    pub(crate) per_second: f64,
+    pub(crate) cpu_us_each: f64,
+}
+
+impl Speed {
+    fn parse(line: &str) -> Outcome<Self> {
+        let numbers: Vec<u64> = line.split_whitespace().flat_map(str::parse).collect();
+        let [completed, elapsed_ns, cpu_ns] = numbers[..] else {
+            return Err(format!("the load printed {line:?} for a result"));
+        };
+        if completed == 0 {
+            return Err("nothing came back while it was counted".to_owned());
+        }
+        Ok(Self {
+            per_second: completed as f64 * 1e9 / elapsed_ns as f64,
+            cpu_us_each: cpu_ns as f64 / 1e3 / completed as f64,
+        })
+    }
+}
+
+/// A child that ends with the value that holds it.
+pub(crate) struct Guard(pub(crate) Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -157,7 +155,16 @@ impl Drop for Guard {
     }
 }
 
-fn own_command(role: &str) -> Outcome<Command> {
+/// `multiconn-server` on a free loopback port.
+pub(crate) fn multiconn_server(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_multiconn-server"));
+    // Its options can be given by environment variables too: none must slip in.
+    command.args(["--workers", "1", "127.0.0.1", "0"]).args(arguments).env_clear();
+    command
+}
+
+/// This executable, in another role.
+pub(crate) fn own_command(role: &str) -> Outcome<Command> {
     let own: PathBuf =
         env::current_exe().map_err(|error| format!("cannot find this executable to start it again: {error}"))?;
     let mut command = Command::new(own);

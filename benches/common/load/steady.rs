@@ -8,7 +8,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::measure::{Readiness, measure};
 use super::socket::{close_all, open_all};
 use super::{Explain, Order};
-use crate::Outcome;
+use crate::common::Outcome;
 
 const RECEIVE_BYTES: usize = 64 << 10;
 

@@ -7,7 +7,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 
-use crate::Outcome;
+use super::Outcome;
 
 pub(crate) fn server_config() -> Outcome<Arc<ServerConfig>> {
     let explain = |error: String| format!("cannot set up TLS: {error}");

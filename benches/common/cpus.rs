@@ -4,7 +4,7 @@ use std::process::{Child, Command};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::Outcome;
+use super::Outcome;
 
 pub(crate) struct Cpus {
     allowed: CpuSet,

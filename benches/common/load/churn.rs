@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::measure::{Readiness, measure};
 use super::socket::{close_all, open};
 use super::{Explain, Order};
-use crate::Outcome;
+use crate::common::Outcome;
 
 struct Churn<'a> {
     order: &'a Order,

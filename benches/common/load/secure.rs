@@ -14,9 +14,9 @@ use rustls::ClientConnection;
 use super::measure::{Readiness, measure};
 use super::socket::{close_all, open};
 use super::{Explain, Order};
-use crate::Outcome;
-use crate::cases::Pattern;
-use crate::trusting::client_config;
+use crate::common::Outcome;
+use crate::common::traffic::Pattern;
+use crate::common::trusting::client_config;
 
 const RECEIVE_BYTES: usize = 64 << 10;
 

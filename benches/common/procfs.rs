@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::Outcome;
+use super::Outcome;
 
 /// CPU time of all threads of a process, user and system, in nanoseconds.
 ///

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::Order;
 use super::socket::{close_all, open_all};
-use crate::Outcome;
+use crate::common::Outcome;
 
 /// Holds the connections until its standard input ends.
 pub(super) fn run(order: &Order) -> Outcome<()> {
