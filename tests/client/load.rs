@@ -83,7 +83,7 @@ pub(crate) fn load(address: SocketAddr, arguments: &[&str]) -> Run {
 }
 
 /// How many of `latencies` were longer than `time`.
-fn longer_than(latencies: &Latencies, time: Duration) -> u64 {
+pub(crate) fn longer_than(latencies: &Latencies, time: Duration) -> u64 {
     let nanos = u64::try_from(time.as_nanos()).unwrap();
     latencies.histogram().count_between(nanos, u64::MAX)
 }

@@ -29,6 +29,7 @@ mod stdin;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;
+mod truth;
 
 use outcome::Outcome;
 use std::net::SocketAddr;
