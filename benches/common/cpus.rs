@@ -33,18 +33,24 @@ impl Cpus {
     pub(crate) fn spawn(&self, command: &mut Command, place: Place) -> Outcome<Child> {
         let program = command.get_program().display().to_string();
         let start = |command: &mut Command| command.spawn().map_err(|error| format!("cannot start {program}: {error}"));
-        let Some((server, load)) = self.pair else {
+        let Some(only) = self.only(place) else {
             return start(command);
         };
+        move_to(&only)?;
+        let started = start(command);
+        move_to(&self.allowed)?;
+        started
+    }
+
+    /// Where somebody has to stay; `None` where there is only one CPU to share.
+    pub(crate) fn only(&self, place: Place) -> Option<CpuSet> {
+        let (server, load) = self.pair?;
         let mut only = CpuSet::new();
         only.set(match place {
             Place::Server => server,
             Place::Load => load,
         });
-        move_to(&only)?;
-        let started = start(command);
-        move_to(&self.allowed)?;
-        started
+        Some(only)
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -58,6 +64,7 @@ impl Cpus {
     }
 }
 
-fn move_to(cpus: &CpuSet) -> Outcome<()> {
+/// Moves the calling thread.
+pub(crate) fn move_to(cpus: &CpuSet) -> Outcome<()> {
     sched_setaffinity(None, cpus).map_err(|error| format!("cannot choose the CPU: {error}"))
 }

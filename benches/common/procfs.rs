@@ -12,12 +12,9 @@ use super::Outcome;
 /// The first field of `schedstat` is exact but for the tick in progress, where `stat` counts in
 /// hundredths of a second.
 pub(crate) fn cpu_time_ns(pid: u32) -> Outcome<u64> {
-    let threads = PathBuf::from(format!("/proc/{pid}/task"));
-    let listing = fs::read_dir(&threads).map_err(|error| format!("cannot list {}: {error}", threads.display()))?;
     let mut total_ns = 0;
-    for thread in listing {
-        let thread = thread.map_err(|error| format!("cannot list {}: {error}", threads.display()))?;
-        let path = thread.path().join("schedstat");
+    for thread in threads_of(pid)? {
+        let path = thread.join("schedstat");
         let text = read(&path)?;
         total_ns += first_number(&text).ok_or_else(|| format!("{} does not begin with a number", path.display()))?;
     }
@@ -35,6 +32,24 @@ pub(crate) fn resident_bytes(pid: u32) -> Outcome<u64> {
         .and_then(first_number)
         .map(|kibibytes| kibibytes * 1024)
         .ok_or_else(|| format!("{} has no line for Rss", path.display()))
+}
+
+/// Whether every thread of a process is stopped by a signal.
+pub(crate) fn is_stopped(pid: u32) -> Outcome<bool> {
+    let mut stopped = true;
+    for thread in threads_of(pid)? {
+        let text = read(&thread.join("stat"))?;
+        // The state stands behind the name in parentheses (proc_pid_stat(5)).
+        stopped &= text.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('T'));
+    }
+    Ok(stopped)
+}
+
+/// How many descriptors a process has open.
+pub(crate) fn open_descriptors(pid: u32) -> Outcome<usize> {
+    let path = PathBuf::from(format!("/proc/{pid}/fd"));
+    let listing = fs::read_dir(&path).map_err(|error| format!("cannot list {}: {error}", path.display()))?;
+    Ok(listing.count())
 }
 
 pub(crate) fn kernel() -> String {
@@ -61,6 +76,12 @@ pub(crate) fn raise_descriptor_limit() -> u64 {
         return limit.current.unwrap_or(u64::MAX);
     }
     limit.maximum.unwrap_or(u64::MAX)
+}
+
+fn threads_of(pid: u32) -> Outcome<Vec<PathBuf>> {
+    let path = PathBuf::from(format!("/proc/{pid}/task"));
+    let explain = |error| format!("cannot list {}: {error}", path.display());
+    fs::read_dir(&path).map_err(explain)?.map(|thread| Ok(thread.map_err(explain)?.path())).collect()
 }
 
 fn read(path: &PathBuf) -> Outcome<String> {

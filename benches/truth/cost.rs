@@ -1,0 +1,95 @@
+//! What the client's statistics and checks cost: time beside a load that has neither, and memory.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::bench::{Bench, option, row};
+use crate::client::{Client, run};
+use crate::common::child::{Load, Server};
+use crate::common::figures::{Spread, grouped, ratio};
+use crate::common::load::Order;
+use crate::common::traffic::Traffic;
+use crate::common::{Outcome, procfs};
+
+/// Descriptors that the client has open besides its connections, amply.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+/// The client is at rest when it takes less CPU time than a hundredth of this.
+const REST: Duration = Duration::from_millis(300);
+
+/// A client that is not at rest after this has a fault.
+const REST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Each round begins with the other one.
+pub(crate) fn speed(bench: &mut Bench) -> Outcome<()> {
+    let server = bench.server(&[])?;
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for round in 0..bench.setting.options.rounds {
+        if round % 2 == 0 {
+            bare.push(bare_rate(bench, &server)?);
+            ours.push(our_rate(bench, &server)?);
+        } else {
+            ours.push(our_rate(bench, &server)?);
+            bare.push(bare_rate(bench, &server)?);
+        }
+    }
+    row("bare loop, messages/s", &grouped(Spread::of(bare.iter().copied()).median), "");
+    row("multiconn-client, messages/s", &grouped(Spread::of(ours.iter().copied()).median), "");
+    let ratios = Spread::of(ours.iter().zip(&bare).map(|(ours, bare)| ours / bare));
+    bench.judge("client / bare", &ratio(ratios.median), ">= 0.95", ratios.median >= 0.95);
+    row("  min..max", &ratios.range(), "");
+    Ok(())
+}
+
+fn our_rate(bench: &Bench, server: &Server) -> Outcome<f64> {
+    let (duration, warm_up) = (option(bench.short_window()), option(bench.setting.options.warm_up()));
+    let work = ["-c", "64", "--pipeline", "1", "--duration", &duration, "--warm-up", &warm_up];
+    Ok(run(bench, server.port, &work)?.rate())
+}
+
+fn bare_rate(bench: &Bench, server: &Server) -> Outcome<f64> {
+    let order = Order {
+        traffic: Traffic::steady(64, 64, 1),
+        port: server.port,
+        server_pid: server.pid(),
+        warm_up: bench.setting.options.warm_up(),
+        window: bench.short_window(),
+    };
+    Ok(Load::start(&order, &bench.setting.cpus)?.result()?.per_second)
+}
+
+/// What further connections add, each with a message under way that nobody ever answers.
+pub(crate) fn memory(bench: &mut Bench) -> Outcome<()> {
+    let server = bench.server(&["--service", "discard"])?;
+    let room = usize::try_from(bench.setting.descriptors.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX);
+    let many = bench.setting.options.capped(15_000).min(room);
+    let few = many.min(1000) / if bench.setting.options.quick { 2 } else { 1 };
+    if many <= few {
+        return Err(format!("{} descriptors per process are too few", bench.setting.descriptors));
+    }
+    let [small, large] = [resident_with(bench, &server, few)?, resident_with(bench, &server, many)?];
+    for (connections, bytes) in [(few, small), (many, large)] {
+        row(&format!("{} connections, bytes", grouped(connections as f64)), &grouped(bytes), "");
+    }
+    let each = (large - small) / (many - few) as f64;
+    bench.judge("bytes for each further one", &grouped(each), "<= 512", each <= 512.0);
+    Ok(())
+}
+
+fn resident_with(bench: &Bench, server: &Server, connections: usize) -> Outcome<f64> {
+    let connections_text = connections.to_string();
+    let work = ["-c", &connections_text, "--pipeline", "1", "--duration", "10m", "--reply-timeout", "10m"];
+    let client = Client::start(bench, server.port, &work)?;
+    let begin = Instant::now();
+    loop {
+        let before_ns = procfs::cpu_time_ns(client.pid())?;
+        thread::sleep(REST);
+        let used = Duration::from_nanos(procfs::cpu_time_ns(client.pid())?.saturating_sub(before_ns));
+        if procfs::open_descriptors(client.pid())? > connections && used < REST / 100 {
+            return Ok(procfs::resident_bytes(client.pid())? as f64);
+        }
+        if begin.elapsed() > REST_TIMEOUT {
+            return Err(format!("the client did not open {connections} connections within {REST_TIMEOUT:?}"));
+        }
+    }
+}
