@@ -125,6 +125,7 @@ fn no_descriptor_is_left() {
     }
     let run = Run::of(program);
     let failed = run.record.connections.failed;
-    assert!((1..=27).contains(&failed), "{run:?}");
+    // The third may have no socket yet when it is named.
+    assert!((1..=28).contains(&failed), "{run:?}");
     expect_cause(&run, "out_of_descriptors", "out of descriptors", failed);
 }
