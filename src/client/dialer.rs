@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Dial {
     /// The number of the connection, counted from 1 over the whole client.
     pub(super) number: usize,
-    /// Which of the target's addresses is tried.
-    pub(super) address: u32,
+    /// Which of the target's addresses is tried: a name has fewer than its answer (RFC 1035, 65,535 bytes) has room for.
+    pub(super) address: u16,
     /// How many times all of the addresses were tried before.
     pub(super) retries: u32,
     /// Why it failed the last time, if it is tried again.

@@ -50,7 +50,7 @@ impl<'a> Runner<'a> {
     }
 
     pub(super) fn dial(&mut self, agenda: &mut Agenda, dial: Dial) {
-        log::debug!("Starting connection {} to {}", dial.number, self.addresses(dial)[dial.address as usize]);
+        log::debug!("Starting connection {} to {}", dial.number, self.addresses(dial)[usize::from(dial.address)]);
         // Nobody overtakes those who wait already.
         let waits = self.dialer.has_postponed() || !self.attempt(agenda, dial);
         if waits && self.dialer.postpone(dial) {
@@ -62,7 +62,7 @@ impl<'a> Runner<'a> {
     pub(super) fn attempt(&mut self, agenda: &mut Agenda, dial: Dial) -> bool {
         let config = &self.shared.config;
         let key = self.entries.next_key();
-        let address = &self.addresses(dial)[dial.address as usize];
+        let address = &self.addresses(dial)[usize::from(dial.address)];
         let begun = begin_connect(address, &config.socket, self.source(dial)).and_then(|mut socket| {
             agenda.register(socket.source(), key)?;
             secure::secured(self.shared, dial.number, socket)
@@ -114,12 +114,12 @@ impl<'a> Runner<'a> {
     fn source(&self, dial: Dial) -> Option<IpAddr> {
         let Shared { config, targets, .. } = self.shared;
         let turn = (dial.number as u64 - 1 + dial.round * config.connections as u64) / targets.len() as u64;
-        config.sources.nth(&self.addresses(dial)[dial.address as usize], turn)
+        config.sources.nth(&self.addresses(dial)[usize::from(dial.address)], turn)
     }
 
     /// An address refused or did not answer: try the next one; after the last one, later again.
     pub(super) fn dial_next(&mut self, agenda: &mut Agenda, dial: Dial, error: &io::Error) {
-        if (dial.address as usize) + 1 < self.addresses(dial).len() {
+        if usize::from(dial.address) + 1 < self.addresses(dial).len() {
             self.dial(agenda, Dial { address: dial.address + 1, ..dial });
         } else {
             self.dial_again(agenda, dial, Failure::of_connect(error));
