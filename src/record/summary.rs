@@ -1,6 +1,5 @@
 //! A record as a person reads it in a terminal of 80 columns.
 
-use super::validity::is_of_client;
 use super::{Latencies, LoadKind, Record};
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
 use std::fmt;
@@ -23,15 +22,7 @@ pub struct Summary<'a>(pub &'a Record);
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(record) = self;
-        if !record.valid {
-            let reasons = record.reasons.iter().map(String::as_str);
-            let (client, load): (Vec<_>, Vec<_>) = reasons.partition(|reason| is_of_client(reason));
-            if !client.is_empty() {
-                let reasons = client.join("; ");
-                wrap(out, "NOT VALID: ", &format!("the client was the limit, not the server: {reasons}"))?;
-            }
-            load.into_iter().try_for_each(|reason| wrap(out, "NOT VALID: ", reason))?;
-        }
+        record.reasons.iter().try_for_each(|reason| wrap(out, "NOT VALID: ", reason))?;
         writeln!(out, "{}: {}", job(record), verdict(record))?;
         wrap(out, "  load         ", &load(record))?;
         self.write_counts(out)?;

@@ -17,9 +17,6 @@ const MISSING: f64 = 0.01;
 /// From this share of its CPU time on, a loop has no room left for what comes in a burst.
 const BUSY: f64 = 0.9;
 
-/// How the reason begins that lies not with the client.
-const ENDED_EARLY: &str = "the load ended early";
-
 /// So many standard deviations a Poisson process may be away from its mean: 3 are exceeded once in 370 runs.
 const DEVIATIONS: f64 = 3.0;
 
@@ -76,11 +73,6 @@ pub fn judge(record: &Record) -> Vec<Reason> {
     reasons.into_iter().chain([too_busy(record)]).flatten().collect()
 }
 
-/// Whether a reason, as it stands in a record, says that the client was the limit; else they had all failed.
-pub(super) fn is_of_client(reason: &str) -> bool {
-    !reason.starts_with(ENDED_EARLY)
-}
-
 impl Reason {
     /// Whether the run is not valid for this; else it is a hint.
     #[must_use]
@@ -96,12 +88,17 @@ impl fmt::Display for Reason {
                 let (lag, latency) = (format_duration(*lag_p99), format_duration(*latency_p50));
                 write!(
                     out,
-                    "it sent late: its lag's p99 of {lag} is more than a tenth of the latency's p50 of {latency}"
+                    "the client was the limit, not the server: its lag's p99 of {lag} is more than a tenth of the latency's \
+                     p50 of {latency}"
                 )
             }
             Self::Schedule { due, sent } => {
                 let (due, sent) = (format_count(*due), format_count(*sent));
-                write!(out, "it did not keep the schedule to 1 %: of {due} messages that were due it sent {sent}")
+                write!(
+                    out,
+                    "the client was the limit, not the server: it did not keep the schedule to 1 %, of {due} messages that \
+                     were due it sent {sent}"
+                )
             }
             Self::Withheld { messages } => {
                 let messages = format_counted(*messages, "message");
@@ -109,7 +106,7 @@ impl fmt::Display for Reason {
             }
             Self::EndedEarly { measured, wanted, missed } => {
                 let (measured, wanted) = (format_duration(*measured), format_duration(*wanted));
-                write!(out, "{ENDED_EARLY}, after {measured} of {wanted}: every connection had failed")?;
+                write!(out, "the load ended early, after {measured} of {wanted}: every connection had failed")?;
                 missed.iter().try_for_each(|missed| {
                     write!(out, "; about {} messages of the schedule never became due", format_count(*missed))
                 })

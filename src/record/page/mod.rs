@@ -7,7 +7,6 @@ mod html;
 mod scale;
 
 use super::summary::{environment, in_words, job, load, verdict};
-use super::validity::is_of_client;
 use super::{Latencies, LoadKind, Record, in_plain_text};
 use crate::units::{format_count, format_duration, format_rate};
 use html::{escape, grid, pairs};
@@ -47,10 +46,8 @@ pub fn page(record: &Record) -> String {
 
 /// Whether the rest can be believed, before the rest.
 fn banner(record: &Record) -> String {
-    let lies_with_client = record.reasons.iter().any(|reason| is_of_client(reason));
     let (class, word, text) = match (record.valid, record.load.kind) {
-        (false, _) if lies_with_client => ("verdict bad", "NOT VALID.", "The client was the limit, not the server:"),
-        (false, _) => ("verdict bad", "NOT VALID.", "The load was not the one that was asked for:"),
+        (false, _) => ("verdict bad", "NOT VALID.", "The numbers do not tell what they seem to:"),
         (true, LoadKind::Open) => ("verdict", "Valid.", "The client kept its schedule, and was not the limit."),
         (true, LoadKind::Closed) => ("verdict", "Valid.", "Nothing says that the client was the limit."),
     };
