@@ -25,7 +25,7 @@ pub(super) enum Match {
     Right(u64),
     /// This one, but it is damaged.
     Damaged(u64),
-    /// The oldest that still waits and for which [`Payload::is_echo`] holds.
+    /// The oldest that still waits and for which [`Payload::is_echo`] holds: some message says that.
     Oldest,
     /// None that was ever sent.
     None,
@@ -63,7 +63,12 @@ impl Payload {
 
     /// What the reply tells of the message it belongs to.
     pub(super) fn match_reply(&self, socket: u64, reply: &[u8]) -> Match {
-        let Self::Tagged(body) = self else { return Match::Oldest };
+        let body = match self {
+            Self::Tagged(body) => body,
+            // Else each wrong reply would be compared with all that waits, which can be a second's messages.
+            Self::Texts(texts) if !texts.iter().any(|text| text == reply) => return Match::None,
+            Self::Texts(_) | Self::Unchecked(_) => return Match::Oldest,
+        };
         let Some((tag, rest)) = reply.split_first_chunk::<TAG_BYTES>() else { return Match::None };
         let (socket_bytes, number) = tag.split_at(8);
         let number = number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
@@ -92,9 +97,19 @@ fn text(texts: &[Vec<u8>], number: u64) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::Payload;
+    use super::{Match, Payload};
     use crate::client::DatagramClientConfig;
     use crate::socket::Endpoint;
+
+    #[test]
+    fn what_no_message_says_is_looked_for_among_none() {
+        let payload = Payload::of(&DatagramClientConfig::to(Endpoint::tcp("127.0.0.1", 1)));
+        let mut text = Vec::new();
+        payload.write(1, 1, &mut text);
+        assert_eq!(payload.match_reply(1, &text), Match::Oldest);
+        text.make_ascii_uppercase();
+        assert_eq!(payload.match_reply(1, &text), Match::None);
+    }
 
     #[test]
     fn a_seed_gives_bytes_of_its_own() {
