@@ -123,6 +123,7 @@ fn counts(record: &Record) -> Vec<(String, String)> {
         ("messages due", messages.due),
         ("messages sent", Some(messages.sent)),
         ("withheld by the server", Some(messages.withheld)),
+        ("without a connection", Some(messages.unconnected)),
         ("answered rightly", Some(messages.verified)),
         ("timed out", Some(messages.timed_out)),
         ("pending at the end", Some(messages.pending)),
