@@ -31,6 +31,13 @@ pub enum Reason {
         /// The p50 of the latency that is reported.
         latency_p50: Duration,
     },
+    /// The client sent too late, and there is no latency to compare that with.
+    Behind {
+        /// The p99 of the client's lag.
+        lag_p99: Duration,
+        /// How long was measured.
+        measured: Duration,
+    },
     /// The client sent too little.
     Schedule {
         /// Messages that were due.
@@ -77,7 +84,7 @@ impl Reason {
     /// Whether the run is not valid for this; else it is a hint.
     #[must_use]
     pub fn invalidates(&self) -> bool {
-        matches!(self, Self::Lag { .. } | Self::Schedule { .. } | Self::EndedEarly { .. })
+        matches!(self, Self::Lag { .. } | Self::Behind { .. } | Self::Schedule { .. } | Self::EndedEarly { .. })
     }
 }
 
@@ -90,6 +97,14 @@ impl fmt::Display for Reason {
                     out,
                     "the client was the limit, not the server: its lag's p99 of {lag} is more than a tenth of the latency's \
                      p50 of {latency}"
+                )
+            }
+            Self::Behind { lag_p99, measured } => {
+                let (lag, measured) = (format_duration(*lag_p99), format_duration(*measured));
+                write!(
+                    out,
+                    "the client was the limit, not the server: its lag's p99 of {lag} is more than 1 % of the {measured} \
+                     that were measured"
                 )
             }
             Self::Schedule { due, sent } => {
@@ -128,8 +143,11 @@ impl fmt::Display for Reason {
 
 fn too_late(record: &Record) -> Option<Reason> {
     let lag_p99 = record.histograms.lag.at(0.99)?;
-    // A run without any reply has no latency that the lag could spoil.
-    let latency_p50 = record.latency().at(0.5)?;
+    let Some(latency_p50) = record.latency().at(0.5) else {
+        // Without any reply there is no latency that the lag could spoil, but still the load that was asked for.
+        let measured = Duration::try_from_secs_f64(record.measured_s).unwrap_or_default();
+        return (lag_p99 > measured.mul_f64(MISSING)).then_some(Reason::Behind { lag_p99, measured });
+    };
     (lag_p99 * LAG_SHARE > latency_p50).then_some(Reason::Lag { lag_p99, latency_p50 })
 }
 

@@ -24,6 +24,22 @@ fn a_lag_of_more_than_a_tenth_is_too_much() {
 }
 
 #[test]
+fn a_client_that_is_late_without_any_reply_is_not_valid_either() {
+    let mut record = Record::of("x");
+    (record.load.kind, record.measured_s) = (LoadKind::Open, 10.0);
+    (0..100).for_each(|_| record.histograms.lag.record(Duration::from_millis(99)));
+    assert_eq!(judge(&record), []);
+    (0..2).for_each(|_| record.histograms.lag.record(Duration::from_millis(102)));
+    record.settle();
+    assert!(
+        !record.valid && record.reasons[0].contains("102 ms is more than 1 % of the 10.0 s"),
+        "{:?}",
+        record.reasons
+    );
+    assert!(Summary(&record).to_string().starts_with("NOT VALID: the client was the limit"));
+}
+
+#[test]
 fn one_per_cent_of_the_schedule_may_be_missing() {
     let mut record = Record::of("x");
     record.messages.due = Some(100_000);
