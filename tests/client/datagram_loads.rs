@@ -246,6 +246,24 @@ fn datagrams_nobody_waits_for_keep_the_schedule_too() {
     assert_eq!(record.histograms.lag.count(), 100, "{exit:#?}");
 }
 
+/// The share of a worker whose sockets could not be opened is due all the same.
+#[test]
+fn what_is_due_where_no_socket_could_be_opened_is_counted() {
+    let (_server, address) = own_server(&[]);
+    let (target, work) =
+        (address.to_string(), ["--udp", "--rate", "200", "--duration", "500ms", "-c", "2", "--json", "-"]);
+    // One address is that of a broadcast, which takes --broadcast.
+    let targets = ["--size", "64", "--target", &target, "--target", "255.255.255.255:9"];
+    for (workers, unconnected) in [("1", 0), ("2", 50)] {
+        let exit = Program::client(&[&work[..], &targets, &["--workers", workers]].concat()).await_exit();
+        let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+        let (messages, sockets) = (&record.messages, &record.connections);
+        assert_eq!((exit.code, sockets.opened, sockets.failed), (Some(1), 1, 1), "{exit:#?}");
+        assert_eq!((messages.due, messages.unconnected), (Some(100), unconnected), "{exit:#?}");
+        assert_eq!(messages.sent, 100 - unconnected, "{exit:#?}");
+    }
+}
+
 /// People read a line for each second, a summary, and the files.
 #[test]
 fn a_load_of_datagrams_is_told_and_kept() {

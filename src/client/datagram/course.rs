@@ -31,7 +31,7 @@ impl Runner<'_> {
         }
         if let Some(rate) = load.rate {
             let keys = self.entries.keys();
-            let most = config.plan().total.saturating_mul(keys.len() as u64);
+            let most = config.plan().total.saturating_mul(self.share);
             let schedule = Schedule::new(rate, load.arrivals, load.seed, self.number, config.busy_workers());
             self.pacer = Some(Pacer::new(schedule, (begin, end.unwrap_or(u64::MAX)), most, keys));
             agenda.alarms.arm(PACER, instant);

@@ -55,6 +55,8 @@ impl DatagramClientHandle {
 enum Message {
     /// Every socket of every worker was opened or has failed, at this instant.
     AllSettled(Instant),
+    /// Every socket of every worker is closed.
+    AllOver,
     Stop,
 }
 
@@ -67,6 +69,7 @@ struct Shared {
     /// The addresses of each target.
     targets: Vec<Vec<SocketAddr>>,
     settled: AtomicUsize,
+    over: AtomicUsize,
     handle: DatagramClientHandle,
 }
 
@@ -131,8 +134,9 @@ impl DatagramClient {
         let workers = loops.iter().map(EventLoop::sender).collect();
         let handle = DatagramClientHandle { workers, stopped: Arc::default() };
         let progress = loops.iter().map(|_| Arc::default()).collect();
-        let (clock, payload, settled) = (Clock::new(), Payload::of(&config), AtomicUsize::new(0));
-        Ok(Self { loops, progress, shared: Shared { config, clock, payload, targets, settled, handle } })
+        let (clock, payload, settled, over) =
+            (Clock::new(), Payload::of(&config), AtomicUsize::new(0), AtomicUsize::new(0));
+        Ok(Self { loops, progress, shared: Shared { config, clock, payload, targets, settled, over, handle } })
     }
 
     /// Ends the client from another thread.
@@ -189,5 +193,17 @@ impl Shared {
         if self.settled.fetch_add(1, Ordering::Relaxed) + 1 == self.config.sockets {
             self.handle.send(Message::AllSettled(Instant::now()));
         }
+    }
+
+    /// A socket is closed, or was never open; after the last one, every worker learns it.
+    fn note_end(&self) {
+        if self.over.fetch_add(1, Ordering::Relaxed) + 1 == self.config.sockets {
+            self.handle.send(Message::AllOver);
+        }
+    }
+
+    /// Whether no socket is left anywhere, or the run is to end all the same.
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed) == self.config.sockets || self.handle.stopped.load(Ordering::Relaxed)
     }
 }

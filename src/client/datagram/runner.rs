@@ -51,6 +51,8 @@ pub(super) struct Runner<'a> {
     pub(super) entries: Slab<Entry>,
     /// Which worker this is, counted from 0.
     pub(super) number: usize,
+    /// How many of the sockets are its own.
+    pub(super) share: u64,
     pub(super) pacer: Option<Pacer>,
     /// The sockets that have got something to send; room that is used again.
     pub(super) sending: Vec<Key>,
@@ -67,6 +69,7 @@ impl<'a> Runner<'a> {
             desk: Desk::new(shared, recorder),
             entries: Slab::default(),
             number: first - 1,
+            share: (shared.config.sockets + 1 - first).div_ceil(step) as u64,
             pacer: None,
             sending: Vec::new(),
             numbers: (first..=shared.config.sockets).step_by(step),
@@ -106,6 +109,7 @@ impl<'a> Runner<'a> {
                     let failure = Failure::of_connect(&error);
                     log::debug!("Socket {number} failed: {failure}");
                     self.desk.recorder.failed(failure);
+                    self.shared.note_end();
                 }
             }
             self.shared.settle();
@@ -173,6 +177,7 @@ impl<'a> Runner<'a> {
         agenda.deregister(entry.socket.source());
         let now = self.desk.now();
         self.desk.recorder.closed(&entry.flight, now);
+        self.shared.note_end();
     }
 }
 
@@ -215,6 +220,8 @@ impl Handler for Runner<'_> {
     fn handle_message(&mut self, agenda: &mut Agenda, message: Message) {
         match message {
             Message::AllSettled(instant) => self.begin_load(agenda, instant),
+            // That is seen at the end of the round.
+            Message::AllOver => {}
             Message::Stop => {
                 self.all_open = true;
                 for key in self.entries.keys() {
@@ -236,7 +243,8 @@ impl Handler for Runner<'_> {
         self.desk.recorder.turned(took, now, self.entries.len() as u64);
     }
 
+    /// Whoever has no socket stays while others have: its part of the schedule is still due.
     fn is_done(&self) -> bool {
-        self.all_open && self.entries.is_empty()
+        self.all_open && self.entries.is_empty() && self.shared.is_over()
     }
 }
