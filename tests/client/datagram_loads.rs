@@ -237,13 +237,17 @@ fn an_interrupted_load_of_datagrams_tells_what_was_done() {
 
 #[test]
 fn datagrams_nobody_waits_for_keep_the_schedule_too() {
-    let (_server, address) = own_server(&["--service", "discard"]);
-    let work = ["--udp", "--expect", "none", "--rate", "200", "--duration", "500ms", "-c", "2", "--size", "64"];
-    let (host, port) = (address.ip().to_string(), address.port().to_string());
-    let exit = Program::client(&[&work[..], &["--json", "-", &host, &port]].concat()).await_exit();
-    let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
-    assert_eq!((exit.code, record.messages.due, record.messages.sent), (Some(0), Some(100), 100), "{exit:#?}");
-    assert_eq!(record.histograms.lag.count(), 100, "{exit:#?}");
+    for service in ["discard", "echo"] {
+        let (_server, address) = own_server(&["--service", service]);
+        let work = ["--udp", "--expect", "none", "--rate", "200", "--duration", "500ms", "-c", "2", "--size", "64"];
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        let exit = Program::client(&[&work[..], &["--json", "-", &host, &port]].concat()).await_exit();
+        let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+        assert_eq!((exit.code, record.messages.due, record.messages.sent), (Some(0), Some(100), 100), "{exit:#?}");
+        assert_eq!(record.histograms.lag.count(), 100, "{exit:#?}");
+        // What comes all the same means nothing.
+        assert_eq!(record.datagrams, Some(Datagrams::default()), "{exit:#?}");
+    }
 }
 
 /// The share of a worker whose sockets could not be opened is due all the same.

@@ -35,6 +35,10 @@ impl<'a> Desk<'a> {
         self.shared.clock.nanos(Instant::now())
     }
 
+    fn wants_reply(&self) -> bool {
+        self.shared.config.expect != Expect::Nothing
+    }
+
     /// How many messages of a socket may be sent now.
     pub(super) fn sendable(&self, flight: &Flight) -> u64 {
         if self.phase == Phase::Sending { flight.sendable().1 } else { 0 }
@@ -76,8 +80,11 @@ impl<'a> Desk<'a> {
             let socket = entry.flight.socket();
             for arrival in self.inbox.arrivals() {
                 log::trace!("Received {} on socket {socket} from {}", BytesRepr(arrival.bytes), arrival.peer);
-                let verdict = entry.flight.received(&self.shared.payload, arrival.bytes, now);
-                self.recorder.received(verdict, socket, arrival.bytes, now);
+                // What comes where nothing is expected is ignored: it is neither doubled nor corrupt.
+                if self.wants_reply() {
+                    let verdict = entry.flight.received(&self.shared.payload, arrival.bytes, now);
+                    self.recorder.received(verdict, socket, arrival.bytes, now);
+                }
                 if entry.to.is_some() {
                     self.recorder.answered_by(arrival.peer);
                 }
@@ -115,7 +122,7 @@ impl<'a> Desk<'a> {
             });
         }
         let now = self.now();
-        let wants_reply = self.shared.config.expect != Expect::Nothing;
+        let wants_reply = self.wants_reply();
         let Entry { socket: descriptor, flight, .. } = entry;
         let (outbox, recorder) = (&self.outbox, &mut self.recorder);
         let done = outbox.send(descriptor, |letter, result| match result {
