@@ -108,14 +108,16 @@ impl<'a> Runner<'a> {
                 self.job.recorder.borrow_mut().connected(entry.dial.started.elapsed());
                 entry.opened = Some(Instant::now());
                 entry.conversation.handle_event(readiness);
-                if !entry.conversation.connection.is_handshaking() {
-                    self.dialer.ended();
-                }
-                let dial = entry.dial;
+                let (dial, is_complete) = (entry.dial, !entry.conversation.connection.is_handshaking());
                 self.shared.opened();
-                self.settle(dial);
+                if is_complete {
+                    self.dialer.ended();
+                    self.settle(dial);
+                }
                 self.turn(agenda, key);
-                self.welcome(agenda, key);
+                if is_complete {
+                    self.welcome(agenda, key);
+                }
                 self.queue_dialer(agenda);
             }
             Err(error) => {
@@ -155,10 +157,14 @@ impl<'a> Runner<'a> {
         }
         // Nothing that a failed conversation still has to say matters.
         let failed = matches!(entry.conversation.connection.service().outcome(), Some(Outcome::Failed(_)));
+        let dial = entry.dial;
         if let Some(reason) = closed.or(failed.then_some(CloseReason::Completed)) {
             self.close(agenda, key, reason);
         }
         if has_ended_connect {
+            // Not before: nothing can be sent until then, and that is not the client's lag.
+            self.settle(dial);
+            self.welcome(agenda, key);
             self.queue_dialer(agenda);
         }
     }
