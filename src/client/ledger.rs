@@ -74,6 +74,12 @@ impl Ledger {
         self.waiting.push_back(Waiting { due, given });
     }
 
+    /// A message that was due at `due` is given to the connection, after there was none for it until `instant`.
+    pub(super) fn add_held(&mut self, due: u64, instant: u64) {
+        self.held_until = self.held_until.max(instant);
+        self.add(due, due);
+    }
+
     /// How many messages wait to be written.
     pub(super) fn waiting(&self) -> u64 {
         self.waiting.len() as u64

@@ -83,7 +83,7 @@ impl Runner<'_> {
             let Some(due) = pacer.due_by(now) else { break };
             let Some(key) = pacer.next_connection(|key| self.takes_more(key)) else { break };
             pacer.advance();
-            self.give(agenda, key, due, now);
+            self.give(agenda, key, (due, pacer.waited_until(due)), now);
         }
         let has_to_end = pacer.go_on(agenda, PACER, self.job.clock, now);
         self.pacer = Some(pacer);
@@ -98,11 +98,15 @@ impl Runner<'_> {
         entry.conversation.connection.service_mut().exchange().is_some_and(|workload| workload.has_room())
     }
 
-    fn give(&mut self, agenda: &mut Agenda, key: Key, due: u64, now: u64) {
+    fn give(&mut self, agenda: &mut Agenda, key: Key, (due, waited_until): (u64, Option<u64>), now: u64) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let connection = &mut entry.conversation.connection;
         if let Some(workload) = connection.service_mut().exchange() {
-            workload.add(due, now);
+            match waited_until {
+                // For the client it was there when it was due, but had nowhere to go.
+                Some(instant) => workload.add_held(due, instant),
+                None => workload.add(due, now),
+            }
         }
         connection.handle_wake();
         self.job.recorder.borrow_mut().book.due(due);
@@ -112,7 +116,8 @@ impl Runner<'_> {
     /// A connection was opened: it takes part, and gets what nobody could take before.
     pub(super) fn welcome(&mut self, agenda: &mut Agenda, key: Key) {
         // Else the next message that is due comes to it.
-        if self.pacer.as_mut().is_some_and(|pacer| pacer.add(key)) {
+        let now = self.job.clock.nanos(agenda.now);
+        if self.pacer.as_mut().is_some_and(|pacer| pacer.add(key, now)) {
             self.pace(agenda);
         }
     }

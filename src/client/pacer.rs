@@ -21,6 +21,8 @@ pub(super) struct Pacer {
     next: usize,
     /// No connection could take the next message when it was due.
     is_stuck: bool,
+    /// Until when one was waited for the last time.
+    resumed: u64,
     /// Something is due that was not given out yet: the loop is late.
     is_behind: bool,
     /// Nothing becomes due any more.
@@ -30,13 +32,32 @@ pub(super) struct Pacer {
 impl Pacer {
     /// Gives out `most` messages at most, between `begin` and `end`.
     pub(super) fn new(schedule: Schedule, (begin, end): (u64, u64), most: u64, ring: Vec<Key>) -> Self {
-        Self { schedule, begin, end, left: most, ring, next: 0, is_stuck: false, is_behind: false, is_over: false }
+        Self {
+            schedule,
+            begin,
+            end,
+            left: most,
+            ring,
+            next: 0,
+            is_stuck: false,
+            resumed: 0,
+            is_behind: false,
+            is_over: false,
+        }
     }
 
-    /// One more connection can take messages. Whether one was waited for.
-    pub(super) fn add(&mut self, key: Key) -> bool {
+    /// One more connection can take messages from `now` on. Whether one was waited for.
+    pub(super) fn add(&mut self, key: Key, now: u64) -> bool {
         self.ring.push(key);
+        if self.is_stuck {
+            self.resumed = now;
+        }
         std::mem::take(&mut self.is_stuck)
+    }
+
+    /// Until when no connection was there for what was due at `due`, if it waited for one.
+    pub(super) fn waited_until(&self, due: u64) -> Option<u64> {
+        Some(self.resumed).filter(|resumed| due < *resumed)
     }
 
     /// When the next message is due, in nanoseconds of the run.

@@ -140,6 +140,11 @@ impl Workload {
         self.ledger.add(due, given);
     }
 
+    /// A message that was due at `due` is given to it, after there was no connection for it until `instant`.
+    pub(super) fn add_held(&mut self, due: u64, instant: u64) {
+        self.ledger.add_held(due, instant);
+    }
+
     /// How many messages were answered.
     pub(super) fn answered_count(&self) -> u64 {
         self.verified.messages
