@@ -242,6 +242,14 @@ mod tests {
     }
 
     #[test]
+    fn a_message_without_a_connection_was_held_back_until_there_was_one() {
+        let mut ledger = Ledger::default();
+        ledger.add_held(10, 50);
+        ledger.begin_next(0);
+        assert_eq!(departures(&mut ledger, 64, 51), [Departure { due: 10, held: 40, sent: 51, count: 1 }]);
+    }
+
+    #[test]
     fn a_message_that_the_kernel_does_not_take_is_held_back_by_the_server() {
         let mut ledger = Ledger::default();
         ledger.add(10, 10);

@@ -33,7 +33,7 @@ pub struct Measured {
     /// back: how late the client was itself. Empty when there was no schedule.
     pub lag: Latencies,
     /// For how long the server held messages back, of those that had to wait for it: it owed as many answers as it may,
-    /// or took no more bytes.
+    /// took no more bytes, or there was no connection.
     pub held_back: Latencies,
     /// How long each round of the client's loop took, without its waiting.
     pub loop_turn: Latencies,
@@ -45,7 +45,7 @@ pub struct Measured {
     pub cpu: Option<Duration>,
     /// Messages that were due by the schedule.
     pub due: u64,
-    /// Messages handed to the kernel.
+    /// Messages handed to the kernel. Those that were written at the same instant count when it took the first of them.
     pub sent: u64,
     /// Messages that were due and not sent because the server left no room for them, or its connection was lost.
     pub withheld: u64,

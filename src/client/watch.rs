@@ -1,4 +1,4 @@
-//! What the log tells of the bytes of a connection.
+//! When the bytes of a connection came and went: what latencies are made of, and what the log tells.
 
 use super::workload::{HandedOver, Job};
 use crate::pump::Observer;

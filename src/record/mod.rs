@@ -204,7 +204,7 @@ pub struct Histograms {
     /// server held it back.
     pub lag: Latencies,
     /// For how long the server held messages back, of those that had to wait for it: it owed as many answers as it may,
-    /// or took no more bytes.
+    /// took no more bytes, or there was no connection.
     #[serde(default)]
     pub held_back: Latencies,
     /// From the first SYN to the connection.

@@ -17,6 +17,9 @@ const MISSING: f64 = 0.01;
 /// From this share of its CPU time on, a loop has no room left for what comes in a burst.
 const BUSY: f64 = 0.9;
 
+/// In less time, in seconds, it is the start of the program that keeps a CPU busy.
+const SHORTEST_S: f64 = 0.1;
+
 /// So many standard deviations a Poisson process may be away from its mean: 3 are exceeded once in 370 runs.
 const DEVIATIONS: f64 = 3.0;
 
@@ -207,5 +210,6 @@ fn unconnected(record: &Record) -> Option<Reason> {
 }
 
 fn too_busy(record: &Record) -> Option<Reason> {
-    record.cpu.filter(|cpu| cpu.share >= BUSY).map(|cpu| Reason::Busy { share: cpu.share })
+    let is_long = record.measured_s >= SHORTEST_S;
+    record.cpu.filter(|cpu| is_long && cpu.share >= BUSY).map(|cpu| Reason::Busy { share: cpu.share })
 }

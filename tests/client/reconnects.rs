@@ -103,6 +103,16 @@ fn for_as_long_as_the_load_lasts() {
     }
 }
 
+/// Each connection is busy for 50 ms with its one message; what is due meanwhile waits for the next one.
+#[test]
+fn waiting_for_a_connection_is_not_the_clients_lag() {
+    let server = Program::server(&["127.0.0.1", "0", "--reply-delay", "50ms"]);
+    let run = load(server.address(), &["--rate", "200", "-c", "2", "--duration", "2s", "--reconnect-every", "1"]);
+    let times = &run.record.histograms;
+    assert!(run.record.messages.unconnected > 100 && times.held_back.count() > 20, "{run:?}");
+    assert!(times.lag.at(0.5) < times.held_back.at(0.5), "{run:?}");
+}
+
 /// Listens for three connections, closes its ears, and echoes one message on each; then whatever comes.
 fn server_of_three() -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

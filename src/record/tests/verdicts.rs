@@ -60,6 +60,7 @@ fn what_the_server_holds_back_is_not_the_clients_fault() {
         assert!(record.hints[0].contains("could not be sent when due"), "{:?}", record.hints);
     }
     (record.messages.sent, record.messages.withheld) = (60_000, 40_000);
+    record.measured_s = 3.0;
     record.cpu = Some(Cpu { seconds: 2.9, share: 0.97 });
     record.settle();
     assert!(!record.valid, "a client without time does not know who held its messages back");
