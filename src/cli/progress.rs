@@ -81,7 +81,7 @@ fn new_bar(view: View) -> indicatif::ProgressBar {
     let length = view.time.map_or(view.connections, in_millis);
     // The target shows nothing when stderr is no terminal.
     let bar = indicatif::ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr()).with_elapsed(DELAY);
-    if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} [{bar:30}] {msg}") {
+    if let Ok(style) = ProgressStyle::with_template("[{bar:20}] {msg}") {
         bar.set_style(style.progress_chars("=> "));
     }
     bar

@@ -4,6 +4,9 @@ use super::schedule::Arrivals;
 use crate::error::Error;
 use std::time::Duration;
 
+/// More than any machine sends: what was due is counted one by one in the end, and that has to end, too.
+const MOST_PER_SECOND: f64 = 100e6;
+
 /// When messages are sent.
 ///
 /// Without a rate the loop is closed: the next message of a connection goes out when an answer has come in. With one it
@@ -36,8 +39,10 @@ impl Load {
     /// [`Error::Usage`] for a load that can never be put on anything.
     pub(super) fn check(&self) -> Result<(), Error> {
         let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
-        if self.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
-            return refuse("a rate is a number of messages per second above 0; give one such as --rate 50k");
+        if self.rate.is_some_and(|rate| !(rate > 0.0 && rate <= MOST_PER_SECOND)) {
+            return refuse(
+                "a rate is a number of messages per second above 0 and up to 100M; give one such as --rate 50k",
+            );
         }
         if self.rate.is_none() && self.arrivals != Arrivals::Uniform {
             return refuse("arrivals follow a rate; give one, such as --rate 50k --arrivals poisson");

@@ -160,6 +160,14 @@ impl Book {
         }
     }
 
+    /// So many bytes came back and were right, of the answer to a message with these times.
+    #[inline]
+    pub(super) fn right(&mut self, bytes: u64, times: Option<Times>) {
+        if times.is_none_or(|times| times.due >= self.begin) {
+            self.second.bytes_verified += bytes;
+        }
+    }
+
     /// `count` messages will never be answered.
     pub(super) fn unanswered(&mut self, times: Times, now: u64, count: u64, why: Unanswered) {
         if times.due < self.begin {

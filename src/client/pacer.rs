@@ -7,6 +7,10 @@ use crate::event_loop::{Agenda, Key};
 /// How many messages are given out before whatever else has happened gets its turn.
 pub(super) const MESSAGES_PER_TURN: usize = 256;
 
+/// For how long after its end a load goes on that is late, in nanoseconds. Longer than a machine pauses that is only busy;
+/// one that is asked for more than it can send would else never end.
+const LAST_CALL_NANOS: u64 = 1_000_000_000;
+
 /// What is due, and whose turn it is.
 #[derive(Debug)]
 pub(super) struct Pacer {
@@ -25,8 +29,8 @@ pub(super) struct Pacer {
     resumed: u64,
     /// Something is due that was not given out yet: the loop is late.
     is_behind: bool,
-    /// Nothing becomes due any more.
-    is_over: bool,
+    /// Nothing becomes due any more, and what is owed is given out until this time at the latest.
+    last_call: Option<u64>,
 }
 
 impl Pacer {
@@ -42,7 +46,7 @@ impl Pacer {
             is_stuck: false,
             resumed: 0,
             is_behind: false,
-            is_over: false,
+            last_call: None,
         }
     }
 
@@ -72,17 +76,20 @@ impl Pacer {
         // Unless a connection has to come first.
         let next = self.next_due().filter(|_| !self.is_stuck);
         self.is_behind = next.is_some_and(|due| due <= now);
+        if self.last_call.is_some_and(|last_call| !self.is_behind || now >= last_call) {
+            return true;
+        }
         if self.is_behind {
             agenda.ready.push_back(key);
         } else if let Some(due) = next {
             agenda.alarms.arm(key, clock.instant(due));
         }
-        self.is_over && !self.is_behind
+        false
     }
 
-    /// The time of the load is over. Returns whether it has to end: not before all that was due by then is given out.
-    pub(super) fn end(&mut self) -> bool {
-        self.is_over = true;
+    /// The time of the load is over at `now`. Returns whether it has to end: a little later when something is owed.
+    pub(super) fn end(&mut self, now: u64) -> bool {
+        self.last_call = Some(now + LAST_CALL_NANOS);
         !self.is_behind
     }
 

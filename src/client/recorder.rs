@@ -135,11 +135,11 @@ impl Recorder {
         }
     }
 
-    /// So many bytes came back and were right.
+    /// So many bytes came back and were right, of the answer to a message with these times.
     #[inline]
-    pub(super) fn right(&mut self, bytes: usize) {
+    pub(super) fn right(&mut self, bytes: usize, times: Option<Times>) {
         self.verified_bytes += bytes as u64;
-        self.book.second.bytes_verified += bytes as u64;
+        self.book.right(bytes as u64, times);
     }
 
     /// Messages were handed to the kernel.

@@ -73,6 +73,7 @@ enum Count {
     Timeouts,
     Lost,
     Mismatches,
+    Invalid,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +125,7 @@ fn parse(text: &str) -> Result<Threshold, String> {
     let &(sign, operator) = found.ok_or("the operators are >, >=, <, <= and ==")?;
     let (name, typed_bound) = (text[..start].trim(), text[start + sign.len()..].trim());
     let metric = Metric::named(name).ok_or_else(|| {
-        format!("{name:?} is none of p50, p99.9, max, mean (also send.p50, connect.p50, handshake.p50, lag.p50), errors, timeouts, lost, mismatches, rate")
+        format!("{name:?} is none of p50, p99.9, max, mean (also send.p50, connect.p50, handshake.p50, lag.p50), errors, timeouts, lost, mismatches, invalid, rate")
     })?;
     let bound = match metric {
         Metric::Time(..) => parse_duration(typed_bound).map_err(|error| error.to_string())?.as_nanos() as f64,
@@ -155,6 +156,7 @@ impl Metric {
             "timeouts" => Some(Self::Count(Count::Timeouts)),
             "lost" => Some(Self::Count(Count::Lost)),
             "mismatches" => Some(Self::Count(Count::Mismatches)),
+            "invalid" => Some(Self::Count(Count::Invalid)),
             "rate" => Some(Self::Rate),
             _ => None,
         }
@@ -182,6 +184,7 @@ impl Metric {
                 Count::Timeouts => messages.timed_out,
                 Count::Lost => messages.timed_out + messages.pending + messages.failed,
                 Count::Mismatches => record.mismatches.count,
+                Count::Invalid => u64::from(!record.valid),
             } as f64),
             Self::Rate => Some(record.rate()),
         }

@@ -55,6 +55,8 @@ pub enum Reason {
     },
     /// All connections failed before the end.
     EndedEarly {
+        /// How many were opened at all.
+        opened: u64,
         /// How long was measured.
         measured: Duration,
         /// How long should have been.
@@ -122,9 +124,13 @@ impl fmt::Display for Reason {
                 let messages = format_counted(*messages, "message");
                 write!(out, "{messages} could not be sent when due: the server left no room or closed the connection")
             }
-            Self::EndedEarly { measured, wanted, missed } => {
+            Self::EndedEarly { opened, measured, wanted, missed } => {
                 let (measured, wanted) = (format_duration(*measured), format_duration(*wanted));
-                write!(out, "the load ended early, after {measured} of {wanted}: every connection had failed")?;
+                if *opened > 0 {
+                    write!(out, "the load ended early, after {measured} of {wanted}: every connection had failed")?;
+                } else {
+                    write!(out, "the load never began: no connection could be opened")?;
+                }
                 missed.iter().try_for_each(|missed| {
                     write!(out, "; about {} messages of the schedule never became due", format_count(*missed))
                 })
@@ -194,9 +200,10 @@ fn ended_early(record: &Record) -> Option<Reason> {
     let (wanted, connections) = (record.load.duration_s?, &record.connections);
     // Those that were verified had nothing left to do.
     let have_failed = connections.failed > 0 && connections.verified == 0;
-    let rest = wanted - record.measured_s;
+    let rest = if connections.opened > 0 { wanted - record.measured_s } else { wanted };
     let is_early = have_failed && !record.interrupted && rest > 0.0;
     is_early.then(|| Reason::EndedEarly {
+        opened: connections.opened,
         measured: Duration::try_from_secs_f64(record.measured_s).unwrap_or_default(),
         wanted: Duration::try_from_secs_f64(wanted).unwrap_or_default(),
         missed: record.load.rate.map(|rate| (rate * rest).round() as u64),

@@ -47,7 +47,8 @@ impl Runner<'_> {
 
     /// The time of the load is over.
     pub(super) fn end_time(&mut self, agenda: &mut Agenda) {
-        if self.pacer.as_mut().is_none_or(Pacer::end) {
+        let now = self.shared.clock.nanos(agenda.now);
+        if self.pacer.as_mut().is_none_or(|pacer| pacer.end(now)) {
             self.end_load(agenda);
         }
     }

@@ -99,7 +99,7 @@ impl Recorder {
                 self.verified_bytes += bytes.len() as u64;
                 self.reordered += u64::from(is_reordered);
                 self.progress.messages_verified.add(1);
-                self.book.second.bytes_verified += bytes.len() as u64;
+                self.book.right(bytes.len() as u64, Some(times));
                 self.book.answered(times, now);
                 self.ended = now;
             }

@@ -233,7 +233,7 @@ impl Workload {
                     }
                     self.verified.bytes += bytes;
                     self.verified_bytes += bytes as u64;
-                    self.job.recorder.borrow_mut().right(bytes);
+                    self.job.recorder.borrow_mut().right(bytes, self.ledger.oldest());
                     if ends_message {
                         self.answered(now);
                     }

@@ -90,7 +90,7 @@ fn a_load_that_its_connections_did_not_last_for_is_not_valid() {
     let mut record = Record::of("x");
     record.load =
         crate::record::Load { kind: LoadKind::Open, rate: Some(500.0), duration_s: Some(30.0), ..record.load };
-    (record.measured_s, record.connections.failed) = (10.0, 4);
+    (record.measured_s, record.connections.opened, record.connections.failed) = (10.0, 4, 4);
     (record.messages.due, record.messages.sent, record.messages.unconnected) = (Some(5000), 4000, 1000);
     record.settle();
     let early = "the load ended early, after 10.0 s of 30.0 s: every connection had failed; about 10,000 messages of the \
@@ -105,6 +105,11 @@ fn a_load_that_its_connections_did_not_last_for_is_not_valid() {
     assert_eq!(judge(&record), []);
     (record.connections.verified, record.interrupted) = (0, true);
     assert_eq!(judge(&record), []);
+    (record.connections.opened, record.interrupted) = (0, false);
+    record.settle();
+    assert!(
+        record.reasons[0].starts_with("the load never began: no connection could be opened; about 15,000 messages")
+    );
 }
 
 #[test]
