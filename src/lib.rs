@@ -41,7 +41,7 @@
 //! 2. **Back-pressure is a full buffer.** A service that cannot write leaves its input where it is; the input buffer
 //!    fills, the connection no longer wants to read, and TCP tells the peer. No callback, no flag.
 //! 3. **One ready queue.** A turn ends [blocked, yielded or closed](pump::Turn). Who yielded goes to the back of the
-//!    queue. Fairness and edge-triggered draining are the same mechanism, and the listener is an entry of that queue,
+//!    queue, after a few turns in a row at its front. Fairness and edge-triggered draining are the same mechanism, and the listener is an entry of that queue,
 //!    too.
 //! 4. **One deadline per connection.** The wheel holds one entry for it, which activity never touches: it is looked at
 //!    when it comes up, and put back if the deadline has moved.
