@@ -2,8 +2,8 @@
 //! kernel keeps some 200 small datagrams for a program that stands still; no test leaves it more.
 
 use super::datagrams::{Liar, own_server};
-use super::load::{Run, SEEDS, expect_seeds_to_tell, load, start};
-use super::support::{Program, await_until, expect_refusal};
+use super::load::{Run, SEEDS, await_messages, expect_seeds_to_tell, load, start};
+use super::support::{Program, expect_refusal};
 use multiconn::record::{Datagrams, Latencies, LoadKind, Record};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
@@ -84,8 +84,8 @@ fn without_a_rate_a_reply_makes_room_for_the_next_datagram() {
 #[test]
 fn a_server_of_datagrams_that_stands_still_is_felt() {
     let (server, address) = own_server(&[]);
-    let program = start(address, &[&PATIENT[..], &["--rate", "100", "--duration", "3s", "-c", "4"]].concat());
-    std::thread::sleep(Duration::from_millis(700));
+    let program = start(address, &[&PATIENT[..], &["--rate", "100", "--duration", "3s", "-c", "4", "-vv"]].concat());
+    await_messages(&program, 50);
     server.pause();
     std::thread::sleep(Duration::from_secs(1));
     server.resume();
@@ -101,8 +101,8 @@ fn a_server_of_datagrams_that_stands_still_is_felt() {
 #[test]
 fn a_client_of_datagrams_that_stands_still_is_not_valid() {
     let (_server, address) = own_server(&[]);
-    let program = start(address, &[&PATIENT[..], &["--rate", "100", "--duration", "2s", "-c", "4"]].concat());
-    std::thread::sleep(Duration::from_millis(500));
+    let program = start(address, &[&PATIENT[..], &["--rate", "100", "--duration", "2s", "-c", "4", "-vv"]].concat());
+    await_messages(&program, 50);
     program.pause();
     std::thread::sleep(Duration::from_secs(1));
     program.resume();
@@ -117,9 +117,9 @@ fn a_client_of_datagrams_that_stands_still_is_not_valid() {
 #[test]
 fn a_client_of_datagrams_that_stands_still_beyond_the_end_owes_the_rest() {
     let (_server, address) = own_server(&["--service", "discard"]);
-    let work = ["--udp", "--expect", "none", "--rate", "2k", "--duration", "1s", "-c", "3", "--workers", "2"];
-    let mut program = start(address, &work);
-    std::thread::sleep(Duration::from_millis(300));
+    let work = ["--udp", "--expect", "none", "--rate", "2k", "--duration", "1s", "-c", "3", "-vv"];
+    let mut program = start(address, &[&work[..], &["--workers", "2"]].concat());
+    await_messages(&program, 300);
     program.pause();
     std::thread::sleep(Duration::from_secs(1));
     program.resume();
@@ -212,9 +212,7 @@ fn an_interrupted_load_of_datagrams_tells_what_was_done() {
     for (address, answers) in [(address, true), (silent.address, false)] {
         let work = ["--rate", "100", "--duration", "1h", "--reply-timeout", "1h", "-c", "3", "--workers", "2", "-vv"];
         let program = start(address, &[&["--udp"], &work[..]].concat());
-        await_until("fifty datagrams", || {
-            program.stderr().iter().filter(|line| line.starts_with("Sending ")).count() >= 50
-        });
+        await_messages(&program, 50);
         program.signal(Signal::INT);
         let run = Run::of(program);
         assert!(run.code == Some(130) && run.record.interrupted, "{:?}", run.record);

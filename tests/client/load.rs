@@ -148,9 +148,9 @@ fn a_client_that_is_behind_goes_on_reading() {
 fn a_server_that_stands_still_is_felt_by_all_who_were_due() {
     const PAUSE: Duration = Duration::from_millis(1400);
     let server = server();
-    let work = ["--rate", "200", "--duration", "4s", "-c", "4"];
+    let work = ["--rate", "200", "--duration", "4s", "-c", "4", "-vv"];
     let program = start(server.address(), &work);
-    std::thread::sleep(Duration::from_secs(1));
+    await_messages(&program, 200);
     server.pause();
     std::thread::sleep(PAUSE);
     server.resume();
@@ -186,8 +186,9 @@ fn a_server_that_holds_messages_back_is_not_the_clients_fault() {
 fn a_client_that_stands_still_is_not_valid() {
     let server = server();
     for (begin, work) in [(500, &["--duration", "3s"][..]), (300, &["--warm-up", "1s", "--duration", "2s"])] {
-        let program = start(server.address(), &[&["--rate", "1000", "-c", "4", "--workers", "2"], work].concat());
-        std::thread::sleep(Duration::from_millis(begin));
+        let program =
+            start(server.address(), &[&["--rate", "1000", "-c", "4", "--workers", "2", "-vv"], work].concat());
+        await_messages(&program, begin);
         program.pause();
         std::thread::sleep(Duration::from_millis(1500));
         program.resume();
@@ -257,6 +258,12 @@ fn a_seed_gives_the_same_times_again() {
         // Five standard deviations.
         expect_seeds_to_tell(runs, 300..=500);
     }
+}
+
+/// Waits until a client that tells of everything (`-vv`) has sent so many messages: its load has begun.
+#[track_caller]
+pub(crate) fn await_messages(program: &Program, count: usize) {
+    await_until("messages", || program.stderr().iter().filter(|line| line.starts_with("Sending ")).count() >= count);
 }
 
 /// The first and the third run are one.
