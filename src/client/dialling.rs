@@ -8,7 +8,7 @@ use super::runner::{BACKOFF, DIAL, DIALER, Entry, RETRY, Runner};
 use super::secure;
 use super::task::Task;
 use super::workload::{Phase, Workload};
-use crate::event_loop::{Agenda, Timer};
+use crate::event_loop::Agenda;
 use crate::pump::Conversation;
 use crate::socket::{Address, begin_connect};
 use crate::units::format_duration;
@@ -54,7 +54,7 @@ impl<'a> Runner<'a> {
         // Nobody overtakes those who wait already.
         let waits = self.dialer.has_postponed() || !self.attempt(agenda, dial);
         if waits && self.dialer.postpone(dial) {
-            agenda.wheel.arm(&mut Timer::default(), RETRY, Some(agenda.now + BACKLOG_PAUSE));
+            agenda.wheel.arm(&mut self.retry, RETRY, Some(agenda.now + BACKLOG_PAUSE));
         }
     }
 
@@ -92,13 +92,13 @@ impl<'a> Runner<'a> {
     }
 
     /// Tries those who found the backlog full, until it is full again, and gives up those who waited for too long.
-    pub(super) fn retry(&mut self, agenda: &mut Agenda) {
+    pub(super) fn dial_postponed(&mut self, agenda: &mut Agenda) {
         while let Some(dial) = self.dialer.next_postponed() {
             if dial.started.elapsed() >= self.shared.config.connect_timeout {
                 self.dial_again(agenda, dial, Failure::ConnectTimeout);
             } else if !self.attempt(agenda, dial) {
                 self.dialer.postpone_again(dial);
-                agenda.wheel.arm(&mut Timer::default(), RETRY, Some(agenda.now + BACKLOG_PAUSE));
+                agenda.wheel.arm(&mut self.retry, RETRY, Some(agenda.now + BACKLOG_PAUSE));
                 break;
             }
         }

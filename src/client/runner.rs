@@ -60,6 +60,8 @@ pub(super) struct Runner<'a> {
     lender: Lender,
     limits: Limits,
     pub(super) dialer: Dialer,
+    hold: Timer,
+    pub(super) retry: Timer,
     pub(super) backoff: Timer,
     /// Which worker this is, counted from 0.
     pub(super) number: usize,
@@ -81,6 +83,8 @@ impl<'a> Runner<'a> {
             lender: Lender::new(),
             limits: limits(shared),
             dialer: Dialer::new(numbers, spacing, config.max_connecting, config.retry_delay),
+            hold: Timer::default(),
+            retry: Timer::default(),
             backoff: Timer::default(),
             number: first - 1,
             share: config.connections.saturating_sub(first - 1).div_ceil(step) as u64,
@@ -131,7 +135,7 @@ impl<'a> Runner<'a> {
     /// Ends a connect in progress.
     fn hang_up(&mut self, agenda: &mut Agenda, key: Key) -> Option<Dial> {
         let mut entry = self.entries.remove(key)?;
-        agenda.deregister(entry.conversation.socket.source());
+        entry.conversation.deregister(agenda, key);
         self.dialer.ended();
         self.queue_dialer(agenda);
         Some(entry.dial)
@@ -171,7 +175,7 @@ impl<'a> Runner<'a> {
 
     fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
-        agenda.deregister(entry.conversation.socket.source());
+        entry.conversation.deregister(agenda, key);
         let (number, connection) = (entry.dial.number, &entry.conversation.connection);
         let outcome = secure::outcome(connection.service().outcome_after(reason), &entry.conversation.socket);
         self.lender.hold(connection.storage_bytes(), 0);
@@ -217,7 +221,7 @@ impl<'a> Runner<'a> {
     /// Every connection was opened or has failed: from now on they are held, then told that they may end.
     pub(super) fn begin_hold(&mut self, agenda: &mut Agenda) {
         if let Some(hold) = self.shared.config.hold {
-            agenda.wheel.arm(&mut Timer::default(), HOLD, Some(agenda.now + hold));
+            agenda.wheel.arm(&mut self.hold, HOLD, Some(agenda.now + hold));
         }
     }
 
@@ -269,13 +273,13 @@ impl Handler for Runner<'_> {
     fn handle_due(&mut self, agenda: &mut Agenda, due: Due) {
         let key = due.key();
         match key {
-            RETRY => return self.retry(agenda),
+            RETRY => return self.dial_postponed(agenda),
             HOLD => return self.end_hold(agenda),
-            BACKOFF if agenda.wheel.accept(&mut self.backoff, due) => return self.end_backoff(agenda),
+            BACKOFF => return self.end_backoff(agenda),
             _ => {}
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if !entry.conversation.handle_due(agenda, due, &self.limits) {
+        if !entry.conversation.handle_due(&self.limits, agenda.now) {
             return;
         }
         if entry.opened.is_some() {

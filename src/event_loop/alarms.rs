@@ -2,90 +2,71 @@
 //!
 //! `poll` rounds its timeout up to whole milliseconds, and so does the wheel. That is right for timeouts, which are many,
 //! are moved by every message and hardly ever come. It is too coarse for what must happen at its time: a reply that is
-//! delayed, or the next message of a load that is paced. Those are kept here, in a heap, and a timer of the kernel wakes
+//! delayed, or the next message of a load that is paced. Those are kept here, in order, and a timer of the kernel wakes
 //! the loop for the first of them. Setting that timer costs a system call, which is made once for each first instant,
 //! just before the loop waits; who arms nothing pays nothing.
 
 use super::Key;
 use super::precise_timer::PreciseTimer;
 use mio::{Registry, Token};
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
 /// What has been armed and has not come yet.
 #[derive(Debug)]
 pub struct Alarms {
-    heap: BinaryHeap<Reverse<Alarm>>,
-    /// How many were armed: those of one instant come in the order in which they were.
-    count: u64,
+    armed: BTreeSet<(Instant, Key)>,
     timer: PreciseTimer,
     /// What the timer is set to, and has not fired for yet.
     set_to: Option<Instant>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Alarm {
-    instant: Instant,
-    number: u64,
-    key: Key,
-}
-
-impl Ord for Alarm {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.instant, self.number).cmp(&(other.instant, other.number))
-    }
-}
-
-impl PartialOrd for Alarm {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 impl Alarms {
     /// No alarms yet; `token` is what the timer is known by in `registry`.
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         let timer = PreciseTimer::new(registry, token)?;
-        Ok(Self { heap: BinaryHeap::new(), count: 0, timer, set_to: None })
+        Ok(Self { armed: BTreeSet::new(), timer, set_to: None })
     }
 
     /// Has the handler told of `key` at `instant`, never before, and not later than the loop gets round to it; what has passed
-    /// already comes in the next round. Each call is one alarm that will come: there is no way to take it back, so that
-    /// whoever is told must look whether it still matters. For deadlines that move with every message there is the
-    /// [`Wheel`](super::Wheel).
+    /// already comes in the next round. A key may have several alarms, one for each instant. For deadlines that move with
+    /// every message there is the [`Wheel`](super::Wheel).
     pub fn arm(&mut self, key: Key, instant: Instant) {
-        self.count += 1;
-        self.heap.push(Reverse(Alarm { instant, number: self.count, key }));
+        self.armed.insert((instant, key));
+    }
+
+    /// Forgets the alarm of `key` at `instant`, if there is one.
+    pub fn cancel(&mut self, key: Key, instant: Instant) {
+        self.armed.remove(&(instant, key));
     }
 
     /// How many alarms are to come.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.armed.len()
     }
 
     /// Whether no alarm is to come.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.armed.is_empty()
     }
 
     /// Whether an alarm has come by `now`.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.heap.peek().is_some_and(|first| first.0.instant <= now)
+        self.armed.first().is_some_and(|(instant, _)| *instant <= now)
     }
 
     /// Takes out the first alarm if it has come by `now`.
     #[inline]
     pub(super) fn next_due(&mut self, now: Instant) -> Option<Key> {
-        if self.heap.peek()?.0.instant > now {
+        if self.armed.first()?.0 > now {
             return None;
         }
         // The same instant may be armed once more, and the timer has to be set for that again.
         self.set_to = None;
-        self.heap.pop().map(|first| first.0.key)
+        self.armed.pop_first().map(|(_, key)| key)
     }
 
     /// The timer has fired. Which alarms have come is seen from the time.
@@ -97,13 +78,13 @@ impl Alarms {
     /// may wait from `now` on.
     #[inline]
     pub(super) fn set_timer(&mut self, now: Instant) -> io::Result<Option<Duration>> {
-        let Some(Reverse(first)) = self.heap.peek() else { return Ok(None) };
+        let Some(&(first, _)) = self.armed.first() else { return Ok(None) };
         if !PreciseTimer::EXISTS {
-            return Ok(Some(first.instant.saturating_duration_since(now)));
+            return Ok(Some(first.saturating_duration_since(now)));
         }
-        if self.set_to != Some(first.instant) {
-            self.timer.set(first.instant)?;
-            self.set_to = Some(first.instant);
+        if self.set_to != Some(first) {
+            self.timer.set(first)?;
+            self.set_to = Some(first);
         }
         Ok(None)
     }
@@ -128,7 +109,7 @@ mod tests {
     }
 
     proptest! {
-        /// Each comes once, not before its instant, and in the order of instants, then of arming.
+        /// Each comes once, not before its instant, and in the order of instants, then of keys.
         #[test]
         fn come_in_order(delays in proptest::collection::vec(0u64..50, 1..60), steps in proptest::collection::vec(0u64..20, 1..20)) {
             let (_poll, mut alarms) = alarms();

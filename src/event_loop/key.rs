@@ -7,7 +7,7 @@ use mio::Token;
 /// A token can outlive its connection within one batch of events, and its place may already be taken by the next
 /// connection. The index says where, the generation says who; generation 0 is kept for the fixed parts (listeners,
 /// the mailbox, signals), which never leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub(super) index: u32,
     pub(super) generation: u32,

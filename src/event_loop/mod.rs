@@ -143,7 +143,6 @@ pub struct EventLoop<M> {
     events: Events,
     mailbox: Mailbox<M>,
     signals: Option<Signals>,
-    due: Vec<Due>,
     /// How long to poll before sleeping.
     spin: Duration,
     agenda: Agenda,
@@ -176,7 +175,6 @@ impl<M> EventLoop<M> {
             events: Events::with_capacity(EVENTS_PER_ROUND),
             mailbox,
             signals: None,
-            due: Vec::new(),
             spin,
             agenda: Agenda { now, wheel: Wheel::new(now), alarms, ready: VecDeque::new(), registry },
         })
@@ -305,8 +303,8 @@ impl<M> EventLoop<M> {
     }
 
     fn dispatch_due<H: Handler<Message = M>>(&mut self, handler: &mut H) {
-        self.agenda.wheel.advance(self.agenda.now, &mut self.due);
-        for due in self.due.drain(..) {
+        self.agenda.wheel.advance(self.agenda.now);
+        while let Some(due) = self.agenda.wheel.next_due() {
             handler.handle_due(&mut self.agenda, due);
         }
     }

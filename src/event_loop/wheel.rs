@@ -1,14 +1,20 @@
-//! A hierarchical timer wheel (Varghese and Lauck, SOSP 1987, scheme 7) that forgets nothing and is rarely touched.
+//! A hierarchical timer wheel (Varghese and Lauck, SOSP 1987, scheme 7) that is rarely touched.
 //!
 //! Each connection has one [`Timer`]. Activity only moves the connection's deadline, not the entry in the wheel; the
 //! entry is looked at when it comes up and is put back if the deadline has moved on. So a message costs no timer work
 //! at all.
+//!
+//! Entries are nodes of doubly linked lists in one vector. An earlier deadline moves the node, and a connection that
+//! closes frees it, so the wheel never holds more nodes than timers.
+
+#[cfg(test)]
+mod tests;
 
 use super::Key;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 /// One tick. Deadlines are rounded up to it: nothing fires early.
-const TICK: Duration = Duration::from_millis(TICK_MS);
 const TICK_MS: u64 = 1;
 
 /// Each level has as many slots as a word has bits, so that one word tells which are occupied.
@@ -19,27 +25,39 @@ const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = 7;
 const LAST_TICK: u64 = (1 << (SLOT_BITS as usize * LEVELS)) - 1;
 
-/// What a connection knows of its entry in the wheel.
+/// The list of nodes that have come up and were not taken yet; the lists below it are those of the slots.
+const EXPIRED: u32 = list_of(LEVELS, 0);
+
+/// The tick of a node that is in no list.
+const UNARMED: u64 = u64::MAX;
+
+/// One entry of the wheel, armed or not. It must be given back with [`Wheel::cancel`], which alone frees its node.
 #[derive(Debug, Default)]
 pub struct Timer {
-    armed: Option<Instant>,
+    node: Option<NonZeroU32>,
 }
 
+/// Invariant: the nodes up to [`EXPIRED`] are the heads of the circular lists; a free node uses `next` alone.
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct Node {
+    key: Key,
+    tick: u64,
+    previous: u32,
+    next: u32,
+}
+
+/// An entry that has come up.
+#[derive(Debug, Clone, Copy)]
+pub struct Due {
     key: Key,
     tick: u64,
 }
-
-/// An entry that has come up; [`Wheel::accept`] tells whether it still counts.
-#[derive(Debug, Clone, Copy)]
-pub struct Due(Entry);
 
 impl Due {
     /// Whose entry it is.
     #[must_use]
     pub fn key(self) -> Key {
-        self.0.key
+        self.key
     }
 }
 
@@ -54,42 +72,56 @@ pub struct Wheel {
     /// The tick of the first occupied slot: every round of the loop asks for it, few change it.
     next: Option<u64>,
     occupied: [u64; LEVELS],
-    slots: Vec<Vec<Entry>>,
+    nodes: Vec<Node>,
+    /// The first free node; 0, which is a head, when there is none.
+    free: u32,
 }
 
 impl Wheel {
     /// A wheel whose first tick begins at `start`.
     #[must_use]
     pub fn new(start: Instant) -> Self {
-        Self { start, now: 0, next: None, occupied: [0; LEVELS], slots: vec![Vec::new(); LEVELS * SLOTS] }
+        let head = |list| Node { key: Key::fixed(list), tick: UNARMED, previous: list, next: list };
+        let nodes = (0..=EXPIRED).map(head).collect();
+        Self { start, now: 0, next: None, occupied: [0; LEVELS], nodes, free: 0 }
     }
 
     /// Sees to it that `key` comes up no later than at `deadline`. Does nothing when it will come up before that anyway.
+    ///
+    /// # Panics
+    ///
+    /// When there are more than 2³² timers.
     #[inline]
     pub fn arm(&mut self, timer: &mut Timer, key: Key, deadline: Option<Instant>) {
         let Some(deadline) = deadline else { return };
-        if timer.armed.is_none_or(|armed| deadline < armed) {
-            timer.armed = Some(deadline);
-            self.insert(Entry { key, tick: self.tick_after(deadline) });
+        let tick = self.tick_after(deadline);
+        let node = timer.node.map_or_else(|| self.allocate(), NonZeroU32::get);
+        timer.node = NonZeroU32::new(node);
+        let armed = self.nodes[node as usize].tick;
+        if tick < armed {
+            self.nodes[node as usize].key = key;
+            if armed != UNARMED {
+                self.unlink(node);
+            }
+            self.insert(node, tick);
             self.find_next();
         }
     }
 
-    /// Whether `due` is the entry that `timer` was armed with last, and not one overtaken by an earlier deadline. If so,
-    /// the timer is no longer armed.
-    #[must_use]
-    pub fn accept(&self, timer: &mut Timer, due: Due) -> bool {
-        let current = timer.armed.is_some_and(|armed| self.tick_after(armed) <= due.0.tick);
-        if current {
-            timer.armed = None;
+    /// Forgets the entry: it does not come up any more, even if its time has come already.
+    pub fn cancel(&mut self, timer: &mut Timer) {
+        let Some(node) = timer.node.take().map(NonZeroU32::get) else { return };
+        if self.nodes[node as usize].tick != UNARMED {
+            self.unlink(node);
+            self.find_next();
         }
-        current
+        self.nodes[node as usize].next = std::mem::replace(&mut self.free, node);
     }
 
     /// When `due` should have come up.
     #[must_use]
     pub fn deadline(&self, due: Due) -> Instant {
-        self.start + Duration::from_millis(due.0.tick * TICK_MS)
+        self.start + Duration::from_millis(due.tick * TICK_MS)
     }
 
     /// No entry comes up before this much time has passed since the tick in which the wheel was turned last.
@@ -104,40 +136,86 @@ impl Wheel {
         self.next.is_some_and(|tick| tick <= self.tick_before(now))
     }
 
-    /// Turns the wheel to `now` and appends to `due` what has come up.
+    /// Turns the wheel to `now`. [`next_due`](Self::next_due) then gives what has come up.
     #[inline]
-    pub fn advance(&mut self, now: Instant, due: &mut Vec<Due>) {
+    pub fn advance(&mut self, now: Instant) {
         let target = self.tick_before(now);
         if self.next.is_some_and(|tick| tick <= target) {
-            self.turn_to(target, due);
+            self.turn_to(target);
         }
         self.now = self.now.max(target);
     }
 
-    fn turn_to(&mut self, target: u64, due: &mut Vec<Due>) {
+    /// Takes out the next entry that has come up. Its timer can be armed again, from now on for a later tick.
+    #[inline]
+    pub fn next_due(&mut self) -> Option<Due> {
+        let node = self.nodes[EXPIRED as usize].next;
+        (node != EXPIRED).then(|| {
+            self.unlink(node);
+            let node = &mut self.nodes[node as usize];
+            Due { key: node.key, tick: std::mem::replace(&mut node.tick, UNARMED) }
+        })
+    }
+
+    fn turn_to(&mut self, target: u64) {
         while let Some((level, slot, tick)) = self.next_slot() {
             if tick > target {
                 break;
             }
             self.now = tick;
-            self.occupied[level] &= !(1 << slot);
-            for entry in std::mem::take(&mut self.slots[level * SLOTS + slot]) {
-                if entry.tick <= tick {
-                    due.push(Due(entry));
+            // Each node goes on to a lower level or comes up, never back into this slot.
+            let list = list_of(level, slot);
+            while self.nodes[list as usize].next != list {
+                let node = self.nodes[list as usize].next;
+                self.unlink(node);
+                let Node { tick: node_tick, .. } = self.nodes[node as usize];
+                if node_tick <= tick {
+                    self.link(EXPIRED, node);
                 } else {
-                    self.insert(entry);
+                    self.insert(node, node_tick);
                 }
             }
         }
         self.find_next();
     }
 
-    fn insert(&mut self, entry: Entry) {
-        let tick = entry.tick.clamp(self.now + 1, LAST_TICK);
+    fn allocate(&mut self) -> u32 {
+        let unarmed = Node { key: Key::fixed(0), tick: UNARMED, previous: 0, next: 0 };
+        if self.free == 0 {
+            let node = u32::try_from(self.nodes.len()).expect("fewer than 2^32 timers");
+            self.nodes.push(unarmed);
+            return node;
+        }
+        let node = self.free;
+        self.free = std::mem::replace(&mut self.nodes[node as usize], unarmed).next;
+        node
+    }
+
+    fn insert(&mut self, node: u32, tick: u64) {
+        let tick = tick.clamp(self.now + 1, LAST_TICK);
         let level = ((tick ^ self.now).ilog2() / SLOT_BITS) as usize;
         let slot = slot_of(tick, level);
         self.occupied[level] |= 1 << slot;
-        self.slots[level * SLOTS + slot].push(Entry { tick, ..entry });
+        self.nodes[node as usize].tick = tick;
+        self.link(list_of(level, slot), node);
+    }
+
+    /// Puts a node at the end of a list.
+    fn link(&mut self, list: u32, node: u32) {
+        let tail = std::mem::replace(&mut self.nodes[list as usize].previous, node);
+        self.nodes[tail as usize].next = node;
+        self.nodes[node as usize].previous = tail;
+        self.nodes[node as usize].next = list;
+    }
+
+    fn unlink(&mut self, node: u32) {
+        let Node { previous, next, .. } = self.nodes[node as usize];
+        self.nodes[previous as usize].next = next;
+        self.nodes[next as usize].previous = previous;
+        // Only a head is before and behind the same node: the list is empty now.
+        if previous == next && next < EXPIRED {
+            self.occupied[next as usize / SLOTS] &= !(1 << (next as usize % SLOTS));
+        }
     }
 
     fn find_next(&mut self) {
@@ -154,8 +232,9 @@ impl Wheel {
     }
 
     fn tick_after(&self, instant: Instant) -> u64 {
-        let nanos = instant.saturating_duration_since(self.start).as_nanos();
-        u64::try_from(nanos.div_ceil(TICK.as_nanos())).unwrap_or(LAST_TICK)
+        let time = instant.saturating_duration_since(self.start);
+        let millis = u64::from(time.subsec_nanos().div_ceil(1_000_000));
+        time.as_secs().saturating_mul(1000).saturating_add(millis).div_ceil(TICK_MS).min(LAST_TICK)
     }
 
     fn tick_before(&self, instant: Instant) -> u64 {
@@ -166,78 +245,19 @@ impl Wheel {
     }
 }
 
+/// The list of a slot, which is the node at its head.
+const fn list_of(level: usize, slot: usize) -> u32 {
+    // There are 448 slots.
+    #[allow(clippy::cast_possible_truncation)]
+    {
+        (level * SLOTS + slot) as u32
+    }
+}
+
 fn slot_of(tick: u64, level: usize) -> usize {
     // Six bits are left.
     #[allow(clippy::cast_possible_truncation)]
     {
         (tick >> (SLOT_BITS as usize * level)) as usize & (SLOTS - 1)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Due, LAST_TICK, TICK, Timer, Wheel};
-    use crate::event_loop::Key;
-    use proptest::prelude::*;
-    use std::time::{Duration, Instant};
-
-    fn keys(due: &[Due]) -> Vec<u32> {
-        due.iter().filter_map(|due| due.key().as_fixed()).collect()
-    }
-
-    proptest! {
-        /// Every entry comes up once, not before its deadline, and not after the first look at or behind it.
-        #[test]
-        fn comes_up_in_time(delays in proptest::collection::vec(0u64..400_000_000, 1..60), steps in proptest::collection::vec(0u64..30_000_000, 1..60)) {
-            let start = Instant::now();
-            let mut wheel = Wheel::new(start);
-            let mut waiting = Vec::new();
-            for (number, micros) in (0..).zip(delays) {
-                let deadline = start + Duration::from_micros(micros);
-                wheel.arm(&mut Timer::default(), Key::fixed(number), Some(deadline));
-                waiting.push((number, deadline));
-            }
-            let mut now = start;
-            for micros in steps {
-                let turned = TICK * u32::try_from((now - start).as_millis()).expect("a short test");
-                let before = wheel.time_left().map(|left| start + turned + left);
-                now += Duration::from_micros(micros);
-                let mut due = Vec::new();
-                wheel.advance(now, &mut due);
-                prop_assert!(due.is_empty() || before.is_some_and(|next| next <= now), "told too late");
-                let mut come = keys(&due);
-                come.sort_unstable();
-                let (gone, left): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(number, _)| come.contains(number));
-                prop_assert_eq!(gone.len(), come.len());
-                prop_assert!(gone.iter().all(|(_, deadline)| *deadline <= now));
-                prop_assert!(left.iter().all(|(_, deadline)| *deadline + TICK * 2 > now));
-                waiting = left;
-            }
-        }
-    }
-
-    #[test]
-    fn a_later_deadline_costs_nothing_and_an_earlier_one_wins() {
-        let start = Instant::now();
-        let (mut wheel, mut timer, mut due) = (Wheel::new(start), Timer::default(), Vec::new());
-        let after = |millis| Some(start + Duration::from_millis(millis));
-        wheel.arm(&mut timer, Key::fixed(7), after(50));
-        wheel.arm(&mut timer, Key::fixed(7), after(90));
-        wheel.arm(&mut timer, Key::fixed(7), after(20));
-        wheel.advance(start + Duration::from_millis(20), &mut due);
-        assert_eq!(keys(&due), [7]);
-        assert!(wheel.accept(&mut timer, due[0]));
-        wheel.advance(start + Duration::from_millis(99), &mut due);
-        assert_eq!(keys(&due), [7, 7], "the entry that was overtaken comes up");
-        assert!(!wheel.accept(&mut timer, due[1]), "but counts no longer");
-    }
-
-    #[test]
-    fn the_far_future_is_kept() {
-        let start = Instant::now();
-        let mut wheel = Wheel::new(start);
-        wheel.arm(&mut Timer::default(), Key::fixed(1), Some(start + TICK * u32::MAX * 1000));
-        wheel.advance(start + TICK * u32::MAX, &mut Vec::new());
-        assert!(wheel.next_slot().is_some_and(|(_, _, tick)| tick > u64::from(u32::MAX) && tick <= LAST_TICK));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Observer, Pump, Turn};
 use crate::connection::{CloseReason, Connection, Limits};
-use crate::event_loop::{Agenda, Due, Key, Readiness, Timer};
+use crate::event_loop::{Agenda, Key, Readiness, Timer};
 use crate::service::Service;
 use crate::socket::{Stream, Transport};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,12 +55,9 @@ impl<S: Service> Conversation<S> {
     }
 
     /// Its entry in the wheel has come up.
-    pub fn handle_due(&mut self, agenda: &Agenda, due: Due, limits: &Limits) -> bool {
-        let counts = agenda.wheel.accept(&mut self.timer, due);
-        if counts {
-            self.connection.handle_deadline(limits, agenda.now);
-        }
-        counts
+    pub fn handle_due(&mut self, limits: &Limits, now: Instant) -> bool {
+        self.connection.handle_deadline(limits, now);
+        true
     }
 
     /// An alarm that was armed for it has come up.
@@ -74,6 +71,15 @@ impl<S: Service> Conversation<S> {
         agenda.wheel.arm(&mut self.timer, key, deadline);
     }
 
+    /// Takes the connection of `key` out of the loop before it is closed: no event and no timer of it comes any more.
+    pub fn deregister(&mut self, agenda: &mut Agenda, key: Key) {
+        agenda.deregister(self.socket.source());
+        agenda.wheel.cancel(&mut self.timer);
+        if let Some(instant) = self.connection.alarm() {
+            agenda.alarms.cancel(key, instant);
+        }
+    }
+
     /// Gives the conversation of `key` its turn, and sees to it that the next one comes; or says why it is over.
     #[inline]
     pub fn turn<O: Observer>(&mut self, pump: &mut Pump<'_, O>, agenda: &mut Agenda, key: Key) -> Option<CloseReason> {
@@ -84,6 +90,7 @@ impl<S: Service> Conversation<S> {
         let turn = turn.unwrap_or(Turn::Closed(CloseReason::ServicePanicked));
         let after = self.connection.storage_bytes();
         pump.lender.hold(before, after);
+        self.arm_alarm(agenda, key, alarm);
         match turn {
             Turn::Closed(reason) => return Some(reason),
             // Who would push the worker over its limit goes, and not who was there before.
@@ -104,12 +111,60 @@ impl<S: Service> Conversation<S> {
         }
         let deadline = self.connection.hurried_deadline(pump.limits);
         self.arm(agenda, key, deadline);
-        // What the service waited for before was armed then.
-        if let Some(instant) = self.connection.alarm()
-            && alarm != Some(instant)
-        {
-            agenda.alarms.arm(key, instant);
-        }
         None
+    }
+
+    /// Arms the alarm that the service waits for instead of the one that it waited for `before`.
+    #[inline]
+    fn arm_alarm(&self, agenda: &mut Agenda, key: Key, before: Option<Instant>) {
+        let alarm = self.connection.alarm();
+        if alarm != before {
+            before.inspect(|&instant| agenda.alarms.cancel(key, instant));
+            alarm.inspect(|&instant| agenda.alarms.arm(key, instant));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Conversation;
+    use crate::buffer::Lender;
+    use crate::connection::Limits;
+    use crate::event_loop::{EventLoop, Key};
+    use crate::pump::{Observer, Pump};
+    use crate::service::{Delayed, Echo};
+    use crate::socket::Stream;
+    use mio::net::UnixStream;
+    use std::time::{Duration, Instant};
+
+    struct Clock(Instant);
+
+    impl Observer for Clock {
+        fn now(&mut self) -> Instant {
+            self.0
+        }
+
+        fn received(&mut self, _bytes: &[u8]) {}
+
+        fn sent(&mut self, _bytes: &[u8]) {}
+    }
+
+    #[test]
+    fn a_closed_connection_leaves_no_timer() {
+        let mut event_loop = EventLoop::<()>::new().expect("descriptors are free");
+        let agenda = event_loop.agenda();
+        let (stream, _peer) = UnixStream::pair().expect("descriptors are free");
+        let (mut socket, key, now) = (Stream::Unix(stream), Key::fixed(1), agenda.now);
+        agenda.register(socket.source(), key).expect("the socket is new");
+        let service = Delayed::new(Echo, Duration::from_secs(24 * 3600));
+        let mut conversation = Conversation::new(service, socket, now);
+        let (mut lender, limits) = (Lender::new(), Limits::default());
+        let mut pump = Pump { lender: &mut lender, limits: &limits, observer: &mut Clock(now) };
+        assert_eq!(conversation.turn(&mut pump, agenda, key), None);
+        assert!(agenda.wheel.time_left().is_some(), "an idle timeout is armed");
+        assert_eq!(agenda.alarms.len(), 1, "the delay is armed");
+        conversation.deregister(agenda, key);
+        assert_eq!(agenda.wheel.time_left(), None);
+        assert!(agenda.alarms.is_empty());
     }
 }

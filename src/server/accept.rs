@@ -6,7 +6,7 @@
 
 use super::counters::Counters;
 use super::warning::Warning;
-use crate::event_loop::{Agenda, Due, Key, Timer};
+use crate::event_loop::{Agenda, Key, Timer};
 use crate::socket::{Address, Listener, Stream};
 use rustix::io::Errno;
 use std::io::{self, ErrorKind};
@@ -74,8 +74,6 @@ pub(super) struct Door {
     listener: Option<Listener>,
     key: Key,
     paused: bool,
-    /// One for all pauses: a door that is opened by a closing connection again and again must not leave an entry in the
-    /// wheel each time.
     timer: Timer,
     left_this_turn: usize,
     warning: Warning,
@@ -157,11 +155,6 @@ impl Door {
         agenda.wheel.arm(&mut self.timer, self.key, Some(deadline));
     }
 
-    /// Whether `due` ends a pause that still lasts.
-    pub(super) fn is_over(&mut self, agenda: &Agenda, due: Due) -> bool {
-        agenda.wheel.accept(&mut self.timer, due) && self.paused
-    }
-
     /// Another descriptor of the same socket, unless the door is closed.
     pub(super) fn copy(&self) -> Option<io::Result<OwnedFd>> {
         self.listener.as_ref().map(|listener| listener.as_fd().try_clone_to_owned())
@@ -169,8 +162,9 @@ impl Door {
 
     /// Closes the door for good. Whoever waits before it must have been let in first: closing resets them, unless another
     /// process has the same socket.
-    pub(super) fn close(&mut self, agenda: &Agenda) {
+    pub(super) fn close(&mut self, agenda: &mut Agenda) {
         self.paused = false;
+        agenda.wheel.cancel(&mut self.timer);
         if let Some(mut listener) = self.listener.take() {
             agenda.deregister(listener.source());
         }

@@ -199,7 +199,7 @@ where
 
     fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
-        agenda.deregister(entry.conversation.socket.source());
+        entry.conversation.deregister(agenda, key);
         let story = watch::story(&entry.conversation, reason, entry.number, agenda.now);
         self.wrong_port.note_end(agenda.now, &entry.conversation.socket, &entry.peer);
         self.lender.hold(entry.conversation.connection.storage_bytes(), 0);
@@ -314,13 +314,13 @@ where
         if let Some(index) = key.as_fixed() {
             if let Some(metrics) = self.metrics_of(index) {
                 metrics.handle_due(agenda, due);
-            } else if self.doors.get_mut(index as usize).is_some_and(|door| door.is_over(agenda, due)) {
+            } else if self.doors.get(index as usize).is_some_and(Door::is_paused) {
                 self.let_in(agenda, index as usize);
             }
             return;
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.conversation.handle_due(agenda, due, &self.limits) {
+        if entry.conversation.handle_due(&self.limits, agenda.now) {
             self.turn(agenda, key);
         }
     }

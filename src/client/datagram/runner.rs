@@ -175,6 +175,7 @@ impl<'a> Runner<'a> {
         let Some(mut entry) = self.entries.remove(key) else { return };
         log::debug!("Closing socket {}", entry.flight.socket());
         agenda.deregister(entry.socket.source());
+        agenda.wheel.cancel(&mut entry.timer);
         let now = self.desk.now();
         self.desk.recorder.closed(&entry.flight, now);
         self.shared.note_end();
@@ -189,11 +190,7 @@ impl Handler for Runner<'_> {
     }
 
     fn handle_due(&mut self, agenda: &mut Agenda, due: Due) {
-        let key = due.key();
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        if agenda.wheel.accept(&mut entry.timer, due) {
-            self.turn(agenda, key);
-        }
+        self.turn(agenda, due.key());
     }
 
     fn handle_alarm(&mut self, agenda: &mut Agenda, key: Key) {

@@ -1,8 +1,8 @@
 //! The desk where pages are asked for: its own doors, and a few places for those who ask.
 //!
 //! Visitors are no connections of the service: they take none of its places, are counted nowhere, and have a patience
-//! of their own. Each place has a fixed key, which the next visitor inherits. What is left of an earlier one, an event
-//! or an entry of the wheel, makes a place be looked at once in vain, and nothing worse.
+//! of their own. Each place has a fixed key, which the next visitor inherits. An event that is left of an earlier one makes
+//! a place be looked at once in vain, and nothing worse.
 
 use super::FIRST_KEY;
 use super::site::Pages;
@@ -72,7 +72,7 @@ impl Desk {
         &self.doors
     }
 
-    pub(super) fn close(&mut self, agenda: &Agenda) {
+    pub(super) fn close(&mut self, agenda: &mut Agenda) {
         self.doors.iter_mut().for_each(|door| door.close(agenda));
     }
 
@@ -92,12 +92,12 @@ impl Desk {
 
     pub(super) fn handle_due(&mut self, agenda: &mut Agenda, due: Due) {
         let Some(place) = place_of(due.key()) else {
-            if door_of(&mut self.doors, due.key()).is_some_and(|door| door.is_over(agenda, due)) {
+            if door_of(&mut self.doors, due.key()).is_some_and(|door| door.is_paused()) {
                 self.let_in(agenda, due.key());
             }
             return;
         };
-        if self.visitors[place].as_mut().is_some_and(|visitor| visitor.handle_due(agenda, due, &self.limits)) {
+        if self.visitors[place].as_mut().is_some_and(|visitor| visitor.handle_due(&self.limits, agenda.now)) {
             self.turn(agenda, place);
         }
     }
@@ -136,7 +136,7 @@ impl Desk {
 
     fn dismiss(&mut self, agenda: &mut Agenda, place: usize) {
         let Some(mut visitor) = self.visitors[place].take() else { return };
-        agenda.deregister(visitor.socket.source());
+        visitor.deregister(agenda, key_of(place));
         self.lender.hold(visitor.connection.storage_bytes(), 0);
         drop(visitor);
         for (index, door) in (FIRST_DOOR..).zip(&mut self.doors) {

@@ -99,7 +99,7 @@ impl Metrics {
     }
 
     /// From now on those who ask are the successor's.
-    pub(super) fn close(&mut self, agenda: &Agenda) {
+    pub(super) fn close(&mut self, agenda: &mut Agenda) {
         if let Some(desk) = &mut self.desk {
             desk.close(agenda);
         }
@@ -119,11 +119,9 @@ impl Metrics {
 
     pub(super) fn handle_due(&mut self, agenda: &mut Agenda, due: Due) {
         if due.key() == BEAT {
-            if agenda.wheel.accept(&mut self.timer, due) {
-                // The loop turns: that is noted with each beat, and not in each round.
-                self.note_beat(agenda.now);
-                self.rest(agenda);
-            }
+            // The loop turns: that is noted with each beat, and not in each round.
+            self.note_beat(agenda.now);
+            self.rest(agenda);
         } else if let Some(desk) = &mut self.desk {
             desk.handle_due(agenda, due);
         }
