@@ -144,7 +144,7 @@ impl<'a> Runner<'a> {
     #[inline]
     pub(super) fn turn(&mut self, agenda: &mut Agenda, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let mut watch = Watch::new(entry.dial.number, &self.job);
+        let mut watch = Watch::new(entry.dial.number, &self.job, entry.opened);
         let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
         let was_handshaking = entry.conversation.connection.is_handshaking();
         let closed = entry.conversation.turn(&mut pump, agenda, key);
@@ -155,9 +155,6 @@ impl<'a> Runner<'a> {
         let has_ended_connect = was_handshaking && !entry.conversation.connection.is_handshaking();
         if has_ended_connect {
             self.dialer.ended();
-        }
-        if let Some(opened) = entry.opened.filter(|_| has_ended_connect) {
-            secure::note_secured(&entry.conversation.socket, entry.dial.number, opened, &self.job.recorder);
         }
         // Nothing that a failed conversation still has to say matters.
         let failed = matches!(entry.conversation.connection.service().outcome(), Some(Outcome::Failed(_)));

@@ -3,6 +3,7 @@
 use super::workload::{HandedOver, Job};
 use crate::pump::Observer;
 use crate::repr::BytesRepr;
+use std::fmt;
 use std::time::Instant;
 
 /// Tells the story of the bytes, and when the kernel took them. Latencies are made from the time that is read here: at the
@@ -11,12 +12,14 @@ use std::time::Instant;
 pub(super) struct Watch<'a> {
     number: usize,
     job: &'a Job,
+    /// When the connect succeeded: the handshake begins there.
+    connected: Option<Instant>,
     now: Option<Instant>,
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(number: usize, job: &'a Job) -> Self {
-        Self { number, job, now: None }
+    pub(super) fn new(number: usize, job: &'a Job, connected: Option<Instant>) -> Self {
+        Self { number, job, connected, now: None }
     }
 }
 
@@ -24,6 +27,15 @@ impl Observer for Watch<'_> {
     #[inline]
     fn now(&mut self) -> Instant {
         *self.now.get_or_insert_with(Instant::now)
+    }
+
+    fn handshake_done(&mut self, negotiated: &dyn fmt::Display) {
+        let now = Instant::now();
+        self.now = Some(now);
+        if let Some(connected) = self.connected {
+            self.job.recorder.borrow_mut().shook_hands(now - connected);
+        }
+        log::debug!("Secured connection {}: {negotiated}", self.number);
     }
 
     #[inline]

@@ -17,6 +17,7 @@ use crate::buffer::Lender;
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::service::Service;
 use crate::socket::Transport;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
@@ -36,6 +37,8 @@ pub enum Turn {
 pub trait Observer {
     /// The time that counts for what happens now.
     fn now(&mut self) -> Instant;
+    /// The handshake is complete, with these parameters. Called once, before the first bytes, and never without a handshake.
+    fn handshake_done(&mut self, _negotiated: &dyn fmt::Display) {}
     /// These bytes came in.
     fn received(&mut self, bytes: &[u8]);
     /// These bytes were taken by the socket.
@@ -94,21 +97,29 @@ impl<O: Observer> Pump<'_, O> {
 
     #[inline]
     fn read<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) -> usize {
+        let was_handshaking = connection.is_handshaking();
         let room = connection.reading(self.lender, self.limits);
         let offered = room.len();
-        match retried(|| socket.read(room)) {
+        let result = retried(|| socket.read(room));
+        // One read can complete the handshake and bring what follows it: data, the end of input, an error. The handshake
+        // counts first, whatever the read returns.
+        let is_handshake_done = was_handshaking && !socket.is_handshaking();
+        if is_handshake_done {
+            self.observer.handshake_done(socket.negotiated());
+        }
+        if let Ok(count @ 1..) = result {
+            self.observer.received(&room[..count]);
+        }
+        if is_handshake_done {
+            connection.handle_opened(self.limits, self.observer.now());
+        }
+        match result {
             Ok(0) => connection.handle_end(),
             Ok(count) => {
-                self.observer.received(&room[..count]);
-                // With the last bytes of a handshake the first ones of the conversation may have come.
-                self.open_after_handshake(connection, socket);
                 connection.handle_received(count, socket.drained_by(offered, count), self.observer.now());
                 return count;
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.open_after_handshake(connection, socket);
-                connection.handle_read_blocked();
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => connection.handle_read_blocked(),
             Err(error) => connection.handle_error(&error),
         }
         0
@@ -126,13 +137,6 @@ impl<O: Observer> Pump<'_, O> {
             Err(error) => connection.handle_error(&error),
         }
         0
-    }
-
-    #[inline]
-    fn open_after_handshake<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &T) {
-        if connection.is_handshaking() && !socket.is_handshaking() {
-            connection.handle_opened(self.limits, self.observer.now());
-        }
     }
 
     fn flush<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) {

@@ -1,8 +1,8 @@
-//! TLS as a worker meets it: who comes is given a handshake, and what came of it is told.
+//! TLS as a worker meets it: a handshake for accepted connections, certificates that are read again, and wrong ports.
 
 use super::Shared;
 use super::warning::Warning;
-use crate::socket::{Address, Stream, TlsStream, Transport};
+use crate::socket::{Address, Stream, TlsStream};
 use std::time::Instant;
 
 /// Puts TLS on what was accepted, where it is served. None when that cannot be; the log says why.
@@ -17,13 +17,6 @@ pub(super) fn reload(shared: &Shared) {
     match tls.reload() {
         Ok(()) => log::info!("Read the TLS files again: certificate SHA-256 {}", tls.fingerprint()),
         Err(error) => log::error!("the TLS files stay as they were: {error}"),
-    }
-}
-
-/// Tells what was agreed on, if the handshake that went on before this turn is complete now.
-pub(super) fn tell_secured(socket: &Stream, peer: &Address, number: u64) {
-    if let Some(tls) = socket.tls().filter(|tls| !tls.is_handshaking()) {
-        log::debug!("Secured connection with {peer}: {tls} (number {number})");
     }
 }
 

@@ -7,6 +7,7 @@ use crate::repr::BytesRepr;
 use crate::service::Service;
 use crate::socket::{Address, TlsStream};
 use crate::units::format_duration;
+use std::fmt;
 use std::time::Instant;
 
 /// How a handshake of TLS begins: a record of type 22 and version 3.x (RFC 8446, section 5.1).
@@ -17,6 +18,7 @@ pub(super) struct Watch<'a> {
     pub(super) counters: &'a Counters,
     pub(super) now: Instant,
     pub(super) peer: &'a Address,
+    pub(super) number: u64,
     pub(super) sending: &'static str,
     /// Nothing has come in yet, and it should be plain text.
     pub(super) expects_plain_text: bool,
@@ -42,7 +44,7 @@ pub(super) fn story<S: Service>(
     Some(format!("{reason}{complaint}{fault} (number {number}, {received} bytes in, {sent} bytes out, after {age})"))
 }
 
-fn behind(words: Option<impl std::fmt::Display>) -> String {
+fn behind(words: Option<impl fmt::Display>) -> String {
     words.map_or_else(String::new, |words| format!(": {words}"))
 }
 
@@ -50,6 +52,10 @@ impl Observer for Watch<'_> {
     #[inline]
     fn now(&mut self) -> Instant {
         self.now
+    }
+
+    fn handshake_done(&mut self, negotiated: &dyn fmt::Display) {
+        log::debug!("Secured connection with {}: {negotiated} (number {})", self.peer, self.number);
     }
 
     #[inline]

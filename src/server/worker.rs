@@ -181,15 +181,13 @@ where
     fn turn(&mut self, agenda: &mut Agenda, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let connection = &entry.conversation.connection;
-        let was_handshaking = connection.is_handshaking();
         let expects_plain_text = connection.received_bytes() == 0 && self.shared.tls.is_none();
-        let (now, counters, sending, peer) = (agenda.now, self.counters, self.shared.config.sending, &entry.peer);
-        let mut watch = Watch { now, peer, sending, counters, expects_plain_text, speaks_tls: false };
+        let (now, counters, sending) = (agenda.now, self.counters, self.shared.config.sending);
+        let (peer, number) = (&entry.peer, entry.number);
+        let mut watch = Watch { now, peer, number, sending, counters, expects_plain_text, speaks_tls: false };
         let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
         let closed = entry.conversation.turn(&mut pump, agenda, key);
-        if was_handshaking {
-            secure::tell_secured(&entry.conversation.socket, &entry.peer, entry.number);
-        } else if watch.speaks_tls {
+        if watch.speaks_tls {
             self.wrong_port.note_tls(agenda.now, &entry.peer);
         }
         if let Some(reason) = closed {

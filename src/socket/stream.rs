@@ -4,6 +4,7 @@ use super::tls::TlsStream;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use rustix::io::Errno;
+use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 
@@ -42,6 +43,11 @@ pub trait Transport {
     #[inline]
     fn is_handshaking(&self) -> bool {
         false
+    }
+
+    /// The parameters agreed on in the handshake, for logs.
+    fn negotiated(&self) -> &dyn fmt::Display {
+        &"no handshake"
     }
 
     /// Whether the layer holds bytes that the socket has not taken yet.
@@ -119,6 +125,10 @@ impl Transport for Stream {
     #[inline]
     fn is_handshaking(&self) -> bool {
         self.tls().is_some_and(Transport::is_handshaking)
+    }
+
+    fn negotiated(&self) -> &dyn fmt::Display {
+        self.tls().map_or(&"no handshake", |stream| stream)
     }
 
     #[inline]
