@@ -2,7 +2,9 @@
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::crypto::ring::default_provider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -52,10 +54,26 @@ impl Authority {
 
     /// What a peer needs that believes this authority.
     pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
+        self.client_config_for(rustls::DEFAULT_VERSIONS)
+    }
+
+    /// The same for these versions of TLS.
+    pub(crate) fn client_config_for(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der().clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_protocol_versions(versions).unwrap();
         Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    /// The configuration of a server with these versions of TLS, which may send data before the client's Finished.
+    pub(crate) fn server_config_for(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
+        let certificate = CertificateDer::from_pem_file(self.path("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(self.path("server.key")).unwrap();
+        let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+        let builder = builder.with_protocol_versions(versions).unwrap().with_no_client_auth();
+        let mut config = builder.with_single_cert(vec![certificate], key).unwrap();
+        config.send_half_rtt_data = true;
+        Arc::new(config)
     }
 }

@@ -7,6 +7,7 @@
 mod authority;
 mod faults;
 mod life;
+mod one_read;
 mod pair;
 mod peers;
 #[path = "../support/mod.rs"]

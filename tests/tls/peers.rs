@@ -1,6 +1,6 @@
 //! OpenSSL and Python's ssl, as peers of both programs.
 
-use super::support::{Program, await_until, has_python};
+use super::support::{Program, await_until, has_python, works};
 use super::{Authority, address, client, has_openssl, server};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -32,6 +32,27 @@ fn openssl_s_client() {
     server.await_stderr("TLS 1.3, TLS13_");
     server.await_closed(2);
     server.terminate().expect_counts(&[("closed by peer", 2)]);
+}
+
+/// With nothing to send, its close_notify comes right behind the end of the handshake.
+#[test]
+fn openssl_s_client_with_nothing_to_send() {
+    const TIMES: u32 = 8;
+    if !has_openssl("s_client") {
+        return;
+    }
+    let authority = Authority::new();
+    let mut server = server(&authority, &["-v"]);
+    let (ca, to) = (authority.path("ca.pem"), address(&server).to_string());
+    for version in ["-tls1_2", "-tls1_3"] {
+        for _ in 0..TIMES {
+            let arguments = ["s_client", "-connect", &to, "-CAfile", &ca, "-verify_return_error", "-brief", version];
+            assert!(works(Command::new("openssl").args(arguments)));
+        }
+    }
+    let exit = server.terminate();
+    assert_eq!(exit.told(&["Secured connection with"]), 2 * TIMES as usize, "{exit:#?}");
+    exit.expect_counts(&[("closed by peer", u64::from(2 * TIMES))]);
 }
 
 /// A port that was free a moment ago: of `openssl s_server -port 0` the port is told in words that differ.

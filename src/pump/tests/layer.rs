@@ -6,6 +6,7 @@ use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn};
 use crate::socket::Transport;
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
@@ -15,6 +16,8 @@ enum Step {
     Handshake,
     /// The last of the handshake, with the first bytes of the conversation right behind it.
     Complete(&'static [u8]),
+    /// The last of the handshake, with the end of input (none) or an error right behind it.
+    CompleteThen(Option<ErrorKind>),
     Bytes(&'static [u8]),
     /// What cannot be read.
     Damage,
@@ -53,6 +56,10 @@ impl Transport for Layer {
             Some(Step::Complete(bytes)) => {
                 self.handshaking = false;
                 bytes
+            }
+            Some(Step::CompleteThen(end)) => {
+                self.handshaking = false;
+                return end.map_or(Ok(0), |kind| Err(kind.into()));
             }
         };
         room[..bytes.len()].copy_from_slice(bytes);
@@ -98,11 +105,16 @@ impl Transport for Layer {
     }
 }
 
-struct Clock(Instant);
+/// The time, and how many handshakes were reported.
+struct Clock(Instant, usize);
 
 impl Observer for Clock {
     fn now(&mut self) -> Instant {
         self.0
+    }
+
+    fn handshake_done(&mut self, _negotiated: &dyn fmt::Display) {
+        self.1 += 1;
     }
 
     fn received(&mut self, _bytes: &[u8]) {}
@@ -120,7 +132,7 @@ struct Stage {
 
 impl Stage {
     fn new(steps: impl IntoIterator<Item = Step>) -> Self {
-        let clock = Clock(Instant::now());
+        let clock = Clock(Instant::now(), 0);
         let mut connection = Connection::new(Frames(2), clock.0);
         connection.handle_handshake();
         let (layer, limits, lender) = (Layer::new(steps), Limits::default(), Lender::new());
@@ -141,6 +153,20 @@ fn bytes_right_behind_a_handshake_are_served() {
     assert!(stage.connection.is_handshaking() && stage.layer.taken.is_empty());
     assert_eq!(stage.event(), Turn::Blocked);
     assert_eq!(stage.layer.taken, b"badc");
+}
+
+#[test]
+fn a_handshake_counts_before_the_end_that_comes_with_it() {
+    for (end, reason) in [
+        (None, CloseReason::PeerClosed),
+        (Some(ErrorKind::UnexpectedEof), CloseReason::Truncated),
+        (Some(ErrorKind::ConnectionReset), CloseReason::Reset),
+    ] {
+        let mut stage = Stage::new([Step::Handshake, Step::CompleteThen(end)]);
+        assert_eq!(stage.event(), Turn::Blocked);
+        assert_eq!(stage.event(), Turn::Closed(reason));
+        assert_eq!(stage.clock.1, 1, "reported once");
+    }
 }
 
 #[test]

@@ -185,6 +185,8 @@ impl Transport for TlsStream {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Nothing follows a fatal alert (RFC 8446, section 6.2).
+        self.check()?;
         let mut taken = 0;
         while taken < bytes.len() {
             // What waits already goes along with it.
