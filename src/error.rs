@@ -2,6 +2,14 @@
 //!
 //! A peer's fault is never one of these: it ends in a [`CloseReason`](crate::connection::CloseReason).
 
+mod backoff;
+mod errno;
+mod warning;
+
+pub(crate) use backoff::{ErrorBackoff, ErrorClass};
+pub(crate) use errno::{errno_name, in_words_with_errno};
+pub(crate) use warning::Warning;
+
 use std::io::{self, ErrorKind};
 
 /// Why a server or a client could not do what it was asked to.
@@ -59,7 +67,7 @@ pub enum Error {
         available: u64,
     },
     /// The system refused something that the loop cannot do without.
-    #[error("cannot {action}: {}", in_words(.source))]
+    #[error("cannot {action}: {}", in_words_with_errno(.source))]
     System {
         /// What was tried, such as "create the event loop".
         action: &'static str,

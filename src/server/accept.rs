@@ -5,11 +5,11 @@
 //! is tried again by timer and whenever a connection closes.
 
 use super::counters::Counters;
-use super::warning::Warning;
+use crate::error::{ErrorBackoff, ErrorClass, Warning, in_words_with_errno};
 use crate::event_loop::{Agenda, Key, Timer};
 use crate::socket::{Address, Listener, Stream};
-use rustix::io::Errno;
-use std::io::{self, ErrorKind};
+use crate::units::format_duration;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -17,42 +17,8 @@ use std::time::{Duration, Instant};
 /// a few messages; 64 of them delay a conversation by well under a millisecond.
 pub(super) const ACCEPTS_PER_TURN: usize = 64;
 
-/// How long a door pauses when it cannot let anybody in.
+/// How long a door pauses when the server is full; a connection that closes ends the pause.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// What a failed accept asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failure {
-    /// Nobody is waiting.
-    Nobody,
-    /// The one that waited is gone, or its network failed (accept(2), "Error handling"): take the next at once.
-    NextAtOnce,
-    /// The process or the system has no descriptor or no memory left: pause.
-    OutOfResources,
-    /// Something that should not happen: log it and pause.
-    Unexpected,
-}
-
-fn classify(error: &io::Error) -> Failure {
-    if error.kind() == ErrorKind::WouldBlock {
-        return Failure::Nobody;
-    }
-    let Some(errno) = Errno::from_io_error(error) else { return Failure::Unexpected };
-    match errno {
-        Errno::CONNABORTED
-        | Errno::INTR
-        | Errno::NETDOWN
-        | Errno::PROTO
-        | Errno::NOPROTOOPT
-        | Errno::HOSTDOWN
-        | Errno::NONET
-        | Errno::HOSTUNREACH
-        | Errno::OPNOTSUPP
-        | Errno::NETUNREACH => Failure::NextAtOnce,
-        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Failure::OutOfResources,
-        _ => Failure::Unexpected,
-    }
-}
 
 /// What came of one try to accept.
 #[derive(Debug)]
@@ -65,6 +31,8 @@ pub(super) enum Knock {
     TurnOver,
     /// It cannot go on for now: the timer or a closing connection brings the next try.
     Paused,
+    /// Accepting itself fails, for another reason than a lack of resources: the timer brings the next try.
+    Failed,
 }
 
 /// One listener of one worker.
@@ -76,6 +44,7 @@ pub(super) struct Door {
     paused: bool,
     timer: Timer,
     left_this_turn: usize,
+    backoff: ErrorBackoff,
     warning: Warning,
 }
 
@@ -87,6 +56,7 @@ impl Door {
             paused: false,
             timer: Timer::default(),
             left_this_turn: 0,
+            backoff: ErrorBackoff::default(),
             warning: Warning::default(),
         }
     }
@@ -100,19 +70,26 @@ impl Door {
         self.paused
     }
 
+    /// A descriptor or a place may be free: the next try need not wait for the timer.
     pub(super) fn end_pause(&mut self) {
         self.paused = false;
+        self.backoff.end_pause();
     }
 
     /// Begins a turn that lets in `most` at the most.
     pub(super) fn begin_turn(&mut self, most: usize) {
-        self.end_pause();
+        self.paused = false;
         self.left_this_turn = most;
     }
 
     /// Lets one in. What fails is counted, other than that nobody waits.
     pub(super) fn knock(&mut self, agenda: &mut Agenda, counters: &Counters) -> Knock {
         let Some(listener) = &self.listener else { return Knock::Nobody };
+        if self.backoff.is_pausing(agenda.now) {
+            // A new connection does not end the pause: accepting it would fail, too.
+            self.pause_until(agenda, self.backoff.pauses_until());
+            return Knock::Paused;
+        }
         loop {
             if self.left_this_turn == 0 {
                 agenda.ready.push_back(self.key);
@@ -121,38 +98,41 @@ impl Door {
             let error = match listener.accept() {
                 Ok((stream, peer)) => {
                     self.left_this_turn -= 1;
+                    self.backoff.succeeded();
                     return Knock::Came(stream, peer);
                 }
                 Err(error) => error,
             };
-            match classify(&error) {
-                Failure::Nobody => return Knock::Nobody,
-                Failure::NextAtOnce => {
-                    self.left_this_turn -= 1;
-                    counters.accept_failed(&error);
-                }
-                Failure::OutOfResources | Failure::Unexpected => {
-                    counters.accept_failed(&error);
-                    self.warn(agenda.now, &error, counters.accept_errors.total());
-                    self.pause(agenda);
-                    return Knock::Paused;
-                }
+            let class = ErrorClass::of(&error);
+            if class == ErrorClass::WouldBlock {
+                self.backoff.succeeded();
+                return Knock::Nobody;
+            }
+            counters.accept_failed(&error);
+            self.left_this_turn -= 1;
+            if let Some(pause) = self.backoff.failed(class, agenda.now) {
+                self.warn(agenda.now, &error, pause, counters.accept_errors.total());
+                self.pause_until(agenda, self.backoff.pauses_until());
+                return if class == ErrorClass::OutOfResources { Knock::Paused } else { Knock::Failed };
             }
         }
     }
 
-    fn warn(&mut self, now: Instant, error: &io::Error, failures: u64) {
+    fn warn(&mut self, now: Instant, error: &io::Error, pause: Duration, failures: u64) {
         if self.warning.is_due(now) {
-            let words = crate::error::in_words(error);
-            log::warn!("cannot accept a connection: {words}; trying again soon (failures so far: {failures})");
+            let (words, pause) = (in_words_with_errno(error), format_duration(pause));
+            log::warn!("cannot accept a connection: {words}; trying again in {pause} (failures so far: {failures})");
         }
     }
 
     /// Waits for the timer, or for a connection to close.
     pub(super) fn pause(&mut self, agenda: &mut Agenda) {
+        self.pause_until(agenda, Some(agenda.now + PAUSE));
+    }
+
+    fn pause_until(&mut self, agenda: &mut Agenda, deadline: Option<Instant>) {
         self.paused = true;
-        let deadline = agenda.now + PAUSE;
-        agenda.wheel.arm(&mut self.timer, self.key, Some(deadline));
+        agenda.wheel.arm(&mut self.timer, self.key, deadline);
     }
 
     /// Another descriptor of the same socket, unless the door is closed.
@@ -172,23 +152,5 @@ impl Door {
 
     pub(super) fn is_closed(&self) -> bool {
         self.listener.is_none()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Failure, classify};
-    use rustix::io::Errno;
-    use std::io;
-
-    #[test]
-    fn errors_divide_as_the_manual_says() {
-        let class = |errno: Errno| classify(&io::Error::from_raw_os_error(errno.raw_os_error()));
-        assert_eq!(class(Errno::AGAIN), Failure::Nobody);
-        assert_eq!(class(Errno::CONNABORTED), Failure::NextAtOnce);
-        assert_eq!(class(Errno::PROTO), Failure::NextAtOnce);
-        assert_eq!(class(Errno::MFILE), Failure::OutOfResources);
-        assert_eq!(class(Errno::NOMEM), Failure::OutOfResources);
-        assert_eq!(class(Errno::BADF), Failure::Unexpected);
     }
 }

@@ -8,7 +8,6 @@ mod admission;
 mod config;
 mod counters;
 mod datagrams;
-mod errno;
 mod handover;
 mod metrics;
 mod panics;
@@ -17,7 +16,6 @@ mod service_manager;
 mod stage;
 mod successor;
 mod summary;
-mod warning;
 mod watch;
 mod worker;
 

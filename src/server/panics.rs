@@ -3,7 +3,7 @@
 //! A worker itself warns of services that panic, once a second, with their number. What the panic hook writes comes on top
 //! of that, and the hook belongs to the process.
 
-use super::warning::Warning;
+use crate::error::Warning;
 use std::collections::HashMap;
 use std::panic::{set_hook, take_hook};
 use std::sync::{Mutex, PoisonError};

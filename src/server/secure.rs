@@ -1,7 +1,7 @@
 //! TLS as a worker meets it: a handshake for accepted connections, certificates that are read again, and wrong ports.
 
 use super::Shared;
-use super::warning::Warning;
+use crate::error::Warning;
 use crate::socket::{Address, Stream, TlsStream};
 use std::time::Instant;
 

@@ -1,8 +1,8 @@
 //! What a server, or one of its workers, has done.
 
-use super::errno::errno_name;
 use super::{DatagramSummary, Refusal};
 use crate::connection::CloseReason;
+use crate::error::errno_name;
 use crate::units::{format_count, format_counted, format_duration, format_size};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -9,12 +9,11 @@ use super::datagrams::Datagrams;
 use super::metrics::Metrics;
 use super::secure::{self, WrongPort};
 use super::stage::Stage;
-use super::warning::Warning;
 use super::watch::{self, Watch};
 use super::{Message, Opened, Shared, Summary};
 use crate::buffer::Lender;
 use crate::connection::{CloseReason, Limits};
-use crate::error::{Error, in_words};
+use crate::error::{Error, Warning, in_words};
 use crate::event_loop::{Agenda, Due, EventLoop, Handler, Key, Readiness, Sender, Slab};
 use crate::pump::{Conversation, Pump};
 use crate::service::Service;
@@ -117,7 +116,7 @@ where
             }
             match door.knock(agenda, self.counters) {
                 Knock::Came(stream, peer) => self.open(agenda, stream, peer),
-                Knock::Nobody | Knock::TurnOver | Knock::Paused => return,
+                Knock::Nobody | Knock::TurnOver | Knock::Paused | Knock::Failed => return,
             }
         }
     }
@@ -131,7 +130,9 @@ where
             match self.doors[index].knock(agenda, self.counters) {
                 Knock::Came(stream, peer) => self.open(agenda, stream, peer),
                 Knock::Paused if self.limits.drain_by.is_some_and(|end| agenda.now < end) => return,
-                Knock::Nobody | Knock::TurnOver | Knock::Paused => return self.doors[index].close(agenda),
+                Knock::Nobody | Knock::TurnOver | Knock::Paused | Knock::Failed => {
+                    return self.doors[index].close(agenda);
+                }
             }
         }
     }
@@ -312,6 +313,8 @@ where
         if let Some(index) = key.as_fixed() {
             if let Some(metrics) = self.metrics_of(index) {
                 metrics.handle_due(agenda, due);
+            } else if Datagrams::owns(index) {
+                self.datagrams.handle_due(agenda, key);
             } else if self.doors.get(index as usize).is_some_and(Door::is_paused) {
                 self.let_in(agenda, index as usize);
             }

@@ -28,12 +28,12 @@ fn address_of(server: &Program, part: &str) -> SocketAddr {
     address.parse().unwrap()
 }
 
-fn address(server: &Program) -> SocketAddr {
+pub(super) fn address(server: &Program) -> SocketAddr {
     address_of(server, " (udp, ")
 }
 
 /// A peer on `ip` that waits for replies.
-fn peer(ip: &str) -> UdpSocket {
+pub(super) fn peer(ip: &str) -> UdpSocket {
     let socket = UdpSocket::bind((ip, 0)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
@@ -50,7 +50,7 @@ fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 }
 
 #[track_caller]
-fn ask(socket: &UdpSocket, server: SocketAddr, request: &[u8]) -> Vec<u8> {
+pub(super) fn ask(socket: &UdpSocket, server: SocketAddr, request: &[u8]) -> Vec<u8> {
     socket.send_to(request, server).unwrap();
     let (reply, from) = receive(socket);
     assert_eq!(from, server, "the reply comes from where the request went");

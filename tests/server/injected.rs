@@ -27,7 +27,7 @@ struct Fault {
 }
 
 /// `strace`, so that the server is our child and gets our signals, and strace only looks on.
-fn strace(options: &[&str]) -> Vec<String> {
+pub(super) fn strace(options: &[&str]) -> Vec<String> {
     let common = ["strace", "-D", "-f", "-qq"];
     common.iter().chain(options).map(ToString::to_string).collect()
 }
@@ -39,7 +39,7 @@ fn server_under(options: &[&str]) -> Program {
 }
 
 /// Whether faults can be made here at all.
-fn can_inject() -> bool {
+pub(super) fn can_inject() -> bool {
     let options =
         strace(&["-o", "/dev/null", "-e", "trace=accept4", "-e", "inject=accept4:error=EINTR:when=1", "true"]);
     works(Command::new(&options[0]).args(&options[1..]))

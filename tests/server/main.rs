@@ -21,6 +21,7 @@ mod limits;
 mod metrics;
 mod neighbours;
 mod openmetrics;
+mod permanent_errors;
 mod refusals;
 mod services;
 mod story;

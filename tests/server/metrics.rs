@@ -52,7 +52,7 @@ fn get(server: &Program, path: &str) -> (u16, String) {
 }
 
 #[track_caller]
-fn page(server: &Program) -> Page {
+pub(super) fn page(server: &Program) -> Page {
     let (status, body) = get(server, "/metrics");
     assert_eq!(status, 200, "{body}");
     Page::read(&body)

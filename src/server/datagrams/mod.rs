@@ -15,7 +15,7 @@ use super::Shared;
 use super::counters::Counters;
 use crate::event_loop::{Agenda, Key};
 use crate::socket::{DatagramSocket, Inbox, Outbox};
-use door::{Desk, Door};
+use door::{Desk, Door, Turn, Warnings};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -43,7 +43,9 @@ impl<'a> Datagrams<'a> {
         let Some(config) = &shared.config.datagrams else { return Self { doors: Vec::new(), desk: None } };
         let door = |(index, socket)| Door::new(socket, Key::fixed(index), config.responder.make());
         let doors: Vec<_> = (FIRST_KEY..=LAST_KEY).zip(sockets).map(door).collect();
-        let desk = || Desk { shared, config, counters, inbox: Inbox::new(), outbox: Outbox::default() };
+        let (inbox, outbox) = (Inbox::new, Outbox::default);
+        let desk =
+            || Desk { shared, config, counters, inbox: inbox(), outbox: outbox(), warnings: Warnings::default() };
         let desk = (!doors.is_empty()).then(desk);
         Self { doors, desk }
     }
@@ -59,16 +61,23 @@ impl<'a> Datagrams<'a> {
 
     /// Something came in, or the turn of a door in the ready queue has come.
     pub(super) fn handle(&mut self, agenda: &mut Agenda, key: Key, is_turn: bool) {
-        let index = key.as_fixed().and_then(|index| index.checked_sub(FIRST_KEY)).unwrap_or_default() as usize;
-        let (Some(door), Some(desk)) = (self.doors.get_mut(index), &mut self.desk) else { return };
+        let (Some(door), Some(desk)) = (door_of(&mut self.doors, key), &mut self.desk) else { return };
         // Between an event and its turn there may be more events: one turn is enough for all of them.
-        if door.is_queued && !is_turn {
+        if (door.is_queued && !is_turn) || door.is_pausing(agenda) {
             return;
         }
-        door.is_queued = desk.turn(agenda.now, door, TURN_DATAGRAMS);
-        if door.is_queued {
-            agenda.ready.push_back(key);
+        let turn = desk.turn(agenda.now, door, TURN_DATAGRAMS);
+        door.is_queued = turn == Turn::Unfinished;
+        match turn {
+            Turn::Drained => {}
+            Turn::Unfinished => agenda.ready.push_back(key),
+            Turn::Paused => door.pause(agenda),
         }
+    }
+
+    /// The pause of a door may be over.
+    pub(super) fn handle_due(&mut self, agenda: &mut Agenda, key: Key) {
+        self.handle(agenda, key, true);
     }
 
     /// Copies of the open sockets, for a successor.
@@ -77,7 +86,7 @@ impl<'a> Datagrams<'a> {
     }
 
     /// Answers what has come in, then closes the doors.
-    pub(super) fn drain(&mut self, agenda: &Agenda) {
+    pub(super) fn drain(&mut self, agenda: &mut Agenda) {
         for door in &mut self.doors {
             if let Some(desk) = &mut self.desk {
                 desk.turn(agenda.now, door, LAST_DATAGRAMS);
@@ -87,7 +96,11 @@ impl<'a> Datagrams<'a> {
     }
 
     /// Closes the doors: a successor, if there is one, has the same sockets and answers what has come in.
-    pub(super) fn close(&mut self, agenda: &Agenda) {
+    pub(super) fn close(&mut self, agenda: &mut Agenda) {
         self.doors.iter_mut().for_each(|door| door.close(agenda));
     }
+}
+
+fn door_of(doors: &mut [Door], key: Key) -> Option<&mut Door> {
+    doors.get_mut(key.as_fixed()?.checked_sub(FIRST_KEY)? as usize)
 }

@@ -1,10 +1,11 @@
 //! What is counted of datagrams: by a worker while it runs, and in all when it has ended.
 
 use crate::counter::{Counter, Tally};
-use crate::server::errno::errno_name;
+use crate::error::errno_name;
 use crate::units::{format_count, format_counted};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 
 /// Why a datagram was not answered although there was, or would have been, an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,18 +54,30 @@ pub(in crate::server) struct DatagramCounters {
     /// Those that were never received, because the kernel's queue was full.
     pub(super) overrun: Counter,
     dropped: Tally<Dropped>,
+    /// Failed attempts to receive, by the number of the error (errno(3)); 0 where there was none.
+    receive_errors: Tally<i32>,
 }
 
 impl Default for DatagramCounters {
     fn default() -> Self {
         let (received, sent, overrun) = (Counter::default(), Counter::default(), Counter::default());
-        Self { received, sent, overrun, dropped: Tally::of(&Dropped::OWN) }
+        Self { received, sent, overrun, dropped: Tally::of(&Dropped::OWN), receive_errors: Tally::of(&[]) }
     }
 }
 
 impl DatagramCounters {
     pub(super) fn drop(&self, reason: Dropped) {
         self.dropped.add(reason);
+    }
+
+    /// Counts a failed attempt to receive.
+    pub(super) fn receive_failed(&self, error: &io::Error) {
+        self.receive_errors.add(error.raw_os_error().unwrap_or_default());
+    }
+
+    /// Failed attempts to receive, by the number of the error.
+    pub(in crate::server) fn receive_errors(&self) -> impl Iterator<Item = (i32, u64)> {
+        self.receive_errors.counts()
     }
 
     /// What was dropped, by reason, with those at zero.
@@ -81,6 +94,7 @@ impl DatagramCounters {
             received: self.received.get(),
             sent: self.sent.get(),
             dropped: self.dropped().filter(|(_, count)| *count > 0).collect(),
+            receive_errors: self.receive_errors().collect(),
         }
     }
 }
@@ -94,6 +108,8 @@ pub struct DatagramSummary {
     pub sent: u64,
     /// Datagrams that were not answered, by reason.
     pub dropped: BTreeMap<Dropped, u64>,
+    /// Attempts to receive that failed, by the number of the error (errno(3)); 0 where there was none.
+    pub receive_errors: BTreeMap<i32, u64>,
 }
 
 impl DatagramSummary {
@@ -109,14 +125,25 @@ impl DatagramSummary {
         for (reason, count) in &other.dropped {
             *self.dropped.entry(*reason).or_default() += count;
         }
+        for (errno, count) in &other.receive_errors {
+            *self.receive_errors.entry(*errno).or_default() += count;
+        }
     }
 
     /// All in a few words, such as "5 datagrams, 3 answered (2 the send buffer was full)".
     pub(in crate::server) fn in_words(&self) -> String {
-        let dropped: Vec<_> =
-            self.dropped.iter().map(|(why, count)| format!("{} {why}", format_count(*count))).collect();
-        let dropped = if dropped.is_empty() { String::new() } else { format!(" ({})", dropped.join(", ")) };
-        format!("{}, {} answered{dropped}", format_counted(self.received, "datagram"), format_count(self.sent))
+        let dropped = self.dropped.iter().map(|(why, count)| format!("{} {why}", format_count(*count)));
+        let failed = self.failed_receives().map(|(words, count)| format!("{} {words}", format_count(count)));
+        let parts: Vec<_> = dropped.chain(failed).collect();
+        let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+        format!("{}, {} answered{parts}", format_counted(self.received, "datagram"), format_count(self.sent))
+    }
+
+    /// Failed attempts to receive, in words.
+    fn failed_receives(&self) -> impl Iterator<Item = (String, u64)> {
+        self.receive_errors
+            .iter()
+            .map(|(errno, count)| (format!("receiving failed with {}", errno_name(*errno)), *count))
     }
 }
 
@@ -128,6 +155,9 @@ impl fmt::Display for DatagramSummary {
         }
         for (reason, count) in &self.dropped {
             write!(out, "\n  {:>9} dropped: {reason}", format_count(*count))?;
+        }
+        for (words, count) in self.failed_receives() {
+            write!(out, "\n  {:>9} {words}", format_count(count))?;
         }
         Ok(())
     }

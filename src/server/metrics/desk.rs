@@ -110,7 +110,7 @@ impl Desk {
             let Some(place) = self.visitors.iter().position(Option::is_none) else { return door.pause(agenda) };
             match door.knock(agenda, own_counters(&self.shared)) {
                 Knock::Came(stream, _) => self.receive(agenda, place, stream),
-                Knock::Nobody | Knock::TurnOver | Knock::Paused => return,
+                Knock::Nobody | Knock::TurnOver | Knock::Paused | Knock::Failed => return,
             }
         }
     }

@@ -5,10 +5,10 @@
 
 use crate::connection::CloseReason;
 use crate::counter::{Histogram, Tally};
+use crate::error::errno_name;
 use crate::server::Refusal;
 use crate::server::Shared;
 use crate::server::counters::{Counters, Rounds};
-use crate::server::errno::errno_name;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder};

@@ -7,13 +7,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A warning that peers can bring about.
 #[derive(Debug, Default)]
-pub(super) struct Warning {
+pub(crate) struct Warning {
     given: Option<Instant>,
 }
 
 impl Warning {
     /// Whether it is time to give it, again or for the first time; the caller then does.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
         let is_due = self.given.is_none_or(|given| given + INTERVAL <= now);
         if is_due {
             self.given = Some(now);

@@ -1,0 +1,168 @@
+//! Calls of socket loops that go on failing, made to by strace(1): the server warns with the errno, counts, and backs off
+//! instead of spinning.
+
+use super::datagrams::{address, ask, peer};
+use super::injected::{can_inject, strace};
+use super::metrics::page;
+use super::support::{Exit, Program, await_until, connect, expect_closed, skipped};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long the failing calls are counted. A loop that spins makes tens of thousands of them under strace.
+const OBSERVED: Duration = Duration::from_secs(1);
+
+/// The most calls of [`OBSERVED`]: those retried at once (64), and one for each pause that fits.
+const MOST_CALLS: usize = 80;
+
+/// The most CPU time of [`OBSERVED`], in ticks of 10 ms.
+const MOST_TICKS: u64 = 20;
+
+/// A server whose calls fail.
+struct Failing {
+    server: Program,
+    folder: TempDir,
+    started: Instant,
+}
+
+impl Failing {
+    /// A server with `arguments` whose `call` fails with `error`, each time or only `when`.
+    fn new(call: &str, error: &str, when: &str, arguments: &[&str]) -> Self {
+        let (folder, started) = (tempfile::tempdir().unwrap(), Instant::now());
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error={error}{when}"));
+        let log = folder.path().join("calls");
+        let wrapper = strace(&["-o", log.to_str().unwrap(), "-e", &trace, "-e", &inject]);
+        let wrapper: Vec<_> = wrapper.iter().map(String::as_str).collect();
+        let server = Program::spawn(Program::server_under(&wrapper).args(arguments).args(["--workers", "1"]));
+        Self { server, folder, started }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("calls")
+    }
+
+    fn calls(&self) -> usize {
+        std::fs::read_to_string(self.log()).unwrap_or_default().lines().count()
+    }
+
+    /// Expects calls that fail and pauses between them, and hardly any CPU time.
+    #[track_caller]
+    fn expect_pauses(&self) {
+        await_until("the first failing call", || self.calls() > 0);
+        let ticks = self.server.cpu_ticks();
+        // What is measured is the passing of time itself.
+        std::thread::sleep(OBSERVED);
+        let calls = self.calls();
+        assert!((2..=MOST_CALLS).contains(&calls), "{calls} calls");
+        if let (Some(before), Some(after)) = (ticks, self.server.cpu_ticks()) {
+            assert!(after - before <= MOST_TICKS, "{} ticks of CPU time", after - before);
+        }
+    }
+
+    /// Ends the server, and expects that it does so in order, and warned with `parts`, once a second at most.
+    #[track_caller]
+    fn end(mut self, parts: &[&str]) -> Exit {
+        let exit = self.server.terminate();
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        let warnings = exit.told(&["warning: "]) as u64;
+        assert!((1..=self.started.elapsed().as_secs() + 1).contains(&warnings), "{exit:#?}");
+        assert_eq!(exit.told(parts) as u64, warnings, "{exit:#?}");
+        exit
+    }
+}
+
+fn is_skipped(what: &str) -> bool {
+    let is_skipped = !can_inject();
+    if is_skipped {
+        skipped(what, "strace is not here, or may not trace");
+    }
+    is_skipped
+}
+
+#[test]
+fn receiving_datagrams_backs_off_when_it_fails() {
+    if is_skipped("receiving datagrams fails for good") {
+        return;
+    }
+    // The last two concern one datagram each, and are retried at once, but not without end.
+    for error in ["ENOSYS", "EPERM", "ENOMEM", "ECONNREFUSED", "EHOSTUNREACH"] {
+        let arguments = ["--udp", "127.0.0.1", "0", "--metrics", "127.0.0.1:0"];
+        let failing = Failing::new("recvmmsg", error, "", &arguments);
+        let server = address(&failing.server);
+        peer("127.0.0.1").send_to(b"never received", server).unwrap();
+        failing.expect_pauses();
+        let errno = format!("errno=\"{error}\"");
+        assert!(page(&failing.server).sum("multiconn_datagram_receive_errors_total", &[&errno]) > 1.0, "{error}");
+        let exit = failing.end(&["cannot receive datagrams on 127.0.0.1:", &format!("({error}); trying again in ")]);
+        assert!(exit.counted(&format!("receiving failed with {error}")) > 1, "{exit:#?}");
+    }
+}
+
+/// The timer brings the next attempt: no further datagram has to come.
+#[test]
+fn receiving_datagrams_goes_on_when_it_works_again() {
+    if is_skipped("receiving datagrams fails for a while") {
+        return;
+    }
+    for error in ["ENOSYS", "ENOBUFS", "ECONNREFUSED"] {
+        let failing = Failing::new("recvmmsg", error, ":when=1..5", &["--udp", "127.0.0.1", "0"]);
+        let (server, socket) = (address(&failing.server), peer("127.0.0.1"));
+        assert_eq!(ask(&socket, server, b"first"), b"first");
+        assert_eq!(ask(&socket, server, b"second"), b"second");
+        let mut failing = failing;
+        failing.server.terminate().expect_counts(&[("answered", 2), (&format!("receiving failed with {error}"), 5)]);
+    }
+}
+
+#[test]
+fn a_reply_that_cannot_be_sent_is_warned_of() {
+    if is_skipped("sending datagrams fails for good") {
+        return;
+    }
+    let failing = Failing::new("sendmmsg", "ENOSYS", "", &["--udp", "127.0.0.1", "0"]);
+    let (server, socket) = (address(&failing.server), peer("127.0.0.1"));
+    for _ in 0..10 {
+        socket.send_to(b"never answered", server).unwrap();
+    }
+    await_until("ten failed replies", || failing.calls() >= 10);
+    let to = format!("cannot send a datagram to {}: ", socket.local_addr().unwrap());
+    let exit = failing.end(&[&to, "(ENOSYS)"]);
+    exit.expect_counts(&[("dropped: sending failed with ENOSYS", 10)]);
+}
+
+/// Whether for connections or for the metrics page; and the drain does not wait for what will never be accepted.
+#[test]
+fn accepting_backs_off_when_it_fails() {
+    if is_skipped("accepting fails for good") {
+        return;
+    }
+    let connections = ["127.0.0.1", "0"];
+    let metrics = ["--udp", "127.0.0.1", "0", "--metrics", "127.0.0.1:0"];
+    for (arguments, error) in
+        [(&connections[..], "ENOSYS"), (&connections, "ECONNABORTED"), (&metrics, "ENOSYS"), (&metrics, "ENETDOWN")]
+    {
+        let failing = Failing::new("accept4", error, "", arguments);
+        let waiting = connect(failing.server.address());
+        failing.expect_pauses();
+        let since = Instant::now();
+        let exit = failing.end(&["cannot accept a connection: ", &format!("({error}); trying again in ")]);
+        assert!(since.elapsed() < Duration::from_secs(10), "the end took {:?}", since.elapsed());
+        assert!(exit.counted("failed to be accepted") > 1, "{exit:#?}");
+        expect_closed(&mut { waiting });
+    }
+}
+
+/// A connection that closes has the next accept tried at once, as when descriptors are short.
+#[test]
+fn accepting_goes_on_when_it_works_again() {
+    if is_skipped("accepting fails for a while") {
+        return;
+    }
+    let failing = Failing::new("accept4", "ENOSYS", ":when=1..5", &["127.0.0.1", "0"]);
+    let address: SocketAddr = failing.server.address();
+    super::support::echo(&mut TcpStream::connect(address).unwrap(), b"accepted in the end");
+    let mut failing = failing;
+    let exit = failing.server.terminate();
+    assert_eq!((exit.code, exit.counted("failed to be accepted")), (Some(0), 5), "{exit:#?}");
+}
