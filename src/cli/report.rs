@@ -3,9 +3,12 @@
 use super::results::Output;
 use super::{CROSSED, FAILURE, SUCCESS, output, parse, status_of};
 use crate::error::{Error, in_words};
-use crate::record::{Record, Summary, compare, merge, page};
+use crate::record::{MAX_FILE_BYTES, Record, Summary, compare, merge, page};
+use crate::units::format_size;
 use clap::{Parser, Subcommand};
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,7 +16,8 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "multiconn-report", version, max_term_width = 100, arg_required_else_help = false)]
 #[command(after_help = "Exit status: 0 all went well; 1 a file could not be read or written; 2 the command line was\n\
-                        wrong; 3 with --fail-if-worse, something got worse by more than the noise")]
+                        wrong; 3 with --fail-if-worse, something got worse by more than the noise\n\n\
+                        A FILE is a regular file or a pipe of at most 512 MiB, which is about two days of a load.")]
 struct Options {
     #[command(subcommand)]
     task: Task,
@@ -96,7 +100,7 @@ fn work(task: &Task) -> Result<u8, Complaint> {
         }
         Task::Merge { files, json } => {
             let records = files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
-            let merged = merge(&records).ok_or_else(|| Complaint::Read("there is nothing to merge".to_owned()))?;
+            let merged = merge(&records).map_err(|error| Complaint::Read(format!("cannot merge: {error}")))?;
             write(json, &merged.to_json())?
         }
         Task::Html { file, output } => write(output, &page(&read(file)?))?,
@@ -106,10 +110,27 @@ fn work(task: &Task) -> Result<u8, Complaint> {
 
 fn read(path: &Path) -> Result<Record, Complaint> {
     let complain = |reason: &str| Complaint::Read(format!("cannot read {}: {reason}", path.display()));
-    let bytes = std::fs::read(path).map_err(|error| complain(&in_words(&error)))?;
+    let bytes = read_bytes(path).map_err(|reason| complain(&reason))?;
     let text = String::from_utf8(bytes)
         .map_err(|_| complain("it is not text; give a file that multiconn-client --json wrote"))?;
     Record::from_json(&text).map_err(|error| complain(&error.to_string()))
+}
+
+/// The bytes of a file or a pipe, of at most [`MAX_FILE_BYTES`].
+fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let too_large = || format!("it is larger than the {} that a result may have", format_size(MAX_FILE_BYTES));
+    let io = |error: std::io::Error| in_words(&error);
+    let file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() && !metadata.file_type().is_fifo() {
+        return Err("it is neither a file nor a pipe; give a file that multiconn-client --json wrote".to_owned());
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES { Err(too_large()) } else { Ok(bytes) }
 }
 
 /// Writes to a file or to stdout; whether that went well.

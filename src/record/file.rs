@@ -1,8 +1,9 @@
 //! A record as the text of a file, and back. What is not a record of this version is refused in words.
 
-use super::Record;
+use super::{Record, bounds};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// What the file says it is. The number changes when an older reader would misunderstand a newer file.
 pub const FORMAT: &str = "multiconn-run/1";
@@ -50,16 +51,37 @@ impl Record {
     ///
     /// The text is not JSON, is not a record, is one of another version, or is damaged.
     pub fn from_json(text: &str) -> Result<Self, RecordError> {
-        let head: Value = serde_json::from_str(text).map_err(|error| RecordError::NotJson(error.to_string()))?;
-        match head.get("format").and_then(Value::as_str) {
+        match format_of(text)?.as_deref() {
             Some(FORMAT) => {}
             Some(other) if other.starts_with("multiconn-run/") => {
                 return Err(RecordError::OtherVersion(other.to_owned()));
             }
             _ => return Err(RecordError::Foreign),
         }
-        // From the text again, not from `head`: the error then tells the line.
-        serde_json::from_str(text).map_err(|error| RecordError::Damaged(error.to_string()))
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let record: Self = serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|error| RecordError::Damaged(error.to_string()))?;
+        bounds::check(&record).map_err(RecordError::Damaged)?;
+        Ok(record)
+    }
+}
+
+/// What a JSON object says its format is; none for any other JSON. Nothing else of it is kept: as a tree of values it would take 32 times its size.
+fn format_of(text: &str) -> Result<Option<String>, RecordError> {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        format: Option<&'a RawValue>,
+    }
+    // The parser would take an array for the fields of an object.
+    if !text.trim_start().starts_with('{') {
+        let not_json = |error: serde_json::Error| RecordError::NotJson(error.to_string());
+        return serde_json::from_str::<IgnoredAny>(text).map(|_| None).map_err(not_json);
+    }
+    match serde_json::from_str::<Head<'_>>(text) {
+        Ok(head) => Ok(head.format.and_then(|format| serde_json::from_str(format.get()).ok())),
+        Err(error) if error.is_data() => Ok(None),
+        Err(error) => Err(RecordError::NotJson(error.to_string())),
     }
 }
 

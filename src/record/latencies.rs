@@ -9,6 +9,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerial
 use serde::{Deserialize, Deserializer as Source, Serialize, Serializer};
 use std::fmt;
 use std::io::Read;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The longest time told apart, in nanoseconds: one hour.
@@ -16,6 +17,9 @@ pub(super) const LONGEST_NANOS: u64 = 3_600_000_000_000;
 
 /// Three significant digits: an error below 0.1 %.
 pub(super) const DIGITS: u8 = 3;
+
+/// The most times that are counted; further ones are not. See [`MAX_NUMBER`](super::bounds::MAX_NUMBER).
+const MAX_COUNT: u64 = super::bounds::MAX_NUMBER;
 
 /// The longest base64 text of a histogram. One with every count in use has 34,000 of them, of at most nine bytes.
 const LONGEST_TEXT: usize = 512 * 1024;
@@ -26,6 +30,9 @@ const COMPRESSED_HEAD_BYTES: usize = 8;
 
 /// A plain one has its cookie, the length of its counts, and what it can count before them.
 const PLAIN_HEAD_BYTES: usize = 40;
+
+/// Where in that the digits and the lowest and highest value stand.
+const BOUNDS_PLACE: Range<usize> = 12..32;
 
 /// Times from 1 ns to 1 h, counted with three digits. Adding two is exact.
 #[derive(Clone, PartialEq)]
@@ -83,9 +90,12 @@ impl Latencies {
         self.0.saturating_record(nanos.max(1));
     }
 
-    /// Counts `count` times of so many nanoseconds each.
+    /// Counts `count` times of so many nanoseconds each. The count of all saturates at 2^53.
     pub fn record_many_nanos(&mut self, nanos: u64, count: u64) {
-        self.0.saturating_record_n(nanos.max(1), count);
+        let count = count.min(MAX_COUNT.saturating_sub(self.count()));
+        if count > 0 {
+            self.0.saturating_record_n(nanos.max(1), count);
+        }
     }
 
     /// Forgets all.
@@ -93,9 +103,19 @@ impl Latencies {
         self.0.reset();
     }
 
-    /// Counts everything that `other` counted, too.
+    /// Counts everything that `other` counted, too. The count of all saturates at 2^53.
     pub fn add(&mut self, other: &Self) {
-        self.0 += &other.0;
+        if self.count().saturating_add(other.count()) <= MAX_COUNT {
+            self.0 += &other.0;
+        } else {
+            self.add_each(&other.0);
+        }
+    }
+
+    fn add_each(&mut self, other: &Histogram<u64>) {
+        for step in other.iter_recorded() {
+            self.record_many_nanos(step.value_iterated_to(), step.count_at_value());
+        }
     }
 
     /// The time that the share `quantile` (0 to 1) of all did not exceed; none when there is none.
@@ -169,14 +189,9 @@ impl Latencies {
         }
         let bytes = STANDARD.decode(text).map_err(|error| format!("a histogram is not in base64: {error}"))?;
         let plain = inflate(&bytes).ok_or("a histogram is not in HdrHistogram's compressed V2 format")?;
-        let histogram: Histogram<u64> = Deserializer::new()
-            .deserialize(&mut &plain[..])
-            .map_err(|error| format!("a histogram is not in HdrHistogram's V2 format: {error}"))?;
-        // Of others the sum would not be exact.
-        if (histogram.low(), histogram.high(), histogram.sigfig()) != (1, LONGEST_NANOS, DIGITS) {
-            return Err("a histogram is not one of 1 ns to 1 h with three digits".to_owned());
-        }
-        Ok(Self(histogram))
+        check_plain(&plain)?;
+        let histogram = Deserializer::new().deserialize(&mut &plain[..]);
+        histogram.map(Self).map_err(|error| format!("a histogram is not in HdrHistogram's V2 format: {error}"))
     }
 }
 
@@ -190,20 +205,52 @@ fn inflate(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
     ZlibDecoder::new(compressed).take(LONGEST_TEXT as u64).read_to_end(&mut plain).ok()?;
     let length = u32::from_be_bytes(plain.get(4..8)?.try_into().ok()?) as usize;
-    (length.checked_add(PLAIN_HEAD_BYTES)? <= plain.len()).then_some(plain)
+    (length.checked_add(PLAIN_HEAD_BYTES)? == plain.len()).then_some(plain)
+}
+
+/// Whether a plain V2 histogram has our bounds and a count that can be summed. The library would take as much memory as
+/// other bounds need, and cannot negate the smallest number.
+fn check_plain(plain: &[u8]) -> Result<(), String> {
+    let (head, mut counts) = plain.split_at_checked(PLAIN_HEAD_BYTES).ok_or("a histogram is cut off")?;
+    let bounds = [&u32::from(DIGITS).to_be_bytes()[..], &1_u64.to_be_bytes(), &LONGEST_NANOS.to_be_bytes()];
+    if head[BOUNDS_PLACE] != bounds.concat() {
+        return Err("a histogram is not one of 1 ns to 1 h with three digits".to_owned());
+    }
+    let mut total = 0_u64;
+    while let Some((number, rest)) = split_varint(counts) {
+        // Zigzag: odd numbers are below 0, and tell how many counts of 0 follow.
+        total = total.saturating_add(if number % 2 == 0 { number / 2 } else { 0 });
+        if number == u64::MAX || total > MAX_COUNT {
+            return Err(format!("a histogram counts more than {MAX_COUNT}"));
+        }
+        counts = rest;
+    }
+    if counts.is_empty() { Ok(()) } else { Err("a histogram is cut off".to_owned()) }
+}
+
+/// The first number of `bytes` in LEB128-64b9B, and the rest: seven bits per byte, but eight in the ninth.
+fn split_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0;
+    for (index, &byte) in bytes.iter().enumerate().take(9) {
+        let is_last = index == 8 || byte < 0x80;
+        let bits = if index == 8 { byte } else { byte & 0x7f };
+        number |= u64::from(bits) << (7 * index);
+        if is_last {
+            return Some((number, &bytes[index + 1..]));
+        }
+    }
+    None
 }
 
 /// One made by the load client or elsewhere. With other bounds than these, each time moves to its place in these.
 impl From<Histogram<u64>> for Latencies {
     fn from(histogram: Histogram<u64>) -> Self {
-        let mut latencies = Self::default();
-        if (histogram.low(), histogram.high(), histogram.sigfig()) == (1, LONGEST_NANOS, DIGITS) {
-            latencies.0 = histogram;
-        } else {
-            for step in histogram.iter_recorded() {
-                latencies.0.saturating_record_n(step.value_iterated_to().max(1), step.count_at_value());
-            }
+        let has_these = (histogram.low(), histogram.high(), histogram.sigfig()) == (1, LONGEST_NANOS, DIGITS);
+        if has_these && histogram.len() <= MAX_COUNT {
+            return Self(histogram);
         }
+        let mut latencies = Self::default();
+        latencies.add_each(&histogram);
         latencies
     }
 }

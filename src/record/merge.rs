@@ -3,6 +3,7 @@
 //! It is meant for clients that put load on one server at the same time. Histograms are added, which is exact; so are all
 //! counts. What cannot be added (the machine, the options) is kept where all agree, and listed where they do not.
 
+use super::bounds::{self, MAX_ENTRIES, MAX_NUMBER, add, total};
 use super::{Environment, Interval, Latencies, Record, Settings};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,15 +11,31 @@ use std::collections::BTreeMap;
 /// How many mismatches are kept; all are counted.
 const KEPT_MISMATCHES: usize = 10;
 
-/// Merges runs; none when there is none. Seconds are aligned by the clock of the machines, and rates counted over the time
-/// that any client measured.
-#[must_use]
-pub fn merge(records: &[Record]) -> Option<Record> {
-    let (first, others) = records.split_first()?;
+/// Why several runs are not made into one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// There is no run.
+    #[error("there is nothing to merge")]
+    Nothing,
+    /// A sum is larger than a result may hold; with the field.
+    #[error("their sum is no result: {0}")]
+    TooLarge(String),
+}
+
+/// Merges runs. Seconds are aligned by the clock of the machines, and rates counted over the time that any client measured.
+///
+/// # Errors
+///
+/// There is no run, or a sum of theirs is larger than a result may hold.
+pub fn merge(records: &[Record]) -> Result<Record, MergeError> {
+    let (first, others) = records.split_first().ok_or(MergeError::Nothing)?;
     let mut merged = first.clone();
-    merged.started = records.iter().map(|record| record.started).min()?;
     for record in others {
-        add(&mut merged, record);
+        merged.started = merged.started.min(record.started);
+        add_histograms(&mut merged, record)?;
+        add_counts(&mut merged, record);
+        add_description(&mut merged, record);
     }
     merged.intervals = align(&merged, records);
     merged.duration_s = span(&merged, records, |record| record.duration_s);
@@ -27,17 +44,25 @@ pub fn merge(records: &[Record]) -> Option<Record> {
         _ => span(&merged, records, |record| record.warm_up_s + record.measured_s) - merged.warm_up_s,
     };
     judge_anew(&mut merged, records);
-    Some(merged)
+    bounds::check(&merged).map_err(MergeError::TooLarge)?;
+    Ok(merged)
 }
 
-fn add(merged: &mut Record, record: &Record) {
-    for (ours, theirs) in merged.histograms.pairs(&record.histograms) {
+fn add_histograms(merged: &mut Record, record: &Record) -> Result<(), MergeError> {
+    for (name, ours, theirs) in merged.histograms.pairs(&record.histograms) {
+        if total([ours.count(), theirs.count()]) > MAX_NUMBER {
+            return Err(MergeError::TooLarge(format!("histograms.{name} counts more than {MAX_NUMBER}")));
+        }
         ours.add(theirs);
     }
+    Ok(())
+}
+
+/// What was asked for, by whom and where.
+fn add_description(merged: &mut Record, record: &Record) {
     if merged.program != record.program {
         merged.program = format!("{}, {}", merged.program, record.program);
     }
-    merged.runs += record.runs;
     merged.warm_up_s = merged.warm_up_s.min(record.warm_up_s);
     merged.interrupted |= record.interrupted;
     if !merged.target.split(", ").any(|target| target == record.target) {
@@ -46,33 +71,37 @@ fn add(merged: &mut Record, record: &Record) {
     merged.configuration = union(&merged.configuration, &record.configuration);
     merged.environment = common(&merged.environment, &record.environment);
     merged.load.rate = sum(merged.load.rate, record.load.rate);
+}
+
+fn add_counts(merged: &mut Record, record: &Record) {
+    add(&mut merged.runs, record.runs);
     let (ours, theirs) = (&mut merged.connections, &record.connections);
-    ours.wanted += theirs.wanted;
-    ours.opened += theirs.opened;
-    ours.most_open += theirs.most_open;
-    ours.verified += theirs.verified;
-    ours.failed += theirs.failed;
+    add(&mut ours.wanted, theirs.wanted);
+    add(&mut ours.opened, theirs.opened);
+    add(&mut ours.most_open, theirs.most_open);
+    add(&mut ours.verified, theirs.verified);
+    add(&mut ours.failed, theirs.failed);
     let (ours, theirs) = (&mut merged.messages, &record.messages);
-    ours.due = ours.due.zip(theirs.due).map(|(ours, theirs)| ours + theirs);
-    ours.sent += theirs.sent;
-    ours.withheld += theirs.withheld;
-    ours.verified += theirs.verified;
-    ours.timed_out += theirs.timed_out;
-    ours.pending += theirs.pending;
-    ours.failed += theirs.failed;
-    ours.unconnected += theirs.unconnected;
+    ours.due = ours.due.zip(theirs.due).map(|counts| total(<[u64; 2]>::from(counts)));
+    add(&mut ours.sent, theirs.sent);
+    add(&mut ours.withheld, theirs.withheld);
+    add(&mut ours.verified, theirs.verified);
+    add(&mut ours.timed_out, theirs.timed_out);
+    add(&mut ours.pending, theirs.pending);
+    add(&mut ours.failed, theirs.failed);
+    add(&mut ours.unconnected, theirs.unconnected);
     if let Some(theirs) = record.datagrams {
         let ours = merged.datagrams.get_or_insert_default();
-        ours.late += theirs.late;
-        ours.duplicated += theirs.duplicated;
-        ours.reordered += theirs.reordered;
+        add(&mut ours.late, theirs.late);
+        add(&mut ours.duplicated, theirs.duplicated);
+        add(&mut ours.reordered, theirs.reordered);
     }
-    merged.bytes.sent += record.bytes.sent;
-    merged.bytes.verified += record.bytes.verified;
+    add(&mut merged.bytes.sent, record.bytes.sent);
+    add(&mut merged.bytes.verified, record.bytes.verified);
     for (cause, count) in &record.errors {
-        *merged.errors.entry(cause.clone()).or_default() += count;
+        add(merged.errors.entry(cause.clone()).or_default(), *count);
     }
-    merged.mismatches.count += record.mismatches.count;
+    add(&mut merged.mismatches.count, record.mismatches.count);
     merged.mismatches.first.extend(record.mismatches.first.iter().cloned());
     merged.mismatches.first.truncate(KEPT_MISMATCHES);
     // The busiest client is the one that may have been the limit.
@@ -93,6 +122,8 @@ fn judge_anew(merged: &mut Record, records: &[Record]) {
         let new: Vec<_> = record.hints.iter().filter(|text| unseen(&merged.hints, text)).cloned().collect();
         merged.hints.extend(new);
     }
+    merged.reasons.truncate(MAX_ENTRIES);
+    merged.hints.truncate(MAX_ENTRIES);
 }
 
 /// The intervals of all by the second in which they began, counted from the start of the merged run.
@@ -103,7 +134,7 @@ fn align(merged: &Record, records: &[Record]) -> Vec<Interval> {
         // Each by itself: their sum could put two intervals of one run into the same second.
         let offset = offset_s(merged, record).round() as i64;
         for interval in &record.intervals {
-            seconds.entry(offset + interval.start_s.round() as i64).or_default().push(interval);
+            seconds.entry(offset.saturating_add(interval.start_s.round() as i64)).or_default().push(interval);
         }
     }
     seconds.into_iter().map(|(start, parts)| join(start, &parts)).collect()
@@ -117,12 +148,12 @@ fn join(start: i64, parts: &[&Interval]) -> Interval {
     for part in parts {
         latencies.add(&part.latency.unpack());
         sum.seconds = sum.seconds.max(part.seconds);
-        sum.sent += part.sent;
-        sum.replies += part.replies;
-        sum.errors += part.errors;
-        sum.open += part.open;
-        sum.bytes_sent += part.bytes_sent;
-        sum.bytes_verified += part.bytes_verified;
+        add(&mut sum.sent, part.sent);
+        add(&mut sum.replies, part.replies);
+        add(&mut sum.errors, part.errors);
+        add(&mut sum.open, part.open);
+        add(&mut sum.bytes_sent, part.bytes_sent);
+        add(&mut sum.bytes_verified, part.bytes_verified);
     }
     sum.latency = latencies.pack();
     sum

@@ -6,6 +6,7 @@
 //!
 //! Names of the JSON fields carry their units: `_s` seconds, `_ns` nanoseconds, `_bytes` bytes.
 
+mod bounds;
 mod compare;
 mod environment;
 mod export;
@@ -19,12 +20,13 @@ mod threshold;
 mod timestamp;
 mod validity;
 
+pub use bounds::MAX_FILE_BYTES;
 pub use compare::{Comparison, Outcome, compare};
 pub use environment::Environment;
 pub use export::{write_hdr_log, write_percentiles};
 pub use file::{FORMAT, RecordError};
 pub use latencies::{Latencies, Packed};
-pub use merge::merge;
+pub use merge::{MergeError, merge};
 pub use page::page;
 pub use settings::{Settings, in_plain_text};
 pub use summary::Summary;
@@ -32,6 +34,7 @@ pub use threshold::{Crossing, Threshold, ThresholdError};
 pub use timestamp::Timestamp;
 pub use validity::{Reason, judge};
 
+use bounds::total;
 use file::Format;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -59,8 +62,10 @@ pub struct Record {
     /// [`judge`].
     pub valid: bool,
     /// Why it is not valid.
+    #[serde(deserialize_with = "bounds::texts")]
     pub reasons: Vec<String>,
     /// What else a reader should know before believing the numbers.
+    #[serde(deserialize_with = "bounds::texts")]
     pub hints: Vec<String>,
     /// Where the connections went.
     pub target: String,
@@ -80,6 +85,7 @@ pub struct Record {
     /// Bytes sent, and bytes that came back and were right.
     pub bytes: Bytes,
     /// How often what went wrong, by the name of the cause: `connect_timeout`.
+    #[serde(deserialize_with = "bounds::counts")]
     pub errors: BTreeMap<String, u64>,
     /// Where something else came back than was sent.
     pub mismatches: Mismatches,
@@ -181,6 +187,7 @@ pub struct Mismatches {
     /// On how many connections.
     pub count: u64,
     /// The first of them in words.
+    #[serde(deserialize_with = "bounds::texts")]
     pub first: Vec<String>,
 }
 
@@ -256,17 +263,17 @@ impl Histograms {
         ]
     }
 
-    /// Each of both, for merging.
-    fn pairs<'a>(&'a mut self, other: &'a Self) -> [(&'a mut Latencies, &'a Latencies); 8] {
+    /// Each of both with the name of its field, for merging.
+    fn pairs<'a>(&'a mut self, other: &'a Self) -> [(&'static str, &'a mut Latencies, &'a Latencies); 8] {
         [
-            (&mut self.latency_from_due, &other.latency_from_due),
-            (&mut self.latency_from_send, &other.latency_from_send),
-            (&mut self.lag, &other.lag),
-            (&mut self.held_back, &other.held_back),
-            (&mut self.connect, &other.connect),
-            (&mut self.handshake, &other.handshake),
-            (&mut self.loop_turn, &other.loop_turn),
-            (&mut self.unanswered_age, &other.unanswered_age),
+            ("latency_from_due", &mut self.latency_from_due, &other.latency_from_due),
+            ("latency_from_send", &mut self.latency_from_send, &other.latency_from_send),
+            ("lag", &mut self.lag, &other.lag),
+            ("held_back", &mut self.held_back, &other.held_back),
+            ("connect", &mut self.connect, &other.connect),
+            ("handshake", &mut self.handshake, &other.handshake),
+            ("loop_turn", &mut self.loop_turn, &other.loop_turn),
+            ("unanswered_age", &mut self.unanswered_age, &other.unanswered_age),
         ]
     }
 }
@@ -294,7 +301,7 @@ impl Record {
     /// How often anything went wrong.
     #[must_use]
     pub fn error_count(&self) -> u64 {
-        self.errors.values().sum()
+        total(self.errors.values().copied())
     }
 
     /// Whether all went as asked.

@@ -1,10 +1,11 @@
 //! What a run was asked to do: its options and their values, in the order of the command line's help.
 
-use serde::de::{MapAccess, Visitor};
+use super::bounds::{self, MAX_CONFIGURATION_BYTES};
+use serde::de::Error;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
-use std::fmt;
+use serde_json::value::RawValue;
 
 /// Options and their values. In a file they are a JSON object; here, too, they keep its order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -62,22 +63,16 @@ impl Serialize for Settings {
 
 impl<'de> Deserialize<'de> for Settings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Ordered;
-        impl<'de> Visitor<'de> for Ordered {
-            type Value = Settings;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("an object of options and their values")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Settings, A::Error> {
-                let mut settings = Settings::default();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    settings.set(&name, value);
-                }
-                Ok(settings)
-            }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        if text.get().len() > MAX_CONFIGURATION_BYTES {
+            return Err(D::Error::custom(format!("it is longer than {MAX_CONFIGURATION_BYTES} bytes")));
         }
-        deserializer.deserialize_map(Ordered)
+        let entries = bounds::entries(&mut serde_json::Deserializer::from_str(text.get()));
+        let mut settings = Self::default();
+        for (name, value) in entries.map_err(D::Error::custom)? {
+            let value: Value = value;
+            settings.set(&name, value);
+        }
+        Ok(settings)
     }
 }

@@ -1,6 +1,6 @@
 //! A record as a person reads it in a terminal of 80 columns.
 
-use super::{Latencies, LoadKind, Record};
+use super::{Latencies, LoadKind, Record, total};
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
 use std::fmt;
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Summary<'_> {
         let due = messages.due.map(|due| format!("{} due, ", count(due))).unwrap_or_default();
         let (sent, verified, rate) = (count(messages.sent), count(messages.verified), format_rate(record.rate()));
         wrap(out, "  messages     ", &format!("{due}{sent} sent, {verified} answered and verified, {rate}"))?;
-        if messages.timed_out + messages.pending + messages.failed > 0 {
+        if total([messages.timed_out, messages.pending, messages.failed]) > 0 {
             let [late, pending, lost] = [messages.timed_out, messages.pending, messages.failed].map(count);
             writeln!(out, "  unanswered   {late} timed out, {pending} pending at the end, {lost} lost")?;
             if messages.unconnected > 0 {

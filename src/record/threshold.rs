@@ -1,6 +1,6 @@
 //! What a run must not exceed, or must reach: `p99>2ms`, `errors>0`, `rate<49k`. For scripts that have to notice.
 
-use super::Record;
+use super::{Record, total};
 use crate::units::{format_count, format_duration, format_rate, parse_duration, parse_rate};
 use std::fmt;
 use std::str::FromStr;
@@ -182,7 +182,7 @@ impl Metric {
             Self::Count(count) => Some(match count {
                 Count::Errors => record.error_count(),
                 Count::Timeouts => messages.timed_out,
-                Count::Lost => messages.timed_out + messages.pending + messages.failed,
+                Count::Lost => total([messages.timed_out, messages.pending, messages.failed]),
                 Count::Mismatches => record.mismatches.count,
                 Count::Invalid => u64::from(!record.valid),
             } as f64),

@@ -170,7 +170,7 @@ fn too_little(record: &Record) -> Option<Reason> {
     // A client that has no time left reads answers late, and cannot say who held its messages back.
     let withheld = if too_busy(record).is_none() { record.messages.withheld } else { 0 };
     // Nor is it late with what no connection was there for.
-    let excused = withheld + record.messages.unconnected;
+    let excused = withheld.saturating_add(record.messages.unconnected);
     let sent = record.messages.sent;
     let (due, allowed) = match (record.messages.due, &record.load) {
         (Some(due), _) => (due as f64, due as f64 * MISSING),
@@ -182,7 +182,8 @@ fn too_little(record: &Record) -> Option<Reason> {
         }
         (None, _) => return None,
     };
-    ((due - (sent + excused) as f64).abs() > allowed).then_some(Reason::Schedule { due: due.round() as u64, sent })
+    ((due - sent.saturating_add(excused) as f64).abs() > allowed)
+        .then_some(Reason::Schedule { due: due.round() as u64, sent })
 }
 
 fn withheld(record: &Record) -> Option<Reason> {

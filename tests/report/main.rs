@@ -4,6 +4,7 @@
 
 mod browser;
 mod comparing;
+mod hostile;
 mod reading;
 #[path = "../support/mod.rs"]
 mod support;

@@ -71,6 +71,11 @@ impl Program {
         Self::under(wrapper, CLIENT)
     }
 
+    /// The command of the report program, run by another one that ends in `exec`.
+    pub(crate) fn report_under(wrapper: &[&str]) -> Command {
+        Self::under(wrapper, REPORT)
+    }
+
     /// The command of the server with no more than `descriptors` to open, a limit that it cannot raise.
     pub(crate) fn server_with_descriptors(descriptors: u32) -> Command {
         Self::server_under(&["sh", "-c", &few_descriptors(descriptors)])

@@ -1,6 +1,7 @@
 //! How much the numbers of a run depend on chance: the block bootstrap (H. R. Künsch, 1989; B. Efron, 1979). The room's head
 //! says how it is used.
 
+use super::super::bounds::{add, total};
 use super::{FEWEST_INTERVALS, METRICS, Metric, Record};
 use std::collections::BTreeMap;
 
@@ -48,10 +49,10 @@ impl Blocks {
             let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
             for interval in &intervals[edge(index)..edge(index + 1)] {
                 block.seconds += interval.seconds;
-                block.replies += interval.replies;
-                block.errors += interval.errors;
+                add(&mut block.replies, interval.replies);
+                add(&mut block.errors, interval.errors);
                 for step in interval.latency.unpack().histogram().iter_recorded() {
-                    *counts.entry(step.value_iterated_to()).or_default() += step.count_at_value();
+                    add(counts.entry(step.value_iterated_to()).or_default(), step.count_at_value());
                 }
             }
             places.extend(counts.keys().map(|time| (*time, 0)));
@@ -74,9 +75,9 @@ impl Blocks {
         for _ in 0..self.blocks.len() {
             let block = &self.blocks[chance.below(self.blocks.len())];
             sum.seconds += block.seconds;
-            sum.replies += block.replies;
-            sum.errors += block.errors;
-            sum.counts.iter_mut().zip(&block.counts).for_each(|(sum, count)| *sum += count);
+            add(&mut sum.replies, block.replies);
+            add(&mut sum.errors, block.errors);
+            sum.counts.iter_mut().zip(&block.counts).for_each(|(sum, count)| add(sum, *count));
         }
         METRICS.map(|metric| match metric {
             Metric::Rate => super::super::per_second(sum.replies, sum.seconds),
@@ -87,10 +88,10 @@ impl Blocks {
 
     #[allow(clippy::cast_precision_loss, reason = "times for people")]
     fn at(&self, counts: &[u64], quantile: f64) -> f64 {
-        let wanted = quantile * counts.iter().sum::<u64>() as f64;
+        let wanted = quantile * total(counts.iter().copied()) as f64;
         let mut below = 0;
         for (time, count) in self.times.iter().zip(counts) {
-            below += count;
+            add(&mut below, *count);
             if below > 0 && below as f64 >= wanted {
                 return *time as f64;
             }

@@ -16,7 +16,7 @@
 mod bootstrap;
 mod table;
 
-use super::{Record, Settings, in_plain_text};
+use super::{Record, Settings, in_plain_text, total};
 use bootstrap::Blocks;
 
 /// Fewer intervals say nothing about how they spread.
@@ -151,7 +151,7 @@ fn value(metric: Metric, record: &Record) -> f64 {
 /// (Poisson): a run of few errors may by chance have had none.
 #[allow(clippy::cast_precision_loss, reason = "a number for people")]
 fn chance_of_errors(before: &Record, after: &Record) -> f64 {
-    let both = (before.error_count() + after.error_count()) as f64;
+    let both = total([before.error_count(), after.error_count()]) as f64;
     let seconds = before.measured_s.min(after.measured_s);
     if seconds > 0.0 { DEVIATIONS * both.sqrt() / seconds } else { 0.0 }
 }

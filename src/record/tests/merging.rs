@@ -1,7 +1,7 @@
 //! Merging is as if one client had counted everything.
 
 use super::{STARTED, sample};
-use crate::record::{Latencies, Record, Timestamp, merge};
+use crate::record::{Latencies, MergeError, Record, Timestamp, merge};
 use proptest::prelude::*;
 use serde_json::json;
 use std::time::Duration;
@@ -55,8 +55,8 @@ fn one_invalid_run_makes_the_whole_invalid() {
 #[test]
 fn one_alone_stays_as_it_is_and_none_is_none() {
     let record = sample(3, 100, 1);
-    assert_eq!(merge(std::slice::from_ref(&record)), Some(record));
-    assert_eq!(merge(&[]), None);
+    assert_eq!(merge(std::slice::from_ref(&record)), Ok(record));
+    assert_eq!(merge(&[]), Err(MergeError::Nothing));
 }
 
 proptest! {

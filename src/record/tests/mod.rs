@@ -3,6 +3,7 @@
 mod comparing;
 mod exporting;
 mod files;
+mod hostile;
 mod merging;
 mod pages;
 mod summaries;

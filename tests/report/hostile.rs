@@ -1,0 +1,88 @@
+//! Result files that hold too much: each is refused in bounded memory, with its name and what is wrong with it.
+
+use super::support::{Exit, Program, expect_refusal};
+use super::{file, report, sample, text_file};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::path::Path;
+
+/// One histogram of our bounds, whose 2^62 times of 5 ns no result can hold.
+const TOO_MANY: &str = "HISTFAAAACR4nJNpmSzMwMDAxQABzFCaEch0M9ixgMH+A0SAswEGAJGvCN4=";
+
+/// Address space for the program and twice a file of 50 MB, in KiB.
+const ADDRESS_SPACE: &str = "200000";
+
+/// The program with no more than [`ADDRESS_SPACE`].
+fn bounded(arguments: &[&str]) -> Program {
+    let script = format!("ulimit -v {ADDRESS_SPACE} && exec \"$0\" \"$@\"");
+    Program::spawn(Program::report_under(&["sh", "-c", &script]).args(arguments))
+}
+
+fn shown(path: &Path, change: impl FnOnce(&mut Value)) -> String {
+    let mut value: Value = serde_json::from_str(&sample(9, 100).to_json()).unwrap();
+    change(&mut value);
+    std::fs::write(path, value.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_histogram_with_a_count_of_2_to_the_62nd_is_refused_by_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = file(&folder, "good.json", &sample(1, 100));
+    let bad = shown(&folder.path().join("bad.json"), |value| {
+        value["histograms"]["latency_from_due"] = json!({ "hdr": TOO_MANY });
+    });
+    for arguments in [
+        &["show", &bad][..],
+        &["html", &bad],
+        &["compare", &good, &bad],
+        &["merge", &bad, &bad],
+        &["merge", &good, &bad],
+    ] {
+        expect_refusal(Program::report(arguments), 1, &["bad.json", "histograms.latency_from_due", "9007199254740992"]);
+    }
+}
+
+#[test]
+fn runs_whose_sum_is_too_large_are_not_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = shown(&folder.path().join("large.json"), |value| value["messages"]["sent"] = json!(1_u64 << 53));
+    assert_eq!(report(&["show", &large]).code, Some(0));
+    let more = shown(&folder.path().join("more.json"), |value| value["messages"]["sent"] = json!(1));
+    expect_refusal(Program::report(&["merge", &large, &more]), 1, &["merge", "messages.sent", "9007199254740992"]);
+}
+
+#[test]
+fn a_file_of_50_mb_takes_twice_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = sample(1, 100).to_json();
+    let zeros = format!("{{\"x\": [{}0],", "0,".repeat(25_000_000));
+    let unknown = text_file(&folder, "unknown.json", &text.replacen('{', &zeros, 1));
+    let Exit { code, stderr, .. } = bounded(&["show", &unknown]).await_exit();
+    assert_eq!((code, stderr.len()), (Some(0), 0), "{stderr:?}");
+    for (name, field, part) in [
+        ("hints.json", "\"hints\": []", "hints"),
+        ("options.json", "\"connections\": 10", "configuration"),
+        ("format.json", "\"format\": \"multiconn-run/1\"", "not the record of a run"),
+    ] {
+        assert!(text.contains(field), "{field}");
+        let key = field.split(' ').next().unwrap();
+        let many = format!("{key} [{}\"\"]", "\"\",".repeat(16_000_000));
+        let path = text_file(&folder, name, &text.replacen(field, &many, 1));
+        expect_refusal(bounded(&["show", &path]), 1, &[name, part]);
+    }
+}
+
+#[test]
+fn only_files_and_pipes_of_a_bounded_size_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let huge = folder.path().join("huge.json");
+    File::create(&huge).unwrap().set_len((512 << 20) + 1).unwrap();
+    expect_refusal(bounded(&["show", huge.to_str().unwrap()]), 1, &["huge.json", "512 MiB"]);
+    expect_refusal(bounded(&["show", "/dev/zero"]), 1, &["/dev/zero", "neither a file nor a pipe"]);
+    expect_refusal(bounded(&["show", "/"]), 1, &["neither a file nor a pipe"]);
+    let good = file(&folder, "good.json", &sample(1, 100));
+    let script = "cat \"$1\" | \"$0\" show /dev/stdin";
+    let exit = Program::spawn(Program::report_under(&["sh", "-c", script]).arg(&good)).await_exit();
+    assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+}
