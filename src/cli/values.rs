@@ -1,7 +1,7 @@
 //! Values that people type: each is refused with an example of a good one.
 
 use crate::codec::{Framing, FramingError};
-use crate::socket::Endpoint;
+use crate::socket::{Endpoint, canonical_range};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -99,11 +99,14 @@ pub(super) fn framing(text: &str) -> Result<Framing, String> {
     text.parse().map_err(|error: FramingError| error.to_string())
 }
 
-/// A range of addresses, or a single one.
+/// A range of addresses, or a single one; an IPv4-mapped one is the IPv4 range that it stands for.
 pub(super) fn range(text: &str) -> Result<IpNet, String> {
     let single = |_| text.parse().map(|address: IpAddr| IpNet::from(address));
-    text.parse().or_else(single).map_err(|_| {
+    let range = text.parse().or_else(single).map_err(|_| {
         format!("{text:?} is not a range of addresses; give one like 10.0.0.0/8, 2001:db8::/32 or 127.0.0.1")
+    })?;
+    canonical_range(range).ok_or_else(|| {
+        format!("{text:?} holds IPv4-mapped and IPv6 addresses; give one like 0.0.0.0/0 or ::ffff:0:0/96 for IPv4, ::/0 for IPv6")
     })
 }
 
@@ -157,7 +160,12 @@ mod tests {
             let error = range(bad).expect_err("not a range");
             assert!(error.contains(&format!("{bad:?}")) && error.contains("10.0.0.0/8"), "{error}");
         }
-        assert_eq!(range("::1").map(|range| range.to_string()), Ok("::1/128".to_owned()));
+        for (text, shown) in
+            [("::1", "::1/128"), ("::ffff:127.0.0.0/104", "127.0.0.0/8"), ("::ffff:1.2.3.4", "1.2.3.4/32")]
+        {
+            assert_eq!(range(text).map(|range| range.to_string()), Ok(shown.to_owned()));
+        }
+        assert!(range("::ffff:0:0/80").is_err_and(|error| error.contains("0.0.0.0/0")));
         assert!(size("64 parsecs").expect_err("not a size").contains("64KiB"));
         assert_eq!((port("0"), count("1"), size("64KiB")), (Ok(0), Ok(1), Ok(65_536)));
     }

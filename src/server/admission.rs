@@ -1,7 +1,7 @@
 //! Who may come in: address ranges, connections per address, connections in all. Decided before a byte is read.
 
 use super::ServerConfig;
-use crate::socket::Address;
+use crate::socket::{Address, canonical_range};
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::fmt;
@@ -72,7 +72,7 @@ impl Admission {
             max_connections,
             max_per_address: config.max_per_address,
             at_limit: config.at_limit,
-            allow: config.allow.clone(),
+            allow: config.allow.iter().map(|range| canonical_range(*range).unwrap_or(*range)).collect(),
             open: AtomicUsize::new(0),
             per_address: Mutex::default(),
         }
@@ -112,6 +112,7 @@ impl Admission {
 
     /// Whether the address is in one of the ranges that are let in.
     pub(super) fn allows(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
         self.allow.is_empty() || self.allow.iter().any(|range| range.contains(&ip))
     }
 
@@ -143,7 +144,7 @@ impl Admission {
 
 fn ip_of(peer: &Address) -> Option<IpAddr> {
     match peer {
-        Address::Ip(address) => Some(address.ip()),
+        Address::Ip(address) => Some(address.ip().to_canonical()),
         Address::Unix(_) => None,
     }
 }
@@ -193,6 +194,21 @@ mod tests {
         assert_eq!(admission.enter(&peer("::1")), Ok(()));
         assert_eq!(admission.enter(&peer("11.1.2.3")), Err(Refusal::NotAllowed));
         assert_eq!(admission.enter(&Address::Unix("".into())), Ok(()), "a path has its own rights");
+    }
+
+    #[test]
+    fn mapped_ranges_and_addresses_are_those_of_ipv4() {
+        let range = "::ffff:127.0.0.0/104".parse().expect("a range");
+        let admission = admission(|config| {
+            config.allow = vec![range];
+            config.max_per_address = Some(1);
+        });
+        assert_eq!(admission.enter(&peer("127.0.0.1")), Ok(()));
+        assert_eq!(admission.enter(&peer("::ffff:127.0.0.1")), Err(Refusal::PerAddress));
+        assert_eq!(admission.enter(&peer("::ffff:127.0.0.2")), Ok(()));
+        assert_eq!(admission.enter(&peer("128.0.0.1")), Err(Refusal::NotAllowed));
+        admission.leave(&peer("::ffff:127.0.0.1"));
+        assert_eq!(admission.enter(&peer("127.0.0.1")), Ok(()));
     }
 
     #[test]

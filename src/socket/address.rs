@@ -34,7 +34,7 @@ impl Endpoint {
     }
 
     /// All addresses that the endpoint stands for, each once, in the order of the resolver. An empty host is the
-    /// unspecified address, which a listener serves for IPv4 and IPv6 alike.
+    /// unspecified address, which a listener serves for IPv4 and IPv6 alike. An IPv4-mapped address is an IPv4 address.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl Endpoint {
             .to_socket_addrs()
             .map_err(|source| Error::Resolve { host: host.to_owned(), reason: source.to_string() })?;
         let mut addresses: Vec<Address> = Vec::new();
-        for address in found.map(Address::Ip) {
+        for address in found.map(|address| Address::Ip(address).canonical()) {
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
@@ -133,6 +133,12 @@ mod tests {
             let addresses = endpoint.resolve().expect("an address resolves");
             assert_eq!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), [shown]);
         }
+    }
+
+    #[test]
+    fn a_mapped_address_resolves_to_ipv4() {
+        let addresses = Endpoint::tcp("::ffff:127.0.0.1", 80).resolve().expect("an address resolves");
+        assert_eq!(addresses, [Address::Ip("127.0.0.1:80".parse().expect("an address"))]);
     }
 
     #[test]

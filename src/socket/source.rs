@@ -1,6 +1,6 @@
 //! The addresses that connections come from, when a machine has several and one has too few ports.
 
-use super::Address;
+use super::{Address, canonical_range};
 use crate::error::{Error, in_words};
 use ipnet::IpNet;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -25,7 +25,7 @@ impl Sources {
     ///
     /// [`Error::Source`] when it has not.
     pub fn check(&self) -> Result<(), Error> {
-        self.0.iter().try_for_each(|range| {
+        self.ranges().try_for_each(|range| {
             let source = first_and_count(range).0;
             let socket = Socket::new(Domain::for_address((source, 0).into()), Type::STREAM, None);
             socket.and_then(|socket| bind_source(&socket, source)).map_err(|error| Error::Source {
@@ -33,6 +33,11 @@ impl Sources {
                 reason: format!("{source}: {}", in_words(&error)),
             })
         })
+    }
+
+    /// The ranges in the form of the addresses that they hold.
+    fn ranges(&self) -> impl Iterator<Item = IpNet> {
+        self.0.iter().map(|range| canonical_range(*range).unwrap_or(*range))
     }
 
     /// Whether `address` can be connected to from one of them.
@@ -45,7 +50,8 @@ impl Sources {
     #[must_use]
     pub fn nth(&self, address: &Address, number: u64) -> Option<IpAddr> {
         let Address::Ip(target) = address else { return None };
-        let ranges = || self.0.iter().filter(|range| range.addr().is_ipv4() == target.is_ipv4()).map(first_and_count);
+        let is_ipv4 = target.ip().to_canonical().is_ipv4();
+        let ranges = || self.ranges().filter(|range| range.addr().is_ipv4() == is_ipv4).map(first_and_count);
         let total = ranges().fold(0_u128, |sum, (_, count)| sum.saturating_add(count));
         let mut number = u128::from(number).checked_rem(total)?;
         for (first, count) in ranges() {
@@ -59,7 +65,7 @@ impl Sources {
 }
 
 /// The first address of a range that can be somebody's, and how many there are.
-fn first_and_count(range: &IpNet) -> (IpAddr, u128) {
+fn first_and_count(range: IpNet) -> (IpAddr, u128) {
     let bits = u32::from(range.max_prefix_len() - range.prefix_len());
     let count = 1_u128.checked_shl(bits).unwrap_or(u128::MAX);
     // A range of two is a link between two machines (RFC 3021).
@@ -99,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_addresses_of_the_ranges_have_their_turns() {
-        let sources = sources(&["10.0.0.6/30", "fd00::/127", "10.1.0.1/32", "10.2.0.0/31"]);
+        let sources = sources(&["10.0.0.6/30", "fd00::/127", "10.1.0.1/32", "::ffff:10.2.0.0/127"]);
         let v4 = ["10.0.0.5", "10.0.0.6", "10.1.0.1", "10.2.0.0", "10.2.0.1", "10.0.0.5"];
         assert_eq!(turns(&sources, "127.0.0.1:1", 6), v4);
         assert_eq!(turns(&sources, "[::1]:1", 3), ["fd00::", "fd00::1", "fd00::"]);

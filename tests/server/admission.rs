@@ -131,10 +131,29 @@ fn ranges_of_both_families_on_one_listener() {
     expect_closed(&mut connect(v4));
     drop(server);
     // IPv4 peers of such a listener have IPv6 addresses (RFC 4291, section 2.5.5.2), and are their old selves all the same.
-    let (server, v4, v6) = both("127.0.0.0/8");
-    echo(&mut connect(v4), b"allowed");
-    expect_closed(&mut connect(v6));
-    drop(server);
+    for allow in ["127.0.0.0/8", "::ffff:127.0.0.0/104", "::ffff:0:0/96"] {
+        let (server, v4, v6) = both(allow);
+        echo(&mut connect(v4), b"allowed");
+        expect_closed(&mut connect(v6));
+        drop(server);
+    }
+    let parts = ["::ffff:0:0/95", "--allow", "0.0.0.0/0"];
+    expect_refusal(Program::server(&["127.0.0.1", "0", "--allow", "::ffff:0:0/95"]), 2, &parts);
+}
+
+#[test]
+fn a_mapped_address_is_listened_on_and_connected_to_as_ipv4() {
+    let server = Program::server(&["::ffff:127.0.0.1", "0", "--allow", "::ffff:127.0.0.2"]);
+    let address = server.address();
+    assert!(address.is_ipv4(), "{address}");
+    let port = address.port().to_string();
+    for (host, source) in
+        [("::ffff:127.0.0.1", "127.0.0.2"), ("127.0.0.1", "::ffff:127.0.0.2"), ("::ffff:127.0.0.1", "::ffff:127.0.0.2")]
+    {
+        let exit = Program::client(&[host, &port, "1", "--source", source]).await_exit();
+        assert_eq!(exit.code, Some(0), "{host} from {source}: {exit:#?}");
+    }
+    assert_eq!(Program::client(&["::ffff:127.0.0.1", &port, "1"]).await_exit().code, Some(1));
 }
 
 #[test]

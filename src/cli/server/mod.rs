@@ -39,7 +39,8 @@ struct Options {
         help_heading = "Listening", allow_negative_numbers = true)]
     backlog: usize,
 
-    /// Let in only addresses of this range; may be repeated. Default: everybody.
+    /// Accept only peers of this address range; may be repeated. Bits behind the prefix are ignored, and an IPv4-mapped
+    /// range (::ffff:10.0.0.0/104) is the IPv4 range. Default: everybody.
     #[arg(long, value_name = "CIDR", value_parser = values::range, env = "MULTICONN_ALLOW", help_heading = "Listening")]
     allow: Vec<IpNet>,
 
