@@ -160,7 +160,7 @@ impl fmt::Display for Framing {
                 formatter.write_str(if *has_kind { "type+" } else { "" })?;
                 match format {
                     LengthFormat::Digits(count) => write!(formatter, "digits:{count}"),
-                    LengthFormat::BigEndian(1) | LengthFormat::LittleEndian(1) => formatter.write_str("u8"),
+                    LengthFormat::BigEndian(1) => formatter.write_str("u8"),
                     LengthFormat::BigEndian(size) => write!(formatter, "u{}be", u32::from(*size) * 8),
                     LengthFormat::LittleEndian(size) => write!(formatter, "u{}le", u32::from(*size) * 8),
                 }
@@ -200,6 +200,8 @@ fn parse_length(text: &str) -> Option<LengthFormat> {
     }
     Some(match text {
         "u8" => LengthFormat::BigEndian(1),
+        // One byte has no order; this is how the other value of the type is shown.
+        "u8le" => LengthFormat::LittleEndian(1),
         "u16be" => LengthFormat::BigEndian(2),
         "u16le" => LengthFormat::LittleEndian(2),
         "u32be" => LengthFormat::BigEndian(4),
@@ -210,7 +212,8 @@ fn parse_length(text: &str) -> Option<LengthFormat> {
     })
 }
 
-/// The bytes of `text`, in which `\n`, `\r`, `\t`, `\0`, `\\` and `\x1f` stand for what they do in Rust.
+/// The bytes of `text`, in which `\n`, `\r`, `\t`, `\0`, `\'`, `\"`, `\\` and `\x1f` stand for what they do in Rust. It
+/// reads everything that [`escape_ascii`](slice::escape_ascii) writes.
 fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(LONGEST_DELIMITER);
     let mut rest = text.as_bytes();
@@ -227,11 +230,13 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
             b'r' => b'\r',
             b't' => b'\t',
             b'0' => 0,
-            b'\\' => b'\\',
+            b'\\' | b'\'' | b'"' => escape,
             b'x' => {
                 let (digits, after) = rest.split_at_checked(2)?;
                 rest = after;
-                u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?
+                // The parser of numbers takes a sign as well.
+                let digits = str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+                u8::from_str_radix(digits, 16).ok()?
             }
             _ => return None,
         });
