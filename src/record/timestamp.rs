@@ -5,6 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::time::Duration;
 
+/// `9999-12-31T23:59:59.999Z`, in milliseconds since 1970.
+const LATEST_MS: u64 = 253_402_300_799_999;
+
 /// A moment, to the millisecond, at or after the beginning of 1970: `2026-11-20T21:45:16.250Z`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp {
@@ -12,10 +15,10 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// The moment so long after the beginning of 1970.
+    /// The moment so long after the beginning of 1970, up to the end of the year 9999: RFC 3339 writes no later one.
     #[must_use]
     pub fn after_1970(time: Duration) -> Self {
-        Self { unix_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX) }
+        Self { unix_ms: u64::try_from(time.as_millis()).map_or(LATEST_MS, |unix_ms| unix_ms.min(LATEST_MS)) }
     }
 
     /// How long after the beginning of 1970 it is.

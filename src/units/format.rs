@@ -1,9 +1,13 @@
 //! From a number to what a person reads at a glance.
 //!
 //! Text from here is rounded for reading; it must never be parsed back to be computed with. The
-//! parsers accept it all the same, so that a number copied from a report works as an option.
+//! parsers accept durations and rates all the same, and sizes that are whole bytes, so that a number
+//! copied from a report works as an option.
 
 use std::time::Duration;
+
+/// Smaller rates, of less than one event in thirty years, are shown with an exponent.
+const SMALLEST_DECIMAL_RATE: f64 = 1e-9;
 
 /// Bytes in binary units with at most one decimal: `22 B`, `64 KiB`, `1.5 MiB`.
 #[must_use]
@@ -77,8 +81,8 @@ pub fn format_counted(count: u64, noun: &str) -> String {
 
 /// A rate per second with three significant digits: `950 /s`, `218 k/s`, `1.25 M/s`.
 ///
-/// Below 1 it has three decimals (`0.500 /s`). What is not a rate (negative, infinite, not a
-/// number) is shown as it is rather than hidden.
+/// Below 1 it has the decimals that takes (`0.500 /s`, `0.000123 /s`), and below 10^-9 an exponent.
+/// What is not a rate (negative, infinite, not a number) is shown as it is rather than hidden.
 #[must_use]
 pub fn format_rate(per_second: f64) -> String {
     if per_second == 0.0 {
@@ -87,8 +91,15 @@ pub fn format_rate(per_second: f64) -> String {
     if per_second.is_nan() || per_second < 0.0 {
         return format!("{per_second} /s");
     }
+    if per_second < SMALLEST_DECIMAL_RATE {
+        return format!("{per_second:.2e} /s");
+    }
     if per_second < 0.9995 {
-        return format!("{per_second:.3} /s");
+        let mut decimals = 3;
+        while per_second * 10_f64.powi(decimals) < 99.95 {
+            decimals += 1;
+        }
+        return format!("{per_second:.*} /s", usize::try_from(decimals).unwrap_or(3));
     }
     let mut scaled = per_second;
     for prefix in ["", "k", "M", "G", "T"] {

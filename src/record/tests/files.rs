@@ -1,7 +1,7 @@
 //! What is written can be read back; what was not written by us is refused in words.
 
 use super::{Record, sample};
-use crate::record::{Latencies, RecordError};
+use crate::record::{Latencies, RecordError, Timestamp};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
@@ -19,6 +19,15 @@ fn a_record_survives_its_file() {
     assert_eq!(Record::from_json(&record.to_json()), Ok(record));
     let empty = Record::default();
     assert_eq!(Record::from_json(&empty.to_json()), Ok(empty));
+}
+
+/// Whatever a clock says, the file can be read again.
+#[test]
+fn a_moment_survives_its_file() {
+    for seconds in [0, 1, 951_782_400, 253_402_300_799, 253_402_300_800, u64::MAX] {
+        let moment = Timestamp::after_1970(Duration::new(seconds, 999_000_000));
+        assert_eq!(serde_json::from_value(json!(moment)).map_err(|error| error.to_string()), Ok(moment), "{moment}");
+    }
 }
 
 #[test]

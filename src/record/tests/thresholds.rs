@@ -2,6 +2,7 @@
 
 use super::sample;
 use crate::record::{Record, Threshold};
+use proptest::prelude::*;
 use std::time::Duration;
 
 fn crossing(record: &Record, text: &str) -> Option<String> {
@@ -84,5 +85,20 @@ fn what_is_no_threshold_is_named_beside_a_good_one() {
 fn a_threshold_is_shown_as_it_can_be_typed() {
     for text in ["p99>2ms", "errors==0", "rate<=49k", "connect.p99.9>=1s"] {
         assert_eq!(text.parse::<Threshold>().expect("a good one").to_string(), text);
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_shown_is_read_again(
+        metric in "(send|connect|handshake|lag)[.](p[1-9][0-9]([.][0-9]{1,3})?|max|mean)|p[1-9]|errors|timeouts|lost|mismatches|invalid|rate",
+        operator in prop::sample::select(vec![">", ">=", "<", "<=", "=="]),
+        space in " ?",
+        number in 0_u32..100_000,
+    ) {
+        let is_count = ["errors", "timeouts", "lost", "mismatches", "invalid", "rate"].contains(&metric.as_str());
+        let text = format!("{space}{metric}{space}{operator}{space}{number}{}", if is_count { "" } else { "us" });
+        let threshold: Threshold = text.parse().expect("a threshold");
+        prop_assert_eq!(threshold.to_string().parse(), Ok(threshold));
     }
 }

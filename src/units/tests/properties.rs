@@ -45,7 +45,7 @@ proptest! {
     }
 
     #[test]
-    fn shown_rates_are_within_half_a_percent(rate in 1.0..1000.0_f64, power in 0_i32..5) {
+    fn shown_rates_are_within_half_a_percent(rate in 1.0..1000.0_f64, power in -3_i32..5) {
         let rate = rate * 1000_f64.powi(power);
         prop_assume!(rate < 999e12);
         let back = parse_rate(&format_rate(rate)).unwrap();
