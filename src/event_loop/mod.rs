@@ -9,6 +9,7 @@ mod key;
 mod mailbox;
 mod precise_timer;
 mod slab;
+mod wall_clock;
 mod wheel;
 mod workers;
 
@@ -16,6 +17,7 @@ pub use alarms::Alarms;
 pub use key::Key;
 pub use mailbox::Sender;
 pub use slab::Slab;
+pub use wall_clock::unix_time;
 pub use wheel::{Due, Timer, Wheel};
 pub use workers::run_workers;
 

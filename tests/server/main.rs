@@ -7,6 +7,8 @@
 mod addresses;
 mod admission;
 mod busy_drain;
+#[cfg(target_os = "linux")]
+mod clock_steps;
 mod conformance;
 mod datagrams;
 mod descriptors;

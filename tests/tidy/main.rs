@@ -52,6 +52,11 @@ fn the_pure_rooms_are_pure() {
 }
 
 #[test]
+fn the_wall_clock_is_read_in_one_place() {
+    expect_none(purity::check_wall_clock);
+}
+
+#[test]
 fn files_and_functions_are_short() {
     expect_none(lengths::check);
 }

@@ -20,6 +20,20 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     pure.flat_map(impurities).collect()
 }
 
+/// The wall clock can be set at any time: it is read anew for each use, in one place.
+pub(crate) fn check_wall_clock(sources: &[Source]) -> Vec<Violation> {
+    let product = sources.iter().filter(|source| {
+        source.path.starts_with("src/") && source.path != "src/event_loop/wall_clock.rs" && !source.is_test()
+    });
+    let violations = |source: &Source| {
+        let code = source.product_code();
+        let found = words(&code, "SystemTime").map(|offset| line_at(&code, offset));
+        let violation = |line| Violation::new(source, line, "the wall clock is `event_loop::unix_time`");
+        found.map(violation).collect::<Vec<_>>()
+    };
+    product.flat_map(violations).collect()
+}
+
 fn impurities(source: &Source) -> Vec<Violation> {
     let code = source.product_code();
     let mut found = Vec::new();
@@ -87,4 +101,14 @@ fn each_forbidden_thing_is_noticed() {
             assert_eq!(complaints(check, &[(&path, &code)]).len(), 1, "{text} in {room}");
         }
     }
+}
+
+#[test]
+fn another_wall_clock_is_reported() {
+    let text = "fn f() { SystemTime::now(); }";
+    let files = [("src/event_loop/wall_clock.rs", text), ("src/server/mod.rs", text), ("tests/server/x.rs", text)];
+    assert_eq!(
+        complaints(check_wall_clock, &files),
+        ["src/server/mod.rs:1: the wall clock is `event_loop::unix_time`"]
+    );
 }

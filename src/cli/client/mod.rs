@@ -12,13 +12,13 @@ use super::{FAILURE, INTERRUPTED, SUCCESS, output, parse_and_keep, status_of};
 use crate::client::{Client, ClientConfig, Report, environment};
 use crate::connection::Limits;
 use crate::error::Error;
+use crate::event_loop::unix_time;
 use crate::record::{Record, Settings, Timestamp};
 use crate::service::{Echo, Search};
 use crate::socket::Endpoint;
 use embedded::EmbeddedServer;
 use options::Options;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 /// What an option that rules others out is good for.
 const EXAMPLES: [(&str, &str); 2] = [
@@ -34,7 +34,7 @@ pub fn main() -> ExitCode {
         Err(status) => return status.into(),
     };
     options.verbosity.start_log();
-    let started = SystemTime::now();
+    let started = Timestamp::after_1970(unix_time());
     let status = measure(&options, configuration, started).unwrap_or_else(|error| {
         output::complain(&error.to_string());
         status_of(&error)
@@ -43,12 +43,12 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs, and tells and keeps how it went; the exit status.
-fn measure(options: &Options, configuration: Settings, started: SystemTime) -> Result<u8, Error> {
+fn measure(options: &Options, configuration: Settings, started: Timestamp) -> Result<u8, Error> {
     options.datagrams.check()?;
     let (files, is_quiet) = (options.results.open()?, options.verbosity.is_quiet());
     let complete = |mut record: Record| {
         record.configuration = configuration;
-        record.started = Timestamp::after_1970(started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        record.started = started;
         record.environment = environment();
         record.settle();
         record

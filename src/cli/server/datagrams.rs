@@ -2,6 +2,7 @@
 
 use crate::cli::datagrams::{MulticastOptions, refuse_stray};
 use crate::error::Error;
+use crate::event_loop::unix_time;
 use crate::server::{DatagramConfig, MakeResponder};
 use crate::service::{
     ChargenDatagram, DaytimeDatagram, DiscardDatagram, EchoDatagram, FixedDatagram, ReverseDatagram, TimeDatagram,
@@ -11,7 +12,6 @@ use crate::socket::{Endpoint, MAX_DATAGRAM_BYTES};
 use clap::Args;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 /// Datagrams instead of connections.
 #[derive(Debug, Clone, Args)]
@@ -102,8 +102,4 @@ fn responder(service: &str) -> Result<MakeResponder, Error> {
             )));
         }
     })
-}
-
-fn unix_time() -> Duration {
-    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
 }

@@ -3,13 +3,14 @@
 use crate::cli::values;
 use crate::codec::Framing;
 use crate::error::Error;
+use crate::event_loop::unix_time;
 use crate::service::{
     Chargen, Delayed, Discard, Echo, Framed, Search, Service, Stall, Unframed, clock, daytime, greet, reverse, time,
     upper,
 };
 use crate::units::parse_duration;
 use clap::{Args, ValueEnum};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// What every connection is served with.
 #[derive(Debug, Clone, Args)]
@@ -146,10 +147,10 @@ impl ServiceOptions {
             },
             ServiceName::Discard => self.later(Discard),
             ServiceName::Chargen => self.later(Chargen::default()),
-            ServiceName::Daytime => self.later(daytime(wall_clock)),
-            ServiceName::Time => self.later(time(wall_clock)),
+            ServiceName::Daytime => self.later(daytime(unix_time)),
+            ServiceName::Time => self.later(time(unix_time)),
             ServiceName::Greet => self.later(greet()),
-            ServiceName::Clock => self.later(clock(wall_clock)),
+            ServiceName::Clock => self.later(clock(unix_time)),
             ServiceName::Reverse => self.answering(reverse, buffer_limit),
             ServiceName::Upper => self.answering(upper, buffer_limit),
             ServiceName::Stall => self.later(Stall),
@@ -174,9 +175,4 @@ impl ServiceOptions {
 
 fn same(request: &[u8], reply: &mut Vec<u8>) {
     reply.extend_from_slice(request);
-}
-
-/// The time since the beginning of 1970, of which a clock that was never set may be short.
-fn wall_clock() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -66,8 +66,12 @@ impl Page<'_, '_> {
             self.out.encode_descriptor("multiconn_build", "The program and its version.", None, MetricType::Info)?;
         build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
         let process = &shared.process;
-        let start = process.time_of_day(process.born).as_secs_f64();
-        self.one("process_start_time", "When the server started, in Unix time.", SECONDS, &start)?;
+        self.one(
+            "process_start_time",
+            "When the server started, in Unix time.",
+            SECONDS,
+            &process.started.as_secs_f64(),
+        )?;
         self.one("process_max_fds", "Descriptors that the process may open.", None, &process.descriptors)?;
         let most = shared.admission.max_connections();
         self.one("multiconn_max_connections", "Connections that may be open.", None, &most)?;

@@ -13,13 +13,13 @@ use super::Shared;
 use super::accept::Door;
 use super::counters::Counters;
 use crate::buffer::{LENT_BYTES, Lender};
-use crate::event_loop::{Agenda, Due, Key, Readiness, Timer};
+use crate::event_loop::{Agenda, Due, Key, Readiness, Timer, unix_time};
 use crate::socket::Listener;
 use desk::Desk;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 pub(super) use desk::VISITORS;
 
@@ -35,8 +35,8 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Process {
     /// When the server was made, by the clock that the loops use.
     born: Instant,
-    /// The same by the clock on the wall.
-    started: SystemTime,
+    /// The same by the wall clock, since 1970. Where that is set later, this stays as it is.
+    started: Duration,
     /// How many descriptors it may open.
     descriptors: u64,
     /// Nobody new is let in any more.
@@ -45,18 +45,13 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn new(descriptors: u64) -> Self {
-        let (born, started) = (Instant::now(), SystemTime::now());
+        let (born, started) = (Instant::now(), unix_time());
         Self { born, started, descriptors, is_draining: AtomicBool::new(false) }
     }
 
     /// Whole seconds from its birth to `now`.
     fn age_s(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.born).as_secs()
-    }
-
-    fn time_of_day(&self, now: Instant) -> Duration {
-        let started = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        started + now.saturating_duration_since(self.born)
     }
 }
 

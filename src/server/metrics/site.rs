@@ -1,6 +1,7 @@
 //! Which pages there are, and what they say.
 
 use super::exposition;
+use crate::event_loop::unix_time;
 use crate::server::Shared;
 use crate::service::{Answer, Site};
 use crate::units::{format_duration, format_http_date};
@@ -56,8 +57,8 @@ impl Site for Pages {
         }
     }
 
-    fn date(&mut self, now: Instant) -> String {
-        format_http_date(self.0.process.time_of_day(now).as_secs())
+    fn date(&mut self) -> String {
+        format_http_date(unix_time().as_secs())
     }
 }
 

@@ -41,8 +41,8 @@ pub trait Site {
     /// The page at `path`, which begins with a slash and has no query.
     fn page(&mut self, path: &str, now: Instant) -> Answer;
 
-    /// The time of day for the `Date` field (RFC 9110, section 6.6.1).
-    fn date(&mut self, now: Instant) -> String;
+    /// The time of day for the `Date` field (RFC 9110, section 6.6.1), by the wall clock at the moment of the response.
+    fn date(&mut self) -> String;
 }
 
 /// Serves the pages of a [`Site`] to one peer.
@@ -67,12 +67,12 @@ impl<P: Site> HttpPage<P> {
             "GET" | "HEAD" => self.site.page(request.path, now),
             _ => Answer::text(405, "only GET and HEAD are answered here"),
         };
-        self.put(&answer, request.method == "HEAD", request.closes, now);
+        self.put(&answer, request.method == "HEAD", request.closes);
     }
 
-    fn put(&mut self, answer: &Answer, is_head: bool, closes: bool, now: Instant) {
+    fn put(&mut self, answer: &Answer, is_head: bool, closes: bool) {
         let Answer { status, content_type, body } = answer;
-        let (phrase, date, length) = (reason_phrase(*status), self.site.date(now), body.len());
+        let (phrase, date, length) = (reason_phrase(*status), self.site.date(), body.len());
         // RFC 9110, section 15.5.6, demands it.
         let allow = if *status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
         let close = if closes { "Connection: close\r\n" } else { "" };
@@ -108,7 +108,7 @@ impl<P: Site> Service for HttpPage<P> {
         }
         match parse(input.bytes()) {
             Parsed::Incomplete => return Wait::Input,
-            Parsed::Wrong(answer) => self.put(&answer, false, true, now),
+            Parsed::Wrong(answer) => self.put(&answer, false, true),
             Parsed::Complete(request, length) => {
                 self.respond(&request, now);
                 input.consume(length);

@@ -16,7 +16,7 @@ impl Site for OnePage {
         }
     }
 
-    fn date(&mut self, _now: Instant) -> String {
+    fn date(&mut self) -> String {
         "Sun, 06 Nov 1994 08:49:37 GMT".to_owned()
     }
 }

@@ -1,0 +1,90 @@
+//! The wall clock is set while the server runs: everything that tells the time of day follows. Needs a C compiler.
+
+use super::support::{Program, connect, read_to_end, skipped, works};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Five years and a day or two, in seconds.
+const FIVE_YEARS: u64 = 5 * 366 * 24 * 60 * 60;
+
+/// A clock that is late by what stands in a file.
+struct Clock {
+    folder: tempfile::TempDir,
+}
+
+impl Clock {
+    /// None without a C compiler.
+    fn new() -> Option<Self> {
+        if !works(Command::new("cc").arg("--version")) {
+            skipped("a wall clock that is set", "there is no C compiler here");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Self { folder };
+        let source: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "peers", "stepped_clock.c"].iter().collect();
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-o"]).arg(clock.library()).arg(source);
+        assert!(compiler.status().unwrap().success());
+        clock.set_late_by(0);
+        Some(clock)
+    }
+
+    fn library(&self) -> PathBuf {
+        self.folder.path().join("stepped_clock.so")
+    }
+
+    fn offset(&self) -> PathBuf {
+        self.folder.path().join("offset")
+    }
+
+    fn set_late_by(&self, seconds: u64) {
+        std::fs::write(self.offset(), seconds.to_string()).unwrap();
+    }
+
+    fn spawn(&self, mut command: Command, arguments: &[&str]) -> Program {
+        let command = command.env("LD_PRELOAD", self.library()).env("CLOCK_OFFSET", self.offset());
+        Program::spawn(command.args(arguments))
+    }
+}
+
+/// The year in a text that has one number of four digits.
+fn year(text: &str) -> u64 {
+    let mut words = text.split(|letter: char| !letter.is_ascii_digit());
+    let word = words.find(|word| word.len() == 4).unwrap_or_else(|| panic!("no year in {text:?}"));
+    word.parse().unwrap()
+}
+
+fn date(server: &Program) -> u64 {
+    let line = server.await_stdout(" (tcp, metrics)");
+    let address = line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next()).unwrap();
+    let mut stream = connect(address.parse().unwrap());
+    stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+    let answer = String::from_utf8(read_to_end(&mut stream)).unwrap();
+    year(answer.lines().find(|line| line.starts_with("Date: ")).unwrap())
+}
+
+fn daytime(server: &Program) -> u64 {
+    year(&String::from_utf8(read_to_end(&mut connect(server.address()))).unwrap())
+}
+
+fn start_of_a_run(clock: &Clock, path: &Path) -> u64 {
+    let arguments = ["--embedded", "--json", path.to_str().unwrap()];
+    assert_eq!(clock.spawn(Program::client_command(), &arguments).await_exit().code, Some(0));
+    let text = std::fs::read_to_string(path).unwrap();
+    year(text.lines().find(|line| line.contains("\"started\"")).unwrap())
+}
+
+#[test]
+fn what_tells_the_time_follows_the_wall_clock() {
+    let Some(clock) = Clock::new() else { return };
+    let arguments = ["127.0.0.1", "0", "--service", "daytime", "--metrics", "127.0.0.1:0"];
+    let server = clock.spawn(Program::server_command(), &arguments);
+    let json = clock.folder.path().join("run.json");
+    let years = || [date(&server), daytime(&server), start_of_a_run(&clock, &json)];
+    let before = years();
+    clock.set_late_by(FIVE_YEARS);
+    for (before, after) in before.into_iter().zip(years()) {
+        assert!((before - 6..before - 4).contains(&after), "{after} after {before}");
+    }
+}
