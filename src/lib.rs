@@ -17,6 +17,7 @@
 //! | --- | --- | --- |
 //! | words | `units` | "64KiB", "10s", "5k/s" to numbers and back |
 //! | | `repr` | bytes as Python shows them |
+//! | | `escape` | external text made safe to show: terminals, logs, reports |
 //! | | `counter` | numbers that one thread writes and any may read: counters, gauges, tallies, histograms |
 //! | | `error` | the few errors an operator can act on, and words for those of the system |
 //! | pure: no socket, no clock, no thread | `buffer` | a bounded queue of bytes, and the lender of its storage |
@@ -61,6 +62,7 @@ pub mod codec;
 pub mod connection;
 pub mod counter;
 pub mod error;
+pub mod escape;
 pub mod event_loop;
 pub mod pump;
 pub mod record;

@@ -1,6 +1,7 @@
 //! The log on stderr: how much of it, and how it looks.
 
 use super::values;
+use crate::escape;
 use clap::{ArgAction, Args};
 use log::{Level, LevelFilter};
 use std::io::Write;
@@ -47,10 +48,13 @@ impl Verbosity {
             _ => builder.filter_level(LevelFilter::Warn).filter_module("multiconn", self.level()),
         };
         // The story reads like the tutorial's, a line per event; only what needs attention is marked.
-        builder.format(|out, record| match record.level() {
-            Level::Error => writeln!(out, "error: {}", record.args()),
-            Level::Warn => writeln!(out, "warning: {}", record.args()),
-            Level::Info | Level::Debug | Level::Trace => writeln!(out, "{}", record.args()),
+        builder.format(|out, record| {
+            let text = escape::line(record.args());
+            match record.level() {
+                Level::Error => writeln!(out, "error: {text}"),
+                Level::Warn => writeln!(out, "warning: {text}"),
+                Level::Info | Level::Debug | Level::Trace => writeln!(out, "{text}"),
+            }
         });
         builder.parse_write_style(&std::env::var("RUST_LOG_STYLE").unwrap_or_default()).init();
     }

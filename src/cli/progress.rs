@@ -5,7 +5,7 @@ use super::output;
 use crate::client::{Live, Progress};
 use crate::record::Latencies;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
-use indicatif::{ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressStyle;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -80,7 +80,7 @@ impl Drop for ProgressBar {
 fn new_bar(view: View) -> indicatif::ProgressBar {
     let length = view.time.map_or(view.connections, in_millis);
     // The target shows nothing when stderr is no terminal.
-    let bar = indicatif::ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr()).with_elapsed(DELAY);
+    let bar = indicatif::ProgressBar::with_draw_target(Some(length), output::progress_target()).with_elapsed(DELAY);
     if let Ok(style) = ProgressStyle::with_template("[{bar:20}] {msg}") {
         bar.set_style(style.progress_chars("=> "));
     }

@@ -3,6 +3,7 @@
 use super::results::Output;
 use super::{CROSSED, FAILURE, SUCCESS, output, parse, status_of};
 use crate::error::{Error, in_words};
+use crate::escape;
 use crate::record::{MAX_FILE_BYTES, Record, Summary, compare, merge, page};
 use crate::units::format_size;
 use clap::{Parser, Subcommand};
@@ -109,7 +110,7 @@ fn work(task: &Task) -> Result<u8, Complaint> {
 }
 
 fn read(path: &Path) -> Result<Record, Complaint> {
-    let complain = |reason: &str| Complaint::Read(format!("cannot read {}: {reason}", path.display()));
+    let complain = |reason: &str| Complaint::Read(format!("cannot read {}: {reason}", escape::path(path)));
     let bytes = read_bytes(path).map_err(|reason| complain(&reason))?;
     let text = String::from_utf8(bytes)
         .map_err(|_| complain("it is not text; give a file that multiconn-client --json wrote"))?;
@@ -136,7 +137,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
 /// Writes to a file or to stdout; whether that went well.
 fn write(path: &Path, text: &str) -> Result<bool, Complaint> {
     if path == Path::new("-") {
-        return Ok(output::say(text.trim_end()));
+        return Ok(output::write_document(text));
     }
     Ok(Output::open(path).map_err(Complaint::Write)?.write(|file| file.write_all(text.as_bytes())))
 }

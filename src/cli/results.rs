@@ -2,6 +2,7 @@
 
 use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, output};
 use crate::error::{Error, in_words};
+use crate::escape;
 use crate::record::{LoadKind, Record, Summary, Threshold, page, write_hdr_log, write_percentiles};
 use clap::Args;
 use std::fmt::Display;
@@ -82,7 +83,7 @@ impl Files {
     fn tell_crossings(&self, record: &Record) -> bool {
         let crossings: Vec<_> = self.thresholds.iter().filter_map(|threshold| threshold.crossed_by(record)).collect();
         for crossing in &crossings {
-            output::say_aside(crossing);
+            output::say_aside(escape::line(crossing));
         }
         !crossings.is_empty()
     }
@@ -98,7 +99,7 @@ impl Files {
     fn keep(self, record: &Record) -> bool {
         let mut is_kept = true;
         if self.json_is_stdout {
-            is_kept = output::say(record.to_json().trim_end());
+            is_kept = output::write_document(&record.to_json());
         }
         for (output, form) in self.outputs {
             is_kept &= output.write(|file| match form {
@@ -125,7 +126,7 @@ impl Output {
         let is_new = std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(|error| {
             let reason = in_words(&error);
-            Error::Usage(format!("cannot write {}: {reason}; give a path such as run.json", path.display()))
+            Error::Usage(format!("cannot write {}: {reason}; give a path such as run.json", escape::path(path)))
         })?;
         Ok(Self { path: path.to_owned(), file, is_new })
     }
@@ -143,7 +144,7 @@ impl Output {
         });
         match written {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                output::complain(&format!("cannot write {}: {}", self.path.display(), in_words(&error)));
+                output::complain(&format!("cannot write {}: {}", escape::path(&self.path), in_words(&error)));
                 false
             }
             _ => true,

@@ -4,6 +4,7 @@ use super::Expect;
 use super::{Load, Measured};
 use crate::connection::CloseReason;
 use crate::error::in_words;
+use crate::escape;
 use crate::repr::BytesRepr;
 use crate::service::search::Response;
 use crate::socket::TlsFault;
@@ -295,8 +296,8 @@ impl Report {
     fn write_answers(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (answer, number) in &self.answers {
             match number {
-                1 => writeln!(out, "{answer}")?,
-                _ => writeln!(out, "{answer} ({} times)", format_count(*number))?,
+                1 => writeln!(out, "{}", escape::line(answer))?,
+                _ => writeln!(out, "{} ({} times)", escape::line(answer), format_count(*number))?,
             }
         }
         Ok(())
@@ -318,7 +319,7 @@ impl Report {
         }
         if self.targets.len() > 1 && self.failures() > 0 {
             for (target, failed) in self.targets.iter().zip(&self.failed_by_target) {
-                writeln!(out, "  target       {target}: {} failed", format_count(*failed))?;
+                writeln!(out, "  target       {}: {} failed", escape::line(target), format_count(*failed))?;
             }
         }
         Ok(())
@@ -330,7 +331,7 @@ impl Report {
         if number > 0 {
             writeln!(out, "  wrong answers {}", format_count(number))?;
         }
-        self.wrong_answers.iter().try_for_each(|wrong| writeln!(out, "    {wrong}"))
+        self.wrong_answers.iter().try_for_each(|wrong| writeln!(out, "    {}", escape::line(wrong)))
     }
 
     fn write_mismatches(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -347,10 +348,11 @@ impl Report {
 
 /// Where everything went, in few words.
 pub(super) fn place(targets: &[String]) -> String {
-    match targets.split_at_checked(NAMED_TARGETS) {
+    let named = match targets.split_at_checked(NAMED_TARGETS) {
         Some((named, rest)) if !rest.is_empty() => format!("{} and {} more", named.join(", "), rest.len()),
         _ => targets.join(", "),
-    }
+    };
+    escape::line(named).to_string()
 }
 
 pub(super) fn write_percentiles(out: &mut fmt::Formatter<'_>, name: &str, histogram: &Histogram<u64>) -> fmt::Result {

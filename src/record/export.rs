@@ -2,6 +2,7 @@
 //! the interval log, from which its log processor makes anything else.
 
 use super::{Latencies, LoadKind, Record};
+use crate::escape;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 use std::io::{self, Write};
@@ -58,7 +59,7 @@ pub fn write_hdr_log(record: &Record, out: &mut impl Write) -> io::Result<()> {
     let started = record.started.since_1970().as_secs_f64();
     let mut serializer = V2DeflateSerializer::new();
     let mut builder = IntervalLogWriterBuilder::new();
-    builder.add_comment(&format!("[Latencies in nanoseconds, measured by {}]", record.program));
+    builder.add_comment(&format!("[Latencies in nanoseconds, measured by {}]", escape::line(&record.program)));
     builder.add_comment("[Histogram log format version 1.3]");
     // Comments that readers understand. The library writes the same from a clock's time, which this room does not have.
     builder.add_comment(&format!("[StartTime: {started:.3} (seconds since epoch)]"));

@@ -1,6 +1,7 @@
 //! A record as the text of a file, and back. What is not a record of this version is refused in words.
 
 use super::{Record, bounds};
+use crate::escape;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -33,16 +34,15 @@ pub enum RecordError {
 }
 
 impl Record {
-    /// The record as JSON, on several lines, with a line feed at the end.
+    /// The record as JSON, on several lines, with a line feed at the end. Characters that a terminal obeys are escaped.
     ///
     /// # Panics
     ///
     /// Never: everything in a record has a form in JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("every part of a record has a form in JSON");
-        text.push('\n');
-        text
+        let text = serde_json::to_string_pretty(self).expect("every part of a record has a form in JSON");
+        escape::json(&text) + "\n"
     }
 
     /// Reads what [`Record::to_json`] wrote.

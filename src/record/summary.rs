@@ -1,6 +1,7 @@
 //! A record as a person reads it in a terminal of 80 columns.
 
 use super::{Latencies, LoadKind, Record, total};
+use crate::escape;
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +24,7 @@ impl fmt::Display for Summary<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(record) = self;
         record.reasons.iter().try_for_each(|reason| wrap(out, "NOT VALID: ", reason))?;
-        writeln!(out, "{}: {}", job(record), verdict(record))?;
+        writeln!(out, "{}: {}", escape::line(job(record)), verdict(record))?;
         wrap(out, "  load         ", &load(record))?;
         self.write_counts(out)?;
         wrap(out, "  time         ", &time(record))?;
@@ -43,7 +44,8 @@ impl Summary<'_> {
         let noun = if record.datagrams.is_some() { "sockets" } else { "connections" };
         writeln!(out, "  {noun:<12} {opened} opened, {most} at the same time, {failed} failed")?;
         for (cause, number) in &record.errors {
-            writeln!(out, "               {:>9} {}", count(*number), cause.replace('_', " "))?;
+            let cause = cause.replace('_', " ");
+            writeln!(out, "               {:>9} {}", count(*number), escape::line(cause))?;
         }
         let due = messages.due.map(|due| format!("{} due, ", count(due))).unwrap_or_default();
         let (sent, verified, rate) = (count(messages.sent), count(messages.verified), format_rate(record.rate()));
@@ -65,7 +67,7 @@ impl Summary<'_> {
         if record.mismatches.count > 0 {
             writeln!(out, "  mismatches   {}", count(record.mismatches.count))?;
             for mismatch in &record.mismatches.first {
-                writeln!(out, "    {mismatch}")?;
+                writeln!(out, "    {}", escape::line(mismatch))?;
             }
         }
         Ok(())
@@ -176,12 +178,13 @@ fn words(text: &str) -> Vec<&str> {
     words
 }
 
-/// `label` and `text`, broken between words; further lines stand under the text.
+/// `label` and `text`, escaped and broken between words; further lines stand under the text.
 pub(super) fn wrap(out: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result {
     write!(out, "{label}")?;
     let indent = label.chars().count();
     let mut column = indent;
-    for word in words(text) {
+    let text = escape::line(text).to_string();
+    for word in words(&text) {
         let length = word.chars().count();
         if column > indent && column + 1 + length > WIDTH {
             write!(out, "\n{:indent$}", "")?;

@@ -2,6 +2,7 @@
 
 use super::unix_path::check_path;
 use crate::error::Error;
+use crate::escape;
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -68,7 +69,7 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Tcp { host, port } if host.contains(':') && !host.starts_with('[') => write!(out, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(out, "{host}:{port}"),
-            Self::Unix(path) => write!(out, "{}", path.display()),
+            Self::Unix(path) => write!(out, "{}", escape::path(path)),
         }
     }
 }
@@ -116,7 +117,7 @@ impl fmt::Display for Address {
         match self {
             Self::Ip(address) => write!(out, "{address}"),
             Self::Unix(path) if path.as_os_str().is_empty() => out.write_str("a local peer"),
-            Self::Unix(path) => write!(out, "{}", path.display()),
+            Self::Unix(path) => write!(out, "{}", escape::path(path)),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::options::GrantedOptions;
 use super::unix_path::{PathGuard, clear_path};
 use super::{Address, Endpoint, SocketOptions, Stream};
 use crate::error::{Error, in_words};
+use crate::escape;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use rustix::io::Errno;
@@ -238,7 +239,7 @@ fn bind_unix(path: &Path, options: &SocketOptions, workers: usize) -> Result<Bou
         socket.bind(&SockAddr::unix(path)?)?;
         let guard = PathGuard::new(path);
         listen(&socket, options)?;
-        log::debug!("Options of {}: {}", path.display(), GrantedOptions::of(&socket)?);
+        log::debug!("Options of {}: {}", escape::path(path), GrantedOptions::of(&socket)?);
         let share = |_| Ok(Listener::Unix(UnixListener::from_std(OwnedFd::from(socket.try_clone()?).into())));
         Ok((guard, (0..workers).map(share).collect::<io::Result<_>>()?))
     };

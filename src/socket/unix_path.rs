@@ -1,6 +1,7 @@
 //! The name of a Unix socket in the file system: taken over when stale, refused when in use, removed at the end.
 
 use crate::error::{Error, in_words};
+use crate::escape;
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
@@ -23,7 +24,7 @@ pub(super) fn check_path(path: &Path) -> Result<(), Error> {
     }
     Err(Error::Usage(format!(
         "the Unix socket path \"{}\" is {length} bytes long; give one of 1 to {PATH_BYTES} bytes such as /tmp/m.sock",
-        path.display()
+        escape::path(path)
     )))
 }
 
@@ -33,7 +34,8 @@ pub(super) fn check_path(path: &Path) -> Result<(), Error> {
 ///
 /// [`Error::Listen`] when something else lies there, or a socket that somebody listens on.
 pub(super) fn clear_path(path: &Path) -> Result<(), Error> {
-    let refuse = |reason: &str| Err(Error::Listen { address: path.display().to_string(), reason: reason.to_owned() });
+    let refuse =
+        |reason: &str| Err(Error::Listen { address: escape::path(path).to_string(), reason: reason.to_owned() });
     let metadata = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return refuse(&in_words(&error)),
@@ -96,7 +98,7 @@ impl Drop for PathGuard {
             && identity(&self.path) == self.identity
             && let Err(error) = std::fs::remove_file(&self.path)
         {
-            log::warn!("cannot remove the socket {}: {error}", self.path.display());
+            log::warn!("cannot remove the socket {}: {error}", escape::path(&self.path));
         }
     }
 }

@@ -191,3 +191,25 @@ fn requests_and_nothing_else_over_connections() {
         expect_refusal(program, 2, &[option, "--udp"]);
     }
 }
+
+/// What a terminal would obey, as JSON, and as it is shown.
+const HOSTILE: (&str, &str) =
+    (r"\u001b[2J\u0007\rok\n50 connections\u009b31m\u202e", r"\x1b[2J\x07\rok\n50 connections\u{9b}31m\u{202e}");
+
+#[test]
+fn a_hostile_answer_is_shown_in_one_line_of_safe_text() {
+    let (sent, shown) = HOSTILE;
+    let reply = json(&format!(r#"{{"result": "{sent}"}}"#));
+    let fake = Fake::new(move |_, stream| {
+        answer(stream, &reply);
+        None
+    });
+    let exit = ask(fake.address(), &["--search", "anything", "-vv"]);
+    assert_eq!((exit.code, exit.stdout[0].as_str()), (Some(0), format!("Got result: {shown}").as_str()), "{exit:#?}");
+    assert!(exit.stderr.iter().any(|line| line.starts_with("Received response ")), "{exit:#?}");
+    exit.expect_safe_text();
+    // Where another answer is expected, it is quoted.
+    let exit = ask(fake.address(), &["--search", "ring"]);
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    exit.expect_safe_text();
+}

@@ -4,7 +4,8 @@ use super::fake::{Fake, answer, answer_and_end, deaf, take};
 use super::server;
 use super::support::{Exit, Program, await_until, bytes, expect_refusal};
 use rustix::process::Signal;
-use std::fs::File;
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{ChildStdin, Command, Stdio};
@@ -199,7 +200,7 @@ fn whoever_has_read_enough_ends_the_program() {
 #[cfg(target_os = "linux")]
 fn a_disk_that_is_full_is_a_failure() {
     let server = server();
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut child =
         command(server.address(), &[]).stdin(Stdio::piped()).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"hello\n").unwrap();
@@ -275,4 +276,31 @@ fn what_makes_no_sense_with_a_keyboard() {
     let two = ["--target", "127.0.0.1:1", "--target", "127.0.0.1:2", "--stdin"];
     expect_refusal(Program::client(&two), 2, &["--stdin", "one --target"]);
     expect_refusal(Program::client(&["127.0.0.1", "65432", "5", "--stdin"]), 2, &["--stdin", "NUM_CONNECTIONS"]);
+}
+
+/// What the server of the next test says: CR LF and tabs are harmless, the rest is not. The last character is cut.
+const HOSTILE: &[u8] =
+    b"200 OK\r\nname\tvalue\n\x1b[2J\x07over\rwritten \xc2\x9b31m\xe2\x80\xae\xff\n\xf0\x9f\x90\xb0 \xf0\x9f";
+
+#[test]
+fn a_terminal_is_shown_safe_text_and_a_pipe_gets_every_byte() {
+    let fake = Fake::new(|_, stream| {
+        answer_and_end(stream, HOSTILE);
+        None
+    });
+    let output = command(fake.address(), &[]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), HOSTILE));
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    unlockpt(&terminal).unwrap();
+    let path = ptsname(&terminal, Vec::new()).unwrap();
+    let ours = OpenOptions::new().read(true).write(true).open(path.to_str().unwrap()).unwrap();
+    let mut child = command(fake.address(), &[]).stdin(Stdio::null()).stdout(ours).spawn().unwrap();
+    let mut shown = Vec::new();
+    // When nobody has it open any more, a terminal fails (EIO) or ends.
+    let _ = File::from(terminal).read_to_end(&mut shown);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // A terminal puts a CR before each line feed (termios(3), ONLCR), and shows tabs as they are.
+    let shown = String::from_utf8(shown).unwrap().replace('\r', "");
+    let expected = "200 OK\nname\tvalue\n\\x1b[2J\\x07over\\rwritten \\u{9b}31m\\u{202e}\\xff\n🐰 \\xf0\\x9f";
+    assert_eq!(shown, expected);
 }

@@ -79,3 +79,39 @@ fn a_wrong_command_line_is_one_sentence() {
     let exit = report(&["--version"]);
     assert!(exit.code == Some(0) && exit.stdout[0].starts_with("multiconn-report "), "{exit:#?}");
 }
+
+#[test]
+fn hostile_text_in_a_file_or_its_name_is_shown_as_safe_text() {
+    const HOSTILE: &str = "\u{1b}[2J\u{7}\rok\nnot\u{9b}31m\u{202e}";
+    let folder = tempfile::tempdir().unwrap();
+    let mut record = sample(3, 100);
+    record.target = HOSTILE.to_owned();
+    record.program = HOSTILE.to_owned();
+    record.configuration.set(HOSTILE, HOSTILE);
+    record.environment.kernel = Some(HOSTILE.to_owned());
+    record.errors.insert(HOSTILE.to_owned(), 1);
+    record.mismatches.count = 1;
+    record.mismatches.first = vec![HOSTILE.to_owned()];
+    (record.valid, record.reasons, record.hints) = (false, vec![HOSTILE.to_owned()], vec![HOSTILE.to_owned()]);
+    record.load.arrivals = Some(HOSTILE.to_owned());
+    let (good, bad) = (file(&folder, "good.json", &sample(3, 100)), file(&folder, "bad.json", &record));
+    let missing = folder.path().join(HOSTILE).join("run.json").to_str().unwrap().to_owned();
+    for arguments in [
+        &["show", &bad][..],
+        &["compare", &good, &bad],
+        &["html", &bad],
+        &["merge", &good, &bad],
+        &["show", &missing],
+        &["show", &bad, HOSTILE],
+        &["html", &good, "--output", &missing],
+    ] {
+        let exit = report(arguments);
+        exit.expect_safe_text();
+        let lines = exit.stdout.iter().chain(&exit.stderr);
+        assert!(lines.clone().all(|line| !line.starts_with("not")), "{exit:#?}");
+        let shown = exit.stdout.concat() + &exit.stderr.concat();
+        assert!(["\\x1b[2J", "\\u001b[2J"].iter().any(|part| shown.contains(part)), "{arguments:?}: {exit:#?}");
+    }
+    let merged = Record::from_json(&report(&["merge", &bad]).stdout.join("\n")).unwrap();
+    assert_eq!(merged.target, HOSTILE, "JSON keeps what it is");
+}

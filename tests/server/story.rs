@@ -1,7 +1,8 @@
 //! What the server tells while it works: the tutorial's story, in the tutorial's words.
 
 use super::server;
-use super::support::{Program, connect, echo, echo_all};
+use super::support::{Program, connect, echo, echo_all, expect_end};
+use std::io::Write;
 use std::net::SocketAddr;
 
 /// Exchanges the tutorial's first message, closes, and returns the address the peer had.
@@ -76,4 +77,31 @@ fn the_log_setting_of_the_environment_overrides() {
         let exit = server.terminate();
         assert!(exit.stderr.is_empty(), "RUST_LOG={setting}: {exit:#?}");
     }
+}
+
+/// What a terminal would obey does not reach the log, whether it comes as bytes, in a message or in a path.
+#[test]
+fn hostile_text_is_logged_as_safe_text() {
+    const HOSTILE: &str = "\u{1b}[2J\u{7}\r\nok\u{9b}31m\u{202e}";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(HOSTILE).to_str().unwrap().to_owned();
+    let mut server = server(&["-vv", "--service", "search", "--unix", &path]);
+    let mut peer = connect(server.address());
+    // JSON has no raw C0 characters; it has all others.
+    let header = format!(
+        r#"{{"byteorder": "little", "content-type": "text/json", "content-encoding": "{}", "content-length": 1}}"#,
+        &HOSTILE[7..]
+    );
+    let length = u16::try_from(header.len()).unwrap().to_be_bytes();
+    peer.write_all(&[&length[..], header.as_bytes(), HOSTILE.as_bytes()].concat()).unwrap();
+    expect_end(&mut peer);
+    drop(peer);
+    server.await_stderr("unknown encoding ");
+    let exit = server.terminate();
+    exit.expect_safe_text();
+    assert!(exit.stdout[0].contains(r"\x1b[2J\x07\r\nok\u{9b}31m\u{202e}"), "{exit:#?}");
+    let mut wrong = Program::server(&["127.0.0.1", "0", "--tls-cert", &path, "--tls-key", HOSTILE]);
+    let exit = wrong.await_exit();
+    assert_eq!((exit.code, exit.stderr.len()), (Some(1), 1), "{exit:#?}");
+    exit.expect_safe_text();
 }

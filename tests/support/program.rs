@@ -29,6 +29,16 @@ pub(crate) struct Exit {
     pub(crate) stderr: Vec<String>,
 }
 
+impl Exit {
+    /// Expects that nothing was printed which a terminal would obey.
+    #[track_caller]
+    pub(crate) fn expect_safe_text(&self) {
+        for line in self.stdout.iter().chain(&self.stderr) {
+            assert!(!line.chars().any(multiconn::escape::is_unsafe), "{line:?}");
+        }
+    }
+}
+
 impl Program {
     /// `multiconn-server` with these arguments.
     pub(crate) fn server(arguments: &[&str]) -> Self {

@@ -11,6 +11,7 @@ mod headers;
 mod lengths;
 mod lexer;
 mod order;
+mod outputs;
 mod picture;
 mod purity;
 mod source;
@@ -54,6 +55,11 @@ fn the_pure_rooms_are_pure() {
 #[test]
 fn the_wall_clock_is_read_in_one_place() {
     expect_none(purity::check_wall_clock);
+}
+
+#[test]
+fn one_file_writes_to_the_standard_streams() {
+    expect_none(outputs::check);
 }
 
 #[test]

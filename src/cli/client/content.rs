@@ -36,8 +36,8 @@ pub(super) struct Content {
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_file", "size", "frame", "expect", "udp"],
         allow_hyphen_values = true, env = "MULTICONN_BINARY", help_heading = "What")]
     binary: Vec<String>,
-    /// Talk to the server: lines from the keyboard, or whatever is piped in, are sent, and its replies are printed. The end of
-    /// the input half-closes.
+    /// Talk to the server: lines from the keyboard, or whatever is piped in, are sent, and its replies are printed: as they
+    /// are to a file or a pipe, with control characters escaped to a terminal. The end of the input half-closes.
     #[arg(long, value_parser = values::switch, env = "MULTICONN_STDIN", help_heading = "What", conflicts_with_all =
         ["message", "message_file", "size", "search", "binary", "expect", "messages", "pipeline", "hold", "connections", "num_connections",
         "workers", "max_connecting", "json", "hgrm", "hdr_log", "html", "fail_if"])]

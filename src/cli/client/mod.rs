@@ -86,7 +86,7 @@ fn run(options: &Options) -> Result<Report, Error> {
 
 fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> {
     if options.content.stdin {
-        return Client::relay(config, std::io::stdin(), std::io::stdout())?.run();
+        return Client::relay(config, std::io::stdin(), output::relay_target())?.run();
     }
     let view = options.view(config.connections, &config.load);
     let client = Client::new(config)?;

@@ -249,16 +249,16 @@ fn serve(options: &Options) -> Result<u8, Error> {
             (transport, Some(_)) => format!("{transport} tls"),
             (transport, None) => transport.to_owned(),
         };
-        output::say(format_args!("Listening on {address} ({transport}, {})", service.name()));
+        output::say_line(format_args!("Listening on {address} ({transport}, {})", service.name()));
     }
     if let Some(tls) = server.tls().filter(|tls| tls.is_self_signed()) {
         output::say(format_args!("Self-signed certificate, SHA-256 fingerprint {}", tls.fingerprint()));
     }
     for address in server.datagram_addresses() {
-        output::say(format_args!("Listening on {address} (udp, {})", options.datagrams.service(service.name())));
+        output::say_line(format_args!("Listening on {address} (udp, {})", options.datagrams.service(service.name())));
     }
     for address in server.metrics_addresses() {
-        output::say(format_args!("Listening on {address} ({}, metrics)", address.transport()));
+        output::say_line(format_args!("Listening on {address} ({}, metrics)", address.transport()));
     }
     let summary = server.run()?;
     let written = options.verbosity.is_quiet() || output::say(&summary);

@@ -18,8 +18,8 @@ struct State {
     bytes: Vec<u8>,
     /// Whoever gives has nothing more to give.
     ended: bool,
-    /// Whoever takes is writing what it took.
-    is_busy: bool,
+    /// The thread has written everything and closed its output.
+    finished: bool,
     /// The thread can go on no more, and why.
     broken: Option<ErrorKind>,
     /// The loop has no more use for it.
@@ -42,23 +42,20 @@ impl Pipe {
     /// last ones.
     pub(super) fn exchange(&self, chunk: &mut Vec<u8>) -> bool {
         chunk.clear();
-        self.lock().is_busy = false;
         let mut state = self.wait_while(|state| state.bytes.is_empty() && !state.ended && !state.abandoned);
         std::mem::swap(&mut state.bytes, chunk);
-        state.is_busy = !chunk.is_empty();
-        state.is_busy && !state.abandoned
+        !chunk.is_empty() && !state.abandoned
     }
 
-    /// What was taken was dealt with.
-    pub(super) fn done(&self) {
-        self.lock().is_busy = false;
+    /// Everything was written, and the output is closed.
+    pub(super) fn finish(&self) {
+        self.lock().finished = true;
     }
 
     /// The thread ends because of an error.
     pub(super) fn break_off(&self, kind: ErrorKind) {
         let mut state = self.lock();
         state.broken = Some(kind);
-        state.is_busy = false;
         state.bytes.clear();
     }
 
@@ -123,7 +120,7 @@ impl Pipe {
     /// Whether everything that was put in was dealt with, or never will be.
     pub(super) fn is_settled(&self) -> bool {
         let state = self.lock();
-        state.abandoned || state.broken.is_some() || (state.bytes.is_empty() && !state.is_busy)
+        state.abandoned || state.broken.is_some() || state.finished
     }
 
     /// Why the thread has ended, if it was an error.

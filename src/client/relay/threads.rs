@@ -105,8 +105,10 @@ fn write_all(screen: &Pipe, mut output: impl Write, wake: &dyn Fn()) {
             screen.break_off(error.kind());
             return wake();
         }
-        screen.done();
         wake();
     }
+    // A terminal is shown an incomplete character only when no more bytes can follow.
+    drop(output);
+    screen.finish();
     wake();
 }

@@ -1,5 +1,6 @@
 //! Text as HTML. Whatever comes from a record goes through here: it may be anybody's.
 
+use crate::escape::{self, is_unsafe};
 use std::fmt::{Display, Write};
 
 /// Text that is neither a tag nor the end of an attribute.
@@ -12,8 +13,8 @@ pub(super) fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // What HTML does not allow, not even as a number.
-            '\0'..='\x08' | '\x0b'..='\x1f' | '\x7f' => escaped.push('\u{fffd}'),
+            // Most controls are not allowed in HTML, not even as a number.
+            other if is_unsafe(other) => _ = write!(escaped, "{}", escape::line(other)),
             other => escaped.push(other),
         }
     }

@@ -1,6 +1,7 @@
 //! Certificates and keys out of PEM files (RFC 7468). Every complaint names the file and says what should be in it.
 
 use crate::error::{Error, in_words};
+use crate::escape;
 use rustls::RootCertStore;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -45,7 +46,7 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, Error> {
 
 /// A complaint about a file.
 pub(super) fn refused(path: &Path, reason: &str) -> Error {
-    Error::File { path: path.display().to_string(), reason: reason.to_owned() }
+    Error::File { path: escape::path(path).to_string(), reason: reason.to_owned() }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -2,6 +2,7 @@
 
 use super::files;
 use crate::error::Error;
+use crate::escape;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -61,9 +62,9 @@ impl Identity {
             Self::Files { certificate, key } => {
                 let mismatch = matches!(error, rustls::Error::InconsistentKeys(_));
                 let reason = if mismatch {
-                    format!("the key does not belong to the certificate in {}", certificate.display())
+                    format!("the key does not belong to the certificate in {}", escape::path(certificate))
                 } else {
-                    format!("it cannot be used with {}: {error}", certificate.display())
+                    format!("it cannot be used with {}: {error}", escape::path(certificate))
                 };
                 files::refused(key, &reason)
             }

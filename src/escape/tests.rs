@@ -1,0 +1,95 @@
+//! No unsafe character gets through, whatever comes and however it is cut, and everything else does.
+
+use super::{TerminalWriter, bytes, is_unsafe, json, line, lines, path};
+use proptest::prelude::*;
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// All that a stream of these writes shows.
+fn streamed(writes: &[&[u8]]) -> String {
+    let mut shown = Vec::new();
+    let mut terminal = TerminalWriter::new(&mut shown);
+    for bytes in writes {
+        terminal.write_all(bytes).expect("a vector takes everything");
+    }
+    drop(terminal);
+    String::from_utf8(shown).expect("what is shown is UTF-8")
+}
+
+#[test]
+fn what_a_terminal_obeys_is_escaped() {
+    for (text, shown) in [
+        ("\x1b[31mred\x07", r"\x1b[31mred\x07"),
+        ("a\r\n\tb\0\x7f", r"a\r\n\tb\x00\x7f"),
+        ("\u{9b}31m\u{80}", r"\u{9b}31m\u{80}"),
+        ("\u{202e}txt.exe\u{2066}\u{61c}", r"\u{202e}txt.exe\u{2066}\u{61c}"),
+        ("\u{2028}\u{2029}\u{200b}\u{feff}\u{e0041}", r"\u{2028}\u{2029}\u{200b}\u{feff}\u{e0041}"),
+    ] {
+        assert_eq!(line(text).to_string(), shown);
+        assert_eq!(bytes(text.as_bytes()).to_string(), shown);
+    }
+    assert_eq!(lines("one\ntwo\r").to_string(), "one\ntwo\\r");
+    assert_eq!(path(Path::new(OsStr::from_bytes(b"a\x9b\xff\n"))).to_string(), r"a\x9b\xff\n");
+}
+
+#[test]
+fn other_text_stays_as_it_is() {
+    for text in
+        ["Follow the white rabbit. 🐰", "👩‍👧 ❤️", "naïve e\u{301} אבג हिन्दी 日本\u{3000}語", r"b'\x00' \", "\u{a0}"]
+    {
+        assert_eq!(line(text).to_string(), text);
+        assert_eq!(json(text), text);
+        assert_eq!(streamed(&[text.as_bytes()]), text);
+    }
+}
+
+#[test]
+fn each_range_of_unsafe_characters_is_known() {
+    let ranges = ["\0\x1f", "\x7f\u{9f}", "\u{200e}\u{200f}", "\u{2028}\u{202e}", "\u{2060}\u{206f}"];
+    for (first, last) in ranges.map(|range| (range.chars().next(), range.chars().last())) {
+        let (Some(first), Some(last)) = (first, last) else { unreachable!("each has two ends") };
+        assert!((first..=last).all(is_unsafe), "{first:?} to {last:?}");
+    }
+    assert!(['\u{61c}', '\u{200b}', '\u{feff}'].into_iter().all(is_unsafe));
+}
+
+#[test]
+fn a_stream_keeps_its_lines_and_its_split_characters() {
+    assert_eq!(streamed(&[b"HTTP/1.1 200 OK\r", b"\n\r\nab\tc\n"]), "HTTP/1.1 200 OK\r\n\r\nab\tc\n");
+    assert_eq!(streamed(&[b"hidden\rshown", b"\r", b"x\r"]), r"hidden\rshown\rx\r");
+    assert_eq!(streamed(&[b"\xf0\x9f", b"\x90", b"\xb0"]), "🐰");
+    assert_eq!(streamed(&[b"\xc2", b"\x9b", b"31m"]), r"\u{9b}31m");
+    assert_eq!(streamed(&[b"\xff\xf0\x9fx", b"\xe2\x80"]), r"\xff\xf0\x9fx\xe2\x80");
+}
+
+#[test]
+fn escaped_json_means_the_same() {
+    let value = serde_json::json!({"a\u{9b}": ["\u{202e}\x7f\x1b\n\"", "\u{e0041}💍"]});
+    for text in [value.to_string(), serde_json::to_string_pretty(&value).expect("it is JSON")] {
+        let escaped = json(&text);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).ok().as_ref(), Some(&value), "{escaped}");
+        assert!(!escaped.chars().any(|character| is_unsafe(character) && character != '\n'), "{escaped}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_unsafe_gets_through(text in ".*|[\u{0}-\u{9f}\u{2000}-\u{206f}]*") {
+        let (one, several) = (line(&text).to_string(), lines(&text).to_string());
+        prop_assert!(!one.chars().any(is_unsafe));
+        prop_assert!(!several.chars().any(|character| is_unsafe(character) && character != '\n'));
+        prop_assert_eq!(line(&one).to_string(), one);
+    }
+
+    #[test]
+    fn nothing_unsafe_gets_through_from_bytes(input in proptest::collection::vec(any::<u8>(), 0..64), cut in 0..64_usize) {
+        prop_assert!(!bytes(&input).to_string().chars().any(is_unsafe));
+        let (first, second) = input.split_at(cut.min(input.len()));
+        let shown = streamed(&[first, second]);
+        prop_assert_eq!(&shown, &streamed(&[&input]));
+        let rest = shown.replace("\r\n", "").replace(['\n', '\t'], "");
+        prop_assert!(!rest.chars().any(is_unsafe), "{:?}", shown);
+    }
+}
