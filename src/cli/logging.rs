@@ -1,8 +1,10 @@
 //! The log on stderr: how much of it, and how it looks.
 
+use super::output::{self, LogTarget, LogWriter};
 use super::values;
 use crate::escape;
 use clap::{ArgAction, Args};
+use env_logger::Target;
 use log::{Level, LevelFilter};
 use std::io::Write;
 
@@ -39,8 +41,9 @@ impl Verbosity {
         }
     }
 
-    /// Starts the log. `RUST_LOG` overrides what was asked for on the command line.
-    pub(super) fn start_log(&self) {
+    /// Starts the log; it is complete when the result is dropped. `RUST_LOG` overrides what was asked for on the command
+    /// line.
+    pub(super) fn start_log(&self) -> LogWriter {
         let mut builder = env_logger::Builder::new();
         // Not both: `RUST_LOG=debug` says nothing of a module, and a filter of a module would win over it.
         match std::env::var("RUST_LOG") {
@@ -56,6 +59,7 @@ impl Verbosity {
                 Level::Info | Level::Debug | Level::Trace => writeln!(out, "{text}"),
             }
         });
-        builder.parse_write_style(&std::env::var("RUST_LOG_STYLE").unwrap_or_default()).init();
+        builder.target(Target::Pipe(Box::new(LogTarget))).init();
+        output::start_log_writer()
     }
 }

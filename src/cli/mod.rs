@@ -3,6 +3,7 @@
 
 mod client;
 mod datagrams;
+mod line_queue;
 mod logging;
 mod output;
 mod progress;

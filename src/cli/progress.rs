@@ -51,7 +51,7 @@ impl ProgressBar {
                 for line in lines {
                     match &bar {
                         Some(bar) => bar.println(line),
-                        None => _ = output::say_aside(line),
+                        None => output::log_line(line),
                     }
                 }
                 if let Some(bar) = &bar {

@@ -62,6 +62,8 @@ pub struct ServerConfig {
     /// `/healthz` and `/readyz`. Those who ask there take no place of the service and are let in from everywhere.
     /// Default: nowhere.
     pub metrics: Option<Endpoint>,
+    /// How many lines the program's logger has dropped, for `/metrics`. Default: not known.
+    pub dropped_log_lines: Option<fn() -> u64>,
     /// Whether SIGINT and SIGTERM drain the server, and end it when they come again, and SIGUSR1 writes the counters to
     /// the log. Default: no.
     pub handle_signals: bool,
@@ -95,6 +97,7 @@ impl ServerConfig {
             socket: SocketOptions::default(),
             tls: None,
             metrics: None,
+            dropped_log_lines: None,
             handle_signals: false,
             successor: None,
             hand_over_timeout: HAND_OVER_TIMEOUT,

@@ -1,9 +1,11 @@
 //! What the client tells while it works: the tutorial's story, in the tutorial's words.
 
 use super::fake::{Fake, answer_and_end, deaf, take};
-use super::support::Program;
+use super::support::{Program, await_some};
 use super::{client, outcome, server};
+use std::io::Read;
 use std::net::Ipv4Addr;
+use std::process::Stdio;
 
 #[test]
 fn by_default_nothing_is_told_but_the_report() {
@@ -113,4 +115,22 @@ fn a_load_tells_of_each_second() {
         let exit = client(server.address(), &["10", "--duration", "1500ms", silent]).await_exit();
         assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
     }
+}
+
+/// More than a pipe takes: the rest waits in the client, and its run goes on.
+#[test]
+fn a_log_that_nobody_reads_does_not_stop_a_run() {
+    let server = server();
+    let port = server.address().port().to_string();
+    let mut command = Program::client_command();
+    command.args(["127.0.0.1", &port, "10", "--size", "4KiB", "--messages", "2", "-vv"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = await_some("the end of the client", || child.try_wait().unwrap());
+    let mut report = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut report).unwrap();
+    assert_eq!(status.code(), Some(0), "{report}");
+    assert!(report.contains("every byte came back as it was sent"), "{report}");
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.starts_with("Starting connection 1 to "), "{}", &log[..200]);
 }

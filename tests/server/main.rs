@@ -35,6 +35,7 @@ mod systemd;
 mod systemd_tools;
 mod time_limits;
 mod unavailable;
+mod unread_log;
 mod urgent;
 
 use support::{Exit, Program, connect, echo_all};

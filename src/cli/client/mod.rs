@@ -33,7 +33,7 @@ pub fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(status) => return status.into(),
     };
-    options.verbosity.start_log();
+    let _log = options.verbosity.start_log();
     let started = Timestamp::after_1970(unix_time());
     let status = measure(&options, configuration, started).unwrap_or_else(|error| {
         output::complain(&error.to_string());

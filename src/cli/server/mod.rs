@@ -169,6 +169,7 @@ impl Options {
         config.socket.recv_buffer = self.recv_buffer;
         config.socket.send_buffer = self.send_buffer;
         config.metrics.clone_from(&self.metrics);
+        config.dropped_log_lines = Some(output::dropped_log_lines);
         config.handle_signals = true;
         config.notify = true;
         config.sending = self.service.sending();
@@ -205,7 +206,7 @@ pub fn main() -> ExitCode {
         Ok(options) => options,
         Err(status) => return status.into(),
     };
-    options.verbosity.start_log();
+    let _log = options.verbosity.start_log();
     limit_panic_reports();
     match serve(&options) {
         Ok(status) => status,

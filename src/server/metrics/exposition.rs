@@ -76,7 +76,11 @@ impl Page<'_, '_> {
         let most = shared.admission.max_connections();
         self.one("multiconn_max_connections", "Connections that may be open.", None, &most)?;
         let is_draining = u32::from(process.is_draining.load(Ordering::Relaxed));
-        self.one("multiconn_draining", "Whether nobody new is let in, 1 or 0.", None, &is_draining)
+        self.one("multiconn_draining", "Whether nobody new is let in, 1 or 0.", None, &is_draining)?;
+        let Some(dropped) = shared.config.dropped_log_lines else { return Ok(()) };
+        let help = "Log lines dropped because the log was not read.";
+        let mut family = self.out.encode_descriptor("multiconn_log_lines_dropped", help, None, MetricType::Counter)?;
+        family.encode_counter::<NoLabels, u64, f64>(&dropped(), None)
     }
 
     fn connections(&mut self) -> fmt::Result {
