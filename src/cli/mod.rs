@@ -3,6 +3,7 @@
 
 mod client;
 mod datagrams;
+mod files;
 mod line_queue;
 mod logging;
 mod output;

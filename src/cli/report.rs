@@ -1,6 +1,6 @@
 //! `multiconn-report`: reads what `multiconn-client --json` wrote. It needs neither a server nor a client.
 
-use super::results::Output;
+use super::files::Output;
 use super::{CROSSED, FAILURE, SUCCESS, output, parse, status_of};
 use crate::error::{Error, in_words};
 use crate::escape;
@@ -136,8 +136,5 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
 
 /// Writes to a file or to stdout; whether that went well.
 fn write(path: &Path, text: &str) -> Result<bool, Complaint> {
-    if path == Path::new("-") {
-        return Ok(output::write_document(text));
-    }
     Ok(Output::open(path).map_err(Complaint::Write)?.write(|file| file.write_all(text.as_bytes())))
 }

@@ -1,14 +1,14 @@
 //! Where the results of a run go: text for people, files for programs, and an exit status for scripts.
 
+use super::files::Output;
 use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, output};
-use crate::error::{Error, in_words};
+use crate::error::Error;
 use crate::escape;
 use crate::record::{LoadKind, Record, Summary, Threshold, page, write_hdr_log, write_percentiles};
 use clap::Args;
 use std::fmt::Display;
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 /// What is to be written, and what is to be looked at.
 #[derive(Debug, Clone, Args)]
@@ -16,14 +16,14 @@ pub(super) struct Results {
     /// Write everything that is known of the run to FILE, for multiconn-report and scripts; - for stdout.
     #[arg(long, value_name = "FILE", env = "MULTICONN_JSON", help_heading = "Report")]
     json: Option<PathBuf>,
-    /// Write the percentiles of the latency as the tools of HdrHistogram plot them.
+    /// Write the percentiles of the latency as the tools of HdrHistogram plot them; - for stdout.
     #[arg(long, value_name = "FILE", env = "MULTICONN_HGRM", help_heading = "Report")]
     hgrm: Option<PathBuf>,
     /// Write the histogram of each second as a log that the tools of HdrHistogram read; with --rate, from due, and before
-    /// them the one from send of the whole run, with the tag from_send.
+    /// them the one from send of the whole run, with the tag from_send; - for stdout.
     #[arg(long, value_name = "FILE", env = "MULTICONN_HDR_LOG", help_heading = "Report")]
     hdr_log: Option<PathBuf>,
-    /// Write a page with charts.
+    /// Write a page with charts; - for stdout.
     #[arg(long, value_name = "FILE", env = "MULTICONN_HTML", help_heading = "Report")]
     html: Option<PathBuf>,
     /// End with exit status 3 if this holds, such as p99>2ms, errors>0 or rate<49k; may be repeated.
@@ -33,8 +33,6 @@ pub(super) struct Results {
 
 /// The files of a run, open before it begins: a path that cannot be written must not cost a run.
 pub(super) struct Files {
-    /// Nothing else may stand on stdout.
-    json_is_stdout: bool,
     outputs: Vec<(Output, Form)>,
     thresholds: Vec<Threshold>,
 }
@@ -47,19 +45,38 @@ enum Form {
     Page,
 }
 
+impl Form {
+    /// The option that asks for it.
+    fn option(self) -> &'static str {
+        match self {
+            Self::Json => "--json",
+            Self::Percentiles => "--hgrm",
+            Self::HdrLog => "--hdr-log",
+            Self::Page => "--html",
+        }
+    }
+}
+
 impl Results {
-    /// Opens all files; what they hold is kept until the results are there.
+    /// Opens all files; what they hold is kept until the results are there. Two outputs to one file are an error.
     pub(super) fn open(&self) -> Result<Files, Error> {
-        let json_is_stdout = self.json.as_deref() == Some(Path::new("-"));
         let named = [
-            (self.json.as_deref().filter(|_| !json_is_stdout), Form::Json),
+            (self.json.as_deref(), Form::Json),
             (self.hgrm.as_deref(), Form::Percentiles),
             (self.hdr_log.as_deref(), Form::HdrLog),
             (self.html.as_deref(), Form::Page),
         ];
-        let wanted = named.into_iter().filter_map(|(path, form)| Some((path?, form)));
-        let outputs = wanted.map(|(path, form)| Ok((Output::open(path)?, form))).collect::<Result<_, Error>>()?;
-        Ok(Files { json_is_stdout, outputs, thresholds: self.fail_if.clone() })
+        let mut outputs: Vec<(Output, Form)> = Vec::new();
+        for (path, form) in named.into_iter().filter_map(|(path, form)| Some((path?, form))) {
+            let output = Output::open(path)?;
+            if let Some((_, other)) = outputs.iter().find(|(other, _)| other.is_same(&output)) {
+                let (other, option, path) = (other.option(), form.option(), escape::path(path));
+                let reason = format!("{other} and {option} both write {path}; give each a file of its own");
+                return Err(Error::Usage(reason));
+            }
+            outputs.push((output, form));
+        }
+        Ok(Files { outputs, thresholds: self.fail_if.clone() })
     }
 }
 
@@ -92,15 +109,14 @@ impl Files {
     fn tell(&self, report: &dyn Display, record: &Record) -> bool {
         let is_load = record.load.kind == LoadKind::Open || record.load.duration_s.is_some();
         let text = if is_load { Summary(record).to_string() } else { report.to_string() };
-        if self.json_is_stdout { output::say_aside(text) } else { output::say(text) }
+        // Nothing else may stand on stdout where a file does.
+        let is_aside = self.outputs.iter().any(|(output, _)| output.is_stdout());
+        if is_aside { output::say_aside(text) } else { output::say(text) }
     }
 
     /// Writes all files; whether that went well.
     fn keep(self, record: &Record) -> bool {
         let mut is_kept = true;
-        if self.json_is_stdout {
-            is_kept = output::write_document(&record.to_json());
-        }
         for (output, form) in self.outputs {
             is_kept &= output.write(|file| match form {
                 Form::Json => file.write_all(record.to_json().as_bytes()),
@@ -110,53 +126,5 @@ impl Files {
             });
         }
         is_kept
-    }
-}
-
-/// A file that is written at the end, or not at all: then it is as it was before.
-pub(super) struct Output {
-    path: PathBuf,
-    file: File,
-    is_new: bool,
-}
-
-impl Output {
-    /// Opens it, and leaves what it holds.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let is_new = std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(|error| {
-            let reason = in_words(&error);
-            Error::Usage(format!("cannot write {}: {reason}; give a path such as run.json", escape::path(path)))
-        })?;
-        Ok(Self { path: path.to_owned(), file, is_new })
-    }
-
-    /// Writes it anew; complains when that fails.
-    pub(super) fn write(mut self, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> bool {
-        self.is_new = false;
-        let mut bytes = Vec::new();
-        let written = write(&mut bytes).and_then(|()| {
-            // A pipe or a terminal has no length to cut.
-            if self.file.metadata()?.is_file() {
-                self.file.set_len(0)?;
-            }
-            self.file.write_all(&bytes)
-        });
-        match written {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                output::complain(&format!("cannot write {}: {}", escape::path(&self.path), in_words(&error)));
-                false
-            }
-            _ => true,
-        }
-    }
-}
-
-/// An empty file would look like a result.
-impl Drop for Output {
-    fn drop(&mut self) {
-        if self.is_new {
-            let _ = std::fs::remove_file(&self.path);
-        }
     }
 }

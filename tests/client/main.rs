@@ -18,6 +18,7 @@ mod lies;
 mod load;
 mod options;
 mod outcome;
+mod output_files;
 mod reconnects;
 mod refusals;
 mod results;

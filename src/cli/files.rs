@@ -1,0 +1,183 @@
+//! Files that results are written to: as a whole or not at all.
+//!
+//! A regular file is replaced: the new content goes to a temporary file beside it, which is then renamed. A full disk or a
+//! kill leaves the earlier file as it was, and never half a new one. Pipes and devices are written as they are.
+
+use super::output;
+use crate::error::{Error, in_words};
+use crate::escape;
+use std::ffi::OsStr;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Paths that name the standard output.
+const STDOUT_PATHS: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+
+/// The most symbolic links that are followed, as in the kernel (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
+/// One output, checked when it is opened and written at the end.
+#[derive(Debug)]
+pub(super) struct Output {
+    path: PathBuf,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Stdout,
+    /// A regular file, which may not exist yet.
+    Replaced(PathBuf),
+    /// A pipe or a device; or a file in a directory that takes no other file.
+    Direct(File),
+}
+
+/// What two paths have in common when they name the same file.
+#[derive(Debug, PartialEq, Eq)]
+enum Identity {
+    Stdout,
+    Inode { device: u64, inode: u64 },
+    New { directory: PathBuf, name: PathBuf },
+}
+
+impl Output {
+    /// Checks that `path` can be written, and leaves it as it is.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let place = open_place(path).map_err(|error| {
+            let reason = in_words(&error);
+            Error::Usage(format!("cannot write {}: {reason}; give a path such as run.json", escape::path(path)))
+        })?;
+        Ok(Self { path: path.to_owned(), place })
+    }
+
+    /// Whether it goes to the standard output, where nothing else may stand then.
+    pub(super) fn is_stdout(&self) -> bool {
+        matches!(self.place, Place::Stdout)
+    }
+
+    /// Whether writing both would leave only one of them. A device such as /dev/null takes both.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.identity().is_some_and(|identity| other.identity() == Some(identity))
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        match &self.place {
+            Place::Stdout => Some(Identity::Stdout),
+            Place::Direct(file) => Identity::of(&file.metadata().ok()?),
+            Place::Replaced(path) => match path.metadata() {
+                Ok(metadata) => Identity::of(&metadata),
+                Err(_) => Some(Identity::New {
+                    directory: directory(path).canonicalize().ok()?,
+                    name: path.file_name()?.into(),
+                }),
+            },
+        }
+    }
+
+    /// Writes what `write` gives; whether that went well. Complains when it did not.
+    pub(super) fn write(self, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> bool {
+        let mut bytes = Vec::new();
+        let written = write(&mut bytes).and_then(|()| match &self.place {
+            Place::Stdout => Ok(output::write_document(&String::from_utf8_lossy(&bytes))),
+            Place::Replaced(path) => replace(path, &bytes).map(|()| true),
+            Place::Direct(file) => overwrite(file, &bytes).map(|()| true),
+        });
+        match written {
+            Ok(is_written) => is_written,
+            // A reader that closed its pipe wants no more.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => true,
+            Err(error) => {
+                output::complain(&format!("cannot write {}: {}", escape::path(&self.path), in_words(&error)));
+                false
+            }
+        }
+    }
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Option<Self> {
+        let is_device = metadata.file_type().is_char_device();
+        (!is_device).then(|| Self::Inode { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+fn open_place(path: &Path) -> io::Result<Place> {
+    if STDOUT_PATHS.iter().any(|name| path == Path::new(name)) {
+        return Ok(Place::Stdout);
+    }
+    let target = follow_links(path);
+    let file = match OpenOptions::new().write(true).open(&target) {
+        Ok(file) if is_descriptor(&target) || !file.metadata()?.is_file() => return Ok(Place::Direct(file)),
+        Ok(file) => Some(file),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    match (temporary(&target), file) {
+        (Ok(_), _) => Ok(Place::Replaced(target)),
+        (Err(_), Some(file)) => Ok(Place::Direct(file)),
+        (Err(error), None) => Err(error),
+    }
+}
+
+/// The file that `path` means, which may be a symbolic link.
+fn follow_links(path: &Path) -> PathBuf {
+    let mut target = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if is_descriptor(&target) {
+            break;
+        }
+        let Ok(link) = target.read_link() else { break };
+        target = directory(&target).join(link);
+    }
+    target
+}
+
+/// Whether `path` names an open descriptor, as /dev/fd/3 and /dev/stderr do: what it is opened on must not be replaced.
+fn is_descriptor(path: &Path) -> bool {
+    directory(path).canonicalize().is_ok_and(|directory| directory.starts_with("/proc"))
+}
+
+/// A file beside `target`, which is removed when it is dropped.
+fn temporary(target: &Path) -> io::Result<NamedTempFile> {
+    // As every new file: what the umask leaves.
+    let permissions = std::fs::Permissions::from_mode(0o666);
+    let created =
+        tempfile::Builder::new().prefix(".multiconn-").permissions(permissions).tempfile_in(directory(target));
+    // The crate adds its path, which nobody has typed.
+    created.map_err(|error| error.raw_os_error().map_or(error, io::Error::from_raw_os_error))
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str() != OsStr::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn replace(target: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = temporary(target)?;
+    file.write_all(bytes)?;
+    if let Ok(earlier) = target.metadata() {
+        file.as_file().set_permissions(earlier.permissions())?;
+        // Only root can give a file to another user.
+        let _ = fchown(file.as_file(), Some(earlier.uid()), Some(earlier.gid()));
+    }
+    // Some file systems report a full disk only here.
+    file.as_file().sync_all()?;
+    match file.persist(target) {
+        Ok(_) => Ok(()),
+        // A mount point, or another user's file in a directory such as /tmp, can be written but not replaced.
+        Err(_) => overwrite(&OpenOptions::new().write(true).open(target)?, bytes),
+    }
+}
+
+fn overwrite(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    // A pipe or a terminal has no length to cut.
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    file.write_all(bytes)
+}
