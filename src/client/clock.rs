@@ -20,7 +20,7 @@ impl Clock {
         nanos(instant.saturating_duration_since(self.origin))
     }
 
-    /// The instant of a number.
+    /// The instant of a number; any is within what an `Instant` holds.
     pub(super) fn instant(self, nanos: u64) -> Instant {
         self.origin + Duration::from_nanos(nanos)
     }

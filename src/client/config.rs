@@ -1,7 +1,7 @@
 //! What a client is asked to do.
 
 use super::expect::{Expect, framed};
-use super::load::Load;
+use super::load::{Load, MOST_PER_SECOND};
 use crate::buffer::LENT_BYTES;
 use crate::codec::Framing;
 use crate::error::Error;
@@ -197,8 +197,10 @@ impl ClientConfig {
                 "a timeout of 0 gives up at once; give more, such as --connect-timeout 10s --reply-timeout 10s",
             );
         }
-        if self.connect_rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
-            return refuse("a rate of connects is a number per second above 0; give one such as --connect-rate 5k");
+        if self.connect_rate.is_some_and(|rate| !(rate > 0.0 && rate <= MOST_PER_SECOND)) {
+            return refuse(
+                "a rate of connects is a number per second above 0 and up to 100M; give one such as --connect-rate 5k",
+            );
         }
         self.socket.check()?;
         if self.pipeline == Some(0) {
@@ -229,6 +231,10 @@ impl ClientConfig {
     fn check_framing(&self) -> Result<(), Error> {
         if self.buffer_bytes == 0 {
             return Err(Error::Usage("a buffer of 0 bytes holds nothing; give more, such as 64KiB".to_owned()));
+        }
+        if u32::try_from(self.buffer_bytes).is_err() {
+            let text = "a buffer holds up to 4 GiB; give less, such as --buffer-limit 64KiB";
+            return Err(Error::Usage(text.to_owned()));
         }
         if !self.requests.is_empty() && (self.framing.is_some() || self.expect != Expect::Echo) {
             let text = "requests of the message protocol have frames and answers of their own; give no others";

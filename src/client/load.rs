@@ -2,10 +2,15 @@
 
 use super::schedule::Arrivals;
 use crate::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// More than any machine sends: what was due is counted one by one in the end, and that has to end, too.
-const MOST_PER_SECOND: f64 = 100e6;
+/// More messages, or connects, than any machine begins in a second.
+pub(super) const MOST_PER_SECOND: f64 = 100e6;
+
+/// How long the workers have to make ready for a load that follows the clock, once every connection is there. Clearing the
+/// books takes some 3 ms without optimization, and waking another worker on a busy machine a few more; what is due at the
+/// beginning would be late by that.
+const LEAD: Duration = Duration::from_millis(20);
 
 /// When messages are sent.
 ///
@@ -32,6 +37,11 @@ impl Load {
     /// Whether connections wait for each other, so that there is one instant at which the load begins.
     pub(super) fn begins_together(&self) -> bool {
         self.rate.is_some() || self.duration.is_some()
+    }
+
+    /// When the load begins whose connections, or sockets, were all there at `now`.
+    pub(super) fn begin_after(&self, now: Instant) -> Instant {
+        now + self.rate.map_or(Duration::ZERO, |_| LEAD)
     }
 
     /// # Errors

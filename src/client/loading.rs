@@ -19,20 +19,20 @@ impl Runner<'_> {
         let clock = self.job.clock;
         let begin = clock.nanos(instant);
         self.job.recorder.borrow().progress.begin(instant);
-        let measured_from = begin + nanos(load.warm_up);
+        let measured_from = begin.saturating_add(nanos(load.warm_up));
         self.job.recorder.borrow_mut().book.begin(measured_from);
         if !load.warm_up.is_zero() {
             agenda.alarms.arm(WARM, clock.instant(measured_from));
         }
-        let end = load.duration.map(|duration| measured_from + nanos(duration));
+        let end = load.duration.map(|duration| measured_from.saturating_add(nanos(duration)));
         match end {
             Some(end) => agenda.alarms.arm(END, clock.instant(end)),
             None => self.begin_hold(agenda),
         }
         if let Some(rate) = load.rate {
             let keys = self.entries.keys();
-            let schedule = Schedule::new(rate, load.arrivals, load.seed, self.number, self.shared.config.workers);
-            let most = self.job.total.saturating_mul(self.share);
+            let schedule = Schedule::new(rate, load.arrivals, load.seed, self.share);
+            let most = self.job.total.saturating_mul(self.share.own());
             self.pacer = Some(Pacer::new(schedule, (begin, end.unwrap_or(u64::MAX)), most, keys));
             agenda.alarms.arm(PACER, instant);
         }
@@ -50,14 +50,14 @@ impl Runner<'_> {
     /// The time of the load is over.
     pub(super) fn end_time(&mut self, agenda: &mut Agenda) {
         let now = self.job.clock.nanos(agenda.now);
-        if self.pacer.as_mut().is_none_or(|pacer| pacer.end(now)) {
-            self.end_load(agenda);
+        if let Some(end) = self.pacer.as_mut().map_or(Some(now), |pacer| pacer.end(now)) {
+            self.end_load(agenda, end);
         }
     }
 
-    /// Nothing more is sent; what is under way may still be answered.
-    fn end_load(&mut self, agenda: &mut Agenda) {
-        self.job.recorder.borrow_mut().book.end(self.job.clock.nanos(agenda.now));
+    /// Nothing more is sent, and was since `end`; what is under way may still be answered.
+    fn end_load(&mut self, agenda: &mut Agenda, end: u64) {
+        self.job.recorder.borrow_mut().book.end(end);
         self.job.phase.set(Phase::Ending);
         let mut is_hopeless = self.entries.is_empty();
         for dial in self.dialer.stop_following() {
@@ -83,13 +83,16 @@ impl Runner<'_> {
         for _ in 0..MESSAGES_PER_TURN {
             let Some(due) = pacer.due_by(now) else { break };
             let Some(key) = pacer.next_connection(|key| self.takes_more(key)) else { break };
-            pacer.advance();
+            pacer.advance(due, now);
             self.give(agenda, key, (due, pacer.waited_until(due)), now);
         }
         let has_to_end = pacer.go_on(agenda, PACER, self.job.clock, now);
+        if let Some(end) = pacer.exhausted() {
+            self.job.recorder.borrow_mut().book.end(end);
+        }
         self.pacer = Some(pacer);
         if has_to_end {
-            self.end_load(agenda);
+            self.end_load(agenda, now);
         }
     }
 
@@ -128,9 +131,11 @@ impl Runner<'_> {
         let Some(mut pacer) = self.pacer.take() else { return };
         let is_alone = pacer.is_stuck() || self.entries.is_empty();
         let book = &mut self.job.recorder.borrow_mut().book;
-        while let Some(due) = pacer.due_by(now) {
-            pacer.advance();
-            book.not_given(due, now, why, is_alone);
+        while let Some((due, count)) = pacer.give_up(now) {
+            book.not_given(due, now, count, why, is_alone);
+        }
+        if let Some(end) = pacer.exhausted() {
+            book.end(end);
         }
     }
 }

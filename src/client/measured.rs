@@ -91,7 +91,7 @@ impl Book {
 
     /// Measures from `begin` on, and forgets what was before.
     pub(super) fn begin(&mut self, begin: u64) {
-        *self = Self { begin, second_end: begin + NANOS_PER_SECOND, ..Self::new(self.is_paced) };
+        *self = Self { begin, second_end: begin.saturating_add(NANOS_PER_SECOND), ..Self::new(self.is_paced) };
     }
 
     /// Forgets what has no due time by which it could be told from what is measured. All else stays: a loop that is late
@@ -103,10 +103,12 @@ impl Book {
         self.second = Interval { sent, replies, ..Interval::default() };
     }
 
-    /// No more messages are sent from `now` on; answers may still come.
-    pub(super) fn end(&mut self, now: u64) {
-        self.end = Some(now);
-        self.measured.cpu = self.cpu_so_far();
+    /// No more messages are sent from `end` on; answers may still come. The first end counts.
+    pub(super) fn end(&mut self, end: u64) {
+        if self.end.is_none() {
+            self.end = Some(end);
+            self.measured.cpu = self.cpu_so_far();
+        }
     }
 
     fn cpu_so_far(&self) -> Option<Duration> {
@@ -151,12 +153,12 @@ impl Book {
         }
     }
 
-    /// A message that was due was given to no connection; `is_alone` says that none was there.
-    pub(super) fn not_given(&mut self, due: u64, now: u64, why: Unanswered, is_alone: bool) {
+    /// `count` messages that were due were given to no connection; `is_alone` says that none was there.
+    pub(super) fn not_given(&mut self, due: u64, now: u64, count: u64, why: Unanswered, is_alone: bool) {
         if due >= self.begin {
-            self.measured.due += 1;
-            self.measured.unconnected += u64::from(is_alone);
-            self.missed(due, now, 1, why);
+            self.measured.due += count;
+            self.measured.unconnected += if is_alone { count } else { 0 };
+            self.missed(due, now, count, why);
         }
     }
 
@@ -210,7 +212,7 @@ impl Book {
     #[cold]
     fn end_second(&mut self, nanos: u64, open: u64) {
         let second = std::mem::take(&mut self.second);
-        let start = self.second_end - NANOS_PER_SECOND - self.begin;
+        let start = self.second_end.saturating_sub(self.begin.saturating_add(NANOS_PER_SECOND));
         let latency = self.latencies.pack();
         self.last_lag = std::mem::take(&mut self.most_lag);
         self.measured.answered += second.replies;
@@ -218,7 +220,7 @@ impl Book {
         self.latencies.clear();
         let (start_s, seconds) = (in_seconds(start), in_seconds(nanos));
         self.measured.seconds.push(Interval { start_s, seconds, open, latency, ..second });
-        self.second_end += NANOS_PER_SECOND;
+        self.second_end = self.second_end.saturating_add(NANOS_PER_SECOND);
     }
 
     /// The run has ended at `now`.

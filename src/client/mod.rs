@@ -58,11 +58,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long the workers have to make ready for a load that follows the clock, once every connection is there. Clearing the
-/// books takes some 3 ms without optimization, and waking another worker on a busy machine a few more; what is due at the
-/// beginning would be late by that.
-const LEAD: Duration = Duration::from_millis(20);
-
 /// Ends a running client, from any thread.
 #[derive(Debug, Clone)]
 pub struct ClientHandle {
@@ -171,6 +166,8 @@ impl Client {
     /// [`Error::Usage`] for work that can never be done; [`Error::Resolve`], [`Error::Descriptors`] and
     /// [`Error::System`] when this machine does not allow it.
     pub fn new(mut config: ClientConfig) -> Result<Self, Error> {
+        // One without a connection would have nothing to do.
+        config.workers = config.workers.min(config.connections);
         config.check(raise_descriptor_limit().soft)?;
         let messages = config.take_messages()?;
         let targets = config.resolve()?;
@@ -182,8 +179,6 @@ impl Client {
         // Each target is somebody else, unless one name is said to be that of all.
         let tls = config.tls.iter().cycle().take(if config.tls.is_empty() { 0 } else { targets.len() });
         let tls = tls.map(TlsConnector::new).collect::<Result<_, Error>>()?;
-        // One without a connection would keep its part of the schedule to itself.
-        config.workers = config.workers.min(config.connections).max(1);
         let mut loops = Vec::with_capacity(config.workers);
         for _ in 0..config.workers {
             loops.push(EventLoop::spinning(config.spin).map_err(Error::system("create an event loop"))?);
@@ -333,7 +328,7 @@ impl Shared {
     /// One more connection was opened or has failed; after the last one, every worker learns it.
     fn settle(&self) {
         if self.settled.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
-            let begin = Instant::now() + self.config.load.rate.map_or(Duration::ZERO, |_| LEAD);
+            let begin = self.config.load.begin_after(Instant::now());
             self.handle.send(|| Message::AllSettled(begin));
         }
     }

@@ -5,6 +5,7 @@ use super::dialer::{Dial, Dialer};
 use super::measured::Unanswered;
 use super::pacer::Pacer;
 use super::report::Failure;
+use super::schedule::Share;
 use super::secure;
 use super::spacing::Spacing;
 use super::task::Task;
@@ -16,6 +17,7 @@ use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Agenda, Due, Handler, Key, Readiness, Slab, Timer};
 use crate::pump::{Conversation, Pump};
 use crate::socket::{Progress, check_connect};
+use crate::units::later;
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -63,10 +65,8 @@ pub(super) struct Runner<'a> {
     hold: Timer,
     pub(super) retry: Timer,
     pub(super) backoff: Timer,
-    /// Which worker this is, counted from 0.
-    pub(super) number: usize,
-    /// How many of the connections are its own.
-    pub(super) share: u64,
+    /// Which of the connections are its own.
+    pub(super) share: Share,
     pub(super) pacer: Option<Pacer>,
 }
 
@@ -75,7 +75,8 @@ impl<'a> Runner<'a> {
     pub(super) fn new(shared: &'a Shared, recorder: Recorder, first: usize, step: usize, started: Instant) -> Self {
         let config = &shared.config;
         let numbers = (first..=config.connections).step_by(step);
-        let spacing = config.connect_rate.map(|rate| Spacing::new(rate, started, first - 1, step));
+        let share = Share::new(first - 1, step, config.connections);
+        let spacing = config.connect_rate.map(|rate| Spacing::new(rate, started, share));
         Self {
             shared,
             job: Rc::new(Job::new(shared, recorder)),
@@ -86,8 +87,7 @@ impl<'a> Runner<'a> {
             hold: Timer::default(),
             retry: Timer::default(),
             backoff: Timer::default(),
-            number: first - 1,
-            share: config.connections.saturating_sub(first - 1).div_ceil(step) as u64,
+            share,
             pacer: None,
         }
     }
@@ -218,7 +218,7 @@ impl<'a> Runner<'a> {
     /// Every connection was opened or has failed: from now on they are held, then told that they may end.
     pub(super) fn begin_hold(&mut self, agenda: &mut Agenda) {
         if let Some(hold) = self.shared.config.hold {
-            agenda.wheel.arm(&mut self.hold, HOLD, Some(agenda.now + hold));
+            agenda.wheel.arm(&mut self.hold, HOLD, Some(later(agenda.now, hold)));
         }
     }
 

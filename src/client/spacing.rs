@@ -1,6 +1,6 @@
 //! When connects are begun that follow each other evenly, however long each takes.
 
-use super::schedule::{Arrivals, Schedule};
+use super::schedule::{Arrivals, Schedule, Share};
 use std::time::Instant;
 
 /// The times at which one worker begins its connects.
@@ -13,9 +13,9 @@ pub(super) struct Spacing {
 }
 
 impl Spacing {
-    /// The share of worker `number` (counted from 0) of `workers` in `rate` connects per second, from `begin` on.
-    pub(super) fn new(rate: f64, begin: Instant, number: usize, workers: usize) -> Self {
-        Self { schedule: Schedule::new(rate, Arrivals::Uniform, 0, number, workers), begin, is_armed: false }
+    /// The share of one worker in `rate` connects per second, from `begin` on.
+    pub(super) fn new(rate: f64, begin: Instant, share: Share) -> Self {
+        Self { schedule: Schedule::new(rate, Arrivals::Uniform, 0, share), begin, is_armed: false }
     }
 
     /// Takes the next connect's time, if it has come by `now`.
@@ -53,14 +53,14 @@ impl Spacing {
 
 #[cfg(test)]
 mod tests {
-    use super::Spacing;
+    use super::{Share, Spacing};
     use std::time::{Duration, Instant};
 
     #[test]
     fn what_is_late_is_made_up_for_and_what_nobody_wanted_is_not() {
         let begin = Instant::now();
         let at = |millis| begin + Duration::from_millis(millis);
-        let mut spacing = Spacing::new(100.0, begin, 0, 1);
+        let mut spacing = Spacing::new(100.0, begin, Share::new(0, 1, 1));
         assert!(spacing.take(at(0)) && !spacing.take(at(9)));
         assert_eq!((spacing.alarm(), spacing.alarm()), (Some(at(10)), None));
         spacing.end_alarm();

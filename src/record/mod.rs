@@ -54,7 +54,8 @@ pub struct Record {
     pub duration_s: f64,
     /// What was not measured at the beginning, in seconds. Nothing below counts it, except for the connections.
     pub warm_up_s: f64,
-    /// The time in which the messages below were sent and answered, in seconds. Rates are counted over it.
+    /// The time in which the messages below were sent, in seconds. Rates are counted over it. Of open load it ends as planned:
+    /// with the duration, or when the last message was due; if the client was behind, when that was sent.
     pub measured_s: f64,
     /// Whether the run was ended before it was done.
     pub interrupted: bool,

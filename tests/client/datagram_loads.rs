@@ -2,7 +2,7 @@
 //! kernel keeps some 200 small datagrams for a program that stands still; no test leaves it more.
 
 use super::datagrams::{Liar, own_server};
-use super::load::{Run, SEEDS, await_messages, expect_seeds_to_tell, load, start};
+use super::load::{Run, SEEDS, UNEVEN, await_messages, expect_a_hundred_per_second, expect_seeds_to_tell, load, start};
 use super::support::{Program, expect_refusal};
 use multiconn::record::{Datagrams, Latencies, LoadKind, Record};
 use rustix::process::Signal;
@@ -44,6 +44,19 @@ fn a_number_of_datagrams_ends_the_load() {
     assert_eq!((run.record.messages.due, run.record.load.duration_s), (Some(100), None), "{run:?}");
     // The last one is due after 99 of 400 parts of a second.
     assert!(run.record.measured_s > 0.247, "{run:?}");
+}
+
+#[test]
+fn the_rate_is_held_however_sockets_are_spread_over_workers() {
+    let (_server, address) = own_server(&[]);
+    let runs = UNEVEN.map(|spread| {
+        let messages = if spread[0] == "1" { "200" } else { "80" };
+        let work = ["--rate", "100", "--messages", messages, "-c"];
+        start(address, &[&PATIENT[..], &work, &spread].concat())
+    });
+    for (program, messages) in runs.into_iter().zip([400, 200, 240]) {
+        expect_a_hundred_per_second(&Run::of(program), messages);
+    }
 }
 
 #[test]

@@ -131,6 +131,41 @@ fn more_workers_than_connections_send_all_the_same() {
     run.expect_success(300);
 }
 
+/// Connections over workers that do not divide evenly: each worker has a share in the rate as large as in the messages.
+pub(crate) const UNEVEN: [[&str; 3]; 3] = [["5", "--workers", "4"], ["1", "--workers", "4"], ["3", "--workers", "2"]];
+
+/// Expects that so many messages were sent at 100 per second, second by second.
+#[track_caller]
+pub(crate) fn expect_a_hundred_per_second(run: &Run, messages: u64) {
+    run.expect_success(messages);
+    let planned_s = f64::from(u32::try_from(messages).unwrap()) / 100.0;
+    assert!((run.record.measured_s - planned_s).abs() < 0.03, "{run:?}");
+    let whole = run.record.intervals.iter().filter(|second| second.start_s + 1.0 <= planned_s);
+    assert!(whole.clone().count() > 0 && whole.clone().all(|second| (70..=130).contains(&second.sent)), "{run:?}");
+}
+
+#[test]
+fn the_rate_is_held_however_connections_are_spread_over_workers() {
+    let server = server();
+    let runs = UNEVEN.map(|spread| {
+        let messages = if spread[0] == "1" { "200" } else { "80" };
+        start(server.address(), &[&["--rate", "100", "--messages", messages, "-c"], &spread[..]].concat())
+    });
+    for (program, messages) in runs.into_iter().zip([400, 200, 240]) {
+        expect_a_hundred_per_second(&Run::of(program), messages);
+    }
+}
+
+/// It sends all of them in the end, but not at the rate.
+#[test]
+fn messages_that_are_sent_too_slowly_are_not_valid() {
+    let server = server();
+    let run = load(server.address(), &["-c", "4", "--workers", "2", "--rate", "5M", "--messages", "20000"]);
+    run.expect_success(80_000);
+    assert!(!run.record.valid && run.record.measured_s > 0.016, "{run:?}");
+    assert!(run.record.reasons.iter().any(|reason| reason.contains("did not keep the schedule")), "{run:?}");
+}
+
 /// A client that is asked for more than it can send reads what comes back all the same, and says that it was the limit.
 #[test]
 fn a_client_that_is_behind_goes_on_reading() {

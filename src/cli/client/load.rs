@@ -13,8 +13,8 @@ pub(super) struct LoadOptions {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "stdin",
         env = "MULTICONN_DURATION", help_heading = "Load")]
     duration: Option<Duration>,
-    /// Send so many messages per second in all, however slow the server is (open loop), such as 50k. Default: each
-    /// connection sends the next message when it was answered.
+    /// Send so many messages per second in all, however slow the server is (open loop), such as 50k; 100M at most. Default:
+    /// each connection sends the next message when it was answered.
     #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "stdin",
         allow_negative_numbers = true, env = "MULTICONN_RATE", help_heading = "Load")]
     rate: Option<f64>,

@@ -176,7 +176,7 @@ pub(super) struct Dialling {
     #[arg(long, value_name = "N", default_value = "512", value_parser = values::count, allow_negative_numbers = true,
         env = "MULTICONN_MAX_CONNECTING", help_heading = "Connecting")]
     max_connecting: usize,
-    /// Begin so many connects per second in all, evenly, such as 5k. Default: as soon as there is a place.
+    /// Begin so many connects per second in all, evenly, such as 5k; 100M at most. Default: as soon as there is a place.
     #[arg(long, value_name = "RATE", value_parser = parse_rate, allow_negative_numbers = true, conflicts_with_all =
         ["stdin", "udp"], env = "MULTICONN_CONNECT_RATE", help_heading = "Connecting")]
     connect_rate: Option<f64>,

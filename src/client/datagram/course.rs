@@ -18,21 +18,21 @@ impl Runner<'_> {
             return;
         }
         let begin = clock.nanos(instant);
-        let measured_from = begin + nanos(load.warm_up);
+        let measured_from = begin.saturating_add(nanos(load.warm_up));
         let recorder = &mut self.desk.recorder;
         recorder.progress.begin(instant);
         recorder.book.begin(measured_from);
         if !load.warm_up.is_zero() {
             agenda.alarms.arm(WARM, clock.instant(measured_from));
         }
-        let end = load.duration.map(|duration| measured_from + nanos(duration));
+        let end = load.duration.map(|duration| measured_from.saturating_add(nanos(duration)));
         if let Some(end) = end {
             agenda.alarms.arm(END, clock.instant(end));
         }
         if let Some(rate) = load.rate {
             let keys = self.entries.keys();
-            let most = config.plan().total.saturating_mul(self.share);
-            let schedule = Schedule::new(rate, load.arrivals, load.seed, self.number, config.busy_workers());
+            let most = config.plan().total.saturating_mul(self.share.own());
+            let schedule = Schedule::new(rate, load.arrivals, load.seed, self.share);
             self.pacer = Some(Pacer::new(schedule, (begin, end.unwrap_or(u64::MAX)), most, keys));
             agenda.alarms.arm(PACER, instant);
         }
@@ -48,15 +48,14 @@ impl Runner<'_> {
     /// The time of the load is over.
     pub(super) fn end_time(&mut self, agenda: &mut Agenda) {
         let now = self.shared.clock.nanos(agenda.now);
-        if self.pacer.as_mut().is_none_or(|pacer| pacer.end(now)) {
-            self.end_load(agenda);
+        if let Some(end) = self.pacer.as_mut().map_or(Some(now), |pacer| pacer.end(now)) {
+            self.end_load(agenda, end);
         }
     }
 
-    /// Nothing more is sent; what is under way may still be answered.
-    fn end_load(&mut self, agenda: &mut Agenda) {
-        let now = self.shared.clock.nanos(agenda.now);
-        self.desk.recorder.end(now);
+    /// Nothing more is sent, and was since `end`; what is under way may still be answered.
+    fn end_load(&mut self, agenda: &mut Agenda, end: u64) {
+        self.desk.recorder.end(end);
         self.desk.phase = Phase::Ending;
         self.turn_all(agenda);
     }
@@ -72,29 +71,35 @@ impl Runner<'_> {
             let entries = &mut self.entries;
             let mut takes_more = |key| entries.get_mut(key).is_some_and(|entry| entry.flight.has_room());
             let Some(key) = pacer.next_connection(&mut takes_more) else { break };
-            pacer.advance();
+            pacer.advance(due, now);
             self.desk.recorder.book.due(due);
             if self.entries.get_mut(key).is_some_and(|entry| entry.flight.add(due, now)) {
                 sending.push(key);
             }
         }
         let has_to_end = pacer.go_on(agenda, PACER, self.shared.clock, now);
+        if let Some(end) = pacer.exhausted() {
+            self.desk.recorder.book.end(end);
+        }
         self.pacer = Some(pacer);
         for key in sending.drain(..) {
             self.send(agenda, key, false);
         }
         self.sending = sending;
         if has_to_end {
-            self.end_load(agenda);
+            self.end_load(agenda, now);
         }
     }
 
     /// Writes down what became due and was given to nobody, because no socket was there, or none had a message left.
     pub(super) fn count_homeless(&mut self, now: u64) {
         let Some(mut pacer) = self.pacer.take() else { return };
-        while let Some(due) = pacer.due_by(now) {
-            pacer.advance();
-            self.desk.recorder.book.not_given(due, now, Unanswered::Pending, pacer.is_stuck());
+        let book = &mut self.desk.recorder.book;
+        while let Some((due, count)) = pacer.give_up(now) {
+            book.not_given(due, now, count, Unanswered::Pending, pacer.is_stuck());
+        }
+        if let Some(end) = pacer.exhausted() {
+            book.end(end);
         }
     }
 }

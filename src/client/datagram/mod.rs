@@ -53,7 +53,7 @@ impl DatagramClientHandle {
 /// What a worker can be told.
 #[derive(Debug, Clone, Copy)]
 enum Message {
-    /// Every socket of every worker was opened or has failed, at this instant.
+    /// Every socket of every worker was opened or has failed; a load begins at this instant.
     AllSettled(Instant),
     /// Every socket of every worker is closed.
     AllOver,
@@ -191,7 +191,7 @@ impl Shared {
     /// One more socket was opened or has failed; after the last one, every worker learns it.
     fn settle(&self) {
         if self.settled.fetch_add(1, Ordering::Relaxed) + 1 == self.config.sockets {
-            self.handle.send(Message::AllSettled(Instant::now()));
+            self.handle.send(Message::AllSettled(self.config.load.begin_after(Instant::now())));
         }
     }
 

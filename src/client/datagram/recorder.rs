@@ -148,10 +148,10 @@ impl Recorder {
         }
     }
 
-    /// Time has ended the load at `now`.
-    pub(super) fn end(&mut self, now: u64) {
-        self.book.end(now);
-        self.ended = self.ended.max(now);
+    /// Time has ended the load, at `end`.
+    pub(super) fn end(&mut self, end: u64) {
+        self.book.end(end);
+        self.ended = self.ended.max(end);
         self.is_over = true;
     }
 

@@ -6,6 +6,7 @@ use super::{Expect, Message, Recorder, Shared};
 use crate::client::Failure;
 use crate::client::clock::nanos;
 use crate::client::pacer::Pacer;
+use crate::client::schedule::Share;
 use crate::event_loop::{Agenda, Due, Handler, Key, Readiness, Slab, Timer};
 use crate::socket::{DatagramSocket, Peer, open_towards};
 use std::io::{self, ErrorKind};
@@ -49,10 +50,8 @@ pub(super) struct Runner<'a> {
     pub(super) shared: &'a Shared,
     pub(super) desk: Desk<'a>,
     pub(super) entries: Slab<Entry>,
-    /// Which worker this is, counted from 0.
-    pub(super) number: usize,
-    /// How many of the sockets are its own.
-    pub(super) share: u64,
+    /// Which of the sockets are its own.
+    pub(super) share: Share,
     pub(super) pacer: Option<Pacer>,
     /// The sockets that have got something to send; room that is used again.
     pub(super) sending: Vec<Key>,
@@ -68,8 +67,7 @@ impl<'a> Runner<'a> {
             shared,
             desk: Desk::new(shared, recorder),
             entries: Slab::default(),
-            number: first - 1,
-            share: (shared.config.sockets + 1 - first).div_ceil(step) as u64,
+            share: Share::new(first - 1, step, shared.config.sockets),
             pacer: None,
             sending: Vec::new(),
             numbers: (first..=shared.config.sockets).step_by(step),

@@ -84,6 +84,39 @@ fn without_a_count_of_what_was_due_chance_is_given_its_share() {
     assert_eq!(judge(&record), [], "closed load has no schedule");
 }
 
+/// That all was sent that the client's own schedule held does not say that it held what was asked for.
+#[test]
+fn the_rate_times_the_time_is_what_was_due() {
+    let mut record = Record::of("x");
+    record.load = crate::record::Load { kind: LoadKind::Open, rate: Some(100.0), ..record.load };
+    record.connections.verified = 5;
+    (record.messages.due, record.messages.sent) = (Some(400), 400);
+    for (measured_s, is_kept) in [(4.0, true), (4.03, true), (3.97, true), (4.05, false), (7.155, false), (2.0, false)]
+    {
+        record.measured_s = measured_s;
+        record.settle();
+        assert_eq!(record.valid, is_kept, "{measured_s}: {:?}", record.reasons);
+    }
+    record.measured_s = 7.155;
+    record.settle();
+    assert!(record.reasons[0].contains("of 716 messages that were due it sent 400"), "{:?}", record.reasons);
+    // The server left no room for the rest.
+    (record.messages.due, record.messages.withheld) = (Some(716), 316);
+    assert!(judge(&record).iter().all(|reason| !reason.invalidates()), "{:?}", judge(&record));
+    record.messages.withheld = 0;
+    // By chance it can be so many, and no more: 5 deviations of 716 are 134.
+    record.load.arrivals = Some("poisson".to_owned());
+    for (sent, is_kept) in [(585, true), (575, false), (845, true), (855, false)] {
+        (record.messages.due, record.messages.sent) = (Some(sent), sent);
+        assert_eq!(judge(&record).is_empty(), is_kept, "{sent}");
+    }
+    // Several clients need not have sent at the same time, and whoever interrupts a run ends its schedule.
+    record.runs = 2;
+    assert_eq!(judge(&record), []);
+    (record.runs, record.interrupted) = (1, true);
+    assert_eq!(judge(&record), []);
+}
+
 /// That every connection failed is not the client's fault, and neither is what nobody could take.
 #[test]
 fn a_load_that_its_connections_did_not_last_for_is_not_valid() {
