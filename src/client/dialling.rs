@@ -11,7 +11,7 @@ use super::workload::{Phase, Workload};
 use crate::event_loop::Agenda;
 use crate::pump::Conversation;
 use crate::socket::{Address, begin_connect};
-use crate::units::format_duration;
+use crate::units::{format_duration, later};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -71,7 +71,7 @@ impl<'a> Runner<'a> {
             Ok(socket) => {
                 let now = Instant::now();
                 let mut conversation = Conversation::new(self.task(dial), socket, now);
-                conversation.arm(agenda, key, Some(now + config.connect_timeout));
+                conversation.arm(agenda, key, Some(later(now, config.connect_timeout)));
                 self.entries.insert(Entry { dial, opened: None, conversation });
                 self.dialer.begun();
             }

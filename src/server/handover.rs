@@ -8,7 +8,7 @@ use super::service_manager::WATCHDOG_PID;
 use super::{Message, ServerHandle, Shared, Successor};
 use crate::error::in_words;
 use crate::socket::{Answer, Bequest, INHERIT_VARIABLE, Place, Predecessor, describe, identity, mark};
-use crate::units::format_duration;
+use crate::units::{format_duration, later};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -153,7 +153,7 @@ fn run(shared: &Shared, successor: &Successor, bequest: &Bequest, end: OwnedFd) 
 
 /// Starts the successor, gives it the sockets, and waits until it accepts. When it does not, it is ended.
 fn attempt(shared: &Shared, successor: &Successor, bequest: &Bequest, end: OwnedFd) -> Result<Child, String> {
-    let deadline = Instant::now() + shared.config.hand_over_timeout;
+    let deadline = later(Instant::now(), shared.config.hand_over_timeout);
     let listeners = collect(&shared.handle, deadline)?;
     let mut command = successor.command();
     command.env(INHERIT_VARIABLE, mark(end.as_fd()).map_err(|error| error.to_string())?);

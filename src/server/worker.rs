@@ -18,6 +18,7 @@ use crate::event_loop::{Agenda, Due, EventLoop, Handler, Key, Readiness, Sender,
 use crate::pump::{Conversation, Pump};
 use crate::service::Service;
 use crate::socket::{Address, Listener, Stream};
+use crate::units::later;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -236,7 +237,7 @@ where
         self.stage = Stage::Draining;
         self.shared.process.is_draining.store(true, Ordering::Relaxed);
         self.shared.service_manager.tell_stopping();
-        self.limits.drain_by = Some(agenda.now + self.shared.config.drain_timeout);
+        self.limits.drain_by = Some(later(agenda.now, self.shared.config.drain_timeout));
         // Those who wait now, and not those who go on coming meanwhile.
         let most_waiting = self.shared.config.socket.backlog as usize;
         for index in 0..self.doors.len() {

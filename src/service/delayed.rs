@@ -1,6 +1,7 @@
 //! Any service, answering late: for clients that must be tested with a slow server.
 
 use super::{Input, Output, Service, Wait};
+use crate::units::later;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ impl<S: Service> Delayed<S> {
 
     /// Writes down what has come since the last call.
     fn note(&mut self, input: &Input<'_>, now: Instant) {
-        let due = now + self.delay;
+        let due = later(now, self.delay);
         let count = input.len() - self.shown - self.hidden;
         self.hidden += count;
         let is_full = self.arrivals.len() == MOST_ARRIVALS;
@@ -74,7 +75,7 @@ impl<S: Service> Delayed<S> {
 
 impl<S: Service> Service for Delayed<S> {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
-        let opening = *self.opening.get_or_insert(now + self.delay);
+        let opening = *self.opening.get_or_insert(later(now, self.delay));
         self.note(input, now);
         if opening > now {
             return Wait::At(opening);

@@ -7,6 +7,7 @@
 mod causes;
 mod datagram_loads;
 mod datagrams;
+mod extremes;
 mod fake;
 mod frames;
 mod fullness;

@@ -2,9 +2,11 @@
 
 use super::Running;
 use super::support::{PATIENCE, await_until};
+use multiconn::buffer::{Buffer, Lender};
 use multiconn::client::{Client, ClientConfig, ClientHandle, Failure, Report};
 use multiconn::error::Error;
-use multiconn::service::{Discard, Echo};
+use multiconn::server::ServerConfig;
+use multiconn::service::{Delayed, Discard, Echo, Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::mpsc;
@@ -190,4 +192,40 @@ fn a_relay_passes_on_whatever_it_is_given() {
         assert!(report.is_success(), "{report}");
         assert_eq!(*screen.0.lock().unwrap(), b"one\ntwo\n");
     }
+}
+
+/// An `Instant` cannot hold every sum with a `Duration`.
+#[test]
+fn no_time_is_too_long() {
+    let patient = |server: &mut ServerConfig| {
+        server.drain_timeout = Duration::MAX;
+        server.limits.idle = Some(Duration::MAX);
+        server.limits.linger = Duration::MAX;
+    };
+    let server = Running::start_with(patient, |_| Delayed::new(Echo, Duration::ZERO));
+    let mut config = config(server.address, 2);
+    config.connect_timeout = Duration::MAX;
+    config.reply_timeout = Duration::MAX;
+    config.retry_delay = Duration::MAX;
+    config.retries = u32::MAX;
+    let report = Client::new(config.clone()).unwrap().run().unwrap();
+    assert!(report.is_success(), "{report}");
+    config.hold = Some(Duration::MAX);
+    config.load.duration = Some(Duration::MAX);
+    config.load.rate = Some(f64::MIN_POSITIVE);
+    config.load.warm_up = Duration::MAX;
+    let client = Client::new(config).unwrap();
+    let (handle, progress) = (client.handle(), client.progress());
+    let _stopping = Stopping(handle.clone());
+    let ended = start(client);
+    await_until("the first message", || progress[0].messages_verified.get() == 1);
+    handle.stop();
+    let report = await_report(&ended);
+    assert!(report.interrupted && report.messages_sent == 1, "{report}");
+    assert_eq!(server.drain().accepted, 4);
+    let mut delayed = Delayed::new(Echo, Duration::MAX);
+    let (mut input, mut output, mut lender) = (Buffer::new(), Buffer::new(), Lender::new());
+    let now = std::time::Instant::now();
+    let wait = delayed.serve(&mut Input::new(&mut input, true), &mut Output::new(&mut output, &mut lender, 64), now);
+    assert!(matches!(wait, Wait::At(instant) if instant > now), "{wait:?}");
 }

@@ -15,6 +15,7 @@ mod descriptors;
 mod drain;
 mod dynasty;
 mod echo;
+mod extremes;
 mod faults;
 mod handover;
 mod injected;

@@ -11,6 +11,7 @@ use crate::codec::{Decoder, FrameError, Framing};
 use crate::connection::CloseReason;
 use crate::error::Error;
 use crate::service::{Input, Output, Service, Wait};
+use crate::units::later;
 use pipe::Pipe;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -182,7 +183,7 @@ impl Service for Talk {
         if !output.has_ended() {
             return Wait::Until(now + LONG);
         }
-        let reply_due = self.progress + self.relay.reply_timeout;
+        let reply_due = later(self.progress, self.relay.reply_timeout);
         if reply_due <= now { self.end(Outcome::Failed(Failure::ReplyTimeout)) } else { Wait::Until(reply_due) }
     }
 }

@@ -1,0 +1,152 @@
+//! Values at the edges of what an option takes: each is refused in words or means what it says, and a signal ends the run
+//! within a moment.
+
+use super::client;
+use super::datagrams::own_server;
+use super::fake::{Fake, deaf};
+use super::load::{Run, start};
+use super::server;
+use super::support::{Program, expect_refusal};
+use rustix::process::Signal;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// The longest time that an option takes: 2^64 nanoseconds, but for some minutes.
+const LONGEST: &str = "5124095h";
+
+/// How long a run may go on after a signal, on a busy machine.
+const MOMENT: Duration = Duration::from_secs(8);
+
+/// One transport after the other: what is said before HOST and PORT, and where an echo server is.
+fn on_each_transport(check: impl Fn(&[&str], SocketAddr)) {
+    let tcp = server();
+    check(&[], tcp.address());
+    let (_udp, address) = own_server(&[]);
+    check(&["--udp"], address);
+}
+
+/// Interrupts a run that would go on, and expects it to end.
+#[track_caller]
+fn expect_interrupted(mut program: Program, signal: Signal) {
+    assert!(program.status().is_none(), "{:#?}", program.await_exit());
+    let since = Instant::now();
+    program.signal(signal);
+    let exit = program.await_exit();
+    assert_eq!(exit.code, Some(130), "{exit:#?}");
+    assert!(since.elapsed() < MOMENT, "it went on for {:?}", since.elapsed());
+    assert_eq!(exit.told(&["panicked"]), 0, "{exit:#?}");
+}
+
+/// The first message is due at once, and the second in some hundred years at the earliest.
+#[test]
+fn a_rate_of_next_to_nothing_waits_and_does_not_spin() {
+    let least = format!("0.{:0>320}", 5);
+    on_each_transport(|transport, address| {
+        for rate in ["0.00000000001", "0.0000000002", &least] {
+            for more in [&["-c", "1"][..], &["-c", "9", "--workers", "8"]] {
+                let program = start(address, &[transport, &["--rate", rate, "--messages", "3", "-vv"], more].concat());
+                program.await_stderr("Received ");
+                expect_interrupted(program, Signal::INT);
+            }
+            let work = ["--rate", rate, "--duration", "300ms", "-c", "9", "--workers", "8"];
+            Run::of(start(address, &[transport, &work].concat())).expect_success(1);
+            // At random, the first one waits for as long as any other.
+            Run::of(start(address, &[transport, &work, &["--arrivals", "poisson"]].concat())).expect_success(0);
+        }
+    });
+}
+
+/// A hundred million messages a second are more than can be sent: nearly all of them are counted as never sent, at the end of
+/// the time and when the run is interrupted.
+#[test]
+fn a_rate_of_far_too_much_comes_to_its_end() {
+    on_each_transport(|transport, address| {
+        let most = [transport, &["--rate", "100M"]].concat();
+        for arrivals in ["uniform", "poisson"] {
+            let work = ["--duration", "200ms", "-c", "2", "--workers", "2", "--arrivals", arrivals];
+            let run = Run::of(start(address, &[&most[..], &work].concat()));
+            let due = run.record.messages.due.unwrap();
+            assert!((19_900_000..=20_100_000).contains(&due) && !run.record.valid, "{run:?}");
+            assert!(arrivals == "poisson" || due == 20_000_000, "{run:?}");
+        }
+        for work in [&["--duration", "1h"][..], &["--messages", "18446744073709551615"]] {
+            let program = start(address, &[&most[..], &["-v", "--expect", "any"], work].concat());
+            program.await_stderr("/s, p50 ");
+            expect_interrupted(program, Signal::TERM);
+        }
+    });
+}
+
+#[test]
+fn a_time_of_centuries_is_waited_for() {
+    on_each_transport(|transport, address| {
+        let paced = ["--rate", "100", "-vv"];
+        for work in [
+            &["--duration", LONGEST][..],
+            &["--duration", LONGEST, "--warm-up", LONGEST],
+            &["--duration", "1s", "--warm-up", LONGEST],
+            &["--duration", LONGEST, "--reply-timeout", LONGEST, "--spin", LONGEST],
+        ] {
+            let program = start(address, &[transport, &paced, work].concat());
+            program.await_stderr("Received ");
+            expect_interrupted(program, Signal::INT);
+        }
+    });
+    let server = server();
+    let held = client(server.address(), &["-vv", "--hold", LONGEST]);
+    held.await_stderr("Received ");
+    expect_interrupted(held, Signal::INT);
+    super::outcome(server.address(), &["--connect-timeout", LONGEST, "--retry-delay", LONGEST]).expect_tutorial(1);
+    let silent = Fake::new(|_, stream| Some(stream));
+    let patient = client(silent.address(), &["-vv", "--reply-timeout", LONGEST]);
+    patient.await_stderr("Sending ");
+    expect_interrupted(patient, Signal::TERM);
+    let (_socket, nobody) = deaf(Ipv4Addr::LOCALHOST);
+    for delay in [LONGEST, "0"] {
+        let program = client(nobody, &["-v", "--retries", "4294967295", "--retry-delay", delay]);
+        program.await_stderr("trying again in ");
+        expect_interrupted(program, Signal::INT);
+    }
+}
+
+#[test]
+fn numbers_that_are_too_large_are_refused_and_the_largest_are_not() {
+    const MOST: &str = "18446744073709551615";
+    let server = server();
+    let both: [&[&str]; 2] = [&["127.0.0.1", "65432"], &["--udp", "127.0.0.1", "65432"]];
+    for place in both {
+        let wrong = |option: &str, value: &str, parts: &[&str]| {
+            let program = Program::client(&[place, &[&format!("{option}={value}")]].concat());
+            expect_refusal(program, 2, parts);
+        };
+        for rate in ["101M", "99999999T", &format!("1{}", "0".repeat(308))] {
+            wrong("--rate", rate, &["rate", "up to 100M", "--rate 50k"]);
+        }
+        for time in ["5124096h", "999999999999999999999999h"] {
+            for option in ["--duration", "--warm-up", "--reply-timeout", "--spin"] {
+                wrong(option, time, &[option, "too large for a duration", "1m30s"]);
+            }
+        }
+        wrong("--size", "18446744073709551615KiB", &["--size", "too large for a size", "64KiB"]);
+        wrong("--size", MOST, &["--size", "1GiB"]);
+        for option in ["--messages", "--pipeline", "--workers", "--connections"] {
+            wrong(option, "18446744073709551616", &[option, "1000"]);
+        }
+    }
+    for rate in ["101M", &format!("1{}", "0".repeat(308))] {
+        let program = client(server.address(), &["--connect-rate", rate]);
+        expect_refusal(program, 2, &["connects", "up to 100M", "--connect-rate 5k"]);
+    }
+    for size in ["4GiB", MOST] {
+        expect_refusal(client(server.address(), &["--buffer-limit", size]), 2, &["4 GiB", "--buffer-limit 64KiB"]);
+    }
+    for option in ["--pipeline", "--max-connecting", "--reconnect-every", "--workers", "--seed"] {
+        super::outcome(server.address(), &["5", option, MOST]).expect_tutorial(5);
+    }
+    for rate in ["100M", "0.00000000001"] {
+        super::outcome(server.address(), &["1", "--connect-rate", rate]).expect_tutorial(1);
+    }
+    let reconnecting = ["-c", "5", "--workers", "4", "--messages", "8", "--reconnect-every", "1"];
+    let exit = client(server.address(), &[&reconnecting[..], &["--connect-rate", "100M"]].concat()).await_exit();
+    assert_eq!((exit.code, exit.told(&["panicked"])), (Some(0), 0), "{exit:#?}");
+}
