@@ -130,6 +130,8 @@ struct Shared {
     handle: ServerHandle,
     /// Those of each worker, which alone writes to them.
     counters: Vec<Counters>,
+    /// The ports where datagrams are answered, whatever the address.
+    datagram_ports: Vec<u16>,
     process: Process,
     hand_over: HandOver,
     service_manager: ServiceManager,
@@ -235,6 +237,9 @@ where
             None => Vec::new(),
         };
         let bound = inherited.listen(&config.listen, &config.socket, config.workers)?;
+        let mut datagram_ports: Vec<u16> = datagrams.iter().filter_map(|bound| bound.place.address.port()).collect();
+        datagram_ports.sort_unstable();
+        datagram_ports.dedup();
         let places = bound.iter().chain(&metrics).map(|bound| &bound.place);
         let places = places.chain(datagrams.iter().map(|bound| &bound.place)).cloned().collect();
         let handle = ServerHandle { workers: loops.iter().map(EventLoop::sender).collect() };
@@ -246,6 +251,7 @@ where
             opening: AtomicUsize::new(loops.len()),
             handle,
             counters: loops.iter().map(|_| Counters::default()).collect(),
+            datagram_ports,
             process: Process::new(descriptors),
             hand_over: HandOver::new(config.successor.clone(), places, predecessor),
             service_manager: ServiceManager::new(config.notify),

@@ -22,7 +22,7 @@ pub use bequest::{Answer, Bequest, INHERIT_VARIABLE, Place, Predecessor, describ
 pub use connect::{Progress, begin_connect, check_connect, rehearse_options};
 pub use datagram::{
     Arrival, BoundDatagrams, DatagramSocket, Inbox, Interface, Letter, MAX_DATAGRAM_BYTES, Multicast, Outbox, Peer,
-    bind_datagrams, open_towards,
+    bind_datagrams, open_towards, reply_hops,
 };
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
 pub use inherited::Inherited;

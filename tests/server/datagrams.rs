@@ -15,13 +15,13 @@ use std::time::Duration;
 const SILENCE: Duration = Duration::from_millis(300);
 
 /// A server for datagrams on a free port, with further arguments.
-fn server(host: &str, arguments: &[&str]) -> Program {
+pub(super) fn server(host: &str, arguments: &[&str]) -> Program {
     Program::server(&[&["--udp", host, "0"], arguments].concat())
 }
 
 /// The address in the line that ends in ` (udp, …)` and contains `part`.
 #[track_caller]
-fn address_of(server: &Program, part: &str) -> SocketAddr {
+pub(super) fn address_of(server: &Program, part: &str) -> SocketAddr {
     server.await_stdout(" (udp, ");
     let line = server.await_stdout(part);
     let address = line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next()).unwrap();
@@ -41,7 +41,7 @@ pub(super) fn peer(ip: &str) -> UdpSocket {
 
 /// The next datagram, and who sent it.
 #[track_caller]
-fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+pub(super) fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut room = vec![0; 1 << 16];
     let (count, from) =
         uninterrupted(|| socket.recv_from(&mut room)).unwrap_or_else(|error| panic!("no reply: {error}"));
@@ -58,7 +58,7 @@ pub(super) fn ask(socket: &UdpSocket, server: SocketAddr, request: &[u8]) -> Vec
 }
 
 #[track_caller]
-fn expect_silence(socket: &UdpSocket) {
+pub(super) fn expect_silence(socket: &UdpSocket) {
     socket.set_read_timeout(Some(SILENCE)).unwrap();
     let error = uninterrupted(|| socket.recv_from(&mut [0; 100])).expect_err("nothing should come");
     assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
@@ -143,18 +143,6 @@ fn only_allowed_addresses_are_answered() {
     expect_silence(&stranger);
     let exit = server.terminate();
     exit.expect_counts(&[("answered", 1), ("dropped: the address is not allowed", 1)]);
-}
-
-/// Who asks with the port of a service that answers everything asks for a conversation without end.
-#[test]
-fn services_do_not_talk_to_each_other() {
-    let Ok(echo_port) = UdpSocket::bind(("127.0.0.9", 7)) else {
-        return skipped("a datagram from port 7", "it takes the right to bind it");
-    };
-    let mut server = server("127.0.0.1", &[]);
-    echo_port.send_to(b"echo", address(&server)).unwrap();
-    expect_silence(&echo_port);
-    server.terminate().expect_counts(&[("dropped: the answer would be answered", 1)]);
 }
 
 /// What the system is told of a peer that is gone must not end or delay anything.

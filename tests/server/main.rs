@@ -25,6 +25,7 @@ mod metrics;
 mod neighbours;
 mod openmetrics;
 mod permanent_errors;
+mod reflection;
 mod refusals;
 mod services;
 mod story;

@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod counters;
+mod network;
 mod peer;
 mod pressure;
 mod program;
@@ -15,6 +16,9 @@ mod summary;
 mod transcript;
 mod wait;
 
+pub(crate) use network::forge;
+#[cfg(target_os = "linux")]
+pub(crate) use network::in_own_network;
 pub(crate) use peer::{bytes, connect, connect_from, connect_unix, echo, echo_all, expect_closed, expect_end, reset};
 pub(crate) use pressure::{
     NARROW, connect_narrow, more_than_fits, push_all_and_read_back, push_until_blocked, push_until_blocked_or_cut,

@@ -9,6 +9,7 @@ use crate::service::{
     UpperDatagram,
 };
 use crate::socket::{Endpoint, MAX_DATAGRAM_BYTES};
+use crate::units::parse_rate;
 use clap::Args;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +25,15 @@ pub(super) struct DatagramOptions {
     #[arg(long, value_name = "TEXT", env = "MULTICONN_UDP_ANSWER", requires = "udp", conflicts_with = "service",
         value_parser = answer, help_heading = "Datagrams")]
     udp_answer: Option<String>,
+    /// The most replies per second to one source address and port, from each worker, such as 5k; or off. Default: 200k.
+    #[arg(long, value_name = "RATE|off", env = "MULTICONN_UDP_RATE_LIMIT", requires = "udp", value_parser = rate_limit,
+        allow_negative_numbers = true, help_heading = "Datagrams")]
+    udp_rate_limit: Option<RateLimit>,
+    /// Let replies be longer than their requests, so that forged requests can be multiplied. Without it a reply that has more
+    /// bytes than its request, and more than 26, is not sent.
+    #[arg(long, env = "MULTICONN_UDP_ALLOW_AMPLIFICATION", requires = "udp", value_parser = crate::cli::values::switch,
+        help_heading = "Datagrams")]
+    udp_allow_amplification: bool,
     /// Join this multicast group, too, such as 239.1.2.3; may be repeated.
     #[arg(long, value_name = "GROUP", value_parser = group, env = "MULTICONN_MULTICAST", requires = "udp",
         help_heading = "Datagrams")]
@@ -31,6 +41,10 @@ pub(super) struct DatagramOptions {
     #[command(flatten)]
     options: MulticastOptions,
 }
+
+/// Replies per second to one source; none for any number.
+#[derive(Debug, Clone, Copy)]
+struct RateLimit(Option<f64>);
 
 impl DatagramOptions {
     /// What the line that tells of an address calls the service.
@@ -50,7 +64,12 @@ impl DatagramOptions {
     ///
     /// [`Error::Usage`] when one was.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let own = [("--udp-answer", self.udp_answer.is_some()), ("--multicast", !self.multicast.is_empty())];
+        let own = [
+            ("--udp-answer", self.udp_answer.is_some()),
+            ("--udp-rate-limit", self.udp_rate_limit.is_some()),
+            ("--udp-allow-amplification", self.udp_allow_amplification),
+            ("--multicast", !self.multicast.is_empty()),
+        ];
         if self.udp { Ok(()) } else { refuse_stray(own.into_iter().chain(self.options.given())) }
     }
 
@@ -61,8 +80,13 @@ impl DatagramOptions {
             None => responder(service)?,
         };
         let mut config = DatagramConfig::at(listen, responder);
-        // It is the operator who says how long an answer of his is.
-        config.longest_reply = self.udp_answer.as_ref().map(String::len);
+        config.longest_reply = self.udp_allow_amplification.then_some(MAX_DATAGRAM_BYTES);
+        if let Some(RateLimit(rate)) = self.udp_rate_limit {
+            config.rate_limit = rate;
+        }
+        if self.service(service) == "echo" {
+            config.sending = "Echoing";
+        }
         config.groups.clone_from(&self.multicast);
         config.multicast = self.options.multicast();
         Ok(config)
@@ -77,6 +101,13 @@ fn answer(text: &str) -> Result<String, String> {
         ));
     }
     Ok(text.to_owned())
+}
+
+fn rate_limit(text: &str) -> Result<RateLimit, String> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(RateLimit(None));
+    }
+    parse_rate(text).map(|rate| RateLimit(Some(rate))).map_err(|error| format!("{error}, or off"))
 }
 
 fn group(text: &str) -> Result<IpAddr, String> {

@@ -116,7 +116,7 @@ impl<'a> Desk<'a> {
         let ((first, _), socket) = (entry.flight.sendable(), entry.flight.socket());
         self.outbox.clear();
         for number in first..first + count {
-            self.outbox.add(entry.to, None, |bytes| {
+            self.outbox.add(entry.to, None, None, |bytes| {
                 self.shared.payload.write(socket, number, bytes);
                 true
             });

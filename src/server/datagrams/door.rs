@@ -1,5 +1,7 @@
 //! One datagram socket of one worker, and the desk where all of them are served.
 
+use super::rate_limit::{Permit, RateLimit};
+use super::reflection::{hops_of_reply, is_answered_by_servers};
 use super::tally::Dropped;
 use super::{DatagramConfig, Shared};
 use crate::error::{ErrorBackoff, ErrorClass, Warning, in_words_with_errno};
@@ -7,16 +9,12 @@ use crate::event_loop::{Agenda, Key, Timer};
 use crate::repr::BytesRepr;
 use crate::server::counters::Counters;
 use crate::service::{Reply, Responder, SHORT_REPLY_BYTES};
-use crate::socket::{Arrival, DatagramSocket, Inbox, Outbox};
-use crate::units::format_duration;
+use crate::socket::{DatagramSocket, Inbox, Outbox};
+use crate::units::{format_counted, format_duration, format_rate};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
-
-/// The ports of services that answer whatever comes: echo, daytime, quote of the day, chargen, time (RFC 862 to 868). A
-/// datagram that claims to come from one of them would begin an exchange without end.
-const ANSWERING_PORTS: [u16; 5] = [7, 13, 17, 19, 37];
 
 /// How a turn of a socket ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +85,8 @@ pub(super) struct Desk<'a> {
     pub(super) counters: &'a Counters,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
+    /// None where every source gets all its replies.
+    pub(super) rate_limit: Option<RateLimit>,
     pub(super) warnings: Warnings,
 }
 
@@ -95,6 +95,37 @@ pub(super) struct Desk<'a> {
 pub(super) struct Warnings {
     receiving: Warning,
     sending: Warning,
+    rate: Warning,
+    length: Warning,
+}
+
+impl Warnings {
+    /// Warns that `peer` got no reply, where the operator can change that.
+    fn dropped(
+        &mut self,
+        now: Instant,
+        reason: Dropped,
+        peer: SocketAddr,
+        config: &DatagramConfig,
+        counters: &Counters,
+    ) {
+        let so_far = || format_counted(counters.datagrams.dropped_for(reason), "datagram");
+        match reason {
+            Dropped::RateLimited if self.rate.is_due(now) => {
+                let rate = config.rate_limit.map(format_rate).unwrap_or_default();
+                log::warn!(
+                    "{peer} sends more than {rate}, which --udp-rate-limit allows each source; {} not answered so far",
+                    so_far()
+                );
+            }
+            Dropped::ReplyTooLong if self.length.is_due(now) => log::warn!(
+                "the reply to {peer} would be longer than its request, and is not sent without \
+                 --udp-allow-amplification; {} not answered so far",
+                so_far()
+            ),
+            _ => {}
+        }
+    }
 }
 
 impl Desk<'_> {
@@ -120,8 +151,7 @@ impl Desk<'_> {
             };
             door.receiving.succeeded();
             count += self.inbox.arrivals().len();
-            self.outbox.clear();
-            answer_all(self.shared, self.config, self.counters, &self.inbox, &mut self.outbox, door, now);
+            self.answer_all(now, door);
             self.send(now, door);
             if !may_be_more {
                 return Turn::Drained;
@@ -153,6 +183,57 @@ impl Desk<'_> {
         Some(Turn::Paused)
     }
 
+    /// Puts a reply to each datagram of the inbox into the outbox, where there is one.
+    fn answer_all(&mut self, now: Instant, door: &mut Door) {
+        let Self { shared, config, counters, inbox, outbox, rate_limit, warnings } = self;
+        outbox.clear();
+        if let Some(rate_limit) = rate_limit {
+            rate_limit.begin_batch(now);
+        }
+        // What is sent to a group has one hop by default (ip(7)), and no loop goes through one.
+        let is_group = door.local.is_some_and(|local| local.ip().is_multicast());
+        for arrival in inbox.arrivals() {
+            let peer = SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port());
+            if arrival.to_many && !door.socket.as_ref().is_some_and(DatagramSocket::answers_many) {
+                continue;
+            }
+            counters.datagrams.received.add(1);
+            counters.received_bytes.add(arrival.bytes.len() as u64);
+            log::trace!("Received {} from {peer}", BytesRepr(arrival.bytes));
+            let hops = arrival.hops.filter(|_| !is_group && !arrival.to_many);
+            let Admitted { hops, permit } = match admit(shared, rate_limit.as_ref(), peer, hops) {
+                Ok(admitted) => admitted,
+                Err(reason) => {
+                    counters.datagrams.drop(reason);
+                    warnings.dropped(now, reason, peer, config, counters);
+                    continue;
+                }
+            };
+            let limit = config.longest_reply.unwrap_or(arrival.bytes.len().max(SHORT_REPLY_BYTES));
+            let responder = &mut door.responder;
+            let mut unanswered = None;
+            let is_answered = outbox.add(Some(arrival.peer), arrival.local, hops, |bytes| {
+                let mut reply = Reply::new(bytes, limit);
+                let respond = || responder.respond(arrival.bytes, &mut reply, now);
+                // Whatever the fault is, it is this datagram's alone. What the panic says is reported by its hook.
+                let answers = catch_unwind(AssertUnwindSafe(respond));
+                unanswered = match answers {
+                    Ok(false) if reply.was_too_long() => Some(Dropped::ReplyTooLong),
+                    Err(_) => Some(Dropped::Panicked),
+                    Ok(_) => None,
+                };
+                answers.unwrap_or(false)
+            });
+            if let Some(reason) = unanswered {
+                counters.datagrams.drop(reason);
+                warnings.dropped(now, reason, peer, config, counters);
+            }
+            if let (Some(rate_limit), Some(permit), true) = (rate_limit.as_mut(), permit, is_answered) {
+                rate_limit.charge(permit);
+            }
+        }
+    }
+
     fn send(&mut self, now: Instant, door: &Door) {
         let Some(socket) = &door.socket else { return };
         let (counters, warning) = (self.counters, &mut self.warnings.sending);
@@ -164,7 +245,7 @@ impl Desk<'_> {
                     counters.sent_bytes.add(letter.len() as u64);
                     if let Some(to) = to {
                         let bytes = BytesRepr(self.outbox.bytes(letter));
-                        log::trace!("{} {bytes} to {to}", self.shared.config.sending);
+                        log::trace!("{} {bytes} to {to}", self.config.sending);
                     }
                 }
                 Err(error) => {
@@ -183,52 +264,26 @@ impl Desk<'_> {
     }
 }
 
-/// Puts a reply to each datagram of the `inbox` into the `outbox`, where there is one.
-fn answer_all(
-    shared: &Shared,
-    config: &DatagramConfig,
-    counters: &Counters,
-    inbox: &Inbox,
-    outbox: &mut Outbox,
-    door: &mut Door,
-    now: Instant,
-) {
-    for arrival in inbox.arrivals() {
-        let peer = SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port());
-        if arrival.to_many && !door.socket.as_ref().is_some_and(DatagramSocket::answers_many) {
-            continue;
-        }
-        counters.datagrams.received.add(1);
-        counters.received_bytes.add(arrival.bytes.len() as u64);
-        log::trace!("Received {} from {peer}", BytesRepr(arrival.bytes));
-        if !shared.admission.allows(peer.ip()) {
-            counters.datagrams.drop(Dropped::NotAllowed);
-            continue;
-        }
-        if would_loop(&arrival, door.local) {
-            counters.datagrams.drop(Dropped::WouldLoop);
-            continue;
-        }
-        let limit = config.longest_reply.unwrap_or(arrival.bytes.len().max(SHORT_REPLY_BYTES));
-        let responder = &mut door.responder;
-        outbox.add(Some(arrival.peer), arrival.local, |bytes| {
-            let respond = || responder.respond(arrival.bytes, &mut Reply::new(bytes, limit), now);
-            // Whatever the fault is, it is this datagram's alone.
-            catch_unwind(AssertUnwindSafe(respond)).unwrap_or_else(|_| {
-                // What the panic says is reported by its hook; how often it happens, by the count.
-                counters.datagrams.drop(Dropped::Panicked);
-                false
-            })
-        });
-    }
+/// What a reply to an admitted datagram needs.
+struct Admitted {
+    hops: Option<u8>,
+    permit: Option<Permit>,
 }
 
-/// Whether an answer would be answered in its turn, or go to nobody.
-fn would_loop(arrival: &Arrival<'_>, local: Option<SocketAddr>) -> bool {
-    let port = arrival.peer.port();
-    let is_own = local.is_some_and(|local| {
-        let ip = arrival.local.unwrap_or(local.ip());
-        local.port() == port && ip.to_canonical() == arrival.peer.ip().to_canonical()
-    });
-    port == 0 || is_own || ANSWERING_PORTS.contains(&port)
+/// Whether what came from `peer` may be answered; else why not. It arrived with so many `hops` left, where that matters.
+fn admit(
+    shared: &Shared,
+    rate_limit: Option<&RateLimit>,
+    peer: SocketAddr,
+    hops: Option<u8>,
+) -> Result<Admitted, Dropped> {
+    if !shared.admission.allows(peer.ip()) {
+        return Err(Dropped::NotAllowed);
+    }
+    if is_answered_by_servers(peer.port(), &shared.datagram_ports) {
+        return Err(Dropped::WouldLoop);
+    }
+    let hops = hops_of_reply(hops).map_err(|()| Dropped::WouldLoop)?;
+    let permit = rate_limit.map(|limit| limit.permit(peer).ok_or(Dropped::RateLimited)).transpose()?;
+    Ok(Admitted { hops, permit })
 }

@@ -5,6 +5,8 @@
 
 mod config;
 mod door;
+mod rate_limit;
+mod reflection;
 mod tally;
 
 pub use config::{DatagramConfig, MakeResponder};
@@ -16,8 +18,10 @@ use super::counters::Counters;
 use crate::event_loop::{Agenda, Key};
 use crate::socket::{DatagramSocket, Inbox, Outbox};
 use door::{Desk, Door, Turn, Warnings};
+use rate_limit::RateLimit;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
 /// The first of the fixed keys that belong here: those below are doors for connections, those from 2¹⁶ on the metrics'.
 const FIRST_KEY: u32 = 1 << 15;
@@ -43,9 +47,15 @@ impl<'a> Datagrams<'a> {
         let Some(config) = &shared.config.datagrams else { return Self { doors: Vec::new(), desk: None } };
         let door = |(index, socket)| Door::new(socket, Key::fixed(index), config.responder.make());
         let doors: Vec<_> = (FIRST_KEY..=LAST_KEY).zip(sockets).map(door).collect();
-        let (inbox, outbox) = (Inbox::new, Outbox::default);
-        let desk =
-            || Desk { shared, config, counters, inbox: inbox(), outbox: outbox(), warnings: Warnings::default() };
+        let desk = || Desk {
+            shared,
+            config,
+            counters,
+            inbox: Inbox::new(),
+            outbox: Outbox::default(),
+            rate_limit: config.rate_limit.map(|rate| RateLimit::new(rate, Instant::now())),
+            warnings: Warnings::default(),
+        };
         let desk = (!doors.is_empty()).then(desk);
         Self { doors, desk }
     }

@@ -13,8 +13,13 @@ use std::io;
 pub enum Dropped {
     /// The address of the sender is in none of the ranges that are let in.
     NotAllowed,
-    /// It claims to come from a service that would answer the answer, or from nobody.
+    /// A reply would be answered in turn, or go to nobody: the source port is one of this server or of a service that
+    /// answers anything, or the datagram has been through several servers already.
     WouldLoop,
+    /// Its source has used up the replies that the rate limit allows it.
+    RateLimited,
+    /// The reply would be longer than it may be; see [`DatagramConfig::longest_reply`](super::DatagramConfig::longest_reply).
+    ReplyTooLong,
     /// The server was too slow: the kernel's queue of the socket was full, so that the server never saw it.
     QueueFull,
     /// The network was too slow: the kernel's send buffer was full.
@@ -27,8 +32,15 @@ pub enum Dropped {
 
 impl Dropped {
     /// Those that every server counts.
-    pub(super) const OWN: [Self; 5] =
-        [Self::NotAllowed, Self::WouldLoop, Self::QueueFull, Self::SendBufferFull, Self::Panicked];
+    pub(super) const OWN: [Self; 7] = [
+        Self::NotAllowed,
+        Self::WouldLoop,
+        Self::RateLimited,
+        Self::ReplyTooLong,
+        Self::QueueFull,
+        Self::SendBufferFull,
+        Self::Panicked,
+    ];
 }
 
 impl fmt::Display for Dropped {
@@ -36,6 +48,8 @@ impl fmt::Display for Dropped {
         match self {
             Self::NotAllowed => out.write_str("the address is not allowed"),
             Self::WouldLoop => out.write_str("the answer would be answered"),
+            Self::RateLimited => out.write_str("the source is over the rate limit"),
+            Self::ReplyTooLong => out.write_str("the reply would be longer than the request"),
             Self::QueueFull => out.write_str("the receive queue was full"),
             Self::SendBufferFull => out.write_str("the send buffer was full"),
             Self::Panicked => out.write_str("the service panicked"),
@@ -68,6 +82,11 @@ impl Default for DatagramCounters {
 impl DatagramCounters {
     pub(super) fn drop(&self, reason: Dropped) {
         self.dropped.add(reason);
+    }
+
+    /// How many were dropped for `reason`.
+    pub(super) fn dropped_for(&self, reason: Dropped) -> u64 {
+        self.dropped.get(reason)
     }
 
     /// Counts a failed attempt to receive.

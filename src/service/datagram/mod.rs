@@ -47,13 +47,15 @@ pub struct Reply<'a> {
     bytes: &'a mut Vec<u8>,
     /// Where the reply ends at the latest.
     end: usize,
+    /// Something did not fit.
+    was_too_long: bool,
 }
 
 impl<'a> Reply<'a> {
     /// A reply of at most `limit` bytes, which is appended to `bytes`.
     pub fn new(bytes: &'a mut Vec<u8>, limit: usize) -> Self {
         let end = bytes.len() + limit;
-        Self { bytes, end }
+        Self { bytes, end, was_too_long: false }
     }
 
     /// How many bytes can still be written, in bytes.
@@ -76,6 +78,13 @@ impl<'a> Reply<'a> {
         if fits {
             self.bytes.extend_from_slice(bytes);
         }
+        self.was_too_long |= !fits;
         fits
+    }
+
+    /// Whether [`write_whole`](Self::write_whole) had no room for something.
+    #[must_use]
+    pub fn was_too_long(&self) -> bool {
+        self.was_too_long
     }
 }

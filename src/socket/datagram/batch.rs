@@ -23,12 +23,13 @@ pub(super) fn receive<'a>(
     headers: &mut Vec<Header>,
 ) -> io::Result<Option<u32>> {
     let mut slots: Vec<_> = slots.map(|slot| [IoSliceMut::new(slot)]).collect();
-    let space = nix::cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo, u32);
+    let space = nix::cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo, u32, libc::c_int, libc::c_int);
     let mut multi = MultiHeaders::<SockaddrStorage>::preallocate(count, Some(space));
     let received = recvmmsg(socket.as_raw_fd(), &mut multi, &mut slots, MsgFlags::MSG_DONTWAIT, None)?;
     let mut overrun = None;
     for message in received {
-        let mut header = Header { len: message.bytes, peer: peer_of(&message), local: None, to_many: false };
+        let mut header =
+            Header { len: message.bytes, peer: peer_of(&message), local: None, to_many: false, hops: None };
         // Cut control messages are none: there is room for all that were asked for.
         for control in message.cmsgs().into_iter().flatten() {
             match control {
@@ -38,6 +39,9 @@ pub(super) fn receive<'a>(
                     header.local = (!header.to_many).then_some(IpAddr::V4(local));
                 }
                 ControlMessageOwned::Ipv6PacketInfo(info) => note_ipv6(&mut header, info.ipi6_addr.s6_addr.into()),
+                ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => {
+                    header.hops = hops.try_into().ok();
+                }
                 ControlMessageOwned::RxqOvfl(dropped) => overrun = Some(dropped),
                 _ => {}
             }
@@ -47,32 +51,42 @@ pub(super) fn receive<'a>(
     Ok(overrun)
 }
 
-/// Sends `letters`, which say `bytes` and all come from `from`; returns how many went.
+/// Sends `letters`, which say `bytes` and all come from the same address and have the same hop limit, if given; returns how
+/// many went.
 pub(super) fn send(
     socket: &DatagramSocket,
     letters: &[Letter],
     bytes: &[&[u8]],
-    from: Option<IpAddr>,
+    (from, hops): (Option<IpAddr>, Option<u8>),
 ) -> io::Result<usize> {
     let slices: Vec<_> = bytes.iter().map(|bytes| [IoSlice::new(bytes)]).collect();
     let addresses: Vec<_> = letters.iter().map(|letter| letter.to.map(SockaddrStorage::from)).collect();
     let (v4, v6);
-    let (controls, space) = match from {
-        None => (None, None),
+    // The system refuses room that no control message fills.
+    let mut space = 0;
+    let from = match from {
+        None => None,
         Some(IpAddr::V4(ip)) => {
             let source = libc::in_addr { s_addr: u32::from(ip).to_be() };
             v4 = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: libc::in_addr { s_addr: 0 } };
-            (Some(ControlMessage::Ipv4PacketInfo(&v4)), Some(nix::cmsg_space!(libc::in_pktinfo)))
+            space += nix::cmsg_space!(libc::in_pktinfo).capacity();
+            Some(ControlMessage::Ipv4PacketInfo(&v4))
         }
         Some(IpAddr::V6(ip)) => {
             v6 = libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 };
-            (Some(ControlMessage::Ipv6PacketInfo(&v6)), Some(nix::cmsg_space!(libc::in6_pktinfo)))
+            space += nix::cmsg_space!(libc::in6_pktinfo).capacity();
+            Some(ControlMessage::Ipv6PacketInfo(&v6))
         }
     };
-    let mut multi = MultiHeaders::preallocate(letters.len(), space);
-    let controls: &[ControlMessage<'_>] = controls.as_slice();
+    let is_v4 = letters[0].to.is_some_and(|to| to.ip().to_canonical().is_ipv4());
+    let hops = hops.map(libc::c_int::from);
+    let in_header = |hops| if is_v4 { ControlMessage::Ipv4Ttl(hops) } else { ControlMessage::Ipv6HopLimit(hops) };
+    let hops = hops.as_ref().map(in_header);
+    space += hops.map_or(0, |_| nix::cmsg_space!(libc::c_int).capacity());
+    let controls: Vec<_> = from.into_iter().chain(hops).collect();
+    let mut multi = MultiHeaders::preallocate(letters.len(), (space > 0).then(|| Vec::with_capacity(space)));
     let flags = MsgFlags::MSG_DONTWAIT;
-    Ok(sendmmsg(socket.as_raw_fd(), &mut multi, &slices, &addresses, controls, flags)?.count())
+    Ok(sendmmsg(socket.as_raw_fd(), &mut multi, &slices, &addresses, &controls, flags)?.count())
 }
 
 fn peer_of(message: &RecvMsg<'_, '_, SockaddrStorage>) -> SocketAddr {

@@ -27,6 +27,8 @@ pub struct Arrival<'a> {
     /// Whether it was sent to many, by broadcast or multicast, where the socket is bound to every address: then each
     /// socket of the port has got a copy.
     pub to_many: bool,
+    /// How many hops it had left (TTL, hop limit), where a server's socket is told.
+    pub hops: Option<u8>,
 }
 
 /// What is known of a datagram besides its bytes.
@@ -36,6 +38,7 @@ pub(super) struct Header {
     pub(super) peer: SocketAddr,
     pub(super) local: Option<IpAddr>,
     pub(super) to_many: bool,
+    pub(super) hops: Option<u8>,
 }
 
 /// Room for datagrams, used again with each call. 4 MiB of addresses, of which the machine only spends what was written
@@ -90,6 +93,7 @@ impl Inbox {
             peer: header.peer,
             local: header.local,
             to_many: header.to_many,
+            hops: header.hops,
         })
     }
 

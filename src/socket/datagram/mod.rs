@@ -4,6 +4,7 @@
 //! retries: what a socket does not take now is the caller's to keep or to drop.
 
 mod batch;
+mod hops;
 mod inbox;
 mod multicast;
 mod open;
@@ -11,6 +12,7 @@ mod outbox;
 #[cfg(test)]
 mod tests;
 
+pub use hops::reply_hops;
 pub use inbox::{Arrival, Inbox};
 pub use multicast::{Interface, Multicast};
 pub use open::{BoundDatagrams, DatagramSocket, Peer, bind_datagrams, open_towards};

@@ -1,6 +1,7 @@
 //! Opening datagram sockets: a server's, one for each worker and address, and a client's, towards one peer.
 
 use super::Multicast;
+use super::hops::limit_hops;
 use crate::error::Error;
 use crate::socket::bequest::Place;
 use crate::socket::listener::{is_missing, listen_error};
@@ -151,6 +152,7 @@ fn bind_group(address: SocketAddr, multicast: &Multicast, options: &SocketOption
     // Members of a group share its port, also those of other programs.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
+    limit_hops(&socket, address)?;
     socket.bind(&address.into())?;
     multicast.join(&socket, address.ip())?;
     let sockets = vec![DatagramSocket::new(socket.into(), true)];
@@ -171,6 +173,7 @@ fn open_bound(address: SocketAddr, options: &SocketOptions, shared: bool) -> io:
     let socket = open(address, options)?;
     socket.set_reuse_port(shared)?;
     tell_destinations(&socket, address)?;
+    limit_hops(&socket, address)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -228,6 +231,7 @@ pub(in crate::socket) fn adopt_datagrams(
         #[cfg(target_os = "linux")]
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
         tell_destinations(&socket, address)?;
+        limit_hops(&socket, address)?;
         match bound.iter_mut().find(|bound| bound.place.address == Address::Ip(address)) {
             Some(bound) => bound.sockets.push(DatagramSocket::new(socket.into(), false)),
             None => bound.push(BoundDatagrams {
@@ -255,19 +259,36 @@ pub enum Peer {
     Many(SocketAddr),
 }
 
-/// A client's socket towards `peer`.
+/// A client's socket towards `peer`. It gets another port than the peer has: a server does not answer what comes from its own
+/// port.
 ///
 /// # Errors
 ///
-/// Those of socket(2), setsockopt(2) and connect(2).
+/// Those of socket(2), setsockopt(2), bind(2) and connect(2).
 pub fn open_towards(peer: Peer, multicast: &Multicast, options: &SocketOptions) -> io::Result<DatagramSocket> {
+    let (Peer::One(address) | Peer::Many(address)) = peer;
+    let socket = client_socket(peer, multicast, options)?;
+    // While the first one has the port, the system gives another one.
+    let has_peers_port = local_address(&socket)?.port() == address.port();
+    let socket = if has_peers_port { client_socket(peer, multicast, options)? } else { socket };
+    Ok(DatagramSocket::new(socket.into(), true))
+}
+
+fn client_socket(peer: Peer, multicast: &Multicast, options: &SocketOptions) -> io::Result<Socket> {
     let (Peer::One(address) | Peer::Many(address)) = peer;
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
     options.apply_buffers(&socket)?;
     match peer {
         Peer::One(address) => socket.connect(&address.into())?,
-        Peer::Many(address) if address.ip().is_multicast() => multicast.prepare_sending(&socket, address.ip())?,
-        Peer::Many(_) => socket.set_broadcast(true)?,
+        Peer::Many(address) => {
+            if address.ip().is_multicast() {
+                multicast.prepare_sending(&socket, address.ip())?;
+            } else {
+                socket.set_broadcast(true)?;
+            }
+            let any = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+            socket.bind(&SocketAddr::new(any, 0).into())?;
+        }
     }
-    Ok(DatagramSocket::new(socket.into(), true))
+    Ok(socket)
 }

@@ -2,6 +2,7 @@
 
 use super::DatagramSocket;
 use super::batch;
+use super::hops::FARTHEST;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -17,6 +18,8 @@ pub struct Letter {
     pub(super) to: Option<SocketAddr>,
     /// Which of this machine's addresses it should come from; whichever the system chooses, if none.
     pub(super) from: Option<IpAddr>,
+    /// Its hop limit; that of the socket, if none.
+    hops: Option<u8>,
 }
 
 impl Letter {
@@ -47,17 +50,20 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Adds a datagram with what `write` appends, unless that returns false.
+    /// Adds a datagram with what `write` appends, unless that returns false. `hops` is its hop limit, that of the socket if
+    /// none.
     pub fn add(
         &mut self,
         to: Option<SocketAddr>,
         from: Option<IpAddr>,
+        hops: Option<u8>,
         write: impl FnOnce(&mut Vec<u8>) -> bool,
     ) -> bool {
         let start = self.bytes.len();
         let is_wanted = write(&mut self.bytes);
         if is_wanted {
-            self.letters.push(Letter { range: start..self.bytes.len(), to, from });
+            let hops = hops.filter(|hops| *hops != FARTHEST);
+            self.letters.push(Letter { range: start..self.bytes.len(), to, from, hops });
         } else {
             self.bytes.truncate(start);
         }
@@ -98,7 +104,7 @@ impl Outbox {
             let run = self.run_from(done);
             let mut from = self.letters[done].from;
             let sent = loop {
-                match batch::send(socket, run, &self.bytes_of(run), from) {
+                match batch::send(socket, run, &self.bytes_of(run), (from, self.letters[done].hops)) {
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     // The address is gone since, or it was no single machine's: the system's choice is better than nothing.
                     Err(error) if from.is_some() && is_wrong_source(&error) => from = None,
@@ -106,6 +112,8 @@ impl Outbox {
                 }
             };
             match sent {
+                // The system never says so; taken for a success it would be asked for ever.
+                Ok(0) => break,
                 Ok(count) => {
                     run[..count].iter().for_each(|letter| outcome(letter, Ok(())));
                     done += count;
@@ -120,10 +128,10 @@ impl Outbox {
         done
     }
 
-    /// The letters from `start` on that one call can send: they come from the same address.
+    /// The letters from `start` on that one call can send: they come from the same address, and go as far.
     fn run_from(&self, start: usize) -> &[Letter] {
         let rest = &self.letters[start..self.letters.len().min(start + MOST)];
-        let same = rest.iter().take_while(|letter| letter.from == rest[0].from).count();
+        let same = rest.iter().take_while(|letter| (letter.from, letter.hops) == (rest[0].from, rest[0].hops)).count();
         &rest[..same]
     }
 

@@ -60,11 +60,11 @@ fn batches_go_out_and_come_in_whole() {
         .collect();
     for (number, client) in (0u8..).zip(&clients) {
         outbox.clear();
-        outbox.add(None, None, |bytes| {
+        outbox.add(None, None, None, |bytes| {
             bytes.push(number);
             true
         });
-        assert!(!outbox.add(None, None, |_| false), "what is not wanted leaves no trace");
+        assert!(!outbox.add(None, None, None, |_| false), "what is not wanted leaves no trace");
         assert_eq!(outbox.send(client, |_, result| result.expect("there is room")), 1);
     }
     outbox.clear();
@@ -75,7 +75,7 @@ fn batches_go_out_and_come_in_whole() {
             assert!(!arrival.to_many && arrival.local.is_some(), "{arrival:?}");
             let local = clients[usize::from(count)].local_address().expect("it is bound");
             assert_eq!((arrival.peer.port(), arrival.peer.ip().to_canonical()), (local.port(), local.ip()));
-            outbox.add(Some(arrival.peer), arrival.local, |bytes| {
+            outbox.add(Some(arrival.peer), arrival.local, None, |bytes| {
                 bytes.extend_from_slice(arrival.bytes);
                 true
             });
@@ -96,7 +96,7 @@ fn a_datagram_that_cannot_be_sent_holds_up_no_other() {
     let client = towards(Peer::One(address), &Multicast::default());
     let mut outbox = Outbox::default();
     for size in [1, MAX_DATAGRAM_BYTES + 1, 2] {
-        outbox.add(None, None, |bytes| {
+        outbox.add(None, None, None, |bytes| {
             bytes.resize(bytes.len() + size, 0);
             true
         });

@@ -1,0 +1,66 @@
+//! Hop limits (TTL in IPv4, RFC 791; hop limit in IPv6, RFC 8200) that end a loop of servers which answer each other.
+//!
+//! A reply goes less far than its request: its hop limit is the next lower multiple of 16. A datagram that bounces between two
+//! servers of this program therefore arrives with 64 or more, then 48, 32 and 16 at most, and is not answered any more. Any
+//! request of a client is answered: nearly all systems begin with 64, 128 or 255 hops, and no path has 32.
+
+use socket2::Socket;
+use std::io;
+use std::net::SocketAddr;
+
+/// The distance between the hop limits of two replies.
+const STEP: u8 = 16;
+
+/// The hop limit of a reply to a request that arrived with more.
+pub(super) const FARTHEST: u8 = 3 * STEP;
+
+/// The hop limit of the reply to a datagram that arrived with `received`; none when it must not be answered.
+#[must_use]
+pub fn reply_hops(received: u8) -> Option<u8> {
+    let lower = received.saturating_sub(1) / STEP * STEP;
+    (lower > 0).then_some(lower.min(FARTHEST))
+}
+
+/// Has `socket` tell with how many hops a datagram arrived, and sets the hop limit of its replies.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn limit_hops(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    use nix::sys::socket::{setsockopt, sockopt};
+    // An IPv6 socket gets datagrams of IPv4, too.
+    setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
+    socket.set_ttl_v4(FARTHEST.into())?;
+    if address.is_ipv6() {
+        setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?;
+        socket.set_unicast_hops_v6(FARTHEST.into())?;
+    }
+    Ok(())
+}
+
+/// Other systems tell it in other ways.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[allow(clippy::unnecessary_wraps, reason = "as where it can fail")]
+pub(super) fn limit_hops(_socket: &Socket, _address: SocketAddr) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reply_hops;
+
+    #[test]
+    fn a_reply_goes_less_far_than_its_request() {
+        for received in 1..=255 {
+            match reply_hops(received) {
+                Some(hops) => assert!(hops < received && (16..=48).contains(&hops), "{received}: {hops}"),
+                None => assert!(received <= 16, "{received}"),
+            }
+        }
+    }
+
+    /// A client begins with 64 hops or more, and as many as it has used are needed for the way back.
+    #[test]
+    fn a_reply_reaches_a_client_within_31_hops() {
+        for distance in 0..=31 {
+            assert!(reply_hops(64 - distance).is_some_and(|hops| hops >= distance), "{distance} hops");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Datagrams with a forged source: no server answers itself or another one without end, none sends more than it was sent, and
+//! no source gets more replies than its rate.
+
+use super::datagrams::{address, ask, expect_silence, peer, receive, server};
+use super::dynasty::{Dynasty, install};
+use super::support::{Exit, Program, await_until, expect_refusal, forge, has_python, skipped};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// How many forged datagrams begin a loop.
+const FORGED: u16 = 20;
+
+/// How long a loop may go on. A server that answers itself sends tens of thousands of replies meanwhile.
+const LOOPING: Duration = Duration::from_millis(500);
+
+const WOULD_LOOP: &str = "dropped: the answer would be answered";
+const RATE_LIMITED: &str = "dropped: the source is over the rate limit";
+const TOO_LONG: &str = "dropped: the reply would be longer than the request";
+
+/// A socket with the same port as `server`, on another address of this host.
+fn namesake(server: SocketAddr, ip: &str) -> UdpSocket {
+    let socket = UdpSocket::bind((ip, server.port())).unwrap();
+    socket.set_read_timeout(Some(super::support::PATIENCE)).unwrap();
+    socket
+}
+
+/// Ends `server` after a loop could have gone on for a while.
+fn end_after_a_while(server: &mut Program) -> Exit {
+    // What is measured is the passing of time itself.
+    std::thread::sleep(LOOPING);
+    server.terminate()
+}
+
+#[test]
+fn its_own_port_is_not_answered() {
+    for arguments in [&["--workers", "1"][..], &["--workers", "2"], &["--udp-rate-limit", "off"]] {
+        let mut server = server("127.0.0.1", arguments);
+        let address = address(&server);
+        let namesake = namesake(address, "127.0.0.2");
+        namesake.send_to(b"echo this to your port", address).unwrap();
+        assert_eq!(ask(&peer("127.0.0.2"), address, b"another port"), b"another port");
+        expect_silence(&namesake);
+        server.terminate().expect_counts(&[("answered", 1), (WOULD_LOOP, 1)]);
+    }
+}
+
+/// Inherited sockets have several ports, and each of them is one of the server's own.
+#[test]
+#[cfg(target_os = "linux")]
+fn none_of_several_own_ports_is_answered() {
+    if !has_python("several inherited ports") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("server");
+    install(&program);
+    let mut command = super::systemd::activated("[udp(), udp()]");
+    command.arg(&program).args(["--udp", "127.0.0.1", "1", "--workers", "2"]);
+    let dynasty = Dynasty::of(folder, &mut command);
+    let listening = || -> Vec<SocketAddr> {
+        let lines = dynasty.first.stdout();
+        let address = |line: &String| line.strip_prefix("Listening on ")?.split(' ').next()?.parse().ok();
+        lines.iter().filter_map(address).collect()
+    };
+    await_until("both addresses", || listening().len() == 2);
+    let addresses = listening();
+    for port in &addresses {
+        let namesake = namesake(*port, "127.0.0.2");
+        for address in &addresses {
+            namesake.send_to(b"echo this to one of your ports", address).unwrap();
+            assert_eq!(ask(&peer("127.0.0.2"), *address, b"another port"), b"another port");
+        }
+        expect_silence(&namesake);
+    }
+}
+
+/// Who asks with the port of a service that answers anything asks for an exchange without end.
+#[test]
+fn ports_of_services_are_not_answered() {
+    let mut server = server("127.0.0.1", &[]);
+    let address = address(&server);
+    let (mut asked, mut missing) = (0, Vec::new());
+    for port in [7, 11, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161, 389, 500, 1023, 1900, 3702, 5353, 11_211] {
+        match UdpSocket::bind(("127.0.0.9", port)) {
+            Ok(socket) => {
+                socket.send_to(b"echo", address).unwrap();
+                asked += 1;
+            }
+            Err(_) => missing.push(port),
+        }
+    }
+    if !missing.is_empty() {
+        skipped(&format!("datagrams from {missing:?}"), "it takes the right to bind these ports");
+    }
+    assert_eq!(ask(&peer("127.0.0.9"), address, b"a client"), b"a client");
+    server.terminate().expect_counts(&[("answered", 1), (WOULD_LOOP, asked)]);
+}
+
+#[test]
+fn a_server_on_every_address_does_not_answer_itself() {
+    for workers in ["1", "2"] {
+        let mut server = server("", &["--workers", workers]);
+        let port = address(&server).port();
+        let place = |ip: &str| SocketAddr::new(ip.parse().unwrap(), port);
+        if !forge("a server that answers itself", place("127.0.0.2"), place("127.0.0.1"), FORGED) {
+            return;
+        }
+        end_after_a_while(&mut server).expect_counts(&[(WOULD_LOOP, FORGED.into())]);
+    }
+}
+
+/// Over IPv6 the attack works from another host, as nothing keeps a source out that is an address of the attacked one.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_on_every_ipv6_address_does_not_answer_itself() {
+    let script = "ip link set lo up && ip addr add fd00::1/128 dev lo && ip addr add fd00::2/128 dev lo";
+    super::support::in_own_network("a server that answers itself over IPv6", script, || {
+        // Two workers share the port, so that the test can send from it, too.
+        let mut server = server("", &["--workers", "2"]);
+        let port = address(&server).port();
+        let place = |ip: &str| SocketAddr::new(ip.parse().unwrap(), port);
+        server.pause();
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&place("fd00::2").into()).unwrap();
+        for number in 0..FORGED {
+            socket.send_to(&number.to_be_bytes(), &place("fd00::1").into()).unwrap();
+        }
+        drop(socket);
+        server.resume();
+        end_after_a_while(&mut server).expect_counts(&[(WOULD_LOOP, FORGED.into())]);
+    });
+}
+
+/// No port tells that the other one is a server, too: the replies run out of hops.
+#[test]
+fn two_servers_answer_each_other_a_few_times_only() {
+    let mut servers = [(); 2].map(|()| server("127.0.0.1", &[]));
+    let addresses = servers.each_ref().map(address);
+    if !forge("two servers that answer each other", addresses[1], addresses[0], FORGED) {
+        return;
+    }
+    let exits = servers.each_mut().map(end_after_a_while);
+    let answered: u64 = exits.iter().map(|exit| exit.counted("answered")).sum();
+    assert!((1..=4 * u64::from(FORGED)).contains(&answered), "{answered} replies: {exits:#?}");
+    let ended: u64 = exits.iter().map(|exit| exit.counted(WOULD_LOOP)).sum();
+    assert_eq!(ended, u64::from(FORGED), "{exits:#?}");
+}
+
+/// A reply goes less far than its request, whatever the addresses.
+#[test]
+fn a_datagram_with_few_hops_left_is_not_answered() {
+    for (host, ip) in [("127.0.0.1", "127.0.0.1"), ("", "127.0.0.1"), ("::1", "::1"), ("", "::1")] {
+        if ip == "::1" && !super::support::has_ipv6("hop limits of IPv6") {
+            return;
+        }
+        let mut server = server(host, &["--workers", "1"]);
+        let (to, ip): (_, IpAddr) = (address(&server), ip.parse().unwrap());
+        let (to, socket) = (SocketAddr::new(ip, to.port()), peer(&ip.to_string()));
+        let limit = |hops: u32| {
+            let socket = socket2::SockRef::from(&socket);
+            if ip.is_ipv4() { socket.set_ttl_v4(hops) } else { socket.set_unicast_hops_v6(hops) }.unwrap();
+        };
+        for hops in [17, 33, 49, 64, 128, 255] {
+            limit(hops);
+            assert_eq!(ask(&socket, to, b"from a client"), b"from a client", "{hops} hops");
+        }
+        limit(16);
+        socket.send_to(b"a reply of a reply", to).unwrap();
+        expect_silence(&socket);
+        server.terminate().expect_counts(&[("answered", 6), (WOULD_LOOP, 1)]);
+    }
+}
+
+/// A server of another kind answers whatever comes. What it gets in a loop is bounded, and nobody else notices.
+#[test]
+fn a_source_gets_no_more_replies_than_its_rate() {
+    const RATE: u64 = 20;
+    let mut server = server("127.0.0.1", &["--workers", "1", "--udp-rate-limit", "20/s"]);
+    let (address, other) = (address(&server), peer("127.0.0.1"));
+    let reflector = peer("127.0.0.1");
+    let since = Instant::now();
+    for number in 0..10u8 {
+        reflector.send_to(&[number], address).unwrap();
+    }
+    let mut replies = 0;
+    // Sends back what comes, until nothing comes any more because each datagram of the loop was dropped.
+    reflector.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let mut room = [0; 10];
+    while let Ok((count, from)) = reflector.recv_from(&mut room) {
+        replies += 1;
+        reflector.send_to(&room[..count], from).unwrap();
+        let most = RATE + RATE * since.elapsed().as_secs() + RATE;
+        assert!(replies <= most, "{replies} replies in {:?}", since.elapsed());
+    }
+    assert!(replies >= RATE, "{replies} replies, although {RATE} at once are allowed");
+    assert_eq!(ask(&other, address, b"undisturbed"), b"undisturbed");
+    let exit = server.terminate();
+    exit.expect_counts(&[("answered", replies + 1), (RATE_LIMITED, 10)]);
+    let source = reflector.local_addr().unwrap().to_string();
+    assert!(exit.told(&["warning: ", &source, "more than 20", "--udp-rate-limit"]) > 0, "{exit:#?}");
+}
+
+#[test]
+fn a_rate_limit_can_be_switched_off() {
+    let flood = |arguments: &[&str]| {
+        let mut server = server("127.0.0.1", arguments);
+        let (address, socket) = (address(&server), peer("127.0.0.1"));
+        let replies = (0..50).map(|number: u8| {
+            socket.send_to(&[number], address).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            u64::from(socket.recv(&mut [0]).is_ok())
+        });
+        let replies: u64 = replies.sum();
+        (replies, server.terminate())
+    };
+    let (_, exit) = flood(&["--udp-rate-limit", "off"]);
+    exit.expect_counts(&[("answered", 50)]);
+    let (_, exit) = flood(&[]);
+    exit.expect_counts(&[("answered", 50)]);
+    let (replies, exit) = flood(&["--udp-rate-limit", "1"]);
+    assert!(replies < 10, "{exit:#?}");
+    assert!(exit.counted(RATE_LIMITED) > 40 && exit.told(&["--udp-rate-limit"]) >= 1, "{exit:#?}");
+}
+
+#[test]
+fn a_fixed_answer_multiplies_nothing_unless_it_may() {
+    let answer = "x".repeat(500);
+    let mut strict = server("127.0.0.1", &["--udp-answer", &answer, "-vv"]);
+    let (to, socket) = (address(&strict), peer("127.0.0.1"));
+    assert_eq!(ask(&socket, to, &[b'?'; 500]), answer.as_bytes());
+    for request in [0, 27, 499] {
+        socket.send_to(&vec![b'?'; request], to).unwrap();
+    }
+    expect_silence(&socket);
+    let exit = strict.terminate();
+    exit.expect_counts(&[("answered", 1), (TOO_LONG, 3)]);
+    assert!(exit.told(&["warning: ", &socket.local_addr().unwrap().to_string(), "--udp-allow-amplification"]) >= 1);
+    assert!(exit.told(&["Sending b'xxx"]) == 1 && exit.told(&["Echoing"]) == 0, "{exit:#?}");
+    let mut lenient = server("127.0.0.1", &["--udp-answer", &answer, "--udp-allow-amplification"]);
+    assert_eq!(ask(&socket, address(&lenient), b""), answer.as_bytes());
+    lenient.terminate().expect_counts(&[("answered", 1)]);
+    // As long as the daytime, whatever the request.
+    let short = server("127.0.0.1", &["--udp-answer", &"x".repeat(26)]);
+    socket.send_to(b"", address(&short)).unwrap();
+    assert_eq!(receive(&socket).0.len(), 26);
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    let wrong = |arguments: &[&str], parts: &[&str]| expect_refusal(Program::server(arguments), 2, parts);
+    wrong(&["--udp", "--udp-rate-limit", "0"], &["--udp-rate-limit", "5k/s", "off"]);
+    wrong(&["--udp", "--udp-rate-limit", "many"], &["\"many\"", "5k/s", "off"]);
+    wrong(&["--udp-rate-limit", "5k"], &["--udp"]);
+    wrong(&["--udp-allow-amplification"], &["--udp"]);
+}
