@@ -4,7 +4,7 @@ use super::files::Output;
 use super::{CROSSED, FAILURE, SUCCESS, output, parse, status_of};
 use crate::error::{Error, in_words};
 use crate::escape;
-use crate::record::{MAX_FILE_BYTES, Record, Summary, compare, merge, page};
+use crate::record::{Comparison, MAX_FILE_BYTES, Record, Summary, compare, merge, page};
 use crate::units::format_size;
 use clap::{Parser, Subcommand};
 use std::fs::File;
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "multiconn-report", version, max_term_width = 100, arg_required_else_help = false)]
 #[command(after_help = "Exit status: 0 all went well; 1 a file could not be read or written; 2 the command line was\n\
-                        wrong; 3 with --fail-if-worse, something got worse by more than the noise\n\n\
+                        wrong; 3 with --fail-if-worse, something got worse by more than the noise, or cannot be judged\n\n\
                         A FILE is a regular file or a pipe of at most 512 MiB, which is about two days of a load.")]
 struct Options {
     #[command(subcommand)]
@@ -37,9 +37,13 @@ enum Task {
         before: PathBuf,
         /// The run that is judged.
         after: PathBuf,
-        /// End with exit status 3 when something got worse by more than the noise.
+        /// End with exit status 3 when something got worse by more than the noise, or when the runs do not show that: one
+        /// has no reply, was interrupted, is not valid, lost every connection, or has fewer than 8 intervals or 1,000 replies.
         #[arg(long)]
         fail_if_worse: bool,
+        /// With --fail-if-worse, let runs pass that do not show whether something got worse.
+        #[arg(long, requires = "fail_if_worse")]
+        allow_inconclusive: bool,
     },
     /// Make one run of several that clients made at the same time. Nothing is lost: histograms are added.
     Merge {
@@ -91,10 +95,10 @@ enum Complaint {
 fn work(task: &Task) -> Result<u8, Complaint> {
     let is_told = match task {
         Task::Show { file } => output::say(Summary(&read(file)?)),
-        Task::Compare { before, after, fail_if_worse } => {
+        Task::Compare { before, after, fail_if_worse, allow_inconclusive } => {
             let comparison = compare(&read(before)?, &read(after)?);
             let is_told = output::say(&comparison);
-            if *fail_if_worse && comparison.is_worse() {
+            if *fail_if_worse && has_failed(&comparison, *allow_inconclusive) {
                 return Ok(CROSSED);
             }
             is_told
@@ -107,6 +111,14 @@ fn work(task: &Task) -> Result<u8, Complaint> {
         Task::Html { file, output } => write(output, &page(&read(file)?))?,
     };
     Ok(if is_told { SUCCESS } else { FAILURE })
+}
+
+/// Whether something got worse, or might have; the reason for which it cannot be judged goes to stderr.
+fn has_failed(comparison: &Comparison, allow_inconclusive: bool) -> bool {
+    for reason in &comparison.inconclusive {
+        output::say_aside(escape::line(format_args!("cannot judge: {reason}")));
+    }
+    comparison.is_worse() || !allow_inconclusive && !comparison.inconclusive.is_empty()
 }
 
 fn read(path: &Path) -> Result<Record, Complaint> {

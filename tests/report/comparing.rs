@@ -1,7 +1,8 @@
 //! The table of a comparison, and its exit status.
 
-use super::support::Exit;
+use super::support::{Exit, Program, expect_refusal};
 use super::{file, report, sample};
+use multiconn::record::Record;
 
 /// The verdict of the row that begins with `metric`.
 #[track_caller]
@@ -37,4 +38,38 @@ fn what_makes_runs_hard_to_compare_stands_first() {
     let differs = "WARNING: --connections differs: 10 before, 20 after";
     assert!(exit.stdout.iter().any(|line| line == differs), "{exit:#?}");
     assert_eq!(verdict(&exit, "p50"), "too few intervals");
+}
+
+/// A gate that cannot judge has not passed.
+#[test]
+fn runs_that_cannot_be_judged_fail_unless_that_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = file(&folder, "good.json", &sample(10, 100));
+    let mut dead = Record::of("multiconn-client 1.2.3");
+    dead.errors.insert("refused".to_owned(), 10);
+    let mut invalid = sample(10, 100);
+    invalid.messages.due = Some(1_000_000);
+    invalid.settle();
+    let mut lost = sample(10, 100);
+    (lost.connections.verified, lost.connections.failed) = (0, 10);
+    lost.settle();
+    for (name, record, reason) in [
+        ("dead.json", &dead, "cannot judge: the run after measured no reply"),
+        ("invalid.json", &invalid, "cannot judge: the run after is not valid: the client was the limit"),
+        ("lost.json", &lost, "cannot judge: the run after lost every connection"),
+        ("short.json", &sample(4, 100), "cannot judge: the run after is too short: it has 4 intervals"),
+    ] {
+        let bad = file(&folder, name, record);
+        let exit = report(&["compare", "--fail-if-worse", &good, &bad]);
+        assert_eq!((exit.code, exit.stderr.len()), (Some(3), 1), "{exit:#?}");
+        assert!(exit.stderr[0].starts_with(reason), "{exit:#?}");
+        assert!(exit.stdout.iter().any(|line| line.trim_start().starts_with("p50")), "the table stays: {exit:#?}");
+        assert_eq!(report(&["compare", "--fail-if-worse", &bad, &good]).code, Some(3));
+        assert_eq!(report(&["compare", &good, &bad]).code, Some(0));
+        let exit = report(&["compare", "--fail-if-worse", "--allow-inconclusive", &good, &bad]);
+        assert_eq!((exit.code, exit.stderr.len()), (Some(0), 1), "{exit:#?}");
+    }
+    let worse = file(&folder, "worse.json", &sample(10, 120));
+    assert_eq!(report(&["compare", "--fail-if-worse", "--allow-inconclusive", &good, &worse]).code, Some(3));
+    expect_refusal(Program::report(&["compare", "--allow-inconclusive", &good, &good]), 2, &["--fail-if-worse"]);
 }

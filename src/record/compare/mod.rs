@@ -17,6 +17,7 @@ mod bootstrap;
 mod table;
 
 use super::{Record, Settings, in_plain_text, total};
+use crate::units::format_counted;
 use bootstrap::Blocks;
 
 /// Fewer intervals say nothing about how they spread.
@@ -24,6 +25,9 @@ const FEWEST_INTERVALS: usize = 8;
 
 /// Fewer replies above a percentile say nothing about it.
 const FEWEST_ABOVE: f64 = 10.0;
+
+/// Fewer replies have no p99 that can be judged.
+const FEWEST_REPLIES: u64 = 1_000;
 
 /// Two times closer than this share of each other lie in the same or the next place of a histogram.
 const RESOLUTION: f64 = 0.002;
@@ -40,6 +44,8 @@ const BESIDE_THE_POINT: [&str; 12] =
 pub struct Comparison {
     /// What makes the runs hard to compare, in words.
     pub warnings: Vec<String>,
+    /// Why the runs do not show whether something got worse, in words; empty when they do.
+    pub inconclusive: Vec<String>,
     before: String,
     after: String,
     rows: Vec<Row>,
@@ -112,27 +118,32 @@ impl Comparison {
 pub fn compare(before: &Record, after: &Record) -> Comparison {
     let (old, new) = (Blocks::of(before), Blocks::of(after));
     let noises = bootstrap::noises(&old, &new);
-    let rows = METRICS.iter().zip(noises).map(|(&metric, noise)| {
-        let (was, is) = (value(metric, before), value(metric, after));
-        let noise = noise.map(|noise| match metric {
-            Metric::Rate => noise,
-            Metric::Latency(..) => noise.max(was * RESOLUTION),
-            Metric::Errors => noise.max(chance_of_errors(before, after)),
-        });
-        let replies = before.latency().count().min(after.latency().count());
-        let outcome = match (metric, noise) {
-            (Metric::Latency(_, quantile), _) if quantile >= 1.0 => Outcome::SingleEvent,
-            (Metric::Latency(_, quantile), _) if !reaches(replies, quantile) => Outcome::TooFewReplies,
-            (_, None) => Outcome::TooFewIntervals,
-            (_, Some(noise)) if (is - was).abs() <= noise => Outcome::WithinNoise,
-            _ if (is > was) == metric.is_better_when_more() => Outcome::Better,
-            _ => Outcome::Worse,
-        };
-        Row { metric, before: was, after: is, noise, outcome }
-    });
+    let rows: Vec<_> = METRICS
+        .iter()
+        .zip(noises)
+        .map(|(&metric, noise)| {
+            let (was, is) = (value(metric, before), value(metric, after));
+            let noise = noise.map(|noise| match metric {
+                Metric::Rate => noise,
+                Metric::Latency(..) => noise.max(was * RESOLUTION),
+                Metric::Errors => noise.max(chance_of_errors(before, after)),
+            });
+            let replies = before.latency().count().min(after.latency().count());
+            let outcome = match (metric, noise) {
+                (Metric::Latency(_, quantile), _) if quantile >= 1.0 => Outcome::SingleEvent,
+                (Metric::Latency(_, quantile), _) if !reaches(replies, quantile) => Outcome::TooFewReplies,
+                (_, None) => Outcome::TooFewIntervals,
+                (_, Some(noise)) if (is - was).abs() <= noise => Outcome::WithinNoise,
+                _ if (is > was) == metric.is_better_when_more() => Outcome::Better,
+                _ => Outcome::Worse,
+            };
+            Row { metric, before: was, after: is, noise, outcome }
+        })
+        .collect();
     Comparison {
-        rows: rows.collect(),
         warnings: warnings(before, after),
+        inconclusive: doubts(before, after),
+        rows,
         before: table::describe(before),
         after: table::describe(after),
     }
@@ -160,6 +171,35 @@ fn chance_of_errors(before: &Record, after: &Record) -> f64 {
 #[allow(clippy::cast_precision_loss, reason = "compared with 10")]
 fn reaches(replies: u64, quantile: f64) -> bool {
     replies as f64 * (1.0 - quantile) >= FEWEST_ABOVE - 1e-6
+}
+
+/// Why the runs do not show whether something got worse.
+fn doubts(before: &Record, after: &Record) -> Vec<String> {
+    let runs = [("before", before), ("after", after)];
+    runs.into_iter().filter_map(|(name, record)| Some(format!("the run {name} {}", doubt(record)?))).collect()
+}
+
+/// The first reason for which a run does not show how good the server is. It need not reach the p99.9.
+fn doubt(record: &Record) -> Option<String> {
+    let (connections, replies, intervals) = (&record.connections, record.latency().count(), record.intervals.len());
+    if replies == 0 {
+        return Some("measured no reply".to_owned());
+    }
+    if record.interrupted {
+        return Some("was interrupted".to_owned());
+    }
+    if !record.valid {
+        return Some(format!("is not valid: {}", record.reasons.join("; ")));
+    }
+    if connections.failed > 0 && connections.verified == 0 {
+        return Some("lost every connection".to_owned());
+    }
+    if intervals < FEWEST_INTERVALS {
+        let intervals = format_counted(intervals as u64, "interval");
+        return Some(format!("is too short: it has {intervals} of the {FEWEST_INTERVALS} that are needed"));
+    }
+    (replies < FEWEST_REPLIES)
+        .then(|| format!("is too short: it has {replies} of the {FEWEST_REPLIES} replies that a p99 needs"))
 }
 
 fn warnings(before: &Record, after: &Record) -> Vec<String> {

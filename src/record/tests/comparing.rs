@@ -74,3 +74,32 @@ fn what_was_asked_for_and_what_is_not_valid_is_warned_of() {
     );
     assert!(compare(&before, &after).to_string().starts_with("WARNING: the run after is NOT VALID: because\n"));
 }
+
+#[test]
+fn runs_that_show_nothing_are_inconclusive() {
+    let good = sample(10, 100, 1);
+    assert_eq!(compare(&good, &sample(10, 100, 2)).inconclusive, [""; 0]);
+    let changed = |change: fn(&mut Record)| {
+        let mut record = sample(10, 100, 2);
+        change(&mut record);
+        record
+    };
+    let mut dead = Record::of("x");
+    dead.errors.insert("refused".to_owned(), 10);
+    let few = changed(|record| {
+        record.histograms.latency_from_due.clear();
+        record.histograms.latency_from_due.record_many_nanos(100_000, 999);
+    });
+    for (bad, reason) in [
+        (dead, "measured no reply"),
+        (changed(|record| record.interrupted = true), "was interrupted"),
+        (changed(|record| (record.valid, record.reasons) = (false, vec!["slow".to_owned()])), "is not valid: slow"),
+        (changed(|record| (record.connections.failed, record.connections.verified) = (9, 0)), "lost every connection"),
+        (sample(7, 100, 2), "is too short: it has 7 intervals of the 8 that are needed"),
+        (few, "is too short: it has 999 of the 1000 replies that a p99 needs"),
+    ] {
+        for (before, after, name) in [(&good, &bad, "after"), (&bad, &good, "before")] {
+            assert_eq!(compare(before, after).inconclusive, [format!("the run {name} {reason}")]);
+        }
+    }
+}
