@@ -22,6 +22,7 @@ mod injected;
 mod interop;
 mod limits;
 mod metrics;
+mod metrics_attacks;
 mod neighbours;
 mod openmetrics;
 mod permanent_errors;

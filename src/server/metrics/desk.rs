@@ -19,7 +19,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many visitors are answered at a time; the others wait in the backlog. A few monitoring systems and a load
+/// How many visitors are there at a time; one more takes the place of the one that has waited longest. A few monitoring systems and a load
 /// balancer ask every few seconds, and an answer takes a fraction of a millisecond.
 pub(in crate::server) const VISITORS: usize = 16;
 
@@ -28,11 +28,12 @@ const FIRST_VISITOR: u32 = FIRST_KEY + 1;
 /// Keys from here on are doors; there is room for more places than there are.
 const FIRST_DOOR: u32 = FIRST_KEY + (1 << 8);
 
-/// How long a visitor may be silent. Whoever asks seldom connects again.
-const IDLE: Duration = Duration::from_secs(10);
+/// How long a visitor may take for a whole request, from when it was accepted or from the answer before on. A request is a
+/// packet as a rule, and a client that asks seldom connects again.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a visitor may stay, so that those who trickle do not keep the others out.
-const LIFETIME: Duration = Duration::from_secs(60);
+/// How long a visitor may take to receive a whole answer: 60 KB at 6 KB/s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -51,15 +52,7 @@ impl Desk {
     pub(super) fn new(shared: &Arc<Shared>, listeners: Vec<Listener>) -> Option<Self> {
         let doors: Vec<_> =
             (FIRST_DOOR..).zip(listeners).map(|(index, listener)| Door::new(listener, Key::fixed(index))).collect();
-        let limits = Limits {
-            turn_bytes: LENT_BYTES,
-            idle: Some(IDLE),
-            first_byte: Some(IDLE),
-            write: Some(IDLE),
-            lifetime: Some(LIFETIME),
-            linger: LINGER,
-            ..Limits::default()
-        };
+        let limits = Limits { turn_bytes: LENT_BYTES, linger: LINGER, ..Limits::patient() };
         let visitors = std::array::from_fn(|_| None);
         (!doors.is_empty()).then(|| Self { shared: Arc::clone(shared), doors, visitors, lender: Lender::new(), limits })
     }
@@ -102,17 +95,42 @@ impl Desk {
         }
     }
 
+    /// Closes the connections of visitors that have taken too long. Called once a second.
+    pub(super) fn close_overdue(&mut self, agenda: &mut Agenda) {
+        for place in 0..VISITORS {
+            let Some(visitor) = &self.visitors[place] else { continue };
+            let (is_answering, since) = waiting(visitor);
+            let timeout = if is_answering { ANSWER_TIMEOUT } else { REQUEST_TIMEOUT };
+            if agenda.now >= since + timeout {
+                self.dismiss(agenda, place);
+            }
+        }
+    }
+
     fn let_in(&mut self, agenda: &mut Agenda, key: Key) {
         let Some(door) = door_of(&mut self.doors, key) else { return };
         door.begin_turn(VISITORS);
         loop {
             let Some(door) = door_of(&mut self.doors, key) else { return };
-            let Some(place) = self.visitors.iter().position(Option::is_none) else { return door.pause(agenda) };
             match door.knock(agenda, own_counters(&self.shared)) {
-                Knock::Came(stream, _) => self.receive(agenda, place, stream),
+                Knock::Came(stream, _) => {
+                    let place = self.free_place(agenda);
+                    self.receive(agenda, place, stream);
+                }
                 Knock::Nobody | Knock::TurnOver | Knock::Paused | Knock::Failed => return,
             }
         }
+    }
+
+    /// A place for one more visitor. If there is none, the one that has waited longest is closed; those that have sent a
+    /// whole request come last.
+    fn free_place(&mut self, agenda: &mut Agenda) -> usize {
+        if let Some(free) = self.visitors.iter().position(Option::is_none) {
+            return free;
+        }
+        let place = (0..VISITORS).min_by_key(|place| self.visitors[*place].as_ref().map(waiting)).unwrap_or_default();
+        self.dismiss(agenda, place);
+        place
     }
 
     fn receive(&mut self, agenda: &mut Agenda, place: usize, mut socket: Stream) {
@@ -121,7 +139,10 @@ impl Desk {
             return;
         }
         let service = HttpPage::new(Pages::new(&self.shared));
-        self.visitors[place] = Some(Conversation::new(service, socket, agenda.now));
+        let mut visitor = Conversation::new(service, socket, agenda.now);
+        // Its request may be here already: it is answered before another visitor needs the place.
+        visitor.handle_event(Readiness { readable: true, writable: true, hang_up: false });
+        self.visitors[place] = Some(visitor);
         self.turn(agenda, place);
     }
 
@@ -146,6 +167,12 @@ impl Desk {
             }
         }
     }
+}
+
+/// Whether a visitor owes room for an answer, and not a whole request; and since when.
+fn waiting(visitor: &Visitor) -> (bool, Instant) {
+    let page = visitor.connection.service();
+    (page.is_answering(), page.waiting_since().unwrap_or_else(|| visitor.connection.opened()))
 }
 
 /// A visitor that cannot be let in is an accept that failed, like any other. The desk is on the first worker.

@@ -117,6 +117,9 @@ impl Metrics {
             // The loop turns: that is noted with each beat, and not in each round.
             self.note_beat(agenda.now);
             self.rest(agenda);
+            if let Some(desk) = &mut self.desk {
+                desk.close_overdue(agenda);
+            }
         } else if let Some(desk) = &mut self.desk {
             desk.handle_due(agenda, due);
         }

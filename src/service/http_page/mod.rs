@@ -54,12 +54,24 @@ pub struct HttpPage<P> {
     written: usize,
     /// Nothing is answered after this.
     closes: bool,
+    /// When the last request was complete, or the answer to it written.
+    since: Option<Instant>,
 }
 
 impl<P: Site> HttpPage<P> {
     /// Serves the pages of `site`.
     pub fn new(site: P) -> Self {
-        Self { site, answer: Vec::new(), written: 0, closes: false }
+        Self { site, answer: Vec::new(), written: 0, closes: false, since: None }
+    }
+
+    /// Since when a whole request is awaited, or room for the answer; none when that is since the connection opened.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    /// Whether a request was received whose answer is not written yet.
+    pub fn is_answering(&self) -> bool {
+        self.written < self.answer.len()
     }
 
     fn respond(&mut self, request: &Request<'_>, now: Instant) {
@@ -89,7 +101,7 @@ impl<P: Site> HttpPage<P> {
     /// Writes what there is room for, and says what that leaves to wait for.
     fn write(&mut self, output: &mut Output<'_>) -> Option<Wait> {
         self.written += output.write(&self.answer[self.written..]);
-        if self.written < self.answer.len() {
+        if self.is_answering() {
             return Some(Wait::Room);
         }
         // A connection that is kept alive holds no heap.
@@ -100,8 +112,12 @@ impl<P: Site> HttpPage<P> {
 
 impl<P: Site> Service for HttpPage<P> {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+        let was_answering = self.is_answering();
         if let Some(wait) = self.write(output) {
             return wait;
+        }
+        if was_answering {
+            self.since = Some(now);
         }
         if input.is_empty() {
             return Wait::Input;
@@ -114,6 +130,7 @@ impl<P: Site> Service for HttpPage<P> {
                 input.consume(length);
             }
         }
+        self.since = Some(now);
         let next = if input.is_empty() { Wait::Input } else { Wait::Until(now) };
         self.write(output).unwrap_or(next)
     }

@@ -1,0 +1,123 @@
+//! The pages are there for a monitoring system, whatever other clients of the same address do.
+
+use super::metrics::{desk, get, observed};
+use super::still_serves;
+use super::support::{PATIENCE, Program, await_until, connect, connect_narrow, expect_closed};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n";
+
+/// How long an answer may take on a busy machine. An idle client used to hold its place for 10 s.
+const SOON: Duration = Duration::from_secs(3);
+
+/// What each of many clients does from time to time, once it is connected.
+#[derive(Debug, Clone, Copy)]
+enum Attack {
+    Idle,
+    /// A byte of a request.
+    Trickle,
+    /// Requests whose answers it never reads.
+    Deaf,
+    /// Many requests at once, and their answers.
+    Pipeline,
+}
+
+/// Clients that connect again whenever the server has closed.
+struct Attackers {
+    ending: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Attackers {
+    fn start(attack: Attack, count: usize, address: SocketAddr) -> Self {
+        let ending = Arc::<AtomicBool>::default();
+        let is_ending = Arc::clone(&ending);
+        let mut clients: Vec<TcpStream> = (0..count).map(|_| client(attack, address)).collect();
+        let act = move || {
+            while !is_ending.load(Ordering::Relaxed) {
+                for client_now in &mut clients {
+                    if !act(attack, client_now) {
+                        *client_now = client(attack, address);
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        Self { ending, thread: Some(std::thread::spawn(act)) }
+    }
+}
+
+impl Drop for Attackers {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn client(attack: Attack, address: SocketAddr) -> TcpStream {
+    let stream = if matches!(attack, Attack::Deaf) { connect_narrow(address) } else { connect(address) };
+    stream.set_nonblocking(true).unwrap();
+    stream
+}
+
+/// Whether the connection is still open afterwards, as far as that is seen.
+fn act(attack: Attack, mut client: &TcpStream) -> bool {
+    let written = match attack {
+        Attack::Idle => Ok(0),
+        Attack::Trickle => client.write(b"G"),
+        Attack::Deaf => client.write(&REQUEST.repeat(100)),
+        Attack::Pipeline => client.write(&REQUEST.repeat(10)),
+    };
+    let read = match attack {
+        Attack::Deaf => Ok(1),
+        _ => client.read(&mut [0; 64 * 1024]),
+    };
+    let is_open = |error: &std::io::Error| error.kind() == ErrorKind::WouldBlock;
+    written.as_ref().err().is_none_or(is_open) && read.as_ref().map_or_else(is_open, |count| *count > 0)
+}
+
+fn expect_answers_soon(server: &Program, what: &str) {
+    for path in ["/healthz", "/readyz", "/healthz", "/metrics", "/healthz"] {
+        let asked = Instant::now();
+        assert_eq!(get(server, path).0, 200, "{path}, {what}");
+        assert!(asked.elapsed() < SOON, "{path} took {:?}, {what}", asked.elapsed());
+    }
+}
+
+#[test]
+fn hostile_clients_do_not_delay_an_answer() {
+    let mut server = observed(&["--workers", "1"]);
+    for attack in [Attack::Idle, Attack::Trickle, Attack::Deaf, Attack::Pipeline] {
+        for count in [16, 100, 1000] {
+            let attackers = Attackers::start(attack, count, desk(&server));
+            expect_answers_soon(&server, &format!("{count} clients, {attack:?}"));
+            drop(attackers);
+        }
+    }
+    still_serves(&mut server);
+}
+
+/// Even when nobody else wants the place.
+#[test]
+fn a_request_and_an_answer_have_a_limited_time() {
+    let mut server = observed(&["--workers", "1"]);
+    let began = Instant::now();
+    let mut idle = connect(desk(&server));
+    let trickling = connect(desk(&server));
+    trickling.set_nonblocking(true).unwrap();
+    await_until("the end of a request that trickles", || !act(Attack::Trickle, &trickling));
+    assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
+    expect_closed(&mut idle);
+    let deaf = connect_narrow(desk(&server));
+    deaf.set_nonblocking(true).unwrap();
+    await_until("the end of answers that are not read", || !act(Attack::Deaf, &deaf));
+    assert!(began.elapsed() < PATIENCE * 2);
+    still_serves(&mut server);
+}
