@@ -16,6 +16,7 @@ mod service_manager;
 mod stage;
 mod successor;
 mod summary;
+mod tls_reload;
 mod watch;
 mod worker;
 
@@ -46,6 +47,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
+use tls_reload::TlsReload;
 use worker::Worker;
 
 /// What is known of a conversation when its service is made.
@@ -122,6 +124,7 @@ struct Shared {
     admission: Admission,
     /// None for plain text.
     tls: Option<TlsAcceptor>,
+    tls_reload: TlsReload,
     accepted: AtomicU64,
     /// Workers that have not ended yet.
     running: AtomicUsize,
@@ -246,6 +249,7 @@ where
         let shared = Arc::new(Shared {
             admission: Admission::new(&config, max_connections),
             tls,
+            tls_reload: TlsReload::default(),
             accepted: AtomicU64::new(0),
             running: AtomicUsize::new(loops.len()),
             opening: AtomicUsize::new(loops.len()),

@@ -1,4 +1,4 @@
-//! TLS as a worker meets it: a handshake for accepted connections, certificates that are read again, and wrong ports.
+//! TLS as a worker meets it: a handshake for accepted connections, and wrong ports.
 
 use super::Shared;
 use crate::error::Warning;
@@ -9,15 +9,6 @@ use std::time::Instant;
 pub(super) fn secured(shared: &Shared, socket: Stream) -> Option<Stream> {
     let Some(tls) = &shared.tls else { return Some(socket) };
     tls.accept(socket).inspect_err(|error| log::error!("cannot begin a TLS handshake: {error}")).ok()
-}
-
-/// Reads the files again, for those who come from now on. Whatever is wrong with them, the server goes on.
-pub(super) fn reload(shared: &Shared) {
-    let Some(tls) = &shared.tls else { return };
-    match tls.reload() {
-        Ok(()) => log::info!("Read the TLS files again: certificate SHA-256 {}", tls.fingerprint()),
-        Err(error) => log::error!("the TLS files stay as they were: {error}"),
-    }
 }
 
 /// Warnings of peers that take the port for another one; seldom, because peers can bring them about at any rate.

@@ -256,6 +256,7 @@ fn messages_from_a_file() {
     wrong(&path, "it is empty");
     wrong(folder.path().join("none").to_str().unwrap(), "no such file or folder");
     wrong(folder.path().to_str().unwrap(), "directory");
+    wrong("/dev/zero", "it is a device");
 }
 
 #[test]

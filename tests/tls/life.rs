@@ -1,11 +1,13 @@
 //! The life of a TLS connection: its end in order, its halves, and the server's files that change meanwhile.
 
-use super::support::{bytes, echo, expect_end};
-use super::{Authority, address, peer, server};
+use super::support::{Program, bytes, echo, expect_end, expect_refusal, works};
+use super::{Authority, address, client, peer, server};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn what_was_received_before_the_end_is_still_answered() {
@@ -83,4 +85,43 @@ fn a_successor_reads_the_files_itself() {
     // Whichever of the two let it in, it says farewell.
     server.signal(Signal::TERM);
     expect_end(&mut late);
+}
+
+/// A FIFO would keep the reader waiting; none of the signals below may keep a connection waiting, either.
+#[test]
+fn only_regular_files_are_read() {
+    let authority = Authority::new();
+    let mut server = server(&authority, &["--workers", "1"]);
+    let mut early = peer(&authority, address(&server));
+    let (fifo, large) = (authority.path("server.fifo"), authority.path("large.pem"));
+    assert!(works(Command::new("mkfifo").arg(&fifo)));
+    fs::write(&large, vec![b'\n'; (1 << 20) + 1]).unwrap();
+    fs::rename(authority.path("server.pem"), authority.path("kept.pem")).unwrap();
+    fs::rename(&fifo, authority.path("server.pem")).unwrap();
+    server.signal(Signal::HUP);
+    server.await_stderr("error: the TLS files stay as they were: cannot use ");
+    let complaint = server.await_stderr("it is a FIFO; give a regular file");
+    assert!(complaint.contains(&authority.path("server.pem")), "{complaint}");
+    echo(&mut early, b"still here");
+    // Signals that come while the files are read are one more reading.
+    fs::rename(authority.path("server.pem"), &fifo).unwrap();
+    fs::rename(authority.path("kept.pem"), authority.path("server.pem")).unwrap();
+    for _ in 0..100 {
+        server.signal(Signal::HUP);
+    }
+    server.await_stderr("Read the TLS files again: ");
+    echo(&mut peer(&authority, address(&server)), b"hello");
+    let folder = Path::new(&fifo).parent().unwrap().to_str().unwrap();
+    let key = authority.path("server.key");
+    for (file, reason) in
+        [(fifo.as_str(), "a FIFO"), (folder, "a folder"), ("/dev/zero", "a device"), (&large, "larger than 1 MiB")]
+    {
+        for (cert, key) in [(file, key.as_str()), (&*authority.path("server.pem"), file)] {
+            let refused = Program::server(&["127.0.0.1", "0", "--tls-cert", cert, "--tls-key", key]);
+            expect_refusal(refused, 1, &["cannot use", file, reason]);
+        }
+        expect_refusal(client(address(&server), &["--tls-ca", file]), 1, &["cannot use", file, reason]);
+    }
+    drop(early);
+    assert_eq!(server.terminate().code, Some(0));
 }

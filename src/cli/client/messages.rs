@@ -5,6 +5,7 @@ use crate::codec::{Decoder, Framing};
 use crate::error::{Error, in_words};
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// The messages in a file: one, or, where a delimiter tells messages apart, each that it ends.
@@ -17,10 +18,16 @@ pub(super) fn read_file(path: &Path, framing: Option<Framing>) -> Result<Vec<Vec
         let shown = path.display();
         Error::Usage(format!("cannot take the messages from {shown:?}: {why}; give a file such as request.txt"))
     };
+    let io = |error: std::io::Error| refuse(&in_words(&error));
+    let file = File::open(path).map_err(io)?;
+    // /dev/zero never ends.
+    let kind = file.metadata().map_err(io)?.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        return Err(refuse("it is a device"));
+    }
     let mut bytes = Vec::new();
     let most = MESSAGE_BYTES as u64;
-    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
-    if read.map_err(|error| refuse(&in_words(&error)))? as u64 > most {
+    if file.take(most + 1).read_to_end(&mut bytes).map_err(io)? as u64 > most {
         return Err(refuse("it is larger than 1GiB"));
     }
     if bytes.is_empty() {

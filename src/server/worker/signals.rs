@@ -4,7 +4,7 @@ use super::Worker;
 use crate::event_loop::Agenda;
 use crate::server::handover::{self, Ending};
 use crate::server::stage::Stage;
-use crate::server::{Opened, counters, secure};
+use crate::server::{Opened, counters, tls_reload};
 use crate::service::Service;
 use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 
@@ -16,7 +16,7 @@ where
     pub(super) fn obey(&mut self, agenda: &mut Agenda, signal: i32) {
         match signal {
             SIGUSR1 => counters::log(&self.shared.counters),
-            SIGHUP => secure::reload(self.shared),
+            SIGHUP => tls_reload::start(self.shared),
             SIGUSR2 if self.stage == Stage::Serving => handover::begin(self.shared),
             SIGUSR2 => log::warn!("not handing over: the server is ending"),
             _ => self.end(agenda),

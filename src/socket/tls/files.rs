@@ -5,7 +5,13 @@ use crate::escape;
 use rustls::RootCertStore;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+
+/// The largest file, in bytes. All authorities that a system trusts take about 220 KB.
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// All certificates of a file, in its order; one at least.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -49,8 +55,26 @@ pub(super) fn refused(path: &Path, reason: &str) -> Error {
     Error::File { path: escape::path(path).to_string(), reason: reason.to_owned() }
 }
 
+/// Reads a regular file of at most [`MAX_BYTES`]. A pipe or a device could keep the caller waiting, or never end.
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| refused(path, &in_words(&error)))
+    let io = |error: io::Error| refused(path, &in_words(&error));
+    // Before it is opened: opening a FIFO waits for its other end (fifo(7)).
+    let kind = fs::metadata(path).map_err(io)?.file_type();
+    if !kind.is_file() {
+        let kind = match kind {
+            _ if kind.is_fifo() => "a FIFO",
+            _ if kind.is_dir() => "a folder",
+            _ if kind.is_socket() => "a socket",
+            _ => "a device",
+        };
+        return Err(refused(path, &format!("it is {kind}; give a regular file")));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(io)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(refused(path, "it is larger than 1 MiB; give a PEM file of certificates or a key"));
+    }
+    Ok(bytes)
 }
 
 fn lacks_certificate(path: &Path) -> Error {
