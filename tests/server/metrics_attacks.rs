@@ -77,7 +77,7 @@ fn act(attack: Attack, mut client: &TcpStream) -> bool {
     };
     let read = match attack {
         Attack::Deaf => Ok(1),
-        _ => client.read(&mut [0; 64 * 1024]),
+        _ => client.read(&mut vec![0; 64 * 1024]),
     };
     let is_open = |error: &std::io::Error| error.kind() == ErrorKind::WouldBlock;
     written.as_ref().err().is_none_or(is_open) && read.as_ref().map_or_else(is_open, |count| *count > 0)
