@@ -21,7 +21,7 @@ use multiconn::error::Error;
 use multiconn::server::{Opened, Server, ServerConfig};
 use multiconn::service::{Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;
-use rooms::Chat;
+use rooms::{Chat, QUEUE_BYTES};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,13 +51,16 @@ struct Member {
     /// When the first of the last few lines was said, and how many they are.
     said: (Instant, u32),
     complaint: Option<FrameError>,
+    /// Something waits in the queue.
+    has_queue: bool,
 }
 
 impl Member {
     fn enter(chat: &Arc<Mutex<Chat>>, opened: &Opened<'_>) -> Self {
         lock(chat).enter(opened.number, opened.waker());
         let decoder = Decoder::new(Framing::LINES, LINE_BYTES);
-        Self { chat: Arc::clone(chat), number: opened.number, decoder, said: (Instant::now(), 0), complaint: None }
+        let said = (Instant::now(), 0);
+        Self { chat: Arc::clone(chat), number: opened.number, decoder, said, complaint: None, has_queue: false }
     }
 
     /// Says what came in, and then what there is to wait for.
@@ -95,6 +98,7 @@ impl Service for Member {
         let mut chat = lock(&chat);
         let wait = self.say(&mut chat, input, now);
         let is_all = chat.write(self.number, output);
+        self.has_queue = !is_all;
         match wait {
             // While the queue waits for room, there is still something to say.
             Wait::Input if !is_all => return Wait::InputOrRoom,
@@ -108,6 +112,11 @@ impl Service for Member {
 
     fn complaint(&self) -> Option<String> {
         self.complaint.as_ref().map(ToString::to_string)
+    }
+
+    /// A queue that waits may be filled by others before the next call.
+    fn held_bytes(&self) -> usize {
+        if self.has_queue { QUEUE_BYTES } else { 0 }
     }
 }
 

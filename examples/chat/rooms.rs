@@ -13,7 +13,7 @@ const ROOMS: usize = 10_000;
 
 /// The most bytes that wait for one member: several screens full. With the buffers of the connection and of the kernel, a
 /// member who never reads costs some 200 KiB.
-const QUEUE_BYTES: usize = 64 * 1024;
+pub(crate) const QUEUE_BYTES: usize = 64 * 1024;
 
 /// What a line in a queue takes besides its text, in bytes, so that short ones are no way around the limit.
 const PLACE_BYTES: usize = 32;

@@ -16,7 +16,6 @@ pub(super) const KEPT_BLOCKS: usize = 16;
 #[derive(Debug, Default)]
 pub struct Lender {
     blocks: Vec<Box<[u8]>>,
-    held_bytes: usize,
 }
 
 impl Lender {
@@ -30,19 +29,6 @@ impl Lender {
     #[must_use]
     pub fn spare_blocks(&self) -> usize {
         self.blocks.len()
-    }
-
-    /// How many bytes of storage stay with connections between their turns, in bytes.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.held_bytes
-    }
-
-    /// Writes down that a connection which held `before` bytes of storage between its turns now holds `after`.
-    #[inline]
-    pub fn hold(&mut self, before: usize, after: usize) {
-        debug_assert!(self.held_bytes >= before, "more was given back than held");
-        self.held_bytes = self.held_bytes - before + after;
     }
 
     /// Sees to it that `buffer.spare(limit)` is not empty, unless the buffer already holds `limit` bytes.

@@ -1,13 +1,16 @@
-//! A bounded queue of bytes, and the lender of the storage behind it.
+//! A bounded queue of bytes, the lender of the storage behind it, and the account of memory held for peers.
 //!
 //! A [`Buffer`] owns no storage while it is empty and idle: an idle connection must cost no heap. The [`Lender`] puts
 //! a 64 KiB block behind it for the length of one turn and takes it back, or leaves behind what just fits the bytes
-//! that remain. Nothing in here blocks, reads a clock or knows a socket.
+//! that remain. The [`MemoryAccount`] of a process counts what stays with all connections. Nothing in here blocks, reads a
+//! clock or knows a socket.
 
+mod account;
 mod lender;
 #[cfg(test)]
 mod tests;
 
+pub use account::MemoryAccount;
 pub use lender::{LENT_BYTES, Lender};
 
 /// A queue of bytes: written behind, read and consumed in front.

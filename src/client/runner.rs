@@ -12,7 +12,7 @@ use super::task::Task;
 use super::watch::Watch;
 use super::workload::{Job, Outcome, Phase, buffer_bytes};
 use super::{Message, Recorder, Shared};
-use crate::buffer::Lender;
+use crate::buffer::{Lender, MemoryAccount};
 use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Agenda, Due, Handler, Key, Readiness, Slab, Timer};
 use crate::pump::{Conversation, Pump};
@@ -60,6 +60,7 @@ pub(super) struct Runner<'a> {
     pub(super) job: Rc<Job>,
     pub(super) entries: Slab<Entry>,
     lender: Lender,
+    memory: MemoryAccount,
     limits: Limits,
     pub(super) dialer: Dialer,
     hold: Timer,
@@ -82,6 +83,7 @@ impl<'a> Runner<'a> {
             job: Rc::new(Job::new(shared, recorder)),
             entries: Slab::default(),
             lender: Lender::new(),
+            memory: MemoryAccount::unlimited(),
             limits: limits(shared),
             dialer: Dialer::new(numbers, spacing, config.max_connecting, config.retry_delay),
             hold: Timer::default(),
@@ -135,7 +137,7 @@ impl<'a> Runner<'a> {
     /// Ends a connect in progress.
     fn hang_up(&mut self, agenda: &mut Agenda, key: Key) -> Option<Dial> {
         let mut entry = self.entries.remove(key)?;
-        entry.conversation.deregister(agenda, key);
+        entry.conversation.deregister(agenda, key, &self.memory);
         self.dialer.ended();
         self.queue_dialer(agenda);
         Some(entry.dial)
@@ -145,7 +147,8 @@ impl<'a> Runner<'a> {
     pub(super) fn turn(&mut self, agenda: &mut Agenda, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let mut watch = Watch::new(entry.dial.number, &self.job, entry.opened);
-        let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
+        let (lender, memory) = (&mut self.lender, &self.memory);
+        let mut pump = Pump { lender, memory, limits: &self.limits, observer: &mut watch };
         let was_handshaking = entry.conversation.connection.is_handshaking();
         let closed = entry.conversation.turn(&mut pump, agenda, key);
         if let Some(workload) = entry.conversation.connection.service_mut().exchange() {
@@ -172,10 +175,9 @@ impl<'a> Runner<'a> {
 
     fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
-        entry.conversation.deregister(agenda, key);
+        entry.conversation.deregister(agenda, key, &self.memory);
         let (number, connection) = (entry.dial.number, &entry.conversation.connection);
         let outcome = secure::outcome(connection.service().outcome_after(reason), &entry.conversation.socket);
-        self.lender.hold(connection.storage_bytes(), 0);
         let mut recorder = self.job.recorder.borrow_mut();
         recorder.sent_bytes += connection.sent_bytes();
         let now = self.job.clock.nanos(Instant::now());

@@ -9,10 +9,6 @@ use std::time::{Duration, Instant};
 /// times; 64 KiB made it no better. What is left is the kernel's own work for the neighbour.
 const TURN_BYTES: usize = 128 * 1024;
 
-/// How much may wait in one worker: 8,192 connections that are stuck in both directions. A server of a few gibibytes
-/// survives that, and one with less memory has a limit to set.
-const WORKER_BYTES: usize = 1024 * 1024 * 1024;
-
 /// How long a conversation may be silent. Long enough for people at a keyboard and for the keep-alive of most
 /// protocols, short enough that a peer that vanished does not hold its place for a day.
 const IDLE: Duration = Duration::from_secs(5 * 60);
@@ -37,9 +33,6 @@ pub struct Limits {
     /// The most bytes moved in one turn, in bytes, in and out together, before other connections get theirs.
     /// Default: 128 KiB.
     pub turn_bytes: usize,
-    /// The most bytes that all connections of one worker together may hold between their turns, in bytes. Whoever would
-    /// hold more is closed. Default: 1 GiB.
-    pub worker_bytes: usize,
     /// Close when no byte moved in either direction for this long; `None` waits for ever. Default: 5 minutes.
     pub idle: Option<Duration>,
     /// Close when the peer has not sent a byte this long after the connection opened, and was sent none; `None` waits for
@@ -64,7 +57,6 @@ impl Default for Limits {
         Self {
             buffer_bytes: LENT_BYTES,
             turn_bytes: TURN_BYTES,
-            worker_bytes: WORKER_BYTES,
             idle: Some(IDLE),
             first_byte: Some(FIRST_BYTE),
             handshake: Some(HANDSHAKE),
@@ -77,17 +69,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// All the time in the world and whatever memory it takes: for a service that keeps its own limits.
+    /// All the time in the world: for a service that keeps its own limits.
     #[must_use]
     pub fn patient() -> Self {
-        Self {
-            worker_bytes: usize::MAX,
-            idle: None,
-            first_byte: None,
-            handshake: None,
-            write: None,
-            lifetime: None,
-            ..Self::default()
-        }
+        Self { idle: None, first_byte: None, handshake: None, write: None, lifetime: None, ..Self::default() }
     }
 }

@@ -254,10 +254,10 @@ impl<S: Service> Connection<S> {
         lender.settle(&mut self.output);
     }
 
-    /// How much storage the connection holds, in bytes: nothing while nothing waits.
+    /// How much memory the connection and its service hold on behalf of the peer, in bytes: nothing while nothing waits.
     #[inline]
-    pub fn storage_bytes(&self) -> usize {
-        self.input.storage_bytes() + self.output.storage_bytes()
+    pub fn held_bytes(&self) -> usize {
+        self.input.storage_bytes() + self.output.storage_bytes() + self.service.held_bytes()
     }
 
     // What the conversation wants.

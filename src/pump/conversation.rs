@@ -1,6 +1,7 @@
 //! A connection on its socket, with its place in the loop: what a worker keeps for each peer.
 
 use super::{Observer, Pump, Turn};
+use crate::buffer::MemoryAccount;
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::event_loop::{Agenda, Key, Readiness, Timer};
 use crate::service::Service;
@@ -22,6 +23,8 @@ pub struct Conversation<S> {
     pub connection: Connection<S>,
     /// What it talks over.
     pub socket: Stream,
+    /// What the account has for it, in bytes.
+    held_bytes: usize,
     timer: Timer,
     queued: bool,
     /// How many turns in a row it has had out of the ready queue.
@@ -37,7 +40,7 @@ impl<S: Service> Conversation<S> {
             connection.handle_handshake();
         }
         connection.handle_read_blocked();
-        Self { connection, socket, timer: Timer::default(), queued: false, stint: 0 }
+        Self { connection, socket, held_bytes: 0, timer: Timer::default(), queued: false, stint: 0 }
     }
 
     /// The socket reported readiness. Who yielded has a turn to come in this round: not one more before the others.
@@ -71,32 +74,34 @@ impl<S: Service> Conversation<S> {
         agenda.wheel.arm(&mut self.timer, key, deadline);
     }
 
-    /// Takes the connection of `key` out of the loop before it is closed: no event and no timer of it comes any more.
-    pub fn deregister(&mut self, agenda: &mut Agenda, key: Key) {
+    /// Takes the connection of `key` out of the loop and the account before it is closed: no event and no timer of it comes
+    /// any more.
+    pub fn deregister(&mut self, agenda: &mut Agenda, key: Key, memory: &MemoryAccount) {
         agenda.deregister(self.socket.source());
         agenda.wheel.cancel(&mut self.timer);
         if let Some(instant) = self.connection.alarm() {
             agenda.alarms.cancel(key, instant);
         }
+        memory.release(std::mem::take(&mut self.held_bytes));
     }
 
     /// Gives the conversation of `key` its turn, and sees to it that the next one comes; or says why it is over.
     #[inline]
     pub fn turn<O: Observer>(&mut self, pump: &mut Pump<'_, O>, agenda: &mut Agenda, key: Key) -> Option<CloseReason> {
-        let before = self.connection.storage_bytes();
         let alarm = self.connection.alarm();
         // A service that panics ends its own conversation and no other.
-        let turn = catch_unwind(AssertUnwindSafe(|| pump.turn(&mut self.connection, &mut self.socket)));
-        let turn = turn.unwrap_or(Turn::Closed(CloseReason::ServicePanicked));
-        let after = self.connection.storage_bytes();
-        pump.lender.hold(before, after);
+        let turn = catch_unwind(AssertUnwindSafe(|| {
+            let turn = pump.turn(&mut self.connection, &mut self.socket);
+            (turn, self.connection.held_bytes() + self.socket.held_bytes())
+        }));
+        let (turn, held_bytes) = turn.unwrap_or((Turn::Closed(CloseReason::ServicePanicked), self.held_bytes));
+        let may_stay = pump.memory.update(self.held_bytes, held_bytes);
+        self.held_bytes = held_bytes;
         self.arm_alarm(agenda, key, alarm);
         match turn {
             Turn::Closed(reason) => return Some(reason),
-            // Who would push the worker over its limit goes, and not who was there before.
-            _ if after > before && pump.lender.held_bytes() > pump.limits.worker_bytes => {
-                return Some(CloseReason::MemoryLimit);
-            }
+            // The connection that grew beyond the limit is closed, not one that was there before.
+            _ if !may_stay => return Some(CloseReason::MemoryLimit),
             Turn::Yielded if !self.queued => {
                 self.queued = true;
                 if (1..STINT_TURNS).contains(&self.stint) {
@@ -128,7 +133,7 @@ impl<S: Service> Conversation<S> {
 #[cfg(test)]
 mod tests {
     use super::Conversation;
-    use crate::buffer::Lender;
+    use crate::buffer::{Lender, MemoryAccount};
     use crate::connection::Limits;
     use crate::event_loop::{EventLoop, Key};
     use crate::pump::{Observer, Pump};
@@ -158,12 +163,12 @@ mod tests {
         agenda.register(socket.source(), key).expect("the socket is new");
         let service = Delayed::new(Echo, Duration::from_secs(24 * 3600));
         let mut conversation = Conversation::new(service, socket, now);
-        let (mut lender, limits) = (Lender::new(), Limits::default());
-        let mut pump = Pump { lender: &mut lender, limits: &limits, observer: &mut Clock(now) };
+        let (mut lender, limits, memory) = (Lender::new(), Limits::default(), MemoryAccount::unlimited());
+        let mut pump = Pump { lender: &mut lender, memory: &memory, limits: &limits, observer: &mut Clock(now) };
         assert_eq!(conversation.turn(&mut pump, agenda, key), None);
         assert!(agenda.wheel.time_left().is_some(), "an idle timeout is armed");
         assert_eq!(agenda.alarms.len(), 1, "the delay is armed");
-        conversation.deregister(agenda, key);
+        conversation.deregister(agenda, key, &memory);
         assert_eq!(agenda.wheel.time_left(), None);
         assert!(agenda.alarms.is_empty());
     }

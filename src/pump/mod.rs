@@ -13,7 +13,7 @@ mod tests;
 
 pub use conversation::Conversation;
 
-use crate::buffer::Lender;
+use crate::buffer::{Lender, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::service::Service;
 use crate::socket::Transport;
@@ -50,6 +50,8 @@ pub trait Observer {
 pub struct Pump<'a, O> {
     /// Lends the storage for the turn.
     pub lender: &'a mut Lender,
+    /// Counts what connections hold between their turns.
+    pub memory: &'a MemoryAccount,
     /// The limits of the connection.
     pub limits: &'a Limits,
     /// Watches and tells the time.

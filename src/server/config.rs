@@ -2,13 +2,19 @@
 
 use super::metrics::VISITORS;
 use super::{AtLimit, DatagramConfig, Successor};
+use crate::buffer::LENT_BYTES;
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::socket::{Endpoint, SocketOptions, TlsServerOptions};
+use crate::units::format_size;
 use ipnet::IpNet;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
+
+/// How much memory connections may hold: 8,192 of them that are stuck in both directions. A server of a few gibibytes survives
+/// that, and one with less memory has a limit to set.
+const MEMORY_LIMIT: usize = 1024 * 1024 * 1024;
 
 /// How long a drain may take. Shorter than the 90 seconds after which service managers kill.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,8 +54,9 @@ pub struct ServerConfig {
     pub allow: Vec<IpNet>,
     /// What each connection may use.
     pub limits: Limits,
-    /// The most bytes that all connections together may hold between their turns, in bytes; each worker has its share.
-    /// Default: 1 GiB.
+    /// The most memory that all connections together may hold between their turns, in bytes: their buffers, what their services
+    /// hold ([`Service::held_bytes`](crate::service::Service::held_bytes)), and TLS. A connection that would hold more is
+    /// closed. Default: 1 GiB.
     pub memory_limit: usize,
     /// How long connections may take to finish when the server drains. Default: 30 seconds.
     pub drain_timeout: Duration,
@@ -92,7 +99,7 @@ impl ServerConfig {
             at_limit: AtLimit::default(),
             allow: Vec::new(),
             limits: Limits::default(),
-            memory_limit: Limits::default().worker_bytes,
+            memory_limit: MEMORY_LIMIT,
             drain_timeout: DRAIN_TIMEOUT,
             socket: SocketOptions::default(),
             tls: None,
@@ -135,6 +142,7 @@ impl ServerConfig {
         if self.limits.buffer_bytes == 0 || u32::try_from(self.limits.buffer_bytes).is_err() {
             return refuse("a buffer holds 1 byte to 4 GiB; give a size such as --buffer-limit 64KiB");
         }
+        self.check_memory()?;
         // Whatever numbers were typed, their sum is no small one.
         // A listener needs two while it is copied for a successor.
         let per_listener = if self.successor.is_some() { 2 } else { 1 };
@@ -155,10 +163,47 @@ impl ServerConfig {
     }
 }
 
+impl ServerConfig {
+    /// The most memory that one connection can hold, in bytes: input, output, a reply of its service that finds no room, and
+    /// TLS. A service of one's own may hold more.
+    fn connection_bytes(&self) -> usize {
+        let buffer = self.limits.buffer_bytes;
+        // A buffer that is more than half full keeps the whole block that it was lent.
+        let storage = if buffer > LENT_BYTES / 2 { buffer.max(LENT_BYTES) } else { buffer };
+        storage.saturating_mul(2).saturating_add(buffer)
+    }
+
+    /// A connection that is alone must not be closed for the memory limit.
+    fn check_memory(&self) -> Result<(), Error> {
+        let least = self.connection_bytes();
+        if self.memory_limit >= least {
+            return Ok(());
+        }
+        let [limit, needed] = [self.memory_limit, least].map(|bytes| format_size(bytes as u64));
+        let advised = least.div_ceil(1 << 20);
+        Err(Error::Usage(format!(
+            "a memory limit of {limit} is too small: one connection can hold {needed}; give more, such as \
+             --memory-limit {advised}MiB"
+        )))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::ServerConfig;
     use crate::socket::Endpoint;
+
+    #[test]
+    fn a_memory_limit_allows_one_connection() {
+        let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
+        config.memory_limit = 3 * 64 * 1024;
+        assert!(config.check(1000).is_ok());
+        config.memory_limit -= 1;
+        let error = config.check(1000).expect_err("the limit is too small").to_string();
+        assert!(error.contains("192 KiB") && error.contains("--memory-limit 1MiB"), "{error}");
+        config.limits.buffer_bytes = 1024;
+        assert!(config.check(1000).is_ok());
+    }
 
     #[test]
     fn the_descriptor_limit_bounds_the_connections() {

@@ -40,8 +40,6 @@ pub(super) struct Rounds {
     pub(super) turn: Histogram,
     /// How late the entries of the timer wheel came up.
     pub(super) timer_lag: Histogram,
-    /// Storage that stays with connections between their turns, in bytes.
-    pub(super) held_bytes: Gauge,
     /// Storage that waits to be lent, in bytes.
     pub(super) spare_bytes: Gauge,
     /// Entries in the ready queue.

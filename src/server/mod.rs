@@ -27,7 +27,7 @@ pub use panics::limit_panic_reports;
 pub use successor::Successor;
 pub use summary::Summary;
 
-use crate::connection::Limits;
+use crate::buffer::MemoryAccount;
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Key, Sender, run_workers};
 use crate::service::Service;
@@ -122,6 +122,8 @@ enum Message {
 struct Shared {
     config: ServerConfig,
     admission: Admission,
+    /// What all connections hold between their turns.
+    memory: MemoryAccount,
     /// None for plain text.
     tls: Option<TlsAcceptor>,
     tls_reload: TlsReload,
@@ -141,11 +143,6 @@ struct Shared {
 }
 
 impl Shared {
-    /// The limits of one worker.
-    fn limits(&self) -> Limits {
-        Limits { worker_bytes: self.config.memory_limit / self.config.workers, ..self.config.limits.clone() }
-    }
-
     /// Counts a worker as accepting; the last one tells those who wait for that.
     fn has_opened(&self) -> io::Result<()> {
         // A predecessor tells the service manager itself: until then it is the service.
@@ -248,6 +245,7 @@ where
         let handle = ServerHandle { workers: loops.iter().map(EventLoop::sender).collect() };
         let shared = Arc::new(Shared {
             admission: Admission::new(&config, max_connections),
+            memory: MemoryAccount::new(config.memory_limit),
             tls,
             tls_reload: TlsReload::default(),
             accepted: AtomicU64::new(0),

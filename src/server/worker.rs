@@ -75,7 +75,7 @@ where
             entries: Slab::default(),
             doors: (0..).zip(listeners).map(door).collect(),
             lender: Lender::new(),
-            limits: shared.limits(),
+            limits: shared.config.limits.clone(),
             stage: Stage::Serving,
             stays: event_loop.hears_signals() || metrics.as_ref().is_some_and(Metrics::has_desk),
             counters: &shared.counters[number],
@@ -187,7 +187,8 @@ where
         let (now, counters, sending) = (agenda.now, self.counters, self.shared.config.sending);
         let (peer, number) = (&entry.peer, entry.number);
         let mut watch = Watch { now, peer, number, sending, counters, expects_plain_text, speaks_tls: false };
-        let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut watch };
+        let (lender, memory) = (&mut self.lender, &self.shared.memory);
+        let mut pump = Pump { lender, memory, limits: &self.limits, observer: &mut watch };
         let closed = entry.conversation.turn(&mut pump, agenda, key);
         if watch.speaks_tls {
             self.wrong_port.note_tls(agenda.now, &entry.peer);
@@ -199,10 +200,9 @@ where
 
     fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
-        entry.conversation.deregister(agenda, key);
+        entry.conversation.deregister(agenda, key, &self.shared.memory);
         let story = watch::story(&entry.conversation, reason, entry.number, agenda.now);
         self.wrong_port.note_end(agenda.now, &entry.conversation.socket, &entry.peer);
-        self.lender.hold(entry.conversation.connection.storage_bytes(), 0);
         let peer = entry.peer;
         // Its service may panic even now; the socket is closed all the same.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(entry.conversation)));

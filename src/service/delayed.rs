@@ -95,4 +95,8 @@ impl<S: Service> Service for Delayed<S> {
     fn complaint(&self) -> Option<String> {
         self.service.complaint()
     }
+
+    fn held_bytes(&self) -> usize {
+        self.arrivals.capacity() * size_of::<(Instant, usize)>() + self.service.held_bytes()
+    }
 }

@@ -47,6 +47,8 @@ pub struct Framed<R> {
 enum Stuck {
     /// For this reply there is no room yet.
     Reply(Vec<u8>),
+    /// For the reply there will never be room: the conversation ends when those before it were sent.
+    TooLarge,
     /// This is wrong.
     Broken(String),
 }
@@ -82,6 +84,7 @@ impl<R: Respond> Service for Framed<R> {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
         match self.stuck.as_deref() {
             Some(Stuck::Reply(reply)) if !output.write_whole(reply) => return Wait::Room,
+            Some(Stuck::TooLarge) => return Wait::Room,
             Some(Stuck::Broken(_)) => return Wait::Refuse,
             _ => self.stuck = None,
         }
@@ -100,7 +103,9 @@ impl<R: Respond> Service for Framed<R> {
                 return self.refuse(format!("no frame for the reply: {error}"));
             }
             if !output.write_whole(&framed) {
-                self.stuck = Some(Box::new(Stuck::Reply(framed)));
+                framed.shrink_to_fit();
+                let is_too_large = framed.len() > output.limit();
+                self.stuck = Some(Box::new(if is_too_large { Stuck::TooLarge } else { Stuck::Reply(framed) }));
                 return Wait::Room;
             }
         }
@@ -110,6 +115,15 @@ impl<R: Respond> Service for Framed<R> {
         match self.stuck.as_deref() {
             Some(Stuck::Broken(complaint)) => Some(complaint.clone()),
             _ => None,
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        match self.stuck.as_deref() {
+            Some(Stuck::Reply(bytes)) => size_of::<Stuck>() + bytes.capacity(),
+            Some(Stuck::Broken(complaint)) => size_of::<Stuck>() + complaint.capacity(),
+            Some(Stuck::TooLarge) => size_of::<Stuck>(),
+            None => 0,
         }
     }
 }

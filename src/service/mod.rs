@@ -98,6 +98,15 @@ pub trait Service {
     fn complaint(&self) -> Option<String> {
         None
     }
+
+    /// How many bytes of heap the service holds between calls on behalf of the peer, such as a reply that found no room or a
+    /// queue; asked after each turn of the connection, so it should only add up a few numbers.
+    ///
+    /// They count towards the memory limit of the server, as the buffers of the connection do. Memory that another thread may
+    /// add before the service is called again should be included. Memory of a fixed size per connection need not be.
+    fn held_bytes(&self) -> usize {
+        0
+    }
 }
 
 impl<S: Service + ?Sized> Service for Box<S> {
@@ -107,5 +116,9 @@ impl<S: Service + ?Sized> Service for Box<S> {
 
     fn complaint(&self) -> Option<String> {
         (**self).complaint()
+    }
+
+    fn held_bytes(&self) -> usize {
+        (**self).held_bytes()
     }
 }

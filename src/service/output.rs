@@ -31,6 +31,12 @@ impl<'a> Output<'a> {
         self.ended
     }
 
+    /// The most bytes that can wait here, in bytes; 0 after [`end`](Self::end).
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// How many bytes can be written now, in bytes.
     #[must_use]
     pub fn room(&self) -> usize {

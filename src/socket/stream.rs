@@ -66,6 +66,12 @@ pub trait Transport {
         Ok(0)
     }
 
+    /// How much memory the layer holds on behalf of the peer, in bytes; nothing for a kernel socket.
+    #[inline]
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Whether the sending half must be shut even for a peer that has shut its own: not of kernel sockets, where closing says
     /// the same.
     #[inline]
@@ -141,6 +147,11 @@ impl Transport for Stream {
             Self::Tcp(_) | Self::Unix(_) => Ok(0),
             Self::Tls(stream) => stream.flush(),
         }
+    }
+
+    #[inline]
+    fn held_bytes(&self) -> usize {
+        self.tls().map_or(0, Transport::held_bytes)
     }
 
     fn says_farewell(&self) -> bool {

@@ -21,6 +21,7 @@ mod handover;
 mod injected;
 mod interop;
 mod limits;
+mod memory;
 mod metrics;
 mod metrics_attacks;
 mod neighbours;

@@ -13,14 +13,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What a connection costs besides its buffers: its entry among the connections, in the timer wheel and in the queue.
-const PER_CONNECTION: u64 = 300;
+pub(super) const PER_CONNECTION: u64 = 300;
 
 /// What a worker takes once, when it gets to work: the blocks that it lends (16 of 64 KiB), and as much again for the turn that
 /// goes on and what the allocator keeps back between two sizes, and its stack, its list of events and its wheel.
-const FIXED: u64 = 2 << 20;
+pub(super) const FIXED: u64 = 2 << 20;
 
 /// How much the server has grown since `before`, in bytes.
-fn grown_bytes(server: &Program, before: u64) -> u64 {
+pub(super) fn grown_bytes(server: &Program, before: u64) -> u64 {
     server.resident_bytes().expect("it could be read before").saturating_sub(before)
 }
 

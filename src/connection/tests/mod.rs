@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 impl<S> Connection<S> {
     /// How many bytes wait in the input and in the output.
-    pub(crate) fn held_bytes(&self) -> [usize; 2] {
+    pub(crate) fn buffered_of_each(&self) -> [usize; 2] {
         [self.input.len(), self.output.len()]
     }
 
@@ -110,7 +110,7 @@ fn each_phase_has_its_wishes() {
     let mut bench = Bench::new(Puppet { says: b"bye", waits: Wait::Nothing });
     assert_eq!(bench.wishes(), [true, true, false], "finishing: input is read to be discarded");
     bench.receive(b"more");
-    assert_eq!(bench.connection.held_bytes(), [0, 3]);
+    assert_eq!(bench.connection.buffered_of_each(), [0, 3]);
     bench.send(3);
     assert_eq!(bench.wishes(), [true, false, true]);
     bench.shut();

@@ -79,7 +79,7 @@ fn a_half_that_is_shut_is_not_shut_again() {
     });
     let mut scene = scene(service, [bytes(10), bytes(500)]);
     assert_eq!(scene.run(), None);
-    assert_eq!((scene.socket.shuts, scene.connection.held_bytes()), (1, [0, 0]));
+    assert_eq!((scene.socket.shuts, scene.connection.buffered_of_each()), (1, [0, 0]));
     scene.socket.arrive(Arrival::End);
     assert_eq!((scene.run(), scene.socket.shuts), (Some(CloseReason::Completed), 1));
 }

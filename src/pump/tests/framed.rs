@@ -159,6 +159,39 @@ fn a_peer_that_reads_nothing_fills_one_buffer_and_one_reply() {
     assert_eq!(scene.socket.written.len(), 5000 / 30 * 30);
 }
 
+/// What a stuck reply takes is told, so that it can be counted.
+#[test]
+fn a_reply_that_finds_no_room_is_held() {
+    let limits = Limits { buffer_bytes: 100, ..Limits::default() };
+    let socket = Script::new([Arrival::Bytes([b"a".repeat(59), b"\n".to_vec()].concat().repeat(2))]).stalled();
+    let mut scene = Scene::new(Framed::new(Framing::LINES, 100, reverse), socket, limits);
+    assert_eq!(scene.run(), None);
+    let [input, output] = scene.connection.storage_of_each();
+    let reply = scene.connection.service().held_bytes();
+    assert!((60..100).contains(&reply), "{reply} bytes for a reply of 60");
+    assert_eq!(scene.connection.held_bytes(), input + output + reply);
+    scene.socket.stalled = false;
+    assert_eq!(scene.run(), None);
+    assert_eq!((scene.socket.written.len(), scene.connection.held_bytes()), (120, 0));
+}
+
+/// What was answered before is sent first.
+#[test]
+fn a_reply_that_never_fits_is_not_held() {
+    let limits = Limits { buffer_bytes: 100, ..Limits::default() };
+    let longer = |request: &[u8], reply: &mut Vec<u8>| {
+        reply.extend(request.repeat(if request == b"abc" { 1000 } else { 1 }));
+    };
+    let socket = Script::new([Arrival::Bytes(b"one\nabc\ntwo\n".to_vec())]).stalled();
+    let mut scene = Scene::new(Framed::new(Framing::LINES, 100, longer), socket, limits);
+    assert_eq!(scene.run(), None);
+    assert!(scene.connection.held_bytes() < 100, "{} bytes are held", scene.connection.held_bytes());
+    scene.socket.stalled = false;
+    scene.socket.arrive(Arrival::End);
+    assert_eq!(scene.run(), Some(CloseReason::ReplyTooLarge));
+    assert_eq!(scene.socket.written, b"one\n");
+}
+
 #[test]
 fn lines_keep_their_ends_where_there_are_no_frames() {
     for (text, answer) in [

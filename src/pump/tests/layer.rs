@@ -1,7 +1,7 @@
 //! A conversation over a layer between it and the socket, such as TLS: a handshake, bytes kept back, a farewell.
 
 use super::scene::{Frames, SECOND};
-use crate::buffer::Lender;
+use crate::buffer::{Lender, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn};
 use crate::socket::Transport;
@@ -141,7 +141,8 @@ impl Stage {
 
     fn event(&mut self) -> Turn {
         self.connection.handle_event(true, true, false);
-        let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut self.clock };
+        let (lender, memory) = (&mut self.lender, &MemoryAccount::unlimited());
+        let mut pump = Pump { lender, memory, limits: &self.limits, observer: &mut self.clock };
         pump.turn(&mut self.connection, &mut self.layer)
     }
 }

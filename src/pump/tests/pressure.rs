@@ -17,7 +17,7 @@ fn assert_holds_back<S: Service>(service: S, stream: &[u8], answer: &[u8], limit
     let mut scene = Scene::new(service, Script::new([Arrival::Bytes(stream.to_vec())]).stalled(), limits);
     assert_eq!(scene.run(), None);
     assert!(!scene.socket.is_drained(), "reading stopped");
-    let held: usize = scene.connection.held_bytes().iter().sum();
+    let held: usize = scene.connection.buffered_of_each().iter().sum();
     assert_eq!(scene.witness.received.len(), held);
     assert!(held > limit && held <= 2 * limit, "{held} bytes are held");
 
@@ -68,7 +68,7 @@ fn room_counts_as_freed_when_most_of_the_output_is_gone() {
 fn a_stalled_conversation_holds_what_it_needs() {
     let mut scene = Scene::new(Frames(10), Script::new([Arrival::Bytes(pattern(17))]).stalled(), buffers_of(1000));
     assert_eq!(scene.run(), None);
-    assert_eq!(scene.connection.held_bytes(), [7, 10]);
+    assert_eq!(scene.connection.buffered_of_each(), [7, 10]);
     assert_eq!(scene.connection.storage_of_each(), [7, 10]);
 }
 

@@ -1,7 +1,7 @@
 //! A conversation on a scripted socket, under a simulated loop and a simulated clock.
 
 use super::script::Script;
-use crate::buffer::{LENT_BYTES, Lender};
+use crate::buffer::{LENT_BYTES, Lender, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn};
 use crate::service::{Input, Output, Service, Wait};
@@ -62,10 +62,11 @@ impl<S: Service> Scene<S> {
 
     /// One turn, and what must hold after every turn.
     pub(super) fn turn(&mut self) -> Turn {
-        let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut self.witness };
+        let (lender, memory) = (&mut self.lender, &MemoryAccount::unlimited());
+        let mut pump = Pump { lender, memory, limits: &self.limits, observer: &mut self.witness };
         let alarm = self.connection.alarm();
         let turn = pump.turn(&mut self.connection, &mut self.socket);
-        let (held, storage) = (self.connection.held_bytes(), self.connection.storage_of_each());
+        let (held, storage) = (self.connection.buffered_of_each(), self.connection.storage_of_each());
         for (held, storage) in held.into_iter().zip(storage) {
             assert!(held <= self.limits.buffer_bytes, "{held} bytes held, whatever the limit says");
             assert!(storage <= self.limits.buffer_bytes.max(LENT_BYTES), "{storage} bytes of storage");

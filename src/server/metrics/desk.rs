@@ -6,7 +6,7 @@
 
 use super::FIRST_KEY;
 use super::site::Pages;
-use crate::buffer::{LENT_BYTES, Lender};
+use crate::buffer::{LENT_BYTES, Lender, MemoryAccount};
 use crate::connection::Limits;
 use crate::event_loop::{Agenda, Due, Key, Readiness};
 use crate::pump::{Conversation, Observer, Pump};
@@ -44,6 +44,9 @@ pub(super) struct Desk {
     doors: Vec<Door>,
     visitors: [Option<Visitor>; VISITORS],
     lender: Lender,
+    /// Apart from that of the service, so that the pages are served when that is full: there are only a few places, and the
+    /// buffers of each are bounded.
+    memory: MemoryAccount,
     limits: Limits,
 }
 
@@ -54,7 +57,8 @@ impl Desk {
             (FIRST_DOOR..).zip(listeners).map(|(index, listener)| Door::new(listener, Key::fixed(index))).collect();
         let limits = Limits { turn_bytes: LENT_BYTES, linger: LINGER, ..Limits::patient() };
         let visitors = std::array::from_fn(|_| None);
-        (!doors.is_empty()).then(|| Self { shared: Arc::clone(shared), doors, visitors, lender: Lender::new(), limits })
+        let (lender, memory) = (Lender::new(), MemoryAccount::unlimited());
+        (!doors.is_empty()).then(|| Self { shared: Arc::clone(shared), doors, visitors, lender, memory, limits })
     }
 
     pub(super) fn open(&mut self, agenda: &Agenda) -> io::Result<()> {
@@ -149,7 +153,8 @@ impl Desk {
     fn turn(&mut self, agenda: &mut Agenda, place: usize) {
         let Some(visitor) = &mut self.visitors[place] else { return };
         let mut clock = Clock(agenda.now);
-        let mut pump = Pump { lender: &mut self.lender, limits: &self.limits, observer: &mut clock };
+        let (lender, memory) = (&mut self.lender, &self.memory);
+        let mut pump = Pump { lender, memory, limits: &self.limits, observer: &mut clock };
         if visitor.turn(&mut pump, agenda, key_of(place)).is_some() {
             self.dismiss(agenda, place);
         }
@@ -157,8 +162,7 @@ impl Desk {
 
     fn dismiss(&mut self, agenda: &mut Agenda, place: usize) {
         let Some(mut visitor) = self.visitors[place].take() else { return };
-        visitor.deregister(agenda, key_of(place));
-        self.lender.hold(visitor.connection.storage_bytes(), 0);
+        visitor.deregister(agenda, key_of(place), &self.memory);
         drop(visitor);
         for (index, door) in (FIRST_DOOR..).zip(&mut self.doors) {
             if door.is_paused() {

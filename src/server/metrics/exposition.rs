@@ -75,6 +75,9 @@ impl Page<'_, '_> {
         self.one("process_max_fds", "Descriptors that the process may open.", None, &process.descriptors)?;
         let most = shared.admission.max_connections();
         self.one("multiconn_max_connections", "Connections that may be open.", None, &most)?;
+        let [used, limit] = [shared.memory.held_bytes(), shared.memory.limit()];
+        self.one("multiconn_buffers_held", "Memory held for peers between turns, as limited.", BYTES, &used)?;
+        self.one("multiconn_memory_limit", "The most memory that may be held for peers.", BYTES, &limit)?;
         let is_draining = u32::from(process.is_draining.load(Ordering::Relaxed));
         self.one("multiconn_draining", "Whether nobody new is let in, 1 or 0.", None, &is_draining)?;
         let Some(dropped) = shared.config.dropped_log_lines else { return Ok(()) };
@@ -101,8 +104,6 @@ impl Page<'_, '_> {
     }
 
     fn rounds(&mut self) -> fmt::Result {
-        let held = |counters: &Counters| counters.rounds.held_bytes.get();
-        self.gauges("multiconn_buffers_held", "Storage with connections between their turns.", BYTES, held)?;
         let spare = |counters: &Counters| counters.rounds.spare_bytes.get();
         self.gauges("multiconn_buffers_spare", "Storage that waits to be lent.", BYTES, spare)?;
         let ready = |counters: &Counters| counters.rounds.ready.get();

@@ -135,7 +135,6 @@ impl Metrics {
     pub(super) fn note_round(&self, agenda: &Agenda, lender: &Lender) {
         let rounds = &self.counters().rounds;
         rounds.turn.observe(agenda.now.elapsed());
-        rounds.held_bytes.set(lender.held_bytes() as u64);
         rounds.spare_bytes.set((lender.spare_blocks() * LENT_BYTES) as u64);
         rounds.ready.set(agenda.ready.len() as u64);
     }

@@ -134,6 +134,10 @@ impl<P: Site> Service for HttpPage<P> {
         let next = if input.is_empty() { Wait::Input } else { Wait::Until(now) };
         self.write(output).unwrap_or(next)
     }
+
+    fn held_bytes(&self) -> usize {
+        self.answer.capacity()
+    }
 }
 
 /// What matters of a request.

@@ -106,4 +106,8 @@ impl Service for Search {
     fn complaint(&self) -> Option<String> {
         self.fault.as_ref().map(ToString::to_string)
     }
+
+    fn held_bytes(&self) -> usize {
+        self.fault.as_ref().map_or(0, |_| size_of::<SearchError>())
+    }
 }
