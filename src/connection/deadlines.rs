@@ -1,4 +1,4 @@
-//! The one deadline of a connection: the earliest of all that apply to it.
+//! The deadlines of a connection. Only the earliest of them is waited for; when it comes, each is checked on its own.
 
 use super::Limits;
 use std::time::{Duration, Instant};
@@ -8,19 +8,20 @@ type Moment = u64;
 
 const NEVER: Moment = Moment::MAX;
 
-/// What comes when a deadline passes.
+/// What comes when a deadline passes. In the order in which they are checked: those that close come before those that
+/// finish, and the service comes last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deadline {
     /// The drain has lasted too long.
     Drain,
-    /// Input was discarded for long enough.
-    Linger,
-    /// The socket took nothing for too long.
-    Write,
-    /// The connection has existed for too long.
-    Lifetime,
     /// The handshake has taken too long.
     Handshake,
+    /// The socket took nothing for too long.
+    Write,
+    /// Input was discarded for long enough.
+    Linger,
+    /// The connection has existed for too long.
+    Lifetime,
     /// The peer has not said a word.
     FirstByte,
     /// Nothing moved for too long.
@@ -87,36 +88,38 @@ impl Times {
         self.blocked = self.blocked.min(self.moment(now));
     }
 
-    /// The earliest of the deadlines that apply, and what it is.
-    pub(super) fn earliest(&self, applying: Applying, limits: &Limits) -> Option<(Instant, Deadline)> {
-        let (mut earliest, mut deadline) = (NEVER, Deadline::Service);
-        let mut consider = |moment: Moment, what: Deadline| {
-            if moment < earliest {
-                (earliest, deadline) = (moment, what);
-            }
-        };
-        if let Some(instant) = limits.drain_by {
-            consider(self.moment(instant), Deadline::Drain);
-        }
-        if applying.is_lingering {
-            consider(after(self.active, Some(limits.linger)), Deadline::Linger);
-        } else {
-            consider(after(self.blocked, limits.write), Deadline::Write);
-            consider(after(self.active, limits.idle), Deadline::Idle);
-        }
-        if applying.is_handshaking {
-            consider(after(0, limits.handshake), Deadline::Handshake);
-        }
-        if applying.is_open {
-            consider(after(0, limits.lifetime), Deadline::Lifetime);
-            if applying.is_silent {
-                consider(after(0, limits.first_byte), Deadline::FirstByte);
-            }
-            if let Some(instant) = applying.service {
-                consider(self.moment(instant), Deadline::Service);
-            }
-        }
-        (earliest != NEVER).then(|| (self.opened + Duration::from_nanos(earliest), deadline))
+    /// The earliest of the deadlines that apply.
+    pub(super) fn earliest(&self, applying: Applying, limits: &Limits) -> Option<Instant> {
+        let earliest = self.all(applying, limits).map(|(_, moment)| moment).into_iter().min().unwrap_or(NEVER);
+        (earliest != NEVER).then(|| self.opened + Duration::from_nanos(earliest))
+    }
+
+    /// Those of the deadlines that have passed by `now`, in their order.
+    pub(super) fn passed(
+        &self,
+        applying: Applying,
+        limits: &Limits,
+        now: Instant,
+    ) -> impl Iterator<Item = Deadline> + use<> {
+        let now = self.moment(now);
+        self.all(applying, limits).into_iter().filter(move |(_, moment)| *moment <= now).map(|(deadline, _)| deadline)
+    }
+
+    /// When each deadline passes: never, if it does not apply.
+    fn all(&self, applying: Applying, limits: &Limits) -> [(Deadline, Moment); 8] {
+        let instant = |instant: Option<Instant>| instant.map_or(NEVER, |instant| self.moment(instant));
+        let only_if = |applies: bool, moment: Moment| if applies { moment } else { NEVER };
+        let Applying { is_handshaking, is_open, is_lingering, is_silent, service } = applying;
+        [
+            (Deadline::Drain, instant(limits.drain_by)),
+            (Deadline::Handshake, only_if(is_handshaking, after(0, limits.handshake))),
+            (Deadline::Write, only_if(!is_lingering, after(self.blocked, limits.write))),
+            (Deadline::Linger, only_if(is_lingering, after(self.active, Some(limits.linger)))),
+            (Deadline::Lifetime, only_if(is_open, after(0, limits.lifetime))),
+            (Deadline::FirstByte, only_if(is_open && is_silent, after(0, limits.first_byte))),
+            (Deadline::Idle, only_if(!is_lingering, after(self.active, limits.idle))),
+            (Deadline::Service, only_if(is_open, instant(service))),
+        ]
     }
 
     #[inline]

@@ -204,11 +204,19 @@ impl<S: Service> Connection<S> {
         self.hurried = true;
     }
 
-    /// An instant named by [`next_deadline`](Self::next_deadline) may have come.
+    /// An instant named by [`next_deadline`](Self::next_deadline) may have come. Every deadline is checked, not the earliest
+    /// one alone: a service that keeps naming instants that have passed would put off all others.
     pub fn handle_deadline(&mut self, limits: &Limits, now: Instant) {
-        match self.earliest(limits) {
-            Some((instant, deadline)) if instant <= now => self.handle_passed(deadline),
-            _ => {}
+        let phase = self.phase;
+        if phase == Phase::Closed {
+            return;
+        }
+        for deadline in self.times.passed(self.applying(), limits, now) {
+            self.handle_passed(deadline);
+            // In another phase other deadlines apply. The next check is for them.
+            if self.phase != phase {
+                break;
+            }
         }
         self.hurried = true;
     }
@@ -299,7 +307,7 @@ impl<S: Service> Connection<S> {
 
     /// The earliest instant at which [`handle_deadline`](Self::handle_deadline) has something to do.
     pub fn next_deadline(&self, limits: &Limits) -> Option<Instant> {
-        self.earliest(limits).map(|(instant, _)| instant)
+        if self.phase == Phase::Closed { None } else { self.times.earliest(self.applying(), limits) }
     }
 
     /// The next deadline, if it may have come nearer since this was last asked; else it has only moved away, and whoever
@@ -315,15 +323,14 @@ impl<S: Service> Connection<S> {
         (self.waiting == Waiting::At).then(|| self.times.service())
     }
 
-    fn earliest(&self, limits: &Limits) -> Option<(Instant, Deadline)> {
-        let applying = Applying {
+    fn applying(&self) -> Applying {
+        Applying {
             is_handshaking: self.is_handshaking(),
             is_open: self.phase.is_open(),
             is_lingering: self.phase == Phase::Lingering,
             is_silent: self.received_bytes == 0 && self.sent_bytes == 0,
             service: (self.waiting == Waiting::Until).then(|| self.times.service()),
-        };
-        if self.phase == Phase::Closed { None } else { self.times.earliest(applying, limits) }
+        }
     }
 
     // What the pump does on its behalf.
@@ -341,7 +348,7 @@ impl<S: Service> Connection<S> {
         if output.has_ended() && self.phase != Phase::Listening {
             self.phase = Phase::Ending;
         }
-        let wait = waiting::what_can_come(wait, self.output.is_empty());
+        let wait = waiting::what_can_come(wait, self.output.is_empty(), now);
         self.waiting = wait.into();
         match wait {
             Wait::Until(instant) => {

@@ -1,6 +1,7 @@
 //! What the service of a connection waits for.
 
 use crate::service::Wait;
+use std::time::Instant;
 
 /// A [`Wait`] without its instant, which is kept with the other times of the connection in half the space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,10 +14,15 @@ pub(super) enum Waiting {
     Nothing,
 }
 
-/// With an empty output there is all the room that there will ever be: then only input can come.
+/// With an empty output there is all the room that there will ever be: then only input can come. An instant that has passed
+/// comes with the next tick: kept to the microsecond, it would come at once, again and again.
 #[inline]
-pub(super) fn what_can_come(wait: Wait, is_output_empty: bool) -> Wait {
-    if wait == Wait::InputOrRoom && is_output_empty { Wait::Input } else { wait }
+pub(super) fn what_can_come(wait: Wait, is_output_empty: bool, now: Instant) -> Wait {
+    match wait {
+        Wait::InputOrRoom if is_output_empty => Wait::Input,
+        Wait::At(instant) if instant <= now => Wait::Until(instant),
+        wait => wait,
+    }
 }
 
 impl Waiting {

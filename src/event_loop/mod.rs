@@ -145,6 +145,8 @@ pub struct EventLoop<M> {
     events: Events,
     mailbox: Mailbox<M>,
     signals: Option<Signals>,
+    /// Whose alarms have come; empty between two rounds.
+    alarmed: Vec<Key>,
     /// How long to poll before sleeping.
     spin: Duration,
     agenda: Agenda,
@@ -177,6 +179,7 @@ impl<M> EventLoop<M> {
             events: Events::with_capacity(EVENTS_PER_ROUND),
             mailbox,
             signals: None,
+            alarmed: Vec::new(),
             spin,
             agenda: Agenda { now, wheel: Wheel::new(now), alarms, ready: VecDeque::new(), registry },
         })
@@ -277,10 +280,14 @@ impl<M> EventLoop<M> {
         Ok(if for_alarms.is_some() { for_alarms.into_iter().chain(for_wheel).min() } else { for_wheel })
     }
 
-    /// Before the events: whoever asked for an instant to the microsecond waits for nobody's bytes.
+    /// Before the events: whoever asked for an instant to the microsecond waits for nobody's bytes. All are taken out first:
+    /// those that a handler arms for an instant that has passed come in the next round.
     #[inline]
     fn dispatch_alarms<H: Handler<Message = M>>(&mut self, handler: &mut H) {
         while let Some(key) = self.agenda.alarms.next_due(self.agenda.now) {
+            self.alarmed.push(key);
+        }
+        for key in self.alarmed.drain(..) {
             handler.handle_alarm(&mut self.agenda, key);
         }
     }

@@ -54,11 +54,14 @@ pub enum Wait {
     /// input, such as one that passes on what others say. Reading goes on in the meantime, as far as the input has room.
     /// Once the input has ended, only room is waited for; while the output is empty, only input.
     InputOrRoom,
-    /// This instant, or more input, or most of a well-filled output gone, whichever comes first.
+    /// This instant, or more input, or most of a well-filled output gone, whichever comes first. After an instant that has
+    /// passed already the service is called again with the next tick, about a millisecond later. The limits of the
+    /// connection hold meanwhile, whatever instants are named.
     Until(Instant),
     /// As [`Until`](Self::Until), with an instant that is kept to the microsecond where the system allows it, instead of to a
-    /// tick of a millisecond. An instant that was named is waited for even when another one is named later, so that the
-    /// service may be called for nothing: for a deadline that moves with every message, `Until` is cheaper.
+    /// tick of a millisecond. One that has passed already is the same as with `Until`. An instant that was named is waited for
+    /// even when another one is named later, so that the service may be called for nothing: for a deadline that moves with
+    /// every message, `Until` is cheaper.
     At(Instant),
     /// Nothing, ever again: send what is in the output, then close.
     Nothing,

@@ -8,6 +8,7 @@ mod client;
 mod datagrams;
 mod example;
 mod file_transfer;
+mod misbehaving;
 mod odd;
 mod panics;
 mod service;

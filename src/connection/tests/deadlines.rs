@@ -136,3 +136,34 @@ fn a_deadline_before_its_time_changes_nothing() {
     bench.pass(Duration::from_nanos(1));
     assert!(bench.connection.wants_shut());
 }
+
+/// The past is the earliest of all instants, and the others are checked all the same.
+#[test]
+fn a_service_that_waits_for_the_past_puts_no_deadline_off() {
+    type Set = fn(&mut Limits, Instant);
+    let limits: [(Set, CloseReason); 4] = [
+        (|limits, _| limits.idle = Some(SECOND), CloseReason::Idle),
+        (|limits, _| limits.lifetime = Some(SECOND), CloseReason::Lifetime),
+        (|limits, _| limits.first_byte = Some(SECOND), CloseReason::FirstByteTimeout),
+        (|limits, now| limits.drain_by = Some(now + SECOND), CloseReason::DrainCut),
+    ];
+    for wait in [Wait::Until, Wait::At] {
+        for (set, reason) in limits {
+            let mut bench = Bench::new(Puppet { says: b"", waits: wait(Instant::now()) });
+            bench.limits = Limits::patient();
+            set(&mut bench.limits, bench.now);
+            bench.serve();
+            bench.pass(SECOND / 2);
+            assert!(bench.connection.wants_service(), "it is called again");
+            bench.serve();
+            assert!(bench.deadline().is_some_and(|deadline| deadline.is_zero()), "and again with the next tick");
+            assert_eq!(bench.connection.alarm(), None, "not at once");
+            bench.pass(SECOND / 2);
+            if bench.connection.wants_shut() {
+                bench.shut();
+                bench.connection.handle_end();
+            }
+            assert_eq!(bench.connection.closed(), Some(reason));
+        }
+    }
+}
