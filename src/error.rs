@@ -66,6 +66,9 @@ pub enum Error {
         /// The hard limit of the process.
         available: u64,
     },
+    /// A worker panicked outside of what is guarded, and the run ended with it; the text is that of the panic.
+    #[error("a worker panicked: {0}")]
+    Panic(String),
     /// The system refused something that the loop cannot do without.
     #[error("cannot {action}: {}", in_words_with_errno(.source))]
     System {

@@ -19,6 +19,7 @@
 //! | | `repr` | bytes as Python shows them |
 //! | | `escape` | external text made safe to show: terminals, logs, reports |
 //! | | `counter` | numbers that one thread writes and any may read: counters, gauges, tallies, histograms |
+//! | | `guard` | calls of code that may panic |
 //! | | `error` | the few errors an operator can act on, and words for those of the system |
 //! | pure: no socket, no clock, no thread | `buffer` | a bounded queue of bytes, and the lender of its storage |
 //! | | `codec` | bytes to frames and back: fixed, delimited, length-prefixed, messages with a header |
@@ -64,6 +65,7 @@ pub mod counter;
 pub mod error;
 pub mod escape;
 pub mod event_loop;
+mod guard;
 pub mod pump;
 pub mod record;
 pub mod repr;

@@ -82,17 +82,6 @@ impl ClientHandle {
     }
 }
 
-/// Workers wait for each other's connections: one that panics must not leave the others waiting.
-struct StopOnPanic<'a>(&'a ClientHandle);
-
-impl Drop for StopOnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.stop();
-        }
-    }
-}
-
 /// What a worker can be told.
 #[derive(Debug)]
 enum Message {
@@ -255,11 +244,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] when a loop or a thread cannot run. What servers do is never an error, but part of the report.
-    ///
-    /// # Panics
-    ///
-    /// When a worker panicked.
+    /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker panicked. What servers do is
+    /// never an error, but part of the report.
     pub fn run(self) -> Result<Report, Error> {
         let started = Instant::now();
         if let (Some(relay), Some((input, output))) = (&self.shared.relay, self.ends) {
@@ -269,7 +255,6 @@ impl Client {
         }
         let (shared, step) = (&self.shared, self.loops.len());
         let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<Progress>))| {
-            let _guard = StopOnPanic(&shared.handle);
             let recorder = Recorder::new(progress, shared.config.load.rate.is_some());
             let mut runner = Runner::new(shared, recorder, first, step, started);
             event_loop.agenda().ready.push_back(DIALER);
@@ -277,7 +262,7 @@ impl Client {
             Ok(runner.into_recorder(Instant::now()))
         };
         let jobs = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
-        let recorders = run_workers(jobs, work, || shared.handle.stop())?;
+        let recorders = run_workers(jobs, work, |_| shared.handle.stop())?;
         let mut report = self.shared.empty_report(started.elapsed());
         for recorder in recorders {
             recorder.add_to(&mut report);

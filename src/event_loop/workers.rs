@@ -1,23 +1,20 @@
 //! Several workers, each on a thread of its own.
 
 use crate::error::Error;
+use crate::guard::guarded;
 
 /// Runs `work` for each of `jobs`, the first on the calling thread and each other one on a thread of its own, and returns
-/// what they gave, in order. When one fails, `stop` has to make the others end.
+/// what they gave, in order. When one fails or panics, `stop` has to make the others end.
 ///
 /// # Errors
 ///
-/// The first error of `work`, or [`Error::System`] when a thread cannot be started.
-///
-/// # Panics
-///
-/// When `work` panicked.
+/// The first error of `work`, [`Error::Panic`] when it panicked, or [`Error::System`] when a thread cannot be started.
 pub fn run_workers<J: Send, T: Send>(
     jobs: Vec<J>,
     work: impl Fn(J) -> Result<T, Error> + Sync,
-    stop: impl Fn() + Sync,
+    stop: impl Fn(&Error) + Sync,
 ) -> Result<Vec<T>, Error> {
-    let work = |job| work(job).inspect_err(|_| stop());
+    let work = |job| guarded(|| work(job)).unwrap_or_else(|text| Err(Error::Panic(text))).inspect_err(&stop);
     let mut jobs = jobs.into_iter();
     let Some(first) = jobs.next() else { return Ok(Vec::new()) };
     std::thread::scope(|scope| {
@@ -26,11 +23,44 @@ pub fn run_workers<J: Send, T: Send>(
             thread.spawn_scoped(scope, move || work(job)).map_err(Error::system("start a worker thread"))
         };
         let others: Result<Vec<_>, Error> = (1..).zip(jobs).map(start).collect();
-        let others = others.inspect_err(|_| stop())?;
+        let others = others.inspect_err(&stop)?;
         let mut results = vec![work(first)?];
         for worker in others {
+            // A panic of the work was caught there.
             results.push(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
         Ok(results)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run_workers;
+    use crate::error::Error;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Three workers, of which one fails in this way; the others go on until they are stopped.
+    fn one_fails(number: usize, fail: fn() -> Result<(), Error>) -> Error {
+        let is_stopped = AtomicBool::new(false);
+        let work = |job| {
+            if job == number {
+                return fail();
+            }
+            while !is_stopped.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            Ok(())
+        };
+        run_workers(vec![0, 1, 2], work, |_| is_stopped.store(true, Ordering::Relaxed)).expect_err("one has failed")
+    }
+
+    #[test]
+    fn a_worker_that_fails_ends_all() {
+        for number in 0..3 {
+            let error = one_fails(number, || panic!("out of order"));
+            assert!(matches!(&error, Error::Panic(text) if text == "out of order"), "{error}");
+            let error = one_fails(number, || Err(Error::Usage("wrong".to_owned())));
+            assert!(matches!(error, Error::Usage(_)), "{error}");
+        }
+    }
 }

@@ -4,9 +4,9 @@ use super::{Observer, Pump, Turn};
 use crate::buffer::MemoryAccount;
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::event_loop::{Agenda, Key, Readiness, Timer};
+use crate::guard::guarded;
 use crate::service::Service;
 use crate::socket::{Stream, Transport};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// How many turns out of the ready queue a busy conversation has in a row before it goes to the back. Only the other busy
@@ -90,10 +90,10 @@ impl<S: Service> Conversation<S> {
     pub fn turn<O: Observer>(&mut self, pump: &mut Pump<'_, O>, agenda: &mut Agenda, key: Key) -> Option<CloseReason> {
         let alarm = self.connection.alarm();
         // A service that panics ends its own conversation and no other.
-        let turn = catch_unwind(AssertUnwindSafe(|| {
+        let turn = guarded(|| {
             let turn = pump.turn(&mut self.connection, &mut self.socket);
             (turn, self.connection.held_bytes() + self.socket.held_bytes())
-        }));
+        });
         let (turn, held_bytes) = turn.unwrap_or((Turn::Closed(CloseReason::ServicePanicked), self.held_bytes));
         let may_stay = pump.memory.update(self.held_bytes, held_bytes);
         self.held_bytes = held_bytes;

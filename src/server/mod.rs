@@ -291,11 +291,8 @@ where
     ///
     /// # Errors
     ///
-    /// [`Error::System`] when a loop or a thread cannot run; the other workers are stopped then.
-    ///
-    /// # Panics
-    ///
-    /// When a worker panicked outside of a service.
+    /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker or what makes a responder
+    /// panicked. The other workers drain first.
     pub fn run(mut self) -> Result<Summary, Error> {
         let started = Instant::now();
         let mut doors: Vec<Vec<Listener>> = self.loops.iter().map(|_| Vec::new()).collect();
@@ -318,14 +315,19 @@ where
         let metrics: Vec<_> = (0..doors.len()).map(metrics).collect();
         let work = |((event_loop, (listeners, datagrams)), (number, metrics)): (_, (usize, Option<Metrics>))| {
             let _running = Running(shared);
-            let datagrams = Datagrams::new(shared, &shared.counters[number], datagrams);
+            let datagrams = Datagrams::new(shared, &shared.counters[number], datagrams)?;
             let worker = Worker::new(shared, make_service, &event_loop, listeners, datagrams, number, metrics);
             worker.run(event_loop)
         };
         let jobs =
             self.loops.drain(..).zip(doors.into_iter().zip(datagrams)).zip(metrics.into_iter().enumerate()).collect();
         let mut summary = Summary::default();
-        let result = run_workers(jobs, work, || shared.handle.stop());
+        let result = run_workers(jobs, work, |error| {
+            if shared.config.workers > 1 {
+                log::error!("shutting down: {error}");
+            }
+            shared.handle.drain();
+        });
         let all = self.bound.iter_mut().chain(&mut self.metrics);
         all.for_each(|bound| bound.set_path_ours(shared.hand_over.owns_paths()));
         for worker in result? {

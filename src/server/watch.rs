@@ -2,6 +2,7 @@
 
 use super::counters::Counters;
 use crate::connection::CloseReason;
+use crate::guard::guarded;
 use crate::pump::{Conversation, Observer};
 use crate::repr::BytesRepr;
 use crate::service::Service;
@@ -38,7 +39,9 @@ pub(super) fn story<S: Service>(
     }
     let connection = &conversation.connection;
     let (received, sent) = (connection.received_bytes(), connection.sent_bytes());
-    let complaint = behind(connection.service().complaint());
+    let complaint =
+        guarded(|| connection.service().complaint()).unwrap_or_else(|text| Some(format!("panicked: {text}")));
+    let complaint = behind(complaint);
     let fault = behind(conversation.socket.tls().and_then(TlsStream::fault));
     let age = format_duration(now - connection.opened());
     Some(format!("{reason}{complaint}{fault} (number {number}, {received} bytes in, {sent} bytes out, after {age})"))

@@ -15,11 +15,11 @@ use crate::buffer::Lender;
 use crate::connection::{CloseReason, Limits};
 use crate::error::{Error, Warning, in_words};
 use crate::event_loop::{Agenda, Due, EventLoop, Handler, Key, Readiness, Sender, Slab};
+use crate::guard::guarded;
 use crate::pump::{Conversation, Pump};
 use crate::service::Service;
 use crate::socket::{Address, Listener, Stream};
 use crate::units::later;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -161,7 +161,7 @@ where
         log::debug!("Accepted connection from {peer} (number {number})");
         let opened = Opened { number, peer: &peer, sender: &self.sender, key };
         // As with a service that panics: whatever the fault is, it is this connection's alone.
-        let Ok(service) = catch_unwind(AssertUnwindSafe(|| (self.make_service)(&opened))) else {
+        let Ok(service) = guarded(|| (self.make_service)(&opened)) else {
             agenda.deregister(socket.source());
             drop(socket);
             // It may be in a waker, which must not wake the next one.
@@ -205,7 +205,7 @@ where
         self.wrong_port.note_end(agenda.now, &entry.conversation.socket, &entry.peer);
         let peer = entry.peer;
         // Its service may panic even now; the socket is closed all the same.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(entry.conversation)));
+        let _ = guarded(|| drop(entry.conversation));
         self.see_off(agenda, &peer, reason);
         // Whoever reads this may rely on it that the place is free.
         if let Some(story) = story {

@@ -1,5 +1,6 @@
 //! Responders served by a library user, and the built-in ones, on real sockets.
 
+use multiconn::error::Error;
 use multiconn::server::{DatagramConfig, Dropped, MakeResponder, Server, ServerConfig, Summary};
 use multiconn::service::{
     ChargenDatagram, DaytimeDatagram, Echo, Reply, Responder, ReverseDatagram, SHORT_REPLY_BYTES, TimeDatagram,
@@ -98,4 +99,38 @@ fn a_panic_costs_one_datagram() {
     );
     assert_eq!((summary.datagrams.received, summary.datagrams.sent), (3, 2));
     assert_eq!(summary.datagrams.dropped.get(&Dropped::Panicked), Some(&1));
+}
+
+/// Panics when its server ends.
+struct SoreLoser;
+
+impl Responder for SoreLoser {
+    fn respond(&mut self, request: &[u8], reply: &mut Reply<'_>, _now: Instant) -> bool {
+        reply.write(request) == request.len()
+    }
+}
+
+impl Drop for SoreLoser {
+    fn drop(&mut self) {
+        panic!("a panic that the test asked for");
+    }
+}
+
+#[test]
+fn a_responder_that_panics_at_its_end_costs_no_summary() {
+    let summary = serve(None, || SoreLoser, |ask| assert_eq!(ask(b"echo"), Some(b"echo".to_vec())));
+    assert_eq!(summary.datagrams.sent, 1);
+}
+
+#[test]
+fn a_responder_that_cannot_be_made_ends_the_server_with_an_error() {
+    for workers in [1, 2] {
+        let endpoint = Endpoint::tcp("127.0.0.1", 0);
+        let mut config = ServerConfig::at(endpoint.clone());
+        config.workers = workers;
+        let make = || -> UpperDatagram { panic!("a panic that the test asked for") };
+        config.datagrams = Some(DatagramConfig::at(endpoint, MakeResponder::new(make)));
+        let error = Server::bind(config, |_| Echo).unwrap().run().expect_err("nobody answers datagrams");
+        assert!(matches!(error, Error::Panic(_)), "{error}");
+    }
 }

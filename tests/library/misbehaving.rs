@@ -13,19 +13,22 @@ use std::time::{Duration, Instant};
 /// The limit under test. The others are far away.
 const SOON: Duration = Duration::from_millis(300);
 
+/// A wait, as of now.
+type MakeWait = fn(Instant) -> Wait;
+
 /// Instants that have passed, in every form.
-const PAST: [(&str, fn(Instant) -> Wait); 5] = [
+const PAST: [(&str, MakeWait); 5] = [
     ("Until(now)", Wait::Until),
-    ("Until(past)", |now| Wait::Until(now - SOON)),
+    ("Until(past)", |now| Wait::Until(now.checked_sub(SOON).unwrap())),
     ("At(now)", Wait::At),
-    ("At(past)", |now| Wait::At(now - SOON)),
+    ("At(past)", |now| Wait::At(now.checked_sub(SOON).unwrap())),
     // Another one with each call.
-    ("At(before now)", |now| Wait::At(now - now.elapsed())),
+    ("At(before now)", |now| Wait::At(now.checked_sub(now.elapsed()).unwrap())),
 ];
 
 /// Echoes, and waits for an instant that has passed.
 struct Restless {
-    wait: fn(Instant) -> Wait,
+    wait: MakeWait,
     calls: Arc<AtomicU64>,
 }
 

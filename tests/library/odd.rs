@@ -16,6 +16,9 @@ use std::time::Instant;
 /// The variable that makes [`odd_server`] serve: a path that does not exist, until those who hang shall go on.
 const RELEASE: &str = "ODD_SERVER_RELEASE";
 
+/// The variable with a text that the log panics at: a panic of a worker outside of its services.
+pub(crate) const PANIC_AT: &str = "ODD_SERVER_PANIC_AT";
+
 /// The command of the server, with two workers. Its peers' words in exclamation marks hang until `release` exists, in
 /// question marks panic.
 pub(crate) fn odd(release: &Path) -> Command {
@@ -36,13 +39,31 @@ impl Service for Odd {
         }
         Upper.serve(input, output, now)
     }
+
+    /// Asked for by a log that tells of every connection.
+    fn complaint(&self) -> Option<String> {
+        panic!("a panic that the test asked for");
+    }
+}
+
+/// A log of what `RUST_LOG` asks for, and of what servers say without that.
+fn start_log() {
+    let panic_at = std::env::var(PANIC_AT).ok();
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(log::LevelFilter::Info).parse_default_env();
+    builder.format(move |out, record| {
+        let line = record.args().to_string();
+        assert!(panic_at.as_ref().is_none_or(|text| !line.contains(text)), "a log that panics");
+        writeln!(out, "{line}")
+    });
+    builder.init();
 }
 
 /// Nothing, unless another test has it run as a program.
 #[test]
 fn odd_server() {
     let Some(release) = std::env::var_os(RELEASE).map(PathBuf::from) else { return };
-    env_logger::Builder::new().filter_level(log::LevelFilter::Info).init();
+    start_log();
     limit_panic_reports();
     let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
     (config.workers, config.notify, config.handle_signals) = (2, true, true);

@@ -1,6 +1,6 @@
 //! Services that panic: whatever they do, it is one connection's end, and the others on the same loop never notice.
 
-use super::odd::odd;
+use super::odd::{PANIC_AT, odd};
 use super::support::{Program, connect};
 use super::{Running, Upper, expect_upper};
 use multiconn::connection::CloseReason;
@@ -114,4 +114,41 @@ fn panics_do_not_fill_the_log() {
     let (reports, warnings) = (count("a panic that the test asked for"), count("panics so far: "));
     assert!((1..=seconds).contains(&reports), "{reports} reports in {seconds} s");
     assert!((1..=2 * seconds).contains(&warnings), "{warnings} warnings of two workers in {seconds} s");
+}
+
+/// What the service has to say of its end is asked for by the log alone.
+#[test]
+fn a_service_that_panics_over_its_complaint_ends_alone() {
+    let mut command = odd(Path::new("/nobody/is/here"));
+    let mut server = Program::spawn(command.env("RUST_LOG", "multiconn=debug"));
+    let address = server.address();
+    let mut neighbours: Vec<_> = (0..20).map(|_| connect(address)).collect();
+    for _ in 0..10 {
+        expect_upper(&mut connect(address), b"one after the other");
+    }
+    server.await_stderr("panicked: a panic that the test asked for (number ");
+    for neighbour in &mut neighbours {
+        expect_upper(neighbour, b"on either worker");
+    }
+    drop(neighbours);
+    let exit = server.terminate();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+}
+
+/// Half a server would be worse than none: a service manager could not see it, and start another one.
+#[test]
+fn a_worker_that_panics_ends_the_server() {
+    let mut command = odd(Path::new("/nobody/is/here"));
+    command.env("RUST_LOG", "multiconn=debug").env(PANIC_AT, "(number 21)");
+    let mut server = Program::spawn(&mut command);
+    let mut peers: Vec<_> = (0..20).map(|_| connect(server.address())).collect();
+    for peer in &mut peers {
+        expect_upper(peer, b"on either worker");
+    }
+    // The one that is one too many.
+    drop((TcpStream::connect(server.address()), peers));
+    let exit = server.await_exit();
+    assert!(!matches!(exit.code, Some(0) | None), "{exit:#?}");
+    assert!(exit.stderr.iter().any(|line| line == "shutting down: a worker panicked: a log that panics"), "{exit:#?}");
+    assert!(exit.stderr.iter().any(|line| line.contains("Panic(\"a log that panics\")")), "{exit:#?}");
 }

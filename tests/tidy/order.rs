@@ -17,7 +17,7 @@ struct Group {
 
 const GROUPS: [Group; 11] = [
     // Words.
-    group(&["units", "repr", "escape", "counter", "error"], 0),
+    group(&["units", "repr", "escape", "counter", "error", "guard"], 0),
     // Pure: no socket, no clock, no thread.
     group(&["buffer"], 1),
     group(&["codec"], 2),

@@ -155,12 +155,8 @@ impl DatagramClient {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] when a loop or a thread cannot run. What the network and the servers do is never an error, but
-    /// part of the report.
-    ///
-    /// # Panics
-    ///
-    /// When a worker panicked.
+    /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker panicked. What the network and
+    /// the servers do is never an error, but part of the report.
     pub fn run(self) -> Result<DatagramReport, Error> {
         let started = self.shared.clock.nanos(Instant::now());
         let (shared, step) = (&self.shared, self.loops.len());
@@ -172,7 +168,7 @@ impl DatagramClient {
             Ok(runner.into_recorder())
         };
         let jobs = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
-        let recorders = run_workers(jobs, work, || shared.handle.stop())?;
+        let recorders = run_workers(jobs, work, |_| shared.handle.stop())?;
         let mut report = DatagramReport::empty(&shared.config, shared.handle.stopped.load(Ordering::Relaxed));
         for recorder in recorders {
             recorder.add_to(&mut report);

@@ -7,6 +7,7 @@ use super::pipe::Pipe;
 use super::{Relay, Wake};
 use crate::codec::Framing;
 use crate::error::{Error, in_words};
+use crate::guard::guarded;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,11 +36,11 @@ pub(super) fn start(
 }
 
 fn read_all(relay: &Relay, input: Box<dyn Read + Send>, wake: &dyn Fn()) {
-    let read = match relay.framing {
+    let read = guarded(|| match relay.framing {
         None | Some(Framing::UntilEnd) => read_chunks(&relay.keyboard, input, wake),
         Some(framing) => read_lines(relay, framing, input, wake),
-    };
-    if let Err(error) = read {
+    });
+    if let Err(error) = read.unwrap_or_else(|text| Err(panicked(&text))) {
         log::error!("cannot read the input: {}", in_words(&error));
         relay.keyboard.break_off(error.kind());
     }
@@ -98,7 +99,8 @@ fn read_lines(relay: &Relay, framing: Framing, input: impl Read, wake: &dyn Fn()
 fn write_all(screen: &Pipe, mut output: impl Write, wake: &dyn Fn()) {
     let mut chunk = Vec::new();
     while screen.exchange(&mut chunk) {
-        if let Err(error) = output.write_all(&chunk).and_then(|()| output.flush()) {
+        let written = guarded(|| output.write_all(&chunk).and_then(|()| output.flush()));
+        if let Err(error) = written.unwrap_or_else(|text| Err(panicked(&text))) {
             if error.kind() != ErrorKind::BrokenPipe {
                 log::error!("cannot write what the server says: {}", in_words(&error));
             }
@@ -111,4 +113,9 @@ fn write_all(screen: &Pipe, mut output: impl Write, wake: &dyn Fn()) {
     drop(output);
     screen.finish();
     wake();
+}
+
+/// The input and the output are the caller's own, and may panic.
+fn panicked(text: &str) -> io::Error {
+    io::Error::other(format!("it panicked: {text}"))
 }

@@ -1,6 +1,7 @@
 //! What a server is asked to do with datagrams.
 
 use crate::error::Error;
+use crate::guard::guarded;
 use crate::service::Responder;
 use crate::socket::{Endpoint, Multicast};
 use std::fmt;
@@ -17,8 +18,8 @@ impl MakeResponder {
         Self(Arc::new(move || Box::new(make())))
     }
 
-    pub(super) fn make(&self) -> Box<dyn Responder> {
-        (self.0)()
+    pub(super) fn make(&self) -> Result<Box<dyn Responder>, String> {
+        guarded(|| (self.0)())
     }
 }
 

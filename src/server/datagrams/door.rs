@@ -6,6 +6,7 @@ use super::tally::Dropped;
 use super::{DatagramConfig, Shared};
 use crate::error::{ErrorBackoff, ErrorClass, Warning, in_words_with_errno};
 use crate::event_loop::{Agenda, Key, Timer};
+use crate::guard::guarded;
 use crate::repr::BytesRepr;
 use crate::server::counters::Counters;
 use crate::service::{Reply, Responder, SHORT_REPLY_BYTES};
@@ -13,7 +14,6 @@ use crate::socket::{DatagramSocket, Inbox, Outbox};
 use crate::units::{format_counted, format_duration, format_rate};
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// How a turn of a socket ended.
@@ -32,7 +32,8 @@ pub(super) struct Door {
     /// None once it is closed for good.
     socket: Option<DatagramSocket>,
     key: Key,
-    responder: Box<dyn Responder>,
+    /// None only while it is dropped.
+    responder: Option<Box<dyn Responder>>,
     /// Stands in the ready queue.
     pub(super) is_queued: bool,
     /// The address of the socket.
@@ -48,7 +49,7 @@ impl Door {
     pub(super) fn new(socket: DatagramSocket, key: Key, responder: Box<dyn Responder>) -> Self {
         let local = socket.local_address().ok();
         let (receiving, timer) = (ErrorBackoff::default(), Timer::default());
-        Self { socket: Some(socket), key, responder, is_queued: false, local, overrun: 0, receiving, timer }
+        Self { socket: Some(socket), key, responder: Some(responder), is_queued: false, local, overrun: 0, receiving, timer }
     }
 
     pub(super) fn open(&mut self, agenda: &Agenda) -> io::Result<()> {
@@ -75,6 +76,13 @@ impl Door {
         if let Some(mut socket) = self.socket.take() {
             agenda.deregister(socket.source());
         }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        let responder = self.responder.take();
+        let _ = guarded(|| drop(responder));
     }
 }
 
@@ -210,13 +218,12 @@ impl Desk<'_> {
                 }
             };
             let limit = config.longest_reply.unwrap_or(arrival.bytes.len().max(SHORT_REPLY_BYTES));
-            let responder = &mut door.responder;
+            let Some(responder) = &mut door.responder else { return };
             let mut unanswered = None;
             let is_answered = outbox.add(Some(arrival.peer), arrival.local, hops, |bytes| {
                 let mut reply = Reply::new(bytes, limit);
-                let respond = || responder.respond(arrival.bytes, &mut reply, now);
                 // Whatever the fault is, it is this datagram's alone. What the panic says is reported by its hook.
-                let answers = catch_unwind(AssertUnwindSafe(respond));
+                let answers = guarded(|| responder.respond(arrival.bytes, &mut reply, now));
                 unanswered = match answers {
                     Ok(false) if reply.was_too_long() => Some(Dropped::ReplyTooLong),
                     Err(_) => Some(Dropped::Panicked),

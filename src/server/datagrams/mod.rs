@@ -15,6 +15,7 @@ pub use tally::{DatagramSummary, Dropped};
 
 use super::Shared;
 use super::counters::Counters;
+use crate::error::Error;
 use crate::event_loop::{Agenda, Key};
 use crate::socket::{DatagramSocket, Inbox, Outbox};
 use door::{Desk, Door, Turn, Warnings};
@@ -43,10 +44,11 @@ pub(super) struct Datagrams<'a> {
 
 impl<'a> Datagrams<'a> {
     /// The part of a worker with these `sockets`.
-    pub(super) fn new(shared: &'a Shared, counters: &'a Counters, sockets: Vec<DatagramSocket>) -> Self {
-        let Some(config) = &shared.config.datagrams else { return Self { doors: Vec::new(), desk: None } };
-        let door = |(index, socket)| Door::new(socket, Key::fixed(index), config.responder.make());
-        let doors: Vec<_> = (FIRST_KEY..=LAST_KEY).zip(sockets).map(door).collect();
+    pub(super) fn new(shared: &'a Shared, counters: &'a Counters, sockets: Vec<DatagramSocket>) -> Result<Self, Error> {
+        let Some(config) = &shared.config.datagrams else { return Ok(Self { doors: Vec::new(), desk: None }) };
+        let door = |(index, socket)| Ok(Door::new(socket, Key::fixed(index), config.responder.make()?));
+        let doors = (FIRST_KEY..=LAST_KEY).zip(sockets).map(door).collect::<Result<Vec<_>, _>>();
+        let doors = doors.map_err(Error::Panic)?;
         let desk = || Desk {
             shared,
             config,
@@ -57,7 +59,7 @@ impl<'a> Datagrams<'a> {
             warnings: Warnings::default(),
         };
         let desk = (!doors.is_empty()).then(desk);
-        Self { doors, desk }
+        Ok(Self { doors, desk })
     }
 
     /// Whether a fixed key with this index belongs here.
