@@ -1,6 +1,7 @@
 //! The deadlines of a connection. Only the earliest of them is waited for; when it comes, each is checked on its own.
 
-use super::Limits;
+use super::{Connection, Limits, Phase, Waiting};
+use crate::service::Service;
 use std::time::{Duration, Instant};
 
 /// Nanoseconds since the connection opened. Half the size of an `Instant`, and good for 584 years.
@@ -34,11 +35,24 @@ pub(super) enum Deadline {
 #[derive(Debug, Clone, Copy)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any combination can occur")]
 pub(super) struct Applying {
-    pub(super) is_handshaking: bool,
-    pub(super) is_open: bool,
-    pub(super) is_lingering: bool,
-    pub(super) is_silent: bool,
-    pub(super) service: Option<Instant>,
+    is_handshaking: bool,
+    is_open: bool,
+    is_lingering: bool,
+    is_silent: bool,
+    service: Option<Instant>,
+}
+
+impl Applying {
+    /// Those that apply to `connection` now.
+    pub(super) fn to<S: Service>(connection: &Connection<S>) -> Self {
+        Self {
+            is_handshaking: connection.is_handshaking(),
+            is_open: connection.phase.is_open(),
+            is_lingering: connection.phase == Phase::Lingering,
+            is_silent: connection.received_bytes == 0 && connection.sent_bytes == 0,
+            service: (connection.waiting == Waiting::Until).then(|| connection.times.service()),
+        }
+    }
 }
 
 /// What a connection remembers of time.

@@ -1,8 +1,8 @@
 //! One conversation's state: what came in, what must go out, which half is shut, and what the clock has to do with it.
 //!
 //! A connection is told what the socket did (`handle_*`), is asked what it wants next (`wants_*`), and names the one
-//! instant at which it must be looked at again ([`next_deadline`](Connection::next_deadline)). It never touches a
-//! socket and never reads a clock, so a whole conversation can be replayed in a test.
+//! instant for the next look at it ([`next_deadline`](Connection::next_deadline)). It never touches a socket and never
+//! reads a clock, so a whole conversation can be replayed in a test.
 //!
 //! Its life:
 //!
@@ -207,18 +207,14 @@ impl<S: Service> Connection<S> {
     /// An instant named by [`next_deadline`](Self::next_deadline) may have come. Every deadline is checked, not the earliest
     /// one alone: a service that keeps naming instants that have passed would put off all others.
     pub fn handle_deadline(&mut self, limits: &Limits, now: Instant) {
+        self.hurried = true;
         let phase = self.phase;
-        if phase == Phase::Closed {
-            return;
-        }
-        for deadline in self.times.passed(self.applying(), limits, now) {
-            self.handle_passed(deadline);
+        for deadline in self.times.passed(Applying::to(self), limits, now) {
             // In another phase other deadlines apply. The next check is for them.
-            if self.phase != phase {
-                break;
+            if self.phase == phase && phase != Phase::Closed {
+                self.handle_passed(deadline);
             }
         }
-        self.hurried = true;
     }
 
     /// An instant named by [`alarm`](Self::alarm) may have come; returns whether it has, and the service still waits for it.
@@ -307,7 +303,7 @@ impl<S: Service> Connection<S> {
 
     /// The earliest instant at which [`handle_deadline`](Self::handle_deadline) has something to do.
     pub fn next_deadline(&self, limits: &Limits) -> Option<Instant> {
-        if self.phase == Phase::Closed { None } else { self.times.earliest(self.applying(), limits) }
+        if self.phase == Phase::Closed { None } else { self.times.earliest(Applying::to(self), limits) }
     }
 
     /// The next deadline, if it may have come nearer since this was last asked; else it has only moved away, and whoever
@@ -321,16 +317,6 @@ impl<S: Service> Connection<S> {
     #[inline]
     pub fn alarm(&self) -> Option<Instant> {
         (self.waiting == Waiting::At).then(|| self.times.service())
-    }
-
-    fn applying(&self) -> Applying {
-        Applying {
-            is_handshaking: self.is_handshaking(),
-            is_open: self.phase.is_open(),
-            is_lingering: self.phase == Phase::Lingering,
-            is_silent: self.received_bytes == 0 && self.sent_bytes == 0,
-            service: (self.waiting == Waiting::Until).then(|| self.times.service()),
-        }
     }
 
     // What the pump does on its behalf.
