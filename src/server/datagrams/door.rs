@@ -49,7 +49,16 @@ impl Door {
     pub(super) fn new(socket: DatagramSocket, key: Key, responder: Box<dyn Responder>) -> Self {
         let local = socket.local_address().ok();
         let (receiving, timer) = (ErrorBackoff::default(), Timer::default());
-        Self { socket: Some(socket), key, responder: Some(responder), is_queued: false, local, overrun: 0, receiving, timer }
+        Self {
+            socket: Some(socket),
+            key,
+            responder: Some(responder),
+            is_queued: false,
+            local,
+            overrun: 0,
+            receiving,
+            timer,
+        }
     }
 
     pub(super) fn open(&mut self, agenda: &Agenda) -> io::Result<()> {
