@@ -18,6 +18,7 @@ mod rooms;
 
 use multiconn::codec::{Decoder, FrameError, Framing};
 use multiconn::error::Error;
+use multiconn::escape::is_unsafe;
 use multiconn::server::{Opened, Server, ServerConfig};
 use multiconn::service::{Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;
@@ -129,7 +130,7 @@ impl Drop for Member {
 /// What a terminal may show: a control character could make it do anything.
 fn shown(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
-    text.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.trim_end().chars().map(|c| if is_unsafe(c) { ' ' } else { c }).collect()
 }
 
 /// Who is here outlives a member who panics.

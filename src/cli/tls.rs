@@ -15,7 +15,8 @@ const ALPN_BYTES: usize = 255;
 /// What the server shows and asks for.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServerTls {
-    /// Serve TLS 1.2 and 1.3 with the certificate in FILE (PEM), followed by those that vouch for it.
+    /// Serve TLS 1.2 and 1.3 with the certificate in FILE (PEM, a regular file of at most 1 MiB), followed by those that vouch
+    /// for it.
     #[arg(
         long,
         value_name = "FILE",

@@ -15,6 +15,7 @@ use std::time::Instant;
 /// A service that panics ends its own connection and no other, so a peer who knows how to bring that about can do it
 /// again and again, and by default each panic is written to stderr, with a backtrace if those are on. A library leaves
 /// the hook of the process alone: it is for the program to call this, once, before it serves. `multiconn-server` does.
+/// The default hook blocks the worker while stderr is not read; a program for which that can happen sets another one before.
 ///
 /// # Panics
 ///

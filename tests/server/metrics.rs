@@ -101,6 +101,7 @@ fn the_page_tells_what_happened_and_what_happens() {
     assert_eq!(page.sum("multiconn_sent_bytes_total", &[]), 200_000.0);
     assert_eq!(page.sum("multiconn_accept_errors_total", &[]), 0.0);
     assert_eq!(page.get("multiconn_draining"), Some(0.0));
+    assert_eq!(page.get("multiconn_log_lines_dropped_total"), Some(0.0));
     let info = format!("multiconn_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     assert_eq!(page.get(&info), Some(1.0));
     assert!(page.get("process_start_time_seconds").unwrap() > 1.7e9);

@@ -119,7 +119,8 @@ struct Options {
     #[command(flatten)]
     tls: ServerTls,
 
-    /// Tell about the server over HTTP: /metrics (OpenMetrics), /healthz and /readyz. Default: nowhere.
+    /// Tell about the server over HTTP: /metrics (OpenMetrics), /healthz and /readyz, to 16 clients at a time; one
+    /// more takes the place of the one that has waited longest. Default: nowhere.
     #[arg(long, value_name = "HOST:PORT", value_parser = values::host_and_port, env = "MULTICONN_METRICS",
         help_heading = "Observing")]
     metrics: Option<Endpoint>,

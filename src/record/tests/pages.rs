@@ -1,6 +1,7 @@
 //! The page: whole, of itself, and safe whatever stands in the record.
 
 use super::{Record, sample};
+use crate::escape::is_unsafe;
 use crate::record::{Cpu, page};
 
 /// Every tag that is opened is closed, in order; attributes are quoted.
@@ -44,7 +45,7 @@ fn the_page_is_whole_and_needs_nothing_else() {
 #[test]
 fn whatever_stands_in_the_record_stays_text() {
     let mut record = sample(2, 100, 1);
-    record.target = "<img src=x onerror=alert(1)>".to_owned();
+    record.target = "<img src=x onerror=alert(1)>\u{9b}\u{202e}".to_owned();
     record.configuration.set("<b>\"name\"", "'><script>alert(1)</script>\u{0}");
     record.errors.insert("<i>".to_owned(), 1);
     record.mismatches.first.push("</table>".to_owned());
@@ -55,6 +56,7 @@ fn whatever_stands_in_the_record_stays_text() {
     for part in ["<img", "<b>", "<script", "<i>", "<u>", "\0"] {
         assert!(!html.contains(part), "{part}");
     }
+    assert!(!html.chars().any(|character| is_unsafe(character) && character != '\n'));
     assert!(html.contains("NOT VALID."));
 }
 
