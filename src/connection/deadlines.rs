@@ -9,6 +9,10 @@ type Moment = u64;
 
 const NEVER: Moment = Moment::MAX;
 
+/// How often, within the time limit of waiting output, it is checked how much of it was delivered. A limit is kept to one part
+/// in this many.
+const CHECKS_PER_LIMIT: u64 = 8;
+
 /// What comes when a deadline passes. In the order in which they are checked: those that close come before those that
 /// finish, and the service comes last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub(super) enum Deadline {
     Drain,
     /// The handshake has taken too long.
     Handshake,
-    /// The socket took nothing for too long.
+    /// Nothing of the output that waits was delivered for too long.
     Write,
     /// Input was discarded for long enough.
     Linger,
@@ -27,6 +31,8 @@ pub(super) enum Deadline {
     FirstByte,
     /// Nothing moved for too long.
     Idle,
+    /// Output waits: it is time to see how much of it was delivered.
+    Check,
     /// The instant for which the service waits.
     Service,
 }
@@ -39,6 +45,8 @@ pub(super) struct Applying {
     is_open: bool,
     is_lingering: bool,
     is_silent: bool,
+    /// How many checks have found nothing new since output was delivered last.
+    checks: u8,
     service: Option<Instant>,
 }
 
@@ -50,6 +58,7 @@ impl Applying {
             is_open: connection.phase.is_open(),
             is_lingering: connection.phase == Phase::Lingering,
             is_silent: connection.received_bytes == 0 && connection.sent_bytes == 0,
+            checks: connection.checks,
             service: (connection.waiting == Waiting::Until).then(|| connection.times.service()),
         }
     }
@@ -61,7 +70,7 @@ pub(super) struct Times {
     opened: Instant,
     /// When bytes moved last; since our half was shut: when that was.
     active: Moment,
-    /// Since when the socket has taken nothing although output waits.
+    /// Since when nothing was delivered although output waits, here or, while the connection lingers, in the kernel.
     blocked: Moment,
     /// What the service waits for, if it waits for an instant.
     service: Moment,
@@ -91,7 +100,7 @@ impl Times {
         self.active = self.moment(now);
     }
 
-    /// The socket took something, and `all` says whether nothing is left.
+    /// Output was taken by the socket or delivered, and `all` says whether nothing is left.
     #[inline]
     pub(super) fn sent(&mut self, all: bool, now: Instant) {
         self.active = self.moment(now);
@@ -100,6 +109,17 @@ impl Times {
 
     pub(super) fn blocked(&mut self, now: Instant) {
         self.blocked = self.blocked.min(self.moment(now));
+    }
+
+    /// Whether output waits.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked != NEVER
+    }
+
+    /// How many checks are due by now since output was delivered last.
+    pub(super) fn checks_due(&self, limits: &Limits, now: Instant) -> u8 {
+        let waited = self.moment(now).saturating_sub(self.blocked);
+        u8::try_from(waited / between_checks(limits)).unwrap_or(u8::MAX)
     }
 
     /// The earliest of the deadlines that apply.
@@ -120,18 +140,21 @@ impl Times {
     }
 
     /// When each deadline passes: never, if it does not apply.
-    fn all(&self, applying: Applying, limits: &Limits) -> [(Deadline, Moment); 8] {
+    fn all(&self, applying: Applying, limits: &Limits) -> [(Deadline, Moment); 9] {
         let instant = |instant: Option<Instant>| instant.map_or(NEVER, |instant| self.moment(instant));
         let only_if = |applies: bool, moment: Moment| if applies { moment } else { NEVER };
-        let Applying { is_handshaking, is_open, is_lingering, is_silent, service } = applying;
+        let Applying { is_handshaking, is_open, is_lingering, is_silent, checks, service } = applying;
+        let check = between_checks(limits).saturating_mul(u64::from(checks) + 1).saturating_add(self.blocked);
+        let write = if is_lingering { stall(limits) } else { limits.write };
         [
             (Deadline::Drain, instant(limits.drain_by)),
             (Deadline::Handshake, only_if(is_handshaking, after(0, limits.handshake))),
-            (Deadline::Write, only_if(!is_lingering, after(self.blocked, limits.write))),
-            (Deadline::Linger, only_if(is_lingering, after(self.active, Some(limits.linger)))),
+            (Deadline::Write, after(self.blocked, write)),
+            (Deadline::Linger, only_if(is_lingering && !self.is_blocked(), after(self.active, Some(limits.linger)))),
             (Deadline::Lifetime, only_if(is_open, after(0, limits.lifetime))),
             (Deadline::FirstByte, only_if(is_open && is_silent, after(0, limits.first_byte))),
             (Deadline::Idle, only_if(!is_lingering, after(self.active, limits.idle))),
+            (Deadline::Check, only_if(checks < u8::MAX, check)),
             (Deadline::Service, only_if(is_open, instant(service))),
         ]
     }
@@ -145,6 +168,17 @@ impl Times {
 #[inline]
 fn after(moment: Moment, limit: Option<Duration>) -> Moment {
     limit.map_or(NEVER, |limit| moment.saturating_add(nanos(limit)))
+}
+
+/// How long output may wait in the kernel while a connection lingers and the peer acknowledges nothing.
+pub(super) fn stall(limits: &Limits) -> Option<Duration> {
+    limits.write.or(limits.idle)
+}
+
+/// The time between two checks: never none.
+fn between_checks(limits: &Limits) -> Moment {
+    let limit = [limits.write, limits.idle].into_iter().flatten().min();
+    limit.map_or(NEVER, |limit| (nanos(limit) / CHECKS_PER_LIMIT).max(1))
 }
 
 #[inline]

@@ -24,8 +24,7 @@ impl<S: Service> Connection<S> {
     /// The socket took some of what a layer below had kept back; when that was not all, it takes no more for now.
     pub fn handle_flushed(&mut self, all: bool, now: Instant) {
         self.may_write = all;
-        self.times.sent(all && self.output.is_empty(), now);
-        self.hurried |= !all;
+        self.output_moved(all && self.output.is_empty(), now);
     }
 
     /// A read or a write failed: the conversation is over. Once everything was sent this is no news.
@@ -39,6 +38,7 @@ impl<S: Service> Connection<S> {
         self.hurried = true;
         // Whoever sent what a layer below cannot read is told so by that layer (a TLS alert), which takes a close in order.
         let is_told = error.kind() == io::ErrorKind::InvalidData && !is_ending;
+        self.is_cut |= !is_told && self.has_unsent();
         self.phase = if is_told { Phase::Finishing } else { Phase::Closed };
         self.input.clear();
         self.output.clear();

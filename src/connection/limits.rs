@@ -19,7 +19,7 @@ const FIRST_BYTE: Duration = Duration::from_secs(60);
 /// How long a handshake may take: several lost packets, or a far and slow peer. Most take a few round trips.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long a peer may take nothing of what it was sent; common web servers wait as long.
+/// How long a peer may acknowledge nothing of what waits for it; common web servers wait as long.
 const WRITE: Duration = Duration::from_secs(60);
 
 /// How long input is discarded after our half was shut, while the peer still sends.
@@ -33,7 +33,8 @@ pub struct Limits {
     /// The most bytes moved in one turn, in bytes, in and out together, before other connections get theirs.
     /// Default: 128 KiB.
     pub turn_bytes: usize,
-    /// Close when no byte moved in either direction for this long; `None` waits for ever. Default: 5 minutes.
+    /// Close when no byte moved in either direction for this long; `None` waits for ever. While output waits, bytes that the
+    /// peer's system acknowledges count, where that is known. Default: 5 minutes.
     pub idle: Option<Duration>,
     /// Close when the peer has not sent a byte this long after the connection opened, and was sent none; `None` waits for
     /// ever. Counted from the open, so that a trickle cannot prolong it. Default: 1 minute.
@@ -42,11 +43,15 @@ pub struct Limits {
     /// ever. Counted from the open: a damaged handshake can go quiet, and one that trickles in moves all the time.
     /// Default: 10 seconds.
     pub handshake: Option<Duration>,
-    /// Close when the socket took nothing for this long although output waits; `None` waits for ever. Default: 1 minute.
+    /// Close when output waits and the peer's system has acknowledged none of it for this long; `None` waits for ever. It is
+    /// checked eight times within this time, so the close can come an eighth later. Where acknowledgements are not known
+    /// (Unix sockets, systems other than Linux), what the socket takes counts instead. Default: 1 minute.
     pub write: Option<Duration>,
     /// Finish this long after the connection opened, whatever happens on it; `None` never does. Default: never.
     pub lifetime: Option<Duration>,
-    /// After our half was shut: discard what the peer still sends for at most this long. Default: 5 seconds.
+    /// After our half was shut: discard what the peer still sends for this long. With a limit for writes or idleness, and
+    /// where acknowledgements are known, the time begins anew as long as the peer has not acknowledged everything, up to that
+    /// limit without progress. Zero closes at once. Default: 5 seconds.
     pub linger: Duration,
     /// Cut whatever is still open at this instant. Set when a drain begins.
     pub drain_by: Option<Instant>,

@@ -20,6 +20,7 @@
 //! being served: then our half is shut while the conversation is open.
 
 mod deadlines;
+mod delivery;
 mod layered;
 mod limits;
 mod phase;
@@ -66,6 +67,13 @@ pub struct Connection<S> {
     input_ended: bool,
     /// The deadline may have come nearer since it was last asked for.
     hurried: bool,
+    /// The conversation was ended by force, and output was lost with it.
+    is_cut: bool,
+    /// How many checks have found nothing new since output was delivered last.
+    checks: u8,
+    /// What the peer's system had acknowledged at the latest check: of the number of bytes the lower half, whose changes are
+    /// all that matters.
+    acknowledged: u32,
 }
 
 impl<S: Service> Connection<S> {
@@ -87,6 +95,9 @@ impl<S: Service> Connection<S> {
             hang_up: false,
             input_ended: false,
             hurried: true,
+            is_cut: false,
+            checks: 0,
+            acknowledged: 0,
         }
     }
 
@@ -173,21 +184,13 @@ impl<S: Service> Connection<S> {
         self.output.consume(count);
         self.sent_bytes += count as u64;
         self.may_write = self.output.is_empty();
-        self.times.sent(self.may_write, now);
-        self.hurried |= !self.may_write;
+        self.output_moved(self.may_write, now);
         self.serve_due |= self.waiting.wants_room(was_high) && self.output.len() <= low;
-    }
-
-    /// The socket takes nothing for now.
-    pub fn handle_write_blocked(&mut self, now: Instant) {
-        self.may_write = false;
-        self.times.blocked(now);
-        self.hurried = true;
     }
 
     /// Our sending half was shut, everything before it was sent.
     pub fn handle_shut(&mut self, now: Instant) {
-        self.times.moved(now);
+        self.output_moved(true, now);
         self.hurried = true;
         self.phase = if self.phase == Phase::Ending { Phase::Listening } else { self.after_shut() };
     }
@@ -212,7 +215,7 @@ impl<S: Service> Connection<S> {
         for deadline in self.times.passed(Applying::to(self), limits, now) {
             // In another phase other deadlines apply. The next check is for them.
             if self.phase == phase && phase != Phase::Closed {
-                self.handle_passed(deadline);
+                self.handle_passed(deadline, limits, now);
             }
         }
     }
@@ -224,9 +227,10 @@ impl<S: Service> Connection<S> {
         is_awaited
     }
 
-    fn handle_passed(&mut self, deadline: Deadline) {
+    fn handle_passed(&mut self, deadline: Deadline, limits: &Limits, now: Instant) {
         match deadline {
             Deadline::Service => self.serve_due = true,
+            Deadline::Check => self.checks = self.times.checks_due(limits, now),
             // Everything was sent long ago.
             Deadline::Linger => self.phase = Phase::Closed,
             Deadline::Drain if self.phase == Phase::Lingering => self.phase = Phase::Closed,
@@ -239,12 +243,6 @@ impl<S: Service> Connection<S> {
             Deadline::Idle if self.output.is_empty() && self.phase.is_open() => self.finish(CloseReason::Idle),
             Deadline::Idle => self.close(CloseReason::Idle),
         }
-    }
-
-    /// Ends the conversation at once, whatever is unsent.
-    pub fn close(&mut self, reason: CloseReason) {
-        self.reason = reason;
-        self.phase = Phase::Closed;
     }
 
     /// Gives back storage at the end of a turn.

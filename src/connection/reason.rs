@@ -17,7 +17,7 @@ pub enum CloseReason {
     Idle,
     /// The peer did not send a byte for the first-byte timeout.
     FirstByteTimeout,
-    /// The peer took nothing of what it was sent for the write timeout.
+    /// The peer acknowledged nothing of what waited for it for the write timeout.
     WriteTimeout,
     /// The peer did not complete the handshake within the handshake timeout.
     HandshakeTimeout,

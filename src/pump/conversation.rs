@@ -1,6 +1,6 @@
 //! A connection on its socket, with its place in the loop: what a worker keeps for each peer.
 
-use super::{Observer, Pump, Turn};
+use super::{Observer, Pump, Turn, handle_deadline};
 use crate::buffer::MemoryAccount;
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::event_loop::{Agenda, Key, Readiness, Timer};
@@ -59,7 +59,7 @@ impl<S: Service> Conversation<S> {
 
     /// Its entry in the wheel has come up.
     pub fn handle_due(&mut self, limits: &Limits, now: Instant) -> bool {
-        self.connection.handle_deadline(limits, now);
+        handle_deadline(&mut self.connection, &self.socket, limits, now);
         true
     }
 
@@ -75,8 +75,11 @@ impl<S: Service> Conversation<S> {
     }
 
     /// Takes the connection of `key` out of the loop and the account before it is closed: no event and no timer of it comes
-    /// any more.
+    /// any more. Where output is lost with it, closing is a reset.
     pub fn deregister(&mut self, agenda: &mut Agenda, key: Key, memory: &MemoryAccount) {
+        if self.connection.is_cut() || self.socket.holds_unsent() {
+            self.socket.reset_on_close();
+        }
         agenda.deregister(self.socket.source());
         agenda.wheel.cancel(&mut self.timer);
         if let Some(instant) = self.connection.alarm() {
@@ -94,14 +97,17 @@ impl<S: Service> Conversation<S> {
             let turn = pump.turn(&mut self.connection, &mut self.socket);
             (turn, self.connection.held_bytes() + self.socket.held_bytes())
         });
-        let (turn, held_bytes) = turn.unwrap_or((Turn::Closed(CloseReason::ServicePanicked), self.held_bytes));
+        let (turn, held_bytes) = turn.unwrap_or_else(|_| (self.cut(CloseReason::ServicePanicked), self.held_bytes));
         let may_stay = pump.memory.update(self.held_bytes, held_bytes);
         self.held_bytes = held_bytes;
         self.arm_alarm(agenda, key, alarm);
         match turn {
             Turn::Closed(reason) => return Some(reason),
             // The connection that grew beyond the limit is closed, not one that was there before.
-            _ if !may_stay => return Some(CloseReason::MemoryLimit),
+            _ if !may_stay => {
+                self.cut(CloseReason::MemoryLimit);
+                return Some(CloseReason::MemoryLimit);
+            }
             Turn::Yielded if !self.queued => {
                 self.queued = true;
                 if (1..STINT_TURNS).contains(&self.stint) {
@@ -117,6 +123,12 @@ impl<S: Service> Conversation<S> {
         let deadline = self.connection.hurried_deadline(pump.limits);
         self.arm(agenda, key, deadline);
         None
+    }
+
+    #[cold]
+    fn cut(&mut self, reason: CloseReason) -> Turn {
+        self.connection.close(reason);
+        Turn::Closed(reason)
     }
 
     /// Arms the alarm that the service waits for instead of the one that it waited for `before`.

@@ -159,6 +159,21 @@ impl<O: Observer> Pump<'_, O> {
     }
 }
 
+/// A deadline of `connection` may have come by `now`. Whether one of waiting output has depends on what the peer took.
+fn handle_deadline<S: Service, T: Transport>(
+    connection: &mut Connection<S>,
+    socket: &T,
+    limits: &Limits,
+    now: Instant,
+) {
+    if connection.wants_delivery(limits)
+        && let Some(delivery) = socket.delivery()
+    {
+        connection.handle_delivery(delivery.acknowledged_bytes, delivery.lacks_end, now);
+    }
+    connection.handle_deadline(limits, now);
+}
+
 /// A signal may interrupt any call before it did anything (signal(7)): it is simply made again.
 #[inline]
 fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {

@@ -163,6 +163,7 @@ where
         // As with a service that panics: whatever the fault is, it is this connection's alone.
         let Ok(service) = guarded(|| (self.make_service)(&opened)) else {
             agenda.deregister(socket.source());
+            socket.reset_on_close();
             drop(socket);
             // It may be in a waker, which must not wake the next one.
             self.entries.skip_key();

@@ -7,6 +7,7 @@ mod address;
 mod bequest;
 mod connect;
 mod datagram;
+mod delivery;
 mod descriptors;
 mod inherited;
 mod listener;
@@ -24,6 +25,7 @@ pub use datagram::{
     Arrival, BoundDatagrams, DatagramSocket, Inbox, Interface, Letter, MAX_DATAGRAM_BYTES, Multicast, Outbox, Peer,
     bind_datagrams, open_towards, reply_hops,
 };
+pub use delivery::Delivery;
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
 pub use inherited::Inherited;
 pub use listener::{BoundListener, Listener, bind};

@@ -1,12 +1,15 @@
 //! A connected byte stream, TCP or Unix, with or without TLS on it.
 
+use super::delivery::{Delivery, delivery};
 use super::tls::TlsStream;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use rustix::io::Errno;
+use socket2::SockRef;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::time::Duration;
 
 /// What the pump needs of a stream. All calls return at once; `WouldBlock` says that nothing can be done for now.
 pub trait Transport {
@@ -70,6 +73,11 @@ pub trait Transport {
     #[inline]
     fn held_bytes(&self) -> usize {
         0
+    }
+
+    /// What the peer's system has acknowledged of the bytes that the socket took; none where that is not known.
+    fn delivery(&self) -> Option<Delivery> {
+        None
     }
 
     /// Whether the sending half must be shut even for a peer that has shut its own: not of kernel sockets, where closing says
@@ -154,6 +162,14 @@ impl Transport for Stream {
         self.tls().map_or(0, Transport::held_bytes)
     }
 
+    fn delivery(&self) -> Option<Delivery> {
+        match self {
+            Self::Tcp(stream) => delivery(stream),
+            Self::Unix(_) => None,
+            Self::Tls(stream) => stream.socket().delivery(),
+        }
+    }
+
     fn says_farewell(&self) -> bool {
         self.tls().is_some_and(Transport::says_farewell)
     }
@@ -173,6 +189,19 @@ impl Stream {
             Self::Tcp(stream) => stream,
             Self::Unix(stream) => stream,
             Self::Tls(stream) => stream.socket_mut().source(),
+        }
+    }
+
+    /// Makes closing it a reset, which throws away what the peer has not been sent yet: the peer must not take a reply that was
+    /// cut for a whole one (socket(7), `SO_LINGER`). Unix sockets know no reset: there the peer reads the end of input.
+    pub fn reset_on_close(&self) {
+        match self {
+            Self::Tcp(stream) => {
+                // Without it the peer reads the end of input, and nothing worse.
+                let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            }
+            Self::Unix(_) => {}
+            Self::Tls(stream) => stream.socket().reset_on_close(),
         }
     }
 

@@ -6,6 +6,7 @@
 mod chat;
 mod client;
 mod datagrams;
+mod ends;
 mod example;
 mod file_transfer;
 mod misbehaving;

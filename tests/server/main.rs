@@ -17,6 +17,7 @@ mod dynasty;
 mod echo;
 mod extremes;
 mod faults;
+mod forced_ends;
 mod handover;
 mod injected;
 mod interop;

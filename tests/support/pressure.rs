@@ -20,10 +20,15 @@ pub(crate) const NARROW: [&str; 4] = ["--send-buffer", "128KiB", "--recv-buffer"
 
 /// Connects a peer whose own socket buffers stay small.
 pub(crate) fn connect_narrow(address: SocketAddr) -> TcpStream {
+    connect_with_buffers(address, NARROW_BYTES)
+}
+
+/// Connects a peer whose socket buffers hold `bytes` each. The smaller they are, the more often a slow reader acknowledges.
+pub(crate) fn connect_with_buffers(address: SocketAddr, bytes: usize) -> TcpStream {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a descriptor is free");
     // Before connecting: the window's scale is fixed by then (tcp(7)).
-    socket.set_recv_buffer_size(NARROW_BYTES).expect("the option exists");
-    socket.set_send_buffer_size(NARROW_BYTES).expect("the option exists");
+    socket.set_recv_buffer_size(bytes).expect("the option exists");
+    socket.set_send_buffer_size(bytes).expect("the option exists");
     socket.connect_timeout(&SockAddr::from(address), PATIENCE).expect("the server listens");
     socket.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
     socket.set_write_timeout(Some(PATIENCE)).expect("the time is not zero");

@@ -6,6 +6,7 @@
 
 mod authority;
 mod faults;
+mod forced_ends;
 mod life;
 mod one_read;
 mod pair;

@@ -1,7 +1,7 @@
 //! What one read can bring together: the end of the handshake, data, close_notify, and then the end of input, a reset or
 //! damage. The program under test is stopped while its peer sends, so that one read does bring all of it.
 
-use super::support::{Program, await_until, connect, reset, uninterrupted};
+use super::support::{CLOSE_WAIT, Program, await_until, connect, reset, socket_state, uninterrupted};
 use super::{Authority, address, server};
 use rustls::{ClientConnection, Connection, ServerConnection, SupportedProtocolVersion};
 use std::io::{ErrorKind, Read, Write};
@@ -13,9 +13,6 @@ const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rust
 
 /// A record that nobody encrypted.
 const DAMAGE: &[u8] = &[23, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20];
-
-/// The state of a socket that was sent the end of input (proc_net_tcp(5)).
-const CLOSE_WAIT: u8 = 8;
 
 /// What follows the last bytes of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,12 +60,12 @@ impl Case {
 
     /// Sends `flight` and what follows it while `program` stands still, and waits until its kernel has all of it.
     fn send(self, program: &Program, stream: TcpStream, flight: &[u8]) -> Option<TcpStream> {
-        let (local, remote) = (stream.peer_addr().unwrap().port(), stream.local_addr().unwrap().port());
+        let (local, remote) = (stream.peer_addr().unwrap(), stream.local_addr().unwrap());
         let theirs = || socket_state(local, remote);
         stream.set_nodelay(true).unwrap();
         program.pause();
         (&stream).write_all(flight).unwrap();
-        await_until("the flight to arrive", || theirs().is_none_or(|(_, unread)| unread >= flight.len()));
+        await_until("the flight to arrive", || theirs().is_none_or(|theirs| theirs.unread >= flight.len()));
         let left = match self.then {
             Then::Reset => {
                 reset(stream);
@@ -77,7 +74,7 @@ impl Case {
             }
             Then::End => {
                 stream.shutdown(Shutdown::Write).unwrap();
-                await_until("the end to arrive", || theirs().is_none_or(|(state, _)| state == CLOSE_WAIT));
+                await_until("the end to arrive", || theirs().is_none_or(|theirs| theirs.state == CLOSE_WAIT));
                 Some(stream)
             }
             Then::Nothing | Then::Damage => Some(stream),
@@ -85,21 +82,6 @@ impl Case {
         program.resume();
         left
     }
-}
-
-/// The state and the number of unread bytes of the IPv4 socket with these two ports (proc_net_tcp(5)); none when there is
-/// none, or no procfs.
-fn socket_state(local: u16, remote: u16) -> Option<(u8, usize)> {
-    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    let (local, remote) = (format!(":{local:04X}"), format!(":{remote:04X}"));
-    table.lines().find_map(|line| {
-        // sl, local address, remote address, state, tx_queue:rx_queue
-        let fields: Vec<_> = line.split_whitespace().take(5).collect();
-        let [_, at, to, state, queues] = fields[..] else { return None };
-        let unread = queues.split_once(':')?.1;
-        let state = u8::from_str_radix(state, 16).ok()?;
-        (at.ends_with(&local) && to.ends_with(&remote)).then_some((state, usize::from_str_radix(unread, 16).ok()?))
-    })
 }
 
 /// All that `session` has to send.

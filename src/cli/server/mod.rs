@@ -74,7 +74,7 @@ struct Options {
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::size,
         env = "MULTICONN_MEMORY_LIMIT", help_heading = "Limits")]
     memory_limit: usize,
-    /// Close a connection when no byte moved for this long; 0 waits for ever.
+    /// Close a connection when no byte moved for this long, nor was acknowledged while output waits; 0 waits for ever.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration,
         env = "MULTICONN_IDLE_TIMEOUT", help_heading = "Limits")]
     idle_timeout: Duration,
@@ -82,7 +82,7 @@ struct Options {
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration,
         env = "MULTICONN_FIRST_BYTE_TIMEOUT", help_heading = "Limits")]
     first_byte_timeout: Duration,
-    /// Close a connection when its peer has taken nothing of what was sent for this long; 0 waits for ever.
+    /// Reset a connection when output waits and its peer has acknowledged none for this long; 0 waits for ever.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration,
         env = "MULTICONN_WRITE_TIMEOUT", help_heading = "Limits")]
     write_timeout: Duration,

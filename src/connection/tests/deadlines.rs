@@ -58,11 +58,76 @@ fn a_write_that_goes_nowhere_is_cut_and_one_that_creeps_is_not() {
     bench.connection.handle_write_blocked(bench.now);
     bench.pass(SECOND);
     bench.receive(b"what is received is no excuse");
-    assert_eq!(bench.deadline(), Some(SECOND));
+    bench.pass(SECOND / 2);
     bench.send(1);
-    assert_eq!(bench.deadline(), Some(SECOND * 2), "something was taken");
-    bench.pass(SECOND * 2);
+    bench.pass(Duration::from_nanos(1_999_999_999));
+    assert_eq!(bench.connection.closed(), None, "something was taken");
+    bench.pass(Duration::from_nanos(1));
     assert_eq!(bench.connection.closed(), Some(CloseReason::WriteTimeout));
+}
+
+/// What a peer has acknowledged shows at the checks, eight within a limit: it is never cut before the limit, and at the latest
+/// one check after it.
+#[test]
+fn a_peer_that_acknowledges_something_in_time_is_not_cut() {
+    let limit = SECOND * 8;
+    for step in [300, 1000, 3700, 7999, 8000].map(Duration::from_millis) {
+        let mut bench = Bench::new(Puppet { says: b"123", waits: Wait::Input });
+        bench.limits = Limits { write: Some(limit), idle: Some(limit * 2), ..Limits::patient() };
+        bench.connection.handle_write_blocked(bench.now);
+        let begin = bench.now;
+        let last = begin + step * 10;
+        while bench.connection.closed().is_none() {
+            bench.now += bench.deadline().expect("a check");
+            // One byte with each step, ten in all.
+            let acknowledged = (0..=10).rev().find(|&count| begin + step * count <= bench.now).unwrap_or_default();
+            bench.connection.handle_delivery(acknowledged.into(), false, bench.now);
+            bench.pass(Duration::ZERO);
+        }
+        let late = (bench.now - last).checked_sub(limit).unwrap_or_else(|| panic!("cut too early with {step:?}"));
+        assert!(late <= limit / 8, "cut {late:?} late with {step:?}");
+        assert_eq!(bench.connection.closed(), Some(CloseReason::WriteTimeout));
+        assert!(bench.connection.is_cut());
+    }
+}
+
+#[test]
+fn acknowledgements_put_off_the_idle_timeout_too() {
+    let mut bench = Bench::new(Puppet { says: b"123", waits: Wait::Input });
+    bench.limits = Limits { idle: Some(SECOND * 8), ..Limits::patient() };
+    bench.connection.handle_write_blocked(bench.now);
+    for acknowledged in 1..100 {
+        bench.now += bench.deadline().expect("a check");
+        bench.connection.handle_delivery(acknowledged / 7, false, bench.now);
+        bench.pass(Duration::ZERO);
+    }
+    assert_eq!(bench.connection.closed(), None);
+    bench.pass(SECOND * 8);
+    assert_eq!((bench.connection.closed(), bench.connection.is_cut()), (Some(CloseReason::Idle), true));
+}
+
+#[test]
+fn lingering_lasts_as_long_as_the_peer_takes_what_was_sent() {
+    let limits = Limits { write: Some(SECOND * 8), linger: SECOND * 5, ..Limits::patient() };
+    let mut bench = lingering();
+    bench.limits = limits.clone();
+    for acknowledged in 1..20 {
+        bench.now += bench.deadline().expect("a check");
+        bench.connection.handle_delivery(acknowledged / 4, true, bench.now);
+        bench.pass(Duration::ZERO);
+        assert_eq!(bench.connection.closed(), None);
+    }
+    bench.connection.handle_delivery(20, false, bench.now);
+    assert_eq!(bench.deadline(), Some(SECOND * 5), "all is delivered");
+    bench.pass(SECOND * 5);
+    assert_eq!((bench.connection.closed(), bench.connection.is_cut()), (Some(CloseReason::Completed), false));
+
+    let mut bench = lingering();
+    bench.limits = limits;
+    bench.now += SECOND * 5;
+    bench.connection.handle_delivery(1, true, bench.now);
+    bench.pass(SECOND * 8);
+    assert_eq!((bench.connection.closed(), bench.connection.is_cut()), (Some(CloseReason::WriteTimeout), true));
 }
 
 #[test]
@@ -124,7 +189,10 @@ fn bytes_that_leave_are_activity() {
     let mut bench = Bench::new(Puppet { says: b"123", waits: Wait::Input });
     bench.pass(SECOND * 9);
     bench.send(1);
-    assert_eq!(bench.deadline(), Some(SECOND * 10));
+    bench.pass(Duration::from_nanos(9_999_999_999));
+    assert_eq!(bench.connection.closed(), None);
+    bench.pass(Duration::from_nanos(1));
+    assert_eq!(bench.connection.closed(), Some(CloseReason::Idle));
 }
 
 #[test]

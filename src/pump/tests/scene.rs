@@ -3,7 +3,7 @@
 use super::script::Script;
 use crate::buffer::{LENT_BYTES, Lender, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
-use crate::pump::{Observer, Pump, Turn};
+use crate::pump::{Observer, Pump, Turn, handle_deadline};
 use crate::service::{Input, Output, Service, Wait};
 use std::time::{Duration, Instant};
 
@@ -114,7 +114,7 @@ impl<S: Service> Scene<S> {
         self.witness.now += time;
         // What has come up is no longer armed.
         self.armed.0 = self.armed.0.filter(|&armed| armed > self.witness.now);
-        self.connection.handle_deadline(&self.limits, self.witness.now);
+        handle_deadline(&mut self.connection, &self.socket, &self.limits, self.witness.now);
         let now = self.witness.now;
         for _ in self.alarms.extract_if(.., |&mut alarm| alarm <= now) {
             self.connection.handle_alarm(now);

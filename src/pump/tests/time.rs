@@ -158,7 +158,8 @@ fn a_deadline_that_comes_nearer_is_told() {
     scene.socket.stalled = true;
     scene.socket.arrive_bytes(b"what cannot be sent back");
     assert_eq!(scene.run(), None);
-    assert_eq!(scene.deadline(), Some(SECOND));
+    assert_eq!(scene.deadline(), Some(SECOND / 8), "a check of what was delivered");
+    assert_eq!(scene.pass(SECOND), Some(CloseReason::WriteTimeout));
 
     let mut scene =
         self::scene(act(|input, _, now| if input.is_empty() { Wait::Input } else { Wait::Until(now + SECOND) }), []);

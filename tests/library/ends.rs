@@ -1,0 +1,73 @@
+//! How connections end under limits that the programs do not have as options.
+
+use super::Running;
+use super::support::{connect, connect_with_buffers};
+use multiconn::connection::{CloseReason, Limits};
+use multiconn::service::{Chargen, Input, Output, Service, Wait};
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+/// A peer that is still sending when the server has finished, and reads slowly: the server closes only when all of its reply
+/// has arrived, because closing answers what the peer sends with a reset, which destroys the rest of the reply.
+#[test]
+fn lingering_lasts_until_a_slow_reader_has_everything() {
+    let server = Running::start_with(
+        |config| {
+            config.workers = 1;
+            config.socket.send_buffer = Some(128 << 10);
+            config.limits = Limits {
+                lifetime: Some(Duration::from_millis(200)),
+                linger: Duration::from_millis(300),
+                write: Some(Duration::from_secs(3)),
+                ..Limits::default()
+            };
+        },
+        |_| Chargen::default(),
+    );
+    let mut peer = connect_with_buffers(server.address, 16 << 10);
+    let (mut room, mut received, since) = (vec![0; 16 << 10], 0, Instant::now());
+    loop {
+        // It may have ended in order just now.
+        let _ = peer.write(b"!");
+        match peer.read(&mut room).unwrap_or_else(|error| panic!("{error} after {received} bytes")) {
+            0 => break,
+            count => received += count,
+        }
+        // Being slow is what is tested.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(since.elapsed() > Duration::from_secs(1), "not slow enough: {:?}", since.elapsed());
+    let summary = server.drain();
+    assert_eq!((summary.sent_bytes, summary.closed), (received as u64, [(CloseReason::Lifetime, 1)].into()));
+}
+
+/// Answers the first input with a part of what it has to say, and panics over the second one.
+struct Halfway;
+
+impl Service for Halfway {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+        assert!(input.bytes() != b"2", "a panic that the test asked for");
+        if !input.is_empty() {
+            output.write(b"half of a reply");
+            input.clear();
+        }
+        Wait::Input
+    }
+}
+
+#[test]
+fn a_panic_resets() {
+    let server = Running::start(1, |opened| {
+        assert!(opened.number != 2, "a panic that the test asked for");
+        Halfway
+    });
+    let mut peer = connect(server.address);
+    peer.write_all(b"1").unwrap();
+    let mut reply = [0; 15];
+    peer.read_exact(&mut reply).unwrap();
+    peer.write_all(b"2").unwrap();
+    assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    let mut peer = connect(server.address);
+    assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(server.drain().closed, [(CloseReason::ServicePanicked, 2)].into());
+}

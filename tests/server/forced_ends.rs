@@ -1,0 +1,115 @@
+//! Connections that the server ends with output unsent: the peer must see that, and not take a part of a reply for a whole
+//! one. And peers that read slowly, which are not ended.
+
+use super::server;
+use super::support::{
+    Program, await_full, bytes, connect, connect_narrow, connect_with_buffers, expect_end, push_until_blocked,
+};
+use rustix::process::Signal;
+use socket2::SockRef;
+use std::io::{ErrorKind, Read};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+/// A server that sends without end, and a peer that reads nothing; its output waits in the kernel and in the server.
+fn stuck(arguments: &[&str]) -> (Program, TcpStream) {
+    let server = server(&[&["-v", "--service", "chargen", "--workers", "1"], arguments].concat());
+    let peer = connect_narrow(server.address());
+    (server, peer)
+}
+
+/// What the server sent before is readable; behind it there is no end in order.
+#[track_caller]
+fn expect_reset(peer: &mut TcpStream) {
+    let mut received = Vec::new();
+    let error = peer.read_to_end(&mut received).expect_err("the end looks like that of a whole reply");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+}
+
+#[track_caller]
+fn expect_cut(server: &Program, peer: &mut TcpStream, reason: &str) {
+    server.await_stderr(&format!("Closing connection to {}: {reason} (number ", peer.local_addr().unwrap()));
+    expect_reset(peer);
+}
+
+#[test]
+fn the_write_timeout_resets() {
+    let (mut server, mut peer) = stuck(&["--write-timeout", "1s"]);
+    expect_cut(&server, &mut peer, "write timeout");
+    server.terminate().expect_counts(&[("write timeout", 1)]);
+}
+
+#[test]
+fn the_idle_timeout_resets_while_output_waits() {
+    let (mut server, mut peer) = stuck(&["--idle-timeout", "1s", "--write-timeout", "0"]);
+    expect_cut(&server, &mut peer, "idle timeout");
+    server.terminate().expect_counts(&[("idle timeout", 1)]);
+}
+
+#[test]
+fn the_drain_timeout_resets() {
+    let (mut server, mut peer) = stuck(&["--drain-timeout", "500ms"]);
+    await_full(server.address(), &peer);
+    server.signal(Signal::TERM);
+    expect_cut(&server, &mut peer, "cut at the drain timeout");
+    server.await_exit().expect_counts(&[("cut at the drain timeout", 1)]);
+}
+
+#[test]
+fn a_second_signal_resets() {
+    let (mut server, mut peer) = stuck(&["--drain-timeout", "1m"]);
+    await_full(server.address(), &peer);
+    server.signal(Signal::TERM);
+    server.await_stderr("Ending: ");
+    server.signal(Signal::TERM);
+    expect_cut(&server, &mut peer, "stopped");
+    let exit = server.await_exit();
+    assert_eq!((exit.code, exit.counted("stopped")), (Some(130), 1), "{exit:#?}");
+}
+
+#[test]
+fn the_memory_limit_resets() {
+    let (mut server, mut peer) = stuck(&["--memory-limit", "16KiB"]);
+    expect_cut(&server, &mut peer, "memory limit");
+    server.terminate().expect_counts(&[("memory limit", 1)]);
+}
+
+/// Nothing is lost with these, and they end in order as ever.
+#[test]
+fn a_connection_without_output_is_ended_in_order() {
+    let mut server = server(&["--drain-timeout", "1m", "--lifetime", "1s", "--workers", "1"]);
+    expect_end(&mut connect(server.address()));
+    let mut peer = connect(server.address());
+    server.signal(Signal::TERM);
+    expect_end(&mut peer);
+    drop(peer);
+    server.await_exit().expect_counts(&[("lifetime over", 1), ("drained", 1)]);
+}
+
+/// The kernel takes megabytes at once and then nothing for long. What counts is that the peer goes on reading.
+#[test]
+fn a_slow_and_steady_reader_is_not_cut() {
+    const LIMIT: Duration = Duration::from_secs(3);
+    let mut server = server(&["-v", "--write-timeout", "3s", "--idle-timeout", "3s"]);
+    let peers = [connect_with_buffers(server.address(), 16 << 10)];
+    let data = bytes(1, 1 << 20).repeat(64);
+    let sent = push_until_blocked(&peers, &data)[0];
+    assert!(sent < data.len(), "the server took all of it");
+    let [mut peer] = peers;
+    let mut back = vec![0; sent];
+    let (mut read, since) = (0, Instant::now());
+    while since.elapsed() < LIMIT * 5 / 2 {
+        peer.read_exact(&mut back[read..read + (16 << 10)])
+            .unwrap_or_else(|error| panic!("{error} after {read} bytes: {:#?}", server.stderr()));
+        read += 16 << 10;
+        // Being slow is what is tested.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    SockRef::from(&peer).set_recv_buffer_size(1 << 20).unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    peer.read_exact(&mut back[read..]).unwrap();
+    expect_end(&mut peer);
+    assert!(back == data[..sent]);
+    server.await_closed(1);
+    server.terminate().expect_counts(&[("closed by peer", 1)]);
+}

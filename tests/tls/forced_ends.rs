@@ -1,0 +1,56 @@
+//! Connections that end with output unsent, in TLS or in the server: the peer sees a reset. And slow readers, which go on.
+
+use super::support::{PATIENCE, Program, await_full, connect_with_buffers};
+use super::{Authority, Peer, address, server};
+use rustls::ClientConnection;
+use std::io::{ErrorKind, Read};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+/// A peer that was sent something by a server that sends without end.
+fn endless(arguments: &[&str]) -> (Program, TcpStream) {
+    let authority = Authority::new();
+    let server = server(&authority, &[&["-v", "--service", "chargen"], arguments].concat());
+    let session = ClientConnection::new(authority.client_config(), "localhost".try_into().unwrap()).unwrap();
+    let mut peer = Peer::new(session, connect_with_buffers(address(&server), 16 << 10));
+    peer.read_exact(&mut [0; 100]).unwrap();
+    (server, peer.sock)
+}
+
+#[track_caller]
+fn expect_reset(server: &Program, mut peer: TcpStream, reason: &str) {
+    server.await_stderr(&format!("Closing connection to {}: {reason} (number ", peer.local_addr().unwrap()));
+    let error = peer.read_to_end(&mut Vec::new()).expect_err("the end looks like one in order");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+}
+
+#[test]
+fn the_write_timeout_resets() {
+    let (server, peer) = endless(&["--write-timeout", "1s"]);
+    expect_reset(&server, peer, "write timeout");
+}
+
+#[test]
+fn a_peer_that_breaks_off_is_reset() {
+    let (server, peer) = endless(&[]);
+    await_full(address(&server), &peer);
+    peer.shutdown(Shutdown::Write).unwrap();
+    expect_reset(&server, peer, "truncated by peer");
+}
+
+#[test]
+fn a_slow_and_steady_reader_is_not_cut() {
+    const LIMIT: Duration = Duration::from_secs(3);
+    let (server, mut peer) = endless(&["--write-timeout", "3s", "--idle-timeout", "3s", "--send-buffer", "200KiB"]);
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    let since = Instant::now();
+    let mut room = [0; 4 << 10];
+    while since.elapsed() < LIMIT * 5 / 2 {
+        peer.read_exact(&mut room).unwrap_or_else(|error| panic!("{error}: {:#?}", server.stderr()));
+        // Being slow is what is tested.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // The kernel would go on sending what it has, closed or not.
+    let closed = server.stderr().into_iter().find(|line| line.starts_with("Closing connection"));
+    assert_eq!(closed, None);
+}
