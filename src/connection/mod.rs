@@ -132,6 +132,13 @@ impl<S: Service> Connection<S> {
         (self.phase == Phase::Closed).then_some(self.reason)
     }
 
+    /// Why the conversation ends, once nothing is left but to tell the peer and to await its end.
+    #[inline]
+    pub fn ending(&self) -> Option<CloseReason> {
+        let is_ending = matches!(self.phase, Phase::Finishing | Phase::Lingering) && self.output.is_empty();
+        is_ending.then_some(self.reason)
+    }
+
     // What the world did.
 
     /// The socket reported readiness. A hang-up, like an error, is only a hint to try both directions.

@@ -1,6 +1,7 @@
 //! One worker: a loop, its doors and its connections. Nothing in here is shared with another worker, except what is
 //! touched when a connection comes or goes.
 
+mod entry;
 mod signals;
 
 use super::accept::{ACCEPTS_PER_TURN, Door, Knock};
@@ -9,7 +10,7 @@ use super::datagrams::Datagrams;
 use super::metrics::Metrics;
 use super::secure::{self, WrongPort};
 use super::stage::Stage;
-use super::watch::{self, Watch};
+use super::watch::Watch;
 use super::{Message, Opened, Shared, Summary};
 use crate::buffer::Lender;
 use crate::connection::{CloseReason, Limits};
@@ -20,16 +21,9 @@ use crate::pump::{Conversation, Pump};
 use crate::service::Service;
 use crate::socket::{Address, Listener, Stream};
 use crate::units::later;
+use entry::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// One connection and what belongs to it.
-#[derive(Debug)]
-struct Entry<S> {
-    conversation: Conversation<S>,
-    peer: Address,
-    number: u64,
-}
 
 pub(super) struct Worker<'a, F, S> {
     shared: &'a Arc<Shared>,
@@ -175,7 +169,7 @@ where
         if self.stage == Stage::Draining {
             conversation.connection.handle_drain();
         }
-        self.entries.insert(Entry { conversation, peer, number });
+        self.entries.insert(Entry::new(conversation, peer, number));
         self.turn(agenda, key);
     }
 
@@ -196,21 +190,26 @@ where
         }
         if let Some(reason) = closed {
             self.close(agenda, key, reason);
+        } else if let Some(reason) = entry.conversation.connection.ending()
+            && let Some(line) = entry.closing_line(reason, agenda.now)
+        {
+            // Not only when the peer has closed, too: that can take as long as lingering does.
+            log::debug!("{line}");
         }
     }
 
     fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
         entry.conversation.deregister(agenda, key, &self.shared.memory);
-        let story = watch::story(&entry.conversation, reason, entry.number, agenda.now);
+        let line = entry.closing_line(reason, agenda.now);
         self.wrong_port.note_end(agenda.now, &entry.conversation.socket, &entry.peer);
         let peer = entry.peer;
         // Its service may panic even now; the socket is closed all the same.
         let _ = guarded(|| drop(entry.conversation));
         self.see_off(agenda, &peer, reason);
-        // Whoever reads this may rely on it that the place is free.
-        if let Some(story) = story {
-            log::debug!("Closing connection to {peer}: {story}");
+        // With the end of a peer that has closed first, its place is free when this is read.
+        if let Some(line) = line {
+            log::debug!("{line}");
         }
     }
 

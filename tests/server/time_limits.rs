@@ -16,6 +16,9 @@ const LIMIT_TIME: Duration = Duration::from_secs(1);
 /// Time is measured in steps by the server's clock and by ours.
 const ROUNDING: Duration = Duration::from_millis(20);
 
+/// How long the server waits for the end of a peer that it has ended itself.
+const LINGER_TIME: Duration = Duration::from_secs(5);
+
 /// Every limit in time but `option`, switched off.
 fn only<'a>(option: &'a str, value: &'a str) -> Vec<&'a str> {
     let mut arguments = vec!["-v", option, value];
@@ -74,6 +77,29 @@ fn who_is_silent_is_closed() {
     assert!(since.elapsed() + ROUNDING >= LIMIT_TIME, "closed after {:?}", since.elapsed());
     expect_told(&server, peer, "idle timeout");
     still_serves(&mut server).expect_counts(&[("closed by peer", 1), ("idle timeout", 1)]);
+}
+
+/// The log says so when it happens, and not when the peer has closed, too.
+#[test]
+fn an_end_is_logged_at_once() {
+    for (arguments, reason) in [
+        (only("--idle-timeout", LIMIT), "idle timeout"),
+        (only("--first-byte-timeout", LIMIT), "first-byte timeout"),
+        (only("--lifetime", LIMIT), "lifetime over"),
+        (vec!["-v", "--service", "daytime"], "completed"),
+    ] {
+        let mut server = server(&arguments);
+        let mut peer = connect(server.address());
+        read_to_end(&mut peer);
+        let since = Instant::now();
+        server.await_stderr(&format!("Closing connection to {}: {reason} (number ", peer.local_addr().unwrap()));
+        assert!(since.elapsed() < LINGER_TIME, "{reason} is logged after {:?}", since.elapsed());
+        drop(peer);
+        server.await_closed(1);
+        let exit = server.terminate();
+        assert_eq!(exit.told(&["Closing connection to "]), 1, "{exit:#?}");
+        exit.expect_counts(&[(reason, 1)]);
+    }
 }
 
 #[test]

@@ -1,0 +1,33 @@
+//! One connection of a worker, and what the log says of its end.
+
+use crate::connection::CloseReason;
+use crate::pump::Conversation;
+use crate::server::watch;
+use crate::service::Service;
+use crate::socket::Address;
+use std::time::Instant;
+
+/// One connection and what belongs to it.
+#[derive(Debug)]
+pub(super) struct Entry<S> {
+    pub(super) conversation: Conversation<S>,
+    pub(super) peer: Address,
+    pub(super) number: u64,
+    /// Why it closes, once the log has said so.
+    logged: Option<CloseReason>,
+}
+
+impl<S: Service> Entry<S> {
+    pub(super) fn new(conversation: Conversation<S>, peer: Address, number: u64) -> Self {
+        Self { conversation, peer, number, logged: None }
+    }
+
+    /// What the log says of the end for `reason`; nothing when that was said already.
+    pub(super) fn closing_line(&mut self, reason: CloseReason, now: Instant) -> Option<String> {
+        if self.logged.replace(reason) == Some(reason) {
+            return None;
+        }
+        let story = watch::story(&self.conversation, reason, self.number, now)?;
+        Some(format!("Closing connection to {}: {story}", self.peer))
+    }
+}
