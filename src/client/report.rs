@@ -40,6 +40,8 @@ pub enum Failure {
     Truncated,
     /// A reply took longer than the reply timeout.
     ReplyTimeout,
+    /// The peer read nothing for longer than the reply timeout while there was something to send.
+    SendTimeout,
     /// The peer reset the connection.
     Reset,
     /// The peer closed before everything had come back.
@@ -96,6 +98,7 @@ impl Failure {
             CloseReason::Stopped => Self::Stopped,
             CloseReason::HandshakeTimeout => Self::HandshakeTimeout,
             CloseReason::Truncated => Self::Truncated,
+            CloseReason::WriteTimeout => Self::SendTimeout,
             CloseReason::Failed(kind) => Self::System(kind),
             _ => Self::ClosedEarly,
         }
@@ -111,6 +114,7 @@ impl fmt::Display for Failure {
             Self::Tls(fault) => write!(out, "TLS: {fault}"),
             Self::Truncated => out.write_str("truncated by peer: the connection ended without close_notify"),
             Self::ReplyTimeout => out.write_str("timed out waiting for a reply"),
+            Self::SendTimeout => out.write_str("timed out sending: the server reads nothing"),
             Self::Reset => out.write_str("reset by peer"),
             Self::ClosedEarly => out.write_str("closed early by peer"),
             Self::Mismatch => out.write_str("wrong bytes came back"),
@@ -141,12 +145,20 @@ pub struct Mismatch {
     pub expected: Vec<u8>,
     /// The first bytes that came.
     pub received: Vec<u8>,
+    /// How many bytes came after all that was sent had come back; 0 when other bytes were expected.
+    pub surplus_bytes: usize,
 }
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (expected, received) = (BytesRepr(&self.expected), BytesRepr(&self.received));
-        write!(out, "connection {}, byte {}: expected {expected}, received {received}", self.connection, self.offset)?;
+        write!(out, "connection {}, byte {}: ", self.connection, self.offset)?;
+        if self.surplus_bytes > 0 {
+            let surplus = format_counted(self.surplus_bytes as u64, "byte");
+            write!(out, "received {surplus} more than it sent: {received}")?;
+        } else {
+            write!(out, "expected {expected}, received {received}")?;
+        }
         if self.received.starts_with(&TLS_ALERT) {
             out.write_str(" (an alert of TLS: the server wants it, see --tls)")?;
         }

@@ -159,10 +159,9 @@ impl<'a> Runner<'a> {
         if has_ended_connect {
             self.dialer.ended();
         }
-        // Nothing that a failed conversation still has to say matters.
-        let failed = matches!(entry.conversation.connection.service().outcome(), Some(Outcome::Failed(_)));
+        let is_over = entry.conversation.connection.service().is_over();
         let dial = entry.dial;
-        if let Some(reason) = closed.or(failed.then_some(CloseReason::Completed)) {
+        if let Some(reason) = closed.or(is_over.then_some(CloseReason::Completed)) {
             self.close(agenda, key, reason);
         }
         if has_ended_connect {
@@ -342,8 +341,9 @@ impl Handler for Runner<'_> {
     }
 }
 
-/// The workload keeps its own time: a held connection may be silent for long. A whole answer must fit the buffer. Whoever
-/// passes on what the server says wants to hear no more once there is nobody to pass it on to.
+/// The workload keeps its own time: a held connection may be silent for long. A whole answer must fit the buffer. A relay knows
+/// no messages, so that a server that does not read is found by the socket; and once its output is gone, nothing more of what
+/// the server says is wanted.
 fn limits(shared: &Shared) -> Limits {
     let answers = if shared.requests.is_empty() { 0 } else { buffer_bytes(&shared.requests) };
     let patient = Limits {

@@ -16,11 +16,11 @@ pub(super) enum Task {
 }
 
 impl Task {
-    /// How it went, if that is known before the end.
-    pub(super) fn outcome(&self) -> Option<Outcome> {
+    /// Whether nothing that may still be sent or received matters.
+    pub(super) fn is_over(&self) -> bool {
         match self {
-            Self::Exchange(workload) => workload.outcome(),
-            Self::Talk(talk) => talk.outcome(),
+            Self::Exchange(workload) => workload.is_over(),
+            Self::Talk(talk) => talk.has_failed(),
         }
     }
 

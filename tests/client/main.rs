@@ -31,6 +31,7 @@ mod stdin;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;
+mod surplus;
 mod truth;
 
 use outcome::Outcome;

@@ -141,7 +141,7 @@ fn answers_that_are_wrong() {
             r#"answer 1: expected {"result": "In the caves beneath the Misty Mountains. 💍"}, received {"result": "elsewhere"}"#,
         ),
         ([&right[..], &otherwise].concat(), "answer 2: expected"),
-        ([&right[..], &right, &right].concat(), "answer 3: nobody had asked for it"),
+        ([&right[..], &right, &right].concat(), "more than its messages asked for"),
         (b"\0\x02{}".to_vec(), "answer 1: Missing required header 'byteorder'."),
         (b"HTTP/1.1 400 Bad Request\r\n".repeat(900), "answer 1: the header is not a JSON object: "),
         (json("[]"), "answer 1: the answer is no object with a text as its 'result'"),

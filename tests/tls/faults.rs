@@ -4,8 +4,9 @@ use super::support::{
     PATIENCE, Program, bytes, connect, connect_narrow, echo, expect_closed, expect_end, reset, uninterrupted,
 };
 use super::{Authority, Peer, address, client, peer, server};
+use rustls::{ServerConnection, StreamOwned};
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -34,6 +35,36 @@ fn tls_on_a_plain_port() {
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     assert!(exit.stdout.iter().any(|line| line.contains("it speaks plain text, not TLS")), "{exit:#?}");
     server.await_stderr("speaks TLS; this port serves plain text: see --tls-cert");
+}
+
+/// The client has said its end, and what the server still says is looked at all the same.
+#[test]
+fn a_server_that_sends_more_than_it_got() {
+    let authority = Authority::new();
+    let ca = authority.path("ca.pem");
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let config = authority.server_config_for(&[version]);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let exit = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (stream, _) = listener.accept().unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                let mut server = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+                let mut sent = [0; 100];
+                while let Ok(count @ 1..) = server.read(&mut sent) {
+                    server.write_all(&sent[..count]).unwrap();
+                }
+                server.write_all(b"extra").unwrap();
+                server.conn.send_close_notify();
+                server.flush().unwrap();
+            });
+            client(address, &["--tls-ca", &ca]).await_exit()
+        });
+        assert_eq!(exit.code, Some(1), "{exit:#?}");
+        let told = "    connection 1, byte 44: received 5 bytes more than it sent: b'extra'".to_owned();
+        assert!(exit.stdout.contains(&told), "{exit:#?}");
+    }
 }
 
 #[test]
@@ -195,7 +226,7 @@ fn read_back(peer: &mut Peer, count: usize) -> Vec<u8> {
 fn a_reply_cut_short_is_told() {
     let authority = Authority::new();
     let real = server(&authority, &[]);
-    let relay = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let relay = TcpListener::bind("127.0.0.1:0").unwrap();
     let (at, to) = (relay.local_addr().unwrap(), address(&real));
     // It carries the handshake, and closes both when the first message has come.
     let thread = std::thread::spawn(move || {

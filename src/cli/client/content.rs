@@ -46,7 +46,8 @@ pub(super) struct Content {
     /// type+u32be, or end (half-close).
     #[arg(long, value_name = "KIND", env = "MULTICONN_FRAME", help_heading = "What")]
     frame: Option<Framing>,
-    /// What must come back: the echo; any answer to each message; or none but the server's end.
+    /// What must come back: the echo; any answer to each message; or none but the server's end. More than that is a failure,
+    /// until the server has closed or 5s have passed; not with none, nor with any where nothing frames the answers.
     #[arg(long, value_name = "echo|any|none", value_enum, default_value_t = Expected::Echo, env = "MULTICONN_EXPECT",
         hide_possible_values = true, help_heading = "What")]
     expect: Expected,

@@ -160,7 +160,8 @@ pub(super) struct Dialling {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration,
         env = "MULTICONN_CONNECT_TIMEOUT", help_heading = "Connecting")]
     connect_timeout: Duration,
-    /// Give up a connection when a reply takes this long.
+    /// Give up a connection when a reply takes this long; with --stdin: when the server reads nothing for this long, or is
+    /// silent for this long after the end of the input.
     #[arg(long, value_name = "DURATION", default_value = "10s", default_value_if("udp", "true", "1s"),
         value_parser = parse_duration, env = "MULTICONN_REPLY_TIMEOUT", help_heading = "Connecting")]
     reply_timeout: Duration,

@@ -100,8 +100,8 @@ impl Talk {
         Self { relay, decoder, progress: now, outcome: None }
     }
 
-    pub(super) fn outcome(&self) -> Option<Outcome> {
-        self.outcome
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Failed(_)))
     }
 
     /// What became of it, now that the conversation has ended for `reason`.

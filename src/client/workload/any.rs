@@ -8,20 +8,17 @@ use crate::repr::BytesRepr;
 /// How many bytes of an answer the story tells.
 const TOLD_BYTES: usize = 200;
 
-/// Looks at the first frame of what `connection` has `received`; says what is wrong with it. One that nobody `asked` for
-/// answers nothing, and is not told of: there can be any number of them.
+/// Looks at the first frame of what `connection` has `received`; says what is wrong with it.
 pub(super) fn check_frame(
     connection: usize,
     decoder: &mut Decoder,
-    (received, has_ended): (&[u8], bool),
-    asked: bool,
+    received: &[u8],
+    has_ended: bool,
 ) -> Result<Checked, (Failure, String)> {
     match decoder.decode(received, has_ended) {
         Ok(Some(frame)) => {
-            if asked {
-                tell(connection, &received[frame.payload]);
-            }
-            Ok(Checked::Right { bytes: frame.size, ends_message: asked })
+            tell(connection, &received[frame.payload]);
+            Ok(Checked::Right { bytes: frame.size, ends_message: true })
         }
         Ok(None) => Ok(Checked::Incomplete),
         Err(error) => {

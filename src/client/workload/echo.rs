@@ -37,6 +37,7 @@ impl Workload {
             offset: self.verified_bytes + same as u64,
             expected,
             received: received[same..received.len().min(same + SHOWN_BYTES)].to_vec(),
+            surplus_bytes: if from == end { received.len() } else { 0 },
         }
     }
 }

@@ -3,24 +3,27 @@
 
 mod any;
 mod echo;
+mod expectation;
 mod job;
 mod search;
 
 pub(super) use job::{HandedOver, Job, Phase};
 pub(super) use search::buffer_bytes;
 
-use super::Expect;
 use super::clock::nanos;
 use super::expect::Ending;
 use super::ledger::{Ledger, Times};
 use super::pattern::Pattern;
 use super::report::{Failure, WrongAnswer};
-use crate::codec::message::MessageDecoder;
-use crate::codec::{Decoder, Framing};
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
+use crate::units::format_counted;
+use expectation::{Checked, Expectation};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to end after our half was shut. Until then, whatever comes is checked.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How much of a pattern is made at a time, in bytes.
 const PORTION_BYTES: usize = 1024;
@@ -30,46 +33,6 @@ const PORTION_BYTES: usize = 1024;
 struct Place {
     messages: u64,
     bytes: usize,
-}
-
-/// What the first of the bytes that came are.
-enum Checked {
-    /// So many of them are right, and they may be the last ones of what comes back for a message.
-    Right { bytes: usize, ends_message: bool },
-    /// More must come before that can be said.
-    Incomplete,
-}
-
-/// What must come back for a message, with what one connection knows about it.
-#[derive(Debug)]
-enum Expectation {
-    /// The same bytes.
-    Echo,
-    /// An answer of the message protocol, and the right one.
-    Answer(MessageDecoder),
-    /// Some frame.
-    Frame(Decoder),
-    /// Some bytes: whatever comes answers all that was sent before.
-    Stream,
-    /// Some bytes, up to the server's end, which are the one answer.
-    UntilEnd,
-    /// Nothing; what comes is ignored.
-    Nothing,
-}
-
-impl Expectation {
-    fn of(job: &Job) -> Self {
-        if let Some(answers) = &job.answers {
-            return Self::Answer(answers.decoder());
-        }
-        match (job.expect, job.framing) {
-            (Expect::Echo, _) => Self::Echo,
-            (Expect::Nothing, _) => Self::Nothing,
-            (Expect::Any, None) => Self::Stream,
-            (Expect::Any, Some(Framing::UntilEnd)) => Self::UntilEnd,
-            (Expect::Any, Some(framing)) => Self::Frame(Decoder::new(framing, job.buffer_bytes)),
-        }
-    }
 }
 
 /// How the conversation of one connection went.
@@ -100,9 +63,12 @@ pub(super) struct Workload {
     verified_bytes: u64,
     expectation: Expectation,
     ledger: Ledger,
-    /// When a reply last came, or was first waited for.
+    /// When a reply last came, or was first waited for; since the connection is closing: when that began.
     progress: u64,
+    /// How it went, as far as is known: once everything came back, that is so unless more comes before the server's end.
     outcome: Option<Outcome>,
+    /// Nothing that may still be sent or received matters.
+    is_over: bool,
 }
 
 impl Workload {
@@ -126,6 +92,7 @@ impl Workload {
             ledger: Ledger::default(),
             progress: 0,
             outcome: None,
+            is_over: false,
         }
     }
 
@@ -178,8 +145,9 @@ impl Workload {
         }
     }
 
-    pub(super) fn outcome(&self) -> Option<Outcome> {
-        self.outcome
+    /// Whether nothing that may still be sent or received matters.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// What became of it, now that the conversation has ended for `reason`. One that is only held has done its work.
@@ -228,7 +196,7 @@ impl Workload {
                 Checked::Incomplete => break,
                 Checked::Right { bytes, ends_message } => {
                     input.consume(bytes);
-                    if !self.expects_nothing() {
+                    if !self.expects_nothing() && self.outcome.is_none() {
                         self.progress = now;
                     }
                     self.verified.bytes += bytes;
@@ -264,25 +232,22 @@ impl Workload {
     fn check(&mut self, received: &[u8], has_ended: bool) -> Result<Checked, Failure> {
         let job = &*self.job;
         let number = self.verified.messages;
-        let wrong = |words| WrongAnswer { connection: self.number, answer: number + 1, words };
+        let wrong = |(failure, words)| {
+            let wrong = WrongAnswer { connection: self.number, answer: number + 1, words };
+            job.recorder.borrow_mut().wrong_answer(wrong);
+            failure
+        };
         match (&mut self.expectation, &job.answers) {
+            (Expectation::Answer(_) | Expectation::Frame(_), _) if number == self.sent.messages => {
+                let surplus = format_counted(received.len() as u64, "byte");
+                Err(wrong((Failure::WrongAnswer, format!("received {surplus} more than its messages asked for"))))
+            }
             (Expectation::Answer(decoder), Some(answers)) => {
-                let checked = if number < self.sent.messages {
-                    answers.check((self.number, self.first + number), decoder, received)
-                } else {
-                    Err("nobody had asked for it".to_owned())
-                };
-                checked.map_err(|words| {
-                    job.recorder.borrow_mut().wrong_answer(wrong(words));
-                    Failure::WrongAnswer
-                })
+                let checked = answers.check((self.number, self.first + number), decoder, received);
+                checked.map_err(|words| wrong((Failure::WrongAnswer, words)))
             }
             (Expectation::Frame(decoder), _) => {
-                let asked = number < self.sent.messages;
-                any::check_frame(self.number, decoder, (received, has_ended), asked).map_err(|(failure, words)| {
-                    job.recorder.borrow_mut().wrong_answer(wrong(words));
-                    failure
-                })
+                any::check_frame(self.number, decoder, received, has_ended).map_err(wrong)
             }
             (Expectation::Stream | Expectation::UntilEnd | Expectation::Nothing, _) => {
                 Ok(any::take_all(self.number, received))
@@ -360,8 +325,29 @@ impl Workload {
         Wait::Until(self.job.clock.instant(reply_due))
     }
 
+    /// Everything came back: shuts our half, and goes on checking what comes until the server ends, too.
+    fn close(&mut self, input: &Input<'_>, output: &mut Output<'_>, now: u64) -> Wait {
+        let is_taken = self.taken_bytes == self.written_bytes;
+        if input.has_ended() && is_taken {
+            return self.end(Outcome::Verified);
+        }
+        if self.outcome.is_none() {
+            (self.outcome, self.progress) = (Some(Outcome::Verified), now);
+            output.end();
+        }
+        // An answer can come before the server has read the whole message.
+        let patience = if is_taken { LINGER } else { self.job.reply_timeout };
+        let deadline = self.progress.saturating_add(nanos(patience));
+        if deadline > now {
+            return Wait::Until(self.job.clock.instant(deadline));
+        }
+        self.is_over = true;
+        self.end(if is_taken { Outcome::Verified } else { Outcome::Failed(Failure::SendTimeout) })
+    }
+
     fn end(&mut self, outcome: Outcome) -> Wait {
         self.outcome = Some(outcome);
+        self.is_over |= outcome != Outcome::Verified;
         Wait::Nothing
     }
 }
@@ -378,11 +364,12 @@ impl Service for Workload {
         }
         self.end_output(output, now);
         if self.is_complete() {
-            if output.has_ended() && !input.has_ended() {
-                return self.await_answer(now);
+            if output.has_ended() && self.outcome.is_none() {
+                // That was the end of a message, or of all: the server's own is awaited.
+                return if input.has_ended() { self.end(Outcome::Verified) } else { self.await_answer(now) };
             }
-            if output.has_ended() || !self.job.holding.get() {
-                return self.end(Outcome::Verified);
+            if !self.job.holding.get() {
+                return self.close(input, output, now);
             }
         } else if !input.has_ended() {
             return self.await_answer(now);

@@ -1,0 +1,195 @@
+//! Servers that send more than they should, at any time: before, while connections are held, and after the last reply. Every
+//! byte that comes is expected, or the run has failed.
+
+use super::fake::{Fake, answer, echo, take};
+use super::load::load;
+use super::support::{Exit, PATIENCE, Program, uninterrupted};
+use super::{Outcome, TUTORIAL_BYTES, client, outcome};
+use socket2::{Domain, Socket, Type};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+const WRONG: &str = "wrong bytes came back";
+
+/// What a server of ours here sends when the client has shut its half: then it takes everything for answered.
+const EXTRA: &[u8] = b"extra";
+
+/// Echoes up to the client's end, and then sends `surplus`.
+fn echo_and_more(mut stream: TcpStream, surplus: &[u8]) {
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = uninterrupted(|| stream.read(&mut buffer)) {
+        if stream.write_all(&buffer[..count]).is_err() {
+            return;
+        }
+    }
+    let _ = stream.write_all(surplus);
+}
+
+fn surplus_at_the_end(surplus: &'static [u8]) -> Fake {
+    Fake::new(move |_, stream| {
+        echo_and_more(stream, surplus);
+        None
+    })
+}
+
+#[track_caller]
+fn expect_surplus(outcome: &Outcome, connections: u64, offset: u64) {
+    outcome.expect_failures(&[(WRONG, connections)]);
+    let told = format!(", byte {offset}: received 5 bytes more than it sent: b'extra'");
+    assert_eq!(outcome.mismatch_count, connections, "{outcome:#?}");
+    assert!(outcome.mismatches.iter().all(|line| line.ends_with(&told)), "{outcome:#?}");
+    // All the rest was right.
+    assert_eq!(outcome.messages.0, outcome.messages.1, "{outcome:#?}");
+}
+
+#[test]
+fn bytes_after_the_last_reply() {
+    let fake = surplus_at_the_end(EXTRA);
+    for workers in ["1", "2"] {
+        expect_surplus(&outcome(fake.address(), &["5", "--workers", workers]), 5, TUTORIAL_BYTES);
+    }
+    let work = ["3", "--size", "64", "--messages", "50", "--hold", "100ms"];
+    expect_surplus(&outcome(fake.address(), &work), 3, 50 * 64);
+    expect_surplus(&outcome(fake.address(), &["--frame", "lines", "--message", "hello"]), 1, 6);
+    // Half a millisecond after the reply, whatever the client does meanwhile.
+    let hasty = Fake::new(|_, mut stream| {
+        let sent = take(&mut stream, TUTORIAL_BYTES);
+        stream.write_all(&sent).unwrap();
+        std::thread::sleep(Duration::from_micros(500));
+        answer(stream, EXTRA);
+        None
+    });
+    expect_surplus(&outcome(hasty.address(), &["20"]), 20, TUTORIAL_BYTES);
+}
+
+#[test]
+fn bytes_after_the_last_reply_of_a_load() {
+    let fake = surplus_at_the_end(EXTRA);
+    for work in [
+        &["--duration", "300ms"][..],
+        &["--duration", "300ms", "--rate", "200"],
+        &["--messages", "20", "--rate", "200"],
+        &["--messages", "20", "--rate", "200", "--hold", "100ms"],
+    ] {
+        let run = load(fake.address(), &[&["-c", "3"], work].concat());
+        assert_eq!((run.code, run.record.errors.get("mismatch")), (Some(1), Some(&3)), "{run:?}");
+        let first = &run.record.mismatches.first;
+        assert!(first.len() == 3 && first.iter().all(|line| line.contains("5 bytes more than it sent")), "{run:?}");
+        assert_eq!(run.record.messages.verified, run.record.messages.sent, "{run:?}");
+    }
+    // The first connection to show it ends what would follow in its place.
+    let again = ["-c", "2", "--messages", "20", "--reconnect-every", "5"];
+    let run = load(fake.address(), &again);
+    assert_eq!((run.code, run.record.errors.get("mismatch")), (Some(1), Some(&2)), "{run:?}");
+    assert_eq!((run.record.connections.opened, run.record.messages.verified), (2, 10), "{run:?}");
+}
+
+/// Before the load begins nothing was sent that could come back.
+#[test]
+fn bytes_before_the_first_message() {
+    let greeting = Fake::new(|_, mut stream| {
+        stream.write_all(EXTRA).unwrap();
+        echo(stream);
+        None
+    });
+    let load = ["2", "--rate", "10", "--duration", "1s", "--connect-rate", "5"];
+    let exit = client(greeting.address(), &load).await_exit();
+    assert!(
+        exit.code == Some(1)
+            && exit.stdout.iter().any(|line| line.contains("byte 0: received 5 bytes more than it sent")),
+        "{exit:#?}"
+    );
+}
+
+#[track_caller]
+fn expect_wrong_answer(exit: &Exit, answer: u64) {
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    let told = format!("    connection 1, answer {answer}: received 5 bytes more than its messages asked for");
+    assert!(exit.stdout.contains(&told), "no {told:?} in {exit:#?}");
+}
+
+/// In frames each answer is counted, whatever is in it.
+#[test]
+fn frames_that_no_message_asked_for() {
+    for surplus in [&b"HEY!\n"[..], b"HEY!?"] {
+        let fake = Fake::new(move |_, stream| {
+            echo_and_more(stream, surplus);
+            None
+        });
+        let work = ["--frame", "lines", "--expect", "any", "--message", "hello", "--messages", "3"];
+        expect_wrong_answer(&client(fake.address(), &work).await_exit(), 4);
+    }
+    let held = Fake::new(|_, mut stream| {
+        let sent = take(&mut stream, 6);
+        stream.write_all(&sent).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        answer(stream, b"HEY!\n");
+        None
+    });
+    let work = ["--frame", "lines", "--expect", "any", "--message", "hello", "--hold", "1m"];
+    expect_wrong_answer(&client(held.address(), &work).await_exit(), 2);
+}
+
+#[test]
+fn bytes_after_the_answer_to_a_search() {
+    let real = Program::server(&["127.0.0.1", "0", "--service", "search"]);
+    let address = real.address();
+    let proxy = Fake::new(move |_, mut stream| {
+        let mut behind = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        let mut request = [0; 4096];
+        let count = uninterrupted(|| stream.read(&mut request)).unwrap();
+        behind.write_all(&request[..count]).unwrap();
+        behind.shutdown(std::net::Shutdown::Write).unwrap();
+        std::io::copy(&mut behind, &mut stream).unwrap();
+        echo_and_more(stream, EXTRA);
+        None
+    });
+    expect_wrong_answer(&client(proxy.address(), &["--search", "ring"]).await_exit(), 2);
+}
+
+/// Where anything will do, or nothing is awaited, there is no byte too many; and a server that talks on is not listened to for
+/// ever.
+#[test]
+fn where_anything_may_come() {
+    let fake = surplus_at_the_end(EXTRA);
+    for expected in ["any", "none"] {
+        let exit = client(fake.address(), &["3", "--expect", expected]).await_exit();
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+    }
+    let since = Instant::now();
+    let chargen = Program::server(&["127.0.0.1", "0", "--service", "chargen"]);
+    let exit = client(chargen.address(), &["--expect", "any"]).await_exit();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+}
+
+/// A server that never ends has answered all the same; it is not waited for as long as for a reply.
+#[test]
+fn a_server_that_does_not_end() {
+    let fake = Fake::new(|_, mut stream| {
+        let sent = take(&mut stream, TUTORIAL_BYTES);
+        stream.write_all(&sent).unwrap();
+        Some(stream)
+    });
+    let since = Instant::now();
+    outcome(fake.address(), &["3", "--reply-timeout", "1h"]).expect_tutorial(3);
+    assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+}
+
+/// Its answer comes before it has read the message, and it never does.
+#[test]
+fn a_server_that_answers_without_reading() {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.set_recv_buffer_size(4096).unwrap();
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    listener.listen(16).unwrap();
+    let fake = Fake::on(listener.into(), |_, mut stream| {
+        stream.write_all(b"no").unwrap();
+        Some(stream)
+    });
+    let work = ["--expect", "any", "--size", "60000", "--send-buffer", "4096", "--reply-timeout", "500ms"];
+    let outcome = outcome(fake.address(), &work);
+    outcome.expect_failures(&[("timed out sending: the server reads nothing", 1)]);
+    assert!(outcome.bytes.0 < 60_000, "{outcome:#?}");
+}
