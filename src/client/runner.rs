@@ -351,5 +351,8 @@ fn limits(shared: &Shared) -> Limits {
         handshake: Some(shared.config.connect_timeout),
         ..Limits::patient()
     };
-    if shared.relay.is_some() { Limits { linger: Duration::ZERO, ..patient } } else { patient }
+    match shared.relay {
+        Some(_) => Limits { linger: Duration::ZERO, write: Some(shared.config.reply_timeout), ..patient },
+        None => patient,
+    }
 }

@@ -228,6 +228,40 @@ fn failures_in_words() {
     assert_eq!((exit.code, exit.told(&["reset by peer"])), (Some(1), 1), "{exit:#?}");
 }
 
+/// What was typed waits for a server that reads; a server waits for what is typed, however long that takes.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_that_never_reads_is_given_up_and_a_person_who_types_nothing_is_not() {
+    const TIMEOUT: &str = "300ms";
+    let deaf = Fake::new(|_, stream| Some(stream));
+    let zeros = File::open("/dev/zero").unwrap();
+    let (mut busy, _) = Program::spawn_reading(&mut command(deaf.address(), &["--reply-timeout", TIMEOUT]), zeros);
+    let exit = busy.await_exit();
+    let address = deaf.address();
+    assert_eq!(exit.stderr, [format!("error: {address}: timed out sending: the server reads nothing")], "{exit:#?}");
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+
+    let server = server();
+    let (mut program, mut keyboard) = talk(server.address(), &["--reply-timeout", TIMEOUT]);
+    for line in ["hello", "still here"] {
+        std::thread::sleep(Duration::from_secs(1));
+        keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
+        program.await_stdout(line);
+    }
+    drop(keyboard);
+    expect_said(&program.await_exit(), &["hello", "still here"]);
+    // Nor is a server given up that has read what was typed, and says nothing to it.
+    let silent = Fake::new(|_, mut stream| {
+        take(&mut stream, 6);
+        std::thread::sleep(Duration::from_secs(1));
+        answer(stream, b"well\n");
+        None
+    });
+    let (program, mut keyboard) = talk(silent.address(), &["--reply-timeout", TIMEOUT]);
+    keyboard.write_all(b"hello\n").unwrap();
+    program.await_stdout("well");
+}
+
 #[test]
 fn an_interrupt_ends_the_talk() {
     let server = server();
