@@ -86,6 +86,23 @@ pub(crate) fn own_server(arguments: &[&str]) -> (Program, SocketAddr) {
     (server, address)
 }
 
+/// A socket listens on for a moment after its last reply.
+#[test]
+fn what_comes_after_the_last_reply_is_counted() {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let program = start(socket.local_addr().unwrap(), &["--message", "hello", "--reply-timeout", "20s"]);
+    let mut room = [0; 64];
+    let (count, peer) = socket.recv_from(&mut room).unwrap();
+    socket.send_to(&room[..count], peer).unwrap();
+    for late in [&b"hello"[..], b"extra"] {
+        socket.send_to(late, peer).unwrap();
+    }
+    let exit = { program }.await_exit();
+    assert_eq!((exit.code, number(&exit, "duplicated"), number(&exit, "corrupt")), (Some(1), 1, 1), "{exit:#?}");
+    assert!(exit.stdout.contains(&"    socket 1: received b'extra' (5 bytes)".to_owned()), "{exit:#?}");
+}
+
 #[test]
 fn ten_thousand_datagrams_come_back() {
     let (mut server, address) = own_server(&[]);
