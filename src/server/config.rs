@@ -5,7 +5,7 @@ use super::{AtLimit, DatagramConfig, Successor};
 use crate::buffer::LENT_BYTES;
 use crate::connection::Limits;
 use crate::error::Error;
-use crate::socket::{Endpoint, SocketOptions, TlsServerOptions};
+use crate::socket::{Endpoint, MOST_TLS_BYTES, SocketOptions, TlsServerOptions};
 use crate::units::format_size;
 use ipnet::IpNet;
 use std::num::NonZeroUsize;
@@ -170,7 +170,8 @@ impl ServerConfig {
         let buffer = self.limits.buffer_bytes;
         // A buffer that is more than half full keeps the whole block that it was lent.
         let storage = if buffer > LENT_BYTES / 2 { buffer.max(LENT_BYTES) } else { buffer };
-        storage.saturating_mul(2).saturating_add(buffer)
+        let tls = if self.tls.is_some() { MOST_TLS_BYTES } else { 0 };
+        storage.saturating_mul(2).saturating_add(buffer).saturating_add(tls)
     }
 
     /// A connection that is alone must not be closed for the memory limit.

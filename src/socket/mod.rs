@@ -33,4 +33,6 @@ pub use options::SocketOptions;
 pub use range::canonical_range;
 pub use source::Sources;
 pub use stream::{Stream, Transport};
-pub use tls::{Identity, TlsAcceptor, TlsClientOptions, TlsConnector, TlsFault, TlsServerOptions, TlsStream};
+pub use tls::{
+    Identity, MOST_TLS_BYTES, TlsAcceptor, TlsClientOptions, TlsConnector, TlsFault, TlsServerOptions, TlsStream,
+};

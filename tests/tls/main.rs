@@ -8,6 +8,7 @@ mod authority;
 mod faults;
 mod forced_ends;
 mod life;
+mod memory;
 mod one_read;
 mod pair;
 mod peers;

@@ -70,7 +70,8 @@ struct Options {
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size,
         env = "MULTICONN_BUFFER_LIMIT", help_heading = "Limits")]
     buffer_limit: usize,
-    /// The most bytes that wait in all connections together; who would hold more is closed.
+    /// The most memory held for all connections together: their buffers, replies that wait, and TLS, from the accept on; a
+    /// connection that would exceed it is closed.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::size,
         env = "MULTICONN_MEMORY_LIMIT", help_heading = "Limits")]
     memory_limit: usize,

@@ -1,6 +1,7 @@
 //! The server's side: what it shows, whom it asks for a certificate, and how both are read again while it runs.
 
 use super::identity::{Credentials, Identity, fingerprint};
+use super::memory::HANDSHAKE_BYTES;
 use super::session::TlsStream;
 use super::{files, provider, wire_names};
 use crate::error::Error;
@@ -12,6 +13,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// How many sessions of TLS 1.2 can be resumed by peers that take no tickets; each takes some hundred bytes.
 const KEPT_SESSIONS: usize = 4096;
+
+/// The same where clients show certificates, which are kept with the session: 28 KiB each at the most, 7 MiB together.
+const KEPT_SESSIONS_WITH_CERTIFICATES: usize = 256;
 
 /// What a server of TLS shows and asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +95,7 @@ impl TlsAcceptor {
     /// What rustls finds wrong with its configuration.
     pub fn accept(&self, socket: Stream) -> Result<Stream, rustls::Error> {
         let session = ServerConnection::new(self.current().config)?;
-        Ok(Stream::Tls(Box::new(TlsStream::new(socket, session.into()))))
+        Ok(Stream::Tls(Box::new(TlsStream::new(socket, session.into(), HANDSHAKE_BYTES))))
     }
 
     fn current(&self) -> Current {
@@ -113,9 +117,10 @@ fn load(options: &TlsServerOptions, own: Option<&Credentials>) -> Result<Current
         }
         None => builder.with_no_client_auth(),
     };
+    let kept_sessions = if options.client_ca.is_some() { KEPT_SESSIONS_WITH_CERTIFICATES } else { KEPT_SESSIONS };
     let mut config = builder.with_single_cert(credentials.chain, credentials.key).map_err(wrong)?;
     config.alpn_protocols = wire_names(&options.alpn);
     config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(wrong)?;
-    config.session_storage = ServerSessionMemoryCache::new(KEPT_SESSIONS);
+    config.session_storage = ServerSessionMemoryCache::new(kept_sessions);
     Ok(Current { config: Arc::new(config), fingerprint })
 }

@@ -79,7 +79,7 @@ impl TlsConnector {
     /// What rustls finds wrong with its configuration.
     pub fn connect(&self, socket: Stream) -> Result<Stream, rustls::Error> {
         let session = ClientConnection::new(Arc::clone(&self.config), self.name.clone())?;
-        Ok(Stream::Tls(Box::new(TlsStream::new(socket, session.into()))))
+        Ok(Stream::Tls(Box::new(TlsStream::new(socket, session.into(), usize::MAX))))
     }
 }
 

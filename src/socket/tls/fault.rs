@@ -37,6 +37,8 @@ pub enum TlsFault {
     Damaged,
     /// The peer broke the rules of the protocol.
     Misbehaved,
+    /// The peer's handshake is larger than is accepted of a peer that is not known yet.
+    TooLarge,
     /// Something failed on this side.
     Own,
 }
@@ -109,6 +111,7 @@ impl fmt::Display for TlsFault {
             Self::Alert(number) => return write_alert(out, *number),
             Self::Damaged => "what came in was damaged on its way",
             Self::Misbehaved => "the peer broke the rules of TLS",
+            Self::TooLarge => "the peer's handshake is too large",
             Self::Own => "TLS failed on this side",
         })
     }

@@ -9,6 +9,7 @@ mod connector;
 mod fault;
 mod files;
 mod identity;
+mod memory;
 mod session;
 mod trust;
 
@@ -17,6 +18,9 @@ pub use connector::{TlsClientOptions, TlsConnector};
 pub use fault::TlsFault;
 pub use identity::Identity;
 pub use session::TlsStream;
+
+/// The most memory that TLS holds for one connection, in bytes.
+pub const MOST_TLS_BYTES: usize = memory::MOST_SESSION_BYTES;
 
 use rustls::crypto::CryptoProvider;
 use std::sync::Arc;

@@ -6,13 +6,14 @@
 //! than rustls does.
 
 use super::TlsFault;
+use super::memory::SessionMemory;
 use crate::socket::{Stream, Transport};
 use rustls::{Connection, HandshakeKind};
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 /// How much ciphertext may wait for the socket, in bytes: what one call hands over. Beyond that, writes wait.
-const UNSENT_BYTES: usize = 64 * 1024;
+pub(super) const UNSENT_BYTES: usize = 64 * 1024;
 
 /// How much is still read and thrown away after a fault, in bytes, so that the alert for it is not lost in a reset.
 const DISCARDED_BYTES: usize = 256 * 1024;
@@ -20,12 +21,16 @@ const DISCARDED_BYTES: usize = 256 * 1024;
 /// Enough of the first bytes to tell a request of HTTP.
 const OPENING_BYTES: usize = 8;
 
+/// The alert for a handshake that is too large: illegal_parameter, fatal, as OpenSSL has it (RFC 8446, section 6.2).
+const ILLEGAL_PARAMETER: [u8; 7] = [21, 3, 3, 0, 2, 2, 47];
+
 /// A stream that begins with a handshake.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any combination can occur")]
 pub struct TlsStream {
     socket: Stream,
     session: Connection,
+    memory: SessionMemory,
     /// What is wrong, once something is.
     fault: Option<TlsFault>,
     /// The fault has been told: what comes after it is thrown away.
@@ -43,11 +48,13 @@ pub struct TlsStream {
 }
 
 impl TlsStream {
-    pub(super) fn new(socket: Stream, mut session: Connection) -> Self {
+    /// A stream that accepts `most_handshake` bytes before its handshake is complete.
+    pub(super) fn new(socket: Stream, mut session: Connection, most_handshake: usize) -> Self {
         session.set_buffer_limit(Some(UNSENT_BYTES));
         Self {
             socket,
             session,
+            memory: SessionMemory::new(most_handshake),
             fault: None,
             told: false,
             drained: false,
@@ -76,7 +83,11 @@ impl TlsStream {
 
     /// What was decrypted before and waits for a reader.
     fn take(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        self.session.reader().read(room)
+        let result = self.session.reader().read(room);
+        if let Ok(count) = result {
+            self.memory.handle_taken(count);
+        }
+        result
     }
 
     /// Decrypts the first `received` bytes of `room` where they lie, as far as that goes, and returns how many plain bytes
@@ -88,17 +99,28 @@ impl TlsStream {
     fn decrypt(&mut self, room: &mut [u8], received: usize) -> usize {
         let (mut consumed, mut plain) = (0, 0);
         while consumed < received {
-            match self.session.read_tls(&mut &room[consumed..received]) {
+            let admitted = self.memory.admitted(received - consumed);
+            if admitted == 0 {
+                self.refuse_handshake();
+                break;
+            }
+            match self.session.read_tls(&mut &room[consumed..consumed + admitted]) {
                 // Behind the peer's farewell nothing counts.
                 Ok(0) => break,
-                Ok(count) => consumed += count,
+                Ok(count) => {
+                    self.memory.handle_fed(&room[consumed..consumed + count]);
+                    consumed += count;
+                }
                 Err(_) => {
                     self.fault = Some(TlsFault::Misbehaved);
                     break;
                 }
             }
             match self.session.process_new_packets() {
-                Ok(state) => self.peer_closed = state.peer_has_closed(),
+                Ok(state) => {
+                    self.peer_closed = state.peer_has_closed();
+                    self.memory.handle_processed(&self.session, &state);
+                }
                 Err(error) => {
                     self.fault = Some(TlsFault::of(&error));
                     break;
@@ -106,7 +128,19 @@ impl TlsStream {
             }
             plain += self.take(&mut room[plain..consumed]).unwrap_or(0);
         }
-        plain + self.take(&mut room[plain..]).unwrap_or(0)
+        plain += self.take(&mut room[plain..]).unwrap_or(0);
+        self.memory.shrink(&mut self.session);
+        plain
+    }
+
+    /// The peer's handshake is too large. rustls makes no alert for that; one that is not encrypted can be sent as long as
+    /// nothing was agreed on.
+    fn refuse_handshake(&mut self) {
+        self.fault = Some(TlsFault::TooLarge);
+        if self.session.protocol_version().is_none() && !self.session.wants_write() {
+            // If the socket takes no 7 bytes, the peer learns it from the end.
+            let _ = self.socket.write(&ILLEGAL_PARAMETER);
+        }
     }
 
     /// Reads from the socket until there are plain bytes, or nothing more.
@@ -190,7 +224,9 @@ impl Transport for TlsStream {
         let mut taken = 0;
         while taken < bytes.len() {
             // What waits already goes along with it.
-            taken += self.session.writer().write(&bytes[taken..])?;
+            let count = self.session.writer().write(&bytes[taken..])?;
+            self.memory.handle_written(count);
+            taken += count;
             match self.flush() {
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
                 _ if self.session.wants_write() => break,
@@ -230,13 +266,20 @@ impl Transport for TlsStream {
         let mut flushed = 0;
         while self.session.wants_write() {
             match self.session.write_tls(&mut Outlet(&mut self.socket)) {
-                Ok(count) => flushed += count,
+                Ok(count) => {
+                    flushed += count;
+                    self.memory.handle_flushed(count, !self.session.wants_write());
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock && flushed > 0 => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(flushed)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.memory.held_bytes()
     }
 
     fn says_farewell(&self) -> bool {
