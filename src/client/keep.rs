@@ -65,7 +65,7 @@ impl Record {
         self.cpu = measured.cpu.map(|cpu| {
             let seconds = cpu.as_secs_f64();
             #[allow(clippy::cast_precision_loss, reason = "so few workers are exact")]
-            let available = self.measured_s * workers as f64;
+            let available = measured.cpu_span.as_secs_f64() * workers as f64;
             Cpu { seconds, share: if available > 0.0 { seconds / available } else { 0.0 } }
         });
         self.bytes.sent = measured.seconds.iter().map(|second| second.bytes_sent).sum();

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
+/// The shortest interval at the end, in seconds. A shorter one says little about a rate.
+const SHORTEST_S: f64 = 0.5;
+
 /// Why a message was never answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unanswered {
@@ -39,10 +42,12 @@ pub struct Measured {
     pub loop_turn: Latencies,
     /// How long those messages had waited that were never answered.
     pub unanswered_age: Latencies,
-    /// How long was measured.
+    /// How long was measured: the time in which messages were sent and, where nothing else ends a load, answered.
     pub span: Duration,
-    /// The CPU time that the workers took for it; none where the system does not tell.
+    /// The CPU time that the workers took; none where the system does not tell.
     pub cpu: Option<Duration>,
+    /// Over how long: up to the end of a load that has one before the end of the run.
+    pub cpu_span: Duration,
     /// Messages that were due by the schedule.
     pub due: u64,
     /// Messages handed to the kernel. Those that were written at the same instant count when it took the first of them.
@@ -78,6 +83,8 @@ pub(super) struct Book {
     begin: u64,
     /// When messages were no longer sent, if that was before the end of the run.
     end: Option<u64>,
+    /// When something was last sent or answered.
+    last: u64,
     /// When the second that goes on ends.
     second_end: u64,
     /// What this thread had taken of its CPU when it began.
@@ -126,6 +133,7 @@ impl Book {
         if due < self.begin {
             return;
         }
+        self.last = self.last.max(sent);
         self.measured.sent += count;
         self.second.sent += count;
         if self.is_paced {
@@ -143,6 +151,7 @@ impl Book {
         if times.due < self.begin {
             return;
         }
+        self.last = self.last.max(now);
         self.second.replies += 1;
         let from_send = now.saturating_sub(times.sent.unwrap_or(times.due));
         if self.is_paced {
@@ -223,19 +232,39 @@ impl Book {
         self.second_end = self.second_end.saturating_add(NANOS_PER_SECOND);
     }
 
-    /// The run has ended at `now`.
-    pub(super) fn close(&mut self, now: u64) {
+    /// The run has ended at `now`; `is_stopped` says that it was told to. The measured time ends with the load: when the last
+    /// message was answered, if nothing else has ended it. Holding and closing connections are no part of it.
+    pub(super) fn close(&mut self, now: u64, is_stopped: bool) {
         while now >= self.second_end {
             self.end_second(NANOS_PER_SECOND, 0);
         }
         let rest = now.saturating_sub(self.second_end - NANOS_PER_SECOND);
         self.end_second(rest, 0);
         self.measured.cpu = self.measured.cpu.or_else(|| self.cpu_so_far());
-        self.measured.span = Duration::from_nanos(self.end.unwrap_or(now).saturating_sub(self.begin));
+        let last = (self.last > self.begin && !is_stopped).then_some(self.last);
+        let measured_until = |end: u64| Duration::from_nanos(end.saturating_sub(self.begin));
+        self.measured.span = measured_until(self.end.or(last).unwrap_or(now));
+        self.measured.cpu_span = measured_until(self.end.unwrap_or(now));
     }
 }
 
 impl Measured {
+    /// Ends the intervals with the time that was measured, once all workers are in. What came later, or in a rest too short
+    /// to be one, belongs to the last of them.
+    pub(super) fn end_seconds(&mut self) {
+        let end_s = self.span.as_secs_f64();
+        let is_rest = |second: &mut Interval| second.start_s > 0.0 && end_s - second.start_s < SHORTEST_S;
+        while let Some(later) = self.seconds.pop_if(is_rest) {
+            let Some(last) = self.seconds.last_mut() else { break };
+            let open = last.open;
+            last.add(&later);
+            last.open = open;
+        }
+        if let Some(last) = self.seconds.last_mut() {
+            last.seconds = end_s - last.start_s;
+        }
+    }
+
     /// Adds what another worker measured in the same time.
     pub(super) fn add(&mut self, other: &Self) {
         let pairs = [
@@ -263,6 +292,7 @@ impl Measured {
             *ours += theirs;
         }
         self.span = self.span.max(other.span);
+        self.cpu_span = self.cpu_span.max(other.cpu_span);
         self.cpu = self.cpu.or(Some(Duration::ZERO)).zip(other.cpu).map(|(ours, theirs)| ours + theirs);
         for (index, second) in other.seconds.iter().enumerate() {
             match self.seconds.get_mut(index) {
@@ -285,72 +315,4 @@ fn in_seconds(nanos: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Book, NANOS_PER_SECOND, Unanswered};
-    use crate::client::ledger::{Departure, Times};
-
-    const MS: u64 = 1_000_000;
-
-    #[test]
-    fn two_latencies_and_the_lag_between_them() {
-        let mut book = Book::new(true);
-        book.sent(Departure { due: 10 * MS, held: 0, sent: 14 * MS, count: 1 });
-        book.answered(Times { due: 10 * MS, given: 10 * MS, sent: Some(14 * MS) }, 20 * MS);
-        book.close(30 * MS);
-        let measured = book.measured;
-        let millis = |latencies: &crate::record::Latencies| latencies.max().map(|time| time.as_millis());
-        assert_eq!(millis(&measured.from_due), Some(10));
-        assert_eq!(millis(&measured.from_send), Some(6));
-        assert_eq!(millis(&measured.lag), Some(4));
-        assert_eq!((measured.sent, measured.answered), (1, 1));
-    }
-
-    #[test]
-    fn what_was_due_in_the_warm_up_is_not_measured() {
-        let mut book = Book::new(true);
-        book.sent(Departure { due: 1, held: 0, sent: 2, count: 1 });
-        book.begin(NANOS_PER_SECOND);
-        book.answered(Times { due: 1, given: 1, sent: Some(2) }, NANOS_PER_SECOND + 5);
-        book.unanswered(Times { due: 999, given: 999, sent: None }, NANOS_PER_SECOND, 3, Unanswered::Pending);
-        book.close(NANOS_PER_SECOND * 2);
-        let measured = book.measured;
-        assert_eq!((measured.sent, measured.answered, measured.pending), (0, 0, 0));
-        assert!(measured.from_due.is_empty() && measured.lag.is_empty() && measured.unanswered_age.is_empty());
-    }
-
-    #[test]
-    fn what_was_due_after_the_warm_up_is_measured_even_if_its_end_is_noticed_late() {
-        let mut book = Book::new(true);
-        book.begin(NANOS_PER_SECOND);
-        book.turned(MS, 0, 1);
-        for due in [NANOS_PER_SECOND - 1, NANOS_PER_SECOND] {
-            book.due(due);
-            book.sent(Departure { due, held: 0, sent: NANOS_PER_SECOND + MS, count: 1 });
-        }
-        book.end_warm_up();
-        let (due, sent) = (NANOS_PER_SECOND, Some(NANOS_PER_SECOND + MS));
-        book.answered(Times { due, given: due, sent }, NANOS_PER_SECOND + 2 * MS);
-        book.close(NANOS_PER_SECOND * 2);
-        let measured = book.measured;
-        assert_eq!((measured.due, measured.sent, measured.answered), (1, 1, 1));
-        assert_eq!((measured.seconds[0].sent, measured.seconds[0].replies), (1, 1));
-        assert!(measured.loop_turn.is_empty());
-    }
-
-    #[test]
-    fn every_second_has_its_interval_also_the_silent_ones() {
-        let mut book = Book::new(false);
-        for (at, open) in [(100 * MS, 5), (3100 * MS, 6)] {
-            book.answered(Times { due: at, given: at, sent: Some(at) }, at + MS);
-            book.turned(1, at + 2 * MS, open);
-        }
-        book.close(3500 * MS);
-        let measured = book.measured;
-        let seconds: Vec<_> = measured.seconds.iter().map(|second| (second.start_s, second.replies)).collect();
-        // The second answer came in before the loop had looked at the clock again.
-        assert_eq!(seconds, [(0.0, 2), (1.0, 0), (2.0, 0), (3.0, 0)]);
-        assert!((measured.seconds[3].seconds - 0.5).abs() < 1e-9);
-        assert_eq!(measured.answered, 2);
-        assert_eq!(measured.from_send.count(), 2);
-    }
-}
+mod tests;

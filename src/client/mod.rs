@@ -267,6 +267,7 @@ impl Client {
         for recorder in recorders {
             recorder.add_to(&mut report);
         }
+        report.measured.end_seconds();
         // That can turn out after the conversation has ended well.
         if self.shared.relay.is_some_and(|relay| relay.has_lost()) && report.failed.is_empty() {
             report.verified = 0;

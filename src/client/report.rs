@@ -253,12 +253,12 @@ impl Report {
         !self.interrupted && self.verified == self.wanted as u64
     }
 
-    /// How many messages came back and were right, or were answered, per second; when nothing was expected: were sent.
+    /// How many messages came back and were right, or were answered, per second; when nothing was expected: were sent. Counted
+    /// over the time in which messages were sent: holding and closing connections is no part of it.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     pub fn messages_per_second(&self) -> f64 {
         let done = if self.expect == Expect::Nothing { self.messages_sent } else { self.messages_verified };
-        done as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+        per_second(done, self.load.warm_up + self.measured.span)
     }
 
     /// How many connections failed in all.
@@ -356,6 +356,12 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// How many per second; 0 when there was no time.
+#[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+pub(super) fn per_second(count: u64, span: Duration) -> f64 {
+    if span.is_zero() { 0.0 } else { count as f64 / span.as_secs_f64() }
 }
 
 /// Where everything went, in few words.

@@ -73,8 +73,9 @@ pub(super) struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     /// The worker that opens every `step`th connection from `first` on, in a run that began at `started`.
-    pub(super) fn new(shared: &'a Shared, recorder: Recorder, first: usize, step: usize, started: Instant) -> Self {
+    pub(super) fn new(shared: &'a Shared, mut recorder: Recorder, first: usize, step: usize, started: Instant) -> Self {
         let config = &shared.config;
+        recorder.book.begin(shared.clock.nanos(started));
         let numbers = (first..=config.connections).step_by(step);
         let share = Share::new(first - 1, step, config.connections);
         let spacing = config.connect_rate.map(|rate| Spacing::new(rate, started, share));
@@ -101,7 +102,7 @@ impl<'a> Runner<'a> {
         self.give_up_due(now, if is_stopped { Unanswered::Pending } else { Unanswered::Lost });
         drop(self.entries);
         let mut recorder = Rc::into_inner(self.job).expect("no connection is left").into_recorder();
-        recorder.book.close(now);
+        recorder.book.close(now, is_stopped);
         recorder
     }
 

@@ -55,7 +55,8 @@ pub struct Record {
     /// What was not measured at the beginning, in seconds. Nothing below counts it, except for the connections.
     pub warm_up_s: f64,
     /// The time in which the messages below were sent, in seconds. Rates are counted over it. Of open load it ends as planned:
-    /// with the duration, or when the last message was due; if the client was behind, when that was sent.
+    /// with the duration, or when the last message was due; if the client was behind, when that was sent. Of a closed one
+    /// without a duration it ends with the last answer.
     pub measured_s: f64,
     /// Whether the run was ended before it was done.
     pub interrupted: bool,
@@ -94,7 +95,7 @@ pub struct Record {
     pub cpu: Option<Cpu>,
     /// All the times that were measured.
     pub histograms: Histograms,
-    /// What happened in each second.
+    /// What happened in each second of the measured time. Answers that came later are in the last of them.
     pub intervals: Vec<Interval>,
 }
 
@@ -195,7 +196,7 @@ pub struct Mismatches {
 /// The CPU time of the client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cpu {
-    /// User and system time of the measured part, in seconds.
+    /// User and system time of the measured part, in seconds; without a duration or a rate up to the end of the run.
     pub seconds: f64,
     /// The same as a share of the time that the workers had: 1 when each was busy all the time.
     pub share: f64,
@@ -225,7 +226,7 @@ pub struct Histograms {
     pub unanswered_age: Latencies,
 }
 
-/// What happened in one second, or in what was left of one at the end.
+/// What happened in one second; in the last interval, in half a second to one and a half.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// When it began, in seconds from the start of the run.

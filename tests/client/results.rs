@@ -184,3 +184,27 @@ fn an_interrupted_run_is_kept_and_not_judged() {
     assert!(!exit.stderr.iter().any(|line| line.contains("which is")), "{exit:#?}");
     assert!(read(&path).interrupted);
 }
+
+/// Holding and closing connections are no interval, and do not lower a rate.
+#[test]
+fn the_measured_time_ends_with_the_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = within(&folder, "run.json");
+    let run = |arguments: &[&str]| {
+        let exit = Program::client(&[&["--embedded", "--json", &path], arguments].concat()).await_exit();
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        let record = read(&path);
+        let covered: f64 = record.intervals.iter().map(|interval| interval.seconds).sum();
+        assert!((covered - record.measured_s).abs() < 1e-6, "{covered} {}", record.measured_s);
+        let replies: u64 = record.intervals.iter().map(|interval| interval.replies).sum();
+        assert_eq!(replies, record.messages.verified);
+        record
+    };
+    for load in [&["--rate", "1k"][..], &["--pipeline", "1"]] {
+        let record = run(&[&["-c", "50", "--duration", "2s"], load].concat());
+        assert_eq!(record.intervals.len(), 2, "{:?}", record.intervals);
+    }
+    let record = run(&["-c", "5", "--messages", "20", "--hold", "2s"]);
+    assert!(record.duration_s >= 2.0 && record.measured_s < 2.0, "{} {}", record.duration_s, record.measured_s);
+    assert!(record.rate() > 50.0, "{}", record.rate());
+}

@@ -39,6 +39,11 @@ pub struct DatagramClientHandle {
 }
 
 impl DatagramClientHandle {
+    /// Whether it was told to end.
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
     /// End now; the report tells what was done so far.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
@@ -169,10 +174,11 @@ impl DatagramClient {
         };
         let jobs = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
         let recorders = run_workers(jobs, work, |_| shared.handle.stop())?;
-        let mut report = DatagramReport::empty(&shared.config, shared.handle.stopped.load(Ordering::Relaxed));
+        let mut report = DatagramReport::empty(&shared.config, shared.handle.is_stopped());
         for recorder in recorders {
             recorder.add_to(&mut report);
         }
+        report.measured.end_seconds();
         Ok(report)
     }
 }
@@ -200,6 +206,6 @@ impl Shared {
 
     /// Whether no socket is left anywhere, or the run is to end all the same.
     fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed) == self.config.sockets || self.handle.stopped.load(Ordering::Relaxed)
+        self.over.load(Ordering::Relaxed) == self.config.sockets || self.handle.is_stopped()
     }
 }

@@ -36,8 +36,6 @@ pub(super) struct Recorder {
     started: u64,
     /// When something was last sent, answered or given up.
     ended: u64,
-    /// Whether time has ended the load.
-    is_over: bool,
 }
 
 impl Recorder {
@@ -62,7 +60,6 @@ impl Recorder {
             peers: BTreeSet::new(),
             started,
             ended: started,
-            is_over: false,
         }
     }
 
@@ -152,7 +149,6 @@ impl Recorder {
     pub(super) fn end(&mut self, end: u64) {
         self.book.end(end);
         self.ended = self.ended.max(end);
-        self.is_over = true;
     }
 
     /// A round of the loop took so long; `open` sockets are open after it.
@@ -164,11 +160,8 @@ impl Recorder {
     }
 
     /// The loop has ended at `now`. That sockets listened on for what comes twice is no part of what was measured.
-    pub(super) fn close(&mut self, now: u64) {
-        if !self.is_over {
-            self.book.end(self.ended);
-        }
-        self.book.close(now);
+    pub(super) fn close(&mut self, now: u64, is_stopped: bool) {
+        self.book.close(now, is_stopped);
     }
 
     /// Adds what was written down to `report`.

@@ -1,7 +1,7 @@
 //! What a run was like: the value that a library user gets, and the text that a person reads.
 
 use super::{DatagramClientConfig, Expect};
-use crate::client::report::{place, write_percentiles};
+use crate::client::report::{per_second, place, write_percentiles};
 use crate::client::{Failure, Load, Measured};
 use crate::repr::BytesRepr;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
@@ -136,9 +136,8 @@ impl DatagramReport {
 
     /// How many messages were answered, or sent where no answer was expected, per second.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     pub fn messages_per_second(&self) -> f64 {
-        self.done() as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+        per_second(self.done(), self.load.warm_up + self.measured.span)
     }
 }
 

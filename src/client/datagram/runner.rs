@@ -79,7 +79,7 @@ impl<'a> Runner<'a> {
     pub(super) fn into_recorder(mut self) -> Recorder {
         let now = self.desk.now();
         self.count_homeless(now);
-        self.desk.recorder.close(now);
+        self.desk.recorder.close(now, self.shared.handle.is_stopped());
         self.desk.recorder
     }
 
