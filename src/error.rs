@@ -114,6 +114,19 @@ pub fn in_words(error: &io::Error) -> String {
     words.to_owned()
 }
 
+/// Whether [`in_words`] says what an error of this kind was, without its number.
+pub(crate) fn has_words(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::AddrInUse
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NotFound
+            | ErrorKind::PermissionDenied
+    )
+}
+
 /// What the system says, without the "(os error 20)" that std adds.
 fn without_number(error: &io::Error) -> String {
     let text = error.to_string();

@@ -4,6 +4,7 @@ use super::datagram::DatagramReport;
 use super::report::{Failure, Report};
 use super::schedule::Arrivals;
 use super::{Load, Measured};
+use crate::error::errno_name;
 use crate::record::{self, Connections, Cpu, Datagrams, Latencies, LoadKind, Messages, Mismatches, Record};
 
 impl From<&Report> for Record {
@@ -97,13 +98,16 @@ impl From<&DatagramReport> for Record {
         };
         let (late, duplicated, reordered) = (report.late, report.duplicated, report.reordered);
         record.datagrams = Some(Datagrams { late, duplicated, reordered });
-        for (failure, count) in report.failed.iter().chain(&report.not_sent) {
+        for (failure, count) in report.failed.iter().chain(&report.not_sent).chain(&report.undelivered) {
             *record.errors.entry(failure.name()).or_default() += count;
         }
         for (name, count) in [("lost", report.lost), ("refused", report.refused), ("corrupt", report.corrupt)] {
             if count > 0 {
                 *record.errors.entry(name.to_owned()).or_default() += count;
             }
+        }
+        for (errno, count) in &report.receive_errors {
+            *record.errors.entry(format!("receive_{}", errno_name(*errno).to_lowercase())).or_default() += count;
         }
         record.mismatches.count = report.corrupt;
         record.mismatches.first = report.strange.iter().map(ToString::to_string).collect();
@@ -116,6 +120,9 @@ impl Failure {
     /// A name for scripts, which stays as it is when the words for people change: `connect_timeout`.
     #[must_use]
     pub fn name(&self) -> String {
+        if let Self::Errno(errno) = self {
+            return errno_name(*errno).to_lowercase();
+        }
         // The names of the variants say it all: `System(HostUnreachable)` is host_unreachable, `Tls(Alert(40))` tls_alert_40.
         let text = format!("{self:?}");
         let mut name = String::with_capacity(text.len() + 4);
@@ -147,6 +154,7 @@ mod tests {
             (Failure::Tls(TlsFault::UnknownIssuer), "tls_unknown_issuer"),
             (Failure::Tls(TlsFault::Alert(40)), "tls_alert_40"),
             (Failure::System(ErrorKind::HostUnreachable), "host_unreachable"),
+            (Failure::Errno(rustix::io::Errno::NOSYS.raw_os_error()), "enosys"),
         ] {
             assert_eq!(failure.name(), name);
         }

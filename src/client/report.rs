@@ -3,7 +3,7 @@
 use super::Expect;
 use super::{Load, Measured};
 use crate::connection::CloseReason;
-use crate::error::in_words;
+use crate::error::{has_words, in_words, in_words_with_errno};
 use crate::escape;
 use crate::repr::BytesRepr;
 use crate::service::search::Response;
@@ -68,6 +68,8 @@ pub enum Failure {
     Stopped,
     /// Another error of the system.
     System(ErrorKind),
+    /// An error of the system without a kind of its own, by its number (errno(3)).
+    Errno(i32),
 }
 
 impl Failure {
@@ -82,6 +84,7 @@ impl Failure {
             // Not from the system, but from our own look at the socket and the clock.
             None if error.kind() == ErrorKind::ConnectionRefused => Self::Refused,
             None if error.kind() == ErrorKind::TimedOut => Self::ConnectTimeout,
+            Some(errno) if !has_words(error.kind()) => Self::Errno(errno.raw_os_error()),
             _ => Self::System(error.kind()),
         }
     }
@@ -130,6 +133,7 @@ impl fmt::Display for Failure {
             Self::OutOfDescriptors => out.write_str("too many open files: raise the limit on descriptors (ulimit -n)"),
             Self::Stopped => out.write_str("interrupted"),
             Self::System(kind) => out.write_str(&in_words(&(*kind).into())),
+            Self::Errno(errno) => out.write_str(&in_words_with_errno(&io::Error::from_raw_os_error(*errno))),
         }
     }
 }

@@ -69,13 +69,15 @@ pub(crate) struct ErrorBackoff {
     /// Pauses in a row.
     pauses: u32,
     until: Option<Instant>,
+    /// When the first failure of the row occurred.
+    since: Option<Instant>,
 }
 
 impl ErrorBackoff {
     /// A call succeeded.
     #[inline]
     pub(crate) fn succeeded(&mut self) {
-        if self.failures > 0 {
+        if self.since.is_some() {
             *self = Self::default();
         }
     }
@@ -86,6 +88,7 @@ impl ErrorBackoff {
             return None;
         }
         self.failures = self.failures.saturating_add(1);
+        self.since.get_or_insert(now);
         if class == ErrorClass::Transient && self.failures <= RETRIED_AT_ONCE {
             return None;
         }
@@ -97,10 +100,24 @@ impl ErrorBackoff {
         Some(pause)
     }
 
+    /// What was done since the last failure may itself bring about transient errors: they are retried at once again.
+    #[inline]
+    pub(crate) fn expect_errors(&mut self) {
+        if self.pauses == 0 {
+            self.failures = 0;
+        }
+    }
+
     /// Whether a pause lasts at `now`.
     #[inline]
     pub(crate) fn is_pausing(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| now < until)
+        self.pauses_until(now).is_some()
+    }
+
+    /// When the pause ends, if one lasts at `now`.
+    #[inline]
+    pub(crate) fn pauses_until(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| now < *until)
     }
 
     /// Ends the pause; the failures in a row stay counted.
@@ -108,9 +125,14 @@ impl ErrorBackoff {
         self.until = None;
     }
 
-    /// When the pause ends, if there is one.
-    pub(crate) fn pauses_until(&self) -> Option<Instant> {
-        self.until
+    /// Whether the last call failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// For how long every call has failed.
+    pub(crate) fn failing_for(&self, now: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 }
 
@@ -163,10 +185,24 @@ mod tests {
     fn a_success_ends_the_row_and_the_pause() {
         let (mut backoff, start) = (ErrorBackoff::default(), Instant::now());
         let pause = backoff.failed(ErrorClass::Permanent, start).expect("a pause");
-        assert!(backoff.is_pausing(start) && !backoff.is_pausing(start + pause));
+        assert!(backoff.is_pausing(start) && !backoff.is_pausing(start + pause) && backoff.is_failing());
+        assert_eq!((backoff.pauses_until(start), backoff.failing_for(start + pause)), (Some(start + pause), pause));
         backoff.end_pause();
-        assert!(!backoff.is_pausing(start));
+        assert!(!backoff.is_pausing(start) && backoff.is_failing());
         backoff.succeeded();
+        assert!(!backoff.is_failing() && backoff.failing_for(start + pause).is_zero());
         assert_eq!(backoff.failed(ErrorClass::Permanent, start), Some(pause), "the first pause again");
+    }
+
+    #[test]
+    fn errors_that_are_expected_do_not_add_up() {
+        let (mut backoff, now) = (ErrorBackoff::default(), Instant::now());
+        for _ in 0..10 * RETRIED_AT_ONCE {
+            backoff.expect_errors();
+            assert_eq!(backoff.failed(ErrorClass::Transient, now), None);
+        }
+        backoff.failed(ErrorClass::Permanent, now);
+        backoff.expect_errors();
+        assert!(backoff.is_pausing(now) && backoff.is_failing(), "a pause goes on");
     }
 }

@@ -87,7 +87,7 @@ impl Door {
         let Some(listener) = &self.listener else { return Knock::Nobody };
         if self.backoff.is_pausing(agenda.now) {
             // A new connection does not end the pause: accepting it would fail, too.
-            self.pause_until(agenda, self.backoff.pauses_until());
+            self.pause_until(agenda, self.backoff.pauses_until(agenda.now));
             return Knock::Paused;
         }
         loop {
@@ -112,7 +112,7 @@ impl Door {
             self.left_this_turn -= 1;
             if let Some(pause) = self.backoff.failed(class, agenda.now) {
                 self.warn(agenda.now, &error, pause, counters.accept_errors.total());
-                self.pause_until(agenda, self.backoff.pauses_until());
+                self.pause_until(agenda, self.backoff.pauses_until(agenda.now));
                 return if class == ErrorClass::OutOfResources { Knock::Paused } else { Knock::Failed };
             }
         }

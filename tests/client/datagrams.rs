@@ -64,7 +64,7 @@ fn number(exit: &Exit, label: &str) -> u64 {
 
 /// Expects this exit status, and these numbers in the report and 0 for all others.
 #[track_caller]
-fn expect(exit: &Exit, code: i32, sent: u64, verified: u64, fates: &[(&str, u64)]) {
+pub(crate) fn expect(exit: &Exit, code: i32, sent: u64, verified: u64, fates: &[(&str, u64)]) {
     assert_eq!(exit.code, Some(code), "{exit:#?}");
     let verdict = if code == 0 { "every datagram" } else { "something failed" };
     assert!(exit.stdout[0].contains(verdict), "{exit:#?}");
@@ -270,4 +270,21 @@ fn what_can_never_be_sent_is_refused_in_words() {
     wrong(&["--reply-timeout", "0"], &["--reply-timeout 1s"]);
     wrong(&["--multicast-ttl", "256"], &["\"256\"", "0 to 255"]);
     assert!(PATIENCE > Duration::from_secs(1));
+}
+
+/// A server does not answer what comes from its own port. Where the system has two ports for clients, and a server elsewhere has one
+/// of them, the other one is taken.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_client_never_gets_the_port_of_its_server() {
+    use multiconn::socket::{Multicast, Peer, SocketOptions, open_towards};
+    let script = "ip link set lo up && echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range";
+    super::support::in_own_network("a network with two ports for clients", script, || {
+        let server = "127.0.0.2:40001".parse().unwrap();
+        // By chance all of them would get the other port once in a million times.
+        for peer in [Peer::One(server), Peer::Many(server)].repeat(10) {
+            let socket = open_towards(peer, &Multicast::default(), &SocketOptions::default()).unwrap();
+            assert_eq!(socket.local_address().unwrap().port(), 40_000, "{peer:?}");
+        }
+    });
 }

@@ -20,6 +20,7 @@ mod load;
 mod options;
 mod outcome;
 mod output_files;
+mod permanent_errors;
 mod reconnects;
 mod refusals;
 mod results;

@@ -6,10 +6,12 @@ use super::{Expect, Recorder, Shared};
 use crate::client::Failure;
 use crate::client::clock::nanos;
 use crate::client::workload::Phase;
+use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
 use crate::repr::BytesRepr;
 use crate::socket::{Inbox, Outbox};
-use std::io::ErrorKind;
-use std::time::Instant;
+use crate::units::format_duration;
+use std::io;
+use std::time::{Duration, Instant};
 
 /// How many messages one call sends, and how many calls to send, or to receive, one turn makes.
 const MESSAGES_PER_CALL: u64 = 64;
@@ -23,12 +25,14 @@ pub(super) struct Desk<'a> {
     pub(super) phase: Phase,
     inbox: Inbox,
     outbox: Outbox,
+    /// That a socket cannot be used.
+    warning: Warning,
 }
 
 impl<'a> Desk<'a> {
     pub(super) fn new(shared: &'a Shared, recorder: Recorder) -> Self {
         let phase = if shared.config.load.begins_together() { Phase::Waiting } else { Phase::Sending };
-        Self { shared, recorder, phase, inbox: Inbox::new(), outbox: Outbox::default() }
+        Self { shared, recorder, phase, inbox: Inbox::new(), outbox: Outbox::default(), warning: Warning::default() }
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -64,17 +68,17 @@ impl<'a> Desk<'a> {
     }
 
     /// Takes what came; returns whether there may be more.
-    pub(super) fn receive(&mut self, entry: &mut Entry) -> bool {
+    pub(super) fn receive(&mut self, entry: &mut Entry, now: Instant) -> bool {
+        if entry.receiving.is_pausing(now) {
+            return false;
+        }
         for _ in 0..CALLS_PER_TURN {
             match self.inbox.receive(&entry.socket) {
+                Ok(_) if self.inbox.arrivals().len() == 0 => return false,
                 // Even a short batch may have been ended by an error, which the next call tells.
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(error) => {
-                    log::debug!("Socket {}: {}", entry.flight.socket(), crate::error::in_words(&error));
-                    self.refuse(&mut entry.flight);
-                    continue;
-                }
+                Ok(_) => entry.receiving.succeeded(),
+                Err(error) if self.receives_on(entry, &error, now) => continue,
+                Err(_) => return false,
             }
             let now = self.now();
             let socket = entry.flight.socket();
@@ -93,18 +97,57 @@ impl<'a> Desk<'a> {
         true
     }
 
-    /// Nobody listens there: gives up all that waits.
-    fn refuse(&mut self, flight: &mut Flight) {
-        let now = self.now();
-        flight.expire(u64::MAX, now, |times| self.recorder.refused(times, now));
+    /// Whether to receive again at once after `error`.
+    fn receives_on(&mut self, entry: &mut Entry, error: &io::Error, now: Instant) -> bool {
+        match ErrorClass::of(error) {
+            ErrorClass::WouldBlock => {
+                entry.receiving.succeeded();
+                return false;
+            }
+            ErrorClass::Transient => {
+                log::debug!("Socket {}: {}", entry.flight.socket(), in_words(error));
+                self.give_up(&mut entry.flight, error);
+            }
+            ErrorClass::OutOfResources | ErrorClass::Permanent => self.recorder.receive_failed(error),
+        }
+        let Some(pause) = entry.receiving.failed(ErrorClass::of(error), now) else { return true };
+        self.warn(entry, "receive", error, pause, now);
+        entry.failure = Some(Failure::of_connect(error));
+        false
     }
 
-    /// Sends what may be sent. Returns whether the socket has no room for the rest: then an event will tell.
-    pub(super) fn send(&mut self, entry: &mut Entry) -> bool {
+    fn warn(&mut self, entry: &Entry, action: &str, error: &io::Error, pause: Duration, now: Instant) {
+        if self.warning.is_due(now) {
+            let (socket, words) = (entry.flight.socket(), in_words_with_errno(error));
+            log::warn!("socket {socket} cannot {action}: {words}; trying again in {}", format_duration(pause));
+        }
+    }
+
+    /// What was sent and has no reply did not get there, as the system was told: `error` says why.
+    fn give_up(&mut self, flight: &mut Flight, error: &io::Error) {
+        let (now, failure) = (self.now(), Failure::of_connect(error));
+        flight.expire(u64::MAX, now, |times| self.recorder.undelivered(times, now, failure));
+    }
+
+    /// Why a socket is of no more use: it has failed for as long as a reply may take, in a run that would not end otherwise.
+    pub(super) fn hopeless(&self, entry: &Entry, now: Instant) -> Option<Failure> {
+        let failing = entry.receiving.failing_for(now).max(entry.sending.failing_for(now));
+        let is_over = self.shared.config.load.duration.is_none() && failing >= self.shared.config.reply_timeout;
+        entry.failure.filter(|_| is_over)
+    }
+
+    /// Sends what may be sent. Returns whether the socket takes no more for now: then an event or the end of its pause will
+    /// tell.
+    pub(super) fn send(&mut self, entry: &mut Entry, now: Instant) -> bool {
         for _ in 0..CALLS_PER_TURN {
+            if entry.sending.is_pausing(now) {
+                return true;
+            }
+            // What fails is tried with one message.
+            let most = if entry.sending.is_failing() { 1 } else { MESSAGES_PER_CALL };
             match self.sendable(&entry.flight) {
                 0 => return false,
-                count if self.send_some(entry, count.min(MESSAGES_PER_CALL)) => {}
+                count if self.send_some(entry, count.min(most), now) => {}
                 _ => return true,
             }
         }
@@ -112,7 +155,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Sends `count` messages, as far as the socket takes them; returns whether it took all.
-    fn send_some(&mut self, entry: &mut Entry, count: u64) -> bool {
+    fn send_some(&mut self, entry: &mut Entry, count: u64, instant: Instant) -> bool {
         let ((first, _), socket) = (entry.flight.sendable(), entry.flight.socket());
         self.outbox.clear();
         for number in first..first + count {
@@ -123,23 +166,48 @@ impl<'a> Desk<'a> {
         }
         let now = self.now();
         let wants_reply = self.wants_reply();
-        let Entry { socket: descriptor, flight, .. } = entry;
+        let Entry { socket: descriptor, flight, .. } = &mut *entry;
         let (outbox, recorder) = (&self.outbox, &mut self.recorder);
-        let done = outbox.send(descriptor, |letter, result| match result {
-            Ok(()) => {
-                log::trace!("Sending {} on socket {socket}", BytesRepr(outbox.bytes(letter)));
-                recorder.sent(flight.sent(now, wants_reply), letter.len());
-            }
-            Err(error) => {
-                // What the system heard of those before.
-                flight.expire(u64::MAX, now, |times| recorder.refused(times, now));
-                recorder.not_sent(flight.skipped(), now, Failure::of_connect(&error));
-            }
+        let mut last_error = None;
+        let done = outbox.send(descriptor, |letter, result| {
+            last_error = match result {
+                Ok(()) => {
+                    log::trace!("Sending {} on socket {socket}", BytesRepr(outbox.bytes(letter)));
+                    recorder.sent(flight.sent(now, wants_reply), letter.len());
+                    None
+                }
+                Err(error) => {
+                    let failure = Failure::of_connect(&error);
+                    if ErrorClass::of(&error) == ErrorClass::Transient {
+                        // What the system heard of those before.
+                        flight.expire(u64::MAX, now, |times| recorder.undelivered(times, now, failure));
+                    }
+                    recorder.not_sent(flight.skipped(), now, failure);
+                    Some(error)
+                }
+            };
         });
         let is_all = done == outbox.letters().len();
         if !is_all {
             flight.block();
         }
+        match last_error {
+            None if done > 0 => {
+                entry.sending.succeeded();
+                // Each message may be refused.
+                entry.receiving.expect_errors();
+            }
+            None => {}
+            Some(error) => self.back_off_sending(entry, &error, instant),
+        }
         is_all
+    }
+
+    fn back_off_sending(&mut self, entry: &mut Entry, error: &io::Error, now: Instant) {
+        if let Some(pause) = entry.sending.failed(ErrorClass::of(error), now) {
+            self.warn(entry, "send", error, pause, now);
+            entry.failure = Some(Failure::of_connect(error));
+            entry.flight.block();
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::client::ledger::{Departure, Times};
 use crate::client::measured::{Book, Unanswered};
 use crate::client::{Failure, Progress};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(super) struct Recorder {
     lost: u64,
     late: u64,
     refused: u64,
+    undelivered: BTreeMap<Failure, u64>,
+    receive_errors: BTreeMap<i32, u64>,
     duplicated: u64,
     reordered: u64,
     corrupt: u64,
@@ -51,6 +54,8 @@ impl Recorder {
             lost: 0,
             late: 0,
             refused: 0,
+            undelivered: BTreeMap::new(),
+            receive_errors: BTreeMap::new(),
             duplicated: 0,
             reordered: 0,
             corrupt: 0,
@@ -64,9 +69,14 @@ impl Recorder {
     }
 
     /// A socket could not be opened.
+    pub(super) fn not_opened(&mut self, failure: Failure) {
+        self.progress.ended.add(1);
+        self.failed(failure);
+    }
+
+    /// A socket could not be opened, or not be used.
     pub(super) fn failed(&mut self, failure: Failure) {
         self.progress.failed.add(1);
-        self.progress.ended.add(1);
         self.book.second.errors += 1;
         *self.failed.entry(failure).or_default() += 1;
     }
@@ -121,10 +131,18 @@ impl Recorder {
         self.given_up(times, now, Unanswered::TimedOut);
     }
 
-    /// Nobody listens where a message of these times went.
-    pub(super) fn refused(&mut self, times: Times, now: u64) {
-        self.refused += 1;
+    /// A message of these times did not get there, as the system was told.
+    pub(super) fn undelivered(&mut self, times: Times, now: u64, failure: Failure) {
+        match failure {
+            Failure::Refused => self.refused += 1,
+            _ => *self.undelivered.entry(failure).or_default() += 1,
+        }
         self.given_up(times, now, Unanswered::Lost);
+    }
+
+    /// Receiving failed, whatever was sent.
+    pub(super) fn receive_failed(&mut self, error: &io::Error) {
+        *self.receive_errors.entry(error.raw_os_error().unwrap_or_default()).or_default() += 1;
     }
 
     fn given_up(&mut self, times: Times, now: u64, why: Unanswered) {
@@ -179,6 +197,12 @@ impl Recorder {
         report.corrupt += self.corrupt;
         for (failure, count) in self.not_sent {
             *report.not_sent.entry(failure).or_default() += count;
+        }
+        for (failure, count) in self.undelivered {
+            *report.undelivered.entry(failure).or_default() += count;
+        }
+        for (errno, count) in self.receive_errors {
+            *report.receive_errors.entry(errno).or_default() += count;
         }
         for (failure, count) in self.failed {
             *report.failed.entry(failure).or_default() += count;

@@ -3,11 +3,12 @@
 use super::{DatagramClientConfig, Expect};
 use crate::client::report::{per_second, place, write_percentiles};
 use crate::client::{Failure, Load, Measured};
+use crate::error::in_words_with_errno;
 use crate::repr::BytesRepr;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ impl fmt::Display for Strange {
     }
 }
 
-/// What a run was like. Each message that was sent is verified, lost, refused, or answered with something corrupt.
+/// What a run was like. Each message that was sent is verified, lost, refused, undelivered, or answered with something corrupt.
 #[derive(Debug, Clone)]
 pub struct DatagramReport {
     /// Where the datagrams went, as the user named the places.
@@ -56,7 +57,7 @@ pub struct DatagramReport {
     pub reply_timeout: Duration,
     /// How many sockets were opened.
     pub opened: u64,
-    /// How many sockets could not be opened, by cause.
+    /// How many sockets could not be opened, or used, by cause.
     pub failed: BTreeMap<Failure, u64>,
     /// Messages sent.
     pub sent: u64,
@@ -70,6 +71,10 @@ pub struct DatagramReport {
     pub late: u64,
     /// Messages at a time when nobody listened there, as the system was told (ICMP, RFC 1122, section 4.1.3.3).
     pub refused: u64,
+    /// Messages that did not get there for another reason, as the system was told, by cause.
+    pub undelivered: BTreeMap<Failure, u64>,
+    /// Attempts to receive that failed, by the number of the error (errno(3)); 0 where there was none.
+    pub receive_errors: BTreeMap<i32, u64>,
     /// Replies to messages that were answered before.
     pub duplicated: u64,
     /// Replies that a reply to a later message had overtaken (RFC 4737).
@@ -111,6 +116,8 @@ impl DatagramReport {
             lost: 0,
             late: 0,
             refused: 0,
+            undelivered: BTreeMap::new(),
+            receive_errors: BTreeMap::new(),
             duplicated: 0,
             reordered: 0,
             corrupt: 0,
@@ -156,7 +163,8 @@ impl fmt::Display for DatagramReport {
         let failed = self.failed.values().sum();
         writeln!(out, "  sockets      {} opened, {} failed", count(self.opened), count(failed))?;
         for (failure, number) in &self.failed {
-            let is_denied = *failure == Failure::System(ErrorKind::PermissionDenied);
+            let is_denied =
+                *failure == Failure::System(ErrorKind::PermissionDenied) && self.opened < self.wanted as u64;
             let way_out = if is_denied { " (a broadcast address needs --broadcast)" } else { "" };
             writeln!(out, "               {:>9} {failure}{way_out}", count(*number))?;
         }
@@ -181,6 +189,13 @@ impl DatagramReport {
         let count = format_count;
         for (failure, number) in &self.not_sent {
             writeln!(out, "  not sent     {}: {failure}", count(*number))?;
+        }
+        for (failure, number) in &self.undelivered {
+            writeln!(out, "  undelivered  {}: {failure}", count(*number))?;
+        }
+        for (errno, number) in &self.receive_errors {
+            let words = in_words_with_errno(&io::Error::from_raw_os_error(*errno));
+            writeln!(out, "  not received {} failures: {words}", count(*number))?;
         }
         if self.expect != Expect::Nothing {
             write!(out, "  lost         {}", count(self.lost))?;

@@ -7,6 +7,7 @@ use crate::client::Failure;
 use crate::client::clock::nanos;
 use crate::client::pacer::Pacer;
 use crate::client::schedule::Share;
+use crate::error::ErrorBackoff;
 use crate::event_loop::{Agenda, Due, Handler, Key, Readiness, Slab, Timer};
 use crate::socket::{DatagramSocket, Peer, open_towards};
 use std::io::{self, ErrorKind};
@@ -44,6 +45,26 @@ pub(super) struct Entry {
     /// When it closes, once it is done.
     closes: Option<Instant>,
     is_queued: bool,
+    pub(super) receiving: ErrorBackoff,
+    pub(super) sending: ErrorBackoff,
+    /// Why calls failed the last time that one was followed by a pause.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Entry {
+    fn new(socket: DatagramSocket, to: Option<SocketAddr>, flight: Flight) -> Self {
+        Self {
+            socket,
+            to,
+            flight,
+            timer: Timer::default(),
+            closes: None,
+            is_queued: false,
+            receiving: ErrorBackoff::default(),
+            sending: ErrorBackoff::default(),
+            failure: None,
+        }
+    }
 }
 
 pub(super) struct Runner<'a> {
@@ -99,14 +120,13 @@ impl<'a> Runner<'a> {
                     log::debug!("Opened socket {number} to {}", self.shared.target_of(number).0);
                     self.desk.recorder.progress.opened.add(1);
                     let flight = Flight::new(number as u64, self.shared.config.plan());
-                    let (timer, closes, is_queued) = (Timer::default(), None, false);
-                    self.entries.insert(Entry { socket, to, flight, timer, closes, is_queued });
+                    self.entries.insert(Entry::new(socket, to, flight));
                     self.turn(agenda, key);
                 }
                 Err(error) => {
                     let failure = Failure::of_connect(&error);
                     log::debug!("Socket {number} failed: {failure}");
-                    self.desk.recorder.failed(failure);
+                    self.desk.recorder.not_opened(failure);
                     self.shared.note_end();
                 }
             }
@@ -135,7 +155,7 @@ impl<'a> Runner<'a> {
     /// Everything that a socket can do now.
     pub(super) fn turn(&mut self, agenda: &mut Agenda, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let has_more = self.desk.receive(entry);
+        let has_more = self.desk.receive(entry, agenda.now);
         self.desk.expire(entry);
         self.send(agenda, key, has_more);
     }
@@ -149,7 +169,12 @@ impl<'a> Runner<'a> {
     /// Sends what may be sent, and sees to it that the socket gets its next turn: soon, if it `wants_turn`.
     pub(super) fn send(&mut self, agenda: &mut Agenda, key: Key, wants_turn: bool) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let is_blocked = self.desk.send(entry);
+        let is_blocked = self.desk.send(entry, agenda.now);
+        if let Some(failure) = self.desk.hopeless(entry, agenda.now) {
+            log::debug!("Socket {} failed: {failure}", entry.flight.socket());
+            self.desk.recorder.failed(failure);
+            return self.close(agenda, key);
+        }
         let flight = &entry.flight;
         let is_done = self.desk.is_done(flight);
         if is_done {
@@ -161,6 +186,9 @@ impl<'a> Runner<'a> {
             agenda.wheel.arm(&mut entry.timer, key, Some(closes));
         } else {
             agenda.wheel.arm(&mut entry.timer, key, self.desk.deadline(flight));
+        }
+        for backoff in [&entry.receiving, &entry.sending] {
+            agenda.wheel.arm(&mut entry.timer, key, backoff.pauses_until(agenda.now));
         }
         let may_send = !is_blocked && self.desk.sendable(flight) > 0;
         if (wants_turn || may_send) && !entry.is_queued {

@@ -77,7 +77,7 @@ impl Door {
 
     /// Has the timer end the pause.
     pub(super) fn pause(&mut self, agenda: &mut Agenda) {
-        agenda.wheel.arm(&mut self.timer, self.key, self.receiving.pauses_until());
+        agenda.wheel.arm(&mut self.timer, self.key, self.receiving.pauses_until(agenda.now));
     }
 
     pub(super) fn close(&mut self, agenda: &mut Agenda) {

@@ -1,0 +1,147 @@
+//! Calls of UDP sockets that go on failing, made to by strace(1): the client names the errno, backs off instead of spinning,
+//! and ends.
+
+use super::datagrams::{expect, own_server};
+use super::support::{Exit, Program, skipped, works};
+use multiconn::record::Record;
+use std::net::SocketAddr;
+use std::process::Command;
+
+/// The most calls that a run of a second makes: those retried at once (64), and one for each pause.
+const MOST_CALLS: usize = 80;
+
+/// What fails: each call with this name, or only some.
+struct Fault {
+    call: &'static str,
+    error: &'static str,
+    when: &'static str,
+}
+
+fn fault(call: &'static str, error: &'static str) -> Fault {
+    Fault { call, error, when: "" }
+}
+
+impl Fault {
+    /// Whether faults can be made here at all; if not, says that `what` is skipped.
+    fn can_be_made(what: &str) -> bool {
+        let inject = "inject=recvmmsg:error=ENOSYS";
+        let can = works(Command::new("strace").args(["-D", "-f", "-qq", "-e", "trace=recvmmsg", "-e", inject, "true"]));
+        if !can {
+            skipped(what, "strace is not here, or may not trace");
+        }
+        can
+    }
+
+    /// A run with 64 bytes a message against `server` that meets the fault, and how many calls were made.
+    fn run(&self, server: SocketAddr, arguments: &[&str]) -> (Exit, usize) {
+        let Self { call, error, when } = self;
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("calls").display().to_string();
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error={error}{when}"));
+        let mut client = Program::client_under(&["strace", "-D", "-f", "-qq", "-o", &log, "-e", &trace, "-e", &inject]);
+        client.args(["--udp", "--size", "64", "--no-progress", &server.ip().to_string(), &server.port().to_string()]);
+        let exit = Program::spawn(client.args(arguments)).await_exit();
+        let calls = std::fs::read_to_string(log).unwrap_or_default().lines().count();
+        (exit, calls)
+    }
+}
+
+#[track_caller]
+fn expect_line(exit: &Exit, parts: &[&str]) {
+    let has_parts = |line: &String| parts.iter().all(|part| line.contains(part));
+    assert!(exit.stdout.iter().any(has_parts), "{parts:?}: {exit:#?}");
+}
+
+#[test]
+fn a_receive_that_fails_is_named_and_ends_the_run() {
+    if !Fault::can_be_made("receiving fails in the client") {
+        return;
+    }
+    let (_server, address) = own_server(&[]);
+    for (error, words) in [("ENOSYS", "Function not implemented (ENOSYS)"), ("EPERM", "permission denied")] {
+        let (exit, calls) = fault("recvmmsg", error).run(address, &["--messages", "100"]);
+        assert_eq!(exit.code, Some(1), "{exit:#?}");
+        assert!(calls <= MOST_CALLS, "{calls} calls");
+        expect_line(&exit, &["sockets ", "1 opened, 1 failed"]);
+        expect_line(&exit, &["not received ", words, error]);
+        assert!(!exit.stdout.iter().any(|line| line.contains("refused")), "{exit:#?}");
+        assert!(exit.told(&["warning: socket 1 cannot receive: ", error, "trying again in "]) >= 1, "{exit:#?}");
+    }
+}
+
+#[test]
+fn a_send_that_fails_is_named_and_ends_the_run() {
+    if !Fault::can_be_made("sending fails in the client") {
+        return;
+    }
+    let (_server, address) = own_server(&[]);
+    for (error, words) in [("ENOSYS", "Function not implemented (ENOSYS)"), ("ENETDOWN", "network down")] {
+        let (exit, calls) = fault("sendmmsg", error).run(address, &["--messages", "1000"]);
+        assert_eq!(exit.code, Some(1), "{exit:#?}");
+        assert!(calls <= MOST_CALLS, "{calls} calls");
+        expect_line(&exit, &["sockets ", "1 opened, 1 failed"]);
+        expect_line(&exit, &["not sent ", words]);
+        assert!(exit.told(&["warning: socket 1 cannot send: ", error, "trying again in "]) >= 1, "{exit:#?}");
+    }
+}
+
+/// A load lasts its time, and takes no CPU time for what fails.
+#[test]
+fn a_load_whose_calls_fail_does_not_spin() {
+    if !Fault::can_be_made("a load whose calls fail") {
+        return;
+    }
+    let (_server, address) = own_server(&[]);
+    let loads = [
+        ("recvmmsg", "ENOSYS", &[][..], "receive_enosys"),
+        ("recvmmsg", "ECONNREFUSED", &["--rate", "20"], "refused"),
+        ("sendmmsg", "ENOSYS", &[], "enosys"),
+        ("sendmmsg", "EHOSTUNREACH", &[], "host_unreachable"),
+        ("sendmmsg", "ENOBUFS", &["--rate", "1000"], "enobufs"),
+    ];
+    std::thread::scope(|scope| {
+        for (call, error, load, cause) in loads {
+            scope.spawn(move || {
+                let load = [&["--duration", "1s", "--json", "-"], load].concat();
+                let (exit, calls) = fault(call, error).run(address, &load);
+                let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+                assert_eq!(exit.code, Some(1), "{exit:#?}");
+                // Each message that is sent is followed by a call at most.
+                assert!(calls <= MOST_CALLS + 20, "{call}, {error}: {calls} calls");
+                assert!(record.errors.get(cause).is_some_and(|count| *count > 0), "{cause}: {:?}", record.errors);
+                assert!(record.measured_s >= 0.9, "{call}, {error}: {} s", record.measured_s);
+            });
+        }
+    });
+}
+
+/// What a router says of a message is not "nothing listens there".
+#[test]
+fn an_unreachable_host_is_told_from_a_port_where_nothing_listens() {
+    if !Fault::can_be_made("an unreachable host") {
+        return;
+    }
+    let (_server, address) = own_server(&[]);
+    let (exit, _) = fault("recvmmsg", "EHOSTUNREACH").run(address, &["--messages", "5"]);
+    expect(&exit, 1, 5, 0, &[]);
+    expect_line(&exit, &["undelivered  5: the host cannot be reached"]);
+    let (exit, _) = fault("recvmmsg", "ECONNREFUSED").run(address, &["--messages", "5"]);
+    expect(&exit, 1, 5, 0, &[("refused", 5)]);
+}
+
+/// The end of the pause brings the next attempt: no further event has to come.
+#[test]
+fn a_run_goes_on_when_its_calls_work_again() {
+    if !Fault::can_be_made("calls that fail for a while") {
+        return;
+    }
+    let (_server, address) = own_server(&[]);
+    let receiving = Fault { call: "recvmmsg", error: "ENOSYS", when: ":when=1..5" };
+    let (exit, _) = receiving.run(address, &["--messages", "3", "--reply-timeout", "10s"]);
+    expect(&exit, 0, 3, 3, &[]);
+    expect_line(&exit, &["not received 5 failures: Function not implemented (ENOSYS)"]);
+    let sending = Fault { call: "sendmmsg", error: "ENOSYS", when: ":when=1..5" };
+    let (exit, _) = sending.run(address, &["--messages", "8", "--reply-timeout", "10s"]);
+    expect(&exit, 1, 3, 3, &[]);
+    expect_line(&exit, &["not sent ", "5: Function not implemented (ENOSYS)"]);
+}
