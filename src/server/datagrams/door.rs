@@ -18,7 +18,7 @@ use std::time::Instant;
 
 /// How a turn of a socket ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum TurnEnd {
     /// Nothing is left to receive; the next event tells of more.
     Drained,
     /// More datagrams may wait.
@@ -114,10 +114,11 @@ pub(super) struct Warnings {
     sending: Warning,
     rate: Warning,
     length: Warning,
+    source: Warning,
 }
 
 impl Warnings {
-    /// Warns that `peer` got no reply, where the operator can change that.
+    /// Says that `peer` got no reply, as a warning where the operator can change that.
     fn dropped(
         &mut self,
         now: Instant,
@@ -140,6 +141,9 @@ impl Warnings {
                  --udp-allow-amplification; {} not answered so far",
                 so_far()
             ),
+            Dropped::WouldLoop if self.source.is_due(now) => {
+                log::debug!("{peer} has the port of a server, or few hops left; {} not answered so far", so_far());
+            }
             _ => {}
         }
     }
@@ -147,10 +151,10 @@ impl Warnings {
 
 impl Desk<'_> {
     /// Answers up to about `most` of the datagrams that wait at `door`.
-    pub(super) fn turn(&mut self, now: Instant, door: &mut Door, most: usize) -> Turn {
+    pub(super) fn turn(&mut self, now: Instant, door: &mut Door, most: usize) -> TurnEnd {
         let mut count = 0;
         while count < most {
-            let Some(socket) = &door.socket else { return Turn::Drained };
+            let Some(socket) = &door.socket else { return TurnEnd::Drained };
             let received = self.inbox.receive(socket);
             if let Some(overrun) = self.inbox.take_overrun() {
                 self.counters.datagrams.overrun.add(u64::from(overrun.wrapping_sub(door.overrun)));
@@ -171,18 +175,18 @@ impl Desk<'_> {
             self.answer_all(now, door);
             self.send(now, door);
             if !may_be_more {
-                return Turn::Drained;
+                return TurnEnd::Drained;
             }
         }
-        Turn::Unfinished
+        TurnEnd::Unfinished
     }
 
     /// How the turn of `door` ends after `error`; none when it goes on.
-    fn handle_receive_error(&mut self, now: Instant, door: &mut Door, error: &io::Error) -> Option<Turn> {
+    fn handle_receive_error(&mut self, now: Instant, door: &mut Door, error: &io::Error) -> Option<TurnEnd> {
         let class = ErrorClass::of(error);
         if class == ErrorClass::WouldBlock {
             door.receiving.succeeded();
-            return Some(Turn::Drained);
+            return Some(TurnEnd::Drained);
         }
         self.counters.datagrams.receive_failed(error);
         let Some(pause) = door.receiving.failed(class, now) else {
@@ -197,7 +201,7 @@ impl Desk<'_> {
                 "cannot receive datagrams{place}: {words}; trying again in {pause} (failures so far: {failures})"
             );
         }
-        Some(Turn::Paused)
+        Some(TurnEnd::Paused)
     }
 
     /// Puts a reply to each datagram of the inbox into the outbox, where there is one.

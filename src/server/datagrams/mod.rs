@@ -18,7 +18,7 @@ use super::counters::Counters;
 use crate::error::Error;
 use crate::event_loop::{Agenda, Key};
 use crate::socket::{DatagramSocket, Inbox, Outbox};
-use door::{Desk, Door, Turn, Warnings};
+use door::{Desk, Door, TurnEnd, Warnings};
 use rate_limit::RateLimit;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -79,11 +79,11 @@ impl<'a> Datagrams<'a> {
             return;
         }
         let turn = desk.turn(agenda.now, door, TURN_DATAGRAMS);
-        door.is_queued = turn == Turn::Unfinished;
+        door.is_queued = turn == TurnEnd::Unfinished;
         match turn {
-            Turn::Drained => {}
-            Turn::Unfinished => agenda.ready.push_back(key),
-            Turn::Paused => door.pause(agenda),
+            TurnEnd::Drained => {}
+            TurnEnd::Unfinished => agenda.ready.push_back(key),
+            TurnEnd::Paused => door.pause(agenda),
         }
     }
 
