@@ -4,7 +4,7 @@ use super::files::Output;
 use super::{CROSSED, FAILURE, SUCCESS, output, parse, status_of};
 use crate::error::{Error, in_words};
 use crate::escape;
-use crate::record::{Comparison, MAX_FILE_BYTES, Record, Summary, compare, merge, page};
+use crate::record::{Comparison, MAX_FILE_BYTES, Record, Summary, compare, merge, page, time_apart};
 use crate::units::format_size;
 use clap::{Parser, Subcommand};
 use std::fs::File;
@@ -45,7 +45,8 @@ enum Task {
         #[arg(long, requires = "fail_if_worse")]
         allow_inconclusive: bool,
     },
-    /// Make one run of several that clients made at the same time. Nothing is lost: histograms are added.
+    /// Make one run of several that clients made at the same time. Nothing is lost: histograms are added. A run that is there
+    /// twice, and runs that differ in the kind of load or the transport, are refused.
     Merge {
         /// The files of the runs.
         #[arg(required = true)]
@@ -105,7 +106,12 @@ fn work(task: &Task) -> Result<u8, Complaint> {
         }
         Task::Merge { files, json } => {
             let records = files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
-            let merged = merge(&records).map_err(|error| Complaint::Read(format!("cannot merge: {error}")))?;
+            let name = |number: usize| escape::path(&files[number]).to_string();
+            let merged = merge(&records)
+                .map_err(|error| Complaint::Read(format!("cannot merge: {}", error.with_names(name))))?;
+            if let Some(warning) = time_apart(&records) {
+                output::say_aside(format_args!("warning: {warning}"));
+            }
             write(json, &merged.to_json())?
         }
         Task::Html { file, output } => write(output, &page(&read(file)?))?,

@@ -3,6 +3,7 @@
 use crate::record::Environment;
 use rustix::process::{Resource, getrlimit};
 use std::fs::read_to_string;
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Looks at the machine: at /proc where there is one (Linux), else at what every Unix tells.
 #[must_use]
@@ -19,6 +20,13 @@ pub fn environment() -> Environment {
         somaxconn: sysctl("net/core/somaxconn").and_then(|text| text.trim().parse().ok()),
         ip_local_port_range: sysctl("net/ipv4/ip_local_port_range").and_then(|text| range(&text)),
     }
+}
+
+/// A random text of 32 digits by which a run is known again.
+pub(super) fn run_id() -> String {
+    // Each state has keys of its own, from the system's source of random numbers.
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
 }
 
 /// The value behind `name` and a colon, in the first line that has it.

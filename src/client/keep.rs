@@ -12,6 +12,7 @@ impl From<&Report> for Record {
     /// [`Record::settle`] judges it.
     fn from(report: &Report) -> Self {
         let mut record = Self::of(concat!("multiconn-client ", env!("CARGO_PKG_VERSION")));
+        record.run_ids = vec![report.run_id.clone()];
         record.duration_s = report.elapsed.as_secs_f64();
         record.measured_s = record.duration_s;
         record.interrupted = report.interrupted;
@@ -85,6 +86,7 @@ impl From<&DatagramReport> for Record {
     /// Sockets stand for connections. What the report knows; the rest is as with a [`Report`].
     fn from(report: &DatagramReport) -> Self {
         let mut record = Self::of(concat!("multiconn-client ", env!("CARGO_PKG_VERSION")));
+        record.run_ids = vec![report.run_id.clone()];
         record.duration_s = report.elapsed.as_secs_f64();
         record.interrupted = report.interrupted;
         record.target = report.targets.join(", ");

@@ -48,6 +48,7 @@ use crate::event_loop::{EventLoop, Sender, run_workers};
 use crate::service::search::Request;
 use crate::socket::{Address, SocketOptions, TlsConnector, raise_descriptor_limit, rehearse_options};
 use clock::Clock;
+use environment::run_id;
 use recorder::{Recorder, histogram};
 use relay::{Relay, Wake};
 use runner::{DIALER, Runner};
@@ -321,6 +322,7 @@ impl Shared {
 
     fn empty_report(&self, elapsed: Duration) -> Report {
         Report {
+            run_id: run_id(),
             targets: self.config.targets.iter().map(ToString::to_string).collect(),
             expect: self.config.expect,
             wanted: self.config.connections,

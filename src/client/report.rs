@@ -198,6 +198,8 @@ pub(super) fn abbreviated(text: &str) -> String {
 /// What a run was like.
 #[derive(Debug, Clone)]
 pub struct Report {
+    /// A random text by which the run is known again.
+    pub run_id: String,
     /// Where the connections went, as the user named the places.
     pub targets: Vec<String>,
     /// What was expected to come back.

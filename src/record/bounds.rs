@@ -37,8 +37,10 @@ pub(super) fn check(record: &Record) -> Result<(), String> {
     if json!(record.configuration).to_string().len() > MAX_CONFIGURATION_BYTES {
         return Err(format!("configuration is longer than {MAX_CONFIGURATION_BYTES} bytes"));
     }
-    if record.errors.len() > MAX_ENTRIES {
-        return Err(format!("errors has more than {MAX_ENTRIES} entries"));
+    for (name, length) in [("errors", record.errors.len()), ("run_ids", record.run_ids.len())] {
+        if length > MAX_ENTRIES {
+            return Err(format!("{name} has more than {MAX_ENTRIES} entries"));
+        }
     }
     for (name, value) in [
         ("runs", json!(record.runs)),

@@ -4,32 +4,76 @@
 //! counts. What cannot be added (the machine, the options) is kept where all agree, and listed where they do not.
 
 use super::bounds::{self, MAX_ENTRIES, MAX_NUMBER, add, total};
-use super::{Environment, Interval, Latencies, Record, Settings};
+use super::summary::in_words;
+use super::{Environment, Interval, Latencies, Record, Settings, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
 
 /// How many mismatches are kept; all are counted.
 const KEPT_MISMATCHES: usize = 10;
 
-/// Why several runs are not made into one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why several runs are not made into one. Runs are numbered from 0, in the order in which they were given.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MergeError {
     /// There is no run.
-    #[error("there is nothing to merge")]
     Nothing,
+    /// A run was given twice.
+    Duplicate {
+        /// The numbers of both.
+        runs: [usize; 2],
+    },
+    /// Runs of two kinds, whose latencies and rates say different things.
+    Differ {
+        /// The numbers of both.
+        runs: [usize; 2],
+        /// What they are, such as `open load` and `closed load`.
+        are: [&'static str; 2],
+    },
     /// A sum is larger than a result may hold; with the field.
-    #[error("their sum is no result: {0}")]
     TooLarge(String),
 }
 
+impl MergeError {
+    /// The error in words, with names for the runs.
+    #[must_use]
+    pub fn with_names(&self, name: impl Fn(usize) -> String) -> String {
+        match self {
+            Self::Nothing => "there is nothing to merge".to_owned(),
+            Self::Duplicate { runs } => {
+                let [one, other] = runs.map(name);
+                format!("{one} and {other} hold the same run; give each run once")
+            }
+            Self::Differ { runs, are: [first, second] } => {
+                let [one, other] = runs.map(name);
+                format!("{one} is of {first} and {other} of {second}; merge runs of one kind")
+            }
+            Self::TooLarge(what) => format!("their sum is no result: {what}"),
+        }
+    }
+}
+
+impl fmt::Display for MergeError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.with_names(|number| format!("run {}", number + 1)))
+    }
+}
+
+impl Error for MergeError {}
+
 /// Merges runs. Seconds are aligned by the clock of the machines, and rates counted over the time that any client measured.
+/// Where they have no time in common, a hint of the merged run says so.
 ///
 /// # Errors
 ///
-/// There is no run, or a sum of theirs is larger than a result may hold.
+/// There is no run, one is there twice, they differ in the kind of load or the transport, or a sum is larger than a result
+/// may hold.
 pub fn merge(records: &[Record]) -> Result<Record, MergeError> {
     let (first, others) = records.split_first().ok_or(MergeError::Nothing)?;
+    check_kinds(records)?;
+    check_duplicates(records)?;
     let mut merged = first.clone();
     for record in others {
         merged.started = merged.started.min(record.started);
@@ -38,14 +82,52 @@ pub fn merge(records: &[Record]) -> Result<Record, MergeError> {
         add_description(&mut merged, record);
     }
     merged.intervals = align(&merged, records);
-    merged.duration_s = span(&merged, records, |record| record.duration_s);
-    merged.measured_s = match merged.intervals.iter().map(|interval| interval.seconds).sum::<f64>() {
-        covered if covered > 0.0 => covered,
-        _ => span(&merged, records, |record| record.warm_up_s + record.measured_s) - merged.warm_up_s,
-    };
+    merged.duration_s = span(&merged, records);
+    merged.measured_s = covered_s(&merged, records);
     judge_anew(&mut merged, records);
     bounds::check(&merged).map_err(MergeError::TooLarge)?;
     Ok(merged)
+}
+
+/// What is wrong with runs that were not measured at the same time; none when there is a moment at which all were.
+#[must_use]
+pub fn time_apart(records: &[Record]) -> Option<String> {
+    let started = records.iter().map(|record| record.started).min()?;
+    let windows = || records.iter().filter(|record| record.measured_s > 0.0).map(|record| window_s(started, record));
+    let latest_begin = windows().map(|(begin, _)| begin).fold(0.0, f64::max);
+    let earliest_end = windows().map(|(_, end)| end).fold(f64::INFINITY, f64::min);
+    (latest_begin >= earliest_end).then(|| {
+        let gap = in_words(latest_begin - earliest_end);
+        format!("the runs have no time in common: one began {gap} after another had ended")
+    })
+}
+
+fn check_kinds(records: &[Record]) -> Result<(), MergeError> {
+    let kinds: [fn(&Record) -> &'static str; 2] = [|record| record.load.kind.name(), Record::transport];
+    for kind in kinds {
+        if let Some(other) = records.iter().position(|record| kind(record) != kind(&records[0])) {
+            let are = [kind(&records[0]), kind(&records[other])];
+            return Err(MergeError::Differ { runs: [0, other], are });
+        }
+    }
+    Ok(())
+}
+
+/// Runs without ids are the same when all is the same: two runs never take exactly as long.
+fn check_duplicates(records: &[Record]) -> Result<(), MergeError> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (number, record) in records.iter().enumerate() {
+        for id in &record.run_ids {
+            if let Some(earlier) = seen.insert(id, number) {
+                return Err(MergeError::Duplicate { runs: [earlier, number] });
+            }
+        }
+        let is_same = |earlier: &Record| record.run_ids.is_empty() && earlier == record;
+        if let Some(earlier) = records[..number].iter().position(is_same) {
+            return Err(MergeError::Duplicate { runs: [earlier, number] });
+        }
+    }
+    Ok(())
 }
 
 fn add_histograms(merged: &mut Record, record: &Record) -> Result<(), MergeError> {
@@ -70,11 +152,16 @@ fn add_description(merged: &mut Record, record: &Record) {
     }
     merged.configuration = union(&merged.configuration, &record.configuration);
     merged.environment = common(&merged.environment, &record.environment);
-    merged.load.rate = sum(merged.load.rate, record.load.rate);
+    let (ours, theirs) = (&mut merged.load, &record.load);
+    ours.rate = ours.rate.zip(theirs.rate).map(|(ours, theirs)| ours + theirs);
+    ours.arrivals = ours.arrivals.take().filter(|arrivals| theirs.arrivals.as_ref() == Some(arrivals));
+    ours.seed = ours.seed.filter(|seed| theirs.seed == Some(*seed));
+    ours.duration_s = ours.duration_s.zip(theirs.duration_s).map(|(ours, theirs)| ours.max(theirs));
 }
 
 fn add_counts(merged: &mut Record, record: &Record) {
     add(&mut merged.runs, record.runs);
+    merged.run_ids.extend_from_slice(&record.run_ids);
     let (ours, theirs) = (&mut merged.connections, &record.connections);
     add(&mut ours.wanted, theirs.wanted);
     add(&mut ours.opened, theirs.opened);
@@ -122,6 +209,8 @@ fn judge_anew(merged: &mut Record, records: &[Record]) {
         let new: Vec<_> = record.hints.iter().filter(|text| unseen(&merged.hints, text)).cloned().collect();
         merged.hints.extend(new);
     }
+    let apart = time_apart(records).filter(|text| unseen(&merged.hints, text));
+    merged.hints.extend(apart);
     merged.reasons.truncate(MAX_ENTRIES);
     merged.hints.truncate(MAX_ENTRIES);
 }
@@ -132,7 +221,7 @@ fn align(merged: &Record, records: &[Record]) -> Vec<Interval> {
     let mut seconds: BTreeMap<i64, Vec<&Interval>> = BTreeMap::new();
     for record in records {
         // Each by itself: their sum could put two intervals of one run into the same second.
-        let offset = offset_s(merged, record).round() as i64;
+        let offset = offset_s(merged.started, record).round() as i64;
         for interval in &record.intervals {
             seconds.entry(offset.saturating_add(interval.start_s.round() as i64)).or_default().push(interval);
         }
@@ -166,18 +255,32 @@ impl Interval {
     }
 }
 
-/// From the start of the first to the latest end of what `length_s` says of each.
-fn span(merged: &Record, records: &[Record], length_s: impl Fn(&Record) -> f64) -> f64 {
-    records.iter().map(|record| offset_s(merged, record) + length_s(record)).fold(0.0, f64::max)
+/// From the start of the first to the latest end, in seconds.
+fn span(merged: &Record, records: &[Record]) -> f64 {
+    records.iter().map(|record| offset_s(merged.started, record) + record.duration_s).fold(0.0, f64::max)
 }
 
-/// How much later than the merged run `record` began, in seconds.
-fn offset_s(merged: &Record, record: &Record) -> f64 {
-    record.started.since_1970().saturating_sub(merged.started.since_1970()).as_secs_f64()
+/// The time in which any of them was measured, in seconds.
+fn covered_s(merged: &Record, records: &[Record]) -> f64 {
+    let mut windows: Vec<_> = records.iter().map(|record| window_s(merged.started, record)).collect();
+    windows.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    let (mut covered, mut until) = (0.0, 0.0_f64);
+    for (begin, end) in windows {
+        covered += (end - begin.max(until)).max(0.0);
+        until = until.max(end);
+    }
+    covered
 }
 
-fn sum(ours: Option<f64>, theirs: Option<f64>) -> Option<f64> {
-    ours.zip(theirs).map(|(ours, theirs)| ours + theirs)
+/// When `record` was measured, in seconds from `started`.
+fn window_s(started: Timestamp, record: &Record) -> (f64, f64) {
+    let begin = offset_s(started, record) + record.warm_up_s;
+    (begin, begin + record.measured_s)
+}
+
+/// How much later than `started` a run began, in seconds.
+fn offset_s(started: Timestamp, record: &Record) -> f64 {
+    record.started.since_1970().saturating_sub(started.since_1970()).as_secs_f64()
 }
 
 /// The options of both; where they differ, a list of the values.

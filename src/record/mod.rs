@@ -26,7 +26,7 @@ pub use environment::Environment;
 pub use export::{write_hdr_log, write_percentiles};
 pub use file::{FORMAT, RecordError};
 pub use latencies::{Latencies, Packed};
-pub use merge::{MergeError, merge};
+pub use merge::{MergeError, merge, time_apart};
 pub use page::page;
 pub use settings::{Settings, in_plain_text};
 pub use summary::Summary;
@@ -48,6 +48,9 @@ pub struct Record {
     pub program: String,
     /// How many clients' runs are merged in here; 1 for one as it was measured.
     pub runs: u64,
+    /// A random text for each of them, by which a run is known again. Files of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounds::texts")]
+    pub run_ids: Vec<String>,
     /// When the first connect began.
     pub started: Timestamp,
     /// From the first connect to the last close, in seconds.
@@ -280,6 +283,15 @@ impl Histograms {
     }
 }
 
+impl LoadKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed load",
+            Self::Open => "open load",
+        }
+    }
+}
+
 impl Record {
     /// An empty record of `program`.
     #[must_use]
@@ -310,6 +322,16 @@ impl Record {
     #[must_use]
     pub fn is_success(&self) -> bool {
         !self.interrupted && self.error_count() == 0 && self.connections.verified >= self.connections.wanted
+    }
+
+    /// What the messages went over: `TCP` (with TLS or without), `UDP` or `Unix sockets`.
+    #[must_use]
+    pub fn transport(&self) -> &'static str {
+        match (&self.datagrams, self.configuration.get("unix")) {
+            (Some(_), _) => "UDP",
+            (None, Some(_)) => "Unix sockets",
+            (None, None) => "TCP",
+        }
     }
 
     /// Judges the run: sets `valid`, `reasons` and `hints` from everything else.

@@ -208,3 +208,24 @@ fn the_measured_time_ends_with_the_load() {
     assert!(record.duration_s >= 2.0 && record.measured_s < 2.0, "{} {}", record.duration_s, record.measured_s);
     assert!(record.rate() > 50.0, "{}", record.rate());
 }
+
+#[test]
+fn each_run_has_an_id_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a.json", "b.json"].map(|name| within(&folder, name));
+    for (path, transport) in [(&a, &[][..]), (&b, &[]), (&b, &["--udp"])] {
+        let server = Program::server(&[&["127.0.0.1", "0"], transport].concat());
+        let line = server.await_stdout("Listening on ");
+        let address = line.split(' ').nth(2).unwrap().parse().unwrap();
+        assert_eq!(client(address, &[&["--json", path], transport].concat()).await_exit().code, Some(0));
+        let record = read(path);
+        assert!(record.run_ids.len() == 1 && record.run_ids[0].len() == 32, "{:?}", record.run_ids);
+        if transport.is_empty() && path == &b {
+            assert_ne!(record.run_ids, read(&a).run_ids);
+            let exit = Program::report(&["merge", &a, &b]).await_exit();
+            assert_eq!((exit.code, exit.stderr.len()), (Some(0), 1), "they were not there at the same time: {exit:#?}");
+        }
+    }
+    expect_refusal(Program::report(&["merge", &a, &a]), 1, &["a.json", "the same run"]);
+    expect_refusal(Program::report(&["merge", &a, &b]), 1, &["a.json is of TCP", "b.json of UDP"]);
+}

@@ -20,6 +20,7 @@ fn bounded(arguments: &[&str]) -> Program {
 
 fn shown(path: &Path, change: impl FnOnce(&mut Value)) -> String {
     let mut value: Value = serde_json::from_str(&sample(9, 100).to_json()).unwrap();
+    value["run_ids"] = json!([path]);
     change(&mut value);
     std::fs::write(path, value.to_string()).unwrap();
     path.to_str().unwrap().to_owned()

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 /// A run of open load, of `seconds` with 500 replies each, all of which took about `micros`.
 fn sample(seconds: u32, micros: u64) -> Record {
     let mut record = Record::of("multiconn-client 1.2.3");
+    record.run_ids = vec![format!("{seconds}-{micros}")];
     record.started = Timestamp::after_1970(Duration::from_secs(1_795_000_000));
     "127.0.0.1:65432".clone_into(&mut record.target);
     record.configuration.set("connections", 10);

@@ -2,7 +2,8 @@
 
 use super::support::{Program, expect_refusal};
 use super::{file, report, sample, text_file};
-use multiconn::record::Record;
+use multiconn::record::{Datagrams, LoadKind, Record, Timestamp};
+use std::time::Duration;
 
 #[test]
 fn a_run_is_shown_in_eighty_columns() {
@@ -39,6 +40,41 @@ fn merging_keeps_every_count() {
     assert_eq!(merged.histograms.latency_from_due, sum);
     let exit = report(&["merge", &path_a, &path_b]);
     assert_eq!(Record::from_json(&exit.stdout.join("\n")), Ok(merged), "to stdout without --json");
+}
+
+#[test]
+fn runs_that_cannot_be_one_are_not_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = sample(3, 100);
+    let mut closed = sample(3, 101);
+    closed.load.kind = LoadKind::Closed;
+    let mut udp = sample(3, 102);
+    udp.datagrams = Some(Datagrams::default());
+    let [open, closed, udp] = [("open.json", open), ("closed.json", closed), ("udp.json", udp)]
+        .map(|(name, record)| file(&folder, name, &record));
+    for (files, parts) in [
+        ([&open, &closed], ["open.json is of open load", "closed.json of closed load"]),
+        ([&open, &udp], ["open.json is of TCP", "udp.json of UDP"]),
+        ([&open, &open], ["open.json hold the same run", "give each run once"]),
+    ] {
+        let target = folder.path().join("all.json");
+        let program = Program::report(&["merge", files[0], files[1], "--json", target.to_str().unwrap()]);
+        expect_refusal(program, 1, &parts);
+        assert!(!target.exists());
+    }
+}
+
+#[test]
+fn runs_a_month_apart_are_merged_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, mut b) = (sample(3, 100), sample(3, 101));
+    b.started = Timestamp::after_1970(a.started.since_1970() + Duration::from_secs(30 * 24 * 60 * 60));
+    let exit = report(&["merge", &file(&folder, "a.json", &a), &file(&folder, "b.json", &b)]);
+    assert_eq!((exit.code, exit.stderr.len()), (Some(0), 1), "{exit:#?}");
+    assert!(exit.stderr[0].starts_with("warning: the runs have no time in common"), "{exit:#?}");
+    let merged = Record::from_json(&exit.stdout.join("\n")).unwrap();
+    assert!(merged.hints[0].starts_with("the runs have no time in common"), "{:?}", merged.hints);
+    assert!((merged.rate() - 500.0).abs() < 1e-6, "{}", merged.rate());
 }
 
 #[test]
@@ -85,6 +121,7 @@ fn hostile_text_in_a_file_or_its_name_is_shown_as_safe_text() {
     const HOSTILE: &str = "\u{1b}[2J\u{7}\rok\nnot\u{9b}31m\u{202e}";
     let folder = tempfile::tempdir().unwrap();
     let mut record = sample(3, 100);
+    record.run_ids = vec![HOSTILE.to_owned()];
     record.target = HOSTILE.to_owned();
     record.program = HOSTILE.to_owned();
     record.configuration.set(HOSTILE, HOSTILE);

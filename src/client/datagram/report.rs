@@ -1,6 +1,7 @@
 //! What a run was like: the value that a library user gets, and the text that a person reads.
 
 use super::{DatagramClientConfig, Expect};
+use crate::client::environment::run_id;
 use crate::client::report::{per_second, place, write_percentiles};
 use crate::client::{Failure, Load, Measured};
 use crate::error::in_words_with_errno;
@@ -43,6 +44,8 @@ impl fmt::Display for Strange {
 /// What a run was like. Each message that was sent is verified, lost, refused, undelivered, or answered with something corrupt.
 #[derive(Debug, Clone)]
 pub struct DatagramReport {
+    /// A random text by which the run is known again.
+    pub run_id: String,
     /// Where the datagrams went, as the user named the places.
     pub targets: Vec<String>,
     /// How many sockets were wanted.
@@ -102,6 +105,7 @@ pub struct DatagramReport {
 impl DatagramReport {
     pub(super) fn empty(config: &DatagramClientConfig, interrupted: bool) -> Self {
         Self {
+            run_id: run_id(),
             targets: config.targets.iter().map(ToString::to_string).collect(),
             wanted: config.sockets,
             workers: config.busy_workers(),

@@ -32,6 +32,7 @@ fn sample(seconds: u32, micros: u64, seed: u64) -> Record {
     let mut dice = Dice(seed);
     let mut record = Record::of("multiconn-client 1.2.3");
     record.started = Timestamp::after_1970(STARTED);
+    record.run_ids = vec![format!("{seconds}-{micros}-{seed}")];
     record.target = "127.0.0.1:65432".to_owned();
     record.configuration.set("port", 65432);
     record.configuration.set("connections", 100);
