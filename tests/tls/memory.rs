@@ -52,7 +52,8 @@ fn unfinished_handshakes_count() {
     let (server, before) = warm_server(&authority, &["--memory-limit", "2MiB"]);
     let Some(before) = before else { return };
     let hello = unfinished_hello(27 << 10);
-    let mut peers: Vec<_> = (0..PEERS).map(|_| connect(address(&server))).collect();
+    let to = address(&server);
+    let mut peers: Vec<_> = (0..PEERS).filter_map(|_| TcpStream::connect(to).ok()).collect();
     for peer in &mut peers {
         // The server may have closed it by now.
         let _ = peer.write_all(&hello);
@@ -67,7 +68,9 @@ fn connections_count_from_the_accept_on() {
     let authority = Authority::new();
     let (mut server, before) = warm_server(&authority, &["--memory-limit", "1MiB"]);
     let Some(before) = before else { return };
-    let peers: Vec<_> = (0..PEERS).map(|_| connect(address(&server))).collect();
+    let to = address(&server);
+    // One that is reset at once may never have seen itself connected.
+    let peers: Vec<_> = (0..PEERS).filter_map(|_| TcpStream::connect(to).ok()).collect();
     let most = (1 << 20) / usize::try_from(SESSION).unwrap();
     server.await_closed(1 + PEERS - most);
     expect_growth(&server, before, 1 << 20, PEERS);
