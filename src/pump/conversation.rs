@@ -77,7 +77,9 @@ impl<S: Service> Conversation<S> {
     /// Takes the connection of `key` out of the loop and the account before it is closed: no event and no timer of it comes
     /// any more. Where output is lost with it, closing is a reset.
     pub fn deregister(&mut self, agenda: &mut Agenda, key: Key, memory: &MemoryAccount) {
-        if self.connection.is_cut() || self.socket.holds_unsent() {
+        // Without a byte sent, a layer holds no part of a reply, but session tickets, for example.
+        let holds_reply = self.connection.sent_bytes() > 0 && self.socket.holds_unsent();
+        if self.connection.is_cut() || holds_reply {
             self.socket.reset_on_close();
         }
         agenda.deregister(self.socket.source());
