@@ -2,6 +2,7 @@
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::crypto::ring::default_provider;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -48,6 +49,20 @@ impl Authority {
         fs::write(self.folder.path().join(format!("{file}.key")), key.serialize_pem()).unwrap();
     }
 
+    /// Writes a certificate as `openssl req -x509` makes one, and its key: self-signed, and that of an authority.
+    pub(crate) fn sign_itself(&self, file: &str, names: &[&str], year: i32) {
+        let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "self-signed");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        fs::write(self.folder.path().join(format!("{file}.pem")), certificate.pem()).unwrap();
+        fs::write(self.folder.path().join(format!("{file}.key")), key.serialize_pem()).unwrap();
+    }
+
     pub(crate) fn path(&self, file: &str) -> String {
         self.folder.path().join(file).to_str().unwrap().to_owned()
     }
@@ -64,6 +79,21 @@ impl Authority {
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder.with_protocol_versions(versions).unwrap();
         Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    /// A client that shows the certificate in `certificate` and signs with the key in `key`, whether it belongs to it or not.
+    pub(crate) fn client_config_with(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        certificate: &str,
+        key: &str,
+    ) -> Arc<ClientConfig> {
+        let certificate = CertificateDer::from_pem_file(self.path(certificate)).unwrap();
+        let key = PrivateKeyDer::from_pem_file(self.path(key)).unwrap();
+        let key = CertifiedKey::new(vec![certificate], default_provider().key_provider.load_private_key(key).unwrap());
+        let mut config = (*self.client_config_for(versions)).clone();
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(key));
+        Arc::new(config)
     }
 
     /// The configuration of a server with these versions of TLS, which may send data before the client's Finished.

@@ -34,6 +34,33 @@ fn openssl_s_client() {
     server.terminate().expect_counts(&[("closed by peer", 2)]);
 }
 
+/// Certificates of clients as `openssl req -x509` makes them.
+#[test]
+fn self_signed_clients() {
+    if !has_openssl("req -x509") {
+        return;
+    }
+    let authority = Authority::new();
+    let (cert, key, ca) = (authority.path("own.pem"), authority.path("own.key"), authority.path("ca.pem"));
+    let kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let names = ["-subj", "/CN=client", "-days", "2", "-keyout", &key, "-out", &cert];
+    assert!(works(Command::new("openssl").args(kind).args(names)));
+    let mut server = server(&authority, &["-v", "--tls-client-ca", &cert]);
+    let to = address(&server);
+    let exit = client(to, &["--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key]).await_exit();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let mut clients = 1;
+    if has_python("Python's ssl with a certificate") {
+        for version in ["TLSv1_2", "TLSv1_3"] {
+            let port = to.port().to_string();
+            let exit = Program::python("tls_client.py", &["127.0.0.1", &port, &ca, version, &cert, &key]).await_exit();
+            assert_eq!(exit.code, Some(0), "{exit:#?}");
+            clients += 1;
+        }
+    }
+    server.terminate().expect_counts(&[("closed by peer", clients)]);
+}
+
 /// With nothing to send, its close_notify comes right behind the end of the handshake.
 #[test]
 fn openssl_s_client_with_nothing_to_send() {

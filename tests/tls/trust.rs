@@ -1,7 +1,8 @@
 //! Who is believed, and what both sides say when they do not believe.
 
-use super::support::Program;
-use super::{Authority, address, client, server};
+use super::support::{Program, connect};
+use super::{Authority, Peer, address, client, server};
+use std::io::{Read, Write};
 
 /// Expects that every connection fails, for a cause that contains `words`.
 #[track_caller]
@@ -50,21 +51,72 @@ fn clients_are_asked_for_a_certificate() {
     expect_failure(client(address(&server), &["5", "--tls-ca", &ca]), "it wants a certificate");
     server.await_closed(15);
     let exit = server.terminate();
-    assert_eq!(exit.told(&["handshake failed: nobody trusted vouches for the peer's certificate"]), 5, "{exit:#?}");
+    assert_eq!(
+        exit.told(&["handshake failed: no trusted authority issued the client's certificate (see --tls-client-ca)"]),
+        5,
+        "{exit:#?}"
+    );
     assert_eq!(exit.told(&["handshake failed: the peer showed no certificate"]), 5, "{exit:#?}");
     exit.expect_counts(&[("closed by peer", 5), ("handshake failed", 10)]);
+}
+
+/// A client's certificate that is its own authority is trusted when it is named, and no other one like it.
+#[test]
+fn a_self_signed_certificate_of_a_client_is_trusted_by_itself() {
+    let authority = Authority::new();
+    let ca = authority.path("ca.pem");
+    for (file, year) in [("own", 4000), ("alike", 4000), ("past", 2001)] {
+        authority.sign_itself(file, &["client"], year);
+    }
+    let named: String =
+        ["own.pem", "past.pem"].map(|file| std::fs::read_to_string(authority.path(file)).unwrap()).concat();
+    let named_path = authority.path("named.pem");
+    std::fs::write(&named_path, named).unwrap();
+    let mut server = server(&authority, &["-v", "--tls-client-ca", &named_path]);
+    let with = |file: &str| {
+        let (cert, key) = (authority.path(&format!("{file}.pem")), authority.path(&format!("{file}.key")));
+        client(address(&server), &["--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key])
+    };
+    let exit = with("own").await_exit();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    // The same name, another key.
+    expect_failure(with("alike"), "the peer gave up");
+    expect_failure(with("past"), "our certificate has expired");
+    expect_failure(with("client"), "it does not know who vouches for our certificate");
+    server.await_closed(4);
+    let exit = server.terminate();
+    assert_eq!(exit.told(&["(see --tls-client-ca)"]), 2, "{exit:#?}");
+    assert_eq!(exit.told(&["(see --tls-ca)"]), 0, "{exit:#?}");
+    exit.expect_counts(&[("closed by peer", 1), ("handshake failed", 3)]);
+}
+
+/// The certificate alone proves nothing: with TLS 1.2 and 1.3, its owner signs the handshake.
+#[test]
+fn a_named_certificate_is_of_no_use_without_its_key() {
+    let authority = Authority::new();
+    authority.sign_itself("own", &["client"], 4000);
+    let mut server = server(&authority, &["-v", "--tls-client-ca", &authority.path("own.pem")]);
+    let versions = [&rustls::version::TLS12, &rustls::version::TLS13];
+    for (key, is_trusted) in [("own.key", true), ("client.key", false)] {
+        for version in versions {
+            let config = authority.client_config_with(&[version], "own.pem", key);
+            let session = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+            let mut peer = Peer::new(session, connect(address(&server)));
+            let mut reply = [0; 2];
+            let result = peer.write_all(b"hi").and_then(|()| peer.read_exact(&mut reply));
+            assert_eq!(result.is_ok(), is_trusted, "{result:?}");
+        }
+    }
+    let exit = server.terminate();
+    assert_eq!((exit.counted("handshake failed"), exit.told(&["Secured"])), (2, 2), "{exit:#?}");
 }
 
 /// As `openssl req -x509` makes one: its own authority, and a server's all the same.
 #[test]
 fn a_self_signed_certificate_is_trusted_by_itself() {
     let authority = Authority::new();
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    authority.sign_itself("own", &["127.0.0.1"], 4000);
     let (cert_path, key_path) = (authority.path("own.pem"), authority.path("own.key"));
-    std::fs::write(&cert_path, params.self_signed(&key).unwrap().pem()).unwrap();
-    std::fs::write(&key_path, key.serialize_pem()).unwrap();
     let server = Program::server(&["127.0.0.1", "0", "--tls-cert", &cert_path, "--tls-key", &key_path]);
     let exit = client(address(&server), &["--tls-ca", &cert_path]).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");

@@ -3,10 +3,11 @@
 use super::identity::{Credentials, Identity, fingerprint};
 use super::memory::HANDSHAKE_BYTES;
 use super::session::TlsStream;
+use super::trust::TrustedClients;
 use super::{files, provider, wire_names};
 use crate::error::Error;
 use crate::socket::Stream;
-use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::server::ServerSessionMemoryCache;
 use rustls::{ServerConfig, ServerConnection};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -22,7 +23,8 @@ const KEPT_SESSIONS_WITH_CERTIFICATES: usize = 256;
 pub struct TlsServerOptions {
     /// The certificate and its key.
     pub identity: Identity,
-    /// The authorities of which a client must show a certificate (PEM). Default: clients need none.
+    /// The authorities of which a client must show a certificate (PEM); a certificate among them is trusted of a client
+    /// itself, too. Default: clients need none.
     pub client_ca: Option<PathBuf>,
     /// The protocols spoken, the most wanted one first (ALPN, RFC 7301). Default: none is named.
     pub alpn: Vec<String>,
@@ -111,9 +113,9 @@ fn load(options: &TlsServerOptions, own: Option<&Credentials>) -> Result<Current
         ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(wrong)?;
     let builder = match &options.client_ca {
         Some(path) => {
-            let roots = Arc::new(files::authorities(path)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
-            builder.with_client_cert_verifier(verifier.map_err(|error| files::refused(path, &error.to_string()))?)
+            let (roots, named) = files::authorities(path)?;
+            let verifier = TrustedClients::new(roots, named).map_err(|error| files::refused(path, &error))?;
+            builder.with_client_cert_verifier(Arc::new(verifier))
         }
         None => builder.with_no_client_auth(),
     };

@@ -2,7 +2,7 @@
 
 use super::identity::Identity;
 use super::session::TlsStream;
-use super::trust::{Anybody, Trusted};
+use super::trust::{Anybody, TrustedServers};
 use super::{files, provider, wire_names};
 use crate::error::Error;
 use crate::socket::Stream;
@@ -88,12 +88,13 @@ fn verifier(options: &TlsClientOptions) -> Result<Arc<dyn ServerCertVerifier>, E
         return Ok(Arc::new(Anybody));
     }
     if let Some(path) = &options.ca {
-        let trusted = Trusted::new(files::authorities(path)?, files::certificates(path)?);
+        let (roots, named) = files::authorities(path)?;
+        let trusted = TrustedServers::new(roots, named);
         return Ok(Arc::new(trusted.map_err(|error| files::refused(path, &error))?));
     }
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let trusted = Trusted::new(roots, Vec::new()).map_err(|_| {
+    let trusted = TrustedServers::new(roots, Vec::new()).map_err(|_| {
         Error::Usage("this system has no authorities to believe; give some with --tls-ca FILE".to_owned())
     })?;
     Ok(Arc::new(trusted))

@@ -15,8 +15,10 @@ pub enum TlsFault {
     Echoed,
     /// The connection ended before the handshake did.
     Left,
-    /// Nobody who is trusted vouches for the peer's certificate.
+    /// Nobody who is trusted vouches for the server's certificate.
     UnknownIssuer,
+    /// No trusted authority issued the client's certificate.
+    UnknownClientIssuer,
     /// The peer's certificate is of the past.
     Expired,
     /// The peer's certificate is of the future.
@@ -74,6 +76,11 @@ impl TlsFault {
         }
     }
 
+    /// The same fault of a client, as its server puts it.
+    pub(super) fn of_client(self) -> Self {
+        if self == Self::UnknownIssuer { Self::UnknownClientIssuer } else { self }
+    }
+
     fn of_certificate(error: &CertificateError) -> Self {
         match error {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
@@ -101,6 +108,7 @@ impl fmt::Display for TlsFault {
             Self::Echoed => "the peer sends the handshake back: it speaks plain text, not TLS",
             Self::Left => "the peer left during the handshake",
             Self::UnknownIssuer => "nobody trusted vouches for the peer's certificate (see --tls-ca)",
+            Self::UnknownClientIssuer => "no trusted authority issued the client's certificate (see --tls-client-ca)",
             Self::Expired => "the peer's certificate has expired",
             Self::NotYetValid => "the peer's certificate is not valid yet",
             Self::WrongName => "the peer's certificate is for another name (see --server-name)",

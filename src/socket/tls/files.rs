@@ -39,15 +39,16 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> 
     })
 }
 
-/// The authorities of a file.
-pub(super) fn authorities(path: &Path) -> Result<RootCertStore, Error> {
+/// The authorities of a file, and their certificates.
+pub(super) fn authorities(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Error> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
+    let certificates = certificates(path)?;
+    for certificate in &certificates {
         roots
-            .add(certificate)
+            .add(certificate.clone())
             .map_err(|error| refused(path, &format!("a certificate in it cannot be used: {error}")))?;
     }
-    Ok(roots)
+    Ok((roots, certificates))
 }
 
 /// A complaint about a file.

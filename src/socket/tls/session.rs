@@ -122,7 +122,9 @@ impl TlsStream {
                     self.memory.handle_processed(&self.session, &state);
                 }
                 Err(error) => {
-                    self.fault = Some(TlsFault::of(&error));
+                    let fault = TlsFault::of(&error);
+                    let is_server = matches!(self.session, Connection::Server(_));
+                    self.fault = Some(if is_server { fault.of_client() } else { fault });
                     break;
                 }
             }

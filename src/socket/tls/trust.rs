@@ -1,16 +1,17 @@
-//! Whom a client believes.
+//! Which certificates are trusted, of servers and of clients.
 //!
-//! rustls asks a verifier. Ours are two, each a small change to rustls's own: one believes everybody, for tests; the
-//! other one also believes a server that shows the very certificate it was told to trust. That is what a self-signed
-//! certificate is trusted by, which is its own authority and, strictly, may not be a server's (RFC 5280, section 4.2.1.9).
+//! rustls asks a verifier. Ours are two, each a small change to rustls's own: one trusts every server, for tests; the other
+//! one also trusts a peer that shows the very certificate that was named. Self-signed certificates are trusted by that: they
+//! are their own authorities and, strictly, may not be a peer's (RFC 5280, section 4.2.1.9).
 
 use super::fault::is_authority;
 use super::provider;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
-use rustls::server::ParsedCertificate;
-use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 
@@ -18,22 +19,87 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Anybody;
 
-/// Believes those whom an authority vouches for, and the authorities themselves.
+/// Trusts certificates that an authority has issued, and those of the authorities themselves.
 #[derive(Debug)]
-pub(super) struct Trusted {
-    webpki: Arc<WebPkiServerVerifier>,
-    themselves: Vec<CertificateDer<'static>>,
+pub(super) struct Trusted<V: ?Sized> {
+    webpki: Arc<V>,
+    /// The certificates of the authorities.
+    named: Vec<CertificateDer<'static>>,
 }
 
-impl Trusted {
-    /// `themselves` are the certificates behind `roots`.
-    pub(super) fn new(roots: RootCertStore, themselves: Vec<CertificateDer<'static>>) -> Result<Self, String> {
+/// Verifies the certificates of servers.
+pub(super) type TrustedServers = Trusted<WebPkiServerVerifier>;
+
+/// Verifies the certificates of clients.
+pub(super) type TrustedClients = Trusted<dyn ClientCertVerifier>;
+
+impl TrustedServers {
+    /// Trusts `roots` and, by themselves, the certificates in `named`.
+    pub(super) fn new(roots: RootCertStore, named: Vec<CertificateDer<'static>>) -> Result<Self, String> {
         let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-        Ok(Self { webpki: webpki.map_err(|error| error.to_string())?, themselves })
+        Ok(Self { webpki: webpki.map_err(|error| error.to_string())?, named })
     }
 }
 
-impl ServerCertVerifier for Trusted {
+impl TrustedClients {
+    /// Trusts `roots` and, by themselves, the certificates in `named`.
+    pub(super) fn new(roots: RootCertStore, named: Vec<CertificateDer<'static>>) -> Result<Self, String> {
+        let webpki = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+        Ok(Self { webpki: webpki.map_err(|error| error.to_string())?, named })
+    }
+}
+
+impl<V: ?Sized> Trusted<V> {
+    /// Whether `error` says no more of `end_entity` than that it is an authority's, and it is a named one. The time is checked
+    /// before that: an expired certificate has another error.
+    fn is_named(&self, end_entity: &CertificateDer<'_>, error: &Error) -> bool {
+        matches!(error, Error::InvalidCertificate(error) if is_authority(error)) && self.named.contains(end_entity)
+    }
+}
+
+impl ClientCertVerifier for TrustedClients {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.webpki.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match self.webpki.verify_client_cert(end_entity, intermediates, now) {
+            Err(error) if self.is_named(end_entity, &error) => Ok(ClientCertVerified::assertion()),
+            result => result,
+        }
+    }
+
+    // That the client has the key of its certificate is verified all the same.
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.webpki.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.webpki.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
+    }
+}
+
+impl ServerCertVerifier for TrustedServers {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -42,10 +108,8 @@ impl ServerCertVerifier for Trusted {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let result = self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match result {
-            // The time is looked at before: what has expired is not trusted.
-            Err(Error::InvalidCertificate(error)) if is_authority(&error) && self.themselves.contains(end_entity) => {
+        match self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(error) if self.is_named(end_entity, &error) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
