@@ -11,6 +11,8 @@ pub(super) fn shown(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(SHOWN_CHARACTERS) {
         text.truncate(end);
         text.push_str("...");
+        // It may be kept until the connection has ended.
+        text.shrink_to_fit();
     }
     text
 }
