@@ -3,7 +3,7 @@
 
 use super::output;
 use crate::client::{Live, Progress};
-use crate::record::Latencies;
+use crate::record::{Latencies, format_latency};
 use crate::units::{format_count, format_counted, format_duration, format_rate};
 use indicatif::ProgressStyle;
 use std::sync::Arc;
@@ -155,7 +155,7 @@ impl Seconds {
             errors += interval.errors;
             *open = interval.open;
         }
-        let at = |quantile| latencies.at(quantile).map_or_else(|| "-".to_owned(), format_duration);
+        let at = |quantile| latencies.at(quantile).map_or_else(|| "-".to_owned(), format_latency);
         let open = format_count(self.open.iter().sum());
         let lag = lag.map(|lag| format!(", lag {}", format_duration(lag))).unwrap_or_default();
         let (rate, errors) = (format_rate(rate), format_counted(errors, "error"));

@@ -84,6 +84,8 @@ impl Files {
     /// Tells, writes and checks a run that was a success or not; the exit status. `report` is what a person reads of a run
     /// that was no load test. With `is_quiet`, no news is good news.
     pub(super) fn finish(self, report: &dyn Display, is_success: bool, record: &Record, is_quiet: bool) -> u8 {
+        // Nothing can have gone wrong where nothing was sent, but that is not what was asked for.
+        let is_success = is_success && record.has_measured();
         let is_told = is_quiet && is_success || self.tell(report, record);
         // Half a run crosses thresholds that a whole one would not.
         let has_crossed = !record.interrupted && self.tell_crossings(record);

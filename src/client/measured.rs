@@ -235,12 +235,12 @@ impl Book {
     /// The run has ended at `now`; `is_stopped` says that it was told to. The measured time ends with the load: when the last
     /// message was answered, if nothing else has ended it. Holding and closing connections are no part of it.
     pub(super) fn close(&mut self, now: u64, is_stopped: bool) {
+        self.measured.cpu = self.measured.cpu.or_else(|| self.cpu_so_far());
         while now >= self.second_end {
             self.end_second(NANOS_PER_SECOND, 0);
         }
         let rest = now.saturating_sub(self.second_end - NANOS_PER_SECOND);
         self.end_second(rest, 0);
-        self.measured.cpu = self.measured.cpu.or_else(|| self.cpu_so_far());
         let last = (self.last > self.begin && !is_stopped).then_some(self.last);
         let measured_until = |end: u64| Duration::from_nanos(end.saturating_sub(self.begin));
         self.measured.span = measured_until(self.end.or(last).unwrap_or(now));

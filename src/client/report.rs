@@ -5,6 +5,7 @@ use super::{Load, Measured};
 use crate::connection::CloseReason;
 use crate::error::{has_words, in_words, in_words_with_errno};
 use crate::escape;
+use crate::record::format_latency;
 use crate::repr::BytesRepr;
 use crate::service::search::Response;
 use crate::socket::TlsFault;
@@ -386,7 +387,7 @@ pub(super) fn write_percentiles(out: &mut fmt::Formatter<'_>, name: &str, histog
     }
     for quantile in [0.5, 0.9, 0.99, 0.999, 1.0] {
         let nanos = histogram.value_at_quantile(quantile).min(histogram.max());
-        write!(out, "{:>10}", format_duration(Duration::from_nanos(nanos)))?;
+        write!(out, "{:>10}", format_latency(Duration::from_nanos(nanos)))?;
     }
     Ok(())
 }

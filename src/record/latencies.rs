@@ -1,6 +1,7 @@
 //! Histograms of times, and how they stand in a file: a few numbers for people and scripts, and everything else in the
 //! V2 format of HdrHistogram, compressed and in base64, as its other implementations read it.
 
+use crate::units::format_duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
@@ -17,6 +18,10 @@ pub(super) const LONGEST_NANOS: u64 = 3_600_000_000_000;
 
 /// Three significant digits: an error below 0.1 %.
 pub(super) const DIGITS: u8 = 3;
+
+/// The shortest time in the same place of a histogram as the longest one, in nanoseconds. A shorter time than an hour is
+/// kept out of there, which moves it by less than the error, so that an hour or more can be told from less.
+const LAST_PLACE_NANOS: u64 = LONGEST_NANOS >> 31 << 31;
 
 /// The most times that are counted; further ones are not. See [`MAX_NUMBER`](super::bounds::MAX_NUMBER).
 const MAX_COUNT: u64 = super::bounds::MAX_NUMBER;
@@ -81,20 +86,20 @@ impl fmt::Debug for Latencies {
 impl Latencies {
     /// Counts one time; what is longer than an hour counts as an hour.
     pub fn record(&mut self, time: Duration) {
-        self.0.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1));
+        self.record_nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Counts one time in nanoseconds.
     #[inline]
     pub fn record_nanos(&mut self, nanos: u64) {
-        self.0.saturating_record(nanos.max(1));
+        self.0.saturating_record(counted_as(nanos));
     }
 
     /// Counts `count` times of so many nanoseconds each. The count of all saturates at 2^53.
     pub fn record_many_nanos(&mut self, nanos: u64, count: u64) {
         let count = count.min(MAX_COUNT.saturating_sub(self.count()));
         if count > 0 {
-            self.0.saturating_record_n(nanos.max(1), count);
+            self.0.saturating_record_n(counted_as(nanos), count);
         }
     }
 
@@ -129,6 +134,12 @@ impl Latencies {
     #[must_use]
     pub fn max(&self) -> Option<Duration> {
         self.at(1.0)
+    }
+
+    /// How many times were an hour or more.
+    #[must_use]
+    pub fn count_of_longest(&self) -> u64 {
+        self.0.count_at(LONGEST_NANOS)
     }
 
     /// The mean in nanoseconds.
@@ -193,6 +204,17 @@ impl Latencies {
         let histogram = Deserializer::new().deserialize(&mut &plain[..]);
         histogram.map(Self).map_err(|error| format!("a histogram is not in HdrHistogram's V2 format: {error}"))
     }
+}
+
+#[inline]
+fn counted_as(nanos: u64) -> u64 {
+    if nanos >= LONGEST_NANOS { LONGEST_NANOS } else { nanos.clamp(1, LAST_PLACE_NANOS - 1) }
+}
+
+/// A time out of [`Latencies`] as a person reads it: `61.2 µs`, or `≥ 1 h` where it was an hour or more.
+#[must_use]
+pub fn format_latency(time: Duration) -> String {
+    if time >= Duration::from_nanos(LONGEST_NANOS) { "≥ 1 h".to_owned() } else { format_duration(time) }
 }
 
 /// The plain V2 form of the compressed one. The library would believe whatever length a damaged file claims, and take as

@@ -25,7 +25,7 @@ pub use compare::{Comparison, Outcome, compare};
 pub use environment::Environment;
 pub use export::{write_hdr_log, write_percentiles};
 pub use file::{FORMAT, RecordError};
-pub use latencies::{Latencies, Packed};
+pub use latencies::{Latencies, Packed, format_latency};
 pub use merge::{MergeError, merge, time_apart};
 pub use page::page;
 pub use settings::{Settings, in_plain_text};
@@ -318,10 +318,17 @@ impl Record {
         total(self.errors.values().copied())
     }
 
+    /// Whether any message was sent in the time that was measured, or answered.
+    #[must_use]
+    pub fn has_measured(&self) -> bool {
+        self.messages.sent > 0 || self.messages.verified > 0
+    }
+
     /// Whether all went as asked.
     #[must_use]
     pub fn is_success(&self) -> bool {
-        !self.interrupted && self.error_count() == 0 && self.connections.verified >= self.connections.wanted
+        let has_failed = self.error_count() > 0 || self.connections.verified < self.connections.wanted;
+        !self.interrupted && !has_failed && self.has_measured()
     }
 
     /// What the messages went over: `TCP` (with TLS or without), `UDP` or `Unix sockets`.

@@ -1,6 +1,6 @@
 //! A record as a person reads it in a terminal of 80 columns.
 
-use super::{Latencies, LoadKind, Record, total};
+use super::{Latencies, LoadKind, Record, format_latency, total};
 use crate::escape;
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
 use std::fmt;
@@ -12,6 +12,9 @@ const QUANTILES: [(&str, f64); 6] =
 
 /// Lines are broken before this column.
 const WIDTH: usize = 80;
+
+/// A load that lasted for this share of its time has lasted for all of it.
+const WHOLE: f64 = 0.99;
 
 /// What must not be torn from the number before it.
 const UNITS: [&str; 11] = ["ns", "µs", "ms", "s", "m", "h", "%", "/s", "k/s", "M/s", "G/s"];
@@ -89,7 +92,7 @@ impl Summary<'_> {
 fn write_row(out: &mut fmt::Formatter<'_>, name: &str, times: &Latencies) -> fmt::Result {
     write!(out, "\n    {name:<10}")?;
     for time in QUANTILES.iter().filter_map(|(_, quantile)| times.at(*quantile)) {
-        write!(out, "{:>10}", format_duration(time))?;
+        write!(out, "{:>10}", format_latency(time))?;
     }
     Ok(())
 }
@@ -105,7 +108,9 @@ pub(super) fn job(record: &Record) -> String {
 pub(super) fn verdict(record: &Record) -> &'static str {
     match (record.interrupted, record.is_success()) {
         (true, _) => "interrupted",
+        (false, true) if record.messages.verified == 0 => "every message was sent",
         (false, true) => "every reply was right",
+        (false, false) if record.error_count() == 0 && !record.has_measured() => "nothing was measured",
         (false, false) => "something failed",
     }
 }
@@ -120,7 +125,16 @@ pub(super) fn load(record: &Record) -> String {
     parts.extend(load.rate.map(format_rate));
     parts.extend(load.arrivals.as_ref().map(|arrivals| format!("{arrivals} arrivals")));
     parts.extend(load.seed.map(|seed| format!("seed {seed}")));
-    parts.extend(load.duration_s.map(|seconds| format!("for {}", in_words(seconds))));
+    parts.extend(load.duration_s.map(|asked_s| {
+        let asked = in_words(asked_s);
+        // Without messages left, or without connections, it ends earlier.
+        let is_short = record.measured_s < asked_s * WHOLE;
+        if is_short {
+            format!("for {} of at most {asked}", in_words(record.measured_s))
+        } else {
+            format!("for {asked}")
+        }
+    }));
     if record.runs > 1 {
         parts.push(format!("{} merged", format_counted(record.runs, "run")));
     }
@@ -131,7 +145,7 @@ pub(super) fn load(record: &Record) -> String {
 fn time(record: &Record) -> String {
     let mut parts = vec![in_words(record.duration_s)];
     if record.warm_up_s > 0.0 {
-        parts.push(format!("of it {} to warm up", in_words(record.warm_up_s)));
+        parts.push(format!("of it {} to warm up", in_words(record.warm_up_s.min(record.duration_s))));
     }
     parts.extend(
         record.cpu.map(|cpu| format!("the client took {} of CPU ({:.0} %)", in_words(cpu.seconds), cpu.share * 100.0)),

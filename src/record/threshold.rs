@@ -1,7 +1,8 @@
 //! What a run must not exceed, or must reach: `p99>2ms`, `errors>0`, `rate<49k`. For scripts that have to notice.
 
-use super::{Record, total};
-use crate::units::{format_count, format_duration, format_rate, parse_duration, parse_rate};
+use super::latencies::LONGEST_NANOS;
+use super::{Record, format_latency, total};
+use crate::units::{format_count, format_rate, parse_duration, parse_rate};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -128,7 +129,11 @@ fn parse(text: &str) -> Result<Threshold, String> {
         format!("{name:?} is none of p50, p99.9, max, mean (also send.p50, connect.p50, handshake.p50, lag.p50), errors, timeouts, lost, mismatches, invalid, rate")
     })?;
     let bound = match metric {
-        Metric::Time(..) => parse_duration(typed_bound).map_err(|error| error.to_string())?.as_nanos() as f64,
+        Metric::Time(..) => match parse_duration(typed_bound).map_err(|error| error.to_string())?.as_nanos() {
+            // Every one of an hour or more counts as an hour.
+            nanos if nanos > LONGEST_NANOS.into() => return Err("longer times than 1h are not told apart".to_owned()),
+            nanos => nanos as f64,
+        },
         // "rate<=0" is a way to ask whether anything came back at all, and no rate to ask for.
         Metric::Rate if typed_bound == "0" => 0.0,
         Metric::Rate => parse_rate(typed_bound).map_err(|error| error.to_string())?,
@@ -193,7 +198,7 @@ impl Metric {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they were whole numbers above 0")]
     fn show(self, value: f64) -> String {
         match self {
-            Self::Time(..) => format_duration(Duration::from_nanos(value as u64)),
+            Self::Time(..) => format_latency(Duration::from_nanos(value as u64)),
             Self::Count(_) => format_count(value as u64),
             Self::Rate => format_rate(value),
         }

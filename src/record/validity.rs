@@ -74,6 +74,11 @@ pub enum Reason {
         /// Those that found no connection.
         unconnected: u64,
     },
+    /// Latencies that are longer than a histogram can tell. A hint.
+    Longest {
+        /// How many.
+        messages: u64,
+    },
     /// The client had no CPU time left. A hint: the numbers may be right.
     Busy {
         /// The share of the workers' time.
@@ -85,7 +90,7 @@ pub enum Reason {
 #[must_use]
 pub fn judge(record: &Record) -> Vec<Reason> {
     let reasons = [too_late(record), too_little(record), ended_early(record), withheld(record), unconnected(record)];
-    reasons.into_iter().chain([too_busy(record)]).flatten().collect()
+    reasons.into_iter().chain([longest(record), too_busy(record)]).flatten().collect()
 }
 
 impl Reason {
@@ -141,6 +146,9 @@ impl fmt::Display for Reason {
             Self::Unconnected { due, unconnected } => {
                 let (due, unconnected) = (format_count(*due), format_count(*unconnected));
                 write!(out, "no connection was there for {unconnected} of {due} messages that were due")
+            }
+            Self::Longest { messages } => {
+                write!(out, "{} took an hour or longer, and count as 1 h", format_counted(*messages, "message"))
             }
             Self::Busy { share } => {
                 write!(
@@ -228,6 +236,11 @@ fn have_all_failed(record: &Record) -> bool {
 fn unconnected(record: &Record) -> Option<Reason> {
     let (due, unconnected) = (record.messages.due?, record.messages.unconnected);
     (unconnected as f64 > due as f64 * MISSING).then_some(Reason::Unconnected { due, unconnected })
+}
+
+fn longest(record: &Record) -> Option<Reason> {
+    let messages = record.latency().count_of_longest();
+    (messages > 0).then_some(Reason::Longest { messages })
 }
 
 fn too_busy(record: &Record) -> Option<Reason> {

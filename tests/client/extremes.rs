@@ -51,7 +51,9 @@ fn a_rate_of_next_to_nothing_waits_and_does_not_spin() {
             let work = ["--rate", rate, "--duration", "300ms", "-c", "9", "--workers", "8"];
             Run::of(start(address, &[transport, &work].concat())).expect_success(1);
             // At random, the first one waits for as long as any other.
-            Run::of(start(address, &[transport, &work, &["--arrivals", "poisson"]].concat())).expect_success(0);
+            let run = Run::of(start(address, &[transport, &work, &["--arrivals", "poisson"]].concat()));
+            let (messages, errors) = (&run.record.messages, run.record.error_count());
+            assert_eq!((run.code, messages.sent, errors), (Some(1), 0, 0), "it measured nothing: {run:?}");
         }
     });
 }

@@ -229,3 +229,31 @@ fn each_run_has_an_id_of_its_own() {
     expect_refusal(Program::report(&["merge", &a, &a]), 1, &["a.json", "the same run"]);
     expect_refusal(Program::report(&["merge", &a, &b]), 1, &["a.json is of TCP", "b.json of UDP"]);
 }
+
+/// Where nothing was sent, nothing can be wrong; that is no success.
+#[test]
+fn a_run_that_measured_nothing_fails() {
+    for load in [
+        &["--rate", "0.001", "--arrivals", "poisson", "--duration", "100ms"][..],
+        &["--messages", "2", "--warm-up", "100ms", "--duration", "100ms"],
+    ] {
+        for quiet in [&[][..], &["-q"]] {
+            let exit = Program::client(&[&["--embedded"], load, quiet].concat()).await_exit();
+            assert_eq!(exit.code, Some(1), "{exit:#?}");
+            assert!(exit.stdout.iter().any(|line| line.ends_with(": nothing was measured")), "{exit:#?}");
+        }
+    }
+    let exit =
+        Program::client(&["--embedded", "--expect", "none", "--rate", "100", "--duration", "100ms"]).await_exit();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.ends_with(": every message was sent")), "{exit:#?}");
+}
+
+#[test]
+fn a_load_that_runs_out_of_messages_says_how_long_it_was() {
+    let exit = Program::client(&["--embedded", "--messages", "10", "--duration", "1h"]).await_exit();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let text = exit.stdout.join(" ");
+    let words: Vec<_> = text.split_whitespace().collect();
+    assert!(words.windows(4).any(|part| part == ["of", "at", "most", "1"]), "{exit:#?}");
+}

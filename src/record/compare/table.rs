@@ -1,8 +1,9 @@
 //! A comparison as a table of at most 80 columns.
 
+use super::super::format_latency;
 use super::super::summary::{in_words, job, wrap};
 use super::{Comparison, Metric, Outcome, Record, Row};
-use crate::units::{format_duration, format_rate};
+use crate::units::format_rate;
 use std::fmt;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ impl Metric {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "nanoseconds above 0")]
     fn show(self, value: f64) -> String {
         match self {
-            Self::Latency(..) => format_duration(Duration::from_nanos(value as u64)),
+            Self::Latency(..) => format_latency(Duration::from_nanos(value as u64)),
             Self::Rate | Self::Errors => format_rate(value),
         }
     }

@@ -1,10 +1,10 @@
 //! The four charts of the page: what each shows of a record.
 
 use super::super::summary::in_words;
-use super::super::{Interval, Latencies, Record, per_second};
+use super::super::{Interval, Latencies, Record, format_latency, per_second};
 use super::chart::{Chart, Line};
 use super::scale::{Scale, number, rate};
-use crate::units::{format_count, format_duration, format_rate};
+use crate::units::{format_count, format_rate};
 use std::time::Duration;
 
 /// So many points of a percentile curve for each further nine.
@@ -32,7 +32,7 @@ fn percentiles(record: &Record) -> Chart {
     let lines = shown.iter().map(|(name, times)| Line { name, points: curve(times) }).collect();
     let spot = |share: f64, name: &str| {
         let told =
-            shown.iter().filter_map(|(line, times)| Some(format!("{line}: {}", format_duration(times.at(share)?))));
+            shown.iter().filter_map(|(line, times)| Some(format!("{line}: {}", format_latency(times.at(share)?))));
         let nines = -(1.0 - share).log10();
         (nines - 0.12, nines + 0.12, format!("{name}: {}", told.collect::<Vec<_>>().join(", ")))
     };
@@ -92,7 +92,7 @@ fn latency(record: &Record) -> Chart {
         ],
         spots: spots(record, |interval| {
             let times = [interval.latency.p50_ns, interval.latency.p99_ns, interval.latency.max_ns];
-            let [p50, p99, max] = times.map(|nanos| format_duration(Duration::from_nanos(nanos)));
+            let [p50, p99, max] = times.map(|nanos| format_latency(Duration::from_nanos(nanos)));
             format!("p50 {p50}, p99 {p99}, max {max}")
         }),
     }
@@ -141,7 +141,7 @@ fn connections(record: &Record) -> Chart {
 fn in_sentence(times: &Latencies) -> String {
     match (times.at(0.5), times.at(0.99), times.max()) {
         (Some(p50), Some(p99), Some(max)) => {
-            let [p50, p99, max] = [p50, p99, max].map(format_duration);
+            let [p50, p99, max] = [p50, p99, max].map(format_latency);
             format!("Half took at most {p50}, 99 % at most {p99}, the longest {max}.")
         }
         _ => "There were no replies.".to_owned(),

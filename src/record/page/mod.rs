@@ -7,8 +7,8 @@ mod html;
 mod scale;
 
 use super::summary::{environment, in_words, job, load, verdict};
-use super::{Latencies, LoadKind, Record, in_plain_text};
-use crate::units::{format_count, format_duration, format_rate};
+use super::{Latencies, LoadKind, Record, format_latency, in_plain_text};
+use crate::units::{format_count, format_rate};
 use html::{escape, grid, pairs};
 use std::fmt::Write;
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn banner(record: &Record) -> String {
 
 /// The few numbers that are asked for first.
 fn figures(record: &Record) -> String {
-    let time = |quantile| record.latency().at(quantile).map_or_else(|| "none".to_owned(), format_duration);
+    let time = |quantile| record.latency().at(quantile).map_or_else(|| "none".to_owned(), format_latency);
     let figures = [
         ("answered", format_rate(record.rate())),
         ("p50", time(0.5)),
@@ -93,7 +93,7 @@ fn tables(record: &Record) -> String {
     if !record.intervals.is_empty() {
         let headings = ["second", "sent", "answered", "errors", "open", "p50", "p99", "max"];
         let rows = record.intervals.iter().map(|interval| {
-            let time = |nanos| format_duration(Duration::from_nanos(nanos));
+            let time = |nanos| format_latency(Duration::from_nanos(nanos));
             let counts = [interval.sent, interval.replies, interval.errors, interval.open].map(format_count);
             let times = [interval.latency.p50_ns, interval.latency.p99_ns, interval.latency.max_ns].map(time);
             [vec![in_words(interval.start_s)], counts.to_vec(), times.to_vec()].concat()
@@ -109,7 +109,7 @@ fn row((name, times): (&str, &Latencies)) -> Vec<String> {
     let quantiles = [0.5, 0.9, 0.99, 0.999, 0.9999, 1.0];
     let mean = times.mean_ns().map(|nanos| Duration::from_nanos(nanos as u64));
     let shown = std::iter::once(mean).chain(quantiles.map(|quantile| times.at(quantile)));
-    let cells = shown.map(|time| time.map(format_duration).unwrap_or_default());
+    let cells = shown.map(|time| time.map(format_latency).unwrap_or_default());
     [name.to_owned(), format_count(times.count())].into_iter().chain(cells).collect()
 }
 

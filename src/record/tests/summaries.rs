@@ -1,7 +1,7 @@
 //! What a person reads fits into 80 columns and says first what matters most.
 
 use super::sample;
-use crate::record::{LoadKind, Record, Summary, compare};
+use crate::record::{LoadKind, Record, Summary, compare, format_latency, page};
 use std::time::Duration;
 
 #[test]
@@ -36,6 +36,62 @@ fn it_fits_into_eighty_columns() {
 fn a_valid_run_begins_with_what_it_was() {
     let text = Summary(&sample(3, 100, 1)).to_string();
     assert!(text.starts_with("100 connections to 127.0.0.1:65432: every reply was right\n"), "{text}");
+}
+
+#[test]
+fn a_run_that_measured_nothing_says_so() {
+    let mut record = Record::of("x");
+    assert!(!record.is_success() && Summary(&record).to_string().contains(": nothing was measured\n"));
+    record.messages.sent = 1;
+    assert!(record.is_success() && Summary(&record).to_string().contains(": every message was sent\n"));
+    record.messages.verified = 1;
+    assert!(record.is_success() && Summary(&record).to_string().contains(": every reply was right\n"));
+    record = Record::of("x");
+    record.errors.insert("refused".to_owned(), 1);
+    assert!(Summary(&record).to_string().contains(": something failed\n"));
+}
+
+#[test]
+fn a_load_that_ends_early_says_how_long_it_was() {
+    let mut record = sample(3, 100, 1);
+    for (measured_s, words) in [(10.0, ", for 10.0 s\n"), (0.006_69, ", for 6.69 ms of at most 10.0 s\n")] {
+        (record.measured_s, record.load.duration_s, record.load.arrivals) = (measured_s, Some(10.0), None);
+        let text = Summary(&record).to_string();
+        assert!(text.contains(words), "{text}");
+    }
+    (record.warm_up_s, record.duration_s) = (1.0, 0.5);
+    assert!(Summary(&record).to_string().contains("500 ms, of it 500 ms to warm up"));
+}
+
+/// Longer times than an hour are not told apart, and shorter ones are not marked.
+#[test]
+fn an_hour_or_more_is_marked() {
+    let hour = Duration::from_secs(3600);
+    for (time, shown, count) in [
+        (Duration::from_nanos(3_599_999_999_999), "59 m 59 s", 0),
+        (Duration::from_secs(3590), "59 m 51 s", 0),
+        (hour, "≥ 1 h", 1),
+        (hour * 3, "≥ 1 h", 1),
+        (Duration::MAX, "≥ 1 h", 1),
+    ] {
+        let mut record = Record::of("x");
+        record.histograms.latency_from_send.record(time);
+        record.messages.sent = 1;
+        record.messages.verified = 1;
+        record.settle();
+        let latencies = record.latency().clone();
+        assert_eq!(
+            (latencies.at(0.5).map(format_latency).as_deref(), latencies.count_of_longest()),
+            (Some(shown), count)
+        );
+        let difference = latencies.max().expect("one").abs_diff(time.min(hour));
+        assert!(difference <= time.min(hour) / 1000, "{difference:?}");
+        let text = Summary(&record).to_string();
+        assert_eq!(text.lines().filter(|line| line.trim_end().ends_with(shown)).count(), 1, "{text}");
+        assert_eq!(text.contains("1 message took an hour or longer"), count == 1, "{text}");
+        assert_eq!(page(&record).contains("≥ 1 h"), count == 1);
+        assert_eq!(compare(&record, &record).to_string().contains("≥ 1 h"), count == 1);
+    }
 }
 
 #[test]

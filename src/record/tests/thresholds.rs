@@ -59,6 +59,7 @@ fn what_is_no_threshold_is_named_beside_a_good_one() {
         "p99>",
         "p99>2",
         "p99>fast",
+        "p99>61m",
         "p0>1ms",
         "p100>1ms",
         "p>1ms",
