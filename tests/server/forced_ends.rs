@@ -40,6 +40,14 @@ fn the_write_timeout_resets() {
     server.terminate().expect_counts(&[("write timeout", 1)]);
 }
 
+/// The end of a lifetime is one in order only if the peer takes what was sent before.
+#[test]
+fn the_write_timeout_resets_after_a_lifetime() {
+    let (mut server, mut peer) = stuck(&["--lifetime", "500ms", "--write-timeout", "1s"]);
+    expect_cut(&server, &mut peer, "write timeout");
+    server.terminate().expect_counts(&[("write timeout", 1)]);
+}
+
 #[test]
 fn the_idle_timeout_resets_while_output_waits() {
     let (mut server, mut peer) = stuck(&["--idle-timeout", "1s", "--write-timeout", "0"]);

@@ -19,6 +19,24 @@ fn every_byte_comes_back() {
     assert_eq!(exit.told(&["Secured connection with", "TLS 1.3, TLS13_AES_256_GCM_SHA384, no ALPN"]), 205);
 }
 
+/// The log tells of a handshake once, and before the bytes that came or went after it.
+#[test]
+fn a_handshake_is_logged_once_and_first() {
+    let authority = Authority::new();
+    let mut server = server(&authority, &["-vv"]);
+    let ca = authority.path("ca.pem");
+    let exit = client(address(&server), &["--tls-ca", &ca, "-vv"]).await_exit();
+    server.await_closed(1);
+    let words = |lines: &[String]| -> Vec<String> {
+        let of_connections = lines.iter().filter(|line| line.contains("connection") || line.contains("b'"));
+        of_connections.map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(words(&exit.stderr), ["Starting", "Secured", "Sending", "Received", "Closing"], "{exit:#?}");
+    let mut told = words(&server.terminate().stderr);
+    told.retain(|word| !["Counters", "Options"].contains(&&**word));
+    assert_eq!(told, ["Accepted", "Secured", "Received", "Echoing", "Closing"]);
+}
+
 #[test]
 fn sessions_are_resumed() {
     let authority = Authority::new();
