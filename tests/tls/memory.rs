@@ -62,6 +62,23 @@ fn unfinished_handshakes_count() {
     expect_growth(&server, before, 2 << 20, PEERS);
 }
 
+/// A record of 16 KiB that cannot be answered leaves 192 KiB behind, for as long as the peer takes to leave.
+#[test]
+fn records_of_many_messages_count() {
+    const PEERS: usize = 40;
+    let authority = Authority::new();
+    let (server, before) = warm_server(&authority, &["--memory-limit", "2MiB"]);
+    let Some(before) = before else { return };
+    let record = [&[22, 3, 1, 0x40, 0][..], &[1, 0, 0, 0].repeat(4096)].concat();
+    let mut peers: Vec<_> = (0..PEERS).map(|_| connect(address(&server))).collect();
+    for peer in &mut peers {
+        // The server may have closed it by now.
+        let _ = peer.write_all(&record);
+    }
+    server.await_stderr("memory limit");
+    expect_growth(&server, before, 2 << 20, PEERS);
+}
+
 #[test]
 fn connections_count_from_the_accept_on() {
     const PEERS: usize = 150;

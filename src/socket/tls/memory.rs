@@ -18,15 +18,25 @@ pub(super) const SESSION_BYTES: usize = 10 * 1024;
 pub(super) const HANDSHAKE_BYTES: usize = 28 * 1024;
 
 /// The most that one session holds, in bytes: the receive buffer with a handshake message of 64 KiB, which is the longest that
-/// rustls takes; two records that were decrypted; and the output, with one record that the socket took in part.
-pub(super) const MOST_SESSION_BYTES: usize =
-    SESSION_BYTES + 64 * 1024 + super::session::UNSENT_BYTES + 3 * RECORD_BYTES;
+/// rustls takes; two records that were decrypted; the output, with one record that the socket took in part; and the index of a
+/// record that failed.
+pub(super) const MOST_SESSION_BYTES: usize = SESSION_BYTES
+    + 64 * 1024
+    + super::session::UNSENT_BYTES
+    + 3 * RECORD_BYTES
+    + RECORD_BYTES / MESSAGE_HEADER_BYTES * INDEX_ENTRY_BYTES;
 
 /// How much input is given to rustls at a time, in bytes; its receive buffer grows by as much.
 const READ_BYTES: usize = 4 * 1024;
 
 /// The content of a record (RFC 8446, section 5.1).
 const RECORD_BYTES: usize = 16 * 1024;
+
+/// The shortest handshake message: a header without content (RFC 8446, section 4).
+const MESSAGE_HEADER_BYTES: usize = 4;
+
+/// What rustls notes of each handshake message in a record before it handles the first of them, in bytes.
+const INDEX_ENTRY_BYTES: usize = 48;
 
 /// What encryption adds to a record at the most: header, nonce and tag (RFC 5246, section 6.2.3).
 const RECORD_OVERHEAD_BYTES: usize = 32;
@@ -50,6 +60,8 @@ pub(super) struct SessionMemory {
     plain_storage: usize,
     /// Ciphertext that the socket has not taken.
     unsent: usize,
+    /// The index of the handshake messages in the record that failed; rustls keeps it until the session is dropped.
+    index: usize,
 }
 
 impl SessionMemory {
@@ -66,6 +78,7 @@ impl SessionMemory {
             plain: 0,
             plain_storage: 0,
             unsent: 0,
+            index: 0,
         }
     }
 
@@ -75,7 +88,7 @@ impl SessionMemory {
         let receive_buffer = (self.grown + READ_BYTES).next_power_of_two() - READ_BYTES;
         let handshake = if self.is_handshaking { self.handshake } else { self.certificates };
         let output = if self.unsent > 0 { self.unsent + RECORD_BYTES } else { 0 };
-        SESSION_BYTES + receive_buffer + handshake + self.plain_storage + output
+        SESSION_BYTES + receive_buffer + handshake + self.plain_storage + output + self.index
     }
 
     /// How many of `available` bytes of input may be given to rustls now; 0 when the handshake is too large.
@@ -109,6 +122,12 @@ impl SessionMemory {
             self.is_handshaking = false;
             self.certificates = session.peer_certificates().into_iter().flatten().map(|one| one.len()).sum();
         }
+    }
+
+    /// rustls failed to process them. A record of short handshake messages has an index of many times its own size.
+    pub(super) fn handle_failed(&mut self) {
+        let messages = self.pending().min(RECORD_BYTES) / MESSAGE_HEADER_BYTES;
+        self.index = messages.next_power_of_two() * INDEX_ENTRY_BYTES;
     }
 
     /// That much plaintext was read.

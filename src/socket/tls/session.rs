@@ -125,6 +125,7 @@ impl TlsStream {
                     let fault = TlsFault::of(&error);
                     let is_server = matches!(self.session, Connection::Server(_));
                     self.fault = Some(if is_server { fault.of_client() } else { fault });
+                    self.memory.handle_failed();
                     break;
                 }
             }
