@@ -4,11 +4,13 @@
 
 use super::bequest::{Heirloom, INHERIT_VARIABLE, Predecessor};
 use super::datagram::{BoundDatagrams, Multicast, adopt_datagrams, bind_datagrams, is_datagram};
+use super::descriptors::raise_descriptor_limit;
 use super::listener::{bind, listen};
 use super::options::GrantedOptions;
 use super::unix_path::PathGuard;
 use super::{Address, BoundListener, Endpoint, Listener, SocketOptions};
 use crate::error::Error;
+use crate::units::format_count;
 use listenfd::ListenFd;
 use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Socket, Type};
@@ -20,6 +22,12 @@ use std::time::Duration;
 
 /// How long the predecessor may take to send its sockets: it has them at hand, and started this process a moment ago.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The first descriptor that a service manager passes (sd_listen_fds(3)).
+const FIRST_PASSED: u64 = 3;
+
+/// The most descriptors that a process can have where the system sets no limit: that of Linux (proc_sys_fs(5), nr_open).
+const MOST_DESCRIPTORS: u64 = 1 << 20;
 
 /// Listening sockets that were there before this process.
 #[derive(Debug, Default)]
@@ -40,8 +48,9 @@ impl Inherited {
     /// # Errors
     ///
     /// [`Error::System`] when the predecessor does not hand its sockets over, [`Error::Listen`] when a descriptor of the
-    /// service manager is neither a stream socket nor one for datagrams.
+    /// service manager is neither a stream socket nor one for datagrams, [`Error::Usage`] when its variables cannot be right.
     pub fn from_environment() -> Result<Self, Error> {
+        check_passed()?;
         // It also clears the variables, for whatever this process may start.
         let mut passed = ListenFd::from_env();
         if let Ok(mark) = std::env::var(INHERIT_VARIABLE) {
@@ -160,6 +169,33 @@ impl Inherited {
     fn take(&mut self, name: &str) -> Vec<Heirloom> {
         self.heirlooms.extract_if(.., |heirloom| heirloom.name == name).collect()
     }
+}
+
+/// Looks at the variables of the service manager before any memory is taken for what they claim.
+fn check_passed() -> Result<(), Error> {
+    let Some(count) = number_in("LISTEN_FDS", "LISTEN_FDS=1")? else { return Ok(()) };
+    if number_in("LISTEN_PID", "LISTEN_PID=4711")?.is_some_and(|pid| pid != u64::from(std::process::id())) {
+        return Ok(());
+    }
+    // An addition of systemfd(1).
+    let first = number_in("LISTEN_FDS_FIRST_FD", "LISTEN_FDS_FIRST_FD=3")?.unwrap_or(FIRST_PASSED);
+    let limit = raise_descriptor_limit().hard.min(MOST_DESCRIPTORS);
+    if first.saturating_add(count) > limit {
+        return Err(Error::Usage(format!(
+            "LISTEN_FDS={count} from descriptor {first} on is more than the {} that this process may have; \
+             give the number of sockets that are passed, such as LISTEN_FDS=1",
+            format_count(limit)
+        )));
+    }
+    Ok(())
+}
+
+/// The number in an environment variable; none if it is unset or empty.
+fn number_in(variable: &str, example: &str) -> Result<Option<u64>, Error> {
+    let Some(text) = std::env::var_os(variable).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    let refuse = || Error::Usage(format!("{variable}={} is not a number; example: {example}", text.display()));
+    number.map(Some).ok_or_else(refuse)
 }
 
 /// The descriptor that the service manager passed at `index`.

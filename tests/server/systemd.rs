@@ -87,6 +87,30 @@ fn what_cannot_be_listened_on_is_refused() {
     }
 }
 
+/// With too little memory for what the variables claim.
+#[test]
+fn a_number_of_sockets_that_cannot_be_is_refused() {
+    const LIMITED: [&str; 3] = ["sh", "-c", "ulimit -v 400000 && exec \"$0\" \"$@\""];
+    for (variables, parts) in [
+        (&[("LISTEN_FDS", "50000000")][..], &["LISTEN_FDS=50000000", "such as LISTEN_FDS=1"][..]),
+        (&[("LISTEN_FDS", "18446744073709551615")], &["LISTEN_FDS=18446744073709551615", "such as LISTEN_FDS=1"]),
+        (&[("LISTEN_FDS", "-1")], &["LISTEN_FDS=-1", "example: LISTEN_FDS=1"]),
+        (&[("LISTEN_FDS", "one")], &["LISTEN_FDS=one", "example: LISTEN_FDS=1"]),
+        (&[("LISTEN_FDS", "1"), ("LISTEN_PID", "me")], &["LISTEN_PID=me", "example: LISTEN_PID="]),
+        (&[("LISTEN_FDS", "1"), ("LISTEN_FDS_FIRST_FD", "2147483647")], &["LISTEN_FDS=1", "2147483647"]),
+    ] {
+        let mut command = Program::server_under(&LIMITED);
+        command.args(["127.0.0.1", "0"]).envs(variables.iter().copied());
+        expect_refusal(Program::spawn(&mut command), 2, parts);
+    }
+    // Nothing was passed, or nothing to this process.
+    for variables in [&[("LISTEN_FDS", "")][..], &[("LISTEN_FDS", "0")], &[("LISTEN_FDS", "9"), ("LISTEN_PID", "1")]] {
+        let mut command = Program::server_under(&LIMITED);
+        let server = Program::spawn(command.args(["127.0.0.1", "0"]).envs(variables.iter().copied()));
+        echo(&mut connect(server.address()), b"on its own socket");
+    }
+}
+
 #[test]
 fn sockets_for_another_process_are_left_alone() {
     if !has_python("sockets for another process") {
