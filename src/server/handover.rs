@@ -59,13 +59,20 @@ impl HandOver {
         Self { successor, places, state: Mutex::new(predecessor.map_or(State::Serving, State::Starting)) }
     }
 
-    /// Says that this process accepts. True if a predecessor heard it.
+    /// Says that this process accepts. True if a predecessor heard it; one that died leaves everything to this process.
     pub(super) fn relieve_predecessor(&self) -> io::Result<bool> {
         let mut state = self.state();
         let State::Starting(predecessor) = &*state else { return Ok(false) };
-        predecessor.relieve()?;
+        let is_heard = predecessor.relieve()?;
         *state = State::Serving;
-        Ok(true)
+        Ok(is_heard)
+    }
+
+    /// The server has ended in order: a successor that is being started must not serve in its place.
+    pub(super) fn abandon(&self) {
+        if let State::Underway { bequest, .. } = &*self.state() {
+            bequest.break_off();
+        }
     }
 
     /// Whether the path of a Unix socket is this process's to remove: no predecessor has it still, no successor already.
@@ -104,9 +111,19 @@ impl HandOver {
 /// Begins to hand over, unless that is under way already.
 pub(super) fn begin(shared: &Arc<Shared>) {
     let mut state = shared.hand_over.state();
-    let Some(successor) = shared.hand_over.successor.clone() else { return };
-    if !matches!(*state, State::Serving) {
-        return log::warn!("not handing over: that is under way already");
+    let Some(successor) = shared.hand_over.successor.clone() else {
+        return log::warn!("SIGUSR2 ignored: no program is known that could take over");
+    };
+    match *state {
+        State::Serving => {}
+        State::Starting(_) => return log::warn!("not handing over: this process is only taking over; try it later"),
+        _ => return log::warn!("not handing over: that is under way already"),
+    }
+    if std::process::id() == 1 {
+        return log::warn!(
+            "SIGUSR2 ignored: the end of this process, which is PID 1, would end its successor as well; start a new \
+             container instead"
+        );
     }
     let start = || -> io::Result<Arc<Bequest>> {
         let (bequest, end) = Bequest::new()?;
@@ -172,8 +189,8 @@ fn attempt(shared: &Shared, successor: &Successor, bequest: &Bequest, end: Owned
     if matches!(answer, Ok(Answer::Ready)) {
         return Ok(child);
     }
-    bequest.break_off();
-    let fate = end_child(&mut child, if shared.hand_over.is_broken_off() { Duration::ZERO } else { LAST_MOMENT });
+    let may_end_itself = bequest.break_off() && !shared.hand_over.is_broken_off();
+    let fate = end_child(&mut child, if may_end_itself { LAST_MOMENT } else { Duration::ZERO });
     let path = successor.path().display();
     Err(match answer {
         Ok(Answer::Late) => {

@@ -328,6 +328,9 @@ where
             }
             shared.handle.drain();
         });
+        if result.is_ok() {
+            shared.hand_over.abandon();
+        }
         let all = self.bound.iter_mut().chain(&mut self.metrics);
         all.for_each(|bound| bound.set_path_ours(shared.hand_over.owns_paths()));
         for worker in result? {

@@ -4,12 +4,17 @@
 //! environment variable; the sockets come as `SCM_RIGHTS` (unix(7)), one in a packet, with the name of the endpoint they
 //! belong to. So no descriptor is ever inherited that nobody waits for, and none has to be guessed from a number. The one
 //! byte that goes the other way says that the new process accepts.
+//!
+//! An old process that breaks the handover off says so. When its end closes without that, it is gone, and the new process
+//! serves with what it has: nothing else would.
 
 use super::Address;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
 };
+use rustix::process::{Pid, getppid};
 use socket2::{SockRef, Type};
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -19,15 +24,24 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The environment variable with the mark of the socket that lies where standard input would be.
 pub const INHERIT_VARIABLE: &str = "MULTICONN_INHERIT";
 
-/// What a packet begins with: a socket, a socket whose path is removed by who serves it last, the end.
+/// What a packet begins with: a socket, a socket whose path is removed by who serves it last, the end, the end of a handover
+/// that was broken off.
 const SOCKET: u8 = b'+';
 const SOCKET_WITH_PATH: u8 = b'/';
 const END: u8 = b'.';
+const BROKEN_OFF: u8 = b'!';
+
+/// How long the new process waits for the end of an old one that has closed the channel: it may still have sockets open.
+const EXIT_TIME: Duration = Duration::from_secs(1);
+
+/// How often it looks.
+const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The longest packet, in bytes: longer than any host name or path (`HOST_NAME_MAX`, `PATH_MAX`).
 const PACKET_BYTES: usize = 8192;
@@ -57,6 +71,8 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct Bequest {
     channel: UnixStream,
+    /// The successor takes nothing in, and could not be told that this process serves on.
+    is_misled: AtomicBool,
 }
 
 impl Bequest {
@@ -67,7 +83,7 @@ impl Bequest {
     /// Those of socketpair(2).
     pub fn new() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        Ok((Self { channel: ours.into() }, theirs))
+        Ok((Self { channel: ours.into(), is_misled: AtomicBool::new(false) }, theirs))
     }
 
     /// Sends one listening socket, which belongs to `place`.
@@ -91,13 +107,17 @@ impl Bequest {
 
     fn send(&self, text: &[u8], sockets: &[BorrowedFd<'_>], patience: Duration) -> io::Result<()> {
         self.channel.set_write_timeout(Some(at_least_a_moment(patience)))?;
+        retry_on_intr(|| self.send_packet(text, sockets, SendFlags::NOSIGNAL))?;
+        Ok(())
+    }
+
+    fn send_packet(&self, text: &[u8], sockets: &[BorrowedFd<'_>], flags: SendFlags) -> Result<usize, Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut rights = SendAncillaryBuffer::new(&mut space);
         if !sockets.is_empty() {
             rights.push(SendAncillaryMessage::ScmRights(sockets));
         }
-        sendmsg(&self.channel, &[IoSlice::new(text)], &mut rights, SendFlags::NOSIGNAL)?;
-        Ok(())
+        sendmsg(&self.channel, &[IoSlice::new(text)], &mut rights, flags)
     }
 
     /// Waits until the successor accepts, for `patience` at most. After any other answer it will not: it cannot say so any
@@ -132,10 +152,16 @@ impl Bequest {
         }
     }
 
-    /// Ends it, from any thread: the successor can no longer say that it accepts.
-    pub fn break_off(&self) {
+    /// Ends it, from any thread: the successor can no longer say that it accepts. False if it could not be told, because it
+    /// takes nothing in: it may think that this process died, and must be killed.
+    pub fn break_off(&self) -> bool {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        if retry_on_intr(|| self.send_packet(&[BROKEN_OFF], &[], flags)) == Err(Errno::WOULDBLOCK) {
+            self.is_misled.store(true, Ordering::Relaxed);
+        }
         // It fails only when the other end is gone already.
         let _ = self.channel.shutdown(Shutdown::Both);
+        !self.is_misled.load(Ordering::Relaxed)
     }
 }
 
@@ -156,6 +182,8 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Predecessor {
     channel: UnixStream,
+    /// The parent of this process at the start: the predecessor, unless that is gone.
+    parent: Option<Pid>,
 }
 
 impl Predecessor {
@@ -168,10 +196,10 @@ impl Predecessor {
         }
         // What nobody else should read: from here on there is no standard input.
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-        Ok(Some(Self { channel: channel.into() }))
+        Ok(Some(Self { channel: channel.into(), parent: getppid() }))
     }
 
-    /// Takes all sockets.
+    /// Takes all sockets; of a predecessor that died meanwhile, those that it has sent.
     pub(super) fn receive(&self, patience: Duration) -> io::Result<Vec<Heirloom>> {
         self.channel.set_read_timeout(Some(at_least_a_moment(patience)))?;
         let mut heirlooms = Vec::new();
@@ -179,8 +207,12 @@ impl Predecessor {
             let mut text = [0; PACKET_BYTES];
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
             let mut rights = RecvAncillaryBuffer::new(&mut space);
-            let parts = &mut [IoSliceMut::new(&mut text)];
-            let packet = recvmsg(&self.channel, parts, &mut rights, RecvFlags::CMSG_CLOEXEC)?;
+            let mut receive =
+                || recvmsg(&self.channel, &mut [IoSliceMut::new(&mut text)], &mut rights, RecvFlags::CMSG_CLOEXEC);
+            let packet = match retry_on_intr(&mut receive) {
+                Err(Errno::CONNRESET) => return Ok(self.await_end(heirlooms)),
+                packet => packet?,
+            };
             if packet.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
                 return Err(io::Error::other("a socket got lost on the way"));
             }
@@ -191,24 +223,53 @@ impl Predecessor {
             let socket = sockets.next().and_then(|mut sockets| sockets.next());
             match (text[..packet.bytes].split_first(), socket) {
                 (Some((&END, _)), None) => return Ok(heirlooms),
-                (Some((&kind, name)), Some(socket)) if kind != END => {
+                (Some((&BROKEN_OFF, _)), None) => return Err(broken_off()),
+                (Some((&kind, name)), Some(socket)) if [SOCKET, SOCKET_WITH_PATH].contains(&kind) => {
                     let name = String::from_utf8_lossy(name).into_owned();
                     heirlooms.push(Heirloom { socket, name, owns_path: kind == SOCKET_WITH_PATH });
                 }
-                (None, _) => return Err(ErrorKind::UnexpectedEof.into()),
+                (None, _) => return Ok(self.await_end(heirlooms)),
                 _ => return Err(ErrorKind::InvalidData.into()),
             }
         }
     }
 
-    /// Says that this process accepts.
+    /// Returns `heirlooms` once the predecessor, which has closed the channel, has closed all the rest as well: this process
+    /// listens itself where nothing was sent.
+    fn await_end(&self, heirlooms: Vec<Heirloom>) -> Vec<Heirloom> {
+        log::warn!("the process that hands over died; {} sockets of it are here", heirlooms.len());
+        let deadline = Instant::now() + EXIT_TIME;
+        // Once it has ended, another process is the parent (wait(2)).
+        while getppid() == self.parent && Instant::now() < deadline {
+            std::thread::sleep(EXIT_CHECK_INTERVAL);
+        }
+        heirlooms
+    }
+
+    /// Says that this process accepts; whether the predecessor is there to hear it.
     ///
     /// # Errors
     ///
-    /// Those of send(2): when the predecessor no longer waits, it serves on, and this process must not.
-    pub fn relieve(&self) -> io::Result<()> {
-        (&self.channel).write_all(&[END])
+    /// When the predecessor has broken the handover off: it serves on, and this process must not. And those of send(2).
+    pub fn relieve(&self) -> io::Result<bool> {
+        match (&self.channel).write_all(&[END]) {
+            Ok(()) => return Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+            Err(error) => return Err(error),
+        }
+        let mut last = [0];
+        match retry_on_intr(|| recv(&self.channel, &mut last, RecvFlags::DONTWAIT).map(|(count, _)| count)) {
+            Ok(1..) if last == [BROKEN_OFF] => Err(broken_off()),
+            _ => {
+                log::warn!("the process that hands over died; serving in its place");
+                Ok(false)
+            }
+        }
     }
+}
+
+fn broken_off() -> io::Error {
+    io::Error::other("the old process has broken the handover off, and serves on")
 }
 
 /// What tells the socket behind `end` from all others of this machine: its device and inode, as `JOURNAL_STREAM` of
