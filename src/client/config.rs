@@ -88,7 +88,9 @@ pub struct ClientConfig {
     pub tls: Vec<TlsClientOptions>,
     /// The options of the sockets.
     pub socket: SocketOptions,
-    /// Whether SIGINT and SIGTERM end the run with a report of what was done so far. Default: no.
+    /// Whether SIGINT, SIGTERM and SIGHUP end the run with a report of what was done so far; SIGUSR1 and SIGUSR2 are logged
+    /// and ignored. SIGINT and SIGHUP are left alone where the process was started with them ignored. After the run the
+    /// default actions hold again. Default: no.
     pub handle_signals: bool,
     /// Descriptors that others in the same process need, such as a server. Default: 0.
     pub other_descriptors: usize,

@@ -44,7 +44,7 @@ pub use report::{Failure, Mismatch, Report, WrongAnswer};
 pub use schedule::Arrivals;
 
 use crate::error::Error;
-use crate::event_loop::{EventLoop, Sender, run_workers};
+use crate::event_loop::{EventLoop, Sender, SignalClaim, SignalSet, catch_signals, run_workers};
 use crate::service::search::Request;
 use crate::socket::{Address, SocketOptions, TlsConnector, raise_descriptor_limit, rehearse_options};
 use clock::Clock;
@@ -52,12 +52,37 @@ use environment::run_id;
 use recorder::{Recorder, histogram};
 use relay::{Relay, Wake};
 use runner::{DIALER, Runner};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::low_level::signal_name;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+/// What a client handles. SIGHUP is the end of its terminal.
+const SIGNALS: SignalSet = SignalSet { ending: &[SIGINT, SIGTERM, SIGHUP], others: &[SIGUSR1, SIGUSR2] };
+
+/// Catches the signals that a client handles from now on, for one that is made later with
+/// [`handle_signals`](ClientConfig::handle_signals). A program calls this at its start, so that a signal that comes before
+/// the client is there is handled by it. Until the result is dropped, signals that come after the run are ignored.
+///
+/// # Errors
+///
+/// [`Error::System`], with those of sigaction(2) and socketpair(2).
+pub fn catch_client_signals() -> Result<SignalClaim, Error> {
+    catch_signals(SIGNALS).map_err(Error::system("handle signals"))
+}
+
+/// Whether `signal` ends a run; logs those that do not.
+fn ends_run(signal: i32) -> bool {
+    let ends = SIGNALS.ending.contains(&signal);
+    if !ends {
+        let name = signal_name(signal).unwrap_or("signal");
+        log::info!("{name} ignored: SIGINT, SIGTERM and SIGHUP end the run with its report");
+    }
+    ends
+}
 
 /// Ends a running client, from any thread.
 #[derive(Debug, Clone)]
@@ -174,7 +199,7 @@ impl Client {
             loops.push(EventLoop::spinning(config.spin).map_err(Error::system("create an event loop"))?);
         }
         if config.handle_signals {
-            loops[0].watch_signals(&[SIGINT, SIGTERM]).map_err(Error::system("handle signals"))?;
+            loops[0].watch_signals(SIGNALS).map_err(Error::system("handle signals"))?;
         }
         let workers = loops.iter().map(EventLoop::sender).collect();
         let shared = Shared {

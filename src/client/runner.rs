@@ -11,7 +11,7 @@ use super::spacing::Spacing;
 use super::task::Task;
 use super::watch::Watch;
 use super::workload::{Job, Outcome, Phase, buffer_bytes};
-use super::{Message, Recorder, Shared};
+use super::{Message, Recorder, Shared, ends_run};
 use crate::buffer::{Lender, MemoryAccount};
 use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Agenda, Due, Handler, Key, Readiness, Slab, Timer};
@@ -324,8 +324,10 @@ impl Handler for Runner<'_> {
         }
     }
 
-    fn handle_signal(&mut self, _agenda: &mut Agenda, _signal: i32) {
-        self.shared.handle.stop();
+    fn handle_signal(&mut self, _agenda: &mut Agenda, signal: i32) {
+        if ends_run(signal) {
+            self.shared.handle.stop();
+        }
     }
 
     #[inline]

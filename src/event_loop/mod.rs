@@ -8,6 +8,7 @@ mod alarms;
 mod key;
 mod mailbox;
 mod precise_timer;
+mod signals;
 mod slab;
 mod wall_clock;
 mod wheel;
@@ -16,6 +17,7 @@ mod workers;
 pub use alarms::Alarms;
 pub use key::Key;
 pub use mailbox::Sender;
+pub use signals::{SignalClaim, SignalSet, catch_signals};
 pub use slab::Slab;
 pub use wall_clock::unix_time;
 pub use wheel::{Due, Timer, Wheel};
@@ -24,7 +26,7 @@ pub use workers::run_workers;
 use mailbox::Mailbox;
 use mio::event::{Event, Source};
 use mio::{Events, Interest, Poll, Registry};
-use signal_hook_mio::v1_0::Signals;
+use signals::Signals;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -185,15 +187,16 @@ impl<M> EventLoop<M> {
         })
     }
 
-    /// Receives `signals` from now on, instead of what they would do to the process.
+    /// Is told of the signals of `signals`, instead of what they would do to the process, until the loop is dropped. Those
+    /// that come before it runs are told then; until then a second ending signal takes its default action.
     ///
     /// # Errors
     ///
     /// Those of sigaction(2) and socketpair(2).
-    pub fn watch_signals(&mut self, signals: &[i32]) -> io::Result<()> {
-        let mut source = Signals::new(signals)?;
-        self.agenda.register_listener(&mut source, SIGNALS)?;
-        self.signals = Some(source);
+    pub fn watch_signals(&mut self, signals: SignalSet) -> io::Result<()> {
+        let mut signals = Signals::watch(signals)?;
+        self.agenda.register_listener(&mut signals.source, SIGNALS)?;
+        self.signals = Some(signals);
         Ok(())
     }
 
@@ -221,6 +224,7 @@ impl<M> EventLoop<M> {
     /// Those of epoll_wait(2), which no peer can cause.
     pub fn run<H: Handler<Message = M>>(&mut self, handler: &mut H) -> io::Result<()> {
         self.agenda.now = Instant::now();
+        self.signals.iter_mut().for_each(Signals::begin);
         // Time has passed since the loop was made.
         self.dispatch_due(handler);
         while !handler.is_done() {

@@ -71,10 +71,13 @@ pub struct ServerConfig {
     pub metrics: Option<Endpoint>,
     /// How many lines the program's logger has dropped, for `/metrics`. Default: not known.
     pub dropped_log_lines: Option<fn() -> u64>,
-    /// Whether SIGINT and SIGTERM drain the server, and end it when they come again, and SIGUSR1 writes the counters to
-    /// the log. Default: no.
+    /// Whether the server handles signals, until it ends; then their default actions hold again. SIGINT and SIGTERM drain
+    /// it, and end it when they come again. SIGHUP has the TLS files read again, SIGUSR1 writes the counters to the log,
+    /// SIGUSR2 starts the successor; where there is none of that, it is logged and nothing else happens. SIGINT is left
+    /// alone where the process was started with it ignored. Default: no.
     pub handle_signals: bool,
-    /// What takes over the listening sockets when SIGUSR2 comes, given that signals are handled. Default: nothing does.
+    /// What takes over the listening sockets when SIGUSR2 comes, given that signals are handled. Default: nothing does, and
+    /// the signal is logged.
     pub successor: Option<Successor>,
     /// How long the successor may take until it accepts; then it is ended, and this server serves on as before. Default: 30
     /// seconds.

@@ -29,7 +29,7 @@ pub use summary::Summary;
 
 use crate::buffer::MemoryAccount;
 use crate::error::Error;
-use crate::event_loop::{EventLoop, Key, Sender, run_workers};
+use crate::event_loop::{EventLoop, Key, Sender, SignalClaim, SignalSet, catch_signals, run_workers};
 use crate::service::Service;
 use crate::socket::{
     Address, BoundDatagrams, BoundListener, DatagramSocket, Inherited, Listener, TlsAcceptor, raise_descriptor_limit,
@@ -49,6 +49,20 @@ use std::sync::mpsc;
 use std::time::Instant;
 use tls_reload::TlsReload;
 use worker::Worker;
+
+/// What a server handles. Each is caught always; one that has nothing to do here is logged and ignored.
+const SIGNALS: SignalSet = SignalSet { ending: &[SIGINT, SIGTERM], others: &[SIGHUP, SIGUSR1, SIGUSR2] };
+
+/// Catches the signals that a server handles from now on, for one that is made later with
+/// [`handle_signals`](ServerConfig::handle_signals). A program calls this at its start, so that a signal that comes before
+/// the server is there is handled by it. Until the result is dropped, signals that come after the server are ignored.
+///
+/// # Errors
+///
+/// [`Error::System`], with those of sigaction(2) and socketpair(2).
+pub fn catch_server_signals() -> Result<SignalClaim, Error> {
+    catch_signals(SIGNALS).map_err(Error::system("handle signals"))
+}
 
 /// What is known of a conversation when its service is made.
 #[derive(Debug)]
@@ -210,17 +224,14 @@ where
     pub fn inherit(config: ServerConfig, mut inherited: Inherited, make_service: F) -> Result<Self, Error> {
         let descriptors = raise_descriptor_limit().soft;
         let max_connections = config.check(descriptors)?;
-        let tls = config.tls.clone().map(TlsAcceptor::new).transpose()?;
         let mut loops = Vec::with_capacity(config.workers);
         for _ in 0..config.workers {
             loops.push(EventLoop::spinning(config.spin).map_err(Error::system("create an event loop"))?);
         }
         if config.handle_signals {
-            let mut signals = vec![SIGINT, SIGTERM, SIGUSR1];
-            signals.extend(config.successor.as_ref().map(|_| SIGUSR2));
-            signals.extend(tls.as_ref().map(|_| SIGHUP));
-            loops[0].watch_signals(&signals).map_err(Error::system("handle signals"))?;
+            loops[0].watch_signals(SIGNALS).map_err(Error::system("handle signals"))?;
         }
+        let tls = config.tls.clone().map(TlsAcceptor::new).transpose()?;
         let predecessor = inherited.take_predecessor();
         let metrics = match &config.metrics {
             Some(endpoint) => inherited.listen_for("metrics", endpoint, &config.socket, 1)?,

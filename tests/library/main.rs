@@ -9,6 +9,7 @@ mod datagrams;
 mod ends;
 mod example;
 mod file_transfer;
+mod host_signals;
 mod misbehaving;
 mod odd;
 mod panics;

@@ -33,6 +33,8 @@ mod permanent_errors;
 mod reflection;
 mod refusals;
 mod services;
+#[cfg(target_os = "linux")]
+mod signals;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;

@@ -9,7 +9,7 @@ mod options;
 
 use super::progress::ProgressBar;
 use super::{FAILURE, INTERRUPTED, SUCCESS, output, parse_and_keep, status_of};
-use crate::client::{Client, ClientConfig, Report, environment};
+use crate::client::{Client, ClientConfig, Report, catch_client_signals, environment};
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::event_loop::unix_time;
@@ -29,6 +29,9 @@ const EXAMPLES: [(&str, &str); 2] = [
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before anything that takes time. If it fails, the client will say why. Those that come after the run are ignored: a
+    // lost terminal can send more than one, and the results are to be written.
+    let _signals = catch_client_signals();
     let (options, configuration): (Options, Settings) = match parse_and_keep(&EXAMPLES) {
         Ok(parsed) => parsed,
         Err(status) => return status.into(),
@@ -99,7 +102,8 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> 
 /// The client's work against a server in the same process.
 fn run_embedded(options: &Options) -> Result<Report, Error> {
     // First, whether it can be done at all: the server alone would complain of something nobody asked for.
-    let _ = Client::new(options.config(vec![Endpoint::tcp("127.0.0.1", 0)])?)?;
+    let rehearsed = options.config(vec![Endpoint::tcp("127.0.0.1", 0)])?;
+    let _ = Client::new(ClientConfig { handle_signals: false, ..rehearsed })?;
     let with_tls = options.tls.is_wanted();
     let most_bytes = Limits::default().buffer_bytes;
     let server = if options.content.requests().is_empty() {

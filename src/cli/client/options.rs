@@ -35,8 +35,11 @@ const SERVER_DESCRIPTORS: usize = 64;
                         multiconn-client 127.0.0.1 65432 --search ring   of a server with --service search\n  \
                         multiconn-client 127.0.0.1 65432 --stdin           talk to the server\n  \
                         multiconn-client 127.0.0.1 65432 --frame lines --expect any --message hello -v\n\n\
-                        Exit status: 0 all went as asked; 1 something failed, or nothing was measured; 2 the command line was\n\
-                        wrong; 3 a threshold of --fail-if was crossed; 130 interrupted (the report so far is printed)")]
+                        Exit status: 0 all went as asked; 1 something failed, or nothing was measured; 2 the command line was
+\
+                        wrong; 3 a threshold of --fail-if was crossed; 130 interrupted by SIGINT, SIGTERM or SIGHUP (the
+\
+                        report so far is printed, and files of results are written)")]
 pub(super) struct Options {
     #[command(flatten)]
     pub(super) place: Place,

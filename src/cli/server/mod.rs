@@ -7,7 +7,7 @@ use crate::cli::logging::Verbosity;
 use crate::cli::tls::ServerTls;
 use crate::cli::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
 use crate::error::Error;
-use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor, limit_panic_reports};
+use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor, catch_server_signals, limit_panic_reports};
 use crate::socket::{Endpoint, Inherited};
 use crate::units::parse_duration;
 use clap::{Parser, ValueEnum};
@@ -22,7 +22,11 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "multiconn-server", version, max_term_width = 100)]
 #[command(after_help = "Examples:\n  multiconn-server 127.0.0.1 65432\n  multiconn-server \"\" 0      \
-                        every interface, a free port\n  multiconn-server --unix m.sock")]
+                        every interface, a free port\n  multiconn-server --unix m.sock\n\n\
+                        Signals:\n  TERM, INT  drain, then end; a second one ends at once\n  \
+                        HUP        read the TLS files again\n  \
+                        USR1       log the counters\n  \
+                        USR2       start a new process that takes the listening sockets")]
 struct Options {
     /// The address or name to listen on; "" for every interface. Default: 127.0.0.1, unless --unix is given.
     #[arg(value_parser = values::listening_host)]
@@ -204,6 +208,8 @@ impl Options {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before anything that takes time. If it fails, the server will say why.
+    let _signals = catch_server_signals();
     let options: Options = match parse() {
         Ok(options) => options,
         Err(status) => return status.into(),

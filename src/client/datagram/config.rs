@@ -52,7 +52,9 @@ pub struct DatagramClientConfig {
     pub spin: Duration,
     /// The options of the sockets; only the sizes of the kernel's buffers mean something here.
     pub socket: SocketOptions,
-    /// Whether SIGINT and SIGTERM end the run with a report of what was done so far. Default: no.
+    /// Whether SIGINT, SIGTERM and SIGHUP end the run with a report of what was done so far; SIGUSR1 and SIGUSR2 are logged
+    /// and ignored. SIGINT and SIGHUP are left alone where the process was started with them ignored. After the run the
+    /// default actions hold again. Default: no.
     pub handle_signals: bool,
 }
 

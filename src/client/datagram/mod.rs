@@ -18,14 +18,13 @@ pub use payload::TAG_BYTES;
 pub use report::DatagramReport;
 
 use super::clock::Clock;
-use super::{Expect, Progress};
+use super::{Expect, Progress, SIGNALS};
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, run_workers};
 use crate::socket::{Address, Endpoint, Multicast, Peer, SocketOptions, open_towards, raise_descriptor_limit};
 use payload::Payload;
 use recorder::Recorder;
 use runner::{OPENER, Runner};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -134,7 +133,7 @@ impl DatagramClient {
             loops.push(EventLoop::spinning(config.spin).map_err(Error::system("create an event loop"))?);
         }
         if config.handle_signals {
-            loops[0].watch_signals(&[SIGINT, SIGTERM]).map_err(Error::system("handle signals"))?;
+            loops[0].watch_signals(SIGNALS).map_err(Error::system("handle signals"))?;
         }
         let workers = loops.iter().map(EventLoop::sender).collect();
         let handle = DatagramClientHandle { workers, stopped: Arc::default() };

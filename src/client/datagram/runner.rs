@@ -5,6 +5,7 @@ use super::flight::Flight;
 use super::{Expect, Message, Recorder, Shared};
 use crate::client::Failure;
 use crate::client::clock::nanos;
+use crate::client::ends_run;
 use crate::client::pacer::Pacer;
 use crate::client::schedule::Share;
 use crate::error::ErrorBackoff;
@@ -254,8 +255,10 @@ impl Handler for Runner<'_> {
         }
     }
 
-    fn handle_signal(&mut self, _agenda: &mut Agenda, _signal: i32) {
-        self.shared.handle.stop();
+    fn handle_signal(&mut self, _agenda: &mut Agenda, signal: i32) {
+        if ends_run(signal) {
+            self.shared.handle.stop();
+        }
     }
 
     #[inline]

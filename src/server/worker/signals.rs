@@ -16,6 +16,7 @@ where
     pub(super) fn obey(&mut self, agenda: &mut Agenda, signal: i32) {
         match signal {
             SIGUSR1 => counters::log(&self.shared.counters),
+            SIGHUP if self.shared.tls.is_none() => log::info!("SIGHUP ignored: there are no TLS files to read again"),
             SIGHUP => tls_reload::start(self.shared),
             SIGUSR2 if self.stage == Stage::Serving => handover::begin(self.shared),
             SIGUSR2 => log::warn!("not handing over: the server is ending"),

@@ -1,0 +1,109 @@
+//! A process that runs servers for a while: their signals are its own again when they have ended.
+//!
+//! The process is this test program, told to run [`host`] alone.
+
+use super::support::{Program, await_some, await_until};
+use multiconn::server::{Server, ServerConfig, ServerHandle};
+use multiconn::service::Echo;
+use multiconn::socket::Endpoint;
+use rustix::process::Signal;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// The variable that makes [`host`] act, and says how.
+const ACT: &str = "HOST_SIGNALS_ACT";
+
+fn start(act: &str) -> Program {
+    let mut command = Program::clean(std::process::Command::new(std::env::current_exe().unwrap()));
+    Program::spawn(command.args(["--exact", "host_signals::host", "--nocapture"]).env(ACT, act))
+}
+
+/// The process ends by `signal`, as if it had never had a handler.
+#[track_caller]
+fn expect_death(host: &mut Program, signal: Signal) {
+    host.signal(signal);
+    let status = await_some("the end of the process", || host.status());
+    assert_eq!(status.signal(), Some(signal.as_raw()), "{status}");
+}
+
+fn say(text: &str) {
+    writeln!(std::io::stdout().lock(), "\n{text}").unwrap();
+}
+
+fn serve() -> (ServerHandle, JoinHandle<()>) {
+    let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
+    (config.workers, config.handle_signals) = (1, true);
+    let server = Server::bind(config, |_| Echo).unwrap();
+    (server.handle(), std::thread::spawn(move || drop(server.run().unwrap())))
+}
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// Nothing, unless another test has it run as a program.
+#[test]
+fn host() {
+    let Ok(act) = std::env::var(ACT) else { return };
+    match act.as_str() {
+        "thousand" => {
+            let before = open_descriptors();
+            for _ in 0..1000 {
+                let (handle, server) = serve();
+                handle.stop();
+                server.join().unwrap();
+            }
+            assert_eq!(open_descriptors(), before);
+            say("no server left");
+        }
+        "two" => {
+            let (first, second) = (serve(), serve());
+            first.0.stop();
+            first.1.join().unwrap();
+            say("one server left");
+            second.1.join().unwrap();
+            say("no server left");
+        }
+        "own handler" => {
+            let is_told = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(Signal::TERM.as_raw(), Arc::clone(&is_told)).unwrap();
+            let (handle, server) = serve();
+            handle.stop();
+            server.join().unwrap();
+            say("no server left");
+            await_until("the signal", || is_told.load(Ordering::Relaxed));
+            say("told");
+            return;
+        }
+        _ => panic!("{act}?"),
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn after_a_thousand_servers_signals_have_their_default_action() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1, Signal::USR2] {
+        // Once is enough for the thousand.
+        let mut host = start(if signal == Signal::TERM { "thousand" } else { "two" });
+        if signal != Signal::TERM {
+            host.await_stdout("one server left");
+            host.signal(Signal::TERM);
+        }
+        host.await_stdout("no server left");
+        expect_death(&mut host, signal);
+    }
+}
+
+#[test]
+fn a_handler_of_the_process_is_kept() {
+    let mut host = start("own handler");
+    host.await_stdout("no server left");
+    host.signal(Signal::TERM);
+    host.await_stdout("told");
+    assert_eq!(host.await_exit().code, Some(0));
+}
