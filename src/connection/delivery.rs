@@ -60,8 +60,9 @@ impl<S: Service> Connection<S> {
         self.is_cut || self.has_unsent()
     }
 
-    /// Whether output waits, or the service has more of it than there was room for.
+    /// Whether output waits, or the service has more of it than there was room for, or has input to answer.
     pub(super) fn has_unsent(&self) -> bool {
-        !self.output.is_empty() || (self.phase.is_open() && self.waiting.wants_room(false))
+        let is_unanswered = self.waiting.wants_room(false) || !self.input.is_empty();
+        !self.output.is_empty() || (self.phase.is_open() && is_unanswered)
     }
 }

@@ -8,7 +8,7 @@ use super::support::{
 };
 use rustix::process::Signal;
 use socket2::SockRef;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,18 @@ fn the_idle_timeout_resets_while_output_waits() {
 fn the_drain_timeout_resets() {
     let (mut server, mut peer) = stuck(&["--drain-timeout", "500ms"]);
     await_full(server.address(), &peer);
+    server.signal(Signal::TERM);
+    expect_cut(&server, &mut peer, "cut at the drain timeout");
+    server.await_exit().expect_counts(&[("cut at the drain timeout", 1)]);
+}
+
+/// An answer that is due later is output as well, although there is none of it yet.
+#[test]
+fn the_drain_timeout_resets_while_input_is_unanswered() {
+    let mut server = server(&["-vv", "--reply-delay", "1h", "--drain-timeout", "500ms", "--workers", "1"]);
+    let mut peer = connect(server.address());
+    peer.write_all(b"a request").unwrap();
+    server.await_stderr("Received b'a request'");
     server.signal(Signal::TERM);
     expect_cut(&server, &mut peer, "cut at the drain timeout");
     server.await_exit().expect_counts(&[("cut at the drain timeout", 1)]);
