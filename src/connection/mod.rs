@@ -266,7 +266,7 @@ impl<S: Service> Connection<S> {
     /// How much memory the connection and its service hold on behalf of the peer, in bytes: nothing while nothing waits.
     #[inline]
     pub fn held_bytes(&self) -> usize {
-        self.input.storage_bytes() + self.output.storage_bytes() + self.service.held_bytes()
+        (self.input.storage_bytes() + self.output.storage_bytes()).saturating_add(self.service.held_bytes())
     }
 
     // What the conversation wants.

@@ -97,7 +97,9 @@ impl<S: Service> Conversation<S> {
         // A service that panics ends its own conversation and no other.
         let turn = guarded(|| {
             let turn = pump.turn(&mut self.connection, &mut self.socket);
-            (turn, self.connection.held_bytes() + self.socket.held_bytes())
+            let held_bytes = self.connection.held_bytes().saturating_add(self.socket.held_bytes());
+            // Beyond the limit the number means no more, and the sum over all connections could overflow.
+            (turn, held_bytes.min(pump.memory.limit().saturating_add(1)))
         });
         let (turn, held_bytes) = turn.unwrap_or_else(|_| (self.cut(CloseReason::ServicePanicked), self.held_bytes));
         let may_stay = pump.memory.update(self.held_bytes, held_bytes);

@@ -5,7 +5,7 @@ use super::{Running, Upper, expect_upper};
 use multiconn::connection::{CloseReason, Limits};
 use multiconn::server::ServerConfig;
 use multiconn::service::{Input, Output, Service, Wait};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -120,4 +120,31 @@ fn a_service_that_wakes_itself_is_subject_to_the_idle_timeout() {
     drop(restless);
     let summary = server.drain();
     assert_eq!(summary.closed[&CloseReason::Idle], 1);
+}
+
+/// Claims all memory that there can be, from the first input on, which it leaves in its buffer.
+#[derive(Default)]
+struct Boastful {
+    has_input: bool,
+}
+
+impl Service for Boastful {
+    fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, _now: Instant) -> Wait {
+        self.has_input = !input.is_empty();
+        Wait::Input
+    }
+
+    fn held_bytes(&self) -> usize {
+        if self.has_input { usize::MAX } else { 0 }
+    }
+}
+
+/// Whatever number a service gives, the sum with the buffers does not overflow.
+#[test]
+fn a_service_that_claims_all_memory_reaches_the_limit() {
+    let server = Running::start_with(|_| {}, |_| Boastful::default());
+    let mut peer = connect(server.address);
+    peer.write_all(b"input").unwrap();
+    let _ = peer.read_to_end(&mut Vec::new());
+    assert_eq!(server.drain().closed, [(CloseReason::MemoryLimit, 1)].into());
 }
