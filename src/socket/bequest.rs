@@ -107,7 +107,7 @@ impl Bequest {
 
     fn send(&self, text: &[u8], sockets: &[BorrowedFd<'_>], patience: Duration) -> io::Result<()> {
         self.channel.set_write_timeout(Some(at_least_a_moment(patience)))?;
-        retry_on_intr(|| self.send_packet(text, sockets, SendFlags::NOSIGNAL))?;
+        retry_on_intr(|| self.send_packet(text, sockets, SendFlags::empty()))?;
         Ok(())
     }
 
@@ -117,7 +117,7 @@ impl Bequest {
         if !sockets.is_empty() {
             rights.push(SendAncillaryMessage::ScmRights(sockets));
         }
-        sendmsg(&self.channel, &[IoSlice::new(text)], &mut rights, flags)
+        sendmsg(&self.channel, &[IoSlice::new(text)], &mut rights, flags | SendFlags::NOSIGNAL)
     }
 
     /// Waits until the successor accepts, for `patience` at most. After any other answer it will not: it cannot say so any
@@ -155,8 +155,7 @@ impl Bequest {
     /// Ends it, from any thread: the successor can no longer say that it accepts. False if it could not be told, because it
     /// takes nothing in: it may think that this process died, and must be killed.
     pub fn break_off(&self) -> bool {
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        if retry_on_intr(|| self.send_packet(&[BROKEN_OFF], &[], flags)) == Err(Errno::WOULDBLOCK) {
+        if retry_on_intr(|| self.send_packet(&[BROKEN_OFF], &[], SendFlags::DONTWAIT)) == Err(Errno::WOULDBLOCK) {
             self.is_misled.store(true, Ordering::Relaxed);
         }
         // It fails only when the other end is gone already.

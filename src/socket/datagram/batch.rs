@@ -4,6 +4,7 @@
 //! them, and one of IPv4 would cut the next one of IPv6.
 
 use super::DatagramSocket;
+use super::hops::{hop_limit, received_hops};
 use super::inbox::Header;
 use super::outbox::Letter;
 use nix::libc;
@@ -39,11 +40,8 @@ pub(super) fn receive<'a>(
                     header.local = (!header.to_many).then_some(IpAddr::V4(local));
                 }
                 ControlMessageOwned::Ipv6PacketInfo(info) => note_ipv6(&mut header, info.ipi6_addr.s6_addr.into()),
-                ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => {
-                    header.hops = hops.try_into().ok();
-                }
                 ControlMessageOwned::RxqOvfl(dropped) => overrun = Some(dropped),
-                _ => {}
+                other => header.hops = received_hops(&other).or(header.hops),
             }
         }
         headers.push(header);
@@ -80,8 +78,7 @@ pub(super) fn send(
     };
     let is_v4 = letters[0].to.is_some_and(|to| to.ip().to_canonical().is_ipv4());
     let hops = hops.map(libc::c_int::from);
-    let in_header = |hops| if is_v4 { ControlMessage::Ipv4Ttl(hops) } else { ControlMessage::Ipv6HopLimit(hops) };
-    let hops = hops.as_ref().map(in_header);
+    let hops = hops.as_ref().and_then(|hops| hop_limit(hops, is_v4));
     space += hops.map_or(0, |_| nix::cmsg_space!(libc::c_int).capacity());
     let controls: Vec<_> = from.into_iter().chain(hops).collect();
     let mut multi = MultiHeaders::preallocate(letters.len(), (space > 0).then(|| Vec::with_capacity(space)));

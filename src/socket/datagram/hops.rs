@@ -4,6 +4,8 @@
 //! servers of this program therefore arrives with 64 or more, then 48, 32 and 16 at most, and is not answered any more. Any
 //! request of a client is answered: nearly all systems begin with 64, 128 or 255 hops, and no path has 32.
 
+use nix::libc;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned};
 use socket2::Socket;
 use std::io;
 use std::net::SocketAddr;
@@ -33,6 +35,34 @@ pub(super) fn limit_hops(socket: &Socket, address: SocketAddr) -> io::Result<()>
         socket.set_unicast_hops_v6(FARTHEST.into())?;
     }
     Ok(())
+}
+
+/// The hop limit with which a datagram arrived, if `control` is that.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn received_hops(control: &ControlMessageOwned) -> Option<u8> {
+    match control {
+        ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => (*hops).try_into().ok(),
+        _ => None,
+    }
+}
+
+/// The control message that sets the hop limit of one datagram (ip(7), ipv6(7)).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[allow(clippy::unnecessary_wraps, reason = "other systems have none")]
+pub(super) fn hop_limit(hops: &libc::c_int, is_v4: bool) -> Option<ControlMessage<'_>> {
+    Some(if is_v4 { ControlMessage::Ipv4Ttl(hops) } else { ControlMessage::Ipv6HopLimit(hops) })
+}
+
+/// Other systems tell it in other ways.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn received_hops(_control: &ControlMessageOwned) -> Option<u8> {
+    None
+}
+
+/// Other systems set it in other ways.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn hop_limit(_hops: &libc::c_int, _is_v4: bool) -> Option<ControlMessage<'_>> {
+    None
 }
 
 /// Other systems tell it in other ways.
