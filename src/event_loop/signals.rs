@@ -57,7 +57,7 @@ pub struct SignalClaim(Vec<i32>);
 pub fn catch_signals(set: SignalSet) -> io::Result<SignalClaim> {
     let mut signals = Signals::new()?;
     signals.add(set)?;
-    let claim = SignalClaim::new(&signals.claim.0)?;
+    let claim = signals.claim.clone();
     *lock(&EARLY) = Some(signals);
     Ok(claim)
 }
@@ -87,13 +87,14 @@ impl Signals {
     }
 
     fn add(&mut self, set: SignalSet) -> io::Result<()> {
-        for &signal in set.ending.iter().chain(set.others) {
+        let dispositions = Dispositions::read();
+        for &signal in set.others.iter().chain(set.ending) {
             let is_ending = set.ending.contains(&signal);
-            let is_left = is_ending && KEPT_IGNORED.contains(&signal) && is_ignored(signal);
+            let is_left = is_ending && KEPT_IGNORED.contains(&signal) && dispositions.ignores(signal);
             if is_left || self.claim.0.contains(&signal) {
                 continue;
             }
-            self.claim.add(signal)?;
+            self.claim.add(signal, dispositions)?;
             if is_ending {
                 // In this order: the first one does not see itself.
                 self.early.push(register_conditional_default(signal, Arc::clone(&self.has_ended))?);
@@ -124,16 +125,10 @@ impl Drop for Signals {
 }
 
 impl SignalClaim {
-    fn new(signals: &[i32]) -> io::Result<Self> {
-        let mut claim = Self(Vec::new());
-        signals.iter().try_for_each(|&signal| claim.add(signal))?;
-        Ok(claim)
-    }
-
-    fn add(&mut self, signal: i32) -> io::Result<()> {
+    fn add(&mut self, signal: i32, dispositions: Dispositions) -> io::Result<()> {
         let mut caught = lock(&CAUGHT);
         if !caught.iter().any(|caught| caught.signal == signal) {
-            let takes_default = if has_handler(signal) || is_ignored(signal) {
+            let takes_default = if dispositions.handles(signal) || dispositions.ignores(signal) {
                 None
             } else {
                 let takes_default = Arc::default();
@@ -142,43 +137,59 @@ impl SignalClaim {
             };
             caught.push(Caught { signal, claims: 0, takes_default });
         }
-        caught.iter_mut().filter(|caught| caught.signal == signal).for_each(|caught| caught.change(1));
         self.0.push(signal);
+        change_claims(&mut caught, &[signal], 1);
         Ok(())
+    }
+}
+
+impl Clone for SignalClaim {
+    fn clone(&self) -> Self {
+        change_claims(&mut lock(&CAUGHT), &self.0, 1);
+        Self(self.0.clone())
     }
 }
 
 impl Drop for SignalClaim {
     fn drop(&mut self) {
-        let mut caught = lock(&CAUGHT);
-        caught.iter_mut().filter(|caught| self.0.contains(&caught.signal)).for_each(|caught| caught.change(-1));
+        change_claims(&mut lock(&CAUGHT), &self.0, -1);
     }
 }
 
-impl Caught {
-    fn change(&mut self, by: isize) {
-        self.claims = self.claims.saturating_add_signed(by);
-        if let Some(takes_default) = &self.takes_default {
-            takes_default.store(self.claims == 0, Ordering::SeqCst);
+fn change_claims(caught: &mut [Caught], signals: &[i32], by: isize) {
+    for caught in caught.iter_mut().filter(|caught| signals.contains(&caught.signal)) {
+        caught.claims = caught.claims.saturating_add_signed(by);
+        if let Some(takes_default) = &caught.takes_default {
+            takes_default.store(caught.claims == 0, Ordering::SeqCst);
         }
     }
 }
 
-/// Whether the process ignores `signal`.
-fn is_ignored(signal: i32) -> bool {
-    is_in_mask("SigIgn:", signal)
+/// What the process does with signals (proc_pid_status(5)). Nothing but procfs tells it without unsafe code; without that,
+/// every signal counts as one with its default action.
+#[derive(Debug, Clone, Copy)]
+struct Dispositions {
+    ignored: u64,
+    handled: u64,
 }
 
-/// Whether the process has a handler for `signal`.
-fn has_handler(signal: i32) -> bool {
-    is_in_mask("SigCgt:", signal)
-}
+impl Dispositions {
+    fn read() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = |name| {
+            let mask = status.lines().find_map(|line| line.strip_prefix(name));
+            mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+        };
+        Self { ignored: mask("SigIgn:"), handled: mask("SigCgt:") }
+    }
 
-/// Whether `signal` is in this mask of the process (proc_pid_status(5)). Elsewhere nothing tells it without unsafe code.
-fn is_in_mask(name: &str, signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix(name)?.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    fn ignores(self, signal: i32) -> bool {
+        self.ignored >> (signal - 1) & 1 == 1
+    }
+
+    fn handles(self, signal: i32) -> bool {
+        self.handled >> (signal - 1) & 1 == 1
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

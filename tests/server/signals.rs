@@ -18,7 +18,8 @@ fn is_in_mask(process: Pid, mask: &str, signal: Signal) -> bool {
 /// A server that waits for the sockets of another process, and has not bound anything.
 fn starting() -> (Program, FakeParent) {
     let (server, parent) = FakeParent::start();
-    await_until("the handlers", || is_in_mask(server.pid(), "SigCgt", Signal::USR2));
+    // The last one that is installed.
+    await_until("the handlers", || is_in_mask(server.pid(), "SigCgt", Signal::TERM));
     (server, parent)
 }
 
