@@ -32,7 +32,7 @@ pub fn is_unsafe(character: char) -> bool {
             || matches!(character, '\u{e0000}'..='\u{e007f}'))
 }
 
-/// A value whose text is escaped while it is written; see [`line`] and [`lines`].
+/// A value whose text is escaped while it is written; see [`line()`] and [`lines`].
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<T> {
     value: T,
@@ -44,7 +44,7 @@ pub fn line<T: Display>(value: T) -> Escaped<T> {
     Escaped { value, keeps_lines: false }
 }
 
-/// Text of several lines, such as a report. Line feeds stay; external text in it is a [`line`] of its own.
+/// Text of several lines, such as a report. Line feeds stay; external text in it is a [`line()`] of its own.
 pub fn lines<T: Display>(value: T) -> Escaped<T> {
     Escaped { value, keeps_lines: true }
 }
