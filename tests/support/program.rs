@@ -3,9 +3,11 @@
 use super::transcript::Transcript;
 use super::wait::{await_some, await_until};
 use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Once};
 
 const SERVER: &str = env!("CARGO_BIN_EXE_multiconn-server");
 const CLIENT: &str = env!("CARGO_BIN_EXE_multiconn-client");
@@ -125,6 +127,7 @@ impl Program {
 
     /// Starts a child that reads `stdin`; if that is a pipe, our end of it comes, too.
     pub(crate) fn spawn_reading(command: &mut Command, stdin: impl Into<Stdio>) -> (Self, Option<ChildStdin>) {
+        handle_ignored_signals();
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
@@ -263,4 +266,18 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Shells start background jobs with SIGINT ignored, and nohup(1) ignores SIGHUP. The programs respect that. A handler in
+/// this process gives its children the default action again (execve(2)).
+fn handle_ignored_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
+        let ignored = u64::from_str_radix(mask.trim(), 16).unwrap_or_default();
+        for signal in [SIGHUP, SIGINT].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 1) {
+            signal_hook::flag::register(signal, Arc::default()).expect("a handler for an ignored signal");
+        }
+    });
 }
