@@ -106,8 +106,11 @@ impl Address {
     #[must_use]
     pub fn canonical(self) -> Self {
         match self {
-            Self::Ip(address) => Self::Ip(SocketAddr::new(address.ip().to_canonical(), address.port())),
-            unix @ Self::Unix(_) => unix,
+            // Any other IPv6 address keeps its zone.
+            Self::Ip(SocketAddr::V6(address)) if address.ip().to_ipv4_mapped().is_some() => {
+                Self::Ip(SocketAddr::new(address.ip().to_canonical(), address.port()))
+            }
+            other => other,
         }
     }
 }
@@ -125,6 +128,7 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::{Address, Endpoint};
+    use std::net::SocketAddr;
 
     #[test]
     fn an_address_is_itself() {
@@ -140,6 +144,12 @@ mod tests {
     fn a_mapped_address_resolves_to_ipv4() {
         let addresses = Endpoint::tcp("::ffff:127.0.0.1", 80).resolve().expect("an address resolves");
         assert_eq!(addresses, [Address::Ip("127.0.0.1:80".parse().expect("an address"))]);
+    }
+
+    #[test]
+    fn a_link_local_address_keeps_its_zone() {
+        let address: SocketAddr = "[fe80::1%3]:80".parse().expect("an address");
+        assert_eq!(Address::Ip(address).canonical(), Address::Ip(address));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod authority;
 mod faults;
+mod files;
 mod forced_ends;
 mod life;
 mod memory;

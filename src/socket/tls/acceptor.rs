@@ -4,8 +4,9 @@ use super::identity::{Credentials, Identity, fingerprint};
 use super::memory::HANDSHAKE_BYTES;
 use super::session::TlsStream;
 use super::trust::TrustedClients;
-use super::{files, provider, wire_names};
+use super::{files, provider, unsupported, wire_names};
 use crate::error::Error;
+use crate::escape;
 use crate::socket::Stream;
 use rustls::server::ServerSessionMemoryCache;
 use rustls::{ServerConfig, ServerConnection};
@@ -107,6 +108,15 @@ impl TlsAcceptor {
 
 fn load(options: &TlsServerOptions, own: Option<&Credentials>) -> Result<Current, Error> {
     let credentials = own.map_or_else(|| options.identity.load(), |own| Ok(own.clone()))?;
+    if let Identity::Files { certificate, .. } = &options.identity
+        && unsupported::lacks_names(&credentials.chain[0])
+    {
+        log::warn!(
+            "the certificate in {} has no Subject Alternative Name: clients refuse it, whatever its Common Name is; make one \
+             with `openssl req -x509 … -addext subjectAltName=DNS:localhost,IP:127.0.0.1`",
+            escape::path(certificate)
+        );
+    }
     let fingerprint = fingerprint(&credentials.chain[0]).into();
     let wrong = |error: rustls::Error| options.identity.complaint(&error);
     let builder =

@@ -3,7 +3,7 @@
 use super::identity::Identity;
 use super::session::TlsStream;
 use super::trust::{Anybody, TrustedServers};
-use super::{files, provider, wire_names};
+use super::{certificate_name, files, provider, wire_names};
 use crate::error::Error;
 use crate::socket::Stream;
 use rustls::client::danger::ServerCertVerifier;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Whom a client of TLS believes, and what it shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsClientOptions {
-    /// The name that the server's certificate must be for; an IP address is one, too.
+    /// The name that the server's certificate must be for; an IP address is one, too, and its zone (`%eth0`) is ignored.
     pub server_name: String,
     /// The authorities that are believed (PEM); a certificate among them is also believed of a server that shows itself.
     /// Default: those of the system.
@@ -49,8 +49,7 @@ impl TlsConnector {
     ///
     /// [`Error::Usage`] for a name that no server can have; [`Error::File`] for a file that cannot be used.
     pub fn new(options: &TlsClientOptions) -> Result<Self, Error> {
-        let bare = options.server_name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let name = ServerName::try_from(bare.unwrap_or(&options.server_name)).map_err(|_| {
+        let name = ServerName::try_from(certificate_name(&options.server_name)).map_err(|_| {
             let name = &options.server_name;
             Error::Usage(format!("{name:?} is no name of a TLS server; give one such as --server-name example.org"))
         })?;

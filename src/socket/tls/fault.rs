@@ -3,6 +3,9 @@
 use rustls::{AlertDescription, CertificateError, Error, HandshakeType, InvalidMessage};
 use std::fmt;
 
+/// A server whose only key is of a kind that the client does not know, such as ECDSA P-521, says the same (alert 40).
+const INCOMPATIBLE: &str = "no TLS version, cipher suite or kind of key in common";
+
 /// Why a TLS connection could not be set up, or did not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -25,6 +28,10 @@ pub enum TlsFault {
     NotYetValid,
     /// The peer's certificate is for another name.
     WrongName,
+    /// The server's certificate names no host: it has no Subject Alternative Name (RFC 9525, section 6.3).
+    NoNames,
+    /// A signature cannot be verified that the peer's certificate, or the key in it, has made.
+    BadSignature,
     /// The peer's certificate is wrong in another way.
     BadCertificate,
     /// The peer showed no certificate.
@@ -88,6 +95,11 @@ impl TlsFault {
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
             // Self-signed, and not among those that are trusted.
             error if is_authority(error) => Self::UnknownIssuer,
+            CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => Self::NoNames,
+            // A signature by an RSA key of 1,024 bits is a bad one to rustls.
+            CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::BadSignature,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::WrongName,
             _ => Self::BadCertificate,
         }
@@ -112,9 +124,17 @@ impl fmt::Display for TlsFault {
             Self::Expired => "the peer's certificate has expired",
             Self::NotYetValid => "the peer's certificate is not valid yet",
             Self::WrongName => "the peer's certificate is for another name (see --server-name)",
+            Self::NoNames => {
+                "the peer's certificate has no Subject Alternative Name, and a name in its Common Name is not used (make one with \
+                 `openssl req -x509 … -addext subjectAltName=DNS:localhost,IP:127.0.0.1`)"
+            }
+            Self::BadSignature => {
+                "the peer's certificate has a wrong signature, or a key that is not supported (supported are ECDSA P-256 and \
+                 P-384, Ed25519, and RSA of 2,048 to 8,192 bits)"
+            }
             Self::BadCertificate => "the peer's certificate cannot be used",
             Self::NoCertificate => "the peer showed no certificate",
-            Self::Incompatible => "no TLS version or cipher suite in common",
+            Self::Incompatible => INCOMPATIBLE,
             Self::NoProtocol => "no application protocol in common (ALPN)",
             Self::Alert(number) => return write_alert(out, *number),
             Self::Damaged => "what came in was damaged on its way",
@@ -141,7 +161,7 @@ fn write_alert(out: &mut fmt::Formatter<'_>, number: u8) -> fmt::Result {
         AlertDescription::CertificateExpired => "our certificate has expired",
         AlertDescription::HandshakeFailure
         | AlertDescription::ProtocolVersion
-        | AlertDescription::InsufficientSecurity => "no TLS version or cipher suite in common",
+        | AlertDescription::InsufficientSecurity => INCOMPATIBLE,
         AlertDescription::NoApplicationProtocol => "no application protocol in common (ALPN)",
         AlertDescription::UnrecognisedName => "it is not the server of that name (see --server-name)",
         AlertDescription::BadRecordMac | AlertDescription::DecryptError | AlertDescription::DecodeError => {

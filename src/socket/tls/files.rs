@@ -2,6 +2,7 @@
 
 use crate::error::{Error, in_words};
 use crate::escape;
+use memchr::memmem;
 use rustls::RootCertStore;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,6 +13,9 @@ use std::path::Path;
 
 /// The largest file, in bytes. All authorities that a system trusts take about 220 KB.
 const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The byte order mark of UTF-8, which editors of Windows write. In front of a "-----BEGIN" line it would hide that line.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// All certificates of a file, in its order; one at least.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -28,9 +32,10 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
     let bytes = read(path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
-        pem::Error::NoItemsFound if holds(&bytes, "ENCRYPTED PRIVATE KEY") => refused(
+        // PKCS#8 has it in the "-----BEGIN" line, the older formats in a line "Proc-Type: 4,ENCRYPTED" (RFC 1421).
+        _ if holds(&bytes, "ENCRYPTED PRIVATE KEY") || holds(&bytes, "4,ENCRYPTED") => refused(
             path,
-            "the key is locked by a passphrase; give one without, such as openssl pkey -in FILE -out key.pem writes",
+            "the key is encrypted with a passphrase; decrypt it with `openssl pkey -in FILE -out key.pem`, and give key.pem",
         ),
         pem::Error::NoItemsFound => {
             refused(path, "there is no private key in it; give a PEM file with a line \"-----BEGIN PRIVATE KEY-----\"")
@@ -75,7 +80,29 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(refused(path, "it is larger than 1 MiB; give a PEM file of certificates or a key"));
     }
-    Ok(bytes)
+    match bytes.as_slice() {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            Err(refused(path, "it is UTF-16 text; convert it with `iconv -f UTF-16 -t ASCII FILE`"))
+        }
+        // A SEQUENCE with its length in one byte or two (X.690).
+        [0x30, 0x81 | 0x82, ..] => Err(refused(
+            path,
+            "it looks like DER, not PEM; convert it with `openssl x509 -inform der -in FILE -out cert.pem`, or a key with \
+             `openssl pkey`",
+        )),
+        _ => Ok(without_byte_order_marks(&bytes)),
+    }
+}
+
+/// Files joined by cat(1) can have more than one.
+fn without_byte_order_marks(bytes: &[u8]) -> Vec<u8> {
+    let (mut text, mut start) = (Vec::with_capacity(bytes.len()), 0);
+    for mark in memmem::find_iter(bytes, BYTE_ORDER_MARK) {
+        text.extend_from_slice(&bytes[start..mark]);
+        start = mark + BYTE_ORDER_MARK.len();
+    }
+    text.extend_from_slice(&bytes[start..]);
+    text
 }
 
 fn lacks_certificate(path: &Path) -> Error {
@@ -87,5 +114,5 @@ fn damaged(path: &Path, error: &pem::Error) -> Error {
 }
 
 fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    memmem::find(bytes, text.as_bytes()).is_some()
 }

@@ -1,6 +1,6 @@
 //! Who one is: a certificate, those that vouch for it, and the private key.
 
-use super::files;
+use super::{certificate_name, files, unsupported};
 use crate::error::Error;
 use crate::escape;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -49,8 +49,10 @@ impl Identity {
     /// Reads the files, or makes a certificate.
     pub(super) fn load(&self) -> Result<Credentials, Error> {
         match self {
-            Self::Files { certificate, key } => {
-                Ok(Credentials { chain: files::certificates(certificate)?, key: files::private_key(key)? })
+            Self::Files { certificate, key: path } => {
+                let (chain, key) = (files::certificates(certificate)?, files::private_key(path)?);
+                unsupported::check_key(&key).map_err(|reason| files::refused(path, &reason))?;
+                Ok(Credentials { chain, key })
             }
             Self::SelfSigned { names } => sign_own(names),
         }
@@ -75,7 +77,7 @@ impl Identity {
 
 fn sign_own(names: &[String]) -> Result<Credentials, Error> {
     // An empty host, every interface, is no name.
-    let asked = names.iter().filter(|name| is_name(name)).cloned();
+    let asked = names.iter().map(|name| certificate_name(name)).filter(|name| is_name(name)).map(str::to_owned);
     let mut all: Vec<String> = LOCAL_NAMES.iter().map(ToString::to_string).chain(asked).collect();
     all.dedup();
     let made = rcgen::generate_simple_self_signed(all).map_err(|error| unsigned(&error.to_string()))?;
@@ -111,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_certificate_of_our_own_takes_any_host_that_can_be_listened_on() {
-        for name in ["", "127.0.0.1", "::1", "example.org", "münchen.example"] {
+        for name in ["", "127.0.0.1", "::1", "[::1]", "fe80::1%lo", "example.org", "münchen.example"] {
             let credentials = Identity::SelfSigned { names: vec![name.to_owned()] }.load();
             assert_eq!(credentials.expect("it is made").chain.len(), 1, "{name}");
         }

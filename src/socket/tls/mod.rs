@@ -12,6 +12,7 @@ mod identity;
 mod memory;
 mod session;
 mod trust;
+mod unsupported;
 
 pub use acceptor::{TlsAcceptor, TlsServerOptions};
 pub use connector::{TlsClientOptions, TlsConnector};
@@ -23,6 +24,7 @@ pub use session::TlsStream;
 pub const MOST_TLS_BYTES: usize = memory::MOST_SESSION_BYTES;
 
 use rustls::crypto::CryptoProvider;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 /// The algorithms: those of ring, which needs no compiler but Rust's and a C one.
@@ -30,7 +32,32 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
+/// The name of `host` as certificates have it: an IPv6 address without its brackets and its zone (RFC 4007, section 11), which
+/// has a meaning on this machine only.
+fn certificate_name(host: &str) -> &str {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    match bare.split_once('%') {
+        Some((address, _)) if address.parse::<Ipv6Addr>().is_ok() => address,
+        _ => bare,
+    }
+}
+
 /// The names of protocols as they go over the wire (RFC 7301).
 fn wire_names(names: &[String]) -> Vec<Vec<u8>> {
     names.iter().map(|name| name.clone().into_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::certificate_name;
+
+    #[test]
+    fn a_certificate_is_for_an_address_without_brackets_and_zone() {
+        for host in ["fe80::1", "[fe80::1]", "fe80::1%lo", "[fe80::1%lo]"] {
+            assert_eq!(certificate_name(host), "fe80::1");
+        }
+        for name in ["localhost", "127.0.0.1", "odd%name", ""] {
+            assert_eq!(certificate_name(name), name);
+        }
+    }
 }

@@ -1,0 +1,56 @@
+//! Keys and certificates that TLS cannot use here, named by what they are.
+
+use super::provider;
+use memchr::memmem;
+use ring::signature::RsaKeyPair;
+use rustls::client::verify_server_name;
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, Error};
+use rustls_pki_types::{CertificateDer, IpAddr, PrivateKeyDer, ServerName};
+use std::net::Ipv4Addr;
+
+/// What the ring provider signs with, and how to make such a key.
+const SUPPORTED: &str = "supported are ECDSA P-256 and P-384, Ed25519, and RSA of 2,048 to 4,096 bits, such as \
+                         `openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out key.pem` makes";
+
+/// The object identifiers of key types and curves, encoded as they stand in a key (X.690, section 8.19).
+const KINDS: [(&[u8], &str); 6] = [
+    (&[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23], "an ECDSA P-521 key"),
+    (&[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a], "an ECDSA secp256k1 key"),
+    (&[0x06, 0x03, 0x2b, 0x65, 0x71], "an Ed448 key"),
+    (&[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "a DSA key"),
+    (&[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a], "an RSA-PSS key"),
+    (&[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01], "an ECDSA key on this curve"),
+];
+
+/// Whether TLS can sign with `key`; if not, says what it is and what would do.
+pub(super) fn check_key(key: &PrivateKeyDer<'static>) -> Result<(), String> {
+    match provider().key_provider.load_private_key(key.clone_key()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(match kind(key) {
+            Some(kind) => format!("{kind} is not supported; {SUPPORTED}"),
+            None => format!("the key is damaged or of a kind that is not supported; {SUPPORTED}"),
+        }),
+    }
+}
+
+/// Whether `certificate` names no host that a client could look for.
+pub(super) fn lacks_names(certificate: &CertificateDer<'_>) -> bool {
+    let any = ServerName::IpAddress(IpAddr::from(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED)));
+    let verified = ParsedCertificate::try_from(certificate).and_then(|parsed| verify_server_name(&parsed, &any));
+    matches!(verified, Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }))
+        if presented.is_empty())
+}
+
+fn kind(key: &PrivateKeyDer<'_>) -> Option<&'static str> {
+    let der = key.secret_der();
+    let rsa = match key {
+        PrivateKeyDer::Pkcs1(_) => RsaKeyPair::from_der(der),
+        _ => RsaKeyPair::from_pkcs8(der),
+    };
+    match rsa.err()?.to_string().as_str() {
+        "TooSmall" => Some("an RSA key of fewer than 2,048 bits"),
+        "TooLarge" => Some("an RSA key of more than 4,096 bits"),
+        _ => KINDS.iter().find(|(identifier, _)| memmem::find(der, identifier).is_some()).map(|(_, kind)| *kind),
+    }
+}
