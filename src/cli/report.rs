@@ -4,7 +4,9 @@ use super::files::Output;
 use super::{CROSSED, FAILURE, SUCCESS, output, parse, status_of};
 use crate::error::{Error, in_words};
 use crate::escape;
-use crate::record::{Comparison, MAX_FILE_BYTES, Record, Summary, compare, merge, page, time_apart};
+use crate::record::{
+    Comparison, MAX_FILE_BYTES, Record, RecordError, Summary, compare, merge, page, recognize, time_apart,
+};
 use crate::units::format_size;
 use clap::{Parser, Subcommand};
 use std::fs::File;
@@ -130,8 +132,10 @@ fn has_failed(comparison: &Comparison, allow_inconclusive: bool) -> bool {
 fn read(path: &Path) -> Result<Record, Complaint> {
     let complain = |reason: &str| Complaint::Read(format!("cannot read {}: {reason}", escape::path(path)));
     let bytes = read_bytes(path).map_err(|reason| complain(&reason))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| complain("it is not text; give a file that multiconn-client --json wrote"))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let kind = recognize(error.as_bytes()).unwrap_or("a binary file, not text");
+        complain(&RecordError::OtherKind(kind).to_string())
+    })?;
     Record::from_json(&text).map_err(|error| complain(&error.to_string()))
 }
 

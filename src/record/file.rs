@@ -2,6 +2,7 @@
 
 use super::{Record, bounds};
 use crate::escape;
+use memchr::memmem;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -20,6 +21,9 @@ pub enum RecordError {
     /// Not even JSON, or cut off.
     #[error("it is not whole JSON: {0}")]
     NotJson(String),
+    /// Something else that is known by how it begins.
+    #[error("it is {0}, not a result; give a file that multiconn-client --json wrote")]
+    OtherKind(&'static str),
     /// JSON of something else.
     #[error(
         "it is not the record of a run (its \"format\" is not {FORMAT:?}); give a file that multiconn-client --json wrote"
@@ -45,13 +49,17 @@ impl Record {
         escape::json(&text) + "\n"
     }
 
-    /// Reads what [`Record::to_json`] wrote.
+    /// Reads what [`Record::to_json`] wrote. A byte order mark before it is ignored.
     ///
     /// # Errors
     ///
     /// The text is not JSON, is not a record, is one of another version, or is damaged.
     pub fn from_json(text: &str) -> Result<Self, RecordError> {
-        match format_of(text)?.as_deref() {
+        // Editors of Windows begin a file with a byte order mark (RFC 8259, section 8.1).
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let format =
+            format_of(text).map_err(|error| recognize(text.as_bytes()).map_or(error, RecordError::OtherKind))?;
+        match format.as_deref() {
             Some(FORMAT) => {}
             Some(other) if other.starts_with("multiconn-run/") => {
                 return Err(RecordError::OtherVersion(other.to_owned()));
@@ -63,6 +71,33 @@ impl Record {
             .map_err(|error| RecordError::Damaged(error.to_string()))?;
         bounds::check(&record).map_err(RecordError::Damaged)?;
         Ok(record)
+    }
+}
+
+/// What a file is that is no record, if its beginning shows that.
+#[must_use]
+pub fn recognize(bytes: &[u8]) -> Option<&'static str> {
+    const MARKUP_BYTES: usize = 14;
+    let start = bytes.trim_ascii_start();
+    let first_line = start.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+    let tag = start[..start.len().min(MARKUP_BYTES)].to_ascii_lowercase();
+    let has = |part: &str| memmem::find(first_line, part.as_bytes()).is_some();
+    match start {
+        [] => Some("an empty file"),
+        [0x1f, 0x8b, ..] => Some("a gzip file (decompress it with gunzip)"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16 text (convert it with iconv -f UTF-16 -t UTF-8)"),
+        [0x7f, b'E', b'L', b'F', ..] => Some("a program"),
+        _ if tag.starts_with(b"<!doctype html") || tag.starts_with(b"<html") => Some("HTML"),
+        [b'<', ..] => Some("XML"),
+        _ if has("-----BEGIN ") && has("PRIVATE KEY") => Some("a PEM private key"),
+        _ if has("-----BEGIN CERTIFICATE") => Some("a PEM certificate"),
+        _ if has("-----BEGIN ") => Some("a PEM file"),
+        _ if has("Percentile") && has("TotalCount") => Some("an hgrm file, as --hgrm writes"),
+        _ if start.starts_with(b"#[") || has("\"StartTimestamp\"") => Some("an HdrHistogram log, as --hdr-log writes"),
+        _ if has(" connection to ") || has(" connections to ") || start.starts_with(b"NOT VALID: ") => {
+            Some("the printed report of a run")
+        }
+        _ => None,
     }
 }
 

@@ -24,7 +24,7 @@ pub use bounds::MAX_FILE_BYTES;
 pub use compare::{Comparison, Outcome, compare};
 pub use environment::Environment;
 pub use export::{write_hdr_log, write_percentiles};
-pub use file::{FORMAT, RecordError};
+pub use file::{FORMAT, RecordError, recognize};
 pub use latencies::{Latencies, Packed, format_latency};
 pub use merge::{MergeError, merge, time_apart};
 pub use page::page;

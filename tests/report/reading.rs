@@ -2,7 +2,7 @@
 
 use super::support::{Program, expect_refusal};
 use super::{file, report, sample, text_file};
-use multiconn::record::{Datagrams, LoadKind, Record, Timestamp};
+use multiconn::record::{Datagrams, LoadKind, Record, Summary, Timestamp, page, write_hdr_log, write_percentiles};
 use std::time::Duration;
 
 #[test]
@@ -86,7 +86,7 @@ fn a_file_that_is_no_run_is_named_with_what_is_wrong() {
         ("cut.json", &good[..good.len() / 2], "not whole JSON"),
         ("foreign.json", "{\"results\": []}", "multiconn-run/1"),
         ("text.json", "hello", "not whole JSON"),
-        ("empty.json", "", "not whole JSON"),
+        ("empty.json", "", "an empty file"),
         ("newer.json", &good.replace("run/1", "run/9"), "multiconn-run/9"),
         ("damaged.json", &good.replace("\"HISTF", "\"HIST!"), "damaged"),
     ] {
@@ -98,9 +98,47 @@ fn a_file_that_is_no_run_is_named_with_what_is_wrong() {
         }
     }
     let binary = folder.path().join("binary.json");
-    std::fs::write(&binary, [0xff, 0xfe, 0]).unwrap();
+    std::fs::write(&binary, [0x80, 0xfe, 0]).unwrap();
     expect_refusal(Program::report(&["show", binary.to_str().unwrap()]), 1, &["binary.json", "not text"]);
     expect_refusal(Program::report(&["show", "/nowhere/run.json"]), 1, &["/nowhere/run.json", "no such file"]);
+}
+
+#[test]
+fn a_file_of_another_kind_is_named_by_its_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = sample(1, 100);
+    let (mut percentiles, mut log) = (Vec::new(), Vec::new());
+    write_percentiles(&record, &mut percentiles).unwrap();
+    write_hdr_log(&record, &mut log).unwrap();
+    let printed = Summary(&record).to_string();
+    let utf_16: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, kind) in [
+        (page(&record).as_bytes(), "HTML"),
+        (b"\n<html lang=en>", "HTML"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "a PEM certificate"),
+        (b"-----BEGIN RSA PRIVATE KEY-----\nAAAA\n", "a PEM private key"),
+        (&percentiles, "an hgrm file"),
+        (&log, "an HdrHistogram log"),
+        (printed.as_bytes(), "the printed report of a run"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (&utf_16, "UTF-16"),
+        (b" \n", "an empty file"),
+    ] {
+        let path = folder.path().join("other.json");
+        std::fs::write(&path, bytes).unwrap();
+        let program = Program::report(&["show", path.to_str().unwrap()]);
+        expect_refusal(program, 1, &["other.json", kind, "not a result", "give a file that multiconn-client --json"]);
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = sample(1, 100);
+    let path = text_file(&folder, "run.json", &format!("\u{feff}{}", record.to_json()));
+    let exit = report(&["show", &path]);
+    assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+    assert_eq!(Record::from_json(&std::fs::read_to_string(&path).unwrap()), Ok(record));
 }
 
 #[test]
