@@ -1,7 +1,6 @@
 //! The log on stderr: how much of it, and how it looks.
 
 use super::output::{self, LogTarget, LogWriter};
-use super::values;
 use crate::escape;
 use clap::{ArgAction, Args};
 use env_logger::Target;
@@ -11,13 +10,12 @@ use std::io::Write;
 /// How much is told.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Verbosity {
-    /// Tell the story of each connection; twice: the bytes, too.
-    #[arg(short, long, action = ArgAction::Count, env = "MULTICONN_VERBOSE", value_parser = values::level,
+    /// Log connection events; -vv also logs payloads. Without -v and -q, RUST_LOG sets what is logged, such as debug.
+    #[arg(short, long, action = ArgAction::Count,
         help_heading = "Observing")]
     verbose: u8,
-    /// Tell nothing but errors.
-    #[arg(short, long, conflicts_with = "verbose", env = "MULTICONN_QUIET", value_parser = values::switch,
-        help_heading = "Observing")]
+    /// Log errors only; print no report of a success.
+    #[arg(short, long, conflicts_with = "verbose", help_heading = "Observing")]
     quiet: bool,
 }
 
@@ -41,13 +39,13 @@ impl Verbosity {
         }
     }
 
-    /// Starts the log; it is complete when the result is dropped. `RUST_LOG` overrides what was asked for on the command
-    /// line.
+    /// Starts the log; it is complete when the result is dropped. `RUST_LOG` is the default of -v and -q, in more detail.
     pub(super) fn start_log(&self) -> LogWriter {
         let mut builder = env_logger::Builder::new();
         // Not both: `RUST_LOG=debug` says nothing of a module, and a filter of a module would win over it.
+        let is_given = self.quiet || self.verbose > 0;
         match std::env::var("RUST_LOG") {
-            Ok(filters) if !filters.is_empty() => builder.parse_filters(&filters),
+            Ok(filters) if !filters.is_empty() && !is_given => builder.parse_filters(&filters),
             _ => builder.filter_level(LevelFilter::Warn).filter_module("multiconn", self.level()),
         };
         // The story reads like the tutorial's, a line per event; only what needs attention is marked.

@@ -14,14 +14,17 @@ mod server;
 mod settings;
 mod tls;
 mod values;
+mod variables;
 
 pub use client::main as client_main;
 pub use report::main as report_main;
 pub use server::main as server_main;
 
+use crate::error::Error;
 use crate::record::Settings;
-use clap::ValueEnum;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{ArgMatches, Command, ValueEnum};
+use variables::{Program, Variables};
 
 /// All went as asked.
 const SUCCESS: u8 = 0;
@@ -43,32 +46,59 @@ enum Switch {
     Off,
 }
 
-/// Parses the command line; on `--help` and `--version` prints those, on a mistake one sentence that names it.
-fn parse<P: clap::Parser>() -> Result<P, u8> {
-    parse_and_keep(&[]).map(|(options, _)| options)
+/// A command line together with what it left to the environment.
+struct Parsed<P> {
+    options: P,
+    /// Every option and its value, as a record keeps them.
+    configuration: Settings,
+    variables: Variables,
 }
 
-/// The same, with every option and its value as a record keeps them. `examples` has a good command for options that rule
-/// others out.
-fn parse_and_keep<P: clap::Parser>(examples: &[(&str, &str)]) -> Result<(P, Settings), u8> {
+/// Parses the command line; on `--help` and `--version` prints those, on a mistake one sentence that names it.
+fn parse<P: clap::Parser>() -> Result<P, u8> {
     let mut command = P::command();
     let matches = command.try_get_matches_from_mut(std::env::args_os());
-    let error = match matches.and_then(|matches| Ok((P::from_arg_matches(&matches)?, matches))) {
-        Ok((options, matches)) => return Ok((options, settings::of(&command, &matches))),
-        Err(error) => error,
-    };
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return Err(if output::say(error.render()) { SUCCESS } else { FAILURE });
+    finish(matches, &mut command, Variables::default(), &[]).map(|parsed| parsed.options)
+}
+
+/// Parses the command line and the variables of `program`.
+fn parse_with_variables<P: clap::Parser>(program: &Program) -> Result<Parsed<P>, u8> {
+    let mut command = variables::explain(P::command(), program);
+    // What is missing may be in the environment, so only the second parse reports mistakes.
+    let mut lenient = command.clone().ignore_errors(true);
+    let typed = lenient.try_get_matches_from_mut(std::env::args_os()).map_err(|error| tell(&error))?;
+    let variables = Variables::of(&lenient, &typed, program);
+    command = variables.apply(command);
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    finish(matches, &mut command, variables, program.examples)
+}
+
+fn finish<P: clap::Parser>(
+    matches: Result<ArgMatches, clap::Error>,
+    command: &mut Command,
+    variables: Variables,
+    examples: &[(&str, &str)],
+) -> Result<Parsed<P>, u8> {
+    match matches.and_then(|matches| Ok((P::from_arg_matches(&matches)?, matches))) {
+        Ok((options, matches)) => Ok(Parsed { options, configuration: settings::of(command, &matches), variables }),
+        Err(error) if !error.use_stderr() => Err(tell(&error)),
+        Err(error) => {
+            output::complain(&in_one_line(&error, &variables, examples));
+            Err(USAGE)
+        }
     }
-    output::complain(&in_one_line(P::command(), &error, examples));
-    Err(USAGE)
+}
+
+/// Prints what `--help` or `--version` asked for.
+fn tell(asked: &clap::Error) -> u8 {
+    if output::say(asked.render().to_string().trim_end()) { SUCCESS } else { FAILURE }
 }
 
 /// What was wrong and what would be right, without the usage text, which `--help` shows.
-fn in_one_line(command: clap::Command, error: &clap::Error, examples: &[(&str, &str)]) -> String {
+fn in_one_line(error: &clap::Error, variables: &Variables, examples: &[(&str, &str)]) -> String {
     let text = error.render().to_string();
     let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
-    let mut line = first.trim_start_matches("error: ").to_owned();
+    let mut line = variables.blame(first.trim_start_matches("error: "));
     let suggested = [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
     if let Some(suggestion) = suggested.into_iter().find_map(|kind| error.get(kind)) {
         line = format!("{line}; did you mean {suggestion}?");
@@ -77,33 +107,18 @@ fn in_one_line(command: clap::Command, error: &clap::Error, examples: &[(&str, &
     if let Some((_, example)) = examples.find(|(option, _)| line.contains(option)) {
         line = format!("{line}; give a command such as {example}");
     }
-    if let Some(variable) = variable_at_fault(command, error) {
-        line = format!("environment variable {variable}: {line}");
-    }
     if !line.contains("; ") && !line.contains("possible values") {
         line.push_str("; see --help");
     }
     line
 }
 
-/// The environment variable that a refused value came from, if it did not come from the command line.
-fn variable_at_fault(mut command: clap::Command, error: &clap::Error) -> Option<String> {
-    let (Some(ContextValue::String(shown)), Some(ContextValue::String(value))) =
-        (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
-    else {
-        return None;
-    };
-    // Before it is built, an argument cannot be shown.
-    command.build();
-    let argument = command.get_arguments().find(|argument| argument.to_string() == *shown)?;
-    let variable = argument.get_env()?;
-    let option = format!("--{}", argument.get_long()?);
-    let is_typed = std::env::args_os().any(|word| word.to_string_lossy().split('=').next() == Some(&option));
-    let is_at_fault = !is_typed && std::env::var_os(variable)?.to_string_lossy() == *value;
-    is_at_fault.then(|| variable.to_string_lossy().into_owned())
-}
-
-/// The exit status of an error that ended the program.
-fn status_of(error: &crate::error::Error) -> u8 {
-    if error.is_usage() { USAGE } else { FAILURE }
+/// Logs an error that ended the program; its exit status.
+fn complain(error: &Error, variables: &Variables) -> u8 {
+    if error.is_usage() {
+        output::complain(&variables.blame(&error.to_string()));
+        return USAGE;
+    }
+    output::complain(&error.to_string());
+    FAILURE
 }

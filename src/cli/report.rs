@@ -1,7 +1,8 @@
 //! `multiconn-report`: reads what `multiconn-client --json` wrote. It needs neither a server nor a client.
 
 use super::files::Output;
-use super::{CROSSED, FAILURE, SUCCESS, output, parse, status_of};
+use super::variables::Variables;
+use super::{CROSSED, FAILURE, SUCCESS, complain, output, parse};
 use crate::error::{Error, in_words};
 use crate::escape;
 use crate::record::{
@@ -80,10 +81,7 @@ pub fn main() -> ExitCode {
             output::complain(&text);
             FAILURE
         }
-        Err(Complaint::Write(error)) => {
-            output::complain(&error.to_string());
-            status_of(&error)
-        }
+        Err(Complaint::Write(error)) => complain(&error, &Variables::default()),
     };
     status.into()
 }

@@ -14,20 +14,20 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Args)]
 pub(super) struct Results {
     /// Write everything that is known of the run to FILE, for multiconn-report and scripts; - for stdout.
-    #[arg(long, value_name = "FILE", env = "MULTICONN_JSON", help_heading = "Report")]
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
     /// Write the percentiles of the latency as the tools of HdrHistogram plot them; - for stdout.
-    #[arg(long, value_name = "FILE", env = "MULTICONN_HGRM", help_heading = "Report")]
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
     hgrm: Option<PathBuf>,
     /// Write the histogram of each second as a log that the tools of HdrHistogram read; with --rate, from due, and before
     /// them the one from send of the whole run, with the tag from_send; - for stdout.
-    #[arg(long, value_name = "FILE", env = "MULTICONN_HDR_LOG", help_heading = "Report")]
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
     hdr_log: Option<PathBuf>,
     /// Write a page with charts; - for stdout.
-    #[arg(long, value_name = "FILE", env = "MULTICONN_HTML", help_heading = "Report")]
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
     html: Option<PathBuf>,
     /// End with exit status 3 if this holds, such as p99>2ms, errors>0 or rate<49k; may be repeated.
-    #[arg(long, value_name = "EXPRESSION", env = "MULTICONN_FAIL_IF", help_heading = "Report")]
+    #[arg(long, value_name = "EXPRESSION", help_heading = "Report")]
     fail_if: Vec<Threshold>,
 }
 

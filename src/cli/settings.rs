@@ -1,5 +1,6 @@
 //! What was typed, as a record keeps it: every option with its value, given or by default.
 
+use super::values::switch;
 use crate::record::Settings;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
@@ -31,6 +32,10 @@ fn in_json(argument: &Arg, mut values: Vec<String>) -> Option<Value> {
         return Some(values.into());
     }
     let value = values.pop()?;
+    if matches!(argument.get_action(), ArgAction::SetTrue) {
+        // The environment may say 1 or yes.
+        return switch(&value).ok().map(Value::from);
+    }
     let number = value.parse::<u64>().ok().map(Value::from);
     Some(number.or_else(|| value.parse::<bool>().ok().map(Value::from)).unwrap_or_else(|| value.into()))
 }

@@ -17,7 +17,8 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
 
 /// How often the environment says -v.
 pub(super) fn level(text: &str) -> Result<u8, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a level; give 0, 1 (as -v does) or 2 (as -vv does)"))
+    let level = text.parse().or_else(|_| switch(text).map(u8::from));
+    level.map_err(|_| format!("{text:?} is not a level; give 0, 1 (as -v does) or 2 (as -vv does)"))
 }
 
 /// A port to listen on.

@@ -34,6 +34,7 @@ mod story;
 mod support;
 mod surplus;
 mod truth;
+mod variables;
 
 use outcome::Outcome;
 use std::net::SocketAddr;

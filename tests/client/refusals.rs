@@ -177,18 +177,6 @@ fn names_that_nobody_knows() {
 }
 
 #[test]
-fn a_wrong_value_from_the_environment_is_refused_by_name() {
-    let mut command = Program::client_command();
-    command.args(["127.0.0.1", "65432"]).env("MULTICONN_CONNECTIONS", "none");
-    expect_refusal(Program::spawn(&mut command), 2, &["MULTICONN_CONNECTIONS", "\"none\""]);
-    for (variable, value) in [("MULTICONN_EMBEDDED", "maybe"), ("MULTICONN_QUIET", ""), ("MULTICONN_VERBOSE", "very")] {
-        let mut command = Program::client_command();
-        command.args(["127.0.0.1", "65432"]).env(variable, value);
-        expect_refusal(Program::spawn(&mut command), 2, &[variable, &format!("{value:?}"), "give "]);
-    }
-}
-
-#[test]
 fn a_host_that_does_not_resolve() {
     // The name is reserved never to exist (RFC 6761, section 6.4).
     for host in ["nobody.invalid", "no such host", "256.256.256.256", "two\nlines"] {

@@ -46,6 +46,7 @@ mod time_limits;
 mod unavailable;
 mod unread_log;
 mod urgent;
+mod variables;
 
 use support::{Exit, Program, connect, echo_all};
 

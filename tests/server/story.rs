@@ -63,16 +63,29 @@ fn with_log(setting: &str, arguments: &[&str]) -> Program {
 }
 
 #[test]
-fn the_log_setting_of_the_environment_overrides() {
+fn the_log_setting_of_the_environment_is_a_default() {
     for setting in ["debug", "multiconn=debug"] {
-        for arguments in [&[][..], &["-q"]] {
-            let server = with_log(setting, arguments);
-            visit(&server);
-            server.await_stderr("Accepted connection from ");
-        }
+        let server = with_log(setting, &[]);
+        visit(&server);
+        server.await_stderr("Accepted connection from ");
     }
     for setting in ["off", "error", "multiconn=error"] {
-        let mut server = with_log(setting, &["-vv"]);
+        let mut server = with_log(setting, &[]);
+        visit(&server);
+        let exit = server.terminate();
+        assert!(exit.stderr.is_empty(), "RUST_LOG={setting}: {exit:#?}");
+    }
+}
+
+#[test]
+fn the_command_line_overrides_the_log_setting_of_the_environment() {
+    for setting in ["off", "error", "multiconn=error", "no such level"] {
+        let server = with_log(setting, &["-v"]);
+        visit(&server);
+        server.await_stderr("Accepted connection from ");
+    }
+    for setting in ["debug", "multiconn=trace"] {
+        let mut server = with_log(setting, &["-q"]);
         visit(&server);
         let exit = server.terminate();
         assert!(exit.stderr.is_empty(), "RUST_LOG={setting}: {exit:#?}");

@@ -13,46 +13,39 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(super) struct Content {
     /// A message to send, instead of the two of the tutorial; may be repeated.
-    #[arg(long, value_name = "TEXT", env = "MULTICONN_MESSAGE", help_heading = "What")]
+    #[arg(long, value_name = "TEXT", help_heading = "What")]
     message: Vec<String>,
     /// Send what is in FILE: as one message, or line by line with --frame lines.
-    #[arg(
-        long,
-        value_name = "FILE",
-        conflicts_with = "message",
-        env = "MULTICONN_MESSAGE_FILE",
-        help_heading = "What"
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "message", help_heading = "What")]
     message_file: Option<PathBuf>,
     /// Send messages of SIZE bytes instead.
-    #[arg(long, value_name = "SIZE", value_parser = values::message_size, conflicts_with_all = ["message", "message_file"],
-        env = "MULTICONN_SIZE", help_heading = "What")]
+    #[arg(long, value_name = "SIZE", value_parser = values::message_size, conflicts_with_all = ["message", "message_file"], help_heading = "What")]
     size: Option<usize>,
     /// Ask a server of the message protocol to search for VALUE, and print its answer; may be repeated.
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_file", "size", "frame", "expect", "udp"],
-        allow_hyphen_values = true, env = "MULTICONN_SEARCH", help_heading = "What")]
+        allow_hyphen_values = true, help_heading = "What")]
     search: Vec<String>,
     /// Send it VALUE as a binary request, behind the word binary; may be repeated.
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_file", "size", "frame", "expect", "udp"],
-        allow_hyphen_values = true, env = "MULTICONN_BINARY", help_heading = "What")]
+        allow_hyphen_values = true, help_heading = "What")]
     binary: Vec<String>,
     /// Talk to the server: lines from the keyboard, or whatever is piped in, are sent, and its replies are printed: as they
     /// are to a file or a pipe, with control characters escaped to a terminal. The end of the input half-closes.
-    #[arg(long, value_parser = values::switch, env = "MULTICONN_STDIN", help_heading = "What", conflicts_with_all =
+    #[arg(long, help_heading = "What", conflicts_with_all =
         ["message", "message_file", "size", "search", "binary", "expect", "messages", "pipeline", "hold", "connections", "num_connections",
         "workers", "max_connecting", "json", "hgrm", "hdr_log", "html", "fail_if"])]
     pub(super) stdin: bool,
     /// How messages and answers are told apart: lines, crlf, delimiter:TEXT, fixed:64, digits:5, u8, u16be, u32le, u64be,
     /// type+u32be, or end (half-close).
-    #[arg(long, value_name = "KIND", env = "MULTICONN_FRAME", help_heading = "What")]
+    #[arg(long, value_name = "KIND", help_heading = "What")]
     frame: Option<Framing>,
     /// What must come back: the echo; any answer to each message; or none but the server's end. More than that is a failure,
     /// until the server has closed or 5s have passed; not with none, nor with any where nothing frames the answers.
-    #[arg(long, value_name = "echo|any|none", value_enum, default_value_t = Expected::Echo, env = "MULTICONN_EXPECT",
+    #[arg(long, value_name = "echo|any|none", value_enum, default_value_t = Expected::Echo,
         hide_possible_values = true, help_heading = "What")]
     expect: Expected,
     /// The most bytes of a connection that wait in each direction; an answer in a frame has to fit.
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size, env = "MULTICONN_BUFFER_LIMIT",
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size,
         help_heading = "What")]
     buffer_limit: usize,
 }

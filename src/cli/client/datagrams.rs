@@ -3,7 +3,7 @@
 use super::options::Options;
 use crate::cli::datagrams::{SendingOptions, refuse_stray};
 use crate::cli::progress::ProgressBar;
-use crate::cli::values;
+use crate::cli::variables::Typed;
 use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport};
 use crate::error::Error;
 use clap::Args;
@@ -11,17 +11,18 @@ use clap::Args;
 /// Datagrams instead of connections.
 #[derive(Debug, Clone, Args)]
 pub(super) struct DatagramOptions {
+    #[command(flatten)]
+    typed: Typed,
     /// Send datagrams (UDP) from NUM_CONNECTIONS sockets, each message one datagram. A message without a reply within
     /// --reply-timeout (1s then) is lost; without a --rate, --pipeline is 1 unless given; with a --size of 16 or more each
     /// message carries its number.
-    #[arg(long, env = "MULTICONN_UDP", value_parser = values::switch, help_heading = "Datagrams",
+    #[arg(long, help_heading = "Datagrams",
         conflicts_with_all = ["unix", "embedded", "hold", "retries", "retry_delay", "connect_timeout", "max_connecting",
         "no_delay", "keepalive", "buffer_limit", "stdin", "frame", "search", "binary", "tls_ca", "tls_insecure", "tls_cert",
         "tls_key", "server_name", "tls_alpn"])]
     udp: bool,
     /// Send to the broadcast address of a network, such as 192.168.1.255 (SO_BROADCAST).
-    #[arg(long, env = "MULTICONN_BROADCAST", value_parser = values::switch, requires = "udp",
-        help_heading = "Datagrams")]
+    #[arg(long, help_heading = "Datagrams")]
     broadcast: bool,
     #[command(flatten)]
     sending: SendingOptions,
@@ -33,16 +34,14 @@ impl DatagramOptions {
         self.udp
     }
 
-    /// Whether an option was given that only means something for datagrams, and those are not wanted. The parser itself
-    /// demands --udp, unless another option rules it out.
+    /// Whether an option was typed that only means something for datagrams, and those are not wanted.
     ///
     /// # Errors
     ///
     /// [`Error::Usage`] when one was.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let sending = self.sending.given();
-        let given = std::iter::once(("--broadcast", self.broadcast)).chain(sending);
-        if self.udp { Ok(()) } else { refuse_stray(given) }
+        let names = std::iter::once("--broadcast").chain(SendingOptions::NAMES);
+        if self.udp { Ok(()) } else { refuse_stray(&self.typed, names) }
     }
 
     /// Sets what these options say.

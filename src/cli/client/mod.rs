@@ -8,7 +8,8 @@ mod messages;
 mod options;
 
 use super::progress::ProgressBar;
-use super::{FAILURE, INTERRUPTED, SUCCESS, output, parse_and_keep, status_of};
+use super::variables::{self, Program};
+use super::{FAILURE, INTERRUPTED, Parsed, SUCCESS, complain, output, parse_with_variables};
 use crate::client::{Client, ClientConfig, Report, catch_client_signals, environment};
 use crate::connection::Limits;
 use crate::error::Error;
@@ -16,15 +17,22 @@ use crate::event_loop::unix_time;
 use crate::record::{Record, Settings, Timestamp};
 use crate::service::{Echo, Search};
 use crate::socket::Endpoint;
+use clap::CommandFactory;
 use embedded::EmbeddedServer;
 use options::Options;
 use std::process::ExitCode;
 
-/// What an option that rules others out is good for.
-const EXAMPLES: [(&str, &str); 2] = [
-    ("--udp", "multiconn-client --udp 127.0.0.1 65432 10 --rate 1k --duration 10s --size 64"),
-    ("--stdin", "multiconn-client 127.0.0.1 65432 --stdin"),
-];
+/// What the client reads from its environment.
+const PROGRAM: Program = Program {
+    prefix: "MULTICONN_CLIENT_",
+    // The server's certificate and key, whose common variables may be set for it, are not those of a client.
+    own: &["tls_cert", "tls_key"],
+    instead: &[("host", &["target"]), ("target", &["host", "port"])],
+    examples: &[
+        ("--udp", "multiconn-client --udp 127.0.0.1 65432 10 --rate 1k --duration 10s --size 64"),
+        ("--stdin", "multiconn-client 127.0.0.1 65432 --stdin"),
+    ],
+};
 
 /// Runs the program.
 #[must_use]
@@ -32,17 +40,14 @@ pub fn main() -> ExitCode {
     // Before anything that takes time. If it fails, the client will say why. Those that come after the run are ignored: a
     // lost terminal can send more than one, and the results are to be written.
     let _signals = catch_client_signals();
-    let (options, configuration): (Options, Settings) = match parse_and_keep(&EXAMPLES) {
+    let Parsed { options, configuration, variables }: Parsed<Options> = match parse_with_variables(&PROGRAM) {
         Ok(parsed) => parsed,
         Err(status) => return status.into(),
     };
     let _log = options.verbosity.start_log();
+    variables::warn_of_unknown(&Options::command(), &PROGRAM);
     let started = Timestamp::after_1970(unix_time());
-    let status = measure(&options, configuration, started).unwrap_or_else(|error| {
-        output::complain(&error.to_string());
-        status_of(&error)
-    });
-    status.into()
+    measure(&options, configuration, started).unwrap_or_else(|error| complain(&error, &variables)).into()
 }
 
 /// Runs, and tells and keeps how it went; the exit status.

@@ -12,6 +12,7 @@ use crate::client::{ClientConfig, DatagramClientConfig, Load};
 use crate::error::Error;
 use crate::socket::{Endpoint, Sources};
 use crate::units::{parse_duration, parse_rate};
+use clap::builder::ArgPredicate;
 use clap::{Args, Parser};
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -53,11 +54,10 @@ pub(super) struct Options {
     pub(super) connecting: Dialling,
 
     /// How many event loops, each on a thread of its own.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = values::count, allow_negative_numbers = true,
-        env = "MULTICONN_WORKERS", help_heading = "Workers")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::count, allow_negative_numbers = true, help_heading = "Workers")]
     workers: usize,
     /// Let each loop poll this long before it sleeps: quicker, for a whole CPU each.
-    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration, env = "MULTICONN_SPIN",
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration,
         help_heading = "Workers")]
     spin: Duration,
 
@@ -69,7 +69,7 @@ pub(super) struct Options {
     #[command(flatten)]
     pub(super) results: Results,
     /// Show no progress bar, and no line for each second of a load. On a terminal there are both; with -v, only the lines.
-    #[arg(long, env = "MULTICONN_NO_PROGRESS", value_parser = values::switch, help_heading = "Report")]
+    #[arg(long, help_heading = "Report")]
     no_progress: bool,
     #[command(flatten)]
     pub(super) verbosity: Verbosity,
@@ -86,19 +86,17 @@ pub(super) struct Place {
         required_unless_present_any = ["unix", "embedded", "target"])]
     port: Option<u16>,
     /// A further place to connect to, in turn with the others; may be repeated. HOST PORT may be left out then.
-    #[arg(long, value_name = "HOST:PORT", value_parser = values::target, conflicts_with_all = ["unix", "embedded"],
-        env = "MULTICONN_TARGET", help_heading = "Where")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::target, conflicts_with_all = ["unix", "embedded"], help_heading = "Where")]
     target: Vec<Endpoint>,
     /// Connect to the Unix socket at PATH.
-    #[arg(long, value_name = "PATH", conflicts_with = "embedded", env = "MULTICONN_UNIX", help_heading = "Where")]
+    #[arg(long, value_name = "PATH", conflicts_with = "embedded", help_heading = "Where")]
     unix: Option<PathBuf>,
     /// Connect from the addresses of this range, in turn; may be repeated. Each has ports of its own. Default: the system
     /// chooses.
-    #[arg(long, value_name = "CIDR", value_parser = values::range, conflicts_with_all = ["unix", "udp"],
-        env = "MULTICONN_SOURCE", help_heading = "Where")]
+    #[arg(long, value_name = "CIDR", value_parser = values::range, conflicts_with_all = ["unix", "udp"], help_heading = "Where")]
     source: Vec<IpNet>,
     /// Start a server in this process, on a free loopback port, and connect to it.
-    #[arg(long, env = "MULTICONN_EMBEDDED", value_parser = values::switch, help_heading = "Where")]
+    #[arg(long, help_heading = "Where")]
     pub(super) embedded: bool,
 }
 
@@ -126,19 +124,16 @@ pub(super) struct Amount {
     #[arg(value_parser = values::count, allow_negative_numbers = true, conflicts_with = "connections")]
     num_connections: Option<usize>,
     /// How many connections to open.
-    #[arg(short, long, value_name = "N", value_parser = values::count, allow_negative_numbers = true,
-        env = "MULTICONN_CONNECTIONS", help_heading = "How much")]
+    #[arg(short, long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
     connections: Option<usize>,
     /// How many messages each connection sends. Default: each once.
-    #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true,
-        env = "MULTICONN_MESSAGES", help_heading = "How much")]
+    #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
     messages: Option<usize>,
     /// How many messages of a connection may be unanswered at a time. Default: all.
-    #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true,
-        env = "MULTICONN_PIPELINE", help_heading = "How much")]
+    #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
     pipeline: Option<usize>,
     /// When all connections were opened, keep them open for this long.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "MULTICONN_HOLD",
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration,
         help_heading = "How much")]
     hold: Option<Duration>,
 }
@@ -160,44 +155,40 @@ impl Amount {
 #[derive(Debug, Args)]
 pub(super) struct Dialling {
     /// Give up a connect after this long.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration,
-        env = "MULTICONN_CONNECT_TIMEOUT", help_heading = "Connecting")]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, help_heading = "Connecting")]
     connect_timeout: Duration,
     /// Give up a connection when a reply takes this long; with --stdin: when the server reads nothing for this long, or is
     /// silent for this long after the end of the input.
-    #[arg(long, value_name = "DURATION", default_value = "10s", default_value_if("udp", "true", "1s"),
-        value_parser = parse_duration, env = "MULTICONN_REPLY_TIMEOUT", help_heading = "Connecting")]
+    #[arg(long, value_name = "DURATION", default_value = "10s", default_value_if("udp", ArgPredicate::IsPresent, "1s"),
+        value_parser = parse_duration, help_heading = "Connecting")]
     reply_timeout: Duration,
     /// Try a connect that was refused or timed out again, up to N times.
-    #[arg(long, value_name = "N", default_value = "0", value_parser = values::times, allow_negative_numbers = true,
-        env = "MULTICONN_RETRIES", help_heading = "Connecting")]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = values::times, allow_negative_numbers = true, help_heading = "Connecting")]
     retries: u32,
     /// Wait about this long before the first retry, and twice as long before each further one, 30s at most.
-    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = parse_duration,
-        env = "MULTICONN_RETRY_DELAY", help_heading = "Connecting")]
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = parse_duration, help_heading = "Connecting")]
     retry_delay: Duration,
     /// How many connects may be in progress at a time.
-    #[arg(long, value_name = "N", default_value = "512", value_parser = values::count, allow_negative_numbers = true,
-        env = "MULTICONN_MAX_CONNECTING", help_heading = "Connecting")]
+    #[arg(long, value_name = "N", default_value = "512", value_parser = values::count, allow_negative_numbers = true, help_heading = "Connecting")]
     max_connecting: usize,
     /// Begin so many connects per second in all, evenly, such as 5k; 100M at most. Default: as soon as there is a place.
     #[arg(long, value_name = "RATE", value_parser = parse_rate, allow_negative_numbers = true, conflicts_with_all =
-        ["stdin", "udp"], env = "MULTICONN_CONNECT_RATE", help_heading = "Connecting")]
+        ["stdin", "udp"], help_heading = "Connecting")]
     connect_rate: Option<f64>,
     /// Send small messages at once (TCP_NODELAY).
-    #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On, env = "MULTICONN_NO_DELAY",
+    #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On,
         hide_possible_values = true, help_heading = "Connecting")]
     no_delay: Switch,
     /// Let the kernel probe a silent server after this long, in whole seconds (SO_KEEPALIVE). Default: never.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "MULTICONN_KEEPALIVE",
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration,
         help_heading = "Connecting")]
     keepalive: Option<Duration>,
     /// The kernel's receive buffer of each connection (SO_RCVBUF). Default: the kernel tunes it.
-    #[arg(long, value_name = "SIZE", value_parser = values::size, env = "MULTICONN_RECV_BUFFER",
+    #[arg(long, value_name = "SIZE", value_parser = values::size,
         help_heading = "Connecting")]
     recv_buffer: Option<usize>,
     /// The kernel's send buffer of each connection (SO_SNDBUF). Default: the kernel tunes it.
-    #[arg(long, value_name = "SIZE", value_parser = values::size, env = "MULTICONN_SEND_BUFFER",
+    #[arg(long, value_name = "SIZE", value_parser = values::size,
         help_heading = "Connecting")]
     send_buffer: Option<usize>,
 }

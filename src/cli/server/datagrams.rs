@@ -1,6 +1,7 @@
 //! The options of the server that are about datagrams.
 
 use crate::cli::datagrams::{MulticastOptions, refuse_stray};
+use crate::cli::variables::Typed;
 use crate::error::Error;
 use crate::event_loop::unix_time;
 use crate::server::{DatagramConfig, MakeResponder};
@@ -17,25 +18,26 @@ use std::sync::Arc;
 /// Datagrams instead of connections.
 #[derive(Debug, Clone, Args)]
 pub(super) struct DatagramOptions {
+    #[command(flatten)]
+    typed: Typed,
     /// Answer datagrams (UDP) at HOST and PORT, instead of connections.
-    #[arg(long, env = "MULTICONN_UDP", value_parser = crate::cli::values::switch, help_heading = "Datagrams",
+    #[arg(long, help_heading = "Datagrams",
         conflicts_with_all = ["frame", "reply_delay"])]
     udp: bool,
     /// Answer every datagram with TEXT, such as "Message received", instead of what a service would say.
-    #[arg(long, value_name = "TEXT", env = "MULTICONN_UDP_ANSWER", requires = "udp", conflicts_with = "service",
+    #[arg(long, value_name = "TEXT", conflicts_with = "service",
         value_parser = answer, help_heading = "Datagrams")]
     udp_answer: Option<String>,
     /// The most replies per second to one source address and port, from each worker, such as 5k; or off. Default: 200k.
-    #[arg(long, value_name = "RATE|off", env = "MULTICONN_UDP_RATE_LIMIT", requires = "udp", value_parser = rate_limit,
+    #[arg(long, value_name = "RATE|off", value_parser = rate_limit,
         allow_negative_numbers = true, help_heading = "Datagrams")]
     udp_rate_limit: Option<RateLimit>,
     /// Let replies be longer than their requests, so that forged requests can be multiplied. Without it a reply that has more
     /// bytes than its request, and more than 26, is not sent.
-    #[arg(long, env = "MULTICONN_UDP_ALLOW_AMPLIFICATION", requires = "udp", value_parser = crate::cli::values::switch,
-        help_heading = "Datagrams")]
+    #[arg(long, help_heading = "Datagrams")]
     udp_allow_amplification: bool,
     /// Join this multicast group, too, such as 239.1.2.3; may be repeated.
-    #[arg(long, value_name = "GROUP", value_parser = group, env = "MULTICONN_MULTICAST", requires = "udp",
+    #[arg(long, value_name = "GROUP", value_parser = group,
         help_heading = "Datagrams")]
     multicast: Vec<IpAddr>,
     #[command(flatten)]
@@ -57,20 +59,14 @@ impl DatagramOptions {
         self.udp
     }
 
-    /// Whether an option was given that only means something for datagrams, and those are not wanted. The parser itself
-    /// demands --udp, unless another option rules it out.
+    /// Whether an option was typed that only means something for datagrams, and those are not wanted.
     ///
     /// # Errors
     ///
     /// [`Error::Usage`] when one was.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let own = [
-            ("--udp-answer", self.udp_answer.is_some()),
-            ("--udp-rate-limit", self.udp_rate_limit.is_some()),
-            ("--udp-allow-amplification", self.udp_allow_amplification),
-            ("--multicast", !self.multicast.is_empty()),
-        ];
-        if self.udp { Ok(()) } else { refuse_stray(own.into_iter().chain(self.options.given())) }
+        let own = ["--udp-answer", "--udp-rate-limit", "--udp-allow-amplification", "--multicast"];
+        if self.udp { Ok(()) } else { refuse_stray(&self.typed, own.into_iter().chain(MulticastOptions::NAMES)) }
     }
 
     /// Datagrams at `listen`, served with the service of this name.

@@ -5,18 +5,22 @@ mod services;
 
 use crate::cli::logging::Verbosity;
 use crate::cli::tls::ServerTls;
-use crate::cli::{FAILURE, INTERRUPTED, SUCCESS, Switch, output, parse, status_of, values};
+use crate::cli::variables::{self, Program, Typed};
+use crate::cli::{FAILURE, INTERRUPTED, Parsed, SUCCESS, Switch, complain, output, parse_with_variables, values};
 use crate::error::Error;
 use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor, catch_server_signals, limit_panic_reports};
 use crate::socket::{Endpoint, Inherited};
 use crate::units::parse_duration;
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use datagrams::DatagramOptions;
 use ipnet::IpNet;
 use services::ServiceOptions;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// What the server reads from its environment.
+const PROGRAM: Program = Program { prefix: "MULTICONN_SERVER_", own: &[], instead: &[], examples: &[] };
 
 /// Serves many connections at once, by default as an echo server.
 #[derive(Debug, Parser)]
@@ -28,6 +32,8 @@ use std::time::Duration;
                         USR1       log the counters\n  \
                         USR2       start a new process that takes the listening sockets")]
 struct Options {
+    #[command(flatten)]
+    typed: Typed,
     /// The address or name to listen on; "" for every interface. Default: 127.0.0.1, unless --unix is given.
     #[arg(value_parser = values::listening_host)]
     host: Option<String>,
@@ -36,88 +42,79 @@ struct Options {
     port: Option<u16>,
 
     /// Listen on a Unix socket at PATH; may be repeated.
-    #[arg(long, value_name = "PATH", env = "MULTICONN_UNIX", help_heading = "Listening")]
+    #[arg(long, value_name = "PATH", help_heading = "Listening")]
     unix: Vec<PathBuf>,
     /// How many connections may wait to be accepted.
-    #[arg(long, value_name = "N", default_value = "4096", value_parser = values::count, env = "MULTICONN_BACKLOG",
+    #[arg(long, value_name = "N", default_value = "4096", value_parser = values::count,
         help_heading = "Listening", allow_negative_numbers = true)]
     backlog: usize,
 
     /// Accept only peers of this address range; may be repeated. Bits behind the prefix are ignored, and an IPv4-mapped
     /// range (::ffff:10.0.0.0/104) is the IPv4 range. Default: everybody.
-    #[arg(long, value_name = "CIDR", value_parser = values::range, env = "MULTICONN_ALLOW", help_heading = "Listening")]
+    #[arg(long, value_name = "CIDR", value_parser = values::range, help_heading = "Listening")]
     allow: Vec<IpNet>,
 
     #[command(flatten)]
     service: ServiceOptions,
     /// How many event loops, each on a thread of its own. Default: one per CPU.
-    #[arg(long, value_name = "N", value_parser = values::count, env = "MULTICONN_WORKERS",
+    #[arg(long, value_name = "N", value_parser = values::count,
         allow_negative_numbers = true)]
     workers: Option<usize>,
     /// Let each loop poll this long before it sleeps: quicker, for a whole CPU each.
-    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration, env = "MULTICONN_SPIN")]
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration)]
     spin: Duration,
 
     /// The most connections at a time. Default: what the descriptor limit allows.
-    #[arg(long, value_name = "N", value_parser = values::count, env = "MULTICONN_MAX_CONNECTIONS",
+    #[arg(long, value_name = "N", value_parser = values::count,
         help_heading = "Limits", allow_negative_numbers = true)]
     max_connections: Option<usize>,
     /// The most connections at a time from one address (of IPv6: from one /64).
-    #[arg(long, value_name = "N", value_parser = values::count, env = "MULTICONN_MAX_PER_ADDRESS",
+    #[arg(long, value_name = "N", value_parser = values::count,
         help_heading = "Limits", allow_negative_numbers = true)]
     max_per_address: Option<usize>,
     /// What happens to those who come at the limit: they wait in the backlog, or are closed at once.
-    #[arg(long, value_name = "wait|refuse", value_enum, default_value_t = AtLimitName::Wait, hide_possible_values = true,
-        env = "MULTICONN_AT_LIMIT", help_heading = "Limits")]
+    #[arg(long, value_name = "wait|refuse", value_enum, default_value_t = AtLimitName::Wait, hide_possible_values = true, help_heading = "Limits")]
     at_limit: AtLimitName,
     /// The most bytes that wait in each direction of a connection; of a message with a header, in its content.
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size,
-        env = "MULTICONN_BUFFER_LIMIT", help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size, help_heading = "Limits")]
     buffer_limit: usize,
     /// The most memory held for all connections together: their buffers, replies that wait, and TLS, from the accept on; a
     /// connection that would exceed it is closed.
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::size,
-        env = "MULTICONN_MEMORY_LIMIT", help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::size, help_heading = "Limits")]
     memory_limit: usize,
     /// Close a connection when no byte moved for this long, nor was acknowledged while output waits; 0 waits for ever.
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration,
-        env = "MULTICONN_IDLE_TIMEOUT", help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration, help_heading = "Limits")]
     idle_timeout: Duration,
     /// Close a connection when its peer has sent nothing this long after it opened, and was sent nothing; 0 waits for ever.
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration,
-        env = "MULTICONN_FIRST_BYTE_TIMEOUT", help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration, help_heading = "Limits")]
     first_byte_timeout: Duration,
     /// Reset a connection when output waits and its peer has acknowledged none for this long; 0 waits for ever.
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration,
-        env = "MULTICONN_WRITE_TIMEOUT", help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration, help_heading = "Limits")]
     write_timeout: Duration,
     /// Finish a connection this long after it opened, whatever happens on it; 0 never does.
-    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration,
-        env = "MULTICONN_LIFETIME", help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration, help_heading = "Limits")]
     lifetime: Duration,
     /// When ending, let connections finish for this long.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration,
-        env = "MULTICONN_DRAIN_TIMEOUT", help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, help_heading = "Limits")]
     drain_timeout: Duration,
     /// On SIGUSR2, give the new process this long to accept; then it is ended, and this one serves on.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration,
-        env = "MULTICONN_HAND_OVER_TIMEOUT", help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, help_heading = "Limits")]
     hand_over_timeout: Duration,
 
     /// Send small messages at once (TCP_NODELAY).
-    #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On, env = "MULTICONN_NO_DELAY",
+    #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On,
         help_heading = "Socket")]
     no_delay: Switch,
     /// Probe a silent peer after this long (SO_KEEPALIVE), in whole seconds. Default: off.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "MULTICONN_KEEPALIVE",
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration,
         help_heading = "Socket")]
     keepalive: Option<Duration>,
     /// The kernel's receive buffer of each connection (SO_RCVBUF). Default: the kernel tunes it.
-    #[arg(long, value_name = "SIZE", value_parser = values::size, env = "MULTICONN_RECV_BUFFER",
+    #[arg(long, value_name = "SIZE", value_parser = values::size,
         help_heading = "Socket")]
     recv_buffer: Option<usize>,
     /// The kernel's send buffer of each connection (SO_SNDBUF). Default: the kernel tunes it.
-    #[arg(long, value_name = "SIZE", value_parser = values::size, env = "MULTICONN_SEND_BUFFER",
+    #[arg(long, value_name = "SIZE", value_parser = values::size,
         help_heading = "Socket")]
     send_buffer: Option<usize>,
 
@@ -126,7 +123,7 @@ struct Options {
 
     /// Tell about the server over HTTP: /metrics (OpenMetrics), /healthz and /readyz, to 16 clients at a time; one
     /// more takes the place of the one that has waited longest. Default: nowhere.
-    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_and_port, env = "MULTICONN_METRICS",
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_and_port,
         help_heading = "Observing")]
     metrics: Option<Endpoint>,
     #[command(flatten)]
@@ -184,7 +181,7 @@ impl Options {
         Ok(config)
     }
 
-    /// The first option given, if any, that would do nothing where only datagrams are served.
+    /// The first option typed, if any, that would do nothing where only datagrams are served.
     fn for_connections(&self, config: &ServerConfig) -> Option<&'static str> {
         let usual = ServerConfig::at(Endpoint::tcp("", 0));
         let given = [
@@ -201,7 +198,7 @@ impl Options {
             ("--no-delay", self.no_delay == Switch::Off),
             ("--keepalive", self.keepalive.is_some()),
         ];
-        given.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
+        self.typed.first_of(given.into_iter().filter_map(|(option, is_given)| is_given.then_some(option)))
     }
 }
 
@@ -210,20 +207,14 @@ impl Options {
 pub fn main() -> ExitCode {
     // Before anything that takes time. If it fails, the server will say why.
     let _signals = catch_server_signals();
-    let options: Options = match parse() {
-        Ok(options) => options,
+    let Parsed { options, variables, .. }: Parsed<Options> = match parse_with_variables(&PROGRAM) {
+        Ok(parsed) => parsed,
         Err(status) => return status.into(),
     };
     let _log = options.verbosity.start_log();
     limit_panic_reports();
-    match serve(&options) {
-        Ok(status) => status,
-        Err(error) => {
-            output::complain(&error.to_string());
-            status_of(&error)
-        }
-    }
-    .into()
+    variables::warn_of_unknown(&Options::command(), &PROGRAM);
+    serve(&options).unwrap_or_else(|error| complain(&error, &variables)).into()
 }
 
 /// Serves until told to end, and says with which exit status.

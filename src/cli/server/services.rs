@@ -16,17 +16,16 @@ use std::time::Duration;
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServiceOptions {
     /// What every connection is served with.
-    #[arg(long, value_name = "NAME", value_enum, default_value_t = ServiceName::Echo, env = "MULTICONN_SERVICE",
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = ServiceName::Echo,
         help_heading = "Service")]
     service: ServiceName,
     /// How messages are told apart, for echo, reverse and upper: lines, crlf, delimiter:TEXT, fixed:N, a length before each
     /// (digits:N, u8, u16be, u16le, u32be, u32le, u64be, u64le, or with a type byte type+u32be), or end. Default: what has come
     /// is answered at once.
-    #[arg(long, value_name = "KIND", value_parser = values::framing, env = "MULTICONN_FRAME", help_heading = "Service")]
+    #[arg(long, value_name = "KIND", value_parser = values::framing, help_heading = "Service")]
     frame: Option<Framing>,
     /// Answer this much later, to the microsecond.
-    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration,
-        env = "MULTICONN_REPLY_DELAY", help_heading = "Service")]
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration, help_heading = "Service")]
     reply_delay: Duration,
 }
 

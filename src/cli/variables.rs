@@ -1,0 +1,209 @@
+//! Options from environment variables.
+//!
+//! The long name of every option is also the name of its variables: `--max-connections` is `MULTICONN_SERVER_MAX_CONNECTIONS`,
+//! which only the server reads, or `MULTICONN_MAX_CONNECTIONS`. An option takes precedence over the options that it conflicts
+//! with when it comes from a source of higher precedence: the command line, the program's variable, the common variable.
+
+use super::values;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Id};
+use std::env;
+use std::ffi::OsString;
+
+/// The prefix of the variables that all programs read.
+const COMMON: &str = "MULTICONN_";
+
+/// Values that may hold commas. Variables of such options have one value per line.
+const FREE_TEXT: [&str; 4] = ["TEXT", "VALUE", "PATH", "FILE"];
+
+/// What a program reads from its environment.
+#[derive(Debug)]
+pub(super) struct Program {
+    /// The prefix of its own variables.
+    pub(super) prefix: &'static str,
+    /// Options without a common variable, because they mean something else in another program.
+    pub(super) own: &'static [&'static str],
+    /// Options that replace others when they come from a source of higher precedence, although both can be typed.
+    pub(super) instead: &'static [(&'static str, &'static [&'static str])],
+    /// Good commands for options that rule others out.
+    pub(super) examples: &'static [(&'static str, &'static str)],
+}
+
+/// The variables that give a value to an option.
+#[derive(Debug, Default)]
+pub(super) struct Variables(Vec<Variable>);
+
+#[derive(Debug)]
+struct Variable {
+    name: String,
+    option: Id,
+    /// The option as errors name it.
+    shown: String,
+}
+
+impl Variables {
+    /// The variables that count beside what was `typed`. An empty one, and a switch that is off, do not.
+    pub(super) fn of(command: &Command, typed: &ArgMatches, program: &Program) -> Self {
+        let options: Vec<&Arg> = command.get_arguments().filter(|argument| takes_variable(argument)).collect();
+        let is_typed = |option: &Arg| typed.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine);
+        let mut given: Vec<&Arg> = options.iter().copied().filter(|option| is_typed(option)).collect();
+        let mut open: Vec<&Arg> = options.iter().copied().filter(|option| !is_typed(option)).collect();
+        let mut variables = Vec::new();
+        for prefix in [program.prefix, COMMON] {
+            let (mut set, mut unset) = (Vec::new(), Vec::new());
+            for option in open {
+                let name = (prefix != COMMON || !program.own.contains(&option.get_id().as_str()))
+                    .then(|| format!("{prefix}{}", suffix(option)));
+                match name.and_then(|name| Some((value(&name)?, name))) {
+                    Some((value, name)) => set.push((option, value, name)),
+                    None => unset.push(option),
+                }
+            }
+            // Of two variables of the same precedence none wins: the parser refuses them.
+            let is_replaced = |option: &Arg| given.iter().any(|other| replaces(command, program, other, option));
+            set.retain(|(option, value, _)| !is_off(option, value) && !is_replaced(option));
+            given.extend(set.iter().map(|(option, ..)| *option));
+            variables.extend(set.into_iter().map(|(option, _, name)| Variable {
+                name,
+                option: option.get_id().clone(),
+                shown: shown(option),
+            }));
+            open = unset;
+        }
+        Self(variables)
+    }
+
+    /// Lets `command` read the variables.
+    pub(super) fn apply(&self, command: Command) -> Command {
+        self.0.iter().fold(command, |command, variable| {
+            command.mut_arg(&variable.option, |option| {
+                let option = match option.get_action() {
+                    ArgAction::SetTrue => option.value_parser(values::switch),
+                    ArgAction::Count => option.value_parser(values::level),
+                    ArgAction::Append => {
+                        let delimiter = delimiter(&option);
+                        option.value_delimiter(delimiter)
+                    }
+                    _ => option,
+                };
+                option.env(variable.name.clone())
+            })
+        })
+    }
+
+    /// An error after the names of the variables that it is about.
+    pub(super) fn blame(&self, error: &str) -> String {
+        let is_decoration = |letter: char| !letter.is_alphanumeric() && letter != '-';
+        let words: Vec<&str> = error.split_whitespace().map(|word| word.trim_matches(is_decoration)).collect();
+        let at_fault = self.0.iter().filter(|variable| words.contains(&variable.shown.as_str()));
+        let names: Vec<&str> = at_fault.map(|variable| variable.name.as_str()).collect();
+        match names.as_slice() {
+            [] => error.to_owned(),
+            [name] => format!("environment variable {name}: {error}"),
+            names => format!("environment variables {}: {error}", names.join(" and ")),
+        }
+    }
+}
+
+/// `command` with a sentence about its variables at the end of its help.
+pub(super) fn explain(command: Command, program: &Program) -> Command {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let prefix = program.prefix;
+    command.after_help(format!(
+        "{help}\n\nEnvironment: an option (or HOST, or PORT) that is not given is taken from its variable, for --workers \
+         {prefix}WORKERS, or MULTICONN_WORKERS, which all programs read; a switch that is false, and an empty value, do not count."
+    ))
+}
+
+/// Warns of variables with the prefix of the program that belong to no option of `command`.
+pub(super) fn warn_of_unknown(command: &Command, program: &Program) {
+    let known: Vec<String> = command.get_arguments().filter(|option| takes_variable(option)).map(suffix).collect();
+    for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
+        let Some(rest) = name.strip_prefix(program.prefix) else { continue };
+        // Kubernetes sets those for a service that is called as the program is.
+        let is_service_link = rest.starts_with("SERVICE_") || rest.starts_with("PORT_");
+        if !is_service_link && !known.iter().any(|suffix| suffix == rest) {
+            let option = rest.to_lowercase().replace('_', "-");
+            log::warn!("environment variable {name} is not used: {} has no option --{option}", command.get_name());
+        }
+    }
+}
+
+fn takes_variable(argument: &Arg) -> bool {
+    matches!(argument.get_action(), ArgAction::Set | ArgAction::Append | ArgAction::SetTrue | ArgAction::Count)
+}
+
+/// The name of a variable without its prefix.
+fn suffix(option: &Arg) -> String {
+    option.get_long().unwrap_or(option.get_id().as_str()).to_uppercase().replace('-', "_")
+}
+
+fn shown(option: &Arg) -> String {
+    option.get_long().map_or_else(|| suffix(option), |long| format!("--{long}"))
+}
+
+fn value(name: &str) -> Option<OsString> {
+    // For a service that is called as the program is, Kubernetes sets its PORT to an address such as tcp://10.0.0.1:65432.
+    let is_service_link = |value: &OsString| name.ends_with("_PORT") && value.to_string_lossy().contains("://");
+    env::var_os(name).filter(|value| !value.is_empty() && !is_service_link(value))
+}
+
+fn is_off(option: &Arg, value: &OsString) -> bool {
+    let text = value.to_string_lossy();
+    match option.get_action() {
+        ArgAction::SetTrue => values::switch(&text) == Ok(false),
+        ArgAction::Count => values::level(&text) == Ok(0),
+        _ => false,
+    }
+}
+
+/// What separates the values in a variable of an option that can be repeated.
+fn delimiter(option: &Arg) -> char {
+    let names = option.get_value_names().unwrap_or_default();
+    if names.iter().any(|name| FREE_TEXT.contains(&name.as_str())) { '\n' } else { ',' }
+}
+
+/// Whether `option` gives way to `given`.
+fn replaces(command: &Command, program: &Program, given: &Arg, option: &Arg) -> bool {
+    let conflict = |one: &Arg, other: &Arg| {
+        command.get_arg_conflicts_with(one).iter().any(|conflicting| conflicting.get_id() == other.get_id())
+    };
+    let (given_id, option_id) = (given.get_id().as_str(), option.get_id().as_str());
+    let mut instead = program.instead.iter().filter(|(id, _)| *id == given_id);
+    conflict(given, option) || conflict(option, given) || instead.any(|(_, replaced)| replaced.contains(&option_id))
+}
+
+/// The options on the command line, beside those from the environment. It must be the first field of its struct: parsing the
+/// others takes them out of the matches.
+#[derive(Debug, Clone)]
+pub(super) struct Typed(Vec<String>);
+
+impl Typed {
+    /// The first of `options`, such as `--tls-ca`, that was typed.
+    pub(super) fn first_of<'a>(&self, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+        let id = |option: &str| option.trim_start_matches('-').replace('-', "_");
+        options.into_iter().find(|option| self.0.contains(&id(option)))
+    }
+}
+
+impl FromArgMatches for Typed {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_typed = |id: &&Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        Ok(Self(matches.ids().filter(is_typed).map(|id| id.as_str().to_owned()).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Typed {
+    fn augment_args(command: Command) -> Command {
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        command
+    }
+}
