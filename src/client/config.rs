@@ -63,7 +63,8 @@ pub struct ClientConfig {
     pub buffer_bytes: usize,
     /// How many messages of a connection may be unanswered at a time. Default: all; in a closed loop that has a duration, 1.
     pub pipeline: Option<u64>,
-    /// Once every connection was tried, keep them open for this long. Default: each closes when it is done.
+    /// Once every connection was tried, keep them open for this long. Default: until every one has finished its exchange or
+    /// failed. With [`Load::reconnect_every`] each closes when it is done.
     pub hold: Option<Duration>,
     /// How many connects may be in progress at a time. Default: 512.
     pub max_connecting: usize,
@@ -164,8 +165,13 @@ impl ClientConfig {
         if self.requests.is_empty() {
             return framed(self);
         }
-        let keeps_alive = self.most_messages(self.requests.len()) > 1 || self.hold.is_some();
+        let keeps_alive = self.most_messages(self.requests.len()) > 1 || self.hold.is_some() || self.keeps_open();
         Ok(self.requests.iter().map(|request| request.message(keeps_alive)).collect())
+    }
+
+    /// Whether connections that have finished their exchange stay open until all others have.
+    pub(super) fn keeps_open(&self) -> bool {
+        self.connections > 1 && self.load.reconnect_every.is_none()
     }
 
     /// How many messages one connection can have, where `given` ones are sent in turn.

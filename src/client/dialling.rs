@@ -50,6 +50,7 @@ impl<'a> Runner<'a> {
     }
 
     pub(super) fn dial(&mut self, agenda: &mut Agenda, dial: Dial) {
+        self.first_connect.get_or_insert(dial.started);
         log::debug!("Starting connection {} to {}", dial.number, self.addresses(dial)[usize::from(dial.address)]);
         // Nobody overtakes those who wait already.
         let waits = self.dialer.has_postponed() || !self.attempt(agenda, dial);
@@ -72,7 +73,7 @@ impl<'a> Runner<'a> {
                 let now = Instant::now();
                 let mut conversation = Conversation::new(self.task(dial), socket, now);
                 conversation.arm(agenda, key, Some(later(now, config.connect_timeout)));
-                self.entries.insert(Entry { dial, opened: None, conversation });
+                self.entries.insert(Entry { dial, opened: None, is_done: false, conversation });
                 self.dialer.begun();
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
@@ -152,7 +153,17 @@ impl<'a> Runner<'a> {
         recorder.failed(self.shared.target_of(number), failure);
         drop(recorder);
         self.settle(dial);
+        self.note_done();
         self.note_end();
+    }
+
+    /// A connection can be used.
+    pub(super) fn note_opened(&self, dial: Dial) {
+        if self.shared.config.load.reconnect_every.is_none() {
+            let first = self.first_connect.unwrap_or(dial.started);
+            self.job.recorder.borrow_mut().opening = Some((first, Instant::now()));
+        }
+        self.settle(dial);
     }
 
     /// The first connection with its number was opened, or has failed.

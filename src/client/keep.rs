@@ -21,6 +21,7 @@ impl From<&Report> for Record {
             wanted: report.wanted as u64,
             opened: report.opened,
             most_open: report.most_open,
+            opening_s: report.opening.map(|opening| opening.as_secs_f64()),
             verified: report.verified,
             failed: report.failures(),
         };
@@ -95,6 +96,7 @@ impl From<&DatagramReport> for Record {
             wanted: report.wanted as u64,
             opened: report.opened,
             most_open: report.opened,
+            opening_s: None,
             verified: if report.is_success() { report.opened } else { 0 },
             failed,
         };

@@ -73,6 +73,7 @@ impl Runner<'_> {
         let now = self.job.clock.nanos(agenda.now);
         self.give_up_due(now, if is_hopeless { Unanswered::Lost } else { Unanswered::Pending });
         self.begin_hold(agenda);
+        self.job.keeps_open.set(false);
         self.wake_all(agenda);
     }
 

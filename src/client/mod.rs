@@ -113,6 +113,8 @@ impl ClientHandle {
 enum Message {
     /// Every connection of every worker was opened or has failed; a load begins at this instant.
     AllSettled(Instant),
+    /// The exchange of every connection of every worker is complete, or has failed.
+    AllDone,
     /// Every connection of every worker is over, and none will follow.
     AllOver,
     /// There is something to say, or room for what was heard.
@@ -136,6 +138,7 @@ struct Shared {
     /// What is to be passed on, instead of messages to be exchanged.
     relay: Option<Arc<Relay>>,
     settled: AtomicUsize,
+    done: AtomicUsize,
     over: AtomicUsize,
     open: AtomicU64,
     most_open: AtomicU64,
@@ -210,6 +213,7 @@ impl Client {
             tls,
             relay: None,
             settled: AtomicUsize::new(0),
+            done: AtomicUsize::new(0),
             over: AtomicUsize::new(0),
             open: AtomicU64::new(0),
             most_open: AtomicU64::new(0),
@@ -290,6 +294,7 @@ impl Client {
         let jobs = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
         let recorders = run_workers(jobs, work, |_| shared.handle.stop())?;
         let mut report = self.shared.empty_report(started.elapsed());
+        report.opening = opening(&recorders);
         for recorder in recorders {
             recorder.add_to(&mut report);
         }
@@ -301,6 +306,12 @@ impl Client {
         }
         Ok(report)
     }
+}
+
+/// From the first connect of all workers to the last connection being open.
+fn opening(recorders: &[Recorder]) -> Option<Duration> {
+    let (begins, ends): (Vec<_>, Vec<_>) = recorders.iter().filter_map(|recorder| recorder.opening).unzip();
+    Some(ends.into_iter().max()?.saturating_duration_since(begins.into_iter().min()?))
 }
 
 impl Shared {
@@ -318,6 +329,13 @@ impl Shared {
     /// One connection fewer is open.
     fn closed(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The exchange of one more connection is complete, or has failed; after the last one, every worker learns it.
+    fn note_done(&self) {
+        if self.config.keeps_open() && self.done.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
+            self.handle.send(|| Message::AllDone);
+        }
     }
 
     /// A connection is over, and none follows; after the last one, every worker learns it. When it was for a relay, that
@@ -358,6 +376,7 @@ impl Shared {
             failed: BTreeMap::new(),
             failed_by_target: vec![0; self.config.targets.len()],
             retries: 0,
+            opening: None,
             messages_sent: 0,
             messages_verified: 0,
             bytes_sent: 0,

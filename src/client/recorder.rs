@@ -26,6 +26,8 @@ const KEPT_MISMATCHES: usize = 10;
 pub struct Progress {
     /// Connections opened.
     pub opened: Counter,
+    /// Connections whose exchange is complete, or has failed. They may still be open.
+    pub done: Counter,
     /// Connections that are over, well or badly.
     pub ended: Counter,
     /// Connections that failed.
@@ -71,6 +73,8 @@ pub(super) struct Recorder {
     pub(super) verified_bytes: u64,
     /// Connects that were tried again.
     pub(super) retries: u64,
+    /// When the first connect began, and when the last connection was open.
+    pub(super) opening: Option<(Instant, Instant)>,
     failed: BTreeMap<Failure, u64>,
     failed_by_target: Vec<u64>,
     mismatch_count: u64,
@@ -92,6 +96,7 @@ impl Recorder {
             sent_bytes: 0,
             verified_bytes: 0,
             retries: 0,
+            opening: None,
             failed: BTreeMap::new(),
             failed_by_target: Vec::new(),
             mismatch_count: 0,

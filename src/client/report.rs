@@ -5,7 +5,7 @@ use super::{Load, Measured};
 use crate::connection::CloseReason;
 use crate::error::{has_words, in_words, in_words_with_errno};
 use crate::escape;
-use crate::record::format_latency;
+use crate::record::{format_latency, format_opening};
 use crate::repr::BytesRepr;
 use crate::service::search::Response;
 use crate::socket::TlsFault;
@@ -213,6 +213,9 @@ pub struct Report {
     pub opened: u64,
     /// The most connections that were open at the same time.
     pub most_open: u64,
+    /// From the first connect to the last connection being open; none when no connection was opened, and where connections
+    /// are opened throughout the run ([`Load::reconnect_every`]).
+    pub opening: Option<Duration>,
     /// How many connections did all they were opened for: what was expected came back.
     pub verified: u64,
     /// How many connections failed, by cause.
@@ -333,6 +336,9 @@ impl Report {
     }
 
     fn write_dialling(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(opening) = format_opening(self.opened, self.opening) {
+            writeln!(out, "  opening      {opening}")?;
+        }
         if self.retries > 0 {
             writeln!(out, "  retries      {}", format_count(self.retries))?;
         }

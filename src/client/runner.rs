@@ -52,6 +52,8 @@ pub(super) struct Entry {
     pub(super) dial: Dial,
     /// When the connect succeeded, if it has.
     pub(super) opened: Option<Instant>,
+    /// Its exchange is complete, and counted as such.
+    pub(super) is_done: bool,
     pub(super) conversation: Conversation<Task>,
 }
 
@@ -69,6 +71,8 @@ pub(super) struct Runner<'a> {
     /// Which of the connections are its own.
     pub(super) share: Share,
     pub(super) pacer: Option<Pacer>,
+    /// When the first connect began.
+    pub(super) first_connect: Option<Instant>,
 }
 
 impl<'a> Runner<'a> {
@@ -92,6 +96,7 @@ impl<'a> Runner<'a> {
             backoff: Timer::default(),
             share,
             pacer: None,
+            first_connect: None,
         }
     }
 
@@ -119,7 +124,7 @@ impl<'a> Runner<'a> {
                 self.shared.opened();
                 if is_complete {
                     self.dialer.ended();
-                    self.settle(dial);
+                    self.note_opened(dial);
                 }
                 self.turn(agenda, key);
                 if is_complete {
@@ -160,14 +165,25 @@ impl<'a> Runner<'a> {
         if has_ended_connect {
             self.dialer.ended();
         }
-        let is_over = entry.conversation.connection.service().is_over();
+        let service = entry.conversation.connection.service();
+        let is_over = service.is_over();
+        let is_newly_done = !entry.is_done && service.is_complete();
+        entry.is_done |= is_newly_done;
         let dial = entry.dial;
+        if is_newly_done {
+            self.note_done();
+        }
+        let is_usable = closed.is_none();
         if let Some(reason) = closed.or(is_over.then_some(CloseReason::Completed)) {
             self.close(agenda, key, reason);
         }
         if has_ended_connect {
             // Not before: nothing can be sent until then, and that is not the client's lag.
-            self.settle(dial);
+            if is_usable {
+                self.note_opened(dial);
+            } else {
+                self.settle(dial);
+            }
             self.welcome(agenda, key);
             self.queue_dialer(agenda);
         }
@@ -176,7 +192,7 @@ impl<'a> Runner<'a> {
     fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
         entry.conversation.deregister(agenda, key, &self.memory);
-        let (number, connection) = (entry.dial.number, &entry.conversation.connection);
+        let (number, connection, is_done) = (entry.dial.number, &entry.conversation.connection, entry.is_done);
         let outcome = secure::outcome(connection.service().outcome_after(reason), &entry.conversation.socket);
         let mut recorder = self.job.recorder.borrow_mut();
         recorder.sent_bytes += connection.sent_bytes();
@@ -202,7 +218,16 @@ impl<'a> Runner<'a> {
         }
         drop(recorder);
         self.shared.closed();
+        if !is_done {
+            self.note_done();
+        }
         self.note_end();
+    }
+
+    /// The exchange of a connection is complete, or has failed.
+    pub(super) fn note_done(&self) {
+        self.job.recorder.borrow().progress.done.add(1);
+        self.shared.note_done();
     }
 
     /// A connection is over, and none follows.
@@ -227,6 +252,13 @@ impl<'a> Runner<'a> {
     fn end_hold(&mut self, agenda: &mut Agenda) {
         self.job.holding.set(false);
         self.wake_all(agenda);
+    }
+
+    /// Nothing is left to wait for: connections that are done close.
+    pub(super) fn close_done(&mut self, agenda: &mut Agenda) {
+        if self.job.keeps_open.replace(false) {
+            self.wake_all(agenda);
+        }
     }
 
     pub(super) fn wake_all(&mut self, agenda: &mut Agenda) {
@@ -317,6 +349,7 @@ impl Handler for Runner<'_> {
     fn handle_message(&mut self, agenda: &mut Agenda, message: Message) {
         match message {
             Message::AllSettled(instant) => self.begin_load(agenda, instant),
+            Message::AllDone => self.close_done(agenda),
             Message::Wake => self.wake_all(agenda),
             // That is seen at the end of the round.
             Message::AllOver => {}

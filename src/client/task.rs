@@ -24,6 +24,15 @@ impl Task {
         }
     }
 
+    /// Whether its exchange of messages is complete.
+    #[inline]
+    pub(super) fn is_complete(&self) -> bool {
+        match self {
+            Self::Exchange(workload) => workload.is_complete(),
+            Self::Talk(_) => false,
+        }
+    }
+
     /// How it went, now that the conversation has ended for `reason`.
     pub(super) fn outcome_after(&self, reason: CloseReason) -> Outcome {
         match self {

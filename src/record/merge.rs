@@ -166,6 +166,7 @@ fn add_counts(merged: &mut Record, record: &Record) {
     add(&mut ours.wanted, theirs.wanted);
     add(&mut ours.opened, theirs.opened);
     add(&mut ours.most_open, theirs.most_open);
+    ours.opening_s = ours.opening_s.into_iter().chain(theirs.opening_s).reduce(f64::max);
     add(&mut ours.verified, theirs.verified);
     add(&mut ours.failed, theirs.failed);
     let (ours, theirs) = (&mut merged.messages, &record.messages);

@@ -29,7 +29,7 @@ pub use latencies::{Latencies, Packed, format_latency};
 pub use merge::{MergeError, merge, time_apart};
 pub use page::page;
 pub use settings::{Settings, in_plain_text};
-pub use summary::Summary;
+pub use summary::{Summary, format_opening};
 pub use threshold::{Crossing, Threshold, ThresholdError};
 pub use timestamp::Timestamp;
 pub use validity::{Reason, judge};
@@ -129,7 +129,7 @@ pub enum LoadKind {
 }
 
 /// What became of the connections.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Connections {
     /// How many were asked for.
     pub wanted: u64,
@@ -137,6 +137,10 @@ pub struct Connections {
     pub opened: u64,
     /// The most that were open at the same time.
     pub most_open: u64,
+    /// From the first connect to the last connection being open, in seconds; none when no connection was opened, and where
+    /// connections are opened throughout the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening_s: Option<f64>,
     /// How many did all they were opened for.
     pub verified: u64,
     /// How many did not.

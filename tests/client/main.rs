@@ -33,6 +33,7 @@ mod story;
 #[path = "../support/mod.rs"]
 mod support;
 mod surplus;
+mod together;
 mod truth;
 mod variables;
 

@@ -14,6 +14,8 @@ pub(crate) struct Outcome {
     pub(crate) opened: u64,
     pub(crate) most_open: u64,
     pub(crate) failed: u64,
+    /// How long opening took, and at which rate.
+    pub(crate) opening: Option<String>,
     pub(crate) causes: BTreeMap<String, u64>,
     /// Messages sent, and messages that came back and were right.
     pub(crate) messages: (u64, u64),
@@ -45,6 +47,7 @@ impl Outcome {
         for label in ["  time ", "  latency ", "    connect ", "    round trip "] {
             assert!(!at(label).is_empty());
         }
+        let opening = exit.stdout.iter().find_map(|line| line.strip_prefix("  opening "));
         let verdict = exit.stdout[0].clone();
         let outcome = Self {
             code: exit.code,
@@ -53,6 +56,7 @@ impl Outcome {
             opened: connections[0],
             most_open: connections[1],
             failed: connections[2],
+            opening: opening.map(|opening| opening.trim().to_owned()),
             causes: exit.stdout.iter().filter_map(|line| cause(line)).collect(),
             messages: (messages[0], messages[1]),
             bytes: (bytes[0], bytes[1]),

@@ -23,7 +23,8 @@ fn sample(seconds: u32, micros: u64) -> Record {
     record.configuration.set("connections", 10);
     record.load.kind = LoadKind::Open;
     record.load.rate = Some(500.0);
-    record.connections = Connections { wanted: 10, opened: 10, most_open: 10, verified: 10, failed: 0 };
+    record.connections =
+        Connections { wanted: 10, opened: 10, most_open: 10, opening_s: Some(0.001), verified: 10, failed: 0 };
     for second in 0..seconds {
         let mut latencies = Latencies::default();
         // Each second is a little different, in a way that repeats.

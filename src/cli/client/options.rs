@@ -123,7 +123,8 @@ pub(super) struct Amount {
     /// How many connections to open; the same as -c. Default: 1.
     #[arg(value_parser = values::count, allow_negative_numbers = true, conflicts_with = "connections")]
     num_connections: Option<usize>,
-    /// How many connections to open.
+    /// How many connections to open. All stay open until every one has finished its exchange or failed; with --frame end
+    /// and with --reconnect-every each ends on its own.
     #[arg(short, long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
     connections: Option<usize>,
     /// How many messages each connection sends. Default: each once.
@@ -132,7 +133,8 @@ pub(super) struct Amount {
     /// How many messages of a connection may be unanswered at a time. Default: all.
     #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
     pipeline: Option<usize>,
-    /// When all connections were opened, keep them open for this long.
+    /// Keep all connections open for at least this long after the last one was opened. One that the server closes before
+    /// has failed.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration,
         help_heading = "How much")]
     hold: Option<Duration>,

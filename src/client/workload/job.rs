@@ -53,6 +53,8 @@ pub(in crate::client) struct Job {
     pub(in crate::client) handed_over: Cell<Option<HandedOver>>,
     /// Connections that are done stay open until this is unset.
     pub(in crate::client) holding: Cell<bool>,
+    /// Connections that are done stay open until every connection of the run is, or has failed.
+    pub(in crate::client) keeps_open: Cell<bool>,
     pub(in crate::client) recorder: RefCell<Recorder>,
     /// What is known of the answers, if the messages are requests.
     pub(super) answers: Option<Answers>,
@@ -84,6 +86,7 @@ impl Job {
             phase: Cell::new(if together { Phase::Waiting } else { Phase::Sending }),
             handed_over: Cell::new(None),
             holding: Cell::new(config.hold.is_some()),
+            keeps_open: Cell::new(config.keeps_open()),
             recorder: RefCell::new(recorder),
             answers: (!shared.requests.is_empty()).then(|| Answers::new(Arc::clone(&shared.requests))),
         }

@@ -150,11 +150,13 @@ impl Workload {
         self.is_over
     }
 
-    /// What became of it, now that the conversation has ended for `reason`. One that is only held has done its work.
+    /// What became of it, now that the conversation has ended for `reason`. One that is only held has done its work, and a
+    /// server may drop one that stays open for the sake of the others.
     pub(super) fn outcome_after(&self, reason: CloseReason) -> Outcome {
+        let may_be_dropped = !self.job.holding.get() && self.job.ending == Ending::Never;
         match self.outcome {
             Some(outcome) => outcome,
-            None if reason == CloseReason::Stopped && self.is_complete() => Outcome::Verified,
+            None if self.is_complete() && (reason == CloseReason::Stopped || may_be_dropped) => Outcome::Verified,
             None => Outcome::Failed(self.cut_short(Failure::of_close(reason))),
         }
     }
@@ -168,7 +170,7 @@ impl Workload {
     }
 
     /// Whether everything came back that was expected to, but for the server's end.
-    fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         let place = if self.expects_nothing() { self.sent } else { self.verified };
         let is_over = self.job.phase.get() == Phase::Ending && self.sent.bytes == 0 && self.ledger.under_way() == 0;
         place.messages == self.total || is_over
@@ -183,6 +185,11 @@ impl Workload {
     #[inline]
     fn size_of(&self, number: u64) -> usize {
         self.job.size_of(self.first + number)
+    }
+
+    /// Whether it stays open though its work is done. Where only the other connections are waited for, the server may end it.
+    fn is_kept_open(&self, input: &Input<'_>) -> bool {
+        self.job.holding.get() || self.job.keeps_open.get() && !input.has_ended()
     }
 
     fn expects_nothing(&self) -> bool {
@@ -300,11 +307,11 @@ impl Workload {
     }
 
     /// Shuts our half, where that is how a message ends, or the work.
-    fn end_output(&mut self, output: &mut Output<'_>, now: u64) {
+    fn end_output(&mut self, output: &mut Output<'_>, is_kept_open: bool, now: u64) {
         let is_due = match self.job.ending {
             Ending::Never => false,
             Ending::WithMessage => self.sent.messages == self.total,
-            Ending::WhenDone => self.is_complete() && !self.job.holding.get(),
+            Ending::WhenDone => self.is_complete() && !is_kept_open,
         };
         if is_due && !output.has_ended() {
             self.progress = now;
@@ -362,13 +369,14 @@ impl Service for Workload {
         if !self.is_complete() && !input.has_ended() {
             self.send(output, now);
         }
-        self.end_output(output, now);
+        let is_kept_open = self.is_kept_open(input);
+        self.end_output(output, is_kept_open, now);
         if self.is_complete() {
             if output.has_ended() && self.outcome.is_none() {
                 // That was the end of a message, or of all: the server's own is awaited.
                 return if input.has_ended() { self.end(Outcome::Verified) } else { self.await_answer(now) };
             }
-            if !self.job.holding.get() {
+            if !is_kept_open {
                 return self.close(input, output, now);
             }
         } else if !input.has_ended() {

@@ -6,7 +6,7 @@ mod charts;
 mod html;
 mod scale;
 
-use super::summary::{environment, in_words, job, load, verdict};
+use super::summary::{environment, format_opening, in_words, job, load, verdict};
 use super::{Latencies, LoadKind, Record, format_latency, in_plain_text};
 use crate::units::{format_count, format_rate};
 use html::{escape, grid, pairs};
@@ -136,6 +136,8 @@ fn counts(record: &Record) -> Vec<(String, String)> {
     ];
     let mut rows: Vec<_> =
         rows.into_iter().filter_map(|(name, count)| Some((name.to_owned(), format_count(count?)))).collect();
+    let opening = connections.opening_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    rows.extend(format_opening(connections.opened, opening).map(|opening| ("opening them".to_owned(), opening)));
     rows.extend(record.cpu.map(|cpu| {
         ("CPU time".to_owned(), format!("{} ({:.0} % of the client's)", in_words(cpu.seconds), cpu.share * 100.0))
     }));

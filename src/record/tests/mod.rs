@@ -43,7 +43,8 @@ fn sample(seconds: u32, micros: u64, seed: u64) -> Record {
     record.load.kind = LoadKind::Open;
     record.load.rate = Some(1000.0);
     record.load.arrivals = Some("poisson".to_owned());
-    record.connections = Connections { wanted: 100, opened: 100, most_open: 100, verified: 100, failed: 0 };
+    record.connections =
+        Connections { wanted: 100, opened: 100, most_open: 100, opening_s: Some(0.05), verified: 100, failed: 0 };
     for second in 0..seconds {
         let mut latencies = Latencies::default();
         let messages = 990 + dice.below(20);

@@ -1,0 +1,165 @@
+//! All connections of a run are open at the same time, and stay open until each has finished its exchange or failed.
+
+use super::fake::{Fake, deaf, echo, take};
+use super::load::{Run, load};
+use super::support::{Program, reset, uninterrupted};
+use super::{client, outcome, server};
+use multiconn::record::Record;
+use multiconn::units::{parse_duration, parse_rate};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// An echo server that counts the connections it has open.
+struct Counting {
+    fake: Fake,
+    most_open: Arc<AtomicU64>,
+}
+
+impl Counting {
+    fn new() -> Self {
+        let (open, most_open) = (AtomicU64::new(0), Arc::<AtomicU64>::default());
+        let most = Arc::clone(&most_open);
+        let fake = Fake::new(move |_, mut stream| {
+            most.fetch_max(open.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = uninterrupted(|| stream.read(&mut buffer)) {
+                if stream.write_all(&buffer[..count]).is_err() {
+                    break;
+                }
+            }
+            open.fetch_sub(1, Ordering::Relaxed);
+            None
+        });
+        Self { fake, most_open }
+    }
+
+    fn most_open(&self) -> u64 {
+        self.most_open.load(Ordering::Relaxed)
+    }
+}
+
+/// Connections follow each other every 5 ms, and an exchange takes less: each would be over before the next one begins.
+#[test]
+fn every_connection_stays_open_until_the_last_one_is_done() {
+    const CONNECTIONS: u64 = 60;
+    for more in [
+        &[][..],
+        &["--workers", "3"],
+        &["--messages", "7", "--pipeline", "1"],
+        &["--expect", "none"],
+        &["--hold", "1ms"],
+        &["--max-connecting", "1"],
+        &["--rate", "5k", "--messages", "3", "--workers", "2"],
+    ] {
+        let counting = Counting::new();
+        let arguments = [&["60", "--connect-rate", "200", "--json", "-"][..], more].concat();
+        let exit = client(counting.fake.address(), &arguments).await_exit();
+        let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+        let connections = &record.connections;
+        assert_eq!((exit.code, connections.verified, connections.failed), (Some(0), CONNECTIONS, 0), "{exit:#?}");
+        assert_eq!((connections.most_open, counting.most_open()), (CONNECTIONS, CONNECTIONS), "{exit:#?}");
+        let opening_s = connections.opening_s.unwrap();
+        assert!(opening_s > 0.0 && opening_s < record.duration_s, "{exit:#?}");
+    }
+}
+
+/// A server that admits fewer connections than there are: what it leaves waiting is not served before the others close.
+#[test]
+fn a_server_with_fewer_places_does_not_serve_all() {
+    let server = Program::server(&["127.0.0.1", "0", "--max-connections", "19"]);
+    outcome(server.address(), &["19"]).expect_tutorial(19);
+    let outcome = outcome(server.address(), &["20", "--reply-timeout", "2s"]);
+    outcome.expect_failures(&[("timed out waiting for a reply", 1)]);
+    assert_eq!((outcome.most_open, outcome.messages.1), (20, 38), "{outcome:#?}");
+}
+
+/// The server has done its part; it need not keep a connection that nothing is sent on any more.
+#[test]
+fn a_server_may_drop_connections_that_are_done() {
+    let drops: [fn(std::net::TcpStream); 3] = [drop, reset, |stream| {
+        stream.shutdown(Shutdown::Write).unwrap();
+        let _ = std::io::copy(&mut &stream, &mut std::io::sink());
+    }];
+    for drop_connection in drops {
+        let fake = Fake::new(move |_, mut stream| {
+            let message = take(&mut stream, 44);
+            stream.write_all(&message).unwrap();
+            drop_connection(stream);
+            None
+        });
+        outcome(fake.address(), &["10", "--connect-rate", "100"]).expect_tutorial(10);
+        // With --hold they are to stay.
+        let held = outcome(fake.address(), &["10", "--hold", "20s"]);
+        assert_eq!((held.code, held.failed, held.messages.1), (Some(1), 10, 20), "{held:#?}");
+    }
+    let server = Program::server(&["127.0.0.1", "0", "--idle-timeout", "50ms"]);
+    outcome(server.address(), &["10", "--connect-rate", "50"]).expect_tutorial(10);
+}
+
+/// What comes on a connection that is done is looked at all the same.
+#[test]
+fn surplus_is_found_while_others_are_waited_for() {
+    let fake = Fake::new(|index, mut stream| {
+        let message = take(&mut stream, 44);
+        stream.write_all(&message).unwrap();
+        if index == 0 {
+            std::thread::sleep(Duration::from_millis(50));
+            stream.write_all(b"more").unwrap();
+        }
+        echo(stream);
+        None
+    });
+    let outcome = outcome(fake.address(), &["10", "--connect-rate", "50"]);
+    outcome.expect_failures(&[("wrong bytes came back", 1)]);
+    assert!(outcome.mismatches[0].contains("received 4 bytes more than it sent"), "{outcome:#?}");
+}
+
+/// One that is refused, and one that is never answered, hold up the others until they have failed, and no longer.
+#[test]
+fn connections_that_fail_are_not_waited_for() {
+    let since = Instant::now();
+    let (_socket, nobody) = deaf(Ipv4Addr::LOCALHOST);
+    let silent = Fake::new(|_, stream| Some(stream));
+    let server = server();
+    for workers in ["1", "2", "3"] {
+        let [nobody, silent] = [nobody, silent.address()].map(|address| address.to_string());
+        let targets = ["9", "--target", &nobody, "--target", &silent, "--reply-timeout", "1s", "--workers", workers];
+        let outcome = outcome(server.address(), &targets);
+        let causes = [("connection refused: nothing listens there", 3), ("timed out waiting for a reply", 3)];
+        outcome.expect_failures(&causes);
+        assert_eq!((outcome.most_open, outcome.opened, outcome.messages.1), (6, 6, 6), "{outcome:#?}");
+    }
+    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+}
+
+/// Requests ask the server to keep their connections.
+#[test]
+fn requests_are_kept_open_too() {
+    let search = Program::server(&["--service", "search", "127.0.0.1", "0"]);
+    // The server ends a connection after half a second that it was not asked to keep.
+    let run = ["30", "--search", "ring", "--connect-rate", "30", "--json", "-"];
+    let run = Run::of(client(search.address(), &run));
+    let connections = &run.record.connections;
+    assert_eq!((run.code, connections.verified, connections.most_open), (Some(0), 30, 30), "{run:?}");
+}
+
+/// The last of eleven connects is due half a second after the first, which a slow start delays.
+#[test]
+fn the_report_says_how_long_opening_took() {
+    let server = server();
+    let outcome = outcome(server.address(), &["11", "--connect-rate", "20"]);
+    outcome.expect_tutorial(11);
+    let opening = outcome.opening.unwrap();
+    let (took, rate) = opening.split_once(", ").unwrap();
+    let (took, rate) = (parse_duration(&took.replace(' ', "")).unwrap(), parse_rate(&rate.replace(' ', "")).unwrap());
+    let opened = rate * took.as_secs_f64();
+    assert!(took > Duration::from_millis(100) && (10.8..11.2).contains(&opened), "{opening}");
+    // One connection has no rate, and connections that follow each other have no end of opening.
+    let one = super::outcome(server.address(), &["1"]);
+    assert_eq!(one.opening, None);
+    let following = load(server.address(), &["3", "--reconnect-every", "1", "--messages", "2"]);
+    assert_eq!((following.record.connections.opened, following.record.connections.opening_s), (6, None));
+}
