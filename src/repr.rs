@@ -1,9 +1,11 @@
-//! Bytes as a person reads them in a log: exactly as Python 3's `repr(bytes)` shows them.
+//! Bytes, JSON and addresses as a person reads them in a log: exactly as Python 3's `repr` shows them.
 //!
 //! The tutorial this program follows prints what it receives that way, and scripts compare the
 //! two. This room must never change, decode or copy the bytes.
 
-use std::fmt;
+use serde_json::Value;
+use std::fmt::{self, Write};
+use std::net::SocketAddr;
 
 /// Shows bytes as Python does: `b'Message 1 from client.'`, `b"it's"`, `b'\x00\n'`.
 ///
@@ -41,7 +43,7 @@ impl fmt::Display for BytesRepr<'_> {
                 b'\n' => f.write_str(r"\n")?,
                 b'\r' => f.write_str(r"\r")?,
                 b'\'' if !double => f.write_str(r"\'")?,
-                b' '..=b'~' => fmt::Write::write_char(f, char::from(byte))?,
+                b' '..=b'~' => f.write_char(char::from(byte))?,
                 _ => write!(f, r"\x{byte:02x}")?,
             }
         }
@@ -57,6 +59,95 @@ impl fmt::Display for AbbreviatedRepr<'_> {
         }
         let shown = BytesRepr(&self.bytes[..self.limit_bytes]);
         write!(f, "{shown}... ({total_bytes} bytes)")
+    }
+}
+
+/// Shows JSON as Python shows what `json.loads` makes of it: `{'action': 'search', 'value': None}`. The keys of an object are
+/// sorted.
+#[derive(Debug, Clone, Copy)]
+pub struct JsonRepr<'a>(pub &'a Value);
+
+impl fmt::Display for JsonRepr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Value::Null => f.write_str("None"),
+            Value::Bool(true) => f.write_str("True"),
+            Value::Bool(false) => f.write_str("False"),
+            Value::Number(number) => write!(f, "{number}"),
+            Value::String(text) => StrRepr(text).fmt(f),
+            Value::Array(values) => {
+                f.write_char('[')?;
+                for (index, value) in values.iter().enumerate() {
+                    write!(f, "{}{}", separator(index), JsonRepr(value))?;
+                }
+                f.write_char(']')
+            }
+            Value::Object(fields) => {
+                f.write_char('{')?;
+                for (index, (key, value)) in fields.iter().enumerate() {
+                    write!(f, "{}{}: {}", separator(index), StrRepr(key), JsonRepr(value))?;
+                }
+                f.write_char('}')
+            }
+        }
+    }
+}
+
+fn separator(index: usize) -> &'static str {
+    if index == 0 { "" } else { ", " }
+}
+
+/// Shows a text as Python does: `'ring'`, `"it's"`, `'a\x1b\u202e'`.
+#[derive(Debug, Clone, Copy)]
+pub struct StrRepr<'a>(pub &'a str);
+
+impl fmt::Display for StrRepr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text) = *self;
+        let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+        f.write_char(quote)?;
+        for character in text.chars() {
+            match (character, u32::from(character)) {
+                ('\\', _) => f.write_str(r"\\")?,
+                ('\t', _) => f.write_str(r"\t")?,
+                ('\n', _) => f.write_str(r"\n")?,
+                ('\r', _) => f.write_str(r"\r")?,
+                _ if character == quote => write!(f, r"\{quote}")?,
+                _ if is_printable(character) => f.write_char(character)?,
+                (_, code @ ..=0xff) => write!(f, r"\x{code:02x}")?,
+                (_, code @ ..=0xffff) => write!(f, r"\u{code:04x}")?,
+                (_, code) => write!(f, r"\U{code:08x}")?,
+            }
+        }
+        f.write_char(quote)
+    }
+}
+
+/// Whether Python shows a character as it is: all but controls, separators other than a space, and what Unicode has not
+/// assigned. The standard library escapes the same ones, and at the beginning of a text also those that combine.
+fn is_printable(character: char) -> bool {
+    if character.is_ascii() {
+        return matches!(character, ' '..='~');
+    }
+    let mut bytes = [b'a'; 5];
+    let size = character.encode_utf8(&mut bytes[1..]).len();
+    let text = str::from_utf8(&bytes[..=size]).unwrap_or_default();
+    text.escape_debug().nth(1) == Some(character)
+}
+
+/// Shows an address as Python shows that of a socket: `('127.0.0.1', 65432)`, `('::1', 65432, 0, 0)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressRepr(pub SocketAddr);
+
+impl fmt::Display for AddressRepr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            SocketAddr::V4(address) => write!(f, "('{}', {})", address.ip(), address.port()),
+            SocketAddr::V6(address) => {
+                let (ip, port, flow, zone) = (address.ip(), address.port(), address.flowinfo(), address.scope_id());
+                write!(f, "('{ip}', {port}, {flow}, {zone})")
+            }
+        }
     }
 }
 

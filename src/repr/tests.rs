@@ -28,6 +28,31 @@ fn bytes_look_as_in_python() {
 }
 
 #[test]
+fn json_looks_as_in_python() {
+    for (json, text) in [
+        (r#"{"action": "search", "value": "morpheus"}"#, "{'action': 'search', 'value': 'morpheus'}"),
+        ("[null, true, false, -1, 2.5, [], {}]", "[None, True, False, -1, 2.5, [], {}]"),
+        (r#"["it's", "say \"it\"", "it's \"it\""]"#, r#"["it's", 'say "it"', 'it\'s "it"']"#),
+        (r#""\t\n\r\\ \u0000\u001b\u007f\u009b""#, r"'\t\n\r\\ \x00\x1b\x7f\x9b'"),
+        (
+            r#""🐰 Grüße e\u0301 \u00a0\u200d\u202e\ue000\udb40\udc41""#,
+            "'🐰 Grüße e\u{301} \\xa0\\u200d\\u202e\\ue000\\U000e0041'",
+        ),
+    ] {
+        let value = serde_json::from_str(json).unwrap();
+        assert_eq!(JsonRepr(&value).to_string(), text);
+    }
+}
+
+#[test]
+fn addresses_look_as_in_python() {
+    let shown = |address: &str| AddressRepr(address.parse().unwrap()).to_string();
+    assert_eq!(shown("127.0.0.1:65432"), "('127.0.0.1', 65432)");
+    assert_eq!(shown("[::1]:65432"), "('::1', 65432, 0, 0)");
+    assert_eq!(shown("[fe80::1%2]:80"), "('fe80::1', 80, 0, 2)");
+}
+
+#[test]
 fn only_what_is_beyond_the_limit_is_cut() {
     let show = |bytes, limit| BytesRepr::abbreviated(bytes, limit).to_string();
     assert_eq!(show(b"Message", 8), "b'Message'");

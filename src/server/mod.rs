@@ -9,6 +9,7 @@ mod config;
 mod counters;
 mod datagrams;
 mod handover;
+mod malformed;
 mod metrics;
 mod panics;
 mod secure;
@@ -38,6 +39,7 @@ use admission::Admission;
 use counters::Counters;
 use datagrams::Datagrams;
 use handover::HandOver;
+use malformed::MalformedCount;
 use metrics::{Metrics, Process};
 use service_manager::ServiceManager;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -142,6 +144,7 @@ struct Shared {
     tls: Option<TlsAcceptor>,
     tls_reload: TlsReload,
     accepted: AtomicU64,
+    malformed: MalformedCount,
     /// Workers that have not ended yet.
     running: AtomicUsize,
     /// Workers that do not accept yet.
@@ -260,6 +263,7 @@ where
             tls,
             tls_reload: TlsReload::default(),
             accepted: AtomicU64::new(0),
+            malformed: MalformedCount::default(),
             running: AtomicUsize::new(loops.len()),
             opening: AtomicUsize::new(loops.len()),
             handle,

@@ -39,12 +39,16 @@ pub(super) fn story<S: Service>(
     }
     let connection = &conversation.connection;
     let (received, sent) = (connection.received_bytes(), connection.sent_bytes());
-    let complaint =
-        guarded(|| connection.service().complaint()).unwrap_or_else(|text| Some(format!("panicked: {text}")));
-    let complaint = behind(complaint);
+    let complaint = behind(complaint(conversation));
     let fault = behind(conversation.socket.tls().and_then(TlsStream::fault));
     let age = format_duration(now - connection.opened());
     Some(format!("{reason}{complaint}{fault} (number {number}, {received} bytes in, {sent} bytes out, after {age})"))
+}
+
+/// What the service has to say of its peer's input.
+pub(super) fn complaint<S: Service>(conversation: &Conversation<S>) -> Option<String> {
+    let service = conversation.connection.service();
+    guarded(|| service.complaint()).unwrap_or_else(|text| Some(format!("panicked: {text}")))
 }
 
 fn behind(words: Option<impl fmt::Display>) -> String {

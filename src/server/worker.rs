@@ -7,6 +7,7 @@ mod signals;
 use super::accept::{ACCEPTS_PER_TURN, Door, Knock};
 use super::counters::Counters;
 use super::datagrams::Datagrams;
+use super::malformed::Malformed;
 use super::metrics::Metrics;
 use super::secure::{self, WrongPort};
 use super::stage::Stage;
@@ -45,6 +46,7 @@ pub(super) struct Worker<'a, F, S> {
     /// That a service panicked.
     panicked: Warning,
     wrong_port: WrongPort,
+    malformed: Malformed<'a>,
 }
 
 impl<'a, F, S> Worker<'a, F, S>
@@ -78,6 +80,7 @@ where
             panicked: Warning::default(),
             datagrams,
             wrong_port: WrongPort::default(),
+            malformed: Malformed::new(&shared.malformed),
         }
     }
 
@@ -191,7 +194,7 @@ where
         if let Some(reason) = closed {
             self.close(agenda, key, reason);
         } else if let Some(reason) = entry.conversation.connection.ending()
-            && let Some(line) = entry.closing_line(reason, agenda.now)
+            && let Some(line) = entry.closing_line(reason, agenda.now, &mut self.malformed)
         {
             // Not only when the peer has closed, too: that can take as long as lingering does.
             log::debug!("{line}");
@@ -201,7 +204,7 @@ where
     fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
         entry.conversation.deregister(agenda, key, &self.shared.memory);
-        let line = entry.closing_line(reason, agenda.now);
+        let line = entry.closing_line(reason, agenda.now, &mut self.malformed);
         self.wrong_port.note_end(agenda.now, &entry.conversation.socket, &entry.peer);
         let peer = entry.peer;
         // Its service may panic even now; the socket is closed all the same.

@@ -3,6 +3,7 @@
 use super::unix_path::check_path;
 use crate::error::Error;
 use crate::escape;
+use crate::repr::{AddressRepr, StrRepr};
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -90,6 +91,15 @@ impl Address {
         match self {
             Self::Ip(_) => "tcp",
             Self::Unix(_) => "unix",
+        }
+    }
+
+    /// The address as Python shows it: `('127.0.0.1', 65432)`; a peer on a Unix socket is `''`.
+    #[must_use]
+    pub fn in_python(&self) -> String {
+        match self {
+            Self::Ip(address) => AddressRepr(*address).to_string(),
+            Self::Unix(path) => StrRepr(&path.to_string_lossy()).to_string(),
         }
     }
 

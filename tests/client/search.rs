@@ -110,7 +110,7 @@ fn the_tutorial_server() {
 fn the_story() {
     let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);
     let exit = ask(server.address(), &["--search", "nope", "-v"]);
-    let told = r#"Received response {"result": "No match for 'nope'."} from connection 1"#;
+    let told = r#"Received response {'result': "No match for 'nope'."} from connection 1"#;
     assert!(exit.stderr.iter().any(|line| line == told), "{exit:#?}");
     let exit = ask(server.address(), &["--search", "nope", "-q"]);
     assert_eq!((exit.code, exit.stdout.len(), exit.stderr.len()), (Some(0), 0, 0), "{exit:#?}");

@@ -2,6 +2,7 @@
 
 use super::server;
 use super::support::{Program, connect, echo, echo_all, expect_end};
+use multiconn::codec::message::Head;
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -117,4 +118,74 @@ fn hostile_text_is_logged_as_safe_text() {
     let exit = wrong.await_exit();
     assert_eq!((exit.code, exit.stderr.len()), (Some(1), 1), "{exit:#?}");
     exit.expect_safe_text();
+}
+
+/// As the tutorial's server prints it, and with hostile text escaped.
+#[test]
+fn verbose_tells_decoded_requests_as_python_would() {
+    let mut server = server(&["-v", "--service", "search"]);
+    let ask = |message: Vec<u8>| {
+        let mut peer = connect(server.address());
+        peer.write_all(&message).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        std::io::copy(&mut peer, &mut std::io::sink()).unwrap();
+        peer.local_addr().unwrap().port()
+    };
+    let json = |content: &str| Head::json().message(content.as_bytes()).unwrap();
+    let port = ask(json(r#"{"action": "search", "value": "morpheus"}"#));
+    let told = format!("Received request {{'action': 'search', 'value': 'morpheus'}} from ('127.0.0.1', {port})");
+    server.await_stderr(&told);
+    ask(json(r#"{"action": "it's", "value": "\u001b[2J\r\n\u202e🐶"}"#));
+    server.await_stderr(r#"Received request {'action': "it's", 'value': '\x1b[2J\r\n\u202e🐶'} from ('127.0.0.1', "#);
+    let head = Head { content_type: "binary/odd\u{1b}", content_encoding: "binary", keeps_alive: false };
+    ask(head.message(b"binaryx").unwrap());
+    server.await_stderr("Received binary/odd\\x1b request from ('127.0.0.1', ");
+    ask(json(&format!(r#"{{"action": "search", "value": "{}"}}"#, "x".repeat(10_000))));
+    server.await_stderr("xxx... (10033 bytes) from ('127.0.0.1', ");
+    server.terminate().expect_safe_text();
+}
+
+/// However many come: a line now and then, which says how many there were.
+#[test]
+fn malformed_messages_are_warned_of_without_verbose() {
+    for (arguments, input, words) in [
+        (&["--service", "search"][..], &b"\0\x02{}"[..], "Missing required header 'byteorder'."),
+        (&["--frame", "digits:5"], b"one: x", "is not written in ASCII digits"),
+        (&["--frame", "fixed:64"], b"Hello", "the input ended 59 bytes short of a whole frame"),
+    ] {
+        const COUNT: usize = 50;
+        let mut server = server(&[arguments, &["--workers", "1"]].concat());
+        let send = |server: &Program| {
+            let mut peer = connect(server.address());
+            peer.write_all(input).unwrap();
+            peer.shutdown(std::net::Shutdown::Write).unwrap();
+            expect_end(&mut peer);
+        };
+        (0..COUNT).for_each(|_| send(&server));
+        server.await_stderr("malformed message from 127.0.0.1:");
+        // Until a second has passed since the last line.
+        super::support::await_until("a warning with the count", || {
+            send(&server);
+            server.stderr().len() > 1
+        });
+        let exit = server.terminate();
+        let warnings: Vec<_> = exit.stderr.iter().filter(|line| line.starts_with("warning: malformed")).collect();
+        assert!(
+            warnings.len() < COUNT && warnings[0].contains(words) && warnings[0].ends_with("(so far: 1)"),
+            "{exit:#?}"
+        );
+        let last = warnings.last().and_then(|line| line.rsplit_once("(so far: ")).unwrap().1;
+        assert!(last.trim_end_matches(')').parse::<usize>().unwrap() > COUNT, "{exit:#?}");
+    }
+}
+
+#[test]
+fn quiet_does_not_warn_of_malformed_messages() {
+    let mut server = server(&["-q", "--service", "search"]);
+    let mut peer = connect(server.address());
+    peer.write_all(b"\0\x02{}").unwrap();
+    expect_end(&mut peer);
+    drop(peer);
+    let exit = server.terminate();
+    assert!(exit.stderr.is_empty(), "{exit:#?}");
 }

@@ -15,6 +15,7 @@ use crate::connection::Limits;
 use crate::error::Error;
 use crate::event_loop::unix_time;
 use crate::record::{Record, Settings, Timestamp};
+use crate::server::Opened;
 use crate::service::{Echo, Search};
 use crate::socket::Endpoint;
 use clap::CommandFactory;
@@ -114,7 +115,8 @@ fn run_embedded(options: &Options) -> Result<Report, Error> {
     let server = if options.content.requests().is_empty() {
         EmbeddedServer::start(with_tls, "Echoing", most_bytes, |_| Echo)?
     } else {
-        EmbeddedServer::start(with_tls, "Sending", Search::buffer_bytes(most_bytes), move |_| Search::new(most_bytes))?
+        let search = move |opened: &Opened<'_>| Search::new(most_bytes).logging(|| opened.peer.in_python());
+        EmbeddedServer::start(with_tls, "Sending", Search::buffer_bytes(most_bytes), search)?
     };
     let report = run_client(options, options.config(vec![Endpoint::tcp("127.0.0.1", server.port)])?);
     server.end()?;

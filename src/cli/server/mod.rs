@@ -56,7 +56,8 @@ struct Options {
 
     #[command(flatten)]
     service: ServiceOptions,
-    /// How many event loops, each on a thread of its own. Default: one per CPU.
+    /// How many event loops, each on a thread of its own. Each has a listener of its own on every address (SO_REUSEPORT), so
+    /// `ss -ltn` shows a line for each worker. Default: one per CPU.
     #[arg(long, value_name = "N", value_parser = values::count,
         allow_negative_numbers = true)]
     workers: Option<usize>,
@@ -238,7 +239,7 @@ fn serve(options: &Options) -> Result<u8, Error> {
             None
         }
     };
-    let make_service = |_: &Opened<'_>| service.make(buffer_limit);
+    let make_service = |opened: &Opened<'_>| service.make(buffer_limit, opened.peer);
     let server = Server::inherit(config, Inherited::from_environment()?, make_service)?;
     if let Some(option) = for_connections.filter(|_| server.addresses().is_empty()) {
         return Err(Error::Usage(format!("{option} is for connections; give it without --udp, or with --unix m.sock")));

@@ -8,6 +8,7 @@ use crate::service::{
     Chargen, Delayed, Discard, Echo, Framed, Search, Service, Stall, Unframed, clock, daytime, greet, reverse, time,
     upper,
 };
+use crate::socket::Address;
 use crate::units::parse_duration;
 use clap::{Args, ValueEnum};
 use std::time::Duration;
@@ -138,7 +139,7 @@ impl ServiceOptions {
     }
 
     /// The service of one connection.
-    pub(super) fn make(&self, buffer_limit: usize) -> Box<dyn Service> {
+    pub(super) fn make(&self, buffer_limit: usize, peer: &Address) -> Box<dyn Service> {
         match self.service {
             ServiceName::Echo => match self.frame {
                 Some(framing) => self.later(Framed::new(framing, buffer_limit, same)),
@@ -153,7 +154,7 @@ impl ServiceOptions {
             ServiceName::Reverse => self.answering(reverse, buffer_limit),
             ServiceName::Upper => self.answering(upper, buffer_limit),
             ServiceName::Stall => self.later(Stall),
-            ServiceName::Search => self.later(Search::new(buffer_limit)),
+            ServiceName::Search => self.later(Search::new(buffer_limit).logging(|| peer.in_python())),
         }
     }
 

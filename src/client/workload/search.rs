@@ -105,7 +105,7 @@ fn expected(request: &Request) -> Option<Response> {
 }
 
 fn tell(response: &Response, connection: usize) {
-    log::debug!("Received response {} from connection {connection}", response.content());
+    log::debug!("Received response {} from connection {connection}", response.in_python());
 }
 
 fn shown(response: &Response) -> String {

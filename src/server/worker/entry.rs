@@ -2,6 +2,7 @@
 
 use crate::connection::CloseReason;
 use crate::pump::Conversation;
+use crate::server::malformed::Malformed;
 use crate::server::watch;
 use crate::service::Service;
 use crate::socket::Address;
@@ -22,11 +23,17 @@ impl<S: Service> Entry<S> {
         Self { conversation, peer, number, logged: None }
     }
 
-    /// What the log says of the end for `reason`; nothing when that was said already.
-    pub(super) fn closing_line(&mut self, reason: CloseReason, now: Instant) -> Option<String> {
+    /// What the log says of the end for `reason`; nothing when that was said already. Warns of malformed input.
+    pub(super) fn closing_line(
+        &mut self,
+        reason: CloseReason,
+        now: Instant,
+        malformed: &mut Malformed<'_>,
+    ) -> Option<String> {
         if self.logged.replace(reason) == Some(reason) {
             return None;
         }
+        malformed.note_end(now, reason, &self.peer, || watch::complaint(&self.conversation));
         let story = watch::story(&self.conversation, reason, self.number, now)?;
         Some(format!("Closing connection to {}: {story}", self.peer))
     }

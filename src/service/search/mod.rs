@@ -13,7 +13,8 @@ pub use answer::{SearchError, look_up};
 pub use request::{Request, Response};
 
 use super::{Input, Output, Service, Wait};
-use crate::codec::message::{MOST_BEFORE_CONTENT, MessageDecoder};
+use crate::codec::message::{Content, MOST_BEFORE_CONTENT, MessageDecoder};
+use crate::repr::JsonRepr;
 use std::time::{Duration, Instant};
 
 /// How long a peer that did not ask to keep the connection may think about another message. The tutorial's server closes
@@ -44,7 +45,15 @@ pub struct Search {
     end_by: Option<Instant>,
     /// Boxed, since hardly any conversation has one.
     fault: Option<Box<SearchError>>,
+    /// What the log calls the peer, if it is to have the requests.
+    peer: Option<Box<PeerName>>,
 }
+
+#[derive(Debug)]
+struct PeerName(String);
+
+/// How many characters of a request the log shows.
+const LOGGED_CHARACTERS: usize = 1000;
 
 /// What became of the first message.
 enum Step {
@@ -57,7 +66,15 @@ impl Search {
     /// Answers messages whose content takes at most `most_content_bytes`.
     #[must_use]
     pub fn new(most_content_bytes: usize) -> Self {
-        Self { decoder: MessageDecoder::new(most_content_bytes), end_by: None, fault: None }
+        Self { decoder: MessageDecoder::new(most_content_bytes), end_by: None, fault: None, peer: None }
+    }
+
+    /// Logs each request that is answered, at the level `debug` and in the words of the tutorial's server. `peer` names the peer,
+    /// and is called only when that level is logged.
+    #[must_use]
+    pub fn logging(mut self, peer: impl FnOnce() -> String) -> Self {
+        self.peer = log::log_enabled!(log::Level::Debug).then(|| Box::new(PeerName(peer())));
+        self
     }
 
     /// What the buffers of a connection must hold for that: the content, and the longest header, which is as long as it
@@ -71,15 +88,33 @@ impl Search {
         let Some(message) = self.decoder.decode(input.bytes(), input.has_ended())? else {
             return Ok(Step::Incomplete);
         };
-        let Ok(answer) = Response::to(&message.content()?)?.message() else {
+        let content = message.content()?;
+        let Ok(answer) = Response::to(&content)?.message() else {
             unreachable!("the types and encodings of our answers are short");
         };
         if !output.write_whole(&answer) {
             return Ok(Step::NoRoom);
         }
+        if let Some(PeerName(peer)) = self.peer.as_deref() {
+            log::debug!("Received {} from {peer}", describe(&content, &message.header.content_type));
+        }
         let (size, keeps_alive) = (message.size, message.header.keeps_alive);
         input.consume(size);
         Ok(Step::Answered { keeps_alive })
+    }
+}
+
+/// A request in the words of the tutorial's server.
+fn describe(content: &Content<'_>, content_type: &str) -> String {
+    match content {
+        Content::Json(request) => {
+            let text = JsonRepr(request).to_string();
+            match text.char_indices().nth(LOGGED_CHARACTERS) {
+                Some((end, _)) => format!("request {}... ({} bytes)", &text[..end], text.len()),
+                None => format!("request {text}"),
+            }
+        }
+        Content::Binary(_) => format!("{content_type} request"),
     }
 }
 
@@ -108,6 +143,7 @@ impl Service for Search {
     }
 
     fn held_bytes(&self) -> usize {
-        self.fault.as_ref().map_or(0, |_| size_of::<SearchError>())
+        let peer = self.peer.as_ref().map_or(0, |peer| size_of::<PeerName>() + peer.0.capacity());
+        self.fault.as_ref().map_or(0, |_| size_of::<SearchError>()) + peer
     }
 }

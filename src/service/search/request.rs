@@ -1,7 +1,7 @@
 //! The requests and the answers of the application pair, as messages.
 
 use crate::codec::message::{Content, Head, Message, MessageError, python_json};
-use crate::repr::BytesRepr;
+use crate::repr::{BytesRepr, JsonRepr};
 use serde_json::json;
 use std::fmt;
 
@@ -68,6 +68,15 @@ impl Response {
     pub fn content(&self) -> String {
         match self {
             Self::Result(text) => python_json(&[("result", json!(text))]),
+            Self::Bytes(bytes) => BytesRepr(bytes).to_string(),
+        }
+    }
+
+    /// The content as Python shows it: `{'result': '…'}`, or bytes.
+    #[must_use]
+    pub fn in_python(&self) -> String {
+        match self {
+            Self::Result(text) => JsonRepr(&json!({ "result": text })).to_string(),
             Self::Bytes(bytes) => BytesRepr(bytes).to_string(),
         }
     }
