@@ -4,6 +4,7 @@
 mod client;
 mod datagrams;
 mod files;
+mod help;
 mod line_queue;
 mod logging;
 mod output;
@@ -37,6 +38,9 @@ const CROSSED: u8 = 3;
 /// A signal ended the run; the report so far was printed.
 const INTERRUPTED: u8 = 130;
 
+/// The version with how it was built, for `--version`.
+const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MULTICONN_BUILD"), ")");
+
 /// An option that is on or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Switch {
@@ -56,14 +60,14 @@ struct Parsed<P> {
 
 /// Parses the command line; on `--help` and `--version` prints those, on a mistake one sentence that names it.
 fn parse<P: clap::Parser>() -> Result<P, u8> {
-    let mut command = P::command();
+    let mut command = help::in_two_forms(P::command(), None);
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     finish(matches, &mut command, Variables::default(), &[]).map(|parsed| parsed.options)
 }
 
 /// Parses the command line and the variables of `program`.
 fn parse_with_variables<P: clap::Parser>(program: &Program) -> Result<Parsed<P>, u8> {
-    let mut command = variables::explain(P::command(), program);
+    let mut command = help::in_two_forms(variables::explain(P::command(), program), Some(program.common));
     // What is missing may be in the environment, so only the second parse reports mistakes.
     let mut lenient = command.clone().ignore_errors(true);
     let typed = lenient.try_get_matches_from_mut(std::env::args_os()).map_err(|error| tell(&error))?;

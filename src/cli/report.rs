@@ -2,7 +2,7 @@
 
 use super::files::Output;
 use super::variables::Variables;
-use super::{CROSSED, FAILURE, SUCCESS, complain, output, parse};
+use super::{CROSSED, FAILURE, LONG_VERSION, SUCCESS, complain, output, parse};
 use crate::error::{Error, in_words};
 use crate::escape;
 use crate::record::{
@@ -18,9 +18,10 @@ use std::process::ExitCode;
 
 /// Shows, compares and merges the runs that multiconn-client --json wrote.
 #[derive(Debug, Parser)]
-#[command(name = "multiconn-report", version, max_term_width = 100, arg_required_else_help = false)]
-#[command(after_help = "Exit status: 0 all went well; 1 a file could not be read or written; 2 the command line was\n\
-                        wrong; 3 with --fail-if-worse, something got worse by more than the noise, or cannot be judged\n\n\
+#[command(name = "multiconn-report", version, long_version = LONG_VERSION, max_term_width = 100, arg_required_else_help = false)]
+#[command(after_long_help = "Exit status:\n  0    all went well\n  1    a file could not be read or written\n  \
+                        2    the command line was wrong\n  \
+                        3    with --fail-if-worse, something got worse by more than the noise, or cannot be judged\n\n\
                         A FILE is a regular file or a pipe of at most 512 MiB, which is about two days of a load.")]
 struct Options {
     #[command(subcommand)]
@@ -34,17 +35,17 @@ enum Task {
         /// A file that multiconn-client --json wrote.
         file: PathBuf,
     },
-    /// Say what differs between two runs, and whether it differs by more than the noise between their seconds.
+    /// Compare two runs: what differs, and whether by more than the noise between their seconds.
     Compare {
         /// The run to compare with.
         before: PathBuf,
         /// The run that is judged.
         after: PathBuf,
-        /// End with exit status 3 when something got worse by more than the noise, or when the runs do not show that: one
+        /// End with exit status 3 when something got worse. Worse is more than the noise; runs that do not show it fail, too: one
         /// has no reply, was interrupted, is not valid, lost every connection, or has fewer than 8 intervals or 1,000 replies.
         #[arg(long)]
         fail_if_worse: bool,
-        /// With --fail-if-worse, let runs pass that do not show whether something got worse.
+        /// With --fail-if-worse, let runs pass that cannot be judged.
         #[arg(long, requires = "fail_if_worse")]
         allow_inconclusive: bool,
     },

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// What is to be written, and what is to be looked at.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Results {
-    /// Write everything that is known of the run to FILE, for multiconn-report and scripts; - for stdout.
+    /// Write all results to FILE as JSON; - for stdout. multiconn-report and scripts read it.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
     /// Write the percentiles of the latency as the tools of HdrHistogram plot them; - for stdout.
@@ -26,7 +26,7 @@ pub(super) struct Results {
     /// Write a page with charts; - for stdout.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     html: Option<PathBuf>,
-    /// End with exit status 3 if this holds, such as p99>2ms, errors>0 or rate<49k; may be repeated.
+    /// End with exit status 3 if EXPRESSION holds: p99>2ms, errors>0 or rate<49k, for example; may be repeated.
     #[arg(long, value_name = "EXPRESSION", help_heading = "Report")]
     fail_if: Vec<Threshold>,
 }

@@ -16,7 +16,7 @@ const COMMON: &str = "MULTICONN_";
 /// Values that may hold commas. Variables of such options have one value per line.
 const FREE_TEXT: [&str; 4] = ["TEXT", "VALUE", "PATH", "FILE"];
 
-/// What a program reads from its environment.
+/// What a program reads from its environment, and says of its options.
 #[derive(Debug)]
 pub(super) struct Program {
     /// The prefix of its own variables.
@@ -25,6 +25,8 @@ pub(super) struct Program {
     pub(super) own: &'static [&'static str],
     /// Options that replace others when they come from a source of higher precedence, although both can be typed.
     pub(super) instead: &'static [(&'static str, &'static [&'static str])],
+    /// Options of which `-h` tells.
+    pub(super) common: &'static [&'static str],
     /// Good commands for options that rule others out.
     pub(super) examples: &'static [(&'static str, &'static str)],
 }
@@ -107,11 +109,11 @@ impl Variables {
 
 /// `command` with a sentence about its variables at the end of its help.
 pub(super) fn explain(command: Command, program: &Program) -> Command {
-    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
     let prefix = program.prefix;
-    command.after_help(format!(
-        "{help}\n\nEnvironment: an option (or HOST, or PORT) that is not given is taken from its variable, for --workers \
-         {prefix}WORKERS, or MULTICONN_WORKERS, which all programs read; a switch that is false, and an empty value, do not count."
+    command.after_long_help(format!(
+        "{help}\n\nEnvironment: a variable can set each option, HOST and PORT, as {prefix}WORKERS (or for all programs \
+         MULTICONN_WORKERS) sets --workers; the command line takes precedence."
     ))
 }
 

@@ -12,6 +12,7 @@ mod fake;
 mod frames;
 mod fullness;
 mod gone;
+mod help;
 mod interop;
 mod job;
 mod liars;

@@ -54,7 +54,7 @@ impl Program {
 
     /// `multiconn-report` with these arguments.
     pub(crate) fn report(arguments: &[&str]) -> Self {
-        Self::spawn(Self::clean(Command::new(REPORT)).args(arguments))
+        Self::spawn(Self::report_command().args(arguments))
     }
 
     /// A script of `tests/peers/`, unbuffered. Ask [`has_python`](super::has_python) first.
@@ -71,6 +71,11 @@ impl Program {
     /// The command of the client, for tests that add an environment.
     pub(crate) fn client_command() -> Command {
         Self::clean(Command::new(CLIENT))
+    }
+
+    /// The command of the report program.
+    pub(crate) fn report_command() -> Command {
+        Self::clean(Command::new(REPORT))
     }
 
     /// The command of the server, run by another one that ends in `exec`, such as setpriv.

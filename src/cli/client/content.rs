@@ -21,7 +21,7 @@ pub(super) struct Content {
     /// Send messages of SIZE bytes instead.
     #[arg(long, value_name = "SIZE", value_parser = values::message_size, conflicts_with_all = ["message", "message_file"], help_heading = "What")]
     size: Option<usize>,
-    /// Ask a server of the message protocol to search for VALUE, and print its answer; may be repeated.
+    /// Search a server of the message protocol for VALUE. Its answer is printed; may be repeated.
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_file", "size", "frame", "expect", "udp"],
         allow_hyphen_values = true, help_heading = "What")]
     search: Vec<String>,

@@ -7,7 +7,7 @@ use crate::cli::logging::Verbosity;
 use crate::cli::progress::View;
 use crate::cli::results::Results;
 use crate::cli::tls::ClientTls;
-use crate::cli::{Switch, values};
+use crate::cli::{LONG_VERSION, Switch, values};
 use crate::client::{ClientConfig, DatagramClientConfig, Load};
 use crate::error::Error;
 use crate::socket::{Endpoint, Sources};
@@ -23,12 +23,12 @@ const SERVER_DESCRIPTORS: usize = 64;
 
 /// Opens connections to an echo server, sends messages, and checks that every byte comes back.
 #[derive(Debug, Parser)]
-#[command(name = "multiconn-client", version, max_term_width = 100)]
+#[command(name = "multiconn-client", version, long_version = LONG_VERSION, max_term_width = 100)]
 #[command(override_usage = "multiconn-client [OPTIONS] <HOST> <PORT> [NUM_CONNECTIONS]\n       \
                             multiconn-client [OPTIONS] --target <HOST:PORT>... [-c <N>]\n       \
                             multiconn-client [OPTIONS] --unix <PATH>\n       \
                             multiconn-client [OPTIONS] --embedded")]
-#[command(after_help = "Examples:\n  multiconn-client 127.0.0.1 65432 2\n  \
+#[command(after_long_help = "Examples:\n  multiconn-client 127.0.0.1 65432 2\n  \
                         multiconn-client --embedded -c 1000      with a server of its own\n  \
                         multiconn-client 127.0.0.1 65432 10000 --hold 5s\n  \
                         multiconn-client 127.0.0.1 65432 1000 --duration 10s --rate 50k\n  \
@@ -36,11 +36,10 @@ const SERVER_DESCRIPTORS: usize = 64;
                         multiconn-client 127.0.0.1 65432 --search ring   of a server with --service search\n  \
                         multiconn-client 127.0.0.1 65432 --stdin           talk to the server\n  \
                         multiconn-client 127.0.0.1 65432 --frame lines --expect any --message hello -v\n\n\
-                        Exit status: 0 all went as asked; 1 something failed, or nothing was measured; 2 the command line was
-\
-                        wrong; 3 a threshold of --fail-if was crossed; 130 interrupted by SIGINT, SIGTERM or SIGHUP (the
-\
-                        report so far is printed, and files of results are written)")]
+                        Exit status:\n  0    all went as asked\n  \
+                        1    something failed, or nothing was measured\n  2    the command line was wrong\n  \
+                        3    a threshold of --fail-if was crossed\n  \
+                        130  a signal ended the run; the report so far is printed, and results are written")]
 pub(super) struct Options {
     #[command(flatten)]
     pub(super) place: Place,

@@ -6,7 +6,9 @@ mod services;
 use crate::cli::logging::Verbosity;
 use crate::cli::tls::ServerTls;
 use crate::cli::variables::{self, Program, Typed};
-use crate::cli::{FAILURE, INTERRUPTED, Parsed, SUCCESS, Switch, complain, output, parse_with_variables, values};
+use crate::cli::{
+    FAILURE, INTERRUPTED, LONG_VERSION, Parsed, SUCCESS, Switch, complain, output, parse_with_variables, values,
+};
 use crate::error::Error;
 use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor, catch_server_signals, limit_panic_reports};
 use crate::socket::{Endpoint, Inherited};
@@ -20,17 +22,43 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// What the server reads from its environment.
-const PROGRAM: Program = Program { prefix: "MULTICONN_SERVER_", own: &[], instead: &[], examples: &[] };
+const PROGRAM: Program = Program {
+    prefix: "MULTICONN_SERVER_",
+    own: &[],
+    instead: &[],
+    common: &[
+        "host",
+        "port",
+        "unix",
+        "udp",
+        "tls_cert",
+        "tls_key",
+        "tls_self_signed",
+        "service",
+        "frame",
+        "workers",
+        "max_connections",
+        "idle_timeout",
+        "drain_timeout",
+        "metrics",
+        "verbose",
+        "quiet",
+    ],
+    examples: &[],
+};
 
 /// Serves many connections at once, by default as an echo server.
 #[derive(Debug, Parser)]
-#[command(name = "multiconn-server", version, max_term_width = 100)]
-#[command(after_help = "Examples:\n  multiconn-server 127.0.0.1 65432\n  multiconn-server \"\" 0      \
+#[command(name = "multiconn-server", version, long_version = LONG_VERSION, max_term_width = 100)]
+#[command(after_long_help = "Examples:\n  multiconn-server 127.0.0.1 65432\n  multiconn-server \"\" 0      \
                         every interface, a free port\n  multiconn-server --unix m.sock\n\n\
                         Signals:\n  TERM, INT  drain, then end; a second one ends at once\n  \
                         HUP        read the TLS files again\n  \
                         USR1       log the counters\n  \
-                        USR2       start a new process that takes the listening sockets")]
+                        USR2       start a new process that takes the listening sockets\n\n\
+                        Exit status:\n  0    it served, and ended when it was told to\n  \
+                        1    something failed\n  2    the command line was wrong\n  \
+                        130  a second signal ended it before all connections were finished")]
 struct Options {
     #[command(flatten)]
     typed: Typed,
@@ -83,7 +111,8 @@ struct Options {
     /// connection that would exceed it is closed.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::size, help_heading = "Limits")]
     memory_limit: usize,
-    /// Close a connection when no byte moved for this long, nor was acknowledged while output waits; 0 waits for ever.
+    /// Close a connection that is idle for this long: no byte moved, nor was acknowledged while output waits; 0 waits for
+    /// ever.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration, help_heading = "Limits")]
     idle_timeout: Duration,
     /// Close a connection when its peer has sent nothing this long after it opened, and was sent nothing; 0 waits for ever.
