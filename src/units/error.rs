@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// A text that is not the size, duration or rate it should have been.
+/// A text that is not the count, size, duration or rate it should have been.
 ///
 /// Shown as `"5 parsecs" is not a duration; give one like 250us, 10ms, 5s or 1m30s`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +22,8 @@ pub struct UnitError {
 /// The kinds of quantity this room reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantity {
+    /// So many of something.
+    Count,
     /// A number of bytes.
     Size,
     /// A length of time.
@@ -57,18 +59,20 @@ impl Quantity {
     #[must_use]
     pub const fn examples(self) -> &'static str {
         match self {
+            Self::Count => "1000, 1_000 or 10k",
             Self::Size => "64, 10k, 64KiB or 1.5MiB",
             Self::Duration => "250us, 10ms, 5s or 1m30s",
             Self::Rate => "100, 5k, 5k/s or 1.5M/s",
         }
     }
 
-    const fn smallest_units(self) -> &'static str {
+    const fn of_smallest_units(self) -> &'static str {
         match self {
-            Self::Size => "bytes",
-            Self::Duration => "nanoseconds",
+            Self::Count => "",
+            Self::Size => " of bytes",
+            Self::Duration => " of nanoseconds",
             // Rates are floating point, so no rate is too fine; the text completes the match.
-            Self::Rate => "events per second",
+            Self::Rate => " of events per second",
         }
     }
 }
@@ -76,6 +80,7 @@ impl Quantity {
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Count => "count",
             Self::Size => "size",
             Self::Duration => "duration",
             Self::Rate => "rate",
@@ -89,7 +94,7 @@ impl Problem {
             Self::Malformed => format!("is not a {quantity}"),
             Self::NoUnit => format!("needs a unit to be a {quantity}"),
             Self::TooLarge => format!("is too large for a {quantity}"),
-            Self::TooFine => format!("is not a whole number of {}", quantity.smallest_units()),
+            Self::TooFine => format!("is not a whole number{}", quantity.of_smallest_units()),
             Self::Zero => format!("is not a {quantity} above zero"),
         }
     }

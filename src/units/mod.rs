@@ -19,7 +19,7 @@ pub use date::{format_day_and_time, format_daytime, format_http_date, format_tim
 pub use error::{Problem, Quantity, UnitError};
 pub use format::{format_count, format_counted, format_duration, format_rate, format_size};
 pub use later::later;
-pub use parse::{parse_duration, parse_rate, parse_size};
+pub use parse::{parse_count, parse_duration, parse_rate, parse_size};
 pub use rfc3339::{format_rfc3339, parse_rfc3339};
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! From what a person typed to a number.
 //!
 //! Spaces around the text and between number and unit are allowed, so that what this room prints
-//! can be typed back. It must never guess: an unknown or missing unit is an error.
+//! can be typed back. Thousands may be separated: `1_000` and `1,000` are 1000. It must never guess: an unknown or missing unit is an error.
 
 use std::time::Duration;
 
@@ -44,6 +44,21 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
 /// a finite number.
 pub fn parse_rate(text: &str) -> Result<f64, UnitError> {
     rate_per_second(text).map_err(|problem| UnitError::new(text, Quantity::Rate, problem))
+}
+
+/// How many of something: `0`, `1000`, `1_000`, `1,000`, `10k`, `1.5M`; k, M, G and T are powers of 1000.
+///
+/// # Errors
+///
+/// The text is none of these, is not a whole number, or needs more than 64 bits.
+pub fn parse_count(text: &str) -> Result<u64, UnitError> {
+    whole_number(text).map_err(|problem| UnitError::new(text, Quantity::Count, problem))
+}
+
+fn whole_number(text: &str) -> Result<u64, Problem> {
+    let (number, prefix) = Decimal::split(text.trim()).ok_or(Problem::Malformed)?;
+    let power = thousands(prefix.trim_start()).ok_or(Problem::Malformed)?;
+    number.times(1000_u64.pow(power))
 }
 
 fn size_bytes(text: &str) -> Result<u64, Problem> {

@@ -18,6 +18,9 @@ fn sizes_are_read() {
         ("1.5MiB", 3 * KIB * KIB / 2),
         ("10k", 10_000),
         ("10K", 10_000),
+        ("1_000", 1_000),
+        ("1_0_00KiB", 1_000 * KIB),
+        ("1,234,567.5k", 1_234_567_500),
         ("64KB", 64_000),
         ("1M", 1_000_000),
         ("2G", 2_000_000_000),
@@ -37,7 +40,25 @@ fn sizes_are_read() {
 
 #[test]
 fn bad_sizes_are_refused() {
-    for text in ["", " ", "B", "KiB", "-1", "+1", "1.", ".5k", "1e3", "1_000", "1,000", "0x10"] {
+    for text in [
+        "",
+        " ",
+        "B",
+        "KiB",
+        "-1",
+        "+1",
+        "1.",
+        ".5k",
+        "1e3",
+        "1_",
+        "_1",
+        "1__0",
+        "1,00",
+        "1000,000",
+        ",1",
+        "1,000_000",
+        "0x10",
+    ] {
         assert_eq!(parse_size(text).unwrap_err().problem, Problem::Malformed, "{text}");
     }
     for text in ["1m", "1g", "1i", "1iB", "1kb", "1KiBB", "1KBi", "1k k", "1k2", "1 parsec"] {
@@ -49,6 +70,21 @@ fn bad_sizes_are_refused() {
     for text in ["18446744073709551616", "18446744073709551.616k", "17179869184GiB"] {
         assert_eq!(parse_size(text).unwrap_err().problem, Problem::TooLarge, "{text}");
     }
+}
+
+#[test]
+fn counts_are_read_and_refused() {
+    for (text, count) in
+        [("0", 0), ("1000", 1000), ("1_000", 1000), ("1,000,000", 1_000_000), ("10k", 10_000), (" 1.5 M ", 1_500_000)]
+    {
+        assert_eq!(parse_count(text), Ok(count), "{text}");
+    }
+    for text in ["", "many", "-5", "+5", "1Ki", "5B", "1_", "1,5", "10,00", "1e3"] {
+        assert_eq!(parse_count(text).unwrap_err().problem, Problem::Malformed, "{text}");
+    }
+    let error = parse_count("1.5").unwrap_err();
+    assert_eq!(error.to_string(), r#""1.5" is not a whole number; give one like 1000, 1_000 or 10k"#);
+    assert_eq!(parse_count("18446744073709551616").unwrap_err().problem, Problem::TooLarge);
 }
 
 #[test]
@@ -68,6 +104,7 @@ fn durations_are_read() {
         ("1 m 30 s", 90_000_000_000),
         ("2h", 7_200_000_000_000),
         ("1h0m0.5s", 3_600_500_000_000),
+        ("1_000ms", 1_000_000_000),
         ("90m", 5_400_000_000_000),
         ("18446744073709551615ns", u64::MAX),
     ] {
@@ -102,6 +139,7 @@ fn rates_are_read_and_refused() {
         ("0.1k", 100.0),
         ("0.5", 0.5),
         ("950 /s", 950.0),
+        ("1_000.5k", 1_000_500.0),
     ] {
         let parsed = parse_rate(text).unwrap();
         assert_eq!(parsed.to_bits(), f64::to_bits(rate), "{text}");

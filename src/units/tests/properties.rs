@@ -9,8 +9,9 @@ use crate::units::*;
 
 proptest! {
     #[test]
-    fn no_text_panics(any in any::<String>(), near in "[0-9]{0,25}\\.?[0-9]{0,45} ?[a-zA-Zµ/]{0,4}[0-9]{0,3}s?") {
+    fn no_text_panics(any in any::<String>(), near in "[0-9_,]{0,25}\\.?[0-9]{0,45} ?[a-zA-Zµ/]{0,4}[0-9]{0,3}s?") {
         for text in [any, near] {
+            let _ = parse_count(&text);
             let _ = parse_size(&text);
             let _ = parse_duration(&text);
             let _ = parse_rate(&text);
@@ -20,6 +21,7 @@ proptest! {
     #[test]
     fn plain_numbers_are_themselves(number in any::<u64>()) {
         prop_assert_eq!(parse_size(&format!("{number}")), Ok(number));
+        prop_assert_eq!(parse_count(&format_count(number)), Ok(number));
         prop_assert_eq!(parse_duration(&format!("{number}ns")), Ok(Duration::from_nanos(number)));
     }
 
