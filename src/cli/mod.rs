@@ -1,6 +1,7 @@
 //! The faces of the programs: what the user typed becomes a configuration, and what happened becomes text and an exit
 //! status. Nothing is decided here that a library user would miss.
 
+mod addresses;
 mod client;
 mod datagrams;
 mod files;

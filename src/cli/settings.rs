@@ -5,8 +5,8 @@ use crate::record::Settings;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
-/// These do nothing for a run.
-const NO_SETTINGS: [&str; 2] = ["help", "version"];
+/// These do nothing for a run, or are recorded as what they mean.
+const NO_SETTINGS: [&str; 5] = ["help", "version", "host", "port", "words"];
 
 /// All options of `command` that have a value, in the order of its help.
 pub(super) fn of(command: &Command, matches: &ArgMatches) -> Settings {

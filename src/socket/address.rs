@@ -1,19 +1,24 @@
 //! Where to listen and where to connect: what the user typed, and the addresses it means.
 
+mod parse;
+
 use super::unix_path::check_path;
 use crate::error::Error;
 use crate::escape;
 use crate::repr::{AddressRepr, StrRepr};
 use std::fmt;
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+
+/// The host that means the limited broadcast address, as in Python's socket module.
+const BROADCAST_HOST: &str = "<broadcast>";
 
 /// A place as the user names it: a host and a port, or the path of a Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// A host and a port.
     Tcp {
-        /// An IPv4 or IPv6 address, a name, or nothing for every interface.
+        /// An IPv4 or IPv6 address, a name, nothing for every interface, or `<broadcast>` for 255.255.255.255.
         host: String,
         /// The port; 0 lets the system choose one.
         port: u16,
@@ -35,8 +40,18 @@ impl Endpoint {
         Self::Unix(path.into())
     }
 
+    /// The port; none for a Unix socket.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp { port, .. } => Some(*port),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// All addresses that the endpoint stands for, each once, in the order of the resolver. An empty host is the
-    /// unspecified address, which a listener serves for IPv4 and IPv6 alike. An IPv4-mapped address is an IPv4 address.
+    /// unspecified address, which a listener serves for IPv4 and IPv6 alike. The host `<broadcast>` is 255.255.255.255. An
+    /// IPv4-mapped address is an IPv4 address.
     ///
     /// # Errors
     ///
@@ -49,6 +64,9 @@ impl Endpoint {
         };
         if host.is_empty() {
             return Ok(vec![Address::Ip((Ipv6Addr::UNSPECIFIED, port).into())]);
+        }
+        if host == BROADCAST_HOST {
+            return Ok(vec![Address::Ip((Ipv4Addr::BROADCAST, port).into())]);
         }
         // `[::1]` is how an IPv6 address stands beside a port; people type it alone as well.
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
@@ -166,6 +184,12 @@ mod tests {
     fn nothing_is_every_interface() {
         let addresses = Endpoint::tcp("", 0).resolve().expect("nothing resolves");
         assert_eq!(addresses, [Address::Ip("[::]:0".parse().expect("an address"))]);
+    }
+
+    #[test]
+    fn broadcast_is_an_address_of_ipv4() {
+        let addresses = Endpoint::tcp("<broadcast>", 9).resolve().expect("an address resolves");
+        assert_eq!(addresses, [Address::Ip("255.255.255.255:9".parse().expect("an address"))]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is sent, how much of it, and how many at a time.
 
 use super::fake::{Fake, echo};
-use super::support::Program;
+use super::support::{Program, has_ipv6};
 use super::{Outcome, client, outcome, server};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -60,6 +60,41 @@ fn with_a_pipeline_of_one_each_message_waits_for_its_echo() {
     let expected = ["ab", "cd", "ef"]
         .map(|text| [format!("Sending b'{text}' to connection 1"), format!("Received b'{text}' from connection 1")]);
     assert_eq!(story, expected.as_flattened().iter().collect::<Vec<_>>());
+}
+
+/// Every form of an address leads to the same server, with the number of connections behind it.
+#[test]
+fn addresses_in_one_word_and_in_two() {
+    let server = server();
+    let (address, port) = (server.address().to_string(), server.address().port().to_string());
+    let (url, quoted) = (format!("tcp://{address}"), format!("127.0.0.1 {port}"));
+    for address in [&address, &url, &quoted] {
+        Outcome::of(Program::client(&[address])).expect_tutorial(1);
+        Outcome::of(Program::client(&[address, "--workers", "2", "3"])).expect_tutorial(3);
+        Outcome::of(Program::client(&[address, "-c", "2"])).expect_tutorial(2);
+        Outcome::of(Program::client(&["--target", address, "-c", "2"])).expect_tutorial(2);
+        Outcome::of(Program::client(&[address, "4", "--target", &url])).expect_tutorial(4);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("unix:{}", folder.path().join("m.sock").display());
+    let unix = Program::server(&[&path]);
+    unix.await_stdout("(unix, echo)");
+    Outcome::of(Program::client(&[&path, "3"])).expect_tutorial(3);
+    Outcome::of(Program::client(&["--target", &path, &address, "4"])).expect_tutorial(4);
+    if has_ipv6("an address in brackets") {
+        let server = Program::server(&["[::1]:0"]);
+        let port = server.address().port();
+        Outcome::of(Program::client(&[&format!("[::1]:{port}"), "2"])).expect_tutorial(2);
+        Outcome::of(Program::client(&["--target", &format!("::1 {port}")])).expect_tutorial(1);
+    }
+}
+
+#[test]
+fn counts_with_units_and_separators() {
+    let server = server();
+    outcome(server.address(), &["0.1k", "--messages", "1_0", "--pipeline", "1k"]).expect_success(100, 1000, 22_000);
+    outcome(server.address(), &["-c", "1_0", "--max-connecting", "1M", "--retries", "1k"]).expect_tutorial(10);
+    outcome(server.address(), &["--size", "1_000", "--seed", "10k"]).expect_success(1, 1, 1000);
 }
 
 #[test]

@@ -162,9 +162,35 @@ fn options_of_datagrams_and_of_connections_without_those() {
 }
 
 #[test]
-fn a_host_and_a_port_in_one_word() {
-    for host in ["127.0.0.1:65432", "[::1]:65432", "localhost:65432"] {
-        wrong(&[host, "5"], &["[HOST]", &format!("{host:?}"), "127.0.0.1 65432"]);
+fn words_that_are_no_address() {
+    for word in ["127.0.0.1:65536", "::1:65432", "127.0.0.1:http", "ftp://127.0.0.1:1", "127.0.0.1:"] {
+        wrong(&[word, "5"], &[&format!("{word:?}"), "127.0.0.1:65432", "unix:"]);
+    }
+    wrong(&["127.0.0.1:65432", "65432"], &["\"127.0.0.1:65432\"", "port twice"]);
+    wrong(&["127.0.0.1:65432", "5", "5"], &["'5'"]);
+    wrong(&["127.0.0.1:65432", "none"], &["NUM_CONNECTIONS", "\"none\""]);
+    for address in ["127.0.0.1:0", "tcp://127.0.0.1:0"] {
+        wrong(&[address], &["not a port", "65432"]);
+    }
+    wrong(&[":65432"], &["\"\"", "127.0.0.1"]);
+    wrong(&["127.0.0.1:65432", "--unix", "m.sock"], &["HOST", "--unix"]);
+    wrong(&["127.0.0.1:65432", "5", "--stdin"], &["NUM_CONNECTIONS", "--stdin"]);
+    wrong(&["127.0.0.1:65432", "5", "-c", "5"], &["NUM_CONNECTIONS", "--connections"]);
+    wrong(&["--udp", "unix:m.sock"], &["host and a port"]);
+}
+
+/// A URL is answered with the address that it holds.
+#[test]
+fn urls_that_are_not_addresses() {
+    for (url, address) in [
+        ("http://127.0.0.1:8080/path", "give the address 127.0.0.1:8080"),
+        ("https://example.org", "give the address example.org:443 and the options for TLS"),
+        ("ws://example.org/chat", "give the address example.org:80"),
+        ("udp://127.0.0.1:9", "give 127.0.0.1:9 and --udp"),
+    ] {
+        for arguments in [&[url][..], &[url, "5"], &["--target", url]] {
+            wrong(arguments, &[&format!("{url:?}"), address]);
+        }
     }
 }
 

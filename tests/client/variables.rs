@@ -69,6 +69,12 @@ fn host_and_port_have_variables() {
     let port = server.address().port().to_string();
     outcome(&[("MULTICONN_CLIENT_HOST", "127.0.0.1"), ("MULTICONN_PORT", &port)], &["-c", "2"]).expect_tutorial(2);
     outcome(&[("MULTICONN_CLIENT_PORT", &port)], &["127.0.0.1"]).expect_tutorial(1);
+    // An address in one word has a port.
+    let address = format!("127.0.0.1:{port}");
+    outcome(&[("MULTICONN_CLIENT_PORT", "1")], &[&address, "3"]).expect_tutorial(3);
+    outcome(&[("MULTICONN_HOST", &address), ("MULTICONN_PORT", "1")], &[]).expect_tutorial(1);
+    outcome(&[("MULTICONN_CONNECTIONS", "2")], &[&address, "3"]).expect_tutorial(3);
+    expect_refusal(with(&[("MULTICONN_HOST", "127.0.0.1:x")], &[]), 2, &["MULTICONN_HOST", "\"127.0.0.1:x\""]);
     let targets = format!("127.0.0.1:{port},127.0.0.1:{port}");
     outcome(&[("MULTICONN_CLIENT_TARGET", &targets)], &["-c", "4"]).expect_tutorial(4);
     expect_refusal(

@@ -1,8 +1,9 @@
 //! Where a server listens: every way of saying it reaches the server that said so.
 
 use super::server;
-use super::support::{Program, connect, connect_unix, echo, expect_end, has_ipv6};
+use super::support::{Program, connect, connect_unix, echo, expect_end, has_ipv6, read_to_end};
 use rustix::process::Signal;
+use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
@@ -39,6 +40,41 @@ fn the_ipv6_loopback_address() {
         assert_eq!(server.stdout(), [format!("Listening on [::1]:{} (tcp, echo)", address.port())]);
         echo(&mut connect(address), b"over IPv6");
     }
+}
+
+/// Each form is listened on as HOST and PORT are.
+#[test]
+fn an_address_in_one_word() {
+    for address in ["127.0.0.1:0", "tcp://127.0.0.1:0", "127.0.0.1 0"] {
+        let server = Program::server(&[address, "--metrics", address]);
+        server.await_stdout("(tcp, metrics)");
+        let address = server.address();
+        assert_eq!(address.ip(), Ipv4Addr::LOCALHOST);
+        echo(&mut connect(address), b"in one word");
+    }
+    let mut server = Program::server(&[":0"]);
+    let port = server.address().port();
+    echo(&mut connect((Ipv4Addr::LOCALHOST, port).into()), b"every interface");
+    assert_eq!(server.terminate().code, Some(0));
+    if has_ipv6("listening on [::1]:0") {
+        echo(&mut connect(Program::server(&["[::1]:0"]).address()), b"over IPv6");
+    }
+}
+
+#[test]
+fn a_unix_socket_in_one_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let [echoes, pages] = ["m.sock", "metrics.sock"].map(|name| folder.path().join(name));
+    let in_words = |path: &Path| format!("unix:{}", path.display());
+    let mut server = Program::server(&[&in_words(&echoes), "--metrics", &in_words(&pages)]);
+    let told = [format!("{} (unix, echo)", echoes.display()), format!("{} (unix, metrics)", pages.display())];
+    assert_eq!(listening(&server, "(unix, metrics)"), told);
+    echo(&mut connect_unix(&echoes), b"over a Unix socket");
+    let mut page = connect_unix(&pages);
+    page.write_all(b"GET /healthz HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n").unwrap();
+    assert!(read_to_end(&mut page).starts_with(b"HTTP/1.1 200 "));
+    assert_eq!(server.terminate().code, Some(0));
+    assert!(!echoes.exists() && !pages.exists(), "the names are removed at the end");
 }
 
 #[test]

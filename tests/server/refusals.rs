@@ -40,10 +40,20 @@ fn sizes_and_durations_that_are_none() {
 }
 
 #[test]
-fn a_port_where_the_host_belongs() {
-    for host in ["65432", "127.0.0.1:65432", ":65432", "[::1]:65432"] {
-        wrong(&[host], &["[HOST]", &format!("{host:?}"), "127.0.0.1 65432"]);
+fn words_that_are_no_address() {
+    for words in [&["65432"][..], &["65432", "127.0.0.1"]] {
+        wrong(words, &["HOST", "\"65432\"", "127.0.0.1 65432"]);
     }
+    for word in ["127.0.0.1:65536", "::1:65432", "127.0.0.1:http", "ftp://127.0.0.1:1"] {
+        wrong(&[word], &[&format!("{word:?}"), "127.0.0.1:65432", "unix:"]);
+        wrong(&["127.0.0.1", "0", "--metrics", word], &["--metrics", &format!("{word:?}"), "127.0.0.1:65432", "unix:"]);
+    }
+    wrong(&["127.0.0.1:65432", "65432"], &["\"127.0.0.1:65432\"", "port twice"]);
+    wrong(&["127.0.0.1:0", "surplus"], &["'surplus'"]);
+    wrong(
+        &["http://127.0.0.1:8080/path"],
+        &["\"http://127.0.0.1:8080/path\"", "URL", "give the address 127.0.0.1:8080"],
+    );
 }
 
 /// An option that would do nothing is refused rather than passed over.
@@ -84,6 +94,7 @@ fn names_that_nobody_knows() {
     wrong(&["127.0.0.1", "0", "--max-connection", "5"], &["'--max-connection'", "--max-connections"]);
     wrong(&["127.0.0.1", "0", "--frobnicate"], &["'--frobnicate'"]);
     wrong(&["127.0.0.1", "0", "surplus"], &["'surplus'"]);
+    wrong(&["127.0.0.1:0", "unix:m.sock"], &["'unix:m.sock'"]);
     wrong(&["127.0.0.1", "0", "--workers"], &["--workers"]);
     wrong(&["127.0.0.1", "0", "-q", "-v"], &["--quiet", "--verbose"]);
 }

@@ -18,6 +18,8 @@ fn host_and_port_have_variables() {
     let [host, port] = [("MULTICONN_SERVER_HOST", "::1"), ("MULTICONN_PORT", "0")];
     assert!(listening(&[host, port], &[]).starts_with("Listening on [::1]:"));
     assert!(listening(&[host, port], &["127.0.0.1"]).starts_with("Listening on 127.0.0.1:"));
+    assert!(listening(&[("MULTICONN_PORT", "1")], &["127.0.0.1:0"]).starts_with("Listening on 127.0.0.1:"));
+    assert!(listening(&[("MULTICONN_HOST", "[::1]:0")], &[]).starts_with("Listening on [::1]:"));
     // The default host stays.
     assert!(listening(&[port], &[]).starts_with("Listening on 127.0.0.1:"));
     // Kubernetes sets these in the containers beside a service that is called multiconn-server.

@@ -32,7 +32,7 @@ pub(super) struct Content {
     /// Talk to the server: lines from the keyboard, or whatever is piped in, are sent, and its replies are printed: as they
     /// are to a file or a pipe, with control characters escaped to a terminal. The end of the input half-closes.
     #[arg(long, help_heading = "What", conflicts_with_all =
-        ["message", "message_file", "size", "search", "binary", "expect", "messages", "pipeline", "hold", "connections", "num_connections",
+        ["message", "message_file", "size", "search", "binary", "expect", "messages", "pipeline", "hold", "connections",
         "workers", "max_connecting", "json", "hgrm", "hdr_log", "html", "fail_if"])]
     pub(super) stdin: bool,
     /// How messages and answers are told apart: lines, crlf, delimiter:TEXT, fixed:64, digits:5, u8, u16be, u32le, u64be,

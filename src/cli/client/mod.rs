@@ -32,7 +32,7 @@ const PROGRAM: Program = Program {
     common: &[
         "host",
         "port",
-        "num_connections",
+        "words",
         "connections",
         "unix",
         "udp",
@@ -69,22 +69,24 @@ pub fn main() -> ExitCode {
     // Before anything that takes time. If it fails, the client will say why. Those that come after the run are ignored: a
     // lost terminal can send more than one, and the results are to be written.
     let _signals = catch_client_signals();
-    let Parsed { options, configuration, variables }: Parsed<Options> = match parse_with_variables(&PROGRAM) {
+    let Parsed { mut options, configuration, variables }: Parsed<Options> = match parse_with_variables(&PROGRAM) {
         Ok(parsed) => parsed,
         Err(status) => return status.into(),
     };
     let _log = options.verbosity.start_log();
     variables::warn_of_unknown(&Options::command(), &PROGRAM);
     let started = Timestamp::after_1970(unix_time());
-    measure(&options, configuration, started).unwrap_or_else(|error| complain(&error, &variables)).into()
+    let interpreted = options.interpret_words();
+    let status = interpreted.and_then(|()| measure(&options, &configuration, started));
+    status.unwrap_or_else(|error| complain(&error, &variables)).into()
 }
 
 /// Runs, and tells and keeps how it went; the exit status.
-fn measure(options: &Options, configuration: Settings, started: Timestamp) -> Result<u8, Error> {
+fn measure(options: &Options, configuration: &Settings, started: Timestamp) -> Result<u8, Error> {
     options.datagrams.check()?;
     let (files, is_quiet) = (options.results.open()?, options.verbosity.is_quiet());
     let complete = |mut record: Record| {
-        record.configuration = configuration;
+        record.configuration = options.settings(configuration);
         record.started = started;
         record.environment = environment();
         record.settle();
@@ -118,7 +120,7 @@ fn run(options: &Options) -> Result<Report, Error> {
     if options.place.embedded {
         return run_embedded(options);
     }
-    run_client(options, options.config(options.place.targets()?)?)
+    run_client(options, options.config(options.place.targets())?)
 }
 
 fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> {

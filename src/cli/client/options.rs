@@ -3,13 +3,16 @@
 use super::content::Content;
 use super::datagrams::DatagramOptions;
 use super::load::LoadOptions;
+use crate::cli::addresses::{check_target, connect_address, in_order, invalid, take_address, unexpected};
 use crate::cli::logging::Verbosity;
 use crate::cli::progress::View;
 use crate::cli::results::Results;
 use crate::cli::tls::ClientTls;
+use crate::cli::variables::Typed;
 use crate::cli::{LONG_VERSION, Switch, values};
 use crate::client::{ClientConfig, DatagramClientConfig, Load};
 use crate::error::Error;
+use crate::record::Settings;
 use crate::socket::{Endpoint, Sources};
 use crate::units::{parse_duration, parse_rate};
 use clap::builder::ArgPredicate;
@@ -25,8 +28,8 @@ const SERVER_DESCRIPTORS: usize = 64;
 #[derive(Debug, Parser)]
 #[command(name = "multiconn-client", version, long_version = LONG_VERSION, max_term_width = 100)]
 #[command(override_usage = "multiconn-client [OPTIONS] <HOST> <PORT> [NUM_CONNECTIONS]\n       \
+                            multiconn-client [OPTIONS] <HOST:PORT|unix:PATH> [NUM_CONNECTIONS]\n       \
                             multiconn-client [OPTIONS] --target <HOST:PORT>... [-c <N>]\n       \
-                            multiconn-client [OPTIONS] --unix <PATH>\n       \
                             multiconn-client [OPTIONS] --embedded")]
 #[command(after_long_help = "Examples:\n  multiconn-client 127.0.0.1 65432 2\n  \
                         multiconn-client --embedded -c 1000      with a server of its own\n  \
@@ -41,6 +44,8 @@ const SERVER_DESCRIPTORS: usize = 64;
                         3    a threshold of --fail-if was crossed\n  \
                         130  a signal ended the run; the report so far is printed, and results are written")]
 pub(super) struct Options {
+    #[command(flatten)]
+    typed: Typed,
     #[command(flatten)]
     pub(super) place: Place,
     #[command(flatten)]
@@ -77,15 +82,21 @@ pub(super) struct Options {
 /// Where to connect.
 #[derive(Debug, Args)]
 pub(super) struct Place {
-    /// The address or name to connect to; all addresses of a name are tried.
-    #[arg(value_parser = values::host, required_unless_present_any = ["unix", "embedded", "target"], conflicts_with_all = ["unix", "embedded"])]
+    /// The address or name to connect to; all addresses of a name are tried. Or an address in one word, without PORT:
+    /// HOST:PORT, [ADDRESS]:PORT, tcp://HOST:PORT or unix:PATH.
+    #[arg(index = 1, conflicts_with_all = ["unix", "embedded"])]
     host: Option<String>,
     /// The port.
-    #[arg(value_parser = values::target_port, allow_negative_numbers = true,
-        required_unless_present_any = ["unix", "embedded", "target"])]
-    port: Option<u16>,
-    /// A further place to connect to, in turn with the others; may be repeated. HOST PORT may be left out then.
-    #[arg(long, value_name = "HOST:PORT", value_parser = values::target, conflicts_with_all = ["unix", "embedded"], help_heading = "Where")]
+    #[arg(index = 2, allow_negative_numbers = true)]
+    port: Option<String>,
+    /// How many connections to open; the same as -c.
+    #[arg(index = 3, value_name = "NUM_CONNECTIONS", allow_negative_numbers = true)]
+    words: Vec<String>,
+    #[arg(skip)]
+    address: Option<Endpoint>,
+    /// A further address to connect to, in turn with the others; may be repeated. HOST PORT may be left out then.
+    #[arg(long, value_name = "HOST:PORT", value_parser = connect_address, conflicts_with_all = ["unix", "embedded"],
+        help_heading = "Where")]
     target: Vec<Endpoint>,
     /// Connect to the Unix socket at PATH.
     #[arg(long, value_name = "PATH", conflicts_with = "embedded", help_heading = "Where")]
@@ -101,28 +112,41 @@ pub(super) struct Place {
 
 impl Place {
     /// The places that were named.
-    pub(super) fn targets(&self) -> Result<Vec<Endpoint>, Error> {
-        let first = match (&self.unix, &self.host, self.port) {
-            (Some(path), ..) => Some(Endpoint::unix(path)),
-            (None, Some(host), Some(port)) => Some(Endpoint::tcp(host, port)),
-            (None, Some(host), None) => {
-                return Err(Error::Usage(format!(
-                    "HOST {host:?} stands without a PORT; give both such as 127.0.0.1 65432, or -c 10 for 10 connections"
-                )));
-            }
-            _ => None,
-        };
-        Ok(first.into_iter().chain(self.target.iter().cloned()).collect())
+    pub(super) fn targets(&self) -> Vec<Endpoint> {
+        let unix = self.unix.iter().map(Endpoint::unix);
+        unix.chain(self.address.clone()).chain(self.target.iter().cloned()).collect()
+    }
+
+    /// Takes the address from the words without an option, and returns the words after it.
+    fn take_address(&mut self, typed: &Typed) -> Result<Vec<String>, Error> {
+        let words = in_order(self.host.as_deref(), self.port.as_deref(), &self.words, typed);
+        if let [number] = &words[..]
+            && values::is_number(number)
+        {
+            return Err(Error::Usage(format!(
+                "HOST {number:?} stands without a PORT; give both such as 127.0.0.1 65432, or -c {number} for the number of \
+                 connections"
+            )));
+        }
+        let (address, rest) = take_address(&words, None)?;
+        let rest = rest.to_vec();
+        if let Some(address) = &address {
+            check_target(address).map_err(Error::Usage)?;
+        } else if self.unix.is_none() && !self.embedded && self.target.is_empty() {
+            let text = "<HOST> <PORT> is missing; give an address such as 127.0.0.1 65432, or --embedded; see --help";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        self.address = address;
+        Ok(rest)
     }
 }
 
 /// How much to do.
 #[derive(Debug, Args)]
 pub(super) struct Amount {
-    /// How many connections to open; the same as -c. Default: 1.
-    #[arg(value_parser = values::count, allow_negative_numbers = true, conflicts_with = "connections")]
+    #[arg(skip)]
     num_connections: Option<usize>,
-    /// How many connections to open. All stay open until every one has finished its exchange or failed; with --frame end
+    /// How many connections to open (default: 1). All stay open until every one has finished its exchange or failed; with --frame end
     /// and with --reconnect-every each ends on its own.
     #[arg(short, long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
     connections: Option<usize>,
@@ -141,7 +165,22 @@ pub(super) struct Amount {
 
 impl Amount {
     pub(super) fn connections(&self) -> usize {
-        self.connections.or(self.num_connections).unwrap_or(1)
+        self.num_connections.or(self.connections).unwrap_or(1)
+    }
+
+    /// Takes NUM_CONNECTIONS from the words after the address.
+    fn take_count(&mut self, words: &[String], typed: &Typed) -> Result<(), Error> {
+        let count = match words {
+            [] => return Ok(()),
+            [count] => count,
+            [_, word, ..] => return Err(unexpected(word)),
+        };
+        if typed.first_of(["--connections"]).is_some() {
+            let text = format!("NUM_CONNECTIONS {count:?} and --connections are the same; give one of them");
+            return Err(Error::Usage(text));
+        }
+        self.num_connections = Some(values::count(count).map_err(|error| invalid("NUM_CONNECTIONS", &error))?);
+        Ok(())
     }
 
     fn apply(&self, config: &mut ClientConfig) {
@@ -210,6 +249,50 @@ impl Dialling {
 }
 
 impl Options {
+    /// Interprets the words without an option: HOST PORT or an address in one word, then NUM_CONNECTIONS.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] when they are something else, or contradict an option.
+    pub(super) fn interpret_words(&mut self) -> Result<(), Error> {
+        let rest = self.place.take_address(&self.typed)?;
+        self.amount.take_count(&rest, &self.typed)?;
+        if self.content.stdin && !rest.is_empty() {
+            let text = format!("NUM_CONNECTIONS {:?} cannot be used with --stdin, which opens one connection", rest[0]);
+            return Err(Error::Usage(text));
+        }
+        Ok(())
+    }
+
+    /// The settings as a record keeps them: what the words without an option mean, and the `options`.
+    pub(super) fn settings(&self, options: &Settings) -> Settings {
+        let mut settings = Settings::default();
+        if let Some(Endpoint::Tcp { host, port }) = &self.place.address {
+            settings.set("host", host.as_str());
+            settings.set("port", *port);
+        }
+        let path = |target: &Endpoint| match target {
+            Endpoint::Unix(path) => Some(path.to_string_lossy().into_owned()),
+            Endpoint::Tcp { .. } => None,
+        };
+        // Only a run over Unix sockets alone has this one.
+        if let Some(paths) = self.place.targets().iter().map(path).collect::<Option<Vec<_>>>()
+            && !paths.is_empty()
+        {
+            settings.set("unix", paths.join(", "));
+        }
+        if let Some(count) = self.amount.num_connections {
+            settings.set("num-connections", count);
+            settings.set("connections", count);
+        }
+        for (name, value) in options.iter() {
+            if settings.get(name).is_none() {
+                settings.set(name, value.clone());
+            }
+        }
+        settings
+    }
+
     /// What the options ask for, against `targets`.
     ///
     /// # Errors
@@ -244,7 +327,7 @@ impl Options {
     ///
     /// [`Error::Usage`] for a file of messages that cannot be read.
     pub(super) fn datagram_config(&self) -> Result<DatagramClientConfig, Error> {
-        let mut config = DatagramClientConfig::to_all(self.place.targets()?);
+        let mut config = DatagramClientConfig::to_all(self.place.targets());
         self.content.apply_to_datagrams(&mut config)?;
         config.sockets = self.amount.connections();
         config.messages_per_socket = self.amount.messages.map(|count| count as u64);

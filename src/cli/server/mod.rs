@@ -3,6 +3,7 @@
 mod datagrams;
 mod services;
 
+use crate::cli::addresses::{in_order, listen_address, take_address, unexpected};
 use crate::cli::logging::Verbosity;
 use crate::cli::tls::ServerTls;
 use crate::cli::variables::{self, Program, Typed};
@@ -47,11 +48,17 @@ const PROGRAM: Program = Program {
     examples: &[],
 };
 
+/// Where the server listens unless it is told otherwise.
+const DEFAULT_HOST: &str = "127.0.0.1";
+const DEFAULT_PORT: u16 = 65432;
+
 /// Serves many connections at once, by default as an echo server.
 #[derive(Debug, Parser)]
 #[command(name = "multiconn-server", version, long_version = LONG_VERSION, max_term_width = 100)]
+#[command(override_usage = "multiconn-server [OPTIONS] [HOST] [PORT]\n       \
+                            multiconn-server [OPTIONS] [HOST:PORT|unix:PATH]")]
 #[command(after_long_help = "Examples:\n  multiconn-server 127.0.0.1 65432\n  multiconn-server \"\" 0      \
-                        every interface, a free port\n  multiconn-server --unix m.sock\n\n\
+                        every interface, a free port\n  multiconn-server [::1]:65432\n  multiconn-server --unix m.sock\n\n\
                         Signals:\n  TERM, INT  drain, then end; a second one ends at once\n  \
                         HUP        read the TLS files again\n  \
                         USR1       log the counters\n  \
@@ -62,12 +69,13 @@ const PROGRAM: Program = Program {
 struct Options {
     #[command(flatten)]
     typed: Typed,
-    /// The address or name to listen on; "" for every interface. Default: 127.0.0.1, unless --unix is given.
-    #[arg(value_parser = values::listening_host)]
+    /// The address or name to listen on; "" for every interface. Or an address in one word, without PORT: HOST:PORT,
+    /// [ADDRESS]:PORT, tcp://HOST:PORT or unix:PATH. Default: 127.0.0.1, unless --unix is given.
+    #[arg(index = 1)]
     host: Option<String>,
     /// The port; 0 takes a free one. Default: 65432.
-    #[arg(value_parser = values::port, allow_negative_numbers = true)]
-    port: Option<u16>,
+    #[arg(index = 2, allow_negative_numbers = true)]
+    port: Option<String>,
 
     /// Listen on a Unix socket at PATH; may be repeated.
     #[arg(long, value_name = "PATH", help_heading = "Listening")]
@@ -151,9 +159,9 @@ struct Options {
     #[command(flatten)]
     tls: ServerTls,
 
-    /// Tell about the server over HTTP: /metrics (OpenMetrics), /healthz and /readyz, to 16 clients at a time; one
+    /// Serve HTTP at this address, which can be a Unix socket (unix:PATH): /metrics (OpenMetrics), /healthz and /readyz, to 16 clients at a time; one
     /// more takes the place of the one that has waited longest. Default: nowhere.
-    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_and_port,
+    #[arg(long, value_name = "HOST:PORT", value_parser = listen_address,
         help_heading = "Observing")]
     metrics: Option<Endpoint>,
     #[command(flatten)]
@@ -169,15 +177,21 @@ enum AtLimitName {
 }
 
 impl Options {
-    fn endpoints(&self) -> Vec<Endpoint> {
-        let only_unix = self.host.is_none() && !self.unix.is_empty() && !self.datagrams.is_wanted();
-        let host = if only_unix { None } else { Some(self.host.as_deref().unwrap_or("127.0.0.1")) };
-        values::endpoints(host, Some(self.port.unwrap_or(65432)), &self.unix)
+    /// Where to listen: the Unix sockets, and last the address.
+    fn endpoints(&self) -> Result<Vec<Endpoint>, Error> {
+        let only_unix = !self.unix.is_empty() && !self.datagrams.is_wanted();
+        let host = self.host.as_deref().or((!only_unix).then_some(DEFAULT_HOST));
+        let words = in_order(host, self.port.as_deref(), &[], &self.typed);
+        let (address, rest) = take_address(&words, Some(DEFAULT_PORT))?;
+        match rest.first() {
+            Some(word) => Err(unexpected(word)),
+            None => Ok(self.unix.iter().map(Endpoint::unix).chain(address).collect()),
+        }
     }
 
     fn config(&self) -> Result<ServerConfig, Error> {
         let mut config = ServerConfig::at(Endpoint::tcp("", 0));
-        config.listen = self.endpoints();
+        config.listen = self.endpoints()?;
         config.workers = self.workers.unwrap_or(config.workers);
         config.spin = self.spin;
         config.max_connections = self.max_connections;
@@ -257,8 +271,8 @@ fn serve(options: &Options) -> Result<u8, Error> {
     let for_connections = options.for_connections(&config);
     if options.datagrams.is_wanted() {
         service.check_datagrams()?;
-        // What stands last is HOST and PORT.
-        let listen = config.listen.pop().unwrap_or_else(|| Endpoint::tcp("127.0.0.1", 65432));
+        // The last one is the address; those before it are of --unix.
+        let listen = config.listen.pop().unwrap_or_else(|| Endpoint::tcp(DEFAULT_HOST, DEFAULT_PORT));
         config.datagrams = Some(options.datagrams.config(listen, service.name())?);
     }
     config.successor = match Successor::of_this_program() {

@@ -36,8 +36,21 @@ const RESOLUTION: f64 = 0.002;
 const DEVIATIONS: f64 = 2.58;
 
 /// Options that do not change what is measured, or that name the server, which is what is compared.
-const BESIDE_THE_POINT: [&str; 12] =
-    ["host", "port", "unix", "target", "json", "hgrm", "hdr-log", "html", "fail-if", "no-progress", "verbose", "quiet"];
+const BESIDE_THE_POINT: [&str; 13] = [
+    "host",
+    "port",
+    "num-connections",
+    "unix",
+    "target",
+    "json",
+    "hgrm",
+    "hdr-log",
+    "html",
+    "fail-if",
+    "no-progress",
+    "verbose",
+    "quiet",
+];
 
 /// Two runs beside each other; shown as a table.
 #[derive(Debug, Clone, PartialEq)]
