@@ -1,5 +1,5 @@
 //! The bar on stderr while a run lasts, and a line for each second of a load above it. The bar is only shown on a terminal,
-//! and only when there is something to wait for.
+//! and only when there is something to wait for. Both show the time since the start of the program, whatever the phase.
 
 use super::output;
 use crate::client::{Live, Progress};
@@ -9,7 +9,7 @@ use indicatif::ProgressStyle;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A run that is over sooner shows no bar.
 const DELAY: Duration = Duration::from_secs(1);
@@ -20,9 +20,13 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// What is shown of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View {
+    /// When the program started.
+    pub(super) started: Instant,
     /// How many connections are to come to their end.
     pub(super) connections: u64,
-    /// How long the load lasts, if that is known.
+    /// How long the load warms up before it is measured.
+    pub(super) warm_up: Duration,
+    /// How long the load lasts with its warm-up, if that is known.
     pub(super) time: Option<Duration>,
     /// Whether each second has its line.
     pub(super) seconds: bool,
@@ -45,7 +49,7 @@ impl ProgressBar {
                 return;
             }
             let bar = view.bar.then(|| new_bar(view));
-            let mut seconds = Seconds::of(&workers);
+            let mut seconds = Seconds::of(&workers, view);
             while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 let lines = if view.seconds { seconds.next_lines(&workers) } else { Vec::new() };
                 for line in lines {
@@ -88,66 +92,147 @@ fn new_bar(view: View) -> indicatif::ProgressBar {
 }
 
 fn draw_anew(bar: &indicatif::ProgressBar, workers: &[Arc<Progress>], view: View) {
-    let total = |count: fn(&Progress) -> u64| workers.iter().map(|worker| count(worker)).sum::<u64>();
-    let (opened, ended) = (total(|worker| worker.opened.get()), total(|worker| worker.ended.get()));
-    let (failed, messages) = (total(|worker| worker.failed.get()), total(|w| w.messages_verified.get()));
-    let (position, done) = if let Some(time) = view.time {
-        let passed = workers.iter().filter_map(|worker| worker.since_begin()).max().unwrap_or_default().min(time);
-        let whole = Duration::from_secs(passed.as_secs());
-        (in_millis(passed), format!("{} of {}", format_duration(whole), format_duration(time)))
-    } else {
-        (ended, format!("{ended}/{} done", view.connections))
+    let phase = Phase::of(workers, view);
+    let done = total(workers, |worker| worker.done.get());
+    let position = match (view.time, phase) {
+        (None, _) => done,
+        (Some(_), Phase::Connecting) => 0,
+        (Some(time), Phase::WarmUp { begun } | Phase::Load { begun }) => in_millis(begun.elapsed().min(time)),
     };
     bar.set_position(position);
-    let [opened, failed, messages] = [opened, failed, messages].map(format_count);
-    bar.set_message(format!("{done}, {opened} opened, {failed} failed, {messages} messages"));
+    let what = match phase {
+        Phase::Connecting if view.seconds => connecting(workers, view),
+        Phase::WarmUp { begun } => format!("warm-up, {}", of_time(begun, view.warm_up)),
+        Phase::Load { begun } if let Some(time) = view.time => {
+            format!("load, {}", of_time(begun + view.warm_up, time.saturating_sub(view.warm_up)))
+        }
+        _ => format!("{} of {} done", format_count(done), format_count(view.connections)),
+    };
+    let failed = format_count(total(workers, |worker| worker.failed.get()));
+    let messages = format_counted(total(workers, |worker| worker.messages_verified.get()), "message");
+    bar.set_message(format!("{}: {what}, {failed} failed, {messages}", clock(view.started.elapsed())));
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// Not every connection is open yet, or each began its exchange when it was.
+    Connecting,
+    /// The load has begun, and is not measured yet.
+    WarmUp { begun: Instant },
+    /// The load is measured, or over.
+    Load { begun: Instant },
+}
+
+impl Phase {
+    fn of(workers: &[Arc<Progress>], view: View) -> Self {
+        let begun = workers.iter().filter_map(|worker| worker.begun()).min();
+        match begun.filter(|begun| *begun <= Instant::now()) {
+            None => Self::Connecting,
+            Some(begun) if begun.elapsed() < view.warm_up => Self::WarmUp { begun },
+            Some(begun) => Self::Load { begun },
+        }
+    }
+}
+
+fn total(workers: &[Arc<Progress>], count: impl Fn(&Progress) -> u64) -> u64 {
+    workers.iter().map(|worker| count(worker)).sum()
+}
+
+/// How many connections are open so far.
+fn connecting(workers: &[Arc<Progress>], view: View) -> String {
+    let opened = total(workers, |worker| worker.opened.get());
+    format!("connecting, {} of {} opened", format_count(opened), format_count(view.connections))
+}
+
+/// Whole seconds that have passed since `begun`, of a time.
+fn of_time(begun: Instant, time: Duration) -> String {
+    let passed = Duration::from_secs(begun.elapsed().min(time).as_secs());
+    format!("{} of {}", format_duration(passed), format_duration(time))
+}
+
+/// The time since the start of the program, in whole seconds.
+fn clock(since_start: Duration) -> String {
+    format!("{:>4} s", format_count((since_start + Duration::from_millis(500)).as_secs()))
 }
 
 fn in_millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What the workers told of the second that was not shown yet.
+/// The lines for the seconds of a load.
 struct Seconds {
+    view: View,
+    /// What the workers told of the second that was not shown yet.
     told: Vec<Option<Live>>,
     /// The connections that each had open, when it told last.
     open: Vec<u64>,
+    /// Up to when the time before the measured part was shown, and how many replies had come until then.
+    shown: Duration,
+    replies: u64,
 }
 
 impl Seconds {
-    fn of(workers: &[Arc<Progress>]) -> Self {
-        Self { told: vec![None; workers.len()], open: vec![0; workers.len()] }
+    fn of(workers: &[Arc<Progress>], view: View) -> Self {
+        let (told, open) = (vec![None; workers.len()], vec![0; workers.len()]);
+        Self { view, told, open, shown: Duration::ZERO, replies: 0 }
     }
 
     /// The lines that can be written now. A worker that has nothing to do tells nothing, and is not waited for longer than
     /// until the next look.
     fn next_lines(&mut self, workers: &[Arc<Progress>]) -> Vec<String> {
+        let measured_from = match Phase::of(workers, self.view) {
+            Phase::Load { begun } => (begun + self.view.warm_up).saturating_duration_since(self.view.started),
+            phase => return self.line_before(workers, phase).into_iter().collect(),
+        };
         let mut lines = Vec::new();
         let was_told = self.told.iter().any(Option::is_some);
         let new: Vec<_> = workers.iter().map(|worker| worker.take_second()).collect();
         if self.told.iter().zip(&new).any(|(told, new)| told.is_some() && new.is_some()) {
-            lines.extend(self.line());
+            lines.extend(self.line(measured_from));
         }
         for (told, new) in self.told.iter_mut().zip(new) {
             *told = new.or(told.take());
         }
         if (was_told && lines.is_empty()) || self.told.iter().all(Option::is_some) {
-            lines.extend(self.line());
+            lines.extend(self.line(measured_from));
         }
         lines
     }
 
-    /// What was told, as one line; then it is forgotten.
-    fn line(&mut self) -> Option<String> {
-        let (mut latencies, mut lag, mut end) = (Latencies::default(), None, 0.0_f64);
+    /// The line for a second in which nothing is measured yet.
+    fn line_before(&mut self, workers: &[Arc<Progress>], phase: Phase) -> Option<String> {
+        let now = self.view.started.elapsed();
+        let passed = now.saturating_sub(self.shown);
+        if now.as_secs() == self.shown.as_secs() {
+            return None;
+        }
+        let replies = total(workers, |worker| worker.messages_verified.get());
+        let new = replies - std::mem::replace(&mut self.replies, replies);
+        self.shown = now;
+        let what = match phase {
+            Phase::Connecting => connecting(workers, self.view),
+            // So many are exact in 53 bits.
+            #[allow(clippy::cast_precision_loss)]
+            _ => format!("warm-up, {}", format_rate(new as f64 / passed.as_secs_f64())),
+        };
+        let failed = format_count(total(workers, |worker| worker.failed.get()));
+        Some(format!("{}: {what}, {failed} failed", clock(Duration::from_secs(now.as_secs()))))
+    }
+
+    /// What was told, as one line; then it is forgotten. The measured part began so long after the start of the program.
+    fn line(&mut self, measured_from: Duration) -> Option<String> {
+        let (mut latencies, mut lag, mut end_s) = (Latencies::default(), None, 0.0_f64);
         let (mut rate, mut errors) = (0.0, 0);
-        let mut was_told = false;
+        let (mut was_told, mut is_after_load) = (false, true);
         for (told, open) in self.told.iter_mut().zip(&mut self.open) {
-            let Some(Live { interval, lag: its_lag }) = told.take() else { continue };
+            let Some(live) = told.take() else { continue };
+            let interval = live.interval;
             was_told = true;
+            is_after_load &= live.is_after_load;
             latencies.add(&interval.latency.unpack());
-            lag = lag.max(its_lag);
-            end = end.max(interval.start_s + interval.seconds);
+            lag = lag.max(live.lag);
+            end_s = end_s.max(interval.start_s + interval.seconds);
             // So many are exact in 53 bits.
             #[allow(clippy::cast_precision_loss)]
             let replies = interval.replies as f64;
@@ -155,40 +240,51 @@ impl Seconds {
             errors += interval.errors;
             *open = interval.open;
         }
+        let time = clock(measured_from + Duration::from_secs_f64(end_s));
+        let (open, errors) = (format_count(self.open.iter().sum()), format_counted(errors, "error"));
         let at = |quantile| latencies.at(quantile).map_or_else(|| "-".to_owned(), format_latency);
-        let open = format_count(self.open.iter().sum());
-        let lag = lag.map(|lag| format!(", lag {}", format_duration(lag))).unwrap_or_default();
-        let (rate, errors) = (format_rate(rate), format_counted(errors, "error"));
-        let line = format!("{end:>4.0} s: {rate}, p50 {}, p99 {}, {errors}, {open} open{lag}", at(0.5), at(0.99));
-        was_told.then_some(line)
+        let is_idle = is_after_load && latencies.is_empty();
+        let lag = lag.filter(|_| !is_idle).map(|lag| format!(", lag {}", format_duration(lag))).unwrap_or_default();
+        let figures = if is_idle {
+            "load over".to_owned()
+        } else {
+            format!("{}, p50 {}, p99 {}", format_rate(rate), at(0.5), at(0.99))
+        };
+        was_told.then(|| format!("{time}: {figures}, {errors}, {open} open{lag}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Seconds;
+    use super::{Seconds, View};
     use crate::client::Live;
     use crate::record::{Interval, Latencies};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     fn second(end: f64, replies: u64, open: u64, millis: u64) -> Live {
         let mut latencies = Latencies::default();
         latencies.record(Duration::from_millis(millis));
         let latency = latencies.pack();
         let interval = Interval { start_s: end - 1.0, seconds: 1.0, replies, open, latency, ..Interval::default() };
-        Live { interval, lag: Some(Duration::from_micros(millis)) }
+        Live { interval, lag: Some(Duration::from_micros(millis)), is_after_load: false }
     }
 
     #[test]
     fn the_workers_are_added_up() {
-        let mut seconds = Seconds::of(&[]);
+        let (started, second_long) = (Instant::now(), Duration::from_secs(1));
+        let view = View { started, connections: 30, warm_up: second_long, time: None, seconds: true, bar: false };
+        let mut seconds = Seconds::of(&[], view);
+        let measured_from = Duration::from_millis(2_400);
         seconds.open = vec![0, 0];
         seconds.told = vec![Some(second(3.0, 500, 10, 5)), Some(second(3.0, 700, 20, 10))];
-        let line = "   3 s: 1.20 k/s, p50 5.00 ms, p99 10.0 ms, 0 errors, 30 open, lag 10.0 µs";
-        assert_eq!(seconds.line().as_deref(), Some(line));
-        assert_eq!(seconds.line(), None);
+        let line = "   5 s: 1.20 k/s, p50 5.00 ms, p99 10.0 ms, 0 errors, 30 open, lag 10.0 µs";
+        assert_eq!(seconds.line(measured_from).as_deref(), Some(line));
+        assert_eq!(seconds.line(measured_from), None);
         // One that is idle has its connections still.
         seconds.told[0] = Some(Live { lag: None, ..second(4.0, 1, 10, 1) });
-        assert_eq!(seconds.line().as_deref(), Some("   4 s: 1.00 /s, p50 1.00 ms, p99 1.00 ms, 0 errors, 30 open"));
+        assert_eq!(
+            seconds.line(measured_from).as_deref(),
+            Some("   6 s: 1.00 /s, p50 1.00 ms, p99 1.00 ms, 0 errors, 30 open")
+        );
     }
 }

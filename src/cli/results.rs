@@ -4,9 +4,9 @@ use super::files::Output;
 use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, output};
 use crate::error::Error;
 use crate::escape;
-use crate::record::{LoadKind, Record, Summary, Threshold, page, write_hdr_log, write_percentiles};
+use crate::record::{Judgement, LoadKind, Record, Summary, Threshold, Verdict, page, write_hdr_log, write_percentiles};
 use clap::Args;
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -86,9 +86,15 @@ impl Files {
     pub(super) fn finish(self, report: &dyn Display, is_success: bool, record: &Record, is_quiet: bool) -> u8 {
         // Nothing can have gone wrong where nothing was sent, but that is not what was asked for.
         let is_success = is_success && record.has_measured();
-        let is_told = is_quiet && is_success || self.tell(report, record);
-        // Half a run crosses thresholds that a whole one would not.
-        let has_crossed = !record.interrupted && self.tell_crossings(record);
+        let judgements: Vec<_> = self.thresholds.iter().map(|threshold| threshold.judge(record)).collect();
+        let is_silent = is_quiet && is_success;
+        let is_told = is_silent || self.tell(report, record, &judgements);
+        let has_crossed = judgements.iter().any(|judgement| judgement.verdict != Verdict::Kept);
+        if !record.interrupted && (is_silent || !self.is_aside()) {
+            // The reason for the exit status, unless it stands there already.
+            let crossed = judgements.iter().filter(|judgement| judgement.verdict != Verdict::Kept);
+            crossed.for_each(|judgement| _ = output::say_aside(escape::line(judgement)));
+        }
         let is_kept = self.keep(record);
         match (record.interrupted, has_crossed, is_told && is_kept && is_success) {
             (true, ..) => INTERRUPTED,
@@ -98,22 +104,20 @@ impl Files {
         }
     }
 
-    /// Says which thresholds were crossed; whether there was one.
-    fn tell_crossings(&self, record: &Record) -> bool {
-        let crossings: Vec<_> = self.thresholds.iter().filter_map(|threshold| threshold.crossed_by(record)).collect();
-        for crossing in &crossings {
-            output::say_aside(escape::line(crossing));
+    /// Tells a person: of a load test all that was measured, of the tutorial's job what fits it. Then each threshold.
+    fn tell(&self, report: &dyn Display, record: &Record, judgements: &[Judgement]) -> bool {
+        let is_load = record.load.kind == LoadKind::Open || record.load.duration_s.is_some();
+        let mut text = if is_load { Summary(record).to_string() } else { report.to_string() };
+        let labels = std::iter::once("thresholds").chain(std::iter::repeat(""));
+        for (label, judgement) in labels.zip(judgements) {
+            let _ = write!(text, "\n  {label:<12} {}", escape::line(judgement));
         }
-        !crossings.is_empty()
+        if self.is_aside() { output::say_aside(text) } else { output::say(text) }
     }
 
-    /// Tells a person: of a load test all that was measured, of the tutorial's job what fits it.
-    fn tell(&self, report: &dyn Display, record: &Record) -> bool {
-        let is_load = record.load.kind == LoadKind::Open || record.load.duration_s.is_some();
-        let text = if is_load { Summary(record).to_string() } else { report.to_string() };
-        // Nothing else may stand on stdout where a file does.
-        let is_aside = self.outputs.iter().any(|(output, _)| output.is_stdout());
-        if is_aside { output::say_aside(text) } else { output::say(text) }
+    /// Whether the report goes to stderr: nothing else may stand on stdout where a file does.
+    fn is_aside(&self) -> bool {
+        self.outputs.iter().any(|(output, _)| output.is_stdout())
     }
 
     /// Writes all files; whether that went well.

@@ -11,6 +11,8 @@ pub struct Live {
     pub interval: Interval,
     /// How late the latest message was sent, where there is a schedule.
     pub lag: Option<Duration>,
+    /// Whether the load had ended before it: connections are still held, or replies awaited.
+    pub is_after_load: bool,
 }
 
 /// The last second that has not been looked at. It is written once a second.

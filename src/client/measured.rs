@@ -215,7 +215,10 @@ impl Book {
     #[cold]
     pub(super) fn last_second(&self) -> Option<Live> {
         let lag = self.is_paced.then(|| Duration::from_nanos(self.last_lag));
-        self.measured.seconds.last().map(|interval| Live { interval: interval.clone(), lag })
+        let interval = self.measured.seconds.last()?.clone();
+        let end_s = self.end.map(|end| in_seconds(end.saturating_sub(self.begin)));
+        let is_after_load = end_s.is_some_and(|end_s| end_s <= interval.start_s);
+        Some(Live { interval, lag, is_after_load })
     }
 
     #[cold]

@@ -47,20 +47,22 @@ impl Progress {
         self.second.take()
     }
 
-    /// How long ago a load began that begins for all connections together, if it did.
+    /// When a load begins that begins for all connections together, if they are all there.
     #[must_use]
-    pub fn since_begin(&self) -> Option<Duration> {
-        self.begun.get().map(Instant::elapsed)
+    pub fn begun(&self) -> Option<Instant> {
+        self.begun.get().copied()
     }
 
     pub(super) fn begin(&self, instant: Instant) {
         let _ = self.begun.set(instant);
     }
 
-    /// A second is over: tells of it what `book` holds.
+    /// A second is over: tells of it what `book` holds. Seconds before the load are not its own.
     #[cold]
     pub(super) fn tell_second(&self, book: &Book) {
-        book.last_second().into_iter().for_each(|live| self.second.put(live));
+        if self.begun.get().is_some() {
+            book.last_second().into_iter().for_each(|live| self.second.put(live));
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub use merge::{MergeError, merge, time_apart};
 pub use page::page;
 pub use settings::{Settings, in_plain_text};
 pub use summary::{Summary, format_opening};
-pub use threshold::{Crossing, Threshold, ThresholdError};
+pub use threshold::{Judgement, Threshold, ThresholdError, Verdict};
 pub use timestamp::Timestamp;
 pub use validity::{Reason, judge};
 

@@ -2,7 +2,7 @@
 
 use super::latencies::LONGEST_NANOS;
 use super::{Record, format_latency, total};
-use crate::units::{format_count, format_rate, parse_duration, parse_rate};
+use crate::units::{format_count, format_duration, format_rate, parse_duration, parse_rate};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -30,9 +30,24 @@ pub struct Threshold {
     typed_bound: String,
 }
 
-/// A threshold that a run has crossed, in words: `p99 is 3.10 ms, which is > 2ms`.
+/// Whether a run has crossed a threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has not.
+    Kept,
+    /// It has.
+    Crossed,
+    /// It was not measured, or the run was interrupted. A check that cannot be made has not passed.
+    Unknown,
+}
+
+/// A verdict in words, with its mark: `✗ p99 is 3.10 ms, which is > 2.00 ms`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Crossing(String);
+pub struct Judgement {
+    /// Whether the threshold was crossed.
+    pub verdict: Verdict,
+    text: String,
+}
 
 /// A text that is no threshold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,15 +102,23 @@ enum Operator {
 }
 
 impl Threshold {
-    /// Whether `record` has crossed it. What could not be measured has: a check that cannot be made must not pass.
+    /// Whether `record` has crossed it.
     #[must_use]
-    pub fn crossed_by(&self, record: &Record) -> Option<Crossing> {
+    pub fn judge(&self, record: &Record) -> Judgement {
+        if record.interrupted {
+            // Half a run crosses thresholds that a whole one would not.
+            let text = format!("{self} was not judged: the run was interrupted");
+            return Judgement { verdict: Verdict::Unknown, text };
+        }
         let Some(value) = self.metric.of(record) else {
-            return Some(Crossing(format!("{} was not measured, so that it cannot be compared", self.name)));
+            let text = format!("{} was not measured, so that it cannot be compared", self.name);
+            return Judgement { verdict: Verdict::Unknown, text };
         };
-        let (operator, bound) = (self.operator.sign(), &self.typed_bound);
-        let crossing = || format!("{} is {}, which is {operator} {bound}", self.name, self.metric.show(value));
-        self.operator.holds(value, self.bound).then(|| Crossing(crossing()))
+        let is_crossed = self.operator.holds(value, self.bound);
+        let (verdict, relation) = if is_crossed { (Verdict::Crossed, "which is") } else { (Verdict::Kept, "not") };
+        let (operator, bound) = (self.operator.sign(), self.metric.show_bound(self.bound));
+        let text = format!("{} is {}, {relation} {operator} {bound}", self.name, self.metric.show(value));
+        Judgement { verdict, text }
     }
 }
 
@@ -105,9 +128,20 @@ impl fmt::Display for Threshold {
     }
 }
 
-impl fmt::Display for Crossing {
+impl Verdict {
+    /// The mark of a verdict in reports.
+    fn mark(self) -> char {
+        match self {
+            Self::Kept => '✓',
+            Self::Crossed => '✗',
+            Self::Unknown => '?',
+        }
+    }
+}
+
+impl fmt::Display for Judgement {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        write!(out, "{} {}", self.verdict.mark(), self.text)
     }
 }
 
@@ -201,6 +235,15 @@ impl Metric {
             Self::Time(..) => format_latency(Duration::from_nanos(value as u64)),
             Self::Count(_) => format_count(value as u64),
             Self::Rate => format_rate(value),
+        }
+    }
+
+    /// A bound as it was asked for: an hour stands for itself, and not for all longer times.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they were whole numbers above 0")]
+    fn show_bound(self, bound: f64) -> String {
+        match self {
+            Self::Time(..) => format_duration(Duration::from_nanos(bound as u64)),
+            _ => self.show(bound),
         }
     }
 }

@@ -134,13 +134,23 @@ fn crossed_thresholds_end_with_a_status_of_their_own() {
     let thresholds = ["--fail-if", "p99>1ns", "--fail-if", "errors>0", "--fail-if", "send.max < 1h"];
     let exit = client(server.address(), &[&["10"], &thresholds[..]].concat()).await_exit();
     assert_eq!((exit.code, exit.stderr.len()), (Some(3), 2), "{exit:#?}");
-    assert!(exit.stderr[0].starts_with("p99 is ") && exit.stderr[0].ends_with(", which is > 1ns"), "{exit:#?}");
-    assert!(exit.stderr[1].starts_with("send.max is ") && exit.stderr[1].ends_with(", which is < 1h"), "{exit:#?}");
+    assert!(exit.stderr[0].starts_with("✗ p99 is ") && exit.stderr[0].ends_with(", which is > 1 ns"), "{exit:#?}");
+    assert!(exit.stderr[1].starts_with("✗ send.max is ") && exit.stderr[1].ends_with(", which is < 1 h"), "{exit:#?}");
+    // The report has them all, in their order.
+    let judged = &exit.stdout[exit.stdout.len() - 3..];
+    assert!(judged[0].starts_with("  thresholds   ✗ p99 is "), "{exit:#?}");
+    assert_eq!(judged[1], "               ✓ errors is 0, not > 0");
+    assert!(judged[2].starts_with("               ✗ send.max is "), "{exit:#?}");
+    // Where that is on stderr, nothing stands there twice.
+    let exit = client(server.address(), &["10", "--json", "-", "--fail-if", "p99>1ns"]).await_exit();
+    assert_eq!((exit.code, exit.told(&["✗ p99 is "])), (Some(3), 1), "{exit:#?}");
     let exit = client(server.address(), &["10", "--fail-if", "p99>1h", "--fail-if", "rate<1"]).await_exit();
     assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+    assert_eq!(exit.stdout.iter().filter(|line| line.contains("✓ ")).count(), 2, "{exit:#?}");
     // What was not measured must not pass.
     let exit = client(server.address(), &["10", "--fail-if", "lag.p99>1ms", "-q"]).await_exit();
     assert_eq!((exit.code, exit.stdout.len(), exit.stderr.len()), (Some(3), 0, 1), "{exit:#?}");
+    assert_eq!(exit.stderr[0], "? lag.p99 was not measured, so that it cannot be compared");
 }
 
 #[test]
@@ -182,6 +192,8 @@ fn an_interrupted_run_is_kept_and_not_judged() {
     let exit = program.await_exit();
     assert_eq!(exit.code, Some(130), "{exit:#?}");
     assert!(!exit.stderr.iter().any(|line| line.contains("which is")), "{exit:#?}");
+    let judged = "  thresholds   ? p99>1ns was not judged: the run was interrupted";
+    assert_eq!(exit.stdout.last().map(String::as_str), Some(judged), "{exit:#?}");
     assert!(read(&path).interrupted);
 }
 

@@ -117,6 +117,27 @@ fn a_load_tells_of_each_second() {
     }
 }
 
+/// Connecting, warming up, the load and what comes after it have one clock, which starts with the program.
+#[test]
+fn the_clock_of_a_load_runs_on_through_its_phases() {
+    let server = Program::server(&["127.0.0.1", "0", "--reply-delay", "10ms"]);
+    let work = ["24", "--connect-rate", "10", "--warm-up", "1500ms", "--duration", "2500ms", "--hold", "2500ms", "-v"];
+    for workers in ["1", "2"] {
+        let exit = client(server.address(), &[&work[..], &["--workers", workers]].concat()).await_exit();
+        let seconds: Vec<_> = exit.stderr.iter().filter_map(|line| line.split_once(" s: ")).collect();
+        let times: Vec<u64> = seconds.iter().map(|(time, _)| time.trim().parse().unwrap()).collect();
+        assert!(times.is_sorted_by(|one, other| one < other), "{seconds:#?}");
+        let mut phases: Vec<_> = seconds.iter().map(|(_, what)| what.split_once(", ").unwrap().0).collect();
+        // The load's lines begin with its rate.
+        phases.iter_mut().filter(|phase| phase.ends_with("/s")).for_each(|phase| *phase = "load");
+        phases.dedup();
+        assert_eq!(phases, ["connecting", "warm-up", "load", "load over"], "{seconds:#?}");
+        assert!(seconds[0].1.ends_with(" of 24 opened, 0 failed"), "{seconds:#?}");
+        let last = seconds.last().unwrap();
+        assert!((5..60).contains(times.last().unwrap()) && last.1 == "load over, 0 errors, 24 open", "{seconds:#?}");
+    }
+}
+
 /// More than a pipe takes: the rest waits in the client, and its run goes on.
 #[test]
 fn a_log_that_nobody_reads_does_not_stop_a_run() {

@@ -60,7 +60,11 @@ fn every_connection_stays_open_until_the_last_one_is_done() {
         let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
         let connections = &record.connections;
         assert_eq!((exit.code, connections.verified, connections.failed), (Some(0), CONNECTIONS, 0), "{exit:#?}");
-        assert_eq!((connections.most_open, counting.most_open()), (CONNECTIONS, CONNECTIONS), "{exit:#?}");
+        assert_eq!(connections.most_open, CONNECTIONS, "{exit:#?}");
+        // Where no reply is awaited, the last one can be done before the server has accepted it.
+        if !more.contains(&"none") {
+            assert_eq!(counting.most_open(), CONNECTIONS, "{exit:#?}");
+        }
         let opening_s = connections.opening_s.unwrap();
         assert!(opening_s > 0.0 && opening_s < record.duration_s, "{exit:#?}");
     }

@@ -19,7 +19,7 @@ use clap::builder::ArgPredicate;
 use clap::{Args, Parser};
 use ipnet::IpNet;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The descriptors that an embedded server needs besides one per connection.
 const SERVER_DESCRIPTORS: usize = 64;
@@ -346,7 +346,9 @@ impl Options {
     /// What is shown of a run while it lasts, if anything is.
     pub(super) fn view(&self, connections: usize, load: &Load) -> Option<View> {
         let view = View {
+            started: Instant::now(),
             connections: connections as u64,
+            warm_up: load.warm_up,
             time: load.duration.map(|duration| duration.saturating_add(load.warm_up)),
             seconds: load.rate.is_some() || load.duration.is_some(),
             bar: !self.verbosity.speaks(),

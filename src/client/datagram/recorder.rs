@@ -70,6 +70,7 @@ impl Recorder {
 
     /// A socket could not be opened.
     pub(super) fn not_opened(&mut self, failure: Failure) {
+        self.progress.done.add(1);
         self.progress.ended.add(1);
         self.failed(failure);
     }
@@ -153,6 +154,7 @@ impl Recorder {
 
     /// A socket is closed: what it still waits for, or has not sent, will not be answered.
     pub(super) fn closed(&mut self, flight: &Flight, now: u64) {
+        self.progress.done.add(1);
         self.progress.ended.add(1);
         flight.unanswered().for_each(|times| self.book.unanswered(times, now, 1, Unanswered::Pending));
     }

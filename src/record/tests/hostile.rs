@@ -186,7 +186,7 @@ fn use_all(record: &Record, other: &Record) {
     write_hdr_log(record, &mut sink).expect("a vector takes everything");
     let threshold = |text: &str| text.parse::<crate::record::Threshold>().expect("a threshold");
     for text in ["p99.9>1ms", "mean>1ms", "lost>1", "errors>1", "rate<1", "invalid>0"] {
-        let _ = threshold(text).crossed_by(record).map(|crossing| crossing.to_string());
+        let _ = threshold(text).judge(record).to_string();
     }
     let _ = compare(record, other).to_string();
     let _ = compare(other, record).to_string();

@@ -1,13 +1,13 @@
 //! Thresholds: what can be typed, what is refused, and when one is crossed.
 
 use super::sample;
-use crate::record::{Record, Threshold};
+use crate::record::{Judgement, Record, Threshold, Verdict};
 use proptest::prelude::*;
 use std::time::Duration;
 
-fn crossing(record: &Record, text: &str) -> Option<String> {
+fn judge(record: &Record, text: &str) -> Judgement {
     let threshold: Threshold = text.parse().unwrap_or_else(|error| panic!("{error}"));
-    threshold.crossed_by(record).map(|crossing| crossing.to_string())
+    threshold.judge(record)
 }
 
 #[test]
@@ -22,32 +22,40 @@ fn a_crossed_threshold_says_what_it_is_and_what_it_should_be() {
     }
     record.errors.insert("reset".to_owned(), 5);
     for (text, expected) in [
-        ("p99>2ms", Some("p99 is 3.10 ms, which is > 2ms")),
-        ("p99 > 4ms", None),
-        ("p99.9>=1ms", Some("p99.9 is 3.10 ms, which is >= 1ms")),
-        ("send.max<1s", Some("send.max is 3.10 ms, which is < 1s")),
-        ("mean<=3ms", None),
-        ("errors>0", Some("errors is 5, which is > 0")),
-        ("errors==5", Some("errors is 5, which is == 5")),
-        ("errors>5", None),
-        ("timeouts>=2", Some("timeouts is 2, which is >= 2")),
-        ("lost>4", Some("lost is 5, which is > 4")),
-        ("mismatches>0", None),
-        ("rate<50k", Some("rate is 49.0 k/s, which is < 50k")),
-        ("rate<49k/s", None),
-        ("rate<=0", None),
-        ("lag.p99>1ms", Some("lag.p99 was not measured, so that it cannot be compared")),
-        ("handshake.p50>1ms", Some("handshake.p50 was not measured, so that it cannot be compared")),
+        ("p99>2ms", "✗ p99 is 3.10 ms, which is > 2.00 ms"),
+        ("p99 > 4ms", "✓ p99 is 3.10 ms, not > 4.00 ms"),
+        ("p99.9>=1ms", "✗ p99.9 is 3.10 ms, which is >= 1.00 ms"),
+        ("send.max<1s", "✗ send.max is 3.10 ms, which is < 1.00 s"),
+        ("max>1h", "✓ max is 3.10 ms, not > 1 h"),
+        ("mean<=3ms", "✓ mean is 3.10 ms, not <= 3.00 ms"),
+        ("errors>0", "✗ errors is 5, which is > 0"),
+        ("errors==5", "✗ errors is 5, which is == 5"),
+        ("errors>5000", "✓ errors is 5, not > 5,000"),
+        ("timeouts>=2", "✗ timeouts is 2, which is >= 2"),
+        ("lost>4", "✗ lost is 5, which is > 4"),
+        ("mismatches>0", "✓ mismatches is 0, not > 0"),
+        ("rate<50k", "✗ rate is 49.0 k/s, which is < 50.0 k/s"),
+        ("rate<49k/s", "✓ rate is 49.0 k/s, not < 49.0 k/s"),
+        ("rate<=0", "✓ rate is 49.0 k/s, not <= 0 /s"),
+        ("lag.p99>1ms", "? lag.p99 was not measured, so that it cannot be compared"),
+        ("handshake.p50>1ms", "? handshake.p50 was not measured, so that it cannot be compared"),
     ] {
-        assert_eq!(crossing(&record, text).as_deref(), expected, "{text}");
+        let judgement = judge(&record, text);
+        assert_eq!(judgement.to_string(), expected, "{text}");
+        let verdict = [Verdict::Kept, Verdict::Crossed, Verdict::Unknown].into_iter().zip("✓✗?".chars());
+        let expected: Vec<_> =
+            verdict.filter(|(_, mark)| expected.starts_with(*mark)).map(|(verdict, _)| verdict).collect();
+        assert_eq!(expected, [judgement.verdict], "{text}");
     }
+    record.interrupted = true;
+    assert_eq!(judge(&record, "p99>2ms").to_string(), "? p99>2ms was not judged: the run was interrupted");
 }
 
 #[test]
 fn the_lag_and_the_connects_have_thresholds_of_their_own() {
     let record = sample(2, 100, 1);
-    assert_eq!(crossing(&record, "lag.p99>1us"), None);
-    assert!(crossing(&record, "connect.max>200us").is_some());
+    assert_eq!(judge(&record, "lag.p99>1us").verdict, Verdict::Kept);
+    assert_eq!(judge(&record, "connect.max>200us").verdict, Verdict::Crossed);
 }
 
 #[test]
