@@ -73,7 +73,8 @@ pub struct ClientConfig {
     pub connect_rate: Option<f64>,
     /// How long a connect may take, for each address. Default: 10 seconds.
     pub connect_timeout: Duration,
-    /// How long a reply may take. Default: 10 seconds.
+    /// How long a reply may take, from when the message was sent to its last byte, and how long a server may accept no bytes.
+    /// Default: 10 seconds.
     pub reply_timeout: Duration,
     /// How many times a connect that was refused or timed out is tried again. Default: 0.
     pub retries: u32,

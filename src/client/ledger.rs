@@ -6,7 +6,7 @@
 //! began, offsets are bytes of the connection's stream.
 
 use super::queue::Queue;
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 
 /// Not yet.
 const NEVER: u64 = u64::MAX;
@@ -16,12 +16,16 @@ const NEVER: u64 = u64::MAX;
 #[derive(Debug, Clone, Copy)]
 struct Batch {
     due: u64,
-    /// When this client gave it to the connection.
-    given: u64,
-    /// When the kernel took the first byte: later, if it did not take all of them at once, than no message was handed over.
+    /// When this client gave it to the connection. Since the kernel has taken the first byte: for how long the server had left
+    /// no room by then.
+    given_or_held: u64,
+    /// When the kernel took the first byte.
     sent: u64,
+    /// Where the first message begins in the stream that the kernel has not taken whole.
     begin: u64,
-    count: NonZeroU64,
+    count: NonZeroU32,
+    /// How many messages the kernel has not taken whole: the last ones.
+    unsent: u32,
 }
 
 /// A message that was not begun yet.
@@ -38,18 +42,18 @@ pub(super) struct Times {
     pub(super) due: u64,
     /// When it was given to the connection.
     pub(super) given: u64,
-    /// When it was, if it was.
+    /// When the kernel took its first byte, if it did. Of an unanswered message: if it took every byte.
     pub(super) sent: Option<u64>,
 }
 
-/// Messages that were just handed to the kernel.
+/// Messages of which the kernel has taken the last byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Departure {
-    /// When they should have been.
+    /// When they should have been sent.
     pub(super) due: u64,
     /// For how long of that the server left no room for them.
     pub(super) held: u64,
-    /// When they were.
+    /// When the kernel took the first byte.
     pub(super) sent: u64,
     /// How many they are.
     pub(super) count: u64,
@@ -60,11 +64,13 @@ pub(super) struct Departure {
 pub(super) struct Ledger {
     waiting: Queue<Waiting>,
     under_way: Queue<Batch>,
-    /// How many of the last batches were not handed over.
-    held_back: usize,
+    /// How many of the last batches hold messages that the kernel has not taken whole.
+    held_back: u32,
+    /// The kernel takes no more.
+    is_blocked: bool,
     /// How many messages are under way.
     count: u64,
-    /// Until when the server held back whatever was due.
+    /// Until when the server held back whatever was due; while the kernel takes no more: since when.
     held_until: u64,
 }
 
@@ -76,7 +82,7 @@ impl Ledger {
 
     /// A message that was due at `due` is given to the connection, after there was none for it until `instant`.
     pub(super) fn add_held(&mut self, due: u64, instant: u64) {
-        self.held_until = self.held_until.max(instant);
+        self.hold_until(instant);
         self.add(due, due);
     }
 
@@ -95,60 +101,116 @@ impl Ledger {
     pub(super) fn begin(&mut self, due: u64, given: u64, offset: u64) {
         self.count += 1;
         match self.under_way.back_mut() {
-            Some(batch) if batch.due == due && batch.sent == NEVER => batch.count = batch.count.saturating_add(1),
+            Some(batch) if batch.due == due && batch.sent == NEVER && batch.count < NonZeroU32::MAX => {
+                batch.count = batch.count.saturating_add(1);
+                batch.unsent += 1;
+            }
             _ => {
-                self.under_way.push_back(Batch { due, given, sent: NEVER, begin: offset, count: NonZeroU64::MIN });
+                let (given_or_held, begin, count) = (given, offset, NonZeroU32::MIN);
+                self.under_way.push_back(Batch { due, given_or_held, sent: NEVER, begin, count, unsent: 1 });
                 self.held_back += 1;
             }
         }
     }
 
-    /// The kernel takes no more until the server does.
-    pub(super) fn block(&mut self) {
-        self.held_until = NEVER;
+    /// The kernel takes no more until the server does; `since` says when that began.
+    pub(super) fn block(&mut self, since: impl FnOnce() -> u64) {
+        if !self.is_blocked {
+            (self.is_blocked, self.held_until) = (true, since());
+        }
     }
 
-    /// The kernel has taken `taken` bytes of the stream by `now`. Tells `sent` of the messages that went with them.
-    pub(super) fn handed_over(&mut self, taken: u64, now: u64, mut sent: impl FnMut(Departure)) {
-        if self.held_until == NEVER {
-            self.held_until = now;
+    /// Since when the kernel takes no more, if that is so.
+    pub(super) fn blocked_since(&self) -> Option<u64> {
+        self.is_blocked.then_some(self.held_until)
+    }
+
+    /// The server held back whatever was due until `instant`.
+    fn hold_until(&mut self, instant: u64) {
+        if !self.is_blocked {
+            self.held_until = self.held_until.max(instant);
         }
-        let first = self.under_way.len() - self.held_back;
+    }
+
+    /// The kernel has taken `taken` bytes of the stream by `now`. Tells `sent` of the messages that are whole with them. Of the
+    /// stream `begun` messages are written, and `size_of` says how long message `number` is, in bytes.
+    pub(super) fn handed_over(
+        &mut self,
+        (taken, now): (u64, u64),
+        begun: u64,
+        size_of: impl Fn(u64) -> usize,
+        mut sent: impl FnMut(Departure),
+    ) {
+        if self.is_blocked {
+            (self.is_blocked, self.held_until) = (false, now);
+        }
+        let mut number = begun - self.unsent();
+        let first = self.under_way.len() - self.held_back as usize;
         for batch in self.under_way.iter_mut_from(first) {
             if batch.begin >= taken {
                 break;
             }
-            batch.sent = now;
+            batch.start(now, self.held_until);
+            let unsent = batch.unsent;
+            while batch.unsent > 0 && batch.begin + size_of(number) as u64 <= taken {
+                batch.pass(size_of(number));
+                number += 1;
+            }
+            if unsent > batch.unsent {
+                sent(batch.departure(unsent - batch.unsent));
+            }
+            if batch.unsent > 0 {
+                break;
+            }
             self.held_back -= 1;
-            sent(Departure {
-                due: batch.due,
-                held: self.held_until.saturating_sub(batch.given),
-                sent: now,
-                count: batch.count.get(),
-            });
         }
     }
 
-    /// The oldest message under way was answered at `now`; `pipeline` of them may be under way.
-    pub(super) fn answered(&mut self, now: u64, pipeline: u64) -> Option<Times> {
+    /// The oldest message under way was answered at `now`; `pipeline` of them may be under way. If the kernel has not taken it
+    /// whole, it counts as sent all the same: the server needs no more of it. The rest is as with
+    /// [`handed_over`](Self::handed_over).
+    pub(super) fn answered(
+        &mut self,
+        (now, pipeline): (u64, u64),
+        begun: u64,
+        size_of: impl Fn(u64) -> usize,
+        sent: impl FnOnce(Departure),
+    ) -> Option<Times> {
+        let unsent = if self.is_oldest_sent()? { 0 } else { self.unsent() };
         let batch = self.under_way.front_mut()?;
         let times = batch.times();
+        if unsent > 0 {
+            batch.start(now, if self.is_blocked { now } else { self.held_until });
+            batch.pass(size_of(begun - unsent));
+            self.held_back -= u32::from(batch.unsent == 0);
+            sent(batch.departure(1));
+        }
+        match NonZeroU32::new(batch.count.get() - 1) {
+            Some(rest) => batch.count = rest,
+            None => drop(self.under_way.pop_front()),
+        }
         if self.count >= pipeline {
-            self.held_until = self.held_until.max(now);
+            self.hold_until(now);
         }
         self.count -= 1;
-        if let Some(rest) = NonZeroU64::new(batch.count.get() - 1) {
-            batch.count = rest;
-        } else {
-            self.held_back -= usize::from(batch.sent == NEVER);
-            self.under_way.pop_front();
-        }
         Some(times)
+    }
+
+    /// How many messages the kernel has not taken whole.
+    fn unsent(&mut self) -> u64 {
+        let first = self.under_way.len() - self.held_back as usize;
+        self.under_way.iter_mut_from(first).map(|batch| u64::from(batch.unsent)).sum()
     }
 
     /// The oldest message under way.
     pub(super) fn oldest(&self) -> Option<Times> {
         self.under_way.front().map(Batch::times)
+    }
+
+    /// Whether the kernel has taken the oldest message under way whole; none is under way if it is none.
+    #[inline]
+    pub(super) fn is_oldest_sent(&self) -> Option<bool> {
+        self.under_way.front().map(Batch::is_oldest_sent)
     }
 
     /// How many messages are under way.
@@ -161,13 +223,42 @@ impl Ledger {
     pub(super) fn unanswered(&self) -> impl Iterator<Item = (Times, u64)> {
         let unsent =
             self.waiting.iter().map(|waiting| (Times { due: waiting.due, given: waiting.given, sent: None }, 1));
-        self.under_way.iter().map(|batch| (batch.times(), batch.count.get())).chain(unsent)
+        let under_way = self.under_way.iter().flat_map(|batch| {
+            let (times, unsent) = (batch.times(), u64::from(batch.unsent));
+            [(times, u64::from(batch.count.get()) - unsent), (Times { sent: None, ..times }, unsent)]
+        });
+        under_way.filter(|(_, count)| *count > 0).chain(unsent)
     }
 }
 
 impl Batch {
     fn times(&self) -> Times {
-        Times { due: self.due, given: self.given, sent: (self.sent != NEVER).then_some(self.sent) }
+        let is_begun = self.sent != NEVER;
+        // What the kernel has begun to take was given in time.
+        let given = if is_begun { self.due } else { self.given_or_held };
+        Times { due: self.due, given, sent: is_begun.then_some(self.sent) }
+    }
+
+    /// The kernel has taken the first byte by `now`, unless it had already; the server left no room until `held_until`.
+    fn start(&mut self, now: u64, held_until: u64) {
+        if self.sent == NEVER {
+            (self.sent, self.given_or_held) = (now, held_until.saturating_sub(self.given_or_held));
+        }
+    }
+
+    /// The first message that is not whole, of so many bytes, counts as sent.
+    fn pass(&mut self, bytes: usize) {
+        self.begin += bytes as u64;
+        self.unsent -= 1;
+    }
+
+    fn is_oldest_sent(&self) -> bool {
+        self.unsent < self.count.get()
+    }
+
+    /// `count` messages of it are whole.
+    fn departure(&self, count: u32) -> Departure {
+        Departure { due: self.due, held: self.given_or_held, sent: self.sent, count: count.into() }
     }
 }
 
@@ -178,6 +269,9 @@ mod tests {
     /// No limit to what may be under way.
     const ANY: u64 = u64::MAX;
 
+    /// How long each message here is, in bytes.
+    const SIZE: usize = 64;
+
     /// Which messages went, by their due time, and how many.
     fn handed_over(ledger: &mut Ledger, taken: u64, now: u64) -> Vec<(u64, u64)> {
         departures(ledger, taken, now).into_iter().map(|departure| (departure.due, departure.count)).collect()
@@ -185,8 +279,21 @@ mod tests {
 
     fn departures(ledger: &mut Ledger, taken: u64, now: u64) -> Vec<Departure> {
         let mut departures = Vec::new();
-        ledger.handed_over(taken, now, |departure| departures.push(departure));
+        let begun = begun(ledger);
+        ledger.handed_over((taken, now), begun, |_| SIZE, |departure| departures.push(departure));
         departures
+    }
+
+    /// How many there were does not matter to messages of one size.
+    fn begun(ledger: &Ledger) -> u64 {
+        ledger.under_way()
+    }
+
+    fn answered(ledger: &mut Ledger, now: u64, pipeline: u64) -> (Option<Times>, Option<Departure>) {
+        let mut departure = None;
+        let begun = begun(ledger);
+        let times = ledger.answered((now, pipeline), begun, |_| SIZE, |early| departure = Some(early));
+        (times, departure)
     }
 
     #[test]
@@ -198,34 +305,60 @@ mod tests {
         assert!(!ledger.begin_next(128), "no other one is due");
         assert_eq!(ledger.under_way(), 2);
         assert_eq!(handed_over(&mut ledger, 64, 30), [(10, 1)], "not a byte of the second was taken");
-        assert_eq!(handed_over(&mut ledger, 65, 40), [(20, 1)]);
+        assert_eq!(handed_over(&mut ledger, 65, 40), [], "one byte is no message");
+        assert_eq!(handed_over(&mut ledger, 128, 45), [(20, 1)]);
         assert_eq!(handed_over(&mut ledger, 128, 50), [], "each is handed over once");
-        assert_eq!(ledger.answered(60, ANY), Some(Times { due: 10, given: 11, sent: Some(30) }));
-        assert_eq!(ledger.answered(60, ANY), Some(Times { due: 20, given: 21, sent: Some(40) }));
-        assert_eq!(ledger.answered(60, ANY), None, "nobody asked for that");
+        assert_eq!(answered(&mut ledger, 60, ANY), (Some(Times { due: 10, given: 10, sent: Some(30) }), None));
+        assert_eq!(answered(&mut ledger, 60, ANY), (Some(Times { due: 20, given: 20, sent: Some(40) }), None));
+        assert_eq!(answered(&mut ledger, 60, ANY), (None, None), "nobody asked for that");
     }
 
     #[test]
     fn messages_written_together_are_one_entry() {
         let mut ledger = Ledger::default();
-        (0..1000).for_each(|number| ledger.begin(7, 7, number * 22));
+        (0..1000).for_each(|number| ledger.begin(7, 7, number * 64));
         assert_eq!(ledger.under_way.len(), 1);
-        assert_eq!(handed_over(&mut ledger, 1, 8), [(7, 1000)]);
-        ledger.begin(9, 9, 22_000);
-        assert_eq!(ledger.answered(10, ANY), Some(Times { due: 7, given: 7, sent: Some(8) }));
+        assert_eq!(handed_over(&mut ledger, 64_000, 8), [(7, 1000)]);
+        ledger.begin(9, 9, 64_000);
+        assert_eq!(answered(&mut ledger, 10, ANY).0, Some(Times { due: 7, given: 7, sent: Some(8) }));
         let unanswered: Vec<_> = ledger.unanswered().collect();
         let [sent, unsent] = [(7, Some(8)), (9, None)].map(|(due, sent)| Times { due, given: due, sent });
         assert_eq!(unanswered, [(sent, 999), (unsent, 1)]);
     }
 
+    /// The socket's buffer takes a part of what was written together.
+    #[test]
+    fn messages_are_sent_that_were_taken_to_the_last_byte() {
+        let mut ledger = Ledger::default();
+        (0..1000).for_each(|number| ledger.begin(7, 7, number * 64));
+        assert_eq!(handed_over(&mut ledger, 63, 8), []);
+        assert_eq!(ledger.is_oldest_sent(), Some(false));
+        assert_eq!(handed_over(&mut ledger, 64 * 10 + 5, 9), [(7, 10)]);
+        assert_eq!(ledger.is_oldest_sent(), Some(true));
+        let times = Times { due: 7, given: 7, sent: Some(8) };
+        let unsent = Times { sent: None, ..times };
+        assert_eq!(ledger.unanswered().collect::<Vec<_>>(), [(times, 10), (unsent, 990)]);
+        for _ in 0..10 {
+            assert_eq!(answered(&mut ledger, 10, ANY), (Some(times), None));
+        }
+        ledger.begin(20, 20, 64 * 1000);
+        assert_eq!(ledger.unanswered().map(|(_, count)| count).collect::<Vec<_>>(), [990, 1]);
+        assert_eq!(handed_over(&mut ledger, 64 * 1001, 30), [(7, 990), (20, 1)]);
+        assert_eq!(ledger.unanswered().filter(|(times, _)| times.sent.is_none()).count(), 0);
+    }
+
     #[test]
     fn an_answer_before_the_question_does_no_harm() {
         let mut ledger = Ledger::default();
-        ledger.begin(1, 1, 0);
-        assert_eq!(ledger.answered(2, ANY), Some(Times { due: 1, given: 1, sent: None }));
-        assert_eq!(handed_over(&mut ledger, 99, 2), []);
-        ledger.begin(3, 3, 99);
-        assert_eq!(handed_over(&mut ledger, 100, 4), [(3, 1)]);
+        (0..3).for_each(|number| ledger.begin(1, 1, number * 64));
+        let early = Departure { due: 1, held: 0, sent: 2, count: 1 };
+        assert_eq!(answered(&mut ledger, 2, ANY), (Some(Times { due: 1, given: 1, sent: None }), Some(early)));
+        assert_eq!(handed_over(&mut ledger, 128, 3), [(1, 1)]);
+        assert_eq!(answered(&mut ledger, 4, ANY), (Some(Times { due: 1, given: 1, sent: Some(2) }), None));
+        assert_eq!(answered(&mut ledger, 4, ANY).1, Some(early), "of the third nothing was taken");
+        assert_eq!(handed_over(&mut ledger, 192, 5), []);
+        ledger.begin(3, 3, 192);
+        assert_eq!(handed_over(&mut ledger, 256, 6), [(3, 1)]);
     }
 
     #[test]
@@ -236,7 +369,7 @@ mod tests {
         assert_eq!(departures(&mut ledger, 64, 11), [Departure { due: 10, held: 0, sent: 11, count: 1 }]);
         // Of what this client gave out late, the time before is its own.
         ledger.add(20, 25);
-        assert!(ledger.answered(100, 1).is_some());
+        assert!(answered(&mut ledger, 100, 1).0.is_some());
         ledger.begin_next(64);
         assert_eq!(departures(&mut ledger, 128, 101), [Departure { due: 20, held: 75, sent: 101, count: 1 }]);
     }
@@ -254,7 +387,7 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.add(10, 10);
         ledger.begin_next(0);
-        ledger.block();
+        ledger.block(|| 11);
         ledger.add(20, 20);
         ledger.begin_next(64);
         let held = |due, held| Departure { due, held, sent: 50, count: 1 };

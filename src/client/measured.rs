@@ -50,9 +50,9 @@ pub struct Measured {
     pub cpu_span: Duration,
     /// Messages that were due by the schedule.
     pub due: u64,
-    /// Messages handed to the kernel. Those that were written at the same instant count when it took the first of them.
+    /// Messages handed to the kernel, to the last byte.
     pub sent: u64,
-    /// Messages that were due and not sent because the server left no room for them, or its connection was lost.
+    /// Messages that were due and not sent, or not whole, because the server left no room for them, or its connection was lost.
     pub withheld: u64,
     /// Messages that were answered, and rightly.
     pub answered: u64,

@@ -41,7 +41,7 @@ pub enum Failure {
     Truncated,
     /// A reply took longer than the reply timeout.
     ReplyTimeout,
-    /// The peer read nothing for longer than the reply timeout while there was something to send.
+    /// The peer accepted no bytes for the reply timeout: the socket's buffer stayed full.
     SendTimeout,
     /// The peer reset the connection.
     Reset,
@@ -118,7 +118,7 @@ impl fmt::Display for Failure {
             Self::Tls(fault) => write!(out, "TLS: {fault}"),
             Self::Truncated => out.write_str("truncated by peer: the connection ended without close_notify"),
             Self::ReplyTimeout => out.write_str("timed out waiting for a reply"),
-            Self::SendTimeout => out.write_str("timed out sending: the server reads nothing"),
+            Self::SendTimeout => out.write_str("timed out sending: the server accepts no bytes"),
             Self::Reset => out.write_str("reset by peer"),
             Self::ClosedEarly => out.write_str("closed early by peer"),
             Self::Mismatch => out.write_str("wrong bytes came back"),

@@ -66,7 +66,7 @@ impl Task {
     pub(super) fn give_up(&self, outcome: Outcome, now: u64, book: &mut Book) {
         let Self::Exchange(workload) = self else { return };
         let why = match outcome {
-            Outcome::Failed(Failure::ReplyTimeout) => Unanswered::TimedOut,
+            Outcome::Failed(Failure::ReplyTimeout | Failure::SendTimeout) => Unanswered::TimedOut,
             Outcome::Failed(Failure::Stopped) | Outcome::Verified => Unanswered::Pending,
             Outcome::Failed(_) => Unanswered::Lost,
         };

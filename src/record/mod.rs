@@ -152,9 +152,9 @@ pub struct Connections {
 pub struct Messages {
     /// How many were due by the schedule; none without one.
     pub due: Option<u64>,
-    /// How many were handed to the system.
+    /// How many were handed to the system, to the last byte.
     pub sent: u64,
-    /// How many were due and not sent because the server left no room for them, or its connection was lost.
+    /// How many were due and not sent, or not whole, because the server left no room for them, or its connection was lost.
     #[serde(default)]
     pub withheld: u64,
     /// How many were answered, and rightly.
@@ -343,6 +343,13 @@ impl Record {
             (None, Some(_)) => "Unix sockets",
             (None, None) => "TCP",
         }
+    }
+
+    /// How many messages there were: those that were due or, without a schedule, whose fate is known.
+    fn message_count(&self) -> u64 {
+        let messages = &self.messages;
+        let known = [messages.verified, messages.timed_out, messages.pending, messages.failed];
+        messages.due.unwrap_or_else(|| total(known))
     }
 
     /// Judges the run: sets `valid`, `reasons` and `hints` from everything else.

@@ -1,5 +1,6 @@
 //! A record as a person reads it in a terminal of 80 columns.
 
+use super::validity::MISSING;
 use super::{Latencies, LoadKind, Record, format_latency, per_second, total};
 use crate::escape;
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
@@ -19,13 +20,14 @@ const WHOLE: f64 = 0.99;
 /// What must not be torn from the number before it.
 const UNITS: [&str; 11] = ["ns", "µs", "ms", "s", "m", "h", "%", "/s", "k/s", "M/s", "G/s"];
 
-/// Shows a record. A run that is not valid says so first.
+/// Shows a record. A run that lost messages says so first, then one that is not valid.
 #[derive(Debug, Clone, Copy)]
 pub struct Summary<'a>(pub &'a Record);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(record) = self;
+        losses(record).iter().try_for_each(|losses| wrap(out, "FAILED: ", losses))?;
         record.reasons.iter().try_for_each(|reason| wrap(out, "NOT VALID: ", reason))?;
         writeln!(out, "{}: {}", escape::line(job(record)), verdict(record))?;
         wrap(out, "  load         ", &load(record))?;
@@ -124,6 +126,23 @@ pub(super) fn verdict(record: &Record) -> &'static str {
         (false, false) if record.error_count() == 0 && !record.has_measured() => "nothing was measured",
         (false, false) => "something failed",
     }
+}
+
+/// How many messages were not answered, where they are more than a few: a reader must know before anything else.
+#[allow(clippy::cast_precision_loss, reason = "counts of messages")]
+pub(super) fn losses(record: &Record) -> Option<String> {
+    let (messages, all) = (&record.messages, record.message_count());
+    let kinds = [(messages.timed_out, "not answered within the reply timeout"), (messages.failed, "lost")];
+    let lost = total(kinds.map(|(number, _)| number));
+    if lost as f64 <= all as f64 * MISSING {
+        return None;
+    }
+    let mut parts = kinds.into_iter().filter(|(number, _)| *number > 0);
+    let (first, fate) = parts.next()?;
+    let were = if first == 1 { "was" } else { "were" };
+    let first = format!("{} of {} {were} {fate}", format_count(first), format_counted(all, "message"));
+    let rest = parts.map(|(number, fate)| format!(", {} {fate}", format_count(number)));
+    Some(std::iter::once(first).chain(rest).collect())
 }
 
 /// What was asked for: `open, 50.0 k/s, uniform, for 10.0 s`.

@@ -11,8 +11,8 @@ use std::time::Duration;
 /// The lag's p99 may be this share of the latency's p50: then what the client adds is below what a reader would call noise.
 const LAG_SHARE: u32 = 10;
 
-/// The share of the schedule that may be missing.
-const MISSING: f64 = 0.01;
+/// The share of the messages that may be missing.
+pub(super) const MISSING: f64 = 0.01;
 
 /// From this share of its CPU time on, a loop has no room left for what comes in a burst.
 const BUSY: f64 = 0.9;
@@ -37,23 +37,33 @@ pub enum Reason {
         /// The p50 of the latency that is reported.
         latency_p50: Duration,
     },
-    /// The client sent too late, and there is no latency to compare that with.
+    /// The client sent too late, and most messages have no latency to compare that with.
     Behind {
         /// The p99 of the client's lag.
         lag_p99: Duration,
         /// How long was measured.
         measured: Duration,
     },
-    /// The client sent too little.
+    /// The client sent less than was due by its own count.
     Schedule {
-        /// Messages that were due: by its own count, or else by the rate and the time that was measured.
+        /// Messages that were due.
         due: u64,
+        /// Messages that were sent.
+        sent: u64,
+    },
+    /// The client sent more or less than the rate asks for.
+    Rate {
+        /// What the rate makes of the time that was measured.
+        asked: u64,
+        /// How long was measured.
+        measured: Duration,
         /// Messages that were sent.
         sent: u64,
     },
     /// The server took less than was due. A hint: the numbers are right, and the load is not the one that was asked for.
     Withheld {
-        /// Messages that were due and not sent because the server left no room for them, or its connection was lost.
+        /// Messages that were due and not sent, or not whole, because the server left no room for them, or its connection was
+        /// lost.
         messages: u64,
     },
     /// All connections failed before the end.
@@ -97,7 +107,9 @@ impl Reason {
     /// Whether the run is not valid for this; else it is a hint.
     #[must_use]
     pub fn invalidates(&self) -> bool {
-        matches!(self, Self::Lag { .. } | Self::Behind { .. } | Self::Schedule { .. } | Self::EndedEarly { .. })
+        let is_hint =
+            matches!(self, Self::Withheld { .. } | Self::Unconnected { .. } | Self::Longest { .. } | Self::Busy { .. });
+        !is_hint
     }
 }
 
@@ -128,9 +140,18 @@ impl fmt::Display for Reason {
                      were due it sent {sent}"
                 )
             }
+            Self::Rate { asked, measured, sent } => {
+                let (asked, sent) = (format_counted(*asked, "message"), format_count(*sent));
+                let measured = format_duration(*measured);
+                write!(
+                    out,
+                    "the client was the limit, not the server: it did not keep the schedule to 1 %, the rate makes {asked} in \
+                     the {measured} that were measured, and it sent {sent}"
+                )
+            }
             Self::Withheld { messages } => {
                 let messages = format_counted(*messages, "message");
-                write!(out, "{messages} could not be sent when due: the server left no room or closed the connection")
+                write!(out, "{messages} not sent, or not whole: the server left no room or closed the connection")
             }
             Self::EndedEarly { opened, measured, wanted, missed } => {
                 let (measured, wanted) = (format_duration(*measured), format_duration(*wanted));
@@ -163,8 +184,10 @@ impl fmt::Display for Reason {
 
 fn too_late(record: &Record) -> Option<Reason> {
     let lag_p99 = record.histograms.lag.at(0.99)?;
-    let Some(latency_p50) = record.latency().at(0.5) else {
-        // Without any reply there is no latency that the lag could spoil, but still the load that was asked for.
+    let (latency, unanswered) = (record.latency(), &record.histograms.unanswered_age);
+    let Some(latency_p50) = latency.at(0.5).filter(|_| latency.count() > unanswered.count()) else {
+        // Where most messages had no reply, half of them waited for ever. No lag adds much to that, but the load that was asked
+        // for is still another one.
         let measured = Duration::try_from_secs_f64(record.measured_s).unwrap_or_default();
         return (lag_p99 > measured.mul_f64(MISSING)).then_some(Reason::Behind { lag_p99, measured });
     };
@@ -184,9 +207,12 @@ fn too_little(record: &Record) -> Option<Reason> {
     let excused = withheld.saturating_add(record.messages.unconnected);
     let sent = record.messages.sent;
     let is_missed = |due: f64, allowed: f64| (due - sent.saturating_add(excused) as f64).abs() > allowed;
-    let counted = record.messages.due.map(|due| (due as f64, due as f64 * MISSING));
-    let (due, _) = counted.into_iter().chain(asked_for(record)).find(|(due, allowed)| is_missed(*due, *allowed))?;
-    Some(Reason::Schedule { due: due.round() as u64, sent })
+    if let Some(due) = record.messages.due.filter(|due| is_missed(*due as f64, *due as f64 * MISSING)) {
+        return Some(Reason::Schedule { due, sent });
+    }
+    let (asked, _) = asked_for(record).filter(|(asked, allowed)| is_missed(*asked, *allowed))?;
+    let measured = Duration::try_from_secs_f64(record.measured_s).unwrap_or_default();
+    Some(Reason::Rate { asked: asked.round() as u64, measured, sent })
 }
 
 /// How many messages the rate asks for in the time that was measured, and how many more or fewer may be sent. That a client

@@ -2,7 +2,7 @@
 //! use, and the report says in words what was not done.
 
 use super::fake::{Fake, answer_and_end, deaf, echo, take};
-use super::load::Run;
+use super::load::{Run, await_messages};
 use super::server;
 use super::support::{Program, await_until};
 use rustix::process::Signal;
@@ -83,6 +83,24 @@ fn a_load_ends_with_its_last_connection() {
         // One that dies takes with it at most what a slow machine had given to it meanwhile.
         assert!(messages.due.is_none_or(|due| (80..1000).contains(&due)), "{run:?}");
     }
+}
+
+/// With most messages unanswered, that comes first, and nothing of the client's lateness for the few that were answered.
+#[test]
+fn a_server_that_stops_answering() {
+    let server = server();
+    let work = ["-c", "4", "--rate", "50", "--duration", "2s", "--reply-timeout", "3s", "-vv"];
+    let program = start([server.address(); 2], &work);
+    await_messages(&program, 10);
+    server.pause();
+    let run = Run::of(program);
+    let messages = &run.record.messages;
+    assert_eq!((run.code, run.record.errors.get("reply_timeout")), (Some(1), Some(&4)), "{:?}", run.record);
+    assert!(messages.due == Some(100) && messages.timed_out > 50, "{:?}", run.record);
+    let first = run.stderr.iter().find(|line| line.starts_with("FAILED: ") || line.starts_with("NOT VALID: "));
+    let told = format!("FAILED: {} of 100 messages were not answered within the reply timeout", messages.timed_out);
+    assert_eq!(first, Some(&told), "{:?}", run.record);
+    assert!(!run.record.reasons.iter().any(|reason| reason.contains("the latency's p50")), "{:?}", run.record);
 }
 
 /// A load for which nobody is there from the start.

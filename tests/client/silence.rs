@@ -1,6 +1,7 @@
 //! Servers that do not answer, and addresses where none is.
 
-use super::fake::{Fake, deaf, take};
+use super::fake::{Fake, answer_and_end, deaf, take};
+use super::load::Run;
 use super::support::{PATIENCE, Program, await_until, has_ipv6, skipped, works};
 use super::{Outcome, client, outcome};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -46,13 +47,75 @@ fn a_server_that_falls_silent() {
     assert_eq!((outcome.messages, outcome.bytes), ((2, 1), (44, 30)), "{outcome:#?}");
 }
 
+/// The socket's buffer stays full. A message of which a part is in it was not sent, and the bytes are counted.
 #[test]
 fn a_server_that_neither_reads_nor_answers() {
+    const TOO_LARGE: [&str; 4] = ["--size", "64MiB", "--reply-timeout", TIMEOUT];
+    let cause = "timed out sending: the server accepts no bytes";
     let fake = Fake::new(|_, stream| Some(stream));
-    let arguments = ["3", "--size", "64MiB", "--reply-timeout", TIMEOUT];
-    let outcome = timed(|| outcome(fake.address(), &arguments));
-    outcome.expect_failures(&[("timed out waiting for a reply", 3)]);
-    assert!(outcome.bytes.0 < (3 * 64) << 20, "{outcome:#?}");
+    for expected in ["echo", "any", "none"] {
+        let arguments = [&["3", "--expect", expected][..], &TOO_LARGE].concat();
+        let outcome = timed(|| outcome(fake.address(), &arguments));
+        outcome.expect_failures(&[(cause, 3)]);
+        assert_eq!(outcome.messages, (0, 0), "{outcome:#?}");
+        assert!((1..(3 * 64) << 20).contains(&outcome.bytes.0), "{outcome:#?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.sock");
+    let path = path.to_str().unwrap();
+    let unix = Program::server(&["--unix", path, "--service", "stall"]);
+    unix.await_stdout("Listening on ");
+    let secured = Program::server(&["127.0.0.1", "0", "--service", "stall", "--tls-self-signed"]);
+    let line = secured.await_stdout(" (tls, ");
+    let port = line.split([':', ' ']).find(|word| word.parse::<u16>().is_ok()).unwrap();
+    for place in [&["--unix", path][..], &["127.0.0.1", port, "--tls", "--tls-insecure"]] {
+        let outcome = timed(|| Outcome::of(Program::client(&[place, &TOO_LARGE].concat())));
+        outcome.expect_failures(&[(cause, 1)]);
+        assert!(outcome.messages == (0, 0) && outcome.bytes.0 > 0, "{outcome:#?}");
+    }
+}
+
+/// Of many messages those are sent that the socket's buffer has room for.
+#[test]
+fn a_server_that_reads_none_of_many_messages() {
+    let fake = Fake::new(|_, stream| Some(stream));
+    let arguments = ["--size", "1000", "--messages", "100000", "--reply-timeout", TIMEOUT];
+    let outcome = outcome(fake.address(), &arguments);
+    outcome.expect_failures(&[("timed out sending: the server accepts no bytes", 1)]);
+    assert!((1..100_000).contains(&outcome.messages.0), "{outcome:#?}");
+    assert_eq!(outcome.messages.0, outcome.bytes.0 / 1000, "{outcome:#?}");
+}
+
+/// As long as the server accepts bytes, a message that is on its way is not given up, however long all of it takes.
+#[test]
+fn a_server_that_reads_slowly() {
+    const CHUNK: u64 = 1 << 20;
+    let fake = Fake::new(|_, mut stream| {
+        for _ in 0..32 {
+            take(&mut stream, CHUNK);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        answer_and_end(stream, b"done");
+        None
+    });
+    let exit = client(fake.address(), &["--size", "32MiB", "--expect", "any", "--reply-timeout", "2s"]).await_exit();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+}
+
+/// What is measured of it is the same in the results.
+#[test]
+fn a_load_on_a_server_that_reads_nothing() {
+    let fake = Fake::new(|_, stream| Some(stream));
+    for further in [&["--rate", "10"][..], &[]] {
+        let work = ["--size", "64MiB", "--duration", "1s", "--reply-timeout", TIMEOUT, "--json", "-"];
+        let run = Run::of(client(fake.address(), &[&work[..], further].concat()));
+        let (record, messages) = (&run.record, &run.record.messages);
+        assert_eq!((run.code, record.errors.get("send_timeout")), (Some(1), Some(&1)), "{run:?}");
+        assert_eq!((messages.sent, messages.verified, messages.timed_out), (0, 0, messages.withheld), "{run:?}");
+        assert!(messages.withheld >= 1 && (1..64 << 20).contains(&record.bytes.sent), "{run:?}");
+        assert!(run.stderr[0].starts_with("FAILED: ") && record.hints[0].contains("not sent, or not whole"), "{run:?}");
+        assert!(!run.stderr.iter().any(|line| line.contains("the client was the limit")), "{run:?}");
+    }
 }
 
 #[test]

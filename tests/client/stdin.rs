@@ -238,7 +238,7 @@ fn a_server_that_never_reads_is_given_up_and_a_person_who_types_nothing_is_not()
     let (mut busy, _) = Program::spawn_reading(&mut command(deaf.address(), &["--reply-timeout", TIMEOUT]), zeros);
     let exit = busy.await_exit();
     let address = deaf.address();
-    assert_eq!(exit.stderr, [format!("error: {address}: timed out sending: the server reads nothing")], "{exit:#?}");
+    assert_eq!(exit.stderr, [format!("error: {address}: timed out sending: the server accepts no bytes")], "{exit:#?}");
     assert_eq!(exit.code, Some(1), "{exit:#?}");
 
     let server = server();

@@ -190,6 +190,6 @@ fn a_server_that_answers_without_reading() {
     });
     let work = ["--expect", "any", "--size", "60000", "--send-buffer", "4096", "--reply-timeout", "500ms"];
     let outcome = outcome(fake.address(), &work);
-    outcome.expect_failures(&[("timed out sending: the server reads nothing", 1)]);
+    outcome.expect_failures(&[("timed out sending: the server accepts no bytes", 1)]);
     assert!(outcome.bytes.0 < 60_000, "{outcome:#?}");
 }

@@ -6,6 +6,7 @@ mod echo;
 mod expectation;
 mod job;
 mod search;
+mod sending;
 
 pub(super) use job::{HandedOver, Job, Phase};
 pub(super) use search::buffer_bytes;
@@ -24,9 +25,6 @@ use std::time::{Duration, Instant};
 
 /// How long a server may take to end after our half was shut. Until then, whatever comes is checked.
 const LINGER: Duration = Duration::from_secs(5);
-
-/// How much of a pattern is made at a time, in bytes.
-const PORTION_BYTES: usize = 1024;
 
 /// A place in the stream of messages: so many whole ones, and so many bytes of the next.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,7 +61,8 @@ pub(super) struct Workload {
     verified_bytes: u64,
     expectation: Expectation,
     ledger: Ledger,
-    /// When a reply last came, or was first waited for; since the connection is closing: when that began.
+    /// When a reply last came, or was first waited for: that is when the message was sent whole. Since the connection is
+    /// closing: when that began, or the last byte was sent.
     progress: u64,
     /// How it went, as far as is known: once everything came back, that is so unless more comes before the server's end.
     outcome: Option<Outcome>,
@@ -98,8 +97,7 @@ impl Workload {
 
     /// Whether it has fewer messages than it is to send.
     pub(super) fn has_room(&self) -> bool {
-        let begun = self.sent.messages + u64::from(self.sent.bytes > 0);
-        begun + self.ledger.waiting() < self.total
+        self.begun() + self.ledger.waiting() < self.total
     }
 
     /// A message that was due at `due` is given to it at `given`.
@@ -120,29 +118,6 @@ impl Workload {
     /// Every message that was due and never answered.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = (Times, u64)> {
         self.ledger.unanswered()
-    }
-
-    /// Its turn is over: what the kernel has not taken by now, it cannot take.
-    pub(super) fn end_turn(&mut self) {
-        self.note_handed_over();
-        if self.written_bytes > self.taken_bytes {
-            self.ledger.block();
-        }
-    }
-
-    /// Writes down when the kernel took what it has taken in this turn so far.
-    fn note_handed_over(&mut self) {
-        let Some(HandedOver { bytes, since }) = self.job.handed_over.take() else { return };
-        self.taken_bytes += bytes;
-        let recorder = &mut *self.job.recorder.borrow_mut();
-        recorder.book.second.bytes_sent += bytes;
-        self.ledger.handed_over(self.taken_bytes, since, |departure| recorder.sent(departure));
-        if self.expects_nothing() {
-            // What nobody answers would be under way for ever.
-            while self.ledger.oldest().is_some_and(|times| times.sent.is_some()) {
-                self.ledger.answered(since, self.job.pipeline);
-            }
-        }
     }
 
     /// Whether nothing that may still be sent or received matters.
@@ -230,8 +205,12 @@ impl Workload {
     /// One more message was answered.
     fn answered(&mut self, now: u64) {
         self.verified = Place { messages: self.verified.messages + 1, bytes: 0 };
-        if let Some(times) = self.ledger.answered(now, self.job.pipeline) {
-            self.job.recorder.borrow_mut().answered(times, now);
+        let (job, first, begun) = (&*self.job, self.first, self.begun());
+        let recorder = &mut *job.recorder.borrow_mut();
+        let size_of = |number| job.size_of(first + number);
+        let times = self.ledger.answered((now, job.pipeline), begun, size_of, |departure| recorder.sent(departure));
+        if let Some(times) = times {
+            recorder.answered(times, now);
         }
     }
 
@@ -266,46 +245,6 @@ impl Workload {
         }
     }
 
-    /// Sends what may be sent, as far as there is room.
-    fn send(&mut self, output: &mut Output<'_>, now: u64) {
-        while output.room() > 0 && (self.sent.bytes > 0 || self.begin(now)) {
-            let written = match self.pattern {
-                Some(pattern) => self.write_pattern(pattern, output),
-                None => output.write(&self.message(self.sent.messages)[self.sent.bytes..]),
-            };
-            self.sent.bytes += written;
-            self.written_bytes += written as u64;
-            if self.sent.bytes == self.size_of(self.sent.messages) {
-                self.sent = Place { messages: self.sent.messages + 1, bytes: 0 };
-            }
-        }
-    }
-
-    /// Begins one more message, if it may be sent now.
-    fn begin(&mut self, now: u64) -> bool {
-        let job = &*self.job;
-        let has_one = self.sent.messages < self.total && job.phase.get() == Phase::Sending;
-        if !has_one || self.ledger.under_way() >= job.pipeline {
-            return false;
-        }
-        if self.ledger.under_way() == 0 {
-            self.progress = now;
-        }
-        if job.is_paced {
-            return self.ledger.begin_next(self.written_bytes);
-        }
-        self.ledger.begin(now, now, self.written_bytes);
-        true
-    }
-
-    fn write_pattern(&self, pattern: Pattern, output: &mut Output<'_>) -> usize {
-        let mut portion = [0; PORTION_BYTES];
-        let left = self.size_of(self.sent.messages) - self.sent.bytes;
-        let portion = &mut portion[..left.min(output.room()).min(PORTION_BYTES)];
-        pattern.fill(self.written_bytes, portion);
-        output.write(portion)
-    }
-
     /// Shuts our half, where that is how a message ends, or the work.
     fn end_output(&mut self, output: &mut Output<'_>, is_kept_open: bool, now: u64) {
         let is_due = match self.job.ending {
@@ -320,16 +259,23 @@ impl Workload {
     }
 
     fn await_answer(&mut self, now: u64) -> Wait {
-        let reply_due = self.progress.saturating_add(nanos(self.job.reply_timeout));
+        let timeout = nanos(self.job.reply_timeout);
+        let reply_due = self.progress.saturating_add(timeout);
         let awaits = self.ledger.under_way() > 0 || self.expects_nothing() || self.is_complete();
         if !awaits {
             // The next message is not due yet.
             return Wait::Input;
         }
-        if reply_due <= now {
-            return self.end(Outcome::Failed(Failure::ReplyTimeout));
+        // A full socket buffer is given the same time to take a byte, and after that no other.
+        let blocked_since = self.ledger.blocked_since().filter(|since| *since <= reply_due);
+        let (deadline, failure) = match blocked_since {
+            Some(since) => (since.saturating_add(timeout).max(reply_due), Failure::SendTimeout),
+            None => (reply_due, Failure::ReplyTimeout),
+        };
+        if deadline <= now {
+            return self.end(Outcome::Failed(failure));
         }
-        Wait::Until(self.job.clock.instant(reply_due))
+        Wait::Until(self.job.clock.instant(deadline))
     }
 
     /// Everything came back: shuts our half, and goes on checking what comes until the server ends, too.

@@ -6,7 +6,7 @@ mod charts;
 mod html;
 mod scale;
 
-use super::summary::{environment, format_opening, in_words, job, load, verdict};
+use super::summary::{environment, format_opening, in_words, job, load, losses, verdict};
 use super::{Latencies, LoadKind, Record, format_latency, in_plain_text};
 use crate::units::{format_count, format_rate};
 use html::{escape, grid, pairs};
@@ -51,7 +51,9 @@ fn banner(record: &Record) -> String {
         (true, LoadKind::Open) => ("verdict", "Valid.", "The client kept its schedule, and was not the limit."),
         (true, LoadKind::Closed) => ("verdict", "Valid.", "Nothing says that the client was the limit."),
     };
-    let mut out = format!("<div class=\"{class}\" role=\"status\"><strong>{word}</strong> {text}");
+    let failed = losses(record).map(|losses| format!("<div><strong>FAILED.</strong> {}.</div>", escape(&losses)));
+    let failed = failed.unwrap_or_default();
+    let mut out = format!("<div class=\"{class}\" role=\"status\">{failed}<strong>{word}</strong> {text}");
     let items: Vec<_> =
         record.reasons.iter().chain(&record.hints).map(|item| format!("<li>{}</li>", escape(item))).collect();
     if !items.is_empty() {

@@ -1,7 +1,7 @@
 //! When a run is not valid, and when it is.
 
 use super::sample;
-use crate::record::{Cpu, LoadKind, Reason, Record, Summary, judge};
+use crate::record::{Cpu, LoadKind, Reason, Record, Summary, judge, page};
 use std::time::Duration;
 
 #[test]
@@ -57,7 +57,7 @@ fn what_the_server_holds_back_is_not_the_clients_fault() {
         (record.messages.sent, record.messages.withheld) = (sent, withheld);
         record.settle();
         assert_eq!(record.valid, is_kept, "{sent} {withheld}");
-        assert!(record.hints[0].contains("could not be sent when due"), "{:?}", record.hints);
+        assert!(record.hints[0].contains("not sent, or not whole"), "{:?}", record.hints);
     }
     (record.messages.sent, record.messages.withheld) = (60_000, 40_000);
     record.measured_s = 3.0;
@@ -99,7 +99,10 @@ fn the_rate_times_the_time_is_what_was_due() {
     }
     record.measured_s = 7.155;
     record.settle();
-    assert!(record.reasons[0].contains("of 716 messages that were due it sent 400"), "{:?}", record.reasons);
+    let behind = "the rate makes 716 messages in the 7.16 s that were measured, and it sent 400";
+    assert!(record.reasons[0].contains(behind), "{:?}", record.reasons);
+    // The same word is not used for two numbers.
+    assert!(!record.reasons[0].contains("due") && Summary(&record).to_string().contains(" 400 due, 400 sent"));
     // The server left no room for the rest.
     (record.messages.due, record.messages.withheld) = (Some(716), 316);
     assert!(judge(&record).iter().all(|reason| !reason.invalidates()), "{:?}", judge(&record));
@@ -151,4 +154,38 @@ fn a_busy_client_is_a_hint() {
     record.cpu = Some(Cpu { seconds: 2.9, share: 0.97 });
     record.settle();
     assert!(record.valid && record.hints.len() == 1 && record.hints[0].contains("97 %"), "{:?}", record.hints);
+}
+
+/// With the network cut, or the server stopped, the few replies before that say nothing about the client.
+#[test]
+fn where_most_messages_have_no_reply_that_is_said_first() {
+    let mut record = Record::of("x");
+    (record.load.kind, record.measured_s) = (LoadKind::Open, 4.0);
+    (record.messages.due, record.messages.sent) = (Some(82), 82);
+    (0..20).for_each(|_| record.histograms.latency_from_due.record(Duration::from_micros(400)));
+    (0..82).for_each(|_| record.histograms.lag.record(Duration::from_millis(2)));
+    record.messages.verified = 20;
+    record.settle();
+    assert!(!record.valid, "the client was too late for so short a latency: {:?}", record.reasons);
+    (0..62).for_each(|_| record.histograms.unanswered_age.record(Duration::from_secs(5)));
+    for (timed_out, failed, words) in [
+        (62, 0, "62 of 82 messages were not answered within the reply timeout"),
+        (0, 62, "62 of 82 messages were lost"),
+        (1, 61, "1 of 82 messages was not answered within the reply timeout, 61 lost"),
+    ] {
+        (record.messages.timed_out, record.messages.failed) = (timed_out, failed);
+        record.settle();
+        let text = Summary(&record).to_string();
+        assert!(record.valid && text.starts_with(&format!("FAILED: {words}\n")), "{text}");
+        assert!(page(&record).contains(&format!("<strong>FAILED.</strong> {words}.")));
+    }
+    // It comes before what is wrong with the client, too.
+    (record.messages.due, record.messages.sent) = (Some(200), 82);
+    record.settle();
+    let text = Summary(&record).to_string();
+    assert!(text.starts_with("FAILED: 1 of 200") && text.contains("\nNOT VALID: the client was the limit"), "{text}");
+    // A few among many are counted below.
+    let mut few = sample(3, 100, 1);
+    few.messages.timed_out = 5;
+    assert!(!Summary(&few).to_string().contains("FAILED"));
 }
