@@ -34,6 +34,8 @@ pub(super) struct Results {
 /// The files of a run, open before it begins: a path that cannot be written must not cost a run.
 pub(super) struct Files {
     outputs: Vec<(Output, Form)>,
+    /// Stdout is for something else than the report.
+    is_stdout_taken: bool,
     thresholds: Vec<Threshold>,
 }
 
@@ -76,11 +78,17 @@ impl Results {
             }
             outputs.push((output, form));
         }
-        Ok(Files { outputs, thresholds: self.fail_if.clone() })
+        let is_stdout_taken = outputs.iter().any(|(output, _)| output.is_stdout());
+        Ok(Files { outputs, is_stdout_taken, thresholds: self.fail_if.clone() })
     }
 }
 
 impl Files {
+    /// Keeps stdout for the caller, unless a file goes there; whether it does not.
+    pub(super) fn take_stdout(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_stdout_taken, true)
+    }
+
     /// Tells, writes and checks a run that was a success or not; the exit status. `report` is what a person reads of a run
     /// that was no load test. With `is_quiet`, no news is good news.
     pub(super) fn finish(self, report: &dyn Display, is_success: bool, record: &Record, is_quiet: bool) -> u8 {
@@ -90,7 +98,7 @@ impl Files {
         let is_silent = is_quiet && is_success;
         let is_told = is_silent || self.tell(report, record, &judgements);
         let has_crossed = judgements.iter().any(|judgement| judgement.verdict != Verdict::Kept);
-        if !record.interrupted && (is_silent || !self.is_aside()) {
+        if !record.interrupted && (is_silent || !self.is_stdout_taken) {
             // The reason for the exit status, unless it stands there already.
             let crossed = judgements.iter().filter(|judgement| judgement.verdict != Verdict::Kept);
             crossed.for_each(|judgement| _ = output::say_aside(escape::line(judgement)));
@@ -112,12 +120,7 @@ impl Files {
         for (label, judgement) in labels.zip(judgements) {
             let _ = write!(text, "\n  {label:<12} {}", escape::line(judgement));
         }
-        if self.is_aside() { output::say_aside(text) } else { output::say(text) }
-    }
-
-    /// Whether the report goes to stderr: nothing else may stand on stdout where a file does.
-    fn is_aside(&self) -> bool {
-        self.outputs.iter().any(|(output, _)| output.is_stdout())
+        if self.is_stdout_taken { output::say_aside(text) } else { output::say(text) }
     }
 
     /// Writes all files; whether that went well.

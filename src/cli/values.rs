@@ -1,6 +1,7 @@
 //! Values that people type: each is refused with an example of a good one.
 
 use crate::codec::{Framing, FramingError};
+use crate::escape::unescape;
 use crate::socket::canonical_range;
 use crate::units::parse_count;
 use ipnet::IpNet;
@@ -59,6 +60,15 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
 /// How messages are told apart, such as lines.
 pub(super) fn framing(text: &str) -> Result<Framing, String> {
     text.parse().map_err(|error: FramingError| error.to_string())
+}
+
+/// Bytes that were typed as text.
+#[derive(Debug, Clone)]
+pub(super) struct Bytes(pub(super) Vec<u8>);
+
+/// Bytes as text with escapes, such as hello\r\n.
+pub(super) fn escaped_bytes(text: &str) -> Result<Bytes, String> {
+    unescape(text).map(Bytes).map_err(|error| format!("{error}; --message-raw takes a text as it is"))
 }
 
 /// A range of addresses, or a single one; an IPv4-mapped one is the IPv4 range that it stands for.

@@ -1,7 +1,7 @@
 //! What a server is expected to answer, and the messages as they go over the wire.
 
 use super::ClientConfig;
-use crate::codec::Framing;
+use crate::codec::{Framing, FramingError};
 use crate::error::Error;
 
 /// What is expected to come back for what is sent.
@@ -48,9 +48,7 @@ pub(super) fn framed(config: &mut ClientConfig) -> Result<Vec<Vec<u8>>, Error> {
     let mut messages = std::mem::take(&mut config.messages);
     if let Some(framing) = config.framing {
         for message in &mut messages {
-            let envelope = framing.envelope(message, 0).map_err(|error| {
-                Error::Usage(format!("{error}; give another message, or another framing such as --frame u32be"))
-            })?;
+            let envelope = framing.envelope(message, 0).map_err(|error| refusal(&error))?;
             message.reserve_exact(envelope.size());
             message.splice(..0, envelope.before().iter().copied());
             message.extend_from_slice(envelope.after());
@@ -61,4 +59,16 @@ pub(super) fn framed(config: &mut ClientConfig) -> Result<Vec<Vec<u8>>, Error> {
         return Err(Error::Usage(text.to_owned()));
     }
     Ok(messages)
+}
+
+fn refusal(error: &FramingError) -> Error {
+    let way_out = match error {
+        // With which bytes is a matter of the protocol.
+        FramingError::WrongSize { size, fixed } if size < fixed => format!(
+            "pad it: with spaces, such as --message \"$(printf %-{fixed}s hello)\", or with zero bytes, such as \
+             `printf hello > m.bin; truncate -s {fixed} m.bin` and --message-file m.bin"
+        ),
+        _ => "give another message, or another framing such as --frame u32be".to_owned(),
+    };
+    Error::Usage(format!("{error}; {way_out}"))
 }

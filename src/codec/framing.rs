@@ -1,8 +1,8 @@
 //! How messages are told apart in a stream, by name and by value.
 
-use super::delimited::LONGEST_DELIMITER;
 use super::length_prefixed::MOST_DIGITS;
 use super::{Delimiter, LengthFormat, LengthPrefix};
+use crate::escape::{UnescapeError, unescape};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -13,7 +13,7 @@ const LONGEST_PREFIX: usize = MOST_DIGITS as usize + 1;
 /// How messages are told apart in a stream.
 ///
 /// Written as on the command line: `lines`, `crlf`, `delimiter:TEXT`, `fixed:64`, `digits:5`, `u8`, `u16be`, `u16le`, `u32be`,
-/// `u32le`, `u64be`, `u64le`, `end`; with a type byte before the length, `type+u32be`.
+/// `u32le`, `u64be`, `u64le`, `end`; with a type byte before the length, `type+u32be`. A delimiter may have [escapes](unescape).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// All messages have this size, in bytes, at least 1.
@@ -115,6 +115,9 @@ pub enum FramingError {
         /// What was written.
         text: String,
     },
+    /// A delimiter with something in it that is no escape.
+    #[error(transparent)]
+    Escape(#[from] UnescapeError),
     /// Frames of this kind are larger than is allowed.
     #[error("a frame of kind {framing} takes {size} bytes at least, and {most_bytes} are allowed")]
     NeverFits {
@@ -174,7 +177,11 @@ impl FromStr for Framing {
     type Err = FramingError;
 
     fn from_str(text: &str) -> Result<Self, FramingError> {
-        parse(text).ok_or_else(|| FramingError::Unknown { text: text.to_owned() })
+        let unknown = || FramingError::Unknown { text: text.to_owned() };
+        match text.strip_prefix("delimiter:") {
+            Some(delimiter) => Delimiter::new(&unescape(delimiter)?).map(Self::Delimited).ok_or_else(unknown),
+            None => parse(text).ok_or_else(unknown),
+        }
     }
 }
 
@@ -184,7 +191,6 @@ fn parse(text: &str) -> Option<Framing> {
     }
     match text.split_once(':') {
         Some(("fixed", size)) => size.parse().ok().filter(|&size| size > 0).map(Framing::Fixed),
-        Some(("delimiter", delimiter)) => Delimiter::new(&unescape(delimiter)?).map(Framing::Delimited),
         _ => match text {
             "lines" => Some(Framing::LINES),
             "crlf" => Some(Framing::Delimited(Delimiter::CRLF)),
@@ -210,36 +216,4 @@ fn parse_length(text: &str) -> Option<LengthFormat> {
         "u64le" => LengthFormat::LittleEndian(8),
         _ => return None,
     })
-}
-
-/// The bytes of `text`, in which `\n`, `\r`, `\t`, `\0`, `\'`, `\"`, `\\` and `\x1f` stand for what they do in Rust. It
-/// reads everything that [`escape_ascii`](slice::escape_ascii) writes.
-fn unescape(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(LONGEST_DELIMITER);
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
-        }
-        let (&escape, after) = rest.split_first()?;
-        rest = after;
-        bytes.push(match escape {
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'0' => 0,
-            b'\\' | b'\'' | b'"' => escape,
-            b'x' => {
-                let (digits, after) = rest.split_at_checked(2)?;
-                rest = after;
-                // The parser of numbers takes a sign as well.
-                let digits = str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
-                u8::from_str_radix(digits, 16).ok()?
-            }
-            _ => return None,
-        });
-    }
-    Some(bytes)
 }

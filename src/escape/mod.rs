@@ -3,14 +3,16 @@
 //! A peer, a file or a command line may hold characters that a terminal obeys: control characters move the cursor, start
 //! escape sequences or ring the bell, and bidirectional controls reorder the rest of the line. This room replaces each of
 //! them by a visible escape such as `\x1b` or `\u{202e}`. A backslash stays as it is, so the result is meant for reading
-//! and does not decode; escaping twice changes nothing. Everything that a program prints goes through here; JSON keeps its
+//! and does not decode; escaping twice changes nothing. [`unescape`] reads what people type, which is another notation. Everything that a program prints goes through here; JSON keeps its
 //! own notation, see [`json`].
 
 mod stream;
 #[cfg(test)]
 mod tests;
+mod unescape;
 
 pub use stream::TerminalWriter;
+pub use unescape::{UnescapeError, unescape};
 
 use std::fmt::{self, Display, Write};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! No unsafe character gets through, whatever comes and however it is cut, and everything else does.
 
-use super::{TerminalWriter, bytes, is_unsafe, json, line, lines, path};
+use super::{TerminalWriter, UnescapeError, bytes, is_unsafe, json, line, lines, path, unescape};
 use proptest::prelude::*;
 use std::ffi::OsStr;
 use std::io::Write;
@@ -74,7 +74,32 @@ fn escaped_json_means_the_same() {
     }
 }
 
+#[test]
+fn typed_escapes_are_bytes() {
+    for (text, bytes) in [
+        ("GET / HTTP/1.0\\r\\n\\r\\n", &b"GET / HTTP/1.0\r\n\r\n"[..]),
+        (r#"\t\0\x00\xfF\\\'\""#, b"\t\0\0\xff\\'\""),
+        (r"C:\\new", br"C:\new"),
+        ("Grüße 🐶", "Grüße 🐶".as_bytes()),
+        ("", b""),
+    ] {
+        assert_eq!(unescape(text).as_deref(), Ok(bytes), "{text}");
+    }
+    let error = |text: &str| unescape(text).expect_err("no escape");
+    for text in [r"\x", r"\x4", r"\x4g", r"\x+4", r"\x🐶"] {
+        assert_eq!(error(text), UnescapeError::NoDigits { text: text.to_owned() });
+    }
+    let shown = error("a\\q\u{1b}").to_string();
+    assert!(shown.starts_with(r#"\q is no escape in "a\q\x1b"; "#) && shown.contains(r"\xNN"), "{shown}");
+    assert!(error(r"a\").to_string().starts_with(r#""a\" ends with a backslash; give \\"#));
+}
+
 proptest! {
+    #[test]
+    fn typed_escapes_read_what_rust_writes(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        prop_assert_eq!(unescape(&bytes.escape_ascii().to_string()), Ok(bytes));
+    }
+
     #[test]
     fn nothing_unsafe_gets_through(text in ".*|[\u{0}-\u{9f}\u{2000}-\u{206f}]*") {
         let (one, several) = (line(&text).to_string(), lines(&text).to_string());

@@ -269,7 +269,9 @@ fn frames_that_cannot_carry_what_is_asked() {
         wrong(&[&format!("--frame={kind}")], &["--frame", &format!("{kind:?}"), "fixed:64", "digits:5"]);
     }
     wrong(&["--expect", "something"], &["--expect", "'something'"]);
-    wrong(&["--frame", "fixed:64", "--message", "hello"], &["5 bytes", "64 bytes", "--frame"]);
+    wrong(&["--frame", "fixed:64", "--message", "hello"], &["5 bytes", "64 bytes", "printf %-64s", "truncate -s 64"]);
+    wrong(&["--frame", "fixed:4", "--message", "hello"], &["5 bytes", "4 bytes", "--frame u32be"]);
+    wrong(&["--frame", r"delimiter:\q"], &["--frame", r"\q is no escape", r"\xNN"]);
     wrong(&["--frame", "lines", "--message", "two\nlines"], &["hold an earlier \\n", "--frame u32be"]);
     wrong(&["--frame", "u8", "--size", "256"], &["256 bytes", "u8"]);
     wrong(&["--frame", "end", "--message", "a", "--message", "b"], &["2 messages", "--messages 1"]);

@@ -1,8 +1,9 @@
 //! What is sent, how much of it, and how many at a time.
 
 use super::fake::{Fake, echo};
-use super::support::{Program, has_ipv6};
+use super::support::{Program, expect_refusal, has_ipv6};
 use super::{Outcome, client, outcome, server};
+use multiconn::record::Record;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -18,6 +19,37 @@ fn messages_of_ones_own_are_sent_in_turn() {
     outcome(server.address(), &["--messages", "3"]).expect_success(1, 3, 66);
     // Fewer than there are.
     outcome(server.address(), &["--messages", "1"]).expect_success(1, 1, 22);
+}
+
+#[test]
+fn escapes_in_messages_are_bytes_and_raw_messages_have_none() {
+    let server = server();
+    let told = |option: &str, text: &str| {
+        let outcome = outcome(server.address(), &[option, text, "-vv"]);
+        assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+        outcome.stderr.iter().find_map(|line| line.strip_prefix("Sending ").map(str::to_owned)).unwrap()
+    };
+    let text = r"GET / HTTP/1.0\r\n\r\n\t\0\xff\\";
+    assert_eq!(told("--message", text), r"b'GET / HTTP/1.0\r\n\r\n\t\x00\xff\\' to connection 1");
+    assert_eq!(told("--message-raw", r"a\n\q"), r"b'a\\n\\q' to connection 1");
+    // Both, in this order.
+    outcome(server.address(), &["--message-raw", r"\n", "--message", r"\n", "-c", "2"]).expect_success(2, 4, 6);
+    for (text, part) in [(r"a\q", r"\q is no escape in"), (r"\x4", "hexadecimal"), ("a\\", r"give \\ for one")] {
+        let arguments = ["127.0.0.1", "65432", "--message", text];
+        expect_refusal(Program::client(&arguments), 2, &["--message", part, "--message-raw"]);
+    }
+}
+
+/// As with other load generators.
+#[test]
+fn workers_duration_and_rate_have_short_forms() {
+    let server = server();
+    let short = ["-c", "4", "-t", "2", "-d", "300ms", "-r", "100", "--json", "-"];
+    let exit = client(server.address(), &short).await_exit();
+    let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+    let set = |name: &str| record.configuration.get(name).map(ToString::to_string);
+    assert_eq!(set("workers").as_deref(), Some("2"), "{:#?}", record.configuration);
+    assert_eq!((record.load.duration_s, record.load.rate), (Some(0.3), Some(100.0)));
 }
 
 /// Everything is sent at once while everything comes back: with both directions full, nobody may wait for the other.

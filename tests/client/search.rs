@@ -112,8 +112,31 @@ fn the_story() {
     let exit = ask(server.address(), &["--search", "nope", "-v"]);
     let told = r#"Received response {'result': "No match for 'nope'."} from connection 1"#;
     assert!(exit.stderr.iter().any(|line| line == told), "{exit:#?}");
-    let exit = ask(server.address(), &["--search", "nope", "-q"]);
-    assert_eq!((exit.code, exit.stdout.len(), exit.stderr.len()), (Some(0), 0, 0), "{exit:#?}");
+}
+
+#[test]
+fn quiet_prints_the_answers_alone() {
+    let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);
+    for (arguments, lines) in [
+        (&["--search", "morpheus"][..], &["Follow the white rabbit. 🐰"][..]),
+        (&["3", "--search", "nope", "--messages", "5"], &["No match for 'nope'."]),
+        (&["--binary", "x"], &["b'First 10 bytes of request: binaryx'"]),
+    ] {
+        let exit = ask(server.address(), &[arguments, &["-q"]].concat());
+        assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+        assert_eq!(exit.stdout, lines);
+    }
+    // A script sees the failure by the exit status, and not by what it takes for an answer.
+    let reply = json(r#"{"result": "no rabbit"}"#);
+    let fake = Fake::new(move |_, stream| {
+        answer(stream, &reply);
+        None
+    });
+    let exit = ask(fake.address(), &["--search", "morpheus", "-q"]);
+    assert_eq!((exit.code, exit.stdout.len()), (Some(1), 0), "{exit:#?}");
+    assert!(exit.stderr.iter().any(|line| line.contains("no rabbit")), "{exit:#?}");
+    let exit = ask(server.address(), &["--search", "morpheus", "-q", "--json", "-"]);
+    assert!(exit.code == Some(0) && exit.stdout[0] == "{" && exit.stderr.is_empty(), "{exit:#?}");
 }
 
 /// What the client sends is what the tutorial's does, and nothing before or behind it.

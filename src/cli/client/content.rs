@@ -1,7 +1,7 @@
 //! What is sent, and what is expected to come back.
 
 use super::messages::{letters, pattern, read_file};
-use crate::cli::values::{self, MESSAGE_BYTES};
+use crate::cli::values::{self, Bytes, MESSAGE_BYTES};
 use crate::client::{ClientConfig, DatagramClientConfig, Expect};
 use crate::codec::Framing;
 use crate::error::Error;
@@ -12,31 +12,37 @@ use std::path::PathBuf;
 /// What to send.
 #[derive(Debug, Args)]
 pub(super) struct Content {
-    /// A message to send, instead of the two of the tutorial; may be repeated.
+    /// A message to send, instead of the two of the tutorial; may be repeated. Escapes are \r, \n, \t, \0, \xNN and \\.
+    #[arg(long, value_name = "TEXT", value_parser = values::escaped_bytes, help_heading = "What")]
+    message: Vec<Bytes>,
+    /// The same without escapes: a backslash is sent as it is. May be repeated; these follow those of --message.
     #[arg(long, value_name = "TEXT", help_heading = "What")]
-    message: Vec<String>,
+    message_raw: Vec<String>,
     /// Send what is in FILE: as one message, or line by line with --frame lines.
-    #[arg(long, value_name = "FILE", conflicts_with = "message", help_heading = "What")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["message", "message_raw"], help_heading = "What")]
     message_file: Option<PathBuf>,
     /// Send messages of SIZE bytes instead.
-    #[arg(long, value_name = "SIZE", value_parser = values::message_size, conflicts_with_all = ["message", "message_file"], help_heading = "What")]
+    #[arg(long, value_name = "SIZE", value_parser = values::message_size, conflicts_with_all = ["message", "message_raw", "message_file"],
+        help_heading = "What")]
     size: Option<usize>,
-    /// Search a server of the message protocol for VALUE. Its answer is printed; may be repeated.
-    #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_file", "size", "frame", "expect", "udp"],
+    /// Search a server of the message protocol for VALUE. Its answer is printed; with -q nothing but that, for scripts. May be
+    /// repeated.
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_raw", "message_file", "size", "frame", "expect", "udp"],
         allow_hyphen_values = true, help_heading = "What")]
     search: Vec<String>,
     /// Send it VALUE as a binary request, behind the word binary; may be repeated.
-    #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_file", "size", "frame", "expect", "udp"],
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_raw", "message_file", "size", "frame", "expect", "udp"],
         allow_hyphen_values = true, help_heading = "What")]
     binary: Vec<String>,
     /// Talk to the server: lines from the keyboard, or whatever is piped in, are sent, and its replies are printed: as they
     /// are to a file or a pipe, with control characters escaped to a terminal. The end of the input half-closes.
     #[arg(long, help_heading = "What", conflicts_with_all =
-        ["message", "message_file", "size", "search", "binary", "expect", "messages", "pipeline", "hold", "connections",
+        ["message", "message_raw", "message_file", "size", "search", "binary", "expect", "messages", "pipeline", "hold", "connections",
         "workers", "max_connecting", "json", "hgrm", "hdr_log", "html", "fail_if"])]
     pub(super) stdin: bool,
     /// How messages and answers are told apart: lines, crlf, delimiter:TEXT, fixed:64, digits:5, u8, u16be, u32le, u64be,
-    /// type+u32be, or end (half-close).
+    /// type+u32be, or end (half-close). TEXT may have the escapes of --message. With fixed:64 each message has to have 64 bytes:
+    /// pad a shorter one, such as --message "$(printf %-64s hello)".
     #[arg(long, value_name = "KIND", help_heading = "What")]
     frame: Option<Framing>,
     /// What must come back: the echo; any answer to each message; or none but the server's end. More than that is a failure,
@@ -64,6 +70,12 @@ impl Content {
         searches.chain(self.binary.iter().map(|value| Request::binary(value))).collect()
     }
 
+    /// The messages that were typed.
+    fn typed(&self) -> Vec<Vec<u8>> {
+        let raw = self.message_raw.iter().map(|text| text.clone().into_bytes());
+        self.message.iter().map(|Bytes(bytes)| bytes.clone()).chain(raw).collect()
+    }
+
     fn expect(&self) -> Expect {
         match self.expect {
             Expected::Echo => Expect::Echo,
@@ -76,10 +88,11 @@ impl Content {
     pub(super) fn apply_to_datagrams(&self, config: &mut DatagramClientConfig) -> Result<(), Error> {
         config.size = self.size;
         config.expect = self.expect();
+        let typed = self.typed();
         if let Some(path) = &self.message_file {
             config.messages = read_file(path, None)?;
-        } else if !self.message.is_empty() {
-            config.messages = self.message.iter().map(|text| text.clone().into_bytes()).collect();
+        } else if !typed.is_empty() {
+            config.messages = typed;
         }
         Ok(())
     }
@@ -89,10 +102,11 @@ impl Content {
         config.framing = self.frame;
         config.buffer_bytes = self.buffer_limit;
         config.expect = self.expect();
+        let typed = self.typed();
         if let Some(path) = &self.message_file {
             config.messages = read_file(path, self.frame)?;
-        } else if !self.message.is_empty() {
-            config.messages = self.message.iter().map(|text| text.clone().into_bytes()).collect();
+        } else if !typed.is_empty() {
+            config.messages = typed;
         } else {
             match (self.frame, self.size) {
                 (Some(Framing::UntilEnd), None) => config.messages.truncate(1),

@@ -10,11 +10,11 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(super) struct LoadOptions {
     /// Send messages for this long, from when all connections are open.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "stdin", help_heading = "Load")]
+    #[arg(short, long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "stdin", help_heading = "Load")]
     duration: Option<Duration>,
     /// Send so many messages per second in all, however slow the server is (open loop), such as 50k; 100M at most. Default:
     /// each connection sends the next message when it was answered.
-    #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "stdin",
+    #[arg(short, long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "stdin",
         allow_negative_numbers = true, help_heading = "Load")]
     rate: Option<f64>,
     /// Send them evenly, or at random as independent users do.

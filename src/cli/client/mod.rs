@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
 /// Runs, and tells and keeps how it went; the exit status.
 fn measure(options: &Options, configuration: &Settings, started: Timestamp) -> Result<u8, Error> {
     options.datagrams.check()?;
-    let (files, is_quiet) = (options.results.open()?, options.verbosity.is_quiet());
+    let (mut files, is_quiet) = (options.results.open()?, options.verbosity.is_quiet());
     let complete = |mut record: Record| {
         record.configuration = options.settings(configuration);
         record.started = started;
@@ -97,11 +97,18 @@ fn measure(options: &Options, configuration: &Settings, started: Timestamp) -> R
         return Ok(files.finish(&report, report.is_success(), &complete(Record::from(&report)), is_quiet));
     }
     let report = run(options)?;
-    Ok(if options.content.stdin {
-        relayed(&report)
-    } else {
-        files.finish(&report, report.is_success(), &complete(Record::from(&report)), is_quiet)
-    })
+    if options.content.stdin {
+        return Ok(relayed(&report));
+    }
+    // For scripts: nothing but the answers on stdout.
+    let is_told = !(is_quiet && report.asked && files.take_stdout() && report.is_success()) || print_results(&report);
+    let status = files.finish(&report, report.is_success(), &complete(Record::from(&report)), is_quiet);
+    Ok(if is_told || status != SUCCESS { status } else { FAILURE })
+}
+
+/// Prints each answer alone, on a line of its own; whether that went well.
+fn print_results(report: &Report) -> bool {
+    report.answers.iter().all(|(answer, _)| output::say_line(answer.result()))
 }
 
 /// The exit status of a run that talked: what was printed are the replies, and nothing else.

@@ -58,7 +58,7 @@ pub(super) struct Options {
     pub(super) connecting: Dialling,
 
     /// How many event loops, each on a thread of its own.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = values::count, allow_negative_numbers = true, help_heading = "Workers")]
+    #[arg(short = 't', long, value_name = "N", default_value = "1", value_parser = values::count, allow_negative_numbers = true, help_heading = "Workers")]
     workers: usize,
     /// Let each loop poll this long before it sleeps: quicker, for a whole CPU each.
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration,

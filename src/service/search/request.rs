@@ -72,6 +72,15 @@ impl Response {
         }
     }
 
+    /// The result alone: the text as it is, bytes as Python shows them.
+    #[must_use]
+    pub fn result(&self) -> String {
+        match self {
+            Self::Result(text) => text.clone(),
+            Self::Bytes(bytes) => BytesRepr(bytes).to_string(),
+        }
+    }
+
     /// The content as Python shows it: `{'result': '…'}`, or bytes.
     #[must_use]
     pub fn in_python(&self) -> String {
