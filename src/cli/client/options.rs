@@ -156,7 +156,7 @@ pub(super) struct Amount {
     /// How many messages of a connection may be unanswered at a time. Default: all.
     #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
     pipeline: Option<usize>,
-    /// Keep all connections open for at least this long after the last one was opened. One that the server closes before
+    /// Keep all connections open for at least this long once all are open. One that the server closes before
     /// has failed.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration,
         help_heading = "How much")]
