@@ -120,10 +120,6 @@ fn in_one_line(error: &clap::Error, variables: &Variables, examples: &[(&str, &s
 
 /// Logs an error that ended the program; its exit status.
 fn complain(error: &Error, variables: &Variables) -> u8 {
-    if error.is_usage() {
-        output::complain(&variables.blame(&error.to_string()));
-        return USAGE;
-    }
-    output::complain(&error.to_string());
-    FAILURE
+    output::complain(&variables.blame(&error.to_string()));
+    if error.is_usage() { USAGE } else { FAILURE }
 }

@@ -41,6 +41,9 @@ struct Variable {
     option: Id,
     /// The option as errors name it.
     shown: String,
+    value: OsString,
+    /// Whether the value is a path, which errors show instead of the option.
+    is_path: bool,
 }
 
 impl Variables {
@@ -65,11 +68,7 @@ impl Variables {
             let is_replaced = |option: &Arg| given.iter().any(|other| replaces(command, program, other, option));
             set.retain(|(option, value, _)| !is_off(option, value) && !is_replaced(option));
             given.extend(set.iter().map(|(option, ..)| *option));
-            variables.extend(set.into_iter().map(|(option, _, name)| Variable {
-                name,
-                option: option.get_id().clone(),
-                shown: shown(option),
-            }));
+            variables.extend(set.into_iter().map(|(option, value, name)| Variable::new(option, value, name)));
             open = unset;
         }
         Self(variables)
@@ -97,13 +96,27 @@ impl Variables {
     pub(super) fn blame(&self, error: &str) -> String {
         let is_decoration = |letter: char| !letter.is_alphanumeric() && letter != '-';
         let words: Vec<&str> = error.split_whitespace().map(|word| word.trim_matches(is_decoration)).collect();
-        let at_fault = self.0.iter().filter(|variable| words.contains(&variable.shown.as_str()));
+        let at_fault = self.0.iter().filter(|variable| {
+            let is_shown = |path: &str| variable.is_path && error.contains(path);
+            // The error about text that is not UTF-8 names no option.
+            let is_value_shown = variable.value.to_str().map_or(words.contains(&"UTF-8"), is_shown);
+            words.contains(&variable.shown.as_str()) || is_value_shown
+        });
         let names: Vec<&str> = at_fault.map(|variable| variable.name.as_str()).collect();
         match names.as_slice() {
             [] => error.to_owned(),
             [name] => format!("environment variable {name}: {error}"),
             names => format!("environment variables {}: {error}", names.join(" and ")),
         }
+    }
+}
+
+impl Variable {
+    fn new(option: &Arg, value: OsString, name: String) -> Self {
+        let shown = option.get_long().map_or_else(|| suffix(option), |long| format!("--{long}"));
+        let is_path =
+            option.get_value_names().unwrap_or_default().iter().any(|name| matches!(name.as_str(), "PATH" | "FILE"));
+        Self { name, option: option.get_id().clone(), shown, value, is_path }
     }
 }
 
@@ -138,10 +151,6 @@ fn takes_variable(argument: &Arg) -> bool {
 /// The name of a variable without its prefix.
 fn suffix(option: &Arg) -> String {
     option.get_long().unwrap_or(option.get_id().as_str()).to_uppercase().replace('-', "_")
-}
-
-fn shown(option: &Arg) -> String {
-    option.get_long().map_or_else(|| suffix(option), |long| format!("--{long}"))
 }
 
 fn value(name: &str) -> Option<OsString> {

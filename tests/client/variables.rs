@@ -2,6 +2,8 @@
 
 use super::support::{Exit, Program, expect_refusal};
 use super::{Outcome, server};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 /// The client with these variables and arguments.
 fn with(variables: &[(&str, &str)], arguments: &[&str]) -> Program {
@@ -127,6 +129,11 @@ fn conflicts_and_bad_values_name_their_variables() {
     ] {
         expect_refusal(with(&[(variable, value)], &["--embedded"]), 2, &[variable, &format!("{value:?}"), good]);
     }
+    let parts = ["MULTICONN_CLIENT_JSON", "cannot write /nowhere/run.json"];
+    expect_refusal(with(&[("MULTICONN_CLIENT_JSON", "/nowhere/run.json")], &["--embedded"]), 2, &parts);
+    let mut command = Program::client_command();
+    command.arg("--embedded").env("MULTICONN_MESSAGE", OsStr::from_bytes(b"\xff"));
+    expect_refusal(Program::spawn(&mut command), 2, &["MULTICONN_MESSAGE", "UTF-8"]);
     // A value on the command line is at fault by itself.
     let line =
         expect_refusal(with(&[("MULTICONN_RETRIES", "2")], &["--embedded", "--retries", "x"]), 2, &["--retries"]);
