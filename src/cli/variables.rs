@@ -144,8 +144,13 @@ pub(super) fn warn_of_unknown(command: &Command, program: &Program) {
     }
 }
 
+/// All options, HOST and PORT; not what may follow those.
 fn takes_variable(argument: &Arg) -> bool {
-    matches!(argument.get_action(), ArgAction::Set | ArgAction::Append | ArgAction::SetTrue | ArgAction::Count)
+    match argument.get_action() {
+        ArgAction::Set | ArgAction::SetTrue | ArgAction::Count => true,
+        ArgAction::Append => !argument.is_positional(),
+        _ => false,
+    }
 }
 
 /// The name of a variable without its prefix.

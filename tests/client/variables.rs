@@ -62,7 +62,7 @@ fn the_programs_variable_overrides_the_common_one() {
     // An empty one leaves the common one in force.
     outcome(&[("MULTICONN_CLIENT_CONNECTIONS", ""), ("MULTICONN_CONNECTIONS", "3")], &["--embedded"])
         .expect_tutorial(3);
-    outcome(&[("MULTICONN_SERVER_CONNECTIONS", "3")], &["--embedded"]).expect_tutorial(1);
+    outcome(&[("MULTICONN_SERVER_CONNECTIONS", "3"), ("MULTICONN_WORDS", "3")], &["--embedded"]).expect_tutorial(1);
 }
 
 #[test]

@@ -197,8 +197,8 @@ pub(super) struct Dialling {
     /// Give up a connect after this long.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, help_heading = "Connecting")]
     connect_timeout: Duration,
-    /// Give up a connection when no byte of a reply comes for this long after a message was sent, or the server accepts no
-    /// bytes for this long; with --stdin: also when it is silent for this long after the end of the input.
+    /// Give up a connection that is silent for this long: no byte of a reply comes after a message was sent, or the server
+    /// accepts no bytes; with --stdin, also after the end of the input.
     #[arg(long, value_name = "DURATION", default_value = "10s", default_value_if("udp", ArgPredicate::IsPresent, "1s"),
         value_parser = parse_duration, help_heading = "Connecting")]
     reply_timeout: Duration,
