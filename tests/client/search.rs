@@ -114,6 +114,41 @@ fn the_story() {
     assert!(exit.stderr.iter().any(|line| line == told), "{exit:#?}");
 }
 
+/// The habit of the tutorial: the arguments of its client.
+#[test]
+fn an_action_and_a_value_are_a_request() {
+    let server = Program::server(&["127.0.0.1", "0", "--service", "search", "-v"]);
+    let address = server.address();
+    for (words, told) in [
+        (["search", "morpheus"], "Got result: Follow the white rabbit. 🐰"),
+        (["search", "5"], "Got result: No match for '5'."),
+        (["binary", "x"], "Got response: b'First 10 bytes of request: binaryx'"),
+        (["xyz", "it's"], "Got result: Error: invalid action 'xyz'."),
+    ] {
+        let exit = ask(address, &words);
+        assert_eq!((exit.code, exit.stdout[0].as_str()), (Some(0), told), "{exit:#?}");
+        let exit = Program::client(&[&[&*address.to_string()], &words[..], &["-q"]].concat()).await_exit();
+        assert_eq!((exit.code, exit.stdout.len()), (Some(0), 1), "{exit:#?}");
+    }
+    server.await_stderr(r#"Received request {'action': 'xyz', 'value': "it's"} from ('127.0.0.1', "#);
+    // Several connections, and an environment that is about messages.
+    let mut command = Program::client_command();
+    command.args([&*address.to_string(), "search", "ring", "-c", "3"]);
+    command.env("MULTICONN_CLIENT_MESSAGE", "hello").env("MULTICONN_CLIENT_FRAME", "lines");
+    let exit = Program::spawn(&mut command).await_exit();
+    assert_eq!((exit.code, exit.stdout[0].as_str()), (Some(0), &*format!("{RING} (3 times)")), "{exit:#?}");
+    let wrong = |arguments: &[&str], parts: &[&str]| {
+        expect_refusal(Program::client(&[&["127.0.0.1", "65432"], arguments].concat()), 2, parts);
+    };
+    wrong(&["search"], &["\"search\"", "ACTION VALUE", "search morpheus", "NUM_CONNECTIONS"]);
+    wrong(&["search", "a", "b"], &["'b'"]);
+    wrong(&["5", "search"], &["'search'"]);
+    for (option, value) in [("--message", "x"), ("--frame", "lines"), ("--size", "5"), ("--expect", "any")] {
+        wrong(&["search", "a", option, value], &["\"search\"", option]);
+    }
+    wrong(&["search", "a", "--udp"], &["\"search\"", "--udp"]);
+}
+
 #[test]
 fn quiet_prints_the_answers_alone() {
     let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);

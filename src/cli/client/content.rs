@@ -2,6 +2,7 @@
 
 use super::messages::{letters, pattern, read_file};
 use crate::cli::values::{self, Bytes, MESSAGE_BYTES};
+use crate::cli::variables::Typed;
 use crate::client::{ClientConfig, DatagramClientConfig, Expect};
 use crate::codec::Framing;
 use crate::error::Error;
@@ -34,6 +35,8 @@ pub(super) struct Content {
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_raw", "message_file", "size", "frame", "expect", "udp"],
         allow_hyphen_values = true, help_heading = "What")]
     binary: Vec<String>,
+    #[arg(skip)]
+    request: Option<(String, String)>,
     /// Talk to the server: lines from the keyboard, or whatever is piped in, are sent, and its replies are printed: as they
     /// are to a file or a pipe, with control characters escaped to a terminal. The end of the input half-closes.
     #[arg(long, help_heading = "What", conflicts_with_all =
@@ -67,7 +70,35 @@ impl Content {
     /// What to ask a server of the message protocol.
     pub(super) fn requests(&self) -> Vec<Request> {
         let searches = self.search.iter().cloned().map(Request::Search);
-        searches.chain(self.binary.iter().map(|value| Request::binary(value))).collect()
+        let binaries = self.binary.iter().map(|value| Request::binary(value));
+        let typed = self.request.iter().map(|(action, value)| Request::of(action, value));
+        searches.chain(binaries).chain(typed).collect()
+    }
+
+    /// Takes ACTION VALUE, as the tutorial's client does, in the place of options about messages. Such options in the
+    /// environment do not count then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] when such an option was typed.
+    pub(super) fn take_request(&mut self, action: &str, value: &str, typed: &Typed) -> Result<(), Error> {
+        const OTHERS: [&str; 8] =
+            ["--message", "--message-raw", "--message-file", "--size", "--frame", "--expect", "--stdin", "--udp"];
+        if let Some(option) = typed.first_of(OTHERS) {
+            return Err(Error::Usage(format!(
+                "ACTION {action:?} VALUE {value:?} are a request of the message protocol, which {option} has no part in; leave \
+                 out one of them"
+            )));
+        }
+        (self.message_file, self.size, self.frame, self.stdin) = (None, None, None, false);
+        self.expect = Expected::Echo;
+        self.request = Some((action.to_owned(), value.to_owned()));
+        Ok(())
+    }
+
+    /// ACTION VALUE, where they were given.
+    pub(super) fn request(&self) -> Option<&(String, String)> {
+        self.request.as_ref()
     }
 
     /// The messages that were typed.

@@ -29,6 +29,7 @@ const SERVER_DESCRIPTORS: usize = 64;
 #[command(name = "multiconn-client", version, long_version = LONG_VERSION, max_term_width = 100)]
 #[command(override_usage = "multiconn-client [OPTIONS] <HOST> <PORT> [NUM_CONNECTIONS]\n       \
                             multiconn-client [OPTIONS] <HOST:PORT|unix:PATH> [NUM_CONNECTIONS]\n       \
+                            multiconn-client [OPTIONS] <HOST> <PORT> <ACTION> <VALUE>\n       \
                             multiconn-client [OPTIONS] --target <HOST:PORT>... [-c <N>]\n       \
                             multiconn-client [OPTIONS] --embedded")]
 #[command(after_long_help = "Examples:\n  multiconn-client 127.0.0.1 65432 2\n  \
@@ -36,7 +37,7 @@ const SERVER_DESCRIPTORS: usize = 64;
                         multiconn-client 127.0.0.1 65432 10000 --hold 5s\n  \
                         multiconn-client 127.0.0.1 65432 1000 --duration 10s --rate 50k\n  \
                         multiconn-client --udp 127.0.0.1 65432 10 --duration 10s --rate 1k\n  \
-                        multiconn-client 127.0.0.1 65432 --search ring   of a server with --service search\n  \
+                        multiconn-client 127.0.0.1 65432 search ring     as --search ring, of a server with --service search\n  \
                         multiconn-client 127.0.0.1 65432 --stdin           talk to the server\n  \
                         multiconn-client 127.0.0.1 65432 --frame lines --expect any --message hello -v\n\n\
                         Exit status:\n  0    all went as asked\n  \
@@ -89,7 +90,9 @@ pub(super) struct Place {
     /// The port.
     #[arg(index = 2, allow_negative_numbers = true)]
     port: Option<String>,
-    /// How many connections to open; the same as -c.
+    /// How many connections to open; the same as -c. Two words, ACTION VALUE, are a request of the message protocol instead, as
+    /// of the tutorial's client: `search morpheus` is --search morpheus, `binary x` is --binary x, and any other action is sent
+    /// in JSON as it is.
     #[arg(index = 3, value_name = "NUM_CONNECTIONS", allow_negative_numbers = true)]
     words: Vec<String>,
     #[arg(skip)]
@@ -172,6 +175,12 @@ impl Amount {
     fn take_count(&mut self, words: &[String], typed: &Typed) -> Result<(), Error> {
         let count = match words {
             [] => return Ok(()),
+            [word] if !looks_like_count(word) => {
+                let text = format!(
+                    "{word:?} is neither NUM_CONNECTIONS, such as 1000, nor ACTION VALUE, such as search morpheus"
+                );
+                return Err(Error::Usage(text));
+            }
             [count] => count,
             [_, word, ..] => return Err(unexpected(word)),
         };
@@ -189,6 +198,11 @@ impl Amount {
         config.pipeline = self.pipeline.map(|count| count as u64);
         config.hold = self.hold;
     }
+}
+
+/// Whether a word after the address is meant as NUM_CONNECTIONS, right or wrong, and not as an ACTION.
+fn looks_like_count(word: &str) -> bool {
+    word.is_empty() || word.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
 }
 
 /// How to connect.
@@ -256,7 +270,11 @@ impl Options {
     /// [`Error::Usage`] when they are something else, or contradict an option.
     pub(super) fn interpret_words(&mut self) -> Result<(), Error> {
         let rest = self.place.take_address(&self.typed)?;
-        self.amount.take_count(&rest, &self.typed)?;
+        match &rest[..] {
+            [action, _, word, ..] if !looks_like_count(action) => return Err(unexpected(word)),
+            [action, value] if !looks_like_count(action) => self.content.take_request(action, value, &self.typed)?,
+            _ => self.amount.take_count(&rest, &self.typed)?,
+        }
         if self.content.stdin && !rest.is_empty() {
             let text = format!("NUM_CONNECTIONS {:?} cannot be used with --stdin, which opens one connection", rest[0]);
             return Err(Error::Usage(text));
@@ -280,6 +298,10 @@ impl Options {
             && !paths.is_empty()
         {
             settings.set("unix", paths.join(", "));
+        }
+        if let Some((action, value)) = self.content.request() {
+            settings.set("action", action.as_str());
+            settings.set("value", value.as_str());
         }
         if let Some(count) = self.amount.num_connections {
             settings.set("num-connections", count);

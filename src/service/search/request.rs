@@ -10,6 +10,13 @@ use std::fmt;
 pub enum Request {
     /// Search for a value.
     Search(String),
+    /// Do something else with a value, which is a matter of the server.
+    Action {
+        /// What to do.
+        action: String,
+        /// With which value.
+        value: String,
+    },
     /// Send these bytes.
     Binary(Vec<u8>),
 }
@@ -21,14 +28,32 @@ impl Request {
         Self::Binary(format!("binary{value}").into_bytes())
     }
 
+    /// The request for `action` with `value`: `binary` is a binary one, and any other action goes out in JSON.
+    #[must_use]
+    pub fn of(action: &str, value: &str) -> Self {
+        match action {
+            "search" => Self::Search(value.to_owned()),
+            "binary" => Self::binary(value),
+            _ => Self::Action { action: action.to_owned(), value: value.to_owned() },
+        }
+    }
+
+    /// The most bytes of it that an answer may repeat, in UTF-8.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Search(value) => value.len(),
+            Self::Action { action, value } => action.len().saturating_add(value.len()),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
     /// The message of it; `keeps_alive` says in its header that more will follow.
     #[must_use]
     pub fn message(&self, keeps_alive: bool) -> Vec<u8> {
         let message = match self {
-            Self::Search(value) => {
-                let content = python_json(&[("action", json!("search")), ("value", json!(value))]);
-                Head { keeps_alive, ..Head::json() }.message(content.as_bytes())
-            }
+            Self::Search(value) => json_message("search", value, keeps_alive),
+            Self::Action { action, value } => json_message(action, value, keeps_alive),
             Self::Binary(bytes) => {
                 let content_type = "binary/custom-client-binary-type";
                 Head { content_type, content_encoding: "binary", keeps_alive }.message(bytes)
@@ -36,6 +61,11 @@ impl Request {
         };
         message.unwrap_or_else(|error| unreachable!("the header is a short one: {error}"))
     }
+}
+
+fn json_message(action: &str, value: &str, keeps_alive: bool) -> Result<Vec<u8>, MessageError> {
+    let content = python_json(&[("action", json!(action)), ("value", json!(value))]);
+    Head { keeps_alive, ..Head::json() }.message(content.as_bytes())
 }
 
 /// What a server answers.
