@@ -10,6 +10,7 @@ pub(crate) use backoff::{ErrorBackoff, ErrorClass};
 pub(crate) use errno::{errno_name, in_words_with_errno};
 pub(crate) use warning::Warning;
 
+use crate::units::format_count;
 use std::io::{self, ErrorKind};
 
 /// Why a server or a client could not do what it was asked to.
@@ -55,11 +56,11 @@ pub enum Error {
     },
     /// The work needs more descriptors than the process may open.
     #[error(
-        "{wanted} need {needed} descriptors, and this process may open {available}; \
-         ask for fewer, or raise the limit (ulimit -Hn, LimitNOFILE=)"
+        "{wanted} need {} descriptors, and this process may open {}; \
+         ask for fewer, or raise the limit (ulimit -Hn, LimitNOFILE=)", format_count(*.needed), format_count(*.available)
     )]
     Descriptors {
-        /// What was asked for, such as "30000 connections".
+        /// What was asked for, such as "30,000 connections".
         wanted: String,
         /// How many descriptors that takes.
         needed: u64,
@@ -154,9 +155,9 @@ mod tests {
 
     #[test]
     fn an_error_names_its_input_and_the_way_out() {
-        let error = Error::Descriptors { wanted: "30000 connections".to_owned(), needed: 30_020, available: 20_000 };
+        let error = Error::Descriptors { wanted: "30,000 connections".to_owned(), needed: 30_020, available: 20_000 };
         let text = error.to_string();
-        for part in ["30000 connections", "30020", "20000", "ulimit"] {
+        for part in ["30,000 connections", "30,020", "20,000", "ulimit"] {
             assert!(text.contains(part), "{text}");
         }
     }

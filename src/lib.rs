@@ -15,8 +15,8 @@
 //!
 //! | group | room | what it holds |
 //! | --- | --- | --- |
-//! | words | `units` | "64KiB", "10s", "5k/s" to numbers and back |
-//! | | `repr` | bytes as Python shows them |
+//! | numbers | `units` | "64KiB", "10s", "5k/s" to numbers and back |
+//! | words | `repr` | bytes as Python shows them |
 //! | | `escape` | external text made safe to show: terminals, logs, reports |
 //! | | `counter` | numbers that one thread writes and any may read: counters, gauges, tallies, histograms |
 //! | | `guard` | calls of code that may panic |

@@ -3,6 +3,7 @@
 //! The tutorial this program follows prints what it receives that way, and scripts compare the
 //! two. This room must never change, decode or copy the bytes.
 
+use crate::units::format_counted;
 use serde_json::Value;
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
@@ -58,7 +59,7 @@ impl fmt::Display for AbbreviatedRepr<'_> {
             return BytesRepr(self.bytes).fmt(f);
         }
         let shown = BytesRepr(&self.bytes[..self.limit_bytes]);
-        write!(f, "{shown}... ({total_bytes} bytes)")
+        write!(f, "{shown}... ({})", format_counted(total_bytes as u64, "byte"))
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) const MESSAGE_BYTES: usize = 1 << 30;
 pub(super) fn message_size(text: &str) -> Result<usize, String> {
     let bytes = size(text)?;
     if bytes > MESSAGE_BYTES {
-        return Err(format!("{text:?} is more than a message of 1GiB; give less, and more messages (--messages)"));
+        return Err(format!("{text:?} is more than a message of 1 GiB; give less, and more messages (--messages)"));
     }
     Ok(bytes)
 }

@@ -7,6 +7,7 @@ use crate::codec::Framing;
 use crate::error::Error;
 use crate::service::search::Request;
 use crate::socket::{Address, Endpoint, SocketOptions, Sources, TlsClientOptions};
+use crate::units::{format_count, format_counted};
 use std::time::Duration;
 
 /// The two messages of the tutorial's client.
@@ -230,8 +231,9 @@ impl ClientConfig {
         let others = self.other_descriptors.saturating_add(RESERVED).saturating_add(per_worker);
         let needed = self.connections.saturating_add(others) as u64;
         if needed > descriptors {
-            let workers = if self.workers > 1 { format!(" and {} workers", self.workers) } else { String::new() };
-            let wanted = format!("{} connections{workers}", self.connections);
+            let counted = |count: usize, noun| format_counted(count as u64, noun);
+            let workers = (self.workers > 1).then(|| format!(" and {}", counted(self.workers, "worker")));
+            let wanted = counted(self.connections, "connection") + &workers.unwrap_or_default();
             return Err(Error::Descriptors { wanted, needed, available: descriptors });
         }
         Ok(())
@@ -252,7 +254,7 @@ impl ClientConfig {
         let Some(framing) = self.framing else { return Ok(()) };
         let messages = self.most_messages(self.messages.len());
         if framing == Framing::UntilEnd && messages != 1 {
-            let messages = if messages == u64::MAX { "any number of".to_owned() } else { messages.to_string() };
+            let messages = if messages == u64::MAX { "any number of".to_owned() } else { format_count(messages) };
             return Err(Error::Usage(format!(
                 "{messages} messages on one connection cannot all end with it, as the framing {framing} asks; \
                  give one message, or one that counts (--messages 1), or a connection for each (--reconnect-every 1)"

@@ -1,12 +1,13 @@
 //! What can be wrong with a stream of frames.
 
+use crate::units::format_counted;
 use thiserror::Error;
 
 /// Why no frame can come of the bytes of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FrameError {
     /// A frame would be larger than is allowed.
-    #[error("a frame of {size} bytes is larger than the {most} bytes allowed")]
+    #[error("a frame of {} is larger than the {} allowed", format_counted(*.size, "byte"), format_counted(*.most, "byte"))]
     TooLarge {
         /// The size of the frame, in bytes, or how much of it has come already.
         size: u64,
@@ -20,7 +21,7 @@ pub enum FrameError {
         text: String,
     },
     /// The peer shut its half in the middle of a frame.
-    #[error("the input ended {missing} byte{} short of a whole frame", if *missing == 1 { "" } else { "s" })]
+    #[error("the input ended {} short of a whole frame", format_counted(*.missing, "byte"))]
     Truncated {
         /// How many bytes are missing at least, in bytes.
         missing: u64,

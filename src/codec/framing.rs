@@ -3,6 +3,7 @@
 use super::length_prefixed::MOST_DIGITS;
 use super::{Delimiter, LengthFormat, LengthPrefix};
 use crate::escape::{UnescapeError, unescape};
+use crate::units::{format_count, format_counted};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -119,7 +120,7 @@ pub enum FramingError {
     #[error(transparent)]
     Escape(#[from] UnescapeError),
     /// Frames of this kind are larger than is allowed.
-    #[error("a frame of kind {framing} takes {size} bytes at least, and {most_bytes} are allowed")]
+    #[error("a frame of kind {framing} takes {} at least, and {} are allowed", format_counted(*.size as u64, "byte"), format_count(*.most_bytes as u64))]
     NeverFits {
         /// The framing.
         framing: Framing,
@@ -129,7 +130,7 @@ pub enum FramingError {
         most_bytes: usize,
     },
     /// A message of another size where all have the same.
-    #[error("a message of {size} bytes does not fit a framing of {fixed} bytes each")]
+    #[error("a message of {} does not fit a framing of {} each", format_counted(*.size as u64, "byte"), format_counted(*.fixed as u64, "byte"))]
     WrongSize {
         /// The size of the message, in bytes.
         size: usize,
@@ -143,7 +144,7 @@ pub enum FramingError {
         delimiter: Delimiter,
     },
     /// A message whose length cannot be written.
-    #[error("the length of a message of {size} bytes cannot be written as {framing}")]
+    #[error("the length of a message of {} cannot be written as {framing}", format_counted(*.size as u64, "byte"))]
     TooLong {
         /// The size of the message, in bytes.
         size: usize,

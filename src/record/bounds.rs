@@ -2,6 +2,7 @@
 //! makes arithmetic overflow.
 
 use super::Record;
+use crate::units::{format_count, format_size};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value, json};
@@ -35,11 +36,11 @@ pub(super) fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
 /// name of the field and what is wrong with it.
 pub(super) fn check(record: &Record) -> Result<(), String> {
     if json!(record.configuration).to_string().len() > MAX_CONFIGURATION_BYTES {
-        return Err(format!("configuration is longer than {MAX_CONFIGURATION_BYTES} bytes"));
+        return Err(format!("configuration is longer than {}", format_size(MAX_CONFIGURATION_BYTES as u64)));
     }
     for (name, length) in [("errors", record.errors.len()), ("run_ids", record.run_ids.len())] {
         if length > MAX_ENTRIES {
-            return Err(format!("{name} has more than {MAX_ENTRIES} entries"));
+            return Err(format!("{name} has more than {} entries", format_count(MAX_ENTRIES as u64)));
         }
     }
     for (name, value) in [
@@ -86,7 +87,7 @@ fn check_number(name: &str, number: &Number) -> Result<(), String> {
     if is_small {
         Ok(())
     } else {
-        Err(format!("{name} is {number}, more than the {MAX_NUMBER} that a result may hold"))
+        Err(format!("{name} is {number}, more than the {} that a result may hold", format_count(MAX_NUMBER)))
     }
 }
 
@@ -142,5 +143,9 @@ pub(super) fn entries<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
 }
 
 fn check_length<E: Error>(length: usize) -> Result<(), E> {
-    if length < MAX_ENTRIES { Ok(()) } else { Err(E::custom(format!("it has more than {MAX_ENTRIES} entries"))) }
+    if length < MAX_ENTRIES {
+        Ok(())
+    } else {
+        Err(E::custom(format!("it has more than {} entries", format_count(MAX_ENTRIES as u64))))
+    }
 }

@@ -1,7 +1,7 @@
 //! Histograms of times, and how they stand in a file: a few numbers for people and scripts, and everything else in the
 //! V2 format of HdrHistogram, compressed and in base64, as its other implementations read it.
 
-use crate::units::format_duration;
+use crate::units::{format_count, format_counted, format_duration};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
@@ -196,7 +196,10 @@ impl Latencies {
 
     fn decode(text: &str) -> Result<Self, String> {
         if text.len() > LONGEST_TEXT {
-            return Err(format!("a histogram of {} characters is longer than any can be", text.len()));
+            return Err(format!(
+                "a histogram of {} is longer than any can be",
+                format_counted(text.len() as u64, "character")
+            ));
         }
         let bytes = STANDARD.decode(text).map_err(|error| format!("a histogram is not in base64: {error}"))?;
         let plain = inflate(&bytes).ok_or("a histogram is not in HdrHistogram's compressed V2 format")?;
@@ -243,7 +246,7 @@ fn check_plain(plain: &[u8]) -> Result<(), String> {
         // Zigzag: odd numbers are below 0, and tell how many counts of 0 follow.
         total = total.saturating_add(if number % 2 == 0 { number / 2 } else { 0 });
         if number == u64::MAX || total > MAX_COUNT {
-            return Err(format!("a histogram counts more than {MAX_COUNT}"));
+            return Err(format!("a histogram counts more than {}", format_count(MAX_COUNT)));
         }
         counts = rest;
     }

@@ -6,6 +6,7 @@
 use super::bounds::{self, MAX_ENTRIES, MAX_NUMBER, add, total};
 use super::summary::in_words;
 use super::{Environment, Interval, Latencies, Record, Settings, Timestamp};
+use crate::units::format_count;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -133,7 +134,10 @@ fn check_duplicates(records: &[Record]) -> Result<(), MergeError> {
 fn add_histograms(merged: &mut Record, record: &Record) -> Result<(), MergeError> {
     for (name, ours, theirs) in merged.histograms.pairs(&record.histograms) {
         if total([ours.count(), theirs.count()]) > MAX_NUMBER {
-            return Err(MergeError::TooLarge(format!("histograms.{name} counts more than {MAX_NUMBER}")));
+            return Err(MergeError::TooLarge(format!(
+                "histograms.{name} counts more than {}",
+                format_count(MAX_NUMBER)
+            )));
         }
         ours.add(theirs);
     }

@@ -1,6 +1,7 @@
 //! What a run was asked to do: its options and their values, in the order of the command line's help.
 
 use super::bounds::{self, MAX_CONFIGURATION_BYTES};
+use crate::units::format_size;
 use serde::de::Error;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -65,7 +66,7 @@ impl<'de> Deserialize<'de> for Settings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         if text.get().len() > MAX_CONFIGURATION_BYTES {
-            return Err(D::Error::custom(format!("it is longer than {MAX_CONFIGURATION_BYTES} bytes")));
+            return Err(D::Error::custom(format!("it is longer than {}", format_size(MAX_CONFIGURATION_BYTES as u64))));
         }
         let entries = bounds::entries(&mut serde_json::Deserializer::from_str(text.get()));
         let mut settings = Self::default();

@@ -165,7 +165,7 @@ fn parse(text: &str) -> Result<Threshold, String> {
     let bound = match metric {
         Metric::Time(..) => match parse_duration(typed_bound).map_err(|error| error.to_string())?.as_nanos() {
             // Every one of an hour or more counts as an hour.
-            nanos if nanos > LONGEST_NANOS.into() => return Err("longer times than 1h are not told apart".to_owned()),
+            nanos if nanos > LONGEST_NANOS.into() => return Err("times above 1 h are not told apart".to_owned()),
             nanos => nanos as f64,
         },
         // "rate<=0" is a way to ask whether anything came back at all, and no rate to ask for.

@@ -8,7 +8,7 @@ use super::counters::Counters;
 use crate::error::{ErrorBackoff, ErrorClass, Warning, in_words_with_errno};
 use crate::event_loop::{Agenda, Key, Timer};
 use crate::socket::{Address, Listener, Stream};
-use crate::units::format_duration;
+use crate::units::{format_count, format_duration};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -121,7 +121,10 @@ impl Door {
     fn warn(&mut self, now: Instant, error: &io::Error, pause: Duration, failures: u64) {
         if self.warning.is_due(now) {
             let (words, pause) = (in_words_with_errno(error), format_duration(pause));
-            log::warn!("cannot accept a connection: {words}; trying again in {pause} (failures so far: {failures})");
+            log::warn!(
+                "cannot accept a connection: {words}; trying again in {pause} (failures so far: {})",
+                format_count(failures)
+            );
         }
     }
 

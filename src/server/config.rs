@@ -6,7 +6,7 @@ use crate::buffer::LENT_BYTES;
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::socket::{Endpoint, MOST_TLS_BYTES, SocketOptions, TlsServerOptions};
-use crate::units::format_size;
+use crate::units::{format_counted, format_size};
 use ipnet::IpNet;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
@@ -158,7 +158,11 @@ impl ServerConfig {
         match descriptors.checked_sub(reserved) {
             Some(available) if available >= wanted => Ok(self.max_connections.unwrap_or(available)),
             _ => Err(Error::Descriptors {
-                wanted: format!("{wanted} connections and {} workers", self.workers),
+                wanted: format!(
+                    "{} and {}",
+                    format_counted(wanted as u64, "connection"),
+                    format_counted(self.workers as u64, "worker")
+                ),
                 needed: wanted.saturating_add(reserved) as u64,
                 available: descriptors as u64,
             }),

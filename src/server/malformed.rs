@@ -3,6 +3,7 @@
 use crate::connection::CloseReason;
 use crate::error::Warning;
 use crate::socket::Address;
+use crate::units::format_count;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -36,7 +37,10 @@ impl<'a> Malformed<'a> {
         let count = self.count.0.fetch_add(1, Ordering::Relaxed) + 1;
         if self.warning.is_due(now) {
             let complaint = complaint().map(|text| format!(": {text}")).unwrap_or_default();
-            log::warn!("malformed message from {peer}, connection closed: {reason}{complaint} (so far: {count})");
+            log::warn!(
+                "malformed message from {peer}, connection closed: {reason}{complaint} (so far: {})",
+                format_count(count)
+            );
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::pump::{Conversation, Observer};
 use crate::repr::BytesRepr;
 use crate::service::Service;
 use crate::socket::{Address, TlsStream};
-use crate::units::format_duration;
+use crate::units::{format_counted, format_duration};
 use std::fmt;
 use std::time::Instant;
 
@@ -38,11 +38,12 @@ pub(super) fn story<S: Service>(
         return None;
     }
     let connection = &conversation.connection;
-    let (received, sent) = (connection.received_bytes(), connection.sent_bytes());
+    let [received, sent] =
+        [connection.received_bytes(), connection.sent_bytes()].map(|bytes| format_counted(bytes, "byte"));
     let complaint = behind(complaint(conversation));
     let fault = behind(conversation.socket.tls().and_then(TlsStream::fault));
     let age = format_duration(now - connection.opened());
-    Some(format!("{reason}{complaint}{fault} (number {number}, {received} bytes in, {sent} bytes out, after {age})"))
+    Some(format!("{reason}{complaint}{fault} (number {number}, {received} in, {sent} out, after {age})"))
 }
 
 /// What the service has to say of its peer's input.

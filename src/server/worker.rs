@@ -21,7 +21,7 @@ use crate::guard::guarded;
 use crate::pump::{Conversation, Pump};
 use crate::service::Service;
 use crate::socket::{Address, Listener, Stream};
-use crate::units::later;
+use crate::units::{format_count, later};
 use entry::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -148,7 +148,7 @@ where
             self.counters.accept_failed(&error);
             if self.unwatched.is_due(agenda.now) {
                 let (words, failures) = (in_words(&error), self.counters.accept_errors.total());
-                log::warn!("cannot serve {peer}: {words} (failures so far: {failures})");
+                log::warn!("cannot serve {peer}: {words} (failures so far: {})", format_count(failures));
             }
             return;
         }
@@ -222,7 +222,10 @@ where
         self.counters.closed.add(reason);
         if reason == CloseReason::ServicePanicked && self.panicked.is_due(agenda.now) {
             let panics = self.counters.closed.get(reason);
-            log::warn!("the service of {peer} panicked, which ended the connection (panics so far: {panics})");
+            log::warn!(
+                "the service of {peer} panicked, which ended the connection (panics so far: {})",
+                format_count(panics)
+            );
         }
         for (index, door) in (0..).zip(&mut self.doors) {
             if door.is_paused() {

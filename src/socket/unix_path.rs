@@ -2,6 +2,7 @@
 
 use crate::error::{Error, in_words};
 use crate::escape;
+use crate::units::format_counted;
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
@@ -23,8 +24,9 @@ pub(super) fn check_path(path: &Path) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "the Unix socket path \"{}\" is {length} bytes long; give one of 1 to {PATH_BYTES} bytes such as /tmp/m.sock",
-        escape::path(path)
+        "the Unix socket path \"{}\" is {} long; give one of 1 to {PATH_BYTES} bytes such as /tmp/m.sock",
+        escape::path(path),
+        format_counted(length as u64, "byte")
     )))
 }
 

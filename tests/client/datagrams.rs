@@ -265,8 +265,8 @@ fn what_can_never_be_sent_is_refused_in_words() {
     let wrong = |arguments: &[&str], parts: &[&str]| {
         expect_refusal(Program::client(&[&["--udp", "127.0.0.1", "9"], arguments].concat()), 2, parts);
     };
-    wrong(&["--size", "65508"], &["65508 bytes", "65507", "--size 1KiB"]);
-    wrong(&["--message", &"x".repeat(65_508)], &["65508 bytes"]);
+    wrong(&["--size", "65508"], &["65,508 bytes", "65,507", "--size 1KiB"]);
+    wrong(&["--message", &"x".repeat(65_508)], &["65,508 bytes"]);
     wrong(&["--reply-timeout", "0"], &["--reply-timeout 1s"]);
     wrong(&["--multicast-ttl", "256"], &["\"256\"", "0 to 255"]);
     assert!(PATIENCE > Duration::from_secs(1));

@@ -130,7 +130,7 @@ fn numbers_that_are_too_large_are_refused_and_the_largest_are_not() {
             }
         }
         wrong("--size", "18446744073709551615KiB", &["--size", "too large for a size", "64KiB"]);
-        wrong("--size", MOST, &["--size", "1GiB"]);
+        wrong("--size", MOST, &["--size", "1 GiB"]);
         for option in ["--messages", "--pipeline", "--workers", "--connections"] {
             wrong(option, "18446744073709551616", &[option, "1000"]);
         }

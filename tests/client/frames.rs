@@ -197,7 +197,7 @@ fn a_large_answer_takes_a_large_buffer() {
     });
     let one = ["--message", "hello", "--frame", "u32be", "--expect", "any"];
     let exit = client(fake.address(), &one).await_exit();
-    expect_failure(&exit, "an answer that is no frame", "larger than the 65536 bytes allowed");
+    expect_failure(&exit, "an answer that is no frame", "larger than the 65,536 bytes allowed");
     let exit = client(fake.address(), &[&one[..], &["--buffer-limit", "1MiB"]].concat()).await_exit();
     expect_verdict(&exit, 0, ALL_ANSWERED);
     assert_eq!(counts(&exit, "bytes "), (9, SIZE as u64 + 4), "{exit:#?}");
@@ -276,8 +276,8 @@ fn frames_that_cannot_carry_what_is_asked() {
     wrong(&["--frame", "u8", "--size", "256"], &["256 bytes", "u8"]);
     wrong(&["--frame", "end", "--message", "a", "--message", "b"], &["2 messages", "--messages 1"]);
     wrong(&["--frame", "end", "--messages", "5"], &["5 messages", "--messages 1"]);
-    wrong(&["--frame", "fixed:100000", "--expect", "any"], &["fixed:100000", "65536", "--buffer-limit"]);
-    wrong(&["--frame", "fixed:99999999999999"], &["99999999999999 bytes"]);
+    wrong(&["--frame", "fixed:100000", "--expect", "any"], &["fixed:100000", "65,536", "--buffer-limit"]);
+    wrong(&["--frame", "fixed:99999999999999"], &["99,999,999,999,999 bytes"]);
     wrong(&["--buffer-limit", "0"], &["buffer of 0 bytes", "64KiB"]);
     wrong(&["--message-file", "a", "--message", "b"], &["--message-file", "--message"]);
     wrong(&["--message-file", "a", "--size", "5"], &["--message-file", "--size"]);

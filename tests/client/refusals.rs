@@ -31,7 +31,7 @@ fn sizes_and_durations_that_are_none() {
     for value in ["64 parsecs", "-1", "", "KiB", "1.5", "99999999999T"] {
         wrong(&["127.0.0.1", "65432", &format!("--size={value}")], &["--size", &format!("{value:?}"), "64KiB"]);
     }
-    wrong(&["127.0.0.1", "65432", "--size", "5GiB"], &["--size", "\"5GiB\"", "1GiB", "--messages"]);
+    wrong(&["127.0.0.1", "65432", "--size", "5GiB"], &["--size", "\"5GiB\"", "1 GiB", "--messages"]);
     for option in ["--spin", "--hold", "--connect-timeout", "--reply-timeout"] {
         for value in ["5", "5 parsecs", "-1s", "1s1s", "9999999999h", ""] {
             let given = format!("{option}={value}");
@@ -226,17 +226,17 @@ fn more_connections_than_descriptors() {
         command.args(arguments);
         Program::spawn(&mut command)
     };
-    let parts = ["may open 1000", "ulimit -Hn"];
+    let parts = ["may open 1,000", "ulimit -Hn"];
     for (arguments, connections, fewest) in [
-        (&["127.0.0.1", "65432", "11000"][..], "11000 connections", 11_000),
-        (&["127.0.0.1", "65432", "-c", "1000"], "1000 connections", 1001),
+        (&["127.0.0.1", "65432", "11000"][..], "11,000 connections", 11_000),
+        (&["127.0.0.1", "65432", "-c", "1000"], "1,000 connections", 1001),
         (&["--embedded", "-c", "600"], "600 connections", 1200),
-        (&["127.0.0.1", "65432", "18446744073709551615"], "18446744073709551615 connections", 20_000),
-        (&["--embedded", "-c", "9223372036854775807"], "9223372036854775807 connections", 20_000),
+        (&["127.0.0.1", "65432", "18446744073709551615"], "18,446,744,073,709,551,615 connections", 20_000),
+        (&["--embedded", "-c", "9223372036854775807"], "9,223,372,036,854,775,807 connections", 20_000),
     ] {
         let line = expect_refusal(under_limit(arguments), 1, &[&[connections], &parts[..]].concat());
         let needed = line.split("need ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
-        assert!(needed.parse::<u64>().unwrap() >= fewest, "{line}");
+        assert!(needed.replace(',', "").parse::<u64>().unwrap() >= fewest, "{line}");
     }
     // As many as there are descriptors for: not refused here, but by nobody being there.
     let (_socket, address) = super::fake::deaf(std::net::Ipv4Addr::LOCALHOST);

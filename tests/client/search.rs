@@ -206,7 +206,7 @@ fn answers_that_are_wrong() {
         (json("{"), "answer 1: the content is not JSON: "),
         (json(r#"{"result": null}"#), "answer 1: the answer is no object with a text as its 'result'"),
         (typed("binary", b"In the caves"), "received b'In the caves'"),
-        (typed("text/json", &vec![b' '; 70_000]), "answer 1: a content of 70000 bytes is larger than"),
+        (typed("text/json", &vec![b' '; 70_000]), "answer 1: a content of 70,000 bytes is larger than"),
     ] {
         let fake = Fake::new(move |_, stream| {
             answer(stream, &reply);

@@ -167,7 +167,7 @@ fn half_a_message_is_an_error_that_says_how_much_was_missing() {
     let mut peer = connect(server.address());
     peer.write_all(b"\xff\xff").unwrap();
     expect_end(&mut peer);
-    server.await_stderr("protocol error: a frame of 65537 bytes is larger than the 65536 bytes allowed");
+    server.await_stderr("protocol error: a frame of 65,537 bytes is larger than the 65,536 bytes allowed");
     assert_eq!(server.terminate().counted("protocol error"), 2);
 }
 
@@ -176,7 +176,7 @@ fn what_does_not_go_together_is_refused() {
     let refused = |arguments: &[&str], parts: &[&str]| expect_refusal(server(arguments), 2, parts);
     refused(&["--service", "upper", "--frame", "morse"], &["morse", "lines", "--frame"]);
     refused(&["--service", "greet", "--frame", "lines"], &["greet", "--frame lines", "upper"]);
-    refused(&["--service", "echo", "--frame", "fixed:70000"], &["fixed:70000", "65536", "--buffer-limit"]);
+    refused(&["--service", "echo", "--frame", "fixed:70000"], &["fixed:70000", "65,536", "--buffer-limit"]);
     refused(&["--service", "stall", "--reply-delay", "1s"], &["stall", "--reply-delay", "echo"]);
     refused(&["--udp", "--frame", "lines"], &["--frame", "--udp"]);
     refused(&["--udp", "--reply-delay", "1ms"], &["--reply-delay", "--udp"]);

@@ -141,7 +141,7 @@ fn verbose_tells_decoded_requests_as_python_would() {
     ask(head.message(b"binaryx").unwrap());
     server.await_stderr("Received binary/odd\\x1b request from ('127.0.0.1', ");
     ask(json(&format!(r#"{{"action": "search", "value": "{}"}}"#, "x".repeat(10_000))));
-    server.await_stderr("xxx... (10033 bytes) from ('127.0.0.1', ");
+    server.await_stderr("xxx... (10,033 bytes) from ('127.0.0.1', ");
     server.terminate().expect_safe_text();
 }
 

@@ -28,7 +28,7 @@ pub(super) fn read_file(path: &Path, framing: Option<Framing>) -> Result<Vec<Vec
     let mut bytes = Vec::new();
     let most = MESSAGE_BYTES as u64;
     if file.take(most + 1).read_to_end(&mut bytes).map_err(io)? as u64 > most {
-        return Err(refuse("it is larger than 1GiB"));
+        return Err(refuse("it is larger than 1 GiB"));
     }
     if bytes.is_empty() {
         return Err(refuse("it is empty"));

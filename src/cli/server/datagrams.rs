@@ -10,7 +10,7 @@ use crate::service::{
     UpperDatagram,
 };
 use crate::socket::{Endpoint, MAX_DATAGRAM_BYTES};
-use crate::units::parse_rate;
+use crate::units::{format_count, format_counted, parse_rate};
 use clap::Args;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -92,8 +92,9 @@ impl DatagramOptions {
 fn answer(text: &str) -> Result<String, String> {
     if text.len() > MAX_DATAGRAM_BYTES {
         return Err(format!(
-            "it is {} bytes long, and a datagram holds {MAX_DATAGRAM_BYTES}; give a shorter one",
-            text.len()
+            "it is {} long, and a datagram holds {}; give a shorter one",
+            format_counted(text.len() as u64, "byte"),
+            format_count(MAX_DATAGRAM_BYTES as u64)
         ));
     }
     Ok(text.to_owned())

@@ -4,6 +4,7 @@ use super::flight::Plan;
 use crate::client::{Expect, Load};
 use crate::error::Error;
 use crate::socket::{Endpoint, MAX_DATAGRAM_BYTES, Multicast, SocketOptions};
+use crate::units::{format_count, format_counted};
 use std::time::Duration;
 
 /// How long a reply may take. Far beyond any round trip; a longer one would hold up the messages behind a lost one.
@@ -143,8 +144,9 @@ impl DatagramClientConfig {
             None => return refuse("there is no message to send; give one such as \"hello\""),
             Some(bytes) if bytes > MAX_DATAGRAM_BYTES => {
                 return Err(Error::Usage(format!(
-                    "a message of {bytes} bytes fits no datagram, which holds {MAX_DATAGRAM_BYTES}; give less, such as \
-                     --size 1KiB"
+                    "a message of {} fits no datagram, which holds {}; give less, such as --size 1KiB",
+                    format_counted(bytes as u64, "byte"),
+                    format_count(MAX_DATAGRAM_BYTES as u64)
                 )));
             }
             Some(_) => {}
@@ -152,7 +154,7 @@ impl DatagramClientConfig {
         let others = RESERVED.saturating_add(self.busy_workers().saturating_mul(RESERVED_PER_WORKER));
         let needed = self.sockets.saturating_add(others) as u64;
         if needed > descriptors {
-            let wanted = format!("{} sockets", self.sockets);
+            let wanted = format_counted(self.sockets as u64, "socket");
             return Err(Error::Descriptors { wanted, needed, available: descriptors });
         }
         Ok(())

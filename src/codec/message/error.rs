@@ -1,6 +1,7 @@
 //! What can be wrong with a message.
 
 use super::UnknownEncoding;
+use crate::units::format_counted;
 use thiserror::Error;
 
 /// How much of what a peer wrote an error shows, in characters.
@@ -21,7 +22,7 @@ pub(super) fn shown(mut text: String) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum MessageError {
     /// The peer shut its half in the middle of a message.
-    #[error("the input ended {missing} byte{} short of a whole message", if *missing == 1 { "" } else { "s" })]
+    #[error("the input ended {} short of a whole message", format_counted(*.missing, "byte"))]
     Truncated {
         /// How many bytes are missing at least, in bytes.
         missing: u64,
@@ -61,13 +62,13 @@ pub enum MessageError {
         wanted: &'static str,
     },
     /// A header of our own that is too long.
-    #[error("a header of {size} bytes cannot be sent: it may have 65535 at most")]
+    #[error("a header of {} cannot be sent: it may have 65,535 at most", format_counted(*.size as u64, "byte"))]
     HeaderTooLong {
         /// Its size, in bytes.
         size: usize,
     },
     /// The content would be larger than is allowed.
-    #[error("a content of {size} bytes is larger than the {most} bytes allowed")]
+    #[error("a content of {} is larger than the {} allowed", format_counted(*.size, "byte"), format_counted(*.most, "byte"))]
     ContentTooLarge {
         /// The size of the content, in bytes.
         size: u64,

@@ -178,7 +178,7 @@ fn a_header_is_as_long_as_it_can_be() {
     assert_eq!(whole, [("b".to_owned(), "b".to_owned(), b"abc".to_vec())]);
     let long = "x".repeat(65_536);
     let error = Head { content_type: &long, ..Head::json() }.message(b"").expect_err("too long");
-    assert!(error.to_string().ends_with("it may have 65535 at most"), "{error}");
+    assert!(error.to_string().ends_with("it may have 65,535 at most"), "{error}");
 }
 
 /// The limit of `serde_json`, which also keeps the stack from running over.

@@ -17,7 +17,7 @@ mod bootstrap;
 mod table;
 
 use super::{Record, Settings, in_plain_text, total};
-use crate::units::format_counted;
+use crate::units::{format_count, format_counted};
 use bootstrap::Blocks;
 
 /// Fewer intervals say nothing about how they spread.
@@ -211,8 +211,13 @@ fn doubt(record: &Record) -> Option<String> {
         let intervals = format_counted(intervals as u64, "interval");
         return Some(format!("is too short: it has {intervals} of the {FEWEST_INTERVALS} that are needed"));
     }
-    (replies < FEWEST_REPLIES)
-        .then(|| format!("is too short: it has {replies} of the {FEWEST_REPLIES} replies that a p99 needs"))
+    (replies < FEWEST_REPLIES).then(|| {
+        format!(
+            "is too short: it has {} of the {} replies that a p99 needs",
+            format_count(replies),
+            format_count(FEWEST_REPLIES)
+        )
+    })
 }
 
 fn warnings(before: &Record, after: &Record) -> Vec<String> {

@@ -96,7 +96,7 @@ fn runs_that_show_nothing_are_inconclusive() {
         (changed(|record| (record.valid, record.reasons) = (false, vec!["slow".to_owned()])), "is not valid: slow"),
         (changed(|record| (record.connections.failed, record.connections.verified) = (9, 0)), "lost every connection"),
         (sample(7, 100, 2), "is too short: it has 7 intervals of the 8 that are needed"),
-        (few, "is too short: it has 999 of the 1000 replies that a p99 needs"),
+        (few, "is too short: it has 999 of the 1,000 replies that a p99 needs"),
     ] {
         for (before, after, name) in [(&good, &bad, "after"), (&bad, &good, "before")] {
             assert_eq!(compare(before, after).inconclusive, [format!("the run {name} {reason}")]);

@@ -11,7 +11,7 @@ use crate::repr::BytesRepr;
 use crate::server::counters::Counters;
 use crate::service::{Reply, Responder, SHORT_REPLY_BYTES};
 use crate::socket::{DatagramSocket, Inbox, Outbox};
-use crate::units::{format_counted, format_duration, format_rate};
+use crate::units::{format_count, format_counted, format_duration, format_rate};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -198,7 +198,8 @@ impl Desk<'_> {
             let (words, pause) = (in_words_with_errno(error), format_duration(pause));
             let failures = self.counters.datagrams.receive_errors().map(|(_, count)| count).sum::<u64>();
             log::warn!(
-                "cannot receive datagrams{place}: {words}; trying again in {pause} (failures so far: {failures})"
+                "cannot receive datagrams{place}: {words}; trying again in {pause} (failures so far: {})",
+                format_count(failures)
             );
         }
         Some(TurnEnd::Paused)

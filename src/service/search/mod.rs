@@ -15,6 +15,7 @@ pub use request::{Request, Response};
 use super::{Input, Output, Service, Wait};
 use crate::codec::message::{Content, MOST_BEFORE_CONTENT, MessageDecoder};
 use crate::repr::JsonRepr;
+use crate::units::format_counted;
 use std::time::{Duration, Instant};
 
 /// How long a peer that did not ask to keep the connection may think about another message. The tutorial's server closes
@@ -110,7 +111,9 @@ fn describe(content: &Content<'_>, content_type: &str) -> String {
         Content::Json(request) => {
             let text = JsonRepr(request).to_string();
             match text.char_indices().nth(LOGGED_CHARACTERS) {
-                Some((end, _)) => format!("request {}... ({} bytes)", &text[..end], text.len()),
+                Some((end, _)) => {
+                    format!("request {}... ({})", &text[..end], format_counted(text.len() as u64, "byte"))
+                }
                 None => format!("request {text}"),
             }
         }

@@ -170,9 +170,9 @@ fn lengths() -> Vec<Case> {
         ("3_7", why("expected `,` or `}`")),
         ("NaN", why("expected value")),
         ("-Infinity", why("invalid number")),
-        ("65537", "a content of 65537 bytes is larger than the 65536 bytes allowed".to_owned()),
-        ("4294967296", "a content of 4294967296 bytes is larger than".to_owned()),
-        ("18446744073709551615", "a content of 18446744073709551615 bytes is larger than".to_owned()),
+        ("65537", "a content of 65,537 bytes is larger than the 65,536 bytes allowed".to_owned()),
+        ("4294967296", "a content of 4,294,967,296 bytes is larger than".to_owned()),
+        ("18446744073709551615", "a content of 18,446,744,073,709,551,615 bytes is larger than".to_owned()),
     ] {
         cases.push(refused(&format!("content-length {value}"), &with("content-length", value), &words));
     }

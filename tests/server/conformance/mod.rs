@@ -12,6 +12,7 @@ mod streams;
 use self::case::{Case, Expected, answer, message, search};
 use super::server;
 use super::support::{PATIENCE, Program, connect, expect_end, has_python};
+use multiconn::units::format_count;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
@@ -178,7 +179,11 @@ fn the_limit_on_the_content_is_the_buffer_limit() {
         let binary = |size: usize| message(&case::binary_header(size), &vec![b'x'; size]);
         let fits = Case::answers("fits", binary(limit), case::binary_answer(b"xxxxxxxxxx"));
         run(&fits, &server).unwrap();
-        let words = format!("a content of {} bytes is larger than the {limit} bytes allowed", limit + 1);
+        let words = format!(
+            "a content of {} bytes is larger than the {} bytes allowed",
+            format_count(limit as u64 + 1),
+            format_count(limit as u64)
+        );
         run(&Case::refused("larger", binary(limit + 1), &words), &server).unwrap();
     }
 }

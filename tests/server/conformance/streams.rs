@@ -1,6 +1,7 @@
 //! Streams of messages: split in two everywhere, byte by byte, many in one segment, cut off everywhere.
 
 use super::case::{Case, answer, binary, binary_answer, json, search};
+use multiconn::units::format_count;
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = several();
@@ -23,7 +24,7 @@ fn several() -> Vec<Case> {
     let garbage = [&ring[..], b"\xff\xff"].concat();
     let array = [&ring[..], &json("[]"), &no].concat();
     let not_object = "the header is not a JSON object: ";
-    let short = |missing: usize| format!("the input ended {missing} bytes short of a whole message");
+    let short = |missing: u64| format!("the input ended {} bytes short of a whole message", format_count(missing));
     vec![
         Case::answers("nothing at all", Vec::new(), Vec::new()),
         Case::answers("two in one segment", two.clone(), two_answers.clone()),
