@@ -34,6 +34,11 @@ pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// How many messages, none included.
+pub(super) fn messages(text: &str) -> Result<usize, String> {
+    if text == "0" { Ok(0) } else { count(text).map_err(|error| format!("{error}, or 0 to read only")) }
+}
+
 /// How many times, none included.
 pub(super) fn times(text: &str) -> Result<u32, String> {
     let count = parse_count(text).ok().and_then(|count| count.try_into().ok());

@@ -222,6 +222,11 @@ impl ClientConfig {
                 "a connection that makes room for another one cannot be held; give --hold or --reconnect-every",
             );
         }
+        if self.expect == Expect::ReadOnly && (self.load.rate.is_some() || self.load.reconnect_every.is_some()) {
+            return refuse(
+                "--messages 0 sends nothing, at no rate and on no further connection; leave out --rate and --reconnect-every",
+            );
+        }
         if self.size == Some(0) {
             return refuse("an empty message cannot be told apart in an echo; give at least 1 byte, such as --size 64");
         }

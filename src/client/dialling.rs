@@ -2,6 +2,8 @@
 
 use super::Shared;
 use super::dialer::Dial;
+use super::expect::Expect;
+use super::read_only::ReadOnly;
 use super::relay::Talk;
 use super::report::Failure;
 use super::runner::{BACKOFF, DIAL, DIALER, Entry, RETRY, Runner};
@@ -87,6 +89,9 @@ impl<'a> Runner<'a> {
             return Task::Talk(Talk::new(Arc::clone(relay), dial.started));
         }
         let config = &self.shared.config;
+        if config.expect == Expect::ReadOnly {
+            return Task::Read(ReadOnly::new(Rc::clone(&self.job)));
+        }
         let total = (self.job.total - dial.done).min(config.load.reconnect_every.unwrap_or(u64::MAX));
         let stream = dial.number as u64 + dial.round * config.connections as u64;
         Task::Exchange(Workload::new(Rc::clone(&self.job), dial.number, stream, (dial.done, total)))

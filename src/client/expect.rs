@@ -16,6 +16,9 @@ pub enum Expect {
     /// Nothing, but that the server ends in order after everything was sent and our half was shut. What comes is ignored.
     /// Datagrams are only sent.
     Nothing,
+    /// Nothing is sent, and whatever comes is read: until the server closes, or the duration or the hold is over. Not of
+    /// datagrams.
+    ReadOnly,
 }
 
 /// When our half is shut before the conversation is over, to be followed by the server's own end.

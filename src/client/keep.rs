@@ -3,7 +3,7 @@
 use super::datagram::DatagramReport;
 use super::report::{Failure, Report};
 use super::schedule::Arrivals;
-use super::{Load, Measured};
+use super::{Expect, Load, Measured};
 use crate::error::errno_name;
 use crate::record::{self, Connections, Cpu, Datagrams, Latencies, LoadKind, Messages, Mismatches, Record};
 
@@ -37,6 +37,11 @@ impl From<&Report> for Record {
         record.histograms.connect = Latencies::from(report.connect.clone());
         record.histograms.handshake = Latencies::from(report.handshake.clone());
         record.fill_measured(&report.measured, &report.load, report.workers);
+        if report.expect == Expect::ReadOnly {
+            record.load.kind = LoadKind::Reading;
+            // A server may speak before all connections are open, when the duration begins.
+            record.bytes.verified = report.bytes_verified;
+        }
         record
     }
 }

@@ -21,6 +21,7 @@ mod measured;
 mod pacer;
 mod pattern;
 mod queue;
+mod read_only;
 mod recorder;
 mod relay;
 mod report;

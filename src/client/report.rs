@@ -331,6 +331,7 @@ impl Report {
             _ if self.asked => ("every answer was right", "answered and verified", "received and verified"),
             Expect::Echo => ("every byte came back as it was sent", "echoed and verified", "echoed and verified"),
             Expect::Any => ("every message was answered", "answered", "received"),
+            Expect::ReadOnly => ("nothing was sent, and all that came was read", "answered", "received"),
             Expect::Nothing => ("everything was sent, and the server ended in order", "answered", "received"),
         }
     }

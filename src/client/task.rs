@@ -1,6 +1,7 @@
-//! What a connection is opened for: to exchange messages, or to let a person talk.
+//! What a connection is opened for: to exchange messages, to let a person talk, or only to read.
 
 use super::measured::{Book, Unanswered};
+use super::read_only::ReadOnly;
 use super::relay::Talk;
 use super::report::Failure;
 use super::workload::{Outcome, Workload};
@@ -13,6 +14,7 @@ use std::time::Instant;
 pub(super) enum Task {
     Exchange(Workload),
     Talk(Talk),
+    Read(ReadOnly),
 }
 
 impl Task {
@@ -21,6 +23,7 @@ impl Task {
         match self {
             Self::Exchange(workload) => workload.is_over(),
             Self::Talk(talk) => talk.has_failed(),
+            Self::Read(read_only) => read_only.is_over(),
         }
     }
 
@@ -30,6 +33,7 @@ impl Task {
         match self {
             Self::Exchange(workload) => workload.is_complete(),
             Self::Talk(_) => false,
+            Self::Read(read_only) => read_only.is_over(),
         }
     }
 
@@ -38,6 +42,7 @@ impl Task {
         match self {
             Self::Exchange(workload) => workload.outcome_after(reason),
             Self::Talk(talk) => talk.outcome_after(reason),
+            Self::Read(read_only) => read_only.outcome_after(reason),
         }
     }
 }
@@ -48,7 +53,7 @@ impl Task {
     pub(super) fn exchange(&mut self) -> Option<&mut Workload> {
         match self {
             Self::Exchange(workload) => Some(workload),
-            Self::Talk(_) => None,
+            Self::Talk(_) | Self::Read(_) => None,
         }
     }
 }
@@ -58,7 +63,7 @@ impl Task {
     pub(super) fn answered_count(&self) -> u64 {
         match self {
             Self::Exchange(workload) => workload.answered_count(),
-            Self::Talk(_) => 0,
+            Self::Talk(_) | Self::Read(_) => 0,
         }
     }
 
@@ -80,6 +85,7 @@ impl Service for Task {
         match self {
             Self::Exchange(workload) => workload.serve(input, output, now),
             Self::Talk(talk) => talk.serve(input, output, now),
+            Self::Read(read_only) => read_only.serve(input, output, now),
         }
     }
 }

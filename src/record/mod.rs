@@ -126,6 +126,8 @@ pub enum LoadKind {
     Closed,
     /// Messages go out when they are due, however slow the server is.
     Open,
+    /// No message goes out: what comes is read.
+    Reading,
 }
 
 /// What became of the connections.
@@ -292,6 +294,7 @@ impl LoadKind {
         match self {
             Self::Closed => "closed load",
             Self::Open => "open load",
+            Self::Reading => "connections that only read",
         }
     }
 }
@@ -322,10 +325,10 @@ impl Record {
         total(self.errors.values().copied())
     }
 
-    /// Whether any message was sent in the time that was measured, or answered.
+    /// Whether any message was sent in the time that was measured, or answered; or whether none was to be sent.
     #[must_use]
     pub fn has_measured(&self) -> bool {
-        self.messages.sent > 0 || self.messages.verified > 0
+        self.load.kind == LoadKind::Reading || self.messages.sent > 0 || self.messages.verified > 0
     }
 
     /// Whether all went as asked.

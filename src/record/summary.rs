@@ -72,7 +72,8 @@ impl Summary<'_> {
             writeln!(out, "  replies      {late} late, {duplicated} duplicated, {reordered} reordered")?;
         }
         let (sent, verified) = (count(record.bytes.sent), count(record.bytes.verified));
-        writeln!(out, "  bytes        {sent} sent, {verified} answered and verified")?;
+        let word = if record.load.kind == LoadKind::Reading { "received" } else { "answered and verified" };
+        writeln!(out, "  bytes        {sent} sent, {verified} {word}")?;
         if record.mismatches.count > 0 {
             writeln!(out, "  mismatches   {}", count(record.mismatches.count))?;
             for mismatch in &record.mismatches.first {
@@ -121,6 +122,7 @@ pub fn format_opening(opened: u64, took: Option<Duration>) -> Option<String> {
 pub(super) fn verdict(record: &Record) -> &'static str {
     match (record.interrupted, record.is_success()) {
         (true, _) => "interrupted",
+        (false, true) if record.load.kind == LoadKind::Reading => "nothing was sent, and all that came was read",
         (false, true) if record.messages.verified == 0 => "every message was sent",
         (false, true) => "every reply was right",
         (false, false) if record.error_count() == 0 && !record.has_measured() => "nothing was measured",
@@ -150,6 +152,7 @@ pub(super) fn load(record: &Record) -> String {
     let load = &record.load;
     let mut parts = vec![match load.kind {
         LoadKind::Open => "open (by the clock)".to_owned(),
+        LoadKind::Reading => "none (nothing is sent, and what comes is read)".to_owned(),
         LoadKind::Closed => "closed (a reply makes room for the next message)".to_owned(),
     }];
     parts.extend(load.rate.map(format_rate));

@@ -22,6 +22,7 @@ mod options;
 mod outcome;
 mod output_files;
 mod permanent_errors;
+mod read_only;
 mod reconnects;
 mod refusals;
 mod results;

@@ -38,7 +38,7 @@ fn more_verbose_tells_the_bytes_as_python_would() {
         ("it's", "b\"it's\""),
         ("it's \"\\\"\t\r\n\u{1}\u{7f}é", r#"b'it\'s "\\"\t\r\n\x01\x7f\xc3\xa9'"#),
     ] {
-        let outcome = outcome(server.address(), &["--message", message, "-vv"]);
+        let outcome = outcome(server.address(), &["--message-raw", message, "-vv"]);
         outcome.expect_success(1, 1, message.len() as u64);
         let story = [
             format!("Starting connection 1 to {}", server.address()),

@@ -10,7 +10,7 @@ mod options;
 use super::progress::ProgressBar;
 use super::variables::{self, Program};
 use super::{FAILURE, INTERRUPTED, Parsed, SUCCESS, complain, output, parse_with_variables};
-use crate::client::{Client, ClientConfig, Report, catch_client_signals, environment};
+use crate::client::{Client, ClientConfig, Expect, Report, catch_client_signals, environment};
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::event_loop::unix_time;
@@ -135,7 +135,11 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> 
         return Client::relay(config, std::io::stdin(), output::relay_target())?.run();
     }
     let view = options.view(config.connections, &config.load);
+    let has_no_end = config.expect == Expect::ReadOnly && config.load.duration.is_none() && config.hold.is_none();
     let client = Client::new(config)?;
+    if has_no_end {
+        log::info!("sending nothing: reading until the server closes, or until Ctrl-C");
+    }
     let bar = view.map(|view| ProgressBar::start(client.progress(), view));
     let report = client.run();
     drop(bar);

@@ -10,7 +10,7 @@ use crate::cli::results::Results;
 use crate::cli::tls::ClientTls;
 use crate::cli::variables::Typed;
 use crate::cli::{LONG_VERSION, Switch, values};
-use crate::client::{ClientConfig, DatagramClientConfig, Load};
+use crate::client::{ClientConfig, DatagramClientConfig, Expect, Load};
 use crate::error::Error;
 use crate::record::Settings;
 use crate::socket::{Endpoint, Sources};
@@ -153,8 +153,9 @@ pub(super) struct Amount {
     /// and with --reconnect-every each ends on its own.
     #[arg(short, long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
     connections: Option<usize>,
-    /// How many messages each connection sends. Default: each once.
-    #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
+    /// How many messages each connection sends. Default: each once. With 0 a connection only reads, until the server closes it or
+    /// --duration or --hold is over.
+    #[arg(long, value_name = "N", value_parser = values::messages, allow_negative_numbers = true, help_heading = "How much")]
     messages: Option<usize>,
     /// How many messages of a connection may be unanswered at a time. Default: all.
     #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
@@ -194,9 +195,12 @@ impl Amount {
 
     fn apply(&self, config: &mut ClientConfig) {
         config.connections = self.connections();
-        config.messages_per_connection = self.messages.map(|count| count as u64);
+        config.messages_per_connection = self.messages.filter(|count| *count > 0).map(|count| count as u64);
         config.pipeline = self.pipeline.map(|count| count as u64);
         config.hold = self.hold;
+        if self.messages == Some(0) {
+            config.expect = Expect::ReadOnly;
+        }
     }
 }
 

@@ -132,6 +132,9 @@ impl DatagramClientConfig {
         if self.sockets == 0 || self.workers == 0 || self.pipeline == Some(0) {
             return refuse("0 sockets or workers, or 0 messages at a time, do nothing; give 1 or more");
         }
+        if self.messages_per_socket == Some(0) || self.expect == Expect::ReadOnly {
+            return refuse("0 datagrams get no reply; give 1 or more, such as --messages 1");
+        }
         if self.reply_timeout.is_zero() {
             return refuse("a timeout of 0 gives up at once; give more, such as --reply-timeout 1s");
         }

@@ -160,7 +160,7 @@ impl fmt::Display for DatagramReport {
             (_, false, _) => "something failed",
             (_, _, Expect::Echo) => "every datagram came back as it was sent",
             (_, _, Expect::Any) => "every datagram was answered",
-            (_, _, Expect::Nothing) => "every datagram was sent",
+            (_, _, Expect::Nothing | Expect::ReadOnly) => "every datagram was sent",
         };
         let done = if self.expect == Expect::Echo { "echoed and verified" } else { "answered" };
         writeln!(out, "{} to {} (udp): {verdict}", format_counted(self.wanted as u64, "socket"), place(&self.targets))?;

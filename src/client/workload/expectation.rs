@@ -37,7 +37,7 @@ impl Expectation {
         }
         match (job.expect, job.framing) {
             (Expect::Echo, _) => Self::Echo,
-            (Expect::Nothing, _) => Self::Nothing,
+            (Expect::Nothing | Expect::ReadOnly, _) => Self::Nothing,
             (Expect::Any, None) => Self::Stream,
             (Expect::Any, Some(Framing::UntilEnd)) => Self::UntilEnd,
             (Expect::Any, Some(framing)) => Self::Frame(Decoder::new(framing, job.buffer_bytes)),

@@ -49,7 +49,9 @@ fn banner(record: &Record) -> String {
     let (class, word, text) = match (record.valid, record.load.kind) {
         (false, _) => ("verdict bad", "NOT VALID.", "The numbers do not tell what they seem to:"),
         (true, LoadKind::Open) => ("verdict", "Valid.", "The client kept its schedule, and was not the limit."),
-        (true, LoadKind::Closed) => ("verdict", "Valid.", "Nothing says that the client was the limit."),
+        (true, LoadKind::Closed | LoadKind::Reading) => {
+            ("verdict", "Valid.", "Nothing says that the client was the limit.")
+        }
     };
     let failed = losses(record).map(|losses| format!("<div><strong>FAILED.</strong> {}.</div>", escape(&losses)));
     let failed = failed.unwrap_or_default();

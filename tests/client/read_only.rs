@@ -1,0 +1,80 @@
+//! `--messages 0`: connections that send nothing and read whatever comes.
+
+use super::fake::Fake;
+use super::support::{Program, expect_refusal};
+use super::{client, server};
+use multiconn::record::Record;
+use rustix::process::Signal;
+use std::io::{Read, Write};
+use std::time::Duration;
+
+/// A server that says something to each connection, and closes unless it `waits` for the peer's own end.
+fn speaking(waits: bool) -> Fake {
+    Fake::new(move |_, mut stream| {
+        stream.write_all(b"Hello, client!").unwrap();
+        let mut rest = Vec::new();
+        if waits && stream.read_to_end(&mut rest).is_ok() {
+            assert!(rest.is_empty(), "nothing was to be sent: {rest:?}");
+        }
+        None
+    })
+}
+
+#[test]
+fn it_ends_when_the_server_closes() {
+    let fake = speaking(false);
+    let exit = client(fake.address(), &["3", "--messages", "0"]).await_exit();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert!(exit.stdout[0].ends_with("nothing was sent, and all that came was read"), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.trim() == "bytes        0 sent, 42 received"), "{exit:#?}");
+    assert!(exit.stderr.iter().any(|line| line.contains("until the server closes, or until Ctrl-C")), "{exit:#?}");
+}
+
+#[test]
+fn it_ends_with_the_duration_or_the_hold() {
+    let fake = speaking(true);
+    for until in ["--duration", "--hold"] {
+        let exit = client(fake.address(), &["3", "--messages", "0", until, "300ms", "--json", "-"]).await_exit();
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+        assert!(record.is_success() && record.duration_s >= 0.3, "{record:#?}");
+        assert_eq!((record.connections.verified, record.messages.sent, record.bytes.verified), (3, 0, 42));
+        assert!(exit.stderr.iter().any(|line| line.contains("42 received")), "{exit:#?}");
+    }
+    // A stream without end is cut by the client.
+    let endless = Program::server(&["127.0.0.1", "0", "--service", "chargen"]);
+    let exit = client(endless.address(), &["--messages", "0", "-d", "300ms"]).await_exit();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+}
+
+#[test]
+fn a_silent_server_is_read_until_a_signal() {
+    let server = server();
+    let mut program = client(server.address(), &["2", "--messages", "0", "--reply-timeout", "50ms", "-v"]);
+    program.await_stderr("Starting connection 2");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(program.status(), None, "silence is no failure");
+    program.signal(Signal::INT);
+    let exit = program.await_exit();
+    assert_eq!(exit.code, Some(130), "{exit:#?}");
+    assert!(exit.stdout[0].ends_with("interrupted"), "{exit:#?}");
+}
+
+#[test]
+fn a_hold_that_the_server_cuts_short_has_failed() {
+    let fake = speaking(false);
+    let exit = client(fake.address(), &["--messages", "0", "--hold", "1m"]).await_exit();
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+}
+
+#[test]
+fn what_needs_messages_is_refused() {
+    for (arguments, part) in [
+        (&["--rate", "5"][..], "--rate"),
+        (&["--reconnect-every", "1"], "--reconnect-every"),
+        (&["--udp"], "0 datagrams"),
+    ] {
+        let arguments = [&["127.0.0.1", "65432", "--messages", "0"], arguments].concat();
+        expect_refusal(Program::client(&arguments), 2, &[part]);
+    }
+}
