@@ -12,6 +12,7 @@ use crate::units::format_size;
 use clap::{Parser, Subcommand};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 #[command(after_long_help = "Exit status:\n  0    all went well\n  1    a file could not be read or written\n  \
                         2    the command line was wrong\n  \
                         3    with --fail-if-worse, something got worse by more than the noise, or cannot be judged\n\n\
-                        A FILE is a regular file or a pipe of at most 512 MiB, which is about two days of a load.")]
+                        A FILE is a regular file or a pipe of at most 512 MiB, which is about two days of a load; - is stdin.")]
 struct Options {
     #[command(subcommand)]
     task: Task,
@@ -32,12 +33,12 @@ struct Options {
 enum Task {
     /// Print the summary of a run.
     Show {
-        /// A file that multiconn-client --json wrote.
+        /// A file that multiconn-client --json wrote; - for stdin.
         file: PathBuf,
     },
     /// Compare two runs: what differs, and whether by more than the noise between their seconds.
     Compare {
-        /// The run to compare with.
+        /// The run to compare with; - for stdin, in place of one of the files.
         before: PathBuf,
         /// The run that is judged.
         after: PathBuf,
@@ -52,7 +53,7 @@ enum Task {
     /// Make one run of several that clients made at the same time. Nothing is lost: histograms are added. A run that is there
     /// twice, and runs that differ in the kind of load or the transport, are refused.
     Merge {
-        /// The files of the runs.
+        /// The files of the runs; - for stdin, in place of one of them.
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Where to write the merged run; - for stdout.
@@ -61,12 +62,28 @@ enum Task {
     },
     /// Make a page with charts of a run.
     Html {
-        /// A file that multiconn-client --json wrote.
+        /// A file that multiconn-client --json wrote; - for stdin.
         file: PathBuf,
         /// Where to write the page; - for stdout.
         #[arg(short, long, value_name = "FILE", default_value = "-")]
         output: PathBuf,
     },
+}
+
+impl Task {
+    /// Whether no two runs are read from stdin.
+    fn check(&self) -> Result<(), Complaint> {
+        let files: &[&Path] = match self {
+            Self::Compare { before, after, .. } => &[before, after],
+            Self::Merge { files, .. } => &files.iter().map(PathBuf::as_path).collect::<Vec<_>>(),
+            Self::Show { .. } | Self::Html { .. } => return Ok(()),
+        };
+        if files.iter().filter(|file| is_stdin(file)).count() > 1 {
+            let text = "stdin holds one run, and - is given twice; give a file such as run.json for the others";
+            return Err(Complaint::Error(Error::Usage(text.to_owned())));
+        }
+        Ok(())
+    }
 }
 
 /// Runs the program.
@@ -82,7 +99,7 @@ pub fn main() -> ExitCode {
             output::complain(&text);
             FAILURE
         }
-        Err(Complaint::Write(error)) => complain(&error, &Variables::default()),
+        Err(Complaint::Error(error)) => complain(&error, &Variables::default()),
     };
     status.into()
 }
@@ -90,11 +107,12 @@ pub fn main() -> ExitCode {
 enum Complaint {
     /// A file is not to be read; in words, with its name.
     Read(String),
-    /// A file is not to be written.
-    Write(Error),
+    /// The command line is wrong, or a file is not to be written.
+    Error(Error),
 }
 
 fn work(task: &Task) -> Result<u8, Complaint> {
+    task.check()?;
     let is_told = match task {
         Task::Show { file } => output::say(Summary(&read(file)?)),
         Task::Compare { before, after, fail_if_worse, allow_inconclusive } => {
@@ -129,7 +147,8 @@ fn has_failed(comparison: &Comparison, allow_inconclusive: bool) -> bool {
 }
 
 fn read(path: &Path) -> Result<Record, Complaint> {
-    let complain = |reason: &str| Complaint::Read(format!("cannot read {}: {reason}", escape::path(path)));
+    let name = if is_stdin(path) { "stdin".to_owned() } else { escape::path(path).to_string() };
+    let complain = |reason: &str| Complaint::Read(format!("cannot read {name}: {reason}"));
     let bytes = read_bytes(path).map_err(|reason| complain(&reason))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let kind = recognize(error.as_bytes()).unwrap_or("a binary file, not text");
@@ -142,9 +161,10 @@ fn read(path: &Path) -> Result<Record, Complaint> {
 fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     let too_large = || format!("it is larger than the {} that a result may have", format_size(MAX_FILE_BYTES));
     let io = |error: std::io::Error| in_words(&error);
-    let file = File::open(path).map_err(io)?;
+    let file = open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
-    if !metadata.is_file() && !metadata.file_type().is_fifo() {
+    // On stdin a socket or a terminal is meant, too.
+    if !is_stdin(path) && !metadata.is_file() && !metadata.file_type().is_fifo() {
         return Err("it is neither a file nor a pipe; give a file that multiconn-client --json wrote".to_owned());
     }
     if metadata.len() > MAX_FILE_BYTES {
@@ -155,7 +175,15 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 > MAX_FILE_BYTES { Err(too_large()) } else { Ok(bytes) }
 }
 
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    if is_stdin(path) { std::io::stdin().as_fd().try_clone_to_owned().map(File::from) } else { File::open(path) }
+}
+
 /// Writes to a file or to stdout; whether that went well.
 fn write(path: &Path, text: &str) -> Result<bool, Complaint> {
-    Ok(Output::open(path).map_err(Complaint::Write)?.write(|file| file.write_all(text.as_bytes())))
+    Ok(Output::open(path).map_err(Complaint::Error)?.write(|file| file.write_all(text.as_bytes())))
 }

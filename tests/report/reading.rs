@@ -3,6 +3,9 @@
 use super::support::{Program, expect_refusal};
 use super::{file, report, sample, text_file};
 use multiconn::record::{Datagrams, LoadKind, Record, Summary, Timestamp, page, write_hdr_log, write_percentiles};
+use std::fs::File;
+use std::io::Write;
+use std::process::Stdio;
 use std::time::Duration;
 
 #[test]
@@ -13,6 +16,33 @@ fn a_run_is_shown_in_eighty_columns() {
     assert_eq!(exit.stdout[0], "10 connections to 127.0.0.1:65432: every reply was right");
     assert!(exit.stdout.iter().any(|line| line.starts_with("    from due ")), "{exit:#?}");
     assert!(exit.stdout.iter().all(|line| line.chars().count() <= 80), "{exit:#?}");
+}
+
+/// From a file or a pipe, and once: nothing would be left for the second.
+#[test]
+fn a_run_is_read_from_stdin() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, "run.json", &sample(30, 100));
+    let other = file(&folder, "other.json", &sample(30, 101));
+    let read = |stdin: Stdio, arguments: &[&str]| {
+        Program::spawn_reading(Program::report_command().args(arguments), stdin).0.await_exit()
+    };
+    let from_file = || Stdio::from(File::open(&path).unwrap());
+    let shown = report(&["show", &path]).stdout;
+    assert_eq!(read(from_file(), &["show", "-"]).stdout, shown);
+    let (mut program, input) = Program::spawn_reading(Program::report_command().args(["show", "-"]), Stdio::piped());
+    input.unwrap().write_all(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(program.await_exit().stdout, shown);
+    for arguments in [["compare", "-", &other], ["compare", &other, "-"], ["merge", "-", &other], ["html", "-", "-o-"]]
+    {
+        let exit = read(from_file(), &arguments);
+        assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{arguments:?}: {exit:#?}");
+    }
+    for task in ["compare", "merge"] {
+        expect_refusal(Program::report(&[task, "-", "-"]), 2, &["stdin", "twice", "run.json"]);
+    }
+    // Nothing on it.
+    expect_refusal(Program::report(&["show", "-"]), 1, &["cannot read stdin"]);
 }
 
 #[test]
