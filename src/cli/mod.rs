@@ -24,7 +24,7 @@ pub use server::main as server_main;
 
 use crate::error::Error;
 use crate::record::Settings;
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, ValueEnum};
 use variables::{Program, Variables};
 
@@ -104,6 +104,11 @@ fn in_one_line(error: &clap::Error, variables: &Variables, examples: &[(&str, &s
     let text = error.render().to_string();
     let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
     let mut line = variables.blame(first.trim_start_matches("error: "));
+    if let (Some((refused, _)), Some(ContextValue::Strings(values))) =
+        (line.split_once(" [possible values: "), error.get(ContextKind::ValidValue))
+    {
+        line = format!("{refused}; give {}", alternatives(values));
+    }
     let suggested = [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
     if let Some(suggestion) = suggested.into_iter().find_map(|kind| error.get(kind)) {
         line = format!("{line}; did you mean {suggestion}?");
@@ -112,10 +117,18 @@ fn in_one_line(error: &clap::Error, variables: &Variables, examples: &[(&str, &s
     if let Some((_, example)) = examples.find(|(option, _)| line.contains(option)) {
         line = format!("{line}; give a command such as {example}");
     }
-    if !line.contains("; ") && !line.contains("possible values") {
+    if !line.contains("; ") {
         line.push_str("; see --help");
     }
     line
+}
+
+/// "on or off", "echo, any or none".
+fn alternatives(values: &[String]) -> String {
+    match values {
+        [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => values.concat(),
+    }
 }
 
 /// Logs an error that ended the program; its exit status.

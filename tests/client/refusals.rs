@@ -203,7 +203,14 @@ fn names_that_nobody_knows() {
     wrong(&["127.0.0.1", "65432", "--frobnicate"], &["'--frobnicate'"]);
     wrong(&["127.0.0.1", "65432", "--conections", "5"], &["'--conections'", "--connections"]);
     wrong(&["127.0.0.1", "65432", "1", "surplus"], &["'surplus'"]);
-    wrong(&["127.0.0.1", "65432", "--no-delay", "maybe"], &["'maybe'", "--no-delay"]);
+    for (option, alternatives) in [
+        ("--no-delay", "give on or off"),
+        ("--multicast-loop", "give on or off"),
+        ("--arrivals", "give uniform or poisson"),
+        ("--expect", "give echo, any or none"),
+    ] {
+        wrong(&["127.0.0.1", "65432", "--udp", option, "maybe"], &["'maybe'", option, alternatives]);
+    }
 }
 
 #[test]

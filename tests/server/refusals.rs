@@ -90,7 +90,9 @@ fn options_of_datagrams_and_of_tls_without_those() {
 #[test]
 fn names_that_nobody_knows() {
     wrong(&["127.0.0.1", "0", "--service", "ecko"], &["'ecko'", "--service", "echo"]);
-    wrong(&["127.0.0.1", "0", "--no-delay", "maybe"], &["'maybe'", "--no-delay", "on", "off"]);
+    wrong(&["127.0.0.1", "0", "--service", "none"], &["'none'", "--service", "give echo, discard, ", " or search"]);
+    wrong(&["127.0.0.1", "0", "--no-delay", "maybe"], &["'maybe'", "--no-delay", "give on or off"]);
+    wrong(&["127.0.0.1", "0", "--at-limit", "maybe"], &["'maybe'", "--at-limit", "give wait or refuse"]);
     wrong(&["127.0.0.1", "0", "--max-connection", "5"], &["'--max-connection'", "--max-connections"]);
     wrong(&["127.0.0.1", "0", "--frobnicate"], &["'--frobnicate'"]);
     wrong(&["127.0.0.1", "0", "surplus"], &["'surplus'"]);
