@@ -106,6 +106,12 @@ pub(super) fn relay_target() -> Box<dyn Write + Send> {
     if stdout.is_terminal() { Box::new(escape::TerminalWriter::new(stdout)) } else { Box::new(stdout) }
 }
 
+/// Whether stderr is a terminal that only takes lines (`TERM=dumb`).
+pub(super) fn is_dumb_terminal() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    is_dumb && io::stderr().is_terminal()
+}
+
 /// Where the progress bar is drawn: stderr, if that is a terminal.
 pub(super) fn progress_target() -> ProgressDrawTarget {
     ProgressDrawTarget::stderr()

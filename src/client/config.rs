@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::service::search::Request;
 use crate::socket::{Address, Endpoint, SocketOptions, Sources, TlsClientOptions};
 use crate::units::{format_count, format_counted};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// The two messages of the tutorial's client.
@@ -77,7 +78,7 @@ pub struct ClientConfig {
     /// How long a reply may take, from when the message was sent to its last byte, and how long a server may accept no bytes.
     /// Default: 10 seconds.
     pub reply_timeout: Duration,
-    /// How many times a connect that was refused or timed out is tried again. Default: 0.
+    /// How many times a connect is tried again that was refused, timed out, or found no free local port. Default: 0.
     pub retries: u32,
     /// How long to wait before a connect is tried again; twice as long before each further time, 30 seconds at most, of
     /// which a random part of up to one half is left out, so that not all come back at once. Default: 100 ms.
@@ -143,6 +144,11 @@ impl ClientConfig {
         self.sources.check()?;
         let reachable = |target: &Endpoint| {
             let mut addresses = target.resolve()?;
+            if addresses.iter().any(is_for_many) {
+                let text =
+                    format!("{target} belongs to many machines, which TCP cannot connect to; give --udp as well");
+                return Err(Error::Usage(text));
+            }
             addresses.retain(|address| self.sources.reach(address));
             if addresses.is_empty() {
                 let problem = match target {
@@ -183,12 +189,12 @@ impl ClientConfig {
         total.min(self.load.reconnect_every.unwrap_or(u64::MAX))
     }
 
-    /// Whether the work can be done when `descriptors` may be open.
+    /// Whether the work can be done when `descriptors` may be open; none is not known, and not checked.
     ///
     /// # Errors
     ///
     /// [`Error::Usage`] for work that can never be done, [`Error::Descriptors`] when there are too few.
-    pub(super) fn check(&self, descriptors: u64) -> Result<(), Error> {
+    pub(super) fn check(&self, descriptors: Option<u64>) -> Result<(), Error> {
         let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
         if self.targets.is_empty() {
             return refuse("there is no place to connect to; give one such as 127.0.0.1:65432");
@@ -235,11 +241,11 @@ impl ClientConfig {
         let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER);
         let others = self.other_descriptors.saturating_add(RESERVED).saturating_add(per_worker);
         let needed = self.connections.saturating_add(others) as u64;
-        if needed > descriptors {
+        if let Some(available) = descriptors.filter(|available| needed > *available) {
             let counted = |count: usize, noun| format_counted(count as u64, noun);
             let workers = (self.workers > 1).then(|| format!(" and {}", counted(self.workers, "worker")));
             let wanted = counted(self.connections, "connection") + &workers.unwrap_or_default();
-            return Err(Error::Descriptors { wanted, needed, available: descriptors });
+            return Err(Error::Descriptors { wanted, needed, available });
         }
         Ok(())
     }
@@ -270,4 +276,9 @@ impl ClientConfig {
         }
         Ok(())
     }
+}
+
+/// Whether an address is a multicast group or the limited broadcast address.
+fn is_for_many(address: &Address) -> bool {
+    matches!(address, Address::Ip(address) if address.ip().is_multicast() || address.ip() == Ipv4Addr::BROADCAST)
 }

@@ -1,7 +1,7 @@
 //! The machine that the client runs on, for the record of a run. What the system does not tell is left out.
 
 use crate::record::Environment;
-use rustix::process::{Resource, getrlimit};
+use crate::socket::raise_descriptor_limit;
 use std::fs::read_to_string;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -16,7 +16,7 @@ pub fn environment() -> Environment {
         cpu_model: field("/proc/cpuinfo", "model name"),
         cpus: std::thread::available_parallelism().ok().map(|count| count.get() as u64),
         memory_bytes: field("/proc/meminfo", "MemTotal").and_then(|text| kibibytes(&text)),
-        descriptor_limit: getrlimit(Resource::Nofile).current,
+        descriptor_limit: raise_descriptor_limit().map(|limit| limit.soft),
         somaxconn: sysctl("net/core/somaxconn").and_then(|text| text.trim().parse().ok()),
         ip_local_port_range: sysctl("net/ipv4/ip_local_port_range").and_then(|text| range(&text)),
     }

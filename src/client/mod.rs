@@ -187,7 +187,7 @@ impl Client {
     pub fn new(mut config: ClientConfig) -> Result<Self, Error> {
         // One without a connection would have nothing to do.
         config.workers = config.workers.min(config.connections);
-        config.check(raise_descriptor_limit().soft)?;
+        config.check(raise_descriptor_limit().map(|limit| limit.soft))?;
         let messages = config.take_messages()?;
         let targets = config.resolve()?;
         if config.socket != SocketOptions::default()

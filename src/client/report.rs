@@ -63,6 +63,10 @@ pub enum Failure {
     Unsendable,
     /// No port is left on this side for one more connection to this target.
     OutOfPorts,
+    /// The target is the broadcast address of a network, which takes `SO_BROADCAST`.
+    NeedsBroadcast,
+    /// No route leads to a multicast group, and no interface was named.
+    NoGroupRoute,
     /// This process may open no more descriptors.
     OutOfDescriptors,
     /// The run was ended first.
@@ -90,9 +94,9 @@ impl Failure {
         }
     }
 
-    /// Whether it can be otherwise in a moment: nobody listens there yet, or the system there was busy.
+    /// Whether it can be otherwise in a moment: nobody listens there yet, the system there was busy, or no port was free.
     pub(super) fn may_pass(self) -> bool {
-        matches!(self, Self::Refused | Self::ConnectTimeout | Self::System(ErrorKind::NotFound))
+        matches!(self, Self::Refused | Self::ConnectTimeout | Self::OutOfPorts | Self::System(ErrorKind::NotFound))
     }
 
     /// The failure behind the end of a conversation that was not done.
@@ -130,7 +134,14 @@ impl fmt::Display for Failure {
             Self::CutFrame => out.write_str("closed by peer in the middle of an answer"),
             Self::OwnEnd => out.write_str("the input could not be read, or the output not be written"),
             Self::Unsendable => out.write_str("a line of the input was not sent, because the framing cannot carry it"),
-            Self::OutOfPorts => out.write_str("out of ports: no local port is free for this target"),
+            Self::OutOfPorts => out.write_str(
+                "out of ports: no local port is free for this target; widen net.ipv4.ip_local_port_range, or connect from more \
+                 addresses (--source)",
+            ),
+            Self::NeedsBroadcast => out.write_str("permission denied (a broadcast address needs --broadcast)"),
+            Self::NoGroupRoute => out.write_str(
+                "the network cannot be reached: name the interface of the group, such as --multicast-interface eth0",
+            ),
             Self::OutOfDescriptors => out.write_str("too many open files: raise the limit on descriptors (ulimit -n)"),
             Self::Stopped => out.write_str("interrupted"),
             Self::System(kind) => out.write_str(&in_words(&(*kind).into())),

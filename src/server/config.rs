@@ -116,12 +116,12 @@ impl ServerConfig {
         }
     }
 
-    /// How many connections may be open when `descriptors` may be.
+    /// How many connections may be open when `descriptors` may be; none is not known, and no limit.
     ///
     /// # Errors
     ///
     /// [`Error::Usage`] for a number that can never work, [`Error::Descriptors`] when there are too few.
-    pub(super) fn check(&self, descriptors: u64) -> Result<usize, Error> {
+    pub(super) fn check(&self, descriptors: Option<u64>) -> Result<usize, Error> {
         let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
         if let Some(datagrams) = &self.datagrams {
             datagrams.check()?;
@@ -153,7 +153,7 @@ impl ServerConfig {
         let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER + per_listener * listeners);
         let for_metrics = if self.metrics.is_some() { RESERVED_FOR_METRICS } else { 0 };
         let reserved = per_worker.saturating_add(RESERVED + for_metrics);
-        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        let descriptors = descriptors.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
         let wanted = self.max_connections.unwrap_or(1);
         match descriptors.checked_sub(reserved) {
             Some(available) if available >= wanted => Ok(self.max_connections.unwrap_or(available)),
@@ -205,24 +205,24 @@ mod tests {
     fn a_memory_limit_allows_one_connection() {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         config.memory_limit = 3 * 64 * 1024;
-        assert!(config.check(1000).is_ok());
+        assert!(config.check(Some(1000)).is_ok());
         config.memory_limit -= 1;
-        let error = config.check(1000).expect_err("the limit is too small").to_string();
+        let error = config.check(Some(1000)).expect_err("the limit is too small").to_string();
         assert!(error.contains("192 KiB") && error.contains("--memory-limit 1MiB"), "{error}");
         config.limits.buffer_bytes = 1024;
-        assert!(config.check(1000).is_ok());
+        assert!(config.check(Some(1000)).is_ok());
     }
 
     #[test]
     fn the_descriptor_limit_bounds_the_connections() {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         config.workers = 2;
-        assert_eq!(config.check(64).ok(), Some(64 - 26));
+        assert_eq!(config.check(Some(64)).ok(), Some(64 - 26));
         config.metrics = Some(Endpoint::tcp("127.0.0.1", 0));
-        assert_eq!(config.check(64).ok(), Some(64 - 26 - 20), "a metrics page has its own reserve");
+        assert_eq!(config.check(Some(64)).ok(), Some(64 - 26 - 20), "a metrics page has its own reserve");
         config.metrics = None;
         config.max_connections = Some(100);
-        let error = config.check(64).expect_err("64 descriptors are too few").to_string();
+        let error = config.check(Some(64)).expect_err("64 descriptors are too few").to_string();
         assert!(error.contains("126 descriptors") && error.contains("may open 64"), "{error}");
     }
 }

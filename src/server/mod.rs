@@ -35,6 +35,7 @@ use crate::service::Service;
 use crate::socket::{
     Address, BoundDatagrams, BoundListener, DatagramSocket, Inherited, Listener, TlsAcceptor, raise_descriptor_limit,
 };
+use crate::units::format_count;
 use admission::Admission;
 use counters::Counters;
 use datagrams::Datagrams;
@@ -225,7 +226,7 @@ where
     ///
     /// As [`bind`](Self::bind); [`Error::Listen`] also when what was inherited cannot be listened on.
     pub fn inherit(config: ServerConfig, mut inherited: Inherited, make_service: F) -> Result<Self, Error> {
-        let descriptors = raise_descriptor_limit().soft;
+        let descriptors = raise_descriptor_limit().map(|limit| limit.soft);
         let max_connections = config.check(descriptors)?;
         let mut loops = Vec::with_capacity(config.workers);
         for _ in 0..config.workers {
@@ -251,6 +252,12 @@ where
             None => Vec::new(),
         };
         let bound = inherited.listen(&config.listen, &config.socket, config.workers)?;
+        if let (Some(granted), false) = (config.socket.cut_backlog(), bound.is_empty()) {
+            let [asked, granted] = [config.socket.backlog, granted].map(|count| format_count(count.into()));
+            log::warn!(
+                "a backlog of {asked} is cut to {granted} by net.core.somaxconn; raise that, or give a smaller --backlog"
+            );
+        }
         let mut datagram_ports: Vec<u16> = datagrams.iter().filter_map(|bound| bound.place.address.port()).collect();
         datagram_ports.sort_unstable();
         datagram_ports.dedup();

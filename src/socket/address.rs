@@ -3,6 +3,7 @@
 mod parse;
 
 use super::unix_path::check_path;
+use super::zone::check_zone;
 use crate::error::Error;
 use crate::escape;
 use crate::repr::{AddressRepr, StrRepr};
@@ -56,7 +57,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// [`Error::Resolve`] when the host is neither an address nor a name that can be looked up; [`Error::Usage`] when the
-    /// path of a Unix socket is empty or too long.
+    /// path of a Unix socket is empty or too long, or a link-local address does not name its interface.
     pub fn resolve(&self) -> Result<Vec<Address>, Error> {
         let (host, port) = match self {
             Self::Unix(path) => return check_path(path).map(|()| vec![Address::Unix(path.clone())]),
@@ -70,6 +71,7 @@ impl Endpoint {
         }
         // `[::1]` is how an IPv6 address stands beside a port; people type it alone as well.
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        check_zone(bare)?;
         let found = (bare, port)
             .to_socket_addrs()
             .map_err(|source| Error::Resolve { host: host.to_owned(), reason: source.to_string() })?;

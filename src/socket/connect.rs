@@ -6,7 +6,7 @@ use super::{Address, SocketOptions, Stream};
 use crate::error::Error;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 /// How far a connection that was begun has come.
@@ -22,7 +22,8 @@ pub enum Progress {
 ///
 /// # Errors
 ///
-/// Those of socket(2), bind(2) and connect(2). A Unix socket whose backlog is full says `WouldBlock`: no event will come, the
+/// Those of socket(2), bind(2) and connect(2). `EADDRNOTAVAIL` says that no port is free; when this machine has no address to
+/// connect from, the error is [`ErrorKind::AddrNotAvailable`] without a number. A Unix socket whose backlog is full says `WouldBlock`: no event will come, the
 /// call has to be made again later.
 pub fn begin_connect(address: &Address, options: &SocketOptions, source: Option<IpAddr>) -> io::Result<Stream> {
     let target = match address {
@@ -36,6 +37,7 @@ pub fn begin_connect(address: &Address, options: &SocketOptions, source: Option<
     match socket.connect(&target) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) if is_without_source(&error, &target, source) => return Err(ErrorKind::AddrNotAvailable.into()),
         Err(error) => return Err(error),
     }
     let descriptor = OwnedFd::from(socket);
@@ -43,6 +45,20 @@ pub fn begin_connect(address: &Address, options: &SocketOptions, source: Option<
         Address::Ip(_) => Stream::Tcp(mio::net::TcpStream::from_std(descriptor.into())),
         Address::Unix(_) => Stream::Unix(mio::net::UnixStream::from_std(descriptor.into())),
     })
+}
+
+/// Whether connect(2) failed for want of an address to connect from, as towards ::1 where IPv6 is switched off. `EADDRNOTAVAIL`
+/// also says that no port is free; UDP has ports of its own and needs the same address.
+fn is_without_source(error: &io::Error, target: &SockAddr, source: Option<IpAddr>) -> bool {
+    let is_unavailable = |error: &io::Error| error.kind() == ErrorKind::AddrNotAvailable;
+    let probe = || {
+        let socket = Socket::new(target.domain(), Type::DGRAM, None)?;
+        if let Some(source) = source {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        socket.connect(target)
+    };
+    is_unavailable(error) && probe().is_err_and(|error| is_unavailable(&error))
 }
 
 fn open(address: &Address, options: &SocketOptions) -> io::Result<Socket> {

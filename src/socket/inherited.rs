@@ -179,7 +179,7 @@ fn check_passed() -> Result<(), Error> {
     }
     // An addition of systemfd(1).
     let first = number_in("LISTEN_FDS_FIRST_FD", "LISTEN_FDS_FIRST_FD=3")?.unwrap_or(FIRST_PASSED);
-    let limit = raise_descriptor_limit().hard.min(MOST_DESCRIPTORS);
+    let limit = raise_descriptor_limit().map_or(MOST_DESCRIPTORS, |limit| limit.hard.min(MOST_DESCRIPTORS));
     if first.saturating_add(count) > limit {
         return Err(Error::Usage(format!(
             "LISTEN_FDS={count} from descriptor {first} on is more than the {} that this process may have; \

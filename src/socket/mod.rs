@@ -17,13 +17,14 @@ mod source;
 mod stream;
 mod tls;
 mod unix_path;
+mod zone;
 
 pub use address::{Address, Endpoint};
 pub use bequest::{Answer, Bequest, INHERIT_VARIABLE, Place, Predecessor, describe, identity, mark};
 pub use connect::{Progress, begin_connect, check_connect, rehearse_options};
 pub use datagram::{
     Arrival, BoundDatagrams, DatagramSocket, Inbox, Interface, Letter, MAX_DATAGRAM_BYTES, Multicast, Outbox, Peer,
-    bind_datagrams, open_towards, reply_hops,
+    bind_datagrams, needs_broadcast, open_towards, reply_hops,
 };
 pub use delivery::Delivery;
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};

@@ -40,6 +40,14 @@ impl Default for SocketOptions {
 }
 
 impl SocketOptions {
+    /// The backlog that the kernel makes of a larger one that is asked for: `net.core.somaxconn` (listen(2)). None where it is
+    /// granted, or not known.
+    #[must_use]
+    pub fn cut_backlog(&self) -> Option<u32> {
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()?;
+        Some(most).filter(|most| *most < self.backlog)
+    }
+
     /// Whether the options can be meant.
     ///
     /// # Errors

@@ -4,10 +4,12 @@
 use super::fake::{Fake, answer, answer_and_end, deaf, take};
 use super::load::Run;
 use super::silence::black_hole;
-use super::support::{Program, await_until, reset, skipped, works};
+use super::support::{Program, await_until, in_own_network, reset, skipped, works};
 use super::{Outcome, client, server};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A second of 100 messages.
 const LOAD: [&str; 6] = ["--rate", "100", "--duration", "1s", "--json", "-"];
@@ -97,15 +99,50 @@ fn no_port_is_left() {
         let mut command = Program::client_under(&[&["unshare"], &network[..], &[&script]].concat());
         Program::spawn(command.args(["--embedded", "-c", "30"]).args(arguments))
     };
-    for further in [&[][..], &["--source", "127.0.0.1"], &["--retries", "3", "--retry-delay", "1h"]] {
+    for further in [&[][..], &["--source", "127.0.0.1"], &["--retries", "3", "--retry-delay", "1ms"]] {
         let run = Run::of(start(&[&LOAD[..], further].concat()));
         let failed = run.record.connections.failed;
         assert!((30 - PORTS..30).contains(&failed), "{run:?}");
         expect_cause(&run, "out_of_ports", "out of ports", failed);
     }
     let outcome = Outcome::of(start(&["--hold", "100ms"]));
-    outcome.expect_failures(&[("out of ports: no local port is free for this target", outcome.failed)]);
+    let cause = outcome.causes.keys().next().unwrap();
+    for part in ["out of ports: no local port is free", "net.ipv4.ip_local_port_range", "--source"] {
+        assert!(cause.contains(part), "{outcome:#?}");
+    }
+    outcome.expect_failures(&[(cause, outcome.failed)]);
     assert_eq!(outcome.messages.1, 2 * outcome.opened, "{outcome:#?}");
+}
+
+/// Ports are free again when their connections are over: with retries all connections get theirs, one after the other.
+#[test]
+fn connects_wait_for_a_free_port() {
+    let script = "ip link set lo up && echo 50000 50003 >/proc/sys/net/ipv4/ip_local_port_range";
+    in_own_network("connects that wait for a free port", script, || {
+        let is_out = Arc::<AtomicBool>::default();
+        let seen = Arc::clone(&is_out);
+        // Resets leave no port in TIME_WAIT.
+        let fake = Fake::new(move |_, stream| {
+            await_until("a client without a free port", || seen.load(Ordering::Relaxed));
+            reset(stream);
+            None
+        });
+        let program = client(fake.address(), &["12", "--retries", "20", "--retry-delay", "20ms", "-v"]);
+        program.await_stderr(": out of ports: ");
+        is_out.store(true, Ordering::Relaxed);
+        let outcome = Outcome::of(program);
+        outcome.expect_failures(&[("reset by peer", 12)]);
+    });
+}
+
+/// That no port is free and that no address is there have one error number, EADDRNOTAVAIL.
+#[test]
+fn no_address_to_connect_from() {
+    let script = "ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6";
+    in_own_network("connecting to ::1 without IPv6", script, || {
+        let outcome = Outcome::of(Program::client(&["::1", "65432"]));
+        outcome.expect_failures(&[("the address is not available here", 1)]);
+    });
 }
 
 /// What may be opened is checked before the run; here it becomes less while connections are opened.

@@ -247,6 +247,25 @@ fn broadcast_and_multicast() {
     expect(&run("239.65.43.3", &lo), 0, 10, 10, &[]);
 }
 
+/// Both fail with EACCES, and only one of them with a way out.
+#[test]
+fn a_prohibited_route_is_no_broadcast_address() {
+    let script = "ip link set lo up && ip route add prohibit 10.8.0.0/24";
+    super::support::in_own_network("a route that prohibits", script, || {
+        for (target, cause) in [
+            ("10.8.0.1:9", "1 permission denied"),
+            ("127.255.255.255:9", "1 permission denied (a broadcast address needs --broadcast)"),
+        ] {
+            let exit = Program::client(&["--udp", target]).await_exit();
+            assert_eq!(exit.code, Some(1), "{exit:#?}");
+            assert!(exit.stdout.iter().any(|line| line.trim() == cause), "{exit:#?}");
+        }
+        let exit = Program::client(&["--udp", "239.1.2.3:9"]).await_exit();
+        let hint = "not sent     2: the network cannot be reached: name the interface of the group, such as --multicast-interface";
+        assert!(exit.stdout.iter().any(|line| line.trim().starts_with(hint)), "{exit:#?}");
+    });
+}
+
 #[test]
 fn an_interrupted_run_tells_what_it_did() {
     let liar = Liar::new(|number, bytes| if number < 3 { vec![bytes.to_vec()] } else { vec![] });

@@ -35,6 +35,7 @@ mod story;
 #[path = "../support/mod.rs"]
 mod support;
 mod surplus;
+mod terminal;
 mod together;
 mod truth;
 mod variables;

@@ -199,6 +199,22 @@ fn urls_that_are_not_addresses() {
 }
 
 #[test]
+fn link_local_addresses_without_an_interface() {
+    for words in
+        [&["fe80::1", "65432"][..], &["[fe80::1]:65432"], &["--udp", "fe80::1", "65432"], &["fe80::1%none", "1"]]
+    {
+        wrong(words, &["\"fe80::1", "give fe80::1%"]);
+    }
+}
+
+#[test]
+fn addresses_of_many_machines_over_tcp() {
+    for host in ["239.1.2.3", "ff02::1", "<broadcast>", "255.255.255.255"] {
+        wrong(&[host, "65432"], &[host, "TCP", "--udp"]);
+    }
+}
+
+#[test]
 fn names_that_nobody_knows() {
     wrong(&["127.0.0.1", "65432", "--frobnicate"], &["'--frobnicate'"]);
     wrong(&["127.0.0.1", "65432", "--conections", "5"], &["'--conections'", "--connections"]);

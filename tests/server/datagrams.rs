@@ -2,7 +2,7 @@
 
 use super::dynasty::{Dynasty, install};
 use super::support::{
-    PATIENCE, Program, await_until, bytes, echo, has_ipv6, has_python, skipped, uninterrupted, works,
+    PATIENCE, Program, await_until, bytes, echo, expect_refusal, has_ipv6, has_python, skipped, uninterrupted, works,
 };
 use rustix::process::Signal;
 use socket2::SockRef;
@@ -63,6 +63,19 @@ pub(super) fn expect_silence(socket: &UdpSocket) {
     let error = uninterrupted(|| socket.recv_from(&mut [0; 100])).expect_err("nothing should come");
     assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
+}
+
+/// The kernel has only a number for it, another one for each kind of group.
+#[test]
+fn a_group_without_an_interface() {
+    super::support::in_own_network("groups without a route", "ip link set lo up", || {
+        for group in ["239.1.2.3", "ff02::1234", "ff05::1234"] {
+            let server = Program::server(&["--udp", "127.0.0.1:0", "--multicast", group]);
+            expect_refusal(server, 1, &[group, "no route leads to the group", "--multicast-interface lo"]);
+            let server = ["--udp", "127.0.0.1:0", "--multicast", group, "--multicast-interface", "lo"];
+            Program::server(&server).await_stdout(group);
+        }
+    });
 }
 
 #[test]
@@ -315,7 +328,7 @@ fn sockets_of_the_service_manager_are_answered() {
 #[test]
 fn what_cannot_work_is_refused_in_words() {
     let wrong = |arguments: &[&str], parts: &[&str]| {
-        super::support::expect_refusal(Program::server(arguments), 2, parts);
+        expect_refusal(Program::server(arguments), 2, parts);
     };
     wrong(&["--udp", "--multicast", "10.0.0.1"], &["10.0.0.1", "239.1.2.3"]);
     wrong(&["--udp", "--multicast", "239.1.2.3", "--multicast-interface", "nothere0"], &["\"nothere0\"", "eth0"]);
@@ -326,6 +339,6 @@ fn what_cannot_work_is_refused_in_words() {
     let port = taken.local_addr().unwrap().port().to_string();
     for workers in ["1", "2"] {
         let server = Program::server(&["--udp", "127.0.0.1", &port, "--workers", workers]);
-        super::support::expect_refusal(server, 1, &["already in use", &port]);
+        expect_refusal(server, 1, &["already in use", &port]);
     }
 }

@@ -1,7 +1,8 @@
 //! Faults that only the kernel can make, made by strace(1): each system call fails as its manual page says it may. The
 //! server survives every one, whoever is not concerned never notices, and later comers are served.
 
-use super::support::{Exit, Program, connect, echo, expect_closed, skipped, works};
+use super::still_serves;
+use super::support::{Exit, Program, connect, echo, expect_closed, read_to_end, skipped, works};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -85,6 +86,33 @@ fn run(fault: &Fault) -> Exit {
 
 fn fault(call: &'static str, error: &'static str, when: &str, fate: Fate) -> Fault {
     Fault { call, error, when: when.to_owned(), fate }
+}
+
+/// In a sandbox without prlimit(2) the limit on descriptors is unknown, which is not 0.
+#[test]
+fn a_descriptor_limit_that_is_not_told() {
+    if !can_inject() {
+        return skipped("a limit that is not told", "strace is not here, or may not trace");
+    }
+    for error in ["EPERM", "ENOSYS"] {
+        let inject = format!("inject=prlimit64:error={error}");
+        let wrapper = strace(&["-o", "/dev/null", "-e", "trace=prlimit64", "-e", &inject]);
+        let wrapper: Vec<_> = wrapper.iter().map(String::as_str).collect();
+        let mut server =
+            Program::spawn(Program::server_under(&wrapper).args(["127.0.0.1:0", "--metrics", "127.0.0.1:0"]));
+        let told = server.await_stdout("metrics)");
+        let metrics = told.split_whitespace().nth(2).unwrap().parse().unwrap();
+        let mut page = connect(metrics);
+        page.write_all(b"GET /metrics HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n").unwrap();
+        let page = String::from_utf8(read_to_end(&mut page)).unwrap();
+        assert!(page.contains("multiconn_max_connections ") && !page.contains("process_max_fds"), "{page}");
+        let mut client = Program::client_under(&wrapper);
+        let exit = Program::spawn(client.args([&server.address().to_string(), "10", "--json", "-"])).await_exit();
+        assert_eq!((exit.code, exit.told(&["descriptors is unknown"])), (Some(0), 1), "{exit:#?}");
+        assert!(!exit.stdout.concat().contains("\"descriptor_limit\": 0"), "{exit:#?}");
+        let exit = still_serves(&mut server);
+        assert_eq!(exit.told(&["warning: the limit on open descriptors is unknown"]), 1, "{exit:#?}");
+    }
 }
 
 /// Whoever waits is served, without another one knocking: at once, or after a pause.

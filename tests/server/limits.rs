@@ -62,6 +62,19 @@ fn serve_in_turns(mut waiting: Vec<(usize, TcpStream)>, most: usize) {
     }
 }
 
+/// Where the kernel grants less than is asked for, a warning says so, once for all workers.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_backlog_that_the_kernel_cuts() {
+    let most: u32 = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
+    for (backlog, warnings) in [(most, 0), (most + 1, 1)] {
+        let mut server = server(&["--backlog", &backlog.to_string(), "--workers", "2"]);
+        server.await_stdout("Listening");
+        let exit = server.terminate();
+        assert_eq!(exit.told(&["warning: a backlog of ", "net.core.somaxconn"]), warnings, "{exit:#?}");
+    }
+}
+
 #[test]
 fn ten_are_served_and_twenty_wait() {
     for workers in ["1", "2"] {

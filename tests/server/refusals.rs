@@ -88,6 +88,13 @@ fn options_of_datagrams_and_of_tls_without_those() {
 }
 
 #[test]
+fn link_local_addresses_without_an_interface() {
+    for words in [&["fe80::1", "0"][..], &["--udp", "[fe80::1]:0"], &["fe80::1%none", "0"]] {
+        wrong(words, &["\"fe80::1", "give fe80::1%"]);
+    }
+}
+
+#[test]
 fn names_that_nobody_knows() {
     wrong(&["127.0.0.1", "0", "--service", "ecko"], &["'ecko'", "--service", "echo"]);
     wrong(&["127.0.0.1", "0", "--service", "none"], &["'none'", "--service", "give echo, discard, ", " or search"]);

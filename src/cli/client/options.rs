@@ -9,7 +9,7 @@ use crate::cli::progress::View;
 use crate::cli::results::Results;
 use crate::cli::tls::ClientTls;
 use crate::cli::variables::Typed;
-use crate::cli::{LONG_VERSION, Switch, values};
+use crate::cli::{LONG_VERSION, Switch, output, values};
 use crate::client::{ClientConfig, DatagramClientConfig, Expect, Load};
 use crate::error::Error;
 use crate::record::Settings;
@@ -73,7 +73,8 @@ pub(super) struct Options {
 
     #[command(flatten)]
     pub(super) results: Results,
-    /// Show no progress bar, and no line for each second of a load. On a terminal there are both; with -v, only the lines.
+    /// Show no progress bar, and no line for each second of a load. On a terminal there are both; with -v, or with TERM=dumb, only the
+    /// lines.
     #[arg(long, help_heading = "Report")]
     no_progress: bool,
     #[command(flatten)]
@@ -220,7 +221,7 @@ pub(super) struct Dialling {
     #[arg(long, value_name = "DURATION", default_value = "10s", default_value_if("udp", ArgPredicate::IsPresent, "1s"),
         value_parser = parse_duration, help_heading = "Connecting")]
     reply_timeout: Duration,
-    /// Try a connect that was refused or timed out again, up to N times.
+    /// Try a connect again, up to N times, that was refused, timed out, or found no free local port.
     #[arg(long, value_name = "N", default_value = "0", value_parser = values::times, allow_negative_numbers = true, help_heading = "Connecting")]
     retries: u32,
     /// Wait about this long before the first retry, and twice as long before each further one, 30s at most.
@@ -377,7 +378,7 @@ impl Options {
             warm_up: load.warm_up,
             time: load.duration.map(|duration| duration.saturating_add(load.warm_up)),
             seconds: load.rate.is_some() || load.duration.is_some(),
-            bar: !self.verbosity.speaks(),
+            bar: !self.verbosity.speaks() && !output::is_dumb_terminal(),
         };
         let is_allowed = !self.no_progress && !self.verbosity.is_quiet();
         Some(view).filter(|view| is_allowed && (view.bar || view.seconds))

@@ -80,7 +80,7 @@ struct Options {
     /// Listen on a Unix socket at PATH; may be repeated.
     #[arg(long, value_name = "PATH", help_heading = "Listening")]
     unix: Vec<PathBuf>,
-    /// How many connections may wait to be accepted.
+    /// How many connections may wait to be accepted. The kernel cuts more than net.core.somaxconn, with a warning.
     #[arg(long, value_name = "N", default_value = "4096", value_parser = values::count,
         help_heading = "Listening", allow_negative_numbers = true)]
     backlog: usize,

@@ -118,12 +118,12 @@ impl DatagramClientConfig {
         }
     }
 
-    /// Whether the work can be done when `descriptors` may be open.
+    /// Whether the work can be done when `descriptors` may be open; none is not known, and not checked.
     ///
     /// # Errors
     ///
     /// [`Error::Usage`] for work that can never be done, [`Error::Descriptors`] when there are too few.
-    pub(super) fn check(&self, descriptors: u64) -> Result<(), Error> {
+    pub(super) fn check(&self, descriptors: Option<u64>) -> Result<(), Error> {
         let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
         let is_place = |target: &Endpoint| matches!(target, Endpoint::Tcp { host, .. } if !host.is_empty());
         if self.targets.is_empty() || !self.targets.iter().all(is_place) {
@@ -156,9 +156,9 @@ impl DatagramClientConfig {
         }
         let others = RESERVED.saturating_add(self.busy_workers().saturating_mul(RESERVED_PER_WORKER));
         let needed = self.sockets.saturating_add(others) as u64;
-        if needed > descriptors {
+        if let Some(available) = descriptors.filter(|available| needed > *available) {
             let wanted = format_counted(self.sockets as u64, "socket");
-            return Err(Error::Descriptors { wanted, needed, available: descriptors });
+            return Err(Error::Descriptors { wanted, needed, available });
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
 use crate::repr::BytesRepr;
 use crate::socket::{Inbox, Outbox};
 use crate::units::format_duration;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 /// How many messages one call sends, and how many calls to send, or to receive, one turn makes.
@@ -166,6 +166,8 @@ impl<'a> Desk<'a> {
         }
         let now = self.now();
         let wants_reply = self.wants_reply();
+        let is_group = entry.to.is_some_and(|address| address.ip().is_multicast());
+        let needs_interface = is_group && self.shared.config.multicast.interface.is_none();
         let Entry { socket: descriptor, flight, .. } = &mut *entry;
         let (outbox, recorder) = (&self.outbox, &mut self.recorder);
         let mut last_error = None;
@@ -177,7 +179,7 @@ impl<'a> Desk<'a> {
                     None
                 }
                 Err(error) => {
-                    let failure = Failure::of_connect(&error);
+                    let failure = send_failure(&error, needs_interface);
                     if ErrorClass::of(&error) == ErrorClass::Transient {
                         // What the system heard of those before.
                         flight.expire(u64::MAX, now, |times| recorder.undelivered(times, now, failure));
@@ -209,5 +211,13 @@ impl<'a> Desk<'a> {
             entry.failure = Some(Failure::of_connect(error));
             entry.flight.block();
         }
+    }
+}
+
+/// Why a datagram was not sent. `needs_interface` says that it is for a multicast group, and no interface was named.
+fn send_failure(error: &io::Error, needs_interface: bool) -> Failure {
+    match error.kind() {
+        ErrorKind::NetworkUnreachable if needs_interface => Failure::NoGroupRoute,
+        _ => Failure::of_connect(error),
     }
 }

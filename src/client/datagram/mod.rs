@@ -117,7 +117,7 @@ impl DatagramClient {
     /// [`Error::Usage`] for work that can never be done; [`Error::Resolve`], [`Error::Descriptors`] and
     /// [`Error::System`] when this machine does not allow it.
     pub fn new(config: DatagramClientConfig) -> Result<Self, Error> {
-        config.check(raise_descriptor_limit().soft)?;
+        config.check(raise_descriptor_limit().map(|limit| limit.soft))?;
         let is_ip = |address| if let Address::Ip(address) = address { Some(address) } else { None };
         let addresses = |target: &Endpoint| Ok(target.resolve()?.into_iter().filter_map(is_ip).collect());
         let targets = config.targets.iter().map(addresses).collect::<Result<Vec<Vec<SocketAddr>>, Error>>()?;

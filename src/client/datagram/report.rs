@@ -9,7 +9,7 @@ use crate::repr::BytesRepr;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -167,10 +167,7 @@ impl fmt::Display for DatagramReport {
         let failed = self.failed.values().sum();
         writeln!(out, "  sockets      {} opened, {} failed", count(self.opened), count(failed))?;
         for (failure, number) in &self.failed {
-            let is_denied =
-                *failure == Failure::System(ErrorKind::PermissionDenied) && self.opened < self.wanted as u64;
-            let way_out = if is_denied { " (a broadcast address needs --broadcast)" } else { "" };
-            writeln!(out, "               {:>9} {failure}{way_out}", count(*number))?;
+            writeln!(out, "               {:>9} {failure}", count(*number))?;
         }
         let (sent, verified, rate) = (count(self.sent), count(self.verified), format_rate(self.messages_per_second()));
         writeln!(out, "  datagrams    {sent} sent, {verified} {done}, {rate}")?;

@@ -10,7 +10,8 @@ use crate::client::pacer::Pacer;
 use crate::client::schedule::Share;
 use crate::error::ErrorBackoff;
 use crate::event_loop::{Agenda, Due, Handler, Key, Readiness, Slab, Timer};
-use crate::socket::{DatagramSocket, Peer, open_towards};
+use crate::socket::{DatagramSocket, Peer, needs_broadcast, open_towards};
+use rustix::io::Errno;
 use std::io::{self, ErrorKind};
 use std::iter::StepBy;
 use std::net::SocketAddr;
@@ -113,7 +114,7 @@ impl<'a> Runner<'a> {
             };
             let key = self.entries.next_key();
             let opened = self.open(number).and_then(|mut opened| {
-                agenda.register(opened.0.source(), key)?;
+                agenda.register(opened.0.source(), key).map_err(|error| Failure::of_connect(&error))?;
                 Ok(opened)
             });
             match opened {
@@ -124,8 +125,7 @@ impl<'a> Runner<'a> {
                     self.entries.insert(Entry::new(socket, to, flight));
                     self.turn(agenda, key);
                 }
-                Err(error) => {
-                    let failure = Failure::of_connect(&error);
+                Err(failure) => {
                     log::debug!("Socket {number} failed: {failure}");
                     self.desk.recorder.not_opened(failure);
                     self.shared.note_end();
@@ -138,14 +138,17 @@ impl<'a> Runner<'a> {
 
     /// A socket towards the first of its target's addresses for which that works, and the address if that is not just one
     /// peer's.
-    fn open(&self, number: usize) -> io::Result<(DatagramSocket, Option<SocketAddr>)> {
+    fn open(&self, number: usize) -> Result<(DatagramSocket, Option<SocketAddr>), Failure> {
         let config = &self.shared.config;
-        let mut result = Err(ErrorKind::NotFound.into());
+        let mut result = Err(Failure::System(ErrorKind::NotFound));
         for &address in self.shared.target_of(number).1 {
             let is_many = config.broadcast || address.ip().is_multicast();
             let peer = if is_many { Peer::Many(address) } else { Peer::One(address) };
             let opened = open_towards(peer, &config.multicast, &config.socket);
-            result = opened.map(|socket| (socket, is_many.then_some(address)));
+            result = match opened {
+                Ok(socket) => Ok((socket, is_many.then_some(address))),
+                Err(error) => Err(open_failure(&error, address)),
+            };
             if result.is_ok() {
                 break;
             }
@@ -206,6 +209,16 @@ impl<'a> Runner<'a> {
         let now = self.desk.now();
         self.desk.recorder.closed(&entry.flight, now);
         self.shared.note_end();
+    }
+}
+
+/// Why no socket could be opened towards `address`.
+fn open_failure(error: &io::Error, address: SocketAddr) -> Failure {
+    match Errno::from_io_error(error) {
+        // connect(2) and bind(2) say that no port is left.
+        Some(Errno::AGAIN | Errno::ADDRINUSE) => Failure::OutOfPorts,
+        Some(Errno::ACCESS) if needs_broadcast(address) => Failure::NeedsBroadcast,
+        _ => Failure::of_connect(error),
     }
 }
 

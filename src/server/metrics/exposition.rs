@@ -72,7 +72,9 @@ impl Page<'_, '_> {
             SECONDS,
             &process.started.as_secs_f64(),
         )?;
-        self.one("process_max_fds", "Descriptors that the process may open.", None, &process.descriptors)?;
+        if let Some(descriptors) = process.descriptors {
+            self.one("process_max_fds", "Descriptors that the process may open.", None, &descriptors)?;
+        }
         let most = shared.admission.max_connections();
         self.one("multiconn_max_connections", "Connections that may be open.", None, &most)?;
         let [used, limit] = [shared.memory.held_bytes(), shared.memory.limit()];

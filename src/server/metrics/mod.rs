@@ -37,14 +37,14 @@ pub(super) struct Process {
     born: Instant,
     /// The same by the wall clock, since 1970. Where that is set later, this stays as it is.
     started: Duration,
-    /// How many descriptors it may open.
-    descriptors: u64,
+    /// How many descriptors it may open, if that is known.
+    descriptors: Option<u64>,
     /// Nobody new is let in any more.
     pub(super) is_draining: AtomicBool,
 }
 
 impl Process {
-    pub(super) fn new(descriptors: u64) -> Self {
+    pub(super) fn new(descriptors: Option<u64>) -> Self {
         let (born, started) = (Instant::now(), unix_time());
         Self { born, started, descriptors, is_draining: AtomicBool::new(false) }
     }

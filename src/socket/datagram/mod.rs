@@ -15,7 +15,7 @@ mod tests;
 pub use hops::reply_hops;
 pub use inbox::{Arrival, Inbox};
 pub use multicast::{Interface, Multicast};
-pub use open::{BoundDatagrams, DatagramSocket, Peer, bind_datagrams, open_towards};
+pub use open::{BoundDatagrams, DatagramSocket, Peer, bind_datagrams, needs_broadcast, open_towards};
 pub(super) use open::{adopt_datagrams, is_datagram};
 pub use outbox::{Letter, Outbox};
 

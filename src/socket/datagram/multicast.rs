@@ -5,7 +5,7 @@ use nix::net::if_::if_nametoindex;
 use rustix::net::sockopt::set_ip_multicast_if_with_ifindex;
 use socket2::{InterfaceIndexOrAddress, Socket};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 
 /// One of this machine's interfaces.
@@ -43,6 +43,14 @@ pub struct Multicast {
 }
 
 impl Multicast {
+    /// The address to bind for `group`: a link-local one has to name the interface (RFC 4007).
+    pub(super) fn address(&self, group: IpAddr, port: u16) -> SocketAddr {
+        match (group, self.interface) {
+            (IpAddr::V6(group), Some(Interface::Index(index))) => SocketAddrV6::new(group, port, 0, index).into(),
+            _ => SocketAddr::new(group, port),
+        }
+    }
+
     /// Joins `group` with `socket`. A socket that was inherited may be a member already.
     pub(super) fn join(&self, socket: &Socket, group: IpAddr) -> io::Result<()> {
         let joined = match (group, self.interface) {

@@ -2,9 +2,10 @@
 
 use super::Multicast;
 use super::hops::limit_hops;
-use crate::error::Error;
+use crate::error::{Error, in_words};
 use crate::socket::bequest::Place;
 use crate::socket::listener::{is_missing, listen_error};
+use crate::socket::zone::example_interface;
 use crate::socket::{Address, Endpoint, SocketOptions};
 use mio::event::Source;
 use mio::net::UdpSocket;
@@ -104,16 +105,14 @@ pub fn bind_datagrams(
     match (missing, bound.first().and_then(|first| first.place.address.port())) {
         (Some((address, error)), None) => return Err(listen_error(&Address::Ip(address), &error)),
         (Some((address, error)), Some(_)) => {
-            log::warn!("not listening on {address}: {}", crate::error::in_words(&error));
+            log::warn!("not listening on {address}: {}", in_words(&error));
         }
         (None, _) => {}
     }
     let port = bound.first().and_then(|first| first.place.address.port()).unwrap_or_default();
     for &group in groups {
-        let address = SocketAddr::new(group, port);
-        bound.push(
-            bind_group(address, multicast, options).map_err(|error| listen_error(&Address::Ip(address), &error))?,
-        );
+        let address = multicast.address(group, port);
+        bound.push(bind_group(address, multicast, options).map_err(|error| group_error(address, multicast, &error))?);
     }
     Ok(bound)
 }
@@ -157,6 +156,20 @@ fn bind_group(address: SocketAddr, multicast: &Multicast, options: &SocketOption
     multicast.join(&socket, address.ip())?;
     let sockets = vec![DatagramSocket::new(socket.into(), true)];
     Ok(BoundDatagrams { place: place(address, String::new()), sockets })
+}
+
+fn group_error(group: SocketAddr, multicast: &Multicast, error: &io::Error) -> Error {
+    if multicast.interface.is_some() {
+        return listen_error(&Address::Ip(group), error);
+    }
+    Error::Listen {
+        address: group.to_string(),
+        reason: format!(
+            "{}: no route leads to the group; name its interface, such as --multicast-interface {}",
+            in_words(error),
+            example_interface(None)
+        ),
+    }
 }
 
 fn place(address: SocketAddr, name: String) -> Place {
@@ -257,6 +270,18 @@ pub enum Peer {
     One(SocketAddr),
     /// Many, by broadcast or multicast: anybody may answer.
     Many(SocketAddr),
+}
+
+/// Whether `address` belongs to all machines of a network, so that a socket may send there only with `SO_BROADCAST`
+/// (socket(7)). The kernel gives the same error for a route that prohibits the destination.
+#[must_use]
+pub fn needs_broadcast(address: SocketAddr) -> bool {
+    let connect = || {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        socket.set_broadcast(true)?;
+        socket.connect(&address.into())
+    };
+    connect().is_ok()
 }
 
 /// A client's socket towards `peer`. It gets another port than the peer has: a server does not answer what comes from its own
