@@ -1,7 +1,7 @@
 //! Which connection is to be dialled next: their numbers, how many may be in progress, and what has to be tried again.
 
 use super::backoff::Backoff;
-use super::report::Failure;
+use super::failure::Failure;
 use super::spacing::Spacing;
 use std::collections::VecDeque;
 use std::iter::{Peekable, StepBy};

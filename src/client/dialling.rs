@@ -3,9 +3,9 @@
 use super::Shared;
 use super::dialer::Dial;
 use super::expect::Expect;
+use super::failure::Failure;
 use super::read_only::ReadOnly;
 use super::relay::Talk;
-use super::report::Failure;
 use super::runner::{BACKOFF, DIAL, DIALER, Entry, RETRY, Runner};
 use super::secure;
 use super::task::Task;

@@ -1,7 +1,8 @@
 //! A report as the record that is kept of it in a file.
 
 use super::datagram::DatagramReport;
-use super::report::{Failure, Report};
+use super::failure::Failure;
+use super::report::Report;
 use super::schedule::Arrivals;
 use super::{Expect, Load, Measured};
 use crate::error::errno_name;

@@ -1,6 +1,6 @@
 //! A connection that sends nothing and reads whatever comes: until the server closes it, or the load or the hold is over.
 
-use super::report::Failure;
+use super::failure::Failure;
 use super::workload::{Job, Outcome, Phase};
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};

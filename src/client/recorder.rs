@@ -1,10 +1,11 @@
 //! What one worker of the client writes down while it runs; merged into one report at the end.
 
 use super::clock::nanos;
+use super::failure::Failure;
 use super::ledger::{Departure, Times};
 use super::live::{Live, Slot};
 use super::measured::Book;
-use super::report::{Failure, Mismatch, Report, WrongAnswer};
+use super::report::{Mismatch, Report, WrongAnswer};
 use crate::counter::Counter;
 use crate::service::search::Response;
 use hdrhistogram::Histogram;

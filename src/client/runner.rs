@@ -2,9 +2,9 @@
 
 use super::clock::nanos;
 use super::dialer::{Dial, Dialer};
+use super::failure::Failure;
 use super::measured::Unanswered;
 use super::pacer::Pacer;
-use super::report::Failure;
 use super::schedule::Share;
 use super::secure;
 use super::spacing::Spacing;

@@ -1,7 +1,7 @@
 //! TLS as the client meets it: a handshake after each connect, and what went wrong with it.
 
 use super::Shared;
-use super::report::Failure;
+use super::failure::Failure;
 use super::workload::Outcome;
 use crate::socket::{Stream, TlsStream};
 use std::io;

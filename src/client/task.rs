@@ -1,9 +1,9 @@
 //! What a connection is opened for: to exchange messages, to let a person talk, or only to read.
 
+use super::failure::Failure;
 use super::measured::{Book, Unanswered};
 use super::read_only::ReadOnly;
 use super::relay::Talk;
-use super::report::Failure;
 use super::workload::{Outcome, Workload};
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};

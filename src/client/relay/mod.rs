@@ -5,7 +5,7 @@ mod pipe;
 mod threads;
 
 use super::ClientConfig;
-use super::report::Failure;
+use super::failure::Failure;
 use super::workload::Outcome;
 use crate::codec::{Decoder, FrameError, Framing};
 use crate::connection::CloseReason;

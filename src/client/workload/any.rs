@@ -1,7 +1,7 @@
 //! The expectation of some answer: a frame for each message, or whatever comes.
 
 use super::Checked;
-use crate::client::report::Failure;
+use crate::client::failure::Failure;
 use crate::codec::{Decoder, FrameError};
 use crate::repr::BytesRepr;
 

@@ -13,9 +13,10 @@ pub(super) use search::buffer_bytes;
 
 use super::clock::nanos;
 use super::expect::Ending;
+use super::failure::Failure;
 use super::ledger::{Ledger, Times};
 use super::pattern::Pattern;
-use super::report::{Failure, WrongAnswer};
+use super::report::WrongAnswer;
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
 use crate::units::format_counted;
