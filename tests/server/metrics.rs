@@ -353,12 +353,12 @@ fn sigusr1_writes_the_counters_of_each_worker() {
 fn a_wrong_place_for_the_page() {
     for value in ["9464", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65536", "::1:9464", "127.0.0.1:-1", ""] {
         let option = format!("--metrics={value}");
-        let parts = ["--metrics", &format!("{value:?}"), "127.0.0.1:9464"];
+        let parts = ["--metrics", &format!("{value:?}"), "127.0.0.1:65432"];
         expect_refusal(Program::server(&["127.0.0.1", "0", &option]), 2, &parts);
     }
     let mut command = Program::server_command();
     command.args(["127.0.0.1", "0"]).env("MULTICONN_METRICS", "here");
-    expect_refusal(Program::spawn(&mut command), 2, &["MULTICONN_METRICS", "\"here\"", "127.0.0.1:9464"]);
+    expect_refusal(Program::spawn(&mut command), 2, &["MULTICONN_METRICS", "\"here\"", "127.0.0.1:65432"]);
 }
 
 #[test]
