@@ -224,7 +224,7 @@ impl Seconds {
     fn line(&mut self, measured_from: Duration) -> Option<String> {
         let (mut latencies, mut lag, mut end_s) = (Latencies::default(), None, 0.0_f64);
         let (mut rate, mut errors) = (0.0, 0);
-        let (mut was_told, mut is_after_load) = (false, true);
+        let (mut was_told, mut is_after_load, mut is_unframed) = (false, true, false);
         for (told, open) in self.told.iter_mut().zip(&mut self.open) {
             let Some(live) = told.take() else { continue };
             let interval = live.interval;
@@ -235,7 +235,8 @@ impl Seconds {
             end_s = end_s.max(interval.start_s + interval.seconds);
             // So many are exact in 53 bits.
             #[allow(clippy::cast_precision_loss)]
-            let replies = interval.replies as f64;
+            let replies = interval.replies.max(interval.reads) as f64;
+            is_unframed |= interval.reads > 0;
             rate += replies / interval.seconds;
             errors += interval.errors;
             *open = interval.open;
@@ -248,7 +249,8 @@ impl Seconds {
         let figures = if is_idle {
             "load over".to_owned()
         } else {
-            format!("{}, p50 {}, p99 {}", format_rate(rate), at(0.5), at(0.99))
+            let what = if is_unframed { "reads " } else { "" };
+            format!("{what}{}, p50 {}, p99 {}", format_rate(rate), at(0.5), at(0.99))
         };
         was_told.then(|| format!("{time}: {figures}, {errors}, {open} open{lag}"))
     }

@@ -5,6 +5,7 @@ use super::load::{Load, MOST_PER_SECOND};
 use crate::buffer::LENT_BYTES;
 use crate::codec::Framing;
 use crate::error::Error;
+use crate::record::ReplyCheck;
 use crate::service::search::Request;
 use crate::socket::{Address, Endpoint, SocketOptions, Sources, TlsClientOptions};
 use crate::units::{format_count, format_counted};
@@ -60,6 +61,9 @@ pub struct ClientConfig {
     pub framing: Option<Framing>,
     /// What is expected to come back. Default: the echo of what was sent.
     pub expect: Expect,
+    /// How long each answer is, in bytes, where [any](Expect::Any) is expected; instead of a frame. It may be larger than the
+    /// buffer. Default: not known.
+    pub reply_size: Option<usize>,
     /// The most bytes that wait in each direction of a connection, in bytes. An answer in a frame has to fit. Default:
     /// 64 KiB.
     pub buffer_bytes: usize,
@@ -121,6 +125,7 @@ impl ClientConfig {
             load: Load::default(),
             framing: None,
             expect: Expect::Echo,
+            reply_size: None,
             buffer_bytes: LENT_BYTES,
             pipeline: None,
             hold: None,
@@ -250,7 +255,22 @@ impl ClientConfig {
         Ok(())
     }
 
+    /// What will be known of the replies.
+    pub(super) fn reply_check(&self) -> ReplyCheck {
+        match self.expect {
+            Expect::Echo => ReplyCheck::Compared,
+            Expect::Any if self.framing.is_none() && self.reply_size.is_none() => ReplyCheck::Unframed,
+            Expect::Any => ReplyCheck::Counted,
+            Expect::Nothing | Expect::ReadOnly => ReplyCheck::NotExpected,
+        }
+    }
+
     fn check_framing(&self) -> Result<(), Error> {
+        if self.reply_size == Some(0) || self.reply_size.is_some() && self.expect != Expect::Any {
+            let text = "--reply-size is the size of replies that are counted and not compared, from 1 byte up; give it with \
+                        --expect any, such as --expect any --reply-size 300kB";
+            return Err(Error::Usage(text.to_owned()));
+        }
         if self.buffer_bytes == 0 {
             return Err(Error::Usage("a buffer of 0 bytes holds nothing; give more, such as 64KiB".to_owned()));
         }
@@ -271,7 +291,7 @@ impl ClientConfig {
                  give one message, or one that counts (--messages 1), or a connection for each (--reconnect-every 1)"
             )));
         }
-        if self.expect == Expect::Any && framing != Framing::UntilEnd {
+        if self.expect == Expect::Any && self.reply_size.is_none() && framing != Framing::UntilEnd {
             framing.check(self.buffer_bytes).map_err(|error| Error::Usage(format!("{error}; see --buffer-limit")))?;
         }
         Ok(())

@@ -10,8 +10,9 @@ pub enum Expect {
     /// Every byte, as it was sent.
     #[default]
     Echo,
-    /// Some answer to each message: a frame, if messages are framed; else whatever comes answers all that was sent before.
-    /// A datagram answers the oldest one without an answer.
+    /// Some answer to each message: one of the size that was given, or a frame, if messages are framed. Else nothing tells where
+    /// an answer ends: bytes that come let the next messages go, and neither answers nor their latencies are counted. A
+    /// datagram answers the oldest one without an answer.
     Any,
     /// Nothing, but that the server ends in order after everything was sent and our half was shut. What comes is ignored.
     /// Datagrams are only sent.

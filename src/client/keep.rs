@@ -6,7 +6,7 @@ use super::report::Report;
 use super::schedule::Arrivals;
 use super::{Expect, Load, Measured};
 use crate::error::errno_name;
-use crate::record::{self, Connections, Cpu, Datagrams, Latencies, LoadKind, Messages, Mismatches, Record};
+use crate::record::{self, Connections, Cpu, Datagrams, Latencies, LoadKind, Messages, Mismatches, Record, ReplyCheck};
 
 impl From<&Report> for Record {
     /// What the report knows. When the run began, its configuration and its environment are the caller's to add; then
@@ -26,6 +26,7 @@ impl From<&Report> for Record {
             verified: report.verified,
             failed: report.failures(),
         };
+        record.reply_check = report.reply_check;
         for (failure, count) in &report.failed {
             *record.errors.entry(failure.name()).or_default() += count;
         }
@@ -66,6 +67,8 @@ impl Record {
             sent: measured.sent,
             withheld: measured.withheld,
             verified: measured.answered,
+            reads: (self.reply_check == ReplyCheck::Unframed)
+                .then(|| measured.seconds.iter().map(|second| second.reads).sum()),
             timed_out: measured.timed_out,
             pending: measured.pending,
             failed: measured.lost,
@@ -82,6 +85,7 @@ impl Record {
         self.intervals.clone_from(&measured.seconds);
         self.histograms.latency_from_due = measured.from_due.clone();
         self.histograms.latency_from_send = measured.from_send.clone();
+        self.histograms.first_byte = measured.first_byte.clone();
         self.histograms.lag = measured.lag.clone();
         self.histograms.held_back = measured.held_back.clone();
         self.histograms.loop_turn = measured.loop_turn.clone();
@@ -105,6 +109,11 @@ impl From<&DatagramReport> for Record {
             opening_s: None,
             verified: if report.is_success() { report.opened } else { 0 },
             failed,
+        };
+        record.reply_check = match report.expect {
+            Expect::Echo => ReplyCheck::Compared,
+            Expect::Any => ReplyCheck::Counted,
+            Expect::Nothing | Expect::ReadOnly => ReplyCheck::NotExpected,
         };
         let (late, duplicated, reordered) = (report.late, report.duplicated, report.reordered);
         record.datagrams = Some(Datagrams { late, duplicated, reordered });

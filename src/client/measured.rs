@@ -32,6 +32,9 @@ pub struct Measured {
     /// From when a message was handed to the kernel to the end of its answer. What the client does between reading the
     /// clock and handing over belongs to it: at most the time for one buffer of messages.
     pub from_send: Latencies,
+    /// From handing the first message of a connection to the kernel to the first bytes after it, where nothing tells where a
+    /// reply ends.
+    pub first_byte: Latencies,
     /// From when a message was due to when it was handed to the kernel, without the time for which the server held it
     /// back: how late the client was itself. Empty when there was no schedule.
     pub lag: Latencies,
@@ -162,6 +165,15 @@ impl Book {
         }
     }
 
+    /// Bytes came that end no reply for certain; `first` are the times of the first message, if they are the first after it.
+    pub(super) fn read(&mut self, first: Option<Times>, now: u64) {
+        self.second.reads += 1;
+        self.last = self.last.max(now);
+        if let Some(times) = first.filter(|times| times.due >= self.begin) {
+            self.measured.first_byte.record_nanos(now.saturating_sub(times.sent.unwrap_or(times.due)));
+        }
+    }
+
     /// `count` messages that were due were given to no connection; `is_alone` says that none was there.
     pub(super) fn not_given(&mut self, due: u64, now: u64, count: u64, why: Unanswered, is_alone: bool) {
         if due >= self.begin {
@@ -273,6 +285,7 @@ impl Measured {
         let pairs = [
             (&mut self.from_due, &other.from_due),
             (&mut self.from_send, &other.from_send),
+            (&mut self.first_byte, &other.first_byte),
             (&mut self.lag, &other.lag),
             (&mut self.held_back, &other.held_back),
             (&mut self.loop_turn, &other.loop_turn),

@@ -1,5 +1,4 @@
-//! The load client: opens connections, sends messages, checks every byte that comes back, and says how it went. Instead
-//! of an echo it can expect the answers of the message protocol.
+//! The load client: opens connections, sends messages, checks or counts what comes back, and says how it went.
 //!
 //! Whatever a server does (refuses, resets, stalls, closes early, answers something else) is a line of the report,
 //! counted by cause; the run goes on with the other connections.
@@ -371,6 +370,7 @@ impl Shared {
             run_id: run_id(),
             targets: self.config.targets.iter().map(ToString::to_string).collect(),
             expect: self.config.expect,
+            reply_check: self.config.reply_check(),
             wanted: self.config.connections,
             workers: self.config.workers,
             opened: 0,

@@ -2,7 +2,7 @@
 
 use super::{Expect, Failure, Load, Measured};
 use crate::escape;
-use crate::record::{format_latency, format_opening};
+use crate::record::{Reason, ReplyCheck, format_latency, format_opening, wrap};
 use crate::repr::BytesRepr;
 use crate::service::search::Response;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
@@ -85,6 +85,8 @@ pub struct Report {
     pub targets: Vec<String>,
     /// What was expected to come back.
     pub expect: Expect,
+    /// What is known of the replies.
+    pub reply_check: ReplyCheck,
     /// How many connections were wanted.
     pub wanted: usize,
     /// How many workers there were.
@@ -106,7 +108,7 @@ pub struct Report {
     pub retries: u64,
     /// Messages sent.
     pub messages_sent: u64,
-    /// Messages that came back and were right, or that were answered.
+    /// Messages that came back and were right, or that were answered; none where nothing tells where a reply ends.
     pub messages_verified: u64,
     /// Bytes sent, in bytes.
     pub bytes_sent: u64,
@@ -147,7 +149,7 @@ impl Report {
     /// over the time in which messages were sent: holding and closing connections is no part of it.
     #[must_use]
     pub fn messages_per_second(&self) -> f64 {
-        let done = if self.expect == Expect::Nothing { self.messages_sent } else { self.messages_verified };
+        let done = if self.reply_check.has_counts() { self.messages_verified } else { self.messages_sent };
         per_second(done, self.load.warm_up + self.measured.span)
     }
 
@@ -177,12 +179,20 @@ impl fmt::Display for Report {
         let (sent, verified) = (count(self.messages_sent), count(self.messages_verified));
         let rate = format_rate(self.messages_per_second());
         let (_, messages, bytes) = self.words();
-        writeln!(out, "  messages     {sent} sent, {verified} {messages}, {rate}")?;
+        if self.reply_check == ReplyCheck::Unframed {
+            let reads: u64 = self.measured.seconds.iter().map(|second| second.reads).sum();
+            writeln!(out, "  messages     {sent} sent, {rate}\n  reads        {}", count(reads))?;
+        } else {
+            writeln!(out, "  messages     {sent} sent, {verified} {messages}, {rate}")?;
+        }
         let (sent, verified) = (count(self.bytes_sent), count(self.bytes_verified));
         writeln!(out, "  bytes        {sent} sent, {verified} {bytes}")?;
         self.write_mismatches(out)?;
         self.write_wrong_answers(out)?;
         writeln!(out, "  time         {}", format_duration(self.elapsed))?;
+        if self.reply_check == ReplyCheck::Unframed {
+            wrap(out, "  note         ", &Reason::Unframed.to_string())?;
+        }
         writeln!(out, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "latency", "p50", "p90", "p99", "p99.9", "max")?;
         write_percentiles(out, "connect", &self.connect)?;
         writeln!(out)?;
@@ -190,7 +200,10 @@ impl fmt::Display for Report {
             write_percentiles(out, "handshake", &self.handshake)?;
             writeln!(out)?;
         }
-        write_percentiles(out, "round trip", self.measured.from_send.histogram())
+        match self.reply_check {
+            ReplyCheck::Unframed => write_percentiles(out, "first byte", self.measured.first_byte.histogram()),
+            _ => write_percentiles(out, "round trip", self.measured.from_send.histogram()),
+        }
     }
 }
 
@@ -210,6 +223,9 @@ impl Report {
         match self.expect {
             _ if self.asked => ("every answer was right", "answered and verified", "received and verified"),
             Expect::Echo => ("every byte came back as it was sent", "echoed and verified", "echoed and verified"),
+            Expect::Any if self.reply_check == ReplyCheck::Unframed => {
+                ("bytes came back on every connection", "answered", "received")
+            }
             Expect::Any => ("every message was answered", "answered", "received"),
             Expect::ReadOnly => ("nothing was sent, and all that came was read", "answered", "received"),
             Expect::Nothing => ("everything was sent, and the server ended in order", "answered", "received"),

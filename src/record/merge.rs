@@ -104,7 +104,8 @@ pub fn time_apart(records: &[Record]) -> Option<String> {
 }
 
 fn check_kinds(records: &[Record]) -> Result<(), MergeError> {
-    let kinds: [fn(&Record) -> &'static str; 2] = [|record| record.load.kind.name(), Record::transport];
+    let kinds: [fn(&Record) -> &'static str; 3] =
+        [|record| record.load.kind.name(), Record::transport, |record| record.reply_check.kind()];
     for kind in kinds {
         if let Some(other) = records.iter().position(|record| kind(record) != kind(&records[0])) {
             let are = [kind(&records[0]), kind(&records[other])];
@@ -151,6 +152,8 @@ fn add_description(merged: &mut Record, record: &Record) {
     }
     merged.warm_up_s = merged.warm_up_s.min(record.warm_up_s);
     merged.interrupted |= record.interrupted;
+    // Of all the least is known that is known of one.
+    merged.reply_check = merged.reply_check.max(record.reply_check);
     if !merged.target.split(", ").any(|target| target == record.target) {
         merged.target = format!("{}, {}", merged.target, record.target);
     }
@@ -178,6 +181,7 @@ fn add_counts(merged: &mut Record, record: &Record) {
     add(&mut ours.sent, theirs.sent);
     add(&mut ours.withheld, theirs.withheld);
     add(&mut ours.verified, theirs.verified);
+    ours.reads = ours.reads.zip(theirs.reads).map(|counts| total(<[u64; 2]>::from(counts)));
     add(&mut ours.timed_out, theirs.timed_out);
     add(&mut ours.pending, theirs.pending);
     add(&mut ours.failed, theirs.failed);
@@ -244,6 +248,7 @@ fn join(start: i64, parts: &[&Interval]) -> Interval {
         sum.seconds = sum.seconds.max(part.seconds);
         add(&mut sum.sent, part.sent);
         add(&mut sum.replies, part.replies);
+        add(&mut sum.reads, part.reads);
         add(&mut sum.errors, part.errors);
         add(&mut sum.open, part.open);
         add(&mut sum.bytes_sent, part.bytes_sent);

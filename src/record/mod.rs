@@ -14,6 +14,7 @@ mod file;
 mod latencies;
 mod merge;
 mod page;
+mod reply_check;
 mod settings;
 mod summary;
 mod threshold;
@@ -28,7 +29,9 @@ pub use file::{FORMAT, RecordError, recognize};
 pub use latencies::{Latencies, Packed, format_latency};
 pub use merge::{MergeError, merge, time_apart};
 pub use page::page;
+pub use reply_check::ReplyCheck;
 pub use settings::{Settings, in_plain_text};
+pub(crate) use summary::wrap;
 pub use summary::{Summary, format_opening};
 pub use threshold::{Judgement, Threshold, ThresholdError, Verdict};
 pub use timestamp::Timestamp;
@@ -80,6 +83,9 @@ pub struct Record {
     pub environment: Environment,
     /// What kind of load it was.
     pub load: Load,
+    /// What is known of the replies.
+    #[serde(default)]
+    pub reply_check: ReplyCheck,
     /// What became of the connections.
     pub connections: Connections,
     /// What became of the messages.
@@ -87,7 +93,7 @@ pub struct Record {
     /// What else became of them; of datagrams only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datagrams: Option<Datagrams>,
-    /// Bytes sent, and bytes that came back and were right.
+    /// Bytes sent, and bytes of replies.
     pub bytes: Bytes,
     /// How often what went wrong, by the name of the cause: `connect_timeout`.
     #[serde(deserialize_with = "bounds::counts")]
@@ -159,8 +165,12 @@ pub struct Messages {
     /// How many were due and not sent, or not whole, because the server left no room for them, or its connection was lost.
     #[serde(default)]
     pub withheld: u64,
-    /// How many were answered, and rightly.
+    /// How many were answered; rightly, where [`Record::reply_check`] says that replies were compared. None where nothing tells
+    /// where a reply ends.
     pub verified: u64,
+    /// How many reads brought bytes, where nothing tells where a reply ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<u64>,
     /// How many were given up because the reply took too long. Their ages are in `unanswered_age`, as those of the next two.
     pub timed_out: u64,
     /// How many were unanswered when the run ended.
@@ -188,7 +198,7 @@ pub struct Datagrams {
 pub struct Bytes {
     /// Sent.
     pub sent: u64,
-    /// Came back and were right.
+    /// Of replies; of those that were right, where replies were compared.
     pub verified: u64,
 }
 
@@ -218,6 +228,10 @@ pub struct Histograms {
     pub latency_from_due: Latencies,
     /// From handing a message to the system to its whole reply.
     pub latency_from_send: Latencies,
+    /// From handing the first message of a connection to the system to the first bytes that came after it; only where nothing
+    /// tells where a reply ends.
+    #[serde(default)]
+    pub first_byte: Latencies,
     /// The client's own lateness: from when a message was due to handing it to the system, without the time for which the
     /// server held it back.
     pub lag: Latencies,
@@ -244,15 +258,18 @@ pub struct Interval {
     pub seconds: f64,
     /// Messages handed to the system.
     pub sent: u64,
-    /// Replies that came back and were right.
+    /// Replies, counted as [`Messages::verified`].
     pub replies: u64,
+    /// Reads, counted as [`Messages::reads`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reads: u64,
     /// What went wrong.
     pub errors: u64,
     /// Connections open at its end.
     pub open: u64,
     /// Bytes sent.
     pub bytes_sent: u64,
-    /// Bytes that came back and were right.
+    /// Bytes of replies, as [`Bytes::verified`].
     pub bytes_verified: u64,
     /// Times to the replies that came in: from when the message was due, or from its sending where there is no schedule.
     pub latency: Packed,
@@ -261,10 +278,11 @@ pub struct Interval {
 impl Histograms {
     /// Each with the name that a reader sees, in the order of the summary.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, &Latencies); 8] {
+    pub fn named(&self) -> [(&'static str, &Latencies); 9] {
         [
             ("from due", &self.latency_from_due),
             ("from send", &self.latency_from_send),
+            ("first byte", &self.first_byte),
             ("connect", &self.connect),
             ("handshake", &self.handshake),
             ("client lag", &self.lag),
@@ -275,10 +293,11 @@ impl Histograms {
     }
 
     /// Each of both with the name of its field, for merging.
-    fn pairs<'a>(&'a mut self, other: &'a Self) -> [(&'static str, &'a mut Latencies, &'a Latencies); 8] {
+    fn pairs<'a>(&'a mut self, other: &'a Self) -> [(&'static str, &'a mut Latencies, &'a Latencies); 9] {
         [
             ("latency_from_due", &mut self.latency_from_due, &other.latency_from_due),
             ("latency_from_send", &mut self.latency_from_send, &other.latency_from_send),
+            ("first_byte", &mut self.first_byte, &other.first_byte),
             ("lag", &mut self.lag, &other.lag),
             ("held_back", &mut self.held_back, &other.held_back),
             ("connect", &mut self.connect, &other.connect),
@@ -313,10 +332,11 @@ impl Record {
         if self.load.kind == LoadKind::Closed && due.is_empty() { &self.histograms.latency_from_send } else { due }
     }
 
-    /// Right replies per second.
+    /// Replies per second; where they are not counted, messages sent per second.
     #[must_use]
     pub fn rate(&self) -> f64 {
-        per_second(self.messages.verified, self.measured_s)
+        let is_counted = self.reply_check.has_counts();
+        per_second(if is_counted { self.messages.verified } else { self.messages.sent }, self.measured_s)
     }
 
     /// How often anything went wrong.
@@ -352,7 +372,7 @@ impl Record {
     fn message_count(&self) -> u64 {
         let messages = &self.messages;
         let known = [messages.verified, messages.timed_out, messages.pending, messages.failed];
-        messages.due.unwrap_or_else(|| total(known))
+        messages.due.unwrap_or_else(|| total(known).max(messages.sent))
     }
 
     /// Judges the run: sets `valid`, `reasons` and `hints` from everything else.
@@ -362,6 +382,11 @@ impl Record {
         self.reasons = reasons.iter().map(ToString::to_string).collect();
         self.hints = hints.iter().map(ToString::to_string).collect();
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How many per second; 0 when there was no time.

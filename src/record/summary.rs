@@ -1,7 +1,7 @@
 //! A record as a person reads it in a terminal of 80 columns.
 
 use super::validity::MISSING;
-use super::{Latencies, LoadKind, Record, format_latency, per_second, total};
+use super::{Latencies, LoadKind, Record, ReplyCheck, format_latency, per_second, total};
 use crate::escape;
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
 use std::fmt;
@@ -57,8 +57,13 @@ impl Summary<'_> {
             writeln!(out, "  opening      {opening}")?;
         }
         let due = messages.due.map(|due| format!("{} due, ", count(due))).unwrap_or_default();
-        let (sent, verified, rate) = (count(messages.sent), count(messages.verified), format_rate(record.rate()));
-        wrap(out, "  messages     ", &format!("{due}{sent} sent, {verified} answered and verified, {rate}"))?;
+        let (sent, rate, check) = (count(messages.sent), format_rate(record.rate()), record.reply_check);
+        let answered = format!("{} {}, ", count(messages.verified), check.of_messages());
+        let answered = if check.has_counts() { answered } else { String::new() };
+        wrap(out, "  messages     ", &format!("{due}{sent} sent, {answered}{rate}"))?;
+        if let Some(reads) = messages.reads {
+            writeln!(out, "  reads        {}", count(reads))?;
+        }
         if total([messages.timed_out, messages.pending, messages.failed]) > 0 {
             let [late, pending, lost] = [messages.timed_out, messages.pending, messages.failed].map(count);
             writeln!(out, "  unanswered   {late} timed out, {pending} pending at the end, {lost} lost")?;
@@ -72,8 +77,7 @@ impl Summary<'_> {
             writeln!(out, "  replies      {late} late, {duplicated} duplicated, {reordered} reordered")?;
         }
         let (sent, verified) = (count(record.bytes.sent), count(record.bytes.verified));
-        let word = if record.load.kind == LoadKind::Reading { "received" } else { "answered and verified" };
-        writeln!(out, "  bytes        {sent} sent, {verified} {word}")?;
+        writeln!(out, "  bytes        {sent} sent, {verified} {}", check.of_bytes())?;
         if record.mismatches.count > 0 {
             writeln!(out, "  mismatches   {}", count(record.mismatches.count))?;
             for mismatch in &record.mismatches.first {
@@ -123,8 +127,8 @@ pub(super) fn verdict(record: &Record) -> &'static str {
     match (record.interrupted, record.is_success()) {
         (true, _) => "interrupted",
         (false, true) if record.load.kind == LoadKind::Reading => "nothing was sent, and all that came was read",
-        (false, true) if record.messages.verified == 0 => "every message was sent",
-        (false, true) => "every reply was right",
+        (false, true) if record.messages.verified == 0 && record.reply_check.has_counts() => "every message was sent",
+        (false, true) => record.reply_check.verdict(),
         (false, false) if record.error_count() == 0 && !record.has_measured() => "nothing was measured",
         (false, false) => "something failed",
     }
@@ -153,6 +157,9 @@ pub(super) fn load(record: &Record) -> String {
     let mut parts = vec![match load.kind {
         LoadKind::Open => "open (by the clock)".to_owned(),
         LoadKind::Reading => "none (nothing is sent, and what comes is read)".to_owned(),
+        LoadKind::Closed if record.reply_check == ReplyCheck::Unframed => {
+            "closed (bytes that come make room)".to_owned()
+        }
         LoadKind::Closed => "closed (a reply makes room for the next message)".to_owned(),
     }];
     parts.extend(load.rate.map(format_rate));
@@ -226,7 +233,7 @@ fn words(text: &str) -> Vec<&str> {
 }
 
 /// `label` and `text`, escaped and broken between words; further lines stand under the text.
-pub(super) fn wrap(out: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result {
+pub(crate) fn wrap(out: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result {
     write!(out, "{label}")?;
     let indent = label.chars().count();
     let mut column = indent;

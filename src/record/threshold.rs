@@ -1,7 +1,7 @@
 //! What a run must not exceed, or must reach: `p99>2ms`, `errors>0`, `rate<49k`. For scripts that have to notice.
 
 use super::latencies::LONGEST_NANOS;
-use super::{Record, format_latency, total};
+use super::{Record, ReplyCheck, format_latency, total};
 use crate::units::{format_count, format_duration, format_rate, parse_duration, parse_rate};
 use std::fmt;
 use std::str::FromStr;
@@ -111,7 +111,9 @@ impl Threshold {
             return Judgement { verdict: Verdict::Unknown, text };
         }
         let Some(value) = self.metric.of(record) else {
-            let text = format!("{} was not measured, so that it cannot be compared", self.name);
+            let is_unframed = record.reply_check == ReplyCheck::Unframed;
+            let why = if is_unframed { ": where a reply ends is not known" } else { ", so that it cannot be compared" };
+            let text = format!("{} was not measured{why}", self.name);
             return Judgement { verdict: Verdict::Unknown, text };
         };
         let is_crossed = self.operator.holds(value, self.bound);
@@ -218,6 +220,7 @@ impl Metric {
                     Statistic::Mean => times.mean_ns(),
                 }
             }
+            Self::Count(Count::Mismatches) if !record.reply_check.has_counts() => None,
             Self::Count(count) => Some(match count {
                 Count::Errors => record.error_count(),
                 Count::Timeouts => messages.timed_out,
@@ -225,7 +228,7 @@ impl Metric {
                 Count::Mismatches => record.mismatches.count,
                 Count::Invalid => u64::from(!record.valid),
             } as f64),
-            Self::Rate => Some(record.rate()),
+            Self::Rate => (record.reply_check != ReplyCheck::Unframed).then(|| record.rate()),
         }
     }
 

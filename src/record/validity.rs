@@ -3,7 +3,7 @@
 //! A client that is late sends less than it was asked to, or later, and what it then measures is its own queue. That has to
 //! be said first, before any number. See G. Tene, "How NOT to Measure Latency", on coordinated omission.
 
-use super::{Load, LoadKind, Record};
+use super::{Load, LoadKind, Record, ReplyCheck};
 use crate::units::{format_count, format_counted, format_duration};
 use std::fmt;
 use std::time::Duration;
@@ -25,6 +25,10 @@ const DEVIATIONS: f64 = 3.0;
 
 /// The same where a run that is within the first one was counted message by message: once in 1.7 million runs.
 const MOST_DEVIATIONS: f64 = 5.0;
+
+/// Why a run has no replies and no latencies.
+pub(super) const UNFRAMED: &str = "nothing tells where a reply ends: replies and their latencies are not measured, only the \
+                                   first bytes on each connection; give --frame or --reply-size";
 
 /// Why a run says less about the server than it seems to.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +88,8 @@ pub enum Reason {
         /// Those that found no connection.
         unconnected: u64,
     },
+    /// Nothing tells where a reply ends. A hint.
+    Unframed,
     /// Latencies that are longer than a histogram can tell. A hint.
     Longest {
         /// How many.
@@ -100,15 +106,22 @@ pub enum Reason {
 #[must_use]
 pub fn judge(record: &Record) -> Vec<Reason> {
     let reasons = [too_late(record), too_little(record), ended_early(record), withheld(record), unconnected(record)];
-    reasons.into_iter().chain([longest(record), too_busy(record)]).flatten().collect()
+    let unframed = (record.reply_check == ReplyCheck::Unframed).then_some(Reason::Unframed);
+    reasons.into_iter().chain([unframed, longest(record), too_busy(record)]).flatten().collect()
 }
 
 impl Reason {
     /// Whether the run is not valid for this; else it is a hint.
     #[must_use]
     pub fn invalidates(&self) -> bool {
-        let is_hint =
-            matches!(self, Self::Withheld { .. } | Self::Unconnected { .. } | Self::Longest { .. } | Self::Busy { .. });
+        let is_hint = matches!(
+            self,
+            Self::Withheld { .. }
+                | Self::Unconnected { .. }
+                | Self::Unframed
+                | Self::Longest { .. }
+                | Self::Busy { .. }
+        );
         !is_hint
     }
 }
@@ -168,6 +181,7 @@ impl fmt::Display for Reason {
                 let (due, unconnected) = (format_count(*due), format_count(*unconnected));
                 write!(out, "no connection was there for {unconnected} of {due} messages that were due")
             }
+            Self::Unframed => out.write_str(UNFRAMED),
             Self::Longest { messages } => {
                 write!(out, "{} took an hour or longer, and count as 1 h", format_counted(*messages, "message"))
             }

@@ -1,9 +1,11 @@
 //! Messages in frames, and servers that answer something else than an echo.
 
 use super::fake::{Fake, answer, answer_and_end, echo, take};
+use super::load::Run;
 use super::support::{Exit, Program, expect_refusal, uninterrupted};
 use super::{client, outcome, server};
-use std::io::{Read, Write};
+use multiconn::record::Record;
+use std::io::{BufRead, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 const ALL_ANSWERED: &str = "every message was answered";
@@ -142,15 +144,111 @@ fn verbose_shows_the_answers() {
     });
     let exit = client(whole.address(), &one).await_exit();
     assert_eq!(exit.told(&["Connection 1 was answered b'12:34:56'"]), 1, "{exit:#?}");
-    expect_verdict(&exit, 0, ALL_ANSWERED);
+    expect_verdict(&exit, 0, "bytes came back on every connection");
+}
+
+/// How long each reply of [`large_replies`] is, in bytes: more than any read brings.
+const REPLY_BYTES: usize = 300_000;
+
+/// A line for it.
+const GET: &str = "GET /\n";
+
+/// Answers each line with many bytes, as a web server might.
+fn large_replies() -> Fake {
+    Fake::new(|_, stream| {
+        let mut writing = stream.try_clone().unwrap();
+        for line in std::io::BufReader::new(stream).lines() {
+            if line.is_err() || writing.write_all(&vec![b'x'; REPLY_BYTES]).is_err() {
+                break;
+            }
+        }
+        None
+    })
+}
+
+/// Nothing tells where a reply ends: a read is none, and only the first bytes on each connection have a latency.
+#[test]
+fn an_answer_without_frames_is_not_counted() {
+    const REASON: &str = "nothing tells where a reply ends";
+    let fake = large_replies();
+    let one = ["7", "--expect", "any", "--message", GET];
+    let exit = client(fake.address(), &[&one[..], &["--messages", "3", "--pipeline", "1"]].concat()).await_exit();
+    expect_verdict(&exit, 0, "bytes came back on every connection");
+    let reads = counts(&exit, "reads ").0;
+    assert!(counts(&exit, "messages ").0 == 21 && reads >= 7, "{exit:#?}");
+    let has = |part: &str| exit.stdout.iter().any(|line| line.contains(part));
+    assert!(has(REASON) && has("    first byte ") && !has("round trip") && !has("answered"), "{exit:#?}");
+    for further in [&["--rate", "100"][..], &[]] {
+        let work = ["--duration", "500ms", "--fail-if", "p99>1h", "--fail-if", "rate<1", "--json", "-"];
+        let mut program = client(fake.address(), &[&one[..], &work, further].concat());
+        let exit = program.await_exit();
+        let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+        let (messages, times) = (&record.messages, &record.histograms);
+        assert_eq!((exit.code, messages.verified, record.latency().count()), (Some(3), 0, 0), "{exit:#?}");
+        assert_eq!((times.latency_from_send.count(), times.first_byte.count()), (0, 7), "{exit:#?}");
+        assert!(messages.sent >= 7 && messages.reads >= Some(7), "{exit:#?}");
+        assert!(record.bytes.verified >= 7 * REPLY_BYTES as u64, "{exit:#?}");
+        assert!(record.hints.iter().any(|hint| hint.starts_with(REASON)), "{exit:#?}");
+        let told = exit.stderr.join("\n");
+        assert!(!["verified", "answered", "right"].iter().any(|word| told.contains(word)), "{exit:#?}");
+        assert!(told.contains("p99 was not measured") && told.contains("rate was not measured"), "{exit:#?}");
+    }
+}
+
+/// With the size of a reply its end is known, whatever the buffer holds.
+#[test]
+fn replies_of_a_known_size() {
+    let fake = large_replies();
+    let size = REPLY_BYTES.to_string();
+    for further in [&[][..], &["--expect", "any"], &["--pipeline", "1"], &["--frame", "lines"]] {
+        let message = if further.contains(&"--frame") { "GET /" } else { GET };
+        let one = ["3", "--message", message, "--messages", "5", "--reply-size", &size];
+        let exit = client(fake.address(), &[&one[..], further].concat()).await_exit();
+        expect_verdict(&exit, 0, ALL_ANSWERED);
+        assert_eq!(counts(&exit, "messages "), (15, 15), "{exit:#?}");
+        assert_eq!(counts(&exit, "bytes "), (15 * 6, 15 * REPLY_BYTES as u64), "{exit:#?}");
+    }
+    let work = ["--message", GET, "--reply-size", &size, "--duration", "300ms", "--json", "-"];
+    let run = Run::of(client(fake.address(), &work));
+    run.expect_success(run.record.messages.sent);
+    let told = run.stderr.join("\n");
+    assert!(told.contains(": every message was answered") && !told.contains("verified"), "{told}");
+    assert_eq!(run.record.bytes.verified, run.record.messages.sent * REPLY_BYTES as u64, "{run:?}");
+    // Another size than that of the replies.
+    let exit = client(fake.address(), &["--message", GET, "--reply-size", "299999"]).await_exit();
+    expect_failure(&exit, "wrong answer", "if replies are larger, raise --reply-size");
+    let cut = Fake::new(|_, mut stream| {
+        take(&mut stream, 6);
+        answer_and_end(stream, b"half of it");
+        None
+    });
+    let exit = client(cut.address(), &["--message", GET, "--reply-size", "20"]).await_exit();
+    expect_failure(&exit, "closed by peer in the middle of an answer", "1 sent, 0 answered");
+    for wrong in [
+        &["--reply-size", "0"][..],
+        &["--reply-size", "5", "--expect", "echo"],
+        &["--reply-size", "5", "--expect", "none"],
+    ] {
+        expect_refusal(client(fake.address(), wrong), 2, &["--reply-size", "--expect any"]);
+    }
+}
+
+/// A server that speaks first has sent a reply that nobody asked for.
+#[test]
+fn a_greeting_is_explained() {
+    let fake = Fake::new(|_, mut stream| {
+        stream.write_all(b"220 hello\n").unwrap();
+        echo(stream);
+        None
+    });
+    let exit = client(fake.address(), &["--frame", "lines", "--expect", "any", "--message", "hello"]).await_exit();
+    expect_failure(&exit, "wrong answer", "; if the server speaks first, use --expect any without --frame");
+    let exit = client(fake.address(), &["--expect", "any", "--message", "hello"]).await_exit();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
 }
 
 #[test]
-fn an_answer_without_frames_is_whatever_comes() {
-    let fake = shouting();
-    let exit = client(fake.address(), &["7", "--expect", "any", "--messages", "20", "--pipeline", "1"]).await_exit();
-    expect_verdict(&exit, 0, ALL_ANSWERED);
-    assert_eq!(counts(&exit, "messages "), (140, 140), "{exit:#?}");
+fn a_server_that_closes_instead_of_answering() {
     let silent = Fake::new(|_, mut stream| {
         take(&mut stream, 44);
         None

@@ -9,7 +9,7 @@ mod reading;
 #[path = "../support/mod.rs"]
 mod support;
 
-use multiconn::record::{Connections, Interval, Latencies, LoadKind, Record, Timestamp};
+use multiconn::record::{Connections, Interval, Latencies, LoadKind, Record, ReplyCheck, Timestamp};
 use std::time::Duration;
 use support::{Exit, Program};
 use tempfile::TempDir;
@@ -21,6 +21,7 @@ fn sample(seconds: u32, micros: u64) -> Record {
     record.started = Timestamp::after_1970(Duration::from_secs(1_795_000_000));
     "127.0.0.1:65432".clone_into(&mut record.target);
     record.configuration.set("connections", 10);
+    record.reply_check = ReplyCheck::Compared;
     record.load.kind = LoadKind::Open;
     record.load.rate = Some(500.0);
     record.connections =

@@ -7,6 +7,7 @@ use crate::client::{ClientConfig, DatagramClientConfig, Expect};
 use crate::codec::Framing;
 use crate::error::Error;
 use crate::service::search::Request;
+use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -48,11 +49,18 @@ pub(super) struct Content {
     /// pad a shorter one, such as --message "$(printf %-64s hello)".
     #[arg(long, value_name = "KIND", help_heading = "What")]
     frame: Option<Framing>,
-    /// What must come back: the echo; any answer to each message; or none but the server's end. More than that is a failure,
-    /// until the server has closed or 5s have passed; not with none, nor with any where nothing frames the answers.
+    /// What must come back: the echo; any answer to each message, of a size or in a frame; or none but the server's end. More
+    /// than that is a failure, until the server has closed or 5s have passed; not with none. With any, but neither --frame
+    /// nor --reply-size, where a reply ends is not known: reads and bytes are counted, no replies, and no latencies but to the
+    /// first bytes on each connection.
     #[arg(long, value_name = "echo|any|none", value_enum, default_value_t = Expected::Echo,
+        default_value_if("reply_size", ArgPredicate::IsPresent, "any"),
         hide_possible_values = true, help_heading = "What")]
     expect: Expected,
+    /// How long each reply is, with any content: --expect any, and instead of a frame. It may be larger than the buffer.
+    #[arg(long, value_name = "SIZE", value_parser = values::size, conflicts_with_all = ["search", "binary", "udp", "stdin"],
+        help_heading = "What")]
+    reply_size: Option<usize>,
     /// The most bytes of a connection that wait in each direction; an answer in a frame has to fit.
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size,
         help_heading = "What")]
@@ -133,6 +141,7 @@ impl Content {
         config.framing = self.frame;
         config.buffer_bytes = self.buffer_limit;
         config.expect = self.expect();
+        config.reply_size = self.reply_size;
         let typed = self.typed();
         if let Some(path) = &self.message_file {
             config.messages = read_file(path, self.frame)?;

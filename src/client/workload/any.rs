@@ -1,4 +1,4 @@
-//! The expectation of some answer: a frame for each message, or whatever comes.
+//! The expectation of some answer: a frame for each message, bytes of a known number, or whatever comes.
 
 use super::Checked;
 use crate::client::failure::Failure;
@@ -26,6 +26,13 @@ pub(super) fn check_frame(
             Err((if is_truncated { Failure::CutFrame } else { Failure::BadFrame }, error.to_string()))
         }
     }
+}
+
+/// Takes what belongs to an answer of `size` bytes, of which `before` came already.
+pub(super) fn take_sized(connection: usize, (size, before): (usize, usize), received: &[u8]) -> Checked {
+    let count = (size - before).min(received.len());
+    tell(connection, &received[..count]);
+    Checked::Right { bytes: count, ends_message: before + count == size }
 }
 
 /// Takes all there is, which nothing tells apart.

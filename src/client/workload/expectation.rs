@@ -22,7 +22,9 @@ pub(super) enum Expectation {
     Answer(MessageDecoder),
     /// Some frame.
     Frame(Decoder),
-    /// Some bytes: whatever comes answers all that was sent before.
+    /// So many bytes.
+    Sized(usize),
+    /// Some bytes, which nothing tells apart: whatever comes lets the next messages go.
     Stream,
     /// Some bytes, up to the server's end, which are the one answer.
     UntilEnd,
@@ -34,6 +36,9 @@ impl Expectation {
     pub(super) fn of(job: &Job) -> Self {
         if let Some(answers) = &job.answers {
             return Self::Answer(answers.decoder());
+        }
+        if let Some(size) = job.reply_size {
+            return Self::Sized(size);
         }
         match (job.expect, job.framing) {
             (Expect::Echo, _) => Self::Echo,

@@ -43,6 +43,7 @@ pub(in crate::client) struct Job {
     pub(super) reply_timeout: Duration,
     pub(super) expect: Expect,
     pub(super) framing: Option<Framing>,
+    pub(super) reply_size: Option<usize>,
     pub(super) buffer_bytes: usize,
     pub(super) ending: Ending,
     /// Messages go out when they are due, and not when answers come in.
@@ -79,6 +80,7 @@ impl Job {
             reply_timeout: config.reply_timeout,
             expect: config.expect,
             framing: config.framing,
+            reply_size: config.reply_size,
             buffer_bytes: config.buffer_bytes,
             ending: Ending::of(config),
             is_paced: config.load.rate.is_some(),

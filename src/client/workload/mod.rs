@@ -142,7 +142,12 @@ impl Workload {
     fn cut_short(&self, failure: Failure) -> Failure {
         let asks = self.job.answers.is_some() && self.total > 1 && self.verified.messages <= 1;
         let is_cut = matches!(failure, Failure::ClosedEarly | Failure::Reset);
-        if asks && is_cut { Failure::NotKept } else { failure }
+        let is_partial = matches!(self.expectation, Expectation::Sized(_)) && self.verified.bytes > 0;
+        match failure {
+            _ if asks && is_cut => Failure::NotKept,
+            Failure::ClosedEarly if is_partial => Failure::CutFrame,
+            _ => failure,
+        }
     }
 
     /// Whether everything came back that was expected to, but for the server's end.
@@ -191,9 +196,9 @@ impl Workload {
                 }
             }
         }
-        // Where nothing tells answers apart, what has come answers all that was sent.
+        // Where nothing tells answers apart, what has come lets everything go that was sent.
         let answers_all = match self.expectation {
-            Expectation::Stream => std::mem::take(&mut self.verified.bytes) > 0,
+            Expectation::Stream => std::mem::take(&mut self.verified.bytes) > 0 && self.note_read(now),
             Expectation::UntilEnd => input.has_ended() && self.verified.bytes > 0,
             _ => false,
         };
@@ -203,6 +208,14 @@ impl Workload {
         Ok(())
     }
 
+    /// Bytes came that nothing tells apart: of these, only those are known to be a reply that come after the first message.
+    fn note_read(&self, now: u64) -> bool {
+        let is_first = self.verified.messages == 0 && self.sent.messages > 0;
+        let first = self.ledger.oldest().filter(|_| is_first);
+        self.job.recorder.borrow_mut().book.read(first, now);
+        true
+    }
+
     /// One more message was answered.
     fn answered(&mut self, now: u64) {
         self.verified = Place { messages: self.verified.messages + 1, bytes: 0 };
@@ -210,7 +223,7 @@ impl Workload {
         let recorder = &mut *job.recorder.borrow_mut();
         let size_of = |number| job.size_of(first + number);
         let times = self.ledger.answered((now, job.pipeline), begun, size_of, |departure| recorder.sent(departure));
-        if let Some(times) = times {
+        if let Some(times) = times.filter(|_| !matches!(self.expectation, Expectation::Stream)) {
             recorder.answered(times, now);
         }
     }
@@ -225,10 +238,12 @@ impl Workload {
             failure
         };
         match (&mut self.expectation, &job.answers) {
-            (Expectation::Answer(_) | Expectation::Frame(_), _) if number == self.sent.messages => {
-                let surplus = format_counted(received.len() as u64, "byte");
-                Err(wrong((Failure::WrongAnswer, format!("received {surplus} more than its messages asked for"))))
+            (Expectation::Answer(_) | Expectation::Frame(_) | Expectation::Sized(_), _)
+                if number == self.sent.messages =>
+            {
+                Err(wrong((Failure::WrongAnswer, self.surplus(received.len()))))
             }
+            (Expectation::Sized(size), _) => Ok(any::take_sized(self.number, (*size, self.verified.bytes), received)),
             (Expectation::Answer(decoder), Some(answers)) => {
                 let checked = answers.check((self.number, self.first + number), decoder, received);
                 checked.map_err(|words| wrong((Failure::WrongAnswer, words)))
@@ -244,6 +259,24 @@ impl Workload {
                 Failure::Mismatch
             }),
         }
+    }
+
+    /// What is said of bytes for which there is no message.
+    fn surplus(&self, bytes: usize) -> String {
+        let surplus = format_counted(bytes as u64, "byte");
+        let received = if self.sent.messages == 0 {
+            format!("received {surplus} before its first message was sent")
+        } else {
+            format!("received {surplus} more than its messages asked for")
+        };
+        received
+            + match self.expectation {
+                Expectation::Frame(_) => "; if the server speaks first, use --expect any without --frame",
+                Expectation::Sized(_) => {
+                    "; if replies are larger, raise --reply-size; if the server speaks first, leave it out"
+                }
+                _ => "",
+            }
     }
 
     /// Shuts our half, where that is how a message ends, or the work.
@@ -267,10 +300,13 @@ impl Workload {
             // The next message is not due yet.
             return Wait::Input;
         }
-        // A full socket buffer is given the same time to take a byte, and after that no other.
+        // A full socket buffer is given the same time to take a byte, and after that no other. What this client itself was slow
+        // to send can have no reply.
         let blocked_since = self.ledger.blocked_since().filter(|since| *since <= reply_due);
+        let is_sending = self.ledger.is_oldest_sent() == Some(false);
         let (deadline, failure) = match blocked_since {
             Some(since) => (since.saturating_add(timeout).max(reply_due), Failure::SendTimeout),
+            None if is_sending => (now.saturating_add(timeout), Failure::SendTimeout),
             None => (reply_due, Failure::ReplyTimeout),
         };
         if deadline <= now {

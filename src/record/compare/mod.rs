@@ -16,7 +16,7 @@
 mod bootstrap;
 mod table;
 
-use super::{Record, Settings, in_plain_text, total};
+use super::{Record, ReplyCheck, Settings, in_plain_text, total};
 use crate::units::{format_count, format_counted};
 use bootstrap::Blocks;
 
@@ -142,7 +142,9 @@ pub fn compare(before: &Record, after: &Record) -> Comparison {
                 Metric::Errors => noise.max(chance_of_errors(before, after)),
             });
             let replies = before.latency().count().min(after.latency().count());
+            let has_counts = before.reply_check.has_counts() && after.reply_check.has_counts();
             let outcome = match (metric, noise) {
+                (Metric::Rate, _) if !has_counts => Outcome::TooFewReplies,
                 (Metric::Latency(_, quantile), _) if quantile >= 1.0 => Outcome::SingleEvent,
                 (Metric::Latency(_, quantile), _) if !reaches(replies, quantile) => Outcome::TooFewReplies,
                 (_, None) => Outcome::TooFewIntervals,
@@ -195,6 +197,9 @@ fn doubts(before: &Record, after: &Record) -> Vec<String> {
 /// The first reason for which a run does not show how good the server is. It need not reach the p99.9.
 fn doubt(record: &Record) -> Option<String> {
     let (connections, replies, intervals) = (&record.connections, record.latency().count(), record.intervals.len());
+    if record.reply_check == ReplyCheck::Unframed {
+        return Some("does not know where a reply ends".to_owned());
+    }
     if replies == 0 {
         return Some("measured no reply".to_owned());
     }

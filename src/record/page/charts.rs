@@ -2,6 +2,7 @@
 
 use super::super::summary::in_words;
 use super::super::{Interval, Latencies, Record, format_latency, per_second};
+use super::answers;
 use super::chart::{Chart, Line};
 use super::scale::{Scale, number, rate};
 use crate::units::{format_count, format_rate};
@@ -103,7 +104,9 @@ fn rates(record: &Record) -> Chart {
         let points = telling(record).map(|interval| (middle(interval), per_second(count(interval), interval.seconds)));
         Line { name, points: points.collect() }
     };
-    let lines = vec![line("sent", |interval| interval.sent), line("answered", |interval| interval.replies)];
+    let answers = answers(record);
+    let lines =
+        vec![line("sent", |interval| interval.sent), line(answers, |interval| interval.replies.max(interval.reads))];
     let highest = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max);
     Chart {
         id: "rate",

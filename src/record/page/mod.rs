@@ -7,7 +7,7 @@ mod html;
 mod scale;
 
 use super::summary::{environment, format_opening, in_words, job, load, losses, verdict};
-use super::{Latencies, LoadKind, Record, format_latency, in_plain_text};
+use super::{Latencies, LoadKind, Record, ReplyCheck, format_latency, in_plain_text};
 use crate::units::{format_count, format_rate};
 use html::{escape, grid, pairs};
 use std::fmt::Write;
@@ -69,7 +69,7 @@ fn banner(record: &Record) -> String {
 fn figures(record: &Record) -> String {
     let time = |quantile| record.latency().at(quantile).map_or_else(|| "none".to_owned(), format_latency);
     let figures = [
-        ("answered", format_rate(record.rate())),
+        (if record.reply_check.has_counts() { "answered" } else { "sent" }, format_rate(record.rate())),
         ("p50", time(0.5)),
         ("p99", time(0.99)),
         ("p99.9", time(0.999)),
@@ -95,10 +95,12 @@ fn tables(record: &Record) -> String {
     let mismatches = record.mismatches.first.iter().zip(1_u64..).map(|(text, number)| (format_count(number), text));
     out.push_str(&pairs("Mismatches", mismatches));
     if !record.intervals.is_empty() {
-        let headings = ["second", "sent", "answered", "errors", "open", "p50", "p99", "max"];
+        let (has_counts, answers) = (record.reply_check.has_counts(), answers(record));
+        let headings = ["second", "sent", answers, "errors", "open", "p50", "p99", "max"];
         let rows = record.intervals.iter().map(|interval| {
             let time = |nanos| format_latency(Duration::from_nanos(nanos));
-            let counts = [interval.sent, interval.replies, interval.errors, interval.open].map(format_count);
+            let answers = if has_counts { interval.replies } else { interval.reads };
+            let counts = [interval.sent, answers, interval.errors, interval.open].map(format_count);
             let times = [interval.latency.p50_ns, interval.latency.p99_ns, interval.latency.max_ns].map(time);
             [vec![in_words(interval.start_s)], counts.to_vec(), times.to_vec()].concat()
         });
@@ -106,6 +108,11 @@ fn tables(record: &Record) -> String {
             write!(out, "<details><summary>Every second as a table</summary>\n{}</details>\n", grid(&headings, rows));
     }
     out
+}
+
+/// What came back in an interval.
+fn answers(record: &Record) -> &'static str {
+    if record.reply_check == ReplyCheck::Unframed { "reads" } else { "answered" }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "nanoseconds above 0")]
@@ -119,7 +126,7 @@ fn row((name, times): (&str, &Latencies)) -> Vec<String> {
 
 fn counts(record: &Record) -> Vec<(String, String)> {
     let (connections, messages, bytes) = (&record.connections, &record.messages, &record.bytes);
-    let datagrams = record.datagrams.as_ref();
+    let (datagrams, check) = (record.datagrams.as_ref(), record.reply_check);
     let rows = [
         ("connections opened", Some(connections.opened)),
         ("at the same time", Some(connections.most_open)),
@@ -128,7 +135,8 @@ fn counts(record: &Record) -> Vec<(String, String)> {
         ("messages sent", Some(messages.sent)),
         ("withheld by the server", Some(messages.withheld)),
         ("without a connection", Some(messages.unconnected)),
-        ("answered rightly", Some(messages.verified)),
+        (check.of_messages(), Some(messages.verified).filter(|_| check.has_counts())),
+        ("reads", messages.reads),
         ("timed out", Some(messages.timed_out)),
         ("pending at the end", Some(messages.pending)),
         ("lost", Some(messages.failed)),
@@ -136,7 +144,7 @@ fn counts(record: &Record) -> Vec<(String, String)> {
         ("duplicated replies", datagrams.map(|datagrams| datagrams.duplicated)),
         ("reordered replies", datagrams.map(|datagrams| datagrams.reordered)),
         ("bytes sent", Some(bytes.sent)),
-        ("bytes verified", Some(bytes.verified)),
+        (if check == ReplyCheck::Compared { "bytes verified" } else { "bytes received" }, Some(bytes.verified)),
     ];
     let mut rows: Vec<_> =
         rows.into_iter().filter_map(|(name, count)| Some((name.to_owned(), format_count(count?)))).collect();

@@ -1,7 +1,7 @@
 //! What a comparison says of runs that are known to be alike, or not.
 
 use super::{Record, sample};
-use crate::record::{Outcome, compare};
+use crate::record::{Outcome, ReplyCheck, compare};
 use std::collections::BTreeMap;
 
 fn outcomes(before: &Record, after: &Record) -> BTreeMap<&'static str, Outcome> {
@@ -92,6 +92,7 @@ fn runs_that_show_nothing_are_inconclusive() {
     });
     for (bad, reason) in [
         (dead, "measured no reply"),
+        (changed(|record| record.reply_check = ReplyCheck::Unframed), "does not know where a reply ends"),
         (changed(|record| record.interrupted = true), "was interrupted"),
         (changed(|record| (record.valid, record.reasons) = (false, vec!["slow".to_owned()])), "is not valid: slow"),
         (changed(|record| (record.connections.failed, record.connections.verified) = (9, 0)), "lost every connection"),

@@ -1,7 +1,7 @@
 //! Merging is as if one client had counted everything.
 
 use super::{STARTED, sample};
-use crate::record::{Datagrams, Latencies, LoadKind, MergeError, Record, Timestamp, merge, time_apart};
+use crate::record::{Datagrams, Latencies, LoadKind, MergeError, Record, ReplyCheck, Timestamp, merge, time_apart};
 use proptest::prelude::*;
 use serde_json::json;
 use std::time::Duration;
@@ -67,10 +67,17 @@ fn what_cannot_be_one_run_is_refused() {
         change(&mut record);
         record
     };
+    let counted = changed(|run| run.reply_check = ReplyCheck::Counted);
+    let merged = merge(&[a.clone(), counted]).expect("both count replies");
+    assert_eq!(merged.reply_check, ReplyCheck::Counted, "what was compared in one of them only was not compared");
     for (other, text) in [
         (changed(|run| run.load.kind = LoadKind::Closed), "run 1 is of open load and run 3 of closed load"),
         (changed(|run| run.datagrams = Some(Datagrams::default())), "run 1 is of TCP and run 3 of UDP"),
         (changed(|run| run.configuration.set("unix", "a.sock")), "run 1 is of TCP and run 3 of Unix sockets"),
+        (
+            changed(|run| run.reply_check = ReplyCheck::Unframed),
+            "run 1 is of counted replies and run 3 of replies without a known end",
+        ),
         (b.clone(), "run 2 and run 3 hold the same run"),
         // One that was merged before.
         (merge(&[a.clone(), sample(3, 100, 4)]).expect("two runs"), "run 1 and run 3 hold the same run"),

@@ -10,7 +10,7 @@ mod summaries;
 mod thresholds;
 mod verdicts;
 
-use super::{Connections, Interval, Latencies, LoadKind, Record, Timestamp};
+use super::{Connections, Interval, Latencies, LoadKind, Record, ReplyCheck, Timestamp};
 use std::time::Duration;
 
 /// When the records of these tests began.
@@ -40,6 +40,7 @@ fn sample(seconds: u32, micros: u64, seed: u64) -> Record {
     record.configuration.set("rate", "1k");
     record.environment.kernel = Some("Linux 6.18.5".to_owned());
     record.environment.ip_local_port_range = Some((32_768, 60_999));
+    record.reply_check = ReplyCheck::Compared;
     record.load.kind = LoadKind::Open;
     record.load.rate = Some(1000.0);
     record.load.arrivals = Some("poisson".to_owned());

@@ -1,7 +1,7 @@
 //! What a person reads fits into 80 columns and says first what matters most.
 
 use super::sample;
-use crate::record::{LoadKind, Record, Summary, compare, format_latency, page};
+use crate::record::{LoadKind, Record, ReplyCheck, Summary, compare, format_latency, page};
 use std::time::Duration;
 
 #[test]
@@ -45,10 +45,40 @@ fn a_run_that_measured_nothing_says_so() {
     record.messages.sent = 1;
     assert!(record.is_success() && Summary(&record).to_string().contains(": every message was sent\n"));
     record.messages.verified = 1;
+    assert!(record.is_success() && Summary(&record).to_string().contains(": every message was answered\n"));
+    record.reply_check = ReplyCheck::Compared;
     assert!(record.is_success() && Summary(&record).to_string().contains(": every reply was right\n"));
     record = Record::of("x");
     record.errors.insert("refused".to_owned(), 1);
     assert!(Summary(&record).to_string().contains(": something failed\n"));
+}
+
+/// Only what was compared is called right, and only what was counted answered.
+#[test]
+fn no_more_is_said_of_replies_than_is_known() {
+    let mut record = sample(3, 100, 1);
+    for (check, verdict, says, says_not) in [
+        (ReplyCheck::Compared, "every reply was right", "answered and verified", "received"),
+        (ReplyCheck::Counted, "every message was answered", " answered, ", "verified"),
+        (ReplyCheck::Unframed, "bytes came back on every connection", "  reads        5,000\n", "answered"),
+        (ReplyCheck::NotExpected, "every message was sent", " sent, ", "answered"),
+    ] {
+        record.reply_check = check;
+        record.messages.reads = (check == ReplyCheck::Unframed).then_some(5000);
+        record.settle();
+        let (text, html) = (Summary(&record).to_string(), page(&record));
+        let head = format!("100 connections to 127.0.0.1:65432: {verdict}\n");
+        assert!(text.starts_with(&head) && html.contains(&format!("Outcome: {verdict}.")), "{text}");
+        assert!(text.contains(says) && !text.contains(says_not), "{check:?}: {text}");
+        let is_compared = check == ReplyCheck::Compared;
+        assert!(html.contains("verified") == is_compared && !html.contains("rightly"), "{check:?}");
+        assert_eq!(text.contains("nothing tells where a reply ends"), check == ReplyCheck::Unframed, "{text}");
+        let read = Record::from_json(&record.to_json()).expect("it was written by itself");
+        assert_eq!((read.reply_check, read.messages.reads), (check, record.messages.reads));
+    }
+    // Files of earlier versions do not say, and then nothing is called right.
+    let old = record.to_json().replace("\"reply_check\"", "\"unknown\"");
+    assert_eq!(Record::from_json(&old).expect("what is not known is passed over").reply_check, ReplyCheck::Counted);
 }
 
 #[test]

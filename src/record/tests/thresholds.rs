@@ -1,7 +1,7 @@
 //! Thresholds: what can be typed, what is refused, and when one is crossed.
 
 use super::sample;
-use crate::record::{Judgement, Record, Threshold, Verdict};
+use crate::record::{Judgement, Record, ReplyCheck, Threshold, Verdict};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -49,6 +49,23 @@ fn a_crossed_threshold_says_what_it_is_and_what_it_should_be() {
     }
     record.interrupted = true;
     assert_eq!(judge(&record, "p99>2ms").to_string(), "? p99>2ms was not judged: the run was interrupted");
+}
+
+/// Without replies to measure, no bound on them is kept.
+#[test]
+fn where_a_reply_ends_is_not_known_nothing_of_it_is_judged() {
+    let mut record = sample(3, 100, 1);
+    record.reply_check = ReplyCheck::Unframed;
+    record.histograms.latency_from_due.clear();
+    record.histograms.latency_from_send.clear();
+    for text in ["p99>1h", "max>1h", "send.p50>1h", "rate<1", "rate<=0", "mismatches>0"] {
+        let judgement = judge(&record, text);
+        assert!(
+            judgement.verdict == Verdict::Unknown && judgement.to_string().contains("where a reply ends"),
+            "{text}"
+        );
+    }
+    assert_eq!(judge(&record, "errors>0").verdict, Verdict::Kept);
 }
 
 #[test]
