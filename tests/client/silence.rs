@@ -90,8 +90,13 @@ fn a_server_that_reads_none_of_many_messages() {
 /// As long as the server accepts bytes, a message that is on its way is not given up, however long all of it takes.
 #[test]
 fn a_server_that_reads_slowly() {
-    const CHUNK: u64 = 1 << 20;
-    let fake = Fake::new(|_, mut stream| {
+    const CHUNK: u64 = 128 << 10;
+    // With small buffers, little is left to read when the last byte is sent.
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.set_recv_buffer_size(128 << 10).unwrap();
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    listener.listen(16).unwrap();
+    let fake = Fake::on(listener.into(), |_, mut stream| {
         for _ in 0..32 {
             take(&mut stream, CHUNK);
             std::thread::sleep(Duration::from_millis(100));
@@ -99,7 +104,8 @@ fn a_server_that_reads_slowly() {
         answer_and_end(stream, b"done");
         None
     });
-    let exit = client(fake.address(), &["--size", "32MiB", "--expect", "any", "--reply-timeout", "2s"]).await_exit();
+    let work = ["--size", "4MiB", "--expect", "any", "--send-buffer", "64KiB", "--reply-timeout", "2s"];
+    let exit = client(fake.address(), &work).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
 }
 
