@@ -1,7 +1,7 @@
 //! Services that panic: whatever they do, it is one connection's end, and the others on the same loop never notice.
 
 use super::odd::{PANIC_AT, odd};
-use super::support::{Program, connect};
+use super::support::{PATIENCE, Program, connect};
 use super::{Running, Upper, expect_upper};
 use multiconn::connection::CloseReason;
 use multiconn::service::{Input, Output, Service, Wait};
@@ -51,10 +51,16 @@ fn a_service_that_cannot_be_made_ends_alone() {
     let mut neighbour = connect(server.address);
     for round in 0..5 {
         expect_upper(&mut neighbour, format!("round {round}").as_bytes());
-        let mut peer = connect(server.address);
-        // It may have ended already.
-        let _ = peer.write_all(b"for nobody");
-        expect_cut(&mut peer);
+        match TcpStream::connect_timeout(&server.address, PATIENCE) {
+            Ok(mut peer) => {
+                peer.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
+                // It may have ended already.
+                let _ = peer.write_all(b"for nobody");
+                expect_cut(&mut peer);
+            }
+            // The reset can arrive before connect(2) returns.
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
         expect_upper(&mut connect(server.address), b"the next one");
     }
     drop(neighbour);

@@ -108,15 +108,7 @@ impl TlsAcceptor {
 
 fn load(options: &TlsServerOptions, own: Option<&Credentials>) -> Result<Current, Error> {
     let credentials = own.map_or_else(|| options.identity.load(), |own| Ok(own.clone()))?;
-    if let Identity::Files { certificate, .. } = &options.identity
-        && unsupported::lacks_names(&credentials.chain[0])
-    {
-        log::warn!(
-            "the certificate in {} has no Subject Alternative Name: clients refuse it, whatever its Common Name is; make one \
-             with `openssl req -x509 … -addext subjectAltName=DNS:localhost,IP:127.0.0.1`",
-            escape::path(certificate)
-        );
-    }
+    let lacks_names = unsupported::lacks_names(&credentials.chain[0]);
     let fingerprint = fingerprint(&credentials.chain[0]).into();
     let wrong = |error: rustls::Error| options.identity.complaint(&error);
     let builder =
@@ -134,5 +126,14 @@ fn load(options: &TlsServerOptions, own: Option<&Credentials>) -> Result<Current
     config.alpn_protocols = wire_names(&options.alpn);
     config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(wrong)?;
     config.session_storage = ServerSessionMemoryCache::new(kept_sessions);
+    if let Identity::Files { certificate, .. } = &options.identity
+        && lacks_names
+    {
+        log::warn!(
+            "the certificate in {} has no Subject Alternative Name: clients refuse it, whatever its Common Name is; make one \
+             with `openssl req -x509 … -addext subjectAltName=DNS:localhost,IP:127.0.0.1`",
+            escape::path(certificate)
+        );
+    }
     Ok(Current { config: Arc::new(config), fingerprint })
 }
