@@ -19,7 +19,7 @@ impl Service for Shout {
             let line = input.bytes()[..=end].to_ascii_uppercase();
             // Without room for the whole line, it stays where it is; the peer is slowed down in the end.
             if !output.write_whole(&line) {
-                return Wait::Room;
+                return Wait::Writable;
             }
             input.consume(line.len());
         }

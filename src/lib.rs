@@ -16,7 +16,7 @@
 //! | group | room | what it holds |
 //! | --- | --- | --- |
 //! | numbers | `units` | "64KiB", "10s", "5k/s" to numbers and back |
-//! | words | `repr` | bytes as Python shows them |
+//! | words | `python_repr` | bytes as Python shows them |
 //! | | `escape` | external text made safe to show: terminals, logs, reports |
 //! | | `counter` | numbers that one thread writes and any may read: counters, gauges, tallies, histograms |
 //! | | `guard` | calls of code that may panic |
@@ -28,7 +28,7 @@
 //! | touches the system | `socket` | addresses, options, listeners (opened or inherited), streams, TLS on them, datagrams, descriptors |
 //! | | `event_loop` | poll, slab with generations, timer wheel, alarms, ready queue, mailbox, signals |
 //! | joins them | `pump` | the circle itself: read, serve, write, shut; nothing else joins a socket to a connection |
-//! | what a run left behind; pure, too | `record` | the file, its validity, thresholds, merging, comparing, the page |
+//! | what a run left behind; pure, too | `results` | the file, its validity, thresholds, merging, comparing, the page |
 //! | programs | `server` | configuration, workers, doors, drain, hand-over, counters, metrics, summary |
 //! | | `client` | configuration, runner, dialler, schedule, pacer, workload, ledger, recorder, report, relay of a keyboard |
 //! | faces | `cli`, `bin` | the command lines, and three `main`s of a line each |
@@ -53,7 +53,7 @@
 //! # Where to begin
 //!
 //! To write a server: [`server::Server`] and [`service::Service`], and `examples/shout.rs`; `chat` and `file_transfer` beside
-//! it are whole applications. To put load on one: [`client::Client`]; to work with what it measured: [`record::Record`].
+//! it are whole applications. To put load on one: [`client::Client`]; to work with what it measured: [`results::RunResults`].
 //! To read the source: `pump`, then `connection`, then `server/worker.rs`.
 
 pub mod buffer;
@@ -67,8 +67,8 @@ pub mod escape;
 pub mod event_loop;
 mod guard;
 pub mod pump;
-pub mod record;
-pub mod repr;
+pub mod python_repr;
+pub mod results;
 pub mod server;
 pub mod service;
 pub mod socket;

@@ -10,10 +10,10 @@ pub(crate) mod cpus;
 pub(crate) mod figures;
 pub(crate) mod load;
 pub(crate) mod procfs;
-pub(crate) mod setting;
-pub(crate) mod tally;
+pub(crate) mod run_setup;
+pub(crate) mod tls_configs;
 pub(crate) mod traffic;
-pub(crate) mod trusting;
+pub(crate) mod verdicts;
 
 /// Failures are sentences for the reader: nothing in a benchmark recovers from one.
 pub(crate) type Outcome<T> = Result<T, String>;

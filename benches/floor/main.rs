@@ -34,8 +34,8 @@ use std::time::Duration;
 
 use cases::{Case, Target};
 use common::arguments::Bench;
-use common::setting::Setting;
-use common::tally::Tally;
+use common::run_setup::Setting;
+use common::verdicts::Tally;
 use common::{Outcome, child, load};
 
 const USAGE: &str = "\

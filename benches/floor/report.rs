@@ -3,7 +3,7 @@
 use crate::cases::{Case, Target};
 use crate::common::child::Speed;
 use crate::common::figures::{Spread, grouped, ratio};
-use crate::common::tally::Tally;
+use crate::common::verdicts::Tally;
 use crate::kind::Kind;
 use crate::rounds::PerKind;
 

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime;
 use tokio_rustls::TlsAcceptor;
 
-use crate::common::trusting::server_config;
+use crate::common::tls_configs::server_config;
 use crate::common::{Outcome, child};
 
 const BUFFER_BYTES: usize = 8 << 10;

@@ -1,8 +1,8 @@
 //! What is proven.
 
-use crate::bench::Bench;
 use crate::common::Outcome;
-use crate::{cost, latency, liars, limits, pacing};
+use crate::context::Bench;
+use crate::{capacity, corruption, cost, latency, pacing};
 
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -19,7 +19,7 @@ pub(crate) const ALL: [Case; 12] = [
     Case { name: "pacing: Poisson arrivals, the client spins", run: pacing::poisson_spinning },
     Case { name: "cost: beside a bare loop, 64 conns, 64 B, 1 in flight", run: cost::speed },
     Case { name: "cost: memory per connection, one message in flight", run: cost::memory },
-    Case { name: "limits: lag at 100,000/s, 100 conns", run: limits::lag },
-    Case { name: "limits: the highest valid rate, 100 conns", run: limits::highest_rate },
-    Case { name: "liars: one bit is wrong", run: liars::one_bit },
+    Case { name: "limits: lag at 100,000/s, 100 conns", run: capacity::lag },
+    Case { name: "limits: the highest valid rate, 100 conns", run: capacity::highest_rate },
+    Case { name: "liars: one bit is wrong", run: corruption::one_bit },
 ];

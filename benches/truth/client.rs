@@ -4,12 +4,12 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use multiconn::record::{Latencies, Record};
+use multiconn::results::{Latencies, RunResults};
 
-use crate::bench::Bench;
 use crate::common::Outcome;
 use crate::common::child::Guard;
 use crate::common::cpus::Place;
+use crate::context::Bench;
 
 pub(crate) struct Client(Guard);
 
@@ -27,12 +27,12 @@ impl Client {
     }
 
     /// Waits for its end, well or badly, and returns its record.
-    pub(crate) fn record(mut self) -> Outcome<Record> {
+    pub(crate) fn record(mut self) -> Outcome<RunResults> {
         let mut text = String::new();
         if let Some(mut stdout) = self.0.0.stdout.take() {
             stdout.read_to_string(&mut text).map_err(|error| format!("cannot read from the client: {error}"))?;
         }
-        Record::from_json(&text).map_err(|error| {
+        RunResults::from_json(&text).map_err(|error| {
             let mut words = String::new();
             if let Some(mut stderr) = self.0.0.stderr.take() {
                 // What it said explains more; if it cannot be read, the rest must do.
@@ -44,14 +44,14 @@ impl Client {
 }
 
 /// A whole run, in which nothing may go wrong.
-pub(crate) fn run(bench: &Bench, port: u16, arguments: &[&str]) -> Outcome<Record> {
+pub(crate) fn run(bench: &Bench, port: u16, arguments: &[&str]) -> Outcome<RunResults> {
     let record = Client::start(bench, port, arguments)?.record()?;
     check(&record)?;
     Ok(record)
 }
 
 /// Whether all was answered, and rightly.
-pub(crate) fn check(record: &Record) -> Outcome<()> {
+pub(crate) fn check(record: &RunResults) -> Outcome<()> {
     let messages = &record.messages;
     if record.is_success() && messages.sent == messages.verified && messages.sent > 0 {
         return Ok(());

@@ -3,13 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, option, row};
 use crate::client::{Client, run};
 use crate::common::child::{Load, Server};
 use crate::common::figures::{Spread, grouped, ratio};
 use crate::common::load::Order;
 use crate::common::traffic::Traffic;
 use crate::common::{Outcome, procfs};
+use crate::context::{Bench, option, row};
 
 /// Descriptors that the client has open besides its connections, amply.
 const SPARE_DESCRIPTORS: u64 = 64;

@@ -3,13 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use multiconn::record::Record;
+use multiconn::results::RunResults;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::bench::{Bench, count, micros, option, row};
 use crate::client::{Client, at, check, longer_than, run};
 use crate::common::child::Server;
 use crate::common::{Outcome, procfs};
+use crate::context::{Bench, count, micros, option, row};
 
 /// Messages per second.
 const RATE: f64 = 1000.0;
@@ -71,7 +71,7 @@ fn stop_within(bench: &mut Bench, connections: &[&str]) -> Outcome<()> {
     tell(bench, &record, stopped, threshold)
 }
 
-fn tell(bench: &mut Bench, record: &Record, stopped: Duration, threshold: Duration) -> Outcome<()> {
+fn tell(bench: &mut Bench, record: &RunResults, stopped: Duration, threshold: Duration) -> Outcome<()> {
     let times = &record.histograms;
     let expected = stopped.saturating_sub(threshold).as_secs_f64() * RATE;
     let slow = longer_than(&times.latency_from_due, threshold) as f64;

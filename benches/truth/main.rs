@@ -12,29 +12,29 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark reports on stdout and complains on stderr")]
 #![allow(clippy::cast_precision_loss, reason = "counts and nanoseconds here stay far below 2^53")]
 
-mod bench;
+mod arrival_server;
+mod capacity;
 mod cases;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod context;
+mod corruption;
 mod cost;
 mod latency;
-mod liars;
-mod limits;
 mod pacing;
-mod recorder;
 mod statistics;
 
 use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bench::Bench;
 use common::arguments;
 use common::child::ROLE_PREFIX;
 use common::load;
-use common::setting::Setting;
-use common::tally::Tally;
+use common::run_setup::Setting;
+use common::verdicts::Tally;
+use context::Bench;
 
 const USAGE: &str = "\
 Usage: cargo bench --bench truth -- [OPTIONS]

@@ -1,11 +1,11 @@
 //! Whether messages leave when they are due, as somebody else sees it.
 
-use multiconn::record::Record;
+use multiconn::results::RunResults;
 
-use crate::bench::{Bench, count, micros, option, row};
+use crate::arrival_server::Recorder;
 use crate::client::{at, run};
 use crate::common::Outcome;
-use crate::recorder::Recorder;
+use crate::context::{Bench, count, micros, option, row};
 use crate::statistics::{self, critical_distance, dispersion, distance_from_exponential, gaps, lateness};
 
 /// So many messages at the beginning are left out: caches and the scheduler settle.
@@ -71,7 +71,7 @@ fn at_random(bench: &mut Bench, further: &[&str]) -> Outcome<()> {
 }
 
 /// A run against a recorder: what the client says, and what was seen.
-fn record(bench: &mut Bench, load: &[&str]) -> Outcome<(Record, Vec<u64>)> {
+fn record(bench: &mut Bench, load: &[&str]) -> Outcome<(RunResults, Vec<u64>)> {
     let recorder = Recorder::start(&bench.setting.cpus, None)?;
     let duration = option(bench.window());
     let record = run(bench, recorder.port, &[&["-c", "50", "--duration", &duration], load].concat())?;

@@ -19,7 +19,7 @@ mod rooms;
 use multiconn::codec::{Decoder, FrameError, Framing};
 use multiconn::error::Error;
 use multiconn::escape::is_unsafe;
-use multiconn::server::{Opened, Server, ServerConfig};
+use multiconn::server::{ConnectionInfo, Server, ServerConfig};
 use multiconn::service::{Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;
 use rooms::{Chat, QUEUE_BYTES};
@@ -51,17 +51,17 @@ struct Member {
     decoder: Decoder,
     /// When the first of the last few lines was said, and how many they are.
     said: (Instant, u32),
-    complaint: Option<FrameError>,
+    error_detail: Option<FrameError>,
     /// Something waits in the queue.
     has_queue: bool,
 }
 
 impl Member {
-    fn enter(chat: &Arc<Mutex<Chat>>, opened: &Opened<'_>) -> Self {
+    fn enter(chat: &Arc<Mutex<Chat>>, opened: &ConnectionInfo<'_>) -> Self {
         lock(chat).enter(opened.number, opened.waker());
         let decoder = Decoder::new(Framing::LINES, LINE_BYTES);
         let said = (Instant::now(), 0);
-        Self { chat: Arc::clone(chat), number: opened.number, decoder, said, complaint: None, has_queue: false }
+        Self { chat: Arc::clone(chat), number: opened.number, decoder, said, error_detail: None, has_queue: false }
     }
 
     /// Says what came in, and then what there is to wait for.
@@ -71,7 +71,7 @@ impl Member {
         }
         loop {
             if self.said.1 == LINES_AT_ONCE {
-                return Wait::Until(self.said.0 + PAUSE);
+                return Wait::Deadline(self.said.0 + PAUSE);
             }
             match self.decoder.decode(input.bytes(), input.has_ended()) {
                 Ok(Some(line)) => {
@@ -79,14 +79,14 @@ impl Member {
                     input.consume(line.size);
                     self.said.1 += 1;
                     if !chat.handle(self.number, &text) {
-                        return Wait::Nothing;
+                        return Wait::Close;
                     }
                 }
                 Ok(None) | Err(FrameError::Truncated { .. }) => return Wait::Input,
                 Err(error) => {
                     chat.tell(self.number, &format!("goodbye: a line has {LINE_BYTES} bytes at most"));
-                    self.complaint = Some(error);
-                    return Wait::Refuse;
+                    self.error_detail = Some(error);
+                    return Wait::Abort;
                 }
             }
         }
@@ -102,17 +102,17 @@ impl Service for Member {
         self.has_queue = !is_all;
         match wait {
             // While the queue waits for room, there is still something to say.
-            Wait::Input if !is_all => return Wait::InputOrRoom,
+            Wait::Input if !is_all => return Wait::Either,
             // The connection may live on for a while, for the peer to take what was sent; the member has gone.
             Wait::Input if input.has_ended() => chat.leave(self.number),
-            Wait::Nothing | Wait::Refuse => chat.leave(self.number),
+            Wait::Close | Wait::Abort => chat.leave(self.number),
             _ => {}
         }
         wait
     }
 
-    fn complaint(&self) -> Option<String> {
-        self.complaint.as_ref().map(ToString::to_string)
+    fn error_detail(&self) -> Option<String> {
+        self.error_detail.as_ref().map(ToString::to_string)
     }
 
     /// A queue that waits may be filled by others before the next call.

@@ -108,13 +108,13 @@ struct Transfer {
     shelf: Arc<Shelf>,
     decoder: Decoder,
     stage: Stage,
-    complaint: Option<io::Error>,
+    error_detail: Option<io::Error>,
 }
 
 impl Transfer {
     fn new(shelf: &Arc<Shelf>) -> Self {
         let decoder = Decoder::new(Framing::LINES, LINE_BYTES);
-        Self { shelf: Arc::clone(shelf), decoder, stage: Stage::Request, complaint: None }
+        Self { shelf: Arc::clone(shelf), decoder, stage: Stage::Request, error_detail: None }
     }
 
     fn step(&mut self, stage: Stage, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Next {
@@ -126,16 +126,16 @@ impl Transfer {
                     say(output, &Word::From { offset, size: source.size() })?;
                     Ok((Stage::Send(source), None))
                 }
-                None => Ok((Stage::Compare(source, bytes, sum), Some(Wait::Until(now)))),
+                None => Ok((Stage::Compare(source, bytes, sum), Some(Wait::Deadline(now)))),
             },
             Stage::Recall(mut upload) => match upload.partial.recall(SUM_BYTES)? {
                 Some((bytes, sum)) => {
                     say(output, &Word::Have { bytes, sum })?;
                     Ok((Stage::Start(upload), None))
                 }
-                None => Ok((Stage::Recall(upload), Some(Wait::Until(now)))),
+                None => Ok((Stage::Recall(upload), Some(Wait::Deadline(now)))),
             },
-            Stage::Over => Ok((Stage::Over, Some(Wait::Nothing))),
+            Stage::Over => Ok((Stage::Over, Some(Wait::Close))),
             listening => match self.hear(input)? {
                 Some(word) => self.answer(listening, word, output),
                 None => Ok((listening, Some(Wait::Input))),
@@ -182,13 +182,13 @@ fn send(mut source: Source, output: &mut Output<'_>) -> Next {
     while source.left() > 0 {
         let room = output.room().min(CHUNK_BYTES);
         if room == 0 {
-            return Ok((Stage::Send(source), Some(Wait::Room)));
+            return Ok((Stage::Send(source), Some(Wait::Writable)));
         }
         let count = source.read(&mut chunk[..room])?;
         output.write(&chunk[..count]);
     }
     let is_told = output.write_whole(Word::Sum(source.sum()).to_string().as_bytes());
-    Ok(if is_told { (Stage::Over, None) } else { (Stage::Send(source), Some(Wait::Room)) })
+    Ok(if is_told { (Stage::Over, None) } else { (Stage::Send(source), Some(Wait::Writable)) })
 }
 
 /// Takes what has come in.
@@ -221,14 +221,14 @@ impl Service for Transfer {
                     if may_speak {
                         output.write(Word::Error(error.to_string()).to_string().as_bytes());
                     }
-                    self.complaint = Some(error);
-                    return Wait::Refuse;
+                    self.error_detail = Some(error);
+                    return Wait::Abort;
                 }
             }
         }
     }
 
-    fn complaint(&self) -> Option<String> {
-        self.complaint.as_ref().map(ToString::to_string)
+    fn error_detail(&self) -> Option<String> {
+        self.error_detail.as_ref().map(ToString::to_string)
     }
 }

@@ -1,17 +1,17 @@
 //! A bounded queue of bytes, the lender of the storage behind it, and the account of memory held for peers.
 //!
-//! A [`Buffer`] owns no storage while it is empty and idle: an idle connection must cost no heap. The [`Lender`] puts
+//! A [`Buffer`] owns no storage while it is empty and idle: an idle connection must cost no heap. The [`BufferPool`] puts
 //! a 64 KiB block behind it for the length of one turn and takes it back, or leaves behind what just fits the bytes
 //! that remain. The [`MemoryAccount`] of a process counts what stays with all connections. Nothing in here blocks, reads a
 //! clock or knows a socket.
 
 mod account;
-mod lender;
+mod pool;
 #[cfg(test)]
 mod tests;
 
 pub use account::MemoryAccount;
-pub use lender::{LENT_BYTES, Lender};
+pub use pool::{BufferPool, LENT_BYTES};
 
 /// A queue of bytes: written behind, read and consumed in front.
 ///
@@ -84,7 +84,7 @@ impl Buffer {
     }
 
     /// The writable storage behind the bytes, cut so that the buffer never holds more than `limit` bytes.
-    /// Empty when there is no storage: see [`Lender::make_room`].
+    /// Empty when there is no storage: see [`BufferPool::make_room`].
     #[inline]
     pub fn spare(&mut self, limit: usize) -> &mut [u8] {
         let bound = self.storage.len().min((self.start as usize).saturating_add(limit));
@@ -100,7 +100,7 @@ impl Buffer {
     #[inline]
     pub fn commit(&mut self, count: usize) {
         assert!(count <= self.storage.len() - self.end as usize, "committed more than the storage holds");
-        // The assertion bounds `count` by the storage, whose size fits u32 (see `Lender::make_room`).
+        // The assertion bounds `count` by the storage, whose size fits u32 (see `BufferPool::make_room`).
         #[allow(clippy::cast_possible_truncation)]
         let count = count as u32;
         self.end += count;

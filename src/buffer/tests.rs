@@ -1,11 +1,11 @@
 //! The buffer against a plain queue of bytes, and the lender's promises.
 
-use super::{Buffer, LENT_BYTES, Lender};
+use super::{Buffer, BufferPool, LENT_BYTES};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
-fn fill(buffer: &mut Buffer, lender: &mut Lender, limit: usize, bytes: &[u8]) -> usize {
-    lender.make_room(buffer, limit);
+fn fill(buffer: &mut Buffer, pool: &mut BufferPool, limit: usize, bytes: &[u8]) -> usize {
+    pool.make_room(buffer, limit);
     let spare = buffer.spare(limit);
     let count = spare.len().min(bytes.len());
     spare[..count].copy_from_slice(&bytes[..count]);
@@ -15,62 +15,62 @@ fn fill(buffer: &mut Buffer, lender: &mut Lender, limit: usize, bytes: &[u8]) ->
 
 #[test]
 fn an_idle_buffer_owns_nothing() {
-    let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
-    fill(&mut buffer, &mut lender, LENT_BYTES, b"hello");
+    let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
+    fill(&mut buffer, &mut pool, LENT_BYTES, b"hello");
     assert_eq!(buffer.storage_bytes(), LENT_BYTES);
     buffer.consume(5);
-    lender.settle(&mut buffer);
+    pool.reclaim(&mut buffer);
     assert_eq!(buffer.storage_bytes(), 0);
 }
 
 #[test]
 fn a_few_bytes_do_not_pin_a_block() {
-    let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
-    fill(&mut buffer, &mut lender, LENT_BYTES, b"hello");
+    let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
+    fill(&mut buffer, &mut pool, LENT_BYTES, b"hello");
     buffer.consume(2);
-    lender.settle(&mut buffer);
+    pool.reclaim(&mut buffer);
     assert_eq!((buffer.bytes(), buffer.storage_bytes()), (&b"llo"[..], 3));
-    assert_eq!(lender.spare_blocks(), 1);
-    assert_eq!(fill(&mut buffer, &mut lender, LENT_BYTES, b" again"), 6);
+    assert_eq!(pool.spare_blocks(), 1);
+    assert_eq!(fill(&mut buffer, &mut pool, LENT_BYTES, b" again"), 6);
     assert_eq!(buffer.bytes(), b"llo again");
 }
 
 #[test]
 fn the_storage_of_a_leftover_is_not_filled_again() {
-    let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
-    fill(&mut buffer, &mut lender, LENT_BYTES, b"hello");
-    lender.settle(&mut buffer);
+    let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
+    fill(&mut buffer, &mut pool, LENT_BYTES, b"hello");
+    pool.reclaim(&mut buffer);
     assert_eq!(buffer.storage_bytes(), 5);
     buffer.consume(5);
-    lender.make_room(&mut buffer, LENT_BYTES);
+    pool.make_room(&mut buffer, LENT_BYTES);
     assert_eq!(buffer.spare(LENT_BYTES).len(), LENT_BYTES, "a read must not be offered 5 bytes");
 }
 
 #[test]
 fn grows_to_its_limit_and_no_further() {
-    let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
+    let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
     let limit = 3 * LENT_BYTES + 1;
     let bytes = vec![7; LENT_BYTES];
-    while fill(&mut buffer, &mut lender, limit, &bytes) > 0 {}
+    while fill(&mut buffer, &mut pool, limit, &bytes) > 0 {}
     assert_eq!(buffer.len(), limit);
     assert_eq!(buffer.storage_bytes(), limit);
 }
 
 #[test]
 fn a_limit_below_a_block_holds() {
-    let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
-    assert_eq!(fill(&mut buffer, &mut lender, 4, b"hello"), 4);
-    assert_eq!(fill(&mut buffer, &mut lender, 4, b"o"), 0);
+    let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
+    assert_eq!(fill(&mut buffer, &mut pool, 4, b"hello"), 4);
+    assert_eq!(fill(&mut buffer, &mut pool, 4, b"o"), 0);
     buffer.consume(1);
-    assert_eq!(fill(&mut buffer, &mut lender, 4, b"o?"), 1);
+    assert_eq!(fill(&mut buffer, &mut pool, 4, b"o?"), 1);
     assert_eq!(buffer.bytes(), b"ello");
 }
 
 #[test]
 #[should_panic(expected = "consumed 6 of 5 bytes")]
 fn consuming_more_than_there_is_panics() {
-    let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
-    fill(&mut buffer, &mut lender, LENT_BYTES, b"hello");
+    let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
+    fill(&mut buffer, &mut pool, LENT_BYTES, b"hello");
     buffer.consume(6);
 }
 
@@ -80,13 +80,13 @@ proptest! {
     fn is_a_queue(limit in 1usize..200_000, steps in proptest::collection::vec((0u8..3, 0usize..100_000), 1..60)) {
         // Made once and cut from, compared in one piece: bytes made and compared one by one took most of the time.
         let pattern: Vec<u8> = (0..=u8::MAX).cycle().take(100_256).collect();
-        let (mut buffer, mut lender) = (Buffer::new(), Lender::new());
+        let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
         let mut model: VecDeque<u8> = VecDeque::new();
         let mut next = 0;
         for (action, amount) in steps {
             match action {
                 0 => {
-                    let count = fill(&mut buffer, &mut lender, limit, &pattern[next..next + amount]);
+                    let count = fill(&mut buffer, &mut pool, limit, &pattern[next..next + amount]);
                     prop_assert!(count > 0 || amount == 0 || model.len() == limit, "room was promised");
                     model.extend(&pattern[next..next + count]);
                     next = (next + count) % 256;
@@ -96,11 +96,11 @@ proptest! {
                     buffer.consume(count);
                     model.drain(..count);
                 }
-                _ => lender.settle(&mut buffer),
+                _ => pool.reclaim(&mut buffer),
             }
             prop_assert!(buffer.len() <= limit);
             prop_assert!(buffer.bytes() == &*model.make_contiguous());
         }
-        prop_assert!(lender.spare_blocks() <= super::lender::KEPT_BLOCKS);
+        prop_assert!(pool.spare_blocks() <= super::pool::KEPT_BLOCKS);
     }
 }

@@ -23,11 +23,11 @@ const MAX_LINKS: usize = 40;
 #[derive(Debug)]
 pub(super) struct Output {
     path: PathBuf,
-    place: Place,
+    place: Destination,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Destination {
     Stdout,
     /// A regular file, which may not exist yet.
     Replaced(PathBuf),
@@ -37,7 +37,7 @@ enum Place {
 
 /// What two paths have in common when they name the same file.
 #[derive(Debug, PartialEq, Eq)]
-enum Identity {
+enum FileIdentity {
     Stdout,
     Inode { device: u64, inode: u64 },
     New { directory: PathBuf, name: PathBuf },
@@ -55,7 +55,7 @@ impl Output {
 
     /// Whether it goes to the standard output, where nothing else may stand then.
     pub(super) fn is_stdout(&self) -> bool {
-        matches!(self.place, Place::Stdout)
+        matches!(self.place, Destination::Stdout)
     }
 
     /// Whether writing both would leave only one of them. A device such as /dev/null takes both.
@@ -63,13 +63,13 @@ impl Output {
         self.identity().is_some_and(|identity| other.identity() == Some(identity))
     }
 
-    fn identity(&self) -> Option<Identity> {
+    fn identity(&self) -> Option<FileIdentity> {
         match &self.place {
-            Place::Stdout => Some(Identity::Stdout),
-            Place::Direct(file) => Identity::of(&file.metadata().ok()?),
-            Place::Replaced(path) => match path.metadata() {
-                Ok(metadata) => Identity::of(&metadata),
-                Err(_) => Some(Identity::New {
+            Destination::Stdout => Some(FileIdentity::Stdout),
+            Destination::Direct(file) => FileIdentity::of(&file.metadata().ok()?),
+            Destination::Replaced(path) => match path.metadata() {
+                Ok(metadata) => FileIdentity::of(&metadata),
+                Err(_) => Some(FileIdentity::New {
                     directory: directory(path).canonicalize().ok()?,
                     name: path.file_name()?.into(),
                 }),
@@ -81,9 +81,9 @@ impl Output {
     pub(super) fn write(self, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> bool {
         let mut bytes = Vec::new();
         let written = write(&mut bytes).and_then(|()| match &self.place {
-            Place::Stdout => Ok(output::write_document(&String::from_utf8_lossy(&bytes))),
-            Place::Replaced(path) => replace(path, &bytes).map(|()| true),
-            Place::Direct(file) => overwrite(file, &bytes).map(|()| true),
+            Destination::Stdout => Ok(output::write_document(&String::from_utf8_lossy(&bytes))),
+            Destination::Replaced(path) => replace(path, &bytes).map(|()| true),
+            Destination::Direct(file) => overwrite(file, &bytes).map(|()| true),
         });
         match written {
             Ok(is_written) => is_written,
@@ -97,27 +97,27 @@ impl Output {
     }
 }
 
-impl Identity {
+impl FileIdentity {
     fn of(metadata: &Metadata) -> Option<Self> {
         let is_device = metadata.file_type().is_char_device();
         (!is_device).then(|| Self::Inode { device: metadata.dev(), inode: metadata.ino() })
     }
 }
 
-fn open_place(path: &Path) -> io::Result<Place> {
+fn open_place(path: &Path) -> io::Result<Destination> {
     if STDOUT_PATHS.iter().any(|name| path == Path::new(name)) {
-        return Ok(Place::Stdout);
+        return Ok(Destination::Stdout);
     }
     let target = follow_links(path);
     let file = match OpenOptions::new().write(true).open(&target) {
-        Ok(file) if is_descriptor(&target) || !file.metadata()?.is_file() => return Ok(Place::Direct(file)),
+        Ok(file) if is_descriptor(&target) || !file.metadata()?.is_file() => return Ok(Destination::Direct(file)),
         Ok(file) => Some(file),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
     match (temporary(&target), file) {
-        (Ok(_), _) => Ok(Place::Replaced(target)),
-        (Err(_), Some(file)) => Ok(Place::Direct(file)),
+        (Ok(_), _) => Ok(Destination::Replaced(target)),
+        (Err(_), Some(file)) => Ok(Destination::Direct(file)),
         (Err(error), None) => Err(error),
     }
 }

@@ -3,7 +3,6 @@
 
 mod addresses;
 mod client;
-mod datagrams;
 mod files;
 mod help;
 mod line_queue;
@@ -15,6 +14,7 @@ mod results;
 mod server;
 mod settings;
 mod tls;
+mod udp;
 mod values;
 mod variables;
 
@@ -23,7 +23,7 @@ pub use report::main as report_main;
 pub use server::main as server_main;
 
 use crate::error::Error;
-use crate::record::Settings;
+use crate::results::Settings;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, ValueEnum};
 use variables::{Program, Variables};

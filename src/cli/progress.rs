@@ -2,8 +2,8 @@
 //! and only when there is something to wait for. Both show the time since the start of the program, whatever the phase.
 
 use super::output;
-use crate::client::{Live, Progress};
-use crate::record::{Latencies, format_latency};
+use crate::client::{Snapshot, WorkerProgress};
+use crate::results::{Latencies, format_latency};
 use crate::units::{format_count, format_counted, format_duration, format_rate};
 use indicatif::ProgressStyle;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(super) struct ProgressBar {
 
 impl ProgressBar {
     /// Shows how far `workers` are.
-    pub(super) fn start(workers: Vec<Arc<Progress>>, view: View) -> Self {
+    pub(super) fn start(workers: Vec<Arc<WorkerProgress>>, view: View) -> Self {
         let (end, ended) = channel();
         let draw = move || {
             if ended.recv_timeout(DELAY) != Err(RecvTimeoutError::Timeout) {
@@ -91,7 +91,7 @@ fn new_bar(view: View) -> indicatif::ProgressBar {
     bar
 }
 
-fn draw_anew(bar: &indicatif::ProgressBar, workers: &[Arc<Progress>], view: View) {
+fn draw_anew(bar: &indicatif::ProgressBar, workers: &[Arc<WorkerProgress>], view: View) {
     let phase = Phase::of(workers, view);
     let done = total(workers, |worker| worker.done.get());
     let position = match (view.time, phase) {
@@ -125,7 +125,7 @@ enum Phase {
 }
 
 impl Phase {
-    fn of(workers: &[Arc<Progress>], view: View) -> Self {
+    fn of(workers: &[Arc<WorkerProgress>], view: View) -> Self {
         let begun = workers.iter().filter_map(|worker| worker.begun()).min();
         match begun.filter(|begun| *begun <= Instant::now()) {
             None => Self::Connecting,
@@ -135,12 +135,12 @@ impl Phase {
     }
 }
 
-fn total(workers: &[Arc<Progress>], count: impl Fn(&Progress) -> u64) -> u64 {
+fn total(workers: &[Arc<WorkerProgress>], count: impl Fn(&WorkerProgress) -> u64) -> u64 {
     workers.iter().map(|worker| count(worker)).sum()
 }
 
 /// How many connections are open so far.
-fn connecting(workers: &[Arc<Progress>], view: View) -> String {
+fn connecting(workers: &[Arc<WorkerProgress>], view: View) -> String {
     let opened = total(workers, |worker| worker.opened.get());
     format!("connecting, {} of {} opened", format_count(opened), format_count(view.connections))
 }
@@ -164,7 +164,7 @@ fn in_millis(time: Duration) -> u64 {
 struct Seconds {
     view: View,
     /// What the workers told of the second that was not shown yet.
-    told: Vec<Option<Live>>,
+    told: Vec<Option<Snapshot>>,
     /// The connections that each had open, when it told last.
     open: Vec<u64>,
     /// Up to when the time before the measured part was shown, and how many replies had come until then.
@@ -173,14 +173,14 @@ struct Seconds {
 }
 
 impl Seconds {
-    fn of(workers: &[Arc<Progress>], view: View) -> Self {
+    fn of(workers: &[Arc<WorkerProgress>], view: View) -> Self {
         let (told, open) = (vec![None; workers.len()], vec![0; workers.len()]);
         Self { view, told, open, shown: Duration::ZERO, replies: 0 }
     }
 
     /// The lines that can be written now. A worker that has nothing to do tells nothing, and is not waited for longer than
     /// until the next look.
-    fn next_lines(&mut self, workers: &[Arc<Progress>]) -> Vec<String> {
+    fn next_lines(&mut self, workers: &[Arc<WorkerProgress>]) -> Vec<String> {
         let measured_from = match Phase::of(workers, self.view) {
             Phase::Load { begun } => (begun + self.view.warm_up).saturating_duration_since(self.view.started),
             phase => return self.line_before(workers, phase).into_iter().collect(),
@@ -201,7 +201,7 @@ impl Seconds {
     }
 
     /// The line for a second in which nothing is measured yet.
-    fn line_before(&mut self, workers: &[Arc<Progress>], phase: Phase) -> Option<String> {
+    fn line_before(&mut self, workers: &[Arc<WorkerProgress>], phase: Phase) -> Option<String> {
         let now = self.view.started.elapsed();
         let passed = now.saturating_sub(self.shown);
         if now.as_secs() == self.shown.as_secs() {
@@ -259,16 +259,16 @@ impl Seconds {
 #[cfg(test)]
 mod tests {
     use super::{Seconds, View};
-    use crate::client::Live;
-    use crate::record::{Interval, Latencies};
+    use crate::client::Snapshot;
+    use crate::results::{Interval, Latencies};
     use std::time::{Duration, Instant};
 
-    fn second(end: f64, replies: u64, open: u64, millis: u64) -> Live {
+    fn second(end: f64, replies: u64, open: u64, millis: u64) -> Snapshot {
         let mut latencies = Latencies::default();
         latencies.record(Duration::from_millis(millis));
         let latency = latencies.pack();
         let interval = Interval { start_s: end - 1.0, seconds: 1.0, replies, open, latency, ..Interval::default() };
-        Live { interval, lag: Some(Duration::from_micros(millis)), is_after_load: false }
+        Snapshot { interval, lag: Some(Duration::from_micros(millis)), is_after_load: false }
     }
 
     #[test]
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(seconds.line(measured_from).as_deref(), Some(line));
         assert_eq!(seconds.line(measured_from), None);
         // One that is idle has its connections still.
-        seconds.told[0] = Some(Live { lag: None, ..second(4.0, 1, 10, 1) });
+        seconds.told[0] = Some(Snapshot { lag: None, ..second(4.0, 1, 10, 1) });
         assert_eq!(
             seconds.line(measured_from).as_deref(),
             Some("   6 s: 1.00 /s, p50 1.00 ms, p99 1.00 ms, 0 errors, 30 open")

@@ -5,8 +5,8 @@ use super::variables::Variables;
 use super::{CROSSED, FAILURE, LONG_VERSION, SUCCESS, complain, output, parse};
 use crate::error::{Error, in_words};
 use crate::escape;
-use crate::record::{
-    Comparison, MAX_FILE_BYTES, Record, RecordError, Summary, compare, merge, page, recognize, time_apart,
+use crate::results::{
+    Comparison, MAX_FILE_BYTES, ResultsError, RunResults, TextReport, compare, merge, page, recognize, time_apart,
 };
 use crate::units::format_size;
 use clap::{Parser, Subcommand};
@@ -114,7 +114,7 @@ enum Complaint {
 fn work(task: &Task) -> Result<u8, Complaint> {
     task.check()?;
     let is_told = match task {
-        Task::Show { file } => output::say(Summary(&read(file)?)),
+        Task::Show { file } => output::say(TextReport(&read(file)?)),
         Task::Compare { before, after, fail_if_worse, allow_inconclusive } => {
             let comparison = compare(&read(before)?, &read(after)?);
             let is_told = output::say(&comparison);
@@ -146,15 +146,15 @@ fn has_failed(comparison: &Comparison, allow_inconclusive: bool) -> bool {
     comparison.is_worse() || !allow_inconclusive && !comparison.inconclusive.is_empty()
 }
 
-fn read(path: &Path) -> Result<Record, Complaint> {
+fn read(path: &Path) -> Result<RunResults, Complaint> {
     let name = if is_stdin(path) { "stdin".to_owned() } else { escape::path(path).to_string() };
     let complain = |reason: &str| Complaint::Read(format!("cannot read {name}: {reason}"));
     let bytes = read_bytes(path).map_err(|reason| complain(&reason))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let kind = recognize(error.as_bytes()).unwrap_or("a binary file, not text");
-        complain(&RecordError::OtherKind(kind).to_string())
+        complain(&ResultsError::OtherKind(kind).to_string())
     })?;
-    Record::from_json(&text).map_err(|error| complain(&error.to_string()))
+    RunResults::from_json(&text).map_err(|error| complain(&error.to_string()))
 }
 
 /// The bytes of a file or a pipe, of at most [`MAX_FILE_BYTES`].

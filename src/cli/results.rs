@@ -4,7 +4,9 @@ use super::files::Output;
 use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, output};
 use crate::error::Error;
 use crate::escape;
-use crate::record::{Judgement, LoadKind, Record, Summary, Threshold, Verdict, page, write_hdr_log, write_percentiles};
+use crate::results::{
+    Judgement, LoadKind, RunResults, TextReport, Threshold, Verdict, page, write_hdr_log, write_percentiles,
+};
 use clap::Args;
 use std::fmt::{Display, Write as _};
 use std::io::Write;
@@ -91,10 +93,10 @@ impl Files {
 
     /// Tells, writes and checks a run that was a success or not; the exit status. `report` is what a person reads of a run
     /// that was no load test. With `is_quiet`, no news is good news.
-    pub(super) fn finish(self, report: &dyn Display, is_success: bool, record: &Record, is_quiet: bool) -> u8 {
+    pub(super) fn finish(self, report: &dyn Display, is_success: bool, record: &RunResults, is_quiet: bool) -> u8 {
         // Nothing can have gone wrong where nothing was sent, but that is not what was asked for.
         let is_success = is_success && record.has_measured();
-        let judgements: Vec<_> = self.thresholds.iter().map(|threshold| threshold.judge(record)).collect();
+        let judgements: Vec<_> = self.thresholds.iter().map(|threshold| threshold.validate(record)).collect();
         let is_silent = is_quiet && is_success;
         let is_told = is_silent || self.tell(report, record, &judgements);
         let has_crossed = judgements.iter().any(|judgement| judgement.verdict != Verdict::Kept);
@@ -113,9 +115,9 @@ impl Files {
     }
 
     /// Tells a person: of a load test all that was measured, of the tutorial's job what fits it. Then each threshold.
-    fn tell(&self, report: &dyn Display, record: &Record, judgements: &[Judgement]) -> bool {
+    fn tell(&self, report: &dyn Display, record: &RunResults, judgements: &[Judgement]) -> bool {
         let is_load = record.load.kind == LoadKind::Open || record.load.duration_s.is_some();
-        let mut text = if is_load { Summary(record).to_string() } else { report.to_string() };
+        let mut text = if is_load { TextReport(record).to_string() } else { report.to_string() };
         let labels = std::iter::once("thresholds").chain(std::iter::repeat(""));
         for (label, judgement) in labels.zip(judgements) {
             let _ = write!(text, "\n  {label:<12} {}", escape::line(judgement));
@@ -124,7 +126,7 @@ impl Files {
     }
 
     /// Writes all files; whether that went well.
-    fn keep(self, record: &Record) -> bool {
+    fn keep(self, record: &RunResults) -> bool {
         let mut is_kept = true;
         for (output, form) in self.outputs {
             is_kept &= output.write(|file| match form {

@@ -1,7 +1,7 @@
 //! What was typed, as a record keeps it: every option with its value, given or by default.
 
 use super::values::switch;
-use crate::record::Settings;
+use crate::results::Settings;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 

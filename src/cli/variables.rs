@@ -94,7 +94,7 @@ impl Variables {
 
     /// An error after the names of the variables that it is about.
     pub(super) fn blame(&self, error: &str) -> String {
-        let is_decoration = |letter: char| !letter.is_alphanumeric() && letter != '-';
+        let is_decoration = |datagram: char| !datagram.is_alphanumeric() && datagram != '-';
         let words: Vec<&str> = error.split_whitespace().map(|word| word.trim_matches(is_decoration)).collect();
         let at_fault = self.0.iter().filter(|variable| {
             let is_shown = |path: &str| variable.is_path && error.contains(path);

@@ -1,7 +1,7 @@
 //! When a connect that failed is tried again: the later, the more often it failed (exponential back-off), and never all at
 //! once (jitter; Brooker, "Exponential Backoff And Jitter", 2015).
 
-use super::dialer::Dial;
+use super::connector::ConnectAttempt;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::{BuildHasher, RandomState};
@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub(super) struct Backoff {
     delay: Duration,
     /// Those who wait, and until when; the first to come up on top.
-    waiting: BinaryHeap<Reverse<(Instant, Dial)>>,
+    waiting: BinaryHeap<Reverse<(Instant, ConnectAttempt)>>,
     /// Where the random parts come from: another sequence in every process.
     random: RandomState,
 }
@@ -26,24 +26,24 @@ impl Backoff {
         Self { delay, waiting: BinaryHeap::new(), random: RandomState::new() }
     }
 
-    /// How long `dial` has to wait, after so many retries as it counts.
-    pub(super) fn delay_of(&self, dial: Dial) -> Duration {
-        let doublings = dial.retries.saturating_sub(1).min(31);
+    /// How long `attempt` has to wait, after so many retries as it counts.
+    pub(super) fn delay_of(&self, attempt: ConnectAttempt) -> Duration {
+        let doublings = attempt.retries.saturating_sub(1).min(31);
         let longest = self.delay.saturating_mul(1 << doublings).min(LONGEST);
         // The upper half is left to chance.
-        let chance = u32::try_from(self.random.hash_one((dial.number, dial.retries)) >> 32).unwrap_or(u32::MAX);
+        let chance = u32::try_from(self.random.hash_one((attempt.number, attempt.retries)) >> 32).unwrap_or(u32::MAX);
         longest / 2 + (longest / 2).mul_f64(f64::from(chance) / f64::from(u32::MAX))
     }
 
-    /// `dial` waits until `instant`.
-    pub(super) fn wait(&mut self, dial: Dial, instant: Instant) {
-        self.waiting.push(Reverse((instant, dial)));
+    /// `attempt` waits until `instant`.
+    pub(super) fn wait(&mut self, attempt: ConnectAttempt, instant: Instant) {
+        self.waiting.push(Reverse((instant, attempt)));
     }
 
     /// Somebody whose time has come by `now`.
-    pub(super) fn next_due(&mut self, now: Instant) -> Option<Dial> {
+    pub(super) fn next_due(&mut self, now: Instant) -> Option<ConnectAttempt> {
         let is_due = self.next_instant().is_some_and(|instant| instant <= now);
-        if is_due { self.waiting.pop().map(|Reverse((_, dial))| dial) } else { None }
+        if is_due { self.waiting.pop().map(|Reverse((_, attempt))| attempt) } else { None }
     }
 
     /// When the next one is due.
@@ -52,8 +52,8 @@ impl Backoff {
     }
 
     /// Everybody who waits; from now on nobody does.
-    pub(super) fn stop(&mut self) -> impl Iterator<Item = Dial> + use<> {
-        std::mem::take(&mut self.waiting).into_iter().map(|Reverse((_, dial))| dial)
+    pub(super) fn stop(&mut self) -> impl Iterator<Item = ConnectAttempt> + use<> {
+        std::mem::take(&mut self.waiting).into_iter().map(|Reverse((_, attempt))| attempt)
     }
 
     /// Whether nobody waits.
@@ -64,11 +64,11 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backoff, Dial, LONGEST};
+    use super::{Backoff, ConnectAttempt, LONGEST};
     use std::time::{Duration, Instant};
 
-    fn dial(number: usize, retries: u32) -> Dial {
-        Dial { number, address: 0, retries, failure: None, round: 0, done: 0, started: Instant::now() }
+    fn attempt(number: usize, retries: u32) -> ConnectAttempt {
+        ConnectAttempt { number, address: 0, retries, failure: None, round: 0, done: 0, started: Instant::now() }
     }
 
     #[test]
@@ -78,7 +78,7 @@ mod tests {
             let longest = Duration::from_millis(longest);
             assert!(longest <= LONGEST);
             for number in 1..100 {
-                let delay = backoff.delay_of(dial(number, retries));
+                let delay = backoff.delay_of(attempt(number, retries));
                 assert!((longest / 2..=longest).contains(&delay), "{delay:?} after {retries} retries");
             }
         }
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn not_all_come_back_at_once() {
         let backoff = Backoff::new(Duration::from_secs(1));
-        let mut delays: Vec<_> = (1..=100).map(|number| backoff.delay_of(dial(number, 1))).collect();
+        let mut delays: Vec<_> = (1..=100).map(|number| backoff.delay_of(attempt(number, 1))).collect();
         delays.sort_unstable();
         delays.dedup();
         assert!(delays.len() > 90, "{delays:?}");
@@ -97,12 +97,12 @@ mod tests {
     fn who_is_due_comes_first() {
         let (mut backoff, now) = (Backoff::new(Duration::ZERO), Instant::now());
         for (number, seconds) in [(1, 3), (2, 1), (3, 2)] {
-            backoff.wait(dial(number, 1), now + Duration::from_secs(seconds));
+            backoff.wait(attempt(number, 1), now + Duration::from_secs(seconds));
         }
         assert_eq!(backoff.next_instant(), Some(now + Duration::from_secs(1)));
         let due: Vec<_> = std::iter::from_fn(|| backoff.next_due(now + Duration::from_secs(2))).collect();
-        assert_eq!(due.iter().map(|dial| dial.number).collect::<Vec<_>>(), [2, 3]);
-        assert_eq!(backoff.stop().map(|dial| dial.number).collect::<Vec<_>>(), [1]);
+        assert_eq!(due.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(backoff.stop().map(|attempt| attempt.number).collect::<Vec<_>>(), [1]);
         assert!(backoff.is_empty());
     }
 }

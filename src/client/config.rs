@@ -1,13 +1,13 @@
 //! What a client is asked to do.
 
 use super::expect::{Expect, framed};
-use super::load::{Load, MOST_PER_SECOND};
+use super::load_config::{LoadConfig, MOST_PER_SECOND};
 use crate::buffer::LENT_BYTES;
 use crate::codec::Framing;
 use crate::error::Error;
-use crate::record::ReplyCheck;
+use crate::results::ReplyCheck;
 use crate::service::search::Request;
-use crate::socket::{Address, Endpoint, SocketOptions, Sources, TlsClientOptions};
+use crate::socket::{Address, Endpoint, SocketOptions, SourceAddresses, TlsClientOptions};
 use crate::units::{format_count, format_counted};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct ClientConfig {
     /// Where to connect: the connections go to these places in turn. All addresses of a name are tried.
     pub targets: Vec<Endpoint>,
     /// The addresses that the connections come from, in turn. Default: the system chooses.
-    pub sources: Sources,
+    pub sources: SourceAddresses,
     /// How many connections to open. Default: 1.
     pub connections: usize,
     /// The messages each connection sends, one after the other, from the first again when more are wanted. Default: the
@@ -56,7 +56,7 @@ pub struct ClientConfig {
     /// stream, so that whatever a server changes, loses, repeats or swaps is found. Default: no.
     pub size: Option<usize>,
     /// When messages are sent, and for how long. Default: as soon as the answers are there, until all were sent once.
-    pub load: Load,
+    pub load: LoadConfig,
     /// How messages and answers are told apart in the stream. Default: not at all.
     pub framing: Option<Framing>,
     /// What is expected to come back. Default: the echo of what was sent.
@@ -70,7 +70,7 @@ pub struct ClientConfig {
     /// How many messages of a connection may be unanswered at a time. Default: all; in a closed loop that has a duration, 1.
     pub pipeline: Option<u64>,
     /// Once every connection was tried, keep them open for this long. Default: until every one has finished its exchange or
-    /// failed. With [`Load::reconnect_every`] each closes when it is done.
+    /// failed. With [`LoadConfig::reconnect_every`] each closes when it is done.
     pub hold: Option<Duration>,
     /// How many connects may be in progress at a time. Default: 512.
     pub max_connecting: usize,
@@ -116,13 +116,13 @@ impl ClientConfig {
     pub fn to_all(targets: Vec<Endpoint>) -> Self {
         Self {
             targets,
-            sources: Sources::default(),
+            sources: SourceAddresses::default(),
             connections: 1,
             messages: TUTORIAL_MESSAGES.iter().map(|text| text.as_bytes().to_vec()).collect(),
             requests: Vec::new(),
             messages_per_connection: None,
             size: None,
-            load: Load::default(),
+            load: LoadConfig::default(),
             framing: None,
             expect: Expect::Echo,
             reply_size: None,

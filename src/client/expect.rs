@@ -24,7 +24,7 @@ pub enum Expect {
 
 /// When our half is shut before the conversation is over, to be followed by the server's own end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum HalfClose {
     /// It is not.
     Never,
     /// When the only message was sent: that is how it ends.
@@ -33,7 +33,7 @@ pub(super) enum Ending {
     WhenDone,
 }
 
-impl Ending {
+impl HalfClose {
     pub(super) fn of(config: &ClientConfig) -> Self {
         match (config.framing, config.expect) {
             (Some(Framing::UntilEnd), _) => Self::WithMessage,

@@ -3,57 +3,56 @@
 //! Whatever a server does (refuses, resets, stalls, closes early, answers something else) is a line of the report,
 //! counted by cause; the run goes on with the other connections.
 
+mod arrivals;
 mod backoff;
 mod clock;
 mod config;
-mod datagram;
-mod dialer;
-mod dialling;
-mod environment;
+mod connect_rate;
+mod connecting;
+mod connection_service;
+mod connector;
+mod dispatcher;
+mod exchange;
 mod expect;
 mod failure;
-mod keep;
-mod ledger;
-mod live;
-mod load;
-mod loading;
-mod measured;
-mod pacer;
+mod in_flight;
+mod inline_queue;
+mod interactive;
+mod load_config;
+mod machine;
+mod measurements;
+mod metrics;
+mod observer;
 mod pattern;
-mod queue;
+mod phases;
 mod read_only;
-mod recorder;
-mod relay;
 mod report;
-mod runner;
-mod schedule;
-mod secure;
-mod spacing;
-mod task;
-mod watch;
-mod workload;
+mod run_results;
+mod snapshot;
+mod tls_events;
+mod udp;
+mod worker;
 
+pub use arrivals::Arrivals;
 pub use config::ClientConfig;
-pub use datagram::{DatagramClient, DatagramClientConfig, DatagramClientHandle, DatagramReport, TAG_BYTES};
-pub use environment::environment;
 pub use expect::Expect;
 pub use failure::Failure;
-pub use live::Live;
-pub use load::Load;
-pub use measured::Measured;
-pub use recorder::Progress;
+pub use load_config::LoadConfig;
+pub use machine::environment;
+pub use measurements::Measurements;
+pub use metrics::WorkerProgress;
 pub use report::{Mismatch, Report, WrongAnswer};
-pub use schedule::Arrivals;
+pub use snapshot::Snapshot;
+pub use udp::{DatagramClient, DatagramClientConfig, DatagramClientHandle, DatagramReport, TAG_BYTES};
 
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, SignalClaim, SignalSet, catch_signals, run_workers};
 use crate::service::search::Request;
 use crate::socket::{Address, SocketOptions, TlsConnector, raise_descriptor_limit, rehearse_options};
 use clock::Clock;
-use environment::run_id;
-use recorder::{Recorder, histogram};
-use relay::{Relay, Wake};
-use runner::{DIALER, Runner};
+use interactive::{Interactive, Wake};
+use machine::run_id;
+use metrics::{WorkerMetrics, histogram};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::low_level::signal_name;
 use std::collections::BTreeMap;
@@ -61,6 +60,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use worker::{CONNECTOR, Worker};
 
 /// What a client handles. SIGHUP is the end of its terminal.
 const SIGNALS: SignalSet = SignalSet { ending: &[SIGINT, SIGTERM, SIGHUP], others: &[SIGUSR1, SIGUSR2] };
@@ -138,7 +138,7 @@ struct Shared {
     /// One for each target; none for plain text.
     tls: Vec<TlsConnector>,
     /// What is to be passed on, instead of messages to be exchanged.
-    relay: Option<Arc<Relay>>,
+    interactive: Option<Arc<Interactive>>,
     settled: AtomicUsize,
     done: AtomicUsize,
     over: AtomicUsize,
@@ -172,7 +172,7 @@ struct Shared {
 /// ```
 pub struct Client {
     loops: Vec<EventLoop<Message>>,
-    progress: Vec<Arc<Progress>>,
+    progress: Vec<Arc<WorkerProgress>>,
     shared: Shared,
     /// Where a relay reads from, and where it writes to.
     ends: Option<(Box<dyn Read + Send>, Box<dyn Write + Send>)>,
@@ -213,7 +213,7 @@ impl Client {
             requests: std::mem::take(&mut config.requests).into(),
             targets,
             tls,
-            relay: None,
+            interactive: None,
             settled: AtomicUsize::new(0),
             done: AtomicUsize::new(0),
             over: AtomicUsize::new(0),
@@ -235,7 +235,7 @@ impl Client {
     /// # Errors
     ///
     /// Those of [`new`](Self::new).
-    pub fn relay(
+    pub fn interactive(
         config: ClientConfig,
         input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,
@@ -255,7 +255,7 @@ impl Client {
             ..config
         };
         let mut client = Self::new(ClientConfig { framing: None, ..one.clone() })?;
-        client.shared.relay = Some(Relay::new(&one));
+        client.shared.interactive = Some(Interactive::new(&one));
         client.ends = Some((Box::new(input), Box::new(output)));
         Ok(client)
     }
@@ -268,7 +268,7 @@ impl Client {
 
     /// What each worker has done so far; may be looked at from another thread while the client runs.
     #[must_use]
-    pub fn progress(&self) -> Vec<Arc<Progress>> {
+    pub fn progress(&self) -> Vec<Arc<WorkerProgress>> {
         self.progress.clone()
     }
 
@@ -280,29 +280,29 @@ impl Client {
     /// never an error, but part of the report.
     pub fn run(self) -> Result<Report, Error> {
         let started = Instant::now();
-        if let (Some(relay), Some((input, output))) = (&self.shared.relay, self.ends) {
+        if let (Some(interactive), Some((input, output))) = (&self.shared.interactive, self.ends) {
             let handle = self.shared.handle.clone();
             let wake: Wake = Arc::new(move || handle.send(|| Message::Wake));
-            relay.start(input, output, &wake)?;
+            interactive.start(input, output, &wake)?;
         }
         let (shared, step) = (&self.shared, self.loops.len());
-        let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<Progress>))| {
-            let recorder = Recorder::new(progress, shared.config.load.rate.is_some());
-            let mut runner = Runner::new(shared, recorder, first, step, started);
-            event_loop.agenda().ready.push_back(DIALER);
+        let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<WorkerProgress>))| {
+            let metrics = WorkerMetrics::new(progress, shared.config.load.rate.is_some());
+            let mut runner = Worker::new(shared, metrics, first, step, started);
+            event_loop.context().ready.push_back(CONNECTOR);
             event_loop.run(&mut runner).map_err(Error::system("wait for events"))?;
-            Ok(runner.into_recorder(Instant::now()))
+            Ok(runner.into_metrics(Instant::now()))
         };
         let jobs = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
         let recorders = run_workers(jobs, work, |_| shared.handle.stop())?;
         let mut report = self.shared.empty_report(started.elapsed());
         report.opening = opening(&recorders);
-        for recorder in recorders {
-            recorder.add_to(&mut report);
+        for metrics in recorders {
+            metrics.add_to(&mut report);
         }
         report.measured.end_seconds();
         // That can turn out after the conversation has ended well.
-        if self.shared.relay.is_some_and(|relay| relay.has_lost()) && report.failed.is_empty() {
+        if self.shared.interactive.is_some_and(|interactive| interactive.has_lost()) && report.failed.is_empty() {
             report.verified = 0;
             report.failed.insert(Failure::OwnEnd, 1);
         }
@@ -311,8 +311,8 @@ impl Client {
 }
 
 /// From the first connect of all workers to the last connection being open.
-fn opening(recorders: &[Recorder]) -> Option<Duration> {
-    let (begins, ends): (Vec<_>, Vec<_>) = recorders.iter().filter_map(|recorder| recorder.opening).unzip();
+fn opening(recorders: &[WorkerMetrics]) -> Option<Duration> {
+    let (begins, ends): (Vec<_>, Vec<_>) = recorders.iter().filter_map(|metrics| metrics.opening).unzip();
     Some(ends.into_iter().max()?.saturating_duration_since(begins.into_iter().min()?))
 }
 
@@ -343,8 +343,8 @@ impl Shared {
     /// A connection is over, and none follows; after the last one, every worker learns it. When it was for a relay, that
     /// is over, too, but for what is still to be written.
     fn note_end(&self) {
-        if let Some(relay) = &self.relay {
-            relay.hang_up();
+        if let Some(interactive) = &self.interactive {
+            interactive.abort_attempt();
         }
         if self.over.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
             self.handle.send(|| Message::AllOver);
@@ -354,7 +354,7 @@ impl Shared {
     /// Whether no connection is left anywhere, nor anything to be written; or the run is to end all the same.
     fn is_over(&self) -> bool {
         let is_over = self.over.load(Ordering::Relaxed) == self.config.connections || self.handle.is_stopped();
-        is_over && self.relay.as_ref().is_none_or(|relay| relay.is_settled())
+        is_over && self.interactive.as_ref().is_none_or(|interactive| interactive.is_settled())
     }
 
     /// One more connection was opened or has failed; after the last one, every worker learns it.
@@ -393,7 +393,7 @@ impl Shared {
             connect: histogram(),
             handshake: histogram(),
             load: self.config.load.clone(),
-            measured: Measured::default(),
+            measured: Measurements::default(),
             interrupted: self.handle.stopped.load(Ordering::Relaxed),
         }
     }

@@ -1,9 +1,9 @@
 //! What a run was like: the value that a library user gets, and the text that a person reads.
 
-use super::{Expect, Failure, Load, Measured};
+use super::{Expect, Failure, LoadConfig, Measurements};
 use crate::escape;
-use crate::record::{Reason, ReplyCheck, format_latency, format_opening, wrap};
-use crate::repr::BytesRepr;
+use crate::python_repr::BytesRepr;
+use crate::results::{Reason, ReplyCheck, format_latency, format_opening, wrap};
 use crate::service::search::Response;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
 use hdrhistogram::Histogram;
@@ -96,7 +96,7 @@ pub struct Report {
     /// The most connections that were open at the same time.
     pub most_open: u64,
     /// From the first connect to the last connection being open; none when no connection was opened, and where connections
-    /// are opened throughout the run ([`Load::reconnect_every`]).
+    /// are opened throughout the run ([`LoadConfig::reconnect_every`]).
     pub opening: Option<Duration>,
     /// How many connections did all they were opened for: what was expected came back.
     pub verified: u64,
@@ -131,9 +131,9 @@ pub struct Report {
     /// Times from the end of a connect to that of its TLS handshake, in nanoseconds; none without TLS.
     pub handshake: Histogram<u64>,
     /// Times from handing a message over for sending to its last byte coming back, in nanoseconds.
-    pub measured: Measured,
+    pub measured: Measurements,
     /// The load that was asked for.
-    pub load: Load,
+    pub load: LoadConfig,
     /// Whether the run was ended before it was done.
     pub interrupted: bool,
 }

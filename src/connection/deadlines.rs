@@ -1,6 +1,6 @@
 //! The deadlines of a connection. Only the earliest of them is waited for; when it comes, each is checked on its own.
 
-use super::{Connection, Limits, Phase, Waiting};
+use super::{Connection, Limits, Phase, ServiceWait};
 use crate::service::Service;
 use std::time::{Duration, Instant};
 
@@ -59,14 +59,14 @@ impl Applying {
             is_lingering: connection.phase == Phase::Lingering,
             is_silent: connection.received_bytes == 0 && connection.sent_bytes == 0,
             checks: connection.checks,
-            service: (connection.waiting == Waiting::Until).then(|| connection.times.service()),
+            service: (connection.waiting == ServiceWait::Deadline).then(|| connection.times.service()),
         }
     }
 }
 
 /// What a connection remembers of time.
 #[derive(Debug)]
-pub(super) struct Times {
+pub(super) struct DeadlineTimes {
     opened: Instant,
     /// When bytes moved last; since our half was shut: when that was.
     active: Moment,
@@ -76,7 +76,7 @@ pub(super) struct Times {
     service: Moment,
 }
 
-impl Times {
+impl DeadlineTimes {
     pub(super) fn new(now: Instant) -> Self {
         Self { opened: now, active: 0, blocked: NEVER, service: NEVER }
     }

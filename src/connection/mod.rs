@@ -19,25 +19,25 @@
 //! middle phases (RFC 1122, section 4.2.2.13; RFC 9112, section 9.6). A service may also end its own output and go on
 //! being served: then our half is shut while the conversation is open.
 
+mod close_reason;
 mod deadlines;
-mod delivery;
-mod layered;
 mod limits;
+mod lower_layer;
+mod output_progress;
 mod phase;
-mod reason;
+mod service_wait;
 #[cfg(test)]
 mod tests;
-mod waiting;
 
+pub use close_reason::CloseReason;
 pub use limits::Limits;
-pub use reason::CloseReason;
 
-use crate::buffer::{Buffer, Lender};
+use crate::buffer::{Buffer, BufferPool};
 use crate::service::{Input, Output, Service, Wait};
-use deadlines::{Applying, Deadline, Times};
+use deadlines::{Applying, Deadline, DeadlineTimes};
 use phase::Phase;
+use service_wait::ServiceWait;
 use std::time::Instant;
-use waiting::Waiting;
 
 /// Room counts as freed when at most one in this many bytes of the output's limit is still waiting.
 const LOW_WATERMARK: usize = 4;
@@ -49,8 +49,8 @@ pub struct Connection<S> {
     service: S,
     input: Buffer,
     output: Buffer,
-    waiting: Waiting,
-    times: Times,
+    waiting: ServiceWait,
+    times: DeadlineTimes,
     received_bytes: u64,
     sent_bytes: u64,
     phase: Phase,
@@ -66,7 +66,7 @@ pub struct Connection<S> {
     hang_up: bool,
     input_ended: bool,
     /// The deadline may have come nearer since it was last asked for.
-    hurried: bool,
+    deadline_dirty: bool,
     /// The conversation was ended by force, and output was lost with it.
     is_cut: bool,
     /// How many checks have found nothing new since output was delivered last.
@@ -83,8 +83,8 @@ impl<S: Service> Connection<S> {
             service,
             input: Buffer::new(),
             output: Buffer::new(),
-            waiting: Waiting::Input,
-            times: Times::new(now),
+            waiting: ServiceWait::Input,
+            times: DeadlineTimes::new(now),
             received_bytes: 0,
             sent_bytes: 0,
             phase: Phase::Open,
@@ -94,7 +94,7 @@ impl<S: Service> Connection<S> {
             may_write: true,
             hang_up: false,
             input_ended: false,
-            hurried: true,
+            deadline_dirty: true,
             is_cut: false,
             checks: 0,
             acknowledged: 0,
@@ -192,13 +192,13 @@ impl<S: Service> Connection<S> {
         self.sent_bytes += count as u64;
         self.may_write = self.output.is_empty();
         self.output_moved(self.may_write, now);
-        self.serve_due |= self.waiting.wants_room(was_high) && self.output.len() <= low;
+        self.serve_due |= self.waiting.wants_writable(was_high) && self.output.len() <= low;
     }
 
     /// Our sending half was shut, everything before it was sent.
     pub fn handle_shut(&mut self, now: Instant) {
         self.output_moved(true, now);
-        self.hurried = true;
+        self.deadline_dirty = true;
         self.phase = if self.phase == Phase::Ending { Phase::Listening } else { self.after_shut() };
     }
 
@@ -211,13 +211,13 @@ impl<S: Service> Connection<S> {
             _ => {}
         }
         self.may_read = !self.input_ended;
-        self.hurried = true;
+        self.deadline_dirty = true;
     }
 
     /// An instant named by [`next_deadline`](Self::next_deadline) may have come. Every deadline is checked, not the earliest
     /// one alone: a service that keeps naming instants that have passed would put off all others.
     pub fn handle_deadline(&mut self, limits: &Limits, now: Instant) {
-        self.hurried = true;
+        self.deadline_dirty = true;
         let phase = self.phase;
         for deadline in self.times.passed(Applying::to(self), limits, now) {
             // In another phase other deadlines apply. The next check is for them.
@@ -227,9 +227,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// An instant named by [`alarm`](Self::alarm) may have come; returns whether it has, and the service still waits for it.
-    pub fn handle_alarm(&mut self, now: Instant) -> bool {
-        let is_awaited = self.alarm().is_some_and(|instant| instant <= now);
+    /// An instant named by [`precise_deadline`](Self::precise_deadline) may have come; returns whether it has, and the service still waits for it.
+    pub fn handle_precise_timer(&mut self, now: Instant) -> bool {
+        let is_awaited = self.precise_deadline().is_some_and(|instant| instant <= now);
         self.serve_due |= is_awaited;
         is_awaited
     }
@@ -254,13 +254,13 @@ impl<S: Service> Connection<S> {
 
     /// Gives back storage at the end of a turn.
     #[inline]
-    pub fn release(&mut self, lender: &mut Lender) {
+    pub fn release(&mut self, pool: &mut BufferPool) {
         if self.phase == Phase::Closed {
             self.input.clear();
             self.output.clear();
         }
-        lender.settle(&mut self.input);
-        lender.settle(&mut self.output);
+        pool.reclaim(&mut self.input);
+        pool.reclaim(&mut self.output);
     }
 
     /// How much memory the connection and its service hold on behalf of the peer, in bytes: nothing while nothing waits.
@@ -288,7 +288,7 @@ impl<S: Service> Connection<S> {
     #[inline]
     pub fn wants_read(&self, limits: &Limits) -> bool {
         let takes = match self.phase {
-            phase if phase.is_open() => self.waiting != Waiting::Room && self.input.len() < limits.buffer_bytes,
+            phase if phase.is_open() => self.waiting != ServiceWait::Writable && self.input.len() < limits.buffer_bytes,
             phase => phase != Phase::Closed,
         };
         takes && self.may_read && !self.input_ended
@@ -314,24 +314,24 @@ impl<S: Service> Connection<S> {
     /// The next deadline, if it may have come nearer since this was last asked; else it has only moved away, and whoever
     /// waits for the old one will find that out in time. So a message costs no look at the deadlines.
     #[inline]
-    pub fn hurried_deadline(&mut self, limits: &Limits) -> Option<Instant> {
-        if std::mem::take(&mut self.hurried) { self.next_deadline(limits) } else { None }
+    pub fn urgent_deadline(&mut self, limits: &Limits) -> Option<Instant> {
+        if std::mem::take(&mut self.deadline_dirty) { self.next_deadline(limits) } else { None }
     }
 
-    /// The instant, kept to the microsecond, at which [`handle_alarm`](Self::handle_alarm) has something to do.
+    /// The instant, kept to the microsecond, at which [`handle_precise_timer`](Self::handle_precise_timer) has something to do.
     #[inline]
-    pub fn alarm(&self) -> Option<Instant> {
-        (self.waiting == Waiting::At).then(|| self.times.service())
+    pub fn precise_deadline(&self) -> Option<Instant> {
+        (self.waiting == ServiceWait::PreciseDeadline).then(|| self.times.service())
     }
 
     // What the pump does on its behalf.
 
     /// Calls the service.
     #[inline]
-    pub fn serve(&mut self, lender: &mut Lender, limits: &Limits, now: Instant) {
+    pub fn serve(&mut self, pool: &mut BufferPool, limits: &Limits, now: Instant) {
         self.serve_due = false;
         let mut input = Input::new(&mut self.input, self.input_ended);
-        let mut output = Output::new(&mut self.output, lender, limits.buffer_bytes);
+        let mut output = Output::new(&mut self.output, pool, limits.buffer_bytes);
         if self.phase.says_no_more() {
             output.end();
         }
@@ -339,27 +339,27 @@ impl<S: Service> Connection<S> {
         if output.has_ended() && self.phase != Phase::Listening {
             self.phase = Phase::Ending;
         }
-        let wait = waiting::what_can_come(wait, self.output.is_empty(), now);
+        let wait = service_wait::what_can_come(wait, self.output.is_empty(), now);
         self.waiting = wait.into();
         match wait {
-            Wait::Until(instant) => {
+            Wait::Deadline(instant) => {
                 self.times.wait_until(instant);
-                self.hurried = true;
+                self.deadline_dirty = true;
             }
-            Wait::At(instant) => self.times.wait_until(instant),
-            Wait::Nothing => self.finish(CloseReason::Completed),
-            Wait::Refuse => self.finish(CloseReason::ProtocolError),
+            Wait::PreciseDeadline(instant) => self.times.wait_until(instant),
+            Wait::Close => self.finish(CloseReason::Completed),
+            Wait::Abort => self.finish(CloseReason::ProtocolError),
             Wait::Input if self.input_ended => self.finish(CloseReason::PeerClosed),
             Wait::Input if self.input.len() >= limits.buffer_bytes => self.finish(CloseReason::FrameTooLarge),
-            Wait::Room if self.output.is_empty() => self.finish(CloseReason::ReplyTooLarge),
-            Wait::Input | Wait::Room | Wait::InputOrRoom => {}
+            Wait::Writable if self.output.is_empty() => self.finish(CloseReason::ReplyTooLarge),
+            Wait::Input | Wait::Writable | Wait::Either => {}
         }
     }
 
     /// Room for bytes from the socket; never empty while [`wants_read`](Self::wants_read).
     #[inline]
-    pub fn reading(&mut self, lender: &mut Lender, limits: &Limits) -> &mut [u8] {
-        lender.make_room(&mut self.input, limits.buffer_bytes);
+    pub fn reading(&mut self, pool: &mut BufferPool, limits: &Limits) -> &mut [u8] {
+        pool.make_room(&mut self.input, limits.buffer_bytes);
         self.input.spare(limits.buffer_bytes)
     }
 
@@ -378,7 +378,7 @@ impl<S: Service> Connection<S> {
     }
 
     fn is_quiet(&self) -> bool {
-        let all_read = !self.may_read && !self.serve_due && self.waiting == Waiting::Input;
+        let all_read = !self.may_read && !self.serve_due && self.waiting == ServiceWait::Input;
         all_read && self.input.is_empty() && self.output.is_empty()
     }
 
@@ -389,7 +389,7 @@ impl<S: Service> Connection<S> {
     fn finish(&mut self, reason: CloseReason) {
         if self.phase.is_open() {
             self.phase = if self.phase == Phase::Listening { self.after_shut() } else { Phase::Finishing };
-            self.hurried = true;
+            self.deadline_dirty = true;
             self.reason = reason;
             self.input.clear();
         }

@@ -4,10 +4,10 @@
 //! path of every message nothing. That is only right while each counter has one writing thread; a worker owns its own
 //! counters and whoever wants a total adds them up.
 
-mod histogram;
+mod fixed_histogram;
 mod tally;
 
-pub use histogram::Histogram;
+pub use fixed_histogram::FixedHistogram;
 pub use tally::Tally;
 
 use std::sync::atomic::{AtomicU64, Ordering};

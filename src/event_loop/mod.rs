@@ -4,23 +4,23 @@
 //! to the microsecond), a message from another thread or a signal, and the turn of an entry of the ready queue. The loop knows nothing of what it drives. It must never
 //! block outside of `poll`, and it reads the clock once per round, not once per event.
 
-mod alarms;
+mod kernel_timer;
 mod key;
 mod mailbox;
-mod precise_timer;
+mod precise_timers;
 mod signals;
 mod slab;
 mod wall_clock;
 mod wheel;
 mod workers;
 
-pub use alarms::Alarms;
 pub use key::Key;
 pub use mailbox::Sender;
+pub use precise_timers::PreciseTimers;
 pub use signals::{SignalClaim, SignalSet, catch_signals};
 pub use slab::Slab;
 pub use wall_clock::unix_time;
-pub use wheel::{Due, Timer, Wheel};
+pub use wheel::{Expired, Timer, Wheel};
 pub use workers::run_workers;
 
 use mailbox::Mailbox;
@@ -42,7 +42,7 @@ const BOTH_DIRECTIONS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 const MAILBOX: Key = Key::fixed(u32::MAX);
 const SIGNALS: Key = Key::fixed(u32::MAX - 1);
-const ALARMS: Key = Key::fixed(u32::MAX - 2);
+const PRECISE_TIMERS: Key = Key::fixed(u32::MAX - 2);
 
 /// What a source can do now. Events come at edges: what is not used up must be remembered, no event repeats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,32 +67,32 @@ impl From<&Event> for Readiness {
     }
 }
 
-/// What a loop drives. Every method gets the [`Agenda`], in which it can put what has to happen later.
+/// What a loop drives. Every method gets the [`LoopContext`], in which it can put what has to happen later.
 pub trait Handler {
     /// The messages that other threads send.
     type Message;
 
     /// Something happened on the source registered with `key`.
-    fn handle_event(&mut self, agenda: &mut Agenda, key: Key, readiness: Readiness);
+    fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness);
 
     /// An instant for which something was armed has come.
-    fn handle_due(&mut self, agenda: &mut Agenda, due: Due);
+    fn handle_expired(&mut self, context: &mut LoopContext, due: Expired);
 
     /// An instant for which an alarm of `key` was armed has come.
-    fn handle_alarm(&mut self, _agenda: &mut Agenda, _key: Key) {}
+    fn handle_precise_timer(&mut self, _agenda: &mut LoopContext, _key: Key) {}
 
     /// It is the turn of `key`, which was put into the ready queue.
-    fn handle_ready(&mut self, agenda: &mut Agenda, key: Key);
+    fn handle_ready(&mut self, context: &mut LoopContext, key: Key);
 
     /// Another thread sent `message`.
-    fn handle_message(&mut self, agenda: &mut Agenda, message: Self::Message);
+    fn handle_message(&mut self, context: &mut LoopContext, message: Self::Message);
 
     /// The process received `signal` (signal(7)).
-    fn handle_signal(&mut self, agenda: &mut Agenda, signal: i32);
+    fn handle_signal(&mut self, context: &mut LoopContext, signal: i32);
 
     /// Everything that happened in this round was told.
     #[inline]
-    fn handle_round(&mut self, _agenda: &mut Agenda) {}
+    fn handle_round(&mut self, _agenda: &mut LoopContext) {}
 
     /// Whether the loop has nothing left to do and should end.
     fn is_done(&self) -> bool;
@@ -100,19 +100,19 @@ pub trait Handler {
 
 /// What has to happen later: sources to wait for, instants, and the ready queue.
 #[derive(Debug)]
-pub struct Agenda {
+pub struct LoopContext {
     /// When this round began.
     pub now: Instant,
     /// The instants, kept to a tick: many, and cheap.
     pub wheel: Wheel,
     /// The instants that are kept to the microsecond.
-    pub alarms: Alarms,
+    pub precise_timers: PreciseTimers,
     /// What can go on without waiting, in turn: one of them in each round, after its events.
     pub ready: VecDeque<Key>,
     registry: Registry,
 }
 
-impl Agenda {
+impl LoopContext {
     /// Waits for both directions of `source` from now on. Both from the start: with edges, a direction that nobody
     /// needs yet costs nothing, while changing the interest later would cost a system call.
     ///
@@ -151,7 +151,7 @@ pub struct EventLoop<M> {
     alarmed: Vec<Key>,
     /// How long to poll before sleeping.
     spin: Duration,
-    agenda: Agenda,
+    context: LoopContext,
 }
 
 impl<M> EventLoop<M> {
@@ -174,7 +174,7 @@ impl<M> EventLoop<M> {
         let poll = Poll::new()?;
         let mailbox = Mailbox::new(poll.registry(), MAILBOX.into())?;
         let now = Instant::now();
-        let alarms = Alarms::new(poll.registry(), ALARMS.into())?;
+        let precise_timers = PreciseTimers::new(poll.registry(), PRECISE_TIMERS.into())?;
         let registry = poll.registry().try_clone()?;
         Ok(Self {
             poll,
@@ -183,7 +183,7 @@ impl<M> EventLoop<M> {
             signals: None,
             alarmed: Vec::new(),
             spin,
-            agenda: Agenda { now, wheel: Wheel::new(now), alarms, ready: VecDeque::new(), registry },
+            context: LoopContext { now, wheel: Wheel::new(now), precise_timers, ready: VecDeque::new(), registry },
         })
     }
 
@@ -195,14 +195,14 @@ impl<M> EventLoop<M> {
     /// Those of sigaction(2) and socketpair(2).
     pub fn watch_signals(&mut self, signals: SignalSet) -> io::Result<()> {
         let mut signals = Signals::watch(signals)?;
-        self.agenda.register_listener(&mut signals.source, SIGNALS)?;
+        self.context.register_listener(&mut signals.source, SIGNALS)?;
         self.signals = Some(signals);
         Ok(())
     }
 
     /// Whether signals come to this loop.
     #[must_use]
-    pub fn hears_signals(&self) -> bool {
+    pub fn handles_signals(&self) -> bool {
         self.signals.is_some()
     }
 
@@ -213,8 +213,8 @@ impl<M> EventLoop<M> {
     }
 
     /// What has to happen later.
-    pub fn agenda(&mut self) -> &mut Agenda {
-        &mut self.agenda
+    pub fn context(&mut self) -> &mut LoopContext {
+        &mut self.context
     }
 
     /// Runs until `handler` is done.
@@ -223,7 +223,7 @@ impl<M> EventLoop<M> {
     ///
     /// Those of epoll_wait(2), which no peer can cause.
     pub fn run<H: Handler<Message = M>>(&mut self, handler: &mut H) -> io::Result<()> {
-        self.agenda.now = Instant::now();
+        self.context.now = Instant::now();
         self.signals.iter_mut().for_each(Signals::begin);
         // Time has passed since the loop was made.
         self.dispatch_due(handler);
@@ -233,10 +233,10 @@ impl<M> EventLoop<M> {
             self.dispatch_events(handler);
             self.dispatch_due(handler);
             // One at a time: whoever an event has come for meanwhile goes before those who could go on without one.
-            if let Some(key) = self.agenda.ready.pop_front() {
-                handler.handle_ready(&mut self.agenda, key);
+            if let Some(key) = self.context.ready.pop_front() {
+                handler.handle_ready(&mut self.context, key);
             }
-            handler.handle_round(&mut self.agenda);
+            handler.handle_round(&mut self.context);
         }
         Ok(())
     }
@@ -246,10 +246,10 @@ impl<M> EventLoop<M> {
     /// The time left is counted in whole ticks from the beginning of the last round: a second clock call and finer sums
     /// would make an instant that nothing else wakes the loop for more punctual, by less than one round and one tick.
     fn wait(&mut self) -> io::Result<()> {
-        if !self.spin.is_zero() && self.agenda.ready.is_empty() && self.spin()? {
+        if !self.spin.is_zero() && self.context.ready.is_empty() && self.spin()? {
             return Ok(());
         }
-        let timeout = if self.agenda.ready.is_empty() { self.time_left()? } else { Some(Duration::ZERO) };
+        let timeout = if self.context.ready.is_empty() { self.time_left()? } else { Some(Duration::ZERO) };
         self.poll(timeout)
     }
 
@@ -258,7 +258,7 @@ impl<M> EventLoop<M> {
             Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
             result => result?,
         }
-        self.agenda.now = Instant::now();
+        self.context.now = Instant::now();
         Ok(())
     }
 
@@ -267,8 +267,8 @@ impl<M> EventLoop<M> {
         let since = Instant::now();
         loop {
             self.poll(Some(Duration::ZERO))?;
-            let Agenda { now, wheel, alarms, .. } = &self.agenda;
-            if !self.events.is_empty() || alarms.is_due(*now) || wheel.is_due(*now) {
+            let LoopContext { now, wheel, precise_timers, .. } = &self.context;
+            if !self.events.is_empty() || precise_timers.is_due(*now) || wheel.is_due(*now) {
                 return Ok(true);
             }
             if now.saturating_duration_since(since) >= self.spin {
@@ -279,8 +279,8 @@ impl<M> EventLoop<M> {
 
     #[inline]
     fn time_left(&mut self) -> io::Result<Option<Duration>> {
-        let for_alarms = self.agenda.alarms.set_timer(self.agenda.now)?;
-        let for_wheel = self.agenda.wheel.time_left();
+        let for_alarms = self.context.precise_timers.set_timer(self.context.now)?;
+        let for_wheel = self.context.wheel.time_left();
         Ok(if for_alarms.is_some() { for_alarms.into_iter().chain(for_wheel).min() } else { for_wheel })
     }
 
@@ -288,11 +288,11 @@ impl<M> EventLoop<M> {
     /// those that a handler arms for an instant that has passed come in the next round.
     #[inline]
     fn dispatch_alarms<H: Handler<Message = M>>(&mut self, handler: &mut H) {
-        while let Some(key) = self.agenda.alarms.next_due(self.agenda.now) {
+        while let Some(key) = self.context.precise_timers.next_due(self.context.now) {
             self.alarmed.push(key);
         }
         for key in self.alarmed.drain(..) {
-            handler.handle_alarm(&mut self.agenda, key);
+            handler.handle_precise_timer(&mut self.context, key);
         }
     }
 
@@ -301,24 +301,24 @@ impl<M> EventLoop<M> {
             match Key::from(event.token()) {
                 MAILBOX => {
                     for message in self.mailbox.receive() {
-                        handler.handle_message(&mut self.agenda, message);
+                        handler.handle_message(&mut self.context, message);
                     }
                 }
                 SIGNALS => {
                     for signal in self.signals.iter_mut().flat_map(Signals::pending) {
-                        handler.handle_signal(&mut self.agenda, signal);
+                        handler.handle_signal(&mut self.context, signal);
                     }
                 }
-                ALARMS => self.agenda.alarms.handle_fired(),
-                key => handler.handle_event(&mut self.agenda, key, Readiness::from(event)),
+                PRECISE_TIMERS => self.context.precise_timers.handle_fired(),
+                key => handler.handle_event(&mut self.context, key, Readiness::from(event)),
             }
         }
     }
 
     fn dispatch_due<H: Handler<Message = M>>(&mut self, handler: &mut H) {
-        self.agenda.wheel.advance(self.agenda.now);
-        while let Some(due) = self.agenda.wheel.next_due() {
-            handler.handle_due(&mut self.agenda, due);
+        self.context.wheel.advance(self.context.now);
+        while let Some(due) = self.context.wheel.next_due() {
+            handler.handle_expired(&mut self.context, due);
         }
     }
 }

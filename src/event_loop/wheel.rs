@@ -48,12 +48,12 @@ struct Node {
 
 /// An entry that has come up.
 #[derive(Debug, Clone, Copy)]
-pub struct Due {
+pub struct Expired {
     key: Key,
     tick: u64,
 }
 
-impl Due {
+impl Expired {
     /// Whose entry it is.
     #[must_use]
     pub fn key(self) -> Key {
@@ -120,7 +120,7 @@ impl Wheel {
 
     /// When `due` should have come up.
     #[must_use]
-    pub fn deadline(&self, due: Due) -> Instant {
+    pub fn deadline(&self, due: Expired) -> Instant {
         self.start + Duration::from_millis(due.tick * TICK_MS)
     }
 
@@ -148,12 +148,12 @@ impl Wheel {
 
     /// Takes out the next entry that has come up. Its timer can be armed again, from now on for a later tick.
     #[inline]
-    pub fn next_due(&mut self) -> Option<Due> {
+    pub fn next_due(&mut self) -> Option<Expired> {
         let node = self.nodes[EXPIRED as usize].next;
         (node != EXPIRED).then(|| {
             self.unlink(node);
             let node = &mut self.nodes[node as usize];
-            Due { key: node.key, tick: std::mem::replace(&mut node.tick, UNARMED) }
+            Expired { key: node.key, tick: std::mem::replace(&mut node.tick, UNARMED) }
         })
     }
 

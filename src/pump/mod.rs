@@ -7,13 +7,13 @@
 //! Per message of a quiet conversation a turn costs one read and one write: a read shorter than the room offered means
 //! that the socket is drained (epoll(7), question 9), so the second read that would only say "would block" is saved.
 
-mod conversation;
+mod session;
 #[cfg(test)]
 mod tests;
 
-pub use conversation::Conversation;
+pub use session::Session;
 
-use crate::buffer::{Lender, MemoryAccount};
+use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::service::Service;
 use crate::socket::Transport;
@@ -49,7 +49,7 @@ pub trait Observer {
 #[derive(Debug)]
 pub struct Pump<'a, O> {
     /// Lends the storage for the turn.
-    pub lender: &'a mut Lender,
+    pub pool: &'a mut BufferPool,
     /// Counts what connections hold between their turns.
     pub memory: &'a MemoryAccount,
     /// The limits of the connection.
@@ -65,7 +65,7 @@ impl<O: Observer> Pump<'_, O> {
         let mut budget = self.limits.turn_bytes;
         let turn = loop {
             if connection.wants_service() {
-                connection.serve(self.lender, self.limits, self.observer.now());
+                connection.serve(self.pool, self.limits, self.observer.now());
             }
             if connection.wants_write() {
                 let sent = self.write(connection, socket);
@@ -93,14 +93,14 @@ impl<O: Observer> Pump<'_, O> {
                 budget = budget.saturating_sub(received);
             }
         };
-        connection.release(self.lender);
+        connection.release(self.pool);
         turn
     }
 
     #[inline]
     fn read<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) -> usize {
         let was_handshaking = connection.is_handshaking();
-        let room = connection.reading(self.lender, self.limits);
+        let room = connection.reading(self.pool, self.limits);
         let offered = room.len();
         let result = retried(|| socket.read(room));
         // One read can complete the handshake and bring what follows it: data, the end of input, an error. The handshake
@@ -150,7 +150,7 @@ impl<O: Observer> Pump<'_, O> {
     }
 
     fn shut<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) {
-        let says_nothing = connection.ends_with_close() && !socket.says_farewell();
+        let says_nothing = connection.ends_with_close() && !socket.needs_close_notify();
         match if says_nothing { Ok(()) } else { socket.shut_sending() } {
             Ok(()) => connection.handle_shut(self.observer.now()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => connection.handle_write_blocked(self.observer.now()),

@@ -1,7 +1,7 @@
 //! What a server is asked to be.
 
-use super::metrics::VISITORS;
-use super::{AtLimit, DatagramConfig, Successor};
+use super::admin::VISITORS;
+use super::{AtLimit, ChildProgram, DatagramConfig};
 use crate::buffer::LENT_BYTES;
 use crate::connection::Limits;
 use crate::error::Error;
@@ -21,7 +21,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a successor may take until it accepts. It starts in milliseconds; what may take longer is a look-up of names,
 /// or a machine that is short of memory. Service managers allow 90 seconds for a reload.
-const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(30);
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The descriptors kept back for everything that is not a connection: the standard streams, a log, and one moment's
 /// lookups.
@@ -78,10 +78,10 @@ pub struct ServerConfig {
     pub handle_signals: bool,
     /// What takes over the listening sockets when SIGUSR2 comes, given that signals are handled. Default: nothing does, and
     /// the signal is logged.
-    pub successor: Option<Successor>,
+    pub child_program: Option<ChildProgram>,
     /// How long the successor may take until it accepts; then it is ended, and this server serves on as before. Default: 30
     /// seconds.
-    pub hand_over_timeout: Duration,
+    pub handover_timeout: Duration,
     /// Whether a service manager is told what the server does, if `NOTIFY_SOCKET` names one (sd_notify(3)). Default: no.
     pub notify: bool,
     /// How the log puts what is sent, such as "Echoing". Default: "Sending".
@@ -109,8 +109,8 @@ impl ServerConfig {
             metrics: None,
             dropped_log_lines: None,
             handle_signals: false,
-            successor: None,
-            hand_over_timeout: HAND_OVER_TIMEOUT,
+            child_program: None,
+            handover_timeout: HANDOVER_TIMEOUT,
             notify: false,
             sending: "Sending",
         }
@@ -138,7 +138,7 @@ impl ServerConfig {
         if self.max_per_address == Some(0) {
             return refuse("0 connections per address let nobody in; give 1 or more, such as --max-per-address 100");
         }
-        if self.hand_over_timeout.is_zero() {
+        if self.handover_timeout.is_zero() {
             return refuse("a hand-over takes some time; give more than 0, such as --hand-over-timeout 30s");
         }
         self.socket.check()?;
@@ -148,7 +148,7 @@ impl ServerConfig {
         self.check_memory()?;
         // Whatever numbers were typed, their sum is no small one.
         // A listener needs two while it is copied for a successor.
-        let per_listener = if self.successor.is_some() { 2 } else { 1 };
+        let per_listener = if self.child_program.is_some() { 2 } else { 1 };
         let listeners = self.listen.len() + self.datagrams.as_ref().map_or(0, |datagrams| 1 + datagrams.groups.len());
         let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER + per_listener * listeners);
         let for_metrics = if self.metrics.is_some() { RESERVED_FOR_METRICS } else { 0 };

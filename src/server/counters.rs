@@ -2,10 +2,10 @@
 //! costs a load and a store.
 
 use super::admission::Refusal;
-use super::datagrams::DatagramCounters;
 use super::summary::Summary;
+use super::udp::DatagramCounters;
 use crate::connection::CloseReason;
-use crate::counter::{Counter, Gauge, Histogram, Tally};
+use crate::counter::{Counter, FixedHistogram, Gauge, Tally};
 use std::io;
 use std::time::Duration;
 
@@ -37,9 +37,9 @@ pub(super) struct Counters {
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     /// How long the work of a round took: what a peer waits for at most before it is the next one's turn.
-    pub(super) turn: Histogram,
+    pub(super) turn: FixedHistogram,
     /// How late the entries of the timer wheel came up.
-    pub(super) timer_lag: Histogram,
+    pub(super) timer_lag: FixedHistogram,
     /// Storage that waits to be lent, in bytes.
     pub(super) spare_bytes: Gauge,
     /// Entries in the ready queue.

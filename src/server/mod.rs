@@ -3,30 +3,29 @@
 //! A server never ends because of anything a client does, and one peer's fault never touches another. It ends when it
 //! is told to: [`drain`](ServerHandle::drain) answers what was received first, [`stop`](ServerHandle::stop) does not.
 
-mod accept;
+mod acceptor;
+mod admin;
 mod admission;
 mod config;
 mod counters;
-mod datagrams;
 mod handover;
+mod lifecycle;
 mod malformed;
-mod metrics;
-mod panics;
-mod secure;
+mod observer;
+mod panic_hook;
 mod service_manager;
-mod stage;
-mod successor;
 mod summary;
+mod tls_events;
 mod tls_reload;
-mod watch;
+mod udp;
 mod worker;
 
 pub use admission::{AtLimit, Refusal};
 pub use config::ServerConfig;
-pub use datagrams::{DatagramConfig, DatagramSummary, Dropped, MakeResponder};
-pub use panics::limit_panic_reports;
-pub use successor::Successor;
+pub use handover::ChildProgram;
+pub use panic_hook::limit_panic_reports;
 pub use summary::Summary;
+pub use udp::{DatagramConfig, DatagramSummary, Dropped, MakeResponder};
 
 use crate::buffer::MemoryAccount;
 use crate::error::Error;
@@ -36,12 +35,11 @@ use crate::socket::{
     Address, BoundDatagrams, BoundListener, DatagramSocket, Inherited, Listener, TlsAcceptor, raise_descriptor_limit,
 };
 use crate::units::format_count;
+use admin::{Metrics, Process};
 use admission::Admission;
 use counters::Counters;
-use datagrams::Datagrams;
-use handover::HandOver;
+use handover::Handover;
 use malformed::MalformedCount;
-use metrics::{Metrics, Process};
 use service_manager::ServiceManager;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use std::io;
@@ -51,6 +49,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 use tls_reload::TlsReload;
+use udp::Datagrams;
 use worker::Worker;
 
 /// What a server handles. Each is caught always; one that has nothing to do here is logged and ignored.
@@ -69,7 +68,7 @@ pub fn catch_server_signals() -> Result<SignalClaim, Error> {
 
 /// What is known of a conversation when its service is made.
 #[derive(Debug)]
-pub struct Opened<'a> {
+pub struct ConnectionInfo<'a> {
     /// The number of the connection, counted from 1 over the whole server.
     pub number: u64,
     /// The peer.
@@ -78,7 +77,7 @@ pub struct Opened<'a> {
     key: Key,
 }
 
-impl Opened<'_> {
+impl ConnectionInfo<'_> {
     /// A waker for this conversation, for other threads or other conversations.
     #[must_use]
     pub fn waker(&self) -> ConnectionWaker {
@@ -125,11 +124,11 @@ enum Message {
     Stop,
     Wake(Key),
     /// Give a copy of each listening socket.
-    Copy(mpsc::Sender<io::Result<OwnedFd>>),
+    DuplicateListeners(mpsc::Sender<io::Result<OwnedFd>>),
     /// A successor lets in whoever comes from now on.
-    Relieved,
+    HandedOver,
     /// Say that you go round.
-    Pulse(mpsc::Sender<()>),
+    Ping(mpsc::Sender<()>),
     /// Another worker has ended.
     Ended,
 }
@@ -156,15 +155,15 @@ struct Shared {
     /// The ports where datagrams are answered, whatever the address.
     datagram_ports: Vec<u16>,
     process: Process,
-    hand_over: HandOver,
+    handover: Handover,
     service_manager: ServiceManager,
 }
 
 impl Shared {
     /// Counts a worker as accepting; the last one tells those who wait for that.
-    fn has_opened(&self) -> io::Result<()> {
+    fn note_accepting(&self) -> io::Result<()> {
         // A predecessor tells the service manager itself: until then it is the service.
-        if self.opening.fetch_sub(1, Ordering::AcqRel) == 1 && !self.hand_over.relieve_predecessor()? {
+        if self.opening.fetch_sub(1, Ordering::AcqRel) == 1 && !self.handover.release_parent()? {
             self.service_manager.tell_ready();
         }
         Ok(())
@@ -206,7 +205,7 @@ pub struct Server<F> {
 
 impl<F, S> Server<F>
 where
-    F: Fn(&Opened<'_>) -> S + Sync,
+    F: Fn(&ConnectionInfo<'_>) -> S + Sync,
     S: Service,
 {
     /// Listens as `config` says. `make_service` gives each connection its service; when it panics, that connection is
@@ -236,7 +235,7 @@ where
             loops[0].watch_signals(SIGNALS).map_err(Error::system("handle signals"))?;
         }
         let tls = config.tls.clone().map(TlsAcceptor::new).transpose()?;
-        let predecessor = inherited.take_predecessor();
+        let parent = inherited.take_parent();
         let metrics = match &config.metrics {
             Some(endpoint) => inherited.listen_for("metrics", endpoint, &config.socket, 1)?,
             None => Vec::new(),
@@ -277,7 +276,7 @@ where
             counters: loops.iter().map(|_| Counters::default()).collect(),
             datagram_ports,
             process: Process::new(descriptors),
-            hand_over: HandOver::new(config.successor.clone(), places, predecessor),
+            handover: Handover::new(config.child_program.clone(), places, parent),
             service_manager: ServiceManager::new(config.notify),
             config,
         });
@@ -317,14 +316,14 @@ where
     /// panicked. The other workers drain first.
     pub fn run(mut self) -> Result<Summary, Error> {
         let started = Instant::now();
-        let mut doors: Vec<Vec<Listener>> = self.loops.iter().map(|_| Vec::new()).collect();
+        let mut acceptors: Vec<Vec<Listener>> = self.loops.iter().map(|_| Vec::new()).collect();
         for bound in &mut self.bound {
             // As many as there are workers, or more when more were inherited.
             for (index, listener) in bound.listeners.drain(..).enumerate() {
-                doors[index % self.shared.config.workers].push(listener);
+                acceptors[index % self.shared.config.workers].push(listener);
             }
         }
-        let mut datagrams: Vec<Vec<DatagramSocket>> = doors.iter().map(|_| Vec::new()).collect();
+        let mut datagrams: Vec<Vec<DatagramSocket>> = acceptors.iter().map(|_| Vec::new()).collect();
         for (index, socket) in self.datagrams.drain(..).flat_map(|bound| bound.sockets.into_iter().enumerate()) {
             datagrams[index % self.shared.config.workers].push(socket);
         }
@@ -334,15 +333,19 @@ where
         let mut desk: Vec<Listener> = self.metrics.iter_mut().flat_map(|bound| bound.listeners.drain(..)).collect();
         let is_observed = !desk.is_empty();
         let metrics = |number| is_observed.then(|| Metrics::new(shared, number, std::mem::take(&mut desk)));
-        let metrics: Vec<_> = (0..doors.len()).map(metrics).collect();
+        let metrics: Vec<_> = (0..acceptors.len()).map(metrics).collect();
         let work = |((event_loop, (listeners, datagrams)), (number, metrics)): (_, (usize, Option<Metrics>))| {
             let _running = Running(shared);
             let datagrams = Datagrams::new(shared, &shared.counters[number], datagrams)?;
             let worker = Worker::new(shared, make_service, &event_loop, listeners, datagrams, number, metrics);
             worker.run(event_loop)
         };
-        let jobs =
-            self.loops.drain(..).zip(doors.into_iter().zip(datagrams)).zip(metrics.into_iter().enumerate()).collect();
+        let jobs = self
+            .loops
+            .drain(..)
+            .zip(acceptors.into_iter().zip(datagrams))
+            .zip(metrics.into_iter().enumerate())
+            .collect();
         let mut summary = Summary::default();
         let result = run_workers(jobs, work, |error| {
             if shared.config.workers > 1 {
@@ -351,10 +354,10 @@ where
             shared.handle.drain();
         });
         if result.is_ok() {
-            shared.hand_over.abandon();
+            shared.handover.abandon();
         }
         let all = self.bound.iter_mut().chain(&mut self.metrics);
-        all.for_each(|bound| bound.set_path_ours(shared.hand_over.owns_paths()));
+        all.for_each(|bound| bound.set_path_ours(shared.handover.owns_paths()));
         for worker in result? {
             summary.add(&worker);
         }

@@ -46,10 +46,10 @@ impl ServiceManager {
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
-    /// The process `successor` is the service from now on, and accepts. In one datagram: the manager hears nobody but the
+    /// The process `child_program` is the service from now on, and accepts. In one datagram: the manager hears nobody but the
     /// main process, and after the first of these two that is another one.
-    pub(super) fn tell_relieved(&self, successor: u32) {
-        self.tell(&format!("MAINPID={successor}\nREADY=1"));
+    pub(super) fn tell_relieved(&self, child_program: u32) {
+        self.tell(&format!("MAINPID={child_program}\nREADY=1"));
         self.is_relieved.store(true, Ordering::Relaxed);
     }
 
@@ -107,7 +107,7 @@ pub(super) fn serve_watchdog(shared: &std::sync::Arc<super::Shared>) -> io::Resu
 /// Waits until every worker has gone round once; false when all have ended.
 fn all_go_round(handle: &ServerHandle) -> bool {
     let (sender, answers) = mpsc::channel();
-    handle.workers.iter().for_each(|worker| worker.send(Message::Pulse(sender.clone())));
+    handle.workers.iter().for_each(|worker| worker.send(Message::Ping(sender.clone())));
     drop(sender);
     // Until each has answered or dropped the question, because it has ended.
     answers.iter().count() > 0

@@ -4,25 +4,25 @@
 mod entry;
 mod signals;
 
-use super::accept::{ACCEPTS_PER_TURN, Door, Knock};
+use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor};
+use super::admin::Metrics;
 use super::counters::Counters;
-use super::datagrams::Datagrams;
+use super::lifecycle::Lifecycle;
 use super::malformed::Malformed;
-use super::metrics::Metrics;
-use super::secure::{self, WrongPort};
-use super::stage::Stage;
-use super::watch::Watch;
-use super::{Message, Opened, Shared, Summary};
-use crate::buffer::Lender;
+use super::observer::SessionObserver;
+use super::tls_events::{self, WrongPort};
+use super::udp::Datagrams;
+use super::{ConnectionInfo, Message, Shared, Summary};
+use crate::buffer::BufferPool;
 use crate::connection::{CloseReason, Limits};
 use crate::error::{Error, Warning, in_words};
-use crate::event_loop::{Agenda, Due, EventLoop, Handler, Key, Readiness, Sender, Slab};
+use crate::event_loop::{EventLoop, Expired, Handler, Key, LoopContext, Readiness, Sender, Slab};
 use crate::guard::guarded;
-use crate::pump::{Conversation, Pump};
+use crate::pump::{Pump, Session};
 use crate::service::Service;
 use crate::socket::{Address, Listener, Stream};
 use crate::units::{format_count, later};
-use entry::Entry;
+use entry::ConnectionEntry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -30,11 +30,11 @@ pub(super) struct Worker<'a, F, S> {
     shared: &'a Arc<Shared>,
     make_service: &'a F,
     sender: Sender<Message>,
-    entries: Slab<Entry<S>>,
-    doors: Vec<Door>,
-    lender: Lender,
+    entries: Slab<ConnectionEntry<S>>,
+    acceptors: Vec<Acceptor>,
+    pool: BufferPool,
     limits: Limits,
-    stage: Stage,
+    stage: Lifecycle,
     /// The signals come to this worker, or those who ask for metrics: it stays until all others have ended, so that a
     /// second one is heard and the last one answered.
     stays: bool,
@@ -51,7 +51,7 @@ pub(super) struct Worker<'a, F, S> {
 
 impl<'a, F, S> Worker<'a, F, S>
 where
-    F: Fn(&Opened<'_>) -> S,
+    F: Fn(&ConnectionInfo<'_>) -> S,
     S: Service,
 {
     pub(super) fn new(
@@ -63,17 +63,17 @@ where
         number: usize,
         metrics: Option<Metrics>,
     ) -> Self {
-        let door = |(index, listener)| Door::new(listener, Key::fixed(index));
+        let acceptor = |(index, listener)| Acceptor::new(listener, Key::fixed(index));
         Self {
             shared,
             make_service,
             sender: event_loop.sender(),
             entries: Slab::default(),
-            doors: (0..).zip(listeners).map(door).collect(),
-            lender: Lender::new(),
+            acceptors: (0..).zip(listeners).map(acceptor).collect(),
+            pool: BufferPool::new(),
             limits: shared.config.limits.clone(),
-            stage: Stage::Serving,
-            stays: event_loop.hears_signals() || metrics.as_ref().is_some_and(Metrics::has_desk),
+            stage: Lifecycle::Serving,
+            stays: event_loop.handles_signals() || metrics.as_ref().is_some_and(Metrics::has_listener),
             counters: &shared.counters[number],
             metrics,
             unwatched: Warning::default(),
@@ -85,14 +85,14 @@ where
     }
 
     pub(super) fn run(mut self, mut event_loop: EventLoop<Message>) -> Result<Summary, Error> {
-        for door in &mut self.doors {
-            door.open(event_loop.agenda()).map_err(Error::system("wait for connections"))?;
+        for acceptor in &mut self.acceptors {
+            acceptor.open(event_loop.context()).map_err(Error::system("wait for connections"))?;
         }
-        self.datagrams.open(event_loop.agenda()).map_err(Error::system("wait for datagrams"))?;
+        self.datagrams.open(event_loop.context()).map_err(Error::system("wait for datagrams"))?;
         if let Some(metrics) = &mut self.metrics {
-            metrics.open(event_loop.agenda()).map_err(Error::system("wait for those who ask for metrics"))?;
+            metrics.open(event_loop.context()).map_err(Error::system("wait for those who ask for metrics"))?;
         }
-        self.shared.has_opened().map_err(Error::system("tell the predecessor that this process accepts"))?;
+        self.shared.note_accepting().map_err(Error::system("tell the predecessor that this process accepts"))?;
         event_loop.run(&mut self).map_err(Error::system("wait for events"))?;
         if let Some(metrics) = &self.metrics {
             metrics.leave();
@@ -101,115 +101,117 @@ where
     }
 
     /// Lets in whoever waits at the door, as far as its turn goes.
-    fn let_in(&mut self, agenda: &mut Agenda, index: usize) {
-        if self.stage != Stage::Serving {
-            return self.let_in_last(agenda, index);
+    fn accept_pending(&mut self, context: &mut LoopContext, index: usize) {
+        if self.stage != Lifecycle::Serving {
+            return self.accept_backlog(context, index);
         }
-        let Some(door) = self.doors.get_mut(index) else { return };
-        door.begin_turn(ACCEPTS_PER_TURN);
+        let Some(acceptor) = self.acceptors.get_mut(index) else { return };
+        acceptor.begin_turn(ACCEPTS_PER_TURN);
         loop {
-            let door = &mut self.doors[index];
+            let acceptor = &mut self.acceptors[index];
             if self.shared.admission.is_closed() {
-                return door.pause(agenda);
+                return acceptor.pause(context);
             }
-            match door.knock(agenda, self.counters) {
-                Knock::Came(stream, peer) => self.open(agenda, stream, peer),
-                Knock::Nobody | Knock::TurnOver | Knock::Paused | Knock::Failed => return,
+            match acceptor.accept(context, self.counters) {
+                Accepted::Connection(stream, peer) => self.open(context, stream, peer),
+                Accepted::Nobody | Accepted::TurnOver | Accepted::Paused | Accepted::Failed => return,
             }
         }
     }
 
     /// Lets in those who wait when the end comes, whatever the limit, and then closes the door: that would reset them.
     /// When there is no descriptor for the next one, the door stays open until somebody leaves or the drain is over.
-    fn let_in_last(&mut self, agenda: &mut Agenda, index: usize) {
-        let Some(door) = self.doors.get_mut(index) else { return };
-        door.end_pause();
+    fn accept_backlog(&mut self, context: &mut LoopContext, index: usize) {
+        let Some(acceptor) = self.acceptors.get_mut(index) else { return };
+        acceptor.end_pause();
         loop {
-            match self.doors[index].knock(agenda, self.counters) {
-                Knock::Came(stream, peer) => self.open(agenda, stream, peer),
-                Knock::Paused if self.limits.drain_by.is_some_and(|end| agenda.now < end) => return,
-                Knock::Nobody | Knock::TurnOver | Knock::Paused | Knock::Failed => {
-                    return self.doors[index].close(agenda);
+            match self.acceptors[index].accept(context, self.counters) {
+                Accepted::Connection(stream, peer) => self.open(context, stream, peer),
+                Accepted::Paused if self.limits.drain_by.is_some_and(|end| context.now < end) => return,
+                Accepted::Nobody | Accepted::TurnOver | Accepted::Paused | Accepted::Failed => {
+                    return self.acceptors[index].close(context);
                 }
             }
         }
     }
 
-    fn open(&mut self, agenda: &mut Agenda, mut socket: Stream, peer: Address) {
+    fn open(&mut self, context: &mut LoopContext, mut socket: Stream, peer: Address) {
         if let Err(refusal) = self.shared.admission.enter(&peer) {
             log::debug!("Refusing connection from {peer}: {refusal}");
             self.counters.refused.add(refusal);
             return;
         }
         let key = self.entries.next_key();
-        if let Err(error) = agenda.register(socket.source(), key) {
+        if let Err(error) = context.register(socket.source(), key) {
             self.shared.admission.leave(&peer);
             // The system has no memory for one more watch (epoll_ctl(2), ENOMEM and ENOSPC): this peer cannot be served.
             self.counters.accept_failed(&error);
-            if self.unwatched.is_due(agenda.now) {
+            if self.unwatched.is_due(context.now) {
                 let (words, failures) = (in_words(&error), self.counters.accept_errors.total());
                 log::warn!("cannot serve {peer}: {words} (failures so far: {})", format_count(failures));
             }
             return;
         }
-        let Some(mut socket) = secure::secured(self.shared, socket) else { return self.shared.admission.leave(&peer) };
+        let Some(mut socket) = tls_events::secured(self.shared, socket) else {
+            return self.shared.admission.leave(&peer);
+        };
         let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         self.counters.accepted.add(1);
         log::debug!("Accepted connection from {peer} (number {number})");
-        let opened = Opened { number, peer: &peer, sender: &self.sender, key };
+        let opened = ConnectionInfo { number, peer: &peer, sender: &self.sender, key };
         // As with a service that panics: whatever the fault is, it is this connection's alone.
         let Ok(service) = guarded(|| (self.make_service)(&opened)) else {
-            agenda.deregister(socket.source());
+            context.deregister(socket.source());
             socket.reset_on_close();
             drop(socket);
             // It may be in a waker, which must not wake the next one.
             self.entries.skip_key();
             let reason = CloseReason::ServicePanicked;
             log::debug!("Closing connection to {peer}: {reason} (number {number}, when its service was made)");
-            return self.see_off(agenda, &peer, reason);
+            return self.on_closed(context, &peer, reason);
         };
-        let mut conversation = Conversation::new(service, socket, agenda.now);
-        if self.stage == Stage::Draining {
-            conversation.connection.handle_drain();
+        let mut session = Session::new(service, socket, context.now);
+        if self.stage == Lifecycle::Draining {
+            session.connection.handle_drain();
         }
-        self.entries.insert(Entry::new(conversation, peer, number));
-        self.turn(agenda, key);
+        self.entries.insert(ConnectionEntry::new(session, peer, number));
+        self.turn(context, key);
     }
 
     /// Gives the conversation of `key` its turn, if it still exists.
     #[inline]
-    fn turn(&mut self, agenda: &mut Agenda, key: Key) {
+    fn turn(&mut self, context: &mut LoopContext, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let connection = &entry.conversation.connection;
+        let connection = &entry.session.connection;
         let expects_plain_text = connection.received_bytes() == 0 && self.shared.tls.is_none();
-        let (now, counters, sending) = (agenda.now, self.counters, self.shared.config.sending);
+        let (now, counters, sending) = (context.now, self.counters, self.shared.config.sending);
         let (peer, number) = (&entry.peer, entry.number);
-        let mut watch = Watch { now, peer, number, sending, counters, expects_plain_text, speaks_tls: false };
-        let (lender, memory) = (&mut self.lender, &self.shared.memory);
-        let mut pump = Pump { lender, memory, limits: &self.limits, observer: &mut watch };
-        let closed = entry.conversation.turn(&mut pump, agenda, key);
+        let mut watch = SessionObserver { now, peer, number, sending, counters, expects_plain_text, speaks_tls: false };
+        let (pool, memory) = (&mut self.pool, &self.shared.memory);
+        let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut watch };
+        let closed = entry.session.turn(&mut pump, context, key);
         if watch.speaks_tls {
-            self.wrong_port.note_tls(agenda.now, &entry.peer);
+            self.wrong_port.note_tls(context.now, &entry.peer);
         }
         if let Some(reason) = closed {
-            self.close(agenda, key, reason);
-        } else if let Some(reason) = entry.conversation.connection.ending()
-            && let Some(line) = entry.closing_line(reason, agenda.now, &mut self.malformed)
+            self.close(context, key, reason);
+        } else if let Some(reason) = entry.session.connection.ending()
+            && let Some(line) = entry.closing_line(reason, context.now, &mut self.malformed)
         {
             // Not only when the peer has closed, too: that can take as long as lingering does.
             log::debug!("{line}");
         }
     }
 
-    fn close(&mut self, agenda: &mut Agenda, key: Key, reason: CloseReason) {
+    fn close(&mut self, context: &mut LoopContext, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
-        entry.conversation.deregister(agenda, key, &self.shared.memory);
-        let line = entry.closing_line(reason, agenda.now, &mut self.malformed);
-        self.wrong_port.note_end(agenda.now, &entry.conversation.socket, &entry.peer);
+        entry.session.deregister(context, key, &self.shared.memory);
+        let line = entry.closing_line(reason, context.now, &mut self.malformed);
+        self.wrong_port.note_end(context.now, &entry.session.socket, &entry.peer);
         let peer = entry.peer;
         // Its service may panic even now; the socket is closed all the same.
-        let _ = guarded(|| drop(entry.conversation));
-        self.see_off(agenda, &peer, reason);
+        let _ = guarded(|| drop(entry.session));
+        self.on_closed(context, &peer, reason);
         // With the end of a peer that has closed first, its place is free when this is read.
         if let Some(line) = line {
             log::debug!("{line}");
@@ -217,57 +219,57 @@ where
     }
 
     /// Counts a connection as ended, and gives its place and its descriptor, which is free by now, to who waits for that.
-    fn see_off(&mut self, agenda: &mut Agenda, peer: &Address, reason: CloseReason) {
+    fn on_closed(&mut self, context: &mut LoopContext, peer: &Address, reason: CloseReason) {
         self.shared.admission.leave(peer);
         self.counters.closed.add(reason);
-        if reason == CloseReason::ServicePanicked && self.panicked.is_due(agenda.now) {
+        if reason == CloseReason::ServicePanicked && self.panicked.is_due(context.now) {
             let panics = self.counters.closed.get(reason);
             log::warn!(
                 "the service of {peer} panicked, which ended the connection (panics so far: {})",
                 format_count(panics)
             );
         }
-        for (index, door) in (0..).zip(&mut self.doors) {
-            if door.is_paused() {
-                agenda.ready.push_back(Key::fixed(index));
-                door.end_pause();
+        for (index, acceptor) in (0..).zip(&mut self.acceptors) {
+            if acceptor.is_paused() {
+                context.ready.push_back(Key::fixed(index));
+                acceptor.end_pause();
             }
         }
     }
 
     /// Lets in those who wait, closes the doors behind them, and lets every conversation come to its end.
-    fn drain(&mut self, agenda: &mut Agenda) {
-        if self.stage >= Stage::Draining {
+    fn drain(&mut self, context: &mut LoopContext) {
+        if self.stage >= Lifecycle::Draining {
             return;
         }
-        self.stage = Stage::Draining;
+        self.stage = Lifecycle::Draining;
         self.shared.process.is_draining.store(true, Ordering::Relaxed);
         self.shared.service_manager.tell_stopping();
-        self.limits.drain_by = Some(later(agenda.now, self.shared.config.drain_timeout));
+        self.limits.drain_by = Some(later(context.now, self.shared.config.drain_timeout));
         // Those who wait now, and not those who go on coming meanwhile.
         let most_waiting = self.shared.config.socket.backlog as usize;
-        for index in 0..self.doors.len() {
-            self.doors[index].begin_turn(most_waiting);
-            self.let_in_last(agenda, index);
+        for index in 0..self.acceptors.len() {
+            self.acceptors[index].begin_turn(most_waiting);
+            self.accept_backlog(context, index);
         }
-        self.datagrams.drain(agenda);
+        self.datagrams.drain(context);
         for key in self.entries.keys() {
             if let Some(entry) = self.entries.get_mut(key) {
-                entry.conversation.connection.handle_drain();
+                entry.session.connection.handle_drain();
             }
-            self.turn(agenda, key);
+            self.turn(context, key);
         }
     }
 
     /// Leaves the doors to a successor. It has the same sockets: those who wait there are its own, and closing ours resets
     /// nobody.
-    fn relieve(&mut self, agenda: &mut Agenda) {
-        if self.stage == Stage::Serving {
-            self.stage = Stage::Relieved;
-            self.doors.iter_mut().for_each(|door| door.close(agenda));
-            self.datagrams.close(agenda);
+    fn release_listeners(&mut self, context: &mut LoopContext) {
+        if self.stage == Lifecycle::Serving {
+            self.stage = Lifecycle::HandedOver;
+            self.acceptors.iter_mut().for_each(|acceptor| acceptor.close(context));
+            self.datagrams.close(context);
             if let Some(metrics) = &mut self.metrics {
-                metrics.close(agenda);
+                metrics.close(context);
             }
         }
     }
@@ -277,124 +279,125 @@ where
         self.metrics.as_mut().filter(|_| Metrics::owns(index))
     }
 
-    fn stop(&mut self, agenda: &mut Agenda) {
-        self.drain(agenda);
-        self.stage = Stage::Stopped;
-        for door in &mut self.doors {
-            door.close(agenda);
+    fn stop(&mut self, context: &mut LoopContext) {
+        self.drain(context);
+        self.stage = Lifecycle::Stopped;
+        for acceptor in &mut self.acceptors {
+            acceptor.close(context);
         }
         for key in self.entries.keys() {
-            self.close(agenda, key, CloseReason::Stopped);
+            self.close(context, key, CloseReason::Stopped);
         }
     }
 }
 
 impl<F, S> Handler for Worker<'_, F, S>
 where
-    F: Fn(&Opened<'_>) -> S,
+    F: Fn(&ConnectionInfo<'_>) -> S,
     S: Service,
 {
     type Message = Message;
 
     #[inline]
-    fn handle_event(&mut self, agenda: &mut Agenda, key: Key, readiness: Readiness) {
+    fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness) {
         if let Some(index) = key.as_fixed() {
             return match self.metrics_of(index) {
-                Some(metrics) => metrics.handle_event(agenda, key, readiness),
-                None if Datagrams::owns(index) => self.datagrams.handle(agenda, key, false),
-                None => self.let_in(agenda, index as usize),
+                Some(metrics) => metrics.handle_event(context, key, readiness),
+                None if Datagrams::owns(index) => self.datagrams.handle(context, key, false),
+                None => self.accept_pending(context, index as usize),
             };
         }
         // A stale token: the connection ended within this batch of events.
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.conversation.handle_event(readiness) {
-            self.turn(agenda, key);
+        if entry.session.handle_event(readiness) {
+            self.turn(context, key);
         }
     }
 
-    fn handle_due(&mut self, agenda: &mut Agenda, due: Due) {
+    fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {
         let key = due.key();
         if let Some(metrics) = &self.metrics {
-            metrics.note_lag(agenda, due);
+            metrics.note_lag(context, due);
         }
         if let Some(index) = key.as_fixed() {
             if let Some(metrics) = self.metrics_of(index) {
-                metrics.handle_due(agenda, due);
+                metrics.handle_expired(context, due);
             } else if Datagrams::owns(index) {
-                self.datagrams.handle_due(agenda, key);
-            } else if self.doors.get(index as usize).is_some_and(Door::is_paused) {
-                self.let_in(agenda, index as usize);
+                self.datagrams.handle_expired(context, key);
+            } else if self.acceptors.get(index as usize).is_some_and(Acceptor::is_paused) {
+                self.accept_pending(context, index as usize);
             }
             return;
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.conversation.handle_due(&self.limits, agenda.now) {
-            self.turn(agenda, key);
+        if entry.session.handle_expired(&self.limits, context.now) {
+            self.turn(context, key);
         }
     }
 
-    fn handle_alarm(&mut self, agenda: &mut Agenda, key: Key) {
+    fn handle_precise_timer(&mut self, context: &mut LoopContext, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.conversation.handle_alarm(agenda.now) {
-            self.turn(agenda, key);
+        if entry.session.handle_precise_timer(context.now) {
+            self.turn(context, key);
         }
     }
 
-    fn handle_ready(&mut self, agenda: &mut Agenda, key: Key) {
+    fn handle_ready(&mut self, context: &mut LoopContext, key: Key) {
         if let Some(index) = key.as_fixed() {
             return match self.metrics_of(index) {
-                Some(metrics) => metrics.handle_ready(agenda, key),
-                None if Datagrams::owns(index) => self.datagrams.handle(agenda, key, true),
-                None => self.let_in(agenda, index as usize),
+                Some(metrics) => metrics.handle_ready(context, key),
+                None if Datagrams::owns(index) => self.datagrams.handle(context, key, true),
+                None => self.accept_pending(context, index as usize),
             };
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.conversation.handle_ready() {
-            self.turn(agenda, key);
+        if entry.session.handle_ready() {
+            self.turn(context, key);
         }
     }
 
-    fn handle_message(&mut self, agenda: &mut Agenda, message: Message) {
+    fn handle_message(&mut self, context: &mut LoopContext, message: Message) {
         match message {
-            Message::Drain => self.drain(agenda),
-            Message::Stop => self.stop(agenda),
+            Message::Drain => self.drain(context),
+            Message::Stop => self.stop(context),
             // Only a reason to look whether this one is done.
             Message::Ended => {}
-            Message::Copy(answer) => {
-                let metrics = self.metrics.iter().flat_map(Metrics::doors);
-                let copies = self.doors.iter().chain(metrics).filter_map(Door::copy).chain(self.datagrams.copies());
+            Message::DuplicateListeners(answer) => {
+                let metrics = self.metrics.iter().flat_map(Metrics::acceptors);
+                let copies =
+                    self.acceptors.iter().chain(metrics).filter_map(Acceptor::copy).chain(self.datagrams.copies());
                 copies.for_each(|copy| drop(answer.send(copy)));
             }
-            Message::Relieved => self.relieve(agenda),
-            Message::Pulse(answer) => drop(answer.send(())),
+            Message::HandedOver => self.release_listeners(context),
+            Message::Ping(answer) => drop(answer.send(())),
             Message::Wake(key) => {
                 if let Some(entry) = self.entries.get_mut(key) {
-                    entry.conversation.connection.handle_wake();
-                    self.turn(agenda, key);
+                    entry.session.connection.handle_wake();
+                    self.turn(context, key);
                 }
             }
         }
     }
 
-    fn handle_signal(&mut self, agenda: &mut Agenda, signal: i32) {
-        self.obey(agenda, signal);
+    fn handle_signal(&mut self, context: &mut LoopContext, signal: i32) {
+        self.on_signal(context, signal);
     }
 
     #[inline]
-    fn handle_round(&mut self, agenda: &mut Agenda) {
+    fn handle_round(&mut self, context: &mut LoopContext) {
         if let Some(metrics) = &self.metrics {
-            metrics.note_round(agenda, &self.lender);
+            metrics.note_round(context, &self.pool);
         }
     }
 
     fn is_done(&self) -> bool {
         match self.stage {
-            Stage::Serving => false,
-            Stage::Relieved | Stage::Draining => {
+            Lifecycle::Serving => false,
+            Lifecycle::HandedOver | Lifecycle::Draining => {
                 let is_needed = self.stays && self.shared.running.load(Ordering::Relaxed) > 1;
-                self.entries.is_empty() && self.doors.iter().all(Door::is_closed) && !is_needed
+                self.entries.is_empty() && self.acceptors.iter().all(Acceptor::is_closed) && !is_needed
             }
-            Stage::Stopped => self.entries.is_empty(),
+            Lifecycle::Stopped => self.entries.is_empty(),
         }
     }
 }

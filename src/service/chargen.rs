@@ -29,7 +29,7 @@ impl Service for Chargen {
             self.position %= PATTERN.len();
         }
         // Not for room alone: then nothing would be read, and a peer that writes as well would wait for ever.
-        Wait::InputOrRoom
+        Wait::Either
     }
 }
 

@@ -78,7 +78,7 @@ impl<S: Service> Service for Delayed<S> {
         let opening = *self.opening.get_or_insert(later(now, self.delay));
         self.note(input, now);
         if opening > now {
-            return Wait::At(opening);
+            return Wait::PreciseDeadline(opening);
         }
         self.show(now);
         let has_ended = self.ending.is_some_and(|due| due <= now);
@@ -86,14 +86,16 @@ impl<S: Service> Service for Delayed<S> {
         let wait = self.service.serve(&mut visible, output, now);
         self.shown = visible.len();
         match (wait, self.next(now)) {
-            (Wait::Input | Wait::InputOrRoom, Some(next)) => Wait::At(next),
-            (Wait::Until(instant) | Wait::At(instant), Some(next)) => Wait::At(instant.min(next)),
+            (Wait::Input | Wait::Either, Some(next)) => Wait::PreciseDeadline(next),
+            (Wait::Deadline(instant) | Wait::PreciseDeadline(instant), Some(next)) => {
+                Wait::PreciseDeadline(instant.min(next))
+            }
             (wait, _) => wait,
         }
     }
 
-    fn complaint(&self) -> Option<String> {
-        self.service.complaint()
+    fn error_detail(&self) -> Option<String> {
+        self.service.error_detail()
     }
 
     fn held_bytes(&self) -> usize {

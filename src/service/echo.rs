@@ -12,6 +12,6 @@ impl Service for Echo {
     #[inline]
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
         output.take(input);
-        if input.is_empty() { Wait::Input } else { Wait::Room }
+        if input.is_empty() { Wait::Input } else { Wait::Writable }
     }
 }

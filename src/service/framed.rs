@@ -20,7 +20,7 @@ impl<F: FnMut(&[u8], &mut Vec<u8>)> Respond for F {
 ///
 /// A reply that finds no room is kept, and nothing more is read until it has been sent. What is no frame, or is larger than
 /// allowed, or ends in its middle, ends the conversation after what came before was answered; so does a reply that this
-/// framing cannot carry. [`complaint`](Service::complaint) says what it was.
+/// framing cannot carry. [`error_detail`](Service::error_detail) says what it was.
 ///
 /// ```
 /// use multiconn::codec::Framing;
@@ -60,9 +60,9 @@ impl<R: Respond> Framed<R> {
         Self { respond, decoder: Decoder::new(framing, most_bytes), stuck: None }
     }
 
-    fn refuse(&mut self, complaint: String) -> Wait {
-        self.stuck = Some(Box::new(Stuck::Broken(complaint)));
-        Wait::Refuse
+    fn refuse(&mut self, error_detail: String) -> Wait {
+        self.stuck = Some(Box::new(Stuck::Broken(error_detail)));
+        Wait::Abort
     }
 
     /// Puts `payload` into a frame.
@@ -83,9 +83,9 @@ impl<R: Respond> Framed<R> {
 impl<R: Respond> Service for Framed<R> {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
         match self.stuck.as_deref() {
-            Some(Stuck::Reply(reply)) if !output.write_whole(reply) => return Wait::Room,
-            Some(Stuck::TooLarge) => return Wait::Room,
-            Some(Stuck::Broken(_)) => return Wait::Refuse,
+            Some(Stuck::Reply(reply)) if !output.write_whole(reply) => return Wait::Writable,
+            Some(Stuck::TooLarge) => return Wait::Writable,
+            Some(Stuck::Broken(_)) => return Wait::Abort,
             _ => self.stuck = None,
         }
         // The same for all messages that wait, and gone afterwards.
@@ -106,14 +106,14 @@ impl<R: Respond> Service for Framed<R> {
                 framed.shrink_to_fit();
                 let is_too_large = framed.len() > output.limit();
                 self.stuck = Some(Box::new(if is_too_large { Stuck::TooLarge } else { Stuck::Reply(framed) }));
-                return Wait::Room;
+                return Wait::Writable;
             }
         }
     }
 
-    fn complaint(&self) -> Option<String> {
+    fn error_detail(&self) -> Option<String> {
         match self.stuck.as_deref() {
-            Some(Stuck::Broken(complaint)) => Some(complaint.clone()),
+            Some(Stuck::Broken(error_detail)) => Some(error_detail.clone()),
             _ => None,
         }
     }
@@ -121,7 +121,7 @@ impl<R: Respond> Service for Framed<R> {
     fn held_bytes(&self) -> usize {
         match self.stuck.as_deref() {
             Some(Stuck::Reply(bytes)) => size_of::<Stuck>() + bytes.capacity(),
-            Some(Stuck::Broken(complaint)) => size_of::<Stuck>() + complaint.capacity(),
+            Some(Stuck::Broken(error_detail)) => size_of::<Stuck>() + error_detail.capacity(),
             Some(Stuck::TooLarge) => size_of::<Stuck>(),
             None => 0,
         }

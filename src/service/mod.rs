@@ -11,14 +11,14 @@ mod delayed;
 mod discard;
 mod echo;
 mod framed;
-mod http_page;
+mod http;
 mod input;
+mod never_read;
+mod one_shot;
 mod output;
 pub mod search;
-mod stall;
-mod text;
+mod text_functions;
 mod unframed;
-mod words;
 
 pub use chargen::Chargen;
 pub use datagram::{
@@ -29,14 +29,14 @@ pub use delayed::Delayed;
 pub use discard::Discard;
 pub use echo::Echo;
 pub use framed::{Framed, Respond};
-pub use http_page::{Answer, HttpPage, Site};
+pub use http::{HttpResponse, HttpService, Routes};
 pub use input::Input;
+pub use never_read::NeverRead;
+pub use one_shot::{OneShot, WallClock, clock, daytime, greet, time};
 pub use output::Output;
 pub use search::Search;
-pub use stall::Stall;
-pub use text::{reverse, upper};
+pub use text_functions::{reverse, upper};
 pub use unframed::Unframed;
-pub use words::{WallClock, Words, clock, daytime, greet, time};
 
 use std::time::Instant;
 
@@ -49,24 +49,24 @@ pub enum Wait {
     /// More room in the output. Nothing is read in the meantime: that is right for a service whose output follows from
     /// its input, and a deadlock for one that speaks first while the peer does, too. The service is called again when
     /// most of the output has gone.
-    Room,
+    Writable,
     /// More input, or more room in the output, whichever comes first: for a service whose output does not follow from its
     /// input, such as one that passes on what others say. Reading goes on in the meantime, as far as the input has room.
     /// Once the input has ended, only room is waited for; while the output is empty, only input.
-    InputOrRoom,
+    Either,
     /// This instant, or more input, or most of a well-filled output gone, whichever comes first. After an instant that has
     /// passed already the service is called again with the next tick, about a millisecond later. The limits of the
     /// connection hold meanwhile, whatever instants are named.
-    Until(Instant),
-    /// As [`Until`](Self::Until), with an instant that is kept to the microsecond where the system allows it, instead of to a
-    /// tick of a millisecond. One that has passed already is the same as with `Until`. An instant that was named is waited for
+    Deadline(Instant),
+    /// As [`Deadline`](Self::Deadline), with an instant that is kept to the microsecond where the system allows it, instead of to a
+    /// tick of a millisecond. One that has passed already is the same as with `Deadline`. An instant that was named is waited for
     /// even when another one is named later, so that the service may be called for nothing: for a deadline that moves with
-    /// every message, `Until` is cheaper.
-    At(Instant),
+    /// every message, `Deadline` is cheaper.
+    PreciseDeadline(Instant),
     /// Nothing, ever again: send what is in the output, then close.
-    Nothing,
-    /// As [`Nothing`](Self::Nothing), because the peer did not keep to the protocol: see [`Service::complaint`].
-    Refuse,
+    Close,
+    /// As [`Close`](Self::Close), because the peer did not keep to the protocol: see [`Service::error_detail`].
+    Abort,
 }
 
 /// One side of one conversation.
@@ -89,7 +89,7 @@ pub enum Wait {
 ///     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
 ///         let count = output.write(&input.bytes().to_ascii_uppercase());
 ///         input.consume(count);
-///         if input.is_empty() { Wait::Input } else { Wait::Room }
+///         if input.is_empty() { Wait::Input } else { Wait::Writable }
 ///     }
 /// }
 /// ```
@@ -98,7 +98,7 @@ pub trait Service {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait;
 
     /// What was wrong with what the peer sent, in words for the log, once the service has refused it.
-    fn complaint(&self) -> Option<String> {
+    fn error_detail(&self) -> Option<String> {
         None
     }
 
@@ -117,8 +117,8 @@ impl<S: Service + ?Sized> Service for Box<S> {
         (**self).serve(input, output, now)
     }
 
-    fn complaint(&self) -> Option<String> {
-        (**self).complaint()
+    fn error_detail(&self) -> Option<String> {
+        (**self).error_detail()
     }
 
     fn held_bytes(&self) -> usize {

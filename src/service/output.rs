@@ -1,21 +1,21 @@
 //! Where a service writes.
 
 use super::Input;
-use crate::buffer::{Buffer, Lender};
+use crate::buffer::{Buffer, BufferPool};
 
 /// The bytes that go out, as far as there is room for them.
 #[derive(Debug)]
 pub struct Output<'a> {
     buffer: &'a mut Buffer,
-    lender: &'a mut Lender,
+    pool: &'a mut BufferPool,
     limit: usize,
     ended: bool,
 }
 
 impl<'a> Output<'a> {
-    /// Output into `buffer`, which may hold up to `limit` bytes and borrows its storage from `lender`.
-    pub fn new(buffer: &'a mut Buffer, lender: &'a mut Lender, limit: usize) -> Self {
-        Self { buffer, lender, limit, ended: false }
+    /// Output into `buffer`, which may hold up to `limit` bytes and borrows its storage from `pool`.
+    pub fn new(buffer: &'a mut Buffer, pool: &'a mut BufferPool, limit: usize) -> Self {
+        Self { buffer, pool, limit, ended: false }
     }
 
     /// Says that nothing more will be written: once all is sent the sending half is shut, so that the peer reads the end.
@@ -47,7 +47,7 @@ impl<'a> Output<'a> {
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         let mut written = 0;
         while written < bytes.len() && self.room() > 0 {
-            self.lender.make_room(self.buffer, self.limit);
+            self.pool.make_room(self.buffer, self.limit);
             let spare = self.buffer.spare(self.limit);
             let count = spare.len().min(bytes.len() - written);
             spare[..count].copy_from_slice(&bytes[written..written + count]);

@@ -1,6 +1,6 @@
 //! Text answered as it comes: for peers that send a few words and wait for the answer, without any frame.
 
-use super::text::begun_character;
+use super::text_functions::begun_character;
 use super::{Input, Output, Service, Wait};
 use std::time::Instant;
 
@@ -33,7 +33,7 @@ impl<R: Fn(&[u8], &mut Vec<u8>)> Service for Unframed<R> {
             (self.0)(text, &mut reply);
             reply.extend_from_slice(end);
             if !output.write_whole(&reply) {
-                return Wait::Room;
+                return Wait::Writable;
             }
             input.consume(count);
         }

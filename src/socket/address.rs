@@ -6,7 +6,7 @@ use super::unix_path::check_path;
 use super::zone::check_zone;
 use crate::error::Error;
 use crate::escape;
-use crate::repr::{AddressRepr, StrRepr};
+use crate::python_repr::{AddressRepr, StrRepr};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Connecting without waiting (connect(2), `EINPROGRESS`).
 
 use super::options::GrantedOptions;
-use super::source::bind_source;
+use super::source_address::bind_source;
 use super::{Address, SocketOptions, Stream};
 use crate::error::Error;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 
 /// How far a connection that was begun has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum ConnectProgress {
     /// Not connected yet; an event will tell.
     Pending,
     /// Connected.
@@ -90,10 +90,10 @@ pub fn rehearse_options(address: &Address, options: &SocketOptions) -> Result<()
 ///
 /// What connect(2) would have said. A connection of a socket to itself, which the system can make when an ephemeral
 /// port without a listener is dialled from that very port, counts as refused.
-pub fn check_connect(stream: &Stream) -> io::Result<Progress> {
+pub fn check_connect(stream: &Stream) -> io::Result<ConnectProgress> {
     let stream = match stream {
         Stream::Tcp(stream) => stream,
-        Stream::Unix(_) => return Ok(Progress::Connected),
+        Stream::Unix(_) => return Ok(ConnectProgress::Connected),
         Stream::Tls(stream) => return check_connect(stream.socket()),
     };
     if let Some(error) = stream.take_error()? {
@@ -101,8 +101,8 @@ pub fn check_connect(stream: &Stream) -> io::Result<Progress> {
     }
     match stream.peer_addr() {
         Ok(peer) if stream.local_addr()? == peer => Err(ErrorKind::ConnectionRefused.into()),
-        Ok(_) => Ok(Progress::Connected),
-        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(Progress::Pending),
+        Ok(_) => Ok(ConnectProgress::Connected),
+        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(ConnectProgress::Pending),
         Err(error) => Err(error),
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! They are served like one's own. The options of the configuration hold for them, too; their addresses are what they are.
 
-use super::bequest::{Heirloom, INHERIT_VARIABLE, Predecessor};
-use super::datagram::{BoundDatagrams, Multicast, adopt_datagrams, bind_datagrams, is_datagram};
 use super::descriptors::raise_descriptor_limit;
+use super::fd_passing::{INHERIT_VARIABLE, InheritedSocket, ParentProcess};
 use super::listener::{bind, listen};
 use super::options::GrantedOptions;
+use super::udp::{BoundDatagrams, Multicast, adopt_datagrams, bind_datagrams, is_datagram};
 use super::unix_path::PathGuard;
 use super::{Address, BoundListener, Endpoint, Listener, SocketOptions};
 use crate::error::Error;
@@ -32,10 +32,10 @@ const MOST_DESCRIPTORS: u64 = 1 << 20;
 /// Listening sockets that were there before this process.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    heirlooms: Vec<Heirloom>,
+    sockets: Vec<InheritedSocket>,
     /// Whether they stand in place of all endpoints.
     stands_in: bool,
-    predecessor: Option<Predecessor>,
+    parent: Option<ParentProcess>,
 }
 
 impl Inherited {
@@ -55,27 +55,27 @@ impl Inherited {
         let mut passed = ListenFd::from_env();
         if let Ok(mark) = std::env::var(INHERIT_VARIABLE) {
             let action = "take over the listening sockets";
-            if let Some(predecessor) = Predecessor::find(&mark).map_err(Error::system(action))? {
-                let heirlooms = predecessor.receive(PATIENCE).map_err(Error::system(action))?;
-                return Ok(Self::of(heirlooms, Some(predecessor)));
+            if let Some(parent) = ParentProcess::find(&mark).map_err(Error::system(action))? {
+                let sockets = parent.receive(PATIENCE).map_err(Error::system(action))?;
+                return Ok(Self::of(sockets, Some(parent)));
             }
         }
-        let mut heirlooms = Vec::new();
+        let mut sockets = Vec::new();
         for index in 0..passed.len() {
             let socket = take(&mut passed, index).map_err(|error| not_usable("a socket of LISTEN_FDS", &error))?;
-            heirlooms.push(Heirloom { socket, name: String::new(), owns_path: false });
+            sockets.push(InheritedSocket { socket, name: String::new(), owns_path: false });
         }
-        Ok(Self::of(heirlooms, None))
+        Ok(Self::of(sockets, None))
     }
 
-    fn of(heirlooms: Vec<Heirloom>, predecessor: Option<Predecessor>) -> Self {
-        let stands_in = heirlooms.iter().any(|heirloom| heirloom.name.is_empty());
-        Self { heirlooms, stands_in, predecessor }
+    fn of(sockets: Vec<InheritedSocket>, parent: Option<ParentProcess>) -> Self {
+        let stands_in = sockets.iter().any(|inherited_socket| inherited_socket.name.is_empty());
+        Self { sockets, stands_in, parent }
     }
 
     /// Whom to tell that this process accepts.
-    pub fn take_predecessor(&mut self) -> Option<Predecessor> {
-        self.predecessor.take()
+    pub fn take_parent(&mut self) -> Option<ParentProcess> {
+        self.parent.take()
     }
 
     /// Listens at one more endpoint, on what was inherited for it if anything was. To be asked before
@@ -93,9 +93,9 @@ impl Inherited {
         workers: usize,
     ) -> Result<Vec<BoundListener>, Error> {
         let name = format!("{purpose} {endpoint}");
-        let heirlooms = self.take(&name);
-        if !heirlooms.is_empty() {
-            return adopt(heirlooms, options, workers);
+        let sockets = self.take(&name);
+        if !sockets.is_empty() {
+            return adopt(sockets, options, workers);
         }
         let mut bound = bind(endpoint, options, workers)?;
         for bound in &mut bound {
@@ -126,7 +126,7 @@ impl Inherited {
             let before = endpoints[..index].iter().filter(|other| *other == endpoint).count();
             bound.append(&mut self.listen_for(&format!("serve-{before}"), endpoint, options, workers)?);
         }
-        match self.heirlooms.first() {
+        match self.sockets.first() {
             // Closing it here would not reset those who wait, but after its predecessor nobody would let them in.
             Some(left) => Err(Error::Listen {
                 address: left.name.clone(),
@@ -151,12 +151,13 @@ impl Inherited {
         workers: usize,
     ) -> Result<Vec<BoundDatagrams>, Error> {
         let name = format!("datagrams {endpoint}");
-        let is_ours = |heirloom: &mut Heirloom| {
-            is_datagram(heirloom.socket.as_fd()) && (heirloom.name.is_empty() || heirloom.name == name)
+        let is_ours = |inherited_socket: &mut InheritedSocket| {
+            is_datagram(inherited_socket.socket.as_fd())
+                && (inherited_socket.name.is_empty() || inherited_socket.name == name)
         };
-        let heirlooms: Vec<_> = self.heirlooms.extract_if(.., is_ours).collect();
-        if !heirlooms.is_empty() || self.stands_in {
-            let sockets = heirlooms.into_iter().map(|heirloom| (heirloom.socket, heirloom.name));
+        let sockets: Vec<_> = self.sockets.extract_if(.., is_ours).collect();
+        if !sockets.is_empty() || self.stands_in {
+            let sockets = sockets.into_iter().map(|inherited_socket| (inherited_socket.socket, inherited_socket.name));
             return adopt_datagrams(sockets, options, workers).map_err(|error| not_usable(&name, &error));
         }
         let mut bound = bind_datagrams(endpoint, groups, multicast, options, workers)?;
@@ -166,8 +167,8 @@ impl Inherited {
         Ok(bound)
     }
 
-    fn take(&mut self, name: &str) -> Vec<Heirloom> {
-        self.heirlooms.extract_if(.., |heirloom| heirloom.name == name).collect()
+    fn take(&mut self, name: &str) -> Vec<InheritedSocket> {
+        self.sockets.extract_if(.., |inherited_socket| inherited_socket.name == name).collect()
     }
 }
 
@@ -213,9 +214,9 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
 }
 
 /// Puts the sockets of one endpoint together by their addresses, and sees to it that every worker has one.
-fn adopt(heirlooms: Vec<Heirloom>, options: &SocketOptions, workers: usize) -> Result<Vec<BoundListener>, Error> {
+fn adopt(sockets: Vec<InheritedSocket>, options: &SocketOptions, workers: usize) -> Result<Vec<BoundListener>, Error> {
     let mut bound: Vec<BoundListener> = Vec::new();
-    for Heirloom { socket, name, owns_path } in heirlooms {
+    for InheritedSocket { socket, name, owns_path } in sockets {
         let socket = Socket::from(socket);
         let refuse =
             |error: io::Error| not_usable(if name.is_empty() { "a socket of LISTEN_FDS" } else { &name }, &error);
@@ -226,7 +227,7 @@ fn adopt(heirlooms: Vec<Heirloom>, options: &SocketOptions, workers: usize) -> R
             continue;
         }
         let guard = match &address {
-            Address::Unix(path) if owns_path => Some(PathGuard::of_predecessor(path)),
+            Address::Unix(path) if owns_path => Some(PathGuard::of_parent(path)),
             _ => None,
         };
         bound.push(BoundListener::new(address, name, vec![listener], guard));

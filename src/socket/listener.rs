@@ -1,6 +1,6 @@
 //! Listening sockets: one per worker, or one that the workers share.
 
-use super::bequest::Place;
+use super::fd_passing::BoundPlace;
 use super::options::GrantedOptions;
 use super::unix_path::{PathGuard, clear_path};
 use super::{Address, Endpoint, SocketOptions, Stream};
@@ -94,7 +94,7 @@ impl AsFd for Listener {
 #[derive(Debug)]
 pub struct BoundListener {
     /// The address as the system granted it (with the port it chose where port 0 was asked for), and whose it is.
-    pub place: Place,
+    pub place: BoundPlace,
     /// A listener for each worker, or more. On TCP each has a queue of its own (`SO_REUSEPORT`); on a Unix socket they
     /// share one.
     pub listeners: Vec<Listener>,
@@ -104,7 +104,7 @@ pub struct BoundListener {
 
 impl BoundListener {
     pub(super) fn new(address: Address, name: String, listeners: Vec<Listener>, path: Option<PathGuard>) -> Self {
-        Self { place: Place { address, name, owns_path: path.is_some(), is_datagram: false }, listeners, path }
+        Self { place: BoundPlace { address, name, owns_path: path.is_some(), is_datagram: false }, listeners, path }
     }
 
     /// Says whether the path of a Unix socket, if this is one, is to be removed at the end: yes for one that was bound

@@ -4,36 +4,36 @@
 //! into words where a person has to act on them (listening, resolving), and leaves them as they are elsewhere.
 
 mod address;
-mod bequest;
 mod connect;
-mod datagram;
-mod delivery;
 mod descriptors;
+mod fd_passing;
 mod inherited;
 mod listener;
 mod options;
 mod range;
-mod source;
+mod source_address;
 mod stream;
+mod tcp_info;
 mod tls;
+mod udp;
 mod unix_path;
 mod zone;
 
 pub use address::{Address, Endpoint};
-pub use bequest::{Answer, Bequest, INHERIT_VARIABLE, Place, Predecessor, describe, identity, mark};
-pub use connect::{Progress, begin_connect, check_connect, rehearse_options};
-pub use datagram::{
-    Arrival, BoundDatagrams, DatagramSocket, Inbox, Interface, Letter, MAX_DATAGRAM_BYTES, Multicast, Outbox, Peer,
-    bind_datagrams, needs_broadcast, open_towards, reply_hops,
-};
-pub use delivery::Delivery;
+pub use connect::{ConnectProgress, begin_connect, check_connect, rehearse_options};
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
+pub use fd_passing::{BoundPlace, ChildAnswer, FdSender, INHERIT_VARIABLE, ParentProcess, describe, identity, mark};
 pub use inherited::Inherited;
 pub use listener::{BoundListener, Listener, bind};
 pub use options::SocketOptions;
 pub use range::canonical_range;
-pub use source::Sources;
+pub use source_address::SourceAddresses;
 pub use stream::{Stream, Transport};
+pub use tcp_info::Delivery;
 pub use tls::{
     Identity, MOST_TLS_BYTES, TlsAcceptor, TlsClientOptions, TlsConnector, TlsFault, TlsServerOptions, TlsStream,
+};
+pub use udp::{
+    BoundDatagrams, DatagramSocket, InDatagram, Interface, MAX_DATAGRAM_BYTES, Multicast, OutDatagram, Peer, RecvBatch,
+    SendBatch, bind_datagrams, needs_broadcast, open_towards, reply_hops,
 };

@@ -1,6 +1,6 @@
 //! A connected byte stream, TCP or Unix, with or without TLS on it.
 
-use super::delivery::{Delivery, delivery};
+use super::tcp_info::{Delivery, delivery};
 use super::tls::TlsStream;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
@@ -83,7 +83,7 @@ pub trait Transport {
     /// Whether the sending half must be shut even for a peer that has shut its own: not of kernel sockets, where closing says
     /// the same.
     #[inline]
-    fn says_farewell(&self) -> bool {
+    fn needs_close_notify(&self) -> bool {
         false
     }
 }
@@ -170,8 +170,8 @@ impl Transport for Stream {
         }
     }
 
-    fn says_farewell(&self) -> bool {
-        self.tls().is_some_and(Transport::says_farewell)
+    fn needs_close_notify(&self) -> bool {
+        self.tls().is_some_and(Transport::needs_close_notify)
     }
 }
 

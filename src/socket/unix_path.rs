@@ -83,7 +83,7 @@ impl PathGuard {
 
     /// Knows the path of a predecessor's socket. It is removed only when [`set_ours`](Self::set_ours) says so: until then
     /// the predecessor may go on serving there.
-    pub(super) fn of_predecessor(path: &Path) -> Self {
+    pub(super) fn of_parent(path: &Path) -> Self {
         Self { path: path.to_owned(), identity: identity(path), ours: false }
     }
 

@@ -7,7 +7,7 @@
 //!
 //! The parsers have the shape `clap` wants: `#[arg(value_parser = parse_duration)]`.
 
-mod date;
+mod date_formats;
 mod decimal;
 mod error;
 mod format;
@@ -15,7 +15,7 @@ mod later;
 mod parse;
 mod rfc3339;
 
-pub use date::{format_day_and_time, format_daytime, format_http_date, format_time_of_day, seconds_since_1900};
+pub use date_formats::{format_day_and_time, format_daytime, format_http_date, format_time_of_day, seconds_since_1900};
 pub use error::{Problem, Quantity, UnitError};
 pub use format::{format_count, format_counted, format_duration, format_rate, format_size};
 pub use later::later;

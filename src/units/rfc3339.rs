@@ -1,6 +1,6 @@
 //! A moment as RFC 3339 writes it, in UTC and to the millisecond, both ways.
 
-use super::date::{SECONDS_PER_DAY, civil, format_time_of_day};
+use super::date_formats::{SECONDS_PER_DAY, civil, format_time_of_day};
 
 /// Milliseconds since 1970 as RFC 3339 writes them: `1994-11-06T08:49:37.250Z`.
 #[must_use]

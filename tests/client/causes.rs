@@ -1,7 +1,7 @@
 //! Everything that can befall a connection under load: each is counted by its own name, the run goes on with the others, which
 //! take all that is due, the report says it in words, and the exit status is 1.
 
-use super::fake::{Fake, answer, answer_and_end, deaf, take};
+use super::fake_server::{Fake, answer, answer_and_end, deaf, take};
 use super::load::Run;
 use super::silence::black_hole;
 use super::support::{Program, await_until, in_own_network, reset, skipped, works};

@@ -2,11 +2,11 @@
 //! within a moment.
 
 use super::client;
-use super::datagrams::own_server;
-use super::fake::{Fake, deaf};
+use super::fake_server::{Fake, deaf};
 use super::load::{Run, start};
 use super::server;
 use super::support::{Program, expect_refusal};
+use super::udp::own_server;
 use rustix::process::Signal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -1,10 +1,10 @@
 //! Messages in frames, and servers that answer something else than an echo.
 
-use super::fake::{Fake, answer, answer_and_end, echo, take};
+use super::fake_server::{Fake, answer, answer_and_end, echo, take};
 use super::load::Run;
 use super::support::{Exit, Program, expect_refusal, uninterrupted};
 use super::{client, outcome, server};
-use multiconn::record::Record;
+use multiconn::results::RunResults;
 use std::io::{BufRead, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
@@ -182,7 +182,7 @@ fn an_answer_without_frames_is_not_counted() {
         let work = ["--duration", "500ms", "--fail-if", "p99>1h", "--fail-if", "rate<1", "--json", "-"];
         let mut program = client(fake.address(), &[&one[..], &work, further].concat());
         let exit = program.await_exit();
-        let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+        let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
         let (messages, times) = (&record.messages, &record.histograms);
         assert_eq!((exit.code, messages.verified, record.latency().count()), (Some(3), 0, 0), "{exit:#?}");
         assert_eq!((times.latency_from_send.count(), times.first_byte.count()), (0, 7), "{exit:#?}");

@@ -1,10 +1,10 @@
 //! Load that follows the clock: what is due stands fixed, whatever the server does, and everything that was due is accounted
 //! for. Bounds of time are one-sided, or as wide as a busy machine needs.
 
-use super::fake::{Fake, echo, take};
+use super::fake_server::{Fake, echo, take};
 use super::support::{Program, await_until, expect_refusal};
 use super::{client, server};
-use multiconn::record::{Latencies, LoadKind, Record};
+use multiconn::results::{Latencies, LoadKind, RunResults};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -14,7 +14,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
-    pub(crate) record: Record,
+    pub(crate) record: RunResults,
     pub(crate) stderr: Vec<String>,
 }
 
@@ -23,7 +23,8 @@ impl Run {
     #[track_caller]
     pub(crate) fn of(mut program: Program) -> Self {
         let exit = program.await_exit();
-        let record = Record::from_json(&exit.stdout.join("\n")).unwrap_or_else(|error| panic!("{error}: {exit:#?}"));
+        let record =
+            RunResults::from_json(&exit.stdout.join("\n")).unwrap_or_else(|error| panic!("{error}: {exit:#?}"));
         let run = Self { code: exit.code, record, stderr: exit.stderr };
         run.check();
         run
@@ -47,7 +48,7 @@ impl Run {
             assert_eq!((messages.due, begun), (None, messages.verified + lost), "{self:?}");
             assert!(times.latency_from_due.is_empty() && times.lag.is_empty(), "{self:?}");
         }
-        let sum = |what: fn(&multiconn::record::Interval) -> u64| record.intervals.iter().map(what).sum::<u64>();
+        let sum = |what: fn(&multiconn::results::Interval) -> u64| record.intervals.iter().map(what).sum::<u64>();
         assert_eq!(
             (sum(|second| second.sent), sum(|second| second.replies)),
             (messages.sent, messages.verified),

@@ -5,19 +5,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod causes;
-mod datagram_loads;
-mod datagrams;
+mod corruption;
 mod extremes;
-mod fake;
+mod fake_server;
 mod frames;
-mod fullness;
-mod gone;
+mod full_backlog;
 mod help;
 mod interop;
-mod job;
-mod liars;
-mod lies;
+mod known_latency;
 mod load;
+mod log_output;
 mod options;
 mod outcome;
 mod output_files;
@@ -28,17 +25,20 @@ mod refusals;
 mod results;
 mod retries;
 mod search;
+mod server_loss;
 mod signals;
 mod silence;
 mod stdin;
-mod story;
 #[path = "../support/mod.rs"]
 mod support;
 mod surplus;
 mod terminal;
 mod together;
-mod truth;
+mod tutorial_job;
+mod udp;
+mod udp_load;
 mod variables;
+mod wrong_replies;
 
 use outcome::Outcome;
 use std::net::SocketAddr;

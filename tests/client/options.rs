@@ -1,9 +1,9 @@
 //! What is sent, how much of it, and how many at a time.
 
-use super::fake::{Fake, echo};
+use super::fake_server::{Fake, echo};
 use super::support::{Program, expect_refusal, has_ipv6};
 use super::{Outcome, client, outcome, server};
-use multiconn::record::Record;
+use multiconn::results::RunResults;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ fn workers_duration_and_rate_have_short_forms() {
     let server = server();
     let short = ["-c", "4", "-t", "2", "-d", "300ms", "-r", "100", "--json", "-"];
     let exit = client(server.address(), &short).await_exit();
-    let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+    let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
     let set = |name: &str| record.configuration.get(name).map(ToString::to_string);
     assert_eq!(set("workers").as_deref(), Some("2"), "{:#?}", record.configuration);
     assert_eq!((record.load.duration_s, record.load.rate), (Some(0.3), Some(100.0)));

@@ -1,9 +1,9 @@
 //! Calls of UDP sockets that go on failing, made to by strace(1): the client names the errno, backs off instead of spinning,
 //! and ends.
 
-use super::datagrams::{expect, own_server};
 use super::support::{Exit, Program, skipped, works};
-use multiconn::record::Record;
+use super::udp::{expect, own_server};
+use multiconn::results::RunResults;
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -104,7 +104,7 @@ fn a_load_whose_calls_fail_does_not_spin() {
             scope.spawn(move || {
                 let load = [&["--duration", "1s", "--json", "-"], load].concat();
                 let (exit, calls) = fault(call, error).run(address, &load);
-                let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+                let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
                 assert_eq!(exit.code, Some(1), "{exit:#?}");
                 // Each message that is sent is followed by a call at most.
                 assert!(calls <= MOST_CALLS + 20, "{call}, {error}: {calls} calls");

@@ -1,9 +1,9 @@
 //! `--messages 0`: connections that send nothing and read whatever comes.
 
-use super::fake::Fake;
+use super::fake_server::Fake;
 use super::support::{Program, expect_refusal};
 use super::{client, server};
-use multiconn::record::Record;
+use multiconn::results::RunResults;
 use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn it_ends_with_the_duration_or_the_hold() {
     for until in ["--duration", "--hold"] {
         let exit = client(fake.address(), &["3", "--messages", "0", until, "300ms", "--json", "-"]).await_exit();
         assert_eq!(exit.code, Some(0), "{exit:#?}");
-        let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+        let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
         assert!(record.is_success() && record.duration_s >= 0.3, "{record:#?}");
         assert_eq!((record.connections.verified, record.messages.sent, record.bytes.verified), (3, 0, 42));
         assert!(exit.stderr.iter().any(|line| line.contains("42 received")), "{exit:#?}");

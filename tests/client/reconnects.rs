@@ -1,7 +1,7 @@
 //! Connections for a few messages each: how many there are, what becomes of messages that are due meanwhile, and of servers
 //! that take no more of them.
 
-use super::fake::{Fake, echo, take};
+use super::fake_server::{Fake, echo, take};
 use super::load::{Run, load, start};
 use super::support::{Program, expect_refusal};
 use super::{client, server};
@@ -167,7 +167,7 @@ fn nobody_is_tried_again_after_the_end() {
 fn a_server_that_ends_first() {
     let fake = Fake::new(|_, mut stream| {
         let message = take(&mut stream, 64);
-        super::fake::answer_and_end(stream, &message);
+        super::fake_server::answer_and_end(stream, &message);
         None
     });
     let run = load(fake.address(), &["-c", "3", "--messages", "4", "--reconnect-every", "1"]);

@@ -266,7 +266,7 @@ fn more_connections_than_descriptors() {
         assert!(needed.replace(',', "").parse::<u64>().unwrap() >= fewest, "{line}");
     }
     // As many as there are descriptors for: not refused here, but by nobody being there.
-    let (_socket, address) = super::fake::deaf(std::net::Ipv4Addr::LOCALHOST);
+    let (_socket, address) = super::fake_server::deaf(std::net::Ipv4Addr::LOCALHOST);
     let fitting = under_limit(&["127.0.0.1", &address.port().to_string(), "900"]);
     super::Outcome::of(fitting).expect_failures(&[("connection refused: nothing listens there", 900)]);
 }

@@ -2,7 +2,7 @@
 
 use super::support::{Program, await_until, expect_refusal, has_python, skipped};
 use super::{client, server};
-use multiconn::record::{Latencies, Record};
+use multiconn::results::{Latencies, RunResults};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::path::Path;
@@ -13,8 +13,8 @@ fn within(folder: &TempDir, name: &str) -> String {
     folder.path().join(name).to_str().unwrap().to_owned()
 }
 
-fn read(path: &str) -> Record {
-    Record::from_json(&std::fs::read_to_string(path).unwrap()).unwrap_or_else(|error| panic!("{path}: {error}"))
+fn read(path: &str) -> RunResults {
+    RunResults::from_json(&std::fs::read_to_string(path).unwrap()).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 #[test]
@@ -45,11 +45,11 @@ fn on_stdout_the_record_stands_alone() {
     let server = server();
     let exit = client(server.address(), &["3", "--json", "-"]).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
-    let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+    let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
     assert_eq!(record.messages.verified, 6);
     assert!(exit.stderr[0].starts_with("3 connections to "), "people read on: {exit:#?}");
     let exit = client(server.address(), &["3", "--json", "-", "-q"]).await_exit();
-    assert!(Record::from_json(&exit.stdout.join("\n")).is_ok() && exit.stderr.is_empty(), "{exit:#?}");
+    assert!(RunResults::from_json(&exit.stdout.join("\n")).is_ok() && exit.stderr.is_empty(), "{exit:#?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Connects that are tried again, and connections that go to several servers in turn.
 
-use super::fake::{Fake, deaf, echo};
+use super::fake_server::{Fake, deaf, echo};
 use super::support::Program;
 use super::{Outcome, client, server};
 use std::net::{Ipv4Addr, TcpListener};

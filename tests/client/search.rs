@@ -1,6 +1,6 @@
 //! The message protocol: our client asks our server, the tutorial's, and servers that lie.
 
-use super::fake::{Fake, answer, answer_and_end};
+use super::fake_server::{Fake, answer, answer_and_end};
 use super::support::{Exit, Program, expect_refusal, has_python};
 use super::{Outcome, client};
 use std::io::Read;

@@ -1,6 +1,6 @@
 //! A run that is interrupted: the report so far is printed, and the exit status says so.
 
-use super::fake::Fake;
+use super::fake_server::Fake;
 use super::silence::black_hole;
 use super::support::{Program, await_until, has_python};
 use super::{Outcome, client, server};

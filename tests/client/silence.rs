@@ -1,6 +1,6 @@
 //! Servers that do not answer, and addresses where none is.
 
-use super::fake::{Fake, answer_and_end, deaf, take};
+use super::fake_server::{Fake, answer_and_end, deaf, take};
 use super::load::Run;
 use super::support::{PATIENCE, Program, await_until, has_ipv6, skipped, works};
 use super::{Outcome, client, outcome};

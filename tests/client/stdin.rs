@@ -1,6 +1,6 @@
 //! A person at the keyboard, or whatever is piped in: what is typed is sent, and what the server says is printed.
 
-use super::fake::{Fake, answer, answer_and_end, deaf, take};
+use super::fake_server::{Fake, answer, answer_and_end, deaf, take};
 use super::server;
 use super::support::{Exit, Program, await_until, bytes, expect_refusal};
 use rustix::process::Signal;

@@ -1,7 +1,7 @@
 //! Servers that send more than they should, at any time: before, while connections are held, and after the last reply. Every
 //! byte that comes is expected, or the run has failed.
 
-use super::fake::{Fake, answer, echo, take};
+use super::fake_server::{Fake, answer, echo, take};
 use super::load::load;
 use super::support::{Exit, PATIENCE, Program, uninterrupted};
 use super::{Outcome, TUTORIAL_BYTES, client, outcome};

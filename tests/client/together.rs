@@ -1,10 +1,10 @@
 //! All connections of a run are open at the same time, and stay open until each has finished its exchange or failed.
 
-use super::fake::{Fake, deaf, echo, take};
+use super::fake_server::{Fake, deaf, echo, take};
 use super::load::{Run, load};
 use super::support::{Program, reset, uninterrupted};
 use super::{client, outcome, server};
-use multiconn::record::Record;
+use multiconn::results::RunResults;
 use multiconn::units::{parse_duration, parse_rate};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown};
@@ -57,7 +57,7 @@ fn every_connection_stays_open_until_the_last_one_is_done() {
         let counting = Counting::new();
         let arguments = [&["60", "--connect-rate", "200", "--json", "-"][..], more].concat();
         let exit = client(counting.fake.address(), &arguments).await_exit();
-        let record = Record::from_json(&exit.stdout.join("\n")).unwrap();
+        let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
         let connections = &record.connections;
         assert_eq!((exit.code, connections.verified, connections.failed), (Some(0), CONNECTIONS, 0), "{exit:#?}");
         assert_eq!(connections.most_open, CONNECTIONS, "{exit:#?}");

@@ -2,7 +2,7 @@
 
 use super::Running;
 use super::support::{PATIENCE, await_until};
-use multiconn::buffer::{Buffer, Lender};
+use multiconn::buffer::{Buffer, BufferPool};
 use multiconn::client::{Client, ClientConfig, ClientHandle, Failure, Report};
 use multiconn::error::Error;
 use multiconn::server::ServerConfig;
@@ -188,7 +188,7 @@ fn a_relay_passes_on_whatever_it_is_given() {
         let mut config = config(server.address, 1);
         config.framing = framing;
         let screen = Screen::default();
-        let report = Client::relay(config, &b"one\ntwo\n"[..], screen.clone()).unwrap().run().unwrap();
+        let report = Client::interactive(config, &b"one\ntwo\n"[..], screen.clone()).unwrap().run().unwrap();
         assert!(report.is_success(), "{report}");
         assert_eq!(*screen.0.lock().unwrap(), b"one\ntwo\n");
     }
@@ -224,8 +224,8 @@ fn no_time_is_too_long() {
     assert!(report.interrupted && report.messages_sent == 1, "{report}");
     assert_eq!(server.drain().accepted, 4);
     let mut delayed = Delayed::new(Echo, Duration::MAX);
-    let (mut input, mut output, mut lender) = (Buffer::new(), Buffer::new(), Lender::new());
+    let (mut input, mut output, mut pool) = (Buffer::new(), Buffer::new(), BufferPool::new());
     let now = std::time::Instant::now();
-    let wait = delayed.serve(&mut Input::new(&mut input, true), &mut Output::new(&mut output, &mut lender, 64), now);
-    assert!(matches!(wait, Wait::At(instant) if instant > now), "{wait:?}");
+    let wait = delayed.serve(&mut Input::new(&mut input, true), &mut Output::new(&mut output, &mut pool, 64), now);
+    assert!(matches!(wait, Wait::PreciseDeadline(instant) if instant > now), "{wait:?}");
 }

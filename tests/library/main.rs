@@ -5,21 +5,21 @@
 
 mod chat;
 mod client;
-mod datagrams;
 mod ends;
 mod example;
 mod file_transfer;
 mod host_signals;
-mod misbehaving;
-mod odd;
+mod misbehaving_service;
 mod panics;
 mod service;
+mod service_misuse;
 #[path = "../support/mod.rs"]
 mod support;
+mod udp;
 mod watchdog;
 
 use multiconn::error::Error;
-use multiconn::server::{Opened, Server, ServerConfig, ServerHandle, Summary};
+use multiconn::server::{ConnectionInfo, Server, ServerConfig, ServerHandle, Summary};
 use multiconn::service::{Input, Output, Service, Wait};
 use multiconn::socket::{Address, Endpoint};
 use std::io::{Read, Write};
@@ -39,7 +39,7 @@ impl Running {
     /// Serves with `workers` on a free port of the loopback address.
     fn start<S: Service + 'static>(
         workers: usize,
-        make_service: impl Fn(&Opened<'_>) -> S + Send + Sync + 'static,
+        make_service: impl Fn(&ConnectionInfo<'_>) -> S + Send + Sync + 'static,
     ) -> Self {
         Self::start_with(|config| config.workers = workers, make_service)
     }
@@ -47,7 +47,7 @@ impl Running {
     /// Serves as `change` says on a free port of the loopback address.
     fn start_with<S: Service + 'static>(
         change: impl Fn(&mut ServerConfig),
-        make_service: impl Fn(&Opened<'_>) -> S + Send + Sync + 'static,
+        make_service: impl Fn(&ConnectionInfo<'_>) -> S + Send + Sync + 'static,
     ) -> Self {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         change(&mut config);
@@ -87,7 +87,7 @@ impl Service for Upper {
         assert!(!input.bytes().contains(&b'?'), "a panic that the test asked for");
         let count = output.write(&input.bytes().to_ascii_uppercase());
         input.consume(count);
-        if input.is_empty() { Wait::Input } else { Wait::Room }
+        if input.is_empty() { Wait::Input } else { Wait::Writable }
     }
 }
 

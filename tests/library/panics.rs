@@ -1,6 +1,6 @@
 //! Services that panic: whatever they do, it is one connection's end, and the others on the same loop never notice.
 
-use super::odd::{PANIC_AT, odd};
+use super::misbehaving_service::{PANIC_AT, odd};
 use super::support::{PATIENCE, Program, connect};
 use super::{Running, Upper, expect_upper};
 use multiconn::connection::CloseReason;

@@ -3,7 +3,7 @@
 use super::support::{await_until, bytes, connect, echo, expect_end, read_to_end};
 use super::{Running, Upper, expect_upper};
 use multiconn::connection::CloseReason;
-use multiconn::server::{ConnectionWaker, Opened};
+use multiconn::server::{ConnectionInfo, ConnectionWaker};
 use multiconn::service::{Echo, Input, Output, Service, Wait};
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -69,7 +69,7 @@ struct Listener {
 }
 
 impl Listener {
-    fn enter(room: &Arc<Mutex<Room>>, opened: &Opened<'_>) -> Self {
+    fn enter(room: &Arc<Mutex<Room>>, opened: &ConnectionInfo<'_>) -> Self {
         room.lock().unwrap().listeners.push(opened.waker());
         Self { room: Arc::clone(room), heard: 0 }
     }
@@ -80,7 +80,7 @@ impl Service for Listener {
         input.clear();
         let room = self.room.lock().unwrap();
         self.heard += output.write(&room.said[self.heard..]);
-        if self.heard == room.said.len() { Wait::Input } else { Wait::InputOrRoom }
+        if self.heard == room.said.len() { Wait::Input } else { Wait::Either }
     }
 }
 
@@ -121,7 +121,7 @@ impl Service for Restless {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
         self.0.wake();
         output.take(input);
-        Wait::InputOrRoom
+        Wait::Either
     }
 }
 
@@ -142,11 +142,11 @@ struct Ticker(u8);
 impl Service for Ticker {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
         if self.0 == 100 || input.has_ended() {
-            return Wait::Nothing;
+            return Wait::Close;
         }
         self.0 += 1;
         output.write(&[self.0]);
-        Wait::Until(now + Duration::from_millis(1))
+        Wait::Deadline(now + Duration::from_millis(1))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A worker that hangs: the service manager must notice, or nobody would start the server again.
 
-use super::odd::odd;
+use super::misbehaving_service::odd;
 use super::support::{PATIENCE, Program, await_until, connect};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

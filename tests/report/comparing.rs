@@ -2,7 +2,7 @@
 
 use super::support::{Exit, Program, expect_refusal};
 use super::{file, report, sample};
-use multiconn::record::Record;
+use multiconn::results::RunResults;
 
 /// The verdict of the row that begins with `metric`.
 #[track_caller]
@@ -45,7 +45,7 @@ fn what_makes_runs_hard_to_compare_stands_first() {
 fn runs_that_cannot_be_judged_fail_unless_that_is_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let good = file(&folder, "good.json", &sample(10, 100));
-    let mut dead = Record::of("multiconn-client 1.2.3");
+    let mut dead = RunResults::of("multiconn-client 1.2.3");
     dead.errors.insert("refused".to_owned(), 10);
     let mut invalid = sample(10, 100);
     invalid.messages.due = Some(1_000_000);

@@ -9,14 +9,14 @@ mod reading;
 #[path = "../support/mod.rs"]
 mod support;
 
-use multiconn::record::{Connections, Interval, Latencies, LoadKind, Record, ReplyCheck, Timestamp};
+use multiconn::results::{Connections, Interval, Latencies, LoadKind, ReplyCheck, RunResults, Timestamp};
 use std::time::Duration;
 use support::{Exit, Program};
 use tempfile::TempDir;
 
 /// A run of open load, of `seconds` with 500 replies each, all of which took about `micros`.
-fn sample(seconds: u32, micros: u64) -> Record {
-    let mut record = Record::of("multiconn-client 1.2.3");
+fn sample(seconds: u32, micros: u64) -> RunResults {
+    let mut record = RunResults::of("multiconn-client 1.2.3");
     record.run_ids = vec![format!("{seconds}-{micros}")];
     record.started = Timestamp::after_1970(Duration::from_secs(1_795_000_000));
     "127.0.0.1:65432".clone_into(&mut record.target);
@@ -55,7 +55,7 @@ fn sample(seconds: u32, micros: u64) -> Record {
 }
 
 /// Writes a record to a file, and returns its path.
-fn file(folder: &TempDir, name: &str, record: &Record) -> String {
+fn file(folder: &TempDir, name: &str, record: &RunResults) -> String {
     text_file(folder, name, &record.to_json())
 }
 

@@ -2,7 +2,9 @@
 
 use super::support::{Program, expect_refusal};
 use super::{file, report, sample, text_file};
-use multiconn::record::{Datagrams, LoadKind, Record, Summary, Timestamp, page, write_hdr_log, write_percentiles};
+use multiconn::results::{
+    Datagrams, LoadKind, RunResults, TextReport, Timestamp, page, write_hdr_log, write_percentiles,
+};
 use std::fs::File;
 use std::io::Write;
 use std::process::Stdio;
@@ -63,13 +65,13 @@ fn merging_keeps_every_count() {
     let all = folder.path().join("all.json").to_str().unwrap().to_owned();
     let exit = report(&["merge", &path_a, &path_b, "--json", &all]);
     assert_eq!((exit.code, exit.stdout.len(), exit.stderr.len()), (Some(0), 0, 0), "{exit:#?}");
-    let merged = Record::from_json(&std::fs::read_to_string(&all).unwrap()).unwrap();
+    let merged = RunResults::from_json(&std::fs::read_to_string(&all).unwrap()).unwrap();
     assert_eq!((merged.runs, merged.messages.verified, merged.intervals.len()), (2, 3500, 4));
     let mut sum = a.histograms.latency_from_due.clone();
     sum.add(&b.histograms.latency_from_due);
     assert_eq!(merged.histograms.latency_from_due, sum);
     let exit = report(&["merge", &path_a, &path_b]);
-    assert_eq!(Record::from_json(&exit.stdout.join("\n")), Ok(merged), "to stdout without --json");
+    assert_eq!(RunResults::from_json(&exit.stdout.join("\n")), Ok(merged), "to stdout without --json");
 }
 
 #[test]
@@ -102,7 +104,7 @@ fn runs_a_month_apart_are_merged_with_a_warning() {
     let exit = report(&["merge", &file(&folder, "a.json", &a), &file(&folder, "b.json", &b)]);
     assert_eq!((exit.code, exit.stderr.len()), (Some(0), 1), "{exit:#?}");
     assert!(exit.stderr[0].starts_with("warning: the runs have no time in common"), "{exit:#?}");
-    let merged = Record::from_json(&exit.stdout.join("\n")).unwrap();
+    let merged = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
     assert!(merged.hints[0].starts_with("the runs have no time in common"), "{:?}", merged.hints);
     assert!((merged.rate() - 500.0).abs() < 1e-6, "{}", merged.rate());
 }
@@ -140,7 +142,7 @@ fn a_file_of_another_kind_is_named_by_its_kind() {
     let (mut percentiles, mut log) = (Vec::new(), Vec::new());
     write_percentiles(&record, &mut percentiles).unwrap();
     write_hdr_log(&record, &mut log).unwrap();
-    let printed = Summary(&record).to_string();
+    let printed = TextReport(&record).to_string();
     let utf_16: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (bytes, kind) in [
         (page(&record).as_bytes(), "HTML"),
@@ -168,7 +170,7 @@ fn a_byte_order_mark_is_ignored() {
     let path = text_file(&folder, "run.json", &format!("\u{feff}{}", record.to_json()));
     let exit = report(&["show", &path]);
     assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
-    assert_eq!(Record::from_json(&std::fs::read_to_string(&path).unwrap()), Ok(record));
+    assert_eq!(RunResults::from_json(&std::fs::read_to_string(&path).unwrap()), Ok(record));
 }
 
 #[test]
@@ -217,6 +219,6 @@ fn hostile_text_in_a_file_or_its_name_is_shown_as_safe_text() {
         let shown = exit.stdout.concat() + &exit.stderr.concat();
         assert!(["\\x1b[2J", "\\u001b[2J"].iter().any(|part| shown.contains(part)), "{arguments:?}: {exit:#?}");
     }
-    let merged = Record::from_json(&report(&["merge", &bad]).stdout.join("\n")).unwrap();
+    let merged = RunResults::from_json(&report(&["merge", &bad]).stdout.join("\n")).unwrap();
     assert_eq!(merged.target, HOSTILE, "JSON keeps what it is");
 }

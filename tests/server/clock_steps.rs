@@ -50,7 +50,7 @@ impl Clock {
 
 /// The year in a text that has one number of four digits.
 fn year(text: &str) -> u64 {
-    let mut words = text.split(|letter: char| !letter.is_ascii_digit());
+    let mut words = text.split(|datagram: char| !datagram.is_ascii_digit());
     let word = words.find(|word| word.len() == 4).unwrap_or_else(|| panic!("no year in {text:?}"));
     word.parse().unwrap()
 }

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 /// What the old process says after the last socket, and when it breaks the handover off.
 const END: &[u8] = b".";
-const BROKEN_OFF: &[u8] = b"!";
+const ABORTED: &[u8] = b"!";
 
 /// Our end of the channel.
 pub(crate) struct FakeParent(OwnedFd);
@@ -33,8 +33,8 @@ impl FakeParent {
     }
 
     /// Serves on.
-    pub(crate) fn break_off(&self) {
-        send(&self.0, BROKEN_OFF, SendFlags::NOSIGNAL).unwrap();
+    pub(crate) fn abort(&self) {
+        send(&self.0, ABORTED, SendFlags::NOSIGNAL).unwrap();
         shutdown(&self.0, Shutdown::Both).unwrap();
     }
 }

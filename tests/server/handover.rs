@@ -1,6 +1,6 @@
 //! The hand-over: whoever comes meanwhile notices nothing, and a successor that fails changes nothing.
 
-use super::dynasty::{Dynasty, children, install, is_running};
+use super::process_chain::{ProcessChain, children, install, is_running};
 use super::support::{
     PATIENCE, Program, await_some, await_until, bytes, connect, connect_unix, echo, echo_all, expect_end, read_to_end,
 };
@@ -29,7 +29,7 @@ const BETWEEN: u64 = 400;
 /// must be served whole.
 fn under_load<S: Read + Write>(
     connect: impl Fn() -> std::io::Result<S> + Sync,
-    dynasty: &mut Dynasty,
+    process_chain: &mut ProcessChain,
     count: u64,
 ) -> u64 {
     let (over, total, start) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now());
@@ -62,7 +62,7 @@ fn under_load<S: Read + Write>(
         let result = catch_unwind(AssertUnwindSafe(|| {
             for number in 1..=count {
                 await_until("connections", || total.load(Ordering::Relaxed) >= number * BETWEEN);
-                dynasty.hand_over();
+                process_chain.handover();
             }
             await_until("connections", || total.load(Ordering::Relaxed) >= (count + 1) * BETWEEN);
         }));
@@ -79,12 +79,12 @@ fn connect_tcp(address: SocketAddr) -> std::io::Result<TcpStream> {
 }
 
 fn ten_hand_overs(workers: &str) {
-    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--workers", workers]);
-    let address = dynasty.first.address();
+    let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--workers", workers]);
+    let address = process_chain.first.address();
     let since = Instant::now();
-    let made = under_load(|| connect_tcp(address), &mut dynasty, 10);
+    let made = under_load(|| connect_tcp(address), &mut process_chain, 10);
     let took = since.elapsed();
-    assert_eq!(dynasty.end(), made, "each was served by one of the eleven");
+    assert_eq!(process_chain.end(), made, "each was served by one of the eleven");
     let text = format!("{made} connections through 10 hand-overs in {took:.1?}, {workers} worker(s): all served whole");
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
@@ -103,172 +103,174 @@ fn nobody_notices_ten_hand_overs_of_two_workers() {
 fn nobody_notices_hand_overs_of_a_unix_socket() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sock");
-    let mut dynasty = Dynasty::new(&["--unix", path.to_str().unwrap(), "--workers", "2"]);
-    let made = under_load(|| UnixStream::connect(&path), &mut dynasty, 3);
-    await_until("the end of the first", || dynasty.first.status().is_some());
+    let mut process_chain = ProcessChain::new(&["--unix", path.to_str().unwrap(), "--workers", "2"]);
+    let made = under_load(|| UnixStream::connect(&path), &mut process_chain, 3);
+    await_until("the end of the first", || process_chain.first.status().is_some());
     assert!(path.exists(), "the path belongs to the last of them");
     echo(&mut connect_unix(&path), b"after");
-    assert_eq!(dynasty.end(), made + 1);
+    assert_eq!(process_chain.end(), made + 1);
     assert!(!path.exists(), "the name is removed at the end");
 }
 
 #[test]
 fn who_was_here_before_is_served_on() {
-    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--workers", "2"]);
-    let address = dynasty.first.address();
+    let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--workers", "2"]);
+    let address = process_chain.first.address();
     let mut old = connect(address);
     echo(&mut old, b"before");
-    dynasty.hand_over();
+    process_chain.handover();
     for round in 0..20 {
         echo(&mut old, &bytes(round, 1000));
         echo(&mut connect(address), b"to the successor");
     }
-    assert!(dynasty.first.status().is_none(), "the old process serves who is there");
+    assert!(process_chain.first.status().is_none(), "the old process serves who is there");
     echo_all(&mut old, b"the last");
     drop(old);
-    let status = await_some("the old process's end", || dynasty.first.status());
+    let status = await_some("the old process's end", || process_chain.first.status());
     assert_eq!(status.code(), Some(0));
-    assert_eq!(dynasty.end(), 21);
+    assert_eq!(process_chain.end(), 21);
 }
 
 #[test]
 fn who_stays_for_ever_is_drained() {
-    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--drain-timeout", "300ms"]);
-    let mut old = connect(dynasty.first.address());
+    let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--drain-timeout", "300ms"]);
+    let mut old = connect(process_chain.first.address());
     echo(&mut old, b"before");
     let since = Instant::now();
-    dynasty.hand_over();
+    process_chain.handover();
     expect_end(&mut old);
     assert!(since.elapsed() >= Duration::from_millis(300), "it took only {:?}", since.elapsed());
-    let status = await_some("the old process's end", || dynasty.first.status());
+    let status = await_some("the old process's end", || process_chain.first.status());
     assert_eq!(status.code(), Some(0));
-    dynasty.first.await_stdout("1 drained");
+    process_chain.first.await_stdout("1 drained");
 }
 
 #[test]
 fn the_old_process_can_be_ended() {
-    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--drain-timeout", "1m"]);
-    let mut old = connect(dynasty.first.address());
+    let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--drain-timeout", "1m"]);
+    let mut old = connect(process_chain.first.address());
     echo(&mut old, b"before");
-    dynasty.hand_over();
-    dynasty.first.signal(Signal::USR2);
-    dynasty.first.await_stderr("not handing over");
-    dynasty.first.signal(Signal::TERM);
+    process_chain.handover();
+    process_chain.first.signal(Signal::USR2);
+    process_chain.first.await_stderr("not handing over");
+    process_chain.first.signal(Signal::TERM);
     expect_end(&mut old);
     drop(old);
-    await_some("the old process's end", || dynasty.first.status());
-    echo(&mut connect(dynasty.first.address()), b"after");
+    await_some("the old process's end", || process_chain.first.status());
+    echo(&mut connect(process_chain.first.address()), b"after");
 }
 
 #[test]
 fn a_successor_that_fails_changes_nothing() {
-    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--workers", "2"]);
-    let (address, path) = (dynasty.first.address(), dynasty.path());
+    let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--workers", "2"]);
+    let (address, path) = (process_chain.first.address(), process_chain.path());
     let mut old = connect(address);
-    let mut serves = |dynasty: &Dynasty, reason: &str| {
-        dynasty.first.await_stderr(reason);
+    let mut serves = |process_chain: &ProcessChain, reason: &str| {
+        process_chain.first.await_stderr(reason);
         echo(&mut old, b"the same as before");
         echo(&mut connect(address), b"anybody new");
     };
-    dynasty.replace_by_script(&path, "exit 1");
-    dynasty.signal(Signal::USR2);
-    serves(&dynasty, "did not take over (exit status: 1)");
-    dynasty.replace_by_script(&path, "exec <&-; exec sleep 60");
-    dynasty.signal(Signal::USR2);
-    serves(&dynasty, "did not take over (it had to be killed)");
+    process_chain.replace_by_script(&path, "exit 1");
+    process_chain.signal(Signal::USR2);
+    serves(&process_chain, "did not take over (exit status: 1)");
+    process_chain.replace_by_script(&path, "exec <&-; exec sleep 60");
+    process_chain.signal(Signal::USR2);
+    serves(&process_chain, "did not take over (it had to be killed)");
     fs::remove_file(&path).unwrap();
-    dynasty.signal(Signal::USR2);
-    serves(&dynasty, "cannot start");
-    assert_eq!(dynasty.first.stderr().iter().filter(|line| line.contains("the hand-over failed")).count(), 3);
-    assert!(children(dynasty.first.pid()).is_empty(), "no child is left, dead or alive");
-    dynasty.replace_by_copy(&path);
-    dynasty.hand_over();
-    serves(&dynasty, "Handed over");
+    process_chain.signal(Signal::USR2);
+    serves(&process_chain, "cannot start");
+    assert_eq!(process_chain.first.stderr().iter().filter(|line| line.contains("the hand-over failed")).count(), 3);
+    assert!(children(process_chain.first.pid()).is_empty(), "no child is left, dead or alive");
+    process_chain.replace_by_copy(&path);
+    process_chain.handover();
+    serves(&process_chain, "Handed over");
 }
 
 /// One that has the sockets and neither accepts nor ends is killed; whoever comes meanwhile is served by the old process.
 #[test]
 fn a_successor_that_never_accepts_changes_nothing() {
-    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--workers", "2", "--hand-over-timeout", "1s"]);
-    let (address, path) = (dynasty.first.address(), dynasty.path());
+    let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--workers", "2", "--hand-over-timeout", "1s"]);
+    let (address, path) = (process_chain.first.address(), process_chain.path());
     let mut old = connect(address);
     echo(&mut old, b"before");
-    dynasty.replace_by_script(&path, "echo started >&2; exec sleep 60");
+    process_chain.replace_by_script(&path, "echo started >&2; exec sleep 60");
     let since = Instant::now();
-    dynasty.signal(Signal::USR2);
-    dynasty.first.await_stderr("started");
-    let slow = children(dynasty.first.pid());
+    process_chain.signal(Signal::USR2);
+    process_chain.first.await_stderr("started");
+    let slow = children(process_chain.first.pid());
     assert_eq!(slow.len(), 1);
-    let failed = |dynasty: &Dynasty| dynasty.first.stderr().iter().any(|line| line.contains("the hand-over failed"));
+    let failed = |process_chain: &ProcessChain| {
+        process_chain.first.stderr().iter().any(|line| line.contains("the hand-over failed"))
+    };
     let mut count = 0;
-    while !failed(&dynasty) {
+    while !failed(&process_chain) {
         assert!(since.elapsed() < PATIENCE, "waited in vain for the failure");
         echo(&mut connect(address), b"meanwhile");
         echo(&mut old, b"the same as before");
         count += 1;
     }
     assert!(count > 0 && since.elapsed() >= Duration::from_secs(1), "{count} in {:?}", since.elapsed());
-    dynasty.first.await_stderr(&format!("{} did not accept within 1.00 s; serving on", path.display()));
-    assert!(!is_running(slow[0]) && children(dynasty.first.pid()).is_empty(), "no child is left, dead or alive");
-    dynasty.replace_by_copy(&path);
-    dynasty.hand_over();
+    process_chain.first.await_stderr(&format!("{} did not accept within 1.00 s; serving on", path.display()));
+    assert!(!is_running(slow[0]) && children(process_chain.first.pid()).is_empty(), "no child is left, dead or alive");
+    process_chain.replace_by_copy(&path);
+    process_chain.handover();
     echo(&mut connect(address), b"after");
     drop(old);
-    assert_eq!(dynasty.end(), count + 2);
+    assert_eq!(process_chain.end(), count + 2);
 }
 
 #[test]
 fn a_signal_to_end_breaks_a_hand_over_off() {
-    let mut dynasty = Dynasty::new(&["127.0.0.1", "0"]);
-    let mut old = connect(dynasty.first.address());
+    let mut process_chain = ProcessChain::new(&["127.0.0.1", "0"]);
+    let mut old = connect(process_chain.first.address());
     echo(&mut old, b"before");
-    dynasty.replace_by_script(&dynasty.path(), "echo started >&2; exec sleep 60");
-    dynasty.signal(Signal::USR2);
-    dynasty.first.await_stderr("started");
-    let slow = children(dynasty.first.pid());
+    process_chain.replace_by_script(&process_chain.path(), "echo started >&2; exec sleep 60");
+    process_chain.signal(Signal::USR2);
+    process_chain.first.await_stderr("started");
+    let slow = children(process_chain.first.pid());
     assert_eq!(slow.len(), 1);
-    dynasty.signal(Signal::USR2);
-    dynasty.first.await_stderr("that is under way already");
-    dynasty.signal(Signal::TERM);
+    process_chain.signal(Signal::USR2);
+    process_chain.first.await_stderr("that is under way already");
+    process_chain.signal(Signal::TERM);
     expect_end(&mut old);
     drop(old);
-    let exit = dynasty.first.await_exit();
+    let exit = process_chain.first.await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     assert!(!is_running(slow[0]), "the successor ended before");
 }
 
 #[test]
 fn what_lies_at_the_path_runs_next() {
-    let mut dynasty = Dynasty::new(&["127.0.0.1", "0"]);
-    let path = dynasty.path();
+    let mut process_chain = ProcessChain::new(&["127.0.0.1", "0"]);
+    let path = process_chain.path();
     for _ in 0..2 {
         let before = fs::metadata(&path).unwrap().ino();
-        dynasty.replace_by_copy(&path);
+        process_chain.replace_by_copy(&path);
         let new = fs::metadata(&path).unwrap().ino();
         assert_ne!(new, before);
-        let successor = dynasty.hand_over();
-        let running = fs::metadata(format!("/proc/{successor}/exe")).unwrap();
+        let child_program = process_chain.handover();
+        let running = fs::metadata(format!("/proc/{child_program}/exe")).unwrap();
         assert_eq!(running.ino(), new);
-        assert_eq!(fs::read_link(format!("/proc/{successor}/exe")).unwrap(), path.canonicalize().unwrap());
+        assert_eq!(fs::read_link(format!("/proc/{child_program}/exe")).unwrap(), path.canonicalize().unwrap());
     }
 }
 
 /// They are written the same, and yet each of them finds its own socket.
 #[test]
 fn two_free_ports_are_not_mixed_up() {
-    let mut dynasty = Dynasty::new(&["127.0.0.1", "0", "--metrics", "127.0.0.1:0", "--workers", "2"]);
-    dynasty.first.await_stdout("metrics");
-    let listening = |dynasty: &Dynasty, from: usize| -> Vec<String> {
-        let lines = dynasty.first.stdout();
+    let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--metrics", "127.0.0.1:0", "--workers", "2"]);
+    process_chain.first.await_stdout("metrics");
+    let listening = |process_chain: &ProcessChain, from: usize| -> Vec<String> {
+        let lines = process_chain.first.stdout();
         lines.into_iter().filter(|line| line.starts_with("Listening on ")).skip(from).collect()
     };
-    let first = listening(&dynasty, 0);
+    let first = listening(&process_chain, 0);
     assert_eq!(first.len(), 2);
     for count in [2, 4] {
-        dynasty.hand_over();
-        await_until("the successor's lines", || listening(&dynasty, count).len() == 2);
-        assert_eq!(listening(&dynasty, count), first);
-        echo(&mut connect(dynasty.first.address()), b"the same as ever");
+        process_chain.handover();
+        await_until("the successor's lines", || listening(&process_chain, count).len() == 2);
+        assert_eq!(listening(&process_chain, count), first);
+        echo(&mut connect(process_chain.first.address()), b"the same as ever");
         let metrics = first[1].split(' ').nth(2).unwrap();
         let mut reader = connect(metrics.parse().unwrap());
         reader.write_all(b"GET /readyz HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n").unwrap();
@@ -290,36 +292,37 @@ fn the_path_is_the_one_that_was_called() {
     let mut command = Program::clean(std::process::Command::new("sh"));
     command.args(["-c", "exec multiconn-server 127.0.0.1 0"]).env("PATH", search);
     let current = folder.path().join("current");
-    let mut dynasty = Dynasty::of(folder, &mut command);
+    let mut process_chain = ProcessChain::of(folder, &mut command);
     fs::remove_file(&current).unwrap();
     std::os::unix::fs::symlink("2", &current).unwrap();
-    let successor = dynasty.hand_over();
-    let running = fs::read_link(format!("/proc/{successor}/exe")).unwrap();
+    let child_program = process_chain.handover();
+    let running = fs::read_link(format!("/proc/{child_program}/exe")).unwrap();
     assert_eq!(running.parent().unwrap().file_name().unwrap(), "2");
-    echo(&mut connect(dynasty.first.address()), b"after");
+    echo(&mut connect(process_chain.first.address()), b"after");
 }
 
 /// Every socket is served: those who come are spread over all of them, whoever has them.
 #[test]
 fn the_number_of_workers_may_change() {
-    let mut dynasty = Dynasty::with(|command| command.args(["127.0.0.1", "0"]).env("MULTICONN_WORKERS", "2"));
-    let address = dynasty.first.address();
-    let mut path = dynasty.path();
+    let mut process_chain =
+        ProcessChain::with(|command| command.args(["127.0.0.1", "0"]).env("MULTICONN_WORKERS", "2"));
+    let address = process_chain.first.address();
+    let mut path = process_chain.path();
     for workers in ["3", "1", "4"] {
         // The name of the program is what runs behind the script: the next one is started from there.
-        let next = dynasty.folder.path().join(format!("server-{workers}"));
-        dynasty.replace_by_copy(&next);
+        let next = process_chain.folder.path().join(format!("server-{workers}"));
+        process_chain.replace_by_copy(&next);
         let script = format!("MULTICONN_WORKERS={workers} exec {} \"$@\"", next.display());
-        dynasty.replace_by_script(&path, &script);
-        let successor = dynasty.hand_over();
-        await_until("all workers", || worker_threads(successor) == workers.parse::<usize>().unwrap());
-        assert_eq!(listening_sockets(successor, address), Some(2), "neither more nor fewer than at first");
+        process_chain.replace_by_script(&path, &script);
+        let child_program = process_chain.handover();
+        await_until("all workers", || worker_threads(child_program) == workers.parse::<usize>().unwrap());
+        assert_eq!(listening_sockets(child_program, address), Some(2), "neither more nor fewer than at first");
         for seed in 0..40 {
             echo(&mut connect(address), &bytes(seed, 64));
         }
         path = next;
     }
-    dynasty.end();
+    process_chain.end();
 }
 
 /// How many threads the process has besides the one that writes its log.

@@ -1,8 +1,8 @@
 //! A handover during which the old process dies: the new one serves in its place. Only an old process that says that it
 //! serves on ends the new one.
 
-use super::dynasty::{children, is_running};
 use super::fake_parent::FakeParent;
+use super::process_chain::{children, is_running};
 use super::support::{PATIENCE, Program, await_some, await_until, connect, echo, skipped, works};
 use super::{server, still_serves};
 use rustix::process::{Pid, Signal, kill_process};
@@ -96,7 +96,7 @@ fn an_old_process_that_serves_on_is_not_replaced() {
         if is_late {
             parent.end();
         }
-        parent.break_off();
+        parent.abort();
         let exit = server.await_exit();
         assert_eq!(exit.code, Some(1), "{exit:#?}");
         let last = exit.stderr.last().unwrap();

@@ -10,10 +10,8 @@ mod busy_drain;
 #[cfg(target_os = "linux")]
 mod clock_steps;
 mod conformance;
-mod datagrams;
 mod descriptors;
 mod drain;
-mod dynasty;
 mod echo;
 mod extremes;
 mod fake_parent;
@@ -21,21 +19,22 @@ mod faults;
 mod forced_ends;
 mod handover;
 mod handover_kill;
-mod injected;
+mod injected_errno;
 mod interop;
 mod limits;
+mod log_output;
 mod memory;
 mod metrics;
 mod metrics_attacks;
 mod neighbours;
 mod openmetrics;
 mod permanent_errors;
+mod process_chain;
 mod reflection;
 mod refusals;
 mod services;
 #[cfg(target_os = "linux")]
 mod signals;
-mod story;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(target_os = "linux")]
@@ -43,6 +42,7 @@ mod systemd;
 #[cfg(target_os = "linux")]
 mod systemd_tools;
 mod time_limits;
+mod udp;
 mod unavailable;
 mod unread_log;
 mod urgent;

@@ -1,10 +1,10 @@
 //! Calls of socket loops that go on failing, made to by strace(1): the server warns with the errno, counts, and backs off
 //! instead of spinning.
 
-use super::datagrams::{address, ask, peer};
-use super::injected::{can_inject, strace};
+use super::injected_errno::{can_inject, strace};
 use super::metrics::page;
 use super::support::{Exit, Program, await_until, connect, expect_closed, skipped};
+use super::udp::{address, ask, peer};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

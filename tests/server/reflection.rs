@@ -1,9 +1,9 @@
 //! Datagrams with a forged source: no server answers itself or another one without end, none sends more than it was sent, and
 //! no source gets more replies than its rate.
 
-use super::datagrams::{address, ask, expect_silence, peer, receive, server};
-use super::dynasty::{Dynasty, install};
+use super::process_chain::{ProcessChain, install};
 use super::support::{Exit, Program, await_until, expect_refusal, forge, has_python, skipped};
+use super::udp::{address, ask, expect_silence, peer, receive, server};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -57,9 +57,9 @@ fn none_of_several_own_ports_is_answered() {
     install(&program);
     let mut command = super::systemd::activated("[udp(), udp()]");
     command.arg(&program).args(["--udp", "127.0.0.1", "1", "--workers", "2"]);
-    let dynasty = Dynasty::of(folder, &mut command);
+    let process_chain = ProcessChain::of(folder, &mut command);
     let listening = || -> Vec<SocketAddr> {
-        let lines = dynasty.first.stdout();
+        let lines = process_chain.first.stdout();
         let address = |line: &String| line.strip_prefix("Listening on ")?.split(' ').next()?.parse().ok();
         lines.iter().filter_map(address).collect()
     };

@@ -41,9 +41,9 @@ fn a_hand_over_may_be_asked_for_before_the_loop() {
     server.signal(Signal::USR2);
     parent.end();
     let line = server.await_stderr("Handed over to process ");
-    let successor = line.split(' ').nth(4).unwrap().trim_end_matches(':').parse().unwrap();
+    let child_program = line.split(' ').nth(4).unwrap().trim_end_matches(':').parse().unwrap();
     echo(&mut connect(server.address()), b"to the successor");
-    kill_process(Pid::from_raw(successor).unwrap(), Signal::TERM).unwrap();
+    kill_process(Pid::from_raw(child_program).unwrap(), Signal::TERM).unwrap();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The service manager: sockets that it passes are listened on, and what it wants to hear it is told.
 
-use super::dynasty::{Dynasty, install};
+use super::process_chain::{ProcessChain, install};
 use super::support::{
     PATIENCE, Program, await_until, connect, connect_unix, echo, expect_refusal, has_python, uninterrupted,
 };
@@ -48,10 +48,10 @@ fn sockets_that_were_passed_are_used_instead() {
     let (path, server) = (folder.path().join("m.sock"), folder.path().join("server"));
     install(&server);
     let mut command = activated(&format!("[tcp(), unix('{}'), tcp()]", path.display()));
-    let mut dynasty = Dynasty::of(folder, command.arg(&server).args(["127.0.0.1", "1", "--workers", "2"]));
-    dynasty.first.await_stdout(&path.display().to_string());
-    await_until("all addresses", || listening(&dynasty.first).len() == 3);
-    let first = listening(&dynasty.first);
+    let mut process_chain = ProcessChain::of(folder, command.arg(&server).args(["127.0.0.1", "1", "--workers", "2"]));
+    process_chain.first.await_stdout(&path.display().to_string());
+    await_until("all addresses", || listening(&process_chain.first).len() == 3);
+    let first = listening(&process_chain.first);
     let address = |line: &String| line.split(' ').next().unwrap().parse::<SocketAddr>().ok();
     let addresses: Vec<SocketAddr> = first.iter().filter_map(address).collect();
     assert_eq!(addresses.len(), 2, "{first:?}");
@@ -60,16 +60,16 @@ fn sockets_that_were_passed_are_used_instead() {
             echo(&mut connect(address), b"over TCP");
         }
         echo(&mut connect_unix(&path), b"over a Unix socket");
-        dynasty.hand_over();
+        process_chain.handover();
     }
     // What they write comes another way than the word that they have taken over.
-    await_until("the addresses of both successors", || listening(&dynasty.first).len() == 9);
-    let mut all = listening(&dynasty.first);
+    await_until("the addresses of both successors", || listening(&process_chain.first).len() == 9);
+    let mut all = listening(&process_chain.first);
     all.sort();
     let mut expected = [&first[..], &first, &first].concat();
     expected.sort();
     assert_eq!(all, expected, "the successors listen on the same");
-    assert_eq!(dynasty.end(), 6);
+    assert_eq!(process_chain.end(), 6);
     assert!(path.exists(), "the path is the manager's");
 }
 
@@ -140,21 +140,21 @@ fn the_manager_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let manager = manager(&UnixAddr::from_pathname(&path).unwrap());
-    let mut dynasty = Dynasty::with(|command| command.args(["127.0.0.1", "0"]).env("NOTIFY_SOCKET", &path));
+    let mut process_chain = ProcessChain::with(|command| command.args(["127.0.0.1", "0"]).env("NOTIFY_SOCKET", &path));
     assert_eq!(hear(&manager), "READY=1");
-    let mut old = connect(dynasty.first.address());
+    let mut old = connect(process_chain.first.address());
     echo(&mut old, b"it accepts");
-    dynasty.replace_by_script(&dynasty.path(), "exit 1");
-    dynasty.signal(Signal::USR2);
+    process_chain.replace_by_script(&process_chain.path(), "exit 1");
+    process_chain.signal(Signal::USR2);
     assert!(hear(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));
     assert_eq!(hear(&manager), "READY=1", "it goes on");
-    dynasty.replace_by_copy(&dynasty.path());
-    let successor = dynasty.hand_over();
+    process_chain.replace_by_copy(&process_chain.path());
+    let child_program = process_chain.handover();
     assert!(hear(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));
-    assert_eq!(hear(&manager), format!("MAINPID={successor}\nREADY=1"));
+    assert_eq!(hear(&manager), format!("MAINPID={child_program}\nREADY=1"));
     drop(old);
-    await_until("the old process's end", || dynasty.first.status().is_some());
-    dynasty.end();
+    await_until("the old process's end", || process_chain.first.status().is_some());
+    process_chain.end();
     assert_eq!(hear(&manager), "STOPPING=1", "the old process said nothing of its own end");
 }
 
@@ -183,8 +183,9 @@ fn the_watchdog_hears_of_whom_it_watches() {
     let path = folder.path().join("notify");
     let manager = manager(&UnixAddr::from_pathname(&path).unwrap());
     let arguments = ["127.0.0.1", "0", "--workers", "3"];
-    let mut dynasty =
-        Dynasty::with(|command| command.args(arguments).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000"));
+    let mut process_chain = ProcessChain::with(|command| {
+        command.args(arguments).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000")
+    });
     let watch = || {
         let since = Instant::now();
         let mut pings = 0;
@@ -199,10 +200,10 @@ fn the_watchdog_hears_of_whom_it_watches() {
     let took = watch();
     assert!(took >= Duration::from_millis(300), "five in {took:?} is more than twice in each interval");
     // The variable that names a process goes no further than that.
-    dynasty.hand_over();
-    await_until("the old process's end", || dynasty.first.status().is_some());
+    process_chain.handover();
+    await_until("the old process's end", || process_chain.first.status().is_some());
     watch();
-    dynasty.end();
+    process_chain.end();
     let mut command = Program::server_command();
     command.args(arguments).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1");
     let mut server = Program::spawn(&mut command);

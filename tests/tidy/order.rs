@@ -19,7 +19,7 @@ const GROUPS: [Group; 12] = [
     // Numbers as text, which errors and the log need, too.
     group(&["units"], 0),
     // Words.
-    group(&["repr", "escape", "counter", "error", "guard"], 1),
+    group(&["python_repr", "escape", "counter", "error", "guard"], 1),
     // Pure: no socket, no clock, no thread.
     group(&["buffer"], 2),
     group(&["codec"], 3),
@@ -30,7 +30,7 @@ const GROUPS: [Group; 12] = [
     // Joins them.
     group(&["pump"], 7),
     // What a run left behind: pure, too, and read without a server or a loop.
-    group(&["record"], 2),
+    group(&["results"], 2),
     // Programs.
     group(&["server", "client"], 9),
     // Faces.

@@ -7,7 +7,7 @@
 use crate::source::{Source, heads, line_at, words};
 use crate::{Violation, complaints};
 
-const PURE_ROOMS: [&str; 5] = ["buffer", "codec", "service", "connection", "record"];
+const PURE_ROOMS: [&str; 5] = ["buffer", "codec", "service", "connection", "results"];
 
 const FORBIDDEN_STD: [&str; 6] = ["net", "os", "thread", "fs", "process", "env"];
 

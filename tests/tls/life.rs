@@ -77,9 +77,9 @@ fn a_successor_reads_the_files_itself() {
     let mut late = peer(&authority, address);
     echo(&mut late, b"hello");
     echo(&mut early, b"still here");
-    let successor = server.await_stderr("Handed over to process ");
+    let child_program = server.await_stderr("Handed over to process ");
     let digits: String =
-        successor.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+        child_program.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     let pid = rustix::process::Pid::from_raw(digits.parse().unwrap()).unwrap();
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
     // Whichever of the two let it in, it says farewell.
@@ -100,8 +100,8 @@ fn only_regular_files_are_read() {
     fs::rename(&fifo, authority.path("server.pem")).unwrap();
     server.signal(Signal::HUP);
     server.await_stderr("error: the TLS files stay as they were: cannot use ");
-    let complaint = server.await_stderr("it is a FIFO; give a regular file");
-    assert!(complaint.contains(&authority.path("server.pem")), "{complaint}");
+    let error_detail = server.await_stderr("it is a FIFO; give a regular file");
+    assert!(error_detail.contains(&authority.path("server.pem")), "{error_detail}");
     echo(&mut early, b"still here");
     // Signals that come while the files are read are one more reading.
     fs::rename(authority.path("server.pem"), &fifo).unwrap();

@@ -15,8 +15,8 @@ use super::measure::{Readiness, measure};
 use super::socket::{close_all, open};
 use super::{Explain, Order};
 use crate::common::Outcome;
+use crate::common::tls_configs::client_config;
 use crate::common::traffic::Pattern;
-use crate::common::trusting::client_config;
 
 const RECEIVE_BYTES: usize = 64 << 10;
 

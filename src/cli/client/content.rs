@@ -1,6 +1,6 @@
 //! What is sent, and what is expected to come back.
 
-use super::messages::{letters, pattern, read_file};
+use super::messages::{datagrams, pattern, read_file};
 use crate::cli::values::{self, Bytes, MESSAGE_BYTES};
 use crate::cli::variables::Typed;
 use crate::client::{ClientConfig, DatagramClientConfig, Expect};
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// What to send.
 #[derive(Debug, Args)]
-pub(super) struct Content {
+pub(super) struct ContentOptions {
     /// A message to send, instead of the two of the tutorial; may be repeated. Escapes are \r, \n, \t, \0, \xNN and \\.
     #[arg(long, value_name = "TEXT", value_parser = values::escaped_bytes, help_heading = "What")]
     message: Vec<Bytes>,
@@ -74,7 +74,7 @@ enum Expected {
     None,
 }
 
-impl Content {
+impl ContentOptions {
     /// What to ask a server of the message protocol.
     pub(super) fn requests(&self) -> Vec<Request> {
         let searches = self.search.iter().cloned().map(Request::Search);
@@ -150,7 +150,7 @@ impl Content {
         } else {
             match (self.frame, self.size) {
                 (Some(Framing::UntilEnd), None) => config.messages.truncate(1),
-                (Some(Framing::Delimited(_)), Some(size)) => config.messages = vec![letters(size)],
+                (Some(Framing::Delimited(_)), Some(size)) => config.messages = vec![datagrams(size)],
                 (None, Some(size)) => config.size = Some(size),
                 (_, Some(size)) => config.messages = vec![pattern(size)],
                 // Nobody asked for messages of another size.

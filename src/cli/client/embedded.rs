@@ -1,7 +1,7 @@
 //! The server of the client's own that `--embedded` brings.
 
 use crate::error::Error;
-use crate::server::{Opened, Server, ServerConfig, ServerHandle, Summary};
+use crate::server::{ConnectionInfo, Server, ServerConfig, ServerHandle, Summary};
 use crate::service::Service;
 use crate::socket::{Endpoint, Identity, TlsServerOptions};
 use std::thread::JoinHandle;
@@ -19,7 +19,7 @@ impl EmbeddedServer {
         with_tls: bool,
         sending: &'static str,
         buffer_bytes: usize,
-        make_service: impl Fn(&Opened<'_>) -> S + Send + Sync + 'static,
+        make_service: impl Fn(&ConnectionInfo<'_>) -> S + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         config.workers = 1;

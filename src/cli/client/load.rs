@@ -1,7 +1,7 @@
 //! How fast messages are sent, and until when.
 
 use crate::cli::values;
-use crate::client::{Arrivals, Load};
+use crate::client::{Arrivals, LoadConfig};
 use crate::units::{parse_duration, parse_rate};
 use clap::{Args, ValueEnum};
 use std::time::Duration;
@@ -41,8 +41,8 @@ enum ArrivalsName {
 }
 
 impl LoadOptions {
-    pub(super) fn load(&self) -> Load {
-        Load {
+    pub(super) fn load(&self) -> LoadConfig {
+        LoadConfig {
             rate: self.rate,
             arrivals: match self.arrivals {
                 ArrivalsName::Uniform => Arrivals::Uniform,

@@ -48,7 +48,7 @@ pub(super) fn read_file(path: &Path, framing: Option<Framing>) -> Result<Vec<Vec
 }
 
 /// The same as [`pattern`] in letters from a to p, for messages that a delimiter ends.
-pub(super) fn letters(size: usize) -> Vec<u8> {
+pub(super) fn datagrams(size: usize) -> Vec<u8> {
     let mut bytes = pattern(size.div_ceil(2)).into_iter().flat_map(|byte| [b'a' + (byte >> 4), b'a' + (byte & 15)]);
     bytes.by_ref().take(size).collect()
 }

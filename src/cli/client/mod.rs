@@ -1,11 +1,11 @@
 //! `multiconn-client`: the command line, the server of its own that `--embedded` brings, and the exit status.
 
 mod content;
-mod datagrams;
 mod embedded;
 mod load;
 mod messages;
 mod options;
+mod udp;
 
 use super::progress::ProgressBar;
 use super::variables::{self, Program};
@@ -14,8 +14,8 @@ use crate::client::{Client, ClientConfig, Expect, Report, catch_client_signals, 
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::event_loop::unix_time;
-use crate::record::{Record, Settings, Timestamp};
-use crate::server::Opened;
+use crate::results::{RunResults, Settings, Timestamp};
+use crate::server::ConnectionInfo;
 use crate::service::{Echo, Search};
 use crate::socket::Endpoint;
 use clap::CommandFactory;
@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
 fn measure(options: &Options, configuration: &Settings, started: Timestamp) -> Result<u8, Error> {
     options.datagrams.check()?;
     let (mut files, is_quiet) = (options.results.open()?, options.verbosity.is_quiet());
-    let complete = |mut record: Record| {
+    let complete = |mut record: RunResults| {
         record.configuration = options.settings(configuration);
         record.started = started;
         record.environment = environment();
@@ -93,16 +93,16 @@ fn measure(options: &Options, configuration: &Settings, started: Timestamp) -> R
         record
     };
     if options.datagrams.is_wanted() {
-        let report = datagrams::run(options.datagram_config()?, options)?;
-        return Ok(files.finish(&report, report.is_success(), &complete(Record::from(&report)), is_quiet));
+        let report = udp::run(options.datagram_config()?, options)?;
+        return Ok(files.finish(&report, report.is_success(), &complete(RunResults::from(&report)), is_quiet));
     }
     let report = run(options)?;
     if options.content.stdin {
-        return Ok(relayed(&report));
+        return Ok(interactive_run(&report));
     }
     // For scripts: nothing but the answers on stdout.
     let is_told = !(is_quiet && report.asked && files.take_stdout() && report.is_success()) || print_results(&report);
-    let status = files.finish(&report, report.is_success(), &complete(Record::from(&report)), is_quiet);
+    let status = files.finish(&report, report.is_success(), &complete(RunResults::from(&report)), is_quiet);
     Ok(if is_told || status != SUCCESS { status } else { FAILURE })
 }
 
@@ -112,7 +112,7 @@ fn print_results(report: &Report) -> bool {
 }
 
 /// The exit status of a run that talked: what was printed are the replies, and nothing else.
-fn relayed(report: &Report) -> u8 {
+fn interactive_run(report: &Report) -> u8 {
     for failure in report.failed.keys().filter(|_| !report.interrupted) {
         output::complain(&format!("{}: {failure}", report.targets.join(", ")));
     }
@@ -132,7 +132,7 @@ fn run(options: &Options) -> Result<Report, Error> {
 
 fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> {
     if options.content.stdin {
-        return Client::relay(config, std::io::stdin(), output::relay_target())?.run();
+        return Client::interactive(config, std::io::stdin(), output::relay_target())?.run();
     }
     let view = options.view(config.connections, &config.load);
     let has_no_end = config.expect == Expect::ReadOnly && config.load.duration.is_none() && config.hold.is_none();
@@ -156,7 +156,7 @@ fn run_embedded(options: &Options) -> Result<Report, Error> {
     let server = if options.content.requests().is_empty() {
         EmbeddedServer::start(with_tls, "Echoing", most_bytes, |_| Echo)?
     } else {
-        let search = move |opened: &Opened<'_>| Search::new(most_bytes).logging(|| opened.peer.in_python());
+        let search = move |opened: &ConnectionInfo<'_>| Search::new(most_bytes).logging(|| opened.peer.in_python());
         EmbeddedServer::start(with_tls, "Sending", Search::buffer_bytes(most_bytes), search)?
     };
     let report = run_client(options, options.config(vec![Endpoint::tcp("127.0.0.1", server.port)])?);

@@ -1,8 +1,8 @@
 //! The options, a group for each heading of `--help`.
 
-use super::content::Content;
-use super::datagrams::DatagramOptions;
+use super::content::ContentOptions;
 use super::load::LoadOptions;
+use super::udp::DatagramOptions;
 use crate::cli::addresses::{check_target, connect_address, in_order, invalid, take_address, unexpected};
 use crate::cli::logging::Verbosity;
 use crate::cli::progress::View;
@@ -10,10 +10,10 @@ use crate::cli::results::Results;
 use crate::cli::tls::ClientTls;
 use crate::cli::variables::Typed;
 use crate::cli::{LONG_VERSION, Switch, output, values};
-use crate::client::{ClientConfig, DatagramClientConfig, Expect, Load};
+use crate::client::{ClientConfig, DatagramClientConfig, Expect, LoadConfig};
 use crate::error::Error;
-use crate::record::Settings;
-use crate::socket::{Endpoint, Sources};
+use crate::results::Settings;
+use crate::socket::{Endpoint, SourceAddresses};
 use crate::units::{parse_duration, parse_rate};
 use clap::builder::ArgPredicate;
 use clap::{Args, Parser};
@@ -48,15 +48,15 @@ pub(super) struct Options {
     #[command(flatten)]
     typed: Typed,
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) place: TargetOptions,
     #[command(flatten)]
-    pub(super) content: Content,
+    pub(super) content: ContentOptions,
     #[command(flatten)]
-    pub(super) amount: Amount,
+    pub(super) amount: AmountOptions,
     #[command(flatten)]
     pub(super) load: LoadOptions,
     #[command(flatten)]
-    pub(super) connecting: Dialling,
+    pub(super) connecting: ConnectOptions,
 
     /// How many event loops, each on a thread of its own.
     #[arg(short = 't', long, value_name = "N", default_value = "1", value_parser = values::count, allow_negative_numbers = true, help_heading = "Workers")]
@@ -83,7 +83,7 @@ pub(super) struct Options {
 
 /// Where to connect.
 #[derive(Debug, Args)]
-pub(super) struct Place {
+pub(super) struct TargetOptions {
     /// The address or name to connect to; all addresses of a name are tried. Or an address in one word, without PORT:
     /// HOST:PORT, [ADDRESS]:PORT, tcp://HOST:PORT or unix:PATH.
     #[arg(index = 1, conflicts_with_all = ["unix", "embedded"])]
@@ -114,7 +114,7 @@ pub(super) struct Place {
     pub(super) embedded: bool,
 }
 
-impl Place {
+impl TargetOptions {
     /// The places that were named.
     pub(super) fn targets(&self) -> Vec<Endpoint> {
         let unix = self.unix.iter().map(Endpoint::unix);
@@ -147,7 +147,7 @@ impl Place {
 
 /// How much to do.
 #[derive(Debug, Args)]
-pub(super) struct Amount {
+pub(super) struct AmountOptions {
     #[arg(skip)]
     num_connections: Option<usize>,
     /// How many connections to open (default: 1). All stay open until every one has finished its exchange or failed; with --frame end
@@ -168,7 +168,7 @@ pub(super) struct Amount {
     hold: Option<Duration>,
 }
 
-impl Amount {
+impl AmountOptions {
     pub(super) fn connections(&self) -> usize {
         self.num_connections.or(self.connections).unwrap_or(1)
     }
@@ -212,7 +212,7 @@ fn looks_like_count(word: &str) -> bool {
 
 /// How to connect.
 #[derive(Debug, Args)]
-pub(super) struct Dialling {
+pub(super) struct ConnectOptions {
     /// Give up a connect after this long.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, help_heading = "Connecting")]
     connect_timeout: Duration,
@@ -252,7 +252,7 @@ pub(super) struct Dialling {
     send_buffer: Option<usize>,
 }
 
-impl Dialling {
+impl ConnectOptions {
     fn apply(&self, config: &mut ClientConfig) {
         config.connect_timeout = self.connect_timeout;
         config.reply_timeout = self.reply_timeout;
@@ -336,7 +336,7 @@ impl Options {
         self.amount.apply(&mut config);
         config.load = self.load.load();
         self.connecting.apply(&mut config);
-        config.sources = Sources(self.place.source.clone());
+        config.sources = SourceAddresses(self.place.source.clone());
         config.workers = self.workers;
         config.spin = self.spin;
         config.handle_signals = true;
@@ -371,7 +371,7 @@ impl Options {
     }
 
     /// What is shown of a run while it lasts, if anything is.
-    pub(super) fn view(&self, connections: usize, load: &Load) -> Option<View> {
+    pub(super) fn view(&self, connections: usize, load: &LoadConfig) -> Option<View> {
         let view = View {
             started: Instant::now(),
             connections: connections as u64,

@@ -1,7 +1,7 @@
 //! `multiconn-server`: the command line, and the exit status.
 
-mod datagrams;
 mod services;
+mod udp;
 
 use crate::cli::addresses::{in_order, listen_address, take_address, unexpected};
 use crate::cli::logging::Verbosity;
@@ -11,16 +11,18 @@ use crate::cli::{
     FAILURE, INTERRUPTED, LONG_VERSION, Parsed, SUCCESS, Switch, complain, output, parse_with_variables, values,
 };
 use crate::error::Error;
-use crate::server::{AtLimit, Opened, Server, ServerConfig, Successor, catch_server_signals, limit_panic_reports};
+use crate::server::{
+    AtLimit, ChildProgram, ConnectionInfo, Server, ServerConfig, catch_server_signals, limit_panic_reports,
+};
 use crate::socket::{Endpoint, Inherited};
 use crate::units::parse_duration;
 use clap::{CommandFactory, Parser, ValueEnum};
-use datagrams::DatagramOptions;
 use ipnet::IpNet;
 use services::ServiceOptions;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use udp::DatagramOptions;
 
 /// What the server reads from its environment.
 const PROGRAM: Program = Program {
@@ -136,8 +138,8 @@ struct Options {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, help_heading = "Limits")]
     drain_timeout: Duration,
     /// On SIGUSR2, give the new process this long to accept; then it is ended, and this one serves on.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, help_heading = "Limits")]
-    hand_over_timeout: Duration,
+    #[arg(long = "hand-over-timeout", value_name = "DURATION", default_value = "30s", value_parser = parse_duration, help_heading = "Limits")]
+    handover_timeout: Duration,
 
     /// Send small messages at once (TCP_NODELAY).
     #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On,
@@ -209,7 +211,7 @@ impl Options {
         config.limits.write = unless_zero(self.write_timeout);
         config.limits.lifetime = unless_zero(self.lifetime);
         config.drain_timeout = self.drain_timeout;
-        config.hand_over_timeout = self.hand_over_timeout;
+        config.handover_timeout = self.handover_timeout;
         config.socket.backlog = u32::try_from(self.backlog).unwrap_or(u32::MAX);
         config.socket.no_delay = self.no_delay == Switch::On;
         config.socket.keepalive = self.keepalive;
@@ -275,14 +277,14 @@ fn serve(options: &Options) -> Result<u8, Error> {
         let listen = config.listen.pop().unwrap_or_else(|| Endpoint::tcp(DEFAULT_HOST, DEFAULT_PORT));
         config.datagrams = Some(options.datagrams.config(listen, service.name())?);
     }
-    config.successor = match Successor::of_this_program() {
-        Ok(successor) => Some(successor),
+    config.child_program = match ChildProgram::of_this_program() {
+        Ok(child_program) => Some(child_program),
         Err(error) => {
             log::warn!("SIGUSR2 will not hand over: the program's own path is not known: {error}");
             None
         }
     };
-    let make_service = |opened: &Opened<'_>| service.make(buffer_limit, opened.peer);
+    let make_service = |opened: &ConnectionInfo<'_>| service.make(buffer_limit, opened.peer);
     let server = Server::inherit(config, Inherited::from_environment()?, make_service)?;
     if let Some(option) = for_connections.filter(|_| server.addresses().is_empty()) {
         return Err(Error::Usage(format!("{option} is for connections; give it without --udp, or with --unix m.sock")));

@@ -5,8 +5,8 @@ use crate::codec::Framing;
 use crate::error::Error;
 use crate::event_loop::unix_time;
 use crate::service::{
-    Chargen, Delayed, Discard, Echo, Framed, Search, Service, Stall, Unframed, clock, daytime, greet, reverse, time,
-    upper,
+    Chargen, Delayed, Discard, Echo, Framed, NeverRead, Search, Service, Unframed, clock, daytime, greet, reverse,
+    time, upper,
 };
 use crate::socket::Address;
 use crate::units::parse_duration;
@@ -51,7 +51,8 @@ enum ServiceName {
     /// Sends everything back in upper case.
     Upper,
     /// Reads nothing.
-    Stall,
+    #[value(name = "never-read", alias = "stall")]
+    NeverRead,
     /// Looks up what messages with a JSON header ask for.
     Search,
 }
@@ -68,7 +69,7 @@ impl ServiceName {
             Self::Clock => "clock",
             Self::Reverse => "reverse",
             Self::Upper => "upper",
-            Self::Stall => "stall",
+            Self::NeverRead => "never-read",
             Self::Search => "search",
         }
     }
@@ -80,7 +81,7 @@ impl ServiceName {
 
     /// Whether it sends anything at all.
     fn speaks(self) -> bool {
-        !matches!(self, Self::Discard | Self::Stall)
+        !matches!(self, Self::Discard | Self::NeverRead)
     }
 }
 
@@ -153,7 +154,7 @@ impl ServiceOptions {
             ServiceName::Clock => self.later(clock(unix_time)),
             ServiceName::Reverse => self.answering(reverse, buffer_limit),
             ServiceName::Upper => self.answering(upper, buffer_limit),
-            ServiceName::Stall => self.later(Stall),
+            ServiceName::NeverRead => self.later(NeverRead),
             ServiceName::Search => self.later(Search::new(buffer_limit).logging(|| peer.in_python())),
         }
     }

@@ -19,7 +19,7 @@ fn the_next_deadline_is_the_earliest() {
     ] {
         let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Input });
         let now = bench.now;
-        bench.connection.service.waits = seconds(service).map_or(Wait::Input, |time| Wait::Until(now + time));
+        bench.connection.service.waits = seconds(service).map_or(Wait::Input, |time| Wait::Deadline(now + time));
         bench.limits = Limits { idle: seconds(idle), ..Limits::patient() };
         bench.limits.drain_by = seconds(drain).map(|time| now + time);
         bench.serve();
@@ -159,8 +159,8 @@ fn while_lingering_only_linger_and_drain_count() {
 
 #[test]
 fn a_service_that_has_ended_waits_for_no_instant() {
-    let mut bench = Bench::new(Puppet { says: b"1", waits: Wait::Until(Instant::now() + SECOND) });
-    bench.connection.service.waits = Wait::Nothing;
+    let mut bench = Bench::new(Puppet { says: b"1", waits: Wait::Deadline(Instant::now() + SECOND) });
+    bench.connection.service.waits = Wait::Close;
     bench.serve();
     assert_eq!(bench.deadline(), Some(SECOND * 10), "idle alone");
     bench.pass(SECOND * 2);
@@ -169,7 +169,7 @@ fn a_service_that_has_ended_waits_for_no_instant() {
 
 #[test]
 fn a_silent_conversation_waits_for_no_instant_either() {
-    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Until(Instant::now() + SECOND * 11) });
+    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Deadline(Instant::now() + SECOND * 11) });
     bench.pass(SECOND * 10);
     bench.shut();
     assert_eq!(bench.deadline(), Some(SECOND * 5), "linger alone");
@@ -177,7 +177,7 @@ fn a_silent_conversation_waits_for_no_instant_either() {
 
 #[test]
 fn lingering_counts_from_the_shut() {
-    let mut bench = Bench::new(Puppet { says: b"bye", waits: Wait::Nothing });
+    let mut bench = Bench::new(Puppet { says: b"bye", waits: Wait::Close });
     bench.send(3);
     bench.now += SECOND;
     bench.shut();
@@ -215,7 +215,7 @@ fn a_service_that_waits_for_the_past_puts_no_deadline_off() {
         (|limits, _| limits.first_byte = Some(SECOND), CloseReason::FirstByteTimeout),
         (|limits, now| limits.drain_by = Some(now + SECOND), CloseReason::DrainCut),
     ];
-    for wait in [Wait::Until, Wait::At] {
+    for wait in [Wait::Deadline, Wait::PreciseDeadline] {
         for (set, reason) in limits {
             let mut bench = Bench::new(Puppet { says: b"", waits: wait(Instant::now()) });
             bench.limits = Limits::patient();
@@ -225,7 +225,7 @@ fn a_service_that_waits_for_the_past_puts_no_deadline_off() {
             assert!(bench.connection.wants_service(), "it is called again");
             bench.serve();
             assert!(bench.deadline().is_some_and(|deadline| deadline.is_zero()), "and again with the next tick");
-            assert_eq!(bench.connection.alarm(), None, "not at once");
+            assert_eq!(bench.connection.precise_deadline(), None, "not at once");
             bench.pass(SECOND / 2);
             if bench.connection.wants_shut() {
                 bench.shut();

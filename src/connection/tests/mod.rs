@@ -3,7 +3,7 @@
 mod deadlines;
 
 use super::{CloseReason, Connection, Limits};
-use crate::buffer::{LENT_BYTES, Lender};
+use crate::buffer::{BufferPool, LENT_BYTES};
 use crate::service::{Discard, Echo, Input, Output, Service, Wait};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ impl Service for Puppet {
 /// A connection, and the hands of a pump.
 struct Bench<S> {
     connection: Connection<S>,
-    lender: Lender,
+    pool: BufferPool,
     limits: Limits,
     now: Instant,
 }
@@ -48,18 +48,18 @@ impl<S: Service> Bench<S> {
     fn new(service: S) -> Self {
         let now = Instant::now();
         let limits = Limits { buffer_bytes: 8, idle: Some(SECOND * 10), linger: SECOND * 5, ..Limits::default() };
-        let mut bench = Self { connection: Connection::new(service, now), lender: Lender::new(), limits, now };
+        let mut bench = Self { connection: Connection::new(service, now), pool: BufferPool::new(), limits, now };
         assert!(bench.connection.wants_service(), "the service may want to speak first");
         bench.serve();
         bench
     }
 
     fn serve(&mut self) {
-        self.connection.serve(&mut self.lender, &self.limits, self.now);
+        self.connection.serve(&mut self.pool, &self.limits, self.now);
     }
 
     fn receive(&mut self, bytes: &[u8]) {
-        let room = self.connection.reading(&mut self.lender, &self.limits);
+        let room = self.connection.reading(&mut self.pool, &self.limits);
         room[..bytes.len()].copy_from_slice(bytes);
         let short = bytes.len() < room.len();
         self.connection.handle_received(bytes.len(), short, self.now);
@@ -93,7 +93,7 @@ impl<S: Service> Bench<S> {
 
 /// A connection that is in its last phase but one.
 fn lingering() -> Bench<Puppet> {
-    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Nothing });
+    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Close });
     bench.shut();
     bench
 }
@@ -107,7 +107,7 @@ fn a_connection_is_small() {
 
 #[test]
 fn each_phase_has_its_wishes() {
-    let mut bench = Bench::new(Puppet { says: b"bye", waits: Wait::Nothing });
+    let mut bench = Bench::new(Puppet { says: b"bye", waits: Wait::Close });
     assert_eq!(bench.wishes(), [true, true, false], "finishing: input is read to be discarded");
     bench.receive(b"more");
     assert_eq!(bench.connection.buffered_of_each(), [0, 3]);
@@ -163,7 +163,7 @@ fn writability_is_remembered() {
 
 #[test]
 fn waiting_for_room_stops_reading() {
-    let mut bench = Bench::new(Puppet { says: b"12345678", waits: Wait::Room });
+    let mut bench = Bench::new(Puppet { says: b"12345678", waits: Wait::Writable });
     assert_eq!(bench.wishes(), [false, true, false]);
     bench.send(5);
     assert!(!bench.connection.wants_service(), "3 of 8 bytes are left");
@@ -173,7 +173,7 @@ fn waiting_for_room_stops_reading() {
 
 #[test]
 fn waiting_for_input_or_room_reads_on() {
-    let mut bench = Bench::new(Puppet { says: b"12345678", waits: Wait::InputOrRoom });
+    let mut bench = Bench::new(Puppet { says: b"12345678", waits: Wait::Either });
     assert_eq!(bench.wishes(), [true, true, false]);
     bench.receive(b"1234");
     assert!(bench.connection.wants_service(), "input came");
@@ -194,7 +194,7 @@ fn waiting_for_input_or_room_reads_on() {
 
 #[test]
 fn with_all_the_room_there_is_only_input_can_come() {
-    let silent = || Bench::new(Puppet { says: b"", waits: Wait::InputOrRoom });
+    let silent = || Bench::new(Puppet { says: b"", waits: Wait::Either });
     let mut bench = silent();
     bench.connection.handle_end();
     bench.serve();
@@ -226,7 +226,7 @@ fn limits_end_a_conversation_that_cannot_go_on() {
     bench.connection.handle_end();
     assert_eq!(bench.connection.closed(), Some(CloseReason::FrameTooLarge));
 
-    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Room });
+    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Writable });
     bench.shut();
     bench.connection.handle_end();
     assert_eq!(bench.connection.closed(), Some(CloseReason::ReplyTooLarge));
@@ -234,7 +234,7 @@ fn limits_end_a_conversation_that_cannot_go_on() {
 
 #[test]
 fn whoever_is_refused_is_told_first() {
-    let mut bench = Bench::new(Puppet { says: b"no", waits: Wait::Refuse });
+    let mut bench = Bench::new(Puppet { says: b"no", waits: Wait::Abort });
     assert_eq!(bench.wishes(), [true, true, false]);
     bench.send(2);
     bench.shut();
@@ -244,7 +244,7 @@ fn whoever_is_refused_is_told_first() {
 
 #[test]
 fn a_service_that_waits_for_an_instant_may_have_a_full_input() {
-    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Until(Instant::now() + SECOND) });
+    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Deadline(Instant::now() + SECOND) });
     bench.receive(b"12345678");
     bench.serve();
     assert_eq!(bench.wishes(), [false, false, false]);
@@ -296,7 +296,7 @@ fn an_error_is_news_until_everything_is_sent() {
     let mut open = Bench::new(Echo);
     open.connection.handle_error(&reset);
     assert_eq!(open.connection.closed(), Some(CloseReason::Reset));
-    let mut finishing = Bench::new(Puppet { says: b"bye", waits: Wait::Nothing });
+    let mut finishing = Bench::new(Puppet { says: b"bye", waits: Wait::Close });
     finishing.connection.handle_error(&reset);
     assert_eq!(finishing.connection.closed(), Some(CloseReason::Reset));
     let mut lingering = lingering();
@@ -317,13 +317,13 @@ fn errors_of_a_peer_that_went_away_are_resets() {
 fn a_closed_connection_gives_everything_back() {
     let mut bench = Bench::new(Puppet { says: b"1234", waits: Wait::Input });
     bench.receive(b"12");
-    bench.connection.release(&mut bench.lender);
+    bench.connection.release(&mut bench.pool);
     assert_eq!(bench.connection.storage_of_each(), [2, 4], "a leftover keeps what it needs");
     bench.receive(b"3");
     assert_eq!(bench.connection.storage_of_each(), [LENT_BYTES, 4]);
     bench.connection.close(CloseReason::Stopped);
     assert_eq!(bench.wishes(), [false, false, false], "unsent output is no wish any more");
-    bench.connection.release(&mut bench.lender);
+    bench.connection.release(&mut bench.pool);
     assert_eq!(bench.connection.storage_of_each(), [0, 0]);
     assert_eq!(bench.connection.closed(), Some(CloseReason::Stopped));
 }

@@ -1,7 +1,7 @@
 //! How many system calls a message costs.
 
 use super::scene::{Scene, pattern};
-use super::script::{Arrival, Departure, Script};
+use super::script::{Script, SocketInput, SocketOutput};
 use crate::buffer::LENT_BYTES;
 use crate::connection::{CloseReason, Limits};
 use crate::service::Echo;
@@ -26,14 +26,14 @@ fn a_message_costs_one_read_and_one_write() {
 
 #[test]
 fn a_read_that_fills_the_room_is_followed_by_another() {
-    let mut scene = echo(Script::new([Arrival::Bytes(pattern(LENT_BYTES))]));
+    let mut scene = echo(Script::new([SocketInput::Bytes(pattern(LENT_BYTES))]));
     assert_eq!(scene.run(), None);
     assert_eq!((scene.socket.reads, scene.socket.writes), (2, 1));
 }
 
 #[test]
 fn after_a_hang_up_a_short_read_is_not_the_last() {
-    let mut scene = echo(Script::new([Arrival::Last(b"ping".to_vec())]));
+    let mut scene = echo(Script::new([SocketInput::Last(b"ping".to_vec())]));
     assert_eq!(scene.run(), Some(CloseReason::PeerClosed));
     assert_eq!((scene.socket.reads, scene.socket.writes), (2, 1));
     assert_eq!(scene.socket.written, b"ping");
@@ -41,7 +41,7 @@ fn after_a_hang_up_a_short_read_is_not_the_last() {
 
 #[test]
 fn a_hang_up_is_only_a_hint() {
-    let mut scene = echo(Script::new([Arrival::Bytes(b"ping".to_vec())]));
+    let mut scene = echo(Script::new([SocketInput::Bytes(b"ping".to_vec())]));
     scene.connection.handle_event(false, false, true);
     assert_eq!(scene.run(), None);
     assert_eq!((scene.socket.reads, scene.socket.writes), (2, 1));
@@ -65,8 +65,8 @@ fn a_layer_that_holds_bytes_is_read_until_it_blocks() {
 
 #[test]
 fn an_interrupted_call_is_made_again_at_once() {
-    let script = Script::new([Arrival::Signal, Arrival::Signal, Arrival::Bytes(b"ping".to_vec())]);
-    let mut scene = echo(script.taking([Departure::Signal, Departure::Takes(4)]));
+    let script = Script::new([SocketInput::Signal, SocketInput::Signal, SocketInput::Bytes(b"ping".to_vec())]);
+    let mut scene = echo(script.taking([SocketOutput::Signal, SocketOutput::Takes(4)]));
     assert_eq!(scene.run(), None);
     assert_eq!((scene.socket.reads, scene.socket.writes), (3, 2));
     assert_eq!(scene.socket.written, b"ping");
@@ -74,7 +74,7 @@ fn an_interrupted_call_is_made_again_at_once() {
 
 #[test]
 fn an_event_for_nothing_costs_one_read() {
-    let mut scene = echo(Script::new([Arrival::Nothing]));
+    let mut scene = echo(Script::new([SocketInput::Nothing]));
     assert_eq!(scene.run(), None);
     assert_eq!((scene.socket.reads, scene.socket.writes), (1, 0));
     scene.assert_owns_no_heap();
@@ -82,8 +82,8 @@ fn an_event_for_nothing_costs_one_read() {
 
 #[test]
 fn a_short_write_waits_for_the_socket() {
-    let script = Script::new([Arrival::Bytes(b"ping".to_vec())]);
-    let mut scene = echo(script.taking([Departure::Takes(3), Departure::Full]));
+    let script = Script::new([SocketInput::Bytes(b"ping".to_vec())]);
+    let mut scene = echo(script.taking([SocketOutput::Takes(3), SocketOutput::Full]));
     assert_eq!(scene.run(), None);
     assert_eq!((scene.socket.reads, scene.socket.writes), (1, 3));
     assert_eq!(scene.socket.written, b"ping");
@@ -91,7 +91,7 @@ fn a_short_write_waits_for_the_socket() {
 
 #[test]
 fn the_storage_of_a_leftover_is_not_read_into() {
-    let mut scene = echo(Script::new([Arrival::Bytes(b"hello".to_vec())]).stalled());
+    let mut scene = echo(Script::new([SocketInput::Bytes(b"hello".to_vec())]).stalled());
     assert_eq!(scene.run(), None);
     assert_eq!(scene.connection.storage_of_each(), [0, 5], "what was left over pins no block");
     let reads = scene.socket.reads;

@@ -1,7 +1,7 @@
 //! A service that answers late: each answer at its time and none before, whatever comes when.
 
 use super::scene::{Frames, SECOND, Scene, act, pattern};
-use super::script::{Arrival, Departure, Script};
+use super::script::{Script, SocketInput, SocketOutput};
 use crate::connection::{CloseReason, Limits};
 use crate::service::{Delayed, Echo, Service, Wait};
 use proptest::collection::vec;
@@ -22,8 +22,8 @@ fn pass_to<S: Service>(scene: &mut Scene<S>, instant: Duration) -> Option<CloseR
 /// Lets time pass as a loop does, from alarm to alarm, until nothing waits any more.
 fn pass_all<S: Service>(scene: &mut Scene<S>) -> Option<CloseReason> {
     for _ in 0..10_000 {
-        let alarm = scene.alarm()?;
-        if let Some(reason) = pass_to(scene, alarm) {
+        let precise_deadline = scene.precise_deadline()?;
+        if let Some(reason) = pass_to(scene, precise_deadline) {
             return Some(reason);
         }
     }
@@ -46,8 +46,8 @@ proptest! {
         let mut total = 0;
         for (pause, count) in parts {
             let arrival = scene.witness.now - scene.start + Duration::from_micros(pause);
-            while let Some(alarm) = scene.alarm().filter(|&alarm| alarm < arrival) {
-                prop_assert_eq!(pass_to(&mut scene, alarm), None);
+            while let Some(precise_deadline) = scene.precise_deadline().filter(|&precise_deadline| precise_deadline < arrival) {
+                prop_assert_eq!(pass_to(&mut scene, precise_deadline), None);
                 check(&scene, &came);
             }
             scene.socket.arrive_bytes(&stream[total..total + count]);
@@ -59,7 +59,7 @@ proptest! {
         prop_assert_eq!(pass_all(&mut scene), None);
         prop_assert_eq!(&scene.socket.written, &stream);
         scene.assert_owns_no_heap();
-        scene.socket.arrive(Arrival::End);
+        scene.socket.arrive(SocketInput::End);
         prop_assert_eq!(scene.run(), None, "the end is late as well");
         prop_assert_eq!(pass_all(&mut scene), Some(CloseReason::PeerClosed));
     }
@@ -70,9 +70,9 @@ proptest! {
         count in 0usize..2000, part in 1usize..300, size in 1usize..40, buffer_bytes in 40usize..200, room in 1usize..90,
     ) {
         let stream = pattern(count);
-        let mut arrivals: Vec<_> = stream.chunks(part).map(|part| Arrival::Bytes(part.to_vec())).collect();
-        arrivals.push(Arrival::End);
-        let departures = [Departure::Full, Departure::Takes(room)].into_iter().cycle().take(400);
+        let mut arrivals: Vec<_> = stream.chunks(part).map(|part| SocketInput::Bytes(part.to_vec())).collect();
+        arrivals.push(SocketInput::End);
+        let departures = [SocketOutput::Full, SocketOutput::Takes(room)].into_iter().cycle().take(400);
         let limits = Limits { buffer_bytes, turn_bytes: 100, ..Limits::patient() };
         let socket = Script::new(arrivals).taking(departures);
         let mut scene = Scene::new(Delayed::new(Frames(size), DELAY), socket, limits);
@@ -87,7 +87,7 @@ proptest! {
 fn who_speaks_first_speaks_late() {
     let service = act(|_, output, _| {
         output.write(b"Welcome");
-        Wait::Nothing
+        Wait::Close
     });
     let mut scene = delayed(service, Limits::default());
     assert_eq!(scene.run(), None);
@@ -126,7 +126,7 @@ fn a_trickle_is_lumped_together() {
     assert_eq!(scene.socket.written, b"", "the first byte came one microsecond later");
     assert_eq!(scene.pass(Duration::from_micros(1)), None);
     assert_eq!(scene.socket.written, pattern(1));
-    assert!(scene.alarms() < 600, "{} alarms", scene.alarms());
+    assert!(scene.precise_timers() < 600, "{} alarms", scene.precise_timers());
     assert_eq!(pass_all(&mut scene), None);
     assert_eq!(scene.socket.written, pattern(2000));
     assert!(scene.witness.now - scene.start <= DELAY * 2 + Duration::from_millis(2));
@@ -142,7 +142,7 @@ fn of_two_instants_the_sooner_counts() {
             output.write(b"tick");
             next = Some(now + SECOND);
         }
-        Wait::Until(due)
+        Wait::Deadline(due)
     });
     let mut scene = delayed(service, Limits { idle: None, first_byte: None, ..Limits::default() });
     assert_eq!(scene.run(), None);
@@ -150,7 +150,7 @@ fn of_two_instants_the_sooner_counts() {
     assert_eq!(scene.deadline(), Some(SECOND + DELAY), "an instant that need not be precise is not");
     scene.socket.arrive_bytes(b"now");
     assert_eq!(scene.pass(DELAY), None);
-    assert_eq!((scene.alarm(), scene.deadline()), (Some(DELAY * 3), None));
+    assert_eq!((scene.precise_deadline(), scene.deadline()), (Some(DELAY * 3), None));
     assert_eq!(scene.pass(DELAY), None);
     assert_eq!(scene.socket.written, b"now");
     assert_eq!(scene.deadline(), Some(SECOND + DELAY));

@@ -2,13 +2,13 @@
 //! arrives.
 
 use super::scene::{Act, Frames, SECOND, Scene, act, pattern};
-use super::script::{Arrival, Departure, Script};
+use super::script::{Script, SocketInput, SocketOutput};
 use crate::connection::{CloseReason, Limits};
 use crate::pump::Turn;
 use crate::service::{Echo, Input, Output, Service, Wait};
 use std::time::Instant;
 
-fn scene<S: Service>(service: S, arrivals: impl IntoIterator<Item = Arrival>) -> Scene<S> {
+fn scene<S: Service>(service: S, arrivals: impl IntoIterator<Item = SocketInput>) -> Scene<S> {
     Scene::new(service, Script::new(arrivals), Limits { buffer_bytes: 1000, ..Limits::default() })
 }
 
@@ -19,17 +19,17 @@ fn goodbye() -> Act<impl FnMut(&mut Input<'_>, &mut Output<'_>, Instant) -> Wait
             return Wait::Input;
         }
         output.write(b"bye");
-        Wait::Nothing
+        Wait::Close
     })
 }
 
-fn bytes(count: usize) -> Arrival {
-    Arrival::Bytes(pattern(count))
+fn bytes(count: usize) -> SocketInput {
+    SocketInput::Bytes(pattern(count))
 }
 
 #[test]
 fn an_end_with_no_data_closes_at_once() {
-    let mut scene = scene(Echo, [Arrival::End]);
+    let mut scene = scene(Echo, [SocketInput::End]);
     assert_eq!(scene.run(), Some(CloseReason::PeerClosed));
     assert_eq!((scene.socket.reads, scene.socket.writes, scene.socket.shuts), (1, 0, 0));
     scene.assert_owns_no_heap();
@@ -37,7 +37,7 @@ fn an_end_with_no_data_closes_at_once() {
 
 #[test]
 fn everything_before_the_end_is_answered() {
-    let mut scene = scene(Echo, [Arrival::Last(pattern(5000))]);
+    let mut scene = scene(Echo, [SocketInput::Last(pattern(5000))]);
     scene.socket.stalled = true;
     assert_eq!(scene.run(), None, "not closed while output is left");
     scene.socket.stalled = false;
@@ -59,7 +59,7 @@ fn a_service_may_listen_after_its_own_end() {
         input.clear();
         Wait::Input
     });
-    let mut scene = scene(service, [bytes(300), bytes(700), Arrival::Last(pattern(900))]);
+    let mut scene = scene(service, [bytes(300), bytes(700), SocketInput::Last(pattern(900))]);
     scene.socket.stalled = true;
     assert_eq!((scene.turn(), scene.socket.shuts), (Turn::Blocked, 0), "not shut while output is left");
     scene.socket.stalled = false;
@@ -75,12 +75,12 @@ fn a_service_may_listen_after_its_own_end() {
 fn a_half_that_is_shut_is_not_shut_again() {
     let service = act(|input, output, _now| {
         output.end();
-        if input.is_empty() { Wait::Input } else { Wait::Nothing }
+        if input.is_empty() { Wait::Input } else { Wait::Close }
     });
     let mut scene = scene(service, [bytes(10), bytes(500)]);
     assert_eq!(scene.run(), None);
     assert_eq!((scene.socket.shuts, scene.connection.buffered_of_each()), (1, [0, 0]));
-    scene.socket.arrive(Arrival::End);
+    scene.socket.arrive(SocketInput::End);
     assert_eq!((scene.run(), scene.socket.shuts), (Some(CloseReason::Completed), 1));
 }
 
@@ -88,19 +88,19 @@ fn a_half_that_is_shut_is_not_shut_again() {
 fn a_service_may_speak_after_the_end() {
     let service = act(|input, output, now| {
         if !input.has_ended() {
-            return Wait::Until(now + SECOND);
+            return Wait::Deadline(now + SECOND);
         }
         output.write(b"and one more thing");
         Wait::Input
     });
-    let mut scene = scene(service, [Arrival::End]);
+    let mut scene = scene(service, [SocketInput::End]);
     assert_eq!(scene.run(), Some(CloseReason::PeerClosed));
     assert_eq!(scene.socket.written, b"and one more thing");
 }
 
 #[test]
 fn a_part_of_a_frame_before_the_end_is_dropped() {
-    let mut scene = scene(Frames(10), [Arrival::Last(pattern(15))]);
+    let mut scene = scene(Frames(10), [SocketInput::Last(pattern(15))]);
     assert_eq!(scene.run(), Some(CloseReason::PeerClosed));
     assert_eq!(scene.socket.written.len(), 10);
     scene.assert_owns_no_heap();
@@ -114,7 +114,7 @@ fn unread_input_is_discarded_until_its_end() {
     assert!(scene.socket.is_drained());
     assert_eq!(scene.witness.received.len(), 5010, "what is discarded is reported all the same");
     scene.assert_owns_no_heap();
-    scene.socket.arrive(Arrival::End);
+    scene.socket.arrive(SocketInput::End);
     assert_eq!(scene.run(), Some(CloseReason::Completed));
 }
 
@@ -135,14 +135,14 @@ fn lingering_ends_at_its_deadline_however_much_arrives() {
 
 #[test]
 fn a_reset_while_lingering_is_no_news() {
-    let mut scene = scene(goodbye(), [bytes(10), Arrival::Reset]);
+    let mut scene = scene(goodbye(), [bytes(10), SocketInput::Reset]);
     assert_eq!(scene.run(), Some(CloseReason::Completed));
     assert_eq!(scene.socket.written, b"bye");
 }
 
 #[test]
 fn a_reset_with_unsent_output_is_news() {
-    let mut scene = scene(goodbye(), [bytes(10), Arrival::Reset]);
+    let mut scene = scene(goodbye(), [bytes(10), SocketInput::Reset]);
     scene.socket.stalled = true;
     assert_eq!(scene.run(), Some(CloseReason::Reset));
     scene.assert_owns_no_heap();
@@ -150,7 +150,7 @@ fn a_reset_with_unsent_output_is_news() {
 
 #[test]
 fn input_is_discarded_while_output_is_unsent() {
-    let mut scene = scene(goodbye(), [bytes(5000), Arrival::End]);
+    let mut scene = scene(goodbye(), [bytes(5000), SocketInput::End]);
     scene.socket.stalled = true;
     assert_eq!(scene.run(), None);
     assert!(scene.socket.is_drained());
@@ -163,7 +163,7 @@ fn input_is_discarded_while_output_is_unsent() {
 #[test]
 fn the_half_is_shut_when_the_last_byte_is_out() {
     let mut scene = scene(goodbye(), [bytes(1)]);
-    scene.socket = Script::new([bytes(1)]).taking([Departure::Takes(2), Departure::Full]).stalled();
+    scene.socket = Script::new([bytes(1)]).taking([SocketOutput::Takes(2), SocketOutput::Full]).stalled();
     assert_eq!(scene.run(), None);
     assert_eq!((scene.socket.written.as_slice(), scene.socket.shuts), (&b"by"[..], 0));
     scene.socket.stalled = false;
@@ -185,7 +185,7 @@ fn a_quiet_conversation_is_drained_after_one_look() {
     assert_eq!(drain(&mut scene), None);
     assert_eq!((scene.socket.reads, scene.socket.writes, scene.socket.shuts), (1, 0, 1));
     scene.assert_owns_no_heap();
-    scene.socket.arrive(Arrival::End);
+    scene.socket.arrive(SocketInput::End);
     assert_eq!(scene.run(), Some(CloseReason::Drained));
 }
 
@@ -197,13 +197,13 @@ fn a_drain_answers_what_is_there() {
     scene.socket.arrive(bytes(5000));
     assert_eq!(drain(&mut scene), None);
     assert_eq!((scene.socket.written.len(), scene.socket.shuts), (5000, 1));
-    scene.socket.arrive(Arrival::End);
+    scene.socket.arrive(SocketInput::End);
     assert_eq!(scene.run(), Some(CloseReason::Drained));
 }
 
 #[test]
 fn a_conversation_that_opens_while_draining_is_looked_at() {
-    let mut scene = scene(Echo, [Arrival::Last(b"ping".to_vec())]);
+    let mut scene = scene(Echo, [SocketInput::Last(b"ping".to_vec())]);
     assert_eq!(drain(&mut scene), Some(CloseReason::Drained));
     assert_eq!((scene.socket.written.as_slice(), scene.socket.shuts), (&b"ping"[..], 1));
 }
@@ -225,7 +225,7 @@ fn a_drain_waits_for_output_and_for_the_rest_of_a_frame() {
 
 #[test]
 fn a_drain_answers_what_comes_while_output_is_unsent() {
-    let mut scene = scene(Echo, [Arrival::Bytes(b"ping".to_vec())]);
+    let mut scene = scene(Echo, [SocketInput::Bytes(b"ping".to_vec())]);
     scene.socket.stalled = true;
     assert_eq!(scene.run(), None);
     assert_eq!(drain(&mut scene), None);
@@ -242,7 +242,7 @@ fn a_drain_waits_for_the_instant_of_a_service() {
     let service = act(|_input, output, now| {
         calls += 1;
         if calls == 1 {
-            return Wait::Until(now + SECOND);
+            return Wait::Deadline(now + SECOND);
         }
         output.write(b"bye");
         Wait::Input

@@ -2,7 +2,7 @@
 
 use super::scene::{Scene, pattern};
 use super::schedules::{Schedule, departure, noise, play, split};
-use super::script::{Arrival, Departure, Script};
+use super::script::{Script, SocketInput, SocketOutput};
 use crate::codec::Framing;
 use crate::connection::{CloseReason, Limits};
 use crate::service::{Framed, Respond, Service, Unframed, reverse, upper};
@@ -72,14 +72,14 @@ proptest! {
 
 /// What one peer that sends `stream` and shuts its half gets, and how that ends.
 fn converse<S: Service>(service: S, stream: &[u8], limits: Limits) -> (Vec<u8>, CloseReason, Option<String>) {
-    let mut scene = Scene::new(service, Script::new([Arrival::Bytes(stream.to_vec()), Arrival::End]), limits);
+    let mut scene = Scene::new(service, Script::new([SocketInput::Bytes(stream.to_vec()), SocketInput::End]), limits);
     let reason = scene.run().expect("it ends");
-    (scene.socket.written, reason, scene.connection.service().complaint())
+    (scene.socket.written, reason, scene.connection.service().error_detail())
 }
 
 #[test]
 fn what_is_no_frame_is_refused_with_a_word_why() {
-    for (kind, stream, answered, complaint) in [
+    for (kind, stream, answered, error_detail) in [
         ("lines", "one\ntwo", "eno\n", "the input ended 1 byte short of a whole frame"),
         ("fixed:4", "abcdefg", "dcba", "the input ended 1 byte short of a whole frame"),
         ("digits:5", "00003abc0000", "00003cba", "the input ended 1 byte short of a whole frame"),
@@ -96,7 +96,7 @@ fn what_is_no_frame_is_refused_with_a_word_why() {
         let limits = Limits { buffer_bytes: 100, ..Limits::default() };
         let (written, reason, told) = converse(Framed::new(framing(kind), 100, reverse), stream.as_bytes(), limits);
         assert_eq!((written.as_slice(), reason), (answered.as_bytes(), CloseReason::ProtocolError), "{kind}");
-        assert_eq!(told.as_deref(), Some(complaint), "{kind}");
+        assert_eq!(told.as_deref(), Some(error_detail), "{kind}");
     }
 }
 
@@ -150,7 +150,7 @@ fn an_idle_connection_owns_no_heap() {
 #[test]
 fn a_peer_that_reads_nothing_fills_one_buffer_and_one_reply() {
     let limits = Limits { buffer_bytes: 100, ..Limits::default() };
-    let socket = Script::new(pattern(5000).chunks(50).map(|part| Arrival::Bytes(part.to_vec()))).stalled();
+    let socket = Script::new(pattern(5000).chunks(50).map(|part| SocketInput::Bytes(part.to_vec()))).stalled();
     let mut scene = Scene::new(Framed::new(framing("fixed:30"), 100, reverse), socket, limits);
     assert_eq!(scene.run(), None);
     assert!(scene.witness.received.len() <= 200, "{} bytes were read", scene.witness.received.len());
@@ -163,7 +163,7 @@ fn a_peer_that_reads_nothing_fills_one_buffer_and_one_reply() {
 #[test]
 fn a_reply_that_finds_no_room_is_held() {
     let limits = Limits { buffer_bytes: 100, ..Limits::default() };
-    let socket = Script::new([Arrival::Bytes([b"a".repeat(59), b"\n".to_vec()].concat().repeat(2))]).stalled();
+    let socket = Script::new([SocketInput::Bytes([b"a".repeat(59), b"\n".to_vec()].concat().repeat(2))]).stalled();
     let mut scene = Scene::new(Framed::new(Framing::LINES, 100, reverse), socket, limits);
     assert_eq!(scene.run(), None);
     let [input, output] = scene.connection.storage_of_each();
@@ -182,12 +182,12 @@ fn a_reply_that_never_fits_is_not_held() {
     let longer = |request: &[u8], reply: &mut Vec<u8>| {
         reply.extend(request.repeat(if request == b"abc" { 1000 } else { 1 }));
     };
-    let socket = Script::new([Arrival::Bytes(b"one\nabc\ntwo\n".to_vec())]).stalled();
+    let socket = Script::new([SocketInput::Bytes(b"one\nabc\ntwo\n".to_vec())]).stalled();
     let mut scene = Scene::new(Framed::new(Framing::LINES, 100, longer), socket, limits);
     assert_eq!(scene.run(), None);
     assert!(scene.connection.held_bytes() < 100, "{} bytes are held", scene.connection.held_bytes());
     scene.socket.stalled = false;
-    scene.socket.arrive(Arrival::End);
+    scene.socket.arrive(SocketInput::End);
     assert_eq!(scene.run(), Some(CloseReason::ReplyTooLarge));
     assert_eq!(scene.socket.written, b"one\n");
 }
@@ -207,7 +207,7 @@ fn lines_keep_their_ends_where_there_are_no_frames() {
     // A character whose rest never comes is answered at the end, as it is.
     let (written, ..) = converse(Unframed::new(reverse), b"a\xe2\x82", Limits::default());
     assert_eq!(written, b"a\xe2\x82");
-    let socket = Script::new([Arrival::Bytes(b"a\xe2".to_vec())]).taking([Departure::Takes(1)]);
+    let socket = Script::new([SocketInput::Bytes(b"a\xe2".to_vec())]).taking([SocketOutput::Takes(1)]);
     let mut scene = Scene::new(Unframed::new(reverse), socket, Limits::default());
     assert_eq!(scene.run(), None);
     assert_eq!(scene.socket.written, b"a");

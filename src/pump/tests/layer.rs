@@ -1,7 +1,7 @@
 //! A conversation over a layer between it and the socket, such as TLS: a handshake, bytes kept back, a farewell.
 
 use super::scene::{Frames, SECOND};
-use crate::buffer::{Lender, MemoryAccount};
+use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn};
 use crate::socket::Transport;
@@ -100,7 +100,7 @@ impl Transport for Layer {
         if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
-    fn says_farewell(&self) -> bool {
+    fn needs_close_notify(&self) -> bool {
         true
     }
 }
@@ -127,7 +127,7 @@ struct Stage {
     layer: Layer,
     limits: Limits,
     clock: Clock,
-    lender: Lender,
+    pool: BufferPool,
 }
 
 impl Stage {
@@ -135,14 +135,14 @@ impl Stage {
         let clock = Clock(Instant::now(), 0);
         let mut connection = Connection::new(Frames(2), clock.0);
         connection.handle_handshake();
-        let (layer, limits, lender) = (Layer::new(steps), Limits::default(), Lender::new());
-        Self { connection, layer, limits, clock, lender }
+        let (layer, limits, pool) = (Layer::new(steps), Limits::default(), BufferPool::new());
+        Self { connection, layer, limits, clock, pool }
     }
 
     fn event(&mut self) -> Turn {
         self.connection.handle_event(true, true, false);
-        let (lender, memory) = (&mut self.lender, &MemoryAccount::unlimited());
-        let mut pump = Pump { lender, memory, limits: &self.limits, observer: &mut self.clock };
+        let (pool, memory) = (&mut self.pool, &MemoryAccount::unlimited());
+        let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut self.clock };
         pump.turn(&mut self.connection, &mut self.layer)
     }
 }

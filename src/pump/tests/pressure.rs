@@ -1,7 +1,7 @@
 //! Back-pressure and fairness: what a peer that only sends, or a neighbour with much to say, can cost.
 
 use super::scene::{Frames, Scene, act, pattern};
-use super::script::{Arrival, Departure, Script};
+use super::script::{Script, SocketInput, SocketOutput};
 use crate::buffer::LENT_BYTES;
 use crate::connection::{CloseReason, Limits};
 use crate::pump::Turn;
@@ -14,7 +14,7 @@ fn buffers_of(buffer_bytes: usize) -> Limits {
 /// A peer that sends `stream` and reads nothing at first, then everything.
 fn assert_holds_back<S: Service>(service: S, stream: &[u8], answer: &[u8], limits: Limits) {
     let limit = limits.buffer_bytes;
-    let mut scene = Scene::new(service, Script::new([Arrival::Bytes(stream.to_vec())]).stalled(), limits);
+    let mut scene = Scene::new(service, Script::new([SocketInput::Bytes(stream.to_vec())]).stalled(), limits);
     assert_eq!(scene.run(), None);
     assert!(!scene.socket.is_drained(), "reading stopped");
     let held: usize = scene.connection.buffered_of_each().iter().sum();
@@ -54,9 +54,9 @@ fn room_counts_as_freed_when_most_of_the_output_is_gone() {
     let service = act(|_input, output, _now| {
         calls.push(output.room());
         while output.write(b"x") > 0 {}
-        Wait::Room
+        Wait::Writable
     });
-    let departures = [50, 24, 1].into_iter().flat_map(|count| [Departure::Takes(count), Departure::Full]);
+    let departures = [50, 24, 1].into_iter().flat_map(|count| [SocketOutput::Takes(count), SocketOutput::Full]);
     let script = Script::default().taking(departures).stalled();
     let mut scene = Scene::new(service, script, buffers_of(100));
     assert_eq!(scene.run(), None);
@@ -66,7 +66,7 @@ fn room_counts_as_freed_when_most_of_the_output_is_gone() {
 
 #[test]
 fn a_stalled_conversation_holds_what_it_needs() {
-    let mut scene = Scene::new(Frames(10), Script::new([Arrival::Bytes(pattern(17))]).stalled(), buffers_of(1000));
+    let mut scene = Scene::new(Frames(10), Script::new([SocketInput::Bytes(pattern(17))]).stalled(), buffers_of(1000));
     assert_eq!(scene.run(), None);
     assert_eq!(scene.connection.buffered_of_each(), [7, 10]);
     assert_eq!(scene.connection.storage_of_each(), [7, 10]);
@@ -81,7 +81,7 @@ fn turns_of_4000() -> Limits {
 #[test]
 fn a_turn_ends_when_its_budget_is_spent() {
     let stream = pattern(20_000);
-    let mut scene = Scene::new(Echo, Script::new([Arrival::Bytes(stream.clone())]), turns_of_4000());
+    let mut scene = Scene::new(Echo, Script::new([SocketInput::Bytes(stream.clone())]), turns_of_4000());
     let event = scene.socket.next_event();
     assert_eq!(event, Some((true, false, false)));
     scene.connection.handle_event(true, false, false);
@@ -98,7 +98,7 @@ fn a_turn_ends_when_its_budget_is_spent() {
 #[test]
 fn a_budget_is_exceeded_by_one_buffer_at_most() {
     let limits = Limits { turn_bytes: 1, ..buffers_of(1000) };
-    let mut scene = Scene::new(Echo, Script::new([Arrival::Bytes(pattern(5000))]), limits);
+    let mut scene = Scene::new(Echo, Script::new([SocketInput::Bytes(pattern(5000))]), limits);
     scene.connection.handle_event(true, false, false);
     let mut moved = 0;
     while scene.turn() == Turn::Yielded {
@@ -113,7 +113,7 @@ fn a_budget_is_exceeded_by_one_buffer_at_most() {
 fn a_service_that_only_speaks_yields() {
     let service = act(|_input, output, _now| {
         while output.write(b"chatter") > 0 {}
-        Wait::Room
+        Wait::Writable
     });
     let mut scene = Scene::new(service, Script::default(), turns_of_4000());
     for turn in 1..=3 {
@@ -124,7 +124,7 @@ fn a_service_that_only_speaks_yields() {
 
 #[test]
 fn a_peer_that_only_sends_yields() {
-    let mut scene = Scene::new(Discard, Script::new([Arrival::Bytes(pattern(10_000))]), turns_of_4000());
+    let mut scene = Scene::new(Discard, Script::new([SocketInput::Bytes(pattern(10_000))]), turns_of_4000());
     assert_eq!(scene.run(), None);
     assert_eq!(scene.yields, 2);
     assert!(scene.socket.is_drained());
@@ -133,15 +133,15 @@ fn a_peer_that_only_sends_yields() {
 
 #[test]
 fn discarding_yields() {
-    let script = Script::new([Arrival::Bytes(pattern(10_000)), Arrival::End]);
-    let mut scene = Scene::new(act(|_input, _output, _now| Wait::Nothing), script, turns_of_4000());
+    let script = Script::new([SocketInput::Bytes(pattern(10_000)), SocketInput::End]);
+    let mut scene = Scene::new(act(|_input, _output, _now| Wait::Close), script, turns_of_4000());
     assert_eq!(scene.run(), Some(CloseReason::Completed));
     assert_eq!(scene.yields, 2);
 }
 
 #[test]
 fn a_frame_that_just_fits_is_answered() {
-    let mut scene = Scene::new(Frames(100), Script::new([Arrival::Bytes(pattern(500))]), buffers_of(100));
+    let mut scene = Scene::new(Frames(100), Script::new([SocketInput::Bytes(pattern(500))]), buffers_of(100));
     assert_eq!(scene.run(), None);
     assert_eq!(scene.socket.written.len(), 500);
 }
@@ -159,13 +159,13 @@ fn a_frame_that_can_never_fit_ends_the_conversation() {
         Wait::Input
     });
     let stream = pattern(1000);
-    let mut scene = Scene::new(service, Script::new([Arrival::Bytes(stream.clone())]), buffers_of(100));
+    let mut scene = Scene::new(service, Script::new([SocketInput::Bytes(stream.clone())]), buffers_of(100));
     assert_eq!(scene.run(), None);
     assert_eq!(scene.socket.written, &stream[..20], "what came before it is answered");
     assert_eq!(scene.socket.shuts, 1);
     assert!(scene.socket.is_drained(), "the rest is discarded");
     scene.assert_owns_no_heap();
-    scene.socket.arrive(Arrival::End);
+    scene.socket.arrive(SocketInput::End);
     assert_eq!(scene.run(), Some(CloseReason::FrameTooLarge));
 }
 
@@ -176,14 +176,14 @@ fn a_reply_that_can_never_fit_ends_the_conversation() {
         if input.is_empty() || output.write_whole(&reply) {
             return Wait::Input;
         }
-        Wait::Room
+        Wait::Writable
     });
-    let script = Script::new([Arrival::Bytes(b"how much?".to_vec())]);
+    let script = Script::new([SocketInput::Bytes(b"how much?".to_vec())]);
     let mut scene = Scene::new(service, script, buffers_of(100));
     assert_eq!(scene.run(), None);
     assert_eq!(scene.socket.shuts, 1);
     scene.assert_owns_no_heap();
-    scene.socket.arrive(Arrival::End);
+    scene.socket.arrive(SocketInput::End);
     assert_eq!(scene.run(), Some(CloseReason::ReplyTooLarge));
     assert_eq!(scene.socket.written, b"");
 }

@@ -1,7 +1,7 @@
 //! A conversation on a scripted socket, under a simulated loop and a simulated clock.
 
 use super::script::Script;
-use crate::buffer::{LENT_BYTES, Lender, MemoryAccount};
+use crate::buffer::{BufferPool, LENT_BYTES, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn, handle_deadline};
 use crate::service::{Input, Output, Service, Wait};
@@ -42,11 +42,11 @@ pub(super) struct Scene<S> {
     pub(super) witness: Witness,
     pub(super) yields: usize,
     pub(super) start: Instant,
-    lender: Lender,
+    pool: BufferPool,
     /// When the loop will look at the connection, and the limits for which that holds.
     armed: (Option<Instant>, Limits),
     /// The instants at which the loop will call an alarm.
-    alarms: Vec<Instant>,
+    precise_timers: Vec<Instant>,
 }
 
 impl<S: Service> Scene<S> {
@@ -57,14 +57,24 @@ impl<S: Service> Scene<S> {
         connection.handle_read_blocked();
         let witness = Witness { now: start, received: Vec::new(), sent: Vec::new() };
         let armed = (None, limits.clone());
-        Self { connection, socket, limits, witness, yields: 0, start, lender: Lender::new(), armed, alarms: Vec::new() }
+        Self {
+            connection,
+            socket,
+            limits,
+            witness,
+            yields: 0,
+            start,
+            pool: BufferPool::new(),
+            armed,
+            precise_timers: Vec::new(),
+        }
     }
 
     /// One turn, and what must hold after every turn.
     pub(super) fn turn(&mut self) -> Turn {
-        let (lender, memory) = (&mut self.lender, &MemoryAccount::unlimited());
-        let mut pump = Pump { lender, memory, limits: &self.limits, observer: &mut self.witness };
-        let alarm = self.connection.alarm();
+        let (pool, memory) = (&mut self.pool, &MemoryAccount::unlimited());
+        let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut self.witness };
+        let precise_deadline = self.connection.precise_deadline();
         let turn = pump.turn(&mut self.connection, &mut self.socket);
         let (held, storage) = (self.connection.buffered_of_each(), self.connection.storage_of_each());
         for (held, storage) in held.into_iter().zip(storage) {
@@ -73,7 +83,9 @@ impl<S: Service> Scene<S> {
             assert!(held > 0 || storage == 0, "an empty buffer kept {storage} bytes of storage");
         }
         self.check_deadline();
-        self.alarms.extend(self.connection.alarm().filter(|_| self.connection.alarm() != alarm));
+        self.precise_timers.extend(
+            self.connection.precise_deadline().filter(|_| self.connection.precise_deadline() != precise_deadline),
+        );
         assert_eq!(self.witness.sent, self.socket.written);
         assert_eq!(self.connection.sent_bytes(), self.witness.sent.len() as u64);
         assert_eq!(self.connection.received_bytes(), self.witness.received.len() as u64);
@@ -87,7 +99,7 @@ impl<S: Service> Scene<S> {
             // Nobody changes the limits of a real connection, but for a drain.
             (*armed, *limits) = (self.connection.next_deadline(&self.limits), self.limits.clone());
         }
-        let told = self.connection.hurried_deadline(&self.limits);
+        let told = self.connection.urgent_deadline(&self.limits);
         *armed = [*armed, told].into_iter().flatten().min();
         if let Some(next) = self.connection.next_deadline(&self.limits) {
             assert!(armed.is_some_and(|armed| armed <= next), "nobody will look at {:?}", next - self.start);
@@ -116,15 +128,15 @@ impl<S: Service> Scene<S> {
         self.armed.0 = self.armed.0.filter(|&armed| armed > self.witness.now);
         handle_deadline(&mut self.connection, &self.socket, &self.limits, self.witness.now);
         let now = self.witness.now;
-        for _ in self.alarms.extract_if(.., |&mut alarm| alarm <= now) {
-            self.connection.handle_alarm(now);
+        for _ in self.precise_timers.extract_if(.., |&mut precise_deadline| precise_deadline <= now) {
+            self.connection.handle_precise_timer(now);
         }
         self.run()
     }
 
     /// The next alarm, counted from the start.
-    pub(super) fn alarm(&self) -> Option<Duration> {
-        self.alarms.iter().min().map(|&instant| instant - self.start)
+    pub(super) fn precise_deadline(&self) -> Option<Duration> {
+        self.precise_timers.iter().min().map(|&instant| instant - self.start)
     }
 
     /// The next deadline, counted from the start.
@@ -133,8 +145,8 @@ impl<S: Service> Scene<S> {
     }
 
     /// How many alarms are to come.
-    pub(super) fn alarms(&self) -> usize {
-        self.alarms.len()
+    pub(super) fn precise_timers(&self) -> usize {
+        self.precise_timers.len()
     }
 
     pub(super) fn assert_owns_no_heap(&self) {
@@ -170,7 +182,7 @@ impl Service for Frames {
         while input.bytes().len() >= self.0 {
             let frame: Vec<u8> = input.bytes()[..self.0].iter().rev().copied().collect();
             if !output.write_whole(&frame) {
-                return Wait::Room;
+                return Wait::Writable;
             }
             input.consume(self.0);
         }

@@ -2,7 +2,7 @@
 //! bytes come out, in order, exactly once.
 
 use super::scene::{Frames, Scene, pattern};
-use super::script::{Arrival, Departure, Script};
+use super::script::{Script, SocketInput, SocketOutput};
 use crate::connection::{CloseReason, Limits};
 use crate::service::{Echo, Service};
 use proptest::collection::vec;
@@ -14,18 +14,18 @@ const STREAM_BYTES: usize = 3000;
 #[derive(Debug, Clone)]
 pub(super) struct Schedule {
     pub(super) stream: Vec<u8>,
-    pub(super) arrivals: Vec<Arrival>,
-    pub(super) departures: Vec<Departure>,
+    pub(super) arrivals: Vec<SocketInput>,
+    pub(super) departures: Vec<SocketOutput>,
     pub(super) limits: Limits,
 }
 
 /// What may come before a part of the stream: nothing, an event for nothing, a signal.
-pub(super) fn noise() -> impl Strategy<Value = Option<Arrival>> {
-    prop_oneof![4 => Just(None), 1 => Just(Some(Arrival::Nothing)), 1 => Just(Some(Arrival::Signal))]
+pub(super) fn noise() -> impl Strategy<Value = Option<SocketInput>> {
+    prop_oneof![4 => Just(None), 1 => Just(Some(SocketInput::Nothing)), 1 => Just(Some(SocketInput::Signal))]
 }
 
-pub(super) fn departure() -> impl Strategy<Value = Departure> {
-    prop_oneof![4 => (1usize..400).prop_map(Departure::Takes), 2 => Just(Departure::Full), 1 => Just(Departure::Signal)]
+pub(super) fn departure() -> impl Strategy<Value = SocketOutput> {
+    prop_oneof![4 => (1usize..400).prop_map(SocketOutput::Takes), 2 => Just(SocketOutput::Full), 1 => Just(SocketOutput::Signal)]
 }
 
 fn schedule() -> impl Strategy<Value = Schedule> {
@@ -40,23 +40,23 @@ fn schedule() -> impl Strategy<Value = Schedule> {
 }
 
 /// The stream in `parts`, over and over, until it ends.
-pub(super) fn split(stream: &[u8], parts: &[(usize, Option<Arrival>)], ends_with_data: bool) -> Vec<Arrival> {
+pub(super) fn split(stream: &[u8], parts: &[(usize, Option<SocketInput>)], ends_with_data: bool) -> Vec<SocketInput> {
     let mut arrivals = Vec::new();
     let mut rest = stream;
     for (size, noise) in parts.iter().cycle() {
         arrivals.extend(noise.clone());
         let (part, behind) = rest.split_at(rest.len().min(*size));
         if behind.is_empty() && ends_with_data && !part.is_empty() {
-            arrivals.push(Arrival::Last(part.to_vec()));
+            arrivals.push(SocketInput::Last(part.to_vec()));
             return arrivals;
         }
         if part.is_empty() {
             break;
         }
-        arrivals.push(Arrival::Bytes(part.to_vec()));
+        arrivals.push(SocketInput::Bytes(part.to_vec()));
         rest = behind;
     }
-    arrivals.push(Arrival::End);
+    arrivals.push(SocketInput::End);
     arrivals
 }
 
@@ -91,8 +91,8 @@ proptest! {
 
 const SMALL: &[u8] = b"abcdefgh";
 
-fn in_parts(stream: &[u8], size: usize) -> Vec<Arrival> {
-    stream.chunks(size).map(|part| Arrival::Bytes(part.to_vec())).collect()
+fn in_parts(stream: &[u8], size: usize) -> Vec<SocketInput> {
+    stream.chunks(size).map(|part| SocketInput::Bytes(part.to_vec())).collect()
 }
 
 /// Small enough that one turn does not see the whole stream.
@@ -103,10 +103,10 @@ fn tight() -> Limits {
 #[test]
 fn blocked_and_interrupted_at_every_step() {
     for (limit, size, room) in offsets_and_sizes().filter(|&(limit, ..)| limit > 0) {
-        let hindered = |arrival| [Arrival::Signal, Arrival::Nothing, Arrival::Signal, arrival];
-        let mut arrivals: Vec<Arrival> = in_parts(SMALL, size).into_iter().flat_map(hindered).collect();
-        arrivals.extend(hindered(Arrival::End));
-        let step = [Departure::Signal, Departure::Full, Departure::Signal, Departure::Takes(room)];
+        let hindered = |arrival| [SocketInput::Signal, SocketInput::Nothing, SocketInput::Signal, arrival];
+        let mut arrivals: Vec<SocketInput> = in_parts(SMALL, size).into_iter().flat_map(hindered).collect();
+        arrivals.extend(hindered(SocketInput::End));
+        let step = [SocketOutput::Signal, SocketOutput::Full, SocketOutput::Signal, SocketOutput::Takes(room)];
         let departures = step.into_iter().cycle().take(8 * SMALL.len()).collect();
         let limits = Limits { buffer_bytes: limit, ..tight() };
         let written = play(Echo, Schedule { stream: SMALL.to_vec(), arrivals, departures, limits });
@@ -120,14 +120,14 @@ fn an_end_at_every_offset() {
         let stream = &SMALL[..offset];
         let mut alone = in_parts(stream, size);
         let mut behind_data = alone.clone();
-        alone.push(Arrival::End);
-        if let Some(Arrival::Bytes(last)) = behind_data.pop() {
-            behind_data.push(Arrival::Last(last));
+        alone.push(SocketInput::End);
+        if let Some(SocketInput::Bytes(last)) = behind_data.pop() {
+            behind_data.push(SocketInput::Last(last));
         } else {
-            behind_data.push(Arrival::End);
+            behind_data.push(SocketInput::End);
         }
         for arrivals in [alone, behind_data] {
-            let departures = vec![Departure::Takes(room); SMALL.len()];
+            let departures = vec![SocketOutput::Takes(room); SMALL.len()];
             let written = play(Echo, Schedule { stream: stream.to_vec(), arrivals, departures, limits: tight() });
             assert_eq!(written, stream, "an end at {offset}, reads of {size}, writes of {room}");
         }
@@ -138,8 +138,8 @@ fn an_end_at_every_offset() {
 fn a_reset_of_a_read_at_every_offset() {
     for (offset, size, room) in offsets_and_sizes() {
         let mut arrivals = in_parts(&SMALL[..offset], size);
-        arrivals.push(Arrival::Reset);
-        let socket = Script::new(arrivals).taking(vec![Departure::Takes(room); SMALL.len()]);
+        arrivals.push(SocketInput::Reset);
+        let socket = Script::new(arrivals).taking(vec![SocketOutput::Takes(room); SMALL.len()]);
         let mut scene = Scene::new(Echo, socket, tight());
         assert_eq!(scene.run(), Some(CloseReason::Reset), "a reset at {offset}, reads of {size}, writes of {room}");
         assert!(SMALL[..offset].starts_with(&scene.socket.written));
@@ -150,10 +150,10 @@ fn a_reset_of_a_read_at_every_offset() {
 #[test]
 fn a_broken_write_at_every_offset() {
     for (offset, size, room) in offsets_and_sizes() {
-        let mut departures = vec![Departure::Takes(1); offset];
-        departures.push(Departure::Broken);
+        let mut departures = vec![SocketOutput::Takes(1); offset];
+        departures.push(SocketOutput::Broken);
         let mut arrivals = in_parts(SMALL, size);
-        arrivals.push(Arrival::End);
+        arrivals.push(SocketInput::End);
         let limits = Limits { buffer_bytes: room, ..tight() };
         let mut scene = Scene::new(Echo, Script::new(arrivals).taking(departures), limits);
         // Once everything was written, nothing is left that could fail.

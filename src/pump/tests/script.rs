@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 
 /// What the peer does to our reads. Each comes with an event of its own, unless we are still reading when it arrives.
 #[derive(Clone)]
-pub(super) enum Arrival {
+pub(super) enum SocketInput {
     Bytes(Vec<u8>),
     /// Bytes with the end right behind them: one event announces both.
     Last(Vec<u8>),
@@ -21,7 +21,7 @@ pub(super) enum Arrival {
     Signal,
 }
 
-impl fmt::Debug for Arrival {
+impl fmt::Debug for SocketInput {
     /// Bytes by their number: a schedule that fails should fit the screen.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -37,7 +37,7 @@ impl fmt::Debug for Arrival {
 
 /// What the peer does to our writes.
 #[derive(Debug, Clone)]
-pub(super) enum Departure {
+pub(super) enum SocketOutput {
     /// The socket takes at most so many bytes. When that is not all of them, it is full.
     Takes(usize),
     /// The socket is full already.
@@ -52,8 +52,8 @@ pub(super) type Event = (bool, bool, bool);
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any combination can occur")]
 pub(super) struct Script {
-    arrivals: VecDeque<Arrival>,
-    departures: VecDeque<Departure>,
+    arrivals: VecDeque<SocketInput>,
+    departures: VecDeque<SocketOutput>,
     /// What arrived was announced, and not all of it was read: edge-triggered, so no further event comes.
     announced: bool,
     /// The latest event hinted at the end.
@@ -71,11 +71,11 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub(super) fn new(arrivals: impl IntoIterator<Item = Arrival>) -> Self {
+    pub(super) fn new(arrivals: impl IntoIterator<Item = SocketInput>) -> Self {
         Self { arrivals: arrivals.into_iter().collect(), ..Self::default() }
     }
 
-    pub(super) fn taking(mut self, departures: impl IntoIterator<Item = Departure>) -> Self {
+    pub(super) fn taking(mut self, departures: impl IntoIterator<Item = SocketOutput>) -> Self {
         self.departures = departures.into_iter().collect();
         self
     }
@@ -85,12 +85,12 @@ impl Script {
         self
     }
 
-    pub(super) fn arrive(&mut self, arrival: Arrival) {
+    pub(super) fn arrive(&mut self, arrival: SocketInput) {
         self.arrivals.push_back(arrival);
     }
 
     pub(super) fn arrive_bytes(&mut self, bytes: &[u8]) {
-        self.arrive(Arrival::Bytes(bytes.to_vec()));
+        self.arrive(SocketInput::Bytes(bytes.to_vec()));
     }
 
     /// Whether everything the script had to give was read.
@@ -102,7 +102,7 @@ impl Script {
     pub(super) fn next_event(&mut self) -> Option<Event> {
         let next = self.arrivals.front().filter(|_| !self.announced);
         let readable = next.is_some();
-        let hang_up = matches!(next, Some(Arrival::Last(_) | Arrival::End | Arrival::Reset));
+        let hang_up = matches!(next, Some(SocketInput::Last(_) | SocketInput::End | SocketInput::Reset));
         let writable = self.full && (!self.stalled || !self.departures.is_empty());
         if readable {
             self.announced = true;
@@ -118,12 +118,12 @@ impl Script {
         let rest = bytes.split_off(count);
         room[..count].copy_from_slice(&bytes);
         if !rest.is_empty() {
-            self.arrivals.push_front(if is_last { Arrival::Last(rest) } else { Arrival::Bytes(rest) });
+            self.arrivals.push_front(if is_last { SocketInput::Last(rest) } else { SocketInput::Bytes(rest) });
             return count;
         }
         let mut all_announced = false;
         if is_last {
-            self.arrivals.push_front(Arrival::End);
+            self.arrivals.push_front(SocketInput::End);
             all_announced = self.hinted;
         }
         self.announced &= all_announced || count == room.len();
@@ -137,18 +137,18 @@ impl Transport for Script {
         assert!(!self.ended, "nothing is read behind the end");
         self.reads += 1;
         match self.arrivals.pop_front() {
-            None | Some(Arrival::Nothing) => {
+            None | Some(SocketInput::Nothing) => {
                 self.announced = false;
                 Err(ErrorKind::WouldBlock.into())
             }
-            Some(Arrival::Signal) => Err(ErrorKind::Interrupted.into()),
-            Some(Arrival::Reset) => Err(ErrorKind::ConnectionReset.into()),
-            Some(Arrival::End) => {
+            Some(SocketInput::Signal) => Err(ErrorKind::Interrupted.into()),
+            Some(SocketInput::Reset) => Err(ErrorKind::ConnectionReset.into()),
+            Some(SocketInput::End) => {
                 self.ended = true;
                 Ok(0)
             }
-            Some(Arrival::Bytes(bytes)) => Ok(self.give(bytes, room, false)),
-            Some(Arrival::Last(bytes)) => Ok(self.give(bytes, room, true)),
+            Some(SocketInput::Bytes(bytes)) => Ok(self.give(bytes, room, false)),
+            Some(SocketInput::Last(bytes)) => Ok(self.give(bytes, room, true)),
         }
     }
 
@@ -160,10 +160,10 @@ impl Transport for Script {
         let room = match self.departures.pop_front() {
             None if self.stalled => 0,
             None => usize::MAX,
-            Some(Departure::Takes(room)) => room,
-            Some(Departure::Full) => 0,
-            Some(Departure::Signal) => return Err(ErrorKind::Interrupted.into()),
-            Some(Departure::Broken) => return Err(ErrorKind::BrokenPipe.into()),
+            Some(SocketOutput::Takes(room)) => room,
+            Some(SocketOutput::Full) => 0,
+            Some(SocketOutput::Signal) => return Err(ErrorKind::Interrupted.into()),
+            Some(SocketOutput::Broken) => return Err(ErrorKind::BrokenPipe.into()),
         };
         let count = bytes.len().min(room);
         self.full = count < bytes.len();

@@ -1,12 +1,12 @@
 //! What the clock does to a conversation: silence, instants a service waits for, and calls from other threads.
 
 use super::scene::{SECOND, Scene, act};
-use super::script::{Arrival, Script};
+use super::script::{Script, SocketInput};
 use crate::connection::{CloseReason, Limits};
 use crate::service::{Echo, Service, Wait};
 use std::cell::RefCell;
 
-fn scene<S: Service>(service: S, arrivals: impl IntoIterator<Item = Arrival>) -> Scene<S> {
+fn scene<S: Service>(service: S, arrivals: impl IntoIterator<Item = SocketInput>) -> Scene<S> {
     Scene::new(service, Script::new(arrivals), Limits { idle: Some(SECOND * 10), ..Limits::default() })
 }
 
@@ -18,7 +18,7 @@ fn a_silent_conversation_ends() {
     assert_eq!(scene.pass(SECOND * 10), None);
     assert_eq!(scene.socket.shuts, 1, "the peer is told, and may still end in good order");
     scene.assert_owns_no_heap();
-    scene.socket.arrive(Arrival::End);
+    scene.socket.arrive(SocketInput::End);
     assert_eq!(scene.run(), Some(CloseReason::Idle));
 }
 
@@ -40,7 +40,7 @@ fn the_idle_timeout_moves_with_every_message() {
 
 #[test]
 fn a_peer_that_reads_nothing_is_cut_at_once() {
-    let mut scene = scene(Echo, [Arrival::Bytes(b"ping".to_vec())]);
+    let mut scene = scene(Echo, [SocketInput::Bytes(b"ping".to_vec())]);
     scene.socket.stalled = true;
     assert_eq!(scene.run(), None);
     assert_eq!(scene.pass(SECOND * 9), None);
@@ -53,7 +53,7 @@ fn a_peer_that_reads_nothing_is_cut_at_once() {
 fn so_when_the_service_has_ended() {
     let service = act(|_input, output, _now| {
         output.write(b"bye");
-        Wait::Nothing
+        Wait::Close
     });
     let mut scene = scene(service, []);
     scene.socket.stalled = true;
@@ -82,7 +82,7 @@ fn a_service_is_called_when_its_instant_comes_and_on_input_before() {
         calls.borrow_mut().push((now, input.bytes().len()));
         input.clear();
         output.write(b"tick");
-        Wait::Until(now + SECOND * 4)
+        Wait::Deadline(now + SECOND * 4)
     });
     let mut scene = scene(service, []);
     let at = |seconds| scene.start + SECOND * seconds;
@@ -105,9 +105,9 @@ fn a_service_is_called_when_its_instant_comes_and_on_input_before() {
 fn a_service_may_go_on_after_the_end_of_input() {
     let service = act(|_input, output, now| {
         output.write(b"tick");
-        Wait::Until(now + SECOND)
+        Wait::Deadline(now + SECOND)
     });
-    let mut scene = scene(service, [Arrival::End]);
+    let mut scene = scene(service, [SocketInput::End]);
     assert_eq!(scene.run(), None);
     assert_eq!(scene.pass(SECOND), None);
     assert_eq!(scene.socket.written, b"tick".repeat(3), "to open, at the end, and when the instant came");
@@ -137,13 +137,13 @@ fn a_wake_after_the_end_of_the_service_is_no_news() {
     let mut calls = 0;
     let service = act(|_input, _output, _now| {
         calls += 1;
-        Wait::Nothing
+        Wait::Close
     });
     let mut scene = scene(service, []);
     assert_eq!(scene.run(), None);
     scene.connection.handle_wake();
     assert_eq!(scene.run(), None);
-    scene.socket.arrive(Arrival::End);
+    scene.socket.arrive(SocketInput::End);
     assert_eq!(scene.run(), Some(CloseReason::Completed));
     drop(scene);
     assert_eq!(calls, 1);
@@ -162,7 +162,7 @@ fn a_deadline_that_comes_nearer_is_told() {
     assert_eq!(scene.pass(SECOND), Some(CloseReason::WriteTimeout));
 
     let mut scene =
-        self::scene(act(|input, _, now| if input.is_empty() { Wait::Input } else { Wait::Until(now + SECOND) }), []);
+        self::scene(act(|input, _, now| if input.is_empty() { Wait::Input } else { Wait::Deadline(now + SECOND) }), []);
     assert_eq!(scene.run(), None);
     scene.socket.arrive_bytes(b"wait for it");
     assert_eq!(scene.run(), None);
@@ -177,19 +177,19 @@ fn a_precise_instant_is_told_once_and_kept() {
         input.clear();
         output.write(b"tick");
         // The same instant for every call within the same second.
-        Wait::At(now + SECOND)
+        Wait::PreciseDeadline(now + SECOND)
     });
     let mut scene = scene(service, []);
     assert_eq!(scene.run(), None);
-    assert_eq!(scene.alarm(), Some(SECOND));
+    assert_eq!(scene.precise_deadline(), Some(SECOND));
     assert_eq!(scene.deadline(), Some(SECOND * 10), "the wheel has no part in it");
     scene.socket.arrive_bytes(b"now");
     assert_eq!(scene.run(), None);
-    assert_eq!(scene.alarms(), 1, "an instant named again is not armed again");
+    assert_eq!(scene.precise_timers(), 1, "an instant named again is not armed again");
     assert_eq!(scene.pass(SECOND / 2), None);
     scene.socket.arrive_bytes(b"now");
     assert_eq!(scene.pass(SECOND / 4), None);
-    assert_eq!(scene.alarms(), 2);
+    assert_eq!(scene.precise_timers(), 2);
     assert_eq!(scene.pass(SECOND / 4), None, "the instant that was overtaken is no news");
     assert_eq!(scene.pass(SECOND * 3 / 4), None);
     drop(scene);

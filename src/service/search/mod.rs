@@ -5,16 +5,16 @@
 //! this one any number, as long as they come: see [`Search`].
 
 mod answer;
-mod request;
+mod messages;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{SearchError, look_up};
-pub use request::{Request, Response};
+pub use messages::{Request, Response};
 
 use super::{Input, Output, Service, Wait};
 use crate::codec::message::{Content, MOST_BEFORE_CONTENT, MessageDecoder};
-use crate::repr::JsonRepr;
+use crate::python_repr::JsonRepr;
 use crate::units::format_counted;
 use std::time::{Duration, Instant};
 
@@ -127,21 +127,21 @@ impl Service for Search {
             match self.step(input, output) {
                 Ok(Step::Answered { keeps_alive }) => self.end_by = (!keeps_alive).then(|| now + GRACE),
                 Ok(Step::Incomplete) => break,
-                Ok(Step::NoRoom) => return Wait::Room,
+                Ok(Step::NoRoom) => return Wait::Writable,
                 Err(error) => {
                     self.fault = Some(Box::new(error));
-                    return Wait::Refuse;
+                    return Wait::Abort;
                 }
             }
         }
         match self.end_by.filter(|_| input.is_empty() && !input.has_ended()) {
-            Some(end) if end <= now => Wait::Nothing,
-            Some(end) => Wait::Until(end),
+            Some(end) if end <= now => Wait::Close,
+            Some(end) => Wait::Deadline(end),
             None => Wait::Input,
         }
     }
 
-    fn complaint(&self) -> Option<String> {
+    fn error_detail(&self) -> Option<String> {
         self.fault.as_ref().map(ToString::to_string)
     }
 

@@ -88,7 +88,8 @@ fn sign_own(names: &[String]) -> Result<Credentials, Error> {
 fn is_name(text: &str) -> bool {
     let is_address = text.parse::<IpAddr>().is_ok();
     is_address
-        || (!text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.".contains(letter)))
+        || (!text.is_empty()
+            && text.chars().all(|datagram| datagram.is_ascii_alphanumeric() || "-.".contains(datagram)))
 }
 
 fn unsigned(reason: &str) -> Error {

@@ -285,7 +285,7 @@ impl Transport for TlsStream {
         self.memory.held_bytes()
     }
 
-    fn says_farewell(&self) -> bool {
+    fn needs_close_notify(&self) -> bool {
         self.fault.is_none()
     }
 }

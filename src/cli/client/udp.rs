@@ -1,0 +1,62 @@
+//! The client's command line as far as it is about datagrams, and their run.
+
+use super::options::Options;
+use crate::cli::progress::ProgressBar;
+use crate::cli::udp::{SendingOptions, refuse_stray};
+use crate::cli::variables::Typed;
+use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport};
+use crate::error::Error;
+use clap::Args;
+
+/// Datagrams instead of connections.
+#[derive(Debug, Clone, Args)]
+pub(super) struct DatagramOptions {
+    #[command(flatten)]
+    typed: Typed,
+    /// Send datagrams (UDP) from NUM_CONNECTIONS sockets, each message one datagram. A message without a reply within
+    /// --reply-timeout (1s then) is lost; without a --rate, --pipeline is 1 unless given; with a --size of 16 or more each
+    /// message carries its number.
+    #[arg(long, help_heading = "Datagrams",
+        conflicts_with_all = ["unix", "embedded", "hold", "retries", "retry_delay", "connect_timeout", "max_connecting",
+        "no_delay", "keepalive", "buffer_limit", "stdin", "frame", "search", "binary", "tls_ca", "tls_insecure", "tls_cert",
+        "tls_key", "server_name", "tls_alpn"])]
+    udp: bool,
+    /// Send to the broadcast address of a network, such as 192.168.1.255 (SO_BROADCAST).
+    #[arg(long, help_heading = "Datagrams")]
+    broadcast: bool,
+    #[command(flatten)]
+    sending: SendingOptions,
+}
+
+impl DatagramOptions {
+    /// Whether datagrams are wanted.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.udp
+    }
+
+    /// Whether an option was typed that only means something for datagrams, and those are not wanted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] when one was.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let names = std::iter::once("--broadcast").chain(SendingOptions::NAMES);
+        if self.udp { Ok(()) } else { refuse_stray(&self.typed, names) }
+    }
+
+    /// Sets what these options say.
+    pub(super) fn apply(&self, config: &mut DatagramClientConfig) {
+        config.broadcast = self.broadcast;
+        config.multicast = self.sending.multicast();
+    }
+}
+
+/// Runs the client.
+pub(super) fn run(config: DatagramClientConfig, options: &Options) -> Result<DatagramReport, Error> {
+    let view = options.view(config.sockets, &config.load);
+    let client = DatagramClient::new(config)?;
+    let bar = view.map(|view| ProgressBar::start(client.progress(), view));
+    let report = client.run();
+    drop(bar);
+    report
+}

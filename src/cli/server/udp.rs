@@ -1,0 +1,133 @@
+//! The options of the server that are about datagrams.
+
+use crate::cli::udp::{MulticastOptions, refuse_stray};
+use crate::cli::variables::Typed;
+use crate::error::Error;
+use crate::event_loop::unix_time;
+use crate::server::{DatagramConfig, MakeResponder};
+use crate::service::{
+    ChargenDatagram, DaytimeDatagram, DiscardDatagram, EchoDatagram, FixedDatagram, ReverseDatagram, TimeDatagram,
+    UpperDatagram,
+};
+use crate::socket::{Endpoint, MAX_DATAGRAM_BYTES};
+use crate::units::{format_count, format_counted, parse_rate};
+use clap::Args;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Datagrams instead of connections.
+#[derive(Debug, Clone, Args)]
+pub(super) struct DatagramOptions {
+    #[command(flatten)]
+    typed: Typed,
+    /// Answer datagrams (UDP) at HOST and PORT, instead of connections.
+    #[arg(long, help_heading = "Datagrams",
+        conflicts_with_all = ["frame", "reply_delay"])]
+    udp: bool,
+    /// Answer every datagram with TEXT, such as "Message received", instead of what a service would say.
+    #[arg(long, value_name = "TEXT", conflicts_with = "service",
+        value_parser = answer, help_heading = "Datagrams")]
+    udp_answer: Option<String>,
+    /// The most replies per second to one source address and port, from each worker, such as 5k; or off. Default: 200k.
+    #[arg(long, value_name = "RATE|off", value_parser = rate_limit,
+        allow_negative_numbers = true, help_heading = "Datagrams")]
+    udp_rate_limit: Option<RateLimit>,
+    /// Let replies be longer than their requests, so that forged requests can be multiplied. Without it a reply that has more
+    /// bytes than its request, and more than 26, is not sent.
+    #[arg(long, help_heading = "Datagrams")]
+    udp_allow_amplification: bool,
+    /// Join this multicast group, too, such as 239.1.2.3; may be repeated.
+    #[arg(long, value_name = "GROUP", value_parser = group,
+        help_heading = "Datagrams")]
+    multicast: Vec<IpAddr>,
+    #[command(flatten)]
+    options: MulticastOptions,
+}
+
+/// Replies per second to one source; none for any number.
+#[derive(Debug, Clone, Copy)]
+struct RateLimit(Option<f64>);
+
+impl DatagramOptions {
+    /// What the line that tells of an address calls the service.
+    pub(super) fn service<'a>(&self, service: &'a str) -> &'a str {
+        if self.udp_answer.is_some() { "answer" } else { service }
+    }
+
+    /// Whether datagrams are wanted.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.udp
+    }
+
+    /// Whether an option was typed that only means something for datagrams, and those are not wanted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] when one was.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let own = ["--udp-answer", "--udp-rate-limit", "--udp-allow-amplification", "--multicast"];
+        if self.udp { Ok(()) } else { refuse_stray(&self.typed, own.into_iter().chain(MulticastOptions::NAMES)) }
+    }
+
+    /// Datagrams at `listen`, served with the service of this name.
+    pub(super) fn config(&self, listen: Endpoint, service: &str) -> Result<DatagramConfig, Error> {
+        let responder = match self.udp_answer.as_deref().map(|text| Arc::from(text.as_bytes())) {
+            Some(text) => MakeResponder::new(move || FixedDatagram(Arc::clone(&text))),
+            None => responder(service)?,
+        };
+        let mut config = DatagramConfig::at(listen, responder);
+        config.longest_reply = self.udp_allow_amplification.then_some(MAX_DATAGRAM_BYTES);
+        if let Some(RateLimit(rate)) = self.udp_rate_limit {
+            config.rate_limit = rate;
+        }
+        if self.service(service) == "echo" {
+            config.sending = "Echoing";
+        }
+        config.groups.clone_from(&self.multicast);
+        config.multicast = self.options.multicast();
+        Ok(config)
+    }
+}
+
+fn answer(text: &str) -> Result<String, String> {
+    if text.len() > MAX_DATAGRAM_BYTES {
+        return Err(format!(
+            "it is {} long, and a datagram holds {}; give a shorter one",
+            format_counted(text.len() as u64, "byte"),
+            format_count(MAX_DATAGRAM_BYTES as u64)
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn rate_limit(text: &str) -> Result<RateLimit, String> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(RateLimit(None));
+    }
+    parse_rate(text).map(|rate| RateLimit(Some(rate))).map_err(|error| format!("{error}, or off"))
+}
+
+fn group(text: &str) -> Result<IpAddr, String> {
+    text.parse::<IpAddr>().ok().filter(IpAddr::is_multicast).ok_or_else(|| {
+        format!("{text:?} is no multicast group; give an address from 224.0.0.0/4 or ff00::/8, such as 239.1.2.3")
+    })
+}
+
+/// The service of this name for datagrams.
+fn responder(service: &str) -> Result<MakeResponder, Error> {
+    Ok(match service {
+        "echo" => MakeResponder::new(|| EchoDatagram),
+        "discard" => MakeResponder::new(|| DiscardDatagram),
+        "chargen" => MakeResponder::new(ChargenDatagram::default),
+        "daytime" => MakeResponder::new(|| DaytimeDatagram(unix_time)),
+        "time" => MakeResponder::new(|| TimeDatagram(unix_time)),
+        "upper" => MakeResponder::new(|| UpperDatagram),
+        "reverse" => MakeResponder::new(|| ReverseDatagram),
+        other => {
+            return Err(Error::Usage(format!(
+                "the service {other:?} needs connections; with --udp give echo, discard, chargen, daytime, time, upper \
+                 or reverse"
+            )));
+        }
+    })
+}

@@ -1,0 +1,56 @@
+//! The expectation of an echo: every byte comes back as it was sent.
+
+use super::{Checked, Exchange, Position};
+use crate::client::pattern::Pattern;
+use crate::client::report::Mismatch;
+
+/// How many bytes a mismatch shows of what was expected and of what came.
+const SHOWN_BYTES: usize = 16;
+
+impl Exchange {
+    /// Looks at the first of the bytes that came: they must be what was sent, and not be ahead of it.
+    pub(super) fn check_echo(&self, received: &[u8]) -> Result<Checked, Mismatch> {
+        let Position { messages, bytes } = self.verified;
+        let size = self.size_of(messages);
+        // Bytes that were not sent yet cannot come back.
+        let end = if messages < self.sent.messages { size } else { self.sent.bytes };
+        let count = (end - bytes).min(received.len());
+        let same = match self.pattern {
+            Some(pattern) => pattern.difference(self.verified_bytes, &received[..count]),
+            None => first_difference(&self.message(messages)[bytes..bytes + count], &received[..count]),
+        };
+        match same {
+            None if count > 0 => Ok(Checked::Right { bytes: count, ends_message: bytes + count == size }),
+            same => Err(self.mismatch(same.unwrap_or(0), (bytes, end), received)),
+        }
+    }
+
+    /// What belongs to `from..end` of the message that is being checked came with a difference after `same` bytes.
+    fn mismatch(&self, same: usize, (from, end): (usize, usize), received: &[u8]) -> Mismatch {
+        let shown = (end - from - same).min(SHOWN_BYTES);
+        let expected = match self.pattern {
+            Some(pattern) => piece(pattern, self.verified_bytes + same as u64, shown),
+            None => self.message(self.verified.messages)[from + same..from + same + shown].to_vec(),
+        };
+        Mismatch {
+            connection: self.number,
+            offset: self.verified_bytes + same as u64,
+            expected,
+            received: received[same..received.len().min(same + SHOWN_BYTES)].to_vec(),
+            surplus_bytes: if from == end { received.len() } else { 0 },
+        }
+    }
+}
+
+fn first_difference(expected: &[u8], received: &[u8]) -> Option<usize> {
+    if expected == received {
+        return None;
+    }
+    expected.iter().zip(received).position(|(expected, received)| expected != received)
+}
+
+fn piece(pattern: Pattern, offset: u64, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    pattern.fill(offset, &mut bytes);
+    bytes
+}

@@ -1,0 +1,56 @@
+//! When the bytes of a connection came and went: what latencies are made of, and what the log tells.
+
+use super::exchange::{HandedOver, Plan};
+use crate::pump::Observer;
+use crate::python_repr::BytesRepr;
+use std::fmt;
+use std::time::Instant;
+
+/// Tells the story of the bytes, and when the kernel took them. Latencies are made from the time that is read here: at the
+/// beginning of a turn, and after each read. A message that is written then counts as handed over at that time, which is
+/// right before.
+pub(super) struct ClientObserver<'a> {
+    number: usize,
+    plan: &'a Plan,
+    /// When the connect succeeded: the handshake begins there.
+    connected: Option<Instant>,
+    now: Option<Instant>,
+}
+
+impl<'a> ClientObserver<'a> {
+    pub(super) fn new(number: usize, plan: &'a Plan, connected: Option<Instant>) -> Self {
+        Self { number, plan, connected, now: None }
+    }
+}
+
+impl Observer for ClientObserver<'_> {
+    #[inline]
+    fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
+    }
+
+    fn handshake_done(&mut self, negotiated: &dyn fmt::Display) {
+        let now = Instant::now();
+        self.now = Some(now);
+        if let Some(connected) = self.connected {
+            self.plan.metrics.borrow_mut().handshake_done(now - connected);
+        }
+        log::debug!("Secured connection {}: {negotiated}", self.number);
+    }
+
+    #[inline]
+    fn received(&mut self, bytes: &[u8]) {
+        self.now = Some(Instant::now());
+        log::trace!("Received {} from connection {}", BytesRepr(bytes), self.number);
+    }
+
+    #[inline]
+    fn sent(&mut self, bytes: &[u8]) {
+        let since = self.now();
+        let before = self.plan.handed_over.get();
+        let since = before.map_or_else(|| self.plan.clock.nanos(since), |before| before.since);
+        let bytes_before = before.map_or(0, |before| before.bytes);
+        self.plan.handed_over.set(Some(HandedOver { bytes: bytes_before + bytes.len() as u64, since }));
+        log::trace!("Sending {} to connection {}", BytesRepr(bytes), self.number);
+    }
+}

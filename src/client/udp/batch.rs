@@ -1,0 +1,230 @@
+//! What one worker does with a socket that has its turn: takes what came, gives up what is lost, sends what may be sent.
+
+use super::in_flight::UdpInFlight;
+use super::worker::SocketEntry;
+use super::{Expect, Shared, UdpWorkerMetrics};
+use crate::client::Failure;
+use crate::client::clock::nanos;
+use crate::client::exchange::LoadPhase;
+use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
+use crate::python_repr::BytesRepr;
+use crate::socket::{RecvBatch, SendBatch};
+use crate::units::format_duration;
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+/// How many messages one call sends, and how many calls to send, or to receive, one turn makes.
+const MESSAGES_PER_CALL: u64 = 64;
+const CALLS_PER_TURN: usize = 4;
+
+/// What a turn needs besides its socket.
+pub(super) struct UdpBatch<'a> {
+    shared: &'a Shared,
+    pub(super) metrics: UdpWorkerMetrics,
+    /// How far the load has come.
+    pub(super) phase: LoadPhase,
+    recv_batch: RecvBatch,
+    send_batch: SendBatch,
+    /// That a socket cannot be used.
+    warning: Warning,
+}
+
+impl<'a> UdpBatch<'a> {
+    pub(super) fn new(shared: &'a Shared, metrics: UdpWorkerMetrics) -> Self {
+        let phase = if shared.config.load.begins_together() { LoadPhase::Waiting } else { LoadPhase::Sending };
+        Self {
+            shared,
+            metrics,
+            phase,
+            recv_batch: RecvBatch::new(),
+            send_batch: SendBatch::default(),
+            warning: Warning::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.shared.clock.nanos(Instant::now())
+    }
+
+    fn wants_reply(&self) -> bool {
+        self.shared.config.expect != Expect::Nothing
+    }
+
+    /// How many messages of a socket may be sent now.
+    pub(super) fn sendable(&self, in_flight: &UdpInFlight) -> u64 {
+        if self.phase == LoadPhase::Sending { in_flight.sendable().1 } else { 0 }
+    }
+
+    /// Whether a socket has nothing more to send, and nothing to wait for.
+    pub(super) fn is_done(&self, in_flight: &UdpInFlight) -> bool {
+        in_flight.is_done() || (self.phase == LoadPhase::HalfClose && in_flight.is_quiet())
+    }
+
+    /// When the oldest message without a reply is lost.
+    pub(super) fn deadline(&self, in_flight: &UdpInFlight) -> Option<Instant> {
+        let timeout = nanos(self.shared.config.reply_timeout);
+        in_flight.oldest_sent().map(|sent| self.shared.clock.instant(sent.saturating_add(timeout)))
+    }
+
+    /// Gives up what was sent too long ago.
+    pub(super) fn expire(&mut self, entry: &mut SocketEntry) {
+        let now = self.now();
+        if let Some(last) = now.checked_sub(nanos(self.shared.config.reply_timeout)) {
+            entry.in_flight.expire(last, now, |times| self.metrics.lost(times, now));
+        }
+    }
+
+    /// Takes what came; returns whether there may be more.
+    pub(super) fn receive(&mut self, entry: &mut SocketEntry, now: Instant) -> bool {
+        if entry.receiving.is_pausing(now) {
+            return false;
+        }
+        for _ in 0..CALLS_PER_TURN {
+            match self.recv_batch.receive(&entry.socket) {
+                Ok(_) if self.recv_batch.arrivals().len() == 0 => return false,
+                // Even a short batch may have been ended by an error, which the next call tells.
+                Ok(_) => entry.receiving.succeeded(),
+                Err(error) if self.receives_on(entry, &error, now) => continue,
+                Err(_) => return false,
+            }
+            let now = self.now();
+            let socket = entry.in_flight.socket();
+            for arrival in self.recv_batch.arrivals() {
+                log::trace!("Received {} on socket {socket} from {}", BytesRepr(arrival.bytes), arrival.peer);
+                // What comes where nothing is expected is ignored: it is neither doubled nor corrupt.
+                if self.wants_reply() {
+                    let verdict = entry.in_flight.received(&self.shared.payload, arrival.bytes, now);
+                    self.metrics.received(verdict, socket, arrival.bytes, now);
+                }
+                if entry.to.is_some() {
+                    self.metrics.answered_by(arrival.peer);
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether to receive again at once after `error`.
+    fn receives_on(&mut self, entry: &mut SocketEntry, error: &io::Error, now: Instant) -> bool {
+        match ErrorClass::of(error) {
+            ErrorClass::WouldBlock => {
+                entry.receiving.succeeded();
+                return false;
+            }
+            ErrorClass::Transient => {
+                log::debug!("Socket {}: {}", entry.in_flight.socket(), in_words(error));
+                self.give_up(&mut entry.in_flight, error);
+            }
+            ErrorClass::OutOfResources | ErrorClass::Permanent => self.metrics.receive_failed(error),
+        }
+        let Some(pause) = entry.receiving.failed(ErrorClass::of(error), now) else { return true };
+        self.warn(entry, "receive", error, pause, now);
+        entry.failure = Some(Failure::of_connect(error));
+        false
+    }
+
+    fn warn(&mut self, entry: &SocketEntry, action: &str, error: &io::Error, pause: Duration, now: Instant) {
+        if self.warning.is_due(now) {
+            let (socket, words) = (entry.in_flight.socket(), in_words_with_errno(error));
+            log::warn!("socket {socket} cannot {action}: {words}; trying again in {}", format_duration(pause));
+        }
+    }
+
+    /// What was sent and has no reply did not get there, as the system was told: `error` says why.
+    fn give_up(&mut self, in_flight: &mut UdpInFlight, error: &io::Error) {
+        let (now, failure) = (self.now(), Failure::of_connect(error));
+        in_flight.expire(u64::MAX, now, |times| self.metrics.undelivered(times, now, failure));
+    }
+
+    /// Why a socket is of no more use: it has failed for as long as a reply may take, in a run that would not end otherwise.
+    pub(super) fn hopeless(&self, entry: &SocketEntry, now: Instant) -> Option<Failure> {
+        let failing = entry.receiving.failing_for(now).max(entry.sending.failing_for(now));
+        let is_over = self.shared.config.load.duration.is_none() && failing >= self.shared.config.reply_timeout;
+        entry.failure.filter(|_| is_over)
+    }
+
+    /// Sends what may be sent. Returns whether the socket takes no more for now: then an event or the end of its pause will
+    /// tell.
+    pub(super) fn send(&mut self, entry: &mut SocketEntry, now: Instant) -> bool {
+        for _ in 0..CALLS_PER_TURN {
+            if entry.sending.is_pausing(now) {
+                return true;
+            }
+            // What fails is tried with one message.
+            let most = if entry.sending.is_failing() { 1 } else { MESSAGES_PER_CALL };
+            match self.sendable(&entry.in_flight) {
+                0 => return false,
+                count if self.send_some(entry, count.min(most), now) => {}
+                _ => return true,
+            }
+        }
+        false
+    }
+
+    /// Sends `count` messages, as far as the socket takes them; returns whether it took all.
+    fn send_some(&mut self, entry: &mut SocketEntry, count: u64, instant: Instant) -> bool {
+        let ((first, _), socket) = (entry.in_flight.sendable(), entry.in_flight.socket());
+        self.send_batch.clear();
+        for number in first..first + count {
+            self.send_batch.add(entry.to, None, None, |bytes| {
+                self.shared.payload.write(socket, number, bytes);
+                true
+            });
+        }
+        let now = self.now();
+        let wants_reply = self.wants_reply();
+        let is_group = entry.to.is_some_and(|address| address.ip().is_multicast());
+        let needs_interface = is_group && self.shared.config.multicast.interface.is_none();
+        let SocketEntry { socket: descriptor, in_flight, .. } = &mut *entry;
+        let (send_batch, metrics) = (&self.send_batch, &mut self.metrics);
+        let mut last_error = None;
+        let done = send_batch.send(descriptor, |datagram, result| {
+            last_error = match result {
+                Ok(()) => {
+                    log::trace!("Sending {} on socket {socket}", BytesRepr(send_batch.bytes(datagram)));
+                    metrics.sent(in_flight.sent(now, wants_reply), datagram.len());
+                    None
+                }
+                Err(error) => {
+                    let failure = send_failure(&error, needs_interface);
+                    if ErrorClass::of(&error) == ErrorClass::Transient {
+                        // What the system heard of those before.
+                        in_flight.expire(u64::MAX, now, |times| metrics.undelivered(times, now, failure));
+                    }
+                    metrics.not_sent(in_flight.skipped(), now, failure);
+                    Some(error)
+                }
+            };
+        });
+        let is_all = done == send_batch.datagrams().len();
+        if !is_all {
+            in_flight.block();
+        }
+        match last_error {
+            None if done > 0 => {
+                entry.sending.succeeded();
+                // Each message may be refused.
+                entry.receiving.expect_errors();
+            }
+            None => {}
+            Some(error) => self.back_off_sending(entry, &error, instant),
+        }
+        is_all
+    }
+
+    fn back_off_sending(&mut self, entry: &mut SocketEntry, error: &io::Error, now: Instant) {
+        if let Some(pause) = entry.sending.failed(ErrorClass::of(error), now) {
+            self.warn(entry, "send", error, pause, now);
+            entry.failure = Some(Failure::of_connect(error));
+            entry.in_flight.block();
+        }
+    }
+}
+
+/// Why a datagram was not sent. `needs_interface` says that it is for a multicast group, and no interface was named.
+fn send_failure(error: &io::Error, needs_interface: bool) -> Failure {
+    match error.kind() {
+        ErrorKind::NetworkUnreachable if needs_interface => Failure::NoGroupRoute,
+        _ => Failure::of_connect(error),
+    }
+}

@@ -1,0 +1,210 @@
+//! The load client for datagrams: sends messages, matches the replies to them, and says what was lost on the way.
+//!
+//! Nothing holds between two datagrams: each may be lost, doubled, overtaken or damaged alone. So each message has its own
+//! fate here, and a lost one gives its place to the next when its time is up. When messages are due, how late they are sent
+//! and how that is measured is the same as for connections.
+
+mod batch;
+mod config;
+mod in_flight;
+mod metrics;
+mod payload;
+mod phases;
+mod report;
+mod worker;
+
+pub use config::DatagramClientConfig;
+pub use payload::TAG_BYTES;
+pub use report::DatagramReport;
+
+use super::clock::Clock;
+use super::{Expect, SIGNALS, WorkerProgress};
+use crate::error::Error;
+use crate::event_loop::{EventLoop, Sender, run_workers};
+use crate::socket::{Address, Endpoint, Multicast, Peer, SocketOptions, open_towards, raise_descriptor_limit};
+use metrics::UdpWorkerMetrics;
+use payload::Payload;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+use worker::{OPENER, UdpWorker};
+
+/// Ends a running client, from any thread.
+#[derive(Debug, Clone)]
+pub struct DatagramClientHandle {
+    workers: Vec<Sender<Message>>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl DatagramClientHandle {
+    /// Whether it was told to end.
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// End now; the report tells what was done so far.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.send(Message::Stop);
+    }
+
+    fn send(&self, message: Message) {
+        self.workers.iter().for_each(|worker| worker.send(message));
+    }
+}
+
+/// What a worker can be told.
+#[derive(Debug, Clone, Copy)]
+enum Message {
+    /// Every socket of every worker was opened or has failed; a load begins at this instant.
+    AllSettled(Instant),
+    /// Every socket of every worker is closed.
+    AllOver,
+    Stop,
+}
+
+/// What all workers of a client know.
+#[derive(Debug)]
+struct Shared {
+    config: DatagramClientConfig,
+    clock: Clock,
+    payload: Payload,
+    /// The addresses of each target.
+    targets: Vec<Vec<SocketAddr>>,
+    settled: AtomicUsize,
+    over: AtomicUsize,
+    handle: DatagramClientHandle,
+}
+
+/// A client for datagrams that is ready to run.
+///
+/// ```
+/// use multiconn::client::{DatagramClient, DatagramClientConfig};
+/// use multiconn::server::{DatagramConfig, MakeResponder, Server, ServerConfig};
+/// use multiconn::service::{Echo, EchoDatagram};
+/// use multiconn::socket::Endpoint;
+///
+/// let endpoint = Endpoint::tcp("127.0.0.1", 0);
+/// let mut config = ServerConfig::at(endpoint.clone());
+/// config.datagrams = Some(DatagramConfig::at(endpoint, MakeResponder::new(|| EchoDatagram)));
+/// let server = Server::bind(config, |_| Echo)?;
+/// let port = server.datagram_addresses()[0].port().expect("a UDP address");
+/// let handle = server.handle();
+/// let server = std::thread::spawn(|| server.run());
+///
+/// let mut config = DatagramClientConfig::to(Endpoint::tcp("127.0.0.1", port));
+/// config.sockets = 10;
+/// let report = DatagramClient::new(config)?.run()?;
+/// assert!(report.is_success());
+/// assert_eq!(report.verified, 20);
+///
+/// handle.drain();
+/// server.join().expect("the server does not panic")?;
+/// # Ok::<(), multiconn::error::Error>(())
+/// ```
+pub struct DatagramClient {
+    loops: Vec<EventLoop<Message>>,
+    progress: Vec<Arc<WorkerProgress>>,
+    shared: Shared,
+}
+
+impl DatagramClient {
+    /// Looks up the target and makes ready. The soft limit on descriptors is raised to the hard one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] for work that can never be done; [`Error::Resolve`], [`Error::Descriptors`] and
+    /// [`Error::System`] when this machine does not allow it.
+    pub fn new(config: DatagramClientConfig) -> Result<Self, Error> {
+        config.check(raise_descriptor_limit().map(|limit| limit.soft))?;
+        let is_ip = |address| if let Address::Ip(address) = address { Some(address) } else { None };
+        let addresses = |target: &Endpoint| Ok(target.resolve()?.into_iter().filter_map(is_ip).collect());
+        let targets = config.targets.iter().map(addresses).collect::<Result<Vec<Vec<SocketAddr>>, Error>>()?;
+        if config.socket != SocketOptions::default()
+            && let Some(address) = targets.iter().flatten().next()
+        {
+            // So that what the kernel does not grant is known, in words, before the first of many sockets.
+            let rehearsed = open_towards(Peer::Many(*address), &Multicast::default(), &config.socket);
+            rehearsed.map_err(Error::system("set the options of the sockets"))?;
+        }
+        let mut loops = Vec::with_capacity(config.busy_workers());
+        for _ in 0..config.busy_workers() {
+            loops.push(EventLoop::spinning(config.spin).map_err(Error::system("create an event loop"))?);
+        }
+        if config.handle_signals {
+            loops[0].watch_signals(SIGNALS).map_err(Error::system("handle signals"))?;
+        }
+        let workers = loops.iter().map(EventLoop::sender).collect();
+        let handle = DatagramClientHandle { workers, stopped: Arc::default() };
+        let progress = loops.iter().map(|_| Arc::default()).collect();
+        let (clock, payload, settled, over) =
+            (Clock::new(), Payload::of(&config), AtomicUsize::new(0), AtomicUsize::new(0));
+        Ok(Self { loops, progress, shared: Shared { config, clock, payload, targets, settled, over, handle } })
+    }
+
+    /// Ends the client from another thread.
+    #[must_use]
+    pub fn handle(&self) -> DatagramClientHandle {
+        self.shared.handle.clone()
+    }
+
+    /// What each worker has done so far; may be looked at from another thread while the client runs.
+    #[must_use]
+    pub fn progress(&self) -> Vec<Arc<WorkerProgress>> {
+        self.progress.clone()
+    }
+
+    /// Does the work, then says how it went. The first worker runs on the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker panicked. What the network and
+    /// the servers do is never an error, but part of the report.
+    pub fn run(self) -> Result<DatagramReport, Error> {
+        let started = self.shared.clock.nanos(Instant::now());
+        let (shared, step) = (&self.shared, self.loops.len());
+        let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<WorkerProgress>))| {
+            let metrics = UdpWorkerMetrics::new(progress, shared.config.load.rate.is_some(), started);
+            let mut runner = UdpWorker::new(shared, metrics, first, step);
+            event_loop.context().ready.push_back(OPENER);
+            event_loop.run(&mut runner).map_err(Error::system("wait for events"))?;
+            Ok(runner.into_metrics())
+        };
+        let jobs = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
+        let recorders = run_workers(jobs, work, |_| shared.handle.stop())?;
+        let mut report = DatagramReport::empty(&shared.config, shared.handle.is_stopped());
+        for metrics in recorders {
+            metrics.add_to(&mut report);
+        }
+        report.measured.end_seconds();
+        Ok(report)
+    }
+}
+
+impl Shared {
+    /// The target of socket `number`, and its addresses.
+    fn target_of(&self, number: usize) -> (&Endpoint, &[SocketAddr]) {
+        let index = (number - 1) % self.targets.len();
+        (&self.config.targets[index], &self.targets[index])
+    }
+
+    /// One more socket was opened or has failed; after the last one, every worker learns it.
+    fn settle(&self) {
+        if self.settled.fetch_add(1, Ordering::Relaxed) + 1 == self.config.sockets {
+            self.handle.send(Message::AllSettled(self.config.load.begin_after(Instant::now())));
+        }
+    }
+
+    /// A socket is closed, or was never open; after the last one, every worker learns it.
+    fn note_end(&self) {
+        if self.over.fetch_add(1, Ordering::Relaxed) + 1 == self.config.sockets {
+            self.handle.send(Message::AllOver);
+        }
+    }
+
+    /// Whether no socket is left anywhere, or the run is to end all the same.
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed) == self.config.sockets || self.handle.is_stopped()
+    }
+}

@@ -1,0 +1,196 @@
+//! A connection on its socket, with its place in the loop: what a worker keeps for each peer.
+
+use super::{Observer, Pump, Turn, handle_deadline};
+use crate::buffer::MemoryAccount;
+use crate::connection::{CloseReason, Connection, Limits};
+use crate::event_loop::{Key, LoopContext, Readiness, Timer};
+use crate::guard::guarded;
+use crate::service::Service;
+use crate::socket::{Stream, Transport};
+use std::time::Instant;
+
+/// How many turns out of the ready queue a busy conversation has in a row before it goes to the back. Only the other busy
+/// ones wait for all of them, in return for caches that they do not share; a quiet one waits for a single turn, since
+/// events come first.
+const TURNS_IN_A_ROW: u8 = 8;
+
+/// A connection, its socket, its one entry in the timer wheel and its place in the ready queue.
+///
+/// The `handle_*` methods say whether a [`turn`](Self::turn) is due.
+#[derive(Debug)]
+pub struct Session<S> {
+    /// The state.
+    pub connection: Connection<S>,
+    /// What it talks over.
+    pub socket: Stream,
+    /// What the account has for it, in bytes.
+    held_bytes: usize,
+    timer: Timer,
+    queued: bool,
+    /// How many turns in a row it has had out of the ready queue.
+    turns_in_a_row: u8,
+}
+
+impl<S: Service> Session<S> {
+    /// A conversation on a socket that is registered already. Registering reports at once what is there to read; until
+    /// then a read would find nothing.
+    pub fn new(service: S, socket: Stream, now: Instant) -> Self {
+        let mut connection = Connection::new(service, now);
+        if socket.is_handshaking() {
+            connection.handle_handshake();
+        }
+        connection.handle_read_blocked();
+        Self { connection, socket, held_bytes: 0, timer: Timer::default(), queued: false, turns_in_a_row: 0 }
+    }
+
+    /// The socket reported readiness. Who yielded has a turn to come in this round: not one more before the others.
+    #[inline]
+    pub fn handle_event(&mut self, readiness: Readiness) -> bool {
+        self.connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);
+        !self.queued
+    }
+
+    /// Its place in the ready queue has come up.
+    pub fn handle_ready(&mut self) -> bool {
+        self.queued = false;
+        self.turns_in_a_row += 1;
+        true
+    }
+
+    /// Its entry in the wheel has come up.
+    pub fn handle_expired(&mut self, limits: &Limits, now: Instant) -> bool {
+        handle_deadline(&mut self.connection, &self.socket, limits, now);
+        true
+    }
+
+    /// An alarm that was armed for it has come up.
+    pub fn handle_precise_timer(&mut self, now: Instant) -> bool {
+        self.connection.handle_precise_timer(now)
+    }
+
+    /// Sees to it that the conversation of `key` is looked at by `deadline` at the latest.
+    #[inline]
+    pub fn arm(&mut self, context: &mut LoopContext, key: Key, deadline: Option<Instant>) {
+        context.wheel.arm(&mut self.timer, key, deadline);
+    }
+
+    /// Takes the connection of `key` out of the loop and the account before it is closed: no event and no timer of it comes
+    /// any more. Where output is lost with it, closing is a reset.
+    pub fn deregister(&mut self, context: &mut LoopContext, key: Key, memory: &MemoryAccount) {
+        // Without a byte sent, a layer holds no part of a reply, but session tickets, for example.
+        let holds_reply = self.connection.sent_bytes() > 0 && self.socket.holds_unsent();
+        if self.connection.is_cut() || holds_reply {
+            self.socket.reset_on_close();
+        }
+        context.deregister(self.socket.source());
+        context.wheel.cancel(&mut self.timer);
+        if let Some(instant) = self.connection.precise_deadline() {
+            context.precise_timers.cancel(key, instant);
+        }
+        memory.release(std::mem::take(&mut self.held_bytes));
+    }
+
+    /// Gives the conversation of `key` its turn, and sees to it that the next one comes; or says why it is over.
+    #[inline]
+    pub fn turn<O: Observer>(
+        &mut self,
+        pump: &mut Pump<'_, O>,
+        context: &mut LoopContext,
+        key: Key,
+    ) -> Option<CloseReason> {
+        let precise_deadline = self.connection.precise_deadline();
+        // A service that panics ends its own conversation and no other.
+        let turn = guarded(|| {
+            let turn = pump.turn(&mut self.connection, &mut self.socket);
+            let held_bytes = self.connection.held_bytes().saturating_add(self.socket.held_bytes());
+            // Beyond the limit the number means no more, and the sum over all connections could overflow.
+            (turn, held_bytes.min(pump.memory.limit().saturating_add(1)))
+        });
+        let (turn, held_bytes) = turn.unwrap_or_else(|_| (self.cut(CloseReason::ServicePanicked), self.held_bytes));
+        let may_stay = pump.memory.update(self.held_bytes, held_bytes);
+        self.held_bytes = held_bytes;
+        self.arm_precise_timer(context, key, precise_deadline);
+        match turn {
+            Turn::Closed(reason) => return Some(reason),
+            // The connection that grew beyond the limit is closed, not one that was there before.
+            _ if !may_stay => {
+                self.cut(CloseReason::MemoryLimit);
+                return Some(CloseReason::MemoryLimit);
+            }
+            Turn::Yielded if !self.queued => {
+                self.queued = true;
+                if (1..TURNS_IN_A_ROW).contains(&self.turns_in_a_row) {
+                    context.ready.push_front(key);
+                } else {
+                    self.turns_in_a_row = 0;
+                    context.ready.push_back(key);
+                }
+            }
+            Turn::Yielded => {}
+            Turn::Blocked => self.turns_in_a_row = 0,
+        }
+        let deadline = self.connection.urgent_deadline(pump.limits);
+        self.arm(context, key, deadline);
+        None
+    }
+
+    #[cold]
+    fn cut(&mut self, reason: CloseReason) -> Turn {
+        self.connection.close(reason);
+        Turn::Closed(reason)
+    }
+
+    /// Arms the alarm that the service waits for instead of the one that it waited for `before`.
+    #[inline]
+    fn arm_precise_timer(&self, context: &mut LoopContext, key: Key, before: Option<Instant>) {
+        let precise_deadline = self.connection.precise_deadline();
+        if precise_deadline != before {
+            before.inspect(|&instant| context.precise_timers.cancel(key, instant));
+            precise_deadline.inspect(|&instant| context.precise_timers.arm(key, instant));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Session;
+    use crate::buffer::{BufferPool, MemoryAccount};
+    use crate::connection::Limits;
+    use crate::event_loop::{EventLoop, Key};
+    use crate::pump::{Observer, Pump};
+    use crate::service::{Delayed, Echo};
+    use crate::socket::Stream;
+    use mio::net::UnixStream;
+    use std::time::{Duration, Instant};
+
+    struct Clock(Instant);
+
+    impl Observer for Clock {
+        fn now(&mut self) -> Instant {
+            self.0
+        }
+
+        fn received(&mut self, _bytes: &[u8]) {}
+
+        fn sent(&mut self, _bytes: &[u8]) {}
+    }
+
+    #[test]
+    fn a_closed_connection_leaves_no_timer() {
+        let mut event_loop = EventLoop::<()>::new().expect("descriptors are free");
+        let context = event_loop.context();
+        let (stream, _peer) = UnixStream::pair().expect("descriptors are free");
+        let (mut socket, key, now) = (Stream::Unix(stream), Key::fixed(1), context.now);
+        context.register(socket.source(), key).expect("the socket is new");
+        let service = Delayed::new(Echo, Duration::from_secs(24 * 3600));
+        let mut session = Session::new(service, socket, now);
+        let (mut pool, limits, memory) = (BufferPool::new(), Limits::default(), MemoryAccount::unlimited());
+        let mut pump = Pump { pool: &mut pool, memory: &memory, limits: &limits, observer: &mut Clock(now) };
+        assert_eq!(session.turn(&mut pump, context, key), None);
+        assert!(context.wheel.time_left().is_some(), "an idle timeout is armed");
+        assert_eq!(context.precise_timers.len(), 1, "the delay is armed");
+        session.deregister(context, key, &memory);
+        assert_eq!(context.wheel.time_left(), None);
+        assert!(context.precise_timers.is_empty());
+    }
+}

@@ -1,0 +1,143 @@
+//! How much the numbers of a run depend on chance: the block bootstrap (H. R. Künsch, 1989; B. Efron, 1979). The room's head
+//! says how it is used.
+
+use super::super::bounds::{add, total};
+use super::{FEWEST_INTERVALS, METRICS, Metric, RunResults};
+use std::collections::BTreeMap;
+
+/// At most so many blocks: enough to see a spread, few enough for neighbours that are alike to share one.
+const MOST_BLOCKS: usize = 40;
+
+/// How often is drawn.
+const DRAWS: usize = 1000;
+
+/// The share of draws that the noise covers.
+const CONFIDENCE: f64 = 0.99;
+
+/// The intervals of a run, joined.
+pub(super) struct Blocks {
+    /// The times that were counted, ascending, in nanoseconds.
+    times: Vec<u64>,
+    blocks: Vec<Block>,
+}
+
+#[derive(Default)]
+struct Block {
+    seconds: f64,
+    replies: u64,
+    errors: u64,
+    /// How often each of `times` was counted.
+    counts: Vec<u64>,
+}
+
+type Numbers = [f64; METRICS.len()];
+
+impl Blocks {
+    /// None at all when there are too few intervals.
+    pub(super) fn of(record: &RunResults) -> Self {
+        let intervals = &record.intervals;
+        if intervals.len() < FEWEST_INTERVALS {
+            return Self { times: Vec::new(), blocks: Vec::new() };
+        }
+        let mut sparse = Vec::new();
+        let mut places = BTreeMap::new();
+        // As even as can be: blocks of 1 and 2 intervals for 60 of them.
+        let number = intervals.len().min(MOST_BLOCKS);
+        let edge = |index: usize| index * intervals.len() / number;
+        for index in 0..number {
+            let mut block = Block::default();
+            let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+            for interval in &intervals[edge(index)..edge(index + 1)] {
+                block.seconds += interval.seconds;
+                add(&mut block.replies, interval.replies);
+                add(&mut block.errors, interval.errors);
+                for step in interval.latency.unpack().histogram().iter_recorded() {
+                    add(counts.entry(step.value_iterated_to()).or_default(), step.count_at_value());
+                }
+            }
+            places.extend(counts.keys().map(|time| (*time, 0)));
+            sparse.push((block, counts));
+        }
+        (0..).zip(places.values_mut()).for_each(|(index, place)| *place = index);
+        let dense = |(mut block, counts): (Block, BTreeMap<u64, u64>)| {
+            block.counts = vec![0; places.len()];
+            for (time, count) in counts {
+                block.counts[places[&time]] = count;
+            }
+            block
+        };
+        Self { blocks: sparse.into_iter().map(dense).collect(), times: places.keys().copied().collect() }
+    }
+
+    /// The numbers of as many blocks as there are, drawn with replacement.
+    fn draw(&self, chance: &mut Chance) -> Numbers {
+        let mut sum = Block { counts: vec![0; self.times.len()], ..Block::default() };
+        for _ in 0..self.blocks.len() {
+            let block = &self.blocks[chance.below(self.blocks.len())];
+            sum.seconds += block.seconds;
+            add(&mut sum.replies, block.replies);
+            add(&mut sum.errors, block.errors);
+            sum.counts.iter_mut().zip(&block.counts).for_each(|(sum, count)| add(sum, *count));
+        }
+        METRICS.map(|metric| match metric {
+            Metric::Rate => super::super::per_second(sum.replies, sum.seconds),
+            Metric::Latency(_, quantile) => self.at(&sum.counts, quantile),
+            Metric::Errors => super::super::per_second(sum.errors, sum.seconds),
+        })
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "times for people")]
+    fn at(&self, counts: &[u64], quantile: f64) -> f64 {
+        let wanted = quantile * total(counts.iter().copied()) as f64;
+        let mut below = 0;
+        for (time, count) in self.times.iter().zip(counts) {
+            add(&mut below, *count);
+            if below > 0 && below as f64 >= wanted {
+                return *time as f64;
+            }
+        }
+        0.0
+    }
+
+    /// Few blocks spread less than what they are drawn from.
+    #[allow(clippy::cast_precision_loss, reason = "at most 40")]
+    fn correction(&self) -> f64 {
+        let number = self.blocks.len() as f64;
+        (number / (number - 1.0)).sqrt()
+    }
+}
+
+/// The noise of the difference in each metric; none when a run has too few intervals to know.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1,000 draws")]
+pub(super) fn noises(before: &Blocks, after: &Blocks) -> [Option<f64>; METRICS.len()] {
+    if before.blocks.is_empty() || after.blocks.is_empty() {
+        return [None; METRICS.len()];
+    }
+    let mut chance = Chance(0);
+    let differences: Vec<Numbers> = (0..DRAWS)
+        .map(|_| {
+            let (was, is) = (before.draw(&mut chance), after.draw(&mut chance));
+            std::array::from_fn(|index| is[index] - was[index])
+        })
+        .collect();
+    let correction = before.correction().max(after.correction());
+    std::array::from_fn(|index| {
+        let mean = differences.iter().map(|numbers| numbers[index]).sum::<f64>() / DRAWS as f64;
+        let mut away: Vec<f64> = differences.iter().map(|numbers| (numbers[index] - mean).abs()).collect();
+        away.sort_by(f64::total_cmp);
+        Some(away[(DRAWS as f64 * CONFIDENCE) as usize] * correction)
+    })
+}
+
+/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), from a fixed seed: the same files give the same verdict.
+struct Chance(u64);
+
+impl Chance {
+    #[allow(clippy::cast_possible_truncation, reason = "below a usize")]
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((u128::from(word ^ (word >> 31)) * bound as u128) >> 64) as usize
+    }
+}

@@ -1,0 +1,71 @@
+//! A comparison as a table of at most 80 columns.
+
+use super::super::format_latency;
+use super::super::summary::{in_words, job, wrap};
+use super::{Change, Comparison, Metric, Row, RunResults};
+use crate::units::format_rate;
+use std::fmt;
+use std::time::Duration;
+
+/// When and what a run was, in a line.
+pub(super) fn describe(record: &RunResults) -> String {
+    format!("{}, {}, {}", record.started, job(record), in_words(record.measured_s))
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for warning in &self.warnings {
+            wrap(out, "WARNING: ", warning)?;
+        }
+        wrap(out, "before  ", &self.before)?;
+        wrap(out, "after   ", &self.after)?;
+        writeln!(out, "{:<10}{:>11}{:>11}{:>12}{:>12}  verdict", "", "before", "after", "difference", "noise")?;
+        self.rows.iter().try_for_each(|row| writeln!(out, "{row}"))?;
+        write!(
+            out,
+            "The noise is between the seconds of a run (99 of 100 draws of a bootstrap).\n\
+                     Runs differ by more than their seconds do: repeat both to be sure."
+        )
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, was, is) = (self.metric.name(), self.metric.show(self.before), self.metric.show(self.after));
+        let difference = self.after - self.before;
+        let sign = if difference < 0.0 { "-" } else { "+" };
+        let difference = format!("{sign}{}", self.relative(difference.abs()));
+        let noise = self.noise.map_or_else(|| "unknown".to_owned(), |noise| format!("±{}", self.relative(noise)));
+        write!(out, "  {name:<8}{was:>11}{is:>11}{difference:>12}{noise:>12}  {}", self.outcome)
+    }
+}
+
+impl Row {
+    /// As a share of what it was before, if that was anything.
+    fn relative(&self, amount: f64) -> String {
+        if self.before > 0.0 { format!("{:.1} %", amount / self.before * 100.0) } else { self.metric.show(amount) }
+    }
+}
+
+impl Metric {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "nanoseconds above 0")]
+    fn show(self, value: f64) -> String {
+        match self {
+            Self::Latency(..) => format_latency(Duration::from_nanos(value as u64)),
+            Self::Rate | Self::Errors => format_rate(value),
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::WithinNoise => "within the noise",
+            Self::TooFewIntervals => "too few intervals",
+            Self::TooFewReplies => "too few replies",
+            Self::SingleEvent => "a single event",
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! The four charts of the page: what each shows of a record.
+
+use super::super::summary::in_words;
+use super::super::{Interval, Latencies, RunResults, format_latency, per_second};
+use super::answers;
+use super::chart::{Chart, Line};
+use super::scale::{Scale, number, rate};
+use crate::units::{format_count, format_rate};
+use std::time::Duration;
+
+/// So many points of a percentile curve for each further nine.
+const POINTS_PER_NINE: u32 = 20;
+
+/// More places than this to rest a pointer on would be narrower than a pixel.
+const MOST_SPOTS: usize = 600;
+
+/// A shorter part of a second says little about a rate, in seconds.
+const SHORTEST_S: f64 = 0.5;
+
+/// All of them, in the order of the page.
+pub(super) fn charts(record: &RunResults) -> [Chart; 4] {
+    [percentiles(record), latency(record), rates(record), connections(record)]
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
+fn percentiles(record: &RunResults) -> Chart {
+    let (due, send) = (&record.histograms.latency_from_due, &record.histograms.latency_from_send);
+    let x = Scale::of_quantiles(due.count().max(send.count()));
+    let named = [("from when it was due", due), ("from when it was sent", send)];
+    let shown: Vec<(&str, &Latencies)> = named.into_iter().filter(|(_, times)| !times.is_empty()).collect();
+    let ends = shown.iter().filter_map(|(_, times)| Some((nanos(times.at(0.0)?), nanos(times.max()?))));
+    let (low, high) = ends.fold((f64::MAX, 1.0_f64), |(low, high), (first, last)| (low.min(first), high.max(last)));
+    let lines = shown.iter().map(|(name, times)| Line { name, points: curve(times) }).collect();
+    let spot = |share: f64, name: &str| {
+        let told =
+            shown.iter().filter_map(|(line, times)| Some(format!("{line}: {}", format_latency(times.at(share)?))));
+        let nines = -(1.0 - share).log10();
+        (nines - 0.12, nines + 0.12, format!("{name}: {}", told.collect::<Vec<_>>().join(", ")))
+    };
+    let spots = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99"), (0.99999, "p99.999")];
+    let reached = |share: f64| (record.latency().count() as f64) * (1.0 - share) >= 0.999;
+    Chart {
+        id: "percentiles",
+        title: "Latency by percentile",
+        summary: format!(
+            "The share of replies that took at most the time on the vertical axis. {}",
+            in_sentence(record.latency())
+        ),
+        y: Scale::of_times(low.min(high), high),
+        x,
+        spots: spots.iter().filter(|(share, _)| reached(*share)).map(|(share, name)| spot(*share, name)).collect(),
+        lines,
+    }
+}
+
+/// The curve up to the last nine that the number of replies reaches.
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "places on a chart"
+)]
+fn curve(times: &Latencies) -> Vec<(f64, f64)> {
+    let last = (times.count().max(1) as f64).log10();
+    let steps = (last * f64::from(POINTS_PER_NINE)).floor() as u32;
+    let nines = (0..=steps).map(|step| f64::from(step) / f64::from(POINTS_PER_NINE));
+    let mut points: Vec<_> =
+        nines.filter_map(|nines| Some((nines, nanos(times.at(1.0 - 10_f64.powf(-nines))?)))).collect();
+    points.extend(times.max().map(|max| (last, nanos(max))));
+    points
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
+fn latency(record: &RunResults) -> Chart {
+    // A second without replies has no latency.
+    let intervals: Vec<&Interval> = telling(record).filter(|interval| interval.latency.count > 0).collect();
+    let line = |name, value: fn(&Interval) -> u64| {
+        let points = intervals.iter().map(|interval| (middle(interval), value(interval) as f64)).collect();
+        Line { name, points }
+    };
+    let highest = intervals.iter().map(|interval| interval.latency.max_ns).max().unwrap_or(1);
+    let lowest = intervals.iter().map(|interval| interval.latency.p50_ns).min().unwrap_or(1);
+    Chart {
+        id: "latency",
+        title: "Latency over time",
+        summary: format!("The p50, the p99 and the maximum of each second. {}", in_sentence(record.latency())),
+        x: seconds(record),
+        y: Scale::of_times(lowest as f64, highest as f64),
+        lines: vec![
+            line("p50", |interval| interval.latency.p50_ns),
+            line("p99", |interval| interval.latency.p99_ns),
+            line("max", |interval| interval.latency.max_ns),
+        ],
+        spots: spots(record, |interval| {
+            let times = [interval.latency.p50_ns, interval.latency.p99_ns, interval.latency.max_ns];
+            let [p50, p99, max] = times.map(|nanos| format_latency(Duration::from_nanos(nanos)));
+            format!("p50 {p50}, p99 {p99}, max {max}")
+        }),
+    }
+}
+
+fn rates(record: &RunResults) -> Chart {
+    let line = |name, count: fn(&Interval) -> u64| {
+        let points = telling(record).map(|interval| (middle(interval), per_second(count(interval), interval.seconds)));
+        Line { name, points: points.collect() }
+    };
+    let answers = answers(record);
+    let lines =
+        vec![line("sent", |interval| interval.sent), line(answers, |interval| interval.replies.max(interval.reads))];
+    let highest = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max);
+    Chart {
+        id: "rate",
+        title: "Messages per second",
+        summary: format!("Messages sent and answered in each second; {} in all.", format_rate(record.rate())),
+        x: seconds(record),
+        y: Scale::from_zero(highest, rate),
+        lines,
+        spots: spots(record, |interval| {
+            let [sent, replies] =
+                [interval.sent, interval.replies].map(|count| format_rate(per_second(count, interval.seconds)));
+            format!("{sent} sent, {replies} answered, {} errors", format_count(interval.errors))
+        }),
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
+fn connections(record: &RunResults) -> Chart {
+    let points: Vec<_> = record.intervals.iter().map(|interval| (middle(interval), interval.open as f64)).collect();
+    let highest = points.iter().map(|point| point.1).fold(1.0, f64::max);
+    Chart {
+        id: "connections",
+        title: "Open connections",
+        summary: format!(
+            "Connections open at the end of each second; {} at most.",
+            format_count(record.connections.most_open)
+        ),
+        x: seconds(record),
+        y: Scale::from_zero(highest, number),
+        lines: vec![Line { name: "open", points }],
+        spots: spots(record, |interval| format!("{} open", format_count(interval.open))),
+    }
+}
+
+fn in_sentence(times: &Latencies) -> String {
+    match (times.at(0.5), times.at(0.99), times.max()) {
+        (Some(p50), Some(p99), Some(max)) => {
+            let [p50, p99, max] = [p50, p99, max].map(format_latency);
+            format!("Half took at most {p50}, 99 % at most {p99}, the longest {max}.")
+        }
+        _ => "There were no replies.".to_owned(),
+    }
+}
+
+fn seconds(record: &RunResults) -> Scale {
+    let ends = record.intervals.iter().map(|interval| interval.start_s + interval.seconds);
+    let starts = record.intervals.iter().map(|interval| interval.start_s);
+    Scale::over_time(starts.fold(f64::MAX, f64::min).min(1e9), ends.fold(0.0, f64::max))
+}
+
+fn spots(record: &RunResults, tell: impl Fn(&Interval) -> String) -> Vec<(f64, f64, String)> {
+    if record.intervals.len() > MOST_SPOTS {
+        return Vec::new();
+    }
+    let spot = |interval: &Interval| {
+        let (from, to) = (interval.start_s, interval.start_s + interval.seconds);
+        (from, to, format!("from {}: {}", in_words(from), tell(interval)))
+    };
+    record.intervals.iter().map(spot).collect()
+}
+
+/// The intervals that make a line. What is left of a second at the end holds the last answers only, and looks like a fall.
+fn telling(record: &RunResults) -> impl Iterator<Item = &Interval> {
+    let is_long = |interval: &&Interval| interval.seconds >= SHORTEST_S;
+    let has_long = record.intervals.iter().any(|interval| is_long(&interval));
+    record.intervals.iter().filter(move |interval| !has_long || is_long(interval))
+}
+
+fn middle(interval: &Interval) -> f64 {
+    interval.start_s + interval.seconds / 2.0
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
+fn nanos(time: Duration) -> f64 {
+    time.as_nanos() as f64
+}

@@ -1,0 +1,106 @@
+//! What a comparison says of runs that are known to be alike, or not.
+
+use super::{RunResults, sample};
+use crate::results::{Change, ReplyCheck, compare};
+use std::collections::BTreeMap;
+
+fn outcomes(before: &RunResults, after: &RunResults) -> BTreeMap<&'static str, Change> {
+    compare(before, after).outcomes().collect()
+}
+
+#[test]
+fn runs_that_differ_by_chance_are_alike() {
+    let mut wrong = 0;
+    for seed in 0..10 {
+        let (before, after) = (sample(20, 100, seed), sample(20, 100, seed + 100));
+        let found = outcomes(&before, &after);
+        wrong += found.values().filter(|outcome| matches!(outcome, Change::Better | Change::Worse)).count();
+        assert_eq!(found["max"], Change::SingleEvent);
+    }
+    // 40 verdicts with 99 % of confidence, of few intervals: 3 wrong ones are once in a hundred times.
+    assert!(wrong <= 3, "{wrong} of 40 were taken for more than noise");
+}
+
+#[test]
+fn a_slower_run_is_worse_and_a_faster_one_better() {
+    let (before, after) = (sample(20, 100, 1), sample(20, 110, 2));
+    let found = outcomes(&before, &after);
+    assert_eq!((found["p50"], found["p99"], found["rate"]), (Change::Worse, Change::Worse, Change::WithinNoise));
+    assert!(compare(&before, &after).is_worse());
+    assert_eq!(outcomes(&after, &before)["p50"], Change::Better);
+    assert!(!compare(&after, &before).is_worse());
+}
+
+#[test]
+fn errors_that_were_not_there_before_are_worse() {
+    let (before, mut after) = (sample(20, 100, 1), sample(20, 100, 2));
+    after.intervals.iter_mut().for_each(|interval| interval.errors = 10);
+    after.errors.insert("reset".to_owned(), 200);
+    assert_eq!(outcomes(&before, &after)["errors"], Change::Worse);
+    after.intervals.iter_mut().for_each(|interval| interval.errors = 0);
+    after.errors.insert("reset".to_owned(), 3);
+    assert_eq!(outcomes(&before, &after)["errors"], Change::WithinNoise, "3 may be chance");
+    assert_eq!(outcomes(&before, &before)["errors"], Change::WithinNoise);
+}
+
+#[test]
+fn few_intervals_and_few_replies_say_nothing() {
+    let few = sample(5, 100, 1);
+    let found = outcomes(&few, &sample(20, 200, 2));
+    assert_eq!((found["rate"], found["p50"]), (Change::TooFewIntervals, Change::TooFewIntervals));
+    // 5,000 replies have 5 above the p99.9.
+    assert_eq!(found["p99.9"], Change::TooFewReplies);
+    assert_eq!(outcomes(&RunResults::of("x"), &RunResults::of("x"))["p50"], Change::TooFewReplies);
+}
+
+#[test]
+fn what_was_asked_for_and_what_is_not_valid_is_warned_of() {
+    let (before, mut after) = (sample(10, 100, 1), sample(10, 100, 2));
+    assert_eq!(compare(&before, &after).warnings, [""; 0]);
+    after.configuration.set("port", 1);
+    assert_eq!(compare(&before, &after).warnings, [""; 0], "another server is what is compared");
+    after.configuration.set("rate", "2k");
+    after.environment.kernel = Some("Linux 5".to_owned());
+    after.valid = false;
+    after.reasons = vec!["because".to_owned()];
+    let warnings = compare(&before, &after).warnings;
+    assert_eq!(
+        warnings,
+        [
+            "the run after is NOT VALID: because",
+            "--rate differs: 1k before, 2k after",
+            "the machines differ in kernel: Linux 6.18.5 before, Linux 5 after",
+        ]
+    );
+    assert!(compare(&before, &after).to_string().starts_with("WARNING: the run after is NOT VALID: because\n"));
+}
+
+#[test]
+fn runs_that_show_nothing_are_inconclusive() {
+    let good = sample(10, 100, 1);
+    assert_eq!(compare(&good, &sample(10, 100, 2)).inconclusive, [""; 0]);
+    let changed = |change: fn(&mut RunResults)| {
+        let mut record = sample(10, 100, 2);
+        change(&mut record);
+        record
+    };
+    let mut dead = RunResults::of("x");
+    dead.errors.insert("refused".to_owned(), 10);
+    let few = changed(|record| {
+        record.histograms.latency_from_due.clear();
+        record.histograms.latency_from_due.record_many_nanos(100_000, 999);
+    });
+    for (bad, reason) in [
+        (dead, "measured no reply"),
+        (changed(|record| record.reply_check = ReplyCheck::Unframed), "does not know where a reply ends"),
+        (changed(|record| record.interrupted = true), "was interrupted"),
+        (changed(|record| (record.valid, record.reasons) = (false, vec!["slow".to_owned()])), "is not valid: slow"),
+        (changed(|record| (record.connections.failed, record.connections.verified) = (9, 0)), "lost every connection"),
+        (sample(7, 100, 2), "is too short: it has 7 intervals of the 8 that are needed"),
+        (few, "is too short: it has 999 of the 1,000 replies that a p99 needs"),
+    ] {
+        for (before, after, name) in [(&good, &bad, "after"), (&bad, &good, "before")] {
+            assert_eq!(compare(before, after).inconclusive, [format!("the run {name} {reason}")]);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What the tools of HdrHistogram read: here with the library's own reader.
+
+use super::{STARTED, sample};
+use crate::results::{Latencies, LoadKind, RunResults, write_hdr_log, write_percentiles};
+use base64::Engine;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use std::time::Duration;
+
+fn percentiles(record: &RunResults) -> String {
+    let mut out = Vec::new();
+    write_percentiles(record, &mut out).expect("a vector takes everything");
+    String::from_utf8(out).expect("it is text")
+}
+
+#[test]
+fn the_distribution_ascends_to_the_maximum() {
+    let record = sample(5, 100, 1);
+    let text = percentiles(&record);
+    let rows: Vec<Vec<f64>> = text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.contains("Value"))
+        .map(|line| line.split_whitespace().map(|word| word.parse().expect("a number")).collect())
+        .filter(|row: &Vec<f64>| !row.is_empty())
+        .collect();
+    assert!(rows.len() > 20, "{text}");
+    assert!(rows.is_sorted_by(|a, b| a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2]), "{text}");
+    let last = rows.last().expect("there are rows");
+    let max_ms = record.latency().max().expect("there are replies").as_secs_f64() * 1e3;
+    assert!((last[0] - max_ms).abs() < 1e-6 && (last[1] - 1.0).abs() < 1e-12, "{last:?} {max_ms}");
+    assert_eq!(text.matches("1.000000000000").count(), 1, "{text}");
+    assert!(text.contains(&format!("Total count    = {:12}", record.messages.verified)), "{text}");
+}
+
+#[test]
+fn the_distribution_of_nothing_is_whole_all_the_same() {
+    let text = percentiles(&RunResults::of("x"));
+    assert!(text.contains("Total count    =            0"), "{text}");
+}
+
+/// The lines without a tag, and those with one.
+fn read_log(record: &RunResults) -> [Vec<(Duration, Duration, Latencies)>; 2] {
+    let mut out = Vec::new();
+    write_hdr_log(record, &mut out).expect("a vector takes everything");
+    let mut found = [Vec::new(), Vec::new()];
+    let mut times = 0;
+    for entry in IntervalLogIterator::new(&out) {
+        match entry.expect("every line is one of a log") {
+            LogEntry::Interval(interval) => {
+                let bytes =
+                    base64::engine::general_purpose::STANDARD.decode(interval.encoded_histogram()).expect("base64");
+                let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).expect("a histogram");
+                let tag = interval.tag().map(|tag| tag.as_str());
+                assert!(tag.is_none_or(|tag| tag == "from_send"), "{tag:?}");
+                found[usize::from(tag.is_some())].push((
+                    interval.start_timestamp(),
+                    interval.duration(),
+                    histogram.into(),
+                ));
+            }
+            LogEntry::StartTime(time) | LogEntry::BaseTime(time) => {
+                assert_eq!(time, STARTED);
+                times += 1;
+            }
+        }
+    }
+    assert_eq!(times, 2);
+    found
+}
+
+#[test]
+fn the_log_has_a_line_for_each_second_and_adds_up() {
+    let mut record = sample(5, 100, 1);
+    let [found, tagged] = read_log(&record);
+    let starts: Vec<u64> = found.iter().map(|(start, ..)| start.as_secs()).collect();
+    assert_eq!(starts, [0, 1, 2, 3, 4]);
+    let mut sum = Latencies::default();
+    for (_, length, latencies) in &found {
+        assert_eq!(*length, Duration::from_secs(1));
+        sum.add(latencies);
+    }
+    assert_eq!(&sum, record.latency());
+    // What was sent late has two latencies.
+    assert_eq!(tagged.len(), 1);
+    assert_eq!((tagged[0].0, tagged[0].1), (Duration::ZERO, Duration::from_secs(5)));
+    assert_eq!(tagged[0].2, record.histograms.latency_from_send);
+    record.load.kind = LoadKind::Closed;
+    assert!(read_log(&record)[1].is_empty(), "without a schedule there is one only");
+}
+
+#[test]
+fn a_run_without_intervals_is_one_line() {
+    let mut record = sample(5, 100, 1);
+    record.intervals.clear();
+    let [found, tagged] = read_log(&record);
+    assert_eq!((found.len(), tagged.len()), (1, 1));
+    assert_eq!((found[0].1, &found[0].2), (Duration::from_secs(5), record.latency()));
+}

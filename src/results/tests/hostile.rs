@@ -1,0 +1,223 @@
+//! Whatever stands in a result file, everything made from it is output or an error, and never a panic.
+
+use super::{RunResults, sample};
+use crate::results::{
+    Latencies, MergeError, ResultsError, TextReport, compare, merge, page, write_hdr_log, write_percentiles,
+};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::{Value, json};
+use std::io::Write;
+
+/// A packed histogram of our bounds with these counts; a number below 0 stands for so many counts of 0.
+fn histogram(counts: &[i64]) -> String {
+    let mut payload = Vec::new();
+    for &count in counts {
+        let mut number = ((count << 1) ^ (count >> 63)).cast_unsigned();
+        for _ in 0..8 {
+            if number < 0x80 {
+                break;
+            }
+            payload.push(number.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        payload.push(number.to_le_bytes()[0]);
+    }
+    let length = u32::try_from(payload.len()).expect("a short one");
+    let mut plain = [0x1c84_9313_u32, length, 0, 3].map(u32::to_be_bytes).concat();
+    plain.extend([1_u64, 3_600_000_000_000, 1_f64.to_bits()].map(u64::to_be_bytes).concat());
+    plain.extend(payload);
+    packed(&plain)
+}
+
+fn packed(plain: &[u8]) -> String {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(plain).expect("a vector takes everything");
+    let compressed = encoder.finish().expect("a vector takes everything");
+    let length = u32::try_from(compressed.len()).expect("a short one");
+    STANDARD.encode([&0x1c84_9314_u32.to_be_bytes()[..], &length.to_be_bytes(), &compressed].concat())
+}
+
+fn with_latency(counts: &[i64]) -> Value {
+    let mut file: Value = serde_json::from_str(&sample(2, 100, 1).to_json()).expect("it is JSON");
+    file["histograms"]["latency_from_due"] = json!({ "hdr": histogram(counts) });
+    file
+}
+
+fn damage(file: &Value) -> String {
+    match RunResults::from_json(&file.to_string()) {
+        Err(ResultsError::Damaged(reason)) => reason,
+        other => panic!("it should be damaged: {other:?}"),
+    }
+}
+
+#[test]
+fn a_histogram_that_counts_too_much_is_refused_by_its_name() {
+    assert!(RunResults::from_json(&with_latency(&[-5, 1 << 53]).to_string()).is_ok());
+    for counts in [&[1 << 62][..], &[1 << 53, 1], &[i64::MAX, i64::MAX, 2], &[i64::MIN]] {
+        let reason = damage(&with_latency(counts));
+        assert!(reason.contains("histograms.latency_from_due") && reason.contains("9,007,199,254,740,992"), "{reason}");
+    }
+}
+
+#[test]
+fn sums_that_are_too_large_are_refused_by_their_name() {
+    let half = RunResults::from_json(&with_latency(&[-5, 1 << 52]).to_string()).expect("it is whole");
+    let halves = ["a", "b", "c"].map(|id| RunResults { run_ids: vec![id.to_owned()], ..half.clone() });
+    assert_eq!(merge(&halves[..2]).map(|merged| merged.latency().count()), Ok(1 << 53));
+    let error = merge(&halves).expect_err("too many");
+    assert!(matches!(&error, MergeError::TooLarge(reason) if reason.contains("latency_from_due")), "{error}");
+    let mut large = sample(2, 100, 1);
+    large.messages.sent = 1 << 53;
+    let other = RunResults { run_ids: Vec::new(), ..large.clone() };
+    let error = merge(&[large, other]).expect_err("too many").to_string();
+    assert!(error.contains("messages.sent is 18014398509481984"), "{error}");
+}
+
+#[test]
+fn a_histogram_saturates() {
+    let mut latencies = Latencies::default();
+    latencies.record_many_nanos(100, u64::MAX);
+    latencies.record_many_nanos(200, u64::MAX);
+    assert_eq!(latencies.count(), 1 << 53);
+    let mut sum = latencies.clone();
+    sum.add(&latencies);
+    assert_eq!(sum, latencies);
+    assert_eq!(sum.pack().unpack(), latencies);
+}
+
+#[test]
+fn a_compressed_histogram_that_grows_without_end_is_refused() {
+    let mut plain = [0x1c84_9313_u32, 64 << 20, 0, 3].map(u32::to_be_bytes).concat();
+    plain.resize(64 << 20, 0);
+    let mut file = with_latency(&[]);
+    file["histograms"]["latency_from_due"]["hdr"] = packed(&plain).into();
+    assert!(damage(&file).contains("latency_from_due"));
+    plain.truncate(100);
+    plain[4..8].copy_from_slice(&8_u32.to_be_bytes());
+    file["histograms"]["latency_from_due"]["hdr"] = packed(&plain).into();
+    assert!(damage(&file).contains("latency_from_due"), "nothing may follow its counts");
+}
+
+#[test]
+fn numbers_and_lists_have_bounds() {
+    let many: Vec<Value> = (0..10_001).map(|_| "".into()).collect();
+    let causes: Value = (0..10_001).map(|number| (number.to_string(), json!(1))).collect();
+    for (pointer, value, part) in [
+        ("/messages/sent", json!(u64::MAX), "messages.sent is 18446744073709551615"),
+        ("/messages/sent", json!((1_u64 << 53) + 1), "messages.sent is 9007199254740993"),
+        ("/measured_s", json!(-1.5), "measured_s is -1.5"),
+        ("/intervals/1/seconds", json!(1e300), "intervals[1].seconds is 1e+300"),
+        ("/bytes/sent", json!(-1), "bytes.sent"),
+        ("/hints", json!(many), "hints"),
+        ("/errors", causes.clone(), "errors"),
+        ("/configuration", causes, "configuration"),
+        ("/configuration/message", "x".repeat(5 << 20).into(), "configuration"),
+    ] {
+        let mut file = with_latency(&[]);
+        *file.pointer_mut(pointer).expect("a field") = value;
+        let reason = damage(&file);
+        assert!(reason.contains(part), "{pointer}: {reason}");
+    }
+    let mut file = with_latency(&[]);
+    file["load"]["seed"] = u64::MAX.into();
+    file["environment"]["descriptor_limit"] = u64::MAX.into();
+    assert!(RunResults::from_json(&file.to_string()).is_ok(), "these are no quantities");
+}
+
+/// Nesting costs neither stack nor memory.
+#[test]
+fn deep_nesting_is_refused_or_passed_over() {
+    let good = sample(1, 100, 1).to_json();
+    let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
+    assert!(RunResults::from_json(&good.replacen('{', &format!("{{\"x\": {deep},"), 1)).is_ok(), "an unknown field");
+    for field in ["\"format\": \"multiconn-run/1\"", "\"port\": 65432"] {
+        let name = field.split(' ').next().expect("a name");
+        assert!(RunResults::from_json(&good.replacen(field, &format!("{name} {deep}"), 1)).is_err(), "{field}");
+    }
+}
+
+fn any_number() -> impl Strategy<Value = Value> {
+    let edges = [0, 1, 1 << 31, (1 << 53) - 1, 1 << 53, (1 << 53) + 1, 1 << 62, 1 << 63, u64::MAX];
+    let floats = [-1.0, -0.0, 0.5, 1e-300, f64::MIN_POSITIVE, 1e9, 9e15, 1.8e19, 1e300, f64::MAX];
+    prop_oneof![
+        prop::sample::select(edges.to_vec()).prop_map(Value::from),
+        prop::sample::select(floats.to_vec()).prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (0.0..1e6).prop_map(Value::from),
+    ]
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let count = prop_oneof![-40_000..1_000_i64, 0..1_i64 << 53, any::<i64>()];
+    prop_oneof![
+        6 => any_number(),
+        2 => prop::collection::vec(count, 0..20).prop_map(|counts| json!({ "hdr": histogram(&counts) })),
+        1 => any::<String>().prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(json!([])),
+        1 => Just(json!({})),
+        1 => Just(Value::Null),
+    ]
+}
+
+/// The places of all values in `value`, as JSON pointers.
+fn pointers(value: &Value) -> Vec<String> {
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), value)).collect(),
+        Value::Array(values) => values.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect(),
+        _ => Vec::new(),
+    };
+    let below = children.into_iter().flat_map(|(name, value)| {
+        pointers(value).into_iter().map(move |rest| format!("/{}{rest}", name.replace('~', "~0").replace('/', "~1")))
+    });
+    std::iter::once(String::new()).chain(below).collect()
+}
+
+/// Everything that is made from a record.
+fn use_all(record: &RunResults, other: &RunResults) {
+    let mut sink = Vec::new();
+    write_percentiles(record, &mut sink).expect("a vector takes everything");
+    write_hdr_log(record, &mut sink).expect("a vector takes everything");
+    let threshold = |text: &str| text.parse::<crate::results::Threshold>().expect("a threshold");
+    for text in ["p99.9>1ms", "mean>1ms", "lost>1", "errors>1", "rate<1", "invalid>0"] {
+        let _ = threshold(text).validate(record).to_string();
+    }
+    let _ = compare(record, other).to_string();
+    let _ = compare(other, record).to_string();
+    let _ = TextReport(record).to_string();
+    let html = page(record);
+    assert!(!html.contains("NaN") || record.to_json().contains("NaN"), "{html}");
+    assert_eq!(RunResults::from_json(&record.to_json()).as_ref(), Ok(record), "what was read can be read again");
+}
+
+proptest! {
+    // Each case decodes and draws a dozen histograms of 34,000 places.
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn any_file_gives_output_or_an_error(changes in prop::collection::vec((any::<Index>(), any_value()), 1..6)) {
+        let good = sample(9, 100, 1);
+        let mut file: Value = serde_json::from_str(&good.to_json()).expect("it is JSON");
+        for (index, value) in changes {
+            let places = pointers(&file);
+            *file.pointer_mut(&places[index.index(places.len())]).expect("it is there") = value;
+        }
+        match RunResults::from_json(&file.to_string()) {
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+            Ok(record) => {
+                use_all(&record, &good);
+                let others = ["a", "b"].map(|id| RunResults { run_ids: vec![id.to_owned()], ..good.clone() });
+                match merge(&[&[record], &others[..]].concat()) {
+                    Err(error) => prop_assert!(!error.to_string().is_empty()),
+                    Ok(merged) => use_all(&merged, &good),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Merging is as if one client had counted everything.
+
+use super::{STARTED, sample};
+use crate::results::{
+    Datagrams, Latencies, LoadKind, MergeError, ReplyCheck, RunResults, Timestamp, merge, time_apart,
+};
+use proptest::prelude::*;
+use serde_json::json;
+use std::time::Duration;
+
+#[test]
+fn everything_adds_up() {
+    let (a, mut b) = (sample(3, 100, 1), sample(3, 200, 2));
+    b.errors.insert("reset".to_owned(), 4);
+    b.configuration.set("rate", "2k");
+    b.target = "127.0.0.1:65433".to_owned();
+    let merged = merge(&[a.clone(), b.clone()]).expect("there are two");
+    assert_eq!((merged.runs, merged.connections.opened), (2, 200));
+    assert_eq!(merged.messages.verified, a.messages.verified + b.messages.verified);
+    assert_eq!(merged.latency().count(), merged.messages.verified);
+    assert_eq!(merged.errors["reset"], 4);
+    assert_eq!(merged.load.rate, Some(2000.0));
+    assert_eq!(merged.target, "127.0.0.1:65432, 127.0.0.1:65433");
+    assert_eq!(merged.configuration.get("rate"), Some(&json!(["1k", "2k"])));
+    assert_eq!(merged.configuration.get("connections"), Some(&json!(100)));
+    assert_eq!((merged.intervals.len(), merged.measured_s), (3, 3.0));
+    assert_eq!(merged.intervals[1].replies, a.intervals[1].replies + b.intervals[1].replies);
+    assert!(merged.valid);
+}
+
+#[test]
+fn seconds_are_aligned_by_the_clock() {
+    let a = sample(3, 100, 1);
+    let mut b = sample(3, 100, 2);
+    b.started = Timestamp::after_1970(STARTED + Duration::from_millis(2100));
+    let merged = merge(&[b.clone(), a.clone()]).expect("there are two");
+    assert_eq!(merged.started, a.started);
+    let replies: Vec<u64> = merged.intervals.iter().map(|interval| interval.replies).collect();
+    let (a, b) = (&a.intervals, &b.intervals);
+    let expected = [a[0].replies, a[1].replies, a[2].replies + b[0].replies, b[1].replies, b[2].replies];
+    assert_eq!(replies, expected);
+    assert!((merged.duration_s - 5.1).abs() < 1e-9 && (merged.measured_s - 5.1).abs() < 1e-9, "{merged:?}");
+}
+
+#[test]
+fn one_invalid_run_makes_the_whole_invalid() {
+    let (a, mut b) = (sample(3, 100, 1), sample(3, 100, 2));
+    for _ in 0..1000 {
+        b.histograms.lag.record(Duration::from_millis(50));
+    }
+    b.settle();
+    assert!(!b.valid);
+    let merged = merge(&[a, b.clone()]).expect("there are two");
+    assert!(!merged.valid && merged.reasons.contains(&b.reasons[0]), "{:?}", merged.reasons);
+}
+
+#[test]
+fn one_alone_stays_as_it_is_and_none_is_none() {
+    let record = sample(3, 100, 1);
+    assert_eq!(merge(std::slice::from_ref(&record)), Ok(record));
+    assert_eq!(merge(&[]), Err(MergeError::Nothing));
+}
+
+#[test]
+fn what_cannot_be_one_run_is_refused() {
+    let (a, b) = (sample(3, 100, 1), sample(3, 100, 2));
+    let changed = |change: fn(&mut RunResults)| {
+        let mut record = sample(3, 100, 3);
+        change(&mut record);
+        record
+    };
+    let counted = changed(|run| run.reply_check = ReplyCheck::Counted);
+    let merged = merge(&[a.clone(), counted]).expect("both count replies");
+    assert_eq!(merged.reply_check, ReplyCheck::Counted, "what was compared in one of them only was not compared");
+    for (other, text) in [
+        (changed(|run| run.load.kind = LoadKind::Closed), "run 1 is of open load and run 3 of closed load"),
+        (changed(|run| run.datagrams = Some(Datagrams::default())), "run 1 is of TCP and run 3 of UDP"),
+        (changed(|run| run.configuration.set("unix", "a.sock")), "run 1 is of TCP and run 3 of Unix sockets"),
+        (
+            changed(|run| run.reply_check = ReplyCheck::Unframed),
+            "run 1 is of counted replies and run 3 of replies without a known end",
+        ),
+        (b.clone(), "run 2 and run 3 hold the same run"),
+        // One that was merged before.
+        (merge(&[a.clone(), sample(3, 100, 4)]).expect("two runs"), "run 1 and run 3 hold the same run"),
+    ] {
+        let error = merge(&[a.clone(), b.clone(), other]).expect_err(text).to_string();
+        assert!(error.starts_with(text), "{error}");
+    }
+}
+
+/// Files of earlier versions have no ids.
+#[test]
+fn a_run_without_an_id_is_known_by_what_it_measured() {
+    let [a, b] = [1, 2].map(|seed| RunResults { run_ids: Vec::new(), ..sample(3, 100, seed) });
+    assert!(!a.to_json().contains("run_ids"));
+    assert_eq!(RunResults::from_json(&a.to_json()).as_ref(), Ok(&a));
+    assert_eq!(merge(&[a.clone(), b.clone(), a.clone()]), Err(MergeError::Duplicate { runs: [0, 2] }));
+    assert_eq!(merge(&[a, b]).map(|merged| merged.runs), Ok(2));
+}
+
+#[test]
+fn runs_that_were_not_there_at_the_same_time_are_warned_of() {
+    let a = sample(3, 100, 1);
+    let later = |seconds: u64, seed| {
+        let started = Timestamp::after_1970(STARTED + Duration::from_secs(seconds));
+        RunResults { started, ..sample(3, 100, seed) }
+    };
+    for (others, warning) in [
+        (vec![later(2, 2)], None),
+        (vec![later(3, 2)], Some("the runs have no time in common: one began 0 s after another had ended")),
+        (
+            vec![later(2, 2), later(4, 3)],
+            Some("the runs have no time in common: one began 1.00 s after another had ended"),
+        ),
+        (vec![later(30 * 86_400, 2)], Some("the runs have no time in common: one began 720 h after another had ended")),
+    ] {
+        let records = [vec![a.clone()], others].concat();
+        assert_eq!(time_apart(&records).as_deref(), warning);
+        let merged = merge(&records).expect("one kind");
+        assert_eq!(merged.hints, warning.into_iter().collect::<Vec<_>>());
+        assert!(merged.rate() > 700.0, "a rate is counted over the time that was measured: {}", merged.rate());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn adding_equals_recording_into_one(runs in prop::collection::vec(prop::collection::vec(1_u64..4_000_000_000_000, 0..50), 1..5)) {
+        let (mut whole, mut id) = (Latencies::default(), 0..);
+        let records: Vec<RunResults> = runs.iter().map(|nanos| {
+            let mut record = RunResults::of("x");
+            record.run_ids = vec![id.next().expect("there are enough").to_string()];
+            for nanos in nanos {
+                let time = Duration::from_nanos(*nanos);
+                whole.record(time);
+                record.histograms.latency_from_send.record(time);
+            }
+            // As it is when it was read from a file.
+            RunResults::from_json(&record.to_json()).expect("it is whole")
+        }).collect();
+        let merged = merge(&records).expect("there is one at least");
+        prop_assert_eq!(merged.latency(), &whole);
+    }
+}

@@ -1,0 +1,73 @@
+//! The page: whole, of itself, and safe whatever stands in the record.
+
+use super::{RunResults, sample};
+use crate::escape::is_unsafe;
+use crate::results::{Cpu, page};
+
+/// Every tag that is opened is closed, in order; attributes are quoted.
+fn expect_well_formed(html: &str) {
+    const EMPTY: [&str; 2] = ["meta", "!DOCTYPE"];
+    let mut open: Vec<&str> = Vec::new();
+    for piece in html.split('<').skip(1) {
+        let (tag, _) = piece.split_once('>').unwrap_or_else(|| panic!("an open tag: {piece}"));
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+        let name = tag.split([' ', '/']).find(|name| !name.is_empty()).unwrap_or_default();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name), "closed by </{name}>");
+        } else if !tag.ends_with('/') && !EMPTY.contains(&name) {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{open:?} stay open");
+}
+
+#[test]
+fn the_page_is_whole_and_needs_nothing_else() {
+    let html = page(&sample(20, 100, 1));
+    expect_well_formed(&html);
+    assert_eq!(html.matches("<svg class=\"chart\"").count(), 4);
+    for part in ["http://", "https://", "<script", "url(", "@import", "NaN", "inf"] {
+        assert!(!html.contains(part), "{part}");
+    }
+    for part in [
+        "Latency by percentile",
+        "Valid.",
+        "99.9 %",
+        "Linux 6.18.5",
+        "32768 to 60999",
+        "from due",
+        "Every second as a table",
+    ] {
+        assert!(html.contains(part), "no {part}");
+    }
+}
+
+#[test]
+fn whatever_stands_in_the_record_stays_text() {
+    let mut record = sample(2, 100, 1);
+    record.target = "<img src=x onerror=alert(1)>\u{9b}\u{202e}".to_owned();
+    record.configuration.set("<b>\"name\"", "'><script>alert(1)</script>\u{0}");
+    record.errors.insert("<i>".to_owned(), 1);
+    record.mismatches.first.push("</table>".to_owned());
+    record.valid = false;
+    record.reasons = vec!["<u>".to_owned()];
+    let html = page(&record);
+    expect_well_formed(&html);
+    for part in ["<img", "<b>", "<script", "<i>", "<u>", "\0"] {
+        assert!(!html.contains(part), "{part}");
+    }
+    assert!(!html.chars().any(|character| is_unsafe(character) && character != '\n'));
+    assert!(html.contains("NOT VALID."));
+}
+
+#[test]
+fn a_run_of_nothing_is_a_page_too() {
+    let mut record = RunResults::of("x");
+    record.cpu = Some(Cpu::default());
+    expect_well_formed(&page(&record));
+    assert_eq!(page(&record).matches("Nothing was recorded").count(), 4);
+    record = sample(1, 100, 1);
+    record.intervals[0].start_s = 1e300;
+    record.intervals[0].seconds = 0.0;
+    expect_well_formed(&page(&record));
+}

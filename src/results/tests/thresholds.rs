@@ -1,0 +1,130 @@
+//! Thresholds: what can be typed, what is refused, and when one is crossed.
+
+use super::sample;
+use crate::results::{Judgement, ReplyCheck, RunResults, Threshold, Verdict};
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn validate(record: &RunResults, text: &str) -> Judgement {
+    let threshold: Threshold = text.parse().unwrap_or_else(|error| panic!("{error}"));
+    threshold.validate(record)
+}
+
+#[test]
+fn a_crossed_threshold_says_what_it_is_and_what_it_should_be() {
+    let mut record = RunResults::of("x");
+    record.measured_s = 10.0;
+    record.messages.verified = 490_000;
+    record.messages.timed_out = 2;
+    record.messages.pending = 3;
+    for _ in 0..100 {
+        record.histograms.latency_from_send.record(Duration::from_micros(3100));
+    }
+    record.errors.insert("reset".to_owned(), 5);
+    for (text, expected) in [
+        ("p99>2ms", "✗ p99 is 3.10 ms, which is > 2.00 ms"),
+        ("p99 > 4ms", "✓ p99 is 3.10 ms, not > 4.00 ms"),
+        ("p99.9>=1ms", "✗ p99.9 is 3.10 ms, which is >= 1.00 ms"),
+        ("send.max<1s", "✗ send.max is 3.10 ms, which is < 1.00 s"),
+        ("max>1h", "✓ max is 3.10 ms, not > 1 h"),
+        ("mean<=3ms", "✓ mean is 3.10 ms, not <= 3.00 ms"),
+        ("errors>0", "✗ errors is 5, which is > 0"),
+        ("errors==5", "✗ errors is 5, which is == 5"),
+        ("errors>5000", "✓ errors is 5, not > 5,000"),
+        ("timeouts>=2", "✗ timeouts is 2, which is >= 2"),
+        ("lost>4", "✗ lost is 5, which is > 4"),
+        ("mismatches>0", "✓ mismatches is 0, not > 0"),
+        ("rate<50k", "✗ rate is 49.0 k/s, which is < 50.0 k/s"),
+        ("rate<49k/s", "✓ rate is 49.0 k/s, not < 49.0 k/s"),
+        ("rate<=0", "✓ rate is 49.0 k/s, not <= 0 /s"),
+        ("lag.p99>1ms", "? lag.p99 was not measured, so that it cannot be compared"),
+        ("handshake.p50>1ms", "? handshake.p50 was not measured, so that it cannot be compared"),
+    ] {
+        let judgement = validate(&record, text);
+        assert_eq!(judgement.to_string(), expected, "{text}");
+        let verdict = [Verdict::Kept, Verdict::Crossed, Verdict::Unknown].into_iter().zip("✓✗?".chars());
+        let expected: Vec<_> =
+            verdict.filter(|(_, mark)| expected.starts_with(*mark)).map(|(verdict, _)| verdict).collect();
+        assert_eq!(expected, [judgement.verdict], "{text}");
+    }
+    record.interrupted = true;
+    assert_eq!(validate(&record, "p99>2ms").to_string(), "? p99>2ms was not judged: the run was interrupted");
+}
+
+/// Without replies to measure, no bound on them is kept.
+#[test]
+fn where_a_reply_ends_is_not_known_nothing_of_it_is_judged() {
+    let mut record = sample(3, 100, 1);
+    record.reply_check = ReplyCheck::Unframed;
+    record.histograms.latency_from_due.clear();
+    record.histograms.latency_from_send.clear();
+    for text in ["p99>1h", "max>1h", "send.p50>1h", "rate<1", "rate<=0", "mismatches>0"] {
+        let judgement = validate(&record, text);
+        assert!(
+            judgement.verdict == Verdict::Unknown && judgement.to_string().contains("where a reply ends"),
+            "{text}"
+        );
+    }
+    assert_eq!(validate(&record, "errors>0").verdict, Verdict::Kept);
+}
+
+#[test]
+fn the_lag_and_the_connects_have_thresholds_of_their_own() {
+    let record = sample(2, 100, 1);
+    assert_eq!(validate(&record, "lag.p99>1us").verdict, Verdict::Kept);
+    assert_eq!(validate(&record, "connect.max>200us").verdict, Verdict::Crossed);
+}
+
+#[test]
+fn what_is_no_threshold_is_named_beside_a_good_one() {
+    for bad in [
+        "",
+        "p99",
+        ">2ms",
+        "p99>",
+        "p99>2",
+        "p99>fast",
+        "p99>61m",
+        "p0>1ms",
+        "p100>1ms",
+        "p>1ms",
+        "p-1>1ms",
+        "p1e1>1ms",
+        "q99>1ms",
+        "errors>1.5",
+        "errors>-1",
+        "rate<fast",
+        "rate<0k",
+        "p99=2ms",
+        "p99=>2ms",
+        "foo.p99>1ms",
+        "p99>1ms>2ms",
+        "send.errors>0",
+        "pNaN>1ms",
+    ] {
+        let error = bad.parse::<Threshold>().expect_err(bad).to_string();
+        assert!(error.starts_with(&format!("{bad:?}")) && error.contains("rate<49k"), "{error}");
+    }
+}
+
+#[test]
+fn a_threshold_is_shown_as_it_can_be_typed() {
+    for text in ["p99>2ms", "errors==0", "rate<=49k", "connect.p99.9>=1s"] {
+        assert_eq!(text.parse::<Threshold>().expect("a good one").to_string(), text);
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_shown_is_read_again(
+        metric in "(send|connect|handshake|lag)[.](p[1-9][0-9]([.][0-9]{1,3})?|max|mean)|p[1-9]|errors|timeouts|lost|mismatches|invalid|rate",
+        operator in prop::sample::select(vec![">", ">=", "<", "<=", "=="]),
+        space in " ?",
+        number in 0_u32..100_000,
+    ) {
+        let is_count = ["errors", "timeouts", "lost", "mismatches", "invalid", "rate"].contains(&metric.as_str());
+        let text = format!("{space}{metric}{space}{operator}{space}{number}{}", if is_count { "" } else { "us" });
+        let threshold: Threshold = text.parse().expect("a threshold");
+        prop_assert_eq!(threshold.to_string().parse(), Ok(threshold));
+    }
+}

@@ -1,0 +1,283 @@
+//! What a run must not exceed, or must reach: `p99>2ms`, `errors>0`, `rate<49k`. For scripts that have to notice.
+
+use super::latencies::LONGEST_NANOS;
+use super::{ReplyCheck, RunResults, format_latency, total};
+use crate::units::{format_count, format_duration, format_rate, parse_duration, parse_rate};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Good ones, as they stand at the end of an error message.
+const EXAMPLES: &str = "p99>2ms, send.p99.9>5ms, errors>0 or rate<49k";
+
+/// The operators, the longer ones first: `>=` begins as `>` does.
+const OPERATORS: [(&str, Operator); 5] = [
+    (">=", Operator::AtLeast),
+    ("<=", Operator::AtMost),
+    ("==", Operator::Equal),
+    (">", Operator::Above),
+    ("<", Operator::Below),
+];
+
+/// A metric, an operator and a bound. The run fails when it holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Threshold {
+    metric: Metric,
+    operator: Operator,
+    /// In nanoseconds, per second, or a count, as the metric is.
+    bound: f64,
+    name: String,
+    typed_bound: String,
+}
+
+/// Whether a run has crossed a threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has not.
+    Kept,
+    /// It has.
+    Crossed,
+    /// It was not measured, or the run was interrupted. A check that cannot be made has not passed.
+    Unknown,
+}
+
+/// A verdict in words, with its mark: `✗ p99 is 3.10 ms, which is > 2.00 ms`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// Whether the threshold was crossed.
+    pub verdict: Verdict,
+    text: String,
+}
+
+/// A text that is no threshold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{input:?} is not a threshold: {problem}; give one like {EXAMPLES}")]
+pub struct ThresholdError {
+    /// The text as it was given.
+    pub input: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Metric {
+    Time(LatencyKind, Statistic),
+    Count(Count),
+    Rate,
+}
+
+/// Which histogram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LatencyKind {
+    /// The latency that counts: see [`RunResults::latency`].
+    Latency,
+    Send,
+    Connect,
+    Handshake,
+    Lag,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Statistic {
+    Quantile(f64),
+    Mean,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Errors,
+    Timeouts,
+    Lost,
+    Mismatches,
+    Invalid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Above,
+    AtLeast,
+    Below,
+    AtMost,
+    Equal,
+}
+
+impl Threshold {
+    /// Whether `record` has crossed it.
+    #[must_use]
+    pub fn validate(&self, record: &RunResults) -> Judgement {
+        if record.interrupted {
+            // Half a run crosses thresholds that a whole one would not.
+            let text = format!("{self} was not judged: the run was interrupted");
+            return Judgement { verdict: Verdict::Unknown, text };
+        }
+        let Some(value) = self.metric.of(record) else {
+            let is_unframed = record.reply_check == ReplyCheck::Unframed;
+            let why = if is_unframed { ": where a reply ends is not known" } else { ", so that it cannot be compared" };
+            let text = format!("{} was not measured{why}", self.name);
+            return Judgement { verdict: Verdict::Unknown, text };
+        };
+        let is_crossed = self.operator.holds(value, self.bound);
+        let (verdict, relation) = if is_crossed { (Verdict::Crossed, "which is") } else { (Verdict::Kept, "not") };
+        let (operator, bound) = (self.operator.sign(), self.metric.show_bound(self.bound));
+        let text = format!("{} is {}, {relation} {operator} {bound}", self.name, self.metric.show(value));
+        Judgement { verdict, text }
+    }
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}{}{}", self.name, self.operator.sign(), self.typed_bound)
+    }
+}
+
+impl Verdict {
+    /// The mark of a verdict in reports.
+    fn mark(self) -> char {
+        match self {
+            Self::Kept => '✓',
+            Self::Crossed => '✗',
+            Self::Unknown => '?',
+        }
+    }
+}
+
+impl fmt::Display for Judgement {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.verdict.mark(), self.text)
+    }
+}
+
+impl FromStr for Threshold {
+    type Err = ThresholdError;
+
+    fn from_str(text: &str) -> Result<Self, ThresholdError> {
+        parse(text).map_err(|problem| ThresholdError { input: text.to_owned(), problem })
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "below 2^53 it is exact: 104 days in nanoseconds")]
+fn parse(text: &str) -> Result<Threshold, String> {
+    let start = text.find(['>', '<', '=']).ok_or("it has no >, >=, <, <= or ==")?;
+    let found = OPERATORS.iter().find(|(sign, _)| text[start..].starts_with(sign));
+    let &(sign, operator) = found.ok_or("the operators are >, >=, <, <= and ==")?;
+    let (name, typed_bound) = (text[..start].trim(), text[start + sign.len()..].trim());
+    let metric = Metric::named(name).ok_or_else(|| {
+        format!("{name:?} is none of p50, p99.9, max, mean (also send.p50, connect.p50, handshake.p50, lag.p50), errors, timeouts, lost, mismatches, invalid, rate")
+    })?;
+    let bound = match metric {
+        Metric::Time(..) => match parse_duration(typed_bound).map_err(|error| error.to_string())?.as_nanos() {
+            // Every one of an hour or more counts as an hour.
+            nanos if nanos > LONGEST_NANOS.into() => return Err("times above 1 h are not told apart".to_owned()),
+            nanos => nanos as f64,
+        },
+        // "rate<=0" is a way to ask whether anything came back at all, and no rate to ask for.
+        Metric::Rate if typed_bound == "0" => 0.0,
+        Metric::Rate => parse_rate(typed_bound).map_err(|error| error.to_string())?,
+        Metric::Count(_) => {
+            typed_bound.parse::<u64>().map_err(|_| format!("{typed_bound:?} is not a whole number"))? as f64
+        }
+    };
+    Ok(Threshold { metric, operator, bound, name: name.to_owned(), typed_bound: typed_bound.to_owned() })
+}
+
+impl Metric {
+    fn named(name: &str) -> Option<Self> {
+        let (times, statistic) = match name.split_once('.') {
+            Some(("send", rest)) => (LatencyKind::Send, rest),
+            Some(("connect", rest)) => (LatencyKind::Connect, rest),
+            Some(("handshake", rest)) => (LatencyKind::Handshake, rest),
+            Some(("lag", rest)) => (LatencyKind::Lag, rest),
+            _ => (LatencyKind::Latency, name),
+        };
+        if let Some(statistic) = Statistic::named(statistic) {
+            return Some(Self::Time(times, statistic));
+        }
+        match name {
+            "errors" => Some(Self::Count(Count::Errors)),
+            "timeouts" => Some(Self::Count(Count::Timeouts)),
+            "lost" => Some(Self::Count(Count::Lost)),
+            "mismatches" => Some(Self::Count(Count::Mismatches)),
+            "invalid" => Some(Self::Count(Count::Invalid)),
+            "rate" => Some(Self::Rate),
+            _ => None,
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "below 2^53 it is exact")]
+    fn of(self, record: &RunResults) -> Option<f64> {
+        let messages = &record.messages;
+        match self {
+            Self::Time(times, statistic) => {
+                let times = match times {
+                    LatencyKind::Latency => record.latency(),
+                    LatencyKind::Send => &record.histograms.latency_from_send,
+                    LatencyKind::Connect => &record.histograms.connect,
+                    LatencyKind::Handshake => &record.histograms.handshake,
+                    LatencyKind::Lag => &record.histograms.lag,
+                };
+                match statistic {
+                    Statistic::Quantile(quantile) => times.at(quantile).map(|time| time.as_nanos() as f64),
+                    Statistic::Mean => times.mean_ns(),
+                }
+            }
+            Self::Count(Count::Mismatches) if !record.reply_check.has_counts() => None,
+            Self::Count(count) => Some(match count {
+                Count::Errors => record.error_count(),
+                Count::Timeouts => messages.timed_out,
+                Count::Lost => total([messages.timed_out, messages.pending, messages.failed]),
+                Count::Mismatches => record.mismatches.count,
+                Count::Invalid => u64::from(!record.valid),
+            } as f64),
+            Self::Rate => (record.reply_check != ReplyCheck::Unframed).then(|| record.rate()),
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they were whole numbers above 0")]
+    fn show(self, value: f64) -> String {
+        match self {
+            Self::Time(..) => format_latency(Duration::from_nanos(value as u64)),
+            Self::Count(_) => format_count(value as u64),
+            Self::Rate => format_rate(value),
+        }
+    }
+
+    /// A bound as it was asked for: an hour stands for itself, and not for all longer times.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they were whole numbers above 0")]
+    fn show_bound(self, bound: f64) -> String {
+        match self {
+            Self::Time(..) => format_duration(Duration::from_nanos(bound as u64)),
+            _ => self.show(bound),
+        }
+    }
+}
+
+impl Statistic {
+    /// `max`, `mean`, or `p` and a percentage above 0 and below 100.
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "max" => return Some(Self::Quantile(1.0)),
+            "mean" => return Some(Self::Mean),
+            _ => {}
+        }
+        let digits = name.strip_prefix('p').filter(|digits| digits.bytes().all(|c| c.is_ascii_digit() || c == b'.'))?;
+        let percent: f64 = digits.parse().ok()?;
+        (percent > 0.0 && percent < 100.0).then_some(Self::Quantile(percent / 100.0))
+    }
+}
+
+impl Operator {
+    fn sign(self) -> &'static str {
+        OPERATORS.iter().find(|(_, operator)| *operator == self).map_or("", |(sign, _)| sign)
+    }
+
+    #[allow(clippy::float_cmp, reason = "whoever asks for == means it")]
+    fn holds(self, value: f64, bound: f64) -> bool {
+        match self {
+            Self::Above => value > bound,
+            Self::AtLeast => value >= bound,
+            Self::Below => value < bound,
+            Self::AtMost => value <= bound,
+            Self::Equal => value == bound,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The counters in the OpenMetrics text format (OpenMetrics 1.0.0).
+//!
+//! The `prometheus-client` crate writes the text. Its own counters are left alone: they are locked read-modify-writes, and
+//! ours cost a message a load and a store. A collector reads them when the page is asked for.
+
+use crate::connection::CloseReason;
+use crate::counter::{FixedHistogram, Tally};
+use crate::error::errno_name;
+use crate::server::Refusal;
+use crate::server::Shared;
+use crate::server::counters::{Counters, Rounds};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The media type of the page (OpenMetrics 1.0.0, "Text Format").
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const BYTES: Option<&Unit> = Some(&Unit::Bytes);
+const SECONDS: Option<&Unit> = Some(&Unit::Seconds);
+
+/// The whole page, as everything is now.
+pub(super) fn page(shared: &Arc<Shared>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Reader(Arc::clone(shared))));
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+#[derive(Debug)]
+struct Reader(Arc<Shared>);
+
+impl Collector for Reader {
+    fn encode(&self, out: DescriptorEncoder<'_>) -> fmt::Result {
+        let labels = (0..self.0.counters.len()).map(|number| number.to_string()).collect();
+        let mut page = Page { out, workers: &self.0.counters, labels };
+        page.process(&self.0)?;
+        page.connections()?;
+        if self.0.config.datagrams.is_some() {
+            page.datagrams()?;
+        }
+        page.rounds()
+    }
+}
+
+/// Nothing here has exemplars, whose labels these would be.
+type NoLabels = [(&'static str, &'static str); 0];
+
+pub(super) struct Page<'a, 'out> {
+    out: DescriptorEncoder<'out>,
+    workers: &'a [Counters],
+    /// The worker's number as text.
+    labels: Vec<String>,
+}
+
+impl Page<'_, '_> {
+    fn process(&mut self, shared: &Shared) -> fmt::Result {
+        let mut build =
+            self.out.encode_descriptor("multiconn_build", "The program and its version.", None, MetricType::Info)?;
+        build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
+        let process = &shared.process;
+        self.one(
+            "process_start_time",
+            "When the server started, in Unix time.",
+            SECONDS,
+            &process.started.as_secs_f64(),
+        )?;
+        if let Some(descriptors) = process.descriptors {
+            self.one("process_max_fds", "Descriptors that the process may open.", None, &descriptors)?;
+        }
+        let most = shared.admission.max_connections();
+        self.one("multiconn_max_connections", "Connections that may be open.", None, &most)?;
+        let [used, limit] = [shared.memory.held_bytes(), shared.memory.limit()];
+        self.one("multiconn_buffers_held", "Memory held for peers between turns, as limited.", BYTES, &used)?;
+        self.one("multiconn_memory_limit", "The most memory that may be held for peers.", BYTES, &limit)?;
+        let is_draining = u32::from(process.is_draining.load(Ordering::Relaxed));
+        self.one("multiconn_draining", "Whether nobody new is let in, 1 or 0.", None, &is_draining)?;
+        let Some(dropped) = shared.config.dropped_log_lines else { return Ok(()) };
+        let help = "Log lines dropped because the log was not read.";
+        let mut family = self.out.encode_descriptor("multiconn_log_lines_dropped", help, None, MetricType::Counter)?;
+        family.encode_counter::<NoLabels, u64, f64>(&dropped(), None)
+    }
+
+    fn connections(&mut self) -> fmt::Result {
+        self.gauges("multiconn_connections_open", "Connections open.", None, Counters::open)?;
+        let accepted = |counters: &Counters| counters.accepted.get();
+        self.counters("multiconn_connections_accepted", "Connections accepted.", None, accepted)?;
+        let why = |refusal: Refusal| refusal.why().to_owned();
+        let refused = |counters: &Counters| by_kind(&counters.refused, why);
+        self.divided("multiconn_connections_refused", "Peers that were not let in.", "reason", refused)?;
+        let closed = |counters: &Counters| by_kind(&counters.closed, |reason: CloseReason| reason.to_string());
+        self.divided("multiconn_connections_closed", "Connections ended.", "reason", closed)?;
+        let failed = |counters: &Counters| by_kind(&counters.accept_errors, errno_name);
+        self.divided("multiconn_accept_errors", "Attempts to accept that failed.", "errno", failed)?;
+        let received = |counters: &Counters| counters.received_bytes.get();
+        self.counters("multiconn_received", "Bytes received from all peers.", BYTES, received)?;
+        let sent = |counters: &Counters| counters.sent_bytes.get();
+        self.counters("multiconn_sent", "Bytes sent to all peers.", BYTES, sent)
+    }
+
+    fn rounds(&mut self) -> fmt::Result {
+        let spare = |counters: &Counters| counters.rounds.spare_bytes.get();
+        self.gauges("multiconn_buffers_spare", "Storage that waits to be lent.", BYTES, spare)?;
+        let ready = |counters: &Counters| counters.rounds.ready.get();
+        self.gauges("multiconn_ready_queue_length", "Connections whose turn comes next round.", None, ready)?;
+        self.histograms("multiconn_turn", "The work of one round of the loop.", |rounds| &rounds.turn)?;
+        self.histograms("multiconn_timer_lag", "How late timers came up.", |rounds| &rounds.timer_lag)
+    }
+
+    fn one(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: &impl EncodeGaugeValue) -> fmt::Result {
+        self.out.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(value)
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: impl Fn(&Counters) -> u64) -> fmt::Result {
+        let mut family = self.out.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for (counters, worker) in self.workers.iter().zip(&self.labels) {
+            family.encode_family(&[("worker", worker)])?.encode_gauge(&value(counters))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: impl Fn(&Counters) -> u64,
+    ) -> fmt::Result {
+        let mut family = self.out.encode_descriptor(name, help, unit, MetricType::Counter)?;
+        for (counters, worker) in self.workers.iter().zip(&self.labels) {
+            count(&mut family, &[("worker", worker)], value(counters))?;
+        }
+        Ok(())
+    }
+
+    /// Counters that are divided by `label`.
+    pub(super) fn divided(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl Fn(&Counters) -> Vec<(String, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.out.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (counters, worker) in self.workers.iter().zip(&self.labels) {
+            for (kind, value) in values(counters) {
+                count(&mut family, &[("worker", worker), (label, &kind)], value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn histograms(&mut self, name: &str, help: &str, histogram: impl Fn(&Rounds) -> &FixedHistogram) -> fmt::Result {
+        let mut family = self.out.encode_descriptor(name, help, SECONDS, MetricType::Histogram)?;
+        for (counters, worker) in self.workers.iter().zip(&self.labels) {
+            let histogram = histogram(&counters.rounds);
+            let (sum, buckets) = (histogram.sum_seconds(), histogram.buckets());
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let labels = [("worker", worker)];
+            family.encode_family(&labels)?.encode_histogram::<NoLabels>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+fn count(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+    family.encode_family(labels)?.encode_counter::<NoLabels, u64, f64>(&value, None)
+}
+
+fn by_kind<K: Copy + PartialEq>(tally: &Tally<K>, words: impl Fn(K) -> String) -> Vec<(String, u64)> {
+    tally.counts().map(|(kind, count)| (words(kind), count)).collect()
+}
+
+/// The same with kinds that tell themselves what they are.
+pub(super) fn by_kind_of(counts: impl Iterator<Item = (impl fmt::Display, u64)>) -> Vec<(String, u64)> {
+    counts.map(|(kind, count)| (kind.to_string(), count)).collect()
+}

@@ -1,0 +1,105 @@
+//! The two system calls: recvmmsg(2) and sendmmsg(2).
+//!
+//! The `nix` crate wraps them. The headers are made anew for each call: the kernel writes the length of each address into
+//! them, and one of IPv4 would cut the next one of IPv6.
+
+use super::DatagramSocket;
+use super::hop_limit::{hop_limit, received_hops};
+use super::recv_batch::Header;
+use super::send_batch::OutDatagram;
+use nix::libc;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, sendmmsg,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+/// Receives into `slots`, of which there are `count`, and appends what came to `headers`. Returns how many datagrams the
+/// kernel has dropped so far, if it told.
+pub(super) fn receive<'a>(
+    socket: &DatagramSocket,
+    slots: impl Iterator<Item = &'a mut [u8]>,
+    count: usize,
+    headers: &mut Vec<Header>,
+) -> io::Result<Option<u32>> {
+    let mut slots: Vec<_> = slots.map(|slot| [IoSliceMut::new(slot)]).collect();
+    let space = nix::cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo, u32, libc::c_int, libc::c_int);
+    let mut multi = MultiHeaders::<SockaddrStorage>::preallocate(count, Some(space));
+    let received = recvmmsg(socket.as_raw_fd(), &mut multi, &mut slots, MsgFlags::MSG_DONTWAIT, None)?;
+    let mut overrun = None;
+    for message in received {
+        let mut header =
+            Header { len: message.bytes, peer: peer_of(&message), local: None, to_many: false, hops: None };
+        // Cut control messages are none: there is room for all that were asked for.
+        for control in message.cmsgs().into_iter().flatten() {
+            match control {
+                ControlMessageOwned::Ipv4PacketInfo(info) => {
+                    let (to, local) = (address(info.ipi_addr), address(info.ipi_spec_dst));
+                    header.to_many = to != local;
+                    header.local = (!header.to_many).then_some(IpAddr::V4(local));
+                }
+                ControlMessageOwned::Ipv6PacketInfo(info) => note_ipv6(&mut header, info.ipi6_addr.s6_addr.into()),
+                ControlMessageOwned::RxqOvfl(dropped) => overrun = Some(dropped),
+                other => header.hops = received_hops(&other).or(header.hops),
+            }
+        }
+        headers.push(header);
+    }
+    Ok(overrun)
+}
+
+/// Sends `datagrams`, which say `bytes` and all come from the same address and have the same hop limit, if given; returns how
+/// many went.
+pub(super) fn send(
+    socket: &DatagramSocket,
+    datagrams: &[OutDatagram],
+    bytes: &[&[u8]],
+    (from, hops): (Option<IpAddr>, Option<u8>),
+) -> io::Result<usize> {
+    let slices: Vec<_> = bytes.iter().map(|bytes| [IoSlice::new(bytes)]).collect();
+    let addresses: Vec<_> = datagrams.iter().map(|datagram| datagram.to.map(SockaddrStorage::from)).collect();
+    let (v4, v6);
+    // The system refuses room that no control message fills.
+    let mut space = 0;
+    let from = match from {
+        None => None,
+        Some(IpAddr::V4(ip)) => {
+            let source = libc::in_addr { s_addr: u32::from(ip).to_be() };
+            v4 = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: libc::in_addr { s_addr: 0 } };
+            space += nix::cmsg_space!(libc::in_pktinfo).capacity();
+            Some(ControlMessage::Ipv4PacketInfo(&v4))
+        }
+        Some(IpAddr::V6(ip)) => {
+            v6 = libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 };
+            space += nix::cmsg_space!(libc::in6_pktinfo).capacity();
+            Some(ControlMessage::Ipv6PacketInfo(&v6))
+        }
+    };
+    let is_v4 = datagrams[0].to.is_some_and(|to| to.ip().to_canonical().is_ipv4());
+    let hops = hops.map(libc::c_int::from);
+    let hops = hops.as_ref().and_then(|hops| hop_limit(hops, is_v4));
+    space += hops.map_or(0, |_| nix::cmsg_space!(libc::c_int).capacity());
+    let controls: Vec<_> = from.into_iter().chain(hops).collect();
+    let mut multi = MultiHeaders::preallocate(datagrams.len(), (space > 0).then(|| Vec::with_capacity(space)));
+    let flags = MsgFlags::MSG_DONTWAIT;
+    Ok(sendmmsg(socket.as_raw_fd(), &mut multi, &slices, &addresses, &controls, flags)?.count())
+}
+
+fn peer_of(message: &RecvMsg<'_, '_, SockaddrStorage>) -> SocketAddr {
+    let storage = message.address.as_ref();
+    let v4 = storage.and_then(SockaddrStorage::as_sockaddr_in).map(|peer| SocketAddr::V4((*peer).into()));
+    let v6 = || storage.and_then(SockaddrStorage::as_sockaddr_in6).map(|peer| SocketAddr::V6((*peer).into()));
+    // A peer without an address cannot be answered: port 0 says so.
+    v4.or_else(v6).unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
+}
+
+/// A datagram of IPv4 on an IPv6 socket brings both kinds of information, and that of IPv4 comes last and counts.
+fn note_ipv6(header: &mut Header, to: Ipv6Addr) {
+    header.to_many = to.is_multicast();
+    header.local = (!header.to_many).then_some(IpAddr::V6(to));
+}
+
+fn address(from: libc::in_addr) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from_be(from.s_addr))
+}

@@ -1,0 +1,319 @@
+//! Opening datagram sockets: a server's, one for each worker and address, and a client's, towards one peer.
+
+use super::Multicast;
+use super::hop_limit::limit_hops;
+use crate::error::{Error, in_words};
+use crate::socket::fd_passing::BoundPlace;
+use crate::socket::listener::{is_missing, listen_error};
+use crate::socket::zone::example_interface;
+use crate::socket::{Address, Endpoint, SocketOptions};
+use mio::event::Source;
+use mio::net::UdpSocket;
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, SockRef, Socket, Type};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// A non-blocking datagram socket.
+#[derive(Debug)]
+pub struct DatagramSocket {
+    socket: UdpSocket,
+    /// Of what is sent to many, each socket of a port gets a copy: this one is to answer.
+    answers_many: bool,
+}
+
+impl DatagramSocket {
+    fn new(socket: OwnedFd, answers_many: bool) -> Self {
+        Self { socket: UdpSocket::from_std(socket.into()), answers_many }
+    }
+
+    /// Whether this is the one socket of its port that answers what is sent to many.
+    #[must_use]
+    pub fn answers_many(&self) -> bool {
+        self.answers_many
+    }
+
+    /// The address of the socket.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2).
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// What a loop registers.
+    pub fn source(&mut self) -> &mut dyn Source {
+        &mut self.socket
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self::new(self.as_fd().try_clone_to_owned()?, self.answers_many))
+    }
+}
+
+impl AsFd for DatagramSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for DatagramSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// One address where datagrams are answered.
+#[derive(Debug)]
+pub struct BoundDatagrams {
+    /// The address as the system granted it, and whose it is.
+    pub place: BoundPlace,
+    /// One for each worker (`SO_REUSEPORT`); for a group a single one, because each would get a copy of everything.
+    pub sockets: Vec<DatagramSocket>,
+}
+
+/// Opens sockets on every address that `endpoint` stands for, one for each of `workers`, and one for each of `groups`
+/// on the same port.
+///
+/// # Errors
+///
+/// [`Error::Resolve`] when the host is unknown, [`Error::Listen`] when the system refuses.
+pub fn bind_datagrams(
+    endpoint: &Endpoint,
+    groups: &[IpAddr],
+    multicast: &Multicast,
+    options: &SocketOptions,
+    workers: usize,
+) -> Result<Vec<BoundDatagrams>, Error> {
+    let mut bound: Vec<BoundDatagrams> = Vec::new();
+    let mut missing = None;
+    for address in endpoint.resolve()? {
+        let Address::Ip(mut address) = address else {
+            return Err(Error::Usage("datagrams need a host and a port, such as 127.0.0.1 65432".to_owned()));
+        };
+        if let Some(port) = bound.first().and_then(|first| first.place.address.port()) {
+            address.set_port(port);
+        }
+        match bind_all(address, options, workers, !groups.is_empty()) {
+            Ok(sockets) => bound.push(sockets),
+            Err(error) if is_missing(&error) => missing = Some((address, error)),
+            Err(error) => return Err(listen_error(&Address::Ip(address), &error)),
+        }
+    }
+    match (missing, bound.first().and_then(|first| first.place.address.port())) {
+        (Some((address, error)), None) => return Err(listen_error(&Address::Ip(address), &error)),
+        (Some((address, error)), Some(_)) => {
+            log::warn!("not listening on {address}: {}", in_words(&error));
+        }
+        (None, _) => {}
+    }
+    let port = bound.first().and_then(|first| first.place.address.port()).unwrap_or_default();
+    for &group in groups {
+        let address = multicast.address(group, port);
+        bound.push(bind_group(address, multicast, options).map_err(|error| group_error(address, multicast, &error))?);
+    }
+    Ok(bound)
+}
+
+/// One socket for each worker. `has_groups` says that the port is shared with sockets for groups, too.
+fn bind_all(
+    wanted: SocketAddr,
+    options: &SocketOptions,
+    workers: usize,
+    has_groups: bool,
+) -> io::Result<BoundDatagrams> {
+    // Alone first: two programs that both set SO_REUSEPORT would silently share a port that is in use.
+    let alone = match open_bound(wanted, options, false) {
+        // Without IPv6, every interface is every IPv4 interface.
+        Err(error) if is_missing(&error) && wanted.ip() == Ipv6Addr::UNSPECIFIED => {
+            open_bound((Ipv4Addr::UNSPECIFIED, wanted.port()).into(), options, false)?
+        }
+        result => result?,
+    };
+    let granted = local_address(&alone)?;
+    // To a broadcast address everything is sent to many.
+    let count = if may_be_broadcast(granted.ip()) { 1 } else { workers };
+    let sockets = if count > 1 || has_groups {
+        drop(alone);
+        (0..count).map(|_| open_bound(granted, options, true)).collect::<io::Result<Vec<_>>>()?
+    } else {
+        vec![alone]
+    };
+    let is_first = |(index, socket): (usize, Socket)| DatagramSocket::new(socket.into(), index == 0);
+    let sockets = sockets.into_iter().enumerate().map(is_first).collect();
+    Ok(BoundDatagrams { place: place(granted, String::new()), sockets })
+}
+
+fn bind_group(address: SocketAddr, multicast: &Multicast, options: &SocketOptions) -> io::Result<BoundDatagrams> {
+    let socket = open(address, options)?;
+    // Members of a group share its port, also those of other programs.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    limit_hops(&socket, address)?;
+    socket.bind(&address.into())?;
+    multicast.join(&socket, address.ip())?;
+    let sockets = vec![DatagramSocket::new(socket.into(), true)];
+    Ok(BoundDatagrams { place: place(address, String::new()), sockets })
+}
+
+fn group_error(group: SocketAddr, multicast: &Multicast, error: &io::Error) -> Error {
+    if multicast.interface.is_some() {
+        return listen_error(&Address::Ip(group), error);
+    }
+    Error::Listen {
+        address: group.to_string(),
+        reason: format!(
+            "{}: no route leads to the group; name its interface, such as --multicast-interface {}",
+            in_words(error),
+            example_interface(None)
+        ),
+    }
+}
+
+fn place(address: SocketAddr, name: String) -> BoundPlace {
+    BoundPlace { address: Address::Ip(address), name, owns_path: false, is_datagram: true }
+}
+
+/// Whether an address may belong to all machines of a network; which do is the network's secret, and 255 as the last
+/// number the usual one.
+fn may_be_broadcast(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.octets()[3] == 255)
+}
+
+fn open_bound(address: SocketAddr, options: &SocketOptions, shared: bool) -> io::Result<Socket> {
+    let socket = open(address, options)?;
+    socket.set_reuse_port(shared)?;
+    tell_destinations(&socket, address)?;
+    limit_hops(&socket, address)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn open(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
+    }
+    options.apply_buffers(&socket)?;
+    #[cfg(target_os = "linux")]
+    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+    Ok(socket)
+}
+
+/// A socket on every address has to know where a datagram was sent to: the answer comes from there, or the peer would
+/// take it for a stranger's. Groups that others have joined are not its own.
+fn tell_destinations(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if !address.ip().is_unspecified() {
+        return Ok(());
+    }
+    // An IPv6 socket gets datagrams of IPv4, too, and can only tell a broadcast from the rest when it is told of both.
+    setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
+    if address.is_ipv6() {
+        setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        #[cfg(target_os = "linux")]
+        socket.set_multicast_all_v6(false)?;
+    }
+    #[cfg(target_os = "linux")]
+    socket.set_multicast_all_v4(false)?;
+    Ok(())
+}
+
+fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// Whether `socket` carries datagrams.
+pub(in crate::socket) fn is_datagram(socket: BorrowedFd<'_>) -> bool {
+    SockRef::from(&socket).r#type().is_ok_and(|kind| kind == Type::DGRAM)
+}
+
+/// Puts inherited sockets together by their addresses, and sees to it that every worker has one where that is right.
+pub(in crate::socket) fn adopt_datagrams(
+    sockets: impl IntoIterator<Item = (OwnedFd, String)>,
+    options: &SocketOptions,
+    workers: usize,
+) -> io::Result<Vec<BoundDatagrams>> {
+    let mut bound: Vec<BoundDatagrams> = Vec::new();
+    for (socket, name) in sockets {
+        let socket = Socket::from(socket);
+        let address = local_address(&socket)?;
+        socket.set_nonblocking(true)?;
+        options.apply_buffers(&socket)?;
+        #[cfg(target_os = "linux")]
+        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        tell_destinations(&socket, address)?;
+        limit_hops(&socket, address)?;
+        match bound.iter_mut().find(|bound| bound.place.address == Address::Ip(address)) {
+            Some(bound) => bound.sockets.push(DatagramSocket::new(socket.into(), false)),
+            None => bound.push(BoundDatagrams {
+                place: place(address, name),
+                sockets: vec![DatagramSocket::new(socket.into(), true)],
+            }),
+        }
+    }
+    for bound in &mut bound {
+        // Several workers share a socket when there are too few.
+        for index in 0..workers.saturating_sub(bound.sockets.len()) {
+            let copy = bound.sockets[index].try_clone()?;
+            bound.sockets.push(copy);
+        }
+    }
+    Ok(bound)
+}
+
+/// Whom a client's socket speaks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// One: the socket is connected to it, hears nobody else, and is told when nobody listens there (udp(7)).
+    One(SocketAddr),
+    /// Many, by broadcast or multicast: anybody may answer.
+    Many(SocketAddr),
+}
+
+/// Whether `address` belongs to all machines of a network, so that a socket may send there only with `SO_BROADCAST`
+/// (socket(7)). The kernel gives the same error for a route that prohibits the destination.
+#[must_use]
+pub fn needs_broadcast(address: SocketAddr) -> bool {
+    let connect = || {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        socket.set_broadcast(true)?;
+        socket.connect(&address.into())
+    };
+    connect().is_ok()
+}
+
+/// A client's socket towards `peer`. It gets another port than the peer has: a server does not answer what comes from its own
+/// port.
+///
+/// # Errors
+///
+/// Those of socket(2), setsockopt(2), bind(2) and connect(2).
+pub fn open_towards(peer: Peer, multicast: &Multicast, options: &SocketOptions) -> io::Result<DatagramSocket> {
+    let (Peer::One(address) | Peer::Many(address)) = peer;
+    let socket = client_socket(peer, multicast, options)?;
+    // While the first one has the port, the system gives another one.
+    let has_peers_port = local_address(&socket)?.port() == address.port();
+    let socket = if has_peers_port { client_socket(peer, multicast, options)? } else { socket };
+    Ok(DatagramSocket::new(socket.into(), true))
+}
+
+fn client_socket(peer: Peer, multicast: &Multicast, options: &SocketOptions) -> io::Result<Socket> {
+    let (Peer::One(address) | Peer::Many(address)) = peer;
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
+    options.apply_buffers(&socket)?;
+    match peer {
+        Peer::One(address) => socket.connect(&address.into())?,
+        Peer::Many(address) => {
+            if address.ip().is_multicast() {
+                multicast.prepare_sending(&socket, address.ip())?;
+            } else {
+                socket.set_broadcast(true)?;
+            }
+            let any = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+            socket.bind(&SocketAddr::new(any, 0).into())?;
+        }
+    }
+    Ok(socket)
+}

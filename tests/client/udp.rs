@@ -1,0 +1,309 @@
+//! The client with datagrams: what became of each message, whatever the network and the server do with it.
+
+use super::support::{Exit, PATIENCE, Program, expect_refusal, has_python};
+use rustix::process::Signal;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A server that answers each datagram with whatever `answer` makes of its number and bytes; until it is dropped.
+pub(crate) struct CorruptServer {
+    pub(crate) address: SocketAddr,
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl CorruptServer {
+    pub(crate) fn new(mut answer: impl FnMut(usize, &[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let (address, is_over) = (socket.local_addr().unwrap(), Arc::<AtomicBool>::default());
+        let over = Arc::clone(&is_over);
+        let work = move || {
+            let (mut room, mut number) = (vec![0; 1 << 16], 0);
+            while !over.load(Ordering::Relaxed) {
+                if let Ok((count, peer)) = socket.recv_from(&mut room) {
+                    for reply in answer(number, &room[..count]) {
+                        socket.send_to(&reply, peer).unwrap();
+                    }
+                    number += 1;
+                }
+            }
+        };
+        Self { address, is_over, thread: Some(std::thread::spawn(work)) }
+    }
+}
+
+impl Drop for CorruptServer {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn start(address: SocketAddr, arguments: &[&str]) -> Program {
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    Program::client(&[&["--udp", &host, &port], arguments].concat())
+}
+
+/// A run against `address` with further arguments.
+fn run(address: SocketAddr, arguments: &[&str]) -> Exit {
+    start(address, arguments).await_exit()
+}
+
+/// The first number of the report's line with this label; 0 when it has none.
+fn number(exit: &Exit, label: &str) -> u64 {
+    let line = exit.stdout.iter().find_map(|line| line.strip_prefix("  ")?.strip_prefix(label)?.strip_prefix(' '));
+    let word = line.and_then(|line| line.split_whitespace().next()).unwrap_or("0");
+    word.trim_end_matches([',', ':']).replace(',', "").parse().unwrap()
+}
+
+/// Expects this exit status, and these numbers in the report and 0 for all others.
+#[track_caller]
+pub(crate) fn expect(exit: &Exit, code: i32, sent: u64, verified: u64, fates: &[(&str, u64)]) {
+    assert_eq!(exit.code, Some(code), "{exit:#?}");
+    let verdict = if code == 0 { "every datagram" } else { "something failed" };
+    assert!(exit.stdout[0].contains(verdict), "{exit:#?}");
+    let line = exit.stdout.iter().find_map(|line| line.strip_prefix("  datagrams    ")).unwrap();
+    let numbers: Vec<u64> =
+        line.split(", ").filter_map(|part| part.split(' ').next()?.replace(',', "").parse().ok()).collect();
+    assert_eq!(numbers[..2], [sent, verified], "{exit:#?}");
+    for label in ["lost", "late", "refused", "duplicated", "reordered", "corrupt"] {
+        let expected = fates.iter().find(|(fate, _)| *fate == label).map_or(0, |(_, count)| *count);
+        assert_eq!(number(exit, label), expected, "{label}: {exit:#?}");
+    }
+}
+
+/// Our server for datagrams, and where it is.
+pub(crate) fn own_server(arguments: &[&str]) -> (Program, SocketAddr) {
+    let server = Program::server(&[&["--udp", "127.0.0.1", "0"], arguments].concat());
+    let line = server.await_stdout(" (udp, ");
+    let address = line.split(' ').nth(2).unwrap().parse().unwrap();
+    (server, address)
+}
+
+/// A socket listens on for a moment after its last reply.
+#[test]
+fn what_comes_after_the_last_reply_is_counted() {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let program = start(socket.local_addr().unwrap(), &["--message", "hello", "--reply-timeout", "20s"]);
+    let mut room = [0; 64];
+    let (count, peer) = socket.recv_from(&mut room).unwrap();
+    socket.send_to(&room[..count], peer).unwrap();
+    for late in [&b"hello"[..], b"extra"] {
+        socket.send_to(late, peer).unwrap();
+    }
+    let exit = { program }.await_exit();
+    assert_eq!((exit.code, number(&exit, "duplicated"), number(&exit, "corrupt")), (Some(1), 1, 1), "{exit:#?}");
+    assert!(exit.stdout.contains(&"    socket 1: received b'extra' (5 bytes)".to_owned()), "{exit:#?}");
+}
+
+#[test]
+fn ten_thousand_datagrams_come_back() {
+    let (mut server, address) = own_server(&[]);
+    let patient = ["--reply-timeout", "10s"];
+    let one = [&["-c", "10", "--messages", "1000", "--size", "100"], &patient[..]].concat();
+    expect(&run(address, &one), 0, 10_000, 10_000, &[]);
+    let two = [&["-c", "10", "--messages", "1000", "--size", "16", "--pipeline", "4", "--workers", "2"], &patient[..]];
+    expect(&run(address, &two.concat()), 0, 10_000, 10_000, &[]);
+    assert_eq!(server.terminate().counted("answered"), 20_000);
+}
+
+#[test]
+fn texts_and_sizes_of_every_kind() {
+    let (_server, address) = own_server(&[]);
+    expect(&run(address, &[]), 0, 2, 2, &[]);
+    expect(&run(address, &["7", "--messages", "5", "--pipeline", "5"]), 0, 35, 35, &[]);
+    expect(&run(address, &["--message", "", "--message", "é"]), 0, 2, 2, &[]);
+    for size in ["1", "15", "16", "17", "1472", "65507"] {
+        expect(&run(address, &["--size", size, "--messages", "3"]), 0, 3, 3, &[]);
+    }
+}
+
+#[test]
+fn lost_datagrams_are_counted_and_give_way() {
+    let lose = |kind: &[&str], pipeline: &str| {
+        let liar = CorruptServer::new(|number, bytes| if number % 5 == 2 { vec![] } else { vec![bytes.to_vec()] });
+        // What a busy machine answers later than that is lost, too.
+        let more = ["--messages", "20", "--pipeline", pipeline, "--reply-timeout", "1s"];
+        let exit = run(liar.address, &[kind, &more].concat());
+        let lost = number(&exit, "lost");
+        assert_eq!(lost, 4, "{exit:#?}");
+        if kind[0] == "--size" {
+            expect(&exit, 1, 20, 16, &[("lost", 4)]);
+        }
+    };
+    // Side by side: each of them waits for what it has lost.
+    std::thread::scope(|scope| {
+        for kind in [&["--size", "50"][..], &["--message", "a", "--message", "b"]] {
+            for pipeline in ["1", "4"] {
+                scope.spawn(move || lose(kind, pipeline));
+            }
+        }
+    });
+}
+
+#[test]
+fn doubled_datagrams_are_counted() {
+    let liar = CorruptServer::new(|_, bytes| vec![bytes.to_vec(); 2]);
+    expect(&run(liar.address, &["--size", "50", "--messages", "10"]), 0, 10, 10, &[("duplicated", 10)]);
+    expect(&run(liar.address, &["--messages", "2"]), 0, 2, 2, &[("duplicated", 2)]);
+}
+
+#[test]
+fn overtaken_datagrams_are_counted() {
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    let liar = CorruptServer::new(move |_, bytes| {
+        held.push(bytes.to_vec());
+        if held.len() == 2 { held.drain(..).rev().collect() } else { vec![] }
+    });
+    let pairs = ["--messages", "10", "--pipeline", "2", "--reply-timeout", "10s"];
+    expect(&run(liar.address, &[&pairs[..], &["--size", "50"]].concat()), 0, 10, 10, &[("reordered", 5)]);
+    expect(&run(liar.address, &pairs), 0, 10, 10, &[("reordered", 5)]);
+}
+
+#[test]
+fn damaged_datagrams_are_counted_and_shown() {
+    let damage = |number: usize, bytes: &[u8]| {
+        let mut reply = bytes.to_vec();
+        match number % 3 {
+            0 => reply[20] ^= 1,
+            1 => reply.truncate(17),
+            _ => {}
+        }
+        vec![reply]
+    };
+    let liar = CorruptServer::new(damage);
+    let exit = run(liar.address, &["--size", "50", "--messages", "9"]);
+    expect(&exit, 1, 9, 3, &[("corrupt", 6)]);
+    assert!(exit.stdout.iter().any(|line| line.starts_with("    socket 1: received b'\\x00")), "{exit:#?}");
+    // Of a text nobody knows which one it was: the message waits on, in vain.
+    let liar = CorruptServer::new(|_, bytes| vec![bytes.to_ascii_uppercase()]);
+    let exit = run(liar.address, &["--message", "abc", "--reply-timeout", "1s"]);
+    expect(&exit, 1, 1, 0, &[("corrupt", 1), ("lost", 1)]);
+}
+
+#[test]
+fn late_datagrams_are_lost_and_counted() {
+    let mut late: Option<Vec<u8>> = None;
+    let liar = CorruptServer::new(move |number, bytes| {
+        if number == 0 {
+            late = Some(bytes.to_vec());
+            return vec![];
+        }
+        late.take().into_iter().chain([bytes.to_vec()]).collect()
+    });
+    let exit = run(liar.address, &["--size", "20", "--messages", "3", "--reply-timeout", "1s"]);
+    expect(&exit, 1, 3, 2, &[("lost", 1), ("late", 1)]);
+}
+
+#[test]
+fn nobody_listens_in_words() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    drop(socket);
+    let exit = run(address, &["5", "--reply-timeout", "10s"]);
+    expect(&exit, 1, 10, 0, &[("refused", 10)]);
+    assert!(exit.stdout.iter().any(|line| line.ends_with("refused      10: nothing listens there")), "{exit:#?}");
+}
+
+#[test]
+fn a_python_server_answers() {
+    if has_python("a UDP server in Python") {
+        let server = Program::python("udp_server.py", &[]);
+        expect(&run(server.python_address(), &["5", "--messages", "20"]), 0, 100, 100, &[]);
+        let server = Program::python("udp_server.py", &["Message received"]);
+        let exit = run(server.python_address(), &["--expect", "any", "--size", "100", "--messages", "3"]);
+        expect(&exit, 0, 3, 3, &[]);
+        assert!(exit.stdout[0].ends_with(": every datagram was answered"), "{exit:#?}");
+    }
+}
+
+#[test]
+fn nothing_is_waited_for_where_nothing_comes() {
+    let (_server, address) = own_server(&["--service", "discard"]);
+    let exit = run(address, &["--expect", "none", "--size", "100", "--messages", "5000", "-c", "2"]);
+    expect(&exit, 0, 10_000, 0, &[]);
+}
+
+#[test]
+fn broadcast_and_multicast() {
+    let server = Program::server(&["--udp", "", "0", "--multicast", "239.65.43.3", "--multicast-interface", "lo"]);
+    let port = server.await_stdout("239.65.43.3:").split([':', ' ']).nth(3).unwrap().to_owned();
+    let port = port.parse().unwrap();
+    let run = |ip: &str, arguments: &[&str]| run(SocketAddr::new(ip.parse().unwrap(), port), arguments);
+    let exit = run("127.255.255.255", &["--broadcast", "--messages", "10"]);
+    expect(&exit, 0, 10, 10, &[]);
+    assert!(exit.stdout.iter().any(|line| line.starts_with("  answered by  1 peer: ")), "{exit:#?}");
+    let exit = run("127.255.255.255", &[]);
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.contains("needs --broadcast")), "{exit:#?}");
+    let lo = ["--multicast-interface", "lo", "--messages", "10", "--size", "40", "--multicast-ttl", "0"];
+    expect(&run("239.65.43.3", &lo), 0, 10, 10, &[]);
+}
+
+/// Both fail with EACCES, and only one of them with a way out.
+#[test]
+fn a_prohibited_route_is_no_broadcast_address() {
+    let script = "ip link set lo up && ip route add prohibit 10.8.0.0/24";
+    super::support::in_own_network("a route that prohibits", script, || {
+        for (target, cause) in [
+            ("10.8.0.1:9", "1 permission denied"),
+            ("127.255.255.255:9", "1 permission denied (a broadcast address needs --broadcast)"),
+        ] {
+            let exit = Program::client(&["--udp", target]).await_exit();
+            assert_eq!(exit.code, Some(1), "{exit:#?}");
+            assert!(exit.stdout.iter().any(|line| line.trim() == cause), "{exit:#?}");
+        }
+        let exit = Program::client(&["--udp", "239.1.2.3:9"]).await_exit();
+        let hint = "not sent     2: the network cannot be reached: name the interface of the group, such as --multicast-interface";
+        assert!(exit.stdout.iter().any(|line| line.trim().starts_with(hint)), "{exit:#?}");
+    });
+}
+
+#[test]
+fn an_interrupted_run_tells_what_it_did() {
+    let liar = CorruptServer::new(|number, bytes| if number < 3 { vec![bytes.to_vec()] } else { vec![] });
+    let mut client = start(liar.address, &["--size", "50", "--messages", "10", "--reply-timeout", "1m", "-vv"]);
+    for _ in 0..2 {
+        client.await_stderr("Received ");
+    }
+    client.signal(Signal::INT);
+    let exit = client.await_exit();
+    assert_eq!(exit.code, Some(130), "{exit:#?}");
+    assert!(exit.stdout[0].ends_with(": interrupted"), "{exit:#?}");
+}
+
+#[test]
+fn what_can_never_be_sent_is_refused_in_words() {
+    let wrong = |arguments: &[&str], parts: &[&str]| {
+        expect_refusal(Program::client(&[&["--udp", "127.0.0.1", "9"], arguments].concat()), 2, parts);
+    };
+    wrong(&["--size", "65508"], &["65,508 bytes", "65,507", "--size 1KiB"]);
+    wrong(&["--message", &"x".repeat(65_508)], &["65,508 bytes"]);
+    wrong(&["--reply-timeout", "0"], &["--reply-timeout 1s"]);
+    wrong(&["--multicast-ttl", "256"], &["\"256\"", "0 to 255"]);
+    assert!(PATIENCE > Duration::from_secs(1));
+}
+
+/// A server does not answer what comes from its own port. Where the system has two ports for clients, and a server elsewhere has one
+/// of them, the other one is taken.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_client_never_gets_the_port_of_its_server() {
+    use multiconn::socket::{Multicast, Peer, SocketOptions, open_towards};
+    let script = "ip link set lo up && echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range";
+    super::support::in_own_network("a network with two ports for clients", script, || {
+        let server = "127.0.0.2:40001".parse().unwrap();
+        // By chance all of them would get the other port once in a million times.
+        for peer in [Peer::One(server), Peer::Many(server)].repeat(10) {
+            let socket = open_towards(peer, &Multicast::default(), &SocketOptions::default()).unwrap();
+            assert_eq!(socket.local_address().unwrap().port(), 40_000, "{peer:?}");
+        }
+    });
+}

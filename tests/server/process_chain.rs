@@ -1,0 +1,134 @@
+//! A server and its successors: the program lies in a folder of its own, where it can be replaced, and every process of
+//! the line is killed, by its own id, when the guard goes.
+
+use super::support::{Program, await_some, await_until, works};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// What the log says when a successor has taken over.
+const HANDED_OVER: &str = "Handed over to process ";
+
+pub(crate) struct ProcessChain {
+    pub(crate) first: Program,
+    pub(crate) folder: TempDir,
+    /// All that have taken over, in turn.
+    successors: Vec<Pid>,
+}
+
+impl ProcessChain {
+    pub(crate) fn new(arguments: &[&str]) -> Self {
+        Self::with(|command| command.args(arguments))
+    }
+
+    /// A server whose command is completed by `complete`.
+    pub(crate) fn with(complete: impl Fn(&mut Command) -> &mut Command) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        install(&folder.path().join("server"));
+        let command = Command::new(folder.path().join("server"));
+        Self::of(folder, complete(&mut Program::clean(command)))
+    }
+
+    /// A server that `command` starts from what lies in `folder`.
+    pub(crate) fn of(folder: TempDir, command: &mut Command) -> Self {
+        let first = Program::spawn(command);
+        first.await_stdout("Listening on ");
+        Self { first, folder, successors: Vec::new() }
+    }
+
+    /// The path that the first process was started from.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("server")
+    }
+
+    /// Puts a shell script where the program lies, or lay.
+    pub(crate) fn replace_by_script(&self, path: &Path, script: &str) {
+        let new = self.folder.path().join("new");
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\"";
+        assert!(works(Command::new("sh").args(["-c", write]).arg(&new).arg(script)), "cannot write {}", new.display());
+        fs::rename(&new, path).unwrap();
+    }
+
+    /// Puts another copy of the server where the program lies, or lay.
+    pub(crate) fn replace_by_copy(&self, path: &Path) {
+        let new = self.folder.path().join("new");
+        install(&new);
+        fs::rename(new, path).unwrap();
+    }
+
+    /// Which process takes signals now.
+    pub(crate) fn head(&self) -> Pid {
+        self.successors.last().copied().unwrap_or_else(|| self.first.pid())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.head(), signal).expect("the process runs");
+    }
+
+    /// Has the server replaced, and waits until it is.
+    pub(crate) fn handover(&mut self) -> Pid {
+        self.signal(Signal::USR2);
+        let count = self.successors.len();
+        let what = format!("the hand-over; stderr so far: {:#?}", self.first.stderr());
+        let child_program = await_some(&what, || {
+            let lines = self.first.stderr();
+            let line = lines.iter().filter_map(|line| line.strip_prefix(HANDED_OVER)).nth(count)?.to_owned();
+            Some(line.split(':').next().unwrap().parse().unwrap())
+        });
+        let child_program = Pid::from_raw(child_program).unwrap();
+        self.successors.push(child_program);
+        child_program
+    }
+
+    /// Ends the line, and waits until every process of it has told how many connections it served: how many in all.
+    pub(crate) fn end(&self) -> u64 {
+        self.signal(Signal::TERM);
+        let served = || -> Vec<u64> {
+            let lines = self.first.stdout();
+            let counts = lines.iter().filter_map(|line| line.strip_prefix("Served ")?.split(' ').next());
+            counts.map(|count| count.replace(',', "").parse().unwrap()).collect()
+        };
+        await_until("the end of all", || served().len() == self.successors.len() + 1);
+        await_until("the end of the last", || !is_running(self.head()));
+        served().iter().sum()
+    }
+}
+
+impl Drop for ProcessChain {
+    fn drop(&mut self) {
+        for &child_program in &self.successors {
+            // Its id may be somebody else's by now.
+            let program = fs::read_link(format!("/proc/{child_program}/exe")).unwrap_or_default();
+            if program.starts_with(self.folder.path()) {
+                let _ = kill_process(child_program, Signal::KILL);
+            }
+        }
+    }
+}
+
+/// Whether a process that may not be ours to wait for has not ended.
+pub(crate) fn is_running(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The state follows the name in parentheses; Z has ended, but nobody waited for it (proc_pid_stat(5)).
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// The children of a process, the dead ones that nobody waited for included.
+pub(crate) fn children(process: Pid) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").unwrap();
+    let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let parent = |id: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+    };
+    let own = ids.filter(|id| parent(id) == Some(process.as_raw_nonzero().get()));
+    own.filter_map(Pid::from_raw).collect()
+}
+
+/// Puts a copy of the server at `path`. Another program makes it: a file that this one has open for writing could not be
+/// run as long as any child that was started meanwhile has the descriptor, too (execve(2), `ETXTBSY`).
+pub(crate) fn install(path: &Path) {
+    assert!(works(Command::new("cp").arg(Program::server_path()).arg(path)), "cannot write {}", path.display());
+}
