@@ -1,4 +1,4 @@
-//! A timer of the kernel that wakes a poll at an instant, to the microsecond (timerfd_create(2)).
+//! Kernel timer that wakes a poll at an instant, with microsecond precision (timerfd_create(2)).
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) use self::descriptor::KernelTimer;
@@ -16,33 +16,35 @@ mod descriptor {
     use std::io;
     use std::time::{Duration, Instant};
 
-    /// Zero would switch the timer off.
-    const AT_ONCE: Duration = Duration::from_nanos(1);
+    /// Shortest timeout. Zero would disarm the timer.
+    const MIN_TIMEOUT: Duration = Duration::from_nanos(1);
 
-    /// The kernel refuses times that its clock will never show. Whoever waits for that long is told too early.
-    const LONGEST: Duration = Duration::from_secs(1 << 32);
+    /// Longest timeout, about 136 years: the kernel rejects times beyond the range of its clock. A timer armed for a
+    /// later instant fires early.
+    const MAX_TIMEOUT: Duration = Duration::from_secs(1 << 32);
 
-    /// A timer in a poll. It is never read: events come at edges, and setting it anew forgets that it has fired.
+    /// Timer descriptor in a poll set. It is never read: events are edge-triggered, and setting it again clears the
+    /// expiration.
     #[derive(Debug)]
     pub(in crate::event_loop) struct KernelTimer(OwnedFd);
 
     impl KernelTimer {
         pub(in crate::event_loop) const EXISTS: bool = true;
 
-        /// A timer that `registry` knows by `token`.
+        /// Creates a timer and registers it with `registry` under `token`.
         pub(in crate::event_loop) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
             let descriptor = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
             registry.register(&mut SourceFd(&descriptor.as_raw_fd()), token, Interest::READABLE)?;
             Ok(Self(descriptor))
         }
 
-        /// Wakes the poll at `instant`, or at once if that has passed, and no longer at the instant set before.
+        /// Wakes the poll at `instant`, or at once if it has passed. Replaces the instant set before.
         pub(in crate::event_loop) fn set(&self, instant: Instant) -> io::Result<()> {
-            // Counted from a moment before the call: the timer never fires early.
-            let left = instant.saturating_duration_since(Instant::now()).clamp(AT_ONCE, LONGEST);
-            let it_value = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?;
-            let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
-            timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
+            // The timeout is computed before the system call, so the timer never fires early.
+            let timeout = instant.saturating_duration_since(Instant::now()).clamp(MIN_TIMEOUT, MAX_TIMEOUT);
+            let it_value = Timespec::try_from(timeout).map_err(|_| io::ErrorKind::InvalidInput)?;
+            let setting = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
+            timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &setting)?;
             Ok(())
         }
     }
@@ -54,19 +56,19 @@ mod none {
     use std::io;
     use std::time::Instant;
 
-    /// There is none here: the timeout of the poll has to do.
+    /// Placeholder for systems without timerfd: the timeout of the poll is used instead.
     #[derive(Debug)]
     pub(in crate::event_loop) struct KernelTimer;
 
     impl KernelTimer {
         pub(in crate::event_loop) const EXISTS: bool = false;
 
-        #[allow(clippy::unnecessary_wraps, reason = "as where there is one")]
+        #[allow(clippy::unnecessary_wraps, reason = "same signature as the timerfd version")]
         pub(in crate::event_loop) fn new(_registry: &Registry, _token: Token) -> io::Result<Self> {
             Ok(Self)
         }
 
-        #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as where there is one")]
+        #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "same signature as the timerfd version")]
         pub(in crate::event_loop) fn set(&self, _instant: Instant) -> io::Result<()> {
             Ok(())
         }

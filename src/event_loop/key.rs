@@ -1,29 +1,29 @@
-//! Tokens that outlive what they name, told apart by a generation.
+//! Keys of event sources: an index with a generation, so that a stale token is detected.
 
 use mio::Token;
 
-/// Names one entry of a loop: a connection in the [`Slab`](super::Slab), or a fixed part of the program.
+/// Identifies one source of a loop: a connection in the [`Slab`](super::Slab), or a fixed part of the program.
 ///
-/// A token can outlive its connection within one batch of events, and its place may already be taken by the next
-/// connection. The index says where, the generation says who; generation 0 is kept for the fixed parts (listeners,
-/// the mailbox, signals), which never leave.
+/// A token can outlive its connection within one batch of events, and a new connection may already use the same index.
+/// The index selects the slab entry, the generation detects a stale key. Generation 0 is reserved for the fixed parts
+/// (listeners, mailbox, signals), which are never removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub(super) index: u32,
     pub(super) generation: u32,
 }
 
-// Index and generation share one `usize`; with fewer bits there is no room for both.
+// Index and generation share one `usize`, which therefore needs 64 bits.
 const _: () = assert!(usize::BITS >= 64, "multiconn needs a 64-bit system");
 
 impl Key {
-    /// The key of a fixed part of the program.
+    /// Creates the key of a fixed part of the program.
     #[must_use]
     pub const fn fixed(index: u32) -> Self {
         Self { index, generation: 0 }
     }
 
-    /// The index of a fixed part; `None` for a connection.
+    /// Returns the index of a fixed part; `None` for a connection.
     #[inline]
     #[must_use]
     pub fn as_fixed(self) -> Option<u32> {
@@ -41,7 +41,7 @@ impl From<Key> for Token {
 impl From<Token> for Key {
     #[inline]
     fn from(token: Token) -> Self {
-        // The two halves that `From<Key>` put together.
+        // Splits the value that `From<Key>` composed.
         #[allow(clippy::cast_possible_truncation)]
         Self { index: token.0 as u32, generation: (token.0 >> 32) as u32 }
     }

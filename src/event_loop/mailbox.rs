@@ -1,20 +1,20 @@
-//! Messages from other threads, which wake the loop.
+//! Messages from other threads; sending one wakes the loop.
 
 use mio::{Registry, Token, Waker};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-/// The receiving end, owned by a loop.
+/// Receiving end, owned by a loop.
 #[derive(Debug)]
 pub(super) struct Mailbox<M> {
     queue: mpsc::Receiver<M>,
     sender: Sender<M>,
-    /// Those that were taken out together; empty between two rounds.
+    /// Messages taken from the queue in one call of `receive`; empty between two rounds.
     batch: Vec<M>,
 }
 
-/// The sending end; any number of threads may hold one.
+/// Sending end; any number of threads may hold one.
 #[derive(Debug)]
 pub struct Sender<M> {
     queue: mpsc::Sender<M>,
@@ -28,7 +28,7 @@ impl<M> Clone for Sender<M> {
 }
 
 impl<M> Sender<M> {
-    /// Sends `message` and wakes the loop. A loop that has ended takes no message, and needs none.
+    /// Sends `message` and wakes the loop. A message to a loop that has ended is dropped.
     pub fn send(&self, message: M) {
         if self.queue.send(message).is_ok()
             && let Err(error) = self.waker.wake()
@@ -49,8 +49,8 @@ impl<M> Mailbox<M> {
         self.sender.clone()
     }
 
-    /// The messages that are here now. Those that come while they are handled wake the loop again: two that answer each
-    /// other for ever must not keep it from everything else.
+    /// Returns the messages that are queued now. Messages that arrive while these are handled wake the loop again: two
+    /// loops that keep answering each other must not starve the other events.
     pub(super) fn receive(&mut self) -> impl Iterator<Item = M> {
         self.batch.extend(self.queue.try_iter());
         self.batch.drain(..)

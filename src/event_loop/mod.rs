@@ -1,8 +1,9 @@
-//! One loop on one thread: it waits, then tells its [`Handler`] what happened.
+//! Event loop on one `mio::Poll`, one per thread, that drives a [`Handler`].
 //!
-//! Four things can happen: an event on a registered source, an instant that has come (to a tick of the wheel, or as an alarm
-//! to the microsecond), a message from another thread or a signal, and the turn of an entry of the ready queue. The loop knows nothing of what it drives. It must never
-//! block outside of `poll`, and it reads the clock once per round, not once per event.
+//! The loop calls its handler for an event on a registered source, an expired timer of the wheel (to a tick) or of the
+//! precise timers (to the microsecond), a message from another thread, a signal, and the next entry of the ready queue.
+//! The loop knows nothing about the handler. It must never block outside of `poll`. It reads the clock once per round,
+//! not once per event.
 
 mod kernel_timer;
 mod key;
@@ -31,10 +32,10 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-/// How many events one round takes from the kernel at most; the rest come with the next round.
+/// Maximum number of events that one round takes from the kernel; the rest follow in the next round.
 const EVENTS_PER_ROUND: usize = 1024;
 
-/// Reading, writing, and where the system tells it: urgent data (tcp(7)).
+/// Read and write readiness; on Linux also urgent data (`EPOLLPRI`, tcp(7)).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const BOTH_DIRECTIONS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -44,15 +45,17 @@ const MAILBOX: Key = Key::fixed(u32::MAX);
 const SIGNALS: Key = Key::fixed(u32::MAX - 1);
 const PRECISE_TIMERS: Key = Key::fixed(u32::MAX - 2);
 
-/// What a source can do now. Events come at edges: what is not used up must be remembered, no event repeats it.
+/// Readiness of a source. Events are edge-triggered and are not repeated: the handler must remember readiness that it
+/// does not use up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Readiness {
-    /// Something may be read.
+    /// The source may be readable.
     pub readable: bool,
-    /// Something may be written.
+    /// The source may be writable.
     pub writable: bool,
-    /// The peer shut a half or sent urgent data, or there was an error: a hint to try, not a fact. From now on a short read
-    /// does not mean that nothing more is there: it stops at the urgent byte, and no event follows the end.
+    /// The peer shut down one direction or sent urgent data, or an error occurred. This is a hint to try the I/O, not a
+    /// fact. From then on a short read does not mean that the socket is drained: a read stops at the urgent byte, and
+    /// no further event reports the end.
     pub hang_up: bool,
 }
 
@@ -67,73 +70,73 @@ impl From<&Event> for Readiness {
     }
 }
 
-/// What a loop drives. Every method gets the [`LoopContext`], in which it can put what has to happen later.
+/// What an event loop drives. Every method gets the [`LoopContext`], through which it schedules further work.
 pub trait Handler {
-    /// The messages that other threads send.
+    /// Type of the messages that other threads send.
     type Message;
 
-    /// Something happened on the source registered with `key`.
+    /// Handles an event on the source registered with `key`.
     fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness);
 
-    /// An instant for which something was armed has come.
+    /// Handles a timer of the wheel that has expired.
     fn handle_expired(&mut self, context: &mut LoopContext, due: Expired);
 
-    /// An instant for which an alarm of `key` was armed has come.
-    fn handle_precise_timer(&mut self, _agenda: &mut LoopContext, _key: Key) {}
+    /// Handles a precise timer of `key` that has expired.
+    fn handle_precise_timer(&mut self, _context: &mut LoopContext, _key: Key) {}
 
-    /// It is the turn of `key`, which was put into the ready queue.
+    /// Handles the entry `key` of the ready queue.
     fn handle_ready(&mut self, context: &mut LoopContext, key: Key);
 
-    /// Another thread sent `message`.
+    /// Handles `message`, sent by another thread.
     fn handle_message(&mut self, context: &mut LoopContext, message: Self::Message);
 
-    /// The process received `signal` (signal(7)).
+    /// Handles `signal`, received by the process (signal(7)).
     fn handle_signal(&mut self, context: &mut LoopContext, signal: i32);
 
-    /// Everything that happened in this round was told.
+    /// Called at the end of each round, after all other calls of that round.
     #[inline]
-    fn handle_round(&mut self, _agenda: &mut LoopContext) {}
+    fn handle_round(&mut self, _context: &mut LoopContext) {}
 
     /// Whether the loop has nothing left to do and should end.
     fn is_done(&self) -> bool;
 }
 
-/// What has to happen later: sources to wait for, instants, and the ready queue.
+/// What a handler may ask of the loop: sources to register, timers to arm, keys to put into the ready queue.
 #[derive(Debug)]
 pub struct LoopContext {
-    /// When this round began.
+    /// Start of this round.
     pub now: Instant,
-    /// The instants, kept to a tick: many, and cheap.
+    /// Timers with the resolution of a tick: cheap, for large numbers of them.
     pub wheel: Wheel,
-    /// The instants that are kept to the microsecond.
+    /// Timers with microsecond resolution.
     pub precise_timers: PreciseTimers,
-    /// What can go on without waiting, in turn: one of them in each round, after its events.
+    /// Ready queue: keys that can go on without an event. Each round takes one from the front, after its events.
     pub ready: VecDeque<Key>,
     registry: Registry,
 }
 
 impl LoopContext {
-    /// Waits for both directions of `source` from now on. Both from the start: with edges, a direction that nobody
-    /// needs yet costs nothing, while changing the interest later would cost a system call.
+    /// Registers `source` for reading and writing. Both directions are registered from the start: with edge-triggered
+    /// events an unused direction costs nothing, while changing the interest later costs a system call.
     ///
     /// # Errors
     ///
-    /// Those of epoll_ctl(2).
+    /// Errors of epoll_ctl(2).
     pub fn register(&self, source: &mut dyn Source, key: Key) -> io::Result<()> {
         self.registry.register(source, key.into(), BOTH_DIRECTIONS)
     }
 
-    /// Waits for connections on a listener from now on.
+    /// Registers a listener for incoming connections.
     ///
     /// # Errors
     ///
-    /// Those of epoll_ctl(2).
+    /// Errors of epoll_ctl(2).
     pub fn register_listener(&self, source: &mut dyn Source, key: Key) -> io::Result<()> {
         self.registry.register(source, key.into(), Interest::READABLE)
     }
 
-    /// Waits for `source` no longer. Must come before it is closed: a descriptor that was duplicated would otherwise
-    /// go on to report events (epoll(7), question 6).
+    /// Deregisters `source`. Must happen before it is closed: otherwise a duplicated descriptor keeps reporting events
+    /// (epoll(7), question 6).
     pub fn deregister(&self, source: &mut dyn Source) {
         if let Err(error) = self.registry.deregister(source) {
             log::debug!("cannot deregister: {error}");
@@ -141,35 +144,35 @@ impl LoopContext {
     }
 }
 
-/// A loop that receives messages of type `M`.
+/// Event loop that receives messages of type `M`.
 pub struct EventLoop<M> {
     poll: Poll,
     events: Events,
     mailbox: Mailbox<M>,
     signals: Option<Signals>,
-    /// Whose alarms have come; empty between two rounds.
-    alarmed: Vec<Key>,
-    /// How long to poll before sleeping.
+    /// Keys of the precise timers that have expired; empty between two rounds.
+    due_timers: Vec<Key>,
+    /// How long to poll without sleeping before each blocking poll.
     spin: Duration,
     context: LoopContext,
 }
 
 impl<M> EventLoop<M> {
-    /// Creates the loop.
+    /// Creates a loop that sleeps whenever it has nothing to do.
     ///
     /// # Errors
     ///
-    /// Those of epoll_create(2), eventfd(2) and timerfd_create(2).
+    /// Errors of epoll_create(2), eventfd(2) and timerfd_create(2).
     pub fn new() -> io::Result<Self> {
         Self::spinning(Duration::ZERO)
     }
 
-    /// Creates a loop that, when nothing is left to do, polls for so long before it sleeps: whatever comes in this time
-    /// does not have to wait until the thread is woken. It takes a whole CPU meanwhile.
+    /// Creates a loop that busy-polls for `spin` before it sleeps. An event within that time is handled without the
+    /// latency of waking the thread; meanwhile the loop uses a whole CPU.
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new).
+    /// Errors of [`new`](Self::new).
     pub fn spinning(spin: Duration) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mailbox = Mailbox::new(poll.registry(), MAILBOX.into())?;
@@ -181,18 +184,19 @@ impl<M> EventLoop<M> {
             events: Events::with_capacity(EVENTS_PER_ROUND),
             mailbox,
             signals: None,
-            alarmed: Vec::new(),
+            due_timers: Vec::new(),
             spin,
             context: LoopContext { now, wheel: Wheel::new(now), precise_timers, ready: VecDeque::new(), registry },
         })
     }
 
-    /// Is told of the signals of `signals`, instead of what they would do to the process, until the loop is dropped. Those
-    /// that come before it runs are told then; until then a second ending signal takes its default action.
+    /// Delivers the signals of `signals` to the handler instead of their default action, until the loop is dropped.
+    /// Signals that arrive before [`run`](Self::run) are delivered when it starts. Until then a second ending signal
+    /// takes its default action.
     ///
     /// # Errors
     ///
-    /// Those of sigaction(2) and socketpair(2).
+    /// Errors of sigaction(2) and socketpair(2).
     pub fn watch_signals(&mut self, signals: SignalSet) -> io::Result<()> {
         let mut signals = Signals::watch(signals)?;
         self.context.register_listener(&mut signals.source, SIGNALS)?;
@@ -200,19 +204,19 @@ impl<M> EventLoop<M> {
         Ok(())
     }
 
-    /// Whether signals come to this loop.
+    /// Whether this loop receives signals.
     #[must_use]
     pub fn handles_signals(&self) -> bool {
         self.signals.is_some()
     }
 
-    /// Sends messages to this loop.
+    /// Returns a handle that sends messages to this loop.
     #[must_use]
     pub fn sender(&self) -> Sender<M> {
         self.mailbox.sender()
     }
 
-    /// What has to happen later.
+    /// The context that handlers get, for use outside of [`run`](Self::run).
     pub fn context(&mut self) -> &mut LoopContext {
         &mut self.context
     }
@@ -221,18 +225,18 @@ impl<M> EventLoop<M> {
     ///
     /// # Errors
     ///
-    /// Those of epoll_wait(2), which no peer can cause.
+    /// Errors of epoll_wait(2); no peer can cause them.
     pub fn run<H: Handler<Message = M>>(&mut self, handler: &mut H) -> io::Result<()> {
         self.context.now = Instant::now();
-        self.signals.iter_mut().for_each(Signals::begin);
-        // Time has passed since the loop was made.
-        self.dispatch_due(handler);
+        self.signals.iter_mut().for_each(Signals::unregister_early_handlers);
+        // Timers may have expired since the loop was created.
+        self.dispatch_expired(handler);
         while !handler.is_done() {
             self.wait()?;
-            self.dispatch_alarms(handler);
+            self.dispatch_precise_timers(handler);
             self.dispatch_events(handler);
-            self.dispatch_due(handler);
-            // One at a time: whoever an event has come for meanwhile goes before those who could go on without one.
+            self.dispatch_expired(handler);
+            // One entry per round: connections with a new event are served before those in the ready queue.
             if let Some(key) = self.context.ready.pop_front() {
                 handler.handle_ready(&mut self.context, key);
             }
@@ -241,10 +245,11 @@ impl<M> EventLoop<M> {
         Ok(())
     }
 
-    /// Waits for an event or the next instant; not at all while something is ready.
+    /// Waits for an event or the next timer; returns at once while the ready queue holds an entry.
     ///
-    /// The time left is counted in whole ticks from the beginning of the last round: a second clock call and finer sums
-    /// would make an instant that nothing else wakes the loop for more punctual, by less than one round and one tick.
+    /// The timeout is counted in whole ticks from the start of the last round. A second clock call and finer arithmetic
+    /// would make a timer more punctual by less than one round plus one tick, and only when no event wakes the loop
+    /// earlier.
     fn wait(&mut self) -> io::Result<()> {
         if !self.spin.is_zero() && self.context.ready.is_empty() && self.spin()? {
             return Ok(());
@@ -262,7 +267,8 @@ impl<M> EventLoop<M> {
         Ok(())
     }
 
-    /// Polls without sleeping, until something happens or the time for that is over; whether something did.
+    /// Polls without sleeping until an event or a timer is due, or until the spin time is over. Returns whether one is
+    /// due.
     fn spin(&mut self) -> io::Result<bool> {
         let since = Instant::now();
         loop {
@@ -279,19 +285,20 @@ impl<M> EventLoop<M> {
 
     #[inline]
     fn time_left(&mut self) -> io::Result<Option<Duration>> {
-        let for_alarms = self.context.precise_timers.set_timer(self.context.now)?;
-        let for_wheel = self.context.wheel.time_left();
-        Ok(if for_alarms.is_some() { for_alarms.into_iter().chain(for_wheel).min() } else { for_wheel })
+        let precise = self.context.precise_timers.set_timer(self.context.now)?;
+        let wheel = self.context.wheel.time_left();
+        Ok(if precise.is_some() { precise.into_iter().chain(wheel).min() } else { wheel })
     }
 
-    /// Before the events: whoever asked for an instant to the microsecond waits for nobody's bytes. All are taken out first:
-    /// those that a handler arms for an instant that has passed come in the next round.
+    /// Dispatches expired precise timers, before the events: their accuracy must not depend on the I/O of other
+    /// connections. All are collected first, so a timer that a handler arms for a past instant expires in the next
+    /// round.
     #[inline]
-    fn dispatch_alarms<H: Handler<Message = M>>(&mut self, handler: &mut H) {
+    fn dispatch_precise_timers<H: Handler<Message = M>>(&mut self, handler: &mut H) {
         while let Some(key) = self.context.precise_timers.next_due(self.context.now) {
-            self.alarmed.push(key);
+            self.due_timers.push(key);
         }
-        for key in self.alarmed.drain(..) {
+        for key in self.due_timers.drain(..) {
             handler.handle_precise_timer(&mut self.context, key);
         }
     }
@@ -315,7 +322,7 @@ impl<M> EventLoop<M> {
         }
     }
 
-    fn dispatch_due<H: Handler<Message = M>>(&mut self, handler: &mut H) {
+    fn dispatch_expired<H: Handler<Message = M>>(&mut self, handler: &mut H) {
         self.context.wheel.advance(self.context.now);
         while let Some(due) = self.context.wheel.next_due() {
             handler.handle_expired(&mut self.context, due);

@@ -1,8 +1,9 @@
-//! Signals of the process (signal(7)): caught from the start of a program, handled by a loop, returned at its end.
+//! Process signals (signal(7)): caught from program start, handled by a loop, restored at the end.
 //!
-//! Handlers belong to the process, and several loops may watch the same signals: each of them is told. Once the last one
-//! has ended, a signal has its default action again. A handler of signal-hook stays installed for ever, so that action is
-//! emulated, and only where it was in place before: a process with a handler of its own keeps that, and nothing else.
+//! Signal handlers belong to the process. Several loops may watch the same signals, and each loop receives every
+//! signal. After the last loop has ended, a signal takes its default action again. signal-hook never uninstalls a
+//! handler, so this action is emulated, and only for signals that had the default action before. A handler that the
+//! process installed itself stays in place, and nothing is emulated for that signal.
 
 use signal_hook::consts::{SIGHUP, SIGINT};
 use signal_hook::flag::{register, register_conditional_default};
@@ -16,17 +17,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The signals that a program handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignalSet {
-    /// Those that end it. SIGINT and SIGHUP are left alone where the process was started with them ignored, as by nohup(1) or
-    /// as a background job of a shell without job control.
+    /// Signals that end the program. SIGINT and SIGHUP are not caught where the process was started with them ignored,
+    /// as by nohup(1) or as a background job of a shell without job control.
     pub ending: &'static [i32],
-    /// All others.
+    /// All other signals.
     pub others: &'static [i32],
 }
 
-/// Those of the ending signals that stay ignored if they are.
-const KEPT_IGNORED: [i32; 2] = [SIGINT, SIGHUP];
+/// Ending signals that stay ignored if the process was started that way.
+const MAY_STAY_IGNORED: [i32; 2] = [SIGINT, SIGHUP];
 
-/// What was caught before there was a loop.
+/// Signals caught before the first loop exists.
 static EARLY: Mutex<Option<Signals>> = Mutex::new(None);
 
 /// The signals that this process has ever caught.
@@ -35,25 +36,26 @@ static CAUGHT: Mutex<Vec<Caught>> = Mutex::new(Vec::new());
 /// A signal whose handler is installed.
 struct Caught {
     signal: i32,
-    /// How many claims there are.
+    /// Number of claims on it.
     claims: usize,
-    /// Whether the handler takes the default action. Nobody sets it for a signal that had another one.
+    /// Whether the handler takes the default action. `None` for a signal that was handled or ignored before.
     takes_default: Option<Arc<AtomicBool>>,
 }
 
-/// Keeps signals from their default action until it is dropped.
+/// Claim on signals: keeps them from their default action until it is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct SignalClaim(Vec<i32>);
 
-/// Catches the signals of `set` from now on. The next loop that [watches](super::EventLoop::watch_signals) signals is told
-/// of those that came before it, so a program calls this first of all. Until that loop runs, a second ending signal
-/// takes its default action: what happens before, such as the look-up of a name, can last for long. Signals that come
-/// after the loop are ignored as long as the claim exists.
+/// Catches the signals of `set` from now on. A program calls this first of all.
+///
+/// The next loop that [watches](super::EventLoop::watch_signals) signals also receives those that arrived before it.
+/// Until that loop runs, a second ending signal takes its default action, because work before it, such as name
+/// resolution, can take long. Signals that arrive after the loop has ended are ignored as long as the claim exists.
 ///
 /// # Errors
 ///
-/// Those of sigaction(2) and socketpair(2).
+/// Errors of sigaction(2) and socketpair(2).
 pub fn catch_signals(set: SignalSet) -> io::Result<SignalClaim> {
     let mut signals = Signals::new()?;
     signals.add(set)?;
@@ -62,18 +64,18 @@ pub fn catch_signals(set: SignalSet) -> io::Result<SignalClaim> {
     Ok(claim)
 }
 
-/// What a loop is told of signals.
+/// Signals that a loop receives.
 pub(super) struct Signals {
     pub(super) source: v1_0::Signals,
     claim: SignalClaim,
-    /// An ending signal came before the loop.
-    has_ended: Arc<AtomicBool>,
-    /// The handlers that look at that.
-    early: Vec<SigId>,
+    /// Whether an ending signal arrived before the loop runs.
+    ending_received: Arc<AtomicBool>,
+    /// Handlers that take the default action on the second ending signal; empty once the loop runs.
+    early_handlers: Vec<SigId>,
 }
 
 impl Signals {
-    /// Those of `set`, and what has come of them since they were caught early.
+    /// Watches the signals of `set`, including those that were caught before.
     pub(super) fn watch(set: SignalSet) -> io::Result<Self> {
         let early = lock(&EARLY).take();
         let mut signals = early.map_or_else(Self::new, Ok)?;
@@ -83,36 +85,36 @@ impl Signals {
 
     fn new() -> io::Result<Self> {
         let source = v1_0::Signals::new(&[] as &[i32])?;
-        Ok(Self { source, claim: SignalClaim(Vec::new()), has_ended: Arc::default(), early: Vec::new() })
+        Ok(Self { source, claim: SignalClaim(Vec::new()), ending_received: Arc::default(), early_handlers: Vec::new() })
     }
 
     fn add(&mut self, set: SignalSet) -> io::Result<()> {
         let dispositions = Dispositions::read();
         for &signal in set.others.iter().chain(set.ending) {
             let is_ending = set.ending.contains(&signal);
-            let is_left = is_ending && KEPT_IGNORED.contains(&signal) && dispositions.ignores(signal);
-            if is_left || self.claim.0.contains(&signal) {
+            let stays_ignored = is_ending && MAY_STAY_IGNORED.contains(&signal) && dispositions.ignores(signal);
+            if stays_ignored || self.claim.0.contains(&signal) {
                 continue;
             }
             self.claim.add(signal, dispositions)?;
             if is_ending {
-                // In this order: the first one does not see itself.
-                self.early.push(register_conditional_default(signal, Arc::clone(&self.has_ended))?);
-                self.early.push(register(signal, Arc::clone(&self.has_ended))?);
+                // The order matters: the first ending signal sets the flag only after the first handler has read it.
+                self.early_handlers.push(register_conditional_default(signal, Arc::clone(&self.ending_received))?);
+                self.early_handlers.push(register(signal, Arc::clone(&self.ending_received))?);
             }
             self.source.add_signal(signal)?;
         }
         Ok(())
     }
 
-    /// The loop runs: it hears of every signal.
-    pub(super) fn begin(&mut self) {
-        for handler in self.early.drain(..) {
+    /// Called when the loop runs: from then on it receives every ending signal.
+    pub(super) fn unregister_early_handlers(&mut self) {
+        for handler in self.early_handlers.drain(..) {
             unregister(handler);
         }
     }
 
-    /// The signals that have come.
+    /// Returns the signals that have arrived.
     pub(super) fn pending(&mut self) -> iterator::backend::Pending<iterator::exfiltrator::SignalOnly> {
         self.source.pending()
     }
@@ -120,7 +122,7 @@ impl Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        self.begin();
+        self.unregister_early_handlers();
     }
 }
 
@@ -165,8 +167,8 @@ fn change_claims(caught: &mut [Caught], signals: &[i32], by: isize) {
     }
 }
 
-/// What the process does with signals (proc_pid_status(5)). Nothing but procfs tells it without unsafe code; without that,
-/// every signal counts as one with its default action.
+/// Signal dispositions of the process (proc_pid_status(5)). procfs is the only source without unsafe code; where it is
+/// missing, every signal counts as having its default action.
 #[derive(Debug, Clone, Copy)]
 struct Dispositions {
     ignored: u64,
@@ -193,6 +195,6 @@ impl Dispositions {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is in there is whole between any two statements.
+    // The protected value is consistent between any two statements, so a poisoned lock is usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,13 +1,13 @@
-//! Where a loop keeps its connections.
+//! Slab of connections, indexed by keys that detect stale use.
 
 use super::Key;
 
-/// A vector with holes, in which every value has its own [`Key`]. A key whose value was removed finds nothing, even when
-/// another value has taken the place since.
+/// Slab in which every value has its own [`Key`]. The key of a removed value finds nothing, even when a new value
+/// reuses its index.
 #[derive(Debug)]
 pub struct Slab<T> {
     entries: slab::Slab<Entry<T>>,
-    /// The generation of the latest entry.
+    /// Generation of the newest entry.
     generation: u32,
 }
 
@@ -24,22 +24,22 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// The key that the next [`insert`](Self::insert) will give.
+    /// Returns the key that the next [`insert`](Self::insert) will use.
     ///
     /// # Panics
     ///
-    /// When there are more than 2³² entries.
+    /// Panics when there are more than 2³² entries.
     #[must_use]
     pub fn next_key(&self) -> Key {
         let index = u32::try_from(self.entries.vacant_key()).expect("fewer than 2^32 connections");
-        Key { index, generation: following(self.generation) }
+        Key { index, generation: next_generation(self.generation) }
     }
 
-    /// Keeps `value` and returns its key.
+    /// Inserts `value` and returns its key.
     ///
     /// # Panics
     ///
-    /// When there are more than 2³² entries.
+    /// Panics when there are more than 2³² entries.
     pub fn insert(&mut self, value: T) -> Key {
         let key = self.next_key();
         self.generation = key.generation;
@@ -47,41 +47,41 @@ impl<T> Slab<T> {
         key
     }
 
-    /// Gives up the key that the next [`insert`](Self::insert) would give: whoever has it already will find nothing.
+    /// Discards the key that the next [`insert`](Self::insert) would use; copies of it will find nothing.
     pub fn skip_key(&mut self) {
-        self.generation = following(self.generation);
+        self.generation = next_generation(self.generation);
     }
 
-    /// The value of `key`, unless it was removed.
+    /// Returns the value of `key`, unless it was removed.
     #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let entry = self.entries.get_mut(key.index as usize)?;
         (entry.generation == key.generation).then_some(&mut entry.value)
     }
 
-    /// Takes out the value of `key`, unless it was removed before.
+    /// Removes and returns the value of `key`, unless it was removed before.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         self.get_mut(key)?;
         self.entries.try_remove(key.index as usize).map(|entry| entry.value)
     }
 
-    /// How many values there are.
+    /// Number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no value.
+    /// Whether the slab is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The keys of all values.
+    /// Returns the keys of all values.
     ///
     /// # Panics
     ///
-    /// When there are more than 2³² entries.
+    /// Panics when there are more than 2³² entries.
     #[must_use]
     pub fn keys(&self) -> Vec<Key> {
         let key = |(index, entry): (usize, &Entry<T>)| Key {
@@ -92,14 +92,14 @@ impl<T> Slab<T> {
     }
 }
 
-/// The next generation; 0 belongs to the fixed parts.
-fn following(generation: u32) -> u32 {
+/// The generation after `generation`; 0 is reserved for the fixed parts.
+fn next_generation(generation: u32) -> u32 {
     generation.checked_add(1).unwrap_or(1)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Slab, following};
+    use super::{Slab, next_generation};
     use mio::Token;
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_survives_the_way_through_a_token() {
+    fn a_key_converts_to_a_token_and_back() {
         let mut slab = Slab { generation: u32::MAX - 1, ..Slab::default() };
         let key = slab.insert(());
         assert_eq!(super::Key::from(Token::from(key)), key);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn generation_zero_is_never_given() {
-        assert_eq!(following(u32::MAX), 1);
+    fn generation_zero_is_never_used() {
+        assert_eq!(next_generation(u32::MAX), 1);
     }
 }

@@ -1,8 +1,9 @@
-//! The wall clock, which the system can set: unlike the clock of the loop it jumps, and is read anew for each use.
+//! Wall clock. The system can set it, so it may jump, unlike the monotonic clock of the loop; it is read anew for each
+//! use.
 
 use std::time::{Duration, SystemTime};
 
-/// The time since the beginning of 1970; zero on a machine whose clock is set to a time before that.
+/// Time since 1970-01-01 UTC; zero on a machine whose clock is set to an earlier time.
 #[must_use]
 pub fn unix_time() -> Duration {
     SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()

@@ -1,10 +1,11 @@
-//! Several workers, each on a thread of its own.
+//! Worker threads: runs several jobs in parallel and stops all when one fails.
 
 use crate::error::Error;
 use crate::guard::guarded;
 
-/// Runs `work` for each of `jobs`, the first on the calling thread and each other one on a thread of its own, and returns
-/// what they gave, in order. When one fails or panics, `stop` has to make the others end.
+/// Runs `work` for each of `jobs` and returns the results in order. The first job runs on the calling thread, each
+/// other one on its own thread. When one fails or panics, `stop` is called with the error and has to make the others
+/// end.
 ///
 /// # Errors
 ///
@@ -22,11 +23,11 @@ pub fn run_workers<J: Send, T: Send>(
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             thread.spawn_scoped(scope, move || work(job)).map_err(Error::system("start a worker thread"))
         };
-        let others: Result<Vec<_>, Error> = (1..).zip(jobs).map(start).collect();
-        let others = others.inspect_err(&stop)?;
+        let threads: Result<Vec<_>, Error> = (1..).zip(jobs).map(start).collect();
+        let threads = threads.inspect_err(&stop)?;
         let mut results = vec![work(first)?];
-        for worker in others {
-            // A panic of the work was caught there.
+        for worker in threads {
+            // A panic of `work` was already turned into an error on that thread.
             results.push(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
         Ok(results)
@@ -39,8 +40,8 @@ mod tests {
     use crate::error::Error;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// Three workers, of which one fails in this way; the others go on until they are stopped.
-    fn one_fails(number: usize, fail: fn() -> Result<(), Error>) -> Error {
+    /// Runs three workers of which one fails as given; the others run until they are stopped.
+    fn run_with_one_failure(number: usize, fail: fn() -> Result<(), Error>) -> Error {
         let is_stopped = AtomicBool::new(false);
         let work = |job| {
             if job == number {
@@ -51,15 +52,15 @@ mod tests {
             }
             Ok(())
         };
-        run_workers(vec![0, 1, 2], work, |_| is_stopped.store(true, Ordering::Relaxed)).expect_err("one has failed")
+        run_workers(vec![0, 1, 2], work, |_| is_stopped.store(true, Ordering::Relaxed)).expect_err("one worker fails")
     }
 
     #[test]
-    fn a_worker_that_fails_ends_all() {
+    fn one_failure_stops_all_workers() {
         for number in 0..3 {
-            let error = one_fails(number, || panic!("out of order"));
+            let error = run_with_one_failure(number, || panic!("out of order"));
             assert!(matches!(&error, Error::Panic(text) if text == "out of order"), "{error}");
-            let error = one_fails(number, || Err(Error::Usage("wrong".to_owned())));
+            let error = run_with_one_failure(number, || Err(Error::Usage("wrong".to_owned())));
             assert!(matches!(error, Error::Usage(_)), "{error}");
         }
     }

@@ -1,4 +1,4 @@
-//! The timer wheel against a plain list of deadlines, and what it keeps of timers that have gone.
+//! Tests of the timer wheel: comparison with a plain list of deadlines, and the memory of cancelled timers.
 
 use super::{EXPIRED, LAST_TICK, Node, SLOTS, TICK_MS, Timer, Wheel};
 use crate::event_loop::Key;
@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(TICK_MS);
 
-fn due(wheel: &mut Wheel, now: Instant) -> Vec<u32> {
+fn expired(wheel: &mut Wheel, now: Instant) -> Vec<u32> {
     wheel.advance(now);
     std::iter::from_fn(|| wheel.next_due()?.key().as_fixed()).collect()
 }
 
-/// Every list can be walked both ways, and a slot is marked exactly when it holds something.
+/// Checks that every list can be walked both ways and that exactly the occupied slots are marked. Returns the number of
+/// armed entries.
 fn check(wheel: &Wheel) -> usize {
     let mut armed = 0;
     for list in 0..=EXPIRED {
@@ -35,10 +36,10 @@ fn check(wheel: &Wheel) -> usize {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Arm this timer for so many microseconds from now.
+    /// Arms this timer for that many microseconds from now.
     Arm(usize, u64),
     Cancel(usize),
-    /// So many microseconds pass.
+    /// Lets that many microseconds pass.
     Pass(u64),
 }
 
@@ -52,15 +53,15 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Every entry comes up once for its earliest deadline, not before it, and not after the first look at or behind it;
-    /// one that was cancelled never does.
+    /// Every entry expires once for its earliest deadline. It is not reported before that deadline, nor later than the
+    /// first call at or after it. A cancelled entry is never reported.
     #[test]
-    fn comes_up_in_time(steps in proptest::collection::vec(step(), 1..200)) {
+    fn expires_in_time(steps in proptest::collection::vec(step(), 1..200)) {
         let start = Instant::now();
         let mut wheel = Wheel::new(start);
         let mut timers: Vec<Timer> = (0..20).map(|_| Timer::default()).collect();
         let mut deadlines: Vec<Option<Instant>> = vec![None; 20];
-        let (mut now, mut turned) = (start, 0);
+        let (mut now, mut advanced_ms) = (start, 0);
         for step in steps {
             match step {
                 Step::Arm(timer, micros) => {
@@ -73,12 +74,12 @@ proptest! {
                     deadlines[timer] = None;
                 }
                 Step::Pass(micros) => {
-                    let before = wheel.time_left().map(|left| start + Duration::from_millis(turned) + left);
+                    let before = wheel.time_left().map(|left| start + Duration::from_millis(advanced_ms) + left);
                     now += Duration::from_micros(micros);
-                    turned = u64::try_from((now - start).as_millis()).expect("a short test");
-                    let due = due(&mut wheel, now);
-                    prop_assert!(due.is_empty() || before.is_some_and(|next| next <= now), "told too late");
-                    for key in due {
+                    advanced_ms = u64::try_from((now - start).as_millis()).expect("a short test");
+                    let expired = expired(&mut wheel, now);
+                    prop_assert!(expired.is_empty() || before.is_some_and(|next| next <= now), "reported too late");
+                    for key in expired {
                         let deadline = deadlines[key as usize].take();
                         prop_assert!(deadline.is_some_and(|deadline| deadline <= now), "{key} came up early or twice");
                     }
@@ -98,26 +99,26 @@ fn a_later_deadline_costs_nothing_and_an_earlier_one_moves_the_entry() {
     wheel.arm(&mut timer, Key::fixed(7), after(50));
     wheel.arm(&mut timer, Key::fixed(7), after(90));
     wheel.arm(&mut timer, Key::fixed(7), after(20));
-    assert_eq!(due(&mut wheel, start + Duration::from_millis(20)), [7]);
-    assert_eq!(due(&mut wheel, start + Duration::from_millis(99)), [0; 0]);
+    assert_eq!(expired(&mut wheel, start + Duration::from_millis(20)), [7]);
+    assert_eq!(expired(&mut wheel, start + Duration::from_millis(99)), [0; 0]);
     assert_eq!(wheel.time_left(), None);
 }
 
 #[test]
-fn what_was_cancelled_after_it_came_up_is_not_told() {
+fn an_expired_timer_that_is_cancelled_is_not_reported() {
     let start = Instant::now();
     let (mut wheel, mut timers) = (Wheel::new(start), [Timer::default(), Timer::default()]);
     for (number, timer) in (0..).zip(&mut timers) {
         wheel.arm(timer, Key::fixed(number), Some(start));
     }
     wheel.advance(start + TICK);
-    assert_eq!(wheel.next_due().and_then(|due| due.key().as_fixed()), Some(0));
+    assert_eq!(wheel.next_due().and_then(|expired| expired.key().as_fixed()), Some(0));
     wheel.cancel(&mut timers[1]);
     assert!(wheel.next_due().is_none());
 }
 
 #[test]
-fn connections_that_come_and_go_leave_nothing() {
+fn closed_connections_leave_no_nodes() {
     let start = Instant::now();
     let mut wheel = Wheel::new(start);
     let day = Duration::from_secs(24 * 3600);
@@ -137,13 +138,13 @@ fn connections_that_come_and_go_leave_nothing() {
 }
 
 #[test]
-fn a_timer_takes_little() {
-    // All of it counts once per idle connection.
+fn a_timer_takes_4_bytes_and_a_node_24() {
+    // Both are needed once per idle connection.
     assert_eq!((size_of::<Timer>(), size_of::<Node>()), (4, 24));
 }
 
 #[test]
-fn the_far_future_is_kept() {
+fn a_deadline_in_the_far_future_is_kept() {
     let start = Instant::now();
     let mut wheel = Wheel::new(start);
     wheel.arm(&mut Timer::default(), Key::fixed(1), Some(start + TICK * u32::MAX * 1000));
