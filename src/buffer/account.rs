@@ -1,12 +1,12 @@
-//! Memory that a process holds on behalf of its peers.
+//! Account of the memory that a process holds for its peers.
 
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One account for all connections of a process: the bytes they hold between their turns, and the limit on them.
+/// Memory account of a process: the bytes that all its connections hold between their turns, and the limit on them.
 ///
-/// A connection reports a change after its turn. One that held nothing before and holds nothing now changes nothing, so a
-/// message that is answered at once costs no shared write.
+/// A connection reports a change after its turn. One that held nothing before and holds nothing now changes nothing, so
+/// a message that is answered at once costs no shared write.
 #[derive(Debug)]
 pub struct MemoryAccount {
     held: AtomicUsize,
@@ -14,34 +14,34 @@ pub struct MemoryAccount {
 }
 
 impl MemoryAccount {
-    /// An empty account that may hold `limit` bytes.
+    /// Creates an empty account that may hold `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { held: AtomicUsize::new(0), limit }
     }
 
-    /// An account without a limit.
+    /// Creates an account without a limit.
     #[must_use]
     pub fn unlimited() -> Self {
         Self::new(usize::MAX)
     }
 
-    /// The most bytes that may be held.
+    /// Maximum number of bytes that may be held.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// How many bytes are held now.
+    /// Number of bytes held now.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Records that a connection which held `before` bytes now holds `after`. Returns false when it grew and the account is
-    /// above its limit: then this connection has to go.
+    /// Records that a connection which held `before` bytes now holds `after` bytes. Returns false when it grew and the
+    /// account is above its limit; the connection must then be closed.
     #[inline]
-    #[must_use = "a connection that may not grow has to be closed"]
+    #[must_use = "a connection that exceeds the limit must be closed"]
     pub fn update(&self, before: usize, after: usize) -> bool {
         match after.cmp(&before) {
             Equal => true,
@@ -56,11 +56,11 @@ impl MemoryAccount {
         }
     }
 
-    /// Records that a connection gave up `bytes`.
+    /// Records that a connection released `bytes` bytes.
     #[inline]
     pub fn release(&self, bytes: usize) {
         let held = self.held.fetch_sub(bytes, Ordering::Relaxed);
-        debug_assert!(held >= bytes, "more was given back than held");
+        debug_assert!(held >= bytes, "more bytes released than held");
     }
 }
 
@@ -69,12 +69,12 @@ mod tests {
     use super::MemoryAccount;
 
     #[test]
-    fn only_growth_beyond_the_limit_is_refused() {
+    fn only_growth_above_the_limit_is_rejected() {
         let account = MemoryAccount::new(100);
         assert!(account.update(0, 60));
         assert!(account.update(0, 40));
         assert!(!account.update(60, 61), "the account is full");
-        assert!(account.update(61, 61), "what does not grow may stay");
+        assert!(account.update(61, 61), "a connection that does not grow is accepted");
         assert!(account.update(40, 10));
         assert!(account.update(0, 29));
         account.release(61);

@@ -1,9 +1,9 @@
-//! A bounded queue of bytes, the lender of the storage behind it, and the account of memory held for peers.
+//! Bounded byte queue, the pool of storage behind it, and the account of memory held for peers.
 //!
-//! A [`Buffer`] owns no storage while it is empty and idle: an idle connection must cost no heap. The [`BufferPool`] puts
-//! a 64 KiB block behind it for the length of one turn and takes it back, or leaves behind what just fits the bytes
-//! that remain. The [`MemoryAccount`] of a process counts what stays with all connections. Nothing in here blocks, reads a
-//! clock or knows a socket.
+//! A [`Buffer`] owns no storage while it is empty and idle: an idle connection must cost no heap. The [`BufferPool`]
+//! gives it a 64 KiB block for one turn. At the end of the turn it takes the block back, or leaves storage that just
+//! fits the remaining bytes. The [`MemoryAccount`] of a process counts the storage that connections keep. Nothing here
+//! blocks, reads a clock or knows a socket.
 
 mod account;
 mod pool;
@@ -11,9 +11,9 @@ mod pool;
 mod tests;
 
 pub use account::MemoryAccount;
-pub use pool::{BufferPool, LENT_BYTES};
+pub use pool::{BLOCK_BYTES, BufferPool};
 
-/// A queue of bytes: written behind, read and consumed in front.
+/// Byte queue: bytes are written at the end, and read and consumed at the start.
 ///
 /// Invariants: `start <= end <= storage.len()`, and `start == end` only as `0 == 0`, so that an empty buffer always
 /// offers its whole storage.
@@ -25,44 +25,44 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// An empty buffer without storage.
+    /// Creates an empty buffer without storage.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The number of bytes waiting, in bytes.
+    /// Number of buffered bytes.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Whether no byte is waiting.
+    /// Whether no byte is buffered.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.end == self.start
     }
 
-    /// The bytes waiting, oldest first.
+    /// The buffered bytes, oldest first.
     #[inline]
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.storage[self.start as usize..self.end as usize]
     }
 
-    /// The size of the storage behind the buffer, in bytes; 0 for an idle one.
+    /// Size of the storage in bytes; 0 for an idle buffer.
     #[must_use]
     pub fn storage_bytes(&self) -> usize {
         self.storage.len()
     }
 
-    /// Drops the oldest `count` bytes.
+    /// Removes the oldest `count` bytes.
     ///
     /// # Panics
     ///
-    /// When fewer than `count` bytes are waiting.
+    /// Panics when fewer than `count` bytes are buffered.
     #[inline]
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.len(), "consumed {count} of {} bytes", self.len());
@@ -77,14 +77,14 @@ impl Buffer {
         self.check();
     }
 
-    /// Drops every byte.
+    /// Removes all bytes.
     pub fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
     }
 
-    /// The writable storage behind the bytes, cut so that the buffer never holds more than `limit` bytes.
-    /// Empty when there is no storage: see [`BufferPool::make_room`].
+    /// Returns the writable storage behind the bytes, cut so that the buffer never holds more than `limit` bytes. It is
+    /// empty when there is no storage: see [`BufferPool::make_room`].
     #[inline]
     pub fn spare(&mut self, limit: usize) -> &mut [u8] {
         let bound = self.storage.len().min((self.start as usize).saturating_add(limit));
@@ -92,11 +92,11 @@ impl Buffer {
         &mut self.storage[end..bound.max(end)]
     }
 
-    /// Makes the first `count` bytes of [`spare`](Self::spare) part of the buffer.
+    /// Appends the first `count` bytes of [`spare`](Self::spare) to the buffer.
     ///
     /// # Panics
     ///
-    /// When the storage has fewer than `count` bytes left.
+    /// Panics when the storage has fewer than `count` bytes left.
     #[inline]
     pub fn commit(&mut self, count: usize) {
         assert!(count <= self.storage.len() - self.end as usize, "committed more than the storage holds");
@@ -107,7 +107,7 @@ impl Buffer {
         self.check();
     }
 
-    /// Moves the bytes to the front of the storage, so that all room is behind them.
+    /// Moves the bytes to the start of the storage, so that all free space is behind them.
     fn compact(&mut self) {
         self.storage.copy_within(self.start as usize..self.end as usize, 0);
         self.end -= self.start;
@@ -115,11 +115,11 @@ impl Buffer {
         self.check();
     }
 
-    /// Puts other storage behind the same bytes and returns the old one.
+    /// Copies the bytes into `storage` and returns the previous storage.
     ///
     /// # Panics
     ///
-    /// When the bytes do not fit the new storage.
+    /// Panics when the bytes do not fit the new storage.
     fn replace_storage(&mut self, mut storage: Box<[u8]>) -> Box<[u8]> {
         let bytes = self.bytes();
         let len = bytes.len();

@@ -1,6 +1,6 @@
-//! The buffer against a plain queue of bytes, and the lender's promises.
+//! Tests of the buffer, compared with a plain byte queue, and of the pool.
 
-use super::{Buffer, BufferPool, LENT_BYTES};
+use super::{BLOCK_BYTES, Buffer, BufferPool};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -14,43 +14,43 @@ fn fill(buffer: &mut Buffer, pool: &mut BufferPool, limit: usize, bytes: &[u8]) 
 }
 
 #[test]
-fn an_idle_buffer_owns_nothing() {
+fn an_idle_buffer_owns_no_storage() {
     let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
-    fill(&mut buffer, &mut pool, LENT_BYTES, b"hello");
-    assert_eq!(buffer.storage_bytes(), LENT_BYTES);
+    fill(&mut buffer, &mut pool, BLOCK_BYTES, b"hello");
+    assert_eq!(buffer.storage_bytes(), BLOCK_BYTES);
     buffer.consume(5);
     pool.reclaim(&mut buffer);
     assert_eq!(buffer.storage_bytes(), 0);
 }
 
 #[test]
-fn a_few_bytes_do_not_pin_a_block() {
+fn a_few_bytes_do_not_keep_a_block() {
     let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
-    fill(&mut buffer, &mut pool, LENT_BYTES, b"hello");
+    fill(&mut buffer, &mut pool, BLOCK_BYTES, b"hello");
     buffer.consume(2);
     pool.reclaim(&mut buffer);
     assert_eq!((buffer.bytes(), buffer.storage_bytes()), (&b"llo"[..], 3));
     assert_eq!(pool.spare_blocks(), 1);
-    assert_eq!(fill(&mut buffer, &mut pool, LENT_BYTES, b" again"), 6);
+    assert_eq!(fill(&mut buffer, &mut pool, BLOCK_BYTES, b" again"), 6);
     assert_eq!(buffer.bytes(), b"llo again");
 }
 
 #[test]
-fn the_storage_of_a_leftover_is_not_filled_again() {
+fn exact_fit_storage_is_replaced_before_a_read() {
     let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
-    fill(&mut buffer, &mut pool, LENT_BYTES, b"hello");
+    fill(&mut buffer, &mut pool, BLOCK_BYTES, b"hello");
     pool.reclaim(&mut buffer);
     assert_eq!(buffer.storage_bytes(), 5);
     buffer.consume(5);
-    pool.make_room(&mut buffer, LENT_BYTES);
-    assert_eq!(buffer.spare(LENT_BYTES).len(), LENT_BYTES, "a read must not be offered 5 bytes");
+    pool.make_room(&mut buffer, BLOCK_BYTES);
+    assert_eq!(buffer.spare(BLOCK_BYTES).len(), BLOCK_BYTES, "a read gets a full block, not 5 bytes");
 }
 
 #[test]
 fn grows_to_its_limit_and_no_further() {
     let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
-    let limit = 3 * LENT_BYTES + 1;
-    let bytes = vec![7; LENT_BYTES];
+    let limit = 3 * BLOCK_BYTES + 1;
+    let bytes = vec![7; BLOCK_BYTES];
     while fill(&mut buffer, &mut pool, limit, &bytes) > 0 {}
     assert_eq!(buffer.len(), limit);
     assert_eq!(buffer.storage_bytes(), limit);
@@ -68,17 +68,17 @@ fn a_limit_below_a_block_holds() {
 
 #[test]
 #[should_panic(expected = "consumed 6 of 5 bytes")]
-fn consuming_more_than_there_is_panics() {
+fn consuming_more_than_is_buffered_panics() {
     let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
-    fill(&mut buffer, &mut pool, LENT_BYTES, b"hello");
+    fill(&mut buffer, &mut pool, BLOCK_BYTES, b"hello");
     buffer.consume(6);
 }
 
 proptest! {
-    /// Whatever is written, consumed and settled in whatever order, the bytes come out as they went in.
+    /// In any order of writing, consuming and reclaiming, bytes come out as they went in.
     #[test]
     fn is_a_queue(limit in 1usize..200_000, steps in proptest::collection::vec((0u8..3, 0usize..100_000), 1..60)) {
-        // Made once and cut from, compared in one piece: bytes made and compared one by one took most of the time.
+        // Created once and compared as a whole: creating and comparing single bytes took most of the test's time.
         let pattern: Vec<u8> = (0..=u8::MAX).cycle().take(100_256).collect();
         let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
         let mut model: VecDeque<u8> = VecDeque::new();
@@ -87,7 +87,7 @@ proptest! {
             match action {
                 0 => {
                     let count = fill(&mut buffer, &mut pool, limit, &pattern[next..next + amount]);
-                    prop_assert!(count > 0 || amount == 0 || model.len() == limit, "room was promised");
+                    prop_assert!(count > 0 || amount == 0 || model.len() == limit, "make_room left no room");
                     model.extend(&pattern[next..next + count]);
                     next = (next + count) % 256;
                 }
@@ -101,6 +101,6 @@ proptest! {
             prop_assert!(buffer.len() <= limit);
             prop_assert!(buffer.bytes() == &*model.make_contiguous());
         }
-        prop_assert!(pool.spare_blocks() <= super::pool::KEPT_BLOCKS);
+        prop_assert!(pool.spare_blocks() <= super::pool::MAX_FREE_BLOCKS);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::expect::{Expect, framed};
 use super::load_config::{LoadConfig, MOST_PER_SECOND};
-use crate::buffer::LENT_BYTES;
+use crate::buffer::BLOCK_BYTES;
 use crate::codec::Framing;
 use crate::error::Error;
 use crate::results::ReplyCheck;
@@ -126,7 +126,7 @@ impl ClientConfig {
             framing: None,
             expect: Expect::Echo,
             reply_size: None,
-            buffer_bytes: LENT_BYTES,
+            buffer_bytes: BLOCK_BYTES,
             pipeline: None,
             hold: None,
             max_connecting: MAX_CONNECTING,

@@ -391,7 +391,7 @@ fn limits(shared: &Shared) -> Limits {
     let patient = Limits {
         buffer_bytes: answers.max(shared.config.buffer_bytes),
         handshake: Some(shared.config.connect_timeout),
-        ..Limits::patient()
+        ..Limits::without_timeouts()
     };
     match shared.interactive {
         Some(_) => Limits { linger: Duration::ZERO, write: Some(shared.config.reply_timeout), ..patient },

@@ -1,57 +1,58 @@
-//! Why a connection ended, in words that logs, counters and reports share.
+//! Reasons why a connection closed, with the texts that logs, counters and reports share.
 
 use std::fmt;
 use std::io;
 
-/// Why a connection ended. A peer's fault ends in one of these; [`Error`](crate::error::Error) is for our own side.
+/// Why a connection closed. A peer's fault leads to one of these; [`Error`](crate::error::Error) is for faults on our
+/// side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The peer shut its sending half; all it had sent was answered.
+    /// The peer shut down its sending half, and everything it had sent was answered.
     PeerClosed,
-    /// The service said that the conversation is over.
+    /// The service closed the connection.
     Completed,
-    /// The peer reset the connection, or went away while output was on its way.
+    /// The peer reset the connection, or disappeared while output was on its way.
     Reset,
-    /// No byte moved in either direction for the idle timeout.
+    /// No byte moved in either direction during the idle timeout.
     Idle,
-    /// The peer did not send a byte for the first-byte timeout.
+    /// The peer did not send a byte within the first-byte timeout.
     FirstByteTimeout,
-    /// The peer acknowledged nothing of what waited for it for the write timeout.
+    /// The peer acknowledged none of the waiting output during the write timeout.
     WriteTimeout,
     /// The peer did not complete the handshake within the handshake timeout.
     HandshakeTimeout,
     /// The handshake failed.
     HandshakeFailed,
-    /// The input broke off without the farewell that tells its end from a cut (TLS: close_notify, RFC 8446, section 6.1).
+    /// The input ended without the message that marks its end (TLS: close_notify, RFC 8446, section 6.1).
     Truncated,
-    /// What came in was damaged or forged on its way.
+    /// The input was damaged or forged on its way.
     Damaged,
-    /// The connection had existed for its lifetime.
+    /// The connection reached its maximum lifetime.
     Lifetime,
-    /// All connections together held as much as they may.
+    /// All connections together reached the memory limit.
     MemoryLimit,
-    /// What the peer sent is not what the service's protocol allows.
+    /// The peer violated the service's protocol.
     ProtocolError,
     /// A frame does not fit the input buffer and so can never be complete.
     FrameTooLarge,
     /// A reply does not fit the output buffer and so can never be sent.
     ReplyTooLarge,
-    /// The server is ending; what had been received was answered first.
+    /// The server is shutting down; everything received before was answered first.
     Drained,
-    /// The server is ending, and the connection was not done when the drain timeout passed.
+    /// The server is shutting down, and the connection was still busy at the drain timeout.
     DrainCut,
-    /// The loop was told to end at once.
+    /// The loop was told to stop at once.
     Stopped,
-    /// The service panicked on this conversation, or when it was made for it.
+    /// The service panicked while it was created for or called by this connection.
     ServicePanicked,
-    /// The system reported an error of another kind.
+    /// The operating system reported another kind of error.
     Failed(io::ErrorKind),
 }
 
 impl CloseReason {
-    /// Every reason but the errors that only the system knows.
-    pub const OWN: [Self; 19] = [
+    /// Every reason except [`Failed`](Self::Failed).
+    pub const EXCEPT_FAILED: [Self; 19] = [
         Self::PeerClosed,
         Self::Completed,
         Self::Reset,
@@ -73,7 +74,7 @@ impl CloseReason {
         Self::ServicePanicked,
     ];
 
-    /// The reason that belongs to an error of a read or write on an established connection.
+    /// Returns the reason for a failed read or write on an established connection.
     #[must_use]
     pub fn from_error(error: &io::Error) -> Self {
         match error.kind() {
@@ -81,7 +82,7 @@ impl CloseReason {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::NotConnected => Self::Reset,
-            // No socket says these, only a layer that knows what should have come.
+            // No socket reports these two, only a layer above it that knows what must follow.
             io::ErrorKind::UnexpectedEof => Self::Truncated,
             io::ErrorKind::InvalidData => Self::Damaged,
             kind => Self::Failed(kind),

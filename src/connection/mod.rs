@@ -1,23 +1,23 @@
-//! One conversation's state: what came in, what must go out, which half is shut, and what the clock has to do with it.
+//! Connection state machine: phases, buffers, half-close, lingering and deadlines, without a socket.
 //!
-//! A connection is told what the socket did (`handle_*`), is asked what it wants next (`wants_*`), and names the one
-//! instant for the next look at it ([`next_deadline`](Connection::next_deadline)). It never touches a socket and never
-//! reads a clock, so a whole conversation can be replayed in a test.
+//! A connection is told what happened on the socket (`handle_*`) and is asked what it wants next (`wants_*`). It names
+//! the instant at which it needs to be called again ([`next_deadline`](Connection::next_deadline)). It never touches a
+//! socket and never reads a clock, so a whole connection can be replayed in a test.
 //!
-//! Its life:
+//! Phases:
 //!
 //! ```text
 //! Open ------> Finishing ------> Lingering ------> Closed
-//!   served       output is         our half is shut,
-//!                still sent        input is discarded
+//!   service     remaining         our half is shut,
+//!   is called   output is sent    input is discarded
 //! ```
 //!
-//! Where a handshake comes first (TLS), a conversation waits for its end, and opens then: the service is not called before.
+//! With a handshake (TLS) the connection opens when the handshake is complete; the service is not called before that.
 //!
-//! The end of the input is not the end of the conversation: what was received before it is still answered. And
-//! closing a socket that holds unread input would send a reset, which can destroy a reply on its way: hence the two
-//! middle phases (RFC 1122, section 4.2.2.13; RFC 9112, section 9.6). A service may also end its own output and go on
-//! being served: then our half is shut while the conversation is open.
+//! The end of the input does not end the connection: everything received before it is still answered. Closing a socket
+//! that holds unread input would send a reset, which can destroy a reply on its way. The two middle phases prevent that
+//! (RFC 1122, section 4.2.2.13; RFC 9112, section 9.6). A service may also end its own output and still be called: our
+//! sending half is then shut down while the connection is open.
 
 mod close_reason;
 mod deadlines;
@@ -34,17 +34,17 @@ pub use limits::Limits;
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::service::{Input, Output, Service, Wait};
-use deadlines::{Applying, Deadline, DeadlineTimes};
+use deadlines::{Deadline, DeadlineConditions, DeadlineTimes};
 use phase::Phase;
 use service_wait::ServiceWait;
 use std::time::Instant;
 
-/// Room counts as freed when at most one in this many bytes of the output's limit is still waiting.
+/// Low watermark of the output: room counts as free when at most 1/4 of the output's limit is buffered.
 const LOW_WATERMARK: usize = 4;
 
-/// One conversation between a service and a peer.
+/// State of one connection between a service and a peer.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any combination can occur")]
+#[allow(clippy::struct_excessive_bools, reason = "the flags are independent, and any combination can occur")]
 pub struct Connection<S> {
     service: S,
     input: Buffer,
@@ -54,30 +54,31 @@ pub struct Connection<S> {
     received_bytes: u64,
     sent_bytes: u64,
     phase: Phase,
-    /// Why the conversation ends; means something from `Finishing` on.
+    /// Why the connection ends; meaningful from `Finishing` on.
     reason: CloseReason,
-    /// The service has something new to look at.
+    /// The service must be called.
     serve_due: bool,
-    /// The socket may have more to read. Events come at edges only, so this is remembered until a read says otherwise.
+    /// The socket may have more to read. Events are edge-triggered, so this stays set until a read finds nothing more.
     may_read: bool,
-    /// The socket may take more. Remembered in the same way. Without output that waits, here or below, it may.
+    /// The socket may take more output; stays set in the same way. Always set while no output waits, here or in a layer
+    /// below.
     may_write: bool,
-    /// The socket hinted at its end or at urgent data: a short read then does not mean that it is drained.
+    /// The socket reported a hang-up or urgent data: a short read then does not mean that it is drained.
     hang_up: bool,
     input_ended: bool,
-    /// The deadline may have come nearer since it was last asked for.
+    /// The deadline may have moved nearer since it was last queried.
     deadline_dirty: bool,
-    /// The conversation was ended by force, and output was lost with it.
+    /// The connection was closed with output unsent.
     is_cut: bool,
-    /// How many checks have found nothing new since output was delivered last.
+    /// Number of checks without progress since output was last delivered.
     checks: u8,
-    /// What the peer's system had acknowledged at the latest check: of the number of bytes the lower half, whose changes are
-    /// all that matters.
+    /// Lower half of the byte count that the peer's system had acknowledged at the last check. Only changes matter, and
+    /// those show in it.
     acknowledged: u32,
 }
 
 impl<S: Service> Connection<S> {
-    /// A conversation that opens now. The service is due at once: it may want to speak first.
+    /// Creates a connection that is open at `now`. The service is due at once, because it may send before it receives.
     pub fn new(service: S, now: Instant) -> Self {
         Self {
             service,
@@ -101,45 +102,45 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// The service of this conversation.
+    /// The service of this connection.
     pub fn service(&self) -> &S {
         &self.service
     }
 
-    /// The same, to tell it something; what it has to do then it does when it is [woken](Self::handle_wake).
+    /// Mutable access to the service. Call [`handle_wake`](Self::handle_wake) to have it act on a change.
     pub fn service_mut(&mut self) -> &mut S {
         &mut self.service
     }
 
-    /// When the conversation opened.
+    /// When the connection opened.
     pub fn opened(&self) -> Instant {
         self.times.opened()
     }
 
-    /// Bytes received from the peer so far.
+    /// Number of bytes received from the peer.
     pub fn received_bytes(&self) -> u64 {
         self.received_bytes
     }
 
-    /// Bytes the socket has taken for the peer so far.
+    /// Number of bytes that the socket has taken for the peer.
     pub fn sent_bytes(&self) -> u64 {
         self.sent_bytes
     }
 
-    /// Why the conversation ended, once it has.
+    /// The close reason, once the connection is closed.
     #[inline]
     pub fn closed(&self) -> Option<CloseReason> {
         (self.phase == Phase::Closed).then_some(self.reason)
     }
 
-    /// Why the conversation ends, once nothing is left but to tell the peer and to await its end.
+    /// The close reason, once only the shutdown of our half and the peer's end remain.
     #[inline]
     pub fn ending(&self) -> Option<CloseReason> {
         let is_ending = matches!(self.phase, Phase::Finishing | Phase::Lingering) && self.output.is_empty();
         is_ending.then_some(self.reason)
     }
 
-    // What the world did.
+    // Input events.
 
     /// The socket reported readiness. A hang-up, like an error, is only a hint to try both directions.
     #[inline]
@@ -149,19 +150,20 @@ impl<S: Service> Connection<S> {
         self.hang_up |= hang_up;
     }
 
-    /// Another thread, or the service itself from elsewhere, asked for a call.
+    /// Another thread, or the owner of the service, requested a call of the service.
     pub fn handle_wake(&mut self) {
         self.serve_due = true;
     }
 
-    /// Bytes were read into the buffer that [`reading`](Self::reading) gave; `short` when fewer than it offered.
+    /// `count` bytes were read into the buffer that [`reading`](Self::reading) returned; `short` when it offered room
+    /// for more.
     #[inline]
     pub fn handle_received(&mut self, count: usize, short: bool, now: Instant) {
         self.input.commit(count);
         self.received_bytes += count as u64;
         self.may_read &= !short || self.hang_up;
         if self.phase.is_open() {
-            self.times.moved(now);
+            self.times.record_activity(now);
             self.serve_due = true;
         } else {
             self.input.clear();
@@ -173,7 +175,7 @@ impl<S: Service> Connection<S> {
         self.may_read = false;
     }
 
-    /// The peer has shut its sending half.
+    /// The peer has shut down its sending half.
     pub fn handle_end(&mut self) {
         self.may_read = false;
         self.input_ended = true;
@@ -183,7 +185,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// The socket took `count` bytes of [`writing`](Self::writing); when that was not all, it takes no more for now.
+    /// The socket took `count` bytes of [`writing`](Self::writing). If that was not all, it takes no more for now.
     #[inline]
     pub fn handle_sent(&mut self, count: usize, limits: &Limits, now: Instant) {
         let low = limits.buffer_bytes / LOW_WATERMARK;
@@ -195,50 +197,52 @@ impl<S: Service> Connection<S> {
         self.serve_due |= self.waiting.wants_writable(was_high) && self.output.len() <= low;
     }
 
-    /// Our sending half was shut, everything before it was sent.
+    /// Our sending half was shut down after all output was sent.
     pub fn handle_shut(&mut self, now: Instant) {
         self.output_moved(true, now);
         self.deadline_dirty = true;
-        self.phase = if self.phase == Phase::Ending { Phase::Listening } else { self.after_shut() };
+        self.phase = if self.phase == Phase::OutputEnded { Phase::OutputShut } else { self.after_shut() };
     }
 
-    /// The server wants to end: answer what was received, then finish. One more look at the socket tells what that is.
+    /// The server is draining: answer what was received, then finish. The socket is read once more to find out what was
+    /// received.
     pub fn handle_drain(&mut self) {
         match self.phase {
             Phase::Open => self.phase = Phase::Draining,
-            // Whatever is received, there will be no answer.
-            Phase::Ending | Phase::Listening => self.finish(CloseReason::Drained),
+            // Input that still arrives cannot be answered.
+            Phase::OutputEnded | Phase::OutputShut => self.finish(CloseReason::Drained),
             _ => {}
         }
         self.may_read = !self.input_ended;
         self.deadline_dirty = true;
     }
 
-    /// An instant named by [`next_deadline`](Self::next_deadline) may have come. Every deadline is checked, not the earliest
-    /// one alone: a service that keeps naming instants that have passed would put off all others.
+    /// A deadline named by [`next_deadline`](Self::next_deadline) may have expired. Every deadline is checked, not only
+    /// the earliest: otherwise a service that keeps naming past instants would postpone all others.
     pub fn handle_deadline(&mut self, limits: &Limits, now: Instant) {
         self.deadline_dirty = true;
         let phase = self.phase;
-        for deadline in self.times.passed(Applying::to(self), limits, now) {
-            // In another phase other deadlines apply. The next check is for them.
+        for deadline in self.times.expired(DeadlineConditions::of(self), limits, now) {
+            // A handler may change the phase, and with it the deadlines that apply. The next check covers those.
             if self.phase == phase && phase != Phase::Closed {
-                self.handle_passed(deadline, limits, now);
+                self.handle_expired(deadline, limits, now);
             }
         }
     }
 
-    /// An instant named by [`precise_deadline`](Self::precise_deadline) may have come; returns whether it has, and the service still waits for it.
+    /// A deadline named by [`precise_deadline`](Self::precise_deadline) may have expired. Returns whether it has and
+    /// the service still waits for it.
     pub fn handle_precise_timer(&mut self, now: Instant) -> bool {
-        let is_awaited = self.precise_deadline().is_some_and(|instant| instant <= now);
-        self.serve_due |= is_awaited;
-        is_awaited
+        let is_due = self.precise_deadline().is_some_and(|instant| instant <= now);
+        self.serve_due |= is_due;
+        is_due
     }
 
-    fn handle_passed(&mut self, deadline: Deadline, limits: &Limits, now: Instant) {
+    fn handle_expired(&mut self, deadline: Deadline, limits: &Limits, now: Instant) {
         match deadline {
             Deadline::Service => self.serve_due = true,
             Deadline::Check => self.checks = self.times.checks_due(limits, now),
-            // Everything was sent long ago.
+            // All output was sent before.
             Deadline::Linger => self.phase = Phase::Closed,
             Deadline::Drain if self.phase == Phase::Lingering => self.phase = Phase::Closed,
             Deadline::Drain => self.close(CloseReason::DrainCut),
@@ -246,13 +250,13 @@ impl<S: Service> Connection<S> {
             Deadline::Handshake => self.close(CloseReason::HandshakeTimeout),
             Deadline::Lifetime => self.finish(CloseReason::Lifetime),
             Deadline::FirstByte => self.finish(CloseReason::FirstByteTimeout),
-            // What could not be sent in all this time will not be sent by waiting for it once more.
+            // Output that could not be sent in all this time would not be sent by lingering either.
             Deadline::Idle if self.output.is_empty() && self.phase.is_open() => self.finish(CloseReason::Idle),
             Deadline::Idle => self.close(CloseReason::Idle),
         }
     }
 
-    /// Gives back storage at the end of a turn.
+    /// Returns storage to the pool at the end of a turn.
     #[inline]
     pub fn release(&mut self, pool: &mut BufferPool) {
         if self.phase == Phase::Closed {
@@ -263,44 +267,44 @@ impl<S: Service> Connection<S> {
         pool.reclaim(&mut self.output);
     }
 
-    /// How much memory the connection and its service hold on behalf of the peer, in bytes: nothing while nothing waits.
+    /// Memory that the connection and its service hold for the peer, in bytes; 0 while nothing is buffered.
     #[inline]
     pub fn held_bytes(&self) -> usize {
         (self.input.storage_bytes() + self.output.storage_bytes()).saturating_add(self.service.held_bytes())
     }
 
-    // What the conversation wants.
+    // Requests to the pump.
 
-    /// Whether the service has something new to look at.
+    /// Whether the service must be called.
     #[inline]
     pub fn wants_service(&self) -> bool {
         self.serve_due && self.phase.is_open()
     }
 
-    /// Whether bytes should be offered to the socket.
+    /// Whether output should be written to the socket.
     #[inline]
     pub fn wants_write(&self) -> bool {
         self.may_write && !self.output.is_empty() && self.phase != Phase::Closed
     }
 
-    /// Whether the socket should be read. A full input buffer, or a service that waits for room, wants nothing read:
-    /// that is all there is to back-pressure. When the conversation is ending, input is read to be discarded.
+    /// Whether the socket should be read. Not with a full input buffer, nor while the service waits for output space:
+    /// this is the whole of back-pressure. While the connection is finishing, input is read to be discarded.
     #[inline]
     pub fn wants_read(&self, limits: &Limits) -> bool {
-        let takes = match self.phase {
+        let accepts_input = match self.phase {
             phase if phase.is_open() => self.waiting != ServiceWait::Writable && self.input.len() < limits.buffer_bytes,
             phase => phase != Phase::Closed,
         };
-        takes && self.may_read && !self.input_ended
+        accepts_input && self.may_read && !self.input_ended
     }
 
-    /// Whether everything was sent and our sending half should be shut.
+    /// Whether all output was sent and our sending half should be shut down.
     #[inline]
     pub fn wants_shut(&self) -> bool {
-        matches!(self.phase, Phase::Finishing | Phase::Ending) && self.output.is_empty() && self.may_write
+        matches!(self.phase, Phase::Finishing | Phase::OutputEnded) && self.output.is_empty() && self.may_write
     }
 
-    /// Whether the conversation is over but for shutting our half: after the peer's end there is nothing to linger for, and
+    /// Whether closing the socket completes the connection. After the peer's end there is nothing to linger for, and
     /// closing the socket sends our end as well.
     pub fn ends_with_close(&self) -> bool {
         self.phase == Phase::Finishing && self.input_ended
@@ -308,38 +312,39 @@ impl<S: Service> Connection<S> {
 
     /// The earliest instant at which [`handle_deadline`](Self::handle_deadline) has something to do.
     pub fn next_deadline(&self, limits: &Limits) -> Option<Instant> {
-        if self.phase == Phase::Closed { None } else { self.times.earliest(Applying::to(self), limits) }
+        if self.phase == Phase::Closed { None } else { self.times.earliest(DeadlineConditions::of(self), limits) }
     }
 
-    /// The next deadline, if it may have come nearer since this was last asked; else it has only moved away, and whoever
-    /// waits for the old one will find that out in time. So a message costs no look at the deadlines.
+    /// The next deadline, if it may have moved nearer since the last call; otherwise `None`. A deadline that moved away
+    /// is noticed when the old one expires, so a message costs no deadline computation.
     #[inline]
     pub fn urgent_deadline(&mut self, limits: &Limits) -> Option<Instant> {
         if std::mem::take(&mut self.deadline_dirty) { self.next_deadline(limits) } else { None }
     }
 
-    /// The instant, kept to the microsecond, at which [`handle_precise_timer`](Self::handle_precise_timer) has something to do.
+    /// The instant, with microsecond precision, at which [`handle_precise_timer`](Self::handle_precise_timer) has
+    /// something to do.
     #[inline]
     pub fn precise_deadline(&self) -> Option<Instant> {
         (self.waiting == ServiceWait::PreciseDeadline).then(|| self.times.service())
     }
 
-    // What the pump does on its behalf.
+    // Operations of the pump.
 
-    /// Calls the service.
+    /// Calls the service and handles the wait that it returns.
     #[inline]
     pub fn serve(&mut self, pool: &mut BufferPool, limits: &Limits, now: Instant) {
         self.serve_due = false;
         let mut input = Input::new(&mut self.input, self.input_ended);
         let mut output = Output::new(&mut self.output, pool, limits.buffer_bytes);
-        if self.phase.says_no_more() {
+        if self.phase.has_output_ended() {
             output.end();
         }
         let wait = self.service.serve(&mut input, &mut output, now);
-        if output.has_ended() && self.phase != Phase::Listening {
-            self.phase = Phase::Ending;
+        if output.has_ended() && self.phase != Phase::OutputShut {
+            self.phase = Phase::OutputEnded;
         }
-        let wait = service_wait::what_can_come(wait, self.output.is_empty(), now);
+        let wait = service_wait::normalize_wait(wait, self.output.is_empty(), now);
         self.waiting = wait.into();
         match wait {
             Wait::Deadline(instant) => {
@@ -356,28 +361,28 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Room for bytes from the socket; never empty while [`wants_read`](Self::wants_read).
+    /// Returns space for bytes from the socket; never empty while [`wants_read`](Self::wants_read).
     #[inline]
     pub fn reading(&mut self, pool: &mut BufferPool, limits: &Limits) -> &mut [u8] {
         pool.make_room(&mut self.input, limits.buffer_bytes);
         self.input.spare(limits.buffer_bytes)
     }
 
-    /// The bytes for the socket.
+    /// The output bytes for the socket.
     #[inline]
     pub fn writing(&self) -> &[u8] {
         self.output.bytes()
     }
 
-    /// Finishes a draining conversation that has nothing in flight: nothing to read, to answer or to send.
+    /// Finishes a draining connection that has nothing in flight: nothing to read, to answer or to send.
     #[inline]
     pub fn finish_if_drained(&mut self) {
-        if self.phase == Phase::Draining && self.is_quiet() {
+        if self.phase == Phase::Draining && self.has_nothing_in_flight() {
             self.finish(CloseReason::Drained);
         }
     }
 
-    fn is_quiet(&self) -> bool {
+    fn has_nothing_in_flight(&self) -> bool {
         let all_read = !self.may_read && !self.serve_due && self.waiting == ServiceWait::Input;
         all_read && self.input.is_empty() && self.output.is_empty()
     }
@@ -388,7 +393,7 @@ impl<S: Service> Connection<S> {
 
     fn finish(&mut self, reason: CloseReason) {
         if self.phase.is_open() {
-            self.phase = if self.phase == Phase::Listening { self.after_shut() } else { Phase::Finishing };
+            self.phase = if self.phase == Phase::OutputShut { self.after_shut() } else { Phase::Finishing };
             self.deadline_dirty = true;
             self.reason = reason;
             self.input.clear();

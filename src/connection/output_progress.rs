@@ -1,7 +1,8 @@
-//! Output that waits: what was delivered of it, and whether some is lost when the conversation ends.
+//! Progress of waiting output: what the peer acknowledged, and whether output is lost when the connection ends.
 //!
-//! A socket takes much more than its peer does, and then nothing for minutes if that reads slowly. So the deadlines of waiting
-//! output are put off by what the peer's system acknowledges, and a connection lingers on until everything is.
+//! A socket buffers much more than its peer reads, and then takes nothing for minutes if the peer reads slowly. So
+//! acknowledgements of the peer's system extend the deadlines of waiting output, and a connection lingers until
+//! everything is acknowledged.
 
 use super::{CloseReason, Connection, Limits, Phase, deadlines};
 use crate::service::Service;
@@ -18,8 +19,9 @@ impl<S: Service> Connection<S> {
         self.deadline_dirty = true;
     }
 
-    /// How many bytes the peer's system has acknowledged, and whether it lacks the end of our output. To be told before
-    /// [`handle_deadline`](Self::handle_deadline) while the connection [wants to know](Self::wants_delivery).
+    /// Reports the bytes that the peer's system has acknowledged, and whether it still lacks the end of our output.
+    /// Must be called before [`handle_deadline`](Self::handle_deadline) while the connection [wants
+    /// it](Self::wants_delivery).
     pub fn handle_delivery(&mut self, acknowledged_bytes: u64, lacks_end: bool, now: Instant) {
         #[allow(clippy::cast_possible_truncation, reason = "a change shows in the lower half")]
         let acknowledged = acknowledged_bytes as u32;
@@ -30,7 +32,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Output was taken or delivered, and `all` says whether no more of it waits.
+    /// The socket took output or the peer acknowledged some; `all` tells whether no more of it waits.
     #[inline]
     pub(super) fn output_moved(&mut self, all: bool, now: Instant) {
         self.times.sent(all, now);
@@ -38,31 +40,31 @@ impl<S: Service> Connection<S> {
         self.deadline_dirty |= !all;
     }
 
-    /// Whether it should be looked up, before a deadline is handled, what the peer's system has
-    /// [acknowledged](Self::handle_delivery).
+    /// Whether [`handle_delivery`](Self::handle_delivery) must be called before a deadline is handled.
     pub fn wants_delivery(&self, limits: &Limits) -> bool {
-        let may_linger_on = !limits.linger.is_zero() && deadlines::stall(limits).is_some();
-        self.times.is_blocked() || (self.phase == Phase::Lingering && may_linger_on)
+        let can_extend_linger = !limits.linger.is_zero() && deadlines::linger_stall_limit(limits).is_some();
+        self.times.is_blocked() || (self.phase == Phase::Lingering && can_extend_linger)
     }
 
-    /// Ends the conversation at once, whatever is unsent.
+    /// Closes the connection at once, even with unsent output.
     pub fn close(&mut self, reason: CloseReason) {
-        // With these, and when the kernel has waited in vain, part of a reply may be sent and the rest not even written.
-        let is_broken_off = matches!(reason, CloseReason::MemoryLimit | CloseReason::ServicePanicked);
-        self.is_cut |= is_broken_off || self.times.is_blocked() || self.has_unsent();
+        // For these reasons, and after a write timeout, part of a reply may be sent while the rest was not even
+        // written.
+        let may_be_partial = matches!(reason, CloseReason::MemoryLimit | CloseReason::ServicePanicked);
+        self.is_cut |= may_be_partial || self.times.is_blocked() || self.has_unsent();
         self.reason = reason;
         self.phase = Phase::Closed;
     }
 
-    /// Whether the conversation was, or now would be, ended with output unsent. Its socket must be closed by a reset then: an
-    /// end in order would make a part of a reply look like a whole one.
+    /// Whether the connection ended, or would end now, with unsent output. Its socket must then be closed by a reset:
+    /// an orderly end would make a partial reply look complete.
     pub fn is_cut(&self) -> bool {
         self.is_cut || self.has_unsent()
     }
 
-    /// Whether output waits, or the service has more of it than there was room for, or has input to answer.
+    /// Whether output is buffered, or the service has more output than there was room for, or has input to answer.
     pub(super) fn has_unsent(&self) -> bool {
-        let is_unanswered = self.waiting.wants_writable(false) || !self.input.is_empty();
-        !self.output.is_empty() || (self.phase.is_open() && is_unanswered)
+        let has_more_output = self.waiting.wants_writable(false) || !self.input.is_empty();
+        !self.output.is_empty() || (self.phase.is_open() && has_more_output)
     }
 }

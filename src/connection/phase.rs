@@ -1,32 +1,36 @@
-//! How far a conversation has come.
+//! Phases of a connection.
 
-/// The part of its life that a conversation is in.
+/// Phase of a connection's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// What comes in and goes out belongs to the layer below.
+    /// The layer below exchanges its handshake; the service is not called.
     Handshaking,
+    /// The service is called.
     Open,
-    /// Open, but to be finished as soon as nothing is in flight.
+    /// Open, to be finished as soon as nothing is in flight.
     Draining,
-    /// Open, but the service will write nothing more: our half is to be shut as soon as everything was sent.
-    Ending,
-    /// Open, with our half shut: input is served on.
-    Listening,
+    /// Open, but the service writes nothing more: our sending half is shut down once everything was sent.
+    OutputEnded,
+    /// Open, with our sending half shut down: input is still served.
+    OutputShut,
+    /// The remaining output is sent; input is discarded.
     Finishing,
+    /// Our sending half is shut down; input is discarded until its end or a deadline.
     Lingering,
+    /// Nothing is left to do but to close the socket.
     Closed,
 }
 
 impl Phase {
-    /// Whether the service is served.
+    /// Whether the service is called in this phase.
     #[inline]
     pub(super) fn is_open(self) -> bool {
-        matches!(self, Self::Open | Self::Draining | Self::Ending | Self::Listening)
+        matches!(self, Self::Open | Self::Draining | Self::OutputEnded | Self::OutputShut)
     }
 
-    /// Whether the service has ended its output, but not the conversation.
+    /// Whether the service has ended its output, but not the connection.
     #[inline]
-    pub(super) fn says_no_more(self) -> bool {
-        matches!(self, Self::Ending | Self::Listening)
+    pub(super) fn has_output_ended(self) -> bool {
+        matches!(self, Self::OutputEnded | Self::OutputShut)
     }
 }

@@ -1,9 +1,9 @@
-//! What the service of a connection waits for.
+//! Compact form of the `Wait` that a service returned.
 
 use crate::service::Wait;
 use std::time::Instant;
 
-/// A [`Wait`] without its instant, which is kept with the other times of the connection in half the space.
+/// A [`Wait`] without its instant, which the connection keeps with its other times in half the space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ServiceWait {
     Input,
@@ -14,10 +14,11 @@ pub(super) enum ServiceWait {
     Close,
 }
 
-/// With an empty output there is all the room that there will ever be: then only input can come. An instant that has passed
-/// comes with the next tick: kept to the microsecond, it would come at once, again and again.
+/// Replaces waits that cannot be fulfilled as they are. With empty output no further room can become free, so only
+/// input can end the wait. A precise deadline that has passed becomes a plain one, which expires with the next tick; a
+/// precise one would expire at once, again and again.
 #[inline]
-pub(super) fn what_can_come(wait: Wait, is_output_empty: bool, now: Instant) -> Wait {
+pub(super) fn normalize_wait(wait: Wait, is_output_empty: bool, now: Instant) -> Wait {
     match wait {
         Wait::Either if is_output_empty => Wait::Input,
         Wait::PreciseDeadline(instant) if instant <= now => Wait::Deadline(instant),
@@ -26,7 +27,8 @@ pub(super) fn what_can_come(wait: Wait, is_output_empty: bool, now: Instant) -> 
 }
 
 impl ServiceWait {
-    /// Whether room that was freed is news for the service; `was_high` says that the output was well filled.
+    /// Whether free room in the output is a reason to call the service. `was_high` tells whether the output was above
+    /// its low watermark.
     #[inline]
     pub(super) fn wants_writable(self, was_high: bool) -> bool {
         match self {

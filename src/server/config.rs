@@ -2,7 +2,7 @@
 
 use super::admin::VISITORS;
 use super::{AtLimit, ChildProgram, DatagramConfig};
-use crate::buffer::LENT_BYTES;
+use crate::buffer::BLOCK_BYTES;
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::socket::{Endpoint, MOST_TLS_BYTES, SocketOptions, TlsServerOptions};
@@ -176,7 +176,7 @@ impl ServerConfig {
     fn connection_bytes(&self) -> usize {
         let buffer = self.limits.buffer_bytes;
         // A buffer that is more than half full keeps the whole block that it was lent.
-        let storage = if buffer > LENT_BYTES / 2 { buffer.max(LENT_BYTES) } else { buffer };
+        let storage = if buffer > BLOCK_BYTES / 2 { buffer.max(BLOCK_BYTES) } else { buffer };
         let tls = if self.tls.is_some() { MOST_TLS_BYTES } else { 0 };
         storage.saturating_mul(2).saturating_add(buffer).saturating_add(tls)
     }

@@ -56,7 +56,7 @@ impl Default for Counters {
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
             accepted: Counter::default(),
-            closed: Tally::of(&CloseReason::OWN),
+            closed: Tally::of(&CloseReason::EXCEPT_FAILED),
             refused: Tally::of(&Refusal::ALL),
             accept_errors: Tally::of(&[]),
             datagrams: DatagramCounters::default(),

@@ -48,7 +48,7 @@ fn ends_by(configure: fn(&mut ServerConfig), reason: CloseReason) {
         let calls = Arc::new(AtomicU64::new(0));
         let change = |config: &mut ServerConfig| {
             config.workers = 1;
-            config.limits = Limits::patient();
+            config.limits = Limits::without_timeouts();
             configure(config);
         };
         let counted = Arc::clone(&calls);
@@ -109,7 +109,7 @@ impl Service for SelfWaking {
 fn a_service_that_wakes_itself_is_subject_to_the_idle_timeout() {
     let change = |config: &mut ServerConfig| {
         config.workers = 1;
-        config.limits = Limits { idle: Some(SOON), ..Limits::patient() };
+        config.limits = Limits { idle: Some(SOON), ..Limits::without_timeouts() };
     };
     let server = Running::start_with(change, |opened| -> Box<dyn Service> {
         if opened.number == 1 { Box::new(SelfWaking { waker: opened.waker() }) } else { Box::new(Upper) }

@@ -1,6 +1,6 @@
-//! What time does to a connection.
+//! Tests of the deadlines of a connection.
 
-use super::{Bench, Puppet, SECOND, lingering};
+use super::{Harness, SECOND, ScriptedService, lingering};
 use crate::connection::{CloseReason, Limits};
 use crate::service::Wait;
 use std::time::{Duration, Instant};
@@ -17,197 +17,197 @@ fn the_next_deadline_is_the_earliest() {
         (None, None, Some(1), Some(1)),
         (Some(1), None, None, Some(1)),
     ] {
-        let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Input });
-        let now = bench.now;
-        bench.connection.service.waits = seconds(service).map_or(Wait::Input, |time| Wait::Deadline(now + time));
-        bench.limits = Limits { idle: seconds(idle), ..Limits::patient() };
-        bench.limits.drain_by = seconds(drain).map(|time| now + time);
-        bench.serve();
-        assert_eq!(bench.deadline(), seconds(earliest), "{idle:?} {service:?} {drain:?}");
+        let mut harness = Harness::new(ScriptedService { writes: b"", wait: Wait::Input });
+        let now = harness.now;
+        harness.connection.service.wait = seconds(service).map_or(Wait::Input, |time| Wait::Deadline(now + time));
+        harness.limits = Limits { idle: seconds(idle), ..Limits::without_timeouts() };
+        harness.limits.drain_by = seconds(drain).map(|time| now + time);
+        harness.serve();
+        assert_eq!(harness.deadline(), seconds(earliest), "{idle:?} {service:?} {drain:?}");
     }
 }
 
 #[test]
-fn a_peer_that_never_speaks_is_finished_however_long_idle_is() {
-    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Input });
-    bench.limits = Limits { first_byte: Some(SECOND), ..Limits::patient() };
-    assert_eq!(bench.deadline(), Some(SECOND));
-    bench.receive(b"x");
-    assert_eq!(bench.deadline(), None, "one byte is enough");
-    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Input });
-    bench.limits = Limits { first_byte: Some(SECOND), ..Limits::patient() };
-    bench.pass(SECOND);
-    bench.shut();
-    bench.connection.handle_end();
-    assert_eq!(bench.connection.closed(), Some(CloseReason::FirstByteTimeout));
+fn a_silent_peer_times_out_regardless_of_the_idle_timeout() {
+    let mut harness = Harness::new(ScriptedService { writes: b"", wait: Wait::Input });
+    harness.limits = Limits { first_byte: Some(SECOND), ..Limits::without_timeouts() };
+    assert_eq!(harness.deadline(), Some(SECOND));
+    harness.receive(b"x");
+    assert_eq!(harness.deadline(), None, "one byte is enough");
+    let mut harness = Harness::new(ScriptedService { writes: b"", wait: Wait::Input });
+    harness.limits = Limits { first_byte: Some(SECOND), ..Limits::without_timeouts() };
+    harness.advance(SECOND);
+    harness.shut();
+    harness.connection.handle_end();
+    assert_eq!(harness.connection.closed(), Some(CloseReason::FirstByteTimeout));
 }
 
 #[test]
-fn who_was_spoken_to_first_need_not_speak() {
-    let mut bench = Bench::new(Puppet { says: b"welcome", waits: Wait::Input });
-    bench.limits = Limits { first_byte: Some(SECOND), ..Limits::patient() };
-    bench.send(7);
-    assert_eq!(bench.deadline(), None);
+fn no_first_byte_timeout_after_output_was_sent() {
+    let mut harness = Harness::new(ScriptedService { writes: b"welcome", wait: Wait::Input });
+    harness.limits = Limits { first_byte: Some(SECOND), ..Limits::without_timeouts() };
+    harness.send(7);
+    assert_eq!(harness.deadline(), None);
 }
 
 #[test]
-fn a_write_that_goes_nowhere_is_cut_and_one_that_creeps_is_not() {
-    let mut bench = Bench::new(Puppet { says: b"123", waits: Wait::Input });
-    bench.limits = Limits { write: Some(SECOND * 2), ..Limits::patient() };
-    assert_eq!(bench.deadline(), None, "nothing was refused yet");
-    bench.connection.handle_write_blocked(bench.now);
-    bench.pass(SECOND);
-    bench.receive(b"what is received is no excuse");
-    bench.pass(SECOND / 2);
-    bench.send(1);
-    bench.pass(Duration::from_nanos(1_999_999_999));
-    assert_eq!(bench.connection.closed(), None, "something was taken");
-    bench.pass(Duration::from_nanos(1));
-    assert_eq!(bench.connection.closed(), Some(CloseReason::WriteTimeout));
+fn a_stalled_write_times_out_and_a_slow_one_does_not() {
+    let mut harness = Harness::new(ScriptedService { writes: b"123", wait: Wait::Input });
+    harness.limits = Limits { write: Some(SECOND * 2), ..Limits::without_timeouts() };
+    assert_eq!(harness.deadline(), None, "no write has blocked yet");
+    harness.connection.handle_write_blocked(harness.now);
+    harness.advance(SECOND);
+    harness.receive(b"received bytes do not count");
+    harness.advance(SECOND / 2);
+    harness.send(1);
+    harness.advance(Duration::from_nanos(1_999_999_999));
+    assert_eq!(harness.connection.closed(), None, "the socket took a byte");
+    harness.advance(Duration::from_nanos(1));
+    assert_eq!(harness.connection.closed(), Some(CloseReason::WriteTimeout));
 }
 
-/// What a peer has acknowledged shows at the checks, eight within a limit: it is never cut before the limit, and at the latest
-/// one check after it.
+/// Acknowledgements are noticed at the checks, eight within a limit. The connection is never closed before the limit,
+/// and at most one check after it.
 #[test]
-fn a_peer_that_acknowledges_something_in_time_is_not_cut() {
+fn acknowledgements_in_time_prevent_the_write_timeout() {
     let limit = SECOND * 8;
     for step in [300, 1000, 3700, 7999, 8000].map(Duration::from_millis) {
-        let mut bench = Bench::new(Puppet { says: b"123", waits: Wait::Input });
-        bench.limits = Limits { write: Some(limit), idle: Some(limit * 2), ..Limits::patient() };
-        bench.connection.handle_write_blocked(bench.now);
-        let begin = bench.now;
+        let mut harness = Harness::new(ScriptedService { writes: b"123", wait: Wait::Input });
+        harness.limits = Limits { write: Some(limit), idle: Some(limit * 2), ..Limits::without_timeouts() };
+        harness.connection.handle_write_blocked(harness.now);
+        let begin = harness.now;
         let last = begin + step * 10;
-        while bench.connection.closed().is_none() {
-            bench.now += bench.deadline().expect("a check");
-            // One byte with each step, ten in all.
-            let acknowledged = (0..=10).rev().find(|&count| begin + step * count <= bench.now).unwrap_or_default();
-            bench.connection.handle_delivery(acknowledged.into(), false, bench.now);
-            bench.pass(Duration::ZERO);
+        while harness.connection.closed().is_none() {
+            harness.now += harness.deadline().expect("a check");
+            // One byte is acknowledged per step, ten in all.
+            let acknowledged = (0..=10).rev().find(|&count| begin + step * count <= harness.now).unwrap_or_default();
+            harness.connection.handle_delivery(acknowledged.into(), false, harness.now);
+            harness.advance(Duration::ZERO);
         }
-        let late = (bench.now - last).checked_sub(limit).unwrap_or_else(|| panic!("cut too early with {step:?}"));
-        assert!(late <= limit / 8, "cut {late:?} late with {step:?}");
-        assert_eq!(bench.connection.closed(), Some(CloseReason::WriteTimeout));
-        assert!(bench.connection.is_cut());
+        let late = (harness.now - last).checked_sub(limit).unwrap_or_else(|| panic!("closed too early with {step:?}"));
+        assert!(late <= limit / 8, "closed {late:?} late with {step:?}");
+        assert_eq!(harness.connection.closed(), Some(CloseReason::WriteTimeout));
+        assert!(harness.connection.is_cut());
     }
 }
 
 #[test]
-fn acknowledgements_put_off_the_idle_timeout_too() {
-    let mut bench = Bench::new(Puppet { says: b"123", waits: Wait::Input });
-    bench.limits = Limits { idle: Some(SECOND * 8), ..Limits::patient() };
-    bench.connection.handle_write_blocked(bench.now);
+fn acknowledgements_postpone_the_idle_timeout() {
+    let mut harness = Harness::new(ScriptedService { writes: b"123", wait: Wait::Input });
+    harness.limits = Limits { idle: Some(SECOND * 8), ..Limits::without_timeouts() };
+    harness.connection.handle_write_blocked(harness.now);
     for acknowledged in 1..100 {
-        bench.now += bench.deadline().expect("a check");
-        bench.connection.handle_delivery(acknowledged / 7, false, bench.now);
-        bench.pass(Duration::ZERO);
+        harness.now += harness.deadline().expect("a check");
+        harness.connection.handle_delivery(acknowledged / 7, false, harness.now);
+        harness.advance(Duration::ZERO);
     }
-    assert_eq!(bench.connection.closed(), None);
-    bench.pass(SECOND * 8);
-    assert_eq!((bench.connection.closed(), bench.connection.is_cut()), (Some(CloseReason::Idle), true));
+    assert_eq!(harness.connection.closed(), None);
+    harness.advance(SECOND * 8);
+    assert_eq!((harness.connection.closed(), harness.connection.is_cut()), (Some(CloseReason::Idle), true));
 }
 
 #[test]
-fn lingering_lasts_as_long_as_the_peer_takes_what_was_sent() {
-    let limits = Limits { write: Some(SECOND * 8), linger: SECOND * 5, ..Limits::patient() };
-    let mut bench = lingering();
-    bench.limits = limits.clone();
+fn lingering_lasts_while_the_peer_acknowledges_output() {
+    let limits = Limits { write: Some(SECOND * 8), linger: SECOND * 5, ..Limits::without_timeouts() };
+    let mut harness = lingering();
+    harness.limits = limits.clone();
     for acknowledged in 1..20 {
-        bench.now += bench.deadline().expect("a check");
-        bench.connection.handle_delivery(acknowledged / 4, true, bench.now);
-        bench.pass(Duration::ZERO);
-        assert_eq!(bench.connection.closed(), None);
+        harness.now += harness.deadline().expect("a check");
+        harness.connection.handle_delivery(acknowledged / 4, true, harness.now);
+        harness.advance(Duration::ZERO);
+        assert_eq!(harness.connection.closed(), None);
     }
-    bench.connection.handle_delivery(20, false, bench.now);
-    assert_eq!(bench.deadline(), Some(SECOND * 5), "all is delivered");
-    bench.pass(SECOND * 5);
-    assert_eq!((bench.connection.closed(), bench.connection.is_cut()), (Some(CloseReason::Completed), false));
+    harness.connection.handle_delivery(20, false, harness.now);
+    assert_eq!(harness.deadline(), Some(SECOND * 5), "all output is acknowledged");
+    harness.advance(SECOND * 5);
+    assert_eq!((harness.connection.closed(), harness.connection.is_cut()), (Some(CloseReason::Completed), false));
 
-    let mut bench = lingering();
-    bench.limits = limits;
-    bench.now += SECOND * 5;
-    bench.connection.handle_delivery(1, true, bench.now);
-    bench.pass(SECOND * 8);
-    assert_eq!((bench.connection.closed(), bench.connection.is_cut()), (Some(CloseReason::WriteTimeout), true));
+    let mut harness = lingering();
+    harness.limits = limits;
+    harness.now += SECOND * 5;
+    harness.connection.handle_delivery(1, true, harness.now);
+    harness.advance(SECOND * 8);
+    assert_eq!((harness.connection.closed(), harness.connection.is_cut()), (Some(CloseReason::WriteTimeout), true));
 }
 
 #[test]
-fn a_lifetime_ends_in_order() {
-    let mut bench = Bench::new(Puppet { says: b"123", waits: Wait::Input });
-    bench.limits = Limits { lifetime: Some(SECOND), ..Limits::patient() };
-    bench.pass(SECOND);
-    assert_eq!(bench.connection.closed(), None, "what was answered is still sent");
-    assert_eq!(bench.deadline(), None);
-    bench.send(3);
-    bench.shut();
-    bench.connection.handle_end();
-    assert_eq!(bench.connection.closed(), Some(CloseReason::Lifetime));
+fn the_lifetime_limit_finishes_in_order() {
+    let mut harness = Harness::new(ScriptedService { writes: b"123", wait: Wait::Input });
+    harness.limits = Limits { lifetime: Some(SECOND), ..Limits::without_timeouts() };
+    harness.advance(SECOND);
+    assert_eq!(harness.connection.closed(), None, "waiting output is still sent");
+    assert_eq!(harness.deadline(), None);
+    harness.send(3);
+    harness.shut();
+    harness.connection.handle_end();
+    assert_eq!(harness.connection.closed(), Some(CloseReason::Lifetime));
 }
 
 #[test]
-fn while_lingering_only_linger_and_drain_count() {
-    let mut bench = lingering();
-    bench.limits.idle = Some(SECOND);
-    assert_eq!(bench.deadline(), Some(SECOND * 5));
-    bench.pass(SECOND * 4);
-    assert_eq!(bench.connection.closed(), None);
-    bench.limits.drain_by = Some(bench.now + SECOND / 2);
-    assert_eq!(bench.deadline(), Some(SECOND / 2));
-    bench.limits.drain_by = None;
-    bench.pass(SECOND);
-    assert_eq!(bench.connection.closed(), Some(CloseReason::Completed));
+fn only_linger_and_drain_apply_while_lingering() {
+    let mut harness = lingering();
+    harness.limits.idle = Some(SECOND);
+    assert_eq!(harness.deadline(), Some(SECOND * 5));
+    harness.advance(SECOND * 4);
+    assert_eq!(harness.connection.closed(), None);
+    harness.limits.drain_by = Some(harness.now + SECOND / 2);
+    assert_eq!(harness.deadline(), Some(SECOND / 2));
+    harness.limits.drain_by = None;
+    harness.advance(SECOND);
+    assert_eq!(harness.connection.closed(), Some(CloseReason::Completed));
 }
 
 #[test]
-fn a_service_that_has_ended_waits_for_no_instant() {
-    let mut bench = Bench::new(Puppet { says: b"1", waits: Wait::Deadline(Instant::now() + SECOND) });
-    bench.connection.service.waits = Wait::Close;
-    bench.serve();
-    assert_eq!(bench.deadline(), Some(SECOND * 10), "idle alone");
-    bench.pass(SECOND * 2);
-    assert!(!bench.connection.wants_service());
+fn no_service_deadline_after_the_service_has_closed() {
+    let mut harness = Harness::new(ScriptedService { writes: b"1", wait: Wait::Deadline(Instant::now() + SECOND) });
+    harness.connection.service.wait = Wait::Close;
+    harness.serve();
+    assert_eq!(harness.deadline(), Some(SECOND * 10), "only the idle timeout applies");
+    harness.advance(SECOND * 2);
+    assert!(!harness.connection.wants_service());
 }
 
 #[test]
-fn a_silent_conversation_waits_for_no_instant_either() {
-    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Deadline(Instant::now() + SECOND * 11) });
-    bench.pass(SECOND * 10);
-    bench.shut();
-    assert_eq!(bench.deadline(), Some(SECOND * 5), "linger alone");
+fn no_service_deadline_after_the_idle_timeout() {
+    let mut harness = Harness::new(ScriptedService { writes: b"", wait: Wait::Deadline(Instant::now() + SECOND * 11) });
+    harness.advance(SECOND * 10);
+    harness.shut();
+    assert_eq!(harness.deadline(), Some(SECOND * 5), "only the linger time applies");
 }
 
 #[test]
-fn lingering_counts_from_the_shut() {
-    let mut bench = Bench::new(Puppet { says: b"bye", waits: Wait::Close });
-    bench.send(3);
-    bench.now += SECOND;
-    bench.shut();
-    assert_eq!(bench.deadline(), Some(SECOND * 5));
+fn linger_time_counts_from_the_shutdown() {
+    let mut harness = Harness::new(ScriptedService { writes: b"bye", wait: Wait::Close });
+    harness.send(3);
+    harness.now += SECOND;
+    harness.shut();
+    assert_eq!(harness.deadline(), Some(SECOND * 5));
 }
 
 #[test]
-fn bytes_that_leave_are_activity() {
-    let mut bench = Bench::new(Puppet { says: b"123", waits: Wait::Input });
-    bench.pass(SECOND * 9);
-    bench.send(1);
-    bench.pass(Duration::from_nanos(9_999_999_999));
-    assert_eq!(bench.connection.closed(), None);
-    bench.pass(Duration::from_nanos(1));
-    assert_eq!(bench.connection.closed(), Some(CloseReason::Idle));
+fn sent_bytes_count_as_activity() {
+    let mut harness = Harness::new(ScriptedService { writes: b"123", wait: Wait::Input });
+    harness.advance(SECOND * 9);
+    harness.send(1);
+    harness.advance(Duration::from_nanos(9_999_999_999));
+    assert_eq!(harness.connection.closed(), None);
+    harness.advance(Duration::from_nanos(1));
+    assert_eq!(harness.connection.closed(), Some(CloseReason::Idle));
 }
 
 #[test]
-fn a_deadline_before_its_time_changes_nothing() {
-    let mut bench = Bench::new(Puppet { says: b"", waits: Wait::Input });
-    bench.limits.drain_by = Some(bench.now + SECOND * 20);
-    bench.pass(Duration::from_nanos(9_999_999_999));
-    assert!(!bench.connection.wants_shut() && !bench.connection.wants_service());
-    bench.pass(Duration::from_nanos(1));
-    assert!(bench.connection.wants_shut());
+fn a_deadline_checked_early_changes_nothing() {
+    let mut harness = Harness::new(ScriptedService { writes: b"", wait: Wait::Input });
+    harness.limits.drain_by = Some(harness.now + SECOND * 20);
+    harness.advance(Duration::from_nanos(9_999_999_999));
+    assert!(!harness.connection.wants_shut() && !harness.connection.wants_service());
+    harness.advance(Duration::from_nanos(1));
+    assert!(harness.connection.wants_shut());
 }
 
-/// The past is the earliest of all instants, and the others are checked all the same.
+/// A past instant is the earliest of all; the other deadlines are checked nevertheless.
 #[test]
-fn a_service_that_waits_for_the_past_puts_no_deadline_off() {
+fn a_past_service_deadline_postpones_no_other_deadline() {
     type Set = fn(&mut Limits, Instant);
     let limits: [(Set, CloseReason); 4] = [
         (|limits, _| limits.idle = Some(SECOND), CloseReason::Idle),
@@ -217,21 +217,21 @@ fn a_service_that_waits_for_the_past_puts_no_deadline_off() {
     ];
     for wait in [Wait::Deadline, Wait::PreciseDeadline] {
         for (set, reason) in limits {
-            let mut bench = Bench::new(Puppet { says: b"", waits: wait(Instant::now()) });
-            bench.limits = Limits::patient();
-            set(&mut bench.limits, bench.now);
-            bench.serve();
-            bench.pass(SECOND / 2);
-            assert!(bench.connection.wants_service(), "it is called again");
-            bench.serve();
-            assert!(bench.deadline().is_some_and(|deadline| deadline.is_zero()), "and again with the next tick");
-            assert_eq!(bench.connection.precise_deadline(), None, "not at once");
-            bench.pass(SECOND / 2);
-            if bench.connection.wants_shut() {
-                bench.shut();
-                bench.connection.handle_end();
+            let mut harness = Harness::new(ScriptedService { writes: b"", wait: wait(Instant::now()) });
+            harness.limits = Limits::without_timeouts();
+            set(&mut harness.limits, harness.now);
+            harness.serve();
+            harness.advance(SECOND / 2);
+            assert!(harness.connection.wants_service(), "it is called again");
+            harness.serve();
+            assert!(harness.deadline().is_some_and(|deadline| deadline.is_zero()), "and again with the next tick");
+            assert_eq!(harness.connection.precise_deadline(), None, "no precise deadline, which would expire at once");
+            harness.advance(SECOND / 2);
+            if harness.connection.wants_shut() {
+                harness.shut();
+                harness.connection.handle_end();
             }
-            assert_eq!(bench.connection.closed(), Some(reason));
+            assert_eq!(harness.connection.closed(), Some(reason));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::scene::{Scene, pattern};
 use super::script::{Script, SocketInput, SocketOutput};
-use crate::buffer::LENT_BYTES;
+use crate::buffer::BLOCK_BYTES;
 use crate::connection::{CloseReason, Limits};
 use crate::service::Echo;
 
@@ -26,7 +26,7 @@ fn a_message_costs_one_read_and_one_write() {
 
 #[test]
 fn a_read_that_fills_the_room_is_followed_by_another() {
-    let mut scene = echo(Script::new([SocketInput::Bytes(pattern(LENT_BYTES))]));
+    let mut scene = echo(Script::new([SocketInput::Bytes(pattern(BLOCK_BYTES))]));
     assert_eq!(scene.run(), None);
     assert_eq!((scene.socket.reads, scene.socket.writes), (2, 1));
 }
@@ -93,10 +93,10 @@ fn a_short_write_waits_for_the_socket() {
 fn the_storage_of_a_leftover_is_not_read_into() {
     let mut scene = echo(Script::new([SocketInput::Bytes(b"hello".to_vec())]).stalled());
     assert_eq!(scene.run(), None);
-    assert_eq!(scene.connection.storage_of_each(), [0, 5], "what was left over pins no block");
+    assert_eq!(scene.connection.storage_bytes_of_each(), [0, 5], "what was left over pins no block");
     let reads = scene.socket.reads;
     scene.socket.stalled = false;
-    scene.socket.arrive_bytes(&pattern(2 * LENT_BYTES + 100));
+    scene.socket.arrive_bytes(&pattern(2 * BLOCK_BYTES + 100));
     assert_eq!(scene.run(), None);
     assert_eq!(scene.socket.reads - reads, 3, "every read is offered a whole block");
 }

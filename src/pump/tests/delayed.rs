@@ -73,7 +73,7 @@ proptest! {
         let mut arrivals: Vec<_> = stream.chunks(part).map(|part| SocketInput::Bytes(part.to_vec())).collect();
         arrivals.push(SocketInput::End);
         let departures = [SocketOutput::Full, SocketOutput::Takes(room)].into_iter().cycle().take(400);
-        let limits = Limits { buffer_bytes, turn_bytes: 100, ..Limits::patient() };
+        let limits = Limits { buffer_bytes, turn_bytes: 100, ..Limits::without_timeouts() };
         let socket = Script::new(arrivals).taking(departures);
         let mut scene = Scene::new(Delayed::new(Frames(size), DELAY), socket, limits);
         let closed = scene.run().or_else(|| pass_all(&mut scene));

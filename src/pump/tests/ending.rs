@@ -79,7 +79,7 @@ fn a_half_that_is_shut_is_not_shut_again() {
     });
     let mut scene = scene(service, [bytes(10), bytes(500)]);
     assert_eq!(scene.run(), None);
-    assert_eq!((scene.socket.shuts, scene.connection.buffered_of_each()), (1, [0, 0]));
+    assert_eq!((scene.socket.shuts, scene.connection.buffered_bytes()), (1, [0, 0]));
     scene.socket.arrive(SocketInput::End);
     assert_eq!((scene.run(), scene.socket.shuts), (Some(CloseReason::Completed), 1));
 }
@@ -154,7 +154,7 @@ fn input_is_discarded_while_output_is_unsent() {
     scene.socket.stalled = true;
     assert_eq!(scene.run(), None);
     assert!(scene.socket.is_drained());
-    assert_eq!(scene.connection.storage_of_each(), [0, 3]);
+    assert_eq!(scene.connection.storage_bytes_of_each(), [0, 3]);
     scene.socket.stalled = false;
     assert_eq!(scene.run(), Some(CloseReason::Completed));
     assert_eq!((scene.socket.written.as_slice(), scene.socket.shuts), (&b"bye"[..], 0), "the end came already");

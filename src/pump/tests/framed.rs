@@ -144,7 +144,7 @@ fn an_idle_connection_owns_no_heap() {
     scene.assert_owns_no_heap();
     scene.socket.arrive_bytes(b"thr");
     assert_eq!(scene.run(), None);
-    assert_eq!(scene.connection.storage_of_each(), [3, 0], "what has come of a message, and no more");
+    assert_eq!(scene.connection.storage_bytes_of_each(), [3, 0], "what has come of a message, and no more");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_reply_that_finds_no_room_is_held() {
     let socket = Script::new([SocketInput::Bytes([b"a".repeat(59), b"\n".to_vec()].concat().repeat(2))]).stalled();
     let mut scene = Scene::new(Framed::new(Framing::LINES, 100, reverse), socket, limits);
     assert_eq!(scene.run(), None);
-    let [input, output] = scene.connection.storage_of_each();
+    let [input, output] = scene.connection.storage_bytes_of_each();
     let reply = scene.connection.service().held_bytes();
     assert!((60..100).contains(&reply), "{reply} bytes for a reply of 60");
     assert_eq!(scene.connection.held_bytes(), input + output + reply);

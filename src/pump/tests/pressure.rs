@@ -2,7 +2,7 @@
 
 use super::scene::{Frames, Scene, act, pattern};
 use super::script::{Script, SocketInput, SocketOutput};
-use crate::buffer::LENT_BYTES;
+use crate::buffer::BLOCK_BYTES;
 use crate::connection::{CloseReason, Limits};
 use crate::pump::Turn;
 use crate::service::{Discard, Echo, Service, Wait};
@@ -17,7 +17,7 @@ fn assert_holds_back<S: Service>(service: S, stream: &[u8], answer: &[u8], limit
     let mut scene = Scene::new(service, Script::new([SocketInput::Bytes(stream.to_vec())]).stalled(), limits);
     assert_eq!(scene.run(), None);
     assert!(!scene.socket.is_drained(), "reading stopped");
-    let held: usize = scene.connection.buffered_of_each().iter().sum();
+    let held: usize = scene.connection.buffered_bytes().iter().sum();
     assert_eq!(scene.witness.received.len(), held);
     assert!(held > limit && held <= 2 * limit, "{held} bytes are held");
 
@@ -35,7 +35,7 @@ fn assert_holds_back<S: Service>(service: S, stream: &[u8], answer: &[u8], limit
 
 #[test]
 fn a_peer_that_never_reads_is_not_read_from() {
-    for limit in [1, 100, 1000, LENT_BYTES, LENT_BYTES + 1, 5 * LENT_BYTES] {
+    for limit in [1, 100, 1000, BLOCK_BYTES, BLOCK_BYTES + 1, 5 * BLOCK_BYTES] {
         let stream = pattern(4 * limit + 7);
         assert_holds_back(Echo, &stream, &stream, buffers_of(limit));
     }
@@ -68,8 +68,8 @@ fn room_counts_as_freed_when_most_of_the_output_is_gone() {
 fn a_stalled_conversation_holds_what_it_needs() {
     let mut scene = Scene::new(Frames(10), Script::new([SocketInput::Bytes(pattern(17))]).stalled(), buffers_of(1000));
     assert_eq!(scene.run(), None);
-    assert_eq!(scene.connection.buffered_of_each(), [7, 10]);
-    assert_eq!(scene.connection.storage_of_each(), [7, 10]);
+    assert_eq!(scene.connection.buffered_bytes(), [7, 10]);
+    assert_eq!(scene.connection.storage_bytes_of_each(), [7, 10]);
 }
 
 const TURN_BYTES: usize = 4000;

@@ -1,7 +1,7 @@
 //! A conversation on a scripted socket, under a simulated loop and a simulated clock.
 
 use super::script::Script;
-use crate::buffer::{BufferPool, LENT_BYTES, MemoryAccount};
+use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn, handle_deadline};
 use crate::service::{Input, Output, Service, Wait};
@@ -76,10 +76,10 @@ impl<S: Service> Scene<S> {
         let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut self.witness };
         let precise_deadline = self.connection.precise_deadline();
         let turn = pump.turn(&mut self.connection, &mut self.socket);
-        let (held, storage) = (self.connection.buffered_of_each(), self.connection.storage_of_each());
+        let (held, storage) = (self.connection.buffered_bytes(), self.connection.storage_bytes_of_each());
         for (held, storage) in held.into_iter().zip(storage) {
             assert!(held <= self.limits.buffer_bytes, "{held} bytes held, whatever the limit says");
-            assert!(storage <= self.limits.buffer_bytes.max(LENT_BYTES), "{storage} bytes of storage");
+            assert!(storage <= self.limits.buffer_bytes.max(BLOCK_BYTES), "{storage} bytes of storage");
             assert!(held > 0 || storage == 0, "an empty buffer kept {storage} bytes of storage");
         }
         self.check_deadline();
@@ -150,7 +150,7 @@ impl<S: Service> Scene<S> {
     }
 
     pub(super) fn assert_owns_no_heap(&self) {
-        assert_eq!(self.connection.storage_of_each(), [0, 0]);
+        assert_eq!(self.connection.storage_bytes_of_each(), [0, 0]);
     }
 }
 

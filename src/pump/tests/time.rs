@@ -68,7 +68,7 @@ fn so_when_the_service_has_ended() {
 #[test]
 fn without_an_idle_timeout_a_conversation_may_wait_for_ever() {
     let mut scene = scene(Echo, []);
-    scene.limits = Limits::patient();
+    scene.limits = Limits::without_timeouts();
     assert_eq!(scene.run(), None);
     assert_eq!(scene.deadline(), None);
     assert_eq!(scene.pass(SECOND * 1_000_000), None);

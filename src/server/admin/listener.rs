@@ -6,7 +6,7 @@
 
 use super::FIRST_KEY;
 use super::routes::Pages;
-use crate::buffer::{BufferPool, LENT_BYTES, MemoryAccount};
+use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
 use crate::connection::Limits;
 use crate::event_loop::{Expired, Key, LoopContext, Readiness};
 use crate::pump::{Observer, Pump, Session};
@@ -57,7 +57,7 @@ impl AdminListener {
             .zip(listeners)
             .map(|(index, listener)| Acceptor::new(listener, Key::fixed(index)))
             .collect();
-        let limits = Limits { turn_bytes: LENT_BYTES, linger: LINGER, ..Limits::patient() };
+        let limits = Limits { turn_bytes: BLOCK_BYTES, linger: LINGER, ..Limits::without_timeouts() };
         let connections = std::array::from_fn(|_| None);
         let (pool, memory) = (BufferPool::new(), MemoryAccount::unlimited());
         (!acceptors.is_empty()).then(|| Self {

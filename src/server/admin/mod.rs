@@ -12,7 +12,7 @@ mod udp;
 use super::Shared;
 use super::acceptor::Acceptor;
 use super::counters::Counters;
-use crate::buffer::{BufferPool, LENT_BYTES};
+use crate::buffer::{BLOCK_BYTES, BufferPool};
 use crate::event_loop::{Expired, Key, LoopContext, Readiness, Timer, unix_time};
 use crate::socket::Listener;
 use listener::AdminListener;
@@ -139,7 +139,7 @@ impl Metrics {
     pub(super) fn note_round(&self, context: &LoopContext, pool: &BufferPool) {
         let rounds = &self.counters().rounds;
         rounds.turn.observe(context.now.elapsed());
-        rounds.spare_bytes.set((pool.spare_blocks() * LENT_BYTES) as u64);
+        rounds.spare_bytes.set((pool.spare_blocks() * BLOCK_BYTES) as u64);
         rounds.ready.set(context.ready.len() as u64);
     }
 

@@ -1,7 +1,7 @@
 //! The pages without a socket: requests as bytes, answers as text.
 
 use super::{HttpResponse, HttpService, REQUEST_BYTES, Routes};
-use crate::buffer::{Buffer, BufferPool, LENT_BYTES};
+use crate::buffer::{BLOCK_BYTES, Buffer, BufferPool};
 use crate::service::{Input, Output, Service, Wait};
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ impl Routes for OnePage {
     fn page(&mut self, path: &str, _now: Instant) -> HttpResponse {
         match path {
             "/page" => HttpResponse::text(200, "here"),
-            "/long" => HttpResponse::text(200, &"l".repeat(3 * LENT_BYTES)),
+            "/long" => HttpResponse::text(200, &"l".repeat(3 * BLOCK_BYTES)),
             _ => HttpResponse::text(404, path),
         }
     }
@@ -39,12 +39,12 @@ impl Talk {
     /// Sends `request` and has the service called until it waits for more.
     fn send(&mut self, request: &[u8]) {
         let now = Instant::now();
-        self.pool.make_room(&mut self.input, LENT_BYTES);
-        self.input.spare(LENT_BYTES)[..request.len()].copy_from_slice(request);
+        self.pool.make_room(&mut self.input, BLOCK_BYTES);
+        self.input.spare(BLOCK_BYTES)[..request.len()].copy_from_slice(request);
         self.input.commit(request.len());
         loop {
             let mut output = Buffer::new();
-            let mut room = Output::new(&mut output, &mut self.pool, LENT_BYTES);
+            let mut room = Output::new(&mut output, &mut self.pool, BLOCK_BYTES);
             self.wait = self.page.serve(&mut Input::new(&mut self.input, false), &mut room, now);
             self.answers += std::str::from_utf8(output.bytes()).expect("an answer is text");
             if matches!(self.wait, Wait::Input | Wait::Close) {
