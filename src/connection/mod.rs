@@ -60,8 +60,7 @@ pub struct Connection<S> {
     serve_due: bool,
     /// The socket may have more to read. Events are edge-triggered, so this stays set until a read finds nothing more.
     may_read: bool,
-    /// The socket may take more output; stays set in the same way. Always set while no output waits, here or in a layer
-    /// below.
+    /// The socket may take more output; always set while no output waits, here or in a layer below.
     may_write: bool,
     /// The socket reported a hang-up or urgent data: a short read then does not mean that it is drained.
     hang_up: bool,
@@ -230,8 +229,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// A deadline named by [`precise_deadline`](Self::precise_deadline) may have expired. Returns whether it has and
-    /// the service still waits for it.
+    /// Returns whether the [precise deadline](Self::precise_deadline) of the service has expired by `now`.
     pub fn handle_precise_timer(&mut self, now: Instant) -> bool {
         let is_due = self.precise_deadline().is_some_and(|instant| instant <= now);
         self.serve_due |= is_due;
@@ -322,8 +320,7 @@ impl<S: Service> Connection<S> {
         if std::mem::take(&mut self.deadline_dirty) { self.next_deadline(limits) } else { None }
     }
 
-    /// The instant, with microsecond precision, at which [`handle_precise_timer`](Self::handle_precise_timer) has
-    /// something to do.
+    /// The instant, to the microsecond, at which [`handle_precise_timer`](Self::handle_precise_timer) must be called.
     #[inline]
     pub fn precise_deadline(&self) -> Option<Instant> {
         (self.waiting == ServiceWait::PreciseDeadline).then(|| self.times.service())

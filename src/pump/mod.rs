@@ -1,11 +1,11 @@
-//! The circle itself: read, serve, write, shut down. Nothing else joins a socket to a connection.
+//! Pump: joins a socket to a connection in turns of reading, serving, writing and shutting down.
 //!
-//! One turn moves bytes until the socket has nothing more to give or to take, or until the turn's byte budget is
-//! spent. The pump decides nothing about the conversation: it asks the [`Connection`] what it wants, and tells it what
-//! the socket did.
+//! One turn moves bytes until the socket would block or the turn's byte budget is spent. The pump makes no decision
+//! about the connection: it asks the [`Connection`] what it wants and reports what the socket did. Nothing else joins a
+//! socket to a connection.
 //!
-//! Per message of a quiet conversation a turn costs one read and one write: a read shorter than the room offered means
-//! that the socket is drained (epoll(7), question 9), so the second read that would only say "would block" is saved.
+//! A turn of a quiet connection costs one read and one write per message. A read shorter than the buffer shows that the
+//! socket is drained (epoll(7), question 9), which saves a second read that would only return `WouldBlock`.
 
 mod session;
 #[cfg(test)]
@@ -21,45 +21,46 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
-/// How a turn ended.
+/// Result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// The socket can do nothing more for now; an event or a deadline will bring the next turn.
+    /// The socket would block. An event or a deadline starts the next turn.
     Blocked,
-    /// The byte budget is spent but there is more to do: the connection must go to the back of the ready queue, because
-    /// no event may come for what is already there.
+    /// The byte budget is spent but more can be done. The connection must go to the back of the ready queue, because no
+    /// event may follow for bytes that have already arrived.
     Yielded,
-    /// The conversation is over; the socket should be closed now.
+    /// The connection is over; its socket should be closed now.
     Closed(CloseReason),
 }
 
-/// What watches the bytes go by, and holds the clock.
+/// Observes the bytes that a pump moves, and supplies the time.
 pub trait Observer {
-    /// The time that counts for what happens now.
+    /// Returns the current time.
     fn now(&mut self) -> Instant;
-    /// The handshake is complete, with these parameters. Called once, before the first bytes, and never without a handshake.
+    /// The handshake is complete, with these parameters. Called once, before the first bytes; never without a
+    /// handshake.
     fn handshake_done(&mut self, _negotiated: &dyn fmt::Display) {}
-    /// These bytes came in.
+    /// These bytes were received.
     fn received(&mut self, bytes: &[u8]);
-    /// These bytes were taken by the socket.
+    /// The socket took these bytes.
     fn sent(&mut self, bytes: &[u8]);
 }
 
 /// Everything a turn needs besides the connection and its socket.
 #[derive(Debug)]
 pub struct Pump<'a, O> {
-    /// Lends the storage for the turn.
+    /// Supplies the storage for the turn.
     pub pool: &'a mut BufferPool,
-    /// Counts what connections hold between their turns.
+    /// Counts the memory that connections hold between their turns.
     pub memory: &'a MemoryAccount,
     /// The limits of the connection.
     pub limits: &'a Limits,
-    /// Watches and tells the time.
+    /// Observes the bytes and supplies the time.
     pub observer: &'a mut O,
 }
 
 impl<O: Observer> Pump<'_, O> {
-    /// Gives `connection` its turn on `socket`.
+    /// Runs one turn of `connection` on `socket`.
     #[inline]
     pub fn turn<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) -> Turn {
         let mut budget = self.limits.turn_bytes;
@@ -81,14 +82,14 @@ impl<O: Observer> Pump<'_, O> {
             if let Some(reason) = connection.closed() {
                 break Turn::Closed(reason);
             }
-            let reads = connection.wants_read(self.limits);
-            if !reads && !connection.wants_service() {
+            let wants_read = connection.wants_read(self.limits);
+            if !wants_read && !connection.wants_service() {
                 break Turn::Blocked;
             }
             if budget == 0 {
                 break Turn::Yielded;
             }
-            if reads {
+            if wants_read {
                 let received = self.read(connection, socket);
                 budget = budget.saturating_sub(received);
             }
@@ -102,17 +103,17 @@ impl<O: Observer> Pump<'_, O> {
         let was_handshaking = connection.is_handshaking();
         let room = connection.reading(self.pool, self.limits);
         let offered = room.len();
-        let result = retried(|| socket.read(room));
-        // One read can complete the handshake and bring what follows it: data, the end of input, an error. The handshake
-        // counts first, whatever the read returns.
-        let is_handshake_done = was_handshaking && !socket.is_handshaking();
-        if is_handshake_done {
+        let result = retry_interrupted(|| socket.read(room));
+        // One read can complete the handshake and return what follows it: data, the end of input or an error. The
+        // handshake is reported first in all cases.
+        let completed_handshake = was_handshaking && !socket.is_handshaking();
+        if completed_handshake {
             self.observer.handshake_done(socket.negotiated());
         }
         if let Ok(count @ 1..) = result {
             self.observer.received(&room[..count]);
         }
-        if is_handshake_done {
+        if completed_handshake {
             connection.handle_opened(self.limits, self.observer.now());
         }
         match result {
@@ -129,7 +130,7 @@ impl<O: Observer> Pump<'_, O> {
 
     #[inline]
     fn write<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) -> usize {
-        match retried(|| socket.write(connection.writing())) {
+        match retry_interrupted(|| socket.write(connection.writing())) {
             Ok(count) => {
                 self.observer.sent(&connection.writing()[..count]);
                 connection.handle_sent(count, self.limits, self.observer.now());
@@ -142,7 +143,7 @@ impl<O: Observer> Pump<'_, O> {
     }
 
     fn flush<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) {
-        match retried(|| socket.flush()) {
+        match retry_interrupted(|| socket.flush()) {
             Ok(_) => connection.handle_flushed(!socket.holds_unsent(), self.observer.now()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => connection.handle_write_blocked(self.observer.now()),
             Err(error) => connection.handle_error(&error),
@@ -150,8 +151,8 @@ impl<O: Observer> Pump<'_, O> {
     }
 
     fn shut<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) {
-        let says_nothing = connection.ends_with_close() && !socket.needs_close_notify();
-        match if says_nothing { Ok(()) } else { socket.shut_sending() } {
+        let closes_directly = connection.ends_with_close() && !socket.needs_close_notify();
+        match if closes_directly { Ok(()) } else { socket.shut_sending() } {
             Ok(()) => connection.handle_shut(self.observer.now()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => connection.handle_write_blocked(self.observer.now()),
             Err(error) => connection.handle_error(&error),
@@ -159,7 +160,8 @@ impl<O: Observer> Pump<'_, O> {
     }
 }
 
-/// A deadline of `connection` may have come by `now`. Whether one of waiting output has depends on what the peer took.
+/// Handles deadlines of `connection` that may have expired by `now`. Those of waiting output depend on the peer's
+/// acknowledgements.
 fn handle_deadline<S: Service, T: Transport>(
     connection: &mut Connection<S>,
     socket: &T,
@@ -174,9 +176,9 @@ fn handle_deadline<S: Service, T: Transport>(
     connection.handle_deadline(limits, now);
 }
 
-/// A signal may interrupt any call before it did anything (signal(7)): it is simply made again.
+/// Repeats a call that a signal interrupted before it had any effect (signal(7)).
 #[inline]
-fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -1,4 +1,4 @@
-//! A connection on its socket, with its place in the loop: what a worker keeps for each peer.
+//! Session: a connection on its socket, with its timer and its place in the ready queue.
 
 use super::{Observer, Pump, Turn, handle_deadline};
 use crate::buffer::MemoryAccount;
@@ -9,31 +9,31 @@ use crate::service::Service;
 use crate::socket::{Stream, Transport};
 use std::time::Instant;
 
-/// How many turns out of the ready queue a busy conversation has in a row before it goes to the back. Only the other busy
-/// ones wait for all of them, in return for caches that they do not share; a quiet one waits for a single turn, since
-/// events come first.
+/// Number of consecutive turns that a busy connection gets from the ready queue before it goes to the back. Only other
+/// busy connections wait for all of them, and gain from a warm cache in return. A quiet connection waits for a single
+/// turn, because events are handled first.
 const TURNS_IN_A_ROW: u8 = 8;
 
-/// A connection, its socket, its one entry in the timer wheel and its place in the ready queue.
+/// A connection, its socket, its entry in the timer wheel and its place in the ready queue.
 ///
-/// The `handle_*` methods say whether a [`turn`](Self::turn) is due.
+/// The `handle_*` methods return whether a [`turn`](Self::turn) is due.
 #[derive(Debug)]
 pub struct Session<S> {
-    /// The state.
+    /// State of the connection.
     pub connection: Connection<S>,
-    /// What it talks over.
+    /// Socket of the connection.
     pub socket: Stream,
-    /// What the account has for it, in bytes.
+    /// Bytes charged to the memory account for this connection.
     held_bytes: usize,
     timer: Timer,
     queued: bool,
-    /// How many turns in a row it has had out of the ready queue.
+    /// Number of consecutive turns from the ready queue.
     turns_in_a_row: u8,
 }
 
 impl<S: Service> Session<S> {
-    /// A conversation on a socket that is registered already. Registering reports at once what is there to read; until
-    /// then a read would find nothing.
+    /// Creates a session on a socket that is already registered. Registration reports at once whether there is
+    /// something to read; until then a read would find nothing.
     pub fn new(service: S, socket: Stream, now: Instant) -> Self {
         let mut connection = Connection::new(service, now);
         if socket.is_handshaking() {
@@ -43,41 +43,42 @@ impl<S: Service> Session<S> {
         Self { connection, socket, held_bytes: 0, timer: Timer::default(), queued: false, turns_in_a_row: 0 }
     }
 
-    /// The socket reported readiness. Who yielded has a turn to come in this round: not one more before the others.
+    /// The socket reported readiness. No turn is due while the session is in the ready queue: its turn comes anyway,
+    /// and an extra one would be ahead of other connections.
     #[inline]
     pub fn handle_event(&mut self, readiness: Readiness) -> bool {
         self.connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);
         !self.queued
     }
 
-    /// Its place in the ready queue has come up.
+    /// The session has reached the front of the ready queue.
     pub fn handle_ready(&mut self) -> bool {
         self.queued = false;
         self.turns_in_a_row += 1;
         true
     }
 
-    /// Its entry in the wheel has come up.
+    /// The entry in the timer wheel has expired.
     pub fn handle_expired(&mut self, limits: &Limits, now: Instant) -> bool {
         handle_deadline(&mut self.connection, &self.socket, limits, now);
         true
     }
 
-    /// An alarm that was armed for it has come up.
+    /// A precise timer has expired.
     pub fn handle_precise_timer(&mut self, now: Instant) -> bool {
         self.connection.handle_precise_timer(now)
     }
 
-    /// Sees to it that the conversation of `key` is looked at by `deadline` at the latest.
+    /// Arms the timer of the wheel so that the session is called by `deadline` at the latest.
     #[inline]
     pub fn arm(&mut self, context: &mut LoopContext, key: Key, deadline: Option<Instant>) {
         context.wheel.arm(&mut self.timer, key, deadline);
     }
 
-    /// Takes the connection of `key` out of the loop and the account before it is closed: no event and no timer of it comes
-    /// any more. Where output is lost with it, closing is a reset.
+    /// Removes the session from the loop and the memory account before its socket is closed; no event and no timer
+    /// follows. If output is lost, closing the socket sends a reset.
     pub fn deregister(&mut self, context: &mut LoopContext, key: Key, memory: &MemoryAccount) {
-        // Without a byte sent, a layer holds no part of a reply, but session tickets, for example.
+        // Before the first byte was sent, a layer may hold session tickets, for example, but no part of a reply.
         let holds_reply = self.connection.sent_bytes() > 0 && self.socket.holds_unsent();
         if self.connection.is_cut() || holds_reply {
             self.socket.reset_on_close();
@@ -90,7 +91,7 @@ impl<S: Service> Session<S> {
         memory.release(std::mem::take(&mut self.held_bytes));
     }
 
-    /// Gives the conversation of `key` its turn, and sees to it that the next one comes; or says why it is over.
+    /// Runs one turn and schedules the next one. Returns the close reason if the connection is over.
     #[inline]
     pub fn turn<O: Observer>(
         &mut self,
@@ -99,22 +100,22 @@ impl<S: Service> Session<S> {
         key: Key,
     ) -> Option<CloseReason> {
         let precise_deadline = self.connection.precise_deadline();
-        // A service that panics ends its own conversation and no other.
+        // A panic of the service closes its own connection only.
         let turn = guarded(|| {
             let turn = pump.turn(&mut self.connection, &mut self.socket);
             let held_bytes = self.connection.held_bytes().saturating_add(self.socket.held_bytes());
-            // Beyond the limit the number means no more, and the sum over all connections could overflow.
+            // Above the limit the exact number has no meaning, and the sum over all connections could overflow.
             (turn, held_bytes.min(pump.memory.limit().saturating_add(1)))
         });
-        let (turn, held_bytes) = turn.unwrap_or_else(|_| (self.cut(CloseReason::ServicePanicked), self.held_bytes));
-        let may_stay = pump.memory.update(self.held_bytes, held_bytes);
+        let (turn, held_bytes) = turn.unwrap_or_else(|_| (self.abort(CloseReason::ServicePanicked), self.held_bytes));
+        let is_within_limit = pump.memory.update(self.held_bytes, held_bytes);
         self.held_bytes = held_bytes;
         self.arm_precise_timer(context, key, precise_deadline);
         match turn {
             Turn::Closed(reason) => return Some(reason),
-            // The connection that grew beyond the limit is closed, not one that was there before.
-            _ if !may_stay => {
-                self.cut(CloseReason::MemoryLimit);
+            // The connection whose growth exceeds the limit is closed, not an older one.
+            _ if !is_within_limit => {
+                self.abort(CloseReason::MemoryLimit);
                 return Some(CloseReason::MemoryLimit);
             }
             Turn::Yielded if !self.queued => {
@@ -135,12 +136,12 @@ impl<S: Service> Session<S> {
     }
 
     #[cold]
-    fn cut(&mut self, reason: CloseReason) -> Turn {
+    fn abort(&mut self, reason: CloseReason) -> Turn {
         self.connection.close(reason);
         Turn::Closed(reason)
     }
 
-    /// Arms the alarm that the service waits for instead of the one that it waited for `before`.
+    /// Replaces the precise timer of the deadline `before` by that of the current deadline.
     #[inline]
     fn arm_precise_timer(&self, context: &mut LoopContext, key: Key, before: Option<Instant>) {
         let precise_deadline = self.connection.precise_deadline();

@@ -1,7 +1,7 @@
-//! A service that answers late: each answer at its time and none before, whatever comes when.
+//! `Delayed`: each answer is sent after its delay and never earlier, whatever arrives when.
 
-use super::scene::{Frames, SECOND, Scene, act, pattern};
 use super::script::{Script, SocketInput, SocketOutput};
+use super::simulation::{ReverseFrames, SECOND, Simulation, pattern, service_fn};
 use crate::connection::{CloseReason, Limits};
 use crate::service::{Delayed, Echo, Service, Wait};
 use proptest::collection::vec;
@@ -10,132 +10,132 @@ use std::time::Duration;
 
 const DELAY: Duration = Duration::from_millis(5);
 
-fn delayed<S: Service>(service: S, limits: Limits) -> Scene<Delayed<S>> {
-    Scene::new(Delayed::new(service, DELAY), Script::default(), limits)
+fn delayed<S: Service>(service: S, limits: Limits) -> Simulation<Delayed<S>> {
+    Simulation::new(Delayed::new(service, DELAY), Script::default(), limits)
 }
 
-/// Lets time pass until so long after the start.
-fn pass_to<S: Service>(scene: &mut Scene<S>, instant: Duration) -> Option<CloseReason> {
-    scene.pass(instant.saturating_sub(scene.witness.now - scene.start))
+/// Advances the time to `instant`, counted from the start.
+fn advance_to<S: Service>(sim: &mut Simulation<S>, instant: Duration) -> Option<CloseReason> {
+    sim.advance(instant.saturating_sub(sim.observer.now - sim.start))
 }
 
-/// Lets time pass as a loop does, from alarm to alarm, until nothing waits any more.
-fn pass_all<S: Service>(scene: &mut Scene<S>) -> Option<CloseReason> {
+/// Advances the time as a loop does, from one precise timer to the next, until none is armed.
+fn advance_to_end<S: Service>(sim: &mut Simulation<S>) -> Option<CloseReason> {
     for _ in 0..10_000 {
-        let precise_deadline = scene.precise_deadline()?;
-        if let Some(reason) = pass_to(scene, precise_deadline) {
+        let precise_deadline = sim.precise_deadline()?;
+        if let Some(reason) = advance_to(sim, precise_deadline) {
             return Some(reason);
         }
     }
-    panic!("there is always one more alarm");
+    panic!("precise timers never end");
 }
 
 proptest! {
-    /// What has been sent at any instant is exactly what had come one delay earlier.
+    /// The bytes sent at any instant are exactly those that were received one delay earlier.
     #[test]
-    fn each_byte_comes_back_at_its_time(parts in vec((0u64..9_000, 1usize..200), 1..40)) {
-        let mut scene = delayed(Echo, Limits::default());
-        prop_assert_eq!(scene.run(), None);
+    fn each_byte_is_echoed_after_the_delay(parts in vec((0u64..9_000, 1usize..200), 1..40)) {
+        let mut sim = delayed(Echo, Limits::default());
+        prop_assert_eq!(sim.run(), None);
         let stream = pattern(parts.iter().map(|(_, count)| count).sum());
-        let mut came = vec![(Duration::ZERO, 0)];
-        let check = |scene: &Scene<_>, came: &[(Duration, usize)]| {
-            let now = scene.witness.now - scene.start;
-            let due = came.iter().rev().find(|(at, _)| *at + DELAY <= now).map_or(0, |(_, total)| *total);
-            assert!(scene.socket.written == stream[..due], "{} of {due} bytes at {now:?}", scene.socket.written.len());
+        let mut received = vec![(Duration::ZERO, 0)];
+        let check = |sim: &Simulation<_>, received: &[(Duration, usize)]| {
+            let now = sim.observer.now - sim.start;
+            let due = received.iter().rev().find(|(at, _)| *at + DELAY <= now).map_or(0, |(_, total)| *total);
+            assert!(sim.socket.written == stream[..due], "{} of {due} bytes at {now:?}", sim.socket.written.len());
         };
         let mut total = 0;
         for (pause, count) in parts {
-            let arrival = scene.witness.now - scene.start + Duration::from_micros(pause);
-            while let Some(precise_deadline) = scene.precise_deadline().filter(|&precise_deadline| precise_deadline < arrival) {
-                prop_assert_eq!(pass_to(&mut scene, precise_deadline), None);
-                check(&scene, &came);
+            let arrival = sim.observer.now - sim.start + Duration::from_micros(pause);
+            while let Some(precise_deadline) = sim.precise_deadline().filter(|&deadline| deadline < arrival) {
+                prop_assert_eq!(advance_to(&mut sim, precise_deadline), None);
+                check(&sim, &received);
             }
-            scene.socket.arrive_bytes(&stream[total..total + count]);
+            sim.socket.push_bytes(&stream[total..total + count]);
             total += count;
-            came.push((arrival, total));
-            prop_assert_eq!(pass_to(&mut scene, arrival), None);
-            check(&scene, &came);
+            received.push((arrival, total));
+            prop_assert_eq!(advance_to(&mut sim, arrival), None);
+            check(&sim, &received);
         }
-        prop_assert_eq!(pass_all(&mut scene), None);
-        prop_assert_eq!(&scene.socket.written, &stream);
-        scene.assert_owns_no_heap();
-        scene.socket.arrive(SocketInput::End);
-        prop_assert_eq!(scene.run(), None, "the end is late as well");
-        prop_assert_eq!(pass_all(&mut scene), Some(CloseReason::PeerClosed));
+        prop_assert_eq!(advance_to_end(&mut sim), None);
+        prop_assert_eq!(&sim.socket.written, &stream);
+        sim.assert_owns_no_heap();
+        sim.socket.push(SocketInput::End);
+        prop_assert_eq!(sim.run(), None, "the end is delayed as well");
+        prop_assert_eq!(advance_to_end(&mut sim), Some(CloseReason::PeerClosed));
     }
 
-    /// However narrow the buffers and however slow the peer: every frame is answered, in order, and then comes the end.
+    /// For any buffer size and any speed of the peer, every frame is answered in order, followed by the end.
     #[test]
-    fn nothing_is_lost_under_pressure(
+    fn every_frame_is_answered_under_pressure(
         count in 0usize..2000, part in 1usize..300, size in 1usize..40, buffer_bytes in 40usize..200, room in 1usize..90,
     ) {
         let stream = pattern(count);
-        let mut arrivals: Vec<_> = stream.chunks(part).map(|part| SocketInput::Bytes(part.to_vec())).collect();
-        arrivals.push(SocketInput::End);
-        let departures = [SocketOutput::Full, SocketOutput::Takes(room)].into_iter().cycle().take(400);
+        let mut inputs: Vec<_> = stream.chunks(part).map(|part| SocketInput::Bytes(part.to_vec())).collect();
+        inputs.push(SocketInput::End);
+        let outputs = [SocketOutput::Full, SocketOutput::Takes(room)].into_iter().cycle().take(400);
         let limits = Limits { buffer_bytes, turn_bytes: 100, ..Limits::without_timeouts() };
-        let socket = Script::new(arrivals).taking(departures);
-        let mut scene = Scene::new(Delayed::new(Frames(size), DELAY), socket, limits);
-        let closed = scene.run().or_else(|| pass_all(&mut scene));
+        let socket = Script::new(inputs).with_outputs(outputs);
+        let mut sim = Simulation::new(Delayed::new(ReverseFrames(size), DELAY), socket, limits);
+        let closed = sim.run().or_else(|| advance_to_end(&mut sim));
         prop_assert_eq!(closed, Some(CloseReason::PeerClosed));
         let answers: Vec<u8> = stream.chunks_exact(size).flat_map(|frame| frame.iter().rev().copied()).collect();
-        prop_assert_eq!(&scene.socket.written, &answers);
+        prop_assert_eq!(&sim.socket.written, &answers);
     }
 }
 
 #[test]
-fn who_speaks_first_speaks_late() {
-    let service = act(|_, output, _| {
+fn output_before_any_input_is_delayed() {
+    let service = service_fn(|_, output, _| {
         output.write(b"Welcome");
         Wait::Close
     });
-    let mut scene = delayed(service, Limits::default());
-    assert_eq!(scene.run(), None);
-    scene.socket.arrive_bytes(b"Is anybody there?");
-    assert_eq!(scene.pass(DELAY.saturating_sub(Duration::from_nanos(1))), None);
-    assert_eq!(scene.socket.written, b"");
-    assert_eq!(scene.pass(Duration::from_nanos(1)), None);
-    assert_eq!(scene.socket.written, b"Welcome");
-    assert_eq!(scene.socket.shuts, 1);
+    let mut sim = delayed(service, Limits::default());
+    assert_eq!(sim.run(), None);
+    sim.socket.push_bytes(b"Is anybody there?");
+    assert_eq!(sim.advance(DELAY.saturating_sub(Duration::from_nanos(1))), None);
+    assert_eq!(sim.socket.written, b"");
+    assert_eq!(sim.advance(Duration::from_nanos(1)), None);
+    assert_eq!(sim.socket.written, b"Welcome");
+    assert_eq!(sim.socket.shuts, 1);
 }
 
 #[test]
-fn a_full_buffer_makes_the_peer_wait() {
-    let mut scene = delayed(Echo, Limits { buffer_bytes: 100, ..Limits::default() });
+fn a_full_buffer_stops_reading() {
+    let mut sim = delayed(Echo, Limits { buffer_bytes: 100, ..Limits::default() });
     for part in pattern(1000).chunks(30) {
-        scene.socket.arrive_bytes(part);
+        sim.socket.push_bytes(part);
     }
-    assert_eq!(scene.run(), None);
-    assert_eq!(scene.witness.received, &pattern(100)[..], "no more than the buffer holds is read");
-    assert_eq!(pass_all(&mut scene), None);
-    assert_eq!(scene.socket.written, pattern(1000));
-    assert_eq!(scene.witness.now - scene.start, DELAY * 10, "ten buffers full, one per delay");
-    scene.assert_owns_no_heap();
+    assert_eq!(sim.run(), None);
+    assert_eq!(sim.observer.received, &pattern(100)[..], "reads stop at the buffer limit");
+    assert_eq!(advance_to_end(&mut sim), None);
+    assert_eq!(sim.socket.written, pattern(1000));
+    assert_eq!(sim.observer.now - sim.start, DELAY * 10, "ten full buffers, one per delay");
+    sim.assert_owns_no_heap();
 }
 
-/// Each byte would be an arrival of its own; the memory for them is bounded, and none of them is early.
+/// Each byte would be a separate entry. Merging bounds the memory for entries, and no byte is sent early.
 #[test]
-fn a_trickle_is_lumped_together() {
-    let mut scene = delayed(Echo, Limits::default());
-    assert_eq!(scene.run(), None);
+fn tiny_inputs_are_merged() {
+    let mut sim = delayed(Echo, Limits::default());
+    assert_eq!(sim.run(), None);
     for byte in pattern(2000) {
-        scene.socket.arrive_bytes(&[byte]);
-        assert_eq!(scene.pass(Duration::from_micros(1)), None);
+        sim.socket.push_bytes(&[byte]);
+        assert_eq!(sim.advance(Duration::from_micros(1)), None);
     }
-    assert_eq!(scene.pass(DELAY.saturating_sub(Duration::from_millis(2))), None);
-    assert_eq!(scene.socket.written, b"", "the first byte came one microsecond later");
-    assert_eq!(scene.pass(Duration::from_micros(1)), None);
-    assert_eq!(scene.socket.written, pattern(1));
-    assert!(scene.precise_timers() < 600, "{} alarms", scene.precise_timers());
-    assert_eq!(pass_all(&mut scene), None);
-    assert_eq!(scene.socket.written, pattern(2000));
-    assert!(scene.witness.now - scene.start <= DELAY * 2 + Duration::from_millis(2));
+    assert_eq!(sim.advance(DELAY.saturating_sub(Duration::from_millis(2))), None);
+    assert_eq!(sim.socket.written, b"", "the first byte arrived one microsecond later");
+    assert_eq!(sim.advance(Duration::from_micros(1)), None);
+    assert_eq!(sim.socket.written, pattern(1));
+    assert!(sim.precise_timers() < 600, "{} timers", sim.precise_timers());
+    assert_eq!(advance_to_end(&mut sim), None);
+    assert_eq!(sim.socket.written, pattern(2000));
+    assert!(sim.observer.now - sim.start <= DELAY * 2 + Duration::from_millis(2));
 }
 
 #[test]
-fn of_two_instants_the_sooner_counts() {
+fn the_earlier_of_two_deadlines_counts() {
     let mut next = None;
-    let service = act(|input, output, now| {
+    let service = service_fn(|input, output, now| {
         output.take(input);
         let due = *next.get_or_insert(now + SECOND);
         if due <= now {
@@ -144,16 +144,16 @@ fn of_two_instants_the_sooner_counts() {
         }
         Wait::Deadline(due)
     });
-    let mut scene = delayed(service, Limits { idle: None, first_byte: None, ..Limits::default() });
-    assert_eq!(scene.run(), None);
-    assert_eq!(scene.pass(DELAY), None);
-    assert_eq!(scene.deadline(), Some(SECOND + DELAY), "an instant that need not be precise is not");
-    scene.socket.arrive_bytes(b"now");
-    assert_eq!(scene.pass(DELAY), None);
-    assert_eq!((scene.precise_deadline(), scene.deadline()), (Some(DELAY * 3), None));
-    assert_eq!(scene.pass(DELAY), None);
-    assert_eq!(scene.socket.written, b"now");
-    assert_eq!(scene.deadline(), Some(SECOND + DELAY));
-    assert_eq!(scene.pass(SECOND), None);
-    assert_eq!(scene.socket.written, b"nowtick");
+    let mut sim = delayed(service, Limits { idle: None, first_byte: None, ..Limits::default() });
+    assert_eq!(sim.run(), None);
+    assert_eq!(sim.advance(DELAY), None);
+    assert_eq!(sim.deadline(), Some(SECOND + DELAY), "a plain deadline stays plain");
+    sim.socket.push_bytes(b"now");
+    assert_eq!(sim.advance(DELAY), None);
+    assert_eq!((sim.precise_deadline(), sim.deadline()), (Some(DELAY * 3), None));
+    assert_eq!(sim.advance(DELAY), None);
+    assert_eq!(sim.socket.written, b"now");
+    assert_eq!(sim.deadline(), Some(SECOND + DELAY));
+    assert_eq!(sim.advance(SECOND), None);
+    assert_eq!(sim.socket.written, b"nowtick");
 }

@@ -1,6 +1,6 @@
-//! A conversation over a layer between it and the socket, such as TLS: a handshake, bytes kept back, a farewell.
+//! Connections over a layer such as TLS: a handshake, bytes held back, close_notify.
 
-use super::scene::{Frames, SECOND};
+use super::simulation::{ReverseFrames, SECOND};
 use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn};
@@ -10,35 +10,35 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
-/// What the layer makes of a read.
+/// Results of reads from the layer.
 enum Step {
     /// Part of the handshake.
     Handshake,
-    /// The last of the handshake, with the first bytes of the conversation right behind it.
+    /// The last part of the handshake, followed directly by the first bytes of data.
     Complete(&'static [u8]),
-    /// The last of the handshake, with the end of input (none) or an error right behind it.
+    /// The last part of the handshake, followed directly by the end of input (`None`) or an error.
     CompleteThen(Option<ErrorKind>),
     Bytes(&'static [u8]),
-    /// What cannot be read.
+    /// Input that cannot be decoded.
     Damage,
-    /// The end, said in order.
+    /// The orderly end.
     End,
 }
 
-/// A layer that takes everything and hands it to the socket only as far as that has room.
+/// A layer that accepts all output and passes on only as much as the socket has room for.
 struct Layer {
     steps: VecDeque<Step>,
     handshaking: bool,
-    kept: usize,
+    held: usize,
     room: usize,
-    taken: Vec<u8>,
-    farewells: usize,
+    written: Vec<u8>,
+    close_notifies: usize,
 }
 
 impl Layer {
     fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         let steps = steps.into_iter().collect();
-        Self { steps, handshaking: true, kept: 0, room: usize::MAX, taken: Vec::new(), farewells: 0 }
+        Self { steps, handshaking: true, held: 0, room: usize::MAX, written: Vec::new(), close_notifies: 0 }
     }
 }
 
@@ -47,8 +47,8 @@ impl Transport for Layer {
         let bytes = match self.steps.pop_front() {
             None | Some(Step::Handshake) => return Err(ErrorKind::WouldBlock.into()),
             Some(Step::Damage) => {
-                // The alert.
-                self.kept += 7;
+                // Size of the alert.
+                self.held += 7;
                 return Err(ErrorKind::InvalidData.into());
             }
             Some(Step::End) => return Ok(0),
@@ -68,16 +68,16 @@ impl Transport for Layer {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         assert!(!self.handshaking, "nothing is written before the handshake is complete");
-        self.taken.extend_from_slice(bytes);
-        self.kept += bytes.len();
+        self.written.extend_from_slice(bytes);
+        self.held += bytes.len();
         Ok(bytes.len())
     }
 
     fn shut_sending(&mut self) -> io::Result<()> {
-        if self.kept > 0 {
+        if self.held > 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
-        self.farewells += 1;
+        self.close_notifies += 1;
         Ok(())
     }
 
@@ -90,12 +90,12 @@ impl Transport for Layer {
     }
 
     fn holds_unsent(&self) -> bool {
-        self.kept > 0
+        self.held > 0
     }
 
     fn flush(&mut self) -> io::Result<usize> {
-        let count = self.kept.min(self.room);
-        self.kept -= count;
+        let count = self.held.min(self.room);
+        self.held -= count;
         self.room -= count;
         if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
@@ -105,7 +105,7 @@ impl Transport for Layer {
     }
 }
 
-/// The time, and how many handshakes were reported.
+/// The time, and the number of reported handshakes.
 struct Clock(Instant, usize);
 
 impl Observer for Clock {
@@ -122,18 +122,18 @@ impl Observer for Clock {
     fn sent(&mut self, _bytes: &[u8]) {}
 }
 
-struct Stage {
-    connection: Connection<Frames>,
+struct LayerHarness {
+    connection: Connection<ReverseFrames>,
     layer: Layer,
     limits: Limits,
     clock: Clock,
     pool: BufferPool,
 }
 
-impl Stage {
+impl LayerHarness {
     fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         let clock = Clock(Instant::now(), 0);
-        let mut connection = Connection::new(Frames(2), clock.0);
+        let mut connection = Connection::new(ReverseFrames(2), clock.0);
         connection.handle_handshake();
         let (layer, limits, pool) = (Layer::new(steps), Limits::default(), BufferPool::new());
         Self { connection, layer, limits, clock, pool }
@@ -148,67 +148,67 @@ impl Stage {
 }
 
 #[test]
-fn bytes_right_behind_a_handshake_are_served() {
-    let mut stage = Stage::new([Step::Handshake, Step::Complete(b"ab"), Step::Bytes(b"cd")]);
-    assert_eq!(stage.event(), Turn::Blocked);
-    assert!(stage.connection.is_handshaking() && stage.layer.taken.is_empty());
-    assert_eq!(stage.event(), Turn::Blocked);
-    assert_eq!(stage.layer.taken, b"badc");
+fn bytes_received_with_the_handshake_are_served() {
+    let mut harness = LayerHarness::new([Step::Handshake, Step::Complete(b"ab"), Step::Bytes(b"cd")]);
+    assert_eq!(harness.event(), Turn::Blocked);
+    assert!(harness.connection.is_handshaking() && harness.layer.written.is_empty());
+    assert_eq!(harness.event(), Turn::Blocked);
+    assert_eq!(harness.layer.written, b"badc");
 }
 
 #[test]
-fn a_handshake_counts_before_the_end_that_comes_with_it() {
+fn a_handshake_is_reported_before_the_end_received_with_it() {
     for (end, reason) in [
         (None, CloseReason::PeerClosed),
         (Some(ErrorKind::UnexpectedEof), CloseReason::Truncated),
         (Some(ErrorKind::ConnectionReset), CloseReason::Reset),
     ] {
-        let mut stage = Stage::new([Step::Handshake, Step::CompleteThen(end)]);
-        assert_eq!(stage.event(), Turn::Blocked);
-        assert_eq!(stage.event(), Turn::Closed(reason));
-        assert_eq!(stage.clock.1, 1, "reported once");
+        let mut harness = LayerHarness::new([Step::Handshake, Step::CompleteThen(end)]);
+        assert_eq!(harness.event(), Turn::Blocked);
+        assert_eq!(harness.event(), Turn::Closed(reason));
+        assert_eq!(harness.clock.1, 1, "reported once");
     }
 }
 
 #[test]
-fn a_handshake_is_cut_in_time_whatever_trickles_in() {
-    let mut stage = Stage::new([Step::Handshake, Step::Handshake]);
-    stage.limits.handshake = Some(2 * SECOND);
-    let opened = stage.clock.0;
+fn a_trickling_handshake_times_out() {
+    let mut harness = LayerHarness::new([Step::Handshake, Step::Handshake]);
+    harness.limits.handshake = Some(2 * SECOND);
+    let opened = harness.clock.0;
     for _ in 0..2 {
-        assert_eq!(stage.event(), Turn::Blocked);
-        stage.clock.0 += SECOND;
-        assert_eq!(stage.connection.next_deadline(&stage.limits), Some(opened + 2 * SECOND));
+        assert_eq!(harness.event(), Turn::Blocked);
+        harness.clock.0 += SECOND;
+        assert_eq!(harness.connection.next_deadline(&harness.limits), Some(opened + 2 * SECOND));
     }
-    stage.connection.handle_deadline(&stage.limits, stage.clock.0);
-    assert_eq!(stage.connection.closed(), Some(CloseReason::HandshakeTimeout));
+    harness.connection.handle_deadline(&harness.limits, harness.clock.0);
+    assert_eq!(harness.connection.closed(), Some(CloseReason::HandshakeTimeout));
 }
 
 #[test]
-fn what_is_kept_back_is_flushed_before_the_farewell() {
-    let mut stage = Stage::new([Step::Complete(b"ab"), Step::End]);
-    stage.layer.room = 1;
-    assert_eq!(stage.event(), Turn::Blocked);
-    assert_eq!((stage.layer.kept, stage.layer.farewells), (1, 0), "the socket is full");
-    let check = stage.connection.next_deadline(&Limits { idle: None, ..stage.limits.clone() });
-    assert_eq!(check, stage.limits.write.map(|limit| stage.clock.0 + limit / 8), "it waits for the peer");
-    stage.layer.room = 1;
-    assert_eq!(stage.event(), Turn::Closed(CloseReason::PeerClosed));
-    assert_eq!((stage.layer.kept, stage.layer.farewells), (0, 1), "a farewell for one who has said theirs");
+fn held_bytes_are_flushed_before_close_notify() {
+    let mut harness = LayerHarness::new([Step::Complete(b"ab"), Step::End]);
+    harness.layer.room = 1;
+    assert_eq!(harness.event(), Turn::Blocked);
+    assert_eq!((harness.layer.held, harness.layer.close_notifies), (1, 0), "the socket is full");
+    let check = harness.connection.next_deadline(&Limits { idle: None, ..harness.limits.clone() });
+    assert_eq!(check, harness.limits.write.map(|limit| harness.clock.0 + limit / 8), "output waits for the peer");
+    harness.layer.room = 1;
+    assert_eq!(harness.event(), Turn::Closed(CloseReason::PeerClosed));
+    assert_eq!((harness.layer.held, harness.layer.close_notifies), (0, 1), "close_notify answers that of the peer");
 }
 
 #[test]
-fn damage_is_told_before_the_end() {
+fn the_alert_for_damaged_input_precedes_the_end() {
     for (steps, reason) in [
         ([Step::Damage, Step::End], CloseReason::HandshakeFailed),
         ([Step::Complete(b"ab"), Step::Damage], CloseReason::Damaged),
     ] {
-        let mut stage = Stage::new(steps);
-        let mut turn = stage.event();
-        assert_eq!((stage.layer.kept, stage.layer.farewells), (0, 1), "the alert is on its way");
+        let mut harness = LayerHarness::new(steps);
+        let mut turn = harness.event();
+        assert_eq!((harness.layer.held, harness.layer.close_notifies), (0, 1), "the alert was sent");
         if turn == Turn::Blocked {
-            stage.layer.steps.push_back(Step::End);
-            turn = stage.event();
+            harness.layer.steps.push_back(Step::End);
+            turn = harness.event();
         }
         assert_eq!(turn, Turn::Closed(reason));
     }

@@ -1,5 +1,5 @@
-//! Whole conversations on a scripted socket, under a simulated loop and a simulated clock. No test here may touch a
-//! real socket or wait for real time.
+//! Whole connections on a scripted socket, in a simulated loop with a simulated clock. No test here may use a real
+//! socket or wait for real time.
 
 mod calls;
 mod delayed;
@@ -7,7 +7,7 @@ mod ending;
 mod framed;
 mod layer;
 mod pressure;
-mod scene;
 mod schedules;
 mod script;
+mod simulation;
 mod time;

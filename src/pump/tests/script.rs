@@ -1,28 +1,28 @@
-//! A socket that follows a script: what it gives, what it takes, and what it was asked. No kernel is involved.
+//! Scripted socket: supplies input, accepts output and counts calls, without a kernel.
 //!
-//! It is strict where a kernel is silent: a call that could have been saved, or that may never be made, fails the test.
+//! It is stricter than a kernel: a wasted or forbidden call fails the test.
 
 use crate::socket::Transport;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-/// What the peer does to our reads. Each comes with an event of its own, unless we are still reading when it arrives.
+/// Results of reads. Each has its own event, unless the connection is still reading when it arrives.
 #[derive(Clone)]
 pub(super) enum SocketInput {
     Bytes(Vec<u8>),
-    /// Bytes with the end right behind them: one event announces both.
+    /// Bytes followed directly by the end: one event announces both.
     Last(Vec<u8>),
     End,
     Reset,
-    /// An event with nothing behind it.
+    /// A spurious event.
     Nothing,
     /// A signal interrupts the call.
     Signal,
 }
 
 impl fmt::Debug for SocketInput {
-    /// Bytes by their number: a schedule that fails should fit the screen.
+    /// Shows bytes by their number, so that a failing schedule fits the screen.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(bytes) => write!(out, "Bytes({})", bytes.len()),
@@ -35,34 +35,34 @@ impl fmt::Debug for SocketInput {
     }
 }
 
-/// What the peer does to our writes.
+/// Results of writes.
 #[derive(Debug, Clone)]
 pub(super) enum SocketOutput {
-    /// The socket takes at most so many bytes. When that is not all of them, it is full.
+    /// The socket takes at most that many bytes. If not all are taken, it is full.
     Takes(usize),
-    /// The socket is full already.
+    /// The socket is full.
     Full,
     Signal,
     Broken,
 }
 
-/// What an event says: readable, writable, hang-up.
+/// Readiness of an event: readable, writable, hang-up.
 pub(super) type Event = (bool, bool, bool);
 
 #[derive(Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any combination can occur")]
+#[allow(clippy::struct_excessive_bools, reason = "the flags are independent, and any combination can occur")]
 pub(super) struct Script {
-    arrivals: VecDeque<SocketInput>,
-    departures: VecDeque<SocketOutput>,
-    /// What arrived was announced, and not all of it was read: edge-triggered, so no further event comes.
+    inputs: VecDeque<SocketInput>,
+    outputs: VecDeque<SocketOutput>,
+    /// Input was announced but not read completely. Edge-triggered, so no further event comes.
     announced: bool,
-    /// The latest event hinted at the end.
-    hinted: bool,
+    /// The last event reported a hang-up.
+    hang_up_reported: bool,
     full: bool,
     ended: bool,
-    /// The peer reads nothing: once the departures are used up, the socket is full. Otherwise it takes everything.
+    /// The peer does not read: the socket is full after the scripted outputs. Otherwise it takes everything.
     pub(super) stalled: bool,
-    /// As a layer that holds bytes of its own: a short read does not show that it is drained.
+    /// Behaves as a layer that holds bytes: a short read does not show that the socket is drained.
     pub(super) holds_bytes: bool,
     pub(super) reads: usize,
     pub(super) writes: usize,
@@ -71,12 +71,12 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub(super) fn new(arrivals: impl IntoIterator<Item = SocketInput>) -> Self {
-        Self { arrivals: arrivals.into_iter().collect(), ..Self::default() }
+    pub(super) fn new(inputs: impl IntoIterator<Item = SocketInput>) -> Self {
+        Self { inputs: inputs.into_iter().collect(), ..Self::default() }
     }
 
-    pub(super) fn taking(mut self, departures: impl IntoIterator<Item = SocketOutput>) -> Self {
-        self.departures = departures.into_iter().collect();
+    pub(super) fn with_outputs(mut self, outputs: impl IntoIterator<Item = SocketOutput>) -> Self {
+        self.outputs = outputs.into_iter().collect();
         self
     }
 
@@ -85,46 +85,46 @@ impl Script {
         self
     }
 
-    pub(super) fn arrive(&mut self, arrival: SocketInput) {
-        self.arrivals.push_back(arrival);
+    pub(super) fn push(&mut self, input_event: SocketInput) {
+        self.inputs.push_back(input_event);
     }
 
-    pub(super) fn arrive_bytes(&mut self, bytes: &[u8]) {
-        self.arrive(SocketInput::Bytes(bytes.to_vec()));
+    pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
+        self.push(SocketInput::Bytes(bytes.to_vec()));
     }
 
-    /// Whether everything the script had to give was read.
+    /// Whether all scripted input was read.
     pub(super) fn is_drained(&self) -> bool {
-        self.arrivals.is_empty()
+        self.inputs.is_empty()
     }
 
-    /// The next edge, if there is one.
+    /// The next edge-triggered event, if there is one.
     pub(super) fn next_event(&mut self) -> Option<Event> {
-        let next = self.arrivals.front().filter(|_| !self.announced);
+        let next = self.inputs.front().filter(|_| !self.announced);
         let readable = next.is_some();
         let hang_up = matches!(next, Some(SocketInput::Last(_) | SocketInput::End | SocketInput::Reset));
-        let writable = self.full && (!self.stalled || !self.departures.is_empty());
+        let writable = self.full && (!self.stalled || !self.outputs.is_empty());
         if readable {
             self.announced = true;
-            self.hinted = hang_up;
+            self.hang_up_reported = hang_up;
         }
         // A hang-up is a hint to try both directions.
         self.full &= !(writable || hang_up);
         (readable || writable).then_some((readable, writable, hang_up))
     }
 
-    fn give(&mut self, mut bytes: Vec<u8>, room: &mut [u8], is_last: bool) -> usize {
+    fn deliver(&mut self, mut bytes: Vec<u8>, room: &mut [u8], is_last: bool) -> usize {
         let count = bytes.len().min(room.len());
         let rest = bytes.split_off(count);
         room[..count].copy_from_slice(&bytes);
         if !rest.is_empty() {
-            self.arrivals.push_front(if is_last { SocketInput::Last(rest) } else { SocketInput::Bytes(rest) });
+            self.inputs.push_front(if is_last { SocketInput::Last(rest) } else { SocketInput::Bytes(rest) });
             return count;
         }
         let mut all_announced = false;
         if is_last {
-            self.arrivals.push_front(SocketInput::End);
-            all_announced = self.hinted;
+            self.inputs.push_front(SocketInput::End);
+            all_announced = self.hang_up_reported;
         }
         self.announced &= all_announced || count == room.len();
         count
@@ -133,10 +133,10 @@ impl Script {
 
 impl Transport for Script {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        assert!(!room.is_empty(), "a read into nothing looks like the end");
-        assert!(!self.ended, "nothing is read behind the end");
+        assert!(!room.is_empty(), "a read into an empty buffer looks like the end");
+        assert!(!self.ended, "read after the end");
         self.reads += 1;
-        match self.arrivals.pop_front() {
+        match self.inputs.pop_front() {
             None | Some(SocketInput::Nothing) => {
                 self.announced = false;
                 Err(ErrorKind::WouldBlock.into())
@@ -147,17 +147,17 @@ impl Transport for Script {
                 self.ended = true;
                 Ok(0)
             }
-            Some(SocketInput::Bytes(bytes)) => Ok(self.give(bytes, room, false)),
-            Some(SocketInput::Last(bytes)) => Ok(self.give(bytes, room, true)),
+            Some(SocketInput::Bytes(bytes)) => Ok(self.deliver(bytes, room, false)),
+            Some(SocketInput::Last(bytes)) => Ok(self.deliver(bytes, room, true)),
         }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        assert!(!bytes.is_empty(), "a write of nothing is a wasted call");
-        assert!(!self.full, "a full socket was tried again without an event");
-        assert_eq!(self.shuts, 0, "nothing is written behind the end");
+        assert!(!bytes.is_empty(), "an empty write is a wasted call");
+        assert!(!self.full, "wrote to a full socket without an event");
+        assert_eq!(self.shuts, 0, "wrote after the end");
         self.writes += 1;
-        let room = match self.departures.pop_front() {
+        let room = match self.outputs.pop_front() {
             None if self.stalled => 0,
             None => usize::MAX,
             Some(SocketOutput::Takes(room)) => room,
@@ -172,9 +172,9 @@ impl Transport for Script {
     }
 
     fn shut_sending(&mut self) -> io::Result<()> {
-        assert!(!self.ended, "a plain close says the same");
+        assert!(!self.ended, "a plain close sends the end as well");
         self.shuts += 1;
-        assert_eq!(self.shuts, 1, "a half is shut once");
+        assert_eq!(self.shuts, 1, "the sending half is shut down once");
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! A conversation on a scripted socket, under a simulated loop and a simulated clock.
+//! Simulation of one connection on a scripted socket, with a simulated loop and clock.
 
 use super::script::Script;
 use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
@@ -7,21 +7,21 @@ use crate::pump::{Observer, Pump, Turn, handle_deadline};
 use crate::service::{Input, Output, Service, Wait};
 use std::time::{Duration, Instant};
 
-/// More turns than any of these conversations needs: beyond that, it goes round for ever.
-const TURNS: usize = 100_000;
+/// Maximum number of turns. No test needs as many; more mean an endless loop.
+const MAX_TURNS: usize = 100_000;
 
-/// A second of simulated time.
+/// One second of simulated time.
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-/// Writes down what the pump reports, and holds the clock.
+/// Records the observed bytes, and supplies the simulated time.
 #[derive(Debug)]
-pub(super) struct Witness {
+pub(super) struct RecordingObserver {
     pub(super) now: Instant,
     pub(super) received: Vec<u8>,
     pub(super) sent: Vec<u8>,
 }
 
-impl Observer for Witness {
+impl Observer for RecordingObserver {
     fn now(&mut self) -> Instant {
         self.now
     }
@@ -35,33 +35,33 @@ impl Observer for Witness {
     }
 }
 
-pub(super) struct Scene<S> {
+pub(super) struct Simulation<S> {
     pub(super) connection: Connection<S>,
     pub(super) socket: Script,
     pub(super) limits: Limits,
-    pub(super) witness: Witness,
+    pub(super) observer: RecordingObserver,
     pub(super) yields: usize,
     pub(super) start: Instant,
     pool: BufferPool,
-    /// When the loop will look at the connection, and the limits for which that holds.
+    /// The instant at which the loop will call the connection, and the limits it was computed with.
     armed: (Option<Instant>, Limits),
-    /// The instants at which the loop will call an alarm.
+    /// Instants of the armed precise timers.
     precise_timers: Vec<Instant>,
 }
 
-impl<S: Service> Scene<S> {
-    /// A conversation that opens as a worker opens it: the first event will tell that there is something to read.
+impl<S: Service> Simulation<S> {
+    /// Creates a connection as a worker does: the first event reports that there is something to read.
     pub(super) fn new(service: S, socket: Script, limits: Limits) -> Self {
         let start = Instant::now();
         let mut connection = Connection::new(service, start);
         connection.handle_read_blocked();
-        let witness = Witness { now: start, received: Vec::new(), sent: Vec::new() };
+        let observer = RecordingObserver { now: start, received: Vec::new(), sent: Vec::new() };
         let armed = (None, limits.clone());
         Self {
             connection,
             socket,
             limits,
-            witness,
+            observer,
             yields: 0,
             start,
             pool: BufferPool::new(),
@@ -70,15 +70,15 @@ impl<S: Service> Scene<S> {
         }
     }
 
-    /// One turn, and what must hold after every turn.
+    /// Runs one turn and checks the invariants that hold after every turn.
     pub(super) fn turn(&mut self) -> Turn {
         let (pool, memory) = (&mut self.pool, &MemoryAccount::unlimited());
-        let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut self.witness };
+        let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut self.observer };
         let precise_deadline = self.connection.precise_deadline();
         let turn = pump.turn(&mut self.connection, &mut self.socket);
         let (held, storage) = (self.connection.buffered_bytes(), self.connection.storage_bytes_of_each());
         for (held, storage) in held.into_iter().zip(storage) {
-            assert!(held <= self.limits.buffer_bytes, "{held} bytes held, whatever the limit says");
+            assert!(held <= self.limits.buffer_bytes, "{held} bytes held, above the limit");
             assert!(storage <= self.limits.buffer_bytes.max(BLOCK_BYTES), "{storage} bytes of storage");
             assert!(held > 0 || storage == 0, "an empty buffer kept {storage} bytes of storage");
         }
@@ -86,29 +86,29 @@ impl<S: Service> Scene<S> {
         self.precise_timers.extend(
             self.connection.precise_deadline().filter(|_| self.connection.precise_deadline() != precise_deadline),
         );
-        assert_eq!(self.witness.sent, self.socket.written);
-        assert_eq!(self.connection.sent_bytes(), self.witness.sent.len() as u64);
-        assert_eq!(self.connection.received_bytes(), self.witness.received.len() as u64);
+        assert_eq!(self.observer.sent, self.socket.written);
+        assert_eq!(self.connection.sent_bytes(), self.observer.sent.len() as u64);
+        assert_eq!(self.connection.received_bytes(), self.observer.received.len() as u64);
         turn
     }
 
-    /// A deadline that comes nearer is told; one that moves away is found out when the old one comes up.
+    /// A nearer deadline is reported; one that moves away is noticed when the old one expires.
     fn check_deadline(&mut self) {
         let (armed, limits) = &mut self.armed;
         if *limits != self.limits {
-            // Nobody changes the limits of a real connection, but for a drain.
+            // Real connections change their limits only for a drain.
             (*armed, *limits) = (self.connection.next_deadline(&self.limits), self.limits.clone());
         }
-        let told = self.connection.urgent_deadline(&self.limits);
-        *armed = [*armed, told].into_iter().flatten().min();
+        let urgent = self.connection.urgent_deadline(&self.limits);
+        *armed = [*armed, urgent].into_iter().flatten().min();
         if let Some(next) = self.connection.next_deadline(&self.limits) {
-            assert!(armed.is_some_and(|armed| armed <= next), "nobody will look at {:?}", next - self.start);
+            assert!(armed.is_some_and(|armed| armed <= next), "no timer is armed for {:?}", next - self.start);
         }
     }
 
-    /// Goes on until the conversation is over, or nothing more happens by itself.
+    /// Runs until the connection is over, or until it waits for an outside event.
     pub(super) fn run(&mut self) -> Option<CloseReason> {
-        for _ in 0..TURNS {
+        for _ in 0..MAX_TURNS {
             match self.turn() {
                 Turn::Closed(reason) => return Some(reason),
                 Turn::Yielded => self.yields += 1,
@@ -118,23 +118,23 @@ impl<S: Service> Scene<S> {
                 }
             }
         }
-        panic!("the conversation goes round for ever");
+        panic!("the connection never stops");
     }
 
-    /// Lets time pass, then goes on as a loop does whose timer has come up, needed or not.
-    pub(super) fn pass(&mut self, time: Duration) -> Option<CloseReason> {
-        self.witness.now += time;
-        // What has come up is no longer armed.
-        self.armed.0 = self.armed.0.filter(|&armed| armed > self.witness.now);
-        handle_deadline(&mut self.connection, &self.socket, &self.limits, self.witness.now);
-        let now = self.witness.now;
+    /// Advances the time, then continues as a loop does after a timer has expired, even an unneeded one.
+    pub(super) fn advance(&mut self, time: Duration) -> Option<CloseReason> {
+        self.observer.now += time;
+        // An expired timer is no longer armed.
+        self.armed.0 = self.armed.0.filter(|&armed| armed > self.observer.now);
+        handle_deadline(&mut self.connection, &self.socket, &self.limits, self.observer.now);
+        let now = self.observer.now;
         for _ in self.precise_timers.extract_if(.., |&mut precise_deadline| precise_deadline <= now) {
             self.connection.handle_precise_timer(now);
         }
         self.run()
     }
 
-    /// The next alarm, counted from the start.
+    /// The next precise timer, counted from the start.
     pub(super) fn precise_deadline(&self) -> Option<Duration> {
         self.precise_timers.iter().min().map(|&instant| instant - self.start)
     }
@@ -144,7 +144,7 @@ impl<S: Service> Scene<S> {
         self.connection.next_deadline(&self.limits).map(|instant| instant - self.start)
     }
 
-    /// How many alarms are to come.
+    /// Number of armed precise timers.
     pub(super) fn precise_timers(&self) -> usize {
         self.precise_timers.len()
     }
@@ -154,17 +154,17 @@ impl<S: Service> Scene<S> {
     }
 }
 
-/// A service that is a closure.
-pub(super) struct Act<F>(F);
+/// A service made from a closure.
+pub(super) struct FnService<F>(F);
 
-pub(super) fn act<F>(serve: F) -> Act<F>
+pub(super) fn service_fn<F>(serve: F) -> FnService<F>
 where
     F: FnMut(&mut Input<'_>, &mut Output<'_>, Instant) -> Wait,
 {
-    Act(serve)
+    FnService(serve)
 }
 
-impl<F> Service for Act<F>
+impl<F> Service for FnService<F>
 where
     F: FnMut(&mut Input<'_>, &mut Output<'_>, Instant) -> Wait,
 {
@@ -173,11 +173,11 @@ where
     }
 }
 
-/// Answers each frame of so many bytes with the frame backwards.
+/// Answers each frame of that many bytes with the reversed frame.
 #[derive(Debug)]
-pub(super) struct Frames(pub(super) usize);
+pub(super) struct ReverseFrames(pub(super) usize);
 
-impl Service for Frames {
+impl Service for ReverseFrames {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
         while input.bytes().len() >= self.0 {
             let frame: Vec<u8> = input.bytes()[..self.0].iter().rev().copied().collect();
@@ -190,7 +190,8 @@ impl Service for Frames {
     }
 }
 
-/// So many bytes, in which a byte that is lost, doubled or out of place shows: the pattern repeats after a prime number.
+/// Test bytes in which a lost, repeated or misplaced byte is detected: the pattern repeats after a prime number of
+/// bytes.
 pub(super) fn pattern(count: usize) -> Vec<u8> {
     (0..=250).cycle().take(count).collect()
 }
