@@ -35,9 +35,9 @@ fn main() -> Result<(), Error> {
 
     let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", port));
     config.handle_signals = true;
-    let most_bytes = config.limits.buffer_bytes;
-    framing.check(most_bytes).map_err(|error| usage(&error.to_string()))?;
-    let server = Server::bind(config, move |_| Framed::new(framing, most_bytes, Numbered::default()))?;
+    let max_bytes = config.limits.buffer_bytes;
+    framing.check(max_bytes).map_err(|error| usage(&error.to_string()))?;
+    let server = Server::bind(config, move |_| Framed::new(framing, max_bytes, Numbered::default()))?;
     for address in server.addresses() {
         println!("Listening on {address}");
     }

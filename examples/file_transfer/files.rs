@@ -45,9 +45,9 @@ impl Summed {
     }
 
     /// Reads on towards `end`, at most so many bytes, and says whether it is there.
-    fn advance(&mut self, end: u64, most_bytes: usize) -> io::Result<bool> {
+    fn advance(&mut self, end: u64, max_bytes: usize) -> io::Result<bool> {
         let mut chunk = [0; CHUNK_BYTES];
-        let stop = end.min(self.at.saturating_add(most_bytes as u64));
+        let stop = end.min(self.at.saturating_add(max_bytes as u64));
         while self.at < stop {
             let room = least(CHUNK_BYTES, stop - self.at);
             self.read(&mut chunk[..room])?;
@@ -103,9 +103,9 @@ impl Source {
     }
 
     /// Finds out whether the file begins with `bytes` bytes of this sum, and where to begin therefore: behind them, or at
-    /// the start. Reads at most `most_bytes`; `None` says that it is to be asked again.
-    pub(crate) fn find_offset(&mut self, bytes: u64, sum: &str, most_bytes: usize) -> io::Result<Option<u64>> {
-        if bytes <= self.size && !self.file.advance(bytes, most_bytes)? {
+    /// the start. Reads at most `max_bytes`; `None` says that it is to be asked again.
+    pub(crate) fn find_offset(&mut self, bytes: u64, sum: &str, max_bytes: usize) -> io::Result<Option<u64>> {
+        if bytes <= self.size && !self.file.advance(bytes, max_bytes)? {
             return Ok(None);
         }
         if bytes > self.size || self.file.sum() != sum {
@@ -148,8 +148,8 @@ impl Partial {
     }
 
     /// Takes the sum of what was there, of at most so many bytes; `None` says that it is to be asked again.
-    pub(crate) fn recall(&mut self, most_bytes: usize) -> io::Result<Option<(u64, String)>> {
-        let is_done = self.file.advance(self.size, most_bytes)?;
+    pub(crate) fn recall(&mut self, max_bytes: usize) -> io::Result<Option<(u64, String)>> {
+        let is_done = self.file.advance(self.size, max_bytes)?;
         Ok(is_done.then(|| (self.size, self.file.sum())))
     }
 

@@ -1,29 +1,29 @@
-//! What can be wrong with a stream of frames.
+//! Errors of a frame stream.
 
 use crate::units::format_counted;
 use thiserror::Error;
 
-/// Why no frame can come of the bytes of a peer.
+/// Reason why a peer's bytes can never form a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FrameError {
-    /// A frame would be larger than is allowed.
-    #[error("a frame of {} is larger than the {} allowed", format_counted(*.size, "byte"), format_counted(*.most, "byte"))]
+    /// A frame exceeds the maximum size.
+    #[error("a frame of {} is larger than the {} allowed", format_counted(*.size, "byte"), format_counted(*.max, "byte"))]
     TooLarge {
-        /// The size of the frame, in bytes, or how much of it has come already.
+        /// Size of the frame in bytes, or of the part that has arrived.
         size: u64,
-        /// The largest one allowed, in bytes.
-        most: u64,
+        /// Maximum size in bytes.
+        max: u64,
     },
-    /// A length written in digits has something else in it.
-    #[error("the length {text:?} is not written in ASCII digits, as 00042 is")]
+    /// A length in digits contains another character.
+    #[error("the length {text:?} is not written in ASCII digits; example: 00042")]
     NotDigits {
-        /// What stands where the length should.
+        /// The text at the position of the length.
         text: String,
     },
-    /// The peer shut its half in the middle of a frame.
+    /// The peer shut down its sending half in the middle of a frame.
     #[error("the input ended {} short of a whole frame", format_counted(*.missing, "byte"))]
     Truncated {
-        /// How many bytes are missing at least, in bytes.
+        /// Minimum number of missing bytes.
         missing: u64,
     },
 }

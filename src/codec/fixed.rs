@@ -1,4 +1,4 @@
-//! Frames that are all of one size.
+//! Frames of a fixed size.
 
 use super::{Found, Frame};
 

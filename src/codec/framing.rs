@@ -1,6 +1,6 @@
-//! How messages are told apart in a stream, by name and by value.
+//! Message framing: its name on the command line, and the bytes before and after a payload.
 
-use super::length_prefixed::MOST_DIGITS;
+use super::length_prefixed::MAX_DIGITS;
 use super::{Delimiter, LengthFormat, LengthPrefix};
 use crate::escape::{UnescapeError, unescape};
 use crate::units::{format_count, format_counted};
@@ -8,58 +8,59 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// The most bytes that stand before a payload: a type byte and the digits of a length.
-const LONGEST_PREFIX: usize = MOST_DIGITS as usize + 1;
+/// Maximum size of the bytes before a payload: a type byte and the digits of a length.
+const MAX_PREFIX_BYTES: usize = MAX_DIGITS as usize + 1;
 
-/// How messages are told apart in a stream.
+/// Message framing of a stream.
 ///
-/// Written as on the command line: `lines`, `crlf`, `delimiter:TEXT`, `fixed:64`, `digits:5`, `u8`, `u16be`, `u16le`, `u32be`,
-/// `u32le`, `u64be`, `u64le`, `end`; with a type byte before the length, `type+u32be`. A delimiter may have [escapes](unescape).
+/// Written as on the command line: `lines`, `crlf`, `delimiter:TEXT`, `fixed:64`, `digits:5`, `u8`, `u16be`, `u16le`,
+/// `u32be`, `u32le`, `u64be`, `u64le`, `end`; with a type byte before the length, `type+u32be`. A delimiter may contain
+/// [escapes](unescape).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// All messages have this size, in bytes, at least 1.
+    /// All messages have this size in bytes, at least 1.
     Fixed(usize),
-    /// Each message is followed by a delimiter.
+    /// A delimiter follows each message.
     Delimited(Delimiter),
-    /// Each message is preceded by its length.
+    /// The length precedes each message.
     LengthPrefixed(LengthPrefix),
-    /// One message, which ends when the sender shuts its half.
+    /// One message, which ends when the sender shuts down its sending half.
     UntilEnd,
 }
 
 impl Framing {
-    /// Each message is a line that ends with `\n`.
+    /// Lines that end with `\n`.
     pub const LINES: Self = Self::Delimited(Delimiter::NEWLINE);
 
-    /// Whether a frame of this kind can fit into `most_bytes` at all.
+    /// Checks whether a frame of this kind can fit into `max_bytes`.
     ///
     /// # Errors
     ///
-    /// [`FramingError::NeverFits`] when even the smallest does not.
-    pub fn check(self, most_bytes: usize) -> Result<(), FramingError> {
+    /// [`FramingError::NeverFits`] when even the smallest frame does not fit.
+    pub fn check(self, max_bytes: usize) -> Result<(), FramingError> {
         let size = match self {
             Self::Fixed(size) => size,
             Self::Delimited(delimiter) => delimiter.bytes().len(),
             Self::LengthPrefixed(prefix) => prefix.size(),
             Self::UntilEnd => 1,
         };
-        if size <= most_bytes { Ok(()) } else { Err(FramingError::NeverFits { framing: self, size, most_bytes }) }
+        if size <= max_bytes { Ok(()) } else { Err(FramingError::NeverFits { framing: self, size, max_bytes }) }
     }
 
-    /// What goes before and after `payload`; `kind` is the type byte, in framings that have one.
+    /// Returns the bytes before and after `payload`; `kind` is the type byte, for framings with one.
     ///
     /// # Errors
     ///
     /// [`FramingError`] when this framing cannot carry the payload.
     pub fn envelope(self, payload: &[u8], kind: u8) -> Result<Envelope, FramingError> {
-        let mut envelope = Envelope { before: [0; LONGEST_PREFIX], size: 0, after: None };
+        let mut envelope = Envelope { before: [0; MAX_PREFIX_BYTES], size: 0, after: None };
         match self {
             Self::Fixed(size) if payload.len() != size => {
                 return Err(FramingError::WrongSize { size: payload.len(), fixed: size });
             }
             Self::Fixed(_) | Self::UntilEnd => {}
             Self::Delimited(delimiter) => {
-                if delimiter.breaks(payload) {
+                if delimiter.occurs_early_in(payload) {
                     return Err(FramingError::HoldsDelimiter { delimiter });
                 }
                 envelope.after = Some(delimiter);
@@ -76,10 +77,10 @@ impl Framing {
     }
 }
 
-/// What goes before and after a payload.
+/// Bytes before and after a payload.
 #[derive(Debug, Clone, Copy)]
 pub struct Envelope {
-    before: [u8; LONGEST_PREFIX],
+    before: [u8; MAX_PREFIX_BYTES],
     size: usize,
     after: Option<Delimiter>,
 }
@@ -97,56 +98,56 @@ impl Envelope {
         self.after.as_ref().map_or(&[], Delimiter::bytes)
     }
 
-    /// How many bytes they are together, in bytes.
+    /// Number of bytes before and after the payload.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size + self.after().len()
     }
 }
 
-/// Why a framing cannot be used, for anything or for one message.
+/// Reason why a framing cannot be used at all, or not for a message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FramingError {
-    /// No such framing.
+    /// The text does not name a framing.
     #[error(
-        "{text:?} is no framing; give one such as lines, crlf, delimiter:TEXT, fixed:64, digits:5, u16be, u32le, \
+        "{text:?} is not a framing; give one such as lines, crlf, delimiter:TEXT, fixed:64, digits:5, u16be, u32le, \
          type+u32be or end"
     )]
     Unknown {
-        /// What was written.
+        /// The text.
         text: String,
     },
-    /// A delimiter with something in it that is no escape.
+    /// A delimiter contains an invalid escape.
     #[error(transparent)]
     Escape(#[from] UnescapeError),
-    /// Frames of this kind are larger than is allowed.
-    #[error("a frame of kind {framing} takes {} at least, and {} are allowed", format_counted(*.size as u64, "byte"), format_count(*.most_bytes as u64))]
+    /// Frames of this kind exceed the maximum size.
+    #[error("a frame of kind {framing} takes at least {}; only {} are allowed", format_counted(*.size as u64, "byte"), format_count(*.max_bytes as u64))]
     NeverFits {
         /// The framing.
         framing: Framing,
-        /// The size of its smallest frame, in bytes.
+        /// Size of its smallest frame in bytes.
         size: usize,
-        /// The largest one allowed, in bytes.
-        most_bytes: usize,
+        /// Maximum size in bytes.
+        max_bytes: usize,
     },
-    /// A message of another size where all have the same.
+    /// The size of the message differs from the fixed size.
     #[error("a message of {} does not fit a framing of {} each", format_counted(*.size as u64, "byte"), format_counted(*.fixed as u64, "byte"))]
     WrongSize {
-        /// The size of the message, in bytes.
+        /// Size of the message in bytes.
         size: usize,
-        /// The size of all messages, in bytes.
+        /// Fixed size in bytes.
         fixed: usize,
     },
-    /// A message that would be taken for two.
+    /// The message would be read as two.
     #[error("the message and the delimiter after it hold an earlier {}", .delimiter.bytes().escape_ascii())]
     HoldsDelimiter {
         /// The delimiter.
         delimiter: Delimiter,
     },
-    /// A message whose length cannot be written.
+    /// The format cannot represent the length of the message.
     #[error("the length of a message of {} cannot be written as {framing}", format_counted(*.size as u64, "byte"))]
     TooLong {
-        /// The size of the message, in bytes.
+        /// Size of the message in bytes.
         size: usize,
         /// The framing.
         framing: Framing,
@@ -203,11 +204,11 @@ fn parse(text: &str) -> Option<Framing> {
 
 fn parse_length(text: &str) -> Option<LengthFormat> {
     if let Some(count) = text.strip_prefix("digits:") {
-        return count.parse().ok().filter(|count| (1..=MOST_DIGITS).contains(count)).map(LengthFormat::Digits);
+        return count.parse().ok().filter(|count| (1..=MAX_DIGITS).contains(count)).map(LengthFormat::Digits);
     }
     Some(match text {
         "u8" => LengthFormat::BigEndian(1),
-        // One byte has no order; this is how the other value of the type is shown.
+        // One byte has no byte order; this is the text form of the second value of that size.
         "u8le" => LengthFormat::LittleEndian(1),
         "u16be" => LengthFormat::BigEndian(2),
         "u16le" => LengthFormat::LittleEndian(2),

@@ -1,9 +1,11 @@
-//! Bytes to frames and back. TCP carries a stream without borders: what was sent as one message can arrive in many
-//! pieces, and many messages in one. A framing says where one ends.
+//! Codecs: split a byte stream into frames, and wrap payloads as frames.
 //!
-//! A [`Decoder`] is shown the bytes that wait and says how far the first frame reaches; it never keeps a byte itself and
-//! never touches a socket. A [`Framing`] gives what goes before and after a payload. No length that a peer names is
-//! believed beyond the limit the decoder was made with. [`message`] is a protocol of its own: frames with a JSON header.
+//! TCP carries a stream without message boundaries: one message can arrive in many parts, and many messages in one
+//! read. A framing defines where a message ends.
+//!
+//! A [`Decoder`] gets the buffered bytes and returns the extent of the first frame. It never keeps a byte and never
+//! touches a socket. A [`Framing`] returns the bytes before and after a payload. No length from a peer is trusted
+//! beyond the limit of the decoder. [`message`] is a separate protocol: frames with a JSON header.
 
 mod delimited;
 mod error;
@@ -21,14 +23,14 @@ pub use length_prefixed::{LengthFormat, LengthPrefix};
 
 use std::ops::Range;
 
-/// A frame at the front of the bytes that wait.
+/// Frame at the start of the buffered bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Where the payload stands among the bytes.
+    /// Range of the payload within the bytes.
     pub payload: Range<usize>,
-    /// How many bytes the frame takes in all, in bytes: so many are to be consumed.
+    /// Size of the whole frame in bytes, which is the number of bytes to consume.
     pub size: usize,
-    /// The type byte, in framings that have one.
+    /// Type byte, for framings with one.
     pub kind: Option<u8>,
 }
 
@@ -47,37 +49,38 @@ pub struct Frame {
 #[derive(Debug, Clone)]
 pub struct Decoder {
     framing: Framing,
-    most_bytes: usize,
-    /// How many bytes of the first frame are known to hold no delimiter.
+    max_bytes: usize,
+    /// Number of bytes of the first frame that were searched without finding a delimiter.
     searched: usize,
 }
 
 impl Decoder {
-    /// A decoder of frames that take at most `most_bytes` each, the framing's own bytes included. Should be no more than the
-    /// input buffer of a connection holds: a frame that never fits there can never complete.
+    /// Creates a decoder for frames of at most `max_bytes` each, including the bytes that the framing adds. Should not
+    /// exceed the input buffer of a connection: a frame that does not fit there can never complete.
     #[must_use]
-    pub fn new(framing: Framing, most_bytes: usize) -> Self {
-        Self { framing, most_bytes, searched: 0 }
+    pub fn new(framing: Framing, max_bytes: usize) -> Self {
+        Self { framing, max_bytes, searched: 0 }
     }
 
-    /// The framing.
+    /// The framing of the stream.
     #[must_use]
     pub fn framing(&self) -> Framing {
         self.framing
     }
 
-    /// The first frame of `bytes`, which begin where the last frame ended; `None` when more are needed. `has_ended` says
-    /// that no more will come. Until it has given a frame it must be shown the same bytes again, and what follows them.
+    /// Returns the first frame of `bytes`, which start where the last frame ended; `None` when more bytes are needed.
+    /// `has_ended` tells that no more follow. Until a frame is returned, each call must pass the same bytes again, with
+    /// those that followed.
     ///
     /// # Errors
     ///
-    /// [`FrameError`] when no frame can ever come of it: the stream is of no more use.
+    /// [`FrameError`] when the bytes can never form a frame; the stream is unusable from then on.
     pub fn decode(&mut self, bytes: &[u8], has_ended: bool) -> Result<Option<Frame>, FrameError> {
         let found = match self.framing {
             Framing::Fixed(size) => Ok(fixed::decode(size, bytes)),
-            Framing::Delimited(delimiter) => delimiter.decode(bytes, &mut self.searched, self.most_bytes),
-            Framing::LengthPrefixed(prefix) => prefix.decode(bytes, self.most_bytes),
-            Framing::UntilEnd => until_end(bytes, has_ended, self.most_bytes),
+            Framing::Delimited(delimiter) => delimiter.decode(bytes, &mut self.searched, self.max_bytes),
+            Framing::LengthPrefixed(prefix) => prefix.decode(bytes, self.max_bytes),
+            Framing::UntilEnd => decode_until_end(bytes, has_ended, self.max_bytes),
         }?;
         match found {
             Found::Frame(frame) => {
@@ -90,19 +93,19 @@ impl Decoder {
     }
 }
 
-/// All there is, once it has ended.
-fn until_end(bytes: &[u8], has_ended: bool, most_bytes: usize) -> Result<Found, FrameError> {
+/// All bytes form one frame, once the input has ended.
+fn decode_until_end(bytes: &[u8], has_ended: bool, max_bytes: usize) -> Result<Found, FrameError> {
     let size = bytes.len();
-    if size > most_bytes {
-        return Err(FrameError::TooLarge { size: size as u64, most: most_bytes as u64 });
+    if size > max_bytes {
+        return Err(FrameError::TooLarge { size: size as u64, max: max_bytes as u64 });
     }
     let is_whole = has_ended && size > 0;
     Ok(if is_whole { Found::Frame(Frame { payload: 0..size, size, kind: None }) } else { Found::Missing(1) })
 }
 
-/// What a framing found at the front of the bytes.
+/// Result of searching the start of the bytes for a frame.
 enum Found {
     Frame(Frame),
-    /// At least so many bytes are missing.
+    /// At least that many bytes are missing.
     Missing(u64),
 }

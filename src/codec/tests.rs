@@ -1,37 +1,37 @@
-//! Any split of any stream yields the same frames; whatever is wrong is named.
+//! Tests of the codecs: any split of a stream yields the same frames, and errors are described.
 
-use super::delimited::LONGEST_DELIMITER;
-use super::length_prefixed::MOST_DIGITS;
+use super::delimited::MAX_DELIMITER_BYTES;
+use super::length_prefixed::MAX_DIGITS;
 use super::{Decoder, Delimiter, FrameError, Framing, FramingError, LengthFormat, LengthPrefix};
 use proptest::prelude::*;
 
 const KIND: u8 = 7;
 
-/// A payload and its type byte.
+/// Payload and type byte of a frame.
 type Decoded = (Vec<u8>, Option<u8>);
 
-/// All frames of `stream`, which comes in portions of at most the given sizes.
-fn decoded(framing: Framing, stream: &[u8], sizes: &[usize]) -> Result<Vec<Decoded>, FrameError> {
+/// Decodes `stream`, which arrives in portions of at most the given sizes.
+fn decode_in_parts(framing: Framing, stream: &[u8], sizes: &[usize]) -> Result<Vec<Decoded>, FrameError> {
     let mut decoder = Decoder::new(framing, 1 << 20);
-    let (mut waiting, mut rest, mut frames) = (Vec::new(), stream, Vec::new());
+    let (mut buffered, mut remaining, mut frames) = (Vec::new(), stream, Vec::new());
     let mut sizes = sizes.iter().copied().cycle();
     loop {
-        let (portion, after) = rest.split_at(sizes.next().unwrap_or(1).min(rest.len()));
-        waiting.extend_from_slice(portion);
-        rest = after;
-        let has_ended = rest.is_empty();
-        while let Some(frame) = decoder.decode(&waiting, has_ended)? {
-            frames.push((waiting[frame.payload].to_vec(), frame.kind));
-            waiting.drain(..frame.size);
+        let (portion, after) = remaining.split_at(sizes.next().unwrap_or(1).min(remaining.len()));
+        buffered.extend_from_slice(portion);
+        remaining = after;
+        let has_ended = remaining.is_empty();
+        while let Some(frame) = decoder.decode(&buffered, has_ended)? {
+            frames.push((buffered[frame.payload].to_vec(), frame.kind));
+            buffered.drain(..frame.size);
         }
         if has_ended {
-            assert!(waiting.is_empty(), "bytes were left over: {waiting:?}");
+            assert!(buffered.is_empty(), "bytes were left over: {buffered:?}");
             return Ok(frames);
         }
     }
 }
 
-fn encoded(framing: Framing, payloads: &[Vec<u8>]) -> Vec<u8> {
+fn encode(framing: Framing, payloads: &[Vec<u8>]) -> Vec<u8> {
     let mut stream = Vec::new();
     for payload in payloads {
         let envelope = framing.envelope(payload, KIND).expect("the framing carries the payload");
@@ -44,7 +44,7 @@ fn encoded(framing: Framing, payloads: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn framing(text: &str) -> Framing {
-    text.parse().expect("a framing")
+    text.parse().expect("a valid framing")
 }
 
 fn framings() -> impl Strategy<Value = Framing> {
@@ -71,16 +71,16 @@ fn framings() -> impl Strategy<Value = Framing> {
     prop::sample::select(names.map(framing).to_vec())
 }
 
-/// Every framing that can be made.
+/// Strategy for every valid framing.
 fn any_framing() -> impl Strategy<Value = Framing> {
     let sizes = prop::sample::select(vec![1_u8, 2, 4, 8]);
     let format = prop_oneof![
-        (1..=MOST_DIGITS).prop_map(LengthFormat::Digits),
+        (1..=MAX_DIGITS).prop_map(LengthFormat::Digits),
         sizes.clone().prop_map(LengthFormat::BigEndian),
         sizes.prop_map(LengthFormat::LittleEndian),
     ];
     let special = prop::sample::select(b"'\"\\\0\r\n\t: nrtx\x7f\xff\xc3".to_vec());
-    let delimiter = prop::collection::vec(prop_oneof![special, any::<u8>()], 1..=LONGEST_DELIMITER);
+    let delimiter = prop::collection::vec(prop_oneof![special, any::<u8>()], 1..=MAX_DELIMITER_BYTES);
     prop_oneof![
         (1_usize..).prop_map(Framing::Fixed),
         delimiter.prop_map(|bytes| Framing::Delimited(Delimiter::new(&bytes).expect("one to eight bytes"))),
@@ -90,8 +90,8 @@ fn any_framing() -> impl Strategy<Value = Framing> {
     ]
 }
 
-/// Payloads that `framing` can carry, made of few letters, so that delimiters almost occur.
-fn carried(framing: Framing, payloads: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+/// The payloads that `framing` can carry. They consist of few letters, so that delimiters almost occur.
+fn encodable(framing: Framing, payloads: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let fit = |mut payload: Vec<u8>| {
         if let Framing::Fixed(size) = framing {
             payload.resize(size, b'x');
@@ -103,36 +103,36 @@ fn carried(framing: Framing, payloads: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_split_yields_the_frames_that_were_sent(
+    fn any_split_yields_the_sent_frames(
         framing in framings(),
         payloads in prop::collection::vec(prop::collection::vec(prop::sample::select(b"ab\r\n1".to_vec()), 0..20), 0..10),
         sizes in prop::collection::vec(1_usize..9, 1..9),
     ) {
-        let payloads = carried(framing, payloads);
-        let stream = encoded(framing, &payloads);
-        let frames = decoded(framing, &stream, &sizes).expect("a sound stream");
+        let payloads = encodable(framing, payloads);
+        let stream = encode(framing, &payloads);
+        let frames = decode_in_parts(framing, &stream, &sizes).expect("a valid stream");
         let has_kind = matches!(framing, Framing::LengthPrefixed(prefix) if prefix.has_kind);
         let expected: Vec<_> = payloads.into_iter().map(|payload| (payload, has_kind.then_some(KIND))).collect();
         prop_assert_eq!(frames, expected);
     }
 
     #[test]
-    fn a_stream_of_anything_is_decoded_alike_however_it_is_split(
+    fn arbitrary_streams_decode_independently_of_splits(
         framing in framings(),
         stream in prop::collection::vec(prop::sample::select(b"ab\r\n0123\0\x01".to_vec()), 0..60),
         sizes in prop::collection::vec(1_usize..9, 1..9),
     ) {
-        prop_assert_eq!(decoded(framing, &stream, &[stream.len().max(1)]), decoded(framing, &stream, &sizes));
+        prop_assert_eq!(decode_in_parts(framing, &stream, &[stream.len().max(1)]), decode_in_parts(framing, &stream, &sizes));
     }
 
     #[test]
-    fn what_is_written_is_read_again(framing in any_framing()) {
+    fn the_text_form_parses_back(framing in any_framing()) {
         prop_assert_eq!(framing.to_string().parse(), Ok(framing));
     }
 }
 
 #[test]
-fn an_end_in_the_middle_says_how_much_was_missing() {
+fn truncation_reports_the_missing_bytes() {
     for (name, stream, missing) in [
         ("fixed:5", &b"abc"[..], 2),
         ("lines", b"abc", 1),
@@ -144,13 +144,17 @@ fn an_end_in_the_middle_says_how_much_was_missing() {
         ("u32le", b"\x05\0\0\0a", 4),
         ("type+u32be", b"\x01", 4),
     ] {
-        assert_eq!(decoded(framing(name), stream, &[99]), Err(FrameError::Truncated { missing }), "{name}");
+        assert_eq!(decode_in_parts(framing(name), stream, &[99]), Err(FrameError::Truncated { missing }), "{name}");
     }
-    assert_eq!(decoded(framing("digits:5"), b"", &[99]), Ok(Vec::new()), "an end between frames is none in the middle");
+    assert_eq!(
+        decode_in_parts(framing("digits:5"), b"", &[99]),
+        Ok(Vec::new()),
+        "an end between frames is no truncation"
+    );
 }
 
 #[test]
-fn no_length_is_believed_beyond_the_limit() {
+fn frames_above_the_limit_are_rejected() {
     for (name, stream, size) in [
         ("digits:5", &b"00017"[..], 22),
         ("digits:20", b"99999999999999999999", u64::MAX),
@@ -160,14 +164,14 @@ fn no_length_is_believed_beyond_the_limit() {
         ("end", b"12345678901234567890", 20),
     ] {
         let result = Decoder::new(framing(name), 16).decode(stream, false);
-        assert_eq!(result, Err(FrameError::TooLarge { size, most: 16 }), "{name}");
+        assert_eq!(result, Err(FrameError::TooLarge { size, max: 16 }), "{name}");
     }
     let whole = Decoder::new(framing("lines"), 4).decode(b"abc\n", false).expect("a line that just fits");
     assert_eq!(whole.map(|frame| frame.size), Some(4));
 }
 
 #[test]
-fn a_length_is_digits_and_nothing_else() {
+fn a_length_may_contain_only_digits() {
     for text in [" 0042", "+0042", "0x042", "4_200", "-0001"] {
         let result = Decoder::new(framing("digits:5"), 1 << 20).decode(text.as_bytes(), false);
         assert_eq!(result, Err(FrameError::NotDigits { text: text.to_owned() }));
@@ -175,14 +179,14 @@ fn a_length_is_digits_and_nothing_else() {
 }
 
 #[test]
-fn until_the_end_is_one_message() {
-    let frames = decoded(Framing::UntilEnd, b"all\nof it", &[2]).expect("one message");
+fn until_end_yields_one_message() {
+    let frames = decode_in_parts(Framing::UntilEnd, b"all\nof it", &[2]).expect("one message");
     assert_eq!(frames, [(b"all\nof it".to_vec(), None)]);
-    assert_eq!(decoded(Framing::UntilEnd, b"", &[2]), Ok(Vec::new()));
+    assert_eq!(decode_in_parts(Framing::UntilEnd, b"", &[2]), Ok(Vec::new()));
 }
 
 #[test]
-fn what_a_framing_cannot_carry_is_refused() {
+fn unframeable_payloads_are_rejected() {
     let delimiter = Delimiter::NEWLINE;
     assert_eq!(framing("lines").envelope(b"a\nb", 0).err(), Some(FramingError::HoldsDelimiter { delimiter }));
     assert_eq!(framing("fixed:3").envelope(b"ab", 0).err(), Some(FramingError::WrongSize { size: 2, fixed: 3 }));
@@ -191,13 +195,13 @@ fn what_a_framing_cannot_carry_is_refused() {
         assert_eq!(framing(name).envelope(&vec![0; size], 0).err(), Some(error));
         assert!(framing(name).envelope(&vec![0; size - 1], 0).is_ok(), "{name} carries one byte less");
     }
-    assert!(framing("delimiter:abab").envelope(b"ab", 0).is_err(), "it would end after the second of six bytes");
+    assert!(framing("delimiter:abab").envelope(b"ab", 0).is_err(), "the delimiter would be found too early");
     assert!(framing("delimiter:abab").envelope(b"a", 0).is_ok());
     assert!(framing("fixed:65").check(64).is_err() && framing("fixed:64").check(64).is_ok());
 }
 
 #[test]
-fn unknown_framings_are_refused_with_a_good_one() {
+fn unknown_framings_are_rejected_with_an_example() {
     let names = [
         "",
         "line",
@@ -216,8 +220,8 @@ fn unknown_framings_are_refused_with_a_good_one() {
         "lines ",
     ];
     for name in names {
-        let error = name.parse::<Framing>().expect_err("no framing").to_string();
-        assert!(error.starts_with(&format!("{name:?} is no framing")) && error.contains("fixed:64"), "{error}");
+        let error = name.parse::<Framing>().expect_err("an invalid framing").to_string();
+        assert!(error.starts_with(&format!("{name:?} is not a framing")) && error.contains("fixed:64"), "{error}");
     }
     assert_eq!(framing("delimiter:\\r\\n"), framing("crlf"));
     assert_eq!(framing("delimiter:\\x0a"), Framing::LINES);

@@ -1,23 +1,23 @@
-//! The character generator, RFC 864: lines without end, as fast as the peer takes them.
+//! Character generator (RFC 864): endless lines, as fast as the peer reads them.
 
 use super::{Input, Output, Service, Wait};
 use std::time::Instant;
 
-/// The printing characters of ASCII, the space among them.
-const FIRST: u8 = b' ';
+/// The printable characters of ASCII, including the space.
+const FIRST_CHARACTER: u8 = b' ';
 const CHARACTERS: usize = 95;
 
-/// The characters of a line; its end takes two bytes more.
-const LINE: usize = 72;
+/// Characters per line; the line end takes two more bytes.
+const LINE_CHARACTERS: usize = 72;
 
-/// Every line begins one character later than the line before, so that after 95 lines all begins anew.
-const PATTERN: [u8; CHARACTERS * (LINE + 2)] = pattern();
+/// Each line starts one character later than the one before, so the pattern repeats after 95 lines.
+const PATTERN: [u8; CHARACTERS * (LINE_CHARACTERS + 2)] = pattern();
 
-/// Sends 72 of the 95 printing characters of ASCII in each line, without end (RFC 864), until the peer goes. What the peer
-/// sends is thrown away meanwhile, however slowly it reads. That it has shut its half ends nothing: who wants no more closes.
+/// Sends endless lines of 72 of the 95 printable ASCII characters (RFC 864), until the peer closes. Input is discarded,
+/// even while the peer reads slowly. A half-close of the peer does not end it.
 #[derive(Debug, Default)]
 pub struct Chargen {
-    /// Where in the pattern it goes on.
+    /// Position in the pattern.
     position: usize,
 }
 
@@ -28,26 +28,26 @@ impl Service for Chargen {
             self.position += output.write(&PATTERN[self.position..]);
             self.position %= PATTERN.len();
         }
-        // Not for room alone: then nothing would be read, and a peer that writes as well would wait for ever.
+        // Not `Writable`: then nothing would be read, and a peer that writes as well would wait for ever.
         Wait::Either
     }
 }
 
-const fn pattern() -> [u8; CHARACTERS * (LINE + 2)] {
-    let mut pattern = [0; CHARACTERS * (LINE + 2)];
+const fn pattern() -> [u8; CHARACTERS * (LINE_CHARACTERS + 2)] {
+    let mut pattern = [0; CHARACTERS * (LINE_CHARACTERS + 2)];
     let mut line = 0;
     while line < CHARACTERS {
-        let start = line * (LINE + 2);
+        let start = line * (LINE_CHARACTERS + 2);
         let mut column = 0;
-        while column < LINE {
-            // Below 95.
+        while column < LINE_CHARACTERS {
+            // The remainder is below 95.
             #[allow(clippy::cast_possible_truncation)]
             let character = ((line + column) % CHARACTERS) as u8;
-            pattern[start + column] = FIRST + character;
+            pattern[start + column] = FIRST_CHARACTER + character;
             column += 1;
         }
-        pattern[start + LINE] = b'\r';
-        pattern[start + LINE + 1] = b'\n';
+        pattern[start + LINE_CHARACTERS] = b'\r';
+        pattern[start + LINE_CHARACTERS + 1] = b'\n';
         line += 1;
     }
     pattern

@@ -1,46 +1,46 @@
-//! Any service, answering late: for clients that must be tested with a slow server.
+//! Wrapper that delays a service, to test clients with a slow server.
 
 use super::{Input, Output, Service, Wait};
 use crate::units::later;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How many arrivals are told apart at most. Whoever sends faster than that has the later ones lumped together, and
-/// shown when the last of them is due: late by one more delay at most, and never early.
-const MOST_ARRIVALS: usize = 256;
+/// Maximum number of separate arrivals. When input arrives faster, later arrivals are merged and shown when the last of
+/// them is due: late by at most one more delay, and never early.
+const MAX_ARRIVALS: usize = 256;
 
-/// Shows a service everything so much later than it came, the opening and the end included: so whatever it answers, it answers
-/// that much later. What has come and is not due yet waits in the input buffer; when that is full, the peer waits.
+/// Passes everything to a service after a delay, including the opening and the end, so that each answer is delayed as
+/// well. Input that is not due yet stays in the input buffer; when that is full, reading stops.
 ///
-/// The instants are kept to the microsecond. They count from the round of the loop in which the bytes were read.
+/// Delays have microsecond resolution. They count from the round of the loop in which the bytes were read.
 #[derive(Debug)]
 pub struct Delayed<S> {
     service: S,
     delay: Duration,
     /// When the service may first be called.
-    opening: Option<Instant>,
+    opens_at: Option<Instant>,
     /// When the end of the input is shown.
-    ending: Option<Instant>,
-    /// When bytes that wait in the input are shown, and how many. Owns no heap while there are none.
+    ends_at: Option<Instant>,
+    /// When buffered bytes are shown, and how many. Owns no heap while empty.
     arrivals: VecDeque<(Instant, usize)>,
-    /// How many bytes the service was shown and has left in the input.
+    /// Number of bytes that were shown to the service and are still in the input.
     shown: usize,
-    /// How many bytes it will be shown.
+    /// Number of bytes that are not shown yet.
     hidden: usize,
 }
 
 impl<S: Service> Delayed<S> {
-    /// `service`, later by `delay`.
+    /// Delays `service` by `delay`.
     pub fn new(service: S, delay: Duration) -> Self {
-        Self { service, delay, opening: None, ending: None, arrivals: VecDeque::new(), shown: 0, hidden: 0 }
+        Self { service, delay, opens_at: None, ends_at: None, arrivals: VecDeque::new(), shown: 0, hidden: 0 }
     }
 
-    /// Writes down what has come since the last call.
-    fn note(&mut self, input: &Input<'_>, now: Instant) {
+    /// Records the input since the last call.
+    fn record_arrivals(&mut self, input: &Input<'_>, now: Instant) {
         let due = later(now, self.delay);
         let count = input.len() - self.shown - self.hidden;
         self.hidden += count;
-        let is_full = self.arrivals.len() == MOST_ARRIVALS;
+        let is_full = self.arrivals.len() == MAX_ARRIVALS;
         match self.arrivals.back_mut() {
             _ if count == 0 => {}
             Some((instant, bytes)) if is_full || *instant == due => {
@@ -50,12 +50,12 @@ impl<S: Service> Delayed<S> {
             _ => self.arrivals.push_back((due, count)),
         }
         if input.has_ended() {
-            self.ending.get_or_insert(due);
+            self.ends_at.get_or_insert(due);
         }
     }
 
-    /// Shows what is due.
-    fn show(&mut self, now: Instant) {
+    /// Shows the bytes that are due.
+    fn reveal_due(&mut self, now: Instant) {
         while let Some(&(_, count)) = self.arrivals.front().filter(|(due, _)| *due <= now) {
             self.arrivals.pop_front();
             self.hidden -= count;
@@ -66,29 +66,29 @@ impl<S: Service> Delayed<S> {
         }
     }
 
-    /// When there will be more to show.
-    fn next(&self, now: Instant) -> Option<Instant> {
-        let ending = self.ending.filter(|&due| due > now);
-        self.arrivals.front().map(|(due, _)| *due).or(ending)
+    /// When more can be shown.
+    fn next_due(&self, now: Instant) -> Option<Instant> {
+        let ends_at = self.ends_at.filter(|&due| due > now);
+        self.arrivals.front().map(|(due, _)| *due).or(ends_at)
     }
 }
 
 impl<S: Service> Service for Delayed<S> {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
-        let opening = *self.opening.get_or_insert(later(now, self.delay));
-        self.note(input, now);
-        if opening > now {
-            return Wait::PreciseDeadline(opening);
+        let opens_at = *self.opens_at.get_or_insert(later(now, self.delay));
+        self.record_arrivals(input, now);
+        if opens_at > now {
+            return Wait::PreciseDeadline(opens_at);
         }
-        self.show(now);
-        let has_ended = self.ending.is_some_and(|due| due <= now);
+        self.reveal_due(now);
+        let has_ended = self.ends_at.is_some_and(|due| due <= now);
         let mut visible = input.first(self.shown, has_ended);
         let wait = self.service.serve(&mut visible, output, now);
         self.shown = visible.len();
-        match (wait, self.next(now)) {
-            (Wait::Input | Wait::Either, Some(next)) => Wait::PreciseDeadline(next),
-            (Wait::Deadline(instant) | Wait::PreciseDeadline(instant), Some(next)) => {
-                Wait::PreciseDeadline(instant.min(next))
+        match (wait, self.next_due(now)) {
+            (Wait::Input | Wait::Either, Some(next_due)) => Wait::PreciseDeadline(next_due),
+            (Wait::Deadline(instant) | Wait::PreciseDeadline(instant), Some(next_due)) => {
+                Wait::PreciseDeadline(instant.min(next_due))
             }
             (wait, _) => wait,
         }

@@ -1,9 +1,9 @@
-//! Discard, RFC 863: whatever comes in is thrown away.
+//! Discard (RFC 863): drops received bytes.
 
 use super::{Input, Output, Service, Wait};
 use std::time::Instant;
 
-/// Throws away every byte it receives and never answers (RFC 863).
+/// Drops every received byte and never answers (RFC 863).
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Discard;
 

@@ -1,10 +1,10 @@
-//! Echo, RFC 862: whatever comes in goes out again.
+//! Echo (RFC 862): sends received bytes back.
 
 use super::{Input, Output, Service, Wait};
 use std::time::Instant;
 
-/// Sends back every byte it receives (RFC 862). It never copies a byte that can go out at once: its input buffer becomes
-/// its output buffer.
+/// Sends every received byte back (RFC 862). Bytes that can be sent at once are not copied: the input buffer becomes
+/// the output buffer.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Echo;
 

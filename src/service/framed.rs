@@ -1,12 +1,12 @@
-//! Messages answered with messages: the frames are taken care of, what remains is to answer one.
+//! Framed request-response service: decodes messages, answers each, and encodes the replies.
 
 use super::{Input, Output, Service, Wait};
 use crate::codec::{Decoder, Frame, FrameError, Framing, FramingError};
 use std::time::Instant;
 
-/// Answers messages. Every closure and function of this form does: `|request, reply| …`.
+/// Answers messages. Implemented by every closure and function of the form `|request, reply| …`.
 pub trait Respond {
-    /// Appends to `reply`, which is empty, the answer to `request`. Called once for each message, in their order.
+    /// Appends the answer to `request` to `reply`, which is empty. Called once per message, in order.
     fn respond(&mut self, request: &[u8], reply: &mut Vec<u8>);
 }
 
@@ -16,11 +16,11 @@ impl<F: FnMut(&[u8], &mut Vec<u8>)> Respond for F {
     }
 }
 
-/// Answers each frame with one frame of the same kind, and of the same type byte where there is one.
+/// Answers each frame with one frame of the same kind, and with the same type byte if there is one.
 ///
-/// A reply that finds no room is kept, and nothing more is read until it has been sent. What is no frame, or is larger than
-/// allowed, or ends in its middle, ends the conversation after what came before was answered; so does a reply that this
-/// framing cannot carry. [`error_detail`](Service::error_detail) says what it was.
+/// A reply without room is kept, and reading stops until it has been sent. An invalid, oversized or truncated frame
+/// closes the connection after earlier messages were answered; so does a reply that the framing cannot carry.
+/// [`error_detail`](Service::error_detail) describes the cause.
 ///
 /// ```
 /// use multiconn::codec::Framing;
@@ -29,44 +29,45 @@ impl<F: FnMut(&[u8], &mut Vec<u8>)> Respond for F {
 /// use multiconn::socket::Endpoint;
 ///
 /// let config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
-/// let most_bytes = config.limits.buffer_bytes;
+/// let max_bytes = config.limits.buffer_bytes;
 /// let count = |request: &[u8], reply: &mut Vec<u8>| reply.extend(request.len().to_string().into_bytes());
-/// let server = Server::bind(config, move |_| Framed::new(Framing::LINES, most_bytes, count))?;
+/// let server = Server::bind(config, move |_| Framed::new(Framing::LINES, max_bytes, count))?;
 /// # Ok::<(), multiconn::error::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Framed<R> {
     respond: R,
     decoder: Decoder,
-    /// An idle connection owns none of this.
-    stuck: Option<Box<Stuck>>,
+    /// Boxed, so that an idle connection owns no heap.
+    blocked: Option<Box<Blocked>>,
 }
 
-/// Why it does not go on.
+/// Reason why the service cannot continue.
 #[derive(Debug)]
-enum Stuck {
-    /// For this reply there is no room yet.
+enum Blocked {
+    /// This encoded reply waits for room in the output.
     Reply(Vec<u8>),
-    /// For the reply there will never be room: the conversation ends when those before it were sent.
+    /// The reply can never fit the output: the connection closes after earlier replies were sent.
     TooLarge,
-    /// This is wrong.
-    Broken(String),
+    /// The input or the reply is invalid, with a description.
+    Invalid(String),
 }
 
 impl<R: Respond> Framed<R> {
-    /// Answers frames of at most `most_bytes` with `respond`. That should be no more than the buffers of the connection hold
-    /// ([`Limits::buffer_bytes`](crate::connection::Limits)), and [`Framing::check`] says whether it is enough.
-    pub fn new(framing: Framing, most_bytes: usize, respond: R) -> Self {
-        Self { respond, decoder: Decoder::new(framing, most_bytes), stuck: None }
+    /// Answers frames of at most `max_bytes` with `respond`. That should not exceed the buffers of the connection
+    /// ([`Limits::buffer_bytes`](crate::connection::Limits)). [`Framing::check`] tells whether it is enough for the
+    /// framing.
+    pub fn new(framing: Framing, max_bytes: usize, respond: R) -> Self {
+        Self { respond, decoder: Decoder::new(framing, max_bytes), blocked: None }
     }
 
-    fn refuse(&mut self, error_detail: String) -> Wait {
-        self.stuck = Some(Box::new(Stuck::Broken(error_detail)));
+    fn abort(&mut self, error_detail: String) -> Wait {
+        self.blocked = Some(Box::new(Blocked::Invalid(error_detail)));
         Wait::Abort
     }
 
-    /// Puts `payload` into a frame.
-    fn enclose(&self, payload: &[u8], kind: Option<u8>, framed: &mut Vec<u8>) -> Result<(), FramingError> {
+    /// Encodes `payload` as a frame.
+    fn encode(&self, payload: &[u8], kind: Option<u8>, framed: &mut Vec<u8>) -> Result<(), FramingError> {
         let envelope = self.decoder.framing().envelope(payload, kind.unwrap_or_default())?;
         framed.clear();
         framed.extend_from_slice(envelope.before());
@@ -82,47 +83,47 @@ impl<R: Respond> Framed<R> {
 
 impl<R: Respond> Service for Framed<R> {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
-        match self.stuck.as_deref() {
-            Some(Stuck::Reply(reply)) if !output.write_whole(reply) => return Wait::Writable,
-            Some(Stuck::TooLarge) => return Wait::Writable,
-            Some(Stuck::Broken(_)) => return Wait::Abort,
-            _ => self.stuck = None,
+        match self.blocked.as_deref() {
+            Some(Blocked::Reply(reply)) if !output.write_whole(reply) => return Wait::Writable,
+            Some(Blocked::TooLarge) => return Wait::Writable,
+            Some(Blocked::Invalid(_)) => return Wait::Abort,
+            _ => self.blocked = None,
         }
-        // The same for all messages that wait, and gone afterwards.
+        // Shared by all messages of this call, and freed afterwards.
         let (mut reply, mut framed) = (Vec::new(), Vec::new());
         loop {
             let frame = match self.decode(input) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Wait::Input,
-                Err(error) => return self.refuse(error.to_string()),
+                Err(error) => return self.abort(error.to_string()),
             };
             reply.clear();
             self.respond.respond(&input.bytes()[frame.payload], &mut reply);
             input.consume(frame.size);
-            if let Err(error) = self.enclose(&reply, frame.kind, &mut framed) {
-                return self.refuse(format!("no frame for the reply: {error}"));
+            if let Err(error) = self.encode(&reply, frame.kind, &mut framed) {
+                return self.abort(format!("cannot frame the reply: {error}"));
             }
             if !output.write_whole(&framed) {
                 framed.shrink_to_fit();
                 let is_too_large = framed.len() > output.limit();
-                self.stuck = Some(Box::new(if is_too_large { Stuck::TooLarge } else { Stuck::Reply(framed) }));
+                self.blocked = Some(Box::new(if is_too_large { Blocked::TooLarge } else { Blocked::Reply(framed) }));
                 return Wait::Writable;
             }
         }
     }
 
     fn error_detail(&self) -> Option<String> {
-        match self.stuck.as_deref() {
-            Some(Stuck::Broken(error_detail)) => Some(error_detail.clone()),
+        match self.blocked.as_deref() {
+            Some(Blocked::Invalid(error_detail)) => Some(error_detail.clone()),
             _ => None,
         }
     }
 
     fn held_bytes(&self) -> usize {
-        match self.stuck.as_deref() {
-            Some(Stuck::Reply(bytes)) => size_of::<Stuck>() + bytes.capacity(),
-            Some(Stuck::Broken(error_detail)) => size_of::<Stuck>() + error_detail.capacity(),
-            Some(Stuck::TooLarge) => size_of::<Stuck>(),
+        match self.blocked.as_deref() {
+            Some(Blocked::Reply(bytes)) => size_of::<Blocked>() + bytes.capacity(),
+            Some(Blocked::Invalid(error_detail)) => size_of::<Blocked>() + error_detail.capacity(),
+            Some(Blocked::TooLarge) => size_of::<Blocked>(),
             None => 0,
         }
     }

@@ -1,9 +1,9 @@
-//! What a conversation is about: one method that turns input into output.
+//! Services: the application side of a connection, one method that turns input into output.
 //!
-//! A service sees bytes that came in, room for bytes that go out, and the time. It never sees a socket, never blocks
-//! and never reads a clock, so the same service runs over TCP, over a Unix socket and under a simulated clock in a
-//! test. Back-pressure is not a callback: a service that finds no room leaves its input where it is, and the full input
-//! buffer makes the connection stop reading.
+//! A service gets received bytes, space for bytes to send, and the time. It never sees a socket, never blocks and never
+//! reads a clock. The same service runs over TCP, over a Unix socket, and under a simulated clock in a test.
+//! Back-pressure is not a callback: a service without output space leaves its input in place, and the full input buffer
+//! makes the connection stop reading.
 
 mod chargen;
 mod datagram;
@@ -40,43 +40,42 @@ pub use unframed::Unframed;
 
 use std::time::Instant;
 
-/// What a service needs before it can go on.
+/// What a service needs before it can continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// More input, or its end. Once the input has ended and was served, the conversation is over: what is in the
-    /// output is still sent, then the connection closes.
+    /// More input, or its end. Once the input has ended and was served, the connection finishes: the remaining output
+    /// is sent, then the connection closes.
     Input,
-    /// More room in the output. Nothing is read in the meantime: that is right for a service whose output follows from
-    /// its input, and a deadlock for one that speaks first while the peer does, too. The service is called again when
-    /// most of the output has gone.
+    /// More space in the output. Nothing is read in the meantime. That suits a service whose output follows from its
+    /// input; it is a deadlock if both sides write first. The service is called again when the output has fallen to its
+    /// low watermark.
     Writable,
-    /// More input, or more room in the output, whichever comes first: for a service whose output does not follow from its
-    /// input, such as one that passes on what others say. Reading goes on in the meantime, as far as the input has room.
-    /// Once the input has ended, only room is waited for; while the output is empty, only input.
+    /// More input or more space in the output, whichever comes first: for a service whose output does not follow from
+    /// its input, such as one that forwards messages of others. Reading continues while the input buffer has space.
+    /// After the end of input only output space ends the wait; while the output is empty, only input does.
     Either,
-    /// This instant, or more input, or most of a well-filled output gone, whichever comes first. After an instant that has
-    /// passed already the service is called again with the next tick, about a millisecond later. The limits of the
-    /// connection hold meanwhile, whatever instants are named.
+    /// This instant, more input, or a well-filled output that falls to its low watermark, whichever comes first. For an
+    /// instant in the past the service is called again with the next tick, about a millisecond later. The limits of the
+    /// connection apply regardless of the instant.
     Deadline(Instant),
-    /// As [`Deadline`](Self::Deadline), with an instant that is kept to the microsecond where the system allows it, instead of to a
-    /// tick of a millisecond. One that has passed already is the same as with `Deadline`. An instant that was named is waited for
-    /// even when another one is named later, so that the service may be called for nothing: for a deadline that moves with
-    /// every message, `Deadline` is cheaper.
+    /// Like [`Deadline`](Self::Deadline), but with microsecond instead of millisecond resolution where the system
+    /// allows it. An instant in the past is the same as with `Deadline`. A replaced instant may still cause a call, for
+    /// which the service finds nothing to do. For a deadline that moves with every message `Deadline` is cheaper.
     PreciseDeadline(Instant),
-    /// Nothing, ever again: send what is in the output, then close.
+    /// Close the connection after the remaining output is sent.
     Close,
-    /// As [`Close`](Self::Close), because the peer did not keep to the protocol: see [`Service::error_detail`].
+    /// Like [`Close`](Self::Close), because the peer violated the protocol: see [`Service::error_detail`].
     Abort,
 }
 
-/// One side of one conversation.
+/// Application side of one connection.
 ///
-/// `serve` is called when the connection opens, when input arrived, when the input ended, when room was freed, when the
-/// instant it waited for has come, and when another thread woke the connection. It may be called for no visible
-/// reason and must then simply say again what it waits for.
+/// `serve` is called when the connection opens, when input arrives, when the input ends, when output space becomes
+/// free, when the deadline expires, and when another thread wakes the connection. It may also be called for no visible
+/// reason; it must then return what it waits for again.
 ///
-/// A service that panics ends its own conversation and no other. The panic hook, which writes to stderr by default, is the
-/// process's own: see [`limit_panic_reports`](crate::server::limit_panic_reports).
+/// A panic in a service closes its own connection only. The process's panic hook, which writes to stderr by default,
+/// still runs: see [`limit_panic_reports`](crate::server::limit_panic_reports).
 ///
 /// ```
 /// use multiconn::service::{Input, Output, Service, Wait};
@@ -94,19 +93,19 @@ pub enum Wait {
 /// }
 /// ```
 pub trait Service {
-    /// Takes what it can from `input`, writes what it can to `output`, and says what it needs next.
+    /// Consumes `input`, writes to `output`, and returns what it needs next.
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait;
 
-    /// What was wrong with what the peer sent, in words for the log, once the service has refused it.
+    /// Describes the peer's protocol violation for the log, after the service returned [`Wait::Abort`].
     fn error_detail(&self) -> Option<String> {
         None
     }
 
-    /// How many bytes of heap the service holds between calls on behalf of the peer, such as a reply that found no room or a
-    /// queue; asked after each turn of the connection, so it should only add up a few numbers.
+    /// Heap memory in bytes that the service holds for the peer between calls, such as a blocked reply or a queue.
     ///
-    /// They count towards the memory limit of the server, as the buffers of the connection do. Memory that another thread may
-    /// add before the service is called again should be included. Memory of a fixed size per connection need not be.
+    /// It counts towards the memory limit of the server, like the buffers of the connection. It is queried after each
+    /// turn, so it must be cheap. Include memory that another thread may add before the next call. Memory of a fixed
+    /// size per connection need not be included.
     fn held_bytes(&self) -> usize {
         0
     }

@@ -1,19 +1,19 @@
-//! A server that does not read, to show what its peer meets then.
+//! Service that never reads, to show the effect on its peer.
 
 use super::{Input, Output, Service, Wait};
 use std::time::{Duration, Instant};
 
-/// A hundred years: no other deadline of a connection is as late.
-const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// A hundred years: later than any other deadline of a connection.
+const FAR_FUTURE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// Takes nothing of what comes: the input buffer fills, then the sockets' buffers on both sides, until a send of the peer
-/// blocks ("resource temporarily unavailable"). Which of the connection's timeouts ends that is not its concern. When all that the
-/// peer had to say fits the input buffer, the peer's end is seen, and the conversation is over.
+/// Reads nothing: the input buffer fills, then the socket buffers on both sides, until a send of the peer would block
+/// ("resource temporarily unavailable"). The timeouts of the connection decide when that ends. If everything the peer
+/// sends fits the input buffer, its end is seen and the connection closes.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct NeverRead;
 
 impl Service for NeverRead {
     fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, now: Instant) -> Wait {
-        if input.has_ended() { Wait::Input } else { Wait::Deadline(now + FAR) }
+        if input.has_ended() { Wait::Input } else { Wait::Deadline(now + FAR_FUTURE) }
     }
 }

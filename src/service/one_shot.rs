@@ -1,23 +1,23 @@
-//! Services that say a few words to everybody who comes, and close. What the peer says is thrown away.
+//! One-shot services: send a short text to each client and close. Input is discarded.
 //!
-//! What time it is, they are told: no service looks at a clock.
+//! The time is passed to them; no service reads a clock.
 
 use super::{Input, Output, Service, Wait};
 use crate::units::{format_daytime, format_time_of_day, seconds_since_1900};
 use std::time::{Duration, Instant};
 
-/// The words of the tutorial's server.
+/// The greeting of the tutorial's server.
 const GREETING: &str = "Hello, client! Welcome to the server.";
 
-/// Tells the time, as the time since the beginning of 1970 (UTC).
+/// Returns the time since 1970-01-01 UTC.
 pub type WallClock = fn() -> Duration;
 
-/// Says a few words, then closes. They go out whole, so they must fit the output buffer.
+/// Sends a short text, then closes. The text is sent as a whole, so it must fit the output buffer.
 #[derive(Debug)]
 pub struct OneShot<F>(F);
 
 impl<F: Fn() -> W, W: AsRef<[u8]>> OneShot<F> {
-    /// Says what `make` gives when the connection opens.
+    /// Sends the text that `make` returns when the connection opens.
     pub fn new(make: F) -> Self {
         Self(make)
     }
@@ -29,25 +29,25 @@ impl<F: Fn() -> W, W: AsRef<[u8]>> Service for OneShot<F> {
     }
 }
 
-/// Greets each client, without an end of line, and closes, as the tutorial's server does.
+/// Greets each client, without a line end, and closes, like the tutorial's server.
 #[must_use]
 pub fn greet() -> impl Service + use<> {
     OneShot::new(|| GREETING)
 }
 
-/// Says date and time in one line (RFC 867): `Friday, November 20, 2026 21:45:01-UTC`.
+/// Sends date and time in one line (RFC 867): `Friday, November 20, 2026 21:45:01-UTC`.
 #[must_use]
 pub fn daytime(clock: WallClock) -> impl Service + use<> {
     OneShot::new(move || format_daytime(clock().as_secs()))
 }
 
-/// Says the seconds since the beginning of 1900 as 32 bits, the most significant byte first (RFC 868).
+/// Sends the seconds since 1900-01-01 as a 32-bit integer in network byte order (RFC 868).
 #[must_use]
 pub fn time(clock: WallClock) -> impl Service + use<> {
     OneShot::new(move || seconds_since_1900(clock().as_secs()).to_be_bytes())
 }
 
-/// Says the time of day (UTC) as `HH:MM:SS`, without an end of line, as the tutorial's server does.
+/// Sends the time of day (UTC) as `HH:MM:SS` without a line end, like the tutorial's server.
 #[must_use]
 pub fn clock(clock: WallClock) -> impl Service + use<> {
     OneShot::new(move || format_time_of_day(clock().as_secs()))

@@ -1,9 +1,9 @@
-//! Where a service writes.
+//! Output of a service.
 
 use super::Input;
 use crate::buffer::{Buffer, BufferPool};
 
-/// The bytes that go out, as far as there is room for them.
+/// Output buffer of a connection, with limited space.
 #[derive(Debug)]
 pub struct Output<'a> {
     buffer: &'a mut Buffer,
@@ -13,37 +13,37 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// Output into `buffer`, which may hold up to `limit` bytes and borrows its storage from `pool`.
+    /// Creates an output that writes to `buffer`, holds up to `limit` bytes and takes its storage from `pool`.
     pub fn new(buffer: &'a mut Buffer, pool: &'a mut BufferPool, limit: usize) -> Self {
         Self { buffer, pool, limit, ended: false }
     }
 
-    /// Says that nothing more will be written: once all is sent the sending half is shut, so that the peer reads the end.
-    /// Input goes on being served, and there is no room from now on.
+    /// Ends the output: once all of it is sent, the sending half is shut down and the peer reads the end. Input is
+    /// still served. From now on there is no room.
     pub fn end(&mut self) {
         self.ended = true;
         self.limit = 0;
     }
 
-    /// Whether [`end`](Self::end) was said.
+    /// Whether [`end`](Self::end) was called.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// The most bytes that can wait here, in bytes; 0 after [`end`](Self::end).
+    /// Maximum number of bytes that can be buffered; 0 after [`end`](Self::end).
     #[must_use]
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// How many bytes can be written now, in bytes.
+    /// Number of bytes that can be written now.
     #[must_use]
     pub fn room(&self) -> usize {
         self.limit.saturating_sub(self.buffer.len())
     }
 
-    /// Writes as many of `bytes` as there is room for, and returns how many that were.
+    /// Writes as many of `bytes` as there is room for, and returns their number.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         let mut written = 0;
         while written < bytes.len() && self.room() > 0 {
@@ -57,18 +57,18 @@ impl<'a> Output<'a> {
         written
     }
 
-    /// Writes all of `bytes` if there is room for all of them, else nothing; returns whether it did.
-    #[must_use = "when there was no room, nothing was written"]
+    /// Writes all of `bytes`, or nothing if they do not fit; returns whether they were written.
+    #[must_use = "nothing was written if there was no room"]
     pub fn write_whole(&mut self, bytes: &[u8]) -> bool {
-        let fits = bytes.len() <= self.room();
-        if fits {
+        let has_room = bytes.len() <= self.room();
+        if has_room {
             self.write(bytes);
         }
-        fits
+        has_room
     }
 
-    /// Moves as much of the input as there is room for to the output. Into an empty output it moves without copying:
-    /// the two buffers change places.
+    /// Moves as much of the input to the output as there is room for. If the output is empty, the two buffers are
+    /// swapped instead of copying.
     #[inline]
     pub fn take(&mut self, input: &mut Input<'_>) {
         if self.buffer.is_empty() && input.is_whole() && input.len() <= self.limit {

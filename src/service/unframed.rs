@@ -1,20 +1,19 @@
-//! Text answered as it comes: for peers that send a few words and wait for the answer, without any frame.
+//! Unframed text service: answers text as it arrives, for peers that send without framing and wait for the answer.
 
-use super::text_functions::begun_character;
+use super::text_functions::incomplete_character_bytes;
 use super::{Input, Output, Service, Wait};
 use std::time::Instant;
 
-/// Answers at once whatever has come, line by line; the ends of lines (`\n`, `\r\n`) stay where they are, and what stands
-/// behind the last of them is answered without waiting for its end. Only the bytes of a character that is not whole yet wait
-/// for the rest of it.
+/// Answers input at once, line by line. Line ends (`\n`, `\r\n`) stay in place, and the text after the last of them is
+/// answered without waiting for a line end. Only the bytes of an incomplete character wait for the rest of it.
 ///
-/// So a peer that sends `Hello` gets its answer, and so does one that sends lines. But TCP has no borders: a line that comes
-/// in two pieces is answered in two pieces. Where that matters, there is [`Framed`](super::Framed).
+/// A peer that sends `Hello` gets its answer, and so does one that sends lines. TCP has no message boundaries, so a
+/// line that arrives in two parts is answered in two parts. Where that matters, use [`Framed`](super::Framed).
 #[derive(Debug)]
 pub struct Unframed<R>(R);
 
 impl<R: Fn(&[u8], &mut Vec<u8>)> Unframed<R> {
-    /// Answers with what `respond` appends, and may be asked for again when there was no room.
+    /// Answers with the bytes that `respond` appends. It may be called again for the same text when there was no room.
     pub fn new(respond: R) -> Self {
         Self(respond)
     }
@@ -24,7 +23,7 @@ impl<R: Fn(&[u8], &mut Vec<u8>)> Service for Unframed<R> {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
         let mut reply = Vec::new();
         loop {
-            let (text, end) = first_piece(input.bytes(), input.has_ended());
+            let (text, end) = first_line(input.bytes(), input.has_ended());
             let count = text.len() + end.len();
             if count == 0 {
                 return Wait::Input;
@@ -40,14 +39,14 @@ impl<R: Fn(&[u8], &mut Vec<u8>)> Service for Unframed<R> {
     }
 }
 
-/// The first line, as far as it has come, and its end.
-fn first_piece(bytes: &[u8], has_ended: bool) -> (&[u8], &[u8]) {
-    let piece = match memchr::memchr(b'\n', bytes) {
+/// The first line, as far as it has arrived, and its line end.
+fn first_line(bytes: &[u8], has_ended: bool) -> (&[u8], &[u8]) {
+    let line = match memchr::memchr(b'\n', bytes) {
         Some(position) => &bytes[..=position],
         None if has_ended => bytes,
-        None => &bytes[..bytes.len() - begun_character(bytes)],
+        None => &bytes[..bytes.len() - incomplete_character_bytes(bytes)],
     };
     let without = |text: &[u8], end: &[u8]| text.strip_suffix(end).map_or(text.len(), <[u8]>::len);
-    let text = without(piece, b"\n");
-    piece.split_at(without(&piece[..text], b"\r"))
+    let text = without(line, b"\n");
+    line.split_at(without(&line[..text], b"\r"))
 }

@@ -202,9 +202,9 @@ fn answers_that_are_wrong() {
         ([&right[..], &right, &right].concat(), "more than its messages asked for"),
         (b"\0\x02{}".to_vec(), "answer 1: Missing required header 'byteorder'."),
         (b"HTTP/1.1 400 Bad Request\r\n".repeat(900), "answer 1: the header is not a JSON object: "),
-        (json("[]"), "answer 1: the answer is no object with a text as its 'result'"),
+        (json("[]"), "answer 1: the answer is not an object with a string 'result'"),
         (json("{"), "answer 1: the content is not JSON: "),
-        (json(r#"{"result": null}"#), "answer 1: the answer is no object with a text as its 'result'"),
+        (json(r#"{"result": null}"#), "answer 1: the answer is not an object with a string 'result'"),
         (typed("binary", b"In the caves"), "received b'In the caves'"),
         (typed("text/json", &vec![b' '; 70_000]), "answer 1: a content of 70,000 bytes is larger than"),
     ] {

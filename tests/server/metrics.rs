@@ -163,7 +163,7 @@ fn the_pages_and_their_media_types() {
         ("HEAD", "/metrics", 200, ""),
         ("GET", "/readyz?verbose", 200, "ready\n"),
         ("GET", "/", 404, "there is no such page; there are /metrics, /healthz and /readyz\n"),
-        ("POST", "/metrics", 405, "only GET and HEAD are answered here\n"),
+        ("POST", "/metrics", 405, "only GET and HEAD are supported\n"),
     ] {
         let answer = ask(&mut visitor, method, path);
         assert_eq!((answer.0, answer.2.as_str()), (status, body), "{method} {path}: {}", answer.1);

@@ -152,12 +152,12 @@ fn run_embedded(options: &Options) -> Result<Report, Error> {
     let rehearsed = options.config(vec![Endpoint::tcp("127.0.0.1", 0)])?;
     let _ = Client::new(ClientConfig { handle_signals: false, ..rehearsed })?;
     let with_tls = options.tls.is_wanted();
-    let most_bytes = Limits::default().buffer_bytes;
+    let max_bytes = Limits::default().buffer_bytes;
     let server = if options.content.requests().is_empty() {
-        EmbeddedServer::start(with_tls, "Echoing", most_bytes, |_| Echo)?
+        EmbeddedServer::start(with_tls, "Echoing", max_bytes, |_| Echo)?
     } else {
-        let search = move |opened: &ConnectionInfo<'_>| Search::new(most_bytes).logging(|| opened.peer.in_python());
-        EmbeddedServer::start(with_tls, "Sending", Search::buffer_bytes(most_bytes), search)?
+        let search = move |opened: &ConnectionInfo<'_>| Search::new(max_bytes).logging(|| opened.peer.in_python());
+        EmbeddedServer::start(with_tls, "Sending", Search::buffer_bytes(max_bytes), search)?
     };
     let report = run_client(options, options.config(vec![Endpoint::tcp("127.0.0.1", server.port)])?);
     server.end()?;

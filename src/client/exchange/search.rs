@@ -6,7 +6,7 @@
 
 use super::Checked;
 use crate::client::report::abbreviated;
-use crate::codec::message::{Content, MOST_BEFORE_CONTENT, MessageDecoder};
+use crate::codec::message::{Content, MAX_BEFORE_CONTENT, MessageDecoder};
 use crate::service::search::{Request, Response, look_up};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -32,13 +32,13 @@ struct Known {
 
 /// How much content an answer to any of `requests` may have, in bytes. That to a search repeats the value, which can take
 /// twice the bytes in another encoding.
-fn most_content_bytes(requests: &[Request]) -> usize {
+fn max_content_bytes(requests: &[Request]) -> usize {
     requests.iter().map(Request::size).max().unwrap_or(0).saturating_mul(2).max(CONTENT_BYTES)
 }
 
 /// How much a connection must buffer for answers to `requests`, in bytes.
 pub(in crate::client) fn buffer_bytes(requests: &[Request]) -> usize {
-    most_content_bytes(requests).saturating_add(MOST_BEFORE_CONTENT)
+    max_content_bytes(requests).saturating_add(MAX_BEFORE_CONTENT)
 }
 
 impl Answers {
@@ -48,7 +48,7 @@ impl Answers {
     }
 
     pub(super) fn decoder(&self) -> MessageDecoder {
-        MessageDecoder::new(most_content_bytes(&self.requests))
+        MessageDecoder::new(max_content_bytes(&self.requests))
     }
 
     /// Each answer that came, with how often it did.

@@ -31,7 +31,7 @@ pub(super) struct Interactive {
     screen: Pipe,
     framing: Option<Framing>,
     /// The longest frame that the server may send, in bytes.
-    most_bytes: usize,
+    max_bytes: usize,
     reply_timeout: Duration,
     /// A line could not be sent in a frame.
     has_left_out: AtomicBool,
@@ -43,7 +43,7 @@ impl Interactive {
             keyboard: Pipe::default(),
             screen: Pipe::default(),
             framing: config.framing,
-            most_bytes: config.buffer_bytes,
+            max_bytes: config.buffer_bytes,
             reply_timeout: config.reply_timeout,
             has_left_out: AtomicBool::new(false),
         })
@@ -96,7 +96,7 @@ pub(super) struct InteractiveExchange {
 impl InteractiveExchange {
     pub(super) fn new(interactive: Arc<Interactive>, now: Instant) -> Self {
         let framing = interactive.framing.filter(|framing| *framing != Framing::UntilEnd);
-        let decoder = framing.map(|framing| Decoder::new(framing, interactive.most_bytes));
+        let decoder = framing.map(|framing| Decoder::new(framing, interactive.max_bytes));
         Self { interactive, decoder, progress: now, outcome: None }
     }
 

@@ -1,14 +1,14 @@
-//! The content of a message, read as what its header says it is.
+//! Content of a message, decoded according to its header.
 
 use super::{Encoding, Header, MessageError};
 use serde_json::Value;
 
-/// The content of a message.
+/// Content of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content<'a> {
-    /// JSON. Of a key that an object has twice the last one counts, as in Python.
+    /// JSON. If an object has a duplicate key, the last value counts, as in Python.
     Json(Value),
-    /// Bytes that are passed on untouched.
+    /// Binary content, passed on unchanged.
     Binary(&'a [u8]),
 }
 
@@ -22,11 +22,11 @@ impl<'a> Content<'a> {
             .decode(bytes, header.byte_order)
             .map_err(|offset| MessageError::ContentNotText { encoding: encoding.name(), offset })?;
         if text.is_empty() {
-            return Err(MessageError::ContentNotJson { why: "it is empty".to_owned() });
+            return Err(MessageError::ContentNotJson { reason: "it is empty".to_owned() });
         }
         match serde_json::from_str(&text) {
             Ok(value) => Ok(Self::Json(value)),
-            Err(error) => Err(MessageError::ContentNotJson { why: error.to_string() }),
+            Err(error) => Err(MessageError::ContentNotJson { reason: error.to_string() }),
         }
     }
 }

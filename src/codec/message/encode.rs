@@ -1,4 +1,4 @@
-//! Messages as Python's `json` and the tutorial's programs write them.
+//! Encoding of messages, byte for byte as Python's `json` and the tutorial's programs write them.
 
 use super::{ByteOrder, JSON_TYPE, LENGTH_BYTES, MessageError};
 use serde::Serializer as _;
@@ -6,29 +6,29 @@ use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
-/// What the header of a message of ours says, apart from its length.
+/// Header fields of an outgoing message, without its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head<'a> {
-    /// What the content is.
+    /// Content type.
     pub content_type: &'a str,
-    /// In which encoding it is.
+    /// Content encoding.
     pub content_encoding: &'a str,
-    /// Whether the header says that more messages will follow on the connection.
+    /// Whether the header announces more messages on the connection.
     pub keeps_alive: bool,
 }
 
 impl Head<'_> {
-    /// That of JSON in UTF-8.
+    /// Header fields of JSON in UTF-8.
     #[must_use]
     pub fn json() -> Self {
         Self { content_type: JSON_TYPE, content_encoding: "utf-8", keeps_alive: false }
     }
 
-    /// The message of `content`, whole.
+    /// Encodes a complete message with this `content`.
     ///
     /// # Errors
     ///
-    /// [`MessageError::HeaderTooLong`] when type and encoding are longer than a header may be.
+    /// [`MessageError::HeaderTooLong`] when type and encoding exceed the maximum header length.
     pub fn message(&self, content: &[u8]) -> Result<Vec<u8>, MessageError> {
         let fields = [
             ("byteorder", json!(ByteOrder::OURS.name())),
@@ -48,22 +48,22 @@ impl Head<'_> {
     }
 }
 
-/// An object of these keys and values, in this order, as Python's `json.dumps(…, ensure_ascii=False)` writes it: with a
-/// space behind each comma and colon, and with nothing escaped but quotes, backslashes and the characters below U+0020.
+/// Formats an object with these keys and values, in this order, like Python's `json.dumps(…, ensure_ascii=False)`: with
+/// a space after each comma and colon. Only quotes, backslashes and characters below U+0020 are escaped.
 ///
 /// # Panics
 ///
-/// Never: memory takes whatever is written to it.
+/// Never: writing to memory does not fail.
 #[must_use]
 pub fn python_json(fields: &[(&str, Value)]) -> String {
     let mut bytes = Vec::with_capacity(128);
     let mut serializer = Serializer::with_formatter(&mut bytes, Python);
     let fields = fields.iter().map(|(key, value)| (key, value));
-    serializer.collect_map(fields).expect("memory takes whatever is written to it");
+    serializer.collect_map(fields).expect("writing to memory does not fail");
     String::from_utf8(bytes).expect("JSON is text")
 }
 
-/// Python's separators. The escapes of `serde_json` are those of Python already: `\b`, `\f`, `\n`, `\r`, `\t`, `\"`, `\\`,
+/// Python's separators. The escapes of `serde_json` equal those of Python: `\b`, `\f`, `\n`, `\r`, `\t`, `\"`, `\\`,
 /// and `\u001f` in lower case.
 struct Python;
 

@@ -1,35 +1,35 @@
-//! The encodings that a text may be in, by the names and spellings that Python knows.
+//! Text encodings of JSON content, by Python's names and aliases.
 
 use super::ByteOrder;
-use super::error::shown;
+use super::error::truncated;
 use std::borrow::Cow;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// The encoding of a text.
+/// Encoding of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// RFC 3629.
+    /// UTF-8 (RFC 3629).
     Utf8,
-    /// UTF-8, behind a byte order mark if there is one.
+    /// UTF-8 with an optional byte order mark.
     Utf8Sig,
-    /// The first 128 characters, a byte each.
+    /// US-ASCII: the first 128 characters, one byte each.
     Ascii,
-    /// ISO 8859-1: the first 256 characters, a byte each.
+    /// ISO 8859-1: the first 256 characters, one byte each.
     Latin1,
-    /// RFC 2781; `None`: the byte order mark says which order, or without one that of the sender.
+    /// UTF-16 (RFC 2781). `None`: a byte order mark defines the order, or without one the sender's byte order.
     Utf16(Option<ByteOrder>),
-    /// Four bytes for each character; `None` as in UTF-16.
+    /// UTF-32: four bytes per character; `None` as for UTF-16.
     Utf32(Option<ByteOrder>),
 }
 
-/// The name of an encoding that is not known.
+/// Error for an unknown encoding.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "unknown encoding {name:?}; known are utf-8, utf-8-sig, ascii, latin-1, utf-16 and utf-32 (both also -le, -be)"
 )]
 pub struct UnknownEncoding {
-    /// The name, or its beginning.
+    /// The name, possibly truncated.
     pub name: String,
 }
 
@@ -37,7 +37,7 @@ const LITTLE: Option<ByteOrder> = Some(ByteOrder::Little);
 const BIG: Option<ByteOrder> = Some(ByteOrder::Big);
 
 impl Encoding {
-    /// Python's name of it.
+    /// Python's name of the encoding.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -54,11 +54,11 @@ impl Encoding {
         }
     }
 
-    /// The text that `bytes` are in this encoding; `order` is the byte order of the sender.
+    /// Decodes `bytes`; `order` is the byte order of the sender.
     ///
     /// # Errors
     ///
-    /// How many bytes can be read before those that cannot.
+    /// The number of valid bytes before the first invalid one.
     pub fn decode(self, bytes: &[u8], order: ByteOrder) -> Result<Cow<'_, str>, usize> {
         match self {
             Self::Utf8 => utf8(bytes),
@@ -123,9 +123,9 @@ fn utf32(bytes: &[u8], from: usize, order: ByteOrder) -> Result<Cow<'_, str>, us
 impl FromStr for Encoding {
     type Err = UnknownEncoding;
 
-    /// By the names and aliases of Python 3 (`encodings.aliases`), however they are spelled.
+    /// Accepts the names and aliases of Python 3 (`encodings.aliases`) in any spelling that Python accepts.
     fn from_str(name: &str) -> Result<Self, UnknownEncoding> {
-        Ok(match normalized(name).as_str() {
+        Ok(match normalize(name).as_str() {
             "utf_8" | "u8" | "utf" | "utf8" | "utf8_ucs2" | "utf8_ucs4" | "cp65001" => Self::Utf8,
             "utf_8_sig" => Self::Utf8Sig,
             "ascii" | "646" | "ansi_x3.4_1968" | "ansi_x3_4_1968" | "ansi_x3.4_1986" | "cp367" | "csascii"
@@ -138,24 +138,25 @@ impl FromStr for Encoding {
             "utf_32" | "u32" | "utf32" => Self::Utf32(None),
             "utf_32_le" | "utf_32le" => Self::Utf32(LITTLE),
             "utf_32_be" | "utf_32be" => Self::Utf32(BIG),
-            _ => return Err(UnknownEncoding { name: shown(name.to_owned()) }),
+            _ => return Err(UnknownEncoding { name: truncated(name.to_owned()) }),
         })
     }
 }
 
-/// As Python's `normalize_encoding` does: lower case, and one underscore for whatever stands between letters and digits.
-fn normalized(name: &str) -> String {
+/// Like Python's `normalize_encoding`: lower case, with one underscore for each run of other characters between letters
+/// and digits.
+fn normalize(name: &str) -> String {
     let mut result = String::with_capacity(name.len());
-    let mut is_apart = false;
+    let mut follows_separator = false;
     for character in name.chars() {
         if character.is_alphanumeric() || character == '.' {
-            if is_apart && !result.is_empty() {
+            if follows_separator && !result.is_empty() {
                 result.push('_');
             }
-            is_apart = false;
+            follows_separator = false;
             result.push(character.to_ascii_lowercase());
         } else {
-            is_apart = true;
+            follows_separator = true;
         }
     }
     result

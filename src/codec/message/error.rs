@@ -1,95 +1,95 @@
-//! What can be wrong with a message.
+//! Errors of the message protocol.
 
 use super::UnknownEncoding;
 use crate::units::format_counted;
 use thiserror::Error;
 
-/// How much of what a peer wrote an error shows, in characters.
-const SHOWN_CHARACTERS: usize = 40;
+/// Maximum number of characters of a peer's text that an error shows.
+const MAX_SHOWN_CHARACTERS: usize = 40;
 
-/// The beginning of what a peer wrote: it can be as long as a header.
-pub(super) fn shown(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(SHOWN_CHARACTERS) {
+/// Truncates a peer's text, which can be as long as a header.
+pub(super) fn truncated(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_SHOWN_CHARACTERS) {
         text.truncate(end);
         text.push_str("...");
-        // It may be kept until the connection has ended.
+        // The text may be kept until the connection closes.
         text.shrink_to_fit();
     }
     text
 }
 
-/// Why no message can come of the bytes of a peer.
+/// Reason why a peer's bytes can never form a message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum MessageError {
-    /// The peer shut its half in the middle of a message.
+    /// The peer shut down its sending half in the middle of a message.
     #[error("the input ended {} short of a whole message", format_counted(*.missing, "byte"))]
     Truncated {
-        /// How many bytes are missing at least, in bytes.
+        /// Minimum number of missing bytes.
         missing: u64,
     },
     /// The header is not UTF-8.
-    #[error("the header is not UTF-8: its byte {offset} fits nowhere")]
+    #[error("the header is not UTF-8: invalid byte at offset {offset}")]
     HeaderNotUtf8 {
-        /// How many bytes of the header are, in bytes.
+        /// Number of valid bytes before the invalid one.
         offset: usize,
     },
     /// The header is not a JSON object.
-    #[error("the header is not a JSON object: {why}")]
+    #[error("the header is not a JSON object: {reason}")]
     HeaderNotJson {
-        /// What is wrong with it.
-        why: String,
+        /// Description of the problem.
+        reason: String,
     },
-    /// The header lacks something. These are the words of the tutorial's server.
+    /// The header lacks a required key. The text is that of the tutorial's server.
     #[error("Missing required header '{key}'.")]
     HeaderMissing {
-        /// What it lacks.
+        /// The missing key.
         key: &'static str,
     },
-    /// The header has the same key twice: two readers could differ in which one counts.
+    /// The header has a duplicate key: two readers could disagree on which value counts.
     #[error("the header has the key {key:?} twice")]
-    HeaderTwice {
-        /// The key, or its beginning.
+    HeaderDuplicateKey {
+        /// The key, possibly truncated.
         key: String,
     },
-    /// A value of the header is not what it must be.
-    #[error("the header's '{key}' is {found}; {wanted} is wanted")]
-    HeaderWrong {
+    /// A value of the header is invalid.
+    #[error("the header's '{key}' is {found}; expected {expected}")]
+    HeaderInvalid {
         /// The key.
         key: &'static str,
         /// Its value, as JSON.
         found: String,
-        /// What it must be.
-        wanted: &'static str,
+        /// Description of valid values.
+        expected: &'static str,
     },
-    /// A header of our own that is too long.
-    #[error("a header of {} cannot be sent: it may have 65,535 at most", format_counted(*.size as u64, "byte"))]
+    /// An outgoing header is too long.
+    #[error("a header of {} is too long; the maximum is 65,535 bytes", format_counted(*.size as u64, "byte"))]
     HeaderTooLong {
-        /// Its size, in bytes.
+        /// Size of the header in bytes.
         size: usize,
     },
-    /// The content would be larger than is allowed.
-    #[error("a content of {} is larger than the {} allowed", format_counted(*.size, "byte"), format_counted(*.most, "byte"))]
+    /// The content exceeds the maximum size.
+    #[error("a content of {} is larger than the {} allowed", format_counted(*.size, "byte"), format_counted(*.max, "byte"))]
     ContentTooLarge {
-        /// The size of the content, in bytes.
+        /// Size of the content in bytes.
         size: u64,
-        /// The largest one allowed, in bytes.
-        most: u64,
+        /// Maximum size in bytes.
+        max: u64,
     },
-    /// The content is in an encoding that is not known.
+    /// The encoding of the content is unknown.
     #[error(transparent)]
     UnknownEncoding(#[from] UnknownEncoding),
-    /// The content is not in the encoding that the header names.
-    #[error("the content is not {encoding}: its byte {offset} fits nowhere")]
+    /// The content is not valid in the encoding that the header names.
+    #[error("the content is not {encoding}: invalid byte at offset {offset}")]
     ContentNotText {
         /// The encoding, by Python's name.
         encoding: &'static str,
-        /// How many bytes of the content are in that encoding, in bytes.
+        /// Number of valid bytes before the invalid one.
         offset: usize,
     },
     /// The content is not JSON.
-    #[error("the content is not JSON: {why}")]
+    #[error("the content is not JSON: {reason}")]
     ContentNotJson {
-        /// What is wrong with it.
-        why: String,
+        /// Description of the problem.
+        reason: String,
     },
 }

@@ -1,6 +1,6 @@
-//! The header of a message, read and checked.
+//! Parsing and validation of a message header.
 
-use super::error::shown;
+use super::error::truncated;
 use super::{JSON_TYPE, MessageError};
 use serde::Deserializer as _;
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -8,20 +8,20 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The order of the bytes on the machine that a message comes from.
+/// Byte order of the sender's machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteOrder {
-    /// The least significant one first.
+    /// Least significant byte first.
     Little,
-    /// The most significant one first.
+    /// Most significant byte first.
     Big,
 }
 
 impl ByteOrder {
-    /// That of this machine.
+    /// Byte order of this machine.
     pub const OURS: Self = if cfg!(target_endian = "big") { Self::Big } else { Self::Little };
 
-    /// As the header says it, and Python's `sys.byteorder`.
+    /// Name in the header, as in Python's `sys.byteorder`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -31,35 +31,35 @@ impl ByteOrder {
     }
 }
 
-/// What the header of a message says.
+/// Header of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// The byte order of the sender. It only matters for a UTF-16 or UTF-32 text without a byte order mark.
+    /// Byte order of the sender. It matters only for UTF-16 or UTF-32 text without a byte order mark.
     pub byte_order: ByteOrder,
-    /// What the content is: `text/json`, or else it is binary.
+    /// Content type: `text/json`, or any other for binary content.
     pub content_type: String,
-    /// In which encoding a text is, by one of Python's names; of no meaning when the content is binary.
+    /// Encoding of text content, by one of Python's names; has no meaning for binary content.
     pub content_encoding: String,
-    /// How long the content is, in bytes.
+    /// Length of the content in bytes.
     pub content_length: u64,
-    /// The sender wants to keep the connection for more messages: `"connection": "keep-alive"`, a key of our own, which
-    /// the tutorial's peers pass over.
+    /// The sender wants to keep the connection open for more messages: `"connection": "keep-alive"`. This key is an
+    /// extension, which the tutorial's peers ignore.
     pub keeps_alive: bool,
 }
 
 impl Header {
-    /// Whether the content is JSON; else it is binary.
+    /// Whether the content is JSON; otherwise it is binary.
     #[must_use]
     pub fn is_json(&self) -> bool {
         self.content_type == JSON_TYPE
     }
 
-    /// Reads the text of a header. A key that comes twice is refused, where Python would take the last one: were two
-    /// readers to differ in which length counts, they would differ in where the next message begins.
+    /// Parses a header. A duplicate key is rejected, where Python would use the last one: if two readers disagreed on
+    /// the length, they would disagree on where the next message begins.
     ///
     /// # Errors
     ///
-    /// [`MessageError`], which names what is wrong. Keys are looked for in the order in which the tutorial's server does.
+    /// [`MessageError`] names the problem. Keys are checked in the same order as by the tutorial's server.
     pub(super) fn read(text: &[u8]) -> Result<Self, MessageError> {
         let text = str::from_utf8(text).map_err(|error| MessageError::HeaderNotUtf8 { offset: error.valid_up_to() })?;
         let fields = Fields::read(text)?;
@@ -71,41 +71,41 @@ impl Header {
             byte_order: match byte_order.as_str() {
                 Some("little") => ByteOrder::Little,
                 Some("big") => ByteOrder::Big,
-                _ => return Err(wrong("byteorder", byte_order, "\"little\" or \"big\"")),
+                _ => return Err(invalid("byteorder", byte_order, "\"little\" or \"big\"")),
             },
             content_length: content_length
                 .as_u64()
-                .ok_or_else(|| wrong("content-length", content_length, "a whole number from 0 up"))?,
-            content_type: text_of("content-type", content_type)?,
-            content_encoding: text_of("content-encoding", content_encoding)?,
+                .ok_or_else(|| invalid("content-length", content_length, "an integer of 0 or more"))?,
+            content_type: string_of("content-type", content_type)?,
+            content_encoding: string_of("content-encoding", content_encoding)?,
             keeps_alive: fields.0.get("connection").and_then(Value::as_str) == Some("keep-alive"),
         })
     }
 }
 
-fn text_of(key: &'static str, value: &Value) -> Result<String, MessageError> {
-    value.as_str().map(str::to_owned).ok_or_else(|| wrong(key, value, "a text"))
+fn string_of(key: &'static str, value: &Value) -> Result<String, MessageError> {
+    value.as_str().map(str::to_owned).ok_or_else(|| invalid(key, value, "a string"))
 }
 
-fn wrong(key: &'static str, value: &Value, wanted: &'static str) -> MessageError {
-    MessageError::HeaderWrong { key, found: shown(value.to_string()), wanted }
+fn invalid(key: &'static str, value: &Value, expected: &'static str) -> MessageError {
+    MessageError::HeaderInvalid { key, found: truncated(value.to_string()), expected }
 }
 
-/// The keys and values of a header, none twice.
+/// Keys and values of a header, without duplicates.
 struct Fields(BTreeMap<String, Value>);
 
 impl Fields {
     fn read(text: &str) -> Result<Self, MessageError> {
-        let mut twice = None;
+        let mut duplicate = None;
         let mut reader = serde_json::Deserializer::from_str(text);
-        let fields = reader.deserialize_map(Collector { twice: &mut twice }).and_then(|fields| {
+        let fields = reader.deserialize_map(Collector { duplicate: &mut duplicate }).and_then(|fields| {
             reader.end()?;
             Ok(fields)
         });
-        match (twice, fields) {
-            (Some(key), _) => Err(MessageError::HeaderTwice { key: shown(key) }),
+        match (duplicate, fields) {
+            (Some(key), _) => Err(MessageError::HeaderDuplicateKey { key: truncated(key) }),
             (None, Ok(fields)) => Ok(Self(fields)),
-            (None, Err(error)) => Err(MessageError::HeaderNotJson { why: error.to_string() }),
+            (None, Err(error)) => Err(MessageError::HeaderNotJson { reason: error.to_string() }),
         }
     }
 
@@ -114,9 +114,9 @@ impl Fields {
     }
 }
 
-/// Collects the fields, and stops at a key that was there before.
+/// Collects the fields and stops at a duplicate key.
 struct Collector<'a> {
-    twice: &'a mut Option<String>,
+    duplicate: &'a mut Option<String>,
 }
 
 impl<'de> Visitor<'de> for Collector<'_> {
@@ -130,8 +130,8 @@ impl<'de> Visitor<'de> for Collector<'_> {
         let mut fields = BTreeMap::new();
         while let Some((key, value)) = map.next_entry::<String, Value>()? {
             if fields.contains_key(&key) {
-                *self.twice = Some(key);
-                return Err(A::Error::custom("a key comes twice"));
+                *self.duplicate = Some(key);
+                return Err(A::Error::custom("duplicate key"));
             }
             fields.insert(key, value);
         }

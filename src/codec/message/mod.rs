@@ -1,13 +1,13 @@
-//! The message protocol of the tutorial's application pair. A message is three parts, one after the other:
+//! Message protocol of the tutorial's application pair. A message has three consecutive parts:
 //!
 //! 1. two bytes, the length of part 2 as an unsigned integer in network byte order;
 //! 2. the header, a JSON object in UTF-8 (RFC 8259) with at least `byteorder`, `content-type`, `content-encoding` and
 //!    `content-length`; other keys are allowed;
 //! 3. the content, `content-length` bytes.
 //!
-//! What is written here is byte for byte what the tutorial's Python writes. What is read is bounded: a header has 65,535
-//! bytes at most, because its length has two, the content as many as the decoder was made with, and JSON nests 127 deep
-//! (the limit of `serde_json`). Whatever is wrong is a [`MessageError`] that names it.
+//! Written messages equal those of the tutorial's Python byte for byte. Input is bounded. A header has at most 65,535
+//! bytes, because its length has two. The content has at most as many bytes as the decoder allows. JSON nests at most
+//! 127 levels (the limit of `serde_json`). Errors are described by [`MessageError`].
 
 mod content;
 mod encode;
@@ -23,32 +23,32 @@ pub use encoding::{Encoding, UnknownEncoding};
 pub use error::MessageError;
 pub use header::{ByteOrder, Header};
 
-/// The most bytes that stand before a content, in bytes: the length of the header, and the longest header.
-pub const MOST_BEFORE_CONTENT: usize = LENGTH_BYTES + u16::MAX as usize;
+/// Maximum number of bytes before the content: the length field and the longest header.
+pub const MAX_BEFORE_CONTENT: usize = LENGTH_BYTES + u16::MAX as usize;
 
-/// The content type of JSON; every other one is binary.
+/// The content type of JSON; all others are binary.
 pub const JSON_TYPE: &str = "text/json";
 
-/// How many bytes the length of the header takes, in bytes.
+/// Size of the header's length field in bytes.
 const LENGTH_BYTES: usize = 2;
 
-/// A message at the front of the bytes that wait.
+/// Message at the start of the buffered bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message<'a> {
-    /// What the header says.
+    /// The decoded header.
     pub header: Header,
-    /// The content as it came.
+    /// The undecoded content.
     pub content_bytes: &'a [u8],
-    /// How many bytes the message takes in all, in bytes: so many are to be consumed.
+    /// Size of the whole message in bytes, which is the number of bytes to consume.
     pub size: usize,
 }
 
 impl<'a> Message<'a> {
-    /// The content as what the header says it is.
+    /// Decodes the content according to the header.
     ///
     /// # Errors
     ///
-    /// [`MessageError`] when the encoding is not known, or the content is not what it should be.
+    /// [`MessageError`] when the encoding is unknown or the content does not match the header.
     pub fn content(&self) -> Result<Content<'a>, MessageError> {
         Content::read(&self.header, self.content_bytes)
     }
@@ -68,29 +68,29 @@ impl<'a> Message<'a> {
 /// ```
 #[derive(Debug, Clone)]
 pub struct MessageDecoder {
-    most_content_bytes: usize,
-    /// With fewer bytes than this there is nothing new to see: a header is read twice at most, however slowly its
-    /// content comes.
+    max_content_bytes: usize,
+    /// Number of bytes below which nothing new can be decoded. A header is parsed at most twice, however slowly its
+    /// content arrives.
     needed: usize,
 }
 
 impl MessageDecoder {
-    /// A decoder of messages whose content takes at most `most_content_bytes`. A buffer that is to hold each of them
-    /// must have room for [`MOST_BEFORE_CONTENT`] more.
+    /// Creates a decoder for messages with at most `max_content_bytes` of content. A buffer for such messages needs
+    /// [`MAX_BEFORE_CONTENT`] bytes more.
     #[must_use]
-    pub fn new(most_content_bytes: usize) -> Self {
-        Self { most_content_bytes, needed: LENGTH_BYTES }
+    pub fn new(max_content_bytes: usize) -> Self {
+        Self { max_content_bytes, needed: LENGTH_BYTES }
     }
 
-    /// The first message of `bytes`, which begin where the last one ended; `None` when more are needed. `has_ended` says
-    /// that no more will come. Until it has given a message it must be shown the same bytes again, and what follows
-    /// them.
+    /// Returns the first message of `bytes`, which start where the last message ended; `None` when more bytes are
+    /// needed. `has_ended` tells that no more follow. Until a message is returned, each call must pass the same bytes
+    /// again, with those that followed.
     ///
     /// # Errors
     ///
-    /// [`MessageError`] when no message can ever come of it: the stream is of no more use.
+    /// [`MessageError`] when the bytes can never form a message; the stream is unusable from then on.
     pub fn decode<'a>(&mut self, bytes: &'a [u8], has_ended: bool) -> Result<Option<Message<'a>>, MessageError> {
-        let found = if bytes.len() < self.needed { None } else { self.look(bytes)? };
+        let found = if bytes.len() < self.needed { None } else { self.find(bytes)? };
         match found {
             Some((header, start, end)) => {
                 self.needed = LENGTH_BYTES;
@@ -103,8 +103,8 @@ impl MessageDecoder {
         }
     }
 
-    /// The header, and where its content begins and ends, if all of it is here.
-    fn look(&mut self, bytes: &[u8]) -> Result<Option<(Header, usize, usize)>, MessageError> {
+    /// Returns the header and the start and end of its content, if the message is complete.
+    fn find(&mut self, bytes: &[u8]) -> Result<Option<(Header, usize, usize)>, MessageError> {
         let [high, low, rest @ ..] = bytes else { return Ok(None) };
         let size = usize::from(u16::from_be_bytes([*high, *low]));
         let start = LENGTH_BYTES + size;
@@ -113,10 +113,10 @@ impl MessageDecoder {
             return Ok(None);
         };
         let header = Header::read(text)?;
-        let size = usize::try_from(header.content_length).ok().filter(|&size| size <= self.most_content_bytes);
+        let size = usize::try_from(header.content_length).ok().filter(|&size| size <= self.max_content_bytes);
         let Some(size) = size else {
-            let most = self.most_content_bytes as u64;
-            return Err(MessageError::ContentTooLarge { size: header.content_length, most });
+            let max = self.max_content_bytes as u64;
+            return Err(MessageError::ContentTooLarge { size: header.content_length, max });
         };
         let end = start.saturating_add(size);
         if bytes.len() < end {

@@ -1,47 +1,47 @@
-//! Any split of any stream yields the same messages; nothing that a peer sends makes the decoder panic.
+//! Tests of the message protocol: any split of a stream yields the same messages, and no input makes the decoder panic.
 
 use super::{ByteOrder, Content, Encoding, Head, Message, MessageDecoder, MessageError, python_json};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const MOST: usize = 1 << 20;
+const MAX_CONTENT_BYTES: usize = 1 << 20;
 
-/// Contents with their types and encodings, or what was wrong.
+/// Contents with their types and encodings, or an error.
 type Decoded = Result<Vec<(String, String, Vec<u8>)>, MessageError>;
 
-/// All messages of `stream`, which comes in portions of at most the given sizes.
-fn decoded(stream: &[u8], sizes: &[usize]) -> Decoded {
-    let mut decoder = MessageDecoder::new(MOST);
-    let (mut waiting, mut rest, mut messages) = (Vec::new(), stream, Vec::new());
+/// Decodes `stream`, which arrives in portions of at most the given sizes.
+fn decode_in_parts(stream: &[u8], sizes: &[usize]) -> Decoded {
+    let mut decoder = MessageDecoder::new(MAX_CONTENT_BYTES);
+    let (mut buffered, mut remaining, mut messages) = (Vec::new(), stream, Vec::new());
     let mut sizes = sizes.iter().copied().cycle();
     loop {
-        let (portion, after) = rest.split_at(sizes.next().unwrap_or(1).min(rest.len()));
-        waiting.extend_from_slice(portion);
-        rest = after;
-        while let Some(Message { header, content_bytes, size }) = decoder.decode(&waiting, rest.is_empty())? {
+        let (portion, after) = remaining.split_at(sizes.next().unwrap_or(1).min(remaining.len()));
+        buffered.extend_from_slice(portion);
+        remaining = after;
+        while let Some(Message { header, content_bytes, size }) = decoder.decode(&buffered, remaining.is_empty())? {
             messages.push((header.content_type, header.content_encoding, content_bytes.to_vec()));
-            waiting.drain(..size);
+            buffered.drain(..size);
         }
-        if rest.is_empty() {
-            assert!(waiting.is_empty(), "bytes were left over: {waiting:?}");
+        if remaining.is_empty() {
+            assert!(buffered.is_empty(), "bytes were left over: {buffered:?}");
             return Ok(messages);
         }
     }
 }
 
-/// A message with this header, whatever it is.
+/// A message with an arbitrary header.
 fn with_header(header: &[u8], content: &[u8]) -> Vec<u8> {
     let size = u16::try_from(header.len()).expect("a header is short");
     [&size.to_be_bytes(), header, content].concat()
 }
 
 fn error_of(header: &str) -> String {
-    decoded(&with_header(header.as_bytes(), b""), &[usize::MAX]).expect_err("a wrong header").to_string()
+    decode_in_parts(&with_header(header.as_bytes(), b""), &[usize::MAX]).expect_err("an invalid header").to_string()
 }
 
 proptest! {
     #[test]
-    fn any_split_yields_the_messages_that_were_sent(
+    fn any_split_yields_the_sent_messages(
         messages in prop::collection::vec((".{0,20}", ".{0,20}", prop::collection::vec(any::<u8>(), 0..50)), 0..6),
         keeps_alive: bool,
         sizes in prop::collection::vec(1_usize..60, 1..9),
@@ -51,30 +51,30 @@ proptest! {
             let head = Head { content_type, content_encoding, keeps_alive };
             stream.extend(head.message(content).expect("a short header"));
         }
-        prop_assert_eq!(decoded(&stream, &sizes), Ok(messages));
+        prop_assert_eq!(decode_in_parts(&stream, &sizes), Ok(messages));
     }
 
     #[test]
-    fn a_stream_of_anything_is_decoded_alike_however_it_is_split(
+    fn arbitrary_streams_decode_independently_of_splits(
         header in "[\\[\\]{}\":,a-z0-9\\-. \\\\\u{e4}]{0,40}",
         extra in prop::collection::vec(any::<u8>(), 0..40),
         sizes in prop::collection::vec(1_usize..9, 1..9),
     ) {
         for stream in [with_header(header.as_bytes(), &extra), extra] {
-            prop_assert_eq!(decoded(&stream, &[usize::MAX]), decoded(&stream, &sizes));
+            prop_assert_eq!(decode_in_parts(&stream, &[usize::MAX]), decode_in_parts(&stream, &sizes));
         }
     }
 
     #[test]
-    fn a_header_with_one_wrong_byte_is_read_or_refused(at in 0_usize..110, byte: u8, sizes in prop::collection::vec(1_usize..9, 1..9)) {
+    fn a_header_with_one_changed_byte_is_decoded_or_rejected(at in 0_usize..110, byte: u8, sizes in prop::collection::vec(1_usize..9, 1..9)) {
         let mut stream = Head::json().message(b"{}").expect("a short header");
         let at = at % stream.len();
         stream[at] = byte;
-        prop_assert_eq!(decoded(&stream, &[usize::MAX]), decoded(&stream, &sizes));
+        prop_assert_eq!(decode_in_parts(&stream, &[usize::MAX]), decode_in_parts(&stream, &sizes));
     }
 
     #[test]
-    fn no_bytes_are_too_odd_for_an_encoding(bytes in prop::collection::vec(any::<u8>(), 0..40), index in 0_usize..10) {
+    fn arbitrary_bytes_never_panic_in_an_encoding(bytes in prop::collection::vec(any::<u8>(), 0..40), index in 0_usize..10) {
         let names = ["u8", "utf-8-sig", "ascii", "l1", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"];
         let encoding: Encoding = names[index].parse().expect("a known name");
         for order in [ByteOrder::Little, ByteOrder::Big] {
@@ -82,21 +82,21 @@ proptest! {
                 Ok(text) => prop_assert!(text.len() <= 2 * bytes.len()),
                 Err(offset) => {
                     prop_assert!(offset < bytes.len());
-                    prop_assert!(encoding.decode(&bytes[..offset], order).is_ok(), "what stands before the error is sound");
+                    prop_assert!(encoding.decode(&bytes[..offset], order).is_ok(), "the bytes before the error are valid");
                 }
             }
         }
     }
 
     #[test]
-    fn texts_are_written_as_they_are_read(text in any::<String>()) {
+    fn encoded_text_parses_back(text in any::<String>()) {
         let written = python_json(&[("result", json!(text))]);
         prop_assert_eq!(serde_json::from_str::<Value>(&written).ok(), Some(json!({ "result": text })));
     }
 }
 
 #[test]
-fn the_captured_exchange() {
+fn messages_equal_the_captured_exchange() {
     let order = ByteOrder::OURS.name();
     let header = |length: usize| {
         format!(
@@ -118,9 +118,9 @@ fn the_captured_exchange() {
     }
 }
 
-/// As `json.dumps(text, ensure_ascii=False)` of Python 3.
+/// Like `json.dumps(text, ensure_ascii=False)` of Python 3.
 #[test]
-fn escapes_are_those_of_python() {
+fn escapes_equal_those_of_python() {
     let text = "\0\u{1}\u{7}\u{8}\t\n\u{b}\u{c}\r\u{1f} \"'\\/\u{7f}\u{80}\u{a0}\u{2028}é💍";
     let expected =
         "{\"a\": \"\\u0000\\u0001\\u0007\\b\\t\\n\\u000b\\f\\r\\u001f \\\"'\\\\/\u{7f}\u{80}\u{a0}\u{2028}é💍\"}";
@@ -130,7 +130,7 @@ fn escapes_are_those_of_python() {
 }
 
 #[test]
-fn encodings_go_by_the_names_that_python_knows() {
+fn encodings_accept_pythons_names() {
     for (names, encoding) in [
         (&["utf-8", "UTF-8", "utf_8", "utf8", "U8", " utf 8 ", "utf--8"][..], Encoding::Utf8),
         (&["utf-8-sig", "UTF_8_SIG"], Encoding::Utf8Sig),
@@ -157,37 +157,37 @@ fn encodings_go_by_the_names_that_python_knows() {
 }
 
 #[test]
-fn what_is_missing_is_named_in_the_words_of_the_peers() {
+fn a_missing_key_is_named_in_the_peers_words() {
     let all =
         [r#""byteorder": "big""#, r#""content-length": 0"#, r#""content-type": "b""#, r#""content-encoding": "b""#];
     for (missing, key) in ["byteorder", "content-length", "content-type", "content-encoding"].iter().enumerate() {
-        let rest: Vec<&str> =
+        let remaining: Vec<&str> =
             all.iter().enumerate().filter(|(index, _)| *index != missing).map(|(_, &text)| text).collect();
-        assert_eq!(error_of(&format!("{{{}}}", rest.join(","))), format!("Missing required header '{key}'."));
+        assert_eq!(error_of(&format!("{{{}}}", remaining.join(","))), format!("Missing required header '{key}'."));
     }
     assert_eq!(error_of("{}"), "Missing required header 'byteorder'.");
 }
 
 #[test]
-fn a_header_is_as_long_as_it_can_be() {
+fn a_header_of_the_maximum_length_is_accepted() {
     let fields = r#""byteorder":"big","content-length":3,"content-type":"b","content-encoding":"b""#;
     let padding = " ".repeat(65_535 - fields.len() - 2);
     let message = with_header(format!("{{{fields}{padding}}}").as_bytes(), b"abc");
-    assert_eq!(message.len(), super::MOST_BEFORE_CONTENT + 3);
-    let whole = decoded(&message, &[1000]).expect("a sound message");
+    assert_eq!(message.len(), super::MAX_BEFORE_CONTENT + 3);
+    let whole = decode_in_parts(&message, &[1000]).expect("a valid message");
     assert_eq!(whole, [("b".to_owned(), "b".to_owned(), b"abc".to_vec())]);
     let long = "x".repeat(65_536);
     let error = Head { content_type: &long, ..Head::json() }.message(b"").expect_err("too long");
-    assert!(error.to_string().ends_with("it may have 65,535 at most"), "{error}");
+    assert!(error.to_string().ends_with("the maximum is 65,535 bytes"), "{error}");
 }
 
-/// The limit of `serde_json`, which also keeps the stack from running over.
+/// The limit of `serde_json`, which also prevents a stack overflow.
 #[test]
 fn json_nests_127_deep() {
     let read = |depth: usize| {
         let text = "[".repeat(depth) + &"]".repeat(depth);
         let bytes = Head::json().message(text.as_bytes()).expect("a short header");
-        let message = MessageDecoder::new(MOST).decode(&bytes, true).expect("sound").expect("whole");
+        let message = MessageDecoder::new(MAX_CONTENT_BYTES).decode(&bytes, true).expect("valid").expect("complete");
         message.content().map(|content| matches!(content, Content::Json(_)))
     };
     assert_eq!(read(127), Ok(true));

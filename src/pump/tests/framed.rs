@@ -84,14 +84,19 @@ fn invalid_frames_close_with_an_error_detail() {
         ("lines", "one\ntwo", "eno\n", "the input ended 1 byte short of a whole frame"),
         ("fixed:4", "abcdefg", "dcba", "the input ended 1 byte short of a whole frame"),
         ("digits:5", "00003abc0000", "00003cba", "the input ended 1 byte short of a whole frame"),
-        ("digits:5", "00003abc000x1", "00003cba", "the length \"000x1\" is not written in ASCII digits, as 00042 is"),
+        (
+            "digits:5",
+            "00003abc000x1",
+            "00003cba",
+            "the length \"000x1\" is not written in ASCII digits; example: 00042",
+        ),
         ("u16be", "\0\x09abc", "", "the input ended 6 bytes short of a whole frame"),
         ("u16be", "\x01\0", "", "a frame of 258 bytes is larger than the 100 bytes allowed"),
         (
             "delimiter:ab",
             "ba.ab",
             "",
-            "no frame for the reply: the message and the delimiter after it hold an earlier ab",
+            "cannot frame the reply: the message and the delimiter after it hold an earlier ab",
         ),
     ] {
         let limits = Limits { buffer_bytes: 100, ..Limits::default() };
@@ -112,7 +117,7 @@ fn an_unframeable_reply_is_a_protocol_error() {
         };
         let (written, reason, detail) = answer_to(Framed::new(framing(kind), 1000, broken), stream, limits.clone());
         assert_eq!((written.as_slice(), reason), (&b""[..], CloseReason::ProtocolError), "{kind}");
-        assert!(detail.is_some_and(|detail| detail.starts_with("no frame for the reply: ")), "{kind}");
+        assert!(detail.is_some_and(|detail| detail.starts_with("cannot frame the reply: ")), "{kind}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The small services over datagrams.
+//! Built-in datagram services: echo, discard, chargen, daytime, time, upper case, reverse, fixed reply.
 
 use super::{Reply, Responder};
 use crate::service::{WallClock, reverse, upper};
@@ -6,15 +6,15 @@ use crate::units::{format_day_and_time, seconds_since_1900};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The longest datagram of RFC 864, in bytes.
+/// Maximum size of a datagram in RFC 864, in bytes.
 const CHARGEN_BYTES: usize = 512;
 
-/// The characters of RFC 864's pattern, the printable ones of ASCII, and how many stand on a line.
+/// RFC 864's pattern: the printable ASCII characters, and their number per line.
 const FIRST_CHARACTER: u8 = b' ';
 const CHARACTERS: usize = 95;
 const LINE_CHARACTERS: usize = 72;
 
-/// Sends back every datagram (RFC 862).
+/// Sends every datagram back (RFC 862).
 #[derive(Debug, Default, Clone, Copy)]
 pub struct EchoDatagram;
 
@@ -25,7 +25,7 @@ impl Responder for EchoDatagram {
     }
 }
 
-/// Throws every datagram away (RFC 863).
+/// Drops every datagram (RFC 863).
 #[derive(Debug, Default, Clone, Copy)]
 pub struct DiscardDatagram;
 
@@ -35,7 +35,7 @@ impl Responder for DiscardDatagram {
     }
 }
 
-/// Says the same to every datagram, such as `Message received`.
+/// Sends the same reply to every datagram, such as `Message received`.
 #[derive(Debug, Clone)]
 pub struct FixedDatagram(pub Arc<[u8]>);
 
@@ -45,8 +45,8 @@ impl Responder for FixedDatagram {
     }
 }
 
-/// Says the pattern of RFC 864, a line further with each datagram. The RFC has up to 512 characters for any request;
-/// here the reply is no longer than the request.
+/// Sends the pattern of RFC 864, starting one line later with each datagram. The RFC allows up to 512 characters for
+/// any request; here the reply is never longer than the request.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct ChargenDatagram {
     line: usize,
@@ -54,12 +54,12 @@ pub struct ChargenDatagram {
 
 impl Responder for ChargenDatagram {
     fn respond(&mut self, request: &[u8], reply: &mut Reply<'_>, _now: Instant) -> bool {
-        let mut left = request.len().min(CHARGEN_BYTES);
+        let mut remaining = request.len().min(CHARGEN_BYTES);
         let mut line = self.line;
-        while left > 0 && reply.room() > 0 {
+        while remaining > 0 && reply.room() > 0 {
             let mut text: Vec<u8> = (line..line + LINE_CHARACTERS).map(character).collect();
             text.extend_from_slice(b"\r\n");
-            left -= reply.write(&text[..text.len().min(left)]);
+            remaining -= reply.write(&text[..text.len().min(remaining)]);
             line += 1;
         }
         self.line = (self.line + 1) % CHARACTERS;
@@ -74,8 +74,8 @@ fn character(index: usize) -> u8 {
     FIRST_CHARACTER + offset
 }
 
-/// Says the day and the time in UTC to every datagram (RFC 867): `Sun Nov  6 08:49:37 1994` and a line end. That is shorter than
-/// what a connection is told, because anybody's address may stand in the request.
+/// Sends the date and time in UTC (RFC 867): `Sun Nov  6 08:49:37 1994` and a line end. This is shorter than the TCP
+/// format, because the source address may be forged and the reply must not amplify traffic.
 #[derive(Debug, Clone, Copy)]
 pub struct DaytimeDatagram(pub WallClock);
 
@@ -85,8 +85,7 @@ impl Responder for DaytimeDatagram {
     }
 }
 
-/// Says the seconds since 1900 to every datagram, as four bytes in network byte order (RFC 868). They begin at 0 again in
-/// 2036.
+/// Sends the seconds since 1900 as four bytes in network byte order (RFC 868). The value wraps to 0 in 2036.
 #[derive(Debug, Clone, Copy)]
 pub struct TimeDatagram(pub WallClock);
 
@@ -96,7 +95,7 @@ impl Responder for TimeDatagram {
     }
 }
 
-/// Sends back every datagram in upper case. Where that is longer, as that of `ΐ` is, the reply ends with the last character
+/// Sends every datagram back in upper case. If the result is longer, as for `ΐ`, the reply ends with the last character
 /// that fits.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct UpperDatagram;
@@ -106,7 +105,7 @@ impl Responder for UpperDatagram {
         let mut text = Vec::with_capacity(request.len());
         upper(request, &mut text);
         let mut end = text.len().min(reply.room());
-        // Bytes that go on with a character (RFC 3629).
+        // Continuation bytes of UTF-8 (RFC 3629).
         while end > 0 && text.get(end).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000) {
             end -= 1;
         }
@@ -115,7 +114,7 @@ impl Responder for UpperDatagram {
     }
 }
 
-/// Sends back every datagram with its characters in reverse order. What is no UTF-8 is kept together.
+/// Sends every datagram back with its characters reversed. Invalid UTF-8 sequences keep their byte order.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct ReverseDatagram;
 

@@ -1,9 +1,9 @@
-//! What a server says to one datagram: the counterpart of [`Service`](super::Service) where there are no connections.
+//! Datagram services: the counterpart of [`Service`](super::Service) without connections.
 //!
-//! A responder sees one request and room for one reply. It never learns who asks: an address in a datagram is easily
-//! forged, and whatever it sends may go to somebody who asked for nothing. For the same reason a reply is
-//! not longer than its request, or than [`SHORT_REPLY_BYTES`], unless the server was told otherwise: nobody can use it to
-//! multiply what he throws at others.
+//! A responder gets one request and room for one reply. It never learns the source address: that is easily forged, and
+//! a reply may reach a host that sent no request. For the same reason a reply is not longer than its request or
+//! [`SHORT_REPLY_BYTES`], unless the server is configured otherwise, so that the server cannot be used to amplify
+//! traffic.
 
 mod builtin;
 #[cfg(test)]
@@ -16,8 +16,8 @@ pub use builtin::{
 
 use std::time::Instant;
 
-/// How long a reply may be whatever the request, in bytes: the day and time of RFC 867 in its usual form is as long, and its
-/// request is empty. With the headers of IP and UDP that is 54 bytes for 28, not quite twice.
+/// Size in bytes that any reply may have regardless of its request: the usual form of the RFC 867 date and time, whose
+/// request is empty. With IP and UDP headers that is 54 bytes for 28, less than twice.
 pub const SHORT_REPLY_BYTES: usize = 26;
 
 /// Answers datagrams, one at a time.
@@ -37,52 +37,52 @@ pub const SHORT_REPLY_BYTES: usize = 26;
 /// }
 /// ```
 pub trait Responder {
-    /// Writes the reply to `request`, if there is one; returns whether there is. An empty reply is one, too.
+    /// Writes the reply to `request` and returns whether there is one. An empty reply counts as one.
     fn respond(&mut self, request: &[u8], reply: &mut Reply<'_>, now: Instant) -> bool;
 }
 
-/// Room for one reply.
+/// Buffer for one reply.
 #[derive(Debug)]
 pub struct Reply<'a> {
     bytes: &'a mut Vec<u8>,
-    /// Where the reply ends at the latest.
+    /// Maximum length of `bytes` after the reply.
     end: usize,
-    /// Something did not fit.
+    /// A reply did not fit.
     was_too_long: bool,
 }
 
 impl<'a> Reply<'a> {
-    /// A reply of at most `limit` bytes, which is appended to `bytes`.
+    /// Creates a reply of at most `limit` bytes that is appended to `bytes`.
     pub fn new(bytes: &'a mut Vec<u8>, limit: usize) -> Self {
         let end = bytes.len() + limit;
         Self { bytes, end, was_too_long: false }
     }
 
-    /// How many bytes can still be written, in bytes.
+    /// Number of bytes that can still be written.
     #[must_use]
     pub fn room(&self) -> usize {
         self.end - self.bytes.len()
     }
 
-    /// Writes as many of `bytes` as there is room for, and returns how many that were.
+    /// Writes as many of `bytes` as there is room for, and returns their number.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(self.room());
         self.bytes.extend_from_slice(&bytes[..count]);
         count
     }
 
-    /// Writes all of `bytes` if there is room for all of them, else nothing; returns whether it did.
-    #[must_use = "when there was no room, nothing was written"]
+    /// Writes all of `bytes`, or nothing if they do not fit; returns whether they were written.
+    #[must_use = "nothing was written if there was no room"]
     pub fn write_whole(&mut self, bytes: &[u8]) -> bool {
-        let fits = bytes.len() <= self.room();
-        if fits {
+        let has_room = bytes.len() <= self.room();
+        if has_room {
             self.bytes.extend_from_slice(bytes);
         }
-        self.was_too_long |= !fits;
-        fits
+        self.was_too_long |= !has_room;
+        has_room
     }
 
-    /// Whether [`write_whole`](Self::write_whole) had no room for something.
+    /// Whether [`write_whole`](Self::write_whole) had too little room.
     #[must_use]
     pub fn was_too_long(&self) -> bool {
         self.was_too_long

@@ -1,9 +1,9 @@
-//! Every built-in responder, and that none says more than it may.
+//! Tests of the built-in responders and of their reply limits.
 
 use super::*;
 use std::time::Duration;
 
-/// What `responder` says to `request` when a reply may have `limit` bytes.
+/// Reply of `responder` to `request` with a limit of `limit` bytes.
 fn reply_within(limit: usize, responder: &mut dyn Responder, request: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = b"before".to_vec();
     let answers = responder.respond(request, &mut Reply::new(&mut bytes, limit), Instant::now());
@@ -17,7 +17,7 @@ fn reply(responder: &mut dyn Responder, request: &str) -> Option<String> {
 }
 
 #[test]
-fn text_is_turned_by_characters() {
+fn text_is_transformed_by_characters() {
     assert_eq!(reply(&mut ReverseDatagram, "añb🐰").as_deref(), Some("🐰bña"));
     assert_eq!(reply(&mut UpperDatagram, "grüße, 🐰").as_deref(), Some("GRÜSSE, 🐰"));
     assert_eq!(reply(&mut EchoDatagram, "").as_deref(), Some(""));
@@ -29,15 +29,15 @@ fn text_is_turned_by_characters() {
 }
 
 #[test]
-fn what_is_no_text_is_kept() {
+fn invalid_utf8_is_preserved() {
     let bytes = b"\xffa\xf0\x9fb\xfe";
     assert_eq!(reply_within(9, &mut UpperDatagram, bytes), Some(b"\xffA\xf0\x9fB\xfe".to_vec()));
     assert_eq!(reply_within(9, &mut ReverseDatagram, bytes), Some(b"\xfeb\xf0\x9fa\xff".to_vec()));
 }
 
 #[test]
-fn no_reply_is_longer_than_it_may_be() {
-    // Two bytes of lower case are six of upper case.
+fn no_reply_exceeds_its_limit() {
+    // Two bytes of lower case become six of upper case.
     let request = "ΐ".repeat(40);
     let upper = reply(&mut UpperDatagram, &request).expect("a reply");
     assert!(upper.len() <= request.len() && upper.chars().count() == 40, "{upper}");
@@ -49,7 +49,7 @@ fn no_reply_is_longer_than_it_may_be() {
 }
 
 #[test]
-fn chargen_goes_on_by_a_line() {
+fn chargen_advances_by_one_line() {
     let mut chargen = ChargenDatagram::default();
     let request = "x".repeat(75);
     let first = reply(&mut chargen, &request).expect("a reply");
@@ -62,9 +62,9 @@ fn chargen_goes_on_by_a_line() {
 }
 
 #[test]
-fn clocks_are_read_as_the_standards_say() {
-    let born = || Duration::from_secs(784_111_777);
-    assert_eq!(reply(&mut DaytimeDatagram(born), "").as_deref(), Some("Sun Nov  6 08:49:37 1994\r\n"));
+fn daytime_and_time_follow_their_rfcs() {
+    let in_1994 = || Duration::from_secs(784_111_777);
+    assert_eq!(reply(&mut DaytimeDatagram(in_1994), "").as_deref(), Some("Sun Nov  6 08:49:37 1994\r\n"));
     // The example of RFC 868.
     assert_eq!(
         reply_within(4, &mut TimeDatagram(|| Duration::ZERO), b""),

@@ -1,8 +1,8 @@
-//! Pages over HTTP/1.1: what a monitoring system or a load balancer asks a server about itself.
+//! Minimal HTTP/1.1 service: GET and HEAD of generated pages, for monitoring systems and load balancers.
 //!
-//! Deliberately small: GET and HEAD of pages that are made when they are asked for. Requests have a bounded size, and
-//! what comes behind a body is not guessed at: the connection closes. One request is answered per call, so that a peer
-//! that sends many at once waits for its turn like everybody else.
+//! It is deliberately small. Requests have a bounded size. A request with a body closes the connection, because the
+//! start of the next request would be a guess. One request is answered per call, so that a peer that sends many at once
+//! waits for its turn like every other connection.
 
 #[cfg(test)]
 mod tests;
@@ -11,13 +11,13 @@ use super::{Input, Output, Service, Wait};
 use httparse::{EMPTY_HEADER, Header, Status};
 use std::time::Instant;
 
-/// The most bytes a request may have, in bytes: what common web servers allow for a line of one.
-const REQUEST_BYTES: usize = 8 * 1024;
+/// Maximum size of a request in bytes: the usual limit of web servers for one line of it.
+const MAX_REQUEST_BYTES: usize = 8 * 1024;
 
-/// The most header fields a request may have.
-const HEADERS: usize = 64;
+/// Maximum number of header fields in a request.
+const MAX_HEADERS: usize = 64;
 
-/// What is answered to a request.
+/// Response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpResponse {
     /// The status code (RFC 9110, section 15).
@@ -29,63 +29,63 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// A line of plain text.
+    /// Creates a response of one line of plain text.
     #[must_use]
     pub fn text(status: u16, line: &str) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", body: format!("{line}\n") }
     }
 }
 
-/// The pages of a site.
+/// Routes of an HTTP service.
 pub trait Routes {
-    /// The page at `path`, which begins with a slash and has no query.
+    /// Returns the response for `path`, which begins with a slash and has no query.
     fn page(&mut self, path: &str, now: Instant) -> HttpResponse;
 
-    /// The time of day for the `Date` field (RFC 9110, section 6.6.1), by the wall clock at the moment of the response.
+    /// Returns the current wall-clock time for the `Date` field (RFC 9110, section 6.6.1).
     fn date(&mut self) -> String;
 }
 
 /// Serves the pages of a [`Routes`] to one peer.
 #[derive(Debug)]
 pub struct HttpService<P> {
-    site: P,
-    /// What is still to be written of the answer, which may be longer than the output has room for.
+    routes: P,
+    /// The encoded response. It may be larger than the output has room for, and is then written in parts.
     answer: Vec<u8>,
     written: usize,
-    /// Nothing is answered after this.
+    /// The connection closes after this response.
     closes: bool,
-    /// When the last request was complete, or the answer to it written.
-    since: Option<Instant>,
+    /// When the last request was complete, or when its response was written.
+    waiting_since: Option<Instant>,
 }
 
 impl<P: Routes> HttpService<P> {
-    /// Serves the pages of `site`.
-    pub fn new(site: P) -> Self {
-        Self { site, answer: Vec::new(), written: 0, closes: false, since: None }
+    /// Creates a service with these routes.
+    pub fn new(routes: P) -> Self {
+        Self { routes, answer: Vec::new(), written: 0, closes: false, waiting_since: None }
     }
 
-    /// Since when a whole request is awaited, or room for the answer; none when that is since the connection opened.
+    /// Since when the connection waits for a complete request or for room for the response; `None` since it opened.
     pub fn waiting_since(&self) -> Option<Instant> {
-        self.since
+        self.waiting_since
     }
 
-    /// Whether a request was received whose answer is not written yet.
+    /// Whether a received request is not answered completely.
     pub fn is_answering(&self) -> bool {
         self.written < self.answer.len()
     }
 
     fn respond(&mut self, request: &Request<'_>, now: Instant) {
         let answer = match request.method {
-            "GET" | "HEAD" => self.site.page(request.path, now),
-            _ => HttpResponse::text(405, "only GET and HEAD are answered here"),
+            "GET" | "HEAD" => self.routes.page(request.path, now),
+            _ => HttpResponse::text(405, "only GET and HEAD are supported"),
         };
-        self.put(&answer, request.method == "HEAD", request.closes);
+        self.set_answer(&answer, request.method == "HEAD", request.closes);
     }
 
-    fn put(&mut self, answer: &HttpResponse, is_head: bool, closes: bool) {
+    fn set_answer(&mut self, answer: &HttpResponse, is_head: bool, closes: bool) {
         let HttpResponse { status, content_type, body } = answer;
-        let (phrase, date, length) = (reason_phrase(*status), self.site.date(), body.len());
-        // RFC 9110, section 15.5.6, demands it.
+        let (phrase, date, length) = (reason_phrase(*status), self.routes.date(), body.len());
+        // Required by RFC 9110, section 15.5.6.
         let allow = if *status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
         let close = if closes { "Connection: close\r\n" } else { "" };
         let mut text = format!(
@@ -98,13 +98,13 @@ impl<P: Routes> HttpService<P> {
         (self.answer, self.written, self.closes) = (text.into_bytes(), 0, closes);
     }
 
-    /// Writes what there is room for, and says what that leaves to wait for.
+    /// Writes as much as there is room for. Returns what to wait for, or `None` when the next request can be handled.
     fn write(&mut self, output: &mut Output<'_>) -> Option<Wait> {
         self.written += output.write(&self.answer[self.written..]);
         if self.is_answering() {
             return Some(Wait::Writable);
         }
-        // A connection that is kept alive holds no heap.
+        // A kept-alive connection holds no heap.
         (self.answer, self.written) = (Vec::new(), 0);
         self.closes.then_some(Wait::Close)
     }
@@ -117,20 +117,20 @@ impl<P: Routes> Service for HttpService<P> {
             return wait;
         }
         if was_answering {
-            self.since = Some(now);
+            self.waiting_since = Some(now);
         }
         if input.is_empty() {
             return Wait::Input;
         }
         match parse(input.bytes()) {
             Parsed::Incomplete => return Wait::Input,
-            Parsed::Wrong(answer) => self.put(&answer, false, true),
+            Parsed::Invalid(answer) => self.set_answer(&answer, false, true),
             Parsed::Complete(request, length) => {
                 self.respond(&request, now);
                 input.consume(length);
             }
         }
-        self.since = Some(now);
+        self.waiting_since = Some(now);
         let next = if input.is_empty() { Wait::Input } else { Wait::Deadline(now) };
         self.write(output).unwrap_or(next)
     }
@@ -140,59 +140,59 @@ impl<P: Routes> Service for HttpService<P> {
     }
 }
 
-/// What matters of a request.
+/// The relevant parts of a request.
 #[derive(Debug, PartialEq, Eq)]
 struct Request<'a> {
     method: &'a str,
     path: &'a str,
-    /// The connection closes behind the answer.
+    /// Whether the connection closes after the response.
     closes: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Parsed<'a> {
     Incomplete,
-    /// A request, and how long it is.
+    /// A request and its length in bytes.
     Complete(Request<'a>, usize),
-    Wrong(HttpResponse),
+    Invalid(HttpResponse),
 }
 
 fn parse(bytes: &[u8]) -> Parsed<'_> {
-    let mut headers = [EMPTY_HEADER; HEADERS];
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let length = match request.parse(bytes) {
-        Ok(Status::Partial) if bytes.len() < REQUEST_BYTES => return Parsed::Incomplete,
-        Ok(Status::Complete(length)) if length <= REQUEST_BYTES => length,
+        Ok(Status::Partial) if bytes.len() < MAX_REQUEST_BYTES => return Parsed::Incomplete,
+        Ok(Status::Complete(length)) if length <= MAX_REQUEST_BYTES => length,
         Ok(_) | Err(httparse::Error::TooManyHeaders) => {
-            return Parsed::Wrong(HttpResponse::text(431, "the request is too large"));
+            return Parsed::Invalid(HttpResponse::text(431, "the request is too large"));
         }
-        Err(_) => return Parsed::Wrong(HttpResponse::text(400, "this is not an HTTP/1.1 request")),
+        Err(_) => return Parsed::Invalid(HttpResponse::text(400, "this is not an HTTP/1.1 request")),
     };
     let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
-        return Parsed::Wrong(HttpResponse::text(400, "this is not an HTTP/1.1 request"));
+        return Parsed::Invalid(HttpResponse::text(400, "this is not an HTTP/1.1 request"));
     };
-    let hosts = named(request.headers, "host").count();
+    let hosts = header_values(request.headers, "host").count();
     if hosts > 1 || (hosts == 0 && version == 1) {
         // RFC 9112, section 3.2.
-        return Parsed::Wrong(HttpResponse::text(400, "a request names one host"));
+        return Parsed::Invalid(HttpResponse::text(400, "exactly one Host header is required"));
     }
-    let asks_to_close = named(request.headers, "connection").any(|value| has_token(value, b"close"));
-    let has_body = named(request.headers, "transfer-encoding").next().is_some()
-        || named(request.headers, "content-length").any(|value| value.trim_ascii() != b"0");
+    let asks_to_close = header_values(request.headers, "connection").any(|value| has_token(value, b"close"));
+    let has_body = header_values(request.headers, "transfer-encoding").next().is_some()
+        || header_values(request.headers, "content-length").any(|value| value.trim_ascii() != b"0");
     let closes = version == 0 || asks_to_close || has_body;
     Parsed::Complete(Request { method, path: path_of(target), closes }, length)
 }
 
-fn named<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+fn header_values<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
-/// Whether a list such as `keep-alive, Upgrade` has `token` (RFC 9110, section 5.6.1).
+/// Whether a list such as `keep-alive, Upgrade` contains `token` (RFC 9110, section 5.6.1).
 fn has_token(list: &[u8], token: &[u8]) -> bool {
     list.split(|byte| *byte == b',').any(|element| element.trim_ascii().eq_ignore_ascii_case(token))
 }
 
-/// The path of a request target, which may be a whole URI (RFC 9112, section 3.2.2), without its query.
+/// The path of a request target without its query. The target may be an absolute URI (RFC 9112, section 3.2.2).
 fn path_of(target: &str) -> &str {
     let scheme = "http://";
     let is_absolute = target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
@@ -205,7 +205,7 @@ fn path_of(target: &str) -> &str {
     path.split('?').next().unwrap_or(path)
 }
 
-/// The words for the status codes that occur here (RFC 9110, section 15, and RFC 6585).
+/// Reason phrases of the status codes used here (RFC 9110, section 15, and RFC 6585).
 fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",

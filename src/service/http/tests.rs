@@ -1,6 +1,6 @@
-//! The pages without a socket: requests as bytes, answers as text.
+//! Tests of the HTTP service without a socket: requests as bytes, responses as text.
 
-use super::{HttpResponse, HttpService, REQUEST_BYTES, Routes};
+use super::{HttpResponse, HttpService, MAX_REQUEST_BYTES, Routes};
 use crate::buffer::{BLOCK_BYTES, Buffer, BufferPool};
 use crate::service::{Input, Output, Service, Wait};
 use std::time::Instant;
@@ -21,8 +21,8 @@ impl Routes for OnePage {
     }
 }
 
-/// A conversation without a pump: everything written is taken at once.
-struct Talk {
+/// Drives a service without a pump: all output is taken at once.
+struct Harness {
     page: HttpService<OnePage>,
     input: Buffer,
     pool: BufferPool,
@@ -30,13 +30,13 @@ struct Talk {
     answers: String,
 }
 
-impl Talk {
+impl Harness {
     fn new() -> Self {
         let page = HttpService::new(OnePage);
         Self { page, input: Buffer::new(), pool: BufferPool::new(), wait: Wait::Input, answers: String::new() }
     }
 
-    /// Sends `request` and has the service called until it waits for more.
+    /// Sends `request` and calls the service until it waits for input or closes.
     fn send(&mut self, request: &[u8]) {
         let now = Instant::now();
         self.pool.make_room(&mut self.input, BLOCK_BYTES);
@@ -55,22 +55,22 @@ impl Talk {
 }
 
 fn answers(request: &[u8]) -> (String, Wait) {
-    let mut talk = Talk::new();
-    talk.send(request);
-    (talk.answers, talk.wait)
+    let mut harness = Harness::new();
+    harness.send(request);
+    (harness.answers, harness.wait)
 }
 
 #[track_caller]
 fn expect(request: &str, status: &str, wait: Wait) -> String {
-    let (answer, waits) = answers(request.as_bytes());
+    let (answer, actual_wait) = answers(request.as_bytes());
     assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request:?}: {answer}");
-    assert_eq!(waits, wait, "{request:?}: {answer}");
+    assert_eq!(actual_wait, wait, "{request:?}: {answer}");
     assert_eq!(answer.contains("\r\nConnection: close\r\n"), wait == Wait::Close, "{answer}");
     answer
 }
 
 #[test]
-fn a_page_is_whole() {
+fn a_page_has_all_its_header_fields() {
     assert_eq!(
         expect("GET /page HTTP/1.1\r\nHost: a\r\n\r\n", "200 OK", Wait::Input),
         "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -86,14 +86,14 @@ fn head_is_get_without_the_body() {
 }
 
 #[test]
-fn other_methods_and_paths_have_their_answers() {
+fn unsupported_methods_and_unknown_paths_are_rejected() {
     let post = expect("POST /page HTTP/1.1\r\nHost: a\r\n\r\n", "405 Method Not Allowed", Wait::Input);
     assert!(post.contains("\r\nAllow: GET, HEAD\r\n"), "{post}");
     expect("GET /other HTTP/1.1\r\nHost: a\r\n\r\n", "404 Not Found", Wait::Input);
 }
 
 #[test]
-fn a_target_may_have_a_query_or_be_a_whole_uri() {
+fn a_target_may_have_a_query_or_be_an_absolute_uri() {
     for target in ["/page?a=/b", "http://a:80/page", "HTTP://a/page?b"] {
         expect(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), "200 OK", Wait::Input);
     }
@@ -102,7 +102,7 @@ fn a_target_may_have_a_query_or_be_a_whole_uri() {
 }
 
 #[test]
-fn garbage_is_refused_at_once() {
+fn invalid_requests_close_at_once() {
     for garbage in [&b"\x16\x03\x01\x02\x00\x01"[..], b"GET /page\r\n\r\n", b"GET /page HTTP/1.1\r\nHo st: a\r\n\r\n"] {
         let (answer, wait) = answers(garbage);
         assert!(answer.starts_with("HTTP/1.1 400 ") && wait == Wait::Close, "{garbage:?}: {answer}");
@@ -112,7 +112,7 @@ fn garbage_is_refused_at_once() {
 }
 
 #[test]
-fn who_wants_to_close_is_closed() {
+fn close_requests_and_bodies_close_the_connection() {
     expect("GET /page HTTP/1.0\r\n\r\n", "200 OK", Wait::Close);
     for field in ["Connection: close", "connection: upgrade , CLOSE", "Content-Length: 3", "Transfer-Encoding: chunked"]
     {
@@ -122,34 +122,34 @@ fn who_wants_to_close_is_closed() {
 }
 
 #[test]
-fn a_request_has_a_bound() {
+fn the_size_of_a_request_is_limited() {
     let request = |bytes: usize| {
         let (before, after) = ("GET /page HTTP/1.1\r\nHost: a\r\nX: ", "\r\n\r\n");
         format!("{before}{}{after}", "x".repeat(bytes - before.len() - after.len()))
     };
-    expect(&request(REQUEST_BYTES), "200 OK", Wait::Input);
-    expect(&request(REQUEST_BYTES + 1), "431 Request Header Fields Too Large", Wait::Close);
-    expect(&"x".repeat(REQUEST_BYTES), "431 Request Header Fields Too Large", Wait::Close);
+    expect(&request(MAX_REQUEST_BYTES), "200 OK", Wait::Input);
+    expect(&request(MAX_REQUEST_BYTES + 1), "431 Request Header Fields Too Large", Wait::Close);
+    expect(&"x".repeat(MAX_REQUEST_BYTES), "431 Request Header Fields Too Large", Wait::Close);
     let many = "X: y\r\n".repeat(100);
     expect(&format!("GET / HTTP/1.1\r\n{many}\r\n"), "431 Request Header Fields Too Large", Wait::Close);
 }
 
 #[test]
-fn a_byte_at_a_time_and_several_at_once() {
+fn split_and_pipelined_requests_are_answered() {
     let request = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
-    let mut talk = Talk::new();
+    let mut harness = Harness::new();
     for byte in request {
-        assert_eq!(talk.answers, "");
-        talk.send(&[*byte]);
+        assert_eq!(harness.answers, "");
+        harness.send(&[*byte]);
     }
-    let one = std::mem::take(&mut talk.answers);
+    let one = std::mem::take(&mut harness.answers);
     assert!(one.ends_with("\r\n\r\nhere\n"), "{one}");
-    talk.send(&request.repeat(5));
-    assert_eq!(talk.answers, one.repeat(5));
+    harness.send(&request.repeat(5));
+    assert_eq!(harness.answers, one.repeat(5));
 }
 
 #[test]
-fn an_answer_may_be_longer_than_the_room_for_it() {
+fn a_response_may_be_larger_than_the_output_buffer() {
     let answer = expect("GET /long HTTP/1.1\r\nHost: a\r\n\r\n", "200 OK", Wait::Input);
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");

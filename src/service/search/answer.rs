@@ -1,4 +1,4 @@
-//! What the tutorial's server answers: its table, and its words.
+//! Answers of the tutorial's search server: its table and texts.
 
 use super::Response;
 use crate::codec::message::{Content, MessageError};
@@ -6,59 +6,59 @@ use serde_json::Value;
 use std::borrow::Cow;
 use thiserror::Error;
 
-/// The table of the tutorial's server.
+/// Lookup table of the tutorial's server.
 const TABLE: [(&str, &str); 3] = [
     ("morpheus", "Follow the white rabbit. 🐰"),
     ("ring", "In the caves beneath the Misty Mountains. 💍"),
     ("🐶", "🐾 Playing ball! 🏐"),
 ];
 
-/// What a binary answer begins with.
-const FIRST_BYTES: &[u8] = b"First 10 bytes of request: ";
+/// Prefix of an answer to a binary request.
+const BINARY_PREFIX: &[u8] = b"First 10 bytes of request: ";
 
-/// How much of a binary request is sent back, in bytes.
-const SHOWN_BYTES: usize = 10;
+/// Number of bytes of a binary request that the answer repeats.
+const ECHOED_BYTES: usize = 10;
 
-/// Why a message is no request.
+/// Error in a search request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SearchError {
-    /// It is not even a message.
+    /// It is not a valid message.
     #[error(transparent)]
     Message(#[from] MessageError),
-    /// Its JSON is something else than an object.
-    #[error("the request is {found}; an object with an action and a value is wanted")]
+    /// Its JSON is not an object.
+    #[error("the request is {found}; expected an object with an action and a value")]
     NotAnObject {
-        /// What it is.
+        /// Kind of the JSON value.
         found: &'static str,
     },
-    /// Its action or its value is nothing that could be named in an answer.
-    #[error("the request's '{key}' is {found}; a text is wanted")]
+    /// Its action or value has a type that cannot appear in an answer.
+    #[error("the request's '{key}' is {found}; expected a string")]
     NotText {
-        /// Which of the two.
+        /// The key: `action` or `value`.
         key: &'static str,
-        /// What it is.
+        /// Kind of the JSON value.
         found: &'static str,
     },
 }
 
-/// What the table says about `value`.
+/// Looks `value` up in the table.
 #[must_use]
 pub fn look_up(value: &str) -> Option<&'static str> {
     TABLE.iter().find(|(key, _)| *key == value).map(|(_, text)| *text)
 }
 
 impl Response {
-    /// What the tutorial's server answers.
+    /// Answers like the tutorial's server.
     ///
     /// # Errors
     ///
-    /// [`SearchError`] when it is no request.
+    /// [`SearchError`] when the request is invalid.
     pub fn to(request: &Content<'_>) -> Result<Self, SearchError> {
         match request {
             Content::Json(request) => answer(request).map(Self::Result),
             Content::Binary(request) => {
-                let shown = &request[..request.len().min(SHOWN_BYTES)];
-                Ok(Self::Bytes([FIRST_BYTES, shown].concat()))
+                let echoed = &request[..request.len().min(ECHOED_BYTES)];
+                Ok(Self::Bytes([BINARY_PREFIX, echoed].concat()))
             }
         }
     }
@@ -69,7 +69,7 @@ fn answer(request: &Value) -> Result<String, SearchError> {
         return Err(SearchError::NotAnObject { found: kind(request) });
     }
     let action = python_text(request, "action")?;
-    // In Python the text "search" alone equals it.
+    // As in Python, only the string "search" equals it.
     if request["action"] != "search" {
         return Ok(format!("Error: invalid action '{action}'."));
     }
@@ -78,8 +78,8 @@ fn answer(request: &Value) -> Result<String, SearchError> {
     Ok(found.map_or_else(|| format!("No match for '{value}'."), str::to_owned))
 }
 
-/// The value of a key as Python puts it into a text. What has parts is refused: it is no value to search for, and ends the
-/// tutorial's server.
+/// The value of a key as Python formats it in a string. Arrays, objects and fractions are rejected: they cannot be
+/// searched for, and they terminate the tutorial's server.
 fn python_text<'a>(request: &'a Value, key: &'static str) -> Result<Cow<'a, str>, SearchError> {
     let value = &request[key];
     Ok(match value {
@@ -95,10 +95,10 @@ fn python_text<'a>(request: &'a Value, key: &'static str) -> Result<Cow<'a, str>
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
-        Value::Bool(_) => "true or false",
+        Value::Bool(_) => "a boolean",
         Value::Number(number) if number.is_f64() => "a fraction",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     }

@@ -1,34 +1,34 @@
-//! The requests and the answers of the application pair, as messages.
+//! Requests and responses of the tutorial's application pair, as messages.
 
 use crate::codec::message::{Content, Head, Message, MessageError, python_json};
 use crate::python_repr::{BytesRepr, JsonRepr};
 use serde_json::json;
 use std::fmt;
 
-/// What a client asks.
+/// Request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// Search for a value.
+    /// Searches for a value.
     Search(String),
-    /// Do something else with a value, which is a matter of the server.
+    /// Applies another action, which the server defines, to a value.
     Action {
-        /// What to do.
+        /// Name of the action.
         action: String,
-        /// With which value.
+        /// Value to apply it to.
         value: String,
     },
-    /// Send these bytes.
+    /// Sends these bytes.
     Binary(Vec<u8>),
 }
 
 impl Request {
-    /// The binary request of the tutorial's client: the action, which is its name, followed by the value.
+    /// Creates the binary request of the tutorial's client: the action `binary` followed by the value.
     #[must_use]
     pub fn binary(value: &str) -> Self {
         Self::Binary(format!("binary{value}").into_bytes())
     }
 
-    /// The request for `action` with `value`: `binary` is a binary one, and any other action goes out in JSON.
+    /// Creates the request for `action` with `value`: a binary request for `binary`, a JSON request for any other action.
     #[must_use]
     pub fn of(action: &str, value: &str) -> Self {
         match action {
@@ -38,7 +38,7 @@ impl Request {
         }
     }
 
-    /// The most bytes of it that an answer may repeat, in UTF-8.
+    /// Maximum number of its bytes that a response may repeat, in UTF-8.
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
@@ -48,7 +48,7 @@ impl Request {
         }
     }
 
-    /// The message of it; `keeps_alive` says in its header that more will follow.
+    /// Encodes the request as a message; `keeps_alive` announces further messages in its header.
     #[must_use]
     pub fn message(&self, keeps_alive: bool) -> Vec<u8> {
         let message = match self {
@@ -68,21 +68,21 @@ fn json_message(action: &str, value: &str, keeps_alive: bool) -> Result<Vec<u8>,
     Head { keeps_alive, ..Head::json() }.message(content.as_bytes())
 }
 
-/// What a server answers.
+/// Response of a server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Response {
-    /// To a search.
+    /// To a search request.
     Result(String),
     /// To a binary request.
     Bytes(Vec<u8>),
 }
 
 impl Response {
-    /// The message of it.
+    /// Encodes the response as a message.
     ///
     /// # Errors
     ///
-    /// None that a response can have: its header is a short one.
+    /// None for any response: its header is short.
     pub(super) fn message(&self) -> Result<Vec<u8>, MessageError> {
         match self {
             Self::Result(text) => Head::json().message(python_json(&[("result", json!(text))]).as_bytes()),
@@ -93,7 +93,7 @@ impl Response {
         }
     }
 
-    /// The content, for people: JSON as it is sent, bytes as Python shows them.
+    /// The content as text: JSON as it is sent, bytes as Python shows them.
     #[must_use]
     pub fn content(&self) -> String {
         match self {
@@ -102,7 +102,7 @@ impl Response {
         }
     }
 
-    /// The result alone: the text as it is, bytes as Python shows them.
+    /// The result alone: text as is, bytes as Python shows them.
     #[must_use]
     pub fn result(&self) -> String {
         match self {
@@ -120,23 +120,23 @@ impl Response {
         }
     }
 
-    /// The answer that came as `message`.
+    /// Decodes a response from `message`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in words.
+    /// A description of what is wrong with it.
     pub fn read(message: &Message<'_>) -> Result<Self, String> {
         match message.content().map_err(|error| error.to_string())? {
             Content::Json(value) => match value.get("result").and_then(|result| result.as_str()) {
                 Some(text) => Ok(Self::Result(text.to_owned())),
-                None => Err("the answer is no object with a text as its 'result'".to_owned()),
+                None => Err("the answer is not an object with a string 'result'".to_owned()),
             },
             Content::Binary(bytes) => Ok(Self::Bytes(bytes.to_vec())),
         }
     }
 }
 
-/// In the words of the tutorial's client.
+/// Formats the response like the tutorial's client.
 impl fmt::Display for Response {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,8 +1,8 @@
-//! Search: the server of the tutorial's application pair, which answers messages with a header.
+//! Search service: the server of the tutorial's application pair, which answers messages with a JSON header.
 //!
-//! A request in JSON, `{"action": "search", "value": "ring"}`, is looked up in a table; a binary one gets its first ten
-//! bytes back. The answers are byte for byte those of the tutorial's server. That one serves one message per connection;
-//! this one any number, as long as they come: see [`Search`].
+//! A JSON request, `{"action": "search", "value": "ring"}`, is looked up in a table. A binary request gets its first
+//! ten bytes back. The answers equal those of the tutorial's server byte for byte. That server handles one message per
+//! connection; this one handles any number: see [`Search`].
 
 mod answer;
 mod messages;
@@ -13,21 +13,21 @@ pub use answer::{SearchError, look_up};
 pub use messages::{Request, Response};
 
 use super::{Input, Output, Service, Wait};
-use crate::codec::message::{Content, MOST_BEFORE_CONTENT, MessageDecoder};
+use crate::codec::message::{Content, MAX_BEFORE_CONTENT, MessageDecoder};
 use crate::python_repr::JsonRepr;
 use crate::units::format_counted;
 use std::time::{Duration, Instant};
 
-/// How long a peer that did not ask to keep the connection may think about another message. The tutorial's server closes
-/// once it has answered, and a peer may wait for just that; one that sends a second message does so at once.
-const GRACE: Duration = Duration::from_millis(500);
+/// How long a connection without keep-alive stays open for another message. The tutorial's server closes after its
+/// answer, and a peer may wait for exactly that; a peer that sends a second message does so at once.
+const KEEP_OPEN: Duration = Duration::from_millis(500);
 
-/// Answers messages with a header.
+/// Answers messages with a JSON header.
 ///
-/// Messages may come one after the other, or many at once: each is answered, in order. When the last one did not ask to
-/// keep the connection ([`Header::keeps_alive`](crate::codec::message::Header::keeps_alive)), the connection is closed
-/// half a second after its answer, or as soon as the peer has shut its half. A message that cannot be answered ends the
-/// conversation; those before it are answered, and the peer's fault is named in the log.
+/// Messages may arrive one at a time or many at once; each is answered, in order. If the last one did not request
+/// keep-alive ([`Header::keeps_alive`](crate::codec::message::Header::keeps_alive)), the connection closes half a
+/// second after its answer, or as soon as the peer has shut down its half. An invalid message closes the connection
+/// after earlier messages were answered; the log describes the error.
 ///
 /// ```
 /// use multiconn::server::{Server, ServerConfig};
@@ -42,21 +42,21 @@ const GRACE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Search {
     decoder: MessageDecoder,
-    /// When to close, unless another message begins.
-    end_by: Option<Instant>,
-    /// Boxed, since hardly any conversation has one.
+    /// When to close, unless another message begins before.
+    close_at: Option<Instant>,
+    /// Boxed, because few connections have one.
     fault: Option<Box<SearchError>>,
-    /// What the log calls the peer, if it is to have the requests.
+    /// Name of the peer in the log, if requests are logged.
     peer: Option<Box<PeerName>>,
 }
 
 #[derive(Debug)]
 struct PeerName(String);
 
-/// How many characters of a request the log shows.
-const LOGGED_CHARACTERS: usize = 1000;
+/// Maximum number of characters of a request in the log.
+const MAX_LOGGED_CHARACTERS: usize = 1000;
 
-/// What became of the first message.
+/// Result of handling the first message of the input.
 enum Step {
     Answered { keeps_alive: bool },
     Incomplete,
@@ -64,25 +64,25 @@ enum Step {
 }
 
 impl Search {
-    /// Answers messages whose content takes at most `most_content_bytes`.
+    /// Creates a service for messages with at most `max_content_bytes` of content.
     #[must_use]
-    pub fn new(most_content_bytes: usize) -> Self {
-        Self { decoder: MessageDecoder::new(most_content_bytes), end_by: None, fault: None, peer: None }
+    pub fn new(max_content_bytes: usize) -> Self {
+        Self { decoder: MessageDecoder::new(max_content_bytes), close_at: None, fault: None, peer: None }
     }
 
-    /// Logs each request that is answered, at the level `debug` and in the words of the tutorial's server. `peer` names the peer,
-    /// and is called only when that level is logged.
+    /// Logs each answered request at level `debug`, in the words of the tutorial's server. `peer` returns the name of the
+    /// peer; it is called only if that level is logged.
     #[must_use]
     pub fn logging(mut self, peer: impl FnOnce() -> String) -> Self {
         self.peer = log::log_enabled!(log::Level::Debug).then(|| Box::new(PeerName(peer())));
         self
     }
 
-    /// What the buffers of a connection must hold for that: the content, and the longest header, which is as long as it
-    /// is by construction.
+    /// Buffer size in bytes that a connection needs for such messages: the content plus the longest possible header.
+    /// The answer's header is shorter.
     #[must_use]
-    pub fn buffer_bytes(most_content_bytes: usize) -> usize {
-        most_content_bytes.saturating_add(MOST_BEFORE_CONTENT)
+    pub fn buffer_bytes(max_content_bytes: usize) -> usize {
+        max_content_bytes.saturating_add(MAX_BEFORE_CONTENT)
     }
 
     fn step(&mut self, input: &mut Input<'_>, output: &mut Output<'_>) -> Result<Step, SearchError> {
@@ -91,7 +91,7 @@ impl Search {
         };
         let content = message.content()?;
         let Ok(answer) = Response::to(&content)?.message() else {
-            unreachable!("the types and encodings of our answers are short");
+            unreachable!("the headers of our answers are short");
         };
         if !output.write_whole(&answer) {
             return Ok(Step::NoRoom);
@@ -105,12 +105,12 @@ impl Search {
     }
 }
 
-/// A request in the words of the tutorial's server.
+/// Formats a request like the tutorial's server.
 fn describe(content: &Content<'_>, content_type: &str) -> String {
     match content {
         Content::Json(request) => {
             let text = JsonRepr(request).to_string();
-            match text.char_indices().nth(LOGGED_CHARACTERS) {
+            match text.char_indices().nth(MAX_LOGGED_CHARACTERS) {
                 Some((end, _)) => {
                     format!("request {}... ({})", &text[..end], format_counted(text.len() as u64, "byte"))
                 }
@@ -125,7 +125,7 @@ impl Service for Search {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
         loop {
             match self.step(input, output) {
-                Ok(Step::Answered { keeps_alive }) => self.end_by = (!keeps_alive).then(|| now + GRACE),
+                Ok(Step::Answered { keeps_alive }) => self.close_at = (!keeps_alive).then(|| now + KEEP_OPEN),
                 Ok(Step::Incomplete) => break,
                 Ok(Step::NoRoom) => return Wait::Writable,
                 Err(error) => {
@@ -134,7 +134,7 @@ impl Service for Search {
                 }
             }
         }
-        match self.end_by.filter(|_| input.is_empty() && !input.has_ended()) {
+        match self.close_at.filter(|_| input.is_empty() && !input.has_ended()) {
             Some(end) if end <= now => Wait::Close,
             Some(end) => Wait::Deadline(end),
             None => Wait::Input,

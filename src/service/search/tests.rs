@@ -1,12 +1,12 @@
-//! How long the service waits, and what it does without room; its answers are a matter of the conformance table.
+//! Tests of the close timing and of missing output room. The conformance table covers the answers.
 
-use super::{GRACE, Request, Search};
+use super::{KEEP_OPEN, Request, Search};
 use crate::buffer::{Buffer, BufferPool};
 use crate::service::{Input, Output, Service, Wait};
 use std::time::{Duration, Instant};
 
-/// A service with its buffers, and a clock that the test moves.
-struct Scene {
+/// A service with its buffers and a simulated clock.
+struct Harness {
     service: Search,
     input: Buffer,
     output: Buffer,
@@ -14,7 +14,7 @@ struct Scene {
     now: Instant,
 }
 
-impl Scene {
+impl Harness {
     fn new() -> Self {
         let (input, output) = (Buffer::new(), Buffer::new());
         Self { service: Search::new(1000), input, output, pool: BufferPool::new(), now: Instant::now() }
@@ -25,7 +25,7 @@ impl Scene {
         assert_eq!(waiting, bytes.len());
     }
 
-    /// Serves with room for so many bytes of output.
+    /// Calls the service with room for `limit` bytes of output.
     fn serve(&mut self, limit: usize, has_ended: bool) -> Wait {
         let mut input = Input::new(&mut self.input, has_ended);
         let mut output = Output::new(&mut self.output, &mut self.pool, limit);
@@ -38,61 +38,61 @@ fn ring(keeps_alive: bool) -> Vec<u8> {
 }
 
 #[test]
-fn the_end_comes_a_while_after_the_answer() {
-    let mut scene = Scene::new();
-    assert_eq!(scene.serve(4096, false), Wait::Input, "a silent peer is a matter of the timeouts");
-    scene.receive(&ring(false));
-    let end = scene.now + GRACE;
-    assert_eq!(scene.serve(4096, false), Wait::Deadline(end));
-    scene.now += GRACE / 2;
-    assert_eq!(scene.serve(4096, false), Wait::Deadline(end), "a call for no reason changes nothing");
-    scene.now = end;
-    assert_eq!(scene.serve(4096, false), Wait::Close);
+fn the_connection_closes_after_a_pause() {
+    let mut harness = Harness::new();
+    assert_eq!(harness.serve(4096, false), Wait::Input, "the timeouts handle a silent peer");
+    harness.receive(&ring(false));
+    let end = harness.now + KEEP_OPEN;
+    assert_eq!(harness.serve(4096, false), Wait::Deadline(end));
+    harness.now += KEEP_OPEN / 2;
+    assert_eq!(harness.serve(4096, false), Wait::Deadline(end), "a spurious call changes nothing");
+    harness.now = end;
+    assert_eq!(harness.serve(4096, false), Wait::Close);
 }
 
 #[test]
-fn another_message_is_waited_for_when_it_has_begun() {
-    let mut scene = Scene::new();
+fn a_partial_message_postpones_the_close() {
+    let mut harness = Harness::new();
     let (first, second) = (ring(false), ring(false));
-    scene.receive(&[&first[..], &second[..1]].concat());
-    assert_eq!(scene.serve(4096, false), Wait::Input);
-    scene.now += 2 * GRACE;
-    scene.receive(&second[1..]);
-    assert_eq!(scene.serve(4096, false), Wait::Deadline(scene.now + GRACE));
-    assert!(scene.input.is_empty());
+    harness.receive(&[&first[..], &second[..1]].concat());
+    assert_eq!(harness.serve(4096, false), Wait::Input);
+    harness.now += 2 * KEEP_OPEN;
+    harness.receive(&second[1..]);
+    assert_eq!(harness.serve(4096, false), Wait::Deadline(harness.now + KEEP_OPEN));
+    assert!(harness.input.is_empty());
 }
 
 #[test]
-fn who_keeps_the_connection_keeps_it_until_it_says_otherwise() {
-    let mut scene = Scene::new();
-    scene.receive(&[ring(false), ring(true)].concat());
-    assert_eq!(scene.serve(4096, false), Wait::Input);
-    scene.now += Duration::from_secs(100);
-    assert_eq!(scene.serve(4096, false), Wait::Input);
-    scene.receive(&ring(false));
-    assert_eq!(scene.serve(4096, false), Wait::Deadline(scene.now + GRACE));
-    assert_eq!(scene.serve(4096, true), Wait::Input, "its end is the end");
+fn keep_alive_lasts_until_a_message_without_it() {
+    let mut harness = Harness::new();
+    harness.receive(&[ring(false), ring(true)].concat());
+    assert_eq!(harness.serve(4096, false), Wait::Input);
+    harness.now += Duration::from_secs(100);
+    assert_eq!(harness.serve(4096, false), Wait::Input);
+    harness.receive(&ring(false));
+    assert_eq!(harness.serve(4096, false), Wait::Deadline(harness.now + KEEP_OPEN));
+    assert_eq!(harness.serve(4096, true), Wait::Input, "the peer's end closes the connection");
 }
 
 #[test]
-fn without_room_the_request_stays_where_it_is() {
-    let mut scene = Scene::new();
+fn without_room_the_request_stays_in_the_input() {
+    let mut harness = Harness::new();
     let request = ring(true);
-    scene.receive(&request.repeat(3));
+    harness.receive(&request.repeat(3));
     // An answer has 165 bytes.
-    assert_eq!(scene.serve(340, false), Wait::Writable);
-    assert_eq!((scene.output.len(), scene.input.len()), (330, request.len()));
-    scene.output.clear();
-    assert_eq!(scene.serve(340, true), Wait::Input);
-    assert_eq!((scene.output.len(), scene.input.len()), (165, 0));
+    assert_eq!(harness.serve(340, false), Wait::Writable);
+    assert_eq!((harness.output.len(), harness.input.len()), (330, request.len()));
+    harness.output.clear();
+    assert_eq!(harness.serve(340, true), Wait::Input);
+    assert_eq!((harness.output.len(), harness.input.len()), (165, 0));
 }
 
 #[test]
-fn a_refusal_is_explained_and_an_idle_service_is_small() {
-    let mut scene = Scene::new();
-    assert_eq!(scene.service.error_detail(), None);
-    scene.receive(b"\0\x02{}");
-    assert_eq!(scene.serve(4096, false), Wait::Abort);
-    assert_eq!(scene.service.error_detail().as_deref(), Some("Missing required header 'byteorder'."));
+fn errors_are_described_and_an_idle_service_is_small() {
+    let mut harness = Harness::new();
+    assert_eq!(harness.service.error_detail(), None);
+    harness.receive(b"\0\x02{}");
+    assert_eq!(harness.serve(4096, false), Wait::Abort);
+    assert_eq!(harness.service.error_detail().as_deref(), Some("Missing required header 'byteorder'."));
     assert!(size_of::<Search>() <= 48, "{} bytes for each connection", size_of::<Search>());
 }

@@ -4,7 +4,7 @@ use super::case::{Case, beginning, json};
 
 pub(super) fn cases() -> Vec<Case> {
     let not_json = "the content is not JSON: ";
-    let object = "an object with an action and a value is wanted";
+    let object = "expected an object with an action and a value";
     let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     let cases = [
         (String::new(), format!("{not_json}it is empty")),
@@ -24,16 +24,16 @@ pub(super) fn cases() -> Vec<Case> {
         ("{\"a\":".repeat(10_000), format!("{not_json}recursion limit exceeded")),
         ("[]".to_owned(), format!("the request is an array; {object}")),
         (deep(127), format!("the request is an array; {object}")),
-        ("\"search\"".to_owned(), format!("the request is a text; {object}")),
+        ("\"search\"".to_owned(), format!("the request is a string; {object}")),
         ("1".to_owned(), format!("the request is a number; {object}")),
         ("1.5".to_owned(), format!("the request is a fraction; {object}")),
         ("null".to_owned(), format!("the request is null; {object}")),
-        ("true".to_owned(), format!("the request is true or false; {object}")),
-        (r#"{"action": ["search"]}"#.to_owned(), "the request's 'action' is an array; a text is wanted".to_owned()),
-        (r#"{"action": {}}"#.to_owned(), "the request's 'action' is an object; a text is wanted".to_owned()),
-        (value("[]"), "the request's 'value' is an array; a text is wanted".to_owned()),
-        (value(r#"{"a": 1}"#), "the request's 'value' is an object; a text is wanted".to_owned()),
-        (value("1.5"), "the request's 'value' is a fraction; a text is wanted".to_owned()),
+        ("true".to_owned(), format!("the request is a boolean; {object}")),
+        (r#"{"action": ["search"]}"#.to_owned(), "the request's 'action' is an array; expected a string".to_owned()),
+        (r#"{"action": {}}"#.to_owned(), "the request's 'action' is an object; expected a string".to_owned()),
+        (value("[]"), "the request's 'value' is an array; expected a string".to_owned()),
+        (value(r#"{"a": 1}"#), "the request's 'value' is an object; expected a string".to_owned()),
+        (value("1.5"), "the request's 'value' is a fraction; expected a string".to_owned()),
     ];
     let case = |(content, words): &(String, String)| {
         Case::refused(&format!("the content {:?} of {} bytes", beginning(content), content.len()), json(content), words)

@@ -108,7 +108,7 @@ fn refusals() -> Vec<Case> {
     let half = [&le16("{\"a\": \"")[..], b"\x3d\xd8", &le16("\"}")].concat();
     let above = [&le32("\"")[..], &[0, 0, 0x11, 0], &le32("\"")].concat();
     let mut refused = |name: &str, encoding: &str, bytes: &[u8], offset: usize| {
-        let words = format!("the content is not {encoding}: its byte {offset} fits nowhere");
+        let words = format!("the content is not {encoding}: invalid byte at offset {offset}");
         cases.push(Case::refused(name, sent(encoding, bytes), &words));
     };
     refused("a wrong byte in UTF-8", "utf-8", b"{\"a\": \"\xff\"}", 7);

@@ -97,7 +97,7 @@ fn not_json() -> Vec<Case> {
         cases.push(refused(&format!("{depth} deep"), &header_with(&nested, SIZE), &why("recursion limit exceeded")));
     }
     let bad = |name: &str, bytes: &[u8], offset: usize| {
-        let words = format!("the header is not UTF-8: its byte {offset} fits nowhere");
+        let words = format!("the header is not UTF-8: invalid byte at offset {offset}");
         Case::refused(name, raw_message(bytes, b""), &words)
     };
     cases.push(bad("a header in UTF-16", b"\xff\xfe{\0}\0", 0));
@@ -135,7 +135,7 @@ fn twice() -> Vec<Case> {
 fn wrong() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut wrong = |key: &str, value: &str, wanted: &str| {
-        let words = format!("the header's '{key}' is {value}; {wanted} is wanted");
+        let words = format!("the header's '{key}' is {value}; expected {wanted}");
         cases.push(refused(&format!("{key} {value}"), &with(key, value), &words));
     };
     for value in [r#""middle""#, r#""LITTLE""#, r#""""#, r#"" little""#, "1", "null", "true", r#"["little"]"#] {
@@ -143,11 +143,11 @@ fn wrong() -> Vec<Case> {
     }
     for key in ["content-type", "content-encoding"] {
         for value in ["1", "null", "false", "[]", r#"{"a":1}"#] {
-            wrong(key, value, "a text");
+            wrong(key, value, "a string");
         }
     }
     for value in ["-1", "-9223372036854775808", r#""37""#, "37.0", "37.5", "0.1", "null", "true", "[37]", "{}"] {
-        wrong("content-length", value, "a whole number from 0 up");
+        wrong("content-length", value, "an integer of 0 or more");
     }
     cases
 }
