@@ -1,6 +1,6 @@
-//! The few errors that an operator can act on, and the words for those of the system.
+//! Errors that an operator can act on, and plain texts for system errors.
 //!
-//! A peer's fault is never one of these: it ends in a [`CloseReason`](crate::connection::CloseReason).
+//! A peer's fault is never one of them: it leads to a [`CloseReason`](crate::connection::CloseReason).
 
 mod backoff;
 mod errno;
@@ -13,87 +13,87 @@ pub(crate) use warning::Warning;
 use crate::units::format_count;
 use std::io::{self, ErrorKind};
 
-/// Why a server or a client could not do what it was asked to.
+/// Error of a server or a client.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What was asked for can never work; the text names the input and shows a good one.
+    /// The request can never work. The text names the input and gives a valid example.
     #[error("{0}")]
     Usage(String),
-    /// A host could not be looked up.
+    /// A host name could not be resolved.
     #[error(
         "cannot find the host {host:?}: {reason}; give an address such as 127.0.0.1 or a name this machine can look up"
     )]
     Resolve {
         /// The host as it was given.
         host: String,
-        /// What the resolver said.
+        /// Error of the resolver.
         reason: String,
     },
-    /// An address could not be listened on.
+    /// The server cannot listen on an address.
     #[error("cannot listen on {address}: {reason}")]
     Listen {
         /// The address.
         address: String,
-        /// Why not, and the way out.
+        /// The reason, and a remedy.
         reason: String,
     },
-    /// Connections cannot come from the addresses that were given for that.
+    /// Connections cannot be made from the given source addresses.
     #[error("cannot connect from {range}: {reason}; give addresses that this machine has, such as 127.0.0.1")]
     Source {
         /// The range as it was given.
         range: String,
-        /// The address, and what the system said of it.
+        /// The address, and the system's error.
         reason: String,
     },
-    /// A file cannot be used for what it was named for.
+    /// A file cannot be used for its purpose.
     #[error("cannot use {path}: {reason}")]
     File {
         /// The path as it was given.
         path: String,
-        /// Why not, and what should be there.
+        /// The reason, and what is expected.
         reason: String,
     },
-    /// The work needs more descriptors than the process may open.
+    /// The run needs more file descriptors than the process may open.
     #[error(
         "{wanted} need {} descriptors, and this process may open {}; \
          ask for fewer, or raise the limit (ulimit -Hn, LimitNOFILE=)", format_count(*.needed), format_count(*.available)
     )]
     Descriptors {
-        /// What was asked for, such as "30,000 connections".
+        /// What was requested, such as "30,000 connections".
         wanted: String,
-        /// How many descriptors that takes.
+        /// Number of descriptors that it needs.
         needed: u64,
         /// The hard limit of the process.
         available: u64,
     },
-    /// A worker panicked outside of what is guarded, and the run ended with it; the text is that of the panic.
+    /// A worker panicked outside of guarded code, and the run ended; the text is that of the panic.
     #[error("a worker panicked: {0}")]
     Panic(String),
-    /// The system refused something that the loop cannot do without.
+    /// The system failed a call that the event loop needs.
     #[error("cannot {action}: {}", in_words_with_errno(.source))]
     System {
-        /// What was tried, such as "create the event loop".
+        /// The action that failed, such as "create the event loop".
         action: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// Whether the request itself was wrong, whatever the machine is like.
+    /// Whether the request was wrong, independent of the machine.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Usage(_))
     }
 
-    /// For `map_err`: the system refused to `action`.
+    /// For `map_err`: an error of the system during `action`.
     pub(crate) fn system(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { action, source }
     }
 }
 
-/// The words a beginner needs for an error of the system: "connection refused", not "os error 111".
+/// Describes a system error in plain words: "connection refused", not "os error 111".
 #[must_use]
 pub fn in_words(error: &io::Error) -> String {
     let words = match error.kind() {
@@ -115,7 +115,7 @@ pub fn in_words(error: &io::Error) -> String {
     words.to_owned()
 }
 
-/// Whether [`in_words`] says what an error of this kind was, without its number.
+/// Whether [`in_words`] describes errors of this kind completely, without their number.
 pub(crate) fn has_words(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -128,7 +128,7 @@ pub(crate) fn has_words(kind: ErrorKind) -> bool {
     )
 }
 
-/// What the system says, without the "(os error 20)" that std adds.
+/// The system's text without the "(os error 20)" that std appends.
 fn without_number(error: &io::Error) -> String {
     let text = error.to_string();
     text.find(" (os error ").map_or(text.as_str(), |end| &text[..end]).to_owned()
@@ -145,7 +145,7 @@ mod tests {
     use std::io::{self, ErrorKind};
 
     #[test]
-    fn a_beginner_reads_words() {
+    fn system_errors_are_described_in_words() {
         assert_eq!(in_words(&ErrorKind::ConnectionReset.into()), "connection reset by peer");
         let busy = io::Error::from_raw_os_error(rustix::io::Errno::BUSY.raw_os_error());
         assert!(!in_words(&busy).contains("os error"), "{}", in_words(&busy));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_its_input_and_the_way_out() {
+    fn errors_name_their_input_and_a_remedy() {
         let error = Error::Descriptors { wanted: "30,000 connections".to_owned(), needed: 30_020, available: 20_000 };
         let text = error.to_string();
         for part in ["30,000 connections", "30,020", "20,000", "ulimit"] {

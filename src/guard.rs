@@ -1,28 +1,28 @@
-//! Calls of code that may panic: a panic ends what was called and nothing else.
+//! Panic guard: contains a panic of user code in the call that caused it.
 //!
-//! All code of a library's user that a server calls goes through here: services, what makes and what drops them, and
-//! responders. A panic during the unwinding of another one, and `panic = "abort"`, end the process whatever is done.
+//! All code of library users that a server calls goes through it: services, their factories and destructors, and
+//! responders. A panic during the unwinding of another one, and `panic = "abort"`, still end the process.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Calls `call`.
+/// Calls `call` and catches a panic.
 ///
 /// # Errors
 ///
-/// The text of the panic, when it panicked. What `call` has borrowed may be left in any state that it can be in while it runs.
+/// The text of the panic. State borrowed by `call` may then be in any state that it passes through while it runs.
 pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
-        let text = text_of(&*panic);
-        // The value that a panic carries is the user's as well, and so is its Drop.
-        if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-            std::mem::forget(another);
+        let text = panic_text(&*panic);
+        // The panic's payload belongs to user code as well, and its `Drop` may panic too.
+        if let Err(nested) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            std::mem::forget(nested);
         }
         text
     })
 }
 
-fn text_of(panic: &(dyn Any + Send)) -> String {
+fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message").to_owned()
 }
@@ -32,16 +32,16 @@ mod tests {
     use super::guarded;
 
     /// Panics whenever it is dropped.
-    struct Bomb;
+    struct PanicsOnDrop;
 
-    impl Drop for Bomb {
+    impl Drop for PanicsOnDrop {
         fn drop(&mut self) {
-            std::panic::panic_any(Bomb);
+            std::panic::panic_any(PanicsOnDrop);
         }
     }
 
     #[test]
-    fn a_panic_becomes_its_text() {
+    fn a_panic_returns_its_text() {
         assert_eq!(guarded(|| 7), Ok(7));
         assert_eq!(guarded(|| panic!("literal")), Err::<(), _>("literal".to_owned()));
         assert_eq!(guarded(|| panic!("number {}", 7)), Err::<(), _>("number 7".to_owned()));
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_that_panics_when_it_is_dropped_is_contained() {
-        assert!(guarded(|| drop(Bomb)).is_err());
+    fn a_panic_payload_that_panics_on_drop_is_contained() {
+        assert!(guarded(|| drop(PanicsOnDrop)).is_err());
     }
 }

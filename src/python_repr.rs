@@ -1,20 +1,20 @@
-//! Bytes, JSON and addresses as a person reads them in a log: exactly as Python 3's `repr` shows them.
+//! Python notation for bytes, text, JSON and addresses, exactly as Python 3's `repr`.
 //!
-//! The tutorial this program follows prints what it receives that way, and scripts compare the
-//! two. This room must never change, decode or copy the bytes.
+//! The tutorial's programs print received bytes this way, and scripts compare the two. This module never changes,
+//! decodes or copies the bytes.
 
 use crate::units::format_counted;
 use serde_json::Value;
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 
-/// Shows bytes as Python does: `b'Message 1 from client.'`, `b"it's"`, `b'\x00\n'`.
+/// Formats bytes as Python does: `b'Message 1 from client.'`, `b"it's"`, `b'\x00\n'`.
 ///
-/// All of them, however many: see [`BytesRepr::abbreviated`] for a log line.
+/// All bytes are shown; see [`BytesRepr::abbreviated`] for a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BytesRepr<'a>(pub &'a [u8]);
 
-/// Shows the first bytes of many and says how many there are; see [`BytesRepr::abbreviated`].
+/// Formats the first bytes and the total number; see [`BytesRepr::abbreviated`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AbbreviatedRepr<'a> {
     bytes: &'a [u8],
@@ -22,8 +22,8 @@ pub struct AbbreviatedRepr<'a> {
 }
 
 impl<'a> BytesRepr<'a> {
-    /// Shows at most the first `limit_bytes`; if there are more, `... (N bytes)` follows, with the
-    /// number of all of them: `b'Messa'... (22 bytes)`.
+    /// Formats at most the first `limit_bytes`. If there are more, `... (N bytes)` follows with their total number:
+    /// `b'Messa'... (22 bytes)`.
     #[must_use]
     pub const fn abbreviated(bytes: &'a [u8], limit_bytes: usize) -> AbbreviatedRepr<'a> {
         AbbreviatedRepr { bytes, limit_bytes }
@@ -33,7 +33,7 @@ impl<'a> BytesRepr<'a> {
 impl fmt::Display for BytesRepr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(bytes) = *self;
-        // Python prefers the quote that needs no escape, and the single one if both would.
+        // Python uses the quote that needs no escape, and the single quote if both or neither need one.
         let double = bytes.contains(&b'\'') && !bytes.contains(&b'"');
         let quote = if double { '"' } else { '\'' };
         write!(f, "b{quote}")?;
@@ -63,8 +63,8 @@ impl fmt::Display for AbbreviatedRepr<'_> {
     }
 }
 
-/// Shows JSON as Python shows what `json.loads` makes of it: `{'action': 'search', 'value': None}`. The keys of an object are
-/// sorted.
+/// Formats JSON like Python formats the result of `json.loads`: `{'action': 'search', 'value': None}`. The keys of an
+/// object are sorted.
 #[derive(Debug, Clone, Copy)]
 pub struct JsonRepr<'a>(pub &'a Value);
 
@@ -98,7 +98,7 @@ fn separator(index: usize) -> &'static str {
     if index == 0 { "" } else { ", " }
 }
 
-/// Shows a text as Python does: `'ring'`, `"it's"`, `'a\x1b\u202e'`.
+/// Formats text as Python does: `'ring'`, `"it's"`, `'a\x1b\u202e'`.
 #[derive(Debug, Clone, Copy)]
 pub struct StrRepr<'a>(pub &'a str);
 
@@ -124,8 +124,8 @@ impl fmt::Display for StrRepr<'_> {
     }
 }
 
-/// Whether Python shows a character as it is: all but controls, separators other than a space, and what Unicode has not
-/// assigned. The standard library escapes the same ones, and at the beginning of a text also those that combine.
+/// Whether Python shows a character unescaped. It escapes controls, separators other than the space, and code points that
+/// Unicode has not assigned. [`str::escape_debug`] escapes the same ones, and combining characters at the start of a text.
 fn is_printable(character: char) -> bool {
     if character.is_ascii() {
         return matches!(character, ' '..='~');
@@ -136,7 +136,7 @@ fn is_printable(character: char) -> bool {
     text.escape_debug().nth(1) == Some(character)
 }
 
-/// Shows an address as Python shows that of a socket: `('127.0.0.1', 65432)`, `('::1', 65432, 0, 0)`.
+/// Formats an address as Python formats that of a socket: `('127.0.0.1', 65432)`, `('::1', 65432, 0, 0)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressRepr(pub SocketAddr);
 

@@ -1,10 +1,10 @@
-//! How long something took, as counts of durations between fixed bounds.
+//! Histogram of durations with fixed bucket bounds.
 
 use super::Counter;
 use std::time::Duration;
 
-/// The bounds, in nanoseconds: one, two, five of each power of ten. A round of the loop takes some microseconds when it
-/// is quiet; one of a second has been blocked by something.
+/// Bucket bounds in nanoseconds: 1, 2 and 5 of each power of ten. A quiet round of the loop takes a few microseconds; a
+/// round of a second was blocked.
 const BOUNDS: [u64; 16] = [
     10_000,
     20_000,
@@ -26,41 +26,41 @@ const BOUNDS: [u64; 16] = [
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
-/// Durations counted by size, with one writer and any number of readers.
+/// Histogram with one writer and any number of readers.
 #[derive(Debug, Default)]
 pub struct FixedHistogram {
-    /// Each bound's count is of what is at most that, and more than the bound before; the last is of all the rest.
+    /// Each count covers durations above the previous bound and up to its own; the last covers all longer ones.
     counts: [Counter; BOUNDS.len() + 1],
     sum_nanos: Counter,
 }
 
 impl FixedHistogram {
-    /// Counts one `duration`. Only the one thread that owns the histogram may call this.
+    /// Counts one `duration`. Only the thread that owns the histogram may call this.
     #[inline]
     pub fn observe(&self, duration: Duration) {
-        // Not `as_nanos`, whose 128 bits cost more than everything else in here. 584 years fit.
+        // Not `as_nanos`, whose 128-bit arithmetic costs more than the rest of this function. 584 years fit.
         let nanos = duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()));
         let index = BOUNDS.partition_point(|bound| *bound < nanos);
         self.counts[index].add(1);
         self.sum_nanos.add(nanos);
     }
 
-    /// The upper bounds in seconds, ending with infinity, and how many durations lie between each and the one before.
+    /// Upper bounds in seconds, ending with infinity, each with the number of durations in its bucket.
     #[must_use]
     pub fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounds = BOUNDS.iter().map(|bound| in_seconds(*bound)).chain([f64::INFINITY]);
+        let bounds = BOUNDS.iter().map(|bound| nanos_to_seconds(*bound)).chain([f64::INFINITY]);
         bounds.zip(self.counts.iter().map(Counter::get)).collect()
     }
 
-    /// The sum of all durations, in seconds.
+    /// Sum of all durations in seconds.
     #[must_use]
     pub fn sum_seconds(&self) -> f64 {
-        in_seconds(self.sum_nanos.get())
+        nanos_to_seconds(self.sum_nanos.get())
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "below 2^53 ns, which are 104 days of work, it is exact")]
-fn in_seconds(nanos: u64) -> f64 {
+#[allow(clippy::cast_precision_loss, reason = "exact below 2^53 ns, which is 104 days")]
+fn nanos_to_seconds(nanos: u64) -> f64 {
     nanos as f64 / NANOS_PER_SECOND
 }
 
@@ -70,7 +70,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_bound_belongs_to_what_is_below_it() {
+    fn a_duration_equal_to_a_bound_is_counted_below_it() {
         let histogram = FixedHistogram::default();
         for nanos in [0, 10_000, 10_001, 1_000_000_000, 1_000_000_001, u64::MAX / 4] {
             histogram.observe(Duration::from_nanos(nanos));

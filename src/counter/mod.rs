@@ -1,8 +1,8 @@
-//! A number that one thread writes and any thread may read.
+//! Counters and gauges with one writing thread and any number of readers.
 //!
-//! The writer pays for a plain load and a plain store, never for a locked read-modify-write: counting must cost the
-//! path of every message nothing. That is only right while each counter has one writing thread; a worker owns its own
-//! counters and whoever wants a total adds them up.
+//! The writer uses a plain load and a plain store instead of an atomic read-modify-write, so that counting adds no cost
+//! to the message path. This is correct only with one writing thread per counter. Each worker owns its counters, and
+//! readers add them up.
 
 mod fixed_histogram;
 mod tally;
@@ -12,37 +12,37 @@ pub use tally::Tally;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A counter with one writer and any number of readers.
+/// Counter with one writer and any number of readers.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `amount`. Only the one thread that owns the counter may call this: two writers would lose counts.
+    /// Adds `amount`. Only the thread that owns the counter may call this: two writers would lose counts.
     #[inline]
     pub fn add(&self, amount: u64) {
         let value = self.0.load(Ordering::Relaxed).wrapping_add(amount);
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// The value at this moment, as any thread may read it.
+    /// Current value; any thread may read it.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A number that goes up and down, with one writer and any number of readers.
+/// Gauge with one writer and any number of readers.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicU64);
 
 impl Gauge {
-    /// What it is now. Only the one thread that owns the gauge may call this.
+    /// Sets the current value. Only the thread that owns the gauge may call this.
     #[inline]
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// The value at this moment, as any thread may read it.
+    /// Current value; any thread may read it.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -54,7 +54,7 @@ mod tests {
     use super::{Counter, Gauge};
 
     #[test]
-    fn a_gauge_is_what_it_was_set_to() {
+    fn a_gauge_returns_the_last_value() {
         let gauge = Gauge::default();
         gauge.set(7);
         gauge.set(3);
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn adds_up() {
+    fn a_counter_adds_up() {
         let counter = Counter::default();
         counter.add(2);
         counter.add(40);

@@ -1,55 +1,55 @@
-//! Counts by kind, where the kinds are few but not all known beforehand.
+//! Counts per kind, for a small number of kinds that are not all known in advance.
 //!
-//! Like a [`Counter`] it has one writer and never locks. A place for a kind is taken when the kind first occurs and is
-//! never given back, so a reader sees each kind once and in a fixed order.
+//! Like a [`Counter`], a tally has one writer and takes no lock. A kind gets a slot at its first use and keeps it, so
+//! readers see each kind once and in a fixed order.
 
 use super::Counter;
 use std::sync::OnceLock;
 
-/// How many kinds are told apart. Reasons and error numbers come to a dozen or two.
-const KINDS: usize = 32;
+/// Maximum number of kinds. Close reasons and error numbers need one or two dozen.
+const MAX_KINDS: usize = 32;
 
-/// Counts by kind, with one writer and any number of readers.
+/// Counts per kind, with one writer and any number of readers.
 #[derive(Debug)]
 pub struct Tally<K> {
-    places: [(OnceLock<K>, Counter); KINDS],
-    /// Kinds for which there was no place.
+    slots: [(OnceLock<K>, Counter); MAX_KINDS],
+    /// Count of kinds without a slot.
     others: Counter,
 }
 
 impl<K: Copy + PartialEq> Tally<K> {
-    /// Nothing counted yet; `known` kinds are there from the start, so that a reader can tell zero from unknown.
+    /// Creates an empty tally. The `known` kinds get slots at once, so that readers can tell zero from unknown.
     #[must_use]
     pub fn of(known: &[K]) -> Self {
-        let places = std::array::from_fn(|index| match known.get(index) {
+        let slots = std::array::from_fn(|index| match known.get(index) {
             Some(kind) => (OnceLock::from(*kind), Counter::default()),
             None => (OnceLock::new(), Counter::default()),
         });
-        Self { places, others: Counter::default() }
+        Self { slots, others: Counter::default() }
     }
 
-    /// Counts one of `kind`. Only the one thread that owns the tally may call this.
+    /// Counts one of `kind`. Only the thread that owns the tally may call this.
     pub fn add(&self, kind: K) {
-        for (place, count) in &self.places {
-            if *place.get_or_init(|| kind) == kind {
+        for (slot, count) in &self.slots {
+            if *slot.get_or_init(|| kind) == kind {
                 return count.add(1);
             }
         }
         self.others.add(1);
     }
 
-    /// How often `kind` was counted, as long as it has a place.
+    /// Count of `kind`; 0 if it has no slot.
     #[must_use]
     pub fn get(&self, kind: K) -> u64 {
         self.counts().find(|(counted, _)| *counted == kind).map_or(0, |(_, count)| count)
     }
 
-    /// The kinds that have a place, and how often each was counted.
+    /// The kinds with a slot, and their counts.
     pub fn counts(&self) -> impl Iterator<Item = (K, u64)> {
-        self.places.iter().map_while(|(place, count)| Some((*place.get()?, count.get())))
+        self.slots.iter().map_while(|(slot, count)| Some((*slot.get()?, count.get())))
     }
 
-    /// How often anything was counted.
+    /// Total count of all kinds.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.counts().map(|(_, count)| count).sum::<u64>() + self.others.get()
@@ -58,10 +58,10 @@ impl<K: Copy + PartialEq> Tally<K> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KINDS, Tally};
+    use super::{MAX_KINDS, Tally};
 
     #[test]
-    fn known_kinds_are_there_from_the_start_and_others_when_they_occur() {
+    fn known_kinds_start_at_zero_and_others_appear_on_use() {
         let tally = Tally::of(&["a", "b"]);
         tally.add("c");
         tally.add("b");
@@ -72,9 +72,9 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_place_is_counted_all_the_same() {
+    fn kinds_without_a_slot_count_in_the_total() {
         let tally = Tally::of(&[]);
-        (0..KINDS + 3).for_each(|kind| tally.add(kind));
-        assert_eq!((tally.counts().count(), tally.total()), (KINDS, KINDS as u64 + 3));
+        (0..MAX_KINDS + 3).for_each(|kind| tally.add(kind));
+        assert_eq!((tally.counts().count(), tally.total()), (MAX_KINDS, MAX_KINDS as u64 + 3));
     }
 }

@@ -1,40 +1,41 @@
-//! Failed calls of socket loops: what an error asks for, and how long a loop pauses when calls go on failing.
+//! Error backoff of socket loops: the class of an error, and the pause after repeated failures.
 //!
-//! Invariant: a loop that asks [`ErrorBackoff::failed`] after each failure never spins. An error that is usually over with one
-//! call counts as permanent when it repeats without a success in between.
+//! Invariant: a loop that calls [`ErrorBackoff::failed`] after each failure never spins. A transient error counts as
+//! permanent when it repeats without a success in between.
 
 use rustix::io::Errno;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-/// The first pause. Short, because many causes are over at once; each further failure doubles it.
+/// First pause. It is short, because many causes end quickly; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The longest pause: one call per second costs nothing, and a socket that works again waits no longer than this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Maximum pause: one call per second costs nothing, and a socket that works again is served within this time.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause for want of descriptors or memory, which another thread or process may free at any time.
-const LONGEST_PAUSE_FOR_RESOURCES: Duration = Duration::from_millis(100);
+/// Maximum pause when descriptors or memory are exhausted. Another thread or process may free some at any time.
+const MAX_PAUSE_FOR_RESOURCES: Duration = Duration::from_millis(100);
 
-/// How many transient errors in a row are retried at once. One batch of connections or datagrams can bring about that many.
-const RETRIED_AT_ONCE: u32 = 64;
+/// Number of consecutive transient errors that are retried at once. One batch of connections or datagrams can cause as
+/// many.
+const MAX_IMMEDIATE_RETRIES: u32 = 64;
 
-/// What a failed call of a receive, accept or send loop asks for.
+/// Class of an error from a receive, accept or send loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorClass {
-    /// Nothing is there to be done; the next event tells (`EAGAIN`).
+    /// The call would block; wait for the next event (`EAGAIN`).
     WouldBlock,
     /// The error concerns one connection, datagram or destination; the next call may succeed at once (accept(2), "Error
     /// handling"; udp(7)).
     Transient,
-    /// The process or the system has no descriptor or no memory left.
+    /// The process or the system has no descriptor or memory left.
     OutOfResources,
     /// The call itself fails, and fails again when repeated.
     Permanent,
 }
 
 impl ErrorClass {
-    /// The class of an error of accept(2), recvmmsg(2) or sendmmsg(2).
+    /// Classifies an error of accept(2), recvmmsg(2) or sendmmsg(2).
     pub(crate) fn of(error: &io::Error) -> Self {
         if error.kind() == ErrorKind::WouldBlock {
             return Self::WouldBlock;
@@ -62,19 +63,19 @@ impl ErrorClass {
     }
 }
 
-/// The failures in a row of one loop, and the pause that follows from them.
+/// Consecutive failures of one loop, and the resulting pause.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorBackoff {
     failures: u32,
-    /// Pauses in a row.
+    /// Number of consecutive pauses.
     pauses: u32,
     until: Option<Instant>,
-    /// When the first failure of the row occurred.
+    /// Time of the first of the consecutive failures.
     since: Option<Instant>,
 }
 
 impl ErrorBackoff {
-    /// A call succeeded.
+    /// Records a successful call.
     #[inline]
     pub(crate) fn succeeded(&mut self) {
         if self.since.is_some() {
@@ -82,25 +83,25 @@ impl ErrorBackoff {
         }
     }
 
-    /// A call failed at `now`. Returns how long to pause, or none when it may be repeated at once.
+    /// Records a failed call at `now`. Returns how long to pause, or `None` when it may be repeated at once.
     pub(crate) fn failed(&mut self, class: ErrorClass, now: Instant) -> Option<Duration> {
         if class == ErrorClass::WouldBlock {
             return None;
         }
         self.failures = self.failures.saturating_add(1);
         self.since.get_or_insert(now);
-        if class == ErrorClass::Transient && self.failures <= RETRIED_AT_ONCE {
+        if class == ErrorClass::Transient && self.failures <= MAX_IMMEDIATE_RETRIES {
             return None;
         }
-        let longest = if class == ErrorClass::OutOfResources { LONGEST_PAUSE_FOR_RESOURCES } else { LONGEST_PAUSE };
-        // Seven doublings exceed the longest pause.
-        let pause = (FIRST_PAUSE * (1 << self.pauses.min(7))).min(longest);
+        let max_pause = if class == ErrorClass::OutOfResources { MAX_PAUSE_FOR_RESOURCES } else { MAX_PAUSE };
+        // Seven doublings exceed the maximum pause.
+        let pause = (FIRST_PAUSE * (1 << self.pauses.min(7))).min(max_pause);
         self.pauses += 1;
         self.until = Some(now + pause);
         Some(pause)
     }
 
-    /// What was done since the last failure may itself bring about transient errors: they are retried at once again.
+    /// Allows immediate retries again: the work since the last failure may itself cause transient errors.
     #[inline]
     pub(crate) fn expect_errors(&mut self) {
         if self.pauses == 0 {
@@ -108,19 +109,19 @@ impl ErrorBackoff {
         }
     }
 
-    /// Whether a pause lasts at `now`.
+    /// Whether a pause is in progress at `now`.
     #[inline]
     pub(crate) fn is_pausing(&self, now: Instant) -> bool {
         self.pauses_until(now).is_some()
     }
 
-    /// When the pause ends, if one lasts at `now`.
+    /// End of the pause that is in progress at `now`, if any.
     #[inline]
     pub(crate) fn pauses_until(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| now < *until)
     }
 
-    /// Ends the pause; the failures in a row stay counted.
+    /// Ends the pause; the failures stay counted.
     pub(crate) fn end_pause(&mut self) {
         self.until = None;
     }
@@ -130,7 +131,7 @@ impl ErrorBackoff {
         self.failures > 0
     }
 
-    /// For how long every call has failed.
+    /// How long every call has failed.
     pub(crate) fn failing_for(&self, now: Instant) -> Duration {
         self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
@@ -138,13 +139,13 @@ impl ErrorBackoff {
 
 #[cfg(test)]
 mod tests {
-    use super::{ErrorBackoff, ErrorClass, RETRIED_AT_ONCE};
+    use super::{ErrorBackoff, ErrorClass, MAX_IMMEDIATE_RETRIES};
     use rustix::io::Errno;
     use std::io;
     use std::time::{Duration, Instant};
 
     #[test]
-    fn errors_divide_as_the_manuals_say() {
+    fn errors_are_classified_as_documented() {
         let class = |errno: Errno| ErrorClass::of(&io::Error::from_raw_os_error(errno.raw_os_error()));
         assert_eq!(class(Errno::AGAIN), ErrorClass::WouldBlock);
         for transient in [Errno::CONNABORTED, Errno::PROTO, Errno::INTR, Errno::CONNREFUSED, Errno::HOSTUNREACH] {
@@ -159,7 +160,7 @@ mod tests {
         assert_eq!(ErrorClass::of(&io::ErrorKind::Other.into()), ErrorClass::Permanent);
     }
 
-    /// The pauses in milliseconds after so many failures of `class` in a row.
+    /// The pauses in milliseconds after that many consecutive failures of `class`.
     fn pauses(class: ErrorClass, count: usize) -> Vec<Option<u64>> {
         let (mut backoff, now) = (ErrorBackoff::default(), Instant::now());
         let millis = |pause: Duration| u64::try_from(pause.as_millis()).expect("a short pause");
@@ -175,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn a_transient_error_that_repeats_is_a_permanent_one() {
-        let pauses = pauses(ErrorClass::Transient, RETRIED_AT_ONCE as usize + 2);
-        let (retried, later) = pauses.split_at(RETRIED_AT_ONCE as usize);
+    fn a_repeated_transient_error_causes_pauses() {
+        let pauses = pauses(ErrorClass::Transient, MAX_IMMEDIATE_RETRIES as usize + 2);
+        let (retried, later) = pauses.split_at(MAX_IMMEDIATE_RETRIES as usize);
         assert!(retried.iter().all(Option::is_none) && later == [10, 20].map(Some), "{pauses:?}");
     }
 
     #[test]
-    fn a_success_ends_the_row_and_the_pause() {
+    fn a_success_resets_failures_and_pause() {
         let (mut backoff, start) = (ErrorBackoff::default(), Instant::now());
         let pause = backoff.failed(ErrorClass::Permanent, start).expect("a pause");
         assert!(backoff.is_pausing(start) && !backoff.is_pausing(start + pause) && backoff.is_failing());
@@ -195,14 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_are_expected_do_not_add_up() {
+    fn expected_errors_do_not_accumulate() {
         let (mut backoff, now) = (ErrorBackoff::default(), Instant::now());
-        for _ in 0..10 * RETRIED_AT_ONCE {
+        for _ in 0..10 * MAX_IMMEDIATE_RETRIES {
             backoff.expect_errors();
             assert_eq!(backoff.failed(ErrorClass::Transient, now), None);
         }
         backoff.failed(ErrorClass::Permanent, now);
         backoff.expect_errors();
-        assert!(backoff.is_pausing(now) && backoff.is_failing(), "a pause goes on");
+        assert!(backoff.is_pausing(now) && backoff.is_failing(), "the pause continues");
     }
 }

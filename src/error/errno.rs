@@ -1,10 +1,10 @@
-//! Error numbers of the system (errno(3)) by the names that manuals and searches use.
+//! Names of system error numbers (errno(3)), as manuals use them.
 
 use super::in_words;
 use nix::errno::Errno;
 use std::io;
 
-/// The name of an error number, such as `EMFILE`, or the number where it has none.
+/// Name of an error number, such as `EMFILE`; the number itself if it has no name.
 pub(crate) fn errno_name(errno: i32) -> String {
     match Errno::from_raw(errno) {
         Errno::UnknownErrno => errno.to_string(),
@@ -12,7 +12,7 @@ pub(crate) fn errno_name(errno: i32) -> String {
     }
 }
 
-/// An error of the system in words, with its name where it has a number: `Function not implemented (ENOSYS)`.
+/// Describes a system error in words, with the name of its number: `Function not implemented (ENOSYS)`.
 pub(crate) fn in_words_with_errno(error: &io::Error) -> String {
     let words = in_words(error);
     match error.raw_os_error() {
@@ -27,7 +27,7 @@ mod tests {
     use std::io;
 
     #[test]
-    fn a_number_has_its_name() {
+    fn error_numbers_have_names() {
         assert_eq!(errno_name(Errno::EMFILE as i32), "EMFILE");
         assert_eq!(errno_name(99_999), "99999");
         let error = io::Error::from_raw_os_error(Errno::EACCES as i32);

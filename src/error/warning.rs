@@ -1,22 +1,22 @@
-//! Warnings that peers can bring about: what gives rise to them is counted every time, and said now and then.
+//! Rate limit for warnings that peers can cause: each event is counted, but logged at most once per second.
 
 use std::time::{Duration, Instant};
 
-/// How often the same warning is given at most. Peers can bring about failures at any rate, and must not fill the log.
+/// Minimum time between two equal warnings. Peers can cause failures at any rate and must not flood the log.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A warning that peers can bring about.
+/// Rate limit of one warning.
 #[derive(Debug, Default)]
 pub(crate) struct Warning {
-    given: Option<Instant>,
+    last_logged: Option<Instant>,
 }
 
 impl Warning {
-    /// Whether it is time to give it, again or for the first time; the caller then does.
+    /// Whether the warning may be logged at `now`; if so, the caller must log it.
     pub(crate) fn is_due(&mut self, now: Instant) -> bool {
-        let is_due = self.given.is_none_or(|given| given + INTERVAL <= now);
+        let is_due = self.last_logged.is_none_or(|last_logged| last_logged + INTERVAL <= now);
         if is_due {
-            self.given = Some(now);
+            self.last_logged = Some(now);
         }
         is_due
     }
@@ -28,12 +28,12 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn it_is_given_once_in_an_interval() {
+    fn a_warning_is_due_once_per_interval() {
         let (mut warning, start) = (Warning::default(), Instant::now());
-        let given = (0..10_000).filter(|count| warning.is_due(start + INTERVAL * *count / 1000)).count();
-        assert_eq!(given, 10);
+        let last_logged = (0..10_000).filter(|count| warning.is_due(start + INTERVAL * *count / 1000)).count();
+        assert_eq!(last_logged, 10);
         assert!(warning.is_due(start + 11 * INTERVAL));
-        assert!(!warning.is_due(start), "a clock that was read before does no harm");
+        assert!(!warning.is_due(start), "an earlier time is harmless");
         assert!(warning.is_due(start + 12 * INTERVAL + Duration::from_secs(3600)));
     }
 }

@@ -1,9 +1,10 @@
-//! External text made safe to show on a terminal, in a log and in a report.
+//! Escaping of external text for terminals, logs and reports.
 //!
-//! A peer, a file or a command line may hold characters that a terminal obeys: control characters move the cursor, start
-//! escape sequences or ring the bell, and bidirectional controls reorder the rest of the line. This room replaces each of
-//! them by a visible escape such as `\x1b` or `\u{202e}`. A backslash stays as it is, so the result is meant for reading
-//! and does not decode; escaping twice changes nothing. [`unescape`] reads what people type, which is another notation. Everything that a program prints goes through here; JSON keeps its
+//! Text from a peer, a file or a command line may hold characters that a terminal interprets. Control characters move
+//! the cursor, start escape sequences or ring the bell; bidirectional controls reorder the rest of the line. Each is
+//! replaced by a visible escape such as `\x1b` or `\u{202e}`. A backslash stays unchanged: the result is for reading
+//! and cannot be decoded, and escaping twice changes nothing. [`unescape`] decodes the escapes that users type, which is
+//! another notation. All program output goes through this module; JSON has its
 //! own notation, see [`json`].
 
 mod stream;
@@ -17,13 +18,13 @@ pub use unescape::{UnescapeError, unescape};
 use std::fmt::{self, Display, Write};
 use std::path::Path;
 
-/// Whether a character must not be shown as it is: controls (C0, DEL, C1), line and paragraph separators, bidirectional
-/// controls, and characters without width that could hide text.
+/// Whether a character must be escaped: controls (C0, DEL, C1), line and paragraph separators, bidirectional controls,
+/// and characters without width that could hide text.
 ///
-/// U+200C and U+200D (the joiners) are not among them: many scripts and emoji need them.
+/// U+200C and U+200D (the joiners) are not included, because many scripts and emoji need them.
 #[must_use]
 pub fn is_unsafe(character: char) -> bool {
-    // Printable ASCII is most of what there is. The last range are tags, an alphabet without width.
+    // Fast path for printable ASCII. The last range is the tag characters, which have no width.
     !matches!(character, ' '..='~')
         && (character.is_control()
             || matches!(
@@ -34,45 +35,46 @@ pub fn is_unsafe(character: char) -> bool {
             || matches!(character, '\u{e0000}'..='\u{e007f}'))
 }
 
-/// A value whose text is escaped while it is written; see [`line()`] and [`lines`].
+/// Value whose text is escaped while it is written; see [`line()`] and [`lines`].
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<T> {
     value: T,
-    keeps_lines: bool,
+    keeps_line_feeds: bool,
 }
 
-/// External text within one line: line feeds are escaped, too, so that it cannot forge another line.
+/// Escapes external text as one line. Line feeds are escaped too, so the text cannot forge another line.
 pub fn line<T: Display>(value: T) -> Escaped<T> {
-    Escaped { value, keeps_lines: false }
+    Escaped { value, keeps_line_feeds: false }
 }
 
-/// Text of several lines, such as a report. Line feeds stay; external text in it is a [`line()`] of its own.
+/// Escapes text of several lines, such as a report. Line feeds stay; external text in it must be escaped with
+/// [`line()`] before.
 pub fn lines<T: Display>(value: T) -> Escaped<T> {
-    Escaped { value, keeps_lines: true }
+    Escaped { value, keeps_line_feeds: true }
 }
 
-/// Bytes that should be UTF-8 text, within one line; see [`bytes`].
+/// Bytes that should be UTF-8 text, escaped as one line; see [`bytes`].
 #[derive(Debug, Clone, Copy)]
 pub struct EscapedBytes<'a>(&'a [u8]);
 
-/// Bytes that should be UTF-8 text, within one line; those that are not are escaped as `\xff`.
+/// Escapes bytes that should be UTF-8 text, as one line; invalid bytes become `\xff`.
 #[must_use]
 pub fn bytes(bytes: &[u8]) -> EscapedBytes<'_> {
     EscapedBytes(bytes)
 }
 
-/// The name of a file, within one line; bytes that are not UTF-8 are escaped as `\xff`.
+/// Escapes a file name as one line; bytes that are not UTF-8 become `\xff`.
 #[must_use]
 pub fn path(path: &Path) -> EscapedBytes<'_> {
     EscapedBytes(path.as_os_str().as_encoded_bytes())
 }
 
-/// JSON in which strings hold the escapes of RFC 8259 (section 7) for all unsafe characters. It means the same.
+/// Replaces all unsafe characters in JSON by the string escapes of RFC 8259 (section 7). The value is unchanged.
 #[must_use]
 pub fn json(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
-        // Outside of strings, JSON has no unsafe characters but line feeds and tabs.
+        // Outside of strings, the only unsafe characters in JSON are line feeds and tabs.
         if !is_unsafe(character) || matches!(character, '\n' | '\t') {
             escaped.push(character);
             continue;
@@ -86,7 +88,7 @@ pub fn json(text: &str) -> String {
 
 impl<T: Display> Display for Escaped<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Escaping { out, keeps_lines: self.keeps_lines }, "{}", self.value)
+        write!(Escaping { out, keeps_line_feeds: self.keeps_line_feeds }, "{}", self.value)
     }
 }
 
@@ -100,30 +102,30 @@ impl Display for EscapedBytes<'_> {
     }
 }
 
-/// Escapes what is written to `out`.
+/// Escapes text on its way to `out`.
 struct Escaping<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,
-    keeps_lines: bool,
+    keeps_line_feeds: bool,
 }
 
 impl Write for Escaping<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let keeps_lines = self.keeps_lines;
-        write_escaped(self.out, text, |character| keeps_lines && character == '\n')
+        let keeps_line_feeds = self.keeps_line_feeds;
+        write_escaped(self.out, text, |character| keeps_line_feeds && character == '\n')
     }
 }
 
-/// Writes `text`, with an escape for each unsafe character that is not `kept`.
+/// Writes `text` with all unsafe characters escaped, except those that are `kept`.
 fn write_escaped(out: &mut impl Write, text: &str, kept: impl Fn(char) -> bool) -> fmt::Result {
-    let mut shown = 0;
+    let mut written = 0;
     for (at, character) in text.char_indices() {
         if is_unsafe(character) && !kept(character) {
-            out.write_str(&text[shown..at])?;
+            out.write_str(&text[written..at])?;
             write_character(out, character)?;
-            shown = at + character.len_utf8();
+            written = at + character.len_utf8();
         }
     }
-    out.write_str(&text[shown..])
+    out.write_str(&text[written..])
 }
 
 fn write_character(out: &mut impl Write, character: char) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! No unsafe character gets through, whatever comes and however it is cut, and everything else does.
+//! Tests that every unsafe character is escaped, for any input and any split, and that all other text is unchanged.
 
 use super::{TerminalWriter, UnescapeError, bytes, is_unsafe, json, line, lines, path, unescape};
 use proptest::prelude::*;
@@ -7,8 +7,8 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// All that a stream of these writes shows.
-fn streamed(writes: &[&[u8]]) -> String {
+/// Output of a stream of these writes.
+fn escape_stream(writes: &[&[u8]]) -> String {
     let mut shown = Vec::new();
     let mut terminal = TerminalWriter::new(&mut shown);
     for bytes in writes {
@@ -19,7 +19,7 @@ fn streamed(writes: &[&[u8]]) -> String {
 }
 
 #[test]
-fn what_a_terminal_obeys_is_escaped() {
+fn control_characters_are_escaped() {
     for (text, shown) in [
         ("\x1b[31mred\x07", r"\x1b[31mred\x07"),
         ("a\r\n\tb\0\x7f", r"a\r\n\tb\x00\x7f"),
@@ -35,18 +35,18 @@ fn what_a_terminal_obeys_is_escaped() {
 }
 
 #[test]
-fn other_text_stays_as_it_is() {
+fn other_text_is_unchanged() {
     for text in
         ["Follow the white rabbit. 🐰", "👩‍👧 ❤️", "naïve e\u{301} אבג हिन्दी 日本\u{3000}語", r"b'\x00' \", "\u{a0}"]
     {
         assert_eq!(line(text).to_string(), text);
         assert_eq!(json(text), text);
-        assert_eq!(streamed(&[text.as_bytes()]), text);
+        assert_eq!(escape_stream(&[text.as_bytes()]), text);
     }
 }
 
 #[test]
-fn each_range_of_unsafe_characters_is_known() {
+fn all_ranges_of_unsafe_characters_are_covered() {
     let ranges = ["\0\x1f", "\x7f\u{9f}", "\u{200e}\u{200f}", "\u{2028}\u{202e}", "\u{2060}\u{206f}"];
     for (first, last) in ranges.map(|range| (range.chars().next(), range.chars().last())) {
         let (Some(first), Some(last)) = (first, last) else { unreachable!("each has two ends") };
@@ -56,16 +56,16 @@ fn each_range_of_unsafe_characters_is_known() {
 }
 
 #[test]
-fn a_stream_keeps_its_lines_and_its_split_characters() {
-    assert_eq!(streamed(&[b"HTTP/1.1 200 OK\r", b"\n\r\nab\tc\n"]), "HTTP/1.1 200 OK\r\n\r\nab\tc\n");
-    assert_eq!(streamed(&[b"hidden\rshown", b"\r", b"x\r"]), r"hidden\rshown\rx\r");
-    assert_eq!(streamed(&[b"\xf0\x9f", b"\x90", b"\xb0"]), "🐰");
-    assert_eq!(streamed(&[b"\xc2", b"\x9b", b"31m"]), r"\u{9b}31m");
-    assert_eq!(streamed(&[b"\xff\xf0\x9fx", b"\xe2\x80"]), r"\xff\xf0\x9fx\xe2\x80");
+fn a_stream_keeps_line_ends_and_split_characters() {
+    assert_eq!(escape_stream(&[b"HTTP/1.1 200 OK\r", b"\n\r\nab\tc\n"]), "HTTP/1.1 200 OK\r\n\r\nab\tc\n");
+    assert_eq!(escape_stream(&[b"hidden\rshown", b"\r", b"x\r"]), r"hidden\rshown\rx\r");
+    assert_eq!(escape_stream(&[b"\xf0\x9f", b"\x90", b"\xb0"]), "🐰");
+    assert_eq!(escape_stream(&[b"\xc2", b"\x9b", b"31m"]), r"\u{9b}31m");
+    assert_eq!(escape_stream(&[b"\xff\xf0\x9fx", b"\xe2\x80"]), r"\xff\xf0\x9fx\xe2\x80");
 }
 
 #[test]
-fn escaped_json_means_the_same() {
+fn escaped_json_has_the_same_value() {
     let value = serde_json::json!({"a\u{9b}": ["\u{202e}\x7f\x1b\n\"", "\u{e0041}💍"]});
     for text in [value.to_string(), serde_json::to_string_pretty(&value).expect("it is JSON")] {
         let escaped = json(&text);
@@ -75,7 +75,7 @@ fn escaped_json_means_the_same() {
 }
 
 #[test]
-fn typed_escapes_are_bytes() {
+fn typed_escapes_are_decoded() {
     for (text, bytes) in [
         ("GET / HTTP/1.0\\r\\n\\r\\n", &b"GET / HTTP/1.0\r\n\r\n"[..]),
         (r#"\t\0\x00\xfF\\\'\""#, b"\t\0\0\xff\\'\""),
@@ -96,12 +96,12 @@ fn typed_escapes_are_bytes() {
 
 proptest! {
     #[test]
-    fn typed_escapes_read_what_rust_writes(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+    fn unescape_reverses_escape_ascii(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         prop_assert_eq!(unescape(&bytes.escape_ascii().to_string()), Ok(bytes));
     }
 
     #[test]
-    fn nothing_unsafe_gets_through(text in ".*|[\u{0}-\u{9f}\u{2000}-\u{206f}]*") {
+    fn no_unsafe_character_passes(text in ".*|[\u{0}-\u{9f}\u{2000}-\u{206f}]*") {
         let (one, several) = (line(&text).to_string(), lines(&text).to_string());
         prop_assert!(!one.chars().any(is_unsafe));
         prop_assert!(!several.chars().any(|character| is_unsafe(character) && character != '\n'));
@@ -109,11 +109,11 @@ proptest! {
     }
 
     #[test]
-    fn nothing_unsafe_gets_through_from_bytes(input in proptest::collection::vec(any::<u8>(), 0..64), cut in 0..64_usize) {
+    fn no_unsafe_character_passes_from_bytes(input in proptest::collection::vec(any::<u8>(), 0..64), cut in 0..64_usize) {
         prop_assert!(!bytes(&input).to_string().chars().any(is_unsafe));
         let (first, second) = input.split_at(cut.min(input.len()));
-        let shown = streamed(&[first, second]);
-        prop_assert_eq!(&shown, &streamed(&[&input]));
+        let shown = escape_stream(&[first, second]);
+        prop_assert_eq!(&shown, &escape_stream(&[&input]));
         let rest = shown.replace("\r\n", "").replace(['\n', '\t'], "");
         prop_assert!(!rest.chars().any(is_unsafe), "{:?}", shown);
     }

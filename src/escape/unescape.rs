@@ -1,26 +1,26 @@
-//! Bytes that are typed as text: the escapes in which those are written that no keyboard has.
+//! Decoding of the escapes that users type, such as `\r\n` and `\x1f`.
 
 use super::line;
 use thiserror::Error;
 
-/// Why a text cannot be read as bytes.
+/// Reason why a text cannot be decoded to bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum UnescapeError {
-    /// A backslash with something else behind it than an escape.
+    /// No escape begins with the character after a backslash.
     #[error(r#"\{found} is no escape in "{}"; escapes are \r, \n, \t, \0, \xNN and \\, as in "GET / HTTP/1.0\r\n\r\n""#, line(.text))]
     Unknown {
         /// The text.
         text: String,
-        /// The character behind the backslash.
+        /// The character after the backslash.
         found: char,
     },
-    /// `\x` without two hexadecimal digits.
+    /// Two hexadecimal digits do not follow `\x`.
     #[error(r#"\x is not followed by two hexadecimal digits in "{}"; give them, as in "\x0d\x0a""#, line(.text))]
     NoDigits {
         /// The text.
         text: String,
     },
-    /// A backslash at the end.
+    /// The text ends with a backslash.
     #[error(r#""{}" ends with a backslash; give \\ for one, as in "C:\\""#, line(.text))]
     Incomplete {
         /// The text.
@@ -28,8 +28,8 @@ pub enum UnescapeError {
     },
 }
 
-/// The bytes of `text`, in UTF-8, in which `\r`, `\n`, `\t`, `\0`, `\'`, `\"`, `\\` and `\x1f` stand for what they do in Rust.
-/// Reads everything that [`escape_ascii`](slice::escape_ascii) writes.
+/// Decodes the escapes `\r`, `\n`, `\t`, `\0`, `\'`, `\"`, `\\` and `\x1f` of `text` as Rust does; all other text becomes
+/// its UTF-8 bytes. Accepts everything that [`escape_ascii`](slice::escape_ascii) writes.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ pub fn unescape(text: &str) -> Result<Vec<u8>, UnescapeError> {
             Some('x') => {
                 let (digits, after) = characters.as_str().split_at_checked(2).unwrap_or_default();
                 characters = after.chars();
-                // The parser of numbers takes a sign as well.
+                // `from_str_radix` also accepts a sign.
                 let digits = Some(digits).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
                 let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
                 byte.ok_or_else(|| UnescapeError::NoDigits { text: text.to_owned() })?

@@ -1,4 +1,4 @@
-//! The text against a table, and against Python itself where there is one.
+//! Tests of the notation against a table, and against Python itself where it is installed.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -9,7 +9,7 @@ use std::process::Command;
 use super::*;
 
 #[test]
-fn bytes_look_as_in_python() {
+fn bytes_are_formatted_as_in_python() {
     let table: [(&[u8], &str); 10] = [
         (b"", "b''"),
         (b"Message 1 from client.", "b'Message 1 from client.'"),
@@ -28,7 +28,7 @@ fn bytes_look_as_in_python() {
 }
 
 #[test]
-fn json_looks_as_in_python() {
+fn json_is_formatted_as_in_python() {
     for (json, text) in [
         (r#"{"action": "search", "value": "morpheus"}"#, "{'action': 'search', 'value': 'morpheus'}"),
         ("[null, true, false, -1, 2.5, [], {}]", "[None, True, False, -1, 2.5, [], {}]"),
@@ -45,7 +45,7 @@ fn json_looks_as_in_python() {
 }
 
 #[test]
-fn addresses_look_as_in_python() {
+fn addresses_are_formatted_as_in_python() {
     let shown = |address: &str| AddressRepr(address.parse().unwrap()).to_string();
     assert_eq!(shown("127.0.0.1:65432"), "('127.0.0.1', 65432)");
     assert_eq!(shown("[::1]:65432"), "('::1', 65432, 0, 0)");
@@ -53,14 +53,14 @@ fn addresses_look_as_in_python() {
 }
 
 #[test]
-fn only_what_is_beyond_the_limit_is_cut() {
+fn only_bytes_beyond_the_limit_are_omitted() {
     let show = |bytes, limit| BytesRepr::abbreviated(bytes, limit).to_string();
     assert_eq!(show(b"Message", 8), "b'Message'");
     assert_eq!(show(b"Message", 7), "b'Message'");
     assert_eq!(show(b"Message", 6), "b'Messag'... (7 bytes)");
     assert_eq!(show(b"Message", 0), "b''... (7 bytes)");
     assert_eq!(show(b"", 0), "b''");
-    // The quotes suit what is shown, not what is left out.
+    // The quote depends on the bytes that are shown, not on those omitted.
     assert_eq!(show(br#"it's "it""#, 5), r#"b"it's "... (9 bytes)"#);
 }
 
@@ -71,10 +71,10 @@ fn python_agrees() {
     let script = "import sys\nfor text in sys.argv[1:]: print(repr(bytes.fromhex(text)))";
     let run = Command::new("python3").args(["-c", script]).args(samples.iter().map(|bytes| hex(bytes))).output();
     let output = match run {
-        // 127 is a version manager's stand-in for a python3 that is not installed.
+        // 127 is the exit status of a version manager's stub for a python3 that is not installed.
         Ok(output) if output.status.code() != Some(127) => output,
         Err(error) if error.kind() != ErrorKind::NotFound => panic!("python3: {error}"),
-        _ => return eprintln!("skipped: there is no python3 here to compare with"),
+        _ => return eprintln!("skipped: python3 is not installed"),
     };
     assert!(output.status.success(), "{}", BytesRepr(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
@@ -84,16 +84,16 @@ fn python_agrees() {
     }
 }
 
-/// Up to 40 bytes, the same every time, in which quotes, escapes and letters are common: all
-/// bytes alike would hardly ever try the choice of quote.
+/// Up to 40 bytes, equal in every run, with many quotes, escapes and letters: uniformly random bytes would rarely
+/// exercise the choice of the quote.
 fn sample(seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut next = move |below: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(state >> 33).unwrap() % below
     };
-    // Each sample draws mostly from three bytes of its own, so that some hold one kind of quote,
-    // some the other, some both.
+    // Each sample draws mostly from three bytes of its own, so that some contain one kind of quote, some the other, and
+    // some both.
     let palette: Vec<u8> = (0..3).map(|_| b"'\"\\\t\n\r x\x7f\0\xff"[next(11)]).collect();
     let length = next(41);
     (0..length).map(|_| if next(4) == 0 { u8::try_from(next(256)).unwrap() } else { palette[next(3)] }).collect()
