@@ -1,7 +1,7 @@
-//! A server that works on messages: each comes back backwards, with its number, however it was split on its way.
+//! Server that answers messages: sends each back reversed and numbered, however it was split.
 //!
-//! Run it with `cargo run --example reverse`, then `nc 127.0.0.1 65434`. Another port and another kind of frame may be given:
-//! `reverse 0 u32be` takes a free port, and messages with their length before them.
+//! Run it with `cargo run --example reverse`, then `nc 127.0.0.1 65434`. Arguments set another port and another
+//! framing: `reverse 0 u32be` takes a free port and length-prefixed messages.
 
 #![allow(clippy::print_stdout)]
 
@@ -11,7 +11,7 @@ use multiconn::server::{Server, ServerConfig};
 use multiconn::service::{Framed, Respond, reverse};
 use multiconn::socket::Endpoint;
 
-/// One of these for each connection.
+/// State of one connection.
 #[derive(Default)]
 struct Numbered {
     count: u64,

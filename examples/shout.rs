@@ -1,6 +1,6 @@
-//! A server with a service of its own: every line comes back in upper case, however it was split on its way.
+//! Server with a custom service: sends every line back in upper case, however the line was split.
 //!
-//! Run it with `cargo run --example shout`, then `nc 127.0.0.1 65433`. Another port may be given: `shout 0` takes a
+//! Run it with `cargo run --example shout`, then `nc 127.0.0.1 65433`. An argument sets another port: `shout 0` takes a
 //! free one.
 
 #![allow(clippy::print_stdout)]
@@ -17,7 +17,7 @@ impl Service for Shout {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
         while let Some(end) = input.bytes().iter().position(|&byte| byte == b'\n') {
             let line = input.bytes()[..=end].to_ascii_uppercase();
-            // Without room for the whole line, it stays where it is; the peer is slowed down in the end.
+            // Without room for the whole line it stays in the input, which finally slows the peer down.
             if !output.write_whole(&line) {
                 return Wait::Writable;
             }

@@ -34,7 +34,8 @@
 //! | command line | `cli`, `bin` | options of the three programs and their `main` functions |
 //!
 //! `socket` and `event_loop` know neither each other nor the pure modules; `server` and `client` never import each
-//! other. Services, connections and the pump get the time as an argument, so a whole connection can be replayed in a test.
+//! other. Services, connections and the pump get the time as an argument, so a whole connection can be replayed in a
+//! test.
 //!
 //! # Design
 //!

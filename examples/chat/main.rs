@@ -1,16 +1,16 @@
-//! A chat server: rooms, nicknames, and a slow reader who holds up nobody.
+//! Chat server with rooms and nicknames, in which a slow reader delays no other member.
 //!
-//! Run it with `cargo run --example chat`, then `nc 127.0.0.1 65434` in several terminals. Another port may be given:
-//! `chat 0` takes a free one. `/nick NAME`, `/join ROOM`, `/who` and `/quit` are commands; everything else is heard by all
-//! others in the room.
+//! Run it with `cargo run --example chat`, then `nc 127.0.0.1 65434` in several terminals. An argument sets another
+//! port: `chat 0` takes a free one. `/nick NAME`, `/join ROOM`, `/who` and `/quit` are commands; every other line goes
+//! to all other members of the room.
 //!
-//! Members are served by different workers, so what they share stands behind a mutex, locked once for each call. Every
-//! member has a queue of what was said, and is woken when something comes into an empty one. The queue of a slow reader
-//! fills up: what is said then is lost to this member, who is told how many lines that were. The speaker never waits.
-//! Who reads nothing at all for a minute is cut by the write timeout of the connection.
+//! Members are served by different workers, so the shared state is behind a mutex, which is locked once per call. Each
+//! member has a queue of lines and is woken when a line enters an empty queue. When the queue of a slow reader is full,
+//! further lines are dropped, and the member is told their number. The sender never waits. The write timeout of the
+//! connection closes a member that reads nothing for a minute.
 //!
-//! A member who shuts the sending half leaves, and is still sent what was said before. A last line without an end is not
-//! said.
+//! A member that shuts down its sending half leaves the chat, and still gets the lines queued before. A last line
+//! without a line end is ignored.
 
 #![allow(clippy::print_stdout)]
 
@@ -26,65 +26,72 @@ use rooms::{Chat, QUEUE_BYTES};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The longest line that is taken, in bytes, its end included: half a page. Whoever sends a longer one is closed.
-const LINE_BYTES: usize = 2048;
+/// Maximum length of a line in bytes, including its end: half a page. A longer line closes the connection.
+const MAX_LINE_BYTES: usize = 2048;
 
-/// The buffers of a connection, in bytes. Any line fits: in what is said, a byte becomes three at most.
+/// Buffer size of a connection in bytes. Any line fits: replacing invalid UTF-8 at most triples its length.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// The kernel's buffer, in bytes. Left to itself it grows to megabytes for a slow reader, who would then read what was said
-/// long ago.
+/// Size of the kernel's send buffer in bytes. By default it grows to megabytes for a slow reader, which would then read
+/// outdated lines.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// How many lines a member may say before a pause of this length, counted from the first of them. 5,000 lines a second are
-/// more than anybody reads, and each of them has to be given to everybody in the room.
-const LINES_AT_ONCE: u32 = 100;
+/// Maximum number of lines from a member per pause, counted from the first of them. 5,000 lines per second are more
+/// than anybody reads, and each is copied to all members of the room.
+const MAX_LINES_PER_PAUSE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// People may be silent for hours. Whether their machines are still there is for the kernel to find out.
+/// No idle timeout, because people may be silent for hours. TCP keep-alive detects vanished hosts.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// One connection.
+/// Service of one connection.
 struct Member {
     chat: Arc<Mutex<Chat>>,
     number: u64,
     decoder: Decoder,
-    /// When the first of the last few lines was said, and how many they are.
-    said: (Instant, u32),
+    /// Time of the first of the recent lines, and their number.
+    recent_lines: (Instant, u32),
     error_detail: Option<FrameError>,
-    /// Something waits in the queue.
+    /// Whether lines wait in the queue.
     has_queue: bool,
 }
 
 impl Member {
     fn enter(chat: &Arc<Mutex<Chat>>, opened: &ConnectionInfo<'_>) -> Self {
         lock(chat).enter(opened.number, opened.waker());
-        let decoder = Decoder::new(Framing::LINES, LINE_BYTES);
-        let said = (Instant::now(), 0);
-        Self { chat: Arc::clone(chat), number: opened.number, decoder, said, error_detail: None, has_queue: false }
+        let decoder = Decoder::new(Framing::LINES, MAX_LINE_BYTES);
+        let recent_lines = (Instant::now(), 0);
+        Self {
+            chat: Arc::clone(chat),
+            number: opened.number,
+            decoder,
+            recent_lines,
+            error_detail: None,
+            has_queue: false,
+        }
     }
 
-    /// Says what came in, and then what there is to wait for.
-    fn say(&mut self, chat: &mut Chat, input: &mut Input<'_>, now: Instant) -> Wait {
-        if now >= self.said.0 + PAUSE {
-            self.said = (now, 0);
+    /// Handles received lines; returns what to wait for.
+    fn handle_lines(&mut self, chat: &mut Chat, input: &mut Input<'_>, now: Instant) -> Wait {
+        if now >= self.recent_lines.0 + PAUSE {
+            self.recent_lines = (now, 0);
         }
         loop {
-            if self.said.1 == LINES_AT_ONCE {
-                return Wait::Deadline(self.said.0 + PAUSE);
+            if self.recent_lines.1 == MAX_LINES_PER_PAUSE {
+                return Wait::Deadline(self.recent_lines.0 + PAUSE);
             }
             match self.decoder.decode(input.bytes(), input.has_ended()) {
                 Ok(Some(line)) => {
-                    let text = shown(&input.bytes()[line.payload]);
+                    let text = printable(&input.bytes()[line.payload]);
                     input.consume(line.size);
-                    self.said.1 += 1;
+                    self.recent_lines.1 += 1;
                     if !chat.handle(self.number, &text) {
                         return Wait::Close;
                     }
                 }
                 Ok(None) | Err(FrameError::Truncated { .. }) => return Wait::Input,
                 Err(error) => {
-                    chat.tell(self.number, &format!("goodbye: a line has {LINE_BYTES} bytes at most"));
+                    chat.tell(self.number, &format!("goodbye: a line has {MAX_LINE_BYTES} bytes at most"));
                     self.error_detail = Some(error);
                     return Wait::Abort;
                 }
@@ -97,13 +104,13 @@ impl Service for Member {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
         let chat = Arc::clone(&self.chat);
         let mut chat = lock(&chat);
-        let wait = self.say(&mut chat, input, now);
-        let is_all = chat.write(self.number, output);
-        self.has_queue = !is_all;
+        let wait = self.handle_lines(&mut chat, input, now);
+        let wrote_all = chat.write(self.number, output);
+        self.has_queue = !wrote_all;
         match wait {
-            // While the queue waits for room, there is still something to say.
-            Wait::Input if !is_all => return Wait::Either,
-            // The connection may live on for a while, for the peer to take what was sent; the member has gone.
+            // While the queue waits for room, there is more to write.
+            Wait::Input if !wrote_all => return Wait::Either,
+            // The connection may stay open until the peer has read the output, but the member has left.
             Wait::Input if input.has_ended() => chat.leave(self.number),
             Wait::Close | Wait::Abort => chat.leave(self.number),
             _ => {}
@@ -115,7 +122,7 @@ impl Service for Member {
         self.error_detail.as_ref().map(ToString::to_string)
     }
 
-    /// A queue that waits may be filled by others before the next call.
+    /// While lines wait, other members may fill the queue before the next call.
     fn held_bytes(&self) -> usize {
         if self.has_queue { QUEUE_BYTES } else { 0 }
     }
@@ -127,13 +134,13 @@ impl Drop for Member {
     }
 }
 
-/// What a terminal may show: a control character could make it do anything.
-fn shown(line: &[u8]) -> String {
+/// Replaces characters that a terminal would interpret by spaces.
+fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     text.trim_end().chars().map(|c| if is_unsafe(c) { ' ' } else { c }).collect()
 }
 
-/// Who is here outlives a member who panics.
+/// The chat survives a panic of a member.
 fn lock(chat: &Mutex<Chat>) -> MutexGuard<'_, Chat> {
     chat.lock().unwrap_or_else(PoisonError::into_inner)
 }

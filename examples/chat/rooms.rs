@@ -1,116 +1,116 @@
-//! Who is in which room, and what is to be heard there. It knows members and lines of text, but no connection.
+//! Rooms, members and their queues of lines. It knows no connections.
 
 use multiconn::server::ConnectionWaker;
 use multiconn::service::Output;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// The longest nickname or name of a room, in bytes. It stands in front of many lines.
-const NAME_BYTES: usize = 20;
+/// Maximum length of a nickname or room name in bytes. The nickname precedes many lines.
+const MAX_NAME_BYTES: usize = 20;
 
-/// The most rooms, so that nobody fills the memory with their names.
-const ROOMS: usize = 10_000;
+/// Maximum number of rooms, so that their names cannot fill the memory.
+const MAX_ROOMS: usize = 10_000;
 
-/// The most bytes that wait for one member: several screens full. With the buffers of the connection and of the kernel, a
-/// member who never reads costs some 200 KiB.
+/// Maximum size of a member's queue in bytes: several screens. With the buffers of the connection and of the kernel, a
+/// member that never reads costs about 200 KiB.
 pub(crate) const QUEUE_BYTES: usize = 64 * 1024;
 
-/// What a line in a queue takes besides its text, in bytes, so that short ones are no way around the limit.
-const PLACE_BYTES: usize = 32;
+/// Overhead of a queued line in bytes, so that short lines do not evade the limit.
+const ENTRY_BYTES: usize = 32;
 
-/// The most names that `/who` lists: the line has to fit a buffer.
-const LISTED_NAMES: usize = 100;
+/// Maximum number of names that `/who` lists: the line has to fit a buffer.
+const MAX_LISTED_NAMES: usize = 100;
 
 const FIRST_ROOM: &str = "lobby";
 const GUEST: &str = "guest";
 const HELP: &str = "/nick NAME, /join ROOM, /who and /quit are commands; everything else is said in the room";
 
-/// Who is here, and in which room. Members go by the numbers of their connections.
+/// State of the chat. Members are identified by the numbers of their connections.
 #[derive(Default)]
 pub(crate) struct Chat {
-    seats: HashMap<u64, Seat>,
-    /// By names in lower case, so that nobody is mistaken for somebody else.
+    members: HashMap<u64, MemberState>,
+    /// Keyed by lower-case names, so that similar names cannot be confused.
     nicks: HashMap<String, u64>,
-    /// None is empty.
+    /// Contains no empty rooms.
     rooms: HashMap<String, BTreeSet<u64>>,
 }
 
-/// What the others know of a member.
-struct Seat {
+/// State of one member.
+struct MemberState {
     nick: String,
     room: String,
     waker: ConnectionWaker,
-    /// What was said and is not written yet. Whenever it is not empty, a call of its member is on its way: for having been
-    /// woken, or because the member waits for room.
+    /// Lines that are not written yet. While it is not empty, a call of the member is pending: it was woken, or it
+    /// waits for room.
     queue: VecDeque<Arc<str>>,
     queued_bytes: usize,
-    /// How many lines were lost since the queue was full. It must be empty before it takes another one: so the notice
-    /// stands where the lines are missing.
+    /// Number of lines dropped since the queue was full. No line is added until the queue is empty, so the notice
+    /// appears where the lines are missing.
     dropped: u64,
 }
 
-impl Seat {
-    /// Puts a line into the queue of a member who is being called, or will be.
-    fn put(&mut self, line: &Arc<str>) {
-        if self.dropped > 0 || self.queued_bytes + taken_bytes(line) > QUEUE_BYTES {
+impl MemberState {
+    /// Queues a line for a member whose call is pending.
+    fn enqueue(&mut self, line: &Arc<str>) {
+        if self.dropped > 0 || self.queued_bytes + queue_bytes_of(line) > QUEUE_BYTES {
             self.dropped += 1;
         } else {
-            self.queued_bytes += taken_bytes(line);
+            self.queued_bytes += queue_bytes_of(line);
             self.queue.push_back(Arc::clone(line));
         }
     }
 
-    /// Puts a line into the queue of a member who knows nothing of it.
-    fn put_and_wake(&mut self, line: &Arc<str>) {
+    /// Queues a line for any member, and wakes it if needed.
+    fn enqueue_and_wake(&mut self, line: &Arc<str>) {
         if self.queue.is_empty() {
             self.waker.wake();
         }
-        self.put(line);
+        self.enqueue(line);
     }
 
-    /// Writes what there is room for, and says whether that was all.
+    /// Writes as much as there is room for; returns whether that was all.
     fn write(&mut self, output: &mut Output<'_>) -> bool {
         while let Some(line) = self.queue.front() {
             if !output.write_whole(line.as_bytes()) {
                 return false;
             }
-            self.queued_bytes -= taken_bytes(line);
+            self.queued_bytes -= queue_bytes_of(line);
             self.queue.pop_front();
         }
-        // A member to whom nothing is said owns no heap.
+        // A member without queued lines owns no heap.
         self.queue = VecDeque::new();
         let (count, were) = (self.dropped, if self.dropped == 1 { "message was" } else { "messages were" });
-        let is_told =
+        let was_written =
             count == 0 || output.write_whole(format!("* {count} {were} dropped: you read too slowly\n").as_bytes());
-        if is_told {
+        if was_written {
             self.dropped = 0;
         }
-        is_told
+        was_written
     }
 }
 
 impl Chat {
-    /// A member comes in, under a name to begin with.
+    /// Adds a member with an initial nickname.
     pub(crate) fn enter(&mut self, number: u64, waker: ConnectionWaker) {
         let nick = format!("{GUEST}{number}");
         self.nicks.insert(nick.clone(), number);
         let (room, queue) = (String::new(), VecDeque::new());
-        self.seats.insert(number, Seat { nick, room, waker, queue, queued_bytes: 0, dropped: 0 });
+        self.members.insert(number, MemberState { nick, room, waker, queue, queued_bytes: 0, dropped: 0 });
         self.tell(number, HELP);
         self.join(number, FIRST_ROOM);
     }
 
-    /// A member has gone, if that is not known yet.
+    /// Removes a member, if it was not removed before.
     pub(crate) fn leave(&mut self, number: u64) {
-        if self.seats.contains_key(&number) {
+        if self.members.contains_key(&number) {
             self.leave_room(number);
-            let nick = self.seat(number).nick.to_ascii_lowercase();
+            let nick = self.member_state(number).nick.to_ascii_lowercase();
             self.nicks.remove(&nick);
-            self.seats.remove(&number);
+            self.members.remove(&number);
         }
     }
 
-    /// Does what a line asks for, and says whether the member stays.
+    /// Handles a line from a member; returns whether the member stays.
     pub(crate) fn handle(&mut self, number: u64, line: &str) -> bool {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
@@ -121,16 +121,16 @@ impl Chat {
             _ if word.starts_with('/') => self.tell(number, HELP),
             _ if line.is_empty() => {}
             _ => {
-                let line = format!("<{}> {line}\n", self.seat(number).nick);
+                let line = format!("<{}> {line}\n", self.member_state(number).nick);
                 self.tell_others(number, line);
             }
         }
         true
     }
 
-    /// Writes what is to be heard by the member who is being served, as far as there is room, and says whether that was all.
+    /// Writes queued lines of the member being served, as far as there is room; returns whether that was all.
     pub(crate) fn write(&mut self, number: u64, output: &mut Output<'_>) -> bool {
-        self.seat(number).write(output)
+        self.member_state(number).write(output)
     }
 
     fn rename(&mut self, number: u64, name: &str) {
@@ -139,12 +139,12 @@ impl Chat {
         if !is_name(name) {
             self.tell(
                 number,
-                &format!("a name is 1 to {NAME_BYTES} letters of ASCII, digits, hyphens and underscores"),
+                &format!("a name is 1 to {MAX_NAME_BYTES} letters of ASCII, digits, hyphens and underscores"),
             );
         } else if folded.starts_with(GUEST) || holder.is_some_and(|holder| holder != number) {
             self.tell(number, &format!("the name {name} is taken"));
         } else {
-            let before = std::mem::replace(&mut self.seat(number).nick, name.to_owned());
+            let before = std::mem::replace(&mut self.member_state(number).nick, name.to_owned());
             self.nicks.remove(&before.to_ascii_lowercase());
             self.nicks.insert(folded, number);
             self.tell(number, &format!("you are {name}"));
@@ -156,24 +156,24 @@ impl Chat {
         if !is_name(room) {
             return self.tell(
                 number,
-                &format!("a room is 1 to {NAME_BYTES} letters of ASCII, digits, hyphens and underscores"),
+                &format!("a room is 1 to {MAX_NAME_BYTES} letters of ASCII, digits, hyphens and underscores"),
             );
         }
-        if self.rooms.len() >= ROOMS && !self.rooms.contains_key(room) {
+        if self.rooms.len() >= MAX_ROOMS && !self.rooms.contains_key(room) {
             return self.tell(number, "there are too many rooms; join one that is there");
         }
         self.leave_room(number);
         self.rooms.entry(room.to_owned()).or_default().insert(number);
-        let seat = self.seat(number);
-        room.clone_into(&mut seat.room);
-        let nick = seat.nick.clone();
+        let member_state = self.member_state(number);
+        room.clone_into(&mut member_state.room);
+        let nick = member_state.nick.clone();
         self.tell(number, &format!("you are {nick}, in {room}"));
         self.tell_others(number, format!("* {nick} has come\n"));
     }
 
     fn leave_room(&mut self, number: u64) {
-        let seat = self.seat(number);
-        let (room, line) = (std::mem::take(&mut seat.room), format!("* {} has left\n", seat.nick));
+        let member_state = self.member_state(number);
+        let (room, line) = (std::mem::take(&mut member_state.room), format!("* {} has left\n", member_state.nick));
         let Some(members) = self.rooms.get_mut(&room) else { return };
         members.remove(&number);
         if members.is_empty() {
@@ -183,45 +183,45 @@ impl Chat {
     }
 
     fn list(&mut self, number: u64) {
-        let room = self.seat(number).room.clone();
+        let room = self.member_state(number).room.clone();
         let Some(members) = self.rooms.get(&room) else { return };
-        let nicks = members.iter().take(LISTED_NAMES).filter_map(|member| self.seats.get(member));
-        let nicks: Vec<&str> = nicks.map(|seat| seat.nick.as_str()).collect();
+        let nicks = members.iter().take(MAX_LISTED_NAMES).filter_map(|member| self.members.get(member));
+        let nicks: Vec<&str> = nicks.map(|member_state| member_state.nick.as_str()).collect();
         let more = members.len() - nicks.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let line = format!("in {room}: {}{more}", nicks.join(", "));
         self.tell(number, &line);
     }
 
-    /// A word from the server to the member who is being served.
+    /// Sends a server message to the member being served.
     pub(crate) fn tell(&mut self, number: u64, text: &str) {
-        self.seat(number).put(&format!("* {text}\n").into());
+        self.member_state(number).enqueue(&format!("* {text}\n").into());
     }
 
     fn tell_others(&mut self, number: u64, line: String) {
-        let room = self.seat(number).room.clone();
+        let room = self.member_state(number).room.clone();
         self.tell_room(&room, number, line);
     }
 
     fn tell_room(&mut self, room: &str, except: u64, line: String) {
         let line = line.into();
         for member in self.rooms.get(room).into_iter().flatten().filter(|member| **member != except) {
-            if let Some(seat) = self.seats.get_mut(member) {
-                seat.put_and_wake(&line);
+            if let Some(member_state) = self.members.get_mut(member) {
+                member_state.enqueue_and_wake(&line);
             }
         }
     }
 
-    fn seat(&mut self, number: u64) -> &mut Seat {
-        self.seats.get_mut(&number).expect("a member has a seat until it leaves")
+    fn member_state(&mut self, number: u64) -> &mut MemberState {
+        self.members.get_mut(&number).expect("a member has a state until it leaves")
     }
 }
 
-fn taken_bytes(line: &str) -> usize {
-    line.len() + PLACE_BYTES
+fn queue_bytes_of(line: &str) -> usize {
+    line.len() + ENTRY_BYTES
 }
 
 fn is_name(name: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(is_letter)
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_letter)
 }

@@ -1,36 +1,38 @@
-//! The two ends of a transfer: the file that is read, and the file that grows. Both know the SHA-256 of what has passed.
+//! The two files of a transfer: the source, and the partial file at the receiver. Both are hashed with SHA-256 as they
+//! are read or written.
 
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// The most bytes of a file that are read or written at a time, in bytes.
+/// Maximum number of bytes read or written at a time.
 pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
 
-/// The largest file that is taken, in bytes. What all files together may take is for the file system to limit.
-const FILE_BYTES: u64 = 16 << 30;
+/// Maximum size of a file in bytes. The file system limits the total size of all files.
+const MAX_FILE_BYTES: u64 = 16 << 30;
 
-/// The longest name, in bytes. With what a partial file adds, it is within what file systems take (255).
-const NAME_BYTES: usize = 200;
+/// Maximum length of a name in bytes. With the affixes of a partial file it stays below the usual limit of file systems
+/// (255).
+const MAX_NAME_BYTES: usize = 200;
 
-/// A file, the place up to which it has been read or written, and the sum up to there.
-struct Summed {
+/// File with its current position and the hash of all bytes before it.
+struct HashedFile {
     file: File,
     at: u64,
     sum: Sha256,
 }
 
-impl Summed {
+impl HashedFile {
     fn new(file: File) -> Self {
         Self { file, at: 0, sum: Sha256::new() }
     }
 
-    /// Reads what comes next; an end is an error.
+    /// Reads the next bytes; the end of the file is an error.
     fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(chunk)?;
         if count == 0 && !chunk.is_empty() {
-            return Err(io::Error::other("the file has become shorter meanwhile"));
+            return Err(io::Error::other("the file was truncated while it was read"));
         }
         self.sum.update(&chunk[..count]);
         self.at += count as u64;
@@ -44,12 +46,12 @@ impl Summed {
         Ok(())
     }
 
-    /// Reads on towards `end`, at most so many bytes, and says whether it is there.
+    /// Reads on to `end`, at most that many bytes; returns whether it was reached.
     fn advance(&mut self, end: u64, max_bytes: usize) -> io::Result<bool> {
         let mut chunk = [0; CHUNK_BYTES];
         let stop = end.min(self.at.saturating_add(max_bytes as u64));
         while self.at < stop {
-            let room = least(CHUNK_BYTES, stop - self.at);
+            let room = limit_to(CHUNK_BYTES, stop - self.at);
             self.read(&mut chunk[..room])?;
         }
         Ok(self.at == end)
@@ -61,7 +63,7 @@ impl Summed {
         Ok(())
     }
 
-    /// The sum in hexadecimal digits.
+    /// The checksum in hexadecimal digits.
     fn sum(&self) -> String {
         self.sum.clone().finalize().iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect()
     }
@@ -71,39 +73,39 @@ fn digit(value: u8) -> char {
     char::from_digit(value.into(), 16).expect("a hexadecimal digit is below 16")
 }
 
-fn least(bytes: usize, left: u64) -> usize {
-    usize::try_from(left).unwrap_or(bytes).min(bytes)
+fn limit_to(bytes: usize, remaining: u64) -> usize {
+    usize::try_from(remaining).unwrap_or(bytes).min(bytes)
 }
 
-/// The file of the side that sends.
+/// File of the sender.
 pub(crate) struct Source {
-    file: Summed,
+    file: HashedFile,
     size: u64,
 }
 
 impl Source {
-    /// Opens a plain file: a link could lead anywhere, and a pipe would keep whoever opens it for ever.
+    /// Opens a regular file. A symbolic link could lead anywhere, and opening a pipe could block for ever.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let metadata = fs::symlink_metadata(path)?;
         if !metadata.is_file() {
-            return Err(io::Error::other("this is not a plain file"));
+            return Err(io::Error::other("this is not a regular file"));
         }
         let file = File::open(path)?;
         let size = file.metadata()?.len();
-        Ok(Self { file: Summed::new(file), size })
+        Ok(Self { file: HashedFile::new(file), size })
     }
 
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    /// How many bytes are still to be sent.
-    pub(crate) fn left(&self) -> u64 {
+    /// Number of bytes that are still to be sent.
+    pub(crate) fn remaining(&self) -> u64 {
         self.size - self.file.at
     }
 
-    /// Finds out whether the file begins with `bytes` bytes of this sum, and where to begin therefore: behind them, or at
-    /// the start. Reads at most `max_bytes`; `None` says that it is to be asked again.
+    /// Checks whether the file begins with `bytes` bytes of this checksum, and returns the offset to start at: after
+    /// them, or 0. Reads at most `max_bytes` per call; `None` means that it must be called again.
     pub(crate) fn find_offset(&mut self, bytes: u64, sum: &str, max_bytes: usize) -> io::Result<Option<u64>> {
         if bytes <= self.size && !self.file.advance(bytes, max_bytes)? {
             return Ok(None);
@@ -114,52 +116,52 @@ impl Source {
         Ok(Some(self.file.at))
     }
 
-    /// Reads what comes next.
+    /// Reads the next bytes.
     pub(crate) fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
-        let room = least(chunk.len(), self.left());
+        let room = limit_to(chunk.len(), self.remaining());
         self.file.read(&mut chunk[..room])
     }
 
-    /// The sum of what was read.
+    /// Checksum of the bytes read.
     pub(crate) fn sum(&self) -> String {
         self.file.sum()
     }
 }
 
-/// The file of the side that receives. What has come stays when this goes, so that another one goes on with it.
+/// Partial file of the receiver. It stays when this value is dropped, so that a later transfer can resume.
 pub(crate) struct Partial {
-    file: Summed,
+    file: HashedFile,
     path: PathBuf,
-    whole: PathBuf,
-    /// Before the start: what was there. Then: what there is to be.
+    target: PathBuf,
+    /// Size of the existing part; after the start of the transfer, size of the complete file.
     size: u64,
 }
 
 impl Partial {
-    /// Opens what there is of the file `name` in `folder`.
+    /// Opens or creates the partial file of `name` in `folder`.
     pub(crate) fn open(folder: &Path, name: &str) -> io::Result<Self> {
-        let path = folder.join(format!(".{}.part", plain(name)?));
+        let path = folder.join(format!(".{}.part", check_name(name)?));
         if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(io::Error::other("what should be a partial file is something else"));
+            return Err(io::Error::other("the partial file is not a regular file"));
         }
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         let size = file.metadata()?.len();
-        Ok(Self { file: Summed::new(file), path, whole: folder.join(name), size })
+        Ok(Self { file: HashedFile::new(file), path, target: folder.join(name), size })
     }
 
-    /// Takes the sum of what was there, of at most so many bytes; `None` says that it is to be asked again.
-    pub(crate) fn recall(&mut self, max_bytes: usize) -> io::Result<Option<(u64, String)>> {
+    /// Hashes the existing part, at most that many bytes per call; `None` means that it must be called again.
+    pub(crate) fn hash_existing(&mut self, max_bytes: usize) -> io::Result<Option<(u64, String)>> {
         let is_done = self.file.advance(self.size, max_bytes)?;
         Ok(is_done.then(|| (self.size, self.file.sum())))
     }
 
-    /// Goes on behind what is there, or starts anew, as the sender says.
+    /// Continues after the existing part or starts over, as the sender decides.
     pub(crate) fn start(&mut self, offset: u64, size: u64) -> io::Result<()> {
-        if size > FILE_BYTES {
-            return Err(io::Error::other(format!("a file has {FILE_BYTES} bytes at most")));
+        if size > MAX_FILE_BYTES {
+            return Err(io::Error::other(format!("a file may have {MAX_FILE_BYTES} bytes at most")));
         }
         if offset > size || (offset != 0 && offset != self.file.at) {
-            return Err(io::Error::other("there is a gap between what is here and what would come"));
+            return Err(io::Error::other("there is a gap between the existing part and the offset"));
         }
         if offset == 0 {
             self.file.restart()?;
@@ -169,32 +171,32 @@ impl Partial {
         Ok(())
     }
 
-    /// How many bytes are still to come.
-    pub(crate) fn left(&self) -> u64 {
+    /// Number of bytes that are still to be received.
+    pub(crate) fn remaining(&self) -> u64 {
         self.size - self.file.at
     }
 
-    /// Takes as many of `bytes` as belong to the file, and says how many.
+    /// Writes as many of `bytes` as belong to the file; returns their number.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = least(bytes.len(), self.left());
+        let count = limit_to(bytes.len(), self.remaining());
         self.file.append(&bytes[..count])?;
         Ok(count)
     }
 
-    /// Makes it the whole file, if the sum is that of the sender.
+    /// Renames the partial file to its final name, if the sender's checksum matches.
     pub(crate) fn finish(self, sum: &str) -> io::Result<()> {
         if self.file.sum() == sum {
-            return fs::rename(&self.path, &self.whole);
+            return fs::rename(&self.path, &self.target);
         }
-        // Which byte is wrong cannot be known: there is nothing to go on with.
+        // The invalid bytes are unknown, so no part can be reused.
         fs::remove_file(&self.path)?;
-        Err(io::Error::other("what arrived is not what was sent, and was thrown away"))
+        Err(io::Error::other("checksum mismatch: the received file was deleted"))
     }
 }
 
-/// The name, if it is one of a file in the folder itself, and not hidden, as partial files are.
-pub(crate) fn plain(name: &str) -> io::Result<&str> {
-    let is_short = (1..=NAME_BYTES).contains(&name.len());
-    let leads_away = name.starts_with('.') || name.contains(['/', '\\']) || name.contains(char::is_control);
-    if is_short && !leads_away { Ok(name) } else { Err(io::Error::other("this is not the name of a file here")) }
+/// Checks that the name denotes a file in the folder itself and is not hidden, as partial files are.
+pub(crate) fn check_name(name: &str) -> io::Result<&str> {
+    let is_short = (1..=MAX_NAME_BYTES).contains(&name.len());
+    let is_unsafe = name.starts_with('.') || name.contains(['/', '\\']) || name.contains(char::is_control);
+    if is_short && !is_unsafe { Ok(name) } else { Err(io::Error::other("this is not the name of a file here")) }
 }

@@ -1,4 +1,4 @@
-//! A file transfer that goes on where it was broken off, and checks what has arrived.
+//! File transfer that resumes after an interruption and verifies what was received.
 //!
 //! ```sh
 //! cargo run --example file_transfer -- serve DIR [PORT]
@@ -6,9 +6,9 @@
 //! cargo run --example file_transfer -- put 127.0.0.1:65435 FILE
 //! ```
 //!
-//! One file per connection. Whoever receives says what it has of the file already, and the SHA-256 of that; whoever sends
-//! begins behind it if its own file begins in the same way, else at the start, and says the SHA-256 of the whole file at
-//! the end:
+//! Each connection transfers one file. The receiver announces the size of its partial file and the SHA-256 of that. The
+//! sender continues after this part if its own file begins with the same bytes, otherwise it starts over. At the end it
+//! sends the SHA-256 of the whole file:
 //!
 //! ```text
 //! client                server          client                 server
@@ -20,24 +20,24 @@
 //!                                                               DONE
 //! ```
 //!
-//! What has come so far stays in `.NAME.part`. It becomes `NAME`, in one step, when the sums agree; when they do not, it is
-//! thrown away. Files stream through buffers of bounded size, however large they are.
+//! Received bytes are kept in `.NAME.part`. If the checksums agree, the file is renamed to `NAME` atomically; otherwise
+//! it is deleted. Files of any size are streamed through bounded buffers.
 //!
-//! Files are read and written on the thread of the event loop, since no system can be asked to say when a file is ready.
-//! So there is a limit to how much of a file is touched before the others get their turn. Nothing is synced: a machine
-//! that loses power can lose a file that had arrived.
+//! Files are read and written on the thread of the event loop, because no system reports when a regular file is ready.
+//! The amount per turn is therefore limited. Nothing is synced: a power failure can lose a file that was already
+//! received.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod client;
 mod files;
+mod protocol;
 mod serve;
-mod words;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Where the server listens unless it is told.
+/// Default port of the server.
 const PORT: u16 = 65435;
 
 const USAGE: &str = "give one of: serve DIR [PORT], get HOST:PORT NAME [DIR], put HOST:PORT FILE";

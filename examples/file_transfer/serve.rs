@@ -1,7 +1,7 @@
-//! The side that is asked: a service that sends or receives one file.
+//! Server: a service that sends or receives one file per connection.
 
-use super::files::{CHUNK_BYTES, Partial, Source, plain};
-use super::words::{LINE_BYTES, Word};
+use super::files::{CHUNK_BYTES, Partial, Source, check_name};
+use super::protocol::{MAX_LINE_BYTES, Message};
 use multiconn::codec::{Decoder, Framing};
 use multiconn::server::{Server, ServerConfig};
 use multiconn::service::{Input, Output, Service, Wait};
@@ -12,214 +12,216 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// How much of a file is read in one call to take its sum, in bytes: as much as a connection moves in one turn anyway. All
-/// else is bounded by the buffers of the connection.
-const SUM_BYTES: usize = 256 * 1024;
+/// Maximum number of bytes hashed in one call: as many as a connection moves in one turn. The buffers of the connection
+/// bound all other work.
+const HASHED_BYTES_PER_CALL: usize = 256 * 1024;
 
-/// The most uploads at a time. Each holds a descriptor besides that of its connection.
-const UPLOADS: usize = 1000;
+/// Maximum number of concurrent uploads. Each holds a descriptor besides that of its connection.
+const MAX_UPLOADS: usize = 1000;
 
-/// Serves the files of `folder` until told to end, and says what was done.
+/// Serves the files of `folder` until stopped; returns a summary.
 pub(crate) fn run(folder: PathBuf, port: u16) -> Result<String, String> {
     if !folder.is_dir() {
         return Err(format!("{} is not a folder", folder.display()));
     }
-    let shelf = Arc::new(Shelf { folder, uploads: Mutex::default() });
+    let shared = Arc::new(SharedFolder { folder, uploads: Mutex::default() });
     let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", port));
     config.handle_signals = true;
-    let server = Server::bind(config, |_| Transfer::new(&shelf)).map_err(|error| error.to_string())?;
+    let server = Server::bind(config, |_| Transfer::new(&shared)).map_err(|error| error.to_string())?;
     for address in server.addresses() {
         println!("Listening on {address}");
     }
     server.run().map(|summary| summary.to_string()).map_err(|error| error.to_string())
 }
 
-/// What all transfers share.
-struct Shelf {
+/// State shared by all transfers.
+struct SharedFolder {
     folder: PathBuf,
-    /// The names of the files that are being received.
+    /// Names of the files that are being received.
     uploads: Mutex<HashSet<String>>,
 }
 
-impl Shelf {
+impl SharedFolder {
     fn uploads(&self) -> MutexGuard<'_, HashSet<String>> {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A file that is being received, by nobody else meanwhile: two who write to it would spoil it.
+/// A file that is being received. The lock prevents a second upload from writing to it.
 struct Upload {
     partial: Partial,
-    _claim: Claim,
+    _lock: UploadLock,
 }
 
-/// The name of a file that is being received.
-struct Claim {
+/// Lock on the name of a file that is being received.
+struct UploadLock {
     name: String,
-    shelf: Arc<Shelf>,
+    shared: Arc<SharedFolder>,
 }
 
-impl Claim {
-    fn new(shelf: &Arc<Shelf>, name: &str) -> io::Result<Self> {
-        let mut uploads = shelf.uploads();
-        if uploads.len() >= UPLOADS {
+impl UploadLock {
+    fn new(shared: &Arc<SharedFolder>, name: &str) -> io::Result<Self> {
+        let mut uploads = shared.uploads();
+        if uploads.len() >= MAX_UPLOADS {
             return Err(io::Error::other("too many files are being received; try again later"));
         }
         if !uploads.insert(name.to_owned()) {
-            return Err(io::Error::other("somebody else is sending this file"));
+            return Err(io::Error::other("another client is sending this file"));
         }
-        Ok(Self { name: name.to_owned(), shelf: Arc::clone(shelf) })
+        Ok(Self { name: name.to_owned(), shared: Arc::clone(shared) })
     }
 }
 
-impl Drop for Claim {
+impl Drop for UploadLock {
     fn drop(&mut self) {
-        self.shelf.uploads().remove(&self.name);
+        self.shared.uploads().remove(&self.name);
     }
 }
 
-/// How far a transfer has come.
-enum Stage {
-    /// The client says what it wants.
+/// State of a transfer.
+enum State {
+    /// Waits for the client's request.
     Request,
-    /// The client says what it has.
-    Offer(Source),
-    /// That is compared with what is here.
+    /// Waits for the size and checksum of the client's partial file.
+    AwaitPartial(Source),
+    /// Compares the client's partial file with the source.
     Compare(Source, u64, String),
-    /// The file goes out.
+    /// Sends the file.
     Send(Source),
-    /// What is here already is summed up.
-    Recall(Upload),
-    /// The client says where it begins.
-    Start(Upload),
-    /// The file comes in.
+    /// Hashes the existing part of an upload.
+    HashPartial(Upload),
+    /// Waits for the offset at which the client starts.
+    AwaitOffset(Upload),
+    /// Receives the file.
     Receive(Upload),
-    /// The client says what it has sent.
-    Check(Upload),
-    /// All was said.
-    Over,
+    /// Waits for the client's checksum.
+    AwaitSum(Upload),
+    /// The transfer is complete.
+    Done,
 }
 
-/// The next stage, and what to wait for before it; with nothing to wait for, it begins at once.
-type Next = io::Result<(Stage, Option<Wait>)>;
+/// The next state, and what to wait for before it is handled; `None` handles it at once.
+type Transition = io::Result<(State, Option<Wait>)>;
 
-/// One connection.
+/// Service of one connection.
 struct Transfer {
-    shelf: Arc<Shelf>,
+    shared: Arc<SharedFolder>,
     decoder: Decoder,
-    stage: Stage,
+    state: State,
     error_detail: Option<io::Error>,
 }
 
 impl Transfer {
-    fn new(shelf: &Arc<Shelf>) -> Self {
-        let decoder = Decoder::new(Framing::LINES, LINE_BYTES);
-        Self { shelf: Arc::clone(shelf), decoder, stage: Stage::Request, error_detail: None }
+    fn new(shared: &Arc<SharedFolder>) -> Self {
+        let decoder = Decoder::new(Framing::LINES, MAX_LINE_BYTES);
+        Self { shared: Arc::clone(shared), decoder, state: State::Request, error_detail: None }
     }
 
-    fn step(&mut self, stage: Stage, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Next {
-        match stage {
-            Stage::Send(source) => send(source, output),
-            Stage::Receive(upload) => receive(upload, input),
-            Stage::Compare(mut source, bytes, sum) => match source.find_offset(bytes, &sum, SUM_BYTES)? {
+    fn step(&mut self, state: State, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Transition {
+        match state {
+            State::Send(source) => send(source, output),
+            State::Receive(upload) => receive(upload, input),
+            State::Compare(mut source, bytes, sum) => match source.find_offset(bytes, &sum, HASHED_BYTES_PER_CALL)? {
                 Some(offset) => {
-                    say(output, &Word::From { offset, size: source.size() })?;
-                    Ok((Stage::Send(source), None))
+                    write_message(output, &Message::From { offset, size: source.size() })?;
+                    Ok((State::Send(source), None))
                 }
-                None => Ok((Stage::Compare(source, bytes, sum), Some(Wait::Deadline(now)))),
+                None => Ok((State::Compare(source, bytes, sum), Some(Wait::Deadline(now)))),
             },
-            Stage::Recall(mut upload) => match upload.partial.recall(SUM_BYTES)? {
+            State::HashPartial(mut upload) => match upload.partial.hash_existing(HASHED_BYTES_PER_CALL)? {
                 Some((bytes, sum)) => {
-                    say(output, &Word::Have { bytes, sum })?;
-                    Ok((Stage::Start(upload), None))
+                    write_message(output, &Message::Have { bytes, sum })?;
+                    Ok((State::AwaitOffset(upload), None))
                 }
-                None => Ok((Stage::Recall(upload), Some(Wait::Deadline(now)))),
+                None => Ok((State::HashPartial(upload), Some(Wait::Deadline(now)))),
             },
-            Stage::Over => Ok((Stage::Over, Some(Wait::Close))),
-            listening => match self.hear(input)? {
-                Some(word) => self.answer(listening, word, output),
-                None => Ok((listening, Some(Wait::Input))),
+            State::Done => Ok((State::Done, Some(Wait::Close))),
+            awaiting => match self.read_message(input)? {
+                Some(message) => self.answer(awaiting, message, output),
+                None => Ok((awaiting, Some(Wait::Input))),
             },
         }
     }
 
-    /// What a word of the client leads to.
-    fn answer(&self, stage: Stage, word: Word, output: &mut Output<'_>) -> Next {
-        let next = match (stage, word) {
-            (Stage::Request, Word::Get(name)) => Stage::Offer(Source::open(&self.shelf.folder.join(plain(&name)?))?),
-            (Stage::Request, Word::Put(name)) => {
-                let claim = Claim::new(&self.shelf, plain(&name)?)?;
-                Stage::Recall(Upload { partial: Partial::open(&self.shelf.folder, &name)?, _claim: claim })
+    /// Handles a message of the client.
+    fn answer(&self, state: State, message: Message, output: &mut Output<'_>) -> Transition {
+        let next = match (state, message) {
+            (State::Request, Message::Get(name)) => {
+                State::AwaitPartial(Source::open(&self.shared.folder.join(check_name(&name)?))?)
             }
-            (Stage::Offer(source), Word::Have { bytes, sum }) => Stage::Compare(source, bytes, sum),
-            (Stage::Start(mut upload), Word::From { offset, size }) => {
+            (State::Request, Message::Put(name)) => {
+                let lock = UploadLock::new(&self.shared, check_name(&name)?)?;
+                State::HashPartial(Upload { partial: Partial::open(&self.shared.folder, &name)?, _lock: lock })
+            }
+            (State::AwaitPartial(source), Message::Have { bytes, sum }) => State::Compare(source, bytes, sum),
+            (State::AwaitOffset(mut upload), Message::From { offset, size }) => {
                 upload.partial.start(offset, size)?;
-                Stage::Receive(upload)
+                State::Receive(upload)
             }
-            (Stage::Check(upload), Word::Sum(sum)) => {
+            (State::AwaitSum(upload), Message::Sum(sum)) => {
                 upload.partial.finish(&sum)?;
-                say(output, &Word::Done)?;
-                Stage::Over
+                write_message(output, &Message::Done)?;
+                State::Done
             }
-            _ => return Err(io::Error::other("this is not the time for that word")),
+            _ => return Err(io::Error::other("unexpected message")),
         };
         Ok((next, None))
     }
 
-    fn hear(&mut self, input: &mut Input<'_>) -> io::Result<Option<Word>> {
+    fn read_message(&mut self, input: &mut Input<'_>) -> io::Result<Option<Message>> {
         let Some(line) = self.decoder.decode(input.bytes(), input.has_ended()).map_err(io::Error::other)? else {
             return Ok(None);
         };
-        let word = Word::parse(&input.bytes()[line.payload]);
+        let message = Message::parse(&input.bytes()[line.payload]);
         input.consume(line.size);
-        word.map(Some)
+        message.map(Some)
     }
 }
 
-/// Sends as much as there is room for, and the sum behind it.
-fn send(mut source: Source, output: &mut Output<'_>) -> Next {
+/// Sends as much of the file as there is room for, then the checksum.
+fn send(mut source: Source, output: &mut Output<'_>) -> Transition {
     let mut chunk = [0; CHUNK_BYTES];
-    while source.left() > 0 {
+    while source.remaining() > 0 {
         let room = output.room().min(CHUNK_BYTES);
         if room == 0 {
-            return Ok((Stage::Send(source), Some(Wait::Writable)));
+            return Ok((State::Send(source), Some(Wait::Writable)));
         }
         let count = source.read(&mut chunk[..room])?;
         output.write(&chunk[..count]);
     }
-    let is_told = output.write_whole(Word::Sum(source.sum()).to_string().as_bytes());
-    Ok(if is_told { (Stage::Over, None) } else { (Stage::Send(source), Some(Wait::Writable)) })
+    let sum_written = output.write_whole(Message::Sum(source.sum()).to_string().as_bytes());
+    Ok(if sum_written { (State::Done, None) } else { (State::Send(source), Some(Wait::Writable)) })
 }
 
-/// Takes what has come in.
-fn receive(mut upload: Upload, input: &mut Input<'_>) -> Next {
+/// Writes received bytes to the file.
+fn receive(mut upload: Upload, input: &mut Input<'_>) -> Transition {
     let count = upload.partial.append(input.bytes())?;
     input.consume(count);
-    let is_all = upload.partial.left() == 0;
-    Ok(if is_all { (Stage::Check(upload), None) } else { (Stage::Receive(upload), Some(Wait::Input)) })
+    let is_complete = upload.partial.remaining() == 0;
+    Ok(if is_complete { (State::AwaitSum(upload), None) } else { (State::Receive(upload), Some(Wait::Input)) })
 }
 
-/// Says a word where nothing but words is said, and so few of them that there is room.
-fn say(output: &mut Output<'_>, word: &Word) -> io::Result<()> {
-    let is_said = output.write_whole(word.to_string().as_bytes());
-    if is_said { Ok(()) } else { Err(io::Error::other("the client does not listen")) }
+/// Sends a message in a state where only a few messages are sent, so that there is room.
+fn write_message(output: &mut Output<'_>, message: &Message) -> io::Result<()> {
+    let was_written = output.write_whole(message.to_string().as_bytes());
+    if was_written { Ok(()) } else { Err(io::Error::other("the client does not read")) }
 }
 
 impl Service for Transfer {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
         loop {
-            let stage = std::mem::replace(&mut self.stage, Stage::Over);
-            // In the middle of a file, words would be taken for a part of it: that it ends early has to be enough.
-            let may_speak = !matches!(stage, Stage::Send(_));
-            match self.step(stage, input, output, now) {
-                Ok((next, None)) => self.stage = next,
+            let state = std::mem::replace(&mut self.state, State::Done);
+            // Within a file an error message would be taken as content; the early end must suffice.
+            let may_send_error = !matches!(state, State::Send(_));
+            match self.step(state, input, output, now) {
+                Ok((next, None)) => self.state = next,
                 Ok((next, Some(wait))) => {
-                    self.stage = next;
+                    self.state = next;
                     return wait;
                 }
                 Err(error) => {
-                    if may_speak {
-                        output.write(Word::Error(error.to_string()).to_string().as_bytes());
+                    if may_send_error {
+                        output.write(Message::Error(error.to_string()).to_string().as_bytes());
                     }
                     self.error_detail = Some(error);
                     return Wait::Abort;

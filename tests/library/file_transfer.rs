@@ -258,7 +258,7 @@ fn what_was_cut_off_or_altered_on_its_way_is_noticed() {
     // One whose bytes are not those it means.
     let mut client = shelf.get_from(listener.local_addr().unwrap(), "file");
     drop(serve_by_hand(&listener, 1000, &altered, &sum_of(&content)));
-    expect_failed(&client.await_exit(), "what arrived is not what was sent");
+    expect_failed(&client.await_exit(), "checksum mismatch");
     assert!(names_in(&shelf.ours).is_empty());
     // And so on the other side.
     let mut visitor = shelf.visitor();
@@ -267,7 +267,7 @@ fn what_was_cut_off_or_altered_on_its_way_is_noticed() {
     visitor.say("FROM 0 1000");
     visitor.0.get_mut().write_all(&altered).unwrap();
     visitor.say(&format!("SUM {}", sum_of(&content)));
-    visitor.expect_refused("what arrived is not what was sent");
+    visitor.expect_refused("checksum mismatch");
     assert!(names_in(&shelf.theirs).is_empty());
 }
 
@@ -278,7 +278,7 @@ fn two_who_send_the_same_file_do_not_spoil_it() {
     let mut first = shelf.visitor();
     first.say("PUT file");
     first.hear();
-    expect_failed(&shelf.put("file").await_exit(), "somebody else is sending this file");
+    expect_failed(&shelf.put("file").await_exit(), "another client is sending this file");
     first.say("FROM 0 3");
     first.say(&format!("oneSUM {}", sum_of(b"one")));
     assert_eq!(first.hear(), "DONE");
@@ -303,7 +303,7 @@ fn nobody_gets_out_of_the_folder() {
         }
     }
     for name in ["folder", "link"] {
-        expect_failed(&shelf.get(name), "not a plain file");
+        expect_failed(&shelf.get(name), "not a regular file");
     }
     expect_failed(&shelf.get("absent"), "No such file");
     expect_failed(&shelf.get("../secret"), "not the name of a file here");
@@ -315,10 +315,10 @@ fn what_does_not_keep_to_the_protocol_is_refused() {
     let Some(shelf) = Shelf::start() else { return };
     write(&shelf.theirs, "file", b"content");
     for (lines, why) in [
-        (&["HELLO"][..], "not a word of this protocol: HELLO"),
-        (&["HAVE 0 x"], "not the time"),
-        (&["GET file", "HAVE -1 x"], "not a word"),
-        (&["GET file", "GET file"], "not the time"),
+        (&["HELLO"][..], "unknown message: HELLO"),
+        (&["HAVE 0 x"], "unexpected message"),
+        (&["GET file", "HAVE -1 x"], "unknown message"),
+        (&["GET file", "GET file"], "unexpected message"),
         (&["PUT new", "FROM 5 10"], "a gap"),
         (&["PUT new", "FROM 0 99999999999999"], "bytes at most"),
         (&[&"x".repeat(600)], "larger than the 512 bytes allowed"),

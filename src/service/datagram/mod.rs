@@ -26,7 +26,7 @@ pub const SHORT_REPLY_BYTES: usize = 26;
 /// use multiconn::service::{Reply, Responder};
 /// use std::time::Instant;
 ///
-/// /// Says how long the request was.
+/// /// Replies with the length of the request.
 /// struct Length;
 ///
 /// impl Responder for Length {
