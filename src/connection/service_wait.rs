@@ -15,7 +15,7 @@ pub(super) enum ServiceWait {
 }
 
 /// Replaces waits that cannot be fulfilled as they are. With empty output no further room can become free, so only
-/// input can end the wait. A precise deadline that has passed becomes a plain one, which expires with the next tick; a
+/// input can end the wait. A precise deadline that has passed becomes a plain one, which expires with the next tick. A
 /// precise one would expire at once, again and again.
 #[inline]
 pub(super) fn normalize_wait(wait: Wait, is_output_empty: bool, now: Instant) -> Wait {

@@ -1,9 +1,9 @@
 //! Event loop on one `mio::Poll`, one per thread, that drives a [`Handler`].
 //!
-//! The loop calls its handler for an event on a registered source, an expired timer of the wheel (to a tick) or of the
-//! precise timers (to the microsecond), a message from another thread, a signal, and the next entry of the ready queue.
-//! The loop knows nothing about the handler. It must never block outside of `poll`. It reads the clock once per round,
-//! not once per event.
+//! The loop calls its handler for events on registered sources, messages from other threads, signals, expired timers,
+//! and entries of the ready queue. Timers of the wheel have the resolution of a tick, precise timers that of a
+//! microsecond. The loop knows nothing about the handler. It must never block outside of `poll`. It reads the clock
+//! once per round, not once per event.
 
 mod kernel_timer;
 mod key;
@@ -54,7 +54,7 @@ pub struct Readiness {
     /// The source may be writable.
     pub writable: bool,
     /// The peer shut down one direction or sent urgent data, or an error occurred. This is a hint to try the I/O, not a
-    /// fact. From then on a short read does not mean that the socket is drained: a read stops at the urgent byte, and
+    /// fact. From then on a short read does not mean that the socket is drained. A read stops at the urgent byte, and
     /// no further event reports the end.
     pub hang_up: bool,
 }
@@ -248,8 +248,7 @@ impl<M> EventLoop<M> {
     /// Waits for an event or the next timer; returns at once while the ready queue holds an entry.
     ///
     /// The timeout is counted in whole ticks from the start of the last round. A second clock call and finer arithmetic
-    /// would make a timer more punctual by less than one round plus one tick, and only when no event wakes the loop
-    /// earlier.
+    /// would gain less than one round plus one tick of punctuality, and only when no event wakes the loop earlier.
     fn wait(&mut self) -> io::Result<()> {
         if !self.spin.is_zero() && self.context.ready.is_empty() && self.spin()? {
             return Ok(());

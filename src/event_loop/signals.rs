@@ -2,8 +2,8 @@
 //!
 //! Signal handlers belong to the process. Several loops may watch the same signals, and each loop receives every
 //! signal. After the last loop has ended, a signal takes its default action again. signal-hook never uninstalls a
-//! handler, so this action is emulated, and only for signals that had the default action before. A handler that the
-//! process installed itself stays in place, and nothing is emulated for that signal.
+//! handler, so this action is emulated. That is done only for signals that had the default action before. A handler
+//! that the process installed itself stays in place, and nothing is emulated for that signal.
 
 use signal_hook::consts::{SIGHUP, SIGINT};
 use signal_hook::flag::{register, register_conditional_default};
@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The signals that a program handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignalSet {
-    /// Signals that end the program. SIGINT and SIGHUP are not caught where the process was started with them ignored,
-    /// as by nohup(1) or as a background job of a shell without job control.
+    /// Signals that end the program. SIGINT and SIGHUP stay ignored if the process was started that way, as by nohup(1)
+    /// or as a background job of a shell without job control.
     pub ending: &'static [i32],
     /// All other signals.
     pub others: &'static [i32],
@@ -167,7 +167,7 @@ fn change_claims(caught: &mut [Caught], signals: &[i32], by: isize) {
     }
 }
 
-/// Signal dispositions of the process (proc_pid_status(5)). procfs is the only source without unsafe code; where it is
+/// Signal dispositions of the process (proc_pid_status(5)). procfs is the only source without unsafe code. Where it is
 /// missing, every signal counts as having its default action.
 #[derive(Debug, Clone, Copy)]
 struct Dispositions {

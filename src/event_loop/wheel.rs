@@ -64,8 +64,8 @@ impl Expired {
 
 /// Timer wheel.
 ///
-/// Invariant: an entry on level `n` shares all bits above that level with the current tick, and its slot on that level
-/// lies ahead of the current one.
+/// Invariant: an entry on level `n` shares all bits above that level with the current tick. Its slot on that level lies
+/// ahead of the current one.
 #[derive(Debug)]
 pub struct Wheel {
     start: Instant,

@@ -43,8 +43,8 @@ impl<S: Service> Session<S> {
         Self { connection, socket, held_bytes: 0, timer: Timer::default(), queued: false, turns_in_a_row: 0 }
     }
 
-    /// The socket reported readiness. No turn is due while the session is in the ready queue: its turn comes anyway,
-    /// and an extra one would be ahead of other connections.
+    /// The socket reported readiness. No turn is due while the session is in the ready queue. Its turn comes anyway,
+    /// and an extra one would delay other connections.
     #[inline]
     pub fn handle_event(&mut self, readiness: Readiness) -> bool {
         self.connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Maximum number of separate arrivals. When input arrives faster, later arrivals are merged and shown when the last of
-/// them is due: late by at most one more delay, and never early.
+/// them is due. They are late by at most one more delay, and never early.
 const MAX_ARRIVALS: usize = 256;
 
 /// Passes everything to a service after a delay, including the opening and the end, so that each answer is delayed as

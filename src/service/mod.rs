@@ -50,9 +50,9 @@ pub enum Wait {
     /// input; it is a deadlock if both sides write first. The service is called again when the output has fallen to its
     /// low watermark.
     Writable,
-    /// More input or more space in the output, whichever comes first: for a service whose output does not follow from
-    /// its input, such as one that forwards messages of others. Reading continues while the input buffer has space.
-    /// After the end of input only output space ends the wait; while the output is empty, only input does.
+    /// More input or more space in the output, whichever comes first. It suits a service whose output does not follow
+    /// from its input, such as one that forwards messages of others. Reading continues while the input buffer has
+    /// space. After the end of input only output space ends the wait; while the output is empty, only input does.
     Either,
     /// This instant, more input, or a well-filled output that falls to its low watermark, whichever comes first. For an
     /// instant in the past the service is called again with the next tick, about a millisecond later. The limits of the
@@ -70,9 +70,9 @@ pub enum Wait {
 
 /// Application side of one connection.
 ///
-/// `serve` is called when the connection opens, when input arrives, when the input ends, when output space becomes
-/// free, when the deadline expires, and when another thread wakes the connection. It may also be called for no visible
-/// reason; it must then return what it waits for again.
+/// `serve` is called when the connection opens, input arrives or ends, output space becomes free, the deadline expires,
+/// or another thread wakes the connection. It may also be called for no visible reason; it must then return what it
+/// waits for again.
 ///
 /// A panic in a service closes its own connection only. The process's panic hook, which writes to stderr by default,
 /// still runs: see [`limit_panic_reports`](crate::server::limit_panic_reports).

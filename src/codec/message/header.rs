@@ -54,8 +54,8 @@ impl Header {
         self.content_type == JSON_TYPE
     }
 
-    /// Parses a header. A duplicate key is rejected, where Python would use the last one: if two readers disagreed on
-    /// the length, they would disagree on where the next message begins.
+    /// Parses a header. A duplicate key is rejected, where Python would use the last one. Two readers that disagreed on
+    /// the length would disagree on where the next message begins.
     ///
     /// # Errors
     ///

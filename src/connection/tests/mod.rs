@@ -98,9 +98,8 @@ fn lingering() -> Harness<ScriptedService> {
     harness
 }
 
-/// Every idle connection needs this much memory besides its service and its socket: 48 bytes for the two buffers, 40
-/// for the times, 16 for the counters, and 16 for the phase, the close reason, the wait, seven flags and the delivery
-/// state.
+/// Memory of an idle connection besides its service and its socket. It has 48 bytes for the two buffers, 40 for the
+/// times, 16 for the counters, and 16 for the phase, the close reason, the wait, seven flags and the delivery state.
 #[test]
 fn a_connection_takes_at_most_120_bytes() {
     assert!(size_of::<Connection<()>>() <= 120, "{} bytes", size_of::<Connection<()>>());

@@ -2,8 +2,7 @@
 //!
 //! A responder gets one request and room for one reply. It never learns the source address: that is easily forged, and
 //! a reply may reach a host that sent no request. For the same reason a reply is not longer than its request or
-//! [`SHORT_REPLY_BYTES`], unless the server is configured otherwise, so that the server cannot be used to amplify
-//! traffic.
+//! [`SHORT_REPLY_BYTES`], unless the server is configured otherwise. So the server cannot be used to amplify traffic.
 
 mod builtin;
 #[cfg(test)]
@@ -16,8 +15,8 @@ pub use builtin::{
 
 use std::time::Instant;
 
-/// Size in bytes that any reply may have regardless of its request: the usual form of the RFC 867 date and time, whose
-/// request is empty. With IP and UDP headers that is 54 bytes for 28, less than twice.
+/// Size in bytes that any reply may have, regardless of its request. It is that of the usual form of the RFC 867 date
+/// and time, whose request is empty. With IP and UDP headers that is 54 bytes for 28, less than twice.
 pub const SHORT_REPLY_BYTES: usize = 26;
 
 /// Answers datagrams, one at a time.

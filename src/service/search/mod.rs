@@ -19,15 +19,15 @@ use crate::units::format_counted;
 use std::time::{Duration, Instant};
 
 /// How long a connection without keep-alive stays open for another message. The tutorial's server closes after its
-/// answer, and a peer may wait for exactly that; a peer that sends a second message does so at once.
+/// answer, and a peer may wait for exactly that. A peer that sends a second message does so at once.
 const KEEP_OPEN: Duration = Duration::from_millis(500);
 
 /// Answers messages with a JSON header.
 ///
-/// Messages may arrive one at a time or many at once; each is answered, in order. If the last one did not request
-/// keep-alive ([`Header::keeps_alive`](crate::codec::message::Header::keeps_alive)), the connection closes half a
-/// second after its answer, or as soon as the peer has shut down its half. An invalid message closes the connection
-/// after earlier messages were answered; the log describes the error.
+/// Messages may arrive one at a time or many at once; each is answered, in order. A message may request keep-alive
+/// ([`Header::keeps_alive`](crate::codec::message::Header::keeps_alive)). If the last one did not, the connection
+/// closes half a second after its answer, or as soon as the peer has shut down its half. An invalid message closes the
+/// connection after earlier messages were answered; the log describes the error.
 ///
 /// ```
 /// use multiconn::server::{Server, ServerConfig};
