@@ -1,4 +1,4 @@
-//! A moment as HTTP and the small services of the Internet write it, in UTC.
+//! Date and time formats of HTTP and of the daytime and time services, in UTC.
 
 pub(super) const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 /// 1970 began on a Thursday.
@@ -18,7 +18,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// From the beginning of 1900 to that of 1970 (RFC 868).
+/// Seconds from the start of 1900 to the start of 1970 (RFC 868).
 const SECONDS_TO_1970: u64 = 2_208_988_800;
 
 /// Seconds since 1970 as an IMF-fixdate (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -29,7 +29,7 @@ pub fn format_http_date(unix_seconds: u64) -> String {
     format!("{weekday}, {day:02} {month} {year:04} {} GMT", format_time_of_day(unix_seconds))
 }
 
-/// Seconds since 1970 in the syntax that RFC 867 proposes for the daytime service, with the end of its line:
+/// Seconds since 1970 in the syntax that RFC 867 proposes for the daytime service, with the line ending:
 /// `Tuesday, February 22, 1982 17:37:43-UTC`.
 #[must_use]
 pub fn format_daytime(unix_seconds: u64) -> String {
@@ -51,10 +51,10 @@ pub fn format_time_of_day(unix_seconds: u64) -> String {
     format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
-/// Seconds since the beginning of 1900, in 32 bits, as the time service gives them (RFC 868). They begin again in 2036.
+/// Seconds since the start of 1900 modulo 2^32, as the time service sends them (RFC 868). They wrap to 0 in 2036.
 #[must_use]
 pub fn seconds_since_1900(unix_seconds: u64) -> u32 {
-    // What lies above 32 bits is lost, as the standard knows.
+    // The bits above 32 are dropped, as RFC 868 defines.
     #[allow(clippy::cast_possible_truncation)]
     {
         unix_seconds.wrapping_add(SECONDS_TO_1970) as u32
@@ -70,7 +70,7 @@ fn date(unix_seconds: u64) -> (&'static str, u64, &'static str, u64) {
 }
 
 /// Year, month from 0 and day from 1 of a day counted from 1970 (H. Hinnant, "chrono-compatible low-level date
-/// algorithms", civil_from_days): years begin in March, so that the leap day is the last of its year.
+/// algorithms", civil_from_days). Its years begin in March, so that the leap day is the last day of a year.
 pub(super) fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
@@ -87,7 +87,7 @@ mod tests {
     use super::{format_daytime, format_http_date, format_time_of_day, seconds_since_1900};
 
     #[test]
-    fn the_example_of_the_standard_and_the_edges_of_years() {
+    fn http_dates_match_the_rfc_example_and_year_boundaries() {
         for (seconds, date) in [
             (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
@@ -100,11 +100,11 @@ mod tests {
     }
 
     #[test]
-    fn as_the_small_services_write_it() {
-        // The example of RFC 867, which has the weekday wrong.
+    fn daytime_and_time_services_match_their_rfcs() {
+        // The example of RFC 867, whose weekday is wrong.
         assert_eq!(format_daytime(383_247_463), "Monday, February 22, 1982 17:37:43-UTC\r\n");
         assert_eq!(format_time_of_day(383_247_463), "17:37:43");
-        // The examples of RFC 868, and the end of its time.
+        // The examples of RFC 868, and the wrap in 2036.
         assert_eq!(seconds_since_1900(0), 2_208_988_800);
         assert_eq!(seconds_since_1900(315_532_800), 2_524_521_600, "1 January 1980");
         assert_eq!(seconds_since_1900(2_085_978_495), u32::MAX);

@@ -1,20 +1,20 @@
-//! A plain decimal number (`64`, `1.5`, `1_000`, `1,000`) kept as its digits, so that scaling it stays exact.
+//! A plain decimal number (`64`, `1.5`, `1_000`, `1,000`) kept as its digits, so that scaling it is exact.
 //!
-//! It must never know what the number counts, and must never round.
+//! It must never know the unit of the number, and must never round.
 
 use super::Problem;
 use std::borrow::Cow;
 
-/// The digits before and after the point; at least one before, and none after if there is no point.
+/// The digits before and after the decimal point: at least one before, and none after it when there is no point.
 pub(super) struct Decimal<'a> {
     whole: Cow<'a, str>,
     fraction: &'a str,
 }
 
 impl<'a> Decimal<'a> {
-    /// The number that `text` starts with, and what follows it. No sign, no exponent, and a point
-    /// needs a digit on both sides, so that `1.` and `.5` are refused by what follows them. Before the point, underscores may
-    /// stand between digits, or commas between groups of three.
+    /// Splits `text` into its leading number and the rest. None when `text` does not start with a number. There is no
+    /// sign and no exponent. A point needs a digit on both sides: in `1.` the point stays in the rest, which the caller
+    /// then refuses, and `.5` is no number. Before the point, underscores may separate digits, or commas groups of three.
     pub(super) fn split(text: &'a str) -> Option<(Self, &'a str)> {
         let (whole, rest) = split_while(text, |byte| byte.is_ascii_digit() || matches!(byte, b'_' | b','));
         let whole = without_separators(whole)?;
@@ -33,9 +33,9 @@ impl<'a> Decimal<'a> {
 
     /// The number times `unit`, which must be below 10^18.
     ///
-    /// The fraction is multiplied as on paper, from its last digit to its first: the product is
-    /// whole exactly if every digit behind its point is 0, and what is carried over the point is
-    /// the fraction's share. This is exact for any number of digits.
+    /// This is long multiplication of the fraction from its last digit to its first. The product is whole exactly if
+    /// every digit after its point is 0; the carry past the point is the fraction's share. The result is exact for any
+    /// number of digits.
     pub(super) fn times(self, unit: u64) -> Result<u64, Problem> {
         let mut carry = 0;
         for digit in self.fraction.bytes().rev() {
@@ -45,21 +45,21 @@ impl<'a> Decimal<'a> {
             }
             carry = product / 10;
         }
-        // Only digits are in there, so the one way to fail is to have too many of them.
+        // The text holds only digits, so parsing fails only when there are too many of them.
         let whole: u64 = self.whole.parse().map_err(|_| Problem::TooLarge)?;
         whole.checked_mul(unit).and_then(|product| product.checked_add(carry)).ok_or(Problem::TooLarge)
     }
 
-    /// The number times 10^`exponent`, as the nearest floating-point number (infinite if beyond).
+    /// The number times 10^`exponent`, as the nearest floating-point number (infinite when out of range).
     ///
-    /// The power of ten goes through the text, since multiplying afterwards would round twice.
+    /// The exponent is appended to the text, because multiplying afterwards would round twice.
     pub(super) fn to_f64(&self, exponent: u32) -> Option<f64> {
         let Self { whole, fraction } = self;
         format!("{whole}.{fraction}e{exponent}").parse().ok()
     }
 }
 
-/// The digits of `whole` alone; none if there is none, or a separator stands where it cannot.
+/// Removes the separators from `whole`. None when there is no digit or a separator is misplaced.
 fn without_separators(whole: &str) -> Option<Cow<'_, str>> {
     let is_grouped = match (whole.contains('_'), whole.contains(',')) {
         (false, false) => return Some(Cow::Borrowed(whole)).filter(|digits| !digits.is_empty()),

@@ -1,50 +1,50 @@
-//! What is wrong with a text that should have been a quantity.
+//! Why a text is not a valid size, duration or rate.
 //!
-//! The message must never leave the reader guessing: it quotes the input and shows good examples.
-//! It must never name an option: only the caller knows which one the text was given for.
+//! The message quotes the input and shows valid examples. It must never name an option: only the caller knows which
+//! option the text belongs to.
 
 use std::fmt;
 
-/// A text that is not the count, size, duration or rate it should have been.
+/// A text that is not a valid count, size, duration or rate.
 ///
-/// Shown as `"5 parsecs" is not a duration; give one like 250us, 10ms, 5s or 1m30s`.
+/// Displayed as `"5 parsecs" is not a duration; give one like 250us, 10ms, 5s or 1m30s`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{input:?} {}; give one like {}", .problem.describe(*.quantity), .quantity.examples())]
 pub struct UnitError {
-    /// The text as it was given.
+    /// The text as given.
     pub input: String,
-    /// What the text should have been.
+    /// The expected kind of quantity.
     pub quantity: Quantity,
-    /// Why it is not.
+    /// Why the text is not one.
     pub problem: Problem,
 }
 
-/// The kinds of quantity this room reads.
+/// The kinds of quantity that this module parses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantity {
-    /// So many of something.
+    /// A plain number of items.
     Count,
     /// A number of bytes.
     Size,
     /// A length of time.
     Duration,
-    /// So many per second.
+    /// Events per second.
     Rate,
 }
 
-/// The ways in which a text can fail to be a quantity.
+/// Why a text is not a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// Not a number followed by a unit this quantity has.
+    /// Not a number followed by a unit of this quantity.
     Malformed,
-    /// A bare number, where seconds and milliseconds are equally likely to be meant.
+    /// A bare number, which could mean seconds or milliseconds.
     NoUnit,
-    /// More than the number behind it can hold.
+    /// Above the range of the result type.
     TooLarge,
     /// A fraction of the smallest unit (a byte, a nanosecond).
     TooFine,
-    /// Zero, where only more than zero makes sense.
+    /// Zero, where a value above zero is required.
     Zero,
 }
 
@@ -55,7 +55,7 @@ impl UnitError {
 }
 
 impl Quantity {
-    /// Good examples, as they stand at the end of an error message or in a help text.
+    /// Valid examples, for the end of an error message or for a help text.
     #[must_use]
     pub const fn examples(self) -> &'static str {
         match self {
@@ -71,7 +71,7 @@ impl Quantity {
             Self::Count => "",
             Self::Size => " of bytes",
             Self::Duration => " of nanoseconds",
-            // Rates are floating point, so no rate is too fine; the text completes the match.
+            // Unreachable: rates are floating point, so no rate is too fine.
             Self::Rate => " of events per second",
         }
     }

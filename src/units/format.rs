@@ -1,12 +1,11 @@
-//! From a number to what a person reads at a glance.
+//! Formats sizes, durations, counts and rates for people.
 //!
-//! Text from here is rounded for reading; it must never be parsed back to be computed with. The
-//! parsers accept durations and rates all the same, and sizes that are whole bytes, so that a number
-//! copied from a report works as an option.
+//! The text is rounded; it must never be parsed back for computing. The parsers accept durations, rates and sizes of
+//! whole bytes from here, so that a number copied from a report works as an option.
 
 use std::time::Duration;
 
-/// Smaller rates, of less than one event in thirty years, are shown with an exponent.
+/// Rates below this, less than one event in thirty years, are shown with an exponent.
 const SMALLEST_DECIMAL_RATE: f64 = 1e-9;
 
 /// Bytes in binary units with at most one decimal: `22 B`, `64 KiB`, `1.5 MiB`.
@@ -30,8 +29,8 @@ pub fn format_size(bytes: u64) -> String {
     }
 }
 
-/// A duration with three significant digits: `250 ns`, `61.2 µs`, `1.40 ms`, `10.0 s`; from a
-/// minute on as `2 m 5 s`, from an hour on as `3 h 20 m`.
+/// A duration with three significant digits: `250 ns`, `61.2 µs`, `1.40 ms`, `10.0 s`. From one minute on it is shown
+/// as `2 m 5 s`, from one hour on as `3 h 20 m`.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
@@ -72,7 +71,7 @@ pub fn format_count(count: u64) -> String {
     text
 }
 
-/// A count and what is counted: `1 connection`, `1,000 connections`. For nouns whose plural ends in s.
+/// A count with its noun: `1 connection`, `1,000 connections`. Only for nouns whose plural ends in s.
 #[must_use]
 pub fn format_counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
@@ -81,8 +80,8 @@ pub fn format_counted(count: u64, noun: &str) -> String {
 
 /// A rate per second with three significant digits: `950 /s`, `218 k/s`, `1.25 M/s`.
 ///
-/// Below 1 it has the decimals that takes (`0.500 /s`, `0.000123 /s`), and below 10^-9 an exponent.
-/// What is not a rate (negative, infinite, not a number) is shown as it is rather than hidden.
+/// Rates below 1 get as many decimals as needed (`0.500 /s`, `0.000123 /s`), rates below 10^-9 an exponent. An invalid
+/// rate (negative, infinite, not a number) is shown as it is rather than hidden.
 #[must_use]
 pub fn format_rate(per_second: f64) -> String {
     if per_second == 0.0 {
@@ -111,15 +110,15 @@ pub fn format_rate(per_second: f64) -> String {
     format!("{per_second:.2e} /s")
 }
 
-/// `value` with three significant digits, if it is below 1000 after rounding. The bounds are where
-/// one more decimal would round up to a fourth digit. `value` must be about 1 or more.
+/// `value` with three significant digits, or `None` when it rounds to 1000 or more. Each bound is where one more
+/// decimal would round up to a fourth digit. `value` must be about 1 or more.
 fn three_digits(value: f64) -> Option<String> {
     let bounds = [(9.995, 2), (99.95, 1), (999.5, 0)];
     let (_, decimals) = bounds.into_iter().find(|&(bound, _)| value < bound)?;
     Some(format!("{value:.decimals$}"))
 }
 
-/// Minutes and seconds, or hours and minutes; without the second if it is 0.
+/// Minutes and seconds, or hours and minutes; the smaller unit is left out when it is 0.
 fn pair(count: u128, large: &str, small: &str) -> String {
     match (count / 60, count % 60) {
         (whole, 0) => format!("{whole} {large}"),

@@ -1,26 +1,26 @@
-//! Instants that lie ahead.
+//! Adds a delay to an instant without overflow.
 
 use std::time::{Duration, Instant};
 
-/// The longest time that is waited for: 584 years, as many nanoseconds as 64 bits hold.
-const LONGEST: Duration = Duration::from_nanos(u64::MAX);
+/// The longest delay that is added: 584 years, as many nanoseconds as 64 bits hold.
+const MAX_DELAY: Duration = Duration::from_nanos(u64::MAX);
 
-/// The instant `delay` after `now`, and at most 584 years after it: whatever delay is given, an `Instant` holds the sum.
+/// The instant `delay` after `now`, limited to 584 years after it, so that the sum never overflows an `Instant`.
 #[must_use]
 pub fn later(now: Instant, delay: Duration) -> Instant {
-    now + delay.min(LONGEST)
+    now + delay.min(MAX_DELAY)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, later};
+    use super::{MAX_DELAY, later};
     use std::time::{Duration, Instant};
 
     #[test]
-    fn no_delay_is_too_long() {
+    fn any_delay_can_be_added() {
         let now = Instant::now();
         assert_eq!(later(now, Duration::from_secs(1)), now + Duration::from_secs(1));
-        assert_eq!(later(now, Duration::MAX), now + LONGEST);
+        assert_eq!(later(now, Duration::MAX), now + MAX_DELAY);
         assert!(later(later(now, Duration::MAX), Duration::MAX) > later(now, Duration::MAX));
     }
 }

@@ -1,11 +1,11 @@
-//! Quantities as people write them: "64KiB", "10s", "5k/s" to numbers, and numbers back to text.
+//! Quantities as text: parses "64KiB", "10s" and "5k/s", and formats numbers for people.
 //!
-//! Parsing is exact: sizes and durations never pass through floating point, and a text that does
-//! not stand for a whole number of bytes or nanoseconds is refused rather than rounded. Formatting
-//! is for people and rounds. This room must never read a clock, an option or the environment, and
-//! must never panic, whatever the text or number.
+//! Parsing is exact: sizes and durations never pass through floating point. A text that is not a whole number of bytes
+//! or nanoseconds is refused, never rounded. Formatting rounds.
+//! This module must never read a clock, an option or the environment, and must never panic, whatever the text or
+//! number.
 //!
-//! The parsers have the shape `clap` wants: `#[arg(value_parser = parse_duration)]`.
+//! The parsers have the signature that `clap` expects: `#[arg(value_parser = parse_duration)]`.
 
 mod date_formats;
 mod decimal;

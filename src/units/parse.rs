@@ -1,7 +1,7 @@
-//! From what a person typed to a number.
+//! Parses counts, sizes, durations and rates as users type them.
 //!
-//! Spaces around the text and between number and unit are allowed, so that what this room prints
-//! can be typed back. Thousands may be separated: `1_000` and `1,000` are 1000. It must never guess: an unknown or missing unit is an error.
+//! Spaces around the text and between number and unit are allowed, so that formatted output can be typed back. Thousands
+//! may be separated: `1_000` and `1,000` are 1000. The parsers must never guess: an unknown or missing unit is an error.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use super::{Problem, Quantity, UnitError};
 
 /// A size in bytes: `64`, `64B`, `64KiB`, `1.5MiB`, `10k`, `2GB`.
 ///
-/// k, M, G and T are powers of 1000, Ki, Mi, Gi and Ti powers of 1024; `K` is read as `k`, and a
-/// `B` may follow. A fraction is fine where it gives whole bytes.
+/// k, M, G and T are powers of 1000; Ki, Mi, Gi and Ti are powers of 1024. `K` means `k`, and a `B` may follow. A
+/// fraction is allowed when the result is a whole number of bytes.
 ///
 /// # Errors
 ///
-/// The text is none of these, is a fraction of a byte, or needs more than 64 bits.
+/// The text has another form, is a fraction of a byte, or needs more than 64 bits.
 pub fn parse_size(text: &str) -> Result<u64, UnitError> {
     size_bytes(text).map_err(|problem| UnitError::new(text, Quantity::Size, problem))
 }
 
 /// A duration: `100ns`, `250us` or `250µs`, `10ms`, `1.5s`, `1m30s`, `2h`, or `0`.
 ///
-/// Units run from large to small, each at most once. The longest duration is `u64::MAX`
-/// nanoseconds, some 584 years: adding it to an `Instant` cannot overflow.
+/// Units go from large to small, each at most once. The longest duration is `u64::MAX` nanoseconds, about 584 years:
+/// adding it to an `Instant` cannot overflow.
 ///
 /// # Errors
 ///
-/// The text is none of these, has a number other than 0 without a unit, is finer than a
-/// nanosecond, or longer than 584 years.
+/// The text has another form, has a number other than 0 without a unit, is finer than a nanosecond, or longer than 584
+/// years.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     duration_nanos(text).map(Duration::from_nanos).map_err(|problem| UnitError::new(text, Quantity::Duration, problem))
 }
@@ -40,8 +40,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
 ///
 /// # Errors
 ///
-/// The text is none of these (another period, such as `/m`, included), is 0, or is too large for
-/// a finite number.
+/// The text has another form (another period such as `/m` included), is 0, or is too large for a finite number.
 pub fn parse_rate(text: &str) -> Result<f64, UnitError> {
     rate_per_second(text).map_err(|problem| UnitError::new(text, Quantity::Rate, problem))
 }
@@ -112,8 +111,7 @@ fn rate_per_second(text: &str) -> Result<f64, Problem> {
     if rate.is_finite() { Ok(rate) } else { Err(Problem::TooLarge) }
 }
 
-/// How many thousands a prefix multiplies. Only k may be upper or lower case: `m` means milli or
-/// minute to as many people as mega.
+/// The power of 1000 of a prefix. Only k may be upper or lower case: `m` could mean milli, minute or mega.
 fn thousands(prefix: &str) -> Option<u32> {
     match prefix {
         "" => Some(0),

@@ -1,4 +1,4 @@
-//! What the formatters print, at the edges between units above all.
+//! Formatter output, above all at the boundaries between units.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ fn counts_and_rates_are_shown() {
 }
 
 #[test]
-fn what_is_counted_has_its_plural() {
+fn counted_nouns_have_a_plural() {
     let texts = [0, 1, 1000].map(|count| format_counted(count, "connection"));
     assert_eq!(texts, ["0 connections", "1 connection", "1,000 connections"]);
 }

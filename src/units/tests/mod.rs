@@ -1,4 +1,4 @@
-//! What the parsers accept and refuse, what the formatters print, and that the two agree.
+//! Parsers accept and refuse, formatters print, and the two agree.
 
 #![allow(clippy::unwrap_used)]
 

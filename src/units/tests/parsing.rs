@@ -1,4 +1,4 @@
-//! What the parsers accept, what they refuse, and what they say then.
+//! Accepted texts, refused texts, and the error messages.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::KIB;
 use crate::units::*;
 
 #[test]
-fn sizes_are_read() {
+fn sizes_are_parsed() {
     for (text, bytes) in [
         ("0", 0),
         ("64", 64),
@@ -73,7 +73,7 @@ fn bad_sizes_are_refused() {
 }
 
 #[test]
-fn counts_are_read_and_refused() {
+fn counts_are_parsed_and_refused() {
     for (text, count) in
         [("0", 0), ("1000", 1000), ("1_000", 1000), ("1,000,000", 1_000_000), ("10k", 10_000), (" 1.5 M ", 1_500_000)]
     {
@@ -88,7 +88,7 @@ fn counts_are_read_and_refused() {
 }
 
 #[test]
-fn durations_are_read() {
+fn durations_are_parsed() {
     for (text, nanos) in [
         ("0", 0),
         ("0.0", 0),
@@ -129,7 +129,7 @@ fn bad_durations_are_refused() {
 }
 
 #[test]
-fn rates_are_read_and_refused() {
+fn rates_are_parsed_and_refused() {
     for (text, rate) in [
         ("100", 100.0),
         ("5k", 5e3),
@@ -177,7 +177,7 @@ fn errors_quote_the_input_and_show_examples() {
 }
 
 #[test]
-fn the_parsers_serve_as_clap_value_parsers() {
+fn parsers_work_as_clap_value_parsers() {
     let command = clap::Command::new("x")
         .arg(clap::Arg::new("hold").value_parser(parse_duration))
         .arg(clap::Arg::new("size").value_parser(parse_size))

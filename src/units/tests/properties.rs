@@ -1,4 +1,4 @@
-//! For any text and any number: no panic, nothing lost in parsing, little in formatting.
+//! Properties for any text and any number: no panic, exact parsing, formatting within its rounding error.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::units::*;
 
 proptest! {
     #[test]
-    fn no_text_panics(any in any::<String>(), near in "[0-9_,]{0,25}\\.?[0-9]{0,45} ?[a-zA-Zµ/]{0,4}[0-9]{0,3}s?") {
+    fn no_text_causes_a_panic(any in any::<String>(), near in "[0-9_,]{0,25}\\.?[0-9]{0,45} ?[a-zA-Zµ/]{0,4}[0-9]{0,3}s?") {
         for text in [any, near] {
             let _ = parse_count(&text);
             let _ = parse_size(&text);
@@ -19,7 +19,7 @@ proptest! {
     }
 
     #[test]
-    fn plain_numbers_are_themselves(number in any::<u64>()) {
+    fn plain_numbers_parse_to_themselves(number in any::<u64>()) {
         prop_assert_eq!(parse_size(&format!("{number}")), Ok(number));
         prop_assert_eq!(parse_count(&format_count(number)), Ok(number));
         prop_assert_eq!(parse_duration(&format!("{number}ns")), Ok(Duration::from_nanos(number)));
@@ -40,7 +40,7 @@ proptest! {
     #[test]
     fn shown_durations_are_within_a_percent(nanos in any::<u64>(), shift in 0_u32..64) {
         let duration = Duration::from_nanos(nanos >> shift);
-        // The longest ones may round up past what the parser takes.
+        // The longest durations may round up beyond the parser's range.
         prop_assume!(nanos >> shift < u64::MAX / 100 * 99);
         let back = parse_duration(&format_duration(duration)).unwrap();
         prop_assert!(back.abs_diff(duration) <= duration / 100, "{duration:?} became {back:?}");
