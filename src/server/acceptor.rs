@@ -1,8 +1,8 @@
-//! The door: one listener of one worker, and what to do when it cannot let anybody in.
+//! One listening socket of one worker: accepting, and pausing when accept(2) fails.
 //!
-//! Events come at edges: a door that stops before the backlog is empty must remember so itself, or those who wait are
-//! never seen again. A door therefore is an entry of the ready queue like any connection, and when it cannot go on it
-//! is tried again by timer and whenever a connection closes.
+//! Events are edge-triggered. An acceptor that stops before the backlog is empty receives no further event for the
+//! pending connections. It therefore re-enters the ready queue when its budget is spent. After an error such as
+//! `EMFILE` it pauses, and retries on a timer and whenever a connection closes.
 
 use super::counters::Counters;
 use crate::error::{ErrorBackoff, ErrorClass, Warning, in_words_with_errno};
@@ -13,37 +13,37 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How many connections a door lets in before the conversations get their turn. Accepting one costs about as much as
-/// a few messages; 64 of them delay a conversation by well under a millisecond.
+/// Connections accepted per turn before existing connections are served again. Accepting one costs about as much as a
+/// few messages; 64 delay other connections by well under a millisecond.
 pub(super) const ACCEPTS_PER_TURN: usize = 64;
 
-/// How long a door pauses when the server is full; a connection that closes ends the pause.
+/// How long an acceptor pauses when the server is full. A connection that closes ends the pause.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What came of one try to accept.
+/// Result of one attempt to accept.
 #[derive(Debug)]
 pub(super) enum Accepted {
-    /// Somebody came in.
+    /// A connection was accepted.
     Connection(Stream, Address),
-    /// Nobody is waiting.
-    Nobody,
-    /// The turn is over, others may be waiting: the ready queue brings the next one.
-    TurnOver,
-    /// It cannot go on for now: the timer or a closing connection brings the next try.
+    /// The backlog is empty.
+    Empty,
+    /// The budget of this turn is spent, and more connections may be pending. The acceptor is in the ready queue.
+    BudgetSpent,
+    /// A lack of resources. The timer or a closing connection triggers the next attempt.
     Paused,
-    /// Accepting itself fails, for another reason than a lack of resources: the timer brings the next try.
+    /// accept(2) fails for another reason. The timer triggers the next attempt.
     Failed,
 }
 
-/// One listener of one worker.
+/// One listening socket of one worker.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    /// None once it is closed for good.
+    /// None once it is closed.
     listener: Option<Listener>,
     key: Key,
     paused: bool,
     timer: Timer,
-    left_this_turn: usize,
+    budget: usize,
     backoff: ErrorBackoff,
     warning: Warning,
 }
@@ -55,7 +55,7 @@ impl Acceptor {
             key,
             paused: false,
             timer: Timer::default(),
-            left_this_turn: 0,
+            budget: 0,
             backoff: ErrorBackoff::default(),
             warning: Warning::default(),
         }
@@ -65,39 +65,39 @@ impl Acceptor {
         self.listener.as_mut().map_or(Ok(()), |listener| context.register_listener(listener.source(), self.key))
     }
 
-    /// Whether the door waits for a connection to close.
+    /// Whether it waits for the timer or for a connection to close.
     pub(super) fn is_paused(&self) -> bool {
         self.paused
     }
 
-    /// A descriptor or a place may be free: the next try need not wait for the timer.
+    /// A descriptor or a connection slot may be free: the next attempt need not wait for the timer.
     pub(super) fn end_pause(&mut self) {
         self.paused = false;
         self.backoff.end_pause();
     }
 
-    /// Begins a turn that lets in `most` at the most.
-    pub(super) fn begin_turn(&mut self, most: usize) {
+    /// Begins a turn of at most `budget` connections.
+    pub(super) fn begin_turn(&mut self, budget: usize) {
         self.paused = false;
-        self.left_this_turn = most;
+        self.budget = budget;
     }
 
-    /// Lets one in. What fails is counted, other than that nobody waits.
+    /// Accepts one connection. Counts every failure other than an empty backlog.
     pub(super) fn accept(&mut self, context: &mut LoopContext, counters: &Counters) -> Accepted {
-        let Some(listener) = &self.listener else { return Accepted::Nobody };
+        let Some(listener) = &self.listener else { return Accepted::Empty };
         if self.backoff.is_pausing(context.now) {
-            // A new connection does not end the pause: accepting it would fail, too.
+            // A new connection does not end the pause: accepting it would also fail.
             self.pause_until(context, self.backoff.pauses_until(context.now));
             return Accepted::Paused;
         }
         loop {
-            if self.left_this_turn == 0 {
+            if self.budget == 0 {
                 context.ready.push_back(self.key);
-                return Accepted::TurnOver;
+                return Accepted::BudgetSpent;
             }
             let error = match listener.accept() {
                 Ok((stream, peer)) => {
-                    self.left_this_turn -= 1;
+                    self.budget -= 1;
                     self.backoff.succeeded();
                     return Accepted::Connection(stream, peer);
                 }
@@ -106,10 +106,10 @@ impl Acceptor {
             let class = ErrorClass::of(&error);
             if class == ErrorClass::WouldBlock {
                 self.backoff.succeeded();
-                return Accepted::Nobody;
+                return Accepted::Empty;
             }
             counters.accept_failed(&error);
-            self.left_this_turn -= 1;
+            self.budget -= 1;
             if let Some(pause) = self.backoff.failed(class, context.now) {
                 self.warn(context.now, &error, pause, counters.accept_errors.total());
                 self.pause_until(context, self.backoff.pauses_until(context.now));
@@ -128,7 +128,7 @@ impl Acceptor {
         }
     }
 
-    /// Waits for the timer, or for a connection to close.
+    /// Pauses until the timer expires or a connection closes.
     pub(super) fn pause(&mut self, context: &mut LoopContext) {
         self.pause_until(context, Some(context.now + PAUSE));
     }
@@ -138,13 +138,13 @@ impl Acceptor {
         context.wheel.arm(&mut self.timer, self.key, deadline);
     }
 
-    /// Another descriptor of the same socket, unless the door is closed.
-    pub(super) fn copy(&self) -> Option<io::Result<OwnedFd>> {
+    /// A duplicate of the listening descriptor, unless the acceptor is closed.
+    pub(super) fn duplicate(&self) -> Option<io::Result<OwnedFd>> {
         self.listener.as_ref().map(|listener| listener.as_fd().try_clone_to_owned())
     }
 
-    /// Closes the door for good. Whoever waits before it must have been let in first: closing resets them, unless another
-    /// process has the same socket.
+    /// Closes the listener. Pending connections must be accepted first: closing resets them, unless another process has
+    /// the same socket.
     pub(super) fn close(&mut self, context: &mut LoopContext) {
         self.paused = false;
         context.wheel.cancel(&mut self.timer);

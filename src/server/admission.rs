@@ -1,4 +1,4 @@
-//! Who may come in: address ranges, connections per address, connections in all. Decided before a byte is read.
+//! Admission control: address ranges, connections per address, total connections. Decided before a byte is read.
 
 use super::ServerConfig;
 use crate::socket::{Address, canonical_range};
@@ -9,28 +9,28 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many bits of an IPv6 address tell one peer from another: whoever has one address of a /64 has them all (RFC 6177).
+/// How many bits of an IPv6 address identify a peer: a host with one address of a /64 can use them all (RFC 6177).
 const IPV6_PEER_BITS: u32 = 64;
 
-/// What happens to those who come when all places are taken.
+/// What happens to new connections when the connection limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AtLimit {
-    /// They wait in the backlog until somebody leaves.
+    /// They wait in the backlog until a connection closes.
     #[default]
     Wait,
     /// They are accepted and closed at once.
     Refuse,
 }
 
-/// Why somebody was not let in.
+/// Why a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The address is in none of the ranges that are let in.
+    /// The address is in none of the allowed ranges.
     NotAllowed,
-    /// The address has as many connections as it may have.
+    /// The address has its maximum number of connections.
     PerAddress,
-    /// The server has as many connections as it may have.
+    /// The server has its maximum number of connections.
     AtLimit,
 }
 
@@ -38,7 +38,7 @@ impl Refusal {
     /// Every reason.
     pub const ALL: [Self; 3] = [Self::NotAllowed, Self::PerAddress, Self::AtLimit];
 
-    /// Why, where it is clear already that somebody was refused.
+    /// The reason, without "refused".
     #[must_use]
     pub fn why(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The places of a server, and who has taken them. Touched when a connection comes or goes, never for a message.
+/// Connection limits and the counts they apply to. Touched when a connection opens or closes, never per message.
 #[derive(Debug)]
 pub(super) struct Admission {
     max_connections: usize,
@@ -78,17 +78,17 @@ impl Admission {
         }
     }
 
-    /// How many connections may be open.
+    /// The maximum number of open connections.
     pub(super) fn max_connections(&self) -> usize {
         self.max_connections
     }
 
-    /// Whether nobody else should be accepted for now.
+    /// Whether accepting should pause because the limit is reached.
     pub(super) fn is_closed(&self) -> bool {
         self.at_limit == AtLimit::Wait && self.is_full()
     }
 
-    /// Takes a place for `peer`; to be given back by [`leave`](Self::leave).
+    /// Counts a connection of `peer`, or refuses it. [`leave`](Self::leave) undoes it.
     pub(super) fn enter(&self, peer: &Address) -> Result<(), Refusal> {
         if self.at_limit == AtLimit::Refuse && self.is_full() {
             return Err(Refusal::AtLimit);
@@ -97,10 +97,10 @@ impl Admission {
             if !self.allows(ip) {
                 return Err(Refusal::NotAllowed);
             }
-            if let Some(most) = self.max_per_address {
+            if let Some(max) = self.max_per_address {
                 let mut counts = self.counts();
                 let count = counts.entry(origin(ip)).or_default();
-                if *count >= most {
+                if *count >= max {
                     return Err(Refusal::PerAddress);
                 }
                 *count += 1;
@@ -110,13 +110,13 @@ impl Admission {
         Ok(())
     }
 
-    /// Whether the address is in one of the ranges that are let in.
+    /// Whether the address is in one of the allowed ranges.
     pub(super) fn allows(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.allow.is_empty() || self.allow.iter().any(|range| range.contains(&ip))
     }
 
-    /// Gives back the place of `peer`.
+    /// Counts a connection of `peer` as closed.
     pub(super) fn leave(&self, peer: &Address) {
         self.open.fetch_sub(1, Ordering::Relaxed);
         if let (Some(ip), Some(_)) = (ip_of(peer), self.max_per_address) {
@@ -130,14 +130,14 @@ impl Admission {
         }
     }
 
-    /// Whether all places are taken. Workers that ask at the same moment can each let one in: the limit is exact up to the
-    /// number of workers, and the reserve of descriptors covers that.
+    /// Whether the connection limit is reached. Workers that check at the same moment can each admit one more: the
+    /// limit is exact up to the number of workers, and the descriptor reserve covers that.
     fn is_full(&self) -> bool {
         self.open.load(Ordering::Relaxed) >= self.max_connections
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        // The map is whole between any two statements, whatever panicked meanwhile.
+        // The map is consistent between any two statements, even after a panic.
         self.per_address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -149,7 +149,7 @@ fn ip_of(peer: &Address) -> Option<IpAddr> {
     }
 }
 
-/// What counts as one address.
+/// The unit that counts as one address: an IPv4 address, or a /64 of IPv6.
 fn origin(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
@@ -183,21 +183,21 @@ mod tests {
         assert_eq!(admission.enter(&peer("2001:db8::2")), Ok(()));
         admission.leave(&peer("2001:db8::2"));
         admission.leave(&peer("2001:db8:0:1::1"));
-        assert!(admission.counts().is_empty(), "nobody is remembered who has left");
+        assert!(admission.counts().is_empty(), "closed connections leave no entry");
     }
 
     #[test]
-    fn only_trusted_ranges_are_let_in() {
+    fn only_allowed_ranges_are_admitted() {
         let ranges = ["10.0.0.0/8", "::1/128"].map(|range| range.parse().expect("a range"));
         let admission = admission(|config| config.allow = ranges.to_vec());
         assert_eq!(admission.enter(&peer("10.1.2.3")), Ok(()));
         assert_eq!(admission.enter(&peer("::1")), Ok(()));
         assert_eq!(admission.enter(&peer("11.1.2.3")), Err(Refusal::NotAllowed));
-        assert_eq!(admission.enter(&Address::Unix("".into())), Ok(()), "a path has its own rights");
+        assert_eq!(admission.enter(&Address::Unix("".into())), Ok(()), "a path has its own permissions");
     }
 
     #[test]
-    fn mapped_ranges_and_addresses_are_those_of_ipv4() {
+    fn mapped_ranges_and_addresses_are_treated_as_ipv4() {
         let range = "::ffff:127.0.0.0/104".parse().expect("a range");
         let admission = admission(|config| {
             config.allow = vec![range];
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_limit_they_wait_or_are_refused() {
+    fn connections_at_the_limit_wait_or_are_refused() {
         for (at_limit, is_closed, answer) in
             [(AtLimit::Wait, true, Ok(())), (AtLimit::Refuse, false, Err(Refusal::AtLimit))]
         {

@@ -1,90 +1,91 @@
-//! What a server is asked to be.
+//! Server configuration.
 
-use super::admin::VISITORS;
+use super::admin::MAX_ADMIN_CONNECTIONS;
 use super::{AtLimit, ChildProgram, DatagramConfig};
 use crate::buffer::BLOCK_BYTES;
 use crate::connection::Limits;
 use crate::error::Error;
-use crate::socket::{Endpoint, MOST_TLS_BYTES, SocketOptions, TlsServerOptions};
+use crate::socket::{Endpoint, MAX_TLS_BYTES, SocketOptions, TlsServerOptions};
 use crate::units::{format_counted, format_size};
 use ipnet::IpNet;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-/// How much memory connections may hold: 8,192 of them that are stuck in both directions. A server of a few gibibytes survives
-/// that, and one with less memory has a limit to set.
+/// The default limit on the memory that connections hold: 8,192 connections that are blocked in both directions. A
+/// server with a few gibibytes survives that; one with less memory should set a limit.
 const MEMORY_LIMIT: usize = 1024 * 1024 * 1024;
 
-/// How long a drain may take. Shorter than the 90 seconds after which service managers kill.
+/// The default drain timeout. Shorter than the 90 seconds after which service managers kill.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a successor may take until it accepts. It starts in milliseconds; what may take longer is a look-up of names,
-/// or a machine that is short of memory. Service managers allow 90 seconds for a reload.
+/// How long a new process may take until it accepts. It starts in milliseconds; name resolution or a machine short of
+/// memory can take longer. Service managers allow 90 seconds for a reload.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The descriptors kept back for everything that is not a connection: the standard streams, a log, and one moment's
-/// lookups.
+/// Descriptors reserved for everything that is not a connection: standard streams, a log, and temporary use by name
+/// resolution.
 const RESERVED: usize = 16;
 
-/// The descriptors each worker needs besides its listeners: the poll, its copy for registering, the waker.
+/// Descriptors that each worker needs besides its listeners: the poll, its duplicate for registering, and the waker.
 const RESERVED_PER_WORKER: usize = 4;
 
-/// The descriptors that a metrics page needs: a few listeners, and those who ask.
-const RESERVED_FOR_METRICS: usize = 4 + VISITORS;
+/// Descriptors for the admin pages: a few listeners, and their connections.
+const RESERVED_FOR_METRICS: usize = 4 + MAX_ADMIN_CONNECTIONS;
 
 /// The configuration of a [`Server`](super::Server).
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Where to listen.
+    /// The endpoints to listen on.
     pub listen: Vec<Endpoint>,
-    /// Where datagrams are answered. Default: nowhere.
+    /// UDP: where and how datagrams are answered. Default: nowhere.
     pub datagrams: Option<DatagramConfig>,
-    /// How many workers, each one loop on one thread. Default: one per CPU.
+    /// The number of workers, each an event loop on its own thread. Default: one per CPU.
     pub workers: usize,
-    /// How long each worker polls before it sleeps, which takes a whole CPU and saves the time of waking up. Default: 0.
+    /// How long each worker polls before it sleeps. Spinning takes a whole CPU and saves the wake-up latency. Default:
+    /// 0.
     pub spin: Duration,
-    /// The most connections open at a time. Default: what the descriptor limit allows.
+    /// The maximum number of open connections. Default: what the descriptor limit allows.
     pub max_connections: Option<usize>,
-    /// The most connections open at a time from one address; a /64 of IPv6 counts as one. Default: no such limit.
+    /// The maximum number of open connections from one address; a /64 of IPv6 counts as one. Default: no limit.
     pub max_per_address: Option<usize>,
-    /// What happens to those who come when `max_connections` are open. Default: they wait.
+    /// What happens to new connections when `max_connections` are open. Default: they wait.
     pub at_limit: AtLimit,
-    /// The ranges of addresses that are let in. Default: none, which lets in everybody.
+    /// The address ranges from which connections are accepted. Default: empty, which allows every address.
     pub allow: Vec<IpNet>,
-    /// What each connection may use.
+    /// The limits of each connection.
     pub limits: Limits,
-    /// The most memory that all connections together may hold between their turns, in bytes: their buffers, what their services
-    /// hold ([`Service::held_bytes`](crate::service::Service::held_bytes)), and TLS. A connection that would hold more is
-    /// closed. Default: 1 GiB.
+    /// The maximum memory that all connections together may hold between their turns, in bytes: their buffers, the
+    /// memory of their services ([`Service::held_bytes`](crate::service::Service::held_bytes)), and TLS. A connection
+    /// that would exceed it is closed. Default: 1 GiB.
     pub memory_limit: usize,
     /// How long connections may take to finish when the server drains. Default: 30 seconds.
     pub drain_timeout: Duration,
-    /// The options of the sockets.
+    /// The socket options.
     pub socket: SocketOptions,
-    /// TLS for all who are served, with what the server shows and asks for. When signals are handled, SIGHUP has the files
-    /// read again. Default: plain text.
+    /// TLS for all connections. When signals are handled, SIGHUP reloads the files. Default: plain text.
     pub tls: Option<TlsServerOptions>,
-    /// Where the server tells about itself over HTTP/1.1: `/metrics` in the OpenMetrics text format (OpenMetrics 1.0.0),
-    /// `/healthz` and `/readyz`. Those who ask there take no place of the service and are let in from everywhere.
-    /// Default: nowhere.
+    /// Where the server serves its admin pages over HTTP/1.1: `/metrics` in the OpenMetrics text format (OpenMetrics
+    /// 1.0.0), `/healthz` and `/readyz`. Connections there do not count against `max_connections`, and are accepted
+    /// from every address. Default: nowhere.
     pub metrics: Option<Endpoint>,
-    /// How many lines the program's logger has dropped, for `/metrics`. Default: not known.
+    /// How many lines the program's logger has dropped, for `/metrics`. Default: unknown.
     pub dropped_log_lines: Option<fn() -> u64>,
-    /// Whether the server handles signals, until it ends; then their default actions hold again. SIGINT and SIGTERM drain
-    /// it, and end it when they come again. SIGHUP has the TLS files read again, SIGUSR1 writes the counters to the log,
-    /// SIGUSR2 starts the successor; where there is none of that, it is logged and nothing else happens. SIGINT is left
-    /// alone where the process was started with it ignored. Default: no.
+    /// Whether the server handles signals until it ends; afterwards their default actions apply again. SIGINT and
+    /// SIGTERM drain it, and stop it when repeated. SIGHUP reloads the TLS files, SIGUSR1 logs the counters, SIGUSR2
+    /// starts a handover. A signal that does not apply is logged and has no other effect. SIGINT is left alone if the
+    /// process was started with it ignored. Default: no.
     pub handle_signals: bool,
-    /// What takes over the listening sockets when SIGUSR2 comes, given that signals are handled. Default: nothing does, and
-    /// the signal is logged.
+    /// The program that takes over the listening sockets on SIGUSR2, if signals are handled. Default: none, and the
+    /// signal is logged.
     pub child_program: Option<ChildProgram>,
-    /// How long the successor may take until it accepts; then it is ended, and this server serves on as before. Default: 30
-    /// seconds.
+    /// How long the new process may take until it accepts. After that it is ended, and this server continues as
+    /// before. Default: 30 seconds.
     pub handover_timeout: Duration,
-    /// Whether a service manager is told what the server does, if `NOTIFY_SOCKET` names one (sd_notify(3)). Default: no.
+    /// Whether the server notifies the service manager of its state, if `NOTIFY_SOCKET` names one (sd_notify(3)).
+    /// Default: no.
     pub notify: bool,
-    /// How the log puts what is sent, such as "Echoing". Default: "Sending".
+    /// The verb for sent bytes in the log, such as "Echoing". Default: "Sending".
     pub sending: &'static str,
 }
 
@@ -116,11 +117,12 @@ impl ServerConfig {
         }
     }
 
-    /// How many connections may be open when `descriptors` may be; none is not known, and no limit.
+    /// Validates the configuration. Returns how many connections may be open with a limit of `descriptors`; `None` means
+    /// that the limit is unknown.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for a number that can never work, [`Error::Descriptors`] when there are too few.
+    /// [`Error::Usage`] for an invalid value, [`Error::Descriptors`] when there are too few descriptors.
     pub(super) fn check(&self, descriptors: Option<u64>) -> Result<usize, Error> {
         let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
         if let Some(datagrams) = &self.datagrams {
@@ -139,15 +141,14 @@ impl ServerConfig {
             return refuse("0 connections per address let nobody in; give 1 or more, such as --max-per-address 100");
         }
         if self.handover_timeout.is_zero() {
-            return refuse("a hand-over takes some time; give more than 0, such as --hand-over-timeout 30s");
+            return refuse("a handover takes time; give more than 0, such as --hand-over-timeout 30s");
         }
         self.socket.check()?;
         if self.limits.buffer_bytes == 0 || u32::try_from(self.limits.buffer_bytes).is_err() {
             return refuse("a buffer holds 1 byte to 4 GiB; give a size such as --buffer-limit 64KiB");
         }
         self.check_memory()?;
-        // Whatever numbers were typed, their sum is no small one.
-        // A listener needs two while it is copied for a successor.
+        // The sums saturate, so that huge numbers do not wrap. A listener needs two descriptors during a handover.
         let per_listener = if self.child_program.is_some() { 2 } else { 1 };
         let listeners = self.listen.len() + self.datagrams.as_ref().map_or(0, |datagrams| 1 + datagrams.groups.len());
         let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER + per_listener * listeners);
@@ -171,17 +172,17 @@ impl ServerConfig {
 }
 
 impl ServerConfig {
-    /// The most memory that one connection can hold, in bytes: input, output, a reply of its service that finds no room, and
-    /// TLS. A service of one's own may hold more.
+    /// The maximum memory of one connection, in bytes: input, output, a pending reply of its service, and TLS. A custom
+    /// service may hold more.
     fn connection_bytes(&self) -> usize {
         let buffer = self.limits.buffer_bytes;
-        // A buffer that is more than half full keeps the whole block that it was lent.
+        // A buffer that is more than half full keeps its whole pool block.
         let storage = if buffer > BLOCK_BYTES / 2 { buffer.max(BLOCK_BYTES) } else { buffer };
-        let tls = if self.tls.is_some() { MOST_TLS_BYTES } else { 0 };
+        let tls = if self.tls.is_some() { MAX_TLS_BYTES } else { 0 };
         storage.saturating_mul(2).saturating_add(buffer).saturating_add(tls)
     }
 
-    /// A connection that is alone must not be closed for the memory limit.
+    /// The memory limit must allow at least one connection.
     fn check_memory(&self) -> Result<(), Error> {
         let least = self.connection_bytes();
         if self.memory_limit >= least {

@@ -1,5 +1,5 @@
-//! What one worker counts. It alone writes, and whoever wants to know reads: nothing in here is locked, and counting
-//! costs a load and a store.
+//! Counters of one worker. Only the worker writes them, any thread reads them; there are no locks, and counting costs a
+//! load and a store.
 
 use super::admission::Refusal;
 use super::summary::Summary;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// The counters of one worker.
 ///
-/// Those of two workers never share a cache line, nor a pair of lines that the processor fetches together.
+/// Two workers never share a cache line, nor a pair of lines that the processor fetches together.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Counters {
@@ -21,33 +21,33 @@ pub(super) struct Counters {
     pub(super) sent_bytes: Counter,
     /// Connections accepted.
     pub(super) accepted: Counter,
-    /// Connections ended.
+    /// Connections closed, by reason.
     pub(super) closed: Tally<CloseReason>,
-    /// Peers that were not let in.
+    /// Connections refused, by reason.
     pub(super) refused: Tally<Refusal>,
-    /// Attempts to accept that failed, by the number of the error (errno(3)); 0 where there was none.
+    /// Failed accept calls, by error number (errno(3)); 0 if the error had none.
     pub(super) accept_errors: Tally<i32>,
-    /// What came without a connection.
+    /// UDP counters.
     pub(super) datagrams: DatagramCounters,
-    /// Kept only while there is a metrics page.
+    /// Written only if the admin pages are enabled.
     pub(super) rounds: Rounds,
 }
 
-/// What a worker notes at the end of each round of its loop.
+/// Metrics that a worker records at the end of each round of its loop.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
-    /// How long the work of a round took: what a peer waits for at most before it is the next one's turn.
+    /// How long the work of a round took: the longest that a ready connection waits for its turn.
     pub(super) turn: FixedHistogram,
-    /// How late the entries of the timer wheel came up.
+    /// How late entries of the timer wheel expired.
     pub(super) timer_lag: FixedHistogram,
-    /// Storage that waits to be lent, in bytes.
+    /// Unused memory of the buffer pool, in bytes.
     pub(super) spare_bytes: Gauge,
     /// Entries in the ready queue.
     pub(super) ready: Gauge,
-    /// When the loop was seen turning, in seconds since the server was made.
-    pub(super) beat_s: Gauge,
-    /// 1 when the worker has ended in order.
-    pub(super) has_left: Gauge,
+    /// When the loop last ran its heartbeat, in seconds since the server was created.
+    pub(super) heartbeat_s: Gauge,
+    /// 1 when the worker has exited normally.
+    pub(super) has_exited: Gauge,
 }
 
 impl Default for Counters {
@@ -66,19 +66,19 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Counts a failed attempt to accept.
+    /// Counts a failed accept call.
     pub(super) fn accept_failed(&self, error: &io::Error) {
         self.accept_errors.add(error.raw_os_error().unwrap_or_default());
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub(super) fn open(&self) -> u64 {
-        // What was closed is read first: in between, a connection can only come.
+        // `closed` is read first: a connection that opens between the two reads cannot make the result negative.
         let closed = self.closed.total();
         self.accepted.get().saturating_sub(closed)
     }
 
-    /// All of it as it is now.
+    /// The current values.
     pub(super) fn summary(&self) -> Summary {
         Summary {
             accepted: self.accepted.get(),
@@ -93,16 +93,21 @@ impl Counters {
     }
 }
 
-/// Writes the counters of each worker, and of all together, to the log.
+/// The number of open connections of all workers.
+pub(super) fn open(workers: &[Counters]) -> u64 {
+    workers.iter().map(Counters::open).sum()
+}
+
+/// Logs the counters of each worker and their sums.
 pub(super) fn log(workers: &[Counters]) {
     let (mut open, mut all) = (0, Summary::default());
     for (number, counters) in workers.iter().enumerate() {
         let (open_here, here) = (counters.open(), counters.summary());
-        log::info!("Counters of worker {number}: {}", here.in_a_line(open_here));
+        log::info!("Counters of worker {number}: {}", here.one_line(open_here));
         open += open_here;
         all.add(&here);
     }
-    log::info!("Counters in all: {}", all.in_a_line(open));
+    log::info!("Counters in all: {}", all.one_line(open));
 }
 
 #[cfg(test)]
@@ -113,9 +118,9 @@ mod tests {
     use std::io;
 
     #[test]
-    fn a_line_tells_everything_that_happened() {
+    fn the_log_line_shows_all_counters() {
         let counters = Counters::default();
-        let line = |counters: &Counters| counters.summary().in_a_line(counters.open());
+        let line = |counters: &Counters| counters.summary().one_line(counters.open());
         assert_eq!(
             line(&counters),
             "0 open, 0 accepted, 0 closed, 0 refused, 0 failed to be accepted, 0 B in, 0 B out"
@@ -135,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_share_no_cache_line() {
+    fn workers_share_no_cache_lines() {
         assert_eq!(align_of::<Counters>(), 128);
     }
 }

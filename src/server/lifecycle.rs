@@ -1,14 +1,14 @@
-//! How far a worker is on its way to the end.
+//! Lifecycle of a worker: serving, handed over, draining, stopped.
 
-/// The stages, of which a worker never goes back to an earlier one.
+/// The stages in order; a worker never returns to an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lifecycle {
-    /// Whoever comes is let in.
+    /// New connections are accepted.
     Serving,
-    /// A successor lets in whoever comes; who is here is served as before.
+    /// A new process accepts connections; existing ones are served as before.
     HandedOver,
-    /// Nobody is let in, and who is here comes to an end.
+    /// No connections are accepted, and existing ones finish.
     Draining,
-    /// Everybody is gone.
+    /// All connections are closed.
     Stopped,
 }

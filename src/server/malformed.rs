@@ -1,4 +1,4 @@
-//! Warnings of peers that break the protocol of the service: seldom, because peers can bring them about at any rate.
+//! Rate-limited warnings of malformed input, which peers can send at any rate.
 
 use crate::connection::CloseReason;
 use crate::error::Warning;
@@ -7,11 +7,11 @@ use crate::units::format_count;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// How many connections of the server have ended for malformed input. Each counts once, at the latest when it is closed.
+/// Number of connections of the server that closed for malformed input. Each counts once, no later than its close.
 #[derive(Debug, Default)]
 pub(super) struct MalformedCount(AtomicU64);
 
-/// Warns of malformed input.
+/// Warns of malformed input; one per worker.
 #[derive(Debug)]
 pub(super) struct Malformed<'a> {
     count: &'a MalformedCount,
@@ -23,22 +23,22 @@ impl<'a> Malformed<'a> {
         Self { count, warning: Warning::default() }
     }
 
-    /// The connection of `peer` ends for `reason`. `complaint` says more about it, and is called when that is logged.
-    pub(super) fn note_end(
+    /// Counts the connection of `peer` if it closes for malformed input. `error_detail` is called only when a warning is due.
+    pub(super) fn on_close(
         &mut self,
         now: Instant,
         reason: CloseReason,
         peer: &Address,
-        complaint: impl FnOnce() -> Option<String>,
+        error_detail: impl FnOnce() -> Option<String>,
     ) {
         if !matches!(reason, CloseReason::ProtocolError | CloseReason::FrameTooLarge) {
             return;
         }
         let count = self.count.0.fetch_add(1, Ordering::Relaxed) + 1;
         if self.warning.is_due(now) {
-            let complaint = complaint().map(|text| format!(": {text}")).unwrap_or_default();
+            let error_detail = error_detail().map(|text| format!(": {text}")).unwrap_or_default();
             log::warn!(
-                "malformed message from {peer}, connection closed: {reason}{complaint} (so far: {})",
+                "malformed message from {peer}, connection closed: {reason}{error_detail} (so far: {})",
                 format_count(count)
             );
         }

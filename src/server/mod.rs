@@ -1,7 +1,7 @@
-//! A server: workers, each one loop on one thread, that accept connections and give each a service.
+//! Server: workers, each an event loop on its own thread, that accept connections and run a service on each.
 //!
-//! A server never ends because of anything a client does, and one peer's fault never touches another. It ends when it
-//! is told to: [`drain`](ServerHandle::drain) answers what was received first, [`stop`](ServerHandle::stop) does not.
+//! No client action ends a server, and one peer's fault never affects another. A server ends only on request:
+//! [`drain`](ServerHandle::drain) first answers what was received, [`stop`](ServerHandle::stop) does not.
 
 mod acceptor;
 mod admin;
@@ -52,12 +52,12 @@ use tls_reload::TlsReload;
 use udp::Datagrams;
 use worker::Worker;
 
-/// What a server handles. Each is caught always; one that has nothing to do here is logged and ignored.
+/// The signals that a server handles. All of them are always caught; a signal without an action is logged and ignored.
 const SIGNALS: SignalSet = SignalSet { ending: &[SIGINT, SIGTERM], others: &[SIGHUP, SIGUSR1, SIGUSR2] };
 
-/// Catches the signals that a server handles from now on, for one that is made later with
-/// [`handle_signals`](ServerConfig::handle_signals). A program calls this at its start, so that a signal that comes before
-/// the server is there is handled by it. Until the result is dropped, signals that come after the server are ignored.
+/// Catches the signals that a server handles, before the server exists. A program calls this at its start, so that an
+/// early signal is handled by a server that is later made with [`handle_signals`](ServerConfig::handle_signals).
+/// Signals that arrive after the server has ended are ignored, until the result is dropped.
 ///
 /// # Errors
 ///
@@ -66,26 +66,26 @@ pub fn catch_server_signals() -> Result<SignalClaim, Error> {
     catch_signals(SIGNALS).map_err(Error::system("handle signals"))
 }
 
-/// What is known of a conversation when its service is made.
+/// Facts about a connection for the factory of its service.
 #[derive(Debug)]
 pub struct ConnectionInfo<'a> {
     /// The number of the connection, counted from 1 over the whole server.
     pub number: u64,
-    /// The peer.
+    /// The peer's address.
     pub peer: &'a Address,
     sender: &'a Sender<Message>,
     key: Key,
 }
 
 impl ConnectionInfo<'_> {
-    /// A waker for this conversation, for other threads or other conversations.
+    /// A waker for this connection, for other threads or other connections.
     #[must_use]
     pub fn waker(&self) -> ConnectionWaker {
         ConnectionWaker { sender: self.sender.clone(), key: self.key }
     }
 }
 
-/// Makes the service of one connection be called, from any thread. Of a connection that has ended it does nothing.
+/// Wakes the service of one connection, from any thread. Does nothing once the connection has ended.
 #[derive(Debug, Clone)]
 pub struct ConnectionWaker {
     sender: Sender<Message>,
@@ -93,52 +93,52 @@ pub struct ConnectionWaker {
 }
 
 impl ConnectionWaker {
-    /// Has the service called soon.
+    /// Makes the worker call the service soon.
     pub fn wake(&self) {
         self.sender.send(Message::Wake(self.key));
     }
 }
 
-/// Ends a running server, from any thread.
+/// Shuts down a running server, from any thread.
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
     workers: Vec<Sender<Message>>,
 }
 
 impl ServerHandle {
-    /// Stop accepting, answer what was received, then end; at the latest after the drain timeout.
+    /// Stops accepting, answers what was received, then ends; at the latest after the drain timeout.
     pub fn drain(&self) {
         self.workers.iter().for_each(|worker| worker.send(Message::Drain));
     }
 
-    /// End at once, whatever is unsent.
+    /// Ends at once and discards unsent output.
     pub fn stop(&self) {
         self.workers.iter().for_each(|worker| worker.send(Message::Stop));
     }
 }
 
-/// What a worker can be told.
+/// A message to a worker.
 #[derive(Debug)]
 enum Message {
     Drain,
     Stop,
     Wake(Key),
-    /// Give a copy of each listening socket.
+    /// Send a duplicate of each listening socket.
     DuplicateListeners(mpsc::Sender<io::Result<OwnedFd>>),
-    /// A successor lets in whoever comes from now on.
+    /// A new process accepts all further connections.
     HandedOver,
-    /// Say that you go round.
+    /// Reply, to show that the loop runs.
     Ping(mpsc::Sender<()>),
     /// Another worker has ended.
     Ended,
 }
 
-/// What all workers of a server know. It is touched when a connection comes or goes, never for a message.
+/// State shared by all workers. It is touched when a connection opens or closes, never per message.
 #[derive(Debug)]
 struct Shared {
     config: ServerConfig,
     admission: Admission,
-    /// What all connections hold between their turns.
+    /// Memory that all connections hold between their turns.
     memory: MemoryAccount,
     /// None for plain text.
     tls: Option<TlsAcceptor>,
@@ -148,11 +148,11 @@ struct Shared {
     /// Workers that have not ended yet.
     running: AtomicUsize,
     /// Workers that do not accept yet.
-    opening: AtomicUsize,
+    starting: AtomicUsize,
     handle: ServerHandle,
-    /// Those of each worker, which alone writes to them.
+    /// The counters of each worker, which only that worker writes.
     counters: Vec<Counters>,
-    /// The ports where datagrams are answered, whatever the address.
+    /// The ports on which datagrams are answered, on any address.
     datagram_ports: Vec<u16>,
     process: Process,
     handover: Handover,
@@ -160,17 +160,17 @@ struct Shared {
 }
 
 impl Shared {
-    /// Counts a worker as accepting; the last one tells those who wait for that.
-    fn note_accepting(&self) -> io::Result<()> {
-        // A predecessor tells the service manager itself: until then it is the service.
-        if self.opening.fetch_sub(1, Ordering::AcqRel) == 1 && !self.handover.release_parent()? {
-            self.service_manager.tell_ready();
+    /// Counts a worker as accepting. The last one reports readiness to the old process or else to the service manager.
+    fn worker_is_accepting(&self) -> io::Result<()> {
+        // The old process notifies the service manager itself: until then it is the main process.
+        if self.starting.fetch_sub(1, Ordering::AcqRel) == 1 && !self.handover.release_parent()? {
+            self.service_manager.notify_ready();
         }
         Ok(())
     }
 }
 
-/// Counts a worker as ended when it goes, in whatever way, and tells the first one, which may be waiting for that.
+/// Counts a worker as ended when dropped, and wakes the first worker, which may be waiting for that.
 struct Running<'a>(&'a Shared);
 
 impl Drop for Running<'_> {
@@ -189,7 +189,7 @@ impl Drop for Running<'_> {
 ///
 /// let server = Server::bind(ServerConfig::at(Endpoint::tcp("127.0.0.1", 0)), |_| Echo)?;
 /// let handle = server.handle();
-/// handle.drain(); // From another thread, as a rule.
+/// handle.drain(); // Usually from another thread.
 /// let summary = server.run()?;
 /// assert_eq!(summary.accepted, 0);
 /// # Ok::<(), multiconn::error::Error>(())
@@ -208,22 +208,22 @@ where
     F: Fn(&ConnectionInfo<'_>) -> S + Sync,
     S: Service,
 {
-    /// Listens as `config` says. `make_service` gives each connection its service; when it panics, that connection is
-    /// closed, as when the service does. The soft limit on descriptors is raised to the hard one.
+    /// Listens as configured. `make_service` makes the service of each connection; if it panics, that connection is
+    /// closed, as when the service panics. Raises the soft limit on descriptors to the hard one.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for a configuration that can never work; [`Error::Resolve`], [`Error::Listen`],
-    /// [`Error::Descriptors`] and [`Error::System`] when this machine does not allow it.
+    /// [`Error::Usage`] for an invalid configuration. [`Error::Resolve`], [`Error::Listen`], [`Error::Descriptors`] and
+    /// [`Error::System`] when the system does not allow it.
     pub fn bind(config: ServerConfig, make_service: F) -> Result<Self, Error> {
         Self::inherit(config, Inherited::default(), make_service)
     }
 
-    /// As [`bind`](Self::bind), but listens on what was `inherited` where there is such.
+    /// As [`bind`](Self::bind), but uses `inherited` sockets where there are any.
     ///
     /// # Errors
     ///
-    /// As [`bind`](Self::bind); [`Error::Listen`] also when what was inherited cannot be listened on.
+    /// As [`bind`](Self::bind); [`Error::Listen`] also when an inherited socket cannot be used.
     pub fn inherit(config: ServerConfig, mut inherited: Inherited, make_service: F) -> Result<Self, Error> {
         let descriptors = raise_descriptor_limit().map(|limit| limit.soft);
         let max_connections = config.check(descriptors)?;
@@ -257,11 +257,11 @@ where
                 "a backlog of {asked} is cut to {granted} by net.core.somaxconn; raise that, or give a smaller --backlog"
             );
         }
-        let mut datagram_ports: Vec<u16> = datagrams.iter().filter_map(|bound| bound.place.address.port()).collect();
+        let mut datagram_ports: Vec<u16> = datagrams.iter().filter_map(|bound| bound.endpoint.address.port()).collect();
         datagram_ports.sort_unstable();
         datagram_ports.dedup();
-        let places = bound.iter().chain(&metrics).map(|bound| &bound.place);
-        let places = places.chain(datagrams.iter().map(|bound| &bound.place)).cloned().collect();
+        let endpoints = bound.iter().chain(&metrics).map(|bound| &bound.endpoint);
+        let endpoints = endpoints.chain(datagrams.iter().map(|bound| &bound.endpoint)).cloned().collect();
         let handle = ServerHandle { workers: loops.iter().map(EventLoop::sender).collect() };
         let shared = Arc::new(Shared {
             admission: Admission::new(&config, max_connections),
@@ -271,54 +271,54 @@ where
             accepted: AtomicU64::new(0),
             malformed: MalformedCount::default(),
             running: AtomicUsize::new(loops.len()),
-            opening: AtomicUsize::new(loops.len()),
+            starting: AtomicUsize::new(loops.len()),
             handle,
             counters: loops.iter().map(|_| Counters::default()).collect(),
             datagram_ports,
             process: Process::new(descriptors),
-            handover: Handover::new(config.child_program.clone(), places, parent),
+            handover: Handover::new(config.child_program.clone(), endpoints, parent),
             service_manager: ServiceManager::new(config.notify),
             config,
         });
         Ok(Self { loops, bound, metrics, datagrams, shared, make_service })
     }
 
-    /// The addresses listened on, with the ports that the system chose.
+    /// The addresses on which the server listens, with the ports that the system chose.
     pub fn addresses(&self) -> Vec<&Address> {
-        self.bound.iter().map(|bound| &bound.place.address).collect()
+        self.bound.iter().map(|bound| &bound.endpoint.address).collect()
     }
 
-    /// The addresses where the server tells about itself.
+    /// The addresses that serve the admin pages.
     pub fn metrics_addresses(&self) -> Vec<&Address> {
-        self.metrics.iter().map(|bound| &bound.place.address).collect()
+        self.metrics.iter().map(|bound| &bound.endpoint.address).collect()
     }
 
-    /// The addresses where datagrams are answered.
+    /// The addresses on which datagrams are answered.
     pub fn datagram_addresses(&self) -> Vec<&Address> {
-        self.datagrams.iter().map(|bound| &bound.place.address).collect()
+        self.datagrams.iter().map(|bound| &bound.endpoint.address).collect()
     }
 
-    /// What is shown to those who want TLS; none when plain text is served.
+    /// The TLS configuration in use; none for plain text.
     pub fn tls(&self) -> Option<&TlsAcceptor> {
         self.shared.tls.as_ref()
     }
 
-    /// Ends the server from another thread.
+    /// A handle to shut down the server from another thread.
     pub fn handle(&self) -> ServerHandle {
         self.shared.handle.clone()
     }
 
-    /// Serves until told to end, then says what was done. The first worker runs on the calling thread.
+    /// Serves until it is shut down, then returns a summary. The first worker runs on the calling thread.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker or what makes a responder
-    /// panicked. The other workers drain first.
+    /// [`Error::System`] when a loop or a thread cannot run. [`Error::Panic`] when a worker or the factory of a
+    /// responder panicked. The other workers drain first.
     pub fn run(mut self) -> Result<Summary, Error> {
         let started = Instant::now();
         let mut acceptors: Vec<Vec<Listener>> = self.loops.iter().map(|_| Vec::new()).collect();
         for bound in &mut self.bound {
-            // As many as there are workers, or more when more were inherited.
+            // There are as many listeners as workers, or more if more were inherited.
             for (index, listener) in bound.listeners.drain(..).enumerate() {
                 acceptors[index % self.shared.config.workers].push(listener);
             }
@@ -329,10 +329,11 @@ where
         }
         let (shared, make_service) = (&self.shared, &self.make_service);
         service_manager::serve_watchdog(shared).map_err(Error::system("start the watchdog's thread"))?;
-        // The first worker has the page of them all.
-        let mut desk: Vec<Listener> = self.metrics.iter_mut().flat_map(|bound| bound.listeners.drain(..)).collect();
-        let is_observed = !desk.is_empty();
-        let metrics = |number| is_observed.then(|| Metrics::new(shared, number, std::mem::take(&mut desk)));
+        // The first worker serves the admin pages for all workers.
+        let mut admin_listeners: Vec<Listener> =
+            self.metrics.iter_mut().flat_map(|bound| bound.listeners.drain(..)).collect();
+        let is_observed = !admin_listeners.is_empty();
+        let metrics = |number| is_observed.then(|| Metrics::new(shared, number, std::mem::take(&mut admin_listeners)));
         let metrics: Vec<_> = (0..acceptors.len()).map(metrics).collect();
         let work = |((event_loop, (listeners, datagrams)), (number, metrics)): (_, (usize, Option<Metrics>))| {
             let _running = Running(shared);
@@ -354,10 +355,10 @@ where
             shared.handle.drain();
         });
         if result.is_ok() {
-            shared.handover.abandon();
+            shared.handover.abort();
         }
         let all = self.bound.iter_mut().chain(&mut self.metrics);
-        all.for_each(|bound| bound.set_path_ours(shared.handover.owns_paths()));
+        all.for_each(|bound| bound.set_owns_path(shared.handover.owns_paths()));
         for worker in result? {
             summary.add(&worker);
         }

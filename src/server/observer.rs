@@ -1,4 +1,4 @@
-//! What a worker sees of a turn, and tells of a conversation.
+//! Logs and counts the bytes of a session's turn.
 
 use super::counters::Counters;
 use crate::connection::CloseReason;
@@ -11,23 +11,23 @@ use crate::units::{format_counted, format_duration};
 use std::fmt;
 use std::time::Instant;
 
-/// How a handshake of TLS begins: a record of type 22 and version 3.x (RFC 8446, section 5.1).
+/// The first bytes of a TLS handshake: a record of type 22 and version 3.x (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: [u8; 2] = [22, 3];
 
-/// Counts the bytes and tells their story, and the time of the round.
+/// Counts and logs the bytes of a turn, and supplies the time of the round.
 pub(super) struct SessionObserver<'a> {
     pub(super) counters: &'a Counters,
     pub(super) now: Instant,
     pub(super) peer: &'a Address,
     pub(super) number: u64,
     pub(super) sending: &'static str,
-    /// Nothing has come in yet, and it should be plain text.
+    /// Nothing has been received yet, and plain text is expected.
     pub(super) expects_plain_text: bool,
-    /// The first bytes were those of TLS.
+    /// The first bytes were a TLS handshake.
     pub(super) speaks_tls: bool,
 }
 
-/// How a conversation ended, and what its service or its TLS has to say of it; nothing when the log does not tell it.
+/// How a connection ended, with the error details of its service and its TLS; none if debug logging is off.
 pub(super) fn closing_details<S: Service>(
     session: &Session<S>,
     reason: CloseReason,
@@ -40,19 +40,19 @@ pub(super) fn closing_details<S: Service>(
     let connection = &session.connection;
     let [received, sent] =
         [connection.received_bytes(), connection.sent_bytes()].map(|bytes| format_counted(bytes, "byte"));
-    let error_detail = behind(error_detail(session));
-    let fault = behind(session.socket.tls().and_then(TlsStream::fault));
+    let error_detail = with_colon(error_detail(session));
+    let fault = with_colon(session.socket.tls().and_then(TlsStream::fault));
     let age = format_duration(now - connection.opened());
     Some(format!("{reason}{error_detail}{fault} (number {number}, {received} in, {sent} out, after {age})"))
 }
 
-/// What the service has to say of its peer's input.
+/// The service's description of a protocol error of its peer.
 pub(super) fn error_detail<S: Service>(session: &Session<S>) -> Option<String> {
     let service = session.connection.service();
     guarded(|| service.error_detail()).unwrap_or_else(|text| Some(format!("panicked: {text}")))
 }
 
-fn behind(words: Option<impl fmt::Display>) -> String {
+fn with_colon(words: Option<impl fmt::Display>) -> String {
     words.map_or_else(String::new, |words| format!(": {words}"))
 }
 

@@ -1,7 +1,7 @@
-//! What is said when something panics: enough to find the fault, and never so much that peers could fill the log with it.
+//! Rate-limited panic hook: enough output to find a fault, and not so much that peers could fill the log.
 //!
-//! A worker itself warns of services that panic, once a second, with their number. What the panic hook writes comes on top
-//! of that, and the hook belongs to the process.
+//! A worker itself warns of panicking services once a second, with their number. The output of the panic hook comes on
+//! top of that, and the hook belongs to the process.
 
 use crate::error::Warning;
 use std::collections::HashMap;
@@ -9,26 +9,26 @@ use std::panic::{set_hook, take_hook};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// Has each place in the source report its panics once a second at most, by the panic hook that is set when this is
-/// called; all others are not reported.
+/// Limits panic reports to one per second for each source location. Reports go to the panic hook that is set when this
+/// is called; other panics are not reported.
 ///
-/// A service that panics ends its own connection and no other, so a peer who knows how to bring that about can do it
-/// again and again, and by default each panic is written to stderr, with a backtrace if those are on. A library leaves
-/// the hook of the process alone: it is for the program to call this, once, before it serves. `multiconn-server` does.
-/// The default hook blocks the worker while stderr is not read; a program for which that can happen sets another one before.
+/// A service that panics ends only its own connection. So a peer that can trigger a panic can repeat it, and by default
+/// each panic is written to stderr, with a backtrace if enabled. A library leaves the hook of the process alone: the
+/// program calls this, once, before it serves. `multiconn-server` does. The default hook blocks the worker while stderr
+/// is not read; a program for which that can happen sets another hook first.
 ///
 /// # Panics
 ///
-/// When called while the thread panics.
+/// If the current thread is panicking.
 pub fn limit_panic_reports() {
     let report = take_hook();
-    // By place, so that a panic of another kind, such as one that ends a worker, is reported in any case. There are as many
-    // places as the program has.
-    let places = Mutex::new(HashMap::<_, Warning>::new());
+    // By location, so that a panic of another kind, such as one that ends a worker, is always reported. The number of
+    // locations in the program bounds the map.
+    let warnings = Mutex::new(HashMap::<_, Warning>::new());
     set_hook(Box::new(move |panic| {
-        let place = panic.location().map(|place| (place.file().to_owned(), place.line(), place.column()));
-        let mut guard = places.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = guard.entry(place).or_default().is_due(Instant::now());
+        let location = panic.location().map(|source| (source.file().to_owned(), source.line(), source.column()));
+        let mut guard = warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = guard.entry(location).or_default().is_due(Instant::now());
         drop(guard);
         if is_due {
             report(panic);

@@ -1,7 +1,7 @@
-//! What a service manager such as systemd is told, by the protocol of sd_notify(3): a few lines in a datagram.
+//! Notifications to a service manager such as systemd (sd_notify(3)): readiness, reloads, stopping, watchdog.
 //!
-//! Nothing happens without `NOTIFY_SOCKET` in the environment. Telling never blocks and never fails: a manager that does
-//! not listen must not keep the server from serving.
+//! Nothing is sent without `NOTIFY_SOCKET` in the environment. Notifying never blocks and never fails: a manager that
+//! does not read must not keep the server from serving.
 
 use super::{Message, ServerHandle};
 use rustix::time::{ClockId, clock_gettime};
@@ -12,57 +12,57 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// The variable with how often the watchdog wants to hear of us, in microseconds (sd_watchdog_enabled(3)).
+/// The environment variable with the watchdog interval, in microseconds (sd_watchdog_enabled(3)).
 const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 
-/// The variable with the process that the watchdog means. A successor is another one.
+/// The environment variable with the process that the watchdog supervises. A new process has another PID.
 pub(super) const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
-/// The manager, if there is one and it is to be told.
+/// The service manager, if there is one and notifications are enabled.
 #[derive(Debug)]
 pub(super) struct ServiceManager {
     address: Option<SocketAddr>,
-    /// A successor took over: what this process does is no longer what the service does.
-    is_relieved: AtomicBool,
+    /// A new process is the main process: the state of this one no longer matters to the service manager.
+    is_handed_over: AtomicBool,
     is_stopping: AtomicBool,
 }
 
 impl ServiceManager {
-    /// The manager of `NOTIFY_SOCKET`, if it is `wanted`.
+    /// The manager named by `NOTIFY_SOCKET`, if `wanted`.
     pub(super) fn new(wanted: bool) -> Self {
         let address = if wanted { address_from_environment() } else { None };
-        Self { address, is_relieved: AtomicBool::new(false), is_stopping: AtomicBool::new(false) }
+        Self { address, is_handed_over: AtomicBool::new(false), is_stopping: AtomicBool::new(false) }
     }
 
-    /// The server accepts, or goes on to accept after a hand-over that failed.
-    pub(super) fn tell_ready(&self) {
-        self.tell("READY=1");
+    /// The server accepts, or continues to accept after a failed handover.
+    pub(super) fn notify_ready(&self) {
+        self.notify("READY=1");
     }
 
-    /// A successor is being started.
-    pub(super) fn tell_reloading(&self) {
+    /// A handover starts.
+    pub(super) fn notify_reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+        self.notify(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
-    /// The process `child_program` is the service from now on, and accepts. In one datagram: the manager hears nobody but the
-    /// main process, and after the first of these two that is another one.
-    pub(super) fn tell_relieved(&self, child_program: u32) {
-        self.tell(&format!("MAINPID={child_program}\nREADY=1"));
-        self.is_relieved.store(true, Ordering::Relaxed);
+    /// The process `child` is the main process from now on, and accepts. Both facts go into one datagram: the manager
+    /// accepts notifications only from the main process, which is another one after the first fact.
+    pub(super) fn notify_handed_over(&self, child: u32) {
+        self.notify(&format!("MAINPID={child}\nREADY=1"));
+        self.is_handed_over.store(true, Ordering::Relaxed);
     }
 
-    /// The server ends. Only the first call tells.
-    pub(super) fn tell_stopping(&self) {
+    /// The server shuts down. Only the first call sends.
+    pub(super) fn notify_stopping(&self) {
         if !self.is_stopping.swap(true, Ordering::Relaxed) {
-            self.tell("STOPPING=1");
+            self.notify("STOPPING=1");
         }
     }
 
-    fn tell(&self, text: &str) {
+    fn notify(&self, text: &str) {
         let Some(address) = &self.address else { return };
-        if self.is_relieved.load(Ordering::Relaxed) {
+        if self.is_handed_over.load(Ordering::Relaxed) {
             return;
         }
         let send = || -> io::Result<usize> {
@@ -71,12 +71,12 @@ impl ServiceManager {
             socket.send_to_addr(text.as_bytes(), address)
         };
         match send() {
-            Ok(_) => log::debug!("Told the service manager: {}", text.replace('\n', " ")),
-            Err(error) => log::warn!("cannot tell the service manager {text:?}: {error}"),
+            Ok(_) => log::debug!("Notified the service manager: {}", text.replace('\n', " ")),
+            Err(error) => log::warn!("cannot notify the service manager {text:?}: {error}"),
         }
     }
 
-    /// Whether the watchdog wants to hear of this process, and how often at least.
+    /// The watchdog interval, if this process is supervised.
     fn watchdog(&self) -> Option<Duration> {
         self.address.as_ref()?;
         let is_other = |pid: String| pid != std::process::id().to_string();
@@ -88,29 +88,30 @@ impl ServiceManager {
     }
 }
 
-/// Tells the watchdog of `manager`, if there is one, twice in each of its intervals that all workers go round. When one
-/// hangs it is told nothing, until that goes on.
+/// Notifies the watchdog, if there is one, twice per interval while all workers respond. While a worker hangs, nothing
+/// is sent.
 ///
-/// On a thread of its own, which ends after the workers: only so all of them can be watched, the first one included.
+/// This runs on its own thread, which ends after the workers. Only so all of them can be supervised, including the
+/// first.
 pub(super) fn serve_watchdog(shared: &std::sync::Arc<super::Shared>) -> io::Result<()> {
     let Some(interval) = shared.service_manager.watchdog() else { return Ok(()) };
     let shared = std::sync::Arc::clone(shared);
     let watch = move || {
-        while all_go_round(&shared.handle) {
-            shared.service_manager.tell("WATCHDOG=1");
+        while all_workers_respond(&shared.handle) {
+            shared.service_manager.notify("WATCHDOG=1");
             std::thread::sleep(interval / 2);
         }
     };
     std::thread::Builder::new().name("watchdog".to_owned()).spawn(watch).map(drop)
 }
 
-/// Waits until every worker has gone round once; false when all have ended.
-fn all_go_round(handle: &ServerHandle) -> bool {
-    let (sender, answers) = mpsc::channel();
+/// Waits until every worker has answered a ping; false when all have ended.
+fn all_workers_respond(handle: &ServerHandle) -> bool {
+    let (sender, responses) = mpsc::channel();
     handle.workers.iter().for_each(|worker| worker.send(Message::Ping(sender.clone())));
     drop(sender);
-    // Until each has answered or dropped the question, because it has ended.
-    answers.iter().count() > 0
+    // Ends when each worker has answered, or has ended and so dropped its sender.
+    responses.iter().count() > 0
 }
 
 fn address_from_environment() -> Option<SocketAddr> {

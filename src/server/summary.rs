@@ -1,4 +1,4 @@
-//! What a server, or one of its workers, has done.
+//! Summary of what a server, or one of its workers, has done.
 
 use super::{DatagramSummary, Refusal};
 use crate::connection::CloseReason;
@@ -8,42 +8,42 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What was done in all; shown as the lines that end a server's output.
+/// Totals of a run; displayed as the last lines of a server's output.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Connections accepted.
     pub accepted: u64,
-    /// Peers that were not let in, by reason.
+    /// Connections refused, by reason.
     pub refused: BTreeMap<Refusal, u64>,
-    /// Attempts to accept that failed, by the number of the error (errno(3)); 0 where there was none.
+    /// Failed accept calls, by error number (errno(3)); 0 if the error had none.
     pub accept_errors: BTreeMap<i32, u64>,
-    /// Connections ended, by reason.
+    /// Connections closed, by reason.
     pub closed: BTreeMap<CloseReason, u64>,
     /// Bytes received from all peers, in bytes.
     pub received_bytes: u64,
     /// Bytes sent to all peers, in bytes.
     pub sent_bytes: u64,
-    /// What came without a connection.
+    /// UDP totals.
     pub datagrams: DatagramSummary,
     /// How long the server ran.
     pub elapsed: Duration,
 }
 
 impl Summary {
-    /// Whether connections were ended at once, whatever was unsent.
+    /// Whether connections were closed at once and their unsent output discarded.
     #[must_use]
     pub fn was_stopped(&self) -> bool {
         self.closed.contains_key(&CloseReason::Stopped)
     }
 
-    /// All in one line, with how many connections are `open`.
-    pub(super) fn in_a_line(&self, open: u64) -> String {
-        let mut parts = vec![
+    /// All totals in one line, with the number of `open` connections.
+    pub(super) fn one_line(&self, open: u64) -> String {
+        let mut totals = vec![
             format!("{} open", format_count(open)),
             format!("{} accepted", format_count(self.accepted)),
-            divided("closed", self.closed.iter().map(|(reason, count)| (reason.to_string(), *count))),
-            divided("refused", self.refused.iter().map(|(refusal, count)| (refusal.why().to_owned(), *count))),
-            divided(
+            with_breakdown("closed", self.closed.iter().map(|(reason, count)| (reason.to_string(), *count))),
+            with_breakdown("refused", self.refused.iter().map(|(refusal, count)| (refusal.why().to_owned(), *count))),
+            with_breakdown(
                 "failed to be accepted",
                 self.accept_errors.iter().map(|(errno, count)| (errno_name(*errno), *count)),
             ),
@@ -51,12 +51,12 @@ impl Summary {
             format!("{} out", format_size(self.sent_bytes)),
         ];
         if !self.datagrams.is_empty() {
-            parts.push(self.datagrams.in_words());
+            totals.push(self.datagrams.one_line());
         }
-        parts.join(", ")
+        totals.join(", ")
     }
 
-    /// Adds what another worker did.
+    /// Adds the totals of another worker.
     pub(super) fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
         for (errno, count) in &other.accept_errors {
@@ -94,21 +94,21 @@ impl fmt::Display for Summary {
         }
         if !self.accept_errors.is_empty() {
             let errors = self.accept_errors.iter().map(|(errno, count)| (errno_name(*errno), *count));
-            let (total, parts) = (self.accept_errors.values().sum(), parts(errors));
-            write!(out, "\n  {:>9} failed to be accepted{parts}", format_count(total))?;
+            let (total, breakdown) = (self.accept_errors.values().sum(), breakdown(errors));
+            write!(out, "\n  {:>9} failed to be accepted{breakdown}", format_count(total))?;
         }
         write!(out, "{}", self.datagrams)
     }
 }
 
 /// A total and its parts, such as "3 closed (2 idle timeout, 1 drained)".
-fn divided(what: &str, counts: impl Iterator<Item = (String, u64)> + Clone) -> String {
+fn with_breakdown(what: &str, counts: impl Iterator<Item = (String, u64)> + Clone) -> String {
     let total = counts.clone().map(|(_, count)| count).sum();
-    format!("{} {what}{}", format_count(total), parts(counts))
+    format!("{} {what}{}", format_count(total), breakdown(counts))
 }
 
-/// What stands behind a total, if there is any: " (2 idle timeout, 1 drained)".
-fn parts(counts: impl Iterator<Item = (String, u64)>) -> String {
+/// The parts of a total, if there are any: " (2 idle timeout, 1 drained)".
+fn breakdown(counts: impl Iterator<Item = (String, u64)>) -> String {
     let words: Vec<_> = counts.map(|(part, count)| format!("{} {part}", format_count(count))).collect();
     if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
 }

@@ -1,7 +1,7 @@
-//! Certificates and keys that are read again on SIGHUP.
+//! Reloads certificates and keys on SIGHUP.
 //!
-//! On a thread of its own: a file system can take long, and an event loop must not wait for it. Requests that come
-//! meanwhile are one more reading after it.
+//! This runs on its own thread, because a file system can block and the event loop must not wait for it. Requests
+//! during a reload cause one further reload.
 
 use super::Shared;
 use crate::error::in_words;
@@ -12,35 +12,35 @@ const IDLE: u8 = 0;
 const RUNNING: u8 = 1;
 const RUNNING_AND_REQUESTED: u8 = 2;
 
-/// Whether the files are being read, and must be read once more after that.
+/// Whether a reload runs, and whether another one was requested since.
 #[derive(Debug, Default)]
 pub(super) struct TlsReload(AtomicU8);
 
 impl TlsReload {
-    /// Whether the caller has to start reading; else the thread that reads now does it.
+    /// Requests a reload. Returns whether the caller has to start it; otherwise the running thread does it.
     fn request(&self) -> bool {
         let next = |state| Some(if state == IDLE { RUNNING } else { RUNNING_AND_REQUESTED });
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(IDLE)
     }
 
-    /// The files were read; whether they must be read once more.
+    /// Ends a reload. Returns whether another one was requested.
     fn finish(&self) -> bool {
         let next = |state| Some(if state == RUNNING { IDLE } else { RUNNING });
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(RUNNING_AND_REQUESTED)
     }
 }
 
-/// Starts to read the files again, for connections that are accepted afterwards. Whatever is wrong with them, the server
-/// goes on.
+/// Starts to read the files again, for connections accepted afterwards. On any error the server continues with the old
+/// ones.
 pub(super) fn start(shared: &Arc<Shared>) {
     if shared.tls.is_none() || !shared.tls_reload.request() {
         return;
     }
-    let theirs = Arc::clone(shared);
+    let thread_shared = Arc::clone(shared);
     let read = move || {
-        reload(&theirs);
-        while theirs.tls_reload.finish() {
-            reload(&theirs);
+        reload(&thread_shared);
+        while thread_shared.tls_reload.finish() {
+            reload(&thread_shared);
         }
     };
     if let Err(error) = std::thread::Builder::new().name("tls-reload".to_owned()).spawn(read) {
@@ -62,7 +62,7 @@ mod tests {
     use super::TlsReload;
 
     #[test]
-    fn requests_while_one_runs_are_one_more() {
+    fn requests_during_a_reload_cause_one_more() {
         let reload = TlsReload::default();
         assert!(reload.request());
         assert!(!reload.request() && !reload.request());

@@ -1,5 +1,5 @@
-//! One worker: a loop, its doors and its connections. Nothing in here is shared with another worker, except what is
-//! touched when a connection comes or goes.
+//! One worker: an event loop with its acceptors and connections. Workers share only state that is touched when a
+//! connection opens or closes.
 
 mod entry;
 mod signals;
@@ -10,7 +10,7 @@ use super::counters::Counters;
 use super::lifecycle::Lifecycle;
 use super::malformed::Malformed;
 use super::observer::SessionObserver;
-use super::tls_events::{self, WrongPort};
+use super::tls_events::{self, ProtocolMismatch};
 use super::udp::Datagrams;
 use super::{ConnectionInfo, Message, Shared, Summary};
 use crate::buffer::BufferPool;
@@ -35,17 +35,17 @@ pub(super) struct Worker<'a, F, S> {
     pool: BufferPool,
     limits: Limits,
     stage: Lifecycle,
-    /// The signals come to this worker, or those who ask for metrics: it stays until all others have ended, so that a
-    /// second one is heard and the last one answered.
-    stays: bool,
+    /// Whether this worker handles signals or admin connections. It then ends after all others, so that a second signal
+    /// is still handled and a last admin request still answered.
+    ends_last: bool,
     counters: &'a Counters,
     metrics: Option<Metrics>,
     datagrams: Datagrams<'a>,
-    /// That a connection could not be watched.
-    unwatched: Warning,
-    /// That a service panicked.
-    panicked: Warning,
-    wrong_port: WrongPort,
+    /// Warns of connections that could not be registered.
+    register_warning: Warning,
+    /// Warns of services that panicked.
+    panic_warning: Warning,
+    protocol_mismatch: ProtocolMismatch,
     malformed: Malformed<'a>,
 }
 
@@ -73,13 +73,13 @@ where
             pool: BufferPool::new(),
             limits: shared.config.limits.clone(),
             stage: Lifecycle::Serving,
-            stays: event_loop.handles_signals() || metrics.as_ref().is_some_and(Metrics::has_listener),
+            ends_last: event_loop.handles_signals() || metrics.as_ref().is_some_and(Metrics::has_listener),
             counters: &shared.counters[number],
             metrics,
-            unwatched: Warning::default(),
-            panicked: Warning::default(),
+            register_warning: Warning::default(),
+            panic_warning: Warning::default(),
             datagrams,
-            wrong_port: WrongPort::default(),
+            protocol_mismatch: ProtocolMismatch::default(),
             malformed: Malformed::new(&shared.malformed),
         }
     }
@@ -90,17 +90,17 @@ where
         }
         self.datagrams.open(event_loop.context()).map_err(Error::system("wait for datagrams"))?;
         if let Some(metrics) = &mut self.metrics {
-            metrics.open(event_loop.context()).map_err(Error::system("wait for those who ask for metrics"))?;
+            metrics.open(event_loop.context()).map_err(Error::system("wait for admin connections"))?;
         }
-        self.shared.note_accepting().map_err(Error::system("tell the predecessor that this process accepts"))?;
+        self.shared.worker_is_accepting().map_err(Error::system("report readiness to the old process"))?;
         event_loop.run(&mut self).map_err(Error::system("wait for events"))?;
         if let Some(metrics) = &self.metrics {
-            metrics.leave();
+            metrics.record_exit();
         }
         Ok(self.counters.summary())
     }
 
-    /// Lets in whoever waits at the door, as far as its turn goes.
+    /// Accepts pending connections, up to the per-turn budget.
     fn accept_pending(&mut self, context: &mut LoopContext, index: usize) {
         if self.stage != Lifecycle::Serving {
             return self.accept_backlog(context, index);
@@ -114,13 +114,14 @@ where
             }
             match acceptor.accept(context, self.counters) {
                 Accepted::Connection(stream, peer) => self.open(context, stream, peer),
-                Accepted::Nobody | Accepted::TurnOver | Accepted::Paused | Accepted::Failed => return,
+                Accepted::Empty | Accepted::BudgetSpent | Accepted::Paused | Accepted::Failed => return,
             }
         }
     }
 
-    /// Lets in those who wait when the end comes, whatever the limit, and then closes the door: that would reset them.
-    /// When there is no descriptor for the next one, the door stays open until somebody leaves or the drain is over.
+    /// Accepts all pending connections at shutdown, whatever the limits, and then closes the acceptor, which would
+    /// reset them. Without a free descriptor the acceptor stays open until a connection closes or the drain timeout
+    /// expires.
     fn accept_backlog(&mut self, context: &mut LoopContext, index: usize) {
         let Some(acceptor) = self.acceptors.get_mut(index) else { return };
         acceptor.end_pause();
@@ -128,7 +129,7 @@ where
             match self.acceptors[index].accept(context, self.counters) {
                 Accepted::Connection(stream, peer) => self.open(context, stream, peer),
                 Accepted::Paused if self.limits.drain_by.is_some_and(|end| context.now < end) => return,
-                Accepted::Nobody | Accepted::TurnOver | Accepted::Paused | Accepted::Failed => {
+                Accepted::Empty | Accepted::BudgetSpent | Accepted::Paused | Accepted::Failed => {
                     return self.acceptors[index].close(context);
                 }
             }
@@ -144,27 +145,27 @@ where
         let key = self.entries.next_key();
         if let Err(error) = context.register(socket.source(), key) {
             self.shared.admission.leave(&peer);
-            // The system has no memory for one more watch (epoll_ctl(2), ENOMEM and ENOSPC): this peer cannot be served.
+            // The system cannot register another descriptor (epoll_ctl(2), ENOMEM and ENOSPC).
             self.counters.accept_failed(&error);
-            if self.unwatched.is_due(context.now) {
+            if self.register_warning.is_due(context.now) {
                 let (words, failures) = (in_words(&error), self.counters.accept_errors.total());
                 log::warn!("cannot serve {peer}: {words} (failures so far: {})", format_count(failures));
             }
             return;
         }
-        let Some(mut socket) = tls_events::secured(self.shared, socket) else {
+        let Some(mut socket) = tls_events::start_tls(self.shared, socket) else {
             return self.shared.admission.leave(&peer);
         };
         let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         self.counters.accepted.add(1);
         log::debug!("Accepted connection from {peer} (number {number})");
-        let opened = ConnectionInfo { number, peer: &peer, sender: &self.sender, key };
-        // As with a service that panics: whatever the fault is, it is this connection's alone.
-        let Ok(service) = guarded(|| (self.make_service)(&opened)) else {
+        let info = ConnectionInfo { number, peer: &peer, sender: &self.sender, key };
+        // As with a service that panics, the fault affects only this connection.
+        let Ok(service) = guarded(|| (self.make_service)(&info)) else {
             context.deregister(socket.source());
             socket.reset_on_close();
             drop(socket);
-            // It may be in a waker, which must not wake the next one.
+            // A waker may hold the key, and must not wake the next connection.
             self.entries.skip_key();
             let reason = CloseReason::ServicePanicked;
             log::debug!("Closing connection to {peer}: {reason} (number {number}, when its service was made)");
@@ -178,7 +179,7 @@ where
         self.turn(context, key);
     }
 
-    /// Gives the conversation of `key` its turn, if it still exists.
+    /// Runs a turn of the session with `key`, if it still exists.
     #[inline]
     fn turn(&mut self, context: &mut LoopContext, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
@@ -186,19 +187,20 @@ where
         let expects_plain_text = connection.received_bytes() == 0 && self.shared.tls.is_none();
         let (now, counters, sending) = (context.now, self.counters, self.shared.config.sending);
         let (peer, number) = (&entry.peer, entry.number);
-        let mut watch = SessionObserver { now, peer, number, sending, counters, expects_plain_text, speaks_tls: false };
+        let mut observer =
+            SessionObserver { now, peer, number, sending, counters, expects_plain_text, speaks_tls: false };
         let (pool, memory) = (&mut self.pool, &self.shared.memory);
-        let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut watch };
+        let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut observer };
         let closed = entry.session.turn(&mut pump, context, key);
-        if watch.speaks_tls {
-            self.wrong_port.note_tls(context.now, &entry.peer);
+        if observer.speaks_tls {
+            self.protocol_mismatch.warn_of_tls(context.now, &entry.peer);
         }
         if let Some(reason) = closed {
             self.close(context, key, reason);
         } else if let Some(reason) = entry.session.connection.ending()
             && let Some(line) = entry.closing_line(reason, context.now, &mut self.malformed)
         {
-            // Not only when the peer has closed, too: that can take as long as lingering does.
+            // Logged now rather than when the peer closes, which can take as long as lingering does.
             log::debug!("{line}");
         }
     }
@@ -207,27 +209,24 @@ where
         let Some(mut entry) = self.entries.remove(key) else { return };
         entry.session.deregister(context, key, &self.shared.memory);
         let line = entry.closing_line(reason, context.now, &mut self.malformed);
-        self.wrong_port.note_end(context.now, &entry.session.socket, &entry.peer);
+        self.protocol_mismatch.check_closed(context.now, &entry.session.socket, &entry.peer);
         let peer = entry.peer;
-        // Its service may panic even now; the socket is closed all the same.
+        // The service may panic in its drop; the socket is closed in any case.
         let _ = guarded(|| drop(entry.session));
         self.on_closed(context, &peer, reason);
-        // With the end of a peer that has closed first, its place is free when this is read.
+        // Logged after `on_closed`: if the peer closed first, its slot is free when this line appears.
         if let Some(line) = line {
             log::debug!("{line}");
         }
     }
 
-    /// Counts a connection as ended, and gives its place and its descriptor, which is free by now, to who waits for that.
+    /// Counts a closed connection, and resumes paused acceptors: its slot and its descriptor are free by now.
     fn on_closed(&mut self, context: &mut LoopContext, peer: &Address, reason: CloseReason) {
         self.shared.admission.leave(peer);
         self.counters.closed.add(reason);
-        if reason == CloseReason::ServicePanicked && self.panicked.is_due(context.now) {
+        if reason == CloseReason::ServicePanicked && self.panic_warning.is_due(context.now) {
             let panics = self.counters.closed.get(reason);
-            log::warn!(
-                "the service of {peer} panicked, which ended the connection (panics so far: {})",
-                format_count(panics)
-            );
+            log::warn!("the service of {peer} panicked; connection closed (panics so far: {})", format_count(panics));
         }
         for (index, acceptor) in (0..).zip(&mut self.acceptors) {
             if acceptor.is_paused() {
@@ -237,19 +236,19 @@ where
         }
     }
 
-    /// Lets in those who wait, closes the doors behind them, and lets every conversation come to its end.
+    /// Accepts all pending connections, closes the acceptors, and lets every connection finish.
     fn drain(&mut self, context: &mut LoopContext) {
         if self.stage >= Lifecycle::Draining {
             return;
         }
         self.stage = Lifecycle::Draining;
         self.shared.process.is_draining.store(true, Ordering::Relaxed);
-        self.shared.service_manager.tell_stopping();
+        self.shared.service_manager.notify_stopping();
         self.limits.drain_by = Some(later(context.now, self.shared.config.drain_timeout));
-        // Those who wait now, and not those who go on coming meanwhile.
-        let most_waiting = self.shared.config.socket.backlog as usize;
+        // Only connections that are pending now, not those that keep arriving.
+        let max_pending = self.shared.config.socket.backlog as usize;
         for index in 0..self.acceptors.len() {
-            self.acceptors[index].begin_turn(most_waiting);
+            self.acceptors[index].begin_turn(max_pending);
             self.accept_backlog(context, index);
         }
         self.datagrams.drain(context);
@@ -261,8 +260,8 @@ where
         }
     }
 
-    /// Leaves the doors to a successor. It has the same sockets: those who wait there are its own, and closing ours resets
-    /// nobody.
+    /// Closes the listeners after a handover. The new process has the same sockets and accepts the pending connections,
+    /// so closing them here resets none.
     fn release_listeners(&mut self, context: &mut LoopContext) {
         if self.stage == Lifecycle::Serving {
             self.stage = Lifecycle::HandedOver;
@@ -274,7 +273,7 @@ where
         }
     }
 
-    /// The metrics, if a fixed key with this index belongs to them.
+    /// The metrics, if the fixed key `index` belongs to them.
     fn metrics_of(&mut self, index: u32) -> Option<&mut Metrics> {
         self.metrics.as_mut().filter(|_| Metrics::owns(index))
     }
@@ -307,7 +306,7 @@ where
                 None => self.accept_pending(context, index as usize),
             };
         }
-        // A stale token: the connection ended within this batch of events.
+        // A stale key: the connection ended within this batch of events.
         let Some(entry) = self.entries.get_mut(key) else { return };
         if entry.session.handle_event(readiness) {
             self.turn(context, key);
@@ -317,7 +316,7 @@ where
     fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {
         let key = due.key();
         if let Some(metrics) = &self.metrics {
-            metrics.note_lag(context, due);
+            metrics.record_timer_lag(context, due);
         }
         if let Some(index) = key.as_fixed() {
             if let Some(metrics) = self.metrics_of(index) {
@@ -360,13 +359,12 @@ where
         match message {
             Message::Drain => self.drain(context),
             Message::Stop => self.stop(context),
-            // Only a reason to look whether this one is done.
+            // Only wakes the loop, which then checks `is_done`.
             Message::Ended => {}
             Message::DuplicateListeners(answer) => {
                 let metrics = self.metrics.iter().flat_map(Metrics::acceptors);
-                let copies =
-                    self.acceptors.iter().chain(metrics).filter_map(Acceptor::copy).chain(self.datagrams.copies());
-                copies.for_each(|copy| drop(answer.send(copy)));
+                let acceptors = self.acceptors.iter().chain(metrics).filter_map(Acceptor::duplicate);
+                acceptors.chain(self.datagrams.duplicates()).for_each(|duplicate| drop(answer.send(duplicate)));
             }
             Message::HandedOver => self.release_listeners(context),
             Message::Ping(answer) => drop(answer.send(())),
@@ -386,7 +384,7 @@ where
     #[inline]
     fn handle_round(&mut self, context: &mut LoopContext) {
         if let Some(metrics) = &self.metrics {
-            metrics.note_round(context, &self.pool);
+            metrics.record_round(context, &self.pool);
         }
     }
 
@@ -394,7 +392,7 @@ where
         match self.stage {
             Lifecycle::Serving => false,
             Lifecycle::HandedOver | Lifecycle::Draining => {
-                let is_needed = self.stays && self.shared.running.load(Ordering::Relaxed) > 1;
+                let is_needed = self.ends_last && self.shared.running.load(Ordering::Relaxed) > 1;
                 self.entries.is_empty() && self.acceptors.iter().all(Acceptor::is_closed) && !is_needed
             }
             Lifecycle::Stopped => self.entries.is_empty(),

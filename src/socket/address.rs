@@ -1,4 +1,4 @@
-//! Where to listen and where to connect: what the user typed, and the addresses it means.
+//! Endpoints to listen on or connect to as the user types them, and the addresses they resolve to.
 
 mod parse;
 
@@ -14,12 +14,13 @@ use std::path::PathBuf;
 /// The host that means the limited broadcast address, as in Python's socket module.
 const BROADCAST_HOST: &str = "<broadcast>";
 
-/// A place as the user names it: a host and a port, or the path of a Unix socket.
+/// An endpoint as the user types it: a host and a port, or the path of a Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// A host and a port.
     Tcp {
-        /// An IPv4 or IPv6 address, a name, nothing for every interface, or `<broadcast>` for 255.255.255.255.
+        /// An IPv4 or IPv6 address, a host name, an empty string for every interface, or `<broadcast>` for
+        /// 255.255.255.255.
         host: String,
         /// The port; 0 lets the system choose one.
         port: u16,
@@ -50,14 +51,14 @@ impl Endpoint {
         }
     }
 
-    /// All addresses that the endpoint stands for, each once, in the order of the resolver. An empty host is the
-    /// unspecified address, which a listener serves for IPv4 and IPv6 alike. The host `<broadcast>` is 255.255.255.255. An
-    /// IPv4-mapped address is an IPv4 address.
+    /// Resolves the endpoint to its addresses, without duplicates, in the order of the resolver. An empty host becomes
+    /// the unspecified address, on which a listener accepts IPv4 and IPv6. The host `<broadcast>` becomes
+    /// 255.255.255.255. An IPv4-mapped address becomes an IPv4 address.
     ///
     /// # Errors
     ///
-    /// [`Error::Resolve`] when the host is neither an address nor a name that can be looked up; [`Error::Usage`] when the
-    /// path of a Unix socket is empty or too long, or a link-local address does not name its interface.
+    /// [`Error::Resolve`] when the host is neither an address nor a name that resolves; [`Error::Usage`] when the path
+    /// of a Unix socket is empty or too long, or when a link-local address does not name its interface.
     pub fn resolve(&self) -> Result<Vec<Address>, Error> {
         let (host, port) = match self {
             Self::Unix(path) => return check_path(path).map(|()| vec![Address::Unix(path.clone())]),
@@ -69,7 +70,7 @@ impl Endpoint {
         if host == BROADCAST_HOST {
             return Ok(vec![Address::Ip((Ipv4Addr::BROADCAST, port).into())]);
         }
-        // `[::1]` is how an IPv6 address stands beside a port; people type it alone as well.
+        // An IPv6 address may be typed in brackets, as in `[::1]:80`.
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         check_zone(bare)?;
         let found = (bare, port)
@@ -95,17 +96,17 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// One address of a socket.
+/// The address of a socket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// An IPv4 or IPv6 address with its port.
     Ip(SocketAddr),
-    /// The path of a Unix socket; empty for a peer, which has none of its own.
+    /// The path of a Unix socket; empty for an unnamed peer.
     Unix(PathBuf),
 }
 
 impl Address {
-    /// The word for the kind of transport behind the address, `tcp` or `unix`.
+    /// The transport of the address as a word: `tcp` or `unix`.
     #[must_use]
     pub fn transport(&self) -> &'static str {
         match self {
@@ -114,7 +115,7 @@ impl Address {
         }
     }
 
-    /// The address as Python shows it: `('127.0.0.1', 65432)`; a peer on a Unix socket is `''`.
+    /// The address as Python's socket module shows it: `('127.0.0.1', 65432)`; an unnamed Unix socket is `''`.
     #[must_use]
     pub fn in_python(&self) -> String {
         match self {
@@ -123,7 +124,7 @@ impl Address {
         }
     }
 
-    /// The port, where there is one.
+    /// The port of an IP address; none for a Unix socket.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         match self {
@@ -132,11 +133,11 @@ impl Address {
         }
     }
 
-    /// The same address with an IPv4 address that came in over IPv6 (`::ffff:127.0.0.1`) written as what it is.
+    /// The address with an IPv4-mapped IPv6 address (`::ffff:127.0.0.1`) replaced by the IPv4 address.
     #[must_use]
     pub fn canonical(self) -> Self {
         match self {
-            // Any other IPv6 address keeps its zone.
+            // Other IPv6 addresses keep their zone.
             Self::Ip(SocketAddr::V6(address)) if address.ip().to_ipv4_mapped().is_some() => {
                 Self::Ip(SocketAddr::new(address.ip().to_canonical(), address.port()))
             }
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn broadcast_is_an_address_of_ipv4() {
+    fn the_broadcast_host_is_an_ipv4_address() {
         let addresses = Endpoint::tcp("<broadcast>", 9).resolve().expect("an address resolves");
         assert_eq!(addresses, [Address::Ip("255.255.255.255:9".parse().expect("an address"))]);
     }

@@ -1,4 +1,4 @@
-//! Connecting without waiting (connect(2), `EINPROGRESS`).
+//! Non-blocking connect (connect(2), `EINPROGRESS`).
 
 use super::options::GrantedOptions;
 use super::source_address::bind_source;
@@ -9,22 +9,23 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-/// How far a connection that was begun has come.
+/// State of a connect that was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectProgress {
-    /// Not connected yet; an event will tell.
+    /// Not connected yet; an event follows.
     Pending,
     /// Connected.
     Connected,
 }
 
-/// Begins to connect to `address`, from `source` or from where the system likes, and returns at once.
+/// Starts to connect to `address` and returns at once. The local address is `source`, or the system's choice without
+/// one.
 ///
 /// # Errors
 ///
-/// Those of socket(2), bind(2) and connect(2). `EADDRNOTAVAIL` says that no port is free; when this machine has no address to
-/// connect from, the error is [`ErrorKind::AddrNotAvailable`] without a number. A Unix socket whose backlog is full says `WouldBlock`: no event will come, the
-/// call has to be made again later.
+/// Those of socket(2), bind(2) and connect(2). `EADDRNOTAVAIL` means that no port is free. When this machine has no
+/// address to connect from, the error is [`ErrorKind::AddrNotAvailable`] without a number. A Unix socket whose backlog is
+/// full returns `WouldBlock`: no event follows, and the call must be repeated later.
 pub fn begin_connect(address: &Address, options: &SocketOptions, source: Option<IpAddr>) -> io::Result<Stream> {
     let target = match address {
         Address::Ip(ip) => SockAddr::from(*ip),
@@ -71,8 +72,8 @@ fn open(address: &Address, options: &SocketOptions) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Sets the options on a socket that is connected to nobody, and tells the log what became of them: so that what the kernel
-/// does not grant is known, in words, before the first of many connections.
+/// Sets the options on an unconnected test socket and logs what the kernel granted. An option that is not granted is so
+/// reported before the first of many connections.
 ///
 /// # Errors
 ///
@@ -84,12 +85,12 @@ pub fn rehearse_options(address: &Address, options: &SocketOptions) -> Result<()
     Ok(())
 }
 
-/// Looks, after an event, how far the connection has come.
+/// Checks after an event whether the connect has completed.
 ///
 /// # Errors
 ///
-/// What connect(2) would have said. A connection of a socket to itself, which the system can make when an ephemeral
-/// port without a listener is dialled from that very port, counts as refused.
+/// The error of connect(2). A socket that is connected to itself counts as refused: the system can connect an ephemeral
+/// port to itself when nothing listens there.
 pub fn check_connect(stream: &Stream) -> io::Result<ConnectProgress> {
     let stream = match stream {
         Stream::Tcp(stream) => stream,

@@ -1,21 +1,21 @@
-//! The limit on open descriptors (getrlimit(2), `RLIMIT_NOFILE`).
+//! The limit on open file descriptors (getrlimit(2), `RLIMIT_NOFILE`).
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::sync::Once;
 
-/// How many descriptors the process may have open.
+/// How many descriptors the process may open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DescriptorLimit {
-    /// The limit in force.
+    /// The soft limit, which is in force.
     pub soft: u64,
-    /// How far a process without privileges can raise it.
+    /// The hard limit, to which an unprivileged process can raise the soft one.
     pub hard: u64,
 }
 
-/// Raises the soft limit to the hard one, as far as the system lets it, and says what is in force now. None where the system
-/// does not tell: a sandbox can refuse getrlimit(2).
+/// Raises the soft limit to the hard one, if the system allows it, and returns the limits now in force. Returns `None`
+/// when they are unknown: a sandbox can refuse getrlimit(2).
 ///
-/// The soft limit is small (often 1,024) only for programs that still use select(2), which ours do not.
+/// The soft limit is small (often 1,024) only for the sake of select(2), which this crate does not use.
 #[must_use]
 pub fn raise_descriptor_limit() -> Option<DescriptorLimit> {
     static WARNING: Once = Once::new();

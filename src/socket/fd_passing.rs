@@ -1,12 +1,12 @@
-//! Listening sockets on their way from one process to the next one: what carries them, and what both say.
+//! Passes listening sockets from an old process to a new one (`SCM_RIGHTS`, unix(7)).
 //!
-//! The two ends of a socket pair. The new process finds its end where standard input would be, and the mark of it in an
-//! environment variable; the sockets come as `SCM_RIGHTS` (unix(7)), one in a packet, with the name of the endpoint they
-//! belong to. So no descriptor is ever inherited that nobody waits for, and none has to be guessed from a number. The one
-//! byte that goes the other way says that the new process accepts.
+//! The channel is a socket pair. The new process finds its end as standard input; an environment variable holds the
+//! device and inode of that socket. Each packet carries one listening socket and the name of its endpoint. So no
+//! unexpected descriptor is inherited, and none is identified by its number. One byte in the other direction reports
+//! that the new process accepts.
 //!
-//! An old process that breaks the handover off says so. When its end closes without that, it is gone, and the new process
-//! serves with what it has: nothing else would.
+//! An old process that aborts the handover sends a packet that says so. If its end closes without that packet, the old
+//! process has died, and the new one serves with the sockets it has: no other process would.
 
 use super::Address;
 use rustix::io::{Errno, retry_on_intr};
@@ -27,86 +27,88 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The environment variable with the mark of the socket that lies where standard input would be.
+/// The environment variable with the [`mark`] of the socket that the new process has as standard input.
 pub const INHERIT_VARIABLE: &str = "MULTICONN_INHERIT";
 
-/// What a packet begins with: a socket, a socket whose path is removed by who serves it last, the end, the end of a handover
-/// that was broken off.
+/// The first byte of a packet: a socket; a socket whose path the last process that serves it removes; the end of the
+/// list; an aborted handover.
 const SOCKET: u8 = b'+';
 const SOCKET_WITH_PATH: u8 = b'/';
 const END: u8 = b'.';
 const ABORTED: u8 = b'!';
 
-/// How long the new process waits for the end of an old one that has closed the channel: it may still have sockets open.
+/// How long the new process waits for the exit of an old process that has closed the channel: until then the old one
+/// may still have sockets open.
 const EXIT_TIME: Duration = Duration::from_secs(1);
 
-/// How often it looks.
+/// How often the new process checks whether the old one has exited.
 const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The longest packet, in bytes: longer than any host name or path (`HOST_NAME_MAX`, `PATH_MAX`).
+/// The longest packet, in bytes. It is longer than any host name or path (`HOST_NAME_MAX`, `PATH_MAX`).
 const PACKET_BYTES: usize = 8192;
 
-/// A listening socket and where it belongs.
+/// A listening socket received from another process.
 #[derive(Debug)]
 pub(super) struct InheritedSocket {
     pub(super) socket: OwnedFd,
-    /// What it is for, and the endpoint as the configuration names it; empty for a socket that stands in place of whatever that names.
+    /// Purpose and endpoint as the configuration names it. Empty for a socket that replaces the configured endpoints.
     pub(super) name: String,
-    /// Whether who serves it last removes its path.
+    /// Whether the last process that serves the socket removes its path.
     pub(super) owns_path: bool,
 }
 
-/// How the wait for a successor ended.
+/// How the wait for the new process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildAnswer {
-    /// It accepts.
+    /// The new process accepts connections.
     Ready,
-    /// It closed its end, or the hand-over was broken off.
+    /// The new process closed its end, or the handover was aborted.
     Closed,
-    /// The time was up.
+    /// The timeout expired.
     Late,
 }
 
-/// The end of the process that has the sockets.
+/// The sending end of the channel, in the process that owns the sockets.
 #[derive(Debug)]
 pub struct FdSender {
     channel: UnixStream,
-    /// The successor takes nothing in, and could not be told that this process serves on.
-    is_misled: AtomicBool,
+    /// The abort packet could not be delivered, because the new process reads nothing. It does not know that this
+    /// process keeps serving.
+    abort_undelivered: AtomicBool,
 }
 
 impl FdSender {
-    /// Both ends: ours, and the successor's, which belongs where its standard input is.
+    /// Both ends of the channel: the sender, and the descriptor to pass as standard input of the new process.
     ///
     /// # Errors
     ///
     /// Those of socketpair(2).
     pub fn new() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        Ok((Self { channel: ours.into(), is_misled: AtomicBool::new(false) }, theirs))
+        Ok((Self { channel: ours.into(), abort_undelivered: AtomicBool::new(false) }, theirs))
     }
 
-    /// Sends one listening socket, which belongs to `place`.
+    /// Sends one listening socket that belongs to `endpoint`.
     ///
     /// # Errors
     ///
-    /// Those of sendmsg(2); `WouldBlock` when the successor does not take it within `patience`.
-    pub fn give(&self, socket: BorrowedFd<'_>, place: &BoundPlace, patience: Duration) -> io::Result<()> {
-        let kind = if place.owns_path { SOCKET_WITH_PATH } else { SOCKET };
-        self.send(&[&[kind], place.name.as_bytes()].concat(), &[socket], patience)
+    /// Those of sendmsg(2); `WouldBlock` when the new process does not receive it within `timeout`.
+    pub fn send_socket(&self, socket: BorrowedFd<'_>, endpoint: &BoundEndpoint, timeout: Duration) -> io::Result<()> {
+        let kind = if endpoint.owns_path { SOCKET_WITH_PATH } else { SOCKET };
+        self.send(&[&[kind], endpoint.name.as_bytes()].concat(), &[socket], timeout)
     }
 
-    /// Says that there are no more.
+    /// Sends the end of the list.
     ///
     /// # Errors
     ///
-    /// As [`give`](Self::give).
-    pub fn finish(&self, patience: Duration) -> io::Result<()> {
-        self.send(&[END], &[], patience)
+    /// As [`send_socket`](Self::send_socket).
+    pub fn finish(&self, timeout: Duration) -> io::Result<()> {
+        self.send(&[END], &[], timeout)
     }
 
-    fn send(&self, text: &[u8], sockets: &[BorrowedFd<'_>], patience: Duration) -> io::Result<()> {
-        self.channel.set_write_timeout(Some(at_least_a_moment(patience)))?;
+    fn send(&self, text: &[u8], sockets: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<()> {
+        self.channel.set_write_timeout(Some(nonzero_timeout(timeout)))?;
         retry_on_intr(|| self.send_packet(text, sockets, SendFlags::empty()))?;
         Ok(())
     }
@@ -120,24 +122,24 @@ impl FdSender {
         sendmsg(&self.channel, &[IoSlice::new(text)], &mut rights, flags | SendFlags::NOSIGNAL)
     }
 
-    /// Waits until the successor accepts, for `patience` at most. After any other answer it will not: it cannot say so any
-    /// more, and ends when it tries to.
+    /// Waits up to `timeout` until the new process accepts connections. After any other answer it never will: it can no
+    /// longer report that it accepts, and exits when it tries to.
     ///
     /// # Errors
     ///
     /// Those of recv(2).
-    pub fn await_child(&self, patience: Duration) -> io::Result<ChildAnswer> {
-        let deadline = Instant::now() + patience;
+    pub fn await_child(&self, timeout: Duration) -> io::Result<ChildAnswer> {
+        let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 self.abort();
-                // What it said before that counts.
+                // An answer sent before the abort still counts.
                 return self
                     .read()
                     .map(|answer| if answer == ChildAnswer::Closed { ChildAnswer::Late } else { answer });
             }
-            self.channel.set_read_timeout(Some(at_least_a_moment(left)))?;
+            self.channel.set_read_timeout(Some(nonzero_timeout(left)))?;
             match self.read() {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 result => return result,
@@ -154,55 +156,56 @@ impl FdSender {
         }
     }
 
-    /// Ends it, from any thread: the successor can no longer say that it accepts. False if it could not be told, because it
-    /// takes nothing in: it may think that this process died, and must be killed.
+    /// Aborts the handover, from any thread: the new process can no longer report that it accepts. Returns false if the
+    /// abort packet could not be delivered because the new process reads nothing. It may then conclude that this
+    /// process died, and must be killed.
     pub fn abort(&self) -> bool {
         if retry_on_intr(|| self.send_packet(&[ABORTED], &[], SendFlags::DONTWAIT)) == Err(Errno::WOULDBLOCK) {
-            self.is_misled.store(true, Ordering::Relaxed);
+            self.abort_undelivered.store(true, Ordering::Relaxed);
         }
-        // It fails only when the other end is gone already.
+        // This fails only when the other end is closed already.
         let _ = self.channel.shutdown(Shutdown::Both);
-        !self.is_misled.load(Ordering::Relaxed)
+        !self.abort_undelivered.load(Ordering::Relaxed)
     }
 }
 
-/// Where a listening socket belongs.
+/// The endpoint that a bound socket belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BoundPlace {
+pub struct BoundEndpoint {
     /// The address of the socket.
     pub address: Address,
-    /// What it is for, and the endpoint as the configuration names it; empty for a socket that stands in place of whatever that names.
+    /// Purpose and endpoint as the configuration names it. Empty for a socket that replaces the configured endpoints.
     pub name: String,
-    /// Whether the socket has a path that is to be removed at the end.
+    /// Whether the socket has a path to remove at the end.
     pub owns_path: bool,
-    /// Whether the socket carries datagrams.
+    /// Whether it is a datagram socket.
     pub is_datagram: bool,
 }
 
-/// The end of the process that gets the sockets.
+/// The receiving end of the channel, in the new process; the other end belongs to the old process, its parent.
 #[derive(Debug)]
 pub struct ParentProcess {
     channel: UnixStream,
-    /// The parent of this process at the start: the predecessor, unless that is gone.
+    /// The parent of this process at its start: the old process, unless that has exited.
     parent: Option<Pid>,
 }
 
 impl ParentProcess {
-    /// The predecessor that left `mark` in the environment, if standard input leads to it: the variable outlives its
-    /// purpose in processes further down.
+    /// The old process that left `mark` in the environment, if standard input is its channel. Descendants inherit the
+    /// variable as well, without the channel.
     pub(super) fn find(mark: &str) -> io::Result<Option<Self>> {
         let channel = io::stdin().as_fd().try_clone_to_owned()?;
         if self::mark(channel.as_fd())? != mark {
             return Ok(None);
         }
-        // What nobody else should read: from here on there is no standard input.
+        // No other code must read from the channel: standard input is /dev/null from here on.
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         Ok(Some(Self { channel: channel.into(), parent: getppid() }))
     }
 
-    /// Takes all sockets; of a predecessor that died meanwhile, those that it has sent.
-    pub(super) fn receive(&self, patience: Duration) -> io::Result<Vec<InheritedSocket>> {
-        self.channel.set_read_timeout(Some(at_least_a_moment(patience)))?;
+    /// Receives all sockets. If the old process dies meanwhile, returns those that it has sent.
+    pub(super) fn receive(&self, timeout: Duration) -> io::Result<Vec<InheritedSocket>> {
+        self.channel.set_read_timeout(Some(nonzero_timeout(timeout)))?;
         let mut inherited_sockets = Vec::new();
         loop {
             let mut text = [0; PACKET_BYTES];
@@ -215,7 +218,7 @@ impl ParentProcess {
                 packet => packet?,
             };
             if packet.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-                return Err(io::Error::other("a socket got lost on the way"));
+                return Err(io::Error::other("a packet of the handover was truncated"));
             }
             let mut sockets = rights.drain().filter_map(|message| match message {
                 RecvAncillaryMessage::ScmRights(sockets) => Some(sockets),
@@ -235,23 +238,24 @@ impl ParentProcess {
         }
     }
 
-    /// Returns `inherited_sockets` once the predecessor, which has closed the channel, has closed all the rest as well: this process
-    /// listens itself where nothing was sent.
+    /// Returns `inherited_sockets` once the old process, which has closed the channel, has exited and so closed its
+    /// other sockets. This process opens its own sockets for endpoints that were not sent.
     fn await_end(&self, inherited_sockets: Vec<InheritedSocket>) -> Vec<InheritedSocket> {
-        log::warn!("the process that hands over died; {} sockets of it are here", inherited_sockets.len());
+        log::warn!("the old process died during the handover; received {} of its sockets", inherited_sockets.len());
         let deadline = Instant::now() + EXIT_TIME;
-        // Once it has ended, another process is the parent (wait(2)).
+        // After its exit this process has another parent (wait(2)).
         while getppid() == self.parent && Instant::now() < deadline {
             std::thread::sleep(EXIT_CHECK_INTERVAL);
         }
         inherited_sockets
     }
 
-    /// Says that this process accepts; whether the predecessor is there to hear it.
+    /// Reports that this process accepts connections. Returns whether the old process was alive to receive that.
     ///
     /// # Errors
     ///
-    /// When the predecessor has broken the handover off: it serves on, and this process must not. And those of send(2).
+    /// Those of send(2). Also an error when the old process has aborted the handover: it keeps serving, and this
+    /// process must not serve.
     pub fn release(&self) -> io::Result<bool> {
         match (&self.channel).write_all(&[END]) {
             Ok(()) => return Ok(true),
@@ -262,7 +266,7 @@ impl ParentProcess {
         match retry_on_intr(|| recv(&self.channel, &mut last, RecvFlags::DONTWAIT).map(|(count, _)| count)) {
             Ok(1..) if last == [ABORTED] => Err(aborted()),
             _ => {
-                log::warn!("the process that hands over died; serving in its place");
+                log::warn!("the old process died during the handover; serving in its place");
                 Ok(false)
             }
         }
@@ -270,11 +274,11 @@ impl ParentProcess {
 }
 
 fn aborted() -> io::Error {
-    io::Error::other("the old process has broken the handover off, and serves on")
+    io::Error::other("the old process has aborted the handover and keeps serving")
 }
 
-/// What tells the socket behind `end` from all others of this machine: its device and inode, as `JOURNAL_STREAM` of
-/// systemd.exec(5) has it.
+/// Identifies the socket behind `end` on this machine by its device and inode, as `JOURNAL_STREAM` does
+/// (systemd.exec(5)).
 ///
 /// # Errors
 ///
@@ -284,7 +288,7 @@ pub fn mark(end: BorrowedFd<'_>) -> io::Result<String> {
     Ok(format!("{device}:{inode}"))
 }
 
-/// The device and inode of what is behind a descriptor: the same for all copies of it.
+/// The device and inode behind a descriptor, which are the same for all duplicates of it.
 ///
 /// # Errors
 ///
@@ -294,7 +298,7 @@ pub fn identity(descriptor: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// The address of a socket, and whether it carries datagrams: together they tell the sockets of a server apart.
+/// The address of a socket and whether it is a datagram socket. Together they identify a socket of a server.
 ///
 /// # Errors
 ///
@@ -309,7 +313,7 @@ pub fn describe(socket: BorrowedFd<'_>) -> io::Result<(Address, bool)> {
     Ok((address, socket.r#type()? == Type::DGRAM))
 }
 
-/// A timeout of nothing would mean none at all.
-fn at_least_a_moment(time: Duration) -> Duration {
+/// At least one millisecond: a socket timeout of zero means no timeout.
+fn nonzero_timeout(time: Duration) -> Duration {
     time.max(Duration::from_millis(1))
 }

@@ -1,6 +1,7 @@
-//! Listening sockets that this process did not open itself: a predecessor's, or those of a service manager.
+//! Listening sockets inherited from the old process of a handover or from a service manager.
 //!
-//! They are served like one's own. The options of the configuration hold for them, too; their addresses are what they are.
+//! They are served like sockets that this process opens. The configured socket options apply to them; their addresses
+//! stay as they are.
 
 use super::descriptors::raise_descriptor_limit;
 use super::fd_passing::{INHERIT_VARIABLE, InheritedSocket, ParentProcess};
@@ -20,43 +21,46 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long the predecessor may take to send its sockets: it has them at hand, and started this process a moment ago.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the old process may take to send its sockets. It has already collected them, and started this process a
+/// moment ago.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The first descriptor that a service manager passes (sd_listen_fds(3)).
-const FIRST_PASSED: u64 = 3;
+const FIRST_PASSED_FD: u64 = 3;
 
-/// The most descriptors that a process can have where the system sets no limit: that of Linux (proc_sys_fs(5), nr_open).
-const MOST_DESCRIPTORS: u64 = 1 << 20;
+/// The maximum number of descriptors of a process where the system sets no limit: that of Linux (proc_sys_fs(5),
+/// nr_open).
+const MAX_DESCRIPTORS: u64 = 1 << 20;
 
-/// Listening sockets that were there before this process.
+/// Listening sockets that another process opened.
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<InheritedSocket>,
-    /// Whether they stand in place of all endpoints.
-    stands_in: bool,
+    /// Whether the sockets replace all configured endpoints.
+    replaces_endpoints: bool,
     parent: Option<ParentProcess>,
 }
 
 impl Inherited {
-    /// Takes what the environment says that this process inherits: the sockets of a predecessor (`MULTICONN_INHERIT`), or
-    /// else those of the service manager (`LISTEN_FDS`, sd_listen_fds(3)), which stand in place of all endpoints. Nothing,
-    /// as a rule.
+    /// Takes the sockets that the environment announces. These are the sockets of the old process
+    /// (`MULTICONN_INHERIT`), or else those of the service manager (`LISTEN_FDS`, sd_listen_fds(3)), which replace all
+    /// configured endpoints. Usually there are none.
     ///
-    /// To be called once, at the start, before there is another thread.
+    /// Call it once, at the start, before another thread is started.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] when the predecessor does not hand its sockets over, [`Error::Listen`] when a descriptor of the
-    /// service manager is neither a stream socket nor one for datagrams, [`Error::Usage`] when its variables cannot be right.
+    /// [`Error::System`] when the old process does not hand over its sockets. [`Error::Listen`] when a descriptor of
+    /// the service manager is neither a stream nor a datagram socket. [`Error::Usage`] when the variables of the
+    /// service manager are invalid.
     pub fn from_environment() -> Result<Self, Error> {
         check_passed()?;
-        // It also clears the variables, for whatever this process may start.
+        // This also clears the variables for child processes.
         let mut passed = ListenFd::from_env();
         if let Ok(mark) = std::env::var(INHERIT_VARIABLE) {
             let action = "take over the listening sockets";
             if let Some(parent) = ParentProcess::find(&mark).map_err(Error::system(action))? {
-                let sockets = parent.receive(PATIENCE).map_err(Error::system(action))?;
+                let sockets = parent.receive(RECEIVE_TIMEOUT).map_err(Error::system(action))?;
                 return Ok(Self::of(sockets, Some(parent)));
             }
         }
@@ -69,18 +73,18 @@ impl Inherited {
     }
 
     fn of(sockets: Vec<InheritedSocket>, parent: Option<ParentProcess>) -> Self {
-        let stands_in = sockets.iter().any(|inherited_socket| inherited_socket.name.is_empty());
-        Self { sockets, stands_in, parent }
+        let replaces_endpoints = sockets.iter().any(|inherited_socket| inherited_socket.name.is_empty());
+        Self { sockets, replaces_endpoints, parent }
     }
 
-    /// Whom to tell that this process accepts.
+    /// The old process, to which readiness is to be reported.
     pub fn take_parent(&mut self) -> Option<ParentProcess> {
         self.parent.take()
     }
 
-    /// Listens at one more endpoint, on what was inherited for it if anything was. To be asked before
-    /// [`listen`](Self::listen), which expects to be told of all the rest. The `purpose`, one word, tells it from the others,
-    /// which may be written the same: with port 0 two endpoints are.
+    /// Listens on one more endpoint, on the sockets inherited for it if there are any. Call it before
+    /// [`listen`](Self::listen), which refuses inherited sockets that are left over. The `purpose`, one word,
+    /// distinguishes endpoints that are written the same, such as two with port 0.
     ///
     /// # Errors
     ///
@@ -99,17 +103,17 @@ impl Inherited {
         }
         let mut bound = bind(endpoint, options, workers)?;
         for bound in &mut bound {
-            bound.place.name.clone_from(&name);
+            bound.endpoint.name.clone_from(&name);
         }
         Ok(bound)
     }
 
-    /// Listens on all of `endpoints`: on what was inherited where there is such, on new sockets elsewhere. There is at
-    /// least one listener for each of `workers`, and there are more where more were inherited.
+    /// Listens on all of `endpoints`: on inherited sockets where there are any, on new sockets elsewhere. There is at
+    /// least one listener for each of `workers`, and more if more were inherited.
     ///
     /// # Errors
     ///
-    /// As [`bind`]; and [`Error::Listen`] when an inherited descriptor is not a listening stream socket, or belongs to
+    /// As [`bind`]; also [`Error::Listen`] when an inherited descriptor is not a listening stream socket, or belongs to
     /// none of the endpoints.
     pub fn listen(
         mut self,
@@ -118,7 +122,7 @@ impl Inherited {
         workers: usize,
     ) -> Result<Vec<BoundListener>, Error> {
         let instead = self.take("");
-        if self.stands_in {
+        if self.replaces_endpoints {
             return adopt(instead, options, workers);
         }
         let mut bound = Vec::new();
@@ -127,21 +131,22 @@ impl Inherited {
             bound.append(&mut self.listen_for(&format!("serve-{before}"), endpoint, options, workers)?);
         }
         match self.sockets.first() {
-            // Closing it here would not reset those who wait, but after its predecessor nobody would let them in.
+            // Closing it here would not reset pending connections, but once the old process exits, none would be
+            // accepted.
             Some(left) => Err(Error::Listen {
                 address: left.name.clone(),
-                reason: "the predecessor listens there, and this process is not told to".to_owned(),
+                reason: "the old process listens there, but this process is not configured to".to_owned(),
             }),
             None => Ok(bound),
         }
     }
 
-    /// Opens datagram sockets at `endpoint`, and for `groups` on its port, or takes what was inherited for that. To be asked
-    /// before [`listen`](Self::listen).
+    /// Opens datagram sockets at `endpoint` and, on its port, for `groups`; uses inherited sockets if there are any.
+    /// Call it before [`listen`](Self::listen).
     ///
     /// # Errors
     ///
-    /// As [`bind_datagrams`]; and [`Error::Listen`] when what was inherited cannot be used.
+    /// As [`bind_datagrams`]; also [`Error::Listen`] when an inherited socket cannot be used.
     pub fn listen_for_datagrams(
         &mut self,
         endpoint: &Endpoint,
@@ -156,13 +161,13 @@ impl Inherited {
                 && (inherited_socket.name.is_empty() || inherited_socket.name == name)
         };
         let sockets: Vec<_> = self.sockets.extract_if(.., is_ours).collect();
-        if !sockets.is_empty() || self.stands_in {
+        if !sockets.is_empty() || self.replaces_endpoints {
             let sockets = sockets.into_iter().map(|inherited_socket| (inherited_socket.socket, inherited_socket.name));
             return adopt_datagrams(sockets, options, workers).map_err(|error| not_usable(&name, &error));
         }
         let mut bound = bind_datagrams(endpoint, groups, multicast, options, workers)?;
         for bound in &mut bound {
-            bound.place.name.clone_from(&name);
+            bound.endpoint.name.clone_from(&name);
         }
         Ok(bound)
     }
@@ -172,15 +177,15 @@ impl Inherited {
     }
 }
 
-/// Looks at the variables of the service manager before any memory is taken for what they claim.
+/// Checks the variables of the service manager before memory is allocated for the descriptors they claim.
 fn check_passed() -> Result<(), Error> {
     let Some(count) = number_in("LISTEN_FDS", "LISTEN_FDS=1")? else { return Ok(()) };
     if number_in("LISTEN_PID", "LISTEN_PID=4711")?.is_some_and(|pid| pid != u64::from(std::process::id())) {
         return Ok(());
     }
-    // An addition of systemfd(1).
-    let first = number_in("LISTEN_FDS_FIRST_FD", "LISTEN_FDS_FIRST_FD=3")?.unwrap_or(FIRST_PASSED);
-    let limit = raise_descriptor_limit().map_or(MOST_DESCRIPTORS, |limit| limit.hard.min(MOST_DESCRIPTORS));
+    // An extension by systemfd(1).
+    let first = number_in("LISTEN_FDS_FIRST_FD", "LISTEN_FDS_FIRST_FD=3")?.unwrap_or(FIRST_PASSED_FD);
+    let limit = raise_descriptor_limit().map_or(MAX_DESCRIPTORS, |limit| limit.hard.min(MAX_DESCRIPTORS));
     if first.saturating_add(count) > limit {
         return Err(Error::Usage(format!(
             "LISTEN_FDS={count} from descriptor {first} on is more than the {} that this process may have; \
@@ -191,7 +196,7 @@ fn check_passed() -> Result<(), Error> {
     Ok(())
 }
 
-/// The number in an environment variable; none if it is unset or empty.
+/// The number in an environment variable; none if the variable is unset or empty.
 fn number_in(variable: &str, example: &str) -> Result<Option<u64>, Error> {
     let Some(text) = std::env::var_os(variable).filter(|text| !text.is_empty()) else { return Ok(None) };
     let number = text.to_str().and_then(|text| text.parse().ok());
@@ -213,7 +218,7 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
     }
 }
 
-/// Puts the sockets of one endpoint together by their addresses, and sees to it that every worker has one.
+/// Groups the sockets of one endpoint by address, and gives every worker at least one.
 fn adopt(sockets: Vec<InheritedSocket>, options: &SocketOptions, workers: usize) -> Result<Vec<BoundListener>, Error> {
     let mut bound: Vec<BoundListener> = Vec::new();
     for InheritedSocket { socket, name, owns_path } in sockets {
@@ -222,7 +227,7 @@ fn adopt(sockets: Vec<InheritedSocket>, options: &SocketOptions, workers: usize)
             |error: io::Error| not_usable(if name.is_empty() { "a socket of LISTEN_FDS" } else { &name }, &error);
         let address = prepare(&socket, options).map_err(refuse)?;
         let listener = wrap(&address, socket);
-        if let Some(bound) = bound.iter_mut().find(|bound| bound.place.address == address) {
+        if let Some(bound) = bound.iter_mut().find(|bound| bound.endpoint.address == address) {
             bound.listeners.push(listener);
             continue;
         }
@@ -233,17 +238,17 @@ fn adopt(sockets: Vec<InheritedSocket>, options: &SocketOptions, workers: usize)
         bound.push(BoundListener::new(address, name, vec![listener], guard));
     }
     for bound in &mut bound {
-        // Several workers share a socket when there are too few. Another one beside it would change whose queue those
-        // go to who are on their way in.
+        // Workers share a socket when there are too few. A further SO_REUSEPORT socket would change which queue
+        // incoming connections are assigned to.
         for index in 0..workers.saturating_sub(bound.listeners.len()) {
-            let copy = bound.listeners[index].try_clone().map_err(|error| not_usable(&bound.place.name, &error))?;
+            let copy = bound.listeners[index].try_clone().map_err(|error| not_usable(&bound.endpoint.name, &error))?;
             bound.listeners.push(copy);
         }
     }
     Ok(bound)
 }
 
-/// Sees whether `socket` is what it should be, and sets the options.
+/// Checks that `socket` is a listening stream socket, and sets the options. Returns its address.
 fn prepare(socket: &Socket, options: &SocketOptions) -> io::Result<Address> {
     let domain = socket.domain()?;
     let is_known = [Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain);

@@ -1,6 +1,6 @@
-//! Listening sockets: one per worker, or one that the workers share.
+//! Listening sockets (TCP, Unix): one per worker, or one shared by all workers.
 
-use super::fd_passing::BoundPlace;
+use super::fd_passing::BoundEndpoint;
 use super::options::GrantedOptions;
 use super::unix_path::{PathGuard, clear_path};
 use super::{Address, Endpoint, SocketOptions, Stream};
@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// How often another free port is tried when the one the system chose for the first address is taken on the next.
+/// How many free ports are tried when the port that the system chose for the first address is in use on another one.
 const PORT_ATTEMPTS: usize = 16;
 
 /// A listening, non-blocking socket.
@@ -28,7 +28,7 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Takes the connection that has waited longest.
+    /// Accepts the oldest pending connection.
     ///
     /// # Errors
     ///
@@ -38,14 +38,14 @@ impl Listener {
             Self::Tcp(listener) => {
                 listener.accept().map(|(stream, peer)| (Stream::Tcp(stream), Address::Ip(peer).canonical()))
             }
-            // A peer's own name, if it has one, tells an operator nothing.
+            // The name of a Unix peer, if it has one, is of no use to an operator.
             Self::Unix(listener) => {
                 listener.accept().map(|(stream, _)| (Stream::Unix(stream), Address::Unix(PathBuf::new())))
             }
         }
     }
 
-    /// Another listener of the same socket and the same queue.
+    /// A duplicate of the listener with the same socket and queue.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl Listener {
         })
     }
 
-    /// The address of the socket; of a Unix socket that has no path, an empty one.
+    /// The address of the socket; an empty path for an unnamed Unix socket.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Listener {
         })
     }
 
-    /// What a loop registers.
+    /// The event source to register with the event loop.
     pub fn source(&mut self) -> &mut dyn Source {
         match self {
             Self::Tcp(listener) => listener,
@@ -90,35 +90,40 @@ impl AsFd for Listener {
     }
 }
 
-/// One address that is listened on.
+/// The listeners of one address.
 #[derive(Debug)]
 pub struct BoundListener {
-    /// The address as the system granted it (with the port it chose where port 0 was asked for), and whose it is.
-    pub place: BoundPlace,
-    /// A listener for each worker, or more. On TCP each has a queue of its own (`SO_REUSEPORT`); on a Unix socket they
-    /// share one.
+    /// The address as the system granted it (with the chosen port where port 0 was asked for), and the endpoint it
+    /// belongs to.
+    pub endpoint: BoundEndpoint,
+    /// One listener per worker, or more. On TCP each has its own queue (`SO_REUSEPORT`); on a Unix socket they share
+    /// one queue.
     pub listeners: Vec<Listener>,
-    /// Removes the name of a Unix socket at the end.
+    /// Removes the path of a Unix socket when dropped.
     path: Option<PathGuard>,
 }
 
 impl BoundListener {
     pub(super) fn new(address: Address, name: String, listeners: Vec<Listener>, path: Option<PathGuard>) -> Self {
-        Self { place: BoundPlace { address, name, owns_path: path.is_some(), is_datagram: false }, listeners, path }
+        Self {
+            endpoint: BoundEndpoint { address, name, owns_path: path.is_some(), is_datagram: false },
+            listeners,
+            path,
+        }
     }
 
-    /// Says whether the path of a Unix socket, if this is one, is to be removed at the end: yes for one that was bound
-    /// here, no for a predecessor's, as long as nothing else is said.
-    pub fn set_path_ours(&mut self, ours: bool) {
+    /// Sets whether the path of a Unix socket is removed at the end. The default is true for a socket bound by this
+    /// process, and false for an inherited one.
+    pub fn set_owns_path(&mut self, owns_path: bool) {
         if let Some(path) = &mut self.path {
-            path.set_ours(ours);
+            path.set_owns_path(owns_path);
         }
     }
 }
 
-/// Listens on every address that `endpoint` stands for, with one listener for each of `workers`.
+/// Listens on every address of `endpoint`, with one listener for each of `workers`.
 ///
-/// An address that this machine does not have (IPv6 switched off, for example) is left out with a warning, as long as
+/// An address that this machine does not have (for example with IPv6 disabled) is skipped with a warning, as long as
 /// another one remains.
 ///
 /// # Errors
@@ -145,7 +150,7 @@ pub fn bind(endpoint: &Endpoint, options: &SocketOptions, workers: usize) -> Res
     }
 }
 
-/// Binds all of `addresses`, on the same port where the system chooses one.
+/// Binds all of `addresses`, all to the same port when the system chooses it.
 fn bind_addresses(
     addresses: &[SocketAddr],
     options: &SocketOptions,
@@ -155,7 +160,7 @@ fn bind_addresses(
     let mut missing = None;
     for &wanted in addresses {
         let mut address = wanted;
-        if let Some(port) = bound.first().and_then(|first| first.place.address.port()) {
+        if let Some(port) = bound.first().and_then(|first| first.endpoint.address.port()) {
             address.set_port(port);
         }
         match bind_tcp(address, options, workers) {
@@ -172,15 +177,15 @@ fn bind_addresses(
     Ok(bound)
 }
 
-/// Whether the machine simply does not have such an address.
+/// Whether the error means that the machine does not have the address.
 pub(super) fn is_missing(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
 }
 
 fn bind_tcp(address: SocketAddr, options: &SocketOptions, workers: usize) -> io::Result<BoundListener> {
-    // Alone first: two programs that both set SO_REUSEPORT would silently share a port that is in use.
+    // Exclusively first: two programs that both set SO_REUSEPORT would silently share a port that is in use.
     let alone = match open_tcp(address, false) {
-        // Without IPv6, every interface is every IPv4 interface.
+        // Without IPv6, fall back to the unspecified IPv4 address.
         Err(error) if is_missing(&error) && address.ip() == Ipv6Addr::UNSPECIFIED => {
             open_tcp((Ipv4Addr::UNSPECIFIED, address.port()).into(), false)?
         }
@@ -208,7 +213,7 @@ fn bind_tcp(address: SocketAddr, options: &SocketOptions, workers: usize) -> io:
     Ok(BoundListener::new(Address::Ip(granted), String::new(), listeners, None))
 }
 
-/// Sets the options and listens; on a socket that listens already it changes the backlog.
+/// Sets the options and listens. On a socket that already listens it changes the backlog.
 pub(super) fn listen(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     options.apply(socket, socket.domain()?)?;
     socket.listen(options.backlog.try_into().unwrap_or(i32::MAX))
@@ -222,7 +227,7 @@ fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
 fn open_tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
     if address.is_ipv6() {
-        // The unspecified address serves IPv4 as well; any other IPv6 address only itself.
+        // The unspecified address also accepts IPv4; any other IPv6 address does not.
         socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
     }
     socket.set_reuse_address(true)?;

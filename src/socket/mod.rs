@@ -1,7 +1,7 @@
-//! Everything that is a socket: addresses, listeners, streams, the options set on them, and the descriptors they use.
+//! Sockets: addresses, listeners, streams (TCP, Unix, TLS), UDP, socket options and descriptor limits.
 //!
-//! A socket knows nothing of conversations and nothing of the loop that waits for it. It turns the system's errors
-//! into words where a person has to act on them (listening, resolving), and leaves them as they are elsewhere.
+//! This module knows neither connections nor the event loop. It explains system errors in words where an operator has
+//! to act on them (listening, resolving), and returns them unchanged elsewhere.
 
 mod address;
 mod connect;
@@ -22,7 +22,7 @@ mod zone;
 pub use address::{Address, Endpoint};
 pub use connect::{ConnectProgress, begin_connect, check_connect, rehearse_options};
 pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
-pub use fd_passing::{BoundPlace, ChildAnswer, FdSender, INHERIT_VARIABLE, ParentProcess, describe, identity, mark};
+pub use fd_passing::{BoundEndpoint, ChildAnswer, FdSender, INHERIT_VARIABLE, ParentProcess, describe, identity, mark};
 pub use inherited::Inherited;
 pub use listener::{BoundListener, Listener, bind};
 pub use options::SocketOptions;
@@ -31,7 +31,7 @@ pub use source_address::SourceAddresses;
 pub use stream::{Stream, Transport};
 pub use tcp_info::Delivery;
 pub use tls::{
-    Identity, MOST_TLS_BYTES, TlsAcceptor, TlsClientOptions, TlsConnector, TlsFault, TlsServerOptions, TlsStream,
+    Identity, MAX_TLS_BYTES, TlsAcceptor, TlsClientOptions, TlsConnector, TlsFault, TlsServerOptions, TlsStream,
 };
 pub use udp::{
     BoundDatagrams, DatagramSocket, InDatagram, Interface, MAX_DATAGRAM_BYTES, Multicast, OutDatagram, Peer, RecvBatch,

@@ -1,4 +1,4 @@
-//! The options set on sockets, and what the kernel made of them.
+//! Socket options (buffers, no-delay, keep-alive), and what the kernel granted of them.
 
 use crate::error::Error;
 use crate::units::{format_duration, format_size};
@@ -7,29 +7,29 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// The backlog asked for: how many connections may wait to be accepted. The kernel cuts it to
-/// `net.core.somaxconn`, 4,096 by default since Linux 5.4 (listen(2)).
+/// The default backlog: how many connections may wait to be accepted. The kernel limits it to `net.core.somaxconn`,
+/// 4,096 by default since Linux 5.4 (listen(2)).
 const BACKLOG: u32 = 4096;
 
-/// The most that setsockopt(2) can be asked for: it takes an `int`.
-const MOST_ASKED: usize = i32::MAX as usize;
+/// The largest size that setsockopt(2) takes, which is an `int`.
+const MAX_REQUESTED_BYTES: usize = i32::MAX as usize;
 
-/// Linux reports twice what was asked for: the other half is for its own bookkeeping (socket(7), `SO_RCVBUF`).
+/// Linux reports twice the size that was asked for: the other half is for its own bookkeeping (socket(7), `SO_RCVBUF`).
 const REPORTED_PER_ASKED: usize = if cfg!(target_os = "linux") { 2 } else { 1 };
 
-/// The options set on every socket. What is `None` is left as the system has it.
+/// The options set on every socket. `None` keeps the system's default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketOptions {
     /// How many connections may wait to be accepted (listen(2)). Default: 4,096.
     pub backlog: u32,
     /// `TCP_NODELAY`: send small messages at once (tcp(7)). Default: on.
     pub no_delay: bool,
-    /// `SO_KEEPALIVE`: probe a silent peer after this long, in whole seconds, and then again at the same interval
-    /// (tcp(7), `TCP_KEEPIDLE` and `TCP_KEEPINTVL`). Default: off; the idle timeout ends silent connections.
+    /// `SO_KEEPALIVE`: probe a silent peer after this long, in whole seconds, and repeat at the same interval (tcp(7),
+    /// `TCP_KEEPIDLE` and `TCP_KEEPINTVL`). Default: off; the idle timeout ends silent connections.
     pub keepalive: Option<Duration>,
-    /// `SO_RCVBUF`, in bytes (socket(7)). Setting it ends the kernel's own tuning. Default: the kernel's.
+    /// `SO_RCVBUF`, in bytes (socket(7)). Setting it disables the kernel's own tuning. Default: the kernel's.
     pub recv_buffer: Option<usize>,
-    /// `SO_SNDBUF`, in bytes (socket(7)). Setting it ends the kernel's own tuning. Default: the kernel's.
+    /// `SO_SNDBUF`, in bytes (socket(7)). Setting it disables the kernel's own tuning. Default: the kernel's.
     pub send_buffer: Option<usize>,
 }
 
@@ -40,19 +40,19 @@ impl Default for SocketOptions {
 }
 
 impl SocketOptions {
-    /// The backlog that the kernel makes of a larger one that is asked for: `net.core.somaxconn` (listen(2)). None where it is
-    /// granted, or not known.
+    /// The backlog that the kernel grants when a larger one is requested: `net.core.somaxconn` (listen(2)). Returns `None`
+    /// when the request is granted or the limit is unknown.
     #[must_use]
     pub fn cut_backlog(&self) -> Option<u32> {
-        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()?;
-        Some(most).filter(|most| *most < self.backlog)
+        let max = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()?;
+        Some(max).filter(|max| *max < self.backlog)
     }
 
-    /// Whether the options can be meant.
+    /// Validates the options.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for a keep-alive time that the kernel cannot keep.
+    /// [`Error::Usage`] for a keep-alive time that the kernel does not support.
     pub fn check(&self) -> Result<(), Error> {
         match self.keepalive {
             Some(time) if time < Duration::from_secs(1) || time > Duration::from_secs(32_767) => {
@@ -65,12 +65,12 @@ impl SocketOptions {
         }
     }
 
-    /// Sets the options on a socket of `domain`. On a listener: connections accepted from it inherit them on Linux and the BSDs, which saves a
-    /// call for each.
+    /// Sets the options on a socket of `domain`. On Linux and the BSDs accepted connections inherit them from the
+    /// listener, which saves a call for each.
     ///
     /// # Errors
     ///
-    /// What setsockopt(2) says; and `InvalidInput` with words when the kernel granted less than was asked for.
+    /// Those of setsockopt(2); `InvalidInput` with an explanation when the kernel granted less than was asked for.
     pub(super) fn apply(&self, socket: &Socket, domain: Domain) -> io::Result<()> {
         self.apply_buffers(socket)?;
         if domain == Domain::UNIX {
@@ -83,14 +83,14 @@ impl SocketOptions {
         Ok(())
     }
 
-    /// Sets the sizes of the kernel's buffers, which every kind of socket has.
+    /// Sets the kernel's buffer sizes, which every kind of socket has.
     pub(super) fn apply_buffers(&self, socket: &Socket) -> io::Result<()> {
         if let Some(bytes) = self.recv_buffer {
-            socket.set_recv_buffer_size(bytes.min(MOST_ASKED))?;
+            socket.set_recv_buffer_size(bytes.min(MAX_REQUESTED_BYTES))?;
             expect_granted("receive buffer", bytes, socket.recv_buffer_size()?, "net.core.rmem_max")?;
         }
         if let Some(bytes) = self.send_buffer {
-            socket.set_send_buffer_size(bytes.min(MOST_ASKED))?;
+            socket.set_send_buffer_size(bytes.min(MAX_REQUESTED_BYTES))?;
             expect_granted("send buffer", bytes, socket.send_buffer_size()?, "net.core.wmem_max")?;
         }
         Ok(())
@@ -107,7 +107,7 @@ fn expect_granted(what: &str, asked: usize, reported: usize, setting: &str) -> i
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
-/// What is in force on a socket, as read back from the kernel.
+/// The options in force on a socket, as read back from the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GrantedOptions {
     no_delay: Option<bool>,
@@ -150,7 +150,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn what_is_set_is_read_back() {
+    fn options_are_read_back() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let options = SocketOptions {
             no_delay: true,
@@ -165,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn less_than_was_asked_for_is_an_error() {
+    fn a_smaller_buffer_than_requested_is_an_error() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let most = {
             let options = SocketOptions { recv_buffer: Some(1 << 30), ..SocketOptions::default() };
             options.apply(&socket, Domain::IPV4).expect_err("no kernel grants a gibibyte by default").to_string()
         };
         assert!(most.starts_with("a receive buffer of 1 GiB was asked for") && most.contains("rmem_max"), "{most}");
-        // A number that 32 bits cannot hold is not asked for as what remains of it.
+        // A size above 32 bits is capped, not truncated to its low bits.
         let options = SocketOptions { recv_buffer: Some(1 << 40), ..SocketOptions::default() };
         let error = options.apply(&socket, Domain::IPV4).expect_err("no kernel grants a tebibyte").to_string();
         assert_eq!(error, most.replace("1 GiB", "1 TiB"));

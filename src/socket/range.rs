@@ -1,14 +1,14 @@
-//! Address ranges in the form in which they are compared with addresses.
+//! Canonical form of address ranges, for comparison with addresses.
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// The length of the prefix that all IPv4-mapped addresses share (RFC 4291, section 2.5.5.2).
+/// The prefix length that all IPv4-mapped addresses share (RFC 4291, section 2.5.5.2).
 const MAPPED_PREFIX_LEN: u8 = 96;
 
-/// The IPv4 range that an IPv4-mapped one (`::ffff:10.0.0.0/104`) stands for; every other range as it is. Addresses of
-/// peers are compared in this form, so a mapped range would contain none of them.
+/// The IPv4 range that an IPv4-mapped range (`::ffff:10.0.0.0/104`) stands for; every other range unchanged. Peer
+/// addresses are compared in this form, so a mapped range would contain none of them.
 ///
-/// None for a mapped range with a prefix shorter than 96: it would hold IPv6 addresses as well.
+/// None for a mapped range with a prefix shorter than 96, which would contain IPv6 addresses as well.
 #[must_use]
 pub fn canonical_range(range: IpNet) -> Option<IpNet> {
     let IpNet::V6(v6) = range else { return Some(range) };
@@ -48,7 +48,7 @@ mod tests {
             let v4 = Ipv4Net::new(Ipv4Addr::from_bits(net), length).expect("a length up to 32");
             let mapped = format!("::ffff:{}/{}", v4.addr(), length + 96).parse().expect("a range");
             prop_assert_eq!(canonical_range(mapped), Some(IpNet::V4(v4)));
-            // Most random addresses lie in no range; one that shares the prefix does.
+            // Most random addresses are outside the range; one with the same prefix is inside.
             let near = if length == 0 { address } else { net ^ address.checked_shr(length.into()).unwrap_or(0) };
             for bits in [address, near] {
                 let ip = Ipv4Addr::from_bits(bits);

@@ -1,4 +1,4 @@
-//! The addresses that connections come from, when a machine has several and one has too few ports.
+//! Source addresses of outgoing connections, for machines where one address has too few ports.
 
 use super::{Address, canonical_range};
 use crate::error::{Error, in_words};
@@ -7,23 +7,23 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Ranges of this machine's own addresses, to be connected from in turn. Of an IPv4 network the first and the last address
-/// are left out, which are nobody's.
+/// Ranges of this machine's own addresses, used in turn as source addresses. The first and last address of an IPv4
+/// network are left out, because no host has them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SourceAddresses(pub Vec<IpNet>);
 
 impl SourceAddresses {
-    /// Whether there are none: then the system chooses.
+    /// Whether there are no ranges, so that the system chooses the source address.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the machine has the first address of each range.
+    /// Checks that the machine has the first address of each range.
     ///
     /// # Errors
     ///
-    /// [`Error::Source`] when it has not.
+    /// [`Error::Source`] when it does not.
     pub fn check(&self) -> Result<(), Error> {
         self.ranges().try_for_each(|range| {
             let source = first_and_count(range).0;
@@ -35,18 +35,19 @@ impl SourceAddresses {
         })
     }
 
-    /// The ranges in the form of the addresses that they hold.
+    /// The ranges in canonical form.
     fn ranges(&self) -> impl Iterator<Item = IpNet> {
         self.0.iter().map(|range| canonical_range(*range).unwrap_or(*range))
     }
 
-    /// Whether `address` can be connected to from one of them.
+    /// Whether one of the addresses can be the source of a connection to `address`.
     #[must_use]
     pub fn reach(&self, address: &Address) -> bool {
         self.is_empty() || self.nth(address, 0).is_some()
     }
 
-    /// The one for a connection to `address` whose turn has this number; after the last one the first one is next.
+    /// The source address of connection `number` to `address`. The addresses are used in turn; the first follows the
+    /// last.
     #[must_use]
     pub fn nth(&self, address: &Address, number: u64) -> Option<IpAddr> {
         let Address::Ip(target) = address else { return None };
@@ -64,25 +65,25 @@ impl SourceAddresses {
     }
 }
 
-/// The first address of a range that can be somebody's, and how many there are.
+/// The first usable address of a range, and the number of usable addresses.
 fn first_and_count(range: IpNet) -> (IpAddr, u128) {
     let bits = u32::from(range.max_prefix_len() - range.prefix_len());
     let count = 1_u128.checked_shl(bits).unwrap_or(u128::MAX);
-    // A range of two is a link between two machines (RFC 3021).
+    // A range of two addresses is a point-to-point link, which uses both (RFC 3021).
     if range.addr().is_ipv4() && bits > 1 { (after(range.network(), 1), count - 2) } else { (range.network(), count) }
 }
 
 fn after(first: IpAddr, count: u128) -> IpAddr {
     match first {
-        // Within a range, which ends where the addresses do.
+        // `count` is within a range, so it fits.
         #[allow(clippy::cast_possible_truncation)]
         IpAddr::V4(first) => Ipv4Addr::from_bits(first.to_bits().wrapping_add(count as u32)).into(),
         IpAddr::V6(first) => Ipv6Addr::from_bits(first.to_bits().wrapping_add(count)).into(),
     }
 }
 
-/// Gives a socket its own address, and leaves the port to the connect, which can take one that others have towards other
-/// targets (ip(7), `IP_BIND_ADDRESS_NO_PORT`): so each pair of addresses has all of the ports.
+/// Binds a socket to a source address and leaves the port to connect(2), which can choose a port that other connections
+/// use towards other targets (ip(7), `IP_BIND_ADDRESS_NO_PORT`). So each pair of addresses can use all ports.
 pub(super) fn bind_source(socket: &Socket, source: IpAddr) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_addresses_of_the_ranges_have_their_turns() {
+    fn addresses_of_all_ranges_are_used_in_turn() {
         let sources = sources(&["10.0.0.6/30", "fd00::/127", "10.1.0.1/32", "::ffff:10.2.0.0/127"]);
         let v4 = ["10.0.0.5", "10.0.0.6", "10.1.0.1", "10.2.0.0", "10.2.0.1", "10.0.0.5"];
         assert_eq!(turns(&sources, "127.0.0.1:1", 6), v4);
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_ranges_are_counted_right() {
+    fn the_largest_ranges_are_counted_correctly() {
         assert_eq!(turns(&sources(&["::/0", "::/0"]), "[::1]:1", 2), ["::", "::1"]);
         let all = sources(&["0.0.0.0/0"]);
         let target = Address::Ip("127.0.0.1:1".parse().expect("an address"));
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_somebody_else_is_named() {
+    fn a_foreign_address_is_named_in_the_error() {
         sources(&["127.0.0.0/29"]).check().expect("ours");
         let error = sources(&["127.0.0.1/32", "192.0.2.0/24"]).check().expect_err("for documentation").to_string();
         assert!(

@@ -1,4 +1,4 @@
-//! A connected byte stream, TCP or Unix, with or without TLS on it.
+//! Connected byte streams: TCP, Unix, or TLS over one of them.
 
 use super::tcp_info::{Delivery, delivery};
 use super::tls::TlsStream;
@@ -11,44 +11,45 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
-/// What the pump needs of a stream. All calls return at once; `WouldBlock` says that nothing can be done for now.
+/// A non-blocking byte stream as the pump uses it. All calls return at once; `WouldBlock` means that no progress is
+/// possible now.
 pub trait Transport {
-    /// Reads into `room` as read(2) does; 0 is the end of the input.
+    /// Reads into `buf` as read(2) does; 0 means end of input.
     ///
     /// # Errors
     ///
     /// Those of recv(2).
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize>;
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes as much of `bytes` as the stream takes.
+    /// Writes as many of `bytes` as the stream takes.
     ///
     /// # Errors
     ///
     /// Those of send(2).
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Shuts the sending half: the peer reads the end after everything sent before.
+    /// Shuts down the sending half: the peer reads end of input after all bytes sent before.
     ///
     /// # Errors
     ///
     /// Those of shutdown(2).
     fn shut_sending(&mut self) -> io::Result<()>;
 
-    /// Whether a read that gave `received` of `offered` bytes shows that nothing more is there for now. True of
-    /// kernel sockets when it was short (epoll(7), question 9), unless an event hinted at an end or at urgent data; not
-    /// of a layer that holds bytes of its own.
+    /// Whether a read of `received` bytes into a buffer of `offered` bytes shows that no more input is available now.
+    /// This holds for a short read from a kernel socket (epoll(7), question 9), unless an event announced an end or
+    /// urgent data. It does not hold for a layer with buffered bytes of its own.
     fn drained_by(&self, offered: usize, received: usize) -> bool {
         received < offered
     }
 
-    /// Whether a handshake has to be completed before bytes can be exchanged. Reads carry it on, and `WouldBlock` until it is
-    /// complete; nothing may be written before.
+    /// Whether a handshake must complete before data can be exchanged. Reads advance it and return `WouldBlock` until
+    /// it is complete; nothing may be written before.
     #[inline]
     fn is_handshaking(&self) -> bool {
         false
     }
 
-    /// The parameters agreed on in the handshake, for logs.
+    /// The parameters negotiated in the handshake, for logs.
     fn negotiated(&self) -> &dyn fmt::Display {
         &"no handshake"
     }
@@ -59,8 +60,8 @@ pub trait Transport {
         false
     }
 
-    /// Offers the socket what the layer holds. Returns how much it took, in bytes; when that was not all, it takes no more for
-    /// now.
+    /// Writes buffered bytes of the layer to the socket. Returns how many bytes the socket took; if that was not all,
+    /// it takes no more for now.
     ///
     /// # Errors
     ///
@@ -69,19 +70,19 @@ pub trait Transport {
         Ok(0)
     }
 
-    /// How much memory the layer holds on behalf of the peer, in bytes; nothing for a kernel socket.
+    /// Memory that the layer holds for the peer, in bytes; 0 for a kernel socket.
     #[inline]
     fn held_bytes(&self) -> usize {
         0
     }
 
-    /// What the peer's system has acknowledged of the bytes that the socket took; none where that is not known.
+    /// What the peer's system has acknowledged of the bytes that the socket took; none where that is unknown.
     fn delivery(&self) -> Option<Delivery> {
         None
     }
 
-    /// Whether the sending half must be shut even for a peer that has shut its own: not of kernel sockets, where closing says
-    /// the same.
+    /// Whether the sending half must be shut down even when the peer has shut down its own. False for kernel sockets,
+    /// where closing has the same effect.
     #[inline]
     fn needs_close_notify(&self) -> bool {
         false
@@ -101,11 +102,11 @@ pub enum Stream {
 
 impl Transport for Stream {
     #[inline]
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.read(room),
-            Self::Unix(stream) => stream.read(room),
-            Self::Tls(stream) => return stream.read(room),
+            Self::Tcp(stream) => stream.read(buf),
+            Self::Unix(stream) => stream.read(buf),
+            Self::Tls(stream) => return stream.read(buf),
         }
         .map_err(with_kind)
     }
@@ -175,7 +176,7 @@ impl Transport for Stream {
     }
 }
 
-/// Std knows no kind for `ENOBUFS` (recv(2), send(2)), which is the kernel's memory at its end.
+/// Std has no [`ErrorKind`] for `ENOBUFS` (recv(2), send(2)), which means that the kernel is out of memory.
 #[cold]
 fn with_kind(error: io::Error) -> io::Error {
     let is_out_of_buffers = error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error());
@@ -183,7 +184,7 @@ fn with_kind(error: io::Error) -> io::Error {
 }
 
 impl Stream {
-    /// What a loop registers.
+    /// The event source to register with the event loop.
     pub fn source(&mut self) -> &mut dyn Source {
         match self {
             Self::Tcp(stream) => stream,
@@ -192,12 +193,12 @@ impl Stream {
         }
     }
 
-    /// Makes closing it a reset, which throws away what the peer has not been sent yet: the peer must not take a reply that was
-    /// cut for a whole one (socket(7), `SO_LINGER`). Unix sockets know no reset: there the peer reads the end of input.
+    /// Makes close send a reset, which discards unsent output: the peer must not take a truncated reply for a complete
+    /// one (socket(7), `SO_LINGER`). Unix sockets have no reset: there the peer reads end of input.
     pub fn reset_on_close(&self) {
         match self {
             Self::Tcp(stream) => {
-                // Without it the peer reads the end of input, and nothing worse.
+                // If this fails, the peer reads end of input instead of a reset.
                 let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
             }
             Self::Unix(_) => {}
@@ -205,7 +206,7 @@ impl Stream {
         }
     }
 
-    /// The TLS on it, if there is any.
+    /// The TLS layer, if there is one.
     #[inline]
     #[must_use]
     pub fn tls(&self) -> Option<&TlsStream> {
@@ -215,7 +216,8 @@ impl Stream {
         }
     }
 
-    /// Writes as much of `slices` as the socket takes, in one call (writev(2)). Of TLS it takes the first one only.
+    /// Writes as many of `slices` as the socket takes, in one call (writev(2)). A TLS stream takes only the first
+    /// slice.
     pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write_vectored(slices),

@@ -1,21 +1,21 @@
-//! How much of what a TCP socket has taken the peer's system has acknowledged (tcp(7), `TCP_INFO`).
+//! Acknowledged bytes of a TCP connection (tcp(7), `TCP_INFO`).
 //!
-//! A socket accepts output long before the peer does: several megabytes can wait in the kernel. Whether a slow peer still
-//! takes anything shows in its acknowledgements only.
+//! A socket accepts output long before the peer does: several megabytes can wait in the kernel. Only acknowledgements
+//! show whether a slow peer still takes data.
 
 /// What the peer's system has acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery {
-    /// How many bytes it has acknowledged since the connection opened.
+    /// Bytes acknowledged since the connection opened.
     pub acknowledged_bytes: u64,
-    /// Our sending half is shut, and something sent before, or the end itself, is not acknowledged yet.
+    /// The sending half is shut down, and some output or the FIN itself is not acknowledged yet.
     pub lacks_end: bool,
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) use linux::delivery;
 
-/// Other systems have no such call, or count otherwise.
+/// Other systems have no such call, or count differently.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn delivery(_socket: &mio::net::TcpStream) -> Option<Delivery> {
     None
@@ -27,10 +27,10 @@ mod linux {
     use nix::sys::socket::getsockopt;
     use nix::{getsockopt_impl, libc, sockopt_impl};
 
-    /// The beginning of `struct tcp_info`, up to and with `tcpi_bytes_acked`, which Linux has since 4.1.
+    /// The length of `struct tcp_info` up to and including `tcpi_bytes_acked`, which Linux has since 4.1.
     const INFO_BYTES: usize = 128;
 
-    // States in which the end of our output is not acknowledged (tcp_states.h).
+    // States in which our FIN is not acknowledged (tcp_states.h).
     const FIN_WAIT1: u8 = 4;
     const LAST_ACK: u8 = 9;
     const CLOSING: u8 = 11;
@@ -77,7 +77,7 @@ mod tests {
             std::thread::yield_now();
         }
         let after = delivery(&socket).expect("it is a TCP socket");
-        // The end itself counts for one.
+        // The FIN counts as one byte.
         assert!(
             (1000..=1001).contains(&(after.acknowledged_bytes - before.acknowledged_bytes)),
             "{before:?} {after:?}"

@@ -1,4 +1,4 @@
-//! The name of a Unix socket in the file system: taken over when stale, refused when in use, removed at the end.
+//! Path of a Unix socket: a stale one is replaced, one in use is refused, our own is removed at the end.
 
 use crate::error::{Error, in_words};
 use crate::escape;
@@ -10,10 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// The longest path of a Unix socket, in bytes: `sun_path` has 108, one of them for the closing zero (unix(7)).
+/// The longest path of a Unix socket, in bytes: `sun_path` has 108, including the terminating zero (unix(7)).
 const PATH_BYTES: usize = 107;
 
-/// Whether `path` can be the address of a socket.
+/// Checks that `path` can be the address of a socket.
 ///
 /// # Errors
 ///
@@ -30,11 +30,11 @@ pub(super) fn check_path(path: &Path) -> Result<(), Error> {
     )))
 }
 
-/// Makes sure that a socket can be bound at `path`: removes a stale socket that lies there.
+/// Prepares `path` for binding: removes a stale socket.
 ///
 /// # Errors
 ///
-/// [`Error::Listen`] when something else lies there, or a socket that somebody listens on.
+/// [`Error::Listen`] when the path is another kind of file, or a socket with a listener.
 pub(super) fn clear_path(path: &Path) -> Result<(), Error> {
     let refuse =
         |reason: &str| Err(Error::Listen { address: escape::path(path).to_string(), reason: reason.to_owned() });
@@ -54,48 +54,48 @@ pub(super) fn clear_path(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Whether anybody listens on the socket at `path`. A full backlog (`EAGAIN`) shows a listener, too.
+/// Whether a process listens on the socket at `path`. A full backlog (`EAGAIN`) also shows a listener.
 fn is_listening(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(false),
-        // A socket of another type (SOCK_DGRAM) that is alive.
+        // A socket of another type (SOCK_DGRAM) that is in use.
         Err(error) if error.raw_os_error() == Some(Errno::PROTOTYPE.raw_os_error()) => Ok(true),
         Err(error) => Err(error),
     }
 }
 
-/// Removes the name when dropped, if it is ours, and still the same.
+/// Removes the path when dropped, if this process owns it and it is still the same file.
 #[derive(Debug)]
 pub(super) struct PathGuard {
     path: PathBuf,
     identity: Option<(u64, u64)>,
-    ours: bool,
+    owns_path: bool,
 }
 
 impl PathGuard {
     /// Guards the socket that was just bound at `path`.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: identity(path), ours: true }
+        Self { path: path.to_owned(), identity: identity(path), owns_path: true }
     }
 
-    /// Knows the path of a predecessor's socket. It is removed only when [`set_ours`](Self::set_ours) says so: until then
-    /// the predecessor may go on serving there.
+    /// A guard for the path of an inherited socket. It removes the path only after
+    /// [`set_owns_path`](Self::set_owns_path): until then the old process may still serve there.
     pub(super) fn of_parent(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: identity(path), ours: false }
+        Self { path: path.to_owned(), identity: identity(path), owns_path: false }
     }
 
-    /// Whether the path is removed when this is dropped.
-    pub(super) fn set_ours(&mut self, ours: bool) {
-        self.ours = ours;
+    /// Sets whether dropping the guard removes the path.
+    pub(super) fn set_owns_path(&mut self, owns_path: bool) {
+        self.owns_path = owns_path;
     }
 }
 
 impl Drop for PathGuard {
     fn drop(&mut self) {
-        if self.ours
+        if self.owns_path
             && self.identity.is_some()
             && identity(&self.path) == self.identity
             && let Err(error) = std::fs::remove_file(&self.path)

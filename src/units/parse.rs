@@ -45,11 +45,11 @@ pub fn parse_rate(text: &str) -> Result<f64, UnitError> {
     rate_per_second(text).map_err(|problem| UnitError::new(text, Quantity::Rate, problem))
 }
 
-/// How many of something: `0`, `1000`, `1_000`, `1,000`, `10k`, `1.5M`; k, M, G and T are powers of 1000.
+/// A count: `0`, `1000`, `1_000`, `1,000`, `10k`, `1.5M`; k, M, G and T are powers of 1000.
 ///
 /// # Errors
 ///
-/// The text is none of these, is not a whole number, or needs more than 64 bits.
+/// The text has another form, is not a whole number, or needs more than 64 bits.
 pub fn parse_count(text: &str) -> Result<u64, UnitError> {
     whole_number(text).map_err(|problem| UnitError::new(text, Quantity::Count, problem))
 }

@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// What the log says when a drain begins.
-const ENDING: &str = "Ending: serving what is in flight";
+const ENDING: &str = "shutting down: draining ";
 
 /// A peer that has pushed until everything is full, and will never read.
 fn stuck(server: &Program) -> TcpStream {

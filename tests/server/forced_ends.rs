@@ -81,7 +81,7 @@ fn a_second_signal_resets() {
     let (mut server, mut peer) = stuck(&["--drain-timeout", "1m"]);
     await_full(server.address(), &peer);
     server.signal(Signal::TERM);
-    server.await_stderr("Ending: ");
+    server.await_stderr("shutting down: ");
     server.signal(Signal::TERM);
     expect_cut(&server, &mut peer, "stopped");
     let exit = server.await_exit();

@@ -179,11 +179,11 @@ fn a_successor_that_fails_changes_nothing() {
     fs::remove_file(&path).unwrap();
     process_chain.signal(Signal::USR2);
     serves(&process_chain, "cannot start");
-    assert_eq!(process_chain.first.stderr().iter().filter(|line| line.contains("the hand-over failed")).count(), 3);
+    assert_eq!(process_chain.first.stderr().iter().filter(|line| line.contains("handover failed")).count(), 3);
     assert!(children(process_chain.first.pid()).is_empty(), "no child is left, dead or alive");
     process_chain.replace_by_copy(&path);
     process_chain.handover();
-    serves(&process_chain, "Handed over");
+    serves(&process_chain, "handover complete");
 }
 
 /// One that has the sockets and neither accepts nor ends is killed; whoever comes meanwhile is served by the old process.
@@ -199,9 +199,8 @@ fn a_successor_that_never_accepts_changes_nothing() {
     process_chain.first.await_stderr("started");
     let slow = children(process_chain.first.pid());
     assert_eq!(slow.len(), 1);
-    let failed = |process_chain: &ProcessChain| {
-        process_chain.first.stderr().iter().any(|line| line.contains("the hand-over failed"))
-    };
+    let failed =
+        |process_chain: &ProcessChain| process_chain.first.stderr().iter().any(|line| line.contains("handover failed"));
     let mut count = 0;
     while !failed(&process_chain) {
         assert!(since.elapsed() < PATIENCE, "waited in vain for the failure");
@@ -210,7 +209,7 @@ fn a_successor_that_never_accepts_changes_nothing() {
         count += 1;
     }
     assert!(count > 0 && since.elapsed() >= Duration::from_secs(1), "{count} in {:?}", since.elapsed());
-    process_chain.first.await_stderr(&format!("{} did not accept within 1.00 s; serving on", path.display()));
+    process_chain.first.await_stderr(&format!("{} did not accept within 1.00 s; still serving", path.display()));
     assert!(!is_running(slow[0]) && children(process_chain.first.pid()).is_empty(), "no child is left, dead or alive");
     process_chain.replace_by_copy(&path);
     process_chain.handover();

@@ -65,7 +65,8 @@ fn whenever_the_old_process_is_killed_the_new_one_serves() {
         for _ in 0..4 {
             echo(&mut connect(address), b"after");
         }
-        not_handed_over += u32::from(old.stderr().iter().any(|line| line.contains("the process that hands over died")));
+        not_handed_over +=
+            u32::from(old.stderr().iter().any(|line| line.contains("the old process died during the handover")));
         kill_process(new.0, Signal::TERM).unwrap();
         await_until("the end of the new process", || !is_running(new.0));
     }
@@ -76,7 +77,7 @@ fn whenever_the_old_process_is_killed_the_new_one_serves() {
 fn an_old_process_that_dies_at_once_is_replaced() {
     let (mut server, parent) = FakeParent::start();
     drop(parent);
-    server.await_stderr("the process that hands over died; 0 sockets of it are here");
+    server.await_stderr("the old process died during the handover; received 0 of its sockets");
     still_serves(&mut server);
 }
 
@@ -85,7 +86,7 @@ fn an_old_process_that_dies_after_the_last_socket_is_replaced() {
     let (mut server, parent) = FakeParent::start();
     parent.end();
     drop(parent);
-    server.await_stderr("the process that hands over died; serving in its place");
+    server.await_stderr("the old process died during the handover; serving in its place");
     still_serves(&mut server);
 }
 
@@ -100,7 +101,7 @@ fn an_old_process_that_serves_on_is_not_replaced() {
         let exit = server.await_exit();
         assert_eq!(exit.code, Some(1), "{exit:#?}");
         let last = exit.stderr.last().unwrap();
-        assert!(last.ends_with("the old process has broken the handover off, and serves on"), "{exit:#?}");
+        assert!(last.ends_with("the old process has aborted the handover and keeps serving"), "{exit:#?}");
     }
 }
 

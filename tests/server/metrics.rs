@@ -309,7 +309,7 @@ fn a_draining_server_is_alive_and_not_ready() {
         let mut before = connect(desk);
         assert_eq!(ask(&mut before, "GET", "/readyz").0, 200);
         server.signal(Signal::TERM);
-        server.await_stderr("Ending: serving what is in flight");
+        server.await_stderr("shutting down: draining ");
         // Those who came before and those who come now are told the same.
         for visitor in [&mut before, &mut connect(desk)] {
             let answer = ask(visitor, "GET", "/readyz");

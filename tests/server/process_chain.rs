@@ -9,7 +9,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// What the log says when a successor has taken over.
-const HANDED_OVER: &str = "Handed over to process ";
+const HANDED_OVER: &str = "handover complete: PID ";
 
 pub(crate) struct ProcessChain {
     pub(crate) first: Program,
@@ -75,7 +75,7 @@ impl ProcessChain {
         let child_program = await_some(&what, || {
             let lines = self.first.stderr();
             let line = lines.iter().filter_map(|line| line.strip_prefix(HANDED_OVER)).nth(count)?.to_owned();
-            Some(line.split(':').next().unwrap().parse().unwrap())
+            Some(line.split(' ').next().unwrap().parse().unwrap())
         });
         let child_program = Pid::from_raw(child_program).unwrap();
         self.successors.push(child_program);

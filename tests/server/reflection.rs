@@ -14,7 +14,7 @@ const FORGED: u16 = 20;
 /// How long a loop may go on. A server that answers itself sends tens of thousands of replies meanwhile.
 const LOOPING: Duration = Duration::from_millis(500);
 
-const WOULD_LOOP: &str = "dropped: the answer would be answered";
+const WOULD_LOOP: &str = "dropped: the reply could start a loop";
 const RATE_LIMITED: &str = "dropped: the source is over the rate limit";
 const TOO_LONG: &str = "dropped: the reply would be longer than the request";
 

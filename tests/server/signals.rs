@@ -40,8 +40,8 @@ fn a_hand_over_may_be_asked_for_before_the_loop() {
     let (server, parent) = starting();
     server.signal(Signal::USR2);
     parent.end();
-    let line = server.await_stderr("Handed over to process ");
-    let child_program = line.split(' ').nth(4).unwrap().trim_end_matches(':').parse().unwrap();
+    let line = server.await_stderr("handover complete: PID ");
+    let child_program = line.split(' ').nth(3).unwrap().parse().unwrap();
     echo(&mut connect(server.address()), b"to the successor");
     kill_process(Pid::from_raw(child_program).unwrap(), Signal::TERM).unwrap();
 }

@@ -174,7 +174,7 @@ fn a_manager_that_is_not_there_keeps_nobody_from_being_served() {
     let mut command = Program::server_command();
     let server = Program::spawn(command.args(["127.0.0.1", "0"]).env("NOTIFY_SOCKET", "/nobody/is/here"));
     echo(&mut connect(server.address()), b"all the same");
-    server.await_stderr("warning: cannot tell the service manager");
+    server.await_stderr("warning: cannot notify the service manager");
 }
 
 #[test]

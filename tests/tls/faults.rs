@@ -78,7 +78,7 @@ fn a_connection_cut_short() {
     let _ = peer.read_to_end(&mut rest);
     server.await_stderr("truncated by peer");
     drop(connect(address(&server)));
-    server.await_stderr("the peer left during the handshake");
+    server.await_stderr("the peer closed the connection during the handshake");
     server.terminate().expect_counts(&[("truncated by peer", 1), ("handshake failed", 1)]);
 }
 

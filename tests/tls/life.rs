@@ -73,11 +73,11 @@ fn a_successor_reads_the_files_itself() {
     let mut early = peer(&authority, address);
     echo(&mut early, b"before");
     server.signal(Signal::USR2);
-    server.await_stderr("Handed over to process ");
+    server.await_stderr("handover complete: PID ");
     let mut late = peer(&authority, address);
     echo(&mut late, b"hello");
     echo(&mut early, b"still here");
-    let child_program = server.await_stderr("Handed over to process ");
+    let child_program = server.await_stderr("handover complete: PID ");
     let digits: String =
         child_program.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     let pid = rustix::process::Pid::from_raw(digits.parse().unwrap()).unwrap();

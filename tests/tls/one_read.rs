@@ -298,7 +298,7 @@ fn at_the_client_after(case: Case, client: &mut Program) {
         Then::Nothing => None,
         Then::End => Some("truncated by peer"),
         Then::Reset => Some("reset by peer"),
-        Then::Damage => Some("damaged on its way"),
+        Then::Damage => Some("damaged in transit"),
     };
     assert_eq!(exit.code, Some(i32::from(failure.is_some())), "{case:?}: {exit:#?}");
     assert!(failure.is_none_or(|words| exit.told(&[words]) > 0), "{case:?}: {exit:#?}");

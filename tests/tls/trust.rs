@@ -16,9 +16,11 @@ fn expect_failure(mut client: Program, words: &str) {
 fn a_stranger_is_not_believed() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = server(&authority, &["-v"]);
-    expect_failure(client(address(&server), &["2"]), "nobody trusted vouches for");
-    expect_failure(client(address(&server), &["2", "--tls-ca", &other.path("ca.pem")]), "nobody trusted vouches for");
-    server.await_stderr("handshake failed: the peer gave up: it does not know who vouches for our certificate");
+    expect_failure(client(address(&server), &["2"]), "no trusted authority issued");
+    expect_failure(client(address(&server), &["2", "--tls-ca", &other.path("ca.pem")]), "no trusted authority issued");
+    server.await_stderr(
+        "handshake failed: the peer ended the connection: it does not know the issuer of our certificate",
+    );
 }
 
 #[test]
@@ -47,7 +49,7 @@ fn clients_are_asked_for_a_certificate() {
         client(address(&server), &["5", "--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key])
     };
     assert_eq!(with(&authority).await_exit().code, Some(0));
-    expect_failure(with(&other), "the peer gave up: it does not know who vouches for our certificate");
+    expect_failure(with(&other), "the peer ended the connection: it does not know the issuer of our certificate");
     expect_failure(client(address(&server), &["5", "--tls-ca", &ca]), "it wants a certificate");
     server.await_closed(15);
     let exit = server.terminate();
@@ -56,7 +58,7 @@ fn clients_are_asked_for_a_certificate() {
         5,
         "{exit:#?}"
     );
-    assert_eq!(exit.told(&["handshake failed: the peer showed no certificate"]), 5, "{exit:#?}");
+    assert_eq!(exit.told(&["handshake failed: the peer sent no certificate"]), 5, "{exit:#?}");
     exit.expect_counts(&[("closed by peer", 5), ("handshake failed", 10)]);
 }
 
@@ -80,9 +82,9 @@ fn a_self_signed_certificate_of_a_client_is_trusted_by_itself() {
     let exit = with("own").await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     // The same name, another key.
-    expect_failure(with("alike"), "the peer gave up");
+    expect_failure(with("alike"), "the peer ended the connection");
     expect_failure(with("past"), "our certificate has expired");
-    expect_failure(with("client"), "it does not know who vouches for our certificate");
+    expect_failure(with("client"), "it does not know the issuer of our certificate");
     server.await_closed(4);
     let exit = server.terminate();
     assert_eq!(exit.told(&["(see --tls-client-ca)"]), 2, "{exit:#?}");
@@ -121,5 +123,5 @@ fn a_self_signed_certificate_is_trusted_by_itself() {
     let exit = client(address(&server), &["--tls-ca", &cert_path]).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     expect_failure(client(address(&server), &["--tls-ca", &cert_path, "--server-name", "example.org"]), "another name");
-    expect_failure(client(address(&server), &[]), "nobody trusted vouches for");
+    expect_failure(client(address(&server), &[]), "no trusted authority issued");
 }

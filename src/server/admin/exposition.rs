@@ -1,7 +1,7 @@
-//! The counters in the OpenMetrics text format (OpenMetrics 1.0.0).
+//! The /metrics page in the OpenMetrics text format (OpenMetrics 1.0.0).
 //!
-//! The `prometheus-client` crate writes the text. Its own counters are left alone: they are locked read-modify-writes, and
-//! ours cost a message a load and a store. A collector reads them when the page is asked for.
+//! The `prometheus-client` crate writes the text. Its counters are not used: they are locked read-modify-writes, while
+//! ours cost a load and a store. A collector reads them when the page is requested.
 
 use crate::connection::CloseReason;
 use crate::counter::{FixedHistogram, Tally};
@@ -24,7 +24,7 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 const BYTES: Option<&Unit> = Some(&Unit::Bytes);
 const SECONDS: Option<&Unit> = Some(&Unit::Seconds);
 
-/// The whole page, as everything is now.
+/// The whole page with current values.
 pub(super) fn page(shared: &Arc<Shared>) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Reader(Arc::clone(shared))));
@@ -50,7 +50,7 @@ impl Collector for Reader {
     }
 }
 
-/// Nothing here has exemplars, whose labels these would be.
+/// The labels of exemplars, which are not used here.
 type NoLabels = [(&'static str, &'static str); 0];
 
 pub(super) struct Page<'a, 'out> {
@@ -66,22 +66,22 @@ impl Page<'_, '_> {
             self.out.encode_descriptor("multiconn_build", "The program and its version.", None, MetricType::Info)?;
         build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
         let process = &shared.process;
-        self.one(
+        self.gauge(
             "process_start_time",
             "When the server started, in Unix time.",
             SECONDS,
             &process.started.as_secs_f64(),
         )?;
         if let Some(descriptors) = process.descriptors {
-            self.one("process_max_fds", "Descriptors that the process may open.", None, &descriptors)?;
+            self.gauge("process_max_fds", "Descriptors that the process may open.", None, &descriptors)?;
         }
-        let most = shared.admission.max_connections();
-        self.one("multiconn_max_connections", "Connections that may be open.", None, &most)?;
+        let max = shared.admission.max_connections();
+        self.gauge("multiconn_max_connections", "Connections that may be open.", None, &max)?;
         let [used, limit] = [shared.memory.held_bytes(), shared.memory.limit()];
-        self.one("multiconn_buffers_held", "Memory held for peers between turns, as limited.", BYTES, &used)?;
-        self.one("multiconn_memory_limit", "The most memory that may be held for peers.", BYTES, &limit)?;
+        self.gauge("multiconn_buffers_held", "Memory held for peers between turns, as limited.", BYTES, &used)?;
+        self.gauge("multiconn_memory_limit", "Limit on the memory held for peers.", BYTES, &limit)?;
         let is_draining = u32::from(process.is_draining.load(Ordering::Relaxed));
-        self.one("multiconn_draining", "Whether nobody new is let in, 1 or 0.", None, &is_draining)?;
+        self.gauge("multiconn_draining", "1 while no new connections are accepted, else 0.", None, &is_draining)?;
         let Some(dropped) = shared.config.dropped_log_lines else { return Ok(()) };
         let help = "Log lines dropped because the log was not read.";
         let mut family = self.out.encode_descriptor("multiconn_log_lines_dropped", help, None, MetricType::Counter)?;
@@ -89,36 +89,42 @@ impl Page<'_, '_> {
     }
 
     fn connections(&mut self) -> fmt::Result {
-        self.gauges("multiconn_connections_open", "Connections open.", None, Counters::open)?;
+        self.worker_gauges("multiconn_connections_open", "Connections open.", None, Counters::open)?;
         let accepted = |counters: &Counters| counters.accepted.get();
-        self.counters("multiconn_connections_accepted", "Connections accepted.", None, accepted)?;
+        self.worker_counters("multiconn_connections_accepted", "Connections accepted.", None, accepted)?;
         let why = |refusal: Refusal| refusal.why().to_owned();
         let refused = |counters: &Counters| by_kind(&counters.refused, why);
-        self.divided("multiconn_connections_refused", "Peers that were not let in.", "reason", refused)?;
+        self.labelled_counters("multiconn_connections_refused", "Connections refused.", "reason", refused)?;
         let closed = |counters: &Counters| by_kind(&counters.closed, |reason: CloseReason| reason.to_string());
-        self.divided("multiconn_connections_closed", "Connections ended.", "reason", closed)?;
+        self.labelled_counters("multiconn_connections_closed", "Connections ended.", "reason", closed)?;
         let failed = |counters: &Counters| by_kind(&counters.accept_errors, errno_name);
-        self.divided("multiconn_accept_errors", "Attempts to accept that failed.", "errno", failed)?;
+        self.labelled_counters("multiconn_accept_errors", "Failed attempts to accept.", "errno", failed)?;
         let received = |counters: &Counters| counters.received_bytes.get();
-        self.counters("multiconn_received", "Bytes received from all peers.", BYTES, received)?;
+        self.worker_counters("multiconn_received", "Bytes received from all peers.", BYTES, received)?;
         let sent = |counters: &Counters| counters.sent_bytes.get();
-        self.counters("multiconn_sent", "Bytes sent to all peers.", BYTES, sent)
+        self.worker_counters("multiconn_sent", "Bytes sent to all peers.", BYTES, sent)
     }
 
     fn rounds(&mut self) -> fmt::Result {
         let spare = |counters: &Counters| counters.rounds.spare_bytes.get();
-        self.gauges("multiconn_buffers_spare", "Storage that waits to be lent.", BYTES, spare)?;
+        self.worker_gauges("multiconn_buffers_spare", "Unused memory of the buffer pool.", BYTES, spare)?;
         let ready = |counters: &Counters| counters.rounds.ready.get();
-        self.gauges("multiconn_ready_queue_length", "Connections whose turn comes next round.", None, ready)?;
-        self.histograms("multiconn_turn", "The work of one round of the loop.", |rounds| &rounds.turn)?;
-        self.histograms("multiconn_timer_lag", "How late timers came up.", |rounds| &rounds.timer_lag)
+        self.worker_gauges("multiconn_ready_queue_length", "Connections whose turn comes next round.", None, ready)?;
+        self.worker_histograms("multiconn_turn", "The work of one round of the loop.", |rounds| &rounds.turn)?;
+        self.worker_histograms("multiconn_timer_lag", "How late timers expired.", |rounds| &rounds.timer_lag)
     }
 
-    fn one(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: &impl EncodeGaugeValue) -> fmt::Result {
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: &impl EncodeGaugeValue) -> fmt::Result {
         self.out.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(value)
     }
 
-    fn gauges(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: impl Fn(&Counters) -> u64) -> fmt::Result {
+    fn worker_gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: impl Fn(&Counters) -> u64,
+    ) -> fmt::Result {
         let mut family = self.out.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         for (counters, worker) in self.workers.iter().zip(&self.labels) {
             family.encode_family(&[("worker", worker)])?.encode_gauge(&value(counters))?;
@@ -126,7 +132,7 @@ impl Page<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn counters(
+    pub(super) fn worker_counters(
         &mut self,
         name: &str,
         help: &str,
@@ -140,8 +146,8 @@ impl Page<'_, '_> {
         Ok(())
     }
 
-    /// Counters that are divided by `label`.
-    pub(super) fn divided(
+    /// Counters of each worker, divided by `label`.
+    pub(super) fn labelled_counters(
         &mut self,
         name: &str,
         help: &str,
@@ -157,7 +163,12 @@ impl Page<'_, '_> {
         Ok(())
     }
 
-    fn histograms(&mut self, name: &str, help: &str, histogram: impl Fn(&Rounds) -> &FixedHistogram) -> fmt::Result {
+    fn worker_histograms(
+        &mut self,
+        name: &str,
+        help: &str,
+        histogram: impl Fn(&Rounds) -> &FixedHistogram,
+    ) -> fmt::Result {
         let mut family = self.out.encode_descriptor(name, help, SECONDS, MetricType::Histogram)?;
         for (counters, worker) in self.workers.iter().zip(&self.labels) {
             let histogram = histogram(&counters.rounds);
@@ -178,7 +189,7 @@ fn by_kind<K: Copy + PartialEq>(tally: &Tally<K>, words: impl Fn(K) -> String) -
     tally.counts().map(|(kind, count)| (words(kind), count)).collect()
 }
 
-/// The same with kinds that tell themselves what they are.
-pub(super) fn by_kind_of(counts: impl Iterator<Item = (impl fmt::Display, u64)>) -> Vec<(String, u64)> {
+/// Counts by the [`Display`](fmt::Display) text of their kind.
+pub(super) fn by_display(counts: impl Iterator<Item = (impl fmt::Display, u64)>) -> Vec<(String, u64)> {
     counts.map(|(kind, count)| (kind.to_string(), count)).collect()
 }

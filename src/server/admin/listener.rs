@@ -1,8 +1,8 @@
-//! The desk where pages are asked for: its own doors, and a few places for those who ask.
+//! HTTP listener of the admin pages: its own acceptors, and a few connection slots.
 //!
-//! Visitors are no connections of the service: they take none of its places, are counted nowhere, and have a patience
-//! of their own. Each place has a fixed key, which the next visitor inherits. An event that is left of an earlier one makes
-//! a place be looked at once in vain, and nothing worse.
+//! Admin connections are separate from those of the service: they do not count against its limits, appear in no
+//! counter, and have their own timeouts. Each slot has a fixed key, which the next connection in the slot reuses. A
+//! stale event of an earlier connection therefore only causes one needless turn.
 
 use super::FIRST_KEY;
 use super::routes::Pages;
@@ -19,20 +19,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many visitors are there at a time; one more takes the place of the one that has waited longest. A few monitoring systems and a load
-/// balancer ask every few seconds, and an answer takes a fraction of a millisecond.
-pub(in crate::server) const VISITORS: usize = 16;
+/// The maximum number of admin connections; one more replaces the one that has waited longest. A few monitoring systems
+/// and a load balancer ask every few seconds, and an answer takes a fraction of a millisecond.
+pub(in crate::server) const MAX_ADMIN_CONNECTIONS: usize = 16;
 
-/// Keys from here on are places of visitors.
+/// The first key of a connection slot.
 const FIRST_CONNECTION: u32 = FIRST_KEY + 1;
-/// Keys from here on are doors; there is room for more places than there are.
+/// The first key of an acceptor. The range below it has room for more slots than there are.
 const FIRST_ACCEPTOR: u32 = FIRST_KEY + (1 << 8);
 
-/// How long a visitor may take for a whole request, from when it was accepted or from the answer before on. A request is a
-/// packet as a rule, and a client that asks seldom connects again.
+/// How long a client may take to send a whole request, counted from the accept or from the answer before. A request
+/// usually fits one packet, and a client with infrequent requests can reconnect.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a visitor may take to receive a whole answer: 60 KB at 6 KB/s.
+/// How long a client may take to receive a whole answer: 60 KB at 6 KB/s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LINGER: Duration = Duration::from_secs(1);
@@ -42,16 +42,16 @@ type AdminConnection = Session<HttpService<Pages>>;
 pub(super) struct AdminListener {
     shared: Arc<Shared>,
     acceptors: Vec<Acceptor>,
-    connections: [Option<AdminConnection>; VISITORS],
+    connections: [Option<AdminConnection>; MAX_ADMIN_CONNECTIONS],
     pool: BufferPool,
-    /// Apart from that of the service, so that the pages are served when that is full: there are only a few places, and the
-    /// buffers of each are bounded.
+    /// Separate from that of the service, so that the pages are served even when that is full. There are only a few
+    /// slots, and their buffers are bounded.
     memory: MemoryAccount,
     limits: Limits,
 }
 
 impl AdminListener {
-    /// A desk behind `listeners`; none without any.
+    /// An admin listener on `listeners`; none if there are none.
     pub(super) fn new(shared: &Arc<Shared>, listeners: Vec<Listener>) -> Option<Self> {
         let acceptors: Vec<_> = (FIRST_ACCEPTOR..)
             .zip(listeners)
@@ -83,99 +83,100 @@ impl AdminListener {
     }
 
     pub(super) fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness) {
-        let Some(place) = place_of(key) else { return self.accept_pending(context, key) };
-        if self.connections[place].as_mut().is_some_and(|connection| connection.handle_event(readiness)) {
-            self.turn(context, place);
+        let Some(slot) = slot_of(key) else { return self.accept_pending(context, key) };
+        if self.connections[slot].as_mut().is_some_and(|connection| connection.handle_event(readiness)) {
+            self.turn(context, slot);
         }
     }
 
     pub(super) fn handle_ready(&mut self, context: &mut LoopContext, key: Key) {
-        let Some(place) = place_of(key) else { return self.accept_pending(context, key) };
-        if self.connections[place].as_mut().is_some_and(Session::handle_ready) {
-            self.turn(context, place);
+        let Some(slot) = slot_of(key) else { return self.accept_pending(context, key) };
+        if self.connections[slot].as_mut().is_some_and(Session::handle_ready) {
+            self.turn(context, slot);
         }
     }
 
     pub(super) fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {
-        let Some(place) = place_of(due.key()) else {
-            if door_of(&mut self.acceptors, due.key()).is_some_and(|acceptor| acceptor.is_paused()) {
+        let Some(slot) = slot_of(due.key()) else {
+            if acceptor_of(&mut self.acceptors, due.key()).is_some_and(|acceptor| acceptor.is_paused()) {
                 self.accept_pending(context, due.key());
             }
             return;
         };
-        if self.connections[place]
+        if self.connections[slot]
             .as_mut()
             .is_some_and(|connection| connection.handle_expired(&self.limits, context.now))
         {
-            self.turn(context, place);
+            self.turn(context, slot);
         }
     }
 
-    /// Closes the connections of visitors that have taken too long. Called once a second.
+    /// Closes connections that have exceeded their timeout. Called once a second.
     pub(super) fn close_overdue(&mut self, context: &mut LoopContext) {
-        for place in 0..VISITORS {
-            let Some(connection) = &self.connections[place] else { continue };
-            let (is_answering, since) = waiting(connection);
+        for slot in 0..MAX_ADMIN_CONNECTIONS {
+            let Some(connection) = &self.connections[slot] else { continue };
+            let (is_answering, since) = wait_state(connection);
             let timeout = if is_answering { ANSWER_TIMEOUT } else { REQUEST_TIMEOUT };
             if context.now >= since + timeout {
-                self.dismiss(context, place);
+                self.close_connection(context, slot);
             }
         }
     }
 
     fn accept_pending(&mut self, context: &mut LoopContext, key: Key) {
-        let Some(acceptor) = door_of(&mut self.acceptors, key) else { return };
-        acceptor.begin_turn(VISITORS);
+        let Some(acceptor) = acceptor_of(&mut self.acceptors, key) else { return };
+        acceptor.begin_turn(MAX_ADMIN_CONNECTIONS);
         loop {
-            let Some(acceptor) = door_of(&mut self.acceptors, key) else { return };
+            let Some(acceptor) = acceptor_of(&mut self.acceptors, key) else { return };
             match acceptor.accept(context, own_counters(&self.shared)) {
                 Accepted::Connection(stream, _) => {
-                    let place = self.free_place(context);
-                    self.receive(context, place, stream);
+                    let slot = self.free_slot(context);
+                    self.add_connection(context, slot, stream);
                 }
-                Accepted::Nobody | Accepted::TurnOver | Accepted::Paused | Accepted::Failed => return,
+                Accepted::Empty | Accepted::BudgetSpent | Accepted::Paused | Accepted::Failed => return,
             }
         }
     }
 
-    /// A place for one more visitor. If there is none, the one that has waited longest is closed; those that have sent a
-    /// whole request come last.
-    fn free_place(&mut self, context: &mut LoopContext) -> usize {
+    /// A slot for a new connection. If all are taken, the connection that has waited longest is closed; those with a
+    /// complete request are closed last.
+    fn free_slot(&mut self, context: &mut LoopContext) -> usize {
         if let Some(free) = self.connections.iter().position(Option::is_none) {
             return free;
         }
-        let place =
-            (0..VISITORS).min_by_key(|place| self.connections[*place].as_ref().map(waiting)).unwrap_or_default();
-        self.dismiss(context, place);
-        place
+        let slot = (0..MAX_ADMIN_CONNECTIONS)
+            .min_by_key(|slot| self.connections[*slot].as_ref().map(wait_state))
+            .unwrap_or_default();
+        self.close_connection(context, slot);
+        slot
     }
 
-    fn receive(&mut self, context: &mut LoopContext, place: usize, mut socket: Stream) {
-        if let Err(error) = context.register(socket.source(), key_of(place)) {
+    fn add_connection(&mut self, context: &mut LoopContext, slot: usize, mut socket: Stream) {
+        if let Err(error) = context.register(socket.source(), key_of(slot)) {
             own_counters(&self.shared).accept_failed(&error);
             return;
         }
         let service = HttpService::new(Pages::new(&self.shared));
         let mut connection = Session::new(service, socket, context.now);
-        // Its request may be here already: it is answered before another visitor needs the place.
+        // The request may have arrived already: answer it before another connection needs the slot.
         connection.handle_event(Readiness { readable: true, writable: true, hang_up: false });
-        self.connections[place] = Some(connection);
-        self.turn(context, place);
+        self.connections[slot] = Some(connection);
+        self.turn(context, slot);
     }
 
-    fn turn(&mut self, context: &mut LoopContext, place: usize) {
-        let Some(connection) = &mut self.connections[place] else { return };
+    fn turn(&mut self, context: &mut LoopContext, slot: usize) {
+        let Some(connection) = &mut self.connections[slot] else { return };
         let mut clock = Clock(context.now);
         let (pool, memory) = (&mut self.pool, &self.memory);
         let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut clock };
-        if connection.turn(&mut pump, context, key_of(place)).is_some() {
-            self.dismiss(context, place);
+        if connection.turn(&mut pump, context, key_of(slot)).is_some() {
+            self.close_connection(context, slot);
         }
     }
 
-    fn dismiss(&mut self, context: &mut LoopContext, place: usize) {
-        let Some(mut connection) = self.connections[place].take() else { return };
-        connection.deregister(context, key_of(place), &self.memory);
+    fn close_connection(&mut self, context: &mut LoopContext, slot: usize) {
+        let Some(mut connection) = self.connections[slot].take() else { return };
+        connection.deregister(context, key_of(slot), &self.memory);
         drop(connection);
         for (index, acceptor) in (FIRST_ACCEPTOR..).zip(&mut self.acceptors) {
             if acceptor.is_paused() {
@@ -186,33 +187,33 @@ impl AdminListener {
     }
 }
 
-/// Whether a visitor owes room for an answer, and not a whole request; and since when.
-fn waiting(connection: &AdminConnection) -> (bool, Instant) {
+/// Whether a connection is sending an answer rather than awaiting a request, and since when.
+fn wait_state(connection: &AdminConnection) -> (bool, Instant) {
     let page = connection.connection.service();
     (page.is_answering(), page.waiting_since().unwrap_or_else(|| connection.connection.opened()))
 }
 
-/// A visitor that cannot be let in is an accept that failed, like any other. The desk is on the first worker.
+/// The counters of the first worker, which runs the admin listener. A failed accept here counts as any other.
 fn own_counters(shared: &Shared) -> &Counters {
     &shared.counters[0]
 }
 
-fn place_of(key: Key) -> Option<usize> {
-    let place = key.as_fixed()?.checked_sub(FIRST_CONNECTION)? as usize;
-    (place < VISITORS).then_some(place)
+fn slot_of(key: Key) -> Option<usize> {
+    let slot = key.as_fixed()?.checked_sub(FIRST_CONNECTION)? as usize;
+    (slot < MAX_ADMIN_CONNECTIONS).then_some(slot)
 }
 
-fn key_of(place: usize) -> Key {
-    // There are only a few places.
+fn key_of(slot: usize) -> Key {
+    // There are only a few slots.
     #[allow(clippy::cast_possible_truncation)]
-    Key::fixed(FIRST_CONNECTION + place as u32)
+    Key::fixed(FIRST_CONNECTION + slot as u32)
 }
 
-fn door_of(acceptors: &mut [Acceptor], key: Key) -> Option<&mut Acceptor> {
+fn acceptor_of(acceptors: &mut [Acceptor], key: Key) -> Option<&mut Acceptor> {
     acceptors.get_mut(key.as_fixed()?.checked_sub(FIRST_ACCEPTOR)? as usize)
 }
 
-/// Watches nothing: what is asked here is no part of the story.
+/// Observer that only supplies the time: admin traffic is neither counted nor logged.
 struct Clock(Instant);
 
 impl Observer for Clock {

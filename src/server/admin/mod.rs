@@ -1,8 +1,7 @@
-//! What a server tells about itself while it runs: each worker's notes at the end of a round, and the desk on the first
-//! worker where the pages are asked for.
+//! Admin pages: per-worker metrics recorded each round, and the HTTP listener on the first worker.
 //!
-//! All of it lives in the workers' own loops. Its keys are fixed ones beyond those of the doors, so that a connection
-//! of the service neither grows nor takes another branch because there is such a page.
+//! All of it runs in the workers' own loops. Its fixed keys lie above those of the acceptors, so a service connection
+//! takes neither more memory nor another branch because of the admin pages.
 
 mod exposition;
 mod listener;
@@ -21,41 +20,41 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-pub(super) use listener::VISITORS;
+pub(super) use listener::MAX_ADMIN_CONNECTIONS;
 
-/// The first of the fixed keys that belong here; those below are doors of the service.
+/// The first fixed key of the admin pages. Those below belong to acceptors and sockets of the service.
 const FIRST_KEY: u32 = 1 << 16;
-const BEAT: Key = Key::fixed(FIRST_KEY);
+const HEARTBEAT: Key = Key::fixed(FIRST_KEY);
 
-/// How often a loop turns even when nothing happens, so that one that is stuck can be told from one that is idle.
-const BEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a loop runs even when idle, so that a stuck loop can be distinguished from an idle one.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is known of the process, whatever the workers do.
+/// Facts about the process, for the admin pages.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// When the server was made, by the clock that the loops use.
-    born: Instant,
-    /// The same by the wall clock, since 1970. Where that is set later, this stays as it is.
+    /// When the server was created, on the monotonic clock of the loops.
+    created: Instant,
+    /// The same on the wall clock, since 1970. A later change of the wall clock does not affect it.
     started: Duration,
-    /// How many descriptors it may open, if that is known.
+    /// The limit on open descriptors, if it is known.
     descriptors: Option<u64>,
-    /// Nobody new is let in any more.
+    /// New connections are no longer accepted.
     pub(super) is_draining: AtomicBool,
 }
 
 impl Process {
     pub(super) fn new(descriptors: Option<u64>) -> Self {
-        let (born, started) = (Instant::now(), unix_time());
-        Self { born, started, descriptors, is_draining: AtomicBool::new(false) }
+        let (created, started) = (Instant::now(), unix_time());
+        Self { created, started, descriptors, is_draining: AtomicBool::new(false) }
     }
 
-    /// Whole seconds from its birth to `now`.
+    /// Whole seconds from the creation to `now`.
     fn age_s(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.born).as_secs()
+        now.saturating_duration_since(self.created).as_secs()
     }
 }
 
-/// The part of one worker.
+/// The admin part of one worker.
 pub(super) struct Metrics {
     shared: Arc<Shared>,
     number: usize,
@@ -64,7 +63,7 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// The part of worker `number`, with a desk if there are listeners for it.
+    /// The admin part of worker `number`, with an HTTP listener if there are `listeners`.
     pub(super) fn new(shared: &Arc<Shared>, number: usize, listeners: Vec<Listener>) -> Self {
         let metrics = Self {
             shared: Arc::clone(shared),
@@ -72,32 +71,32 @@ impl Metrics {
             timer: Timer::default(),
             listener: AdminListener::new(shared, listeners),
         };
-        metrics.note_beat(Instant::now());
+        metrics.record_heartbeat(Instant::now());
         metrics
     }
 
-    /// Whether a fixed key with this index belongs here.
+    /// Whether the fixed key `index` belongs to the admin pages.
     pub(super) fn owns(index: u32) -> bool {
         index >= FIRST_KEY
     }
 
-    /// Whether pages are asked for here: then the worker stays to the end.
+    /// Whether this worker serves the pages: then it ends last.
     pub(super) fn has_listener(&self) -> bool {
         self.listener.is_some()
     }
 
     pub(super) fn open(&mut self, context: &mut LoopContext) -> io::Result<()> {
-        // No beat is noted: before the loop runs, the time of its round is the time when it was made.
-        self.rest(context);
+        // No heartbeat is recorded: before the loop runs, the time of its round is the time of its creation.
+        self.arm_heartbeat(context);
         self.listener.as_mut().map_or(Ok(()), |listener| listener.open(context))
     }
 
-    /// Where those who ask come in.
+    /// The acceptors of the admin listener.
     pub(super) fn acceptors(&self) -> &[Acceptor] {
         self.listener.as_ref().map_or(&[], AdminListener::acceptors)
     }
 
-    /// From now on those who ask are the successor's.
+    /// Closes the admin listener after a handover: the new process serves the pages.
     pub(super) fn close(&mut self, context: &mut LoopContext) {
         if let Some(listener) = &mut self.listener {
             listener.close(context);
@@ -117,10 +116,10 @@ impl Metrics {
     }
 
     pub(super) fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {
-        if due.key() == BEAT {
-            // The loop turns: that is noted with each beat, and not in each round.
-            self.note_beat(context.now);
-            self.rest(context);
+        if due.key() == HEARTBEAT {
+            // Recorded per heartbeat rather than per round.
+            self.record_heartbeat(context.now);
+            self.arm_heartbeat(context);
             if let Some(listener) = &mut self.listener {
                 listener.close_overdue(context);
             }
@@ -129,32 +128,33 @@ impl Metrics {
         }
     }
 
-    /// Some entry of the wheel came up.
-    pub(super) fn note_lag(&self, context: &LoopContext, due: Expired) {
+    /// Records how late an entry of the timer wheel expired.
+    pub(super) fn record_timer_lag(&self, context: &LoopContext, due: Expired) {
         let lag = context.now.saturating_duration_since(context.wheel.deadline(due));
         self.counters().rounds.timer_lag.observe(lag);
     }
 
-    /// A round is over. One more clock call than without metrics, which is why all this is optional.
-    pub(super) fn note_round(&self, context: &LoopContext, pool: &BufferPool) {
+    /// Records the end of a round. It costs one clock call more than without metrics, which is why metrics are
+    /// optional.
+    pub(super) fn record_round(&self, context: &LoopContext, pool: &BufferPool) {
         let rounds = &self.counters().rounds;
         rounds.turn.observe(context.now.elapsed());
         rounds.spare_bytes.set((pool.spare_blocks() * BLOCK_BYTES) as u64);
         rounds.ready.set(context.ready.len() as u64);
     }
 
-    /// The worker ends in order.
-    pub(super) fn leave(&self) {
-        self.counters().rounds.has_left.set(1);
+    /// Records that the worker exits normally.
+    pub(super) fn record_exit(&self) {
+        self.counters().rounds.has_exited.set(1);
     }
 
-    fn rest(&mut self, context: &mut LoopContext) {
-        let deadline = context.now + BEAT_INTERVAL;
-        context.wheel.arm(&mut self.timer, BEAT, Some(deadline));
+    fn arm_heartbeat(&mut self, context: &mut LoopContext) {
+        let deadline = context.now + HEARTBEAT_INTERVAL;
+        context.wheel.arm(&mut self.timer, HEARTBEAT, Some(deadline));
     }
 
-    fn note_beat(&self, now: Instant) {
-        self.counters().rounds.beat_s.set(self.shared.process.age_s(now));
+    fn record_heartbeat(&self, now: Instant) {
+        self.counters().rounds.heartbeat_s.set(self.shared.process.age_s(now));
     }
 
     fn counters(&self) -> &Counters {

@@ -1,4 +1,4 @@
-//! Which pages there are, and what they say.
+//! Routes of the admin pages: /metrics, /healthz and /readyz.
 
 use super::exposition;
 use crate::event_loop::unix_time;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// A worker whose loop has not turned for this long is stuck: with a heartbeat every second, four or five are missing.
-const STUCK: Duration = Duration::from_secs(5);
+/// A worker without a heartbeat for this long is stuck. Heartbeats come every second, so four or five are missing.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// The pages of a server.
 #[derive(Debug)]
@@ -21,13 +21,13 @@ impl Pages {
         Self(Arc::clone(shared))
     }
 
-    /// Whether every worker turns its loop: a restart would help one that does not.
+    /// 503 if a worker's loop is stuck, which a restart would fix.
     fn health(&self, now: Instant) -> HttpResponse {
         let age = self.0.process.age_s(now);
         for (number, counters) in self.0.counters.iter().enumerate() {
             let rounds = &counters.rounds;
-            let silence = Duration::from_secs(age.saturating_sub(rounds.beat_s.get()));
-            if rounds.has_left.get() == 0 && silence >= STUCK {
+            let silence = Duration::from_secs(age.saturating_sub(rounds.heartbeat_s.get()));
+            if rounds.has_exited.get() == 0 && silence >= STUCK_AFTER {
                 let line = format!("worker {number} has been stuck for {}", format_duration(silence));
                 return HttpResponse::text(503, &line);
             }
@@ -35,7 +35,7 @@ impl Pages {
         HttpResponse::text(200, "alive")
     }
 
-    /// Whether new connections are welcome.
+    /// 503 while new connections are not accepted.
     fn readiness(&self) -> HttpResponse {
         if self.0.process.is_draining.load(Ordering::Relaxed) {
             HttpResponse::text(503, "draining")
@@ -64,27 +64,27 @@ impl Routes for Pages {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pages, STUCK};
+    use super::{Pages, STUCK_AFTER};
     use crate::server::{Server, ServerConfig};
     use crate::service::{Echo, Routes};
     use crate::socket::Endpoint;
     use std::time::Duration;
 
     #[test]
-    fn a_worker_that_does_not_turn_is_stuck_and_one_that_has_left_is_not() {
+    fn a_worker_without_heartbeats_is_stuck_unless_it_has_exited() {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         config.workers = 2;
         let server = Server::bind(config, |_| Echo).expect("a free port");
         let (shared, mut pages) = (&server.shared, Pages::new(&server.shared));
-        let now = shared.process.born + Duration::from_secs(60);
+        let now = shared.process.created + Duration::from_secs(60);
         let beats = |number: usize| &shared.counters[number].rounds;
-        beats(0).beat_s.set(60);
-        beats(1).beat_s.set(60 - STUCK.as_secs() + 1);
+        beats(0).heartbeat_s.set(60);
+        beats(1).heartbeat_s.set(60 - STUCK_AFTER.as_secs() + 1);
         assert_eq!(pages.page("/healthz", now).status, 200);
-        beats(1).beat_s.set(60 - STUCK.as_secs());
+        beats(1).heartbeat_s.set(60 - STUCK_AFTER.as_secs());
         let answer = pages.page("/healthz", now);
         assert_eq!((answer.status, answer.body.as_str()), (503, "worker 1 has been stuck for 5.00 s\n"));
-        beats(1).has_left.set(1);
+        beats(1).has_exited.set(1);
         assert_eq!(pages.page("/healthz", now).status, 200);
     }
 }

@@ -1,6 +1,6 @@
-//! What the metrics page says of datagrams, where a server answers them.
+//! UDP counters on the /metrics page.
 
-use super::exposition::{Page, by_kind_of};
+use super::exposition::{Page, by_display};
 use crate::error::errno_name;
 use crate::server::counters::Counters;
 use std::fmt;
@@ -8,14 +8,14 @@ use std::fmt;
 impl Page<'_, '_> {
     pub(super) fn datagrams(&mut self) -> fmt::Result {
         let received = |counters: &Counters| counters.datagrams.received.get();
-        self.counters("multiconn_datagrams_received", "Datagrams received.", None, received)?;
+        self.worker_counters("multiconn_datagrams_received", "Datagrams received.", None, received)?;
         let sent = |counters: &Counters| counters.datagrams.sent.get();
-        self.counters("multiconn_datagrams_sent", "Datagrams sent in reply.", None, sent)?;
-        let dropped = |counters: &Counters| by_kind_of(counters.datagrams.dropped());
-        self.divided("multiconn_datagrams_dropped", "Datagrams that were not answered.", "reason", dropped)?;
+        self.worker_counters("multiconn_datagrams_sent", "Datagrams sent in reply.", None, sent)?;
+        let dropped = |counters: &Counters| by_display(counters.datagrams.dropped());
+        self.labelled_counters("multiconn_datagrams_dropped", "Datagrams that were not answered.", "reason", dropped)?;
         let failed = |counters: &Counters| {
             counters.datagrams.receive_errors().map(|(errno, count)| (errno_name(errno), count)).collect()
         };
-        self.divided("multiconn_datagram_receive_errors", "Attempts to receive that failed.", "errno", failed)
+        self.labelled_counters("multiconn_datagram_receive_errors", "Failed attempts to receive.", "errno", failed)
     }
 }

@@ -1,4 +1,4 @@
-//! The program that takes over: found where this one was started from, not where it lies now.
+//! The program started for a handover: the file_id at the path from which this process was started.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A program and its arguments, by which a server can be started that takes over its listening sockets.
+/// A program and its arguments, for starting a server that takes over the listening sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildProgram {
     path: PathBuf,
@@ -18,23 +18,24 @@ pub struct ChildProgram {
 }
 
 impl ChildProgram {
-    /// What lies, when the time has come, at the path that this program was started from; with its arguments.
+    /// The program at the path from which this process was started, with the same arguments. The file is looked up at
+    /// the time of the handover.
     ///
-    /// The path is the one that the caller used, made absolute: a link that leads elsewhere by then is followed there. To
-    /// be called at the start, before the working directory changes and the program's file is replaced.
+    /// The path is the one that the caller used, made absolute; a symbolic link is followed at the time of the
+    /// handover. Call this at the start, before the working directory changes or the program's file is replaced.
     ///
     /// # Errors
     ///
-    /// When the system does not tell which file this program is (proc_pid_exe(5)).
+    /// When the system does not report which file this program is (proc_pid_exe(5)).
     pub fn of_this_program() -> io::Result<Self> {
-        let mut words = env::args_os();
-        let name = words.next().unwrap_or_default();
-        let own = env::current_exe()?;
-        let identity = file(&own);
-        let is_own = |path: &PathBuf| identity.is_some() && file(path) == identity;
-        // What a caller gives as the name of a program need not be its path: it is believed when it leads to this file.
-        let path = candidates(&name).into_iter().find(is_own).unwrap_or(own);
-        Ok(Self { path, name, arguments: words.collect() })
+        let mut arguments = env::args_os();
+        let name = arguments.next().unwrap_or_default();
+        let current = env::current_exe()?;
+        let identity = file_id(&current);
+        let is_current = |path: &PathBuf| identity.is_some() && file_id(path) == identity;
+        // The name that a caller passes need not be the program's path. It is used only if it leads to this file.
+        let path = candidates(&name).into_iter().find(is_current).unwrap_or(current);
+        Ok(Self { path, name, arguments: arguments.collect() })
     }
 
     /// The path of the program.
@@ -43,7 +44,7 @@ impl ChildProgram {
         &self.path
     }
 
-    /// The command that starts it, in the environment of this process.
+    /// The command that starts the program, with the environment of this process.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.arg0(&self.name).args(&self.arguments);
@@ -51,7 +52,7 @@ impl ChildProgram {
     }
 }
 
-/// Where a program called `name` may lie: as execvp(3) looks for it.
+/// The paths where a program called `name` may be, as execvp(3) searches for it.
 fn candidates(name: &OsStr) -> Vec<PathBuf> {
     let paths = if name.as_bytes().contains(&b'/') {
         vec![PathBuf::from(name)]
@@ -61,8 +62,8 @@ fn candidates(name: &OsStr) -> Vec<PathBuf> {
     paths.into_iter().filter_map(|path| std::path::absolute(path).ok()).collect()
 }
 
-/// What tells one file from another.
-fn file(path: &Path) -> Option<(u64, u64)> {
+/// Device and inode, which identify a file.
+fn file_id(path: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }
@@ -74,13 +75,13 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn this_program_is_found() {
+    fn the_current_program_is_found() {
         let child_program = ChildProgram::of_this_program().expect("the system tells");
         assert!(child_program.path().is_absolute() && child_program.path().is_file(), "{child_program:?}");
     }
 
     #[test]
-    fn a_name_without_a_slash_is_looked_for_in_the_path() {
+    fn a_name_without_a_slash_is_searched_in_path() {
         assert_eq!(candidates(OsStr::new("/bin/x/y")), [Path::new("/bin/x/y")]);
         assert!(candidates(OsStr::new("sh")).iter().any(|path| path.is_file()));
         let here = std::env::current_dir().expect("there is one");

@@ -1,18 +1,18 @@
-//! The hand-over: another process takes the listening sockets, and this one serves on whom it has let in.
+//! Handover: a new process takes over the listening sockets, and this one serves its existing connections.
 //!
-//! Both hold the same sockets for a while, so that nobody who comes is refused, and nobody who waits is reset. The old
-//! process goes on accepting until the new one says that it does; when that does not happen, nothing has changed. All of
-//! this happens on a thread of its own: the workers only give copies of their sockets, and never wait.
+//! For a while both processes hold the same sockets, so that no new connection is refused and no pending one is reset.
+//! The old process accepts until the new one reports that it does. If that does not happen, the old one continues as
+//! before. The handover runs on its own thread: the workers only supply duplicates of their sockets, and never wait.
 
 mod child;
 
 pub use child::ChildProgram;
 
 use super::service_manager::WATCHDOG_PID;
-use super::{Message, ServerHandle, Shared};
+use super::{Message, ServerHandle, Shared, counters};
 use crate::error::in_words;
-use crate::socket::{BoundPlace, ChildAnswer, FdSender, INHERIT_VARIABLE, ParentProcess, describe, identity, mark};
-use crate::units::{format_duration, later};
+use crate::socket::{BoundEndpoint, ChildAnswer, FdSender, INHERIT_VARIABLE, ParentProcess, describe, identity, mark};
+use crate::units::{format_count, format_duration, later};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,39 +21,39 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a successor that closed its end may take to end by itself, so that its exit status can be told.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
+/// How long a new process that closed its end of the channel may take to exit, so that its exit status can be logged.
+const EXIT_GRACE: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether a successor has ended: waitpid(2) has no timeout.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+/// How often the exit of a new process is checked: waitpid(2) has no timeout.
+const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What a signal to end means, considering the hand-over.
+/// What to do on SIGINT or SIGTERM, depending on the handover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SignalMeaning {
-    /// What it always means.
-    AsAlways,
-    /// The hand-over is broken off, and the drain follows when it is.
-    AfterHandover,
-    /// It comes for the second time.
-    AtOnce,
+pub(super) enum ShutdownAction {
+    /// Drain.
+    Drain,
+    /// The handover is aborted, and its thread starts the drain afterwards.
+    DrainAfterHandover,
+    /// A repeated signal: stop at once.
+    Stop,
 }
 
-/// The hand-overs of a server, from its predecessor and to its successor.
+/// The handovers of a server: the one from the old process, and those to a new process.
 #[derive(Debug)]
 pub(super) struct Handover {
     child_program: Option<ChildProgram>,
-    places: Vec<BoundPlace>,
+    endpoints: Vec<BoundEndpoint>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 enum State {
-    /// The predecessor waits to hear that this process accepts.
+    /// The old process waits for the report that this process accepts.
     Starting(ParentProcess),
     Serving,
-    Underway {
+    InProgress {
         fd_sender: Arc<FdSender>,
-        ending: bool,
+        shutdown_requested: bool,
     },
     Done,
 }
@@ -61,62 +61,64 @@ enum State {
 impl Handover {
     pub(super) fn new(
         child_program: Option<ChildProgram>,
-        places: Vec<BoundPlace>,
+        endpoints: Vec<BoundEndpoint>,
         parent: Option<ParentProcess>,
     ) -> Self {
-        Self { child_program, places, state: Mutex::new(parent.map_or(State::Serving, State::Starting)) }
+        Self { child_program, endpoints, state: Mutex::new(parent.map_or(State::Serving, State::Starting)) }
     }
 
-    /// Says that this process accepts. True if a predecessor heard it; one that died leaves everything to this process.
+    /// Reports that this process accepts. Returns whether an old process received that; one that died leaves the
+    /// service to this process.
     pub(super) fn release_parent(&self) -> io::Result<bool> {
         let mut state = self.state();
         let State::Starting(parent) = &*state else { return Ok(false) };
-        let is_heard = parent.release()?;
+        let was_received = parent.release()?;
         *state = State::Serving;
-        Ok(is_heard)
+        Ok(was_received)
     }
 
-    /// The server has ended in order: a successor that is being started must not serve in its place.
-    pub(super) fn abandon(&self) {
-        if let State::Underway { fd_sender, .. } = &*self.state() {
+    /// The server has ended normally: a new process that is being started must not serve in its place.
+    pub(super) fn abort(&self) {
+        if let State::InProgress { fd_sender, .. } = &*self.state() {
             fd_sender.abort();
         }
     }
 
-    /// Whether the path of a Unix socket is this process's to remove: no predecessor has it still, no successor already.
+    /// Whether this process removes the paths of its Unix sockets: no old process has them any more, and no new process
+    /// has them already.
     pub(super) fn owns_paths(&self) -> bool {
         !matches!(*self.state(), State::Starting(_) | State::Done)
     }
 
-    /// What a signal to end means now; breaks off a hand-over that is under way.
-    pub(super) fn end(&self) -> SignalMeaning {
+    /// The action for SIGINT or SIGTERM. Aborts a handover in progress.
+    pub(super) fn on_shutdown_signal(&self) -> ShutdownAction {
         match &mut *self.state() {
-            State::Underway { ending: true, .. } => SignalMeaning::AtOnce,
-            State::Underway { fd_sender, ending } => {
-                *ending = true;
+            State::InProgress { shutdown_requested: true, .. } => ShutdownAction::Stop,
+            State::InProgress { fd_sender, shutdown_requested } => {
+                *shutdown_requested = true;
                 fd_sender.abort();
-                SignalMeaning::AfterHandover
+                ShutdownAction::DrainAfterHandover
             }
-            _ => SignalMeaning::AsAlways,
+            _ => ShutdownAction::Drain,
         }
     }
 
-    /// Ends a hand-over; true if the server was told to end meanwhile, which nobody has done yet.
-    fn conclude(&self, state: State) -> bool {
-        matches!(std::mem::replace(&mut *self.state(), state), State::Underway { ending: true, .. })
+    /// Ends a handover. Returns whether a shutdown was requested meanwhile, which the caller must then start.
+    fn finish(&self, state: State) -> bool {
+        matches!(std::mem::replace(&mut *self.state(), state), State::InProgress { shutdown_requested: true, .. })
     }
 
-    fn is_broken_off(&self) -> bool {
-        matches!(*self.state(), State::Underway { ending: true, .. })
+    fn is_aborted(&self) -> bool {
+        matches!(*self.state(), State::InProgress { shutdown_requested: true, .. })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // The state is whole between any two statements, whatever panicked meanwhile.
+        // The state is consistent between any two statements, even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Begins to hand over, unless that is under way already.
+/// Starts a handover, unless one is in progress.
 pub(super) fn begin(shared: &Arc<Shared>) {
     let mut state = shared.handover.state();
     let Some(child_program) = shared.handover.child_program.clone() else {
@@ -124,81 +126,94 @@ pub(super) fn begin(shared: &Arc<Shared>) {
     };
     match *state {
         State::Serving => {}
-        State::Starting(_) => return log::warn!("not handing over: this process is only taking over; try it later"),
-        _ => return log::warn!("not handing over: that is under way already"),
+        State::Starting(_) => {
+            return log::warn!("not handing over: this process is still taking over; try again later");
+        }
+        State::InProgress { .. } => return log::warn!("not handing over: a handover is already in progress"),
+        State::Done => return log::warn!("not handing over: a new process has already taken over"),
     }
     if std::process::id() == 1 {
         return log::warn!(
-            "SIGUSR2 ignored: the end of this process, which is PID 1, would end its successor as well; start a new \
+            "SIGUSR2 ignored: the end of this process, which is PID 1, would end the new process as well; start a new \
              container instead"
         );
     }
     let start = || -> io::Result<Arc<FdSender>> {
-        let (fd_sender, end) = FdSender::new()?;
+        let (fd_sender, child_end) = FdSender::new()?;
         let fd_sender = Arc::new(fd_sender);
         let (shared, kept) = (Arc::clone(shared), Arc::clone(&fd_sender));
-        let thread = std::thread::Builder::new().name("hand-over".to_owned());
-        thread.spawn(move || run(&shared, &child_program, &fd_sender, end))?;
+        let thread = std::thread::Builder::new().name("handover".to_owned());
+        thread.spawn(move || run(&shared, &child_program, &fd_sender, child_end))?;
         Ok(kept)
     };
     match start() {
-        Ok(fd_sender) => *state = State::Underway { fd_sender, ending: false },
-        Err(error) => log::error!("cannot hand over: {}; serving on", in_words(&error)),
+        Ok(fd_sender) => *state = State::InProgress { fd_sender, shutdown_requested: false },
+        Err(error) => log::error!("cannot hand over: {}; still serving", in_words(&error)),
     }
 }
 
-/// The whole hand-over; on its own thread.
-fn run(shared: &Shared, child_program: &ChildProgram, fd_sender: &FdSender, end: OwnedFd) {
-    log::info!("Handing over to {}", child_program.path().display());
-    shared.service_manager.tell_reloading();
-    let result = attempt(shared, child_program, fd_sender, end);
+/// Runs a handover, on its own thread.
+fn run(shared: &Shared, child_program: &ChildProgram, fd_sender: &FdSender, child_end: OwnedFd) {
+    log::info!("handover: starting {}", child_program.path().display());
+    shared.service_manager.notify_reloading();
+    let result = attempt(shared, child_program, fd_sender, child_end);
     match result {
         Ok(child) => {
-            let was_ending = shared.handover.conclude(State::Done);
-            shared.service_manager.tell_relieved(child.id());
-            log::info!("Handed over to process {}: serving on who is here", child.id());
+            let shutdown_requested = shared.handover.finish(State::Done);
+            shared.service_manager.notify_handed_over(child.id());
+            let open = counters::open(&shared.counters);
+            log::info!(
+                "handover complete: PID {} accepts new connections; draining {}",
+                child.id(),
+                format_count(open)
+            );
             shared.handle.workers.iter().for_each(|worker| worker.send(Message::HandedOver));
-            if !was_ending {
-                // Whoever is here may finish meanwhile; when nobody is left the process ends, and this thread with it.
+            if !shutdown_requested {
+                // Connections may finish meanwhile; after the last one the process exits, and this thread with it.
                 std::thread::sleep(shared.config.drain_timeout);
             }
             shared.handle.drain();
         }
         Err(reason) => {
-            if shared.handover.conclude(State::Serving) {
-                log::info!("The hand-over was broken off");
+            if shared.handover.finish(State::Serving) {
+                log::info!("handover aborted");
                 shared.handle.drain();
             } else {
-                log::error!("the hand-over failed: {reason}; serving on");
-                shared.service_manager.tell_ready();
+                log::error!("handover failed: {reason}; still serving");
+                shared.service_manager.notify_ready();
             }
         }
     }
 }
 
-/// Starts the successor, gives it the sockets, and waits until it accepts. When it does not, it is ended.
-fn attempt(shared: &Shared, child_program: &ChildProgram, fd_sender: &FdSender, end: OwnedFd) -> Result<Child, String> {
+/// Starts the new process, sends it the sockets, and waits until it accepts. If it does not, it is killed.
+fn attempt(
+    shared: &Shared,
+    child_program: &ChildProgram,
+    fd_sender: &FdSender,
+    child_end: OwnedFd,
+) -> Result<Child, String> {
     let deadline = later(Instant::now(), shared.config.handover_timeout);
-    let listeners = collect(&shared.handle, deadline)?;
+    let listeners = collect_listeners(&shared.handle, deadline)?;
     let mut command = child_program.command();
-    command.env(INHERIT_VARIABLE, mark(end.as_fd()).map_err(|error| error.to_string())?);
-    // They speak of this process, not of the next one.
+    command.env(INHERIT_VARIABLE, mark(child_end.as_fd()).map_err(|error| error.to_string())?);
+    // These describe this process, not the new one.
     for variable in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", WATCHDOG_PID] {
         command.env_remove(variable);
     }
-    command.stdin(Stdio::from(end));
+    command.stdin(Stdio::from(child_end));
     let path = child_program.path().display();
     let mut child = command.spawn().map_err(|error| format!("cannot start {path}: {}", in_words(&error)))?;
-    // It holds a copy of the successor's end, which would keep the channel open for ever.
+    // It holds a duplicate of the child's end, which would keep the channel open for ever.
     drop(command);
-    log::debug!("The successor is process {}", child.id());
-    let answer = give_all(fd_sender, &shared.handover.places, listeners, deadline)
+    log::debug!("handover: started PID {}", child.id());
+    let answer = send_all(fd_sender, &shared.handover.endpoints, listeners, deadline)
         .and_then(|()| fd_sender.await_child(deadline.saturating_duration_since(Instant::now())));
     if matches!(answer, Ok(ChildAnswer::Ready)) {
         return Ok(child);
     }
-    let may_end_itself = fd_sender.abort() && !shared.handover.is_broken_off();
-    let fate = end_child(&mut child, if may_end_itself { LAST_MOMENT } else { Duration::ZERO });
+    let may_exit_itself = fd_sender.abort() && !shared.handover.is_aborted();
+    let fate = end_child(&mut child, if may_exit_itself { EXIT_GRACE } else { Duration::ZERO });
     let path = child_program.path().display();
     Err(match answer {
         Ok(ChildAnswer::Late) => {
@@ -209,8 +224,8 @@ fn attempt(shared: &Shared, child_program: &ChildProgram, fd_sender: &FdSender, 
     })
 }
 
-/// A copy of every socket that the workers listen on.
-fn collect(handle: &ServerHandle, deadline: Instant) -> Result<Vec<OwnedFd>, String> {
+/// A duplicate of every socket that the workers listen on.
+fn collect_listeners(handle: &ServerHandle, deadline: Instant) -> Result<Vec<OwnedFd>, String> {
     let (sender, copies) = mpsc::channel();
     handle.workers.iter().for_each(|worker| worker.send(Message::DuplicateListeners(sender.clone())));
     drop(sender);
@@ -219,35 +234,43 @@ fn collect(handle: &ServerHandle, deadline: Instant) -> Result<Vec<OwnedFd>, Str
         let listener = match copies.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(copy) => copy.map_err(|error| format!("cannot copy a listening socket: {}", in_words(&error)))?,
             Err(RecvTimeoutError::Timeout) => return Err("a worker does not answer".to_owned()),
-            Err(RecvTimeoutError::Disconnected) if listeners.is_empty() => return Err("no door is open".to_owned()),
+            Err(RecvTimeoutError::Disconnected) if listeners.is_empty() => {
+                return Err("no listening socket is open".to_owned());
+            }
             Err(RecvTimeoutError::Disconnected) => return Ok(listeners),
         };
-        // Workers may share one.
+        // Workers may share a socket.
         if known.insert(identity(listener.as_fd()).map_err(|error| error.to_string())?) {
             listeners.push(listener);
         }
     }
 }
 
-/// Each socket with the place that it belongs to, by its address.
-fn give_all(fd_sender: &FdSender, places: &[BoundPlace], listeners: Vec<OwnedFd>, deadline: Instant) -> io::Result<()> {
-    let patience = || deadline.saturating_duration_since(Instant::now());
+/// Sends each socket with its endpoint, which is found by the socket's address.
+fn send_all(
+    fd_sender: &FdSender,
+    endpoints: &[BoundEndpoint],
+    listeners: Vec<OwnedFd>,
+    deadline: Instant,
+) -> io::Result<()> {
+    let timeout = || deadline.saturating_duration_since(Instant::now());
     for listener in listeners {
         let (address, is_datagram) = describe(listener.as_fd())?;
-        let place = places.iter().find(|place| place.address == address && place.is_datagram == is_datagram);
-        let place = place.ok_or_else(|| io::Error::other(format!("{address} is not one of the endpoints")))?;
-        fd_sender.give(listener.as_fd(), place, patience())?;
+        let endpoint =
+            endpoints.iter().find(|endpoint| endpoint.address == address && endpoint.is_datagram == is_datagram);
+        let endpoint = endpoint.ok_or_else(|| io::Error::other(format!("{address} is not one of the endpoints")))?;
+        fd_sender.send_socket(listener.as_fd(), endpoint, timeout())?;
     }
-    fd_sender.finish(patience())
+    fd_sender.finish(timeout())
 }
 
-/// Ends a successor that did not take over, unless it does so within `patience`, and waits for it; says how it ended.
-fn end_child(child: &mut Child, patience: Duration) -> String {
-    let deadline = Instant::now() + patience;
+/// Waits up to `timeout` for the exit of a new process that did not take over, then kills it. Returns how it ended.
+fn end_child(child: &mut Child, timeout: Duration) -> String {
+    let deadline = Instant::now() + timeout;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return status.to_string(),
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(BETWEEN_LOOKS),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(EXIT_CHECK_INTERVAL),
             Ok(None) => {
                 let killed = child.kill().and_then(|()| child.wait());
                 return killed.map_or_else(|error| error.to_string(), |_| "it had to be killed".to_owned());

@@ -1,4 +1,4 @@
-//! What a server is asked to do with datagrams.
+//! UDP configuration of a server.
 
 use crate::error::Error;
 use crate::guard::guarded;
@@ -8,12 +8,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Makes a responder for each worker and address.
+/// A factory of responders, called for each worker and address.
 #[derive(Clone)]
 pub struct MakeResponder(Arc<dyn Fn() -> Box<dyn Responder> + Send + Sync>);
 
 impl MakeResponder {
-    /// Has `make` called for each worker and address.
+    /// Calls `make` for each worker and address.
     pub fn new<R: Responder + 'static>(make: impl Fn() -> R + Send + Sync + 'static) -> Self {
         Self(Arc::new(move || Box::new(make())))
     }
@@ -29,29 +29,30 @@ impl fmt::Debug for MakeResponder {
     }
 }
 
-/// How many replies per second go to one source. One socket of a client of this program gets 180,000 over the loopback
-/// interface, a network card less: who load-tests a server is not limited, and what a loop takes is bounded.
+/// The default maximum of replies per second to one source. One socket of this program's client receives 180,000 per
+/// second over the loopback interface, and fewer over a network card. So load tests are not limited, while the cost of
+/// a reply loop is bounded.
 const RATE_LIMIT: f64 = 200_000.0;
 
 /// Where a server answers datagrams (UDP, RFC 768), and how.
 #[derive(Debug, Clone)]
 pub struct DatagramConfig {
-    /// Where to listen: a host and a port.
+    /// A host and a port to listen on.
     pub listen: Endpoint,
-    /// What answers.
+    /// The factory of the responders.
     pub responder: MakeResponder,
-    /// Groups to join, on the same port. Default: none.
+    /// Multicast groups to join, on the same port. Default: none.
     pub groups: Vec<IpAddr>,
-    /// Where and how to join them.
+    /// Multicast options.
     pub multicast: Multicast,
-    /// The longest reply, in bytes, whatever the request. Default: a reply is no longer than its request, or than
-    /// [`SHORT_REPLY_BYTES`](crate::service::SHORT_REPLY_BYTES), so that nobody can use the server to multiply what he
-    /// throws at a forged address.
+    /// The maximum length of a reply, in bytes, whatever the request. By default a reply is no longer than its request,
+    /// or than [`SHORT_REPLY_BYTES`](crate::service::SHORT_REPLY_BYTES). So the server cannot be used to amplify
+    /// traffic to a forged source address.
     pub longest_reply: Option<usize>,
-    /// The most replies per second to one source address and port, from each worker; as many as in a second may go out at
-    /// once. None sets no limit. Default: 200,000.
+    /// The maximum number of replies per second to one source address and port, from each worker; the replies of one
+    /// second may go out at once. None means no limit. Default: 200,000.
     pub rate_limit: Option<f64>,
-    /// How the log puts what is sent, such as "Echoing". Default: "Sending".
+    /// The verb for sent datagrams in the log, such as "Echoing". Default: "Sending".
     pub sending: &'static str,
 }
 
@@ -64,11 +65,11 @@ impl DatagramConfig {
         Self { listen: endpoint, responder, groups, multicast, longest_reply, rate_limit, sending }
     }
 
-    /// Whether it can be meant.
+    /// Validates the configuration.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for what can never work.
+    /// [`Error::Usage`] for an invalid value.
     pub(in crate::server) fn check(&self) -> Result<(), Error> {
         if self.rate_limit.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
             return Err(Error::Usage("a rate limit is above 0; give one such as --udp-rate-limit 5k".to_owned()));

@@ -1,4 +1,4 @@
-//! What is counted of datagrams: by a worker while it runs, and in all when it has ended.
+//! UDP counters of a worker, and their totals.
 
 use crate::counter::{Counter, Tally};
 use crate::error::errno_name;
@@ -7,31 +7,32 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
-/// Why a datagram was not answered although there was, or would have been, an answer.
+/// Why a datagram was not answered although the service has, or would have had, a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Dropped {
-    /// The address of the sender is in none of the ranges that are let in.
+    /// The source address is in none of the allowed ranges.
     NotAllowed,
-    /// A reply would be answered in turn, or go to nobody: the source port is one of this server or of a service that
-    /// answers anything, or the datagram has been through several servers already.
+    /// The reply could start a loop, or has no possible receiver. The source port is one of this server or of a service
+    /// that answers any datagram, or the datagram has already passed through several servers.
     WouldLoop,
-    /// Its source has used up the replies that the rate limit allows it.
+    /// The source has exceeded the rate limit.
     RateLimited,
-    /// The reply would be longer than it may be; see [`DatagramConfig::longest_reply`](super::DatagramConfig::longest_reply).
+    /// The reply would be longer than allowed; see
+    /// [`DatagramConfig::longest_reply`](super::DatagramConfig::longest_reply).
     ReplyTooLong,
-    /// The server was too slow: the kernel's queue of the socket was full, so that the server never saw it.
+    /// The server was too slow: the socket's receive queue was full, and the kernel dropped the datagram.
     QueueFull,
-    /// The network was too slow: the kernel's send buffer was full.
+    /// The network was too slow: the socket's send buffer was full.
     SendBufferFull,
     /// The responder panicked.
     Panicked,
-    /// The reply could not be sent, by the number of the error (errno(3)).
+    /// The reply could not be sent; the value is the error number (errno(3)).
     Failed(i32),
 }
 
 impl Dropped {
-    /// Those that every server counts.
+    /// The reasons that every server counts.
     pub(super) const OWN: [Self; 7] = [
         Self::NotAllowed,
         Self::WouldLoop,
@@ -47,7 +48,7 @@ impl fmt::Display for Dropped {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAllowed => out.write_str("the address is not allowed"),
-            Self::WouldLoop => out.write_str("the answer would be answered"),
+            Self::WouldLoop => out.write_str("the reply could start a loop"),
             Self::RateLimited => out.write_str("the source is over the rate limit"),
             Self::ReplyTooLong => out.write_str("the reply would be longer than the request"),
             Self::QueueFull => out.write_str("the receive queue was full"),
@@ -58,17 +59,17 @@ impl fmt::Display for Dropped {
     }
 }
 
-/// What one worker counts.
+/// The UDP counters of one worker.
 #[derive(Debug)]
 pub(in crate::server) struct DatagramCounters {
     /// Datagrams received.
     pub(in crate::server) received: Counter,
     /// Datagrams sent in reply.
     pub(in crate::server) sent: Counter,
-    /// Those that were never received, because the kernel's queue was full.
+    /// Datagrams that the kernel dropped because the receive queue was full.
     pub(super) overrun: Counter,
     dropped: Tally<Dropped>,
-    /// Failed attempts to receive, by the number of the error (errno(3)); 0 where there was none.
+    /// Failed receive calls, by error number (errno(3)); 0 if the error had none.
     receive_errors: Tally<i32>,
 }
 
@@ -84,22 +85,22 @@ impl DatagramCounters {
         self.dropped.add(reason);
     }
 
-    /// How many were dropped for `reason`.
+    /// The number of datagrams dropped for `reason`.
     pub(super) fn dropped_for(&self, reason: Dropped) -> u64 {
         self.dropped.get(reason)
     }
 
-    /// Counts a failed attempt to receive.
+    /// Counts a failed receive call.
     pub(super) fn receive_failed(&self, error: &io::Error) {
         self.receive_errors.add(error.raw_os_error().unwrap_or_default());
     }
 
-    /// Failed attempts to receive, by the number of the error.
+    /// Failed receive calls, by error number.
     pub(in crate::server) fn receive_errors(&self) -> impl Iterator<Item = (i32, u64)> {
         self.receive_errors.counts()
     }
 
-    /// What was dropped, by reason, with those at zero.
+    /// Dropped datagrams by reason, including reasons with a count of zero.
     pub(in crate::server) fn dropped(&self) -> impl Iterator<Item = (Dropped, u64)> {
         let overrun = self.overrun.get();
         self.dropped.counts().map(move |(reason, count)| match reason {
@@ -118,7 +119,7 @@ impl DatagramCounters {
     }
 }
 
-/// What a server has done with datagrams.
+/// UDP totals of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DatagramSummary {
     /// Datagrams received.
@@ -127,12 +128,12 @@ pub struct DatagramSummary {
     pub sent: u64,
     /// Datagrams that were not answered, by reason.
     pub dropped: BTreeMap<Dropped, u64>,
-    /// Attempts to receive that failed, by the number of the error (errno(3)); 0 where there was none.
+    /// Failed receive calls, by error number (errno(3)); 0 if the error had none.
     pub receive_errors: BTreeMap<i32, u64>,
 }
 
 impl DatagramSummary {
-    /// Whether there were none.
+    /// Whether all totals are zero.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -149,8 +150,8 @@ impl DatagramSummary {
         }
     }
 
-    /// All in a few words, such as "5 datagrams, 3 answered (2 the send buffer was full)".
-    pub(in crate::server) fn in_words(&self) -> String {
+    /// The totals in one line, such as "5 datagrams, 3 answered (2 the send buffer was full)".
+    pub(in crate::server) fn one_line(&self) -> String {
         let dropped = self.dropped.iter().map(|(why, count)| format!("{} {why}", format_count(*count)));
         let failed = self.failed_receives().map(|(words, count)| format!("{} {words}", format_count(count)));
         let parts: Vec<_> = dropped.chain(failed).collect();
@@ -158,7 +159,7 @@ impl DatagramSummary {
         format!("{}, {} answered{parts}", format_counted(self.received, "datagram"), format_count(self.sent))
     }
 
-    /// Failed attempts to receive, in words.
+    /// Failed receive calls, described for display.
     fn failed_receives(&self) -> impl Iterator<Item = (String, u64)> {
         self.receive_errors
             .iter()

@@ -1,7 +1,7 @@
-//! The datagrams of one worker: received many at a time, answered, and sent many at a time.
+//! UDP in a worker: datagrams are received, answered and sent in batches.
 //!
-//! There are no connections, so there is nothing to wait for and nobody to hold back: a reply that the kernel does not
-//! take at once is dropped and counted, as a router would. One peer's fault never touches another's datagrams.
+//! There are no connections, hence no back-pressure: a reply that the kernel does not take at once is dropped and
+//! counted, as a router would. One peer's fault never affects another peer's datagrams.
 
 mod config;
 mod counters;
@@ -24,32 +24,32 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-/// The first of the fixed keys that belong here: those below are doors for connections, those from 2¹⁶ on the metrics'.
+/// The first of the fixed keys for UDP sockets. Those below belong to acceptors, those from 2¹⁶ on to the admin pages.
 const FIRST_KEY: u32 = 1 << 15;
 const LAST_KEY: u32 = (1 << 16) - 1;
 
-/// How many datagrams one turn answers before others get theirs. Each costs a few microseconds.
-const TURN_DATAGRAMS: usize = 256;
+/// Datagrams answered per turn before other sockets and connections are served. Each costs a few microseconds.
+const DATAGRAMS_PER_TURN: usize = 256;
 
-/// How many datagrams are answered when the end comes, for each socket: more than its queue holds, whose 208 KiB by default
-/// hold 277 of the smallest ones.
-const LAST_DATAGRAMS: usize = 1 << 16;
+/// Datagrams answered per socket at shutdown. More than the receive queue holds: its 208 KiB by default hold 277 of the
+/// smallest datagrams.
+const MAX_DRAINED_DATAGRAMS: usize = 1 << 16;
 
-/// The part of one worker.
+/// The UDP part of one worker.
 pub(super) struct Datagrams<'a> {
-    acceptors: Vec<WorkerSocket>,
-    /// None where there are no doors: it is large.
+    sockets: Vec<WorkerSocket>,
+    /// None without sockets, because it is large.
     batch_io: Option<BatchIo<'a>>,
 }
 
 impl<'a> Datagrams<'a> {
-    /// The part of a worker with these `sockets`.
+    /// The UDP part of a worker with `sockets`.
     pub(super) fn new(shared: &'a Shared, counters: &'a Counters, sockets: Vec<DatagramSocket>) -> Result<Self, Error> {
-        let Some(config) = &shared.config.datagrams else { return Ok(Self { acceptors: Vec::new(), batch_io: None }) };
+        let Some(config) = &shared.config.datagrams else { return Ok(Self { sockets: Vec::new(), batch_io: None }) };
         let worker_socket =
             |(index, socket)| Ok(WorkerSocket::new(socket, Key::fixed(index), config.responder.make()?));
-        let acceptors = (FIRST_KEY..=LAST_KEY).zip(sockets).map(worker_socket).collect::<Result<Vec<_>, _>>();
-        let acceptors = acceptors.map_err(Error::Panic)?;
+        let sockets = (FIRST_KEY..=LAST_KEY).zip(sockets).map(worker_socket).collect::<Result<Vec<_>, _>>();
+        let sockets = sockets.map_err(Error::Panic)?;
         let batch_io = || BatchIo {
             shared,
             config,
@@ -59,29 +59,29 @@ impl<'a> Datagrams<'a> {
             rate_limit: config.rate_limit.map(|rate| RateLimit::new(rate, Instant::now())),
             warnings: Warnings::default(),
         };
-        let batch_io = (!acceptors.is_empty()).then(batch_io);
-        Ok(Self { acceptors, batch_io })
+        let batch_io = (!sockets.is_empty()).then(batch_io);
+        Ok(Self { sockets, batch_io })
     }
 
-    /// Whether a fixed key with this index belongs here.
+    /// Whether the fixed key `index` belongs to a UDP socket.
     pub(super) fn owns(index: u32) -> bool {
         (FIRST_KEY..=LAST_KEY).contains(&index)
     }
 
     pub(super) fn open(&mut self, context: &LoopContext) -> io::Result<()> {
-        self.acceptors.iter_mut().try_for_each(|worker_socket| worker_socket.open(context))
+        self.sockets.iter_mut().try_for_each(|worker_socket| worker_socket.open(context))
     }
 
-    /// Something came in, or the turn of a door in the ready queue has come.
+    /// Handles an event of a socket, or its turn in the ready queue.
     pub(super) fn handle(&mut self, context: &mut LoopContext, key: Key, is_turn: bool) {
-        let (Some(worker_socket), Some(batch_io)) = (socket_of(&mut self.acceptors, key), &mut self.batch_io) else {
+        let (Some(worker_socket), Some(batch_io)) = (socket_of(&mut self.sockets, key), &mut self.batch_io) else {
             return;
         };
-        // Between an event and its turn there may be more events: one turn is enough for all of them.
+        // Further events may arrive before the turn; one turn handles all of them.
         if (worker_socket.is_queued && !is_turn) || worker_socket.is_pausing(context) {
             return;
         }
-        let turn = batch_io.turn(context.now, worker_socket, TURN_DATAGRAMS);
+        let turn = batch_io.turn(context.now, worker_socket, DATAGRAMS_PER_TURN);
         worker_socket.is_queued = turn == TurnEnd::Unfinished;
         match turn {
             TurnEnd::Drained => {}
@@ -90,32 +90,32 @@ impl<'a> Datagrams<'a> {
         }
     }
 
-    /// The pause of a door may be over.
+    /// The pause of a socket may be over.
     pub(super) fn handle_expired(&mut self, context: &mut LoopContext, key: Key) {
         self.handle(context, key, true);
     }
 
-    /// Copies of the open sockets, for a successor.
-    pub(super) fn copies(&self) -> impl Iterator<Item = io::Result<OwnedFd>> {
-        self.acceptors.iter().filter_map(WorkerSocket::socket).map(|socket| socket.as_fd().try_clone_to_owned())
+    /// Duplicates of the open sockets, for a handover.
+    pub(super) fn duplicates(&self) -> impl Iterator<Item = io::Result<OwnedFd>> {
+        self.sockets.iter().filter_map(WorkerSocket::socket).map(|socket| socket.as_fd().try_clone_to_owned())
     }
 
-    /// Answers what has come in, then closes the doors.
+    /// Answers the datagrams received so far, then closes the sockets.
     pub(super) fn drain(&mut self, context: &mut LoopContext) {
-        for worker_socket in &mut self.acceptors {
+        for worker_socket in &mut self.sockets {
             if let Some(batch_io) = &mut self.batch_io {
-                batch_io.turn(context.now, worker_socket, LAST_DATAGRAMS);
+                batch_io.turn(context.now, worker_socket, MAX_DRAINED_DATAGRAMS);
             }
         }
         self.close(context);
     }
 
-    /// Closes the doors: a successor, if there is one, has the same sockets and answers what has come in.
+    /// Closes the sockets. After a handover the new process has the same sockets and answers what is in their queues.
     pub(super) fn close(&mut self, context: &mut LoopContext) {
-        self.acceptors.iter_mut().for_each(|worker_socket| worker_socket.close(context));
+        self.sockets.iter_mut().for_each(|worker_socket| worker_socket.close(context));
     }
 }
 
-fn socket_of(acceptors: &mut [WorkerSocket], key: Key) -> Option<&mut WorkerSocket> {
-    acceptors.get_mut(key.as_fixed()?.checked_sub(FIRST_KEY)? as usize)
+fn socket_of(sockets: &mut [WorkerSocket], key: Key) -> Option<&mut WorkerSocket> {
+    sockets.get_mut(key.as_fixed()?.checked_sub(FIRST_KEY)? as usize)
 }

@@ -1,30 +1,30 @@
-//! How many replies go to one source address and port.
+//! Rate limit of replies per source address and port.
 //!
-//! Each worker has one [`RateLimit`]: a table of token buckets of fixed size, whatever peers forge. A bucket is kept as one number
-//! (the theoretical arrival time of the generic cell rate algorithm, ITU-T I.371): it lies in the future by as much as the
-//! source has used up, and what is not in the future says nothing.
+//! Each worker has one [`RateLimit`]: a table of token buckets of fixed size, however many sources are forged. A bucket
+//! is kept as one number, the theoretical arrival time of the generic cell rate algorithm (ITU-T I.371). It lies in the
+//! future by as much as the source has used of its budget; a time in the past means a full bucket.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// How many sets of buckets there are. With four buckets of 16 bytes each the table has 64 KiB and stays in the cache.
+/// The number of sets of buckets. With four buckets of 16 bytes each, the table takes 64 KiB and stays in the cache.
 const SETS: usize = 1 << 10;
 
-/// A set is one cache line.
+/// A set fills one cache line.
 const BUCKETS_PER_SET: usize = 4;
 
 const SECOND_NANOS: u64 = 1_000_000_000;
 
-/// The longest interval between two replies, so that sums cannot overflow: a day.
-const LONGEST_INTERVAL_NANOS: f64 = 86_400e9;
+/// The maximum interval between two replies, a day, so that sums cannot overflow.
+const MAX_INTERVAL_NANOS: f64 = 86_400e9;
 
-/// The replies to one source.
+/// The token bucket of one source.
 #[derive(Debug, Default, Clone, Copy)]
 struct Bucket {
     /// The hash of the source.
     tag: u64,
-    /// When the source will have used up nothing, in nanoseconds since the table was made.
+    /// When the bucket will be full again, in nanoseconds since the table was created.
     full_at: u64,
 }
 
@@ -32,7 +32,7 @@ struct Bucket {
 #[repr(align(64))]
 struct Set([Bucket; BUCKETS_PER_SET]);
 
-/// The place of a source that may get a reply.
+/// The bucket of a source that may get a reply.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Permit {
     set: usize,
@@ -40,16 +40,17 @@ pub(super) struct Permit {
     tag: u64,
 }
 
-/// Token buckets by source address and port, each with room for the replies of one second, at least one.
+/// Token buckets by source address and port, each with capacity for the replies of one second, and for at least one
+/// reply.
 ///
-/// A source finds its bucket among the four of the set that its hash belongs to, or takes one that is full, which says no more
-/// than none. When four others of the set have used up something at that moment, it shares the bucket that is fullest: then both
-/// together get the rate. The hash is keyed, so that nobody can choose with whom.
+/// A source uses its bucket in the set that its hash selects, or replaces a full one, which holds no information. If
+/// four other sources in the set have used some of their budget, it shares the fullest bucket: both together then get
+/// the rate. The hash is keyed, so a peer cannot choose whose bucket it shares.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     start: Instant,
     interval: u64,
-    /// How far in the future `full_at` may lie after a reply.
+    /// The maximum distance of `full_at` into the future after a reply.
     depth: u64,
     /// The time of this batch, in nanoseconds since `start`.
     now: u64,
@@ -61,18 +62,18 @@ impl RateLimit {
     /// Allows `rate` replies per second to each source.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it lies between 1 and a day")]
     pub(super) fn new(rate: f64, start: Instant) -> Self {
-        let interval = (1e9 / rate).clamp(1.0, LONGEST_INTERVAL_NANOS) as u64;
+        let interval = (1e9 / rate).clamp(1.0, MAX_INTERVAL_NANOS) as u64;
         let depth = interval.max(SECOND_NANOS);
         Self { start, interval, depth, now: 0, hash: RandomState::new(), sets: vec![Set::default(); SETS] }
     }
 
-    /// All that follows happens at `now`.
+    /// Sets the time for the following calls.
     pub(super) fn begin_batch(&mut self, now: Instant) {
         let since: Duration = now.saturating_duration_since(self.start);
         self.now = since.as_secs().saturating_mul(SECOND_NANOS).saturating_add(since.subsec_nanos().into());
     }
 
-    /// A permit for one reply to `peer`, unless its rate is used up.
+    /// A permit for one reply to `peer`, unless its budget is spent.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
     pub(super) fn permit(&self, peer: SocketAddr) -> Option<Permit> {
@@ -85,7 +86,7 @@ impl RateLimit {
         is_within.then_some(Permit { set, bucket, tag })
     }
 
-    /// The reply is sent.
+    /// Charges a reply to the bucket of `permit`.
     #[inline]
     pub(super) fn charge(&mut self, permit: Permit) {
         let bucket = &mut self.sets[permit.set].0[permit.bucket];
@@ -106,7 +107,7 @@ impl RateLimit {
     }
 }
 
-/// The bucket that has used up least.
+/// The bucket with the most tokens left.
 fn fullest(buckets: &[Bucket; BUCKETS_PER_SET]) -> usize {
     (0..BUCKETS_PER_SET).min_by_key(|&index| buckets[index].full_at).unwrap_or_default()
 }
@@ -117,18 +118,18 @@ mod tests {
     use std::net::SocketAddr;
     use std::time::{Duration, Instant};
 
-    struct Scene {
+    struct Fixture {
         limit: RateLimit,
         start: Instant,
     }
 
-    impl Scene {
+    impl Fixture {
         fn new(rate: f64) -> Self {
             let start = Instant::now();
             Self { limit: RateLimit::new(rate, start), start }
         }
 
-        /// How many of `count` requests of `peer` are answered when they come at once, so long after the start.
+        /// How many of `count` simultaneous requests of `peer` are answered, `after` the start.
         fn answered(&mut self, peer: SocketAddr, count: usize, after: Duration) -> usize {
             self.limit.begin_batch(self.start + after);
             let answer = |_: &usize| self.limit.permit(peer).map(|permit| self.limit.charge(permit)).is_some();
@@ -144,47 +145,47 @@ mod tests {
     }
 
     #[test]
-    fn a_source_gets_its_rate_and_a_second_of_it_at_once() {
-        let mut scene = Scene::new(100.0);
+    fn a_source_gets_its_rate_with_bursts_of_one_second() {
+        let mut fixture = Fixture::new(100.0);
         let seconds = Duration::from_secs_f64;
-        assert_eq!(scene.answered(peer(0), 1000, seconds(1.0)), 100);
-        assert_eq!(scene.answered(peer(0), 1000, seconds(1.5)), 50);
-        assert_eq!(scene.answered(peer(1), 1000, seconds(1.5)), 100, "another port is another source");
-        assert_eq!(scene.answered(peer(0), 1000, seconds(100.0)), 100, "nothing is saved up");
+        assert_eq!(fixture.answered(peer(0), 1000, seconds(1.0)), 100);
+        assert_eq!(fixture.answered(peer(0), 1000, seconds(1.5)), 50);
+        assert_eq!(fixture.answered(peer(1), 1000, seconds(1.5)), 100, "another port is another source");
+        assert_eq!(fixture.answered(peer(0), 1000, seconds(100.0)), 100, "nothing is saved up");
         let v6 = "[2001:db8::1]:40000".parse().expect("an address");
-        assert_eq!(scene.answered(v6, 1000, seconds(100.0)), 100);
+        assert_eq!(fixture.answered(v6, 1000, seconds(100.0)), 100);
     }
 
     #[test]
-    fn a_rate_may_be_slow_or_without_measure() {
-        let mut slow = Scene::new(0.5);
+    fn very_low_and_very_high_rates_work() {
+        let mut slow = Fixture::new(0.5);
         let answered = [1.0, 2.0, 2.9, 3.0].map(|after| slow.answered(peer(0), 5, Duration::from_secs_f64(after)));
         assert_eq!(answered, [1, 0, 0, 1]);
-        assert_eq!(Scene::new(f64::MIN_POSITIVE).answered(peer(0), 5, Duration::from_secs(1)), 1);
-        assert_eq!(Scene::new(f64::MAX).answered(peer(0), 100_000, Duration::from_secs(1)), 100_000);
+        assert_eq!(Fixture::new(f64::MIN_POSITIVE).answered(peer(0), 5, Duration::from_secs(1)), 1);
+        assert_eq!(Fixture::new(f64::MAX).answered(peer(0), 100_000, Duration::from_secs(1)), 100_000);
     }
 
-    /// A source that has used up nothing loses nothing when others take its place.
+    /// A flood of other sources does not refill the bucket of a source that has spent its budget.
     #[test]
-    fn a_flood_of_other_sources_takes_nothing_away() {
-        let mut scene = Scene::new(1000.0);
+    fn a_flood_of_other_sources_refills_no_bucket() {
+        let mut fixture = Fixture::new(1000.0);
         let after = Duration::from_secs(1);
-        assert_eq!(scene.answered(peer(0), 2000, after), 1000);
-        // One request each, a millisecond apart for every set: they are through with it when the next one comes.
+        assert_eq!(fixture.answered(peer(0), 2000, after), 1000);
+        // One request each, a millisecond apart for every set: each bucket is full again before the next request.
         for number in 1..20_000 {
-            assert_eq!(scene.answered(peer(number), 1, after + Duration::from_micros(number.into())), 1, "{number}");
+            assert_eq!(fixture.answered(peer(number), 1, after + Duration::from_micros(number.into())), 1, "{number}");
         }
-        let later = scene.answered(peer(0), 2000, after + Duration::from_millis(20));
+        let later = fixture.answered(peer(0), 2000, after + Duration::from_millis(20));
         assert!(later <= 20, "the flood gave {later} back");
     }
 
-    /// What does not fit the table shares buckets: the sum stays bounded.
+    /// Sources beyond the table's size share buckets: the total stays bounded.
     #[test]
     fn the_table_bounds_all_sources_together() {
-        let mut scene = Scene::new(10.0);
+        let mut fixture = Fixture::new(10.0);
         let after = Duration::from_secs(1);
         let sources = u32::try_from(10 * SETS * BUCKETS_PER_SET).expect("a few thousand");
-        let all: usize = (0..sources).map(|number| scene.answered(peer(number), 10, after)).sum();
+        let all: usize = (0..sources).map(|number| fixture.answered(peer(number), 10, after)).sum();
         assert!(all <= 10 * SETS * BUCKETS_PER_SET, "{all}");
     }
 }

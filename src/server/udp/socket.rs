@@ -1,8 +1,8 @@
-//! One datagram socket of one worker, and the desk where all of them are served.
+//! One UDP socket of one worker, and the batched receive, answer and send of its turns.
 
 use super::counters::Dropped;
 use super::rate_limit::{Permit, RateLimit};
-use super::reflection::{hops_of_reply, is_answered_by_servers};
+use super::reflection::{hops_of_reply, is_server_port};
 use super::{DatagramConfig, Shared};
 use crate::error::{ErrorBackoff, ErrorClass, Warning, in_words_with_errno};
 use crate::event_loop::{Key, LoopContext, Timer};
@@ -19,29 +19,29 @@ use std::time::Instant;
 /// How a turn of a socket ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TurnEnd {
-    /// Nothing is left to receive; the next event tells of more.
+    /// The socket is drained; an event follows when more arrives.
     Drained,
-    /// More datagrams may wait.
+    /// More datagrams may be available.
     Unfinished,
-    /// Receiving fails; the timer brings the next turn.
+    /// Receiving fails; the timer starts the next turn.
     Paused,
 }
 
-/// One socket.
+/// One UDP socket of a worker.
 pub(super) struct WorkerSocket {
-    /// None once it is closed for good.
+    /// None once it is closed.
     socket: Option<DatagramSocket>,
     key: Key,
-    /// None only while it is dropped.
+    /// None only during drop.
     responder: Option<Box<dyn Responder>>,
-    /// Stands in the ready queue.
+    /// Whether it is in the ready queue.
     pub(super) is_queued: bool,
-    /// The address of the socket.
+    /// The local address.
     local: Option<SocketAddr>,
-    /// What the kernel has dropped on the socket so far; it only tells the total.
+    /// How many datagrams the kernel has dropped on the socket so far; the kernel only reports the total.
     overrun: u32,
     receiving: ErrorBackoff,
-    /// Ends a pause after failed calls.
+    /// Ends a pause after failed receive calls.
     timer: Timer,
 }
 
@@ -62,7 +62,7 @@ impl WorkerSocket {
     }
 
     pub(super) fn open(&mut self, context: &LoopContext) -> io::Result<()> {
-        // A reply that finds no room is dropped: nobody waits for room.
+        // Read events only: a reply is dropped when the send buffer is full.
         self.socket.as_mut().map_or(Ok(()), |socket| context.register_listener(socket.source(), self.key))
     }
 
@@ -70,12 +70,13 @@ impl WorkerSocket {
         self.socket.as_ref()
     }
 
-    /// Whether it waits because receiving failed. Events are ignored meanwhile: the next turn receives all that is there.
+    /// Whether it pauses because receiving failed. Events are ignored meanwhile; the next turn receives everything that
+    /// is queued.
     pub(super) fn is_pausing(&self, context: &LoopContext) -> bool {
         self.receiving.is_pausing(context.now)
     }
 
-    /// Has the timer end the pause.
+    /// Arms the timer that ends the pause.
     pub(super) fn pause(&mut self, context: &mut LoopContext) {
         context.wheel.arm(&mut self.timer, self.key, self.receiving.pauses_until(context.now));
     }
@@ -95,19 +96,19 @@ impl Drop for WorkerSocket {
     }
 }
 
-/// What the doors of a worker share.
+/// Batches and limits, shared by the UDP sockets of a worker.
 pub(super) struct BatchIo<'a> {
     pub(super) shared: &'a Shared,
     pub(super) config: &'a DatagramConfig,
     pub(super) counters: &'a Counters,
     pub(super) recv_batch: RecvBatch,
     pub(super) send_batch: SendBatch,
-    /// None where every source gets all its replies.
+    /// None if replies are not rate-limited.
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) warnings: Warnings,
 }
 
-/// Warnings that peers or the system can bring about, each given once a second at most.
+/// Warnings that peers or the system can cause, each logged at most once a second.
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
     receiving: Warning,
@@ -118,7 +119,7 @@ pub(super) struct Warnings {
 }
 
 impl Warnings {
-    /// Says that `peer` got no reply, as a warning where the operator can change that.
+    /// Logs that `peer` got no reply; as a warning if the operator can change that.
     fn dropped(
         &mut self,
         now: Instant,
@@ -132,17 +133,20 @@ impl Warnings {
             Dropped::RateLimited if self.rate.is_due(now) => {
                 let rate = config.rate_limit.map(format_rate).unwrap_or_default();
                 log::warn!(
-                    "{peer} sends more than {rate}, which --udp-rate-limit allows each source; {} not answered so far",
+                    "{peer} exceeds the rate limit of {rate} per source (--udp-rate-limit); {} not answered so far",
                     so_far()
                 );
             }
             Dropped::ReplyTooLong if self.length.is_due(now) => log::warn!(
-                "the reply to {peer} would be longer than its request, and is not sent without \
+                "the reply to {peer} would be longer than its request and is not sent without \
                  --udp-allow-amplification; {} not answered so far",
                 so_far()
             ),
             Dropped::WouldLoop if self.source.is_due(now) => {
-                log::debug!("{peer} has the port of a server, or few hops left; {} not answered so far", so_far());
+                log::debug!(
+                    "a reply to {peer} could start a loop (port or hop limit); {} not answered so far",
+                    so_far()
+                );
             }
             _ => {}
         }
@@ -150,10 +154,10 @@ impl Warnings {
 }
 
 impl BatchIo<'_> {
-    /// Answers up to about `most` of the datagrams that wait at `worker_socket`.
-    pub(super) fn turn(&mut self, now: Instant, worker_socket: &mut WorkerSocket, most: usize) -> TurnEnd {
+    /// Receives and answers about `max_datagrams` datagrams at most.
+    pub(super) fn turn(&mut self, now: Instant, worker_socket: &mut WorkerSocket, max_datagrams: usize) -> TurnEnd {
         let mut count = 0;
-        while count < most {
+        while count < max_datagrams {
             let Some(socket) = &worker_socket.socket else { return TurnEnd::Drained };
             let received = self.recv_batch.receive(socket);
             if let Some(overrun) = self.recv_batch.take_overrun() {
@@ -181,7 +185,7 @@ impl BatchIo<'_> {
         TurnEnd::Unfinished
     }
 
-    /// How the turn of `worker_socket` ends after `error`; none when it goes on.
+    /// How the turn of `worker_socket` ends after `error`; none when it continues.
     fn handle_receive_error(
         &mut self,
         now: Instant,
@@ -210,14 +214,14 @@ impl BatchIo<'_> {
         Some(TurnEnd::Paused)
     }
 
-    /// Puts a reply to each datagram of the inbox into the outbox, where there is one.
+    /// Adds the reply to each received datagram to the send batch, if there is a reply.
     fn answer_all(&mut self, now: Instant, worker_socket: &mut WorkerSocket) {
         let Self { shared, config, counters, recv_batch, send_batch, rate_limit, warnings } = self;
         send_batch.clear();
         if let Some(rate_limit) = rate_limit {
             rate_limit.begin_batch(now);
         }
-        // What is sent to a group has one hop by default (ip(7)), and no loop goes through one.
+        // Multicast datagrams have one hop by default (ip(7)), and cannot form a loop.
         let is_group = worker_socket.local.is_some_and(|local| local.ip().is_multicast());
         for arrival in recv_batch.arrivals() {
             let peer = SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port());
@@ -238,19 +242,19 @@ impl BatchIo<'_> {
             };
             let limit = config.longest_reply.unwrap_or(arrival.bytes.len().max(SHORT_REPLY_BYTES));
             let Some(responder) = &mut worker_socket.responder else { return };
-            let mut unanswered = None;
+            let mut drop_reason = None;
             let is_answered = send_batch.add(Some(arrival.peer), arrival.local, hops, |bytes| {
                 let mut reply = Reply::new(bytes, limit);
-                // Whatever the fault is, it is this datagram's alone. What the panic says is reported by its hook.
+                // A panic affects only this datagram; the panic hook reports it.
                 let answers = guarded(|| responder.respond(arrival.bytes, &mut reply, now));
-                unanswered = match answers {
+                drop_reason = match answers {
                     Ok(false) if reply.was_too_long() => Some(Dropped::ReplyTooLong),
                     Err(_) => Some(Dropped::Panicked),
                     Ok(_) => None,
                 };
                 answers.unwrap_or(false)
             });
-            if let Some(reason) = unanswered {
+            if let Some(reason) = drop_reason {
                 counters.datagrams.drop(reason);
                 warnings.dropped(now, reason, peer, config, counters);
             }
@@ -276,7 +280,7 @@ impl BatchIo<'_> {
                 }
                 Err(error) => {
                     counters.datagrams.drop(Dropped::Failed(error.raw_os_error().unwrap_or_default()));
-                    // An unreachable peer is the peer's affair.
+                    // An unreachable peer is no fault of this server.
                     if ErrorClass::of(&error) != ErrorClass::Transient && warning.is_due(now) {
                         let place = to.map(|to| format!(" to {to}")).unwrap_or_default();
                         log::warn!("cannot send a datagram{place}: {}", in_words_with_errno(&error));
@@ -290,13 +294,14 @@ impl BatchIo<'_> {
     }
 }
 
-/// What a reply to an admitted datagram needs.
+/// The hop limit and the rate-limit permit of a reply.
 struct Admitted {
     hops: Option<u8>,
     permit: Option<Permit>,
 }
 
-/// Whether what came from `peer` may be answered; else why not. It arrived with so many `hops` left, where that matters.
+/// Checks whether a datagram from `peer` may be answered, or why not. `hops` is the hop limit with which it arrived,
+/// where that matters.
 fn admit(
     shared: &Shared,
     rate_limit: Option<&RateLimit>,
@@ -306,7 +311,7 @@ fn admit(
     if !shared.admission.allows(peer.ip()) {
         return Err(Dropped::NotAllowed);
     }
-    if is_answered_by_servers(peer.port(), &shared.datagram_ports) {
+    if is_server_port(peer.port(), &shared.datagram_ports) {
         return Err(Dropped::WouldLoop);
     }
     let hops = hops_of_reply(hops).map_err(|()| Dropped::WouldLoop)?;

@@ -1,4 +1,4 @@
-//! One connection of a worker, and what the log says of its end.
+//! One connection in a worker's slab, and its closing log line.
 
 use crate::connection::CloseReason;
 use crate::pump::Session;
@@ -8,13 +8,13 @@ use crate::service::Service;
 use crate::socket::Address;
 use std::time::Instant;
 
-/// One connection and what belongs to it.
+/// A session with its peer address and its number.
 #[derive(Debug)]
 pub(super) struct ConnectionEntry<S> {
     pub(super) session: Session<S>,
     pub(super) peer: Address,
     pub(super) number: u64,
-    /// Why it closes, once the log has said so.
+    /// The close reason in the log line, once it was logged.
     logged: Option<CloseReason>,
 }
 
@@ -23,7 +23,7 @@ impl<S: Service> ConnectionEntry<S> {
         Self { session, peer, number, logged: None }
     }
 
-    /// What the log says of the end for `reason`; nothing when that was said already. Warns of malformed input.
+    /// The log line for a close with `reason`; none if it was logged already. Warns of malformed input.
     pub(super) fn closing_line(
         &mut self,
         reason: CloseReason,
@@ -33,7 +33,7 @@ impl<S: Service> ConnectionEntry<S> {
         if self.logged.replace(reason) == Some(reason) {
             return None;
         }
-        malformed.note_end(now, reason, &self.peer, || observer::error_detail(&self.session));
+        malformed.on_close(now, reason, &self.peer, || observer::error_detail(&self.session));
         let closing_details = observer::closing_details(&self.session, reason, self.number, now)?;
         Some(format!("Closing connection to {}: {closing_details}", self.peer))
     }

@@ -1,11 +1,12 @@
-//! What the worker that hears the signals does on each of them.
+//! Signal actions of the worker that handles signals.
 
 use super::Worker;
 use crate::event_loop::LoopContext;
-use crate::server::handover::{self, SignalMeaning};
+use crate::server::handover::{self, ShutdownAction};
 use crate::server::lifecycle::Lifecycle;
 use crate::server::{ConnectionInfo, counters, tls_reload};
 use crate::service::Service;
+use crate::units::format_counted;
 use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 
 impl<F, S> Worker<'_, F, S>
@@ -19,20 +20,21 @@ where
             SIGHUP if self.shared.tls.is_none() => log::info!("SIGHUP ignored: there are no TLS files to read again"),
             SIGHUP => tls_reload::start(self.shared),
             SIGUSR2 if self.stage == Lifecycle::Serving => handover::begin(self.shared),
-            SIGUSR2 => log::warn!("not handing over: the server is ending"),
-            _ => self.end(context),
+            SIGUSR2 => log::warn!("not handing over: the server is shutting down"),
+            _ => self.shut_down(context),
         }
     }
 
-    fn end(&mut self, context: &mut LoopContext) {
-        let ending = self.shared.handover.end();
-        if self.stage >= Lifecycle::Draining || ending == SignalMeaning::AtOnce {
+    fn shut_down(&mut self, context: &mut LoopContext) {
+        let action = self.shared.handover.on_shutdown_signal();
+        if self.stage >= Lifecycle::Draining || action == ShutdownAction::Stop {
             return self.shared.handle.stop();
         }
-        log::info!("Ending: serving what is in flight; once more ends at once");
-        if ending == SignalMeaning::AsAlways {
+        let open = format_counted(counters::open(&self.shared.counters), "connection");
+        log::info!("shutting down: draining {open} (repeat the signal to exit now)");
+        if action == ShutdownAction::Drain {
             self.shared.handle.drain();
-            // Not by the message alone: a second signal can come before it does.
+            // Directly as well: a second signal can arrive before the message.
             self.drain(context);
         }
     }

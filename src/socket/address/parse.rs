@@ -1,40 +1,40 @@
-//! An address as text: `HOST:PORT`, `[ADDRESS]:PORT`, `HOST PORT`, `tcp://HOST:PORT` or `unix:PATH`.
+//! Parser for endpoints: `HOST:PORT`, `[ADDRESS]:PORT`, `HOST PORT`, `tcp://HOST:PORT` or `unix:PATH`.
 
 use super::Endpoint;
 use crate::error::Error;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// Schemes of URLs, and their default ports (RFC 9110, section 4.2; RFC 6455, section 3).
+/// URL schemes and their default ports (RFC 9110, section 4.2; RFC 6455, section 3).
 const URL_SCHEMES: [(&str, u16); 4] = [("http", 80), ("https", 443), ("ws", 80), ("wss", 443)];
 
 impl FromStr for Endpoint {
     type Err = Error;
 
-    /// Parses `HOST:PORT`, `[ADDRESS]:PORT`, `HOST PORT`, `tcp://HOST:PORT` or `unix:PATH`. The host may be empty, which is
-    /// every interface, and the port 0, which is a free one.
+    /// Parses `HOST:PORT`, `[ADDRESS]:PORT`, `HOST PORT`, `tcp://HOST:PORT` or `unix:PATH`. An empty
+    /// host means every interface; with port 0 the system chooses a free one.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for anything else. Of a URL the error names the address that it holds.
+    /// [`Error::Usage`] for anything else. For a URL, the error contains its address.
     fn from_str(text: &str) -> Result<Self, Error> {
         let trimmed = text.trim();
         if let Some(path) = trimmed.strip_prefix("unix:") {
             return Ok(Self::unix(path.strip_prefix("//").unwrap_or(path)));
         }
         let Some((scheme, rest)) = trimmed.split_once("://") else {
-            return host_and_port(trimmed).ok_or_else(|| no_address(text));
+            return host_and_port(trimmed).ok_or_else(|| not_an_address(text));
         };
         let scheme = scheme.to_ascii_lowercase();
         if scheme == "tcp" {
-            return host_and_port(rest.trim_end_matches('/')).ok_or_else(|| no_address(text));
+            return host_and_port(rest.trim_end_matches('/')).ok_or_else(|| not_an_address(text));
         }
         Err(wrong_scheme(text, &scheme, rest))
     }
 }
 
 impl Endpoint {
-    /// Whether `text` is a host alone, to which a port has to be added.
+    /// Whether `text` is a host without a port.
     #[must_use]
     pub fn is_host(text: &str) -> bool {
         let has_scheme = text.starts_with("unix:") || text.contains("://");
@@ -47,14 +47,14 @@ fn host_and_port(text: &str) -> Option<Endpoint> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let (host, port) = match words[..] {
         [host, port] => Some((host, port)).filter(|(host, _)| !host.contains(':') || is_ipv6(host))?,
-        // In ::1:9464 the end of the address is ambiguous.
+        // Without brackets, the end of the address in ::1:9464 is ambiguous.
         [word] => {
             word.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.starts_with('[') && is_ipv6(host))?
         }
         _ => return None,
     };
     let port = Some(port).filter(|port| is_number(port))?.parse().ok()?;
-    // A number alone would be looked up as an address of 32 bits.
+    // The resolver would read a number as a 32-bit address.
     Some(Endpoint::tcp(host, port)).filter(|_| !is_number(host))
 }
 
@@ -69,11 +69,11 @@ fn is_ipv6(text: &str) -> bool {
     address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
-fn no_address(text: &str) -> Error {
+fn not_an_address(text: &str) -> Error {
     Error::Usage(format!("{text:?} is not an address; give one like 127.0.0.1:65432, [::1]:65432 or unix:/tmp/m.sock"))
 }
 
-/// What to give instead of an address with a scheme that is not one of an address.
+/// The error for a scheme other than tcp: it shows the address and the options to give instead.
 fn wrong_scheme(text: &str, scheme: &str, rest: &str) -> Error {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -93,7 +93,7 @@ fn wrong_scheme(text: &str, scheme: &str, rest: &str) -> Error {
     let option = match scheme {
         "udp" => "--udp",
         "tls" | "ssl" => "the options for TLS",
-        _ => return no_address(text),
+        _ => return not_an_address(text),
     };
     Error::Usage(format!("{text:?} names the transport, which is an option here; give {authority} and {option}"))
 }
@@ -103,7 +103,7 @@ mod tests {
     use super::Endpoint;
 
     #[test]
-    fn every_form_of_an_address() {
+    fn every_form_of_address_is_parsed() {
         for (text, endpoint) in [
             ("127.0.0.1:9464", Endpoint::tcp("127.0.0.1", 9464)),
             ("[::1]:0", Endpoint::tcp("[::1]", 0)),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_no_addresses() {
+    fn a_host_alone_is_not_an_address() {
         for host in ["", "::", "::1", "[::1]", "localhost", "1.2.3.4", "fe80::1%lo", "no such host"] {
             assert!(Endpoint::is_host(host), "{host}");
             assert!(host.parse::<Endpoint>().is_err(), "{host}");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_an_example() {
+    fn other_texts_are_refused_with_an_example() {
         let malformed =
             ["9464", "127.0.0.1:", "127.0.0.1:http", "::1:65432", "a:65536", "a:-1", "a:+1", "1:1", "1::65432"];
         for text in malformed.into_iter().chain(["a:1 2", "a b c", "ftp://a:1", "tcp://a", "[::1:80", "[a:b]:1"]) {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_url_the_address_is_named() {
+    fn the_error_for_a_url_contains_its_address() {
         for (url, address) in [
             ("http://example.org/path?query", "give the address example.org:80"),
             ("https://user:word@example.org", "give the address example.org:443 and the options for TLS"),

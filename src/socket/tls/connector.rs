@@ -1,8 +1,8 @@
-//! The client's side: whom it believes, by which name it asks, and what it shows.
+//! TLS client side: trust anchors, server name and client certificate.
 
 use super::identity::Identity;
 use super::session::TlsStream;
-use super::trust::{Anybody, TrustedServers};
+use super::trust::{AcceptAnyServer, TrustedServers};
 use super::{certificate_name, files, provider, wire_names};
 use crate::error::Error;
 use crate::socket::Stream;
@@ -12,30 +12,31 @@ use rustls_pki_types::ServerName;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Whom a client of TLS believes, and what it shows.
+/// TLS configuration of a client: trust anchors, server name and client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsClientOptions {
-    /// The name that the server's certificate must be for; an IP address is one, too, and its zone (`%eth0`) is ignored.
+    /// The name that the server's certificate must match: a host name or an IP address. The zone of an IPv6 address
+    /// (`%eth0`) is ignored.
     pub server_name: String,
-    /// The authorities that are believed (PEM); a certificate among them is also believed of a server that shows itself.
+    /// The trusted authorities (PEM). A certificate in the file is also trusted when a server presents it itself.
     /// Default: those of the system.
     pub ca: Option<PathBuf>,
-    /// Whether every server is believed to be who it says. Default: no.
+    /// Whether the server's certificate is left unverified. Default: no.
     pub insecure: bool,
-    /// The certificate shown to servers that ask for one. Default: none.
+    /// The certificate presented to servers that ask for one. Default: none.
     pub identity: Option<Identity>,
-    /// The protocols spoken, the most wanted one first (ALPN, RFC 7301). Default: none is named.
+    /// The application protocols, most preferred first (ALPN, RFC 7301). Default: none is negotiated.
     pub alpn: Vec<String>,
 }
 
 impl TlsClientOptions {
-    /// Believes the authorities of the system that a server is `server_name`.
+    /// Verifies the server as `server_name` against the authorities of the system.
     pub fn new(server_name: impl Into<String>) -> Self {
         Self { server_name: server_name.into(), ca: None, insecure: false, identity: None, alpn: Vec::new() }
     }
 }
 
-/// Makes TLS streams of connected ones, on any thread. Sessions are resumed where the server allows it.
+/// Wraps connected streams in TLS; may be used from any thread. Sessions are resumed where the server allows it.
 #[derive(Debug)]
 pub struct TlsConnector {
     config: Arc<ClientConfig>,
@@ -47,11 +48,11 @@ impl TlsConnector {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for a name that no server can have; [`Error::File`] for a file that cannot be used.
+    /// [`Error::Usage`] for an invalid server name; [`Error::File`] for a file that cannot be used.
     pub fn new(options: &TlsClientOptions) -> Result<Self, Error> {
         let name = ServerName::try_from(certificate_name(&options.server_name)).map_err(|_| {
             let name = &options.server_name;
-            Error::Usage(format!("{name:?} is no name of a TLS server; give one such as --server-name example.org"))
+            Error::Usage(format!("{name:?} is not a valid TLS server name; give one such as --server-name example.org"))
         })?;
         let impossible = |error: rustls::Error| Error::Usage(format!("TLS cannot be set up: {error}"));
         let builder = ClientConfig::builder_with_provider(provider())
@@ -63,7 +64,7 @@ impl TlsConnector {
             Some(identity) => {
                 let credentials = identity.load()?;
                 let config = builder.with_client_auth_cert(credentials.chain, credentials.key);
-                config.map_err(|error| identity.complaint(&error))?
+                config.map_err(|error| identity.credentials_error(&error))?
             }
             None => builder.with_no_client_auth(),
         };
@@ -71,11 +72,11 @@ impl TlsConnector {
         Ok(Self { config: Arc::new(config), name: name.to_owned() })
     }
 
-    /// A stream on `socket` that begins with a handshake; the socket need not be connected yet.
+    /// A TLS stream on `socket`, which starts with the handshake. The socket need not be connected yet.
     ///
     /// # Errors
     ///
-    /// What rustls finds wrong with its configuration.
+    /// An invalid configuration, as rustls reports it.
     pub fn connect(&self, socket: Stream) -> Result<Stream, rustls::Error> {
         let session = ClientConnection::new(Arc::clone(&self.config), self.name.clone())?;
         Ok(Stream::Tls(Box::new(TlsStream::new(socket, session.into(), usize::MAX))))
@@ -84,7 +85,7 @@ impl TlsConnector {
 
 fn verifier(options: &TlsClientOptions) -> Result<Arc<dyn ServerCertVerifier>, Error> {
     if options.insecure {
-        return Ok(Arc::new(Anybody));
+        return Ok(Arc::new(AcceptAnyServer));
     }
     if let Some(path) = &options.ca {
         let (roots, named) = files::authorities(path)?;
@@ -93,8 +94,7 @@ fn verifier(options: &TlsClientOptions) -> Result<Arc<dyn ServerCertVerifier>, E
     }
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let trusted = TrustedServers::new(roots, Vec::new()).map_err(|_| {
-        Error::Usage("this system has no authorities to believe; give some with --tls-ca FILE".to_owned())
-    })?;
+    let trusted = TrustedServers::new(roots, Vec::new())
+        .map_err(|_| Error::Usage("this system has no trusted authorities; give some with --tls-ca FILE".to_owned()))?;
     Ok(Arc::new(trusted))
 }

@@ -1,59 +1,59 @@
-//! What went wrong with a peer's TLS, in words that logs and reports share.
+//! TLS faults of a peer, in the words that logs and reports share.
 
 use rustls::{AlertDescription, CertificateError, Error, HandshakeType, InvalidMessage};
 use std::fmt;
 
-/// A server whose only key is of a kind that the client does not know, such as ECDSA P-521, says the same (alert 40).
-const INCOMPATIBLE: &str = "no TLS version, cipher suite or kind of key in common";
+/// A server whose only key is of a type that the client does not support, such as ECDSA P-521, sends the same alert (40).
+const INCOMPATIBLE: &str = "no TLS version, cipher suite or key type in common";
 
-/// Why a TLS connection could not be set up, or did not hold.
+/// Why a TLS handshake or connection failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum TlsFault {
-    /// What came is no TLS at all.
+    /// The input is not TLS.
     PlainText,
-    /// What came is a request of HTTP.
+    /// The input is an HTTP request.
     Http,
-    /// Our own handshake came back: an echo server without TLS.
+    /// Our own handshake came back: the peer is an echo server without TLS.
     Echoed,
-    /// The connection ended before the handshake did.
-    Left,
-    /// Nobody who is trusted vouches for the server's certificate.
+    /// The peer closed the connection before the handshake was complete.
+    ClosedEarly,
+    /// No trusted authority issued the server's certificate.
     UnknownIssuer,
     /// No trusted authority issued the client's certificate.
     UnknownClientIssuer,
-    /// The peer's certificate is of the past.
+    /// The peer's certificate has expired.
     Expired,
-    /// The peer's certificate is of the future.
+    /// The peer's certificate is not valid yet.
     NotYetValid,
     /// The peer's certificate is for another name.
     WrongName,
     /// The server's certificate names no host: it has no Subject Alternative Name (RFC 9525, section 6.3).
     NoNames,
-    /// A signature cannot be verified that the peer's certificate, or the key in it, has made.
+    /// A signature of the peer's certificate, or one made with its key, cannot be verified.
     BadSignature,
-    /// The peer's certificate is wrong in another way.
+    /// The peer's certificate is invalid for another reason.
     BadCertificate,
-    /// The peer showed no certificate.
+    /// The peer sent no certificate.
     NoCertificate,
-    /// The two have no version, cipher suite or signature in common.
+    /// No TLS version, cipher suite or signature scheme in common.
     Incompatible,
-    /// The two have no application protocol in common (ALPN).
+    /// No application protocol in common (ALPN).
     NoProtocol,
-    /// The peer gave up and said why (RFC 8446, section 6.2; the number is that of the alert).
+    /// The peer ended the connection with this alert (RFC 8446, section 6.2).
     Alert(u8),
-    /// What came was damaged or forged on its way.
+    /// The input was corrupted or forged in transit.
     Damaged,
-    /// The peer broke the rules of the protocol.
+    /// The peer violated the protocol.
     Misbehaved,
-    /// The peer's handshake is larger than is accepted of a peer that is not known yet.
+    /// The peer's handshake exceeds the limit for unauthenticated peers.
     TooLarge,
-    /// Something failed on this side.
-    Own,
+    /// An error on this side.
+    Internal,
 }
 
 impl TlsFault {
-    /// What the first bytes of a peer show, if that is not TLS.
+    /// The fault that a peer's first bytes show, if they are not TLS.
     pub(super) fn of_opening(bytes: &[u8]) -> Option<Self> {
         const METHODS: [&[u8]; 7] = [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT "];
         // The content types of records (RFC 8446, section 5.1).
@@ -79,11 +79,11 @@ impl TlsFault {
             Error::PeerMisbehaved(_)
             | Error::InappropriateMessage { .. }
             | Error::InappropriateHandshakeMessage { .. } => Self::Misbehaved,
-            _ => Self::Own,
+            _ => Self::Internal,
         }
     }
 
-    /// The same fault of a client, as its server puts it.
+    /// The same fault when a client caused it, in the words of a server.
     pub(super) fn of_client(self) -> Self {
         if self == Self::UnknownIssuer { Self::UnknownClientIssuer } else { self }
     }
@@ -93,10 +93,10 @@ impl TlsFault {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
-            // Self-signed, and not among those that are trusted.
+            // Self-signed and not trusted.
             error if is_authority(error) => Self::UnknownIssuer,
             CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => Self::NoNames,
-            // A signature by an RSA key of 1,024 bits is a bad one to rustls.
+            // rustls reports a signature by a 1,024-bit RSA key as a bad signature.
             CertificateError::BadSignature
             | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::BadSignature,
@@ -105,7 +105,7 @@ impl TlsFault {
         }
     }
 
-    /// Whether no TLS was spoken at all.
+    /// Whether the peer does not speak TLS at all.
     #[must_use]
     pub fn is_plain_text(self) -> bool {
         matches!(self, Self::PlainText | Self::Http)
@@ -116,10 +116,10 @@ impl fmt::Display for TlsFault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::PlainText => "the peer speaks plain text, not TLS",
-            Self::Http => "the peer speaks HTTP without TLS (https would have been right)",
-            Self::Echoed => "the peer sends the handshake back: it speaks plain text, not TLS",
-            Self::Left => "the peer left during the handshake",
-            Self::UnknownIssuer => "nobody trusted vouches for the peer's certificate (see --tls-ca)",
+            Self::Http => "the peer speaks HTTP without TLS (use https)",
+            Self::Echoed => "the peer echoes the handshake: it speaks plain text, not TLS",
+            Self::ClosedEarly => "the peer closed the connection during the handshake",
+            Self::UnknownIssuer => "no trusted authority issued the peer's certificate (see --tls-ca)",
             Self::UnknownClientIssuer => "no trusted authority issued the client's certificate (see --tls-client-ca)",
             Self::Expired => "the peer's certificate has expired",
             Self::NotYetValid => "the peer's certificate is not valid yet",
@@ -133,28 +133,28 @@ impl fmt::Display for TlsFault {
                  P-384, Ed25519, and RSA of 2,048 to 8,192 bits)"
             }
             Self::BadCertificate => "the peer's certificate cannot be used",
-            Self::NoCertificate => "the peer showed no certificate",
+            Self::NoCertificate => "the peer sent no certificate",
             Self::Incompatible => INCOMPATIBLE,
             Self::NoProtocol => "no application protocol in common (ALPN)",
             Self::Alert(number) => return write_alert(out, *number),
-            Self::Damaged => "what came in was damaged on its way",
-            Self::Misbehaved => "the peer broke the rules of TLS",
+            Self::Damaged => "the received data was damaged in transit",
+            Self::Misbehaved => "the peer violated the TLS protocol",
             Self::TooLarge => "the peer's handshake is too large",
-            Self::Own => "TLS failed on this side",
+            Self::Internal => "TLS failed on this side",
         })
     }
 }
 
-/// Whether a certificate was only refused because it is that of an authority. The type of that error is not public.
+/// Whether a certificate was refused only because it is an authority's. The type of that error is not public.
 pub(super) fn is_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
 }
 
-/// What the peer's alert means to a person.
+/// Explains the peer's alert.
 fn write_alert(out: &mut fmt::Formatter<'_>, number: u8) -> fmt::Result {
     let words = match AlertDescription::from(number) {
-        AlertDescription::CertificateRequired => "it wants a certificate (see --tls-cert)",
-        AlertDescription::UnknownCA => "it does not know who vouches for our certificate",
+        AlertDescription::CertificateRequired => "it requires a certificate (see --tls-cert)",
+        AlertDescription::UnknownCA => "it does not know the issuer of our certificate",
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateUnknown => "it does not accept our certificate",
@@ -165,11 +165,11 @@ fn write_alert(out: &mut fmt::Formatter<'_>, number: u8) -> fmt::Result {
         AlertDescription::NoApplicationProtocol => "no application protocol in common (ALPN)",
         AlertDescription::UnrecognisedName => "it is not the server of that name (see --server-name)",
         AlertDescription::BadRecordMac | AlertDescription::DecryptError | AlertDescription::DecodeError => {
-            "what reached it was damaged on its way"
+            "the data it received was damaged in transit"
         }
-        _ => return write!(out, "the peer gave up the TLS connection (alert {number})"),
+        _ => return write!(out, "the peer ended the TLS connection (alert {number})"),
     };
-    write!(out, "the peer gave up: {words}")
+    write!(out, "the peer ended the connection: {words}")
 }
 
 impl std::error::Error for TlsFault {}
@@ -179,7 +179,7 @@ mod tests {
     use super::TlsFault;
 
     #[test]
-    fn what_is_no_tls_is_seen_by_its_first_bytes() {
+    fn plain_text_is_recognized_by_its_first_bytes() {
         assert_eq!(TlsFault::of_opening(&[22, 3, 1]), None);
         assert_eq!(TlsFault::of_opening(b""), None);
         assert_eq!(TlsFault::of_opening(b"GET / HTTP/1.1\r\n"), Some(TlsFault::Http));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_is_put_into_words() {
+    fn alerts_are_explained() {
         assert!(TlsFault::Alert(116).to_string().contains("--tls-cert"));
         assert!(TlsFault::Alert(80).to_string().contains("alert 80"));
     }

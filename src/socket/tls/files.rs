@@ -1,4 +1,4 @@
-//! Certificates and keys out of PEM files (RFC 7468). Every complaint names the file and says what should be in it.
+//! Certificates and keys from PEM files (RFC 7468). Every error names the file and the expected content.
 
 use crate::error::{Error, in_words};
 use crate::escape;
@@ -11,13 +11,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-/// The largest file, in bytes. All authorities that a system trusts take about 220 KB.
+/// The largest file, in bytes. All authorities of a typical system take about 220 KB.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The byte order mark of UTF-8, which editors of Windows write. In front of a "-----BEGIN" line it would hide that line.
+/// The UTF-8 byte order mark, which Windows editors write. In front of a "-----BEGIN" line it would hide that line.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// All certificates of a file, in its order; one at least.
+/// All certificates of a file, in file order; at least one.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let certificates: Result<Vec<_>, _> =
         CertificateDer::pem_slice_iter(&read(path)?).map(|found| found.map(CertificateDer::into_owned)).collect();
@@ -32,7 +32,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
     let bytes = read(path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
-        // PKCS#8 has it in the "-----BEGIN" line, the older formats in a line "Proc-Type: 4,ENCRYPTED" (RFC 1421).
+        // PKCS#8 marks encryption in the "-----BEGIN" line, older formats in a line "Proc-Type: 4,ENCRYPTED" (RFC 1421).
         _ if holds(&bytes, "ENCRYPTED PRIVATE KEY") || holds(&bytes, "4,ENCRYPTED") => refused(
             path,
             "the key is encrypted with a passphrase; decrypt it with `openssl pkey -in FILE -out key.pem`, and give key.pem",
@@ -44,7 +44,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> 
     })
 }
 
-/// The authorities of a file, and their certificates.
+/// The authorities of a file as trust anchors, and their certificates.
 pub(super) fn authorities(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Error> {
     let mut roots = RootCertStore::empty();
     let certificates = certificates(path)?;
@@ -56,12 +56,12 @@ pub(super) fn authorities(path: &Path) -> Result<(RootCertStore, Vec<Certificate
     Ok((roots, certificates))
 }
 
-/// A complaint about a file.
+/// The error for an unusable file.
 pub(super) fn refused(path: &Path, reason: &str) -> Error {
     Error::File { path: escape::path(path).to_string(), reason: reason.to_owned() }
 }
 
-/// Reads a regular file of at most [`MAX_BYTES`]. A pipe or a device could keep the caller waiting, or never end.
+/// Reads a regular file of at most [`MAX_BYTES`]. A pipe or a device could block the caller, or never end.
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let io = |error: io::Error| refused(path, &in_words(&error));
     // Before it is opened: opening a FIFO waits for its other end (fifo(7)).
@@ -84,7 +84,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
             Err(refused(path, "it is UTF-16 text; convert it with `iconv -f UTF-16 -t ASCII FILE`"))
         }
-        // A SEQUENCE with its length in one byte or two (X.690).
+        // DER begins with a SEQUENCE whose length takes one byte or two (X.690).
         [0x30, 0x81 | 0x82, ..] => Err(refused(
             path,
             "it looks like DER, not PEM; convert it with `openssl x509 -inform der -in FILE -out cert.pem`, or a key with \
@@ -94,7 +94,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Files joined by cat(1) can have more than one.
+/// Removes all byte order marks: files joined by cat(1) can have several.
 fn without_byte_order_marks(bytes: &[u8]) -> Vec<u8> {
     let (mut text, mut start) = (Vec::with_capacity(bytes.len()), 0);
     for mark in memmem::find_iter(bytes, BYTE_ORDER_MARK) {

@@ -1,4 +1,4 @@
-//! Who one is: a certificate, those that vouch for it, and the private key.
+//! A certificate chain with its private key, from files or self-signed.
 
 use super::{certificate_name, files, unsupported};
 use crate::error::Error;
@@ -8,22 +8,22 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// The names in a certificate of our own making, besides those that are asked for.
+/// The names in every self-signed certificate, besides the requested ones.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// Where a certificate and its key come from.
+/// The source of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     /// PEM files.
     Files {
-        /// The certificate, followed by those that vouch for it.
+        /// The certificate, followed by its intermediates.
         certificate: PathBuf,
         /// The private key, without a passphrase.
         key: PathBuf,
     },
-    /// A new one at each start, which nobody vouches for.
+    /// A new self-signed certificate at each start.
     SelfSigned {
-        /// The host names and addresses that it is for, besides those of the loopback interface.
+        /// The host names and addresses of the certificate, besides those of the loopback interface.
         names: Vec<String>,
     },
 }
@@ -46,7 +46,7 @@ impl Identity {
         matches!(self, Self::SelfSigned { .. })
     }
 
-    /// Reads the files, or makes a certificate.
+    /// Reads the files, or generates a certificate.
     pub(super) fn load(&self) -> Result<Credentials, Error> {
         match self {
             Self::Files { certificate, key: path } => {
@@ -58,8 +58,8 @@ impl Identity {
         }
     }
 
-    /// What a complaint about the credentials as a whole calls them.
-    pub(super) fn complaint(&self, error: &rustls::Error) -> Error {
+    /// The error for credentials that do not work together.
+    pub(super) fn credentials_error(&self, error: &rustls::Error) -> Error {
         match self {
             Self::Files { certificate, key } => {
                 let mismatch = matches!(error, rustls::Error::InconsistentKeys(_));
@@ -76,7 +76,7 @@ impl Identity {
 }
 
 fn sign_own(names: &[String]) -> Result<Credentials, Error> {
-    // An empty host, every interface, is no name.
+    // An empty host (every interface) is not a name.
     let asked = names.iter().map(|name| certificate_name(name)).filter(|name| is_name(name)).map(str::to_owned);
     let mut all: Vec<String> = LOCAL_NAMES.iter().map(ToString::to_string).chain(asked).collect();
     all.dedup();
@@ -89,14 +89,14 @@ fn is_name(text: &str) -> bool {
     let is_address = text.parse::<IpAddr>().is_ok();
     is_address
         || (!text.is_empty()
-            && text.chars().all(|datagram| datagram.is_ascii_alphanumeric() || "-.".contains(datagram)))
+            && text.chars().all(|character| character.is_ascii_alphanumeric() || "-.".contains(character)))
 }
 
 fn unsigned(reason: &str) -> Error {
     Error::Usage(format!("cannot make a certificate: {reason}; give one with --tls-cert FILE --tls-key FILE"))
 }
 
-/// The SHA-256 of a certificate as `openssl x509 -fingerprint -sha256` shows it.
+/// The SHA-256 fingerprint of a certificate, in the format of `openssl x509 -fingerprint -sha256`.
 pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
     let mut text = String::new();
@@ -113,7 +113,7 @@ mod tests {
     use super::{Identity, fingerprint};
 
     #[test]
-    fn a_certificate_of_our_own_takes_any_host_that_can_be_listened_on() {
+    fn a_self_signed_certificate_accepts_any_listen_host() {
         for name in ["", "127.0.0.1", "::1", "[::1]", "fe80::1%lo", "example.org", "münchen.example"] {
             let credentials = Identity::SelfSigned { names: vec![name.to_owned()] }.load();
             assert_eq!(credentials.expect("it is made").chain.len(), 1, "{name}");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_reads_as_that_of_openssl() {
+    fn a_fingerprint_has_the_format_of_openssl() {
         let text = fingerprint(&b"abc".to_vec().into());
         assert!(text.starts_with("BA:78:16:BF:") && text.len() == 95, "{text}");
     }

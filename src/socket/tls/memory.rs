@@ -1,78 +1,79 @@
-//! Memory that a TLS session holds on behalf of its peer.
+//! Upper bound of the memory that a TLS session holds for its peer.
 //!
-//! rustls does not report its buffers. Their size is bounded here from what goes into the session and comes out of it: input
-//! that is no complete record yet, or no complete handshake message; plaintext that was not read; and ciphertext that the
-//! socket did not take.
+//! rustls does not report its buffers. Their size is derived from the bytes that enter and leave the session:
+//! incomplete records, incomplete handshake messages, unread plaintext, and ciphertext that the socket has not taken.
 
 use rustls::{Connection, IoState};
 use std::io::{self, ErrorKind, Read};
 
-/// A session with no byte on its way, in bytes: keys, state, certificate of the peer aside, the first 4 KiB of the receive
-/// buffer, and what the allocator adds. Measured as resident memory of the server over 1,000 connections each: 2.3 KiB after
-/// the accept, 6.4 KiB with a part of a ClientHello, 8.4 KiB after the server's part of the handshake, 8.2 KiB for an idle
-/// session of TLS 1.2, 7.8 KiB of TLS 1.3.
+/// Memory of an idle session, in bytes: keys and state, without the peer's certificate; the first 4 KiB of the receive
+/// buffer; and the allocator's overhead. Measured as resident memory of the server over 1,000 connections each: 2.3 KiB
+/// after the accept, 6.4 KiB with a part of a ClientHello, 8.4 KiB after the server's part of the handshake, 8.2 KiB
+/// for an idle session of TLS 1.2, 7.8 KiB of TLS 1.3.
 pub(super) const SESSION_BYTES: usize = 10 * 1024;
 
-/// Input that a server accepts before the handshake is complete, in bytes. A ClientHello takes 2 KiB with a post-quantum key
-/// share, and a chain of client certificates 2 to 20 KiB. With 4 KiB more, it is what 32 KiB of receive buffer hold.
+/// Input that a server accepts before the handshake is complete, in bytes. A ClientHello takes 2 KiB with a
+/// post-quantum key share, and a chain of client certificates 2 to 20 KiB. With 4 KiB more, this fills a receive buffer
+/// of 32 KiB.
 pub(super) const HANDSHAKE_BYTES: usize = 28 * 1024;
 
-/// The most that one session holds, in bytes: the receive buffer with a handshake message of 64 KiB, which is the longest that
-/// rustls takes; two records that were decrypted; the output, with one record that the socket took in part; and the index of a
-/// record that failed.
-pub(super) const MOST_SESSION_BYTES: usize = SESSION_BYTES
+/// The maximum memory of one session, in bytes. It consists of the receive buffer with a handshake message of 64 KiB,
+/// the longest that rustls accepts; two decrypted records; the output, with one record that the socket took in part;
+/// and the message index of a failed record.
+pub(super) const MAX_SESSION_BYTES: usize = SESSION_BYTES
     + 64 * 1024
     + super::session::UNSENT_BYTES
     + 3 * RECORD_BYTES
     + RECORD_BYTES / MESSAGE_HEADER_BYTES * INDEX_ENTRY_BYTES;
 
-/// How much input is given to rustls at a time, in bytes; its receive buffer grows by as much.
+/// How much input is passed to rustls at a time, in bytes; its receive buffer grows in steps of this size.
 const READ_BYTES: usize = 4 * 1024;
 
-/// The content of a record (RFC 8446, section 5.1).
+/// The maximum content of a record (RFC 8446, section 5.1).
 const RECORD_BYTES: usize = 16 * 1024;
 
 /// The shortest handshake message: a header without content (RFC 8446, section 4).
 const MESSAGE_HEADER_BYTES: usize = 4;
 
-/// What rustls notes of each handshake message in a record before it handles the first of them, in bytes.
+/// The size of rustls's index entry for one handshake message in a record, in bytes. The whole record is indexed before
+/// its first message is handled.
 const INDEX_ENTRY_BYTES: usize = 48;
 
-/// What encryption adds to a record at the most: header, nonce and tag (RFC 5246, section 6.2.3).
+/// The maximum that encryption adds to a record: header, nonce and tag (RFC 5246, section 6.2.3).
 const RECORD_OVERHEAD_BYTES: usize = 32;
 
 /// Bounds the memory of one session.
 #[derive(Debug)]
 pub(super) struct SessionMemory {
     records: Records,
-    /// Bytes of complete records that no plaintext has come out for, as those of an incomplete handshake message.
-    silent: usize,
-    /// Bytes in the receive buffer before the read that made it as large as it is; 0 for its first size.
-    grown: usize,
-    /// Bytes given to rustls during the handshake, and how many those may be.
+    /// Bytes of complete records that have produced no plaintext yet, such as those of an incomplete handshake message.
+    unprocessed: usize,
+    /// Bytes in the receive buffer before the read that made it as large as it is; 0 for its initial size.
+    grown_from: usize,
+    /// Bytes passed to rustls during the handshake, and their limit.
     handshake: usize,
-    most_handshake: usize,
+    max_handshake: usize,
     is_handshaking: bool,
-    /// The certificates that the peer showed, which rustls keeps.
+    /// The peer's certificates, which rustls keeps.
     certificates: usize,
-    /// Plaintext that was not read, and what came with it.
+    /// Unread plaintext, and the storage that it occupies.
     plain: usize,
     plain_storage: usize,
     /// Ciphertext that the socket has not taken.
     unsent: usize,
-    /// The index of the handshake messages in the record that failed; rustls keeps it until the session is dropped.
+    /// The index of the handshake messages in a failed record, which rustls keeps until the session is dropped.
     index: usize,
 }
 
 impl SessionMemory {
-    /// That of a new session, which accepts `most_handshake` bytes before its handshake is complete.
-    pub(super) fn new(most_handshake: usize) -> Self {
+    /// The memory of a new session, which accepts `max_handshake` bytes before its handshake is complete.
+    pub(super) fn new(max_handshake: usize) -> Self {
         Self {
             records: Records::default(),
-            silent: 0,
-            grown: 0,
+            unprocessed: 0,
+            grown_from: 0,
             handshake: 0,
-            most_handshake,
+            max_handshake,
             is_handshaking: true,
             certificates: 0,
             plain: 0,
@@ -82,41 +83,41 @@ impl SessionMemory {
         }
     }
 
-    /// How much is held, in bytes.
+    /// The memory held, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        // The receive buffer doubles. During a handshake, messages are kept for its hash and its certificates, too.
-        let receive_buffer = (self.grown + READ_BYTES).next_power_of_two() - READ_BYTES;
+        // The receive buffer doubles. During a handshake, messages are also kept for its hash and certificates.
+        let receive_buffer = (self.grown_from + READ_BYTES).next_power_of_two() - READ_BYTES;
         let handshake = if self.is_handshaking { self.handshake } else { self.certificates };
         let output = if self.unsent > 0 { self.unsent + RECORD_BYTES } else { 0 };
         SESSION_BYTES + receive_buffer + handshake + self.plain_storage + output + self.index
     }
 
-    /// How many of `available` bytes of input may be given to rustls now; 0 when the handshake is too large.
+    /// How many of `available` bytes of input may be passed to rustls now; 0 when the handshake is too large.
     pub(super) fn admitted(&self, available: usize) -> usize {
-        let left = if self.is_handshaking { self.most_handshake - self.handshake } else { usize::MAX };
+        let left = if self.is_handshaking { self.max_handshake - self.handshake } else { usize::MAX };
         available.min(READ_BYTES).min(left)
     }
 
-    /// rustls took these bytes into its receive buffer.
+    /// rustls has taken `bytes` into its receive buffer.
     pub(super) fn handle_fed(&mut self, bytes: &[u8]) {
         let pending = self.pending();
-        self.grown = if pending == 0 { 0 } else { self.grown.max(pending) };
-        self.silent += self.records.follow(bytes);
+        self.grown_from = if pending == 0 { 0 } else { self.grown_from.max(pending) };
+        self.unprocessed += self.records.follow(bytes);
         if self.is_handshaking {
             self.handshake += bytes.len();
         }
     }
 
-    /// rustls has processed them.
+    /// rustls has processed its input.
     pub(super) fn handle_processed(&mut self, session: &Connection, state: &IoState) {
         let fresh = state.plaintext_bytes_to_read().saturating_sub(self.plain);
         self.plain += fresh;
         self.plain_storage += fresh;
         self.unsent = state.tls_bytes_to_write();
-        // Plaintext cannot stand inside of a handshake message.
+        // Plaintext cannot occur within a handshake message.
         let has_progressed = fresh > 0 || (self.is_handshaking && !session.is_handshaking());
         if has_progressed {
-            self.silent = 0;
+            self.unprocessed = 0;
         }
         if self.is_handshaking && !session.is_handshaking() {
             self.is_handshaking = false;
@@ -124,13 +125,14 @@ impl SessionMemory {
         }
     }
 
-    /// rustls failed to process them. A record of short handshake messages has an index of many times its own size.
+    /// rustls failed to process its input. The index of a record with many short handshake messages is many times the
+    /// record's size.
     pub(super) fn handle_failed(&mut self) {
         let messages = self.pending().min(RECORD_BYTES) / MESSAGE_HEADER_BYTES;
         self.index = messages.next_power_of_two() * INDEX_ENTRY_BYTES;
     }
 
-    /// That much plaintext was read.
+    /// `count` bytes of plaintext were read.
     pub(super) fn handle_taken(&mut self, count: usize) {
         self.plain = self.plain.saturating_sub(count);
         if self.plain == 0 {
@@ -138,50 +140,50 @@ impl SessionMemory {
         }
     }
 
-    /// That much plaintext was written.
+    /// `count` bytes of plaintext were written.
     pub(super) fn handle_written(&mut self, count: usize) {
         self.unsent += count + (count / RECORD_BYTES + 1) * RECORD_OVERHEAD_BYTES;
     }
 
-    /// The socket took that much ciphertext; `all` says that nothing is left.
+    /// The socket took `count` bytes of ciphertext; `all` means that none is left.
     pub(super) fn handle_flushed(&mut self, count: usize, all: bool) {
         self.unsent = if all { 0 } else { self.unsent.saturating_sub(count) };
     }
 
-    /// Makes rustls give back what its receive buffer has grown by, once nothing is in it. rustls does so with the next read,
-    /// which may be far away.
+    /// Makes rustls shrink an empty receive buffer to its initial size. Without this, rustls does so only at its next
+    /// read, which may be far away.
     pub(super) fn shrink(&mut self, session: &mut Connection) {
-        if self.grown > 0 && self.pending() == 0 {
-            let result = session.read_tls(&mut Nothing);
+        if self.grown_from > 0 && self.pending() == 0 {
+            let result = session.read_tls(&mut EmptyInput);
             if result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
-                self.grown = 0;
+                self.grown_from = 0;
             }
         }
     }
 
-    /// What may be in the receive buffer, in bytes.
+    /// The maximum content of the receive buffer, in bytes.
     fn pending(&self) -> usize {
-        self.silent + self.records.partial
+        self.unprocessed + self.records.partial
     }
 }
 
-/// Finds where records end (RFC 8446, section 5.1).
+/// Finds record boundaries (RFC 8446, section 5.1).
 #[derive(Debug, Default)]
 struct Records {
     header: [u8; 5],
-    /// How much of the latest record has come in, its header included.
+    /// How many bytes of the latest record have arrived, including its header.
     partial: usize,
 }
 
 impl Records {
-    /// Goes on behind `bytes`, and returns how many bytes the records have that end in them.
+    /// Parses `bytes`, and returns the total size of the records that end in them.
     fn follow(&mut self, mut bytes: &[u8]) -> usize {
         let mut complete = 0;
         while let Some(&byte) = bytes.first() {
             let size = self.size();
             let count = match self.header.get_mut(self.partial) {
-                Some(place) => {
-                    *place = byte;
+                Some(header_byte) => {
+                    *header_byte = byte;
                     1
                 }
                 None => bytes.len().min(size - self.partial),
@@ -195,17 +197,17 @@ impl Records {
         complete
     }
 
-    /// The size of the latest record, once its header has come in.
+    /// The size of the latest record with its header, once the header has arrived.
     fn size(&self) -> usize {
         usize::from(u16::from_be_bytes([self.header[3], self.header[4]])) + self.header.len()
     }
 }
 
-/// An input with nothing in it for now.
-struct Nothing;
+/// A reader that always returns `WouldBlock`.
+struct EmptyInput;
 
-impl Read for Nothing {
-    fn read(&mut self, _room: &mut [u8]) -> io::Result<usize> {
+impl Read for EmptyInput {
+    fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
         Err(ErrorKind::WouldBlock.into())
     }
 }
@@ -222,9 +224,9 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes come in, the ends of records are found.
+        /// Record boundaries are found however the bytes are split.
         #[test]
-        fn records_end_where_they_end(sizes in vec(0usize..400, 1..20), parts in vec(1usize..300, 1..40), cut in 0usize..400) {
+        fn record_ends_are_found(sizes in vec(0usize..400, 1..20), parts in vec(1usize..300, 1..40), cut in 0usize..400) {
             let whole: Vec<u8> = sizes.iter().flat_map(|&size| record(size)).collect();
             let bytes = [&whole[..], &record(cut)[..cut]].concat();
             let (mut records, mut complete, mut rest) = (Records::default(), 0, &bytes[..]);
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_takes_32_kib_of_receive_buffer_at_the_most() {
+    fn a_handshake_uses_at_most_32_kib_of_receive_buffer() {
         let mut memory = SessionMemory::new(HANDSHAKE_BYTES);
         let hello = record(60_000);
         let mut fed = 0;
@@ -257,9 +259,9 @@ mod tests {
         assert_eq!(memory.held_bytes(), SESSION_BYTES + HANDSHAKE_BYTES + 32 * 1024 - READ_BYTES);
     }
 
-    /// An encrypted handshake message that never becomes complete: from outside, its records look like any others.
+    /// An encrypted handshake message that never becomes complete. From outside, its records look like any others.
     #[test]
-    fn records_that_nothing_comes_out_for_count() {
+    fn records_without_plaintext_are_counted() {
         let mut memory = SessionMemory::new(HANDSHAKE_BYTES);
         memory.is_handshaking = false;
         assert_eq!(memory.held_bytes(), SESSION_BYTES);

@@ -1,8 +1,8 @@
-//! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) between a conversation and its socket.
+//! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) between a connection and its socket.
 //!
-//! The work is rustls's; this room gives it bytes and files, and puts what goes wrong into words. What an operator gives
-//! wrong is an [`Error`](crate::error::Error); what a peer does wrong is a [`TlsFault`], which ends its connection and no
-//! other. Nothing in here waits.
+//! rustls does the work; this module supplies bytes and files, and describes failures. An operator's mistake is an
+//! [`Error`](crate::error::Error). A peer's fault is a [`TlsFault`], which ends only its own connection. Nothing here
+//! blocks.
 
 mod acceptor;
 mod connector;
@@ -20,20 +20,20 @@ pub use fault::TlsFault;
 pub use identity::Identity;
 pub use session::TlsStream;
 
-/// The most memory that TLS holds for one connection, in bytes.
-pub const MOST_TLS_BYTES: usize = memory::MOST_SESSION_BYTES;
+/// The maximum memory that TLS holds for one connection, in bytes.
+pub const MAX_TLS_BYTES: usize = memory::MAX_SESSION_BYTES;
 
 use rustls::crypto::CryptoProvider;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-/// The algorithms: those of ring, which needs no compiler but Rust's and a C one.
+/// The cryptography of ring, which needs only the Rust compiler and a C compiler.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// The name of `host` as certificates have it: an IPv6 address without its brackets and its zone (RFC 4007, section 11), which
-/// has a meaning on this machine only.
+/// The name of `host` in certificates: an IPv6 address without its brackets and without its zone (RFC 4007, section 11),
+/// which is valid only on this machine.
 fn certificate_name(host: &str) -> &str {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     match bare.split_once('%') {
@@ -42,7 +42,7 @@ fn certificate_name(host: &str) -> &str {
     }
 }
 
-/// The names of protocols as they go over the wire (RFC 7301).
+/// Protocol names in their wire form (RFC 7301).
 fn wire_names(names: &[String]) -> Vec<Vec<u8>> {
     names.iter().map(|name| name.clone().into_bytes()).collect()
 }

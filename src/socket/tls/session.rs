@@ -1,9 +1,10 @@
-//! One TLS stream: rustls between a conversation's plain bytes and a socket.
+//! One TLS stream: rustls between plaintext and a socket.
 //!
-//! Edges: a read that leaves bytes behind, decrypted ones or some in the socket, never says that the socket is drained; what
-//! the socket would not take stays in rustls until a flush, and bounds what is taken after it. Input is decrypted in the room
-//! that the caller offers, so that one call of the system brings as much as without TLS and an idle stream holds no more
-//! than rustls does.
+//! Events are edge-triggered. A read that leaves bytes behind, decrypted or in the socket, never reports the socket as
+//! drained. Output that the socket does not take stays in rustls until a flush, and bounds further writes.
+//!
+//! Input is decrypted in the caller's buffer. So one system call reads as much as without TLS, and an idle stream holds
+//! no more memory than rustls does.
 
 use super::TlsFault;
 use super::memory::SessionMemory;
@@ -12,91 +13,91 @@ use rustls::{Connection, HandshakeKind};
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
-/// How much ciphertext may wait for the socket, in bytes: what one call hands over. Beyond that, writes wait.
+/// How much ciphertext may wait for the socket, in bytes: the size of one write call. Beyond that, writes return
+/// `WouldBlock`.
 pub(super) const UNSENT_BYTES: usize = 64 * 1024;
 
-/// How much is still read and thrown away after a fault, in bytes, so that the alert for it is not lost in a reset.
+/// How much input is read and discarded after a fault, in bytes, so that a reset does not destroy the alert.
 const DISCARDED_BYTES: usize = 256 * 1024;
 
-/// Enough of the first bytes to tell a request of HTTP.
+/// Enough of the first bytes to recognize an HTTP request.
 const OPENING_BYTES: usize = 8;
 
-/// The alert for a handshake that is too large: illegal_parameter, fatal, as OpenSSL has it (RFC 8446, section 6.2).
+/// The alert for a handshake that is too large: illegal_parameter, fatal, as OpenSSL sends it (RFC 8446, section 6.2).
 const ILLEGAL_PARAMETER: [u8; 7] = [21, 3, 3, 0, 2, 2, 47];
 
-/// A stream that begins with a handshake.
+/// A TLS stream, which starts with the handshake.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any combination can occur")]
 pub struct TlsStream {
     socket: Stream,
     session: Connection,
     memory: SessionMemory,
-    /// What is wrong, once something is.
+    /// The first fault of the connection.
     fault: Option<TlsFault>,
-    /// The fault has been told: what comes after it is thrown away.
-    told: bool,
+    /// The fault has been returned to the caller; later input is discarded.
+    fault_reported: bool,
     /// The latest read left nothing behind, neither here nor in the socket.
     drained: bool,
-    /// The peer's close_notify has come in.
+    /// The peer's close_notify has arrived.
     peer_closed: bool,
-    /// Something has come in.
-    heard: bool,
-    /// Our close_notify has been said.
-    said_farewell: bool,
-    /// Bytes thrown away after a fault.
+    /// Some input has arrived.
+    has_received: bool,
+    /// Our close_notify has been sent, or a fault made it unnecessary.
+    close_notify_sent: bool,
+    /// Bytes discarded after a fault.
     discarded: usize,
 }
 
 impl TlsStream {
-    /// A stream that accepts `most_handshake` bytes before its handshake is complete.
-    pub(super) fn new(socket: Stream, mut session: Connection, most_handshake: usize) -> Self {
+    /// A stream that accepts `max_handshake` bytes before its handshake is complete.
+    pub(super) fn new(socket: Stream, mut session: Connection, max_handshake: usize) -> Self {
         session.set_buffer_limit(Some(UNSENT_BYTES));
         Self {
             socket,
             session,
-            memory: SessionMemory::new(most_handshake),
+            memory: SessionMemory::new(max_handshake),
             fault: None,
-            told: false,
+            fault_reported: false,
             drained: false,
             peer_closed: false,
-            heard: false,
-            said_farewell: false,
+            has_received: false,
+            close_notify_sent: false,
             discarded: 0,
         }
     }
 
-    /// The socket below.
+    /// The underlying socket.
     pub fn socket(&self) -> &Stream {
         &self.socket
     }
 
-    /// The socket below, to be registered.
+    /// The underlying socket, for registration.
     pub fn socket_mut(&mut self) -> &mut Stream {
         &mut self.socket
     }
 
-    /// What is wrong with this connection, if something is.
+    /// The fault of the connection, if any.
     #[must_use]
     pub fn fault(&self) -> Option<TlsFault> {
         self.fault
     }
 
-    /// What was decrypted before and waits for a reader.
-    fn take(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let result = self.session.reader().read(room);
+    /// Takes plaintext that was decrypted before.
+    fn take(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let result = self.session.reader().read(buf);
         if let Ok(count) = result {
             self.memory.handle_taken(count);
         }
         result
     }
 
-    /// Decrypts the first `received` bytes of `room` where they lie, as far as that goes, and returns how many plain bytes
-    /// stand there instead.
+    /// Decrypts the first `received` bytes of `buf` in place, and returns how many bytes of plaintext it holds now.
     ///
-    /// rustls takes 4 KiB at a time. What it has decrypted goes into the part of the room that it has taken already; there
-    /// can be more than that only by what an incomplete record had left with it before, which is less than a record and
-    /// stays with rustls until the next read.
-    fn decrypt(&mut self, room: &mut [u8], received: usize) -> usize {
+    /// rustls takes 4 KiB at a time. The plaintext goes into the part of `buf` that rustls has already consumed. There
+    /// can be more plaintext than that only by what an earlier, incomplete record had left in rustls. This excess is
+    /// less than a record, and stays in rustls until the next read.
+    fn decrypt(&mut self, buf: &mut [u8], received: usize) -> usize {
         let (mut consumed, mut plain) = (0, 0);
         while consumed < received {
             let admitted = self.memory.admitted(received - consumed);
@@ -104,11 +105,11 @@ impl TlsStream {
                 self.refuse_handshake();
                 break;
             }
-            match self.session.read_tls(&mut &room[consumed..consumed + admitted]) {
-                // Behind the peer's farewell nothing counts.
+            match self.session.read_tls(&mut &buf[consumed..consumed + admitted]) {
+                // Input after the peer's close_notify is ignored.
                 Ok(0) => break,
                 Ok(count) => {
-                    self.memory.handle_fed(&room[consumed..consumed + count]);
+                    self.memory.handle_fed(&buf[consumed..consumed + count]);
                     consumed += count;
                 }
                 Err(_) => {
@@ -129,75 +130,75 @@ impl TlsStream {
                     break;
                 }
             }
-            plain += self.take(&mut room[plain..consumed]).unwrap_or(0);
+            plain += self.take(&mut buf[plain..consumed]).unwrap_or(0);
         }
-        plain += self.take(&mut room[plain..]).unwrap_or(0);
+        plain += self.take(&mut buf[plain..]).unwrap_or(0);
         self.memory.shrink(&mut self.session);
         plain
     }
 
-    /// The peer's handshake is too large. rustls makes no alert for that; one that is not encrypted can be sent as long as
-    /// nothing was agreed on.
+    /// Refuses a handshake that is too large. rustls makes no alert for that. An unencrypted one can be sent as long as
+    /// no protocol version was negotiated.
     fn refuse_handshake(&mut self) {
         self.fault = Some(TlsFault::TooLarge);
         if self.session.protocol_version().is_none() && !self.session.wants_write() {
-            // If the socket takes no 7 bytes, the peer learns it from the end.
+            // If the socket does not take the 7 bytes, the peer only sees the connection close.
             let _ = self.socket.write(&ILLEGAL_PARAMETER);
         }
     }
 
-    /// Reads from the socket until there are plain bytes, or nothing more.
-    fn receive(&mut self, room: &mut [u8]) -> io::Result<usize> {
+    /// Reads from the socket until there is plaintext, or no more input.
+    fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
-            let received = match self.socket.read(room) {
-                Ok(0) => return Err(self.handle_cut()),
+            let received = match self.socket.read(buf) {
+                Ok(0) => return Err(self.handle_truncation()),
                 Ok(count) => count,
                 Err(error) => return Err(error),
             };
-            let was_short = received < room.len();
-            if !self.heard {
-                self.heard = true;
-                self.fault = TlsFault::of_opening(&room[..received.min(OPENING_BYTES)]);
+            let was_short = received < buf.len();
+            if !self.has_received {
+                self.has_received = true;
+                self.fault = TlsFault::of_opening(&buf[..received.min(OPENING_BYTES)]);
             }
-            // Of what is no TLS, rustls still makes the alert that says so.
-            let foreign = self.fault;
-            let plain = self.decrypt(room, received);
-            self.fault = foreign.or(self.fault);
+            // rustls still makes the alert for input that is not TLS.
+            let opening_fault = self.fault;
+            let plain = self.decrypt(buf, received);
+            self.fault = opening_fault.or(self.fault);
             if plain > 0 {
                 let is_open = self.fault.is_none() && !self.peer_closed;
-                self.drained = was_short && is_open && plain < room.len();
+                self.drained = was_short && is_open && plain < buf.len();
                 return Ok(plain);
             }
             self.check()?;
             if self.peer_closed {
-                return if self.is_handshaking() { Err(self.handle_cut()) } else { Ok(0) };
+                return if self.is_handshaking() { Err(self.handle_truncation()) } else { Ok(0) };
             }
         }
     }
 
-    /// Tells of a fault, once.
+    /// Returns a fault as an error, once.
     fn check(&mut self) -> io::Result<()> {
         match self.fault {
-            Some(fault) if !self.told => {
-                self.told = true;
+            Some(fault) if !self.fault_reported => {
+                self.fault_reported = true;
                 Err(io::Error::new(ErrorKind::InvalidData, fault))
             }
             _ => Ok(()),
         }
     }
 
-    /// The socket's input ended, and the peer's TLS had not.
-    fn handle_cut(&mut self) -> io::Error {
+    /// The socket's input ended without the peer's close_notify.
+    fn handle_truncation(&mut self) -> io::Error {
         if self.session.is_handshaking() {
-            self.fault = Some(TlsFault::Left);
+            self.fault = Some(TlsFault::ClosedEarly);
         }
         ErrorKind::UnexpectedEof.into()
     }
 
-    /// Throws away what comes after a fault, up to a limit.
-    fn discard(&mut self, room: &mut [u8]) -> io::Result<usize> {
+    /// Discards input after a fault, up to a limit.
+    fn discard(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.discarded < DISCARDED_BYTES {
-            match self.socket.read(room)? {
+            match self.socket.read(buf)? {
                 0 => return Ok(0),
                 count => self.discarded += count,
             }
@@ -207,18 +208,19 @@ impl TlsStream {
 }
 
 impl Transport for TlsStream {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.drained = false;
-        if self.told {
-            return self.discard(room);
+        if self.fault_reported {
+            return self.discard(buf);
         }
-        match self.take(room) {
+        match self.take(buf) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            // After a part of what was decrypted, the socket has to be asked again: an event may have come meanwhile.
+            // `drained` stays false: after buffered plaintext the socket must be read again, an event may have come
+            // since.
             result => return result,
         }
         self.check()?;
-        self.receive(room)
+        self.receive(buf)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -226,7 +228,7 @@ impl Transport for TlsStream {
         self.check()?;
         let mut taken = 0;
         while taken < bytes.len() {
-            // What waits already goes along with it.
+            // Ciphertext that is already waiting goes out with it.
             let count = self.session.writer().write(&bytes[taken..])?;
             self.memory.handle_written(count);
             taken += count;
@@ -239,13 +241,13 @@ impl Transport for TlsStream {
         if taken == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(taken) }
     }
 
-    /// Says close_notify (RFC 8446, section 6.1), and shuts the socket when it has taken everything.
+    /// Sends close_notify (RFC 8446, section 6.1), and shuts down the socket's sending half once everything is written.
     fn shut_sending(&mut self) -> io::Result<()> {
-        // After a fault an alert has said it all.
-        if !self.said_farewell && self.fault.is_none() {
+        // After a fault the alert takes its place.
+        if !self.close_notify_sent && self.fault.is_none() {
             self.session.send_close_notify();
         }
-        self.said_farewell = true;
+        self.close_notify_sent = true;
         self.flush()?;
         if self.session.wants_write() {
             return Err(ErrorKind::WouldBlock.into());
@@ -268,7 +270,7 @@ impl Transport for TlsStream {
     fn flush(&mut self) -> io::Result<usize> {
         let mut flushed = 0;
         while self.session.wants_write() {
-            match self.session.write_tls(&mut Outlet(&mut self.socket)) {
+            match self.session.write_tls(&mut SocketWriter(&mut self.socket)) {
                 Ok(count) => {
                     flushed += count;
                     self.memory.handle_flushed(count, !self.session.wants_write());
@@ -290,7 +292,7 @@ impl Transport for TlsStream {
     }
 }
 
-/// Shows what was agreed on, such as "TLS 1.3, AES-256-GCM".
+/// Shows the negotiated parameters, such as "TLS 1.3, TLS13_AES_256_GCM_SHA384, no ALPN, full handshake".
 impl fmt::Display for TlsStream {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = match self.session.protocol_version() {
@@ -313,10 +315,10 @@ impl fmt::Display for TlsStream {
     }
 }
 
-/// The socket as rustls writes to it: all its records in one call.
-struct Outlet<'a>(&'a mut Stream);
+/// The socket as a writer for rustls, which writes all records in one call.
+struct SocketWriter<'a>(&'a mut Stream);
 
-impl Write for Outlet<'_> {
+impl Write for SocketWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }

@@ -1,8 +1,9 @@
-//! Which certificates are trusted, of servers and of clients.
+//! Certificate verification for servers and clients.
 //!
-//! rustls asks a verifier. Ours are two, each a small change to rustls's own: one trusts every server, for tests; the other
-//! one also trusts a peer that shows the very certificate that was named. Self-signed certificates are trusted by that: they
-//! are their own authorities and, strictly, may not be a peer's (RFC 5280, section 4.2.1.9).
+//! rustls calls a verifier. The two here are small changes to those of rustls. [`AcceptAnyServer`] accepts every
+//! server, for tests. [`Trusted`] also accepts a peer whose own certificate is in the file of authorities. This makes
+//! self-signed certificates usable: they are their own authorities and, strictly, not valid as a peer's certificate
+//! (RFC 5280, section 4.2.1.9).
 
 use super::fault::is_authority;
 use super::provider;
@@ -15,11 +16,11 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, Sig
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 
-/// Believes every server to be who it says.
+/// Accepts every server certificate.
 #[derive(Debug)]
-pub(super) struct Anybody;
+pub(super) struct AcceptAnyServer;
 
-/// Trusts certificates that an authority has issued, and those of the authorities themselves.
+/// Accepts certificates issued by an authority, and the certificates of the authorities themselves.
 #[derive(Debug)]
 pub(super) struct Trusted<V: ?Sized> {
     webpki: Arc<V>,
@@ -27,14 +28,14 @@ pub(super) struct Trusted<V: ?Sized> {
     named: Vec<CertificateDer<'static>>,
 }
 
-/// Verifies the certificates of servers.
+/// Verifies server certificates.
 pub(super) type TrustedServers = Trusted<WebPkiServerVerifier>;
 
-/// Verifies the certificates of clients.
+/// Verifies client certificates.
 pub(super) type TrustedClients = Trusted<dyn ClientCertVerifier>;
 
 impl TrustedServers {
-    /// Trusts `roots` and, by themselves, the certificates in `named`.
+    /// Trusts certificates issued by `roots`, and exactly the certificates in `named`.
     pub(super) fn new(roots: RootCertStore, named: Vec<CertificateDer<'static>>) -> Result<Self, String> {
         let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
         Ok(Self { webpki: webpki.map_err(|error| error.to_string())?, named })
@@ -42,7 +43,7 @@ impl TrustedServers {
 }
 
 impl TrustedClients {
-    /// Trusts `roots` and, by themselves, the certificates in `named`.
+    /// Trusts certificates issued by `roots`, and exactly the certificates in `named`.
     pub(super) fn new(roots: RootCertStore, named: Vec<CertificateDer<'static>>) -> Result<Self, String> {
         let webpki = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
         Ok(Self { webpki: webpki.map_err(|error| error.to_string())?, named })
@@ -50,8 +51,8 @@ impl TrustedClients {
 }
 
 impl<V: ?Sized> Trusted<V> {
-    /// Whether `error` says no more of `end_entity` than that it is an authority's, and it is a named one. The time is checked
-    /// before that: an expired certificate has another error.
+    /// Whether `error` only says that `end_entity` is an authority's certificate, and it is one of `named`. The
+    /// validity period is checked before that: an expired certificate has another error.
     fn is_named(&self, end_entity: &CertificateDer<'_>, error: &Error) -> bool {
         matches!(error, Error::InvalidCertificate(error) if is_authority(error)) && self.named.contains(end_entity)
     }
@@ -74,7 +75,7 @@ impl ClientCertVerifier for TrustedClients {
         }
     }
 
-    // That the client has the key of its certificate is verified all the same.
+    // The client's possession of the private key is still verified.
 
     fn verify_tls12_signature(
         &self,
@@ -140,7 +141,7 @@ impl ServerCertVerifier for TrustedServers {
     }
 }
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAnyServer {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -152,7 +153,7 @@ impl ServerCertVerifier for Anybody {
         Ok(ServerCertVerified::assertion())
     }
 
-    // That the server has the key of what it shows is verified all the same.
+    // The server's possession of the private key is still verified.
 
     fn verify_tls12_signature(
         &self,

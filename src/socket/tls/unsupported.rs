@@ -1,4 +1,4 @@
-//! Keys and certificates that TLS cannot use here, named by what they are.
+//! Detection of unsupported keys and certificates, for error messages that name their type.
 
 use super::provider;
 use memchr::memmem;
@@ -9,12 +9,12 @@ use rustls::{CertificateError, Error};
 use rustls_pki_types::{CertificateDer, IpAddr, PrivateKeyDer, ServerName};
 use std::net::Ipv4Addr;
 
-/// What the ring provider signs with, and how to make such a key.
+/// Key types that the ring provider can sign with, and a command that generates such a key.
 const SUPPORTED: &str = "supported are ECDSA P-256 and P-384, Ed25519, and RSA of 2,048 to 4,096 bits, such as \
                          `openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out key.pem` makes";
 
-/// The object identifiers of key types and curves, encoded as they stand in a key (X.690, section 8.19).
-const KINDS: [(&[u8], &str); 6] = [
+/// The object identifiers of key types and curves, in the encoding of a key file (X.690, section 8.19).
+const KEY_TYPES: [(&[u8], &str); 6] = [
     (&[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23], "an ECDSA P-521 key"),
     (&[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a], "an ECDSA secp256k1 key"),
     (&[0x06, 0x03, 0x2b, 0x65, 0x71], "an Ed448 key"),
@@ -23,18 +23,18 @@ const KINDS: [(&[u8], &str); 6] = [
     (&[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01], "an ECDSA key on this curve"),
 ];
 
-/// Whether TLS can sign with `key`; if not, says what it is and what would do.
+/// Checks that TLS can sign with `key`. The error names its type and the supported ones.
 pub(super) fn check_key(key: &PrivateKeyDer<'static>) -> Result<(), String> {
     match provider().key_provider.load_private_key(key.clone_key()) {
         Ok(_) => Ok(()),
-        Err(_) => Err(match kind(key) {
-            Some(kind) => format!("{kind} is not supported; {SUPPORTED}"),
-            None => format!("the key is damaged or of a kind that is not supported; {SUPPORTED}"),
+        Err(_) => Err(match key_type(key) {
+            Some(name) => format!("{name} is not supported; {SUPPORTED}"),
+            None => format!("the key is damaged or of an unsupported type; {SUPPORTED}"),
         }),
     }
 }
 
-/// Whether `certificate` names no host that a client could look for.
+/// Whether `certificate` names no host that a client could match.
 pub(super) fn lacks_names(certificate: &CertificateDer<'_>) -> bool {
     let any = ServerName::IpAddress(IpAddr::from(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED)));
     let verified = ParsedCertificate::try_from(certificate).and_then(|parsed| verify_server_name(&parsed, &any));
@@ -42,7 +42,7 @@ pub(super) fn lacks_names(certificate: &CertificateDer<'_>) -> bool {
         if presented.is_empty())
 }
 
-fn kind(key: &PrivateKeyDer<'_>) -> Option<&'static str> {
+fn key_type(key: &PrivateKeyDer<'_>) -> Option<&'static str> {
     let der = key.secret_der();
     let rsa = match key {
         PrivateKeyDer::Pkcs1(_) => RsaKeyPair::from_der(der),
@@ -51,6 +51,6 @@ fn kind(key: &PrivateKeyDer<'_>) -> Option<&'static str> {
     match rsa.err()?.to_string().as_str() {
         "TooSmall" => Some("an RSA key of fewer than 2,048 bits"),
         "TooLarge" => Some("an RSA key of more than 4,096 bits"),
-        _ => KINDS.iter().find(|(identifier, _)| memmem::find(der, identifier).is_some()).map(|(_, kind)| *kind),
+        _ => KEY_TYPES.iter().find(|(identifier, _)| memmem::find(der, identifier).is_some()).map(|(_, name)| *name),
     }
 }

@@ -1,8 +1,8 @@
-//! Hop limits (TTL in IPv4, RFC 791; hop limit in IPv6, RFC 8200) that end a loop of servers which answer each other.
+//! Hop limits that end reply loops between servers (TTL in IPv4, RFC 791; hop limit in IPv6, RFC 8200).
 //!
-//! A reply goes less far than its request: its hop limit is the next lower multiple of 16. A datagram that bounces between two
-//! servers of this program therefore arrives with 64 or more, then 48, 32 and 16 at most, and is not answered any more. Any
-//! request of a client is answered: nearly all systems begin with 64, 128 or 255 hops, and no path has 32.
+//! The hop limit of a reply is the next lower multiple of 16 below that of its request. A datagram that bounces between
+//! two servers of this program arrives first with 64 or more, then with at most 48, 32 and 16, and is then not answered
+//! any more. Every client request is answered: nearly all systems start with 64, 128 or 255 hops, and no path has 32.
 
 use nix::libc;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned};
@@ -13,31 +13,31 @@ use std::net::SocketAddr;
 /// The distance between the hop limits of two replies.
 const STEP: u8 = 16;
 
-/// The hop limit of a reply to a request that arrived with more.
-pub(super) const FARTHEST: u8 = 3 * STEP;
+/// The hop limit of a reply to a request that arrived with a higher one.
+pub(super) const MAX_REPLY_HOPS: u8 = 3 * STEP;
 
 /// The hop limit of the reply to a datagram that arrived with `received`; none when it must not be answered.
 #[must_use]
 pub fn reply_hops(received: u8) -> Option<u8> {
     let lower = received.saturating_sub(1) / STEP * STEP;
-    (lower > 0).then_some(lower.min(FARTHEST))
+    (lower > 0).then_some(lower.min(MAX_REPLY_HOPS))
 }
 
-/// Has `socket` tell with how many hops a datagram arrived, and sets the hop limit of its replies.
+/// Makes `socket` report the hop limit of received datagrams, and sets the hop limit of its replies.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn limit_hops(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     use nix::sys::socket::{setsockopt, sockopt};
-    // An IPv6 socket gets datagrams of IPv4, too.
+    // An IPv6 socket also receives IPv4 datagrams.
     setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
-    socket.set_ttl_v4(FARTHEST.into())?;
+    socket.set_ttl_v4(MAX_REPLY_HOPS.into())?;
     if address.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?;
-        socket.set_unicast_hops_v6(FARTHEST.into())?;
+        socket.set_unicast_hops_v6(MAX_REPLY_HOPS.into())?;
     }
     Ok(())
 }
 
-/// The hop limit with which a datagram arrived, if `control` is that.
+/// The hop limit of a received datagram, if `control` holds it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn received_hops(control: &ControlMessageOwned) -> Option<u8> {
     match control {
@@ -53,19 +53,19 @@ pub(super) fn hop_limit(hops: &libc::c_int, is_v4: bool) -> Option<ControlMessag
     Some(if is_v4 { ControlMessage::Ipv4Ttl(hops) } else { ControlMessage::Ipv6HopLimit(hops) })
 }
 
-/// Other systems tell it in other ways.
+/// Other systems report it differently.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn received_hops(_control: &ControlMessageOwned) -> Option<u8> {
     None
 }
 
-/// Other systems set it in other ways.
+/// Other systems set it differently.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn hop_limit(_hops: &libc::c_int, _is_v4: bool) -> Option<ControlMessage<'_>> {
     None
 }
 
-/// Other systems tell it in other ways.
+/// Other systems report it differently.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[allow(clippy::unnecessary_wraps, reason = "as where it can fail")]
 pub(super) fn limit_hops(_socket: &Socket, _address: SocketAddr) -> io::Result<()> {
@@ -77,7 +77,7 @@ mod tests {
     use super::reply_hops;
 
     #[test]
-    fn a_reply_goes_less_far_than_its_request() {
+    fn a_reply_has_fewer_hops_than_its_request() {
         for received in 1..=255 {
             match reply_hops(received) {
                 Some(hops) => assert!(hops < received && (16..=48).contains(&hops), "{received}: {hops}"),
@@ -86,7 +86,7 @@ mod tests {
         }
     }
 
-    /// A client begins with 64 hops or more, and as many as it has used are needed for the way back.
+    /// A client starts with 64 hops or more. The way back takes as many as the request has used.
     #[test]
     fn a_reply_reaches_a_client_within_31_hops() {
         for distance in 0..=31 {

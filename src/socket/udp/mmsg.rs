@@ -1,7 +1,7 @@
-//! The two system calls: recvmmsg(2) and sendmmsg(2).
+//! recvmmsg(2) and sendmmsg(2), the system calls behind the batches.
 //!
-//! The `nix` crate wraps them. The headers are made anew for each call: the kernel writes the length of each address into
-//! them, and one of IPv4 would cut the next one of IPv6.
+//! The `nix` crate wraps them. The headers are rebuilt for each call: the kernel writes the length of each address into
+//! them, and the length of an IPv4 address would truncate the IPv6 address of a later call.
 
 use super::DatagramSocket;
 use super::hop_limit::{hop_limit, received_hops};
@@ -15,8 +15,8 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
-/// Receives into `slots`, of which there are `count`, and appends what came to `headers`. Returns how many datagrams the
-/// kernel has dropped so far, if it told.
+/// Receives into `slots`, of which there are `count`, and appends a header per datagram to `headers`. Returns how many
+/// datagrams the kernel has dropped on the socket so far, if it reported that.
 pub(super) fn receive<'a>(
     socket: &DatagramSocket,
     slots: impl Iterator<Item = &'a mut [u8]>,
@@ -31,7 +31,7 @@ pub(super) fn receive<'a>(
     for message in received {
         let mut header =
             Header { len: message.bytes, peer: peer_of(&message), local: None, to_many: false, hops: None };
-        // Cut control messages are none: there is room for all that were asked for.
+        // Control messages are never truncated: there is space for all that are enabled.
         for control in message.cmsgs().into_iter().flatten() {
             match control {
                 ControlMessageOwned::Ipv4PacketInfo(info) => {
@@ -39,7 +39,9 @@ pub(super) fn receive<'a>(
                     header.to_many = to != local;
                     header.local = (!header.to_many).then_some(IpAddr::V4(local));
                 }
-                ControlMessageOwned::Ipv6PacketInfo(info) => note_ipv6(&mut header, info.ipi6_addr.s6_addr.into()),
+                ControlMessageOwned::Ipv6PacketInfo(info) => {
+                    set_ipv6_destination(&mut header, info.ipi6_addr.s6_addr.into())
+                }
                 ControlMessageOwned::RxqOvfl(dropped) => overrun = Some(dropped),
                 other => header.hops = received_hops(&other).or(header.hops),
             }
@@ -49,8 +51,8 @@ pub(super) fn receive<'a>(
     Ok(overrun)
 }
 
-/// Sends `datagrams`, which say `bytes` and all come from the same address and have the same hop limit, if given; returns how
-/// many went.
+/// Sends `datagrams` with the payloads `bytes`. All have the same source address and the same hop limit, if given.
+/// Returns how many were sent.
 pub(super) fn send(
     socket: &DatagramSocket,
     datagrams: &[OutDatagram],
@@ -60,7 +62,7 @@ pub(super) fn send(
     let slices: Vec<_> = bytes.iter().map(|bytes| [IoSlice::new(bytes)]).collect();
     let addresses: Vec<_> = datagrams.iter().map(|datagram| datagram.to.map(SockaddrStorage::from)).collect();
     let (v4, v6);
-    // The system refuses room that no control message fills.
+    // The system refuses space that no control message fills.
     let mut space = 0;
     let from = match from {
         None => None,
@@ -90,12 +92,13 @@ fn peer_of(message: &RecvMsg<'_, '_, SockaddrStorage>) -> SocketAddr {
     let storage = message.address.as_ref();
     let v4 = storage.and_then(SockaddrStorage::as_sockaddr_in).map(|peer| SocketAddr::V4((*peer).into()));
     let v6 = || storage.and_then(SockaddrStorage::as_sockaddr_in6).map(|peer| SocketAddr::V6((*peer).into()));
-    // A peer without an address cannot be answered: port 0 says so.
+    // A peer without an address cannot be answered, which port 0 expresses.
     v4.or_else(v6).unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
 }
 
-/// A datagram of IPv4 on an IPv6 socket brings both kinds of information, and that of IPv4 comes last and counts.
-fn note_ipv6(header: &mut Header, to: Ipv6Addr) {
+/// Sets the destination from IPv6 packet information. An IPv4 datagram on an IPv6 socket has both kinds; the IPv4 one
+/// comes last and takes precedence.
+fn set_ipv6_destination(header: &mut Header, to: Ipv6Addr) {
     header.to_many = to.is_multicast();
     header.local = (!header.to_many).then_some(IpAddr::V6(to));
 }

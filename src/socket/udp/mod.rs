@@ -1,7 +1,7 @@
-//! Datagram sockets (udp(7)): opened for a server or a client, and read and written many datagrams at a time.
+//! UDP sockets (udp(7)): opening them for a server or a client, and batched receiving and sending.
 //!
-//! A datagram is received whole or not at all, and may be lost without a word on the way. Nothing in here waits or
-//! retries: what a socket does not take now is the caller's to keep or to drop.
+//! A datagram is received whole or not at all, and may be lost without notice. Nothing here blocks or retries: the
+//! caller keeps or drops what a socket does not take.
 
 mod hop_limit;
 mod mmsg;
@@ -19,6 +19,6 @@ pub(super) use open::{adopt_datagrams, is_datagram};
 pub use recv_batch::{InDatagram, RecvBatch};
 pub use send_batch::{OutDatagram, SendBatch};
 
-/// The longest datagram that UDP over IPv4 carries, in bytes: 65,535 less the headers of IP (20) and UDP (8) (RFC 768,
-/// RFC 791). Over IPv6 it is 20 more, which no sender should rely on.
+/// The longest datagram of UDP over IPv4, in bytes: 65,535 minus the headers of IP (20) and UDP (8) (RFC 768, RFC 791).
+/// Over IPv6 it is 20 more, which no sender should rely on.
 pub const MAX_DATAGRAM_BYTES: usize = 65_507;

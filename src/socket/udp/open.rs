@@ -1,9 +1,9 @@
-//! Opening datagram sockets: a server's, one for each worker and address, and a client's, towards one peer.
+//! Opens UDP sockets: of a server, one per worker and address; and of a client, towards one peer.
 
 use super::Multicast;
 use super::hop_limit::limit_hops;
 use crate::error::{Error, in_words};
-use crate::socket::fd_passing::BoundPlace;
+use crate::socket::fd_passing::BoundEndpoint;
 use crate::socket::listener::{is_missing, listen_error};
 use crate::socket::zone::example_interface;
 use crate::socket::{Address, Endpoint, SocketOptions};
@@ -15,11 +15,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-/// A non-blocking datagram socket.
+/// A non-blocking UDP socket.
 #[derive(Debug)]
 pub struct DatagramSocket {
     socket: UdpSocket,
-    /// Of what is sent to many, each socket of a port gets a copy: this one is to answer.
+    /// Each socket of a port receives a copy of a broadcast or multicast datagram. Only this one answers it.
     answers_many: bool,
 }
 
@@ -28,7 +28,7 @@ impl DatagramSocket {
         Self { socket: UdpSocket::from_std(socket.into()), answers_many }
     }
 
-    /// Whether this is the one socket of its port that answers what is sent to many.
+    /// Whether this is the one socket of its port that answers broadcast and multicast datagrams.
     #[must_use]
     pub fn answers_many(&self) -> bool {
         self.answers_many
@@ -43,7 +43,7 @@ impl DatagramSocket {
         self.socket.local_addr()
     }
 
-    /// What a loop registers.
+    /// The event source to register with the event loop.
     pub fn source(&mut self) -> &mut dyn Source {
         &mut self.socket
     }
@@ -65,17 +65,18 @@ impl AsRawFd for DatagramSocket {
     }
 }
 
-/// One address where datagrams are answered.
+/// The UDP sockets of one address.
 #[derive(Debug)]
 pub struct BoundDatagrams {
-    /// The address as the system granted it, and whose it is.
-    pub place: BoundPlace,
-    /// One for each worker (`SO_REUSEPORT`); for a group a single one, because each would get a copy of everything.
+    /// The address as the system granted it, and the endpoint it belongs to.
+    pub endpoint: BoundEndpoint,
+    /// One per worker (`SO_REUSEPORT`). A group has a single socket, because each would receive a copy of every
+    /// datagram.
     pub sockets: Vec<DatagramSocket>,
 }
 
-/// Opens sockets on every address that `endpoint` stands for, one for each of `workers`, and one for each of `groups`
-/// on the same port.
+/// Opens sockets on every address of `endpoint`, one for each of `workers`, and one for each of `groups` on the same
+/// port.
 ///
 /// # Errors
 ///
@@ -93,7 +94,7 @@ pub fn bind_datagrams(
         let Address::Ip(mut address) = address else {
             return Err(Error::Usage("datagrams need a host and a port, such as 127.0.0.1 65432".to_owned()));
         };
-        if let Some(port) = bound.first().and_then(|first| first.place.address.port()) {
+        if let Some(port) = bound.first().and_then(|first| first.endpoint.address.port()) {
             address.set_port(port);
         }
         match bind_all(address, options, workers, !groups.is_empty()) {
@@ -102,14 +103,14 @@ pub fn bind_datagrams(
             Err(error) => return Err(listen_error(&Address::Ip(address), &error)),
         }
     }
-    match (missing, bound.first().and_then(|first| first.place.address.port())) {
+    match (missing, bound.first().and_then(|first| first.endpoint.address.port())) {
         (Some((address, error)), None) => return Err(listen_error(&Address::Ip(address), &error)),
         (Some((address, error)), Some(_)) => {
             log::warn!("not listening on {address}: {}", in_words(&error));
         }
         (None, _) => {}
     }
-    let port = bound.first().and_then(|first| first.place.address.port()).unwrap_or_default();
+    let port = bound.first().and_then(|first| first.endpoint.address.port()).unwrap_or_default();
     for &group in groups {
         let address = multicast.address(group, port);
         bound.push(bind_group(address, multicast, options).map_err(|error| group_error(address, multicast, &error))?);
@@ -117,23 +118,23 @@ pub fn bind_datagrams(
     Ok(bound)
 }
 
-/// One socket for each worker. `has_groups` says that the port is shared with sockets for groups, too.
+/// Opens one socket per worker. With `has_groups`, sockets for groups share the port.
 fn bind_all(
     wanted: SocketAddr,
     options: &SocketOptions,
     workers: usize,
     has_groups: bool,
 ) -> io::Result<BoundDatagrams> {
-    // Alone first: two programs that both set SO_REUSEPORT would silently share a port that is in use.
+    // Exclusively first: two programs that both set SO_REUSEPORT would silently share a port that is in use.
     let alone = match open_bound(wanted, options, false) {
-        // Without IPv6, every interface is every IPv4 interface.
+        // Without IPv6, fall back to the unspecified IPv4 address.
         Err(error) if is_missing(&error) && wanted.ip() == Ipv6Addr::UNSPECIFIED => {
             open_bound((Ipv4Addr::UNSPECIFIED, wanted.port()).into(), options, false)?
         }
         result => result?,
     };
     let granted = local_address(&alone)?;
-    // To a broadcast address everything is sent to many.
+    // Every datagram to a broadcast address reaches all sockets.
     let count = if may_be_broadcast(granted.ip()) { 1 } else { workers };
     let sockets = if count > 1 || has_groups {
         drop(alone);
@@ -143,19 +144,19 @@ fn bind_all(
     };
     let is_first = |(index, socket): (usize, Socket)| DatagramSocket::new(socket.into(), index == 0);
     let sockets = sockets.into_iter().enumerate().map(is_first).collect();
-    Ok(BoundDatagrams { place: place(granted, String::new()), sockets })
+    Ok(BoundDatagrams { endpoint: bound_endpoint(granted, String::new()), sockets })
 }
 
 fn bind_group(address: SocketAddr, multicast: &Multicast, options: &SocketOptions) -> io::Result<BoundDatagrams> {
     let socket = open(address, options)?;
-    // Members of a group share its port, also those of other programs.
+    // Members of a group share its port, also with other programs.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     limit_hops(&socket, address)?;
     socket.bind(&address.into())?;
     multicast.join(&socket, address.ip())?;
     let sockets = vec![DatagramSocket::new(socket.into(), true)];
-    Ok(BoundDatagrams { place: place(address, String::new()), sockets })
+    Ok(BoundDatagrams { endpoint: bound_endpoint(address, String::new()), sockets })
 }
 
 fn group_error(group: SocketAddr, multicast: &Multicast, error: &io::Error) -> Error {
@@ -172,12 +173,12 @@ fn group_error(group: SocketAddr, multicast: &Multicast, error: &io::Error) -> E
     }
 }
 
-fn place(address: SocketAddr, name: String) -> BoundPlace {
-    BoundPlace { address: Address::Ip(address), name, owns_path: false, is_datagram: true }
+fn bound_endpoint(address: SocketAddr, name: String) -> BoundEndpoint {
+    BoundEndpoint { address: Address::Ip(address), name, owns_path: false, is_datagram: true }
 }
 
-/// Whether an address may belong to all machines of a network; which do is the network's secret, and 255 as the last
-/// number the usual one.
+/// Whether an address may be a broadcast address. That depends on the network's prefix length, which is not known here;
+/// 255 as the last octet is the usual case.
 fn may_be_broadcast(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V4(ip) if ip.octets()[3] == 255)
 }
@@ -185,7 +186,7 @@ fn may_be_broadcast(ip: IpAddr) -> bool {
 fn open_bound(address: SocketAddr, options: &SocketOptions, shared: bool) -> io::Result<Socket> {
     let socket = open(address, options)?;
     socket.set_reuse_port(shared)?;
-    tell_destinations(&socket, address)?;
+    receive_destinations(&socket, address)?;
     limit_hops(&socket, address)?;
     socket.bind(&address.into())?;
     Ok(socket)
@@ -202,13 +203,14 @@ fn open(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A socket on every address has to know where a datagram was sent to: the answer comes from there, or the peer would
-/// take it for a stranger's. Groups that others have joined are not its own.
-fn tell_destinations(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+/// Makes a socket on the unspecified address report the destination of each datagram. The reply is sent from that
+/// address, because a peer discards a reply from another one. Also keeps out datagrams for groups that other sockets
+/// have joined.
+fn receive_destinations(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     if !address.ip().is_unspecified() {
         return Ok(());
     }
-    // An IPv6 socket gets datagrams of IPv4, too, and can only tell a broadcast from the rest when it is told of both.
+    // An IPv6 socket also receives IPv4 datagrams. It needs both kinds of information to recognize a broadcast.
     setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
     if address.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
@@ -224,12 +226,12 @@ fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// Whether `socket` carries datagrams.
+/// Whether `socket` is a datagram socket.
 pub(in crate::socket) fn is_datagram(socket: BorrowedFd<'_>) -> bool {
     SockRef::from(&socket).r#type().is_ok_and(|kind| kind == Type::DGRAM)
 }
 
-/// Puts inherited sockets together by their addresses, and sees to it that every worker has one where that is right.
+/// Groups inherited sockets by address, and gives every worker one.
 pub(in crate::socket) fn adopt_datagrams(
     sockets: impl IntoIterator<Item = (OwnedFd, String)>,
     options: &SocketOptions,
@@ -243,18 +245,18 @@ pub(in crate::socket) fn adopt_datagrams(
         options.apply_buffers(&socket)?;
         #[cfg(target_os = "linux")]
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-        tell_destinations(&socket, address)?;
+        receive_destinations(&socket, address)?;
         limit_hops(&socket, address)?;
-        match bound.iter_mut().find(|bound| bound.place.address == Address::Ip(address)) {
+        match bound.iter_mut().find(|bound| bound.endpoint.address == Address::Ip(address)) {
             Some(bound) => bound.sockets.push(DatagramSocket::new(socket.into(), false)),
             None => bound.push(BoundDatagrams {
-                place: place(address, name),
+                endpoint: bound_endpoint(address, name),
                 sockets: vec![DatagramSocket::new(socket.into(), true)],
             }),
         }
     }
     for bound in &mut bound {
-        // Several workers share a socket when there are too few.
+        // Workers share a socket when there are too few.
         for index in 0..workers.saturating_sub(bound.sockets.len()) {
             let copy = bound.sockets[index].try_clone()?;
             bound.sockets.push(copy);
@@ -263,17 +265,18 @@ pub(in crate::socket) fn adopt_datagrams(
     Ok(bound)
 }
 
-/// Whom a client's socket speaks to.
+/// The peer of a client's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// One: the socket is connected to it, hears nobody else, and is told when nobody listens there (udp(7)).
+    /// A single peer: the socket is connected to it, receives only from it, and reports when nothing listens there
+    /// (udp(7)).
     One(SocketAddr),
-    /// Many, by broadcast or multicast: anybody may answer.
+    /// A broadcast or multicast address: any host may answer.
     Many(SocketAddr),
 }
 
-/// Whether `address` belongs to all machines of a network, so that a socket may send there only with `SO_BROADCAST`
-/// (socket(7)). The kernel gives the same error for a route that prohibits the destination.
+/// Whether `address` is a broadcast address, so that a socket may send to it only with `SO_BROADCAST` (socket(7)). The
+/// kernel returns the same error for a route that prohibits the destination.
 #[must_use]
 pub fn needs_broadcast(address: SocketAddr) -> bool {
     let connect = || {
@@ -284,8 +287,8 @@ pub fn needs_broadcast(address: SocketAddr) -> bool {
     connect().is_ok()
 }
 
-/// A client's socket towards `peer`. It gets another port than the peer has: a server does not answer what comes from its own
-/// port.
+/// Opens a client's socket towards `peer`. Its port differs from the peer's: a server does not answer datagrams from
+/// its own port.
 ///
 /// # Errors
 ///
@@ -293,7 +296,7 @@ pub fn needs_broadcast(address: SocketAddr) -> bool {
 pub fn open_towards(peer: Peer, multicast: &Multicast, options: &SocketOptions) -> io::Result<DatagramSocket> {
     let (Peer::One(address) | Peer::Many(address)) = peer;
     let socket = client_socket(peer, multicast, options)?;
-    // While the first one has the port, the system gives another one.
+    // While the first socket holds the port, the system chooses another one.
     let has_peers_port = local_address(&socket)?.port() == address.port();
     let socket = if has_peers_port { client_socket(peer, multicast, options)? } else { socket };
     Ok(DatagramSocket::new(socket.into(), true))

@@ -1,37 +1,37 @@
-//! Datagrams as they come in, many with one call.
+//! Receive batch: many datagrams with one system call.
 
 use super::DatagramSocket;
 use super::mmsg;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-/// How many datagrams one call takes at the most: enough to make the cost of the call itself vanish beside that of the
-/// datagrams, few enough that their answers still lie in the cache.
-const MOST: usize = 64;
+/// The maximum number of datagrams per call. It makes the cost of the call small beside that of the datagrams, and is
+/// small enough that their replies still fit the cache.
+const MAX_BATCH: usize = 64;
 
-/// How many it takes at first, and again when few come: room for more than are there has to be prepared for nothing.
-const FEWEST: usize = 4;
+/// The initial batch size, also used when few datagrams arrive: preparing unused slots costs time.
+const MIN_BATCH: usize = 4;
 
-/// The room for one datagram, in bytes: no datagram is longer, so none is ever cut.
+/// The space for one datagram, in bytes. No datagram is longer, so none is ever truncated.
 const SLOT_BYTES: usize = 1 << 16;
 
-/// A datagram that has come in.
+/// A received datagram.
 #[derive(Debug, Clone, Copy)]
 pub struct InDatagram<'a> {
-    /// What it says.
+    /// The payload.
     pub bytes: &'a [u8],
-    /// Who sent it, as the header claims.
+    /// The sender, as the header claims.
     pub peer: SocketAddr,
-    /// The address of this machine that it was sent to, where the socket is bound to every address.
+    /// The destination address on this machine, where the socket is bound to the unspecified address.
     pub local: Option<IpAddr>,
-    /// Whether it was sent to many, by broadcast or multicast, where the socket is bound to every address: then each
-    /// socket of the port has got a copy.
+    /// Whether it was sent by broadcast or multicast, where the socket is bound to the unspecified address. Then each
+    /// socket of the port has received a copy.
     pub to_many: bool,
-    /// How many hops it had left (TTL, hop limit), where a server's socket is told.
+    /// The hop limit (TTL) with which it arrived, where a server's socket reports that.
     pub hops: Option<u8>,
 }
 
-/// What is known of a datagram besides its bytes.
+/// The metadata of a received datagram.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Header {
     pub(super) len: usize,
@@ -41,15 +41,15 @@ pub(super) struct Header {
     pub(super) hops: Option<u8>,
 }
 
-/// Room for datagrams, used again with each call. 4 MiB of addresses, of which the machine only spends what was written
-/// to: a few pages for each of the datagrams that come at a time.
+/// Storage for received datagrams, reused by each call. It reserves 4 MiB of address space, of which only written pages
+/// take memory: a few for each datagram of a batch.
 #[derive(Debug)]
 pub struct RecvBatch {
-    space: Vec<u8>,
+    storage: Vec<u8>,
     headers: Vec<Header>,
-    /// How many datagrams the next call makes room for.
-    expected: usize,
-    /// How many datagrams the kernel has dropped on the socket so far, because nobody took them in time.
+    /// How many datagrams the next call has slots for.
+    batch_size: usize,
+    /// How many datagrams the kernel has dropped on the socket so far, because its queue was full.
     overrun: Option<u32>,
 }
 
@@ -60,25 +60,30 @@ impl Default for RecvBatch {
 }
 
 impl RecvBatch {
-    /// An empty one.
+    /// An empty batch.
     #[must_use]
     pub fn new() -> Self {
-        Self { space: vec![0; MOST * SLOT_BYTES], headers: Vec::with_capacity(MOST), expected: FEWEST, overrun: None }
+        Self {
+            storage: vec![0; MAX_BATCH * SLOT_BYTES],
+            headers: Vec::with_capacity(MAX_BATCH),
+            batch_size: MIN_BATCH,
+            overrun: None,
+        }
     }
 
-    /// Takes the datagrams that have waited longest, in place of those of the last call; returns whether there may be more.
-    /// A short batch has emptied the socket, as a short read does a stream.
+    /// Receives the oldest datagrams, replacing those of the last call. Returns whether there may be more. A short
+    /// batch has drained the socket, as a short read drains a stream.
     ///
     /// # Errors
     ///
-    /// Those of recvmmsg(2); `WouldBlock` when none waits. Of a connected socket they can tell what became of what was sent
-    /// before, such as `ConnectionRefused`.
+    /// Those of recvmmsg(2); `WouldBlock` when there is no datagram. A connected socket also returns errors of earlier
+    /// sends, such as `ConnectionRefused`.
     pub fn receive(&mut self, socket: &DatagramSocket) -> io::Result<bool> {
         self.headers.clear();
-        let slots = self.space.chunks_exact_mut(SLOT_BYTES).take(self.expected);
-        let taken = mmsg::receive(socket, slots, self.expected, &mut self.headers);
-        let is_full = self.headers.len() == self.expected;
-        self.expected = (self.headers.len() * 2).clamp(FEWEST, MOST);
+        let slots = self.storage.chunks_exact_mut(SLOT_BYTES).take(self.batch_size);
+        let taken = mmsg::receive(socket, slots, self.batch_size, &mut self.headers);
+        let is_full = self.headers.len() == self.batch_size;
+        self.batch_size = (self.headers.len() * 2).clamp(MIN_BATCH, MAX_BATCH);
         if let Some(overrun) = taken? {
             self.overrun = Some(overrun);
         }
@@ -88,7 +93,7 @@ impl RecvBatch {
     /// The datagrams of the last call, oldest first.
     #[must_use]
     pub fn arrivals(&self) -> impl ExactSizeIterator<Item = InDatagram<'_>> {
-        self.headers.iter().zip(self.space.chunks_exact(SLOT_BYTES)).map(|(header, slot)| InDatagram {
+        self.headers.iter().zip(self.storage.chunks_exact(SLOT_BYTES)).map(|(header, slot)| InDatagram {
             bytes: &slot[..header.len],
             peer: header.peer,
             local: header.local,
@@ -97,8 +102,8 @@ impl RecvBatch {
         })
     }
 
-    /// How many datagrams the kernel has dropped on the socket of the last call since it was opened, because its queue was
-    /// full; to be asked once after each call.
+    /// How many datagrams the kernel has dropped on the socket of the last call since it was opened, because its queue
+    /// was full. To be called once after each receive.
     pub fn take_overrun(&mut self) -> Option<u32> {
         self.overrun.take()
     }

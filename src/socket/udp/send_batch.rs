@@ -1,48 +1,48 @@
-//! Datagrams on their way out, many with one call.
+//! Send batch: many datagrams with one system call.
 
 use super::DatagramSocket;
-use super::hop_limit::FARTHEST;
+use super::hop_limit::MAX_REPLY_HOPS;
 use super::mmsg;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-/// How many datagrams one call sends at the most.
-const MOST: usize = 64;
+/// The maximum number of datagrams per call.
+const MAX_BATCH: usize = 64;
 
-/// One datagram that waits to be sent.
+/// A datagram to be sent.
 #[derive(Debug, Clone)]
 pub struct OutDatagram {
     range: Range<usize>,
-    /// Whom it goes to; nobody in particular where the socket is connected.
+    /// The destination; none on a connected socket.
     pub(super) to: Option<SocketAddr>,
-    /// Which of this machine's addresses it should come from; whichever the system chooses, if none.
+    /// The source address; the system's choice if none.
     pub(super) from: Option<IpAddr>,
-    /// Its hop limit; that of the socket, if none.
+    /// The hop limit; the socket's own if none.
     hops: Option<u8>,
 }
 
 impl OutDatagram {
-    /// How long it is, in bytes.
+    /// The payload length, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.range.len()
     }
 
-    /// Whether it says nothing, which is a datagram like any other.
+    /// Whether the payload is empty, which is a valid datagram.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
 
-    /// Whom it goes to.
+    /// The destination.
     #[must_use]
     pub fn to(&self) -> Option<SocketAddr> {
         self.to
     }
 }
 
-/// Datagrams that wait to be sent, one after the other in one piece of memory, which is used again.
+/// Datagrams to be sent. Their payloads share one buffer, which is reused.
 #[derive(Debug, Default)]
 pub struct SendBatch {
     bytes: Vec<u8>,
@@ -50,8 +50,8 @@ pub struct SendBatch {
 }
 
 impl SendBatch {
-    /// Adds a datagram with what `write` appends, unless that returns false. `hops` is its hop limit, that of the socket if
-    /// none.
+    /// Adds a datagram with the payload that `write` appends, unless `write` returns false. `hops` is its hop limit;
+    /// the socket's own if none. Returns whether it was added.
     pub fn add(
         &mut self,
         to: Option<SocketAddr>,
@@ -62,7 +62,7 @@ impl SendBatch {
         let start = self.bytes.len();
         let is_wanted = write(&mut self.bytes);
         if is_wanted {
-            let hops = hops.filter(|hops| *hops != FARTHEST);
+            let hops = hops.filter(|hops| *hops != MAX_REPLY_HOPS);
             self.datagrams.push(OutDatagram { range: start..self.bytes.len(), to, from, hops });
         } else {
             self.bytes.truncate(start);
@@ -70,35 +70,35 @@ impl SendBatch {
         is_wanted
     }
 
-    /// Whether nothing waits.
+    /// Whether the batch is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.datagrams.is_empty()
     }
 
-    /// What waits, oldest first.
+    /// The datagrams of the batch, oldest first.
     #[must_use]
     pub fn datagrams(&self) -> &[OutDatagram] {
         &self.datagrams
     }
 
-    /// What `datagram` says.
+    /// The payload of `datagram`.
     #[must_use]
     pub fn bytes(&self, datagram: &OutDatagram) -> &[u8] {
         &self.bytes[datagram.range.clone()]
     }
 
-    /// Throws everything away.
+    /// Removes all datagrams.
     pub fn clear(&mut self) {
         self.datagrams.clear();
         self.bytes.clear();
     }
 
-    /// Sends what waits, and tells `outcome` of each datagram, in order, what became of it. Stops at the first for which
-    /// the socket has no room, and returns how many were dealt with; nothing is thrown away.
+    /// Sends the batch, and calls `on_result` with the result of each datagram, in order. Stops at the first datagram
+    /// for which the socket has no room, and returns how many were processed. The batch is left unchanged.
     ///
-    /// A failed datagram does not hold up the others: each may have its own way.
-    pub fn send(&self, socket: &DatagramSocket, mut outcome: impl FnMut(&OutDatagram, io::Result<()>)) -> usize {
+    /// A failed datagram does not stop the others, which may have other destinations.
+    pub fn send(&self, socket: &DatagramSocket, mut on_result: impl FnMut(&OutDatagram, io::Result<()>)) -> usize {
         let mut done = 0;
         while done < self.datagrams.len() {
             let run = self.run_from(done);
@@ -106,21 +106,21 @@ impl SendBatch {
             let sent = loop {
                 match mmsg::send(socket, run, &self.bytes_of(run), (from, self.datagrams[done].hops)) {
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    // The address is gone since, or it was no single machine's: the system's choice is better than nothing.
+                    // The address was removed since, or is not a unicast address: fall back to the system's choice.
                     Err(error) if from.is_some() && is_wrong_source(&error) => from = None,
                     result => break result,
                 }
             };
             match sent {
-                // The system never says so; taken for a success it would be asked for ever.
+                // The system never returns 0. Treated as a success, it would loop for ever.
                 Ok(0) => break,
                 Ok(count) => {
-                    run[..count].iter().for_each(|datagram| outcome(datagram, Ok(())));
+                    run[..count].iter().for_each(|datagram| on_result(datagram, Ok(())));
                     done += count;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    outcome(&run[0], Err(error));
+                    on_result(&run[0], Err(error));
                     done += 1;
                 }
             }
@@ -128,9 +128,9 @@ impl SendBatch {
         done
     }
 
-    /// The letters from `start` on that one call can send: they come from the same address, and go as far.
+    /// The datagrams from `start` on that one call can send: they have the same source address and hop limit.
     fn run_from(&self, start: usize) -> &[OutDatagram] {
-        let rest = &self.datagrams[start..self.datagrams.len().min(start + MOST)];
+        let rest = &self.datagrams[start..self.datagrams.len().min(start + MAX_BATCH)];
         let same =
             rest.iter().take_while(|datagram| (datagram.from, datagram.hops) == (rest[0].from, rest[0].hops)).count();
         &rest[..same]

@@ -1,4 +1,4 @@
-//! What is set on datagram sockets is read back, and batches go through the kernel whole.
+//! Multicast options as read back from the kernel, and batches over the loopback interface.
 
 use super::{
     DatagramSocket, Interface, MAX_DATAGRAM_BYTES, Multicast, Peer, RecvBatch, SendBatch, bind_datagrams, open_towards,
@@ -12,7 +12,7 @@ fn bound(host: &str) -> (DatagramSocket, SocketAddr) {
     let (multicast, options) = (Multicast::default(), SocketOptions::default());
     let mut all = bind_datagrams(&Endpoint::tcp(host, 0), &[], &multicast, &options, 1).expect("a free port");
     let mut first = all.remove(0);
-    let Address::Ip(address) = first.place.address else { panic!("datagrams have no path") };
+    let Address::Ip(address) = first.endpoint.address else { panic!("datagrams have no path") };
     (first.sockets.remove(0), address)
 }
 
@@ -21,7 +21,7 @@ fn towards(peer: Peer, multicast: &Multicast) -> DatagramSocket {
 }
 
 #[test]
-fn what_is_set_for_groups_is_read_back() {
+fn multicast_options_are_set() {
     let multicast =
         Multicast { interface: Some(Interface::Address(Ipv4Addr::LOCALHOST)), ttl: Some(7), loopback: Some(false) };
     let group = Peer::Many((Ipv4Addr::new(239, 1, 2, 3), 9).into());
@@ -35,7 +35,7 @@ fn what_is_set_for_groups_is_read_back() {
 }
 
 #[test]
-fn interfaces_have_names_and_addresses() {
+fn an_interface_is_parsed_by_name_or_address() {
     assert_eq!("127.0.0.1".parse::<Interface>().ok(), Some(Interface::Address(Ipv4Addr::LOCALHOST)));
     assert!(matches!("lo".parse::<Interface>(), Ok(Interface::Index(1..)) | Err(_)));
     assert!("no such interface".parse::<Interface>().is_err_and(|error| error.to_string().contains("eth0")));
@@ -44,9 +44,9 @@ fn interfaces_have_names_and_addresses() {
     assert!(open_towards(group, &wrong, &SocketOptions::default()).is_err());
 }
 
-/// Addresses of both families in turn: none is cut to the length of the one before.
+/// IPv4 and IPv6 addresses alternate: none is truncated to the length of the one before.
 #[test]
-fn batches_go_out_and_come_in_whole() {
+fn batches_are_sent_and_received_whole() {
     let (server, address) = bound("");
     let peers: Vec<_> = if address.is_ipv6() {
         vec![IpAddr::V4(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()]
@@ -89,9 +89,9 @@ fn batches_go_out_and_come_in_whole() {
     }
 }
 
-/// One that is too long for any network fails alone.
+/// A datagram too long for any network fails alone.
 #[test]
-fn a_datagram_that_cannot_be_sent_holds_up_no_other() {
+fn a_datagram_that_cannot_be_sent_does_not_stop_the_others() {
     let (server, address) = bound("127.0.0.1");
     let client = towards(Peer::One(address), &Multicast::default());
     let mut send_batch = SendBatch::default();
