@@ -229,7 +229,7 @@ fn a_signal_to_end_breaks_a_hand_over_off() {
     let slow = children(process_chain.first.pid());
     assert_eq!(slow.len(), 1);
     process_chain.signal(Signal::USR2);
-    process_chain.first.await_stderr("that is under way already");
+    process_chain.first.await_stderr("a handover is already in progress");
     process_chain.signal(Signal::TERM);
     expect_end(&mut old);
     drop(old);

@@ -199,7 +199,7 @@ fn a_source_gets_no_more_replies_than_its_rate() {
     let exit = server.terminate();
     exit.expect_counts(&[("answered", replies + 1), (RATE_LIMITED, 10)]);
     let source = reflector.local_addr().unwrap().to_string();
-    assert!(exit.told(&["warning: ", &source, "more than 20", "--udp-rate-limit"]) > 0, "{exit:#?}");
+    assert!(exit.told(&["warning: ", &source, "rate limit of 20", "--udp-rate-limit"]) > 0, "{exit:#?}");
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! What a server counts while it runs, asked for with SIGUSR1.
+//! Counters of a running server, requested with SIGUSR1.
 
 use super::{Program, await_until};
 use rustix::process::Signal;
 
 impl Program {
-    /// Waits until this server of ours has counted the end of `count` connections in all. Whoever ends it before may be
-    /// faster than the ends of its peers: then those are drained, and the summary says so.
+    /// Waits until our server has counted `count` closed connections in total. Without this wait, a shutdown may come
+    /// before the server sees its peers' ends; those connections then count as drained.
     #[track_caller]
     pub(crate) fn await_closed(&self, count: usize) {
         let closed = format!(", {count} closed");

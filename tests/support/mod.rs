@@ -1,9 +1,9 @@
-//! What the tests of the real programs share: child processes that cannot outlive a test, bounded waits, peers on real
-//! sockets.
+//! Shared support for tests of the real programs: child processes that never outlive a test, bounded waits, and peers
+//! on real sockets.
 //!
 //! Nothing here may wait without a bound, and nothing may sleep where a condition can be awaited.
 
-// Each test program uses the part it needs.
+// Each test program uses only some of it.
 #![allow(dead_code, unused_imports)]
 
 mod counters;
@@ -33,18 +33,18 @@ pub(crate) use wait::{PATIENCE, await_some, await_until, uninterrupted};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// Says that a test could not be made here, and why. It goes past the capture of the test harness, so that it is seen.
+/// Reports that a test was skipped, and why. Written past the capture of the test harness, so that it is visible.
 pub(crate) fn skipped(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr().lock(), "skipped: {what}: {why}");
 }
 
-/// Whether `command` can be run here and says that all is well.
+/// Whether `command` can be run here and exits successfully.
 pub(crate) fn works(command: &mut Command) -> bool {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 
-/// Whether python3 is here; if not, says that `what` is skipped.
+/// Whether python3 is installed; if not, reports that `what` is skipped.
 pub(crate) fn has_python(what: &str) -> bool {
     let found = works(Command::new("python3").arg("--version"));
     if !found {
@@ -53,7 +53,7 @@ pub(crate) fn has_python(what: &str) -> bool {
     found
 }
 
-/// Whether this machine has the IPv6 loopback address; if not, says that `what` is skipped.
+/// Whether this machine has the IPv6 loopback address; if not, reports that `what` is skipped.
 pub(crate) fn has_ipv6(what: &str) -> bool {
     let found = std::net::TcpListener::bind("[::1]:0").is_ok();
     if !found {

@@ -1,12 +1,12 @@
-//! A network namespace for a test, and datagrams with a forged source. Both take rights that not every machine gives.
+//! Network namespaces, and datagrams with a forged source. Both need privileges that not every machine grants.
 
 use super::{Program, skipped, works};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::net::SocketAddr;
 use std::process::Command;
 
-/// Runs `work`, and the programs that it starts, in a network namespace of its own that `script` sets up; says that `what` is
-/// skipped where that cannot be.
+/// Runs `work` and the programs it starts in a new network namespace that `script` configures. Where that is not
+/// possible, reports that `what` is skipped.
 #[cfg(target_os = "linux")]
 pub(crate) fn in_own_network(what: &str, script: &str, work: impl FnOnce() + Send) {
     use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -19,15 +19,15 @@ pub(crate) fn in_own_network(what: &str, script: &str, work: impl FnOnce() + Sen
     keeper.await_stdout("ready");
     let namespace = std::fs::File::open(format!("/proc/{}/ns/net", keeper.pid().as_raw_nonzero())).unwrap();
     let isolated = || {
-        // It holds for this thread, and for what it starts.
+        // The namespace applies to this thread and its child processes.
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
         work();
     };
     std::thread::scope(|scope| scope.spawn(isolated).join().unwrap());
 }
 
-/// Sends IPv4 datagrams to `to` that claim to come from `from`, each with other bytes; says that `what` is skipped where that takes
-/// rights, and returns whether they were sent.
+/// Sends `count` IPv4 datagrams to `to` with the forged source `from`, each with different bytes. Returns whether they
+/// were sent; without the privilege, reports that `what` is skipped.
 pub(crate) fn forge(what: &str, from: SocketAddr, to: SocketAddr, count: u16) -> bool {
     let Ok(socket) = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)) else {
         skipped(what, "raw sockets take the right to open them");
@@ -35,7 +35,7 @@ pub(crate) fn forge(what: &str, from: SocketAddr, to: SocketAddr, count: u16) ->
     };
     socket.bind(&SockAddr::from(SocketAddr::new(from.ip(), 0))).unwrap();
     for number in 0..count {
-        // The header of UDP (RFC 768) without a checksum, and two bytes.
+        // A UDP header (RFC 768) without a checksum, and two bytes.
         let fields = [from.port(), to.port(), 10, 0, number];
         let datagram: Vec<u8> = fields.into_iter().flat_map(u16::to_be_bytes).collect();
         socket.send_to(&datagram, &SockAddr::from(SocketAddr::new(to.ip(), 0))).unwrap();

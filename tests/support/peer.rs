@@ -1,4 +1,4 @@
-//! Blocking peers on real sockets. Every call on their sockets is bounded by [`PATIENCE`].
+//! Blocking peers on real sockets. Every socket call is bounded by [`PATIENCE`].
 
 use super::{PATIENCE, uninterrupted};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -40,8 +40,8 @@ pub(crate) fn connect_unix(path: &Path) -> UnixStream {
     stream
 }
 
-/// Bytes that repeat nowhere near, another sequence for every `seed`: what is lost, doubled, swapped or mixed up with
-/// another connection's bytes is seen.
+/// Pseudorandom bytes without nearby repetition, a different sequence for every `seed`. Lost, duplicated, swapped or
+/// foreign bytes therefore show.
 pub(crate) fn bytes(seed: u64, count: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(count + 8);
@@ -56,7 +56,7 @@ pub(crate) fn bytes(seed: u64, count: usize) -> Vec<u8> {
     bytes
 }
 
-/// Sends `message`, which must fit the sockets' buffers, and expects it back.
+/// Sends `message`, which must fit the socket buffers, and expects it back.
 #[track_caller]
 pub(crate) fn echo(stream: &mut (impl Read + Write), message: &[u8]) {
     stream.write_all(message).expect("the server takes the message");
@@ -65,7 +65,7 @@ pub(crate) fn echo(stream: &mut (impl Read + Write), message: &[u8]) {
     assert!(reply == message, "the reply differs from the message of {} bytes", message.len());
 }
 
-/// Sends `message`, shuts the sending half, and expects the message and then the end.
+/// Sends `message`, shuts down the sending half, and expects the message and then end of input.
 #[track_caller]
 pub(crate) fn echo_all(stream: &mut TcpStream, message: &[u8]) {
     stream.write_all(message).expect("the server takes the message");
@@ -75,7 +75,7 @@ pub(crate) fn echo_all(stream: &mut TcpStream, message: &[u8]) {
     assert!(reply == message, "{} bytes were sent, {} came back", message.len(), reply.len());
 }
 
-/// Expects the end of what the server sends.
+/// Expects end of input from the server.
 #[track_caller]
 pub(crate) fn expect_end(stream: &mut impl Read) {
     let mut rest = Vec::new();
@@ -86,7 +86,7 @@ pub(crate) fn expect_end(stream: &mut impl Read) {
     }
 }
 
-/// Expects that the server closed without an answer, in order or, because something was unread, with a reset.
+/// Expects that the server closed without an answer: normally or, with unread input, with a reset.
 #[track_caller]
 pub(crate) fn expect_closed(stream: &mut impl Read) {
     match uninterrupted(|| stream.read(&mut [0])) {
@@ -95,7 +95,7 @@ pub(crate) fn expect_closed(stream: &mut impl Read) {
     }
 }
 
-/// Closes the connection with a reset: whatever is unsent or unread is thrown away (socket(7), `SO_LINGER`).
+/// Closes the connection with a reset, which discards unsent and unread bytes (socket(7), `SO_LINGER`).
 pub(crate) fn reset(stream: TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("the option exists");
     drop(stream);

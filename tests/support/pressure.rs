@@ -1,4 +1,4 @@
-//! Peers that send more than they read, without threads: they push until every buffer on the way is full.
+//! Peers that send more than they read, without threads: they send until all buffers are full.
 
 use super::PATIENCE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -7,26 +7,27 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// When no socket takes a byte for this long, all buffers on the way are full.
+/// All buffers are full when no socket has taken a byte for this long.
 const STILL: Duration = Duration::from_millis(300);
 
-/// The buffers asked for by a narrow peer, in bytes. The kernel lets them grow to many megabytes otherwise, which a
-/// hundred stuck connections would take from the whole machine; much narrower ones wait for delayed acknowledgements.
+/// The socket buffers of a narrow peer, in bytes. Otherwise the kernel grows them to many megabytes, which a hundred
+/// blocked connections would take from the whole machine. Much smaller buffers wait for delayed acknowledgements.
 const NARROW_BYTES: usize = 128 * 1024;
 
-/// What makes the server's socket buffers small, too. Those of a hundred stuck connections take more than the kernel
-/// has for all sockets (tcp(7), `tcp_mem`) otherwise: then it drops what arrives, and every test waits for its timers.
+/// Server options for small socket buffers. Those of a hundred blocked connections otherwise exceed the kernel's limit
+/// for all sockets (tcp(7), `tcp_mem`): it then drops input, and every test waits for its timers.
 pub(crate) const NARROW: [&str; 4] = ["--send-buffer", "128KiB", "--recv-buffer", "128KiB"];
 
-/// Connects a peer whose own socket buffers stay small.
+/// Connects a peer with small socket buffers.
 pub(crate) fn connect_narrow(address: SocketAddr) -> TcpStream {
     connect_with_buffers(address, NARROW_BYTES)
 }
 
-/// Connects a peer whose socket buffers hold `bytes` each. The smaller they are, the more often a slow reader acknowledges.
+/// Connects a peer with socket buffers of `bytes` each. The smaller they are, the more often a slow reader
+/// acknowledges.
 pub(crate) fn connect_with_buffers(address: SocketAddr, bytes: usize) -> TcpStream {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a descriptor is free");
-    // Before connecting: the window's scale is fixed by then (tcp(7)).
+    // Before connecting, which fixes the window scale (tcp(7)).
     socket.set_recv_buffer_size(bytes).expect("the option exists");
     socket.set_send_buffer_size(bytes).expect("the option exists");
     socket.connect_timeout(&SockAddr::from(address), PATIENCE).expect("the server listens");
@@ -35,19 +36,19 @@ pub(crate) fn connect_with_buffers(address: SocketAddr, bytes: usize) -> TcpStre
     socket.into()
 }
 
-/// More bytes than a narrow peer's connection takes while nobody reads: the server's own socket buffers may grow to
-/// the system's limits (tcp(7), `tcp_rmem` and `tcp_wmem`), which are some 40 MB.
+/// More bytes than a narrow peer's connection takes while the peer does not read. The server's own socket buffers may
+/// grow to the system's limits (tcp(7), `tcp_rmem` and `tcp_wmem`), about 40 MB.
 pub(crate) fn more_than_fits() -> Vec<u8> {
     vec![0; 64 << 20]
 }
 
-/// Sends `data` on every stream, reads nothing, and returns how much each took when nothing moved any more.
+/// Sends `data` on every stream without reading, and returns how much each took before all were blocked.
 pub(crate) fn push_until_blocked(streams: &[TcpStream], data: &[u8]) -> Vec<usize> {
     let pushed = push_until_blocked_or_cut(streams, data).into_iter();
     pushed.map(|sent| sent.expect("the server gave up a peer that does not read")).collect()
 }
 
-/// The same where the server may close connections meanwhile: of those, nothing is returned.
+/// The same, where the server may close connections meanwhile; none for those.
 pub(crate) fn push_until_blocked_or_cut(streams: &[TcpStream], data: &[u8]) -> Vec<Option<usize>> {
     let mut sent = vec![Some(0); streams.len()];
     for stream in streams {
@@ -79,8 +80,8 @@ pub(crate) fn push_until_blocked_or_cut(streams: &[TcpStream], data: &[u8]) -> V
     sent
 }
 
-/// Sends `data` without reading until nothing moves any more, then goes on while reading, shuts the sending half, and
-/// reads to the end. Returns how much was sent before the first read, and all that came back.
+/// Sends `data` without reading until the connection is blocked, continues while reading, shuts down the sending half,
+/// and reads to the end. Returns how much was sent before the first read, and all received bytes.
 pub(crate) fn push_all_and_read_back(mut stream: TcpStream, data: &[u8]) -> (usize, Vec<u8>) {
     let before_reading = push_until_blocked(std::slice::from_ref(&stream), data)[0];
     stream.set_nonblocking(true).expect("the stream is open");
@@ -103,7 +104,7 @@ pub(crate) fn push_all_and_read_back(mut stream: TcpStream, data: &[u8]) -> (usi
     (before_reading, back)
 }
 
-/// Reads what is still to come, up to an end in order.
+/// Reads up to a normal end of input.
 #[track_caller]
 pub(crate) fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -111,8 +112,8 @@ pub(crate) fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
     bytes
 }
 
-/// How many peers of `server` have sent what has not arrived yet; none on a system without procfs. All the rest lies in the
-/// server's sockets, or in the queues of its listeners.
+/// How many peers of `server` have sent bytes that have not arrived yet; none on a system without procfs. The bytes of
+/// all others are in the server's sockets or in its listen queues.
 pub(crate) fn still_sending(server: SocketAddr) -> Option<usize> {
     let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
     let port = format!(":{:04X}", server.port());

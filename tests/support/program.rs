@@ -1,4 +1,4 @@
-//! A child process under test: ours, or a peer written in Python. It is killed, by its own id, when the guard goes.
+//! A child process under test: one of our programs, or a peer in Python. It is killed, by its own PID, when dropped.
 
 use super::transcript::Transcript;
 use super::wait::{await_some, await_until};
@@ -13,7 +13,7 @@ const SERVER: &str = env!("CARGO_BIN_EXE_multiconn-server");
 const CLIENT: &str = env!("CARGO_BIN_EXE_multiconn-client");
 const REPORT: &str = env!("CARGO_BIN_EXE_multiconn-report");
 
-/// A running child whose output is collected line by line.
+/// A running child, with its output collected line by line.
 #[derive(Debug)]
 pub(crate) struct Program {
     child: Child,
@@ -22,7 +22,7 @@ pub(crate) struct Program {
     stderr: Transcript,
 }
 
-/// What a child left behind.
+/// The exit status and the output of a child.
 #[derive(Debug)]
 pub(crate) struct Exit {
     /// The exit status; none when a signal killed it.
@@ -32,7 +32,7 @@ pub(crate) struct Exit {
 }
 
 impl Exit {
-    /// Expects that nothing was printed which a terminal would obey.
+    /// Expects that the output contains no terminal control sequences.
     #[track_caller]
     pub(crate) fn expect_safe_text(&self) {
         for line in self.stdout.iter().chain(&self.stderr) {
@@ -63,12 +63,12 @@ impl Program {
         Self::spawn(Command::new("python3").arg("-u").arg(path).args(arguments))
     }
 
-    /// The command of the server, for tests that add an environment.
+    /// The command of the server, for tests that add environment variables.
     pub(crate) fn server_command() -> Command {
         Self::clean(Command::new(SERVER))
     }
 
-    /// The command of the client, for tests that add an environment.
+    /// The command of the client, for tests that add environment variables.
     pub(crate) fn client_command() -> Command {
         Self::clean(Command::new(CLIENT))
     }
@@ -78,27 +78,27 @@ impl Program {
         Self::clean(Command::new(REPORT))
     }
 
-    /// The command of the server, run by another one that ends in `exec`, such as setpriv.
+    /// The command of the server, run by a wrapper that ends in `exec`, such as setpriv.
     pub(crate) fn server_under(wrapper: &[&str]) -> Command {
         Self::under(wrapper, SERVER)
     }
 
-    /// The command of the client, run by another one that ends in `exec`.
+    /// The command of the client, run by a wrapper that ends in `exec`.
     pub(crate) fn client_under(wrapper: &[&str]) -> Command {
         Self::under(wrapper, CLIENT)
     }
 
-    /// The command of the report program, run by another one that ends in `exec`.
+    /// The command of the report program, run by a wrapper that ends in `exec`.
     pub(crate) fn report_under(wrapper: &[&str]) -> Command {
         Self::under(wrapper, REPORT)
     }
 
-    /// The command of the server with no more than `descriptors` to open, a limit that it cannot raise.
+    /// The command of the server with a hard limit of `descriptors`, which it cannot raise.
     pub(crate) fn server_with_descriptors(descriptors: u32) -> Command {
         Self::server_under(&["sh", "-c", &few_descriptors(descriptors)])
     }
 
-    /// The command of the client with no more than `descriptors` to open, a limit that it cannot raise.
+    /// The command of the client with a hard limit of `descriptors`, which it cannot raise.
     pub(crate) fn client_with_descriptors(descriptors: u32) -> Command {
         Self::client_under(&["sh", "-c", &few_descriptors(descriptors)])
     }
@@ -114,8 +114,8 @@ impl Program {
         SERVER
     }
 
-    /// What the caller's environment says about the programs must not change a test. Backtraces are asked for, so that
-    /// one that should not be there is seen.
+    /// Removes environment variables that would affect the programs. Enables backtraces, so that an unexpected one
+    /// shows.
     pub(crate) fn clean(mut command: Command) -> Command {
         for (name, _) in std::env::vars_os() {
             if name == "RUST_LOG" || name.to_string_lossy().starts_with("MULTICONN_") {
@@ -130,7 +130,7 @@ impl Program {
         Self::spawn_reading(command, Stdio::null()).0
     }
 
-    /// Starts a child that reads `stdin`; if that is a pipe, our end of it comes, too.
+    /// Starts a child that reads `stdin`. If that is a pipe, its other end is returned as well.
     pub(crate) fn spawn_reading(command: &mut Command, stdin: impl Into<Stdio>) -> (Self, Option<ChildStdin>) {
         handle_ignored_signals();
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -160,7 +160,7 @@ impl Program {
         }
     }
 
-    /// The first TCP address that our server listens on; waits until it does.
+    /// The first TCP address that our server listens on; waits for it.
     #[track_caller]
     pub(crate) fn address(&self) -> SocketAddr {
         let line = self.await_stdout(" (tcp, ");
@@ -169,7 +169,7 @@ impl Program {
         address.parse().unwrap_or_else(|error| panic!("{address:?}: {error}"))
     }
 
-    /// The address in `Listening on ('127.0.0.1', 65432)`, which a peer of the tutorial prints.
+    /// The address in `Listening on ('127.0.0.1', 65432)`, which a tutorial program prints.
     #[track_caller]
     pub(crate) fn python_address(&self) -> SocketAddr {
         let line = self.await_stdout("Listening on (");
@@ -196,7 +196,7 @@ impl Program {
         kill_process(self.pid(), signal).expect("the child has not been waited for");
     }
 
-    /// Stops the child in its tracks, and waits until every thread of it has stopped, where procfs tells that.
+    /// Stops the child with SIGSTOP, and waits until all its threads have stopped, where procfs reports that.
     #[track_caller]
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
@@ -205,18 +205,18 @@ impl Program {
             let Ok(mut tasks) = std::fs::read_dir(&tasks) else { return true };
             tasks.all(|task| {
                 let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat"))).unwrap_or_default();
-                // The state stands behind the name in parentheses (proc_pid_stat(5)).
+                // The state follows the name in parentheses (proc_pid_stat(5)).
                 stat.rsplit_once(')').is_none_or(|(_, fields)| fields.trim_start().starts_with('T'))
             })
         });
     }
 
-    /// Lets a paused child go on.
+    /// Continues a paused child.
     pub(crate) fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Waits until the child has ended.
+    /// Waits for the exit of the child.
     #[track_caller]
     pub(crate) fn await_exit(&mut self) -> Exit {
         let what = format!("the end of {}; stderr so far: {:#?}", self.name, self.stderr.lines());
@@ -224,19 +224,20 @@ impl Program {
         Exit { code: status.code(), stdout: self.stdout.finish(), stderr: self.stderr.finish() }
     }
 
-    /// Whether the child has ended, and how. Its output may go on: a successor has the same.
+    /// The exit status of the child, once it has exited. Its output may continue: a new process of a handover shares
+    /// it.
     pub(crate) fn status(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().expect("the child is ours")
     }
 
-    /// Asks the child to end as a service manager does, and waits until it has.
+    /// Sends SIGTERM, as a service manager does, and waits for the exit.
     #[track_caller]
     pub(crate) fn terminate(&mut self) -> Exit {
         self.signal(Signal::TERM);
         self.await_exit()
     }
 
-    /// The memory that the child holds (VmRSS), in bytes; none on a system without procfs.
+    /// The resident memory of the child (VmRSS), in bytes; none on a system without procfs.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -249,10 +250,10 @@ impl Program {
         Some(std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).ok()?.count())
     }
 
-    /// The CPU time that the child has used, user and system, in clock ticks; none on a system without procfs.
+    /// The CPU time of the child, user and system, in clock ticks; none on a system without procfs.
     pub(crate) fn cpu_ticks(&self) -> Option<u64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        // The name in parentheses may contain anything; utime and stime are the 12th and 13th field behind it
+        // The name in parentheses may contain anything; utime and stime are the 12th and 13th field after it
         // (proc_pid_stat(5)).
         let (_, fields) = stat.rsplit_once(')')?;
         let mut times = fields.split_whitespace().skip(11);
@@ -260,21 +261,21 @@ impl Program {
     }
 }
 
-/// A line for sh(1) that runs its arguments under this limit.
+/// An sh(1) script that runs its arguments with this descriptor limit.
 fn few_descriptors(limit: u32) -> String {
     format!("ulimit -n {limit} && exec \"$0\" \"$@\"")
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // A child that has been waited for is left alone by std: its id may be somebody else's by now.
+        // Std does not kill a child that was waited for: its PID may belong to another process by now.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Shells start background jobs with SIGINT ignored, and nohup(1) ignores SIGHUP. The programs respect that. A handler in
-/// this process gives its children the default action again (execve(2)).
+/// Resets inherited ignored signals. Shells start background jobs with SIGINT ignored, nohup(1) ignores SIGHUP, and the
+/// programs respect that. A handler in this process restores the default action in its children (execve(2)).
 fn handle_ignored_signals() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,8 +1,8 @@
-//! What every refusal must be like: one sentence that names the input, the right exit status, and nothing else.
+//! Checks a refusal: one sentence that names the input, the right exit status, and nothing else.
 
 use super::Program;
 
-/// Expects the program to end with `status` and exactly one line on stderr that contains all of `parts`.
+/// Expects that the program exits with `status` and exactly one line on stderr that contains all of `parts`.
 #[track_caller]
 pub(crate) fn expect_refusal(mut program: Program, status: i32, parts: &[&str]) -> String {
     let exit = program.await_exit();

@@ -1,22 +1,22 @@
-//! What the kernel says of a TCP socket of this machine (proc_net_tcp(5)).
+//! The kernel's state of a TCP socket of this machine (proc_net_tcp(5)).
 
 use super::await_until;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// The state of a socket that was sent the end of input.
+/// The state of a socket whose peer has closed or shut down its sending half.
 pub(crate) const CLOSE_WAIT: u8 = 8;
 
-/// How long nothing must change for a socket to count as full.
+/// A socket counts as full when nothing changes for this long.
 const STILL: Duration = Duration::from_millis(100);
 
 /// One row of the kernel's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SocketState {
     pub(crate) state: u8,
-    /// Bytes that the other side has not acknowledged.
+    /// Bytes sent but not acknowledged.
     pub(crate) unacknowledged: usize,
-    /// Bytes that have come in and were not read.
+    /// Bytes received but not read.
     pub(crate) unread: usize,
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn socket_state(local: SocketAddr, remote: SocketAddr) -> Option<Sock
     })
 }
 
-/// Waits until the socket of `server` at the other end of `peer`, which reads nothing, takes no more.
+/// Waits until the server's socket of `peer`, which does not read, accepts no more output.
 #[track_caller]
 pub(crate) fn await_full(server: SocketAddr, peer: &TcpStream) {
     let mut before = None;

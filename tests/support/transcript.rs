@@ -1,4 +1,4 @@
-//! What a child writes to one of its streams, line by line, readable while it is being written.
+//! The output of a child, line by line, readable while it is written.
 
 use super::PATIENCE;
 use std::io::{BufRead, BufReader, Read};
@@ -12,7 +12,7 @@ struct Lines {
     ended: bool,
 }
 
-/// The lines of one stream, collected by a thread of its own so that the child never blocks on a full pipe.
+/// The lines of one stream. A thread collects them, so that the child never blocks on a full pipe.
 #[derive(Debug)]
 pub(super) struct Transcript {
     shared: Arc<(Mutex<Lines>, Condvar)>,
@@ -47,7 +47,7 @@ impl Transcript {
         self.lock().lines.clone()
     }
 
-    /// Waits for a line that `wanted` says yes to, past or to come.
+    /// Waits for a line for which `wanted` returns true, past or future.
     pub(super) fn await_line(&self, wanted: impl Fn(&str) -> bool) -> Result<String, String> {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = 0;
@@ -66,7 +66,7 @@ impl Transcript {
         }
     }
 
-    /// All lines there will ever be. Only for a child that has ended: then the stream ends, too.
+    /// All lines of a child that has exited: its stream ends as well.
     pub(super) fn finish(&mut self) -> Vec<String> {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("no reader panics");

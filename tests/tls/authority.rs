@@ -1,4 +1,4 @@
-//! Certificates for a test, made on the spot in a folder of its own.
+//! Test certificates, generated in a temporary directory.
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::crypto::ring::default_provider;
@@ -10,7 +10,7 @@ use std::fs;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// An authority, and a folder with its certificate (`ca.pem`) and those it vouches for: `server`, `client`, `expired`
+/// An authority, and a directory with its certificate (`ca.pem`) and those it has issued: `server`, `client`, `expired`
 /// and `elsewhere`, which is for another name, each as `.pem` and `.key`.
 pub(crate) struct Authority {
     folder: TempDir,
@@ -22,22 +22,22 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // No two have the same name: peers look for those who vouch by it.
+        // Names are unique: peers find an issuer by its name.
         let folder = TempDir::new().unwrap();
         params.distinguished_name.push(DnType::CommonName, folder.path().to_str().unwrap());
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
         let authority = Self { folder, issuer: Issuer::new(params, key), certificate };
-        authority.vouch_for("server", &["localhost", "127.0.0.1"], 4000);
-        authority.vouch_for("client", &["client"], 4000);
-        authority.vouch_for("expired", &["localhost", "127.0.0.1"], 2001);
-        authority.vouch_for("elsewhere", &["example.org"], 4000);
+        authority.issue("server", &["localhost", "127.0.0.1"], 4000);
+        authority.issue("client", &["client"], 4000);
+        authority.issue("expired", &["localhost", "127.0.0.1"], 2001);
+        authority.issue("elsewhere", &["example.org"], 4000);
         authority
     }
 
-    /// Writes a certificate for `names` that ends in `year`, and its key.
-    pub(crate) fn vouch_for(&self, file: &str, names: &[&str], year: i32) {
+    /// Issues a certificate for `names` that expires in `year`, and writes it with its key.
+    pub(crate) fn issue(&self, file: &str, names: &[&str], year: i32) {
         let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, file);
@@ -49,8 +49,8 @@ impl Authority {
         fs::write(self.folder.path().join(format!("{file}.key")), key.serialize_pem()).unwrap();
     }
 
-    /// Writes a certificate as `openssl req -x509` makes one, and its key: self-signed, and that of an authority.
-    pub(crate) fn sign_itself(&self, file: &str, names: &[&str], year: i32) {
+    /// Writes a certificate and its key as `openssl req -x509` makes them: self-signed, with the CA flag.
+    pub(crate) fn self_sign(&self, file: &str, names: &[&str], year: i32) {
         let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "self-signed");
@@ -67,12 +67,12 @@ impl Authority {
         self.folder.path().join(file).to_str().unwrap().to_owned()
     }
 
-    /// What a peer needs that believes this authority.
+    /// The configuration of a client that trusts this authority.
     pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
         self.client_config_for(rustls::DEFAULT_VERSIONS)
     }
 
-    /// The same for these versions of TLS.
+    /// The same for these TLS versions.
     pub(crate) fn client_config_for(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der().clone()).unwrap();
@@ -81,7 +81,7 @@ impl Authority {
         Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
     }
 
-    /// A client that shows the certificate in `certificate` and signs with the key in `key`, whether it belongs to it or not.
+    /// A client that presents `certificate` and signs with `key`, which need not belong to it.
     pub(crate) fn client_config_with(
         &self,
         versions: &[&'static SupportedProtocolVersion],
@@ -96,7 +96,7 @@ impl Authority {
         Arc::new(config)
     }
 
-    /// The configuration of a server with these versions of TLS, which may send data before the client's Finished.
+    /// The configuration of a server with these TLS versions, which may send data before the client's Finished.
     pub(crate) fn server_config_for(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
         let certificate = CertificateDer::from_pem_file(self.path("server.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(self.path("server.key")).unwrap();

@@ -1,4 +1,4 @@
-//! Peers that do it wrong. Each is told so where that is possible, counted, and touches nobody else.
+//! Faulty TLS peers. Each is told the fault where possible, counted, and affects no other connection.
 
 use super::support::{
     PATIENCE, Program, bytes, connect, connect_narrow, echo, expect_closed, expect_end, reset, uninterrupted,
@@ -37,9 +37,9 @@ fn tls_on_a_plain_port() {
     server.await_stderr("speaks TLS; this port serves plain text: see --tls-cert");
 }
 
-/// The client has said its end, and what the server still says is looked at all the same.
+/// The client has sent its end, and still checks what the server sends.
 #[test]
-fn a_server_that_sends_more_than_it_got() {
+fn surplus_output_of_a_server_is_reported() {
     let authority = Authority::new();
     let ca = authority.path("ca.pem");
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
@@ -68,7 +68,7 @@ fn a_server_that_sends_more_than_it_got() {
 }
 
 #[test]
-fn a_connection_cut_short() {
+fn a_connection_closed_in_the_handshake() {
     let authority = Authority::new();
     let mut server = server(&authority, &["-v"]);
     let mut peer = peer(&authority, address(&server));
@@ -83,14 +83,14 @@ fn a_connection_cut_short() {
 }
 
 #[test]
-fn silence_is_cut_at_the_handshake_timeout() {
+fn a_silent_peer_is_closed_at_the_handshake_timeout() {
     let authority = Authority::new();
     let mut server = server(&authority, &["--handshake-timeout", "1s"]);
     let address = address(&server);
     let mut silent = connect(address);
     let mut trickle = connect(address);
     let begin = Instant::now();
-    // The beginning of a record that never becomes whole, byte by byte.
+    // The start of a record that never becomes complete, byte by byte.
     for byte in [22, 3, 1, 2, 0, 1, 0, 0, 0, 0, 0, 0] {
         if trickle.write_all(&[byte]).is_err() {
             break;
@@ -109,9 +109,9 @@ fn silence_is_cut_at_the_handshake_timeout() {
     assert_eq!(exit.counted("handshake timeout"), 2, "{exit:#?}");
 }
 
-/// Each byte of a handshake is flipped once: whatever comes of it, it ends in time and harms nobody.
+/// Each byte of a handshake is flipped once: the handshake ends in time, and other connections are unaffected.
 #[test]
-fn damaged_bytes() {
+fn every_flipped_byte_ends_the_handshake() {
     let authority = Authority::new();
     let mut server = server(&authority, &["--handshake-timeout", "2s"]);
     let address = address(&server);
@@ -136,7 +136,7 @@ fn damaged_bytes() {
     echo(&mut neighbour, b"Nothing happened here.");
     let mut damaged = peer(&authority, address);
     echo(&mut damaged, b"hello");
-    // A record that nobody encrypted: its receiver says so, and closes.
+    // An unencrypted record: the receiver sends an alert and closes.
     damaged
         .sock
         .write_all(&[23, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
@@ -150,9 +150,9 @@ fn damaged_bytes() {
     assert!(!exit.stderr.iter().any(|line| line.contains("panicked")), "{exit:#?}");
 }
 
-/// A peer that sends and does not read: what waits is bounded, and all of it arrives when the peer reads at last.
+/// A peer that sends and does not read: buffered bytes are bounded, and all arrive when the peer finally reads.
 #[test]
-fn a_slow_reader_is_waited_for() {
+fn a_slow_reader_receives_everything() {
     let authority = Authority::new();
     let mut server = server(&authority, &["--workers", "1"]);
     let address = address(&server);
@@ -177,7 +177,7 @@ fn a_slow_reader_is_waited_for() {
     assert_eq!(server.terminate().code, Some(0));
 }
 
-/// Sends until nothing has moved for a while; returns how much plain text was handed over, all of which is on its way.
+/// Sends until the connection is blocked; returns how many bytes of plaintext were taken, all of which are in transit.
 fn push_until_blocked(peer: &mut Peer, message: &[u8]) -> usize {
     let mut sent = 0;
     let mut moved = Instant::now();
@@ -202,7 +202,7 @@ fn push_until_blocked(peer: &mut Peer, message: &[u8]) -> usize {
     sent
 }
 
-/// Reads `count` bytes, and hands over what is still on its way meanwhile.
+/// Reads `count` bytes, and meanwhile flushes what is still in transit.
 fn read_back(peer: &mut Peer, count: usize) -> Vec<u8> {
     let mut reply = Vec::new();
     let begin = Instant::now();
@@ -221,14 +221,14 @@ fn read_back(peer: &mut Peer, count: usize) -> Vec<u8> {
     reply
 }
 
-/// A server that echoes nothing but ends without close_notify in the middle.
+/// A connection that ends in the middle of the server's output, without close_notify.
 #[test]
-fn a_reply_cut_short_is_told() {
+fn a_truncated_reply_is_reported() {
     let authority = Authority::new();
     let real = server(&authority, &[]);
     let relay = TcpListener::bind("127.0.0.1:0").unwrap();
     let (at, to) = (relay.local_addr().unwrap(), address(&real));
-    // It carries the handshake, and closes both when the first message has come.
+    // A proxy that forwards the handshake, and closes both sides once the first message has arrived.
     let thread = std::thread::spawn(move || {
         let (near, _) = relay.accept().unwrap();
         let far = connect(to);
@@ -237,7 +237,7 @@ fn a_reply_cut_short_is_told() {
             let _ = std::io::copy(&mut near_in, &mut far_out);
         });
         // ServerHello to Finished, two tickets and a little of the first reply.
-        let _ = carry(far, near.try_clone().unwrap(), 40_000);
+        let _ = forward(far, near.try_clone().unwrap(), 40_000);
         near.shutdown(std::net::Shutdown::Both).unwrap();
     });
     let ca = authority.path("ca.pem");
@@ -248,9 +248,9 @@ fn a_reply_cut_short_is_told() {
     assert!(told, "{exit:#?}");
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, most: usize) -> std::io::Result<()> {
+fn forward(mut from: TcpStream, mut to: TcpStream, max_bytes: usize) -> std::io::Result<()> {
     let (mut room, mut carried) = (vec![0; 4096], 0);
-    while carried < most {
+    while carried < max_bytes {
         let count = uninterrupted(|| from.read(&mut room))?;
         to.write_all(&room[..count])?;
         carried += count;
@@ -259,7 +259,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, most: usize) -> std::io::Result
 }
 
 #[test]
-fn a_peer_that_waits_for_the_end_gets_it() {
+fn an_idle_peer_receives_close_notify() {
     let authority = Authority::new();
     let mut server = server(&authority, &["--idle-timeout", "1s"]);
     let mut peer = peer(&authority, address(&server));

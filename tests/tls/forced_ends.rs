@@ -1,4 +1,4 @@
-//! Connections that end with output unsent, in TLS or in the server: the peer sees a reset. And slow readers, which go on.
+//! TLS connections closed with unsent output: the peer sees a reset. Slow readers are not closed.
 
 use super::support::{PATIENCE, Program, await_full, connect_with_buffers};
 use super::{Authority, Peer, address, server};
@@ -7,8 +7,8 @@ use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-/// A peer that was sent something by a server that sends without end.
-fn endless(arguments: &[&str]) -> (Program, TcpStream) {
+/// A server that sends endlessly, and a peer that has received some of it.
+fn flooded_peer(arguments: &[&str]) -> (Program, TcpStream) {
     let authority = Authority::new();
     let server = server(&authority, &[&["-v", "--service", "chargen"], arguments].concat());
     let session = ClientConnection::new(authority.client_config(), "localhost".try_into().unwrap()).unwrap();
@@ -26,31 +26,32 @@ fn expect_reset(server: &Program, mut peer: TcpStream, reason: &str) {
 
 #[test]
 fn the_write_timeout_resets() {
-    let (server, peer) = endless(&["--write-timeout", "1s"]);
+    let (server, peer) = flooded_peer(&["--write-timeout", "1s"]);
     expect_reset(&server, peer, "write timeout");
 }
 
 #[test]
-fn a_peer_that_breaks_off_is_reset() {
-    let (server, peer) = endless(&[]);
+fn a_peer_that_ends_without_close_notify_is_reset() {
+    let (server, peer) = flooded_peer(&[]);
     await_full(address(&server), &peer);
     peer.shutdown(Shutdown::Write).unwrap();
     expect_reset(&server, peer, "truncated by peer");
 }
 
 #[test]
-fn a_slow_and_steady_reader_is_not_cut() {
+fn a_slow_and_steady_reader_is_not_closed() {
     const LIMIT: Duration = Duration::from_secs(3);
-    let (server, mut peer) = endless(&["--write-timeout", "3s", "--idle-timeout", "3s", "--send-buffer", "200KiB"]);
+    let (server, mut peer) =
+        flooded_peer(&["--write-timeout", "3s", "--idle-timeout", "3s", "--send-buffer", "200KiB"]);
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
     let since = Instant::now();
     let mut room = [0; 4 << 10];
     while since.elapsed() < LIMIT * 5 / 2 {
         peer.read_exact(&mut room).unwrap_or_else(|error| panic!("{error}: {:#?}", server.stderr()));
-        // Being slow is what is tested.
+        // The sleep is the slowness under test.
         std::thread::sleep(Duration::from_millis(200));
     }
-    // The kernel would go on sending what it has, closed or not.
+    // The kernel would continue to send its buffer even after a close.
     let closed = server.stderr().into_iter().find(|line| line.starts_with("Closing connection"));
     assert_eq!(closed, None);
 }

@@ -1,4 +1,4 @@
-//! The life of a TLS connection: its end in order, its halves, and the server's files that change meanwhile.
+//! Life of a TLS connection: normal end, half-close, and reload of the server's files.
 
 use super::support::{Program, bytes, echo, expect_end, expect_refusal, works};
 use super::{Authority, address, client, peer, server};
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn what_was_received_before_the_end_is_still_answered() {
+fn input_before_a_half_close_is_answered() {
     let authority = Authority::new();
     let mut server = server(&authority, &[]);
     let mut peer = peer(&authority, address(&server));
@@ -20,14 +20,14 @@ fn what_was_received_before_the_end_is_still_answered() {
     peer.flush().unwrap();
     peer.sock.shutdown(Shutdown::Write).unwrap();
     let mut reply = Vec::new();
-    // An end without close_notify would be an error here.
+    // An end of input without close_notify would be an error here.
     peer.read_to_end(&mut reply).unwrap();
     assert!(reply == message, "{} bytes came back", reply.len());
     server.terminate().expect_counts(&[("closed by peer", 1)]);
 }
 
 #[test]
-fn a_drain_says_farewell() {
+fn a_drain_sends_close_notify() {
     let authority = Authority::new();
     let mut server = server(&authority, &[]);
     let mut peer = peer(&authority, address(&server));
@@ -39,12 +39,12 @@ fn a_drain_says_farewell() {
 }
 
 #[test]
-fn files_are_read_again_and_nobody_is_dropped() {
+fn a_reload_keeps_existing_connections() {
     let authority = Authority::new();
     let mut server = server(&authority, &["--workers", "2"]);
     let mut early = peer(&authority, address(&server));
     echo(&mut early, b"before");
-    authority.vouch_for("server", &["localhost", "127.0.0.1"], 3000);
+    authority.issue("server", &["localhost", "127.0.0.1"], 3000);
     server.signal(Signal::HUP);
     server.await_stderr("Read the TLS files again: certificate SHA-256 ");
     echo(&mut early, b"after");
@@ -66,7 +66,7 @@ fn files_are_read_again_and_nobody_is_dropped() {
 }
 
 #[test]
-fn a_successor_reads_the_files_itself() {
+fn a_new_process_reads_the_files_itself() {
     let authority = Authority::new();
     let server = server(&authority, &[]);
     let address = address(&server);
@@ -82,12 +82,12 @@ fn a_successor_reads_the_files_itself() {
         child_program.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     let pid = rustix::process::Pid::from_raw(digits.parse().unwrap()).unwrap();
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
-    // Whichever of the two let it in, it says farewell.
+    // Whichever process accepted it sends close_notify.
     server.signal(Signal::TERM);
     expect_end(&mut late);
 }
 
-/// A FIFO would keep the reader waiting; none of the signals below may keep a connection waiting, either.
+/// A FIFO would block the reader. Nor may any of the signals below delay a connection.
 #[test]
 fn only_regular_files_are_read() {
     let authority = Authority::new();
@@ -103,7 +103,7 @@ fn only_regular_files_are_read() {
     let error_detail = server.await_stderr("it is a FIFO; give a regular file");
     assert!(error_detail.contains(&authority.path("server.pem")), "{error_detail}");
     echo(&mut early, b"still here");
-    // Signals that come while the files are read are one more reading.
+    // Signals that arrive during a reload cause one further reload.
     fs::rename(authority.path("server.pem"), &fifo).unwrap();
     fs::rename(authority.path("kept.pem"), authority.path("server.pem")).unwrap();
     for _ in 0..100 {

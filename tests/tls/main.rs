@@ -1,6 +1,6 @@
-//! TLS as both programs speak it: with each other, with OpenSSL, with Python, and with peers that do it wrong.
+//! TLS of both programs: with each other, with OpenSSL, with Python, and with faulty peers.
 //!
-//! Every port is chosen by the system, every wait is bounded, so the tests can run side by side.
+//! The system chooses every port and every wait is bounded, so the tests can run in parallel.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,26 +26,26 @@ use support::{Program, connect, skipped, works};
 /// A peer of the tests: a blocking TLS stream.
 type Peer = StreamOwned<ClientConnection, TcpStream>;
 
-/// A server on a free port of the IPv4 loopback address that shows the certificate of `authority`.
+/// A server on a free port of the IPv4 loopback address that presents the certificate of `authority`.
 fn server(authority: &Authority, arguments: &[&str]) -> Program {
     let (cert, key) = (authority.path("server.pem"), authority.path("server.key"));
     Program::server(&[&["127.0.0.1", "0", "--tls-cert", &cert, "--tls-key", &key], arguments].concat())
 }
 
-/// Where a server of ours listens with TLS; waits until it does.
+/// The address on which our server listens with TLS; waits for it.
 #[track_caller]
 fn address(server: &Program) -> SocketAddr {
     let line = server.await_stdout(" (tls, ");
     line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap()
 }
 
-/// Our client against `address`, with what it believes and further arguments.
+/// Our client against `address`, with trust options and further arguments.
 fn client(address: SocketAddr, arguments: &[&str]) -> Program {
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     Program::client(&[&[&*host, &port, "--tls"], arguments].concat())
 }
 
-/// A peer that believes `authority`, and what is agreed on when it is asked with TLS 1.2 or 1.3.
+/// A peer that trusts `authority`. It negotiates TLS 1.2 or 1.3 as requested.
 #[track_caller]
 fn peer(authority: &Authority, address: SocketAddr) -> Peer {
     let name = "localhost".try_into().unwrap();
@@ -53,7 +53,7 @@ fn peer(authority: &Authority, address: SocketAddr) -> Peer {
     StreamOwned::new(session, connect(address))
 }
 
-/// Whether openssl is here; if not, says that `what` is skipped.
+/// Whether openssl is installed; if not, reports that `what` is skipped.
 fn has_openssl(what: &str) -> bool {
     let found = works(Command::new("openssl").arg("version"));
     if !found {

@@ -1,5 +1,5 @@
-//! The memory limit of the server with TLS, measured as resident memory of the process: what peers can make a session hold,
-//! before they are authenticated and after.
+//! The server's memory limit with TLS, measured as resident memory: what a peer can make a session hold, before and
+//! after authentication.
 
 use super::support::{NARROW, Program, connect, connect_narrow, echo, skipped};
 use super::{Authority, Peer, address, client, peer, server};
@@ -8,14 +8,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// What an idle session counts.
+/// The counted memory of an idle session, in bytes.
 const SESSION: u64 = 10 * 1024;
 
-/// What a connection takes besides, and a worker once: as without TLS.
+/// Additional memory per connection, and per worker once, as without TLS.
 const PER_CONNECTION: u64 = 300;
 const FIXED: u64 = 2 << 20;
 
-/// A server with one worker, which has served a peer, and its resident memory.
+/// A server with one worker that has already served a peer, and its resident memory.
 fn warm_server(authority: &Authority, arguments: &[&str]) -> (Program, Option<u64>) {
     let server = server(authority, &[&["--workers", "1", "-v"], arguments, &NARROW[..]].concat());
     let mut first = peer(authority, address(&server));
@@ -44,9 +44,9 @@ fn unfinished_hello(count: usize) -> Vec<u8> {
     message.chunks(16 << 10).flat_map(record).collect()
 }
 
-/// Before, each of them took 68 KB, of which nothing counted.
+/// Without the accounting each of them took 68 KB, none of it counted.
 #[test]
-fn unfinished_handshakes_count() {
+fn unfinished_handshakes_are_counted() {
     const PEERS: usize = 200;
     let authority = Authority::new();
     let (server, before) = warm_server(&authority, &["--memory-limit", "2MiB"]);
@@ -62,9 +62,9 @@ fn unfinished_handshakes_count() {
     expect_growth(&server, before, 2 << 20, PEERS);
 }
 
-/// A record of 16 KiB that cannot be answered leaves 192 KiB behind, for as long as the peer takes to leave.
+/// A record of 16 KiB that fails to decode leaves 192 KiB behind until the connection closes.
 #[test]
-fn records_of_many_messages_count() {
+fn records_of_many_messages_are_counted() {
     const PEERS: usize = 40;
     let authority = Authority::new();
     let (server, before) = warm_server(&authority, &["--memory-limit", "2MiB"]);
@@ -80,13 +80,13 @@ fn records_of_many_messages_count() {
 }
 
 #[test]
-fn connections_count_from_the_accept_on() {
+fn connections_are_counted_from_accept() {
     const PEERS: usize = 150;
     let authority = Authority::new();
     let (mut server, before) = warm_server(&authority, &["--memory-limit", "1MiB"]);
     let Some(before) = before else { return };
     let to = address(&server);
-    // One that is reset at once may never have seen itself connected.
+    // A connection that is reset at once may never have been reported as connected.
     let peers: Vec<_> = (0..PEERS).filter_map(|_| TcpStream::connect(to).ok()).collect();
     let most = (1 << 20) / usize::try_from(SESSION).unwrap();
     server.await_closed(1 + PEERS - most);
@@ -114,7 +114,7 @@ fn a_handshake_that_is_too_large_fails() {
 fn a_large_client_certificate_is_accepted() {
     let authority = Authority::new();
     let names: Vec<_> = (0..600).map(|number| format!("client-{number}.department.example.org")).collect();
-    authority.vouch_for("large", &names.iter().map(String::as_str).collect::<Vec<_>>(), 4000);
+    authority.issue("large", &names.iter().map(String::as_str).collect::<Vec<_>>(), 4000);
     let mut server = server(&authority, &["--tls-client-ca", &authority.path("ca.pem")]);
     let (ca, cert, key) = (authority.path("ca.pem"), authority.path("large.pem"), authority.path("large.key"));
     let exit = client(address(&server), &["--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key]).await_exit();
@@ -122,9 +122,9 @@ fn a_large_client_certificate_is_accepted() {
     server.terminate().expect_counts(&[("closed by peer", 1)]);
 }
 
-/// Of a record that was answered, nothing stays: before, a session kept the 18 KB that the largest one took.
+/// A processed record leaves nothing behind. Without the shrinking a session kept the 18 KB of its largest record.
 #[test]
-fn idle_sessions_hold_what_counts() {
+fn idle_sessions_hold_what_is_counted() {
     const PEERS: usize = 300;
     let authority = Authority::new();
     let (server, before) = warm_server(&authority, &[]);
@@ -136,7 +136,7 @@ fn idle_sessions_hold_what_counts() {
     expect_growth(&server, before, PEERS as u64 * SESSION, PEERS);
 }
 
-/// Sends until nothing moves any more, or the server has closed the connection.
+/// Sends until the connection is blocked, or the server has closed it.
 fn push(authority: &Authority, address: SocketAddr) -> Peer {
     let session = ClientConnection::new(authority.client_config(), "localhost".try_into().unwrap()).unwrap();
     let mut peer = StreamOwned::new(session, connect_narrow(address));
@@ -146,7 +146,7 @@ fn push(authority: &Authority, address: SocketAddr) -> Peer {
 }
 
 #[test]
-fn connections_that_are_stuck_both_ways_count() {
+fn connections_blocked_in_both_directions_are_counted() {
     const PEERS: usize = 80;
     let authority = Authority::new();
     let (mut server, before) = warm_server(&authority, &["--memory-limit", "6MiB"]);

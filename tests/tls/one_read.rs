@@ -1,5 +1,5 @@
-//! What one read can bring together: the end of the handshake, data, close_notify, and then the end of input, a reset or
-//! damage. The program under test is stopped while its peer sends, so that one read does bring all of it.
+//! Combinations that a single read can return: end of the handshake, data, close_notify, and then end of input, a reset
+//! or damage. The program under test is stopped while its peer sends, so that one read does return all of it.
 
 use super::support::{CLOSE_WAIT, Program, await_until, connect, reset, socket_state, uninterrupted};
 use super::{Authority, address, server};
@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
-/// A record that nobody encrypted.
+/// An unencrypted record.
 const DAMAGE: &[u8] = &[23, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20];
 
-/// What follows the last bytes of TLS.
+/// What follows the last TLS bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     Nothing,
@@ -25,7 +25,7 @@ enum Then {
 
 #[derive(Debug, Clone, Copy)]
 struct Case {
-    /// Whether the read that brings all the rest also completes the handshake.
+    /// Whether the same read also completes the handshake.
     completes_handshake: bool,
     has_data: bool,
     has_close_notify: bool,
@@ -43,7 +43,7 @@ impl Case {
         (0..32).map(case)
     }
 
-    /// What `session` sends in this case, in one piece behind what it has to send already.
+    /// What `session` sends in this case, in one piece after its pending output.
     fn flight(self, session: &mut Connection, data: &[u8]) -> Vec<u8> {
         if self.has_data {
             session.writer().write_all(data).unwrap();
@@ -58,7 +58,7 @@ impl Case {
         flight
     }
 
-    /// Sends `flight` and what follows it while `program` stands still, and waits until its kernel has all of it.
+    /// Sends `flight` and what follows it while `program` is stopped, and waits until its kernel has all of it.
     fn send(self, program: &Program, stream: TcpStream, flight: &[u8]) -> Option<TcpStream> {
         let (local, remote) = (stream.peer_addr().unwrap(), stream.local_addr().unwrap());
         let theirs = || socket_state(local, remote);
@@ -84,7 +84,7 @@ impl Case {
     }
 }
 
-/// All that `session` has to send.
+/// All pending output of `session`.
 fn unsent(session: &mut Connection) -> Vec<u8> {
     let mut bytes = Vec::new();
     while session.wants_write() {
@@ -100,21 +100,21 @@ fn receive(session: &mut Connection, stream: &mut TcpStream) -> bool {
     count > 0
 }
 
-/// Goes on with the handshake until `session` can complete it at the other side with what it sends next.
-fn shake_hands(session: &mut Connection, stream: &mut TcpStream) {
+/// Continues the handshake until the next output of `session` completes it on the other side.
+fn advance_handshake(session: &mut Connection, stream: &mut TcpStream) {
     while session.is_handshaking() {
         stream.write_all(&unsent(session)).unwrap();
         assert!(receive(session, stream), "the program under test ended in the handshake");
     }
 }
 
-/// Reads what is left up to the end of input, and returns the plain bytes, and what TLS said of their end.
+/// Reads up to end of input, and returns the plaintext and how TLS ended.
 fn read_left(session: &mut Connection, stream: &mut TcpStream) -> (Vec<u8>, Result<(), String>) {
     let mut plain = Vec::new();
     loop {
         let at_end = uninterrupted(|| session.read_tls(stream)).expect("an end in order") == 0;
         let processed = session.process_new_packets();
-        // What stands before a fault counts.
+        // Plaintext before a fault counts.
         let read = session.reader().read_to_end(&mut plain);
         if let Err(error) = processed {
             return (plain, Err(error.to_string()));
@@ -127,7 +127,7 @@ fn read_left(session: &mut Connection, stream: &mut TcpStream) -> (Vec<u8>, Resu
     }
 }
 
-/// What our server logs of the peer at `name`, by the first word of each line.
+/// The first word of each log line of our server about the peer `name`.
 fn logged(server: &Program, name: &str) -> Vec<String> {
     let lines = server.stderr();
     let of_peer = lines.iter().filter(|line| line.contains(name));
@@ -140,22 +140,22 @@ fn at_the_server() {
         let authority = Authority::new();
         let server = server(&authority, &["-vv"]);
         let config = authority.client_config_for(&[version]);
-        // A resumed session lets a client of TLS 1.2 send data behind the end of the handshake.
+        // With a resumed session a TLS 1.2 client can send data right after the end of the handshake.
         let to = address(&server);
         let new_session =
             || Connection::from(ClientConnection::new(Arc::clone(&config), "localhost".try_into().unwrap()).unwrap());
         let (mut session, mut stream) = (new_session(), connect(to));
-        shake_hands(&mut session, &mut stream);
+        advance_handshake(&mut session, &mut stream);
         stream.write_all(&unsent(&mut session)).unwrap();
         for case in Case::all() {
             let data = b"right behind the handshake";
             let (mut session, mut stream) = (new_session(), connect(to));
             let name = stream.local_addr().unwrap().to_string();
-            shake_hands(&mut session, &mut stream);
+            advance_handshake(&mut session, &mut stream);
             if !case.completes_handshake {
                 stream.write_all(&unsent(&mut session)).unwrap();
                 server.await_stderr(&format!("Secured connection with {name}"));
-                // Nothing is on its way to the peer when it resets the connection: the tickets of TLS 1.3 have arrived.
+                // Nothing is in transit to the peer when it resets the connection: the TLS 1.3 tickets have arrived.
                 assert!(*version == rustls::version::TLS12 || receive(&mut session, &mut stream));
             }
             let flight = case.flight(&mut session, data);
@@ -165,7 +165,7 @@ fn at_the_server() {
     }
 }
 
-/// What comes of `case` at the server.
+/// The result of `case` at the server.
 fn at_the_server_after(
     case: Case,
     server: &Program,
@@ -174,7 +174,7 @@ fn at_the_server_after(
     stream: Option<TcpStream>,
     data: &[u8],
 ) {
-    // Nothing can follow the alert that damage is answered with.
+    // Nothing can follow the alert that answers damage.
     let is_echoed = case.has_data && (case.then != Then::Damage || case.has_close_notify) && case.then != Then::Reset;
     let reason = match case.then {
         Then::Reset if case.has_data || !case.has_close_notify => "reset by peer",
@@ -208,7 +208,7 @@ fn at_the_server_after(
     assert_eq!(logged(server, name), expected, "{case:?}");
 }
 
-/// A full handshake of TLS 1.2 is completed by the client, whose close_notify can come along.
+/// The client completes a full TLS 1.2 handshake, and can send close_notify along with it.
 #[test]
 fn close_notify_behind_a_full_handshake() {
     let authority = Authority::new();
@@ -243,7 +243,7 @@ fn at_the_client() {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port().to_string();
             let mut command = Program::client_command();
-            // It passes on what it reads, and ends when the server does.
+            // The client prints what it reads, and ends when the server does.
             command.args(["127.0.0.1", &port, "--tls", "--tls-ca", &ca, "--stdin", "-vv"]);
             let (mut client, stdin) = Program::spawn_reading(&mut command, Stdio::piped());
             let (mut stream, _) = listener.accept().unwrap();
@@ -252,7 +252,7 @@ fn at_the_client() {
             let flight = at_the_client_before(case, &client, &mut session, &mut stream);
             let stream = case.send(&client, stream, &flight);
             if case.then == Then::Nothing && !case.has_close_notify {
-                // Its input ends, and so it does: it has nothing more to say.
+                // The client ends with its input, because it has nothing more to send.
                 drop(stdin);
                 let mut stream = stream.unwrap();
                 let (said, end) = read_left(&mut session, &mut stream);
@@ -267,7 +267,7 @@ fn at_the_client() {
     }
 }
 
-/// Goes on with the handshake as far as `case` wants it, and returns what is to be sent in one piece.
+/// Advances the handshake as far as `case` needs, and returns what to send in one piece.
 fn at_the_client_before(case: Case, client: &Program, session: &mut Connection, stream: &mut TcpStream) -> Vec<u8> {
     let data = b"told\n";
     let version = loop {
@@ -288,11 +288,11 @@ fn at_the_client_before(case: Case, client: &Program, session: &mut Connection, 
     case.flight(session, data)
 }
 
-/// What comes of `case` at the client.
+/// The result of `case` at the client.
 fn at_the_client_after(case: Case, client: &mut Program) {
     let exit = client.await_exit();
     let failure = match case.then {
-        // Behind close_notify a reset is no news, unless something was still to be sent.
+        // After close_notify a reset is ignored, unless output was pending.
         Then::Reset if case.has_close_notify && exit.code == Some(1) => Some("reset by peer"),
         _ if case.has_close_notify => None,
         Then::Nothing => None,

@@ -1,10 +1,10 @@
-//! Our client and our server with each other.
+//! Our client and our server over TLS.
 
 use super::support::{Program, expect_refusal};
 use super::{Authority, address, client, server};
 
 #[test]
-fn every_byte_comes_back() {
+fn every_byte_is_echoed() {
     let authority = Authority::new();
     let mut server = server(&authority, &["-v"]);
     let ca = authority.path("ca.pem");
@@ -19,7 +19,7 @@ fn every_byte_comes_back() {
     assert_eq!(exit.told(&["Secured connection with", "TLS 1.3, TLS13_AES_256_GCM_SHA384, no ALPN"]), 205);
 }
 
-/// The log tells of a handshake once, and before the bytes that came or went after it.
+/// The log reports a handshake once, and before the bytes that follow it.
 #[test]
 fn a_handshake_is_logged_once_and_first() {
     let authority = Authority::new();
@@ -42,7 +42,7 @@ fn sessions_are_resumed() {
     let authority = Authority::new();
     let mut server = server(&authority, &["-v"]);
     let ca = authority.path("ca.pem");
-    // One at a time: the first one brings the tickets for the others.
+    // One at a time: the first connection receives the tickets for the others.
     let exit = client(address(&server), &["20", "--tls-ca", &ca, "--max-connecting", "1", "-v"]).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     let (resumed, full) = (exit.told(&["Secured", "resumed"]), exit.told(&["Secured", "full handshake"]));
@@ -51,7 +51,7 @@ fn sessions_are_resumed() {
 }
 
 #[test]
-fn a_protocol_is_agreed_on() {
+fn an_application_protocol_is_negotiated() {
     let authority = Authority::new();
     let server = server(&authority, &["-v", "--tls-alpn", "echo/2", "--tls-alpn", "echo/1"]);
     let ca = authority.path("ca.pem");
@@ -64,7 +64,7 @@ fn a_protocol_is_agreed_on() {
 }
 
 #[test]
-fn a_certificate_of_its_own() {
+fn a_self_signed_certificate_is_served() {
     let server = Program::server(&["127.0.0.1", "0", "--tls-self-signed"]);
     let line = server.await_stdout("SHA-256 fingerprint ");
     assert_eq!(line.rsplit(' ').next().unwrap().split(':').count(), 32, "{line}");
@@ -75,7 +75,7 @@ fn a_certificate_of_its_own() {
 }
 
 #[test]
-fn over_a_unix_socket() {
+fn tls_works_over_a_unix_socket() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s").to_str().unwrap().to_owned();
     let mut server = Program::server(&["--unix", &path, "--tls-self-signed"]);

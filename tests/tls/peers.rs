@@ -1,4 +1,4 @@
-//! OpenSSL and Python's ssl, as peers of both programs.
+//! OpenSSL and Python's ssl module as peers of both programs.
 
 use super::support::{Program, await_until, has_python, works};
 use super::{Authority, address, client, has_openssl, server};
@@ -24,7 +24,7 @@ fn openssl_s_client() {
         let mut echoed = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut echoed).unwrap();
         assert_eq!(echoed, "to OpenSSL and back\n");
-        // The end of its input makes it say close_notify.
+        // At the end of its input it sends close_notify.
         drop(stdin);
         assert!(child.wait().unwrap().success());
     }
@@ -34,7 +34,7 @@ fn openssl_s_client() {
     server.terminate().expect_counts(&[("closed by peer", 2)]);
 }
 
-/// Certificates of clients as `openssl req -x509` makes them.
+/// Client certificates as `openssl req -x509` makes them.
 #[test]
 fn self_signed_clients() {
     if !has_openssl("req -x509") {
@@ -61,7 +61,7 @@ fn self_signed_clients() {
     server.terminate().expect_counts(&[("closed by peer", clients)]);
 }
 
-/// With nothing to send, its close_notify comes right behind the end of the handshake.
+/// With nothing to send, its close_notify follows the end of the handshake immediately.
 #[test]
 fn openssl_s_client_with_nothing_to_send() {
     const TIMES: u32 = 8;
@@ -82,7 +82,7 @@ fn openssl_s_client_with_nothing_to_send() {
     exit.expect_counts(&[("closed by peer", u64::from(2 * TIMES))]);
 }
 
-/// A port that was free a moment ago: of `openssl s_server -port 0` the port is told in words that differ.
+/// A port that was free a moment ago. `openssl s_server -port 0` prints its port in varying formats.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -97,13 +97,13 @@ fn openssl_s_server() {
     for (version, shown) in [("-tls1_2", "TLS 1.2"), ("-tls1_3", "TLS 1.3")] {
         let at = free_address();
         let accept = at.to_string();
-        // It answers each line backwards; this one reads the same.
+        // It answers each line reversed.
         let arguments = ["s_server", "-accept", &accept, "-cert", &cert, "-key", &key, "-rev", version];
         let _server = Program::spawn(Command::new("openssl").args(arguments));
         await_until("s_server to listen", || TcpStream::connect(at).is_ok());
-        // One connection each: it serves them one after the other.
+        // One connection each: s_server serves connections one after the other.
         let exit = client(at, &["1", "--tls-ca", &ca, "--message", "never odd or even\n", "-v"]).await_exit();
-        // In one direction only: "neve ro ddo reven" is what comes back for it otherwise.
+        // Only the handshake counts here: the reply is "neve ro ddo reven".
         assert_eq!(exit.told(&["Secured", shown]), 1, "{exit:#?}");
         let exit = client(at, &["1", "--tls-ca", &ca, "--message", "abba\n", "-v"]).await_exit();
         assert_eq!(exit.code, Some(0), "{exit:#?}");

@@ -1,10 +1,10 @@
-//! Who is believed, and what both sides say when they do not believe.
+//! Certificate verification, and the errors of both sides when it fails.
 
 use super::support::{Program, connect};
 use super::{Authority, Peer, address, client, server};
 use std::io::{Read, Write};
 
-/// Expects that every connection fails, for a cause that contains `words`.
+/// Expects that every connection fails with an error that contains `words`.
 #[track_caller]
 fn expect_failure(mut client: Program, words: &str) {
     let exit = client.await_exit();
@@ -13,7 +13,7 @@ fn expect_failure(mut client: Program, words: &str) {
 }
 
 #[test]
-fn a_stranger_is_not_believed() {
+fn an_unknown_issuer_is_refused() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = server(&authority, &["-v"]);
     expect_failure(client(address(&server), &["2"]), "no trusted authority issued");
@@ -24,7 +24,7 @@ fn a_stranger_is_not_believed() {
 }
 
 #[test]
-fn a_wrong_name_or_time_is_not_believed() {
+fn a_wrong_name_or_date_is_refused() {
     let authority = Authority::new();
     let ca = authority.path("ca.pem");
     let named = server(&authority, &[]);
@@ -62,13 +62,13 @@ fn clients_are_asked_for_a_certificate() {
     exit.expect_counts(&[("closed by peer", 5), ("handshake failed", 10)]);
 }
 
-/// A client's certificate that is its own authority is trusted when it is named, and no other one like it.
+/// A self-signed client certificate is trusted when it is in the file of authorities; another one like it is not.
 #[test]
-fn a_self_signed_certificate_of_a_client_is_trusted_by_itself() {
+fn a_named_self_signed_client_certificate_is_trusted() {
     let authority = Authority::new();
     let ca = authority.path("ca.pem");
     for (file, year) in [("own", 4000), ("alike", 4000), ("past", 2001)] {
-        authority.sign_itself(file, &["client"], year);
+        authority.self_sign(file, &["client"], year);
     }
     let named: String =
         ["own.pem", "past.pem"].map(|file| std::fs::read_to_string(authority.path(file)).unwrap()).concat();
@@ -92,11 +92,11 @@ fn a_self_signed_certificate_of_a_client_is_trusted_by_itself() {
     exit.expect_counts(&[("closed by peer", 1), ("handshake failed", 3)]);
 }
 
-/// The certificate alone proves nothing: with TLS 1.2 and 1.3, its owner signs the handshake.
+/// The certificate alone proves nothing: with TLS 1.2 and 1.3 its owner must sign the handshake.
 #[test]
-fn a_named_certificate_is_of_no_use_without_its_key() {
+fn a_named_certificate_needs_its_key() {
     let authority = Authority::new();
-    authority.sign_itself("own", &["client"], 4000);
+    authority.self_sign("own", &["client"], 4000);
     let mut server = server(&authority, &["-v", "--tls-client-ca", &authority.path("own.pem")]);
     let versions = [&rustls::version::TLS12, &rustls::version::TLS13];
     for (key, is_trusted) in [("own.key", true), ("client.key", false)] {
@@ -113,11 +113,11 @@ fn a_named_certificate_is_of_no_use_without_its_key() {
     assert_eq!((exit.counted("handshake failed"), exit.told(&["Secured"])), (2, 2), "{exit:#?}");
 }
 
-/// As `openssl req -x509` makes one: its own authority, and a server's all the same.
+/// A certificate as `openssl req -x509` makes it: its own authority, used as a server certificate.
 #[test]
-fn a_self_signed_certificate_is_trusted_by_itself() {
+fn a_named_self_signed_server_certificate_is_trusted() {
     let authority = Authority::new();
-    authority.sign_itself("own", &["127.0.0.1"], 4000);
+    authority.self_sign("own", &["127.0.0.1"], 4000);
     let (cert_path, key_path) = (authority.path("own.pem"), authority.path("own.key"));
     let server = Program::server(&["127.0.0.1", "0", "--tls-cert", &cert_path, "--tls-key", &key_path]);
     let exit = client(address(&server), &["--tls-ca", &cert_path]).await_exit();
