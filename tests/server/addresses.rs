@@ -1,4 +1,4 @@
-//! Where a server listens: every way of saying it reaches the server that said so.
+//! Listen addresses: every way to write one, and connections to each.
 
 use super::server;
 use super::support::{Program, connect, connect_unix, echo, expect_end, has_ipv6, read_to_end};
@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
-/// The addresses told on stdout, all of them there when `last` is.
+/// The addresses printed on stdout; all of them once `last` is printed.
 fn listening(server: &Program, last: &str) -> Vec<String> {
     server.await_stdout(last);
     let told = |line: &String| line.strip_prefix("Listening on ").map(str::to_owned);
@@ -15,7 +15,7 @@ fn listening(server: &Program, last: &str) -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_every_interface() {
+fn an_empty_host_is_every_interface() {
     let mut server = Program::server(&["", "0", "-v"]);
     let port = server.address().port();
     assert_ne!(port, 0);
@@ -78,7 +78,7 @@ fn a_unix_socket_in_one_word() {
 }
 
 #[test]
-fn a_name_is_all_of_its_addresses_on_one_port() {
+fn a_name_listens_on_all_its_addresses_with_one_port() {
     let mut expected: Vec<SocketAddr> = ("localhost", 0).to_socket_addrs().unwrap().collect();
     expected.dedup();
     let server = Program::server(&["localhost", "0"]);
@@ -86,7 +86,7 @@ fn a_name_is_all_of_its_addresses_on_one_port() {
     for address in &mut expected {
         address.set_port(port);
         if std::net::TcpListener::bind((address.ip(), 0)).is_err() {
-            // Named in the hosts file, but switched off: left out with a warning.
+            // Listed in the hosts file but disabled: skipped with a warning.
             server.await_stderr(&format!("not listening on {address}"));
             continue;
         }
@@ -135,7 +135,7 @@ fn a_unix_socket_beside_a_port() {
     }
 }
 
-/// The server closes first, so it is its port that waits for late segments. `SO_REUSEADDR` lets the next one in.
+/// The server closes first, so its port is in TIME_WAIT. `SO_REUSEADDR` lets the next server bind it.
 #[test]
 fn the_port_can_be_bound_again_right_after_a_stop() {
     for workers in ["1", "2"] {

@@ -1,4 +1,4 @@
-//! Who may come in: by address, by number, and what happens to those who may not.
+//! Admission: allowed address ranges, connection limits, and what happens to refused connections.
 
 use super::support::{
     PATIENCE, Program, await_until, connect, connect_from, connect_unix, echo, expect_closed, expect_refusal, has_ipv6,
@@ -13,17 +13,17 @@ const PER_ADDRESS: &str = "refused: too many connections from the address";
 const NOT_ALLOWED: &str = "refused: the address is not allowed";
 const AT_LIMIT: &str = "refused: too many connections";
 
-/// A peer that was let in.
+/// A peer that was admitted.
 #[track_caller]
-fn inside(source: &str, address: SocketAddr) -> TcpStream {
+fn admitted(source: &str, address: SocketAddr) -> TcpStream {
     let mut peer = connect_from(source, address);
     echo(&mut peer, b"Hello");
     peer
 }
 
-/// Comes from `source`, and expects to be closed at once and told of in the log.
+/// Connects from `source`, and expects an immediate close and a log line.
 #[track_caller]
-fn expect_turned_away(server: &Program, source: &str, why: &str) {
+fn expect_refused(server: &Program, source: &str, why: &str) {
     let mut peer = connect_from(source, server.address());
     let name = peer.local_addr().unwrap();
     expect_closed(&mut peer);
@@ -31,7 +31,7 @@ fn expect_turned_away(server: &Program, source: &str, why: &str) {
     assert!(line.ends_with(why), "{line}");
 }
 
-/// Leaves, and waits until the server has seen that.
+/// Closes the connection, and waits until the server has noticed.
 fn leave(server: &Program, peer: TcpStream) {
     let name = peer.local_addr().unwrap();
     drop(peer);
@@ -39,18 +39,18 @@ fn leave(server: &Program, peer: TcpStream) {
 }
 
 #[test]
-fn each_address_has_its_own_places() {
+fn each_address_has_its_own_limit() {
     let mut server = server(&["--max-per-address", "2", "-v"]);
     let address = server.address();
-    let mut second: Vec<_> = (0..2).map(|_| inside("127.0.0.2", address)).collect();
-    expect_turned_away(&server, "127.0.0.2", PER_ADDRESS);
-    let third: Vec<_> = (0..2).map(|_| inside("127.0.0.3", address)).collect();
-    expect_turned_away(&server, "127.0.0.3", PER_ADDRESS);
-    // A place is given back when its connection closes, to the same address and to no other.
+    let mut second: Vec<_> = (0..2).map(|_| admitted("127.0.0.2", address)).collect();
+    expect_refused(&server, "127.0.0.2", PER_ADDRESS);
+    let third: Vec<_> = (0..2).map(|_| admitted("127.0.0.3", address)).collect();
+    expect_refused(&server, "127.0.0.3", PER_ADDRESS);
+    // A closed connection frees a slot for the same address only.
     leave(&server, second.pop().unwrap());
-    expect_turned_away(&server, "127.0.0.3", PER_ADDRESS);
-    second.push(inside("127.0.0.2", address));
-    expect_turned_away(&server, "127.0.0.2", PER_ADDRESS);
+    expect_refused(&server, "127.0.0.3", PER_ADDRESS);
+    second.push(admitted("127.0.0.2", address));
+    expect_refused(&server, "127.0.0.2", PER_ADDRESS);
     for mut peer in second.into_iter().chain(third) {
         echo(&mut peer, b"undisturbed");
     }
@@ -60,39 +60,39 @@ fn each_address_has_its_own_places() {
     assert!(exit.stdout[1].starts_with("Served 6 connections"), "{exit:#?}");
 }
 
-/// The workers share the count: however many come at once, the limit holds.
+/// The workers share the count: the limit holds for any number of simultaneous connects.
 #[test]
-fn the_places_of_an_address_are_counted_over_all_workers() {
+fn the_limit_per_address_holds_over_all_workers() {
     const PEERS: usize = 60;
     let mut server = server(&["--max-per-address", "5", "--workers", "4"]);
     let address = server.address();
     server.pause();
     let mut peers: Vec<_> = (0..PEERS).map(|_| connect_from("127.0.0.9", address)).collect();
-    // One at a time would not be at once.
+    // Threads, because sequential connects would not be simultaneous.
     server.resume();
-    let mut inside = Vec::new();
+    let mut admitted = Vec::new();
     for mut peer in peers.drain(..) {
-        // Whoever was turned away may notice that here already.
+        // A refused peer may notice that here already.
         let is_served = peer.write_all(b"?").is_ok() && matches!(uninterrupted(|| peer.read(&mut [0])), Ok(1));
         if is_served {
-            inside.push(peer);
+            admitted.push(peer);
         }
     }
-    assert_eq!(inside.len(), 5);
-    drop(inside);
+    assert_eq!(admitted.len(), 5);
+    drop(admitted);
     let exit = still_serves(&mut server);
     assert_eq!(exit.counted(PER_ADDRESS), PEERS as u64 - 5, "{exit:#?}");
 }
 
 #[test]
-fn only_the_allowed_come_in() {
+fn only_allowed_addresses_are_admitted() {
     let mut server = server(&["--allow", "127.0.0.2/32", "--allow", "127.1.0.0/16", "-v"]);
     let address = server.address();
-    let mut allowed = [inside("127.0.0.2", address), inside("127.1.2.3", address)];
+    let mut allowed = [admitted("127.0.0.2", address), admitted("127.1.2.3", address)];
     for source in ["127.0.0.1", "127.0.0.3", "127.2.0.0"] {
-        expect_turned_away(&server, source, NOT_ALLOWED);
+        expect_refused(&server, source, NOT_ALLOWED);
     }
-    // Also when what they say lies there already: not a byte of it is read.
+    // Also when their data has already arrived: not a byte of it is read.
     server.pause();
     let mut peers: Vec<_> = (0..10).map(|_| connect(address)).collect();
     for peer in &mut peers {
@@ -130,7 +130,7 @@ fn ranges_of_both_families_on_one_listener() {
     echo(&mut connect(v6), b"allowed");
     expect_closed(&mut connect(v4));
     drop(server);
-    // IPv4 peers of such a listener have IPv6 addresses (RFC 4291, section 2.5.5.2), and are their old selves all the same.
+    // IPv4 peers of such a listener have IPv6 addresses (RFC 4291, section 2.5.5.2), and are still treated as IPv4.
     for allow in ["127.0.0.0/8", "::ffff:127.0.0.0/104", "::ffff:0:0/96"] {
         let (server, v4, v6) = both(allow);
         echo(&mut connect(v4), b"allowed");
@@ -142,7 +142,7 @@ fn ranges_of_both_families_on_one_listener() {
 }
 
 #[test]
-fn a_mapped_address_is_listened_on_and_connected_to_as_ipv4() {
+fn a_mapped_address_is_treated_as_ipv4() {
     let server = Program::server(&["::ffff:127.0.0.1", "0", "--allow", "::ffff:127.0.0.2"]);
     let address = server.address();
     assert!(address.is_ipv4(), "{address}");
@@ -157,7 +157,7 @@ fn a_mapped_address_is_listened_on_and_connected_to_as_ipv4() {
 }
 
 #[test]
-fn a_unix_socket_has_its_own_rights() {
+fn a_unix_socket_is_governed_by_its_permissions() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sock");
     let limits = ["--allow", "10.0.0.0/8", "--max-per-address", "1"];
@@ -173,16 +173,16 @@ fn a_unix_socket_has_its_own_rights() {
 }
 
 #[test]
-fn at_the_limit_refused() {
+fn connections_at_the_limit_are_refused() {
     let mut server = server(&["--max-connections", "2", "--at-limit", "refuse", "--workers", "1", "-v"]);
     let address = server.address();
-    let mut peers: Vec<_> = (0..2).map(|_| inside("127.0.0.1", address)).collect();
+    let mut peers: Vec<_> = (0..2).map(|_| admitted("127.0.0.1", address)).collect();
     for _ in 0..3 {
-        expect_turned_away(&server, "127.0.0.1", AT_LIMIT);
+        expect_refused(&server, "127.0.0.1", AT_LIMIT);
     }
     leave(&server, peers.pop().unwrap());
-    peers.push(inside("127.0.0.1", address));
-    expect_turned_away(&server, "127.0.0.1", AT_LIMIT);
+    peers.push(admitted("127.0.0.1", address));
+    expect_refused(&server, "127.0.0.1", AT_LIMIT);
     for mut peer in peers {
         echo(&mut peer, b"undisturbed");
         leave(&server, peer);
@@ -191,12 +191,12 @@ fn at_the_limit_refused() {
 }
 
 #[test]
-fn at_the_limit_waiting() {
+fn connections_at_the_limit_wait() {
     let mut server = server(&["--max-connections", "1", "--at-limit", "wait", "-v", "--workers", "1"]);
-    let first = inside("127.0.0.1", server.address());
+    let first = admitted("127.0.0.1", server.address());
     let mut second = connect(server.address());
     second.write_all(b"Is there room?").unwrap();
-    // Waiting lasts as long as the other one stays: what is looked at is the passing of time itself.
+    // The second peer waits as long as the first stays, which only the passage of time can show.
     second.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     let error = uninterrupted(|| second.read(&mut [0])).expect_err("the place is taken");
     assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
@@ -210,7 +210,7 @@ fn at_the_limit_waiting() {
 }
 
 #[test]
-fn wrong_values() {
+fn wrong_values_are_refused() {
     let wrong = |option: &str, value: &str, parts: &[&str]| {
         let refused = Program::server(&["127.0.0.1", "0", &format!("{option}={value}")]);
         expect_refusal(refused, 2, &[&[option], parts].concat());

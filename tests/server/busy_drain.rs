@@ -1,5 +1,5 @@
-//! The end of a server in full use: hundreds of conversations, full backlogs, peers that are stuck. Whoever was heard is
-//! answered whole, nobody is reset, and the summary says how it ended for each.
+//! Drain of a server under load: hundreds of active connections, full backlogs, blocked peers. Every request that was
+//! read is answered whole, no connection is reset, and the summary counts how each ended.
 
 use super::server;
 use super::support::{
@@ -14,19 +14,19 @@ use std::time::{Duration, Instant};
 
 const MESSAGE: usize = 64;
 
-/// Hundreds of peers live in this process: its soft limit must allow that.
+/// Raises the soft limit of this process, which holds hundreds of peers.
 fn raise_descriptor_limit() {
     let hard = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).unwrap();
 }
 
-/// Each peer asks and waits for the answer, round after round, until it is told the end. Every answer is whole and right,
-/// and of what was asked at most the last message is unanswered. Returns how many answers came.
-fn talk_until_the_end(mut peers: Vec<TcpStream>, begun: &Barrier) -> usize {
+/// Each peer sends a request and awaits the answer, repeatedly, until end of input. Every answer is whole and correct,
+/// and at most the last request is unanswered. Returns the number of answers.
+fn exchange_until_the_end(mut peers: Vec<TcpStream>, begun: &Barrier) -> usize {
     let (mut answers, mut round) = (0, 0);
     while !peers.is_empty() {
         for (seed, peer) in (0..).zip(&mut peers) {
-            // Into a connection that the server has finished, this may fail: the end is still to be read.
+            // May fail on a connection that the server has finished: its end of input is still to be read.
             let _ = peer.write_all(&bytes(seed + round, MESSAGE));
         }
         let mut staying = Vec::with_capacity(peers.len());
@@ -49,9 +49,9 @@ fn talk_until_the_end(mut peers: Vec<TcpStream>, begun: &Barrier) -> usize {
     answers
 }
 
-/// The signal comes in the middle of conversations that never pause.
+/// The signal arrives while connections exchange messages without pause.
 #[test]
-fn busy_conversations_are_drained() {
+fn busy_connections_are_drained() {
     const THREADS: usize = 4;
     const PEERS: usize = 600;
     raise_descriptor_limit();
@@ -59,7 +59,7 @@ fn busy_conversations_are_drained() {
     let address = server.address();
     let begun = Barrier::new(THREADS + 1);
     let since = std::thread::scope(|scope| {
-        let talk = || talk_until_the_end((0..PEERS / THREADS).map(|_| connect(address)).collect(), &begun);
+        let talk = || exchange_until_the_end((0..PEERS / THREADS).map(|_| connect(address)).collect(), &begun);
         let talking: Vec<_> = (0..THREADS).map(|_| scope.spawn(talk)).collect();
         begun.wait();
         server.signal(Signal::TERM);
@@ -73,9 +73,9 @@ fn busy_conversations_are_drained() {
     exit.expect_counts(&[("drained", PEERS as u64)]);
 }
 
-/// Some have been heard, some wait in the queue of one of the two listeners, some are stuck.
+/// Some have been served, some are pending in the queue of one of the two listeners, some are blocked.
 #[test]
-fn whoever_waits_before_either_listener_is_served() {
+fn pending_connections_of_all_listeners_are_served() {
     const KNOWN: usize = 200;
     const WAITING: usize = 400;
     const STUCK: usize = 3;
@@ -112,7 +112,8 @@ fn whoever_waits_before_either_listener_is_served() {
     drop(stuck);
 }
 
-/// There are fewer descriptors than peers in the backlog: they are let in as room becomes free, until nobody waits.
+/// There are fewer descriptors than peers in the backlog: they are accepted as descriptors become free, until the
+/// backlog is empty.
 #[test]
 fn a_backlog_larger_than_the_descriptor_limit_is_served_in_turns() {
     const PEERS: usize = 200;
@@ -126,7 +127,7 @@ fn a_backlog_larger_than_the_descriptor_limit_is_served_in_turns() {
         server.signal(Signal::TERM);
         let mut waiting: Vec<_> = (0..).zip(peers).collect();
         while !waiting.is_empty() {
-            // Those who were let in are told the end, and leave; that makes room.
+            // Accepted peers read end of input and close, which frees their descriptors.
             waiting.retain_mut(|(seed, peer)| {
                 let mut reply = [0; 100];
                 peer.set_nonblocking(true).unwrap();

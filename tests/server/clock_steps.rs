@@ -1,4 +1,4 @@
-//! The wall clock is set while the server runs: everything that tells the time of day follows. Needs a C compiler.
+//! Wall clock changes while the server runs: everything that shows the time of day follows. Needs a C compiler.
 
 use super::support::{Program, connect, read_to_end, skipped, works};
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::process::Command;
 /// Five years and a day or two, in seconds.
 const FIVE_YEARS: u64 = 5 * 366 * 24 * 60 * 60;
 
-/// A clock that is late by what stands in a file.
+/// A preloaded clock that is late by the number of seconds in a file.
 struct Clock {
     folder: tempfile::TempDir,
 }
@@ -48,7 +48,7 @@ impl Clock {
     }
 }
 
-/// The year in a text that has one number of four digits.
+/// The year in a text with exactly one four-digit number.
 fn year(text: &str) -> u64 {
     let mut words = text.split(|datagram: char| !datagram.is_ascii_digit());
     let word = words.find(|word| word.len() == 4).unwrap_or_else(|| panic!("no year in {text:?}"));
@@ -76,7 +76,7 @@ fn start_of_a_run(clock: &Clock, path: &Path) -> u64 {
 }
 
 #[test]
-fn what_tells_the_time_follows_the_wall_clock() {
+fn shown_times_follow_the_wall_clock() {
     let Some(clock) = Clock::new() else { return };
     let arguments = ["127.0.0.1", "0", "--service", "daytime", "--metrics", "127.0.0.1:0"];
     let server = clock.spawn(Program::server_command(), &arguments);

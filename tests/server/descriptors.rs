@@ -1,6 +1,6 @@
-//! Out of descriptors: those who wait cost nothing, and their turn comes without anybody else knocking.
+//! Descriptor exhaustion: pending connections cost nothing, and are accepted as soon as a descriptor is free.
 //!
-//! That all are served in the end, and how often the server tries, is tested in `limits`.
+//! That all of them are served in the end, and how often the server retries, is tested in `limits`.
 
 use super::limits::{answered, speaking};
 use super::support::{Exit, Program, await_until, echo, skipped};
@@ -9,15 +9,15 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// How many come at once.
+/// How many peers connect at once.
 const PEERS: usize = 200;
 
-/// How long a free descriptor may stay unused while somebody waits.
+/// How long a free descriptor may stay unused while connections are pending.
 const PROMPT: Duration = Duration::from_secs(1);
 
 type Waiting = Vec<(usize, TcpStream)>;
 
-/// The CPU time used in a second in which nothing happens, in hundredths of it (a tick is 10 ms everywhere).
+/// The CPU time used in an idle second, in percent (a tick is 10 ms on all systems).
 fn percent_of_a_second(server: &Program) -> Option<u64> {
     let before = server.cpu_ticks()?;
     // What is measured is the passing of time itself.
@@ -25,8 +25,8 @@ fn percent_of_a_second(server: &Program) -> Option<u64> {
     Some(server.cpu_ticks()? - before)
 }
 
-/// Takes in whoever is answered until nobody else has been for a while, which is long enough for several tries.
-fn those_inside(waiting: &mut Waiting) -> Vec<TcpStream> {
+/// Takes the served peers until no further one was served for a while, which is long enough for several retries.
+fn take_served(waiting: &mut Waiting) -> Vec<TcpStream> {
     let mut inside = Vec::new();
     let mut last = Instant::now();
     await_until("as many served as there is room for", || {
@@ -40,8 +40,9 @@ fn those_inside(waiting: &mut Waiting) -> Vec<TcpStream> {
     inside
 }
 
-/// Room becomes free in several portions. Nobody new comes; those who wait get all of it, promptly, and whoever is
-/// inside never notices. (With several workers, one more for each of the others may have been inside before.)
+/// Descriptors become free in several portions, without new connects. Pending connections get all of them promptly, and
+/// open connections are unaffected. (With several workers, each of the others may have held one connection more
+/// before.)
 fn serve_the_rest(mut inside: Vec<TcpStream>, mut waiting: Waiting, workers: usize) {
     while !waiting.is_empty() {
         let leaving = inside.len().div_ceil(2);
@@ -67,15 +68,14 @@ fn expect_rare_warnings(exit: &Exit, workers: usize, since: Instant) {
     assert!(warnings <= most, "{warnings} warnings in {:?}: {exit:#?}", since.elapsed());
 }
 
-/// The limit is known from the start: the default leaves descriptors for everything that is not a connection, so that
-/// accepting never fails.
+/// The limit is known at the start: the default reserves descriptors for everything else, so accepting never fails.
 #[test]
 fn a_small_limit_is_shared_without_a_failure() {
     for workers in [1, 2] {
         let arguments = ["127.0.0.1", "0", "--workers", &workers.to_string()];
         let mut server = Program::spawn(Program::server_with_descriptors(64).args(arguments));
         let mut waiting: Waiting = speaking(server.address(), PEERS).into_iter().enumerate().collect();
-        let mut inside = those_inside(&mut waiting);
+        let mut inside = take_served(&mut waiting);
         assert!(inside.len() >= 30 && inside.len() < 64, "{} were let in", inside.len());
         match percent_of_a_second(&server) {
             Some(percent) => assert!(percent < 5, "{percent} % of a CPU while {} wait", waiting.len()),
@@ -92,10 +92,10 @@ fn a_small_limit_is_shared_without_a_failure() {
     }
 }
 
-/// The limit falls while the server runs: accepting itself fails (accept(2), `EMFILE`).
+/// The limit is lowered while the server runs: accept(2) fails with `EMFILE`.
 #[test]
 #[cfg(target_os = "linux")]
-fn running_out_costs_nothing_and_ends_by_itself() {
+fn descriptor_exhaustion_costs_no_cpu_and_recovers() {
     for workers in [1, 2] {
         let mut server = server(&["--workers", &workers.to_string()]);
         let address = server.address();
@@ -104,7 +104,7 @@ fn running_out_costs_nothing_and_ends_by_itself() {
         prlimit(Some(server.pid()), Resource::Nofile, few).unwrap();
         let mut waiting: Waiting = speaking(address, PEERS).into_iter().enumerate().collect();
         server.await_stderr("too many open files");
-        let mut inside = those_inside(&mut waiting);
+        let mut inside = take_served(&mut waiting);
         let percent = percent_of_a_second(&server).expect("Linux has procfs");
         assert!(percent < 5, "{percent} % of a CPU while {} wait", waiting.len());
         for peer in &mut inside {

@@ -1,4 +1,4 @@
-//! The end: what was received is answered, nobody new comes in, and it does not last longer than allowed.
+//! Drain: received input is answered, no new connections are accepted, and the drain timeout holds.
 
 use super::server;
 use super::support::{
@@ -10,10 +10,10 @@ use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// What the log says when a drain begins.
-const ENDING: &str = "shutting down: draining ";
+/// The log line at the start of a drain.
+const DRAINING: &str = "shutting down: draining ";
 
-/// A peer that has pushed until everything is full, and will never read.
+/// A peer that has sent until it is blocked, and never reads.
 fn stuck(server: &Program) -> TcpStream {
     let peers = vec![connect_narrow(server.address())];
     push_until_blocked(&peers, &more_than_fits());
@@ -29,7 +29,7 @@ fn expect_summary(exit: &Exit, parts: &[&str]) {
     }
 }
 
-/// The server is stopped while the data arrives, so that the signal and the data meet it at the same moment.
+/// Stops the server while data arrives, so that it sees the signal and the data at the same moment.
 fn data_and_signal_at_once(signal: Signal) {
     let mut server = server(&["--workers", "2"]);
     let mut known: Vec<_> = (0..20).map(|_| connect(server.address())).collect();
@@ -39,7 +39,7 @@ fn data_and_signal_at_once(signal: Signal) {
     let mut idle = connect(server.address());
     echo(&mut idle, b"before");
     server.signal(Signal::STOP);
-    // Some are known to the server, some wait at its door.
+    // Some are accepted already, some are pending.
     let mut peers = known;
     peers.extend((0..20).map(|_| connect(server.address())));
     for (seed, peer) in (0..).zip(&mut peers) {
@@ -62,16 +62,16 @@ fn data_and_signal_at_once(signal: Signal) {
 }
 
 #[test]
-fn what_was_received_before_sigterm_is_answered() {
+fn input_before_sigterm_is_answered() {
     data_and_signal_at_once(Signal::TERM);
 }
 
 #[test]
-fn what_was_received_before_sigint_is_answered() {
+fn input_before_sigint_is_answered() {
     data_and_signal_at_once(Signal::INT);
 }
 
-/// What is stuck on its way out is received, too: it is sent when the peer reads at last.
+/// Blocked output counts as well: it is sent when the peer finally reads.
 #[test]
 fn a_slow_reader_gets_its_reply_while_the_server_drains() {
     let mut server = server(&[]);
@@ -79,7 +79,7 @@ fn a_slow_reader_gets_its_reply_while_the_server_drains() {
     let mut peers = [connect_narrow(server.address())];
     let sent = push_until_blocked(&peers, &data)[0];
     server.signal(Signal::TERM);
-    server.await_stderr(ENDING);
+    server.await_stderr(DRAINING);
     let back = read_to_end(&mut peers[0]);
     assert!(back.len() >= 2 * 64 * 1024 && back.len() <= sent, "{sent} bytes were sent, {} came back", back.len());
     assert!(back == data[..back.len()]);
@@ -88,7 +88,7 @@ fn a_slow_reader_gets_its_reply_while_the_server_drains() {
 }
 
 #[test]
-fn a_peer_that_shut_its_half_is_answered_whole_while_the_server_drains() {
+fn a_half_closed_peer_gets_its_whole_reply_while_the_server_drains() {
     let mut server = server(&[]);
     let mut peer = connect_narrow(server.address());
     let data = bytes(4, 100_000);
@@ -101,14 +101,14 @@ fn a_peer_that_shut_its_half_is_answered_whole_while_the_server_drains() {
 }
 
 #[test]
-fn nobody_new_comes_in_while_the_server_drains() {
+fn no_connection_is_accepted_while_the_server_drains() {
     let mut server = server(&["--workers", "2", "--drain-timeout", "1m"]);
     let stuck = stuck(&server);
     server.signal(Signal::TERM);
-    server.await_stderr(ENDING);
+    server.await_stderr(DRAINING);
     await_until("the listener's end", || match TcpStream::connect(server.address()) {
         Err(error) => error.kind() == ErrorKind::ConnectionRefused,
-        // It came in just before the end: it sees the end, too.
+        // It was accepted just before the listener closed, and reads end of input as well.
         Ok(_) => false,
     });
     drop(stuck);
@@ -125,14 +125,14 @@ fn an_idle_server_ends_at_once() {
     }
 }
 
-/// With many workers, most have nothing to do any more when the second signal comes, and some have ended.
+/// With many workers, most are idle when the second signal arrives, and some have ended.
 #[test]
 fn a_second_signal_ends_at_once() {
     for (signal, workers) in [(Signal::TERM, "1"), (Signal::TERM, "16"), (Signal::INT, "16")] {
         let mut server = server(&["--drain-timeout", "1m", "--workers", workers]);
         let _stuck = stuck(&server);
         server.signal(signal);
-        server.await_stderr(ENDING);
+        server.await_stderr(DRAINING);
         let since = Instant::now();
         server.signal(signal);
         let exit = server.await_exit();

@@ -1,4 +1,4 @@
-//! The main job: what comes in goes out, whole, in order, to the peer that sent it.
+//! Echo: all input comes back whole, in order, to the peer that sent it.
 
 use super::support::{bytes, connect, connect_narrow, echo, echo_all, expect_end, push_all_and_read_back};
 use super::{server, still_serves};
@@ -10,7 +10,7 @@ fn one_connection() {
     let mut peer = connect(server.address());
     echo(&mut peer, b"Message 1 from client.");
     echo(&mut peer, b"Message 2 from client.");
-    // A peer that closes without shutting its half first, as the tutorial's does.
+    // A peer that closes without a half-close first, as the tutorial's does.
     drop(peer);
     server.await_closed(1);
     still_serves(&mut server).expect_counts(&[("closed by peer", 2)]);
@@ -36,7 +36,7 @@ fn two_hundred_connections_at_once_with_different_payloads() {
 }
 
 #[test]
-fn what_was_sent_before_a_half_close_is_answered() {
+fn input_before_a_half_close_is_answered() {
     let mut server = server(&[]);
     for size in [1, 22, 1024, 65_536, 65_537, 200_000] {
         echo_all(&mut connect(server.address()), &bytes(7, size));
@@ -85,7 +85,7 @@ fn a_message_one_byte_at_a_time() {
         echo(&mut peer, std::slice::from_ref(byte));
     }
     drop(peer);
-    // And without waiting for the answers.
+    // The same without waiting for the answers.
     let mut peer = connect(server.address());
     peer.set_nodelay(true).unwrap();
     for byte in &bytes(1, 500) {

@@ -1,4 +1,4 @@
-//! The old process of a handover, played by the test: the server under test is the new one.
+//! The old process of a handover, simulated by the test: the server under test is the new process.
 
 use super::support::Program;
 use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, send, shutdown, socketpair};
@@ -7,15 +7,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
-/// What the old process says after the last socket, and when it breaks the handover off.
+/// The packets of the old process after the last socket, and for an aborted handover.
 const END: &[u8] = b".";
 const ABORTED: &[u8] = b"!";
 
-/// Our end of the channel.
+/// The test's end of the channel.
 pub(crate) struct FakeParent(OwnedFd);
 
 impl FakeParent {
-    /// Starts a server with one worker that waits for sockets. None comes: it will bind its own.
+    /// Starts a server with one worker that waits for inherited sockets. It receives none, and binds its own.
     pub(crate) fn start() -> (Program, Self) {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
@@ -27,12 +27,12 @@ impl FakeParent {
         (server, Self(ours))
     }
 
-    /// Says that all sockets were sent.
+    /// Sends the end of the list of sockets.
     pub(crate) fn end(&self) {
         send(&self.0, END, SendFlags::NOSIGNAL).unwrap();
     }
 
-    /// Serves on.
+    /// Aborts the handover.
     pub(crate) fn abort(&self) {
         send(&self.0, ABORTED, SendFlags::NOSIGNAL).unwrap();
         shutdown(&self.0, Shutdown::Both).unwrap();

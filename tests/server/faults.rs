@@ -1,4 +1,4 @@
-//! Peers at their worst. The server never ends because of them, and their neighbours never notice.
+//! Hostile peers: the server survives them, and other connections are unaffected.
 
 use super::support::{
     NARROW, Program, bytes, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked, reset,
@@ -15,7 +15,7 @@ fn reset_during_accept(address: SocketAddr) {
     }
 }
 
-/// The output of each connection is stuck when the reset comes.
+/// Resets connections whose output is blocked.
 fn reset_while_the_server_writes(address: SocketAddr) {
     let data = more_than_fits();
     let peers: Vec<_> = (0..20).map(|_| connect_narrow(address)).collect();
@@ -23,7 +23,7 @@ fn reset_while_the_server_writes(address: SocketAddr) {
     peers.into_iter().for_each(reset);
 }
 
-/// The output of each connection flows when the reset comes.
+/// Resets connections whose output is flowing.
 fn reset_while_reading(address: SocketAddr) {
     for seed in 0..50 {
         let mut peer = connect(address);
@@ -55,8 +55,8 @@ fn a_reset_in_the_middle_of_a_reply() {
     still_serves(&mut server);
 }
 
-/// A hundred peers send and never read: two buffers of 64 KiB for each of them, and what the allocator and the loop need
-/// besides, is all the memory this may take. A neighbour notices nothing.
+/// A hundred peers send and never read. This may take two buffers of 64 KiB each, and what the allocator and the loop
+/// need besides. Another connection is unaffected.
 #[test]
 fn peers_that_send_and_never_read_cost_bounded_memory() {
     const PEERS: u64 = 100;
@@ -114,15 +114,15 @@ fn the_idle_timeout_ends_a_peer_that_never_reads() {
     let peers = [connect_narrow(server.address())];
     let data = more_than_fits();
     let pushing = std::panic::catch_unwind(|| push_until_blocked(&peers, &data));
-    // The connection is cut while or after it is pushed.
+    // The connection is closed during or after the push.
     drop(pushing);
     server.await_stderr("idle timeout");
     still_serves(&mut server);
 }
 
-/// Everything above at once, and one that says nothing, on one server with a single loop.
+/// All of the above at once, and a silent peer, on one server with a single loop.
 #[test]
-fn all_of_them_together() {
+fn all_faults_together() {
     let mut server = server(&[&["--workers", "1"], &NARROW[..]].concat());
     let address = server.address();
     let silent = connect(address);
@@ -147,13 +147,13 @@ fn idle_connections_cost_no_cpu_time() {
     for peer in &mut peers {
         echo(peer, b"Hello, world");
     }
-    // At the limit: somebody waits at the door as well.
+    // At the limit a pending connection waits as well.
     let _waiting = connect(server.address());
     let ticks = |server: &Program| server.cpu_ticks();
     let Some(before) = ticks(&server) else {
         return skipped("idle CPU time", "the CPU time of a process cannot be read here");
     };
-    // What is measured is the passing of time itself.
+    // The sleep is the measured interval.
     std::thread::sleep(Duration::from_millis(500));
     let used = ticks(&server).unwrap() - before;
     assert!(used <= 5, "{used} ticks of 10 ms in half a second of idleness");

@@ -1,5 +1,5 @@
-//! Connections that the server ends with output unsent: the peer must see that, and not take a part of a reply for a whole
-//! one. And peers that read slowly, which are not ended.
+//! Connections that the server closes with unsent output: the peer sees a reset, and cannot take a truncated reply for
+//! a complete one. Slow readers are not closed.
 
 use super::server;
 use super::support::{
@@ -12,14 +12,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-/// A server that sends without end, and a peer that reads nothing; its output waits in the kernel and in the server.
+/// A server that sends endlessly, and a peer that does not read; output is queued in the kernel and in the server.
 fn stuck(arguments: &[&str]) -> (Program, TcpStream) {
     let server = server(&[&["-v", "--service", "chargen", "--workers", "1"], arguments].concat());
     let peer = connect_narrow(server.address());
     (server, peer)
 }
 
-/// What the server sent before is readable; behind it there is no end in order.
+/// Expects readable output followed by a reset instead of end of input.
 #[track_caller]
 fn expect_reset(peer: &mut TcpStream) {
     let mut received = Vec::new();
@@ -28,7 +28,7 @@ fn expect_reset(peer: &mut TcpStream) {
 }
 
 #[track_caller]
-fn expect_cut(server: &Program, peer: &mut TcpStream, reason: &str) {
+fn expect_reset_for(server: &Program, peer: &mut TcpStream, reason: &str) {
     server.await_stderr(&format!("Closing connection to {}: {reason} (number ", peer.local_addr().unwrap()));
     expect_reset(peer);
 }
@@ -36,22 +36,22 @@ fn expect_cut(server: &Program, peer: &mut TcpStream, reason: &str) {
 #[test]
 fn the_write_timeout_resets() {
     let (mut server, mut peer) = stuck(&["--write-timeout", "1s"]);
-    expect_cut(&server, &mut peer, "write timeout");
+    expect_reset_for(&server, &mut peer, "write timeout");
     server.terminate().expect_counts(&[("write timeout", 1)]);
 }
 
-/// The end of a lifetime is one in order only if the peer takes what was sent before.
+/// A connection at the end of its lifetime closes normally only if the peer reads the output.
 #[test]
 fn the_write_timeout_resets_after_a_lifetime() {
     let (mut server, mut peer) = stuck(&["--lifetime", "500ms", "--write-timeout", "1s"]);
-    expect_cut(&server, &mut peer, "write timeout");
+    expect_reset_for(&server, &mut peer, "write timeout");
     server.terminate().expect_counts(&[("write timeout", 1)]);
 }
 
 #[test]
 fn the_idle_timeout_resets_while_output_waits() {
     let (mut server, mut peer) = stuck(&["--idle-timeout", "1s", "--write-timeout", "0"]);
-    expect_cut(&server, &mut peer, "idle timeout");
+    expect_reset_for(&server, &mut peer, "idle timeout");
     server.terminate().expect_counts(&[("idle timeout", 1)]);
 }
 
@@ -60,11 +60,11 @@ fn the_drain_timeout_resets() {
     let (mut server, mut peer) = stuck(&["--drain-timeout", "500ms"]);
     await_full(server.address(), &peer);
     server.signal(Signal::TERM);
-    expect_cut(&server, &mut peer, "cut at the drain timeout");
+    expect_reset_for(&server, &mut peer, "cut at the drain timeout");
     server.await_exit().expect_counts(&[("cut at the drain timeout", 1)]);
 }
 
-/// An answer that is due later is output as well, although there is none of it yet.
+/// A delayed answer counts as output, although none of it exists yet.
 #[test]
 fn the_drain_timeout_resets_while_input_is_unanswered() {
     let mut server = server(&["-vv", "--reply-delay", "1h", "--drain-timeout", "500ms", "--workers", "1"]);
@@ -72,7 +72,7 @@ fn the_drain_timeout_resets_while_input_is_unanswered() {
     peer.write_all(b"a request").unwrap();
     server.await_stderr("Received b'a request'");
     server.signal(Signal::TERM);
-    expect_cut(&server, &mut peer, "cut at the drain timeout");
+    expect_reset_for(&server, &mut peer, "cut at the drain timeout");
     server.await_exit().expect_counts(&[("cut at the drain timeout", 1)]);
 }
 
@@ -83,14 +83,14 @@ fn a_second_signal_resets() {
     server.signal(Signal::TERM);
     server.await_stderr("shutting down: ");
     server.signal(Signal::TERM);
-    expect_cut(&server, &mut peer, "stopped");
+    expect_reset_for(&server, &mut peer, "stopped");
     let exit = server.await_exit();
     assert_eq!((exit.code, exit.counted("stopped")), (Some(130), 1), "{exit:#?}");
 }
 
 #[test]
 fn the_memory_limit_resets() {
-    // One connection is always within the limit, 20 of these never are.
+    // One connection always fits the limit, 20 of these never do.
     let (server, first) = stuck(&["--memory-limit", "192KiB"]);
     let others = (1..20).filter_map(|_| TcpStream::connect(server.address()).ok());
     let mut peers: Vec<_> = std::iter::once(first).chain(others).collect();
@@ -105,9 +105,9 @@ fn the_memory_limit_resets() {
     expect_reset(&mut peers[index]);
 }
 
-/// Nothing is lost with these, and they end in order as ever.
+/// No output is lost, so these close normally.
 #[test]
-fn a_connection_without_output_is_ended_in_order() {
+fn a_connection_without_output_is_closed_normally() {
     let mut server = server(&["--drain-timeout", "1m", "--lifetime", "1s", "--workers", "1"]);
     expect_end(&mut connect(server.address()));
     let mut peer = connect(server.address());
@@ -117,9 +117,9 @@ fn a_connection_without_output_is_ended_in_order() {
     server.await_exit().expect_counts(&[("lifetime over", 1), ("drained", 1)]);
 }
 
-/// The kernel takes megabytes at once and then nothing for long. What counts is that the peer goes on reading.
+/// The kernel takes megabytes at once and then nothing for long. Only the peer's continued reading counts.
 #[test]
-fn a_slow_and_steady_reader_is_not_cut() {
+fn a_slow_and_steady_reader_is_not_closed() {
     const LIMIT: Duration = Duration::from_secs(3);
     let mut server = server(&["-v", "--write-timeout", "3s", "--idle-timeout", "3s"]);
     let peers = [connect_with_buffers(server.address(), 16 << 10)];
@@ -133,7 +133,7 @@ fn a_slow_and_steady_reader_is_not_cut() {
         peer.read_exact(&mut back[read..read + (16 << 10)])
             .unwrap_or_else(|error| panic!("{error} after {read} bytes: {:#?}", server.stderr()));
         read += 16 << 10;
-        // Being slow is what is tested.
+        // The sleep is the slowness under test.
         std::thread::sleep(Duration::from_millis(200));
     }
     SockRef::from(&peer).set_recv_buffer_size(1 << 20).unwrap();

@@ -1,4 +1,4 @@
-//! The hand-over: whoever comes meanwhile notices nothing, and a successor that fails changes nothing.
+//! Handover: no client notices it, and a new process that fails changes nothing.
 
 use super::process_chain::{ProcessChain, children, install, is_running};
 use super::support::{
@@ -15,18 +15,18 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many connections per second are made in all, and by how many threads.
+/// Connections per second in total, and the number of threads that make them.
 const RATE: u32 = 2000;
 const THREADS: u32 = 4;
 
-/// How long a peer does nothing after it has connected: a part of the time that a thread has for it.
-const HESITATION: Duration = Duration::from_micros(500);
+/// How long a peer pauses after connecting: a fraction of the interval of its thread.
+const PAUSE: Duration = Duration::from_micros(500);
 
-/// How many connections are made between one hand-over and the next.
-const BETWEEN: u64 = 400;
+/// How many connections are made between two handovers.
+const CONNECTIONS_BETWEEN: u64 = 400;
 
-/// Connects without pause while the server is replaced `count` times, and returns how many connections were made. Each
-/// must be served whole.
+/// Connects without pause while the server is replaced `count` times. Each connection must be served completely.
+/// Returns their number.
 fn under_load<S: Read + Write>(
     connect: impl Fn() -> std::io::Result<S> + Sync,
     process_chain: &mut ProcessChain,
@@ -35,8 +35,8 @@ fn under_load<S: Read + Write>(
     let (over, total, start) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now());
     let one = |seed: u64| -> std::io::Result<()> {
         let (mut peer, message, mut reply) = (connect()?, bytes(seed, 64), [0; 64]);
-        // Some are always in between: let in, and not heard yet.
-        std::thread::sleep(HESITATION);
+        // So some connections are always accepted but not served yet.
+        std::thread::sleep(PAUSE);
         peer.write_all(&message)?;
         peer.read_exact(&mut reply)?;
         assert!(reply == message[..], "the reply differs from the message");
@@ -58,13 +58,13 @@ fn under_load<S: Read + Write>(
         for thread in 0..THREADS {
             scope.spawn(move || work(thread));
         }
-        // Also when it panics: the threads would go on for ever.
+        // Also stops the threads on a panic, or they would run for ever.
         let result = catch_unwind(AssertUnwindSafe(|| {
             for number in 1..=count {
-                await_until("connections", || total.load(Ordering::Relaxed) >= number * BETWEEN);
+                await_until("connections", || total.load(Ordering::Relaxed) >= number * CONNECTIONS_BETWEEN);
                 process_chain.handover();
             }
-            await_until("connections", || total.load(Ordering::Relaxed) >= (count + 1) * BETWEEN);
+            await_until("connections", || total.load(Ordering::Relaxed) >= (count + 1) * CONNECTIONS_BETWEEN);
         }));
         over.store(true, Ordering::Relaxed);
         result.unwrap_or_else(|panic| resume_unwind(panic));
@@ -78,29 +78,29 @@ fn connect_tcp(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn ten_hand_overs(workers: &str) {
+fn ten_handovers(workers: &str) {
     let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--workers", workers]);
     let address = process_chain.first.address();
     let since = Instant::now();
     let made = under_load(|| connect_tcp(address), &mut process_chain, 10);
     let took = since.elapsed();
     assert_eq!(process_chain.end(), made, "each was served by one of the eleven");
-    let text = format!("{made} connections through 10 hand-overs in {took:.1?}, {workers} worker(s): all served whole");
+    let text = format!("{made} connections through 10 handovers in {took:.1?}, {workers} worker(s): all served whole");
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 #[test]
-fn nobody_notices_ten_hand_overs_of_one_worker() {
-    ten_hand_overs("1");
+fn ten_handovers_of_one_worker_lose_no_connection() {
+    ten_handovers("1");
 }
 
 #[test]
-fn nobody_notices_ten_hand_overs_of_two_workers() {
-    ten_hand_overs("2");
+fn ten_handovers_of_two_workers_lose_no_connection() {
+    ten_handovers("2");
 }
 
 #[test]
-fn nobody_notices_hand_overs_of_a_unix_socket() {
+fn handovers_of_a_unix_socket_lose_no_connection() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sock");
     let mut process_chain = ProcessChain::new(&["--unix", path.to_str().unwrap(), "--workers", "2"]);
@@ -113,7 +113,7 @@ fn nobody_notices_hand_overs_of_a_unix_socket() {
 }
 
 #[test]
-fn who_was_here_before_is_served_on() {
+fn existing_connections_are_still_served() {
     let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--workers", "2"]);
     let address = process_chain.first.address();
     let mut old = connect(address);
@@ -132,7 +132,7 @@ fn who_was_here_before_is_served_on() {
 }
 
 #[test]
-fn who_stays_for_ever_is_drained() {
+fn existing_connections_are_drained_after_the_timeout() {
     let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--drain-timeout", "300ms"]);
     let mut old = connect(process_chain.first.address());
     echo(&mut old, b"before");
@@ -146,7 +146,7 @@ fn who_stays_for_ever_is_drained() {
 }
 
 #[test]
-fn the_old_process_can_be_ended() {
+fn the_old_process_can_be_terminated() {
     let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--drain-timeout", "1m"]);
     let mut old = connect(process_chain.first.address());
     echo(&mut old, b"before");
@@ -161,7 +161,7 @@ fn the_old_process_can_be_ended() {
 }
 
 #[test]
-fn a_successor_that_fails_changes_nothing() {
+fn a_new_process_that_fails_changes_nothing() {
     let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--workers", "2"]);
     let (address, path) = (process_chain.first.address(), process_chain.path());
     let mut old = connect(address);
@@ -186,9 +186,10 @@ fn a_successor_that_fails_changes_nothing() {
     serves(&process_chain, "handover complete");
 }
 
-/// One that has the sockets and neither accepts nor ends is killed; whoever comes meanwhile is served by the old process.
+/// A new process that has the sockets and neither accepts nor exits is killed; meanwhile the old process serves new
+/// connections.
 #[test]
-fn a_successor_that_never_accepts_changes_nothing() {
+fn a_new_process_that_never_accepts_changes_nothing() {
     let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--workers", "2", "--hand-over-timeout", "1s"]);
     let (address, path) = (process_chain.first.address(), process_chain.path());
     let mut old = connect(address);
@@ -219,7 +220,7 @@ fn a_successor_that_never_accepts_changes_nothing() {
 }
 
 #[test]
-fn a_signal_to_end_breaks_a_hand_over_off() {
+fn sigterm_aborts_a_handover() {
     let mut process_chain = ProcessChain::new(&["127.0.0.1", "0"]);
     let mut old = connect(process_chain.first.address());
     echo(&mut old, b"before");
@@ -239,7 +240,7 @@ fn a_signal_to_end_breaks_a_hand_over_off() {
 }
 
 #[test]
-fn what_lies_at_the_path_runs_next() {
+fn the_file_at_the_path_is_started() {
     let mut process_chain = ProcessChain::new(&["127.0.0.1", "0"]);
     let path = process_chain.path();
     for _ in 0..2 {
@@ -254,9 +255,9 @@ fn what_lies_at_the_path_runs_next() {
     }
 }
 
-/// They are written the same, and yet each of them finds its own socket.
+/// Both are written the same, yet each keeps its own socket.
 #[test]
-fn two_free_ports_are_not_mixed_up() {
+fn two_endpoints_with_port_0_are_not_confused() {
     let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--metrics", "127.0.0.1:0", "--workers", "2"]);
     process_chain.first.await_stdout("metrics");
     let listening = |process_chain: &ProcessChain, from: usize| -> Vec<String> {
@@ -278,9 +279,9 @@ fn two_free_ports_are_not_mixed_up() {
     }
 }
 
-/// A link that leads to another version is followed, and a name without a path is found where it was.
+/// A symbolic link to another version is followed, and a bare name is found in the same directory again.
 #[test]
-fn the_path_is_the_one_that_was_called() {
+fn the_path_is_the_one_of_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
     for version in ["1", "2"] {
         fs::create_dir(folder.path().join(version)).unwrap();
@@ -300,7 +301,7 @@ fn the_path_is_the_one_that_was_called() {
     echo(&mut connect(process_chain.first.address()), b"after");
 }
 
-/// Every socket is served: those who come are spread over all of them, whoever has them.
+/// Every socket is served: connections are spread over all sockets, whichever worker has them.
 #[test]
 fn the_number_of_workers_may_change() {
     let mut process_chain =
@@ -308,7 +309,7 @@ fn the_number_of_workers_may_change() {
     let address = process_chain.first.address();
     let mut path = process_chain.path();
     for workers in ["3", "1", "4"] {
-        // The name of the program is what runs behind the script: the next one is started from there.
+        // The script executes the program under its own name, and the next process is started from there.
         let next = process_chain.folder.path().join(format!("server-{workers}"));
         process_chain.replace_by_copy(&next);
         let script = format!("MULTICONN_WORKERS={workers} exec {} \"$@\"", next.display());
@@ -324,14 +325,14 @@ fn the_number_of_workers_may_change() {
     process_chain.end();
 }
 
-/// How many threads the process has besides the one that writes its log.
+/// The number of threads of the process, without its log writer.
 fn worker_threads(process: Pid) -> usize {
     let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
     names.filter(|name| name.trim() != "log").count()
 }
 
-/// How many listening sockets at `address` the process has, whatever the number of their copies.
+/// The number of listening sockets of the process at `address`, without duplicates.
 fn listening_sockets(process: Pid, address: SocketAddr) -> Option<usize> {
     let port = format!(":{:04X}", address.port());
     let table = fs::read_to_string("/proc/net/tcp").ok()?;

@@ -1,5 +1,5 @@
-//! A handover during which the old process dies: the new one serves in its place. Only an old process that says that it
-//! serves on ends the new one.
+//! Death of the old process during a handover: the new one serves in its place. Only an old process that reports that
+//! it continues ends the new one.
 
 use super::fake_parent::FakeParent;
 use super::process_chain::{children, is_running};
@@ -10,11 +10,12 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How often the old process is killed, and how much later each time. A new process takes a few milliseconds to accept.
+/// How often the old process is killed, and by how much later each time. A new process takes a few milliseconds to
+/// accept.
 const ROUNDS: u32 = 30;
 const STEP: Duration = Duration::from_micros(250);
 
-/// A server that nobody waits for.
+/// A server without a parent to reap it; killed on drop.
 struct Orphan(Pid);
 
 impl Drop for Orphan {
@@ -23,7 +24,7 @@ impl Drop for Orphan {
     }
 }
 
-/// Where the process that has spoken last listens, once there were so many.
+/// The address of the latest process, once `count` addresses were printed.
 fn address_of(server: &Program, count: usize) -> SocketAddr {
     await_some("the address of the new process", || {
         let lines = server.stdout();
@@ -33,11 +34,11 @@ fn address_of(server: &Program, count: usize) -> SocketAddr {
     })
 }
 
-/// The first child, as soon as there is one.
+/// The first child, as soon as it exists.
 fn new_child(old: &Program) -> Orphan {
     let since = Instant::now();
     while since.elapsed() < PATIENCE {
-        // Quicker than to look at every process (proc_pid_task(5)).
+        // Faster than scanning all processes (proc_pid_task(5)).
         let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", old.pid())) else { continue };
         let mut children = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
         let child = children.find_map(|children| children.split_whitespace().next()?.parse().ok());
@@ -49,11 +50,11 @@ fn new_child(old: &Program) -> Orphan {
 }
 
 #[test]
-fn whenever_the_old_process_is_killed_the_new_one_serves() {
+fn the_new_process_serves_whenever_the_old_one_is_killed() {
     let mut not_handed_over = 0;
     for round in 0..ROUNDS {
         let mut old = server(&["--workers", "2"]);
-        // It stays as long as its peer does, even when it has handed over.
+        // It lives as long as its peer, even after the handover.
         let mut peer = connect(old.address());
         echo(&mut peer, b"before");
         old.signal(Signal::USR2);
@@ -91,7 +92,7 @@ fn an_old_process_that_dies_after_the_last_socket_is_replaced() {
 }
 
 #[test]
-fn an_old_process_that_serves_on_is_not_replaced() {
+fn an_old_process_that_continues_is_not_replaced() {
     for is_late in [false, true] {
         let (mut server, parent) = FakeParent::start();
         if is_late {
@@ -105,9 +106,9 @@ fn an_old_process_that_serves_on_is_not_replaced() {
     }
 }
 
-/// The first process of a container ends it, with all others in it.
+/// The exit of a container's first process ends all others in it.
 #[test]
-fn the_first_process_of_a_container_hands_nothing_over() {
+fn the_first_process_of_a_container_refuses_a_handover() {
     let contained = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
     if !works(Command::new(contained[0]).args(&contained[1..]).arg("true")) {
         return skipped("a server as PID 1", "it takes the right to make a namespace");

@@ -1,5 +1,5 @@
-//! Faults that only the kernel can make, made by strace(1): each system call fails as its manual page says it may. The
-//! server survives every one, whoever is not concerned never notices, and later comers are served.
+//! Kernel faults injected with strace(1): each system call fails as its manual page permits. The server survives every
+//! fault, other connections are unaffected, and later connections are served.
 
 use super::still_serves;
 use super::support::{Exit, Program, connect, echo, expect_closed, read_to_end, skipped, works};
@@ -8,18 +8,18 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Instant;
 
-/// What becomes of the connection that a fault meets.
+/// The outcome for the connection affected by a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It is served all the same.
+    /// It is served nevertheless.
     Served,
-    /// It is closed, for this reason in the summary.
+    /// It is closed, with this reason in the summary.
     Closed(&'static str),
-    /// It is not taken in, and counted as such.
-    TurnedAway,
+    /// It is not accepted, which is counted.
+    NotAccepted,
 }
 
-/// One fault: the call, its error, and which of the calls meets it.
+/// One fault: the system call, its error, and which of the calls fails.
 struct Fault {
     call: &'static str,
     error: &'static str,
@@ -27,7 +27,7 @@ struct Fault {
     fate: Fate,
 }
 
-/// `strace`, so that the server is our child and gets our signals, and strace only looks on.
+/// The `strace` command. The server stays our child and receives our signals; strace attaches to it.
 pub(super) fn strace(options: &[&str]) -> Vec<String> {
     let common = ["strace", "-D", "-f", "-qq"];
     common.iter().chain(options).map(ToString::to_string).collect()
@@ -39,7 +39,7 @@ fn server_under(options: &[&str]) -> Program {
     Program::spawn(Program::server_under(&wrapper).args(["127.0.0.1", "0", "--workers", "1"]))
 }
 
-/// Whether faults can be made here at all.
+/// Whether faults can be injected on this machine.
 pub(super) fn can_inject() -> bool {
     let options =
         strace(&["-o", "/dev/null", "-e", "trace=accept4", "-e", "inject=accept4:error=EINTR:when=1", "true"]);
@@ -56,7 +56,7 @@ fn is_answered(peer: &mut TcpStream) {
     assert_eq!(&reply, b"Is anybody there?");
 }
 
-/// A neighbour is served first; the next one's call is the one that fails; then both are looked at, and a third comes.
+/// Serves a neighbour first; then the next connection's call fails; then both are checked, and a third connects.
 fn run(fault: &Fault) -> Exit {
     let Fault { call, error, when, fate } = fault;
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error={error}:when={when}"));
@@ -67,7 +67,7 @@ fn run(fault: &Fault) -> Exit {
     asks(&mut victim);
     match fate {
         Fate::Served => is_answered(&mut victim),
-        Fate::Closed(_) | Fate::TurnedAway => expect_closed(&mut victim),
+        Fate::Closed(_) | Fate::NotAccepted => expect_closed(&mut victim),
     }
     echo(&mut neighbour, b"undisturbed");
     echo(&mut connect(server.address()), b"later");
@@ -79,7 +79,7 @@ fn run(fault: &Fault) -> Exit {
     if let Fate::Closed(reason) = fate {
         assert_eq!(exit.counted(reason), 1, "{what}: {exit:#?}");
     }
-    let count = if *fate == Fate::TurnedAway { 2 } else { 3 };
+    let count = if *fate == Fate::NotAccepted { 2 } else { 3 };
     assert!(exit.stdout[1].starts_with(&format!("Served {count} connections")), "{what}: {exit:#?}");
     exit
 }
@@ -88,7 +88,7 @@ fn fault(call: &'static str, error: &'static str, when: &str, fate: Fate) -> Fau
     Fault { call, error, when: when.to_owned(), fate }
 }
 
-/// In a sandbox without prlimit(2) the limit on descriptors is unknown, which is not 0.
+/// A sandbox can refuse prlimit(2): then the limit on descriptors is unknown, and not 0.
 #[test]
 fn a_descriptor_limit_that_is_not_told() {
     if !can_inject() {
@@ -115,9 +115,9 @@ fn a_descriptor_limit_that_is_not_told() {
     }
 }
 
-/// Whoever waits is served, without another one knocking: at once, or after a pause.
+/// Pending connections are accepted without a further connect: at once, or after a pause.
 fn accepting() -> usize {
-    // The neighbour, then nobody, and now the next one.
+    // The calls: the neighbour, an empty backlog, and now the next connection.
     const NEXT: &str = "3";
     let errors = [
         ("ECONNABORTED", false),
@@ -136,7 +136,7 @@ fn accepting() -> usize {
         let warnings = usize::from(is_warned_of);
         assert_eq!(exit.told(&["warning: cannot accept a connection: "]), warnings, "{error}: {exit:#?}");
     }
-    // And when every second one fails, those between are enough.
+    // When every second call fails, the others are enough.
     for error in ["ECONNABORTED", "ENFILE"] {
         run(&fault("accept4", error, "1+2", Fate::Served));
     }
@@ -166,8 +166,8 @@ fn writing() -> usize {
     faults.iter().map(run).count()
 }
 
-/// How many calls of epoll_ctl(2) come before the victim's: those of the start, and one for the neighbour.
-fn watches_before_the_victim() -> usize {
+/// How many calls of epoll_ctl(2) precede the victim's: those at the start, and one for the neighbour.
+fn registrations_before_the_victim() -> usize {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("calls");
     let server = server_under(&["-o", file.to_str().unwrap(), "-e", "trace=epoll_ctl"]);
@@ -177,22 +177,22 @@ fn watches_before_the_victim() -> usize {
     calls.lines().filter(|line| line.contains("EPOLL_CTL_ADD")).count()
 }
 
-fn watching() -> usize {
-    let next = watches_before_the_victim() + 1;
+fn registering() -> usize {
+    let next = registrations_before_the_victim() + 1;
     for error in ["ENOMEM", "ENOSPC"] {
-        let exit = run(&fault("epoll_ctl", error, &next.to_string(), Fate::TurnedAway));
+        let exit = run(&fault("epoll_ctl", error, &next.to_string(), Fate::NotAccepted));
         assert_eq!(exit.counted("failed to be accepted"), 1, "{error}: {exit:#?}");
         assert_eq!(exit.told(&["warning: cannot serve 127.0.0.1:"]), 1, "{error}: {exit:#?}");
     }
     // A signal can interrupt any wait.
     run(&fault("/^epoll_p?wait$", "EINTR", "1+2", Fate::Served));
-    refuse_to_watch_from(next);
+    fail_registrations_from(next);
     4
 }
 
-/// From call number `first` on, none succeeds: the neighbour stays, all others are turned away, and the log does not grow
-/// with every one of them.
-fn refuse_to_watch_from(first: usize) {
+/// All calls from number `first` on fail: the neighbour is still served, all others are closed, and not each adds a log
+/// line.
+fn fail_registrations_from(first: usize) {
     const PEERS: u64 = 50;
     let inject = format!("inject=epoll_ctl:error=ENOSPC:when={first}+");
     let mut server = server_under(&["-o", "/dev/null", "-e", "trace=epoll_ctl", "-e", &inject]);
@@ -211,13 +211,13 @@ fn refuse_to_watch_from(first: usize) {
 }
 
 #[test]
-fn every_fault_of_the_kernel_is_survived() {
+fn every_injected_fault_is_survived() {
     if !can_inject() {
         return skipped("all faults of the kernel", "strace is not here, or may not trace");
     }
-    // Most of the time is waiting: for the pauses of the server, and for strace.
+    // Most of the time is spent waiting for the server's pauses and for strace.
     let made: usize = std::thread::scope(|scope| {
-        let groups = [accepting, reading, writing, watching].map(|group| scope.spawn(group));
+        let groups = [accepting, reading, writing, registering].map(|group| scope.spawn(group));
         groups.into_iter().map(|group| group.join().unwrap()).sum()
     });
     let _ = writeln!(std::io::stderr().lock(), "injected: {made} faults of the kernel, none skipped");

@@ -1,4 +1,4 @@
-//! Our server and the tutorial's client; and the tutorial's server, which the tests of our client build on.
+//! Interoperation with the tutorial: our server and its client, and its server as our client's tests use it.
 
 use super::support::{Program, connect, echo, expect_end, has_python};
 use super::{server, still_serves};
@@ -45,7 +45,7 @@ fn a_tutorial_client_without_arguments() {
 }
 
 #[test]
-fn the_tutorial_server_does_what_a_client_of_ours_may_expect() {
+fn the_tutorial_server_behaves_as_our_client_expects() {
     if !has_python("a tutorial server") {
         return;
     }
@@ -61,7 +61,7 @@ fn the_tutorial_server_does_what_a_client_of_ours_may_expect() {
     server.await_stdout(&format!("Closing connection to ('127.0.0.1', {port})"));
 }
 
-/// The tutorial's application client, which closes once it has its answer.
+/// The tutorial's application client, which closes after its answer.
 #[test]
 fn an_application_client() {
     if !has_python("an application client") {
@@ -79,7 +79,7 @@ fn an_application_client() {
     ] {
         let mut arguments = vec!["127.0.0.1", &port, action, value];
         if value == "ring" {
-            // Such a one does not close before the server does.
+            // This client does not close before the server does.
             arguments.push("--until-end");
         }
         let exit = Program::python("app_client.py", &arguments).await_exit();

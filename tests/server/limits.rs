@@ -1,4 +1,4 @@
-//! More peers than places: who does not fit waits, is not refused, and is served when a place is free.
+//! More peers than the connection limit: surplus peers wait, are not refused, and are served when a slot is free.
 
 use super::support::{Program, await_until, bytes, connect, echo, expect_end};
 use super::{server, still_serves};
@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Connects `count` peers that say something at once; whether they are served is another matter.
+/// Connects `count` peers that send a message at once, whether they are served or not.
 pub(super) fn speaking(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     let speak = |index: usize| {
         let mut peer = connect(address);
@@ -22,7 +22,7 @@ fn greeting(index: usize) -> Vec<u8> {
     bytes(index as u64, 64)
 }
 
-/// Takes the peers that were answered out of `waiting`, checks the answers, and returns them.
+/// Removes the peers that were answered from `waiting`, checks the answers, and returns the peers.
 pub(super) fn answered(waiting: &mut Vec<(usize, TcpStream)>) -> Vec<TcpStream> {
     let mut answered = Vec::new();
     for (index, mut peer) in std::mem::take(waiting) {
@@ -48,16 +48,16 @@ pub(super) fn answered(waiting: &mut Vec<(usize, TcpStream)>) -> Vec<TcpStream> 
     answered
 }
 
-/// Serves as many as there is room for at a time, until all were served.
-fn serve_in_turns(mut waiting: Vec<(usize, TcpStream)>, most: usize) {
+/// Serves at most `max` peers at a time, until all were served.
+fn serve_in_turns(mut waiting: Vec<(usize, TcpStream)>, max: usize) {
     while !waiting.is_empty() {
         let mut inside = Vec::new();
         await_until(&format!("an answer to one of {} who wait", waiting.len()), || {
             inside = answered(&mut waiting);
             !inside.is_empty()
         });
-        assert!(inside.len() <= most, "{} were served at a time", inside.len());
-        // They leave, and make room for others.
+        assert!(inside.len() <= max, "{} were served at a time", inside.len());
+        // They close, which frees slots for others.
         drop(inside);
     }
 }
@@ -76,10 +76,10 @@ fn a_backlog_that_the_kernel_cuts() {
 }
 
 #[test]
-fn ten_are_served_and_twenty_wait() {
+fn ten_peers_are_served_and_twenty_wait() {
     for workers in ["1", "2"] {
-        // With several workers the limit may be passed by one for each of the others.
-        let most = if workers == "1" { 10 } else { 11 };
+        // With several workers each further one may exceed the limit by one connection.
+        let max = if workers == "1" { 10 } else { 11 };
         let mut server = server(&["--max-connections", "10", "--workers", workers]);
         let mut waiting: Vec<_> = speaking(server.address(), 30).into_iter().enumerate().collect();
         let mut inside = Vec::new();
@@ -87,29 +87,29 @@ fn ten_are_served_and_twenty_wait() {
             inside.append(&mut answered(&mut waiting));
             inside.len() >= 10
         });
-        // The others are not served as long as those stay, however often those speak.
+        // The others are not served while these stay, however often these send.
         for _ in 0..20 {
             for peer in &mut inside {
                 echo(peer, b"We stay.");
             }
             inside.append(&mut answered(&mut waiting));
         }
-        assert!(inside.len() <= most, "{} were let in", inside.len());
-        // One place is free, and one of those who wait gets it.
+        assert!(inside.len() <= max, "{} were let in", inside.len());
+        // One slot is free, and one pending connection gets it.
         inside.pop();
         await_until("the next one's turn", || {
             inside.append(&mut answered(&mut waiting));
             inside.len() >= 10
         });
         drop(inside);
-        serve_in_turns(waiting, most);
+        serve_in_turns(waiting, max);
         let exit = still_serves(&mut server);
         assert!(exit.stdout[1].starts_with("Served 31 connections"), "{exit:#?}");
     }
 }
 
 #[test]
-fn those_who_wait_are_answered_when_the_server_ends() {
+fn pending_connections_are_served_at_shutdown() {
     let mut server = server(&["--max-connections", "2", "--workers", "1"]);
     let mut peers = speaking(server.address(), 10);
     server.signal(rustix::process::Signal::TERM);
@@ -123,7 +123,7 @@ fn those_who_wait_are_answered_when_the_server_ends() {
     assert_eq!(server.await_exit().code, Some(0));
 }
 
-/// The limit of the process is the limit of the server: it never lets in more than it has descriptors for.
+/// The server's limit follows the descriptor limit: it never accepts more connections than it has descriptors for.
 #[test]
 fn two_hundred_peers_and_sixty_four_descriptors() {
     let mut server = Program::spawn(Program::server_with_descriptors(64).args(["127.0.0.1", "0", "--workers", "2"]));
@@ -132,7 +132,7 @@ fn two_hundred_peers_and_sixty_four_descriptors() {
     still_serves(&mut server);
 }
 
-/// The limit falls while the server runs, so that accepting itself fails (accept(2), `EMFILE`).
+/// The limit is lowered while the server runs, so that accept(2) fails with `EMFILE`.
 #[test]
 #[cfg(target_os = "linux")]
 fn running_out_of_descriptors() {
@@ -146,18 +146,18 @@ fn running_out_of_descriptors() {
         server.await_stderr("too many open files");
         serve_in_turns(waiting, 40);
         let exit = still_serves(&mut server);
-        // Each worker warns once a second at most: what peers can repeat must not fill the log.
+        // Each worker warns at most once a second: peers must not be able to fill the log.
         let warnings = exit.stderr.iter().filter(|line| line.starts_with("warning: ")).count() as u64;
         assert!(warnings <= 2 * (since.elapsed().as_secs() + 1), "{warnings} warnings in {:?}", since.elapsed());
         assert!(exit.stdout.iter().any(|line| line.contains("failed to be accepted")), "{exit:#?}");
     }
 }
 
-/// However often peers come and go, the server at its limit tries again when one has gone and ten times a second, and
-/// not more and more often.
+/// However often peers connect and close, a server at its limit retries after a close and ten times a second, and never
+/// more often.
 #[test]
 #[cfg(target_os = "linux")]
-fn coming_and_going_at_the_limit_leaves_no_work_behind() {
+fn connection_churn_at_the_limit_leaves_no_extra_work() {
     const TURNS: u64 = 1000;
     const DESCRIPTORS: usize = 40;
     let mut server = server(&["--workers", "1"]);
@@ -174,20 +174,20 @@ fn coming_and_going_at_the_limit_leaves_no_work_behind() {
         expect_reply(&mut peers[places - 1]);
         peers.append(&mut speaking(address, 1).into());
     }
-    // What was left behind would work on now: what is measured is the passing of time itself.
+    // Leftover work would run now. The sleep is the measured interval.
     std::thread::sleep(Duration::from_millis(500));
     drop(peers);
     let exit = still_serves(&mut server);
     let failures = exit.counted("failed to be accepted");
     let pauses = u64::try_from(since.elapsed().as_millis()).unwrap() / 100;
-    // In each turn one when somebody comes, one behind whoever took the free place, and some at the beginning.
+    // Per round one call for the new peer, one after the peer that took the free slot, and some at the start.
     assert!(failures <= 3 * TURNS + pauses, "{failures} failures in {TURNS} turns and {:?}", since.elapsed());
 }
 
-/// A door that waits for room is not asked again and again: see `idle_connections_cost_no_cpu_time`. And it notices
-/// room that another worker made.
+/// A paused acceptor notices a slot that another worker freed. That it does not poll is tested in
+/// `idle_connections_cost_no_cpu_time`.
 #[test]
-fn room_made_by_one_worker_serves_the_peers_of_the_others() {
+fn a_slot_freed_by_one_worker_serves_the_peers_of_others() {
     let server = server(&["--max-connections", "4", "--workers", "4"]);
     let mut waiting: Vec<_> = speaking(server.address(), 40).into_iter().enumerate().collect();
     while !waiting.is_empty() {

@@ -1,4 +1,4 @@
-//! What the server tells while it works: the tutorial's story, in the tutorial's words.
+//! Log output of the server: quiet, default, -v and -vv, in the tutorial's words.
 
 use super::server;
 use super::support::{Program, connect, echo, echo_all, expect_end};
@@ -6,7 +6,7 @@ use multiconn::codec::message::Head;
 use std::io::Write;
 use std::net::SocketAddr;
 
-/// Exchanges the tutorial's first message, closes, and returns the address the peer had.
+/// Exchanges the tutorial's first message, closes, and returns the peer's address.
 fn visit(server: &Program) -> SocketAddr {
     let mut peer = connect(server.address());
     let address = peer.local_addr().unwrap();
@@ -15,7 +15,7 @@ fn visit(server: &Program) -> SocketAddr {
 }
 
 #[test]
-fn by_default_connections_are_not_told() {
+fn by_default_connections_are_not_logged() {
     let mut server = server(&[]);
     visit(&server);
     let exit = server.terminate();
@@ -26,7 +26,7 @@ fn by_default_connections_are_not_told() {
 }
 
 #[test]
-fn verbose_tells_of_each_connection() {
+fn verbose_logs_each_connection() {
     let mut server = server(&["-v"]);
     let peer = visit(&server);
     server.await_stderr(&format!("Accepted connection from {peer}"));
@@ -36,7 +36,7 @@ fn verbose_tells_of_each_connection() {
 }
 
 #[test]
-fn more_verbose_tells_the_bytes_as_python_would() {
+fn more_verbose_logs_bytes_as_python_repr() {
     let server = server(&["-vv"]);
     let peer = visit(&server);
     server.await_stderr(&format!("Received b'Message 1 from client.' from {peer}"));
@@ -51,7 +51,7 @@ fn more_verbose_tells_the_bytes_as_python_would() {
 }
 
 #[test]
-fn quiet_tells_nothing_but_where_it_listens() {
+fn quiet_prints_only_the_listen_address() {
     let mut server = server(&["-q"]);
     visit(&server);
     let exit = server.terminate();
@@ -64,7 +64,7 @@ fn with_log(setting: &str, arguments: &[&str]) -> Program {
 }
 
 #[test]
-fn the_log_setting_of_the_environment_is_a_default() {
+fn rust_log_is_the_default_log_level() {
     for setting in ["debug", "multiconn=debug"] {
         let server = with_log(setting, &[]);
         visit(&server);
@@ -79,7 +79,7 @@ fn the_log_setting_of_the_environment_is_a_default() {
 }
 
 #[test]
-fn the_command_line_overrides_the_log_setting_of_the_environment() {
+fn options_override_rust_log() {
     for setting in ["off", "error", "multiconn=error", "no such level"] {
         let server = with_log(setting, &["-v"]);
         visit(&server);
@@ -93,7 +93,7 @@ fn the_command_line_overrides_the_log_setting_of_the_environment() {
     }
 }
 
-/// What a terminal would obey does not reach the log, whether it comes as bytes, in a message or in a path.
+/// Terminal control sequences never reach the log, whether they arrive as bytes, in a message or in a path.
 #[test]
 fn hostile_text_is_logged_as_safe_text() {
     const HOSTILE: &str = "\u{1b}[2J\u{7}\r\nok\u{9b}31m\u{202e}";

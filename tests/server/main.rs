@@ -1,6 +1,6 @@
-//! `multiconn-server` as its users and its peers meet it: the real program on real sockets.
+//! `multiconn-server` from outside: the real program on real sockets.
 //!
-//! Every port is chosen by the system, every wait is bounded, so the tests can run side by side.
+//! The system chooses every port and every wait is bounded, so the tests can run in parallel.
 
 #![allow(clippy::unwrap_used)]
 
@@ -55,8 +55,8 @@ fn server(arguments: &[&str]) -> Program {
     Program::server(&[&["127.0.0.1", "0"], arguments].concat())
 }
 
-/// Whatever happened to the server before: it still serves, and it ends in order when it is told to. The peer that finds
-/// that out has seen its own end by then; for others there is [`Program::await_closed`].
+/// Expects that the server still serves, whatever happened before, and exits normally on a signal. This echo has
+/// completed by then; for the end of other connections there is [`Program::await_closed`].
 #[track_caller]
 fn still_serves(server: &mut Program) -> Exit {
     echo_all(&mut connect(server.address()), b"Are you still there?");

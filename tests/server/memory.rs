@@ -1,7 +1,7 @@
-//! The memory limit of the server: what it covers, measured as resident memory of the process.
+//! The server's memory limit: what it covers, measured as resident memory.
 //!
-//! Peers send and never read, so that everything that can be held for them is. Many more of them come than the limit has
-//! room for.
+//! Peers send and never read, so that every kind of memory is held. There are many more peers than the limit has room
+//! for.
 
 use super::neighbours::{FIXED, PER_CONNECTION, grown_bytes};
 use super::support::{
@@ -15,10 +15,10 @@ use std::net::TcpStream;
 const LIMIT: u64 = 6 << 20;
 const PEERS: usize = 120;
 
-/// Peers that send `data` are closed for the limit or held within it, some of each.
+/// Peers that send `data`: some are held within the limit, and the others are closed because of it.
 fn hold_stuck_peers(what: &str, arguments: &[&str], data: &[u8]) {
     let mut server = server(&[&["--memory-limit", "6MiB", "--workers", "1", "-v"], arguments, &NARROW[..]].concat());
-    // Whatever is allocated once, is.
+    // One-time allocations happen now.
     let first = [connect_narrow(server.address())];
     push_until_blocked(&first, data);
     drop(first);
@@ -47,7 +47,7 @@ fn the_limit_covers_both_buffers() {
 }
 
 #[test]
-fn the_limit_covers_a_reply_that_finds_no_room() {
+fn the_limit_covers_a_pending_reply() {
     hold_stuck_peers("frames", &["--frame", "u32be"], &frame(&vec![b'a'; 64_000]).repeat(400));
 }
 
@@ -57,8 +57,8 @@ fn the_limit_covers_searches() {
     hold_stuck_peers("search", &["--service", "search"], &request.repeat(100));
 }
 
-/// A reply that is larger than the output buffer is not kept until that is empty: the connection ends for it then all the
-/// same. Before, 1,000 of these peers took 190 MB, of which 5 MB counted.
+/// A reply larger than the output buffer is not kept until that is empty: the connection would end then in any case.
+/// Without this, 1,000 of these peers took 190 MB, of which 5 MB counted.
 #[test]
 fn a_reply_that_can_never_be_sent_is_not_kept() {
     const PEERS: usize = 50;
@@ -69,7 +69,7 @@ fn a_reply_that_can_never_be_sent_is_not_kept() {
         return skipped("replies that are too large", "the memory of a process cannot be read here");
     };
     let peers: Vec<TcpStream> = (0..PEERS).map(|_| connect_narrow(server.address())).collect();
-    // Each of these letters becomes three, of six bytes together.
+    // Each of these letters becomes three, of six bytes in total.
     let data = [frame(&vec![b'a'; 8000]).repeat(100), frame("ΐ".repeat(32_000).as_bytes())].concat();
     push_until_blocked(&peers, &data);
     let grown = grown_bytes(&server, before);
@@ -80,8 +80,8 @@ fn a_reply_that_can_never_be_sent_is_not_kept() {
     assert_eq!(server.terminate().code, Some(0));
 }
 
-/// The limit is that of the process, not of a worker: a peer may hold all that one connection can, however many workers
-/// there are.
+/// The limit applies to the process, not to a worker: one connection may hold its maximum, whatever the number of
+/// workers.
 #[test]
 fn one_stuck_peer_stays_whatever_the_number_of_workers() {
     let mut server = server(&[&["--memory-limit", "1MiB", "--workers", "16"], &NARROW[..]].concat());

@@ -1,4 +1,4 @@
-//! What the server tells about itself: over HTTP while it runs and while it drains, and in the log on SIGUSR1.
+//! Admin pages while the server runs and drains, and the counters logged on SIGUSR1.
 
 #![allow(clippy::float_cmp, clippy::cast_precision_loss, reason = "the numbers of a page are whole and below 2^53")]
 
@@ -13,19 +13,19 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
-/// A server with a page at a free port.
+/// A server with admin pages on a free port.
 pub(super) fn observed(arguments: &[&str]) -> Program {
     server(&[&["--metrics", "127.0.0.1:0"], arguments].concat())
 }
 
-/// Where the page is.
-pub(super) fn desk(server: &Program) -> SocketAddr {
+/// The address of the admin pages.
+pub(super) fn admin_address(server: &Program) -> SocketAddr {
     let line = server.await_stdout(" (tcp, metrics)");
     let address = line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next());
     address.unwrap().parse().unwrap()
 }
 
-/// Asks once, and returns the status, the head and the body. The connection can be asked again.
+/// Sends one request, and returns the status, the head and the body. The connection can be reused.
 fn ask(stream: &mut TcpStream, method: &str, path: &str) -> (u16, String, String) {
     stream.write_all(format!("{method} {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
     read_answer(stream, method == "HEAD")
@@ -47,7 +47,7 @@ fn read_answer(stream: &mut TcpStream, is_head: bool) -> (u16, String, String) {
 }
 
 pub(super) fn get(server: &Program, path: &str) -> (u16, String) {
-    let (status, _, body) = ask(&mut connect(desk(server)), "GET", path);
+    let (status, _, body) = ask(&mut connect(admin_address(server)), "GET", path);
     (status, body)
 }
 
@@ -58,7 +58,7 @@ pub(super) fn page(server: &Program) -> Page {
     Page::read(&body)
 }
 
-/// The samples that Prometheus's own parser finds; none where it is missing.
+/// The samples as parsed by Prometheus's own parser; none if it is not installed.
 fn parsed_by_prometheus(text: &str) -> Option<Vec<String>> {
     if !works(Command::new("python3").args(["-c", "import prometheus_client.openmetrics.parser"])) {
         skipped("a page read by Prometheus's parser", "there is no python3 with prometheus_client here");
@@ -75,7 +75,7 @@ fn parsed_by_prometheus(text: &str) -> Option<Vec<String>> {
 }
 
 #[test]
-fn the_page_tells_what_happened_and_what_happens() {
+fn the_page_shows_totals_and_current_values() {
     let mut server = observed(&["--workers", "2"]);
     let mut peers: Vec<_> = (0..20).map(|_| connect(server.address())).collect();
     for (seed, peer) in (0..).zip(&mut peers) {
@@ -84,7 +84,7 @@ fn the_page_tells_what_happened_and_what_happens() {
         }
     }
     peers.truncate(5);
-    // A worker counts what it sent after the peer may have received it.
+    // A worker counts sent bytes only after the peer may have received them.
     let page = await_some("the end of fifteen, and all bytes", || {
         let page = page(&server);
         let (open, sent) = (page.sum("multiconn_connections_open", &[]), page.sum("multiconn_sent_bytes_total", &[]));
@@ -96,7 +96,7 @@ fn the_page_tells_what_happened_and_what_happens() {
     assert_eq!((closed("closed by peer"), closed("reset by peer"), closed("drained")), (15.0, 0.0, 0.0));
     assert_eq!(page.sum("multiconn_connections_closed_total", &[]), 15.0);
     assert_eq!(page.sum("multiconn_connections_refused_total", &[]), 0.0);
-    // Those that are still open are counted already, and those who ask for the page are not.
+    // Open connections are counted already; admin connections are not counted.
     assert_eq!(page.sum("multiconn_received_bytes_total", &[]), 200_000.0);
     assert_eq!(page.sum("multiconn_sent_bytes_total", &[]), 200_000.0);
     assert_eq!(page.sum("multiconn_accept_errors_total", &[]), 0.0);
@@ -135,7 +135,7 @@ fn prometheus_reads_the_page() {
 }
 
 #[test]
-fn stuck_peers_are_seen_in_the_buffers() {
+fn blocked_peers_show_in_the_buffer_metrics() {
     let server = observed(&["--workers", "1"]);
     let peers = [connect_narrow(server.address())];
     let sent = push_until_blocked(&peers, &more_than_fits())[0];
@@ -148,7 +148,7 @@ fn stuck_peers_are_seen_in_the_buffers() {
 #[test]
 fn the_pages_and_their_media_types() {
     let mut server = observed(&[]);
-    let mut visitor = connect(desk(&server));
+    let mut visitor = connect(admin_address(&server));
     let media_type = |head: &str| head.lines().find_map(|line| line.strip_prefix("Content-Type: ")).unwrap().to_owned();
     // All on one connection.
     let (status, head, _) = ask(&mut visitor, "GET", "/metrics");
@@ -178,7 +178,7 @@ fn the_pages_and_their_media_types() {
 #[test]
 fn requests_in_pieces_and_several_at_once() {
     let mut server = observed(&[]);
-    let mut visitor = connect(desk(&server));
+    let mut visitor = connect(admin_address(&server));
     visitor.set_nodelay(true).unwrap();
     let request = b"GET /readyz HTTP/1.1\r\nHost: test\r\n\r\n";
     for byte in request {
@@ -187,7 +187,7 @@ fn requests_in_pieces_and_several_at_once() {
     assert_eq!(read_answer(&mut visitor, false).0, 200);
     visitor.write_all(&request.repeat(20)).unwrap();
     visitor.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
-    // What was asked before the end is answered, too.
+    // A request before the half-close is answered as well.
     visitor.shutdown(std::net::Shutdown::Write).unwrap();
     for _ in 0..20 {
         assert_eq!(read_answer(&mut visitor, false).2, "ready\n");
@@ -198,7 +198,7 @@ fn requests_in_pieces_and_several_at_once() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_and_closed() {
+fn malformed_requests_are_refused_and_closed() {
     let mut server = observed(&[]);
     let oversized = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", "x".repeat(100_000));
     let body = "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nHello";
@@ -209,7 +209,7 @@ fn what_is_no_request_is_refused_and_closed() {
         (oversized.as_bytes(), 431),
         (body.as_bytes(), 405),
     ] {
-        let mut visitor = connect(desk(&server));
+        let mut visitor = connect(admin_address(&server));
         visitor.write_all(request).unwrap();
         let answer = read_answer(&mut visitor, false);
         assert_eq!(answer.0, status, "{}", answer.1);
@@ -220,7 +220,7 @@ fn what_is_no_request_is_refused_and_closed() {
 }
 
 #[test]
-fn the_page_is_there_when_the_server_is_full() {
+fn pages_are_served_when_the_server_is_full() {
     let mut server = observed(&["--max-connections", "1", "--workers", "1"]);
     let mut inside = connect(server.address());
     echo(&mut inside, b"I have the only place.");
@@ -234,7 +234,7 @@ fn the_page_is_there_when_the_server_is_full() {
 }
 
 #[test]
-fn refusals_are_counted_by_reason_and_visitors_are_never_refused() {
+fn refusals_are_counted_and_admin_clients_never_refused() {
     let server = observed(&["--allow", "10.0.0.0/8", "--workers", "2"]);
     for _ in 0..3 {
         expect_end(&mut connect(server.address()));
@@ -250,18 +250,18 @@ fn refusals_are_counted_by_reason_and_visitors_are_never_refused() {
     assert_eq!(refused(&page(&server), "reason=\"too many connections from the address\""), 1.0);
 }
 
-/// More visitors than places: each new one is answered at once, and those before it give way.
+/// More admin connections than slots: each new one is answered at once, and replaces an earlier one.
 #[test]
-fn a_visitor_takes_the_place_of_the_one_that_has_waited_longest() {
+fn a_new_admin_connection_replaces_the_longest_waiting_one() {
     let mut server = observed(&["--workers", "1"]);
     let mut visitors: Vec<_> = (0..40)
         .map(|_| {
-            let mut visitor = connect(desk(&server));
+            let mut visitor = connect(admin_address(&server));
             assert_eq!(ask(&mut visitor, "GET", "/healthz").0, 200);
             visitor
         })
         .collect();
-    // Of two that came in one round of the loop, either may give way.
+    // Of two that were accepted in one round of the loop, either may be replaced.
     for visitor in &mut visitors[25..] {
         assert_eq!(ask(visitor, "GET", "/healthz").0, 200);
     }
@@ -276,7 +276,7 @@ fn a_visitor_takes_the_place_of_the_one_that_has_waited_longest() {
 fn failed_accepts_are_counted_by_their_error() {
     let mut server = observed(&["--workers", "1"]);
     let address = server.address();
-    let mut visitor = connect(desk(&server));
+    let mut visitor = connect(admin_address(&server));
     assert_eq!(ask(&mut visitor, "GET", "/healthz").0, 200);
     let open = server.open_descriptors().unwrap() as u64;
     prlimit(Some(server.pid()), Resource::Nofile, Rlimit { current: Some(open), maximum: Some(open + 100) }).unwrap();
@@ -303,21 +303,21 @@ fn failed_accepts_are_counted_by_their_error() {
 fn a_draining_server_is_alive_and_not_ready() {
     for workers in ["1", "3"] {
         let mut server = observed(&["--drain-timeout", "1m", "--workers", workers]);
-        let desk = desk(&server);
+        let admin_address = admin_address(&server);
         let stuck = [connect_narrow(server.address())];
         push_until_blocked(&stuck, &more_than_fits());
-        let mut before = connect(desk);
+        let mut before = connect(admin_address);
         assert_eq!(ask(&mut before, "GET", "/readyz").0, 200);
         server.signal(Signal::TERM);
         server.await_stderr("shutting down: draining ");
-        // Those who came before and those who come now are told the same.
-        for visitor in [&mut before, &mut connect(desk)] {
+        // Existing and new admin connections get the same answer.
+        for visitor in [&mut before, &mut connect(admin_address)] {
             let answer = ask(visitor, "GET", "/readyz");
             assert_eq!((answer.0, answer.2.as_str()), (503, "draining\n"));
             assert_eq!(ask(visitor, "GET", "/healthz").0, 200);
             assert_eq!(Page::read(&ask(visitor, "GET", "/metrics").2).get("multiconn_draining"), Some(1.0));
         }
-        // Counting is not a second signal.
+        // SIGUSR1 does not count as a second shutdown signal.
         server.signal(Signal::USR1);
         server.await_stderr("Counters in all: 1 open, 1 accepted, 0 closed");
         drop(stuck);
@@ -325,18 +325,18 @@ fn a_draining_server_is_alive_and_not_ready() {
         assert_eq!(exit.code, Some(0), "{exit:#?}");
         assert!(exit.stdout.iter().any(|line| line.starts_with("Served 1 connection ")), "{exit:#?}");
         read_to_end(&mut before);
-        assert!(TcpStream::connect(desk).is_err(), "the page has ended with the server");
+        assert!(TcpStream::connect(admin_address).is_err(), "the page has ended with the server");
     }
 }
 
 #[test]
-fn sigusr1_writes_the_counters_of_each_worker() {
+fn sigusr1_logs_the_counters_of_each_worker() {
     let mut server = server(&["--workers", "2"]);
     let mut peers: Vec<_> = (0..3).map(|_| connect(server.address())).collect();
     for peer in &mut peers {
         echo(peer, &bytes(1, 1024));
     }
-    // A worker counts what it sent after the peer may have received it.
+    // A worker counts sent bytes only after the peer may have received them.
     let all = "Counters in all: 3 open, 3 accepted, 0 closed, 0 refused, 0 failed to be accepted, 3 KiB in, 3 KiB out";
     await_until(all, || {
         server.signal(Signal::USR1);
@@ -350,7 +350,7 @@ fn sigusr1_writes_the_counters_of_each_worker() {
 }
 
 #[test]
-fn a_wrong_place_for_the_page() {
+fn an_invalid_admin_address_is_refused() {
     for value in ["9464", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65536", "::1:9464", "127.0.0.1:-1", ""] {
         let option = format!("--metrics={value}");
         let parts = ["--metrics", &format!("{value:?}"), "127.0.0.1:65432"];
@@ -362,7 +362,7 @@ fn a_wrong_place_for_the_page() {
 }
 
 #[test]
-fn a_place_that_is_taken() {
+fn an_admin_address_in_use_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = taken.local_addr().unwrap().to_string();
     let parts = [place.as_str(), "already in use", "choose another port"];

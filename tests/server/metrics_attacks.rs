@@ -1,6 +1,6 @@
-//! The pages are there for a monitoring system, whatever other clients of the same address do.
+//! Hostile clients of the admin address: a monitoring system is still answered promptly.
 
-use super::metrics::{desk, get, observed};
+use super::metrics::{admin_address, get, observed};
 use super::still_serves;
 use super::support::{PATIENCE, Program, await_until, connect, connect_narrow, expect_closed};
 use std::io::{ErrorKind, Read, Write};
@@ -12,22 +12,22 @@ use std::time::{Duration, Instant};
 
 const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// How long an answer may take on a busy machine. An idle client used to hold its place for 10 s.
+/// How long an answer may take on a busy machine. An idle client could once hold its slot for 10 s.
 const SOON: Duration = Duration::from_secs(3);
 
-/// What each of many clients does from time to time, once it is connected.
+/// What each hostile client repeats while it is connected.
 #[derive(Debug, Clone, Copy)]
 enum Attack {
     Idle,
-    /// A byte of a request.
+    /// One byte of a request.
     Trickle,
     /// Requests whose answers it never reads.
-    Deaf,
-    /// Many requests at once, and their answers.
+    NeverRead,
+    /// Many pipelined requests, and their answers.
     Pipeline,
 }
 
-/// Clients that connect again whenever the server has closed.
+/// Clients that reconnect whenever the server closes.
 struct Attackers {
     ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -62,21 +62,21 @@ impl Drop for Attackers {
 }
 
 fn client(attack: Attack, address: SocketAddr) -> TcpStream {
-    let stream = if matches!(attack, Attack::Deaf) { connect_narrow(address) } else { connect(address) };
+    let stream = if matches!(attack, Attack::NeverRead) { connect_narrow(address) } else { connect(address) };
     stream.set_nonblocking(true).unwrap();
     stream
 }
 
-/// Whether the connection is still open afterwards, as far as that is seen.
+/// Performs the attack once; returns whether the connection still seems open.
 fn act(attack: Attack, mut client: &TcpStream) -> bool {
     let written = match attack {
         Attack::Idle => Ok(0),
         Attack::Trickle => client.write(b"G"),
-        Attack::Deaf => client.write(&REQUEST.repeat(100)),
+        Attack::NeverRead => client.write(&REQUEST.repeat(100)),
         Attack::Pipeline => client.write(&REQUEST.repeat(10)),
     };
     let read = match attack {
-        Attack::Deaf => Ok(1),
+        Attack::NeverRead => Ok(1),
         _ => client.read(&mut vec![0; 64 * 1024]),
     };
     let is_open = |error: &std::io::Error| error.kind() == ErrorKind::WouldBlock;
@@ -94,9 +94,9 @@ fn expect_answers_soon(server: &Program, what: &str) {
 #[test]
 fn hostile_clients_do_not_delay_an_answer() {
     let mut server = observed(&["--workers", "1"]);
-    for attack in [Attack::Idle, Attack::Trickle, Attack::Deaf, Attack::Pipeline] {
+    for attack in [Attack::Idle, Attack::Trickle, Attack::NeverRead, Attack::Pipeline] {
         for count in [16, 100, 1000] {
-            let attackers = Attackers::start(attack, count, desk(&server));
+            let attackers = Attackers::start(attack, count, admin_address(&server));
             expect_answers_soon(&server, &format!("{count} clients, {attack:?}"));
             drop(attackers);
         }
@@ -104,20 +104,20 @@ fn hostile_clients_do_not_delay_an_answer() {
     still_serves(&mut server);
 }
 
-/// Even when nobody else wants the place.
+/// Even when no other connection needs the slot.
 #[test]
 fn a_request_and_an_answer_have_a_limited_time() {
     let mut server = observed(&["--workers", "1"]);
     let began = Instant::now();
-    let mut idle = connect(desk(&server));
-    let trickling = connect(desk(&server));
+    let mut idle = connect(admin_address(&server));
+    let trickling = connect(admin_address(&server));
     trickling.set_nonblocking(true).unwrap();
     await_until("the end of a request that trickles", || !act(Attack::Trickle, &trickling));
     assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
     expect_closed(&mut idle);
-    let deaf = connect_narrow(desk(&server));
+    let deaf = connect_narrow(admin_address(&server));
     deaf.set_nonblocking(true).unwrap();
-    await_until("the end of answers that are not read", || !act(Attack::Deaf, &deaf));
+    await_until("the end of answers that are not read", || !act(Attack::NeverRead, &deaf));
     assert!(began.elapsed() < PATIENCE * 2);
     still_serves(&mut server);
 }

@@ -1,7 +1,7 @@
-//! Greedy peers beside well-behaved ones: what they can take of memory and of time is bounded, and the others are served.
+//! Greedy peers beside well-behaved ones: their memory and CPU time are bounded, and the others are served.
 //!
-//! The bound on memory, in bytes, is what the options say (`--memory-limit`, or `--buffer-limit` for each direction of each
-//! connection, whichever is less), [`PER_CONNECTION`] and, once, [`FIXED`] for each worker.
+//! The memory bound, in bytes, is that of the options (`--memory-limit`, or `--buffer-limit` for each direction of each
+//! connection, whichever is less), plus [`PER_CONNECTION`] per connection and [`FIXED`] per worker.
 
 use super::support::{
     NARROW, Program, bytes, connect, connect_narrow, echo, more_than_fits, push_until_blocked,
@@ -12,20 +12,20 @@ use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What a connection costs besides its buffers: its entry among the connections, in the timer wheel and in the queue.
+/// Memory per connection besides its buffers: its entries in the slab, the timer wheel and the ready queue.
 pub(super) const PER_CONNECTION: u64 = 300;
 
-/// What a worker takes once, when it gets to work: the blocks that it lends (16 of 64 KiB), and as much again for the turn that
-/// goes on and what the allocator keeps back between two sizes, and its stack, its list of events and its wheel.
+/// Memory that a worker takes once: its pool blocks (16 of 64 KiB), and as much again for the current turn, the
+/// allocator's slack, its stack, its event list and its timer wheel.
 pub(super) const FIXED: u64 = 2 << 20;
 
-/// How much the server has grown since `before`, in bytes.
+/// How much the server's memory has grown since `before`, in bytes.
 pub(super) fn grown_bytes(server: &Program, before: u64) -> u64 {
     server.resident_bytes().expect("it could be read before").saturating_sub(before)
 }
 
 #[test]
-fn small_buffers_bound_what_stuck_peers_take() {
+fn small_buffers_bound_the_memory_of_blocked_peers() {
     const PEERS: u64 = 200;
     const BUFFERS: u64 = 2 * 16 * 1024;
     let mut server = server(&[&["--buffer-limit", "16KiB", "--workers", "1"], &NARROW[..]].concat());
@@ -44,10 +44,9 @@ fn small_buffers_bound_what_stuck_peers_take() {
     still_serves(&mut server);
 }
 
-/// What the stuck would hold together is far more than they may: those who come too late are closed, and a neighbour
-/// who takes what it is sent is none of them.
+/// The blocked peers would hold far more than the limit: later ones are closed, and a neighbour that reads is not.
 #[test]
-fn the_memory_limit_closes_who_would_hold_more() {
+fn the_memory_limit_closes_peers_that_would_exceed_it() {
     const PEERS: u64 = 100;
     const MEMORY: u64 = 1 << 20;
     for workers in [1, 2] {
@@ -71,7 +70,7 @@ fn the_memory_limit_closes_who_would_hold_more() {
         let bound = MEMORY + PEERS * PER_CONNECTION + workers * FIXED;
         assert!(grown <= bound, "{PEERS} stuck peers took {grown} bytes, {bound} at most");
         echo(&mut neighbour, b"while they are stuck");
-        // Whoever came first still holds its place, and gets what it is owed when it reads at last.
+        // The first peers are still connected, and receive their output when they finally read.
         let held: Vec<_> = peers.into_iter().zip(&pushed).filter_map(|(peer, sent)| sent.map(|_| peer)).collect();
         let cut = PEERS - held.len() as u64;
         assert!(!held.is_empty() && cut > 0, "{cut} of {PEERS} were closed");
@@ -85,9 +84,9 @@ fn the_memory_limit_closes_who_would_hold_more() {
     }
 }
 
-/// Memory that is given back can be used again: the limit is on what is held, not on what was ever held.
+/// Released memory can be used again: the limit applies to current memory, not to the total ever used.
 #[test]
-fn the_memory_of_those_who_left_is_there_for_others() {
+fn memory_of_closed_connections_is_available_again() {
     let mut server = server(&["--memory-limit", "512KiB", "--workers", "1"]);
     for round in 1..=3 {
         let peers: Vec<_> = (0..3).map(|_| connect_narrow(server.address())).collect();
@@ -99,7 +98,7 @@ fn the_memory_of_those_who_left_is_there_for_others() {
     assert_eq!(still_serves(&mut server).counted("memory limit"), 0);
 }
 
-/// Sends without pause, and reads what comes back, until told to stop; counts what came back.
+/// Sends and reads without pause until `is_over`; counts the received bytes.
 fn hog(server: &Program, is_over: &AtomicBool, echoed: &AtomicU64) {
     let mut peer = connect(server.address());
     peer.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -123,7 +122,7 @@ fn hog(server: &Program, is_over: &AtomicBool, echoed: &AtomicU64) {
     });
 }
 
-/// One loop, one that sends without pause, and twenty who are served all the same, again and again.
+/// One loop, one peer that sends without pause, and twenty quiet peers that are still served, repeatedly.
 #[test]
 fn quiet_peers_are_served_beside_one_that_never_pauses() {
     const QUIET: usize = 20;

@@ -1,13 +1,13 @@
-//! Reads an OpenMetrics page, and is strict about its form (OpenMetrics 1.0.0, "Text Format").
+//! A strict parser of OpenMetrics pages (OpenMetrics 1.0.0, "Text Format").
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The samples of a page, by what stands before the value.
+/// The samples of a page, keyed by the text before the value.
 #[derive(Debug)]
 pub(crate) struct Page(BTreeMap<String, f64>);
 
 impl Page {
-    /// Reads `text`, and panics at whatever the format forbids.
+    /// Parses `text`, and panics on any violation of the format.
     #[track_caller]
     pub(crate) fn read(text: &str) -> Self {
         let lines = text.strip_suffix("# EOF\n").unwrap_or_else(|| panic!("no end in {text}"));
@@ -18,7 +18,7 @@ impl Page {
             if let Some(comment) = line.strip_prefix("# ") {
                 let words: Vec<_> = comment.splitn(3, ' ').collect();
                 match words[0] {
-                    // Each family stands together, and opens with this line in our pages.
+                    // A family is contiguous, and starts with this line in our pages.
                     "HELP" => {
                         assert!(families.insert(words[1].to_owned()), "{} comes twice", words[1]);
                         (name, kind) = (words[1].to_owned(), String::new());
@@ -39,12 +39,12 @@ impl Page {
         Self(samples)
     }
 
-    /// How many samples there are.
+    /// The number of samples.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The sum over all samples that are called `name` and have all of `labels`, such as `reason="drained"`.
+    /// The sum over all samples named `name` that have all of `labels`, such as `reason="drained"`.
     pub(crate) fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let is_meant = |sample: &str| {
             let (own_name, own_labels) = sample.split_once('{').unwrap_or((sample, ""));
@@ -53,12 +53,12 @@ impl Page {
         self.0.iter().filter(|(sample, _)| is_meant(sample)).map(|(_, value)| value).sum()
     }
 
-    /// Whether there is a sample that is written exactly so.
+    /// The value of the sample written exactly like this.
     pub(crate) fn get(&self, sample: &str) -> Option<f64> {
         self.0.get(sample).copied()
     }
 
-    /// The counts of a histogram of one worker never fall from bound to bound, and end with all.
+    /// Expects that the bucket counts of one worker's histogram never decrease and end with the total.
     #[track_caller]
     pub(crate) fn expect_histogram(&self, name: &str, worker: usize) {
         let (start, end) = (format!("{name}_bucket{{le=\""), format!("\",worker=\"{worker}\"}}"));
@@ -75,7 +75,7 @@ impl Page {
     }
 }
 
-/// A sample has the name of its family and the ending of its type, and its labels are written as they must be.
+/// Expects that a sample has its family's name, its type's suffix, and well-formed labels.
 #[track_caller]
 fn expect_member(sample: &str, family: &str, kind: &str) {
     let (name, labels) = sample.split_once('{').unwrap_or((sample, "}"));

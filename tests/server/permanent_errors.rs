@@ -1,4 +1,4 @@
-//! Calls of socket loops that go on failing, made to by strace(1): the server warns with the errno, counts, and backs off
+//! Socket calls that keep failing, injected with strace(1): the server warns with the errno, counts, and backs off
 //! instead of spinning.
 
 use super::injected_errno::{can_inject, strace};
@@ -10,16 +10,16 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long the failing calls are counted. A loop that spins makes tens of thousands of them under strace.
+/// How long failing calls are counted. A spinning loop makes tens of thousands of them under strace.
 const OBSERVED: Duration = Duration::from_secs(1);
 
-/// The most calls of [`OBSERVED`]: those retried at once (64), and one for each pause that fits.
-const MOST_CALLS: usize = 80;
+/// The maximum number of calls within [`OBSERVED`]: those retried at once (64), and one for each pause that fits.
+const MAX_CALLS: usize = 80;
 
-/// The most CPU time of [`OBSERVED`], in ticks of 10 ms.
-const MOST_TICKS: u64 = 20;
+/// The maximum CPU time within [`OBSERVED`], in ticks of 10 ms.
+const MAX_TICKS: u64 = 20;
 
-/// A server whose calls fail.
+/// A server with injected failures.
 struct Failing {
     server: Program,
     folder: TempDir,
@@ -27,7 +27,7 @@ struct Failing {
 }
 
 impl Failing {
-    /// A server with `arguments` whose `call` fails with `error`, each time or only `when`.
+    /// A server with `arguments` whose `call` fails with `error`, always or only `when`.
     fn new(call: &str, error: &str, when: &str, arguments: &[&str]) -> Self {
         let (folder, started) = (tempfile::tempdir().unwrap(), Instant::now());
         let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error={error}{when}"));
@@ -46,21 +46,21 @@ impl Failing {
         std::fs::read_to_string(self.log()).unwrap_or_default().lines().count()
     }
 
-    /// Expects calls that fail and pauses between them, and hardly any CPU time.
+    /// Expects failing calls with pauses between them, and almost no CPU time.
     #[track_caller]
     fn expect_pauses(&self) {
         await_until("the first failing call", || self.calls() > 0);
         let ticks = self.server.cpu_ticks();
-        // What is measured is the passing of time itself.
+        // The sleep is the measured interval.
         std::thread::sleep(OBSERVED);
         let calls = self.calls();
-        assert!((2..=MOST_CALLS).contains(&calls), "{calls} calls");
+        assert!((2..=MAX_CALLS).contains(&calls), "{calls} calls");
         if let (Some(before), Some(after)) = (ticks, self.server.cpu_ticks()) {
-            assert!(after - before <= MOST_TICKS, "{} ticks of CPU time", after - before);
+            assert!(after - before <= MAX_TICKS, "{} ticks of CPU time", after - before);
         }
     }
 
-    /// Ends the server, and expects that it does so in order, and warned with `parts`, once a second at most.
+    /// Terminates the server. Expects a normal exit, and a warning with `parts` at most once a second.
     #[track_caller]
     fn end(mut self, parts: &[&str]) -> Exit {
         let exit = self.server.terminate();
@@ -85,7 +85,7 @@ fn receiving_datagrams_backs_off_when_it_fails() {
     if is_skipped("receiving datagrams fails for good") {
         return;
     }
-    // The last two concern one datagram each, and are retried at once, but not without end.
+    // The last two errors affect one datagram each, and are retried at once, but not endlessly.
     for error in ["ENOSYS", "EPERM", "ENOMEM", "ECONNREFUSED", "EHOSTUNREACH"] {
         let arguments = ["--udp", "127.0.0.1", "0", "--metrics", "127.0.0.1:0"];
         let failing = Failing::new("recvmmsg", error, "", &arguments);
@@ -99,9 +99,9 @@ fn receiving_datagrams_backs_off_when_it_fails() {
     }
 }
 
-/// The timer brings the next attempt: no further datagram has to come.
+/// The timer triggers the next attempt, without a further datagram.
 #[test]
-fn receiving_datagrams_goes_on_when_it_works_again() {
+fn receiving_datagrams_resumes_after_failures() {
     if is_skipped("receiving datagrams fails for a while") {
         return;
     }
@@ -116,7 +116,7 @@ fn receiving_datagrams_goes_on_when_it_works_again() {
 }
 
 #[test]
-fn a_reply_that_cannot_be_sent_is_warned_of() {
+fn a_reply_that_cannot_be_sent_is_logged() {
     if is_skipped("sending datagrams fails for good") {
         return;
     }
@@ -131,7 +131,7 @@ fn a_reply_that_cannot_be_sent_is_warned_of() {
     exit.expect_counts(&[("dropped: sending failed with ENOSYS", 10)]);
 }
 
-/// Whether for connections or for the metrics page; and the drain does not wait for what will never be accepted.
+/// Covers service connections and admin pages. The drain does not wait for connections that can never be accepted.
 #[test]
 fn accepting_backs_off_when_it_fails() {
     if is_skipped("accepting fails for good") {
@@ -153,9 +153,9 @@ fn accepting_backs_off_when_it_fails() {
     }
 }
 
-/// A connection that closes has the next accept tried at once, as when descriptors are short.
+/// A closing connection triggers the next accept at once, as when descriptors are short.
 #[test]
-fn accepting_goes_on_when_it_works_again() {
+fn accepting_resumes_after_failures() {
     if is_skipped("accepting fails for a while") {
         return;
     }

@@ -1,5 +1,5 @@
-//! A server and its successors: the program lies in a folder of its own, where it can be replaced, and every process of
-//! the line is killed, by its own id, when the guard goes.
+//! A server and the processes that take over from it. The program is in a directory of its own, where it can be
+//! replaced. Every process is killed, by its own PID, when the guard is dropped.
 
 use super::support::{Program, await_some, await_until, works};
 use rustix::process::{Pid, Signal, kill_process};
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// What the log says when a successor has taken over.
+/// The log line of a completed handover.
 const HANDED_OVER: &str = "handover complete: PID ";
 
 pub(crate) struct ProcessChain {
     pub(crate) first: Program,
     pub(crate) folder: TempDir,
-    /// All that have taken over, in turn.
+    /// All processes that have taken over, in order.
     successors: Vec<Pid>,
 }
 
@@ -23,7 +23,7 @@ impl ProcessChain {
         Self::with(|command| command.args(arguments))
     }
 
-    /// A server whose command is completed by `complete`.
+    /// A server whose command line is completed by `complete`.
     pub(crate) fn with(complete: impl Fn(&mut Command) -> &mut Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         install(&folder.path().join("server"));
@@ -31,19 +31,19 @@ impl ProcessChain {
         Self::of(folder, complete(&mut Program::clean(command)))
     }
 
-    /// A server that `command` starts from what lies in `folder`.
+    /// A server that `command` starts from a program in `folder`.
     pub(crate) fn of(folder: TempDir, command: &mut Command) -> Self {
         let first = Program::spawn(command);
         first.await_stdout("Listening on ");
         Self { first, folder, successors: Vec::new() }
     }
 
-    /// The path that the first process was started from.
+    /// The path from which the first process was started.
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("server")
     }
 
-    /// Puts a shell script where the program lies, or lay.
+    /// Replaces the program by a shell script.
     pub(crate) fn replace_by_script(&self, path: &Path, script: &str) {
         let new = self.folder.path().join("new");
         let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\"";
@@ -51,14 +51,14 @@ impl ProcessChain {
         fs::rename(&new, path).unwrap();
     }
 
-    /// Puts another copy of the server where the program lies, or lay.
+    /// Replaces the program by another copy of the server.
     pub(crate) fn replace_by_copy(&self, path: &Path) {
         let new = self.folder.path().join("new");
         install(&new);
         fs::rename(new, path).unwrap();
     }
 
-    /// Which process takes signals now.
+    /// The process that currently takes signals.
     pub(crate) fn head(&self) -> Pid {
         self.successors.last().copied().unwrap_or_else(|| self.first.pid())
     }
@@ -67,11 +67,11 @@ impl ProcessChain {
         kill_process(self.head(), signal).expect("the process runs");
     }
 
-    /// Has the server replaced, and waits until it is.
+    /// Starts a handover with SIGUSR2, and waits for its completion.
     pub(crate) fn handover(&mut self) -> Pid {
         self.signal(Signal::USR2);
         let count = self.successors.len();
-        let what = format!("the hand-over; stderr so far: {:#?}", self.first.stderr());
+        let what = format!("the handover; stderr so far: {:#?}", self.first.stderr());
         let child_program = await_some(&what, || {
             let lines = self.first.stderr();
             let line = lines.iter().filter_map(|line| line.strip_prefix(HANDED_OVER)).nth(count)?.to_owned();
@@ -82,7 +82,8 @@ impl ProcessChain {
         child_program
     }
 
-    /// Ends the line, and waits until every process of it has told how many connections it served: how many in all.
+    /// Terminates the last process, and waits for the summary of every process. Returns the total number of connections
+    /// served.
     pub(crate) fn end(&self) -> u64 {
         self.signal(Signal::TERM);
         let served = || -> Vec<u64> {
@@ -99,7 +100,7 @@ impl ProcessChain {
 impl Drop for ProcessChain {
     fn drop(&mut self) {
         for &child_program in &self.successors {
-            // Its id may be somebody else's by now.
+            // Its PID may belong to another process by now.
             let program = fs::read_link(format!("/proc/{child_program}/exe")).unwrap_or_default();
             if program.starts_with(self.folder.path()) {
                 let _ = kill_process(child_program, Signal::KILL);
@@ -108,14 +109,14 @@ impl Drop for ProcessChain {
     }
 }
 
-/// Whether a process that may not be ours to wait for has not ended.
+/// Whether a process that need not be our child is still running.
 pub(crate) fn is_running(process: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The state follows the name in parentheses; Z has ended, but nobody waited for it (proc_pid_stat(5)).
+    // The state follows the name in parentheses; Z is a zombie (proc_pid_stat(5)).
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
-/// The children of a process, the dead ones that nobody waited for included.
+/// The children of a process, including zombies.
 pub(crate) fn children(process: Pid) -> Vec<Pid> {
     let entries = fs::read_dir("/proc").unwrap();
     let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -127,8 +128,8 @@ pub(crate) fn children(process: Pid) -> Vec<Pid> {
     own.filter_map(Pid::from_raw).collect()
 }
 
-/// Puts a copy of the server at `path`. Another program makes it: a file that this one has open for writing could not be
-/// run as long as any child that was started meanwhile has the descriptor, too (execve(2), `ETXTBSY`).
+/// Copies the server to `path`, with another program: a file that this process has open for writing could not be
+/// executed while any concurrently started child has inherited the descriptor (execve(2), `ETXTBSY`).
 pub(crate) fn install(path: &Path) {
     assert!(works(Command::new("cp").arg(Program::server_path()).arg(path)), "cannot write {}", path.display());
 }

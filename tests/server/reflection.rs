@@ -1,5 +1,5 @@
-//! Datagrams with a forged source: no server answers itself or another one without end, none sends more than it was sent, and
-//! no source gets more replies than its rate.
+//! Datagrams with a forged source: no endless reply loops, no amplification, and no more replies per source than the
+//! rate limit.
 
 use super::process_chain::{ProcessChain, install};
 use super::support::{Exit, Program, await_until, expect_refusal, forge, has_python, skipped};
@@ -8,10 +8,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-/// How many forged datagrams begin a loop.
+/// How many forged datagrams start a loop.
 const FORGED: u16 = 20;
 
-/// How long a loop may go on. A server that answers itself sends tens of thousands of replies meanwhile.
+/// How long a loop may run. A server that answers itself sends tens of thousands of replies in this time.
 const LOOPING: Duration = Duration::from_millis(500);
 
 const WOULD_LOOP: &str = "dropped: the reply could start a loop";
@@ -25,9 +25,9 @@ fn namesake(server: SocketAddr, ip: &str) -> UdpSocket {
     socket
 }
 
-/// Ends `server` after a loop could have gone on for a while.
+/// Terminates `server` after a loop could have run for a while.
 fn end_after_a_while(server: &mut Program) -> Exit {
-    // What is measured is the passing of time itself.
+    // The sleep is the observed interval.
     std::thread::sleep(LOOPING);
     server.terminate()
 }
@@ -45,7 +45,7 @@ fn its_own_port_is_not_answered() {
     }
 }
 
-/// Inherited sockets have several ports, and each of them is one of the server's own.
+/// Inherited sockets have several ports, each of which counts as the server's own.
 #[test]
 #[cfg(target_os = "linux")]
 fn none_of_several_own_ports_is_answered() {
@@ -75,9 +75,9 @@ fn none_of_several_own_ports_is_answered() {
     }
 }
 
-/// Who asks with the port of a service that answers anything asks for an exchange without end.
+/// A reply to the port of a service that answers any datagram would start an endless exchange.
 #[test]
-fn ports_of_services_are_not_answered() {
+fn service_ports_are_not_answered() {
     let mut server = server("127.0.0.1", &[]);
     let address = address(&server);
     let (mut asked, mut missing) = (0, Vec::new());
@@ -110,13 +110,13 @@ fn a_server_on_every_address_does_not_answer_itself() {
     }
 }
 
-/// Over IPv6 the attack works from another host, as nothing keeps a source out that is an address of the attacked one.
+/// Over IPv6 the attack works from another host: nothing filters a source address that belongs to the attacked host.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_server_on_every_ipv6_address_does_not_answer_itself() {
     let script = "ip link set lo up && ip addr add fd00::1/128 dev lo && ip addr add fd00::2/128 dev lo";
     super::support::in_own_network("a server that answers itself over IPv6", script, || {
-        // Two workers share the port, so that the test can send from it, too.
+        // Two workers share the port, so that the test can also send from it.
         let mut server = server("", &["--workers", "2"]);
         let port = address(&server).port();
         let place = |ip: &str| SocketAddr::new(ip.parse().unwrap(), port);
@@ -133,9 +133,9 @@ fn a_server_on_every_ipv6_address_does_not_answer_itself() {
     });
 }
 
-/// No port tells that the other one is a server, too: the replies run out of hops.
+/// No port shows that the peer is a server as well; the loop ends when the hop limit is used up.
 #[test]
-fn two_servers_answer_each_other_a_few_times_only() {
+fn two_servers_answer_each_other_only_a_few_times() {
     let mut servers = [(); 2].map(|()| server("127.0.0.1", &[]));
     let addresses = servers.each_ref().map(address);
     if !forge("two servers that answer each other", addresses[1], addresses[0], FORGED) {
@@ -148,7 +148,7 @@ fn two_servers_answer_each_other_a_few_times_only() {
     assert_eq!(ended, u64::from(FORGED), "{exits:#?}");
 }
 
-/// A reply goes less far than its request, whatever the addresses.
+/// A reply has a lower hop limit than its request, whatever the addresses.
 #[test]
 fn a_datagram_with_few_hops_left_is_not_answered() {
     for (host, ip) in [("127.0.0.1", "127.0.0.1"), ("", "127.0.0.1"), ("::1", "::1"), ("", "::1")] {
@@ -173,7 +173,8 @@ fn a_datagram_with_few_hops_left_is_not_answered() {
     }
 }
 
-/// A server of another kind answers whatever comes. What it gets in a loop is bounded, and nobody else notices.
+/// Another kind of server answers every datagram. The replies it gets in a loop are bounded, and other sources are
+/// unaffected.
 #[test]
 fn a_source_gets_no_more_replies_than_its_rate() {
     const RATE: u64 = 20;
@@ -185,7 +186,7 @@ fn a_source_gets_no_more_replies_than_its_rate() {
         reflector.send_to(&[number], address).unwrap();
     }
     let mut replies = 0;
-    // Sends back what comes, until nothing comes any more because each datagram of the loop was dropped.
+    // Reflects every datagram until none arrives, because each datagram of the loop was dropped.
     reflector.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     let mut room = [0; 10];
     while let Ok((count, from)) = reflector.recv_from(&mut room) {
@@ -203,7 +204,7 @@ fn a_source_gets_no_more_replies_than_its_rate() {
 }
 
 #[test]
-fn a_rate_limit_can_be_switched_off() {
+fn the_rate_limit_can_be_disabled() {
     let flood = |arguments: &[&str]| {
         let mut server = server("127.0.0.1", arguments);
         let (address, socket) = (address(&server), peer("127.0.0.1"));
@@ -225,7 +226,7 @@ fn a_rate_limit_can_be_switched_off() {
 }
 
 #[test]
-fn a_fixed_answer_multiplies_nothing_unless_it_may() {
+fn a_fixed_answer_amplifies_only_when_allowed() {
     let answer = "x".repeat(500);
     let mut strict = server("127.0.0.1", &["--udp-answer", &answer, "-vv"]);
     let (to, socket) = (address(&strict), peer("127.0.0.1"));
@@ -241,14 +242,14 @@ fn a_fixed_answer_multiplies_nothing_unless_it_may() {
     let mut lenient = server("127.0.0.1", &["--udp-answer", &answer, "--udp-allow-amplification"]);
     assert_eq!(ask(&socket, address(&lenient), b""), answer.as_bytes());
     lenient.terminate().expect_counts(&[("answered", 1)]);
-    // As long as the daytime, whatever the request.
+    // A fixed answer as long as that of daytime, whatever the request.
     let short = server("127.0.0.1", &["--udp-answer", &"x".repeat(26)]);
     socket.send_to(b"", address(&short)).unwrap();
     assert_eq!(receive(&socket).0.len(), 26);
 }
 
 #[test]
-fn limits_that_make_no_sense_are_refused() {
+fn invalid_limits_are_refused() {
     let wrong = |arguments: &[&str], parts: &[&str]| expect_refusal(Program::server(arguments), 2, parts);
     wrong(&["--udp", "--udp-rate-limit", "0"], &["--udp-rate-limit", "5k/s", "off"]);
     wrong(&["--udp", "--udp-rate-limit", "many"], &["\"many\"", "5k/s", "off"]);

@@ -1,4 +1,4 @@
-//! Wrong command lines: one sentence that names the input, exit status 2, and nothing else.
+//! Invalid command lines: one sentence that names the input, exit status 2, and nothing else.
 
 use super::support::{Program, expect_refusal};
 
@@ -8,14 +8,14 @@ fn wrong(arguments: &[&str], parts: &[&str]) {
 }
 
 #[test]
-fn a_port_that_is_none() {
+fn an_invalid_port_is_refused() {
     for port in ["70000", "-1", "http", "65536", "", "1.5"] {
         wrong(&["127.0.0.1", port], &[&format!("{port:?}"), "not a port", "65432"]);
     }
 }
 
 #[test]
-fn counts_of_zero_and_other_wrong_counts() {
+fn invalid_counts_are_refused() {
     for option in ["--max-connections", "--workers", "--backlog"] {
         for value in ["0", "-5", "many", "1.5", "99999999999999999999999"] {
             wrong(&["127.0.0.1", "0", option, value], &[option, &format!("{value:?}"), "such as 1000"]);
@@ -24,7 +24,7 @@ fn counts_of_zero_and_other_wrong_counts() {
 }
 
 #[test]
-fn sizes_and_durations_that_are_none() {
+fn invalid_sizes_and_durations_are_refused() {
     for value in ["64 parsecs", "-1", "", "KiB", "1.5", "99999999999T"] {
         wrong(&["127.0.0.1", "0", &format!("--buffer-limit={value}")], &["--buffer-limit", "64KiB"]);
     }
@@ -40,7 +40,7 @@ fn sizes_and_durations_that_are_none() {
 }
 
 #[test]
-fn words_that_are_no_address() {
+fn invalid_addresses_are_refused() {
     for words in [&["65432"][..], &["65432", "127.0.0.1"]] {
         wrong(words, &["HOST", "\"65432\"", "127.0.0.1 65432"]);
     }
@@ -56,9 +56,9 @@ fn words_that_are_no_address() {
     );
 }
 
-/// An option that would do nothing is refused rather than passed over.
+/// An option without effect is refused rather than ignored.
 #[test]
-fn options_for_connections_where_none_are_served() {
+fn connection_options_without_connections_are_refused() {
     let cases = [
         ["--max-connections", "5"],
         ["--max-per-address", "5"],
@@ -79,7 +79,7 @@ fn options_for_connections_where_none_are_served() {
 }
 
 #[test]
-fn options_of_datagrams_and_of_tls_without_those() {
+fn udp_and_tls_options_without_them_are_refused() {
     for option in [["--multicast", "239.1.2.3"], ["--udp-answer", "a"], ["--multicast-interface", "lo"]] {
         wrong(&[&["127.0.0.1", "0"], &option[..]].concat(), &["--udp"]);
         wrong(&[&["127.0.0.1", "0", "--tls-self-signed"], &option[..]].concat(), &[option[0], "--udp"]);
@@ -95,7 +95,7 @@ fn link_local_addresses_without_an_interface() {
 }
 
 #[test]
-fn names_that_nobody_knows() {
+fn unknown_names_are_refused() {
     wrong(&["127.0.0.1", "0", "--service", "ecko"], &["'ecko'", "--service", "echo"]);
     wrong(&["127.0.0.1", "0", "--service", "none"], &["'none'", "--service", "give echo, discard, ", " or search"]);
     wrong(&["127.0.0.1", "0", "--no-delay", "maybe"], &["'maybe'", "--no-delay", "give on or off"]);
@@ -113,7 +113,7 @@ fn a_wrong_value_from_the_environment_is_refused_by_name() {
     let mut command = Program::server_command();
     command.args(["127.0.0.1", "0"]).env("MULTICONN_MAX_CONNECTIONS", "0");
     expect_refusal(Program::spawn(&mut command), 2, &["MULTICONN_MAX_CONNECTIONS", "\"0\""]);
-    // What stands on the command line wins, and then it is at fault.
+    // The command line takes precedence, and its value is then reported.
     let mut command = Program::server_command();
     command.args(["127.0.0.1", "0", "--workers", "none"]).env("MULTICONN_WORKERS", "2");
     let line = expect_refusal(Program::spawn(&mut command), 2, &["--workers", "\"none\""]);
@@ -121,7 +121,7 @@ fn a_wrong_value_from_the_environment_is_refused_by_name() {
 }
 
 #[test]
-fn the_environment_configures_as_the_options_do() {
+fn environment_variables_work_like_options() {
     let mut command = Program::server_command();
     command.args(["127.0.0.1", "0"]).env("MULTICONN_SERVICE", "discard").env("MULTICONN_WORKERS", "1");
     let server = Program::spawn(&mut command);
@@ -129,7 +129,7 @@ fn the_environment_configures_as_the_options_do() {
 }
 
 #[test]
-fn help_and_version_are_results() {
+fn help_and_version_go_to_stdout() {
     let exit = Program::server(&["--help"]).await_exit();
     assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
     assert!(exit.stdout.iter().any(|line| line.contains("--max-connections")), "{exit:#?}");
@@ -138,9 +138,9 @@ fn help_and_version_are_results() {
     assert!(exit.stdout[0].starts_with("multiconn-server "), "{exit:#?}");
 }
 
-/// A Unix path that can never be bound is a wrong command line, whatever the machine is like.
+/// A Unix path that can never be bound is a usage error on every machine.
 #[test]
-fn a_unix_path_that_is_too_long() {
+fn a_too_long_unix_path_is_refused() {
     let path = format!("/tmp/{}.sock", "m".repeat(120));
     wrong(&["--unix", &path], &[&path, "130 bytes long", "107"]);
     wrong(&["--unix", ""], &["--unix"]);

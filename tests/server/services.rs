@@ -1,4 +1,4 @@
-//! The small services, as peers on plain sockets meet them.
+//! The small services over plain sockets.
 
 use super::server;
 use super::support::{
@@ -20,14 +20,14 @@ fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Expects what `expected` makes of a second between `before` and now.
+/// Expects the output of `expected` for a second between `before` and now.
 #[track_caller]
 fn expect_time(told: &[u8], before: u64, expected: impl Fn(u64) -> Vec<u8>) {
     let is_now = (before..=unix_seconds()).any(|second| expected(second) == told);
     assert!(is_now, "{} is not the time", told.escape_ascii());
 }
 
-/// Sends `request`, and expects just `reply` while the connection stays open.
+/// Sends `request`, and expects exactly `reply` while the connection stays open.
 #[track_caller]
 fn ask(peer: &mut TcpStream, request: &[u8], reply: &[u8]) {
     peer.write_all(request).unwrap();
@@ -37,12 +37,12 @@ fn ask(peer: &mut TcpStream, request: &[u8], reply: &[u8]) {
 }
 
 #[test]
-fn a_greeting_and_the_end() {
+fn a_greeting_is_sent_before_the_close() {
     let mut server = serving("greet", &["-vv"]);
     for request in [&b""[..], b"Hello", &bytes(1, 100_000)] {
         let mut peer = connect(server.address());
         let _ = peer.write_all(request);
-        // A peer that speaks at the same time is not reset.
+        // A peer that sends at the same time is not reset.
         assert_eq!(read_to_end(&mut peer), b"Hello, client! Welcome to the server.");
     }
     server.await_stderr("Sending b'Hello, client! Welcome to the server.' to ");
@@ -50,7 +50,7 @@ fn a_greeting_and_the_end() {
 }
 
 #[test]
-fn the_time_in_three_forms() {
+fn the_time_is_sent_in_three_formats() {
     let before = unix_seconds();
     let said = |name: &str| read_to_end(&mut connect(serving(name, &[]).address()));
     expect_time(&said("clock"), before, |second| format_time_of_day(second).into_bytes());
@@ -59,7 +59,7 @@ fn the_time_in_three_forms() {
 }
 
 #[test]
-fn what_comes_is_turned_round_or_raised_at_once() {
+fn reverse_and_upper_transform_input_at_once() {
     let reverse = serving("reverse", &[]);
     let mut peer = connect(reverse.address());
     ask(&mut peer, b"Hello, world", b"dlrow ,olleH");
@@ -67,7 +67,7 @@ fn what_comes_is_turned_round_or_raised_at_once() {
     let upper = serving("upper", &[]);
     let mut peer = connect(upper.address());
     ask(&mut peer, "Grüße 🐰".as_bytes(), "GRÜSSE 🐰".as_bytes());
-    // More than all buffers hold, and everything comes back.
+    // More than all buffers hold, all of which comes back.
     let text = "abc 0123 äöü\n".repeat(100_000);
     let mut sender = peer.try_clone().unwrap();
     std::thread::scope(|scope| {
@@ -80,7 +80,7 @@ fn what_comes_is_turned_round_or_raised_at_once() {
 }
 
 #[test]
-fn characters_without_end_for_who_reads_and_who_does_not() {
+fn chargen_serves_peers_that_read_and_that_do_not() {
     let mut server = serving("chargen", &[]);
     let mut peer = connect(server.address());
     let mut lines = vec![0; 200 * 74];
@@ -90,10 +90,10 @@ fn characters_without_end_for_who_reads_and_who_does_not() {
         let from = number % 95;
         assert_eq!((&line[..72], &line[72..]), (&ring[from..from + 72], &b"\r\n"[..]), "line {number}");
     }
-    // What a peer sends that reads nothing is taken, and thrown away: more than its connection holds.
+    // Input from a peer that does not read is discarded, even more than its connection holds.
     let silent = connect_narrow(server.address());
     (&silent).write_all(&more_than_fits()[..8 << 20]).unwrap();
-    // Memory is bounded although nobody reads.
+    // Memory is bounded although the peer does not read.
     if let Some(resident) = server.resident_bytes() {
         assert!(resident < 64 << 20, "{resident} bytes");
     }
@@ -112,7 +112,7 @@ fn a_server_that_never_reads_blocks_its_peer_until_the_idle_timeout() {
     server.await_stdout("Listening");
     let mut peer = peer;
     peer.set_read_timeout(Some(super::support::PATIENCE)).unwrap();
-    // Nothing comes but the end, in whatever form.
+    // Nothing arrives except end of input or a reset.
     assert!(matches!(uninterrupted(|| peer.read(&mut [0])), Ok(0) | Err(_)));
     drop(peer);
     let mut quiet = connect(server.address());
@@ -125,7 +125,7 @@ fn a_server_that_never_reads_blocks_its_peer_until_the_idle_timeout() {
 
 /// Each kind of frame, as a peer of the HOWTO writes it, in one piece and byte by byte.
 #[test]
-fn messages_in_frames_of_every_kind() {
+fn frames_of_every_kind_are_echoed() {
     let fixed = [&[b'.'; 60][..], b"drow"].concat();
     let fixed_back: Vec<u8> = fixed.iter().rev().copied().collect();
     for (kind, request, reply) in [
@@ -157,7 +157,7 @@ fn messages_in_frames_of_every_kind() {
 }
 
 #[test]
-fn half_a_message_is_an_error_that_says_how_much_was_missing() {
+fn a_truncated_message_is_reported_with_its_missing_length() {
     let mut server = serving("upper", &["--frame", "u16be", "-v"]);
     let mut peer = connect(server.address());
     peer.write_all(b"\0\x03one\0\x05tw").unwrap();
@@ -172,7 +172,7 @@ fn half_a_message_is_an_error_that_says_how_much_was_missing() {
 }
 
 #[test]
-fn what_does_not_go_together_is_refused() {
+fn conflicting_options_are_refused() {
     let refused = |arguments: &[&str], parts: &[&str]| expect_refusal(server(arguments), 2, parts);
     refused(&["--service", "upper", "--frame", "morse"], &["morse", "lines", "--frame"]);
     refused(&["--service", "greet", "--frame", "lines"], &["greet", "--frame lines", "upper"]);
@@ -187,7 +187,7 @@ fn what_does_not_go_together_is_refused() {
 const DELAY: Duration = Duration::from_millis(40);
 
 #[test]
-fn answers_that_come_later() {
+fn delayed_answers_keep_their_delay() {
     let echo = serving("echo", &["--reply-delay", "40ms"]);
     let mut peer = connect(echo.address());
     for message in [&b"one"[..], b"two", &bytes(1, 300_000)] {
@@ -212,7 +212,7 @@ fn answers_that_come_later() {
 }
 
 #[test]
-fn a_delayed_answer_on_its_way_is_sent_before_the_end() {
+fn a_pending_delayed_answer_is_sent_before_the_end() {
     let mut server = serving("upper", &["--frame", "lines", "--reply-delay", "300ms", "-v"]);
     let mut peer = connect(server.address());
     peer.write_all(b"what was asked\n").unwrap();

@@ -1,4 +1,4 @@
-//! Signals: every one that the server knows is caught from the start, and one that has nothing to do is logged and ignored.
+//! Signals: every handled signal is caught from the start, and one without an action is logged and ignored.
 
 use super::fake_parent::FakeParent;
 use super::support::{Program, await_some, await_until, connect, echo, skipped, works};
@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-/// Whether `signal` is in this mask of a process (proc_pid_status(5)): SigCgt or SigIgn.
+/// Whether `signal` is in this mask of a process: SigCgt or SigIgn (proc_pid_status(5)).
 fn is_in_mask(process: Pid, mask: &str, signal: Signal) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let bits = status.lines().find_map(|line| line.strip_prefix(mask)?.strip_prefix(":\t").map(str::to_owned));
@@ -15,16 +15,16 @@ fn is_in_mask(process: Pid, mask: &str, signal: Signal) -> bool {
     bits >> (signal.as_raw() - 1) & 1 == 1
 }
 
-/// A server that waits for the sockets of another process, and has not bound anything.
+/// A server that waits for the sockets of another process, and has not bound anything yet.
 fn starting() -> (Program, FakeParent) {
     let (server, parent) = FakeParent::start();
-    // The last one that is installed.
+    // The handler that is installed last.
     await_until("the handlers", || is_in_mask(server.pid(), "SigCgt", Signal::TERM));
     (server, parent)
 }
 
 #[test]
-fn signals_before_the_loop_are_handled_by_it() {
+fn signals_before_the_loop_are_handled_when_it_runs() {
     let (mut server, parent) = starting();
     for signal in [Signal::HUP, Signal::USR1] {
         server.signal(signal);
@@ -36,23 +36,23 @@ fn signals_before_the_loop_are_handled_by_it() {
 }
 
 #[test]
-fn a_hand_over_may_be_asked_for_before_the_loop() {
+fn a_handover_can_be_requested_before_the_loop_runs() {
     let (server, parent) = starting();
     server.signal(Signal::USR2);
     parent.end();
     let line = server.await_stderr("handover complete: PID ");
     let child_program = line.split(' ').nth(3).unwrap().parse().unwrap();
-    echo(&mut connect(server.address()), b"to the successor");
+    echo(&mut connect(server.address()), b"to the new process");
     kill_process(Pid::from_raw(child_program).unwrap(), Signal::TERM).unwrap();
 }
 
 #[test]
-fn an_end_before_the_loop_is_in_order_and_a_second_one_at_once() {
+fn sigterm_before_the_loop_drains_and_a_second_one_stops() {
     for second in [false, true] {
         let (mut server, parent) = starting();
         for _ in 0..=u8::from(second) {
             server.signal(Signal::TERM);
-            // Two at once would be one.
+            // Two pending signals would be delivered as one.
             await_until("the delivery", || !is_in_mask(server.pid(), "ShdPnd", Signal::TERM));
         }
         if second {
@@ -68,7 +68,7 @@ fn an_end_before_the_loop_is_in_order_and_a_second_one_at_once() {
 }
 
 #[test]
-fn a_signal_without_a_feature_is_logged_and_ignored() {
+fn a_signal_without_an_action_is_logged_and_ignored() {
     let mut server = server(&["--workers", "2"]);
     let mut peer = connect(server.address());
     echo(&mut peer, b"before");
@@ -82,7 +82,7 @@ fn a_signal_without_a_feature_is_logged_and_ignored() {
     still_serves(&mut server);
 }
 
-/// Without it a program does not know its own path, and what it ignores.
+/// Without procfs a program knows neither its own path nor its ignored signals.
 #[test]
 fn without_procfs_no_signal_ends_the_server() {
     let without_proc = ["unshare", "-m", "sh", "-c", "umount -l /proc && exec \"$0\" \"$@\""];
@@ -104,14 +104,14 @@ fn without_procfs_no_signal_ends_the_server() {
     still_serves(&mut server);
 }
 
-/// As the background jobs of a script are.
+/// As for background jobs of a script.
 #[test]
 fn an_interrupt_that_was_ignored_at_the_start_stays_ignored() {
     let ignoring = ["sh", "-c", "trap '' INT HUP; exec \"$0\" \"$@\""];
     let mut server = Program::spawn(Program::server_under(&ignoring).args(["127.0.0.1", "0"]));
     let address = server.address();
     server.signal(Signal::INT);
-    // SIGHUP ends no server, and so there is no reason not to handle it.
+    // SIGHUP does not end the server, so it is handled even if it was ignored.
     server.signal(Signal::HUP);
     server.await_stderr("SIGHUP ignored");
     echo(&mut connect(address), b"all the same");

@@ -1,4 +1,4 @@
-//! The service manager: sockets that it passes are listened on, and what it wants to hear it is told.
+//! Service manager: inherited sockets are used, and sd_notify(3) messages are sent.
 
 use super::process_chain::{ProcessChain, install};
 use super::support::{
@@ -11,7 +11,8 @@ use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Passes what the expression in the first argument gives, as systemd does, and becomes the rest of the arguments.
+/// A Python program that passes the sockets of the expression in its first argument, as systemd does, and executes the
+/// remaining arguments.
 const ACTIVATE: &str = "
 import os, sys
 from socket import *
@@ -40,7 +41,7 @@ fn listening(server: &Program) -> Vec<String> {
 }
 
 #[test]
-fn sockets_that_were_passed_are_used_instead() {
+fn passed_sockets_replace_the_endpoints() {
     if !has_python("socket activation") {
         return;
     }
@@ -62,7 +63,7 @@ fn sockets_that_were_passed_are_used_instead() {
         echo(&mut connect_unix(&path), b"over a Unix socket");
         process_chain.handover();
     }
-    // What they write comes another way than the word that they have taken over.
+    // The output of the new processes takes another path than the completion message.
     await_until("the addresses of both successors", || listening(&process_chain.first).len() == 9);
     let mut all = listening(&process_chain.first);
     all.sort();
@@ -74,7 +75,7 @@ fn sockets_that_were_passed_are_used_instead() {
 }
 
 #[test]
-fn what_cannot_be_listened_on_is_refused() {
+fn unusable_sockets_are_refused() {
     if !has_python("sockets that cannot be used") {
         return;
     }
@@ -87,9 +88,9 @@ fn what_cannot_be_listened_on_is_refused() {
     }
 }
 
-/// With too little memory for what the variables claim.
+/// Runs with less memory than the variables claim to need.
 #[test]
-fn a_number_of_sockets_that_cannot_be_is_refused() {
+fn an_impossible_number_of_sockets_is_refused() {
     const LIMITED: [&str; 3] = ["sh", "-c", "ulimit -v 400000 && exec \"$0\" \"$@\""];
     for (variables, parts) in [
         (&[("LISTEN_FDS", "50000000")][..], &["LISTEN_FDS=50000000", "such as LISTEN_FDS=1"][..]),
@@ -103,7 +104,7 @@ fn a_number_of_sockets_that_cannot_be_is_refused() {
         command.args(["127.0.0.1", "0"]).envs(variables.iter().copied());
         expect_refusal(Program::spawn(&mut command), 2, parts);
     }
-    // Nothing was passed, or nothing to this process.
+    // No sockets were passed, or none to this process.
     for variables in [&[("LISTEN_FDS", "")][..], &[("LISTEN_FDS", "0")], &[("LISTEN_FDS", "9"), ("LISTEN_PID", "1")]] {
         let mut command = Program::server_under(&LIMITED);
         let server = Program::spawn(command.args(["127.0.0.1", "0"]).envs(variables.iter().copied()));
@@ -122,8 +123,8 @@ fn sockets_for_another_process_are_left_alone() {
     assert!(server.address().ip().to_string() == "127.0.0.2");
 }
 
-/// What the manager hears, with a bound on the wait for it.
-fn hear(manager: &UnixDatagram) -> String {
+/// The next message to the manager, with a bounded wait.
+fn next_message(manager: &UnixDatagram) -> String {
     let mut text = [0; 1000];
     let count = uninterrupted(|| manager.recv(&mut text)).expect("the server tells something");
     String::from_utf8(text[..count].to_vec()).unwrap()
@@ -136,41 +137,41 @@ fn manager(address: &UnixAddr) -> UnixDatagram {
 }
 
 #[test]
-fn the_manager_is_told() {
+fn the_manager_is_notified() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let manager = manager(&UnixAddr::from_pathname(&path).unwrap());
     let mut process_chain = ProcessChain::with(|command| command.args(["127.0.0.1", "0"]).env("NOTIFY_SOCKET", &path));
-    assert_eq!(hear(&manager), "READY=1");
+    assert_eq!(next_message(&manager), "READY=1");
     let mut old = connect(process_chain.first.address());
     echo(&mut old, b"it accepts");
     process_chain.replace_by_script(&process_chain.path(), "exit 1");
     process_chain.signal(Signal::USR2);
-    assert!(hear(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));
-    assert_eq!(hear(&manager), "READY=1", "it goes on");
+    assert!(next_message(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(next_message(&manager), "READY=1", "it goes on");
     process_chain.replace_by_copy(&process_chain.path());
     let child_program = process_chain.handover();
-    assert!(hear(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));
-    assert_eq!(hear(&manager), format!("MAINPID={child_program}\nREADY=1"));
+    assert!(next_message(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(next_message(&manager), format!("MAINPID={child_program}\nREADY=1"));
     drop(old);
     await_until("the old process's end", || process_chain.first.status().is_some());
     process_chain.end();
-    assert_eq!(hear(&manager), "STOPPING=1", "the old process said nothing of its own end");
+    assert_eq!(next_message(&manager), "STOPPING=1", "the old process said nothing of its own end");
 }
 
 #[test]
-fn a_manager_without_a_path_is_told() {
+fn an_abstract_manager_address_is_notified() {
     let name = format!("multiconn-test-{}", std::process::id());
     let manager = manager(&UnixAddr::from_abstract_name(&name).unwrap());
     let mut command = Program::server_command();
     let mut server = Program::spawn(command.args(["127.0.0.1", "0"]).env("NOTIFY_SOCKET", format!("@{name}")));
-    assert_eq!(hear(&manager), "READY=1");
+    assert_eq!(next_message(&manager), "READY=1");
     assert_eq!(server.terminate().code, Some(0));
-    assert_eq!(hear(&manager), "STOPPING=1");
+    assert_eq!(next_message(&manager), "STOPPING=1");
 }
 
 #[test]
-fn a_manager_that_is_not_there_keeps_nobody_from_being_served() {
+fn a_missing_manager_does_not_stop_the_server() {
     let mut command = Program::server_command();
     let server = Program::spawn(command.args(["127.0.0.1", "0"]).env("NOTIFY_SOCKET", "/nobody/is/here"));
     echo(&mut connect(server.address()), b"all the same");
@@ -178,7 +179,7 @@ fn a_manager_that_is_not_there_keeps_nobody_from_being_served() {
 }
 
 #[test]
-fn the_watchdog_hears_of_whom_it_watches() {
+fn the_watchdog_is_notified_by_its_process() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let manager = manager(&UnixAddr::from_pathname(&path).unwrap());
@@ -190,7 +191,7 @@ fn the_watchdog_hears_of_whom_it_watches() {
         let since = Instant::now();
         let mut pings = 0;
         while pings < 5 {
-            match hear(&manager).as_str() {
+            match next_message(&manager).as_str() {
                 "WATCHDOG=1" => pings += 1,
                 other => assert!(!other.contains("STOPPING"), "{other}"),
             }
@@ -199,7 +200,7 @@ fn the_watchdog_hears_of_whom_it_watches() {
     };
     let took = watch();
     assert!(took >= Duration::from_millis(300), "five in {took:?} is more than twice in each interval");
-    // The variable that names a process goes no further than that.
+    // The variable that names a PID is not passed to the new process.
     process_chain.handover();
     await_until("the old process's end", || process_chain.first.status().is_some());
     watch();
@@ -207,8 +208,8 @@ fn the_watchdog_hears_of_whom_it_watches() {
     let mut command = Program::server_command();
     command.args(arguments).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1");
     let mut server = Program::spawn(&mut command);
-    while hear(&manager) != "READY=1" {}
+    while next_message(&manager) != "READY=1" {}
     echo(&mut connect(server.address()), b"some time passes");
     server.terminate();
-    assert_eq!(hear(&manager), "STOPPING=1", "another process is watched");
+    assert_eq!(next_message(&manager), "STOPPING=1", "another process is watched");
 }

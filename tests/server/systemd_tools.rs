@@ -1,4 +1,4 @@
-//! systemd's own tools, where they are installed: they pass sockets and read units as systemd itself does.
+//! systemd's own tools, where installed: they pass sockets and check unit files as systemd itself does.
 
 use super::support::{Program, connect, connect_unix, echo, skipped, works};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,13 +13,13 @@ fn has(tool: &str) -> bool {
     found
 }
 
-/// An address that is nobody else's: the tool takes no port 0. The loopback network has one for each process, and the
-/// system gives away no port above 61,000 by itself (ip(7), `ip_local_port_range`).
+/// A unique address: the tool does not accept port 0. The loopback network has an address for each process, and the
+/// system does not assign ports above 61,000 (ip(7), `ip_local_port_range`).
 fn own_address() -> SocketAddr {
     (Ipv4Addr::from_bits(0x7f40_0000 | std::process::id() & 0x003f_ffff), 65432).into()
 }
 
-/// It waits for the first connection, and that one is served, too.
+/// The tool waits for the first connection, which is served as well.
 #[test]
 fn sockets_of_systemd_socket_activate_are_used() {
     if !has("systemd-socket-activate") {
@@ -45,7 +45,7 @@ fn sockets_of_systemd_socket_activate_are_used() {
     assert!(path.exists(), "the path is the manager's");
 }
 
-/// The units with our program in the place where they expect it.
+/// Installs the units and our program at the path they expect.
 fn install_units(folder: &Path) -> Vec<PathBuf> {
     let install = |kind: &str| {
         let name = format!("multiconn-server.{kind}");
@@ -57,7 +57,7 @@ fn install_units(folder: &Path) -> Vec<PathBuf> {
     ["service", "socket"].map(install).to_vec()
 }
 
-/// What systemd does not know it only warns of, and ignores: a hardening that is misspelt would protect nobody.
+/// systemd only warns of unknown directives and ignores them: a misspelled hardening would have no effect.
 #[test]
 fn systemd_finds_no_fault_with_the_units() {
     if !has("systemd-analyze") {
@@ -69,7 +69,7 @@ fn systemd_finds_no_fault_with_the_units() {
         let mut command = Command::new("systemd-analyze");
         let output = command.args(["verify", "--man=no"]).args(units).stdin(Stdio::null()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        // Other units of the machine are none of our business.
+        // Ignore messages about other units of the machine.
         text.lines().filter(|line| line.contains("multiconn")).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(verify(&units), [""; 0]);

@@ -1,4 +1,4 @@
-//! The limits in time: who is silent, who takes nothing, who stays too long; and that nobody else is cut.
+//! Time limits: silent peers, peers that do not read, and long connections are closed; others are not.
 
 use super::support::{
     PATIENCE, Program, bytes, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked,
@@ -9,17 +9,17 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-/// A limit under test. Longer than a busy machine's pauses, shorter than anybody's patience with tests.
+/// A limit under test. Longer than a busy machine's pauses, and short enough for a test.
 const LIMIT: &str = "1s";
 const LIMIT_TIME: Duration = Duration::from_secs(1);
 
-/// Time is measured in steps by the server's clock and by ours.
+/// Tolerance for the resolution of the server's clock and of ours.
 const ROUNDING: Duration = Duration::from_millis(20);
 
-/// How long the server waits for the end of a peer that it has ended itself.
+/// How long the server lingers for the end of input after closing a connection.
 const LINGER_TIME: Duration = Duration::from_secs(5);
 
-/// Every limit in time but `option`, switched off.
+/// Arguments with `option` set, and all other time limits disabled.
 fn only<'a>(option: &'a str, value: &'a str) -> Vec<&'a str> {
     let mut arguments = vec!["-v", option, value];
     for other in ["--idle-timeout", "--first-byte-timeout", "--write-timeout", "--lifetime"] {
@@ -30,16 +30,16 @@ fn only<'a>(option: &'a str, value: &'a str) -> Vec<&'a str> {
     arguments
 }
 
-/// The peer leaves, too, and the log tells of its connection, by name, that it was closed for `reason`.
+/// Closes the peer, and expects that the log names its connection and the `reason`.
 #[track_caller]
-fn expect_told(server: &Program, peer: TcpStream, reason: &str) {
+fn expect_logged(server: &Program, peer: TcpStream, reason: &str) {
     let name = peer.local_addr().unwrap();
     drop(peer);
     server.await_stderr(&format!("Closing connection to {name}: {reason} (number "));
 }
 
-/// A peer that goes on sending, never reads, and finds out that it was cut.
-fn send_until_cut(mut peer: TcpStream) -> (TcpStream, ErrorKind) {
+/// Sends without reading until the connection fails.
+fn send_until_closed(mut peer: TcpStream) -> (TcpStream, ErrorKind) {
     peer.set_nonblocking(false).unwrap();
     let since = Instant::now();
     loop {
@@ -51,7 +51,7 @@ fn send_until_cut(mut peer: TcpStream) -> (TcpStream, ErrorKind) {
 }
 
 #[test]
-fn who_says_nothing_at_first_is_closed() {
+fn a_peer_without_a_first_byte_is_closed() {
     let mut server = server(&only("--first-byte-timeout", LIMIT));
     let mut spoke = connect(server.address());
     echo(&mut spoke, b"!");
@@ -59,8 +59,8 @@ fn who_says_nothing_at_first_is_closed() {
     let mut silent = connect(server.address());
     expect_end(&mut silent);
     assert!(since.elapsed() + ROUNDING >= LIMIT_TIME, "closed after {:?}", since.elapsed());
-    expect_told(&server, silent, "first-byte timeout");
-    // One byte was enough, for ever.
+    expect_logged(&server, silent, "first-byte timeout");
+    // After one byte the limit no longer applies.
     echo(&mut spoke, b"after a long silence");
     drop(spoke);
     server.await_closed(2);
@@ -68,20 +68,20 @@ fn who_says_nothing_at_first_is_closed() {
 }
 
 #[test]
-fn who_is_silent_is_closed() {
+fn a_silent_peer_is_closed() {
     let mut server = server(&only("--idle-timeout", LIMIT));
     let mut peer = connect(server.address());
     echo(&mut peer, b"!");
     let since = Instant::now();
     expect_end(&mut peer);
     assert!(since.elapsed() + ROUNDING >= LIMIT_TIME, "closed after {:?}", since.elapsed());
-    expect_told(&server, peer, "idle timeout");
+    expect_logged(&server, peer, "idle timeout");
     still_serves(&mut server).expect_counts(&[("closed by peer", 1), ("idle timeout", 1)]);
 }
 
-/// The log says so when it happens, and not when the peer has closed, too.
+/// The close is logged when it happens, not when the peer has closed as well.
 #[test]
-fn an_end_is_logged_at_once() {
+fn a_close_is_logged_at_once() {
     for (arguments, reason) in [
         (only("--idle-timeout", LIMIT), "idle timeout"),
         (only("--first-byte-timeout", LIMIT), "first-byte timeout"),
@@ -103,17 +103,17 @@ fn an_end_is_logged_at_once() {
 }
 
 #[test]
-fn who_never_reads_is_cut_though_it_goes_on_sending() {
+fn a_peer_that_sends_but_never_reads_is_closed() {
     let mut server = server(&only("--write-timeout", LIMIT));
     let mut neighbour = connect(server.address());
     echo(&mut neighbour, b"before");
     let peers: Vec<_> = (0..3).map(|_| connect_narrow(server.address())).collect();
     std::thread::scope(|scope| {
-        let cut: Vec<_> = peers.into_iter().map(|peer| scope.spawn(|| send_until_cut(peer))).collect();
+        let cut: Vec<_> = peers.into_iter().map(|peer| scope.spawn(|| send_until_closed(peer))).collect();
         for cut in cut {
             let (peer, error) = cut.join().unwrap();
             assert!(matches!(error, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
-            expect_told(&server, peer, "write timeout");
+            expect_logged(&server, peer, "write timeout");
         }
     });
     echo(&mut neighbour, b"after, and after a long silence");
@@ -122,11 +122,11 @@ fn who_never_reads_is_cut_though_it_goes_on_sending() {
     still_serves(&mut server).expect_counts(&[("closed by peer", 2), ("write timeout", 3)]);
 }
 
-/// The time counts from the last byte taken: slowness is no fault.
+/// The time counts from the last byte that the peer took, so a slow reader is not closed.
 #[test]
-fn who_reads_slowly_is_not_cut() {
+fn a_slow_reader_is_not_closed() {
     const STEPS: usize = 20;
-    // Small buffers, so that the server itself has something to wait for, all the time.
+    // Small buffers, so that the server itself always has pending output.
     let limits = ["--send-buffer", "32KiB", "--recv-buffer", "32KiB"];
     let mut server = server(&[&only("--write-timeout", "3s")[..], &limits[..]].concat());
     let peers = [connect_narrow(server.address())];
@@ -139,7 +139,7 @@ fn who_reads_slowly_is_not_cut() {
     let mut back = vec![0; sent];
     for step in back.chunks_mut(sent.div_ceil(STEPS)) {
         peer.read_exact(step).unwrap_or_else(|error| panic!("{error}: {:#?}", server.stderr()));
-        // Being slow is what is tested.
+        // The sleep is the slowness under test.
         std::thread::sleep(Duration::from_millis(200));
     }
     assert!(since.elapsed() > Duration::from_millis(3500), "not slow enough: {:?}", since.elapsed());
@@ -149,12 +149,12 @@ fn who_reads_slowly_is_not_cut() {
     still_serves(&mut server).expect_counts(&[("closed by peer", 2)]);
 }
 
-/// Asks and is answered without pause until the server ends it; returns whether everything was as it should be.
-fn talk_until_the_end(mut peer: TcpStream) -> TcpStream {
+/// Exchanges messages without pause until the server closes, checks every answer, and returns the stream.
+fn exchange_until_the_end(mut peer: TcpStream) -> TcpStream {
     const MESSAGE: usize = 64;
     for round in 0.. {
         let message = bytes(round, MESSAGE);
-        // The server may have finished already; what it sent before is still there.
+        // The server may have finished already; its earlier output is still readable.
         let is_sent = peer.write_all(&message).is_ok();
         let mut reply = [0; MESSAGE];
         match uninterrupted(|| peer.read(&mut reply)) {
@@ -169,8 +169,7 @@ fn talk_until_the_end(mut peer: TcpStream) -> TcpStream {
     peer
 }
 
-/// One that sends without pause, and reads at the same time: what comes back is what was sent, without a gap, up to an
-/// end in order.
+/// Sends and reads without pause. The echo matches without a gap, up to a normal end of input.
 fn stream_until_the_end(peer: &TcpStream) -> usize {
     let data = bytes(7, 1 << 20);
     std::thread::scope(|scope| {
@@ -193,7 +192,7 @@ fn stream_until_the_end(peer: &TcpStream) -> usize {
                 Err(error) => panic!("not finished in order after {back} bytes: {error}"),
             }
         }
-        // Whoever is told the end stops sending.
+        // Stop sending at end of input.
         peer.shutdown(Shutdown::Both).ok();
         sending.join().unwrap();
         back
@@ -201,55 +200,55 @@ fn stream_until_the_end(peer: &TcpStream) -> usize {
 }
 
 #[test]
-fn a_busy_connection_is_finished_in_order_when_its_life_is_over() {
+fn a_busy_connection_closes_normally_at_its_lifetime() {
     let mut server = server(&only("--lifetime", LIMIT));
     let address = server.address();
     let since = Instant::now();
     std::thread::scope(|scope| {
-        let talking: Vec<_> = (0..8).map(|_| scope.spawn(move || talk_until_the_end(connect(address)))).collect();
+        let talking: Vec<_> = (0..8).map(|_| scope.spawn(move || exchange_until_the_end(connect(address)))).collect();
         let streaming = connect(address);
         let streamed = stream_until_the_end(&streaming);
         assert!(streamed > 1 << 20, "only {streamed} bytes came back");
-        expect_told(&server, streaming, "lifetime over");
+        expect_logged(&server, streaming, "lifetime over");
         for talking in talking {
-            expect_told(&server, talking.join().unwrap(), "lifetime over");
+            expect_logged(&server, talking.join().unwrap(), "lifetime over");
         }
     });
     assert!(since.elapsed() + ROUNDING >= LIMIT_TIME, "over after {:?}", since.elapsed());
-    // The silent live no longer.
+    // Silent connections have the same lifetime.
     expect_end(&mut connect(address));
     still_serves(&mut server).expect_counts(&[("closed by peer", 1), ("lifetime over", 10)]);
 }
 
-/// What waits on its way out when the life is over is still sent.
+/// Output pending at the end of the lifetime is still sent.
 #[test]
-fn what_was_answered_is_sent_after_the_end_of_a_life() {
+fn pending_output_is_sent_after_the_lifetime() {
     let mut server = server(&only("--lifetime", LIMIT));
-    // Made before that life begins: a busy machine takes a good part of it for that.
+    // Prepared before the lifetime starts, because on a busy machine it takes a good part of that.
     let data = bytes(3, 16 << 20);
     let mut peers = [connect_narrow(server.address())];
     echo(&mut peers[0], b"!");
     let since = Instant::now();
     let sent = push_until_blocked(&peers, &data)[0];
-    // The end of that life is what is awaited; it began before the echo. Only then the answers are read.
+    // Waits for the end of the lifetime, which began before the echo. Only then are the answers read.
     std::thread::sleep((LIMIT_TIME + ROUNDING).saturating_sub(since.elapsed()));
     let [mut peer] = peers;
     let back = read_to_end(&mut peer);
     assert!(!back.is_empty() && back.len() <= sent, "{sent} were sent, {} came back", back.len());
     assert!(back == data[..back.len()]);
-    expect_told(&server, peer, "lifetime over");
+    expect_logged(&server, peer, "lifetime over");
     still_serves(&mut server);
 }
 
 #[test]
-fn zero_is_never() {
+fn zero_disables_a_limit() {
     let mut server = server(&only("--idle-timeout", "0"));
     let mut silent = connect(server.address());
     let mut idle = connect(server.address());
     echo(&mut idle, b"!");
     let stuck = [connect_narrow(server.address())];
     push_until_blocked(&stuck, &more_than_fits());
-    // Longer than the limit of the tests above: what is awaited is the passing of time itself.
+    // Longer than the limit of the tests above; the sleep is the observed interval.
     std::thread::sleep(LIMIT_TIME + ROUNDING);
     echo(&mut silent, b"at last");
     echo(&mut idle, b"at last");
@@ -261,9 +260,9 @@ fn zero_is_never() {
     still_serves(&mut server).expect_counts(&[("closed by peer", 4)]);
 }
 
-/// All limits at once, each shorter than the test, and 200 connections that keep within them.
+/// All limits at once, each shorter than the test, and 200 connections within all of them.
 #[test]
-fn all_limits_together_cut_nobody_who_keeps_them() {
+fn all_limits_together_close_no_connection_within_them() {
     const THREADS: usize = 4;
     const PEERS: usize = 200;
     let limits = ["--idle-timeout", "3s", "--first-byte-timeout", "3s", "--write-timeout", "3s", "--lifetime", "1m"];
@@ -289,7 +288,7 @@ fn all_limits_together_cut_nobody_who_keeps_them() {
 }
 
 #[test]
-fn wrong_values() {
+fn wrong_values_are_refused() {
     for option in ["--first-byte-timeout", "--write-timeout", "--lifetime"] {
         for value in ["5", "-1s", "soon", ""] {
             let refused = Program::server(&["127.0.0.1", "0", &format!("{option}={value}")]);

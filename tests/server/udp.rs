@@ -1,4 +1,4 @@
-//! Datagrams: each is answered whole to whom it came from, and nobody's fault is another's.
+//! UDP: every datagram is answered whole to its sender, and one peer's fault affects no other.
 
 use super::process_chain::{ProcessChain, install};
 use super::support::{
@@ -11,15 +11,15 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-/// How long nothing comes where nothing should.
+/// How long to wait where no datagram is expected.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// A server for datagrams on a free port, with further arguments.
+/// A UDP server on a free port, with further arguments.
 pub(super) fn server(host: &str, arguments: &[&str]) -> Program {
     Program::server(&[&["--udp", host, "0"], arguments].concat())
 }
 
-/// The address in the line that ends in ` (udp, …)` and contains `part`.
+/// The address in the line that contains ` (udp, …)` and `part`.
 #[track_caller]
 pub(super) fn address_of(server: &Program, part: &str) -> SocketAddr {
     server.await_stdout(" (udp, ");
@@ -32,14 +32,14 @@ pub(super) fn address(server: &Program) -> SocketAddr {
     address_of(server, " (udp, ")
 }
 
-/// A peer on `ip` that waits for replies.
+/// A peer on `ip` with a receive timeout.
 pub(super) fn peer(ip: &str) -> UdpSocket {
     let socket = UdpSocket::bind((ip, 0)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
-/// The next datagram, and who sent it.
+/// The next datagram and its sender.
 #[track_caller]
 pub(super) fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut room = vec![0; 1 << 16];
@@ -79,7 +79,7 @@ fn a_group_without_an_interface() {
 }
 
 #[test]
-fn every_size_comes_back_whole() {
+fn datagrams_of_every_size_are_echoed() {
     for workers in ["1", "2"] {
         let mut server = server("127.0.0.1", &["--workers", workers]);
         let (address, peer) = (address(&server), peer("127.0.0.1"));
@@ -95,7 +95,7 @@ fn every_size_comes_back_whole() {
 }
 
 #[test]
-fn every_interface_answers_from_where_it_was_asked() {
+fn replies_come_from_the_destination_address() {
     let mut server = server("", &["--workers", "2"]);
     let port = address(&server).port();
     for ip in ["127.0.0.1", "127.0.0.2", "127.8.9.10"] {
@@ -158,9 +158,9 @@ fn only_allowed_addresses_are_answered() {
     exit.expect_counts(&[("answered", 1), ("dropped: the address is not allowed", 1)]);
 }
 
-/// What the system is told of a peer that is gone must not end or delay anything.
+/// ICMP errors from closed peers must neither end nor delay the server.
 #[test]
-fn peers_that_are_gone_disturb_nobody() {
+fn closed_peers_do_not_affect_others() {
     let mut server = server("127.0.0.1", &["--workers", "1"]);
     let (address, socket) = (address(&server), peer("127.0.0.1"));
     for number in 0..50u8 {
@@ -206,7 +206,7 @@ fn a_group_is_answered_once() {
 }
 
 #[test]
-fn what_has_come_in_is_answered_before_the_end() {
+fn queued_datagrams_are_answered_before_the_end() {
     let mut server = server("127.0.0.1", &["--workers", "2"]);
     let address = address(&server);
     let peers: Vec<_> = (0..50).map(|_| peer("127.0.0.1")).collect();
@@ -222,7 +222,7 @@ fn what_has_come_in_is_answered_before_the_end() {
     server.await_exit().expect_counts(&[("answered", 50)]);
 }
 
-/// What does not fit the kernel's queue is lost, and counted.
+/// Datagrams that exceed the kernel's queue are lost, and counted.
 #[test]
 fn an_overrun_is_counted() {
     let mut server = server("127.0.0.1", &["--workers", "1", "--recv-buffer", "4KiB"]);
@@ -233,7 +233,7 @@ fn an_overrun_is_counted() {
     }
     server.resume();
     receive(&socket);
-    // The kernel tells of it with a datagram that came after.
+    // The kernel reports the loss with a later datagram.
     ask(&socket, address, b"still there");
     let exit = server.terminate();
     let (lost, answered) = (exit.counted("dropped: the receive queue was full"), exit.counted("answered"));
@@ -261,9 +261,9 @@ fn the_metrics_page_counts_datagrams() {
     assert!(page.contains(dropped) && page.contains("multiconn_received_bytes_total{worker=\"0\"} 33"), "{page}");
 }
 
-/// One call takes and sends many datagrams when many are there.
+/// One call receives or sends many datagrams when many are queued.
 #[test]
-fn many_datagrams_come_with_one_call() {
+fn datagrams_are_batched() {
     const TRACER: [&str; 5] = ["strace", "-D", "-f", "-e", "trace=recvmmsg,sendmmsg"];
     if !works(Command::new(TRACER[0]).args(&TRACER[1..]).arg("true")) {
         return skipped("system calls per datagram", "strace is not here, or may not trace");
@@ -285,7 +285,7 @@ fn many_datagrams_come_with_one_call() {
 }
 
 #[test]
-fn a_successor_takes_the_socket_over() {
+fn a_handover_passes_the_socket() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("server");
     install(&program);
@@ -301,7 +301,7 @@ fn a_successor_takes_the_socket_over() {
     }
 }
 
-/// A service manager passes a socket for datagrams (systemd.socket(5), `ListenDatagram=`), for each worker to use.
+/// A service manager passes a UDP socket (systemd.socket(5), `ListenDatagram=`), which all workers use.
 #[test]
 #[cfg(target_os = "linux")]
 fn sockets_of_the_service_manager_are_answered() {
@@ -326,7 +326,7 @@ fn sockets_of_the_service_manager_are_answered() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_in_words() {
+fn impossible_options_are_refused() {
     let wrong = |arguments: &[&str], parts: &[&str]| {
         expect_refusal(Program::server(arguments), 2, parts);
     };

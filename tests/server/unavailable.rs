@@ -1,4 +1,4 @@
-//! What this machine refuses: one sentence that names the input and the way out, exit status 1.
+//! Errors of this machine: one sentence that names the input and the way out, exit status 1.
 
 use super::server;
 use super::support::{Program, connect, connect_unix, echo, expect_refusal, skipped, works};
@@ -20,11 +20,11 @@ fn a_host_that_does_not_resolve() {
 
 #[test]
 fn an_address_of_another_machine() {
-    // Reserved for documentation (RFC 5737): nobody has it.
+    // Reserved for documentation (RFC 5737), so no host has it.
     refused(&["192.0.2.1", "0"], &["192.0.2.1:0", "not available", "\"\" for every interface"]);
 }
 
-/// Two programs that both set `SO_REUSEPORT` would share the port in silence. Ours must not.
+/// Two programs that both set `SO_REUSEPORT` would silently share the port. Ours must not.
 #[test]
 fn a_port_in_use_by_another_server() {
     for theirs in ["1", "2"] {
@@ -51,7 +51,7 @@ fn a_port_in_use_by_another_program() {
     }
 }
 
-/// What runs the server without any right, where port 80 needs one; or why that cannot be had here.
+/// A wrapper that runs the server without privileges where port 80 needs one; or why that is not possible here.
 fn without_rights() -> Result<Vec<&'static str>, &'static str> {
     let setting = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
     let anybody_may = setting.trim().parse().is_ok_and(|first: u32| first <= 80);
@@ -72,7 +72,7 @@ fn without_rights() -> Result<Vec<&'static str>, &'static str> {
 }
 
 #[test]
-fn port_80_without_the_right() {
+fn port_80_without_the_privilege() {
     let wrapper = match without_rights() {
         Ok(wrapper) => wrapper,
         Err(why) => return skipped("port 80 without the right", why),
@@ -114,7 +114,7 @@ fn a_stale_unix_socket_is_taken_over() {
     server.await_stdout("Listening");
     echo(&mut connect_unix(&path), b"taken over");
     assert_eq!(server.terminate().code, Some(0));
-    // And so is one that our own server left behind when it was killed.
+    // The same for the socket of our own server that was killed.
     let killed = Program::server(&["--unix", path.to_str().unwrap()]);
     killed.await_stdout("Listening");
     drop(killed);
@@ -142,7 +142,7 @@ fn a_unix_socket_in_use_is_left_alone() {
     refused(&["--unix", other.to_str().unwrap()], &["datagrams.sock", "another program"]);
 }
 
-/// What was bound before the refusal is given back.
+/// Sockets bound before the refusal are released.
 #[test]
 fn a_refusal_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
@@ -159,7 +159,7 @@ fn more_connections_than_descriptors() {
     let line = expect_refusal(Program::spawn(&mut command), 1, &parts);
     let needed = line.split("need ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
     assert!(needed.replace(',', "").parse::<u64>().unwrap() > 1_000_000, "{line}");
-    // And too few for anything at all.
+    // Too few descriptors even to start.
     let mut command = Program::server_with_descriptors(20);
     command.args(["127.0.0.1", "0", "--workers", "4"]);
     expect_refusal(Program::spawn(&mut command), 1, &["4 workers", "may open 20"]);

@@ -1,4 +1,4 @@
-//! A stderr that nobody reads: the server serves, and says afterwards how much of its log was dropped.
+//! Unread stderr: the server keeps serving, and later reports how many log lines it dropped.
 
 use super::support::{PATIENCE, Program, connect, echo, echo_all};
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,7 +25,7 @@ impl Unread {
         Self { address: address.parse().unwrap(), stderr: child.stderr.take(), child }
     }
 
-    /// Has the server log about 512 KiB.
+    /// Makes the server log about 512 KiB.
     fn fill(&self) {
         echo_all(&mut connect(self.address), &vec![0xff; 64 * 1024]);
     }
@@ -39,9 +39,9 @@ impl Drop for Unread {
 }
 
 #[test]
-fn a_log_that_nobody_reads_blocks_nobody_and_tells_what_was_dropped() {
+fn an_unread_log_blocks_no_connection_and_reports_dropped_lines() {
     let mut server = Unread::start();
-    // More than the pipe, the queue and the batch that is being written hold together.
+    // More than the pipe, the queue and the batch in progress hold together.
     for _ in 0..48 {
         server.fill();
     }
@@ -62,7 +62,7 @@ fn a_log_that_nobody_reads_blocks_nobody_and_tells_what_was_dropped() {
     let count = dropped.strip_prefix("warning: ").and_then(|rest| rest.split(' ').next()).unwrap();
     assert!(count.replace(',', "").parse::<u64>().unwrap() > 0, "{dropped}");
     assert!(dropped.ends_with(" dropped: the log was not read fast enough"), "{dropped}");
-    // There is room again.
+    // The log has room again.
     let mut peer = connect(server.address);
     echo(&mut peer, b"Is this told?");
     let told = format!("Received b'Is this told?' from {}", peer.local_addr().unwrap());
@@ -73,7 +73,7 @@ fn a_log_that_nobody_reads_blocks_nobody_and_tells_what_was_dropped() {
 }
 
 #[test]
-fn a_server_ends_although_nobody_reads_its_log() {
+fn a_server_with_an_unread_log_can_exit() {
     let mut server = Unread::start();
     server.fill();
     kill_process(Pid::from_child(&server.child), Signal::TERM).unwrap();

@@ -1,4 +1,4 @@
-//! TCP urgent data: one byte that is out of band (tcp(7)). Everything around it is echoed.
+//! TCP urgent data: one out-of-band byte (tcp(7)). All data around it is echoed.
 
 use super::support::{await_until, connect, echo, expect_end, skipped, still_sending};
 use super::{server, still_serves};
@@ -6,10 +6,10 @@ use rustix::net::{SendFlags, send};
 use rustix::process::Signal;
 use std::io::{Read, Write};
 
-/// All of it lies there when the server looks: the first read stops short at the urgent byte, which does not mean that
-/// nothing more is there.
+/// All data has arrived when the server reads. The first read stops at the urgent byte, which does not mean that the
+/// socket is drained.
 #[test]
-fn what_surrounds_an_urgent_byte_is_echoed() {
+fn data_around_an_urgent_byte_is_echoed() {
     let mut server = server(&["--workers", "1"]);
     let mut peers: Vec<_> = (0..10).map(|_| connect(server.address())).collect();
     for peer in &mut peers {
@@ -32,7 +32,7 @@ fn what_surrounds_an_urgent_byte_is_echoed() {
         let mut reply = [0; 6];
         peer.read_exact(&mut reply).unwrap();
         assert_eq!(&reply, b"aaabbb");
-        // And the conversation goes on as before.
+        // The connection continues as before.
         echo(peer, b"after");
         peer.shutdown(std::net::Shutdown::Write).unwrap();
         expect_end(peer);

@@ -1,4 +1,4 @@
-//! Contents that are no request.
+//! Message contents that are not valid requests.
 
 use super::case::{Case, beginning, json};
 

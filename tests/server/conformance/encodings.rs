@@ -1,4 +1,4 @@
-//! The encodings a request may come in. The answer is in UTF-8, as that of the tutorial's server is.
+//! Encodings of requests. Answers are in UTF-8, as those of the tutorial's server.
 
 use super::case::{Case, ORDER, answer, content, header, message};
 
@@ -32,7 +32,7 @@ fn sent(encoding: &str, bytes: &[u8]) -> Vec<u8> {
     message(&header(ORDER, encoding, bytes.len()), bytes)
 }
 
-/// Spellings of Python for an encoding in which ASCII is ASCII.
+/// Python's spellings of ASCII-compatible encodings.
 fn names() -> Vec<Case> {
     [
         "utf-8",
@@ -64,7 +64,7 @@ fn names() -> Vec<Case> {
     .to_vec()
 }
 
-/// Texts that are not ASCII.
+/// Non-ASCII texts.
 fn texts() -> Vec<Case> {
     let dog = String::from_utf8(content("🐶")).unwrap();
     let latin = [&b"{\"action\": \"search\", \"value\": \"caf\xe9\x80\xff\"}"[..]].concat();
@@ -78,7 +78,7 @@ fn texts() -> Vec<Case> {
     ]
 }
 
-/// Byte order marks; and without one, the order of the sender.
+/// Byte order marks; without one, the sender's byte order applies.
 fn marks() -> Vec<Case> {
     let dog = String::from_utf8(content("🐶")).unwrap();
     let marked = format!("\u{feff}{dog}");

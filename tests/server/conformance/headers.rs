@@ -1,4 +1,4 @@
-//! Headers: written in other ways, and wrong in all.
+//! Headers: unusual but valid ones, and invalid ones.
 
 use super::case::{Case, ORDER, answer, content, header, header_with, message, raw_message};
 
@@ -28,13 +28,13 @@ fn fields() -> [(&'static str, String); 4] {
     ]
 }
 
-/// A header of these fields, without a space.
+/// A header of these fields, without spaces.
 fn of_fields(fields: &[(&str, String)]) -> String {
     let fields: Vec<String> = fields.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
     format!("{{{}}}", fields.join(","))
 }
 
-/// The header with another value for a key.
+/// The header with one value replaced.
 fn with(key: &str, value: &str) -> String {
     let other = |(name, old): (&'static str, String)| (name, if name == key { value.to_owned() } else { old });
     of_fields(&fields().map(other))
@@ -152,7 +152,7 @@ fn wrong() -> Vec<Case> {
     cases
 }
 
-/// Lengths whose value is shown in another way than it was written, or that are no numbers.
+/// Lengths that are displayed differently from how they were written, or that are not numbers.
 fn lengths() -> Vec<Case> {
     let mut cases = Vec::new();
     let why = |why: &str| format!("the header is not a JSON object: {why}");

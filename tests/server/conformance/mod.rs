@@ -1,6 +1,6 @@
-//! The conformance table of the message protocol: numbered cases, each on a connection of its own to one real server. A
-//! message is either answered, byte for byte as the tutorial's server answers, or refused in words that name what was
-//! wrong; nobody else notices.
+//! Conformance table of the message protocol: numbered cases, each on its own connection to one real server. A message
+//! is either answered, byte for byte as by the tutorial's server, or refused with an error that names the fault; other
+//! connections are unaffected.
 
 mod case;
 mod contents;
@@ -17,22 +17,22 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// How many cases there are at least.
-const CASES: usize = 150;
+/// The minimum number of cases.
+const MIN_CASES: usize = 150;
 
-/// How many connections are under way at a time.
-const AT_A_TIME: usize = 8;
+/// How many connections are open at a time.
+const CONCURRENT: usize = 8;
 
 fn table() -> Vec<Case> {
     [requests::cases(), headers::cases(), encodings::cases(), contents::cases(), streams::cases()].concat()
 }
 
-/// Sends what the case sends, and says what was not as expected.
+/// Runs a case, and returns how it differs from the expectation.
 fn run(case: &Case, server: &Program) -> Result<(), String> {
     let mut peer = connect(server.address());
     peer.set_nodelay(true).map_err(|error| error.to_string())?;
     for segment in &case.segments {
-        // A server that has refused already may read no further.
+        // A server that has refused the message may stop reading.
         let written = peer.write_all(segment);
         if written.is_err() && matches!(case.expected, Expected::Answers(_)) {
             return Err("it was not all taken".to_owned());
@@ -57,14 +57,14 @@ fn run(case: &Case, server: &Program) -> Result<(), String> {
     if received != *answers {
         return Err(format!("expected {}, received {}", answers.escape_ascii(), received.escape_ascii()));
     }
-    // Until then the server, which has refused, lingers.
+    // Until then the server lingers after a refusal.
     drop(peer);
-    expect_told(server, address, &words)
+    expect_logged(server, address, &words)
 }
 
-/// The log says why the connection from `address` was closed. A port may have been somebody else's before: all that the
-/// log says about it counts.
-fn expect_told(server: &Program, address: SocketAddr, words: &str) -> Result<(), String> {
+/// Expects the log to say why the connection from `address` closed. An earlier connection may have had the same port:
+/// all its log lines count.
+fn expect_logged(server: &Program, address: SocketAddr, words: &str) -> Result<(), String> {
     let start = format!("Closing connection to {address}: ");
     let expected = format!("{start}{words}");
     let deadline = Instant::now() + PATIENCE;
@@ -91,7 +91,7 @@ fn every_case_of_the_table() {
     neighbour.write_all(early).unwrap();
     let numbered: Vec<(usize, &Case)> = (1..).zip(&cases).collect();
     let mut failures: Vec<String> = std::thread::scope(|scope| {
-        let share = numbered.len().div_ceil(AT_A_TIME);
+        let share = numbered.len().div_ceil(CONCURRENT);
         let server = &server;
         let work = |share: &[(usize, &Case)]| -> Vec<String> {
             let failure = |(number, case): &(usize, &Case)| {
@@ -104,12 +104,12 @@ fn every_case_of_the_table() {
     });
     failures.sort();
     let passed = cases.len() - failures.len();
-    // Past the capture of the test harness, so that it is seen.
+    // Written past the capture of the test harness, so that it is visible.
     writeln!(std::io::stderr().lock(), "conformance: {passed} of {} passed", cases.len()).unwrap();
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
-    assert!(cases.len() >= CASES, "{} cases are too few", cases.len());
+    assert!(cases.len() >= MIN_CASES, "{} cases are too few", cases.len());
 
-    // Whatever happened to the others.
+    // The server still serves after all cases.
     neighbour.write_all(late).unwrap();
     neighbour.shutdown(Shutdown::Write).unwrap();
     let mut received = Vec::new();
@@ -120,7 +120,7 @@ fn every_case_of_the_table() {
     exit.expect_counts(&[("protocol error", refused), ("closed by peer", 1 + cases.len() as u64 - refused)]);
 }
 
-/// The same bytes to the tutorial's server: the table does not only say what we think that it answers.
+/// The same bytes to the tutorial's server: this verifies the table's claims about its answers.
 #[test]
 fn the_tutorial_server_answers_the_same() {
     if !has_python("what the tutorial's server answers") {
@@ -141,7 +141,7 @@ fn the_tutorial_server_answers_the_same() {
     assert!(compared >= 80, "{compared} cases are too few");
 }
 
-/// A peer that sends one message, and waits for the end before it closes.
+/// A peer that sends one message, and awaits end of input before it closes.
 #[test]
 fn the_end_comes_after_the_answer() {
     let server = server(&["--service", "search", "-v"]);
@@ -152,10 +152,10 @@ fn the_end_comes_after_the_answer() {
     assert_eq!(received, answer("No match for 'nope'."));
     let address = peer.local_addr().unwrap();
     drop(peer);
-    expect_told(&server, address, "completed").unwrap();
+    expect_logged(&server, address, "completed").unwrap();
 }
 
-/// The next message after the answer to the one before, for which the server waits when it is asked to.
+/// The next message follows the answer to the previous one, for which the server waits if so configured.
 #[test]
 fn messages_one_after_the_other() {
     let server = server(&["--service", "search"]);
@@ -171,7 +171,7 @@ fn messages_one_after_the_other() {
     expect_end(&mut peer);
 }
 
-/// A larger or a smaller limit on the content is kept to the byte.
+/// A larger or smaller content limit applies exactly, to the byte.
 #[test]
 fn the_limit_on_the_content_is_the_buffer_limit() {
     for limit in [10, 1000, 200_000] {
@@ -188,7 +188,7 @@ fn the_limit_on_the_content_is_the_buffer_limit() {
     }
 }
 
-/// A value in Latin-1 takes twice the bytes in UTF-8: the largest ones have an answer that is too large to be sent.
+/// A Latin-1 value takes up to twice the bytes in UTF-8: the answers to the largest ones are too large to send.
 #[test]
 fn an_answer_that_is_too_large() {
     let server = server(&["--service", "search", "-v"]);
@@ -198,5 +198,5 @@ fn an_answer_that_is_too_large() {
     expect_end(&mut peer);
     let address = peer.local_addr().unwrap();
     drop(peer);
-    expect_told(&server, address, "reply too large").unwrap();
+    expect_logged(&server, address, "reply too large").unwrap();
 }

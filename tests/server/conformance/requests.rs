@@ -1,4 +1,4 @@
-//! Requests that are sound: the table, values and actions of all kinds, and binary ones.
+//! Valid requests: the table, values and actions of all kinds, and binary requests.
 
 use super::case::{Case, answer, beginning, binary, binary_answer, json, message, search, typed_header};
 
@@ -16,7 +16,7 @@ fn table() -> Vec<Case> {
     .to_vec()
 }
 
-/// Values as they stand in the request, and in the answer between single quotes.
+/// Values as written in the request, and as shown in the answer between single quotes.
 fn values() -> Vec<Case> {
     let long = "x".repeat(60_000);
     let values = [
@@ -69,7 +69,7 @@ fn actions() -> Vec<Case> {
         (r#"{"action": 5}"#, "Error: invalid action '5'."),
         ("{}", "Error: invalid action 'None'."),
         (r#"{"action": "search"}"#, "No match for 'None'."),
-        // The same, written otherwise.
+        // The same, written differently.
         (r#"{"value": "🐶", "action": "search"}"#, ball),
         (r#"{"action":"search","value":"🐶"}"#, ball),
         (r#"{"action": "search", "value": "\ud83d\udc36"}"#, ball),
@@ -83,7 +83,7 @@ fn actions() -> Vec<Case> {
     .to_vec()
 }
 
-/// The tutorial's server ends the connection with a traceback, or nests deeper.
+/// Cases for which the tutorial's server fails with a traceback, or nests deeper.
 fn ours() -> Vec<Case> {
     let nested = format!(r#"{{"more": {}{}}}"#, "[".repeat(126), "]".repeat(126));
     vec![Case::answers("JSON that nests 127 deep", json(&nested), answer("Error: invalid action 'None'."))]

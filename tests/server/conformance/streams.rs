@@ -1,4 +1,4 @@
-//! Streams of messages: split in two everywhere, byte by byte, many in one segment, cut off everywhere.
+//! Streams of messages: split at every position, byte by byte, several in one segment, truncated at every position.
 
 use super::case::{Case, answer, binary, binary_answer, json, search};
 use multiconn::units::format_count;
@@ -65,7 +65,7 @@ fn splits() -> Vec<Case> {
     (1..sent.len()).map(split).collect()
 }
 
-/// How much is missing depends on what is known by then: the length, the header, the content.
+/// How much is missing depends on what has arrived: the length, the header, the content.
 fn truncations() -> Vec<Case> {
     let sent = search("ring");
     let header = sent.len() - 37;
