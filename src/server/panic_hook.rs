@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// Limits panic reports to one per second for each source location. Reports go to the panic hook that is set when this
-/// is called; other panics are not reported.
+/// is called; panics beyond that are not reported.
 ///
 /// A service that panics ends only its own connection. So a peer that can trigger a panic can repeat it, and by default
 /// each panic is written to stderr, with a backtrace if enabled. A library leaves the hook of the process alone: the

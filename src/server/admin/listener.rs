@@ -1,8 +1,8 @@
 //! HTTP listener of the admin pages: its own acceptors, and a few connection slots.
 //!
-//! Admin connections are separate from those of the service: they do not count against its limits, appear in no
-//! counter, and have their own timeouts. Each slot has a fixed key, which the next connection in the slot reuses. A
-//! stale event of an earlier connection therefore only causes one needless turn.
+//! Admin connections are separate from those of the service: they do not count against its limits, are not
+//! counted as connections, and have their own timeouts. Each slot has a fixed key, which the next connection in the
+//! slot reuses. A stale event of an earlier connection therefore only causes one needless turn.
 
 use super::FIRST_KEY;
 use super::routes::Pages;

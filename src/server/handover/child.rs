@@ -1,4 +1,4 @@
-//! The program started for a handover: the file_id at the path from which this process was started.
+//! The program started for a handover: the file at the path from which this process was started.
 
 use std::env;
 use std::ffi::{OsStr, OsString};

@@ -186,7 +186,7 @@ fn run(shared: &Shared, child_program: &ChildProgram, fd_sender: &FdSender, chil
     }
 }
 
-/// Starts the new process, sends it the sockets, and waits until it accepts. If it does not, it is killed.
+/// Starts the new process, sends it the sockets, and waits until it accepts. If it does not, it is ended.
 fn attempt(
     shared: &Shared,
     child_program: &ChildProgram,

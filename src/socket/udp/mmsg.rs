@@ -39,9 +39,7 @@ pub(super) fn receive<'a>(
                     header.to_many = to != local;
                     header.local = (!header.to_many).then_some(IpAddr::V4(local));
                 }
-                ControlMessageOwned::Ipv6PacketInfo(info) => {
-                    set_ipv6_destination(&mut header, info.ipi6_addr.s6_addr.into())
-                }
+                ControlMessageOwned::Ipv6PacketInfo(info) => set_ipv6_local(&mut header, info.ipi6_addr.s6_addr.into()),
                 ControlMessageOwned::RxqOvfl(dropped) => overrun = Some(dropped),
                 other => header.hops = received_hops(&other).or(header.hops),
             }
@@ -98,7 +96,7 @@ fn peer_of(message: &RecvMsg<'_, '_, SockaddrStorage>) -> SocketAddr {
 
 /// Sets the destination from IPv6 packet information. An IPv4 datagram on an IPv6 socket has both kinds; the IPv4 one
 /// comes last and takes precedence.
-fn set_ipv6_destination(header: &mut Header, to: Ipv6Addr) {
+fn set_ipv6_local(header: &mut Header, to: Ipv6Addr) {
     header.to_many = to.is_multicast();
     header.local = (!header.to_many).then_some(IpAddr::V6(to));
 }
