@@ -20,7 +20,7 @@ const EXIT_LIMIT: Duration = Duration::from_secs(8);
 fn end_at_once(mut server: Program) {
     let since = Instant::now();
     server.signal(Signal::TERM);
-    server.await_stderr("once more ends at once");
+    server.await_stderr("repeat the signal to exit now");
     let exit = server.terminate();
     assert_eq!(exit.told(&["panicked"]), 0, "{exit:#?}");
     assert!(since.elapsed() < EXIT_LIMIT, "it went on for {:?}", since.elapsed());

@@ -50,7 +50,7 @@ fn clients_are_asked_for_a_certificate() {
     };
     assert_eq!(with(&authority).await_exit().code, Some(0));
     expect_failure(with(&other), "the peer ended the connection: it does not know the issuer of our certificate");
-    expect_failure(client(address(&server), &["5", "--tls-ca", &ca]), "it wants a certificate");
+    expect_failure(client(address(&server), &["5", "--tls-ca", &ca]), "it requires a certificate");
     server.await_closed(15);
     let exit = server.terminate();
     assert_eq!(
