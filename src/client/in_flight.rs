@@ -166,9 +166,8 @@ impl InFlight {
         }
     }
 
-    /// The oldest message under way was answered at `now`; `pipeline` of them may be under way. If the kernel has not taken it
-    /// whole, it counts as sent all the same: the server needs no more of it. The rest is as with
-    /// [`handed_over`](Self::handed_over).
+    /// The oldest message under way was answered at `now`; `pipeline` may be under way. It counts as sent even if the kernel
+    /// has not taken it whole: the server needs no more of it. The rest is as with [`handed_over`](Self::handed_over).
     pub(super) fn answered(
         &mut self,
         (now, pipeline): (u64, u64),
@@ -308,14 +307,9 @@ mod tests {
         assert_eq!(handed_over(&mut in_flight, 65, 40), [], "one byte is no message");
         assert_eq!(handed_over(&mut in_flight, 128, 45), [(20, 1)]);
         assert_eq!(handed_over(&mut in_flight, 128, 50), [], "each is handed over once");
-        assert_eq!(
-            answered(&mut in_flight, 60, ANY),
-            (Some(MessageTimes { due: 10, given: 10, sent: Some(30) }), None)
-        );
-        assert_eq!(
-            answered(&mut in_flight, 60, ANY),
-            (Some(MessageTimes { due: 20, given: 20, sent: Some(40) }), None)
-        );
+        let times = |due, sent| Some(MessageTimes { due, given: due, sent: Some(sent) });
+        assert_eq!(answered(&mut in_flight, 60, ANY), (times(10, 30), None));
+        assert_eq!(answered(&mut in_flight, 60, ANY), (times(20, 40), None));
         assert_eq!(answered(&mut in_flight, 60, ANY), (None, None), "nobody asked for that");
     }
 
@@ -358,12 +352,10 @@ mod tests {
         let mut in_flight = InFlight::default();
         (0..3).for_each(|number| in_flight.begin(1, 1, number * 64));
         let early = SentBatch { due: 1, held: 0, sent: 2, count: 1 };
-        assert_eq!(
-            answered(&mut in_flight, 2, ANY),
-            (Some(MessageTimes { due: 1, given: 1, sent: None }), Some(early))
-        );
+        let times = |sent| Some(MessageTimes { due: 1, given: 1, sent });
+        assert_eq!(answered(&mut in_flight, 2, ANY), (times(None), Some(early)));
         assert_eq!(handed_over(&mut in_flight, 128, 3), [(1, 1)]);
-        assert_eq!(answered(&mut in_flight, 4, ANY), (Some(MessageTimes { due: 1, given: 1, sent: Some(2) }), None));
+        assert_eq!(answered(&mut in_flight, 4, ANY), (times(Some(2)), None));
         assert_eq!(answered(&mut in_flight, 4, ANY).1, Some(early), "of the third nothing was taken");
         assert_eq!(handed_over(&mut in_flight, 192, 5), []);
         in_flight.begin(3, 3, 192);

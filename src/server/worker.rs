@@ -119,9 +119,8 @@ where
         }
     }
 
-    /// Accepts all pending connections at shutdown, whatever the limits, and then closes the acceptor. Closing it
-    /// earlier would reset them. Without a free descriptor it stays open until a connection closes or the drain timeout
-    /// expires.
+    /// Accepts all pending connections at shutdown, whatever the limits, then closes the acceptor. Closing earlier would
+    /// reset them. Without a free descriptor it stays open until a connection closes or the drain timeout expires.
     fn accept_backlog(&mut self, context: &mut LoopContext, index: usize) {
         let Some(acceptor) = self.acceptors.get_mut(index) else { return };
         acceptor.end_pause();

@@ -14,7 +14,7 @@ const LINES_AT_A_TIME: usize = 50;
 const PADDING: usize = 300;
 
 /// What a member who reads nothing may cost the server, in bytes: some 200 KiB, and what the allocator leaves unused.
-const MOST_GROWTH: u64 = 4 << 20;
+const MAX_GROWTH: u64 = 4 << 20;
 
 struct Member {
     stream: BufReader<TcpStream>,
@@ -157,7 +157,7 @@ fn a_slow_reader_holds_up_nobody_and_is_told_what_was_lost() {
         numbers.for_each(|number| bob.expect_said(&format!("<ann> {}", line(number))));
     }
     if let (Some(before), Some(after)) = (before, server.resident_bytes()) {
-        assert!(after.saturating_sub(before) < MOST_GROWTH, "{before} bytes grew to {after}");
+        assert!(after.saturating_sub(before) < MAX_GROWTH, "{before} bytes grew to {after}");
     }
     // What was kept comes in order, then how much was lost, then what is said from now on.
     let mut heard = 0;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 const LARGE: usize = 20 << 20;
 
 /// What a transfer of any size may take of memory besides the program itself, in bytes.
-const MOST_GROWTH: u64 = 6 << 20;
+const MAX_GROWTH: u64 = 6 << 20;
 
 /// A server with a folder of its own, and a folder for its clients.
 struct Shelf {
@@ -165,7 +165,7 @@ fn large_files_stream_through_little_memory_two_at_a_time() {
         assert!(read(&shelf.ours, name) == *content);
     }
     if let (Some(before), Some(after)) = (before, peak_bytes(&shelf.server)) {
-        assert!(after - before < MOST_GROWTH, "{before} bytes grew to {after}");
+        assert!(after - before < MAX_GROWTH, "{before} bytes grew to {after}");
     }
 }
 

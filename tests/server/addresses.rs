@@ -42,9 +42,9 @@ fn the_ipv6_loopback_address() {
     }
 }
 
-/// Each form is listened on as HOST and PORT are.
+/// Every one-word form of an address is equivalent to HOST and PORT.
 #[test]
-fn an_address_in_one_word() {
+fn the_server_listens_on_a_one_word_address() {
     for address in ["127.0.0.1:0", "tcp://127.0.0.1:0", "127.0.0.1 0"] {
         let server = Program::server(&[address, "--metrics", address]);
         server.await_stdout("(tcp, metrics)");
@@ -62,7 +62,7 @@ fn an_address_in_one_word() {
 }
 
 #[test]
-fn a_unix_socket_in_one_word() {
+fn the_server_listens_on_a_unix_socket_in_one_word() {
     let folder = tempfile::tempdir().unwrap();
     let [echoes, pages] = ["m.sock", "metrics.sock"].map(|name| folder.path().join(name));
     let in_words = |path: &Path| format!("unix:{}", path.display());

@@ -121,9 +121,9 @@ fn hostile_text_is_logged_as_safe_text() {
     exit.expect_safe_text();
 }
 
-/// As the tutorial's server prints it, and with hostile text escaped.
+/// Requests are logged as the tutorial's server prints them, with hostile text escaped.
 #[test]
-fn verbose_tells_decoded_requests_as_python_would() {
+fn verbose_logs_decoded_requests_in_python_notation() {
     let mut server = server(&["-v", "--service", "search"]);
     let ask = |message: Vec<u8>| {
         let mut peer = connect(server.address());
@@ -134,8 +134,8 @@ fn verbose_tells_decoded_requests_as_python_would() {
     };
     let json = |content: &str| Head::json().message(content.as_bytes()).unwrap();
     let port = ask(json(r#"{"action": "search", "value": "morpheus"}"#));
-    let told = format!("Received request {{'action': 'search', 'value': 'morpheus'}} from ('127.0.0.1', {port})");
-    server.await_stderr(&told);
+    let expected = format!("Received request {{'action': 'search', 'value': 'morpheus'}} from ('127.0.0.1', {port})");
+    server.await_stderr(&expected);
     ask(json(r#"{"action": "it's", "value": "\u001b[2J\r\n\u202e🐶"}"#));
     server.await_stderr(r#"Received request {'action': "it's", 'value': '\x1b[2J\r\n\u202e🐶'} from ('127.0.0.1', "#);
     let head = Head { content_type: "binary/odd\u{1b}", content_encoding: "binary", keeps_alive: false };
@@ -146,9 +146,9 @@ fn verbose_tells_decoded_requests_as_python_would() {
     server.terminate().expect_safe_text();
 }
 
-/// However many come: a line now and then, which says how many there were.
+/// The warning is rate-limited and contains the total count.
 #[test]
-fn malformed_messages_are_warned_of_without_verbose() {
+fn malformed_messages_cause_warnings_without_verbose() {
     for (arguments, input, words) in [
         (&["--service", "search"][..], &b"\0\x02{}"[..], "Missing required header 'byteorder'."),
         (&["--frame", "digits:5"], b"one: x", "is not written in ASCII digits"),
@@ -164,7 +164,7 @@ fn malformed_messages_are_warned_of_without_verbose() {
         };
         (0..COUNT).for_each(|_| send(&server));
         server.await_stderr("malformed message from 127.0.0.1:");
-        // Until a second has passed since the last line.
+        // The next warning is due a second after the first.
         super::support::await_until("a warning with the count", || {
             send(&server);
             server.stderr().len() > 1

@@ -104,7 +104,7 @@ fn chargen_serves_peers_that_read_and_that_do_not() {
 
 #[test]
 fn a_server_that_never_reads_blocks_its_peer_until_the_idle_timeout() {
-    let mut server = serving("stall", &["--idle-timeout", "1s"]);
+    let mut server = serving("never-read", &["--idle-timeout", "1s"]);
     let data = more_than_fits();
     let peer = connect_narrow(server.address());
     let taken = push_until_blocked(std::slice::from_ref(&peer), &data)[0];
@@ -177,7 +177,7 @@ fn conflicting_options_are_refused() {
     refused(&["--service", "upper", "--frame", "morse"], &["morse", "lines", "--frame"]);
     refused(&["--service", "greet", "--frame", "lines"], &["greet", "--frame lines", "upper"]);
     refused(&["--service", "echo", "--frame", "fixed:70000"], &["fixed:70000", "65,536", "--buffer-limit"]);
-    refused(&["--service", "stall", "--reply-delay", "1s"], &["stall", "--reply-delay", "echo"]);
+    refused(&["--service", "stall", "--reply-delay", "1s"], &["never-read", "--reply-delay", "echo"]);
     refused(&["--udp", "--frame", "lines"], &["--frame", "--udp"]);
     refused(&["--udp", "--reply-delay", "1ms"], &["--reply-delay", "--udp"]);
     refused(&["--service", "sing"], &["sing", "chargen", "reverse"]);

@@ -1,10 +1,10 @@
-//! Certificates and keys as people have them: those that can be used are, and of the others the error says what they are.
+//! Certificate and key files in unusual formats: usable ones are accepted; for others the error names the format.
 
 use super::support::{Program, expect_refusal, works};
 use super::{Authority, address, client, has_openssl, server};
 use std::process::Command;
 
-/// An encrypted key in the format of PKCS#1, as far as it can be read without the passphrase.
+/// An encrypted PKCS#1 key; only the part that is readable without the passphrase is valid.
 const ENCRYPTED_PKCS1: &str = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
                                DEK-Info: AES-128-CBC,BA1E90BD8E9369084A4FAE06492F7348\n\nAAECAwQF\n\
                                -----END RSA PRIVATE KEY-----\n";
@@ -15,7 +15,7 @@ fn rewrite(authority: &Authority, name: &str, change: impl FnOnce(Vec<u8>) -> Ve
     std::fs::write(&path, change(std::fs::read(&path).unwrap())).unwrap();
 }
 
-/// Expects that neither program takes the key, and that both say why with `parts`.
+/// Expects that both programs refuse the key with an error that contains `parts`.
 #[track_caller]
 fn expect_refused_key(certificate: &str, key: &str, parts: &[&str]) {
     let credentials = ["--tls-cert", certificate, "--tls-key", key];
@@ -30,7 +30,7 @@ fn a_byte_order_mark_is_ignored() {
     for name in ["ca.pem", "server.pem", "server.key"] {
         rewrite(&authority, name, mark);
     }
-    // Two files joined: the mark of the second one is in the middle.
+    // Two joined files: the mark of the second one is in the middle.
     let (ca, joined) = (authority.path("ca.pem"), authority.path("joined.pem"));
     let other = Authority::new();
     std::fs::write(&joined, [std::fs::read(other.path("ca.pem")).unwrap(), std::fs::read(&ca).unwrap()].concat())
@@ -43,7 +43,7 @@ fn a_byte_order_mark_is_ignored() {
 }
 
 #[test]
-fn a_file_in_another_format_is_named() {
+fn errors_name_the_format_of_the_file() {
     let authority = Authority::new();
     let (certificate, key) = (authority.path("server.pem"), authority.path("server.key"));
     let encrypted = authority.path("encrypted.key");
@@ -63,34 +63,34 @@ fn der_start() -> Vec<u8> {
 }
 
 #[test]
-fn a_key_of_a_kind_that_is_not_supported_is_named() {
+fn errors_name_the_type_of_an_unsupported_key() {
     if !has_openssl("genpkey") {
         return;
     }
     let authority = Authority::new();
     let (certificate, key) = (authority.path("server.pem"), authority.path("other.key"));
-    for (algorithm, option, kind) in [
+    for (algorithm, option, key_type) in [
         ("EC", "ec_paramgen_curve:P-521", "an ECDSA P-521 key"),
         ("RSA", "rsa_keygen_bits:1024", "an RSA key of fewer than 2,048 bits"),
     ] {
         let arguments = ["genpkey", "-algorithm", algorithm, "-pkeyopt", option, "-out", &key];
-        assert!(works(Command::new("openssl").args(arguments)), "{kind}");
-        expect_refused_key(&certificate, &key, &["other.key", kind, "not supported", "P-256", "2,048", "genpkey"]);
+        assert!(works(Command::new("openssl").args(arguments)), "{key_type}");
+        expect_refused_key(&certificate, &key, &["other.key", key_type, "not supported", "P-256", "2,048", "genpkey"]);
     }
 }
 
 #[test]
-fn a_certificate_without_an_alternative_name_is_explained_on_both_sides() {
+fn both_sides_report_a_missing_subject_alternative_name() {
     let authority = Authority::new();
-    authority.vouch_for("localhost", &[], 4000);
+    authority.issue("localhost", &[], 4000);
     let (certificate, key) = (authority.path("localhost.pem"), authority.path("localhost.key"));
     let server = Program::server(&["127.0.0.1", "0", "--tls-cert", &certificate, "--tls-key", &key]);
     server.await_stderr("localhost.pem has no Subject Alternative Name");
     let to = address(&server);
     let (ca, name) = (authority.path("ca.pem"), ["--server-name", "localhost"]);
     let exit = client(to, &[&["--tls-ca", &ca], &name[..]].concat()).await_exit();
-    let words = ["no Subject Alternative Name", "Common Name is not used", "-addext subjectAltName="];
-    let is_explained = |line: &String| words.iter().all(|part| line.contains(part));
+    let parts = ["no Subject Alternative Name", "Common Name is not used", "-addext subjectAltName="];
+    let is_explained = |line: &String| parts.iter().all(|part| line.contains(part));
     assert!(exit.code == Some(1) && exit.stdout.iter().any(is_explained), "{exit:#?}");
 }
 
@@ -103,14 +103,14 @@ fn a_certificate_with_names_gets_no_warning() {
     assert!(!exit.stderr.iter().any(|line| line.contains("Alternative Name")), "{exit:#?}");
 }
 
-/// The zone says on which interface an address is reached. No certificate has it.
+/// The zone selects the interface of an address and is never part of a certificate.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_link_local_address_is_its_own_name_without_its_zone() {
+fn a_link_local_address_matches_without_its_zone() {
     let script = "ip link set lo up && ip addr add fe80::1/64 dev lo nodad";
     super::support::in_own_network("TLS to a link-local address", script, || {
         let authority = Authority::new();
-        authority.vouch_for("local", &["fe80::1"], 4000);
+        authority.issue("local", &["fe80::1"], 4000);
         let (certificate, key) = (authority.path("local.pem"), authority.path("local.key"));
         let server = Program::server(&["fe80::1%lo", "0", "--tls-cert", &certificate, "--tls-key", &key]);
         let (port, ca) = (address(&server).port().to_string(), authority.path("ca.pem"));

@@ -52,7 +52,7 @@ mod tests {
     use super::certificate_name;
 
     #[test]
-    fn a_certificate_is_for_an_address_without_brackets_and_zone() {
+    fn a_certificate_name_has_no_brackets_and_no_zone() {
         for host in ["fe80::1", "[fe80::1]", "fe80::1%lo", "[fe80::1%lo]"] {
             assert_eq!(certificate_name(host), "fe80::1");
         }
