@@ -5,6 +5,7 @@
 //! `EMFILE` it pauses, and retries on a timer and whenever a connection closes.
 
 use super::counters::Counters;
+use super::token::Trigger;
 use crate::error::{ErrorBackoff, ErrorClass, Warning, in_words_with_errno};
 use crate::event_loop::{Key, LoopContext, Timer};
 use crate::socket::{Address, Listener, Stream};
@@ -65,9 +66,17 @@ impl Acceptor {
         self.listener.as_mut().map_or(Ok(()), |listener| context.register_listener(listener.source(), self.key))
     }
 
-    /// Whether it waits for the timer or for a connection to close.
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused
+    /// Whether it accepts on `trigger`: a timer that outlived its pause means nothing.
+    pub(super) fn accepts_on(&self, trigger: Trigger) -> bool {
+        self.paused || trigger != Trigger::Expired
+    }
+
+    /// Ends a pause, because a connection has closed, and takes a turn soon.
+    pub(super) fn resume(&mut self, context: &mut LoopContext) {
+        if self.paused {
+            context.ready.push_back(self.key);
+            self.end_pause();
+        }
     }
 
     /// A descriptor or a connection slot may be free: the next attempt need not wait for the timer.

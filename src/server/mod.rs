@@ -17,6 +17,7 @@ mod service_manager;
 mod summary;
 mod tls_events;
 mod tls_reload;
+mod token;
 mod udp;
 mod worker;
 

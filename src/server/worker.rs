@@ -11,6 +11,7 @@ use super::lifecycle::Lifecycle;
 use super::malformed::Malformed;
 use super::observer::SessionObserver;
 use super::tls_events::{self, ProtocolMismatch};
+use super::token::{Token, Trigger};
 use super::udp::Datagrams;
 use super::{ConnectionInfo, Message, Shared, Summary};
 use crate::buffer::BufferPool;
@@ -63,7 +64,7 @@ where
         number: usize,
         metrics: Option<Metrics>,
     ) -> Self {
-        let acceptor = |(index, listener)| Acceptor::new(listener, Key::fixed(index));
+        let acceptor = |(index, listener)| Acceptor::new(listener, Token::Acceptor(index).key());
         Self {
             shared,
             make_service,
@@ -227,12 +228,7 @@ where
             let panics = self.counters.closed.get(reason);
             log::warn!("the service of {peer} panicked; connection closed (panics so far: {})", format_count(panics));
         }
-        for (index, acceptor) in (0..).zip(&mut self.acceptors) {
-            if acceptor.is_paused() {
-                context.ready.push_back(Key::fixed(index));
-                acceptor.end_pause();
-            }
-        }
+        self.acceptors.iter_mut().for_each(|acceptor| acceptor.resume(context));
     }
 
     /// Accepts all pending connections, closes the acceptors, and lets every connection finish.
@@ -272,9 +268,21 @@ where
         }
     }
 
-    /// The metrics, if the fixed key `index` belongs to them.
-    fn metrics_of(&mut self, index: u32) -> Option<&mut Metrics> {
-        self.metrics.as_mut().filter(|_| Metrics::owns(index))
+    /// Calls a listener, a UDP socket or the admin part.
+    fn handle_fixed(&mut self, context: &mut LoopContext, token: Token, trigger: Trigger) {
+        match token {
+            Token::Acceptor(index) => {
+                if self.acceptors.get(index).is_some_and(|acceptor| acceptor.accepts_on(trigger)) {
+                    self.accept_pending(context, index);
+                }
+            }
+            Token::UdpSocket(index) => self.datagrams.handle(context, index, trigger),
+            Token::AdminAcceptor(_) | Token::AdminConnection(_) | Token::Heartbeat => {
+                if let Some(metrics) = &mut self.metrics {
+                    metrics.handle(context, token, trigger);
+                }
+            }
+        }
     }
 
     fn stop(&mut self, context: &mut LoopContext) {
@@ -298,12 +306,8 @@ where
 
     #[inline]
     fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness) {
-        if let Some(index) = key.as_fixed() {
-            return match self.metrics_of(index) {
-                Some(metrics) => metrics.handle_event(context, key, readiness),
-                None if Datagrams::owns(index) => self.datagrams.handle(context, key, false),
-                None => self.accept_pending(context, index as usize),
-            };
+        if let Some(token) = Token::of(key) {
+            return self.handle_fixed(context, token, Trigger::Event(readiness));
         }
         // A stale key: the connection ended within this batch of events.
         let Some(entry) = self.entries.get_mut(key) else { return };
@@ -317,15 +321,8 @@ where
         if let Some(metrics) = &self.metrics {
             metrics.record_timer_lag(context, due);
         }
-        if let Some(index) = key.as_fixed() {
-            if let Some(metrics) = self.metrics_of(index) {
-                metrics.handle_expired(context, due);
-            } else if Datagrams::owns(index) {
-                self.datagrams.handle_expired(context, key);
-            } else if self.acceptors.get(index as usize).is_some_and(Acceptor::is_paused) {
-                self.accept_pending(context, index as usize);
-            }
-            return;
+        if let Some(token) = Token::of(key) {
+            return self.handle_fixed(context, token, Trigger::Expired);
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
         if entry.session.handle_expired(&self.limits, context.now) {
@@ -341,12 +338,8 @@ where
     }
 
     fn handle_ready(&mut self, context: &mut LoopContext, key: Key) {
-        if let Some(index) = key.as_fixed() {
-            return match self.metrics_of(index) {
-                Some(metrics) => metrics.handle_ready(context, key),
-                None if Datagrams::owns(index) => self.datagrams.handle(context, key, true),
-                None => self.accept_pending(context, index as usize),
-            };
+        if let Some(token) = Token::of(key) {
+            return self.handle_fixed(context, token, Trigger::Ready);
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
         if entry.session.handle_ready() {

@@ -4,15 +4,15 @@
 //! counted as connections, and have their own timeouts. Each slot has a fixed key, which the next connection in the
 //! slot reuses. A stale event of an earlier connection therefore only causes one needless turn.
 
-use super::FIRST_KEY;
 use super::routes::Pages;
 use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
 use crate::connection::Limits;
-use crate::event_loop::{Expired, Key, LoopContext, Readiness};
+use crate::event_loop::{LoopContext, Readiness};
 use crate::pump::{Observer, Pump, Session};
 use crate::server::Shared;
 use crate::server::acceptor::{Accepted, Acceptor};
 use crate::server::counters::Counters;
+use crate::server::token::{Token, Trigger};
 use crate::service::HttpService;
 use crate::socket::{Listener, Stream};
 use std::io;
@@ -22,11 +22,6 @@ use std::time::{Duration, Instant};
 /// The maximum number of admin connections; one more replaces the one that has waited longest. A few monitoring systems
 /// and a load balancer ask every few seconds, and an answer takes a fraction of a millisecond.
 pub(in crate::server) const MAX_ADMIN_CONNECTIONS: usize = 16;
-
-/// The first key of a connection slot.
-const FIRST_CONNECTION: u32 = FIRST_KEY + 1;
-/// The first key of an acceptor. The range below it has room for more slots than there are.
-const FIRST_ACCEPTOR: u32 = FIRST_KEY + (1 << 8);
 
 /// How long a client may take to send a whole request, counted from the accept or from the answer before. A request
 /// usually fits one packet, and a client with infrequent requests can reconnect.
@@ -43,6 +38,9 @@ pub(super) struct AdminListener {
     shared: Arc<Shared>,
     acceptors: Vec<Acceptor>,
     connections: [Option<AdminConnection>; MAX_ADMIN_CONNECTIONS],
+    /// The number of each connection, in the order of their accepts: several can wait since the same round of the loop.
+    numbers: [u64; MAX_ADMIN_CONNECTIONS],
+    accepted: u64,
     pool: BufferPool,
     /// Separate from that of the service, so that the pages are served even when that is full. There are only a few
     /// slots, and their buffers are bounded.
@@ -53,10 +51,8 @@ pub(super) struct AdminListener {
 impl AdminListener {
     /// An admin listener on `listeners`; none if there are none.
     pub(super) fn new(shared: &Arc<Shared>, listeners: Vec<Listener>) -> Option<Self> {
-        let acceptors: Vec<_> = (FIRST_ACCEPTOR..)
-            .zip(listeners)
-            .map(|(index, listener)| Acceptor::new(listener, Key::fixed(index)))
-            .collect();
+        let acceptor = |(index, listener)| Acceptor::new(listener, Token::AdminAcceptor(index).key());
+        let acceptors: Vec<_> = listeners.into_iter().enumerate().map(acceptor).collect();
         let limits = Limits { turn_bytes: BLOCK_BYTES, linger: LINGER, ..Limits::without_timeouts() };
         let connections = std::array::from_fn(|_| None);
         let (pool, memory) = (BufferPool::new(), MemoryAccount::unlimited());
@@ -64,6 +60,8 @@ impl AdminListener {
             shared: Arc::clone(shared),
             acceptors,
             connections,
+            numbers: [0; MAX_ADMIN_CONNECTIONS],
+            accepted: 0,
             pool,
             memory,
             limits,
@@ -82,37 +80,33 @@ impl AdminListener {
         self.acceptors.iter_mut().for_each(|acceptor| acceptor.close(context));
     }
 
-    pub(super) fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness) {
-        let Some(slot) = slot_of(key) else { return self.accept_pending(context, key) };
-        if self.connections[slot].as_mut().is_some_and(|connection| connection.handle_event(readiness)) {
-            self.turn(context, slot);
-        }
-    }
-
-    pub(super) fn handle_ready(&mut self, context: &mut LoopContext, key: Key) {
-        let Some(slot) = slot_of(key) else { return self.accept_pending(context, key) };
-        if self.connections[slot].as_mut().is_some_and(Session::handle_ready) {
-            self.turn(context, slot);
-        }
-    }
-
-    pub(super) fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {
-        let Some(slot) = slot_of(due.key()) else {
-            if acceptor_of(&mut self.acceptors, due.key()).is_some_and(|acceptor| acceptor.is_paused()) {
-                self.accept_pending(context, due.key());
+    pub(super) fn handle(&mut self, context: &mut LoopContext, token: Token, trigger: Trigger) {
+        match token {
+            Token::AdminAcceptor(index) => {
+                if self.acceptors.get(index).is_some_and(|acceptor| acceptor.accepts_on(trigger)) {
+                    self.accept_pending(context, index);
+                }
             }
-            return;
+            Token::AdminConnection(slot) => self.handle_connection(context, slot, trigger),
+            Token::Heartbeat => self.close_overdue(context),
+            Token::Acceptor(_) | Token::UdpSocket(_) => {}
+        }
+    }
+
+    fn handle_connection(&mut self, context: &mut LoopContext, slot: usize, trigger: Trigger) {
+        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
+        let wants_turn = match trigger {
+            Trigger::Event(readiness) => connection.handle_event(readiness),
+            Trigger::Ready => connection.handle_ready(),
+            Trigger::Expired => connection.handle_expired(&self.limits, context.now),
         };
-        if self.connections[slot]
-            .as_mut()
-            .is_some_and(|connection| connection.handle_expired(&self.limits, context.now))
-        {
+        if wants_turn {
             self.turn(context, slot);
         }
     }
 
     /// Closes connections that have exceeded their timeout. Called once a second.
-    pub(super) fn close_overdue(&mut self, context: &mut LoopContext) {
+    fn close_overdue(&mut self, context: &mut LoopContext) {
         for slot in 0..MAX_ADMIN_CONNECTIONS {
             let Some(connection) = &self.connections[slot] else { continue };
             let (is_answering, since) = wait_state(connection);
@@ -123,12 +117,10 @@ impl AdminListener {
         }
     }
 
-    fn accept_pending(&mut self, context: &mut LoopContext, key: Key) {
-        let Some(acceptor) = acceptor_of(&mut self.acceptors, key) else { return };
-        acceptor.begin_turn(MAX_ADMIN_CONNECTIONS);
+    fn accept_pending(&mut self, context: &mut LoopContext, index: usize) {
+        self.acceptors[index].begin_turn(MAX_ADMIN_CONNECTIONS);
         loop {
-            let Some(acceptor) = acceptor_of(&mut self.acceptors, key) else { return };
-            match acceptor.accept(context, own_counters(&self.shared)) {
+            match self.acceptors[index].accept(context, own_counters(&self.shared)) {
                 Accepted::Connection(stream, _) => {
                     let slot = self.free_slot(context);
                     self.add_connection(context, slot, stream);
@@ -145,14 +137,14 @@ impl AdminListener {
             return free;
         }
         let slot = (0..MAX_ADMIN_CONNECTIONS)
-            .min_by_key(|slot| self.connections[*slot].as_ref().map(wait_state))
+            .min_by_key(|slot| (self.connections[*slot].as_ref().map(wait_state), self.numbers[*slot]))
             .unwrap_or_default();
         self.close_connection(context, slot);
         slot
     }
 
     fn add_connection(&mut self, context: &mut LoopContext, slot: usize, mut socket: Stream) {
-        if let Err(error) = context.register(socket.source(), key_of(slot)) {
+        if let Err(error) = context.register(socket.source(), Token::AdminConnection(slot).key()) {
             own_counters(&self.shared).accept_failed(&error);
             return;
         }
@@ -161,6 +153,8 @@ impl AdminListener {
         // The request may have arrived already: answer it before another connection needs the slot.
         connection.handle_event(Readiness { readable: true, writable: true, hang_up: false });
         self.connections[slot] = Some(connection);
+        self.accepted += 1;
+        self.numbers[slot] = self.accepted;
         self.turn(context, slot);
     }
 
@@ -169,21 +163,16 @@ impl AdminListener {
         let mut clock = Clock(context.now);
         let (pool, memory) = (&mut self.pool, &self.memory);
         let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut clock };
-        if connection.turn(&mut pump, context, key_of(slot)).is_some() {
+        if connection.turn(&mut pump, context, Token::AdminConnection(slot).key()).is_some() {
             self.close_connection(context, slot);
         }
     }
 
     fn close_connection(&mut self, context: &mut LoopContext, slot: usize) {
         let Some(mut connection) = self.connections[slot].take() else { return };
-        connection.deregister(context, key_of(slot), &self.memory);
+        connection.deregister(context, Token::AdminConnection(slot).key(), &self.memory);
         drop(connection);
-        for (index, acceptor) in (FIRST_ACCEPTOR..).zip(&mut self.acceptors) {
-            if acceptor.is_paused() {
-                context.ready.push_back(Key::fixed(index));
-                acceptor.end_pause();
-            }
-        }
+        self.acceptors.iter_mut().for_each(|acceptor| acceptor.resume(context));
     }
 }
 
@@ -196,21 +185,6 @@ fn wait_state(connection: &AdminConnection) -> (bool, Instant) {
 /// The counters of the first worker, which runs the admin listener. A failed accept here counts as any other.
 fn own_counters(shared: &Shared) -> &Counters {
     &shared.counters[0]
-}
-
-fn slot_of(key: Key) -> Option<usize> {
-    let slot = key.as_fixed()?.checked_sub(FIRST_CONNECTION)? as usize;
-    (slot < MAX_ADMIN_CONNECTIONS).then_some(slot)
-}
-
-fn key_of(slot: usize) -> Key {
-    // There are only a few slots.
-    #[allow(clippy::cast_possible_truncation)]
-    Key::fixed(FIRST_CONNECTION + slot as u32)
-}
-
-fn acceptor_of(acceptors: &mut [Acceptor], key: Key) -> Option<&mut Acceptor> {
-    acceptors.get_mut(key.as_fixed()?.checked_sub(FIRST_ACCEPTOR)? as usize)
 }
 
 /// Observer that only supplies the time: admin traffic is neither counted nor logged.

@@ -1,7 +1,7 @@
 //! Admin pages: per-worker metrics recorded each round, and the HTTP listener on the first worker.
 //!
-//! All of it runs in the workers' own loops. Its fixed keys lie above those of the acceptors, so a service connection
-//! takes neither more memory nor another branch because of the admin pages.
+//! All of it runs in the workers' own loops under fixed keys, so a service connection takes neither more memory nor
+//! another branch because of the admin pages.
 
 mod exposition;
 mod listener;
@@ -11,8 +11,9 @@ mod udp;
 use super::Shared;
 use super::acceptor::Acceptor;
 use super::counters::Counters;
+use super::token::{Token, Trigger};
 use crate::buffer::{BLOCK_BYTES, BufferPool};
-use crate::event_loop::{Expired, Key, LoopContext, Readiness, Timer, unix_time};
+use crate::event_loop::{Expired, LoopContext, Timer, unix_time};
 use crate::socket::Listener;
 use listener::AdminListener;
 use std::io;
@@ -21,10 +22,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 pub(super) use listener::MAX_ADMIN_CONNECTIONS;
-
-/// The first fixed key of the admin pages. Those below belong to acceptors and sockets of the service.
-const FIRST_KEY: u32 = 1 << 16;
-const HEARTBEAT: Key = Key::fixed(FIRST_KEY);
 
 /// How often a loop runs even when idle, so that a stuck loop can be distinguished from an idle one.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -75,11 +72,6 @@ impl Metrics {
         metrics
     }
 
-    /// Whether the fixed key `index` belongs to the admin pages.
-    pub(super) fn owns(index: u32) -> bool {
-        index >= FIRST_KEY
-    }
-
     /// Whether this worker serves the pages: then it ends last.
     pub(super) fn has_listener(&self) -> bool {
         self.listener.is_some()
@@ -103,28 +95,15 @@ impl Metrics {
         }
     }
 
-    pub(super) fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness) {
-        if let Some(listener) = &mut self.listener {
-            listener.handle_event(context, key, readiness);
-        }
-    }
-
-    pub(super) fn handle_ready(&mut self, context: &mut LoopContext, key: Key) {
-        if let Some(listener) = &mut self.listener {
-            listener.handle_ready(context, key);
-        }
-    }
-
-    pub(super) fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {
-        if due.key() == HEARTBEAT {
+    /// Handles the heartbeat, and what belongs to the admin listener.
+    pub(super) fn handle(&mut self, context: &mut LoopContext, token: Token, trigger: Trigger) {
+        if token == Token::Heartbeat {
             // Recorded per heartbeat rather than per round.
             self.record_heartbeat(context.now);
             self.arm_heartbeat(context);
-            if let Some(listener) = &mut self.listener {
-                listener.close_overdue(context);
-            }
-        } else if let Some(listener) = &mut self.listener {
-            listener.handle_expired(context, due);
+        }
+        if let Some(listener) = &mut self.listener {
+            listener.handle(context, token, trigger);
         }
     }
 
@@ -150,7 +129,7 @@ impl Metrics {
 
     fn arm_heartbeat(&mut self, context: &mut LoopContext) {
         let deadline = context.now + HEARTBEAT_INTERVAL;
-        context.wheel.arm(&mut self.timer, HEARTBEAT, Some(deadline));
+        context.wheel.arm(&mut self.timer, Token::Heartbeat.key(), Some(deadline));
     }
 
     fn record_heartbeat(&self, now: Instant) {

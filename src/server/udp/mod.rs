@@ -15,18 +15,15 @@ pub use counters::{DatagramSummary, Dropped};
 
 use super::Shared;
 use super::counters::Counters;
+use super::token::{Token, Trigger};
 use crate::error::Error;
-use crate::event_loop::{Key, LoopContext};
+use crate::event_loop::LoopContext;
 use crate::socket::{DatagramSocket, RecvBatch, SendBatch};
 use rate_limit::RateLimit;
 use socket::{BatchIo, TurnEnd, Warnings, WorkerSocket};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
-
-/// The first of the fixed keys for UDP sockets. Those below belong to acceptors, those from 2¹⁶ on to the admin pages.
-const FIRST_KEY: u32 = 1 << 15;
-const LAST_KEY: u32 = (1 << 16) - 1;
 
 /// Datagrams answered per turn before other sockets and connections are served. Each costs a few microseconds.
 const DATAGRAMS_PER_TURN: usize = 256;
@@ -47,8 +44,8 @@ impl<'a> Datagrams<'a> {
     pub(super) fn new(shared: &'a Shared, counters: &'a Counters, sockets: Vec<DatagramSocket>) -> Result<Self, Error> {
         let Some(config) = &shared.config.datagrams else { return Ok(Self { sockets: Vec::new(), batch_io: None }) };
         let worker_socket =
-            |(index, socket)| Ok(WorkerSocket::new(socket, Key::fixed(index), config.responder.make()?));
-        let sockets = (FIRST_KEY..=LAST_KEY).zip(sockets).map(worker_socket).collect::<Result<Vec<_>, _>>();
+            |(index, socket)| Ok(WorkerSocket::new(socket, Token::UdpSocket(index).key(), config.responder.make()?));
+        let sockets = sockets.into_iter().enumerate().map(worker_socket).collect::<Result<Vec<_>, _>>();
         let sockets = sockets.map_err(Error::Panic)?;
         let batch_io = || BatchIo {
             shared,
@@ -63,36 +60,25 @@ impl<'a> Datagrams<'a> {
         Ok(Self { sockets, batch_io })
     }
 
-    /// Whether the fixed key `index` belongs to a UDP socket.
-    pub(super) fn owns(index: u32) -> bool {
-        (FIRST_KEY..=LAST_KEY).contains(&index)
-    }
-
     pub(super) fn open(&mut self, context: &LoopContext) -> io::Result<()> {
         self.sockets.iter_mut().try_for_each(|worker_socket| worker_socket.open(context))
     }
 
-    /// Handles an event of a socket, or its turn in the ready queue.
-    pub(super) fn handle(&mut self, context: &mut LoopContext, key: Key, is_turn: bool) {
-        let (Some(worker_socket), Some(batch_io)) = (socket_of(&mut self.sockets, key), &mut self.batch_io) else {
-            return;
-        };
+    /// Handles an event of a socket, its turn in the ready queue, or the end of its pause.
+    pub(super) fn handle(&mut self, context: &mut LoopContext, index: usize, trigger: Trigger) {
+        let (Some(worker_socket), Some(batch_io)) = (self.sockets.get_mut(index), &mut self.batch_io) else { return };
+        let is_event = matches!(trigger, Trigger::Event(_));
         // Further events may arrive before the turn; one turn handles all of them.
-        if (worker_socket.is_queued && !is_turn) || worker_socket.is_pausing(context) {
+        if (worker_socket.is_queued && is_event) || worker_socket.is_pausing(context) {
             return;
         }
         let turn = batch_io.turn(context.now, worker_socket, DATAGRAMS_PER_TURN);
         worker_socket.is_queued = turn == TurnEnd::Unfinished;
         match turn {
             TurnEnd::Drained => {}
-            TurnEnd::Unfinished => context.ready.push_back(key),
+            TurnEnd::Unfinished => context.ready.push_back(Token::UdpSocket(index).key()),
             TurnEnd::Paused => worker_socket.pause(context),
         }
-    }
-
-    /// The pause of a socket may be over.
-    pub(super) fn handle_expired(&mut self, context: &mut LoopContext, key: Key) {
-        self.handle(context, key, true);
     }
 
     /// Duplicates of the open sockets, for a handover.
@@ -114,8 +100,4 @@ impl<'a> Datagrams<'a> {
     pub(super) fn close(&mut self, context: &mut LoopContext) {
         self.sockets.iter_mut().for_each(|worker_socket| worker_socket.close(context));
     }
-}
-
-fn socket_of(sockets: &mut [WorkerSocket], key: Key) -> Option<&mut WorkerSocket> {
-    sockets.get_mut(key.as_fixed()?.checked_sub(FIRST_KEY)? as usize)
 }
