@@ -41,6 +41,8 @@ impl ErrorClass {
             return Self::WouldBlock;
         }
         match Errno::from_io_error(error) {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Some(Errno::NONET) => Self::Transient,
             Some(
                 Errno::CONNABORTED
                 | Errno::CONNREFUSED
@@ -51,7 +53,6 @@ impl ErrorClass {
                 | Errno::MSGSIZE
                 | Errno::NETDOWN
                 | Errno::NETUNREACH
-                | Errno::NONET
                 | Errno::NOPROTOOPT
                 | Errno::OPNOTSUPP
                 | Errno::PROTO

@@ -2,7 +2,7 @@
 
 use super::options::GrantedOptions;
 use super::source_address::bind_source;
-use super::{Address, SocketOptions, Stream};
+use super::{Address, SocketOptions, Stream, sys};
 use crate::error::Error;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
@@ -67,7 +67,7 @@ fn open(address: &Address, options: &SocketOptions) -> io::Result<Socket> {
         Address::Ip(ip) => Domain::for_address(*ip),
         Address::Unix(_) => Domain::UNIX,
     };
-    let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
+    let socket = sys::nonblocking(domain, Type::STREAM)?;
     options.apply(&socket, domain)?;
     Ok(socket)
 }

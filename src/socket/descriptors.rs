@@ -1,6 +1,6 @@
 //! The limit on open file descriptors (getrlimit(2), `RLIMIT_NOFILE`).
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use std::sync::Once;
 
 /// How many descriptors the process may open.
@@ -21,6 +21,7 @@ pub fn raise_descriptor_limit() -> Option<DescriptorLimit> {
     static WARNING: Once = Once::new();
     let limit = getrlimit(Resource::RLIMIT_NOFILE);
     let (soft, hard) = limit
+        .map(|(soft, hard)| (wide(soft), wide(hard)))
         .inspect_err(|error| {
             WARNING.call_once(|| log::warn!("the limit on open descriptors is unknown: getrlimit: {}", error.desc()));
         })
@@ -28,11 +29,17 @@ pub fn raise_descriptor_limit() -> Option<DescriptorLimit> {
     if soft == hard {
         return Some(DescriptorLimit { soft, hard });
     }
-    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+    match limit.and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard)) {
         Ok(()) => Some(DescriptorLimit { soft: hard, hard }),
         Err(error) => {
             log::warn!("cannot raise the limit on open descriptors: {}", error.desc());
             Some(DescriptorLimit { soft, hard })
         }
     }
+}
+
+/// A limit as the system's type holds it, signed on FreeBSD. An unlimited value is the largest number.
+#[allow(clippy::allow_attributes, clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
+fn wide(limit: rlim_t) -> u64 {
+    u64::try_from(limit).unwrap_or(u64::MAX)
 }

@@ -8,11 +8,11 @@
 //! An old process that aborts the handover sends a packet that says so. If its end closes without that packet, the old
 //! process has died, and the new one serves with the sockets it has: no other process would.
 
-use super::Address;
+use super::{Address, sys};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recv, recvmsg, sendmsg,
 };
 use rustix::process::{Pid, getppid};
 use socket2::{SockRef, Type};
@@ -84,7 +84,7 @@ impl FdSender {
     ///
     /// Those of socketpair(2).
     pub fn new() -> io::Result<(Self, OwnedFd)> {
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (ours, theirs) = sys::seqpacket_pair()?;
         Ok((Self { channel: ours.into(), abort_undelivered: AtomicBool::new(false) }, theirs))
     }
 
@@ -119,7 +119,7 @@ impl FdSender {
         if !sockets.is_empty() {
             rights.push(SendAncillaryMessage::ScmRights(sockets));
         }
-        sendmsg(&self.channel, &[IoSlice::new(text)], &mut rights, flags | SendFlags::NOSIGNAL)
+        sendmsg(&self.channel, &[IoSlice::new(text)], &mut rights, flags | sys::SEND_FLAGS)
     }
 
     /// Waits up to `timeout` until the new process accepts connections. After any other answer it never will: it can no
@@ -212,7 +212,7 @@ impl ParentProcess {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
             let mut rights = RecvAncillaryBuffer::new(&mut space);
             let mut receive =
-                || recvmsg(&self.channel, &mut [IoSliceMut::new(&mut text)], &mut rights, RecvFlags::CMSG_CLOEXEC);
+                || recvmsg(&self.channel, &mut [IoSliceMut::new(&mut text)], &mut rights, sys::RECV_FLAGS);
             let packet = match retry_on_intr(&mut receive) {
                 Err(Errno::CONNRESET) => return Ok(self.await_end(inherited_sockets)),
                 packet => packet?,

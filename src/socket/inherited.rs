@@ -9,7 +9,7 @@ use super::listener::{bind, listen};
 use super::options::GrantedOptions;
 use super::udp::{BoundDatagrams, Multicast, adopt_datagrams, bind_datagrams, is_datagram};
 use super::unix_path::PathGuard;
-use super::{Address, BoundListener, Endpoint, Listener, SocketOptions};
+use super::{Address, BoundListener, Endpoint, Listener, SocketOptions, sys};
 use crate::error::Error;
 use crate::units::format_count;
 use listenfd::ListenFd;
@@ -250,9 +250,9 @@ fn adopt(sockets: Vec<InheritedSocket>, options: &SocketOptions, workers: usize)
 
 /// Checks that `socket` is a listening stream socket, and sets the options. Returns its address.
 fn prepare(socket: &Socket, options: &SocketOptions) -> io::Result<Address> {
-    let domain = socket.domain()?;
+    let domain = sys::domain(socket)?;
     let is_known = [Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain);
-    if !is_known || socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+    if !is_known || socket.r#type()? != Type::STREAM || !sys::is_listener(socket)? {
         return Err(io::Error::other("it is not a listening TCP or Unix stream socket (--udp takes datagram sockets)"));
     }
     socket.set_nonblocking(true)?;

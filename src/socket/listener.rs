@@ -3,7 +3,7 @@
 use super::fd_passing::BoundEndpoint;
 use super::options::GrantedOptions;
 use super::unix_path::{PathGuard, clear_path};
-use super::{Address, Endpoint, SocketOptions, Stream};
+use super::{Address, Endpoint, SocketOptions, Stream, sys};
 use crate::error::{Error, in_words};
 use crate::escape;
 use mio::event::Source;
@@ -215,7 +215,7 @@ fn bind_tcp(address: SocketAddr, options: &SocketOptions, workers: usize) -> io:
 
 /// Sets the options and listens. On a socket that already listens it changes the backlog.
 pub(super) fn listen(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
-    options.apply(socket, socket.domain()?)?;
+    options.apply(socket, sys::domain(socket)?)?;
     socket.listen(options.backlog.try_into().unwrap_or(i32::MAX))
 }
 
@@ -225,7 +225,7 @@ fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
 
 /// A TCP socket bound to `address`, not listening yet.
 fn open_tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+    let socket = sys::nonblocking(Domain::for_address(address), Type::STREAM)?;
     if address.is_ipv6() {
         // The unspecified address also accepts IPv4; any other IPv6 address does not.
         socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
@@ -240,7 +240,7 @@ fn bind_unix(path: &Path, options: &SocketOptions, workers: usize) -> Result<Bou
     clear_path(path)?;
     let address = Address::Unix(path.to_owned());
     let open = || -> io::Result<(PathGuard, Vec<Listener>)> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        let socket = sys::nonblocking(Domain::UNIX, Type::STREAM)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let guard = PathGuard::new(path);
         listen(&socket, options)?;

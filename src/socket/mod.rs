@@ -13,6 +13,7 @@ mod options;
 mod range;
 mod source_address;
 mod stream;
+mod sys;
 mod tcp_info;
 mod tls;
 mod udp;

@@ -1,5 +1,6 @@
 //! Socket options (buffers, no-delay, keep-alive), and what the kernel granted of them.
 
+use super::sys;
 use crate::error::Error;
 use crate::units::{format_duration, format_size};
 use socket2::{Domain, Socket, TcpKeepalive};
@@ -118,7 +119,7 @@ pub(super) struct GrantedOptions {
 
 impl GrantedOptions {
     pub(super) fn of(socket: &Socket) -> io::Result<Self> {
-        let is_tcp = socket.domain()? != Domain::UNIX;
+        let is_tcp = sys::domain(socket)? != Domain::UNIX;
         let keeps_alive = is_tcp && socket.keepalive()?;
         Ok(Self {
             no_delay: if is_tcp { Some(socket.tcp_nodelay()?) } else { None },

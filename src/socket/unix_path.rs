@@ -1,10 +1,11 @@
 //! Path of a Unix socket: a stale one is replaced, one in use is refused, our own is removed at the end.
 
+use super::sys;
 use crate::error::{Error, in_words};
 use crate::escape;
 use crate::units::format_counted;
 use rustix::io::Errno;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Type};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -56,7 +57,7 @@ pub(super) fn clear_path(path: &Path) -> Result<(), Error> {
 
 /// Whether a process listens on the socket at `path`. A full backlog (`EAGAIN`) also shows a listener.
 fn is_listening(path: &Path) -> io::Result<bool> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    let socket = sys::nonblocking(Domain::UNIX, Type::STREAM)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),

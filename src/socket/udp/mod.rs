@@ -3,8 +3,8 @@
 //! A datagram is received whole or not at all, and may be lost without notice. Nothing here blocks or retries: the
 //! caller keeps or drops what a socket does not take.
 
+mod control;
 mod hop_limit;
-mod mmsg;
 mod multicast;
 mod open;
 mod recv_batch;

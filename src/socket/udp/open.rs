@@ -6,7 +6,7 @@ use crate::error::{Error, in_words};
 use crate::socket::fd_passing::BoundEndpoint;
 use crate::socket::listener::{is_missing, listen_error};
 use crate::socket::zone::example_interface;
-use crate::socket::{Address, Endpoint, SocketOptions};
+use crate::socket::{Address, Endpoint, SocketOptions, sys};
 use mio::event::Source;
 use mio::net::UdpSocket;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -193,13 +193,12 @@ fn open_bound(address: SocketAddr, options: &SocketOptions, shared: bool) -> io:
 }
 
 fn open(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
+    let socket = sys::nonblocking(Domain::for_address(address), Type::DGRAM)?;
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
     }
     options.apply_buffers(&socket)?;
-    #[cfg(target_os = "linux")]
-    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+    sys::report_overrun(&socket)?;
     Ok(socket)
 }
 
@@ -211,15 +210,11 @@ fn receive_destinations(socket: &Socket, address: SocketAddr) -> io::Result<()> 
         return Ok(());
     }
     // An IPv6 socket also receives IPv4 datagrams. It needs both kinds of information to recognize a broadcast.
-    setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
+    sys::receive_v4_destinations(socket)?;
     if address.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-        #[cfg(target_os = "linux")]
-        socket.set_multicast_all_v6(false)?;
     }
-    #[cfg(target_os = "linux")]
-    socket.set_multicast_all_v4(false)?;
-    Ok(())
+    sys::only_own_groups(socket, address.is_ipv6())
 }
 
 fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
@@ -243,8 +238,7 @@ pub(in crate::socket) fn adopt_datagrams(
         let address = local_address(&socket)?;
         socket.set_nonblocking(true)?;
         options.apply_buffers(&socket)?;
-        #[cfg(target_os = "linux")]
-        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        sys::report_overrun(&socket)?;
         receive_destinations(&socket, address)?;
         limit_hops(&socket, address)?;
         match bound.iter_mut().find(|bound| bound.endpoint.address == Address::Ip(address)) {
@@ -304,7 +298,7 @@ pub fn open_towards(peer: Peer, multicast: &Multicast, options: &SocketOptions) 
 
 fn client_socket(peer: Peer, multicast: &Multicast, options: &SocketOptions) -> io::Result<Socket> {
     let (Peer::One(address) | Peer::Many(address)) = peer;
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), None)?;
+    let socket = sys::nonblocking(Domain::for_address(address), Type::DGRAM)?;
     options.apply_buffers(&socket)?;
     match peer {
         Peer::One(address) => socket.connect(&address.into())?,

@@ -1,7 +1,7 @@
 //! Receive batch: many datagrams with one system call.
 
 use super::DatagramSocket;
-use super::mmsg;
+use super::control;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -81,7 +81,7 @@ impl RecvBatch {
     pub fn receive(&mut self, socket: &DatagramSocket) -> io::Result<bool> {
         self.headers.clear();
         let slots = self.storage.chunks_exact_mut(SLOT_BYTES).take(self.batch_size);
-        let taken = mmsg::receive(socket, slots, self.batch_size, &mut self.headers);
+        let taken = control::receive(socket, slots, &mut self.headers);
         let is_full = self.headers.len() == self.batch_size;
         self.batch_size = (self.headers.len() * 2).clamp(MIN_BATCH, MAX_BATCH);
         if let Some(overrun) = taken? {

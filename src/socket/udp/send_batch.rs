@@ -1,8 +1,8 @@
 //! Send batch: many datagrams with one system call.
 
 use super::DatagramSocket;
+use super::control;
 use super::hop_limit::MAX_REPLY_HOPS;
-use super::mmsg;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -104,7 +104,7 @@ impl SendBatch {
             let run = self.run_from(done);
             let mut from = self.datagrams[done].from;
             let sent = loop {
-                match mmsg::send(socket, run, &self.bytes_of(run), (from, self.datagrams[done].hops)) {
+                match control::send(socket, run, &self.bytes_of(run), (from, self.datagrams[done].hops)) {
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     // The address was removed since, or is not a unicast address: fall back to the system's choice.
                     Err(error) if from.is_some() && is_wrong_source(&error) => from = None,

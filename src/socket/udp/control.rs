@@ -1,51 +1,42 @@
-//! recvmmsg(2) and sendmmsg(2), the system calls behind the batches.
-//!
-//! The `nix` crate wraps them. The headers are rebuilt for each call: the kernel writes the length of each address into
-//! them, and the length of an IPv4 address would truncate the IPv6 address of a later call.
+//! Control messages of the batches: destination, source, hop limit and dropped datagrams.
 
 use super::DatagramSocket;
 use super::hop_limit::{hop_limit, received_hops};
 use super::recv_batch::Header;
 use super::send_batch::OutDatagram;
+use crate::socket::sys::{self, V4Source};
 use nix::libc;
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, sendmmsg,
-};
-use std::io::{self, IoSlice, IoSliceMut};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, RecvMsg, SockaddrStorage};
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
-/// Receives into `slots`, of which there are `count`, and appends a header per datagram to `headers`. Returns how many
+/// Receives into `slots` and appends a header per datagram to `headers`. Returns how many
 /// datagrams the kernel has dropped on the socket so far, if it reported that.
 pub(super) fn receive<'a>(
     socket: &DatagramSocket,
     slots: impl Iterator<Item = &'a mut [u8]>,
-    count: usize,
     headers: &mut Vec<Header>,
 ) -> io::Result<Option<u32>> {
-    let mut slots: Vec<_> = slots.map(|slot| [IoSliceMut::new(slot)]).collect();
-    let space = nix::cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo, u32, libc::c_int, libc::c_int);
-    let mut multi = MultiHeaders::<SockaddrStorage>::preallocate(count, Some(space));
-    let received = recvmmsg(socket.as_raw_fd(), &mut multi, &mut slots, MsgFlags::MSG_DONTWAIT, None)?;
+    let control_bytes =
+        V4Source::space() + nix::cmsg_space!(libc::in6_pktinfo, u32, libc::c_int, libc::c_int).capacity();
     let mut overrun = None;
-    for message in received {
-        let mut header =
-            Header { len: message.bytes, peer: peer_of(&message), local: None, to_many: false, hops: None };
+    sys::receive_datagrams(socket.as_raw_fd(), slots, control_bytes, |message| {
+        let mut header = Header { len: message.bytes, peer: peer_of(message), local: None, to_many: false, hops: None };
         // Control messages are never truncated: there is space for all that are enabled.
         for control in message.cmsgs().into_iter().flatten() {
-            match control {
-                ControlMessageOwned::Ipv4PacketInfo(info) => {
-                    let (to, local) = (address(info.ipi_addr), address(info.ipi_spec_dst));
-                    header.to_many = to != local;
-                    header.local = (!header.to_many).then_some(IpAddr::V4(local));
-                }
-                ControlMessageOwned::Ipv6PacketInfo(info) => set_ipv6_local(&mut header, info.ipi6_addr.s6_addr.into()),
-                ControlMessageOwned::RxqOvfl(dropped) => overrun = Some(dropped),
-                other => header.hops = received_hops(&other).or(header.hops),
+            if let Some((to, local)) = sys::v4_destination(&control) {
+                header.to_many = to != local;
+                header.local = (!header.to_many).then_some(IpAddr::V4(local));
+            } else if let ControlMessageOwned::Ipv6PacketInfo(info) = control {
+                set_ipv6_local(&mut header, info.ipi6_addr.s6_addr.into());
+            } else {
+                overrun = sys::overrun(&control).or(overrun);
+                header.hops = received_hops(&control).or(header.hops);
             }
         }
         headers.push(header);
-    }
+    })?;
     Ok(overrun)
 }
 
@@ -65,10 +56,9 @@ pub(super) fn send(
     let from = match from {
         None => None,
         Some(IpAddr::V4(ip)) => {
-            let source = libc::in_addr { s_addr: u32::from(ip).to_be() };
-            v4 = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: libc::in_addr { s_addr: 0 } };
-            space += nix::cmsg_space!(libc::in_pktinfo).capacity();
-            Some(ControlMessage::Ipv4PacketInfo(&v4))
+            v4 = V4Source::new(ip);
+            space += V4Source::space();
+            Some(v4.control())
         }
         Some(IpAddr::V6(ip)) => {
             v6 = libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 };
@@ -81,9 +71,7 @@ pub(super) fn send(
     let hops = hops.as_ref().and_then(|hops| hop_limit(hops, is_v4));
     space += hops.map_or(0, |_| nix::cmsg_space!(libc::c_int).capacity());
     let controls: Vec<_> = from.into_iter().chain(hops).collect();
-    let mut multi = MultiHeaders::preallocate(datagrams.len(), (space > 0).then(|| Vec::with_capacity(space)));
-    let flags = MsgFlags::MSG_DONTWAIT;
-    Ok(sendmmsg(socket.as_raw_fd(), &mut multi, &slices, &addresses, &controls, flags)?.count())
+    sys::send_datagrams(socket.as_raw_fd(), &slices, &addresses, &controls, space)
 }
 
 fn peer_of(message: &RecvMsg<'_, '_, SockaddrStorage>) -> SocketAddr {
@@ -99,8 +87,4 @@ fn peer_of(message: &RecvMsg<'_, '_, SockaddrStorage>) -> SocketAddr {
 fn set_ipv6_local(header: &mut Header, to: Ipv6Addr) {
     header.to_many = to.is_multicast();
     header.local = (!header.to_many).then_some(IpAddr::V6(to));
-}
-
-fn address(from: libc::in_addr) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from_be(from.s_addr))
 }
