@@ -1,8 +1,8 @@
-//! When each message of an open loop is due, whatever became of the ones before it.
+//! Arrival schedule of an open loop: when each message is due, independent of earlier messages.
 //!
-//! A closed loop waits for an answer before it asks again, and so asks less of a server the slower that is: the bad
-//! moments are the ones it does not measure (coordinated omission; Gil Tene, "How NOT to Measure Latency"). Here the
-//! instants are known beforehand, from a formula: no error adds up, and no late message delays the next.
+//! A closed loop waits for a reply before it sends again, so a slower server gets fewer messages, and its slow moments
+//! are undersampled (coordinated omission; Gil Tene, "How NOT to Measure Latency"). Here the instants follow from a
+//! formula: errors do not add up, and a late message does not delay the next one.
 
 use super::clock::nanos;
 use super::pattern::mix;
@@ -14,73 +14,73 @@ const NANOS_PER_SECOND: f64 = 1e9;
 #[allow(clippy::cast_precision_loss)]
 const NEVER_NANOS: f64 = u64::MAX as f64;
 
-/// How many random gaps are drawn at once; the sum of more is their mean.
-const MOST_DRAWN: u64 = 256;
+/// Maximum number of random gaps drawn at once. For more, the sum is replaced by its mean.
+const MAX_DRAWN: u64 = 256;
 
-/// Below this share of a time histograms do not tell two times apart.
-const NEAR: f64 = 1024.0;
+/// Relative resolution of ages: messages whose ages differ by less than this fraction share a histogram bucket.
+const AGE_RESOLUTION: f64 = 1024.0;
 
-/// How the messages of an open loop follow each other.
+/// Distribution of the times between the messages of an open loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Arrivals {
-    /// Evenly.
+    /// Evenly spaced.
     #[default]
     Uniform,
-    /// As independent users ask: the times between them are distributed exponentially (a Poisson process).
+    /// Poisson process, as of independent users: the times between messages are exponentially distributed.
     Poisson,
 }
 
-/// The part of a schedule that one worker takes: what falls to its own connections, when all connections take turns.
+/// One worker's part of a schedule in which all connections take turns: the messages of its own connections.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Share {
     worker: u64,
     workers: u64,
     connections: u64,
-    /// How many connections the worker has.
+    /// Number of the worker's connections.
     own: u64,
 }
 
 impl Share {
-    /// The share of worker `worker` (counted from 0) of `workers`, of which each has every `workers`th of `connections`.
-    /// There are at least as many connections as workers.
+    /// Share of worker `worker` (counted from 0) of `workers`; each has every `workers`th of `connections`. There are
+    /// at least as many connections as workers.
     pub(super) fn new(worker: usize, workers: usize, connections: usize) -> Self {
         debug_assert!(worker < workers && workers <= connections, "every worker has a connection");
         let own = (connections - worker).div_ceil(workers) as u64;
         Self { worker: worker as u64, workers: workers as u64, connections: connections as u64, own }
     }
 
-    /// How many connections the worker has.
+    /// Number of the worker's connections.
     pub(super) fn own(self) -> u64 {
         self.own
     }
 
-    /// The number in the whole schedule of the worker's message `number`.
-    fn place(self, number: u64) -> u64 {
+    /// Number in the whole schedule of the worker's message `number`.
+    fn global_number(self, number: u64) -> u64 {
         let (round, turn) = (number / self.own, number % self.own);
         round.saturating_mul(self.connections).saturating_add(self.worker + turn * self.workers)
     }
 
-    /// How many of the worker's messages stand before `place` in the whole schedule.
-    fn before(self, place: u64) -> u64 {
-        let (rounds, turn) = (place / self.connections, place % self.connections);
+    /// How many of the worker's messages precede number `global_number` of the whole schedule.
+    fn before(self, global_number: u64) -> u64 {
+        let (rounds, turn) = (global_number / self.connections, global_number % self.connections);
         rounds.saturating_mul(self.own).saturating_add(turn.saturating_sub(self.worker).div_ceil(self.workers))
     }
 
-    /// How many messages of the whole schedule there are to one of the worker's.
+    /// Messages of the whole schedule per message of the worker.
     #[allow(clippy::cast_precision_loss, reason = "so few connections are exact in 53 bits")]
-    fn one_in(self) -> f64 {
+    fn messages_per_own(self) -> f64 {
         self.connections as f64 / self.own as f64
     }
 }
 
-/// The instants at which one worker has to send a message, as times since the start of the load. No instant is later than
-/// `u64::MAX` nanoseconds, which is never.
+/// When one worker has to send its messages, as times since the start of the load. `u64::MAX` nanoseconds is the latest
+/// time and means never.
 #[derive(Debug, Clone)]
 pub(super) struct ArrivalSchedule {
     arrivals: Arrivals,
-    /// Between two messages of all workers, on average.
+    /// Mean time between two messages of all workers.
     gap_nanos: f64,
-    /// Between two messages of this worker, on average.
+    /// Mean time between two messages of this worker.
     own_gap_nanos: f64,
     share: Share,
     seed: u64,
@@ -89,21 +89,21 @@ pub(super) struct ArrivalSchedule {
 }
 
 impl ArrivalSchedule {
-    /// The share of one worker in a total of `rate` messages per second.
+    /// One worker's share of a total of `rate` messages per second.
     pub(super) fn new(rate: f64, arrivals: Arrivals, seed: u64, share: Share) -> Self {
-        // A rate can be so low that no number of nanoseconds is its interval. Infinity times 0 would be no time at all.
+        // The interval of a very low rate exceeds the range. It is capped: infinity times 0 would be NaN.
         let gap_nanos = (NANOS_PER_SECOND / rate).min(NEVER_NANOS);
         let mut schedule = Self {
             arrivals,
             gap_nanos,
-            own_gap_nanos: gap_nanos * share.one_in(),
+            own_gap_nanos: gap_nanos * share.messages_per_own(),
             share,
             seed: mix(seed ^ mix(share.worker)),
             next: 0,
             due_nanos: 0.0,
         };
         schedule.due_nanos = match arrivals {
-            Arrivals::Uniform => schedule.even_nanos(),
+            Arrivals::Uniform => schedule.uniform_nanos(),
             Arrivals::Poisson => schedule.random_gap(),
         };
         schedule
@@ -111,28 +111,28 @@ impl ArrivalSchedule {
 
     /// When the next message is due.
     pub(super) fn due(&self) -> Duration {
-        Duration::from_nanos(whole(self.due_nanos))
+        Duration::from_nanos(to_u64(self.due_nanos))
     }
 
-    /// How long `count` messages of this worker take, on average.
+    /// Mean time that `count` messages of this worker take.
     #[allow(clippy::cast_precision_loss, reason = "53 bits are exact enough")]
-    pub(super) fn length(&self, count: u64) -> Duration {
-        Duration::from_nanos(whole(count as f64 * self.own_gap_nanos))
+    pub(super) fn mean_duration(&self, count: u64) -> Duration {
+        Duration::from_nanos(to_u64(count as f64 * self.own_gap_nanos))
     }
 
-    /// Goes on to the one after it.
+    /// Advances to the following message.
     pub(super) fn advance(&mut self) {
         self.advance_by(1);
     }
 
-    /// Goes on by so many.
+    /// Advances by `count` messages.
     pub(super) fn advance_by(&mut self, count: u64) {
         match self.arrivals {
             Arrivals::Uniform => {
                 self.next = self.next.saturating_add(count);
-                self.due_nanos = self.even_nanos();
+                self.due_nanos = self.uniform_nanos();
             }
-            Arrivals::Poisson if count <= MOST_DRAWN => (0..count).for_each(|_| {
+            Arrivals::Poisson if count <= MAX_DRAWN => (0..count).for_each(|_| {
                 self.next = self.next.wrapping_add(1);
                 self.due_nanos += self.random_gap();
             }),
@@ -144,41 +144,41 @@ impl ArrivalSchedule {
         }
     }
 
-    /// How many messages, from the next one on, are due within so short a time that one instant stands for them all, if
-    /// those up to `time` count: within a thousandth of what they are old by then. At least one.
-    pub(super) fn near(&self, time: Duration) -> u64 {
+    /// Number of messages, starting with the next one, that can share one due time when only those up to `time` count.
+    /// Their ages at `time` differ by less than a thousandth. At least 1.
+    pub(super) fn count_of_same_age(&self, time: Duration) -> u64 {
         let age = time.saturating_sub(self.due());
-        whole(age.as_secs_f64() * NANOS_PER_SECOND / NEAR / self.own_gap_nanos).max(1)
+        to_u64(age.as_secs_f64() * NANOS_PER_SECOND / AGE_RESOLUTION / self.own_gap_nanos).max(1)
     }
 
-    /// Leaves out what was due before `time`, of an even schedule.
+    /// Drops messages due before `time`, of a uniform schedule.
     pub(super) fn skip(&mut self, time: Duration) {
         if self.arrivals == Arrivals::Uniform && self.due() < time {
             #[allow(clippy::cast_precision_loss, reason = "104 days of nanoseconds are exact in 53 bits")]
-            let passed = whole((nanos(time) as f64 / self.gap_nanos).ceil());
+            let passed = to_u64((nanos(time) as f64 / self.gap_nanos).ceil());
             self.next = self.share.before(passed).max(self.next);
-            self.due_nanos = self.even_nanos();
+            self.due_nanos = self.uniform_nanos();
         }
     }
 
-    /// From the number, and not from the message before: 53 bits of nanoseconds are exact for 104 days.
+    /// Computed from the number, not from the previous message: 53 bits of nanoseconds are exact for 104 days.
     #[allow(clippy::cast_precision_loss)]
-    fn even_nanos(&self) -> f64 {
-        self.share.place(self.next) as f64 * self.gap_nanos
+    fn uniform_nanos(&self) -> f64 {
+        self.share.global_number(self.next) as f64 * self.gap_nanos
     }
 
-    /// Distributed exponentially, by inversion; the same in every run with the same seed.
+    /// Exponentially distributed gap, by inversion; the same in every run with the same seed.
     fn random_gap(&self) -> f64 {
-        // The upper 53 bits, as a number above 0 and up to 1.
+        // The upper 53 bits, scaled to (0, 1].
         #[allow(clippy::cast_precision_loss)]
         let uniform = ((mix(self.seed.wrapping_add(self.next)) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
         -uniform.ln() * self.own_gap_nanos
     }
 }
 
-/// As a whole number: of what is more than one holds, the most that it holds. Negative it never is.
+/// Converts to an integer, saturating. `number` is never negative.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
-fn whole(number: f64) -> u64 {
+fn to_u64(number: f64) -> u64 {
     number as u64
 }
 
@@ -188,7 +188,7 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Duration;
 
-    /// The share of one of `workers` that have a connection each.
+    /// Share of one of `workers` with one connection each.
     fn equal(worker: usize, workers: usize) -> Share {
         Share::new(worker, workers, workers)
     }
@@ -204,17 +204,17 @@ mod tests {
     }
 
     #[test]
-    fn an_even_schedule_has_no_error_that_adds_up() {
+    fn errors_of_a_uniform_schedule_do_not_add_up() {
         let schedule = ArrivalSchedule::new(30_000.0, Arrivals::Uniform, 0, equal(0, 1));
         let instants = instants(schedule, 3_000_001);
         assert_eq!(instants[..4], [0, 33_333, 66_666, 100_000].map(Duration::from_nanos));
         assert_eq!(instants[3_000_000], Duration::from_secs(100));
     }
 
-    /// However the connections are spread over the workers, each message has the instant that it would have with one worker,
-    /// and each connection gets as many as any other.
+    /// For any number of workers, each message is due when it would be with a single worker, and every connection gets
+    /// the same number of messages.
     #[test]
-    fn the_workers_of_an_even_schedule_take_turns() {
+    fn workers_of_a_uniform_schedule_take_turns() {
         for (workers, connections) in [(1, 1), (3, 3), (2, 3), (4, 5), (3, 10), (4, 4), (2, 2)] {
             let (rounds, mut all) = (100, Vec::new());
             for worker in 0..workers {
@@ -222,8 +222,8 @@ mod tests {
                 let own = (worker..connections).step_by(workers).count();
                 assert_eq!(share.own(), own as u64, "worker {worker} of {workers}, {connections} connections");
                 let schedule = ArrivalSchedule::new(3000.0, Arrivals::Uniform, 0, share);
-                let length = schedule.length(90 * own as u64);
-                assert_eq!(length.as_millis(), 30 * connections as u128);
+                let mean_duration = schedule.mean_duration(90 * own as u64);
+                assert_eq!(mean_duration.as_millis(), 30 * connections as u128);
                 all.extend(instants(schedule, rounds * own));
             }
             all.sort();
@@ -232,8 +232,8 @@ mod tests {
         }
     }
 
-    /// Kolmogorov and Smirnov's test of the gaps against the exponential distribution: at 10,000 samples, a distance of
-    /// 0.0163 is exceeded by chance in one of a hundred seeds. The seed is fixed.
+    /// Kolmogorov-Smirnov test of the gaps against the exponential distribution. At 10,000 samples a distance of 0.0163
+    /// is exceeded by chance for one seed in a hundred. The seed is fixed.
     #[test]
     fn poisson_gaps_are_exponential() {
         // Two of five connections.
@@ -254,13 +254,13 @@ mod tests {
     }
 
     #[test]
-    fn seeds_and_workers_have_schedules_of_their_own() {
+    fn seeds_and_workers_have_different_schedules() {
         let of = |seed, worker| instants(ArrivalSchedule::new(1000.0, Arrivals::Poisson, seed, equal(worker, 2)), 10);
         assert_eq!(of(1, 0), of(1, 0));
         assert!(of(1, 0) != of(2, 0) && of(1, 0) != of(1, 1));
     }
 
-    /// Any rate that can be typed, and any time that can be waited for.
+    /// Any rate and share that the command line accepts.
     fn extremes() -> impl Strategy<Value = (f64, Arrivals, Share)> {
         let rate = prop_oneof![
             prop::num::f64::POSITIVE | prop::num::f64::SUBNORMAL,
@@ -274,7 +274,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_schedule_goes_back_in_time_or_stands_still_for_ever(
+        fn due_times_never_decrease_and_always_advance(
             (rate, arrivals, share) in extremes(),
             steps in prop::collection::vec(prop_oneof![1..1000_u64, any::<u64>()], 1..20),
             time in prop_oneof![0..1000_u64, any::<u64>()],
@@ -282,17 +282,17 @@ mod tests {
             let mut schedule = ArrivalSchedule::new(rate, arrivals, 7, share);
             let time = Duration::from_nanos(time);
             for step in steps {
-                let (before, near) = (schedule.due(), schedule.near(time));
-                prop_assert!(near >= 1);
+                let (before, count_of_same_age) = (schedule.due(), schedule.count_of_same_age(time));
+                prop_assert!(count_of_same_age >= 1);
                 schedule.advance_by(step);
                 prop_assert!(schedule.due() >= before, "{:?} after {before:?}", schedule.due());
                 let moves = arrivals == Arrivals::Uniform && before < Duration::from_secs(9_000_000) && rate <= 1e9;
                 prop_assert!(!moves || schedule.due() > before, "it stands still at {before:?}");
                 schedule.skip(time);
-                // 53 bits hold a century to some hundred nanoseconds.
+                // 53 bits represent a century with an error of a few hundred nanoseconds.
                 let about = time.saturating_sub(time / (1 << 30));
                 prop_assert!(arrivals == Arrivals::Poisson || schedule.due() >= about || rate > 100e6, "{:?} {time:?}", schedule.due());
-                prop_assert!(schedule.length(step) <= Duration::from_nanos(u64::MAX));
+                prop_assert!(schedule.mean_duration(step) <= Duration::from_nanos(u64::MAX));
             }
         }
     }

@@ -1,32 +1,32 @@
-//! The one clock of a run.
+//! Monotonic clock of a run, in nanoseconds since its start.
 
 use std::time::{Duration, Instant};
 
-/// Counts nanoseconds since the client was made, which is the same instant for all its workers.
+/// Converts instants to nanoseconds since the client was created. All workers share the same origin.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     origin: Instant,
 }
 
 impl Clock {
-    /// A clock that begins now.
+    /// Creates a clock whose origin is now.
     pub(super) fn new() -> Self {
         Self { origin: Instant::now() }
     }
 
-    /// The number of `instant`.
+    /// Nanoseconds from the origin to `instant`; 0 for an earlier instant.
     #[inline]
     pub(super) fn nanos(self, instant: Instant) -> u64 {
         nanos(instant.saturating_duration_since(self.origin))
     }
 
-    /// The instant of a number; any is within what an `Instant` holds.
+    /// The instant `nanos` nanoseconds after the origin. An `Instant` can represent every such value.
     pub(super) fn instant(self, nanos: u64) -> Instant {
         self.origin + Duration::from_nanos(nanos)
     }
 }
 
-/// As a number of nanoseconds; 584 years fit.
+/// Nanoseconds of `duration`, saturating. A `u64` holds 584 years.
 #[inline]
 pub(super) fn nanos(duration: Duration) -> u64 {
     // Not `as_nanos`, whose 128 bits cost more.

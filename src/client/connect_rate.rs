@@ -1,24 +1,24 @@
-//! When connects are begun that follow each other evenly, however long each takes.
+//! Connect rate: start times of evenly spaced connects, independent of how long each takes.
 
 use super::arrivals::{ArrivalSchedule, Arrivals, Share};
 use std::time::Instant;
 
-/// The times at which one worker begins its connects.
+/// Start times of one worker's connects.
 #[derive(Debug)]
 pub(super) struct ConnectRate {
     schedule: ArrivalSchedule,
     begin: Instant,
-    /// What an alarm is armed for and has not come for yet.
+    /// A precise timer is armed and has not expired.
     is_armed: bool,
 }
 
 impl ConnectRate {
-    /// The share of one worker in `rate` connects per second, from `begin` on.
+    /// One worker's share of `rate` connects per second, starting at `begin`.
     pub(super) fn new(rate: f64, begin: Instant, share: Share) -> Self {
         Self { schedule: ArrivalSchedule::new(rate, Arrivals::Uniform, 0, share), begin, is_armed: false }
     }
 
-    /// Takes the next connect's time, if it has come by `now`.
+    /// Consumes the next start time if it has been reached by `now`; returns whether it has.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let is_due = self.is_due(now);
         if is_due {
@@ -27,26 +27,26 @@ impl ConnectRate {
         is_due
     }
 
-    /// Whether it is time for the next connect.
+    /// Whether the next connect is due at `now`.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.schedule.due() <= now.saturating_duration_since(self.begin)
     }
 
-    /// Leaves out the times that have passed by `now`.
+    /// Drops the start times before `now`.
     pub(super) fn skip(&mut self, now: Instant) {
         self.schedule.skip(now.saturating_duration_since(self.begin));
     }
 
-    /// For when an alarm has to be armed, unless one is.
+    /// When to arm a precise timer; `None` while one is armed.
     pub(super) fn precise_deadline(&mut self) -> Option<Instant> {
-        // Beyond what the clock can show nothing is ever due.
+        // An instant that the clock cannot represent is never due.
         let instant = self.begin.checked_add(self.schedule.due()).filter(|_| !self.is_armed);
         self.is_armed |= instant.is_some();
         instant
     }
 
-    /// The alarm has come.
-    pub(super) fn end_timer(&mut self) {
+    /// The precise timer has expired.
+    pub(super) fn timer_expired(&mut self) {
         self.is_armed = false;
     }
 }
@@ -57,13 +57,13 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn what_is_late_is_made_up_for_and_what_nobody_wanted_is_not() {
+    fn late_connects_are_made_up_for_and_skipped_ones_are_not() {
         let begin = Instant::now();
         let at = |millis| begin + Duration::from_millis(millis);
         let mut connect_rate = ConnectRate::new(100.0, begin, Share::new(0, 1, 1));
         assert!(connect_rate.take(at(0)) && !connect_rate.take(at(9)));
         assert_eq!((connect_rate.precise_deadline(), connect_rate.precise_deadline()), (Some(at(10)), None));
-        connect_rate.end_timer();
+        connect_rate.timer_expired();
         assert!(connect_rate.take(at(25)) && connect_rate.take(at(25)) && !connect_rate.take(at(25)));
         connect_rate.skip(at(1000));
         assert!(connect_rate.take(at(1000)) && !connect_rate.take(at(1009)));

@@ -1,4 +1,4 @@
-//! How connections come to be: dialled, tried again at the next address, and later, and given up in the end.
+//! Connection set-up of a worker: connects, tries the next address, retries after a delay, and gives up.
 
 use super::Shared;
 use super::connection_service::ConnectionService;
@@ -20,14 +20,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many connects are begun before the conversations get their turn.
+/// Connects started per turn before existing connections are served again.
 const ATTEMPTS_PER_TURN: usize = 64;
 
-/// How long to wait when a Unix socket's backlog is full: there, no event tells when to try again.
+/// Pause after a Unix socket's backlog was full: there is no event that announces room.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(2);
 
 impl<'a> Worker<'a> {
-    /// Begins connects, as many as may be in progress, some of them per turn.
+    /// Starts connects up to the limit in progress and the per-turn budget.
     pub(super) fn start_attempts(&mut self, context: &mut LoopContext) {
         self.connector.dequeue();
         for _ in 0..ATTEMPTS_PER_TURN {
@@ -45,9 +45,9 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// It is time for the next connect.
-    pub(super) fn end_connect_rate(&mut self, context: &mut LoopContext) {
-        self.connector.end_timer();
+    /// The connect rate's timer has expired: the next connect is due.
+    pub(super) fn connect_rate_expired(&mut self, context: &mut LoopContext) {
+        self.connector.timer_expired();
         self.queue_connector(context);
     }
 
@@ -58,14 +58,14 @@ impl<'a> Worker<'a> {
             attempt.number,
             self.addresses(attempt)[usize::from(attempt.address)]
         );
-        // Nobody overtakes those who wait already.
+        // Postponed attempts come first.
         let waits = self.connector.has_postponed() || !self.try_connect(context, attempt);
         if waits && self.connector.postpone(attempt) {
             context.wheel.arm(&mut self.retry, RETRY, Some(context.now + BACKLOG_PAUSE));
         }
     }
 
-    /// Tries to connect; false when the backlog is full.
+    /// Starts a connect. Returns false when the backlog is full.
     pub(super) fn try_connect(&mut self, context: &mut LoopContext, attempt: ConnectAttempt) -> bool {
         let config = &self.shared.config;
         let key = self.entries.next_key();
@@ -77,7 +77,7 @@ impl<'a> Worker<'a> {
         match begun {
             Ok(socket) => {
                 let now = Instant::now();
-                let mut session = Session::new(self.task(attempt), socket, now);
+                let mut session = Session::new(self.new_service(attempt), socket, now);
                 session.arm(context, key, Some(later(now, config.connect_timeout)));
                 self.entries.insert(ConnectionEntry { attempt, opened: None, is_done: false, session });
                 self.connector.begun();
@@ -88,23 +88,20 @@ impl<'a> Worker<'a> {
         true
     }
 
-    pub(super) fn task(&self, attempt: ConnectAttempt) -> ConnectionService {
+    pub(super) fn new_service(&self, attempt: ConnectAttempt) -> ConnectionService {
         if let Some(interactive) = &self.shared.interactive {
-            return ConnectionService::InteractiveExchange(InteractiveExchange::new(
-                Arc::clone(interactive),
-                attempt.started,
-            ));
+            return ConnectionService::Interactive(InteractiveExchange::new(Arc::clone(interactive), attempt.started));
         }
         let config = &self.shared.config;
         if config.expect == Expect::ReadOnly {
-            return ConnectionService::Read(ReadOnly::new(Rc::clone(&self.plan)));
+            return ConnectionService::ReadOnly(ReadOnly::new(Rc::clone(&self.plan)));
         }
         let total = (self.plan.total - attempt.done).min(config.load.reconnect_every.unwrap_or(u64::MAX));
         let stream = attempt.number as u64 + attempt.round * config.connections as u64;
         ConnectionService::Exchange(Exchange::new(Rc::clone(&self.plan), attempt.number, stream, (attempt.done, total)))
     }
 
-    /// Tries those who found the backlog full, until it is full again, and gives up those who waited for too long.
+    /// Retries postponed attempts until the backlog is full again. Attempts past the connect timeout fail.
     pub(super) fn retry_postponed(&mut self, context: &mut LoopContext) {
         while let Some(attempt) = self.connector.next_postponed() {
             if attempt.started.elapsed() >= self.shared.config.connect_timeout {
@@ -118,19 +115,19 @@ impl<'a> Worker<'a> {
         self.queue_connector(context);
     }
 
-    /// The addresses of the target that `attempt` goes to.
+    /// Addresses of the target of `attempt`.
     pub(super) fn addresses(&self, attempt: ConnectAttempt) -> &'a [Address] {
         &self.shared.targets[self.shared.target_of(attempt.number)]
     }
 
-    /// Where the connection of `attempt` comes from: towards each target, the sources have their turns.
+    /// Source address of the connection of `attempt`. The source addresses are used in turn for each target.
     fn source(&self, attempt: ConnectAttempt) -> Option<IpAddr> {
         let Shared { config, targets, .. } = self.shared;
         let turn = (attempt.number as u64 - 1 + attempt.round * config.connections as u64) / targets.len() as u64;
         config.sources.nth(&self.addresses(attempt)[usize::from(attempt.address)], turn)
     }
 
-    /// An address refused or did not answer: try the next one; after the last one, later again.
+    /// An address refused or timed out: tries the next one, and after the last one schedules a retry.
     pub(super) fn try_next_address(&mut self, context: &mut LoopContext, attempt: ConnectAttempt, error: &io::Error) {
         if usize::from(attempt.address) + 1 < self.addresses(attempt).len() {
             self.attempt(context, ConnectAttempt { address: attempt.address + 1, ..attempt });
@@ -139,10 +136,10 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// No address could be connected to: try them again later, or give up. After the end of the load nobody is tried again.
+    /// All addresses have failed: schedules a retry, or gives up. There are no retries after the end of the load.
     pub(super) fn retry_attempt(&mut self, context: &mut LoopContext, attempt: ConnectAttempt, failure: Failure) {
-        let is_over = self.plan.phase.get() == LoadPhase::HalfClose;
-        if is_over || attempt.retries >= self.shared.config.retries || !failure.may_pass() {
+        let is_over = self.plan.phase.get() == LoadPhase::Draining;
+        if is_over || attempt.retries >= self.shared.config.retries || !failure.is_transient() {
             return self.fail(attempt, failure);
         }
         let (next, delay) = self.connector.back_off(attempt, failure, Instant::now());
@@ -151,37 +148,37 @@ impl<'a> Worker<'a> {
         context.wheel.arm(&mut self.backoff, BACKOFF, next);
     }
 
-    pub(super) fn end_backoff(&mut self, context: &mut LoopContext) {
-        let next = self.connector.end_backoff(context.now);
+    pub(super) fn backoff_expired(&mut self, context: &mut LoopContext) {
+        let next = self.connector.backoff_expired(context.now);
         context.wheel.arm(&mut self.backoff, BACKOFF, next);
         self.queue_connector(context);
     }
 
-    /// A connection that was never opened is over.
+    /// Counts a connection that could not be opened.
     pub(super) fn fail(&mut self, attempt: ConnectAttempt, failure: Failure) {
         let number = attempt.number;
         log::debug!("Connection {number} failed: {failure}");
         let mut metrics = self.plan.metrics.borrow_mut();
         metrics.failed(self.shared.target_of(number), failure);
         drop(metrics);
-        self.settle(attempt);
-        self.note_done();
-        self.note_end();
+        self.note_attempted(attempt);
+        self.note_completed();
+        self.note_ended();
     }
 
-    /// A connection can be used.
+    /// Records a connection that is ready for messages.
     pub(super) fn note_opened(&self, attempt: ConnectAttempt) {
         if self.shared.config.load.reconnect_every.is_none() {
             let first = self.first_connect.unwrap_or(attempt.started);
             self.plan.metrics.borrow_mut().opening = Some((first, Instant::now()));
         }
-        self.settle(attempt);
+        self.note_attempted(attempt);
     }
 
-    /// The first connection with its number was opened, or has failed.
-    pub(super) fn settle(&self, attempt: ConnectAttempt) {
+    /// Counts the first connection with this number once it was opened or has failed.
+    pub(super) fn note_attempted(&self, attempt: ConnectAttempt) {
         if attempt.round == 0 {
-            self.shared.settle();
+            self.shared.note_attempted();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a connection is opened for: to exchange messages, to let a person talk, or only to read.
+//! Service of a client connection: message exchange, interactive, or read-only.
 
 use super::exchange::{Exchange, ExchangeOutcome};
 use super::failure::Failure;
@@ -9,73 +9,73 @@ use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
 use std::time::Instant;
 
-/// The service of one connection.
+/// Service of one connection.
 #[derive(Debug)]
 pub(super) enum ConnectionService {
     Exchange(Exchange),
-    InteractiveExchange(InteractiveExchange),
-    Read(ReadOnly),
+    Interactive(InteractiveExchange),
+    ReadOnly(ReadOnly),
 }
 
 impl ConnectionService {
-    /// Whether nothing that may still be sent or received matters.
+    /// Whether the connection can close without waiting for the server.
     pub(super) fn is_over(&self) -> bool {
         match self {
             Self::Exchange(exchange) => exchange.is_over(),
-            Self::InteractiveExchange(talk) => talk.has_failed(),
-            Self::Read(read_only) => read_only.is_over(),
+            Self::Interactive(interactive) => interactive.has_failed(),
+            Self::ReadOnly(read_only) => read_only.is_over(),
         }
     }
 
-    /// Whether its exchange of messages is complete.
+    /// Whether its message exchange is complete.
     #[inline]
     pub(super) fn is_complete(&self) -> bool {
         match self {
             Self::Exchange(exchange) => exchange.is_complete(),
-            Self::InteractiveExchange(_) => false,
-            Self::Read(read_only) => read_only.is_over(),
+            Self::Interactive(_) => false,
+            Self::ReadOnly(read_only) => read_only.is_over(),
         }
     }
 
-    /// How it went, now that the conversation has ended for `reason`.
+    /// Outcome of the connection after it was closed for `reason`.
     pub(super) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
         match self {
             Self::Exchange(exchange) => exchange.outcome_after(reason),
-            Self::InteractiveExchange(talk) => talk.outcome_after(reason),
-            Self::Read(read_only) => read_only.outcome_after(reason),
+            Self::Interactive(interactive) => interactive.outcome_after(reason),
+            Self::ReadOnly(read_only) => read_only.outcome_after(reason),
         }
     }
 }
 
 impl ConnectionService {
-    /// The exchange of messages, if it is one.
+    /// The message exchange, if the connection has one.
     #[inline]
     pub(super) fn exchange(&mut self) -> Option<&mut Exchange> {
         match self {
             Self::Exchange(exchange) => Some(exchange),
-            Self::InteractiveExchange(_) | Self::Read(_) => None,
+            Self::Interactive(_) | Self::ReadOnly(_) => None,
         }
     }
 }
 
 impl ConnectionService {
-    /// How many messages were answered.
+    /// Number of messages answered.
     pub(super) fn answered_count(&self) -> u64 {
         match self {
             Self::Exchange(exchange) => exchange.answered_count(),
-            Self::InteractiveExchange(_) | Self::Read(_) => 0,
+            Self::Interactive(_) | Self::ReadOnly(_) => 0,
         }
     }
 
-    /// Writes down the messages that will not be answered any more since it went like this.
-    pub(super) fn give_up(&self, outcome: ExchangeOutcome, now: u64, messages: &mut MessageMetrics) {
+    /// Counts the messages that will not be answered after this outcome.
+    pub(super) fn count_unanswered(&self, outcome: ExchangeOutcome, now: u64, metrics: &mut MessageMetrics) {
         let Self::Exchange(exchange) = self else { return };
         let why = match outcome {
             ExchangeOutcome::Failed(Failure::ReplyTimeout | Failure::SendTimeout) => Unanswered::TimedOut,
             ExchangeOutcome::Failed(Failure::Stopped) | ExchangeOutcome::Verified => Unanswered::Pending,
             ExchangeOutcome::Failed(_) => Unanswered::Lost,
         };
-        exchange.unanswered().for_each(|(times, count)| messages.unanswered(times, now, count, why));
+        exchange.unanswered().for_each(|(times, count)| metrics.unanswered(times, now, count, why));
     }
 }
 
@@ -84,8 +84,8 @@ impl Service for ConnectionService {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
         match self {
             Self::Exchange(exchange) => exchange.serve(input, output, now),
-            Self::InteractiveExchange(talk) => talk.serve(input, output, now),
-            Self::Read(read_only) => read_only.serve(input, output, now),
+            Self::Interactive(interactive) => interactive.serve(input, output, now),
+            Self::ReadOnly(read_only) => read_only.serve(input, output, now),
         }
     }
 }

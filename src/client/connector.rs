@@ -1,4 +1,4 @@
-//! Which connection is to be dialled next: their numbers, how many may be in progress, and what has to be tried again.
+//! Connector: decides which connection is opened next, limits connects in progress, and keeps track of retries.
 
 use super::backoff::Backoff;
 use super::connect_rate::ConnectRate;
@@ -11,48 +11,49 @@ use std::time::{Duration, Instant};
 /// One attempt to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ConnectAttempt {
-    /// The number of the connection, counted from 1 over the whole client.
+    /// Number of the connection, counted from 1 over the whole client.
     pub(super) number: usize,
-    /// Which of the target's addresses is tried: a name has fewer than its answer (RFC 1035, 65,535 bytes) has room for.
+    /// Index of the target's address. A DNS answer of at most 65,535 bytes (RFC 1035) holds fewer addresses than a
+    /// `u16` counts.
     pub(super) address: u16,
-    /// How many times all of the addresses were tried before.
+    /// How many times all addresses were tried before.
     pub(super) retries: u32,
-    /// Why it failed the last time, if it is tried again.
+    /// Last failure, if this is a retry.
     pub(super) failure: Option<Failure>,
-    /// How many connections with this number there were before, and how many messages they exchanged.
+    /// Number of earlier connections with this number, and how many messages they exchanged.
     pub(super) round: u64,
     pub(super) done: u64,
-    /// When the first address was tried, this time.
+    /// When the first address was tried, in this round of addresses.
     pub(super) started: Instant,
 }
 
-/// The dialling of one worker's share of the connections.
+/// Opens one worker's share of the connections.
 #[derive(Debug)]
 pub(super) struct Connector {
     numbers: Peekable<StepBy<RangeInclusive<usize>>>,
-    /// How they follow each other, unless as soon as there is a place.
+    /// Spaces the connects; with `None` a connect starts as soon as the limit allows it.
     connect_rate: Option<ConnectRate>,
-    /// Found the backlog full, oldest first. They count as in progress.
+    /// Attempts that found the backlog full, oldest first. They count as in progress.
     postponed: VecDeque<ConnectAttempt>,
-    /// Refused or timed out, and not to be tried again before their time.
+    /// Attempts that failed and wait for their retry.
     backoff: Backoff,
-    /// Refused or timed out before, and to be tried again as soon as there is a place.
-    again: VecDeque<ConnectAttempt>,
-    /// Connects that an event will tell of.
+    /// Attempts to start as soon as the limit allows it: retries that are due, and replacements of closed connections.
+    requeued: VecDeque<ConnectAttempt>,
+    /// Number of connects that wait for an event.
     pending: usize,
-    most_in_progress: usize,
-    /// In the ready queue already.
+    max_in_progress: usize,
+    /// The connector is in the ready queue.
     queued: bool,
     exhausted: bool,
 }
 
 impl Connector {
-    /// Dials the connections with these numbers, `most_in_progress` at a time. It stands in the ready queue from the
-    /// beginning.
+    /// Opens the connections `numbers`, with at most `max_in_progress` connects at a time. The connector starts in the
+    /// ready queue.
     pub(super) fn new(
         numbers: StepBy<RangeInclusive<usize>>,
         connect_rate: Option<ConnectRate>,
-        most_in_progress: usize,
+        max_in_progress: usize,
         retry_delay: Duration,
     ) -> Self {
         let mut numbers = numbers.peekable();
@@ -62,14 +63,14 @@ impl Connector {
             connect_rate,
             postponed: VecDeque::new(),
             backoff: Backoff::new(retry_delay),
-            again: VecDeque::new(),
+            requeued: VecDeque::new(),
             pending: 0,
-            most_in_progress,
+            max_in_progress,
             queued: true,
         }
     }
 
-    /// The next connection to dial, if one more may be in progress and it is time.
+    /// The next connect to start, if the limit and the rate allow it.
     pub(super) fn next(&mut self) -> Option<ConnectAttempt> {
         if !self.may_connect() {
             return None;
@@ -78,7 +79,7 @@ impl Connector {
         if self.connect_rate.as_mut().is_some_and(|connect_rate| !connect_rate.take(started)) {
             return None;
         }
-        if let Some(attempt) = self.again.pop_front() {
+        if let Some(attempt) = self.requeued.pop_front() {
             return Some(ConnectAttempt { started, ..attempt });
         }
         let number = self.numbers.next();
@@ -94,40 +95,40 @@ impl Connector {
         })
     }
 
-    /// An event will tell what becomes of one more.
+    /// Counts a connect that waits for an event.
     pub(super) fn begun(&mut self) {
         self.pending += 1;
     }
 
-    /// An event told what became of one.
+    /// A connect in progress has succeeded or failed.
     pub(super) fn ended(&mut self) {
         self.pending -= 1;
     }
 
-    /// `attempt` has to be tried again, after those who wait already. Whether it is the first who waits: then a timer has to
-    /// be armed.
+    /// Queues `attempt` behind the other postponed ones. Returns whether it is the only one; the caller then arms a
+    /// timer.
     pub(super) fn postpone(&mut self, attempt: ConnectAttempt) -> bool {
         self.postponed.push_back(attempt);
         self.postponed.len() == 1
     }
 
-    /// The one that has waited longest to be tried again.
+    /// Removes the oldest postponed attempt.
     pub(super) fn next_postponed(&mut self) -> Option<ConnectAttempt> {
         self.postponed.pop_front()
     }
 
-    /// The one that has waited longest has to wait on.
+    /// Puts the oldest attempt back to the front.
     pub(super) fn postpone_again(&mut self, attempt: ConnectAttempt) {
         self.postponed.push_front(attempt);
     }
 
-    /// Whether somebody waits to be tried again.
+    /// Whether an attempt is postponed.
     pub(super) fn has_postponed(&self) -> bool {
         !self.postponed.is_empty()
     }
 
-    /// All addresses of `attempt` have failed, and it is to be tried again some time after `now`. Returns when the next one is,
-    /// and how long this one waits.
+    /// Schedules a retry of `attempt`, of which all addresses have failed. Returns when the next retry of any attempt
+    /// is due, and the delay of this one.
     pub(super) fn back_off(
         &mut self,
         attempt: ConnectAttempt,
@@ -136,20 +137,20 @@ impl Connector {
     ) -> (Option<Instant>, Duration) {
         let attempt = ConnectAttempt { address: 0, retries: attempt.retries + 1, failure: Some(failure), ..attempt };
         let delay = self.backoff.delay_of(attempt);
-        self.backoff.wait(attempt, now + delay);
+        self.backoff.add(attempt, now + delay);
         (self.backoff.next_instant(), delay)
     }
 
-    /// Lets those be tried again whose time has come; returns when the next one's does.
-    pub(super) fn end_backoff(&mut self, now: Instant) -> Option<Instant> {
-        self.end_idleness(now);
-        self.again.extend(std::iter::from_fn(|| self.backoff.next_due(now)));
+    /// Queues the retries that are due at `now`. Returns when the next one is due.
+    pub(super) fn backoff_expired(&mut self, now: Instant) -> Option<Instant> {
+        self.skip_idle_time(now);
+        self.requeued.extend(std::iter::from_fn(|| self.backoff.next_due(now)));
         self.backoff.next_instant()
     }
 
-    /// The connection of `attempt` has done its share: another one takes its place.
-    pub(super) fn follow(&mut self, attempt: ConnectAttempt, messages: u64, now: Instant) {
-        self.end_idleness(now);
+    /// Queues a new connection that replaces the one of `attempt`, which exchanged `messages` messages.
+    pub(super) fn reconnect(&mut self, attempt: ConnectAttempt, messages: u64, now: Instant) {
+        self.skip_idle_time(now);
         let ConnectAttempt { round, done, .. } = attempt;
         let next = ConnectAttempt {
             address: 0,
@@ -159,20 +160,20 @@ impl Connector {
             done: done + messages,
             ..attempt
         };
-        self.again.push_back(next);
+        self.requeued.push_back(next);
     }
 
-    /// Lets no connection take the place of another one any more, nor be tried again. Returns those that waited for that.
-    pub(super) fn stop_following(&mut self) -> impl Iterator<Item = ConnectAttempt> + use<> {
-        std::mem::take(&mut self.again).into_iter().chain(self.backoff.stop())
+    /// Stops replacements and retries. Returns the attempts that waited for one.
+    pub(super) fn stop_reconnecting(&mut self) -> impl Iterator<Item = ConnectAttempt> + use<> {
+        std::mem::take(&mut self.requeued).into_iter().chain(self.backoff.stop())
     }
 
-    /// Its place in the ready queue has come up.
+    /// The connector was taken from the ready queue.
     pub(super) fn dequeue(&mut self) {
         self.queued = false;
     }
 
-    /// Whether it should take a place in the ready queue, which it then has.
+    /// Whether the caller has to put the connector into the ready queue; it then counts as queued.
     pub(super) fn enqueue(&mut self, now: Instant) -> bool {
         let is_time = self.connect_rate.as_ref().is_none_or(|connect_rate| connect_rate.is_due(now));
         let wants = !self.queued && is_time && self.may_connect();
@@ -180,35 +181,35 @@ impl Connector {
         wants
     }
 
-    /// When it should be looked after again, if that has to be armed.
+    /// When to arm a precise timer for the next connect, if one is needed.
     pub(super) fn precise_deadline(&mut self) -> Option<Instant> {
         let waits = !self.queued && self.may_connect();
         self.connect_rate.as_mut().filter(|_| waits)?.precise_deadline()
     }
 
-    /// The alarm has come.
-    pub(super) fn end_timer(&mut self) {
+    /// The precise timer has expired.
+    pub(super) fn timer_expired(&mut self) {
         if let Some(connect_rate) = &mut self.connect_rate {
-            connect_rate.end_timer();
+            connect_rate.timer_expired();
         }
     }
 
-    /// Dial no more. Returns those who waited to be tried again.
+    /// Stops connecting. Returns the attempts that waited to be started.
     pub(super) fn stop(&mut self) -> VecDeque<ConnectAttempt> {
         self.exhausted = true;
         let mut waiting = std::mem::take(&mut self.postponed);
-        waiting.append(&mut self.again);
+        waiting.append(&mut self.requeued);
         waiting.extend(self.backoff.stop());
         waiting
     }
 
-    /// Whether there is nothing left to dial. What an event will tell of is not counted.
+    /// Whether no connect is left to start. Connects in progress do not count.
     pub(super) fn is_done(&self) -> bool {
-        self.exhausted && self.postponed.is_empty() && self.again.is_empty() && self.backoff.is_empty()
+        self.exhausted && self.postponed.is_empty() && self.requeued.is_empty() && self.backoff.is_empty()
     }
 
-    /// Somebody wants to be dialled. If nobody did until now, the times at which somebody could have been are gone.
-    fn end_idleness(&mut self, now: Instant) {
+    /// To be called before work is queued. If there was none, the start times that passed meanwhile are dropped.
+    fn skip_idle_time(&mut self, now: Instant) {
         let was_idle = !self.has_work();
         if let Some(connect_rate) = self.connect_rate.as_mut().filter(|_| was_idle) {
             connect_rate.skip(now);
@@ -216,10 +217,10 @@ impl Connector {
     }
 
     fn has_work(&self) -> bool {
-        !self.exhausted || !self.again.is_empty()
+        !self.exhausted || !self.requeued.is_empty()
     }
 
     fn may_connect(&self) -> bool {
-        self.has_work() && self.pending + self.postponed.len() < self.most_in_progress
+        self.has_work() && self.pending + self.postponed.len() < self.max_in_progress
     }
 }

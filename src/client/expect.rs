@@ -1,35 +1,36 @@
-//! What a server is expected to answer, and the messages as they go over the wire.
+//! Expected replies, and messages as they are sent on the wire.
 
 use super::ClientConfig;
 use crate::codec::{Framing, FramingError};
 use crate::error::Error;
 
-/// What is expected to come back for what is sent.
+/// Expected replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Expect {
-    /// Every byte, as it was sent.
+    /// Every byte comes back as it was sent.
     #[default]
     Echo,
-    /// Some answer to each message: one of the size that was given, or a frame, if messages are framed. Else nothing tells where
-    /// an answer ends: bytes that come let the next messages go, and neither answers nor their latencies are counted. A
-    /// datagram answers the oldest one without an answer.
+    /// Any reply to each message: of the configured size, or a frame if messages are framed.
+    ///
+    /// Otherwise the end of a reply is unknown: any bytes received let the next messages be sent, and neither replies
+    /// nor their latencies are counted. A datagram answers the oldest unanswered message.
     Any,
-    /// Nothing, but that the server ends in order after everything was sent and our half was shut. What comes is ignored.
-    /// Datagrams are only sent.
+    /// No reply. After everything was sent and the sending half was shut down, the server has to close in order.
+    /// Received bytes are ignored. Datagrams are only sent.
     Nothing,
-    /// Nothing is sent, and whatever comes is read: until the server closes, or the duration or the hold is over. Not of
-    /// datagrams.
+    /// Nothing is sent, and everything received is read, until the server closes, or the duration or the hold ends. Not
+    /// available for datagrams.
     ReadOnly,
 }
 
-/// When our half is shut before the conversation is over, to be followed by the server's own end.
+/// When the sending half is shut down before the connection ends, so that the server closes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HalfClose {
-    /// It is not.
+    /// Never.
     Never,
-    /// When the only message was sent: that is how it ends.
+    /// After the only message, whose end it marks.
     WithMessage,
-    /// When there is nothing more to do.
+    /// When the exchange is complete.
     WhenDone,
 }
 
@@ -43,16 +44,16 @@ impl HalfClose {
     }
 }
 
-/// The messages with what their framing puts before and after each. The type byte, where there is one, is 0.
+/// Takes the messages of the configuration and puts each into its frame. The type byte, where there is one, is 0.
 ///
 /// # Errors
 ///
-/// [`Error::Usage`] for a message that the framing cannot carry, or that nobody could see.
+/// [`Error::Usage`] for a message that the framing cannot carry, or that is empty and therefore cannot be verified.
 pub(super) fn framed(config: &mut ClientConfig) -> Result<Vec<Vec<u8>>, Error> {
     let mut messages = std::mem::take(&mut config.messages);
     if let Some(framing) = config.framing {
         for message in &mut messages {
-            let envelope = framing.envelope(message, 0).map_err(|error| refusal(&error))?;
+            let envelope = framing.envelope(message, 0).map_err(|error| framing_error(&error))?;
             message.reserve_exact(envelope.size());
             message.splice(..0, envelope.before().iter().copied());
             message.extend_from_slice(envelope.after());
@@ -65,14 +66,14 @@ pub(super) fn framed(config: &mut ClientConfig) -> Result<Vec<Vec<u8>>, Error> {
     Ok(messages)
 }
 
-fn refusal(error: &FramingError) -> Error {
-    let way_out = match error {
-        // With which bytes is a matter of the protocol.
+fn framing_error(error: &FramingError) -> Error {
+    let remedy = match error {
+        // Which bytes to pad with depends on the protocol.
         FramingError::WrongSize { size, fixed } if size < fixed => format!(
             "pad it: with spaces, such as --message \"$(printf %-{fixed}s hello)\", or with zero bytes, such as \
              `printf hello > m.bin; truncate -s {fixed} m.bin` and --message-file m.bin"
         ),
         _ => "give another message, or another framing such as --frame u32be".to_owned(),
     };
-    Error::Usage(format!("{error}; {way_out}"))
+    Error::Usage(format!("{error}; {remedy}"))
 }

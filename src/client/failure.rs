@@ -1,4 +1,4 @@
-//! Why a connection failed, as reports and records count it.
+//! Causes of failed connections, as reports and results count them.
 
 use crate::connection::CloseReason;
 use crate::error::{has_words, in_words, in_words_with_errno};
@@ -7,60 +7,60 @@ use rustix::io::Errno;
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-/// Why a connection did not do what it was opened for.
+/// Why a connection failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Failure {
-    /// Nobody listens there.
+    /// The connection was refused: nothing listens there.
     Refused,
-    /// The connect took longer than the connect timeout, or than the system waits.
+    /// The connect took longer than the connect timeout, or than the system allows.
     ConnectTimeout,
     /// The TLS handshake was not complete within the connect timeout.
     HandshakeTimeout,
-    /// TLS could not be set up, or did not hold.
+    /// TLS could not be established, or failed later.
     Tls(TlsFault),
-    /// The input broke off without TLS's farewell: what came may not be all.
+    /// The input ended without TLS's close_notify, so data may be missing.
     Truncated,
     /// A reply took longer than the reply timeout.
     ReplyTimeout,
-    /// The peer accepted no bytes for the reply timeout: the socket's buffer stayed full.
+    /// The peer accepted no bytes for the reply timeout; the socket buffer stayed full.
     SendTimeout,
     /// The peer reset the connection.
     Reset,
-    /// The peer closed before everything had come back.
+    /// The peer closed before every reply had arrived.
     ClosedEarly,
-    /// What came back is not what was sent.
+    /// Echo mismatch: the received bytes differ from those sent.
     Mismatch,
-    /// What came is no answer of the message protocol, or not the right one.
+    /// A reply is no message of the message protocol, or not the expected one.
     WrongAnswer,
-    /// The peer closed where the second answer should have come.
+    /// The peer closed instead of sending a second reply.
     NotKept,
-    /// An answer is not framed as answers should be.
+    /// A reply violates the framing.
     BadFrame,
-    /// The peer closed in the middle of an answer.
+    /// The peer closed in the middle of a reply.
     CutFrame,
-    /// What was typed could not be read, or what the server says could not be written.
+    /// Interactive mode: the input could not be read, or the output could not be written.
     OwnEnd,
-    /// A line of the input is no message that the framing can carry.
+    /// Interactive mode: the framing cannot carry a line of the input.
     Unsendable,
-    /// No port is left on this side for one more connection to this target.
+    /// No local port is free for another connection to this target.
     OutOfPorts,
-    /// The target is the broadcast address of a network, which takes `SO_BROADCAST`.
+    /// The target is a broadcast address, which needs `SO_BROADCAST`.
     NeedsBroadcast,
-    /// No route leads to a multicast group, and no interface was named.
+    /// There is no route to the multicast group, and no interface was given.
     NoGroupRoute,
-    /// This process may open no more descriptors.
+    /// The limit on open descriptors was reached.
     OutOfDescriptors,
-    /// The run was ended first.
+    /// The run was stopped first.
     Stopped,
-    /// Another error of the system.
+    /// Another system error.
     System(ErrorKind),
-    /// An error of the system without a kind of its own, by its number (errno(3)).
+    /// A system error whose [`ErrorKind`] has no text, by its number (errno(3)).
     Errno(i32),
 }
 
 impl Failure {
-    /// The failure behind an error of connect(2).
+    /// Failure for an error of connect(2).
     pub(super) fn of_connect(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             Some(Errno::CONNREFUSED) => Self::Refused,
@@ -68,7 +68,7 @@ impl Failure {
             Some(Errno::CONNRESET) => Self::Reset,
             Some(Errno::ADDRNOTAVAIL) => Self::OutOfPorts,
             Some(Errno::MFILE | Errno::NFILE) => Self::OutOfDescriptors,
-            // Not from the system, but from our own look at the socket and the clock.
+            // Errors without an errno come from the client's own socket check and timeouts.
             None if error.kind() == ErrorKind::ConnectionRefused => Self::Refused,
             None if error.kind() == ErrorKind::TimedOut => Self::ConnectTimeout,
             Some(errno) if !has_words(error.kind()) => Self::Errno(errno.raw_os_error()),
@@ -76,12 +76,12 @@ impl Failure {
         }
     }
 
-    /// Whether it can be otherwise in a moment: nobody listens there yet, the system there was busy, or no port was free.
-    pub(super) fn may_pass(self) -> bool {
+    /// Whether a retry may succeed: the server may start to listen, answer in time, or a local port may become free.
+    pub(super) fn is_transient(self) -> bool {
         matches!(self, Self::Refused | Self::ConnectTimeout | Self::OutOfPorts | Self::System(ErrorKind::NotFound))
     }
 
-    /// The failure behind the end of a conversation that was not done.
+    /// Failure of a connection that was closed for `reason` before its exchange was complete.
     pub(super) fn of_close(reason: CloseReason) -> Self {
         match reason {
             CloseReason::Reset => Self::Reset,

@@ -1,13 +1,13 @@
-//! A queue that has its first entry in itself: a connection that has one message in flight needs no memory beside its own.
+//! FIFO queue with an inline first entry: a connection with one message in flight needs no heap memory.
 
 use std::collections::VecDeque;
 
-/// A queue, first in, first out.
+/// FIFO queue with an inline first entry.
 #[derive(Debug)]
 pub(super) struct InlineQueue<T> {
     first: Option<T>,
-    /// What comes after the first; nothing until there was some. Most connections need none, and then a pointer is less
-    /// than an empty queue.
+    /// Entries after the first; allocated when first needed. Most connections need none, and a pointer is smaller than
+    /// an empty queue.
     #[allow(clippy::box_collection)]
     rest: Option<Box<VecDeque<T>>>,
 }
@@ -19,7 +19,7 @@ impl<T> Default for InlineQueue<T> {
 }
 
 impl<T> InlineQueue<T> {
-    /// How many entries there are.
+    /// Number of entries.
     #[inline]
     pub(super) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
@@ -37,7 +37,7 @@ impl<T> InlineQueue<T> {
         self.first.as_mut()
     }
 
-    /// The youngest entry.
+    /// The newest entry.
     #[inline]
     pub(super) fn back_mut(&mut self) -> Option<&mut T> {
         match self.rest.as_mut().and_then(|rest| rest.back_mut()) {
@@ -46,7 +46,7 @@ impl<T> InlineQueue<T> {
         }
     }
 
-    /// Adds an entry.
+    /// Appends an entry.
     #[inline]
     pub(super) fn push_back(&mut self, entry: T) {
         if self.first.is_none() {
@@ -56,7 +56,7 @@ impl<T> InlineQueue<T> {
         }
     }
 
-    /// Takes the oldest entry.
+    /// Removes the oldest entry.
     #[inline]
     pub(super) fn pop_front(&mut self) -> Option<T> {
         let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
@@ -68,7 +68,7 @@ impl<T> InlineQueue<T> {
         self.first.iter().chain(self.rest.iter().flat_map(|rest| rest.iter()))
     }
 
-    /// The entries from the one with this index on, oldest first.
+    /// Entries from index `index` on, oldest first.
     #[inline]
     pub(super) fn iter_mut_from(&mut self, index: usize) -> impl Iterator<Item = &mut T> {
         let first = self.first.as_mut().filter(|_| index == 0);
@@ -85,7 +85,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_queue(steps in prop::collection::vec(prop::option::weighted(0.6, any::<u8>()), 0..60), from in 0usize..4) {
+        fn it_behaves_like_vec_deque(steps in prop::collection::vec(prop::option::weighted(0.6, any::<u8>()), 0..60), from in 0usize..4) {
             let (mut queue, mut expected) = (InlineQueue::default(), VecDeque::new());
             for step in steps {
                 if let Some(entry) = step {

@@ -1,70 +1,74 @@
-//! What kind of load a client puts on a server: until when, how fast, and on what connections.
+//! Load configuration: rate, arrivals, duration, warm-up, reconnects.
 
 use super::arrivals::Arrivals;
 use crate::error::Error;
 use std::time::{Duration, Instant};
 
-/// More messages, or connects, than any machine begins in a second.
-pub(super) const MOST_PER_SECOND: f64 = 100e6;
+/// Maximum rate of messages and of connects, per second: more than any machine achieves.
+pub(super) const MAX_PER_SECOND: f64 = 100e6;
 
-/// How long the workers have to make ready for a load that follows the clock, once every connection is there. Clearing the
-/// books takes some 3 ms without optimization, and waking another worker on a busy machine a few more; what is due at the
-/// beginning would be late by that.
-const LEAD: Duration = Duration::from_millis(20);
+/// Time between the last connection being open and the start of an open loop. Clearing the metrics takes about 3 ms
+/// without optimization, and waking another worker on a busy machine a few more; the first messages would be late by
+/// that.
+const START_DELAY: Duration = Duration::from_millis(20);
 
-/// When messages are sent.
+/// Load configuration.
 ///
-/// Without a rate the loop is closed: the next message of a connection goes out when an answer has come in. With one it
-/// is open: messages are due at instants that are known beforehand, however slow the server is, and latencies count
-/// from there.
+/// Without a rate the loop is closed: a connection sends its next message when a reply arrives. With a rate the loop is
+/// open: messages are due at instants fixed beforehand, however slow the server is, and response times count from these
+/// instants.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LoadConfig {
-    /// How many messages are due per second, over all connections and workers. Default: as many as are answered.
+    /// Messages due per second, over all connections and workers. Default: none, a closed loop.
     pub rate: Option<f64>,
-    /// How they follow each other. Default: evenly.
+    /// Distribution of the times between messages. Default: uniform.
     pub arrivals: Arrivals,
-    /// Where everything random begins: the times of a Poisson process, and the bytes of messages. Default: 0.
+    /// Seed of everything random: Poisson arrival times and message bytes. Default: 0.
     pub seed: u64,
-    /// Messages are sent for this long, after the warm-up. Default: until each connection has sent its own.
+    /// How long messages are sent, after the warm-up. Default: until each connection has sent its messages.
     pub duration: Option<Duration>,
-    /// What was due in this time at the beginning is sent and checked, and not measured. Default: none.
+    /// Initial time whose messages are sent and verified, but not measured. Default: none.
     pub warm_up: Duration,
-    /// After so many messages a connection is closed and opened anew. Default: never.
+    /// Number of messages after which a connection is closed and replaced by a new one. Default: never.
     pub reconnect_every: Option<u64>,
 }
 
 impl LoadConfig {
-    /// Whether connections wait for each other, so that there is one instant at which the load begins.
+    /// Whether the load begins at one instant for all connections, after all were opened or have failed.
     pub(super) fn begins_together(&self) -> bool {
         self.rate.is_some() || self.duration.is_some()
     }
 
-    /// When the load begins whose connections, or sockets, were all there at `now`.
+    /// Start of the load when all connections or sockets were ready at `now`.
     pub(super) fn begin_after(&self, now: Instant) -> Instant {
-        now + self.rate.map_or(Duration::ZERO, |_| LEAD)
+        now + self.rate.map_or(Duration::ZERO, |_| START_DELAY)
     }
 
+    /// Checks that the load is possible.
+    ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for a load that can never be put on anything.
+    /// [`Error::Usage`] if it is not.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
-        if self.rate.is_some_and(|rate| !(rate > 0.0 && rate <= MOST_PER_SECOND)) {
-            return refuse(
+        let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
+        if self.rate.is_some_and(|rate| !(rate > 0.0 && rate <= MAX_PER_SECOND)) {
+            return usage_error(
                 "a rate is a number of messages per second above 0 and up to 100M; give one such as --rate 50k",
             );
         }
         if self.rate.is_none() && self.arrivals != Arrivals::Uniform {
-            return refuse("arrivals follow a rate; give one, such as --rate 50k --arrivals poisson");
+            return usage_error("arrivals follow a rate; give one, such as --rate 50k --arrivals poisson");
         }
         if self.duration.is_some_and(|duration| duration.is_zero()) {
-            return refuse("a load of no duration sends nothing; give more, such as --duration 10s");
+            return usage_error("a load of no duration sends nothing; give more, such as --duration 10s");
         }
         if !self.warm_up.is_zero() && self.duration.is_none() {
-            return refuse("a warm-up comes before a duration; give one, such as --warm-up 1s --duration 10s");
+            return usage_error("a warm-up comes before a duration; give one, such as --warm-up 1s --duration 10s");
         }
         if self.reconnect_every == Some(0) {
-            return refuse("a connection for 0 messages sends nothing; give 1 or more, such as --reconnect-every 1");
+            return usage_error(
+                "a connection for 0 messages sends nothing; give 1 or more, such as --reconnect-every 1",
+            );
         }
         Ok(())
     }

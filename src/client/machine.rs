@@ -1,11 +1,11 @@
-//! The machine that the client runs on, for the record of a run. What the system does not tell is left out.
+//! Facts about the client's machine for the results of a run. Values that the system does not provide are omitted.
 
 use crate::results::Machine;
 use crate::socket::raise_descriptor_limit;
 use std::fs::read_to_string;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Looks at the machine: at /proc where there is one (Linux), else at what every Unix tells.
+/// Reads the machine's properties: from /proc on Linux, otherwise from calls that every Unix has.
 #[must_use]
 pub fn environment() -> Machine {
     let sysctl = |name: &str| read_to_string(format!("/proc/sys/{name}")).ok();
@@ -22,21 +22,21 @@ pub fn environment() -> Machine {
     }
 }
 
-/// A random text of 32 digits by which a run is known again.
+/// Random identifier of a run: 32 hexadecimal digits.
 pub(super) fn run_id() -> String {
-    // Each state has keys of its own, from the system's source of random numbers.
+    // Each `RandomState` has keys of its own, from the system's random source.
     let random = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", random(), random())
 }
 
-/// The value behind `name` and a colon, in the first line that has it.
+/// Value after `name` and a colon, from the first line that has it.
 fn field(path: &str, name: &str) -> Option<String> {
     let text = read_to_string(path).ok()?;
     let value = |line: &str| Some(line.strip_prefix(name)?.trim_start().strip_prefix(':')?.trim().to_owned());
     text.lines().find_map(value)
 }
 
-/// `16384 kB`, which are kibibytes (proc_meminfo(5)).
+/// Parses `16384 kB`; the unit is kibibytes (proc_meminfo(5)). Returns bytes.
 fn kibibytes(text: &str) -> Option<u64> {
     text.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::{environment, kibibytes, range};
 
     #[test]
-    fn what_the_kernel_writes_is_read() {
+    fn proc_values_are_parsed() {
         assert_eq!(kibibytes("16384 kB"), Some(16_384 * 1024));
         assert_eq!(kibibytes("16384"), None);
         assert_eq!(range("32768\t60999\n"), Some((32_768, 60_999)));

@@ -1,4 +1,4 @@
-//! What one worker of the client writes down while it runs; merged into one report at the end.
+//! Metrics of one client worker; merged into one report at the end of the run.
 
 use super::clock::nanos;
 use super::failure::Failure;
@@ -13,42 +13,42 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// The longest latency told apart, in nanoseconds: one hour.
-const LONGEST_NANOS: u64 = 3_600_000_000_000;
+/// Maximum latency of the histograms, in nanoseconds: one hour.
+const MAX_LATENCY_NANOS: u64 = 3_600_000_000_000;
 
-/// Three significant digits: an error below 0.1 %.
+/// Significant decimal digits of the histograms: an error below 0.1 %.
 const DIGITS: u8 = 3;
 
-/// How many mismatches and wrong answers are kept; all are counted.
-const KEPT_MISMATCHES: usize = 10;
+/// Maximum number of mismatches and of wrong replies that are kept; all are counted.
+const MAX_MISMATCHES_KEPT: usize = 10;
 
-/// What one worker has done so far, for other threads to look at.
+/// Progress of one worker, readable by other threads.
 #[derive(Debug, Default)]
 pub struct WorkerProgress {
     /// Connections opened.
     pub opened: Counter,
-    /// Connections whose exchange is complete, or has failed. They may still be open.
+    /// Connections whose exchange is complete or has failed. They may still be open.
     pub done: Counter,
-    /// Connections that are over, well or badly.
+    /// Connections that have ended, with or without a failure.
     pub ended: Counter,
     /// Connections that failed.
     pub failed: Counter,
-    /// Messages handed over for sending.
+    /// Messages sent.
     pub messages_sent: Counter,
-    /// Messages that came back and were right.
+    /// Messages that were answered correctly.
     pub messages_verified: Counter,
     second: Slot,
     begun: OnceLock<Instant>,
 }
 
 impl WorkerProgress {
-    /// The last second that is over, unless it was taken already.
+    /// The last complete second, unless it was taken already.
     #[must_use]
     pub fn take_second(&self) -> Option<Snapshot> {
         self.second.take()
     }
 
-    /// When a load begins that begins for all connections together, if they are all there.
+    /// Start of a load that begins for all connections together, once it is known.
     #[must_use]
     pub fn begun(&self) -> Option<Instant> {
         self.begun.get().copied()
@@ -58,23 +58,23 @@ impl WorkerProgress {
         let _ = self.begun.set(instant);
     }
 
-    /// A second is over: tells of it what `messages` holds. Seconds before the load are not its own.
+    /// Publishes the last complete second. Seconds before the start of the load are omitted.
     #[cold]
-    pub(super) fn tell_second(&self, messages: &MessageMetrics) {
+    pub(super) fn publish_second(&self, metrics: &MessageMetrics) {
         if self.begun.get().is_some() {
-            messages.last_second().into_iter().for_each(|live| self.second.put(live));
+            metrics.last_interval().into_iter().for_each(|snapshot| self.second.put(snapshot));
         }
     }
 }
 
-/// What one worker writes down.
+/// Metrics of one worker.
 #[derive(Debug)]
 pub(super) struct WorkerMetrics {
     pub(super) progress: Arc<WorkerProgress>,
     pub(super) verified: u64,
     pub(super) sent_bytes: u64,
     pub(super) verified_bytes: u64,
-    /// Connects that were tried again.
+    /// Number of connect retries.
     pub(super) retries: u64,
     /// When the first connect began, and when the last connection was open.
     pub(super) opening: Option<(Instant, Instant)>,
@@ -82,17 +82,17 @@ pub(super) struct WorkerMetrics {
     failed_by_target: Vec<u64>,
     mismatch_count: u64,
     mismatches: Vec<Mismatch>,
-    /// Each right answer, with how often it came.
+    /// Correct replies, with the number of times each arrived.
     pub(super) answers: Vec<(Response, u64)>,
     wrong_answers: Vec<WrongAnswer>,
     connect: Histogram<u64>,
     handshake: Histogram<u64>,
-    pub(super) messages: MessageMetrics,
+    pub(super) message_metrics: MessageMetrics,
 }
 
 impl WorkerMetrics {
-    /// `is_paced` says that messages follow a schedule.
-    pub(super) fn new(progress: Arc<WorkerProgress>, is_paced: bool) -> Self {
+    /// `is_open_loop` says that messages follow a schedule.
+    pub(super) fn new(progress: Arc<WorkerProgress>, is_open_loop: bool) -> Self {
         Self {
             progress,
             verified: 0,
@@ -108,7 +108,7 @@ impl WorkerMetrics {
             wrong_answers: Vec::new(),
             connect: histogram(),
             handshake: histogram(),
-            messages: MessageMetrics::new(is_paced),
+            message_metrics: MessageMetrics::new(is_open_loop),
         }
     }
 
@@ -121,10 +121,10 @@ impl WorkerMetrics {
         self.handshake.saturating_record(nanos(after).max(1));
     }
 
-    /// A connection to the target with this index failed.
+    /// Counts a failed connection to the target with index `target`.
     pub(super) fn failed(&mut self, target: usize, failure: Failure) {
         self.progress.failed.add(1);
-        self.messages.second.errors += 1;
+        self.message_metrics.second.errors += 1;
         *self.failed.entry(failure).or_default() += 1;
         self.failed_by_target.resize(self.failed_by_target.len().max(target + 1), 0);
         self.failed_by_target[target] += 1;
@@ -132,47 +132,47 @@ impl WorkerMetrics {
 
     pub(super) fn mismatch(&mut self, mismatch: Mismatch) {
         self.mismatch_count += 1;
-        if self.mismatches.len() < KEPT_MISMATCHES {
+        if self.mismatches.len() < MAX_MISMATCHES_KEPT {
             self.mismatches.push(mismatch);
         }
     }
 
     pub(super) fn wrong_answer(&mut self, wrong: WrongAnswer) {
-        if self.wrong_answers.len() < KEPT_MISMATCHES {
+        if self.wrong_answers.len() < MAX_MISMATCHES_KEPT {
             self.wrong_answers.push(wrong);
         }
     }
 
-    /// So many bytes came back and were right, of the answer to a message with these times.
+    /// Counts received bytes that were correct, of the reply to a message with these times.
     #[inline]
-    pub(super) fn right(&mut self, bytes: usize, times: Option<MessageTimes>) {
+    pub(super) fn add_verified_bytes(&mut self, bytes: usize, times: Option<MessageTimes>) {
         self.verified_bytes += bytes as u64;
-        self.messages.right(bytes as u64, times);
+        self.message_metrics.add_verified_bytes(bytes as u64, times);
     }
 
-    /// Messages were handed to the kernel.
+    /// Counts messages that were sent.
     #[inline]
-    pub(super) fn sent(&mut self, departure: SentBatch) {
-        self.progress.messages_sent.add(departure.count);
-        self.messages.sent(departure);
+    pub(super) fn sent(&mut self, sent_batch: SentBatch) {
+        self.progress.messages_sent.add(sent_batch.count);
+        self.message_metrics.sent(sent_batch);
     }
 
-    /// A message was answered at `now`.
+    /// Counts a message that was answered at `now`.
     #[inline]
     pub(super) fn answered(&mut self, times: MessageTimes, now: u64) {
         self.progress.messages_verified.add(1);
-        self.messages.answered(times, now);
+        self.message_metrics.answered(times, now);
     }
 
-    /// A round of the loop took so long; `open` connections are open after it.
+    /// Records a loop iteration of `nanos` nanoseconds, after which `open` connections are open.
     #[inline]
-    pub(super) fn turned(&mut self, nanos: u64, now: u64, open: u64) {
-        if self.messages.turned(nanos, now, open) {
-            self.progress.tell_second(&self.messages);
+    pub(super) fn end_round(&mut self, nanos: u64, now: u64, open: u64) {
+        if self.message_metrics.end_round(nanos, now, open) {
+            self.progress.publish_second(&self.message_metrics);
         }
     }
 
-    /// Adds what was written down to `report`.
+    /// Adds the metrics to `report`.
     pub(super) fn add_to(self, report: &mut Report) {
         report.opened += self.progress.opened.get();
         report.verified += self.verified;
@@ -188,7 +188,7 @@ impl WorkerMetrics {
         report.bytes_sent += self.sent_bytes;
         report.bytes_verified += self.verified_bytes;
         report.mismatch_count += self.mismatch_count;
-        let room = KEPT_MISMATCHES.saturating_sub(report.mismatches.len());
+        let room = MAX_MISMATCHES_KEPT.saturating_sub(report.mismatches.len());
         report.mismatches.extend(self.mismatches.into_iter().take(room));
         for (answer, count) in self.answers {
             match report.answers.iter_mut().find(|(known, _)| *known == answer) {
@@ -196,15 +196,15 @@ impl WorkerMetrics {
                 None => report.answers.push((answer, count)),
             }
         }
-        let room = KEPT_MISMATCHES.saturating_sub(report.wrong_answers.len());
+        let room = MAX_MISMATCHES_KEPT.saturating_sub(report.wrong_answers.len());
         report.wrong_answers.extend(self.wrong_answers.into_iter().take(room));
         report.connect += self.connect;
         report.handshake += self.handshake;
-        report.measured.add(&self.messages.measured);
+        report.measured.add(&self.message_metrics.measured);
     }
 }
 
-/// A histogram of latencies in nanoseconds.
+/// Creates a histogram of latencies in nanoseconds.
 pub(super) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST_NANOS, DIGITS).expect("the bounds are constants that fit together")
+    Histogram::new_with_bounds(1, MAX_LATENCY_NANOS, DIGITS).expect("the bounds are constants that fit together")
 }

@@ -1,7 +1,7 @@
-//! The load client: opens connections, sends messages, checks or counts what comes back, and says how it went.
+//! Load client: opens connections, sends messages, verifies or counts the replies, and reports the results.
 //!
-//! Whatever a server does (refuses, resets, stalls, closes early, answers something else) is a line of the report,
-//! counted by cause; the run goes on with the other connections.
+//! Refused, reset, stalled, closed or wrongly answered connections are counted by cause and shown in the report. The
+//! run continues with the other connections.
 
 mod arrivals;
 mod backoff;
@@ -62,21 +62,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use worker::{CONNECTOR, Worker};
 
-/// What a client handles. SIGHUP is the end of its terminal.
+/// Signals that a client handles. SIGHUP means that its terminal was closed.
 const SIGNALS: SignalSet = SignalSet { ending: &[SIGINT, SIGTERM, SIGHUP], others: &[SIGUSR1, SIGUSR2] };
 
-/// Catches the signals that a client handles from now on, for one that is made later with
-/// [`handle_signals`](ClientConfig::handle_signals). A program calls this at its start, so that a signal that comes before
-/// the client is there is handled by it. Until the result is dropped, signals that come after the run are ignored.
+/// Installs the signal handlers of a client that is created later with
+/// [`handle_signals`](ClientConfig::handle_signals).
+///
+/// A program calls this at its start, so that a signal that arrives before the client exists is not lost. Until the
+/// returned claim is dropped, signals that arrive after the run are ignored.
 ///
 /// # Errors
 ///
-/// [`Error::System`], with those of sigaction(2) and socketpair(2).
+/// [`Error::System`] when sigaction(2) or socketpair(2) fails.
 pub fn catch_client_signals() -> Result<SignalClaim, Error> {
     catch_signals(SIGNALS).map_err(Error::system("handle signals"))
 }
 
-/// Whether `signal` ends a run; logs those that do not.
+/// Returns whether `signal` ends the run. Logs a signal that does not.
 fn ends_run(signal: i32) -> bool {
     let ends = SIGNALS.ending.contains(&signal);
     if !ends {
@@ -86,7 +88,7 @@ fn ends_run(signal: i32) -> bool {
     ends
 }
 
-/// Ends a running client, from any thread.
+/// Stops a running client, from any thread.
 #[derive(Debug, Clone)]
 pub struct ClientHandle {
     workers: Vec<Sender<Message>>,
@@ -94,12 +96,12 @@ pub struct ClientHandle {
 }
 
 impl ClientHandle {
-    /// Whether it was told to end.
+    /// Whether the client was told to stop.
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    /// End now; the report tells what was done so far.
+    /// Stops the run now. The report covers what was done so far.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.send(|| Message::Stop);
@@ -110,38 +112,38 @@ impl ClientHandle {
     }
 }
 
-/// What a worker can be told.
+/// Messages to a worker.
 #[derive(Debug)]
 enum Message {
-    /// Every connection of every worker was opened or has failed; a load begins at this instant.
-    AllSettled(Instant),
+    /// Every connection of every worker was opened or has failed. A load begins at this instant.
+    AllAttempted(Instant),
     /// The exchange of every connection of every worker is complete, or has failed.
-    AllDone,
-    /// Every connection of every worker is over, and none will follow.
-    AllOver,
-    /// There is something to say, or room for what was heard.
+    AllCompleted,
+    /// Every connection of every worker is closed, and none will be opened.
+    AllEnded,
+    /// Interactive mode: there is input to send, or the output has room again.
     Wake,
     Stop,
 }
 
-/// What all workers of a client know. It is touched when a connection comes or goes, never for a message.
+/// State that all workers of a client share. It is accessed when a connection opens or closes, never per message.
 #[derive(Debug)]
 struct Shared {
     config: ClientConfig,
     clock: Clock,
-    /// Those of the configuration, which can be large: held once, whatever the number of workers.
+    /// Messages of the configuration. They can be large, so one copy serves all workers.
     messages: Arc<[Vec<u8>]>,
-    /// What the messages ask, if they do.
+    /// Requests of the message protocol that the messages carry; empty without that protocol.
     requests: Arc<[Request]>,
-    /// The addresses of each target.
+    /// Addresses of each target.
     targets: Vec<Vec<Address>>,
-    /// One for each target; none for plain text.
+    /// One per target; empty for plain text.
     tls: Vec<TlsConnector>,
-    /// What is to be passed on, instead of messages to be exchanged.
+    /// Set in interactive mode: input and output are forwarded instead of exchanging messages.
     interactive: Option<Arc<Interactive>>,
-    settled: AtomicUsize,
-    done: AtomicUsize,
-    over: AtomicUsize,
+    attempted: AtomicUsize,
+    completed: AtomicUsize,
+    ended: AtomicUsize,
     open: AtomicU64,
     most_open: AtomicU64,
     handle: ClientHandle,
@@ -174,19 +176,19 @@ pub struct Client {
     loops: Vec<EventLoop<Message>>,
     progress: Vec<Arc<WorkerProgress>>,
     shared: Shared,
-    /// Where a relay reads from, and where it writes to.
-    ends: Option<(Box<dyn Read + Send>, Box<dyn Write + Send>)>,
+    /// Input and output of interactive mode.
+    input_output: Option<(Box<dyn Read + Send>, Box<dyn Write + Send>)>,
 }
 
 impl Client {
-    /// Looks up the target and makes ready. The soft limit on descriptors is raised to the hard one.
+    /// Resolves the targets and creates the event loops. Raises the soft limit on descriptors to the hard limit.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for work that can never be done; [`Error::Resolve`], [`Error::Descriptors`] and
+    /// [`Error::Usage`] for an impossible configuration; [`Error::Resolve`], [`Error::Descriptors`] and
     /// [`Error::System`] when this machine does not allow it.
     pub fn new(mut config: ClientConfig) -> Result<Self, Error> {
-        // One without a connection would have nothing to do.
+        // A worker without a connection would have nothing to do.
         config.workers = config.workers.min(config.connections);
         config.check(raise_descriptor_limit().map(|limit| limit.soft))?;
         let messages = config.take_messages()?;
@@ -196,7 +198,7 @@ impl Client {
         {
             rehearse_options(address, &config.socket)?;
         }
-        // Each target is somebody else, unless one name is said to be that of all.
+        // One TLS connector per target. A single set of options is used for all targets.
         let tls = config.tls.iter().cycle().take(if config.tls.is_empty() { 0 } else { targets.len() });
         let tls = tls.map(TlsConnector::new).collect::<Result<_, Error>>()?;
         let mut loops = Vec::with_capacity(config.workers);
@@ -214,23 +216,26 @@ impl Client {
             targets,
             tls,
             interactive: None,
-            settled: AtomicUsize::new(0),
-            done: AtomicUsize::new(0),
-            over: AtomicUsize::new(0),
+            attempted: AtomicUsize::new(0),
+            completed: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
             open: AtomicU64::new(0),
             most_open: AtomicU64::new(0),
             handle: ClientHandle { workers, stopped: Arc::default() },
             config,
         };
         let progress = loops.iter().map(|_| Arc::default()).collect();
-        Ok(Self { loops, progress, shared, ends: None })
+        Ok(Self { loops, progress, shared, input_output: None })
     }
 
-    /// Makes ready for one connection, on which everything that `input` gives is sent and everything that the server says
-    /// is written to `output`. The end of the input shuts our half; the server's end ends the run, and so does an output
-    /// that nobody reads any more. With a framing, each line of the input is a message, and each answer becomes a line.
+    /// Creates a client with one connection that sends all of `input` and writes everything received to `output`.
     ///
-    /// Both are used on threads of their own, since they may block. That which reads lasts until its read returns.
+    /// The end of the input shuts down the sending half. The run ends when the server closes, or when writing to
+    /// `output` fails because its reader is gone. With a framing, each line of the input is sent as a message, and each
+    /// reply is written as a line.
+    ///
+    /// Input and output are used on threads of their own, since both may block. The input thread lasts until its read
+    /// returns.
     ///
     /// # Errors
     ///
@@ -243,8 +248,8 @@ impl Client {
         if let Some(framing) = config.framing {
             framing.check(config.buffer_bytes).map_err(|error| Error::Usage(error.to_string()))?;
         }
-        // What there is to send is found in the input, and not here.
-        let one = ClientConfig {
+        // The messages come from the input, not from the configuration.
+        let interactive_config = ClientConfig {
             connections: 1,
             workers: 1,
             hold: None,
@@ -254,33 +259,33 @@ impl Client {
             expect: Expect::Echo,
             ..config
         };
-        let mut client = Self::new(ClientConfig { framing: None, ..one.clone() })?;
-        client.shared.interactive = Some(Interactive::new(&one));
-        client.ends = Some((Box::new(input), Box::new(output)));
+        let mut client = Self::new(ClientConfig { framing: None, ..interactive_config.clone() })?;
+        client.shared.interactive = Some(Interactive::new(&interactive_config));
+        client.input_output = Some((Box::new(input), Box::new(output)));
         Ok(client)
     }
 
-    /// Ends the client from another thread.
+    /// Returns a handle that stops the client from another thread.
     #[must_use]
     pub fn handle(&self) -> ClientHandle {
         self.shared.handle.clone()
     }
 
-    /// What each worker has done so far; may be looked at from another thread while the client runs.
+    /// Progress of each worker; other threads may read it while the client runs.
     #[must_use]
     pub fn progress(&self) -> Vec<Arc<WorkerProgress>> {
         self.progress.clone()
     }
 
-    /// Does the work, then says how it went. The first worker runs on the calling thread.
+    /// Runs to completion and returns the report. The first worker runs on the calling thread.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker panicked. What servers do is
-    /// never an error, but part of the report.
+    /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker panicked. Faults of servers
+    /// are never an error; they are part of the report.
     pub fn run(self) -> Result<Report, Error> {
         let started = Instant::now();
-        if let (Some(interactive), Some((input, output))) = (&self.shared.interactive, self.ends) {
+        if let (Some(interactive), Some((input, output))) = (&self.shared.interactive, self.input_output) {
             let handle = self.shared.handle.clone();
             let wake: Wake = Arc::new(move || handle.send(|| Message::Wake));
             interactive.start(input, output, &wake)?;
@@ -288,21 +293,22 @@ impl Client {
         let (shared, step) = (&self.shared, self.loops.len());
         let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<WorkerProgress>))| {
             let metrics = WorkerMetrics::new(progress, shared.config.load.rate.is_some());
-            let mut runner = Worker::new(shared, metrics, first, step, started);
+            let mut worker = Worker::new(shared, metrics, first, step, started);
             event_loop.context().ready.push_back(CONNECTOR);
-            event_loop.run(&mut runner).map_err(Error::system("wait for events"))?;
-            Ok(runner.into_metrics(Instant::now()))
+            event_loop.run(&mut worker).map_err(Error::system("wait for events"))?;
+            Ok(worker.into_metrics(Instant::now()))
         };
-        let jobs = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
-        let recorders = run_workers(jobs, work, |_| shared.handle.stop())?;
+        let work_items = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
+        let worker_metrics = run_workers(work_items, work, |_| shared.handle.stop())?;
         let mut report = self.shared.empty_report(started.elapsed());
-        report.opening = opening(&recorders);
-        for metrics in recorders {
+        report.opening = opening(&worker_metrics);
+        for metrics in worker_metrics {
             metrics.add_to(&mut report);
         }
-        report.measured.end_seconds();
-        // That can turn out after the conversation has ended well.
-        if self.shared.interactive.is_some_and(|interactive| interactive.has_lost()) && report.failed.is_empty() {
+        report.measured.end_intervals();
+        // Output can be lost after the connection has ended well.
+        if self.shared.interactive.is_some_and(|interactive| interactive.has_lost_output()) && report.failed.is_empty()
+        {
             report.verified = 0;
             report.failed.insert(Failure::OwnEnd, 1);
         }
@@ -310,58 +316,58 @@ impl Client {
     }
 }
 
-/// From the first connect of all workers to the last connection being open.
-fn opening(recorders: &[WorkerMetrics]) -> Option<Duration> {
-    let (begins, ends): (Vec<_>, Vec<_>) = recorders.iter().filter_map(|metrics| metrics.opening).unzip();
+/// Time from the first connect of all workers until the last connection was open.
+fn opening(worker_metrics: &[WorkerMetrics]) -> Option<Duration> {
+    let (begins, ends): (Vec<_>, Vec<_>) = worker_metrics.iter().filter_map(|metrics| metrics.opening).unzip();
     Some(ends.into_iter().max()?.saturating_duration_since(begins.into_iter().min()?))
 }
 
 impl Shared {
-    /// Which of the targets connection `number` goes to.
+    /// Index of the target of connection `number`.
     fn target_of(&self, number: usize) -> usize {
         (number - 1) % self.targets.len()
     }
 
-    /// One more connection is open.
+    /// Counts one more open connection.
     fn opened(&self) {
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_open.fetch_max(open, Ordering::Relaxed);
     }
 
-    /// One connection fewer is open.
+    /// Counts one open connection less.
     fn closed(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The exchange of one more connection is complete, or has failed; after the last one, every worker learns it.
-    fn note_done(&self) {
-        if self.config.keeps_open() && self.done.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
-            self.handle.send(|| Message::AllDone);
+    /// Counts a connection whose exchange is complete or has failed. After the last one, notifies every worker.
+    fn note_completed(&self) {
+        if self.config.keeps_open() && self.completed.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
+            self.handle.send(|| Message::AllCompleted);
         }
     }
 
-    /// A connection is over, and none follows; after the last one, every worker learns it. When it was for a relay, that
-    /// is over, too, but for what is still to be written.
-    fn note_end(&self) {
+    /// Counts a connection that is closed and not replaced. After the last one, notifies every worker. In interactive
+    /// mode the session ends with it, except for output that is still to be written.
+    fn note_ended(&self) {
         if let Some(interactive) = &self.interactive {
-            interactive.abort_attempt();
+            interactive.connection_closed();
         }
-        if self.over.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
-            self.handle.send(|| Message::AllOver);
+        if self.ended.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
+            self.handle.send(|| Message::AllEnded);
         }
     }
 
-    /// Whether no connection is left anywhere, nor anything to be written; or the run is to end all the same.
+    /// Whether no connection is left on any worker and all output is written, or the run was stopped.
     fn is_over(&self) -> bool {
-        let is_over = self.over.load(Ordering::Relaxed) == self.config.connections || self.handle.is_stopped();
-        is_over && self.interactive.as_ref().is_none_or(|interactive| interactive.is_settled())
+        let is_over = self.ended.load(Ordering::Relaxed) == self.config.connections || self.handle.is_stopped();
+        is_over && self.interactive.as_ref().is_none_or(|interactive| interactive.is_output_done())
     }
 
-    /// One more connection was opened or has failed; after the last one, every worker learns it.
-    fn settle(&self) {
-        if self.settled.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
+    /// Counts a connection that was opened or has failed. After the last one, notifies every worker.
+    fn note_attempted(&self) {
+        if self.attempted.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
             let begin = self.config.load.begin_after(Instant::now());
-            self.handle.send(|| Message::AllSettled(begin));
+            self.handle.send(|| Message::AllAttempted(begin));
         }
     }
 

@@ -1,18 +1,19 @@
-//! When the bytes of a connection came and went: what latencies are made of, and what the log tells.
+//! Pump observer: timestamps of bytes sent and received, and the log of connection events.
 
-use super::exchange::{HandedOver, Plan};
+use super::exchange::{KernelWrite, Plan};
 use crate::pump::Observer;
 use crate::python_repr::BytesRepr;
 use std::fmt;
 use std::time::Instant;
 
-/// Tells the story of the bytes, and when the kernel took them. Latencies are made from the time that is read here: at the
-/// beginning of a turn, and after each read. A message that is written then counts as handed over at that time, which is
-/// right before.
+/// Logs the bytes of a connection and records when the kernel accepted them.
+///
+/// Latencies are based on the time read here: at the beginning of a turn and after each read. A message written later
+/// counts as sent at that time, which is immediately before.
 pub(super) struct ClientObserver<'a> {
     number: usize,
     plan: &'a Plan,
-    /// When the connect succeeded: the handshake begins there.
+    /// When the connect succeeded and the TLS handshake began.
     connected: Option<Instant>,
     now: Option<Instant>,
 }
@@ -47,10 +48,10 @@ impl Observer for ClientObserver<'_> {
     #[inline]
     fn sent(&mut self, bytes: &[u8]) {
         let since = self.now();
-        let before = self.plan.handed_over.get();
+        let before = self.plan.kernel_write.get();
         let since = before.map_or_else(|| self.plan.clock.nanos(since), |before| before.since);
         let bytes_before = before.map_or(0, |before| before.bytes);
-        self.plan.handed_over.set(Some(HandedOver { bytes: bytes_before + bytes.len() as u64, since }));
+        self.plan.kernel_write.set(Some(KernelWrite { bytes: bytes_before + bytes.len() as u64, since }));
         log::trace!("Sending {} to connection {}", BytesRepr(bytes), self.number);
     }
 }

@@ -1,16 +1,18 @@
-//! Bytes in which everything shows: of every connection and at every place of its stream they are others, so that a byte
-//! that was changed, lost, repeated, swapped or sent to somebody else is found, and where.
+//! Message bytes that differ for every connection and stream position.
+//!
+//! Verification against this pattern detects bytes that were changed, lost, repeated, swapped or sent on another
+//! connection, and where.
 
 use std::num::NonZeroU64;
 
 /// The odd number nearest to 2^64 divided by the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The bytes of a word.
+/// Size of a word in bytes.
 const WORD_BYTES: usize = 8;
 
-/// A number that looks like chance and is always the same: the finalizer of `SplitMix64` (Steele, Lea and Flood,
-/// OOPSLA 2014), which gives each number another one.
+/// Deterministic pseudo-random permutation of `u64`: the finalizer of `SplitMix64` (Steele, Lea and Flood, OOPSLA
+/// 2014).
 #[must_use]
 pub(super) fn mix(number: u64) -> u64 {
     let word = number.wrapping_add(GOLDEN);
@@ -19,21 +21,21 @@ pub(super) fn mix(number: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// The bytes that one connection sends.
+/// Bytes that one connection sends.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pattern {
-    /// Not zero, so that not to have a pattern takes no more memory than to have one.
+    /// Not zero, so that `Option<Pattern>` takes no more memory than `Pattern`.
     base: NonZeroU64,
 }
 
 impl Pattern {
-    /// Those of the connection with this number, in a run with this seed.
+    /// Pattern of connection number `connection` in a run with this seed.
     #[must_use]
     pub(super) fn new(seed: u64, connection: u64) -> Self {
         Self { base: NonZeroU64::new(mix(mix(seed) ^ connection)).unwrap_or(NonZeroU64::MIN) }
     }
 
-    /// Writes the bytes from `offset` on.
+    /// Writes the bytes of the stream from `offset` on.
     pub(super) fn fill(self, offset: u64, bytes: &mut [u8]) {
         let (mut index, head) = self.head(offset, bytes.len());
         let (first, rest) = bytes.split_at_mut(head.len());
@@ -47,7 +49,7 @@ impl Pattern {
         last.copy_from_slice(&self.word(index)[..last.len()]);
     }
 
-    /// Where `bytes`, which came from `offset` on, first differ from what was sent.
+    /// Index of the first byte of `bytes` that differs from the pattern at `offset`; `None` if all are equal.
     #[must_use]
     pub(super) fn difference(self, offset: u64, bytes: &[u8]) -> Option<usize> {
         let (mut index, head) = self.head(offset, bytes.len());
@@ -70,8 +72,8 @@ impl Pattern {
         mix(self.base.get().wrapping_add(index.wrapping_mul(GOLDEN))).to_le_bytes()
     }
 
-    /// What belongs to a word that began before `offset`, at most `most` bytes; and the number of the word after it.
-    fn head(self, offset: u64, most: usize) -> (u64, Head) {
+    /// The part of a word that began before `offset`, at most `max_bytes` of its bytes, and the number of the following word.
+    fn head(self, offset: u64, max_bytes: usize) -> (u64, Head) {
         let index = offset / WORD_BYTES as u64;
         // The remainder is below eight.
         #[allow(clippy::cast_possible_truncation)]
@@ -79,11 +81,11 @@ impl Pattern {
         if start == 0 {
             return (index, Head { word: [0; WORD_BYTES], start: 0, end: 0 });
         }
-        (index + 1, Head { word: self.word(index), start, end: WORD_BYTES.min(start + most) })
+        (index + 1, Head { word: self.word(index), start, end: WORD_BYTES.min(start + max_bytes) })
     }
 }
 
-/// The end of a word.
+/// Tail of a word that `offset` cuts.
 struct Head {
     word: [u8; WORD_BYTES],
     start: usize,
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn no_block_stands_elsewhere_or_in_another_connection() {
+    fn no_block_repeats_within_or_across_connections() {
         let (one, other) = (stream(Pattern::new(1, 1), 0, 1 << 19), stream(Pattern::new(1, 2), 0, 1 << 19));
         let blocks: HashSet<&[u8]> = one.windows(8).chain(other.windows(8)).collect();
         assert_eq!(blocks.len(), 2 * (one.len() - 7));
@@ -121,7 +123,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_part_of_the_stream_is_the_same_by_itself(offset in 0_usize..100, count in 0_usize..100) {
+        fn any_part_of_the_stream_can_be_generated_alone(offset in 0_usize..100, count in 0_usize..100) {
             let pattern = Pattern::new(7, 3);
             let part = stream(pattern, offset as u64, count);
             prop_assert_eq!(&part, &stream(pattern, 0, 200)[offset..offset + count]);
@@ -129,7 +131,7 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_byte_is_found_where_it_is(offset in 0_u64..100, count in 1_usize..100, place in 0_usize..100, by in 1_u8..) {
+        fn a_changed_byte_is_located(offset in 0_u64..100, count in 1_usize..100, place in 0_usize..100, by in 1_u8..) {
             let pattern = Pattern::new(7, 3);
             let mut part = stream(pattern, offset, count);
             let place = place % count;

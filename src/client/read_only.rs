@@ -1,4 +1,4 @@
-//! A connection that sends nothing and reads whatever comes: until the server closes it, or the load or the hold is over.
+//! Service of a connection that sends nothing and reads until the server closes, or the load or the hold ends.
 
 use super::exchange::{ExchangeOutcome, LoadPhase, Plan};
 use super::failure::Failure;
@@ -7,13 +7,13 @@ use crate::service::{Input, Output, Service, Wait};
 use std::rc::Rc;
 use std::time::Instant;
 
-/// The service of such a connection.
+/// Service of a read-only connection.
 #[derive(Debug)]
 pub(super) struct ReadOnly {
     plan: Rc<Plan>,
-    /// Connections are held for a time that the server must not cut short.
+    /// The connection is held for a time, and the server must not close it earlier.
     is_held: bool,
-    /// The load or the hold is over.
+    /// The load or the hold has ended.
     is_over: bool,
 }
 
@@ -23,12 +23,12 @@ impl ReadOnly {
         Self { plan, is_held, is_over: false }
     }
 
-    /// Whether nothing that may still be received matters.
+    /// Whether the connection can close without waiting for the server.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// How it went, now that the connection has ended for `reason`.
+    /// Outcome of the connection after it was closed for `reason`.
     pub(super) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
         match reason {
             _ if self.is_over => ExchangeOutcome::Verified,
@@ -42,10 +42,10 @@ impl ReadOnly {
 impl Service for ReadOnly {
     fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, _now: Instant) -> Wait {
         if !input.is_empty() {
-            self.plan.metrics.borrow_mut().right(input.len(), None);
+            self.plan.metrics.borrow_mut().add_verified_bytes(input.len(), None);
             input.consume(input.len());
         }
-        self.is_over |= self.plan.phase.get() == LoadPhase::HalfClose || self.is_held && !self.plan.holding.get();
+        self.is_over |= self.plan.phase.get() == LoadPhase::Draining || self.is_held && !self.plan.holding.get();
         if self.is_over { Wait::Close } else { Wait::Input }
     }
 }

@@ -1,4 +1,4 @@
-//! What a run was like: the value that a library user gets, and the text that a person reads.
+//! Report of a client run: a value for library users, and its text.
 
 use super::{Expect, Failure, LoadConfig, Measurements};
 use crate::escape;
@@ -11,26 +11,26 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// How much of a long text is shown, in characters.
+/// Maximum length of a quoted text, in characters.
 const SHOWN_CHARACTERS: usize = 60;
-/// How a TLS server complains of plain text: a record of type 21 and version 3.x (RFC 8446, section 5.1).
+/// Beginning of a TLS server's reply to plain text: a record of type 21 and version 3.x (RFC 8446, section 5.1).
 const TLS_ALERT: [u8; 2] = [21, 3];
 
-/// How many targets the report's first line names.
+/// Maximum number of targets in the first line of the report.
 const NAMED_TARGETS: usize = 3;
 
-/// A place where something else came back than was sent.
+/// Echo mismatch: the first difference between sent and received bytes of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
-    /// The number of the connection, counted from 1.
+    /// Number of the connection, counted from 1.
     pub connection: usize,
-    /// How many bytes of the connection had come back right before, in bytes.
+    /// Number of correct bytes received before, over the whole connection.
     pub offset: u64,
-    /// The first bytes that should have come; none when nothing should have.
+    /// The first expected bytes; empty if none were expected.
     pub expected: Vec<u8>,
-    /// The first bytes that came.
+    /// The first received bytes.
     pub received: Vec<u8>,
-    /// How many bytes came after all that was sent had come back; 0 when other bytes were expected.
+    /// Number of bytes received after everything sent had come back; 0 when other bytes were expected.
     pub surplus_bytes: usize,
 }
 
@@ -51,14 +51,14 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// An answer that was none, or not the right one.
+/// An invalid or wrong reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrongAnswer {
-    /// The number of the connection, counted from 1.
+    /// Number of the connection, counted from 1.
     pub connection: usize,
-    /// The number of the answer on that connection, counted from 1.
+    /// Number of the reply on that connection, counted from 1.
     pub answer: u64,
-    /// What was wrong.
+    /// Description of the error.
     pub words: String,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for WrongAnswer {
     }
 }
 
-/// The beginning of a text that may be long.
+/// Truncates a long text.
 pub(super) fn abbreviated(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -76,84 +76,84 @@ pub(super) fn abbreviated(text: &str) -> String {
     }
 }
 
-/// What a run was like.
+/// Results of a client run.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// A random text by which the run is known again.
+    /// Random identifier of the run.
     pub run_id: String,
-    /// Where the connections went, as the user named the places.
+    /// Targets of the connections, as given by the user.
     pub targets: Vec<String>,
-    /// What was expected to come back.
+    /// Expected replies.
     pub expect: Expect,
-    /// What is known of the replies.
+    /// How replies were checked.
     pub reply_check: ReplyCheck,
-    /// How many connections were wanted.
+    /// Number of connections requested.
     pub wanted: usize,
-    /// How many workers there were.
+    /// Number of workers.
     pub workers: usize,
-    /// How many connections were opened.
+    /// Number of connections opened.
     pub opened: u64,
-    /// The most connections that were open at the same time.
+    /// Maximum number of connections open at the same time.
     pub most_open: u64,
-    /// From the first connect to the last connection being open; none when no connection was opened, and where connections
-    /// are opened throughout the run ([`LoadConfig::reconnect_every`]).
+    /// Time from the first connect until the last connection was open. `None` when no connection was opened, and where
+    /// connections are opened throughout the run ([`LoadConfig::reconnect_every`]).
     pub opening: Option<Duration>,
-    /// How many connections did all they were opened for: what was expected came back.
+    /// Number of connections that got all expected replies.
     pub verified: u64,
-    /// How many connections failed, by cause.
+    /// Number of failed connections, by cause.
     pub failed: BTreeMap<Failure, u64>,
-    /// How many connections to each of the targets failed.
+    /// Number of failed connections per target.
     pub failed_by_target: Vec<u64>,
-    /// How many times a connect was tried again.
+    /// Number of connect retries.
     pub retries: u64,
     /// Messages sent.
     pub messages_sent: u64,
-    /// Messages that came back and were right, or that were answered; none where nothing tells where a reply ends.
+    /// Messages answered correctly; 0 where the end of a reply is unknown.
     pub messages_verified: u64,
-    /// Bytes sent, in bytes.
+    /// Bytes sent.
     pub bytes_sent: u64,
-    /// Bytes that came back and were right, or that came as answers, in bytes.
+    /// Bytes of correct replies.
     pub bytes_verified: u64,
-    /// How many connections got something else back than they sent.
+    /// Number of connections with an echo mismatch.
     pub mismatch_count: u64,
-    /// The first of those places.
+    /// The first mismatches.
     pub mismatches: Vec<Mismatch>,
     /// Whether the messages were requests of the message protocol.
     pub asked: bool,
-    /// The right answers to them, each with how often it came.
+    /// The correct replies to them, with the number of times each arrived.
     pub answers: Vec<(Response, u64)>,
-    /// The first of the wrong ones.
+    /// The first wrong replies.
     pub wrong_answers: Vec<WrongAnswer>,
-    /// From the first connect to the last close.
+    /// Time from the first connect to the last close.
     pub elapsed: Duration,
     /// Connect times, in nanoseconds.
     pub connect: Histogram<u64>,
-    /// Times from the end of a connect to that of its TLS handshake, in nanoseconds; none without TLS.
+    /// TLS handshake times after the connect, in nanoseconds; empty without TLS.
     pub handshake: Histogram<u64>,
-    /// Times from handing a message over for sending to its last byte coming back, in nanoseconds.
+    /// Latencies, counts and intervals of the messages.
     pub measured: Measurements,
-    /// The load that was asked for.
+    /// Load configuration of the run.
     pub load: LoadConfig,
-    /// Whether the run was ended before it was done.
+    /// Whether the run was stopped before it was complete.
     pub interrupted: bool,
 }
 
 impl Report {
-    /// Whether all went as asked.
+    /// Whether the run was complete and every connection got all expected replies.
     #[must_use]
     pub fn is_success(&self) -> bool {
         !self.interrupted && self.verified == self.wanted as u64
     }
 
-    /// How many messages came back and were right, or were answered, per second; when nothing was expected: were sent. Counted
-    /// over the time in which messages were sent: holding and closing connections is no part of it.
+    /// Messages answered correctly per second, or sent per second when no reply was expected. The time is that in which
+    /// messages were sent, without holding and closing connections.
     #[must_use]
     pub fn messages_per_second(&self) -> f64 {
         let done = if self.reply_check.has_counts() { self.messages_verified } else { self.messages_sent };
         per_second(done, self.load.warm_up + self.measured.span)
     }
 
-    /// How many connections failed in all.
+    /// Total number of failed connections.
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.failed.values().sum()
@@ -166,19 +166,24 @@ impl fmt::Display for Report {
         self.write_answers(out)?;
         let verdict = match (self.interrupted, self.is_success()) {
             (true, _) => "interrupted",
-            (false, true) => self.words().0,
+            (false, true) => self.texts().0,
             (false, false) => "something failed",
         };
-        writeln!(out, "{} to {}: {verdict}", format_counted(self.wanted as u64, "connection"), place(&self.targets))?;
+        writeln!(
+            out,
+            "{} to {}: {verdict}",
+            format_counted(self.wanted as u64, "connection"),
+            target_list(&self.targets)
+        )?;
         let (opened, most, failed) = (count(self.opened), count(self.most_open), count(self.failures()));
         writeln!(out, "  connections  {opened} opened, {most} at the same time, {failed} failed")?;
         for (failure, number) in &self.failed {
             writeln!(out, "               {:>9} {failure}", count(*number))?;
         }
-        self.write_dialling(out)?;
+        self.write_connecting(out)?;
         let (sent, verified) = (count(self.messages_sent), count(self.messages_verified));
         let rate = format_rate(self.messages_per_second());
-        let (_, messages, bytes) = self.words();
+        let (_, messages, bytes) = self.texts();
         if self.reply_check == ReplyCheck::Unframed {
             let reads: u64 = self.measured.seconds.iter().map(|second| second.reads).sum();
             writeln!(out, "  messages     {sent} sent, {rate}\n  reads        {}", count(reads))?;
@@ -218,8 +223,8 @@ impl Report {
         Ok(())
     }
 
-    /// What is said of a run that went well, of its messages and of its bytes.
-    fn words(&self) -> (&'static str, &'static str, &'static str) {
+    /// Texts of the report: verdict on success, and what happened to messages and to bytes.
+    fn texts(&self) -> (&'static str, &'static str, &'static str) {
         match self.expect {
             _ if self.asked => ("every answer was right", "answered and verified", "received and verified"),
             Expect::Echo => ("every byte came back as it was sent", "echoed and verified", "echoed and verified"),
@@ -232,7 +237,7 @@ impl Report {
         }
     }
 
-    fn write_dialling(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write_connecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(opening) = format_opening(self.opened, self.opening) {
             writeln!(out, "  opening      {opening}")?;
         }
@@ -268,14 +273,14 @@ impl Report {
     }
 }
 
-/// How many per second; 0 when there was no time.
+/// Rate per second; 0 when `span` is zero.
 #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
 pub(super) fn per_second(count: u64, span: Duration) -> f64 {
     if span.is_zero() { 0.0 } else { count as f64 / span.as_secs_f64() }
 }
 
-/// Where everything went, in few words.
-pub(super) fn place(targets: &[String]) -> String {
+/// Names the targets, the first ones if there are many.
+pub(super) fn target_list(targets: &[String]) -> String {
     let named = match targets.split_at_checked(NAMED_TARGETS) {
         Some((named, rest)) if !rest.is_empty() => format!("{} and {} more", named.join(", "), rest.len()),
         _ => targets.join(", "),

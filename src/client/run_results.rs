@@ -1,4 +1,4 @@
-//! A report as the record that is kept of it in a file.
+//! Conversion of client reports to stored results.
 
 use super::arrivals::Arrivals;
 use super::failure::Failure;
@@ -11,16 +11,16 @@ use crate::results::{
 };
 
 impl From<&Report> for RunResults {
-    /// What the report knows. When the run began, its configuration and its environment are the caller's to add; then
-    /// [`RunResults::settle`] judges it.
+    /// Converts the report. The caller adds the start time, the configuration and the environment; then
+    /// [`RunResults::settle`] validates the result.
     fn from(report: &Report) -> Self {
-        let mut record = Self::of(concat!("multiconn-client ", env!("CARGO_PKG_VERSION")));
-        record.run_ids = vec![report.run_id.clone()];
-        record.duration_s = report.elapsed.as_secs_f64();
-        record.measured_s = record.duration_s;
-        record.interrupted = report.interrupted;
-        record.target = report.targets.join(", ");
-        record.connections = Connections {
+        let mut results = Self::of(concat!("multiconn-client ", env!("CARGO_PKG_VERSION")));
+        results.run_ids = vec![report.run_id.clone()];
+        results.duration_s = report.elapsed.as_secs_f64();
+        results.measured_s = results.duration_s;
+        results.interrupted = report.interrupted;
+        results.target = report.targets.join(", ");
+        results.connections = Connections {
             wanted: report.wanted as u64,
             opened: report.opened,
             most_open: report.most_open,
@@ -28,30 +28,30 @@ impl From<&Report> for RunResults {
             verified: report.verified,
             failed: report.failures(),
         };
-        record.reply_check = report.reply_check;
+        results.reply_check = report.reply_check;
         for (failure, count) in &report.failed {
-            *record.errors.entry(failure.name()).or_default() += count;
+            *results.errors.entry(failure.name()).or_default() += count;
         }
         let wrong_answers = report.failed.get(&Failure::WrongAnswer).copied().unwrap_or_default();
         let (mismatches, answers) = (report.mismatches.iter(), report.wrong_answers.iter());
-        record.mismatches = Mismatches {
+        results.mismatches = Mismatches {
             count: report.mismatch_count + wrong_answers,
             first: mismatches.map(ToString::to_string).chain(answers.map(ToString::to_string)).collect(),
         };
-        record.histograms.connect = Latencies::from(report.connect.clone());
-        record.histograms.handshake = Latencies::from(report.handshake.clone());
-        record.fill_measurements(&report.measured, &report.load, report.workers);
+        results.histograms.connect = Latencies::from(report.connect.clone());
+        results.histograms.handshake = Latencies::from(report.handshake.clone());
+        results.fill_measurements(&report.measured, &report.load, report.workers);
         if report.expect == Expect::ReadOnly {
-            record.load.kind = LoadKind::Reading;
-            // A server may speak before all connections are open, when the duration begins.
-            record.bytes.verified = report.bytes_verified;
+            results.load.kind = LoadKind::Reading;
+            // A server may send before all connections are open, when the duration begins.
+            results.bytes.verified = report.bytes_verified;
         }
-        record
+        results
     }
 }
 
 impl RunResults {
-    /// What was measured of the messages, and the load that was put on.
+    /// Fills in the load, and what was measured of the messages.
     fn fill_measurements(&mut self, measured: &Measurements, load: &LoadConfig, workers: usize) {
         let is_open = load.rate.is_some();
         let is_random = is_open && load.arrivals == Arrivals::Poisson;
@@ -96,15 +96,15 @@ impl RunResults {
 }
 
 impl From<&DatagramReport> for RunResults {
-    /// Sockets stand for connections. What the report knows; the rest is as with a [`Report`].
+    /// Converts the report; sockets count as connections. The caller adds the same as for a [`Report`].
     fn from(report: &DatagramReport) -> Self {
-        let mut record = Self::of(concat!("multiconn-client ", env!("CARGO_PKG_VERSION")));
-        record.run_ids = vec![report.run_id.clone()];
-        record.duration_s = report.elapsed.as_secs_f64();
-        record.interrupted = report.interrupted;
-        record.target = report.targets.join(", ");
+        let mut results = Self::of(concat!("multiconn-client ", env!("CARGO_PKG_VERSION")));
+        results.run_ids = vec![report.run_id.clone()];
+        results.duration_s = report.elapsed.as_secs_f64();
+        results.interrupted = report.interrupted;
+        results.target = report.targets.join(", ");
         let failed: u64 = report.failed.values().sum();
-        record.connections = Connections {
+        results.connections = Connections {
             wanted: report.wanted as u64,
             opened: report.opened,
             most_open: report.opened,
@@ -112,48 +112,49 @@ impl From<&DatagramReport> for RunResults {
             verified: if report.is_success() { report.opened } else { 0 },
             failed,
         };
-        record.reply_check = match report.expect {
+        results.reply_check = match report.expect {
             Expect::Echo => ReplyCheck::Compared,
             Expect::Any => ReplyCheck::Counted,
             Expect::Nothing | Expect::ReadOnly => ReplyCheck::NotExpected,
         };
         let (late, duplicated, reordered) = (report.late, report.duplicated, report.reordered);
-        record.datagrams = Some(Datagrams { late, duplicated, reordered });
+        results.datagrams = Some(Datagrams { late, duplicated, reordered });
         for (failure, count) in report.failed.iter().chain(&report.not_sent).chain(&report.undelivered) {
-            *record.errors.entry(failure.name()).or_default() += count;
+            *results.errors.entry(failure.name()).or_default() += count;
         }
         for (name, count) in [("lost", report.lost), ("refused", report.refused), ("corrupt", report.corrupt)] {
             if count > 0 {
-                *record.errors.entry(name.to_owned()).or_default() += count;
+                *results.errors.entry(name.to_owned()).or_default() += count;
             }
         }
         for (errno, count) in &report.receive_errors {
-            *record.errors.entry(format!("receive_{}", errno_name(*errno).to_lowercase())).or_default() += count;
+            *results.errors.entry(format!("receive_{}", errno_name(*errno).to_lowercase())).or_default() += count;
         }
-        record.mismatches.count = report.corrupt;
-        record.mismatches.first = report.strange.iter().map(ToString::to_string).collect();
-        record.fill_measurements(&report.measured, &report.load, report.workers);
-        record
+        results.mismatches.count = report.corrupt;
+        results.mismatches.first = report.corrupt_replies.iter().map(ToString::to_string).collect();
+        results.fill_measurements(&report.measured, &report.load, report.workers);
+        results
     }
 }
 
 impl Failure {
-    /// A name for scripts, which stays as it is when the words for people change: `connect_timeout`.
+    /// Stable name for scripts, such as `connect_timeout`. It does not change with the text of
+    /// [`Display`](std::fmt::Display).
     #[must_use]
     pub fn name(&self) -> String {
         if let Self::Errno(errno) = self {
             return errno_name(*errno).to_lowercase();
         }
-        // The names of the variants say it all: `System(HostUnreachable)` is host_unreachable, `Tls(Alert(40))` tls_alert_40.
+        // Derived from the variant names: `System(HostUnreachable)` is host_unreachable, `Tls(Alert(40))` tls_alert_40.
         let text = format!("{self:?}");
         let mut name = String::with_capacity(text.len() + 4);
-        for datagram in text.strip_prefix("System(").unwrap_or(&text).chars() {
-            let begins_a_word = datagram.is_uppercase() || datagram == '(';
+        for character in text.strip_prefix("System(").unwrap_or(&text).chars() {
+            let begins_a_word = character.is_uppercase() || character == '(';
             if begins_a_word && !name.is_empty() && !name.ends_with('_') {
                 name.push('_');
             }
-            if datagram.is_alphanumeric() {
-                name.push(datagram.to_ascii_lowercase());
+            if character.is_alphanumeric() {
+                name.push(character.to_ascii_lowercase());
             }
         }
         name
@@ -167,7 +168,7 @@ mod tests {
     use std::io::ErrorKind;
 
     #[test]
-    fn causes_have_names_for_scripts() {
+    fn failures_have_stable_names() {
         for (failure, name) in [
             (Failure::Refused, "refused"),
             (Failure::ReplyTimeout, "reply_timeout"),

@@ -1,4 +1,4 @@
-//! What a worker tells of each second while the run goes on.
+//! Per-second snapshots of a worker, for a live display while the run lasts.
 
 use crate::results::Interval;
 use std::sync::{Mutex, PoisonError};
@@ -9,19 +9,19 @@ use std::time::Duration;
 pub struct Snapshot {
     /// What happened in it.
     pub interval: Interval,
-    /// How late the latest message was sent, where there is a schedule.
+    /// Maximum send delay in it; `None` in a closed loop.
     pub lag: Option<Duration>,
-    /// Whether the load had ended before it: connections are still held, or replies awaited.
+    /// Whether the load had ended before it, while connections are held or replies awaited.
     pub is_after_load: bool,
 }
 
-/// The last second that has not been looked at. It is written once a second.
+/// The last complete second that was not taken yet. It is written once per second.
 #[derive(Debug, Default)]
 pub(super) struct Slot(Mutex<Option<Snapshot>>);
 
 impl Slot {
-    pub(super) fn put(&self, live: Snapshot) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(live);
+    pub(super) fn put(&self, snapshot: Snapshot) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
     }
 
     pub(super) fn take(&self) -> Option<Snapshot> {

@@ -1,4 +1,4 @@
-//! TLS as the client meets it: a handshake after each connect, and what went wrong with it.
+//! TLS on client connections: starting the handshake after connect, and attributing failures to TLS.
 
 use super::Shared;
 use super::exchange::ExchangeOutcome;
@@ -6,13 +6,13 @@ use super::failure::Failure;
 use crate::socket::{Stream, TlsStream};
 use std::io;
 
-/// Puts TLS on what is being connected as connection `number`, where it is wanted.
+/// Wraps the socket of connection `number` in TLS if its target uses TLS.
 pub(super) fn secured(shared: &Shared, number: usize, socket: Stream) -> io::Result<Stream> {
     let Some(tls) = shared.tls.get(shared.target_of(number)) else { return Ok(socket) };
     tls.connect(socket).map_err(io::Error::other)
 }
 
-/// What became of a connection, whose TLS may have gone wrong: that explains what else did.
+/// Replaces the failure of a connection by its TLS fault, if there was one, since that is the cause.
 pub(super) fn outcome(outcome: ExchangeOutcome, socket: &Stream) -> ExchangeOutcome {
     match (outcome, socket.tls().and_then(TlsStream::fault)) {
         (ExchangeOutcome::Failed(Failure::Stopped) | ExchangeOutcome::Verified, _) | (_, None) => outcome,

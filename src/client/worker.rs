@@ -1,4 +1,4 @@
-//! One worker of the client: a loop that opens its share of the connections and lets each do its work.
+//! Client worker: an event loop that opens its share of the connections and runs their services.
 
 use super::arrivals::Share;
 use super::clock::nanos;
@@ -22,41 +22,42 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The entry of the ready queue that opens connections.
+/// Ready queue entry: opening connections.
 pub(super) const CONNECTOR: Key = Key::fixed(0);
 
-/// The entry of the wheel that ends the hold.
+/// Timer wheel entry: end of the hold.
 const HOLD: Key = Key::fixed(1);
 
-/// The entry of the wheel that tries again those who found a backlog full.
+/// Timer wheel entry: retry of connects that found the backlog full.
 pub(super) const RETRY: Key = Key::fixed(2);
 
-/// The entry of the wheel that tries again those who were refused.
+/// Timer wheel entry: retry of connects that failed.
 pub(super) const BACKOFF: Key = Key::fixed(3);
 
-/// The alarm for the next message of an open loop.
+/// Precise timer and ready queue entry: next message of an open loop.
 pub(super) const DISPATCHER: Key = Key::fixed(4);
 
-/// The alarm at the end of the warm-up.
-pub(super) const WARM: Key = Key::fixed(5);
+/// Precise timer: end of the warm-up.
+pub(super) const WARM_UP_END: Key = Key::fixed(5);
 
-/// The alarm at the end of the load.
-pub(super) const END: Key = Key::fixed(6);
+/// Precise timer: end of the load.
+pub(super) const LOAD_END: Key = Key::fixed(6);
 
-/// The alarm for the next connect of those that follow each other evenly.
+/// Precise timer: next evenly spaced connect.
 pub(super) const CONNECT_RATE: Key = Key::fixed(7);
 
-/// One connection, from the begin of its connect on.
+/// One connection, from the start of its connect.
 #[derive(Debug)]
 pub(super) struct ConnectionEntry {
     pub(super) attempt: ConnectAttempt,
     /// When the connect succeeded, if it has.
     pub(super) opened: Option<Instant>,
-    /// Its exchange is complete, and counted as such.
+    /// Its exchange is complete and counted.
     pub(super) is_done: bool,
     pub(super) session: Session<ConnectionService>,
 }
 
+/// One worker of a TCP, TLS or Unix socket client.
 pub(super) struct Worker<'a> {
     pub(super) shared: &'a Shared,
     pub(super) plan: Rc<Plan>,
@@ -68,7 +69,7 @@ pub(super) struct Worker<'a> {
     hold: Timer,
     pub(super) retry: Timer,
     pub(super) backoff: Timer,
-    /// Which of the connections are its own.
+    /// The worker's share of the connections.
     pub(super) share: Share,
     pub(super) dispatcher: Option<Dispatcher>,
     /// When the first connect began.
@@ -76,7 +77,7 @@ pub(super) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// The worker that opens every `step`th connection from `first` on, in a run that began at `started`.
+    /// The worker that opens every `step`th connection, beginning with `first`, in a run that began at `started`.
     pub(super) fn new(
         shared: &'a Shared,
         mut metrics: WorkerMetrics,
@@ -85,7 +86,7 @@ impl<'a> Worker<'a> {
         started: Instant,
     ) -> Self {
         let config = &shared.config;
-        metrics.messages.begin(shared.clock.nanos(started));
+        metrics.message_metrics.begin(shared.clock.nanos(started));
         let numbers = (first..=config.connections).step_by(step);
         let share = Share::new(first - 1, step, config.connections);
         let connect_rate = config.connect_rate.map(|rate| ConnectRate::new(rate, started, share));
@@ -106,18 +107,18 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// What was written down, when the loop has ended.
+    /// Ends measuring and returns the metrics, after the loop has ended.
     pub(super) fn into_metrics(mut self, now: Instant) -> WorkerMetrics {
         let now = self.plan.clock.nanos(now);
         let is_stopped = self.shared.handle.is_stopped();
-        self.give_up_due(now, if is_stopped { Unanswered::Pending } else { Unanswered::Lost });
+        self.count_unassigned(now, if is_stopped { Unanswered::Pending } else { Unanswered::Lost });
         drop(self.entries);
         let mut metrics = Rc::into_inner(self.plan).expect("no connection is left").into_metrics();
-        metrics.messages.close(now, is_stopped);
+        metrics.message_metrics.close(now, is_stopped);
         metrics
     }
 
-    /// Something happened to a connect in progress.
+    /// Handles an event of a connect in progress.
     fn handle_connecting(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         match check_connect(&entry.session.socket) {
@@ -146,7 +147,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Ends a connect in progress.
+    /// Closes a connect in progress and returns its attempt.
     fn abort_attempt(&mut self, context: &mut LoopContext, key: Key) -> Option<ConnectAttempt> {
         let mut entry = self.entries.remove(key)?;
         entry.session.deregister(context, key, &self.memory);
@@ -166,29 +167,29 @@ impl<'a> Worker<'a> {
         if let Some(exchange) = entry.session.connection.service_mut().exchange() {
             exchange.end_turn();
         }
-        // The connect of a connection that begins with a handshake ends with that, well or badly.
+        // With TLS, the connect ends with the handshake, whether that succeeds or fails.
         let has_ended_connect = was_handshaking && !entry.session.connection.is_handshaking();
         if has_ended_connect {
             self.connector.ended();
         }
         let service = entry.session.connection.service();
         let is_over = service.is_over();
-        let is_newly_done = !entry.is_done && service.is_complete();
-        entry.is_done |= is_newly_done;
+        let is_newly_completed = !entry.is_done && service.is_complete();
+        entry.is_done |= is_newly_completed;
         let attempt = entry.attempt;
-        if is_newly_done {
-            self.note_done();
+        if is_newly_completed {
+            self.note_completed();
         }
         let is_usable = closed.is_none();
         if let Some(reason) = closed.or(is_over.then_some(CloseReason::Completed)) {
             self.close(context, key, reason);
         }
         if has_ended_connect {
-            // Not before: nothing can be sent until then, and that is not the client's lag.
+            // Not before the handshake ends: until then nothing can be sent, and that must not count as send delay.
             if is_usable {
                 self.note_opened(attempt);
             } else {
-                self.settle(attempt);
+                self.note_attempted(attempt);
             }
             self.add_connection(context, key);
             self.queue_connector(context);
@@ -203,14 +204,14 @@ impl<'a> Worker<'a> {
         let mut metrics = self.plan.metrics.borrow_mut();
         metrics.sent_bytes += connection.sent_bytes();
         let now = self.plan.clock.nanos(Instant::now());
-        connection.service().give_up(outcome, now, &mut metrics.messages);
+        connection.service().count_unanswered(outcome, now, &mut metrics.message_metrics);
         let answered = connection.service().answered_count();
         match outcome {
-            ExchangeOutcome::Verified if self.is_followed(entry.attempt, answered) => {
+            ExchangeOutcome::Verified if self.is_replaced(entry.attempt, answered) => {
                 log::debug!("Closing connection {number}; another one follows");
                 drop(metrics);
                 self.shared.closed();
-                self.connector.follow(entry.attempt, answered, context.now);
+                self.connector.reconnect(entry.attempt, answered, context.now);
                 return self.queue_connector(context);
             }
             ExchangeOutcome::Verified => {
@@ -225,30 +226,30 @@ impl<'a> Worker<'a> {
         drop(metrics);
         self.shared.closed();
         if !is_done {
-            self.note_done();
+            self.note_completed();
         }
-        self.note_end();
+        self.note_ended();
     }
 
-    /// The exchange of a connection is complete, or has failed.
-    pub(super) fn note_done(&self) {
+    /// Counts a connection whose exchange is complete or has failed.
+    pub(super) fn note_completed(&self) {
         self.plan.metrics.borrow().progress.done.add(1);
-        self.shared.note_done();
+        self.shared.note_completed();
     }
 
-    /// A connection is over, and none follows.
-    pub(super) fn note_end(&self) {
+    /// Counts a connection that is closed and not replaced.
+    pub(super) fn note_ended(&self) {
         self.plan.metrics.borrow().progress.ended.add(1);
-        self.shared.note_end();
+        self.shared.note_ended();
     }
 
-    /// Whether a connection that ends well after so many messages leaves some to another one.
-    fn is_followed(&self, attempt: ConnectAttempt, answered: u64) -> bool {
+    /// Whether a connection that closes after `answered` messages is replaced by a new one that sends the rest.
+    fn is_replaced(&self, attempt: ConnectAttempt, answered: u64) -> bool {
         let is_wanted = self.shared.config.load.reconnect_every.is_some() && !self.shared.handle.is_stopped();
         is_wanted && self.plan.phase.get() == LoadPhase::Sending && attempt.done + answered < self.plan.total
     }
 
-    /// Every connection was opened or has failed: from now on they are held, then told that they may end.
+    /// Starts the hold, once every connection was opened or has failed.
     pub(super) fn begin_hold(&mut self, context: &mut LoopContext) {
         if let Some(hold) = self.shared.config.hold {
             context.wheel.arm(&mut self.hold, HOLD, Some(later(context.now, hold)));
@@ -260,8 +261,8 @@ impl<'a> Worker<'a> {
         self.wake_all(context);
     }
 
-    /// Nothing is left to wait for: connections that are done close.
-    pub(super) fn close_done(&mut self, context: &mut LoopContext) {
+    /// Every exchange is complete or has failed: connections that were kept open close.
+    pub(super) fn close_completed(&mut self, context: &mut LoopContext) {
         if self.plan.keeps_open.replace(false) {
             self.wake_all(context);
         }
@@ -269,7 +270,7 @@ impl<'a> Worker<'a> {
 
     pub(super) fn wake_all(&mut self, context: &mut LoopContext) {
         for key in self.entries.keys() {
-            // Whoever is not connected yet will be served then.
+            // A connection that is not open yet is served when it opens.
             let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.opened.is_some()) else { continue };
             entry.session.connection.handle_wake();
             self.turn(context, key);
@@ -280,7 +281,7 @@ impl<'a> Worker<'a> {
         if let Some(interactive) = &self.shared.interactive {
             interactive.abandon();
         }
-        self.give_up_due(self.plan.clock.nanos(context.now), Unanswered::Pending);
+        self.count_unassigned(self.plan.clock.nanos(context.now), Unanswered::Pending);
         for attempt in self.connector.stop() {
             self.fail(attempt, Failure::Stopped);
         }
@@ -312,7 +313,7 @@ impl Handler for Worker<'_> {
         match key {
             RETRY => return self.retry_postponed(context),
             HOLD => return self.end_hold(context),
-            BACKOFF => return self.end_backoff(context),
+            BACKOFF => return self.backoff_expired(context),
             _ => {}
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
@@ -328,10 +329,10 @@ impl Handler for Worker<'_> {
 
     fn handle_precise_timer(&mut self, context: &mut LoopContext, key: Key) {
         match key {
-            DISPATCHER => return self.pace(context),
-            WARM => return self.end_warm_up(),
-            END => return self.end_time(context),
-            CONNECT_RATE => return self.end_connect_rate(context),
+            DISPATCHER => return self.dispatch(context),
+            WARM_UP_END => return self.end_warm_up(),
+            LOAD_END => return self.load_time_expired(context),
+            CONNECT_RATE => return self.connect_rate_expired(context),
             _ => {}
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
@@ -343,7 +344,7 @@ impl Handler for Worker<'_> {
     fn handle_ready(&mut self, context: &mut LoopContext, key: Key) {
         match key {
             CONNECTOR => return self.start_attempts(context),
-            DISPATCHER => return self.pace(context),
+            DISPATCHER => return self.dispatch(context),
             _ => {}
         }
         let Some(entry) = self.entries.get_mut(key) else { return };
@@ -354,16 +355,16 @@ impl Handler for Worker<'_> {
 
     fn handle_message(&mut self, context: &mut LoopContext, message: Message) {
         match message {
-            Message::AllSettled(instant) => self.begin_load(context, instant),
-            Message::AllDone => self.close_done(context),
+            Message::AllAttempted(instant) => self.begin_load(context, instant),
+            Message::AllCompleted => self.close_completed(context),
             Message::Wake => self.wake_all(context),
-            // That is seen at the end of the round.
-            Message::AllOver => {}
+            // Checked at the end of the loop iteration.
+            Message::AllEnded => {}
             Message::Stop => self.stop(context),
         }
     }
 
-    fn handle_signal(&mut self, _agenda: &mut LoopContext, signal: i32) {
+    fn handle_signal(&mut self, _context: &mut LoopContext, signal: i32) {
         if ends_run(signal) {
             self.shared.handle.stop();
         }
@@ -374,27 +375,30 @@ impl Handler for Worker<'_> {
         let now = Instant::now();
         let open = self.entries.len() as u64;
         let took = nanos(now.saturating_duration_since(context.now));
-        self.plan.metrics.borrow_mut().turned(took, self.plan.clock.nanos(now), open);
+        self.plan.metrics.borrow_mut().end_round(took, self.plan.clock.nanos(now), open);
     }
 
-    /// Whoever has no connection left stays while others have: its part of the schedule is still due.
+    /// A worker without connections stays while others have some: its part of the schedule is still due and has to be
+    /// counted.
     fn is_done(&self) -> bool {
         self.connector.is_done() && self.entries.is_empty() && self.shared.is_over()
     }
 }
 
-/// The workload keeps its own time: a held connection may be silent for long. A whole answer must fit the buffer. A relay knows
-/// no messages, so that a server that does not read is found by the socket; and once its output is gone, nothing more of what
-/// the server says is wanted.
+/// Limits of the connections. There are no idle timeouts: a held connection may be silent for long, and services
+/// enforce the reply timeout. A whole reply must fit the buffer.
+///
+/// In interactive mode there are no messages to time, so the write timeout detects a server that does not read. There
+/// is no lingering, since input is useless once the output is gone.
 fn limits(shared: &Shared) -> Limits {
     let answers = if shared.requests.is_empty() { 0 } else { buffer_bytes(&shared.requests) };
-    let patient = Limits {
+    let without_timeouts = Limits {
         buffer_bytes: answers.max(shared.config.buffer_bytes),
         handshake: Some(shared.config.connect_timeout),
         ..Limits::without_timeouts()
     };
     match shared.interactive {
-        Some(_) => Limits { linger: Duration::ZERO, write: Some(shared.config.reply_timeout), ..patient },
-        None => patient,
+        Some(_) => Limits { linger: Duration::ZERO, write: Some(shared.config.reply_timeout), ..without_timeouts },
+        None => without_timeouts,
     }
 }

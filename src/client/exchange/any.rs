@@ -1,14 +1,15 @@
-//! The expectation of some answer: a frame for each message, bytes of a known number, or whatever comes.
+//! Expectation of any reply: one frame per message, a fixed number of bytes, or any bytes.
 
 use super::Checked;
 use crate::client::failure::Failure;
 use crate::codec::{Decoder, FrameError};
 use crate::python_repr::BytesRepr;
 
-/// How many bytes of an answer the story tells.
-const TOLD_BYTES: usize = 200;
+/// Maximum number of bytes of a reply in the log.
+const LOGGED_BYTES: usize = 200;
 
-/// Looks at the first frame of what `connection` has `received`; says what is wrong with it.
+/// Checks the first frame of the bytes that `connection` received; returns the failure and its description if it is
+/// invalid.
 pub(super) fn check_frame(
     connection: usize,
     decoder: &mut Decoder,
@@ -17,8 +18,8 @@ pub(super) fn check_frame(
 ) -> Result<Checked, (Failure, String)> {
     match decoder.decode(received, has_ended) {
         Ok(Some(frame)) => {
-            tell(connection, &received[frame.payload]);
-            Ok(Checked::Right { bytes: frame.size, ends_message: true })
+            log_reply(connection, &received[frame.payload]);
+            Ok(Checked::Correct { bytes: frame.size, ends_message: true })
         }
         Ok(None) => Ok(Checked::Incomplete),
         Err(error) => {
@@ -28,19 +29,19 @@ pub(super) fn check_frame(
     }
 }
 
-/// Takes what belongs to an answer of `size` bytes, of which `before` came already.
-pub(super) fn take_sized(connection: usize, (size, before): (usize, usize), received: &[u8]) -> Checked {
+/// Accepts bytes of a reply of `size` bytes, of which `before` were received earlier.
+pub(super) fn check_sized(connection: usize, (size, before): (usize, usize), received: &[u8]) -> Checked {
     let count = (size - before).min(received.len());
-    tell(connection, &received[..count]);
-    Checked::Right { bytes: count, ends_message: before + count == size }
+    log_reply(connection, &received[..count]);
+    Checked::Correct { bytes: count, ends_message: before + count == size }
 }
 
-/// Takes all there is, which nothing tells apart.
-pub(super) fn take_all(connection: usize, received: &[u8]) -> Checked {
-    tell(connection, received);
-    Checked::Right { bytes: received.len(), ends_message: false }
+/// Accepts all bytes; the end of a reply is unknown.
+pub(super) fn accept_all(connection: usize, received: &[u8]) -> Checked {
+    log_reply(connection, received);
+    Checked::Correct { bytes: received.len(), ends_message: false }
 }
 
-fn tell(connection: usize, answer: &[u8]) {
-    log::debug!("Connection {connection} was answered {}", BytesRepr::abbreviated(answer, TOLD_BYTES));
+fn log_reply(connection: usize, answer: &[u8]) {
+    log::debug!("Connection {connection} was answered {}", BytesRepr::abbreviated(answer, LOGGED_BYTES));
 }

@@ -1,14 +1,14 @@
-//! The expectation of an echo: every byte comes back as it was sent.
+//! Expectation of an echo: every byte comes back as it was sent.
 
 use super::{Checked, Exchange, Position};
 use crate::client::pattern::Pattern;
 use crate::client::report::Mismatch;
 
-/// How many bytes a mismatch shows of what was expected and of what came.
+/// Maximum number of expected and of received bytes in a mismatch.
 const SHOWN_BYTES: usize = 16;
 
 impl Exchange {
-    /// Looks at the first of the bytes that came: they must be what was sent, and not be ahead of it.
+    /// Compares the beginning of the received bytes with the bytes sent. They must not be ahead of what was sent.
     pub(super) fn check_echo(&self, received: &[u8]) -> Result<Checked, Mismatch> {
         let Position { messages, bytes } = self.verified;
         let size = self.size_of(messages);
@@ -20,16 +20,16 @@ impl Exchange {
             None => first_difference(&self.message(messages)[bytes..bytes + count], &received[..count]),
         };
         match same {
-            None if count > 0 => Ok(Checked::Right { bytes: count, ends_message: bytes + count == size }),
+            None if count > 0 => Ok(Checked::Correct { bytes: count, ends_message: bytes + count == size }),
             same => Err(self.mismatch(same.unwrap_or(0), (bytes, end), received)),
         }
     }
 
-    /// What belongs to `from..end` of the message that is being checked came with a difference after `same` bytes.
+    /// Describes a difference after `same` equal bytes of `from..end` of the message being verified.
     fn mismatch(&self, same: usize, (from, end): (usize, usize), received: &[u8]) -> Mismatch {
         let shown = (end - from - same).min(SHOWN_BYTES);
         let expected = match self.pattern {
-            Some(pattern) => piece(pattern, self.verified_bytes + same as u64, shown),
+            Some(pattern) => pattern_bytes(pattern, self.verified_bytes + same as u64, shown),
             None => self.message(self.verified.messages)[from + same..from + same + shown].to_vec(),
         };
         Mismatch {
@@ -49,7 +49,7 @@ fn first_difference(expected: &[u8], received: &[u8]) -> Option<usize> {
     expected.iter().zip(received).position(|(expected, received)| expected != received)
 }
 
-fn piece(pattern: Pattern, offset: u64, count: usize) -> Vec<u8> {
+fn pattern_bytes(pattern: Pattern, offset: u64, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     pattern.fill(offset, &mut bytes);
     bytes

@@ -1,34 +1,34 @@
-//! What must come back for a message.
+//! Expected reply to a message.
 
 use super::Plan;
 use crate::client::Expect;
 use crate::codec::message::MessageDecoder;
 use crate::codec::{Decoder, Framing};
 
-/// What the first of the bytes that came are.
+/// Result of checking received bytes.
 pub(super) enum Checked {
-    /// So many of them are right, and they may be the last ones of what comes back for a message.
-    Right { bytes: usize, ends_message: bool },
-    /// More must come before that can be said.
+    /// So many bytes are correct; they may end the reply to a message.
+    Correct { bytes: usize, ends_message: bool },
+    /// More bytes are needed.
     Incomplete,
 }
 
-/// What must come back for a message, with what one connection knows about it.
+/// Expected reply to a message, with the decoder state of one connection.
 #[derive(Debug)]
 pub(super) enum Expectation {
     /// The same bytes.
     Echo,
-    /// An answer of the message protocol, and the right one.
+    /// The correct reply of the message protocol.
     Answer(MessageDecoder),
-    /// Some frame.
+    /// Any frame.
     Frame(Decoder),
     /// So many bytes.
     Sized(usize),
-    /// Some bytes, which nothing tells apart: whatever comes lets the next messages go.
+    /// Any bytes, without a known end: receiving some lets the next messages be sent.
     Stream,
-    /// Some bytes, up to the server's end, which are the one answer.
+    /// Any bytes up to the server's close, as one reply.
     UntilEnd,
-    /// Nothing; what comes is ignored.
+    /// No reply; received bytes are ignored.
     Nothing,
 }
 

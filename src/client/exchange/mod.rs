@@ -1,5 +1,6 @@
-//! The client's service: it sends the messages, and checks what comes back. What that must be is a matter of its own: an
-//! expectation looks at the bytes that came and says how many of them are right.
+//! Message exchange of a client connection: sends messages and verifies the replies.
+//!
+//! An [`Expectation`] checks the received bytes and returns how many of them are correct.
 
 mod any;
 mod echo;
@@ -8,7 +9,7 @@ mod plan;
 mod search;
 mod sending;
 
-pub(super) use plan::{HandedOver, LoadPhase, Plan};
+pub(super) use plan::{KernelWrite, LoadPhase, Plan};
 pub(super) use search::buffer_bytes;
 
 use super::clock::nanos;
@@ -24,56 +25,56 @@ use expectation::{Checked, Expectation};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long a server may take to end after our half was shut. Until then, whatever comes is checked.
+/// Maximum time for the server to close after the sending half was shut down. Until then received bytes are verified.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// A place in the stream of messages: so many whole ones, and so many bytes of the next.
+/// Position in the stream of messages: complete messages, and bytes of the next one.
 #[derive(Debug, Clone, Copy, Default)]
 struct Position {
     messages: u64,
     bytes: usize,
 }
 
-/// How the conversation of one connection went.
+/// Outcome of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExchangeOutcome {
-    /// For every message came what had to come.
+    /// Every message got the expected reply.
     Verified,
-    /// It did not.
+    /// It failed.
     Failed(Failure),
 }
 
-/// One connection's work.
+/// Message exchange of one connection.
 #[derive(Debug)]
 pub(super) struct Exchange {
     plan: Rc<Plan>,
     number: usize,
-    /// How many messages the connections before it in its place have exchanged.
+    /// Number of messages exchanged by earlier connections with the same number.
     first: u64,
-    /// How many messages there are to send.
+    /// Number of messages to send.
     total: u64,
     pattern: Option<Pattern>,
     sent: Position,
-    /// How many bytes were written, and how many of them the kernel took.
+    /// Bytes written, and bytes that the kernel has accepted.
     written_bytes: u64,
-    taken_bytes: u64,
-    /// What came back and was right. Of answers that are no echo, the whole ones count.
+    accepted_bytes: u64,
+    /// Correct replies. Of replies that are not an echo, only complete ones count.
     verified: Position,
     verified_bytes: u64,
     expectation: Expectation,
     in_flight: InFlight,
-    /// When a reply last came, or was first waited for: that is when the message was sent whole. Since the connection is
-    /// closing: when that began, or the last byte was sent.
+    /// Start of the reply timeout: when the last reply arrived or, if later, when the oldest message was sent
+    /// completely. While closing: when that began, or when the last byte was sent.
     progress: u64,
-    /// How it went, as far as is known: once everything came back, that is so unless more comes before the server's end.
+    /// Outcome so far. After all replies it is `Verified`, unless more bytes arrive before the server closes.
     outcome: Option<ExchangeOutcome>,
-    /// Nothing that may still be sent or received matters.
+    /// The connection can close without waiting for the server.
     is_over: bool,
 }
 
 impl Exchange {
-    /// The work of a connection that sends `total` messages, from the one numbered `first` on. `number` is the one that
-    /// people see, `stream` tells it from all others of the run.
+    /// Exchange that sends `total` messages, beginning with number `first`. `number` is the connection's number in logs
+    /// and reports; `stream` is unique within the run and selects the pattern.
     pub(super) fn new(plan: Rc<Plan>, number: usize, stream: u64, (first, total): (u64, u64)) -> Self {
         let (sent, verified) = (Position::default(), Position::default());
         let (expectation, pattern) = (Expectation::of(&plan), plan.pattern(stream));
@@ -85,7 +86,7 @@ impl Exchange {
             pattern,
             sent,
             written_bytes: 0,
-            taken_bytes: 0,
+            accepted_bytes: 0,
             verified,
             verified_bytes: 0,
             expectation,
@@ -96,52 +97,52 @@ impl Exchange {
         }
     }
 
-    /// Whether it has fewer messages than it is to send.
+    /// Whether it may be assigned another message.
     pub(super) fn has_room(&self) -> bool {
-        self.begun() + self.in_flight.waiting() < self.total
+        self.begun() + self.in_flight.queued() < self.total
     }
 
-    /// A message that was due at `due` is given to it at `given`.
-    pub(super) fn add(&mut self, due: u64, given: u64) {
-        self.in_flight.add(due, given);
+    /// Queues a message that was due at `due`, assigned at `assigned`.
+    pub(super) fn add(&mut self, due: u64, assigned: u64) {
+        self.in_flight.add(due, assigned);
     }
 
-    /// A message that was due at `due` is given to it, after there was no connection for it until `instant`.
-    pub(super) fn add_held(&mut self, due: u64, instant: u64) {
-        self.in_flight.add_held(due, instant);
+    /// Queues a message that was due at `due` and had to wait for a connection until `instant`.
+    pub(super) fn add_blocked(&mut self, due: u64, instant: u64) {
+        self.in_flight.add_blocked(due, instant);
     }
 
-    /// How many messages were answered.
+    /// Number of messages answered.
     pub(super) fn answered_count(&self) -> u64 {
         self.verified.messages
     }
 
-    /// Every message that was due and never answered.
+    /// Times of the messages that were due and never answered, with the number of messages that share them.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = (MessageTimes, u64)> {
         self.in_flight.unanswered()
     }
 
-    /// Whether nothing that may still be sent or received matters.
+    /// Whether the connection can close without waiting for the server.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// What became of it, now that the conversation has ended for `reason`. One that is only held has done its work, and a
-    /// server may drop one that stays open for the sake of the others.
+    /// Outcome after the connection was closed for `reason`. A connection whose exchange is complete and that is held
+    /// succeeds when it is stopped. If it only stays open for the other connections, the server may close it.
     pub(super) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
-        let may_be_dropped = !self.plan.holding.get() && self.plan.ending == HalfClose::Never;
+        let may_be_dropped = !self.plan.holding.get() && self.plan.half_close == HalfClose::Never;
         match self.outcome {
             Some(outcome) => outcome,
             None if self.is_complete() && (reason == CloseReason::Stopped || may_be_dropped) => {
                 ExchangeOutcome::Verified
             }
-            None => ExchangeOutcome::Failed(self.cut_short(Failure::of_close(reason))),
+            None => ExchangeOutcome::Failed(self.cause_of_close(Failure::of_close(reason))),
         }
     }
 
-    /// The failure behind an end that looks like `failure`. A server that is asked again may serve one message per
-    /// connection, as the tutorial's does.
-    fn cut_short(&self, failure: Failure) -> Failure {
+    /// The cause behind `failure`. A server of the message protocol may serve one message per connection, as the
+    /// tutorial's does.
+    fn cause_of_close(&self, failure: Failure) -> Failure {
         let asks = self.plan.answers.is_some() && self.total > 1 && self.verified.messages <= 1;
         let is_cut = matches!(failure, Failure::ClosedEarly | Failure::Reset);
         let is_partial = matches!(self.expectation, Expectation::Sized(_)) && self.verified.bytes > 0;
@@ -152,26 +153,27 @@ impl Exchange {
         }
     }
 
-    /// Whether everything came back that was expected to, but for the server's end.
+    /// Whether all expected replies have arrived. The server may still have to close.
     pub(super) fn is_complete(&self) -> bool {
         let place = if self.expects_nothing() { self.sent } else { self.verified };
         let is_over =
-            self.plan.phase.get() == LoadPhase::HalfClose && self.sent.bytes == 0 && self.in_flight.under_way() == 0;
+            self.plan.phase.get() == LoadPhase::Draining && self.sent.bytes == 0 && self.in_flight.count() == 0;
         place.messages == self.total || is_over
     }
 
-    /// The message that this connection numbers so.
+    /// Message `number` of this connection.
     fn message(&self, number: u64) -> &[u8] {
         self.plan.message(self.first + number)
     }
 
-    /// How long it is, in bytes.
+    /// Size of message `number`, in bytes.
     #[inline]
     fn size_of(&self, number: u64) -> usize {
         self.plan.size_of(self.first + number)
     }
 
-    /// Whether it stays open though its work is done. Where only the other connections are waited for, the server may end it.
+    /// Whether the connection stays open after its exchange. If it only waits for other connections, the server may
+    /// close it.
     fn is_kept_open(&self, input: &Input<'_>) -> bool {
         self.plan.holding.get() || self.plan.keeps_open.get() && !input.has_ended()
     }
@@ -180,26 +182,26 @@ impl Exchange {
         matches!(self.expectation, Expectation::Nothing)
     }
 
-    /// Checks what came in.
+    /// Verifies received bytes.
     fn verify(&mut self, input: &mut Input<'_>, now: u64) -> Result<(), Failure> {
         while !input.is_empty() {
             match self.check(input.bytes(), input.has_ended())? {
                 Checked::Incomplete => break,
-                Checked::Right { bytes, ends_message } => {
+                Checked::Correct { bytes, ends_message } => {
                     input.consume(bytes);
                     if !self.expects_nothing() && self.outcome.is_none() {
                         self.progress = now;
                     }
                     self.verified.bytes += bytes;
                     self.verified_bytes += bytes as u64;
-                    self.plan.metrics.borrow_mut().right(bytes, self.in_flight.oldest());
+                    self.plan.metrics.borrow_mut().add_verified_bytes(bytes, self.in_flight.oldest());
                     if ends_message {
                         self.answered(now);
                     }
                 }
             }
         }
-        // Where nothing tells answers apart, what has come lets everything go that was sent.
+        // Where the end of a reply is unknown, any bytes received answer everything sent.
         let answers_all = match self.expectation {
             Expectation::Stream => std::mem::take(&mut self.verified.bytes) > 0 && self.note_read(now),
             Expectation::UntilEnd => input.has_ended() && self.verified.bytes > 0,
@@ -211,27 +213,29 @@ impl Exchange {
         Ok(())
     }
 
-    /// Bytes came that nothing tells apart: of these, only those are known to be a reply that come after the first message.
+    /// Counts a read where the end of a reply is unknown. Only the first bytes after the first message are known to be
+    /// a reply.
     fn note_read(&self, now: u64) -> bool {
         let is_first = self.verified.messages == 0 && self.sent.messages > 0;
         let first = self.in_flight.oldest().filter(|_| is_first);
-        self.plan.metrics.borrow_mut().messages.read(first, now);
+        self.plan.metrics.borrow_mut().message_metrics.read(first, now);
         true
     }
 
-    /// One more message was answered.
+    /// Counts the oldest message in flight as answered.
     fn answered(&mut self, now: u64) {
         self.verified = Position { messages: self.verified.messages + 1, bytes: 0 };
         let (plan, first, begun) = (&*self.plan, self.first, self.begun());
         let metrics = &mut *plan.metrics.borrow_mut();
         let size_of = |number| plan.size_of(first + number);
-        let times = self.in_flight.answered((now, plan.pipeline), begun, size_of, |departure| metrics.sent(departure));
+        let times =
+            self.in_flight.answered((now, plan.pipeline), begun, size_of, |sent_batch| metrics.sent(sent_batch));
         if let Some(times) = times.filter(|_| !matches!(self.expectation, Expectation::Stream)) {
             metrics.answered(times, now);
         }
     }
 
-    /// Looks at the first of the bytes that came.
+    /// Checks the beginning of the received bytes.
     fn check(&mut self, received: &[u8], has_ended: bool) -> Result<Checked, Failure> {
         let plan = &*self.plan;
         let number = self.verified.messages;
@@ -246,7 +250,7 @@ impl Exchange {
             {
                 Err(wrong((Failure::WrongAnswer, self.surplus(received.len()))))
             }
-            (Expectation::Sized(size), _) => Ok(any::take_sized(self.number, (*size, self.verified.bytes), received)),
+            (Expectation::Sized(size), _) => Ok(any::check_sized(self.number, (*size, self.verified.bytes), received)),
             (Expectation::Answer(decoder), Some(answers)) => {
                 let checked = answers.check((self.number, self.first + number), decoder, received);
                 checked.map_err(|words| wrong((Failure::WrongAnswer, words)))
@@ -255,7 +259,7 @@ impl Exchange {
                 any::check_frame(self.number, decoder, received, has_ended).map_err(wrong)
             }
             (Expectation::Stream | Expectation::UntilEnd | Expectation::Nothing, _) => {
-                Ok(any::take_all(self.number, received))
+                Ok(any::accept_all(self.number, received))
             }
             _ => self.check_echo(received).map_err(|mismatch| {
                 plan.metrics.borrow_mut().mismatch(mismatch);
@@ -264,7 +268,7 @@ impl Exchange {
         }
     }
 
-    /// What is said of bytes for which there is no message.
+    /// Error text for bytes without a message in flight.
     fn surplus(&self, bytes: usize) -> String {
         let surplus = format_counted(bytes as u64, "byte");
         let received = if self.sent.messages == 0 {
@@ -282,9 +286,9 @@ impl Exchange {
             }
     }
 
-    /// Shuts our half, where that is how a message ends, or the work.
-    fn end_output(&mut self, output: &mut Output<'_>, is_kept_open: bool, now: u64) {
-        let is_due = match self.plan.ending {
+    /// Shuts down the sending half where that marks the end of a message or of the exchange.
+    fn half_close_if_due(&mut self, output: &mut Output<'_>, is_kept_open: bool, now: u64) {
+        let is_due = match self.plan.half_close {
             HalfClose::Never => false,
             HalfClose::WithMessage => self.sent.messages == self.total,
             HalfClose::WhenDone => self.is_complete() && !is_kept_open,
@@ -295,16 +299,16 @@ impl Exchange {
         }
     }
 
-    fn await_answer(&mut self, now: u64) -> Wait {
+    fn await_reply(&mut self, now: u64) -> Wait {
         let timeout = nanos(self.plan.reply_timeout);
         let reply_due = self.progress.saturating_add(timeout);
-        let awaits = self.in_flight.under_way() > 0 || self.expects_nothing() || self.is_complete();
+        let awaits = self.in_flight.count() > 0 || self.expects_nothing() || self.is_complete();
         if !awaits {
-            // The next message is not due yet.
+            // No message is in flight, and the next one is not due.
             return Wait::Input;
         }
-        // A full socket buffer is given the same time to take a byte, and after that no other. What this client itself was slow
-        // to send can have no reply.
+        // A socket buffer that stays full gets the reply timeout as well, counted from when it filled up. A message
+        // that this client has not sent yet cannot have a reply.
         let blocked_since = self.in_flight.blocked_since().filter(|since| *since <= reply_due);
         let is_sending = self.in_flight.is_oldest_sent() == Some(false);
         let (deadline, failure) = match blocked_since {
@@ -318,9 +322,9 @@ impl Exchange {
         Wait::Deadline(self.plan.clock.instant(deadline))
     }
 
-    /// Everything came back: shuts our half, and goes on checking what comes until the server ends, too.
+    /// All replies have arrived: shuts down the sending half, and verifies further input until the server closes.
     fn close(&mut self, input: &Input<'_>, output: &mut Output<'_>, now: u64) -> Wait {
-        let is_taken = self.taken_bytes == self.written_bytes;
+        let is_taken = self.accepted_bytes == self.written_bytes;
         if input.has_ended() && is_taken {
             return self.end(ExchangeOutcome::Verified);
         }
@@ -328,9 +332,9 @@ impl Exchange {
             (self.outcome, self.progress) = (Some(ExchangeOutcome::Verified), now);
             output.end();
         }
-        // An answer can come before the server has read the whole message.
-        let patience = if is_taken { LINGER } else { self.plan.reply_timeout };
-        let deadline = self.progress.saturating_add(nanos(patience));
+        // A reply can arrive before the server has read the whole message.
+        let timeout = if is_taken { LINGER } else { self.plan.reply_timeout };
+        let deadline = self.progress.saturating_add(nanos(timeout));
         if deadline > now {
             return Wait::Deadline(self.plan.clock.instant(deadline));
         }
@@ -348,7 +352,7 @@ impl Exchange {
 impl Service for Exchange {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
         let now = self.plan.clock.nanos(now);
-        self.note_handed_over();
+        self.note_kernel_write();
         if let Err(failure) = self.verify(input, now) {
             return self.end(ExchangeOutcome::Failed(failure));
         }
@@ -356,20 +360,21 @@ impl Service for Exchange {
             self.send(output, now);
         }
         let is_kept_open = self.is_kept_open(input);
-        self.end_output(output, is_kept_open, now);
+        self.half_close_if_due(output, is_kept_open, now);
         if self.is_complete() {
             if output.has_ended() && self.outcome.is_none() {
-                // That was the end of a message, or of all: the server's own is awaited.
-                return if input.has_ended() { self.end(ExchangeOutcome::Verified) } else { self.await_answer(now) };
+                // The sending half was shut down at the end of the message or of the exchange: waits for the server to
+                // close.
+                return if input.has_ended() { self.end(ExchangeOutcome::Verified) } else { self.await_reply(now) };
             }
             if !is_kept_open {
                 return self.close(input, output, now);
             }
         } else if !input.has_ended() {
-            return self.await_answer(now);
+            return self.await_reply(now);
         }
         if input.has_ended() {
-            self.end(ExchangeOutcome::Failed(self.cut_short(Failure::ClosedEarly)))
+            self.end(ExchangeOutcome::Failed(self.cause_of_close(Failure::ClosedEarly)))
         } else {
             Wait::Input
         }

@@ -1,4 +1,4 @@
-//! What all connections of a worker have to do.
+//! Exchange plan: what the connections of a worker send and expect, and how far the load has come.
 
 use super::search::Answers;
 use crate::client::clock::Clock;
@@ -10,34 +10,34 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How far a load has come.
+/// Phase of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::client) enum LoadPhase {
-    /// Not every connection is open yet.
-    Waiting,
+    /// Connections are being opened.
+    Connecting,
     /// Messages are sent.
     Sending,
-    /// No message is begun any more; answers are still awaited.
-    HalfClose,
+    /// No new message is sent; replies are still awaited.
+    Draining,
 }
 
-/// What the kernel has just taken from one connection.
+/// Bytes that the kernel has accepted in the current turn.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::client) struct HandedOver {
-    /// So many bytes.
+pub(in crate::client) struct KernelWrite {
+    /// Number of bytes.
     pub(in crate::client) bytes: u64,
-    /// Since this time.
+    /// When the first of them was written.
     pub(in crate::client) since: u64,
 }
 
-/// What all connections of a worker have to do.
+/// Plan shared by all connections of a worker.
 #[derive(Debug)]
 pub(in crate::client) struct Plan {
     messages: Arc<[Vec<u8>]>,
-    /// Messages are parts of each connection's own pattern, of this size.
+    /// Size of messages that are generated from each connection's pattern.
     size: Option<usize>,
     seed: u64,
-    /// How many messages there are to send on a connection and those that follow it.
+    /// Number of messages of a connection and its replacements together.
     pub(in crate::client) total: u64,
     pub(super) pipeline: u64,
     pub(super) reply_timeout: Duration,
@@ -45,19 +45,20 @@ pub(in crate::client) struct Plan {
     pub(super) framing: Option<Framing>,
     pub(super) reply_size: Option<usize>,
     pub(super) buffer_bytes: usize,
-    pub(super) ending: HalfClose,
-    /// Messages go out when they are due, and not when answers come in.
-    pub(super) is_paced: bool,
+    pub(super) half_close: HalfClose,
+    /// Open loop: messages are sent when they are due, not when replies arrive.
+    pub(super) is_open_loop: bool,
     pub(in crate::client) clock: Clock,
     pub(in crate::client) phase: Cell<LoadPhase>,
-    /// What the kernel took from the connection that has its turn.
-    pub(in crate::client) handed_over: Cell<Option<HandedOver>>,
-    /// Connections that are done stay open until this is unset.
+    /// Bytes that the kernel accepted from the connection whose turn it is.
+    pub(in crate::client) kernel_write: Cell<Option<KernelWrite>>,
+    /// While set, connections whose exchange is complete stay open.
     pub(in crate::client) holding: Cell<bool>,
-    /// Connections that are done stay open until every connection of the run is, or has failed.
+    /// While set, connections whose exchange is complete stay open until those of the whole run are complete or have
+    /// failed.
     pub(in crate::client) keeps_open: Cell<bool>,
     pub(in crate::client) metrics: RefCell<WorkerMetrics>,
-    /// What is known of the answers, if the messages are requests.
+    /// Known replies, if the messages are requests.
     pub(super) answers: Option<Answers>,
 }
 
@@ -82,11 +83,11 @@ impl Plan {
             framing: config.framing,
             reply_size: config.reply_size,
             buffer_bytes: config.buffer_bytes,
-            ending: HalfClose::of(config),
-            is_paced: config.load.rate.is_some(),
+            half_close: HalfClose::of(config),
+            is_open_loop: config.load.rate.is_some(),
             clock: shared.clock,
-            phase: Cell::new(if together { LoadPhase::Waiting } else { LoadPhase::Sending }),
-            handed_over: Cell::new(None),
+            phase: Cell::new(if together { LoadPhase::Connecting } else { LoadPhase::Sending }),
+            kernel_write: Cell::new(None),
             holding: Cell::new(config.hold.is_some()),
             keeps_open: Cell::new(config.keeps_open()),
             metrics: RefCell::new(metrics),
@@ -94,25 +95,25 @@ impl Plan {
         }
     }
 
-    /// What was written down in the end.
+    /// Returns the metrics, including the replies received.
     pub(in crate::client) fn into_metrics(self) -> WorkerMetrics {
         let mut metrics = self.metrics.into_inner();
         metrics.answers = self.answers.map(Answers::into_counts).unwrap_or_default();
         metrics
     }
 
-    /// The bytes that a connection with this number sends, if they are its own.
+    /// Pattern of the connection with this number, if messages are generated.
     pub(super) fn pattern(&self, number: u64) -> Option<Pattern> {
         self.size.map(|_| Pattern::new(self.seed, number))
     }
 
-    /// How long message `number` is, in bytes.
+    /// Size of message `number`, in bytes.
     #[inline]
     pub(super) fn size_of(&self, number: u64) -> usize {
         self.size.unwrap_or_else(|| self.message(number).len())
     }
 
-    /// Message `number`, where all connections send the same.
+    /// Message `number`, where all connections send the same messages.
     #[inline]
     pub(super) fn message(&self, number: u64) -> &[u8] {
         // The remainder is an index into a vector.

@@ -1,8 +1,8 @@
-//! The expectation of a search: each request gets an answer of the message protocol, and the right one.
+//! Expectation for the message protocol: each request gets the correct reply.
 //!
-//! Which one is right: to a value of the tutorial's table what the table says, to a binary request what the protocol says.
-//! About other values servers may know more than we do: there, all answers must be the same. Once an answer was found to be
-//! right, its bytes are remembered, and whoever sends those again is right without being decoded.
+//! The correct reply to a value of the tutorial's table is the table's text; that to a binary request is defined by the
+//! protocol. Other values may be known to the server only; there, all replies must be equal. The bytes of a correct
+//! reply are remembered, so that equal bytes are accepted without decoding.
 
 use super::Checked;
 use crate::client::report::abbreviated;
@@ -12,14 +12,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The most that an answer may hold, in bytes, when the requests are small: what a server of ours takes by default.
+/// Maximum content of a reply to small requests, in bytes: the default limit of this crate's server.
 const CONTENT_BYTES: usize = 64 * 1024;
 
-/// What all connections of a worker know about the answers.
+/// Replies known to all connections of a worker.
 #[derive(Debug)]
 pub(super) struct Answers {
     requests: Arc<[Request]>,
-    /// The right answer to each request, once one has come.
+    /// The correct reply to each request, once one has arrived.
     known: RefCell<Vec<Option<Known>>>,
 }
 
@@ -30,13 +30,13 @@ struct Known {
     count: u64,
 }
 
-/// How much content an answer to any of `requests` may have, in bytes. That to a search repeats the value, which can take
+/// Maximum content of a reply to any of `requests`, in bytes. A reply to a search repeats the value, which can take
 /// twice the bytes in another encoding.
 fn max_content_bytes(requests: &[Request]) -> usize {
     requests.iter().map(Request::size).max().unwrap_or(0).saturating_mul(2).max(CONTENT_BYTES)
 }
 
-/// How much a connection must buffer for answers to `requests`, in bytes.
+/// Buffer that a connection needs for replies to `requests`, in bytes.
 pub(in crate::client) fn buffer_bytes(requests: &[Request]) -> usize {
     max_content_bytes(requests).saturating_add(MAX_BEFORE_CONTENT)
 }
@@ -51,13 +51,13 @@ impl Answers {
         MessageDecoder::new(max_content_bytes(&self.requests))
     }
 
-    /// Each answer that came, with how often it did.
+    /// Replies that arrived, with the number of times each did.
     pub(super) fn into_counts(self) -> Vec<(Response, u64)> {
         self.known.into_inner().into_iter().flatten().map(|known| (known.response, known.count)).collect()
     }
 
-    /// Looks at the answer to message `number` of `connection`, which `received` begins with; says in words what is
-    /// wrong with it.
+    /// Checks the reply to message `number` of `connection` at the beginning of `received`. Returns a description of
+    /// the error if it is wrong.
     pub(super) fn check(
         &self,
         (connection, number): (usize, u64),
@@ -72,37 +72,37 @@ impl Answers {
         if let Some(known) = known.as_mut().filter(|known| received.starts_with(&known.bytes)) {
             *decoder = self.decoder();
             known.count += 1;
-            tell(&known.response, connection);
-            return Ok(Checked::Right { bytes: known.bytes.len(), ends_message: true });
+            log_reply(&known.response, connection);
+            return Ok(Checked::Correct { bytes: known.bytes.len(), ends_message: true });
         }
         let Some(message) = decoder.decode(received, false).map_err(|error| error.to_string())? else {
             return Ok(Checked::Incomplete);
         };
         let response = Response::read(&message)?;
-        tell(&response, connection);
+        log_reply(&response, connection);
         let expected = known.as_ref().map(|known| known.response.clone()).or_else(|| expected(&self.requests[index]));
         if let Some(expected) = expected.filter(|expected| *expected != response) {
             return Err(format!("expected {}, received {}", shown(&expected), shown(&response)));
         }
         let bytes = message.size;
-        // Of a server that words its headers in several ways, the last is remembered.
+        // If a server varies its headers, the last variant is remembered.
         let count = known.as_ref().map_or(0, |known| known.count) + 1;
         *known = Some(Known { bytes: received[..bytes].into(), response, count });
-        Ok(Checked::Right { bytes, ends_message: true })
+        Ok(Checked::Correct { bytes, ends_message: true })
     }
 }
 
-/// The answer, where there is no doubt which it must be.
+/// The correct reply, if it is known beforehand.
 fn expected(request: &Request) -> Option<Response> {
     match request {
         Request::Search(value) => look_up(value).map(|text| Response::Result(text.to_owned())),
-        // What a server makes of another action is its own matter.
+        // Servers may define other actions.
         Request::Action { .. } => None,
         Request::Binary(bytes) => Response::to(&Content::Binary(bytes)).ok(),
     }
 }
 
-fn tell(response: &Response, connection: usize) {
+fn log_reply(response: &Response, connection: usize) {
     log::debug!("Received response {} from connection {connection}", response.in_python());
 }
 

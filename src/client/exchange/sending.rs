@@ -1,37 +1,38 @@
-//! The messages on their way out: which may be written now, and which the kernel has taken.
+//! Sending side of an exchange: starts messages that may be sent, and records what the kernel accepted.
 
-use super::{Exchange, HandedOver, LoadPhase, Position};
+use super::{Exchange, KernelWrite, LoadPhase, Position};
 use crate::client::pattern::Pattern;
 use crate::service::Output;
 use std::time::Instant;
 
-/// How much of a pattern is made at a time, in bytes.
+/// Number of pattern bytes generated at a time.
 const PORTION_BYTES: usize = 1024;
 
 impl Exchange {
-    /// Its turn is over: what the kernel has not taken by now, it cannot take.
+    /// Called at the end of a turn: bytes that the kernel has not accepted by now are blocked.
     pub(in crate::client) fn end_turn(&mut self) {
-        let since = self.note_handed_over();
-        if self.written_bytes > self.taken_bytes {
+        let since = self.note_kernel_write();
+        if self.written_bytes > self.accepted_bytes {
             let clock = self.plan.clock;
             self.in_flight.block(|| since.unwrap_or_else(|| clock.nanos(Instant::now())));
         }
     }
 
-    /// Writes down when the kernel took what it has taken in this turn so far, if it took anything.
-    pub(super) fn note_handed_over(&mut self) -> Option<u64> {
-        let HandedOver { bytes, since } = self.plan.handed_over.take()?;
-        self.taken_bytes += bytes;
+    /// Records the bytes that the kernel accepted in this turn so far; returns when, if there were any.
+    pub(super) fn note_kernel_write(&mut self) -> Option<u64> {
+        let KernelWrite { bytes, since } = self.plan.kernel_write.take()?;
+        self.accepted_bytes += bytes;
         if self.in_flight.is_oldest_sent() != Some(true) {
             self.progress = since;
         }
         let metrics = &mut *self.plan.metrics.borrow_mut();
-        metrics.messages.second.bytes_sent += bytes;
+        metrics.message_metrics.second.bytes_sent += bytes;
         let (plan, first, begun) = (&*self.plan, self.first, self.begun());
         let size_of = |number| plan.size_of(first + number);
-        self.in_flight.handed_over((self.taken_bytes, since), begun, size_of, |departure| metrics.sent(departure));
+        self.in_flight
+            .kernel_accepted((self.accepted_bytes, since), begun, size_of, |sent_batch| metrics.sent(sent_batch));
         if self.expects_nothing() {
-            // What nobody answers would be under way for ever.
+            // Without replies, messages would stay in flight for ever.
             while self.in_flight.is_oldest_sent() == Some(true) {
                 self.in_flight.answered((since, plan.pipeline), begun, size_of, |_| {});
             }
@@ -39,12 +40,12 @@ impl Exchange {
         Some(since)
     }
 
-    /// How many messages were begun to be written.
+    /// Number of messages of which writing has begun.
     pub(super) fn begun(&self) -> u64 {
         self.sent.messages + u64::from(self.sent.bytes > 0)
     }
 
-    /// Sends what may be sent, as far as there is room.
+    /// Writes messages as far as there is room.
     pub(super) fn send(&mut self, output: &mut Output<'_>, now: u64) {
         while output.room() > 0 && (self.sent.bytes > 0 || self.begin(now)) {
             let written = match self.pattern {
@@ -59,18 +60,18 @@ impl Exchange {
         }
     }
 
-    /// Begins one more message, if it may be sent now.
+    /// Begins the next message if it may be sent now.
     fn begin(&mut self, now: u64) -> bool {
         let plan = &*self.plan;
         let has_one = self.sent.messages < self.total && plan.phase.get() == LoadPhase::Sending;
-        if !has_one || self.in_flight.under_way() >= plan.pipeline {
+        if !has_one || self.in_flight.count() >= plan.pipeline {
             return false;
         }
-        if self.in_flight.under_way() == 0 {
+        if self.in_flight.count() == 0 {
             self.progress = now;
         }
-        if plan.is_paced {
-            return self.in_flight.begin_next(self.written_bytes);
+        if plan.is_open_loop {
+            return self.in_flight.begin_queued(self.written_bytes);
         }
         self.in_flight.begin(now, now, self.written_bytes);
         true

@@ -1,5 +1,6 @@
-//! A conversation with a person, or with whatever is piped in: what is typed goes to the server, what the server says
-//! comes out. The end of the input shuts our half, and the server's end ends the conversation.
+//! Interactive mode (`--stdin`): forwards the input to the server and writes received bytes to the output.
+//!
+//! The end of the input shuts down the sending half; the server's close ends the session.
 
 mod pipe;
 mod threads;
@@ -18,38 +19,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Wakes the loop.
+/// Wakes the event loop.
 pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// How long to wait when there is nothing to wait for but the two pipes, which wake the loop themselves.
-const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+/// Deadline while only the two pipes matter, which wake the loop themselves.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the conversation and the two threads share.
+/// State shared by the connection and the two threads.
 #[derive(Debug)]
 pub(super) struct Interactive {
-    keyboard: Pipe,
-    screen: Pipe,
+    input_pipe: Pipe,
+    output_pipe: Pipe,
     framing: Option<Framing>,
-    /// The longest frame that the server may send, in bytes.
+    /// Maximum size of a received frame, in bytes.
     max_bytes: usize,
     reply_timeout: Duration,
-    /// A line could not be sent in a frame.
-    has_left_out: AtomicBool,
+    /// A line of the input was not sent, because the framing cannot carry it.
+    has_skipped_line: AtomicBool,
 }
 
 impl Interactive {
     pub(super) fn new(config: &ClientConfig) -> Arc<Self> {
         Arc::new(Self {
-            keyboard: Pipe::default(),
-            screen: Pipe::default(),
+            input_pipe: Pipe::default(),
+            output_pipe: Pipe::default(),
             framing: config.framing,
             max_bytes: config.buffer_bytes,
             reply_timeout: config.reply_timeout,
-            has_left_out: AtomicBool::new(false),
+            has_skipped_line: AtomicBool::new(false),
         })
     }
 
-    /// Starts to read and to write.
+    /// Starts the input and the output thread.
     pub(super) fn start(
         self: &Arc<Self>,
         input: Box<dyn Read + Send>,
@@ -59,36 +60,36 @@ impl Interactive {
         threads::start(self, input, output, wake)
     }
 
-    /// The conversation is over: what the server said is still written.
-    pub(super) fn abort_attempt(&self) {
-        self.keyboard.abandon();
-        self.screen.end();
+    /// The connection is closed: bytes received so far are still written.
+    pub(super) fn connection_closed(&self) {
+        self.input_pipe.abandon();
+        self.output_pipe.end();
     }
 
-    /// Nothing more is to be written, either.
+    /// The run was stopped: nothing more is written.
     pub(super) fn abandon(&self) {
-        self.keyboard.abandon();
-        self.screen.abandon();
+        self.input_pipe.abandon();
+        self.output_pipe.abandon();
     }
 
-    /// Whether something that the server said could not be written, although somebody wanted to read it.
-    pub(super) fn has_lost(&self) -> bool {
-        self.screen.broken().is_some_and(|kind| kind != ErrorKind::BrokenPipe)
+    /// Whether received bytes could not be written, although the reader of the output is still there.
+    pub(super) fn has_lost_output(&self) -> bool {
+        self.output_pipe.broken().is_some_and(|kind| kind != ErrorKind::BrokenPipe)
     }
 
-    /// Whether all was written that the server said.
-    pub(super) fn is_settled(&self) -> bool {
-        self.screen.is_settled()
+    /// Whether all received bytes were written, or never will be.
+    pub(super) fn is_output_done(&self) -> bool {
+        self.output_pipe.is_output_done()
     }
 }
 
-/// The service that speaks for the person.
+/// Service of the interactive connection.
 #[derive(Debug)]
 pub(super) struct InteractiveExchange {
     interactive: Arc<Interactive>,
-    /// None when what the server says is passed on as it comes.
+    /// `None` when received bytes are forwarded unchanged.
     decoder: Option<Decoder>,
-    /// When the server last said something, or our half was shut.
+    /// When bytes were last received, or the sending half was shut down.
     progress: Instant,
     outcome: Option<ExchangeOutcome>,
 }
@@ -104,20 +105,20 @@ impl InteractiveExchange {
         matches!(self.outcome, Some(ExchangeOutcome::Failed(_)))
     }
 
-    /// What became of it, now that the conversation has ended for `reason`.
+    /// Outcome after the connection was closed for `reason`.
     pub(super) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
         self.outcome.unwrap_or(ExchangeOutcome::Failed(Failure::of_close(reason)))
     }
 
-    /// Shows what the server says; false when the screen takes no more for now.
-    fn show(&mut self, input: &mut Input<'_>) -> Result<bool, FrameError> {
+    /// Writes received bytes or frames to the output pipe. Returns false when the pipe is full.
+    fn write_received(&mut self, input: &mut Input<'_>) -> Result<bool, FrameError> {
         let Some(decoder) = &mut self.decoder else {
-            let count = self.interactive.screen.offer(input.bytes());
+            let count = self.interactive.output_pipe.offer(input.bytes());
             input.consume(count);
             return Ok(input.is_empty());
         };
         while let Some(frame) = decoder.decode(input.bytes(), input.has_ended())? {
-            if !self.interactive.screen.offer_line(&input.bytes()[frame.payload]) {
+            if !self.interactive.output_pipe.offer_line(&input.bytes()[frame.payload]) {
                 return Ok(false);
             }
             input.consume(frame.size);
@@ -125,19 +126,19 @@ impl InteractiveExchange {
         Ok(true)
     }
 
-    /// Says what was typed, as far as there is room; whether that was all there will ever be.
-    fn speak(&self, output: &mut Output<'_>) -> bool {
-        self.interactive.keyboard.drain(|bytes| output.write(bytes));
-        self.interactive.keyboard.is_over()
+    /// Sends input as far as there is room. Returns whether the input has ended and everything is sent.
+    fn send_input(&self, output: &mut Output<'_>) -> bool {
+        self.interactive.input_pipe.drain(|bytes| output.write(bytes));
+        self.interactive.input_pipe.is_over()
     }
 
-    /// The server has ended, and all it said is on its way to the screen.
-    fn finish(&mut self, has_spoken: bool) -> Wait {
-        let failure = if has_spoken || self.interactive.keyboard.is_empty() {
-            if !has_spoken {
+    /// The server has closed, and everything received is in the output pipe.
+    fn finish(&mut self, has_ended_input: bool) -> Wait {
+        let failure = if has_ended_input || self.interactive.input_pipe.is_empty() {
+            if !has_ended_input {
                 log::info!("The server has closed the connection");
             }
-            self.interactive.has_left_out.load(Ordering::Relaxed).then_some(Failure::Unsendable)
+            self.interactive.has_skipped_line.load(Ordering::Relaxed).then_some(Failure::Unsendable)
         } else {
             Some(Failure::ClosedEarly)
         };
@@ -152,15 +153,15 @@ impl InteractiveExchange {
 
 impl Service for InteractiveExchange {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
-        match self.interactive.screen.broken() {
+        match self.interactive.output_pipe.broken() {
             None => {}
-            // Whoever reads us has seen enough.
+            // The reader of the output has closed it.
             Some(ErrorKind::BrokenPipe) => return self.end(ExchangeOutcome::Verified),
             Some(_) => return self.end(ExchangeOutcome::Failed(Failure::OwnEnd)),
         }
         let waiting = input.bytes().len();
-        let is_shown = match self.show(input) {
-            Ok(is_shown) => is_shown,
+        let is_written = match self.write_received(input) {
+            Ok(is_written) => is_written,
             Err(error) => {
                 log::error!("what the server says makes no sense: {error}");
                 let is_truncated = matches!(error, FrameError::Truncated { .. });
@@ -171,21 +172,21 @@ impl Service for InteractiveExchange {
                 }));
             }
         };
-        if input.bytes().len() < waiting || !is_shown {
+        if input.bytes().len() < waiting || !is_written {
             self.progress = now;
         }
-        if !output.has_ended() && self.speak(output) {
-            if self.interactive.keyboard.broken().is_some() {
+        if !output.has_ended() && self.send_input(output) {
+            if self.interactive.input_pipe.broken().is_some() {
                 return self.end(ExchangeOutcome::Failed(Failure::OwnEnd));
             }
             output.end();
             self.progress = now;
         }
-        if input.has_ended() && is_shown {
+        if input.has_ended() && is_written {
             return self.finish(output.has_ended());
         }
         if !output.has_ended() {
-            return Wait::Deadline(now + LONG);
+            return Wait::Deadline(now + MAX_WAIT);
         }
         let reply_due = later(self.progress, self.interactive.reply_timeout);
         if reply_due <= now {

@@ -1,12 +1,12 @@
-//! Bytes on their way between the loop and a thread that may block. The loop never waits here, the thread does.
+//! Bounded byte queue between the event loop and a thread that may block. Only the thread waits.
 
 use std::io::ErrorKind;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How many bytes wait between the two: as many as a connection's buffer takes at a time.
+/// Capacity in bytes: as much as a connection's default buffer.
 const CAPACITY: usize = 64 * 1024;
 
-/// A bounded queue of bytes between the loop and a thread.
+/// Bounded byte queue between the event loop and a thread.
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
     state: Mutex<State>,
@@ -16,21 +16,21 @@ pub(super) struct Pipe {
 #[derive(Debug, Default)]
 struct State {
     bytes: Vec<u8>,
-    /// Whoever gives has nothing more to give.
+    /// The producer has no more bytes.
     ended: bool,
     /// The thread has written everything and closed its output.
     finished: bool,
-    /// The thread can go on no more, and why.
+    /// Error that ended the thread.
     broken: Option<ErrorKind>,
-    /// The loop has no more use for it.
+    /// The loop does not use the pipe any more.
     abandoned: bool,
 }
 
 impl Pipe {
-    // What the threads do.
+    // Called by the threads.
 
-    /// Waits until there is room, then puts `bytes` in. Whether the loop has to be told, and none if it is not interested
-    /// any more.
+    /// Waits for room, then appends `bytes`. Returns whether the loop has to be woken, or `None` if it has abandoned
+    /// the pipe.
     pub(super) fn put(&self, bytes: &[u8]) -> Option<bool> {
         let mut state = self.wait_while(|state| state.bytes.len() >= CAPACITY && !state.abandoned);
         let was_empty = state.bytes.is_empty();
@@ -38,8 +38,8 @@ impl Pipe {
         (!state.abandoned).then_some(was_empty)
     }
 
-    /// Waits until there are bytes, and exchanges all of them for those of `chunk`, which were dealt with; false after the
-    /// last ones.
+    /// Waits for bytes and moves all of them to `chunk`, whose old content is discarded. Returns false after the last
+    /// ones.
     pub(super) fn exchange(&self, chunk: &mut Vec<u8>) -> bool {
         chunk.clear();
         let mut state = self.wait_while(|state| state.bytes.is_empty() && !state.ended && !state.abandoned);
@@ -59,9 +59,9 @@ impl Pipe {
         state.bytes.clear();
     }
 
-    // What the loop does.
+    // Called by the loop.
 
-    /// Offers the bytes to `take`, which says how many it took.
+    /// Passes the bytes to `take`, which returns how many it has consumed.
     pub(super) fn drain(&self, take: impl FnOnce(&[u8]) -> usize) {
         let mut state = self.lock();
         let count = take(&state.bytes);
@@ -69,7 +69,7 @@ impl Pipe {
         self.changed.notify_all();
     }
 
-    /// Puts in as many of `bytes` as there is room for, and returns how many that were.
+    /// Appends as many of `bytes` as there is room for, and returns their number.
     pub(super) fn offer(&self, bytes: &[u8]) -> usize {
         let mut state = self.lock();
         let count = CAPACITY.saturating_sub(state.bytes.len()).min(bytes.len());
@@ -78,7 +78,7 @@ impl Pipe {
         count
     }
 
-    /// Puts in a line of `bytes` if there is any room at all; whether there was.
+    /// Appends `bytes` and a line end if there is any room. Returns whether there was.
     pub(super) fn offer_line(&self, bytes: &[u8]) -> bool {
         let mut state = self.lock();
         let has_room = state.bytes.len() < CAPACITY;
@@ -90,7 +90,7 @@ impl Pipe {
         has_room
     }
 
-    /// Forget what is in it: nobody takes and nobody gives any more.
+    /// Discards the content; neither side waits any more.
     pub(super) fn abandon(&self) {
         let mut state = self.lock();
         state.abandoned = true;
@@ -98,37 +98,37 @@ impl Pipe {
         self.changed.notify_all();
     }
 
-    // What both do.
+    // Called by both.
 
-    /// Nothing more will be put in.
+    /// No more bytes will be appended.
     pub(super) fn end(&self) {
         self.lock().ended = true;
         self.changed.notify_all();
     }
 
-    /// Whether nothing is in it and nothing more will be.
+    /// Whether the pipe is empty and no more bytes will be appended.
     pub(super) fn is_over(&self) -> bool {
         let state = self.lock();
         state.ended && state.bytes.is_empty()
     }
 
-    /// Whether nothing is in it.
+    /// Whether the pipe is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.lock().bytes.is_empty()
     }
 
-    /// Whether everything that was put in was dealt with, or never will be.
-    pub(super) fn is_settled(&self) -> bool {
+    /// Whether everything appended was written, or never will be.
+    pub(super) fn is_output_done(&self) -> bool {
         let state = self.lock();
         state.abandoned || state.broken.is_some() || state.finished
     }
 
-    /// Why the thread has ended, if it was an error.
+    /// Error that ended the thread, if any.
     pub(super) fn broken(&self) -> Option<ErrorKind> {
         self.lock().broken
     }
 
-    /// A panic elsewhere leaves a queue of bytes as good as it was.
+    /// Ignores poisoning: a panic elsewhere leaves the byte queue valid.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! What is counted when, and where the measured time ends.
+//! Tests of what is counted when, and where the measured time ends.
 
 use super::{Measurements, MessageMetrics, NANOS_PER_SECOND, Unanswered};
 use crate::client::in_flight::{MessageTimes, SentBatch};
@@ -6,12 +6,12 @@ use crate::client::in_flight::{MessageTimes, SentBatch};
 const MS: u64 = 1_000_000;
 
 #[test]
-fn two_latencies_and_the_lag_between_them() {
-    let mut messages = MessageMetrics::new(true);
-    messages.sent(SentBatch { due: 10 * MS, held: 0, sent: 14 * MS, count: 1 });
-    messages.answered(MessageTimes { due: 10 * MS, given: 10 * MS, sent: Some(14 * MS) }, 20 * MS);
-    messages.close(30 * MS, false);
-    let measured = messages.measured;
+fn response_time_is_service_time_plus_send_delay() {
+    let mut metrics = MessageMetrics::new(true);
+    metrics.sent(SentBatch { due: 10 * MS, blocked: 0, sent: 14 * MS, count: 1 });
+    metrics.answered(MessageTimes { due: 10 * MS, assigned: 10 * MS, sent: Some(14 * MS) }, 20 * MS);
+    metrics.close(30 * MS, false);
+    let measured = metrics.measured;
     let millis = |latencies: &crate::results::Latencies| latencies.max().map(|time| time.as_millis());
     assert_eq!(millis(&measured.from_due), Some(10));
     assert_eq!(millis(&measured.from_send), Some(6));
@@ -20,74 +20,74 @@ fn two_latencies_and_the_lag_between_them() {
 }
 
 #[test]
-fn what_was_due_in_the_warm_up_is_not_measured() {
-    let mut messages = MessageMetrics::new(true);
-    messages.sent(SentBatch { due: 1, held: 0, sent: 2, count: 1 });
-    messages.begin(NANOS_PER_SECOND);
-    messages.answered(MessageTimes { due: 1, given: 1, sent: Some(2) }, NANOS_PER_SECOND + 5);
-    messages.unanswered(MessageTimes { due: 999, given: 999, sent: None }, NANOS_PER_SECOND, 3, Unanswered::Pending);
-    messages.close(NANOS_PER_SECOND * 2, false);
-    let measured = messages.measured;
+fn messages_due_in_the_warm_up_are_not_measured() {
+    let mut metrics = MessageMetrics::new(true);
+    metrics.sent(SentBatch { due: 1, blocked: 0, sent: 2, count: 1 });
+    metrics.begin(NANOS_PER_SECOND);
+    metrics.answered(MessageTimes { due: 1, assigned: 1, sent: Some(2) }, NANOS_PER_SECOND + 5);
+    metrics.unanswered(MessageTimes { due: 999, assigned: 999, sent: None }, NANOS_PER_SECOND, 3, Unanswered::Pending);
+    metrics.close(NANOS_PER_SECOND * 2, false);
+    let measured = metrics.measured;
     assert_eq!((measured.sent, measured.answered, measured.pending), (0, 0, 0));
     assert!(measured.from_due.is_empty() && measured.lag.is_empty() && measured.unanswered_age.is_empty());
 }
 
 #[test]
-fn what_was_due_after_the_warm_up_is_measured_even_if_its_end_is_noticed_late() {
-    let mut messages = MessageMetrics::new(true);
-    messages.begin(NANOS_PER_SECOND);
-    messages.turned(MS, 0, 1);
+fn messages_due_after_the_warm_up_are_measured_even_if_its_end_is_noticed_late() {
+    let mut metrics = MessageMetrics::new(true);
+    metrics.begin(NANOS_PER_SECOND);
+    metrics.end_round(MS, 0, 1);
     for due in [NANOS_PER_SECOND - 1, NANOS_PER_SECOND] {
-        messages.due(due);
-        messages.sent(SentBatch { due, held: 0, sent: NANOS_PER_SECOND + MS, count: 1 });
+        metrics.due(due);
+        metrics.sent(SentBatch { due, blocked: 0, sent: NANOS_PER_SECOND + MS, count: 1 });
     }
-    messages.end_warm_up();
+    metrics.end_warm_up();
     let (due, sent) = (NANOS_PER_SECOND, Some(NANOS_PER_SECOND + MS));
-    messages.answered(MessageTimes { due, given: due, sent }, NANOS_PER_SECOND + 2 * MS);
-    messages.close(NANOS_PER_SECOND * 2, false);
-    let measured = messages.measured;
+    metrics.answered(MessageTimes { due, assigned: due, sent }, NANOS_PER_SECOND + 2 * MS);
+    metrics.close(NANOS_PER_SECOND * 2, false);
+    let measured = metrics.measured;
     assert_eq!((measured.due, measured.sent, measured.answered), (1, 1, 1));
     assert_eq!((measured.seconds[0].sent, measured.seconds[0].replies), (1, 1));
     assert!(measured.loop_turn.is_empty());
 }
 
 #[test]
-fn every_second_has_its_interval_also_the_silent_ones() {
-    let mut messages = MessageMetrics::new(false);
+fn every_second_has_an_interval_even_without_events() {
+    let mut metrics = MessageMetrics::new(false);
     for (at, open) in [(100 * MS, 5), (3100 * MS, 6)] {
-        messages.answered(MessageTimes { due: at, given: at, sent: Some(at) }, at + MS);
-        messages.turned(1, at + 2 * MS, open);
+        metrics.answered(MessageTimes { due: at, assigned: at, sent: Some(at) }, at + MS);
+        metrics.end_round(1, at + 2 * MS, open);
     }
-    messages.close(3500 * MS, true);
-    let measured = messages.measured;
+    metrics.close(3500 * MS, true);
+    let measured = metrics.measured;
     let seconds: Vec<_> = measured.seconds.iter().map(|second| (second.start_s, second.replies)).collect();
-    // The second answer came in before the loop had looked at the clock again.
+    // The second reply arrived before the loop read the clock again.
     assert_eq!(seconds, [(0.0, 2), (1.0, 0), (2.0, 0), (3.0, 0)]);
     assert!((measured.seconds[3].seconds - 0.5).abs() < 1e-9);
     assert_eq!(measured.answered, 2);
     assert_eq!(measured.from_send.count(), 2);
 }
 
-fn answered(messages: &mut MessageMetrics, at: u64) {
-    messages.answered(MessageTimes { due: at, given: at, sent: Some(at) }, at);
-    messages.turned(1, at, 5);
+fn answered(metrics: &mut MessageMetrics, at: u64) {
+    metrics.answered(MessageTimes { due: at, assigned: at, sent: Some(at) }, at);
+    metrics.end_round(1, at, 5);
 }
 
-fn closed(mut messages: MessageMetrics, now: u64) -> Measurements {
-    messages.close(now, false);
-    messages.measured.end_seconds();
-    messages.measured
+fn closed(mut metrics: MessageMetrics, now: u64) -> Measurements {
+    metrics.close(now, false);
+    metrics.measured.end_intervals();
+    metrics.measured
 }
 
-/// Holding and closing connections are no interval, and no part of the time that was measured.
+/// Holding and closing connections adds neither an interval nor measured time.
 #[test]
-fn the_intervals_end_with_the_last_answer() {
+fn the_intervals_end_with_the_last_reply() {
     for at in [200 * MS, 1600 * MS] {
-        let mut messages = MessageMetrics::new(false);
-        answered(&mut messages, 100 * MS);
-        answered(&mut messages, at);
-        messages.turned(1, 5000 * MS, 5);
-        let measured = closed(messages, 5500 * MS);
+        let mut metrics = MessageMetrics::new(false);
+        answered(&mut metrics, 100 * MS);
+        answered(&mut metrics, at);
+        metrics.end_round(1, 5000 * MS, 5);
+        let measured = closed(metrics, 5500 * MS);
         assert_eq!(measured.span.as_nanos(), u128::from(at));
         assert_eq!(measured.seconds.len() as u64, at.div_ceil(NANOS_PER_SECOND));
         let seconds: f64 = measured.seconds.iter().map(|second| second.seconds).sum();
@@ -97,19 +97,19 @@ fn the_intervals_end_with_the_last_answer() {
 }
 
 #[test]
-fn answers_after_the_end_of_the_load_belong_to_its_last_interval() {
-    let mut messages = MessageMetrics::new(false);
+fn replies_after_the_end_of_the_load_count_in_its_last_interval() {
+    let mut metrics = MessageMetrics::new(false);
     for at in [500, 900, 1500] {
-        answered(&mut messages, at * MS);
+        answered(&mut metrics, at * MS);
     }
-    messages.end(2000 * MS);
+    metrics.end(2000 * MS);
     for at in [2100, 3700] {
-        answered(&mut messages, at * MS);
+        answered(&mut metrics, at * MS);
     }
-    messages.second.errors += 1;
-    let measured = closed(messages, 4000 * MS);
+    metrics.second.errors += 1;
+    let measured = closed(metrics, 4000 * MS);
     let seconds: Vec<_> = measured.seconds.iter().map(|second| (second.replies, second.open)).collect();
-    // An answer counts in the second that was not over when the loop last looked at the clock.
+    // A reply counts in the second that was current when the loop last read the clock.
     assert_eq!(seconds, [(3, 5), (2, 5)]);
     assert_eq!((measured.seconds[1].latency.count, measured.seconds[1].errors), (2, 1));
     assert!(measured.seconds.iter().all(|second| (second.seconds - 1.0).abs() < 1e-9));
@@ -117,19 +117,19 @@ fn answers_after_the_end_of_the_load_belong_to_its_last_interval() {
     assert_eq!((measured.answered, measured.from_send.count()), (5, 5));
 }
 
-/// The workers of a load that ends between two seconds notice its end at different times.
+/// The workers of a load that ends at a second's boundary notice its end at different times.
 #[test]
-fn a_short_rest_belongs_to_the_second_before_it() {
+fn a_short_rest_is_added_to_the_second_before_it() {
     for (ends, lengths) in [([2013, 2001], &[1.0, 1.013][..]), ([2490, 2510], &[1.0, 1.0, 0.51]), ([20, 3], &[0.02])] {
         let mut all = Measurements::default();
         for end in ends {
-            let mut messages = MessageMetrics::new(false);
-            answered(&mut messages, MS);
-            messages.end(end * MS);
-            messages.close(3000 * MS, false);
-            all.add(&messages.measured);
+            let mut metrics = MessageMetrics::new(false);
+            answered(&mut metrics, MS);
+            metrics.end(end * MS);
+            metrics.close(3000 * MS, false);
+            all.add(&metrics.measured);
         }
-        all.end_seconds();
+        all.end_intervals();
         let seconds: Vec<_> = all.seconds.iter().map(|second| second.seconds).collect();
         assert_eq!(seconds.len(), lengths.len(), "{seconds:?}");
         assert!(seconds.iter().zip(lengths).all(|(is, expected)| (is - expected).abs() < 1e-9), "{seconds:?}");

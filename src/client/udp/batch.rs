@@ -1,4 +1,4 @@
-//! What one worker does with a socket that has its turn: takes what came, gives up what is lost, sends what may be sent.
+//! Batched I/O of a UDP socket in its turn: receives replies, expires lost messages, sends messages.
 
 use super::in_flight::UdpInFlight;
 use super::worker::SocketEntry;
@@ -13,25 +13,25 @@ use crate::units::format_duration;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-/// How many messages one call sends, and how many calls to send, or to receive, one turn makes.
+/// Messages per send call, and send or receive calls per turn.
 const MESSAGES_PER_CALL: u64 = 64;
 const CALLS_PER_TURN: usize = 4;
 
-/// What a turn needs besides its socket.
+/// State of a worker that its sockets use in their turns.
 pub(super) struct UdpBatch<'a> {
     shared: &'a Shared,
     pub(super) metrics: UdpWorkerMetrics,
-    /// How far the load has come.
+    /// Phase of the load.
     pub(super) phase: LoadPhase,
     recv_batch: RecvBatch,
     send_batch: SendBatch,
-    /// That a socket cannot be used.
+    /// Rate limit of the warnings that a socket cannot be used.
     warning: Warning,
 }
 
 impl<'a> UdpBatch<'a> {
     pub(super) fn new(shared: &'a Shared, metrics: UdpWorkerMetrics) -> Self {
-        let phase = if shared.config.load.begins_together() { LoadPhase::Waiting } else { LoadPhase::Sending };
+        let phase = if shared.config.load.begins_together() { LoadPhase::Connecting } else { LoadPhase::Sending };
         Self {
             shared,
             metrics,
@@ -50,23 +50,23 @@ impl<'a> UdpBatch<'a> {
         self.shared.config.expect != Expect::Nothing
     }
 
-    /// How many messages of a socket may be sent now.
+    /// Number of messages of a socket that may be sent now.
     pub(super) fn sendable(&self, in_flight: &UdpInFlight) -> u64 {
         if self.phase == LoadPhase::Sending { in_flight.sendable().1 } else { 0 }
     }
 
-    /// Whether a socket has nothing more to send, and nothing to wait for.
+    /// Whether a socket has nothing left to send or to wait for.
     pub(super) fn is_done(&self, in_flight: &UdpInFlight) -> bool {
-        in_flight.is_done() || (self.phase == LoadPhase::HalfClose && in_flight.is_quiet())
+        in_flight.is_done() || (self.phase == LoadPhase::Draining && in_flight.has_none_in_flight())
     }
 
-    /// When the oldest message without a reply is lost.
+    /// When the oldest message without a reply counts as lost.
     pub(super) fn deadline(&self, in_flight: &UdpInFlight) -> Option<Instant> {
         let timeout = nanos(self.shared.config.reply_timeout);
         in_flight.oldest_sent().map(|sent| self.shared.clock.instant(sent.saturating_add(timeout)))
     }
 
-    /// Gives up what was sent too long ago.
+    /// Counts messages past the reply timeout as lost.
     pub(super) fn expire(&mut self, entry: &mut SocketEntry) {
         let now = self.now();
         if let Some(last) = now.checked_sub(nanos(self.shared.config.reply_timeout)) {
@@ -74,7 +74,7 @@ impl<'a> UdpBatch<'a> {
         }
     }
 
-    /// Takes what came; returns whether there may be more.
+    /// Receives datagrams. Returns whether there may be more.
     pub(super) fn receive(&mut self, entry: &mut SocketEntry, now: Instant) -> bool {
         if entry.receiving.is_pausing(now) {
             return false;
@@ -82,16 +82,16 @@ impl<'a> UdpBatch<'a> {
         for _ in 0..CALLS_PER_TURN {
             match self.recv_batch.receive(&entry.socket) {
                 Ok(_) if self.recv_batch.arrivals().len() == 0 => return false,
-                // Even a short batch may have been ended by an error, which the next call tells.
+                // An error may have ended a short batch; the next call returns it.
                 Ok(_) => entry.receiving.succeeded(),
-                Err(error) if self.receives_on(entry, &error, now) => continue,
+                Err(error) if self.handle_receive_error(entry, &error, now) => continue,
                 Err(_) => return false,
             }
             let now = self.now();
             let socket = entry.in_flight.socket();
             for arrival in self.recv_batch.arrivals() {
                 log::trace!("Received {} on socket {socket} from {}", BytesRepr(arrival.bytes), arrival.peer);
-                // What comes where nothing is expected is ignored: it is neither doubled nor corrupt.
+                // Where no reply is expected, received datagrams are ignored: they are neither duplicates nor corrupt.
                 if self.wants_reply() {
                     let verdict = entry.in_flight.received(&self.shared.payload, arrival.bytes, now);
                     self.metrics.received(verdict, socket, arrival.bytes, now);
@@ -104,8 +104,8 @@ impl<'a> UdpBatch<'a> {
         true
     }
 
-    /// Whether to receive again at once after `error`.
-    fn receives_on(&mut self, entry: &mut SocketEntry, error: &io::Error, now: Instant) -> bool {
+    /// Handles a receive error. Returns whether to receive again at once.
+    fn handle_receive_error(&mut self, entry: &mut SocketEntry, error: &io::Error, now: Instant) -> bool {
         match ErrorClass::of(error) {
             ErrorClass::WouldBlock => {
                 entry.receiving.succeeded();
@@ -113,7 +113,7 @@ impl<'a> UdpBatch<'a> {
             }
             ErrorClass::Transient => {
                 log::debug!("Socket {}: {}", entry.in_flight.socket(), in_words(error));
-                self.give_up(&mut entry.in_flight, error);
+                self.mark_undelivered(&mut entry.in_flight, error);
             }
             ErrorClass::OutOfResources | ErrorClass::Permanent => self.metrics.receive_failed(error),
         }
@@ -130,38 +130,38 @@ impl<'a> UdpBatch<'a> {
         }
     }
 
-    /// What was sent and has no reply did not get there, as the system was told: `error` says why.
-    fn give_up(&mut self, in_flight: &mut UdpInFlight, error: &io::Error) {
+    /// The system reported `error`: the messages without a reply were not delivered.
+    fn mark_undelivered(&mut self, in_flight: &mut UdpInFlight, error: &io::Error) {
         let (now, failure) = (self.now(), Failure::of_connect(error));
         in_flight.expire(u64::MAX, now, |times| self.metrics.undelivered(times, now, failure));
     }
 
-    /// Why a socket is of no more use: it has failed for as long as a reply may take, in a run that would not end otherwise.
-    pub(super) fn hopeless(&self, entry: &SocketEntry, now: Instant) -> Option<Failure> {
+    /// Why a socket is given up: it has failed for the reply timeout, and no duration ends the run.
+    pub(super) fn persistent_failure(&self, entry: &SocketEntry, now: Instant) -> Option<Failure> {
         let failing = entry.receiving.failing_for(now).max(entry.sending.failing_for(now));
         let is_over = self.shared.config.load.duration.is_none() && failing >= self.shared.config.reply_timeout;
         entry.failure.filter(|_| is_over)
     }
 
-    /// Sends what may be sent. Returns whether the socket takes no more for now: then an event or the end of its pause will
-    /// tell.
+    /// Sends messages. Returns whether the socket accepts no more for now; then an event or the end of its pause
+    /// follows.
     pub(super) fn send(&mut self, entry: &mut SocketEntry, now: Instant) -> bool {
         for _ in 0..CALLS_PER_TURN {
             if entry.sending.is_pausing(now) {
                 return true;
             }
-            // What fails is tried with one message.
-            let most = if entry.sending.is_failing() { 1 } else { MESSAGES_PER_CALL };
+            // After a failure, one message at a time is tried.
+            let max_count = if entry.sending.is_failing() { 1 } else { MESSAGES_PER_CALL };
             match self.sendable(&entry.in_flight) {
                 0 => return false,
-                count if self.send_some(entry, count.min(most), now) => {}
+                count if self.send_some(entry, count.min(max_count), now) => {}
                 _ => return true,
             }
         }
         false
     }
 
-    /// Sends `count` messages, as far as the socket takes them; returns whether it took all.
+    /// Sends `count` messages as far as the socket accepts them. Returns whether it accepted all.
     fn send_some(&mut self, entry: &mut SocketEntry, count: u64, instant: Instant) -> bool {
         let ((first, _), socket) = (entry.in_flight.sendable(), entry.in_flight.socket());
         self.send_batch.clear();
@@ -188,7 +188,7 @@ impl<'a> UdpBatch<'a> {
                 Err(error) => {
                     let failure = send_failure(&error, needs_interface);
                     if ErrorClass::of(&error) == ErrorClass::Transient {
-                        // What the system heard of those before.
+                        // A transient error reports the fate of earlier messages.
                         in_flight.expire(u64::MAX, now, |times| metrics.undelivered(times, now, failure));
                     }
                     metrics.not_sent(in_flight.skipped(), now, failure);
@@ -203,7 +203,7 @@ impl<'a> UdpBatch<'a> {
         match last_error {
             None if done > 0 => {
                 entry.sending.succeeded();
-                // Each message may be refused.
+                // A receive error may follow each message.
                 entry.receiving.expect_errors();
             }
             None => {}
@@ -221,7 +221,7 @@ impl<'a> UdpBatch<'a> {
     }
 }
 
-/// Why a datagram was not sent. `needs_interface` says that it is for a multicast group, and no interface was named.
+/// Failure for a send error. `needs_interface` says that the target is a multicast group and no interface was given.
 fn send_failure(error: &io::Error, needs_interface: bool) -> Failure {
     match error.kind() {
         ErrorKind::NetworkUnreachable if needs_interface => Failure::NoGroupRoute,

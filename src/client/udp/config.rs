@@ -1,72 +1,73 @@
-//! What a client for datagrams is asked to do.
+//! UDP client configuration.
 
-use super::in_flight::Plan;
+use super::in_flight::SocketPlan;
 use crate::client::{Expect, LoadConfig};
 use crate::error::Error;
 use crate::socket::{Endpoint, MAX_DATAGRAM_BYTES, Multicast, SocketOptions};
 use crate::units::{format_count, format_counted};
 use std::time::Duration;
 
-/// How long a reply may take. Far beyond any round trip; a longer one would hold up the messages behind a lost one.
+/// Default reply timeout. Far beyond any round trip; a longer one would delay the messages behind a lost one.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The descriptors kept back for everything that is not a socket, and those each worker needs.
+/// Descriptors reserved for everything that is not a socket, and those each worker needs.
 const RESERVED: usize = 32;
 const RESERVED_PER_WORKER: usize = 4;
 
-/// How many lost messages are remembered, over all sockets, and by each of many: a late reply comes within seconds, of some
-/// ten thousand messages each. A million numbers take some 16 MB.
+/// Lost messages that are remembered to recognise late replies: over all sockets, and the minimum per socket. A late
+/// reply arrives within seconds, which is some ten thousand messages of each socket. A million numbers take some 16 MB.
 const REMEMBERED: usize = 1 << 20;
 const REMEMBERED_AT_LEAST: usize = 1024;
 
-/// The configuration of a [`DatagramClient`](super::DatagramClient).
+/// Configuration of a [`DatagramClient`](super::DatagramClient).
 #[derive(Debug, Clone)]
 pub struct DatagramClientConfig {
-    /// Where to send: the sockets take these places, a host and a port each, in turn. A multicast group is known by its
+    /// Where to send: a host and a port each, assigned to the sockets in turn. A multicast group is recognised by its
     /// address.
     pub targets: Vec<Endpoint>,
-    /// How many sockets to send from. Default: 1.
+    /// Number of sockets. Default: 1.
     pub sockets: usize,
-    /// The messages each socket sends, one after the other, from the first again when more are wanted. Default: the two
-    /// of the tutorial.
+    /// Messages that each socket sends, in order, from the first again when more are wanted. Default: the two of the
+    /// tutorial.
     pub messages: Vec<Vec<u8>>,
-    /// Send messages of this many bytes instead. From [`TAG_BYTES`](super::TAG_BYTES) up each carries its number.
-    /// Default: none.
+    /// Message size in bytes: generated messages are sent instead of `messages`. From [`TAG_BYTES`](super::TAG_BYTES)
+    /// up each carries its number. Default: none.
     pub size: Option<usize>,
-    /// How many messages each socket sends. Default: each of `messages` once, or as many as the load's duration has room for.
+    /// Number of messages per socket. Default: each of `messages` once, or unlimited if the load has a duration.
     pub messages_per_socket: Option<u64>,
-    /// When messages are sent, and for how long. Default: as soon as the replies are there, until all were sent once.
+    /// When messages are sent, and for how long. Default: the next one after each reply, until all were sent once.
     pub load: LoadConfig,
-    /// How many messages of a socket may be unanswered at a time. Default: 1; with a rate any number.
+    /// Maximum number of unanswered messages per socket. Default: 1; unlimited with a rate.
     pub pipeline: Option<u64>,
-    /// What counts as a reply. Default: the message itself.
+    /// Expected replies. Default: the echo of each message.
     pub expect: Expect,
-    /// How long a reply may take before the message counts as lost. Default: 1 second.
+    /// Time after which a message without a reply counts as lost. Default: 1 second.
     pub reply_timeout: Duration,
-    /// Whether the target is the broadcast address of a network (`SO_BROADCAST`, socket(7)). Default: no.
+    /// Whether the target is a broadcast address (`SO_BROADCAST`, socket(7)). Default: no.
     pub broadcast: bool,
-    /// How far what is sent to a group goes.
+    /// Interface, TTL and loopback of multicast datagrams.
     pub multicast: Multicast,
-    /// How many workers, each one loop on one thread; no more than sockets are used. Default: 1.
+    /// Number of workers, each an event loop on a thread of its own; at most one per socket is used. Default: 1.
     pub workers: usize,
-    /// How long each worker polls before it sleeps, which takes a whole CPU and saves the time of waking up. Default: 0.
+    /// How long each worker polls before it sleeps. Polling occupies a whole CPU and saves the wake-up latency.
+    /// Default: 0.
     pub spin: Duration,
-    /// The options of the sockets; only the sizes of the kernel's buffers mean something here.
+    /// Socket options; only the kernel's buffer sizes apply to UDP.
     pub socket: SocketOptions,
-    /// Whether SIGINT, SIGTERM and SIGHUP end the run with a report of what was done so far; SIGUSR1 and SIGUSR2 are logged
-    /// and ignored. SIGINT and SIGHUP are left alone where the process was started with them ignored. After the run the
-    /// default actions hold again. Default: no.
+    /// Whether SIGINT, SIGTERM and SIGHUP end the run with a report of what was done so far; SIGUSR1 and SIGUSR2 are
+    /// logged and ignored. SIGINT and SIGHUP stay ignored where the process was started with them ignored. After the
+    /// run the default actions are restored. Default: no.
     pub handle_signals: bool,
 }
 
 impl DatagramClientConfig {
-    /// The defaults: one socket towards `target`.
+    /// Default configuration: one socket to `target`.
     #[must_use]
     pub fn to(target: Endpoint) -> Self {
         Self::to_all(vec![target])
     }
 
-    /// The defaults: one socket, and each further one towards the next of `targets`.
+    /// Default configuration: one socket to the first of `targets`; further sockets use the targets in turn.
     #[must_use]
     pub fn to_all(targets: Vec<Endpoint>) -> Self {
         let messages = crate::client::config::TUTORIAL_MESSAGES.iter();
@@ -89,62 +90,63 @@ impl DatagramClientConfig {
         }
     }
 
-    /// How many messages each socket sends, if it comes to that before the end of the load.
+    /// Maximum number of messages per socket; the load may end before.
     fn total(&self) -> u64 {
         let each_once = if self.size.is_some() { 1 } else { self.messages.len() as u64 };
         let endless = self.load.duration.map(|_| u64::MAX);
         self.messages_per_socket.or(endless).unwrap_or(each_once)
     }
 
-    /// How many messages are to be sent in all; none where time ends the run.
+    /// Total number of messages to send; `None` where a duration ends the run.
     pub(super) fn wanted_messages(&self) -> Option<u64> {
         let all = self.total().saturating_mul(self.sockets as u64);
         self.load.duration.is_none().then_some(all)
     }
 
-    /// How many workers have something to do. One without a socket would keep its part of the schedule to itself.
+    /// Number of workers that have a socket. A worker without one would never send its share of the schedule.
     pub(super) fn busy_workers(&self) -> usize {
         self.workers.min(self.sockets)
     }
 
-    /// What each socket has to do.
-    pub(super) fn plan(&self) -> Plan {
-        let is_paced = self.load.rate.is_some();
-        Plan {
+    /// Plan of each socket.
+    pub(super) fn plan(&self) -> SocketPlan {
+        let is_open_loop = self.load.rate.is_some();
+        SocketPlan {
             total: self.total(),
-            pipeline: self.pipeline.unwrap_or(if is_paced { u64::MAX } else { 1 }),
-            is_paced,
+            pipeline: self.pipeline.unwrap_or(if is_open_loop { u64::MAX } else { 1 }),
+            is_open_loop,
             remembered: (REMEMBERED / self.sockets).max(REMEMBERED_AT_LEAST),
         }
     }
 
-    /// Whether the work can be done when `descriptors` may be open; none is not known, and not checked.
+    /// Checks that the work is possible when `descriptors` may be open; with `None` the limit is unknown and not
+    /// checked.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for work that can never be done, [`Error::Descriptors`] when there are too few.
+    /// [`Error::Usage`] for an impossible configuration, [`Error::Descriptors`] when there are too few.
     pub(super) fn check(&self, descriptors: Option<u64>) -> Result<(), Error> {
-        let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
-        let is_place = |target: &Endpoint| matches!(target, Endpoint::Tcp { host, .. } if !host.is_empty());
-        if self.targets.is_empty() || !self.targets.iter().all(is_place) {
-            return refuse("datagrams need a host and a port to go to, such as 127.0.0.1 65432");
+        let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
+        let has_host_and_port = |target: &Endpoint| matches!(target, Endpoint::Tcp { host, .. } if !host.is_empty());
+        if self.targets.is_empty() || !self.targets.iter().all(has_host_and_port) {
+            return usage_error("datagrams need a host and a port to go to, such as 127.0.0.1 65432");
         }
         if self.sockets == 0 || self.workers == 0 || self.pipeline == Some(0) {
-            return refuse("0 sockets or workers, or 0 messages at a time, do nothing; give 1 or more");
+            return usage_error("0 sockets or workers, or 0 messages at a time, do nothing; give 1 or more");
         }
         if self.messages_per_socket == Some(0) || self.expect == Expect::ReadOnly {
-            return refuse("0 datagrams get no reply; give 1 or more, such as --messages 1");
+            return usage_error("0 datagrams get no reply; give 1 or more, such as --messages 1");
         }
         if self.reply_timeout.is_zero() {
-            return refuse("a timeout of 0 gives up at once; give more, such as --reply-timeout 1s");
+            return usage_error("a timeout of 0 gives up at once; give more, such as --reply-timeout 1s");
         }
         self.load.check()?;
         if self.load.reconnect_every.is_some() {
-            return refuse("datagrams have no connections to open anew; leave out --reconnect-every");
+            return usage_error("datagrams have no connections to open anew; leave out --reconnect-every");
         }
         let longest = self.size.or_else(|| self.messages.iter().map(Vec::len).max());
         match longest {
-            None => return refuse("there is no message to send; give one such as \"hello\""),
+            None => return usage_error("there is no message to send; give one such as \"hello\""),
             Some(bytes) if bytes > MAX_DATAGRAM_BYTES => {
                 return Err(Error::Usage(format!(
                     "a message of {} fits no datagram, which holds {}; give less, such as --size 1KiB",

@@ -1,132 +1,142 @@
-//! The messages of one socket that are due or on their way, and what replies mean for them.
+//! Messages of one UDP socket that are queued or in flight, and classification of replies.
 //!
-//! Time is an argument, in nanoseconds since the client was made, and no socket is touched: whatever a network does can be
-//! played in a test.
+//! Time is an argument, in nanoseconds since the client was created, and no socket is used, so tests can simulate any
+//! network.
 
 use super::payload::{Match, Payload};
 use crate::client::in_flight::{MessageTimes, SentBatch};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Not yet.
+/// `blocked_until` while the kernel accepts no datagrams.
 const NEVER: u64 = u64::MAX;
 
-/// How many messages back a text is looked for that came once more.
-const LOOKED_BACK: usize = 1024;
+/// Number of earlier messages searched for the text of a duplicate reply.
+const MAX_LOOK_BACK: usize = 1024;
 
-/// What a reply means.
+/// Classification of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It answers a message of these times. It is reordered when a later message was answered before (RFC 4737).
+    /// It answers the message with these times. It is reordered when a later message was answered before (RFC 4737).
     Answer { times: MessageTimes, is_reordered: bool },
-    /// It answers a message that counted as lost already.
+    /// It answers a message that already counted as lost.
     Late,
-    /// The message was answered before.
+    /// It answers a message that was already answered.
     Duplicate,
-    /// It is not what any message asked for; if a message was named that waited, it has these times and is done with.
+    /// It matches no message. If it names a message in flight, that one has these times and is removed.
     Corrupt(Option<MessageTimes>),
 }
 
-/// What one socket has to do.
+/// Plan of one socket.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
-    /// How many messages it sends.
+pub(super) struct SocketPlan {
+    /// Number of messages to send.
     pub(super) total: u64,
-    /// How many of them may be without a reply at a time.
+    /// Maximum number of messages without a reply.
     pub(super) pipeline: u64,
-    /// Whether they go out when they are due, and not when there is a place.
-    pub(super) is_paced: bool,
-    /// How many lost messages are remembered, so that a late reply is told from a doubled one.
+    /// Open loop: messages are sent when they are due, not as soon as the pipeline has room.
+    pub(super) is_open_loop: bool,
+    /// Number of lost messages remembered, to tell late replies from duplicates.
     pub(super) remembered: usize,
 }
 
-/// The messages of one socket.
+/// Messages of one socket.
 #[derive(Debug)]
 pub(super) struct UdpInFlight {
     socket: u64,
-    plan: Plan,
-    /// The number of the next message.
+    plan: SocketPlan,
+    /// Number of the next message.
     next: u64,
-    /// When the messages from that one on are due, as far as they are by now, and when each was given to this socket.
-    due: VecDeque<(u64, u64)>,
-    /// Those without a reply so far, in the order of their numbers and of sending.
-    waiting: BTreeMap<u64, MessageTimes>,
-    /// Until when there was no room for whatever was due.
-    held_until: u64,
-    /// The latest that was answered.
+    /// Messages that are due, from number `next` on: when each was due, and when it was assigned to this socket.
+    queued: VecDeque<(u64, u64)>,
+    /// Messages in flight by number, which is also the order of sending.
+    in_flight: BTreeMap<u64, MessageTimes>,
+    /// Until when messages that were due were blocked.
+    blocked_until: u64,
+    /// Highest number that was answered.
     highest: Option<u64>,
-    /// The latest of those that were given up.
-    given_up: BTreeSet<u64>,
+    /// Numbers of the latest lost messages.
+    lost_numbers: BTreeSet<u64>,
 }
 
 impl UdpInFlight {
-    pub(super) fn new(socket: u64, plan: Plan) -> Self {
-        let (waiting, given_up) = (BTreeMap::new(), BTreeSet::new());
-        Self { socket, plan, next: 0, due: VecDeque::new(), waiting, held_until: 0, highest: None, given_up }
+    pub(super) fn new(socket: u64, plan: SocketPlan) -> Self {
+        let (in_flight, lost_numbers) = (BTreeMap::new(), BTreeSet::new());
+        Self {
+            socket,
+            plan,
+            next: 0,
+            queued: VecDeque::new(),
+            in_flight,
+            blocked_until: 0,
+            highest: None,
+            lost_numbers,
+        }
     }
 
     pub(super) fn socket(&self) -> u64 {
         self.socket
     }
 
-    /// Whether fewer messages are due, or were sent, than there are.
+    /// Whether it may be assigned another message.
     pub(super) fn has_room(&self) -> bool {
-        self.next + (self.due.len() as u64) < self.plan.total
+        self.next + (self.queued.len() as u64) < self.plan.total
     }
 
-    /// A message that was due at `due` is given to the socket at `given`. Whether it is the only one that waits to be sent.
-    pub(super) fn add(&mut self, due: u64, given: u64) -> bool {
-        self.due.push_back((due, given));
-        self.due.len() == 1
+    /// Queues a message that was due at `due`, assigned at `assigned`. Returns whether it is the only one queued.
+    pub(super) fn add(&mut self, due: u64, assigned: u64) -> bool {
+        self.queued.push_back((due, assigned));
+        self.queued.len() == 1
     }
 
-    /// The number of the next message, and how many may be sent now.
+    /// Number of the next message, and how many may be sent now.
     pub(super) fn sendable(&self) -> (u64, u64) {
-        let places = self.plan.pipeline.saturating_sub(self.waiting.len() as u64);
-        let left = if self.plan.is_paced { self.due.len() as u64 } else { self.plan.total - self.next };
+        let places = self.plan.pipeline.saturating_sub(self.in_flight.len() as u64);
+        let left = if self.plan.is_open_loop { self.queued.len() as u64 } else { self.plan.total - self.next };
         (self.next, places.min(left))
     }
 
-    /// The next message was sent; a reply will come, or is not wanted.
+    /// Records that the next message was sent. It is in flight if a reply is expected.
     pub(super) fn sent(&mut self, now: u64, wants_reply: bool) -> SentBatch {
-        if self.held_until == NEVER {
-            self.held_until = now;
+        if self.blocked_until == NEVER {
+            self.blocked_until = now;
         }
         let number = self.next;
-        let MessageTimes { due, given, .. } =
-            self.skipped().unwrap_or(MessageTimes { due: now, given: now, sent: None });
+        let MessageTimes { due, assigned, .. } =
+            self.skipped().unwrap_or(MessageTimes { due: now, assigned: now, sent: None });
         if wants_reply {
-            self.waiting.insert(number, MessageTimes { due, given, sent: Some(now) });
+            self.in_flight.insert(number, MessageTimes { due, assigned, sent: Some(now) });
         }
-        SentBatch { due, held: self.held_until.saturating_sub(given), sent: now, count: 1 }
+        SentBatch { due, blocked: self.blocked_until.saturating_sub(assigned), sent: now, count: 1 }
     }
 
-    /// The next message could not be sent, and will not be. Returns its times, if it was due.
+    /// Records that the next message could not be sent, and will not be. Returns its times, if it was due by a
+    /// schedule.
     pub(super) fn skipped(&mut self) -> Option<MessageTimes> {
         self.next += 1;
-        self.due.pop_front().map(unsent)
+        self.queued.pop_front().map(unsent)
     }
 
-    /// The kernel takes no more for now.
+    /// The kernel accepts no more datagrams for now.
     pub(super) fn block(&mut self) {
-        self.held_until = NEVER;
+        self.blocked_until = NEVER;
     }
 
-    /// Message `number` waits no longer, if it did.
+    /// Removes message `number` from those in flight.
     fn take(&mut self, number: u64, now: u64) -> Option<MessageTimes> {
-        let was_full = self.waiting.len() as u64 >= self.plan.pipeline;
-        let times = self.waiting.remove(&number)?;
+        let was_full = self.in_flight.len() as u64 >= self.plan.pipeline;
+        let times = self.in_flight.remove(&number)?;
         if was_full {
-            self.held_until = self.held_until.max(now);
+            self.blocked_until = self.blocked_until.max(now);
         }
         Some(times)
     }
 
-    /// A reply came.
+    /// Classifies a reply.
     pub(super) fn received(&mut self, payload: &Payload, reply: &[u8], now: u64) -> Verdict {
         let number = match payload.match_reply(self.socket, reply) {
-            Match::Right(number) if number < self.next => number,
+            Match::Correct(number) if number < self.next => number,
             Match::Damaged(number) => return Verdict::Corrupt(self.take(number, now)),
-            Match::Right(_) | Match::None => return Verdict::Corrupt(None),
+            Match::Correct(_) | Match::None => return Verdict::Corrupt(None),
             Match::Oldest => match self.oldest(payload, reply) {
                 Ok(number) => number,
                 Err(verdict) => return verdict,
@@ -138,68 +148,68 @@ impl UdpInFlight {
                 self.highest = self.highest.max(Some(number));
                 Verdict::Answer { times, is_reordered }
             }
-            None if self.given_up.remove(&number) => Verdict::Late,
+            None if self.lost_numbers.remove(&number) => Verdict::Late,
             None => Verdict::Duplicate,
         }
     }
 
-    /// The oldest message that `reply` can belong to, or what it means if there is none.
+    /// Number of the oldest message that `reply` can answer, or the classification if there is none.
     fn oldest(&mut self, payload: &Payload, reply: &[u8]) -> Result<u64, Verdict> {
         let fits = |number: &u64| payload.is_echo(*number, reply);
-        let (waiting, given_up) = (self.waiting.keys().copied(), self.given_up.iter().copied());
-        if let Some(number) = waiting.chain(given_up).find(fits) {
+        let (in_flight, lost_numbers) = (self.in_flight.keys().copied(), self.lost_numbers.iter().copied());
+        if let Some(number) = in_flight.chain(lost_numbers).find(fits) {
             return Ok(number);
         }
-        // Texts come round again soon or never.
-        let before = (0..self.next).rev().take(LOOKED_BACK).find(fits);
+        // Equal texts follow each other closely; older messages need not be searched.
+        let before = (0..self.next).rev().take(MAX_LOOK_BACK).find(fits);
         Err(if before.is_some() { Verdict::Duplicate } else { Verdict::Corrupt(None) })
     }
 
-    /// Gives up whatever was sent by `last`, and tells of each.
-    pub(super) fn expire(&mut self, last: u64, now: u64, mut tell: impl FnMut(MessageTimes)) {
-        while let Some((&number, times)) = self.waiting.first_key_value()
+    /// Removes messages sent at or before `last` as lost, and passes the times of each to `on_lost`.
+    pub(super) fn expire(&mut self, last: u64, now: u64, mut on_lost: impl FnMut(MessageTimes)) {
+        while let Some((&number, times)) = self.in_flight.first_key_value()
             && times.sent <= Some(last)
         {
-            self.take(number, now).into_iter().for_each(&mut tell);
-            self.give_up(number);
+            self.take(number, now).into_iter().for_each(&mut on_lost);
+            self.mark_lost(number);
         }
     }
 
-    fn give_up(&mut self, number: u64) {
-        self.given_up.insert(number);
-        if self.given_up.len() > self.plan.remembered {
-            self.given_up.pop_first();
+    fn mark_lost(&mut self, number: u64) {
+        self.lost_numbers.insert(number);
+        if self.lost_numbers.len() > self.plan.remembered {
+            self.lost_numbers.pop_first();
         }
     }
 
-    /// When the oldest message was sent that has no reply.
+    /// When the oldest message in flight was sent.
     pub(super) fn oldest_sent(&self) -> Option<u64> {
-        self.waiting.first_key_value().and_then(|(_, times)| times.sent)
+        self.in_flight.first_key_value().and_then(|(_, times)| times.sent)
     }
 
-    /// Whether everything that was sent has met its fate.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.waiting.is_empty()
+    /// Whether no message is in flight.
+    pub(super) fn has_none_in_flight(&self) -> bool {
+        self.in_flight.is_empty()
     }
 
-    /// Whether every message was sent and has met its fate.
+    /// Whether every message was sent, and answered or lost.
     pub(super) fn is_done(&self) -> bool {
-        self.next == self.plan.total && self.is_quiet()
+        self.next == self.plan.total && self.has_none_in_flight()
     }
 
-    /// The times of each message that was not sent, or has no reply.
+    /// Times of each message that was not sent or has no reply.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = MessageTimes> {
-        self.waiting.values().copied().chain(self.due.iter().copied().map(unsent))
+        self.in_flight.values().copied().chain(self.queued.iter().copied().map(unsent))
     }
 }
 
-fn unsent((due, given): (u64, u64)) -> MessageTimes {
-    MessageTimes { due, given, sent: None }
+fn unsent((due, assigned): (u64, u64)) -> MessageTimes {
+    MessageTimes { due, assigned, sent: None }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Plan, UdpInFlight, Verdict};
+    use super::{SocketPlan, UdpInFlight, Verdict};
     use crate::client::in_flight::{MessageTimes, SentBatch};
     use crate::client::udp::payload::Payload;
     use crate::client::{DatagramClientConfig, Expect};
@@ -217,8 +227,8 @@ mod tests {
         bytes
     }
 
-    fn plan(total: u64, pipeline: u64, is_paced: bool) -> Plan {
-        Plan { total, pipeline, is_paced, remembered: 10 }
+    fn plan(total: u64, pipeline: u64, is_open_loop: bool) -> SocketPlan {
+        SocketPlan { total, pipeline, is_open_loop, remembered: 10 }
     }
 
     /// A socket that has sent `count` messages at these times.
@@ -228,16 +238,16 @@ mod tests {
         in_flight
     }
 
-    /// How many were given up.
+    /// Number of messages that expired.
     fn expire(in_flight: &mut UdpInFlight, last: u64) -> usize {
         let mut count = 0;
         in_flight.expire(last, last, |_| count += 1);
         count
     }
 
-    /// The times of a message of a closed loop that was sent then.
+    /// Times of a closed-loop message sent at `now`.
     fn sent_at(now: u64) -> MessageTimes {
-        MessageTimes { due: now, given: now, sent: Some(now) }
+        MessageTimes { due: now, assigned: now, sent: Some(now) }
     }
 
     fn is_answer(verdict: Verdict, reordered: bool) -> bool {
@@ -245,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_tell_everything_apart() {
+    fn tags_identify_every_reply() {
         let payload = payload(|config| config.size = Some(100));
         let mut in_flight = in_flight(5, |number| number);
         let reply = |number| message(&payload, number);
@@ -255,7 +265,7 @@ mod tests {
         assert_eq!(receive(&reply(3)), Verdict::Answer { times: sent_at(3), is_reordered: false });
         assert!(is_answer(receive(&reply(1)), true));
         assert_eq!(receive(&reply(3)), Verdict::Duplicate);
-        assert_eq!(receive(&reply(5)), Verdict::Corrupt(None), "that one was never sent");
+        assert_eq!(receive(&reply(5)), Verdict::Corrupt(None), "message 5 was never sent");
         assert_eq!(receive(b"short"), Verdict::Corrupt(None));
         let mut damaged = reply(4);
         damaged[99] ^= 1;
@@ -269,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn another_sockets_reply_is_none() {
+    fn a_reply_to_another_socket_is_corrupt() {
         let payload = payload(|config| config.size = Some(16));
         let mut other = Vec::new();
         payload.write(8, 0, &mut other);
@@ -277,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_belong_to_the_oldest_that_said_them() {
+    fn equal_texts_answer_the_oldest_message() {
         let payload = payload(|config| config.messages = vec![b"a".into(), b"b".into()]);
         let mut in_flight = in_flight(4, |_| 0);
         let mut receive = |bytes: &[u8]| in_flight.received(&payload, bytes, 9);
@@ -291,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_answers_where_anything_is_expected() {
+    fn any_datagram_is_a_reply_where_any_is_expected() {
         let payload = payload(|config| config.expect = Expect::Any);
         let mut in_flight = in_flight(2, |_| 0);
         let mut receive = |bytes: &[u8]| in_flight.received(&payload, bytes, 9);
@@ -300,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_message_gives_its_place_to_the_next() {
+    fn a_lost_message_frees_its_place_in_the_pipeline() {
         let mut in_flight = UdpInFlight::new(7, plan(10, 2, false));
         assert_eq!(in_flight.sendable(), (0, 2));
         assert_eq!((in_flight.sent(100, true).due, in_flight.sent(150, true).due), (100, 150));
@@ -311,30 +321,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_goes_out_when_there_is_a_place_and_keeps_its_times() {
+    fn due_messages_wait_for_the_pipeline_and_keep_their_times() {
         let payload = payload(|config| config.size = Some(16));
         let mut in_flight = UdpInFlight::new(7, plan(5, 2, true));
         assert_eq!(in_flight.sendable(), (0, 0), "nothing is due");
         assert!(in_flight.add(10, 11) && !in_flight.add(20, 21) && !in_flight.add(30, 31) && !in_flight.add(40, 41));
         assert_eq!(in_flight.sendable(), (0, 2));
-        let departure = |due, held, sent| SentBatch { due, held, sent, count: 1 };
-        assert_eq!([in_flight.sent(50, true), in_flight.sent(51, true)], [departure(10, 0, 50), departure(20, 0, 51)]);
+        let sent_batch = |due, blocked, sent| SentBatch { due, blocked, sent, count: 1 };
+        assert_eq!(
+            [in_flight.sent(50, true), in_flight.sent(51, true)],
+            [sent_batch(10, 0, 50), sent_batch(20, 0, 51)]
+        );
         assert_eq!((in_flight.sendable(), in_flight.has_room()), ((2, 0), true));
-        let times = MessageTimes { due: 10, given: 11, sent: Some(50) };
+        let times = MessageTimes { due: 10, assigned: 11, sent: Some(50) };
         let verdict = in_flight.received(&payload, &message(&payload, 0), 60);
         assert_eq!(verdict, Verdict::Answer { times, is_reordered: false });
-        assert_eq!((in_flight.sendable(), in_flight.sent(62, true)), ((2, 1), departure(30, 29, 62)));
+        assert_eq!((in_flight.sendable(), in_flight.sent(62, true)), ((2, 1), sent_batch(30, 29, 62)));
         in_flight.expire(u64::MAX, 70, |_| ());
-        // The kernel had no room for it, either.
+        // The kernel did not accept it either.
         in_flight.block();
-        assert_eq!(in_flight.sent(80, true), departure(40, 39, 80));
-        assert!(in_flight.add(90, 91) && !in_flight.has_room() && !in_flight.is_quiet() && !in_flight.is_done());
+        assert_eq!(in_flight.sent(80, true), sent_batch(40, 39, 80));
+        assert!(
+            in_flight.add(90, 91) && !in_flight.has_room() && !in_flight.has_none_in_flight() && !in_flight.is_done()
+        );
         assert_eq!(in_flight.unanswered().map(|times| times.due).collect::<Vec<_>>(), [40, 90]);
-        assert_eq!(in_flight.skipped(), Some(MessageTimes { due: 90, given: 91, sent: None }));
+        assert_eq!(in_flight.skipped(), Some(MessageTimes { due: 90, assigned: 91, sent: None }));
     }
 
     #[test]
-    fn as_many_lost_messages_are_remembered_as_planned() {
+    fn the_planned_number_of_lost_messages_is_remembered() {
         let payload = payload(|config| config.size = Some(16));
         let mut in_flight = in_flight(12, |_| 0);
         assert_eq!(expire(&mut in_flight, 0), 12);

@@ -1,7 +1,7 @@
-//! What one worker writes down while it runs; merged into one report at the end.
+//! Metrics of one UDP client worker; merged into one report at the end of the run.
 
 use super::in_flight::{UdpInFlight, Verdict};
-use super::report::{DatagramReport, Strange};
+use super::report::{CorruptReply, DatagramReport};
 use crate::client::in_flight::{MessageTimes, SentBatch};
 use crate::client::measurements::{MessageMetrics, Unanswered};
 use crate::client::{Failure, WorkerProgress};
@@ -11,17 +11,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many strange replies are kept; all are counted.
-const KEPT: usize = 10;
+/// Maximum number of corrupt replies that are kept; all are counted.
+const MAX_CORRUPT_KEPT: usize = 10;
 
-/// How many of those who answered a broadcast or a multicast are told apart.
-const MOST_PEERS: usize = 4096;
+/// Maximum number of distinct peers recorded for a broadcast or multicast.
+const MAX_PEERS: usize = 4096;
 
-/// What one worker writes down. Times are nanoseconds since the client was made.
+/// Metrics of one worker. Times are nanoseconds since the client was created.
 #[derive(Debug)]
 pub(super) struct UdpWorkerMetrics {
     pub(super) progress: Arc<WorkerProgress>,
-    pub(super) messages: MessageMetrics,
+    pub(super) message_metrics: MessageMetrics,
     sent_bytes: u64,
     verified_bytes: u64,
     lost: u64,
@@ -34,21 +34,21 @@ pub(super) struct UdpWorkerMetrics {
     corrupt: u64,
     not_sent: BTreeMap<Failure, u64>,
     failed: BTreeMap<Failure, u64>,
-    strange: Vec<Strange>,
+    corrupt_replies: Vec<CorruptReply>,
     peers: BTreeSet<SocketAddr>,
     started: u64,
-    /// When something was last sent, answered or given up.
+    /// When a message was last sent, answered or lost.
     ended: u64,
 }
 
 impl UdpWorkerMetrics {
-    /// `is_paced` says that messages follow a schedule.
-    pub(super) fn new(progress: Arc<WorkerProgress>, is_paced: bool, started: u64) -> Self {
-        let mut messages = MessageMetrics::new(is_paced);
-        messages.begin(started);
+    /// `is_open_loop` says that messages follow a schedule.
+    pub(super) fn new(progress: Arc<WorkerProgress>, is_open_loop: bool, started: u64) -> Self {
+        let mut message_metrics = MessageMetrics::new(is_open_loop);
+        message_metrics.begin(started);
         Self {
             progress,
-            messages,
+            message_metrics,
             sent_bytes: 0,
             verified_bytes: 0,
             lost: 0,
@@ -61,130 +61,130 @@ impl UdpWorkerMetrics {
             corrupt: 0,
             not_sent: BTreeMap::new(),
             failed: BTreeMap::new(),
-            strange: Vec::new(),
+            corrupt_replies: Vec::new(),
             peers: BTreeSet::new(),
             started,
             ended: started,
         }
     }
 
-    /// A socket could not be opened.
+    /// Counts a socket that could not be opened.
     pub(super) fn not_opened(&mut self, failure: Failure) {
         self.progress.done.add(1);
         self.progress.ended.add(1);
         self.failed(failure);
     }
 
-    /// A socket could not be opened, or not be used.
+    /// Counts a socket that could not be opened or used.
     pub(super) fn failed(&mut self, failure: Failure) {
         self.progress.failed.add(1);
-        self.messages.second.errors += 1;
+        self.message_metrics.second.errors += 1;
         *self.failed.entry(failure).or_default() += 1;
     }
 
-    /// A message of so many bytes was handed to the kernel.
-    pub(super) fn sent(&mut self, departure: SentBatch, bytes: usize) {
+    /// Counts a message of `bytes` bytes that was sent.
+    pub(super) fn sent(&mut self, sent_batch: SentBatch, bytes: usize) {
         self.progress.messages_sent.add(1);
         self.sent_bytes += bytes as u64;
-        self.messages.second.bytes_sent += bytes as u64;
-        self.messages.sent(departure);
-        self.ended = departure.sent;
+        self.message_metrics.second.bytes_sent += bytes as u64;
+        self.message_metrics.sent(sent_batch);
+        self.ended = sent_batch.sent;
     }
 
-    /// A message could not be sent; it has these times, if there is a schedule.
+    /// Counts a message that could not be sent; `times` are those of a scheduled message.
     pub(super) fn not_sent(&mut self, times: Option<MessageTimes>, now: u64, failure: Failure) {
-        self.messages.second.errors += 1;
+        self.message_metrics.second.errors += 1;
         *self.not_sent.entry(failure).or_default() += 1;
         if let Some(times) = times {
-            self.messages.unanswered(times, now, 1, Unanswered::Lost);
+            self.message_metrics.unanswered(times, now, 1, Unanswered::Lost);
         }
     }
 
-    /// A reply came to `socket` at `now`, which means `verdict`.
+    /// Counts a reply received by `socket` at `now` and classified as `verdict`.
     pub(super) fn received(&mut self, verdict: Verdict, socket: u64, bytes: &[u8], now: u64) {
         match verdict {
             Verdict::Answer { times, is_reordered } => {
                 self.verified_bytes += bytes.len() as u64;
                 self.reordered += u64::from(is_reordered);
                 self.progress.messages_verified.add(1);
-                self.messages.right(bytes.len() as u64, Some(times));
-                self.messages.answered(times, now);
+                self.message_metrics.add_verified_bytes(bytes.len() as u64, Some(times));
+                self.message_metrics.answered(times, now);
                 self.ended = now;
             }
             Verdict::Late => self.late += 1,
             Verdict::Duplicate => self.duplicated += 1,
             Verdict::Corrupt(times) => {
                 self.corrupt += 1;
-                self.messages.second.errors += 1;
+                self.message_metrics.second.errors += 1;
                 if let Some(times) = times {
-                    self.messages.unanswered(times, now, 1, Unanswered::Lost);
+                    self.message_metrics.unanswered(times, now, 1, Unanswered::Lost);
                 }
-                if self.strange.len() < KEPT {
-                    self.strange.push(Strange::new(socket, bytes));
+                if self.corrupt_replies.len() < MAX_CORRUPT_KEPT {
+                    self.corrupt_replies.push(CorruptReply::new(socket, bytes));
                 }
             }
         }
     }
 
-    /// No reply to a message of these times came in time.
+    /// Counts a message without a reply within the reply timeout.
     pub(super) fn lost(&mut self, times: MessageTimes, now: u64) {
         self.lost += 1;
-        self.given_up(times, now, Unanswered::TimedOut);
+        self.count_unanswered(times, now, Unanswered::TimedOut);
     }
 
-    /// A message of these times did not get there, as the system was told.
+    /// Counts a message that the system reported as not delivered.
     pub(super) fn undelivered(&mut self, times: MessageTimes, now: u64, failure: Failure) {
         match failure {
             Failure::Refused => self.refused += 1,
             _ => *self.undelivered.entry(failure).or_default() += 1,
         }
-        self.given_up(times, now, Unanswered::Lost);
+        self.count_unanswered(times, now, Unanswered::Lost);
     }
 
-    /// Receiving failed, whatever was sent.
+    /// Counts a failed receive call.
     pub(super) fn receive_failed(&mut self, error: &io::Error) {
         *self.receive_errors.entry(error.raw_os_error().unwrap_or_default()).or_default() += 1;
     }
 
-    fn given_up(&mut self, times: MessageTimes, now: u64, why: Unanswered) {
-        self.messages.second.errors += 1;
-        self.messages.unanswered(times, now, 1, why);
+    fn count_unanswered(&mut self, times: MessageTimes, now: u64, why: Unanswered) {
+        self.message_metrics.second.errors += 1;
+        self.message_metrics.unanswered(times, now, 1, why);
         self.ended = now;
     }
 
-    /// A socket is closed: what it still waits for, or has not sent, will not be answered.
+    /// A socket is closed: its messages that are queued or in flight will not be answered.
     pub(super) fn closed(&mut self, in_flight: &UdpInFlight, now: u64) {
         self.progress.done.add(1);
         self.progress.ended.add(1);
-        in_flight.unanswered().for_each(|times| self.messages.unanswered(times, now, 1, Unanswered::Pending));
+        in_flight.unanswered().for_each(|times| self.message_metrics.unanswered(times, now, 1, Unanswered::Pending));
     }
 
     pub(super) fn answered_by(&mut self, peer: SocketAddr) {
-        if self.peers.len() < MOST_PEERS {
+        if self.peers.len() < MAX_PEERS {
             self.peers.insert(peer);
         }
     }
 
-    /// Time has ended the load, at `end`.
+    /// The load's duration ended it at `end`.
     pub(super) fn end(&mut self, end: u64) {
-        self.messages.end(end);
+        self.message_metrics.end(end);
         self.ended = self.ended.max(end);
     }
 
-    /// A round of the loop took so long; `open` sockets are open after it.
+    /// Records a loop iteration of `nanos` nanoseconds, after which `open` sockets are open.
     #[inline]
-    pub(super) fn turned(&mut self, nanos: u64, now: u64, open: u64) {
-        if self.messages.turned(nanos, now, open) {
-            self.progress.tell_second(&self.messages);
+    pub(super) fn end_round(&mut self, nanos: u64, now: u64, open: u64) {
+        if self.message_metrics.end_round(nanos, now, open) {
+            self.progress.publish_second(&self.message_metrics);
         }
     }
 
-    /// The loop has ended at `now`. That sockets listened on for what comes twice is no part of what was measured.
+    /// Ends measuring at `now`. The time spent waiting for duplicates is not included.
     pub(super) fn close(&mut self, now: u64, is_stopped: bool) {
-        self.messages.close(now, is_stopped);
+        self.message_metrics.close(now, is_stopped);
     }
 
-    /// Adds what was written down to `report`.
+    /// Adds the metrics to `report`.
     pub(super) fn add_to(self, report: &mut DatagramReport) {
         report.opened += self.progress.opened.get();
         report.sent += self.progress.messages_sent.get();
@@ -209,10 +209,10 @@ impl UdpWorkerMetrics {
         for (failure, count) in self.failed {
             *report.failed.entry(failure).or_default() += count;
         }
-        let room = KEPT.saturating_sub(report.strange.len());
-        report.strange.extend(self.strange.into_iter().take(room));
+        let room = MAX_CORRUPT_KEPT.saturating_sub(report.corrupt_replies.len());
+        report.corrupt_replies.extend(self.corrupt_replies.into_iter().take(room));
         report.peers.extend(self.peers);
-        report.measured.add(&self.messages.measured);
+        report.measured.add(&self.message_metrics.measured);
         report.elapsed = report.elapsed.max(Duration::from_nanos(self.ended - self.started));
     }
 }

@@ -1,8 +1,8 @@
-//! The load client for datagrams: sends messages, matches the replies to them, and says what was lost on the way.
+//! UDP load client: sends messages, matches replies to them, and counts losses.
 //!
-//! Nothing holds between two datagrams: each may be lost, doubled, overtaken or damaged alone. So each message has its own
-//! fate here, and a lost one gives its place to the next when its time is up. When messages are due, how late they are sent
-//! and how that is measured is the same as for connections.
+//! Each datagram may be lost, duplicated, reordered or corrupted independently. So every message is tracked separately,
+//! and a lost one frees its place in the pipeline when it times out. The schedule, send delays and their measurement
+//! are the same as for connections.
 
 mod batch;
 mod config;
@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 use worker::{OPENER, UdpWorker};
 
-/// Ends a running client, from any thread.
+/// Stops a running client, from any thread.
 #[derive(Debug, Clone)]
 pub struct DatagramClientHandle {
     workers: Vec<Sender<Message>>,
@@ -38,12 +38,12 @@ pub struct DatagramClientHandle {
 }
 
 impl DatagramClientHandle {
-    /// Whether it was told to end.
+    /// Whether the client was told to stop.
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    /// End now; the report tells what was done so far.
+    /// Stops the run now. The report covers what was done so far.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.send(Message::Stop);
@@ -54,30 +54,30 @@ impl DatagramClientHandle {
     }
 }
 
-/// What a worker can be told.
+/// Messages to a worker.
 #[derive(Debug, Clone, Copy)]
 enum Message {
     /// Every socket of every worker was opened or has failed; a load begins at this instant.
-    AllSettled(Instant),
+    AllAttempted(Instant),
     /// Every socket of every worker is closed.
-    AllOver,
+    AllEnded,
     Stop,
 }
 
-/// What all workers of a client know.
+/// State that all workers of a client share.
 #[derive(Debug)]
 struct Shared {
     config: DatagramClientConfig,
     clock: Clock,
     payload: Payload,
-    /// The addresses of each target.
+    /// Addresses of each target.
     targets: Vec<Vec<SocketAddr>>,
-    settled: AtomicUsize,
-    over: AtomicUsize,
+    attempted: AtomicUsize,
+    ended: AtomicUsize,
     handle: DatagramClientHandle,
 }
 
-/// A client for datagrams that is ready to run.
+/// A UDP load client that is ready to run.
 ///
 /// ```
 /// use multiconn::client::{DatagramClient, DatagramClientConfig};
@@ -110,11 +110,11 @@ pub struct DatagramClient {
 }
 
 impl DatagramClient {
-    /// Looks up the target and makes ready. The soft limit on descriptors is raised to the hard one.
+    /// Resolves the targets and creates the event loops. Raises the soft limit on descriptors to the hard limit.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for work that can never be done; [`Error::Resolve`], [`Error::Descriptors`] and
+    /// [`Error::Usage`] for an impossible configuration; [`Error::Resolve`], [`Error::Descriptors`] and
     /// [`Error::System`] when this machine does not allow it.
     pub fn new(config: DatagramClientConfig) -> Result<Self, Error> {
         config.check(raise_descriptor_limit().map(|limit| limit.soft))?;
@@ -124,7 +124,7 @@ impl DatagramClient {
         if config.socket != SocketOptions::default()
             && let Some(address) = targets.iter().flatten().next()
         {
-            // So that what the kernel does not grant is known, in words, before the first of many sockets.
+            // Reports socket options that the kernel does not grant before the first of many sockets is opened.
             let rehearsed = open_towards(Peer::Many(*address), &Multicast::default(), &config.socket);
             rehearsed.map_err(Error::system("set the options of the sockets"))?;
         }
@@ -138,73 +138,73 @@ impl DatagramClient {
         let workers = loops.iter().map(EventLoop::sender).collect();
         let handle = DatagramClientHandle { workers, stopped: Arc::default() };
         let progress = loops.iter().map(|_| Arc::default()).collect();
-        let (clock, payload, settled, over) =
+        let (clock, payload, attempted, ended) =
             (Clock::new(), Payload::of(&config), AtomicUsize::new(0), AtomicUsize::new(0));
-        Ok(Self { loops, progress, shared: Shared { config, clock, payload, targets, settled, over, handle } })
+        Ok(Self { loops, progress, shared: Shared { config, clock, payload, targets, attempted, ended, handle } })
     }
 
-    /// Ends the client from another thread.
+    /// Returns a handle that stops the client from another thread.
     #[must_use]
     pub fn handle(&self) -> DatagramClientHandle {
         self.shared.handle.clone()
     }
 
-    /// What each worker has done so far; may be looked at from another thread while the client runs.
+    /// Progress of each worker; other threads may read it while the client runs.
     #[must_use]
     pub fn progress(&self) -> Vec<Arc<WorkerProgress>> {
         self.progress.clone()
     }
 
-    /// Does the work, then says how it went. The first worker runs on the calling thread.
+    /// Runs to completion and returns the report. The first worker runs on the calling thread.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker panicked. What the network and
-    /// the servers do is never an error, but part of the report.
+    /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker panicked. Faults of the
+    /// network and of servers are never an error; they are part of the report.
     pub fn run(self) -> Result<DatagramReport, Error> {
         let started = self.shared.clock.nanos(Instant::now());
         let (shared, step) = (&self.shared, self.loops.len());
         let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<WorkerProgress>))| {
             let metrics = UdpWorkerMetrics::new(progress, shared.config.load.rate.is_some(), started);
-            let mut runner = UdpWorker::new(shared, metrics, first, step);
+            let mut worker = UdpWorker::new(shared, metrics, first, step);
             event_loop.context().ready.push_back(OPENER);
-            event_loop.run(&mut runner).map_err(Error::system("wait for events"))?;
-            Ok(runner.into_metrics())
+            event_loop.run(&mut worker).map_err(Error::system("wait for events"))?;
+            Ok(worker.into_metrics())
         };
-        let jobs = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
-        let recorders = run_workers(jobs, work, |_| shared.handle.stop())?;
+        let work_items = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
+        let worker_metrics = run_workers(work_items, work, |_| shared.handle.stop())?;
         let mut report = DatagramReport::empty(&shared.config, shared.handle.is_stopped());
-        for metrics in recorders {
+        for metrics in worker_metrics {
             metrics.add_to(&mut report);
         }
-        report.measured.end_seconds();
+        report.measured.end_intervals();
         Ok(report)
     }
 }
 
 impl Shared {
-    /// The target of socket `number`, and its addresses.
+    /// Target of socket `number`, and its addresses.
     fn target_of(&self, number: usize) -> (&Endpoint, &[SocketAddr]) {
         let index = (number - 1) % self.targets.len();
         (&self.config.targets[index], &self.targets[index])
     }
 
-    /// One more socket was opened or has failed; after the last one, every worker learns it.
-    fn settle(&self) {
-        if self.settled.fetch_add(1, Ordering::Relaxed) + 1 == self.config.sockets {
-            self.handle.send(Message::AllSettled(self.config.load.begin_after(Instant::now())));
+    /// Counts a socket that was opened or has failed. After the last one, notifies every worker.
+    fn note_attempted(&self) {
+        if self.attempted.fetch_add(1, Ordering::Relaxed) + 1 == self.config.sockets {
+            self.handle.send(Message::AllAttempted(self.config.load.begin_after(Instant::now())));
         }
     }
 
-    /// A socket is closed, or was never open; after the last one, every worker learns it.
-    fn note_end(&self) {
-        if self.over.fetch_add(1, Ordering::Relaxed) + 1 == self.config.sockets {
-            self.handle.send(Message::AllOver);
+    /// Counts a socket that is closed or was never open. After the last one, notifies every worker.
+    fn note_ended(&self) {
+        if self.ended.fetch_add(1, Ordering::Relaxed) + 1 == self.config.sockets {
+            self.handle.send(Message::AllEnded);
         }
     }
 
-    /// Whether no socket is left anywhere, or the run is to end all the same.
+    /// Whether no socket is left on any worker, or the run was stopped.
     fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed) == self.config.sockets || self.handle.is_stopped()
+        self.ended.load(Ordering::Relaxed) == self.config.sockets || self.handle.is_stopped()
     }
 }

@@ -1,33 +1,33 @@
-//! What the messages say, and which message a reply belongs to.
+//! UDP payloads: message bytes, and matching of replies to messages.
 
 use super::{DatagramClientConfig, Expect};
 use crate::client::pattern::Pattern;
 
-/// What a message begins with that carries its number, in bytes: the number of its socket and its own, counted from 1 and
-/// from 0, as eight bytes in network byte order each.
+/// Size in bytes of the tag at the start of a message: the socket number (from 1) and the message number (from 0), each
+/// as eight bytes in network byte order.
 pub const TAG_BYTES: usize = 16;
 
-/// The messages of a client.
+/// Messages of a client.
 #[derive(Debug)]
 pub(super) enum Payload {
-    /// Each carries its number, and then always the same bytes.
+    /// A tag followed by the same bytes in every message.
     Tagged(Vec<u8>),
-    /// Texts in turn. A reply is told by what it says, and so belongs to the oldest message that said the same.
+    /// Texts in turn. A reply answers the oldest message with the same text.
     Texts(Vec<Vec<u8>>),
-    /// Texts in turn, of which any reply answers the oldest.
+    /// Texts in turn. Any reply answers the oldest message.
     Unchecked(Vec<Vec<u8>>),
 }
 
 /// Which message a reply belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Match {
-    /// This one, and it is right.
-    Right(u64),
-    /// This one, but it is damaged.
+    /// This message, correctly.
+    Correct(u64),
+    /// This message, but the bytes are corrupt.
     Damaged(u64),
-    /// The oldest that still waits and for which [`Payload::is_echo`] holds: some message says that.
+    /// The oldest message in flight for which [`Payload::is_echo`] holds; some message has this text.
     Oldest,
-    /// None that was ever sent.
+    /// No message of this socket.
     None,
 }
 
@@ -61,11 +61,11 @@ impl Payload {
         }
     }
 
-    /// What the reply tells of the message it belongs to.
+    /// Matches a reply to a message.
     pub(super) fn match_reply(&self, socket: u64, reply: &[u8]) -> Match {
         let body = match self {
             Self::Tagged(body) => body,
-            // Else each wrong reply would be compared with all that waits, which can be a second's messages.
+            // Otherwise each wrong reply would be compared with all messages in flight, which can be a second's.
             Self::Texts(texts) if !texts.iter().any(|text| text == reply) => return Match::None,
             Self::Texts(_) | Self::Unchecked(_) => return Match::Oldest,
         };
@@ -73,13 +73,13 @@ impl Payload {
         let (socket_bytes, number) = tag.split_at(8);
         let number = number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         match (socket_bytes == socket.to_be_bytes(), rest == body) {
-            (true, true) => Match::Right(number),
+            (true, true) => Match::Correct(number),
             (true, false) => Match::Damaged(number),
             (false, _) => Match::None,
         }
     }
 
-    /// Whether `reply` can be what message `number` asked for.
+    /// Whether `reply` can answer message `number`.
     pub(super) fn is_echo(&self, number: u64, reply: &[u8]) -> bool {
         match self {
             Self::Texts(texts) => text(texts, number) == reply,
@@ -102,7 +102,7 @@ mod tests {
     use crate::socket::Endpoint;
 
     #[test]
-    fn what_no_message_says_is_looked_for_among_none() {
+    fn a_text_of_no_message_is_not_searched_for() {
         let payload = Payload::of(&DatagramClientConfig::to(Endpoint::tcp("127.0.0.1", 1)));
         let mut text = Vec::new();
         payload.write(1, 1, &mut text);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_gives_bytes_of_its_own() {
+    fn seeds_change_the_bytes_but_not_the_tag() {
         let bytes = |seed| {
             let mut config = DatagramClientConfig::to(Endpoint::tcp("127.0.0.1", 1));
             (config.size, config.load.seed) = (Some(100), seed);

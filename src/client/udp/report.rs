@@ -1,8 +1,8 @@
-//! What a run was like: the value that a library user gets, and the text that a person reads.
+//! Report of a UDP client run: a value for library users, and its text.
 
 use super::{DatagramClientConfig, Expect};
 use crate::client::machine::run_id;
-use crate::client::report::{per_second, place, write_percentiles};
+use crate::client::report::{per_second, target_list, write_percentiles};
 use crate::client::{Failure, LoadConfig, Measurements};
 use crate::error::in_words_with_errno;
 use crate::python_repr::BytesRepr;
@@ -13,27 +13,27 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How many bytes of a strange reply are shown.
+/// Maximum number of bytes shown of a corrupt reply.
 const SHOWN_BYTES: usize = 32;
 
-/// A reply that no message asked for.
+/// A reply that matches no message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Strange {
-    /// The number of the socket, counted from 1.
+pub struct CorruptReply {
+    /// Number of the socket, counted from 1.
     pub socket: u64,
-    /// How long the reply was, in bytes.
+    /// Length of the reply, in bytes.
     pub len: usize,
     /// Its first bytes.
     pub received: Vec<u8>,
 }
 
-impl Strange {
+impl CorruptReply {
     pub(super) fn new(socket: u64, received: &[u8]) -> Self {
         Self { socket, len: received.len(), received: received[..received.len().min(SHOWN_BYTES)].to_vec() }
     }
 }
 
-impl fmt::Display for Strange {
+impl fmt::Display for CorruptReply {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let more = if self.len > self.received.len() { "…" } else { "" };
         let length = format_counted(self.len as u64, "byte");
@@ -41,64 +41,65 @@ impl fmt::Display for Strange {
     }
 }
 
-/// What a run was like. Each message that was sent is verified, lost, refused, undelivered, or answered with something corrupt.
+/// Results of a UDP client run. Each message sent is verified, lost, refused, undelivered, or answered by a corrupt
+/// reply.
 #[derive(Debug, Clone)]
 pub struct DatagramReport {
-    /// A random text by which the run is known again.
+    /// Random identifier of the run.
     pub run_id: String,
-    /// Where the datagrams went, as the user named the places.
+    /// Targets of the datagrams, as given by the user.
     pub targets: Vec<String>,
-    /// How many sockets were wanted.
+    /// Number of sockets requested.
     pub wanted: usize,
-    /// How many workers there were.
+    /// Number of workers.
     pub workers: usize,
-    /// How many messages should have been sent; none where time ended the run.
+    /// Number of messages to send; `None` where a duration ended the run.
     pub wanted_messages: Option<u64>,
-    /// What counted as a reply.
+    /// Expected replies.
     pub expect: Expect,
-    /// How long a reply was waited for.
+    /// Reply timeout.
     pub reply_timeout: Duration,
-    /// How many sockets were opened.
+    /// Number of sockets opened.
     pub opened: u64,
-    /// How many sockets could not be opened, or used, by cause.
+    /// Number of sockets that could not be opened or used, by cause.
     pub failed: BTreeMap<Failure, u64>,
     /// Messages sent.
     pub sent: u64,
     /// Messages that could not be sent, by cause.
     pub not_sent: BTreeMap<Failure, u64>,
-    /// Messages that were answered in time and as expected.
+    /// Messages answered correctly and in time.
     pub verified: u64,
-    /// Messages for which no reply came in time.
+    /// Messages without a reply within the reply timeout.
     pub lost: u64,
-    /// Lost messages for which a reply came later.
+    /// Lost messages whose reply arrived later.
     pub late: u64,
-    /// Messages at a time when nobody listened there, as the system was told (ICMP, RFC 1122, section 4.1.3.3).
+    /// Messages refused because nothing listened there, as reported by the system (ICMP, RFC 1122, section 4.1.3.3).
     pub refused: u64,
-    /// Messages that did not get there for another reason, as the system was told, by cause.
+    /// Messages not delivered for another reason reported by the system, by cause.
     pub undelivered: BTreeMap<Failure, u64>,
-    /// Attempts to receive that failed, by the number of the error (errno(3)); 0 where there was none.
+    /// Failed receive calls, by error number (errno(3)); 0 for an error without one.
     pub receive_errors: BTreeMap<i32, u64>,
-    /// Replies to messages that were answered before.
+    /// Replies to messages that were already answered.
     pub duplicated: u64,
-    /// Replies that a reply to a later message had overtaken (RFC 4737).
+    /// Replies that arrived after the reply to a later message (RFC 4737).
     pub reordered: u64,
-    /// Replies that no message asked for.
+    /// Replies that match no message.
     pub corrupt: u64,
     /// The first of those.
-    pub strange: Vec<Strange>,
-    /// Those who answered a broadcast or a multicast.
+    pub corrupt_replies: Vec<CorruptReply>,
+    /// Peers that answered a broadcast or multicast.
     pub peers: BTreeSet<SocketAddr>,
-    /// Bytes sent, in bytes, without the headers.
+    /// Payload bytes sent, without headers.
     pub sent_bytes: u64,
-    /// Bytes of the right replies, in bytes.
+    /// Payload bytes of correct replies.
     pub verified_bytes: u64,
-    /// From the first message to the fate of the last one.
+    /// Time from the start until the last message was sent, answered or lost.
     pub elapsed: Duration,
-    /// What was measured of the messages.
+    /// Latencies, counts and intervals of the messages.
     pub measured: Measurements,
-    /// The load that was asked for.
+    /// Load configuration of the run.
     pub load: LoadConfig,
-    /// Whether the run was ended before it was done.
+    /// Whether the run was stopped before it was complete.
     pub interrupted: bool,
 }
 
@@ -125,7 +126,7 @@ impl DatagramReport {
             duplicated: 0,
             reordered: 0,
             corrupt: 0,
-            strange: Vec::new(),
+            corrupt_replies: Vec::new(),
             peers: BTreeSet::new(),
             sent_bytes: 0,
             verified_bytes: 0,
@@ -136,8 +137,8 @@ impl DatagramReport {
         }
     }
 
-    /// Whether all went as asked: every message was answered, and nothing else came than answers. That some came twice or
-    /// in another order is in the nature of datagrams.
+    /// Whether the run was complete, every message was answered, and no reply was corrupt. Duplicates and reordering
+    /// are normal for UDP and do not count as failures.
     #[must_use]
     pub fn is_success(&self) -> bool {
         let is_whole = self.done() == self.wanted_messages.unwrap_or(self.sent);
@@ -145,7 +146,7 @@ impl DatagramReport {
         !self.interrupted && is_whole && !has_failed
     }
 
-    /// How many messages were answered, or sent where no answer was expected, per second.
+    /// Messages answered per second, or sent per second where no reply was expected.
     #[must_use]
     pub fn messages_per_second(&self) -> f64 {
         per_second(self.done(), self.load.warm_up + self.measured.span)
@@ -163,7 +164,12 @@ impl fmt::Display for DatagramReport {
             (_, _, Expect::Nothing | Expect::ReadOnly) => "every datagram was sent",
         };
         let done = if self.expect == Expect::Echo { "echoed and verified" } else { "answered" };
-        writeln!(out, "{} to {} (udp): {verdict}", format_counted(self.wanted as u64, "socket"), place(&self.targets))?;
+        writeln!(
+            out,
+            "{} to {} (udp): {verdict}",
+            format_counted(self.wanted as u64, "socket"),
+            target_list(&self.targets)
+        )?;
         let failed = self.failed.values().sum();
         writeln!(out, "  sockets      {} opened, {} failed", count(self.opened), count(failed))?;
         for (failure, number) in &self.failed {
@@ -171,7 +177,7 @@ impl fmt::Display for DatagramReport {
         }
         let (sent, verified, rate) = (count(self.sent), count(self.verified), format_rate(self.messages_per_second()));
         writeln!(out, "  datagrams    {sent} sent, {verified} {done}, {rate}")?;
-        self.write_fates(out)?;
+        self.write_failures(out)?;
         writeln!(out, "  bytes        {} sent, {} {done}", count(self.sent_bytes), count(self.verified_bytes))?;
         writeln!(out, "  time         {}", format_duration(self.elapsed))?;
         writeln!(out, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "latency", "p50", "p90", "p99", "p99.9", "max")?;
@@ -180,13 +186,13 @@ impl fmt::Display for DatagramReport {
 }
 
 impl DatagramReport {
-    /// How many messages have done what they were sent for.
+    /// Number of messages that were answered, or sent where no reply was expected.
     fn done(&self) -> u64 {
         if self.expect == Expect::Nothing { self.sent } else { self.verified }
     }
 
-    /// What did not go as it should; one line for each that occurred, but always how many were lost.
-    fn write_fates(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Writes one line per kind of failure that occurred, and always the number of lost messages.
+    fn write_failures(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = format_count;
         for (failure, number) in &self.not_sent {
             writeln!(out, "  not sent     {}: {failure}", count(*number))?;
@@ -216,8 +222,8 @@ impl DatagramReport {
                 writeln!(out, "  {label:<12} {}{words}", count(number))?;
             }
         }
-        for strange in &self.strange {
-            writeln!(out, "    {strange}")?;
+        for reply in &self.corrupt_replies {
+            writeln!(out, "    {reply}")?;
         }
         if !self.peers.is_empty() {
             let peers: Vec<_> = self.peers.iter().take(4).map(ToString::to_string).collect();

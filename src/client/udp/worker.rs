@@ -1,4 +1,4 @@
-//! One worker of the client: a loop that keeps its share of the sockets sending and listening.
+//! UDP client worker: an event loop that opens its share of the sockets and serves them.
 
 use super::batch::UdpBatch;
 use super::in_flight::UdpInFlight;
@@ -18,38 +18,39 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-/// The entry of the ready queue that opens sockets.
+/// Ready queue entry: opening sockets.
 pub(super) const OPENER: Key = Key::fixed(0);
 
-/// The alarm for the next message of an open loop, and the entry of the ready queue for those that are late.
+/// Precise timer and ready queue entry: next message of an open loop.
 pub(super) const DISPATCHER: Key = Key::fixed(1);
 
-/// The alarm at the end of the warm-up.
-pub(super) const WARM: Key = Key::fixed(2);
+/// Precise timer: end of the warm-up.
+pub(super) const WARM_UP_END: Key = Key::fixed(2);
 
-/// The alarm at the end of the load.
-pub(super) const END: Key = Key::fixed(3);
+/// Precise timer: end of the load.
+pub(super) const LOAD_END: Key = Key::fixed(3);
 
-/// How many sockets are opened before those that are open get their turn.
+/// Sockets opened per turn before open sockets are served again.
 const OPENED_PER_TURN: usize = 64;
 
-/// How long a socket listens on when every message has met its fate: what comes twice comes soon.
+/// How long a socket keeps receiving after its last message was answered or lost, to detect duplicates. They arrive
+/// soon.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// One socket.
 #[derive(Debug)]
 pub(super) struct SocketEntry {
     pub(super) socket: DatagramSocket,
-    /// Where its messages go to, if anybody may answer them.
+    /// Destination of its messages, for a multicast or broadcast address; `None` for a connected socket.
     pub(super) to: Option<SocketAddr>,
     pub(super) in_flight: UdpInFlight,
     timer: Timer,
     /// When it closes, once it is done.
-    closes: Option<Instant>,
+    close_at: Option<Instant>,
     is_queued: bool,
     pub(super) receiving: ErrorBackoff,
     pub(super) sending: ErrorBackoff,
-    /// Why calls failed the last time that one was followed by a pause.
+    /// Cause of the last failure that was followed by a pause.
     pub(super) failure: Option<Failure>,
 }
 
@@ -60,7 +61,7 @@ impl SocketEntry {
             to,
             in_flight,
             timer: Timer::default(),
-            closes: None,
+            close_at: None,
             is_queued: false,
             receiving: ErrorBackoff::default(),
             sending: ErrorBackoff::default(),
@@ -73,18 +74,18 @@ pub(super) struct UdpWorker<'a> {
     pub(super) shared: &'a Shared,
     pub(super) batch: UdpBatch<'a>,
     pub(super) entries: Slab<SocketEntry>,
-    /// Which of the sockets are its own.
+    /// The worker's share of the sockets.
     pub(super) share: Share,
     pub(super) dispatcher: Option<Dispatcher>,
-    /// The sockets that have got something to send; room that is used again.
+    /// Sockets with messages to send in this turn; kept to reuse the memory.
     pub(super) sending: Vec<Key>,
     numbers: StepBy<RangeInclusive<usize>>,
-    /// Or no more are to be opened.
+    /// Every socket was opened or has failed, or no more are to be opened.
     all_open: bool,
 }
 
 impl<'a> UdpWorker<'a> {
-    /// The worker that opens every `step`th socket from `first` on.
+    /// The worker that opens every `step`th socket, beginning with `first`.
     pub(super) fn new(shared: &'a Shared, metrics: UdpWorkerMetrics, first: usize, step: usize) -> Self {
         Self {
             shared,
@@ -98,10 +99,10 @@ impl<'a> UdpWorker<'a> {
         }
     }
 
-    /// What was written down, when the loop has ended.
+    /// Ends measuring and returns the metrics, after the loop has ended.
     pub(super) fn into_metrics(mut self) -> UdpWorkerMetrics {
         let now = self.batch.now();
-        self.count_homeless(now);
+        self.count_unassigned(now);
         self.batch.metrics.close(now, self.shared.handle.is_stopped());
         self.batch.metrics
     }
@@ -128,16 +129,16 @@ impl<'a> UdpWorker<'a> {
                 Err(failure) => {
                     log::debug!("Socket {number} failed: {failure}");
                     self.batch.metrics.not_opened(failure);
-                    self.shared.note_end();
+                    self.shared.note_ended();
                 }
             }
-            self.shared.settle();
+            self.shared.note_attempted();
         }
         context.ready.push_back(OPENER);
     }
 
-    /// A socket towards the first of its target's addresses for which that works, and the address if that is not just one
-    /// peer's.
+    /// Opens a socket to the first address of its target that works. Also returns the address if it is a multicast or
+    /// broadcast address.
     fn open(&self, number: usize) -> Result<(DatagramSocket, Option<SocketAddr>), Failure> {
         let config = &self.shared.config;
         let mut result = Err(Failure::System(ErrorKind::NotFound));
@@ -156,7 +157,7 @@ impl<'a> UdpWorker<'a> {
         result
     }
 
-    /// Everything that a socket can do now.
+    /// Receives, expires and sends on one socket.
     pub(super) fn turn(&mut self, context: &mut LoopContext, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let has_more = self.batch.receive(entry, context.now);
@@ -170,11 +171,11 @@ impl<'a> UdpWorker<'a> {
         }
     }
 
-    /// Sends what may be sent, and sees to it that the socket gets its next turn: soon, if it `wants_turn`.
+    /// Sends messages and schedules the socket's next turn: soon if it `wants_turn`.
     pub(super) fn send(&mut self, context: &mut LoopContext, key: Key, wants_turn: bool) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let is_blocked = self.batch.send(entry, context.now);
-        if let Some(failure) = self.batch.hopeless(entry, context.now) {
+        if let Some(failure) = self.batch.persistent_failure(entry, context.now) {
             log::debug!("Socket {} failed: {failure}", entry.in_flight.socket());
             self.batch.metrics.failed(failure);
             return self.close(context, key);
@@ -182,12 +183,12 @@ impl<'a> UdpWorker<'a> {
         let in_flight = &entry.in_flight;
         let is_done = self.batch.is_done(in_flight);
         if is_done {
-            // The time is the one of this round, which is a little in the past.
-            let closes = *entry.closes.get_or_insert(context.now + LINGER);
-            if closes <= context.now || self.shared.config.expect == Expect::Nothing {
+            // `now` is the start of this loop iteration, slightly in the past.
+            let close_at = *entry.close_at.get_or_insert(context.now + LINGER);
+            if close_at <= context.now || self.shared.config.expect == Expect::Nothing {
                 return self.close(context, key);
             }
-            context.wheel.arm(&mut entry.timer, key, Some(closes));
+            context.wheel.arm(&mut entry.timer, key, Some(close_at));
         } else {
             context.wheel.arm(&mut entry.timer, key, self.batch.deadline(in_flight));
         }
@@ -208,14 +209,14 @@ impl<'a> UdpWorker<'a> {
         context.wheel.cancel(&mut entry.timer);
         let now = self.batch.now();
         self.batch.metrics.closed(&entry.in_flight, now);
-        self.shared.note_end();
+        self.shared.note_ended();
     }
 }
 
-/// Why no socket could be opened towards `address`.
+/// Failure for an error of opening a socket to `address`.
 fn open_failure(error: &io::Error, address: SocketAddr) -> Failure {
     match Errno::from_io_error(error) {
-        // connect(2) and bind(2) say that no port is left.
+        // connect(2) and bind(2) report that no port is left.
         Some(Errno::AGAIN | Errno::ADDRINUSE) => Failure::OutOfPorts,
         Some(Errno::ACCESS) if needs_broadcast(address) => Failure::NeedsBroadcast,
         _ => Failure::of_connect(error),
@@ -235,9 +236,9 @@ impl Handler for UdpWorker<'_> {
 
     fn handle_precise_timer(&mut self, context: &mut LoopContext, key: Key) {
         match key {
-            DISPATCHER => self.pace(context),
-            WARM => self.end_warm_up(),
-            END => self.end_time(context),
+            DISPATCHER => self.dispatch(context),
+            WARM_UP_END => self.end_warm_up(),
+            LOAD_END => self.load_time_expired(context),
             _ => {}
         }
     }
@@ -245,7 +246,7 @@ impl Handler for UdpWorker<'_> {
     fn handle_ready(&mut self, context: &mut LoopContext, key: Key) {
         match key {
             OPENER => return self.open_some(context),
-            DISPATCHER => return self.pace(context),
+            DISPATCHER => return self.dispatch(context),
             _ => {}
         }
         if let Some(entry) = self.entries.get_mut(key) {
@@ -256,9 +257,9 @@ impl Handler for UdpWorker<'_> {
 
     fn handle_message(&mut self, context: &mut LoopContext, message: Message) {
         match message {
-            Message::AllSettled(instant) => self.begin_load(context, instant),
-            // That is seen at the end of the round.
-            Message::AllOver => {}
+            Message::AllAttempted(instant) => self.begin_load(context, instant),
+            // Checked at the end of the loop iteration.
+            Message::AllEnded => {}
             Message::Stop => {
                 self.all_open = true;
                 for key in self.entries.keys() {
@@ -268,7 +269,7 @@ impl Handler for UdpWorker<'_> {
         }
     }
 
-    fn handle_signal(&mut self, _agenda: &mut LoopContext, signal: i32) {
+    fn handle_signal(&mut self, _context: &mut LoopContext, signal: i32) {
         if ends_run(signal) {
             self.shared.handle.stop();
         }
@@ -279,10 +280,11 @@ impl Handler for UdpWorker<'_> {
         let now = Instant::now();
         let took = nanos(now.saturating_duration_since(context.now));
         let now = self.shared.clock.nanos(now);
-        self.batch.metrics.turned(took, now, self.entries.len() as u64);
+        self.batch.metrics.end_round(took, now, self.entries.len() as u64);
     }
 
-    /// Whoever has no socket stays while others have: its part of the schedule is still due.
+    /// A worker without sockets stays while others have some: its part of the schedule is still due and has to be
+    /// counted.
     fn is_done(&self) -> bool {
         self.all_open && self.entries.is_empty() && self.shared.is_over()
     }
