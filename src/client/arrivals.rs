@@ -17,7 +17,7 @@ const NEVER_NANOS: f64 = u64::MAX as f64;
 /// Maximum number of random gaps drawn at once. For more, the sum is replaced by its mean.
 const MAX_DRAWN: u64 = 256;
 
-/// Relative resolution of ages: messages whose ages differ by less than this fraction share a histogram bucket.
+/// Messages whose ages differ by less than 1/1024 are not distinguished by histograms.
 const AGE_RESOLUTION: f64 = 1024.0;
 
 /// Distribution of the times between the messages of an open loop.

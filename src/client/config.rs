@@ -154,15 +154,13 @@ impl ClientConfig {
             let mut addresses = target.resolve()?;
             if addresses.iter().any(is_multicast_or_broadcast) {
                 let text =
-                    format!("{target} belongs to many machines, which TCP cannot connect to; give --udp as well");
+                    format!("{target} is a multicast or broadcast address, to which TCP cannot connect; add --udp");
                 return Err(Error::Usage(text));
             }
             addresses.retain(|address| self.sources.reach(address));
             if addresses.is_empty() {
                 let problem = match target {
-                    Endpoint::Unix(_) => {
-                        "is a Unix socket, and those have no addresses to come from; leave out --source"
-                    }
+                    Endpoint::Unix(_) => "is a Unix socket, which has no source address; leave out --source",
                     Endpoint::Tcp { .. } => {
                         "cannot be reached from the addresses of --source: one side is IPv4, the other IPv6; give a source \
                          of the same kind, such as 127.0.0.1 or ::1"
@@ -206,10 +204,10 @@ impl ClientConfig {
     pub(super) fn check(&self, descriptors: Option<u64>) -> Result<(), Error> {
         let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
         if self.targets.is_empty() {
-            return usage_error("there is no place to connect to; give one such as 127.0.0.1:65432");
+            return usage_error("no target to connect to; give one such as 127.0.0.1:65432");
         }
         if self.targets.iter().any(|target| matches!(target, Endpoint::Tcp { host, .. } if host.is_empty())) {
-            return usage_error("\"\" is no host to connect to; give an address or a name such as 127.0.0.1");
+            return usage_error("\"\" is not a host; give an address or a name such as 127.0.0.1");
         }
         if self.connections == 0 {
             return usage_error("0 connections do nothing; give 1 or more");

@@ -107,14 +107,14 @@ impl fmt::Display for Failure {
             Self::SendTimeout => out.write_str("timed out sending: the server accepts no bytes"),
             Self::Reset => out.write_str("reset by peer"),
             Self::ClosedEarly => out.write_str("closed early by peer"),
-            Self::Mismatch => out.write_str("wrong bytes came back"),
+            Self::Mismatch => out.write_str("echo mismatch"),
             Self::WrongAnswer => out.write_str("wrong answer"),
             Self::NotKept => out.write_str(
-                "closed by peer before a second answer: a server of one message per connection takes --messages 1",
+                "closed by peer before a second reply: use --messages 1 for a server of one message per connection",
             ),
-            Self::BadFrame => out.write_str("an answer that is no frame"),
-            Self::CutFrame => out.write_str("closed by peer in the middle of an answer"),
-            Self::OwnEnd => out.write_str("the input could not be read, or the output not be written"),
+            Self::BadFrame => out.write_str("a reply violates the framing"),
+            Self::CutFrame => out.write_str("closed by peer in the middle of a reply"),
+            Self::OwnEnd => out.write_str("the input could not be read, or the output could not be written"),
             Self::Unsendable => out.write_str("a line of the input was not sent, because the framing cannot carry it"),
             Self::OutOfPorts => out.write_str(
                 "out of ports: no local port is free for this target; widen net.ipv4.ip_local_port_range, or connect from more \

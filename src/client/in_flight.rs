@@ -1,9 +1,8 @@
 //! Messages of one connection that are queued or in flight, with their times.
 //!
-//! Two latencies are computed from them: the response time, from the instant a message was due, and the service time,
-//! from its send. They differ by the time blocked, while the server had too many messages to answer or accepted no
-//! bytes, and by the send delay of this client. Times are nanoseconds since the client was created, offsets are bytes
-//! of the connection's stream.
+//! The response time counts from the instant a message was due, the service time from its send. They differ by the time
+//! blocked by the server and by this client's send delay. Times are nanoseconds since the client was created, offsets
+//! are bytes of the connection's stream.
 
 use super::inline_queue::InlineQueue;
 use std::num::NonZeroU32;
@@ -11,10 +10,8 @@ use std::num::NonZeroU32;
 /// Not sent yet.
 const NEVER: u64 = u64::MAX;
 
-/// Messages in flight that were written at the same time.
-///
-/// A server that reads and never answers can have millions in flight; separate times for each would take more memory
-/// than the messages.
+/// Messages in flight that were written at the same time. A server that reads and never answers can have millions in
+/// flight; separate times for each would take more memory than the messages.
 #[derive(Debug, Clone, Copy)]
 struct Batch {
     due: u64,
@@ -44,8 +41,7 @@ pub(super) struct MessageTimes {
     pub(super) due: u64,
     /// When it was assigned to the connection.
     pub(super) assigned: u64,
-    /// When the kernel accepted its first byte, if it did. For an unanswered message: only if the kernel accepted all
-    /// of it.
+    /// When the kernel accepted its first byte. If unanswered: only set if the kernel accepted all of it.
     pub(super) sent: Option<u64>,
 }
 
@@ -135,9 +131,8 @@ impl InFlight {
         }
     }
 
-    /// Records that the kernel has accepted `taken` bytes of the stream by `now`, and calls `sent` for messages
-    /// completed by that. `begun` is the number of messages written to the stream; `size_of` returns the size of
-    /// message `number` in bytes.
+    /// Records that the kernel has accepted `taken` bytes of the stream by `now`; calls `sent` for completed messages.
+    /// `begun` counts the messages written to the stream; `size_of` returns the size of a message in bytes.
     pub(super) fn kernel_accepted(
         &mut self,
         (taken, now): (u64, u64),
@@ -170,9 +165,9 @@ impl InFlight {
         }
     }
 
-    /// Records that the oldest message in flight was answered at `now`; `pipeline` is the limit of messages in flight.
-    /// The message counts as sent even if the kernel has not accepted all of it: the server needs no more. The other
-    /// arguments are as for [`kernel_accepted`](Self::kernel_accepted).
+    /// Records that the oldest message in flight was answered at `now`, with at most `pipeline` in flight. It counts as
+    /// sent even if the kernel has not accepted all of it: the server needs no more. Other arguments as for
+    /// [`kernel_accepted`](Self::kernel_accepted).
     pub(super) fn answered(
         &mut self,
         (now, pipeline): (u64, u64),
@@ -225,15 +220,13 @@ impl InFlight {
 
     /// All messages without a reply, as their times and the number of messages that share them.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = (MessageTimes, u64)> {
-        let unsent = self
-            .queued
-            .iter()
-            .map(|queued| (MessageTimes { due: queued.due, assigned: queued.assigned, sent: None }, 1));
+        let times = |message: &QueuedMessage| MessageTimes { due: message.due, assigned: message.assigned, sent: None };
+        let queued = self.queued.iter().map(move |message| (times(message), 1));
         let batches = self.batches.iter().flat_map(|batch| {
             let (times, unsent) = (batch.times(), u64::from(batch.unsent));
             [(times, u64::from(batch.count.get()) - unsent), (MessageTimes { sent: None, ..times }, unsent)]
         });
-        batches.filter(|(_, count)| *count > 0).chain(unsent)
+        batches.filter(|(_, count)| *count > 0).chain(queued)
     }
 }
 
@@ -245,8 +238,7 @@ impl Batch {
         MessageTimes { due: self.due, assigned, sent: is_begun.then_some(self.sent) }
     }
 
-    /// Records that the kernel has accepted the first byte by `now`, unless it had before. The server blocked until
-    /// `blocked_until`.
+    /// The kernel has accepted the first byte by `now`, if not before; the server blocked until `blocked_until`.
     fn start(&mut self, now: u64, blocked_until: u64) {
         if self.sent == NEVER {
             (self.sent, self.assigned_or_blocked) = (now, blocked_until.saturating_sub(self.assigned_or_blocked));
@@ -281,14 +273,14 @@ mod tests {
 
     /// Due times and numbers of the messages sent.
     fn kernel_accepted(in_flight: &mut InFlight, taken: u64, now: u64) -> Vec<(u64, u64)> {
-        sent_batches(in_flight, taken, now).into_iter().map(|sent_batch| (sent_batch.due, sent_batch.count)).collect()
+        batches(in_flight, taken, now).into_iter().map(|batch| (batch.due, batch.count)).collect()
     }
 
-    fn sent_batches(in_flight: &mut InFlight, taken: u64, now: u64) -> Vec<SentBatch> {
-        let mut sent_batches = Vec::new();
+    fn batches(in_flight: &mut InFlight, taken: u64, now: u64) -> Vec<SentBatch> {
+        let mut batches = Vec::new();
         let begun = begun(in_flight);
-        in_flight.kernel_accepted((taken, now), begun, |_| SIZE, |sent_batch| sent_batches.push(sent_batch));
-        sent_batches
+        in_flight.kernel_accepted((taken, now), begun, |_| SIZE, |batch| batches.push(batch));
+        batches
     }
 
     /// The exact number does not matter while all messages have the same size.
@@ -375,12 +367,12 @@ mod tests {
         let mut in_flight = InFlight::default();
         in_flight.add(10, 10);
         in_flight.begin_queued(0);
-        assert_eq!(sent_batches(&mut in_flight, 64, 11), [SentBatch { due: 10, blocked: 0, sent: 11, count: 1 }]);
+        assert_eq!(batches(&mut in_flight, 64, 11), [SentBatch { due: 10, blocked: 0, sent: 11, count: 1 }]);
         // The time before a late assignment is the client's own delay.
         in_flight.add(20, 25);
         assert!(answered(&mut in_flight, 100, 1).0.is_some());
         in_flight.begin_queued(64);
-        assert_eq!(sent_batches(&mut in_flight, 128, 101), [SentBatch { due: 20, blocked: 75, sent: 101, count: 1 }]);
+        assert_eq!(batches(&mut in_flight, 128, 101), [SentBatch { due: 20, blocked: 75, sent: 101, count: 1 }]);
     }
 
     #[test]
@@ -388,7 +380,7 @@ mod tests {
         let mut in_flight = InFlight::default();
         in_flight.add_blocked(10, 50);
         in_flight.begin_queued(0);
-        assert_eq!(sent_batches(&mut in_flight, 64, 51), [SentBatch { due: 10, blocked: 40, sent: 51, count: 1 }]);
+        assert_eq!(batches(&mut in_flight, 64, 51), [SentBatch { due: 10, blocked: 40, sent: 51, count: 1 }]);
     }
 
     #[test]
@@ -400,9 +392,9 @@ mod tests {
         in_flight.add(20, 20);
         in_flight.begin_queued(64);
         let blocked = |due, blocked| SentBatch { due, blocked, sent: 50, count: 1 };
-        assert_eq!(sent_batches(&mut in_flight, 128, 50), [blocked(10, 40), blocked(20, 30)]);
+        assert_eq!(batches(&mut in_flight, 128, 50), [blocked(10, 40), blocked(20, 30)]);
         in_flight.add(60, 60);
         in_flight.begin_queued(128);
-        assert_eq!(sent_batches(&mut in_flight, 192, 61), [SentBatch { due: 60, blocked: 0, sent: 61, count: 1 }]);
+        assert_eq!(batches(&mut in_flight, 192, 61), [SentBatch { due: 60, blocked: 0, sent: 61, count: 1 }]);
     }
 }

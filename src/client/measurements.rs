@@ -103,8 +103,8 @@ impl MessageMetrics {
         *self = Self { begin, second_end: begin.saturating_add(NANOS_PER_SECOND), ..Self::new(self.is_open_loop) };
     }
 
-    /// Discards warm-up values that have no due time to tell them by. Everything else stays: a late loop may already
-    /// have dispatched messages that were due after the warm-up.
+    /// Discards values of the warm-up that have no due time. Everything else stays: a late loop may already have
+    /// dispatched messages that were due after the warm-up.
     pub(super) fn end_warm_up(&mut self) {
         self.cpu_begin = cpu_time();
         self.measured.loop_turn.clear();

@@ -1,7 +1,7 @@
-//! Load client: opens connections, sends messages, verifies or counts the replies, and reports the results.
+//! Load client: opens connections, sends messages, verifies or counts replies, and reports the results.
 //!
-//! Refused, reset, stalled, closed or wrongly answered connections are counted by cause and shown in the report. The
-//! run continues with the other connections.
+//! Refused, reset, stalled, closed or wrongly answered connections are counted by cause; the run continues with the
+//! others.
 
 mod arrivals;
 mod backoff;
@@ -65,11 +65,9 @@ use worker::{CONNECTOR, Worker};
 /// Signals that a client handles. SIGHUP means that its terminal was closed.
 const SIGNALS: SignalSet = SignalSet { ending: &[SIGINT, SIGTERM, SIGHUP], others: &[SIGUSR1, SIGUSR2] };
 
-/// Installs the signal handlers of a client that is created later with
-/// [`handle_signals`](ClientConfig::handle_signals).
-///
-/// A program calls this at its start, so that a signal that arrives before the client exists is not lost. Until the
-/// returned claim is dropped, signals that arrive after the run are ignored.
+/// Installs the signal handlers of a client created later with [`handle_signals`](ClientConfig::handle_signals). Called
+/// at program start, it catches signals that arrive before the client exists. Until the returned claim is dropped,
+/// signals that arrive after the run are ignored.
 ///
 /// # Errors
 ///
@@ -230,12 +228,10 @@ impl Client {
 
     /// Creates a client with one connection that sends all of `input` and writes everything received to `output`.
     ///
-    /// The end of the input shuts down the sending half. The run ends when the server closes, or when writing to
-    /// `output` fails because its reader is gone. With a framing, each line of the input is sent as a message, and each
-    /// reply is written as a line.
+    /// The end of the input shuts down the sending half. The run ends when the server closes, or when the reader of
+    /// `output` is gone. With a framing, each input line is a message, and each reply is written as a line.
     ///
-    /// Input and output are used on threads of their own, since both may block. The input thread lasts until its read
-    /// returns.
+    /// Input and output may block, so they are used on separate threads. The input thread lasts until its read returns.
     ///
     /// # Errors
     ///
@@ -307,8 +303,8 @@ impl Client {
         }
         report.measured.end_intervals();
         // Output can be lost after the connection has ended well.
-        if self.shared.interactive.is_some_and(|interactive| interactive.has_lost_output()) && report.failed.is_empty()
-        {
+        let has_lost_output = self.shared.interactive.is_some_and(|interactive| interactive.has_lost_output());
+        if has_lost_output && report.failed.is_empty() {
             report.verified = 0;
             report.failed.insert(Failure::OwnEnd, 1);
         }
@@ -347,7 +343,7 @@ impl Shared {
     }
 
     /// Counts a connection that is closed and not replaced. After the last one, notifies every worker. In interactive
-    /// mode the session ends with it, except for output that is still to be written.
+    /// mode only queued output remains to be written.
     fn note_ended(&self) {
         if let Some(interactive) = &self.interactive {
             interactive.connection_closed();

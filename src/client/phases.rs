@@ -59,19 +59,19 @@ impl Worker<'_> {
     fn end_load(&mut self, context: &mut LoopContext, end: u64) {
         self.plan.metrics.borrow_mut().message_metrics.end(end);
         self.plan.phase.set(LoadPhase::Draining);
-        let mut is_hopeless = self.entries.is_empty();
+        let mut no_connection_left = self.entries.is_empty();
         for attempt in self.connector.stop_reconnecting() {
             if let Some(failure) = attempt.failure {
                 // It waited for a retry, which is cancelled.
                 self.fail(attempt, failure);
             } else {
-                is_hopeless = false;
+                no_connection_left = false;
                 self.plan.metrics.borrow_mut().verified += 1;
                 self.note_ended();
             }
         }
         let now = self.plan.clock.nanos(context.now);
-        self.count_unassigned(now, if is_hopeless { Unanswered::Lost } else { Unanswered::Pending });
+        self.count_unassigned(now, if no_connection_left { Unanswered::Lost } else { Unanswered::Pending });
         self.begin_hold(context);
         self.plan.keeps_open.set(false);
         self.wake_all(context);
@@ -104,17 +104,11 @@ impl Worker<'_> {
         entry.session.connection.service_mut().exchange().is_some_and(|exchange| exchange.has_room())
     }
 
-    fn assign(
-        &mut self,
-        context: &mut LoopContext,
-        key: Key,
-        (due, connection_available_at): (u64, Option<u64>),
-        now: u64,
-    ) {
+    fn assign(&mut self, context: &mut LoopContext, key: Key, (due, available_at): (u64, Option<u64>), now: u64) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let connection = &mut entry.session.connection;
         if let Some(exchange) = connection.service_mut().exchange() {
-            match connection_available_at {
+            match available_at {
                 // Assigned in time, but no connection was open.
                 Some(instant) => exchange.add_blocked(due, instant),
                 None => exchange.add(due, now),

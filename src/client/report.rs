@@ -45,7 +45,7 @@ impl fmt::Display for Mismatch {
             write!(out, "expected {expected}, received {received}")?;
         }
         if self.received.starts_with(&TLS_ALERT) {
-            out.write_str(" (an alert of TLS: the server wants it, see --tls)")?;
+            out.write_str(" (a TLS alert: the server expects TLS, see --tls)")?;
         }
         Ok(())
     }
@@ -108,11 +108,11 @@ pub struct Report {
     pub retries: u64,
     /// Messages sent.
     pub messages_sent: u64,
-    /// Messages answered correctly; 0 where the end of a reply is unknown.
+    /// Messages answered, and correctly where replies are compared; 0 where the end of a reply is unknown.
     pub messages_verified: u64,
     /// Bytes sent.
     pub bytes_sent: u64,
-    /// Bytes of correct replies.
+    /// Bytes of correct replies; where replies are only counted, of all replies.
     pub bytes_verified: u64,
     /// Number of connections with an echo mismatch.
     pub mismatch_count: u64,
@@ -232,8 +232,8 @@ impl Report {
                 ("bytes came back on every connection", "answered", "received")
             }
             Expect::Any => ("every message was answered", "answered", "received"),
-            Expect::ReadOnly => ("nothing was sent, and all that came was read", "answered", "received"),
-            Expect::Nothing => ("everything was sent, and the server ended in order", "answered", "received"),
+            Expect::ReadOnly => ("nothing was sent; everything received was read", "answered", "received"),
+            Expect::Nothing => ("everything was sent, and the server closed in order", "answered", "received"),
         }
     }
 

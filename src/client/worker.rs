@@ -243,7 +243,7 @@ impl<'a> Worker<'a> {
         self.shared.note_ended();
     }
 
-    /// Whether a connection that closes after `answered` messages is replaced by a new one that sends the rest.
+    /// Whether a connection that closes after `answered` messages is replaced by a new one.
     fn is_replaced(&self, attempt: ConnectAttempt, answered: u64) -> bool {
         let is_wanted = self.shared.config.load.reconnect_every.is_some() && !self.shared.handle.is_stopped();
         is_wanted && self.plan.phase.get() == LoadPhase::Sending && attempt.done + answered < self.plan.total
@@ -378,18 +378,15 @@ impl Handler for Worker<'_> {
         self.plan.metrics.borrow_mut().end_round(took, self.plan.clock.nanos(now), open);
     }
 
-    /// A worker without connections stays while others have some: its part of the schedule is still due and has to be
-    /// counted.
+    /// A worker without connections stays while others have some, to count its share of the schedule.
     fn is_done(&self) -> bool {
         self.connector.is_done() && self.entries.is_empty() && self.shared.is_over()
     }
 }
 
-/// Limits of the connections. There are no idle timeouts: a held connection may be silent for long, and services
-/// enforce the reply timeout. A whole reply must fit the buffer.
-///
-/// In interactive mode there are no messages to time, so the write timeout detects a server that does not read. There
-/// is no lingering, since input is useless once the output is gone.
+/// Limits of the connections: no idle timeouts, since services enforce the reply timeout and held connections may be
+/// silent. A whole reply must fit the buffer. In interactive mode the write timeout detects a server that does not
+/// read, and nothing lingers, since input is useless once the output is gone.
 fn limits(shared: &Shared) -> Limits {
     let answers = if shared.requests.is_empty() { 0 } else { buffer_bytes(&shared.requests) };
     let without_timeouts = Limits {

@@ -1,5 +1,5 @@
-//! Everything that can befall a connection under load: each is counted by its own name, the run goes on with the others, which
-//! take all that is due, the report says it in words, and the exit status is 1.
+//! Failures of connections under load: each is counted by cause, the other connections go on and take the rest of the
+//! schedule, the report names the cause, and the exit status is 1.
 
 use super::fake_server::{Fake, answer, answer_and_end, deaf, take};
 use super::load::Run;
@@ -11,31 +11,31 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A second of 100 messages.
+/// 100 messages in one second.
 const LOAD: [&str; 6] = ["--rate", "100", "--duration", "1s", "--json", "-"];
 
-/// Four connections, of which two go to a server that is well and two to `bad`.
+/// Four connections: two to a healthy server, two to `bad`.
 fn half_to(bad: SocketAddr, well: SocketAddr, further: &[&str]) -> Program {
     let work = ["-c", "4", "--size", "64", "--target", &bad.to_string(), "--connect-timeout", "500ms"];
     client(well, &[&LOAD[..], &work, further].concat())
 }
 
-/// Expects that `failed` connections failed for `cause`, told in these `words`, and that the others went on to the end.
+/// Expects that `failed` connections failed for `cause`, that the report shows `words`, and that the others completed.
 #[track_caller]
 fn expect_cause(run: &Run, cause: &str, words: &str, failed: u64) {
-    let (record, messages) = (&run.record, &run.record.messages);
-    assert_eq!((run.code, record.errors.len(), record.errors.get(cause)), (Some(1), 1, Some(&failed)), "{run:?}");
-    let (connections, wanted) = (&record.connections, record.connections.wanted);
+    let (results, messages) = (&run.results, &run.results.messages);
+    assert_eq!((run.code, results.errors.len(), results.errors.get(cause)), (Some(1), 1, Some(&failed)), "{run:?}");
+    let (connections, wanted) = (&results.connections, results.connections.wanted);
     assert_eq!((connections.failed, connections.verified), (failed, wanted - failed), "{run:?}");
     assert_eq!((messages.due, messages.unconnected, messages.pending), (Some(100), 0, 0), "{run:?}");
-    // Each that failed may have had a few messages, when the machine is slow.
+    // On a slow machine, a failed connection may have been assigned a few messages.
     assert!(messages.verified >= 50 && messages.verified + messages.failed == 100, "{run:?}");
-    assert!((1.0..9.0).contains(&record.measured_s), "{run:?}");
+    assert!((1.0..9.0).contains(&results.measured_s), "{run:?}");
     let told = |part: &str| run.stderr.iter().any(|line| line.ends_with(part));
     assert!(told(": something failed") && told(&format!(" {failed} {words}")), "{run:?}");
 }
 
-/// Runs against `bad` and a server that is well.
+/// Runs against `bad` and a healthy server.
 #[track_caller]
 fn expect_half(bad: SocketAddr, cause: &str, words: &str) {
     let well = server();
@@ -43,13 +43,13 @@ fn expect_half(bad: SocketAddr, cause: &str, words: &str) {
 }
 
 #[test]
-fn a_target_that_refuses() {
-    let nobody = deaf(Ipv4Addr::LOCALHOST);
-    expect_half(nobody.1, "refused", "refused");
+fn target_refuses() {
+    let refusing = deaf(Ipv4Addr::LOCALHOST);
+    expect_half(refusing.1, "refused", "refused");
 }
 
 #[test]
-fn a_target_that_resets() {
+fn target_resets() {
     let fake = Fake::new(|_, mut stream| {
         take(&mut stream, 64);
         reset(stream);
@@ -59,13 +59,13 @@ fn a_target_that_resets() {
 }
 
 #[test]
-fn a_target_that_never_answers_a_connect() {
+fn target_never_answers_a_connect() {
     let Some((_listener, _filling, address)) = black_hole() else { return };
     expect_half(address, "connect_timeout", "connect timeout");
 }
 
 #[test]
-fn a_target_that_closes_in_the_middle_of_an_answer() {
+fn target_closes_in_the_middle_of_a_reply() {
     let fake = Fake::new(|_, mut stream| {
         let message = take(&mut stream, 64);
         answer_and_end(stream, &message[..30]);
@@ -75,7 +75,7 @@ fn a_target_that_closes_in_the_middle_of_an_answer() {
 }
 
 #[test]
-fn a_target_that_answers_too_much() {
+fn target_replies_with_too_many_bytes() {
     let fake = Fake::new(|_, mut stream| {
         let message = take(&mut stream, 64);
         answer(stream, &[&message[..], b"and more"].concat());
@@ -84,10 +84,10 @@ fn a_target_that_answers_too_much() {
     expect_half(fake.address(), "mismatch", "mismatch");
 }
 
-/// In a network of its own with ten ports, of which the server takes one. Where addresses to come from are given, a port is
-/// chosen by the system only at the connect.
+/// In a network namespace with ten ports, of which the server takes one. With source addresses, the system chooses a
+/// port only at the connect.
 #[test]
-fn no_port_is_left() {
+fn no_local_port_is_left() {
     const PORTS: u64 = 10;
     let script = "ip link set lo up && echo 50000 50009 >/proc/sys/net/ipv4/ip_local_port_range";
     let network = ["--user", "--map-root-user", "--net", "sh", "-c"];
@@ -101,7 +101,7 @@ fn no_port_is_left() {
     };
     for further in [&[][..], &["--source", "127.0.0.1"], &["--retries", "3", "--retry-delay", "1ms"]] {
         let run = Run::of(start(&[&LOAD[..], further].concat()));
-        let failed = run.record.connections.failed;
+        let failed = run.results.connections.failed;
         assert!((30 - PORTS..30).contains(&failed), "{run:?}");
         expect_cause(&run, "out_of_ports", "out of ports", failed);
     }
@@ -114,7 +114,7 @@ fn no_port_is_left() {
     assert_eq!(outcome.messages.1, 2 * outcome.opened, "{outcome:#?}");
 }
 
-/// Ports are free again when their connections are over: with retries all connections get theirs, one after the other.
+/// Ports are free again when their connections are closed: with retries all connections get one, one after the other.
 #[test]
 fn connects_wait_for_a_free_port() {
     let script = "ip link set lo up && echo 50000 50003 >/proc/sys/net/ipv4/ip_local_port_range";
@@ -135,9 +135,9 @@ fn connects_wait_for_a_free_port() {
     });
 }
 
-/// That no port is free and that no address is there have one error number, EADDRNOTAVAIL.
+/// EADDRNOTAVAIL means both that no port is free and that the address does not exist.
 #[test]
-fn no_address_to_connect_from() {
+fn source_address_does_not_exist() {
     let script = "ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6";
     in_own_network("connecting to ::1 without IPv6", script, || {
         let outcome = Outcome::of(Program::client(&["::1", "65432"]));
@@ -145,7 +145,7 @@ fn no_address_to_connect_from() {
     });
 }
 
-/// What may be opened is checked before the run; here it becomes less while connections are opened.
+/// The descriptor limit is checked before the run; here it is lowered while connections are opened.
 #[cfg(target_os = "linux")]
 #[test]
 fn no_descriptor_is_left() {
@@ -161,7 +161,7 @@ fn no_descriptor_is_left() {
         return skipped("running out of descriptors", &format!("the limits of another process are not ours: {error}"));
     }
     let run = Run::of(program);
-    let failed = run.record.connections.failed;
+    let failed = run.results.connections.failed;
     // The third may have no socket yet when it is named.
     assert!((1..=28).contains(&failed), "{run:?}");
     expect_cause(&run, "out_of_descriptors", "out of descriptors", failed);

@@ -1,5 +1,5 @@
-//! Servers that echo a long stream, and lie once. Every byte of a pattern says where it belongs, so that each lie is found
-//! where it is, by clients that wait for each echo and by those that do not.
+//! Corrupt echo: servers that corrupt one message of a long stream. The pattern identifies every position, so clients
+//! locate each corruption, in a closed loop and with pipelining.
 
 use super::client;
 use super::fake_server::Fake;
@@ -12,51 +12,51 @@ use std::thread::JoinHandle;
 
 const SIZE: usize = 64;
 
-/// 64 KB or so on each connection; the lie is told somewhere within.
+/// About 64 KB on each connection; one message of them is corrupted.
 const MESSAGES: u64 = 1000;
 
 /// How a server echoes the message with this number.
-type Lie = fn(u64, [u8; SIZE]) -> Vec<u8>;
+type Corruption = fn(u64, [u8; SIZE]) -> Vec<u8>;
 
-/// Echoes message by message, each as `lie` makes it.
-fn tell(mut stream: TcpStream, lie: Lie) {
+/// Echoes message by message, each as changed by `corruption`.
+fn serve(mut stream: TcpStream, corruption: Corruption) {
     let mut message = [0; SIZE];
     for number in 0.. {
         if uninterrupted(|| stream.read_exact(&mut message)).is_err() {
             break;
         }
-        if stream.write_all(&lie(number, message)).is_err() {
+        if stream.write_all(&corruption(number, message)).is_err() {
             break;
         }
     }
 }
 
-/// Of three connections the second meets the liar, whichever number it has.
-fn liar(lie: Lie) -> Fake {
+/// The second of three connections accepted gets the corrupt echo, whatever its number.
+fn corrupt_server(corruption: Corruption) -> Fake {
     Fake::new(move |index, stream| {
-        tell(stream, if index == 1 { lie } else { |_, message| message.to_vec() });
+        serve(stream, if index == 1 { corruption } else { |_, message| message.to_vec() });
         None
     })
 }
 
-/// Expects that one of three connections failed, and returns the place that the report names.
+/// Expects that one of three connections failed; returns the offset that the report names.
 #[track_caller]
-fn place(run: &Run) -> u64 {
+fn mismatch_offset(run: &Run) -> u64 {
     assert_eq!(run.code, Some(1), "{run:?}");
-    let record = &run.record;
-    assert_eq!((record.errors.len(), record.errors.get("mismatch")), (1, Some(&1)), "{run:?}");
-    assert_eq!((record.connections.verified, record.connections.failed), (2, 1), "{run:?}");
-    assert_eq!((record.mismatches.count, record.mismatches.first.len()), (1, 1), "{run:?}");
-    let words = &record.mismatches.first[0];
+    let results = &run.results;
+    assert_eq!((results.errors.len(), results.errors.get("mismatch")), (1, Some(&1)), "{run:?}");
+    assert_eq!((results.connections.verified, results.connections.failed), (2, 1), "{run:?}");
+    assert_eq!((results.mismatches.count, results.mismatches.first.len()), (1, 1), "{run:?}");
+    let words = &results.mismatches.first[0];
     let (connection, rest) = words.strip_prefix("connection ").unwrap().split_once(", byte ").unwrap();
     assert!((1..=3).contains(&connection.parse::<u32>().unwrap()), "{words}");
     rest.split_once(':').unwrap().0.parse().unwrap()
 }
 
-/// In a closed loop, with a few messages under way, and with all of them.
-fn runs_against(lie: Lie) -> Vec<Run> {
+/// Runs in a closed loop, with a few messages in flight, and with all of them.
+fn runs_against(corruption: Corruption) -> Vec<Run> {
     let start = |pipeline: &[&str]| {
-        let fake = liar(lie);
+        let fake = corrupt_server(corruption);
         let count = MESSAGES.to_string();
         let work = ["-c", "3", "--size", "64", "--messages", &count, "--reply-timeout", "2s", "--json", "-"];
         let program = client(fake.address(), &[&work[..], pipeline].concat());
@@ -66,57 +66,57 @@ fn runs_against(lie: Lie) -> Vec<Run> {
     ways.map(start).into_iter().map(|(_fake, program)| Run::of(program)).collect()
 }
 
-/// One byte in a million, and one bit of it.
+/// One flipped bit in a million bytes.
 #[test]
 fn one_bit_in_a_million_bytes() {
     const WHERE: usize = 765_432;
-    let wrong: Lie = |number, mut message| {
+    let wrong: Corruption = |number, mut message| {
         let begin = usize::try_from(number).unwrap() * SIZE;
-        if let Some(byte) = WHERE.checked_sub(begin).and_then(|place| message.get_mut(place)) {
+        if let Some(byte) = WHERE.checked_sub(begin).and_then(|mismatch_offset| message.get_mut(mismatch_offset)) {
             *byte ^= 0x10;
         }
         message.to_vec()
     };
-    let fake = liar(wrong);
+    let fake = corrupt_server(wrong);
     let work = ["-c", "3", "--size", "64", "--messages", "15625", "--pipeline", "100", "--json", "-"];
     let run = Run::of(client(fake.address(), &work));
-    assert_eq!(place(&run), WHERE as u64, "{run:?}");
-    assert_eq!(run.record.messages.verified, 2 * 15_625 + (WHERE / SIZE) as u64, "{run:?}");
+    assert_eq!(mismatch_offset(&run), WHERE as u64, "{run:?}");
+    assert_eq!(run.results.messages.verified, 2 * 15_625 + (WHERE / SIZE) as u64, "{run:?}");
 }
 
-/// The first byte of a pattern's message differs from that of another in all but one of 256 cases: the place is in the first
-/// word.
+/// The first byte of a pattern's message differs from that of another in 255 of 256 cases, so the offset lies within
+/// the first word.
 #[track_caller]
-fn expect_found(lie: Lie, message: u64) {
-    for run in runs_against(lie) {
+fn expect_found(corruption: Corruption, message: u64) {
+    for run in runs_against(corruption) {
         let begin = message * SIZE as u64;
-        assert!((begin..begin + 8).contains(&place(&run)), "{run:?}");
-        assert_eq!(run.record.messages.verified, 2 * MESSAGES + message, "{run:?}");
+        assert!((begin..begin + 8).contains(&mismatch_offset(&run)), "{run:?}");
+        assert_eq!(run.results.messages.verified, 2 * MESSAGES + message, "{run:?}");
     }
 }
 
 #[test]
-fn a_message_that_is_repeated() {
+fn repeated_message() {
     expect_found(|number, message| if number == 400 { [message, message].concat() } else { message.to_vec() }, 401);
 }
 
-/// A closed loop waits for it in vain, and says so: no wrong byte ever came.
+/// A closed loop times out: it never receives a wrong byte.
 #[test]
-fn a_message_that_is_lost() {
-    let lost: Lie = |number, message| if number == 500 { Vec::new() } else { message.to_vec() };
+fn lost_message() {
+    let lost: Corruption = |number, message| if number == 500 { Vec::new() } else { message.to_vec() };
     let runs = runs_against(lost);
     for run in &runs[1..] {
-        assert!((32_000..32_008).contains(&place(run)), "{run:?}");
-        assert_eq!(run.record.messages.verified, 2 * MESSAGES + 500, "{run:?}");
+        assert!((32_000..32_008).contains(&mismatch_offset(run)), "{run:?}");
+        assert_eq!(run.results.messages.verified, 2 * MESSAGES + 500, "{run:?}");
     }
     let run = &runs[0];
-    assert_eq!((run.code, run.record.errors.get("reply_timeout")), (Some(1), Some(&1)), "{run:?}");
-    assert_eq!((run.record.messages.verified, run.record.messages.timed_out), (2 * MESSAGES + 500, 1), "{run:?}");
+    assert_eq!((run.code, run.results.errors.get("reply_timeout")), (Some(1), Some(&1)), "{run:?}");
+    assert_eq!((run.results.messages.verified, run.results.messages.timed_out), (2 * MESSAGES + 500, 1), "{run:?}");
 }
 
-/// Two messages are swapped: one is kept back until the other is there, for which a client has to send both.
+/// Swaps two messages: one is delayed until the other has arrived, so the client has to send both.
 #[test]
-fn two_messages_that_are_swapped() {
+fn swapped_messages() {
     let fake = Fake::new(|_, mut stream| {
         let mut both = [0; 2 * SIZE];
         for pair in 0..MESSAGES / 2 {
@@ -135,17 +135,17 @@ fn two_messages_that_are_swapped() {
     for pipeline in ["2", "9", "1000000"] {
         let work = ["-c", "3", "--size", "64", "--messages", "1000", "--pipeline", pipeline, "--json", "-"];
         let run = Run::of(client(fake.address(), &work));
-        assert_eq!((run.code, run.record.errors.get("mismatch")), (Some(1), Some(&3)), "{run:?}");
-        assert_eq!(run.record.messages.verified, 3 * 200, "{run:?}");
-        for words in &run.record.mismatches.first {
+        assert_eq!((run.code, run.results.errors.get("mismatch")), (Some(1), Some(&3)), "{run:?}");
+        assert_eq!(run.results.messages.verified, 3 * 200, "{run:?}");
+        for words in &run.results.mismatches.first {
             assert!((0..8).any(|byte| words.contains(&format!(", byte {}: ", 200 * SIZE + byte))), "{words}");
         }
     }
 }
 
-/// What comes back is right, and belongs to another connection.
+/// The reply is correct, but belongs to another connection.
 #[test]
-fn the_echo_of_another_connection() {
+fn echo_of_another_connection() {
     let (give, taken) = std::sync::mpsc::channel::<TcpStream>();
     let taken = std::sync::Mutex::new(Some(taken));
     let give = std::sync::Mutex::new(give);
@@ -166,13 +166,13 @@ fn the_echo_of_another_connection() {
     });
     let run = Run::of(client(fake.address(), &["-c", "2", "--size", "64", "--json", "-"]));
     assert_eq!(run.code, Some(1), "{run:?}");
-    // The other one may have lost its peer by then.
-    assert!(run.record.errors.contains_key("mismatch") && run.record.messages.verified == 0, "{run:?}");
+    // The other connection may have lost its peer by then.
+    assert!(run.results.errors.contains_key("mismatch") && run.results.messages.verified == 0, "{run:?}");
 }
 
-/// No two connections, and no two rounds of one, send the same.
+/// No two connections, and no two rounds of one connection, send the same bytes.
 #[test]
-fn every_connection_sends_bytes_of_its_own() {
+fn every_connection_sends_different_bytes() {
     let seen = std::sync::Arc::new(std::sync::Mutex::new(HashSet::new()));
     let keep = std::sync::Arc::clone(&seen);
     let fake = Fake::new(move |_, mut stream| {
@@ -185,6 +185,6 @@ fn every_connection_sends_bytes_of_its_own() {
     });
     let work = ["-c", "5", "--size", "64", "--messages", "12", "--reconnect-every", "4", "--json", "-"];
     let run = Run::of(client(fake.address(), &work));
-    assert_eq!((run.code, run.record.connections.opened), (Some(0), 15), "{run:?}");
+    assert_eq!((run.code, run.results.connections.opened), (Some(0), 15), "{run:?}");
     assert_eq!(seen.lock().unwrap().len(), 60);
 }

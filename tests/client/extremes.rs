@@ -1,5 +1,5 @@
-//! Values at the edges of what an option takes: each is refused in words or means what it says, and a signal ends the run
-//! within a moment.
+//! Boundary values of options: each is rejected with a clear error or works as documented, and a signal ends the run
+//! promptly.
 
 use super::client;
 use super::fake_server::{Fake, deaf};
@@ -11,13 +11,13 @@ use rustix::process::Signal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// The longest time that an option takes: 2^64 nanoseconds, but for some minutes.
-const LONGEST: &str = "5124095h";
+/// The longest duration that an option accepts: 2^64 nanoseconds less some minutes.
+const MAX_DURATION: &str = "5124095h";
 
-/// How long a run may go on after a signal, on a busy machine.
-const MOMENT: Duration = Duration::from_secs(8);
+/// Maximum time until a run ends after a signal, on a busy machine.
+const MAX_END_DELAY: Duration = Duration::from_secs(8);
 
-/// One transport after the other: what is said before HOST and PORT, and where an echo server is.
+/// Runs `check` for each transport, with the options before HOST and PORT and the address of an echo server.
 fn on_each_transport(check: impl Fn(&[&str], SocketAddr)) {
     let tcp = server();
     check(&[], tcp.address());
@@ -25,7 +25,7 @@ fn on_each_transport(check: impl Fn(&[&str], SocketAddr)) {
     check(&["--udp"], address);
 }
 
-/// Interrupts a run that would go on, and expects it to end.
+/// Interrupts an endless run and expects it to end.
 #[track_caller]
 fn expect_interrupted(mut program: Program, signal: Signal) {
     assert!(program.status().is_none(), "{:#?}", program.await_exit());
@@ -33,13 +33,13 @@ fn expect_interrupted(mut program: Program, signal: Signal) {
     program.signal(signal);
     let exit = program.await_exit();
     assert_eq!(exit.code, Some(130), "{exit:#?}");
-    assert!(since.elapsed() < MOMENT, "it went on for {:?}", since.elapsed());
+    assert!(since.elapsed() < MAX_END_DELAY, "it went on for {:?}", since.elapsed());
     assert_eq!(exit.told(&["panicked"]), 0, "{exit:#?}");
 }
 
-/// The first message is due at once, and the second in some hundred years at the earliest.
+/// The first message is due at once, the second in a hundred years at the earliest.
 #[test]
-fn a_rate_of_next_to_nothing_waits_and_does_not_spin() {
+fn a_tiny_rate_waits_without_spinning() {
     let least = format!("0.{:0>320}", 5);
     on_each_transport(|transport, address| {
         for rate in ["0.00000000001", "0.0000000002", &least] {
@@ -50,25 +50,25 @@ fn a_rate_of_next_to_nothing_waits_and_does_not_spin() {
             }
             let work = ["--rate", rate, "--duration", "300ms", "-c", "9", "--workers", "8"];
             Run::of(start(address, &[transport, &work].concat())).expect_success(1);
-            // At random, the first one waits for as long as any other.
+            // With Poisson arrivals the first message waits as long as any other.
             let run = Run::of(start(address, &[transport, &work, &["--arrivals", "poisson"]].concat()));
-            let (messages, errors) = (&run.record.messages, run.record.error_count());
+            let (messages, errors) = (&run.results.messages, run.results.error_count());
             assert_eq!((run.code, messages.sent, errors), (Some(1), 0, 0), "it measured nothing: {run:?}");
         }
     });
 }
 
-/// A hundred million messages a second are more than can be sent: nearly all of them are counted as never sent, at the end of
-/// the time and when the run is interrupted.
+/// 100 M messages/s cannot be sent: nearly all are counted as unsent, at the end of the duration and after an
+/// interrupt.
 #[test]
-fn a_rate_of_far_too_much_comes_to_its_end() {
+fn an_excessive_rate_ends() {
     on_each_transport(|transport, address| {
         let most = [transport, &["--rate", "100M"]].concat();
         for arrivals in ["uniform", "poisson"] {
             let work = ["--duration", "200ms", "-c", "2", "--workers", "2", "--arrivals", arrivals];
             let run = Run::of(start(address, &[&most[..], &work].concat()));
-            let due = run.record.messages.due.unwrap();
-            assert!((19_900_000..=20_100_000).contains(&due) && !run.record.valid, "{run:?}");
+            let due = run.results.messages.due.unwrap();
+            assert!((19_900_000..=20_100_000).contains(&due) && !run.results.valid, "{run:?}");
             assert!(arrivals == "poisson" || due == 20_000_000, "{run:?}");
         }
         for work in [&["--duration", "1h"][..], &["--messages", "18446744073709551615"]] {
@@ -80,14 +80,14 @@ fn a_rate_of_far_too_much_comes_to_its_end() {
 }
 
 #[test]
-fn a_time_of_centuries_is_waited_for() {
+fn durations_of_centuries_are_accepted() {
     on_each_transport(|transport, address| {
         let paced = ["--rate", "100", "-vv"];
         for work in [
-            &["--duration", LONGEST][..],
-            &["--duration", LONGEST, "--warm-up", LONGEST],
-            &["--duration", "1s", "--warm-up", LONGEST],
-            &["--duration", LONGEST, "--reply-timeout", LONGEST, "--spin", LONGEST],
+            &["--duration", MAX_DURATION][..],
+            &["--duration", MAX_DURATION, "--warm-up", MAX_DURATION],
+            &["--duration", "1s", "--warm-up", MAX_DURATION],
+            &["--duration", MAX_DURATION, "--reply-timeout", MAX_DURATION, "--spin", MAX_DURATION],
         ] {
             let program = start(address, &[transport, &paced, work].concat());
             program.await_stderr("Received ");
@@ -95,24 +95,25 @@ fn a_time_of_centuries_is_waited_for() {
         }
     });
     let server = server();
-    let held = client(server.address(), &["-vv", "--hold", LONGEST]);
+    let held = client(server.address(), &["-vv", "--hold", MAX_DURATION]);
     held.await_stderr("Received ");
     expect_interrupted(held, Signal::INT);
-    super::outcome(server.address(), &["--connect-timeout", LONGEST, "--retry-delay", LONGEST]).expect_tutorial(1);
+    super::outcome(server.address(), &["--connect-timeout", MAX_DURATION, "--retry-delay", MAX_DURATION])
+        .expect_tutorial(1);
     let silent = Fake::new(|_, stream| Some(stream));
-    let patient = client(silent.address(), &["-vv", "--reply-timeout", LONGEST]);
+    let patient = client(silent.address(), &["-vv", "--reply-timeout", MAX_DURATION]);
     patient.await_stderr("Sending ");
     expect_interrupted(patient, Signal::TERM);
-    let (_socket, nobody) = deaf(Ipv4Addr::LOCALHOST);
-    for delay in [LONGEST, "0"] {
-        let program = client(nobody, &["-v", "--retries", "4294967295", "--retry-delay", delay]);
+    let (_socket, refusing) = deaf(Ipv4Addr::LOCALHOST);
+    for delay in [MAX_DURATION, "0"] {
+        let program = client(refusing, &["-v", "--retries", "4294967295", "--retry-delay", delay]);
         program.await_stderr("trying again in ");
         expect_interrupted(program, Signal::INT);
     }
 }
 
 #[test]
-fn numbers_that_are_too_large_are_refused_and_the_largest_are_not() {
+fn too_large_numbers_are_rejected_and_the_largest_accepted() {
     const MOST: &str = "18446744073709551615";
     let server = server();
     let both: [&[&str]; 2] = [&["127.0.0.1", "65432"], &["--udp", "127.0.0.1", "65432"]];

@@ -1,4 +1,4 @@
-//! Servers that lie and fail, in threads of the test. Each connection gets a function that does what it likes.
+//! Fake servers in threads of the test. Each connection is passed to a function that may misbehave.
 
 use super::support::{PATIENCE, reset, uninterrupted};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// A server that ends when it goes out of scope.
+/// A server that ends when it is dropped.
 pub(crate) struct Fake {
     address: SocketAddr,
     ending: Arc<AtomicBool>,
@@ -16,13 +16,13 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// Gives each connection, counted from 0, to `serve` on a thread of its own. A stream that `serve` returns stays
-    /// open until the server goes.
+    /// Passes each connection, counted from 0, to `serve` on a thread of its own. A stream that `serve` returns stays
+    /// open until the server is dropped.
     pub(crate) fn new(serve: impl Fn(usize, TcpStream) -> Option<TcpStream> + Send + Sync + 'static) -> Self {
         Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), serve)
     }
 
-    /// The same on a listener of the caller's.
+    /// The same on the caller's listener.
     pub(crate) fn on(
         listener: TcpListener,
         serve: impl Fn(usize, TcpStream) -> Option<TcpStream> + Send + Sync + 'static,
@@ -56,7 +56,7 @@ impl Fake {
 impl Drop for Fake {
     fn drop(&mut self) {
         self.ending.store(true, Ordering::Relaxed);
-        // Only to wake the thread that accepts.
+        // Wakes the accepting thread.
         let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -72,14 +72,14 @@ pub(crate) fn take(stream: &mut TcpStream, count: u64) -> Vec<u8> {
     bytes
 }
 
-/// Writes all at once, and stays until the client has closed.
+/// Writes everything at once, and waits until the client has closed.
 pub(crate) fn answer(mut stream: TcpStream, reply: &[u8]) {
-    // The client may well have closed in the meantime: it is right to.
+    // The client may have closed already, which is correct.
     let _ = stream.write_all(reply);
     let _ = std::io::copy(&mut stream, &mut std::io::sink());
 }
 
-/// Sends everything back, as it should be.
+/// Echoes everything.
 pub(crate) fn echo(mut stream: TcpStream) {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = uninterrupted(|| stream.read(&mut buffer)) {
@@ -89,20 +89,20 @@ pub(crate) fn echo(mut stream: TcpStream) {
     }
 }
 
-/// Answers with `reply`, then ends in order. What the client sent must have been read, or a reset would come of it.
+/// Sends `reply`, then closes in order. The client's bytes must have been read, or closing causes a reset.
 pub(crate) fn answer_and_end(mut stream: TcpStream, reply: &[u8]) {
     stream.write_all(reply).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let _ = std::io::copy(&mut stream, &mut std::io::sink());
 }
 
-/// Answers with `reply`, then resets the connection.
+/// Sends `reply`, then resets the connection.
 pub(crate) fn answer_and_reset(mut stream: TcpStream, reply: &[u8]) {
     stream.write_all(reply).unwrap();
     reset(stream);
 }
 
-/// An address where nobody listens, and nobody else will as long as the socket lives.
+/// An address where nothing listens; the port stays reserved as long as the socket lives.
 pub(crate) fn deaf(host: Ipv4Addr) -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SockAddr::from(SocketAddr::from((host, 0)))).unwrap();

@@ -1,4 +1,4 @@
-//! Messages in frames, and servers that answer something else than an echo.
+//! Framed messages, and servers whose replies are no echo.
 
 use super::fake_server::{Fake, answer, answer_and_end, echo, take};
 use super::load::Run;
@@ -25,7 +25,7 @@ fn expect_verdict(exit: &Exit, code: i32, verdict: &str) {
     assert!(exit.stdout[0].ends_with(verdict), "{exit:#?}");
 }
 
-/// Expects that the run failed for this only cause, once, and that the report says so in these words, too.
+/// Expects that the run failed once, for this cause only, and that the report contains `words`.
 #[track_caller]
 fn expect_failure(exit: &Exit, cause: &str, words: &str) {
     expect_verdict(exit, 1, "something failed");
@@ -33,8 +33,8 @@ fn expect_failure(exit: &Exit, cause: &str, words: &str) {
     assert!(exit.stdout.iter().any(|line| line.contains(words)), "{exit:#?}");
 }
 
-/// A server that takes what the client sends up to its end, and then answers what `reply` makes of it.
-fn after_the_end(reply: fn(Vec<u8>) -> Vec<u8>) -> Fake {
+/// A server that reads up to the client's end, then replies with the result of `reply`.
+fn reply_after_end(reply: fn(Vec<u8>) -> Vec<u8>) -> Fake {
     Fake::new(move |_, mut stream| {
         let mut sent = Vec::new();
         stream.read_to_end(&mut sent).unwrap();
@@ -59,7 +59,7 @@ fn shouting() -> Fake {
 }
 
 #[test]
-fn each_kind_of_frame_as_it_goes_over_the_wire() {
+fn each_kind_of_frame_on_the_wire() {
     for (kind, wire) in [
         ("lines", &b"hello\n"[..]),
         ("crlf", b"hello\r\n"),
@@ -82,7 +82,7 @@ fn each_kind_of_frame_as_it_goes_over_the_wire() {
         });
         let sent = wire.len() as u64;
         outcome(fake.address(), &["--frame", kind, "--message", "hello"]).expect_success(1, 1, sent);
-        // The same as answers that are counted and not compared.
+        // The same as replies that are counted and not compared.
         let exit = client(fake.address(), &["--frame", kind, "--message", "hello", "--expect", "any"]).await_exit();
         expect_verdict(&exit, 0, ALL_ANSWERED);
         assert_eq!((counts(&exit, "messages "), counts(&exit, "bytes ")), ((1, 1), (sent, sent)), "{kind}: {exit:#?}");
@@ -101,24 +101,24 @@ fn frames_are_echoed_by_our_server() {
     outcome(server.address(), &["10", "--frame", "end"]).expect_success(10, 10, 220);
 }
 
-/// The end of our half is the end of the message; the reply comes after it.
+/// The client's half-close ends the message; the reply follows.
 #[test]
 fn a_message_that_ends_with_our_half() {
-    let fake = after_the_end(|sent| sent);
+    let fake = reply_after_end(|sent| sent);
     outcome(fake.address(), &["20", "--frame", "end", "--size", "1MiB"]).expect_success(20, 20, 20 << 20);
-    let twice = after_the_end(|sent| sent.repeat(2));
+    let twice = reply_after_end(|sent| sent.repeat(2));
     let outcome = outcome(twice.address(), &["--frame", "end", "--message", "abc"]);
-    outcome.expect_failures(&[("wrong bytes came back", 1)]);
+    outcome.expect_failures(&[("echo mismatch", 1)]);
     assert_eq!(outcome.mismatches, ["connection 1, byte 3: received 3 bytes more than it sent: b'abc'"]);
-    // As an answer it may be longer than any buffer.
-    let long = after_the_end(|sent| sent.repeat(100_000));
+    // As a reply it may exceed any buffer.
+    let long = reply_after_end(|sent| sent.repeat(100_000));
     let exit = client(long.address(), &["5", "--frame", "end", "--message", "hello", "--expect", "any"]).await_exit();
     expect_verdict(&exit, 0, ALL_ANSWERED);
     assert_eq!((counts(&exit, "messages "), counts(&exit, "bytes ")), ((5, 5), (25, 2_500_000)), "{exit:#?}");
 }
 
 #[test]
-fn any_answer_will_do() {
+fn any_reply_is_accepted() {
     let fake = shouting();
     let framed =
         ["3", "--frame", "lines", "--message", "hello", "--message", "you", "--messages", "50", "--pipeline", "4"];
@@ -126,13 +126,12 @@ fn any_answer_will_do() {
     expect_verdict(&exit, 0, ALL_ANSWERED);
     assert_eq!((counts(&exit, "messages "), counts(&exit, "bytes ")), ((150, 150), (750, 750)), "{exit:#?}");
     assert!(exit.stderr.is_empty(), "{exit:#?}");
-    // The same is no echo.
-    outcome(fake.address(), &["3", "--frame", "lines", "--message", "hello"])
-        .expect_failures(&[("wrong bytes came back", 3)]);
+    // The same reply is no echo.
+    outcome(fake.address(), &["3", "--frame", "lines", "--message", "hello"]).expect_failures(&[("echo mismatch", 3)]);
 }
 
 #[test]
-fn verbose_shows_the_answers() {
+fn verbose_logs_the_replies() {
     let fake = shouting();
     let one = ["--message", "hello", "--expect", "any", "-v"];
     let exit = client(fake.address(), &[&one[..], &["--frame", "lines"]].concat()).await_exit();
@@ -147,10 +146,10 @@ fn verbose_shows_the_answers() {
     expect_verdict(&exit, 0, "bytes came back on every connection");
 }
 
-/// How long each reply of [`large_replies`] is, in bytes: more than any read brings.
+/// Size of each reply of [`large_replies`] in bytes: more than any read returns.
 const REPLY_BYTES: usize = 300_000;
 
-/// A line for it.
+/// The request line.
 const GET: &str = "GET /\n";
 
 /// Answers each line with many bytes, as a web server might.
@@ -166,9 +165,9 @@ fn large_replies() -> Fake {
     })
 }
 
-/// Nothing tells where a reply ends: a read is none, and only the first bytes on each connection have a latency.
+/// The end of a reply is unknown: reads are not replies, and only the first bytes on each connection have a latency.
 #[test]
-fn an_answer_without_frames_is_not_counted() {
+fn unframed_replies_are_not_counted() {
     const REASON: &str = "nothing tells where a reply ends";
     let fake = large_replies();
     let one = ["7", "--expect", "any", "--message", GET];
@@ -182,20 +181,20 @@ fn an_answer_without_frames_is_not_counted() {
         let work = ["--duration", "500ms", "--fail-if", "p99>1h", "--fail-if", "rate<1", "--json", "-"];
         let mut program = client(fake.address(), &[&one[..], &work, further].concat());
         let exit = program.await_exit();
-        let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
-        let (messages, times) = (&record.messages, &record.histograms);
-        assert_eq!((exit.code, messages.verified, record.latency().count()), (Some(3), 0, 0), "{exit:#?}");
+        let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+        let (messages, times) = (&results.messages, &results.histograms);
+        assert_eq!((exit.code, messages.verified, results.latency().count()), (Some(3), 0, 0), "{exit:#?}");
         assert_eq!((times.latency_from_send.count(), times.first_byte.count()), (0, 7), "{exit:#?}");
         assert!(messages.sent >= 7 && messages.reads >= Some(7), "{exit:#?}");
-        assert!(record.bytes.verified >= 7 * REPLY_BYTES as u64, "{exit:#?}");
-        assert!(record.hints.iter().any(|hint| hint.starts_with(REASON)), "{exit:#?}");
+        assert!(results.bytes.verified >= 7 * REPLY_BYTES as u64, "{exit:#?}");
+        assert!(results.hints.iter().any(|hint| hint.starts_with(REASON)), "{exit:#?}");
         let told = exit.stderr.join("\n");
         assert!(!["verified", "answered", "right"].iter().any(|word| told.contains(word)), "{exit:#?}");
         assert!(told.contains("p99 was not measured") && told.contains("rate was not measured"), "{exit:#?}");
     }
 }
 
-/// With the size of a reply its end is known, whatever the buffer holds.
+/// With a known reply size the end of a reply is known, whatever the buffer holds.
 #[test]
 fn replies_of_a_known_size() {
     let fake = large_replies();
@@ -210,11 +209,11 @@ fn replies_of_a_known_size() {
     }
     let work = ["--message", GET, "--reply-size", &size, "--duration", "300ms", "--json", "-"];
     let run = Run::of(client(fake.address(), &work));
-    run.expect_success(run.record.messages.sent);
+    run.expect_success(run.results.messages.sent);
     let told = run.stderr.join("\n");
     assert!(told.contains(": every message was answered") && !told.contains("verified"), "{told}");
-    assert_eq!(run.record.bytes.verified, run.record.messages.sent * REPLY_BYTES as u64, "{run:?}");
-    // Another size than that of the replies.
+    assert_eq!(run.results.bytes.verified, run.results.messages.sent * REPLY_BYTES as u64, "{run:?}");
+    // A size other than that of the replies.
     let exit = client(fake.address(), &["--message", GET, "--reply-size", "299999"]).await_exit();
     expect_failure(&exit, "wrong answer", "if replies are larger, raise --reply-size");
     let cut = Fake::new(|_, mut stream| {
@@ -223,7 +222,7 @@ fn replies_of_a_known_size() {
         None
     });
     let exit = client(cut.address(), &["--message", GET, "--reply-size", "20"]).await_exit();
-    expect_failure(&exit, "closed by peer in the middle of an answer", "1 sent, 0 answered");
+    expect_failure(&exit, "closed by peer in the middle of a reply", "1 sent, 0 answered");
     for wrong in [
         &["--reply-size", "0"][..],
         &["--reply-size", "5", "--expect", "echo"],
@@ -233,7 +232,7 @@ fn replies_of_a_known_size() {
     }
 }
 
-/// A server that speaks first has sent a reply that nobody asked for.
+/// A greeting is a reply without a message.
 #[test]
 fn a_greeting_is_explained() {
     let fake = Fake::new(|_, mut stream| {
@@ -248,7 +247,7 @@ fn a_greeting_is_explained() {
 }
 
 #[test]
-fn a_server_that_closes_instead_of_answering() {
+fn server_closes_instead_of_replying() {
     let silent = Fake::new(|_, mut stream| {
         take(&mut stream, 44);
         None
@@ -257,7 +256,7 @@ fn a_server_that_closes_instead_of_answering() {
 }
 
 #[test]
-fn frames_that_are_none() {
+fn invalid_frames() {
     let answering = |reply: &'static [u8]| {
         Fake::new(move |_, mut stream: TcpStream| {
             take(&mut stream, 6);
@@ -272,20 +271,20 @@ fn frames_that_are_none() {
     let cut = run(b"HEL", &["--frame", "lines"]);
     expect_failure(
         &cut,
-        "closed by peer in the middle of an answer",
+        "closed by peer in the middle of a reply",
         "connection 1, answer 1: the input ended 1 byte short",
     );
-    // Six bytes go over the wire in both.
+    // Both send six bytes.
     let cut = run(b"\x07HELLO", &["--frame", "u8"]);
-    expect_failure(&cut, "closed by peer in the middle of an answer", "2 bytes short of a whole frame");
+    expect_failure(&cut, "closed by peer in the middle of a reply", "2 bytes short of a whole frame");
     let none = run(b"x5", &["--frame", "digits:1"]);
-    expect_failure(&none, "an answer that is no frame", "the length \"x\" is not written in ASCII digits");
+    expect_failure(&none, "a reply violates the framing", "the length \"x\" is not written in ASCII digits");
     let large = run(b"\x40", &["--frame", "u8", "--buffer-limit", "64"]);
-    expect_failure(&large, "an answer that is no frame", "a frame of 65 bytes is larger than the 64 bytes allowed");
+    expect_failure(&large, "a reply violates the framing", "a frame of 65 bytes is larger than the 64 bytes allowed");
 }
 
 #[test]
-fn a_large_answer_takes_a_large_buffer() {
+fn a_large_reply_needs_a_large_buffer() {
     const SIZE: usize = 300_000;
     let fake = Fake::new(|_, mut stream| {
         take(&mut stream, 9);
@@ -295,25 +294,25 @@ fn a_large_answer_takes_a_large_buffer() {
     });
     let one = ["--message", "hello", "--frame", "u32be", "--expect", "any"];
     let exit = client(fake.address(), &one).await_exit();
-    expect_failure(&exit, "an answer that is no frame", "larger than the 65,536 bytes allowed");
+    expect_failure(&exit, "a reply violates the framing", "larger than the 65,536 bytes allowed");
     let exit = client(fake.address(), &[&one[..], &["--buffer-limit", "1MiB"]].concat()).await_exit();
     expect_verdict(&exit, 0, ALL_ANSWERED);
     assert_eq!(counts(&exit, "bytes "), (9, SIZE as u64 + 4), "{exit:#?}");
 }
 
 #[test]
-fn nothing_is_expected_but_the_end() {
+fn no_reply_is_expected_but_the_close() {
     let discard = Program::server(&["127.0.0.1", "0", "--service", "discard"]);
     let arguments = ["10", "--expect", "none", "--size", "1MiB", "--messages", "3"];
     let exit = client(discard.address(), &arguments).await_exit();
-    expect_verdict(&exit, 0, "everything was sent, and the server ended in order");
+    expect_verdict(&exit, 0, "everything was sent, and the server closed in order");
     assert_eq!((counts(&exit, "messages "), counts(&exit, "bytes ")), ((30, 0), (30 << 20, 0)), "{exit:#?}");
-    // Held as long as was asked, and only then ended.
+    // Held as long as requested, then closed.
     let exit = client(discard.address(), &["10", "--expect", "none", "--hold", "100ms"]).await_exit();
-    expect_verdict(&exit, 0, "everything was sent, and the server ended in order");
-    // What comes all the same is ignored.
+    expect_verdict(&exit, 0, "everything was sent, and the server closed in order");
+    // Received bytes are ignored.
     let exit = client(server().address(), &["--expect", "none"]).await_exit();
-    expect_verdict(&exit, 0, "everything was sent, and the server ended in order");
+    expect_verdict(&exit, 0, "everything was sent, and the server closed in order");
     let fake = Fake::new(|_, mut stream| {
         take(&mut stream, 44);
         stream.shutdown(Shutdown::Read).unwrap();
@@ -324,7 +323,7 @@ fn nothing_is_expected_but_the_end() {
 }
 
 #[test]
-fn a_server_that_takes_not_all_has_not_ended_in_order() {
+fn a_server_that_closes_early_has_not_closed_in_order() {
     let hasty = Fake::new(|_, mut stream| {
         take(&mut stream, 1000);
         None
@@ -343,7 +342,7 @@ fn messages_from_a_file() {
         None
     });
     outcome(fake.address(), &["3", "--message-file", &path]).expect_success(3, 3, 3 * 13);
-    // Line by line, and the last one gets its end.
+    // Line by line; the last one gets its line end.
     outcome(fake.address(), &["3", "--message-file", &path, "--frame", "lines"]).expect_success(3, 12, 3 * 14);
     outcome(fake.address(), &["3", "--message-file", &path, "--frame", "u16be"]).expect_success(3, 3, 3 * 15);
     std::fs::write(&path, "").unwrap();
@@ -358,7 +357,7 @@ fn messages_from_a_file() {
 }
 
 #[test]
-fn frames_that_cannot_carry_what_is_asked() {
+fn frames_that_cannot_carry_the_message() {
     let wrong = |arguments: &[&str], parts: &[&str]| {
         let arguments = [&["127.0.0.1", "65432"], arguments].concat();
         expect_refusal(Program::client(&arguments), 2, parts);

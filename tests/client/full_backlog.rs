@@ -1,5 +1,4 @@
-//! A Unix socket whose backlog is full: the system says so at once and never tells when there is room again, so the
-//! client has to try again by itself.
+//! Unix socket with a full backlog: connect fails at once and no event announces room, so the client has to retry.
 
 use super::Outcome;
 use super::fake_server::echo;
@@ -9,7 +8,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A listener in whose backlog one connection waits; a second one finds no room (unix(7), `EAGAIN`).
+/// A listener with one connection in its backlog; a second one finds it full (unix(7), `EAGAIN`).
 fn narrow(folder: &Path) -> (Socket, PathBuf) {
     let path = folder.join("m.sock");
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
@@ -19,7 +18,7 @@ fn narrow(folder: &Path) -> (Socket, PathBuf) {
 }
 
 #[test]
-fn who_finds_no_room_waits_and_is_served() {
+fn a_connect_to_a_full_backlog_waits_and_succeeds() {
     const CONNECTIONS: usize = 40;
     let folder = tempfile::tempdir().unwrap();
     let (listener, path) = narrow(folder.path());
@@ -29,20 +28,20 @@ fn who_finds_no_room_waits_and_is_served() {
     std::thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
             let (stream, _) = listener.accept().unwrap();
-            // Only reads and writes follow, which are the same for both kinds of stream.
+            // The rest uses only reads and writes, which are the same for both kinds of stream.
             scope.spawn(|| echo(TcpStream::from(stream)));
         }
     });
     let outcome = Outcome::of(client);
     outcome.expect_tutorial(40);
-    // However often it was tried, a connection starts once.
+    // A connection is started once, however often it was retried.
     let starts = outcome.stderr.iter().filter(|line| line.starts_with("Starting connection ")).count();
     assert_eq!(starts, CONNECTIONS, "{outcome:#?}");
 }
 
-/// They wait at the same time, so that all of them together wait no longer than one.
+/// They wait at the same time, so all of them together wait no longer than one.
 #[test]
-fn who_finds_no_room_gives_up_in_time() {
+fn a_connect_to_a_full_backlog_times_out() {
     let folder = tempfile::tempdir().unwrap();
     let (_listener, path) = narrow(folder.path());
     let timeouts = ["--connect-timeout", "300ms", "--reply-timeout", "300ms"];

@@ -1,11 +1,11 @@
-//! What `-h`, `--help` and `--version` print, for all programs.
+//! Output of `-h`, `--help` and `--version` of all programs.
 
 use super::support::{Exit, Program};
 use std::process::Command;
 
 const PROGRAMS: [fn() -> Command; 3] = [Program::server_command, Program::client_command, Program::report_command];
 
-/// What a program prints on a page of the usual width.
+/// Output of a program at the usual width.
 #[track_caller]
 fn printed(program: fn() -> Command, arguments: &[&str]) -> Vec<String> {
     let exit: Exit = Program::spawn(program().args(arguments).env_remove("COLUMNS")).await_exit();
@@ -23,7 +23,7 @@ fn options(lines: &[String]) -> Vec<&str> {
 fn short_help_has_one_line_for_each_common_option() {
     for program in PROGRAMS {
         let (short, long) = (printed(program, &["-h"]), printed(program, &["--help"]));
-        // A second line of a text is indented further than any option.
+        // Continuation lines are indented further than any option.
         assert!(short.iter().all(|line| !line.starts_with("         ")), "{short:#?}");
         assert!(short.len() <= 70 && short.len() < long.len(), "{} lines of {}", short.len(), long.len());
         let all = options(&long);

@@ -1,4 +1,4 @@
-//! Our client and the tutorial's server.
+//! Interoperability with the tutorial's server.
 
 use super::outcome;
 use super::support::{Program, has_python};
@@ -13,11 +13,11 @@ fn a_tutorial_server() {
     outcome(address, &["20"]).expect_tutorial(20);
     outcome(address, &["20", "--workers", "2", "--pipeline", "1"]).expect_tutorial(20);
     let told = |start: &str| server.stdout().iter().filter(|line| line.starts_with(start)).count();
-    // It has printed all that before it answered.
+    // It has printed everything before it replied.
     assert_eq!(told("Accepted connection from ('127.0.0.1', "), 40);
 }
 
-/// It reads 1,024 bytes at a time and keeps what it cannot send.
+/// It reads 1,024 bytes at a time and buffers what it cannot send.
 #[test]
 fn a_tutorial_server_and_larger_messages() {
     if !has_python("a tutorial server and larger messages") {

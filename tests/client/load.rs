@@ -1,5 +1,5 @@
-//! Load that follows the clock: what is due stands fixed, whatever the server does, and everything that was due is accounted
-//! for. Bounds of time are one-sided, or as wide as a busy machine needs.
+//! Open and closed loops: due times are fixed whatever the server does, and every message due is accounted for. Time
+//! bounds are one-sided, or as wide as a busy machine needs.
 
 use super::fake_server::{Fake, echo, take};
 use super::support::{Program, await_until, expect_refusal};
@@ -10,36 +10,36 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A run, and what is kept of it.
+/// A run and its results.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
-    pub(crate) record: RunResults,
+    pub(crate) results: RunResults,
     pub(crate) stderr: Vec<String>,
 }
 
 impl Run {
-    /// Waits for the end of a program that was started with `--json -`, and checks what holds of every run.
+    /// Waits for a program that was started with `--json -`, and checks the invariants of every run.
     #[track_caller]
     pub(crate) fn of(mut program: Program) -> Self {
         let exit = program.await_exit();
-        let record =
+        let results =
             RunResults::from_json(&exit.stdout.join("\n")).unwrap_or_else(|error| panic!("{error}: {exit:#?}"));
-        let run = Self { code: exit.code, record, stderr: exit.stderr };
+        let run = Self { code: exit.code, results, stderr: exit.stderr };
         run.check();
         run
     }
 
-    /// Everything adds up.
+    /// Checks that all counts add up.
     #[track_caller]
     fn check(&self) {
-        let (record, messages) = (&self.record, &self.record.messages);
-        let times = &record.histograms;
+        let (results, messages) = (&self.results, &self.results.messages);
+        let times = &results.histograms;
         assert!(messages.verified <= messages.sent, "{self:?}");
         let lost = messages.timed_out + messages.pending + messages.failed;
         assert_eq!(times.unanswered_age.count(), lost, "{self:?}");
         assert_eq!(times.latency_from_send.count(), messages.verified, "{self:?}");
-        if record.load.kind == LoadKind::Open {
+        if results.load.kind == LoadKind::Open {
             assert_eq!(messages.due, Some(messages.verified + lost), "{self:?}");
             assert_eq!(times.latency_from_due.count(), messages.verified, "{self:?}");
             assert_eq!(times.lag.count(), messages.sent, "{self:?}");
@@ -48,92 +48,92 @@ impl Run {
             assert_eq!((messages.due, begun), (None, messages.verified + lost), "{self:?}");
             assert!(times.latency_from_due.is_empty() && times.lag.is_empty(), "{self:?}");
         }
-        let sum = |what: fn(&multiconn::results::Interval) -> u64| record.intervals.iter().map(what).sum::<u64>();
+        let sum = |what: fn(&multiconn::results::Interval) -> u64| results.intervals.iter().map(what).sum::<u64>();
         assert_eq!(
             (sum(|second| second.sent), sum(|second| second.replies)),
             (messages.sent, messages.verified),
             "{self:?}"
         );
         assert_eq!(sum(|second| second.latency.count), messages.verified, "{self:?}");
-        if record.warm_up_s == 0.0 {
+        if results.warm_up_s == 0.0 {
             let bytes = (sum(|second| second.bytes_sent), sum(|second| second.bytes_verified));
-            assert_eq!(bytes, (record.bytes.sent, record.bytes.verified), "{self:?}");
-            // What failed before the load began belongs to no second of it.
-            let (errors, connections) = (sum(|second| second.errors), &record.connections);
+            assert_eq!(bytes, (results.bytes.sent, results.bytes.verified), "{self:?}");
+            // Failures before the start of the load belong to no second of it.
+            let (errors, connections) = (sum(|second| second.errors), &results.connections);
             let has_begun_whole = connections.opened >= connections.wanted;
-            assert!(errors == record.error_count() || errors < record.error_count() && !has_begun_whole, "{self:?}");
+            assert!(errors == results.error_count() || errors < results.error_count() && !has_begun_whole, "{self:?}");
         }
     }
 
-    /// Expects success, with so many messages, all of them verified.
+    /// Expects success with `count` messages, all verified.
     #[track_caller]
     pub(crate) fn expect_success(&self, messages: u64) {
         assert_eq!(self.code, Some(0), "{self:?}");
-        assert!(self.record.errors.is_empty() && self.record.mismatches.count == 0, "{self:?}");
-        assert_eq!((self.record.messages.sent, self.record.messages.verified), (messages, messages), "{self:?}");
+        assert!(self.results.errors.is_empty() && self.results.mismatches.count == 0, "{self:?}");
+        assert_eq!((self.results.messages.sent, self.results.messages.verified), (messages, messages), "{self:?}");
     }
 }
 
-/// Starts a run that puts a load on `address`.
+/// Starts a load on `address`.
 pub(crate) fn start(address: SocketAddr, arguments: &[&str]) -> Program {
     client(address, &[arguments, &["--size", "64", "--json", "-"]].concat())
 }
 
-/// Puts a load on `address`.
+/// Runs a load on `address`.
 #[track_caller]
 pub(crate) fn load(address: SocketAddr, arguments: &[&str]) -> Run {
     Run::of(start(address, arguments))
 }
 
-/// How many of `latencies` were longer than `time`.
+/// Number of `latencies` longer than `time`.
 pub(crate) fn longer_than(latencies: &Latencies, time: Duration) -> u64 {
     let nanos = u64::try_from(time.as_nanos()).unwrap();
     latencies.histogram().count_between(nanos, u64::MAX)
 }
 
-/// Millis of a time that must be there.
+/// Milliseconds of a time that must exist.
 fn millis(time: Option<Duration>) -> u128 {
     time.unwrap().as_millis()
 }
 
 #[test]
-fn an_even_load_is_sent_whole() {
+fn a_uniform_load_is_sent_completely() {
     let server = server();
     for workers in ["1", "3"] {
         let work = ["--rate", "500", "--duration", "2s", "-c", "10", "--workers", workers];
         let run = load(server.address(), &work);
         run.expect_success(1000);
-        let record = &run.record;
-        assert_eq!((record.messages.due, record.bytes.sent, record.bytes.verified), (Some(1000), 64_000, 64_000));
+        let results = &run.results;
+        assert_eq!((results.messages.due, results.bytes.sent, results.bytes.verified), (Some(1000), 64_000, 64_000));
         assert_eq!(
-            (record.load.kind, record.load.rate, record.load.duration_s),
+            (results.load.kind, results.load.rate, results.load.duration_s),
             (LoadKind::Open, Some(500.0), Some(2.0))
         );
-        assert!((2.0..6.0).contains(&record.measured_s) && record.duration_s >= record.measured_s, "{run:?}");
-        let (due, send) = (&record.histograms.latency_from_due, &record.histograms.latency_from_send);
+        assert!((2.0..6.0).contains(&results.measured_s) && results.duration_s >= results.measured_s, "{run:?}");
+        let (due, send) = (&results.histograms.latency_from_due, &results.histograms.latency_from_send);
         assert!(due.at(0.99) >= send.at(0.99) && due.max() >= send.max(), "{run:?}");
     }
 }
 
-/// What a worker does to make ready is done before the first message is due. One run of several is undisturbed.
+/// Workers finish their preparations before the first message is due. At least one run of several is undisturbed.
 #[test]
-fn the_first_message_is_as_punctual_as_the_others() {
+fn the_first_message_has_no_extra_send_delay() {
     let server = server();
     let work = ["--rate", "20", "--duration", "300ms", "-c", "4", "--workers", "2"];
-    let lags = (0..8).map(|_| load(server.address(), &work).record.histograms.lag.max());
+    let lags = (0..8).map(|_| load(server.address(), &work).results.histograms.lag.max());
     let lags: Vec<_> = lags.take_while(|lag| *lag > Some(Duration::from_micros(1500))).collect();
     assert!(lags.len() < 8, "{lags:?}");
 }
 
-/// A worker without a connection would keep its part of the schedule to itself.
+/// A worker without a connection would never send its share of the schedule.
 #[test]
-fn more_workers_than_connections_send_all_the_same() {
+fn more_workers_than_connections_send_everything() {
     let server = server();
     let run = load(server.address(), &["-c", "1", "--workers", "3", "--rate", "300", "--duration", "1s"]);
     run.expect_success(300);
 }
 
-/// Connections over workers that do not divide evenly: each worker has a share in the rate as large as in the messages.
+/// Connections that do not divide evenly over the workers: the share of the rate and of the messages is the same.
 pub(crate) const UNEVEN: [[&str; 3]; 3] = [["5", "--workers", "4"], ["1", "--workers", "4"], ["3", "--workers", "2"]];
 
 /// Expects that so many messages were sent at 100 per second, second by second.
@@ -141,9 +141,9 @@ pub(crate) const UNEVEN: [[&str; 3]; 3] = [["5", "--workers", "4"], ["1", "--wor
 pub(crate) fn expect_a_hundred_per_second(run: &Run, messages: u64) {
     run.expect_success(messages);
     let planned_s = f64::from(u32::try_from(messages).unwrap()) / 100.0;
-    assert!((run.record.measured_s - planned_s).abs() < 0.03, "{run:?}");
+    assert!((run.results.measured_s - planned_s).abs() < 0.03, "{run:?}");
     #[allow(clippy::cast_precision_loss, reason = "a few hundred")]
-    let mut rates = run.record.intervals.iter().map(|interval| interval.sent as f64 / interval.seconds);
+    let mut rates = run.results.intervals.iter().map(|interval| interval.sent as f64 / interval.seconds);
     assert!(rates.len() > 0 && rates.all(|rate| (70.0..=130.0).contains(&rate)), "{run:?}");
 }
 
@@ -165,25 +165,26 @@ fn messages_that_are_sent_too_slowly_are_not_valid() {
     let server = server();
     let run = load(server.address(), &["-c", "4", "--workers", "2", "--rate", "5M", "--messages", "20000"]);
     run.expect_success(80_000);
-    assert!(!run.record.valid && run.record.measured_s > 0.016, "{run:?}");
-    assert!(run.record.reasons.iter().any(|reason| reason.contains("did not keep the schedule")), "{run:?}");
+    assert!(!run.results.valid && run.results.measured_s > 0.016, "{run:?}");
+    assert!(run.results.reasons.iter().any(|reason| reason.contains("did not keep the schedule")), "{run:?}");
 }
 
-/// A client that is asked for more than it can send reads what comes back all the same, and says that it was the limit.
+/// A client beyond its capacity still reads replies, and reports that it was the limit.
 #[test]
-fn a_client_that_is_behind_goes_on_reading() {
+fn a_late_client_goes_on_reading() {
     let server = server();
     let run = load(server.address(), &["-c", "8", "--rate", "3M", "--duration", "1s"]);
-    let messages = &run.record.messages;
-    assert_eq!((run.code, messages.due, run.record.valid), (Some(0), Some(3_000_000), false), "{run:?}");
-    // It ends a second late at most, and until then gives out what it owes. Without reading, no answer had come by then.
+    let messages = &run.results.messages;
+    assert_eq!((run.code, messages.due, run.results.valid), (Some(0), Some(3_000_000), false), "{run:?}");
+    // It ends at most a second late, and until then sends overdue messages. Without reading, no reply would have
+    // arrived by then.
     assert!(messages.sent < 3_000_000 && messages.sent + messages.pending == 3_000_000, "{run:?}");
-    assert!(run.record.intervals[0].replies > 0, "{run:?}");
+    assert!(run.results.intervals[0].replies > 0, "{run:?}");
 }
 
-/// The load goes on while the server stands still; whoever should have asked then is counted as having waited.
+/// The load continues while the server is stopped; the waiting time of messages due then is counted.
 #[test]
-fn a_server_that_stands_still_is_felt_by_all_who_were_due() {
+fn a_stopped_server_delays_all_messages_due_meanwhile() {
     const PAUSE: Duration = Duration::from_millis(1400);
     let server = server();
     let work = ["--rate", "200", "--duration", "4s", "-c", "4", "-vv"];
@@ -194,34 +195,34 @@ fn a_server_that_stands_still_is_felt_by_all_who_were_due() {
     server.resume();
     let run = Run::of(program);
     run.expect_success(800);
-    let times = &run.record.histograms;
+    let times = &run.results.histograms;
     assert!(millis(times.latency_from_due.max()) > 1200, "{run:?}");
     assert!(times.latency_from_due.at(0.99) >= times.latency_from_send.at(0.99), "{run:?}");
-    // Due in the first half of the pause, at 200 per second: 140. A machine that is busy adds to the pause.
+    // Due in the first half of the pause, at 200 per second: 140. A busy machine extends the pause.
     let slow = longer_than(&times.latency_from_due, PAUSE / 2);
     assert!((120..=400).contains(&slow), "{slow} in {run:?}");
-    // They went on being sent.
+    // Sending went on.
     assert!(times.lag.at(0.5) < Some(PAUSE / 2), "{run:?}");
 }
 
-/// A server that owes an answer leaves no room for the next question: that is not the client's lateness.
+/// With the pipeline full, the server blocks the next message: that is not send delay.
 #[test]
-fn a_server_that_holds_messages_back_is_not_the_clients_fault() {
+fn time_blocked_is_not_send_delay() {
     let server = Program::server(&["127.0.0.1", "0", "--reply-delay", "200ms"]);
     let run = load(server.address(), &["--rate", "100", "--duration", "2s", "-c", "2", "--pipeline", "1"]);
-    let (messages, times) = (&run.record.messages, &run.record.histograms);
+    let (messages, times) = (&run.results.messages, &run.results.histograms);
     // Two connections exchange ten messages a second.
     assert_eq!(messages.due, Some(200), "{run:?}");
     assert!(messages.sent <= 25 && messages.sent + messages.withheld == 200, "{run:?}");
     assert!(times.held_back.count() >= messages.sent.saturating_sub(4), "{run:?}");
     assert!(times.held_back.max() > times.lag.at(0.5), "{run:?}");
-    assert!(!run.record.reasons.iter().any(|reason| reason.contains("schedule")), "{run:?}");
-    assert!(run.record.hints.iter().any(|hint| hint.contains("not sent, or not whole")), "{run:?}");
+    assert!(!run.results.reasons.iter().any(|reason| reason.contains("schedule")), "{run:?}");
+    assert!(run.results.hints.iter().any(|hint| hint.contains("not sent, or not whole")), "{run:?}");
 }
 
-/// A client that stands still owes what was due meanwhile, and says that it was the limit.
+/// A stopped client has to send the messages due meanwhile, and reports that it was the limit.
 #[test]
-fn a_client_that_stands_still_is_not_valid() {
+fn a_run_with_a_stopped_client_is_not_valid() {
     let server = server();
     for (begin, work) in [(500, &["--duration", "3s"][..]), (300, &["--warm-up", "1s", "--duration", "2s"])] {
         let program =
@@ -231,30 +232,30 @@ fn a_client_that_stands_still_is_not_valid() {
         std::thread::sleep(Duration::from_millis(1500));
         program.resume();
         let run = Run::of(program);
-        let due = if run.record.warm_up_s > 0.0 { 2000 } else { 3000 };
-        assert_eq!((run.code, run.record.messages.due), (Some(0), Some(due)), "{run:?}");
-        let times = &run.record.histograms;
-        assert!(!run.record.valid && millis(times.lag.max()) > 300, "{run:?}");
+        let due = if run.results.warm_up_s > 0.0 { 2000 } else { 3000 };
+        assert_eq!((run.code, run.results.messages.due), (Some(0), Some(due)), "{run:?}");
+        let times = &run.results.histograms;
+        assert!(!run.results.valid && millis(times.lag.max()) > 300, "{run:?}");
         assert!(times.latency_from_due.max() >= times.lag.max(), "{run:?}");
     }
 }
 
 #[test]
-fn what_is_never_answered_is_counted_and_aged() {
+fn unanswered_messages_are_counted_with_their_age() {
     let fake = Fake::new(|_, stream| Some(stream));
     for workers in ["1", "2"] {
         let silent = ["--rate", "100", "--duration", "1s", "--reply-timeout", "300ms", "-c", "2", "--workers", workers];
         let run = load(fake.address(), &silent);
-        assert_eq!((run.code, run.record.errors.get("reply_timeout")), (Some(1), Some(&2)), "{run:?}");
-        let messages = &run.record.messages;
+        assert_eq!((run.code, run.results.errors.get("reply_timeout")), (Some(1), Some(&2)), "{run:?}");
+        let messages = &run.results.messages;
         assert!(messages.verified == 0 && messages.timed_out >= 2, "{run:?}");
-        assert!(millis(run.record.histograms.unanswered_age.max()) >= 299, "{run:?}");
+        assert!(millis(run.results.histograms.unanswered_age.max()) >= 299, "{run:?}");
     }
 }
 
-/// Half of the connections are answered, the others never: neither hides the other.
+/// Half of the connections get replies, the others never: neither hides the other.
 #[test]
-fn some_that_are_never_answered() {
+fn some_connections_are_never_answered() {
     let fake = Fake::new(|index, stream| {
         if index.is_multiple_of(2) {
             return Some(stream);
@@ -263,8 +264,8 @@ fn some_that_are_never_answered() {
         None
     });
     let run = load(fake.address(), &["--rate", "200", "--duration", "1s", "--reply-timeout", "3s", "-c", "4"]);
-    assert_eq!((run.code, run.record.errors.get("reply_timeout")), (Some(1), Some(&2)), "{run:?}");
-    let messages = &run.record.messages;
+    assert_eq!((run.code, run.results.errors.get("reply_timeout")), (Some(1), Some(&2)), "{run:?}");
+    let messages = &run.results.messages;
     assert_eq!((messages.due, messages.sent), (Some(200), 200), "{run:?}");
     assert_eq!((messages.verified, messages.timed_out, messages.pending), (100, 100, 0), "{run:?}");
 }
@@ -276,19 +277,19 @@ fn the_warm_up_is_not_measured() {
         let work = ["--rate", "300", "--warm-up", "700ms", "--duration", "1s", "-c", "3", "--workers", workers];
         let run = load(server.address(), &work);
         run.expect_success(300);
-        assert_eq!(run.record.messages.due, Some(300), "{run:?}");
-        assert!((1.0..5.0).contains(&run.record.measured_s) && run.record.duration_s >= 1.7, "{run:?}");
-        assert!((run.record.warm_up_s - 0.7).abs() < 1e-9, "{run:?}");
-        assert_eq!(run.record.bytes.verified, 300 * 64, "{run:?}");
+        assert_eq!(run.results.messages.due, Some(300), "{run:?}");
+        assert!((1.0..5.0).contains(&run.results.measured_s) && run.results.duration_s >= 1.7, "{run:?}");
+        assert!((run.results.warm_up_s - 0.7).abs() < 1e-9, "{run:?}");
+        assert_eq!(run.results.bytes.verified, 300 * 64, "{run:?}");
     }
 }
 
 #[test]
-fn a_seed_gives_the_same_times_again() {
+fn equal_seeds_give_equal_arrival_times() {
     let server = server();
     let random = ["--rate", "400", "--duration", "1s", "--arrivals", "poisson", "-c", "4"];
     for workers in ["1", "2"] {
-        // Side by side: each takes its second.
+        // In parallel: each takes a second.
         let runs = SEEDS.map(|seed| {
             let program = start(server.address(), &[&random[..], &["--seed", seed, "--workers", workers]].concat());
             (seed, program)
@@ -298,23 +299,23 @@ fn a_seed_gives_the_same_times_again() {
     }
 }
 
-/// Waits until a client that tells of everything (`-vv`) has sent so many messages: its load has begun.
+/// Waits until a client with `-vv` has sent so many messages: its load has begun.
 #[track_caller]
 pub(crate) fn await_messages(program: &Program, count: usize) {
     await_until("messages", || program.stderr().iter().filter(|line| line.starts_with("Sending ")).count() >= count);
 }
 
-/// The first and the third run are one.
+/// The first and the third run have the same seed.
 pub(crate) const SEEDS: [&str; 4] = ["1", "2", "1", "3"];
 
-/// The same seed gives the same random times again, and others give others; each gives as many as chance allows.
+/// Equal seeds give equal arrival times and different seeds different ones; the counts are plausible.
 #[track_caller]
 pub(crate) fn expect_seeds_to_tell(runs: [(&str, Program); 4], expected: RangeInclusive<u64>) {
     let counts = runs.map(|(seed, program)| {
         let run = Run::of(program);
-        let due = run.record.messages.due.unwrap();
+        let due = run.results.messages.due.unwrap();
         run.expect_success(due);
-        let load = &run.record.load;
+        let load = &run.results.load;
         assert_eq!((load.arrivals.as_deref(), load.seed), (Some("poisson"), seed.parse().ok()), "{run:?}");
         assert!(expected.contains(&due), "{due}");
         due
@@ -323,32 +324,32 @@ pub(crate) fn expect_seeds_to_tell(runs: [(&str, Program); 4], expected: RangeIn
     assert!(counts[0] != counts[1] || counts[0] != counts[3], "{counts:?}");
 }
 
-/// Without a rate, each connection has one message under way, unless more are asked for.
+/// Without a rate, each connection has one message in flight, unless a pipeline is given.
 #[test]
 fn a_closed_loop_ends_by_itself() {
     let server = server();
     for further in [&["--workers", "2"][..], &["--pipeline", "5"]] {
         let run = load(server.address(), &[&["--duration", "1s", "-c", "4"], further].concat());
-        let sent = run.record.messages.sent;
+        let sent = run.results.messages.sent;
         assert!(sent >= 4, "{run:?}");
         run.expect_success(sent);
-        assert_eq!((run.record.load.kind, run.record.load.duration_s), (LoadKind::Closed, Some(1.0)));
-        assert!((1.0..5.0).contains(&run.record.measured_s), "{run:?}");
+        assert_eq!((run.results.load.kind, run.results.load.duration_s), (LoadKind::Closed, Some(1.0)));
+        assert!((1.0..5.0).contains(&run.results.measured_s), "{run:?}");
     }
     let fake = Fake::new(|_, mut stream| {
         take(&mut stream, 64);
-        // Nothing more may come before this one is answered.
+        // No further message may arrive before this one is answered.
         stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         let more = std::io::Read::read(&mut stream, &mut [0; 64]);
         assert!(more.is_err(), "{more:?}");
         Some(stream)
     });
     let run = load(fake.address(), &["--duration", "500ms", "--reply-timeout", "1s"]);
-    assert_eq!((run.code, run.record.messages.sent, run.record.messages.timed_out), (Some(1), 1, 1), "{run:?}");
+    assert_eq!((run.code, run.results.messages.sent, run.results.messages.timed_out), (Some(1), 1, 1), "{run:?}");
 }
 
 #[test]
-fn an_interrupted_load_tells_what_was_done() {
+fn an_interrupted_load_is_reported() {
     let (server, silent) = (server(), Fake::new(|_, stream| Some(stream)));
     for (address, answers) in [(server.address(), true), (silent.address(), false)] {
         let work = ["--rate", "200", "--duration", "1h", "--reply-timeout", "1h", "-c", "3", "--workers", "2", "-vv"];
@@ -358,16 +359,16 @@ fn an_interrupted_load_tells_what_was_done() {
         });
         program.signal(Signal::INT);
         let run = Run::of(program);
-        assert!(run.code == Some(130) && run.record.interrupted, "{:?}", run.record);
-        let messages = &run.record.messages;
-        assert!(messages.sent >= 50 && messages.timed_out + messages.failed == 0, "{:?}", run.record);
-        assert!(if answers { messages.verified >= 40 } else { messages.pending >= 50 }, "{:?}", run.record);
-        assert!(run.stderr.iter().any(|line| line.ends_with(": interrupted")), "{:?}", run.record);
+        assert!(run.code == Some(130) && run.results.interrupted, "{:?}", run.results);
+        let messages = &run.results.messages;
+        assert!(messages.sent >= 50 && messages.timed_out + messages.failed == 0, "{:?}", run.results);
+        assert!(if answers { messages.verified >= 40 } else { messages.pending >= 50 }, "{:?}", run.results);
+        assert!(run.stderr.iter().any(|line| line.ends_with(": interrupted")), "{:?}", run.results);
     }
 }
 
 #[test]
-fn loads_that_make_no_sense_are_refused() {
+fn invalid_loads_are_rejected() {
     let address = server().address();
     let whole = ["--rate", "100", "--duration", "1s"];
     for (bad, parts) in [

@@ -1,4 +1,4 @@
-//! What the client tells while it works: the tutorial's story, in the tutorial's words.
+//! Log output of the client, including the lines of the tutorial.
 
 use super::fake_server::{Fake, answer_and_end, deaf, take};
 use super::support::{Program, await_some};
@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 
 #[test]
-fn by_default_nothing_is_told_but_the_report() {
+fn by_default_only_the_report_is_printed() {
     let server = server();
     let outcome = outcome(server.address(), &["20"]);
     outcome.expect_tutorial(20);
@@ -16,7 +16,7 @@ fn by_default_nothing_is_told_but_the_report() {
 }
 
 #[test]
-fn verbose_tells_of_each_connection() {
+fn verbose_logs_each_connection() {
     let server = server();
     let outcome = outcome(server.address(), &["20", "-v"]);
     outcome.expect_tutorial(20);
@@ -26,12 +26,12 @@ fn verbose_tells_of_each_connection() {
         let (started, closed) = (place(&start), place(&format!("Closing connection {number}")));
         assert!(started.is_some() && started < closed, "connection {number}: {outcome:#?}");
     }
-    // The bytes take -vv.
+    // Payloads are logged with -vv only.
     assert_eq!(outcome.stderr.len(), 40, "{outcome:#?}");
 }
 
 #[test]
-fn more_verbose_tells_the_bytes_as_python_would() {
+fn more_verbose_logs_payloads_in_python_notation() {
     let server = server();
     for (message, shown) in [
         ("Message 1 from client.", "b'Message 1 from client.'"),
@@ -40,18 +40,18 @@ fn more_verbose_tells_the_bytes_as_python_would() {
     ] {
         let outcome = outcome(server.address(), &["--message-raw", message, "-vv"]);
         outcome.expect_success(1, 1, message.len() as u64);
-        let story = [
+        let lines = [
             format!("Starting connection 1 to {}", server.address()),
             format!("Sending {shown} to connection 1"),
             format!("Received {shown} from connection 1"),
             "Closing connection 1".to_owned(),
         ];
-        assert_eq!(outcome.stderr, story);
+        assert_eq!(outcome.stderr, lines);
     }
 }
 
 #[test]
-fn quiet_says_nothing_of_success_and_reports_failure() {
+fn quiet_prints_nothing_on_success_and_reports_failure() {
     let server = server();
     let port = server.address().port().to_string();
     let exit = Program::client(&["127.0.0.1", &port, "20", "-q"]).await_exit();
@@ -63,7 +63,7 @@ fn quiet_says_nothing_of_success_and_reports_failure() {
     assert!(exit.stdout[0].contains("something failed"), "{exit:#?}");
 }
 
-/// The story may be cut short by whoever reads it; a report that cannot be written is a failure.
+/// A log whose reader has closed it is no failure; a report that cannot be written is.
 #[test]
 #[cfg(target_os = "linux")]
 fn results_that_cannot_be_written() {
@@ -74,15 +74,15 @@ fn results_that_cannot_be_written() {
     let full = with_stdout("> /dev/full");
     assert_eq!((full.code, full.stderr.len()), (Some(1), 1), "{full:#?}");
     assert!(full.stderr[0].starts_with("error: cannot write the results to stdout: "), "{full:#?}");
-    // Nobody wants to read them, which is no failure.
+    // The reader has closed it, which is no failure.
     for unread in [">&-", "2>&-"] {
         assert_eq!(with_stdout(unread).code, Some(0), "{unread}");
     }
 }
 
-/// A connection that fails has an end of its story, too, and it says why.
+/// A failed connection is logged when it closes, with the cause.
 #[test]
-fn a_failure_is_told_where_it_happens() {
+fn a_failure_is_logged_when_it_happens() {
     let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
     let refused = outcome(address, &["2", "-v"]);
     for number in [1, 2] {
@@ -98,9 +98,9 @@ fn a_failure_is_told_where_it_happens() {
     assert!(early.stderr.contains(&"Closing connection 1: closed early by peer".to_owned()), "{early:#?}");
 }
 
-/// One line for each second that is over, where they are asked for.
+/// One line per complete second, where requested.
 #[test]
-fn a_load_tells_of_each_second() {
+fn a_load_logs_each_second() {
     let server = server();
     let load = ["10", "--workers", "2", "--duration", "3s"];
     for more in [&["--rate", "200"][..], &[]] {
@@ -117,7 +117,7 @@ fn a_load_tells_of_each_second() {
     }
 }
 
-/// Connecting, warming up, the load and what comes after it have one clock, which starts with the program.
+/// Connecting, warm-up, load and hold share one clock, which starts with the program.
 #[test]
 fn the_clock_of_a_load_runs_on_through_its_phases() {
     let server = Program::server(&["127.0.0.1", "0", "--reply-delay", "10ms"]);
@@ -128,7 +128,7 @@ fn the_clock_of_a_load_runs_on_through_its_phases() {
         let times: Vec<u64> = seconds.iter().map(|(time, _)| time.trim().parse().unwrap()).collect();
         assert!(times.is_sorted_by(|one, other| one < other), "{seconds:#?}");
         let mut phases: Vec<_> = seconds.iter().map(|(_, what)| what.split_once(", ").unwrap().0).collect();
-        // The load's lines begin with its rate.
+        // The lines of the load begin with its rate.
         phases.iter_mut().filter(|phase| phase.ends_with("/s")).for_each(|phase| *phase = "load");
         phases.dedup();
         assert_eq!(phases, ["connecting", "warm-up", "load", "load over"], "{seconds:#?}");
@@ -138,9 +138,9 @@ fn the_clock_of_a_load_runs_on_through_its_phases() {
     }
 }
 
-/// More than a pipe takes: the rest waits in the client, and its run goes on.
+/// More than a pipe holds: the rest waits in the client, and its run goes on.
 #[test]
-fn a_log_that_nobody_reads_does_not_stop_a_run() {
+fn an_unread_log_does_not_stop_a_run() {
     let server = server();
     let port = server.address().port().to_string();
     let mut command = Program::client_command();

@@ -1,6 +1,6 @@
-//! `multiconn-client` as its users and the servers it meets see it: the real program on real sockets.
+//! `multiconn-client`: tests of the real program on real sockets.
 //!
-//! Every port is chosen by the system, every wait is bounded, so the tests can run side by side.
+//! The system chooses every port and every wait is bounded, so the tests can run in parallel.
 
 #![allow(clippy::unwrap_used)]
 
@@ -44,21 +44,21 @@ use outcome::Outcome;
 use std::net::SocketAddr;
 use support::Program;
 
-/// What each connection of the tutorial sends, in bytes: two messages of 22.
+/// Bytes that each connection of the tutorial sends: two messages of 22.
 const TUTORIAL_BYTES: u64 = 44;
 
-/// Our server on a free port of the IPv4 loopback address.
+/// Starts `multiconn-server` on a free port of the IPv4 loopback address.
 fn server() -> Program {
     Program::server(&["127.0.0.1", "0"])
 }
 
-/// Our client, started against `address` with further arguments.
+/// Starts `multiconn-client` against `address` with further arguments.
 fn client(address: SocketAddr, arguments: &[&str]) -> Program {
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     Program::client(&[&[&*host, &port], arguments].concat())
 }
 
-/// What became of our client against `address` with further arguments.
+/// Outcome of `multiconn-client` against `address` with further arguments.
 #[track_caller]
 fn outcome(address: SocketAddr, arguments: &[&str]) -> Outcome {
     Outcome::of(client(address, arguments))

@@ -1,4 +1,4 @@
-//! What is sent, how much of it, and how many at a time.
+//! Options: messages, sizes, pipelining, workers, connects and socket options.
 
 use super::fake_server::{Fake, echo};
 use super::support::{Program, expect_refusal, has_ipv6};
@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 #[test]
-fn messages_of_ones_own_are_sent_in_turn() {
+fn own_messages_are_sent_in_turn() {
     let server = server();
     let own = ["--message", "Hello, world", "--message", "é", "-c", "10"];
     outcome(server.address(), &own).expect_success(10, 20, 10 * 14);
@@ -17,7 +17,7 @@ fn messages_of_ones_own_are_sent_in_turn() {
     let more = [&own[..], &["--messages", "5"]].concat();
     outcome(server.address(), &more).expect_success(10, 50, 10 * 40);
     outcome(server.address(), &["--messages", "3"]).expect_success(1, 3, 66);
-    // Fewer than there are.
+    // Fewer than given.
     outcome(server.address(), &["--messages", "1"]).expect_success(1, 1, 22);
 }
 
@@ -46,13 +46,13 @@ fn workers_duration_and_rate_have_short_forms() {
     let server = server();
     let short = ["-c", "4", "-t", "2", "-d", "300ms", "-r", "100", "--json", "-"];
     let exit = client(server.address(), &short).await_exit();
-    let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
-    let set = |name: &str| record.configuration.get(name).map(ToString::to_string);
-    assert_eq!(set("workers").as_deref(), Some("2"), "{:#?}", record.configuration);
-    assert_eq!((record.load.duration_s, record.load.rate), (Some(0.3), Some(100.0)));
+    let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+    let set = |name: &str| results.configuration.get(name).map(ToString::to_string);
+    assert_eq!(set("workers").as_deref(), Some("2"), "{:#?}", results.configuration);
+    assert_eq!((results.load.duration_s, results.load.rate), (Some(0.3), Some(100.0)));
 }
 
-/// Everything is sent at once while everything comes back: with both directions full, nobody may wait for the other.
+/// Everything is sent at once while everything comes back: with both directions full there must be no deadlock.
 #[test]
 fn large_messages_in_both_directions() {
     let server = server();
@@ -73,7 +73,7 @@ fn sizes_around_the_buffers() {
 }
 
 #[test]
-fn a_pipeline_bounds_what_is_unanswered() {
+fn a_pipeline_limits_unanswered_messages() {
     let server = server();
     for (pipeline, messages) in [("1", 1), ("1", 100), ("3", 100), ("100", 3), ("1000000", 10_000)] {
         let outcome = outcome(server.address(), &["--pipeline", pipeline, "--messages", &messages.to_string()]);
@@ -94,7 +94,7 @@ fn with_a_pipeline_of_one_each_message_waits_for_its_echo() {
     assert_eq!(story, expected.as_flattened().iter().collect::<Vec<_>>());
 }
 
-/// Every form of an address leads to the same server, with the number of connections behind it.
+/// Every form of an address reaches the same server; the number of connections may follow it.
 #[test]
 fn addresses_in_one_word_and_in_two() {
     let server = server();
@@ -147,7 +147,7 @@ fn few_connects_at_a_time() {
     outcome(server.address(), &["100", "--max-connecting", "1", "--workers", "2"]).expect_tutorial(100);
 }
 
-/// Each of the addresses has its turn: six of the first range, then one of the second.
+/// Each address is used in turn: six of the first range, then one of the second.
 #[test]
 fn connections_come_from_several_addresses() {
     let (told, sources) = channel();
@@ -166,7 +166,8 @@ fn connections_come_from_several_addresses() {
     assert_eq!(sources, [&six[..], &["127.0.1.0".to_owned()]].concat());
 }
 
-/// However long the loops poll, whatever happens is seen at once: bytes, alarms, timeouts, messages of others, and signals.
+/// However long the loops poll, they notice everything at once: bytes, timers, timeouts, messages from other threads,
+/// and signals.
 #[test]
 fn loops_that_poll_before_they_sleep() {
     for spin in ["50us", "1h"] {
@@ -185,27 +186,27 @@ fn loops_that_poll_before_they_sleep() {
     }
 }
 
-/// The last of twenty is begun after 19 fiftieths of a second, whoever begins it.
+/// The last of twenty connects starts after 19/50 s, whichever worker starts it.
 #[test]
-fn connects_that_follow_each_other_evenly() {
+fn evenly_spaced_connects() {
     let server = server();
     for more in [&[][..], &["--workers", "2"], &["--max-connecting", "1"]] {
         let since = Instant::now();
         outcome(server.address(), &[&["20", "--connect-rate", "50"], more].concat()).expect_tutorial(20);
         assert!(since.elapsed() >= Duration::from_millis(380), "{more:?}: after {:?}", since.elapsed());
     }
-    // Those who take the place of others are connections like all.
+    // Replacements of closed connections count as well.
     let since = Instant::now();
     let arguments = ["--messages", "10", "--reconnect-every", "1", "--connect-rate", "25"];
     assert_eq!(client(server.address(), &arguments).await_exit().code, Some(0));
     assert!(since.elapsed() >= Duration::from_millis(360), "after {:?}", since.elapsed());
-    // After the last one nobody waits for a further one: that would be due after 1,000 seconds.
+    // After the last one the client must not wait for the next start time, which is 1,000 seconds later.
     outcome(server.address(), &["1", "--connect-rate", "0.001"]).expect_tutorial(1);
 }
 
-/// Whether an option is in force is asked of the kernel, and told.
+/// The options in force are read back from the kernel and logged.
 #[test]
-fn options_of_the_sockets_are_read_back() {
+fn socket_options_are_read_back() {
     let server = server();
     let given =
         ["5", "-v", "--no-delay", "off", "--keepalive", "1m", "--recv-buffer", "32KiB", "--send-buffer", "16KiB"];

@@ -1,10 +1,10 @@
-//! What a run of the client came to: its exit status, and its report read back as numbers.
+//! Outcome of a client run: its exit status, and its report parsed into numbers.
 
 use super::TUTORIAL_BYTES;
 use super::support::{Exit, Program};
 use std::collections::BTreeMap;
 
-/// The exit status and the report of a run.
+/// Exit status and report of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
@@ -14,14 +14,14 @@ pub(crate) struct Outcome {
     pub(crate) opened: u64,
     pub(crate) most_open: u64,
     pub(crate) failed: u64,
-    /// How long opening took, and at which rate.
+    /// Duration and rate of opening the connections.
     pub(crate) opening: Option<String>,
     pub(crate) causes: BTreeMap<String, u64>,
-    /// Messages sent, and messages that came back and were right.
+    /// Messages sent, and messages answered correctly.
     pub(crate) messages: (u64, u64),
-    /// Bytes sent, and bytes that came back and were right.
+    /// Bytes sent, and bytes of correct replies.
     pub(crate) bytes: (u64, u64),
-    /// Whether the messages had to come back, and not an answer, which can be longer.
+    /// Whether an echo was expected; other replies can be longer than the messages.
     pub(crate) echoed: bool,
     pub(crate) mismatch_count: u64,
     pub(crate) mismatches: Vec<String>,
@@ -29,13 +29,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Waits for the end of `program` and reads its report.
+    /// Waits for `program` and parses its report.
     #[track_caller]
     pub(crate) fn of(mut program: Program) -> Self {
         Self::read(program.await_exit())
     }
 
-    /// Reads the report of a run that has ended.
+    /// Parses the report of a run that has ended.
     #[track_caller]
     pub(crate) fn read(exit: Exit) -> Self {
         let at = |label: &str| {
@@ -47,7 +47,7 @@ impl Outcome {
         for label in ["  time ", "  latency ", "    connect "] {
             assert!(!at(label).is_empty());
         }
-        // Where nothing tells where a reply ends, none is counted.
+        // Where the end of a reply is unknown, none is counted.
         let is_unframed = exit.stdout.iter().any(|line| line.starts_with("  reads "));
         assert!(!at(if is_unframed { "    first byte " } else { "    round trip " }).is_empty());
         let opening = exit.stdout.iter().find_map(|line| line.strip_prefix("  opening "));
@@ -72,7 +72,7 @@ impl Outcome {
         outcome
     }
 
-    /// What holds of every report.
+    /// Checks the invariants of every report.
     #[track_caller]
     fn check(&self) {
         assert_eq!(self.failed, self.causes.values().sum::<u64>(), "the causes must add up: {self:#?}");
@@ -84,13 +84,13 @@ impl Outcome {
         assert!(!self.stderr.iter().any(|line| line.contains("panicked")), "{self:#?}");
     }
 
-    /// Expects that each of `connections` did the tutorial's job, with exact counts.
+    /// Expects that each of `connections` did the tutorial's exchange, with exact counts.
     #[track_caller]
     pub(crate) fn expect_tutorial(&self, connections: u64) {
         self.expect_success(connections, 2 * connections, TUTORIAL_BYTES * connections);
     }
 
-    /// Expects that all of `connections` succeeded, with `messages` and `bytes` in all.
+    /// Expects that all `connections` succeeded, with `messages` and `bytes` in total.
     #[track_caller]
     pub(crate) fn expect_success(&self, connections: u64, messages: u64, bytes: u64) {
         assert_eq!(self.code, Some(0), "{self:#?}");
@@ -110,7 +110,7 @@ impl Outcome {
     }
 }
 
-/// All numbers in a text, with or without thousands separated.
+/// All numbers in a text, with or without thousands separators.
 fn numbers(text: &str) -> Vec<u64> {
     let words = text.split_whitespace().filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     words.filter_map(|word| word.trim_end_matches(',').replace(',', "").parse().ok()).collect()

@@ -1,4 +1,4 @@
-//! The files of a run are written as a whole or not at all.
+//! Output files of a run are written completely or not at all.
 
 use super::support::{Exit, Program, expect_refusal, skipped, works};
 use std::fs::{self, Permissions};
@@ -24,8 +24,8 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// What the lines of `script` leave, run with the client as `$0` and a directory as `$1` where file systems can be mounted;
-/// none where that is not allowed.
+/// Runs `script` with the client as `$0` and a directory as `$1`, where file systems can be mounted; `None` where that
+/// is not permitted.
 fn with_mounts(what: &str, script: &str) -> Option<Exit> {
     if !works(Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])) {
         skipped(what, "no file system can be mounted here");
@@ -78,7 +78,7 @@ fn a_file_keeps_its_mode_and_the_links_to_it() {
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(names(folder.path()), ["far.json", "link.json", "new.json", "run.json"]);
     assert!([link, far].iter().all(|link| fs::symlink_metadata(link).unwrap().is_symlink()));
-    // A new file has the mode that every new file has.
+    // A new file gets the default mode.
     let plain = within(&folder, "plain");
     fs::write(&plain, "").unwrap();
     let mode = |path: &str| fs::metadata(path).unwrap().permissions().mode();
@@ -101,7 +101,7 @@ fn pipes_and_descriptors_are_written_directly() {
 }
 
 #[test]
-fn a_page_can_go_to_stdout() {
+fn an_html_report_can_go_to_stdout() {
     for name in ["-", "/dev/stdout"] {
         let exit = run(&["--html", name]);
         assert_eq!(exit.code, Some(0), "{exit:#?}");
@@ -111,7 +111,7 @@ fn a_page_can_go_to_stdout() {
 }
 
 #[test]
-fn one_file_for_two_outputs_is_refused() {
+fn one_file_for_two_outputs_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let [file, link, new] = ["run.json", "link.json", "new.json"].map(|name| within(&folder, name));
     fs::write(&file, "earlier").unwrap();

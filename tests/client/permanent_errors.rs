@@ -1,5 +1,5 @@
-//! Calls of UDP sockets that go on failing, made to by strace(1): the client names the errno, backs off instead of spinning,
-//! and ends.
+//! Permanent errors of UDP system calls, injected by strace(1): the client names the errno, backs off instead of
+//! spinning, and ends.
 
 use super::support::{Exit, Program, skipped, works};
 use super::udp::{expect, own_server};
@@ -7,10 +7,10 @@ use multiconn::results::RunResults;
 use std::net::SocketAddr;
 use std::process::Command;
 
-/// The most calls that a run of a second makes: those retried at once (64), and one for each pause.
-const MOST_CALLS: usize = 80;
+/// Maximum number of calls in a run of a second: those retried at once (64), and one per pause.
+const MAX_CALLS: usize = 80;
 
-/// What fails: each call with this name, or only some.
+/// Failing call: every call with this name, or only some.
 struct Fault {
     call: &'static str,
     error: &'static str,
@@ -22,7 +22,7 @@ fn fault(call: &'static str, error: &'static str) -> Fault {
 }
 
 impl Fault {
-    /// Whether faults can be made here at all; if not, says that `what` is skipped.
+    /// Whether faults can be injected here; if not, logs that `what` is skipped.
     fn can_be_made(what: &str) -> bool {
         let inject = "inject=recvmmsg:error=ENOSYS";
         let can = works(Command::new("strace").args(["-D", "-f", "-qq", "-e", "trace=recvmmsg", "-e", inject, "true"]));
@@ -32,7 +32,7 @@ impl Fault {
         can
     }
 
-    /// A run with 64 bytes a message against `server` that meets the fault, and how many calls were made.
+    /// Runs against `server` with 64-byte messages and the injected fault; returns the exit and the number of calls.
     fn run(&self, server: SocketAddr, arguments: &[&str]) -> (Exit, usize) {
         let Self { call, error, when } = self;
         let folder = tempfile::tempdir().unwrap();
@@ -53,7 +53,7 @@ fn expect_line(exit: &Exit, parts: &[&str]) {
 }
 
 #[test]
-fn a_receive_that_fails_is_named_and_ends_the_run() {
+fn a_failing_receive_is_named_and_ends_the_run() {
     if !Fault::can_be_made("receiving fails in the client") {
         return;
     }
@@ -61,7 +61,7 @@ fn a_receive_that_fails_is_named_and_ends_the_run() {
     for (error, words) in [("ENOSYS", "Function not implemented (ENOSYS)"), ("EPERM", "permission denied")] {
         let (exit, calls) = fault("recvmmsg", error).run(address, &["--messages", "100"]);
         assert_eq!(exit.code, Some(1), "{exit:#?}");
-        assert!(calls <= MOST_CALLS, "{calls} calls");
+        assert!(calls <= MAX_CALLS, "{calls} calls");
         expect_line(&exit, &["sockets ", "1 opened, 1 failed"]);
         expect_line(&exit, &["not received ", words, error]);
         assert!(!exit.stdout.iter().any(|line| line.contains("refused")), "{exit:#?}");
@@ -70,7 +70,7 @@ fn a_receive_that_fails_is_named_and_ends_the_run() {
 }
 
 #[test]
-fn a_send_that_fails_is_named_and_ends_the_run() {
+fn a_failing_send_is_named_and_ends_the_run() {
     if !Fault::can_be_made("sending fails in the client") {
         return;
     }
@@ -78,16 +78,16 @@ fn a_send_that_fails_is_named_and_ends_the_run() {
     for (error, words) in [("ENOSYS", "Function not implemented (ENOSYS)"), ("ENETDOWN", "network down")] {
         let (exit, calls) = fault("sendmmsg", error).run(address, &["--messages", "1000"]);
         assert_eq!(exit.code, Some(1), "{exit:#?}");
-        assert!(calls <= MOST_CALLS, "{calls} calls");
+        assert!(calls <= MAX_CALLS, "{calls} calls");
         expect_line(&exit, &["sockets ", "1 opened, 1 failed"]);
         expect_line(&exit, &["not sent ", words]);
         assert!(exit.told(&["warning: socket 1 cannot send: ", error, "trying again in "]) >= 1, "{exit:#?}");
     }
 }
 
-/// A load lasts its time, and takes no CPU time for what fails.
+/// A load lasts its duration, and failing calls take no CPU time.
 #[test]
-fn a_load_whose_calls_fail_does_not_spin() {
+fn a_load_with_failing_calls_does_not_spin() {
     if !Fault::can_be_made("a load whose calls fail") {
         return;
     }
@@ -104,20 +104,20 @@ fn a_load_whose_calls_fail_does_not_spin() {
             scope.spawn(move || {
                 let load = [&["--duration", "1s", "--json", "-"], load].concat();
                 let (exit, calls) = fault(call, error).run(address, &load);
-                let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+                let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
                 assert_eq!(exit.code, Some(1), "{exit:#?}");
-                // Each message that is sent is followed by a call at most.
-                assert!(calls <= MOST_CALLS + 20, "{call}, {error}: {calls} calls");
-                assert!(record.errors.get(cause).is_some_and(|count| *count > 0), "{cause}: {:?}", record.errors);
-                assert!(record.measured_s >= 0.9, "{call}, {error}: {} s", record.measured_s);
+                // Each message sent is followed by at most one call.
+                assert!(calls <= MAX_CALLS + 20, "{call}, {error}: {calls} calls");
+                assert!(results.errors.get(cause).is_some_and(|count| *count > 0), "{cause}: {:?}", results.errors);
+                assert!(results.measured_s >= 0.9, "{call}, {error}: {} s", results.measured_s);
             });
         }
     });
 }
 
-/// What a router says of a message is not "nothing listens there".
+/// A router's "host unreachable" is not "nothing listens there".
 #[test]
-fn an_unreachable_host_is_told_from_a_port_where_nothing_listens() {
+fn an_unreachable_host_is_not_a_refused_port() {
     if !Fault::can_be_made("an unreachable host") {
         return;
     }
@@ -129,7 +129,7 @@ fn an_unreachable_host_is_told_from_a_port_where_nothing_listens() {
     expect(&exit, 1, 5, 0, &[("refused", 5)]);
 }
 
-/// The end of the pause brings the next attempt: no further event has to come.
+/// The end of the pause triggers the next attempt, without a further event.
 #[test]
 fn a_run_goes_on_when_its_calls_work_again() {
     if !Fault::can_be_made("calls that fail for a while") {

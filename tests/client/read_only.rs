@@ -1,4 +1,4 @@
-//! `--messages 0`: connections that send nothing and read whatever comes.
+//! `--messages 0`: read-only connections.
 
 use super::fake_server::Fake;
 use super::support::{Program, expect_refusal};
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-/// A server that says something to each connection, and closes unless it `waits` for the peer's own end.
+/// A server that sends to each connection, and closes at once unless it `waits` for the peer to close.
 fn speaking(waits: bool) -> Fake {
     Fake::new(move |_, mut stream| {
         stream.write_all(b"Hello, client!").unwrap();
@@ -21,27 +21,27 @@ fn speaking(waits: bool) -> Fake {
 }
 
 #[test]
-fn it_ends_when_the_server_closes() {
+fn ends_when_the_server_closes() {
     let fake = speaking(false);
     let exit = client(fake.address(), &["3", "--messages", "0"]).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
-    assert!(exit.stdout[0].ends_with("nothing was sent, and all that came was read"), "{exit:#?}");
+    assert!(exit.stdout[0].ends_with("nothing was sent; everything received was read"), "{exit:#?}");
     assert!(exit.stdout.iter().any(|line| line.trim() == "bytes        0 sent, 42 received"), "{exit:#?}");
     assert!(exit.stderr.iter().any(|line| line.contains("until the server closes, or until Ctrl-C")), "{exit:#?}");
 }
 
 #[test]
-fn it_ends_with_the_duration_or_the_hold() {
+fn ends_with_the_duration_or_the_hold() {
     let fake = speaking(true);
     for until in ["--duration", "--hold"] {
         let exit = client(fake.address(), &["3", "--messages", "0", until, "300ms", "--json", "-"]).await_exit();
         assert_eq!(exit.code, Some(0), "{exit:#?}");
-        let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
-        assert!(record.is_success() && record.duration_s >= 0.3, "{record:#?}");
-        assert_eq!((record.connections.verified, record.messages.sent, record.bytes.verified), (3, 0, 42));
+        let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+        assert!(results.is_success() && results.duration_s >= 0.3, "{results:#?}");
+        assert_eq!((results.connections.verified, results.messages.sent, results.bytes.verified), (3, 0, 42));
         assert!(exit.stderr.iter().any(|line| line.contains("42 received")), "{exit:#?}");
     }
-    // A stream without end is cut by the client.
+    // The client cuts an endless stream.
     let endless = Program::server(&["127.0.0.1", "0", "--service", "chargen"]);
     let exit = client(endless.address(), &["--messages", "0", "-d", "300ms"]).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
@@ -68,7 +68,7 @@ fn a_hold_that_the_server_cuts_short_has_failed() {
 }
 
 #[test]
-fn what_needs_messages_is_refused() {
+fn options_that_need_messages_are_rejected() {
     for (arguments, part) in [
         (&["--rate", "5"][..], "--rate"),
         (&["--reconnect-every", "1"], "--reconnect-every"),

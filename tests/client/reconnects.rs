@@ -1,5 +1,4 @@
-//! Connections for a few messages each: how many there are, what becomes of messages that are due meanwhile, and of servers
-//! that take no more of them.
+//! `--reconnect-every`: number of connections, messages due between two connections, and servers that stop accepting.
 
 use super::fake_server::{Fake, echo, take};
 use super::load::{Run, load, start};
@@ -9,7 +8,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 
-/// What is known beforehand of a run that ends with its messages.
+/// Expected counts of a run that ends with its messages.
 #[test]
 fn a_connection_for_each_message() {
     let server = server();
@@ -17,14 +16,14 @@ fn a_connection_for_each_message() {
     for further in [&[][..], &["--workers", "2"], &["--max-connecting", "1"], &["--rate", "100"]] {
         let run = load(server.address(), &[&each[..], further].concat());
         run.expect_success(20);
-        let connections = &run.record.connections;
+        let connections = &run.results.connections;
         assert_eq!((connections.wanted, connections.opened, connections.verified), (4, 20, 4), "{run:?}");
-        assert_eq!((run.record.histograms.connect.count(), run.record.bytes.verified), (20, 20 * 64), "{run:?}");
+        assert_eq!((run.results.histograms.connect.count(), run.results.bytes.verified), (20, 20 * 64), "{run:?}");
         assert!(connections.most_open <= 4, "{run:?}");
     }
 }
 
-/// They go on where the one before has ended, and do not begin anew.
+/// A connection continues with the messages after those of its predecessor.
 #[test]
 fn messages_are_sent_in_turn_over_all_connections() {
     let server = server();
@@ -37,7 +36,7 @@ fn messages_are_sent_in_turn_over_all_connections() {
         let run = Run::of(client(address, &[text, &own].concat()));
         let count = if text[0] == "--search" { 4 } else { 10 };
         run.expect_success(count);
-        assert_eq!(run.record.connections.opened, count, "{:?}", run.record);
+        assert_eq!(run.results.connections.opened, count, "{:?}", run.results);
         let sent =
             |part: &str| run.stderr.iter().filter(|line| line.starts_with("Sending ") && line.contains(part)).count();
         match text[0] {
@@ -47,15 +46,15 @@ fn messages_are_sent_in_turn_over_all_connections() {
     }
 }
 
-/// Where a message ends with its connection, there is one connection for each.
+/// Where a message ends with its connection, there is one connection per message.
 #[test]
 fn messages_that_end_with_their_connection() {
     let server = server();
     for until in [&["--messages", "3"][..], &["--duration", "300ms"], &["--duration", "300ms", "--rate", "50"]] {
         let run =
             load(server.address(), &[&["--frame", "end", "-c", "2", "--reconnect-every", "1"][..], until].concat());
-        assert!(run.code == Some(0) && run.record.errors.is_empty(), "{run:?}");
-        assert!(run.record.connections.opened >= run.record.messages.sent, "{run:?}");
+        assert!(run.code == Some(0) && run.results.errors.is_empty(), "{run:?}");
+        assert!(run.results.connections.opened >= run.results.messages.sent, "{run:?}");
         let run = client(server.address(), &[&["--frame", "end", "-c", "2"][..], until].concat());
         expect_refusal(run, 2, &["framing end", "--reconnect-every 1"]);
     }
@@ -63,7 +62,7 @@ fn messages_that_end_with_their_connection() {
     expect_refusal(held, 2, &["--hold", "--reconnect-every"]);
 }
 
-/// The last connection of each takes what is left, and the schedule gives each its share.
+/// The last connection of each sends the remaining messages; the shares of the schedule are equal.
 #[test]
 fn a_number_of_messages_that_does_not_divide() {
     let server = server();
@@ -72,54 +71,54 @@ fn a_number_of_messages_that_does_not_divide() {
             let uneven = ["-c", "3", "--messages", "10", "--reconnect-every", "4", "--workers", workers];
             let run = load(server.address(), &[&uneven[..], further].concat());
             run.expect_success(30);
-            assert_eq!(run.record.connections.opened, 9, "{run:?}");
+            assert_eq!(run.results.connections.opened, 9, "{run:?}");
         }
     }
 }
 
-/// More is due than one connection takes: it waits for the next one, and goes on a connection nevertheless.
+/// More messages are due than one connection takes: they wait for its replacement and are sent on a connection.
 #[test]
 fn a_backlog_is_passed_on_from_connection_to_connection() {
     let server = server();
     let hasty = ["-c", "1", "--messages", "3000", "--rate", "1M", "--reconnect-every", "700"];
     let run = load(server.address(), &hasty);
     run.expect_success(3000);
-    assert_eq!((run.record.connections.opened, run.record.messages.due), (5, Some(3000)), "{run:?}");
+    assert_eq!((run.results.connections.opened, run.results.messages.due), (5, Some(3000)), "{run:?}");
 }
 
 #[test]
-fn for_as_long_as_the_load_lasts() {
+fn reconnects_last_as_long_as_the_load() {
     let server = server();
     let work = ["-c", "4", "--workers", "2", "--reconnect-every"];
-    // Not for longer without a rate: ports that were used stay taken for a minute.
+    // Not longer without a rate: used ports stay taken for a minute.
     for rate in [&["--duration", "200ms"][..], &["--duration", "1s", "--rate", "100"]] {
         let runs = ["1", "3", "1000000"].map(|every| start(server.address(), &[&work[..], &[every], rate].concat()));
         for run in runs.map(Run::of) {
-            assert!(run.record.errors.is_empty() && run.code == Some(0), "{run:?}");
-            let (connections, messages) = (&run.record.connections, &run.record.messages);
+            assert!(run.results.errors.is_empty() && run.code == Some(0), "{run:?}");
+            let (connections, messages) = (&run.results.connections, &run.results.messages);
             assert_eq!((connections.verified, messages.due), (4, rate.contains(&"--rate").then_some(100)), "{run:?}");
             assert!(connections.opened >= 4 && connections.opened <= messages.sent + 4, "{run:?}");
         }
     }
 }
 
-/// Each connection is busy for 50 ms with its one message; what is due meanwhile waits for the next one.
+/// Each connection is busy for 50 ms with its only message; messages due meanwhile wait for the next one.
 #[test]
-fn waiting_for_a_connection_is_not_the_clients_lag() {
+fn waiting_for_a_connection_is_not_send_delay() {
     let server = Program::server(&["127.0.0.1", "0", "--reply-delay", "50ms"]);
     let run = load(server.address(), &["--rate", "200", "-c", "2", "--duration", "2s", "--reconnect-every", "1"]);
-    let times = &run.record.histograms;
-    assert!(run.record.messages.unconnected > 100 && times.held_back.count() > 20, "{run:?}");
+    let times = &run.results.histograms;
+    assert!(run.results.messages.unconnected > 100 && times.held_back.count() > 20, "{run:?}");
     assert!(times.lag.at(0.5) < times.held_back.at(0.5), "{run:?}");
 }
 
-/// Listens for three connections, closes its ears, and echoes one message on each; then whatever comes.
+/// Accepts three connections, stops listening, echoes one message on each, and then everything.
 fn server_of_three() -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
         let mut streams: Vec<_> = (0..3).map(|_| listener.accept().unwrap().0).collect();
-        // Nobody is answered before nobody listens any more.
+        // Replies are sent only after listening has stopped.
         drop(listener);
         for stream in &mut streams {
             let message = take(stream, 64);
@@ -130,41 +129,41 @@ fn server_of_three() -> (SocketAddr, JoinHandle<()>) {
     (address, server)
 }
 
-/// A server that goes away between two connections: those that follow are refused, and the run ends.
+/// A server that disappears between two connections: the following ones are refused, and the run ends.
 #[test]
-fn a_server_that_takes_no_more() {
+fn server_stops_accepting() {
     const RETRIED: &[&str] = &["--duration", "30s", "--rate", "500", "--retries", "2", "--retry-delay", "100ms"];
     for duration in [&[][..], &["--duration", "30s"], &["--duration", "30s", "--rate", "100"], RETRIED] {
         let (address, server) = server_of_three();
         let run = load(address, &[&["-c", "3", "--messages", "5", "--reconnect-every", "1"][..], duration].concat());
-        assert_eq!((run.code, run.record.errors.get("refused")), (Some(1), Some(&3)), "{run:?}");
-        assert_eq!((run.record.connections.opened, run.record.connections.failed), (3, 3), "{run:?}");
-        assert_eq!(run.record.messages.verified, 3, "{run:?}");
-        assert!(run.record.duration_s < 15.0, "{run:?}");
+        assert_eq!((run.code, run.results.errors.get("refused")), (Some(1), Some(&3)), "{run:?}");
+        assert_eq!((run.results.connections.opened, run.results.connections.failed), (3, 3), "{run:?}");
+        assert_eq!(run.results.messages.verified, 3, "{run:?}");
+        assert!(run.results.duration_s < 15.0, "{run:?}");
         server.join().unwrap();
     }
 }
 
-/// Whoever waits to be tried again when the load ends is what it was, refused, and is not dialled any more.
+/// A connect that waits for a retry when the load ends counts as refused and is not retried.
 #[test]
-fn nobody_is_tried_again_after_the_end() {
+fn no_connect_is_retried_after_the_end() {
     for workers in ["1", "2"] {
         let (address, server) = server_of_three();
         let patient = ["--retries", "9", "--retry-delay", "20s", "--reconnect-every", "1", "-vv"];
         let run = load(address, &[&["-c", "3", "--duration", "1s", "--workers", workers], &patient[..]].concat());
-        assert_eq!((run.code, run.record.errors.get("refused")), (Some(1), Some(&3)), "{run:?}");
-        assert_eq!((run.record.connections.opened, run.record.connections.failed), (3, 3), "{run:?}");
+        assert_eq!((run.code, run.results.errors.get("refused")), (Some(1), Some(&3)), "{run:?}");
+        assert_eq!((run.results.connections.opened, run.results.connections.failed), (3, 3), "{run:?}");
         let starts = run.stderr.iter().filter(|line| line.starts_with("Starting connection ")).count();
         assert_eq!(starts, 6, "{run:?}");
-        // The first wait is one of ten seconds or more.
-        assert!((1.0..9.0).contains(&run.record.duration_s), "{run:?}");
+        // The first delay is ten seconds or more.
+        assert!((1.0..9.0).contains(&run.results.duration_s), "{run:?}");
         server.join().unwrap();
     }
 }
 
-/// A server that closes after each message is nothing else than one that was not told to.
+/// A server that closes after each message counts as closing early, as without the option.
 #[test]
-fn a_server_that_ends_first() {
+fn server_closes_first() {
     let fake = Fake::new(|_, mut stream| {
         let message = take(&mut stream, 64);
         super::fake_server::answer_and_end(stream, &message);
@@ -173,5 +172,5 @@ fn a_server_that_ends_first() {
     let run = load(fake.address(), &["-c", "3", "--messages", "4", "--reconnect-every", "1"]);
     run.expect_success(12);
     let run = load(fake.address(), &["-c", "3", "--messages", "4", "--reconnect-every", "2", "--pipeline", "1"]);
-    assert_eq!((run.code, run.record.errors.get("closed_early")), (Some(1), Some(&3)), "{run:?}");
+    assert_eq!((run.code, run.results.errors.get("closed_early")), (Some(1), Some(&3)), "{run:?}");
 }

@@ -1,4 +1,4 @@
-//! Work that cannot be done: one sentence that names the input, the right exit status, and nothing else.
+//! Invalid command lines: one sentence that names the input, the correct exit status, and no other output.
 
 use super::outcome;
 use super::support::{Program, expect_refusal, has_ipv6};
@@ -9,14 +9,14 @@ fn wrong(arguments: &[&str], parts: &[&str]) {
 }
 
 #[test]
-fn a_port_that_is_none() {
+fn invalid_ports() {
     for port in ["70000", "-1", "http", "65536", "", "1.5", "0"] {
         wrong(&["127.0.0.1", port], &[&format!("{port:?}"), "not a port", "65432"]);
     }
 }
 
 #[test]
-fn counts_of_zero_and_other_wrong_counts() {
+fn zero_and_other_invalid_counts() {
     for value in ["0", "-5", "many", "1.5", "99999999999999999999999"] {
         wrong(&["127.0.0.1", "65432", value], &[&format!("{value:?}"), "NUM_CONNECTIONS", "such as 1000"]);
         // Without messages, connections only read.
@@ -31,7 +31,7 @@ fn counts_of_zero_and_other_wrong_counts() {
 }
 
 #[test]
-fn sizes_and_durations_that_are_none() {
+fn invalid_sizes_and_durations() {
     for value in ["64 parsecs", "-1", "", "KiB", "1.5", "99999999999T"] {
         wrong(&["127.0.0.1", "65432", &format!("--size={value}")], &["--size", &format!("{value:?}"), "64KiB"]);
     }
@@ -45,23 +45,23 @@ fn sizes_and_durations_that_are_none() {
 }
 
 #[test]
-fn messages_that_nobody_could_tell_apart() {
+fn empty_messages() {
     for empty in [&["--message", ""][..], &["--message", "a", "--message", ""], &["--size", "0"]] {
         wrong(&[&["127.0.0.1", "65432"], empty].concat(), &["empty message", "1 byte"]);
         wrong(&[&["--embedded"], empty].concat(), &["empty message", "1 byte"]);
     }
 }
 
-/// A timeout of nothing would give up every connection.
+/// A timeout of 0 would fail every connection.
 #[test]
-fn timeouts_of_nothing() {
+fn zero_timeouts() {
     for option in ["--connect-timeout", "--reply-timeout"] {
         wrong(&["127.0.0.1", "65432", option, "0"], &[option, "10s"]);
     }
 }
 
 #[test]
-fn targets_and_retries_that_are_none() {
+fn invalid_targets_and_retries() {
     for value in ["", "65432", "localhost", "127.0.0.1:", "127.0.0.1:http", "::1:65432", ":65432", "127.0.0.1:0"] {
         let given = format!("--target={value}");
         wrong(&[&given], &["--target", &format!("{value:?}"), "127.0.0.1:65432"]);
@@ -77,12 +77,12 @@ fn targets_and_retries_that_are_none() {
     wrong(&["127.0.0.1", "65432", "--retry-delay", "5"], &["--retry-delay", "\"5\"", "1m30s"]);
     wrong(&["--target", "127.0.0.1:65432", "--unix", "m.sock"], &["--target", "--unix"]);
     wrong(&["--target", "127.0.0.1:65432", "--embedded"], &["--target", "--embedded"]);
-    // Whoever wanted a hundred connections.
+    // The user may have meant a hundred connections.
     wrong(&["--target", "127.0.0.1:65432", "100"], &["HOST", "\"100\"", "PORT", "-c 10"]);
 }
 
 #[test]
-fn sources_that_are_none() {
+fn invalid_source_addresses() {
     for value in ["", "localhost", "127.0.0.1:0", "10.0.0.0/33"] {
         wrong(
             &["127.0.0.1", "65432", &format!("--source={value}")],
@@ -100,7 +100,7 @@ fn sources_that_are_none() {
 }
 
 #[test]
-fn options_that_the_kernel_does_not_grant() {
+fn socket_options_that_the_kernel_does_not_grant() {
     let refused = |arguments: &[&str], parts: &[&str]| expect_refusal(Program::client(arguments), 1, parts);
     refused(&["127.0.0.1", "65432", "--recv-buffer", "1GiB"], &["receive buffer", "1 GiB", "rmem_max"]);
     refused(&["127.0.0.1", "65432", "--send-buffer", "1GiB"], &["send buffer", "1 GiB", "wmem_max"]);
@@ -109,7 +109,7 @@ fn options_that_the_kernel_does_not_grant() {
 }
 
 #[test]
-fn arguments_that_are_missing() {
+fn missing_arguments() {
     wrong(&[], &["<HOST>"]);
     wrong(&["127.0.0.1"], &["<PORT>"]);
     wrong(&["127.0.0.1", "65432", "--size"], &["--size"]);
@@ -117,7 +117,7 @@ fn arguments_that_are_missing() {
 }
 
 #[test]
-fn arguments_that_contradict_each_other() {
+fn conflicting_arguments() {
     wrong(&["127.0.0.1", "65432", "5", "-c", "5"], &["NUM_CONNECTIONS", "--connections"]);
     wrong(&["127.0.0.1", "65432", "--unix", "m.sock"], &["HOST", "--unix"]);
     wrong(&["127.0.0.1", "65432", "--embedded"], &["HOST", "--embedded"]);
@@ -126,9 +126,9 @@ fn arguments_that_contradict_each_other() {
     wrong(&["127.0.0.1", "65432", "-q", "-v"], &["--quiet", "--verbose"]);
 }
 
-/// An option that would do nothing is refused rather than passed over.
+/// An option without effect is rejected, not ignored.
 #[test]
-fn options_of_datagrams_and_of_connections_without_those() {
+fn options_of_the_other_transport() {
     for option in [&["--broadcast"][..], &["--multicast-ttl", "4"], &["--multicast-loop", "off"]] {
         wrong(&[&["127.0.0.1", "65432"], option].concat(), &["--udp"]);
         wrong(&[&["--embedded"], option].concat(), &[option[0], "--udp"]);
@@ -166,7 +166,7 @@ fn options_of_datagrams_and_of_connections_without_those() {
 }
 
 #[test]
-fn words_that_are_no_address() {
+fn invalid_addresses() {
     for word in ["127.0.0.1:65536", "::1:65432", "127.0.0.1:http", "ftp://127.0.0.1:1", "127.0.0.1:"] {
         wrong(&[word, "5"], &[&format!("{word:?}"), "127.0.0.1:65432", "unix:"]);
     }
@@ -183,7 +183,7 @@ fn words_that_are_no_address() {
     wrong(&["--udp", "unix:m.sock"], &["host and a port"]);
 }
 
-/// A URL is answered with the address that it holds.
+/// The error for a URL contains its address.
 #[test]
 fn urls_that_are_not_addresses() {
     for (url, address) in [
@@ -208,14 +208,14 @@ fn link_local_addresses_without_an_interface() {
 }
 
 #[test]
-fn addresses_of_many_machines_over_tcp() {
+fn multicast_and_broadcast_addresses_over_tcp() {
     for host in ["239.1.2.3", "ff02::1", "<broadcast>", "255.255.255.255"] {
         wrong(&[host, "65432"], &[host, "TCP", "--udp"]);
     }
 }
 
 #[test]
-fn names_that_nobody_knows() {
+fn unknown_options_and_values() {
     wrong(&["127.0.0.1", "65432", "--frobnicate"], &["'--frobnicate'"]);
     wrong(&["127.0.0.1", "65432", "--conections", "5"], &["'--conections'", "--connections"]);
     wrong(&["127.0.0.1", "65432", "1", "surplus"], &["'surplus'"]);
@@ -265,13 +265,13 @@ fn more_connections_than_descriptors() {
         let needed = line.split("need ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
         assert!(needed.replace(',', "").parse::<u64>().unwrap() >= fewest, "{line}");
     }
-    // As many as there are descriptors for: not refused here, but by nobody being there.
+    // As many as there are descriptors: not rejected here, but the connects are refused.
     let (_socket, address) = super::fake_server::deaf(std::net::Ipv4Addr::LOCALHOST);
     let fitting = under_limit(&["127.0.0.1", &address.port().to_string(), "900"]);
     super::Outcome::of(fitting).expect_failures(&[("connection refused: nothing listens there", 900)]);
 }
 
-/// Whatever looks like an option may be sent.
+/// A message may look like an option.
 #[test]
 fn a_message_is_not_an_option() {
     let server = super::server();

@@ -1,4 +1,4 @@
-//! Connects that are tried again, and connections that go to several servers in turn.
+//! Connect retries, and several targets.
 
 use super::fake_server::{Fake, deaf, echo};
 use super::support::Program;
@@ -14,7 +14,7 @@ fn line<'a>(stdout: &'a [String], label: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn a_server_that_comes_late_is_found() {
+fn a_server_that_starts_late_is_found() {
     for workers in ["1", "2"] {
         let (socket, address) = deaf(Ipv4Addr::LOCALHOST);
         let mut waiting =
@@ -38,9 +38,9 @@ fn a_server_that_comes_late_is_found() {
     }
 }
 
-/// Each of three connections is tried once and two times more, after about 100 and 200 ms.
+/// Each of three connections is tried once, and retried twice after about 100 and 200 ms.
 #[test]
-fn after_so_many_retries_it_gives_up() {
+fn it_gives_up_after_the_retries() {
     let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
     let since = Instant::now();
     let exit = client(address, &["3", "--retries", "2", "-v"]).await_exit();
@@ -51,9 +51,9 @@ fn after_so_many_retries_it_gives_up() {
     Outcome::read(exit).expect_failures(&[(REFUSED, 3)]);
 }
 
-/// The wait costs no place: with one connect at a time, the others are tried meanwhile.
+/// Waiting takes no place among the connects in progress: even with a limit of one, the others are tried meanwhile.
 #[test]
-fn who_waits_keeps_nobody_up() {
+fn a_waiting_retry_does_not_delay_other_connects() {
     let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
     let since = Instant::now();
     let arguments = ["40", "--retries", "1", "--retry-delay", "400ms", "--max-connecting", "1"];
@@ -64,7 +64,7 @@ fn who_waits_keeps_nobody_up() {
 }
 
 #[test]
-fn who_waits_to_try_again_can_be_interrupted() {
+fn a_waiting_retry_can_be_interrupted() {
     let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
     let waiting = client(address, &["4", "--retries", "9", "--retry-delay", "1h", "-v"]);
     waiting.await_stderr("Connection 4: ");
@@ -83,9 +83,9 @@ fn a_socket_that_is_not_there_yet_is_waited_for() {
     Outcome::of(waiting).expect_tutorial(3);
 }
 
-/// What no waiting helps against is not tried again.
+/// A permanent error is not retried.
 #[test]
-fn what_will_not_pass_is_told_at_once() {
+fn permanent_errors_are_not_retried() {
     let fake = Fake::new(|_, _| None);
     let exit = client(fake.address(), &["--retries", "5"]).await_exit();
     assert_eq!((exit.code, line(&exit.stdout, "retries ")), (Some(1), None), "{exit:#?}");
@@ -120,9 +120,9 @@ fn host_and_port_are_the_first_target() {
     }
 }
 
-/// One of three targets is away, and one resets: whose the failures are is told.
+/// One of three targets is down and one resets: the report tells which.
 #[test]
-fn the_report_tells_which_target_fails() {
+fn the_report_names_the_target_that_fails() {
     let server = server();
     let (_socket, away) = deaf(Ipv4Addr::LOCALHOST);
     let busy = Fake::new(|_, stream| {
@@ -138,7 +138,7 @@ fn the_report_tells_which_target_fails() {
     Outcome::read(exit).expect_failures(&[(REFUSED, 3)]);
 }
 
-/// Each name can have several addresses, of both families, and each is tried: nobody listens on IPv6 here.
+/// All addresses of a name are tried, of both families: nothing listens on IPv6 here.
 #[test]
 fn all_addresses_of_each_target_are_tried() {
     let (first, second) = (server(), server());

@@ -1,4 +1,4 @@
-//! The message protocol: our client asks our server, the tutorial's, and servers that lie.
+//! Message protocol: requests to this crate's server, the tutorial's server, and servers with wrong replies.
 
 use super::fake_server::{Fake, answer, answer_and_end};
 use super::support::{Exit, Program, expect_refusal, has_python};
@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 
 const ORDER: &str = if cfg!(target_endian = "big") { "big" } else { "little" };
 
-/// The request for `ring`, and its answer, as the tutorial's Python sends them.
+/// The request for `ring` and its reply, as the tutorial's Python sends them.
 fn ring() -> (Vec<u8>, Vec<u8>) {
     let request = json(r#"{"action": "search", "value": "ring"}"#);
     (request, json(r#"{"result": "In the caves beneath the Misty Mountains. 💍"}"#))
@@ -30,7 +30,7 @@ fn ask(address: SocketAddr, arguments: &[&str]) -> Exit {
     client(address, arguments).await_exit()
 }
 
-/// Expects these answers, then a report of success.
+/// Expects these replies, then a report of success.
 #[track_caller]
 fn expect_answers(exit: Exit, answers: &[&str], connections: u64, messages: u64) {
     assert_eq!(exit.stdout[..answers.len()], *answers, "{exit:#?}");
@@ -44,7 +44,7 @@ fn expect_answers(exit: Exit, answers: &[&str], connections: u64, messages: u64)
 const RING: &str = "Got result: In the caves beneath the Misty Mountains. 💍";
 
 #[test]
-fn a_server_of_ours() {
+fn multiconn_server() {
     let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);
     let address = server.address();
     expect_answers(ask(address, &["--search", "ring"]), &[RING], 1, 1);
@@ -76,7 +76,7 @@ fn with_thousands(number: u64) -> String {
 }
 
 #[test]
-fn a_value_as_long_as_the_server_takes() {
+fn a_value_of_the_maximum_length() {
     let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);
     let long = "x".repeat(65_000);
     let told = format!("Got result: No match for '{long}'. (20 times)");
@@ -85,7 +85,7 @@ fn a_value_as_long_as_the_server_takes() {
 }
 
 #[test]
-fn the_tutorial_server() {
+fn tutorial_server() {
     if !has_python("the tutorial's application server") {
         return;
     }
@@ -102,21 +102,21 @@ fn the_tutorial_server() {
     expect_answers(ask(address, &["20", "--search", "ring"]), &[&format!("{RING} (20 times)")], 20, 20);
     // It serves one message per connection.
     let exit = ask(address, &["--search", "ring", "--messages", "3", "--pipeline", "1"]);
-    let cause = "1 closed by peer before a second answer: a server of one message per connection takes --messages 1";
+    let cause = "1 closed by peer before a second reply: use --messages 1 for a server of one message per connection";
     assert!(exit.code == Some(1) && exit.stdout.iter().any(|line| line.trim() == cause), "{exit:#?}");
 }
 
 #[test]
-fn the_story() {
+fn log_lines() {
     let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);
     let exit = ask(server.address(), &["--search", "nope", "-v"]);
     let told = r#"Received response {'result': "No match for 'nope'."} from connection 1"#;
     assert!(exit.stderr.iter().any(|line| line == told), "{exit:#?}");
 }
 
-/// The habit of the tutorial: the arguments of its client.
+/// The arguments of the tutorial's client.
 #[test]
-fn an_action_and_a_value_are_a_request() {
+fn action_and_value_as_arguments() {
     let server = Program::server(&["127.0.0.1", "0", "--service", "search", "-v"]);
     let address = server.address();
     for (words, told) in [
@@ -131,7 +131,7 @@ fn an_action_and_a_value_are_a_request() {
         assert_eq!((exit.code, exit.stdout.len()), (Some(0), 1), "{exit:#?}");
     }
     server.await_stderr(r#"Received request {'action': 'xyz', 'value': "it's"} from ('127.0.0.1', "#);
-    // Several connections, and an environment that is about messages.
+    // Several connections, and an environment with messages.
     let mut command = Program::client_command();
     command.args([&*address.to_string(), "search", "ring", "-c", "3"]);
     command.env("MULTICONN_CLIENT_MESSAGE", "hello").env("MULTICONN_CLIENT_FRAME", "lines");
@@ -150,7 +150,7 @@ fn an_action_and_a_value_are_a_request() {
 }
 
 #[test]
-fn quiet_prints_the_answers_alone() {
+fn quiet_prints_only_the_replies() {
     let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);
     for (arguments, lines) in [
         (&["--search", "morpheus"][..], &["Follow the white rabbit. 🐰"][..]),
@@ -161,7 +161,7 @@ fn quiet_prints_the_answers_alone() {
         assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
         assert_eq!(exit.stdout, lines);
     }
-    // A script sees the failure by the exit status, and not by what it takes for an answer.
+    // A script detects the failure by the exit status, not by the output.
     let reply = json(r#"{"result": "no rabbit"}"#);
     let fake = Fake::new(move |_, stream| {
         answer(stream, &reply);
@@ -174,9 +174,9 @@ fn quiet_prints_the_answers_alone() {
     assert!(exit.code == Some(0) && exit.stdout[0] == "{" && exit.stderr.is_empty(), "{exit:#?}");
 }
 
-/// What the client sends is what the tutorial's does, and nothing before or behind it.
+/// The client sends exactly the bytes of the tutorial's client.
 #[test]
-fn the_bytes_are_those_of_the_tutorial() {
+fn the_bytes_equal_those_of_the_tutorial() {
     let fake = Fake::new(|_, mut stream: TcpStream| {
         let (request, reply) = ring();
         let mut sent = vec![0; request.len()];
@@ -190,7 +190,7 @@ fn the_bytes_are_those_of_the_tutorial() {
 
 /// Each of these servers answers both requests in one piece.
 #[test]
-fn answers_that_are_wrong() {
+fn wrong_replies() {
     let (_, right) = ring();
     let otherwise = json(r#"{"result": "elsewhere"}"#);
     for (reply, words) in [
@@ -220,9 +220,9 @@ fn answers_that_are_wrong() {
     }
 }
 
-/// Where the table is silent, servers may differ, but each must stay with what it said.
+/// For values outside the table servers may differ, but each must repeat its reply.
 #[test]
-fn answers_that_differ() {
+fn replies_that_differ() {
     let answers = |texts: [&'static str; 2]| {
         Fake::new(move |_, stream| {
             answer(stream, &texts.map(|text| json(&format!(r#"{{"result": "{text}"}}"#))).concat());
@@ -239,7 +239,7 @@ fn answers_that_differ() {
 }
 
 #[test]
-fn requests_and_nothing_else_over_connections() {
+fn options_that_conflict_with_requests() {
     for option in ["--search", "--binary"] {
         for other in [["--message", "x"], ["--size", "3"]] {
             let program = Program::client(&["127.0.0.1", "1", option, "x", other[0], other[1]]);
@@ -250,12 +250,12 @@ fn requests_and_nothing_else_over_connections() {
     }
 }
 
-/// What a terminal would obey, as JSON, and as it is shown.
+/// Terminal control sequences, as JSON and as shown.
 const HOSTILE: (&str, &str) =
     (r"\u001b[2J\u0007\rok\n50 connections\u009b31m\u202e", r"\x1b[2J\x07\rok\n50 connections\u{9b}31m\u{202e}");
 
 #[test]
-fn a_hostile_answer_is_shown_in_one_line_of_safe_text() {
+fn control_characters_in_a_reply_are_escaped() {
     let (sent, shown) = HOSTILE;
     let reply = json(&format!(r#"{{"result": "{sent}"}}"#));
     let fake = Fake::new(move |_, stream| {
@@ -266,7 +266,7 @@ fn a_hostile_answer_is_shown_in_one_line_of_safe_text() {
     assert_eq!((exit.code, exit.stdout[0].as_str()), (Some(0), format!("Got result: {shown}").as_str()), "{exit:#?}");
     assert!(exit.stderr.iter().any(|line| line.starts_with("Received response ")), "{exit:#?}");
     exit.expect_safe_text();
-    // Where another answer is expected, it is quoted.
+    // Where another reply is expected, it is quoted.
     let exit = ask(fake.address(), &["--search", "ring"]);
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     exit.expect_safe_text();

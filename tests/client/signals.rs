@@ -1,4 +1,4 @@
-//! A run that is interrupted: the report so far is printed, and the exit status says so.
+//! Interrupted runs: the report so far is printed, and the exit status tells that the run was interrupted.
 
 use super::fake_server::Fake;
 use super::silence::black_hole;
@@ -8,23 +8,23 @@ use rustix::process::Signal;
 
 const INTERRUPTED: Option<i32> = Some(130);
 
-/// SIGHUP comes when the terminal is lost.
+/// SIGHUP is sent when the terminal is lost.
 const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
-/// Ten connections that are held after a message each.
+/// Ten connections that are held after one message each.
 const HELD: [&str; 7] = ["-c", "10", "--message", "hi", "--hold", "1m", "-vv"];
 
-/// Waits until the log has told the same of each of ten connections: a line that ends with `end` and the number.
+/// Waits until the log has a line for each of ten connections that ends with `end` and the number.
 #[track_caller]
 fn await_ten(client: &Program, end: &str) {
     for number in 1..=10 {
-        // The end, because the first is not the tenth.
+        // The end, because "connection 1" is a prefix of "connection 10".
         let end = format!("{end}{number}");
         await_until(&end, || client.stderr().iter().any(|line| line.ends_with(&end)));
     }
 }
 
-/// Sends `signal` to a client that holds ten connections whose only message has come back on each.
+/// Sends `signal` to a client that holds ten connections after their only message was answered.
 fn interrupt_held(held: Program, signal: Signal) -> Outcome {
     await_ten(&held, "Received b'hi' from connection ");
     held.signal(signal);
@@ -43,7 +43,7 @@ fn while_connections_are_held() {
                 assert_eq!(outcome.code, INTERRUPTED, "{outcome:#?}");
                 assert!(outcome.verdict.ends_with(": interrupted"), "{outcome:#?}");
                 assert_eq!((outcome.opened, outcome.messages), (10, (10, 10)), "{outcome:#?}");
-                // They had done what they were opened for.
+                // Their exchange was complete.
                 assert_eq!(outcome.failed, 0, "{outcome:#?}");
             }
         }
@@ -73,12 +73,12 @@ fn while_connecting() {
         let outcome = Outcome::of(waiting);
         assert_eq!(outcome.code, INTERRUPTED, "{outcome:#?}");
         assert_eq!((outcome.wanted, outcome.opened, outcome.messages), (10, 0, (0, 0)), "{outcome:#?}");
-        // Those that were not tried yet have not failed.
+        // Connects that were not started have not failed.
         assert_eq!(outcome.causes, [("interrupted".to_owned(), 4)].into());
     }
 }
 
-/// A run without an end is ended by a signal, however busy it is.
+/// A signal ends an endless run, however busy it is.
 #[test]
 fn while_messages_flow() {
     let server = server();
@@ -91,7 +91,7 @@ fn while_messages_flow() {
     assert_eq!(outcome.mismatch_count, 0, "{outcome:#?}");
 }
 
-/// A load over UDP, too.
+/// A UDP load.
 #[test]
 fn while_datagrams_flow() {
     let server = Program::server(&["--udp", "127.0.0.1", "0"]);
@@ -121,7 +121,7 @@ fn other_signals_are_logged_and_ignored() {
     }
 }
 
-/// As nohup(1) and the background jobs of a script have it.
+/// As with nohup(1) and background jobs of a script.
 #[test]
 #[cfg(target_os = "linux")]
 fn signals_that_were_ignored_at_the_start_stay_ignored() {
@@ -133,14 +133,15 @@ fn signals_that_were_ignored_at_the_start_stay_ignored() {
     await_ten(&held, "Received b'hi' from connection ");
     held.signal(Signal::HUP);
     held.signal(Signal::INT);
-    // The order of two signals is not known, but those two are never delivered.
+    // The order of two signals is unknown, but those two are never delivered.
     held.signal(Signal::USR1);
     held.await_stderr("SIGUSR1 ignored");
     let outcome = interrupt_held(held, Signal::TERM);
     assert_eq!((outcome.code, outcome.opened), (INTERRUPTED, 10), "{outcome:#?}");
 }
 
-/// Runs the client on a terminal, closes that once the client has written so much to it, and says how the client ended.
+/// Runs the client on a terminal, closes the terminal once the client has written so much to it, and reports how the
+/// client ended.
 const LOSE_TERMINAL: &str = "
 import os, pty, sys
 client, terminal = pty.fork()
@@ -152,7 +153,7 @@ status = os.waitpid(client, 0)[1]
 print('exited', os.waitstatus_to_exitcode(status))
 ";
 
-/// All that it writes to the terminal fails from then on, and the files of results are written all the same.
+/// All further writes to the terminal fail; result files are written nevertheless.
 #[test]
 fn a_lost_terminal_ends_a_run_with_its_results() {
     if !has_python("a terminal that is lost") {
@@ -168,7 +169,7 @@ fn a_lost_terminal_ends_a_run_with_its_results() {
         let mut terminal = Program::spawn(command.arg("--json").arg(&json));
         let exit = terminal.await_exit();
         assert_eq!(exit.stdout, ["exited 130"], "{exit:#?}");
-        let record: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
-        assert_eq!(record["interrupted"], true);
+        let results: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+        assert_eq!(results["interrupted"], true);
     }
 }

@@ -1,4 +1,4 @@
-//! Servers that do not answer, and addresses where none is.
+//! Servers that do not reply, and addresses where nothing listens.
 
 use super::fake_server::{Fake, answer_and_end, deaf, take};
 use super::load::Run;
@@ -10,11 +10,11 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// A timeout that the tests give, and how long the program may take to act on it on a busy machine.
+/// Timeout given to the client, and the time until it may act on it on a busy machine.
 const TIMEOUT: &str = "300ms";
 const TIMES: std::ops::Range<Duration> = Duration::from_millis(300)..Duration::from_secs(8);
 
-/// Runs `run` and expects it to last as long as [`TIMEOUT`] lets it.
+/// Runs `run` and expects it to last as long as [`TIMEOUT`].
 #[track_caller]
 fn timed(run: impl FnOnce() -> Outcome) -> Outcome {
     let since = Instant::now();
@@ -24,7 +24,7 @@ fn timed(run: impl FnOnce() -> Outcome) -> Outcome {
 }
 
 #[test]
-fn a_server_that_never_answers() {
+fn server_never_answers() {
     let fake = Fake::new(|_, mut stream| {
         take(&mut stream, 44);
         Some(stream)
@@ -34,9 +34,9 @@ fn a_server_that_never_answers() {
     assert_eq!((outcome.opened, outcome.messages, outcome.bytes), (20, (40, 0), (20 * 44, 0)), "{outcome:#?}");
 }
 
-/// It answers a part and falls silent: what counts is the last byte that came.
+/// It sends part of a reply: the timeout counts from the last byte received.
 #[test]
-fn a_server_that_falls_silent() {
+fn server_stops_in_the_middle_of_a_reply() {
     let fake = Fake::new(|_, mut stream| {
         let sent = take(&mut stream, 44);
         std::io::Write::write_all(&mut stream, &sent[..30]).unwrap();
@@ -47,9 +47,9 @@ fn a_server_that_falls_silent() {
     assert_eq!((outcome.messages, outcome.bytes), ((2, 1), (44, 30)), "{outcome:#?}");
 }
 
-/// The socket's buffer stays full. A message of which a part is in it was not sent, and the bytes are counted.
+/// The socket buffer stays full. A message that is only partly in it was not sent; the bytes are counted.
 #[test]
-fn a_server_that_neither_reads_nor_answers() {
+fn server_neither_reads_nor_answers() {
     const TOO_LARGE: [&str; 4] = ["--size", "64MiB", "--reply-timeout", TIMEOUT];
     let cause = "timed out sending: the server accepts no bytes";
     let fake = Fake::new(|_, stream| Some(stream));
@@ -75,9 +75,9 @@ fn a_server_that_neither_reads_nor_answers() {
     }
 }
 
-/// Of many messages those are sent that the socket's buffer has room for.
+/// Only the messages that fit into the socket buffer are sent.
 #[test]
-fn a_server_that_reads_none_of_many_messages() {
+fn server_reads_none_of_many_messages() {
     let fake = Fake::new(|_, stream| Some(stream));
     // Long enough for a busy machine to fill the buffer before the first reply is due.
     let arguments = ["--size", "1000", "--messages", "100000", "--reply-timeout", "3s"];
@@ -87,9 +87,9 @@ fn a_server_that_reads_none_of_many_messages() {
     assert_eq!(outcome.messages.0, outcome.bytes.0 / 1000, "{outcome:#?}");
 }
 
-/// As long as the server accepts bytes, a message that is on its way is not given up, however long all of it takes.
+/// While the server accepts bytes, a message does not time out, however long it takes in total.
 #[test]
-fn a_server_that_reads_slowly() {
+fn server_reads_slowly() {
     const CHUNK: u64 = 128 << 10;
     // With small buffers, little is left to read when the last byte is sent.
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -109,24 +109,27 @@ fn a_server_that_reads_slowly() {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
 }
 
-/// What is measured of it is the same in the results.
+/// The results contain the same values.
 #[test]
-fn a_load_on_a_server_that_reads_nothing() {
+fn a_load_on_a_server_that_never_reads() {
     let fake = Fake::new(|_, stream| Some(stream));
     for further in [&["--rate", "10"][..], &[]] {
         let work = ["--size", "64MiB", "--duration", "1s", "--reply-timeout", TIMEOUT, "--json", "-"];
         let run = Run::of(client(fake.address(), &[&work[..], further].concat()));
-        let (record, messages) = (&run.record, &run.record.messages);
-        assert_eq!((run.code, record.errors.get("send_timeout")), (Some(1), Some(&1)), "{run:?}");
+        let (results, messages) = (&run.results, &run.results.messages);
+        assert_eq!((run.code, results.errors.get("send_timeout")), (Some(1), Some(&1)), "{run:?}");
         assert_eq!((messages.sent, messages.verified, messages.timed_out), (0, 0, messages.withheld), "{run:?}");
-        assert!(messages.withheld >= 1 && (1..64 << 20).contains(&record.bytes.sent), "{run:?}");
-        assert!(run.stderr[0].starts_with("FAILED: ") && record.hints[0].contains("not sent, or not whole"), "{run:?}");
+        assert!(messages.withheld >= 1 && (1..64 << 20).contains(&results.bytes.sent), "{run:?}");
+        assert!(
+            run.stderr[0].starts_with("FAILED: ") && results.hints[0].contains("not sent, or not whole"),
+            "{run:?}"
+        );
         assert!(!run.stderr.iter().any(|line| line.contains("the client was the limit")), "{run:?}");
     }
 }
 
 #[test]
-fn nobody_listens() {
+fn nothing_listens() {
     let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
     for (connections, count, workers) in [("1", 1, "1"), ("500", 500, "1"), ("500", 500, "2")] {
         let outcome = outcome(address, &[connections, "--workers", workers]);
@@ -136,7 +139,7 @@ fn nobody_listens() {
 }
 
 #[test]
-fn a_unix_socket_that_is_not_there() {
+fn missing_unix_socket() {
     let folder = tempfile::tempdir().unwrap();
     let run = |path: &std::path::Path| Outcome::of(Program::client(&["--unix", path.to_str().unwrap(), "-c", "3"]));
     let path = folder.path().join("m.sock");
@@ -147,8 +150,8 @@ fn a_unix_socket_that_is_not_there() {
     run(&folder.path().join("file")).expect_failures(&[("connection refused: nothing listens there", 3)]);
 }
 
-/// A listener whose queue is full, so that the system drops whoever knocks (listen(2)); and what fills the queue.
-/// Nothing when this system answers all the same.
+/// A listener with a full queue, so that the system drops further SYNs (listen(2)), and the connections that fill it.
+/// `None` when this system answers nevertheless.
 pub(crate) fn black_hole() -> Option<(Socket, Vec<TcpStream>, SocketAddr)> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).unwrap();
@@ -166,7 +169,7 @@ pub(crate) fn black_hole() -> Option<(Socket, Vec<TcpStream>, SocketAddr)> {
 }
 
 #[test]
-fn a_connect_that_is_not_answered() {
+fn unanswered_connect() {
     let Some((_listener, _filling, address)) = black_hole() else { return };
     for workers in ["1", "2"] {
         let arguments = ["20", "--connect-timeout", TIMEOUT, "--workers", workers];
@@ -176,9 +179,9 @@ fn a_connect_that_is_not_answered() {
     }
 }
 
-/// Only as many connects as may be in progress at a time wait; then it is the next ones' turn.
+/// Only as many connects as may be in progress wait at a time; then the next ones start.
 #[test]
-fn connects_that_are_not_answered_wait_in_turn() {
+fn unanswered_connects_wait_in_turn() {
     let Some((_listener, _filling, address)) = black_hole() else { return };
     let since = Instant::now();
     let outcome = outcome(address, &["6", "--connect-timeout", "100ms", "--max-connecting", "2"]);
@@ -187,7 +190,7 @@ fn connects_that_are_not_answered_wait_in_turn() {
     assert!(since.elapsed() < PATIENCE, "three turns took {:?}", since.elapsed());
 }
 
-/// A name has an address for each server, and whichever is tried first, only one of them listens.
+/// A name with an address per server, of which only one listens, whichever is tried first.
 #[test]
 fn all_addresses_of_a_name_are_tried() {
     const WHAT: &str = "a name with several addresses";
@@ -227,7 +230,7 @@ fn localhost_over_ipv4_only() {
     }
 }
 
-/// The tutorials' loops burn a whole CPU while they wait. Ours sleeps, whatever it waits for.
+/// The tutorials' loops use a whole CPU while they wait; this client sleeps.
 #[test]
 fn waiting_costs_no_cpu_time() {
     let (come, coming) = mpsc::channel();
@@ -244,7 +247,7 @@ fn waiting_costs_no_cpu_time() {
         return skipped("CPU time while waiting", "the CPU time of a process cannot be read here");
     };
     let pause = Duration::from_millis(300);
-    // What is measured is the passing of time itself. At first the messages are still being made.
+    // Measures the passing of time only. At first messages are still being generated.
     await_until("a pause in which both take no more than 3 ticks of 10 ms", || {
         let before = [&stuck, &held].map(|program| program.cpu_ticks().unwrap());
         std::thread::sleep(pause);

@@ -1,4 +1,4 @@
-//! A person at the keyboard, or whatever is piped in: what is typed is sent, and what the server says is printed.
+//! Interactive mode (`--stdin`): the input is sent, and received bytes are printed.
 
 use super::fake_server::{Fake, answer, answer_and_end, deaf, take};
 use super::server;
@@ -17,19 +17,19 @@ fn command(address: SocketAddr, arguments: &[&str]) -> Command {
     command
 }
 
-/// A client that talks to `address`, and its keyboard.
-fn talk(address: SocketAddr, arguments: &[&str]) -> (Program, ChildStdin) {
-    let (program, keyboard) = Program::spawn_reading(&mut command(address, arguments), Stdio::piped());
-    (program, keyboard.unwrap())
+/// A client connected to `address`, and its standard input.
+fn interactive(address: SocketAddr, arguments: &[&str]) -> (Program, ChildStdin) {
+    let (program, input) = Program::spawn_reading(&mut command(address, arguments), Stdio::piped());
+    (program, input.unwrap())
 }
 
-/// Types all of `text`, and then the end.
+/// Writes `text` to the input, and closes it.
 #[track_caller]
-fn say(address: SocketAddr, arguments: &[&str], text: &[u8]) -> Exit {
-    let (mut program, mut keyboard) = talk(address, arguments);
-    // Whoever does not read to the end may be right.
-    let _ = keyboard.write_all(text);
-    drop(keyboard);
+fn send_all(address: SocketAddr, arguments: &[&str], text: &[u8]) -> Exit {
+    let (mut program, mut input) = interactive(address, arguments);
+    // A client may be right not to read to the end.
+    let _ = input.write_all(text);
+    drop(input);
     program.await_exit()
 }
 
@@ -42,38 +42,38 @@ fn expect_said(exit: &Exit, lines: &[&str]) {
 #[test]
 fn each_line_is_answered_as_it_is_typed() {
     let server = server();
-    let (mut program, mut keyboard) = talk(server.address(), &[]);
+    let (mut program, mut input) = interactive(server.address(), &[]);
     for line in ["hello", "what time is it?", "é"] {
-        keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
+        input.write_all(format!("{line}\n").as_bytes()).unwrap();
         program.await_stdout(line);
     }
-    keyboard.write_all(b"no end of the line").unwrap();
-    drop(keyboard);
+    input.write_all(b"no end of the line").unwrap();
+    drop(input);
     expect_said(&program.await_exit(), &["hello", "what time is it?", "é", "no end of the line"]);
-    expect_said(&say(server.address(), &[], b""), &[]);
+    expect_said(&send_all(server.address(), &[], b""), &[]);
 }
 
-/// The server answers only when it has read the end.
+/// The server replies only after it has read the end.
 #[test]
-fn the_end_of_the_input_shuts_our_half() {
+fn the_end_of_the_input_shuts_the_sending_half() {
     let fake = Fake::new(|_, mut stream| {
         let mut said = String::new();
         stream.read_to_string(&mut said).unwrap();
         stream.write_all(said.to_uppercase().as_bytes()).unwrap();
         None
     });
-    expect_said(&say(fake.address(), &[], b"one\ntwo\n"), &["ONE", "TWO"]);
-    expect_said(&say(fake.address(), &["--frame", "end"], b"one\ntwo\n"), &["ONE", "TWO"]);
+    expect_said(&send_all(fake.address(), &[], b"one\ntwo\n"), &["ONE", "TWO"]);
+    expect_said(&send_all(fake.address(), &["--frame", "end"], b"one\ntwo\n"), &["ONE", "TWO"]);
 }
 
-/// While nobody types anything: the program does not wait for the keyboard.
+/// Without any input: the program does not wait for it.
 #[test]
 fn a_server_that_closes_ends_the_program() {
     let fake = Fake::new(|_, stream| {
         answer_and_end(stream, b"12:34:56");
         None
     });
-    let (mut program, _keyboard) = talk(fake.address(), &[]);
+    let (mut program, _input) = interactive(fake.address(), &[]);
     let exit = program.await_exit();
     assert_eq!((exit.code, &exit.stdout), (Some(0), &vec!["12:34:56".to_owned()]), "{exit:#?}");
     assert_eq!(exit.stderr, ["The server has closed the connection"]);
@@ -86,8 +86,8 @@ fn over_a_unix_socket() {
     let _server = Program::server(&["--unix", &path]);
     let mut command = Program::client_command();
     command.args(["--unix", &path, "--stdin", "--retries", "50", "--retry-delay", "20ms"]);
-    let (mut program, keyboard) = Program::spawn_reading(&mut command, Stdio::piped());
-    keyboard.unwrap().write_all(b"hello\n").unwrap();
+    let (mut program, input) = Program::spawn_reading(&mut command, Stdio::piped());
+    input.unwrap().write_all(b"hello\n").unwrap();
     expect_said(&program.await_exit(), &["hello"]);
 }
 
@@ -95,40 +95,40 @@ fn over_a_unix_socket() {
 fn lines_in_frames() {
     let server = server();
     for kind in ["lines", "crlf", "digits:5", "u16le", "type+u32be"] {
-        expect_said(&say(server.address(), &["--frame", kind], b"one\n\nthree"), &["one", "", "three"]);
+        expect_said(&send_all(server.address(), &["--frame", kind], b"one\n\nthree"), &["one", "", "three"]);
     }
-    expect_said(&say(server.address(), &["--frame", "fixed:3"], b"one\ntwo\n"), &["one", "two"]);
+    expect_said(&send_all(server.address(), &["--frame", "fixed:3"], b"one\ntwo\n"), &["one", "two"]);
     let fake = Fake::new(|_, mut stream| {
         assert_eq!(take(&mut stream, 8), b"00003abc");
         answer(stream, b"00005HELLO");
         None
     });
-    let (program, mut keyboard) = talk(fake.address(), &["--frame", "digits:5"]);
-    keyboard.write_all(b"abc\n").unwrap();
+    let (program, mut input) = interactive(fake.address(), &["--frame", "digits:5"]);
+    input.write_all(b"abc\n").unwrap();
     program.await_stdout("HELLO");
 }
 
 #[test]
-fn a_line_that_fits_no_frame_is_left_out() {
+fn a_line_that_fits_no_frame_is_skipped() {
     let server = server();
-    let exit = say(server.address(), &["--frame", "fixed:3"], b"one\nthree\ntwo\n");
+    let exit = send_all(server.address(), &["--frame", "fixed:3"], b"one\nthree\ntwo\n");
     assert_eq!((exit.code, &*exit.stdout), (Some(1), &["one".to_owned(), "two".to_owned()][..]), "{exit:#?}");
     assert_eq!(exit.told(&["a line was not sent", "5 bytes", "3 bytes"]), 1, "{exit:#?}");
 }
 
 #[test]
-fn an_answer_that_is_cut_off_is_told() {
+fn a_truncated_reply_is_reported() {
     let fake = Fake::new(|_, stream| {
         answer_and_end(stream, b"\x00\x05HEL");
         None
     });
-    let (mut program, _keyboard) = talk(fake.address(), &["--frame", "u16be"]);
+    let (mut program, _input) = interactive(fake.address(), &["--frame", "u16be"]);
     let exit = program.await_exit();
     assert_eq!((exit.code, exit.told(&["2 bytes short of a whole frame"])), (Some(1), 1), "{exit:#?}");
-    assert_eq!(exit.told(&["closed by peer in the middle of an answer"]), 1, "{exit:#?}");
+    assert_eq!(exit.told(&["closed by peer in the middle of a reply"]), 1, "{exit:#?}");
 }
 
-/// A file, which no event loop can wait for, through a pipe that is not read at first: byte for byte, in both directions.
+/// A file, which epoll does not support, to a pipe that is not read at first: byte for byte, in both directions.
 #[test]
 fn a_large_file_comes_back_whole() {
     let server = server();
@@ -143,12 +143,11 @@ fn a_large_file_comes_back_whole() {
     assert!(came == sent, "{} bytes were sent, {} came back", sent.len(), came.len());
 }
 
-/// However much there is to say to a server that does not listen, or whoever does not read what the server says: little
-/// is held.
+/// Much input for a server that does not read, or unread output: memory use stays bounded.
 #[test]
 #[cfg(target_os = "linux")]
-fn what_waits_is_bounded() {
-    const MOST_BYTES: u64 = 64 << 20;
+fn queued_bytes_are_bounded() {
+    const MAX_BYTES: u64 = 64 << 20;
     let deaf = Fake::new(|_, stream| Some(stream));
     let zeros = File::open("/dev/zero").unwrap();
     let (mut busy, _) = Program::spawn_reading(&mut command(deaf.address(), &["-vv"]), zeros);
@@ -158,7 +157,7 @@ fn what_waits_is_bounded() {
         std::thread::sleep(Duration::from_millis(200));
         std::mem::replace(&mut told, busy.stderr().len()) == busy.stderr().len()
     });
-    assert!(busy.resident_bytes().is_some_and(|bytes| bytes < MOST_BYTES), "{:?}", busy.resident_bytes());
+    assert!(busy.resident_bytes().is_some_and(|bytes| bytes < MAX_BYTES), "{:?}", busy.resident_bytes());
     busy.signal(Signal::INT);
     assert_eq!(busy.await_exit().code, Some(130));
 
@@ -172,16 +171,16 @@ fn what_waits_is_bounded() {
     let status = std::fs::read_to_string(format!("/proc/{}/status", stuck.id())).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let kibibytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
-    assert!(kibibytes * 1024 < MOST_BYTES, "{kibibytes} KiB");
-    // Even so, it hears the signal.
+    assert!(kibibytes * 1024 < MAX_BYTES, "{kibibytes} KiB");
+    // It still handles the signal.
     rustix::process::kill_process(rustix::process::Pid::from_child(&stuck), Signal::INT).unwrap();
     assert_eq!(stuck.wait().unwrap().code(), Some(130));
     drop(unread);
 }
 
-/// As `head` does: no error, and no wait for a server that talks on.
+/// As `head` does: no error, and no waiting for a server that continues to send.
 #[test]
-fn whoever_has_read_enough_ends_the_program() {
+fn a_closed_output_ends_the_program() {
     let talkative = Fake::new(|_, mut stream| {
         while stream.write_all(b"and another thing\n").is_ok() {}
         None
@@ -198,7 +197,7 @@ fn whoever_has_read_enough_ends_the_program() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_disk_that_is_full_is_a_failure() {
+fn a_full_disk_is_a_failure() {
     let server = server();
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut child =
@@ -207,31 +206,31 @@ fn a_disk_that_is_full_is_a_failure() {
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("cannot write what the server says") && !told.contains("os error"), "{told}");
+    assert!(told.contains("cannot write the output") && !told.contains("os error"), "{told}");
 }
 
 #[test]
 fn failures_in_words() {
     let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
-    let refused = say(address, &[], b"hello\n");
+    let refused = send_all(address, &[], b"hello\n");
     assert_eq!((refused.code, refused.stdout.len()), (Some(1), 0), "{refused:#?}");
     assert_eq!(refused.stderr, [format!("error: {address}: connection refused: nothing listens there")]);
     let silent = Fake::new(|_, stream| Some(stream));
-    let silent = say(silent.address(), &["--reply-timeout", "300ms"], b"hello\n");
+    let silent = send_all(silent.address(), &["--reply-timeout", "300ms"], b"hello\n");
     assert_eq!((silent.code, silent.told(&["timed out waiting for a reply"])), (Some(1), 1), "{silent:#?}");
     let rude = Fake::new(|_, stream| {
         super::support::reset(stream);
         None
     });
-    let (mut program, _keyboard) = talk(rude.address(), &[]);
+    let (mut program, _input) = interactive(rude.address(), &[]);
     let exit = program.await_exit();
     assert_eq!((exit.code, exit.told(&["reset by peer"])), (Some(1), 1), "{exit:#?}");
 }
 
-/// What was typed waits for a server that reads; a server waits for what is typed, however long that takes.
+/// Input waits for a server that reads; a server may wait for input as long as it takes.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_server_that_never_reads_is_given_up_and_a_person_who_types_nothing_is_not() {
+fn a_server_that_never_reads_times_out_and_missing_input_does_not() {
     const TIMEOUT: &str = "300ms";
     let deaf = Fake::new(|_, stream| Some(stream));
     let zeros = File::open("/dev/zero").unwrap();
@@ -242,32 +241,32 @@ fn a_server_that_never_reads_is_given_up_and_a_person_who_types_nothing_is_not()
     assert_eq!(exit.code, Some(1), "{exit:#?}");
 
     let server = server();
-    let (mut program, mut keyboard) = talk(server.address(), &["--reply-timeout", TIMEOUT]);
+    let (mut program, mut input) = interactive(server.address(), &["--reply-timeout", TIMEOUT]);
     for line in ["hello", "still here"] {
         std::thread::sleep(Duration::from_secs(1));
-        keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
+        input.write_all(format!("{line}\n").as_bytes()).unwrap();
         program.await_stdout(line);
     }
-    drop(keyboard);
+    drop(input);
     expect_said(&program.await_exit(), &["hello", "still here"]);
-    // Nor is a server given up that has read what was typed, and says nothing to it.
+    // Nor does a server time out that has read the input and does not reply.
     let silent = Fake::new(|_, mut stream| {
         take(&mut stream, 6);
         std::thread::sleep(Duration::from_secs(1));
         answer(stream, b"well\n");
         None
     });
-    let (program, mut keyboard) = talk(silent.address(), &["--reply-timeout", TIMEOUT]);
-    keyboard.write_all(b"hello\n").unwrap();
+    let (program, mut input) = interactive(silent.address(), &["--reply-timeout", TIMEOUT]);
+    input.write_all(b"hello\n").unwrap();
     program.await_stdout("well");
 }
 
 #[test]
-fn an_interrupt_ends_the_talk() {
+fn an_interrupt_ends_the_session() {
     let server = server();
     for signal in [Signal::INT, Signal::TERM] {
-        let (mut program, mut keyboard) = talk(server.address(), &[]);
-        keyboard.write_all(b"hello\n").unwrap();
+        let (mut program, mut input) = interactive(server.address(), &[]);
+        input.write_all(b"hello\n").unwrap();
         program.await_stdout("hello");
         program.signal(signal);
         let exit = program.await_exit();
@@ -276,7 +275,7 @@ fn an_interrupt_ends_the_talk() {
 }
 
 #[test]
-fn what_makes_no_sense_with_a_keyboard() {
+fn options_that_conflict_with_stdin() {
     for (option, value) in [
         ("--message", "hello"),
         ("--size", "5"),
@@ -312,12 +311,13 @@ fn what_makes_no_sense_with_a_keyboard() {
     expect_refusal(Program::client(&["127.0.0.1", "65432", "5", "--stdin"]), 2, &["--stdin", "NUM_CONNECTIONS"]);
 }
 
-/// What the server of the next test says: CR LF and tabs are harmless, the rest is not. The last character is cut.
+/// Bytes that the next test's server sends: CR LF and tabs are harmless, the rest is not. The last character is
+/// incomplete.
 const HOSTILE: &[u8] =
     b"200 OK\r\nname\tvalue\n\x1b[2J\x07over\rwritten \xc2\x9b31m\xe2\x80\xae\xff\n\xf0\x9f\x90\xb0 \xf0\x9f";
 
 #[test]
-fn a_terminal_is_shown_safe_text_and_a_pipe_gets_every_byte() {
+fn a_terminal_gets_escaped_text_and_a_pipe_every_byte() {
     let fake = Fake::new(|_, stream| {
         answer_and_end(stream, HOSTILE);
         None
@@ -330,10 +330,10 @@ fn a_terminal_is_shown_safe_text_and_a_pipe_gets_every_byte() {
     let ours = OpenOptions::new().read(true).write(true).open(path.to_str().unwrap()).unwrap();
     let mut child = command(fake.address(), &[]).stdin(Stdio::null()).stdout(ours).spawn().unwrap();
     let mut shown = Vec::new();
-    // When nobody has it open any more, a terminal fails (EIO) or ends.
+    // When the other end is closed, reading from a terminal fails (EIO) or ends.
     let _ = File::from(terminal).read_to_end(&mut shown);
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    // A terminal puts a CR before each line feed (termios(3), ONLCR), and shows tabs as they are.
+    // A terminal inserts CR before each line feed (termios(3), ONLCR) and shows tabs unchanged.
     let shown = String::from_utf8(shown).unwrap().replace('\r', "");
     let expected = "200 OK\nname\tvalue\n\\x1b[2J\\x07over\\rwritten \\u{9b}31m\\u{202e}\\xff\n🐰 \\xf0\\x9f";
     assert_eq!(shown, expected);

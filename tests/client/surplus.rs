@@ -1,5 +1,5 @@
-//! Servers that send more than they should, at any time: before, while connections are held, and after the last reply. Every
-//! byte that comes is expected, or the run has failed.
+//! Surplus bytes from the server: before the first message, while connections are held, and after the last reply. Any
+//! unexpected byte fails the run.
 
 use super::fake_server::{Fake, answer, echo, take};
 use super::load::load;
@@ -10,12 +10,12 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-const WRONG: &str = "wrong bytes came back";
+const WRONG: &str = "echo mismatch";
 
-/// What a server of ours here sends when the client has shut its half: then it takes everything for answered.
+/// What the fake server sends after the client's half-close, when the client has all replies.
 const EXTRA: &[u8] = b"extra";
 
-/// Echoes up to the client's end, and then sends `surplus`.
+/// Echoes up to the client's end, then sends `surplus`.
 fn echo_and_more(mut stream: TcpStream, surplus: &[u8]) {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = uninterrupted(|| stream.read(&mut buffer)) {
@@ -39,7 +39,7 @@ fn expect_surplus(outcome: &Outcome, connections: u64, offset: u64) {
     let told = format!(", byte {offset}: received 5 bytes more than it sent: b'extra'");
     assert_eq!(outcome.mismatch_count, connections, "{outcome:#?}");
     assert!(outcome.mismatches.iter().all(|line| line.ends_with(&told)), "{outcome:#?}");
-    // All the rest was right.
+    // Everything else was correct.
     assert_eq!(outcome.messages.0, outcome.messages.1, "{outcome:#?}");
 }
 
@@ -73,19 +73,19 @@ fn bytes_after_the_last_reply_of_a_load() {
         &["--messages", "20", "--rate", "200", "--hold", "100ms"],
     ] {
         let run = load(fake.address(), &[&["-c", "3"], work].concat());
-        assert_eq!((run.code, run.record.errors.get("mismatch")), (Some(1), Some(&3)), "{run:?}");
-        let first = &run.record.mismatches.first;
+        assert_eq!((run.code, run.results.errors.get("mismatch")), (Some(1), Some(&3)), "{run:?}");
+        let first = &run.results.mismatches.first;
         assert!(first.len() == 3 && first.iter().all(|line| line.contains("5 bytes more than it sent")), "{run:?}");
-        assert_eq!(run.record.messages.verified, run.record.messages.sent, "{run:?}");
+        assert_eq!(run.results.messages.verified, run.results.messages.sent, "{run:?}");
     }
-    // The first connection to show it ends what would follow in its place.
+    // The first connection that shows it is not replaced.
     let again = ["-c", "2", "--messages", "20", "--reconnect-every", "5"];
     let run = load(fake.address(), &again);
-    assert_eq!((run.code, run.record.errors.get("mismatch")), (Some(1), Some(&2)), "{run:?}");
-    assert_eq!((run.record.connections.opened, run.record.messages.verified), (2, 10), "{run:?}");
+    assert_eq!((run.code, run.results.errors.get("mismatch")), (Some(1), Some(&2)), "{run:?}");
+    assert_eq!((run.results.connections.opened, run.results.messages.verified), (2, 10), "{run:?}");
 }
 
-/// Before the load begins nothing was sent that could come back.
+/// Before the load begins nothing was sent that could be echoed.
 #[test]
 fn bytes_before_the_first_message() {
     let greeting = Fake::new(|_, mut stream| {
@@ -109,9 +109,9 @@ fn expect_wrong_answer(exit: &Exit, answer: u64) {
     assert!(exit.stdout.iter().any(|line| line.starts_with(&told)), "no {told:?} in {exit:#?}");
 }
 
-/// In frames each answer is counted, whatever is in it.
+/// With a framing each reply is counted, whatever its content.
 #[test]
-fn frames_that_no_message_asked_for() {
+fn frames_without_a_message() {
     for surplus in [&b"HEY!\n"[..], b"HEY!?"] {
         let fake = Fake::new(move |_, stream| {
             echo_and_more(stream, surplus);
@@ -132,7 +132,7 @@ fn frames_that_no_message_asked_for() {
 }
 
 #[test]
-fn bytes_after_the_answer_to_a_search() {
+fn bytes_after_the_reply_to_a_search() {
     let real = Program::server(&["127.0.0.1", "0", "--service", "search"]);
     let address = real.address();
     let proxy = Fake::new(move |_, mut stream| {
@@ -148,10 +148,9 @@ fn bytes_after_the_answer_to_a_search() {
     expect_wrong_answer(&client(proxy.address(), &["--search", "ring"]).await_exit(), 2);
 }
 
-/// Where anything will do, or nothing is awaited, there is no byte too many; and a server that talks on is not listened to for
-/// ever.
+/// Where any reply or none is expected, no byte is surplus. A server that continues to send is not read for ever.
 #[test]
-fn where_anything_may_come() {
+fn where_any_reply_is_accepted() {
     let fake = surplus_at_the_end(EXTRA);
     for expected in ["any", "none"] {
         let exit = client(fake.address(), &["3", "--expect", expected]).await_exit();
@@ -164,9 +163,9 @@ fn where_anything_may_come() {
     assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
 }
 
-/// A server that never ends has answered all the same; it is not waited for as long as for a reply.
+/// A server that never closes has replied nevertheless; the client waits less long for it than for a reply.
 #[test]
-fn a_server_that_does_not_end() {
+fn server_does_not_close() {
     let fake = Fake::new(|_, mut stream| {
         let sent = take(&mut stream, TUTORIAL_BYTES);
         stream.write_all(&sent).unwrap();
@@ -177,9 +176,9 @@ fn a_server_that_does_not_end() {
     assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
 }
 
-/// Its answer comes before it has read the message, and it never does.
+/// The reply arrives before the server has read the message, and it never reads it.
 #[test]
-fn a_server_that_answers_without_reading() {
+fn server_replies_without_reading() {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener.set_recv_buffer_size(4096).unwrap();
     listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();

@@ -1,4 +1,4 @@
-//! What a terminal shows of a load while it lasts.
+//! Terminal output of a load while it lasts.
 
 use super::server;
 use super::support::Program;
@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-/// What the client writes to a terminal of the kind `term`, of two seconds and a half.
+/// Client output on a terminal of the kind `term`, for a load of 2.5 seconds.
 fn shown(term: &str) -> String {
     let server = server();
     let mut terminal = File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap());
@@ -21,11 +21,11 @@ fn shown(term: &str) -> String {
     let mut command = Program::client_command();
     command.args([&address, "--rate", "100", "--duration", "2500ms"]).env("TERM", term);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
-    // The last end of the terminal but ours.
+    // The last other descriptor of the terminal.
     drop(command);
     let mut text = Vec::new();
     let read = terminal.read_to_end(&mut text);
-    // So a terminal on Linux says that nobody has it open any more.
+    // On Linux, reading then fails because the other end is closed.
     assert!(read.is_ok() || read.is_err_and(|error| error.kind() != ErrorKind::Interrupted));
     assert!(child.wait().unwrap().success());
     String::from_utf8(text).unwrap()

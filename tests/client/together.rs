@@ -1,4 +1,5 @@
-//! All connections of a run are open at the same time, and stay open until each has finished its exchange or failed.
+//! Connections stay open until the exchange of every connection is complete or has failed, so all are open at the same
+//! time.
 
 use super::fake_server::{Fake, deaf, echo, take};
 use super::load::{Run, load};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// An echo server that counts the connections it has open.
+/// An echo server that counts its open connections.
 struct Counting {
     fake: Fake,
     most_open: Arc<AtomicU64>,
@@ -41,7 +42,7 @@ impl Counting {
     }
 }
 
-/// Connections follow each other every 5 ms, and an exchange takes less: each would be over before the next one begins.
+/// Connects start every 5 ms and an exchange takes less: each would be over before the next one begins.
 #[test]
 fn every_connection_stays_open_until_the_last_one_is_done() {
     const CONNECTIONS: u64 = 60;
@@ -57,22 +58,22 @@ fn every_connection_stays_open_until_the_last_one_is_done() {
         let counting = Counting::new();
         let arguments = [&["60", "--connect-rate", "200", "--json", "-"][..], more].concat();
         let exit = client(counting.fake.address(), &arguments).await_exit();
-        let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
-        let connections = &record.connections;
+        let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+        let connections = &results.connections;
         assert_eq!((exit.code, connections.verified, connections.failed), (Some(0), CONNECTIONS, 0), "{exit:#?}");
         assert_eq!(connections.most_open, CONNECTIONS, "{exit:#?}");
-        // Where no reply is awaited, the last one can be done before the server has accepted it.
+        // Where no reply is expected, the last one can be complete before the server has accepted it.
         if !more.contains(&"none") {
             assert_eq!(counting.most_open(), CONNECTIONS, "{exit:#?}");
         }
         let opening_s = connections.opening_s.unwrap();
-        assert!(opening_s > 0.0 && opening_s < record.duration_s, "{exit:#?}");
+        assert!(opening_s > 0.0 && opening_s < results.duration_s, "{exit:#?}");
     }
 }
 
-/// A server that admits fewer connections than there are: what it leaves waiting is not served before the others close.
+/// A server that admits fewer connections than requested: the waiting ones are not served before the others close.
 #[test]
-fn a_server_with_fewer_places_does_not_serve_all() {
+fn a_server_with_a_lower_limit_does_not_serve_all() {
     let server = Program::server(&["127.0.0.1", "0", "--max-connections", "19"]);
     outcome(server.address(), &["19"]).expect_tutorial(19);
     let outcome = outcome(server.address(), &["20", "--reply-timeout", "2s"]);
@@ -80,9 +81,9 @@ fn a_server_with_fewer_places_does_not_serve_all() {
     assert_eq!((outcome.most_open, outcome.messages.1), (20, 38), "{outcome:#?}");
 }
 
-/// The server has done its part; it need not keep a connection that nothing is sent on any more.
+/// The server has sent all replies; it need not keep a connection without further messages.
 #[test]
-fn a_server_may_drop_connections_that_are_done() {
+fn a_server_may_close_completed_connections() {
     let drops: [fn(std::net::TcpStream); 3] = [drop, reset, |stream| {
         stream.shutdown(Shutdown::Write).unwrap();
         let _ = std::io::copy(&mut &stream, &mut std::io::sink());
@@ -95,7 +96,7 @@ fn a_server_may_drop_connections_that_are_done() {
             None
         });
         outcome(fake.address(), &["10", "--connect-rate", "100"]).expect_tutorial(10);
-        // With --hold they are to stay.
+        // With --hold the server has to keep them.
         let held = outcome(fake.address(), &["10", "--hold", "20s"]);
         assert_eq!((held.code, held.failed, held.messages.1), (Some(1), 10, 20), "{held:#?}");
     }
@@ -103,7 +104,7 @@ fn a_server_may_drop_connections_that_are_done() {
     outcome(server.address(), &["10", "--connect-rate", "50"]).expect_tutorial(10);
 }
 
-/// What comes on a connection that is done is looked at all the same.
+/// Bytes on a connection whose exchange is complete are still verified.
 #[test]
 fn surplus_is_found_while_others_are_waited_for() {
     let fake = Fake::new(|index, mut stream| {
@@ -117,13 +118,13 @@ fn surplus_is_found_while_others_are_waited_for() {
         None
     });
     let outcome = outcome(fake.address(), &["10", "--connect-rate", "50"]);
-    outcome.expect_failures(&[("wrong bytes came back", 1)]);
+    outcome.expect_failures(&[("echo mismatch", 1)]);
     assert!(outcome.mismatches[0].contains("received 4 bytes more than it sent"), "{outcome:#?}");
 }
 
-/// One that is refused, and one that is never answered, hold up the others until they have failed, and no longer.
+/// A refused connection and an unanswered one delay the others until they have failed, and no longer.
 #[test]
-fn connections_that_fail_are_not_waited_for() {
+fn failed_connections_are_not_waited_for() {
     let since = Instant::now();
     let (_socket, nobody) = deaf(Ipv4Addr::LOCALHOST);
     let silent = Fake::new(|_, stream| Some(stream));
@@ -143,16 +144,16 @@ fn connections_that_fail_are_not_waited_for() {
 #[test]
 fn requests_are_kept_open_too() {
     let search = Program::server(&["--service", "search", "127.0.0.1", "0"]);
-    // The server ends a connection after half a second that it was not asked to keep.
+    // The server closes a connection after half a second unless it was asked to keep it.
     let run = ["30", "--search", "ring", "--connect-rate", "30", "--json", "-"];
     let run = Run::of(client(search.address(), &run));
-    let connections = &run.record.connections;
+    let connections = &run.results.connections;
     assert_eq!((run.code, connections.verified, connections.most_open), (Some(0), 30, 30), "{run:?}");
 }
 
 /// The last of eleven connects is due half a second after the first, which a slow start delays.
 #[test]
-fn the_report_says_how_long_opening_took() {
+fn the_report_shows_how_long_opening_took() {
     let server = server();
     let outcome = outcome(server.address(), &["11", "--connect-rate", "20"]);
     outcome.expect_tutorial(11);
@@ -161,9 +162,9 @@ fn the_report_says_how_long_opening_took() {
     let (took, rate) = (parse_duration(&took.replace(' ', "")).unwrap(), parse_rate(&rate.replace(' ', "")).unwrap());
     let opened = rate * took.as_secs_f64();
     assert!(took > Duration::from_millis(100) && (10.8..11.2).contains(&opened), "{opening}");
-    // One connection has no rate, and connections that follow each other have no end of opening.
+    // A single connection has no rate, and with reconnects opening has no end.
     let one = super::outcome(server.address(), &["1"]);
     assert_eq!(one.opening, None);
     let following = load(server.address(), &["3", "--reconnect-every", "1", "--messages", "2"]);
-    assert_eq!((following.record.connections.opened, following.record.connections.opening_s), (6, None));
+    assert_eq!((following.results.connections.opened, following.results.connections.opening_s), (6, None));
 }

@@ -1,4 +1,4 @@
-//! The main job: many connections to our own server, each of which gets back what it sent.
+//! The tutorial's exchange: many connections to `multiconn-server`, each of which gets back what it sent.
 
 use super::support::{Program, await_until, has_ipv6, skipped};
 use super::{Outcome, TUTORIAL_BYTES, client, outcome, server};
@@ -31,7 +31,7 @@ fn over_a_unix_socket() {
     let path = folder.path().join("m.sock").to_str().unwrap().to_owned();
     let server = Program::server(&["--unix", &path]);
     server.await_stdout("Listening");
-    // More than wait in the backlog of 4,096 at a time: with 512 connects in progress they need not.
+    // More than the backlog of 4,096 holds; with 512 connects in progress it is never full.
     for (connections, number) in [("1", 1), ("1000", 1000)] {
         let outcome = Outcome::of(Program::client(&["--unix", &path, "-c", connections]));
         outcome.expect_tutorial(number);
@@ -40,7 +40,7 @@ fn over_a_unix_socket() {
 }
 
 #[test]
-fn the_two_ways_to_say_how_many() {
+fn two_ways_to_give_the_number_of_connections() {
     let server = server();
     outcome(server.address(), &["300"]).expect_tutorial(300);
     outcome(server.address(), &["-c", "300"]).expect_tutorial(300);
@@ -48,14 +48,14 @@ fn the_two_ways_to_say_how_many() {
 }
 
 #[test]
-fn with_a_server_of_its_own() {
+fn with_an_embedded_server() {
     let outcome = Outcome::of(Program::client(&["--embedded", "-c", "1000"]));
     outcome.expect_tutorial(1000);
     assert!(outcome.verdict.starts_with("1,000 connections to 127.0.0.1:"), "{outcome:#?}");
 }
 
-/// As long as the first connections are held, the last ones are opened: all are open at the same time, in the client's
-/// own count and in the descriptors of the server.
+/// The first connections are held until the last ones are open: all are open at the same time, by the client's count
+/// and by the server's descriptors.
 #[test]
 fn ten_thousand_connections_at_the_same_time() {
     const CONNECTIONS: u64 = 10_000;

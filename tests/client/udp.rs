@@ -1,4 +1,4 @@
-//! The client with datagrams: what became of each message, whatever the network and the server do with it.
+//! UDP client: the fate of each message is counted, whatever the network and the server do.
 
 use super::support::{Exit, PATIENCE, Program, expect_refusal, has_python};
 use rustix::process::Signal;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A server that answers each datagram with whatever `answer` makes of its number and bytes; until it is dropped.
+/// A server that sends the datagrams `answer` returns for a request's number and bytes; it runs until it is dropped.
 pub(crate) struct CorruptServer {
     pub(crate) address: SocketAddr,
     is_over: Arc<AtomicBool>,
@@ -50,19 +50,19 @@ fn start(address: SocketAddr, arguments: &[&str]) -> Program {
     Program::client(&[&["--udp", &host, &port], arguments].concat())
 }
 
-/// A run against `address` with further arguments.
+/// Runs against `address` with further arguments.
 fn run(address: SocketAddr, arguments: &[&str]) -> Exit {
     start(address, arguments).await_exit()
 }
 
-/// The first number of the report's line with this label; 0 when it has none.
+/// First number of the report's line with this label; 0 without such a line.
 fn number(exit: &Exit, label: &str) -> u64 {
     let line = exit.stdout.iter().find_map(|line| line.strip_prefix("  ")?.strip_prefix(label)?.strip_prefix(' '));
     let word = line.and_then(|line| line.split_whitespace().next()).unwrap_or("0");
     word.trim_end_matches([',', ':']).replace(',', "").parse().unwrap()
 }
 
-/// Expects this exit status, and these numbers in the report and 0 for all others.
+/// Expects this exit status, these numbers in the report, and 0 for all others.
 #[track_caller]
 pub(crate) fn expect(exit: &Exit, code: i32, sent: u64, verified: u64, fates: &[(&str, u64)]) {
     assert_eq!(exit.code, Some(code), "{exit:#?}");
@@ -78,7 +78,7 @@ pub(crate) fn expect(exit: &Exit, code: i32, sent: u64, verified: u64, fates: &[
     }
 }
 
-/// Our server for datagrams, and where it is.
+/// `multiconn-server` with UDP, and its address.
 pub(crate) fn own_server(arguments: &[&str]) -> (Program, SocketAddr) {
     let server = Program::server(&[&["--udp", "127.0.0.1", "0"], arguments].concat());
     let line = server.await_stdout(" (udp, ");
@@ -86,9 +86,9 @@ pub(crate) fn own_server(arguments: &[&str]) -> (Program, SocketAddr) {
     (server, address)
 }
 
-/// A socket listens on for a moment after its last reply.
+/// A socket keeps receiving for a moment after its last reply.
 #[test]
-fn what_comes_after_the_last_reply_is_counted() {
+fn duplicates_after_the_last_reply_are_counted() {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let program = start(socket.local_addr().unwrap(), &["--message", "hello", "--reply-timeout", "20s"]);
@@ -126,19 +126,19 @@ fn texts_and_sizes_of_every_kind() {
 }
 
 #[test]
-fn lost_datagrams_are_counted_and_give_way() {
+fn lost_datagrams_are_counted_and_free_the_pipeline() {
     let lose = |kind: &[&str], pipeline: &str| {
-        let liar = CorruptServer::new(|number, bytes| if number % 5 == 2 { vec![] } else { vec![bytes.to_vec()] });
-        // What a busy machine answers later than that is lost, too.
+        let server = CorruptServer::new(|number, bytes| if number % 5 == 2 { vec![] } else { vec![bytes.to_vec()] });
+        // Replies of a busy machine after that time are lost, too.
         let more = ["--messages", "20", "--pipeline", pipeline, "--reply-timeout", "1s"];
-        let exit = run(liar.address, &[kind, &more].concat());
+        let exit = run(server.address, &[kind, &more].concat());
         let lost = number(&exit, "lost");
         assert_eq!(lost, 4, "{exit:#?}");
         if kind[0] == "--size" {
             expect(&exit, 1, 20, 16, &[("lost", 4)]);
         }
     };
-    // Side by side: each of them waits for what it has lost.
+    // In parallel: each of them waits for its lost messages.
     std::thread::scope(|scope| {
         for kind in [&["--size", "50"][..], &["--message", "a", "--message", "b"]] {
             for pipeline in ["1", "4"] {
@@ -149,26 +149,26 @@ fn lost_datagrams_are_counted_and_give_way() {
 }
 
 #[test]
-fn doubled_datagrams_are_counted() {
-    let liar = CorruptServer::new(|_, bytes| vec![bytes.to_vec(); 2]);
-    expect(&run(liar.address, &["--size", "50", "--messages", "10"]), 0, 10, 10, &[("duplicated", 10)]);
-    expect(&run(liar.address, &["--messages", "2"]), 0, 2, 2, &[("duplicated", 2)]);
+fn duplicated_datagrams_are_counted() {
+    let server = CorruptServer::new(|_, bytes| vec![bytes.to_vec(); 2]);
+    expect(&run(server.address, &["--size", "50", "--messages", "10"]), 0, 10, 10, &[("duplicated", 10)]);
+    expect(&run(server.address, &["--messages", "2"]), 0, 2, 2, &[("duplicated", 2)]);
 }
 
 #[test]
-fn overtaken_datagrams_are_counted() {
+fn reordered_datagrams_are_counted() {
     let mut held: Vec<Vec<u8>> = Vec::new();
-    let liar = CorruptServer::new(move |_, bytes| {
+    let server = CorruptServer::new(move |_, bytes| {
         held.push(bytes.to_vec());
         if held.len() == 2 { held.drain(..).rev().collect() } else { vec![] }
     });
     let pairs = ["--messages", "10", "--pipeline", "2", "--reply-timeout", "10s"];
-    expect(&run(liar.address, &[&pairs[..], &["--size", "50"]].concat()), 0, 10, 10, &[("reordered", 5)]);
-    expect(&run(liar.address, &pairs), 0, 10, 10, &[("reordered", 5)]);
+    expect(&run(server.address, &[&pairs[..], &["--size", "50"]].concat()), 0, 10, 10, &[("reordered", 5)]);
+    expect(&run(server.address, &pairs), 0, 10, 10, &[("reordered", 5)]);
 }
 
 #[test]
-fn damaged_datagrams_are_counted_and_shown() {
+fn corrupt_datagrams_are_counted_and_shown() {
     let damage = |number: usize, bytes: &[u8]| {
         let mut reply = bytes.to_vec();
         match number % 3 {
@@ -178,32 +178,32 @@ fn damaged_datagrams_are_counted_and_shown() {
         }
         vec![reply]
     };
-    let liar = CorruptServer::new(damage);
-    let exit = run(liar.address, &["--size", "50", "--messages", "9"]);
+    let server = CorruptServer::new(damage);
+    let exit = run(server.address, &["--size", "50", "--messages", "9"]);
     expect(&exit, 1, 9, 3, &[("corrupt", 6)]);
     assert!(exit.stdout.iter().any(|line| line.starts_with("    socket 1: received b'\\x00")), "{exit:#?}");
-    // Of a text nobody knows which one it was: the message waits on, in vain.
-    let liar = CorruptServer::new(|_, bytes| vec![bytes.to_ascii_uppercase()]);
-    let exit = run(liar.address, &["--message", "abc", "--reply-timeout", "1s"]);
+    // A damaged text does not tell which message it was: that one waits until it is lost.
+    let server = CorruptServer::new(|_, bytes| vec![bytes.to_ascii_uppercase()]);
+    let exit = run(server.address, &["--message", "abc", "--reply-timeout", "1s"]);
     expect(&exit, 1, 1, 0, &[("corrupt", 1), ("lost", 1)]);
 }
 
 #[test]
 fn late_datagrams_are_lost_and_counted() {
     let mut late: Option<Vec<u8>> = None;
-    let liar = CorruptServer::new(move |number, bytes| {
+    let server = CorruptServer::new(move |number, bytes| {
         if number == 0 {
             late = Some(bytes.to_vec());
             return vec![];
         }
         late.take().into_iter().chain([bytes.to_vec()]).collect()
     });
-    let exit = run(liar.address, &["--size", "20", "--messages", "3", "--reply-timeout", "1s"]);
+    let exit = run(server.address, &["--size", "20", "--messages", "3", "--reply-timeout", "1s"]);
     expect(&exit, 1, 3, 2, &[("lost", 1), ("late", 1)]);
 }
 
 #[test]
-fn nobody_listens_in_words() {
+fn refused_datagrams_are_reported() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     drop(socket);
@@ -225,7 +225,7 @@ fn a_python_server_answers() {
 }
 
 #[test]
-fn nothing_is_waited_for_where_nothing_comes() {
+fn no_reply_is_awaited_where_none_is_expected() {
     let (_server, address) = own_server(&["--service", "discard"]);
     let exit = run(address, &["--expect", "none", "--size", "100", "--messages", "5000", "-c", "2"]);
     expect(&exit, 0, 10_000, 0, &[]);
@@ -247,9 +247,9 @@ fn broadcast_and_multicast() {
     expect(&run("239.65.43.3", &lo), 0, 10, 10, &[]);
 }
 
-/// Both fail with EACCES, and only one of them with a way out.
+/// Both fail with EACCES, and only one of them has a remedy.
 #[test]
-fn a_prohibited_route_is_no_broadcast_address() {
+fn a_prohibited_route_is_not_a_broadcast_address() {
     let script = "ip link set lo up && ip route add prohibit 10.8.0.0/24";
     super::support::in_own_network("a route that prohibits", script, || {
         for (target, cause) in [
@@ -267,9 +267,9 @@ fn a_prohibited_route_is_no_broadcast_address() {
 }
 
 #[test]
-fn an_interrupted_run_tells_what_it_did() {
-    let liar = CorruptServer::new(|number, bytes| if number < 3 { vec![bytes.to_vec()] } else { vec![] });
-    let mut client = start(liar.address, &["--size", "50", "--messages", "10", "--reply-timeout", "1m", "-vv"]);
+fn an_interrupted_run_is_reported() {
+    let server = CorruptServer::new(|number, bytes| if number < 3 { vec![bytes.to_vec()] } else { vec![] });
+    let mut client = start(server.address, &["--size", "50", "--messages", "10", "--reply-timeout", "1m", "-vv"]);
     for _ in 0..2 {
         client.await_stderr("Received ");
     }
@@ -280,7 +280,7 @@ fn an_interrupted_run_tells_what_it_did() {
 }
 
 #[test]
-fn what_can_never_be_sent_is_refused_in_words() {
+fn datagrams_that_cannot_be_sent_are_rejected() {
     let wrong = |arguments: &[&str], parts: &[&str]| {
         expect_refusal(Program::client(&[&["--udp", "127.0.0.1", "9"], arguments].concat()), 2, parts);
     };
@@ -291,8 +291,8 @@ fn what_can_never_be_sent_is_refused_in_words() {
     assert!(PATIENCE > Duration::from_secs(1));
 }
 
-/// A server does not answer what comes from its own port. Where the system has two ports for clients, and a server elsewhere has one
-/// of them, the other one is taken.
+/// A server does not reply to datagrams from its own port. Where the system has two client ports, and a server
+/// elsewhere uses one of them, the client takes the other one.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_client_never_gets_the_port_of_its_server() {
@@ -300,7 +300,7 @@ fn a_client_never_gets_the_port_of_its_server() {
     let script = "ip link set lo up && echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range";
     super::support::in_own_network("a network with two ports for clients", script, || {
         let server = "127.0.0.2:40001".parse().unwrap();
-        // By chance all of them would get the other port once in a million times.
+        // By chance all of them would get the other port once in a million runs.
         for peer in [Peer::One(server), Peer::Many(server)].repeat(10) {
             let socket = open_towards(peer, &Multicast::default(), &SocketOptions::default()).unwrap();
             assert_eq!(socket.local_address().unwrap().port(), 40_000, "{peer:?}");

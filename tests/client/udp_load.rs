@@ -1,5 +1,5 @@
-//! Load by datagrams: what is due stands fixed, and each has its fate, whatever the network and the server do with it. The
-//! kernel keeps some 200 small datagrams for a program that stands still; no test leaves it more.
+//! UDP load: due times are fixed, and the fate of each datagram is counted. The kernel queues about 200 small datagrams
+//! for a stopped program; no test sends it more.
 
 use super::load::{Run, SEEDS, UNEVEN, await_messages, expect_a_hundred_per_second, expect_seeds_to_tell, load, start};
 use super::support::{Program, expect_refusal};
@@ -8,31 +8,31 @@ use multiconn::results::{Datagrams, Latencies, LoadKind, RunResults};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
-/// No reply is late on a machine that is busy.
+/// No reply is late on a busy machine.
 const PATIENT: [&str; 3] = ["--udp", "--reply-timeout", "20s"];
 
-/// How many of `latencies` were at least `time`, but for what a histogram of three digits does not tell apart.
+/// Number of `latencies` of at least `time`, within the precision of a histogram of three digits.
 fn at_least(latencies: &Latencies, time: Duration) -> u64 {
     let nanos = u64::try_from(time.as_nanos()).unwrap();
     latencies.histogram().count_between(nanos - nanos / 500, u64::MAX)
 }
 
 #[test]
-fn an_even_load_of_datagrams_is_sent_whole() {
+fn a_uniform_load_of_datagrams_is_sent_completely() {
     let (_server, address) = own_server(&[]);
     for (sockets, workers) in [("10", "1"), ("10", "3"), ("1", "3")] {
         let work = ["--rate", "200", "--duration", "1s", "-c", sockets, "--workers", workers];
         let run = load(address, &[&PATIENT[..], &work].concat());
         run.expect_success(200);
-        let record = &run.record;
-        assert_eq!((record.messages.due, record.bytes.sent, record.bytes.verified), (Some(200), 12_800, 12_800));
-        let load = &record.load;
+        let results = &run.results;
+        assert_eq!((results.messages.due, results.bytes.sent, results.bytes.verified), (Some(200), 12_800, 12_800));
+        let load = &results.load;
         assert_eq!((load.kind, load.rate, load.duration_s), (LoadKind::Open, Some(200.0), Some(1.0)));
-        assert!((1.0..5.0).contains(&record.measured_s) && record.duration_s >= record.measured_s, "{run:?}");
-        let (due, send) = (&record.histograms.latency_from_due, &record.histograms.latency_from_send);
+        assert!((1.0..5.0).contains(&results.measured_s) && results.duration_s >= results.measured_s, "{run:?}");
+        let (due, send) = (&results.histograms.latency_from_due, &results.histograms.latency_from_send);
         assert!(due.at(0.99) >= send.at(0.99) && due.max() >= send.max(), "{run:?}");
-        assert!(!record.histograms.loop_turn.is_empty() && record.connections.most_open > 0, "{run:?}");
-        assert_eq!(record.datagrams, Some(Datagrams::default()), "{run:?}");
+        assert!(!results.histograms.loop_turn.is_empty() && results.connections.most_open > 0, "{run:?}");
+        assert_eq!(results.datagrams, Some(Datagrams::default()), "{run:?}");
     }
 }
 
@@ -41,9 +41,9 @@ fn a_number_of_datagrams_ends_the_load() {
     let (_server, address) = own_server(&[]);
     let run = load(address, &[&PATIENT[..], &["--rate", "400", "--messages", "20", "-c", "5"]].concat());
     run.expect_success(100);
-    assert_eq!((run.record.messages.due, run.record.load.duration_s), (Some(100), None), "{run:?}");
-    // The last one is due after 99 of 400 parts of a second.
-    assert!(run.record.measured_s > 0.247, "{run:?}");
+    assert_eq!((run.results.messages.due, run.results.load.duration_s), (Some(100), None), "{run:?}");
+    // The last one is due after 99/400 s.
+    assert!(run.results.measured_s > 0.247, "{run:?}");
 }
 
 #[test]
@@ -65,16 +65,16 @@ fn the_warm_up_of_datagrams_is_not_measured() {
     let work = ["--rate", "100", "--warm-up", "700ms", "--duration", "1s", "-c", "3", "--workers", "2"];
     let run = load(address, &[&PATIENT[..], &work].concat());
     run.expect_success(100);
-    assert_eq!(run.record.messages.due, Some(100), "{run:?}");
-    assert!((1.0..5.0).contains(&run.record.measured_s) && run.record.duration_s >= 1.7, "{run:?}");
-    assert!((100 * 64..=170 * 64).contains(&run.record.bytes.verified), "{run:?}");
+    assert_eq!(run.results.messages.due, Some(100), "{run:?}");
+    assert!((1.0..5.0).contains(&run.results.measured_s) && run.results.duration_s >= 1.7, "{run:?}");
+    assert!((100 * 64..=170 * 64).contains(&run.results.bytes.verified), "{run:?}");
 }
 
 #[test]
-fn a_seed_gives_datagrams_the_same_times_again() {
+fn equal_seeds_give_datagrams_equal_arrival_times() {
     let (_server, address) = own_server(&[]);
     let random = ["--rate", "100", "--duration", "1s", "--arrivals", "poisson", "-c", "4", "--workers", "2"];
-    // Side by side: each takes its second.
+    // In parallel: each takes a second.
     let runs = SEEDS.map(|seed| (seed, start(address, &[&PATIENT[..], &random, &["--seed", seed]].concat())));
     // Five standard deviations.
     expect_seeds_to_tell(runs, 50..=150);
@@ -85,17 +85,17 @@ fn without_a_rate_a_reply_makes_room_for_the_next_datagram() {
     let (_server, address) = own_server(&[]);
     for further in [&["--workers", "2"][..], &["--pipeline", "5"]] {
         let run = load(address, &[&PATIENT[..], &["--duration", "500ms", "-c", "4"], further].concat());
-        let sent = run.record.messages.sent;
+        let sent = run.results.messages.sent;
         assert!(sent >= 4, "{run:?}");
         run.expect_success(sent);
-        assert_eq!((run.record.load.kind, run.record.load.duration_s), (LoadKind::Closed, Some(0.5)));
-        assert!((0.5..5.0).contains(&run.record.measured_s), "{run:?}");
+        assert_eq!((run.results.load.kind, run.results.load.duration_s), (LoadKind::Closed, Some(0.5)));
+        assert!((0.5..5.0).contains(&run.results.measured_s), "{run:?}");
     }
 }
 
-/// The load goes on while the server stands still: whoever was due meanwhile has waited.
+/// The load continues while the server is stopped: the waiting time of messages due then is counted.
 #[test]
-fn a_server_of_datagrams_that_stands_still_is_felt() {
+fn a_stopped_udp_server_delays_all_messages_due_meanwhile() {
     let (server, address) = own_server(&[]);
     let program = start(address, &[&PATIENT[..], &["--rate", "100", "--duration", "3s", "-c", "4", "-vv"]].concat());
     await_messages(&program, 50);
@@ -104,15 +104,15 @@ fn a_server_of_datagrams_that_stands_still_is_felt() {
     server.resume();
     let run = Run::of(program);
     run.expect_success(300);
-    let times = &run.record.histograms;
+    let times = &run.results.histograms;
     // Due in the first half of the pause: 50.
     assert!(at_least(&times.latency_from_due, Duration::from_millis(500)) >= 45, "{run:?}");
     assert!(times.lag.at(0.5) < Some(Duration::from_millis(500)), "they went on being sent: {run:?}");
 }
 
-/// A client that stands still owes what was due meanwhile, and says that it was the limit.
+/// A stopped client has to send the messages due meanwhile, and reports that it was the limit.
 #[test]
-fn a_client_of_datagrams_that_stands_still_is_not_valid() {
+fn a_run_with_a_stopped_udp_client_is_not_valid() {
     let (_server, address) = own_server(&[]);
     let program = start(address, &[&PATIENT[..], &["--rate", "100", "--duration", "2s", "-c", "4", "-vv"]].concat());
     await_messages(&program, 50);
@@ -121,14 +121,14 @@ fn a_client_of_datagrams_that_stands_still_is_not_valid() {
     program.resume();
     let run = Run::of(program);
     run.expect_success(200);
-    let times = &run.record.histograms;
-    assert!(!run.record.valid && at_least(&times.lag, Duration::from_millis(300)) > 0, "{run:?}");
-    assert_eq!(run.record.messages.due, Some(200), "{run:?}");
+    let times = &run.results.histograms;
+    assert!(!run.results.valid && at_least(&times.lag, Duration::from_millis(300)) > 0, "{run:?}");
+    assert_eq!(run.results.messages.due, Some(200), "{run:?}");
 }
 
-/// What was due before the end is still sent after it, for a second.
+/// Messages due before the end are still sent after it, for up to a second.
 #[test]
-fn a_client_of_datagrams_that_stands_still_beyond_the_end_owes_the_rest() {
+fn a_udp_client_stopped_beyond_the_end_sends_the_rest() {
     let (_server, address) = own_server(&["--service", "discard"]);
     let work = ["--udp", "--expect", "none", "--rate", "2k", "--duration", "1s", "-c", "3", "-vv"];
     let mut program = start(address, &[&work[..], &["--workers", "2"]].concat());
@@ -137,27 +137,27 @@ fn a_client_of_datagrams_that_stands_still_beyond_the_end_owes_the_rest() {
     std::thread::sleep(Duration::from_secs(1));
     program.resume();
     let exit = program.await_exit();
-    let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
-    assert_eq!((exit.code, record.messages.due, record.messages.sent), (Some(0), Some(2000), 2000), "{record:?}");
-    assert_eq!(record.histograms.lag.count(), 2000, "{record:?}");
+    let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+    assert_eq!((exit.code, results.messages.due, results.messages.sent), (Some(0), Some(2000), 2000), "{results:?}");
+    assert_eq!(results.histograms.lag.count(), 2000, "{results:?}");
 }
 
 #[test]
-fn lost_datagrams_are_counted_and_aged() {
-    let liar = CorruptServer::new(|number, bytes| if number % 5 == 2 { vec![] } else { vec![bytes.to_vec()] });
+fn lost_datagrams_are_counted_with_their_age() {
+    let server = CorruptServer::new(|number, bytes| if number % 5 == 2 { vec![] } else { vec![bytes.to_vec()] });
     let work = ["--udp", "--rate", "100", "--duration", "1s", "--reply-timeout", "3s", "--fail-if", "lost>19"];
-    let run = load(liar.address, &work);
-    assert_eq!((run.code, run.record.errors.get("lost")), (Some(3), Some(&20)), "{run:?}");
-    let messages = &run.record.messages;
+    let run = load(server.address, &work);
+    assert_eq!((run.code, run.results.errors.get("lost")), (Some(3), Some(&20)), "{run:?}");
+    let messages = &run.results.messages;
     assert_eq!((messages.due, messages.sent, messages.verified), (Some(100), 100, 80), "{run:?}");
     assert_eq!((messages.timed_out, messages.pending, messages.failed), (20, 0, 0), "{run:?}");
-    assert_eq!(at_least(&run.record.histograms.unanswered_age, Duration::from_secs(3)), 20, "{run:?}");
+    assert_eq!(at_least(&run.results.histograms.unanswered_age, Duration::from_secs(3)), 20, "{run:?}");
 }
 
 #[test]
-fn late_datagrams_are_lost_all_the_same() {
+fn late_datagrams_count_as_lost() {
     let mut first: Option<(Vec<u8>, Instant)> = None;
-    let liar = CorruptServer::new(move |number, bytes| {
+    let server = CorruptServer::new(move |number, bytes| {
         if number == 0 {
             first = Some((bytes.to_vec(), Instant::now()));
             return vec![];
@@ -165,16 +165,16 @@ fn late_datagrams_are_lost_all_the_same() {
         let late = first.take_if(|(_, since)| since.elapsed() > Duration::from_secs(2));
         late.map(|(reply, _)| reply).into_iter().chain([bytes.to_vec()]).collect()
     });
-    let run = load(liar.address, &["--udp", "--rate", "50", "--duration", "3s", "--reply-timeout", "500ms"]);
-    let (messages, late) = (&run.record.messages, run.record.datagrams.unwrap().late);
+    let run = load(server.address, &["--udp", "--rate", "50", "--duration", "3s", "--reply-timeout", "500ms"]);
+    let (messages, late) = (&run.results.messages, run.results.datagrams.unwrap().late);
     assert_eq!((run.code, messages.due, messages.pending), (Some(1), Some(150), 0), "{run:?}");
     assert!(late >= 1 && messages.timed_out >= late, "{run:?}");
 }
 
 #[test]
-fn every_other_fate_has_its_own_number() {
+fn every_other_fate_is_counted_separately() {
     let mut held = Vec::new();
-    let liar = CorruptServer::new(move |number, bytes| {
+    let server = CorruptServer::new(move |number, bytes| {
         let mut damaged = bytes.to_vec();
         damaged[40] ^= 1;
         match number % 5 {
@@ -188,22 +188,22 @@ fn every_other_fate_has_its_own_number() {
             _ => vec![b"nobody asked".to_vec(), bytes.to_vec()],
         }
     });
-    let run = load(liar.address, &[&PATIENT[..], &["--rate", "100", "--duration", "1s"]].concat());
-    let (messages, record) = (&run.record.messages, &run.record);
+    let run = load(server.address, &[&PATIENT[..], &["--rate", "100", "--duration", "1s"]].concat());
+    let (messages, results) = (&run.results.messages, &run.results);
     assert_eq!((run.code, messages.due, messages.sent), (Some(1), Some(100), 100), "{run:?}");
     assert_eq!((messages.verified, messages.failed, messages.timed_out), (80, 20, 0), "{run:?}");
-    assert_eq!(record.datagrams, Some(Datagrams { late: 0, duplicated: 20, reordered: 20 }), "{run:?}");
-    assert_eq!((record.errors.get("corrupt"), record.mismatches.count), (Some(&40), 40), "{run:?}");
-    assert_eq!(record.mismatches.first.len(), 10, "{run:?}");
+    assert_eq!(results.datagrams, Some(Datagrams { late: 0, duplicated: 20, reordered: 20 }), "{run:?}");
+    assert_eq!((results.errors.get("corrupt"), results.mismatches.count), (Some(&40), 40), "{run:?}");
+    assert_eq!(results.mismatches.first.len(), 10, "{run:?}");
 }
 
-/// What is due waits for a place in the pipeline, and nobody blames the client for that.
+/// Messages due wait for room in the pipeline, which is not send delay.
 #[test]
-fn a_pipeline_bounds_datagrams_that_are_due() {
-    let liar = CorruptServer::new(|_, _| vec![]);
+fn a_pipeline_limits_datagrams_that_are_due() {
+    let server = CorruptServer::new(|_, _| vec![]);
     let work = ["--rate", "100", "--duration", "1s", "--pipeline", "2", "-c", "2", "--reply-timeout", "2s"];
-    let run = load(liar.address, &[&["--udp"], &work[..]].concat());
-    let messages = &run.record.messages;
+    let run = load(server.address, &[&["--udp"], &work[..]].concat());
+    let messages = &run.results.messages;
     assert_eq!((run.code, messages.due, messages.sent), (Some(1), Some(100), 4), "{run:?}");
     assert_eq!((messages.timed_out, messages.pending, messages.withheld), (4, 96, 96), "{run:?}");
 }
@@ -214,12 +214,12 @@ fn sockets_go_round_the_targets() {
     let targets = ["--target", &second.to_string(), "-c", "4", "--workers", "2"];
     let run = load(first, &[&PATIENT[..], &targets, &["--rate", "200", "--duration", "500ms"]].concat());
     run.expect_success(100);
-    assert_eq!(run.record.target, format!("{first}, {second}"));
+    assert_eq!(run.results.target, format!("{first}, {second}"));
     assert_eq!((one.terminate().counted("answered"), other.terminate().counted("answered")), (50, 50));
 }
 
 #[test]
-fn an_interrupted_load_of_datagrams_tells_what_was_done() {
+fn an_interrupted_load_of_datagrams_is_reported() {
     let (_server, address) = own_server(&[]);
     let silent = CorruptServer::new(|_, _| vec![]);
     for (address, answers) in [(address, true), (silent.address, false)] {
@@ -228,49 +228,49 @@ fn an_interrupted_load_of_datagrams_tells_what_was_done() {
         await_messages(&program, 50);
         program.signal(Signal::INT);
         let run = Run::of(program);
-        assert!(run.code == Some(130) && run.record.interrupted, "{:?}", run.record);
-        let messages = &run.record.messages;
-        assert!(messages.sent >= 50 && messages.timed_out + messages.failed == 0, "{:?}", run.record);
-        assert!(if answers { messages.verified >= 40 } else { messages.pending >= 50 }, "{:?}", run.record);
+        assert!(run.code == Some(130) && run.results.interrupted, "{:?}", run.results);
+        let messages = &run.results.messages;
+        assert!(messages.sent >= 50 && messages.timed_out + messages.failed == 0, "{:?}", run.results);
+        assert!(if answers { messages.verified >= 40 } else { messages.pending >= 50 }, "{:?}", run.results);
     }
 }
 
 #[test]
-fn datagrams_nobody_waits_for_keep_the_schedule_too() {
+fn datagrams_without_replies_keep_the_schedule_too() {
     for service in ["discard", "echo"] {
         let (_server, address) = own_server(&["--service", service]);
         let work = ["--udp", "--expect", "none", "--rate", "200", "--duration", "500ms", "-c", "2", "--size", "64"];
         let (host, port) = (address.ip().to_string(), address.port().to_string());
         let exit = Program::client(&[&work[..], &["--json", "-", &host, &port]].concat()).await_exit();
-        let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
-        assert_eq!((exit.code, record.messages.due, record.messages.sent), (Some(0), Some(100), 100), "{exit:#?}");
-        assert_eq!(record.histograms.lag.count(), 100, "{exit:#?}");
-        // What comes all the same means nothing.
-        assert_eq!(record.datagrams, Some(Datagrams::default()), "{exit:#?}");
+        let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+        assert_eq!((exit.code, results.messages.due, results.messages.sent), (Some(0), Some(100), 100), "{exit:#?}");
+        assert_eq!(results.histograms.lag.count(), 100, "{exit:#?}");
+        // Received datagrams are ignored.
+        assert_eq!(results.datagrams, Some(Datagrams::default()), "{exit:#?}");
     }
 }
 
-/// The share of a worker whose sockets could not be opened is due all the same.
+/// The share of a worker whose sockets could not be opened is due nevertheless.
 #[test]
-fn what_is_due_where_no_socket_could_be_opened_is_counted() {
+fn messages_due_without_a_socket_are_counted() {
     let (_server, address) = own_server(&[]);
     let (target, work) =
         (address.to_string(), ["--udp", "--rate", "200", "--duration", "500ms", "-c", "2", "--json", "-"]);
-    // One address is that of a broadcast, which takes --broadcast.
+    // One address is a broadcast address, which needs --broadcast.
     let targets = ["--size", "64", "--target", &target, "--target", "255.255.255.255:9"];
     for (workers, unconnected) in [("1", 0), ("2", 50)] {
         let exit = Program::client(&[&work[..], &targets, &["--workers", workers]].concat()).await_exit();
-        let record = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
-        let (messages, sockets) = (&record.messages, &record.connections);
+        let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+        let (messages, sockets) = (&results.messages, &results.connections);
         assert_eq!((exit.code, sockets.opened, sockets.failed), (Some(1), 1, 1), "{exit:#?}");
         assert_eq!((messages.due, messages.unconnected), (Some(100), unconnected), "{exit:#?}");
         assert_eq!(messages.sent, 100 - unconnected, "{exit:#?}");
     }
 }
 
-/// People read a line for each second, a summary, and the files.
+/// A line per second, a summary, and the files.
 #[test]
-fn a_load_of_datagrams_is_told_and_kept() {
+fn a_load_of_datagrams_is_shown_and_stored() {
     let ((_server, address), folder) = (own_server(&[]), tempfile::tempdir().unwrap());
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let [html, hgrm, log] = ["run.html", "run.hgrm", "run.hlog"].map(path);
@@ -291,7 +291,7 @@ fn a_load_of_datagrams_is_told_and_kept() {
 }
 
 #[test]
-fn loads_of_datagrams_that_make_no_sense_are_refused() {
+fn invalid_loads_of_datagrams_are_rejected() {
     let wrong = |arguments: &[&str], parts: &[&str]| {
         expect_refusal(Program::client(&[&["--udp", "127.0.0.1", "9"], arguments].concat()), 2, parts);
     };

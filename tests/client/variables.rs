@@ -1,4 +1,4 @@
-//! Options of the client from environment variables.
+//! Client options from environment variables.
 
 use super::support::{Exit, Program, expect_refusal};
 use super::{Outcome, server};
@@ -20,9 +20,9 @@ fn exit(variables: &[(&str, &str)], arguments: &[&str]) -> Exit {
     with(variables, arguments).await_exit()
 }
 
-/// `HOST PORT` excludes --embedded, so that a variable that counted as typed would be refused.
+/// `HOST PORT` conflicts with --embedded, so a variable that counted as given would be rejected.
 #[test]
-fn a_switch_that_is_false_is_absent() {
+fn a_false_switch_is_absent() {
     let server = server();
     let port = server.address().port().to_string();
     for value in ["false", "0", "no", "OFF", ""] {
@@ -40,7 +40,7 @@ fn the_command_line_overrides_variables() {
     let port = server.address().port().to_string();
     outcome(&[("MULTICONN_CONNECTIONS", "3")], &["127.0.0.1", &port, "5"]).expect_tutorial(5);
     outcome(&[("MULTICONN_CLIENT_CONNECTIONS", "3")], &["127.0.0.1", &port, "-c", "5"]).expect_tutorial(5);
-    // Also what conflicts with an option, or could be combined with it only by mistake.
+    // Also for conflicts with an option, or combinations that would be a mistake.
     for (name, value) in
         [("MULTICONN_UNIX", "no.sock"), ("MULTICONN_EMBEDDED", "1"), ("MULTICONN_TARGET", "127.0.0.1:1")]
     {
@@ -54,7 +54,7 @@ fn the_command_line_overrides_variables() {
 }
 
 #[test]
-fn the_programs_variable_overrides_the_common_one() {
+fn a_program_specific_variable_overrides_the_common_one() {
     let both = [("MULTICONN_CLIENT_CONNECTIONS", "2"), ("MULTICONN_CONNECTIONS", "3")];
     outcome(&both, &["--embedded"]).expect_tutorial(2);
     outcome(&[("MULTICONN_CLIENT_QUIET", "0"), ("MULTICONN_QUIET", "1")], &["--embedded"]).expect_tutorial(1);
@@ -87,13 +87,13 @@ fn host_and_port_have_variables() {
     expect_refusal(with(&[("MULTICONN_CLIENT_HOST", "::1")], &[]), 2, &["<PORT>"]);
 }
 
-/// A line each: text may hold commas.
+/// One per line: text may contain commas.
 #[test]
 fn a_variable_holds_several_messages() {
     outcome(&[("MULTICONN_MESSAGE", "Hello, world\nabc")], &["--embedded"]).expect_success(1, 2, 15);
 }
 
-/// They may stand in a profile, for those runs that they are good for.
+/// They may be set in a profile, for the runs to which they apply.
 #[test]
 fn variables_of_other_transports_do_nothing() {
     for (name, value) in [
@@ -134,20 +134,20 @@ fn conflicts_and_bad_values_name_their_variables() {
     let mut command = Program::client_command();
     command.arg("--embedded").env("MULTICONN_MESSAGE", OsStr::from_bytes(b"\xff"));
     expect_refusal(Program::spawn(&mut command), 2, &["MULTICONN_MESSAGE", "UTF-8"]);
-    // A value on the command line is at fault by itself.
+    // A value on the command line is named as itself.
     let line =
         expect_refusal(with(&[("MULTICONN_RETRIES", "2")], &["--embedded", "--retries", "x"]), 2, &["--retries"]);
     assert!(!line.contains("MULTICONN"), "{line}");
 }
 
-/// As a word that is typed is: the timeout of datagrams is shorter.
+/// A switch set by a variable has the same effects as the option: the reply timeout of UDP is shorter.
 #[test]
 fn a_switch_has_the_effects_of_the_option() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port().to_string();
     let text = exit(&[("MULTICONN_UDP", "yes")], &["127.0.0.1", &port, "--json", "-"]).stdout.concat();
-    let record: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let configuration = &record["configuration"];
+    let results: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let configuration = &results["configuration"];
     assert_eq!((&configuration["udp"], &configuration["reply-timeout"]), (&true.into(), &"1s".into()));
 }
 

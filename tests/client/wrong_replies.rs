@@ -1,4 +1,4 @@
-//! Servers that answer something else than they got. The report says which connection, where, and what came.
+//! Echo mismatches: the report names the connection, the offset and the received bytes.
 
 use super::fake_server::{Fake, answer, answer_and_end, answer_and_reset, echo, take};
 use super::support::bytes;
@@ -6,9 +6,9 @@ use super::{Outcome, TUTORIAL_BYTES, client, outcome};
 use std::io::Write;
 use std::net::TcpStream;
 
-const WRONG: &str = "wrong bytes came back";
+const WRONG: &str = "echo mismatch";
 
-/// A server that reads the tutorial's two messages and answers what `twist` makes of them, in one piece.
+/// A server that reads the tutorial's two messages and replies with the result of `twist`, in one piece.
 fn twisted(twist: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static) -> Fake {
     Fake::new(move |_, mut stream| {
         let sent = take(&mut stream, TUTORIAL_BYTES);
@@ -23,7 +23,7 @@ fn expect_mismatch(fake: &Fake, arguments: &[&str], offset: u64, expected: &str,
     expect_told(fake, arguments, format!("connection 1, byte {offset}: expected {expected}, received {received}"))
 }
 
-/// Expects one connection to fail with so many bytes after all that was sent.
+/// Expects one connection to fail with `count` bytes after everything sent had come back.
 #[track_caller]
 fn expect_surplus(fake: &Fake, arguments: &[&str], count: usize, received: &str) -> Outcome {
     let more = format!("received {count} bytes more than it sent: {received}");
@@ -39,7 +39,7 @@ fn expect_told(fake: &Fake, arguments: &[&str], told: String) -> Outcome {
 }
 
 #[test]
-fn one_byte_that_is_not_the_one_sent() {
+fn one_wrong_byte() {
     for (offset, expected, received) in [
         (0, "b'Message 1 from c'", "b'\\xb2essage 1 from c'"),
         (21, "b'.'", "b'\\xd1Message 2 from '"),
@@ -74,13 +74,13 @@ fn one_wrong_byte_in_three_megabytes() {
 }
 
 #[test]
-fn a_message_that_comes_twice() {
+fn repeated_message() {
     let fake = twisted(|sent| [&sent[..22], &sent].concat());
     expect_mismatch(&fake, &[], 30, "b'2 from client.'", "b'1 from client.Me'");
 }
 
 #[test]
-fn a_message_that_is_lost() {
+fn lost_message() {
     let fake = twisted(|sent| sent[22..].to_vec());
     expect_mismatch(&fake, &[], 8, "b'1 from client.'", "b'2 from client.'");
 }
@@ -98,7 +98,7 @@ fn more_than_was_sent() {
     assert_eq!((told.messages, told.bytes), ((2, 2), (44, 44)), "{told:#?}");
 }
 
-/// All was right, and long after that something more comes: a connection that is held is still watched.
+/// All replies are correct, and more bytes follow much later: a held connection is still verified.
 #[test]
 fn more_than_was_sent_while_connections_are_held() {
     let fake = Fake::new(|_, mut stream| {
@@ -147,7 +147,7 @@ fn bytes_of_another_connection() {
 }
 
 #[test]
-fn an_end_in_the_middle() {
+fn close_in_the_middle() {
     for (answered, messages) in [(0, 0), (10, 0), (22, 1), (30, 1), (43, 1)] {
         let fake = Fake::new(move |_, mut stream| {
             let sent = take(&mut stream, TUTORIAL_BYTES);
@@ -161,9 +161,9 @@ fn an_end_in_the_middle() {
     }
 }
 
-/// While connections are held, an end is early even after the last reply.
+/// While connections are held, a close is early even after the last reply.
 #[test]
-fn an_end_while_connections_are_held() {
+fn close_while_connections_are_held() {
     let fake = Fake::new(|_, mut stream| {
         let sent = take(&mut stream, TUTORIAL_BYTES);
         answer_and_end(stream, &sent);
@@ -184,7 +184,7 @@ fn a_reset() {
     }
 }
 
-/// Sixty connections, of which forty fail in four ways. Nobody's failure touches another.
+/// Sixty connections, of which forty fail in four ways. A failure does not affect other connections.
 #[test]
 fn failures_of_all_kinds_add_up() {
     fn serve(index: usize, mut stream: TcpStream) -> Option<TcpStream> {
@@ -204,7 +204,7 @@ fn failures_of_all_kinds_add_up() {
         }
         None
     }
-    // Side by side: each of them waits for the reply timeout.
+    // In parallel: each of them waits for the reply timeout.
     let runs = ["1", "2"].map(|workers| {
         let fake = Fake::new(serve);
         let run = client(fake.address(), &["60", "--reply-timeout", "2s", "--workers", workers]);

@@ -1,19 +1,19 @@
-//! The chat example, run for real: who hears what, and what a member who misbehaves can cost the others.
+//! Chat example: message delivery, and the cost of misbehaving members.
 
 use super::example::{address_of, example};
 use super::support::{Program, connect, connect_narrow, expect_end};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpStream};
 
-/// How many lines are said while somebody does not read, and how many of them at a time: fewer than fill the queue of a
-/// member who reads.
+/// Lines sent while one member does not read, and lines per batch: fewer than fill the queue of a member that reads.
 const LINES: usize = 10_000;
 const LINES_AT_A_TIME: usize = 50;
 
-/// Makes the lines so long that all of them do not fit into the kernel's buffers.
+/// Pads the lines so that all of them exceed the kernel's buffers.
 const PADDING: usize = 300;
 
-/// What a member who reads nothing may cost the server, in bytes: some 200 KiB, and what the allocator leaves unused.
+/// Maximum memory growth of the server for a member that reads nothing, in bytes: about 200 KiB, and what the allocator
+/// leaves unused.
 const MAX_GROWTH: u64 = 4 << 20;
 
 struct Member {
@@ -22,7 +22,7 @@ struct Member {
 }
 
 impl Member {
-    /// Comes in, with a name of its own.
+    /// Joins with a name.
     #[track_caller]
     fn enter(server: &Program, nick: &'static str) -> Self {
         Self::enter_by(connect(address_of(server)), nick)
@@ -51,13 +51,13 @@ impl Member {
         line
     }
 
-    /// What comes next is this line.
+    /// Expects this line next.
     #[track_caller]
     fn expect(&mut self, line: &str) {
         assert_eq!(self.hear(), line, "heard by {}", self.nick);
     }
 
-    /// The next line that is not about somebody who came, left or took a name is this one.
+    /// Expects this line next, except for lines about members who join, leave or take a name.
     #[track_caller]
     fn expect_said(&mut self, line: &str) {
         loop {
@@ -68,7 +68,7 @@ impl Member {
         }
     }
 
-    /// Hears nothing that was said before it asks who is here.
+    /// Expects no message before the list of members, and checks that list.
     #[track_caller]
     fn expect_here(&mut self, names: &str) {
         self.say("/who");
@@ -87,7 +87,7 @@ fn start() -> Option<Program> {
 }
 
 #[test]
-fn a_line_is_heard_by_all_others_in_the_room() {
+fn a_line_is_delivered_to_all_others_in_the_room() {
     let Some(mut server) = start() else { return };
     let [mut ann, mut bob, mut cid] = ["ann", "bob", "cid"].map(|nick| Member::enter(&server, nick));
     let [mut dan, mut eve] = ["dan", "eve"].map(|nick| Member::enter(&server, nick));
@@ -102,13 +102,13 @@ fn a_line_is_heard_by_all_others_in_the_room() {
     eve.expect_said("<dan> the soup is ready");
     ann.expect_here("lobby: ann, bob, cid");
     dan.expect_here("kitchen: dan, eve");
-    // Who goes is heard of, and has a name to give away.
+    // A leaving member is announced, and its name is free again.
     bob.say("/quit");
     expect_end(&mut bob.stream);
     ann.expect("* bob has left");
     ann.say("/nick bob");
     ann.expect("* you are bob");
-    // A terminal must not be told what to do, however a line was sent.
+    // Control characters are escaped for the terminal, however a line was sent.
     for piece in ["\x1b[2J so", "met", "hing\u{7}new \n"] {
         cid.stream.get_mut().write_all(piece.as_bytes()).unwrap();
     }
@@ -119,7 +119,7 @@ fn a_line_is_heard_by_all_others_in_the_room() {
 }
 
 #[test]
-fn a_name_is_somebodys_alone() {
+fn names_are_unique() {
     let Some(server) = start() else { return };
     let [mut ann, mut bob] = ["ann", "bob"].map(|nick| Member::enter(&server, nick));
     for name in ["ann", "ANN", "guest1", "Guest99"] {
@@ -144,7 +144,7 @@ fn a_name_is_somebodys_alone() {
 }
 
 #[test]
-fn a_slow_reader_holds_up_nobody_and_is_told_what_was_lost() {
+fn a_slow_reader_delays_no_other_and_learns_what_was_lost() {
     let Some(server) = start() else { return };
     let [mut ann, mut bob] = ["ann", "bob"].map(|nick| Member::enter(&server, nick));
     let mut slow = Member::enter_by(connect_narrow(address_of(&server)), "slow");
@@ -159,7 +159,7 @@ fn a_slow_reader_holds_up_nobody_and_is_told_what_was_lost() {
     if let (Some(before), Some(after)) = (before, server.resident_bytes()) {
         assert!(after.saturating_sub(before) < MAX_GROWTH, "{before} bytes grew to {after}");
     }
-    // What was kept comes in order, then how much was lost, then what is said from now on.
+    // The kept lines arrive in order, then the number of lost ones, then new lines.
     let mut heard = 0;
     let notice = loop {
         let next = slow.hear();
@@ -179,7 +179,7 @@ fn a_slow_reader_holds_up_nobody_and_is_told_what_was_lost() {
 }
 
 #[test]
-fn who_says_a_lot_at_once_is_read_at_the_pace_of_the_room() {
+fn a_fast_sender_is_read_at_the_pace_of_the_room() {
     let Some(server) = start() else { return };
     let [mut ann, mut bob] = ["ann", "bob"].map(|nick| Member::enter(&server, nick));
     ann.say(&(0..1000).map(|number| number.to_string()).collect::<Vec<_>>().join("\n"));
@@ -189,7 +189,7 @@ fn who_says_a_lot_at_once_is_read_at_the_pace_of_the_room() {
 }
 
 #[test]
-fn who_shuts_the_sending_half_has_said_everything_and_hears_everything() {
+fn a_half_closed_member_sent_everything_and_receives_everything() {
     let Some(server) = start() else { return };
     let [mut ann, mut bob] = ["ann", "bob"].map(|nick| Member::enter(&server, nick));
     bob.say("before");
@@ -205,7 +205,7 @@ fn who_shuts_the_sending_half_has_said_everything_and_hears_everything() {
 }
 
 #[test]
-fn a_line_that_does_not_end_is_ended() {
+fn an_unterminated_line_is_terminated() {
     let Some(server) = start() else { return };
     let [mut ann, mut bob] = ["ann", "bob"].map(|nick| Member::enter(&server, nick));
     bob.say(&"x".repeat(2047));

@@ -1,4 +1,4 @@
-//! The client as a call that returns its report as a value.
+//! Client API: a call that returns its report as a value.
 
 use super::Running;
 use super::support::{PATIENCE, await_until};
@@ -18,7 +18,7 @@ fn config(address: SocketAddr, connections: usize) -> ClientConfig {
     config
 }
 
-/// A client on a thread of the test.
+/// Runs a client on a thread of the test.
 fn start(client: Client) -> mpsc::Receiver<Report> {
     let (end, ended) = mpsc::channel();
     std::thread::spawn(move || end.send(client.run().unwrap()).ok());
@@ -30,7 +30,7 @@ fn await_report(ended: &mpsc::Receiver<Report>) -> Report {
     ended.recv_timeout(PATIENCE).expect("the client ends in time")
 }
 
-/// Stops `client` when the test fails, so that its thread does not outlive it.
+/// Stops the client when the test fails, so that its thread does not outlive it.
 struct Stopping(ClientHandle);
 
 impl Drop for Stopping {
@@ -63,7 +63,7 @@ fn the_report_is_a_value() {
 
 #[test]
 fn failures_are_values_too() {
-    // Accepts, as every listener's backlog does, and never answers.
+    // The listener's backlog accepts; the server never replies.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let mut config = config(silent.local_addr().unwrap(), 7);
     config.reply_timeout = Duration::from_millis(200);
@@ -75,7 +75,7 @@ fn failures_are_values_too() {
 }
 
 #[test]
-fn work_that_can_never_be_done_is_refused() {
+fn impossible_configurations_are_rejected() {
     let address = (Ipv4Addr::LOCALHOST, 1).into();
     let refused = |change: fn(&mut ClientConfig)| {
         let mut config = config(address, 1);
@@ -115,7 +115,7 @@ fn a_handle_stops_a_held_client_from_another_thread() {
         let report = await_report(&ended);
         assert!(report.interrupted && !report.is_success());
         assert_eq!((report.opened, report.verified, report.failures()), (20, 20, 0));
-        // Of a client that has ended, nobody hears any more.
+        // A handle of a client that has ended does nothing.
         stopping.0.stop();
     }
 }
@@ -161,17 +161,17 @@ fn progress_counts_while_the_client_runs() {
     let report = await_report(&start(client));
     assert!(report.is_success(), "{report}");
     for worker in progress {
-        // The connections are dealt out in turn.
+        // The connections are assigned to the workers in turn.
         assert_eq!((worker.opened.get(), worker.ended.get(), worker.failed.get()), (10, 10, 0));
         assert_eq!((worker.messages_sent.get(), worker.messages_verified.get()), (20, 20));
     }
 }
 
-/// What somebody else may look at when the run is over.
+/// Output that the test can read after the run.
 #[derive(Clone, Default)]
-struct Screen(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+struct SharedOutput(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 
-impl std::io::Write for Screen {
+impl std::io::Write for SharedOutput {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }
@@ -182,21 +182,21 @@ impl std::io::Write for Screen {
 }
 
 #[test]
-fn a_relay_passes_on_whatever_it_is_given() {
+fn interactive_mode_forwards_every_byte() {
     let server = Running::start(1, |_| Echo);
     for framing in [None, Some("u16be".parse().unwrap())] {
         let mut config = config(server.address, 1);
         config.framing = framing;
-        let screen = Screen::default();
+        let screen = SharedOutput::default();
         let report = Client::interactive(config, &b"one\ntwo\n"[..], screen.clone()).unwrap().run().unwrap();
         assert!(report.is_success(), "{report}");
         assert_eq!(*screen.0.lock().unwrap(), b"one\ntwo\n");
     }
 }
 
-/// An `Instant` cannot hold every sum with a `Duration`.
+/// An `Instant` cannot represent every sum with a `Duration`.
 #[test]
-fn no_time_is_too_long() {
+fn no_duration_is_too_long() {
     let patient = |server: &mut ServerConfig| {
         server.drain_timeout = Duration::MAX;
         server.limits.idle = Some(Duration::MAX);

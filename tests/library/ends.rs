@@ -1,4 +1,4 @@
-//! How connections end under limits that the programs do not have as options.
+//! Connection ends under limits that the programs have no options for.
 
 use super::Running;
 use super::support::{connect, connect_with_buffers};
@@ -7,8 +7,8 @@ use multiconn::service::{Chargen, Input, Output, Service, Wait};
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-/// A peer that is still sending when the server has finished, and reads slowly: the server closes only when all of its reply
-/// has arrived, because closing answers what the peer sends with a reset, which destroys the rest of the reply.
+/// A peer that is still sending when the server has finished, and reads slowly: the server closes only when its whole
+/// reply has arrived. Closing earlier answers the peer's data with a reset, which destroys the rest of the reply.
 #[test]
 fn lingering_lasts_until_a_slow_reader_has_everything() {
     let server = Running::start_with(
@@ -27,13 +27,13 @@ fn lingering_lasts_until_a_slow_reader_has_everything() {
     let mut peer = connect_with_buffers(server.address, 16 << 10);
     let (mut room, mut received, since) = (vec![0; 16 << 10], 0, Instant::now());
     loop {
-        // It may have ended in order just now.
+        // It may just have closed in order.
         let _ = peer.write(b"!");
         match peer.read(&mut room).unwrap_or_else(|error| panic!("{error} after {received} bytes")) {
             0 => break,
             count => received += count,
         }
-        // Being slow is what is tested.
+        // Slow reading is under test.
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(since.elapsed() > Duration::from_secs(1), "not slow enough: {:?}", since.elapsed());
@@ -41,7 +41,7 @@ fn lingering_lasts_until_a_slow_reader_has_everything() {
     assert_eq!((summary.sent_bytes, summary.closed), (received as u64, [(CloseReason::Lifetime, 1)].into()));
 }
 
-/// Answers the first input with a part of what it has to say, and panics over the second one.
+/// Sends part of a reply to the first input, and panics on the second one.
 struct Halfway;
 
 impl Service for Halfway {
@@ -56,7 +56,7 @@ impl Service for Halfway {
 }
 
 #[test]
-fn a_panic_resets() {
+fn a_panic_resets_the_connection() {
     let server = Running::start(1, |opened| {
         assert!(opened.number != 2, "a panic that the test asked for");
         Halfway

@@ -1,14 +1,14 @@
-//! The examples, run for real.
+//! Examples `shout` and `reverse`, run as programs.
 
 use super::support::{Program, connect, read_to_end, skipped};
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
 use std::process::Command;
 
-/// Where cargo puts the examples: beside the folder of the test programs. `cargo test` builds them, unless it is told to
-/// build less.
+/// Path of an example as built by cargo: beside the folder of the test programs. `cargo test` builds the examples
+/// unless it is told to build less.
 ///
-/// Where an example was not built, it says that the test is skipped.
+/// If an example was not built, logs that the test is skipped.
 pub(super) fn example(name: &str) -> Option<Command> {
     let this = std::env::current_exe().ok()?;
     let path = this.parent()?.parent()?.join("examples").join(name);
@@ -19,7 +19,7 @@ pub(super) fn example(name: &str) -> Option<Command> {
     Some(Program::clean(Command::new(path)))
 }
 
-/// Where a server among the examples says that it listens.
+/// Address on which an example server says it listens.
 #[track_caller]
 pub(super) fn address_of(server: &Program) -> SocketAddr {
     let line = server.await_stdout("Listening on ");
@@ -51,7 +51,7 @@ fn reverse_answers_messages_backwards_and_counts_them() {
     ] {
         let Some(mut reverse) = example("reverse") else { return };
         let mut server = Program::spawn(reverse.args(["0", kind]));
-        // Each connection counts for itself.
+        // Each connection has its own count.
         for size in [request.len(), 1] {
             let mut peer = connect(address_of(&server));
             peer.set_nodelay(true).unwrap();

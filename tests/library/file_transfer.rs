@@ -1,4 +1,4 @@
-//! The file transfer example, run for real: what arrives is what was sent, however the way there was broken.
+//! File transfer example: files arrive unchanged, and interrupted transfers resume.
 
 use super::example::{address_of, example};
 use super::support::{Exit, Program, await_until, bytes, connect, expect_end, read_to_end};
@@ -11,10 +11,10 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Many times what all buffers on the way hold.
+/// Many times the size of all buffers on the path.
 const LARGE: usize = 20 << 20;
 
-/// What a transfer of any size may take of memory besides the program itself, in bytes.
+/// Maximum memory that a transfer of any size takes besides the program itself, in bytes.
 const MAX_GROWTH: u64 = 6 << 20;
 
 /// A server with a folder of its own, and a folder for its clients.
@@ -45,7 +45,7 @@ impl Shelf {
         self.get_from(self.address, name).await_exit()
     }
 
-    /// One that speaks the protocol by hand.
+    /// A peer that speaks the protocol by hand.
     fn visitor(&self) -> Visitor {
         Visitor(BufReader::new(connect(self.address)))
     }
@@ -96,7 +96,7 @@ fn expect_failed(exit: &Exit, why: &str) {
     assert!(exit.code == Some(1) && error.starts_with("error: ") && error.contains(why), "{exit:#?}");
 }
 
-/// The names of all files, hidden ones included.
+/// The names of all files, including hidden ones.
 fn names_in(folder: &TempDir) -> Vec<String> {
     let entries = fs::read_dir(folder.path()).unwrap();
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -116,7 +116,7 @@ fn size_of(folder: &TempDir, name: &str) -> u64 {
     fs::metadata(folder.path().join(name)).map_or(0, |metadata| metadata.len())
 }
 
-/// The most memory that a program has ever held (VmHWM), in bytes; none on a system without procfs.
+/// Peak memory of a program (VmHWM), in bytes; `None` on a system without procfs.
 fn peak_bytes(program: &Program) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", program.pid().as_raw_nonzero())).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -135,7 +135,7 @@ fn a_file_arrives_as_it_was_sent() {
         expect_done(&shelf.get(name), &format!("{name}: {size} bytes received, 0 of them before"));
         assert!(read(&shelf.ours, name) == content);
     }
-    // Another one takes its place.
+    // A new file replaces it.
     write(&shelf.ours, "one", b"new");
     expect_done(&shelf.put("one").await_exit(), "one: 3 bytes sent, 0 of them before");
     assert_eq!(read(&shelf.theirs, "one"), b"new");
@@ -170,7 +170,7 @@ fn large_files_stream_through_little_memory_two_at_a_time() {
 }
 
 #[test]
-fn an_upload_goes_on_after_the_server_was_killed() {
+fn an_upload_resumes_after_the_server_was_killed() {
     let Some(mut shelf) = Shelf::start() else { return };
     let (size, half) = (1_000_000, 600_000);
     let content = bytes(3, size);
@@ -191,7 +191,7 @@ fn an_upload_goes_on_after_the_server_was_killed() {
     assert_eq!(names_in(&shelf.theirs), ["file"]);
 }
 
-/// Serves one `GET` by hand: promises `size` bytes, gives `content` and says `sum` behind it.
+/// Serves one `GET` by hand: announces `size` bytes, sends `content`, then the checksum `sum`.
 fn serve_by_hand(listener: &TcpListener, size: usize, content: &[u8], sum: &str) -> TcpStream {
     let mut visitor = Visitor(BufReader::new(listener.accept().unwrap().0));
     assert!(visitor.hear().starts_with("GET ") && visitor.hear().starts_with("HAVE 0 "));
@@ -204,7 +204,7 @@ fn serve_by_hand(listener: &TcpListener, size: usize, content: &[u8], sum: &str)
 }
 
 #[test]
-fn a_download_goes_on_after_the_client_was_killed() {
+fn a_download_resumes_after_the_client_was_killed() {
     let Some(shelf) = Shelf::start() else { return };
     let (size, half) = (1_000_000, 600_000);
     let content = bytes(4, size);
@@ -221,7 +221,7 @@ fn a_download_goes_on_after_the_client_was_killed() {
 }
 
 #[test]
-fn what_was_spoilt_is_not_gone_on_with() {
+fn a_corrupt_partial_file_is_not_resumed() {
     let Some(shelf) = Shelf::start() else { return };
     let content = bytes(5, 400_000);
     let mut spoilt = content[..300_000].to_vec();
@@ -243,24 +243,24 @@ fn what_was_spoilt_is_not_gone_on_with() {
 }
 
 #[test]
-fn what_was_cut_off_or_altered_on_its_way_is_noticed() {
+fn truncated_and_altered_transfers_are_detected() {
     let Some(shelf) = Shelf::start() else { return };
     let content = bytes(6, 1000);
     let mut altered = content.clone();
     altered[500] ^= 1;
-    // A server that ends early: what has come is kept.
+    // A server that closes early: the received bytes are kept.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let mut client = shelf.get_from(listener.local_addr().unwrap(), "file");
     drop(serve_by_hand(&listener, 1000, &content[..999], ""));
     expect_failed(&client.await_exit(), "ended 1 bytes early");
     assert_eq!(names_in(&shelf.ours), [".file.part"]);
     fs::remove_file(shelf.ours.path().join(".file.part")).unwrap();
-    // One whose bytes are not those it means.
+    // A server whose bytes do not match the checksum.
     let mut client = shelf.get_from(listener.local_addr().unwrap(), "file");
     drop(serve_by_hand(&listener, 1000, &altered, &sum_of(&content)));
     expect_failed(&client.await_exit(), "checksum mismatch");
     assert!(names_in(&shelf.ours).is_empty());
-    // And so on the other side.
+    // The same for uploads.
     let mut visitor = shelf.visitor();
     visitor.say("PUT file");
     visitor.hear();
@@ -272,7 +272,7 @@ fn what_was_cut_off_or_altered_on_its_way_is_noticed() {
 }
 
 #[test]
-fn two_who_send_the_same_file_do_not_spoil_it() {
+fn concurrent_uploads_of_one_file_do_not_corrupt_it() {
     let Some(shelf) = Shelf::start() else { return };
     write(&shelf.ours, "file", b"one and the same");
     let mut first = shelf.visitor();
@@ -287,7 +287,7 @@ fn two_who_send_the_same_file_do_not_spoil_it() {
 }
 
 #[test]
-fn nobody_gets_out_of_the_folder() {
+fn paths_cannot_leave_the_folder() {
     let Some(shelf) = Shelf::start() else { return };
     write(&shelf.ours, "secret", b"not served");
     write(&shelf.theirs, ".hidden", b"not served either");
@@ -311,7 +311,7 @@ fn nobody_gets_out_of_the_folder() {
 }
 
 #[test]
-fn what_does_not_keep_to_the_protocol_is_refused() {
+fn protocol_violations_are_rejected() {
     let Some(shelf) = Shelf::start() else { return };
     write(&shelf.theirs, "file", b"content");
     for (lines, why) in [
@@ -332,7 +332,7 @@ fn what_does_not_keep_to_the_protocol_is_refused() {
         }
         visitor.expect_refused(why);
     }
-    // Asked for what is longer than there is, the server begins at the start; what is behind the request is not looked at.
+    // Asked for an offset beyond the end, the server starts at 0; bytes after the request are ignored.
     let mut visitor = shelf.visitor();
     visitor.say(&format!("GET file\nHAVE 99 {}\nand more", sum_of(b"content")));
     let reply = String::from_utf8(read_to_end(&mut visitor.0.by_ref())).unwrap();

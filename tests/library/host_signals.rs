@@ -1,6 +1,6 @@
-//! A process that runs servers for a while: their signals are its own again when they have ended.
+//! Signal handlers of a process that runs servers for a while are restored when the servers have ended.
 //!
-//! The process is this test program, told to run [`host`] alone.
+//! The process is this test program, started to run only [`host`].
 
 use super::support::{Program, await_some, await_until};
 use multiconn::server::{Server, ServerConfig, ServerHandle};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// The variable that makes [`host`] act, and says how.
+/// Environment variable that makes [`host`] act, and how.
 const ACT: &str = "HOST_SIGNALS_ACT";
 
 fn start(act: &str) -> Program {
@@ -44,7 +44,7 @@ fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
-/// Nothing, unless another test has it run as a program.
+/// Does nothing unless another test runs it as a program.
 #[test]
 fn host() {
     let Ok(act) = std::env::var(ACT) else { return };
@@ -88,7 +88,7 @@ fn host() {
 #[test]
 fn after_a_thousand_servers_signals_have_their_default_action() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1, Signal::USR2] {
-        // Once is enough for the thousand.
+        // One check suffices for the thousand.
         let mut host = start(if signal == Signal::TERM { "thousand" } else { "two" });
         if signal != Signal::TERM {
             host.await_stdout("one server left");

@@ -1,5 +1,4 @@
-//! The library as its users meet it: servers with services of their own, clients as a call, both told what to do from
-//! other threads.
+//! Library API tests: servers with custom services and clients as function calls, controlled from other threads.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,7 +27,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 use support::PATIENCE;
 
-/// A server on a thread of the test; it is stopped at the latest when the guard goes.
+/// A server on a thread of the test; it is stopped when this guard is dropped.
 struct Running {
     address: SocketAddr,
     handle: ServerHandle,
@@ -36,7 +35,7 @@ struct Running {
 }
 
 impl Running {
-    /// Serves with `workers` on a free port of the loopback address.
+    /// Starts a server with `workers` on a free port of the loopback address.
     fn start<S: Service + 'static>(
         workers: usize,
         make_service: impl Fn(&ConnectionInfo<'_>) -> S + Send + Sync + 'static,
@@ -44,7 +43,7 @@ impl Running {
         Self::start_with(|config| config.workers = workers, make_service)
     }
 
-    /// Serves as `change` says on a free port of the loopback address.
+    /// Starts a server configured by `change` on a free port of the loopback address.
     fn start_with<S: Service + 'static>(
         change: impl Fn(&mut ServerConfig),
         make_service: impl Fn(&ConnectionInfo<'_>) -> S + Send + Sync + 'static,
@@ -59,13 +58,13 @@ impl Running {
         Self { address, handle, ended }
     }
 
-    /// Waits for the end, which somebody else must have asked for.
+    /// Waits for the server to end; the caller must have stopped it.
     #[track_caller]
     fn await_end(&self) -> Summary {
         self.ended.recv_timeout(PATIENCE).expect("the server ends in time").unwrap()
     }
 
-    /// Lets what is in flight finish, and waits for the end.
+    /// Drains the server and waits for its end.
     #[track_caller]
     fn drain(&self) -> Summary {
         self.handle.drain();
@@ -79,7 +78,7 @@ impl Drop for Running {
     }
 }
 
-/// Answers in upper case, and panics over a question mark.
+/// Replies in upper case, and panics on a question mark.
 struct Upper;
 
 impl Service for Upper {
@@ -91,7 +90,7 @@ impl Service for Upper {
     }
 }
 
-/// Gets an answer of [`Upper`].
+/// Exchanges a message with [`Upper`].
 #[track_caller]
 fn expect_upper(peer: &mut TcpStream, text: &[u8]) {
     peer.write_all(text).unwrap();

@@ -1,7 +1,7 @@
-//! A server whose service does what no service should, as a program of its own: its panic hook, its log and its environment
-//! are those of a whole process, which the tests must not share.
+//! Server with a misbehaving service, as a separate program: its panic hook, log and environment are per process and
+//! must not be shared with other tests.
 //!
-//! The program is this test program, told to run [`odd_server`] alone.
+//! The program is this test program, started to run only [`misbehaving_server`].
 
 use super::support::Program;
 use super::{Upper, support};
@@ -13,26 +13,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// The variable that makes [`odd_server`] serve: a path that does not exist, until those who hang shall go on.
-const RELEASE: &str = "ODD_SERVER_RELEASE";
+/// Environment variable that makes [`misbehaving_server`] serve: a path; hanging services continue when it exists.
+const RELEASE: &str = "MISBEHAVING_SERVER_RELEASE";
 
-/// The variable with a text that the log panics at: a panic of a worker outside of its services.
-pub(crate) const PANIC_AT: &str = "ODD_SERVER_PANIC_AT";
+/// Environment variable with a text on which the logger panics: a panic of a worker outside of its services.
+pub(crate) const PANIC_AT: &str = "MISBEHAVING_SERVER_PANIC_AT";
 
-/// The command of the server, with two workers. Its peers' words in exclamation marks hang until `release` exists, in
-/// question marks panic.
-pub(crate) fn odd(release: &Path) -> Command {
+/// Command of the server, with two workers. A message with an exclamation mark hangs until `release` exists, one with a
+/// question mark panics.
+pub(crate) fn misbehaving_server_command(release: &Path) -> Command {
     let mut command = Program::clean(Command::new(std::env::current_exe().unwrap()));
-    command.args(["--exact", "misbehaving_service::odd_server", "--nocapture"]).env(RELEASE, release);
+    command.args(["--exact", "misbehaving_service::misbehaving_server", "--nocapture"]).env(RELEASE, release);
     command
 }
 
-/// Answers in upper case, unless it hangs or panics.
-struct Odd {
+/// Replies in upper case, unless it hangs or panics.
+struct Misbehaving {
     release: PathBuf,
 }
 
-impl Service for Odd {
+impl Service for Misbehaving {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
         if input.bytes().contains(&b'!') {
             support::await_until("the release", || self.release.exists());
@@ -40,13 +40,13 @@ impl Service for Odd {
         Upper.serve(input, output, now)
     }
 
-    /// Asked for by a log that tells of every connection.
+    /// Called for a log with connection events.
     fn error_detail(&self) -> Option<String> {
         panic!("a panic that the test asked for");
     }
 }
 
-/// A log of what `RUST_LOG` asks for, and of what servers say without that.
+/// A log of what `RUST_LOG` selects, and of what servers log by default.
 fn start_log() {
     let panic_at = std::env::var(PANIC_AT).ok();
     let mut builder = env_logger::Builder::new();
@@ -59,18 +59,18 @@ fn start_log() {
     builder.init();
 }
 
-/// Nothing, unless another test has it run as a program.
+/// Does nothing unless another test runs it as a program.
 #[test]
-fn odd_server() {
+fn misbehaving_server() {
     let Some(release) = std::env::var_os(RELEASE).map(PathBuf::from) else { return };
     start_log();
     limit_panic_reports();
     let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
     (config.workers, config.notify, config.handle_signals) = (2, true, true);
-    let server = Server::bind(config, |_| Odd { release: release.clone() }).unwrap();
+    let server = Server::bind(config, |_| Misbehaving { release: release.clone() }).unwrap();
     let mut out = std::io::stdout().lock();
-    // The harness has begun a line of its own.
-    writeln!(out, "\nListening on {} (tcp, odd)", server.addresses()[0]).unwrap();
+    // The test harness has begun a line.
+    writeln!(out, "\nListening on {} (tcp, misbehaving)", server.addresses()[0]).unwrap();
     drop(out);
     let summary = server.run().unwrap();
     writeln!(std::io::stdout().lock(), "\n{summary}").unwrap();

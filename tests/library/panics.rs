@@ -1,6 +1,6 @@
-//! Services that panic: whatever they do, it is one connection's end, and the others on the same loop never notice.
+//! Panicking services end their own connection only; other connections on the same loop are not affected.
 
-use super::misbehaving_service::{PANIC_AT, odd};
+use super::misbehaving_service::{PANIC_AT, misbehaving_server_command};
 use super::support::{PATIENCE, Program, connect};
 use super::{Running, Upper, expect_upper};
 use multiconn::connection::CloseReason;
@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Instant;
 
-/// The connection ends, in whatever way, and nothing more comes before that.
+/// The connection ends in any way, without further bytes.
 #[track_caller]
 fn expect_cut(peer: &mut TcpStream) {
     let mut rest = Vec::new();
@@ -38,9 +38,9 @@ fn a_service_that_panics_ends_alone() {
     assert_eq!((summary.accepted, summary.closed[&CloseReason::ServicePanicked]), (15, 5));
 }
 
-/// Every other one; and each gives its place back, or the next one would wait for ever.
+/// Every other factory call panics. Each releases its place, or the next connection would wait for ever.
 #[test]
-fn a_service_that_cannot_be_made_ends_alone() {
+fn a_panic_of_the_factory_ends_one_connection() {
     let server = Running::start_with(
         |config| (config.workers, config.max_connections) = (1, Some(2)),
         |opened| {
@@ -54,7 +54,7 @@ fn a_service_that_cannot_be_made_ends_alone() {
         match TcpStream::connect_timeout(&server.address, PATIENCE) {
             Ok(mut peer) => {
                 peer.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
-                // It may have ended already.
+                // It may have been closed already.
                 let _ = peer.write_all(b"for nobody");
                 expect_cut(&mut peer);
             }
@@ -69,26 +69,26 @@ fn a_service_that_cannot_be_made_ends_alone() {
     assert_eq!(summary.closed.values().sum::<u64>(), 11);
 }
 
-/// Panics when its connection is over.
-struct SoreLoser(Upper);
+/// Panics when it is dropped.
+struct PanicsOnDrop(Upper);
 
-impl Service for SoreLoser {
+impl Service for PanicsOnDrop {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
         self.0.serve(input, output, now)
     }
 }
 
-impl Drop for SoreLoser {
+impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
         panic!("a panic that the test asked for");
     }
 }
 
-/// The connection has ended before, for a reason of its own.
+/// The connection ended before, for another reason.
 #[test]
-fn a_service_that_panics_at_its_end_ends_alone() {
+fn a_service_that_panics_on_drop_ends_alone() {
     let server =
-        Running::start_with(|config| (config.workers, config.max_connections) = (1, Some(1)), |_| SoreLoser(Upper));
+        Running::start_with(|config| (config.workers, config.max_connections) = (1, Some(1)), |_| PanicsOnDrop(Upper));
     for _ in 0..5 {
         expect_upper(&mut connect(server.address), b"one after the other");
     }
@@ -101,10 +101,10 @@ fn a_service_that_panics_at_its_end_ends_alone() {
     assert_eq!(summary.closed.values().sum::<u64>(), 7);
 }
 
-/// Peers who can bring a panic about must not fill the log with it: it tells of the first, and then now and then.
+/// Peers that can cause panics must not fill the log: it shows the first one, then one now and then.
 #[test]
 fn panics_do_not_fill_the_log() {
-    let mut server = Program::spawn(&mut odd(Path::new("/nobody/is/here")));
+    let mut server = Program::spawn(&mut misbehaving_server_command(Path::new("/nobody/is/here")));
     let (address, since) = (server.address(), Instant::now());
     for _ in 0..1000 {
         let mut peer = connect(address);
@@ -122,10 +122,10 @@ fn panics_do_not_fill_the_log() {
     assert!((1..=2 * seconds).contains(&warnings), "{warnings} warnings of two workers in {seconds} s");
 }
 
-/// What the service has to say of its end is asked for by the log alone.
+/// Only the log calls `error_detail`.
 #[test]
-fn a_service_that_panics_over_its_complaint_ends_alone() {
-    let mut command = odd(Path::new("/nobody/is/here"));
+fn a_service_that_panics_in_error_detail_ends_alone() {
+    let mut command = misbehaving_server_command(Path::new("/nobody/is/here"));
     let mut server = Program::spawn(command.env("RUST_LOG", "multiconn=debug"));
     let address = server.address();
     let mut neighbours: Vec<_> = (0..20).map(|_| connect(address)).collect();
@@ -141,18 +141,18 @@ fn a_service_that_panics_over_its_complaint_ends_alone() {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
 }
 
-/// Half a server would be worse than none: a service manager could not see it, and start another one.
+/// A partly working server would be worse than none: a service manager could not detect it and restart it.
 #[test]
 fn a_worker_that_panics_ends_the_server() {
-    let mut command = odd(Path::new("/nobody/is/here"));
-    // A backtrace is written in pieces, into which the log of another thread can fall.
+    let mut command = misbehaving_server_command(Path::new("/nobody/is/here"));
+    // A backtrace is written in pieces, between which other threads can log.
     command.env("RUST_LOG", "multiconn=debug").env(PANIC_AT, "(number 21)").env("RUST_BACKTRACE", "0");
     let mut server = Program::spawn(&mut command);
     let mut peers: Vec<_> = (0..20).map(|_| connect(server.address())).collect();
     for peer in &mut peers {
         expect_upper(peer, b"on either worker");
     }
-    // The one that is one too many.
+    // The connection that exceeds the limit.
     drop((TcpStream::connect(server.address()), peers));
     let exit = server.await_exit();
     assert!(!matches!(exit.code, Some(0) | None), "{exit:#?}");

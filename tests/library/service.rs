@@ -1,4 +1,4 @@
-//! Servers with services of one's own.
+//! Servers with custom services.
 
 use super::support::{await_until, bytes, connect, echo, expect_end, read_to_end};
 use super::{Running, Upper, expect_upper};
@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_service_of_ones_own_and_a_drain() {
+fn a_custom_service_and_a_drain() {
     for workers in [1, 2] {
         let server = Running::start(workers, |_| Upper);
         let mut peers: Vec<_> = (0..20).map(|_| connect(server.address)).collect();
         for peer in &mut peers {
             expect_upper(peer, b"one's own");
         }
-        // Each of them is told apart: the reply is larger than what the buffers hold.
+        // Each of them is distinct: the reply is larger than the buffers.
         let text: Vec<u8> = bytes(1, 1_000_000).into_iter().filter(|byte| *byte != b'?').collect();
         let mut peer = connect(server.address);
         let sending = peer.try_clone().unwrap();
@@ -49,20 +49,20 @@ fn a_stop_ends_at_once() {
     server.handle.stop();
     let summary = server.await_end();
     assert_eq!((summary.accepted, summary.closed[&CloseReason::Stopped]), (20, 20));
-    // Of a server that has ended, nobody hears any more.
+    // A handle of a server that has ended does nothing.
     server.handle.drain();
     server.handle.stop();
 }
 
-/// What is said into a room is heard by everyone in it.
+/// A text written to the room reaches every connection in it.
 #[derive(Default)]
 struct Room {
-    /// What was said so far, all of it.
+    /// All text written so far.
     said: Vec<u8>,
     listeners: Vec<ConnectionWaker>,
 }
 
-/// Writes what is said in the room, and only ever learns of it by being woken.
+/// Writes the room's text; it learns of new text only by being woken.
 struct Listener {
     room: Arc<Mutex<Room>>,
     heard: usize,
@@ -93,7 +93,7 @@ fn a_waker_calls_a_service_from_another_thread() {
         let mut peers: Vec<_> = (0..10).map(|_| connect(server.address)).collect();
         await_until("ten listeners", || room.lock().unwrap().listeners.len() == 10);
         for round in 0..20 {
-            // More than a buffer holds: the rest follows when there is room, without being woken again.
+            // More than a buffer holds: the rest follows when there is room, without another wake.
             let words = bytes(round, if round == 10 { 200_000 } else { 30 });
             let mut guard = room.lock().unwrap();
             guard.said.extend_from_slice(&words);
@@ -109,15 +109,15 @@ fn a_waker_calls_a_service_from_another_thread() {
         drop(peers);
         let wakers = room.lock().unwrap().listeners.clone();
         assert_eq!(server.drain().accepted, 10);
-        // Those it woke have ended, and so has the server: it does nothing.
+        // The connections have ended, and so has the server: a wake does nothing.
         wakers.iter().for_each(ConnectionWaker::wake);
     }
 }
 
-/// Never leaves itself in peace.
-struct Restless(ConnectionWaker);
+/// Wakes itself in every call.
+struct SelfWaking(ConnectionWaker);
 
-impl Service for Restless {
+impl Service for SelfWaking {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
         self.0.wake();
         output.take(input);
@@ -127,7 +127,7 @@ impl Service for Restless {
 
 #[test]
 fn services_that_wake_themselves_for_ever_share_the_loop() {
-    let server = Running::start(1, |opened| Restless(opened.waker()));
+    let server = Running::start(1, |opened| SelfWaking(opened.waker()));
     let mut peers: Vec<_> = (0..5).map(|_| connect(server.address)).collect();
     for round in 0..10 {
         for peer in &mut peers {
@@ -136,7 +136,7 @@ fn services_that_wake_themselves_for_ever_share_the_loop() {
     }
 }
 
-/// Counts up once a millisecond, for as long as anybody listens.
+/// Sends a count once a millisecond until the connection ends.
 struct Ticker(u8);
 
 impl Service for Ticker {
@@ -151,7 +151,7 @@ impl Service for Ticker {
 }
 
 #[test]
-fn a_service_that_speaks_by_the_clock_and_ends_the_conversation() {
+fn a_service_that_sends_on_deadlines_and_closes() {
     let server = Running::start(1, |_| Ticker(0));
     let since = Instant::now();
     let mut peer = connect(server.address);

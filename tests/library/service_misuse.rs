@@ -1,4 +1,4 @@
-//! Services that misuse their interface: every limit of a connection holds for them, and they delay no other connection.
+//! Misbehaving services: every connection limit applies to them, and they delay no other connection.
 
 use super::support::{await_until, connect, echo};
 use super::{Running, Upper, expect_upper};
@@ -10,29 +10,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The limit under test. The others are far away.
+/// The limit under test. The others are far longer.
 const SOON: Duration = Duration::from_millis(300);
 
-/// A wait, as of now.
+/// Creates a wait, relative to now.
 type MakeWait = fn(Instant) -> Wait;
 
-/// Instants that have passed, in every form.
+/// Past instants, in every form.
 const PAST: [(&str, MakeWait); 5] = [
     ("Until(now)", Wait::Deadline),
     ("Until(past)", |now| Wait::Deadline(now.checked_sub(SOON).unwrap())),
     ("At(now)", Wait::PreciseDeadline),
     ("At(past)", |now| Wait::PreciseDeadline(now.checked_sub(SOON).unwrap())),
-    // Another one with each call.
+    // A different one in each call.
     ("At(before now)", |now| Wait::PreciseDeadline(now.checked_sub(now.elapsed()).unwrap())),
 ];
 
-/// Echoes, and waits for an instant that has passed.
-struct Restless {
+/// Echoes, and waits for a past instant.
+struct PastDeadline {
     wait: MakeWait,
     calls: Arc<AtomicU64>,
 }
 
-impl Service for Restless {
+impl Service for PastDeadline {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let count = output.write(input.bytes());
@@ -41,7 +41,7 @@ impl Service for Restless {
     }
 }
 
-/// Serves one connection with each kind of [`Restless`], which a limit ends for this `reason`.
+/// Serves one connection with each kind of [`PastDeadline`], which a limit ends for this `reason`.
 #[track_caller]
 fn ends_by(configure: fn(&mut ServerConfig), reason: CloseReason) {
     for (name, wait) in PAST {
@@ -52,7 +52,7 @@ fn ends_by(configure: fn(&mut ServerConfig), reason: CloseReason) {
             configure(config);
         };
         let counted = Arc::clone(&calls);
-        let server = Running::start_with(change, move |_| Restless { wait, calls: Arc::clone(&counted) });
+        let server = Running::start_with(change, move |_| PastDeadline { wait, calls: Arc::clone(&counted) });
         let since = Instant::now();
         let mut peer = connect(server.address);
         if reason != CloseReason::FirstByteTimeout {
@@ -62,7 +62,7 @@ fn ends_by(configure: fn(&mut ServerConfig), reason: CloseReason) {
             await_until("further calls", || calls.load(Ordering::Relaxed) >= 10);
             server.handle.drain();
         }
-        // It ends in order or by a reset, as the limit has it.
+        // It closes in order or by a reset, depending on the limit.
         let _ = peer.read_to_end(&mut Vec::new());
         let (made, ticks) = (calls.load(Ordering::Relaxed), u64::try_from(since.elapsed().as_millis()).unwrap());
         assert!(made <= ticks + 10, "{name}: {made} calls in {ticks} ms");
@@ -92,7 +92,7 @@ fn a_service_that_waits_for_the_past_is_subject_to_the_drain_timeout() {
     ends_by(|config| config.drain_timeout = SOON, CloseReason::DrainCut);
 }
 
-/// Wakes itself in every call, which is a call in every round.
+/// Wakes itself in every call, which is a call in every loop iteration.
 struct SelfWaking {
     waker: multiconn::server::ConnectionWaker,
 }
@@ -122,13 +122,13 @@ fn a_service_that_wakes_itself_is_subject_to_the_idle_timeout() {
     assert_eq!(summary.closed[&CloseReason::Idle], 1);
 }
 
-/// Claims all memory that there can be, from the first input on, which it leaves in its buffer.
+/// Claims to hold all memory from the first input on, which it leaves in its buffer.
 #[derive(Default)]
-struct Boastful {
+struct ClaimsAllMemory {
     has_input: bool,
 }
 
-impl Service for Boastful {
+impl Service for ClaimsAllMemory {
     fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, _now: Instant) -> Wait {
         self.has_input = !input.is_empty();
         Wait::Input
@@ -139,10 +139,10 @@ impl Service for Boastful {
     }
 }
 
-/// Whatever number a service gives, the sum with the buffers does not overflow.
+/// The sum of a service's claim and the buffers must not overflow.
 #[test]
 fn a_service_that_claims_all_memory_reaches_the_limit() {
-    let server = Running::start_with(|_| {}, |_| Boastful::default());
+    let server = Running::start_with(|_| {}, |_| ClaimsAllMemory::default());
     let mut peer = connect(server.address);
     peer.write_all(b"input").unwrap();
     let _ = peer.read_to_end(&mut Vec::new());

@@ -1,4 +1,4 @@
-//! Responders served by a library user, and the built-in ones, on real sockets.
+//! Custom and built-in UDP responders on real sockets.
 
 use multiconn::error::Error;
 use multiconn::server::{DatagramConfig, Dropped, MakeResponder, Server, ServerConfig, Summary};
@@ -10,7 +10,7 @@ use multiconn::socket::Endpoint;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-/// Serves what `make` makes while `talk` talks to it.
+/// Serves responders created by `make` while `talk` communicates with the server.
 fn serve<R: Responder + 'static>(
     longest_reply: Option<usize>,
     make: impl Fn() -> R + Send + Sync + 'static,
@@ -62,7 +62,7 @@ fn each_small_service_answers() {
     );
 }
 
-/// Says a thousand bytes to anybody.
+/// Replies with a thousand bytes to every datagram.
 struct Talkative;
 
 impl Responder for Talkative {
@@ -74,7 +74,7 @@ impl Responder for Talkative {
 }
 
 #[test]
-fn a_reply_multiplies_nothing_unless_it_may() {
+fn amplification_is_limited_unless_permitted() {
     serve(
         None,
         || Talkative,
@@ -89,7 +89,7 @@ fn a_reply_multiplies_nothing_unless_it_may() {
 }
 
 #[test]
-fn a_panic_costs_one_datagram() {
+fn a_panic_loses_one_datagram() {
     let summary = serve(
         None,
         || Talkative,
@@ -102,28 +102,28 @@ fn a_panic_costs_one_datagram() {
 }
 
 /// Panics when its server ends.
-struct SoreLoser;
+struct PanicsOnDrop;
 
-impl Responder for SoreLoser {
+impl Responder for PanicsOnDrop {
     fn respond(&mut self, request: &[u8], reply: &mut Reply<'_>, _now: Instant) -> bool {
         reply.write(request) == request.len()
     }
 }
 
-impl Drop for SoreLoser {
+impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
         panic!("a panic that the test asked for");
     }
 }
 
 #[test]
-fn a_responder_that_panics_at_its_end_costs_no_summary() {
-    let summary = serve(None, || SoreLoser, |ask| assert_eq!(ask(b"echo"), Some(b"echo".to_vec())));
+fn a_responder_that_panics_on_drop_keeps_the_summary() {
+    let summary = serve(None, || PanicsOnDrop, |ask| assert_eq!(ask(b"echo"), Some(b"echo".to_vec())));
     assert_eq!(summary.datagrams.sent, 1);
 }
 
 #[test]
-fn a_responder_that_cannot_be_made_ends_the_server_with_an_error() {
+fn a_panic_of_the_responder_factory_ends_the_server_with_an_error() {
     for workers in [1, 2] {
         let endpoint = Endpoint::tcp("127.0.0.1", 0);
         let mut config = ServerConfig::at(endpoint.clone());

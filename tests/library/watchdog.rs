@@ -1,19 +1,19 @@
-//! A worker that hangs: the service manager must notice, or nobody would start the server again.
+//! Watchdog: a worker that hangs stops the notifications to the service manager, which can then restart the server.
 
-use super::misbehaving_service::odd;
+use super::misbehaving_service::misbehaving_server_command;
 use super::support::{PATIENCE, Program, await_until, connect};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-/// How often the watchdog wants to hear something: it is told twice as often.
+/// Watchdog interval; notifications are sent twice as often.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What systemd would call dead: it takes one interval for that.
+/// Time without notifications after which the server counts as hung; systemd takes one interval.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Whether the watchdog hears something within `patience`.
+/// Whether the watchdog gets a notification within `patience`.
 fn is_told(manager: &UnixDatagram, patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
     let mut text = [0; 1000];
@@ -29,7 +29,7 @@ fn is_told(manager: &UnixDatagram, patience: Duration) -> bool {
     }
 }
 
-/// Whether the answer has come.
+/// Whether the reply has arrived.
 fn is_answered(mut peer: &TcpStream) -> bool {
     peer.set_nonblocking(true).unwrap();
     let result = peer.read(&mut [0; 100]);
@@ -37,16 +37,17 @@ fn is_answered(mut peer: &TcpStream) -> bool {
     result.is_ok_and(|count| count > 0)
 }
 
-/// One of two is enough, although the other one serves on; and what has come right is watched as before.
+/// One hanging worker of two is enough, although the other one continues to serve. After recovery, notifications
+/// resume.
 #[test]
 fn a_worker_that_hangs_silences_the_watchdog() {
     let folder = tempfile::tempdir().unwrap();
     let (path, release) = (folder.path().join("notify"), folder.path().join("release"));
     let manager = UnixDatagram::bind(&path).unwrap();
-    let mut command = odd(&release);
+    let mut command = misbehaving_server_command(&release);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", INTERVAL.as_micros().to_string());
     let mut server = Program::spawn(&mut command);
-    // The kernel spreads them over both workers.
+    // The kernel distributes connections over both workers.
     let mut peers: Vec<_> = (0..40).map(|_| connect(server.address())).collect();
     for _ in 0..3 {
         assert!(is_told(&manager, PATIENCE), "while all is well");

@@ -24,7 +24,7 @@ fn plain_text_on_a_tls_port() {
     server.await_stderr("handshake failed: the peer speaks HTTP without TLS");
     let exit = Program::client(&["127.0.0.1", &address(&server).port().to_string()]).await_exit();
     assert_eq!(exit.code, Some(1), "{exit:#?}");
-    assert!(exit.stdout.iter().any(|line| line.contains("the server wants it, see --tls")), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.contains("the server expects TLS, see --tls")), "{exit:#?}");
     server.terminate().expect_counts(&[("handshake failed", 4)]);
 }
 

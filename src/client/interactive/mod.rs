@@ -79,7 +79,7 @@ impl Interactive {
 
     /// Whether all received bytes were written, or never will be.
     pub(super) fn is_output_done(&self) -> bool {
-        self.output_pipe.is_output_done()
+        self.output_pipe.is_finished()
     }
 }
 
@@ -163,7 +163,7 @@ impl Service for InteractiveExchange {
         let is_written = match self.write_received(input) {
             Ok(is_written) => is_written,
             Err(error) => {
-                log::error!("what the server says makes no sense: {error}");
+                log::error!("invalid frame from the server: {error}");
                 let is_truncated = matches!(error, FrameError::Truncated { .. });
                 return self.end(ExchangeOutcome::Failed(if is_truncated {
                     Failure::CutFrame

@@ -118,7 +118,7 @@ impl Pipe {
     }
 
     /// Whether everything appended was written, or never will be.
-    pub(super) fn is_output_done(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         let state = self.lock();
         state.abandoned || state.broken.is_some() || state.finished
     }

@@ -102,7 +102,7 @@ fn write_all(output_pipe: &Pipe, mut output: impl Write, wake: &dyn Fn()) {
         let written = guarded(|| output.write_all(&chunk).and_then(|()| output.flush()));
         if let Err(error) = written.unwrap_or_else(|text| Err(panicked(&text))) {
             if error.kind() != ErrorKind::BrokenPipe {
-                log::error!("cannot write what the server says: {}", in_words(&error));
+                log::error!("cannot write the output: {}", in_words(&error));
             }
             output_pipe.abort(error.kind());
             return wake();

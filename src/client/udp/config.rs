@@ -149,7 +149,7 @@ impl DatagramClientConfig {
             None => return usage_error("there is no message to send; give one such as \"hello\""),
             Some(bytes) if bytes > MAX_DATAGRAM_BYTES => {
                 return Err(Error::Usage(format!(
-                    "a message of {} fits no datagram, which holds {}; give less, such as --size 1KiB",
+                    "a message of {} does not fit a datagram, which holds {}; give less, such as --size 1KiB",
                     format_counted(bytes as u64, "byte"),
                     format_count(MAX_DATAGRAM_BYTES as u64)
                 )));
