@@ -145,8 +145,8 @@ impl Report {
         !self.interrupted && self.verified == self.wanted as u64
     }
 
-    /// Messages answered correctly per second, or sent per second when no reply was expected. The time is that in which
-    /// messages were sent, without holding and closing connections.
+    /// Messages answered per second, and correctly where replies are compared; messages sent per second when no reply
+    /// was expected. The time is that in which messages were sent, without holding and closing connections.
     #[must_use]
     pub fn messages_per_second(&self) -> f64 {
         let done = if self.reply_check.has_counts() { self.messages_verified } else { self.messages_sent };
