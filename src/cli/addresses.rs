@@ -1,36 +1,36 @@
-//! Addresses on the command line: as the value of an option, and as the first words without an option.
+//! Parsing of addresses on the command line: option values, and the positional HOST PORT.
 
 use super::values;
 use super::variables::Typed;
 use crate::error::Error;
 use crate::socket::Endpoint;
 
-/// An address to listen on, such as 127.0.0.1:9464.
+/// Parses an address to listen on, such as 127.0.0.1:9464.
 pub(super) fn listen_address(text: &str) -> Result<Endpoint, String> {
     text.parse().map_err(|error: Error| error.to_string())
 }
 
-/// An address to connect to, such as 127.0.0.1:65432.
+/// Parses an address to connect to, such as 127.0.0.1:65432.
 pub(super) fn connect_address(text: &str) -> Result<Endpoint, String> {
     let endpoint = listen_address(text)?;
     check_target(&endpoint).map_err(|error| format!("{text:?}: {error}"))?;
     Ok(endpoint)
 }
 
-/// HOST, PORT and the words after them in one list. A PORT that was not typed, but comes from a variable, does not count
-/// without a HOST, nor beside an address that has a port.
+/// Joins HOST, PORT and the positional arguments after them in one list. A PORT from an environment variable is ignored
+/// when HOST is missing or already has a port.
 pub(super) fn in_order(host: Option<&str>, port: Option<&str>, rest: &[String], typed: &Typed) -> Vec<String> {
     let needs_port = host.is_some_and(Endpoint::is_host);
     let port = port.filter(|_| needs_port || typed.first_of(["port"]).is_some());
     host.into_iter().chain(port).map(str::to_owned).chain(rest.iter().cloned()).collect()
 }
 
-/// Takes HOST PORT, or an address in one word, from the front of `words`; returns the words after it. Without a word there
-/// is no address. HOST alone takes `default_port`, if there is one.
+/// Takes HOST PORT, or an address in one argument, from the front of `words`. Returns the address and the remaining
+/// arguments. Without arguments there is no address. HOST alone takes `default_port`, if there is one.
 ///
 /// # Errors
 ///
-/// [`Error::Usage`] when the words do not begin with an address.
+/// [`Error::Usage`] when `words` do not begin with an address.
 pub(super) fn take_address(
     words: &[String],
     default_port: Option<u16>,
@@ -60,7 +60,7 @@ pub(super) fn take_address(
     }
 }
 
-/// Whether `endpoint` can be connected to.
+/// Checks that `endpoint` can be connected to: it has a host, and a port other than 0.
 pub(super) fn check_target(endpoint: &Endpoint) -> Result<(), String> {
     match endpoint {
         Endpoint::Tcp { host, .. } if host.is_empty() => {
@@ -73,12 +73,12 @@ pub(super) fn check_target(endpoint: &Endpoint) -> Result<(), String> {
     }
 }
 
-/// The refusal of the value of the argument with this name.
+/// The error for an invalid value of the argument `name`.
 pub(super) fn invalid(name: &str, error: &str) -> Error {
     Error::Usage(format!("invalid value for {name}: {error}"))
 }
 
-/// The refusal of a word that has no place.
+/// The error for a positional argument that is not expected.
 pub(super) fn unexpected(word: &str) -> Error {
     Error::Usage(format!("unexpected argument '{word}' found; see --help"))
 }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_one_word_or_two() {
+    fn address_takes_one_or_two_arguments() {
         for (words, address, rest) in [
             (&[][..], "", 0),
             (&["127.0.0.1", "65432"], "127.0.0.1:65432", 0),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_are_no_address_are_quoted() {
+    fn invalid_addresses_are_quoted_in_errors() {
         for (words, parts) in [
             (&["127.0.0.1"][..], ["\"127.0.0.1\"", "<PORT>"]),
             (&["127.0.0.1", "http"], ["\"http\"", "65432"]),
@@ -128,7 +128,7 @@ mod tests {
             assert!(parts.iter().all(|part| error.contains(part)), "{words:?}: {error}");
         }
         for text in [":65432", "127.0.0.1:0", "", "65432"] {
-            let error = connect_address(text).expect_err("no place to connect to");
+            let error = connect_address(text).expect_err("not a target");
             assert!(error.contains("65432"), "{text}: {error}");
         }
     }

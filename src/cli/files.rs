@@ -1,7 +1,7 @@
-//! Files that results are written to: as a whole or not at all.
+//! Output files that are written completely or not at all.
 //!
-//! A regular file is replaced: the new content goes to a temporary file beside it, which is then renamed. A full disk or a
-//! kill leaves the earlier file as it was, and never half a new one. Pipes and devices are written as they are.
+//! A regular file is replaced: the new content goes to a temporary file beside it, which is then renamed. After a full
+//! disk or a kill, the previous file is unchanged. Pipes and devices are written directly.
 
 use super::output;
 use crate::error::{Error, in_words};
@@ -13,29 +13,29 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// Paths that name the standard output.
+/// Paths that mean standard output.
 const STDOUT_PATHS: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
-/// The most symbolic links that are followed, as in the kernel (path_resolution(7)).
+/// Maximum number of symbolic links to follow, as in the kernel (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// One output, checked when it is opened and written at the end.
+/// One output. The path is checked when it is opened, and written at the end.
 #[derive(Debug)]
 pub(super) struct Output {
     path: PathBuf,
-    place: Destination,
+    destination: Destination,
 }
 
 #[derive(Debug)]
 enum Destination {
     Stdout,
-    /// A regular file, which may not exist yet.
+    /// A regular file, which may not exist yet. It is replaced by rename.
     Replaced(PathBuf),
-    /// A pipe or a device; or a file in a directory that takes no other file.
+    /// A pipe or a device, or a file in a directory where no temporary file can be created.
     Direct(File),
 }
 
-/// What two paths have in common when they name the same file.
+/// Identifies the file behind a path: two paths with equal identities name the same file.
 #[derive(Debug, PartialEq, Eq)]
 enum FileIdentity {
     Stdout,
@@ -44,27 +44,27 @@ enum FileIdentity {
 }
 
 impl Output {
-    /// Checks that `path` can be written, and leaves it as it is.
+    /// Checks that `path` can be written, without changing it.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let place = open_place(path).map_err(|error| {
+        let destination = open_destination(path).map_err(|error| {
             let reason = in_words(&error);
             Error::Usage(format!("cannot write {}: {reason}; give a path such as run.json", escape::path(path)))
         })?;
-        Ok(Self { path: path.to_owned(), place })
+        Ok(Self { path: path.to_owned(), destination })
     }
 
-    /// Whether it goes to the standard output, where nothing else may stand then.
+    /// Whether the output is standard output. Then nothing else may be printed there.
     pub(super) fn is_stdout(&self) -> bool {
-        matches!(self.place, Destination::Stdout)
+        matches!(self.destination, Destination::Stdout)
     }
 
-    /// Whether writing both would leave only one of them. A device such as /dev/null takes both.
+    /// Whether writing both outputs would leave only one of them. A device such as /dev/null takes both.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.identity().is_some_and(|identity| other.identity() == Some(identity))
     }
 
     fn identity(&self) -> Option<FileIdentity> {
-        match &self.place {
+        match &self.destination {
             Destination::Stdout => Some(FileIdentity::Stdout),
             Destination::Direct(file) => FileIdentity::of(&file.metadata().ok()?),
             Destination::Replaced(path) => match path.metadata() {
@@ -77,20 +77,20 @@ impl Output {
         }
     }
 
-    /// Writes what `write` gives; whether that went well. Complains when it did not.
+    /// Writes the bytes that `write` produces. Logs an error and returns false when that fails.
     pub(super) fn write(self, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> bool {
         let mut bytes = Vec::new();
-        let written = write(&mut bytes).and_then(|()| match &self.place {
+        let written = write(&mut bytes).and_then(|()| match &self.destination {
             Destination::Stdout => Ok(output::write_document(&String::from_utf8_lossy(&bytes))),
             Destination::Replaced(path) => replace(path, &bytes).map(|()| true),
             Destination::Direct(file) => overwrite(file, &bytes).map(|()| true),
         });
         match written {
             Ok(is_written) => is_written,
-            // A reader that closed its pipe wants no more.
+            // The reader closed its pipe and needs no more data.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => true,
             Err(error) => {
-                output::complain(&format!("cannot write {}: {}", escape::path(&self.path), in_words(&error)));
+                output::log_error(&format!("cannot write {}: {}", escape::path(&self.path), in_words(&error)));
                 false
             }
         }
@@ -104,7 +104,7 @@ impl FileIdentity {
     }
 }
 
-fn open_place(path: &Path) -> io::Result<Destination> {
+fn open_destination(path: &Path) -> io::Result<Destination> {
     if STDOUT_PATHS.iter().any(|name| path == Path::new(name)) {
         return Ok(Destination::Stdout);
     }
@@ -122,7 +122,7 @@ fn open_place(path: &Path) -> io::Result<Destination> {
     }
 }
 
-/// The file that `path` means, which may be a symbolic link.
+/// Resolves symbolic links at the end of `path`.
 fn follow_links(path: &Path) -> PathBuf {
     let mut target = path.to_owned();
     for _ in 0..MAX_LINKS {
@@ -135,18 +135,18 @@ fn follow_links(path: &Path) -> PathBuf {
     target
 }
 
-/// Whether `path` names an open descriptor, as /dev/fd/3 and /dev/stderr do: what it is opened on must not be replaced.
+/// Whether `path` names an open descriptor, such as /dev/fd/3 or /dev/stderr. The file behind it must not be replaced.
 fn is_descriptor(path: &Path) -> bool {
     directory(path).canonicalize().is_ok_and(|directory| directory.starts_with("/proc"))
 }
 
-/// A file beside `target`, which is removed when it is dropped.
+/// Creates a file beside `target`. It is removed when it is dropped.
 fn temporary(target: &Path) -> io::Result<NamedTempFile> {
-    // As every new file: what the umask leaves.
+    // The umask applies, as for every new file.
     let permissions = std::fs::Permissions::from_mode(0o666);
     let created =
         tempfile::Builder::new().prefix(".multiconn-").permissions(permissions).tempfile_in(directory(target));
-    // The crate adds its path, which nobody has typed.
+    // The crate adds the temporary path, which means nothing to the user.
     created.map_err(|error| error.raw_os_error().map_or(error, io::Error::from_raw_os_error))
 }
 
@@ -165,17 +165,17 @@ fn replace(target: &Path, bytes: &[u8]) -> io::Result<()> {
         // Only root can give a file to another user.
         let _ = fchown(file.as_file(), Some(earlier.uid()), Some(earlier.gid()));
     }
-    // Some file systems report a full disk only here.
+    // Some file systems report a full disk only on fsync(2).
     file.as_file().sync_all()?;
     match file.persist(target) {
         Ok(_) => Ok(()),
-        // A mount point, or another user's file in a directory such as /tmp, can be written but not replaced.
+        // A mount point, or another user's file in a sticky directory such as /tmp, can be written but not replaced.
         Err(_) => overwrite(&OpenOptions::new().write(true).open(target)?, bytes),
     }
 }
 
 fn overwrite(mut file: &File, bytes: &[u8]) -> io::Result<()> {
-    // A pipe or a terminal has no length to cut.
+    // A pipe or a terminal cannot be truncated.
     if file.metadata()?.is_file() {
         file.set_len(0)?;
     }

@@ -1,12 +1,13 @@
-//! The two forms of help: `-h` has one line per common option, `--help` everything.
+//! Help texts in two forms: `-h` shows one line per common option, `--help` shows everything.
 
 use clap::builder::PossibleValue;
 use clap::{Arg, Command};
 
-/// Where the first line of a help text ends.
+/// Marks that end the first line of a help text.
 const ENDS: [&str; 4] = [". ", "; ", ": ", " ("];
 
-/// `command` with help in two forms. The short one has the `common` options only, if those are named.
+/// Returns `command` with short and long help. The short help lists only the `common` options, or all options if
+/// `common` is none.
 pub(super) fn in_two_forms(command: Command, common: Option<&[&str]>) -> Command {
     let arrange = |argument: Arg| {
         let is_common = common.is_none_or(|common| common.contains(&argument.get_id().as_str()));
@@ -19,12 +20,12 @@ pub(super) fn in_two_forms(command: Command, common: Option<&[&str]>) -> Command
     command.mut_args(arrange).mut_subcommands(subcommand)
 }
 
-/// The help text becomes the long one, and its first line the short one.
+/// Makes the help text the long help, and its first line the short help.
 fn shorten(argument: Arg) -> Arg {
     let text = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
     let values = argument.get_possible_values();
     let described = values.iter().filter_map(describe).collect::<String>();
-    // In the short form a list of values takes lines of its own.
+    // In the short help, a list of values would take lines of its own.
     let argument = if described.is_empty() { argument } else { argument.hide_possible_values(true) };
     argument.help(first_line(&text)).long_help(format!("{text}{described}"))
 }

@@ -1,24 +1,24 @@
 //! A bounded queue of lines between the threads that log and the one thread that writes them.
 //!
-//! A pipe or a terminal that nobody reads blocks its writer. An event loop that wrote to it would keep all its connections
-//! waiting. Adding to the queue never waits for the output: what finds no room is dropped and counted.
+//! A blocked pipe or terminal blocks its writer. An event loop that wrote to it directly would stall all its
+//! connections. Adding to the queue never waits for the output: lines that do not fit are dropped and counted.
 
 use crate::units::format_counted;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How many bytes of lines may wait; as many again are being written. At `-vv` a server of 100,000 messages per second logs
-/// about 20 MB/s: this outlasts an output that stands still for 0.4 seconds.
+/// Maximum bytes of queued lines; as many again may be in the batch being written. At `-vv` a server with 100,000
+/// messages per second logs about 20 MB/s: this outlasts an output that is blocked for 0.4 seconds.
 const CAPACITY_BYTES: usize = 8 * 1024 * 1024;
 
-/// A batch larger than this gives its memory back.
+/// A batch buffer larger than this is shrunk after it is written.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// How long to wait before another try when the output is a non-blocking descriptor without room.
+/// Delay before a retry when the output is a non-blocking descriptor that is full.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// Lines that wait to be written.
+/// A bounded queue of log lines.
 #[derive(Debug)]
 pub(super) struct LineQueue {
     state: Mutex<State>,
@@ -27,24 +27,24 @@ pub(super) struct LineQueue {
 
 #[derive(Debug)]
 struct State {
-    waiting: Vec<u8>,
+    queued: Vec<u8>,
     /// Lines dropped since the last batch was taken.
     dropped: u64,
     /// Lines dropped since the start.
-    dropped_in_all: u64,
-    /// There is a thread that writes.
+    total_dropped: u64,
+    /// Whether a writer thread runs.
     has_writer: bool,
     is_writing: bool,
-    /// The last write failed.
+    /// Whether the last write failed.
     has_failed: bool,
 }
 
 impl LineQueue {
     pub(super) const fn new() -> Self {
         let state = State {
-            waiting: Vec::new(),
+            queued: Vec::new(),
             dropped: 0,
-            dropped_in_all: 0,
+            total_dropped: 0,
             has_writer: false,
             is_writing: false,
             has_failed: false,
@@ -52,53 +52,54 @@ impl LineQueue {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Adds whole lines, or drops them when there is no room. False without a writer: then the caller writes them.
+    /// Adds whole lines, or drops them when the queue is full. Returns false without a writer; the caller then writes
+    /// them itself.
     pub(super) fn push(&self, lines: &[u8]) -> bool {
         let mut state = self.lock();
         if !state.has_writer {
             return false;
         }
-        // After a line was dropped, no shorter one may take its place.
-        if state.dropped > 0 || state.waiting.len() + lines.len() > CAPACITY_BYTES {
+        // After a dropped line, shorter lines are dropped, too: the note about dropped lines follows the queued lines.
+        if state.dropped > 0 || state.queued.len() + lines.len() > CAPACITY_BYTES {
             let count = memchr::memchr_iter(b'\n', lines).count() as u64;
             state.dropped += count;
-            state.dropped_in_all += count;
+            state.total_dropped += count;
         } else {
-            state.waiting.extend_from_slice(lines);
+            state.queued.extend_from_slice(lines);
         }
         self.changed.notify_all();
         true
     }
 
-    /// Adds lines that must not be dropped, and waits until all lines were written. None without a writer; else whether
-    /// the last write went well.
+    /// Adds lines that must not be dropped, and waits until the queue is empty. Returns none without a writer,
+    /// otherwise whether the last write succeeded.
     pub(super) fn push_and_wait(&self, lines: &[u8]) -> Option<bool> {
         let mut state = self.lock();
         if !state.has_writer {
             return None;
         }
-        state.waiting.extend_from_slice(lines);
+        state.queued.extend_from_slice(lines);
         self.changed.notify_all();
-        let state = self.changed.wait_while(state, |state| !state.is_settled());
+        let state = self.changed.wait_while(state, |state| !state.is_drained());
         Some(!state.unwrap_or_else(PoisonError::into_inner).has_failed)
     }
 
-    /// Waits until all lines were written, but no longer than `timeout`.
+    /// Waits until all lines are written, at most `timeout`.
     pub(super) fn flush(&self, timeout: Duration) {
-        drop(self.changed.wait_timeout_while(self.lock(), timeout, |state| !state.is_settled()));
+        drop(self.changed.wait_timeout_while(self.lock(), timeout, |state| !state.is_drained()));
     }
 
-    /// How many lines were dropped.
-    pub(super) fn dropped_in_all(&self) -> u64 {
-        self.lock().dropped_in_all
+    /// Number of lines dropped since the start.
+    pub(super) fn total_dropped(&self) -> u64 {
+        self.lock().total_dropped
     }
 
-    /// From now on [`write_all`](Self::write_all) runs.
+    /// Declares whether [`write_all`](Self::write_all) runs on a thread.
     pub(super) fn set_writer(&self, has_writer: bool) {
         self.lock().has_writer = has_writer;
     }
 
-    /// Writes what comes to `out`, for ever. Lines that cannot be written are lost.
+    /// Writes queued lines to `out`, forever. Lines that cannot be written are lost.
     pub(super) fn write_all(&self, mut out: impl Write) {
         let mut batch = Vec::new();
         loop {
@@ -114,11 +115,11 @@ impl LineQueue {
         }
     }
 
-    /// Waits for lines, and takes all there are; behind them, how many were dropped.
+    /// Waits for lines and takes all of them, followed by a note about dropped lines.
     fn take(&self, batch: &mut Vec<u8>) {
-        let waited = self.changed.wait_while(self.lock(), |state| state.waiting.is_empty() && state.dropped == 0);
+        let waited = self.changed.wait_while(self.lock(), |state| state.queued.is_empty() && state.dropped == 0);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut state.waiting, batch);
+        std::mem::swap(&mut state.queued, batch);
         state.is_writing = true;
         let dropped = std::mem::take(&mut state.dropped);
         drop(state);
@@ -128,19 +129,19 @@ impl LineQueue {
         }
     }
 
-    /// A panic elsewhere leaves a queue of bytes as good as it was.
+    /// Ignores poisoning: a panic elsewhere cannot leave the queue inconsistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn is_settled(&self) -> bool {
-        !self.has_writer || (self.waiting.is_empty() && self.dropped == 0 && !self.is_writing)
+    fn is_drained(&self) -> bool {
+        !self.has_writer || (self.queued.is_empty() && self.dropped == 0 && !self.is_writing)
     }
 }
 
-/// Writes all of `bytes`, to a non-blocking descriptor, too: another process may have made it so.
+/// Writes all of `bytes`, even if another process has made the descriptor non-blocking.
 fn write_whole(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match out.write(bytes) {
@@ -161,10 +162,10 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Duration;
 
-    /// What was written, and how to let the write return.
+    /// The written bytes, and a channel that lets the write return.
     type Pending = (Vec<u8>, Sender<()>);
 
-    /// Each write waits until the test takes it.
+    /// A writer whose writes block until the test takes them.
     struct Blocking(Sender<Pending>);
 
     impl Write for Blocking {
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_without_room_are_dropped_and_counted() {
+    fn full_queue_drops_and_counts_lines() {
         let (queue, written) = queue();
         assert!(queue.push(b"first\n"));
         let (first, taken) = written.recv().expect("a write");
@@ -197,28 +198,28 @@ mod tests {
         let line = [&[b'x'; 99][..], b"\n"].concat();
         let room = CAPACITY_BYTES / line.len();
         for _ in 0..room + 1234 {
-            assert!(queue.push(&line), "nobody waits");
+            assert!(queue.push(&line), "push does not block");
         }
         assert!(queue.push(b"short\n"));
-        assert_eq!(queue.dropped_in_all(), 1235);
+        assert_eq!(queue.total_dropped(), 1235);
         queue.flush(Duration::from_millis(1));
         drop(taken);
-        // The first write failed: the next batch is written all the same.
+        // The first write failed; the next batch is written nevertheless.
         let (second, taken) = written.recv().expect("a write");
         let note = "warning: 1,235 log lines dropped: the log was not read fast enough\n";
         assert_eq!(second.len(), room * line.len() + note.len());
         assert!(second.ends_with(note.as_bytes()));
         queue.push(b"last\n");
-        taken.send(()).expect("the writer waits");
+        taken.send(()).expect("writer blocked in write");
         let (third, taken) = written.recv().expect("a write");
         assert_eq!(third, b"last\n", "there is room again");
-        taken.send(()).expect("the writer waits");
+        taken.send(()).expect("writer blocked in write");
         queue.flush(Duration::from_secs(60));
-        assert!(queue.lock().is_settled());
+        assert!(queue.lock().is_drained());
     }
 
     #[test]
-    fn a_result_is_waited_for() {
+    fn push_and_wait_returns_after_the_write() {
         let (queue, written) = queue();
         let reader = std::thread::spawn(move || {
             let (text, taken) = written.recv().expect("a write");
@@ -226,12 +227,12 @@ mod tests {
         });
         assert_eq!(queue.push_and_wait(b"result\n"), Some(true));
         assert_eq!(reader.join().expect("no panic").ok(), Some(b"result\n".to_vec()));
-        assert_eq!(queue.push_and_wait(b"for nobody\n"), Some(false));
+        assert_eq!(queue.push_and_wait(b"unread\n"), Some(false));
         assert!(!LineQueue::new().push(b"no writer\n"));
         assert_eq!(LineQueue::new().push_and_wait(b"no writer\n"), None);
     }
 
-    /// Takes a byte every other time.
+    /// A writer that accepts one byte on every second call.
     struct Slow(Vec<u8>, bool);
 
     impl Write for Slow {
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_that_does_not_block_is_tried_again() {
+    fn non_blocking_descriptor_is_retried() {
         let mut slow = Slow(Vec::new(), false);
         assert!(write_whole(&mut slow, b"all of it").is_ok());
         assert_eq!(slow.0, b"all of it");

@@ -1,4 +1,4 @@
-//! The log on stderr: how much of it, and how it looks.
+//! The log on stderr: levels and format.
 
 use super::output::{self, LogTarget, LogWriter};
 use crate::escape;
@@ -7,7 +7,7 @@ use env_logger::Target;
 use log::{Level, LevelFilter};
 use std::io::Write;
 
-/// How much is told.
+/// Log verbosity options.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Verbosity {
     /// Log connection events; -vv also logs payloads. Without -v and -q, RUST_LOG sets what is logged, such as debug.
@@ -20,13 +20,13 @@ pub(super) struct Verbosity {
 }
 
 impl Verbosity {
-    /// Whether nothing but errors is wanted.
+    /// Whether only errors are logged.
     pub(super) fn is_quiet(&self) -> bool {
         self.quiet
     }
 
-    /// Whether the log speaks of every connection.
-    pub(super) fn speaks(&self) -> bool {
+    /// Whether connection events are logged.
+    pub(super) fn logs_connections(&self) -> bool {
         self.verbose > 0
     }
 
@@ -39,16 +39,18 @@ impl Verbosity {
         }
     }
 
-    /// Starts the log; it is complete when the result is dropped. `RUST_LOG` is the default of -v and -q, in more detail.
+    /// Starts the log. It is flushed when the result is dropped. `RUST_LOG` applies without -v and -q, and allows
+    /// filters per module.
     pub(super) fn start_log(&self) -> LogWriter {
         let mut builder = env_logger::Builder::new();
-        // Not both: `RUST_LOG=debug` says nothing of a module, and a filter of a module would win over it.
+        // Either the options or RUST_LOG, never both: `RUST_LOG=debug` names no module, and a module filter would
+        // override it.
         let is_given = self.quiet || self.verbose > 0;
         match std::env::var("RUST_LOG") {
             Ok(filters) if !filters.is_empty() && !is_given => builder.parse_filters(&filters),
             _ => builder.filter_level(LevelFilter::Warn).filter_module("multiconn", self.level()),
         };
-        // The story reads like the tutorial's, a line per event; only what needs attention is marked.
+        // Connection events read like the tutorial's, one line per event. Only warnings and errors are marked.
         builder.format(|out, record| {
             let text = escape::line(record.args());
             match record.level() {

@@ -1,5 +1,5 @@
-//! The faces of the programs: what the user typed becomes a configuration, and what happened becomes text and an exit
-//! status. Nothing is decided here that a library user would miss.
+//! Command lines of the three programs: parse options into a configuration, run, then print results and return an exit
+//! status. The library behaves the same without this module.
 
 mod addresses;
 mod client;
@@ -28,50 +28,51 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, ValueEnum};
 use variables::{Program, Variables};
 
-/// All went as asked.
+/// Success.
 const SUCCESS: u8 = 0;
-/// It ran, and something failed.
+/// The program ran, and something failed.
 const FAILURE: u8 = 1;
-/// The command line was wrong.
+/// The command line is invalid.
 const USAGE: u8 = 2;
-/// A threshold was crossed.
+/// A threshold was crossed, or could not be evaluated.
 const CROSSED: u8 = 3;
-/// A signal ended the run; the report so far was printed.
+/// A signal ended the run. The report so far is printed.
 const INTERRUPTED: u8 = 130;
 
-/// The version with how it was built, for `--version`.
+/// The version and build details, for `--version`.
 const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MULTICONN_BUILD"), ")");
 
-/// An option that is on or off.
+/// Value of an option that is on or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Switch {
-    /// Yes.
+    /// Enabled.
     On,
-    /// No.
+    /// Disabled.
     Off,
 }
 
-/// A command line together with what it left to the environment.
+/// The parsed options, and the environment variables that supplied some of them.
 struct Parsed<P> {
     options: P,
-    /// Every option and its value, as a record keeps them.
+    /// Every option and its value, as stored in result files.
     configuration: Settings,
     variables: Variables,
 }
 
-/// Parses the command line; on `--help` and `--version` prints those, on a mistake one sentence that names it.
+/// Parses the command line. Prints the text for `--help` and `--version`; prints a one-line error for an invalid
+/// command line.
 fn parse<P: clap::Parser>() -> Result<P, u8> {
     let mut command = help::in_two_forms(P::command(), None);
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     finish(matches, &mut command, Variables::default(), &[]).map(|parsed| parsed.options)
 }
 
-/// Parses the command line and the variables of `program`.
+/// Parses the command line and the environment variables of `program`.
 fn parse_with_variables<P: clap::Parser>(program: &Program) -> Result<Parsed<P>, u8> {
     let mut command = help::in_two_forms(variables::explain(P::command(), program), Some(program.common));
-    // What is missing may be in the environment, so only the second parse reports mistakes.
+    // Missing arguments may come from the environment, so only the second parse reports errors.
     let mut lenient = command.clone().ignore_errors(true);
-    let typed = lenient.try_get_matches_from_mut(std::env::args_os()).map_err(|error| tell(&error))?;
+    let typed = lenient.try_get_matches_from_mut(std::env::args_os()).map_err(|error| print_help(&error))?;
     let variables = Variables::of(&lenient, &typed, program);
     command = variables.apply(command);
     let matches = command.try_get_matches_from_mut(std::env::args_os());
@@ -86,24 +87,24 @@ fn finish<P: clap::Parser>(
 ) -> Result<Parsed<P>, u8> {
     match matches.and_then(|matches| Ok((P::from_arg_matches(&matches)?, matches))) {
         Ok((options, matches)) => Ok(Parsed { options, configuration: settings::of(command, &matches), variables }),
-        Err(error) if !error.use_stderr() => Err(tell(&error)),
+        Err(error) if !error.use_stderr() => Err(print_help(&error)),
         Err(error) => {
-            output::complain(&in_one_line(&error, &variables, examples));
+            output::log_error(&on_one_line(&error, &variables, examples));
             Err(USAGE)
         }
     }
 }
 
-/// Prints what `--help` or `--version` asked for.
-fn tell(asked: &clap::Error) -> u8 {
-    if output::say(asked.render().to_string().trim_end()) { SUCCESS } else { FAILURE }
+/// Prints the text that `--help` or `--version` asked for.
+fn print_help(asked: &clap::Error) -> u8 {
+    if output::print(asked.render().to_string().trim_end()) { SUCCESS } else { FAILURE }
 }
 
-/// What was wrong and what would be right, without the usage text, which `--help` shows.
-fn in_one_line(error: &clap::Error, variables: &Variables, examples: &[(&str, &str)]) -> String {
+/// Returns the error with a correction on one line, without the usage text that `--help` shows.
+fn on_one_line(error: &clap::Error, variables: &Variables, examples: &[(&str, &str)]) -> String {
     let text = error.render().to_string();
     let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
-    let mut line = variables.blame(first.trim_start_matches("error: "));
+    let mut line = variables.name_variables(first.trim_start_matches("error: "));
     if let (Some((refused, _)), Some(ContextValue::Strings(values))) =
         (line.split_once(" [possible values: "), error.get(ContextKind::ValidValue))
     {
@@ -123,7 +124,7 @@ fn in_one_line(error: &clap::Error, variables: &Variables, examples: &[(&str, &s
     line
 }
 
-/// "on or off", "echo, any or none".
+/// Formats a list: "on or off", "echo, any or none".
 fn alternatives(values: &[String]) -> String {
     match values {
         [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
@@ -131,8 +132,8 @@ fn alternatives(values: &[String]) -> String {
     }
 }
 
-/// Logs an error that ended the program; its exit status.
-fn complain(error: &Error, variables: &Variables) -> u8 {
-    output::complain(&variables.blame(&error.to_string()));
+/// Logs an error that ends the program. Returns the exit status.
+fn report_error(error: &Error, variables: &Variables) -> u8 {
+    output::log_error(&variables.name_variables(&error.to_string()));
     if error.is_usage() { USAGE } else { FAILURE }
 }

@@ -1,8 +1,7 @@
-//! The only place that writes to stdout and stderr: results to stdout, errors and the log to stderr.
+//! All output of the programs: results to stdout, errors and log to stderr.
 //!
-//! Everything for people is escaped here (see [`escape`]). A reader that closed the pipe is no failure; a full disk is.
-//! Once [`start_log_writer`] was called, stderr is written by a thread of its own, so that one that nobody reads blocks no
-//! event loop.
+//! Text for people is escaped here (see [`escape`]). A closed pipe is not a failure; a full disk is. After
+//! [`start_log_writer`], a separate thread writes stderr, so that a blocked stderr blocks no event loop.
 
 use super::line_queue::LineQueue;
 use crate::error::in_words;
@@ -14,46 +13,46 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::panic::PanicHookInfo;
 use std::time::Duration;
 
-/// How long the end of a program waits for a stderr that is not read.
+/// How long the program waits for a blocked stderr at its end.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The lines for stderr.
+/// Queue of lines for stderr.
 static LOG: LineQueue = LineQueue::new();
 
-/// Writes results of one line or several; whether all that the reader wanted was written. External text in them must be
-/// escaped as a [line](escape::line) of its own, or it could forge another one.
-pub(super) fn say(text: impl Display) -> bool {
+/// Prints results of one or more lines. Returns whether they were written, or the reader closed the pipe. External text
+/// in them must already be escaped as a [line](escape::line), or it could forge another line.
+pub(super) fn print(text: impl Display) -> bool {
     write_results(format_args!("{}\n", escape::lines(text)))
 }
 
-/// Writes results of exactly one line.
-pub(super) fn say_line(text: impl Display) -> bool {
-    say(escape::line(text))
+/// Prints results of exactly one line.
+pub(super) fn print_line(text: impl Display) -> bool {
+    print(escape::line(text))
 }
 
-/// Writes JSON or HTML, which have escapes of their own.
+/// Writes JSON or HTML to stdout. Both have their own escaping.
 pub(super) fn write_document(text: &str) -> bool {
     write_results(text)
 }
 
-/// Writes results to stderr, because stdout holds a document. Waits until they are written.
-pub(super) fn say_aside(text: impl Display) -> bool {
+/// Prints results to stderr, because stdout holds a document. Waits until they are written.
+pub(super) fn print_to_stderr(text: impl Display) -> bool {
     let text = format!("{}\n", escape::lines(text));
     LOG.push_and_wait(text.as_bytes()).unwrap_or_else(|| io::stderr().write_all(text.as_bytes()).is_ok())
 }
 
-/// Logs one sentence about what went wrong.
-pub(super) fn complain(text: &str) {
+/// Logs an error of one sentence.
+pub(super) fn log_error(text: &str) {
     log_line(format_args!("error: {text}"));
 }
 
-/// Logs one line, without waiting for stderr.
+/// Logs one line without waiting for stderr.
 pub(super) fn log_line(text: impl Display) {
-    // A log that cannot be written has no other place for that.
+    // If the log cannot be written, there is no other place to report that.
     let _ = LogTarget.write_all(format!("{}\n", escape::line(text)).as_bytes());
 }
 
-/// Where a logger writes whole lines, which must be escaped.
+/// Writer for a logger. It takes whole lines, already escaped.
 pub(super) struct LogTarget;
 
 impl Write for LogTarget {
@@ -66,12 +65,12 @@ impl Write for LogTarget {
     }
 }
 
-/// How many log lines were dropped because stderr was not read fast enough.
+/// Number of log lines dropped because stderr was not read fast enough.
 pub(super) fn dropped_log_lines() -> u64 {
-    LOG.dropped_in_all()
+    LOG.total_dropped()
 }
 
-/// Writes what is left of the log when it is dropped, as far as stderr is read.
+/// Flushes the log when it is dropped, waiting at most [`FLUSH_TIMEOUT`].
 #[must_use]
 pub(super) struct LogWriter;
 
@@ -90,23 +89,23 @@ pub(super) fn start_log_writer() -> LogWriter {
 }
 
 fn report_panic(panic: &PanicHookInfo<'_>) {
-    // "panicked at FILE:LINE:COLUMN:", a line feed, and the message.
+    // The text is "panicked at FILE:LINE:COLUMN:", a line feed, and the message.
     let text = panic.to_string().replacen(":\n", ": ", 1);
     let thread = std::thread::current();
-    complain(&format!("thread {:?} {text}", thread.name().unwrap_or_default()));
+    log_error(&format!("thread {:?} {text}", thread.name().unwrap_or_default()));
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
         backtrace.to_string().lines().for_each(log_line);
     }
 }
 
-/// Where the bytes of a server go with `--stdin`: as they are to a file or a pipe, escaped to a terminal.
+/// Where `--stdin` writes received bytes: unchanged to a file or a pipe, escaped to a terminal.
 pub(super) fn relay_target() -> Box<dyn Write + Send> {
     let stdout = io::stdout();
     if stdout.is_terminal() { Box::new(escape::TerminalWriter::new(stdout)) } else { Box::new(stdout) }
 }
 
-/// Whether stderr is a terminal that only takes lines (`TERM=dumb`).
+/// Whether stderr is a terminal without cursor control (`TERM=dumb`).
 pub(super) fn is_dumb_terminal() -> bool {
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     is_dumb && io::stderr().is_terminal()
@@ -121,7 +120,7 @@ fn write_results(text: impl Display) -> bool {
     let mut stdout = io::stdout().lock();
     match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            complain(&format!("cannot write the results to stdout: {}", in_words(&error)));
+            log_error(&format!("cannot write the results to stdout: {}", in_words(&error)));
             false
         }
         _ => true,

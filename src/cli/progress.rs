@@ -1,5 +1,5 @@
-//! The bar on stderr while a run lasts, and a line for each second of a load above it. The bar is only shown on a terminal,
-//! and only when there is something to wait for. Both show the time since the start of the program, whatever the phase.
+//! Progress bar on stderr, and one line per second of a load above it. The bar appears only on a terminal, and only
+//! after one second. Both show the time since the program started, in every phase.
 
 use super::output;
 use crate::client::{Snapshot, WorkerProgress};
@@ -11,37 +11,37 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A run that is over sooner shows no bar.
+/// A run shorter than this shows no bar.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// How often the bar is drawn anew.
+/// Redraw interval of the bar.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// What is shown of a run.
+/// What to show of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View {
     /// When the program started.
     pub(super) started: Instant,
-    /// How many connections are to come to their end.
+    /// Number of connections in the run.
     pub(super) connections: u64,
-    /// How long the load warms up before it is measured.
+    /// Warm-up of the load before it is measured.
     pub(super) warm_up: Duration,
-    /// How long the load lasts with its warm-up, if that is known.
+    /// Duration of the load including its warm-up, if known.
     pub(super) time: Option<Duration>,
-    /// Whether each second has its line.
+    /// Whether to print a line per second.
     pub(super) seconds: bool,
-    /// Whether a bar is drawn. Otherwise lines go to stderr whatever that is.
+    /// Whether to draw a bar. Otherwise lines go to stderr, whether or not it is a terminal.
     pub(super) bar: bool,
 }
 
-/// A bar that is drawn by a thread of its own until it is dropped.
+/// A progress bar, drawn by its own thread until it is dropped.
 pub(super) struct ProgressBar {
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl ProgressBar {
-    /// Shows how far `workers` are.
+    /// Shows the progress of `workers`.
     pub(super) fn start(workers: Vec<Arc<WorkerProgress>>, view: View) -> Self {
         let (end, ended) = channel();
         let draw = move || {
@@ -59,7 +59,7 @@ impl ProgressBar {
                     }
                 }
                 if let Some(bar) = &bar {
-                    draw_anew(bar, &workers, view);
+                    redraw(bar, &workers, view);
                 }
             }
             if let Some(bar) = bar {
@@ -67,7 +67,7 @@ impl ProgressBar {
             }
         };
         let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(draw);
-        // A run without a bar is better than no run.
+        // Without the thread, the run continues and shows no bar.
         Self { end: Some(end), thread: thread.inspect_err(|error| log::warn!("no progress bar: {error}")).ok() }
     }
 }
@@ -83,7 +83,7 @@ impl Drop for ProgressBar {
 
 fn new_bar(view: View) -> indicatif::ProgressBar {
     let length = view.time.map_or(view.connections, in_millis);
-    // The target shows nothing when stderr is no terminal.
+    // The draw target shows nothing when stderr is not a terminal.
     let bar = indicatif::ProgressBar::with_draw_target(Some(length), output::progress_target()).with_elapsed(DELAY);
     if let Ok(style) = ProgressStyle::with_template("[{bar:20}] {msg}") {
         bar.set_style(style.progress_chars("=> "));
@@ -91,7 +91,7 @@ fn new_bar(view: View) -> indicatif::ProgressBar {
     bar
 }
 
-fn draw_anew(bar: &indicatif::ProgressBar, workers: &[Arc<WorkerProgress>], view: View) {
+fn redraw(bar: &indicatif::ProgressBar, workers: &[Arc<WorkerProgress>], view: View) {
     let phase = Phase::of(workers, view);
     let done = total(workers, |worker| worker.done.get());
     let position = match (view.time, phase) {
@@ -102,9 +102,9 @@ fn draw_anew(bar: &indicatif::ProgressBar, workers: &[Arc<WorkerProgress>], view
     bar.set_position(position);
     let what = match phase {
         Phase::Connecting if view.seconds => connecting(workers, view),
-        Phase::WarmUp { begun } => format!("warm-up, {}", of_time(begun, view.warm_up)),
+        Phase::WarmUp { begun } => format!("warm-up, {}", elapsed_of(begun, view.warm_up)),
         Phase::Load { begun } if let Some(time) = view.time => {
-            format!("load, {}", of_time(begun + view.warm_up, time.saturating_sub(view.warm_up)))
+            format!("load, {}", elapsed_of(begun + view.warm_up, time.saturating_sub(view.warm_up)))
         }
         _ => format!("{} of {} done", format_count(done), format_count(view.connections)),
     };
@@ -113,14 +113,15 @@ fn draw_anew(bar: &indicatif::ProgressBar, workers: &[Arc<WorkerProgress>], view
     bar.set_message(format!("{}: {what}, {failed} failed, {messages}", clock(view.started.elapsed())));
 }
 
-/// How far a run is.
+/// Phase of a run.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// Not every connection is open yet, or each began its exchange when it was.
+    /// Connections are still being opened, or the run has no common start: each connection began its exchange when it
+    /// opened.
     Connecting,
-    /// The load has begun, and is not measured yet.
+    /// The load has begun, but is not measured yet.
     WarmUp { begun: Instant },
-    /// The load is measured, or over.
+    /// The load is being measured, or is over.
     Load { begun: Instant },
 }
 
@@ -139,19 +140,19 @@ fn total(workers: &[Arc<WorkerProgress>], count: impl Fn(&WorkerProgress) -> u64
     workers.iter().map(|worker| count(worker)).sum()
 }
 
-/// How many connections are open so far.
+/// Formats the number of connections opened so far.
 fn connecting(workers: &[Arc<WorkerProgress>], view: View) -> String {
     let opened = total(workers, |worker| worker.opened.get());
     format!("connecting, {} of {} opened", format_count(opened), format_count(view.connections))
 }
 
-/// Whole seconds that have passed since `begun`, of a time.
-fn of_time(begun: Instant, time: Duration) -> String {
+/// Formats the whole seconds since `begun`, out of `time`.
+fn elapsed_of(begun: Instant, time: Duration) -> String {
     let passed = Duration::from_secs(begun.elapsed().min(time).as_secs());
     format!("{} of {}", format_duration(passed), format_duration(time))
 }
 
-/// The time since the start of the program, in whole seconds.
+/// Formats the time since the program started, rounded to whole seconds.
 fn clock(since_start: Duration) -> String {
     format!("{:>4} s", format_count((since_start + Duration::from_millis(500)).as_secs()))
 }
@@ -160,48 +161,48 @@ fn in_millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The lines for the seconds of a load.
+/// The per-second lines of a load.
 struct Seconds {
     view: View,
-    /// What the workers told of the second that was not shown yet.
-    told: Vec<Option<Snapshot>>,
-    /// The connections that each had open, when it told last.
+    /// The latest snapshot of each worker that has not been shown yet.
+    snapshots: Vec<Option<Snapshot>>,
+    /// Open connections of each worker in its last snapshot.
     open: Vec<u64>,
-    /// Up to when the time before the measured part was shown, and how many replies had come until then.
+    /// Time of the last line before the measured part, since the program started, and the number of replies until then.
     shown: Duration,
     replies: u64,
 }
 
 impl Seconds {
     fn of(workers: &[Arc<WorkerProgress>], view: View) -> Self {
-        let (told, open) = (vec![None; workers.len()], vec![0; workers.len()]);
-        Self { view, told, open, shown: Duration::ZERO, replies: 0 }
+        let (snapshots, open) = (vec![None; workers.len()], vec![0; workers.len()]);
+        Self { view, snapshots, open, shown: Duration::ZERO, replies: 0 }
     }
 
-    /// The lines that can be written now. A worker that has nothing to do tells nothing, and is not waited for longer than
-    /// until the next look.
+    /// The lines that can be written now. An idle worker sends no snapshot; the others wait for it at most one redraw
+    /// interval.
     fn next_lines(&mut self, workers: &[Arc<WorkerProgress>]) -> Vec<String> {
         let measured_from = match Phase::of(workers, self.view) {
             Phase::Load { begun } => (begun + self.view.warm_up).saturating_duration_since(self.view.started),
-            phase => return self.line_before(workers, phase).into_iter().collect(),
+            phase => return self.line_before_measuring(workers, phase).into_iter().collect(),
         };
         let mut lines = Vec::new();
-        let was_told = self.told.iter().any(Option::is_some);
+        let had_snapshots = self.snapshots.iter().any(Option::is_some);
         let new: Vec<_> = workers.iter().map(|worker| worker.take_second()).collect();
-        if self.told.iter().zip(&new).any(|(told, new)| told.is_some() && new.is_some()) {
+        if self.snapshots.iter().zip(&new).any(|(snapshot, new)| snapshot.is_some() && new.is_some()) {
             lines.extend(self.line(measured_from));
         }
-        for (told, new) in self.told.iter_mut().zip(new) {
-            *told = new.or(told.take());
+        for (snapshot, new) in self.snapshots.iter_mut().zip(new) {
+            *snapshot = new.or(snapshot.take());
         }
-        if (was_told && lines.is_empty()) || self.told.iter().all(Option::is_some) {
+        if (had_snapshots && lines.is_empty()) || self.snapshots.iter().all(Option::is_some) {
             lines.extend(self.line(measured_from));
         }
         lines
     }
 
-    /// The line for a second in which nothing is measured yet.
-    fn line_before(&mut self, workers: &[Arc<WorkerProgress>], phase: Phase) -> Option<String> {
+    /// The line for a second before the measured part.
+    fn line_before_measuring(&mut self, workers: &[Arc<WorkerProgress>], phase: Phase) -> Option<String> {
         let now = self.view.started.elapsed();
         let passed = now.saturating_sub(self.shown);
         if now.as_secs() == self.shown.as_secs() {
@@ -212,7 +213,7 @@ impl Seconds {
         self.shown = now;
         let what = match phase {
             Phase::Connecting => connecting(workers, self.view),
-            // So many are exact in 53 bits.
+            // Exact in 53 bits.
             #[allow(clippy::cast_precision_loss)]
             _ => format!("warm-up, {}", format_rate(new as f64 / passed.as_secs_f64())),
         };
@@ -220,20 +221,21 @@ impl Seconds {
         Some(format!("{}: {what}, {failed} failed", clock(Duration::from_secs(now.as_secs()))))
     }
 
-    /// What was told, as one line; then it is forgotten. The measured part began so long after the start of the program.
+    /// Formats the collected snapshots as one line and clears them. The measured part began at `measured_from`, since
+    /// the program started.
     fn line(&mut self, measured_from: Duration) -> Option<String> {
         let (mut latencies, mut lag, mut end_s) = (Latencies::default(), None, 0.0_f64);
         let (mut rate, mut errors) = (0.0, 0);
-        let (mut was_told, mut is_after_load, mut is_unframed) = (false, true, false);
-        for (told, open) in self.told.iter_mut().zip(&mut self.open) {
-            let Some(live) = told.take() else { continue };
+        let (mut had_snapshots, mut is_after_load, mut is_unframed) = (false, true, false);
+        for (snapshot, open) in self.snapshots.iter_mut().zip(&mut self.open) {
+            let Some(live) = snapshot.take() else { continue };
             let interval = live.interval;
-            was_told = true;
+            had_snapshots = true;
             is_after_load &= live.is_after_load;
             latencies.add(&interval.latency.unpack());
             lag = lag.max(live.lag);
             end_s = end_s.max(interval.start_s + interval.seconds);
-            // So many are exact in 53 bits.
+            // Exact in 53 bits.
             #[allow(clippy::cast_precision_loss)]
             let replies = interval.replies.max(interval.reads) as f64;
             is_unframed |= interval.reads > 0;
@@ -252,7 +254,7 @@ impl Seconds {
             let what = if is_unframed { "reads " } else { "" };
             format!("{what}{}, p50 {}, p99 {}", format_rate(rate), at(0.5), at(0.99))
         };
-        was_told.then(|| format!("{time}: {figures}, {errors}, {open} open{lag}"))
+        had_snapshots.then(|| format!("{time}: {figures}, {errors}, {open} open{lag}"))
     }
 }
 
@@ -272,18 +274,18 @@ mod tests {
     }
 
     #[test]
-    fn the_workers_are_added_up() {
+    fn snapshots_of_workers_are_summed() {
         let (started, second_long) = (Instant::now(), Duration::from_secs(1));
         let view = View { started, connections: 30, warm_up: second_long, time: None, seconds: true, bar: false };
         let mut seconds = Seconds::of(&[], view);
         let measured_from = Duration::from_millis(2_400);
         seconds.open = vec![0, 0];
-        seconds.told = vec![Some(second(3.0, 500, 10, 5)), Some(second(3.0, 700, 20, 10))];
+        seconds.snapshots = vec![Some(second(3.0, 500, 10, 5)), Some(second(3.0, 700, 20, 10))];
         let line = "   5 s: 1.20 k/s, p50 5.00 ms, p99 10.0 ms, 0 errors, 30 open, lag 10.0 µs";
         assert_eq!(seconds.line(measured_from).as_deref(), Some(line));
         assert_eq!(seconds.line(measured_from), None);
-        // One that is idle has its connections still.
-        seconds.told[0] = Some(Snapshot { lag: None, ..second(4.0, 1, 10, 1) });
+        // An idle worker keeps its open connections.
+        seconds.snapshots[0] = Some(Snapshot { lag: None, ..second(4.0, 1, 10, 1) });
         assert_eq!(
             seconds.line(measured_from).as_deref(),
             Some("   6 s: 1.00 /s, p50 1.00 ms, p99 1.00 ms, 0 errors, 30 open")

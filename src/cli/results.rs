@@ -1,42 +1,42 @@
-//! Where the results of a run go: text for people, files for programs, and an exit status for scripts.
+//! Output of a run's results: a report for people, files for programs, and the exit status.
 
 use super::files::Output;
 use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, output};
 use crate::error::Error;
 use crate::escape;
 use crate::results::{
-    Judgement, LoadKind, RunResults, TextReport, Threshold, Verdict, page, write_hdr_log, write_percentiles,
+    Judgement, LoadKind, RunResults, TextReport, Threshold, Verdict, html_page, write_hdr_log, write_percentiles,
 };
 use clap::Args;
 use std::fmt::{Display, Write as _};
 use std::io::Write;
 use std::path::PathBuf;
 
-/// What is to be written, and what is to be looked at.
+/// Output files and thresholds.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Results {
-    /// Write all results to FILE as JSON; - for stdout. multiconn-report and scripts read it.
+    /// Write all results to FILE as JSON; - for stdout. multiconn-report reads it.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
-    /// Write the percentiles of the latency as the tools of HdrHistogram plot them; - for stdout.
+    /// Write the latency percentiles in HdrHistogram's .hgrm format; - for stdout.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     hgrm: Option<PathBuf>,
-    /// Write the histogram of each second as a log that the tools of HdrHistogram read; with --rate, from due, and before
-    /// them the one from send of the whole run, with the tag from_send; - for stdout.
+    /// Write a latency histogram per second in HdrHistogram's log format; - for stdout. With --rate these are latencies
+    /// from due; the latency from send of the whole run comes first, with the tag from_send.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     hdr_log: Option<PathBuf>,
-    /// Write a page with charts; - for stdout.
+    /// Write an HTML page with charts; - for stdout.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     html: Option<PathBuf>,
-    /// End with exit status 3 if EXPRESSION holds: p99>2ms, errors>0 or rate<49k, for example; may be repeated.
+    /// Exit with status 3 if EXPRESSION holds. Examples: p99>2ms, errors>0, rate<49k. May be repeated.
     #[arg(long, value_name = "EXPRESSION", help_heading = "Report")]
     fail_if: Vec<Threshold>,
 }
 
-/// The files of a run, open before it begins: a path that cannot be written must not cost a run.
+/// The output files of a run. They are opened before it begins, so that an unwritable path does not waste a run.
 pub(super) struct Files {
     outputs: Vec<(Output, Form)>,
-    /// Stdout is for something else than the report.
+    /// Whether stdout is used for something other than the report.
     is_stdout_taken: bool,
     thresholds: Vec<Threshold>,
 }
@@ -50,7 +50,7 @@ enum Form {
 }
 
 impl Form {
-    /// The option that asks for it.
+    /// The option that requests this output.
     fn option(self) -> &'static str {
         match self {
             Self::Json => "--json",
@@ -62,7 +62,8 @@ impl Form {
 }
 
 impl Results {
-    /// Opens all files; what they hold is kept until the results are there. Two outputs to one file are an error.
+    /// Opens all output files. Existing files stay unchanged until the results are written. Two outputs to one file are
+    /// an error.
     pub(super) fn open(&self) -> Result<Files, Error> {
         let named = [
             (self.json.as_deref(), Form::Json),
@@ -86,27 +87,27 @@ impl Results {
 }
 
 impl Files {
-    /// Keeps stdout for the caller, unless a file goes there; whether it does not.
+    /// Reserves stdout for the caller. Returns false if a file goes there.
     pub(super) fn take_stdout(&mut self) -> bool {
         !std::mem::replace(&mut self.is_stdout_taken, true)
     }
 
-    /// Tells, writes and checks a run that was a success or not; the exit status. `report` is what a person reads of a run
-    /// that was no load test. With `is_quiet`, no news is good news.
-    pub(super) fn finish(self, report: &dyn Display, is_success: bool, record: &RunResults, is_quiet: bool) -> u8 {
-        // Nothing can have gone wrong where nothing was sent, but that is not what was asked for.
-        let is_success = is_success && record.has_measured();
-        let judgements: Vec<_> = self.thresholds.iter().map(|threshold| threshold.validate(record)).collect();
+    /// Prints, writes and checks the results of a run. Returns the exit status. `report` is the text for a run that was
+    /// not a load test. With `is_quiet`, a successful run prints nothing.
+    pub(super) fn finish(self, report: &dyn Display, is_success: bool, results: &RunResults, is_quiet: bool) -> u8 {
+        // A run that sent nothing has no errors, but did not do what was asked.
+        let is_success = is_success && results.has_measured();
+        let judgements: Vec<_> = self.thresholds.iter().map(|threshold| threshold.evaluate(results)).collect();
         let is_silent = is_quiet && is_success;
-        let is_told = is_silent || self.tell(report, record, &judgements);
-        let has_crossed = judgements.iter().any(|judgement| judgement.verdict != Verdict::Kept);
-        if !record.interrupted && (is_silent || !self.is_stdout_taken) {
-            // The reason for the exit status, unless it stands there already.
-            let crossed = judgements.iter().filter(|judgement| judgement.verdict != Verdict::Kept);
-            crossed.for_each(|judgement| _ = output::say_aside(escape::line(judgement)));
+        let is_printed = is_silent || self.print_report(report, results, &judgements);
+        let has_crossed = judgements.iter().any(|judgement| judgement.verdict != Verdict::Passed);
+        if !results.interrupted && (is_silent || !self.is_stdout_taken) {
+            // Print the reason for the exit status, unless the report shows it.
+            let crossed = judgements.iter().filter(|judgement| judgement.verdict != Verdict::Passed);
+            crossed.for_each(|judgement| _ = output::print_to_stderr(escape::line(judgement)));
         }
-        let is_kept = self.keep(record);
-        match (record.interrupted, has_crossed, is_told && is_kept && is_success) {
+        let is_written = self.write_files(results);
+        match (results.interrupted, has_crossed, is_printed && is_written && is_success) {
             (true, ..) => INTERRUPTED,
             (_, true, _) => CROSSED,
             (_, _, true) => SUCCESS,
@@ -114,28 +115,28 @@ impl Files {
         }
     }
 
-    /// Tells a person: of a load test all that was measured, of the tutorial's job what fits it. Then each threshold.
-    fn tell(&self, report: &dyn Display, record: &RunResults, judgements: &[Judgement]) -> bool {
-        let is_load = record.load.kind == LoadKind::Open || record.load.duration_s.is_some();
-        let mut text = if is_load { TextReport(record).to_string() } else { report.to_string() };
+    /// Prints the full report of a load test, or the short `report` of the tutorial's exchange; then each threshold.
+    fn print_report(&self, report: &dyn Display, results: &RunResults, judgements: &[Judgement]) -> bool {
+        let is_load = results.load.kind == LoadKind::Open || results.load.duration_s.is_some();
+        let mut text = if is_load { TextReport(results).to_string() } else { report.to_string() };
         let labels = std::iter::once("thresholds").chain(std::iter::repeat(""));
         for (label, judgement) in labels.zip(judgements) {
             let _ = write!(text, "\n  {label:<12} {}", escape::line(judgement));
         }
-        if self.is_stdout_taken { output::say_aside(text) } else { output::say(text) }
+        if self.is_stdout_taken { output::print_to_stderr(text) } else { output::print(text) }
     }
 
-    /// Writes all files; whether that went well.
-    fn keep(self, record: &RunResults) -> bool {
-        let mut is_kept = true;
+    /// Writes all files. Returns whether that succeeded.
+    fn write_files(self, results: &RunResults) -> bool {
+        let mut is_written = true;
         for (output, form) in self.outputs {
-            is_kept &= output.write(|file| match form {
-                Form::Json => file.write_all(record.to_json().as_bytes()),
-                Form::Percentiles => write_percentiles(record, file),
-                Form::HdrLog => write_hdr_log(record, file),
-                Form::Page => file.write_all(page(record).as_bytes()),
+            is_written &= output.write(|file| match form {
+                Form::Json => file.write_all(results.to_json().as_bytes()),
+                Form::Percentiles => write_percentiles(results, file),
+                Form::HdrLog => write_hdr_log(results, file),
+                Form::Page => file.write_all(html_page(results).as_bytes()),
             });
         }
-        is_kept
+        is_written
     }
 }

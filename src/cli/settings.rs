@@ -1,11 +1,11 @@
-//! What was typed, as a record keeps it: every option with its value, given or by default.
+//! The configuration as stored in result files: every option with its value, given or default.
 
 use super::values::switch;
 use crate::results::Settings;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
-/// These do nothing for a run, or are recorded as what they mean.
+/// Arguments that do not affect a run, or are stored by their meaning.
 const NO_SETTINGS: [&str; 5] = ["help", "version", "host", "port", "words"];
 
 /// All options of `command` that have a value, in the order of its help.
@@ -26,7 +26,7 @@ fn name(argument: &Arg) -> String {
     argument.get_long().map_or_else(|| argument.get_id().as_str().replace('_', "-"), str::to_owned)
 }
 
-/// What may be repeated is a list of texts; whole numbers and flags are what they look like.
+/// Converts a value to JSON: repeatable options are lists of strings; whole numbers and flags have their own types.
 fn in_json(argument: &Arg, mut values: Vec<String>) -> Option<Value> {
     if matches!(argument.get_action(), ArgAction::Append) {
         return Some(values.into());

@@ -1,4 +1,4 @@
-//! The options of TLS, of both programs.
+//! TLS options of both programs.
 
 use super::variables::Typed;
 use crate::connection::Limits;
@@ -9,37 +9,37 @@ use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The longest name of a protocol, in bytes (RFC 7301, section 3.1).
+/// Maximum length of an ALPN protocol name, in bytes (RFC 7301, section 3.1).
 const ALPN_BYTES: usize = 255;
 
-/// What the server shows and asks for.
+/// TLS options of the server.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServerTls {
     #[command(flatten)]
     typed: Typed,
-    /// Serve TLS 1.2 and 1.3 with the certificate in FILE (PEM, a regular file of at most 1 MiB), followed by those that vouch
-    /// for it.
+    /// Serve TLS 1.2 and 1.3 with the certificate chain in FILE. FILE is a regular PEM file of at most 1 MiB that
+    /// begins with the server's certificate.
     #[arg(long, value_name = "FILE", conflicts_with = "udp", help_heading = "TLS")]
     tls_cert: Option<PathBuf>,
-    /// The key of the certificate (PEM, without a passphrase).
+    /// Private key of the certificate (PEM, without a passphrase).
     #[arg(long, value_name = "FILE", conflicts_with = "udp", help_heading = "TLS")]
     tls_key: Option<PathBuf>,
-    /// Serve TLS with a certificate made at the start, and print its fingerprint.
+    /// Serve TLS with a certificate generated at start, and print its fingerprint.
     #[arg(long, conflicts_with_all = ["tls_cert", "tls_key", "udp"], help_heading = "TLS")]
     tls_self_signed: bool,
-    /// Let in only clients with a certificate that one in FILE (PEM) vouches for.
+    /// Require client certificates issued by a CA in FILE (PEM).
     #[arg(long, value_name = "FILE", conflicts_with = "udp", help_heading = "TLS")]
     tls_client_ca: Option<PathBuf>,
-    /// A protocol to agree on (ALPN), such as h2; may be repeated, the most wanted one first.
+    /// Offer this ALPN protocol, such as h2; may be repeated, in order of preference.
     #[arg(long, value_name = "NAME", value_parser = protocol, conflicts_with = "udp", help_heading = "TLS")]
     tls_alpn: Vec<String>,
-    /// Close a connection whose TLS handshake is not complete this long after it was accepted; 0 waits for ever.
+    /// Close a connection whose TLS handshake is not complete this long after accept; 0 disables the timeout.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, conflicts_with = "udp", help_heading = "TLS")]
     handshake_timeout: Duration,
 }
 
 impl ServerTls {
-    /// What a server that listens at `endpoints` is to show; none when TLS was not asked for.
+    /// TLS configuration of a server at `endpoints`; none without TLS.
     pub(super) fn options(&self, endpoints: &[Endpoint]) -> Result<Option<TlsServerOptions>, Error> {
         let identity = match files(self.tls_cert.as_ref(), self.tls_key.as_ref())? {
             Some(files) => files,
@@ -52,7 +52,7 @@ impl ServerTls {
 
     fn without_identity(&self) -> Result<(), Error> {
         let way_out = "--tls-cert FILE --tls-key FILE, or --tls-self-signed";
-        // From the environment, too: a server that is meant to check its clients must not serve all of them.
+        // Includes the environment: a server that is meant to verify client certificates must not serve every client.
         let client_ca = self.tls_client_ca.as_ref().map(|_| "--tls-client-ca");
         let is_usual = self.handshake_timeout() == Limits::default().handshake;
         let timeout = (!is_usual).then_some("--handshake-timeout");
@@ -64,41 +64,41 @@ impl ServerTls {
     }
 }
 
-/// Whom the client believes, and what it shows.
+/// Trust anchors, server name and client certificate.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ClientTls {
     #[command(flatten)]
     typed: Typed,
-    /// Speak TLS 1.2 or 1.3.
+    /// Use TLS 1.2 or 1.3.
     #[arg(long, conflicts_with = "udp", help_heading = "TLS")]
     tls: bool,
-    /// Believe the authorities in FILE (PEM), or a server that shows a certificate in it, instead of those of the system.
+    /// Trust the CA or server certificates in FILE (PEM) instead of the system's CAs.
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_ca: Option<PathBuf>,
-    /// Believe every server to be who it says.
+    /// Do not verify the server's certificate.
     #[arg(long, conflicts_with = "tls_ca", help_heading = "TLS")]
     tls_insecure: bool,
-    /// The certificate to show to a server that asks for one (PEM).
+    /// Client certificate for servers that request one (PEM).
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_cert: Option<PathBuf>,
-    /// The key of the certificate (PEM, without a passphrase).
+    /// Private key of the client certificate (PEM, without a passphrase).
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_key: Option<PathBuf>,
-    /// The name that the server's certificate must be for. Default: the host.
+    /// Name that the server's certificate must match. Default: HOST.
     #[arg(long, value_name = "NAME", help_heading = "TLS")]
     server_name: Option<String>,
-    /// A protocol to agree on (ALPN), such as h2; may be repeated, the most wanted one first.
+    /// Offer this ALPN protocol, such as h2; may be repeated, in order of preference.
     #[arg(long, value_name = "NAME", value_parser = protocol, help_heading = "TLS")]
     tls_alpn: Vec<String>,
 }
 
 impl ClientTls {
-    /// Whether TLS was asked for.
+    /// Whether TLS is enabled.
     pub(super) fn is_wanted(&self) -> bool {
         self.tls
     }
 
-    /// What a client is to believe of each of `targets`; nothing when TLS was not asked for.
+    /// TLS configuration for each of `targets`; empty without TLS.
     pub(super) fn options(&self, targets: &[Endpoint]) -> Result<Vec<TlsClientOptions>, Error> {
         if !self.tls {
             let options = ["--tls-ca", "--tls-insecure", "--tls-cert", "--tls-key", "--server-name", "--tls-alpn"];
@@ -109,7 +109,7 @@ impl ClientTls {
     }
 
     fn options_for(&self, target: &Endpoint, identity: Option<Identity>) -> TlsClientOptions {
-        // Who listens on a path of this machine has no other name.
+        // A server at a Unix socket path has no other name.
         let name = self.server_name.clone().or_else(|| host(target)).unwrap_or_else(|| "localhost".to_owned());
         let mut options = TlsClientOptions::new(name);
         options.ca.clone_from(&self.tls_ca);
@@ -127,7 +127,7 @@ fn host(endpoint: &Endpoint) -> Option<String> {
     }
 }
 
-/// A certificate and its key, if they were given.
+/// The certificate and its key, if given. One without the other is an error.
 fn files(certificate: Option<&PathBuf>, key: Option<&PathBuf>) -> Result<Option<Identity>, Error> {
     let (given, missing) = match (certificate, key) {
         (Some(certificate), Some(key)) => {
@@ -140,7 +140,7 @@ fn files(certificate: Option<&PathBuf>, key: Option<&PathBuf>) -> Result<Option<
     Err(Error::Usage(format!("{given} needs {missing}; give a certificate and its key, each in a FILE")))
 }
 
-/// Refuses an option that would do nothing without TLS.
+/// Rejects an option that has no effect without TLS.
 fn refuse_stray(option: Option<&str>, way_out: &str) -> Result<(), Error> {
     match option {
         Some(name) => Err(Error::Usage(format!("{name} does nothing without TLS; give {way_out} as well"))),

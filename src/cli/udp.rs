@@ -1,4 +1,4 @@
-//! What both command lines say about datagrams.
+//! UDP options of both programs.
 
 use super::Switch;
 use super::variables::Typed;
@@ -6,10 +6,10 @@ use crate::error::Error;
 use crate::socket::{Interface, Multicast};
 use clap::Args;
 
-/// Multicast, as far as both sides need it.
+/// Multicast options of both programs.
 #[derive(Debug, Clone, Args)]
 pub(super) struct MulticastOptions {
-    /// The interface for multicast, by its name or its IPv4 address. Default: the system's choice.
+    /// Network interface for multicast, by name or IPv4 address. Default: chosen by the system.
     #[arg(long, value_name = "NAME|ADDRESS", value_parser = interface,
         help_heading = "Datagrams")]
     multicast_interface: Option<Interface>,
@@ -23,16 +23,16 @@ impl MulticastOptions {
     }
 }
 
-/// How far multicast goes, for those who send it.
+/// Multicast options of a sender.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SendingOptions {
     #[command(flatten)]
     receiving: MulticastOptions,
-    /// How many networks a multicast datagram may cross; 0 stays on this machine. Default: 1.
+    /// Time to live of multicast datagrams, in hops; 0 stays on this machine. Default: 1.
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = ttl, help_heading = "Datagrams")]
     multicast_ttl: Option<u8>,
-    /// Whether a multicast datagram reaches members on this machine, too. Default: on.
+    /// Deliver multicast datagrams to members on this machine, too. Default: on.
     #[arg(long, value_name = "on|off", value_enum, hide_possible_values = true, help_heading = "Datagrams")]
     multicast_loop: Option<Switch>,
 }
@@ -49,7 +49,8 @@ impl SendingOptions {
     }
 }
 
-/// Refuses an option of datagrams that was typed without --udp, and would do nothing. A variable may stay set.
+/// Rejects a UDP option given on the command line without --udp, where it has no effect. An environment variable may
+/// stay set.
 pub(super) fn refuse_stray<'a>(typed: &Typed, options: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
     match typed.first_of(options) {
         Some(name) => Err(Error::Usage(format!("{name} does nothing without datagrams; give --udp as well"))),

@@ -1,4 +1,4 @@
-//! Values that people type: each is refused with an example of a good one.
+//! Parsers for option values. An error quotes the value and shows a valid example.
 
 use crate::codec::{Framing, FramingError};
 use crate::escape::unescape;
@@ -7,7 +7,7 @@ use crate::units::parse_count;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// Whether the environment switches an option that has no value on the command line.
+/// Parses an environment variable of an option that takes no value on the command line.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
@@ -16,67 +16,67 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-/// How often the environment says -v.
+/// Parses an environment variable of -v: the number of repetitions.
 pub(super) fn level(text: &str) -> Result<u8, String> {
     let level = text.parse().or_else(|_| switch(text).map(u8::from));
     level.map_err(|_| format!("{text:?} is not a level; give 0, 1 (as -v does) or 2 (as -vv does)"))
 }
 
-/// A port; 0 is a free one.
+/// Parses a port; 0 means any free port.
 pub(super) fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| {
         format!("{text:?} is not a port; give a number from 0 to 65535 such as 65432 (0 takes a free one)")
     })
 }
 
-/// Whether `text` is nothing but digits.
+/// Whether `text` consists of digits only.
 pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// How many messages, none included.
+/// Parses a number of messages, which may be 0.
 pub(super) fn messages(text: &str) -> Result<usize, String> {
     if text == "0" { Ok(0) } else { count(text).map_err(|error| format!("{error}, or 0 to read only")) }
 }
 
-/// How many times, none included.
+/// Parses a number of times, which may be 0.
 pub(super) fn times(text: &str) -> Result<u32, String> {
     let count = parse_count(text).ok().and_then(|count| count.try_into().ok());
     count.ok_or_else(|| format!("{text:?} is not a count; give a whole number from 0 up such as 5 or 1k"))
 }
 
-/// Where chance begins.
+/// Parses a random seed.
 pub(super) fn seed(text: &str) -> Result<u64, String> {
     parse_count(text).map_err(|_| format!("{text:?} is not a seed; give a whole number from 0 up such as 42"))
 }
 
-/// How many of something, at least one.
+/// Parses a count of at least 1.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     let count = parse_count(text).ok().and_then(|count| count.try_into().ok()).filter(|count| *count > 0);
     count.ok_or_else(|| format!("{text:?} is not a count; give a whole number from 1 up such as 1000, 1_000 or 10k"))
 }
 
-/// A size in bytes, such as 64KiB.
+/// Parses a size in bytes, such as 64KiB.
 pub(super) fn size(text: &str) -> Result<usize, String> {
     let bytes = crate::units::parse_size(text).map_err(|error| error.to_string())?;
     usize::try_from(bytes).map_err(|_| format!("{text:?} is more than this machine can address; give one like 64KiB"))
 }
 
-/// How messages are told apart, such as lines.
+/// Parses a framing, such as lines.
 pub(super) fn framing(text: &str) -> Result<Framing, String> {
     text.parse().map_err(|error: FramingError| error.to_string())
 }
 
-/// Bytes that were typed as text.
+/// Bytes given as text.
 #[derive(Debug, Clone)]
 pub(super) struct Bytes(pub(super) Vec<u8>);
 
-/// Bytes as text with escapes, such as hello\r\n.
+/// Parses text with escapes, such as hello\r\n.
 pub(super) fn escaped_bytes(text: &str) -> Result<Bytes, String> {
     unescape(text).map(Bytes).map_err(|error| format!("{error}; --message-raw takes a text as it is"))
 }
 
-/// A range of addresses, or a single one; an IPv4-mapped one is the IPv4 range that it stands for.
+/// Parses an address range or a single address. An IPv4-mapped range becomes the IPv4 range.
 pub(super) fn range(text: &str) -> Result<IpNet, String> {
     let single = |_| text.parse().map(|address: IpAddr| IpNet::from(address));
     let range = text.parse().or_else(single).map_err(|_| {
@@ -87,10 +87,10 @@ pub(super) fn range(text: &str) -> Result<IpNet, String> {
     })
 }
 
-/// The longest message, in bytes: every one is held in memory.
+/// Maximum size of a message, in bytes. Every message is held in memory.
 pub(super) const MESSAGE_BYTES: usize = 1 << 30;
 
-/// The size of a message in bytes, such as 64KiB.
+/// Parses a message size in bytes, such as 64KiB.
 pub(super) fn message_size(text: &str) -> Result<usize, String> {
     let bytes = size(text)?;
     if bytes > MESSAGE_BYTES {
@@ -104,7 +104,7 @@ mod tests {
     use super::{count, port, range, seed, size, times};
 
     #[test]
-    fn a_bad_value_is_named_beside_a_good_one() {
+    fn errors_quote_the_value_and_an_example() {
         for bad in ["70000", "-1", "http", ""] {
             let error = port(bad).expect_err("not a port");
             assert!(error.contains(&format!("{bad:?}")) && error.contains("65432"), "{error}");

@@ -1,8 +1,9 @@
 //! Options from environment variables.
 //!
-//! The long name of every option is also the name of its variables: `--max-connections` is `MULTICONN_SERVER_MAX_CONNECTIONS`,
-//! which only the server reads, or `MULTICONN_MAX_CONNECTIONS`. An option takes precedence over the options that it conflicts
-//! with when it comes from a source of higher precedence: the command line, the program's variable, the common variable.
+//! The long name of an option is also the name of its variables. `--max-connections` is
+//! `MULTICONN_SERVER_MAX_CONNECTIONS`, which only the server reads, or `MULTICONN_MAX_CONNECTIONS`. Sources in order of
+//! precedence: command line, the program's variable, the common variable. An option overrides conflicting options from
+//! a source of lower precedence.
 
 use super::values;
 use clap::parser::ValueSource;
@@ -10,28 +11,28 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Id};
 use std::env;
 use std::ffi::OsString;
 
-/// The prefix of the variables that all programs read.
+/// Prefix of the variables that all programs read.
 const COMMON: &str = "MULTICONN_";
 
-/// Values that may hold commas. Variables of such options have one value per line.
+/// Value names of options whose values may contain commas. Variables of such options have one value per line.
 const FREE_TEXT: [&str; 4] = ["TEXT", "VALUE", "PATH", "FILE"];
 
-/// What a program reads from its environment, and says of its options.
+/// Properties of a program's options that clap does not know.
 #[derive(Debug)]
 pub(super) struct Program {
-    /// The prefix of its own variables.
+    /// Prefix of the program's own variables.
     pub(super) prefix: &'static str,
     /// Options without a common variable, because they mean something else in another program.
     pub(super) own: &'static [&'static str],
-    /// Options that replace others when they come from a source of higher precedence, although both can be typed.
-    pub(super) instead: &'static [(&'static str, &'static [&'static str])],
-    /// Options of which `-h` tells.
+    /// Options that override others from a source of lower precedence, although both may be typed together.
+    pub(super) overrides: &'static [(&'static str, &'static [&'static str])],
+    /// Options listed by `-h`.
     pub(super) common: &'static [&'static str],
-    /// Good commands for options that rule others out.
+    /// Example commands for options that conflict with others.
     pub(super) examples: &'static [(&'static str, &'static str)],
 }
 
-/// The variables that give a value to an option.
+/// The environment variables that supply an option's value.
 #[derive(Debug, Default)]
 pub(super) struct Variables(Vec<Variable>);
 
@@ -47,7 +48,8 @@ struct Variable {
 }
 
 impl Variables {
-    /// The variables that count beside what was `typed`. An empty one, and a switch that is off, do not.
+    /// Collects the variables that apply beside the `typed` options. Empty variables, and flags that are off, are
+    /// ignored.
     pub(super) fn of(command: &Command, typed: &ArgMatches, program: &Program) -> Self {
         let options: Vec<&Arg> = command.get_arguments().filter(|argument| takes_variable(argument)).collect();
         let is_typed = |option: &Arg| typed.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine);
@@ -64,7 +66,7 @@ impl Variables {
                     None => unset.push(option),
                 }
             }
-            // Of two variables of the same precedence none wins: the parser refuses them.
+            // Two conflicting variables of the same precedence both stay: the parser rejects them.
             let is_replaced = |option: &Arg| given.iter().any(|other| replaces(command, program, other, option));
             set.retain(|(option, value, _)| !is_off(option, value) && !is_replaced(option));
             given.extend(set.iter().map(|(option, ..)| *option));
@@ -74,7 +76,7 @@ impl Variables {
         Self(variables)
     }
 
-    /// Lets `command` read the variables.
+    /// Makes `command` read these variables.
     pub(super) fn apply(&self, command: Command) -> Command {
         self.0.iter().fold(command, |command, variable| {
             command.mut_arg(&variable.option, |option| {
@@ -92,13 +94,13 @@ impl Variables {
         })
     }
 
-    /// An error after the names of the variables that it is about.
-    pub(super) fn blame(&self, error: &str) -> String {
-        let is_decoration = |datagram: char| !datagram.is_alphanumeric() && datagram != '-';
+    /// Prefixes an error with the names of the variables that caused it.
+    pub(super) fn name_variables(&self, error: &str) -> String {
+        let is_decoration = |character: char| !character.is_alphanumeric() && character != '-';
         let words: Vec<&str> = error.split_whitespace().map(|word| word.trim_matches(is_decoration)).collect();
         let at_fault = self.0.iter().filter(|variable| {
             let is_shown = |path: &str| variable.is_path && error.contains(path);
-            // The error about text that is not UTF-8 names no option.
+            // clap's error about text that is not UTF-8 names no option.
             let is_value_shown = variable.value.to_str().map_or(words.contains(&"UTF-8"), is_shown);
             words.contains(&variable.shown.as_str()) || is_value_shown
         });
@@ -120,7 +122,7 @@ impl Variable {
     }
 }
 
-/// `command` with a sentence about its variables at the end of its help.
+/// Appends a sentence about environment variables to the long help of `command`.
 pub(super) fn explain(command: Command, program: &Program) -> Command {
     let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
     let prefix = program.prefix;
@@ -130,12 +132,12 @@ pub(super) fn explain(command: Command, program: &Program) -> Command {
     ))
 }
 
-/// Warns of variables with the prefix of the program that belong to no option of `command`.
+/// Warns of variables with the program's prefix that match no option of `command`.
 pub(super) fn warn_of_unknown(command: &Command, program: &Program) {
     let known: Vec<String> = command.get_arguments().filter(|option| takes_variable(option)).map(suffix).collect();
     for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
         let Some(rest) = name.strip_prefix(program.prefix) else { continue };
-        // Kubernetes sets those for a service that is called as the program is.
+        // Kubernetes sets these for a service with the program's name.
         let is_service_link = rest.starts_with("SERVICE_") || rest.starts_with("PORT_");
         if !is_service_link && !known.iter().any(|suffix| suffix == rest) {
             let option = rest.to_lowercase().replace('_', "-");
@@ -144,7 +146,7 @@ pub(super) fn warn_of_unknown(command: &Command, program: &Program) {
     }
 }
 
-/// All options, HOST and PORT; not what may follow those.
+/// Whether an argument can come from a variable: all options, HOST and PORT, but not the arguments after them.
 fn takes_variable(argument: &Arg) -> bool {
     match argument.get_action() {
         ArgAction::Set | ArgAction::SetTrue | ArgAction::Count => true,
@@ -159,7 +161,7 @@ fn suffix(option: &Arg) -> String {
 }
 
 fn value(name: &str) -> Option<OsString> {
-    // For a service that is called as the program is, Kubernetes sets its PORT to an address such as tcp://10.0.0.1:65432.
+    // For a service with the program's name, Kubernetes sets its PORT to an address such as tcp://10.0.0.1:65432.
     let is_service_link = |value: &OsString| name.ends_with("_PORT") && value.to_string_lossy().contains("://");
     env::var_os(name).filter(|value| !value.is_empty() && !is_service_link(value))
 }
@@ -173,29 +175,29 @@ fn is_off(option: &Arg, value: &OsString) -> bool {
     }
 }
 
-/// What separates the values in a variable of an option that can be repeated.
+/// The separator between values in the variable of a repeatable option.
 fn delimiter(option: &Arg) -> char {
     let names = option.get_value_names().unwrap_or_default();
     if names.iter().any(|name| FREE_TEXT.contains(&name.as_str())) { '\n' } else { ',' }
 }
 
-/// Whether `option` gives way to `given`.
+/// Whether `given` overrides `option`.
 fn replaces(command: &Command, program: &Program, given: &Arg, option: &Arg) -> bool {
     let conflict = |one: &Arg, other: &Arg| {
         command.get_arg_conflicts_with(one).iter().any(|conflicting| conflicting.get_id() == other.get_id())
     };
     let (given_id, option_id) = (given.get_id().as_str(), option.get_id().as_str());
-    let mut instead = program.instead.iter().filter(|(id, _)| *id == given_id);
-    conflict(given, option) || conflict(option, given) || instead.any(|(_, replaced)| replaced.contains(&option_id))
+    let mut overrides = program.overrides.iter().filter(|(id, _)| *id == given_id);
+    conflict(given, option) || conflict(option, given) || overrides.any(|(_, replaced)| replaced.contains(&option_id))
 }
 
-/// The options on the command line, beside those from the environment. It must be the first field of its struct: parsing the
-/// others takes them out of the matches.
+/// The options given on the command line, without those from the environment. It must be the first field of its struct:
+/// parsing the other fields removes them from the matches.
 #[derive(Debug, Clone)]
 pub(super) struct Typed(Vec<String>);
 
 impl Typed {
-    /// The first of `options`, such as `--tls-ca`, that was typed.
+    /// The first of `options`, such as `--tls-ca`, that was given on the command line.
     pub(super) fn first_of<'a>(&self, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
         let id = |option: &str| option.trim_start_matches('-').replace('-', "_");
         options.into_iter().find(|option| self.0.contains(&id(option)))

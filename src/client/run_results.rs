@@ -12,7 +12,7 @@ use crate::results::{
 
 impl From<&Report> for RunResults {
     /// Converts the report. The caller adds the start time, the configuration and the environment; then
-    /// [`RunResults::settle`] validates the result.
+    /// [`RunResults::finalize`] validates the result.
     fn from(report: &Report) -> Self {
         let mut results = Self::of(concat!("multiconn-client ", env!("CARGO_PKG_VERSION")));
         results.run_ids = vec![report.run_id.clone()];

@@ -1,5 +1,5 @@
-//! Bounds on what a result file may hold: no file costs more memory than a small multiple of its size, and no number in it
-//! makes arithmetic overflow.
+//! Limits on the content of a result file. Reading a file takes memory of at most a small multiple of its size, and no
+//! number in it overflows in arithmetic.
 
 use super::RunResults;
 use crate::units::{format_count, format_size};
@@ -9,64 +9,64 @@ use serde_json::{Number, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The largest result file, in bytes. An interval takes 2 to 3 kB, so two days of a load fit.
+/// Maximum size of a result file, in bytes. An interval takes 2 to 3 kB, so two days of a load fit.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
 
-/// The largest number in a result. Below it every program that reads JSON keeps whole numbers exactly (RFC 8259, section 6).
+/// Maximum number in a result. Up to this, every JSON reader keeps whole numbers exactly (RFC 8259, section 6).
 pub(super) const MAX_NUMBER: u64 = 1 << 53;
 
-/// The most entries of a list of texts or of causes. A text of no characters takes 3 bytes of a file and 24 of memory.
+/// Maximum entries of a list of texts or of errors. An empty text takes 3 bytes of a file and 24 of memory.
 pub(super) const MAX_ENTRIES: usize = 10_000;
 
-/// The longest configuration in a file, in bytes. A command line has at most 2 MiB on most systems; in memory each value
-/// takes up to 32 times as much as in the file.
+/// Maximum size of the configuration in a file, in bytes. A command line has at most 2 MiB on most systems. In memory
+/// each value takes up to 32 times its size in the file.
 pub(super) const MAX_CONFIGURATION_BYTES: usize = 4 << 20;
 
-/// Adds `other`; the sum saturates, and [`check`] refuses it.
+/// Adds `other` to `sum`. The sum saturates, and [`check`] then rejects it.
 pub(super) fn add(sum: &mut u64, other: u64) {
     *sum = sum.saturating_add(other);
 }
 
-/// The sum of `counts`, which saturates.
+/// The saturating sum of `counts`.
 pub(super) fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
     counts.into_iter().fold(0, u64::saturating_add)
 }
 
-/// Whether each number that was measured is from 0 to 2^53, and everything else short enough to be read again; else the
-/// name of the field and what is wrong with it.
-pub(super) fn check(record: &RunResults) -> Result<(), String> {
-    if json!(record.configuration).to_string().len() > MAX_CONFIGURATION_BYTES {
+/// Checks that each measured number is from 0 to 2^53, and that the rest is short enough to be read again. The error
+/// names the field and its problem.
+pub(super) fn check(results: &RunResults) -> Result<(), String> {
+    if json!(results.configuration).to_string().len() > MAX_CONFIGURATION_BYTES {
         return Err(format!("configuration is longer than {}", format_size(MAX_CONFIGURATION_BYTES as u64)));
     }
-    for (name, length) in [("errors", record.errors.len()), ("run_ids", record.run_ids.len())] {
+    for (name, length) in [("errors", results.errors.len()), ("run_ids", results.run_ids.len())] {
         if length > MAX_ENTRIES {
             return Err(format!("{name} has more than {} entries", format_count(MAX_ENTRIES as u64)));
         }
     }
     for (name, value) in [
-        ("runs", json!(record.runs)),
-        ("duration_s", json!(record.duration_s)),
-        ("warm_up_s", json!(record.warm_up_s)),
-        ("measured_s", json!(record.measured_s)),
-        ("load", json!(record.load)),
-        ("connections", json!(record.connections)),
-        ("messages", json!(record.messages)),
-        ("datagrams", json!(record.datagrams)),
-        ("bytes", json!(record.bytes)),
-        ("errors", json!(record.errors)),
-        ("mismatches", json!(record.mismatches)),
-        ("cpu", json!(record.cpu)),
+        ("runs", json!(results.runs)),
+        ("duration_s", json!(results.duration_s)),
+        ("warm_up_s", json!(results.warm_up_s)),
+        ("measured_s", json!(results.measured_s)),
+        ("load", json!(results.load)),
+        ("connections", json!(results.connections)),
+        ("messages", json!(results.messages)),
+        ("datagrams", json!(results.datagrams)),
+        ("bytes", json!(results.bytes)),
+        ("errors", json!(results.errors)),
+        ("mismatches", json!(results.mismatches)),
+        ("cpu", json!(results.cpu)),
     ] {
         check_value(name, &value)?;
     }
-    // One by one: together they can be as large as the file.
-    let mut intervals = record.intervals.iter().enumerate();
+    // One at a time: together they can be as large as the file.
+    let mut intervals = results.intervals.iter().enumerate();
     intervals.try_for_each(|(index, interval)| check_value(&format!("intervals[{index}]"), &json!(interval)))
 }
 
 fn check_value(name: &str, value: &Value) -> Result<(), String> {
     match value {
-        // A seed is no quantity.
+        // A seed is not a quantity.
         Value::Object(fields) => fields
             .iter()
             .filter(|(field, _)| *field != "seed")
@@ -82,7 +82,7 @@ fn check_number(name: &str, number: &Number) -> Result<(), String> {
     if value < 0.0 {
         return Err(format!("{name} is {number}, which is below 0"));
     }
-    // A float cannot tell 2^53 from one more.
+    // A float cannot distinguish 2^53 from 2^53 + 1.
     let is_small = number.as_u64().map_or(value <= MAX_NUMBER as f64, |whole| whole <= MAX_NUMBER);
     if is_small {
         Ok(())
@@ -113,12 +113,12 @@ pub(super) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<St
     deserializer.deserialize_seq(Texts)
 }
 
-/// Reads at most [`MAX_ENTRIES`] names with a count each.
+/// Reads an object of at most [`MAX_ENTRIES`] counts by name.
 pub(super) fn counts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, u64>, D::Error> {
     entries(deserializer).map(BTreeMap::from_iter)
 }
 
-/// Reads an object of at most [`MAX_ENTRIES`] fields, in its order.
+/// Reads an object of at most [`MAX_ENTRIES`] fields, in order.
 pub(super) fn entries<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<(String, V)>, D::Error> {

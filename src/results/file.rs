@@ -1,4 +1,4 @@
-//! A record as the text of a file, and back. What is not a record of this version is refused in words.
+//! Results as JSON text: writing, reading, and errors for anything else.
 
 use super::{RunResults, bounds};
 use crate::escape;
@@ -7,55 +7,55 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// What the file says it is. The number changes when an older reader would misunderstand a newer file.
+/// The `format` field of a result file. The number changes when an older reader would misread a newer file.
 pub const FORMAT: &str = "multiconn-run/1";
 
-/// The `format` field of a record: always [`FORMAT`].
+/// The `format` field of results: always [`FORMAT`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Format;
 
-/// Why a text is no record. The caller adds the name of the file.
+/// Why a text is not a result file. The caller adds the file's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResultsError {
-    /// Not even JSON, or cut off.
+    /// Not JSON, or truncated JSON.
     #[error("it is not whole JSON: {0}")]
     NotJson(String),
-    /// Something else that is known by how it begins.
+    /// Another kind of file, recognized by its beginning.
     #[error("it is {0}, not a result; give a file that multiconn-client --json wrote")]
     OtherKind(&'static str),
-    /// JSON of something else.
+    /// JSON, but not a result.
     #[error(
-        "it is not the record of a run (its \"format\" is not {FORMAT:?}); give a file that multiconn-client --json wrote"
+        "it is not a result of a run: its \"format\" is not {FORMAT:?}; give a file that multiconn-client --json wrote"
     )]
     Foreign,
-    /// A record of another version.
+    /// A result in another format version.
     #[error("its format is {0:?}, and this program reads {FORMAT:?}; use the multiconn-report of the same version")]
     OtherVersion(String),
-    /// A record that something is wrong with.
+    /// A result with an invalid field.
     #[error("it is damaged: {0}")]
     Damaged(String),
 }
 
 impl RunResults {
-    /// The record as JSON, on several lines, with a line feed at the end. Characters that a terminal obeys are escaped.
+    /// The results as indented JSON with a line feed at the end. Terminal control characters are escaped.
     ///
     /// # Panics
     ///
-    /// Never: everything in a record has a form in JSON.
+    /// Never: all fields can be represented in JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let text = serde_json::to_string_pretty(self).expect("every part of a record has a form in JSON");
+        let text = serde_json::to_string_pretty(self).expect("all fields can be represented in JSON");
         escape::json(&text) + "\n"
     }
 
-    /// Reads what [`RunResults::to_json`] wrote. A byte order mark before it is ignored.
+    /// Reads the output of [`RunResults::to_json`]. A byte order mark before it is ignored.
     ///
     /// # Errors
     ///
-    /// The text is not JSON, is not a record, is one of another version, or is damaged.
+    /// The text is not JSON, not a result, of another version, or damaged.
     pub fn from_json(text: &str) -> Result<Self, ResultsError> {
-        // Editors of Windows begin a file with a byte order mark (RFC 8259, section 8.1).
+        // Windows editors begin a file with a byte order mark (RFC 8259, section 8.1).
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let format =
             format_of(text).map_err(|error| recognize(text.as_bytes()).map_or(error, ResultsError::OtherKind))?;
@@ -67,14 +67,14 @@ impl RunResults {
             _ => return Err(ResultsError::Foreign),
         }
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let record: Self = serde_path_to_error::deserialize(&mut deserializer)
+        let results: Self = serde_path_to_error::deserialize(&mut deserializer)
             .map_err(|error| ResultsError::Damaged(error.to_string()))?;
-        bounds::check(&record).map_err(ResultsError::Damaged)?;
-        Ok(record)
+        bounds::check(&results).map_err(ResultsError::Damaged)?;
+        Ok(results)
     }
 }
 
-/// What a file is that is no record, if its beginning shows that.
+/// Recognizes other kinds of files by their beginning.
 #[must_use]
 pub fn recognize(bytes: &[u8]) -> Option<&'static str> {
     const MARKUP_BYTES: usize = 14;
@@ -101,14 +101,15 @@ pub fn recognize(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What a JSON object says its format is; none for any other JSON. Nothing else of it is kept: as a tree of values it would take 32 times its size.
+/// The `format` field of a JSON object; none for other JSON. Nothing else is kept: a tree of JSON values would take 32
+/// times the size of the text.
 fn format_of(text: &str) -> Result<Option<String>, ResultsError> {
     #[derive(Deserialize)]
     struct Head<'a> {
         #[serde(borrow)]
         format: Option<&'a RawValue>,
     }
-    // The parser would take an array for the fields of an object.
+    // The parser would accept an array as the fields of an object.
     if !text.trim_start().starts_with('{') {
         let not_json = |error: serde_json::Error| ResultsError::NotJson(error.to_string());
         return serde_json::from_str::<IgnoredAny>(text).map(|_| None).map_err(not_json);

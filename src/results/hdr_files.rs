@@ -1,5 +1,5 @@
-//! The two text formats that the tools of HdrHistogram read: the percentile distribution (`.hgrm`), which its plotter draws, and
-//! the interval log, from which its log processor makes anything else.
+//! HdrHistogram's text formats: the percentile distribution (`.hgrm`) for its plotter, and the interval log for its log
+//! processor.
 
 use super::{Latencies, LoadKind, RunResults};
 use crate::escape;
@@ -8,22 +8,22 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Interv
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// How many points each half of what is left to 100 % has, as in the other implementations.
+/// Points per halving of the distance to 100 %, as in the other implementations.
 const TICKS_PER_HALF: u32 = 5;
 
-/// The tag of the latency from sending, beside the one from when a message was due.
+/// Tag of the latency from send, next to the latency from due.
 const FROM_SEND: &str = "from_send";
 
-/// Both formats show milliseconds, as the other implementations do, whatever is counted.
+/// Both formats show values in milliseconds, as the other implementations do.
 const NANOS_PER_MS: f64 = 1e6;
 
-/// Writes the latency that counts (see [`RunResults::latency`]) as a percentile distribution, in milliseconds.
+/// Writes the reported latency (see [`RunResults::latency`]) as a percentile distribution, in milliseconds.
 ///
 /// # Errors
 ///
-/// What `out` fails with.
-pub fn write_percentiles(record: &RunResults, out: &mut impl Write) -> io::Result<()> {
-    let histogram = record.latency().histogram();
+/// Errors of `out`.
+pub fn write_percentiles(results: &RunResults, out: &mut impl Write) -> io::Result<()> {
+    let histogram = results.latency().histogram();
     writeln!(out, "{:>12} {:>14} {:>10} {:>14}\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")?;
     let mut total = 0;
     for step in histogram.iter_quantiles(TICKS_PER_HALF) {
@@ -34,7 +34,7 @@ pub fn write_percentiles(record: &RunResults, out: &mut impl Write) -> io::Resul
             writeln!(out, "{value:12.6} {quantile:2.12} {total:10} {:14.2}", 1.0 / (1.0 - quantile))?;
         } else {
             writeln!(out, "{value:12.6} {quantile:2.12} {total:10}")?;
-            // It would go on with the same until its iterator has seen the last bucket.
+            // The iterator would repeat this line until it has seen the last bucket.
             break;
         }
     }
@@ -45,23 +45,22 @@ pub fn write_percentiles(record: &RunResults, out: &mut impl Write) -> io::Resul
     writeln!(out, "#[Buckets = {buckets:12}, SubBuckets     = {sub_buckets:12}]")
 }
 
-/// Writes the latency of each interval as an interval log in nanoseconds; the maximum beside each is in milliseconds. A
-/// record without intervals is one of them.
+/// Writes the latency of each interval as an interval log in nanoseconds; the maximum next to each is in milliseconds.
+/// A run without intervals is written as one interval.
 ///
-/// Of a load with a schedule that is the latency from when messages were due; the one from their sending stands before it,
-/// as one histogram of the whole run with the tag `from_send`. The tools of HdrHistogram leave out what has a tag unless
-/// they are asked for it.
+/// For open load that is the latency from due. The latency from send precedes it, as one histogram of the whole run
+/// with the tag `from_send`. HdrHistogram's tools skip tagged histograms by default.
 ///
 /// # Errors
 ///
-/// What `out` fails with.
-pub fn write_hdr_log(record: &RunResults, out: &mut impl Write) -> io::Result<()> {
-    let started = record.started.since_1970().as_secs_f64();
+/// Errors of `out`.
+pub fn write_hdr_log(results: &RunResults, out: &mut impl Write) -> io::Result<()> {
+    let started = results.started.since_1970().as_secs_f64();
     let mut serializer = V2DeflateSerializer::new();
     let mut builder = IntervalLogWriterBuilder::new();
-    builder.add_comment(&format!("[Latencies in nanoseconds, measured by {}]", escape::line(&record.program)));
+    builder.add_comment(&format!("[Latencies in nanoseconds, measured by {}]", escape::line(&results.program)));
     builder.add_comment("[Histogram log format version 1.3]");
-    // Comments that readers understand. The library writes the same from a clock's time, which this room does not have.
+    // Comments that readers parse. The library writes them from a `SystemTime`, which this module must not read.
     builder.add_comment(&format!("[StartTime: {started:.3} (seconds since epoch)]"));
     builder.add_comment(&format!("[BaseTime: {started:.3} (seconds since epoch)]"));
     builder.with_max_value_divisor(NANOS_PER_MS);
@@ -76,21 +75,21 @@ pub fn write_hdr_log(record: &RunResults, out: &mut impl Write) -> io::Result<()
         Err(IntervalLogWriterError::IoError(error)) => Err(error),
         Err(IntervalLogWriterError::SerializeError(error)) => Err(io::Error::other(error)),
     };
-    // Readers expect the lines in the order of their beginnings.
-    let start_s = record.intervals.first().map_or(record.warm_up_s, |interval| interval.start_s);
-    if record.load.kind == LoadKind::Open {
-        write(&record.histograms.latency_from_send, start_s, record.measured_s, Tag::new(FROM_SEND))?;
+    // Readers expect lines in the order of their start times.
+    let start_s = results.intervals.first().map_or(results.warm_up_s, |interval| interval.start_s);
+    if results.load.kind == LoadKind::Open {
+        write(&results.histograms.latency_from_send, start_s, results.measured_s, Tag::new(FROM_SEND))?;
     }
-    if record.intervals.is_empty() {
-        return write(record.latency(), start_s, record.measured_s, None);
+    if results.intervals.is_empty() {
+        return write(results.latency(), start_s, results.measured_s, None);
     }
-    for interval in &record.intervals {
+    for interval in &results.intervals {
         write(&interval.latency.unpack(), interval.start_s, interval.seconds, None)?;
     }
     Ok(())
 }
 
-/// None that is negative or without end, whatever a file says.
+/// Converts seconds. A negative or infinite value in a file becomes 0.
 fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

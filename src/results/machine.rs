@@ -1,22 +1,22 @@
-//! The machine that a run was measured on, as far as it matters to the numbers.
+//! Facts about the client's machine that affect the results.
 
 use serde::{Deserialize, Serialize};
 
-/// What is not known on a system is absent.
+/// Facts about a machine. Unknown values are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The kernel: `Linux 6.18.5`.
+    /// Kernel: `Linux 6.18.5`.
     pub kernel: Option<String>,
-    /// The model of the CPU.
+    /// CPU model.
     pub cpu_model: Option<String>,
-    /// How many CPUs the program may use.
+    /// Number of CPUs available to the program.
     pub cpus: Option<u64>,
-    /// The machine's memory, in bytes.
+    /// Memory of the machine, in bytes.
     pub memory_bytes: Option<u64>,
-    /// How many descriptors the program may open.
+    /// The program's descriptor limit.
     pub descriptor_limit: Option<u64>,
-    /// The longest backlog that the kernel allows (net.core.somaxconn).
+    /// Maximum listen backlog (net.core.somaxconn).
     pub somaxconn: Option<u64>,
-    /// The local ports that connects take theirs from (net.ipv4.ip_local_port_range).
+    /// Range of ephemeral ports (net.ipv4.ip_local_port_range).
     pub ip_local_port_range: Option<(u16, u16)>,
 }

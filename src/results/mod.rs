@@ -1,10 +1,10 @@
-//! What a run of the load client was like, as it is kept in a file, and everything that is read out of one: the summary,
-//! whether it is valid, thresholds, merging, comparing, a page to look at.
+//! Results of a client run: the stored result file, summary, validity, thresholds, merging, comparing and the HTML
+//! report.
 //!
-//! A [`RunResults`] is the whole truth of a run: whoever has the file needs nothing else, neither the program's output nor the
-//! machine. This room reads no clock and no file, so that the same record always gives the same text.
+//! [`RunResults`] holds everything known about a run, so that neither the program's output nor the machine is needed
+//! later. This module reads no clock and no file: equal results always give equal text.
 //!
-//! Names of the JSON fields carry their units: `_s` seconds, `_ns` nanoseconds, `_bytes` bytes.
+//! Names of JSON fields end with their units: `_s` seconds, `_ns` nanoseconds, `_bytes` bytes.
 
 mod bounds;
 mod compare;
@@ -25,10 +25,10 @@ pub use bounds::MAX_FILE_BYTES;
 pub use compare::{Change, Comparison, compare};
 pub use file::{FORMAT, ResultsError, recognize};
 pub use hdr_files::{write_hdr_log, write_percentiles};
-pub use html::page;
+pub use html::html_page;
 pub use latencies::{Latencies, Packed, format_latency};
 pub use machine::Machine;
-pub use merge::{MergeError, merge, time_apart};
+pub use merge::{MergeError, merge, overlap_warning};
 pub use reply_check::ReplyCheck;
 pub use settings::{Settings, in_plain_text};
 pub(crate) use summary::wrap;
@@ -42,84 +42,83 @@ use file::Format;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A run, from the command line to the last count. Fill what was measured, and call [`RunResults::settle`] at the end.
+/// All results of a run. Fill in the measured fields, then call [`RunResults::finalize`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunResults {
-    /// Which kind of file this is, in which version; set by itself.
+    /// File format and version; set by default.
     pub format: Format,
-    /// The program that measured, with its version: `multiconn-client 0.1.0`.
+    /// The measuring program with its version: `multiconn-client 0.1.0`.
     pub program: String,
-    /// How many clients' runs are merged in here; 1 for one as it was measured.
+    /// Number of merged runs; 1 for a single run.
     pub runs: u64,
-    /// A random text for each of them, by which a run is known again. Files of earlier versions have none.
+    /// Random ids of the runs, which identify duplicates. Files of earlier versions have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounds::texts")]
     pub run_ids: Vec<String>,
     /// When the first connect began.
     pub started: Timestamp,
-    /// From the first connect to the last close, in seconds.
+    /// Time from the first connect to the last close, in seconds.
     pub duration_s: f64,
-    /// What was not measured at the beginning, in seconds. Nothing below counts it, except for the connections.
+    /// Unmeasured time at the beginning, in seconds. The counts below exclude it, except those of connections.
     pub warm_up_s: f64,
-    /// The time in which the messages below were sent, in seconds. Rates are counted over it. Of open load it ends as planned:
-    /// with the duration, or when the last message was due; if the client was behind, when that was sent. Of a closed one
-    /// without a duration it ends with the last answer.
+    /// Time in which the messages below were sent, in seconds; the base of all rates. Open load ends as planned: after
+    /// the duration, or when the last message was due, or sent if the client was late. Closed load without a duration
+    /// ends with the last reply.
     pub measured_s: f64,
-    /// Whether the run was ended before it was done.
+    /// Whether a signal ended the run early.
     pub interrupted: bool,
-    /// Whether what was measured is the server under the load that was asked for, and not the client's own limits; see
-    /// [`validate`].
+    /// Whether the run measured the server rather than the client's own limits; see [`validate`].
     pub valid: bool,
-    /// Why it is not valid.
+    /// Why the run is not valid.
     #[serde(deserialize_with = "bounds::texts")]
     pub reasons: Vec<String>,
-    /// What else a reader should know before believing the numbers.
+    /// Hints for the interpretation of the numbers.
     #[serde(deserialize_with = "bounds::texts")]
     pub hints: Vec<String>,
-    /// Where the connections went.
+    /// Targets of the connections.
     pub target: String,
     /// The complete configuration.
     pub configuration: Settings,
-    /// The machine that the client ran on.
+    /// The client's machine.
     pub environment: Machine,
-    /// What kind of load it was.
+    /// Kind of load.
     pub load: Load,
-    /// What is known of the replies.
+    /// What is known about the replies.
     #[serde(default)]
     pub reply_check: ReplyCheck,
-    /// What became of the connections.
+    /// Connection counts.
     pub connections: Connections,
-    /// What became of the messages.
+    /// Message counts.
     pub messages: Messages,
-    /// What else became of them; of datagrams only.
+    /// Further message counts of UDP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datagrams: Option<Datagrams>,
-    /// Bytes sent, and bytes of replies.
+    /// Bytes sent and received.
     pub bytes: Bytes,
-    /// How often what went wrong, by the name of the cause: `connect_timeout`.
+    /// Number of errors by cause, such as `connect_timeout`.
     #[serde(deserialize_with = "bounds::counts")]
     pub errors: BTreeMap<String, u64>,
-    /// Where something else came back than was sent.
+    /// Replies that differ from the expected bytes.
     pub mismatches: Mismatches,
-    /// The CPU time that the client took; none where the system does not tell.
+    /// CPU time of the client; none if the system does not report it.
     pub cpu: Option<Cpu>,
-    /// All the times that were measured.
+    /// Histograms of all measured times.
     pub histograms: Histograms,
-    /// What happened in each second of the measured time. Answers that came later are in the last of them.
+    /// Counts per second of the measured time. Later replies are in the last interval.
     pub intervals: Vec<Interval>,
 }
 
-/// What kind of load a run was.
+/// Kind of load of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Whether messages wait for replies or for the clock.
     pub kind: LoadKind,
-    /// Messages asked for per second, over all connections; of open load only.
+    /// Requested messages per second over all connections; open load only.
     pub rate: Option<f64>,
-    /// How the messages are spread over time: `uniform` or `poisson`.
+    /// Arrival process: `uniform` or `poisson`.
     pub arrivals: Option<String>,
-    /// The seed of what is random.
+    /// Random seed.
     pub seed: Option<u64>,
-    /// How long to go on, in seconds; none when a number of messages ends the run.
+    /// Requested duration in seconds; none if a number of messages ends the run.
     pub duration_s: Option<f64>,
 }
 
@@ -127,156 +126,158 @@ pub struct Load {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LoadKind {
-    /// The next message goes out when a reply has come in: a slow server is asked less.
+    /// Closed loop: the next message is sent after a reply, so a slow server receives fewer messages.
     #[default]
     Closed,
-    /// Messages go out when they are due, however slow the server is.
+    /// Open loop: messages are sent when they are due, however slow the server is.
     Open,
-    /// No message goes out: what comes is read.
+    /// No message is sent; the client only reads.
     Reading,
 }
 
-/// What became of the connections.
+/// Connection counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Connections {
-    /// How many were asked for.
+    /// Connections requested.
     pub wanted: u64,
-    /// How many were opened.
+    /// Connections opened.
     pub opened: u64,
-    /// The most that were open at the same time.
+    /// Maximum open at the same time.
     pub most_open: u64,
-    /// From the first connect to the last connection being open, in seconds; none when no connection was opened, and where
-    /// connections are opened throughout the run.
+    /// Time from the first connect until the last connection was open, in seconds. None if no connection was opened, or
+    /// if connections are opened throughout the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening_s: Option<f64>,
-    /// How many did all they were opened for.
+    /// Connections that completed their exchange.
     pub verified: u64,
-    /// How many did not.
+    /// Connections that failed.
     pub failed: u64,
 }
 
-/// What became of the messages.
+/// Message counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Messages {
-    /// How many were due by the schedule; none without one.
+    /// Messages due by the schedule; none without a schedule.
     pub due: Option<u64>,
-    /// How many were handed to the system, to the last byte.
+    /// Messages passed completely to the system.
     pub sent: u64,
-    /// How many were due and not sent, or not whole, because the server left no room for them, or its connection was lost.
+    /// Messages that were due but not sent, or only partly sent, because the server left no room for them or closed the
+    /// connection.
     #[serde(default)]
     pub withheld: u64,
-    /// How many were answered; rightly, where [`RunResults::reply_check`] says that replies were compared. None where nothing tells
-    /// where a reply ends.
+    /// Messages with a reply; with a correct reply, if [`RunResults::reply_check`] says that replies were compared. 0
+    /// if the end of a reply is unknown.
     pub verified: u64,
-    /// How many reads brought bytes, where nothing tells where a reply ends.
+    /// Reads that returned bytes, if the end of a reply is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<u64>,
-    /// How many were given up because the reply took too long. Their ages are in `unanswered_age`, as those of the next two.
+    /// Messages given up after the reply timeout. `unanswered_age` holds the ages of these and of the next two.
     pub timed_out: u64,
-    /// How many were unanswered when the run ended.
+    /// Messages unanswered at the end of the run.
     pub pending: u64,
-    /// How many were lost with their connection, or answered wrongly, or found none left.
+    /// Messages lost with their connection, answered incorrectly, or without a connection left.
     pub failed: u64,
-    /// How many of all those were never sent, since no connection was there to take them.
+    /// Those of the three counts above that were never sent, because no connection was open.
     #[serde(default)]
     pub unconnected: u64,
 }
 
-/// What can happen to datagrams besides. It is no error by itself, and counted from the first one on, also in the warm-up.
+/// Further counts of datagrams. They are not errors by themselves, and include the warm-up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Datagrams {
-    /// Replies that came after their message had been given up.
+    /// Replies that arrived after their message was given up.
     pub late: u64,
-    /// Replies to messages that were answered before.
+    /// Further replies to messages already answered.
     pub duplicated: u64,
-    /// Replies that a reply to a later message had overtaken (RFC 4737).
+    /// Replies overtaken by a reply to a later message (RFC 4737).
     pub reordered: u64,
 }
 
-/// Bytes of the messages, in bytes.
+/// Message bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bytes {
-    /// Sent.
+    /// Bytes sent.
     pub sent: u64,
-    /// Of replies; of those that were right, where replies were compared.
+    /// Bytes of replies; of correct replies, if replies were compared.
     pub verified: u64,
 }
 
-/// Where something else came back than was sent.
+/// Replies that differ from the expected bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mismatches {
-    /// On how many connections.
+    /// Number of connections with a mismatch.
     pub count: u64,
-    /// The first of them in words.
+    /// Descriptions of the first ones.
     #[serde(deserialize_with = "bounds::texts")]
     pub first: Vec<String>,
 }
 
-/// The CPU time of the client.
+/// CPU time of the client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cpu {
-    /// User and system time of the measured part, in seconds; without a duration or a rate up to the end of the run.
+    /// User and system time of the measured part, in seconds. Without a duration or a rate it extends to the end of the
+    /// run.
     pub seconds: f64,
-    /// The same as a share of the time that the workers had: 1 when each was busy all the time.
+    /// Share of the workers' time: 1 if each was busy all the time.
     pub share: f64,
 }
 
-/// All the times that were measured.
+/// Histograms of all measured times.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Histograms {
-    /// From when a message was due to its whole reply: what a user would feel. Empty without a schedule.
+    /// Response time: from the instant a message was due to its complete reply. Empty without a schedule.
     pub latency_from_due: Latencies,
-    /// From handing a message to the system to its whole reply.
+    /// Service time: from passing a message to the system to its complete reply.
     pub latency_from_send: Latencies,
-    /// From handing the first message of a connection to the system to the first bytes that came after it; only where nothing
-    /// tells where a reply ends.
+    /// Time from sending the first message of a connection to the first bytes received after it; only if the end of a
+    /// reply is unknown.
     #[serde(default)]
     pub first_byte: Latencies,
-    /// The client's own lateness: from when a message was due to handing it to the system, without the time for which the
-    /// server held it back.
+    /// Lateness of the client: from the instant a message was due to passing it to the system, without the time in
+    /// which the server blocked it.
     pub lag: Latencies,
-    /// For how long the server held messages back, of those that had to wait for it: it owed as many answers as it may,
-    /// took no more bytes, or there was no connection.
+    /// Time in which the server blocked a message, for messages that had to wait: the pipeline was full, the socket
+    /// accepted no bytes, or there was no connection.
     #[serde(default)]
     pub held_back: Latencies,
-    /// From the first SYN to the connection.
+    /// Time from the first SYN to the connection.
     pub connect: Latencies,
-    /// From the connection to the end of the TLS handshake.
+    /// Time from the connection to the end of the TLS handshake.
     pub handshake: Latencies,
-    /// How long the client's loop took for a round of events.
+    /// Time that the client's loop took for one batch of events.
     pub loop_turn: Latencies,
-    /// How old those messages had become that were never answered.
+    /// Age of messages that were never answered.
     pub unanswered_age: Latencies,
 }
 
-/// What happened in one second; in the last interval, in half a second to one and a half.
+/// Counts of one second; the last interval is half a second to one and a half seconds long.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// When it began, in seconds from the start of the run.
+    /// Start, in seconds since the start of the run.
     pub start_s: f64,
-    /// How long it was, in seconds.
+    /// Length, in seconds.
     pub seconds: f64,
-    /// Messages handed to the system.
+    /// Messages passed to the system.
     pub sent: u64,
-    /// Replies, counted as [`Messages::verified`].
+    /// Replies, counted like [`Messages::verified`].
     pub replies: u64,
-    /// Reads, counted as [`Messages::reads`].
+    /// Reads, counted like [`Messages::reads`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reads: u64,
-    /// What went wrong.
+    /// Errors.
     pub errors: u64,
     /// Connections open at its end.
     pub open: u64,
     /// Bytes sent.
     pub bytes_sent: u64,
-    /// Bytes of replies, as [`Bytes::verified`].
+    /// Bytes of replies, counted like [`Bytes::verified`].
     pub bytes_verified: u64,
-    /// Times to the replies that came in: from when the message was due, or from its sending where there is no schedule.
+    /// Latency of the replies received: from due, or from send without a schedule.
     pub latency: Packed,
 }
 
 impl Histograms {
-    /// Each with the name that a reader sees, in the order of the summary.
+    /// The histograms with their names in reports, in the order of the summary.
     #[must_use]
     pub fn named(&self) -> [(&'static str, &Latencies); 9] {
         [
@@ -292,7 +293,7 @@ impl Histograms {
         ]
     }
 
-    /// Each of both with the name of its field, for merging.
+    /// Pairs of equal histograms with their field names, for merging.
     fn pairs<'a>(&'a mut self, other: &'a Self) -> [(&'static str, &'a mut Latencies, &'a Latencies); 9] {
         [
             ("latency_from_due", &mut self.latency_from_due, &other.latency_from_due),
@@ -319,46 +320,46 @@ impl LoadKind {
 }
 
 impl RunResults {
-    /// An empty record of `program`.
+    /// Empty results of `program`.
     #[must_use]
     pub fn of(program: &str) -> Self {
         Self { program: program.to_owned(), runs: 1, valid: true, ..Self::default() }
     }
 
-    /// The latency that counts: from when a message was due or, where there was no schedule, from its sending.
+    /// The reported latency: from due, or from send without a schedule.
     #[must_use]
     pub fn latency(&self) -> &Latencies {
         let due = &self.histograms.latency_from_due;
         if self.load.kind == LoadKind::Closed && due.is_empty() { &self.histograms.latency_from_send } else { due }
     }
 
-    /// Replies per second; where they are not counted, messages sent per second.
+    /// Replies per second; messages sent per second if replies are not counted.
     #[must_use]
     pub fn rate(&self) -> f64 {
         let is_counted = self.reply_check.has_counts();
         per_second(if is_counted { self.messages.verified } else { self.messages.sent }, self.measured_s)
     }
 
-    /// How often anything went wrong.
+    /// Total number of errors.
     #[must_use]
     pub fn error_count(&self) -> u64 {
         total(self.errors.values().copied())
     }
 
-    /// Whether any message was sent in the time that was measured, or answered; or whether none was to be sent.
+    /// Whether any message was sent or answered in the measured time, or none was to be sent.
     #[must_use]
     pub fn has_measured(&self) -> bool {
         self.load.kind == LoadKind::Reading || self.messages.sent > 0 || self.messages.verified > 0
     }
 
-    /// Whether all went as asked.
+    /// Whether the run completed without errors.
     #[must_use]
     pub fn is_success(&self) -> bool {
         let has_failed = self.error_count() > 0 || self.connections.verified < self.connections.wanted;
         !self.interrupted && !has_failed && self.has_measured()
     }
 
-    /// What the messages went over: `TCP` (with TLS or without), `UDP` or `Unix sockets`.
+    /// Transport of the messages: `TCP` (also with TLS), `UDP` or `Unix sockets`.
     #[must_use]
     pub fn transport(&self) -> &'static str {
         match (&self.datagrams, self.configuration.get("unix")) {
@@ -368,15 +369,15 @@ impl RunResults {
         }
     }
 
-    /// How many messages there were: those that were due or, without a schedule, whose fate is known.
+    /// Number of messages: those due or, without a schedule, those with a known outcome.
     fn message_count(&self) -> u64 {
         let messages = &self.messages;
         let known = [messages.verified, messages.timed_out, messages.pending, messages.failed];
         messages.due.unwrap_or_else(|| total(known).max(messages.sent))
     }
 
-    /// Judges the run: sets `valid`, `reasons` and `hints` from everything else.
-    pub fn settle(&mut self) {
+    /// Validates the run: sets `valid`, `reasons` and `hints` from the other fields.
+    pub fn finalize(&mut self) {
         let (reasons, hints): (Vec<_>, Vec<_>) = validate(self).into_iter().partition(Reason::invalidates);
         self.valid = reasons.is_empty();
         self.reasons = reasons.iter().map(ToString::to_string).collect();
@@ -389,7 +390,7 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// How many per second; 0 when there was no time.
+/// Rate per second; 0 without time.
 #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
 fn per_second(count: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { count as f64 / seconds } else { 0.0 }

@@ -1,30 +1,30 @@
-//! What is known of the replies of a run. Every text that calls a reply answered, right or verified follows from it.
+//! How replies were checked, and the wording in reports that follows from it.
 
 use serde::{Deserialize, Serialize};
 
-/// What is known of the replies of a run, from the most to the least.
+/// How the replies of a run were checked, from the strongest check to the weakest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplyCheck {
-    /// The content of each was compared with what had to come.
+    /// The content of each reply was compared with the expected bytes.
     Compared,
-    /// The end of each is known, and they were counted. Files of earlier versions say no more.
+    /// Replies were counted by their framing. Default for files of earlier versions.
     #[default]
     Counted,
-    /// Nothing tells where a reply ends: there are reads and bytes, and no count of replies.
+    /// The end of a reply is unknown: reads and bytes were counted, but no replies.
     Unframed,
-    /// None was expected.
+    /// No reply was expected.
     NotExpected,
 }
 
 impl ReplyCheck {
-    /// Whether replies were counted, so that there are latencies and a rate of them.
+    /// Whether replies were counted, so that latencies and a reply rate exist.
     #[must_use]
     pub fn has_counts(self) -> bool {
         matches!(self, Self::Compared | Self::Counted)
     }
 
-    /// What kind of run it is, where runs are merged.
+    /// The kind of run, for merging.
     pub(super) fn kind(self) -> &'static str {
         match self {
             Self::Compared | Self::Counted => "counted replies",
@@ -33,7 +33,7 @@ impl ReplyCheck {
         }
     }
 
-    /// What is said of a run that went well.
+    /// The verdict on a successful run.
     pub(super) fn verdict(self) -> &'static str {
         match self {
             Self::Compared => "every reply was right",
@@ -43,12 +43,12 @@ impl ReplyCheck {
         }
     }
 
-    /// What is said of messages and their number, where replies are counted.
+    /// The label of the number of messages, if replies are counted.
     pub(super) fn of_messages(self) -> &'static str {
         if self == Self::Compared { "answered and verified" } else { "answered" }
     }
 
-    /// What is said of bytes and their number.
+    /// The label of the number of bytes.
     pub(super) fn of_bytes(self) -> &'static str {
         if self == Self::Compared { "answered and verified" } else { "received" }
     }

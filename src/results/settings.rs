@@ -1,4 +1,4 @@
-//! What a run was asked to do: its options and their values, in the order of the command line's help.
+//! Configuration of a run: options and their values, in the order of the command line's help.
 
 use super::bounds::{self, MAX_CONFIGURATION_BYTES};
 use crate::units::format_size;
@@ -8,12 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Options and their values. In a file they are a JSON object; here, too, they keep its order.
+/// Options and their values. In a file they are a JSON object; its order is kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings(Vec<(String, Value)>);
 
 impl Settings {
-    /// Sets `name`, in its old place if it has one.
+    /// Sets `name`. An existing option keeps its position.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
         let value = value.into();
         match self.0.iter_mut().find(|(known, _)| known == name) {
@@ -28,19 +28,19 @@ impl Settings {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
-    /// All of them in order.
+    /// All options in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Whether there is none.
+    /// Whether there are no options.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// A value as a person would type it: text without quotes, several values with a comma between them.
+/// A value as typed on the command line: text without quotes, several values separated by commas.
 #[must_use]
 pub fn in_plain_text(value: &Value) -> String {
     match value {

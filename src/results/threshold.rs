@@ -1,16 +1,16 @@
-//! What a run must not exceed, or must reach: `p99>2ms`, `errors>0`, `rate<49k`. For scripts that have to notice.
+//! Thresholds on a run's results for scripts: `p99>2ms`, `errors>0`, `rate<49k`.
 
-use super::latencies::LONGEST_NANOS;
+use super::latencies::MAX_NANOS;
 use super::{ReplyCheck, RunResults, format_latency, total};
 use crate::units::{format_count, format_duration, format_rate, parse_duration, parse_rate};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Good ones, as they stand at the end of an error message.
+/// Valid thresholds, for the end of an error message.
 const EXAMPLES: &str = "p99>2ms, send.p99.9>5ms, errors>0 or rate<49k";
 
-/// The operators, the longer ones first: `>=` begins as `>` does.
+/// The operators. Longer ones come first, because `>=` begins with `>`.
 const OPERATORS: [(&str, Operator); 5] = [
     (">=", Operator::AtLeast),
     ("<=", Operator::AtMost),
@@ -19,29 +19,29 @@ const OPERATORS: [(&str, Operator); 5] = [
     ("<", Operator::Below),
 ];
 
-/// A metric, an operator and a bound. The run fails when it holds.
+/// A metric, an operator and a bound. The run fails if the comparison holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Threshold {
     metric: Metric,
     operator: Operator,
-    /// In nanoseconds, per second, or a count, as the metric is.
+    /// In nanoseconds, per second, or a count, depending on the metric.
     bound: f64,
     name: String,
     typed_bound: String,
 }
 
-/// Whether a run has crossed a threshold.
+/// Result of checking a threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It has not.
-    Kept,
-    /// It has.
+    /// The threshold was not crossed.
+    Passed,
+    /// The threshold was crossed.
     Crossed,
-    /// It was not measured, or the run was interrupted. A check that cannot be made has not passed.
+    /// The metric was not measured, or the run was interrupted. This counts as a failure.
     Unknown,
 }
 
-/// A verdict in words, with its mark: `✗ p99 is 3.10 ms, which is > 2.00 ms`.
+/// A verdict with its text and mark: `✗ p99 is 3.10 ms, which is > 2.00 ms`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     /// Whether the threshold was crossed.
@@ -49,11 +49,11 @@ pub struct Judgement {
     text: String,
 }
 
-/// A text that is no threshold.
+/// An invalid threshold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{input:?} is not a threshold: {problem}; give one like {EXAMPLES}")]
 pub struct ThresholdError {
-    /// The text as it was given.
+    /// The text as given.
     pub input: String,
     /// What is wrong with it.
     pub problem: String,
@@ -66,10 +66,10 @@ enum Metric {
     Rate,
 }
 
-/// Which histogram.
+/// The histogram of a latency metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LatencyKind {
-    /// The latency that counts: see [`RunResults::latency`].
+    /// The reported latency: see [`RunResults::latency`].
     Latency,
     Send,
     Connect,
@@ -102,22 +102,22 @@ enum Operator {
 }
 
 impl Threshold {
-    /// Whether `record` has crossed it.
+    /// Checks the threshold against the results of a run.
     #[must_use]
-    pub fn validate(&self, record: &RunResults) -> Judgement {
-        if record.interrupted {
-            // Half a run crosses thresholds that a whole one would not.
+    pub fn evaluate(&self, results: &RunResults) -> Judgement {
+        if results.interrupted {
+            // A partial run may cross thresholds that a complete run would not.
             let text = format!("{self} was not judged: the run was interrupted");
             return Judgement { verdict: Verdict::Unknown, text };
         }
-        let Some(value) = self.metric.of(record) else {
-            let is_unframed = record.reply_check == ReplyCheck::Unframed;
-            let why = if is_unframed { ": where a reply ends is not known" } else { ", so that it cannot be compared" };
+        let Some(value) = self.metric.of(results) else {
+            let is_unframed = results.reply_check == ReplyCheck::Unframed;
+            let why = if is_unframed { ": the end of a reply is unknown" } else { ", so that it cannot be compared" };
             let text = format!("{} was not measured{why}", self.name);
             return Judgement { verdict: Verdict::Unknown, text };
         };
         let is_crossed = self.operator.holds(value, self.bound);
-        let (verdict, relation) = if is_crossed { (Verdict::Crossed, "which is") } else { (Verdict::Kept, "not") };
+        let (verdict, relation) = if is_crossed { (Verdict::Crossed, "which is") } else { (Verdict::Passed, "not") };
         let (operator, bound) = (self.operator.sign(), self.metric.show_bound(self.bound));
         let text = format!("{} is {}, {relation} {operator} {bound}", self.name, self.metric.show(value));
         Judgement { verdict, text }
@@ -131,10 +131,10 @@ impl fmt::Display for Threshold {
 }
 
 impl Verdict {
-    /// The mark of a verdict in reports.
+    /// The mark of the verdict in reports.
     fn mark(self) -> char {
         match self {
-            Self::Kept => '✓',
+            Self::Passed => '✓',
             Self::Crossed => '✗',
             Self::Unknown => '?',
         }
@@ -166,11 +166,11 @@ fn parse(text: &str) -> Result<Threshold, String> {
     })?;
     let bound = match metric {
         Metric::Time(..) => match parse_duration(typed_bound).map_err(|error| error.to_string())?.as_nanos() {
-            // Every one of an hour or more counts as an hour.
-            nanos if nanos > LONGEST_NANOS.into() => return Err("times above 1 h are not told apart".to_owned()),
+            // Times of an hour or more count as one hour.
+            nanos if nanos > MAX_NANOS.into() => return Err("times above 1 h all count as 1 h".to_owned()),
             nanos => nanos as f64,
         },
-        // "rate<=0" is a way to ask whether anything came back at all, and no rate to ask for.
+        // "rate<=0" checks that any reply was received, although 0 is not a rate to request.
         Metric::Rate if typed_bound == "0" => 0.0,
         Metric::Rate => parse_rate(typed_bound).map_err(|error| error.to_string())?,
         Metric::Count(_) => {
@@ -204,31 +204,31 @@ impl Metric {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "below 2^53 it is exact")]
-    fn of(self, record: &RunResults) -> Option<f64> {
-        let messages = &record.messages;
+    fn of(self, results: &RunResults) -> Option<f64> {
+        let messages = &results.messages;
         match self {
             Self::Time(times, statistic) => {
                 let times = match times {
-                    LatencyKind::Latency => record.latency(),
-                    LatencyKind::Send => &record.histograms.latency_from_send,
-                    LatencyKind::Connect => &record.histograms.connect,
-                    LatencyKind::Handshake => &record.histograms.handshake,
-                    LatencyKind::Lag => &record.histograms.lag,
+                    LatencyKind::Latency => results.latency(),
+                    LatencyKind::Send => &results.histograms.latency_from_send,
+                    LatencyKind::Connect => &results.histograms.connect,
+                    LatencyKind::Handshake => &results.histograms.handshake,
+                    LatencyKind::Lag => &results.histograms.lag,
                 };
                 match statistic {
                     Statistic::Quantile(quantile) => times.at(quantile).map(|time| time.as_nanos() as f64),
                     Statistic::Mean => times.mean_ns(),
                 }
             }
-            Self::Count(Count::Mismatches) if !record.reply_check.has_counts() => None,
+            Self::Count(Count::Mismatches) if !results.reply_check.has_counts() => None,
             Self::Count(count) => Some(match count {
-                Count::Errors => record.error_count(),
+                Count::Errors => results.error_count(),
                 Count::Timeouts => messages.timed_out,
                 Count::Lost => total([messages.timed_out, messages.pending, messages.failed]),
-                Count::Mismatches => record.mismatches.count,
-                Count::Invalid => u64::from(!record.valid),
+                Count::Mismatches => results.mismatches.count,
+                Count::Invalid => u64::from(!results.valid),
             } as f64),
-            Self::Rate => (record.reply_check != ReplyCheck::Unframed).then(|| record.rate()),
+            Self::Rate => (results.reply_check != ReplyCheck::Unframed).then(|| results.rate()),
         }
     }
 
@@ -241,7 +241,7 @@ impl Metric {
         }
     }
 
-    /// A bound as it was asked for: an hour stands for itself, and not for all longer times.
+    /// Formats a bound as typed: here an hour means exactly one hour, not one or more.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they were whole numbers above 0")]
     fn show_bound(self, bound: f64) -> String {
         match self {
@@ -270,7 +270,7 @@ impl Operator {
         OPERATORS.iter().find(|(_, operator)| *operator == self).map_or("", |(sign, _)| sign)
     }
 
-    #[allow(clippy::float_cmp, reason = "whoever asks for == means it")]
+    #[allow(clippy::float_cmp, reason = "== is an exact comparison")]
     fn holds(self, value: f64, bound: f64) -> bool {
         match self {
             Self::Above => value > bound,

@@ -1,117 +1,120 @@
-//! Whether a run measured the server or the client itself.
+//! Validity of a run: whether it measured the server or the client's own limits.
 //!
-//! A client that is late sends less than it was asked to, or later, and what it then measures is its own queue. That has to
-//! be said first, before any number. See G. Tene, "How NOT to Measure Latency", on coordinated omission.
+//! A late client sends fewer messages than requested, or later, and then measures its own queue. The report must say so
+//! before any number. See G. Tene, "How NOT to Measure Latency", on coordinated omission.
 
 use super::{Load, LoadKind, ReplyCheck, RunResults};
 use crate::units::{format_count, format_counted, format_duration};
 use std::fmt;
 use std::time::Duration;
 
-/// The lag's p99 may be this share of the latency's p50: then what the client adds is below what a reader would call noise.
-const LAG_SHARE: u32 = 10;
+/// Divisor of the latency's p50 that gives the maximum p99 of the client lag. A smaller lag is within what a reader
+/// would call noise.
+const LAG_DIVISOR: u32 = 10;
 
-/// The share of the messages that may be missing.
-pub(super) const MISSING: f64 = 0.01;
+/// Maximum share of messages that may be missing.
+pub(super) const MAX_MISSING: f64 = 0.01;
 
-/// From this share of its CPU time on, a loop has no room left for what comes in a burst.
+/// CPU share from which a loop has no reserve for bursts.
 const BUSY: f64 = 0.9;
 
-/// In less time, in seconds, it is the start of the program that keeps a CPU busy.
-const SHORTEST_S: f64 = 0.1;
+/// Minimum measured time for judging the CPU share, in seconds. In less time, program start dominates.
+const MIN_MEASURED_S: f64 = 0.1;
 
-/// So many standard deviations a Poisson process may be away from its mean: 3 are exceeded once in 370 runs.
+/// Allowed deviation of a Poisson process from its mean, in standard deviations: 3 are exceeded once in 370 runs.
 const DEVIATIONS: f64 = 3.0;
 
-/// The same where a run that is within the first one was counted message by message: once in 1.7 million runs.
-const MOST_DEVIATIONS: f64 = 5.0;
+/// The same for a run that kept its own schedule, message by message: exceeded once in 1.7 million runs.
+const MAX_DEVIATIONS: f64 = 5.0;
 
 /// Why a run has no replies and no latencies.
-pub(super) const UNFRAMED: &str = "nothing tells where a reply ends: replies and their latencies are not measured, only the \
-                                   first bytes on each connection; give --frame or --reply-size";
+pub(super) const UNFRAMED: &str = "the end of a reply is unknown: replies and their latencies are not measured, only \
+                                   the first bytes on each connection; give --frame or --reply-size";
 
-/// Why a run says less about the server than it seems to.
+/// A reason why a run says less about the server than it seems to.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
     /// The client sent too late.
     Lag {
-        /// The p99 of the client's lag.
+        /// The p99 of the client lag.
         lag_p99: Duration,
-        /// The p50 of the latency that is reported.
+        /// The p50 of the reported latency.
         latency_p50: Duration,
     },
-    /// The client sent too late, and most messages have no latency to compare that with.
+    /// The client sent too late, and most messages have no latency to compare with.
     Behind {
-        /// The p99 of the client's lag.
+        /// The p99 of the client lag.
         lag_p99: Duration,
-        /// How long was measured.
+        /// Measured time.
         measured: Duration,
     },
-    /// The client sent less than was due by its own count.
+    /// The client sent fewer messages than its schedule had due.
     Schedule {
-        /// Messages that were due.
+        /// Messages due.
         due: u64,
-        /// Messages that were sent.
+        /// Messages sent.
         sent: u64,
     },
-    /// The client sent more or less than the rate asks for.
+    /// The client sent more or fewer messages than the rate requires.
     Rate {
-        /// What the rate makes of the time that was measured.
+        /// Messages that the rate requires in the measured time.
         asked: u64,
-        /// How long was measured.
+        /// Measured time.
         measured: Duration,
-        /// Messages that were sent.
+        /// Messages sent.
         sent: u64,
     },
-    /// The server took less than was due. A hint: the numbers are right, and the load is not the one that was asked for.
+    /// The server accepted fewer messages than were due. A hint: the numbers are correct, but the load is not the
+    /// requested one.
     Withheld {
-        /// Messages that were due and not sent, or not whole, because the server left no room for them, or its connection was
-        /// lost.
+        /// Messages that were due but not sent, or only partly sent, because the server left no room for them or closed
+        /// the connection.
         messages: u64,
     },
     /// All connections failed before the end.
     EndedEarly {
-        /// How many were opened at all.
+        /// Connections opened.
         opened: u64,
-        /// How long was measured.
+        /// Measured time.
         measured: Duration,
-        /// How long should have been.
+        /// Requested duration.
         wanted: Duration,
-        /// Messages that should have become due in the rest of the time, where there is a schedule.
+        /// Messages that would have become due in the remaining time, if there is a schedule.
         missed: Option<u64>,
     },
-    /// No connection was there for a part of the schedule. A hint, as what the server withheld.
+    /// No connection was open for a part of the schedule. A hint, like `Withheld`.
     Unconnected {
-        /// Messages that were due.
+        /// Messages due.
         due: u64,
-        /// Those that found no connection.
+        /// Messages without a connection.
         unconnected: u64,
     },
-    /// Nothing tells where a reply ends. A hint.
+    /// The end of a reply is unknown. A hint.
     Unframed,
-    /// Latencies that are longer than a histogram can tell. A hint.
+    /// Latencies beyond the maximum of a histogram. A hint.
     Longest {
-        /// How many.
+        /// Number of messages.
         messages: u64,
     },
-    /// The client had no CPU time left. A hint: the numbers may be right.
+    /// The client had no CPU time left. A hint: the numbers may be correct.
     Busy {
-        /// The share of the workers' time.
+        /// Share of the workers' time.
         share: f64,
     },
 }
 
-/// What speaks against believing the numbers of `record`; nothing when it is well.
+/// Reasons and hints that limit the meaning of a run's results; empty without any.
 #[must_use]
-pub fn validate(record: &RunResults) -> Vec<Reason> {
-    let reasons = [too_late(record), too_little(record), ended_early(record), withheld(record), unconnected(record)];
-    let unframed = (record.reply_check == ReplyCheck::Unframed).then_some(Reason::Unframed);
-    reasons.into_iter().chain([unframed, longest(record), too_busy(record)]).flatten().collect()
+pub fn validate(results: &RunResults) -> Vec<Reason> {
+    let reasons =
+        [too_late(results), too_little(results), ended_early(results), withheld(results), unconnected(results)];
+    let unframed = (results.reply_check == ReplyCheck::Unframed).then_some(Reason::Unframed);
+    reasons.into_iter().chain([unframed, longest(results), too_busy(results)]).flatten().collect()
 }
 
 impl Reason {
-    /// Whether the run is not valid for this; else it is a hint.
+    /// Whether the reason invalidates the run; otherwise it is a hint.
     #[must_use]
     pub fn invalidates(&self) -> bool {
         let is_hint = matches!(
@@ -133,24 +136,22 @@ impl fmt::Display for Reason {
                 let (lag, latency) = (format_duration(*lag_p99), format_duration(*latency_p50));
                 write!(
                     out,
-                    "the client was the limit, not the server: its lag's p99 of {lag} is more than a tenth of the latency's \
-                     p50 of {latency}"
+                    "client-limited: the client lag has a p99 of {lag}, more than a tenth of the latency's p50 of \
+                     {latency}"
                 )
             }
             Self::Behind { lag_p99, measured } => {
                 let (lag, measured) = (format_duration(*lag_p99), format_duration(*measured));
                 write!(
                     out,
-                    "the client was the limit, not the server: its lag's p99 of {lag} is more than 1 % of the {measured} \
-                     that were measured"
+                    "client-limited: the client lag has a p99 of {lag}, more than 1 % of the measured {measured}"
                 )
             }
             Self::Schedule { due, sent } => {
                 let (due, sent) = (format_count(*due), format_count(*sent));
                 write!(
                     out,
-                    "the client was the limit, not the server: it did not keep the schedule to 1 %, of {due} messages that \
-                     were due it sent {sent}"
+                    "client-limited: it missed the schedule by more than 1 %; {sent} of {due} due messages sent"
                 )
             }
             Self::Rate { asked, measured, sent } => {
@@ -158,13 +159,13 @@ impl fmt::Display for Reason {
                 let measured = format_duration(*measured);
                 write!(
                     out,
-                    "the client was the limit, not the server: it did not keep the schedule to 1 %, the rate makes {asked} in \
-                     the {measured} that were measured, and it sent {sent}"
+                    "client-limited: it missed the schedule by more than 1 %; the rate requires {asked} in {measured}, \
+                     {sent} sent"
                 )
             }
             Self::Withheld { messages } => {
                 let messages = format_counted(*messages, "message");
-                write!(out, "{messages} not sent, or not whole: the server left no room or closed the connection")
+                write!(out, "{messages} not sent, or only in part: the server left no room or closed the connection")
             }
             Self::EndedEarly { opened, measured, wanted, missed } => {
                 let (measured, wanted) = (format_duration(*measured), format_duration(*wanted));
@@ -179,33 +180,29 @@ impl fmt::Display for Reason {
             }
             Self::Unconnected { due, unconnected } => {
                 let (due, unconnected) = (format_count(*due), format_count(*unconnected));
-                write!(out, "no connection was there for {unconnected} of {due} messages that were due")
+                write!(out, "no connection was open for {unconnected} of {due} due messages")
             }
             Self::Unframed => out.write_str(UNFRAMED),
             Self::Longest { messages } => {
-                write!(out, "{} took an hour or longer, and count as 1 h", format_counted(*messages, "message"))
+                write!(out, "{} took an hour or longer, counted as 1 h", format_counted(*messages, "message"))
             }
             Self::Busy { share } => {
-                write!(
-                    out,
-                    "the client was busy for {:.0} % of the time; more --workers may show another picture",
-                    share * 100.0
-                )
+                write!(out, "client CPU at {:.0} %; add --workers", share * 100.0)
             }
         }
     }
 }
 
-fn too_late(record: &RunResults) -> Option<Reason> {
-    let lag_p99 = record.histograms.lag.at(0.99)?;
-    let (latency, unanswered) = (record.latency(), &record.histograms.unanswered_age);
+fn too_late(results: &RunResults) -> Option<Reason> {
+    let lag_p99 = results.histograms.lag.at(0.99)?;
+    let (latency, unanswered) = (results.latency(), &results.histograms.unanswered_age);
     let Some(latency_p50) = latency.at(0.5).filter(|_| latency.count() > unanswered.count()) else {
-        // Where most messages had no reply, half of them waited for ever. No lag adds much to that, but the load that was asked
-        // for is still another one.
-        let measured = Duration::try_from_secs_f64(record.measured_s).unwrap_or_default();
-        return (lag_p99 > measured.mul_f64(MISSING)).then_some(Reason::Behind { lag_p99, measured });
+        // With most messages unanswered, the median wait is unbounded, and no lag is significant in comparison. The
+        // load is still not the requested one.
+        let measured = Duration::try_from_secs_f64(results.measured_s).unwrap_or_default();
+        return (lag_p99 > measured.mul_f64(MAX_MISSING)).then_some(Reason::Behind { lag_p99, measured });
     };
-    (lag_p99 * LAG_SHARE > latency_p50).then_some(Reason::Lag { lag_p99, latency_p50 })
+    (lag_p99 * LAG_DIVISOR > latency_p50).then_some(Reason::Lag { lag_p99, latency_p50 })
 }
 
 #[allow(
@@ -214,38 +211,38 @@ fn too_late(record: &RunResults) -> Option<Reason> {
     clippy::cast_sign_loss,
     reason = "counts of messages"
 )]
-fn too_little(record: &RunResults) -> Option<Reason> {
-    // A client that has no time left reads answers late, and cannot say who held its messages back.
-    let withheld = if too_busy(record).is_none() { record.messages.withheld } else { 0 };
-    // Nor is it late with what no connection was there for.
-    let excused = withheld.saturating_add(record.messages.unconnected);
-    let sent = record.messages.sent;
+fn too_little(results: &RunResults) -> Option<Reason> {
+    // A client without CPU time left reads replies late, and cannot tell whether the server blocked its messages.
+    let withheld = if too_busy(results).is_none() { results.messages.withheld } else { 0 };
+    // Messages without a connection are not the client's lateness either.
+    let excused = withheld.saturating_add(results.messages.unconnected);
+    let sent = results.messages.sent;
     let is_missed = |due: f64, allowed: f64| (due - sent.saturating_add(excused) as f64).abs() > allowed;
-    if let Some(due) = record.messages.due.filter(|due| is_missed(*due as f64, *due as f64 * MISSING)) {
+    if let Some(due) = results.messages.due.filter(|due| is_missed(*due as f64, *due as f64 * MAX_MISSING)) {
         return Some(Reason::Schedule { due, sent });
     }
-    let (asked, _) = asked_for(record).filter(|(asked, allowed)| is_missed(*asked, *allowed))?;
-    let measured = Duration::try_from_secs_f64(record.measured_s).unwrap_or_default();
+    let (asked, _) = asked_for(results).filter(|(asked, allowed)| is_missed(*asked, *allowed))?;
+    let measured = Duration::try_from_secs_f64(results.measured_s).unwrap_or_default();
     Some(Reason::Rate { asked: asked.round() as u64, measured, sent })
 }
 
-/// How many messages the rate asks for in the time that was measured, and how many more or fewer may be sent. That a client
-/// has sent what its own schedule held does not say that this was the one that was asked for.
-fn asked_for(record: &RunResults) -> Option<(f64, f64)> {
-    let Load { kind: LoadKind::Open, rate: Some(rate), arrivals, .. } = &record.load else { return None };
-    // Runs that are merged need not have been there at the same time, and one that broke off is another matter.
-    let is_whole = record.runs <= 1 && !record.interrupted && !have_all_failed(record);
-    if record.messages.due.is_some() && !is_whole {
+/// The number of messages that the rate requires in the measured time, and the allowed deviation. This check is needed
+/// because the client's own schedule may differ from the requested rate.
+fn asked_for(results: &RunResults) -> Option<(f64, f64)> {
+    let Load { kind: LoadKind::Open, rate: Some(rate), arrivals, .. } = &results.load else { return None };
+    // Merged runs need not overlap, and an interrupted run is a different matter.
+    let is_whole = results.runs <= 1 && !results.interrupted && !have_all_failed(results);
+    if results.messages.due.is_some() && !is_whole {
         return None;
     }
-    let due = rate * record.measured_s;
-    let deviations = if record.messages.due.is_some() { MOST_DEVIATIONS } else { DEVIATIONS };
+    let due = rate * results.measured_s;
+    let deviations = if results.messages.due.is_some() { MAX_DEVIATIONS } else { DEVIATIONS };
     let chance = if arrivals.as_deref() == Some("poisson") { deviations * due.sqrt() } else { 1.0 };
-    Some((due, (due * MISSING).max(chance)))
+    Some((due, (due * MAX_MISSING).max(chance)))
 }
 
-fn withheld(record: &RunResults) -> Option<Reason> {
-    let messages = record.messages.withheld;
+fn withheld(results: &RunResults) -> Option<Reason> {
+    let messages = results.messages.withheld;
     (messages > 0).then_some(Reason::Withheld { messages })
 }
 
@@ -255,35 +252,35 @@ fn withheld(record: &RunResults) -> Option<Reason> {
     clippy::cast_sign_loss,
     reason = "counts of messages"
 )]
-fn ended_early(record: &RunResults) -> Option<Reason> {
-    let (wanted, connections) = (record.load.duration_s?, &record.connections);
-    let rest = if connections.opened > 0 { wanted - record.measured_s } else { wanted };
-    let is_early = have_all_failed(record) && !record.interrupted && rest > 0.0;
+fn ended_early(results: &RunResults) -> Option<Reason> {
+    let (wanted, connections) = (results.load.duration_s?, &results.connections);
+    let rest = if connections.opened > 0 { wanted - results.measured_s } else { wanted };
+    let is_early = have_all_failed(results) && !results.interrupted && rest > 0.0;
     is_early.then(|| Reason::EndedEarly {
         opened: connections.opened,
-        measured: Duration::try_from_secs_f64(record.measured_s).unwrap_or_default(),
+        measured: Duration::try_from_secs_f64(results.measured_s).unwrap_or_default(),
         wanted: Duration::try_from_secs_f64(wanted).unwrap_or_default(),
-        missed: record.load.rate.map(|rate| (rate * rest).round() as u64),
+        missed: results.load.rate.map(|rate| (rate * rest).round() as u64),
     })
 }
 
-/// Whether no connection lasted to the end. Those that were verified had nothing left to do.
-fn have_all_failed(record: &RunResults) -> bool {
-    record.connections.failed > 0 && record.connections.verified == 0
+/// Whether all connections failed before the end. Verified connections had completed their exchange.
+fn have_all_failed(results: &RunResults) -> bool {
+    results.connections.failed > 0 && results.connections.verified == 0
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of messages")]
-fn unconnected(record: &RunResults) -> Option<Reason> {
-    let (due, unconnected) = (record.messages.due?, record.messages.unconnected);
-    (unconnected as f64 > due as f64 * MISSING).then_some(Reason::Unconnected { due, unconnected })
+fn unconnected(results: &RunResults) -> Option<Reason> {
+    let (due, unconnected) = (results.messages.due?, results.messages.unconnected);
+    (unconnected as f64 > due as f64 * MAX_MISSING).then_some(Reason::Unconnected { due, unconnected })
 }
 
-fn longest(record: &RunResults) -> Option<Reason> {
-    let messages = record.latency().count_of_longest();
+fn longest(results: &RunResults) -> Option<Reason> {
+    let messages = results.latency().count_at_max();
     (messages > 0).then_some(Reason::Longest { messages })
 }
 
-fn too_busy(record: &RunResults) -> Option<Reason> {
-    let is_long = record.measured_s >= SHORTEST_S;
-    record.cpu.filter(|cpu| is_long && cpu.share >= BUSY).map(|cpu| Reason::Busy { share: cpu.share })
+fn too_busy(results: &RunResults) -> Option<Reason> {
+    let is_long = results.measured_s >= MIN_MEASURED_S;
+    results.cpu.filter(|cpu| is_long && cpu.share >= BUSY).map(|cpu| Reason::Busy { share: cpu.share })
 }

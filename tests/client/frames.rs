@@ -168,7 +168,7 @@ fn large_replies() -> Fake {
 /// The end of a reply is unknown: reads are not replies, and only the first bytes on each connection have a latency.
 #[test]
 fn unframed_replies_are_not_counted() {
-    const REASON: &str = "nothing tells where a reply ends";
+    const REASON: &str = "the end of a reply is unknown";
     let fake = large_replies();
     let one = ["7", "--expect", "any", "--message", GET];
     let exit = client(fake.address(), &[&one[..], &["--messages", "3", "--pipeline", "1"]].concat()).await_exit();

@@ -1,10 +1,10 @@
-//! The page in a real browser: Chromium, where there is one, without a network and without a word of complaint.
+//! The HTML report in Chromium, if installed: it renders without network access and without console errors.
 
 use super::support::{Program, skipped, works};
 use super::{file, report, sample, text_file};
 use std::process::Command;
 
-/// What Chromium makes of a page: its document, and what it says on its console.
+/// Renders a page in Chromium. Returns its document and its console messages.
 fn render(browser: &str, path: &str) -> (String, Vec<String>) {
     let profile = tempfile::tempdir().unwrap();
     let data = format!("--user-data-dir={}", profile.path().display());
@@ -13,28 +13,28 @@ fn render(browser: &str, path: &str) -> (String, Vec<String>) {
     command.args([&data, "--dump-dom", &format!("file://{path}")]);
     let exit = Program::spawn(&mut command).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
-    let complaints = exit.stderr.into_iter().filter(|line| line.contains("CONSOLE"));
-    (exit.stdout.join("\n"), complaints.collect())
+    let console_messages = exit.stderr.into_iter().filter(|line| line.contains("CONSOLE"));
+    (exit.stdout.join("\n"), console_messages.collect())
 }
 
 #[test]
-fn chromium_renders_the_page_and_has_nothing_to_complain_of() {
+fn chromium_renders_the_page_without_errors() {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let Some(browser) = names.into_iter().find(|name| works(Command::new(name).arg("--version"))) else {
         return skipped("the page in a browser", "there is no Chromium here");
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.html").to_str().unwrap().to_owned();
-    let mut record = sample(10, 100);
-    record.target = "<script>console.error('from a record')</script>".to_owned();
-    let run = file(&folder, "run.json", &record);
+    let mut results = sample(10, 100);
+    results.target = "<script>console.error('from a record')</script>".to_owned();
+    let run = file(&folder, "run.json", &results);
     assert_eq!(report(&["html", &run, "-o", &path]).code, Some(0));
-    let (document, complaints) = render(browser, &path);
-    assert_eq!(complaints, [""; 0]);
+    let (document, console_messages) = render(browser, &path);
+    assert_eq!(console_messages, [""; 0]);
     assert_eq!(document.matches("<svg class=\"chart\"").count(), 4, "{document}");
-    // A browser that never complains would prove nothing.
+    // The check must detect a page that loads an external image.
     let page = std::fs::read_to_string(&path).unwrap();
     let bad = page.replace("</main>", "<img src=\"https://example.org/x.png\"></main>");
-    let (_, complaints) = render(browser, &text_file(&folder, "bad.html", &bad));
-    assert!(complaints.iter().any(|line| line.contains("Content Security Policy")), "{complaints:?}");
+    let (_, console_messages) = render(browser, &text_file(&folder, "bad.html", &bad));
+    assert!(console_messages.iter().any(|line| line.contains("Content Security Policy")), "{console_messages:?}");
 }

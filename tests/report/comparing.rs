@@ -1,10 +1,10 @@
-//! The table of a comparison, and its exit status.
+//! `multiconn-report compare`: its table and exit status.
 
 use super::support::{Exit, Program, expect_refusal};
 use super::{file, report, sample};
 use multiconn::results::RunResults;
 
-/// The verdict of the row that begins with `metric`.
+/// The verdict of the row for `metric`.
 #[track_caller]
 fn verdict(exit: &Exit, metric: &str) -> String {
     let line = exit.stdout.iter().find(|line| line.split_whitespace().next() == Some(metric));
@@ -13,7 +13,7 @@ fn verdict(exit: &Exit, metric: &str) -> String {
 }
 
 #[test]
-fn a_slower_run_is_worse_and_its_status_is_asked_for() {
+fn slower_run_is_worse_and_fails_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (file(&folder, "a.json", &sample(10, 100)), file(&folder, "b.json", &sample(10, 120)));
     let exit = report(&["compare", &a, &b]);
@@ -27,12 +27,12 @@ fn a_slower_run_is_worse_and_its_status_is_asked_for() {
 }
 
 #[test]
-fn what_makes_runs_hard_to_compare_stands_first() {
+fn warnings_come_first() {
     let folder = tempfile::tempdir().unwrap();
     let (before, mut after) = (sample(4, 100), sample(10, 100));
     after.configuration.set("connections", 20);
     after.messages.due = Some(1_000_000);
-    after.settle();
+    after.finalize();
     let exit = report(&["compare", &file(&folder, "a.json", &before), &file(&folder, "b.json", &after)]);
     assert!(exit.stdout[0].starts_with("WARNING: the run after is NOT VALID"), "{exit:#?}");
     let differs = "WARNING: --connections differs: 10 before, 20 after";
@@ -40,30 +40,30 @@ fn what_makes_runs_hard_to_compare_stands_first() {
     assert_eq!(verdict(&exit, "p50"), "too few intervals");
 }
 
-/// A gate that cannot judge has not passed.
+/// A check that cannot be judged fails.
 #[test]
-fn runs_that_cannot_be_judged_fail_unless_that_is_allowed() {
+fn inconclusive_runs_fail_unless_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let good = file(&folder, "good.json", &sample(10, 100));
     let mut dead = RunResults::of("multiconn-client 1.2.3");
     dead.errors.insert("refused".to_owned(), 10);
     let mut invalid = sample(10, 100);
     invalid.messages.due = Some(1_000_000);
-    invalid.settle();
+    invalid.finalize();
     let mut lost = sample(10, 100);
     (lost.connections.verified, lost.connections.failed) = (0, 10);
-    lost.settle();
-    for (name, record, reason) in [
+    lost.finalize();
+    for (name, results, reason) in [
         ("dead.json", &dead, "cannot judge: the run after measured no reply"),
-        ("invalid.json", &invalid, "cannot judge: the run after is not valid: the client was the limit"),
+        ("invalid.json", &invalid, "cannot judge: the run after is not valid: client-limited"),
         ("lost.json", &lost, "cannot judge: the run after lost every connection"),
         ("short.json", &sample(4, 100), "cannot judge: the run after is too short: it has 4 intervals"),
     ] {
-        let bad = file(&folder, name, record);
+        let bad = file(&folder, name, results);
         let exit = report(&["compare", "--fail-if-worse", &good, &bad]);
         assert_eq!((exit.code, exit.stderr.len()), (Some(3), 1), "{exit:#?}");
         assert!(exit.stderr[0].starts_with(reason), "{exit:#?}");
-        assert!(exit.stdout.iter().any(|line| line.trim_start().starts_with("p50")), "the table stays: {exit:#?}");
+        assert!(exit.stdout.iter().any(|line| line.trim_start().starts_with("p50")), "the table is printed: {exit:#?}");
         assert_eq!(report(&["compare", "--fail-if-worse", &bad, &good]).code, Some(3));
         assert_eq!(report(&["compare", &good, &bad]).code, Some(0));
         let exit = report(&["compare", "--fail-if-worse", "--allow-inconclusive", &good, &bad]);

@@ -1,4 +1,4 @@
-//! Result files that hold too much: each is refused in bounded memory, with its name and what is wrong with it.
+//! Hostile result files: each is rejected in bounded memory with its name and the problem.
 
 use super::support::{Exit, Program, expect_refusal};
 use super::{file, report, sample, text_file};
@@ -6,19 +6,19 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::path::Path;
 
-/// One histogram of our bounds, whose 2^62 times of 5 ns no result can hold.
+/// A histogram with 2^62 times of 5 ns, more than a result may hold.
 const TOO_MANY: &str = "HISTFAAAACR4nJNpmSzMwMDAxQABzFCaEch0M9ixgMH+A0SAswEGAJGvCN4=";
 
-/// Address space for the program and twice a file of 50 MB, in KiB.
+/// Address space limit for the program and twice a file of 50 MB, in KiB.
 const ADDRESS_SPACE: &str = "200000";
 
-/// The program with no more than [`ADDRESS_SPACE`].
+/// Runs the program within [`ADDRESS_SPACE`].
 fn bounded(arguments: &[&str]) -> Program {
     let script = format!("ulimit -v {ADDRESS_SPACE} && exec \"$0\" \"$@\"");
     Program::spawn(Program::report_under(&["sh", "-c", &script]).args(arguments))
 }
 
-fn shown(path: &Path, change: impl FnOnce(&mut Value)) -> String {
+fn write_changed(path: &Path, change: impl FnOnce(&mut Value)) -> String {
     let mut value: Value = serde_json::from_str(&sample(9, 100).to_json()).unwrap();
     value["run_ids"] = json!([path]);
     change(&mut value);
@@ -27,10 +27,10 @@ fn shown(path: &Path, change: impl FnOnce(&mut Value)) -> String {
 }
 
 #[test]
-fn a_histogram_with_a_count_of_2_to_the_62nd_is_refused_by_every_command() {
+fn histogram_with_too_large_count_is_rejected_by_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let good = file(&folder, "good.json", &sample(1, 100));
-    let bad = shown(&folder.path().join("bad.json"), |value| {
+    let bad = write_changed(&folder.path().join("bad.json"), |value| {
         value["histograms"]["latency_from_due"] = json!({ "hdr": TOO_MANY });
     });
     for arguments in [
@@ -49,16 +49,17 @@ fn a_histogram_with_a_count_of_2_to_the_62nd_is_refused_by_every_command() {
 }
 
 #[test]
-fn runs_whose_sum_is_too_large_are_not_merged() {
+fn runs_with_a_too_large_sum_are_not_merged() {
     let folder = tempfile::tempdir().unwrap();
-    let large = shown(&folder.path().join("large.json"), |value| value["messages"]["sent"] = json!(1_u64 << 53));
+    let large =
+        write_changed(&folder.path().join("large.json"), |value| value["messages"]["sent"] = json!(1_u64 << 53));
     assert_eq!(report(&["show", &large]).code, Some(0));
-    let more = shown(&folder.path().join("more.json"), |value| value["messages"]["sent"] = json!(1));
+    let more = write_changed(&folder.path().join("more.json"), |value| value["messages"]["sent"] = json!(1));
     expect_refusal(Program::report(&["merge", &large, &more]), 1, &["merge", "messages.sent", "9,007,199,254,740,992"]);
 }
 
 #[test]
-fn a_file_of_50_mb_takes_twice_its_size() {
+fn file_of_50_mb_needs_at_most_twice_its_size() {
     let folder = tempfile::tempdir().unwrap();
     let text = sample(1, 100).to_json();
     let zeros = format!("{{\"x\": [{}0],", "0,".repeat(25_000_000));
@@ -68,7 +69,7 @@ fn a_file_of_50_mb_takes_twice_its_size() {
     for (name, field, part) in [
         ("hints.json", "\"hints\": []", "hints"),
         ("options.json", "\"connections\": 10", "configuration"),
-        ("format.json", "\"format\": \"multiconn-run/1\"", "not the record of a run"),
+        ("format.json", "\"format\": \"multiconn-run/1\"", "not a result of a run"),
     ] {
         assert!(text.contains(field), "{field}");
         let key = field.split(' ').next().unwrap();
@@ -79,7 +80,7 @@ fn a_file_of_50_mb_takes_twice_its_size() {
 }
 
 #[test]
-fn only_files_and_pipes_of_a_bounded_size_are_read() {
+fn only_files_and_pipes_of_bounded_size_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let huge = folder.path().join("huge.json");
     File::create(&huge).unwrap().set_len((512 << 20) + 1).unwrap();

@@ -1,4 +1,4 @@
-//! `multiconn-report` as its users see it: the real program on files that were made with the library.
+//! `multiconn-report`: the program on result files made with the library.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,29 +14,29 @@ use std::time::Duration;
 use support::{Exit, Program};
 use tempfile::TempDir;
 
-/// A run of open load, of `seconds` with 500 replies each, all of which took about `micros`.
+/// A run of open load for `seconds`, with 500 replies per second and latencies of about `micros`.
 fn sample(seconds: u32, micros: u64) -> RunResults {
-    let mut record = RunResults::of("multiconn-client 1.2.3");
-    record.run_ids = vec![format!("{seconds}-{micros}")];
-    record.started = Timestamp::after_1970(Duration::from_secs(1_795_000_000));
-    "127.0.0.1:65432".clone_into(&mut record.target);
-    record.configuration.set("connections", 10);
-    record.reply_check = ReplyCheck::Compared;
-    record.load.kind = LoadKind::Open;
-    record.load.rate = Some(500.0);
-    record.connections =
+    let mut results = RunResults::of("multiconn-client 1.2.3");
+    results.run_ids = vec![format!("{seconds}-{micros}")];
+    results.started = Timestamp::after_1970(Duration::from_secs(1_795_000_000));
+    "127.0.0.1:65432".clone_into(&mut results.target);
+    results.configuration.set("connections", 10);
+    results.reply_check = ReplyCheck::Compared;
+    results.load.kind = LoadKind::Open;
+    results.load.rate = Some(500.0);
+    results.connections =
         Connections { wanted: 10, opened: 10, most_open: 10, opening_s: Some(0.001), verified: 10, failed: 0 };
     for second in 0..seconds {
         let mut latencies = Latencies::default();
-        // Each second is a little different, in a way that repeats.
+        // Each second differs slightly, in a repeating way.
         for step in 0..500 {
             latencies.record(Duration::from_nanos(micros * (1000 + step + u64::from(second * 7 % 5))));
         }
-        record.histograms.latency_from_due.add(&latencies);
-        record.histograms.latency_from_send.add(&latencies);
+        results.histograms.latency_from_due.add(&latencies);
+        results.histograms.latency_from_send.add(&latencies);
         let latency = latencies.pack();
         let start_s = f64::from(second);
-        record.intervals.push(Interval {
+        results.intervals.push(Interval {
             start_s,
             seconds: 1.0,
             sent: 500,
@@ -46,17 +46,17 @@ fn sample(seconds: u32, micros: u64) -> RunResults {
             ..Interval::default()
         });
     }
-    record.messages.sent = u64::from(seconds) * 500;
-    record.messages.verified = record.messages.sent;
-    record.duration_s = f64::from(seconds);
-    record.measured_s = f64::from(seconds);
-    record.settle();
-    record
+    results.messages.sent = u64::from(seconds) * 500;
+    results.messages.verified = results.messages.sent;
+    results.duration_s = f64::from(seconds);
+    results.measured_s = f64::from(seconds);
+    results.finalize();
+    results
 }
 
-/// Writes a record to a file, and returns its path.
-fn file(folder: &TempDir, name: &str, record: &RunResults) -> String {
-    text_file(folder, name, &record.to_json())
+/// Writes results to a file. Returns its path.
+fn file(folder: &TempDir, name: &str, results: &RunResults) -> String {
+    text_file(folder, name, &results.to_json())
 }
 
 fn text_file(folder: &TempDir, name: &str, text: &str) -> String {
@@ -65,7 +65,7 @@ fn text_file(folder: &TempDir, name: &str, text: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// What became of the program with these arguments.
+/// Runs the program with these arguments and returns its exit status and output.
 #[track_caller]
 fn report(arguments: &[&str]) -> Exit {
     Program::report(arguments).await_exit()

@@ -1,9 +1,9 @@
-//! Showing, merging and making pages; and files that are none.
+//! `multiconn-report` show, merge and html, and files that are not results.
 
 use super::support::{Program, expect_refusal};
 use super::{file, report, sample, text_file};
 use multiconn::results::{
-    Datagrams, LoadKind, RunResults, TextReport, Timestamp, page, write_hdr_log, write_percentiles,
+    Datagrams, LoadKind, RunResults, TextReport, Timestamp, html_page, write_hdr_log, write_percentiles,
 };
 use std::fs::File;
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 #[test]
-fn a_run_is_shown_in_eighty_columns() {
+fn run_is_shown_in_80_columns() {
     let folder = tempfile::tempdir().unwrap();
     let exit = report(&["show", &file(&folder, "run.json", &sample(3, 100))]);
     assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
@@ -20,9 +20,9 @@ fn a_run_is_shown_in_eighty_columns() {
     assert!(exit.stdout.iter().all(|line| line.chars().count() <= 80), "{exit:#?}");
 }
 
-/// From a file or a pipe, and once: nothing would be left for the second.
+/// One run may come from stdin, as a file or a pipe; a second one would find nothing left.
 #[test]
-fn a_run_is_read_from_stdin() {
+fn run_is_read_from_stdin() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(&folder, "run.json", &sample(30, 100));
     let other = file(&folder, "other.json", &sample(30, 101));
@@ -43,18 +43,18 @@ fn a_run_is_read_from_stdin() {
     for task in ["compare", "merge"] {
         expect_refusal(Program::report(&[task, "-", "-"]), 2, &["stdin", "twice", "run.json"]);
     }
-    // Nothing on it.
+    // Stdin is empty.
     expect_refusal(Program::report(&["show", "-"]), 1, &["cannot read stdin"]);
 }
 
 #[test]
-fn a_run_that_is_not_valid_says_so_first() {
+fn invalid_run_is_reported_first() {
     let folder = tempfile::tempdir().unwrap();
-    let mut record = sample(3, 100);
-    record.messages.due = Some(record.messages.sent * 2);
-    record.settle();
-    let exit = report(&["show", &file(&folder, "run.json", &record)]);
-    assert!(exit.stdout[0].starts_with("NOT VALID: the client was the limit"), "{exit:#?}");
+    let mut results = sample(3, 100);
+    results.messages.due = Some(results.messages.sent * 2);
+    results.finalize();
+    let exit = report(&["show", &file(&folder, "run.json", &results)]);
+    assert!(exit.stdout[0].starts_with("NOT VALID: client-limited"), "{exit:#?}");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn merging_keeps_every_count() {
 }
 
 #[test]
-fn runs_that_cannot_be_one_are_not_merged() {
+fn different_or_duplicate_runs_are_not_merged() {
     let folder = tempfile::tempdir().unwrap();
     let open = sample(3, 100);
     let mut closed = sample(3, 101);
@@ -83,7 +83,7 @@ fn runs_that_cannot_be_one_are_not_merged() {
     let mut udp = sample(3, 102);
     udp.datagrams = Some(Datagrams::default());
     let [open, closed, udp] = [("open.json", open), ("closed.json", closed), ("udp.json", udp)]
-        .map(|(name, record)| file(&folder, name, &record));
+        .map(|(name, results)| file(&folder, name, &results));
     for (files, parts) in [
         ([&open, &closed], ["open.json is of open load", "closed.json of closed load"]),
         ([&open, &udp], ["open.json is of TCP", "udp.json of UDP"]),
@@ -103,14 +103,14 @@ fn runs_a_month_apart_are_merged_with_a_warning() {
     b.started = Timestamp::after_1970(a.started.since_1970() + Duration::from_secs(30 * 24 * 60 * 60));
     let exit = report(&["merge", &file(&folder, "a.json", &a), &file(&folder, "b.json", &b)]);
     assert_eq!((exit.code, exit.stderr.len()), (Some(0), 1), "{exit:#?}");
-    assert!(exit.stderr[0].starts_with("warning: the runs have no time in common"), "{exit:#?}");
+    assert!(exit.stderr[0].starts_with("warning: the runs do not overlap in time"), "{exit:#?}");
     let merged = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
-    assert!(merged.hints[0].starts_with("the runs have no time in common"), "{:?}", merged.hints);
+    assert!(merged.hints[0].starts_with("the runs do not overlap in time"), "{:?}", merged.hints);
     assert!((merged.rate() - 500.0).abs() < 1e-6, "{}", merged.rate());
 }
 
 #[test]
-fn a_file_that_is_no_run_is_named_with_what_is_wrong() {
+fn invalid_file_is_rejected_with_name_and_problem() {
     let folder = tempfile::tempdir().unwrap();
     let good = sample(1, 100).to_json();
     let good_path = text_file(&folder, "good.json", &good);
@@ -136,16 +136,16 @@ fn a_file_that_is_no_run_is_named_with_what_is_wrong() {
 }
 
 #[test]
-fn a_file_of_another_kind_is_named_by_its_kind() {
+fn other_kinds_of_files_are_recognized() {
     let folder = tempfile::tempdir().unwrap();
-    let record = sample(1, 100);
+    let results = sample(1, 100);
     let (mut percentiles, mut log) = (Vec::new(), Vec::new());
-    write_percentiles(&record, &mut percentiles).unwrap();
-    write_hdr_log(&record, &mut log).unwrap();
-    let printed = TextReport(&record).to_string();
+    write_percentiles(&results, &mut percentiles).unwrap();
+    write_hdr_log(&results, &mut log).unwrap();
+    let printed = TextReport(&results).to_string();
     let utf_16: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (bytes, kind) in [
-        (page(&record).as_bytes(), "HTML"),
+        (html_page(&results).as_bytes(), "HTML"),
         (b"\n<html lang=en>", "HTML"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "a PEM certificate"),
         (b"-----BEGIN RSA PRIVATE KEY-----\nAAAA\n", "a PEM private key"),
@@ -164,17 +164,17 @@ fn a_file_of_another_kind_is_named_by_its_kind() {
 }
 
 #[test]
-fn a_byte_order_mark_is_ignored() {
+fn byte_order_mark_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
-    let record = sample(1, 100);
-    let path = text_file(&folder, "run.json", &format!("\u{feff}{}", record.to_json()));
+    let results = sample(1, 100);
+    let path = text_file(&folder, "run.json", &format!("\u{feff}{}", results.to_json()));
     let exit = report(&["show", &path]);
     assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
-    assert_eq!(RunResults::from_json(&std::fs::read_to_string(&path).unwrap()), Ok(record));
+    assert_eq!(RunResults::from_json(&std::fs::read_to_string(&path).unwrap()), Ok(results));
 }
 
 #[test]
-fn a_wrong_command_line_is_one_sentence() {
+fn invalid_command_line_gives_one_sentence() {
     expect_refusal(Program::report(&[]), 2, &["requires a subcommand", "show, compare, merge, html"]);
     expect_refusal(Program::report(&["shew", "run.json"]), 2, &["shew", "show"]);
     expect_refusal(Program::report(&["compare", "run.json"]), 2, &["AFTER"]);
@@ -187,21 +187,21 @@ fn a_wrong_command_line_is_one_sentence() {
 }
 
 #[test]
-fn hostile_text_in_a_file_or_its_name_is_shown_as_safe_text() {
+fn hostile_text_is_escaped() {
     const HOSTILE: &str = "\u{1b}[2J\u{7}\rok\nnot\u{9b}31m\u{202e}";
     let folder = tempfile::tempdir().unwrap();
-    let mut record = sample(3, 100);
-    record.run_ids = vec![HOSTILE.to_owned()];
-    record.target = HOSTILE.to_owned();
-    record.program = HOSTILE.to_owned();
-    record.configuration.set(HOSTILE, HOSTILE);
-    record.environment.kernel = Some(HOSTILE.to_owned());
-    record.errors.insert(HOSTILE.to_owned(), 1);
-    record.mismatches.count = 1;
-    record.mismatches.first = vec![HOSTILE.to_owned()];
-    (record.valid, record.reasons, record.hints) = (false, vec![HOSTILE.to_owned()], vec![HOSTILE.to_owned()]);
-    record.load.arrivals = Some(HOSTILE.to_owned());
-    let (good, bad) = (file(&folder, "good.json", &sample(3, 100)), file(&folder, "bad.json", &record));
+    let mut results = sample(3, 100);
+    results.run_ids = vec![HOSTILE.to_owned()];
+    results.target = HOSTILE.to_owned();
+    results.program = HOSTILE.to_owned();
+    results.configuration.set(HOSTILE, HOSTILE);
+    results.environment.kernel = Some(HOSTILE.to_owned());
+    results.errors.insert(HOSTILE.to_owned(), 1);
+    results.mismatches.count = 1;
+    results.mismatches.first = vec![HOSTILE.to_owned()];
+    (results.valid, results.reasons, results.hints) = (false, vec![HOSTILE.to_owned()], vec![HOSTILE.to_owned()]);
+    results.load.arrivals = Some(HOSTILE.to_owned());
+    let (good, bad) = (file(&folder, "good.json", &sample(3, 100)), file(&folder, "bad.json", &results));
     let missing = folder.path().join(HOSTILE).join("run.json").to_str().unwrap().to_owned();
     for arguments in [
         &["show", &bad][..],
@@ -220,5 +220,5 @@ fn hostile_text_in_a_file_or_its_name_is_shown_as_safe_text() {
         assert!(["\\x1b[2J", "\\u001b[2J"].iter().any(|part| shown.contains(part)), "{arguments:?}: {exit:#?}");
     }
     let merged = RunResults::from_json(&report(&["merge", &bad]).stdout.join("\n")).unwrap();
-    assert_eq!(merged.target, HOSTILE, "JSON keeps what it is");
+    assert_eq!(merged.target, HOSTILE, "JSON keeps the text");
 }

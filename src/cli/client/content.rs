@@ -1,6 +1,6 @@
-//! What is sent, and what is expected to come back.
+//! Message options of the client: what to send, and which replies to expect.
 
-use super::messages::{datagrams, pattern, read_file};
+use super::messages::{letter_pattern, pattern, read_file};
 use crate::cli::values::{self, Bytes, MESSAGE_BYTES};
 use crate::cli::variables::Typed;
 use crate::client::{ClientConfig, DatagramClientConfig, Expect};
@@ -11,57 +11,57 @@ use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
-/// What to send.
+/// Message and reply options.
 #[derive(Debug, Args)]
 pub(super) struct ContentOptions {
-    /// A message to send, instead of the two of the tutorial; may be repeated. Escapes are \r, \n, \t, \0, \xNN and \\.
+    /// Send TEXT instead of the tutorial's two messages; may be repeated. Escapes: \r, \n, \t, \0, \xNN and \\.
     #[arg(long, value_name = "TEXT", value_parser = values::escaped_bytes, help_heading = "What")]
     message: Vec<Bytes>,
-    /// The same without escapes: a backslash is sent as it is. May be repeated; these follow those of --message.
+    /// Send TEXT without interpreting escapes; may be repeated. These follow the messages of --message.
     #[arg(long, value_name = "TEXT", help_heading = "What")]
     message_raw: Vec<String>,
-    /// Send what is in FILE: as one message, or line by line with --frame lines.
+    /// Send the content of FILE: as one message, or one per line with --frame lines.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["message", "message_raw"], help_heading = "What")]
     message_file: Option<PathBuf>,
-    /// Send messages of SIZE bytes instead.
+    /// Send messages of SIZE bytes.
     #[arg(long, value_name = "SIZE", value_parser = values::message_size, conflicts_with_all = ["message", "message_raw", "message_file"],
         help_heading = "What")]
     size: Option<usize>,
-    /// Search a server of the message protocol for VALUE. Its answer is printed; with -q nothing but that, for scripts. May be
-    /// repeated.
+    /// Search a server of the message protocol for VALUE; may be repeated. The answer is printed; with -q only the
+    /// answer, for scripts.
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_raw", "message_file", "size", "frame", "expect", "udp"],
         allow_hyphen_values = true, help_heading = "What")]
     search: Vec<String>,
-    /// Send it VALUE as a binary request, behind the word binary; may be repeated.
+    /// Send VALUE as a binary request of the message protocol, after the word binary; may be repeated.
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_raw", "message_file", "size", "frame", "expect", "udp"],
         allow_hyphen_values = true, help_heading = "What")]
     binary: Vec<String>,
     #[arg(skip)]
     request: Option<(String, String)>,
-    /// Talk to the server: lines from the keyboard, or whatever is piped in, are sent, and its replies are printed: as they
-    /// are to a file or a pipe, with control characters escaped to a terminal. The end of the input half-closes.
+    /// Send lines from the keyboard or a pipe, and print replies. Replies go unchanged to a file or a pipe; on a
+    /// terminal control characters are escaped. The end of the input half-closes the connection.
     #[arg(long, help_heading = "What", conflicts_with_all =
         ["message", "message_raw", "message_file", "size", "search", "binary", "expect", "messages", "pipeline", "hold", "connections",
         "workers", "max_connecting", "json", "hgrm", "hdr_log", "html", "fail_if"])]
     pub(super) stdin: bool,
-    /// How messages and answers are told apart: lines, crlf, delimiter:TEXT, fixed:64, digits:5, u8, u16be, u32le, u64be,
-    /// type+u32be, or end (half-close). TEXT may have the escapes of --message. With fixed:64 each message has to have 64 bytes:
-    /// pad a shorter one, such as --message "$(printf %-64s hello)".
+    /// How messages and replies are delimited: lines, crlf, delimiter:TEXT, fixed:64, digits:5, u8, u16be, u32le,
+    /// u64be, type+u32be, or end (half-close). TEXT may contain the escapes of --message. With fixed:64 each message
+    /// must have 64 bytes: pad a shorter one, such as --message "$(printf %-64s hello)".
     #[arg(long, value_name = "KIND", help_heading = "What")]
     frame: Option<Framing>,
-    /// What must come back: the echo; any answer to each message, of a size or in a frame; or none but the server's end. More
-    /// than that is a failure, until the server has closed or 5s have passed; not with none. With any, but neither --frame
-    /// nor --reply-size, where a reply ends is not known: reads and bytes are counted, no replies, and no latencies but to the
-    /// first bytes on each connection.
+    /// Expected reply: the echo; any reply to each message, by size or frame; or none. Extra bytes are a failure until
+    /// the server closes or 5s have passed; they are not checked with none. With any, but neither --frame nor
+    /// --reply-size, the end of a reply is unknown: the client counts reads and bytes, but no replies, and the only
+    /// latency is that of the first bytes on each connection.
     #[arg(long, value_name = "echo|any|none", value_enum, default_value_t = Expected::Echo,
         default_value_if("reply_size", ArgPredicate::IsPresent, "any"),
         hide_possible_values = true, help_heading = "What")]
     expect: Expected,
-    /// How long each reply is, with any content: --expect any, and instead of a frame. It may be larger than the buffer.
+    /// Size of each reply, with any content. Implies --expect any, and replaces --frame. It may exceed the buffer.
     #[arg(long, value_name = "SIZE", value_parser = values::size, conflicts_with_all = ["search", "binary", "udp", "stdin"],
         help_heading = "What")]
     reply_size: Option<usize>,
-    /// The most bytes of a connection that wait in each direction; an answer in a frame has to fit.
+    /// Maximum bytes buffered per connection and direction; a framed reply must fit.
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size,
         help_heading = "What")]
     buffer_limit: usize,
@@ -75,7 +75,7 @@ enum Expected {
 }
 
 impl ContentOptions {
-    /// What to ask a server of the message protocol.
+    /// The requests for a server of the message protocol.
     pub(super) fn requests(&self) -> Vec<Request> {
         let searches = self.search.iter().cloned().map(Request::Search);
         let binaries = self.binary.iter().map(|value| Request::binary(value));
@@ -83,12 +83,12 @@ impl ContentOptions {
         searches.chain(binaries).chain(typed).collect()
     }
 
-    /// Takes ACTION VALUE, as the tutorial's client does, in the place of options about messages. Such options in the
-    /// environment do not count then.
+    /// Takes ACTION VALUE, as the tutorial's client does, in place of message options. Such options from the
+    /// environment are then ignored.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] when such an option was typed.
+    /// [`Error::Usage`] when such an option was given on the command line.
     pub(super) fn take_request(&mut self, action: &str, value: &str, typed: &Typed) -> Result<(), Error> {
         const OTHERS: [&str; 8] =
             ["--message", "--message-raw", "--message-file", "--size", "--frame", "--expect", "--stdin", "--udp"];
@@ -104,12 +104,12 @@ impl ContentOptions {
         Ok(())
     }
 
-    /// ACTION VALUE, where they were given.
+    /// ACTION VALUE, if given.
     pub(super) fn request(&self) -> Option<&(String, String)> {
         self.request.as_ref()
     }
 
-    /// The messages that were typed.
+    /// The messages given on the command line.
     fn typed(&self) -> Vec<Vec<u8>> {
         let raw = self.message_raw.iter().map(|text| text.clone().into_bytes());
         self.message.iter().map(|Bytes(bytes)| bytes.clone()).chain(raw).collect()
@@ -123,7 +123,7 @@ impl ContentOptions {
         }
     }
 
-    /// Sets what is sent in datagrams, each message in one.
+    /// Sets the messages of a UDP run, one datagram each.
     pub(super) fn apply_to_datagrams(&self, config: &mut DatagramClientConfig) -> Result<(), Error> {
         config.size = self.size;
         config.expect = self.expect();
@@ -150,10 +150,10 @@ impl ContentOptions {
         } else {
             match (self.frame, self.size) {
                 (Some(Framing::UntilEnd), None) => config.messages.truncate(1),
-                (Some(Framing::Delimited(_)), Some(size)) => config.messages = vec![datagrams(size)],
+                (Some(Framing::Delimited(_)), Some(size)) => config.messages = vec![letter_pattern(size)],
                 (None, Some(size)) => config.size = Some(size),
                 (_, Some(size)) => config.messages = vec![pattern(size)],
-                // Nobody asked for messages of another size.
+                // The default messages have another size than the frame.
                 (Some(Framing::Fixed(size)), None) if size <= MESSAGE_BYTES => config.messages = vec![pattern(size)],
                 _ => {}
             }

@@ -1,4 +1,4 @@
-//! The server of the client's own that `--embedded` brings.
+//! Server in the client's process, for `--embedded`.
 
 use crate::error::Error;
 use crate::server::{ConnectionInfo, Server, ServerConfig, ServerHandle, Summary};
@@ -14,7 +14,7 @@ pub(super) struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    /// Starts it with the services that `make_service` makes.
+    /// Starts the server on a free loopback port.
     pub(super) fn start<S: Service>(
         with_tls: bool,
         sending: &'static str,

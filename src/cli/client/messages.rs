@@ -1,4 +1,4 @@
-//! The messages that are not typed, but made or read from a file.
+//! Message contents that are generated or read from a file.
 
 use crate::cli::values::MESSAGE_BYTES;
 use crate::codec::{Decoder, Framing};
@@ -8,11 +8,11 @@ use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-/// The messages in a file: one, or, where a delimiter tells messages apart, each that it ends.
+/// Reads the messages in a file: one message, or with a delimiter one message per delimited part.
 ///
 /// # Errors
 ///
-/// [`Error::Usage`] for a file that cannot be read, or is larger than a message may be.
+/// [`Error::Usage`] for a file that cannot be read, is empty, or is larger than a message may be.
 pub(super) fn read_file(path: &Path, framing: Option<Framing>) -> Result<Vec<Vec<u8>>, Error> {
     let refuse = |why: &str| {
         let shown = path.display();
@@ -20,14 +20,14 @@ pub(super) fn read_file(path: &Path, framing: Option<Framing>) -> Result<Vec<Vec
     };
     let io = |error: std::io::Error| refuse(&in_words(&error));
     let file = File::open(path).map_err(io)?;
-    // /dev/zero never ends.
+    // /dev/zero has no end.
     let kind = file.metadata().map_err(io)?.file_type();
     if kind.is_char_device() || kind.is_block_device() {
         return Err(refuse("it is a device"));
     }
     let mut bytes = Vec::new();
-    let most = MESSAGE_BYTES as u64;
-    if file.take(most + 1).read_to_end(&mut bytes).map_err(io)? as u64 > most {
+    let max_bytes = MESSAGE_BYTES as u64;
+    if file.take(max_bytes + 1).read_to_end(&mut bytes).map_err(io)? as u64 > max_bytes {
         return Err(refuse("it is larger than 1 GiB"));
     }
     if bytes.is_empty() {
@@ -40,21 +40,21 @@ pub(super) fn read_file(path: &Path, framing: Option<Framing>) -> Result<Vec<Vec
         messages.push(rest[frame.payload].to_vec());
         rest = &rest[frame.size..];
     }
-    // The last line may lack its end.
+    // The last line may lack its delimiter.
     if !rest.is_empty() {
         messages.push(rest.to_vec());
     }
     Ok(messages)
 }
 
-/// The same as [`pattern`] in letters from a to p, for messages that a delimiter ends.
-pub(super) fn datagrams(size: usize) -> Vec<u8> {
+/// A [`pattern`] of the letters a to p, for messages that end with a delimiter.
+pub(super) fn letter_pattern(size: usize) -> Vec<u8> {
     let mut bytes = pattern(size.div_ceil(2)).into_iter().flat_map(|byte| [b'a' + (byte >> 4), b'a' + (byte & 15)]);
     bytes.by_ref().take(size).collect()
 }
 
-/// Bytes in which a lost, repeated or moved block shows: the numbers from 0 on, mixed by SplitMix64 (Steele, Lea and
-/// Flood, OOPSLA 2014), which gives each a word of its own.
+/// Bytes in which lost, repeated or moved blocks are detectable: the numbers from 0 on, mixed by SplitMix64 (Steele,
+/// Lea and Flood, OOPSLA 2014), so that every 8-byte word is different.
 pub(super) fn pattern(size: usize) -> Vec<u8> {
     let mix = |number: u64| {
         let word = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -74,7 +74,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn no_block_of_the_pattern_stands_elsewhere() {
+    fn pattern_has_no_repeated_block() {
         let bytes = pattern(1 << 20);
         let blocks: HashSet<&[u8]> = bytes.windows(8).collect();
         assert_eq!(blocks.len(), bytes.len() - 7);

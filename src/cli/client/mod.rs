@@ -1,4 +1,4 @@
-//! `multiconn-client`: the command line, the server of its own that `--embedded` brings, and the exit status.
+//! `multiconn-client`: runs the client from its command line, with the embedded server if requested.
 
 mod content;
 mod embedded;
@@ -9,7 +9,7 @@ mod udp;
 
 use super::progress::ProgressBar;
 use super::variables::{self, Program};
-use super::{FAILURE, INTERRUPTED, Parsed, SUCCESS, complain, output, parse_with_variables};
+use super::{FAILURE, INTERRUPTED, Parsed, SUCCESS, output, parse_with_variables, report_error};
 use crate::client::{Client, ClientConfig, Expect, Report, catch_client_signals, environment};
 use crate::connection::Limits;
 use crate::error::Error;
@@ -23,12 +23,12 @@ use embedded::EmbeddedServer;
 use options::Options;
 use std::process::ExitCode;
 
-/// What the client reads from its environment.
+/// Properties of the client's options.
 const PROGRAM: Program = Program {
     prefix: "MULTICONN_CLIENT_",
-    // The server's certificate and key, whose common variables may be set for it, are not those of a client.
+    // The common variables may hold the server's certificate and key, which are not the client's.
     own: &["tls_cert", "tls_key"],
-    instead: &[("host", &["target"]), ("target", &["host", "port"])],
+    overrides: &[("host", &["target"]), ("target", &["host", "port"])],
     common: &[
         "host",
         "port",
@@ -66,8 +66,8 @@ const PROGRAM: Program = Program {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Before anything that takes time. If it fails, the client will say why. Those that come after the run are ignored: a
-    // lost terminal can send more than one, and the results are to be written.
+    // Before anything that takes time. If this fails, the client reports it. Signals after the run are ignored: a lost
+    // terminal can send more than one, and the results must still be written.
     let _signals = catch_client_signals();
     let Parsed { mut options, configuration, variables }: Parsed<Options> = match parse_with_variables(&PROGRAM) {
         Ok(parsed) => parsed,
@@ -77,20 +77,20 @@ pub fn main() -> ExitCode {
     variables::warn_of_unknown(&Options::command(), &PROGRAM);
     let started = Timestamp::after_1970(unix_time());
     let interpreted = options.interpret_words();
-    let status = interpreted.and_then(|()| measure(&options, &configuration, started));
-    status.unwrap_or_else(|error| complain(&error, &variables)).into()
+    let status = interpreted.and_then(|()| run_and_report(&options, &configuration, started));
+    status.unwrap_or_else(|error| report_error(&error, &variables)).into()
 }
 
-/// Runs, and tells and keeps how it went; the exit status.
-fn measure(options: &Options, configuration: &Settings, started: Timestamp) -> Result<u8, Error> {
+/// Runs the client, prints and writes the results. Returns the exit status.
+fn run_and_report(options: &Options, configuration: &Settings, started: Timestamp) -> Result<u8, Error> {
     options.datagrams.check()?;
     let (mut files, is_quiet) = (options.results.open()?, options.verbosity.is_quiet());
-    let complete = |mut record: RunResults| {
-        record.configuration = options.settings(configuration);
-        record.started = started;
-        record.environment = environment();
-        record.settle();
-        record
+    let complete = |mut results: RunResults| {
+        results.configuration = options.settings(configuration);
+        results.started = started;
+        results.environment = environment();
+        results.finalize();
+        results
     };
     if options.datagrams.is_wanted() {
         let report = udp::run(options.datagram_config()?, options)?;
@@ -100,21 +100,22 @@ fn measure(options: &Options, configuration: &Settings, started: Timestamp) -> R
     if options.content.stdin {
         return Ok(interactive_run(&report));
     }
-    // For scripts: nothing but the answers on stdout.
-    let is_told = !(is_quiet && report.asked && files.take_stdout() && report.is_success()) || print_results(&report);
+    // With -q, a request prints only the answers on stdout, for scripts.
+    let is_printed =
+        !(is_quiet && report.asked && files.take_stdout() && report.is_success()) || print_results(&report);
     let status = files.finish(&report, report.is_success(), &complete(RunResults::from(&report)), is_quiet);
-    Ok(if is_told || status != SUCCESS { status } else { FAILURE })
+    Ok(if is_printed || status != SUCCESS { status } else { FAILURE })
 }
 
-/// Prints each answer alone, on a line of its own; whether that went well.
+/// Prints each answer on a line of its own. Returns whether that succeeded.
 fn print_results(report: &Report) -> bool {
-    report.answers.iter().all(|(answer, _)| output::say_line(answer.result()))
+    report.answers.iter().all(|(answer, _)| output::print_line(answer.result()))
 }
 
-/// The exit status of a run that talked: what was printed are the replies, and nothing else.
+/// The exit status of an interactive run. Only the replies were printed; failures are logged here.
 fn interactive_run(report: &Report) -> u8 {
     for failure in report.failed.keys().filter(|_| !report.interrupted) {
-        output::complain(&format!("{}: {failure}", report.targets.join(", ")));
+        output::log_error(&format!("{}: {failure}", report.targets.join(", ")));
     }
     match (report.interrupted, report.is_success()) {
         (true, _) => INTERRUPTED,
@@ -146,11 +147,12 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> 
     report
 }
 
-/// The client's work against a server in the same process.
+/// Runs the client against a server in the same process.
 fn run_embedded(options: &Options) -> Result<Report, Error> {
-    // First, whether it can be done at all: the server alone would complain of something nobody asked for.
-    let rehearsed = options.config(vec![Endpoint::tcp("127.0.0.1", 0)])?;
-    let _ = Client::new(ClientConfig { handle_signals: false, ..rehearsed })?;
+    // Validate the client's configuration first: otherwise the server could report an error that the user did not
+    // cause.
+    let validated = options.config(vec![Endpoint::tcp("127.0.0.1", 0)])?;
+    let _ = Client::new(ClientConfig { handle_signals: false, ..validated })?;
     let with_tls = options.tls.is_wanted();
     let max_bytes = Limits::default().buffer_bytes;
     let server = if options.content.requests().is_empty() {

@@ -1,4 +1,4 @@
-//! The options, a group for each heading of `--help`.
+//! Command line options of the client, one group per heading of `--help`.
 
 use super::content::ContentOptions;
 use super::load::LoadOptions;
@@ -21,10 +21,10 @@ use ipnet::IpNet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The descriptors that an embedded server needs besides one per connection.
+/// Descriptors of an embedded server besides one per connection.
 const SERVER_DESCRIPTORS: usize = 64;
 
-/// Opens connections to an echo server, sends messages, and checks that every byte comes back.
+/// Open connections to an echo server, send messages, and verify every byte that comes back.
 #[derive(Debug, Parser)]
 #[command(name = "multiconn-client", version, long_version = LONG_VERSION, max_term_width = 100)]
 #[command(override_usage = "multiconn-client [OPTIONS] <HOST> <PORT> [NUM_CONNECTIONS]\n       \
@@ -33,17 +33,17 @@ const SERVER_DESCRIPTORS: usize = 64;
                             multiconn-client [OPTIONS] --target <HOST:PORT>... [-c <N>]\n       \
                             multiconn-client [OPTIONS] --embedded")]
 #[command(after_long_help = "Examples:\n  multiconn-client 127.0.0.1 65432 2\n  \
-                        multiconn-client --embedded -c 1000      with a server of its own\n  \
+                        multiconn-client --embedded -c 1000      with a server in the same process\n  \
                         multiconn-client 127.0.0.1 65432 10000 --hold 5s\n  \
                         multiconn-client 127.0.0.1 65432 1000 --duration 10s --rate 50k\n  \
                         multiconn-client --udp 127.0.0.1 65432 10 --duration 10s --rate 1k\n  \
-                        multiconn-client 127.0.0.1 65432 search ring     as --search ring, of a server with --service search\n  \
-                        multiconn-client 127.0.0.1 65432 --stdin           talk to the server\n  \
+                        multiconn-client 127.0.0.1 65432 search ring     same as --search ring; needs --service search\n  \
+                        multiconn-client 127.0.0.1 65432 --stdin           interactive\n  \
                         multiconn-client 127.0.0.1 65432 --frame lines --expect any --message hello -v\n\n\
-                        Exit status:\n  0    all went as asked\n  \
-                        1    something failed, or nothing was measured\n  2    the command line was wrong\n  \
-                        3    a threshold of --fail-if was crossed\n  \
-                        130  a signal ended the run; the report so far is printed, and results are written")]
+                        Exit status:\n  0    success\n  \
+                        1    something failed, or nothing was measured\n  2    invalid command line\n  \
+                        3    a threshold of --fail-if was crossed, or could not be judged\n  \
+                        130  a signal ended the run; the report so far is printed, and result files are written")]
 pub(super) struct Options {
     #[command(flatten)]
     typed: Typed,
@@ -58,10 +58,10 @@ pub(super) struct Options {
     #[command(flatten)]
     pub(super) connecting: ConnectOptions,
 
-    /// How many event loops, each on a thread of its own.
+    /// Number of event loops, each on its own thread.
     #[arg(short = 't', long, value_name = "N", default_value = "1", value_parser = values::count, allow_negative_numbers = true, help_heading = "Workers")]
     workers: usize,
-    /// Let each loop poll this long before it sleeps: quicker, for a whole CPU each.
+    /// Busy-poll this long before each sleep, for lower latency at the cost of a whole CPU per loop.
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration,
         help_heading = "Workers")]
     spin: Duration,
@@ -73,40 +73,40 @@ pub(super) struct Options {
 
     #[command(flatten)]
     pub(super) results: Results,
-    /// Show no progress bar, and no line for each second of a load. On a terminal there are both; with -v, or with TERM=dumb, only the
-    /// lines.
+    /// Show no progress bar, and no line per second of a load. On a terminal both are shown; with -v, or with
+    /// TERM=dumb, only the lines.
     #[arg(long, help_heading = "Report")]
     no_progress: bool,
     #[command(flatten)]
     pub(super) verbosity: Verbosity,
 }
 
-/// Where to connect.
+/// Target options.
 #[derive(Debug, Args)]
 pub(super) struct TargetOptions {
-    /// The address or name to connect to; all addresses of a name are tried. Or an address in one word, without PORT:
-    /// HOST:PORT, [ADDRESS]:PORT, tcp://HOST:PORT or unix:PATH.
+    /// Address or name to connect to; all addresses of a name are tried. HOST:PORT, [ADDRESS]:PORT, tcp://HOST:PORT or
+    /// unix:PATH replace HOST and PORT.
     #[arg(index = 1, conflicts_with_all = ["unix", "embedded"])]
     host: Option<String>,
-    /// The port.
+    /// Port to connect to.
     #[arg(index = 2, allow_negative_numbers = true)]
     port: Option<String>,
-    /// How many connections to open; the same as -c. Two words, ACTION VALUE, are a request of the message protocol instead, as
-    /// of the tutorial's client: `search morpheus` is --search morpheus, `binary x` is --binary x, and any other action is sent
-    /// in JSON as it is.
+    /// Number of connections, same as -c. Alternatively two words, ACTION VALUE, form a request of the message
+    /// protocol, as in the tutorial's client: `search morpheus` is --search morpheus, `binary x` is --binary x, and any
+    /// other action is sent as JSON.
     #[arg(index = 3, value_name = "NUM_CONNECTIONS", allow_negative_numbers = true)]
     words: Vec<String>,
     #[arg(skip)]
     address: Option<Endpoint>,
-    /// A further address to connect to, in turn with the others; may be repeated. HOST PORT may be left out then.
+    /// Add a target; may be repeated. Connections go to all targets in turn, and HOST PORT may be omitted.
     #[arg(long, value_name = "HOST:PORT", value_parser = connect_address, conflicts_with_all = ["unix", "embedded"],
         help_heading = "Where")]
     target: Vec<Endpoint>,
     /// Connect to the Unix socket at PATH.
     #[arg(long, value_name = "PATH", conflicts_with = "embedded", help_heading = "Where")]
     unix: Option<PathBuf>,
-    /// Connect from the addresses of this range, in turn; may be repeated. Each has ports of its own. Default: the system
-    /// chooses.
+    /// Connect from the addresses of this range, in turn; may be repeated. Each address has its own range of ports.
+    /// Default: chosen by the system.
     #[arg(long, value_name = "CIDR", value_parser = values::range, conflicts_with_all = ["unix", "udp"], help_heading = "Where")]
     source: Vec<IpNet>,
     /// Start a server in this process, on a free loopback port, and connect to it.
@@ -115,20 +115,20 @@ pub(super) struct TargetOptions {
 }
 
 impl TargetOptions {
-    /// The places that were named.
+    /// All targets: Unix socket, address, and --target.
     pub(super) fn targets(&self) -> Vec<Endpoint> {
         let unix = self.unix.iter().map(Endpoint::unix);
         unix.chain(self.address.clone()).chain(self.target.iter().cloned()).collect()
     }
 
-    /// Takes the address from the words without an option, and returns the words after it.
+    /// Takes the address from the positional arguments, and returns the arguments after it.
     fn take_address(&mut self, typed: &Typed) -> Result<Vec<String>, Error> {
         let words = in_order(self.host.as_deref(), self.port.as_deref(), &self.words, typed);
         if let [number] = &words[..]
             && values::is_number(number)
         {
             return Err(Error::Usage(format!(
-                "HOST {number:?} stands without a PORT; give both such as 127.0.0.1 65432, or -c {number} for the number of \
+                "HOST {number:?} has no PORT; give both such as 127.0.0.1 65432, or -c {number} for the number of \
                  connections"
             )));
         }
@@ -145,24 +145,24 @@ impl TargetOptions {
     }
 }
 
-/// How much to do.
+/// Number of connections and messages.
 #[derive(Debug, Args)]
 pub(super) struct AmountOptions {
     #[arg(skip)]
     num_connections: Option<usize>,
-    /// How many connections to open (default: 1). All stay open until every one has finished its exchange or failed; with --frame end
-    /// and with --reconnect-every each ends on its own.
+    /// Number of connections (default: 1). All stay open until each has finished its exchange or failed. With --frame
+    /// end and with --reconnect-every each closes on its own.
     #[arg(short, long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
     connections: Option<usize>,
-    /// How many messages each connection sends. Default: each once. With 0 a connection only reads, until the server closes it or
-    /// --duration or --hold is over.
+    /// Messages sent per connection. Default: each message once. With 0 a connection only reads, until the server
+    /// closes it or --duration or --hold ends.
     #[arg(long, value_name = "N", value_parser = values::messages, allow_negative_numbers = true, help_heading = "How much")]
     messages: Option<usize>,
-    /// How many messages of a connection may be unanswered at a time. Default: all.
+    /// Maximum unanswered messages per connection. Default: all, or 1 in a closed loop with --duration.
     #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
     pipeline: Option<usize>,
-    /// Keep all connections open for at least this long once all are open. One that the server closes before
-    /// has failed.
+    /// Keep all connections open this long after all are open. A connection that the server closes earlier counts as
+    /// failed.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration,
         help_heading = "How much")]
     hold: Option<Duration>,
@@ -173,7 +173,7 @@ impl AmountOptions {
         self.num_connections.or(self.connections).unwrap_or(1)
     }
 
-    /// Takes NUM_CONNECTIONS from the words after the address.
+    /// Takes NUM_CONNECTIONS from the arguments after the address.
     fn take_count(&mut self, words: &[String], typed: &Typed) -> Result<(), Error> {
         let count = match words {
             [] => return Ok(()),
@@ -205,48 +205,49 @@ impl AmountOptions {
     }
 }
 
-/// Whether a word after the address is meant as NUM_CONNECTIONS, right or wrong, and not as an ACTION.
+/// Whether an argument after the address is meant as NUM_CONNECTIONS, valid or not, rather than as an ACTION.
 fn looks_like_count(word: &str) -> bool {
     word.is_empty() || word.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
 }
 
-/// How to connect.
+/// Connect options.
 #[derive(Debug, Args)]
 pub(super) struct ConnectOptions {
-    /// Give up a connect after this long.
+    /// Give up connecting after this long.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, help_heading = "Connecting")]
     connect_timeout: Duration,
-    /// Give up a connection that is silent for this long: no byte of a reply comes after a message was sent, or the server
-    /// accepts no bytes; with --stdin, also after the end of the input.
+    /// Give up a connection that is silent for this long. Silent means that no byte of a reply arrives after a message
+    /// was sent, or that the server accepts no bytes; with --stdin, also after the end of the input.
     #[arg(long, value_name = "DURATION", default_value = "10s", default_value_if("udp", ArgPredicate::IsPresent, "1s"),
         value_parser = parse_duration, help_heading = "Connecting")]
     reply_timeout: Duration,
-    /// Try a connect again, up to N times, that was refused, timed out, or found no free local port.
+    /// Retry a connect up to N times if it was refused, timed out, or found no free local port.
     #[arg(long, value_name = "N", default_value = "0", value_parser = values::times, allow_negative_numbers = true, help_heading = "Connecting")]
     retries: u32,
-    /// Wait about this long before the first retry, and twice as long before each further one, 30s at most.
+    /// Wait about this long before the first retry; doubles with each retry, up to 30s.
     #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = parse_duration, help_heading = "Connecting")]
     retry_delay: Duration,
-    /// How many connects may be in progress at a time.
+    /// Maximum number of connects in progress.
     #[arg(long, value_name = "N", default_value = "512", value_parser = values::count, allow_negative_numbers = true, help_heading = "Connecting")]
     max_connecting: usize,
-    /// Begin so many connects per second in all, evenly, such as 5k; 100M at most. Default: as soon as there is a place.
+    /// Start this many connects per second in total, evenly spaced, such as 5k; at most 100M. Default: as fast as
+    /// --max-connecting allows.
     #[arg(long, value_name = "RATE", value_parser = parse_rate, allow_negative_numbers = true, conflicts_with_all =
         ["stdin", "udp"], help_heading = "Connecting")]
     connect_rate: Option<f64>,
-    /// Send small messages at once (TCP_NODELAY).
+    /// Send small messages without delay (TCP_NODELAY).
     #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On,
         hide_possible_values = true, help_heading = "Connecting")]
     no_delay: Switch,
-    /// Let the kernel probe a silent server after this long, in whole seconds (SO_KEEPALIVE). Default: never.
+    /// Send keepalive probes after this much silence, in whole seconds (SO_KEEPALIVE). Default: never.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration,
         help_heading = "Connecting")]
     keepalive: Option<Duration>,
-    /// The kernel's receive buffer of each connection (SO_RCVBUF). Default: the kernel tunes it.
+    /// Kernel receive buffer per connection (SO_RCVBUF). Default: tuned by the kernel.
     #[arg(long, value_name = "SIZE", value_parser = values::size,
         help_heading = "Connecting")]
     recv_buffer: Option<usize>,
-    /// The kernel's send buffer of each connection (SO_SNDBUF). Default: the kernel tunes it.
+    /// Kernel send buffer per connection (SO_SNDBUF). Default: tuned by the kernel.
     #[arg(long, value_name = "SIZE", value_parser = values::size,
         help_heading = "Connecting")]
     send_buffer: Option<usize>,
@@ -268,11 +269,12 @@ impl ConnectOptions {
 }
 
 impl Options {
-    /// Interprets the words without an option: HOST PORT or an address in one word, then NUM_CONNECTIONS.
+    /// Interprets the positional arguments: HOST PORT or an address in one argument, then NUM_CONNECTIONS or ACTION
+    /// VALUE.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] when they are something else, or contradict an option.
+    /// [`Error::Usage`] when they are invalid, or contradict an option.
     pub(super) fn interpret_words(&mut self) -> Result<(), Error> {
         let rest = self.place.take_address(&self.typed)?;
         match &rest[..] {
@@ -287,7 +289,7 @@ impl Options {
         Ok(())
     }
 
-    /// The settings as a record keeps them: what the words without an option mean, and the `options`.
+    /// The configuration as stored in result files: the positional arguments by their meaning, then the `options`.
     pub(super) fn settings(&self, options: &Settings) -> Settings {
         let mut settings = Settings::default();
         if let Some(Endpoint::Tcp { host, port }) = &self.place.address {
@@ -298,7 +300,7 @@ impl Options {
             Endpoint::Unix(path) => Some(path.to_string_lossy().into_owned()),
             Endpoint::Tcp { .. } => None,
         };
-        // Only a run over Unix sockets alone has this one.
+        // Only a run that uses Unix sockets alone has this setting.
         if let Some(paths) = self.place.targets().iter().map(path).collect::<Option<Vec<_>>>()
             && !paths.is_empty()
         {
@@ -320,14 +322,14 @@ impl Options {
         settings
     }
 
-    /// What the options ask for, against `targets`.
+    /// The client's configuration for connections to `targets`.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for a file of messages that cannot be read.
+    /// [`Error::Usage`] for a message file that cannot be read.
     pub(super) fn config(&self, targets: Vec<Endpoint>) -> Result<ClientConfig, Error> {
         if self.content.stdin && targets.len() > 1 {
-            let text = "--stdin talks to one server; give one --target, such as --target 127.0.0.1:65432 --stdin";
+            let text = "--stdin connects to one server; give one --target, such as --target 127.0.0.1:65432 --stdin";
             return Err(Error::Usage(text.to_owned()));
         }
         let mut config = ClientConfig::to_all(targets);
@@ -342,17 +344,17 @@ impl Options {
         config.handle_signals = true;
         if self.place.embedded {
             config.other_descriptors = self.amount.connections().saturating_add(SERVER_DESCRIPTORS);
-            // There is nobody else it could be.
+            // The embedded server is in this process; its certificate needs no verification.
             config.tls.iter_mut().for_each(|tls| tls.insecure = true);
         }
         Ok(config)
     }
 
-    /// The work with datagrams.
+    /// The client's configuration for UDP.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for a file of messages that cannot be read.
+    /// [`Error::Usage`] for a message file that cannot be read.
     pub(super) fn datagram_config(&self) -> Result<DatagramClientConfig, Error> {
         let mut config = DatagramClientConfig::to_all(self.place.targets());
         self.content.apply_to_datagrams(&mut config)?;
@@ -370,7 +372,7 @@ impl Options {
         Ok(config)
     }
 
-    /// What is shown of a run while it lasts, if anything is.
+    /// The progress view of the run; none if nothing is to be shown.
     pub(super) fn view(&self, connections: usize, load: &LoadConfig) -> Option<View> {
         let view = View {
             started: Instant::now(),
@@ -378,7 +380,7 @@ impl Options {
             warm_up: load.warm_up,
             time: load.duration.map(|duration| duration.saturating_add(load.warm_up)),
             seconds: load.rate.is_some() || load.duration.is_some(),
-            bar: !self.verbosity.speaks() && !output::is_dumb_terminal(),
+            bar: !self.verbosity.logs_connections() && !output::is_dumb_terminal(),
         };
         let is_allowed = !self.no_progress && !self.verbosity.is_quiet();
         Some(view).filter(|view| is_allowed && (view.bar || view.seconds))

@@ -1,4 +1,4 @@
-//! The client's command line as far as it is about datagrams, and their run.
+//! UDP options of the client, and its run over UDP.
 
 use super::options::Options;
 use crate::cli::progress::ProgressBar;
@@ -8,20 +8,20 @@ use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport};
 use crate::error::Error;
 use clap::Args;
 
-/// Datagrams instead of connections.
+/// UDP options of the client.
 #[derive(Debug, Clone, Args)]
 pub(super) struct DatagramOptions {
     #[command(flatten)]
     typed: Typed,
-    /// Send datagrams (UDP) from NUM_CONNECTIONS sockets, each message one datagram. A message without a reply within
-    /// --reply-timeout (1s then) is lost; without a --rate, --pipeline is 1 unless given; with a --size of 16 or more each
-    /// message carries its number.
+    /// Send each message as a UDP datagram, from NUM_CONNECTIONS sockets. A message without a reply within
+    /// --reply-timeout (1s with --udp) is lost. Without --rate, --pipeline defaults to 1. With a --size of 16 or more,
+    /// each message carries its number.
     #[arg(long, help_heading = "Datagrams",
         conflicts_with_all = ["unix", "embedded", "hold", "retries", "retry_delay", "connect_timeout", "max_connecting",
         "no_delay", "keepalive", "buffer_limit", "stdin", "frame", "search", "binary", "tls_ca", "tls_insecure", "tls_cert",
         "tls_key", "server_name", "tls_alpn"])]
     udp: bool,
-    /// Send to the broadcast address of a network, such as 192.168.1.255 (SO_BROADCAST).
+    /// Allow broadcast addresses, such as 192.168.1.255 (SO_BROADCAST).
     #[arg(long, help_heading = "Datagrams")]
     broadcast: bool,
     #[command(flatten)]
@@ -29,29 +29,29 @@ pub(super) struct DatagramOptions {
 }
 
 impl DatagramOptions {
-    /// Whether datagrams are wanted.
+    /// Whether --udp is given.
     pub(super) fn is_wanted(&self) -> bool {
         self.udp
     }
 
-    /// Whether an option was typed that only means something for datagrams, and those are not wanted.
+    /// Checks that no UDP option is given on the command line without --udp.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] when one was.
+    /// [`Error::Usage`] when one is.
     pub(super) fn check(&self) -> Result<(), Error> {
         let names = std::iter::once("--broadcast").chain(SendingOptions::NAMES);
         if self.udp { Ok(()) } else { refuse_stray(&self.typed, names) }
     }
 
-    /// Sets what these options say.
+    /// Applies the options to `config`.
     pub(super) fn apply(&self, config: &mut DatagramClientConfig) {
         config.broadcast = self.broadcast;
         config.multicast = self.sending.multicast();
     }
 }
 
-/// Runs the client.
+/// Runs the client over UDP.
 pub(super) fn run(config: DatagramClientConfig, options: &Options) -> Result<DatagramReport, Error> {
     let view = options.view(config.sockets, &config.load);
     let client = DatagramClient::new(config)?;

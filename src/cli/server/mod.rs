@@ -1,4 +1,4 @@
-//! `multiconn-server`: the command line, and the exit status.
+//! `multiconn-server`: runs the server from its command line.
 
 mod services;
 mod udp;
@@ -8,7 +8,7 @@ use crate::cli::logging::Verbosity;
 use crate::cli::tls::ServerTls;
 use crate::cli::variables::{self, Program, Typed};
 use crate::cli::{
-    FAILURE, INTERRUPTED, LONG_VERSION, Parsed, SUCCESS, Switch, complain, output, parse_with_variables, values,
+    FAILURE, INTERRUPTED, LONG_VERSION, Parsed, SUCCESS, Switch, output, parse_with_variables, report_error, values,
 };
 use crate::error::Error;
 use crate::server::{
@@ -24,11 +24,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 use udp::DatagramOptions;
 
-/// What the server reads from its environment.
+/// Properties of the server's options.
 const PROGRAM: Program = Program {
     prefix: "MULTICONN_SERVER_",
     own: &[],
-    instead: &[],
+    overrides: &[],
     common: &[
         "host",
         "port",
@@ -50,110 +50,110 @@ const PROGRAM: Program = Program {
     examples: &[],
 };
 
-/// Where the server listens unless it is told otherwise.
+/// Default listen address.
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 65432;
 
-/// Serves many connections at once, by default as an echo server.
+/// Serve many connections at once; the default service is echo.
 #[derive(Debug, Parser)]
 #[command(name = "multiconn-server", version, long_version = LONG_VERSION, max_term_width = 100)]
 #[command(override_usage = "multiconn-server [OPTIONS] [HOST] [PORT]\n       \
                             multiconn-server [OPTIONS] [HOST:PORT|unix:PATH]")]
 #[command(after_long_help = "Examples:\n  multiconn-server 127.0.0.1 65432\n  multiconn-server \"\" 0      \
                         every interface, a free port\n  multiconn-server [::1]:65432\n  multiconn-server --unix m.sock\n\n\
-                        Signals:\n  TERM, INT  drain, then end; a second one ends at once\n  \
-                        HUP        read the TLS files again\n  \
+                        Signals:\n  TERM, INT  stop accepting and drain; repeat to exit now\n  \
+                        HUP        reload the TLS files\n  \
                         USR1       log the counters\n  \
-                        USR2       start a new process that takes the listening sockets\n\n\
-                        Exit status:\n  0    it served, and ended when it was told to\n  \
-                        1    something failed\n  2    the command line was wrong\n  \
-                        130  a second signal ended it before all connections were finished")]
+                        USR2       hand the listening sockets over to a new process\n\n\
+                        Exit status:\n  0    stopped by a signal, all connections finished\n  \
+                        1    something failed\n  2    invalid command line\n  \
+                        130  stopped by a second signal before all connections finished")]
 struct Options {
     #[command(flatten)]
     typed: Typed,
-    /// The address or name to listen on; "" for every interface. Or an address in one word, without PORT: HOST:PORT,
-    /// [ADDRESS]:PORT, tcp://HOST:PORT or unix:PATH. Default: 127.0.0.1, unless --unix is given.
+    /// Address or name to listen on; "" for every interface. HOST:PORT, [ADDRESS]:PORT, tcp://HOST:PORT or unix:PATH
+    /// replace HOST and PORT. Default: 127.0.0.1, unless --unix is given.
     #[arg(index = 1)]
     host: Option<String>,
-    /// The port; 0 takes a free one. Default: 65432.
+    /// Port to listen on; 0 takes a free one. Default: 65432.
     #[arg(index = 2, allow_negative_numbers = true)]
     port: Option<String>,
 
     /// Listen on a Unix socket at PATH; may be repeated.
     #[arg(long, value_name = "PATH", help_heading = "Listening")]
     unix: Vec<PathBuf>,
-    /// How many connections may wait to be accepted. The kernel cuts more than net.core.somaxconn, with a warning.
+    /// Length of the accept queue. The kernel limits it to net.core.somaxconn; the server warns if that is less.
     #[arg(long, value_name = "N", default_value = "4096", value_parser = values::count,
         help_heading = "Listening", allow_negative_numbers = true)]
     backlog: usize,
 
-    /// Accept only peers of this address range; may be repeated. Bits behind the prefix are ignored, and an IPv4-mapped
-    /// range (::ffff:10.0.0.0/104) is the IPv4 range. Default: everybody.
+    /// Accept only peers in this address range; may be repeated. Bits after the prefix are ignored, and an IPv4-mapped
+    /// range (::ffff:10.0.0.0/104) is the IPv4 range. Default: every peer.
     #[arg(long, value_name = "CIDR", value_parser = values::range, help_heading = "Listening")]
     allow: Vec<IpNet>,
 
     #[command(flatten)]
     service: ServiceOptions,
-    /// How many event loops, each on a thread of its own. Each has a listener of its own on every address (SO_REUSEPORT), so
-    /// `ss -ltn` shows a line for each worker. Default: one per CPU.
+    /// Number of event loops, each on its own thread. Each has its own listener on every address (SO_REUSEPORT), so `ss
+    /// -ltn` shows one line per worker. Default: one per CPU.
     #[arg(long, value_name = "N", value_parser = values::count,
         allow_negative_numbers = true)]
     workers: Option<usize>,
-    /// Let each loop poll this long before it sleeps: quicker, for a whole CPU each.
+    /// Busy-poll this long before each sleep, for lower latency at the cost of a whole CPU per loop.
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration)]
     spin: Duration,
 
-    /// The most connections at a time. Default: what the descriptor limit allows.
+    /// Maximum open connections. Default: as many as the descriptor limit allows.
     #[arg(long, value_name = "N", value_parser = values::count,
         help_heading = "Limits", allow_negative_numbers = true)]
     max_connections: Option<usize>,
-    /// The most connections at a time from one address (of IPv6: from one /64).
+    /// Maximum open connections per address (IPv6: per /64).
     #[arg(long, value_name = "N", value_parser = values::count,
         help_heading = "Limits", allow_negative_numbers = true)]
     max_per_address: Option<usize>,
-    /// What happens to those who come at the limit: they wait in the backlog, or are closed at once.
+    /// At the connection limit, leave new connections in the backlog (wait) or close them at once (refuse).
     #[arg(long, value_name = "wait|refuse", value_enum, default_value_t = AtLimitName::Wait, hide_possible_values = true, help_heading = "Limits")]
     at_limit: AtLimitName,
-    /// The most bytes that wait in each direction of a connection; of a message with a header, in its content.
+    /// Maximum bytes buffered per connection and direction; for --service search, per message content.
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size, help_heading = "Limits")]
     buffer_limit: usize,
-    /// The most memory held for all connections together: their buffers, replies that wait, and TLS, from the accept on; a
-    /// connection that would exceed it is closed.
+    /// Maximum memory for all connections, including buffers, pending replies and TLS; a connection that would exceed
+    /// it is closed.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::size, help_heading = "Limits")]
     memory_limit: usize,
-    /// Close a connection that is idle for this long: no byte moved, nor was acknowledged while output waits; 0 waits for
-    /// ever.
+    /// Close a connection that is idle for this long; 0 disables the timeout. Idle means that no byte was transferred,
+    /// and none acknowledged while output waits.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration, help_heading = "Limits")]
     idle_timeout: Duration,
-    /// Close a connection when its peer has sent nothing this long after it opened, and was sent nothing; 0 waits for ever.
+    /// Close a connection that has neither received nor sent a byte this long after it opened; 0 disables the timeout.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration, help_heading = "Limits")]
     first_byte_timeout: Duration,
-    /// Reset a connection when output waits and its peer has acknowledged none for this long; 0 waits for ever.
+    /// Reset a connection whose peer acknowledges none of the waiting output for this long; 0 disables the timeout.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration, help_heading = "Limits")]
     write_timeout: Duration,
-    /// Finish a connection this long after it opened, whatever happens on it; 0 never does.
+    /// Finish a connection this long after it opened, even if it is active; 0 disables the limit.
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration, help_heading = "Limits")]
     lifetime: Duration,
-    /// When ending, let connections finish for this long.
+    /// On shutdown, let connections finish for this long.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration, help_heading = "Limits")]
     drain_timeout: Duration,
-    /// On SIGUSR2, give the new process this long to accept; then it is ended, and this one serves on.
+    /// On SIGUSR2, wait this long for the new process to accept; then end it and continue to serve.
     #[arg(long = "hand-over-timeout", value_name = "DURATION", default_value = "30s", value_parser = parse_duration, help_heading = "Limits")]
     handover_timeout: Duration,
 
-    /// Send small messages at once (TCP_NODELAY).
+    /// Send small messages without delay (TCP_NODELAY).
     #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On,
         help_heading = "Socket")]
     no_delay: Switch,
-    /// Probe a silent peer after this long (SO_KEEPALIVE), in whole seconds. Default: off.
+    /// Send keepalive probes after this much silence (SO_KEEPALIVE), in whole seconds. Default: off.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration,
         help_heading = "Socket")]
     keepalive: Option<Duration>,
-    /// The kernel's receive buffer of each connection (SO_RCVBUF). Default: the kernel tunes it.
+    /// Kernel receive buffer per connection (SO_RCVBUF). Default: tuned by the kernel.
     #[arg(long, value_name = "SIZE", value_parser = values::size,
         help_heading = "Socket")]
     recv_buffer: Option<usize>,
-    /// The kernel's send buffer of each connection (SO_SNDBUF). Default: the kernel tunes it.
+    /// Kernel send buffer per connection (SO_SNDBUF). Default: tuned by the kernel.
     #[arg(long, value_name = "SIZE", value_parser = values::size,
         help_heading = "Socket")]
     send_buffer: Option<usize>,
@@ -161,8 +161,9 @@ struct Options {
     #[command(flatten)]
     tls: ServerTls,
 
-    /// Serve HTTP at this address, which can be a Unix socket (unix:PATH): /metrics (OpenMetrics), /healthz and /readyz, to 16 clients at a time; one
-    /// more takes the place of the one that has waited longest. Default: nowhere.
+    /// Serve /metrics, /healthz and /readyz over HTTP. The address can be a Unix socket (unix:PATH); /metrics has the
+    /// OpenMetrics format. At most 16 clients are served at a time; one more replaces the client that has waited
+    /// longest. Default: off.
     #[arg(long, value_name = "HOST:PORT", value_parser = listen_address,
         help_heading = "Observing")]
     metrics: Option<Endpoint>,
@@ -179,7 +180,7 @@ enum AtLimitName {
 }
 
 impl Options {
-    /// Where to listen: the Unix sockets, and last the address.
+    /// The listen endpoints: Unix sockets first, then the address.
     fn endpoints(&self) -> Result<Vec<Endpoint>, Error> {
         let only_unix = !self.unix.is_empty() && !self.datagrams.is_wanted();
         let host = self.host.as_deref().or((!only_unix).then_some(DEFAULT_HOST));
@@ -227,7 +228,7 @@ impl Options {
         Ok(config)
     }
 
-    /// The first option typed, if any, that would do nothing where only datagrams are served.
+    /// The first option given on the command line that has no effect on a server of datagrams only.
     fn for_connections(&self, config: &ServerConfig) -> Option<&'static str> {
         let usual = ServerConfig::at(Endpoint::tcp("", 0));
         let given = [
@@ -251,7 +252,7 @@ impl Options {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Before anything that takes time. If it fails, the server will say why.
+    // Before anything that takes time. If this fails, the server reports it.
     let _signals = catch_server_signals();
     let Parsed { options, variables, .. }: Parsed<Options> = match parse_with_variables(&PROGRAM) {
         Ok(parsed) => parsed,
@@ -260,10 +261,10 @@ pub fn main() -> ExitCode {
     let _log = options.verbosity.start_log();
     limit_panic_reports();
     variables::warn_of_unknown(&Options::command(), &PROGRAM);
-    serve(&options).unwrap_or_else(|error| complain(&error, &variables)).into()
+    serve(&options).unwrap_or_else(|error| report_error(&error, &variables)).into()
 }
 
-/// Serves until told to end, and says with which exit status.
+/// Serves until a signal stops the server. Returns the exit status.
 fn serve(options: &Options) -> Result<u8, Error> {
     let service = options.service.clone();
     let mut config = options.config()?;
@@ -273,7 +274,7 @@ fn serve(options: &Options) -> Result<u8, Error> {
     let for_connections = options.for_connections(&config);
     if options.datagrams.is_wanted() {
         service.check_datagrams()?;
-        // The last one is the address; those before it are of --unix.
+        // The last endpoint is the address; those before it come from --unix.
         let listen = config.listen.pop().unwrap_or_else(|| Endpoint::tcp(DEFAULT_HOST, DEFAULT_PORT));
         config.datagrams = Some(options.datagrams.config(listen, service.name())?);
     }
@@ -295,21 +296,21 @@ fn serve(options: &Options) -> Result<u8, Error> {
             (transport, Some(_)) => format!("{transport} tls"),
             (transport, None) => transport.to_owned(),
         };
-        output::say_line(format_args!("Listening on {address} ({transport}, {})", service.name()));
+        output::print_line(format_args!("Listening on {address} ({transport}, {})", service.name()));
     }
     if let Some(tls) = server.tls().filter(|tls| tls.is_self_signed()) {
-        output::say(format_args!("Self-signed certificate, SHA-256 fingerprint {}", tls.fingerprint()));
+        output::print(format_args!("Self-signed certificate, SHA-256 fingerprint {}", tls.fingerprint()));
     }
     for address in server.datagram_addresses() {
-        output::say_line(format_args!("Listening on {address} (udp, {})", options.datagrams.service(service.name())));
+        output::print_line(format_args!("Listening on {address} (udp, {})", options.datagrams.service(service.name())));
     }
     for address in server.metrics_addresses() {
-        output::say_line(format_args!("Listening on {address} ({}, metrics)", address.transport()));
+        output::print_line(format_args!("Listening on {address} ({}, metrics)", address.transport()));
     }
     let summary = server.run()?;
-    let written = options.verbosity.is_quiet() || output::say(&summary);
+    let written = options.verbosity.is_quiet() || output::print(&summary);
     Ok(match (summary.was_stopped(), written) {
-        // A second signal cut off what the first one would have let finish.
+        // A second signal cut off connections that the first one would have let finish.
         (true, _) => INTERRUPTED,
         (false, true) => SUCCESS,
         (false, false) => FAILURE,

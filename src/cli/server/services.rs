@@ -1,4 +1,4 @@
-//! The services by name, and how they are made.
+//! Service options of the server, and construction of services by name.
 
 use crate::cli::values;
 use crate::codec::Framing;
@@ -13,47 +13,47 @@ use crate::units::parse_duration;
 use clap::{Args, ValueEnum};
 use std::time::Duration;
 
-/// What every connection is served with.
+/// Service options.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServiceOptions {
-    /// What every connection is served with.
+    /// Service for every connection.
     #[arg(long, value_name = "NAME", value_enum, default_value_t = ServiceName::Echo,
         help_heading = "Service")]
     service: ServiceName,
-    /// How messages are told apart, for echo, reverse and upper: lines, crlf, delimiter:TEXT, fixed:N, a length before each
-    /// (digits:N, u8, u16be, u16le, u32be, u32le, u64be, u64le, or with a type byte type+u32be), or end. Default: what has come
-    /// is answered at once.
+    /// How messages are delimited for echo, reverse and upper. One of: lines, crlf, delimiter:TEXT, fixed:N, a length
+    /// prefix (digits:N, u8, u16be, u16le, u32be, u32le, u64be, u64le, or with a type byte type+u32be), or end.
+    /// Default: no framing; bytes are answered as they arrive.
     #[arg(long, value_name = "KIND", value_parser = values::framing, help_heading = "Service")]
     frame: Option<Framing>,
-    /// Answer this much later, to the microsecond.
+    /// Delay each reply, with microsecond resolution.
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration, help_heading = "Service")]
     reply_delay: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ServiceName {
-    /// Sends everything back (RFC 862).
+    /// Sends all bytes back (RFC 862)
     Echo,
-    /// Throws everything away (RFC 863).
+    /// Discards all bytes (RFC 863)
     Discard,
-    /// Sends lines without end (RFC 864).
+    /// Sends an endless sequence of lines (RFC 864)
     Chargen,
-    /// Sends date and time in UTC, and closes (RFC 867).
+    /// Sends date and time in UTC, and closes (RFC 867)
     Daytime,
-    /// Sends the seconds since 1900 as 32 bits, and closes (RFC 868).
+    /// Sends the seconds since 1900 as 32 bits, and closes (RFC 868)
     Time,
-    /// Sends a greeting, and closes.
+    /// Sends a greeting, and closes
     Greet,
-    /// Sends the time of day in UTC as HH:MM:SS, and closes.
+    /// Sends the time of day in UTC as HH:MM:SS, and closes
     Clock,
-    /// Sends each line, or each frame, backwards.
+    /// Sends each line, or each frame, reversed
     Reverse,
-    /// Sends everything back in upper case.
+    /// Sends all bytes back in upper case
     Upper,
-    /// Reads nothing.
+    /// Never reads
     #[value(name = "never-read", alias = "stall")]
     NeverRead,
-    /// Looks up what messages with a JSON header ask for.
+    /// Answers search requests with a JSON header
     Search,
 }
 
@@ -74,13 +74,13 @@ impl ServiceName {
         }
     }
 
-    /// Whether it answers messages.
+    /// Whether the service answers messages, and so supports framing.
     fn has_messages(self) -> bool {
         matches!(self, Self::Echo | Self::Reverse | Self::Upper)
     }
 
-    /// Whether it sends anything at all.
-    fn speaks(self) -> bool {
+    /// Whether the service sends data at all.
+    fn sends_data(self) -> bool {
         !matches!(self, Self::Discard | Self::NeverRead)
     }
 }
@@ -90,7 +90,7 @@ impl ServiceOptions {
         self.service.name()
     }
 
-    /// What the log says when bytes go out.
+    /// The verb of log lines about sent bytes.
     pub(super) fn sending(&self) -> &'static str {
         match self.service {
             ServiceName::Echo => "Echoing",
@@ -98,27 +98,28 @@ impl ServiceOptions {
         }
     }
 
-    /// What the buffers of a connection hold when the user says `limit`, which for messages is that of their contents.
+    /// Buffer limit of a connection for the user's `limit`. For the search service, `limit` applies to the content of a
+    /// message.
     pub(super) fn buffer_bytes(&self, limit: usize) -> usize {
         if self.service == ServiceName::Search { Search::buffer_bytes(limit) } else { limit }
     }
 
-    /// Whether the options go together.
+    /// Checks that the options are consistent.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] when they do not.
+    /// [`Error::Usage`] when they are not.
     pub(super) fn check(&self, buffer_limit: usize) -> Result<(), Error> {
         let name = self.name();
         if let Some(framing) = self.frame {
             if !self.service.has_messages() {
                 return Err(Error::Usage(format!(
-                    "--service {name} knows no messages; give --frame {framing} with echo, reverse or upper"
+                    "--service {name} does not support framing; give --frame {framing} with echo, reverse or upper"
                 )));
             }
             framing.check(buffer_limit).map_err(|error| Error::Usage(format!("{error}; see --buffer-limit")))?;
         }
-        if !self.reply_delay.is_zero() && !self.service.speaks() {
+        if !self.reply_delay.is_zero() && !self.service.sends_data() {
             return Err(Error::Usage(format!(
                 "--service {name} never answers; give --reply-delay with another one, such as echo"
             )));
@@ -126,11 +127,11 @@ impl ServiceOptions {
         Ok(())
     }
 
-    /// Whether the options are such as datagrams can be served with: each of them is a message already, and answered at once.
+    /// Checks that datagrams can be served with these options: each datagram is one message, and is answered at once.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] when they are not.
+    /// [`Error::Usage`] when they cannot.
     pub(super) fn check_datagrams(&self) -> Result<(), Error> {
         let given = [("--frame", self.frame.is_some()), ("--reply-delay", !self.reply_delay.is_zero())];
         match given.into_iter().find(|(_, is_given)| *is_given) {
@@ -139,41 +140,41 @@ impl ServiceOptions {
         }
     }
 
-    /// The service of one connection.
+    /// Creates the service of one connection.
     pub(super) fn make(&self, buffer_limit: usize, peer: &Address) -> Box<dyn Service> {
         match self.service {
             ServiceName::Echo => match self.frame {
-                Some(framing) => self.later(Framed::new(framing, buffer_limit, same)),
-                None => self.later(Echo),
+                Some(framing) => self.with_reply_delay(Framed::new(framing, buffer_limit, echo)),
+                None => self.with_reply_delay(Echo),
             },
-            ServiceName::Discard => self.later(Discard),
-            ServiceName::Chargen => self.later(Chargen::default()),
-            ServiceName::Daytime => self.later(daytime(unix_time)),
-            ServiceName::Time => self.later(time(unix_time)),
-            ServiceName::Greet => self.later(greet()),
-            ServiceName::Clock => self.later(clock(unix_time)),
-            ServiceName::Reverse => self.answering(reverse, buffer_limit),
-            ServiceName::Upper => self.answering(upper, buffer_limit),
-            ServiceName::NeverRead => self.later(NeverRead),
-            ServiceName::Search => self.later(Search::new(buffer_limit).logging(|| peer.in_python())),
+            ServiceName::Discard => self.with_reply_delay(Discard),
+            ServiceName::Chargen => self.with_reply_delay(Chargen::default()),
+            ServiceName::Daytime => self.with_reply_delay(daytime(unix_time)),
+            ServiceName::Time => self.with_reply_delay(time(unix_time)),
+            ServiceName::Greet => self.with_reply_delay(greet()),
+            ServiceName::Clock => self.with_reply_delay(clock(unix_time)),
+            ServiceName::Reverse => self.responding(reverse, buffer_limit),
+            ServiceName::Upper => self.responding(upper, buffer_limit),
+            ServiceName::NeverRead => self.with_reply_delay(NeverRead),
+            ServiceName::Search => self.with_reply_delay(Search::new(buffer_limit).logging(|| peer.in_python())),
         }
     }
 
-    fn answering<R>(&self, respond: R, buffer_limit: usize) -> Box<dyn Service>
+    fn responding<R>(&self, respond: R, buffer_limit: usize) -> Box<dyn Service>
     where
         R: Fn(&[u8], &mut Vec<u8>) + 'static,
     {
         match self.frame {
-            Some(framing) => self.later(Framed::new(framing, buffer_limit, respond)),
-            None => self.later(Unframed::new(respond)),
+            Some(framing) => self.with_reply_delay(Framed::new(framing, buffer_limit, respond)),
+            None => self.with_reply_delay(Unframed::new(respond)),
         }
     }
 
-    fn later<S: Service + 'static>(&self, service: S) -> Box<dyn Service> {
+    fn with_reply_delay<S: Service + 'static>(&self, service: S) -> Box<dyn Service> {
         if self.reply_delay.is_zero() { Box::new(service) } else { Box::new(Delayed::new(service, self.reply_delay)) }
     }
 }
 
-fn same(request: &[u8], reply: &mut Vec<u8>) {
+fn echo(request: &[u8], reply: &mut Vec<u8>) {
     reply.extend_from_slice(request);
 }

@@ -1,4 +1,4 @@
-//! The options of the server that are about datagrams.
+//! UDP options of the server.
 
 use crate::cli::udp::{MulticastOptions, refuse_stray};
 use crate::cli::variables::Typed;
@@ -15,28 +15,28 @@ use clap::Args;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Datagrams instead of connections.
+/// UDP options of the server.
 #[derive(Debug, Clone, Args)]
 pub(super) struct DatagramOptions {
     #[command(flatten)]
     typed: Typed,
-    /// Answer datagrams (UDP) at HOST and PORT, instead of connections.
+    /// Serve UDP datagrams at HOST and PORT instead of connections.
     #[arg(long, help_heading = "Datagrams",
         conflicts_with_all = ["frame", "reply_delay"])]
     udp: bool,
-    /// Answer every datagram with TEXT, such as "Message received", instead of what a service would say.
+    /// Answer every datagram with TEXT, such as "Message received", instead of using a service.
     #[arg(long, value_name = "TEXT", conflicts_with = "service",
         value_parser = answer, help_heading = "Datagrams")]
     udp_answer: Option<String>,
-    /// The most replies per second to one source address and port, from each worker, such as 5k; or off. Default: 200k.
+    /// Maximum replies per second to one source address and port, per worker, such as 5k, or off. Default: 200k.
     #[arg(long, value_name = "RATE|off", value_parser = rate_limit,
         allow_negative_numbers = true, help_heading = "Datagrams")]
     udp_rate_limit: Option<RateLimit>,
-    /// Let replies be longer than their requests, so that forged requests can be multiplied. Without it a reply that has more
-    /// bytes than its request, and more than 26, is not sent.
+    /// Allow replies larger than their requests, which forged requests can exploit for amplification. By default a
+    /// reply is not sent if it has more bytes than its request, and more than 26.
     #[arg(long, help_heading = "Datagrams")]
     udp_allow_amplification: bool,
-    /// Join this multicast group, too, such as 239.1.2.3; may be repeated.
+    /// Join this multicast group, such as 239.1.2.3; may be repeated.
     #[arg(long, value_name = "GROUP", value_parser = group,
         help_heading = "Datagrams")]
     multicast: Vec<IpAddr>,
@@ -44,32 +44,32 @@ pub(super) struct DatagramOptions {
     options: MulticastOptions,
 }
 
-/// Replies per second to one source; none for any number.
+/// Replies per second to one source; none for no limit.
 #[derive(Debug, Clone, Copy)]
 struct RateLimit(Option<f64>);
 
 impl DatagramOptions {
-    /// What the line that tells of an address calls the service.
+    /// The name of the service in the `Listening on` line.
     pub(super) fn service<'a>(&self, service: &'a str) -> &'a str {
         if self.udp_answer.is_some() { "answer" } else { service }
     }
 
-    /// Whether datagrams are wanted.
+    /// Whether --udp is given.
     pub(super) fn is_wanted(&self) -> bool {
         self.udp
     }
 
-    /// Whether an option was typed that only means something for datagrams, and those are not wanted.
+    /// Checks that no UDP option is given on the command line without --udp.
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] when one was.
+    /// [`Error::Usage`] when one is.
     pub(super) fn check(&self) -> Result<(), Error> {
         let own = ["--udp-answer", "--udp-rate-limit", "--udp-allow-amplification", "--multicast"];
         if self.udp { Ok(()) } else { refuse_stray(&self.typed, own.into_iter().chain(MulticastOptions::NAMES)) }
     }
 
-    /// Datagrams at `listen`, served with the service of this name.
+    /// Configuration of the UDP socket at `listen`, with the service of this name.
     pub(super) fn config(&self, listen: Endpoint, service: &str) -> Result<DatagramConfig, Error> {
         let responder = match self.udp_answer.as_deref().map(|text| Arc::from(text.as_bytes())) {
             Some(text) => MakeResponder::new(move || FixedDatagram(Arc::clone(&text))),
@@ -113,7 +113,7 @@ fn group(text: &str) -> Result<IpAddr, String> {
     })
 }
 
-/// The service of this name for datagrams.
+/// The datagram service with this name.
 fn responder(service: &str) -> Result<MakeResponder, Error> {
     Ok(match service {
         "echo" => MakeResponder::new(|| EchoDatagram),

@@ -1,22 +1,22 @@
-//! How much the numbers of a run depend on chance: the block bootstrap (H. R. Künsch, 1989; B. Efron, 1979). The room's head
-//! says how it is used.
+//! Block bootstrap: how much the numbers of a run vary by chance (H. R. Künsch, 1989; B. Efron, 1979). The parent
+//! module's documentation explains its use.
 
 use super::super::bounds::{add, total};
-use super::{FEWEST_INTERVALS, METRICS, Metric, RunResults};
+use super::{METRICS, MIN_INTERVALS, Metric, RunResults};
 use std::collections::BTreeMap;
 
-/// At most so many blocks: enough to see a spread, few enough for neighbours that are alike to share one.
-const MOST_BLOCKS: usize = 40;
+/// Maximum number of blocks: enough to show the spread, few enough that similar neighbours share a block.
+const MAX_BLOCKS: usize = 40;
 
-/// How often is drawn.
+/// Number of draws.
 const DRAWS: usize = 1000;
 
-/// The share of draws that the noise covers.
+/// Share of the draws that the noise covers.
 const CONFIDENCE: f64 = 0.99;
 
-/// The intervals of a run, joined.
+/// Intervals of a run, joined into blocks.
 pub(super) struct Blocks {
-    /// The times that were counted, ascending, in nanoseconds.
+    /// The recorded times in ascending order, in nanoseconds.
     times: Vec<u64>,
     blocks: Vec<Block>,
 }
@@ -26,23 +26,23 @@ struct Block {
     seconds: f64,
     replies: u64,
     errors: u64,
-    /// How often each of `times` was counted.
+    /// The number of each of `times`.
     counts: Vec<u64>,
 }
 
 type Numbers = [f64; METRICS.len()];
 
 impl Blocks {
-    /// None at all when there are too few intervals.
-    pub(super) fn of(record: &RunResults) -> Self {
-        let intervals = &record.intervals;
-        if intervals.len() < FEWEST_INTERVALS {
+    /// Joins the intervals of a run. Returns no blocks if there are too few intervals.
+    pub(super) fn of(results: &RunResults) -> Self {
+        let intervals = &results.intervals;
+        if intervals.len() < MIN_INTERVALS {
             return Self { times: Vec::new(), blocks: Vec::new() };
         }
         let mut sparse = Vec::new();
         let mut places = BTreeMap::new();
-        // As even as can be: blocks of 1 and 2 intervals for 60 of them.
-        let number = intervals.len().min(MOST_BLOCKS);
+        // As even as possible: blocks of 1 and 2 intervals for 60 intervals.
+        let number = intervals.len().min(MAX_BLOCKS);
         let edge = |index: usize| index * intervals.len() / number;
         for index in 0..number {
             let mut block = Block::default();
@@ -69,11 +69,11 @@ impl Blocks {
         Self { blocks: sparse.into_iter().map(dense).collect(), times: places.keys().copied().collect() }
     }
 
-    /// The numbers of as many blocks as there are, drawn with replacement.
-    fn draw(&self, chance: &mut Chance) -> Numbers {
+    /// The metrics of as many blocks as there are, drawn with replacement.
+    fn draw(&self, random: &mut SplitMix64) -> Numbers {
         let mut sum = Block { counts: vec![0; self.times.len()], ..Block::default() };
         for _ in 0..self.blocks.len() {
-            let block = &self.blocks[chance.below(self.blocks.len())];
+            let block = &self.blocks[random.below(self.blocks.len())];
             sum.seconds += block.seconds;
             add(&mut sum.replies, block.replies);
             add(&mut sum.errors, block.errors);
@@ -99,7 +99,7 @@ impl Blocks {
         0.0
     }
 
-    /// Few blocks spread less than what they are drawn from.
+    /// Correction factor: few blocks spread less than their population.
     #[allow(clippy::cast_precision_loss, reason = "at most 40")]
     fn correction(&self) -> f64 {
         let number = self.blocks.len() as f64;
@@ -107,16 +107,16 @@ impl Blocks {
     }
 }
 
-/// The noise of the difference in each metric; none when a run has too few intervals to know.
+/// The noise of the difference in each metric; none if a run has too few intervals.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1,000 draws")]
 pub(super) fn noises(before: &Blocks, after: &Blocks) -> [Option<f64>; METRICS.len()] {
     if before.blocks.is_empty() || after.blocks.is_empty() {
         return [None; METRICS.len()];
     }
-    let mut chance = Chance(0);
+    let mut random = SplitMix64(0);
     let differences: Vec<Numbers> = (0..DRAWS)
         .map(|_| {
-            let (was, is) = (before.draw(&mut chance), after.draw(&mut chance));
+            let (was, is) = (before.draw(&mut random), after.draw(&mut random));
             std::array::from_fn(|index| is[index] - was[index])
         })
         .collect();
@@ -129,10 +129,10 @@ pub(super) fn noises(before: &Blocks, after: &Blocks) -> [Option<f64>; METRICS.l
     })
 }
 
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), from a fixed seed: the same files give the same verdict.
-struct Chance(u64);
+/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) with a fixed seed: equal files give equal verdicts.
+struct SplitMix64(u64);
 
-impl Chance {
+impl SplitMix64 {
     #[allow(clippy::cast_possible_truncation, reason = "below a usize")]
     fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

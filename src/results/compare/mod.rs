@@ -1,17 +1,19 @@
-//! Two runs beside each other, and whether the difference is larger than the noise.
+//! Comparing two runs: differences, and whether they exceed the noise.
 //!
 //! # The noise
 //!
-//! A run tells by itself how much its numbers depend on chance: by how its seconds differ. They are joined to at most 40
-//! blocks of neighbours (neighbours are alike, and must not count as if they were independent). From the blocks of each run as
-//! many are drawn with replacement, 1,000 times over, and each time all numbers are computed anew from the histograms drawn:
-//! the block bootstrap. The noise is what 99 of 100 differences drawn in this way stay within, around their mean, widened
-//! by √(n/(n − 1)) for n blocks. A difference counts when it is larger than that. Of errors, which are
-//! rare, the noise is at least what chance does to counts so small.
+//! The spread between its seconds shows how much the numbers of a run vary by chance. The intervals are joined into at
+//! most 40 blocks of neighbours, because neighbours are similar and must not count as independent. From each run, as
+//! many blocks as it has are drawn with replacement, 1,000 times. Each time all metrics are recomputed from the drawn
+//! histograms: the block bootstrap.
 //!
-//! It is not judged when a run has fewer than eight intervals, when fewer than ten replies lie above a percentile, or when it
-//! is of a maximum, which is one event. And what the seconds of a run do not show, no arithmetic finds: two runs of the
-//! same program can differ by more than their seconds do. Whoever has to be sure repeats both.
+//! The noise is the distance from their mean within which 99 of 100 drawn differences lie, widened by √(n/(n − 1)) for
+//! n blocks. A difference is significant if it exceeds the noise. Errors are rare, so their noise is at least that of a
+//! Poisson process with counts as small.
+//!
+//! No verdict is given for a run with fewer than eight intervals, for a percentile with fewer than ten replies above
+//! it, or for a maximum, which is a single event. Variation that the seconds of a run do not show stays undetected: two
+//! runs of the same program can differ by more than their seconds do. Repeat both runs to be sure.
 
 mod bootstrap;
 mod table;
@@ -20,23 +22,23 @@ use super::{ReplyCheck, RunResults, Settings, in_plain_text, total};
 use crate::units::{format_count, format_counted};
 use bootstrap::Blocks;
 
-/// Fewer intervals say nothing about how they spread.
-const FEWEST_INTERVALS: usize = 8;
+/// Minimum number of intervals for estimating their spread.
+const MIN_INTERVALS: usize = 8;
 
-/// Fewer replies above a percentile say nothing about it.
-const FEWEST_ABOVE: f64 = 10.0;
+/// Minimum number of replies above a percentile.
+const MIN_REPLIES_ABOVE: f64 = 10.0;
 
-/// Fewer replies have no p99 that can be judged.
-const FEWEST_REPLIES: u64 = 1_000;
+/// Minimum number of replies for a p99.
+const MIN_REPLIES: u64 = 1_000;
 
-/// Two times closer than this share of each other lie in the same or the next place of a histogram.
+/// Relative difference below which two times lie in the same or adjacent histogram buckets.
 const RESOLUTION: f64 = 0.002;
 
-/// 99 of 100 values of a normal distribution are within so many standard deviations.
+/// Half-width of the interval that holds 99 % of a normal distribution, in standard deviations.
 const DEVIATIONS: f64 = 2.58;
 
-/// Options that do not change what is measured, or that name the server, which is what is compared.
-const BESIDE_THE_POINT: [&str; 13] = [
+/// Options that do not affect the measurement, or that name the server, which is the subject of the comparison.
+const IGNORED_OPTIONS: [&str; 13] = [
     "host",
     "port",
     "num-connections",
@@ -52,55 +54,55 @@ const BESIDE_THE_POINT: [&str; 13] = [
     "quiet",
 ];
 
-/// Two runs beside each other; shown as a table.
+/// A comparison of two runs. Its `Display` is a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
-    /// What makes the runs hard to compare, in words.
+    /// Differences that make the runs hard to compare.
     pub warnings: Vec<String>,
-    /// Why the runs do not show whether something got worse, in words; empty when they do.
+    /// Why the runs do not show whether something got worse; empty if they do.
     pub inconclusive: Vec<String>,
     before: String,
     after: String,
     rows: Vec<Row>,
 }
 
-/// What is to be said of a difference.
+/// Verdict on a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// It is larger than the noise, and for the better.
+    /// Better by more than the noise.
     Better,
-    /// It is larger than the noise, and for the worse.
+    /// Worse by more than the noise.
     Worse,
-    /// It is no larger than the noise.
+    /// Within the noise.
     WithinNoise,
-    /// There are too few intervals to know the noise.
+    /// Too few intervals to estimate the noise.
     TooFewIntervals,
-    /// There are too few replies above that percentile.
+    /// Too few replies above the percentile.
     TooFewReplies,
-    /// It is of one event, which says nothing about the next one.
+    /// A single event, which says nothing about the next one.
     SingleEvent,
 }
 
-/// One number of both runs.
+/// One metric of both runs.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     metric: Metric,
     before: f64,
     after: f64,
-    /// In the unit of the number.
+    /// In the unit of the metric.
     noise: Option<f64>,
     outcome: Change,
 }
 
-/// What is compared, in the order of the table.
+/// The compared metrics, in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Metric {
     /// Replies per second.
     Rate,
-    /// A percentile of the latency that counts, in nanoseconds.
+    /// A percentile of the reported latency, in nanoseconds.
     Latency(&'static str, f64),
-    /// Per second.
+    /// Errors per second.
     Errors,
 }
 
@@ -114,19 +116,19 @@ const METRICS: [Metric; 6] = [
 ];
 
 impl Comparison {
-    /// Whether anything got worse by more than the noise.
+    /// Whether any metric got worse by more than the noise.
     #[must_use]
     pub fn is_worse(&self) -> bool {
         self.rows.iter().any(|row| row.outcome == Change::Worse)
     }
 
-    /// What is said of each number, by its name: `rate`, `p50`, `p99`, `p99.9`, `max`, `errors`.
+    /// The verdict on each metric by its name: `rate`, `p50`, `p99`, `p99.9`, `max`, `errors`.
     pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, Change)> {
         self.rows.iter().map(|row| (row.metric.name(), row.outcome))
     }
 }
 
-/// Compares two runs; the same two always with the same result.
+/// Compares two runs. The result is deterministic.
 #[must_use]
 pub fn compare(before: &RunResults, after: &RunResults) -> Comparison {
     let (old, new) = (Blocks::of(before), Blocks::of(after));
@@ -165,16 +167,16 @@ pub fn compare(before: &RunResults, after: &RunResults) -> Comparison {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a number for people")]
-fn value(metric: Metric, record: &RunResults) -> f64 {
+fn value(metric: Metric, results: &RunResults) -> f64 {
     match metric {
-        Metric::Rate => record.rate(),
-        Metric::Latency(_, quantile) => record.latency().at(quantile).map_or(0.0, |time| time.as_nanos() as f64),
-        Metric::Errors => super::per_second(record.error_count(), record.measured_s),
+        Metric::Rate => results.rate(),
+        Metric::Latency(_, quantile) => results.latency().at(quantile).map_or(0.0, |time| time.as_nanos() as f64),
+        Metric::Errors => super::per_second(results.error_count(), results.measured_s),
     }
 }
 
-/// How far apart, per second, the errors of two runs are in 99 of 100 cases if each comes by itself at the same rate
-/// (Poisson): a run of few errors may by chance have had none.
+/// Difference of the errors per second that occurs by chance in 99 of 100 cases, if both runs have the same rate of
+/// independent errors (Poisson). A run with few errors may by chance have had none.
 #[allow(clippy::cast_precision_loss, reason = "a number for people")]
 fn chance_of_errors(before: &RunResults, after: &RunResults) -> f64 {
     let both = total([before.error_count(), after.error_count()]) as f64;
@@ -182,56 +184,56 @@ fn chance_of_errors(before: &RunResults, after: &RunResults) -> f64 {
     if seconds > 0.0 { DEVIATIONS * both.sqrt() / seconds } else { 0.0 }
 }
 
-/// Whether enough of `replies` lie above `quantile`. One of four digits is given its due, whatever a float makes of it.
+/// Whether enough of `replies` lie above `quantile`. The margin absorbs the rounding of a float with four digits.
 #[allow(clippy::cast_precision_loss, reason = "compared with 10")]
 fn reaches(replies: u64, quantile: f64) -> bool {
-    replies as f64 * (1.0 - quantile) >= FEWEST_ABOVE - 1e-6
+    replies as f64 * (1.0 - quantile) >= MIN_REPLIES_ABOVE - 1e-6
 }
 
 /// Why the runs do not show whether something got worse.
 fn doubts(before: &RunResults, after: &RunResults) -> Vec<String> {
     let runs = [("before", before), ("after", after)];
-    runs.into_iter().filter_map(|(name, record)| Some(format!("the run {name} {}", doubt(record)?))).collect()
+    runs.into_iter().filter_map(|(name, results)| Some(format!("the run {name} {}", doubt(results)?))).collect()
 }
 
-/// The first reason for which a run does not show how good the server is. It need not reach the p99.9.
-fn doubt(record: &RunResults) -> Option<String> {
-    let (connections, replies, intervals) = (&record.connections, record.latency().count(), record.intervals.len());
-    if record.reply_check == ReplyCheck::Unframed {
-        return Some("does not know where a reply ends".to_owned());
+/// The first reason why a run does not characterize the server. It need not have enough replies for the p99.9.
+fn doubt(results: &RunResults) -> Option<String> {
+    let (connections, replies, intervals) = (&results.connections, results.latency().count(), results.intervals.len());
+    if results.reply_check == ReplyCheck::Unframed {
+        return Some("has replies without a known end".to_owned());
     }
     if replies == 0 {
         return Some("measured no reply".to_owned());
     }
-    if record.interrupted {
+    if results.interrupted {
         return Some("was interrupted".to_owned());
     }
-    if !record.valid {
-        return Some(format!("is not valid: {}", record.reasons.join("; ")));
+    if !results.valid {
+        return Some(format!("is not valid: {}", results.reasons.join("; ")));
     }
     if connections.failed > 0 && connections.verified == 0 {
         return Some("lost every connection".to_owned());
     }
-    if intervals < FEWEST_INTERVALS {
+    if intervals < MIN_INTERVALS {
         let intervals = format_counted(intervals as u64, "interval");
-        return Some(format!("is too short: it has {intervals} of the {FEWEST_INTERVALS} that are needed"));
+        return Some(format!("is too short: it has {intervals} of the {MIN_INTERVALS} that are needed"));
     }
-    (replies < FEWEST_REPLIES).then(|| {
+    (replies < MIN_REPLIES).then(|| {
         format!(
             "is too short: it has {} of the {} replies that a p99 needs",
             format_count(replies),
-            format_count(FEWEST_REPLIES)
+            format_count(MIN_REPLIES)
         )
     })
 }
 
 fn warnings(before: &RunResults, after: &RunResults) -> Vec<String> {
     let mut warnings = Vec::new();
-    for (name, record) in [("before", before), ("after", after)] {
-        if !record.valid {
-            warnings.push(format!("the run {name} is NOT VALID: {}", record.reasons.join("; ")));
+    for (name, results) in [("before", before), ("after", after)] {
+        if !results.valid {
+            warnings.push(format!("the run {name} is NOT VALID: {}", results.reasons.join("; ")));
         }
-        if record.interrupted {
+        if results.interrupted {
             warnings.push(format!("the run {name} was interrupted"));
         }
     }
@@ -255,7 +257,7 @@ fn warnings(before: &RunResults, after: &RunResults) -> Vec<String> {
 fn differences(before: &Settings, after: &Settings) -> Vec<String> {
     let mut names: Vec<&str> = before.iter().chain(after.iter()).map(|(name, _)| name).collect();
     let mut seen = std::collections::BTreeSet::new();
-    names.retain(|name| seen.insert(*name) && !BESIDE_THE_POINT.contains(name));
+    names.retain(|name| seen.insert(*name) && !IGNORED_OPTIONS.contains(name));
     let shown = |settings: &Settings, name| settings.get(name).map_or_else(|| "not given".to_owned(), in_plain_text);
     let differ = names.into_iter().filter(|name| before.get(name) != after.get(name));
     differ

@@ -1,4 +1,4 @@
-//! A comparison as a table of at most 80 columns.
+//! Comparison as a table of at most 80 columns.
 
 use super::super::format_latency;
 use super::super::summary::{in_words, job, wrap};
@@ -7,9 +7,9 @@ use crate::units::format_rate;
 use std::fmt;
 use std::time::Duration;
 
-/// When and what a run was, in a line.
-pub(super) fn describe(record: &RunResults) -> String {
-    format!("{}, {}, {}", record.started, job(record), in_words(record.measured_s))
+/// Start, target and measured time of a run on one line.
+pub(super) fn describe(results: &RunResults) -> String {
+    format!("{}, {}, {}", results.started, job(results), in_words(results.measured_s))
 }
 
 impl fmt::Display for Comparison {
@@ -41,7 +41,7 @@ impl fmt::Display for Row {
 }
 
 impl Row {
-    /// As a share of what it was before, if that was anything.
+    /// Formats an amount relative to the value before, or as it is if that was 0.
     fn relative(&self, amount: f64) -> String {
         if self.before > 0.0 { format!("{:.1} %", amount / self.before * 100.0) } else { self.metric.show(amount) }
     }

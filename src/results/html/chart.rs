@@ -1,10 +1,10 @@
-//! A chart as SVG: lines over two axes, with what they mean in words for those who do not see them.
+//! SVG line chart with two axes and a text description for screen readers.
 
 use super::escape::escape;
 use super::scale::Scale;
 use std::fmt::Write;
 
-/// The whole drawing, and the room for the axes' words, in units of the drawing.
+/// Size of the drawing and its margins, in user units.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 250.0;
 const LEFT: f64 = 62.0;
@@ -12,29 +12,29 @@ const RIGHT: f64 = 22.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 28.0;
 
-/// A chart with its heading.
+/// A chart with its title.
 pub(super) struct Chart {
-    /// Names it within the page.
+    /// Identifies the chart within the page.
     pub(super) id: &'static str,
     pub(super) title: &'static str,
-    /// What is to be seen, in a sentence.
+    /// Description of the chart in a sentence.
     pub(super) summary: String,
     pub(super) x: Scale,
     pub(super) y: Scale,
     pub(super) lines: Vec<Line>,
-    /// What is told of a place when a pointer rests on it: from where to where on the x axis, and the text.
-    pub(super) spots: Vec<(f64, f64, String)>,
+    /// Tooltips: start and end on the x axis, and the text.
+    pub(super) tooltips: Vec<(f64, f64, String)>,
 }
 
-/// A line; its place in the chart gives it its colour and dashes.
+/// A line. Its index in the chart determines its colour and dashes.
 pub(super) struct Line {
     pub(super) name: &'static str,
-    /// Values, not places.
+    /// Values, not yet scaled to the drawing.
     pub(super) points: Vec<(f64, f64)>,
 }
 
 impl Chart {
-    /// The figure, legend and all.
+    /// Renders the figure including its legend.
     pub(super) fn figure(&self) -> String {
         let (id, title, summary) = (self.id, escape(self.title), escape(&self.summary));
         let mut out = format!("<figure>\n<figcaption><h2>{title}</h2>");
@@ -60,7 +60,7 @@ impl Chart {
         for (index, line) in self.lines.iter().enumerate() {
             self.draw_line(&mut out, index, line);
         }
-        for (from, to, text) in &self.spots {
+        for (from, to, text) in &self.tooltips {
             let (from, to) = (self.x_at(*from), self.x_at(*to));
             let (width, height) = (to - from, HEIGHT - TOP - BOTTOM);
             let _ = writeln!(
@@ -90,11 +90,11 @@ impl Chart {
 
     fn draw_line(&self, out: &mut String, index: usize, line: &Line) {
         let mut path = String::new();
-        for (place, (x, y)) in line.points.iter().enumerate() {
-            let datagram = if place == 0 { 'M' } else { 'L' };
-            let _ = write!(path, "{datagram}{:.1} {:.1}", self.x_at(*x), self.y_at(*y));
+        for (index, (x, y)) in line.points.iter().enumerate() {
+            let command = if index == 0 { 'M' } else { 'L' };
+            let _ = write!(path, "{command}{:.1} {:.1}", self.x_at(*x), self.y_at(*y));
         }
-        // A single point would be a line of no length.
+        // A single point would be a line of length 0.
         if let [(x, y)] = line.points[..] {
             let _ = write!(path, "m-3 0h6M{:.1} {:.1}", self.x_at(x), self.y_at(y));
         }

@@ -1,4 +1,4 @@
-//! The four charts of the page: what each shows of a record.
+//! The four charts of the HTML report.
 
 use super::super::summary::in_words;
 use super::super::{Interval, Latencies, RunResults, format_latency, per_second};
@@ -8,52 +8,57 @@ use super::scale::{Scale, number, rate};
 use crate::units::{format_count, format_rate};
 use std::time::Duration;
 
-/// So many points of a percentile curve for each further nine.
+/// Points of a percentile curve per nine.
 const POINTS_PER_NINE: u32 = 20;
 
-/// More places than this to rest a pointer on would be narrower than a pixel.
-const MOST_SPOTS: usize = 600;
+/// Maximum number of tooltips; more would be narrower than a pixel.
+const MAX_TOOLTIPS: usize = 600;
 
-/// A shorter part of a second says little about a rate, in seconds.
-const SHORTEST_S: f64 = 0.5;
+/// Minimum length of an interval in a rate chart, in seconds.
+const MIN_INTERVAL_S: f64 = 0.5;
 
-/// All of them, in the order of the page.
-pub(super) fn charts(record: &RunResults) -> [Chart; 4] {
-    [percentiles(record), latency(record), rates(record), connections(record)]
+/// All charts, in the order of the page.
+pub(super) fn charts(results: &RunResults) -> [Chart; 4] {
+    [percentiles(results), latency(results), rates(results), connections(results)]
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
-fn percentiles(record: &RunResults) -> Chart {
-    let (due, send) = (&record.histograms.latency_from_due, &record.histograms.latency_from_send);
+fn percentiles(results: &RunResults) -> Chart {
+    let (due, send) = (&results.histograms.latency_from_due, &results.histograms.latency_from_send);
     let x = Scale::of_quantiles(due.count().max(send.count()));
     let named = [("from when it was due", due), ("from when it was sent", send)];
     let shown: Vec<(&str, &Latencies)> = named.into_iter().filter(|(_, times)| !times.is_empty()).collect();
     let ends = shown.iter().filter_map(|(_, times)| Some((nanos(times.at(0.0)?), nanos(times.max()?))));
     let (low, high) = ends.fold((f64::MAX, 1.0_f64), |(low, high), (first, last)| (low.min(first), high.max(last)));
     let lines = shown.iter().map(|(name, times)| Line { name, points: curve(times) }).collect();
-    let spot = |share: f64, name: &str| {
-        let told =
+    let tooltip = |share: f64, name: &str| {
+        let texts =
             shown.iter().filter_map(|(line, times)| Some(format!("{line}: {}", format_latency(times.at(share)?))));
         let nines = -(1.0 - share).log10();
-        (nines - 0.12, nines + 0.12, format!("{name}: {}", told.collect::<Vec<_>>().join(", ")))
+        (nines - 0.12, nines + 0.12, format!("{name}: {}", texts.collect::<Vec<_>>().join(", ")))
     };
-    let spots = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99"), (0.99999, "p99.999")];
-    let reached = |share: f64| (record.latency().count() as f64) * (1.0 - share) >= 0.999;
+    let tooltips =
+        [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99"), (0.99999, "p99.999")];
+    let reached = |share: f64| (results.latency().count() as f64) * (1.0 - share) >= 0.999;
     Chart {
         id: "percentiles",
         title: "Latency by percentile",
         summary: format!(
             "The share of replies that took at most the time on the vertical axis. {}",
-            in_sentence(record.latency())
+            in_sentence(results.latency())
         ),
         y: Scale::of_times(low.min(high), high),
         x,
-        spots: spots.iter().filter(|(share, _)| reached(*share)).map(|(share, name)| spot(*share, name)).collect(),
+        tooltips: tooltips
+            .iter()
+            .filter(|(share, _)| reached(*share))
+            .map(|(share, name)| tooltip(*share, name))
+            .collect(),
         lines,
     }
 }
 
-/// The curve up to the last nine that the number of replies reaches.
+/// The percentile curve up to the last nine that the number of replies supports.
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -71,9 +76,9 @@ fn curve(times: &Latencies) -> Vec<(f64, f64)> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
-fn latency(record: &RunResults) -> Chart {
+fn latency(results: &RunResults) -> Chart {
     // A second without replies has no latency.
-    let intervals: Vec<&Interval> = telling(record).filter(|interval| interval.latency.count > 0).collect();
+    let intervals: Vec<&Interval> = drawn_intervals(results).filter(|interval| interval.latency.count > 0).collect();
     let line = |name, value: fn(&Interval) -> u64| {
         let points = intervals.iter().map(|interval| (middle(interval), value(interval) as f64)).collect();
         Line { name, points }
@@ -83,15 +88,15 @@ fn latency(record: &RunResults) -> Chart {
     Chart {
         id: "latency",
         title: "Latency over time",
-        summary: format!("The p50, the p99 and the maximum of each second. {}", in_sentence(record.latency())),
-        x: seconds(record),
+        summary: format!("The p50, the p99 and the maximum of each second. {}", in_sentence(results.latency())),
+        x: seconds(results),
         y: Scale::of_times(lowest as f64, highest as f64),
         lines: vec![
             line("p50", |interval| interval.latency.p50_ns),
             line("p99", |interval| interval.latency.p99_ns),
             line("max", |interval| interval.latency.max_ns),
         ],
-        spots: spots(record, |interval| {
+        tooltips: tooltips(results, |interval| {
             let times = [interval.latency.p50_ns, interval.latency.p99_ns, interval.latency.max_ns];
             let [p50, p99, max] = times.map(|nanos| format_latency(Duration::from_nanos(nanos)));
             format!("p50 {p50}, p99 {p99}, max {max}")
@@ -99,23 +104,24 @@ fn latency(record: &RunResults) -> Chart {
     }
 }
 
-fn rates(record: &RunResults) -> Chart {
+fn rates(results: &RunResults) -> Chart {
     let line = |name, count: fn(&Interval) -> u64| {
-        let points = telling(record).map(|interval| (middle(interval), per_second(count(interval), interval.seconds)));
+        let points =
+            drawn_intervals(results).map(|interval| (middle(interval), per_second(count(interval), interval.seconds)));
         Line { name, points: points.collect() }
     };
-    let answers = answers(record);
+    let answers = answers(results);
     let lines =
         vec![line("sent", |interval| interval.sent), line(answers, |interval| interval.replies.max(interval.reads))];
     let highest = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max);
     Chart {
         id: "rate",
         title: "Messages per second",
-        summary: format!("Messages sent and answered in each second; {} in all.", format_rate(record.rate())),
-        x: seconds(record),
+        summary: format!("Messages sent and answered in each second; {} in all.", format_rate(results.rate())),
+        x: seconds(results),
         y: Scale::from_zero(highest, rate),
         lines,
-        spots: spots(record, |interval| {
+        tooltips: tooltips(results, |interval| {
             let [sent, replies] =
                 [interval.sent, interval.replies].map(|count| format_rate(per_second(count, interval.seconds)));
             format!("{sent} sent, {replies} answered, {} errors", format_count(interval.errors))
@@ -124,20 +130,20 @@ fn rates(record: &RunResults) -> Chart {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
-fn connections(record: &RunResults) -> Chart {
-    let points: Vec<_> = record.intervals.iter().map(|interval| (middle(interval), interval.open as f64)).collect();
+fn connections(results: &RunResults) -> Chart {
+    let points: Vec<_> = results.intervals.iter().map(|interval| (middle(interval), interval.open as f64)).collect();
     let highest = points.iter().map(|point| point.1).fold(1.0, f64::max);
     Chart {
         id: "connections",
         title: "Open connections",
         summary: format!(
             "Connections open at the end of each second; {} at most.",
-            format_count(record.connections.most_open)
+            format_count(results.connections.most_open)
         ),
-        x: seconds(record),
+        x: seconds(results),
         y: Scale::from_zero(highest, number),
         lines: vec![Line { name: "open", points }],
-        spots: spots(record, |interval| format!("{} open", format_count(interval.open))),
+        tooltips: tooltips(results, |interval| format!("{} open", format_count(interval.open))),
     }
 }
 
@@ -151,28 +157,28 @@ fn in_sentence(times: &Latencies) -> String {
     }
 }
 
-fn seconds(record: &RunResults) -> Scale {
-    let ends = record.intervals.iter().map(|interval| interval.start_s + interval.seconds);
-    let starts = record.intervals.iter().map(|interval| interval.start_s);
+fn seconds(results: &RunResults) -> Scale {
+    let ends = results.intervals.iter().map(|interval| interval.start_s + interval.seconds);
+    let starts = results.intervals.iter().map(|interval| interval.start_s);
     Scale::over_time(starts.fold(f64::MAX, f64::min).min(1e9), ends.fold(0.0, f64::max))
 }
 
-fn spots(record: &RunResults, tell: impl Fn(&Interval) -> String) -> Vec<(f64, f64, String)> {
-    if record.intervals.len() > MOST_SPOTS {
+fn tooltips(results: &RunResults, describe: impl Fn(&Interval) -> String) -> Vec<(f64, f64, String)> {
+    if results.intervals.len() > MAX_TOOLTIPS {
         return Vec::new();
     }
-    let spot = |interval: &Interval| {
+    let tooltip = |interval: &Interval| {
         let (from, to) = (interval.start_s, interval.start_s + interval.seconds);
-        (from, to, format!("from {}: {}", in_words(from), tell(interval)))
+        (from, to, format!("from {}: {}", in_words(from), describe(interval)))
     };
-    record.intervals.iter().map(spot).collect()
+    results.intervals.iter().map(tooltip).collect()
 }
 
-/// The intervals that make a line. What is left of a second at the end holds the last answers only, and looks like a fall.
-fn telling(record: &RunResults) -> impl Iterator<Item = &Interval> {
-    let is_long = |interval: &&Interval| interval.seconds >= SHORTEST_S;
-    let has_long = record.intervals.iter().any(|interval| is_long(&interval));
-    record.intervals.iter().filter(move |interval| !has_long || is_long(interval))
+/// The intervals to draw. The rest of a second at the end holds only the last replies, and would look like a drop.
+fn drawn_intervals(results: &RunResults) -> impl Iterator<Item = &Interval> {
+    let is_long = |interval: &&Interval| interval.seconds >= MIN_INTERVAL_S;
+    let has_long = results.intervals.iter().any(|interval| is_long(&interval));
+    results.intervals.iter().filter(move |interval| !has_long || is_long(interval))
 }
 
 fn middle(interval: &Interval) -> f64 {

@@ -1,9 +1,9 @@
-//! Text as HTML. Whatever comes from a record goes through here: it may be anybody's.
+//! HTML escaping, and tables of escaped text. All text from a result file passes through here; it is untrusted.
 
 use crate::escape::{self, is_unsafe};
 use std::fmt::{Display, Write};
 
-/// Text that is neither a tag nor the end of an attribute.
+/// Escapes text for use in elements and quoted attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -13,7 +13,7 @@ pub(super) fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // Most controls are not allowed in HTML, not even as a number.
+            // HTML does not allow most control characters, not even as character references.
             other if is_unsafe(other) => _ = write!(escaped, "{}", escape::line(other)),
             other => escaped.push(other),
         }
@@ -21,7 +21,7 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// A table of names and values; none without rows.
+/// A table of names and values; empty without rows.
 pub(super) fn pairs<V: Display>(title: &str, rows: impl IntoIterator<Item = (String, V)>) -> String {
     let mut body = String::new();
     for (name, value) in rows {
@@ -34,7 +34,7 @@ pub(super) fn pairs<V: Display>(title: &str, rows: impl IntoIterator<Item = (Str
     format!("<section><h2>{}</h2>\n<table class=\"pairs\">\n{body}</table></section>\n", escape(title))
 }
 
-/// A table with a heading over each column; the first column names its row.
+/// A table with column headings. The first column names its row.
 pub(super) fn grid(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut out = "<div class=\"wide\"><table class=\"grid\">\n<thead><tr>".to_owned();
     for heading in headings {

@@ -1,5 +1,5 @@
-//! A record as one page of HTML that needs nothing else: no network, no script, no font. The charts are SVG; it is dark
-//! where the reader's screen is; what the charts show stands in tables, too.
+//! HTML report: one self-contained page without network, script or font. The charts are SVG. The page follows the
+//! reader's dark mode, and tables repeat what the charts show.
 
 mod chart;
 mod charts;
@@ -13,91 +13,91 @@ use escape::{escape, grid, pairs};
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Nothing is fetched, whatever a record brought into the page.
+/// Nothing is fetched, whatever text a result file contains.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 const STYLE: &str = include_str!("style.css");
 
-/// The page of a run.
+/// Renders the report of a run.
 #[must_use]
-pub fn page(record: &RunResults) -> String {
-    let heading = escape(&job(record));
+pub fn html_page(results: &RunResults) -> String {
+    let heading = escape(&job(results));
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{heading}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
     );
-    let (started, length) = (record.started, in_words(record.duration_s));
-    let _ = write!(out, "<header><h1>{heading}</h1>\n<p>{}</p>\n", escape(&load(record)));
-    let _ = writeln!(out, "<p>{} \u{b7} {started} \u{b7} {length}</p></header>\n<main>", escape(&record.program));
-    out.push_str(&banner(record));
-    out.push_str(&figures(record));
-    for chart in charts::charts(record) {
+    let (started, length) = (results.started, in_words(results.duration_s));
+    let _ = write!(out, "<header><h1>{heading}</h1>\n<p>{}</p>\n", escape(&load(results)));
+    let _ = writeln!(out, "<p>{} \u{b7} {started} \u{b7} {length}</p></header>\n<main>", escape(&results.program));
+    out.push_str(&banner(results));
+    out.push_str(&figures(results));
+    for chart in charts::charts(results) {
         out.push_str(&chart.figure());
     }
-    out.push_str(&tables(record));
+    out.push_str(&tables(results));
     let _ = write!(out, "</main>\n<footer>Times come from histograms with three significant digits. ");
     out.push_str(
-        "Latency from due counts what a user would feel; from sent, what the server took.</footer>\n</body>\n</html>\n",
+        "Latency from due is the response time that a user experiences; from send, the service time.</footer>\n</body>\n</html>\n",
     );
     out
 }
 
-/// Whether the rest can be believed, before the rest.
-fn banner(record: &RunResults) -> String {
-    let (class, word, text) = match (record.valid, record.load.kind) {
-        (false, _) => ("verdict bad", "NOT VALID.", "The numbers do not tell what they seem to:"),
-        (true, LoadKind::Open) => ("verdict", "Valid.", "The client kept its schedule, and was not the limit."),
+/// The validity of the run, before all numbers.
+fn banner(results: &RunResults) -> String {
+    let (class, word, text) = match (results.valid, results.load.kind) {
+        (false, _) => ("verdict bad", "NOT VALID.", "The numbers do not describe the server under the requested load:"),
+        (true, LoadKind::Open) => ("verdict", "Valid.", "The client kept its schedule and did not limit the load."),
         (true, LoadKind::Closed | LoadKind::Reading) => {
-            ("verdict", "Valid.", "Nothing says that the client was the limit.")
+            ("verdict", "Valid.", "No sign that the client limited the load.")
         }
     };
-    let failed = losses(record).map(|losses| format!("<div><strong>FAILED.</strong> {}.</div>", escape(&losses)));
+    let failed = losses(results).map(|losses| format!("<div><strong>FAILED.</strong> {}.</div>", escape(&losses)));
     let failed = failed.unwrap_or_default();
     let mut out = format!("<div class=\"{class}\" role=\"status\">{failed}<strong>{word}</strong> {text}");
     let items: Vec<_> =
-        record.reasons.iter().chain(&record.hints).map(|item| format!("<li>{}</li>", escape(item))).collect();
+        results.reasons.iter().chain(&results.hints).map(|item| format!("<li>{}</li>", escape(item))).collect();
     if !items.is_empty() {
         let _ = write!(out, "<ul>{}</ul>", items.concat());
     }
-    let _ = writeln!(out, "<div>Outcome: {}.</div></div>", escape(verdict(record)));
+    let _ = writeln!(out, "<div>Outcome: {}.</div></div>", escape(verdict(results)));
     out
 }
 
-/// The few numbers that are asked for first.
-fn figures(record: &RunResults) -> String {
-    let time = |quantile| record.latency().at(quantile).map_or_else(|| "none".to_owned(), format_latency);
+/// The most important numbers.
+fn figures(results: &RunResults) -> String {
+    let time = |quantile| results.latency().at(quantile).map_or_else(|| "none".to_owned(), format_latency);
     let figures = [
-        (if record.reply_check.has_counts() { "answered" } else { "sent" }, format_rate(record.rate())),
+        (if results.reply_check.has_counts() { "answered" } else { "sent" }, format_rate(results.rate())),
         ("p50", time(0.5)),
         ("p99", time(0.99)),
         ("p99.9", time(0.999)),
         ("max", time(1.0)),
-        ("errors", format_count(record.error_count())),
+        ("errors", format_count(results.error_count())),
     ];
     let boxes = figures.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(&value)));
     format!("<dl class=\"figures\">\n{}</dl>\n", boxes.concat())
 }
 
-fn tables(record: &RunResults) -> String {
+fn tables(results: &RunResults) -> String {
     let mut out = "<section><h2>Times</h2>\n".to_owned();
-    let named = record.histograms.named().into_iter().filter(|(_, times)| !times.is_empty());
+    let named = results.histograms.named().into_iter().filter(|(_, times)| !times.is_empty());
     out.push_str(&grid(&["", "count", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"], named.map(row)));
     out.push_str("</section>\n<div class=\"columns\">\n");
-    out.push_str(&pairs("Counts", counts(record)));
-    let errors = record.errors.iter().map(|(cause, count)| (cause.replace('_', " "), format_count(*count)));
+    out.push_str(&pairs("Counts", counts(results)));
+    let errors = results.errors.iter().map(|(cause, count)| (cause.replace('_', " "), format_count(*count)));
     out.push_str(&pairs("Errors", errors));
-    let settings = record.configuration.iter().map(|(name, value)| (name.to_owned(), in_plain_text(value)));
+    let settings = results.configuration.iter().map(|(name, value)| (name.to_owned(), in_plain_text(value)));
     out.push_str(&pairs("Configuration", settings));
-    out.push_str(&pairs("Machine", environment(record).into_iter().map(|(name, value)| (name.to_owned(), value))));
+    out.push_str(&pairs("Machine", environment(results).into_iter().map(|(name, value)| (name.to_owned(), value))));
     out.push_str("</div>\n");
-    let mismatches = record.mismatches.first.iter().zip(1_u64..).map(|(text, number)| (format_count(number), text));
+    let mismatches = results.mismatches.first.iter().zip(1_u64..).map(|(text, number)| (format_count(number), text));
     out.push_str(&pairs("Mismatches", mismatches));
-    if !record.intervals.is_empty() {
-        let (has_counts, answers) = (record.reply_check.has_counts(), answers(record));
+    if !results.intervals.is_empty() {
+        let (has_counts, answers) = (results.reply_check.has_counts(), answers(results));
         let headings = ["second", "sent", answers, "errors", "open", "p50", "p99", "max"];
-        let rows = record.intervals.iter().map(|interval| {
+        let rows = results.intervals.iter().map(|interval| {
             let time = |nanos| format_latency(Duration::from_nanos(nanos));
             let answers = if has_counts { interval.replies } else { interval.reads };
             let counts = [interval.sent, answers, interval.errors, interval.open].map(format_count);
@@ -110,9 +110,9 @@ fn tables(record: &RunResults) -> String {
     out
 }
 
-/// What came back in an interval.
-fn answers(record: &RunResults) -> &'static str {
-    if record.reply_check == ReplyCheck::Unframed { "reads" } else { "answered" }
+/// The label of the replies of an interval.
+fn answers(results: &RunResults) -> &'static str {
+    if results.reply_check == ReplyCheck::Unframed { "reads" } else { "answered" }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "nanoseconds above 0")]
@@ -124,9 +124,9 @@ fn row((name, times): (&str, &Latencies)) -> Vec<String> {
     [name.to_owned(), format_count(times.count())].into_iter().chain(cells).collect()
 }
 
-fn counts(record: &RunResults) -> Vec<(String, String)> {
-    let (connections, messages, bytes) = (&record.connections, &record.messages, &record.bytes);
-    let (datagrams, check) = (record.datagrams.as_ref(), record.reply_check);
+fn counts(results: &RunResults) -> Vec<(String, String)> {
+    let (connections, messages, bytes) = (&results.connections, &results.messages, &results.bytes);
+    let (datagrams, check) = (results.datagrams.as_ref(), results.reply_check);
     let rows = [
         ("connections opened", Some(connections.opened)),
         ("at the same time", Some(connections.most_open)),
@@ -150,7 +150,7 @@ fn counts(record: &RunResults) -> Vec<(String, String)> {
         rows.into_iter().filter_map(|(name, count)| Some((name.to_owned(), format_count(count?)))).collect();
     let opening = connections.opening_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     rows.extend(format_opening(connections.opened, opening).map(|opening| ("opening them".to_owned(), opening)));
-    rows.extend(record.cpu.map(|cpu| {
+    rows.extend(results.cpu.map(|cpu| {
         ("CPU time".to_owned(), format!("{} ({:.0} % of the client's)", in_words(cpu.seconds), cpu.share * 100.0))
     }));
     rows

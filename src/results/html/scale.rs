@@ -1,26 +1,26 @@
-//! From values to places on a chart, and the values that stand beside an axis.
+//! Chart scales: positions of values on an axis, and tick labels.
 
 use std::time::Duration;
 
-/// Between the ends of an axis, 0 to 1.
+/// Maps values to positions on an axis, from 0 to 1.
 #[derive(Debug, Clone)]
 pub(super) struct Scale {
     low: f64,
     high: f64,
     is_log: bool,
-    /// Places and what stands there, ascending.
+    /// Tick positions and labels, ascending.
     pub(super) ticks: Vec<(f64, String)>,
 }
 
-/// At most about so many steps on a vertical axis from 0, and on one of time, which is longer.
+/// Approximate maximum number of steps on a vertical axis from 0, and on a time axis, which is longer.
 const STEPS: f64 = 5.0;
 const TIME_STEPS: f64 = 8.0;
 
-/// More lines than this on a logarithmic axis would be a fence.
-const MOST_LOG_TICKS: usize = 7;
+/// Maximum ticks on a logarithmic axis, before only powers of ten are kept.
+const MAX_LOG_TICKS: usize = 7;
 
 impl Scale {
-    /// From 0 to `max`, or a little more.
+    /// Linear scale from 0 to `max` or slightly more.
     pub(super) fn from_zero(max: f64, show: fn(f64) -> String) -> Self {
         let step = round_up(max.max(f64::MIN_POSITIVE) / STEPS);
         let high = (max / step).ceil().max(1.0) * step;
@@ -28,7 +28,7 @@ impl Scale {
         Self { low: 0.0, high, is_log: false, ticks }
     }
 
-    /// From the start to the end of a run, in seconds.
+    /// Time scale from the start to the end of a run, in seconds.
     pub(super) fn over_time(low: f64, high: f64) -> Self {
         let step = round_up((high - low).max(1e-3) / TIME_STEPS);
         let scale = Self { low, high: high.max(low + 1e-3), is_log: false, ticks: Vec::new() };
@@ -39,7 +39,7 @@ impl Scale {
         Self { ticks, ..scale }
     }
 
-    /// From a round time at or below `low` to one at or above `high`, in nanoseconds, logarithmic.
+    /// Logarithmic scale from a round time at or below `low` to one at or above `high`, in nanoseconds.
     pub(super) fn of_times(low: f64, high: f64) -> Self {
         let (low, high) = (round_down(low.max(1.0)), round_up(high.max(2.0)));
         let scale = Self { low, high, is_log: true, ticks: Vec::new() };
@@ -47,14 +47,14 @@ impl Scale {
         while let Some(&last) = values.last().filter(|last| **last < high * 0.999) {
             values.push(round_up(last * 1.01));
         }
-        if values.len() > MOST_LOG_TICKS {
+        if values.len() > MAX_LOG_TICKS {
             values.retain(|value| (value.log10() - value.log10().round()).abs() < 1e-6);
         }
         let ticks = values.into_iter().map(|value| (scale.place(value), time(value))).collect();
         Self { ticks, ..scale }
     }
 
-    /// The share of `count` values that is not exceeded; half, 90 %, 99 % and so on have equal distances.
+    /// Percentile scale for `count` values, with equal distances between 0 %, 90 %, 99 % and so on.
     #[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
     pub(super) fn of_quantiles(count: u64) -> Self {
         let high = (count.max(10) as f64).log10();
@@ -69,7 +69,7 @@ impl Scale {
         Self { ticks, ..scale }
     }
 
-    /// Where `value` stands, 0 to 1; what lies outside stands at the end.
+    /// The position of `value`, from 0 to 1. Values outside the scale are clamped.
     pub(super) fn place(&self, value: f64) -> f64 {
         let share = if self.is_log {
             (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
@@ -87,7 +87,7 @@ fn steps(step: f64, high: f64) -> impl Iterator<Item = f64> {
     (0..=number).map(move |index| f64::from(index) * step)
 }
 
-/// The next of 1, 2, 5, 10, 20, ... that is not less.
+/// Rounds up to the next of 1, 2, 5, 10, 20, ….
 fn round_up(value: f64) -> f64 {
     let power = 10_f64.powf(value.log10().floor());
     [1.0, 2.0, 5.0, 10.0]
@@ -97,13 +97,13 @@ fn round_up(value: f64) -> f64 {
         .unwrap_or(value)
 }
 
-/// The last of them that is not more.
+/// Rounds down to the previous of 1, 2, 5, 10, 20, ….
 fn round_down(value: f64) -> f64 {
     let power = 10_f64.powf(value.log10().floor());
     [5.0, 2.0, 1.0].map(|digit| digit * power).into_iter().find(|round| *round <= value * 1.000_001).unwrap_or(value)
 }
 
-/// A round time: `200 µs`.
+/// Formats a round time: `200 µs`.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "nanoseconds above 0")]
 fn time(nanos: f64) -> String {
     let time = Duration::from_nanos(nanos.round() as u64);
@@ -115,7 +115,7 @@ fn time(nanos: f64) -> String {
     }
 }
 
-/// A round number: `1.5 M`, `50 k`.
+/// Formats a round number: `1.5 M`, `50 k`.
 pub(super) fn number(value: f64) -> String {
     match value {
         value if value >= 1e6 => format!("{} M", trimmed(value / 1e6)),
@@ -124,12 +124,12 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-/// The same per second.
+/// Formats a round rate per second.
 pub(super) fn rate(value: f64) -> String {
     if value == 0.0 { "0".to_owned() } else { format!("{}/s", number(value)) }
 }
 
-/// At most three decimals, and no zeros at the end.
+/// Formats with at most three decimals and no trailing zeros.
 fn trimmed(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

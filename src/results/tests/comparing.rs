@@ -1,4 +1,4 @@
-//! What a comparison says of runs that are known to be alike, or not.
+//! Comparison of runs with known differences.
 
 use super::{RunResults, sample};
 use crate::results::{Change, ReplyCheck, compare};
@@ -9,7 +9,7 @@ fn outcomes(before: &RunResults, after: &RunResults) -> BTreeMap<&'static str, C
 }
 
 #[test]
-fn runs_that_differ_by_chance_are_alike() {
+fn random_differences_are_within_the_noise() {
     let mut wrong = 0;
     for seed in 0..10 {
         let (before, after) = (sample(20, 100, seed), sample(20, 100, seed + 100));
@@ -17,12 +17,12 @@ fn runs_that_differ_by_chance_are_alike() {
         wrong += found.values().filter(|outcome| matches!(outcome, Change::Better | Change::Worse)).count();
         assert_eq!(found["max"], Change::SingleEvent);
     }
-    // 40 verdicts with 99 % of confidence, of few intervals: 3 wrong ones are once in a hundred times.
-    assert!(wrong <= 3, "{wrong} of 40 were taken for more than noise");
+    // 40 verdicts at 99 % confidence, from few intervals: 3 wrong ones occur once in a hundred runs.
+    assert!(wrong <= 3, "{wrong} of 40 exceed the noise");
 }
 
 #[test]
-fn a_slower_run_is_worse_and_a_faster_one_better() {
+fn slower_run_is_worse_and_faster_run_is_better() {
     let (before, after) = (sample(20, 100, 1), sample(20, 110, 2));
     let found = outcomes(&before, &after);
     assert_eq!((found["p50"], found["p99"], found["rate"]), (Change::Worse, Change::Worse, Change::WithinNoise));
@@ -32,7 +32,7 @@ fn a_slower_run_is_worse_and_a_faster_one_better() {
 }
 
 #[test]
-fn errors_that_were_not_there_before_are_worse() {
+fn new_errors_are_worse() {
     let (before, mut after) = (sample(20, 100, 1), sample(20, 100, 2));
     after.intervals.iter_mut().for_each(|interval| interval.errors = 10);
     after.errors.insert("reset".to_owned(), 200);
@@ -44,7 +44,7 @@ fn errors_that_were_not_there_before_are_worse() {
 }
 
 #[test]
-fn few_intervals_and_few_replies_say_nothing() {
+fn few_intervals_or_replies_give_no_verdict() {
     let few = sample(5, 100, 1);
     let found = outcomes(&few, &sample(20, 200, 2));
     assert_eq!((found["rate"], found["p50"]), (Change::TooFewIntervals, Change::TooFewIntervals));
@@ -54,11 +54,11 @@ fn few_intervals_and_few_replies_say_nothing() {
 }
 
 #[test]
-fn what_was_asked_for_and_what_is_not_valid_is_warned_of() {
+fn differing_options_and_invalid_runs_cause_warnings() {
     let (before, mut after) = (sample(10, 100, 1), sample(10, 100, 2));
     assert_eq!(compare(&before, &after).warnings, [""; 0]);
     after.configuration.set("port", 1);
-    assert_eq!(compare(&before, &after).warnings, [""; 0], "another server is what is compared");
+    assert_eq!(compare(&before, &after).warnings, [""; 0], "the server is the subject of the comparison");
     after.configuration.set("rate", "2k");
     after.environment.kernel = Some("Linux 5".to_owned());
     after.valid = false;
@@ -76,26 +76,29 @@ fn what_was_asked_for_and_what_is_not_valid_is_warned_of() {
 }
 
 #[test]
-fn runs_that_show_nothing_are_inconclusive() {
+fn runs_without_enough_data_are_inconclusive() {
     let good = sample(10, 100, 1);
     assert_eq!(compare(&good, &sample(10, 100, 2)).inconclusive, [""; 0]);
     let changed = |change: fn(&mut RunResults)| {
-        let mut record = sample(10, 100, 2);
-        change(&mut record);
-        record
+        let mut results = sample(10, 100, 2);
+        change(&mut results);
+        results
     };
     let mut dead = RunResults::of("x");
     dead.errors.insert("refused".to_owned(), 10);
-    let few = changed(|record| {
-        record.histograms.latency_from_due.clear();
-        record.histograms.latency_from_due.record_many_nanos(100_000, 999);
+    let few = changed(|results| {
+        results.histograms.latency_from_due.clear();
+        results.histograms.latency_from_due.record_many_nanos(100_000, 999);
     });
     for (bad, reason) in [
         (dead, "measured no reply"),
-        (changed(|record| record.reply_check = ReplyCheck::Unframed), "does not know where a reply ends"),
-        (changed(|record| record.interrupted = true), "was interrupted"),
-        (changed(|record| (record.valid, record.reasons) = (false, vec!["slow".to_owned()])), "is not valid: slow"),
-        (changed(|record| (record.connections.failed, record.connections.verified) = (9, 0)), "lost every connection"),
+        (changed(|results| results.reply_check = ReplyCheck::Unframed), "has replies without a known end"),
+        (changed(|results| results.interrupted = true), "was interrupted"),
+        (changed(|results| (results.valid, results.reasons) = (false, vec!["slow".to_owned()])), "is not valid: slow"),
+        (
+            changed(|results| (results.connections.failed, results.connections.verified) = (9, 0)),
+            "lost every connection",
+        ),
         (sample(7, 100, 2), "is too short: it has 7 intervals of the 8 that are needed"),
         (few, "is too short: it has 999 of the 1,000 replies that a p99 needs"),
     ] {

@@ -1,4 +1,4 @@
-//! What the tools of HdrHistogram read: here with the library's own reader.
+//! HdrHistogram exports, read back with the library's reader.
 
 use super::{STARTED, sample};
 use crate::results::{Latencies, LoadKind, RunResults, write_hdr_log, write_percentiles};
@@ -8,16 +8,16 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use std::time::Duration;
 
-fn percentiles(record: &RunResults) -> String {
+fn percentiles(results: &RunResults) -> String {
     let mut out = Vec::new();
-    write_percentiles(record, &mut out).expect("a vector takes everything");
+    write_percentiles(results, &mut out).expect("a vector takes everything");
     String::from_utf8(out).expect("it is text")
 }
 
 #[test]
-fn the_distribution_ascends_to_the_maximum() {
-    let record = sample(5, 100, 1);
-    let text = percentiles(&record);
+fn percentile_distribution_ascends_to_the_maximum() {
+    let results = sample(5, 100, 1);
+    let text = percentiles(&results);
     let rows: Vec<Vec<f64>> = text
         .lines()
         .filter(|line| !line.starts_with('#') && !line.contains("Value"))
@@ -27,22 +27,22 @@ fn the_distribution_ascends_to_the_maximum() {
     assert!(rows.len() > 20, "{text}");
     assert!(rows.is_sorted_by(|a, b| a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2]), "{text}");
     let last = rows.last().expect("there are rows");
-    let max_ms = record.latency().max().expect("there are replies").as_secs_f64() * 1e3;
+    let max_ms = results.latency().max().expect("there are replies").as_secs_f64() * 1e3;
     assert!((last[0] - max_ms).abs() < 1e-6 && (last[1] - 1.0).abs() < 1e-12, "{last:?} {max_ms}");
     assert_eq!(text.matches("1.000000000000").count(), 1, "{text}");
-    assert!(text.contains(&format!("Total count    = {:12}", record.messages.verified)), "{text}");
+    assert!(text.contains(&format!("Total count    = {:12}", results.messages.verified)), "{text}");
 }
 
 #[test]
-fn the_distribution_of_nothing_is_whole_all_the_same() {
+fn percentile_distribution_of_an_empty_run_is_complete() {
     let text = percentiles(&RunResults::of("x"));
     assert!(text.contains("Total count    =            0"), "{text}");
 }
 
-/// The lines without a tag, and those with one.
-fn read_log(record: &RunResults) -> [Vec<(Duration, Duration, Latencies)>; 2] {
+/// The histograms without a tag, and those with a tag.
+fn read_log(results: &RunResults) -> [Vec<(Duration, Duration, Latencies)>; 2] {
     let mut out = Vec::new();
-    write_hdr_log(record, &mut out).expect("a vector takes everything");
+    write_hdr_log(results, &mut out).expect("a vector takes everything");
     let mut found = [Vec::new(), Vec::new()];
     let mut times = 0;
     for entry in IntervalLogIterator::new(&out) {
@@ -70,9 +70,9 @@ fn read_log(record: &RunResults) -> [Vec<(Duration, Duration, Latencies)>; 2] {
 }
 
 #[test]
-fn the_log_has_a_line_for_each_second_and_adds_up() {
-    let mut record = sample(5, 100, 1);
-    let [found, tagged] = read_log(&record);
+fn interval_log_has_one_line_per_second() {
+    let mut results = sample(5, 100, 1);
+    let [found, tagged] = read_log(&results);
     let starts: Vec<u64> = found.iter().map(|(start, ..)| start.as_secs()).collect();
     assert_eq!(starts, [0, 1, 2, 3, 4]);
     let mut sum = Latencies::default();
@@ -80,20 +80,20 @@ fn the_log_has_a_line_for_each_second_and_adds_up() {
         assert_eq!(*length, Duration::from_secs(1));
         sum.add(latencies);
     }
-    assert_eq!(&sum, record.latency());
-    // What was sent late has two latencies.
+    assert_eq!(&sum, results.latency());
+    // Open load has a second latency, from send.
     assert_eq!(tagged.len(), 1);
     assert_eq!((tagged[0].0, tagged[0].1), (Duration::ZERO, Duration::from_secs(5)));
-    assert_eq!(tagged[0].2, record.histograms.latency_from_send);
-    record.load.kind = LoadKind::Closed;
-    assert!(read_log(&record)[1].is_empty(), "without a schedule there is one only");
+    assert_eq!(tagged[0].2, results.histograms.latency_from_send);
+    results.load.kind = LoadKind::Closed;
+    assert!(read_log(&results)[1].is_empty(), "closed load has one latency");
 }
 
 #[test]
-fn a_run_without_intervals_is_one_line() {
-    let mut record = sample(5, 100, 1);
-    record.intervals.clear();
-    let [found, tagged] = read_log(&record);
+fn run_without_intervals_is_one_line() {
+    let mut results = sample(5, 100, 1);
+    results.intervals.clear();
+    let [found, tagged] = read_log(&results);
     assert_eq!((found.len(), tagged.len()), (1, 1));
-    assert_eq!((found[0].1, &found[0].2), (Duration::from_secs(5), record.latency()));
+    assert_eq!((found[0].1, &found[0].2), (Duration::from_secs(5), results.latency()));
 }

@@ -1,4 +1,4 @@
-//! What is written can be read back; what was not written by us is refused in words.
+//! Result files: writing, reading back, and errors for anything else.
 
 use super::{RunResults, sample};
 use crate::results::{Latencies, ResultsError, Timestamp};
@@ -12,18 +12,18 @@ use std::io::Write;
 use std::time::Duration;
 
 #[test]
-fn a_record_survives_its_file() {
-    let mut record = sample(3, 100, 1);
-    record.errors.insert("reply_timeout".to_owned(), 3);
-    record.mismatches.first.push("\"quoted\" \u{1f980}\n".to_owned());
-    assert_eq!(RunResults::from_json(&record.to_json()), Ok(record));
+fn results_round_trip_through_json() {
+    let mut results = sample(3, 100, 1);
+    results.errors.insert("reply_timeout".to_owned(), 3);
+    results.mismatches.first.push("\"quoted\" \u{1f980}\n".to_owned());
+    assert_eq!(RunResults::from_json(&results.to_json()), Ok(results));
     let empty = RunResults::default();
     assert_eq!(RunResults::from_json(&empty.to_json()), Ok(empty));
 }
 
-/// Whatever a clock says, the file can be read again.
+/// Any clock value can be written and read back.
 #[test]
-fn a_moment_survives_its_file() {
+fn timestamp_round_trips_through_json() {
     for seconds in [0, 1, 951_782_400, 253_402_300_799, 253_402_300_800, u64::MAX] {
         let moment = Timestamp::after_1970(Duration::new(seconds, 999_000_000));
         assert_eq!(serde_json::from_value(json!(moment)).map_err(|error| error.to_string()), Ok(moment), "{moment}");
@@ -31,21 +31,21 @@ fn a_moment_survives_its_file() {
 }
 
 #[test]
-fn scripts_find_numbers_and_the_order_of_the_options() {
-    let record = sample(3, 100, 1);
-    let text = record.to_json();
+fn json_has_plain_numbers_and_ordered_options() {
+    let results = sample(3, 100, 1);
+    let text = results.to_json();
     let json: Value = serde_json::from_str(&text).expect("it is JSON");
     assert_eq!(json["format"], "multiconn-run/1");
     assert_eq!(json["started"], "2026-11-18T11:06:40.250Z");
-    assert_eq!(json["histograms"]["latency_from_due"]["count"], record.messages.verified);
-    assert_eq!(json["intervals"][2]["latency"]["p99_ns"], record.intervals[2].latency.p99_ns);
+    assert_eq!(json["histograms"]["latency_from_due"]["count"], results.messages.verified);
+    assert_eq!(json["intervals"][2]["latency"]["p99_ns"], results.intervals[2].latency.p99_ns);
     assert!(json["histograms"]["lag"]["hdr"].as_str().is_some_and(|hdr| hdr.starts_with("HISTF")));
     let places = ["\"port\"", "\"connections\"", "\"message\"", "\"rate\""].map(|name| text.find(name));
     assert!(places.is_sorted() && places[0].is_some(), "{places:?}");
 }
 
 #[test]
-fn what_is_no_record_is_refused_in_words() {
+fn other_texts_are_rejected_with_a_reason() {
     let good = sample(1, 100, 1).to_json();
     let broken = |from: &str, to: &str| {
         assert!(good.contains(from), "{from}");
@@ -57,13 +57,13 @@ fn what_is_no_record_is_refused_in_words() {
     assert!(broken("run/1", "run/2").contains("\"multiconn-run/2\""));
     assert!(broken("\"HISTF", "\"HISTG").contains("compressed V2 format"));
     assert!(broken("\"HISTF", "\"?").contains("base64"));
-    assert!(broken("\"started\": \"", "\"started\": \"yester").contains("not a moment"));
+    assert!(broken("\"started\": \"", "\"started\": \"yester").contains("not a timestamp"));
     assert!(broken("\"sent\": ", "\"sent\": -").contains("line "));
 }
 
-/// Eight bytes that claim four gigabytes must not cost them.
+/// Eight bytes that claim a length of four gigabytes must not cause such an allocation.
 #[test]
-fn a_length_in_a_file_is_not_believed() {
+fn claimed_length_is_not_trusted() {
     let mut encoder = ZlibEncoder::new(vec![0x1c, 0x84, 0x93, 0x14, 0, 0, 0, 99], Compression::default());
     encoder.write_all(&[0x1c, 0x84, 0x93, 0x13, 0xff, 0xff, 0xff, 0xff]).expect("a vector takes everything");
     encoder.write_all(&[0; 32]).expect("a vector takes everything");
@@ -73,7 +73,7 @@ fn a_length_in_a_file_is_not_believed() {
 }
 
 #[test]
-fn a_histogram_of_other_bounds_is_refused_and_can_be_taken_over() {
+fn histogram_with_other_bounds_is_converted() {
     let mut other = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 1_000_000, 2).expect("bounds that fit");
     other.record_n(1000, 5).expect("it fits");
     let latencies = Latencies::from(other);
@@ -83,11 +83,11 @@ fn a_histogram_of_other_bounds_is_refused_and_can_be_taken_over() {
 }
 
 proptest! {
-    // A histogram has 34,000 places, which takes its time when nothing is optimised.
+    // A histogram has 34,000 buckets, which is slow without optimization.
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn packing_loses_nothing(nanos in prop::collection::vec(1_u64..4_000_000_000_000, 0..200)) {
+    fn packing_is_lossless(nanos in prop::collection::vec(1_u64..4_000_000_000_000, 0..200)) {
         let mut latencies = Latencies::default();
         for nanos in &nanos {
             latencies.record(Duration::from_nanos(*nanos));
@@ -97,12 +97,12 @@ proptest! {
         prop_assert_eq!(packed.unpack(), latencies);
     }
 
-    /// Whatever is damaged in a file, the answer is a record or a sentence.
+    /// Any damaged byte gives results or an error message.
     #[test]
     fn damage_never_panics(place in 0.0..1.0_f64, byte in 0_u8..128) {
-        let mut record = RunResults::of("x");
-        record.histograms.lag.record(Duration::from_millis(3));
-        let mut bytes = record.to_json().into_bytes();
+        let mut results = RunResults::of("x");
+        results.histograms.lag.record(Duration::from_millis(3));
+        let mut bytes = results.to_json().into_bytes();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
         let index = (place * bytes.len() as f64) as usize;
         bytes[index] = byte;

@@ -1,8 +1,8 @@
-//! Whatever stands in a result file, everything made from it is output or an error, and never a panic.
+//! Hostile result files: everything made from them is output or an error, never a panic.
 
 use super::{RunResults, sample};
 use crate::results::{
-    Latencies, MergeError, ResultsError, TextReport, compare, merge, page, write_hdr_log, write_percentiles,
+    Latencies, MergeError, ResultsError, TextReport, compare, html_page, merge, write_hdr_log, write_percentiles,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ use proptest::sample::Index;
 use serde_json::{Value, json};
 use std::io::Write;
 
-/// A packed histogram of our bounds with these counts; a number below 0 stands for so many counts of 0.
+/// A packed histogram with the expected bounds and these counts. A negative number encodes a run of zero counts.
 fn histogram(counts: &[i64]) -> String {
     let mut payload = Vec::new();
     for &count in counts {
@@ -56,7 +56,7 @@ fn damage(file: &Value) -> String {
 }
 
 #[test]
-fn a_histogram_that_counts_too_much_is_refused_by_its_name() {
+fn histogram_with_too_large_counts_is_rejected_by_name() {
     assert!(RunResults::from_json(&with_latency(&[-5, 1 << 53]).to_string()).is_ok());
     for counts in [&[1 << 62][..], &[1 << 53, 1], &[i64::MAX, i64::MAX, 2], &[i64::MIN]] {
         let reason = damage(&with_latency(counts));
@@ -65,7 +65,7 @@ fn a_histogram_that_counts_too_much_is_refused_by_its_name() {
 }
 
 #[test]
-fn sums_that_are_too_large_are_refused_by_their_name() {
+fn too_large_sums_are_rejected_by_name() {
     let half = RunResults::from_json(&with_latency(&[-5, 1 << 52]).to_string()).expect("it is whole");
     let halves = ["a", "b", "c"].map(|id| RunResults { run_ids: vec![id.to_owned()], ..half.clone() });
     assert_eq!(merge(&halves[..2]).map(|merged| merged.latency().count()), Ok(1 << 53));
@@ -79,7 +79,7 @@ fn sums_that_are_too_large_are_refused_by_their_name() {
 }
 
 #[test]
-fn a_histogram_saturates() {
+fn histogram_count_saturates() {
     let mut latencies = Latencies::default();
     latencies.record_many_nanos(100, u64::MAX);
     latencies.record_many_nanos(200, u64::MAX);
@@ -91,7 +91,7 @@ fn a_histogram_saturates() {
 }
 
 #[test]
-fn a_compressed_histogram_that_grows_without_end_is_refused() {
+fn decompression_bomb_is_rejected() {
     let mut plain = [0x1c84_9313_u32, 64 << 20, 0, 3].map(u32::to_be_bytes).concat();
     plain.resize(64 << 20, 0);
     let mut file = with_latency(&[]);
@@ -100,7 +100,7 @@ fn a_compressed_histogram_that_grows_without_end_is_refused() {
     plain.truncate(100);
     plain[4..8].copy_from_slice(&8_u32.to_be_bytes());
     file["histograms"]["latency_from_due"]["hdr"] = packed(&plain).into();
-    assert!(damage(&file).contains("latency_from_due"), "nothing may follow its counts");
+    assert!(damage(&file).contains("latency_from_due"), "bytes after the counts");
 }
 
 #[test]
@@ -126,12 +126,12 @@ fn numbers_and_lists_have_bounds() {
     let mut file = with_latency(&[]);
     file["load"]["seed"] = u64::MAX.into();
     file["environment"]["descriptor_limit"] = u64::MAX.into();
-    assert!(RunResults::from_json(&file.to_string()).is_ok(), "these are no quantities");
+    assert!(RunResults::from_json(&file.to_string()).is_ok(), "these are not quantities");
 }
 
-/// Nesting costs neither stack nor memory.
+/// Nesting uses neither stack nor memory.
 #[test]
-fn deep_nesting_is_refused_or_passed_over() {
+fn deep_nesting_is_rejected_or_ignored() {
     let good = sample(1, 100, 1).to_json();
     let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
     assert!(RunResults::from_json(&good.replacen('{', &format!("{{\"x\": {deep},"), 1)).is_ok(), "an unknown field");
@@ -166,7 +166,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// The places of all values in `value`, as JSON pointers.
+/// JSON pointers to all values in `value`.
 fn pointers(value: &Value) -> Vec<String> {
     let children: Vec<(String, &Value)> = match value {
         Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), value)).collect(),
@@ -179,25 +179,29 @@ fn pointers(value: &Value) -> Vec<String> {
     std::iter::once(String::new()).chain(below).collect()
 }
 
-/// Everything that is made from a record.
-fn use_all(record: &RunResults, other: &RunResults) {
+/// Makes every kind of output from the results.
+fn use_all(results: &RunResults, other: &RunResults) {
     let mut sink = Vec::new();
-    write_percentiles(record, &mut sink).expect("a vector takes everything");
-    write_hdr_log(record, &mut sink).expect("a vector takes everything");
+    write_percentiles(results, &mut sink).expect("a vector takes everything");
+    write_hdr_log(results, &mut sink).expect("a vector takes everything");
     let threshold = |text: &str| text.parse::<crate::results::Threshold>().expect("a threshold");
     for text in ["p99.9>1ms", "mean>1ms", "lost>1", "errors>1", "rate<1", "invalid>0"] {
-        let _ = threshold(text).validate(record).to_string();
+        let _ = threshold(text).evaluate(results).to_string();
     }
-    let _ = compare(record, other).to_string();
-    let _ = compare(other, record).to_string();
-    let _ = TextReport(record).to_string();
-    let html = page(record);
-    assert!(!html.contains("NaN") || record.to_json().contains("NaN"), "{html}");
-    assert_eq!(RunResults::from_json(&record.to_json()).as_ref(), Ok(record), "what was read can be read again");
+    let _ = compare(results, other).to_string();
+    let _ = compare(other, results).to_string();
+    let _ = TextReport(results).to_string();
+    let html = html_page(results);
+    assert!(!html.contains("NaN") || results.to_json().contains("NaN"), "{html}");
+    assert_eq!(
+        RunResults::from_json(&results.to_json()).as_ref(),
+        Ok(results),
+        "results that were read can be written and read again"
+    );
 }
 
 proptest! {
-    // Each case decodes and draws a dozen histograms of 34,000 places.
+    // Each case decodes and renders a dozen histograms of 34,000 buckets.
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
@@ -210,10 +214,10 @@ proptest! {
         }
         match RunResults::from_json(&file.to_string()) {
             Err(error) => prop_assert!(!error.to_string().is_empty()),
-            Ok(record) => {
-                use_all(&record, &good);
+            Ok(results) => {
+                use_all(&results, &good);
                 let others = ["a", "b"].map(|id| RunResults { run_ids: vec![id.to_owned()], ..good.clone() });
-                match merge(&[&[record], &others[..]].concat()) {
+                match merge(&[&[results], &others[..]].concat()) {
                     Err(error) => prop_assert!(!error.to_string().is_empty()),
                     Ok(merged) => use_all(&merged, &good),
                 }

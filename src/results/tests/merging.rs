@@ -1,15 +1,15 @@
-//! Merging is as if one client had counted everything.
+//! Merging gives the results that a single client would have counted.
 
 use super::{STARTED, sample};
 use crate::results::{
-    Datagrams, Latencies, LoadKind, MergeError, ReplyCheck, RunResults, Timestamp, merge, time_apart,
+    Datagrams, Latencies, LoadKind, MergeError, ReplyCheck, RunResults, Timestamp, merge, overlap_warning,
 };
 use proptest::prelude::*;
 use serde_json::json;
 use std::time::Duration;
 
 #[test]
-fn everything_adds_up() {
+fn counts_and_histograms_are_added() {
     let (a, mut b) = (sample(3, 100, 1), sample(3, 200, 2));
     b.errors.insert("reset".to_owned(), 4);
     b.configuration.set("rate", "2k");
@@ -29,7 +29,7 @@ fn everything_adds_up() {
 }
 
 #[test]
-fn seconds_are_aligned_by_the_clock() {
+fn intervals_are_aligned_by_the_clock() {
     let a = sample(3, 100, 1);
     let mut b = sample(3, 100, 2);
     b.started = Timestamp::after_1970(STARTED + Duration::from_millis(2100));
@@ -43,35 +43,35 @@ fn seconds_are_aligned_by_the_clock() {
 }
 
 #[test]
-fn one_invalid_run_makes_the_whole_invalid() {
+fn one_invalid_run_makes_the_merged_run_invalid() {
     let (a, mut b) = (sample(3, 100, 1), sample(3, 100, 2));
     for _ in 0..1000 {
         b.histograms.lag.record(Duration::from_millis(50));
     }
-    b.settle();
+    b.finalize();
     assert!(!b.valid);
     let merged = merge(&[a, b.clone()]).expect("there are two");
     assert!(!merged.valid && merged.reasons.contains(&b.reasons[0]), "{:?}", merged.reasons);
 }
 
 #[test]
-fn one_alone_stays_as_it_is_and_none_is_none() {
-    let record = sample(3, 100, 1);
-    assert_eq!(merge(std::slice::from_ref(&record)), Ok(record));
+fn single_run_is_unchanged_and_no_run_is_an_error() {
+    let results = sample(3, 100, 1);
+    assert_eq!(merge(std::slice::from_ref(&results)), Ok(results));
     assert_eq!(merge(&[]), Err(MergeError::Nothing));
 }
 
 #[test]
-fn what_cannot_be_one_run_is_refused() {
+fn different_or_duplicate_runs_are_rejected() {
     let (a, b) = (sample(3, 100, 1), sample(3, 100, 2));
     let changed = |change: fn(&mut RunResults)| {
-        let mut record = sample(3, 100, 3);
-        change(&mut record);
-        record
+        let mut results = sample(3, 100, 3);
+        change(&mut results);
+        results
     };
     let counted = changed(|run| run.reply_check = ReplyCheck::Counted);
     let merged = merge(&[a.clone(), counted]).expect("both count replies");
-    assert_eq!(merged.reply_check, ReplyCheck::Counted, "what was compared in one of them only was not compared");
+    assert_eq!(merged.reply_check, ReplyCheck::Counted, "replies of one run were not compared");
     for (other, text) in [
         (changed(|run| run.load.kind = LoadKind::Closed), "run 1 is of open load and run 3 of closed load"),
         (changed(|run| run.datagrams = Some(Datagrams::default())), "run 1 is of TCP and run 3 of UDP"),
@@ -81,7 +81,7 @@ fn what_cannot_be_one_run_is_refused() {
             "run 1 is of counted replies and run 3 of replies without a known end",
         ),
         (b.clone(), "run 2 and run 3 hold the same run"),
-        // One that was merged before.
+        // A run that was already merged.
         (merge(&[a.clone(), sample(3, 100, 4)]).expect("two runs"), "run 1 and run 3 hold the same run"),
     ] {
         let error = merge(&[a.clone(), b.clone(), other]).expect_err(text).to_string();
@@ -91,7 +91,7 @@ fn what_cannot_be_one_run_is_refused() {
 
 /// Files of earlier versions have no ids.
 #[test]
-fn a_run_without_an_id_is_known_by_what_it_measured() {
+fn duplicate_without_an_id_is_found_by_its_content() {
     let [a, b] = [1, 2].map(|seed| RunResults { run_ids: Vec::new(), ..sample(3, 100, seed) });
     assert!(!a.to_json().contains("run_ids"));
     assert_eq!(RunResults::from_json(&a.to_json()).as_ref(), Ok(&a));
@@ -100,7 +100,7 @@ fn a_run_without_an_id_is_known_by_what_it_measured() {
 }
 
 #[test]
-fn runs_that_were_not_there_at_the_same_time_are_warned_of() {
+fn runs_that_do_not_overlap_cause_a_warning() {
     let a = sample(3, 100, 1);
     let later = |seconds: u64, seed| {
         let started = Timestamp::after_1970(STARTED + Duration::from_secs(seconds));
@@ -108,18 +108,18 @@ fn runs_that_were_not_there_at_the_same_time_are_warned_of() {
     };
     for (others, warning) in [
         (vec![later(2, 2)], None),
-        (vec![later(3, 2)], Some("the runs have no time in common: one began 0 s after another had ended")),
+        (vec![later(3, 2)], Some("the runs do not overlap in time: one began 0 s after another had ended")),
         (
             vec![later(2, 2), later(4, 3)],
-            Some("the runs have no time in common: one began 1.00 s after another had ended"),
+            Some("the runs do not overlap in time: one began 1.00 s after another had ended"),
         ),
-        (vec![later(30 * 86_400, 2)], Some("the runs have no time in common: one began 720 h after another had ended")),
+        (vec![later(30 * 86_400, 2)], Some("the runs do not overlap in time: one began 720 h after another had ended")),
     ] {
-        let records = [vec![a.clone()], others].concat();
-        assert_eq!(time_apart(&records).as_deref(), warning);
-        let merged = merge(&records).expect("one kind");
+        let runs = [vec![a.clone()], others].concat();
+        assert_eq!(overlap_warning(&runs).as_deref(), warning);
+        let merged = merge(&runs).expect("one kind");
         assert_eq!(merged.hints, warning.into_iter().collect::<Vec<_>>());
-        assert!(merged.rate() > 700.0, "a rate is counted over the time that was measured: {}", merged.rate());
+        assert!(merged.rate() > 700.0, "rates refer to the measured time: {}", merged.rate());
     }
 }
 
@@ -127,20 +127,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn adding_equals_recording_into_one(runs in prop::collection::vec(prop::collection::vec(1_u64..4_000_000_000_000, 0..50), 1..5)) {
+    fn merging_equals_recording_into_one_histogram(runs in prop::collection::vec(prop::collection::vec(1_u64..4_000_000_000_000, 0..50), 1..5)) {
         let (mut whole, mut id) = (Latencies::default(), 0..);
-        let records: Vec<RunResults> = runs.iter().map(|nanos| {
-            let mut record = RunResults::of("x");
-            record.run_ids = vec![id.next().expect("there are enough").to_string()];
+        let runs: Vec<RunResults> = runs.iter().map(|nanos| {
+            let mut results = RunResults::of("x");
+            results.run_ids = vec![id.next().expect("there are enough").to_string()];
             for nanos in nanos {
                 let time = Duration::from_nanos(*nanos);
                 whole.record(time);
-                record.histograms.latency_from_send.record(time);
+                results.histograms.latency_from_send.record(time);
             }
-            // As it is when it was read from a file.
-            RunResults::from_json(&record.to_json()).expect("it is whole")
+            // As read from a file.
+            RunResults::from_json(&results.to_json()).expect("it is whole")
         }).collect();
-        let merged = merge(&records).expect("there is one at least");
+        let merged = merge(&runs).expect("there is one at least");
         prop_assert_eq!(merged.latency(), &whole);
     }
 }

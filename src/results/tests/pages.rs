@@ -1,10 +1,10 @@
-//! The page: whole, of itself, and safe whatever stands in the record.
+//! HTML report: well-formed, self-contained, and safe for any text in the results.
 
 use super::{RunResults, sample};
 use crate::escape::is_unsafe;
-use crate::results::{Cpu, page};
+use crate::results::{Cpu, html_page};
 
-/// Every tag that is opened is closed, in order; attributes are quoted.
+/// Checks that tags are closed in order and attributes are quoted.
 fn expect_well_formed(html: &str) {
     const EMPTY: [&str; 2] = ["meta", "!DOCTYPE"];
     let mut open: Vec<&str> = Vec::new();
@@ -22,8 +22,8 @@ fn expect_well_formed(html: &str) {
 }
 
 #[test]
-fn the_page_is_whole_and_needs_nothing_else() {
-    let html = page(&sample(20, 100, 1));
+fn page_is_well_formed_and_self_contained() {
+    let html = html_page(&sample(20, 100, 1));
     expect_well_formed(&html);
     assert_eq!(html.matches("<svg class=\"chart\"").count(), 4);
     for part in ["http://", "https://", "<script", "url(", "@import", "NaN", "inf"] {
@@ -43,15 +43,15 @@ fn the_page_is_whole_and_needs_nothing_else() {
 }
 
 #[test]
-fn whatever_stands_in_the_record_stays_text() {
-    let mut record = sample(2, 100, 1);
-    record.target = "<img src=x onerror=alert(1)>\u{9b}\u{202e}".to_owned();
-    record.configuration.set("<b>\"name\"", "'><script>alert(1)</script>\u{0}");
-    record.errors.insert("<i>".to_owned(), 1);
-    record.mismatches.first.push("</table>".to_owned());
-    record.valid = false;
-    record.reasons = vec!["<u>".to_owned()];
-    let html = page(&record);
+fn text_of_results_is_escaped() {
+    let mut results = sample(2, 100, 1);
+    results.target = "<img src=x onerror=alert(1)>\u{9b}\u{202e}".to_owned();
+    results.configuration.set("<b>\"name\"", "'><script>alert(1)</script>\u{0}");
+    results.errors.insert("<i>".to_owned(), 1);
+    results.mismatches.first.push("</table>".to_owned());
+    results.valid = false;
+    results.reasons = vec!["<u>".to_owned()];
+    let html = html_page(&results);
     expect_well_formed(&html);
     for part in ["<img", "<b>", "<script", "<i>", "<u>", "\0"] {
         assert!(!html.contains(part), "{part}");
@@ -61,13 +61,13 @@ fn whatever_stands_in_the_record_stays_text() {
 }
 
 #[test]
-fn a_run_of_nothing_is_a_page_too() {
-    let mut record = RunResults::of("x");
-    record.cpu = Some(Cpu::default());
-    expect_well_formed(&page(&record));
-    assert_eq!(page(&record).matches("Nothing was recorded").count(), 4);
-    record = sample(1, 100, 1);
-    record.intervals[0].start_s = 1e300;
-    record.intervals[0].seconds = 0.0;
-    expect_well_formed(&page(&record));
+fn empty_run_gives_a_page() {
+    let mut results = RunResults::of("x");
+    results.cpu = Some(Cpu::default());
+    expect_well_formed(&html_page(&results));
+    assert_eq!(html_page(&results).matches("Nothing was recorded").count(), 4);
+    results = sample(1, 100, 1);
+    results.intervals[0].start_s = 1e300;
+    results.intervals[0].seconds = 0.0;
+    expect_well_formed(&html_page(&results));
 }

@@ -1,26 +1,26 @@
-//! Thresholds: what can be typed, what is refused, and when one is crossed.
+//! Thresholds: parsing, errors, and evaluation.
 
 use super::sample;
 use crate::results::{Judgement, ReplyCheck, RunResults, Threshold, Verdict};
 use proptest::prelude::*;
 use std::time::Duration;
 
-fn validate(record: &RunResults, text: &str) -> Judgement {
+fn evaluate(results: &RunResults, text: &str) -> Judgement {
     let threshold: Threshold = text.parse().unwrap_or_else(|error| panic!("{error}"));
-    threshold.validate(record)
+    threshold.evaluate(results)
 }
 
 #[test]
-fn a_crossed_threshold_says_what_it_is_and_what_it_should_be() {
-    let mut record = RunResults::of("x");
-    record.measured_s = 10.0;
-    record.messages.verified = 490_000;
-    record.messages.timed_out = 2;
-    record.messages.pending = 3;
+fn judgement_shows_value_and_bound() {
+    let mut results = RunResults::of("x");
+    results.measured_s = 10.0;
+    results.messages.verified = 490_000;
+    results.messages.timed_out = 2;
+    results.messages.pending = 3;
     for _ in 0..100 {
-        record.histograms.latency_from_send.record(Duration::from_micros(3100));
+        results.histograms.latency_from_send.record(Duration::from_micros(3100));
     }
-    record.errors.insert("reset".to_owned(), 5);
+    results.errors.insert("reset".to_owned(), 5);
     for (text, expected) in [
         ("p99>2ms", "✗ p99 is 3.10 ms, which is > 2.00 ms"),
         ("p99 > 4ms", "✓ p99 is 3.10 ms, not > 4.00 ms"),
@@ -40,43 +40,43 @@ fn a_crossed_threshold_says_what_it_is_and_what_it_should_be() {
         ("lag.p99>1ms", "? lag.p99 was not measured, so that it cannot be compared"),
         ("handshake.p50>1ms", "? handshake.p50 was not measured, so that it cannot be compared"),
     ] {
-        let judgement = validate(&record, text);
+        let judgement = evaluate(&results, text);
         assert_eq!(judgement.to_string(), expected, "{text}");
-        let verdict = [Verdict::Kept, Verdict::Crossed, Verdict::Unknown].into_iter().zip("✓✗?".chars());
+        let verdict = [Verdict::Passed, Verdict::Crossed, Verdict::Unknown].into_iter().zip("✓✗?".chars());
         let expected: Vec<_> =
             verdict.filter(|(_, mark)| expected.starts_with(*mark)).map(|(verdict, _)| verdict).collect();
         assert_eq!(expected, [judgement.verdict], "{text}");
     }
-    record.interrupted = true;
-    assert_eq!(validate(&record, "p99>2ms").to_string(), "? p99>2ms was not judged: the run was interrupted");
+    results.interrupted = true;
+    assert_eq!(evaluate(&results, "p99>2ms").to_string(), "? p99>2ms was not judged: the run was interrupted");
 }
 
-/// Without replies to measure, no bound on them is kept.
+/// A bound on replies that were not measured cannot pass.
 #[test]
-fn where_a_reply_ends_is_not_known_nothing_of_it_is_judged() {
-    let mut record = sample(3, 100, 1);
-    record.reply_check = ReplyCheck::Unframed;
-    record.histograms.latency_from_due.clear();
-    record.histograms.latency_from_send.clear();
+fn unframed_replies_are_not_judged() {
+    let mut results = sample(3, 100, 1);
+    results.reply_check = ReplyCheck::Unframed;
+    results.histograms.latency_from_due.clear();
+    results.histograms.latency_from_send.clear();
     for text in ["p99>1h", "max>1h", "send.p50>1h", "rate<1", "rate<=0", "mismatches>0"] {
-        let judgement = validate(&record, text);
+        let judgement = evaluate(&results, text);
         assert!(
-            judgement.verdict == Verdict::Unknown && judgement.to_string().contains("where a reply ends"),
+            judgement.verdict == Verdict::Unknown && judgement.to_string().contains("the end of a reply is unknown"),
             "{text}"
         );
     }
-    assert_eq!(validate(&record, "errors>0").verdict, Verdict::Kept);
+    assert_eq!(evaluate(&results, "errors>0").verdict, Verdict::Passed);
 }
 
 #[test]
-fn the_lag_and_the_connects_have_thresholds_of_their_own() {
-    let record = sample(2, 100, 1);
-    assert_eq!(validate(&record, "lag.p99>1us").verdict, Verdict::Kept);
-    assert_eq!(validate(&record, "connect.max>200us").verdict, Verdict::Crossed);
+fn lag_and_connect_times_have_thresholds() {
+    let results = sample(2, 100, 1);
+    assert_eq!(evaluate(&results, "lag.p99>1us").verdict, Verdict::Passed);
+    assert_eq!(evaluate(&results, "connect.max>200us").verdict, Verdict::Crossed);
 }
 
 #[test]
-fn what_is_no_threshold_is_named_beside_a_good_one() {
+fn errors_quote_the_text_and_an_example() {
     for bad in [
         "",
         "p99",
@@ -108,7 +108,7 @@ fn what_is_no_threshold_is_named_beside_a_good_one() {
 }
 
 #[test]
-fn a_threshold_is_shown_as_it_can_be_typed() {
+fn display_equals_the_typed_text() {
     for text in ["p99>2ms", "errors==0", "rate<=49k", "connect.p99.9>=1s"] {
         assert_eq!(text.parse::<Threshold>().expect("a good one").to_string(), text);
     }
@@ -116,7 +116,7 @@ fn a_threshold_is_shown_as_it_can_be_typed() {
 
 proptest! {
     #[test]
-    fn what_is_shown_is_read_again(
+    fn display_round_trips(
         metric in "(send|connect|handshake|lag)[.](p[1-9][0-9]([.][0-9]{1,3})?|max|mean)|p[1-9]|errors|timeouts|lost|mismatches|invalid|rate",
         operator in prop::sample::select(vec![">", ">=", "<", "<=", "=="]),
         space in " ?",
