@@ -1,13 +1,13 @@
-//! Every file opens with `//!`: what it is for, and what it must never do.
+//! Header check: every file begins with a `//!` line that describes it.
 
 use crate::source::Source;
-use crate::{Violation, complaints};
+use crate::{Violation, messages};
 
 pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     sources
         .iter()
         .filter(|source| !has_header(&source.text))
-        .map(|source| Violation::new(source, 1, "opens without `//!` and what the file is for"))
+        .map(|source| Violation::new(source, 1, "has no `//!` header that describes the file"))
         .collect()
 }
 
@@ -17,7 +17,7 @@ fn has_header(text: &str) -> bool {
 }
 
 #[test]
-fn a_missing_header_is_reported() {
+fn missing_header_is_reported() {
     let files = [
         ("src/a.rs", "//! Holds a.\n"),
         ("src/b.rs", "// Holds b.\n//! Too late.\n"),
@@ -25,11 +25,11 @@ fn a_missing_header_is_reported() {
         ("tests/d.rs", "//!\n"),
     ];
     assert_eq!(
-        complaints(check, &files),
+        messages(check, &files),
         [
-            "src/b.rs:1: opens without `//!` and what the file is for",
-            "benches/c.rs:1: opens without `//!` and what the file is for",
-            "tests/d.rs:1: opens without `//!` and what the file is for",
+            "src/b.rs:1: has no `//!` header that describes the file",
+            "benches/c.rs:1: has no `//!` header that describes the file",
+            "tests/d.rs:1: has no `//!` header that describes the file",
         ]
     );
 }

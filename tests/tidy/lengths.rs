@@ -1,9 +1,9 @@
-//! Files of at most 800 lines and functions of at most 70: what can be read in one sitting.
+//! Length check: files of at most 800 lines, functions of at most 70.
 //!
-//! Lines count as they stand, comments included: moving code into comments is no way out.
+//! Comment lines count, too: moving code into comments does not help.
 
 use crate::source::{Source, is_ident, item_end, line_at, words};
-use crate::{Violation, complaints};
+use crate::{Violation, messages};
 
 const FILE_LINES: usize = 800;
 const FUNCTION_LINES: usize = 70;
@@ -26,29 +26,29 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     violations
 }
 
-/// Every function's first line, name and number of lines, from `fn` to the closing brace.
+/// First line, name and number of lines of every function, from `fn` to the closing brace.
 fn functions(code: &str) -> Vec<(usize, &str, usize)> {
     let mut functions = Vec::new();
     for start in words(code, "fn ") {
         let item = &code[start..start + item_end(&code[start..])];
         let signature = &item["fn ".len()..];
         let name = &signature[..signature.find(|c| !is_ident(c)).unwrap_or(signature.len())];
-        // A macro's `fn $name` has a length all the same.
+        // A macro's `fn $name` is counted, too.
         functions.push((line_at(code, start), name, item.lines().count()));
     }
     functions
 }
 
 #[test]
-fn a_long_file_is_reported() {
+fn long_file_is_reported() {
     let just_right = "//! x\n".repeat(FILE_LINES);
     let too_long = "//! x\n".repeat(FILE_LINES + 1);
     let files = [("src/a.rs", just_right.as_str()), ("tests/b.rs", &too_long)];
-    assert_eq!(complaints(check, &files), ["tests/b.rs:801: 801 lines, 800 at most"]);
+    assert_eq!(messages(check, &files), ["tests/b.rs:801: 801 lines, 800 at most"]);
 }
 
 #[test]
-fn a_long_function_is_reported() {
+fn long_function_is_reported() {
     let function = |name: &str, statements: usize| {
         format!("    pub fn {name}(a: [u8; 2]) {{\n{}    }}\n", "        x; // }\n".repeat(statements))
     };
@@ -58,5 +58,5 @@ fn a_long_function_is_reported() {
         &function("too_long", FUNCTION_LINES - 1),
     ]
     .concat();
-    assert_eq!(complaints(check, &[("src/a.rs", &text)]), ["src/a.rs:75: `fn too_long` has 71 lines, 70 at most"]);
+    assert_eq!(messages(check, &[("src/a.rs", &text)]), ["src/a.rs:75: `fn too_long` has 71 lines, 70 at most"]);
 }

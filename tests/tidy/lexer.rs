@@ -1,11 +1,11 @@
-//! Tells code from comments and literals.
+//! Minimal Rust lexer that separates code from comments and literals.
 //!
-//! A lexer for what the checks need, not a parser: it must never reject a text, only misjudge one
-//! stranger than rustfmt lets through.
+//! It serves the checks and is not a parser. It accepts any text, and misclassifies only code that rustfmt would not
+//! produce.
 
 use crate::source::is_ident;
 
-/// The text with comments and literals as spaces, on the same lines.
+/// Replaces comments and literals by spaces, keeping the lines.
 pub(crate) fn blank_comments_and_strings(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -22,13 +22,12 @@ pub(crate) fn blank_comments_and_strings(text: &str) -> String {
     code
 }
 
-/// As many spaces as `text` has characters, on as many lines.
+/// Replaces all characters except line feeds by spaces.
 pub(crate) fn blank(text: &str) -> String {
     text.chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect()
 }
 
-/// The length of the comment, literal, identifier or single character that `rest` starts with, and
-/// whether it is code.
+/// Length of the comment, literal, identifier or single character at the start of `rest`, and whether it is code.
 fn piece(rest: &str) -> (usize, bool) {
     if rest.starts_with("//") {
         return (rest.find('\n').unwrap_or(rest.len()), false);
@@ -54,7 +53,7 @@ fn piece(rest: &str) -> (usize, bool) {
     }
 }
 
-/// Block comments nest.
+/// Length of a block comment; block comments nest.
 fn block_comment(rest: &str) -> usize {
     let mut depth = 0;
     let mut offset = 0;
@@ -76,7 +75,7 @@ fn block_comment(rest: &str) -> usize {
     rest.len()
 }
 
-/// The length of `#"…"#` with any number of `#`, if `rest` starts with that.
+/// Length of `#"…"#` with any number of `#`, if `rest` starts with one.
 fn raw_string(rest: &str) -> Option<usize> {
     let hashes = rest.bytes().take_while(|&byte| byte == b'#').count();
     let contents = rest[hashes..].strip_prefix('"')?;
@@ -99,7 +98,7 @@ fn quoted(rest: &str, quote: char) -> usize {
 }
 
 #[test]
-fn only_code_is_left() {
+fn comments_and_literals_are_blanked() {
     let code = blank_comments_and_strings;
     assert_eq!(code("a // b\nc"), "a     \nc");
     assert_eq!(code("a /* b /* c\n */ d */ e"), "a          \n         e");

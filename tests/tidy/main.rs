@@ -1,9 +1,8 @@
-//! The source tree keeps its promises: the import order of the rooms, the purity of the middle,
-//! the lengths of files and functions, the picture in `src/lib.rs`.
+//! Source tree checks: import order and purity of modules, lengths of files and functions, and the module table in
+//! `src/lib.rs`.
 //!
-//! Each check is a function from sources to violations, run once over the tree and once over a
-//! small bad example, so that a check that cannot fail is noticed. Nothing here may write, nor
-//! look outside the crate's directory.
+//! Each check maps sources to violations. It runs once over the tree and once over a small bad example, so that a check
+//! that cannot fail is noticed. No check writes, or reads outside the crate's directory.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +20,7 @@ use std::fmt;
 
 use source::Source;
 
-/// One broken rule, shown as `path:line: what`.
+/// A violated rule, shown as `path:line: what`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
     path: String,
@@ -43,22 +42,22 @@ impl fmt::Display for Violation {
 }
 
 #[test]
-fn rooms_import_only_what_stands_above_them() {
+fn modules_import_only_lower_modules() {
     expect_none(order::check);
 }
 
 #[test]
-fn the_pure_rooms_are_pure() {
+fn pure_modules_are_pure() {
     expect_none(purity::check);
 }
 
 #[test]
-fn the_wall_clock_is_read_in_one_place() {
+fn wall_clock_is_read_in_one_file() {
     expect_none(purity::check_wall_clock);
 }
 
 #[test]
-fn one_file_writes_to_the_standard_streams() {
+fn standard_streams_are_written_in_one_file() {
     expect_none(outputs::check);
 }
 
@@ -68,31 +67,31 @@ fn files_and_functions_are_short() {
 }
 
 #[test]
-fn every_file_says_what_it_is_for() {
+fn every_file_has_a_header() {
     expect_none(headers::check);
 }
 
 #[test]
-fn nothing_is_left_for_later() {
+fn no_forbidden_words_remain() {
     expect_none(words::check);
 }
 
 #[test]
-fn the_picture_shows_every_room() {
+fn module_table_is_complete() {
     expect_none(picture::check);
 }
 
 fn expect_none(check: fn(&[Source]) -> Vec<Violation>) {
     let sources = source::tree();
-    // A walk that finds nothing would pass every check.
+    // An empty walk would pass every check.
     assert!(sources.iter().any(|source| source.path == "src/lib.rs"));
     let violations = check(&sources);
     let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
     assert!(list.is_empty(), "\n{}\n", list.join("\n"));
 }
 
-/// What `check` says about a tree of these (path, text) pairs, a line each; for the bad examples.
-pub(crate) fn complaints(check: fn(&[Source]) -> Vec<Violation>, files: &[(&str, &str)]) -> Vec<String> {
+/// The violations that `check` reports for a tree of (path, text) pairs, one line each; for the bad examples.
+pub(crate) fn messages(check: fn(&[Source]) -> Vec<Violation>, files: &[(&str, &str)]) -> Vec<String> {
     let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
     check(&sources).iter().map(ToString::to_string).collect()
 }

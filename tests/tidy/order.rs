@@ -1,67 +1,67 @@
-//! The import order of the rooms: each may refer only to what stands above it in the picture.
+//! Import order: each top-level module may refer only to those of earlier groups.
 //!
-//! Test code keeps the order too: a room that needs a later one to be tested is tested under
-//! `tests/`. The crate's root is no detour: what a room wants from another it takes by its name.
+//! Test code follows the same order: a module whose tests need a later one is tested under `tests/`. Imports through
+//! the crate's root are rejected: a module names the module it imports from.
 
 use std::collections::BTreeSet;
 
 use crate::source::{Source, heads, line_at, words};
-use crate::{Violation, complaints};
+use crate::{Violation, messages};
 
-/// Rooms that stand side by side and do not know each other.
+/// Modules of equal rank, which do not refer to each other.
 struct Group {
-    rooms: &'static [&'static str],
-    /// How many of the groups, counted from the first, these rooms may refer to.
-    sees: usize,
+    modules: &'static [&'static str],
+    /// Number of groups, counted from the first, that these modules may refer to.
+    visible_groups: usize,
 }
 
 const GROUPS: [Group; 12] = [
-    // Numbers as text, which errors and the log need, too.
+    // Number formatting, which errors and the log need, too.
     group(&["units"], 0),
-    // Words.
+    // Text.
     group(&["python_repr", "escape", "counter", "error", "guard"], 1),
-    // Pure: no socket, no clock, no thread.
+    // Pure: no socket, clock or thread.
     group(&["buffer"], 2),
     group(&["codec"], 3),
     group(&["service"], 4),
     group(&["connection"], 5),
-    // Touches the system, and knows nothing of the pure middle.
+    // System access, independent of the pure modules.
     group(&["socket", "event_loop"], 2),
-    // Joins them.
+    // Joins both.
     group(&["pump"], 7),
-    // What a run left behind: pure, too, and read without a server or a loop.
+    // Results of a run: pure, too, and independent of server and event loop.
     group(&["results"], 2),
-    // Programs.
+    // Server and client.
     group(&["server", "client"], 9),
-    // Faces.
+    // Command lines.
     group(&["cli"], 10),
     group(&[PROGRAMS], 11),
 ];
 
-/// May use everything, and its `crate::` is not the library but the program itself.
+/// May use everything. Its `crate::` is the program, not the library.
 const PROGRAMS: &str = "bin";
 
-const fn group(rooms: &'static [&'static str], sees: usize) -> Group {
-    Group { rooms, sees }
+const fn group(modules: &'static [&'static str], visible_groups: usize) -> Group {
+    Group { modules, visible_groups }
 }
 
 pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut unknown = BTreeSet::new();
     for source in sources {
-        let Some(room) = source.room() else { continue };
-        let Some(rank) = rank(room) else {
-            if unknown.insert(room) {
-                let what = format!("room `{room}` is in no group: add it to the picture");
+        let Some(module) = source.module() else { continue };
+        let Some(rank) = rank(module) else {
+            if unknown.insert(module) {
+                let what = format!("module `{module}` is in no group");
                 violations.push(Violation::new(source, 1, what));
             }
             continue;
         };
-        if room == PROGRAMS {
+        if module == PROGRAMS {
             continue;
         }
         for (offset, name) in root_names(source) {
-            if let Some(what) = objection(room, rank, name) {
+            if let Some(what) = violation(module, rank, name) {
                 violations.push(Violation::new(source, line_at(&source.code, offset), what));
             }
         }
@@ -69,20 +69,20 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     violations
 }
 
-fn rank(room: &str) -> Option<usize> {
-    GROUPS.iter().position(|group| group.rooms.contains(&room))
+fn rank(module: &str) -> Option<usize> {
+    GROUPS.iter().position(|group| group.modules.contains(&module))
 }
 
-fn objection(room: &str, own_rank: usize, name: &str) -> Option<String> {
+fn violation(module: &str, own_rank: usize, name: &str) -> Option<String> {
     match rank(name) {
-        _ if name == room => None,
-        Some(rank) if rank < GROUPS[own_rank].sees => None,
-        Some(_) => Some(format!("`{room}` must not know `{name}`")),
-        None => Some(format!("`{name}` is taken from the crate's root: name its room instead")),
+        _ if name == module => None,
+        Some(rank) if rank < GROUPS[own_rank].visible_groups => None,
+        Some(_) => Some(format!("`{module}` must not refer to `{name}`")),
+        None => Some(format!("`{name}` is imported from the crate's root; name its module")),
     }
 }
 
-/// Every name that is looked up in the crate's root, with its offset in the code.
+/// Every name looked up in the crate's root, with its offset in the code.
 fn root_names(source: &Source) -> Vec<(usize, &str)> {
     let code = source.code.as_str();
     let absolute = words(code, "crate::").map(|offset| offset + "crate::".len());
@@ -98,7 +98,7 @@ fn root_names(source: &Source) -> Vec<(usize, &str)> {
     names
 }
 
-/// Where a chain of `super::` has climbed to the crate's root: the offsets right after it.
+/// Offsets right after chains of `super::` that reach the crate's root.
 fn supers_at_root(source: &Source) -> Vec<usize> {
     let mut starts = Vec::new();
     let mut inline_modules: Vec<String> = Vec::new();
@@ -125,14 +125,14 @@ fn supers_at_root(source: &Source) -> Vec<usize> {
     starts
 }
 
-/// How deep a file's module lies: 1 for `src/buffer.rs` and `src/buffer/mod.rs`.
+/// Depth of a file's module: 1 for `src/buffer.rs` and `src/buffer/mod.rs`.
 fn file_depth(path: &str) -> usize {
     let parts = path.trim_end_matches("/mod.rs").matches('/').count();
     parts.max(1)
 }
 
 #[test]
-fn a_wrong_import_is_reported() {
+fn wrong_import_is_reported() {
     let files = [
         ("src/buffer.rs", "use crate::units::Size;\nuse crate::{\n    error,\n    codec::{Frame, Kind},\n};\n"),
         ("src/socket/tcp.rs", "fn f() -> crate::buffer::Buffer {}\n"),
@@ -143,38 +143,38 @@ fn a_wrong_import_is_reported() {
         ("src/error.rs", "use crate::Shortcut;\nuse super::*;\nconst A: u8 = crate::number!();\n"),
     ];
     assert_eq!(
-        complaints(check, &files),
+        messages(check, &files),
         [
-            "src/buffer.rs:4: `buffer` must not know `codec`",
-            "src/socket/tcp.rs:1: `socket` must not know `buffer`",
-            "src/server/mod.rs:3: `server` must not know `client`",
-            "src/client.rs:1: `client` must not know `server`",
-            "src/cli/mod.rs:2: `cli` must not know `bin`",
-            "src/error.rs:1: `Shortcut` is taken from the crate's root: name its room instead",
-            "src/error.rs:2: `*` is taken from the crate's root: name its room instead",
+            "src/buffer.rs:4: `buffer` must not refer to `codec`",
+            "src/socket/tcp.rs:1: `socket` must not refer to `buffer`",
+            "src/server/mod.rs:3: `server` must not refer to `client`",
+            "src/client.rs:1: `client` must not refer to `server`",
+            "src/cli/mod.rs:2: `cli` must not refer to `bin`",
+            "src/error.rs:1: `Shortcut` is imported from the crate's root; name its module",
+            "src/error.rs:2: `*` is imported from the crate's root; name its module",
         ]
     );
 }
 
 #[test]
-fn super_is_followed_to_the_root() {
+fn super_chains_are_followed_to_the_root() {
     let files = [
         ("src/codec/mod.rs", "use super::pump;\nmod tests {\n    use super::*;\n    use super::super::pump;\n}\n"),
         ("src/codec/fixed.rs", "use super::pump;\nuse super::super::{buffer, socket};\n"),
     ];
     assert_eq!(
-        complaints(check, &files),
+        messages(check, &files),
         [
-            "src/codec/mod.rs:1: `codec` must not know `pump`",
-            "src/codec/mod.rs:4: `codec` must not know `pump`",
-            "src/codec/fixed.rs:2: `codec` must not know `socket`",
+            "src/codec/mod.rs:1: `codec` must not refer to `pump`",
+            "src/codec/mod.rs:4: `codec` must not refer to `pump`",
+            "src/codec/fixed.rs:2: `codec` must not refer to `socket`",
         ]
     );
 }
 
 #[test]
-fn an_unknown_room_is_reported_once() {
+fn unknown_module_is_reported_once() {
     let files = [("src/utils/a.rs", ""), ("src/utils/b.rs", ""), ("src/lib.rs", "")];
-    let expected = "src/utils/a.rs:1: room `utils` is in no group: add it to the picture";
-    assert_eq!(complaints(check, &files), [expected]);
+    let expected = "src/utils/a.rs:1: module `utils` is in no group";
+    assert_eq!(messages(check, &files), [expected]);
 }

@@ -1,7 +1,7 @@
-//! One file of the product writes to stdout and stderr, and escapes external text there.
+//! Output check: only one file writes to stdout and stderr, and it escapes external text.
 
 use crate::source::{Source, line_at, words};
-use crate::{Violation, complaints};
+use crate::{Violation, messages};
 
 const WRITER: &str = "src/cli/output.rs";
 
@@ -16,24 +16,23 @@ fn writes(source: &Source) -> Vec<Violation> {
     let code = source.product_code();
     let mut found: Vec<_> = STREAMS.into_iter().flat_map(|text| words(&code, text).map(move |at| (at, text))).collect();
     found.sort_unstable();
-    let violation = |(at, text): (usize, &str)| {
-        Violation::new(source, line_at(&code, at), format!("`{text}` belongs into {WRITER}"))
-    };
+    let violation =
+        |(at, text): (usize, &str)| Violation::new(source, line_at(&code, at), format!("`{text}` belongs in {WRITER}"));
     found.into_iter().map(violation).collect()
 }
 
 #[test]
-fn a_write_elsewhere_is_reported() {
+fn other_writers_are_reported() {
     let bad = "//! println! is not meant.\nfn f() {\n    std::io::stdout().lock();\n    eprintln!(\"print!\");\n}\n\
                #[cfg(test)]\nmod tests {\n    println!();\n}\n";
     let files = [("src/cli/output.rs", bad), ("src/server/a.rs", bad), ("src/a/tests.rs", bad), ("examples/b.rs", bad)];
     let expected = [
-        "src/server/a.rs:3: `stdout(` belongs into src/cli/output.rs",
-        "src/server/a.rs:4: `eprintln!` belongs into src/cli/output.rs",
+        "src/server/a.rs:3: `stdout(` belongs in src/cli/output.rs",
+        "src/server/a.rs:4: `eprintln!` belongs in src/cli/output.rs",
     ];
-    assert_eq!(complaints(check, &files), expected);
+    assert_eq!(messages(check, &files), expected);
     for text in STREAMS {
         let code = format!("fn f() {{ {text} }}");
-        assert_eq!(complaints(check, &[("src/a.rs", &code)]).len(), 1, "{text}");
+        assert_eq!(messages(check, &[("src/a.rs", &code)]).len(), 1, "{text}");
     }
 }

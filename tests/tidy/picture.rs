@@ -1,25 +1,25 @@
-//! The picture in `src/lib.rs` shows every room that exists, so that it is always true.
+//! Module table check: the documentation of `src/lib.rs` lists every top-level module.
 
 use std::collections::BTreeSet;
 
 use crate::source::Source;
-use crate::{Violation, complaints};
+use crate::{Violation, messages};
 
 pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     let Some(root) = sources.iter().find(|source| source.path == "src/lib.rs") else {
         return Vec::new();
     };
     let header: String = root.text.lines().filter_map(|line| line.strip_prefix("//!")).collect();
-    let rooms: BTreeSet<&str> = sources.iter().filter_map(Source::room).collect();
-    rooms
+    let modules: BTreeSet<&str> = sources.iter().filter_map(Source::module).collect();
+    modules
         .into_iter()
-        .filter(|room| !header.contains(&format!("`{room}`")) && !header.contains(&format!("`{room}/`")))
-        .map(|room| Violation::new(root, 1, format!("the picture lacks `{room}`")))
+        .filter(|module| !header.contains(&format!("`{module}`")) && !header.contains(&format!("`{module}/`")))
+        .map(|module| Violation::new(root, 1, format!("the module table lacks `{module}`")))
         .collect()
 }
 
 #[test]
-fn a_room_the_picture_lacks_is_reported() {
+fn missing_module_is_reported() {
     let files = [
         ("src/lib.rs", "//! | [`units`] | `codec/` | socket |\n\n/// `buffer`\npub mod buffer;\n"),
         ("src/units.rs", ""),
@@ -28,7 +28,7 @@ fn a_room_the_picture_lacks_is_reported() {
         ("src/socket/mod.rs", ""),
     ];
     assert_eq!(
-        complaints(check, &files),
-        ["src/lib.rs:1: the picture lacks `buffer`", "src/lib.rs:1: the picture lacks `socket`"]
+        messages(check, &files),
+        ["src/lib.rs:1: the module table lacks `buffer`", "src/lib.rs:1: the module table lacks `socket`"]
     );
 }

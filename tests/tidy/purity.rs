@@ -1,13 +1,13 @@
-//! The pure rooms touch no socket, clock, thread, file or environment, so that a whole
-//! conversation can be replayed under a simulated clock and a simulated socket.
+//! Purity check: the pure modules use no socket, clock, thread, file or environment, so that a whole connection can be
+//! replayed with a simulated clock and socket.
 //!
-//! `std::io` (for its traits and error kinds) and `std::time::{Duration, Instant}` (time as an
-//! argument) are no breach; their tests may use what they like.
+//! `std::io` (for its traits and error kinds) and `std::time::{Duration, Instant}` (time as an argument) are allowed.
+//! Tests may use anything.
 
 use crate::source::{Source, heads, line_at, words};
-use crate::{Violation, complaints};
+use crate::{Violation, messages};
 
-const PURE_ROOMS: [&str; 5] = ["buffer", "codec", "service", "connection", "results"];
+const PURE_MODULES: [&str; 5] = ["buffer", "codec", "service", "connection", "results"];
 
 const FORBIDDEN_STD: [&str; 6] = ["net", "os", "thread", "fs", "process", "env"];
 
@@ -16,11 +16,11 @@ const FORBIDDEN_TEXTS: [&str; 6] = ["Instant::now", "SystemTime", "mio::", "sock
 pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     let pure = sources
         .iter()
-        .filter(|source| !source.is_test() && source.room().is_some_and(|room| PURE_ROOMS.contains(&room)));
+        .filter(|source| !source.is_test() && source.module().is_some_and(|module| PURE_MODULES.contains(&module)));
     pure.flat_map(impurities).collect()
 }
 
-/// The wall clock can be set at any time: it is read anew for each use, in one place.
+/// The wall clock can be changed at any time, so it is read for each use, in one file.
 pub(crate) fn check_wall_clock(sources: &[Source]) -> Vec<Violation> {
     let product = sources.iter().filter(|source| {
         source.path.starts_with("src/") && source.path != "src/event_loop/wall_clock.rs" && !source.is_test()
@@ -49,7 +49,7 @@ fn impurities(source: &Source) -> Vec<Violation> {
     }
     found.sort();
     let violation = |(offset, text)| {
-        let what = format!("`{text}` does not belong in a pure room");
+        let what = format!("`{text}` does not belong in a pure module");
         Violation::new(source, line_at(&code, offset), what)
     };
     found.into_iter().map(violation).collect()
@@ -80,35 +80,32 @@ mod more_tests {
         ("src/client/runner.rs", bad),
     ];
     assert_eq!(
-        complaints(check, &files),
+        messages(check, &files),
         [
-            "src/codec/fixed.rs:3: `std::net` does not belong in a pure room",
-            "src/codec/fixed.rs:3: `std::thread` does not belong in a pure room",
-            "src/codec/fixed.rs:7: `Instant::now` does not belong in a pure room",
-            "src/codec/fixed.rs:9: `mio::` does not belong in a pure room",
-            "src/codec/fixed.rs:9: `std::env` does not belong in a pure room",
+            "src/codec/fixed.rs:3: `std::net` does not belong in a pure module",
+            "src/codec/fixed.rs:3: `std::thread` does not belong in a pure module",
+            "src/codec/fixed.rs:7: `Instant::now` does not belong in a pure module",
+            "src/codec/fixed.rs:9: `mio::` does not belong in a pure module",
+            "src/codec/fixed.rs:9: `std::env` does not belong in a pure module",
         ]
     );
 }
 
 #[test]
-fn each_forbidden_thing_is_noticed() {
+fn each_forbidden_name_is_reported() {
     let std = FORBIDDEN_STD.map(|name| format!("std::{name}"));
     for text in std.iter().map(String::as_str).chain(FORBIDDEN_TEXTS) {
         let code = format!("fn f() {{ {text} }}");
-        for room in PURE_ROOMS {
-            let path = format!("src/{room}/mod.rs");
-            assert_eq!(complaints(check, &[(&path, &code)]).len(), 1, "{text} in {room}");
+        for module in PURE_MODULES {
+            let path = format!("src/{module}/mod.rs");
+            assert_eq!(messages(check, &[(&path, &code)]).len(), 1, "{text} in {module}");
         }
     }
 }
 
 #[test]
-fn another_wall_clock_is_reported() {
+fn other_wall_clocks_are_reported() {
     let text = "fn f() { SystemTime::now(); }";
     let files = [("src/event_loop/wall_clock.rs", text), ("src/server/mod.rs", text), ("tests/server/x.rs", text)];
-    assert_eq!(
-        complaints(check_wall_clock, &files),
-        ["src/server/mod.rs:1: the wall clock is `event_loop::unix_time`"]
-    );
+    assert_eq!(messages(check_wall_clock, &files), ["src/server/mod.rs:1: the wall clock is `event_loop::unix_time`"]);
 }

@@ -1,6 +1,6 @@
-//! The crate's Rust files, and where in them the code is: without comments, literals, tests.
+//! The crate's Rust files, and their code without comments, literals and tests.
 //!
-//! It must never judge: what is a violation is for the checks to say.
+//! It does not judge; the checks define violations.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,10 @@ use crate::lexer::{blank, blank_comments_and_strings};
 
 /// One `.rs` file.
 pub(crate) struct Source {
-    /// Relative to the crate's directory, with `/` between the parts.
+    /// Path relative to the crate's directory, with `/` as separator.
     pub(crate) path: String,
     pub(crate) text: String,
-    /// The text with comments and literals blanked; the same lines.
+    /// The text with comments and literals blanked, on the same lines.
     pub(crate) code: String,
 }
 
@@ -21,20 +21,20 @@ impl Source {
         Self { path: path.to_owned(), text: text.to_owned(), code: blank_comments_and_strings(text) }
     }
 
-    /// The top-level module under `src/` this file belongs to; none for the crate's root.
-    pub(crate) fn room(&self) -> Option<&str> {
+    /// The top-level module under `src/` of this file; none for the crate's root.
+    pub(crate) fn module(&self) -> Option<&str> {
         let inside = self.path.strip_prefix("src/")?;
-        let room = inside.split('/').next()?;
-        let room = room.strip_suffix(".rs").unwrap_or(room);
-        (!["lib", "main"].contains(&room)).then_some(room)
+        let module = inside.split('/').next()?;
+        let module = module.strip_suffix(".rs").unwrap_or(module);
+        (!["lib", "main"].contains(&module)).then_some(module)
     }
 
-    /// Whether the whole file is tests.
+    /// Whether the whole file consists of tests.
     pub(crate) fn is_test(&self) -> bool {
         self.path.split('/').any(|part| ["tests.rs", "tests"].contains(&part))
     }
 
-    /// The code with the items under `#[cfg(test)]` blanked; the same lines.
+    /// The code with `#[cfg(test)]` items blanked, on the same lines.
     pub(crate) fn product_code(&self) -> String {
         let mut code = self.code.clone();
         for mark in ["#[cfg(test)]", "#[cfg(all(test"] {
@@ -48,7 +48,7 @@ impl Source {
     }
 }
 
-/// Every Rust file of the crate, in the order of the paths.
+/// All Rust files of the crate, sorted by path.
 pub(crate) fn tree() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = Vec::new();
@@ -73,12 +73,12 @@ fn walk(root: &Path, directory: &str, sources: &mut Vec<Source>) {
     }
 }
 
-/// The line, counted from 1, that the byte at `offset` is on.
+/// The line, counted from 1, of the byte at `offset`.
 pub(crate) fn line_at(code: &str, offset: usize) -> usize {
     code[..offset].matches('\n').count() + 1
 }
 
-/// Where `needle` occurs without an identifier's character right before it.
+/// Offsets of `needle` that do not follow an identifier character.
 pub(crate) fn words<'a>(code: &'a str, needle: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.match_indices(needle).map(|(offset, _)| offset).filter(|&offset| !code[..offset].ends_with(is_ident))
 }
@@ -87,8 +87,7 @@ pub(crate) fn is_ident(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
 
-/// The length of the item that `code` starts with: to the `;` or the closing brace that ends it,
-/// or to where the scope around it ends.
+/// Length of the item at the start of `code`: up to its `;` or closing brace, or to the end of the surrounding scope.
 pub(crate) fn item_end(code: &str) -> usize {
     let mut depth = 0;
     for (offset, c) in code.char_indices() {
@@ -107,8 +106,8 @@ pub(crate) fn item_end(code: &str) -> usize {
     code.len()
 }
 
-/// The names a path goes on with: `a::B` goes on with `a`, `{a::B, c::{D, E}}` with `a` and `c`.
-/// Each with its offset in `rest`, which starts right after a `::`.
+/// First segments after a `::`: `a` for `a::B`; `a` and `c` for `{a::B, c::{D, E}}`. Each has its offset in `rest`,
+/// which starts right after the `::`.
 pub(crate) fn heads(rest: &str) -> Vec<(usize, &str)> {
     let Some(group) = rest.strip_prefix('{') else {
         return vec![(0, head(rest))];
@@ -134,12 +133,12 @@ pub(crate) fn heads(rest: &str) -> Vec<(usize, &str)> {
 
 fn head(rest: &str) -> &str {
     let end = rest.find(|c| !is_ident(c)).unwrap_or(rest.len());
-    // What is no name (`*`) stands for itself.
+    // A character that is not a name (`*`) stands for itself.
     if end == 0 { rest.get(..1).unwrap_or("") } else { &rest[..end] }
 }
 
 #[test]
-fn tests_are_not_product() {
+fn tests_are_not_product_code() {
     let product = |text| Source::new("src/x.rs", text).product_code();
     let module = "a\n#[cfg(test)]\n#[allow(b)]\nmod tests { c { d } }\ne";
     assert_eq!(product(module).split_whitespace().collect::<String>(), "ae");
@@ -151,7 +150,7 @@ fn tests_are_not_product() {
 }
 
 #[test]
-fn paths_go_on_with_their_heads() {
+fn heads_are_first_segments() {
     let names = |rest| heads(rest).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
     assert_eq!(names("a::B;"), ["a"]);
     assert_eq!(names("{a::B, c::{D, E},\n    f};"), ["a", "c", "f"]);

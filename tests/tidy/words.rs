@@ -1,9 +1,9 @@
-//! What is unfinished or switched off must not be in the tree, in comments neither.
+//! Forbidden words: markers of unfinished or disabled code, also in comments.
 //!
-//! These checks are exempt, since they have to name the words.
+//! These checks are exempt because they contain the words.
 
 use crate::source::{Source, is_ident, line_at, words};
-use crate::{Violation, complaints};
+use crate::{Violation, messages};
 
 const FORBIDDEN: [&str; 6] = ["todo!", "unimplemented!", "dbg!", "FIXME", "XXX", "#[ignore"];
 
@@ -12,7 +12,7 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     for source in sources.iter().filter(|source| !source.path.starts_with("tests/tidy")) {
         let text = &source.text;
         for word in FORBIDDEN {
-            // Whole words only: a run of more letters is a placeholder in someone's data.
+            // Whole words only: a longer run of letters is a placeholder in data.
             let whole = words(text, word).filter(|offset| !text[offset + word.len()..].starts_with(is_ident));
             violations.extend(
                 whole.map(|offset| Violation::new(source, line_at(text, offset), format!("`{word}` must not stay"))),
@@ -23,13 +23,13 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
 }
 
 #[test]
-fn each_word_is_reported() {
+fn each_forbidden_word_is_reported() {
     for word in FORBIDDEN {
         let text = format!("//! x\nfn f() {{\n    {word} (later)\n}}\n");
         let expected = format!("src/a.rs:3: `{word}` must not stay");
-        assert_eq!(complaints(check, &[("src/a.rs", &text)]), [expected]);
+        assert_eq!(messages(check, &[("src/a.rs", &text)]), [expected]);
     }
     let comment = [("tests/b.rs", "// FIXME: later\n"), ("tests/tidy/x.rs", "// FIXME\n")];
-    assert_eq!(complaints(check, &comment), ["tests/b.rs:1: `FIXME` must not stay"]);
-    assert!(complaints(check, &[("src/c.rs", "\"XXXXXX\" my_dbg!()")]).is_empty());
+    assert_eq!(messages(check, &comment), ["tests/b.rs:1: `FIXME` must not stay"]);
+    assert!(messages(check, &[("src/c.rs", "\"XXXXXX\" my_dbg!()")]).is_empty());
 }
