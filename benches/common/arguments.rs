@@ -1,12 +1,12 @@
-//! The command line of a benchmark; the roles have their own, as in [`super::load`].
+//! Command line of a benchmark. Child process roles have their own, as in [`super::load`].
 
 use std::time::Duration;
 
-/// More than this in a smoke run would only make it slow.
+/// Maximum connections in a smoke run, to keep it short.
 const QUICK_CONNECTIONS: usize = 200;
-const LONGEST_WINDOW_SECONDS: f64 = 3600.0;
+const MAX_WINDOW_SECONDS: f64 = 3600.0;
 
-/// What a benchmark is called, says of itself and does unless told otherwise.
+/// Name, usage text and defaults of a benchmark.
 pub(crate) struct Bench {
     pub(crate) name: &'static str,
     pub(crate) usage: &'static str,
@@ -34,7 +34,7 @@ impl Options {
         case_name.contains(&self.case_filter)
     }
 
-    /// Caches, the scheduler and TCP's windows settle within a fraction of a second.
+    /// Warm-up: caches, the scheduler and TCP windows settle within a fraction of a second.
     pub(crate) fn warm_up(&self) -> Duration {
         (self.window / 5).min(Duration::from_millis(200))
     }
@@ -54,7 +54,7 @@ pub(crate) fn parse(bench: &Bench, arguments: &[String]) -> Result<Request, Stri
     while let Some(argument) = rest.next() {
         let mut value = |example| rest.next().ok_or(format!("{argument} needs a value, such as {example}"));
         match argument.as_str() {
-            "--bench" => {} // cargo adds it
+            "--bench" => {} // added by cargo
             "--quick" => quick = true,
             "--rounds" => rounds = Some(parse_rounds(value("5")?)?),
             "--seconds" => window = Some(parse_seconds(value("0.5")?)?),
@@ -64,11 +64,11 @@ pub(crate) fn parse(bench: &Bench, arguments: &[String]) -> Result<Request, Stri
         }
     }
 
-    let (usual_rounds, usual_window) = if quick { (1, bench.quick_window) } else { (bench.rounds, bench.window) };
+    let (default_rounds, default_window) = if quick { (1, bench.quick_window) } else { (bench.rounds, bench.window) };
     Ok(Request::Run(Options {
         quick,
-        rounds: rounds.unwrap_or(usual_rounds),
-        window: window.unwrap_or(usual_window),
+        rounds: rounds.unwrap_or(default_rounds),
+        window: window.unwrap_or(default_window),
         case_filter,
     }))
 }
@@ -82,7 +82,7 @@ fn parse_rounds(text: &str) -> Result<usize, String> {
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
-        Ok(seconds) if seconds > 0.0 && seconds <= LONGEST_WINDOW_SECONDS => Ok(Duration::from_secs_f64(seconds)),
+        Ok(seconds) if seconds > 0.0 && seconds <= MAX_WINDOW_SECONDS => Ok(Duration::from_secs_f64(seconds)),
         _ => Err(format!("--seconds {text}: give seconds above 0, up to 3600, such as 0.5")),
     }
 }
@@ -92,5 +92,5 @@ fn parse_case(names: &[&str], text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let list: Vec<_> = names.iter().map(|name| format!("  {name}")).collect();
-    Err(format!("--case {text:?}: no case is called so. The cases:\n{}", list.join("\n")))
+    Err(format!("--case {text:?}: no case has this name. The cases:\n{}", list.join("\n")))
 }

@@ -1,4 +1,4 @@
-//! Who runs where: the servers on one CPU, the load on another.
+//! CPU pinning: the servers on one CPU, the load on another.
 
 use std::process::{Child, Command};
 
@@ -8,32 +8,31 @@ use super::Outcome;
 
 pub(crate) struct Cpus {
     allowed: CpuSet,
-    /// The server's and the load's; `None` where there is only one CPU to share.
+    /// CPUs of the server and of the load; `None` with a single CPU.
     pair: Option<(usize, usize)>,
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Place {
+pub(crate) enum CpuRole {
     Server,
     Load,
 }
 
 impl Cpus {
-    /// The first two CPUs this process may use.
+    /// Chooses the first two CPUs available to this process.
     pub(crate) fn choose() -> Outcome<Self> {
-        let allowed =
-            sched_getaffinity(None).map_err(|error| format!("cannot tell which CPUs may be used: {error}"))?;
+        let allowed = sched_getaffinity(None).map_err(|error| format!("cannot get the CPU affinity: {error}"))?;
         let mut usable = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
         let pair = usable.next().zip(usable.next());
         Ok(Self { allowed, pair })
     }
 
-    /// A child inherits the CPU of the thread that starts it, so this thread goes there and comes
-    /// back; nothing of the child ever runs elsewhere.
-    pub(crate) fn spawn(&self, command: &mut Command, place: Place) -> Outcome<Child> {
+    /// Starts a child on its CPU. A child inherits the affinity of the thread that starts it, so this thread moves
+    /// there and back; no part of the child ever runs elsewhere.
+    pub(crate) fn spawn(&self, command: &mut Command, role: CpuRole) -> Outcome<Child> {
         let program = command.get_program().display().to_string();
         let start = |command: &mut Command| command.spawn().map_err(|error| format!("cannot start {program}: {error}"));
-        let Some(only) = self.only(place) else {
+        let Some(only) = self.only(role) else {
             return start(command);
         };
         move_to(&only)?;
@@ -42,13 +41,13 @@ impl Cpus {
         started
     }
 
-    /// Where somebody has to stay; `None` where there is only one CPU to share.
-    pub(crate) fn only(&self, place: Place) -> Option<CpuSet> {
+    /// The CPU for this role; `None` with a single CPU.
+    pub(crate) fn only(&self, role: CpuRole) -> Option<CpuSet> {
         let (server, load) = self.pair?;
         let mut only = CpuSet::new();
-        only.set(match place {
-            Place::Server => server,
-            Place::Load => load,
+        only.set(match role {
+            CpuRole::Server => server,
+            CpuRole::Load => load,
         });
         Some(only)
     }
@@ -64,7 +63,7 @@ impl Cpus {
     }
 }
 
-/// Moves the calling thread.
+/// Pins the calling thread.
 pub(crate) fn move_to(cpus: &CpuSet) -> Outcome<()> {
-    sched_setaffinity(None, cpus).map_err(|error| format!("cannot choose the CPU: {error}"))
+    sched_setaffinity(None, cpus).map_err(|error| format!("cannot set the CPU affinity: {error}"))
 }

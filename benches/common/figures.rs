@@ -1,4 +1,4 @@
-//! Figures as a reader gets them.
+//! Formatting of benchmark figures.
 
 pub(crate) struct Spread {
     pub(crate) min: f64,
@@ -7,7 +7,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of at least one figure.
+    /// Spread of at least one figure.
     pub(crate) fn of(figures: impl Iterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = figures.collect();
         sorted.sort_by(f64::total_cmp);
@@ -24,7 +24,7 @@ pub(crate) fn ratio(value: f64) -> String {
     format!("{value:.3}")
 }
 
-/// A whole number with a comma between thousands.
+/// Formats an integer with thousands separators.
 pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = if value < -0.5 { "-".to_owned() } else { String::new() };

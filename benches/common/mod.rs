@@ -1,7 +1,7 @@
-//! What the benchmarks share: programs pinned to a CPU, a load that costs as little as it can, what Linux tells of a process,
-//! and the text a reader gets. Nothing here knows what is measured.
+//! Shared parts of the benchmarks: pinned child processes, a minimal load, procfs readings and report text. Nothing
+//! here knows the measured quantities.
 
-// Each benchmark uses the part it needs.
+// Each benchmark uses a part of this module.
 #![allow(dead_code)]
 
 pub(crate) mod arguments;
@@ -15,5 +15,5 @@ pub(crate) mod tls_configs;
 pub(crate) mod traffic;
 pub(crate) mod verdicts;
 
-/// Failures are sentences for the reader: nothing in a benchmark recovers from one.
+/// Errors are messages for the reader; a benchmark does not recover from them.
 pub(crate) type Outcome<T> = Result<T, String>;

@@ -1,4 +1,4 @@
-//! What Linux tells of a process, of the machine and of its limits.
+//! Linux process and machine data: CPU time, memory, descriptors and limits.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,8 +9,7 @@ use super::Outcome;
 
 /// CPU time of all threads of a process, user and system, in nanoseconds.
 ///
-/// The first field of `schedstat` is exact but for the tick in progress, where `stat` counts in
-/// hundredths of a second.
+/// The first field of `schedstat` is exact except for the current tick; `stat` counts in hundredths of a second.
 pub(crate) fn cpu_time_ns(pid: u32) -> Outcome<u64> {
     let mut total_ns = 0;
     for thread in threads_of(pid)? {
@@ -31,7 +30,7 @@ pub(crate) fn resident_bytes(pid: u32) -> Outcome<u64> {
         .find_map(|line| line.strip_prefix("Rss:"))
         .and_then(first_number)
         .map(|kibibytes| kibibytes * 1024)
-        .ok_or_else(|| format!("{} has no line for Rss", path.display()))
+        .ok_or_else(|| format!("{} has no Rss line", path.display()))
 }
 
 /// Whether every thread of a process is stopped by a signal.
@@ -39,13 +38,13 @@ pub(crate) fn is_stopped(pid: u32) -> Outcome<bool> {
     let mut stopped = true;
     for thread in threads_of(pid)? {
         let text = read(&thread.join("stat"))?;
-        // The state stands behind the name in parentheses (proc_pid_stat(5)).
+        // The state follows the name in parentheses (proc_pid_stat(5)).
         stopped &= text.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('T'));
     }
     Ok(stopped)
 }
 
-/// How many descriptors a process has open.
+/// Number of open descriptors of a process.
 pub(crate) fn open_descriptors(pid: u32) -> Outcome<usize> {
     let path = PathBuf::from(format!("/proc/{pid}/fd"));
     let listing = fs::read_dir(&path).map_err(|error| format!("cannot list {}: {error}", path.display()))?;
@@ -67,8 +66,8 @@ pub(crate) fn processor() -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// Raises the soft limit to the hard one, for this process and those it starts, and returns what
-/// is in force then.
+/// Raises the soft descriptor limit to the hard limit, for this process and its children. Returns the limit in force
+/// afterwards.
 pub(crate) fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

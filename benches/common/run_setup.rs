@@ -1,4 +1,4 @@
-//! What a benchmark runs in: what was asked for, the CPUs and the descriptors it has.
+//! Setup of a benchmark run: options, CPUs and the descriptor limit.
 
 use std::process::ExitCode;
 
@@ -7,15 +7,15 @@ use super::cpus::Cpus;
 use super::figures::grouped;
 use super::procfs;
 
-pub(crate) struct Setting {
+pub(crate) struct RunSetup {
     pub(crate) options: Options,
     pub(crate) cpus: Cpus,
-    /// How many a process may have open.
+    /// Maximum open descriptors per process.
     pub(crate) descriptors: u64,
 }
 
-impl Setting {
-    /// Reads the command line; where nothing is to be run, the status to end with.
+impl RunSetup {
+    /// Parses the command line. Returns an exit status if nothing is to be run.
     pub(crate) fn of(bench: &Bench, arguments: &[String]) -> Result<Self, ExitCode> {
         let options = match arguments::parse(bench, arguments) {
             Ok(Request::Run(options)) => options,
@@ -35,7 +35,7 @@ impl Setting {
         Ok(Self { options, cpus, descriptors: procfs::raise_descriptor_limit() })
     }
 
-    /// Tells a reader what the figures were measured on; `rounds` says how often and how long.
+    /// Prints what the figures were measured on. `rounds` describes their number and length.
     pub(crate) fn describe(&self, title: &str, rounds: &str) {
         let build = if cfg!(debug_assertions) {
             "with debug assertions: the figures mean nothing"

@@ -1,4 +1,4 @@
-//! TLS for both ends of the comparison: a certificate made on the spot, and a client that believes anybody.
+//! TLS configurations of the benchmarks: a self-signed server, and a client that accepts any certificate.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use super::Outcome;
 
 pub(crate) fn server_config() -> Outcome<Arc<ServerConfig>> {
     let explain = |error: String| format!("cannot set up TLS: {error}");
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
-    let made = made.map_err(|error| explain(error.to_string()))?;
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let generated = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+    let generated = generated.map_err(|error| explain(error.to_string()))?;
+    let key = PrivatePkcs8KeyDer::from(generated.signing_key.serialize_der());
     ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![made.cert.into()], key.into()))
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![generated.cert.into()], key.into()))
         .map(Arc::new)
         .map_err(|error| explain(error.to_string()))
 }
@@ -25,14 +25,14 @@ pub(crate) fn client_config() -> Outcome<Arc<ClientConfig>> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("cannot set up TLS: {error}"))?;
-    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody));
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate));
     Ok(Arc::new(builder.with_no_client_auth()))
 }
 
 #[derive(Debug)]
-struct Anybody;
+struct AcceptAnyCertificate;
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -1,26 +1,26 @@
-//! What the bare load puts on a server.
+//! Traffic pattern of the minimal load.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Traffic {
     pub(crate) pattern: Pattern,
-    /// Held at the same time; with [`Pattern::Churn`] every place is taken again at once.
+    /// Concurrent connections. With [`Pattern::Churn`] each one is replaced at once.
     pub(crate) connections: usize,
     pub(crate) message_bytes: usize,
-    /// Messages under way per connection.
+    /// Messages in flight per connection.
     pub(crate) depth: usize,
-    /// Over TLS: then there is no bare loop to compare with, only tokio with rustls.
+    /// Whether to use TLS. There is no bare loop with TLS, only tokio with rustls.
     pub(crate) tls: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
-    /// Connections stay; every echo that comes back is answered with the next message.
+    /// Persistent connections; each echo is answered with the next message.
     Steady,
-    /// Connect, one echo, close, and again.
+    /// Connect, exchange one echo, close, and repeat.
     Churn,
-    /// Connections stay and never say a word.
+    /// Persistent connections that send nothing.
     Silent,
-    /// Connections stay, silent after one echo each.
+    /// Persistent connections that are silent after one echo each.
     SilentAfterOne,
 }
 

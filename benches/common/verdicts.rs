@@ -1,10 +1,10 @@
-//! How the cases went.
+//! Counts of met and missed targets, and the exit status.
 
 use std::process::ExitCode;
 
 #[derive(Default)]
-pub(crate) struct Tally {
-    /// A smoke run is too short for a judgement.
+pub(crate) struct Verdicts {
+    /// A smoke run is too short for verdicts.
     pub(crate) is_quick: bool,
     met: usize,
     missed: usize,
@@ -12,7 +12,7 @@ pub(crate) struct Tally {
     failed: usize,
 }
 
-impl Tally {
+impl Verdicts {
     pub(crate) fn new(is_quick: bool) -> Self {
         Self { is_quick, ..Self::default() }
     }
@@ -39,7 +39,7 @@ impl Tally {
         }
     }
 
-    /// A missed target is a result; only a case that broke is a failure.
+    /// Prints the counts. A missed target is a result; only a case that could not be measured is a failure.
     pub(crate) fn finish(&self) -> ExitCode {
         println!(
             "targets: {} met, {} missed; cases: {} skipped, {} failed",

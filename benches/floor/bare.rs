@@ -1,7 +1,8 @@
-//! The floor: a level-triggered epoll loop that echoes and does nothing else.
+//! Minimal echo server: a level-triggered epoll loop without any other function. It is the lower bound of the
+//! comparison.
 //!
-//! No log, no clock, no timer, no limit, no counter. A small message costs one `recv`, one `send`
-//! and a share of an `epoll_wait`; what another server needs beyond that is its own doing.
+//! It has no log, clock, timer, limit or counter. A small message costs one `recv`, one `send` and a share of an
+//! `epoll_wait`. Everything beyond that is overhead of another server.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,29 +17,29 @@ use rustix::net::{
 
 use crate::common::{Outcome, child};
 
-/// 64 KiB drained in a loop is faster than more at once, which no longer fits the cache.
+/// Reading 64 KiB in a loop is faster than a larger buffer, which no longer fits the cache.
 const BUFFER_BYTES: usize = 64 << 10;
 const BACKLOG: i32 = 4096;
 const EVENTS_AT_ONCE: usize = 1024;
 
 struct Connection {
     stream: OwnedFd,
-    /// What the socket would not take; while there is any, nothing more is read.
+    /// Bytes that the socket did not accept. While there are any, nothing more is read.
     leftover: Vec<u8>,
 }
 
 struct Server {
     epoll: OwnedFd,
     listener: OwnedFd,
-    /// By descriptor: the kernel hands out the lowest free number, so this stays dense.
+    /// Indexed by descriptor. The kernel assigns the lowest free number, so the vector stays dense.
     connections: Vec<Option<Connection>>,
 }
 
-/// What becomes of a connection after its turn.
+/// State of a connection after its turn.
 enum Turn {
-    /// It waits for what it waited for before.
+    /// It waits for the same event as before.
     Same,
-    /// It waits for the other direction now.
+    /// It now waits for the other direction.
     WaitFor(EventFlags),
     Over,
 }
@@ -47,14 +48,14 @@ pub(crate) fn serve() -> Outcome<()> {
     let listener = open_listener().map_err(|error| format!("cannot listen: {error}"))?;
     child::announce(port_of(&listener)?);
     let mut server = Server::new(listener).map_err(|error| format!("cannot set up: {error}"))?;
-    server.run().map_err(|error| format!("cannot go on: {error}"))
+    server.run().map_err(|error| format!("event loop failed: {error}"))
 }
 
 fn open_listener() -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let listener = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&listener, true)?;
-    // Accepted sockets inherit it on Linux: no call per connection.
+    // Accepted sockets inherit this option on Linux, which saves a call per connection.
     sockopt::set_tcp_nodelay(&listener, true)?;
     bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
     listen(&listener, BACKLOG)?;
@@ -65,7 +66,7 @@ fn port_of(listener: &OwnedFd) -> Outcome<u16> {
     getsockname(listener)
         .and_then(|address: SocketAddrAny| SocketAddrV4::try_from(address))
         .map(|address| address.port())
-        .map_err(|error| format!("cannot tell the port: {error}"))
+        .map_err(|error| format!("cannot get the port: {error}"))
 }
 
 impl Server {
@@ -115,7 +116,7 @@ impl Server {
 
     #[inline]
     fn take_turn(&mut self, index: usize, buffer: &mut [u8]) -> Result<(), Errno> {
-        // A descriptor shows up once in a batch, and closes in its own turn only.
+        // A descriptor occurs once per batch, and closes only in its own turn.
         let Some(connection) = &mut self.connections[index] else {
             return Ok(());
         };
@@ -124,7 +125,7 @@ impl Server {
             Turn::Same => Ok(()),
             Turn::WaitFor(flags) => epoll::modify(&self.epoll, &connection.stream, data_of(&connection.stream), flags),
             Turn::Over => {
-                // Closing takes it out of the epoll set as well.
+                // Closing removes it from the epoll set.
                 self.connections[index] = None;
                 Ok(())
             }

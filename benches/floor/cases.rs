@@ -1,10 +1,10 @@
-//! What is measured, and what the project promises for it.
+//! Benchmark cases and their targets.
 
 use crate::common::arguments::Options;
 use crate::common::traffic::{Pattern, Traffic};
 use crate::kind::Kind;
 
-/// Descriptors a program has open besides its connections, amply.
+/// Descriptors of a program besides its connections, with a margin.
 const SPARE_DESCRIPTORS: u64 = 64;
 
 pub(crate) struct Case {
@@ -13,12 +13,12 @@ pub(crate) struct Case {
     pub(crate) target: Target,
 }
 
-/// Against the bare loop, which does the least that is possible. Against tokio the target is
-/// everywhere the same: to be ahead. With TLS there is no bare loop, and only that target.
+/// Target relative to the bare loop, which does the minimum. Relative to tokio every case has the same target: to be
+/// faster. With TLS there is no bare loop, and only that target.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target {
-    Speed { least_rate_ratio: f64, most_cpu_ratio: Option<f64> },
-    Memory { most_bytes_each: f64 },
+    Speed { min_rate_ratio: f64, max_cpu_ratio: Option<f64> },
+    Memory { max_bytes_each: f64 },
 }
 
 impl Case {
@@ -26,12 +26,12 @@ impl Case {
         options.capped(self.traffic.connections) as u64 + SPARE_DESCRIPTORS
     }
 
-    /// The servers that take part.
+    /// The servers to compare.
     pub(crate) fn kinds(&self) -> &'static [Kind] {
         if self.traffic.tls { &Kind::ALL[1..] } else { &Kind::ALL }
     }
 
-    /// What is counted.
+    /// The unit of the rate.
     pub(crate) fn unit(&self) -> &'static str {
         if self.traffic.pattern == Pattern::Churn { "connections/s" } else { "messages/s" }
     }
@@ -41,7 +41,7 @@ pub(crate) const ALL: [Case; 12] = [
     Case {
         name: "64 conns, 64 B, 1 in flight",
         traffic: Traffic::steady(64, 64, 1),
-        target: Target::Speed { least_rate_ratio: 0.98, most_cpu_ratio: Some(1.02) },
+        target: Target::Speed { min_rate_ratio: 0.98, max_cpu_ratio: Some(1.02) },
     },
     Case { name: "1,000 conns, 64 B, 1 in flight", traffic: Traffic::steady(1_000, 64, 1), target: rate(0.98) },
     Case { name: "10,000 conns, 64 B, 1 in flight", traffic: Traffic::steady(10_000, 64, 1), target: rate(0.98) },
@@ -56,12 +56,12 @@ pub(crate) const ALL: [Case; 12] = [
     Case {
         name: "15,000 idle connections",
         traffic: Traffic { pattern: Pattern::Silent, ..Traffic::steady(15_000, 64, 1) },
-        target: Target::Memory { most_bytes_each: 256.0 },
+        target: Target::Memory { max_bytes_each: 256.0 },
     },
     Case {
         name: "15,000 idle connections after an echo each",
         traffic: Traffic { pattern: Pattern::SilentAfterOne, ..Traffic::steady(15_000, 64, 1) },
-        target: Target::Memory { most_bytes_each: 256.0 },
+        target: Target::Memory { max_bytes_each: 256.0 },
     },
     Case {
         name: "TLS, 64 conns, 64 B, 1 in flight",
@@ -76,10 +76,10 @@ pub(crate) const ALL: [Case; 12] = [
     Case {
         name: "TLS, 2,000 idle connections after an echo each",
         traffic: Traffic { tls: true, pattern: Pattern::SilentAfterOne, ..Traffic::steady(2_000, 64, 1) },
-        target: Target::Memory { most_bytes_each: f64::INFINITY },
+        target: Target::Memory { max_bytes_each: f64::INFINITY },
     },
 ];
 
-const fn rate(least_rate_ratio: f64) -> Target {
-    Target::Speed { least_rate_ratio, most_cpu_ratio: None }
+const fn rate(min_rate_ratio: f64) -> Target {
+    Target::Speed { min_rate_ratio, max_cpu_ratio: None }
 }

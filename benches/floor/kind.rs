@@ -1,4 +1,4 @@
-//! The servers that are compared.
+//! The servers to compare.
 
 use std::process::Command;
 

@@ -1,20 +1,19 @@
-//! `cargo bench --bench floor`: how near is `multiconn-server` to the floor?
+//! `cargo bench --bench floor`: compares `multiconn-server` with a minimal epoll loop and with tokio.
 //!
-//! Nearly all of an echo server's time is the kernel's TCP, so its messages per second say little
-//! on their own. This benchmark puts the real program between two others, under the same load, in
-//! the same run:
+//! An echo server spends nearly all of its time in the kernel's TCP, so its messages per second say little on their
+//! own. This benchmark runs the real program next to two others, under the same load and in the same run:
 //!
-//! - `bare`: an epoll loop that does nothing but echo, the least a server can do ([`bare`]);
-//! - `ours`: `multiconn-server --workers 1`, as it is built and as users run it;
-//! - `tokio`: the echo server of every async tutorial ([`tokio_echo`]).
+//! - `bare`: an epoll loop that only echoes, the minimum a server can do ([`bare`]);
+//! - `ours`: `multiconn-server --workers 1`, the release program;
+//! - `tokio`: the usual async echo server, one task per connection ([`tokio_echo`]).
 //!
-//! Over TLS it is ours against tokio with the same rustls.
+//! Over TLS, ours is compared with tokio on the same rustls.
 //!
-//! The servers share one CPU and take turns, the load ([`common::load`]) has another one. A figure here is a
-//! ratio within one round, and the median of these over the rounds: what the machine does in the
-//! meantime hits all three alike. Linux only, loopback only.
+//! The servers share one CPU and take turns; the load ([`common::load`]) runs on another CPU. A figure is a ratio
+//! within one round, and the median of these ratios over the rounds, so that other activity on the machine affects all
+//! three alike. Linux only, loopback only.
 //!
-//! The executable starts itself again, with a hidden `--role`, for every part but `ours`.
+//! The executable restarts itself with a hidden `--role` for every part except `ours`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark reports on stdout and complains on stderr")]
 #![allow(clippy::cast_precision_loss, reason = "counts and nanoseconds here stay far below 2^53")]
@@ -34,18 +33,18 @@ use std::time::Duration;
 
 use cases::{Case, Target};
 use common::arguments::Bench;
-use common::run_setup::Setting;
-use common::verdicts::Tally;
+use common::run_setup::RunSetup;
+use common::verdicts::Verdicts;
 use common::{Outcome, child, load};
 
 const USAGE: &str = "\
 Usage: cargo bench --bench floor -- [OPTIONS]
 
-  --rounds N      alternations of the three servers (default 5)
-  --seconds S     measuring time of one server in one round (default 1)
-  --case TEXT     only the cases whose name contains TEXT
-  --quick         a smoke run: 1 round of 0.1 s, at most 200 connections, nothing judged
-  -h, --help      this text
+  --rounds N      rounds of the three servers in turn (default 5)
+  --seconds S     measured time per server and round (default 1)
+  --case TEXT     run only cases whose name contains TEXT
+  --quick         smoke run: 1 round of 0.1 s, at most 200 connections, no verdicts
+  -h, --help      print this text
 ";
 
 fn main() -> ExitCode {
@@ -68,7 +67,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the cases asked for.
+/// Runs the selected cases.
 fn compare(arguments: &[String]) -> ExitCode {
     let bench = Bench {
         name: "floor",
@@ -78,37 +77,37 @@ fn compare(arguments: &[String]) -> ExitCode {
         quick_window: Duration::from_millis(100),
         case_names: cases::ALL.iter().map(|case| case.name).collect(),
     };
-    let setting = match Setting::of(&bench, arguments) {
-        Ok(setting) => setting,
+    let setup = match RunSetup::of(&bench, arguments) {
+        Ok(setup) => setup,
         Err(status) => return status,
     };
-    let (options, descriptors) = (&setting.options, setting.descriptors);
+    let (options, descriptors) = (&setup.options, setup.descriptors);
     let (rounds, window, warm_up) = (options.rounds, options.window, options.warm_up());
-    setting.describe(
+    setup.describe(
         "The floor: a bare epoll loop, multiconn-server and tokio under the same load",
         &format!("{rounds} of {window:?} per server after {warm_up:?} of warm-up; ratios are medians over rounds"),
     );
 
-    let mut tally = Tally::new(options.quick);
+    let mut verdicts = Verdicts::new(options.quick);
     for case in cases::ALL.iter().filter(|case| options.selects(case.name)) {
         if case.descriptors_needed(options) > descriptors {
-            tally.skipped(case.name, &format!("{descriptors} descriptors per process are too few"));
-        } else if let Err(message) = run_case(case, &setting, &mut tally) {
-            tally.failed(case.name, &message);
+            verdicts.skipped(case.name, &format!("{descriptors} descriptors per process are too few"));
+        } else if let Err(message) = run_case(case, &setup, &mut verdicts) {
+            verdicts.failed(case.name, &message);
         }
     }
-    tally.finish()
+    verdicts.finish()
 }
 
-fn run_case(case: &Case, Setting { options, cpus, .. }: &Setting, tally: &mut Tally) -> Outcome<()> {
+fn run_case(case: &Case, RunSetup { options, cpus, .. }: &RunSetup, verdicts: &mut Verdicts) -> Outcome<()> {
     match case.target {
         Target::Speed { .. } => {
             let rounds = rounds::measure_speed(case, options, cpus)?;
-            report::speed(case, &rounds, tally);
+            report::speed(case, &rounds, verdicts);
         }
         Target::Memory { .. } => {
             let bytes_each = rounds::measure_memory(case, options, cpus)?;
-            report::memory(case, bytes_each, tally);
+            report::memory(case, bytes_each, verdicts);
         }
     }
     Ok(())

@@ -1,14 +1,14 @@
-//! The plain text a reader gets: a block per case.
+//! Text report: one block per case.
 
 use crate::cases::{Case, Target};
 use crate::common::child::Speed;
 use crate::common::figures::{Spread, grouped, ratio};
-use crate::common::verdicts::Tally;
+use crate::common::verdicts::Verdicts;
 use crate::kind::Kind;
 use crate::rounds::PerKind;
 
-pub(crate) fn speed(case: &Case, rounds: &[PerKind<Speed>], tally: &mut Tally) {
-    let Target::Speed { least_rate_ratio, most_cpu_ratio } = case.target else {
+pub(crate) fn speed(case: &Case, rounds: &[PerKind<Speed>], verdicts: &mut Verdicts) {
+    let Target::Speed { min_rate_ratio, max_cpu_ratio } = case.target else {
         return;
     };
     row(case.name, case.unit(), "CPU µs each", "");
@@ -25,23 +25,23 @@ pub(crate) fn speed(case: &Case, rounds: &[PerKind<Speed>], tally: &mut Tally) {
     if !case.traffic.tls {
         let rate = ratio_to(Kind::Bare, |speed| speed.per_second);
         let cpu = ratio_to(Kind::Bare, |speed| speed.cpu_us_each);
-        let verdict = tally.judge(rate.median >= least_rate_ratio);
-        let target = format!("target >= {least_rate_ratio:.2}: {verdict}");
+        let verdict = verdicts.judge(rate.median >= min_rate_ratio);
+        let target = format!("target >= {min_rate_ratio:.2}: {verdict}");
         row("  ours / bare", &ratio(rate.median), &ratio(cpu.median), &target);
-        let cpu_target = most_cpu_ratio
-            .map_or(String::new(), |most| format!("CPU <= {most:.2}: {}", tally.judge(cpu.median <= most)));
+        let cpu_target = max_cpu_ratio
+            .map_or(String::new(), |max| format!("CPU <= {max:.2}: {}", verdicts.judge(cpu.median <= max)));
         row("    min..max", &rate.range(), &cpu.range(), &cpu_target);
     }
 
     let rate = ratio_to(Kind::Tokio, |speed| speed.per_second);
     let cpu = ratio_to(Kind::Tokio, |speed| speed.cpu_us_each);
-    let target = format!("target > 1: {}", tally.judge(rate.median > 1.0));
+    let target = format!("target > 1: {}", verdicts.judge(rate.median > 1.0));
     row("  ours / tokio", &ratio(rate.median), &ratio(cpu.median), &target);
     println!();
 }
 
-pub(crate) fn memory(case: &Case, bytes_each: PerKind<f64>, tally: &mut Tally) {
-    let Target::Memory { most_bytes_each } = case.target else {
+pub(crate) fn memory(case: &Case, bytes_each: PerKind<f64>, verdicts: &mut Verdicts) {
+    let Target::Memory { max_bytes_each } = case.target else {
         return;
     };
     let [bare, ours, tokio] = bytes_each;
@@ -51,17 +51,17 @@ pub(crate) fn memory(case: &Case, bytes_each: PerKind<f64>, tally: &mut Tally) {
         row("  tokio", &grouped(tokio), "", "");
     } else {
         row("  bare", &grouped(bare), "", "");
-        let verdict = tally.judge(ours <= most_bytes_each);
-        row("  ours", &grouped(ours), "", &format!("target <= {most_bytes_each}: {verdict}"));
+        let verdict = verdicts.judge(ours <= max_bytes_each);
+        row("  ours", &grouped(ours), "", &format!("target <= {max_bytes_each}: {verdict}"));
         row("  tokio", &grouped(tokio), "", "");
         row("  ours / bare", &ratio(ours / bare), "", "");
     }
-    let verdict = tally.judge(ours < tokio);
+    let verdict = verdicts.judge(ours < tokio);
     row("  ours / tokio", &ratio(ours / tokio), "", &format!("target < 1: {verdict}"));
     println!();
 }
 
-/// Fits 100 columns.
+/// Prints a row of at most 100 columns.
 fn row(label: &str, rate: &str, cpu: &str, remark: &str) {
     let line = format!("{label:<43}{rate:>14}{cpu:>13}  {remark}");
     println!("{}", line.trim_end());

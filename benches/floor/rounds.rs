@@ -1,19 +1,19 @@
-//! One case: the servers started, loaded in turn, and ended.
+//! Measuring one case: starts the servers, loads them in turn, and stops them.
 
 use crate::cases::Case;
 use crate::common::arguments::Options;
 use crate::common::child::{Load, Server, Speed};
 use crate::common::cpus::Cpus;
-use crate::common::load::Order;
+use crate::common::load::LoadParameters;
 use crate::common::traffic::{Pattern, Traffic};
 use crate::common::{Outcome, procfs};
 use crate::kind::Kind;
 
-/// The figures of the three servers, by `Kind as usize`.
+/// The figures of the three servers, indexed by `Kind as usize`.
 pub(crate) type PerKind<T> = [T; Kind::ALL.len()];
 
-/// All three servers are up; the two that wait for their turn sleep and cost nothing. Each round
-/// begins with another one.
+/// Measures the speed of all three servers. Those that are not loaded sleep and cost nothing. Each round begins with a
+/// different server.
 pub(crate) fn measure_speed(case: &Case, options: &Options, cpus: &Cpus) -> Outcome<Vec<PerKind<Speed>>> {
     let mut servers = Vec::new();
     for &kind in case.kinds() {
@@ -36,15 +36,15 @@ fn start(kind: Kind, case: &Case, cpus: &Cpus) -> Outcome<Server> {
 }
 
 fn load_once(server: &mut Server, traffic: Traffic, options: &Options, cpus: &Cpus) -> Outcome<Speed> {
-    let order = order_for(server, traffic, options);
-    let outcome = Load::start(&order, cpus).and_then(Load::result);
-    // A dead server explains more than what the load says of it.
+    let parameters = parameters_for(server, traffic, options);
+    let outcome = Load::start(&parameters, cpus).and_then(Load::result);
+    // A dead server explains more than the load's error.
     server.check_alive()?;
     outcome.map_err(|message| format!("{}: {message}", server.name()))
 }
 
-/// Resident bytes per connection: what a fresh server grows by when they come. One try each; a
-/// heap grows the same way every time.
+/// Measures resident bytes per connection: the growth of a fresh server when the connections open. It is measured once,
+/// because the heap grows the same way every time.
 pub(crate) fn measure_memory(case: &Case, options: &Options, cpus: &Cpus) -> Outcome<PerKind<f64>> {
     let mut bytes_each = PerKind::default();
     for &kind in case.kinds() {
@@ -57,9 +57,9 @@ pub(crate) fn measure_memory(case: &Case, options: &Options, cpus: &Cpus) -> Out
 }
 
 fn growth_each(server: &Server, traffic: Traffic, options: &Options, cpus: &Cpus) -> Outcome<f64> {
-    // One connection goes ahead, so that code and buffers touched first by it are not counted.
-    let scout = Traffic { pattern: Pattern::SilentAfterOne, connections: 1, ..traffic };
-    resident_while(server, scout, options, cpus)?;
+    // Open one connection first, so that code and buffers touched first are not counted.
+    let first_connection = Traffic { pattern: Pattern::SilentAfterOne, connections: 1, ..traffic };
+    resident_while(server, first_connection, options, cpus)?;
     let before_bytes = procfs::resident_bytes(server.pid())?;
     let during_bytes = resident_while(server, traffic, options, cpus)?;
     let connections = options.capped(traffic.connections);
@@ -67,15 +67,15 @@ fn growth_each(server: &Server, traffic: Traffic, options: &Options, cpus: &Cpus
 }
 
 fn resident_while(server: &Server, traffic: Traffic, options: &Options, cpus: &Cpus) -> Outcome<u64> {
-    let mut load = Load::start(&order_for(server, traffic, options), cpus)?;
+    let mut load = Load::start(&parameters_for(server, traffic, options), cpus)?;
     load.line()?;
     let bytes = procfs::resident_bytes(server.pid())?;
     load.finish()?;
     Ok(bytes)
 }
 
-fn order_for(server: &Server, traffic: Traffic, options: &Options) -> Order {
-    Order {
+fn parameters_for(server: &Server, traffic: Traffic, options: &Options) -> LoadParameters {
+    LoadParameters {
         traffic: Traffic { connections: options.capped(traffic.connections), ..traffic },
         port: server.port,
         server_pid: server.pid(),

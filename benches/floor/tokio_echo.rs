@@ -1,4 +1,4 @@
-//! The peer: an echo server as one writes it with tokio, a task per connection.
+//! Echo server with tokio, one task per connection, for comparison.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -21,7 +21,7 @@ pub(crate) fn serve(tls: bool) -> Outcome<()> {
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
     runtime.block_on(async {
         let listener = open_listener().map_err(|error| format!("cannot listen: {error}"))?;
-        let address = listener.local_addr().map_err(|error| format!("cannot tell the port: {error}"))?;
+        let address = listener.local_addr().map_err(|error| format!("cannot get the port: {error}"))?;
         child::announce(address.port());
         loop {
             let (stream, _) = listener.accept().await.map_err(|error| format!("cannot accept: {error}"))?;
@@ -40,7 +40,7 @@ fn open_listener() -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Ends with the connection, whichever way that ended.
+/// Echoes until the connection ends, in any way.
 async fn plain_echo(stream: TcpStream) {
     if stream.set_nodelay(true).is_ok() {
         echo(stream).await;

@@ -1,8 +1,8 @@
-//! A server that records when each message arrives, and echoes it: what the client did, as seen by somebody else.
+//! Echo server that timestamps the arrival of each message, to observe the client from outside.
 //!
-//! The instants are the kernel's (`SO_TIMESTAMPNS`, socket(7)): when a message reached the socket, and not when this
-//! thread came to read it, so that the recorder's own delays are no part of what is measured. The client's system call,
-//! and what the kernel does within it, are.
+//! The timestamps are the kernel's (`SO_TIMESTAMPNS`, socket(7)): when a message reached the socket, not when this
+//! thread read it. The server's own delays are therefore excluded. The client's system call, and the kernel's work in
+//! it, are included.
 
 use std::io::{ErrorKind, IoSliceMut, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,71 +16,71 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, socko
 use nix::sys::time::TimeSpec;
 
 use crate::common::Outcome;
-use crate::common::cpus::{Cpus, Place, move_to};
+use crate::common::cpus::{CpuRole, Cpus, move_to};
 
 pub(crate) const MESSAGE_BYTES: usize = 64;
 
 const LISTENER: Token = Token(usize::MAX);
 const END: Token = Token(usize::MAX - 1);
 
-/// A read that does not fill it has drained the socket.
+/// A read that does not fill the buffer has drained the socket.
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// One bit that comes back wrong.
+/// A single bit to corrupt in the echo.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lie {
-    /// In the order of accepting, from 0.
+pub(crate) struct BitFlip {
+    /// Index of the connection in order of accepting, from 0.
     pub(crate) connection: usize,
-    /// In the stream of that connection, from 0.
+    /// Byte offset in the stream of that connection, from 0.
     pub(crate) byte: usize,
     pub(crate) bit: u8,
 }
 
-/// A recorder at work, on the server's CPU.
-pub(crate) struct Recorder {
+/// Handle of a running arrival server, on the server's CPU.
+pub(crate) struct ArrivalServer {
     pub(crate) port: u16,
     end: Waker,
     thread: JoinHandle<Outcome<Vec<u64>>>,
 }
 
-impl Recorder {
-    pub(crate) fn start(cpus: &Cpus, lie: Option<Lie>) -> Outcome<Self> {
-        let explain = |error: std::io::Error| format!("cannot set up the recorder: {error}");
+impl ArrivalServer {
+    pub(crate) fn start(cpus: &Cpus, flip: Option<BitFlip>) -> Outcome<Self> {
+        let explain = |error: std::io::Error| format!("cannot set up the arrival server: {error}");
         let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).map_err(explain)?;
-        // Connections inherit it.
+        // Accepted connections inherit this option.
         setsockopt(&listener, ReceiveTimestampns, &true).map_err(|error| explain(error.into()))?;
         let port = listener.local_addr().map_err(explain)?.port();
         let poll = Poll::new().map_err(explain)?;
         let end = Waker::new(poll.registry(), END).map_err(explain)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(explain)?;
-        let place = cpus.only(Place::Server);
+        let cpu = cpus.only(CpuRole::Server);
         let thread = thread::spawn(move || {
-            if let Some(place) = place {
-                move_to(&place)?;
+            if let Some(cpu) = cpu {
+                move_to(&cpu)?;
             }
-            let mut desk = Desk { poll, listener, connections: Vec::new(), arrivals_ns: Vec::new(), lie };
-            desk.run()?;
-            Ok(desk.arrivals_ns)
+            let mut echo_loop = EchoLoop { poll, listener, connections: Vec::new(), arrivals_ns: Vec::new(), flip };
+            echo_loop.run()?;
+            Ok(echo_loop.arrivals_ns)
         });
         Ok(Self { port, end, thread })
     }
 
-    /// Ends it, and returns when each message arrived, in ascending order, in nanoseconds.
+    /// Stops the server. Returns the arrival time of each message in nanoseconds, in ascending order.
     pub(crate) fn finish(self) -> Outcome<Vec<u64>> {
-        self.end.wake().map_err(|error| format!("cannot wake the recorder: {error}"))?;
-        let mut arrivals_ns = self.thread.join().map_err(|_| "the recorder panicked")??;
-        // Those that were ready together were read in any order.
+        self.end.wake().map_err(|error| format!("cannot wake the arrival server: {error}"))?;
+        let mut arrivals_ns = self.thread.join().map_err(|_| "the arrival server panicked")??;
+        // Connections that were ready together were read in any order.
         arrivals_ns.sort_unstable();
         Ok(arrivals_ns)
     }
 }
 
-struct Desk {
+struct EchoLoop {
     poll: Poll,
     listener: TcpListener,
     connections: Vec<Option<Connection>>,
     arrivals_ns: Vec<u64>,
-    lie: Option<Lie>,
+    flip: Option<BitFlip>,
 }
 
 struct Connection {
@@ -88,14 +88,14 @@ struct Connection {
     received_bytes: usize,
 }
 
-impl Desk {
+impl EchoLoop {
     fn run(&mut self) -> Outcome<()> {
         let mut events = Events::with_capacity(1024);
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             match self.poll.poll(&mut events, None) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
-                    return Err(format!("the recorder cannot wait: {error}"));
+                    return Err(format!("the arrival server cannot poll: {error}"));
                 }
                 _ => {}
             }
@@ -114,7 +114,7 @@ impl Desk {
             let mut stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(format!("the recorder cannot accept: {error}")),
+                Err(error) => return Err(format!("the arrival server cannot accept: {error}")),
             };
             let token = Token(self.connections.len());
             let registered = self.poll.registry().register(&mut stream, token, Interest::READABLE);
@@ -123,7 +123,7 @@ impl Desk {
         }
     }
 
-    /// Reads, writes down, echoes.
+    /// Reads, records the arrival, and echoes.
     fn take_turn(&mut self, index: usize, buffer: &mut [u8]) -> Outcome<()> {
         while let Some(connection) = &mut self.connections[index] {
             let (bytes, stamp_ns) = match receive(&connection.stream, buffer) {
@@ -139,19 +139,19 @@ impl Desk {
             let before = connection.received_bytes;
             connection.received_bytes += bytes;
             let whole = connection.received_bytes / MESSAGE_BYTES - before / MESSAGE_BYTES;
-            let stamp_ns = stamp_ns.ok_or("the kernel did not say when a message arrived")?;
+            let stamp_ns = stamp_ns.ok_or("the kernel gave no timestamp for a message")?;
             self.arrivals_ns.extend(std::iter::repeat_n(stamp_ns, whole));
             let echo = &mut buffer[..bytes];
-            if let Some(lie) = self.lie.filter(|lie| lie.connection == index)
-                && let Some(byte) = lie.byte.checked_sub(before).and_then(|place| echo.get_mut(place))
+            if let Some(flip) = self.flip.filter(|flip| flip.connection == index)
+                && let Some(byte) = flip.byte.checked_sub(before).and_then(|offset| echo.get_mut(offset))
             {
-                *byte ^= 1 << lie.bit;
+                *byte ^= 1 << flip.bit;
             }
             match connection.stream.write(echo) {
                 Ok(written) if written == bytes => {}
-                // A client that found a lie has closed.
+                // A client that found the corrupt bit has closed.
                 Err(error) if [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&error.kind()) => {}
-                other => return Err(format!("the recorder could not echo {bytes} bytes: {other:?}")),
+                other => return Err(format!("the arrival server could not echo {bytes} bytes: {other:?}")),
             }
             if bytes < BUFFER_BYTES {
                 return Ok(());
@@ -161,7 +161,7 @@ impl Desk {
     }
 }
 
-/// What came, in bytes, and when the kernel got the last of it.
+/// Receives bytes. Returns their number and the kernel's timestamp of the last one.
 fn receive(stream: &TcpStream, buffer: &mut [u8]) -> Result<(usize, Option<u64>), Errno> {
     let mut slices = [IoSliceMut::new(buffer)];
     let mut space = nix::cmsg_space!(TimeSpec);

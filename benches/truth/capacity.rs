@@ -1,4 +1,4 @@
-//! How far the client goes: how late it is under a high load, and from which rate on it says that its runs are not valid.
+//! Client capacity: its lag under a high load, and the highest rate at which its runs are valid.
 
 use multiconn::results::RunResults;
 
@@ -9,9 +9,9 @@ use crate::context::{Bench, count, option, row, row_micros};
 
 pub(crate) fn lag(bench: &mut Bench) -> Outcome<()> {
     let server = bench.server(&[])?;
-    let (duration, warm_up) = (option(bench.window()), option(bench.setting.options.warm_up()));
+    let (duration, warm_up) = (option(bench.window()), option(bench.setup.options.warm_up()));
     let (mut p50, mut p99) = (Vec::new(), Vec::new());
-    for _ in 0..bench.setting.options.rounds {
+    for _ in 0..bench.setup.options.rounds {
         let work = ["-c", "100", "--rate", "100k", "--duration", &duration, "--warm-up", &warm_up];
         let lag = run(bench, server.port, &work)?.histograms.lag;
         p50.push(at(&lag, 0.5)?);
@@ -22,22 +22,22 @@ pub(crate) fn lag(bench: &mut Bench) -> Outcome<()> {
     Ok(())
 }
 
-/// Doubles the rate until a run is not valid, and halves the distance between the last two until they are near. The server
-/// answers after 5 ms: beside the few tens of microseconds of a bare echo every lag is large.
+/// Doubles the rate until a run is not valid, then bisects until both rates are within 5 %. The server answers after 5
+/// ms: with a bare echo's latency of a few tens of microseconds, any lag would be significant.
 pub(crate) fn highest_rate(bench: &mut Bench) -> Outcome<()> {
-    const NEAR: f64 = 1.05;
-    const LEAST: f64 = 100.0;
-    let (first, most) = if bench.setting.options.quick { (1000.0, 4000.0) } else { (10_000.0, 10_000_000.0) };
+    const MAX_RATIO: f64 = 1.05;
+    const MIN_RATE: f64 = 100.0;
+    let (first, max) = if bench.setup.options.quick { (1000.0, 4000.0) } else { (10_000.0, 10_000_000.0) };
     let server = bench.server(&["--reply-delay", "5ms"])?;
     let (mut valid, mut invalid) = (0.0, None);
     let mut rate: f64 = first;
-    while rate <= most {
-        match objection(bench, server.port, rate)? {
+    while rate <= max {
+        match repeated_failure(bench, server.port, rate)? {
             None => valid = rate,
             Some(why) => invalid = Some((rate, why)),
         }
         rate = match &invalid {
-            Some((high, _)) if high / valid <= NEAR || *high < LEAST => break,
+            Some((high, _)) if high / valid <= MAX_RATIO || *high < MIN_RATE => break,
             Some((high, _)) if valid == 0.0 => high / 2.0,
             Some((high, _)) => f64::midpoint(valid, *high).round(),
             None => valid * 2.0,
@@ -45,29 +45,30 @@ pub(crate) fn highest_rate(bench: &mut Bench) -> Outcome<()> {
     }
     row("highest valid rate, messages/s", &grouped(valid), "");
     if let Some((rate, why)) = invalid {
-        row("not valid any more at", &grouped(rate), &why);
+        row("no longer valid at", &grouped(rate), &why);
     }
     Ok(())
 }
 
-/// What speaks against a run at this rate, twice in a row: what else the machine has to do may hit one.
-fn objection(bench: &Bench, port: u16, rate: f64) -> Outcome<Option<String>> {
-    if complaint(&attempt(bench, port, rate)?).is_none() {
+/// Why a run at this rate is not valid, if two runs in a row are not. Other activity on the machine may affect a single
+/// run.
+fn repeated_failure(bench: &Bench, port: u16, rate: f64) -> Outcome<Option<String>> {
+    if failure(&attempt(bench, port, rate)?).is_none() {
         return Ok(None);
     }
-    Ok(complaint(&attempt(bench, port, rate)?))
+    Ok(failure(&attempt(bench, port, rate)?))
 }
 
 fn attempt(bench: &Bench, port: u16, rate: f64) -> Outcome<RunResults> {
     let (rate, duration) = (format!("{rate:.0}"), option(bench.short_window()));
-    let warm_up = option(bench.setting.options.warm_up());
+    let warm_up = option(bench.setup.options.warm_up());
     let work = ["-c", "100", "--rate", &rate, "--duration", &duration, "--warm-up", &warm_up, "--reply-timeout", "5s"];
-    Client::start(bench, port, &work)?.record()
+    Client::start(bench, port, &work)?.results()
 }
 
-/// What speaks against a run.
-fn complaint(record: &RunResults) -> Option<String> {
-    let withheld = record.messages.withheld;
+/// Why a run is not valid.
+fn failure(results: &RunResults) -> Option<String> {
+    let withheld = results.messages.withheld;
     let held_back = (withheld > 0).then(|| format!("the server left no room for {} messages", count(withheld)));
-    record.reasons.first().cloned().or(held_back).or_else(|| check(record).err())
+    results.reasons.first().cloned().or(held_back).or_else(|| check(results).err())
 }

@@ -1,4 +1,4 @@
-//! What the client's statistics and checks cost: time beside a load that has neither, and memory.
+//! Cost of the client's statistics and verification: rate compared with a load that has neither, and memory.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,25 +6,25 @@ use std::time::{Duration, Instant};
 use crate::client::{Client, run};
 use crate::common::child::{Load, Server};
 use crate::common::figures::{Spread, grouped, ratio};
-use crate::common::load::Order;
+use crate::common::load::LoadParameters;
 use crate::common::traffic::Traffic;
 use crate::common::{Outcome, procfs};
 use crate::context::{Bench, option, row};
 
-/// Descriptors that the client has open besides its connections, amply.
+/// Descriptors of the client besides its connections, with a margin.
 const SPARE_DESCRIPTORS: u64 = 64;
 
-/// The client is at rest when it takes less CPU time than a hundredth of this.
-const REST: Duration = Duration::from_millis(300);
+/// The client counts as idle when it uses less than a hundredth of this time.
+const IDLE_INTERVAL: Duration = Duration::from_millis(300);
 
-/// A client that is not at rest after this has a fault.
-const REST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Timeout for the client to become idle.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Each round begins with the other one.
+/// Compares the rates. Rounds alternate which load runs first.
 pub(crate) fn speed(bench: &mut Bench) -> Outcome<()> {
     let server = bench.server(&[])?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    for round in 0..bench.setting.options.rounds {
+    for round in 0..bench.setup.options.rounds {
         if round % 2 == 0 {
             bare.push(bare_rate(bench, &server)?);
             ours.push(our_rate(bench, &server)?);
@@ -42,37 +42,37 @@ pub(crate) fn speed(bench: &mut Bench) -> Outcome<()> {
 }
 
 fn our_rate(bench: &Bench, server: &Server) -> Outcome<f64> {
-    let (duration, warm_up) = (option(bench.short_window()), option(bench.setting.options.warm_up()));
+    let (duration, warm_up) = (option(bench.short_window()), option(bench.setup.options.warm_up()));
     let work = ["-c", "64", "--pipeline", "1", "--duration", &duration, "--warm-up", &warm_up];
     Ok(run(bench, server.port, &work)?.rate())
 }
 
 fn bare_rate(bench: &Bench, server: &Server) -> Outcome<f64> {
-    let order = Order {
+    let parameters = LoadParameters {
         traffic: Traffic::steady(64, 64, 1),
         port: server.port,
         server_pid: server.pid(),
-        warm_up: bench.setting.options.warm_up(),
+        warm_up: bench.setup.options.warm_up(),
         window: bench.short_window(),
     };
-    Ok(Load::start(&order, &bench.setting.cpus)?.result()?.per_second)
+    Ok(Load::start(&parameters, &bench.setup.cpus)?.result()?.per_second)
 }
 
-/// What further connections add, each with a message under way that nobody ever answers.
+/// Memory of each further connection, with one message in flight that is never answered.
 pub(crate) fn memory(bench: &mut Bench) -> Outcome<()> {
     let server = bench.server(&["--service", "discard"])?;
-    let room = usize::try_from(bench.setting.descriptors.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX);
-    let many = bench.setting.options.capped(15_000).min(room);
-    let few = many.min(1000) / if bench.setting.options.quick { 2 } else { 1 };
+    let room = usize::try_from(bench.setup.descriptors.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX);
+    let many = bench.setup.options.capped(15_000).min(room);
+    let few = many.min(1000) / if bench.setup.options.quick { 2 } else { 1 };
     if many <= few {
-        return Err(format!("{} descriptors per process are too few", bench.setting.descriptors));
+        return Err(format!("{} descriptors per process are too few", bench.setup.descriptors));
     }
     let [small, large] = [resident_with(bench, &server, few)?, resident_with(bench, &server, many)?];
     for (connections, bytes) in [(few, small), (many, large)] {
         row(&format!("{} connections, bytes", grouped(connections as f64)), &grouped(bytes), "");
     }
     let each = (large - small) / (many - few) as f64;
-    bench.judge("bytes for each further one", &grouped(each), "<= 512", each <= 512.0);
+    bench.judge("bytes per further connection", &grouped(each), "<= 512", each <= 512.0);
     Ok(())
 }
 
@@ -83,13 +83,13 @@ fn resident_with(bench: &Bench, server: &Server, connections: usize) -> Outcome<
     let begin = Instant::now();
     loop {
         let before_ns = procfs::cpu_time_ns(client.pid())?;
-        thread::sleep(REST);
+        thread::sleep(IDLE_INTERVAL);
         let used = Duration::from_nanos(procfs::cpu_time_ns(client.pid())?.saturating_sub(before_ns));
-        if procfs::open_descriptors(client.pid())? > connections && used < REST / 100 {
+        if procfs::open_descriptors(client.pid())? > connections && used < IDLE_INTERVAL / 100 {
             return Ok(procfs::resident_bytes(client.pid())? as f64);
         }
-        if begin.elapsed() > REST_TIMEOUT {
-            return Err(format!("the client did not open {connections} connections within {REST_TIMEOUT:?}"));
+        if begin.elapsed() > IDLE_TIMEOUT {
+            return Err(format!("the client did not open {connections} connections within {IDLE_TIMEOUT:?}"));
         }
     }
 }

@@ -1,13 +1,13 @@
-//! `cargo bench --bench truth`: are the numbers of `multiconn-client` true?
+//! `cargo bench --bench truth`: checks the figures of `multiconn-client` against known values.
 //!
-//! What a load client says of a server can only be believed as far as it was seen to be right where the answer was known
-//! beforehand. Here it is: a server that answers late by a known time, one that stands still for a measured time, one that
-//! lies, a recorder that sees from outside when messages come ([`recorder`]), and a load that neither measures nor checks.
+//! A load client's figures are credible only as far as they were correct where the answer was known. The cases here
+//! have known answers: a server with a fixed reply delay, one that is stopped for a measured time, one that corrupts a
+//! bit, one that timestamps arrivals ([`arrival_server`]), and a load that neither measures nor verifies.
 //!
-//! The programs are the real ones, as they are built and as users run them: the server, or what stands for it, on the first
-//! CPU, the client on the second. What is read is the record that the client keeps (`--json`). Linux only, loopback only.
+//! The programs are the release programs: the server, or its substitute, on the first CPU, the client on the second.
+//! The figures come from the client's results (`--json`). Linux only, loopback only.
 //!
-//! The executable starts itself again, with a hidden `--role`, for the bare load.
+//! The executable restarts itself with a hidden `--role` for the bare load.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark reports on stdout and complains on stderr")]
 #![allow(clippy::cast_precision_loss, reason = "counts and nanoseconds here stay far below 2^53")]
@@ -32,18 +32,18 @@ use std::time::Duration;
 use common::arguments;
 use common::child::ROLE_PREFIX;
 use common::load;
-use common::run_setup::Setting;
-use common::verdicts::Tally;
+use common::run_setup::RunSetup;
+use common::verdicts::Verdicts;
 use context::Bench;
 
 const USAGE: &str = "\
 Usage: cargo bench --bench truth -- [OPTIONS]
 
-  --rounds N      how often a case is repeated whose figure is a median (default 5)
-  --seconds S     the length of a run (default 10)
-  --case TEXT     only the cases whose name contains TEXT
-  --quick         a smoke run: 1 round of 0.3 s, at most 200 connections, nothing judged
-  -h, --help      this text
+  --rounds N      repetitions of cases whose figure is a median (default 5)
+  --seconds S     length of a run (default 10)
+  --case TEXT     run only cases whose name contains TEXT
+  --quick         smoke run: 1 round of 0.3 s, at most 200 connections, no verdicts
+  -h, --help      print this text
 ";
 
 fn main() -> ExitCode {
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let outcome = match role {
         Some("load") => load::run(&arguments[1..]),
         Some(unknown) => Err(format!("there is no role {unknown:?}")),
-        None => return prove(&arguments),
+        None => return run_cases(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,8 +63,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the cases asked for.
-fn prove(arguments: &[String]) -> ExitCode {
+/// Runs the selected cases.
+fn run_cases(arguments: &[String]) -> ExitCode {
     let program = arguments::Bench {
         name: "truth",
         usage: USAGE,
@@ -73,25 +73,25 @@ fn prove(arguments: &[String]) -> ExitCode {
         quick_window: Duration::from_millis(300),
         case_names: cases::ALL.iter().map(|case| case.name).collect(),
     };
-    let setting = match Setting::of(&program, arguments) {
-        Ok(setting) => setting,
+    let setup = match RunSetup::of(&program, arguments) {
+        Ok(setup) => setup,
         Err(status) => return status,
     };
-    let (rounds, window) = (setting.options.rounds, setting.options.window);
-    setting.describe(
-        "The truth: what multiconn-client says, where the answer is known",
+    let (rounds, window) = (setup.options.rounds, setup.options.window);
+    setup.describe(
+        "The truth: figures of multiconn-client where the answer is known",
         &format!("{rounds} of {window:?}; figures with a range are medians over rounds"),
     );
-    let mut bench = Bench { tally: Tally::new(setting.options.quick), setting };
+    let mut bench = Bench { verdicts: Verdicts::new(setup.options.quick), setup };
     for case in cases::ALL {
-        if !bench.setting.options.selects(case.name) {
+        if !bench.setup.options.selects(case.name) {
             continue;
         }
         println!("{}", case.name);
         match (case.run)(&mut bench) {
             Ok(()) => println!(),
-            Err(message) => bench.tally.failed(case.name, &message),
+            Err(message) => bench.verdicts.failed(case.name, &message),
         }
     }
-    bench.tally.finish()
+    bench.verdicts.finish()
 }

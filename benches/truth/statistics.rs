@@ -1,6 +1,6 @@
-//! What can be said of instants, and of the times between them.
+//! Statistics of instants and the gaps between them.
 
-/// The times between instants in ascending order.
+/// Gaps between instants in ascending order.
 pub(crate) fn gaps(instants_ns: &[u64]) -> Vec<f64> {
     instants_ns.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect()
 }
@@ -15,7 +15,7 @@ pub(crate) fn standard_deviation(values: &[f64]) -> f64 {
     (squares / values.len() as f64).sqrt()
 }
 
-/// The value that the share `quantile` of all does not exceed; of at least one.
+/// The value at `quantile` of at least one value.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
 pub(crate) fn at(values: &[f64], quantile: f64) -> f64 {
     let mut sorted = values.to_vec();
@@ -24,7 +24,7 @@ pub(crate) fn at(values: &[f64], quantile: f64) -> f64 {
     sorted[index.min(sorted.len() - 1)]
 }
 
-/// How late each instant is against an even schedule that none of them is ahead of, and one meets.
+/// Lateness of each instant against the latest even schedule that no instant precedes.
 pub(crate) fn lateness(instants_ns: &[u64], gap_ns: f64) -> Vec<f64> {
     let first = instants_ns.first().copied().unwrap_or_default();
     let offsets =
@@ -34,8 +34,8 @@ pub(crate) fn lateness(instants_ns: &[u64], gap_ns: f64) -> Vec<f64> {
     offsets.into_iter().map(|offset| offset - earliest).collect()
 }
 
-/// The statistic of Kolmogorov and Smirnov's test: the greatest distance between the distribution of `values` and the
-/// exponential one with this mean.
+/// Kolmogorov–Smirnov statistic: the maximum distance between the distribution of `values` and the exponential
+/// distribution with this mean.
 pub(crate) fn distance_from_exponential(values: &[f64], mean: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -48,17 +48,17 @@ pub(crate) fn distance_from_exponential(values: &[f64], mean: f64) -> f64 {
     distances.fold(0.0, f64::max)
 }
 
-/// What chance exceeds in one of a hundred samples of so many values; holds from 35 up (Smirnov 1948).
+/// Critical distance that chance exceeds in one of a hundred samples of this size; valid from 35 values (Smirnov 1948).
 pub(crate) fn critical_distance(count: usize) -> f64 {
     1.628 / (count as f64).sqrt()
 }
 
-/// Variance over mean of how many instants lie in each bin of this length, and by how much it may differ from the 1 of a
-/// Poisson process: chance exceeds that in one of a hundred runs (Cox and Lewis 1966).
+/// Index of dispersion: variance over mean of the number of instants per bin. The second value is the deviation from a
+/// Poisson process's 1 that chance exceeds in one of a hundred runs (Cox and Lewis 1966).
 pub(crate) fn dispersion(instants_ns: &[u64], bin_ns: u64) -> (f64, f64) {
     let first = instants_ns.first().copied().unwrap_or_default();
     let bin = |instant: &u64| usize::try_from((instant - first) / bin_ns).unwrap_or_default();
-    // The last one is not whole.
+    // Without the last bin, which is incomplete.
     let mut counts = vec![0.0; instants_ns.last().map_or(0, bin)];
     for count in instants_ns.iter().map(bin) {
         if let Some(count) = counts.get_mut(count) {

@@ -1,4 +1,4 @@
-//! The event loop of the load, and the window in which it counts.
+//! Event loop of the load, and its measured window.
 
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -9,12 +9,12 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
 use super::socket::ANSWER_SECONDS;
-use super::{Explain, Order};
+use super::{Explain, LoadParameters};
 use crate::common::{Outcome, procfs};
 
 const EVENTS_AT_ONCE: usize = 1024;
 
-/// Connections by index, level-triggered.
+/// An epoll set of connections by index, level-triggered.
 pub(super) struct Readiness {
     epoll: OwnedFd,
     events: Vec<Event>,
@@ -37,44 +37,45 @@ impl Readiness {
         epoll::modify(&self.epoll, stream, data, flags).explain("epoll_ctl")
     }
 
-    /// How many connections are ready; a server that falls silent is an error.
+    /// Waits, and returns the number of ready connections. It is an error if the server sends nothing for
+    /// [`ANSWER_SECONDS`].
     pub(super) fn wait(&mut self) -> Outcome<usize> {
         self.events.clear();
-        let patience = Timespec { tv_sec: ANSWER_SECONDS.cast_signed(), tv_nsec: 0 };
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&patience)) {
-            Ok(0) => Err(format!("the server said nothing for {ANSWER_SECONDS} s")),
+        let timeout = Timespec { tv_sec: ANSWER_SECONDS.cast_signed(), tv_nsec: 0 };
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
+            Ok(0) => Err(format!("the server sent nothing for {ANSWER_SECONDS} s")),
             Ok(count) => Ok(count),
             Err(Errno::INTR) => Ok(0),
             Err(error) => Err(error).explain("epoll_wait"),
         }
     }
 
-    /// The index of the nth connection that is ready.
+    /// The index of the nth ready connection.
     #[expect(clippy::cast_possible_truncation, reason = "it was made from a usize")]
     pub(super) fn ready(&self, nth: usize) -> usize {
         self.events[nth].data.u64() as usize
     }
 }
 
-/// Calls `turn`, which returns how many echoes it completed, through the warm-up and the window,
-/// and prints the count, the window's exact length and the server's CPU time within it.
-pub(super) fn measure(order: &Order, mut turn: impl FnMut() -> Outcome<u64>) -> Outcome<()> {
-    let warm_up_began = Instant::now();
-    while warm_up_began.elapsed() < order.warm_up {
+/// Calls `turn`, which returns the number of completed echoes, throughout the warm-up and the window. Prints the number
+/// of echoes, the window's exact length and the server's CPU time within it, both in nanoseconds.
+pub(super) fn measure(parameters: &LoadParameters, mut turn: impl FnMut() -> Outcome<u64>) -> Outcome<()> {
+    let warm_up_started = Instant::now();
+    while warm_up_started.elapsed() < parameters.warm_up {
         turn()?;
     }
 
     let mut completed = 0;
-    let cpu_before_ns = procfs::cpu_time_ns(order.server_pid)?;
-    let began = Instant::now();
+    let cpu_before_ns = procfs::cpu_time_ns(parameters.server_pid)?;
+    let started = Instant::now();
     let elapsed = loop {
         completed += turn()?;
-        let elapsed = began.elapsed();
-        if elapsed >= order.window {
+        let elapsed = started.elapsed();
+        if elapsed >= parameters.window {
             break elapsed;
         }
     };
-    let cpu_ns = procfs::cpu_time_ns(order.server_pid)?.saturating_sub(cpu_before_ns);
+    let cpu_ns = procfs::cpu_time_ns(parameters.server_pid)?.saturating_sub(cpu_before_ns);
 
     println!("{completed} {} {cpu_ns}", elapsed.as_nanos());
     Ok(())

@@ -1,8 +1,7 @@
-//! The load: a closed loop that costs as little as it can, in a process and on a CPU of its own.
+//! Minimal closed-loop load, in its own process on its own CPU.
 //!
-//! It checks nothing and keeps no statistics but a count; whether echoes are right is for the tests.
-//! Whatever the load, it leaves only when the server has closed every connection, so that no
-//! server is still at work when the next one is measured.
+//! It verifies nothing and only counts; the tests verify echoes. Every load exits only after the server has closed all
+//! connections, so that no server is still busy when the next one is measured.
 
 mod churn;
 mod measure;
@@ -25,29 +24,29 @@ const PATTERNS: [(&str, Pattern); 4] = [
     ("silent-after-one", Pattern::SilentAfterOne),
 ];
 
-/// What the load has to do, carried over on its command line.
+/// Parameters of a load, passed on its command line.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub(crate) struct LoadParameters {
     pub(crate) traffic: Traffic,
     pub(crate) port: u16,
-    /// The load reads the server's CPU time itself, at the very edges of its window.
+    /// PID of the server. The load reads its CPU time at the exact edges of the window.
     pub(crate) server_pid: u32,
     pub(crate) warm_up: Duration,
     pub(crate) window: Duration,
 }
 
 pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
-    let order =
-        Order::from_arguments(arguments).ok_or_else(|| format!("{arguments:?} is not an order for the load"))?;
-    match order.traffic.pattern {
-        _ if order.traffic.tls => secure::run(&order),
-        Pattern::Steady => steady::run(&order),
-        Pattern::Churn => churn::run(&order),
-        Pattern::Silent | Pattern::SilentAfterOne => silent::run(&order),
+    let parameters = LoadParameters::from_arguments(arguments)
+        .ok_or_else(|| format!("{arguments:?} are not valid load parameters"))?;
+    match parameters.traffic.pattern {
+        _ if parameters.traffic.tls => secure::run(&parameters),
+        Pattern::Steady => steady::run(&parameters),
+        Pattern::Churn => churn::run(&parameters),
+        Pattern::Silent | Pattern::SilentAfterOne => silent::run(&parameters),
     }
 }
 
-impl Order {
+impl LoadParameters {
     pub(crate) fn to_arguments(&self) -> Vec<String> {
         let Traffic { pattern, connections, message_bytes, depth, tls } = self.traffic;
         let name = PATTERNS.iter().find(|(_, known)| *known == pattern).map_or("", |(name, _)| name);
@@ -84,7 +83,7 @@ impl Order {
     }
 }
 
-/// Puts the name of a system call to its error.
+/// Adds the name of a system call to its error.
 trait Explain<T> {
     fn explain(self, call: &str) -> Outcome<T>;
 }

@@ -1,6 +1,6 @@
-//! The steady and the silent load over TLS: the same closed loop, with rustls on this side, too.
+//! Steady and silent load over TLS: the same closed loop with a rustls client.
 //!
-//! This side does as much cryptography as the server, so that a rate is partly its own. The server's CPU time per message
+//! The client does as much cryptography as the server, so the rate is partly its own. The server's CPU time per message
 //! is not.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,34 +13,34 @@ use rustls::ClientConnection;
 
 use super::measure::{Readiness, measure};
 use super::socket::{close_all, open};
-use super::{Explain, Order};
+use super::{Explain, LoadParameters};
 use crate::common::Outcome;
 use crate::common::tls_configs::client_config;
 use crate::common::traffic::Pattern;
 
 const RECEIVE_BYTES: usize = 64 << 10;
 
-struct Secure {
+struct TlsPeer {
     stream: OwnedFd,
     session: ClientConnection,
-    /// Received of the message that is coming in.
+    /// Received bytes of the incomplete message.
     partial_bytes: usize,
     wants_out: bool,
 }
 
-pub(super) fn run(order: &Order) -> Outcome<()> {
+pub(super) fn run(parameters: &LoadParameters) -> Outcome<()> {
     let config = client_config()?;
-    let name = "localhost".try_into().map_err(|error| format!("localhost is no name: {error}"))?;
-    let mut peers = Vec::with_capacity(order.traffic.connections);
-    for index in 0..order.traffic.connections {
+    let name = "localhost".try_into().map_err(|error| format!("localhost is not a valid name: {error}"))?;
+    let mut peers = Vec::with_capacity(parameters.traffic.connections);
+    for index in 0..parameters.traffic.connections {
         let session = ClientConnection::new(Arc::clone(&config), Clone::clone(&name));
         let session = session.map_err(|error| format!("cannot begin a handshake: {error}"))?;
-        let mut peer = Secure { stream: open(order.port, index)?, session, partial_bytes: 0, wants_out: false };
-        peer.shake_hands()?;
+        let mut peer = TlsPeer { stream: open(parameters.port, index)?, session, partial_bytes: 0, wants_out: false };
+        peer.handshake_and_echo()?;
         peers.push(peer);
     }
-    if order.traffic.pattern == Pattern::Steady {
-        steady(order, &mut peers)?;
+    if parameters.traffic.pattern == Pattern::Steady {
+        steady(parameters, &mut peers)?;
     } else {
         println!("open");
         io::stdin().read_to_end(&mut Vec::new()).map_err(|error| format!("cannot wait for standard input: {error}"))?;
@@ -52,48 +52,48 @@ pub(super) fn run(order: &Order) -> Outcome<()> {
     close_all(peers.iter().map(|peer| &peer.stream))
 }
 
-fn steady(order: &Order, peers: &mut [Secure]) -> Outcome<()> {
-    let message = vec![b'm'; order.traffic.message_bytes];
+fn steady(parameters: &LoadParameters, peers: &mut [TlsPeer]) -> Outcome<()> {
+    let message = vec![b'm'; parameters.traffic.message_bytes];
     let mut incoming = vec![0; RECEIVE_BYTES];
     let mut readiness = Readiness::new()?;
     for (index, peer) in peers.iter_mut().enumerate() {
         peer.session.set_buffer_limit(None);
         readiness.add(&peer.stream, index)?;
-        for _ in 0..order.traffic.depth {
-            peer.put(&message)?;
+        for _ in 0..parameters.traffic.depth {
+            peer.queue_message(&message)?;
         }
         peer.send_due(index, &readiness)?;
     }
-    measure(order, || {
+    measure(parameters, || {
         let mut completed = 0;
-        for nth in 0..readiness.wait()? {
-            let index = readiness.ready(nth);
+        for position in 0..readiness.wait()? {
+            let index = readiness.ready(position);
             let peer = &mut peers[index];
-            let whole = peer.receive(&mut incoming, message.len())?;
-            for _ in 0..whole {
-                peer.put(&message)?;
+            let completed_messages = peer.receive(&mut incoming, message.len())?;
+            for _ in 0..completed_messages {
+                peer.queue_message(&message)?;
             }
             peer.send_due(index, &readiness)?;
-            completed += whole;
+            completed += completed_messages;
         }
         Ok(completed)
     })
 }
 
-impl Secure {
-    /// The handshake and an echo, so that the server is done with it, too.
-    fn shake_hands(&mut self) -> Outcome<()> {
-        self.put(b"m")?;
+impl TlsPeer {
+    /// Completes the handshake and one echo, so that the server has completed it, too.
+    fn handshake_and_echo(&mut self) -> Outcome<()> {
+        self.queue_message(b"m")?;
         let mut socket = Blocking(&self.stream);
         let mut stream = rustls::Stream::new(&mut self.session, &mut socket);
         stream.flush().and_then(|()| stream.read_exact(&mut [0])).map_err(|error| format!("no echo over TLS: {error}"))
     }
 
-    fn put(&mut self, message: &[u8]) -> Outcome<()> {
+    fn queue_message(&mut self, message: &[u8]) -> Outcome<()> {
         self.session.writer().write_all(message).map_err(|error| format!("cannot encrypt: {error}"))
     }
 
-    /// How many messages are back whole.
+    /// Receives, and returns the number of complete messages.
     fn receive(&mut self, incoming: &mut [u8], message_bytes: usize) -> Outcome<u64> {
         let received = match recv(&self.stream, &mut *incoming, RecvFlags::DONTWAIT) {
             Ok((0, _)) => return Err("the server closed a connection".to_owned()),
@@ -104,15 +104,15 @@ impl Secure {
         let mut rest = &incoming[..received];
         let mut room = [0; 16 << 10];
         while !rest.is_empty() {
-            self.session.read_tls(&mut rest).map_err(|error| format!("cannot take records: {error}"))?;
-            self.session.process_new_packets().map_err(|error| format!("the server's TLS is wrong: {error}"))?;
+            self.session.read_tls(&mut rest).map_err(|error| format!("cannot read TLS records: {error}"))?;
+            self.session.process_new_packets().map_err(|error| format!("invalid TLS from the server: {error}"))?;
             while let Ok(count @ 1..) = self.session.reader().read(&mut room) {
                 self.partial_bytes += count;
             }
         }
-        let whole = self.partial_bytes / message_bytes;
+        let completed_messages = self.partial_bytes / message_bytes;
         self.partial_bytes %= message_bytes;
-        Ok(whole as u64)
+        Ok(completed_messages as u64)
     }
 
     fn send_due(&mut self, index: usize, readiness: &Readiness) -> Outcome<()> {

@@ -1,14 +1,14 @@
-//! Connections that stay and say nothing, while somebody else looks at the server's memory.
+//! Silent connections, held open while the benchmark reads the server's memory.
 
 use std::io::{self, Read};
 
-use super::Order;
+use super::LoadParameters;
 use super::socket::{close_all, open_all};
 use crate::common::Outcome;
 
-/// Holds the connections until its standard input ends.
-pub(super) fn run(order: &Order) -> Outcome<()> {
-    let streams = open_all(order)?;
+/// Holds the connections until end of standard input.
+pub(super) fn run(parameters: &LoadParameters) -> Outcome<()> {
+    let streams = open_all(parameters)?;
     println!("open");
     io::stdin()
         .read_to_end(&mut Vec::new())

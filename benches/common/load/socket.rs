@@ -1,7 +1,7 @@
-//! Connections to the server: opened, proven, and closed in order.
+//! Connections to the server: opening, probing with an echo, and orderly close.
 //!
-//! The sockets stay in blocking mode, so that setting up and tearing down reads top to bottom; the
-//! loops in between pass `DONTWAIT` with each call.
+//! The sockets are blocking, so that setup and teardown are sequential code. The loops in between pass `DONTWAIT` with
+//! each call.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
@@ -14,23 +14,23 @@ use rustix::net::{
     sockopt::{self, Timeout},
 };
 
-use super::{Explain, Order};
+use super::{Explain, LoadParameters};
 use crate::common::Outcome;
 use crate::common::traffic::Pattern;
 
-/// A server that takes longer than this has a fault.
+/// Timeout for any answer of the server, in seconds.
 pub(super) const ANSWER_SECONDS: u64 = 10;
 
-/// Whoever closes first keeps the port for a minute, and an address has some 28,000: connections
-/// come from 127.0.0.2 to 127.0.0.250 in turn.
+/// Number of source addresses, 127.0.0.2 to 127.0.0.250, used in turn. The end that closes first keeps its port in
+/// TIME_WAIT for a minute, and an address has some 28,000 ports.
 const SOURCE_ADDRESSES: usize = 249;
 
-/// Connected, but perhaps still in the listener's queue (4096 places). An overflow would cost a second.
-const MOST_IN_PROGRESS: usize = 256;
+/// Maximum connections that may still be in the listener's accept queue of 4096. An overflow would cost a second.
+const MAX_IN_PROGRESS: usize = 256;
 
 const PROBE_BYTES: usize = 64;
 
-/// The `index` chooses the source address.
+/// Opens a connection. `index` selects the source address.
 pub(super) fn open(port: u16, index: usize) -> Outcome<OwnedFd> {
     let kind = SocketType::STREAM;
     let stream = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None).explain("socket")?;
@@ -40,18 +40,18 @@ pub(super) fn open(port: u16, index: usize) -> Outcome<OwnedFd> {
     Ok(stream)
 }
 
-/// Opens the connections of an order. When this returns, the server has accepted them all: it
-/// accepts in the order of connecting, and the last one has had an echo.
-pub(super) fn open_all(order: &Order) -> Outcome<Vec<OwnedFd>> {
-    let count = order.traffic.connections;
-    let each_echoes = order.traffic.pattern == Pattern::SilentAfterOne;
+/// Opens all connections. When this returns, the server has accepted them: it accepts in order of connecting, and the
+/// last connection has had an echo.
+pub(super) fn open_all(parameters: &LoadParameters) -> Outcome<Vec<OwnedFd>> {
+    let count = parameters.traffic.connections;
+    let each_echoes = parameters.traffic.pattern == Pattern::SilentAfterOne;
     let mut streams = Vec::with_capacity(count);
     for index in 0..count {
-        let stream = open(order.port, index)?;
+        let stream = open(parameters.port, index)?;
         sockopt::set_tcp_nodelay(&stream, true).explain("setsockopt")?;
-        let patience = Some(Duration::from_secs(ANSWER_SECONDS));
-        sockopt::set_socket_timeout(&stream, Timeout::Recv, patience).explain("setsockopt")?;
-        let ends_batch = (index + 1) % MOST_IN_PROGRESS == 0 || index + 1 == count;
+        let timeout = Some(Duration::from_secs(ANSWER_SECONDS));
+        sockopt::set_socket_timeout(&stream, Timeout::Recv, timeout).explain("setsockopt")?;
+        let ends_batch = (index + 1) % MAX_IN_PROGRESS == 0 || index + 1 == count;
         if ends_batch || each_echoes {
             echo_once(&stream)?;
         }
@@ -75,12 +75,11 @@ fn echo_once(stream: &OwnedFd) -> Outcome<()> {
     Ok(())
 }
 
-/// Ends every connection the civil way: no more from here, then whatever still comes, then the
-/// server's end.
+/// Closes every connection in order: shut down writing, read the remaining bytes, wait for the server's end.
 pub(super) fn close_all<'a>(streams: impl IntoIterator<Item = &'a OwnedFd, IntoIter: Clone>) -> Outcome<()> {
     let streams = streams.into_iter();
     for stream in streams.clone() {
-        // Fails for a connection that is gone already, which is as good.
+        // Fails for a connection that is already closed, which is fine.
         let _ = shutdown(stream, Shutdown::Write);
     }
     let mut buffer = vec![0; 64 << 10];

@@ -1,4 +1,4 @@
-//! Connections that stay, with a fixed number of messages under way on each.
+//! Persistent connections with a fixed number of messages in flight on each.
 
 use std::os::fd::OwnedFd;
 
@@ -7,7 +7,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::measure::{Readiness, measure};
 use super::socket::{close_all, open_all};
-use super::{Explain, Order};
+use super::{Explain, LoadParameters};
 use crate::common::Outcome;
 
 const RECEIVE_BYTES: usize = 64 << 10;
@@ -17,60 +17,60 @@ struct Steady<'a> {
     streams: &'a [OwnedFd],
     progress: Vec<Progress>,
     message_bytes: usize,
-    /// All that one connection may have under way. Nobody looks at the bytes.
+    /// All messages that one connection may have in flight. Their content is not checked.
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
 }
 
 #[derive(Clone)]
 struct Progress {
-    /// To be sent.
+    /// Bytes to be sent.
     due_bytes: usize,
-    /// Received of the message that is coming in.
+    /// Received bytes of the incomplete message.
     partial_bytes: usize,
     wants_out: bool,
 }
 
-pub(super) fn run(order: &Order) -> Outcome<()> {
-    let streams = open_all(order)?;
-    let mut steady = Steady::new(order, &streams)?;
+pub(super) fn run(parameters: &LoadParameters) -> Outcome<()> {
+    let streams = open_all(parameters)?;
+    let mut steady = Steady::new(parameters, &streams)?;
     for index in 0..streams.len() {
         steady.send_due(index)?;
     }
-    measure(order, || steady.turn())?;
+    measure(parameters, || steady.turn())?;
     close_all(&streams)
 }
 
 impl<'a> Steady<'a> {
-    fn new(order: &Order, streams: &'a [OwnedFd]) -> Outcome<Self> {
-        let under_way_bytes = order.traffic.message_bytes * order.traffic.depth;
+    fn new(parameters: &LoadParameters, streams: &'a [OwnedFd]) -> Outcome<Self> {
+        let in_flight_bytes = parameters.traffic.message_bytes * parameters.traffic.depth;
         let readiness = Readiness::new()?;
         for (index, stream) in streams.iter().enumerate() {
             readiness.add(stream, index)?;
         }
-        let start = Progress { due_bytes: under_way_bytes, partial_bytes: 0, wants_out: false };
+        let start = Progress { due_bytes: in_flight_bytes, partial_bytes: 0, wants_out: false };
         Ok(Self {
             readiness,
             streams,
             progress: vec![start; streams.len()],
-            message_bytes: order.traffic.message_bytes,
-            outgoing: vec![b'm'; under_way_bytes],
+            message_bytes: parameters.traffic.message_bytes,
+            outgoing: vec![b'm'; in_flight_bytes],
             incoming: vec![0; RECEIVE_BYTES],
         })
     }
 
-    /// One wait and what it brought; returns the messages that came back whole.
+    /// Waits once and handles the events. Returns the number of completed messages.
     fn turn(&mut self) -> Outcome<u64> {
         let mut completed = 0;
-        for nth in 0..self.readiness.wait()? {
-            let index = self.readiness.ready(nth);
+        for position in 0..self.readiness.wait()? {
+            let index = self.readiness.ready(position);
             completed += self.receive(index)?;
             self.send_due(index)?;
         }
         Ok(completed)
     }
 
-    /// For every message that is back, the next one becomes due.
+    /// Receives. Each completed message makes the next one due.
     fn receive(&mut self, index: usize) -> Outcome<u64> {
         let progress = &mut self.progress[index];
         let mut whole = 0;
