@@ -1,4 +1,4 @@
-//! What `--version` says besides the version: the commit, the target and the features of the build.
+//! Sets the build details for `--version`: commit, target and features.
 
 use std::env;
 use std::path::Path;
@@ -13,22 +13,22 @@ fn main() {
     println!("cargo::rustc-env=MULTICONN_BUILD=commit {commit}, {}{profile}, {}", variable("TARGET"), features());
 }
 
-/// The commit that `cargo package` took the sources from.
+/// The commit recorded by `cargo package`.
 fn packaged_commit() -> Option<String> {
     let text = std::fs::read_to_string(".cargo_vcs_info.json").ok()?;
     let (_, rest) = text.split_once("\"sha1\"")?;
     rest.split('"').nth(1)?.get(..12).map(str::to_owned)
 }
 
-/// The commit of the repository whose root is this directory; none for sources that lie in another project's repository.
+/// The commit of the repository rooted in this directory; none for sources within another repository.
 fn checked_out_commit(is_debug: bool) -> Option<String> {
     let is_own = Path::new(&git(&["rev-parse", "--show-toplevel"])?).canonicalize().ok()? == env::current_dir().ok()?;
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).filter(|_| is_own)?;
-    // Debug builds do not compile everything again after each commit.
+    // Debug builds are not recompiled after each commit.
     if is_debug {
         return Some(format!("{commit} or later"));
     }
-    // Every commit and checkout adds a line to this file.
+    // Every commit and checkout appends a line to this file.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists()) {
         println!("cargo::rerun-if-changed={log}");
     }
