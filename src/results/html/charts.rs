@@ -26,7 +26,7 @@ pub(super) fn charts(results: &RunResults) -> [Chart; 4] {
 fn percentiles(results: &RunResults) -> Chart {
     let (due, send) = (&results.histograms.latency_from_due, &results.histograms.latency_from_send);
     let x = Scale::of_quantiles(due.count().max(send.count()));
-    let named = [("from when it was due", due), ("from when it was sent", send)];
+    let named = [("from due", due), ("from send", send)];
     let shown: Vec<(&str, &Latencies)> = named.into_iter().filter(|(_, times)| !times.is_empty()).collect();
     let ends = shown.iter().filter_map(|(_, times)| Some((nanos(times.at(0.0)?), nanos(times.max()?))));
     let (low, high) = ends.fold((f64::MAX, 1.0_f64), |(low, high), (first, last)| (low.min(first), high.max(last)));

@@ -133,8 +133,8 @@ fn counts(results: &RunResults) -> Vec<(String, String)> {
         ("connections failed", Some(connections.failed)),
         ("messages due", messages.due),
         ("messages sent", Some(messages.sent)),
-        ("withheld by the server", Some(messages.withheld)),
-        ("without a connection", Some(messages.unconnected)),
+        ("unsent, blocked by the server", Some(messages.withheld)),
+        ("unsent, no connection", Some(messages.unconnected)),
         (check.of_messages(), Some(messages.verified).filter(|_| check.has_counts())),
         ("reads", messages.reads),
         ("timed out", Some(messages.timed_out)),
@@ -149,7 +149,9 @@ fn counts(results: &RunResults) -> Vec<(String, String)> {
     let mut rows: Vec<_> =
         rows.into_iter().filter_map(|(name, count)| Some((name.to_owned(), format_count(count?)))).collect();
     let opening = connections.opening_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    rows.extend(format_opening(connections.opened, opening).map(|opening| ("opening them".to_owned(), opening)));
+    rows.extend(
+        format_opening(connections.opened, opening).map(|opening| ("opening time and rate".to_owned(), opening)),
+    );
     rows.extend(results.cpu.map(|cpu| {
         ("CPU time".to_owned(), format!("{} ({:.0} % of the client's)", in_words(cpu.seconds), cpu.share * 100.0))
     }));
