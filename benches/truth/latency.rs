@@ -81,7 +81,7 @@ fn report(bench: &mut Bench, results: &RunResults, stopped: Duration, threshold:
     let label = format!("from due longer than {threshold:?}");
     let is_near = (slow - expected).abs() <= expected * 0.05;
     bench.judge(&label, &format!("{slow:.0} messages"), &format!("{expected:.0} ± 5 %"), is_near);
-    row("p99 from send", &micros(at(&times.latency_from_send, 0.99)?), "would hide the stop");
+    row("p99 from send", &micros(at(&times.latency_from_send, 0.99)?), "without the wait before the send");
     row("lag, p99", &micros(at(&times.lag, 0.99)?), "not affected by the stop");
     let label = format!("from send longer than {threshold:?}");
     row(&label, &format!("{} messages", count(longer_than(&times.latency_from_send, threshold))), "");
