@@ -35,7 +35,7 @@
 //!
 //! `socket` and `event_loop` know neither each other nor the pure modules; `server` and `client` never import each
 //! other. Services, connections and the pump get the time as an argument, so a whole connection can be replayed in a
-//! test.
+//! test. `docs/glossary.md` defines the terms.
 //!
 //! # Design
 //!
@@ -74,3 +74,9 @@ pub mod server;
 pub mod service;
 pub mod socket;
 pub mod units;
+
+/// Compiles the Rust code of README.md and docs/library.md as doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/library.md")]
+struct DocumentationTests;
