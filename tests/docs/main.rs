@@ -217,6 +217,8 @@ impl Runner {
         let folders = std::iter::once(ours.parent().unwrap().to_owned()).chain(std::env::split_paths(&path));
         let mut shell = Program::clean(Command::new("sh"));
         shell.args(["-c", command]).env("PATH", std::env::join_paths(folders).unwrap());
+        // A datagram may be late on a busy machine without being lost.
+        shell.env("MULTICONN_CLIENT_REPLY_TIMEOUT", "10s");
         Program::spawn(shell.current_dir(self.directory.path()))
     }
 }
