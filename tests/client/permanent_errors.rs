@@ -106,8 +106,9 @@ fn a_load_with_failing_calls_does_not_spin() {
                 let (exit, calls) = fault(call, error).run(address, &load);
                 let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
                 assert_eq!(exit.code, Some(1), "{exit:#?}");
-                // Each message sent is followed by at most one call.
-                assert!(calls <= MAX_CALLS + 20, "{call}, {error}: {calls} calls");
+                // A loop that spins makes thousands under strace. How many a pausing one makes depends on how many events
+                // a busy machine merges.
+                assert!(calls <= 5 * MAX_CALLS, "{call}, {error}: {calls} calls");
                 assert!(results.errors.get(cause).is_some_and(|count| *count > 0), "{cause}: {:?}", results.errors);
                 assert!(results.measured_s >= 0.9, "{call}, {error}: {} s", results.measured_s);
             });
