@@ -12,7 +12,7 @@ pub(in crate::socket) fn receive_datagrams<'a>(
     control_bytes: usize,
     mut handle: impl FnMut(&RecvMsg<'_, '_, SockaddrStorage>),
 ) -> io::Result<()> {
-    let mut space = Vec::with_capacity(control_bytes);
+    let mut space = vec![0; control_bytes];
     for (index, slot) in slots.enumerate() {
         match recvmsg(socket, &mut [IoSliceMut::new(slot)], Some(&mut space), MsgFlags::MSG_DONTWAIT) {
             Ok(message) => handle(&message),
