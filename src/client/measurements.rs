@@ -68,6 +68,8 @@ pub struct Measurements {
     pub unconnected: u64,
     /// One interval per second.
     pub seconds: Vec<Interval>,
+    /// Counts after the end of the load, such as replies to messages still in flight.
+    pub after_load: Interval,
 }
 
 /// Message measurements of one worker while it runs.
@@ -87,8 +89,14 @@ pub(super) struct MessageMetrics {
     end: Option<u64>,
     /// When a message was last sent or answered.
     last: u64,
-    /// End of the current second.
+    /// Start and end of the current interval.
+    second_begin: u64,
     second_end: u64,
+    /// Connections that were open after the last iteration of the loop.
+    open: u64,
+    /// Index of the last complete second, and whether it was not reported yet.
+    last_complete: usize,
+    has_unreported: bool,
     /// CPU time of this thread at the beginning.
     cpu_begin: Option<Duration>,
 }
@@ -100,7 +108,8 @@ impl MessageMetrics {
 
     /// Starts measuring at `begin`, and discards everything before.
     pub(super) fn begin(&mut self, begin: u64) {
-        *self = Self { begin, second_end: begin.saturating_add(NANOS_PER_SECOND), ..Self::new(self.is_open_loop) };
+        let second_end = begin.saturating_add(NANOS_PER_SECOND);
+        *self = Self { begin, second_begin: begin, second_end, ..Self::new(self.is_open_loop) };
     }
 
     /// Discards values of the warm-up that have no due time. Everything else stays: a late loop may already have
@@ -112,12 +121,21 @@ impl MessageMetrics {
         self.second = Interval { sent, replies, ..Interval::default() };
     }
 
-    /// No more messages are sent from `end` on; replies may still arrive. Only the first call counts.
-    pub(super) fn end(&mut self, end: u64) {
-        if self.end.is_none() {
-            self.end = Some(end);
-            self.measured.cpu = self.cpu_so_far();
+    /// No more messages are sent from `end` on, which is noticed at `now`; replies may still arrive. Only the first
+    /// call counts.
+    pub(super) fn end(&mut self, end: u64, now: u64) {
+        if self.end.is_some() {
+            return;
         }
+        let end = end.max(self.begin);
+        self.end = Some(end);
+        self.measured.cpu = self.cpu_so_far();
+        // The second in which the load ends is split at its end.
+        self.end_intervals_until(end.min(now));
+        if (self.second_begin + 1..self.second_end).contains(&end) {
+            self.second_end = end;
+        }
+        self.end_intervals_until(now);
     }
 
     fn cpu_so_far(&self) -> Option<Duration> {
@@ -216,59 +234,91 @@ impl MessageMetrics {
     /// second is complete.
     #[inline]
     pub(super) fn end_round(&mut self, nanos: u64, now: u64, open: u64) -> bool {
-        let is_over = now >= self.second_end;
         self.measured.loop_turn.record_nanos(nanos);
-        while now >= self.second_end {
-            self.end_interval(NANOS_PER_SECOND, open);
-        }
-        is_over
+        self.open = open;
+        self.end_intervals_until(now);
+        std::mem::take(&mut self.has_unreported)
     }
 
     /// Snapshot of the last complete second.
     #[cold]
     pub(super) fn last_interval(&self) -> Option<Snapshot> {
         let lag = self.is_open_loop.then(|| Duration::from_nanos(self.last_lag));
-        let interval = self.measured.seconds.last()?.clone();
+        let interval = self.measured.seconds.get(self.last_complete)?.clone();
         let end_s = self.end.map(|end| in_seconds(end.saturating_sub(self.begin)));
         let is_after_load = end_s.is_some_and(|end_s| end_s <= interval.start_s);
         Some(Snapshot { interval, lag, is_after_load })
     }
 
+    #[inline]
+    fn end_intervals_until(&mut self, now: u64) {
+        while now >= self.second_end {
+            self.end_interval(self.second_end);
+        }
+    }
+
+    /// Ends the current interval at `end`.
     #[cold]
-    fn end_interval(&mut self, nanos: u64, open: u64) {
-        let second = std::mem::take(&mut self.second);
-        let start = self.second_end.saturating_sub(self.begin.saturating_add(NANOS_PER_SECOND));
+    fn end_interval(&mut self, end: u64) {
+        let (second, open) = (std::mem::take(&mut self.second), self.open);
+        let (start, nanos) = (self.second_begin - self.begin, end.saturating_sub(self.second_begin));
         let latency = self.latencies.pack();
-        self.last_lag = std::mem::take(&mut self.max_lag);
+        if nanos >= NANOS_PER_SECOND {
+            self.last_lag = std::mem::take(&mut self.max_lag);
+            (self.last_complete, self.has_unreported) = (self.measured.seconds.len(), true);
+        }
         self.measured.answered += second.replies;
         if self.is_open_loop { &mut self.measured.from_due } else { &mut self.measured.from_send }.add(&self.latencies);
         self.latencies.clear();
         let (start_s, seconds) = (in_seconds(start), in_seconds(nanos));
         self.measured.seconds.push(Interval { start_s, seconds, open, latency, ..second });
-        self.second_end = self.second_end.saturating_add(NANOS_PER_SECOND);
+        self.second_begin = end;
+        self.second_end = end.saturating_add(NANOS_PER_SECOND);
     }
 
-    /// Ends measuring at `now`; `is_stopped` says that the run was stopped. The measured time ends with the load, or
-    /// with the last reply if nothing else ends it. Holding and closing connections are not included.
-    pub(super) fn close(&mut self, now: u64, is_stopped: bool) {
+    /// Ends measuring at `now`; `is_cut` says that the run was stopped before the duration of its load was over. The
+    /// measured time ends with the load, or with the last reply if nothing else ends it. Holding and closing
+    /// connections are not included.
+    pub(super) fn close(&mut self, now: u64, is_cut: bool) {
         self.measured.cpu = self.measured.cpu.or_else(|| self.cpu_so_far());
-        while now >= self.second_end {
-            self.end_interval(NANOS_PER_SECOND, 0);
-        }
-        let rest = now.saturating_sub(self.second_end - NANOS_PER_SECOND);
-        self.end_interval(rest, 0);
-        let last = (self.last > self.begin && !is_stopped).then_some(self.last);
+        self.end_intervals_until(now);
+        self.open = 0;
+        self.end_interval(now.max(self.second_begin));
         let measured_until = |end: u64| Duration::from_nanos(end.saturating_sub(self.begin));
-        self.measured.span = measured_until(self.end.or(last).unwrap_or(now));
+        let last = if is_cut { now } else { self.last };
+        self.measured.span = measured_until(self.end.unwrap_or(last));
         self.measured.cpu_span = measured_until(self.end.unwrap_or(now));
+        if let Some(end) = self.end {
+            self.measured.split_after_load(in_seconds(end - self.begin));
+        }
     }
 }
 
 impl Measurements {
-    /// Ends the intervals with the measured time, once all workers are merged. Later events, and a rest too short for
-    /// an interval, are added to the last one.
+    /// The intervals of the measured time, and the one after the end of the load.
+    pub(super) fn all_intervals(&self) -> impl Iterator<Item = &Interval> {
+        self.seconds.iter().chain([&self.after_load])
+    }
+
+    /// Moves the intervals that began at `end_s` or later to `after_load`.
+    fn split_after_load(&mut self, end_s: f64) {
+        while let Some(later) = self.seconds.pop_if(|second| second.start_s > 0.0 && second.start_s >= end_s) {
+            let seconds = self.after_load.seconds + later.seconds;
+            self.after_load.add(&Interval { open: 0, ..later });
+            self.after_load.seconds = seconds;
+        }
+    }
+
+    /// Ends the intervals with the measured time, once all workers are merged. A rest too short for an interval is
+    /// added to the last one.
     pub(super) fn end_intervals(&mut self) {
+        if self.span.is_zero() {
+            // Nothing was sent: the measured time is that of the run.
+            self.span = self.cpu_span;
+        }
         let end_s = self.span.as_secs_f64();
+        self.split_after_load(end_s);
+        self.after_load.start_s = end_s;
         let is_rest = |second: &mut Interval| second.start_s > 0.0 && end_s - second.start_s < MIN_INTERVAL_S;
         while let Some(later) = self.seconds.pop_if(is_rest) {
             let Some(last) = self.seconds.last_mut() else { break };
@@ -311,6 +361,7 @@ impl Measurements {
         self.span = self.span.max(other.span);
         self.cpu_span = self.cpu_span.max(other.cpu_span);
         self.cpu = self.cpu.or(Some(Duration::ZERO)).zip(other.cpu).map(|(ours, theirs)| ours + theirs);
+        self.after_load.add(&other.after_load);
         for (index, second) in other.seconds.iter().enumerate() {
             match self.seconds.get_mut(index) {
                 Some(ours) => ours.add(second),

@@ -57,7 +57,8 @@ impl Worker<'_> {
 
     /// Ends the load; no message was sent after `end`. Messages in flight may still be answered.
     fn end_load(&mut self, context: &mut LoopContext, end: u64) {
-        self.plan.metrics.borrow_mut().message_metrics.end(end);
+        let now = self.plan.clock.nanos(context.now);
+        self.plan.metrics.borrow_mut().message_metrics.end(end, now);
         self.plan.phase.set(LoadPhase::Draining);
         let mut no_connection_left = self.entries.is_empty();
         for attempt in self.connector.stop_reconnecting() {
@@ -70,7 +71,6 @@ impl Worker<'_> {
                 self.note_ended();
             }
         }
-        let now = self.plan.clock.nanos(context.now);
         self.count_unassigned(now, if no_connection_left { Unanswered::Lost } else { Unanswered::Pending });
         self.begin_hold(context);
         self.plan.keeps_open.set(false);
@@ -89,7 +89,7 @@ impl Worker<'_> {
         }
         let has_to_end = dispatcher.schedule_next(context, DISPATCHER, self.plan.clock, now);
         if let Some(end) = dispatcher.exhausted_at() {
-            self.plan.metrics.borrow_mut().message_metrics.end(end);
+            self.plan.metrics.borrow_mut().message_metrics.end(end, now);
         }
         self.dispatcher = Some(dispatcher);
         if has_to_end {
@@ -137,7 +137,7 @@ impl Worker<'_> {
             message_metrics.count_unassigned(due, now, count, why, no_connection);
         }
         if let Some(end) = dispatcher.exhausted_at() {
-            message_metrics.end(end);
+            message_metrics.end(end, now);
         }
     }
 }

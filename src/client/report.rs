@@ -146,10 +146,16 @@ impl Report {
     }
 
     /// Messages answered per second, and correctly where replies are compared; messages sent per second when no reply
-    /// was expected. The time is that in which messages were sent, without holding and closing connections.
+    /// was expected. The time is that in which messages were sent, without holding and closing connections. Later
+    /// replies are not counted.
     #[must_use]
     pub fn messages_per_second(&self) -> f64 {
-        let done = if self.reply_check.has_counts() { self.messages_verified } else { self.messages_sent };
+        let after = &self.measured.after_load;
+        let done = if self.reply_check.has_counts() {
+            self.messages_verified - after.replies
+        } else {
+            self.messages_sent - after.sent
+        };
         per_second(done, self.load.warm_up + self.measured.span)
     }
 
@@ -185,7 +191,7 @@ impl fmt::Display for Report {
         let rate = format_rate(self.messages_per_second());
         let (_, messages, bytes) = self.texts();
         if self.reply_check == ReplyCheck::Unframed {
-            let reads: u64 = self.measured.seconds.iter().map(|second| second.reads).sum();
+            let reads: u64 = self.measured.all_intervals().map(|second| second.reads).sum();
             writeln!(out, "  messages     {sent} sent, {rate}\n  reads        {}", count(reads))?;
         } else {
             writeln!(out, "  messages     {sent} sent, {verified} {messages}, {rate}")?;

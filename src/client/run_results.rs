@@ -70,7 +70,7 @@ impl RunResults {
             withheld: measured.withheld,
             verified: measured.answered,
             reads: (self.reply_check == ReplyCheck::Unframed)
-                .then(|| measured.seconds.iter().map(|second| second.reads).sum()),
+                .then(|| measured.all_intervals().map(|second| second.reads).sum()),
             timed_out: measured.timed_out,
             pending: measured.pending,
             failed: measured.lost,
@@ -82,9 +82,10 @@ impl RunResults {
             let available = measured.cpu_span.as_secs_f64() * workers as f64;
             Cpu { seconds, share: if available > 0.0 { seconds / available } else { 0.0 } }
         });
-        self.bytes.sent = measured.seconds.iter().map(|second| second.bytes_sent).sum();
-        self.bytes.verified = measured.seconds.iter().map(|second| second.bytes_verified).sum();
+        self.bytes.sent = measured.all_intervals().map(|second| second.bytes_sent).sum();
+        self.bytes.verified = measured.all_intervals().map(|second| second.bytes_verified).sum();
         self.intervals.clone_from(&measured.seconds);
+        self.after_load = Some(&measured.after_load).filter(|after| after.has_counts()).cloned();
         self.histograms.latency_from_due = measured.from_due.clone();
         self.histograms.latency_from_send = measured.from_send.clone();
         self.histograms.first_byte = measured.first_byte.clone();

@@ -114,7 +114,7 @@ impl<'a> Worker<'a> {
         self.count_unassigned(now, if is_stopped { Unanswered::Pending } else { Unanswered::Lost });
         drop(self.entries);
         let mut metrics = Rc::into_inner(self.plan).expect("no connection is left").into_metrics();
-        metrics.message_metrics.close(now, is_stopped);
+        metrics.message_metrics.close(now, is_stopped && self.shared.config.load.duration.is_some());
         metrics
     }
 

@@ -56,6 +56,7 @@ pub(super) fn check(results: &RunResults) -> Result<(), String> {
         ("errors", json!(results.errors)),
         ("mismatches", json!(results.mismatches)),
         ("cpu", json!(results.cpu)),
+        ("after_load", json!(results.after_load)),
     ] {
         check_value(name, &value)?;
     }

@@ -200,6 +200,10 @@ fn add_counts(merged: &mut RunResults, results: &RunResults) {
     add(&mut merged.mismatches.count, results.mismatches.count);
     merged.mismatches.first.extend(results.mismatches.first.iter().cloned());
     merged.mismatches.first.truncate(MAX_MISMATCHES);
+    match (&mut merged.after_load, &results.after_load) {
+        (Some(ours), Some(theirs)) => ours.add(theirs),
+        (ours, theirs) => *ours = ours.take().or_else(|| theirs.clone()),
+    }
     // The busiest client is the one that may have limited the load.
     merged.cpu = merged.cpu.zip(results.cpu).map(|(ours, theirs)| super::Cpu {
         seconds: ours.seconds + theirs.seconds,

@@ -103,8 +103,12 @@ pub struct RunResults {
     pub cpu: Option<Cpu>,
     /// Histograms of all measured times.
     pub histograms: Histograms,
-    /// Counts per second of the measured time. Later replies are in the last interval.
+    /// Counts per second of the measured time.
     pub intervals: Vec<Interval>,
+    /// Counts after the measured time, such as replies to messages still in flight. The rate and the intervals exclude
+    /// them; all other figures include them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_load: Option<Interval>,
 }
 
 /// Kind of load of a run.
@@ -276,6 +280,13 @@ pub struct Interval {
     pub latency: Packed,
 }
 
+impl Interval {
+    /// Whether any count is above 0.
+    pub(crate) fn has_counts(&self) -> bool {
+        [self.sent, self.replies, self.reads, self.errors, self.bytes_sent, self.bytes_verified] != [0; 6]
+    }
+}
+
 impl Histograms {
     /// The histograms with their names in reports, in the order of the summary.
     #[must_use]
@@ -333,11 +344,14 @@ impl RunResults {
         if self.load.kind == LoadKind::Closed && due.is_empty() { &self.histograms.latency_from_send } else { due }
     }
 
-    /// Replies per second; messages sent per second if replies are not counted.
+    /// Replies per second; messages sent per second if replies are not counted. What came after the measured time is
+    /// not included.
     #[must_use]
     pub fn rate(&self) -> f64 {
+        let (sent, replies) = self.after_load.as_ref().map_or((0, 0), |after| (after.sent, after.replies));
         let is_counted = self.reply_check.has_counts();
-        per_second(if is_counted { self.messages.verified } else { self.messages.sent }, self.measured_s)
+        let (all, later) = if is_counted { (self.messages.verified, replies) } else { (self.messages.sent, sent) };
+        per_second(all.saturating_sub(later), self.measured_s)
     }
 
     /// Total number of errors.

@@ -48,7 +48,9 @@ impl Run {
             assert_eq!((messages.due, begun), (None, messages.verified + lost), "{self:?}");
             assert!(times.latency_from_due.is_empty() && times.lag.is_empty(), "{self:?}");
         }
-        let sum = |what: fn(&multiconn::results::Interval) -> u64| results.intervals.iter().map(what).sum::<u64>();
+        let sum = |what: fn(&multiconn::results::Interval) -> u64| {
+            results.intervals.iter().chain(&results.after_load).map(what).sum::<u64>()
+        };
         assert_eq!(
             (sum(|second| second.sent), sum(|second| second.replies)),
             (messages.sent, messages.verified),

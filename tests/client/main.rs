@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod after_load;
 mod causes;
 mod corruption;
 mod extremes;

@@ -208,7 +208,7 @@ fn the_measured_time_ends_with_the_load() {
         let results = read(&path);
         let covered: f64 = results.intervals.iter().map(|interval| interval.seconds).sum();
         assert!((covered - results.measured_s).abs() < 1e-6, "{covered} {}", results.measured_s);
-        let replies: u64 = results.intervals.iter().map(|interval| interval.replies).sum();
+        let replies: u64 = results.intervals.iter().chain(&results.after_load).map(|interval| interval.replies).sum();
         assert_eq!(replies, results.messages.verified);
         results
     };

@@ -97,12 +97,12 @@ fn the_intervals_end_with_the_last_reply() {
 }
 
 #[test]
-fn replies_after_the_end_of_the_load_count_in_its_last_interval() {
+fn replies_after_the_end_of_the_load_are_in_no_interval() {
     let mut metrics = MessageMetrics::new(false);
     for at in [500, 900, 1500] {
         answered(&mut metrics, at * MS);
     }
-    metrics.end(2000 * MS);
+    metrics.end(1900 * MS, 1901 * MS);
     for at in [2100, 3700] {
         answered(&mut metrics, at * MS);
     }
@@ -110,10 +110,12 @@ fn replies_after_the_end_of_the_load_count_in_its_last_interval() {
     let measured = closed(metrics, 4000 * MS);
     let seconds: Vec<_> = measured.seconds.iter().map(|second| (second.replies, second.open)).collect();
     // A reply counts in the second that was current when the loop last read the clock.
-    assert_eq!(seconds, [(3, 5), (2, 5)]);
-    assert_eq!((measured.seconds[1].latency.count, measured.seconds[1].errors), (2, 1));
-    assert!(measured.seconds.iter().all(|second| (second.seconds - 1.0).abs() < 1e-9));
-    assert_eq!((measured.span.as_millis(), measured.cpu_span.as_millis()), (2000, 2000));
+    assert_eq!(seconds, [(3, 5), (0, 5)]);
+    assert!((measured.seconds[1].seconds - 0.9).abs() < 1e-9, "{measured:?}");
+    let after = &measured.after_load;
+    assert_eq!((after.replies, after.latency.count, after.errors), (2, 2, 1));
+    assert!((after.start_s - 1.9).abs() < 1e-9 && (after.seconds - 2.1).abs() < 1e-9, "{after:?}");
+    assert_eq!((measured.span.as_millis(), measured.cpu_span.as_millis()), (1900, 1900));
     assert_eq!((measured.answered, measured.from_send.count()), (5, 5));
 }
 
@@ -125,7 +127,7 @@ fn a_short_rest_is_added_to_the_second_before_it() {
         for end in ends {
             let mut metrics = MessageMetrics::new(false);
             answered(&mut metrics, MS);
-            metrics.end(end * MS);
+            metrics.end(end * MS, end * MS);
             metrics.close(3000 * MS, false);
             all.add(&metrics.measured);
         }

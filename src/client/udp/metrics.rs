@@ -165,9 +165,9 @@ impl UdpWorkerMetrics {
         }
     }
 
-    /// The load's duration ended it at `end`.
-    pub(super) fn end(&mut self, end: u64) {
-        self.message_metrics.end(end);
+    /// The load's duration ended it at `end`, which is noticed at `now`.
+    pub(super) fn end(&mut self, end: u64, now: u64) {
+        self.message_metrics.end(end, now);
         self.ended = self.ended.max(end);
     }
 
@@ -180,8 +180,8 @@ impl UdpWorkerMetrics {
     }
 
     /// Ends measuring at `now`. The time spent waiting for duplicates is not included.
-    pub(super) fn close(&mut self, now: u64, is_stopped: bool) {
-        self.message_metrics.close(now, is_stopped);
+    pub(super) fn close(&mut self, now: u64, is_cut: bool) {
+        self.message_metrics.close(now, is_cut);
     }
 
     /// Adds the metrics to `report`.

@@ -55,7 +55,7 @@ impl UdpWorker<'_> {
 
     /// Ends the load; no message was sent after `end`. Messages in flight may still be answered.
     fn end_load(&mut self, context: &mut LoopContext, end: u64) {
-        self.batch.metrics.end(end);
+        self.batch.metrics.end(end, self.batch.now());
         self.batch.phase = LoadPhase::Draining;
         self.turn_all(context);
     }
@@ -79,7 +79,7 @@ impl UdpWorker<'_> {
         }
         let has_to_end = dispatcher.schedule_next(context, DISPATCHER, self.shared.clock, now);
         if let Some(end) = dispatcher.exhausted_at() {
-            self.batch.metrics.message_metrics.end(end);
+            self.batch.metrics.message_metrics.end(end, now);
         }
         self.dispatcher = Some(dispatcher);
         for key in sending.drain(..) {
@@ -99,7 +99,7 @@ impl UdpWorker<'_> {
             message_metrics.count_unassigned(due, now, count, Unanswered::Pending, dispatcher.waits_for_connection());
         }
         if let Some(end) = dispatcher.exhausted_at() {
-            message_metrics.end(end);
+            message_metrics.end(end, now);
         }
     }
 }

@@ -149,7 +149,9 @@ impl DatagramReport {
     /// Messages answered per second, or sent per second where no reply was expected.
     #[must_use]
     pub fn messages_per_second(&self) -> f64 {
-        per_second(self.done(), self.load.warm_up + self.measured.span)
+        let after = &self.measured.after_load;
+        let later = if self.expect == Expect::Nothing { after.sent } else { after.replies };
+        per_second(self.done() - later, self.load.warm_up + self.measured.span)
     }
 }
 

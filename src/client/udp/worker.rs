@@ -103,7 +103,8 @@ impl<'a> UdpWorker<'a> {
     pub(super) fn into_metrics(mut self) -> UdpWorkerMetrics {
         let now = self.batch.now();
         self.count_unassigned(now);
-        self.batch.metrics.close(now, self.shared.handle.is_stopped());
+        let is_cut = self.shared.handle.is_stopped() && self.shared.config.load.duration.is_some();
+        self.batch.metrics.close(now, is_cut);
         self.batch.metrics
     }
 

@@ -1,0 +1,92 @@
+//! The measured time: intervals and rate exclude what arrives before or after the load.
+
+use super::fake_server::{Fake, take};
+use super::load::{Run, load, start};
+use super::support::{Program, await_until};
+use super::udp::CorruptServer;
+use super::{client, server};
+use multiconn::results::RunResults;
+use rustix::process::Signal;
+use std::io::Write;
+use std::time::Duration;
+
+/// Expects at most `most` replies per second in the rate and in each interval.
+#[track_caller]
+fn expect_rate_up_to(run: &Run, most: f64) {
+    assert!(run.results.rate() <= most, "{} in {run:?}", run.results.rate());
+    #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
+    let mut rates = run.results.intervals.iter().map(|second| second.replies as f64 / second.seconds);
+    // An interval of half a second can hold the replies of a whole one.
+    assert!(rates.all(|rate| rate <= 2.0 * most), "{run:?}");
+}
+
+/// Results of a run whose counts need not add up.
+#[track_caller]
+fn results_of(mut program: Program) -> RunResults {
+    let exit = program.await_exit();
+    RunResults::from_json(&exit.stdout.join("\n")).unwrap_or_else(|error| panic!("{error}: {exit:#?}"))
+}
+
+#[test]
+fn the_rate_excludes_replies_after_the_end_of_the_load() {
+    let server = Program::server(&["127.0.0.1", "0", "--reply-delay", "1s"]);
+    let run = load(server.address(), &["-c", "50", "--duration", "1500ms"]);
+    run.expect_success(100);
+    let after = run.results.after_load.as_ref().unwrap();
+    assert_eq!((after.replies, after.bytes_verified), (50, 50 * 64), "{run:?}");
+    expect_rate_up_to(&run, 50.0);
+}
+
+#[test]
+fn the_rate_excludes_late_datagrams() {
+    // It answers once per second.
+    let fake = CorruptServer::new(|number, bytes| {
+        if number.is_multiple_of(20) {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        vec![bytes.to_vec()]
+    });
+    let run = load(fake.address, &["--udp", "-c", "20", "--duration", "1500ms", "--reply-timeout", "5s"]);
+    run.expect_success(40);
+    let after = run.results.after_load.as_ref().unwrap();
+    assert_eq!((after.replies, after.bytes_verified), (20, 20 * 64), "{run:?}");
+    expect_rate_up_to(&run, 20.0);
+}
+
+/// The server sends until the connection is closed.
+#[test]
+fn reads_after_the_end_of_the_load_are_in_no_interval() {
+    let fake = Fake::new(|_, mut stream| {
+        take(&mut stream, 64);
+        while stream.write_all(&[b'x'; 100]).is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        None
+    });
+    let program = start(fake.address(), &["--expect", "any", "--duration", "300ms", "-c", "1"]);
+    let results = results_of(program);
+    let (reads, bytes) = results
+        .intervals
+        .iter()
+        .fold((0, 0), |(reads, bytes), second| (reads + second.reads, bytes + second.bytes_verified));
+    assert!(results.measured_s < 0.9 && reads > 0, "{results:?}");
+    let after = results.after_load.as_ref().unwrap();
+    assert_eq!(
+        (reads + after.reads, bytes + after.bytes_verified),
+        (results.messages.reads.unwrap(), results.bytes.verified)
+    );
+    // The client reads for another five seconds.
+    assert!(after.reads > reads && after.bytes_verified > bytes, "{results:?}");
+}
+
+#[test]
+fn the_rate_excludes_an_interrupted_hold() {
+    let server = server();
+    let program = client(server.address(), &["-c", "3", "--hold", "30s", "--json", "-", "-vv"]);
+    await_until("replies", || program.stderr().iter().filter(|line| line.starts_with("Received ")).count() >= 3);
+    std::thread::sleep(Duration::from_secs(1));
+    program.signal(Signal::INT);
+    let results = results_of(program);
+    assert!(results.interrupted && results.messages.verified == 6, "{results:?}");
+    assert!(results.measured_s < 0.9 && results.duration_s > 1.0, "{results:?}");
+}
