@@ -90,10 +90,10 @@ impl InFlight {
         self.queued.len() as u64
     }
 
-    /// Starts writing the oldest queued message at stream offset `offset`. Returns whether there was one.
-    pub(super) fn begin_queued(&mut self, offset: u64) -> bool {
+    /// Starts writing the oldest queued message at stream offset `offset`. Returns when it was due, if there was one.
+    pub(super) fn begin_queued(&mut self, offset: u64) -> Option<u64> {
         let next = self.queued.pop_front();
-        next.inspect(|next| self.begin(next.due, next.assigned, offset)).is_some()
+        next.inspect(|next| self.begin(next.due, next.assigned, offset)).map(|next| next.due)
     }
 
     /// Starts writing a message at stream offset `offset`; it was due at `due` and assigned at `assigned`.
@@ -300,8 +300,8 @@ mod tests {
         let mut in_flight = InFlight::default();
         in_flight.add(10, 11);
         in_flight.add(20, 21);
-        assert!(in_flight.begin_queued(0) && in_flight.begin_queued(64));
-        assert!(!in_flight.begin_queued(128), "no other message is due");
+        assert!(in_flight.begin_queued(0).is_some() && in_flight.begin_queued(64).is_some());
+        assert!(in_flight.begin_queued(128).is_none(), "no other message is due");
         assert_eq!(in_flight.count(), 2);
         assert_eq!(kernel_accepted(&mut in_flight, 64, 30), [(10, 1)], "no byte of the second was accepted");
         assert_eq!(kernel_accepted(&mut in_flight, 65, 40), [], "one byte does not complete a message");

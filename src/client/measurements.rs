@@ -117,8 +117,7 @@ impl MessageMetrics {
     pub(super) fn end_warm_up(&mut self) {
         self.cpu_begin = cpu_time();
         self.measured.loop_turn.clear();
-        let Interval { sent, replies, .. } = self.second;
-        self.second = Interval { sent, replies, ..Interval::default() };
+        self.second.errors = 0;
     }
 
     /// No more messages are sent from `end` on, which is noticed at `now`; replies may still arrive. Only the first
@@ -140,6 +139,12 @@ impl MessageMetrics {
 
     fn cpu_so_far(&self) -> Option<Duration> {
         cpu_time().zip(self.cpu_begin).map(|(now, begin)| now.saturating_sub(begin))
+    }
+
+    /// Whether a message that was due at `due` is measured.
+    #[inline]
+    pub(super) fn is_measured(&self, due: u64) -> bool {
+        due >= self.begin
     }
 
     /// Counts a message that was due at `due`.
@@ -185,8 +190,10 @@ impl MessageMetrics {
     /// Counts a read whose bytes do not end a reply for certain. `first` are the times of the connection's first
     /// message, if these are the first bytes after it.
     pub(super) fn read(&mut self, first: Option<MessageTimes>, now: u64) {
-        self.second.reads += 1;
-        self.last = self.last.max(now);
+        if now >= self.begin {
+            self.second.reads += 1;
+            self.last = self.last.max(now);
+        }
         if let Some(times) = first.filter(|times| times.due >= self.begin) {
             self.measured.first_byte.record_nanos(now.saturating_sub(times.sent.unwrap_or(times.due)));
         }
@@ -201,10 +208,10 @@ impl MessageMetrics {
         }
     }
 
-    /// Counts received bytes that were correct, of the reply to a message with these times.
+    /// Counts bytes received at `now` that were correct, of the reply to a message with these times.
     #[inline]
-    pub(super) fn add_verified_bytes(&mut self, bytes: u64, times: Option<MessageTimes>) {
-        if times.is_none_or(|times| times.due >= self.begin) {
+    pub(super) fn add_verified_bytes(&mut self, bytes: u64, times: Option<MessageTimes>, now: u64) {
+        if self.is_measured(times.map_or(now, |times| times.due)) {
             self.second.bytes_verified += bytes;
         }
     }

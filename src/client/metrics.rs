@@ -143,11 +143,11 @@ impl WorkerMetrics {
         }
     }
 
-    /// Counts received bytes that were correct, of the reply to a message with these times.
+    /// Counts bytes received at `now` that were correct, of the reply to a message with these times.
     #[inline]
-    pub(super) fn add_verified_bytes(&mut self, bytes: usize, times: Option<MessageTimes>) {
+    pub(super) fn add_verified_bytes(&mut self, bytes: usize, times: Option<MessageTimes>, now: u64) {
         self.verified_bytes += bytes as u64;
-        self.message_metrics.add_verified_bytes(bytes as u64, times);
+        self.message_metrics.add_verified_bytes(bytes as u64, times, now);
     }
 
     /// Counts messages that were sent.

@@ -125,6 +125,7 @@ pub fn format_opening(opened: u64, took: Option<Duration>) -> Option<String> {
 /// The outcome of the run in a few words.
 pub(super) fn verdict(results: &RunResults) -> &'static str {
     match (results.interrupted, results.is_success()) {
+        (true, _) if !results.has_measured() => "interrupted before anything was measured",
         (true, _) => "interrupted",
         (false, true) if results.load.kind == LoadKind::Reading => "nothing was sent, and all that came was read",
         (false, true) if results.messages.verified == 0 && results.reply_check.has_counts() => "every message was sent",

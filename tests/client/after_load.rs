@@ -1,9 +1,9 @@
 //! The measured time: intervals and rate exclude what arrives before or after the load.
 
 use super::fake_server::{Fake, take};
-use super::load::{Run, load, start};
+use super::load::{Run, await_messages, load, start};
 use super::support::{Program, await_until};
-use super::udp::CorruptServer;
+use super::udp::{CorruptServer, own_server};
 use super::{client, server};
 use multiconn::results::RunResults;
 use rustix::process::Signal;
@@ -89,4 +89,38 @@ fn the_rate_excludes_an_interrupted_hold() {
     let results = results_of(program);
     assert!(results.interrupted && results.messages.verified == 6, "{results:?}");
     assert!(results.measured_s < 0.9 && results.duration_s > 1.0, "{results:?}");
+}
+
+/// Bytes are measured with their messages, also those in flight at the end of the warm-up.
+#[test]
+fn bytes_and_messages_agree_after_a_warm_up() {
+    let (server, (_datagrams, datagrams)) = (server(), own_server(&[]));
+    let udp = ["--udp", "--reply-timeout", "20s"];
+    let (open, closed) = (["--rate", "500"], ["--pipeline", "5"]);
+    for (address, options) in [
+        (server.address(), open.to_vec()),
+        (server.address(), closed.to_vec()),
+        (datagrams, [&udp[..], &open].concat()),
+        (datagrams, [&udp[..], &closed].concat()),
+    ] {
+        let run = load(address, &[&options[..], &["--duration", "500ms", "--warm-up", "300ms", "-c", "3"]].concat());
+        let (messages, bytes) = (&run.results.messages, &run.results.bytes);
+        assert!(run.code == Some(0) && messages.sent > 0 && messages.sent == messages.verified, "{run:?}");
+        assert_eq!((bytes.sent, bytes.verified), (messages.sent * 64, messages.sent * 64), "{run:?}");
+    }
+}
+
+#[test]
+fn an_interrupted_warm_up_has_measured_nothing() {
+    let (server, (_datagrams, datagrams)) = (server(), own_server(&[]));
+    for (address, transport) in [(server.address(), &[][..]), (datagrams, &["--udp"])] {
+        let work = ["--rate", "500", "--duration", "1s", "--warm-up", "60s", "-c", "3", "-vv"];
+        let program = start(address, &[&work[..], transport].concat());
+        await_messages(&program, 50);
+        program.signal(Signal::INT);
+        let run = Run::of(program);
+        let (messages, bytes) = (&run.results.messages, &run.results.bytes);
+        assert_eq!((messages.due, messages.sent, bytes.sent, bytes.verified), (Some(0), 0, 0, 0), "{run:?}");
+        assert!(run.stderr.iter().any(|line| line.ends_with(": interrupted before anything was measured")), "{run:?}");
+    }
 }

@@ -57,9 +57,9 @@ impl Run {
             "{self:?}"
         );
         assert_eq!(sum(|second| second.latency.count), messages.verified, "{self:?}");
+        let bytes = (sum(|second| second.bytes_sent), sum(|second| second.bytes_verified));
+        assert_eq!(bytes, (results.bytes.sent, results.bytes.verified), "{self:?}");
         if results.warm_up_s == 0.0 {
-            let bytes = (sum(|second| second.bytes_sent), sum(|second| second.bytes_verified));
-            assert_eq!(bytes, (results.bytes.sent, results.bytes.verified), "{self:?}");
             // Failures before the start of the load belong to no second of it.
             let (errors, connections) = (sum(|second| second.errors), &results.connections);
             let has_begun_whole = connections.opened >= connections.wanted;

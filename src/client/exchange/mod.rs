@@ -58,6 +58,8 @@ pub(super) struct Exchange {
     /// Bytes written, and bytes that the kernel has accepted.
     written_bytes: u64,
     accepted_bytes: u64,
+    /// Bytes at the start of the stream that belong to messages of the warm-up.
+    warm_up_bytes: u64,
     /// Correct replies. Of replies that are not an echo, only complete ones count.
     verified: Position,
     verified_bytes: u64,
@@ -87,6 +89,7 @@ impl Exchange {
             sent,
             written_bytes: 0,
             accepted_bytes: 0,
+            warm_up_bytes: 0,
             verified,
             verified_bytes: 0,
             expectation,
@@ -194,7 +197,7 @@ impl Exchange {
                     }
                     self.verified.bytes += bytes;
                     self.verified_bytes += bytes as u64;
-                    self.plan.metrics.borrow_mut().add_verified_bytes(bytes, self.in_flight.oldest());
+                    self.plan.metrics.borrow_mut().add_verified_bytes(bytes, self.in_flight.oldest(), now);
                     if ends_message {
                         self.answered(now);
                     }

@@ -21,12 +21,13 @@ impl Exchange {
     /// Records the bytes that the kernel accepted in this turn so far; returns when, if there were any.
     pub(super) fn note_kernel_write(&mut self) -> Option<u64> {
         let KernelWrite { bytes, since } = self.plan.kernel_write.take()?;
+        let measured_from = self.accepted_bytes.max(self.warm_up_bytes);
         self.accepted_bytes += bytes;
         if self.in_flight.is_oldest_sent() != Some(true) {
             self.progress = since;
         }
         let metrics = &mut *self.plan.metrics.borrow_mut();
-        metrics.message_metrics.second.bytes_sent += bytes;
+        metrics.message_metrics.second.bytes_sent += self.accepted_bytes.saturating_sub(measured_from);
         let (plan, first, begun) = (&*self.plan, self.first, self.begun());
         let size_of = |number| plan.size_of(first + number);
         self.in_flight
@@ -70,11 +71,16 @@ impl Exchange {
         if self.in_flight.count() == 0 {
             self.progress = now;
         }
-        if plan.is_open_loop {
-            return self.in_flight.begin_queued(self.written_bytes);
+        let due = if plan.is_open_loop {
+            self.in_flight.begin_queued(self.written_bytes)
+        } else {
+            self.in_flight.begin(now, now, self.written_bytes);
+            Some(now)
+        };
+        if due.is_some_and(|due| !plan.metrics.borrow().message_metrics.is_measured(due)) {
+            self.warm_up_bytes = self.written_bytes + plan.size_of(self.first + self.sent.messages) as u64;
         }
-        self.in_flight.begin(now, now, self.written_bytes);
-        true
+        due.is_some()
     }
 
     fn write_pattern(&self, pattern: Pattern, output: &mut Output<'_>) -> usize {

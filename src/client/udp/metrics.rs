@@ -86,7 +86,9 @@ impl UdpWorkerMetrics {
     pub(super) fn sent(&mut self, sent_batch: SentBatch, bytes: usize) {
         self.progress.messages_sent.add(1);
         self.sent_bytes += bytes as u64;
-        self.message_metrics.second.bytes_sent += bytes as u64;
+        if self.message_metrics.is_measured(sent_batch.due) {
+            self.message_metrics.second.bytes_sent += bytes as u64;
+        }
         self.message_metrics.sent(sent_batch);
         self.ended = sent_batch.sent;
     }
@@ -107,7 +109,7 @@ impl UdpWorkerMetrics {
                 self.verified_bytes += bytes.len() as u64;
                 self.reordered += u64::from(is_reordered);
                 self.progress.messages_verified.add(1);
-                self.message_metrics.add_verified_bytes(bytes.len() as u64, Some(times));
+                self.message_metrics.add_verified_bytes(bytes.len() as u64, Some(times), now);
                 self.message_metrics.answered(times, now);
                 self.ended = now;
             }
