@@ -131,7 +131,7 @@ impl MessageMetrics {
         self.measured.cpu = self.cpu_so_far();
         // The second in which the load ends is split at its end.
         self.end_intervals_until(end.min(now));
-        if (self.second_begin + 1..self.second_end).contains(&end) {
+        if (self.second_begin.saturating_add(1)..self.second_end).contains(&end) {
             self.second_end = end;
         }
         self.end_intervals_until(now);

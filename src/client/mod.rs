@@ -57,8 +57,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::low_level::signal_name;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use worker::{CONNECTOR, Worker};
 
@@ -139,6 +139,8 @@ struct Shared {
     tls: Vec<TlsConnector>,
     /// Set in interactive mode: input and output are forwarded instead of exchanging messages.
     interactive: Option<Arc<Interactive>>,
+    /// When the first connection was usable.
+    first_usable: Arc<OnceLock<u64>>,
     attempted: AtomicUsize,
     completed: AtomicUsize,
     ended: AtomicUsize,
@@ -214,6 +216,7 @@ impl Client {
             targets,
             tls,
             interactive: None,
+            first_usable: Arc::default(),
             attempted: AtomicUsize::new(0),
             completed: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),

@@ -31,6 +31,7 @@ impl Observer for ClientObserver<'_> {
     }
 
     fn handshake_done(&mut self, negotiated: &dyn fmt::Display) {
+        self.plan.note_usable();
         let now = Instant::now();
         self.now = Some(now);
         if let Some(connected) = self.connected {

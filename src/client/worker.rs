@@ -86,7 +86,9 @@ impl<'a> Worker<'a> {
         started: Instant,
     ) -> Self {
         let config = &shared.config;
-        metrics.message_metrics.begin(shared.clock.nanos(started));
+        // A load that begins on all connections together starts the measured time itself.
+        let together = config.load.begins_together();
+        metrics.message_metrics.begin(if together { u64::MAX } else { shared.clock.nanos(started) });
         let numbers = (first..=config.connections).step_by(step);
         let share = Share::new(first - 1, step, config.connections);
         let connect_rate = config.connect_rate.map(|rate| ConnectRate::new(rate, started, share));
@@ -131,6 +133,7 @@ impl<'a> Worker<'a> {
                 self.shared.opened();
                 if is_complete {
                     self.connector.ended();
+                    self.plan.note_usable();
                     self.note_opened(attempt);
                 }
                 self.turn(context, key);

@@ -62,7 +62,7 @@ pub struct RunResults {
     pub warm_up_s: f64,
     /// Time in which the messages below were sent, in seconds; the base of all rates. Open load ends as planned: after
     /// the duration, or when the last message was due, or sent if the client was late. Closed load without a duration
-    /// ends with the last reply.
+    /// begins when the first connection is usable, and ends with the last reply.
     pub measured_s: f64,
     /// Whether a signal ended the run early.
     pub interrupted: bool,

@@ -170,7 +170,10 @@ pub(super) fn load(results: &RunResults) -> String {
         let asked = in_words(asked_s);
         // Without messages or connections left, the load ends early.
         let is_short = results.measured_s < asked_s * WHOLE;
-        if is_short {
+        if results.measured_s <= 0.0 {
+            let until = if results.warm_up_s > 0.0 { "ended in its warm-up" } else { "never began" };
+            format!("{until}, planned for {asked}")
+        } else if is_short {
             format!("for {} of at most {asked}", in_words(results.measured_s))
         } else {
             format!("for {asked}")

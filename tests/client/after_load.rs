@@ -1,6 +1,6 @@
 //! The measured time: intervals and rate exclude what arrives before or after the load.
 
-use super::fake_server::{Fake, take};
+use super::fake_server::{Fake, deaf, echo, take};
 use super::load::{Run, await_messages, load, start};
 use super::support::{Program, await_until};
 use super::udp::{CorruptServer, own_server};
@@ -8,6 +8,7 @@ use super::{client, server};
 use multiconn::results::RunResults;
 use rustix::process::Signal;
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 /// Expects at most `most` replies per second in the rate and in each interval.
@@ -122,5 +123,39 @@ fn an_interrupted_warm_up_has_measured_nothing() {
         let (messages, bytes) = (&run.results.messages, &run.results.bytes);
         assert_eq!((messages.due, messages.sent, bytes.sent, bytes.verified), (Some(0), 0, 0, 0), "{run:?}");
         assert!(run.stderr.iter().any(|line| line.ends_with(": interrupted before anything was measured")), "{run:?}");
+    }
+}
+
+/// Without a duration, the measured time begins when the first connection is usable.
+#[test]
+fn the_rate_excludes_waiting_for_the_server() {
+    let (free, address) = deaf(Ipv4Addr::LOCALHOST);
+    let program = client(address, &["--retries", "100", "--retry-delay", "100ms", "--json", "-", "-v"]);
+    await_until("a retry", || program.stderr().iter().any(|line| line.contains("trying again")));
+    std::thread::sleep(Duration::from_secs(1));
+    drop(free);
+    let fake = Fake::on(TcpListener::bind(address).unwrap(), |_, stream| {
+        echo(stream);
+        None
+    });
+    let results = results_of(program);
+    drop(fake);
+    assert!(results.messages.verified == 2 && results.duration_s > 1.0 && results.measured_s < 0.9, "{results:?}");
+}
+
+#[test]
+fn a_load_that_never_began_has_no_length() {
+    let server = server();
+    for options in [&[][..], &["--rate", "100"]] {
+        let work = ["-c", "600", "--connect-rate", "10", "--duration", "2s", "-v"];
+        let program = start(server.address(), &[&work[..], options].concat());
+        await_until("connections", || program.stderr().iter().any(|line| line.contains("onnection 5")));
+        program.signal(Signal::INT);
+        let run = Run::of(program);
+        assert!(run.results.interrupted && run.results.messages.sent == 0, "{run:?}");
+        assert!(run.results.measured_s == 0.0 && run.results.duration_s > 0.0, "{run:?}");
+        let text = run.stderr.join(" ");
+        assert!(text.contains(": interrupted before anything was measured"), "{run:?}");
+        assert!(text.contains("never began"), "{run:?}");
     }
 }

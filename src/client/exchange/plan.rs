@@ -7,8 +7,8 @@ use crate::client::pattern::Pattern;
 use crate::client::{Expect, Shared, WorkerMetrics};
 use crate::codec::Framing;
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Phase of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,9 @@ pub(in crate::client) struct Plan {
     /// failed.
     pub(in crate::client) keeps_open: Cell<bool>,
     pub(in crate::client) metrics: RefCell<WorkerMetrics>,
+    /// When the first connection of the run was usable, and whether this worker measures from then on.
+    first_usable: Arc<OnceLock<u64>>,
+    is_measuring: Cell<bool>,
     /// Known replies, if the messages are requests.
     pub(super) answers: Option<Answers>,
 }
@@ -91,7 +94,19 @@ impl Plan {
             holding: Cell::new(config.hold.is_some()),
             keeps_open: Cell::new(config.keeps_open()),
             metrics: RefCell::new(metrics),
+            first_usable: Arc::clone(&shared.first_usable),
+            // Otherwise the load itself starts the measured time.
+            is_measuring: Cell::new(together),
             answers: (!shared.requests.is_empty()).then(|| Answers::new(Arc::clone(&shared.requests))),
+        }
+    }
+
+    /// Called when a connection is usable. Where connections do not wait for each other, the first one of the run
+    /// starts the measured time; the wait for the server before that is excluded.
+    pub(in crate::client) fn note_usable(&self) {
+        if !self.is_measuring.replace(true) {
+            let begin = *self.first_usable.get_or_init(|| self.clock.nanos(Instant::now()));
+            self.metrics.borrow_mut().message_metrics.begin(begin);
         }
     }
 

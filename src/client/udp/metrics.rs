@@ -4,7 +4,7 @@ use super::in_flight::{UdpInFlight, Verdict};
 use super::report::{CorruptReply, DatagramReport};
 use crate::client::in_flight::{MessageTimes, SentBatch};
 use crate::client::measurements::{MessageMetrics, Unanswered};
-use crate::client::{Failure, WorkerProgress};
+use crate::client::{Failure, LoadConfig, WorkerProgress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
@@ -42,10 +42,10 @@ pub(super) struct UdpWorkerMetrics {
 }
 
 impl UdpWorkerMetrics {
-    /// `is_open_loop` says that messages follow a schedule.
-    pub(super) fn new(progress: Arc<WorkerProgress>, is_open_loop: bool, started: u64) -> Self {
-        let mut message_metrics = MessageMetrics::new(is_open_loop);
-        message_metrics.begin(started);
+    pub(super) fn new(progress: Arc<WorkerProgress>, load: &LoadConfig, started: u64) -> Self {
+        let mut message_metrics = MessageMetrics::new(load.rate.is_some());
+        // A load that begins on all sockets together starts the measured time itself.
+        message_metrics.begin(if load.begins_together() { u64::MAX } else { started });
         Self {
             progress,
             message_metrics,

@@ -165,7 +165,7 @@ impl DatagramClient {
         let started = self.shared.clock.nanos(Instant::now());
         let (shared, step) = (&self.shared, self.loops.len());
         let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<WorkerProgress>))| {
-            let metrics = UdpWorkerMetrics::new(progress, shared.config.load.rate.is_some(), started);
+            let metrics = UdpWorkerMetrics::new(progress, &shared.config.load, started);
             let mut worker = UdpWorker::new(shared, metrics, first, step);
             event_loop.context().ready.push_back(OPENER);
             event_loop.run(&mut worker).map_err(Error::system("wait for events"))?;

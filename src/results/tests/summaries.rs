@@ -89,7 +89,11 @@ fn load_that_ends_early_shows_its_length() {
         let text = TextReport(&results).to_string();
         assert!(text.contains(words), "{text}");
     }
+    results.measured_s = 0.0;
+    assert!(TextReport(&results).to_string().contains(", never began, planned for 10.0 s\n"));
     (results.warm_up_s, results.duration_s) = (1.0, 0.5);
+    let text = TextReport(&results).to_string();
+    assert!(text.contains("ended in its warm-up,"), "{text}");
     assert!(TextReport(&results).to_string().contains("500 ms, of it 500 ms to warm up"));
 }
 
