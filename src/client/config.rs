@@ -69,6 +69,7 @@ pub struct ClientConfig {
     /// Buffer limit per connection and direction, in bytes. A framed reply has to fit. Default: 64 KiB.
     pub buffer_bytes: usize,
     /// Maximum number of unanswered messages per connection. Default: unlimited; 1 in a closed loop with a duration.
+    /// Has no effect if [nothing](Expect::Nothing) is expected.
     pub pipeline: Option<u64>,
     /// How long all connections stay open once each was opened or has failed. Default: until the exchange of every
     /// connection is complete or has failed. With [`LoadConfig::reconnect_every`] each connection closes as soon as its

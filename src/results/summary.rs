@@ -161,6 +161,9 @@ pub(super) fn load(results: &RunResults) -> String {
         LoadKind::Closed if results.reply_check == ReplyCheck::Unframed => {
             "closed (bytes that come make room)".to_owned()
         }
+        LoadKind::Closed if results.reply_check == ReplyCheck::NotExpected => {
+            "unpaced (messages go out as fast as the socket takes them)".to_owned()
+        }
         LoadKind::Closed => "closed (a reply makes room for the next message)".to_owned(),
     }];
     parts.extend(load.rate.map(format_rate));

@@ -159,3 +159,19 @@ fn a_load_that_never_began_has_no_length() {
         assert!(text.contains("never began"), "{run:?}");
     }
 }
+
+/// Without an expected reply only the socket limits the messages.
+#[test]
+fn without_expected_replies_messages_are_sent_as_fast_as_the_socket_takes_them() {
+    let server = Program::server(&["127.0.0.1", "0", "--service", "discard"]);
+    for pipeline in [&[][..], &["--pipeline", "1"]] {
+        let work = ["--expect", "none", "-c", "5", "--duration", "500ms"];
+        let mut program = start(server.address(), &[&work[..], pipeline].concat());
+        let exit = program.await_exit();
+        let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+        assert!(exit.code == Some(0) && results.messages.sent > 5000, "{exit:#?}");
+        assert_eq!(results.bytes.sent, results.messages.sent * 64, "{exit:#?}");
+        let text = exit.stderr.join(" ");
+        assert!(text.contains("as fast as the socket takes") && !text.contains("reply makes room"), "{exit:#?}");
+    }
+}

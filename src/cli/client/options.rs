@@ -158,7 +158,8 @@ pub(super) struct AmountOptions {
     /// closes it or --duration or --hold ends.
     #[arg(long, value_name = "N", value_parser = values::messages, allow_negative_numbers = true, help_heading = "How much")]
     messages: Option<usize>,
-    /// Maximum unanswered messages per connection. Default: all, or 1 in a closed loop with --duration.
+    /// Maximum unanswered messages per connection. Default: all, or 1 in a closed loop with --duration. No effect with
+    /// --expect none, where no message counts as unanswered.
     #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
     pipeline: Option<usize>,
     /// Keep all connections open this long after all are open. A connection that the server closes earlier counts as

@@ -76,11 +76,13 @@ impl Plan {
             size: config.size,
             seed: config.load.seed,
             total: config.messages_per_connection.or(endless).unwrap_or(each_once),
-            pipeline: config.pipeline.unwrap_or(if endless.is_some() && config.load.rate.is_none() {
-                1
-            } else {
-                u64::MAX
-            }),
+            pipeline: match config.pipeline {
+                // No message waits for a reply.
+                _ if config.expect == Expect::Nothing => u64::MAX,
+                Some(count) => count,
+                None if endless.is_some() && config.load.rate.is_none() => 1,
+                None => u64::MAX,
+            },
             reply_timeout: config.reply_timeout,
             expect: config.expect,
             framing: config.framing,
