@@ -14,6 +14,9 @@ const QUANTILES: [(&str, f64); 6] =
 /// Maximum line width in columns.
 const WIDTH: usize = 80;
 
+/// Maximum number of causes in the headline.
+const MAX_CAUSES: usize = 3;
+
 /// A load that lasted for this share of its duration counts as complete.
 const WHOLE: f64 = 0.99;
 
@@ -65,8 +68,11 @@ impl TextReport<'_> {
             writeln!(out, "  reads        {}", count(reads))?;
         }
         if total([messages.timed_out, messages.pending, messages.failed]) > 0 {
-            let [late, pending, lost] = [messages.timed_out, messages.pending, messages.failed].map(count);
-            writeln!(out, "  unanswered   {late} timed out, {pending} pending at the end, {lost} lost")?;
+            let wrong = wrong_replies(results);
+            let lost = messages.failed - wrong;
+            let [late, pending, lost] = [messages.timed_out, messages.pending, lost].map(count);
+            let wrong = if wrong > 0 { format!(", {} answered wrongly", count(wrong)) } else { String::new() };
+            writeln!(out, "  unanswered   {late} timed out, {pending} pending at the end, {lost} lost{wrong}")?;
             if messages.unconnected > 0 {
                 let unsent = count(messages.unconnected);
                 writeln!(out, "               {unsent:>9} of them never sent: no connection was open")?;
@@ -139,7 +145,12 @@ pub(super) fn verdict(results: &RunResults) -> &'static str {
 #[allow(clippy::cast_precision_loss, reason = "counts of messages")]
 pub(super) fn losses(results: &RunResults) -> Option<String> {
     let (messages, all) = (&results.messages, results.message_count());
-    let kinds = [(messages.timed_out, "not answered within the reply timeout"), (messages.failed, "lost")];
+    let wrong = wrong_replies(results);
+    let kinds = [
+        (messages.timed_out, "not answered within the reply timeout"),
+        (wrong, "answered wrongly"),
+        (messages.failed - wrong, "lost"),
+    ];
     let lost = total(kinds.map(|(number, _)| number));
     if lost as f64 <= all as f64 * MAX_MISSING {
         return None;
@@ -149,7 +160,25 @@ pub(super) fn losses(results: &RunResults) -> Option<String> {
     let were = if first == 1 { "was" } else { "were" };
     let first = format!("{} of {} {were} {fate}", format_count(first), format_counted(all, "message"));
     let rest = parts.map(|(number, fate)| format!(", {} {fate}", format_count(number)));
-    Some(std::iter::once(first).chain(rest).collect())
+    let causes = if messages.failed > wrong { loss_causes(results) } else { String::new() };
+    Some(std::iter::once(first).chain(rest).chain([causes]).collect())
+}
+
+/// Failed messages that were answered wrongly: one for each connection that failed for a wrong reply.
+fn wrong_replies(results: &RunResults) -> u64 {
+    let causes = ["mismatch", "wrong_answer", "bad_frame", "cut_frame", "corrupt"];
+    let messages = &results.messages;
+    let answered = messages.failed.saturating_sub(messages.unconnected);
+    total(causes.iter().filter_map(|cause| results.errors.get(*cause).copied())).min(answered)
+}
+
+/// The causes for which connections lost messages: ` (mismatch, reset)`. Empty if none is known.
+fn loss_causes(results: &RunResults) -> String {
+    // Messages that fail for these count as timed out.
+    let is_timeout = |cause: &str| ["lost", "reply_timeout", "send_timeout"].contains(&cause);
+    let causes = results.errors.keys().filter(|cause| !is_timeout(cause)).take(MAX_CAUSES);
+    let causes: Vec<_> = causes.map(|cause| cause.replace('_', " ")).collect();
+    if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) }
 }
 
 /// The requested load: `open, 50.0 k/s, uniform, for 10.0 s`.

@@ -220,3 +220,19 @@ fn failures_of_all_kinds_add_up() {
         assert_eq!(outcome.bytes, (60 * 44, 20 * 44 + 15 * 30 + 10 * 22), "{outcome:#?}");
     }
 }
+
+/// A message with a wrong reply is not lost.
+#[test]
+fn a_wrong_reply_is_not_reported_as_lost() {
+    let fake = Fake::new(|_, mut stream| {
+        take(&mut stream, 5);
+        answer(stream, b"hellO");
+        None
+    });
+    let arguments = ["--message", "hello", "-c", "1", "--duration", "1s", "--json", "-"];
+    let exit = client(fake.address(), &arguments).await_exit();
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    assert_eq!(exit.stderr[0], "FAILED: 1 of 1 message was answered wrongly", "{exit:#?}");
+    let line = "  unanswered   0 timed out, 0 pending at the end, 0 lost, 1 answered wrongly".to_owned();
+    assert!(exit.stderr.contains(&line), "{exit:#?}");
+}

@@ -183,6 +183,23 @@ fn lost_messages_are_reported_first() {
         assert!(results.valid && text.starts_with(&format!("FAILED: {words}\n")), "{text}");
         assert!(html_page(&results).contains(&format!("<strong>FAILED.</strong> {words}.")));
     }
+    // Each connection that failed for a wrong reply counts as one.
+    results.errors.insert("mismatch".to_owned(), 2);
+    results.errors.insert("reset".to_owned(), 1);
+    for (failed, words) in [
+        (2, "1 of 82 messages was not answered within the reply timeout, 2 answered wrongly"),
+        (5, "1 of 82 messages was not answered within the reply timeout, 2 answered wrongly, 3 lost (mismatch, reset)"),
+    ] {
+        results.messages.failed = failed;
+        let text = TextReport(&results).to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.starts_with(&format!("FAILED: {words} 0 connections")), "{text}");
+    }
+    // A message that was never sent has no reply.
+    (results.messages.failed, results.messages.unconnected) = (3, 3);
+    let text = TextReport(&results).to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains(" timeout, 3 lost (mismatch, reset) 0 connections"), "{text}");
+    results.messages.unconnected = 0;
+    results.errors.clear();
     // Losses also come before reasons why the run is not valid.
     (results.messages.due, results.messages.sent) = (Some(200), 82);
     results.finalize();
