@@ -45,7 +45,7 @@ enum Task {
         after: PathBuf,
         /// Exit with status 3 when something got worse. Worse means by more than the noise. Runs that cannot be judged
         /// fail, too: one has no reply, was interrupted, is not valid, lost every connection, or has fewer than 8
-        /// intervals or 1,000 replies.
+        /// intervals or 1,000 replies; or AFTER lost connections or messages, and BEFORE none.
         #[arg(long)]
         fail_if_worse: bool,
         /// With --fail-if-worse, accept runs that cannot be judged.

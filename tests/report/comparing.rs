@@ -53,6 +53,16 @@ fn inconclusive_runs_fail_unless_allowed() {
     let mut lost = sample(10, 100);
     (lost.connections.verified, lost.connections.failed) = (0, 10);
     lost.finalize();
+    let mut half = sample(10, 100);
+    (half.connections.verified, half.connections.failed, half.messages.failed) = (9, 1, 1);
+    half.errors.insert("closed_early".to_owned(), 1);
+    half.finalize();
+    let both = "cannot judge: the run after lost 1 of 10 connections and 1 of 5,001 messages, and the run before none";
+    let half_file = file(&folder, "half.json", &half);
+    let exit = report(&["compare", "--fail-if-worse", &good, &half_file]);
+    assert_eq!((exit.code, exit.stderr), (Some(3), vec![both.to_owned()]));
+    // Equal losses of both runs leave the judgement to the numbers.
+    assert_eq!(report(&["compare", "--fail-if-worse", &half_file, &half_file]).code, Some(0));
     for (name, results, reason) in [
         ("dead.json", &dead, "cannot judge: the run after measured no reply"),
         ("invalid.json", &invalid, "cannot judge: the run after is not valid: client-limited"),

@@ -193,7 +193,31 @@ fn reaches(replies: u64, quantile: f64) -> bool {
 /// Why the runs do not show whether something got worse.
 fn doubts(before: &RunResults, after: &RunResults) -> Vec<String> {
     let runs = [("before", before), ("after", after)];
-    runs.into_iter().filter_map(|(name, results)| Some(format!("the run {name} {}", doubt(results)?))).collect()
+    let doubts = runs.into_iter().filter_map(|(name, results)| Some(format!("the run {name} {}", doubt(results)?)));
+    doubts.chain(new_losses(before, after)).collect()
+}
+
+/// Losses of the run after, of a kind that the run before had none of. Rates and latencies cover only the connections
+/// that are left. Lost datagrams are errors, and are compared as such.
+fn new_losses(before: &RunResults, after: &RunResults) -> Option<String> {
+    let is_stream = after.datagrams.is_none();
+    let messages = |results: &RunResults| total([results.messages.timed_out, results.messages.failed]);
+    let [connections, messages] = [
+        (before.connections.failed, after.connections.failed, after.connections.wanted, "connection"),
+        (messages(before), messages(after), after.message_count(), "message"),
+    ]
+    .map(|(was, is, all, noun)| {
+        let share = if is <= all {
+            format!("{} of {}", format_count(is), format_counted(all, noun))
+        } else {
+            format_counted(is, noun)
+        };
+        (is_stream && was == 0 && is > 0).then_some(share)
+    });
+    let is_reported = after.connections.verified == 0 && after.connections.failed > 0;
+    let lost: Vec<_> = connections.into_iter().chain(messages).collect();
+    (!is_reported && !lost.is_empty())
+        .then(|| format!("the run after lost {}, and the run before none", lost.join(" and ")))
 }
 
 /// The first reason why a run does not characterize the server. It need not have enough replies for the p99.9.
