@@ -260,9 +260,11 @@ impl ClientConfig {
         Ok(())
     }
 
-    /// How replies are checked.
-    pub(super) fn reply_check(&self) -> ReplyCheck {
+    /// How replies to messages, or to `requests`, are checked.
+    pub(super) fn reply_check(&self, requests: &[Request]) -> ReplyCheck {
         match self.expect {
+            // Only the server defines the reply to another action.
+            _ if requests.iter().any(|request| matches!(request, Request::Action { .. })) => ReplyCheck::Counted,
             Expect::Echo => ReplyCheck::Compared,
             Expect::Any if self.framing.is_none() && self.reply_size.is_none() => ReplyCheck::Unframed,
             Expect::Any => ReplyCheck::Counted,

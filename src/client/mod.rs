@@ -375,7 +375,7 @@ impl Shared {
             run_id: run_id(),
             targets: self.config.targets.iter().map(ToString::to_string).collect(),
             expect: self.config.expect,
-            reply_check: self.config.reply_check(),
+            reply_check: self.config.reply_check(&self.requests),
             wanted: self.config.connections,
             workers: self.config.workers,
             opened: 0,

@@ -232,6 +232,9 @@ impl Report {
     /// Texts of the report: verdict on success, and what happened to messages and to bytes.
     fn texts(&self) -> (&'static str, &'static str, &'static str) {
         match self.expect {
+            _ if self.asked && self.reply_check == ReplyCheck::Counted => {
+                ("every message was answered", "answered", "received")
+            }
             _ if self.asked => ("every answer was right", "answered and verified", "received and verified"),
             Expect::Echo => ("every byte came back as it was sent", "echoed and verified", "echoed and verified"),
             Expect::Any if self.reply_check == ReplyCheck::Unframed => {

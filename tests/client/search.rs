@@ -3,6 +3,7 @@
 use super::fake_server::{Fake, answer, answer_and_end};
 use super::support::{Exit, Program, expect_refusal, has_python};
 use super::{Outcome, client};
+use multiconn::results::{ReplyCheck, RunResults};
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 
@@ -147,6 +148,21 @@ fn action_and_value_as_arguments() {
         wrong(&["search", "a", option, value], &["\"search\"", option]);
     }
     wrong(&["search", "a", "--udp"], &["\"search\"", "--udp"]);
+}
+
+/// Only the server defines the reply to another action, so no reply is wrong.
+#[test]
+fn replies_to_another_action_are_counted() {
+    let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.json").to_str().unwrap().to_owned();
+    for load in [&[][..], &["--duration", "50ms"]] {
+        let exit = ask(server.address(), &[&["frob", "x", "--json", &path], load].concat());
+        let text = exit.stdout.join("\n");
+        assert!(text.contains(": every message was answered\n") && !text.contains("verified"), "{text}");
+        let results = RunResults::from_json(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(results.reply_check, ReplyCheck::Counted);
+    }
 }
 
 #[test]
