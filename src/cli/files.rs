@@ -63,6 +63,11 @@ impl Output {
         self.identity().is_some_and(|identity| other.identity() == Some(identity))
     }
 
+    /// Whether writing replaces the input that has this metadata.
+    pub(super) fn replaces(&self, input: &Metadata) -> bool {
+        FileIdentity::of(input).is_some_and(|identity| self.identity() == Some(identity))
+    }
+
     fn identity(&self) -> Option<FileIdentity> {
         match &self.destination {
             Destination::Stdout => Some(FileIdentity::Stdout),

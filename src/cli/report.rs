@@ -126,6 +126,7 @@ fn work(task: &Task) -> Result<u8, ReportError> {
             is_printed
         }
         Task::Merge { files, json } => {
+            let output = open_output(json, files)?;
             let runs = files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
             let name = |number: usize| escape::path(&files[number]).to_string();
             let merged =
@@ -133,9 +134,13 @@ fn work(task: &Task) -> Result<u8, ReportError> {
             if let Some(warning) = overlap_warning(&runs) {
                 output::print_to_stderr(format_args!("warning: {warning}"));
             }
-            write(json, &merged.to_json())?
+            output.write(|out| out.write_all(merged.to_json().as_bytes()))
         }
-        Task::Html { file, output } => write(output, &html_page(&read(file)?))?,
+        Task::Html { file, output } => {
+            let output = open_output(output, std::slice::from_ref(file))?;
+            let page = html_page(&read(file)?);
+            output.write(|out| out.write_all(page.as_bytes()))
+        }
     };
     Ok(if is_printed { SUCCESS } else { FAILURE })
 }
@@ -185,7 +190,17 @@ fn open(path: &Path) -> std::io::Result<File> {
     if is_stdin(path) { std::io::stdin().as_fd().try_clone_to_owned().map(File::from) } else { File::open(path) }
 }
 
-/// Writes to a file or to stdout. Returns whether that succeeded.
-fn write(path: &Path, text: &str) -> Result<bool, ReportError> {
-    Ok(Output::open(path).map_err(ReportError::Error)?.write(|file| file.write_all(text.as_bytes())))
+/// Opens an output. An output that would replace one of the `inputs` is refused.
+fn open_output(path: &Path, inputs: &[PathBuf]) -> Result<Output, ReportError> {
+    let output = Output::open(path).map_err(ReportError::Error)?;
+    let metadata = |input: &PathBuf| {
+        // Stdin has no path. A named pipe is not opened: closing it again would end its writer.
+        if is_stdin(input) { open(input)?.metadata() } else { input.metadata() }
+    };
+    if inputs.iter().any(|input| metadata(input).is_ok_and(|input| output.replaces(&input))) {
+        let path = escape::path(path);
+        let text = format!("{path} is read and would be overwritten; give another file for the output");
+        return Err(ReportError::Error(Error::Usage(text)));
+    }
+    Ok(output)
 }

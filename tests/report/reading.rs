@@ -97,6 +97,24 @@ fn different_or_duplicate_runs_are_not_merged() {
 }
 
 #[test]
+fn an_input_is_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] =
+        [("one.json", 100), ("two.json", 101)].map(|(name, micros)| file(&folder, name, &sample(9, micros)));
+    let link = folder.path().join("link.json").to_str().unwrap().to_owned();
+    std::os::unix::fs::symlink(&one, &link).unwrap();
+    let before = std::fs::read(&one).unwrap();
+    for output in [&one, &link] {
+        expect_refusal(Program::report(&["html", &one, "-o", output]), 2, &[output, "overwritten"]);
+        expect_refusal(Program::report(&["merge", &two, &one, "--json", output]), 2, &[output, "overwritten"]);
+    }
+    let stdin = Stdio::from(File::open(&one).unwrap());
+    let (program, _) = Program::spawn_reading(Program::report_command().args(["html", "-", "-o", &one]), stdin);
+    expect_refusal(program, 2, &[&one, "overwritten"]);
+    assert_eq!(std::fs::read(&one).unwrap(), before);
+}
+
+#[test]
 fn runs_a_month_apart_are_merged_with_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let (a, mut b) = (sample(3, 100), sample(3, 101));
