@@ -1,7 +1,7 @@
 //! Causes of failed connections, as reports and results count them.
 
 use crate::connection::CloseReason;
-use crate::error::{has_words, in_words, in_words_with_errno};
+use crate::error::{errno_name, has_words, in_words, in_words_with_errno};
 use crate::socket::TlsFault;
 use rustix::io::Errno;
 use std::fmt;
@@ -92,6 +92,73 @@ impl Failure {
             CloseReason::Failed(kind) => Self::System(kind),
             _ => Self::ClosedEarly,
         }
+    }
+}
+
+/// Failures without data.
+const NAMED: [Failure; 20] = [
+    Failure::Refused,
+    Failure::ConnectTimeout,
+    Failure::HandshakeTimeout,
+    Failure::Truncated,
+    Failure::ReplyTimeout,
+    Failure::SendTimeout,
+    Failure::Reset,
+    Failure::ClosedEarly,
+    Failure::Mismatch,
+    Failure::WrongAnswer,
+    Failure::NotKept,
+    Failure::BadFrame,
+    Failure::CutFrame,
+    Failure::OwnEnd,
+    Failure::Unsendable,
+    Failure::OutOfPorts,
+    Failure::NeedsBroadcast,
+    Failure::NoGroupRoute,
+    Failure::OutOfDescriptors,
+    Failure::Stopped,
+];
+
+/// Kinds of system errors that have a text of their own or come from a connection.
+const KINDS: [ErrorKind; 12] = [
+    ErrorKind::AddrInUse,
+    ErrorKind::AddrNotAvailable,
+    ErrorKind::BrokenPipe,
+    ErrorKind::ConnectionAborted,
+    ErrorKind::ConnectionReset,
+    ErrorKind::HostUnreachable,
+    ErrorKind::NetworkDown,
+    ErrorKind::NetworkUnreachable,
+    ErrorKind::NotConnected,
+    ErrorKind::NotFound,
+    ErrorKind::PermissionDenied,
+    ErrorKind::TimedOut,
+];
+
+/// The largest error number of Linux (errno(3)).
+const MAX_ERRNO: i32 = 133;
+
+/// Text of the cause with this name in a results file; the same text in every report.
+pub(crate) fn cause_in_words(name: &str, is_datagram: bool) -> String {
+    match (Failure::named(name), name) {
+        (_, "refused") if is_datagram => "refused: nothing listens there".to_owned(),
+        (Some(failure), _) => failure.to_string(),
+        (None, "lost") => "lost: no reply within the reply timeout".to_owned(),
+        (None, _) => match name.strip_prefix("receive_").and_then(Failure::named) {
+            Some(failure) => format!("not received: {failure}"),
+            None => name.replace('_', " "),
+        },
+    }
+}
+
+impl Failure {
+    /// Failure with this [name](Failure::name).
+    fn named(name: &str) -> Option<Self> {
+        let alert = name.strip_prefix("tls_alert_").and_then(|number| number.parse().ok()).map(TlsFault::Alert);
+        let all = NAMED.into_iter().chain(TlsFault::ALL.into_iter().chain(alert).map(Self::Tls));
+        let all = all.chain(KINDS.into_iter().map(Self::System));
+        let errno = |number: &i32| errno_name(*number).to_lowercase() == name;
+        all.into_iter().find(|failure| failure.name() == name).or_else(|| (1..=MAX_ERRNO).find(errno).map(Self::Errno))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Expect, Failure, LoadConfig, Measurements};
 use crate::escape;
 use crate::python_repr::BytesRepr;
-use crate::results::{Reason, ReplyCheck, format_latency, format_opening, wrap};
+use crate::results::{Reason, ReplyCheck, format_latency, format_opening, wrap, write_failed_target};
 use crate::service::search::Response;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
 use hdrhistogram::Histogram;
@@ -159,6 +159,13 @@ impl Report {
         per_second(done, self.load.warm_up + self.measured.span)
     }
 
+    /// Each of several targets with its number of failed connections; empty if no connection failed.
+    pub(super) fn failed_targets(&self) -> impl Iterator<Item = (&str, u64)> {
+        let is_reported = self.targets.len() > 1 && self.failures() > 0;
+        let targets = self.targets.iter().map(String::as_str).zip(self.failed_by_target.iter().copied());
+        targets.filter(move |_| is_reported)
+    }
+
     /// Total number of failed connections.
     #[must_use]
     pub fn failures(&self) -> u64 {
@@ -253,12 +260,7 @@ impl Report {
         if self.retries > 0 {
             writeln!(out, "  retries      {}", format_count(self.retries))?;
         }
-        if self.targets.len() > 1 && self.failures() > 0 {
-            for (target, failed) in self.targets.iter().zip(&self.failed_by_target) {
-                writeln!(out, "  target       {}: {} failed", escape::line(target), format_count(*failed))?;
-            }
-        }
-        Ok(())
+        self.failed_targets().try_for_each(|(target, failed)| write_failed_target(out, target, failed))
     }
 
     fn write_wrong_answers(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -32,6 +32,7 @@ impl From<&Report> for RunResults {
         for (failure, count) in &report.failed {
             *results.errors.entry(failure.name()).or_default() += count;
         }
+        results.failed_by_target = report.failed_targets().map(|(target, failed)| (target.to_owned(), failed)).collect();
         let wrong_answers = report.failed.get(&Failure::WrongAnswer).copied().unwrap_or_default();
         let (mismatches, answers) = (report.mismatches.iter(), report.wrong_answers.iter());
         results.mismatches = Mismatches {
@@ -165,6 +166,7 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::Failure;
+    use crate::client::cause_in_words;
     use crate::socket::TlsFault;
     use std::io::ErrorKind;
 
@@ -180,6 +182,7 @@ mod tests {
             (Failure::Errno(rustix::io::Errno::NOSYS.raw_os_error()), "enosys"),
         ] {
             assert_eq!(failure.name(), name);
+            assert_eq!(cause_in_words(name, false), failure.to_string());
         }
     }
 }

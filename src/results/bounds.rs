@@ -38,7 +38,11 @@ pub(super) fn check(results: &RunResults) -> Result<(), String> {
     if json!(results.configuration).to_string().len() > MAX_CONFIGURATION_BYTES {
         return Err(format!("configuration is longer than {}", format_size(MAX_CONFIGURATION_BYTES as u64)));
     }
-    for (name, length) in [("errors", results.errors.len()), ("run_ids", results.run_ids.len())] {
+    for (name, length) in [
+        ("errors", results.errors.len()),
+        ("failed_by_target", results.failed_by_target.len()),
+        ("run_ids", results.run_ids.len()),
+    ] {
         if length > MAX_ENTRIES {
             return Err(format!("{name} has more than {} entries", format_count(MAX_ENTRIES as u64)));
         }
@@ -54,6 +58,7 @@ pub(super) fn check(results: &RunResults) -> Result<(), String> {
         ("datagrams", json!(results.datagrams)),
         ("bytes", json!(results.bytes)),
         ("errors", json!(results.errors)),
+        ("failed_by_target", json!(results.failed_by_target)),
         ("mismatches", json!(results.mismatches)),
         ("cpu", json!(results.cpu)),
         ("after_load", json!(results.after_load)),

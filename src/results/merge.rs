@@ -197,6 +197,9 @@ fn add_counts(merged: &mut RunResults, results: &RunResults) {
     for (cause, count) in &results.errors {
         add(merged.errors.entry(cause.clone()).or_default(), *count);
     }
+    for (target, count) in &results.failed_by_target {
+        add(merged.failed_by_target.entry(target.clone()).or_default(), *count);
+    }
     add(&mut merged.mismatches.count, results.mismatches.count);
     merged.mismatches.first.extend(results.mismatches.first.iter().cloned());
     merged.mismatches.first.truncate(MAX_MISMATCHES);

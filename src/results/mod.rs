@@ -32,6 +32,7 @@ pub use merge::{MergeError, merge, overlap_warning};
 pub use reply_check::ReplyCheck;
 pub use settings::{Settings, in_plain_text};
 pub(crate) use summary::wrap;
+pub(crate) use summary::write_failed_target;
 pub use summary::{TextReport, format_opening};
 pub use threshold::{Judgement, Threshold, ThresholdError, Verdict};
 pub use timestamp::Timestamp;
@@ -97,6 +98,9 @@ pub struct RunResults {
     /// Number of errors by cause, such as `connect_timeout`.
     #[serde(deserialize_with = "bounds::counts")]
     pub errors: BTreeMap<String, u64>,
+    /// Number of failed connections per target, if there are several targets and any connection failed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "bounds::counts")]
+    pub failed_by_target: BTreeMap<String, u64>,
     /// Replies that differ from the expected bytes.
     pub mismatches: Mismatches,
     /// CPU time of the client; none if the system does not report it.

@@ -2,6 +2,7 @@
 
 use super::validity::MAX_MISSING;
 use super::{Latencies, LoadKind, ReplyCheck, RunResults, format_latency, per_second, total};
+use crate::client::cause_in_words;
 use crate::escape;
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
 use std::fmt;
@@ -52,13 +53,14 @@ impl TextReport<'_> {
         let noun = if results.datagrams.is_some() { "sockets" } else { "connections" };
         writeln!(out, "  {noun:<12} {opened} opened, {most} at the same time, {failed} failed")?;
         for (cause, number) in &results.errors {
-            let cause = cause.replace('_', " ");
-            writeln!(out, "               {:>9} {}", count(*number), escape::line(cause))?;
+            let label = format!("               {:>9} ", count(*number));
+            wrap(out, &label, &cause_in_words(cause, results.datagrams.is_some()))?;
         }
         let opening = connections.opening_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         if let Some(opening) = format_opening(connections.opened, opening) {
             writeln!(out, "  opening      {opening}")?;
         }
+        results.failed_by_target.iter().try_for_each(|(target, failed)| write_failed_target(out, target, *failed))?;
         let due = messages.due.map(|due| format!("{} due, ", count(due))).unwrap_or_default();
         let (sent, rate, check) = (count(messages.sent), format_rate(results.rate()), results.reply_check);
         let answered = format!("{} {}, ", count(messages.verified), check.of_messages());
@@ -104,6 +106,11 @@ impl TextReport<'_> {
         }
         Ok(())
     }
+}
+
+/// Writes the number of failed connections to one of several targets.
+pub(crate) fn write_failed_target(out: &mut fmt::Formatter<'_>, target: &str, failed: u64) -> fmt::Result {
+    writeln!(out, "  target       {}: {} failed", escape::line(target), format_count(failed))
 }
 
 fn write_row(out: &mut fmt::Formatter<'_>, name: &str, times: &Latencies) -> fmt::Result {

@@ -88,7 +88,7 @@ fn a_named_self_signed_client_certificate_is_trusted() {
     server.await_closed(4);
     let exit = server.terminate();
     assert_eq!(exit.told(&["(see --tls-client-ca)"]), 2, "{exit:#?}");
-    assert_eq!(exit.told(&["(see --tls-ca)"]), 0, "{exit:#?}");
+    assert_eq!(exit.told(&["(see --tls-ca,"]), 0, "{exit:#?}");
     exit.expect_counts(&[("closed by peer", 1), ("handshake failed", 3)]);
 }
 

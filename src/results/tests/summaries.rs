@@ -17,9 +17,15 @@ fn report_fits_into_80_columns() {
     for line in text.lines().filter(|line| !line.contains("example.org")) {
         assert!(line.chars().count() <= 80, "{line:?} in\n{text}");
     }
-    for part in
-        ["from due", "from send", "client lag", "unanswered", "p99.99", "1,234,567 reply timeout", "123,456,789 due"]
-    {
+    for part in [
+        "from due",
+        "from send",
+        "client lag",
+        "unanswered",
+        "p99.99",
+        "1,234,567 timed out waiting for a reply",
+        "123,456,789 due",
+    ] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
     let is_torn = |pair: &[&str]| {
@@ -30,6 +36,34 @@ fn report_fits_into_80_columns() {
     assert!(!text.lines().collect::<Vec<_>>().windows(2).any(is_torn), "a number is torn from its unit:\n{text}");
     assert!(text.starts_with("NOT VALID: client-limited"), "{text}");
     assert!(!text.contains("handshake"), "unmeasured times are not shown:\n{text}");
+}
+
+/// Reports of loads and of short runs share these texts.
+#[test]
+fn causes_in_words() {
+    let mut results = sample(3, 100, 1);
+    for cause in ["refused", "reset", "out_of_ports", "tls_alert_116", "enosys", "receive_econnreset", "a_new_one"] {
+        results.errors.insert(cause.to_owned(), 2);
+    }
+    results.errors.insert("mismatch".to_owned(), 2);
+    results.failed_by_target.insert("127.0.0.1:1".to_owned(), 3);
+    let text = TextReport(&results).to_string();
+    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "2 connection refused: nothing listens there",
+        "2 reset by peer",
+        "(--source)",
+        "2 TLS: the peer ended the connection: it requires a certificate (see --tls-cert)",
+        "2 Function not implemented (ENOSYS)",
+        "2 not received: connection reset by peer (ECONNRESET)",
+        "2 a new one",
+        "2 echo mismatch",
+        "target 127.0.0.1:1: 3 failed",
+    ] {
+        assert!(joined.contains(part), "no {part:?} in\n{text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(html_page(&results).contains("reset by peer"), "{text}");
 }
 
 #[test]

@@ -53,6 +53,29 @@ pub enum TlsFault {
 }
 
 impl TlsFault {
+    /// All faults except alerts.
+    pub(crate) const ALL: [Self; 19] = [
+        Self::PlainText,
+        Self::Http,
+        Self::Echoed,
+        Self::ClosedEarly,
+        Self::UnknownIssuer,
+        Self::UnknownClientIssuer,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::WrongName,
+        Self::NoNames,
+        Self::BadSignature,
+        Self::BadCertificate,
+        Self::NoCertificate,
+        Self::Incompatible,
+        Self::NoProtocol,
+        Self::Damaged,
+        Self::Misbehaved,
+        Self::TooLarge,
+        Self::Internal,
+    ];
+
     /// The fault that a peer's first bytes show, if they are not TLS.
     pub(super) fn of_opening(bytes: &[u8]) -> Option<Self> {
         const METHODS: [&[u8]; 7] = [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT "];
@@ -119,7 +142,7 @@ impl fmt::Display for TlsFault {
             Self::Http => "the peer speaks HTTP without TLS (use https)",
             Self::Echoed => "the peer echoes the handshake: it speaks plain text, not TLS",
             Self::ClosedEarly => "the peer closed the connection during the handshake",
-            Self::UnknownIssuer => "no trusted authority issued the peer's certificate (see --tls-ca)",
+            Self::UnknownIssuer => "no trusted authority issued the peer's certificate (see --tls-ca, or --tls-insecure for a test)",
             Self::UnknownClientIssuer => "no trusted authority issued the client's certificate (see --tls-client-ca)",
             Self::Expired => "the peer's certificate has expired",
             Self::NotYetValid => "the peer's certificate is not valid yet",
