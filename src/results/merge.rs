@@ -83,6 +83,20 @@ pub fn merge(runs: &[RunResults]) -> Result<RunResults, MergeError> {
         add_description(&mut merged, results);
     }
     merged.intervals = align(&merged, runs);
+    // Connections are open during the whole run; messages are sent in the measured window.
+    let open = runs.iter().map(|results| {
+        let begin = offset_s(merged.started, results);
+        (begin, begin + results.duration_s, results.connections.most_open)
+    });
+    merged.connections.most_open = most_at_once(open, |counts| total(counts));
+    let rates: Option<Vec<_>> = runs
+        .iter()
+        .map(|results| {
+            let (begin, end) = window_s(merged.started, results);
+            results.load.rate.map(|rate| (begin, end, rate))
+        })
+        .collect();
+    merged.load.rate = rates.map(|rates| most_at_once(rates.into_iter(), |rates| rates.sum::<f64>()));
     merged.duration_s = span(&merged, runs);
     merged.measured_s = covered_s(&merged, runs);
     revalidate(&mut merged, runs);
@@ -104,8 +118,14 @@ pub fn overlap_warning(runs: &[RunResults]) -> Option<String> {
 }
 
 fn check_kinds(runs: &[RunResults]) -> Result<(), MergeError> {
-    let kinds: [fn(&RunResults) -> &'static str; 3] =
-        [|results| results.load.kind.name(), RunResults::transport, |results| results.reply_check.kind()];
+    let kinds: [fn(&RunResults) -> &'static str; 4] = [
+        |results| results.load.kind.name(),
+        RunResults::transport,
+        |results| results.reply_check.kind(),
+        |results| {
+            if results.load.duration_s.is_some() { "a load with a duration" } else { "a fixed number of messages" }
+        },
+    ];
     for kind in kinds {
         if let Some(other) = runs.iter().position(|results| kind(results) != kind(&runs[0])) {
             let are = [kind(&runs[0]), kind(&runs[other])];
@@ -160,7 +180,6 @@ fn add_description(merged: &mut RunResults, results: &RunResults) {
     merged.configuration = union(&merged.configuration, &results.configuration);
     merged.environment = common(&merged.environment, &results.environment);
     let (ours, theirs) = (&mut merged.load, &results.load);
-    ours.rate = ours.rate.zip(theirs.rate).map(|(ours, theirs)| ours + theirs);
     ours.arrivals = ours.arrivals.take().filter(|arrivals| theirs.arrivals.as_ref() == Some(arrivals));
     ours.seed = ours.seed.filter(|seed| theirs.seed == Some(*seed));
     ours.duration_s = ours.duration_s.zip(theirs.duration_s).map(|(ours, theirs)| ours.max(theirs));
@@ -172,7 +191,6 @@ fn add_counts(merged: &mut RunResults, results: &RunResults) {
     let (ours, theirs) = (&mut merged.connections, &results.connections);
     add(&mut ours.wanted, theirs.wanted);
     add(&mut ours.opened, theirs.opened);
-    add(&mut ours.most_open, theirs.most_open);
     ours.opening_s = ours.opening_s.into_iter().chain(theirs.opening_s).reduce(f64::max);
     add(&mut ours.verified, theirs.verified);
     add(&mut ours.failed, theirs.failed);
@@ -272,6 +290,22 @@ impl Interval {
     pub fn add(&mut self, other: &Self) {
         *self = Self { start_s: self.start_s, ..join(0, &[self, other]) };
     }
+}
+
+/// Maximum, over all moments, of the sum of the values of the overlapping spans. A span is begin, end and value.
+fn most_at_once<T: Copy + Default + PartialOrd>(
+    spans: impl Iterator<Item = (f64, f64, T)>,
+    sum: impl Fn(&mut dyn Iterator<Item = T>) -> T,
+) -> T {
+    let spans: Vec<_> = spans.collect();
+    // A sum grows only where a span begins.
+    let at = |moment: f64| {
+        let overlapping = spans
+            .iter()
+            .filter(|(begin, end, _)| *begin <= moment && moment < *end || begin.total_cmp(&moment).is_eq());
+        sum(&mut overlapping.map(|(.., value)| *value))
+    };
+    spans.iter().map(|(begin, ..)| at(*begin)).fold(T::default(), |most, sum| if sum > most { sum } else { most })
 }
 
 /// Time from the first start to the last end, in seconds.

@@ -43,6 +43,41 @@ fn intervals_are_aligned_by_the_clock() {
 }
 
 #[test]
+fn concurrent_maxima_sum_only_overlapping_runs() {
+    let at = |millis| {
+        let started = Timestamp::after_1970(STARTED + Duration::from_millis(millis));
+        RunResults { started, ..sample(3, 100, millis + 1) }
+    };
+    // In seconds: from 0 to 3, from 2 to 5, from 4 to 7, from 5 to 8.
+    for (begins, most) in [
+        (&[0, 3000][..], 1_u32),
+        (&[0, 60_000], 1),
+        (&[0, 0], 2),
+        (&[0, 2000, 4000], 2),
+        (&[4000, 2000, 0], 2),
+        (&[0, 4000, 2000, 5000], 2),
+        (&[0, 1000, 2000], 3),
+    ] {
+        let mut runs: Vec<_> = begins.iter().map(|begin| at(*begin)).collect();
+        (0..).zip(&mut runs).for_each(|(number, results): (u64, _)| results.run_ids = vec![number.to_string()]);
+        let merged = merge(&runs).expect("one kind");
+        assert_eq!(
+            (merged.connections.most_open, merged.load.rate),
+            (u64::from(most) * 100, Some(f64::from(most) * 1000.0)),
+            "{begins:?}"
+        );
+    }
+}
+
+#[test]
+fn a_number_of_messages_and_a_duration_are_not_merged() {
+    let (a, mut b) = (sample(3, 100, 1), sample(3, 100, 2));
+    b.load.duration_s = Some(3.0);
+    let are = ["a fixed number of messages", "a load with a duration"];
+    assert_eq!(merge(&[a, b]), Err(MergeError::Differ { runs: [0, 1], are }));
+}
+
+#[test]
 fn one_invalid_run_makes_the_merged_run_invalid() {
     let (a, mut b) = (sample(3, 100, 1), sample(3, 100, 2));
     for _ in 0..1000 {
