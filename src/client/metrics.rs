@@ -82,8 +82,8 @@ pub(super) struct WorkerMetrics {
     failed_by_target: Vec<u64>,
     mismatch_count: u64,
     mismatches: Vec<Mismatch>,
-    /// Correct replies, with the number of times each arrived.
-    pub(super) answers: Vec<(Response, u64)>,
+    /// Correct replies, with the index of the request and the number of times each arrived.
+    pub(super) answers: Vec<(usize, Response, u64)>,
     wrong_answers: Vec<WrongAnswer>,
     connect: Histogram<u64>,
     handshake: Histogram<u64>,
@@ -190,12 +190,13 @@ impl WorkerMetrics {
         report.mismatch_count += self.mismatch_count;
         let room = MAX_MISMATCHES_KEPT.saturating_sub(report.mismatches.len());
         report.mismatches.extend(self.mismatches.into_iter().take(room));
-        for (answer, count) in self.answers {
-            match report.answers.iter_mut().find(|(known, _)| *known == answer) {
-                Some((_, counted)) => *counted += count,
-                None => report.answers.push((answer, count)),
+        for (request, answer, count) in self.answers {
+            match report.answers.iter_mut().find(|known| (known.0, &known.1) == (request, &answer)) {
+                Some((.., counted)) => *counted += count,
+                None => report.answers.push((request, answer, count)),
             }
         }
+        report.answers.sort_by_key(|(request, ..)| *request);
         let room = MAX_MISMATCHES_KEPT.saturating_sub(report.wrong_answers.len());
         report.wrong_answers.extend(self.wrong_answers.into_iter().take(room));
         report.connect += self.connect;

@@ -120,8 +120,9 @@ pub struct Report {
     pub mismatches: Vec<Mismatch>,
     /// Whether the messages were requests of the message protocol.
     pub asked: bool,
-    /// The correct replies to them, with the number of times each arrived.
-    pub answers: Vec<(Response, u64)>,
+    /// The correct replies to them in the order of the requests, with the index of the request and the number of times
+    /// each arrived.
+    pub answers: Vec<(usize, Response, u64)>,
     /// The first wrong replies.
     pub wrong_answers: Vec<WrongAnswer>,
     /// Time from the first connect to the last close.
@@ -227,7 +228,7 @@ impl fmt::Display for Report {
 
 impl Report {
     fn write_answers(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (answer, number) in &self.answers {
+        for (_, answer, number) in &self.answers {
             match number {
                 1 => writeln!(out, "{}", escape::line(answer))?,
                 _ => writeln!(out, "{} ({} times)", escape::line(answer), format_count(*number))?,

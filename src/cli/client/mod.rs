@@ -13,6 +13,7 @@ use super::{FAILURE, INTERRUPTED, Parsed, SUCCESS, output, parse_with_variables,
 use crate::client::{Client, ClientConfig, Expect, Report, catch_client_signals, environment};
 use crate::connection::Limits;
 use crate::error::Error;
+use crate::escape;
 use crate::event_loop::unix_time;
 use crate::results::{RunResults, Settings, Timestamp};
 use crate::server::ConnectionInfo;
@@ -100,16 +101,22 @@ fn run_and_report(options: &Options, configuration: &Settings, started: Timestam
     if options.content.stdin {
         return Ok(interactive_run(&report));
     }
-    // With -q, a request prints only the answers on stdout, for scripts.
-    let is_printed =
-        !(is_quiet && report.asked && files.take_stdout() && report.is_success()) || print_results(&report);
+    // With -q, a request prints only the answers, for scripts: on stderr if stdout is taken by a document. A load prints
+    // none.
+    let is_for_script = is_quiet && report.asked;
+    let has_stdout = is_for_script && files.take_stdout();
+    let is_load = report.load.rate.is_some() || report.load.duration.is_some();
+    let is_printed = !is_for_script || is_load || !report.is_success() || print_results(&report, has_stdout);
     let status = files.finish(&report, report.is_success(), &complete(RunResults::from(&report)), is_quiet);
     Ok(if is_printed || status != SUCCESS { status } else { FAILURE })
 }
 
-/// Prints each answer on a line of its own. Returns whether that succeeded.
-fn print_results(report: &Report) -> bool {
-    report.answers.iter().all(|(answer, _)| output::print_line(answer.result()))
+/// Prints each answer on a line of its own, on stdout or on stderr. Returns whether that succeeded.
+fn print_results(report: &Report, to_stdout: bool) -> bool {
+    report.answers.iter().all(|(_, answer, _)| {
+        let result = answer.result();
+        if to_stdout { output::print_line(result) } else { output::print_to_stderr(escape::line(result)) }
+    })
 }
 
 /// The exit status of an interactive run. Only the replies were printed; failures are logged here.

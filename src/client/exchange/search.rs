@@ -51,9 +51,10 @@ impl Answers {
         MessageDecoder::new(max_content_bytes(&self.requests))
     }
 
-    /// Replies that arrived, with the number of times each did.
-    pub(super) fn into_counts(self) -> Vec<(Response, u64)> {
-        self.known.into_inner().into_iter().flatten().map(|known| (known.response, known.count)).collect()
+    /// Replies that arrived, with the index of the request and the number of times each did.
+    pub(super) fn into_counts(self) -> Vec<(usize, Response, u64)> {
+        let known = self.known.into_inner().into_iter().enumerate();
+        known.filter_map(|(request, known)| known.map(|known| (request, known.response, known.count))).collect()
     }
 
     /// Checks the reply to message `number` of `connection` at the beginning of `received`. Returns a description of
