@@ -88,8 +88,9 @@ pub enum Change {
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     metric: Metric,
-    before: f64,
-    after: f64,
+    /// None for a latency of a run without replies.
+    before: Option<f64>,
+    after: Option<f64>,
     /// In the unit of the metric.
     noise: Option<f64>,
     outcome: Change,
@@ -140,18 +141,19 @@ pub fn compare(before: &RunResults, after: &RunResults) -> Comparison {
             let (was, is) = (value(metric, before), value(metric, after));
             let noise = noise.map(|noise| match metric {
                 Metric::Rate => noise,
-                Metric::Latency(..) => noise.max(was * RESOLUTION),
+                Metric::Latency(..) => noise.max(was.unwrap_or_default() * RESOLUTION),
                 Metric::Errors => noise.max(chance_of_errors(before, after)),
             });
+            let noise = noise.filter(|_| was.is_some() && is.is_some());
             let replies = before.latency().count().min(after.latency().count());
             let has_counts = before.reply_check.has_counts() && after.reply_check.has_counts();
-            let outcome = match (metric, noise) {
+            let outcome = match (metric, noise.zip(was.zip(is))) {
                 (Metric::Rate, _) if !has_counts => Change::TooFewReplies,
-                (Metric::Latency(_, quantile), _) if quantile >= 1.0 => Change::SingleEvent,
+                (Metric::Latency(_, quantile), _) if quantile >= 1.0 && replies > 0 => Change::SingleEvent,
                 (Metric::Latency(_, quantile), _) if !reaches(replies, quantile) => Change::TooFewReplies,
                 (_, None) => Change::TooFewIntervals,
-                (_, Some(noise)) if (is - was).abs() <= noise => Change::WithinNoise,
-                _ if (is > was) == metric.is_better_when_more() => Change::Better,
+                (_, Some((noise, (was, is)))) if (is - was).abs() <= noise => Change::WithinNoise,
+                (_, Some((_, (was, is)))) if (is > was) == metric.is_better_when_more() => Change::Better,
                 _ => Change::Worse,
             };
             Row { metric, before: was, after: is, noise, outcome }
@@ -167,11 +169,11 @@ pub fn compare(before: &RunResults, after: &RunResults) -> Comparison {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a number for people")]
-fn value(metric: Metric, results: &RunResults) -> f64 {
+fn value(metric: Metric, results: &RunResults) -> Option<f64> {
     match metric {
-        Metric::Rate => results.rate(),
-        Metric::Latency(_, quantile) => results.latency().at(quantile).map_or(0.0, |time| time.as_nanos() as f64),
-        Metric::Errors => super::per_second(results.error_count(), results.measured_s),
+        Metric::Rate => Some(results.rate()),
+        Metric::Latency(_, quantile) => results.latency().at(quantile).map(|time| time.as_nanos() as f64),
+        Metric::Errors => Some(super::per_second(results.error_count(), results.measured_s)),
     }
 }
 

@@ -31,10 +31,13 @@ impl fmt::Display for Comparison {
 
 impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, was, is) = (self.metric.name(), self.metric.show(self.before), self.metric.show(self.after));
-        let difference = self.after - self.before;
-        let sign = if difference < 0.0 { "-" } else { "+" };
-        let difference = format!("{sign}{}", self.relative(difference.abs()));
+        let show = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| self.metric.show(value));
+        let (name, was, is) = (self.metric.name(), show(self.before), show(self.after));
+        let difference = self.after.zip(self.before).map(|(is, was)| is - was);
+        let difference = difference.map_or_else(String::new, |difference| {
+            let sign = if difference < 0.0 { "-" } else { "+" };
+            format!("{sign}{}", self.relative(difference.abs()))
+        });
         let noise = self.noise.map_or_else(|| "unknown".to_owned(), |noise| format!("±{}", self.relative(noise)));
         write!(out, "  {name:<8}{was:>11}{is:>11}{difference:>12}{noise:>12}  {}", self.outcome)
     }
@@ -43,7 +46,10 @@ impl fmt::Display for Row {
 impl Row {
     /// Formats an amount relative to the value before, or as it is if that was 0.
     fn relative(&self, amount: f64) -> String {
-        if self.before > 0.0 { format!("{:.1} %", amount / self.before * 100.0) } else { self.metric.show(amount) }
+        match self.before {
+            Some(before) if before > 0.0 => format!("{:.1} %", amount / before * 100.0),
+            _ => self.metric.show(amount),
+        }
     }
 }
 

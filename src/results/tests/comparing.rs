@@ -44,6 +44,21 @@ fn new_errors_are_worse() {
 }
 
 #[test]
+fn a_run_without_replies_has_no_latency() {
+    let mut silent = sample(20, 100, 1);
+    silent.histograms = crate::results::Histograms::default();
+    for (before, after) in [(&sample(20, 100, 2), &silent), (&silent, &sample(20, 100, 2)), (&silent, &silent)] {
+        let text = compare(before, after).to_string();
+        for name in ["p50", "p99", "p99.9", "max"] {
+            let line = text.lines().find(|line| line.split_whitespace().next() == Some(name)).expect("a row");
+            let row = line.split("  ").map(str::trim).collect::<Vec<_>>().join(" ");
+            assert!(row.contains(" none ") && !row.contains('%') && row.ends_with("too few replies"), "{line}");
+            assert!(!row.contains(" 0 s"), "{line}");
+        }
+    }
+}
+
+#[test]
 fn few_intervals_or_replies_give_no_verdict() {
     let few = sample(5, 100, 1);
     let found = outcomes(&few, &sample(20, 200, 2));
