@@ -18,6 +18,11 @@ impl ConnectRate {
         Self { schedule: ArrivalSchedule::new(rate, Arrivals::Uniform, 0, share), begin, is_armed: false }
     }
 
+    /// When the first connect of all workers is due.
+    pub(super) fn begin(&self) -> Instant {
+        self.begin
+    }
+
     /// Consumes the next start time if it has been reached by `now`; returns whether it has.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let is_due = self.is_due(now);

@@ -169,7 +169,9 @@ impl<'a> Worker<'a> {
     /// Records a connection that is ready for messages.
     pub(super) fn note_opened(&self, attempt: ConnectAttempt) {
         if self.shared.config.load.reconnect_every.is_none() {
-            let first = self.first_connect.unwrap_or(attempt.started);
+            // With a connect rate, time counts from when the first connect was due. A late first connect does not raise
+            // the reported rate.
+            let first = self.connector.rate_begin().or(self.first_connect).unwrap_or(attempt.started);
             self.plan.metrics.borrow_mut().opening = Some((first, Instant::now()));
         }
         self.note_attempted(attempt);

@@ -48,6 +48,11 @@ pub(super) struct Connector {
 }
 
 impl Connector {
+    /// When the first connect is due; none without a connect rate.
+    pub(super) fn rate_begin(&self) -> Option<Instant> {
+        self.connect_rate.as_ref().map(ConnectRate::begin)
+    }
+
     /// Opens the connections `numbers`, with at most `max_in_progress` connects at a time. The connector starts in the
     /// ready queue.
     pub(super) fn new(

@@ -128,11 +128,11 @@ pub(super) fn job(results: &RunResults) -> String {
     format!("{opened} to {}{}", results.target, if is_udp { " (udp)" } else { "" })
 }
 
-/// Time to open several connections, and their rate: `41.2 ms, 24.3 k/s`.
+/// Time to open several connections, and the rate of those that followed the first: `41.2 ms, 24.3 k/s`.
 #[must_use]
 pub fn format_opening(opened: u64, took: Option<Duration>) -> Option<String> {
     let took = took.filter(|took| opened > 1 && !took.is_zero())?;
-    Some(format!("{}, {}", format_duration(took), format_rate(per_second(opened, took.as_secs_f64()))))
+    Some(format!("{}, {}", format_duration(took), format_rate(per_second(opened - 1, took.as_secs_f64()))))
 }
 
 /// The outcome of the run in a few words.

@@ -151,7 +151,7 @@ fn requests_are_kept_open_too() {
     assert_eq!((run.code, connections.verified, connections.most_open), (Some(0), 30, 30), "{run:?}");
 }
 
-/// The last of eleven connects is due half a second after the first, which a slow start delays.
+/// The last of eleven connects is due half a second after the first. The rate counts the ten that follow the first.
 #[test]
 fn the_report_shows_how_long_opening_took() {
     let server = server();
@@ -161,7 +161,7 @@ fn the_report_shows_how_long_opening_took() {
     let (took, rate) = opening.split_once(", ").unwrap();
     let (took, rate) = (parse_duration(&took.replace(' ', "")).unwrap(), parse_rate(&rate.replace(' ', "")).unwrap());
     let opened = rate * took.as_secs_f64();
-    assert!(took > Duration::from_millis(100) && (10.8..11.2).contains(&opened), "{opening}");
+    assert!(took >= Duration::from_millis(500) && rate <= 20.0 && (9.8..10.2).contains(&opened), "{opening}");
     // A single connection has no rate, and with reconnects opening has no end.
     let one = super::outcome(server.address(), &["1"]);
     assert_eq!(one.opening, None);
