@@ -58,7 +58,7 @@ enum Task {
         /// Results of the runs; - for stdin, for one of the files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// Write the merged run to FILE; - for stdout.
+        /// Write the merged run to FILE; - for stdout, in one line.
         #[arg(long, value_name = "FILE", default_value = "-")]
         json: PathBuf,
     },
@@ -134,7 +134,8 @@ fn work(task: &Task) -> Result<u8, ReportError> {
             if let Some(warning) = overlap_warning(&runs) {
                 output::print_to_stderr(format_args!("warning: {warning}"));
             }
-            output.write(|out| out.write_all(merged.to_json().as_bytes()))
+            let json = if output.is_stdout() { merged.to_json_line() } else { merged.to_json() };
+            output.write(|out| out.write_all(json.as_bytes()))
         }
         Task::Html { file, output } => {
             let output = open_output(output, std::slice::from_ref(file))?;

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 /// Output files and thresholds.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Results {
-    /// Write all results to FILE as JSON; - for stdout. multiconn-report reads it.
+    /// Write all results to FILE as JSON; - for stdout, in one line. multiconn-report reads it.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
     /// Write the latency percentiles in HdrHistogram's .hgrm format; - for stdout.
@@ -130,7 +130,9 @@ impl Files {
     fn write_files(self, results: &RunResults) -> bool {
         let mut is_written = true;
         for (output, form) in self.outputs {
+            let is_stdout = output.is_stdout();
             is_written &= output.write(|file| match form {
+                Form::Json if is_stdout => file.write_all(results.to_json_line().as_bytes()),
                 Form::Json => file.write_all(results.to_json().as_bytes()),
                 Form::Percentiles => write_percentiles(results, file),
                 Form::HdrLog => write_hdr_log(results, file),

@@ -49,6 +49,17 @@ impl RunResults {
         escape::json(&text) + "\n"
     }
 
+    /// Same as [`RunResults::to_json`], in one line, for stdout.
+    ///
+    /// # Panics
+    ///
+    /// Never: all fields can be represented in JSON.
+    #[must_use]
+    pub fn to_json_line(&self) -> String {
+        let text = serde_json::to_string(self).expect("all fields can be represented in JSON");
+        escape::json(&text) + "\n"
+    }
+
     /// Reads the output of [`RunResults::to_json`]. A byte order mark before it is ignored.
     ///
     /// # Errors

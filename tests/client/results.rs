@@ -45,7 +45,8 @@ fn results_on_stdout_are_the_only_output() {
     let server = server();
     let exit = client(server.address(), &["3", "--json", "-"]).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
-    let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+    assert_eq!(exit.stdout.len(), 1, "one line: {exit:#?}");
+    let results = RunResults::from_json(&exit.stdout[0]).unwrap();
     assert_eq!(results.messages.verified, 6);
     assert!(exit.stderr[0].starts_with("3 connections to "), "people read on: {exit:#?}");
     let exit = client(server.address(), &["3", "--json", "-", "-q"]).await_exit();

@@ -71,7 +71,8 @@ fn merging_keeps_every_count() {
     sum.add(&b.histograms.latency_from_due);
     assert_eq!(merged.histograms.latency_from_due, sum);
     let exit = report(&["merge", &path_a, &path_b]);
-    assert_eq!(RunResults::from_json(&exit.stdout.join("\n")), Ok(merged), "to stdout without --json");
+    assert_eq!(exit.stdout.len(), 1, "one line: {exit:#?}");
+    assert_eq!(RunResults::from_json(&exit.stdout[0]), Ok(merged), "to stdout without --json");
 }
 
 #[test]
