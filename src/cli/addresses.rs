@@ -18,11 +18,26 @@ pub(super) fn connect_address(text: &str) -> Result<Endpoint, String> {
 }
 
 /// Joins HOST, PORT and the positional arguments after them in one list. A PORT from an environment variable is ignored
-/// when HOST is missing or already has a port.
-pub(super) fn in_order(host: Option<&str>, port: Option<&str>, rest: &[String], typed: &Typed) -> Vec<String> {
+/// when HOST is missing, or was typed and has a port.
+///
+/// # Errors
+///
+/// [`Error::Usage`] if both come from environment variables and HOST has a port.
+pub(super) fn in_order(
+    host: Option<&str>,
+    port: Option<&str>,
+    rest: &[String],
+    typed: &Typed,
+) -> Result<Vec<String>, Error> {
     let needs_port = host.is_some_and(Endpoint::is_host);
+    if let (Some(host), Some(port)) = (host.filter(|host| !values::is_number(host)), port)
+        && !needs_port
+        && typed.first_of(["host", "port"]).is_none()
+    {
+        return Err(Error::Usage(format!("HOST {host:?} needs no PORT, and PORT is {port:?}; unset one of them")));
+    }
     let port = port.filter(|_| needs_port || typed.first_of(["port"]).is_some());
-    host.into_iter().chain(port).map(str::to_owned).chain(rest.iter().cloned()).collect()
+    Ok(host.into_iter().chain(port).map(str::to_owned).chain(rest.iter().cloned()).collect())
 }
 
 /// Takes HOST PORT, or an address in one argument, from the front of `words`. Returns the address and the remaining
@@ -50,7 +65,8 @@ pub(super) fn take_address(
             Ok((Some(endpoint), rest))
         }
         ([host, port, rest @ ..], _) => {
-            let port = values::port(port).map_err(|error| invalid("PORT", &error))?;
+            let parse = if default_port.is_some() { values::port } else { values::target_port };
+            let port = parse(port).map_err(|error| invalid("PORT", &error))?;
             Ok((Some(Endpoint::tcp(host, port)), rest))
         }
         ([host], Some(port)) => Ok((Some(Endpoint::tcp(host, port)), &[])),

@@ -29,6 +29,11 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     })
 }
 
+/// Parses a port to connect to.
+pub(super) fn target_port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a port; give a number from 1 to 65535 such as 65432"))
+}
+
 /// Whether `text` consists of digits only.
 pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())

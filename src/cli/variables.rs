@@ -26,6 +26,8 @@ pub(super) struct Program {
     pub(super) own: &'static [&'static str],
     /// Options that override others from a source of lower precedence, although both may be typed together.
     pub(super) overrides: &'static [(&'static str, &'static [&'static str])],
+    /// Options that the typed positional arguments, in their order, replace.
+    pub(super) replaced: fn(&[String]) -> &'static [&'static str],
     /// Options listed by `-h`.
     pub(super) common: &'static [&'static str],
     /// Example commands for options that conflict with others.
@@ -51,7 +53,16 @@ impl Variables {
     /// Collects the variables that apply beside the `typed` options. Empty variables, and flags that are off, are
     /// ignored.
     pub(super) fn of(command: &Command, typed: &ArgMatches, program: &Program) -> Self {
-        let options: Vec<&Arg> = command.get_arguments().filter(|argument| takes_variable(argument)).collect();
+        let typed_arguments: Vec<String> = command
+            .get_positionals()
+            .filter(|argument| typed.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine))
+            .filter_map(|argument| typed.get_raw(argument.get_id().as_str()))
+            .flatten()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        let replaced = (program.replaced)(&typed_arguments);
+        let options = command.get_arguments().filter(|argument| takes_variable(argument));
+        let options: Vec<&Arg> = options.filter(|option| !replaced.contains(&option.get_id().as_str())).collect();
         let is_typed = |option: &Arg| typed.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine);
         let mut given: Vec<&Arg> = options.iter().copied().filter(|option| is_typed(option)).collect();
         let mut open: Vec<&Arg> = options.iter().copied().filter(|option| !is_typed(option)).collect();

@@ -74,7 +74,17 @@ fn host_and_port_have_variables() {
     // An address in one word has a port.
     let address = format!("127.0.0.1:{port}");
     outcome(&[("MULTICONN_CLIENT_PORT", "1")], &[&address, "3"]).expect_tutorial(3);
-    outcome(&[("MULTICONN_HOST", &address), ("MULTICONN_PORT", "1")], &[]).expect_tutorial(1);
+    let both = [("MULTICONN_CLIENT_HOST", &*address), ("MULTICONN_CLIENT_PORT", "2")];
+    let parts = ["MULTICONN_CLIENT_HOST and MULTICONN_CLIENT_PORT", &format!("{address:?}"), "\"2\""];
+    expect_refusal(with(&both, &[]), 2, &parts);
+    // A count in place of an address is the fault of no variable.
+    let line = expect_refusal(with(&both, &["5"]), 2, &["\"5\"", "-c 5"]);
+    assert!(!line.contains("MULTICONN"), "{line}");
+    for words in [&[&*address, "3"][..], &["127.0.0.1", &port, "3"]] {
+        outcome(&[("MULTICONN_CLIENT_CONNECTIONS", "bad")], words).expect_tutorial(3);
+    }
+    let bad = with(&[("MULTICONN_CLIENT_CONNECTIONS", "bad")], &[&address, "search", "ring"]);
+    expect_refusal(bad, 2, &["MULTICONN_CLIENT_CONNECTIONS", "\"bad\""]);
     outcome(&[("MULTICONN_CONNECTIONS", "2")], &[&address, "3"]).expect_tutorial(3);
     expect_refusal(with(&[("MULTICONN_HOST", "127.0.0.1:x")], &[]), 2, &["MULTICONN_HOST", "\"127.0.0.1:x\""]);
     let targets = format!("127.0.0.1:{port},127.0.0.1:{port}");

@@ -30,6 +30,7 @@ const PROGRAM: Program = Program {
     // The common variables may hold the server's certificate and key, which are not the client's.
     own: &["tls_cert", "tls_key"],
     overrides: &[("host", &["target"]), ("target", &["host", "port"])],
+    replaced: options::replaced_by_arguments,
     common: &[
         "host",
         "port",
@@ -61,6 +62,8 @@ const PROGRAM: Program = Program {
     examples: &[
         ("--udp", "multiconn-client --udp 127.0.0.1 65432 10 --rate 1k --duration 10s --size 64"),
         ("--stdin", "multiconn-client 127.0.0.1 65432 --stdin"),
+        ("--embedded", "multiconn-client --embedded -c 3"),
+        ("--unix", "multiconn-client --unix m.sock -c 3"),
     ],
 };
 

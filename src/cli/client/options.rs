@@ -123,12 +123,12 @@ impl TargetOptions {
 
     /// Takes the address from the positional arguments, and returns the arguments after it.
     fn take_address(&mut self, typed: &Typed) -> Result<Vec<String>, Error> {
-        let words = in_order(self.host.as_deref(), self.port.as_deref(), &self.words, typed);
+        let words = in_order(self.host.as_deref(), self.port.as_deref(), &self.words, typed)?;
         if let [number] = &words[..]
             && values::is_number(number)
         {
             return Err(Error::Usage(format!(
-                "HOST {number:?} has no PORT; give both such as 127.0.0.1 65432, or -c {number} for the number of \
+                "{number:?} is not HOST:PORT; give an address such as 127.0.0.1:65432, or -c {number} for the number of \
                  connections"
             )));
         }
@@ -204,6 +204,16 @@ impl AmountOptions {
             config.expect = Expect::ReadOnly;
         }
     }
+}
+
+/// Options that the positional arguments replace: NUM_CONNECTIONS after the address replaces --connections.
+pub(super) fn replaced_by_arguments(arguments: &[String]) -> &'static [&'static str] {
+    let count = match arguments {
+        [host, _, count] if Endpoint::is_host(host) => count,
+        [address, count] if !Endpoint::is_host(address) => count,
+        _ => return &[],
+    };
+    if looks_like_count(count) { &["connections"] } else { &[] }
 }
 
 /// Whether an argument after the address is meant as NUM_CONNECTIONS, valid or not, rather than as an ACTION.

@@ -29,6 +29,7 @@ const PROGRAM: Program = Program {
     prefix: "MULTICONN_SERVER_",
     own: &[],
     overrides: &[],
+    replaced: |_| &[],
     common: &[
         "host",
         "port",
@@ -184,7 +185,7 @@ impl Options {
     fn endpoints(&self) -> Result<Vec<Endpoint>, Error> {
         let only_unix = !self.unix.is_empty() && !self.datagrams.is_wanted();
         let host = self.host.as_deref().or((!only_unix).then_some(DEFAULT_HOST));
-        let words = in_order(host, self.port.as_deref(), &[], &self.typed);
+        let words = in_order(host, self.port.as_deref(), &[], &self.typed)?;
         let (address, rest) = take_address(&words, Some(DEFAULT_PORT))?;
         match rest.first() {
             Some(word) => Err(unexpected(word)),
