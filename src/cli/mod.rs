@@ -118,6 +118,11 @@ fn on_one_line(error: &clap::Error, variables: &Variables, examples: &[(&str, &s
     if let Some((_, example)) = examples.find(|(option, _)| line.contains(option)) {
         line = format!("{line}; give a command such as {example}");
     }
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && (word.contains(['.', '/']) || std::path::Path::new(word).exists())
+    {
+        line = format!("{line}; to show a run, give show {word}");
+    }
     if !line.contains("; ") {
         line.push_str("; see --help");
     }

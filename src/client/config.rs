@@ -285,20 +285,29 @@ impl ClientConfig {
             let text = "a buffer holds up to 4 GiB; give less, such as --buffer-limit 64KiB";
             return Err(Error::Usage(text.to_owned()));
         }
+        if !self.requests.is_empty() && self.expect == Expect::ReadOnly {
+            let text = "--messages 0 sends nothing, and no request either; leave it out, or leave out --search, --binary and \
+                        ACTION VALUE";
+            return Err(Error::Usage(text.to_owned()));
+        }
         if !self.requests.is_empty() && (self.framing.is_some() || self.expect != Expect::Echo) {
             let text = "requests of the message protocol have frames and answers of their own; give no others";
             return Err(Error::Usage(text.to_owned()));
         }
         let Some(framing) = self.framing else { return Ok(()) };
+        if self.reply_size.is_some() {
+            let text = "--reply-size and --frame both say where a reply ends; give one of them";
+            return Err(Error::Usage(text.to_owned()));
+        }
         let messages = self.max_messages(self.messages.len());
         if framing == Framing::UntilEnd && messages != 1 {
             let messages = if messages == u64::MAX { "any number of".to_owned() } else { format_count(messages) };
             return Err(Error::Usage(format!(
-                "{messages} messages on one connection cannot all end with it, as the framing {framing} asks; \
-                 give one message, or one that counts (--messages 1), or a connection for each (--reconnect-every 1)"
+                "--frame {framing} ends a connection with its only message, and {messages} messages are asked for; \
+                 give --messages 1, or --reconnect-every 1 for a connection to each message"
             )));
         }
-        if self.expect == Expect::Any && self.reply_size.is_none() && framing != Framing::UntilEnd {
+        if self.expect == Expect::Any && framing != Framing::UntilEnd {
             framing.check(self.buffer_bytes).map_err(|error| Error::Usage(format!("{error}; see --buffer-limit")))?;
         }
         Ok(())

@@ -109,6 +109,25 @@ fn socket_options_that_the_kernel_does_not_grant() {
 }
 
 #[test]
+fn errors_name_what_to_give() {
+    let line = expect_refusal(Program::client(&["127.0.0.1", "99999"]), 2, &["\"99999\"", "from 1 to 65535"]);
+    assert!(!line.contains("free"), "{line}");
+    wrong(&["127.0.0.1:99999"], &["port 99999", "65535"]);
+    wrong(&["--unix", "m.sock", "3"], &["--unix", "-c 3"]);
+    wrong(&["--embedded", "3"], &["--embedded", "-c 3"]);
+    wrong(&["https://example.org"], &["example.org:443", "--tls"]);
+    for request in [&["--search", "x"][..], &["--binary", "x"], &["search", "x"]] {
+        wrong(&[&["127.0.0.1", "1", "--messages", "0"], request].concat(), &["--messages 0", "--search", "--binary"]);
+    }
+    wrong(&["127.0.0.1", "1", "--frame", "end", "-d", "1s"], &["--frame end", "--messages 1", "--reconnect-every 1"]);
+    wrong(&["127.0.0.1", "1", "--frame", "lines", "--reply-size", "22"], &["--frame", "--reply-size"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("UNIX:{}", folder.path().join("none.sock").display());
+    let exit = Program::client(&[&path]).await_exit();
+    assert!(exit.code == Some(1) && exit.stdout[0].contains("none.sock"), "{exit:#?}");
+}
+
+#[test]
 fn missing_arguments() {
     wrong(&[], &["<HOST>"]);
     wrong(&["127.0.0.1"], &["<PORT>"]);

@@ -98,6 +98,11 @@ fn different_or_duplicate_runs_are_not_merged() {
 }
 
 #[test]
+fn a_file_without_a_command_is_shown_by_show() {
+    expect_refusal(Program::report(&["run.json"]), 2, &["'run.json'", "show run.json"]);
+}
+
+#[test]
 fn an_input_is_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let [one, two] =

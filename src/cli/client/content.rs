@@ -58,8 +58,8 @@ pub(super) struct ContentOptions {
         default_value_if("reply_size", ArgPredicate::IsPresent, "any"),
         hide_possible_values = true, help_heading = "What")]
     expect: Expected,
-    /// Size of each reply, with any content. Implies --expect any, and replaces --frame. It may exceed the buffer.
-    #[arg(long, value_name = "SIZE", value_parser = values::size, conflicts_with_all = ["search", "binary", "udp", "stdin"],
+    /// Size of each reply, with any content. Implies --expect any; conflicts with --frame. It may exceed the buffer.
+    #[arg(long, value_name = "SIZE", value_parser = values::size, conflicts_with_all = ["search", "binary", "udp", "stdin", "frame"],
         help_heading = "What")]
     reply_size: Option<usize>,
     /// Maximum bytes buffered per connection and direction; a framed reply must fit.

@@ -19,7 +19,7 @@ impl FromStr for Endpoint {
     /// [`Error::Usage`] for anything else. For a URL, the error contains its address.
     fn from_str(text: &str) -> Result<Self, Error> {
         let trimmed = text.trim();
-        if let Some(path) = trimmed.strip_prefix("unix:") {
+        if let Some(path) = unix_path(trimmed) {
             return Ok(Self::unix(path.strip_prefix("//").unwrap_or(path)));
         }
         let Some((scheme, rest)) = trimmed.split_once("://") else {
@@ -37,7 +37,7 @@ impl Endpoint {
     /// Whether `text` is a host without a port.
     #[must_use]
     pub fn is_host(text: &str) -> bool {
-        let has_scheme = text.starts_with("unix:") || text.contains("://");
+        let has_scheme = unix_path(text).is_some() || text.contains("://");
         let has_port = text.contains(':') && !is_ipv6(text) || host_and_port(text).is_some();
         !has_scheme && !has_port && !is_number(text)
     }
@@ -69,8 +69,20 @@ fn is_ipv6(text: &str) -> bool {
     address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
+/// The path after `unix:`, in upper or lower case like other schemes.
+fn unix_path(text: &str) -> Option<&str> {
+    const SCHEME: &str = "unix:";
+    let (scheme, path) = text.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then_some(path)
+}
+
 fn not_an_address(text: &str) -> Error {
-    Error::Usage(format!("{text:?} is not an address; give one like 127.0.0.1:65432, [::1]:65432 or unix:/tmp/m.sock"))
+    let port = text.rsplit_once([':', ' ']).map(|(_, port)| port);
+    let reason = match port.filter(|port| is_number(port) && port.parse::<u16>().is_err()) {
+        Some(port) => format!("has the port {port}, which is above 65535"),
+        None => "is not an address".to_owned(),
+    };
+    Error::Usage(format!("{text:?} {reason}; give one like 127.0.0.1:65432, [::1]:65432 or unix:/tmp/m.sock"))
 }
 
 /// The error for a scheme other than tcp: it shows the address and the options to give instead.
@@ -85,14 +97,14 @@ fn wrong_scheme(text: &str, scheme: &str, rest: &str) -> Error {
             None if is_ipv6(authority) => format!("{authority}:{port}"),
             None => format!("{host}:{port}"),
         };
-        let tls = if *port == 443 { " and the options for TLS" } else { "" };
+        let tls = if *port == 443 { " and the options for TLS (of a client --tls)" } else { "" };
         return Error::Usage(format!(
             "{text:?} is a URL, and this program sends bytes and frames, not HTTP requests; give the address {address}{tls}"
         ));
     }
     let option = match scheme {
         "udp" => "--udp",
-        "tls" | "ssl" => "the options for TLS",
+        "tls" | "ssl" => "the options for TLS (of a client --tls)",
         _ => return not_an_address(text),
     };
     Error::Usage(format!("{text:?} names the transport, which is an option here; give {authority} and {option}"))
@@ -117,6 +129,8 @@ mod tests {
             ("tcp://127.0.0.1:80", Endpoint::tcp("127.0.0.1", 80)),
             ("TCP://[::1]:80/", Endpoint::tcp("[::1]", 80)),
             ("unix:m.sock", Endpoint::unix("m.sock")),
+            ("UNIX:/tmp/m.sock", Endpoint::unix("/tmp/m.sock")),
+            ("Unix:///tmp/m.sock", Endpoint::unix("/tmp/m.sock")),
             ("unix:/tmp/a b:1", Endpoint::unix("/tmp/a b:1")),
             ("unix:///tmp/m.sock", Endpoint::unix("/tmp/m.sock")),
         ] {
@@ -145,10 +159,21 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_is_too_large_is_named() {
+        for text in ["127.0.0.1:99999", "[::1]:99999", "tcp://a:99999", "a 99999"] {
+            let error = text.parse::<Endpoint>().expect_err(text).to_string();
+            assert!(error.contains("port 99999") && error.contains("65535"), "{error}");
+        }
+    }
+
+    #[test]
     fn the_error_for_a_url_contains_its_address() {
         for (url, address) in [
             ("http://example.org/path?query", "give the address example.org:80"),
-            ("https://user:word@example.org", "give the address example.org:443 and the options for TLS"),
+            (
+                "https://user:word@example.org",
+                "give the address example.org:443 and the options for TLS (of a client --tls)",
+            ),
             ("HTTP://127.0.0.1:8080/", "give the address 127.0.0.1:8080"),
             ("ws://[::1]/chat", "give the address [::1]:80"),
             ("wss://[::1]:99#a", "give the address [::1]:99"),
