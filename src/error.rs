@@ -3,10 +3,12 @@
 //! A peer's fault is never one of them: it leads to a [`CloseReason`](crate::connection::CloseReason).
 
 mod backoff;
+mod causes;
 mod errno;
 mod warning;
 
 pub(crate) use backoff::{ErrorBackoff, ErrorClass};
+pub(crate) use causes::{cause_in_words, name_of, reported_cause, tls_cause};
 pub(crate) use errno::{errno_name, in_words_with_errno};
 pub(crate) use warning::Warning;
 

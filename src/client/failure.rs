@@ -1,7 +1,7 @@
 //! Causes of failed connections, as reports and results count them.
 
 use crate::connection::CloseReason;
-use crate::error::{errno_name, has_words, in_words, in_words_with_errno};
+use crate::error::{cause_in_words, has_words, in_words, in_words_with_errno};
 use crate::socket::TlsFault;
 use rustix::io::Errno;
 use std::fmt;
@@ -95,106 +95,13 @@ impl Failure {
     }
 }
 
-/// Failures without data.
-const NAMED: [Failure; 20] = [
-    Failure::Refused,
-    Failure::ConnectTimeout,
-    Failure::HandshakeTimeout,
-    Failure::Truncated,
-    Failure::ReplyTimeout,
-    Failure::SendTimeout,
-    Failure::Reset,
-    Failure::ClosedEarly,
-    Failure::Mismatch,
-    Failure::WrongAnswer,
-    Failure::NotKept,
-    Failure::BadFrame,
-    Failure::CutFrame,
-    Failure::OwnEnd,
-    Failure::Unsendable,
-    Failure::OutOfPorts,
-    Failure::NeedsBroadcast,
-    Failure::NoGroupRoute,
-    Failure::OutOfDescriptors,
-    Failure::Stopped,
-];
-
-/// Kinds of system errors that have a text of their own or come from a connection.
-const KINDS: [ErrorKind; 12] = [
-    ErrorKind::AddrInUse,
-    ErrorKind::AddrNotAvailable,
-    ErrorKind::BrokenPipe,
-    ErrorKind::ConnectionAborted,
-    ErrorKind::ConnectionReset,
-    ErrorKind::HostUnreachable,
-    ErrorKind::NetworkDown,
-    ErrorKind::NetworkUnreachable,
-    ErrorKind::NotConnected,
-    ErrorKind::NotFound,
-    ErrorKind::PermissionDenied,
-    ErrorKind::TimedOut,
-];
-
-/// The largest error number of Linux (errno(3)).
-const MAX_ERRNO: i32 = 133;
-
-/// Text of the cause with this name in a results file; the same text in every report.
-pub(crate) fn cause_in_words(name: &str, is_datagram: bool) -> String {
-    match (Failure::named(name), name) {
-        (_, "refused") if is_datagram => "refused: nothing listens there".to_owned(),
-        (Some(failure), _) => failure.to_string(),
-        (None, "lost") => "lost: no reply within the reply timeout".to_owned(),
-        (None, _) => match name.strip_prefix("receive_").and_then(Failure::named) {
-            Some(failure) => format!("not received: {failure}"),
-            None => name.replace('_', " "),
-        },
-    }
-}
-
-impl Failure {
-    /// Failure with this [name](Failure::name).
-    fn named(name: &str) -> Option<Self> {
-        let alert = name.strip_prefix("tls_alert_").and_then(|number| number.parse().ok()).map(TlsFault::Alert);
-        let all = NAMED.into_iter().chain(TlsFault::ALL.into_iter().chain(alert).map(Self::Tls));
-        let all = all.chain(KINDS.into_iter().map(Self::System));
-        let errno = |number: &i32| errno_name(*number).to_lowercase() == name;
-        all.into_iter().find(|failure| failure.name() == name).or_else(|| (1..=MAX_ERRNO).find(errno).map(Self::Errno))
-    }
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused => out.write_str("connection refused: nothing listens there"),
-            Self::ConnectTimeout => out.write_str("timed out connecting"),
-            Self::HandshakeTimeout => out.write_str("timed out in the TLS handshake"),
             Self::Tls(fault) => write!(out, "TLS: {fault}"),
-            Self::Truncated => out.write_str("truncated by peer: the connection ended without close_notify"),
-            Self::ReplyTimeout => out.write_str("timed out waiting for a reply"),
-            Self::SendTimeout => out.write_str("timed out sending: the server accepts no bytes"),
-            Self::Reset => out.write_str("reset by peer"),
-            Self::ClosedEarly => out.write_str("closed early by peer"),
-            Self::Mismatch => out.write_str("echo mismatch"),
-            Self::WrongAnswer => out.write_str("wrong answer"),
-            Self::NotKept => out.write_str(
-                "closed by peer before a second reply: use --messages 1 for a server of one message per connection",
-            ),
-            Self::BadFrame => out.write_str("a reply violates the framing"),
-            Self::CutFrame => out.write_str("closed by peer in the middle of a reply"),
-            Self::OwnEnd => out.write_str("the input could not be read, or the output could not be written"),
-            Self::Unsendable => out.write_str("a line of the input was not sent, because the framing cannot carry it"),
-            Self::OutOfPorts => out.write_str(
-                "out of ports: no local port is free for this target; widen net.ipv4.ip_local_port_range, or connect from more \
-                 addresses (--source)",
-            ),
-            Self::NeedsBroadcast => out.write_str("permission denied (a broadcast address needs --broadcast)"),
-            Self::NoGroupRoute => out.write_str(
-                "the network cannot be reached: name the interface of the group, such as --multicast-interface eth0",
-            ),
-            Self::OutOfDescriptors => out.write_str("too many open files: raise the limit on descriptors (ulimit -n)"),
-            Self::Stopped => out.write_str("interrupted"),
             Self::System(kind) => out.write_str(&in_words(&(*kind).into())),
             Self::Errno(errno) => out.write_str(&in_words_with_errno(&io::Error::from_raw_os_error(*errno))),
+            _ => out.write_str(&cause_in_words(&self.name())),
         }
     }
 }

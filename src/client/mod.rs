@@ -37,7 +37,6 @@ pub use arrivals::Arrivals;
 pub use config::ClientConfig;
 pub use expect::Expect;
 pub use failure::Failure;
-pub(crate) use failure::cause_in_words;
 pub use load_config::LoadConfig;
 pub use machine::environment;
 pub use measurements::Measurements;

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::report::Report;
 use super::udp::DatagramReport;
 use super::{Expect, LoadConfig, Measurements};
-use crate::error::errno_name;
+use crate::error::{errno_name, name_of};
 use crate::results::{
     self, Connections, Cpu, Datagrams, Latencies, LoadKind, Messages, Mismatches, ReplyCheck, RunResults,
 };
@@ -147,28 +147,72 @@ impl Failure {
         if let Self::Errno(errno) = self {
             return errno_name(*errno).to_lowercase();
         }
-        // Derived from the variant names: `System(HostUnreachable)` is host_unreachable, `Tls(Alert(40))` tls_alert_40.
-        let text = format!("{self:?}");
-        let mut name = String::with_capacity(text.len() + 4);
-        for character in text.strip_prefix("System(").unwrap_or(&text).chars() {
-            let begins_a_word = character.is_uppercase() || character == '(';
-            if begins_a_word && !name.is_empty() && !name.ends_with('_') {
-                name.push('_');
-            }
-            if character.is_alphanumeric() {
-                name.push(character.to_ascii_lowercase());
-            }
-        }
-        name
+        // System errors are named after their kind alone.
+        if let Self::System(kind) = self { name_of(kind) } else { name_of(self) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Failure;
-    use crate::client::cause_in_words;
+    use crate::error::cause_in_words;
     use crate::socket::TlsFault;
     use std::io::ErrorKind;
+
+    /// A variant without a text would show its name.
+    #[test]
+    fn every_failure_has_a_text() {
+        use Failure as F;
+        for failure in [
+            F::Refused,
+            F::ConnectTimeout,
+            F::HandshakeTimeout,
+            F::Truncated,
+            F::ReplyTimeout,
+            F::SendTimeout,
+            F::Reset,
+            F::ClosedEarly,
+            F::Mismatch,
+            F::NotKept,
+            F::BadFrame,
+            F::CutFrame,
+            F::OwnEnd,
+            F::Unsendable,
+            F::OutOfPorts,
+            F::NeedsBroadcast,
+            F::NoGroupRoute,
+            F::OutOfDescriptors,
+            F::Stopped,
+        ] {
+            assert_ne!(failure.to_string(), failure.name().replace('_', " "));
+        }
+        use TlsFault as T;
+        for fault in [
+            T::PlainText,
+            T::Http,
+            T::Echoed,
+            T::ClosedEarly,
+            T::UnknownIssuer,
+            T::UnknownClientIssuer,
+            T::Expired,
+            T::NotYetValid,
+            T::WrongName,
+            T::NoNames,
+            T::BadSignature,
+            T::BadCertificate,
+            T::NoCertificate,
+            T::Incompatible,
+            T::NoProtocol,
+            T::Alert(1),
+            T::Damaged,
+            T::Misbehaved,
+            T::TooLarge,
+            T::Internal,
+        ] {
+            assert!(fault.to_string().contains(' '), "{fault}");
+            assert_eq!(Failure::Tls(fault).to_string(), cause_in_words(&Failure::Tls(fault).name()));
+        }
+    }
 
     #[test]
     fn failures_have_stable_names() {
@@ -182,7 +226,7 @@ mod tests {
             (Failure::Errno(rustix::io::Errno::NOSYS.raw_os_error()), "enosys"),
         ] {
             assert_eq!(failure.name(), name);
-            assert_eq!(cause_in_words(name, false), failure.to_string());
+            assert_eq!(cause_in_words(name), failure.to_string());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::validity::MAX_MISSING;
 use super::{Latencies, LoadKind, ReplyCheck, RunResults, format_latency, per_second, total};
-use crate::client::cause_in_words;
+use crate::error::reported_cause;
 use crate::escape;
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
 use std::fmt;
@@ -54,7 +54,7 @@ impl TextReport<'_> {
         writeln!(out, "  {noun:<12} {opened} opened, {most} at the same time, {failed} failed")?;
         for (cause, number) in &results.errors {
             let label = format!("               {:>9} ", count(*number));
-            wrap(out, &label, &cause_in_words(cause, results.datagrams.is_some()))?;
+            wrap(out, &label, &reported_cause(cause, results.datagrams.is_some()))?;
         }
         let opening = connections.opening_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         if let Some(opening) = format_opening(connections.opened, opening) {

@@ -8,7 +8,7 @@ mod scale;
 
 use super::summary::{environment, format_opening, in_words, job, load, losses, verdict};
 use super::{Latencies, LoadKind, ReplyCheck, RunResults, format_latency, in_plain_text};
-use crate::client::cause_in_words;
+use crate::error::reported_cause;
 use crate::units::{format_count, format_rate};
 use escape::{escape, grid, pairs};
 use std::fmt::Write;
@@ -89,7 +89,7 @@ fn tables(results: &RunResults) -> String {
     out.push_str(&pairs("Counts", counts(results)));
     let is_datagram = results.datagrams.is_some();
     let errors =
-        results.errors.iter().map(|(cause, count)| (cause_in_words(cause, is_datagram), format_count(*count)));
+        results.errors.iter().map(|(cause, count)| (reported_cause(cause, is_datagram), format_count(*count)));
     out.push_str(&pairs("Errors", errors));
     let settings = results.configuration.iter().map(|(name, value)| (name.to_owned(), in_plain_text(value)));
     out.push_str(&pairs("Configuration", settings));

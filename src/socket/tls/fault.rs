@@ -1,10 +1,8 @@
 //! TLS faults of a peer, in the words that logs and reports share.
 
-use rustls::{AlertDescription, CertificateError, Error, HandshakeType, InvalidMessage};
+use crate::error::{name_of, tls_cause};
+use rustls::{CertificateError, Error, HandshakeType, InvalidMessage};
 use std::fmt;
-
-/// A server whose only key is of a type that the client does not support, such as ECDSA P-521, sends the same alert (40).
-const INCOMPATIBLE: &str = "no TLS version, cipher suite or key type in common";
 
 /// Why a TLS handshake or connection failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,29 +51,6 @@ pub enum TlsFault {
 }
 
 impl TlsFault {
-    /// All faults except alerts.
-    pub(crate) const ALL: [Self; 19] = [
-        Self::PlainText,
-        Self::Http,
-        Self::Echoed,
-        Self::ClosedEarly,
-        Self::UnknownIssuer,
-        Self::UnknownClientIssuer,
-        Self::Expired,
-        Self::NotYetValid,
-        Self::WrongName,
-        Self::NoNames,
-        Self::BadSignature,
-        Self::BadCertificate,
-        Self::NoCertificate,
-        Self::Incompatible,
-        Self::NoProtocol,
-        Self::Damaged,
-        Self::Misbehaved,
-        Self::TooLarge,
-        Self::Internal,
-    ];
-
     /// The fault that a peer's first bytes show, if they are not TLS.
     pub(super) fn of_opening(bytes: &[u8]) -> Option<Self> {
         const METHODS: [&[u8]; 7] = [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT "];
@@ -137,62 +112,14 @@ impl TlsFault {
 
 impl fmt::Display for TlsFault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::PlainText => "the peer speaks plain text, not TLS",
-            Self::Http => "the peer speaks HTTP without TLS (use https)",
-            Self::Echoed => "the peer echoes the handshake: it speaks plain text, not TLS",
-            Self::ClosedEarly => "the peer closed the connection during the handshake",
-            Self::UnknownIssuer => "no trusted authority issued the peer's certificate (see --tls-ca, or --tls-insecure for a test)",
-            Self::UnknownClientIssuer => "no trusted authority issued the client's certificate (see --tls-client-ca)",
-            Self::Expired => "the peer's certificate has expired",
-            Self::NotYetValid => "the peer's certificate is not valid yet",
-            Self::WrongName => "the peer's certificate is for another name (see --server-name)",
-            Self::NoNames => {
-                "the peer's certificate has no Subject Alternative Name, and a name in its Common Name is not used (make one with \
-                 `openssl req -x509 … -addext subjectAltName=DNS:localhost,IP:127.0.0.1`)"
-            }
-            Self::BadSignature => {
-                "the peer's certificate has a wrong signature, or a key that is not supported (supported are ECDSA P-256 and \
-                 P-384, Ed25519, and RSA of 2,048 to 8,192 bits)"
-            }
-            Self::BadCertificate => "the peer's certificate cannot be used",
-            Self::NoCertificate => "the peer sent no certificate",
-            Self::Incompatible => INCOMPATIBLE,
-            Self::NoProtocol => "no application protocol in common (ALPN)",
-            Self::Alert(number) => return write_alert(out, *number),
-            Self::Damaged => "the received data was damaged in transit",
-            Self::Misbehaved => "the peer violated the TLS protocol",
-            Self::TooLarge => "the peer's handshake is too large",
-            Self::Internal => "TLS failed on this side",
-        })
+        let name = name_of(self);
+        out.write_str(&tls_cause(&name).unwrap_or(name))
     }
 }
 
 /// Whether a certificate was refused only because it is an authority's. The type of that error is not public.
 pub(super) fn is_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
-}
-
-/// Explains the peer's alert.
-fn write_alert(out: &mut fmt::Formatter<'_>, number: u8) -> fmt::Result {
-    let words = match AlertDescription::from(number) {
-        AlertDescription::CertificateRequired => "it requires a certificate (see --tls-cert)",
-        AlertDescription::UnknownCA => "it does not know the issuer of our certificate",
-        AlertDescription::BadCertificate
-        | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateUnknown => "it does not accept our certificate",
-        AlertDescription::CertificateExpired => "our certificate has expired",
-        AlertDescription::HandshakeFailure
-        | AlertDescription::ProtocolVersion
-        | AlertDescription::InsufficientSecurity => INCOMPATIBLE,
-        AlertDescription::NoApplicationProtocol => "no application protocol in common (ALPN)",
-        AlertDescription::UnrecognisedName => "it is not the server of that name (see --server-name)",
-        AlertDescription::BadRecordMac | AlertDescription::DecryptError | AlertDescription::DecodeError => {
-            "the data it received was damaged in transit"
-        }
-        _ => return write!(out, "the peer ended the TLS connection (alert {number})"),
-    };
-    write!(out, "the peer ended the connection: {words}")
 }
 
 impl std::error::Error for TlsFault {}

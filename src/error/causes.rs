@@ -1,0 +1,171 @@
+//! Causes of failures: their names in results files, and their texts in logs and reports.
+
+use super::{errno_name, in_words, in_words_with_errno};
+use rustls::AlertDescription;
+use std::fmt;
+use std::io::{Error, ErrorKind};
+
+/// A server whose only key is of a type that the client does not support, such as ECDSA P-521, sends the same alert (40).
+const INCOMPATIBLE: &str = "no TLS version, cipher suite or key type in common";
+
+/// Texts of failures of connections and messages, by name.
+const CAUSES: [(&str, &str); 21] = [
+    ("refused", "connection refused: nothing listens there"),
+    ("connect_timeout", "timed out connecting"),
+    ("handshake_timeout", "timed out in the TLS handshake"),
+    ("truncated", "truncated by peer: the connection ended without close_notify"),
+    ("reply_timeout", "timed out waiting for a reply"),
+    ("send_timeout", "timed out sending: the server accepts no bytes"),
+    ("reset", "reset by peer"),
+    ("closed_early", "closed early by peer"),
+    ("mismatch", "echo mismatch"),
+    ("wrong_answer", "wrong answer"),
+    ("not_kept", "closed by peer before a second reply: use --messages 1 for a server of one message per connection"),
+    ("bad_frame", "a reply violates the framing"),
+    ("cut_frame", "closed by peer in the middle of a reply"),
+    ("own_end", "the input could not be read, or the output could not be written"),
+    ("unsendable", "a line of the input was not sent, because the framing cannot carry it"),
+    (
+        "out_of_ports",
+        "out of ports: no local port is free for this target; widen net.ipv4.ip_local_port_range, or connect from more \
+         addresses (--source)",
+    ),
+    ("needs_broadcast", "permission denied (a broadcast address needs --broadcast)"),
+    (
+        "no_group_route",
+        "the network cannot be reached: name the interface of the group, such as --multicast-interface eth0",
+    ),
+    ("out_of_descriptors", "too many open files: raise the limit on descriptors (ulimit -n)"),
+    ("stopped", "interrupted"),
+    ("lost", "lost: no reply within the reply timeout"),
+];
+
+/// Texts of TLS faults, by name without the prefix `tls_`.
+const TLS: [(&str, &str); 19] = [
+    ("plain_text", "the peer speaks plain text, not TLS"),
+    ("http", "the peer speaks HTTP without TLS (use https)"),
+    ("echoed", "the peer echoes the handshake: it speaks plain text, not TLS"),
+    ("closed_early", "the peer closed the connection during the handshake"),
+    (
+        "unknown_issuer",
+        "no trusted authority issued the peer's certificate (see --tls-ca, or --tls-insecure for a test)",
+    ),
+    ("unknown_client_issuer", "no trusted authority issued the client's certificate (see --tls-client-ca)"),
+    ("expired", "the peer's certificate has expired"),
+    ("not_yet_valid", "the peer's certificate is not valid yet"),
+    ("wrong_name", "the peer's certificate is for another name (see --server-name)"),
+    (
+        "no_names",
+        "the peer's certificate has no Subject Alternative Name, and a name in its Common Name is not used (make one with \
+         `openssl req -x509 … -addext subjectAltName=DNS:localhost,IP:127.0.0.1`)",
+    ),
+    (
+        "bad_signature",
+        "the peer's certificate has a wrong signature, or a key that is not supported (supported are ECDSA P-256 and \
+         P-384, Ed25519, and RSA of 2,048 to 8,192 bits)",
+    ),
+    ("bad_certificate", "the peer's certificate cannot be used"),
+    ("no_certificate", "the peer sent no certificate"),
+    ("incompatible", INCOMPATIBLE),
+    ("no_protocol", "no application protocol in common (ALPN)"),
+    ("damaged", "the received data was damaged in transit"),
+    ("misbehaved", "the peer violated the TLS protocol"),
+    ("too_large", "the peer's handshake is too large"),
+    ("internal", "TLS failed on this side"),
+];
+
+/// Kinds of system errors that have a text of their own or come from a connection.
+const KINDS: [ErrorKind; 12] = [
+    ErrorKind::AddrInUse,
+    ErrorKind::AddrNotAvailable,
+    ErrorKind::BrokenPipe,
+    ErrorKind::ConnectionAborted,
+    ErrorKind::ConnectionReset,
+    ErrorKind::HostUnreachable,
+    ErrorKind::NetworkDown,
+    ErrorKind::NetworkUnreachable,
+    ErrorKind::NotConnected,
+    ErrorKind::NotFound,
+    ErrorKind::PermissionDenied,
+    ErrorKind::TimedOut,
+];
+
+/// Largest errno of Linux (errno(3)).
+const MAX_ERRNO: i32 = 133;
+
+/// Name of a variant in snake case, such as `host_unreachable` for `HostUnreachable` and `tls_alert_40` for `Tls(Alert(40))`.
+pub(crate) fn name_of(variant: &impl fmt::Debug) -> String {
+    let text = format!("{variant:?}");
+    let mut name = String::with_capacity(text.len() + 4);
+    for character in text.chars() {
+        let begins_a_word = character.is_uppercase() || character == '(';
+        if begins_a_word && !name.is_empty() && !name.ends_with('_') {
+            name.push('_');
+        }
+        if character.is_alphanumeric() {
+            name.push(character.to_ascii_lowercase());
+        }
+    }
+    name
+}
+
+/// Text of the cause with this name. An unknown name is its own text.
+pub(crate) fn cause_in_words(name: &str) -> String {
+    if let Some(text) = known_cause(name) {
+        return text;
+    }
+    let (prefix, name) = name.strip_prefix("receive_").map_or(("", name), |name| ("not received: ", name));
+    let text = known_cause(name).unwrap_or_else(|| name.replace('_', " "));
+    format!("{prefix}{text}")
+}
+
+/// Text of the cause with this name, for a report of datagrams or of connections.
+pub(crate) fn reported_cause(name: &str, is_datagram: bool) -> String {
+    if is_datagram && name == "refused" { "refused: nothing listens there".to_owned() } else { cause_in_words(name) }
+}
+
+/// Text of the TLS fault with this name, which has no prefix `tls_`.
+pub(crate) fn tls_cause(name: &str) -> Option<String> {
+    let number = name.strip_prefix("alert_").and_then(|number| number.parse().ok());
+    number.map(alert).or_else(|| find(&TLS, name).map(str::to_owned))
+}
+
+fn known_cause(name: &str) -> Option<String> {
+    if let Some(text) = find(&CAUSES, name) {
+        return Some(text.to_owned());
+    }
+    if let Some(text) = name.strip_prefix("tls_").and_then(tls_cause) {
+        return Some(format!("TLS: {text}"));
+    }
+    if let Some(kind) = KINDS.into_iter().find(|kind| name_of(kind) == name) {
+        return Some(in_words(&kind.into()));
+    }
+    let errno = (1..=MAX_ERRNO).find(|errno| errno_name(*errno).eq_ignore_ascii_case(name));
+    errno.map(|errno| in_words_with_errno(&Error::from_raw_os_error(errno)))
+}
+
+fn find(texts: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
+    texts.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// Text of the peer's alert with this number.
+fn alert(number: u8) -> String {
+    let words = match AlertDescription::from(number) {
+        AlertDescription::CertificateRequired => "it requires a certificate (see --tls-cert)",
+        AlertDescription::UnknownCA => "it does not know the issuer of our certificate",
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown => "it does not accept our certificate",
+        AlertDescription::CertificateExpired => "our certificate has expired",
+        AlertDescription::HandshakeFailure
+        | AlertDescription::ProtocolVersion
+        | AlertDescription::InsufficientSecurity => INCOMPATIBLE,
+        AlertDescription::NoApplicationProtocol => "no application protocol in common (ALPN)",
+        AlertDescription::UnrecognisedName => "it is not the server of that name (see --server-name)",
+        AlertDescription::BadRecordMac | AlertDescription::DecryptError | AlertDescription::DecodeError => {
+            "the data it received was damaged in transit"
+        }
+        _ => return format!("the peer ended the TLS connection (alert {number})"),
+    };
+    format!("the peer ended the connection: {words}")
+}
