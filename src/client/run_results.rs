@@ -32,7 +32,8 @@ impl From<&Report> for RunResults {
         for (failure, count) in &report.failed {
             *results.errors.entry(failure.name()).or_default() += count;
         }
-        results.failed_by_target = report.failed_targets().map(|(target, failed)| (target.to_owned(), failed)).collect();
+        results.failed_by_target =
+            report.failed_targets().map(|(target, failed)| (target.to_owned(), failed)).collect();
         let wrong_answers = report.failed.get(&Failure::WrongAnswer).copied().unwrap_or_default();
         let (mismatches, answers) = (report.mismatches.iter(), report.wrong_answers.iter());
         results.mismatches = Mismatches {
@@ -162,7 +163,7 @@ mod tests {
     /// A variant without a text would show its name.
     #[test]
     fn every_failure_has_a_text() {
-        use Failure as F;
+        use {Failure as F, TlsFault as T};
         for failure in [
             F::Refused,
             F::ConnectTimeout,
@@ -186,7 +187,6 @@ mod tests {
         ] {
             assert_ne!(failure.to_string(), failure.name().replace('_', " "));
         }
-        use TlsFault as T;
         for fault in [
             T::PlainText,
             T::Http,

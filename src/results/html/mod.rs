@@ -88,8 +88,7 @@ fn tables(results: &RunResults) -> String {
     out.push_str("</section>\n<div class=\"columns\">\n");
     out.push_str(&pairs("Counts", counts(results)));
     let is_datagram = results.datagrams.is_some();
-    let errors =
-        results.errors.iter().map(|(cause, count)| (reported_cause(cause, is_datagram), format_count(*count)));
+    let errors = results.errors.iter().map(|(cause, count)| (reported_cause(cause, is_datagram), format_count(*count)));
     out.push_str(&pairs("Errors", errors));
     let settings = results.configuration.iter().map(|(name, value)| (name.to_owned(), in_plain_text(value)));
     out.push_str(&pairs("Configuration", settings));
