@@ -82,6 +82,8 @@ impl AdminListener {
 
     pub(super) fn handle(&mut self, context: &mut LoopContext, token: Token, trigger: Trigger) {
         match token {
+            // After the other events of the round: a request that has arrived is read before its slot can be taken.
+            Token::AdminAcceptor(_) if matches!(trigger, Trigger::Event(_)) => context.ready.push_back(token.key()),
             Token::AdminAcceptor(index) => {
                 if self.acceptors.get(index).is_some_and(|acceptor| acceptor.accepts_on(trigger)) {
                     self.accept_pending(context, index);
