@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=scripts/build.rs");
     let variable = |name: &str| env::var(name).unwrap_or_default();
     let is_debug = variable("PROFILE") == "debug";
     let commit = packaged_commit().or_else(|| checked_out_commit(is_debug)).unwrap_or_else(|| "unknown".to_owned());
