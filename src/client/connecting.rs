@@ -1,14 +1,15 @@
 //! Connection set-up of a worker: connects, tries the next address, retries after a delay, and gives up.
 
 use super::Shared;
-use super::connection_service::ConnectionService;
+use super::config::Expect;
 use super::connector::ConnectAttempt;
-use super::exchange::{Exchange, LoadPhase};
-use super::expect::Expect;
 use super::failure::Failure;
-use super::interactive::InteractiveExchange;
-use super::read_only::ReadOnly;
-use super::tls_events;
+use super::plan::LoadPhase;
+use super::tcp::exchange::Exchange;
+use super::tcp::interactive::InteractiveExchange;
+use super::tcp::read_only::ReadOnly;
+use super::tcp::service::ConnectionService;
+use super::tcp::tls_events;
 use super::worker::{BACKOFF, CONNECT_RATE, CONNECTOR, ConnectionEntry, RETRY, Worker};
 use crate::event_loop::LoopContext;
 use crate::pump::Session;

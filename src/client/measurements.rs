@@ -1,7 +1,7 @@
 //! Measurements of messages: latencies, unanswered messages, and one interval per second.
 
-use super::in_flight::{MessageTimes, SentBatch};
 use super::snapshot::Snapshot;
+use super::tcp::in_flight::{MessageTimes, SentBatch};
 use crate::results::{Interval, Latencies};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;

@@ -2,10 +2,10 @@
 
 use super::clock::nanos;
 use super::failure::Failure;
-use super::in_flight::{MessageTimes, SentBatch};
 use super::measurements::MessageMetrics;
 use super::report::{Mismatch, Report, WrongAnswer};
 use super::snapshot::{Slot, Snapshot};
+use super::tcp::in_flight::{MessageTimes, SentBatch};
 use crate::counter::Counter;
 use crate::service::search::Response;
 use hdrhistogram::Histogram;

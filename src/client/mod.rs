@@ -4,53 +4,41 @@
 //! others.
 
 mod arrivals;
-mod backoff;
+mod check;
 mod clock;
 mod config;
-mod connect_rate;
 mod connecting;
-mod connection_service;
 mod connector;
 mod dispatcher;
-mod exchange;
-mod expect;
 mod failure;
-mod in_flight;
-mod inline_queue;
-mod interactive;
-mod load_config;
 mod machine;
 mod measurements;
 mod metrics;
-mod observer;
-mod pattern;
 mod phases;
-mod read_only;
+mod plan;
 mod report;
 mod run_results;
 mod snapshot;
-mod tls_events;
+mod tcp;
 mod udp;
 mod worker;
 
 pub use arrivals::Arrivals;
-pub use config::ClientConfig;
-pub use expect::Expect;
+pub use check::datagrams::TAG_BYTES;
+pub use config::{ClientConfig, Expect, LoadConfig};
 pub use failure::Failure;
-pub use load_config::LoadConfig;
 pub use machine::environment;
 pub use measurements::Measurements;
 pub use metrics::WorkerProgress;
 pub use report::{Mismatch, Report, WrongAnswer};
 pub use snapshot::Snapshot;
-pub use udp::{DatagramClient, DatagramClientConfig, DatagramClientHandle, DatagramReport, TAG_BYTES};
+pub use udp::{DatagramClient, DatagramClientConfig, DatagramClientHandle, DatagramReport};
 
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, SignalClaim, SignalSet, catch_signals, run_workers};
 use crate::service::search::Request;
 use crate::socket::{Address, SocketOptions, TlsConnector, raise_descriptor_limit, rehearse_options};
 use clock::Clock;
-use interactive::{Interactive, Wake};
 use machine::run_id;
 use metrics::{WorkerMetrics, histogram};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -60,6 +48,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use tcp::interactive::{Interactive, Wake};
 use worker::{CONNECTOR, Worker};
 
 /// Signals that a client handles. SIGHUP means that its terminal was closed.

@@ -3,8 +3,8 @@
 use super::arrivals::ArrivalSchedule;
 use super::clock::nanos;
 use super::dispatcher::{Dispatcher, MESSAGES_PER_TURN};
-use super::exchange::LoadPhase;
 use super::measurements::Unanswered;
+use super::plan::LoadPhase;
 use super::worker::{DISPATCHER, LOAD_END, WARM_UP_END, Worker};
 use crate::event_loop::{Key, LoopContext};
 use std::time::Instant;

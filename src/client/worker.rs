@@ -1,16 +1,17 @@
 //! Client worker: an event loop that opens its share of the connections and runs their services.
 
 use super::arrivals::Share;
+use super::check::search::buffer_bytes;
 use super::clock::nanos;
-use super::connect_rate::ConnectRate;
-use super::connection_service::ConnectionService;
-use super::connector::{ConnectAttempt, Connector};
+use super::connector::{ConnectAttempt, ConnectRate, Connector};
 use super::dispatcher::Dispatcher;
-use super::exchange::{ExchangeOutcome, LoadPhase, Plan, buffer_bytes};
 use super::failure::Failure;
 use super::measurements::Unanswered;
-use super::observer::ClientObserver;
-use super::tls_events;
+use super::plan::{LoadPhase, Plan};
+use super::tcp::exchange::ExchangeOutcome;
+use super::tcp::observer::ClientObserver;
+use super::tcp::service::ConnectionService;
+use super::tcp::tls_events;
 use super::{Message, Shared, WorkerMetrics, ends_run};
 use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Limits};

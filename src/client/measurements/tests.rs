@@ -1,7 +1,7 @@
 //! Tests of what is counted when, and where the measured time ends.
 
 use super::{Measurements, MessageMetrics, NANOS_PER_SECOND, Unanswered};
-use crate::client::in_flight::{MessageTimes, SentBatch};
+use crate::client::tcp::in_flight::{MessageTimes, SentBatch};
 
 const MS: u64 = 1_000_000;
 

@@ -5,7 +5,7 @@ use super::worker::SocketEntry;
 use super::{Expect, Shared, UdpWorkerMetrics};
 use crate::client::Failure;
 use crate::client::clock::nanos;
-use crate::client::exchange::LoadPhase;
+use crate::client::plan::LoadPhase;
 use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
 use crate::python_repr::BytesRepr;
 use crate::socket::{RecvBatch, SendBatch};

@@ -30,7 +30,7 @@ pub struct DatagramClientConfig {
     /// Messages that each socket sends, in order, from the first again when more are wanted. Default: the two of the
     /// tutorial.
     pub messages: Vec<Vec<u8>>,
-    /// Message size in bytes: generated messages are sent instead of `messages`. From [`TAG_BYTES`](super::TAG_BYTES)
+    /// Message size in bytes: generated messages are sent instead of `messages`. From [`TAG_BYTES`](crate::client::TAG_BYTES)
     /// up each carries its number. Default: none.
     pub size: Option<usize>,
     /// Number of messages per socket. Default: each of `messages` once, or unlimited if the load has a duration.

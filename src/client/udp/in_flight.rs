@@ -3,8 +3,8 @@
 //! Time is an argument, in nanoseconds since the client was created, and no socket is used, so tests can simulate any
 //! network.
 
-use super::payload::{Match, Payload};
-use crate::client::in_flight::{MessageTimes, SentBatch};
+use crate::client::check::datagrams::{Match, Payload};
+use crate::client::tcp::in_flight::{MessageTimes, SentBatch};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// `blocked_until` while the kernel accepts no datagrams.
@@ -210,8 +210,8 @@ fn unsent((due, assigned): (u64, u64)) -> MessageTimes {
 #[cfg(test)]
 mod tests {
     use super::{SocketPlan, UdpInFlight, Verdict};
-    use crate::client::in_flight::{MessageTimes, SentBatch};
-    use crate::client::udp::payload::Payload;
+    use crate::client::check::datagrams::Payload;
+    use crate::client::tcp::in_flight::{MessageTimes, SentBatch};
     use crate::client::{DatagramClientConfig, Expect};
     use crate::socket::Endpoint;
 

@@ -2,8 +2,8 @@
 
 use super::in_flight::{UdpInFlight, Verdict};
 use super::report::{CorruptReply, DatagramReport};
-use crate::client::in_flight::{MessageTimes, SentBatch};
 use crate::client::measurements::{MessageMetrics, Unanswered};
+use crate::client::tcp::in_flight::{MessageTimes, SentBatch};
 use crate::client::{Failure, LoadConfig, WorkerProgress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

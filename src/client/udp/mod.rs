@@ -8,22 +8,20 @@ mod batch;
 mod config;
 mod in_flight;
 mod metrics;
-mod payload;
 mod phases;
 mod report;
 mod worker;
 
 pub use config::DatagramClientConfig;
-pub use payload::TAG_BYTES;
 pub use report::DatagramReport;
 
+use super::check::datagrams::Payload;
 use super::clock::Clock;
 use super::{Expect, SIGNALS, WorkerProgress};
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, run_workers};
 use crate::socket::{Address, Endpoint, Multicast, Peer, SocketOptions, open_towards, raise_descriptor_limit};
 use metrics::UdpWorkerMetrics;
-use payload::Payload;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -4,8 +4,8 @@ use super::worker::{DISPATCHER, LOAD_END, UdpWorker, WARM_UP_END};
 use crate::client::arrivals::ArrivalSchedule;
 use crate::client::clock::nanos;
 use crate::client::dispatcher::{Dispatcher, MESSAGES_PER_TURN};
-use crate::client::exchange::LoadPhase;
 use crate::client::measurements::Unanswered;
+use crate::client::plan::LoadPhase;
 use crate::event_loop::LoopContext;
 use std::time::Instant;
 

@@ -25,7 +25,7 @@ pub enum Expect {
 
 /// When the sending half is shut down before the connection ends, so that the server closes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HalfClose {
+pub(in crate::client) enum HalfClose {
     /// Never.
     Never,
     /// After the only message, whose end it marks.
@@ -35,7 +35,7 @@ pub(super) enum HalfClose {
 }
 
 impl HalfClose {
-    pub(super) fn of(config: &ClientConfig) -> Self {
+    pub(in crate::client) fn of(config: &ClientConfig) -> Self {
         match (config.framing, config.expect) {
             (Some(Framing::UntilEnd), _) => Self::WithMessage,
             (_, Expect::Nothing) => Self::WhenDone,
@@ -49,7 +49,7 @@ impl HalfClose {
 /// # Errors
 ///
 /// [`Error::Usage`] for a message that the framing cannot carry, or that is empty and therefore cannot be verified.
-pub(super) fn framed(config: &mut ClientConfig) -> Result<Vec<Vec<u8>>, Error> {
+pub(in crate::client) fn framed(config: &mut ClientConfig) -> Result<Vec<Vec<u8>>, Error> {
     let mut messages = std::mem::take(&mut config.messages);
     if let Some(framing) = config.framing {
         for message in &mut messages {

@@ -1,8 +1,12 @@
 //! Connector: decides which connection is opened next, limits connects in progress, and keeps track of retries.
 
-use super::backoff::Backoff;
-use super::connect_rate::ConnectRate;
+mod backoff;
+mod connect_rate;
+
+pub(super) use connect_rate::ConnectRate;
+
 use super::failure::Failure;
+use backoff::Backoff;
 use std::collections::VecDeque;
 use std::iter::{Peekable, StepBy};
 use std::ops::RangeInclusive;
@@ -10,26 +14,26 @@ use std::time::{Duration, Instant};
 
 /// One attempt to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ConnectAttempt {
+pub(in crate::client) struct ConnectAttempt {
     /// Number of the connection, counted from 1 over the whole client.
-    pub(super) number: usize,
+    pub(in crate::client) number: usize,
     /// Index of the target's address. A DNS answer of at most 65,535 bytes (RFC 1035) holds fewer addresses than a
     /// `u16` counts.
-    pub(super) address: u16,
+    pub(in crate::client) address: u16,
     /// How many times all addresses were tried before.
-    pub(super) retries: u32,
+    pub(in crate::client) retries: u32,
     /// Last failure, if this is a retry.
-    pub(super) failure: Option<Failure>,
+    pub(in crate::client) failure: Option<Failure>,
     /// Number of earlier connections with this number, and how many messages they exchanged.
-    pub(super) round: u64,
-    pub(super) done: u64,
+    pub(in crate::client) round: u64,
+    pub(in crate::client) done: u64,
     /// When the first address was tried, in this round of addresses.
-    pub(super) started: Instant,
+    pub(in crate::client) started: Instant,
 }
 
 /// Opens one worker's share of the connections.
 #[derive(Debug)]
-pub(super) struct Connector {
+pub(in crate::client) struct Connector {
     numbers: Peekable<StepBy<RangeInclusive<usize>>>,
     /// Spaces the connects; with `None` a connect starts as soon as the limit allows it.
     connect_rate: Option<ConnectRate>,
@@ -49,13 +53,13 @@ pub(super) struct Connector {
 
 impl Connector {
     /// When the first connect is due; none without a connect rate.
-    pub(super) fn rate_begin(&self) -> Option<Instant> {
+    pub(in crate::client) fn rate_begin(&self) -> Option<Instant> {
         self.connect_rate.as_ref().map(ConnectRate::begin)
     }
 
     /// Opens the connections `numbers`, with at most `max_in_progress` connects at a time. The connector starts in the
     /// ready queue.
-    pub(super) fn new(
+    pub(in crate::client) fn new(
         numbers: StepBy<RangeInclusive<usize>>,
         connect_rate: Option<ConnectRate>,
         max_in_progress: usize,
@@ -76,7 +80,7 @@ impl Connector {
     }
 
     /// The next connect to start, if the limit and the rate allow it.
-    pub(super) fn next(&mut self) -> Option<ConnectAttempt> {
+    pub(in crate::client) fn next(&mut self) -> Option<ConnectAttempt> {
         if !self.may_connect() {
             return None;
         }
@@ -101,40 +105,40 @@ impl Connector {
     }
 
     /// Counts a connect that waits for an event.
-    pub(super) fn begun(&mut self) {
+    pub(in crate::client) fn begun(&mut self) {
         self.pending += 1;
     }
 
     /// A connect in progress has succeeded or failed.
-    pub(super) fn ended(&mut self) {
+    pub(in crate::client) fn ended(&mut self) {
         self.pending -= 1;
     }
 
     /// Queues `attempt` behind the other postponed ones. Returns whether it is the only one; the caller then arms a
     /// timer.
-    pub(super) fn postpone(&mut self, attempt: ConnectAttempt) -> bool {
+    pub(in crate::client) fn postpone(&mut self, attempt: ConnectAttempt) -> bool {
         self.postponed.push_back(attempt);
         self.postponed.len() == 1
     }
 
     /// Removes the oldest postponed attempt.
-    pub(super) fn next_postponed(&mut self) -> Option<ConnectAttempt> {
+    pub(in crate::client) fn next_postponed(&mut self) -> Option<ConnectAttempt> {
         self.postponed.pop_front()
     }
 
     /// Puts the oldest attempt back to the front.
-    pub(super) fn postpone_again(&mut self, attempt: ConnectAttempt) {
+    pub(in crate::client) fn postpone_again(&mut self, attempt: ConnectAttempt) {
         self.postponed.push_front(attempt);
     }
 
     /// Whether an attempt is postponed.
-    pub(super) fn has_postponed(&self) -> bool {
+    pub(in crate::client) fn has_postponed(&self) -> bool {
         !self.postponed.is_empty()
     }
 
     /// Schedules a retry of `attempt`, of which all addresses have failed. Returns when the next retry of any attempt
     /// is due, and the delay of this one.
-    pub(super) fn back_off(
+    pub(in crate::client) fn back_off(
         &mut self,
         attempt: ConnectAttempt,
         failure: Failure,
@@ -147,14 +151,14 @@ impl Connector {
     }
 
     /// Queues the retries that are due at `now`. Returns when the next one is due.
-    pub(super) fn backoff_expired(&mut self, now: Instant) -> Option<Instant> {
+    pub(in crate::client) fn backoff_expired(&mut self, now: Instant) -> Option<Instant> {
         self.skip_idle_time(now);
         self.requeued.extend(std::iter::from_fn(|| self.backoff.next_due(now)));
         self.backoff.next_instant()
     }
 
     /// Queues a new connection that replaces the one of `attempt`, which exchanged `messages` messages.
-    pub(super) fn reconnect(&mut self, attempt: ConnectAttempt, messages: u64, now: Instant) {
+    pub(in crate::client) fn reconnect(&mut self, attempt: ConnectAttempt, messages: u64, now: Instant) {
         self.skip_idle_time(now);
         let ConnectAttempt { round, done, .. } = attempt;
         let next = ConnectAttempt {
@@ -169,17 +173,17 @@ impl Connector {
     }
 
     /// Stops replacements and retries. Returns the attempts that waited for one.
-    pub(super) fn stop_reconnecting(&mut self) -> impl Iterator<Item = ConnectAttempt> + use<> {
+    pub(in crate::client) fn stop_reconnecting(&mut self) -> impl Iterator<Item = ConnectAttempt> + use<> {
         std::mem::take(&mut self.requeued).into_iter().chain(self.backoff.stop())
     }
 
     /// The connector was taken from the ready queue.
-    pub(super) fn dequeue(&mut self) {
+    pub(in crate::client) fn dequeue(&mut self) {
         self.queued = false;
     }
 
     /// Whether the caller has to put the connector into the ready queue; it then counts as queued.
-    pub(super) fn enqueue(&mut self, now: Instant) -> bool {
+    pub(in crate::client) fn enqueue(&mut self, now: Instant) -> bool {
         let is_time = self.connect_rate.as_ref().is_none_or(|connect_rate| connect_rate.is_due(now));
         let wants = !self.queued && is_time && self.may_connect();
         self.queued |= wants;
@@ -187,20 +191,20 @@ impl Connector {
     }
 
     /// When to arm a precise timer for the next connect, if one is needed.
-    pub(super) fn precise_deadline(&mut self) -> Option<Instant> {
+    pub(in crate::client) fn precise_deadline(&mut self) -> Option<Instant> {
         let waits = !self.queued && self.may_connect();
         self.connect_rate.as_mut().filter(|_| waits)?.precise_deadline()
     }
 
     /// The precise timer has expired.
-    pub(super) fn timer_expired(&mut self) {
+    pub(in crate::client) fn timer_expired(&mut self) {
         if let Some(connect_rate) = &mut self.connect_rate {
             connect_rate.timer_expired();
         }
     }
 
     /// Stops connecting. Returns the attempts that waited to be started.
-    pub(super) fn stop(&mut self) -> VecDeque<ConnectAttempt> {
+    pub(in crate::client) fn stop(&mut self) -> VecDeque<ConnectAttempt> {
         self.exhausted = true;
         let mut waiting = std::mem::take(&mut self.postponed);
         waiting.append(&mut self.requeued);
@@ -209,7 +213,7 @@ impl Connector {
     }
 
     /// Whether no connect is left to start. Connects in progress do not count.
-    pub(super) fn is_done(&self) -> bool {
+    pub(in crate::client) fn is_done(&self) -> bool {
         self.exhausted && self.postponed.is_empty() && self.requeued.is_empty() && self.backoff.is_empty()
     }
 

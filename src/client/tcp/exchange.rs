@@ -2,31 +2,26 @@
 //!
 //! An [`Expectation`] checks the received bytes and returns how many of them are correct.
 
-mod any;
-mod echo;
-mod expectation;
-mod plan;
-mod search;
-mod sending;
-
-pub(super) use plan::{KernelWrite, LoadPhase, Plan};
-pub(super) use search::buffer_bytes;
-
-use super::clock::nanos;
-use super::expect::HalfClose;
-use super::failure::Failure;
 use super::in_flight::{InFlight, MessageTimes};
-use super::pattern::Pattern;
-use super::report::WrongAnswer;
+use crate::client::check::echo::{Source, Unverified};
+use crate::client::check::pattern::Pattern;
+use crate::client::check::{Checked, Expectation, any};
+use crate::client::clock::nanos;
+use crate::client::config::HalfClose;
+use crate::client::failure::Failure;
+use crate::client::plan::{KernelWrite, LoadPhase, Plan};
+use crate::client::report::WrongAnswer;
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
 use crate::units::format_counted;
-use expectation::{Checked, Expectation};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Maximum time for the server to close after the sending half was shut down. Until then received bytes are verified.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// Number of pattern bytes generated at a time.
+const PORTION_BYTES: usize = 1024;
 
 /// Position in the stream of messages: complete messages, and bytes of the next one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,7 +32,7 @@ struct Position {
 
 /// Outcome of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ExchangeOutcome {
+pub(in crate::client) enum ExchangeOutcome {
     /// Every message got the expected reply.
     Verified,
     /// It failed.
@@ -46,7 +41,7 @@ pub(super) enum ExchangeOutcome {
 
 /// Message exchange of one connection.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(in crate::client) struct Exchange {
     plan: Rc<Plan>,
     number: usize,
     /// Number of messages exchanged by earlier connections with the same number.
@@ -77,7 +72,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Exchange that sends `total` messages, beginning with number `first`. `number` is the connection's number in logs
     /// and reports; `stream` is unique within the run and selects the pattern.
-    pub(super) fn new(plan: Rc<Plan>, number: usize, stream: u64, (first, total): (u64, u64)) -> Self {
+    pub(in crate::client) fn new(plan: Rc<Plan>, number: usize, stream: u64, (first, total): (u64, u64)) -> Self {
         let (sent, verified) = (Position::default(), Position::default());
         let (expectation, pattern) = (Expectation::of(&plan), plan.pattern(stream));
         Self {
@@ -101,38 +96,38 @@ impl Exchange {
     }
 
     /// Whether it may be assigned another message.
-    pub(super) fn has_room(&self) -> bool {
+    pub(in crate::client) fn has_room(&self) -> bool {
         self.begun() + self.in_flight.queued() < self.total
     }
 
     /// Queues a message that was due at `due`, assigned at `assigned`.
-    pub(super) fn add(&mut self, due: u64, assigned: u64) {
+    pub(in crate::client) fn add(&mut self, due: u64, assigned: u64) {
         self.in_flight.add(due, assigned);
     }
 
     /// Queues a message that was due at `due` and had to wait for a connection until `instant`.
-    pub(super) fn add_blocked(&mut self, due: u64, instant: u64) {
+    pub(in crate::client) fn add_blocked(&mut self, due: u64, instant: u64) {
         self.in_flight.add_blocked(due, instant);
     }
 
     /// Number of messages answered.
-    pub(super) fn answered_count(&self) -> u64 {
+    pub(in crate::client) fn answered_count(&self) -> u64 {
         self.verified.messages
     }
 
     /// Times of the messages that were due and never answered, with the number of messages that share them.
-    pub(super) fn unanswered(&self) -> impl Iterator<Item = (MessageTimes, u64)> {
+    pub(in crate::client) fn unanswered(&self) -> impl Iterator<Item = (MessageTimes, u64)> {
         self.in_flight.unanswered()
     }
 
     /// Whether the connection can close without waiting for the server.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::client) fn is_over(&self) -> bool {
         self.is_over
     }
 
     /// Outcome after the connection was closed for `reason`. A connection whose exchange is complete and that is held
     /// succeeds when it is stopped. If it only stays open for the other connections, the server may close it.
-    pub(super) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
+    pub(in crate::client) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
         let may_be_dropped = !self.plan.holding.get() && self.plan.half_close == HalfClose::Never;
         match self.outcome {
             Some(outcome) => outcome,
@@ -157,7 +152,7 @@ impl Exchange {
     }
 
     /// Whether all expected replies have arrived. The server may still have to close.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(in crate::client) fn is_complete(&self) -> bool {
         let place = if self.expects_nothing() { self.sent } else { self.verified };
         let is_over =
             self.plan.phase.get() == LoadPhase::Draining && self.sent.bytes == 0 && self.in_flight.count() == 0;
@@ -264,10 +259,28 @@ impl Exchange {
             (Expectation::Stream | Expectation::UntilEnd | Expectation::Nothing, _) => {
                 Ok(any::accept_all(self.number, received))
             }
-            _ => self.check_echo(received).map_err(|mismatch| {
+            _ => self.unverified().check(received).map_err(|mismatch| {
                 plan.metrics.borrow_mut().mismatch(mismatch);
                 Failure::Mismatch
             }),
+        }
+    }
+
+    /// The bytes of the oldest unanswered message that have not come back.
+    fn unverified(&self) -> Unverified<'_> {
+        let Position { messages, bytes } = self.verified;
+        let size = self.size_of(messages);
+        // Bytes that were not sent yet cannot come back.
+        let end = if messages < self.sent.messages { size } else { self.sent.bytes };
+        Unverified {
+            connection: self.number,
+            offset: self.verified_bytes,
+            len: end - bytes,
+            ends_message: end == size,
+            source: match self.pattern {
+                Some(pattern) => Source::Pattern(pattern),
+                None => Source::Bytes(&self.message(messages)[bytes..end]),
+            },
         }
     }
 
@@ -349,6 +362,90 @@ impl Exchange {
         self.outcome = Some(outcome);
         self.is_over |= outcome != ExchangeOutcome::Verified;
         Wait::Close
+    }
+}
+
+impl Exchange {
+    /// Called at the end of a turn: bytes that the kernel has not accepted by now are blocked.
+    pub(in crate::client) fn end_turn(&mut self) {
+        let since = self.note_kernel_write();
+        if self.written_bytes > self.accepted_bytes {
+            let clock = self.plan.clock;
+            self.in_flight.block(|| since.unwrap_or_else(|| clock.nanos(Instant::now())));
+        }
+    }
+
+    /// Records the bytes that the kernel accepted in this turn so far; returns when, if there were any.
+    pub(in crate::client) fn note_kernel_write(&mut self) -> Option<u64> {
+        let KernelWrite { bytes, since } = self.plan.kernel_write.take()?;
+        let measured_from = self.accepted_bytes.max(self.warm_up_bytes);
+        self.accepted_bytes += bytes;
+        if self.in_flight.is_oldest_sent() != Some(true) {
+            self.progress = since;
+        }
+        let metrics = &mut *self.plan.metrics.borrow_mut();
+        metrics.message_metrics.second.bytes_sent += self.accepted_bytes.saturating_sub(measured_from);
+        let (plan, first, begun) = (&*self.plan, self.first, self.begun());
+        let size_of = |number| plan.size_of(first + number);
+        self.in_flight
+            .kernel_accepted((self.accepted_bytes, since), begun, size_of, |sent_batch| metrics.sent(sent_batch));
+        if self.expects_nothing() {
+            // Without replies, messages would stay in flight for ever.
+            while self.in_flight.is_oldest_sent() == Some(true) {
+                self.in_flight.answered((since, plan.pipeline), begun, size_of, |_| {});
+            }
+        }
+        Some(since)
+    }
+
+    /// Number of messages of which writing has begun.
+    pub(in crate::client) fn begun(&self) -> u64 {
+        self.sent.messages + u64::from(self.sent.bytes > 0)
+    }
+
+    /// Writes messages as far as there is room.
+    pub(in crate::client) fn send(&mut self, output: &mut Output<'_>, now: u64) {
+        while output.room() > 0 && (self.sent.bytes > 0 || self.begin(now)) {
+            let written = match self.pattern {
+                Some(pattern) => self.write_pattern(pattern, output),
+                None => output.write(&self.message(self.sent.messages)[self.sent.bytes..]),
+            };
+            self.sent.bytes += written;
+            self.written_bytes += written as u64;
+            if self.sent.bytes == self.size_of(self.sent.messages) {
+                self.sent = Position { messages: self.sent.messages + 1, bytes: 0 };
+            }
+        }
+    }
+
+    /// Begins the next message if it may be sent now.
+    fn begin(&mut self, now: u64) -> bool {
+        let plan = &*self.plan;
+        let has_one = self.sent.messages < self.total && plan.phase.get() == LoadPhase::Sending;
+        if !has_one || self.in_flight.count() >= plan.pipeline {
+            return false;
+        }
+        if self.in_flight.count() == 0 {
+            self.progress = now;
+        }
+        let due = if plan.is_open_loop {
+            self.in_flight.begin_queued(self.written_bytes)
+        } else {
+            self.in_flight.begin(now, now, self.written_bytes);
+            Some(now)
+        };
+        if due.is_some_and(|due| !plan.metrics.borrow().message_metrics.is_measured(due)) {
+            self.warm_up_bytes = self.written_bytes + plan.size_of(self.first + self.sent.messages) as u64;
+        }
+        due.is_some()
+    }
+
+    fn write_pattern(&self, pattern: Pattern, output: &mut Output<'_>) -> usize {
+        let mut portion = [0; PORTION_BYTES];
+        let left = self.size_of(self.sent.messages) - self.sent.bytes;
+        let portion = &mut portion[..left.min(output.room()).min(PORTION_BYTES)];
+        pattern.fill(self.written_bytes, portion);
+        output.write(portion)
     }
 }
 

@@ -36,31 +36,31 @@ struct QueuedMessage {
 
 /// When a message was due, assigned and sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MessageTimes {
+pub(in crate::client) struct MessageTimes {
     /// When the schedule wanted it sent.
-    pub(super) due: u64,
+    pub(in crate::client) due: u64,
     /// When it was assigned to the connection.
-    pub(super) assigned: u64,
+    pub(in crate::client) assigned: u64,
     /// When the kernel accepted its first byte. If unanswered: only set if the kernel accepted all of it.
-    pub(super) sent: Option<u64>,
+    pub(in crate::client) sent: Option<u64>,
 }
 
 /// Messages that the kernel has accepted completely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SentBatch {
+pub(in crate::client) struct SentBatch {
     /// When the schedule wanted them sent.
-    pub(super) due: u64,
+    pub(in crate::client) due: u64,
     /// How long after that they were blocked by the server.
-    pub(super) blocked: u64,
+    pub(in crate::client) blocked: u64,
     /// When the kernel accepted the first byte.
-    pub(super) sent: u64,
+    pub(in crate::client) sent: u64,
     /// Number of messages.
-    pub(super) count: u64,
+    pub(in crate::client) count: u64,
 }
 
 /// Messages of one connection, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
+pub(in crate::client) struct InFlight {
     queued: InlineQueue<QueuedMessage>,
     batches: InlineQueue<Batch>,
     /// Number of batches with messages that the kernel has not accepted completely: the last ones.
@@ -75,29 +75,29 @@ pub(super) struct InFlight {
 
 impl InFlight {
     /// Queues a message that was due at `due`, assigned to the connection at `assigned`.
-    pub(super) fn add(&mut self, due: u64, assigned: u64) {
+    pub(in crate::client) fn add(&mut self, due: u64, assigned: u64) {
         self.queued.push_back(QueuedMessage { due, assigned });
     }
 
     /// Queues a message that was due at `due` and had to wait for a connection until `instant`.
-    pub(super) fn add_blocked(&mut self, due: u64, instant: u64) {
+    pub(in crate::client) fn add_blocked(&mut self, due: u64, instant: u64) {
         self.block_until(instant);
         self.add(due, due);
     }
 
     /// Number of messages that wait to be written.
-    pub(super) fn queued(&self) -> u64 {
+    pub(in crate::client) fn queued(&self) -> u64 {
         self.queued.len() as u64
     }
 
     /// Starts writing the oldest queued message at stream offset `offset`. Returns when it was due, if there was one.
-    pub(super) fn begin_queued(&mut self, offset: u64) -> Option<u64> {
+    pub(in crate::client) fn begin_queued(&mut self, offset: u64) -> Option<u64> {
         let next = self.queued.pop_front();
         next.inspect(|next| self.begin(next.due, next.assigned, offset)).map(|next| next.due)
     }
 
     /// Starts writing a message at stream offset `offset`; it was due at `due` and assigned at `assigned`.
-    pub(super) fn begin(&mut self, due: u64, assigned: u64, offset: u64) {
+    pub(in crate::client) fn begin(&mut self, due: u64, assigned: u64, offset: u64) {
         self.count += 1;
         match self.batches.back_mut() {
             Some(batch) if batch.due == due && batch.sent == NEVER && batch.count < NonZeroU32::MAX => {
@@ -113,14 +113,14 @@ impl InFlight {
     }
 
     /// The kernel accepts no more bytes until the server reads; `since` returns when that began.
-    pub(super) fn block(&mut self, since: impl FnOnce() -> u64) {
+    pub(in crate::client) fn block(&mut self, since: impl FnOnce() -> u64) {
         if !self.is_blocked {
             (self.is_blocked, self.blocked_until) = (true, since());
         }
     }
 
     /// Since when the kernel has accepted no bytes, if it does not.
-    pub(super) fn blocked_since(&self) -> Option<u64> {
+    pub(in crate::client) fn blocked_since(&self) -> Option<u64> {
         self.is_blocked.then_some(self.blocked_until)
     }
 
@@ -133,7 +133,7 @@ impl InFlight {
 
     /// Records that the kernel has accepted `taken` bytes of the stream by `now`; calls `sent` for completed messages.
     /// `begun` counts the messages written to the stream; `size_of` returns the size of a message in bytes.
-    pub(super) fn kernel_accepted(
+    pub(in crate::client) fn kernel_accepted(
         &mut self,
         (taken, now): (u64, u64),
         begun: u64,
@@ -168,7 +168,7 @@ impl InFlight {
     /// Records that the oldest message in flight was answered at `now`, with at most `pipeline` in flight. It counts as
     /// sent even if the kernel has not accepted all of it: the server needs no more. Other arguments as for
     /// [`kernel_accepted`](Self::kernel_accepted).
-    pub(super) fn answered(
+    pub(in crate::client) fn answered(
         &mut self,
         (now, pipeline): (u64, u64),
         begun: u64,
@@ -202,24 +202,24 @@ impl InFlight {
     }
 
     /// Times of the oldest message in flight.
-    pub(super) fn oldest(&self) -> Option<MessageTimes> {
+    pub(in crate::client) fn oldest(&self) -> Option<MessageTimes> {
         self.batches.front().map(Batch::times)
     }
 
     /// Whether the kernel has accepted all of the oldest message in flight; `None` if none is in flight.
     #[inline]
-    pub(super) fn is_oldest_sent(&self) -> Option<bool> {
+    pub(in crate::client) fn is_oldest_sent(&self) -> Option<bool> {
         self.batches.front().map(Batch::is_oldest_sent)
     }
 
     /// Number of messages in flight.
     #[inline]
-    pub(super) fn count(&self) -> u64 {
+    pub(in crate::client) fn count(&self) -> u64 {
         self.count
     }
 
     /// All messages without a reply, as their times and the number of messages that share them.
-    pub(super) fn unanswered(&self) -> impl Iterator<Item = (MessageTimes, u64)> {
+    pub(in crate::client) fn unanswered(&self) -> impl Iterator<Item = (MessageTimes, u64)> {
         let times = |message: &QueuedMessage| MessageTimes { due: message.due, assigned: message.assigned, sent: None };
         let queued = self.queued.iter().map(move |message| (times(message), 1));
         let batches = self.batches.iter().flat_map(|batch| {

@@ -5,9 +5,9 @@
 mod pipe;
 mod threads;
 
-use super::ClientConfig;
 use super::exchange::ExchangeOutcome;
-use super::failure::Failure;
+use crate::client::ClientConfig;
+use crate::client::failure::Failure;
 use crate::codec::{Decoder, FrameError, Framing};
 use crate::connection::CloseReason;
 use crate::error::Error;
@@ -20,14 +20,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Wakes the event loop.
-pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
+pub(in crate::client) type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// Deadline while only the two pipes matter, which wake the loop themselves.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// State shared by the connection and the two threads.
 #[derive(Debug)]
-pub(super) struct Interactive {
+pub(in crate::client) struct Interactive {
     input_pipe: Pipe,
     output_pipe: Pipe,
     framing: Option<Framing>,
@@ -39,7 +39,7 @@ pub(super) struct Interactive {
 }
 
 impl Interactive {
-    pub(super) fn new(config: &ClientConfig) -> Arc<Self> {
+    pub(in crate::client) fn new(config: &ClientConfig) -> Arc<Self> {
         Arc::new(Self {
             input_pipe: Pipe::default(),
             output_pipe: Pipe::default(),
@@ -51,7 +51,7 @@ impl Interactive {
     }
 
     /// Starts the input and the output thread.
-    pub(super) fn start(
+    pub(in crate::client) fn start(
         self: &Arc<Self>,
         input: Box<dyn Read + Send>,
         output: Box<dyn Write + Send>,
@@ -61,31 +61,31 @@ impl Interactive {
     }
 
     /// The connection is closed: bytes received so far are still written.
-    pub(super) fn connection_closed(&self) {
+    pub(in crate::client) fn connection_closed(&self) {
         self.input_pipe.abandon();
         self.output_pipe.end();
     }
 
     /// The run was stopped: nothing more is written.
-    pub(super) fn abandon(&self) {
+    pub(in crate::client) fn abandon(&self) {
         self.input_pipe.abandon();
         self.output_pipe.abandon();
     }
 
     /// Whether received bytes could not be written, although the reader of the output is still there.
-    pub(super) fn has_lost_output(&self) -> bool {
+    pub(in crate::client) fn has_lost_output(&self) -> bool {
         self.output_pipe.broken().is_some_and(|kind| kind != ErrorKind::BrokenPipe)
     }
 
     /// Whether all received bytes were written, or never will be.
-    pub(super) fn is_output_done(&self) -> bool {
+    pub(in crate::client) fn is_output_done(&self) -> bool {
         self.output_pipe.is_finished()
     }
 }
 
 /// Service of the interactive connection.
 #[derive(Debug)]
-pub(super) struct InteractiveExchange {
+pub(in crate::client) struct InteractiveExchange {
     interactive: Arc<Interactive>,
     /// `None` when received bytes are forwarded unchanged.
     decoder: Option<Decoder>,
@@ -95,18 +95,18 @@ pub(super) struct InteractiveExchange {
 }
 
 impl InteractiveExchange {
-    pub(super) fn new(interactive: Arc<Interactive>, now: Instant) -> Self {
+    pub(in crate::client) fn new(interactive: Arc<Interactive>, now: Instant) -> Self {
         let framing = interactive.framing.filter(|framing| *framing != Framing::UntilEnd);
         let decoder = framing.map(|framing| Decoder::new(framing, interactive.max_bytes));
         Self { interactive, decoder, progress: now, outcome: None }
     }
 
-    pub(super) fn has_failed(&self) -> bool {
+    pub(in crate::client) fn has_failed(&self) -> bool {
         matches!(self.outcome, Some(ExchangeOutcome::Failed(_)))
     }
 
     /// Outcome after the connection was closed for `reason`.
-    pub(super) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
+    pub(in crate::client) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
         self.outcome.unwrap_or(ExchangeOutcome::Failed(Failure::of_close(reason)))
     }
 

@@ -1,7 +1,8 @@
 //! Service of a connection that sends nothing and reads until the server closes, or the load or the hold ends.
 
-use super::exchange::{ExchangeOutcome, LoadPhase, Plan};
-use super::failure::Failure;
+use super::exchange::ExchangeOutcome;
+use crate::client::failure::Failure;
+use crate::client::plan::{LoadPhase, Plan};
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
 use std::rc::Rc;
@@ -9,7 +10,7 @@ use std::time::Instant;
 
 /// Service of a read-only connection.
 #[derive(Debug)]
-pub(super) struct ReadOnly {
+pub(in crate::client) struct ReadOnly {
     plan: Rc<Plan>,
     /// The connection is held for a time, and the server must not close it earlier.
     is_held: bool,
@@ -18,18 +19,18 @@ pub(super) struct ReadOnly {
 }
 
 impl ReadOnly {
-    pub(super) fn new(plan: Rc<Plan>) -> Self {
+    pub(in crate::client) fn new(plan: Rc<Plan>) -> Self {
         let is_held = plan.holding.get();
         Self { plan, is_held, is_over: false }
     }
 
     /// Whether the connection can close without waiting for the server.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::client) fn is_over(&self) -> bool {
         self.is_over
     }
 
     /// Outcome of the connection after it was closed for `reason`.
-    pub(super) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
+    pub(in crate::client) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
         match reason {
             _ if self.is_over => ExchangeOutcome::Verified,
             CloseReason::Stopped => ExchangeOutcome::Verified,

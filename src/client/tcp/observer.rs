@@ -1,6 +1,6 @@
 //! Pump observer: timestamps of bytes sent and received, and the log of connection events.
 
-use super::exchange::{KernelWrite, Plan};
+use crate::client::plan::{KernelWrite, Plan};
 use crate::pump::Observer;
 use crate::python_repr::BytesRepr;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::time::Instant;
 ///
 /// Latencies are based on the time read here: at the beginning of a turn and after each read. A message written later
 /// counts as sent at that time, which is immediately before.
-pub(super) struct ClientObserver<'a> {
+pub(in crate::client) struct ClientObserver<'a> {
     number: usize,
     plan: &'a Plan,
     /// When the connect succeeded and the TLS handshake began.
@@ -19,7 +19,7 @@ pub(super) struct ClientObserver<'a> {
 }
 
 impl<'a> ClientObserver<'a> {
-    pub(super) fn new(number: usize, plan: &'a Plan, connected: Option<Instant>) -> Self {
+    pub(in crate::client) fn new(number: usize, plan: &'a Plan, connected: Option<Instant>) -> Self {
         Self { number, plan, connected, now: None }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// FIFO queue with an inline first entry.
 #[derive(Debug)]
-pub(super) struct InlineQueue<T> {
+pub(in crate::client) struct InlineQueue<T> {
     first: Option<T>,
     /// Entries after the first; allocated when first needed. Most connections need none, and a pointer is smaller than
     /// an empty queue.
@@ -21,25 +21,25 @@ impl<T> Default for InlineQueue<T> {
 impl<T> InlineQueue<T> {
     /// Number of entries.
     #[inline]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::client) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
     /// The oldest entry.
     #[inline]
-    pub(super) fn front(&self) -> Option<&T> {
+    pub(in crate::client) fn front(&self) -> Option<&T> {
         self.first.as_ref()
     }
 
     /// The oldest entry.
     #[inline]
-    pub(super) fn front_mut(&mut self) -> Option<&mut T> {
+    pub(in crate::client) fn front_mut(&mut self) -> Option<&mut T> {
         self.first.as_mut()
     }
 
     /// The newest entry.
     #[inline]
-    pub(super) fn back_mut(&mut self) -> Option<&mut T> {
+    pub(in crate::client) fn back_mut(&mut self) -> Option<&mut T> {
         match self.rest.as_mut().and_then(|rest| rest.back_mut()) {
             None => self.first.as_mut(),
             last => last,
@@ -48,7 +48,7 @@ impl<T> InlineQueue<T> {
 
     /// Appends an entry.
     #[inline]
-    pub(super) fn push_back(&mut self, entry: T) {
+    pub(in crate::client) fn push_back(&mut self, entry: T) {
         if self.first.is_none() {
             self.first = Some(entry);
         } else {
@@ -58,19 +58,19 @@ impl<T> InlineQueue<T> {
 
     /// Removes the oldest entry.
     #[inline]
-    pub(super) fn pop_front(&mut self) -> Option<T> {
+    pub(in crate::client) fn pop_front(&mut self) -> Option<T> {
         let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
         std::mem::replace(&mut self.first, next)
     }
 
     /// All entries, oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(in crate::client) fn iter(&self) -> impl Iterator<Item = &T> {
         self.first.iter().chain(self.rest.iter().flat_map(|rest| rest.iter()))
     }
 
     /// Entries from index `index` on, oldest first.
     #[inline]
-    pub(super) fn iter_mut_from(&mut self, index: usize) -> impl Iterator<Item = &mut T> {
+    pub(in crate::client) fn iter_mut_from(&mut self, index: usize) -> impl Iterator<Item = &mut T> {
         let first = self.first.as_mut().filter(|_| index == 0);
         let rest = self.rest.as_mut().map(|rest| rest.range_mut(index.saturating_sub(1)..));
         first.into_iter().chain(rest.into_iter().flatten())

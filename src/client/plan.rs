@@ -1,10 +1,10 @@
 //! Exchange plan: what the connections of a worker send and expect, and how far the load has come.
 
-use super::search::Answers;
-use crate::client::clock::Clock;
-use crate::client::expect::HalfClose;
-use crate::client::pattern::Pattern;
-use crate::client::{Expect, Shared, WorkerMetrics};
+use super::check::pattern::Pattern;
+use super::check::search::Answers;
+use super::clock::Clock;
+use super::config::HalfClose;
+use super::{Expect, Shared, WorkerMetrics};
 use crate::codec::Framing;
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, OnceLock};
@@ -39,15 +39,15 @@ pub(in crate::client) struct Plan {
     seed: u64,
     /// Number of messages of a connection and its replacements together.
     pub(in crate::client) total: u64,
-    pub(super) pipeline: u64,
-    pub(super) reply_timeout: Duration,
-    pub(super) expect: Expect,
-    pub(super) framing: Option<Framing>,
-    pub(super) reply_size: Option<usize>,
-    pub(super) buffer_bytes: usize,
-    pub(super) half_close: HalfClose,
+    pub(in crate::client) pipeline: u64,
+    pub(in crate::client) reply_timeout: Duration,
+    pub(in crate::client) expect: Expect,
+    pub(in crate::client) framing: Option<Framing>,
+    pub(in crate::client) reply_size: Option<usize>,
+    pub(in crate::client) buffer_bytes: usize,
+    pub(in crate::client) half_close: HalfClose,
     /// Open loop: messages are sent when they are due, not when replies arrive.
-    pub(super) is_open_loop: bool,
+    pub(in crate::client) is_open_loop: bool,
     pub(in crate::client) clock: Clock,
     pub(in crate::client) phase: Cell<LoadPhase>,
     /// Bytes that the kernel accepted from the connection whose turn it is.
@@ -62,7 +62,7 @@ pub(in crate::client) struct Plan {
     first_usable: Arc<OnceLock<u64>>,
     is_measuring: Cell<bool>,
     /// Known replies, if the messages are requests.
-    pub(super) answers: Option<Answers>,
+    pub(in crate::client) answers: Option<Answers>,
 }
 
 impl Plan {
@@ -120,19 +120,19 @@ impl Plan {
     }
 
     /// Pattern of the connection with this number, if messages are generated.
-    pub(super) fn pattern(&self, number: u64) -> Option<Pattern> {
+    pub(in crate::client) fn pattern(&self, number: u64) -> Option<Pattern> {
         self.size.map(|_| Pattern::new(self.seed, number))
     }
 
     /// Size of message `number`, in bytes.
     #[inline]
-    pub(super) fn size_of(&self, number: u64) -> usize {
+    pub(in crate::client) fn size_of(&self, number: u64) -> usize {
         self.size.unwrap_or_else(|| self.message(number).len())
     }
 
     /// Message `number`, where all connections send the same messages.
     #[inline]
-    pub(super) fn message(&self, number: u64) -> &[u8] {
+    pub(in crate::client) fn message(&self, number: u64) -> &[u8] {
         // The remainder is an index into a vector.
         #[allow(clippy::cast_possible_truncation)]
         let index = (number % self.messages.len() as u64) as usize;

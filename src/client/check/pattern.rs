@@ -14,7 +14,7 @@ const WORD_BYTES: usize = 8;
 /// Deterministic pseudo-random permutation of `u64`: the finalizer of `SplitMix64` (Steele, Lea and Flood, OOPSLA
 /// 2014).
 #[must_use]
-pub(super) fn mix(number: u64) -> u64 {
+pub(in crate::client) fn mix(number: u64) -> u64 {
     let word = number.wrapping_add(GOLDEN);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -23,7 +23,7 @@ pub(super) fn mix(number: u64) -> u64 {
 
 /// Bytes that one connection sends.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pattern {
+pub(in crate::client) struct Pattern {
     /// Not zero, so that `Option<Pattern>` takes no more memory than `Pattern`.
     base: NonZeroU64,
 }
@@ -31,12 +31,12 @@ pub(super) struct Pattern {
 impl Pattern {
     /// Pattern of connection number `connection` in a run with this seed.
     #[must_use]
-    pub(super) fn new(seed: u64, connection: u64) -> Self {
+    pub(in crate::client) fn new(seed: u64, connection: u64) -> Self {
         Self { base: NonZeroU64::new(mix(mix(seed) ^ connection)).unwrap_or(NonZeroU64::MIN) }
     }
 
     /// Writes the bytes of the stream from `offset` on.
-    pub(super) fn fill(self, offset: u64, bytes: &mut [u8]) {
+    pub(in crate::client) fn fill(self, offset: u64, bytes: &mut [u8]) {
         let (mut index, head) = self.head(offset, bytes.len());
         let (first, rest) = bytes.split_at_mut(head.len());
         first.copy_from_slice(head.bytes());
@@ -51,7 +51,7 @@ impl Pattern {
 
     /// Index of the first byte of `bytes` that differs from the pattern at `offset`; `None` if all are equal.
     #[must_use]
-    pub(super) fn difference(self, offset: u64, bytes: &[u8]) -> Option<usize> {
+    pub(in crate::client) fn difference(self, offset: u64, bytes: &[u8]) -> Option<usize> {
         let (mut index, head) = self.head(offset, bytes.len());
         let (first, rest) = bytes.split_at(head.len());
         if first != head.bytes() {

@@ -1,11 +1,11 @@
 //! Load configuration: rate, arrivals, duration, warm-up, reconnects.
 
-use super::arrivals::Arrivals;
+use crate::client::arrivals::Arrivals;
 use crate::error::Error;
 use std::time::{Duration, Instant};
 
 /// Maximum rate of messages and of connects, per second: more than any machine achieves.
-pub(super) const MAX_PER_SECOND: f64 = 100e6;
+pub(in crate::client) const MAX_PER_SECOND: f64 = 100e6;
 
 /// Time between the last connection being open and the start of an open loop. Clearing the metrics takes about 3 ms
 /// without optimization, and waking another worker on a busy machine a few more; the first messages would be late by
@@ -35,12 +35,12 @@ pub struct LoadConfig {
 
 impl LoadConfig {
     /// Whether the load begins at one instant for all connections, after all were opened or have failed.
-    pub(super) fn begins_together(&self) -> bool {
+    pub(in crate::client) fn begins_together(&self) -> bool {
         self.rate.is_some() || self.duration.is_some()
     }
 
     /// Start of the load when all connections or sockets were ready at `now`.
-    pub(super) fn begin_after(&self, now: Instant) -> Instant {
+    pub(in crate::client) fn begin_after(&self, now: Instant) -> Instant {
         now + self.rate.map_or(Duration::ZERO, |_| START_DELAY)
     }
 
@@ -49,7 +49,7 @@ impl LoadConfig {
     /// # Errors
     ///
     /// [`Error::Usage`] if it is not.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(in crate::client) fn check(&self) -> Result<(), Error> {
         let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
         if self.rate.is_some_and(|rate| !(rate > 0.0 && rate <= MAX_PER_SECOND)) {
             return usage_error(

@@ -1,7 +1,7 @@
 //! UDP payloads: message bytes, and matching of replies to messages.
 
-use super::{DatagramClientConfig, Expect};
-use crate::client::pattern::Pattern;
+use super::pattern::Pattern;
+use crate::client::{DatagramClientConfig, Expect};
 
 /// Size in bytes of the tag at the start of a message: the socket number (from 1) and the message number (from 0), each
 /// as eight bytes in network byte order.
@@ -9,7 +9,7 @@ pub const TAG_BYTES: usize = 16;
 
 /// Messages of a client.
 #[derive(Debug)]
-pub(super) enum Payload {
+pub(in crate::client) enum Payload {
     /// A tag followed by the same bytes in every message.
     Tagged(Vec<u8>),
     /// Texts in turn. A reply answers the oldest message with the same text.
@@ -20,7 +20,7 @@ pub(super) enum Payload {
 
 /// Which message a reply belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Match {
+pub(in crate::client) enum Match {
     /// This message, correctly.
     Correct(u64),
     /// This message, but the bytes are corrupt.
@@ -32,7 +32,7 @@ pub(super) enum Match {
 }
 
 impl Payload {
-    pub(super) fn of(config: &DatagramClientConfig) -> Self {
+    pub(in crate::client) fn of(config: &DatagramClientConfig) -> Self {
         let pattern = |size| {
             let mut bytes = vec![0; size];
             Pattern::new(config.load.seed, 0).fill(0, &mut bytes);
@@ -50,7 +50,7 @@ impl Payload {
     }
 
     /// Appends message `number` of `socket` to `bytes`.
-    pub(super) fn write(&self, socket: u64, number: u64, bytes: &mut Vec<u8>) {
+    pub(in crate::client) fn write(&self, socket: u64, number: u64, bytes: &mut Vec<u8>) {
         match self {
             Self::Tagged(body) => {
                 bytes.extend_from_slice(&socket.to_be_bytes());
@@ -62,7 +62,7 @@ impl Payload {
     }
 
     /// Matches a reply to a message.
-    pub(super) fn match_reply(&self, socket: u64, reply: &[u8]) -> Match {
+    pub(in crate::client) fn match_reply(&self, socket: u64, reply: &[u8]) -> Match {
         let body = match self {
             Self::Tagged(body) => body,
             // Otherwise each wrong reply would be compared with all messages in flight, which can be a second's.
@@ -80,7 +80,7 @@ impl Payload {
     }
 
     /// Whether `reply` can answer message `number`.
-    pub(super) fn is_echo(&self, number: u64, reply: &[u8]) -> bool {
+    pub(in crate::client) fn is_echo(&self, number: u64, reply: &[u8]) -> bool {
         match self {
             Self::Texts(texts) => text(texts, number) == reply,
             Self::Tagged(_) | Self::Unchecked(_) => true,

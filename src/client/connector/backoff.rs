@@ -1,6 +1,6 @@
 //! Exponential backoff with jitter for connects that failed (Brooker, "Exponential Backoff And Jitter", 2015).
 
-use super::connector::ConnectAttempt;
+use super::ConnectAttempt;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::{BuildHasher, RandomState};
@@ -11,7 +11,7 @@ const MAX_DELAY: Duration = Duration::from_secs(30);
 
 /// Connects that wait for their retry.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(in crate::client) struct Backoff {
     delay: Duration,
     /// Waiting connects and the instants of their retries, earliest on top.
     waiting: BinaryHeap<Reverse<(Instant, ConnectAttempt)>>,
@@ -21,12 +21,12 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// The first delay is about `delay`; it doubles with each retry.
-    pub(super) fn new(delay: Duration) -> Self {
+    pub(in crate::client) fn new(delay: Duration) -> Self {
         Self { delay, waiting: BinaryHeap::new(), random: RandomState::new() }
     }
 
     /// Delay of `attempt`, depending on its number of retries.
-    pub(super) fn delay_of(&self, attempt: ConnectAttempt) -> Duration {
+    pub(in crate::client) fn delay_of(&self, attempt: ConnectAttempt) -> Duration {
         let doublings = attempt.retries.saturating_sub(1).min(31);
         let max_delay = self.delay.saturating_mul(1 << doublings).min(MAX_DELAY);
         // The upper half of the delay is random.
@@ -35,28 +35,28 @@ impl Backoff {
     }
 
     /// Makes `attempt` wait until `instant`.
-    pub(super) fn add(&mut self, attempt: ConnectAttempt, instant: Instant) {
+    pub(in crate::client) fn add(&mut self, attempt: ConnectAttempt, instant: Instant) {
         self.waiting.push(Reverse((instant, attempt)));
     }
 
     /// Removes and returns an attempt that is due by `now`.
-    pub(super) fn next_due(&mut self, now: Instant) -> Option<ConnectAttempt> {
+    pub(in crate::client) fn next_due(&mut self, now: Instant) -> Option<ConnectAttempt> {
         let is_due = self.next_instant().is_some_and(|instant| instant <= now);
         if is_due { self.waiting.pop().map(|Reverse((_, attempt))| attempt) } else { None }
     }
 
     /// When the next attempt is due.
-    pub(super) fn next_instant(&self) -> Option<Instant> {
+    pub(in crate::client) fn next_instant(&self) -> Option<Instant> {
         self.waiting.peek().map(|Reverse((instant, _))| *instant)
     }
 
     /// Removes and returns all waiting attempts.
-    pub(super) fn stop(&mut self) -> impl Iterator<Item = ConnectAttempt> + use<> {
+    pub(in crate::client) fn stop(&mut self) -> impl Iterator<Item = ConnectAttempt> + use<> {
         std::mem::take(&mut self.waiting).into_iter().map(|Reverse((_, attempt))| attempt)
     }
 
     /// Whether no attempt waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::client) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 }

@@ -10,7 +10,7 @@ const LOGGED_BYTES: usize = 200;
 
 /// Checks the first frame of the bytes that `connection` received; returns the failure and its description if it is
 /// invalid.
-pub(super) fn check_frame(
+pub(in crate::client) fn check_frame(
     connection: usize,
     decoder: &mut Decoder,
     received: &[u8],
@@ -30,14 +30,14 @@ pub(super) fn check_frame(
 }
 
 /// Accepts bytes of a reply of `size` bytes, of which `before` were received earlier.
-pub(super) fn check_sized(connection: usize, (size, before): (usize, usize), received: &[u8]) -> Checked {
+pub(in crate::client) fn check_sized(connection: usize, (size, before): (usize, usize), received: &[u8]) -> Checked {
     let count = (size - before).min(received.len());
     log_reply(connection, &received[..count]);
     Checked::Correct { bytes: count, ends_message: before + count == size }
 }
 
 /// Accepts all bytes; the end of a reply is unknown.
-pub(super) fn accept_all(connection: usize, received: &[u8]) -> Checked {
+pub(in crate::client) fn accept_all(connection: usize, received: &[u8]) -> Checked {
     log_reply(connection, received);
     Checked::Correct { bytes: received.len(), ends_message: false }
 }

@@ -17,7 +17,7 @@ const CONTENT_BYTES: usize = 64 * 1024;
 
 /// Replies known to all connections of a worker.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(in crate::client) struct Answers {
     requests: Arc<[Request]>,
     /// The correct reply to each request, once one has arrived.
     known: RefCell<Vec<Option<Known>>>,
@@ -42,24 +42,24 @@ pub(in crate::client) fn buffer_bytes(requests: &[Request]) -> usize {
 }
 
 impl Answers {
-    pub(super) fn new(requests: Arc<[Request]>) -> Self {
+    pub(in crate::client) fn new(requests: Arc<[Request]>) -> Self {
         let known = RefCell::new(requests.iter().map(|_| None).collect());
         Self { requests, known }
     }
 
-    pub(super) fn decoder(&self) -> MessageDecoder {
+    pub(in crate::client) fn decoder(&self) -> MessageDecoder {
         MessageDecoder::new(max_content_bytes(&self.requests))
     }
 
     /// Replies that arrived, with the index of the request and the number of times each did.
-    pub(super) fn into_counts(self) -> Vec<(usize, Response, u64)> {
+    pub(in crate::client) fn into_counts(self) -> Vec<(usize, Response, u64)> {
         let known = self.known.into_inner().into_iter().enumerate();
         known.filter_map(|(request, known)| known.map(|known| (request, known.response, known.count))).collect()
     }
 
     /// Checks the reply to message `number` of `connection` at the beginning of `received`. Returns a description of
     /// the error if it is wrong.
-    pub(super) fn check(
+    pub(in crate::client) fn check(
         &self,
         (connection, number): (usize, u64),
         decoder: &mut MessageDecoder,

@@ -1,17 +1,17 @@
 //! Service of a client connection: message exchange, interactive, or read-only.
 
 use super::exchange::{Exchange, ExchangeOutcome};
-use super::failure::Failure;
 use super::interactive::InteractiveExchange;
-use super::measurements::{MessageMetrics, Unanswered};
 use super::read_only::ReadOnly;
+use crate::client::failure::Failure;
+use crate::client::measurements::{MessageMetrics, Unanswered};
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
 use std::time::Instant;
 
 /// Service of one connection.
 #[derive(Debug)]
-pub(super) enum ConnectionService {
+pub(in crate::client) enum ConnectionService {
     Exchange(Exchange),
     Interactive(InteractiveExchange),
     ReadOnly(ReadOnly),
@@ -19,7 +19,7 @@ pub(super) enum ConnectionService {
 
 impl ConnectionService {
     /// Whether the connection can close without waiting for the server.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::client) fn is_over(&self) -> bool {
         match self {
             Self::Exchange(exchange) => exchange.is_over(),
             Self::Interactive(interactive) => interactive.has_failed(),
@@ -29,7 +29,7 @@ impl ConnectionService {
 
     /// Whether its message exchange is complete.
     #[inline]
-    pub(super) fn is_complete(&self) -> bool {
+    pub(in crate::client) fn is_complete(&self) -> bool {
         match self {
             Self::Exchange(exchange) => exchange.is_complete(),
             Self::Interactive(_) => false,
@@ -38,7 +38,7 @@ impl ConnectionService {
     }
 
     /// Outcome of the connection after it was closed for `reason`.
-    pub(super) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
+    pub(in crate::client) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
         match self {
             Self::Exchange(exchange) => exchange.outcome_after(reason),
             Self::Interactive(interactive) => interactive.outcome_after(reason),
@@ -50,7 +50,7 @@ impl ConnectionService {
 impl ConnectionService {
     /// The message exchange, if the connection has one.
     #[inline]
-    pub(super) fn exchange(&mut self) -> Option<&mut Exchange> {
+    pub(in crate::client) fn exchange(&mut self) -> Option<&mut Exchange> {
         match self {
             Self::Exchange(exchange) => Some(exchange),
             Self::Interactive(_) | Self::ReadOnly(_) => None,
@@ -60,7 +60,7 @@ impl ConnectionService {
 
 impl ConnectionService {
     /// Number of messages answered.
-    pub(super) fn answered_count(&self) -> u64 {
+    pub(in crate::client) fn answered_count(&self) -> u64 {
         match self {
             Self::Exchange(exchange) => exchange.answered_count(),
             Self::Interactive(_) | Self::ReadOnly(_) => 0,
@@ -68,7 +68,7 @@ impl ConnectionService {
     }
 
     /// Counts the messages that will not be answered after this outcome.
-    pub(super) fn count_unanswered(&self, outcome: ExchangeOutcome, now: u64, metrics: &mut MessageMetrics) {
+    pub(in crate::client) fn count_unanswered(&self, outcome: ExchangeOutcome, now: u64, metrics: &mut MessageMetrics) {
         let Self::Exchange(exchange) = self else { return };
         let why = match outcome {
             ExchangeOutcome::Failed(Failure::ReplyTimeout | Failure::SendTimeout) => Unanswered::TimedOut,

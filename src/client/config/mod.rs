@@ -1,7 +1,12 @@
 //! Client configuration.
 
-use super::expect::{Expect, framed};
-use super::load_config::{LoadConfig, MAX_PER_SECOND};
+mod expect;
+mod load;
+
+pub use expect::Expect;
+pub(super) use expect::HalfClose;
+pub use load::LoadConfig;
+
 use crate::buffer::BLOCK_BYTES;
 use crate::codec::Framing;
 use crate::error::Error;
@@ -9,11 +14,13 @@ use crate::results::ReplyCheck;
 use crate::service::search::Request;
 use crate::socket::{Address, Endpoint, SocketOptions, SourceAddresses, TlsClientOptions};
 use crate::units::{format_count, format_counted};
+use expect::framed;
+use load::MAX_PER_SECOND;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// The two messages of the tutorial's client.
-pub(super) const TUTORIAL_MESSAGES: [&str; 2] = ["Message 1 from client.", "Message 2 from client."];
+pub(in crate::client) const TUTORIAL_MESSAGES: [&str; 2] = ["Message 1 from client.", "Message 2 from client."];
 
 /// Default number of connects in progress. A listener's backlog holds 4,096; an eighth of that leaves room for other
 /// clients. It still fills any path with a round trip below 100 ms at 5,000 connections per second.
@@ -149,7 +156,7 @@ impl ClientConfig {
     }
 
     /// Resolves each target to the addresses that can be reached from the source addresses.
-    pub(super) fn resolve(&self) -> Result<Vec<Vec<Address>>, Error> {
+    pub(in crate::client) fn resolve(&self) -> Result<Vec<Vec<Address>>, Error> {
         self.sources.check()?;
         let reachable = |target: &Endpoint| {
             let mut addresses = target.resolve()?;
@@ -176,7 +183,7 @@ impl ClientConfig {
 
     /// Takes the messages as sent on the wire. Requests ask the server to keep the connection open if more than one is
     /// sent, or if the connection stays open after its exchange.
-    pub(super) fn take_messages(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+    pub(in crate::client) fn take_messages(&mut self) -> Result<Vec<Vec<u8>>, Error> {
         if self.requests.is_empty() {
             return framed(self);
         }
@@ -185,7 +192,7 @@ impl ClientConfig {
     }
 
     /// Whether connections stay open after their exchange until all others have completed theirs.
-    pub(super) fn keeps_open(&self) -> bool {
+    pub(in crate::client) fn keeps_open(&self) -> bool {
         self.connections > 1 && self.load.reconnect_every.is_none()
     }
 
@@ -202,7 +209,7 @@ impl ClientConfig {
     /// # Errors
     ///
     /// [`Error::Usage`] for an impossible configuration, [`Error::Descriptors`] when there are too few.
-    pub(super) fn check(&self, descriptors: Option<u64>) -> Result<(), Error> {
+    pub(in crate::client) fn check(&self, descriptors: Option<u64>) -> Result<(), Error> {
         let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
         if self.targets.is_empty() {
             return usage_error("no target to connect to; give one such as 127.0.0.1:65432");
@@ -261,7 +268,7 @@ impl ClientConfig {
     }
 
     /// How replies to messages, or to `requests`, are checked.
-    pub(super) fn reply_check(&self, requests: &[Request]) -> ReplyCheck {
+    pub(in crate::client) fn reply_check(&self, requests: &[Request]) -> ReplyCheck {
         match self.expect {
             // Only the server defines the reply to another action.
             _ if requests.iter().any(|request| matches!(request, Request::Action { .. })) => ReplyCheck::Counted,

@@ -1,11 +1,11 @@
 //! Connect rate: start times of evenly spaced connects, independent of how long each takes.
 
-use super::arrivals::{ArrivalSchedule, Arrivals, Share};
+use crate::client::arrivals::{ArrivalSchedule, Arrivals, Share};
 use std::time::Instant;
 
 /// Start times of one worker's connects.
 #[derive(Debug)]
-pub(super) struct ConnectRate {
+pub(in crate::client) struct ConnectRate {
     schedule: ArrivalSchedule,
     begin: Instant,
     /// A precise timer is armed and has not expired.
@@ -14,17 +14,17 @@ pub(super) struct ConnectRate {
 
 impl ConnectRate {
     /// One worker's share of `rate` connects per second, starting at `begin`.
-    pub(super) fn new(rate: f64, begin: Instant, share: Share) -> Self {
+    pub(in crate::client) fn new(rate: f64, begin: Instant, share: Share) -> Self {
         Self { schedule: ArrivalSchedule::new(rate, Arrivals::Uniform, 0, share), begin, is_armed: false }
     }
 
     /// When the first connect of all workers is due.
-    pub(super) fn begin(&self) -> Instant {
+    pub(in crate::client) fn begin(&self) -> Instant {
         self.begin
     }
 
     /// Consumes the next start time if it has been reached by `now`; returns whether it has.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub(in crate::client) fn take(&mut self, now: Instant) -> bool {
         let is_due = self.is_due(now);
         if is_due {
             self.schedule.advance();
@@ -33,17 +33,17 @@ impl ConnectRate {
     }
 
     /// Whether the next connect is due at `now`.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    pub(in crate::client) fn is_due(&self, now: Instant) -> bool {
         self.schedule.due() <= now.saturating_duration_since(self.begin)
     }
 
     /// Drops the start times before `now`.
-    pub(super) fn skip(&mut self, now: Instant) {
+    pub(in crate::client) fn skip(&mut self, now: Instant) {
         self.schedule.skip(now.saturating_duration_since(self.begin));
     }
 
     /// When to arm a precise timer; `None` while one is armed.
-    pub(super) fn precise_deadline(&mut self) -> Option<Instant> {
+    pub(in crate::client) fn precise_deadline(&mut self) -> Option<Instant> {
         // An instant that the clock cannot represent is never due.
         let instant = self.begin.checked_add(self.schedule.due()).filter(|_| !self.is_armed);
         self.is_armed |= instant.is_some();
@@ -51,7 +51,7 @@ impl ConnectRate {
     }
 
     /// The precise timer has expired.
-    pub(super) fn timer_expired(&mut self) {
+    pub(in crate::client) fn timer_expired(&mut self) {
         self.is_armed = false;
     }
 }

@@ -1,12 +1,18 @@
 //! Expected reply to a message.
 
-use super::Plan;
-use crate::client::Expect;
+pub(super) mod any;
+pub(super) mod datagrams;
+pub(super) mod echo;
+pub(super) mod pattern;
+pub(super) mod search;
+
+use super::config::Expect;
+use super::plan::Plan;
 use crate::codec::message::MessageDecoder;
 use crate::codec::{Decoder, Framing};
 
 /// Result of checking received bytes.
-pub(super) enum Checked {
+pub(in crate::client) enum Checked {
     /// So many bytes are correct; they may end the reply to a message.
     Correct { bytes: usize, ends_message: bool },
     /// More bytes are needed.
@@ -15,7 +21,7 @@ pub(super) enum Checked {
 
 /// Expected reply to a message, with the decoder state of one connection.
 #[derive(Debug)]
-pub(super) enum Expectation {
+pub(in crate::client) enum Expectation {
     /// The same bytes.
     Echo,
     /// The correct reply of the message protocol.
@@ -33,7 +39,7 @@ pub(super) enum Expectation {
 }
 
 impl Expectation {
-    pub(super) fn of(plan: &Plan) -> Self {
+    pub(in crate::client) fn of(plan: &Plan) -> Self {
         if let Some(answers) = &plan.answers {
             return Self::Answer(answers.decoder());
         }
