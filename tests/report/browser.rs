@@ -1,8 +1,36 @@
-//! The HTML report in Chromium, if installed: it renders without network access and without console errors.
+//! The HTML report in Chromium, if installed: it renders without network access and without console errors, and fits
+//! narrow windows.
 
 use super::support::{Program, skipped, works};
 use super::{file, report, sample, text_file};
 use std::process::Command;
+
+/// Lists, in the title of the page around the report, the elements that are cut off or need scrolling, and the labels that overlap.
+const FIND_OVERFLOW: &str = "<script>
+    const width = document.documentElement.clientWidth, faults = [];
+    const describe = (element) => `${element.tagName} ${element.className.baseVal ?? element.className}`;
+    for (const element of document.querySelectorAll('body, body *')) {
+        const box = element.getBoundingClientRect();
+        if (box.width && (box.left < 0 || box.right > width + 0.5)) faults.push(`${describe(element)} is cut off`);
+        const is_inline = getComputedStyle(element).display === 'inline' || element.ownerSVGElement;
+        if (!is_inline && element.scrollWidth > element.clientWidth + 1) faults.push(`${describe(element)} scrolls`);
+    }
+    const labels = [...document.querySelectorAll('text')].map((text) => text.getBoundingClientRect());
+    labels.filter((a) => a.width).forEach((a, i, all) => all.slice(i + 1).forEach((b) => {
+        if (a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom) faults.push('labels overlap');
+    }));
+    parent.document.title = `${width}: ${faults.join(', ')}.`;
+    </script></body>";
+
+/// The program of Chromium, if installed; if not, reports that `what` is skipped.
+fn browser(what: &str) -> Option<&'static str> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let found = names.into_iter().find(|name| works(Command::new(name).arg("--version")));
+    if found.is_none() {
+        skipped(what, "there is no Chromium here");
+    }
+    found
+}
 
 /// Renders a page in Chromium. Returns its document and its console messages.
 fn render(browser: &str, path: &str) -> (String, Vec<String>) {
@@ -19,10 +47,7 @@ fn render(browser: &str, path: &str) -> (String, Vec<String>) {
 
 #[test]
 fn chromium_renders_the_page_without_errors() {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let Some(browser) = names.into_iter().find(|name| works(Command::new(name).arg("--version"))) else {
-        return skipped("the page in a browser", "there is no Chromium here");
-    };
+    let Some(browser) = browser("the page in a browser") else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.html").to_str().unwrap().to_owned();
     let mut results = sample(10, 100);
@@ -37,4 +62,37 @@ fn chromium_renders_the_page_without_errors() {
     let bad = page.replace("</main>", "<img src=\"https://example.org/x.png\"></main>");
     let (_, console_messages) = render(browser, &text_file(&folder, "bad.html", &bad));
     assert!(console_messages.iter().any(|line| line.contains("Content Security Policy")), "{console_messages:?}");
+}
+
+#[test]
+fn nothing_is_cut_off_in_a_narrow_window() {
+    let Some(browser) = browser("the page in a narrow window") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.html").to_str().unwrap().to_owned();
+    // Long texts, large numbers, many seconds and many nines.
+    let mut results = sample(120, 900_000);
+    results.target = "127.0.0.1:65432, ".repeat(5);
+    results.configuration.set("message", "x".repeat(200));
+    results.errors.insert("connect_timeout".to_owned(), 123_456_789);
+    results.mismatches.first.push("0123456789".repeat(20));
+    results.reasons = vec!["y".repeat(200)];
+    results.intervals[1].sent = 1_234_567_890;
+    let run = file(&folder, "run.json", &results);
+    assert_eq!(report(&["html", &run, "-o", &path]).code, Some(0));
+    let page = std::fs::read_to_string(&path).unwrap();
+    let policy = page.lines().find(|line| line.contains("Content-Security-Policy")).unwrap();
+    let page = page.replace(policy, "").replace("<details>", "<details open>");
+    let faults = |page: &str, width: u32| {
+        // Chromium's own window cannot be as narrow as a frame.
+        let page = page.replace("</body>", FIND_OVERFLOW).replace('&', "&amp;").replace('"', "&quot;");
+        let frame = format!("<title></title><iframe width=\"{width}\" height=\"50000\" srcdoc=\"{page}\"></iframe>");
+        let (document, _) = render(browser, &text_file(&folder, "frame.html", &frame));
+        document.split("<title>").nth(1).unwrap().split("</title>").next().unwrap().to_owned()
+    };
+    for width in [400, 1200] {
+        assert_eq!(faults(&page, width), format!("{width}: ."));
+    }
+    let line = format!("<main><p style=\"white-space: nowrap\">{}</p>", "wide ".repeat(100));
+    let wide = page.replace("<main>", &line);
+    assert!(faults(&wide, 400).contains("P  scrolls"), "{}", faults(&wide, 400));
 }

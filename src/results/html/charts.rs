@@ -2,9 +2,9 @@
 
 use super::super::summary::in_words;
 use super::super::{Interval, Latencies, RunResults, format_latency, per_second};
-use super::answers;
-use super::chart::{Chart, Line};
-use super::scale::{Scale, number, rate};
+use super::chart::{Axis, Chart, Line};
+use super::scale::Scale;
+use super::{answers, headline, latencies};
 use crate::units::{format_count, format_rate};
 use std::time::Duration;
 
@@ -24,31 +24,33 @@ pub(super) fn charts(results: &RunResults) -> [Chart; 4] {
 
 #[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
 fn percentiles(results: &RunResults) -> Chart {
-    let (due, send) = (&results.histograms.latency_from_due, &results.histograms.latency_from_send);
-    let x = Scale::of_quantiles(due.count().max(send.count()));
-    let named = [("from due", due), ("from send", send)];
-    let shown: Vec<(&str, &Latencies)> = named.into_iter().filter(|(_, times)| !times.is_empty()).collect();
+    let shown = latencies(results);
+    let count = shown.iter().map(|(_, times)| times.count()).max().unwrap_or_default();
     let ends = shown.iter().filter_map(|(_, times)| Some((nanos(times.at(0.0)?), nanos(times.max()?))));
     let (low, high) = ends.fold((f64::MAX, 1.0_f64), |(low, high), (first, last)| (low.min(first), high.max(last)));
-    let lines = shown.iter().map(|(name, times)| Line { name, points: curve(times) }).collect();
+    let lines: Vec<_> = shown.iter().map(|(name, times)| Line { name, points: curve(times) }).collect();
     let tooltip = |share: f64, name: &str| {
-        let texts =
-            shown.iter().filter_map(|(line, times)| Some(format!("{line}: {}", format_latency(times.at(share)?))));
+        let texts = shown
+            .iter()
+            .filter_map(|(line, times)| Some(format!("{} {}", line.to_lowercase(), format_latency(times.at(share)?))));
         let nines = -(1.0 - share).log10();
         (nines - 0.12, nines + 0.12, format!("{name}: {}", texts.collect::<Vec<_>>().join(", ")))
     };
     let tooltips =
         [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99"), (0.99999, "p99.999")];
-    let reached = |share: f64| (results.latency().count() as f64) * (1.0 - share) >= 0.999;
+    let reached = |share: f64| (count as f64) * (1.0 - share) >= 0.999;
     Chart {
         id: "percentiles",
         title: "Latency by percentile",
         summary: format!(
             "The share of replies that took at most the time on the vertical axis. {}",
-            in_sentence(results.latency())
+            in_sentence(headline(results).1)
         ),
-        y: Scale::of_times(low.min(high), high),
-        x,
+        x: Axis { name: "Share of replies", scale: Scale::of_quantiles(count) },
+        y: Axis {
+            name: if shown.len() == 1 { shown[0].0 } else { "Latency" },
+            scale: Scale::of_times(low.min(high), high),
+        },
         tooltips: tooltips
             .iter()
             .filter(|(share, _)| reached(*share))
@@ -88,9 +90,9 @@ fn latency(results: &RunResults) -> Chart {
     Chart {
         id: "latency",
         title: "Latency over time",
-        summary: format!("The p50, the p99 and the maximum of each second. {}", in_sentence(results.latency())),
+        summary: format!("The p50, the p99 and the maximum of each second. {}", in_sentence(headline(results).1)),
         x: seconds(results),
-        y: Scale::of_times(lowest as f64, highest as f64),
+        y: Axis { name: headline(results).0, scale: Scale::of_times(lowest as f64, highest as f64) },
         lines: vec![
             line("p50", |interval| interval.latency.p50_ns),
             line("p99", |interval| interval.latency.p99_ns),
@@ -119,7 +121,7 @@ fn rates(results: &RunResults) -> Chart {
         title: "Messages per second",
         summary: format!("Messages sent and answered in each second; {} in all.", format_rate(results.rate())),
         x: seconds(results),
-        y: Scale::from_zero(highest, rate),
+        y: Axis { name: "Rate", scale: Scale::from_zero(highest, 0.0, "messages/s") },
         lines,
         tooltips: tooltips(results, |interval| {
             let [sent, replies] =
@@ -133,15 +135,14 @@ fn rates(results: &RunResults) -> Chart {
 fn connections(results: &RunResults) -> Chart {
     let points: Vec<_> = results.intervals.iter().map(|interval| (middle(interval), interval.open as f64)).collect();
     let highest = points.iter().map(|point| point.1).fold(1.0, f64::max);
+    let (title, unit) =
+        if results.datagrams.is_some() { ("Open sockets", "sockets") } else { ("Open connections", "connections") };
     Chart {
         id: "connections",
-        title: "Open connections",
-        summary: format!(
-            "Connections open at the end of each second; {} at most.",
-            format_count(results.connections.most_open)
-        ),
+        title,
+        summary: format!("{title} at the end of each second; {} at most.", format_count(results.connections.most_open)),
         x: seconds(results),
-        y: Scale::from_zero(highest, number),
+        y: Axis { name: "Open at the end of the second", scale: Scale::from_zero(highest, 1.0, unit) },
         lines: vec![Line { name: "open", points }],
         tooltips: tooltips(results, |interval| format!("{} open", format_count(interval.open))),
     }
@@ -157,10 +158,11 @@ fn in_sentence(times: &Latencies) -> String {
     }
 }
 
-fn seconds(results: &RunResults) -> Scale {
+fn seconds(results: &RunResults) -> Axis {
     let ends = results.intervals.iter().map(|interval| interval.start_s + interval.seconds);
     let starts = results.intervals.iter().map(|interval| interval.start_s);
-    Scale::over_time(starts.fold(f64::MAX, f64::min).min(1e9), ends.fold(0.0, f64::max))
+    let scale = Scale::over_time(starts.fold(f64::MAX, f64::min).min(1e9), ends.fold(0.0, f64::max));
+    Axis { name: "Time since the start of the measurement", scale }
 }
 
 fn tooltips(results: &RunResults, describe: impl Fn(&Interval) -> String) -> Vec<(f64, f64, String)> {

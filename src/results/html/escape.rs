@@ -34,9 +34,10 @@ pub(super) fn pairs<V: Display>(title: &str, rows: impl IntoIterator<Item = (Str
     format!("<section><h2>{}</h2>\n<table class=\"pairs\">\n{body}</table></section>\n", escape(title))
 }
 
-/// A table with column headings. The first column names its row.
+/// A table with column headings. The first column names its row. In a narrow window each cell shows its heading, and a
+/// row takes several lines.
 pub(super) fn grid(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut out = "<div class=\"wide\"><table class=\"grid\">\n<thead><tr>".to_owned();
+    let mut out = "<table class=\"times\">\n<thead><tr>".to_owned();
     for heading in headings {
         let _ = write!(out, "<th scope=\"col\">{}</th>", escape(heading));
     }
@@ -45,11 +46,11 @@ pub(super) fn grid(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>
         let mut cells = row.iter();
         let name = cells.next().map(|name| escape(name)).unwrap_or_default();
         let _ = write!(out, "<tr><th scope=\"row\">{name}</th>");
-        for cell in cells {
-            let _ = write!(out, "<td>{}</td>", escape(cell));
+        for (cell, heading) in cells.zip(&headings[1..]) {
+            let _ = write!(out, "<td data-name=\"{}\">{}</td>", escape(heading), escape(cell));
         }
         out.push_str("</tr>\n");
     }
-    out.push_str("</tbody></table></div>\n");
+    out.push_str("</tbody></table>\n");
     out
 }

@@ -40,7 +40,8 @@ pub fn html_page(results: &RunResults) -> String {
     out.push_str(&tables(results));
     let _ = write!(out, "</main>\n<footer>Times come from histograms with three significant digits. ");
     out.push_str(
-        "Latency from due is the response time that a user experiences; from send, the service time.</footer>\n</body>\n</html>\n",
+        "The response time (from due) begins when a message is due, the service time (from send) when it is sent. \
+         Both end with the whole reply.</footer>\n</body>\n</html>\n",
     );
     out
 }
@@ -66,19 +67,38 @@ fn banner(results: &RunResults) -> String {
     out
 }
 
-/// The most important numbers.
-fn figures(results: &RunResults) -> String {
-    let time = |quantile| results.latency().at(quantile).map_or_else(|| "none".to_owned(), format_latency);
-    let figures = [
-        (if results.reply_check.has_counts() { "answered" } else { "sent" }, format_rate(results.rate())),
-        ("p50", time(0.5)),
-        ("p99", time(0.99)),
-        ("p99.9", time(0.999)),
-        ("max", time(1.0)),
-        ("errors", format_count(results.error_count())),
+/// The latencies of the run that are not empty, with their names.
+fn latencies(results: &RunResults) -> Vec<(&'static str, &Latencies)> {
+    let times = &results.histograms;
+    let named = [
+        ("Response time", &times.latency_from_due),
+        ("Service time", &times.latency_from_send),
+        ("First byte", &times.first_byte),
     ];
-    let boxes = figures.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(&value)));
-    format!("<dl class=\"figures\">\n{}</dl>\n", boxes.concat())
+    named.into_iter().filter(|(_, times)| !times.is_empty()).collect()
+}
+
+/// The latency that the tiles show: the response time, or without a schedule the service time.
+fn headline(results: &RunResults) -> (&'static str, &Latencies) {
+    latencies(results).first().copied().unwrap_or(("Latency", results.latency()))
+}
+
+/// The most important numbers. Each tile names its latency.
+fn figures(results: &RunResults) -> String {
+    let (name, times) = headline(results);
+    let quantiles = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)].map(|(quantile, share)| {
+        let time = times.at(share).map_or_else(|| "none".to_owned(), format_latency);
+        (format!("{name} {quantile}"), time)
+    });
+    let rate = if results.reply_check.has_counts() { "Answered" } else { "Sent" };
+    let mut out = "<dl class=\"figures\">\n".to_owned();
+    let ends = [(rate, format_rate(results.rate())), ("Errors", format_count(results.error_count()))];
+    let [rate, errors] = ends.map(|(name, value)| (name.to_owned(), value));
+    for (name, value) in [rate].into_iter().chain(quantiles).chain([errors]) {
+        let _ = writeln!(out, "<div><dt>{}</dt><dd>{}</dd></div>", escape(&name), escape(&value));
+    }
+    out.push_str("</dl>\n");
+    out
 }
 
 fn tables(results: &RunResults) -> String {
@@ -159,3 +179,6 @@ fn counts(results: &RunResults) -> Vec<(String, String)> {
     }));
     rows
 }
+
+#[cfg(test)]
+mod tests;

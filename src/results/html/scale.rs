@@ -1,13 +1,13 @@
 //! Chart scales: positions of values on an axis, and tick labels.
 
-use std::time::Duration;
-
 /// Maps values to positions on an axis, from 0 to 1.
 #[derive(Debug, Clone)]
 pub(super) struct Scale {
     low: f64,
     high: f64,
     is_log: bool,
+    /// Unit of the tick labels, and how the scale is divided if it is not linear: `ms, logarithmic`.
+    pub(super) unit: String,
     /// Tick positions and labels, ascending.
     pub(super) ticks: Vec<(f64, String)>,
 }
@@ -20,29 +20,30 @@ const TIME_STEPS: f64 = 8.0;
 const MAX_LOG_TICKS: usize = 7;
 
 impl Scale {
-    /// Linear scale from 0 to `max` or slightly more.
-    pub(super) fn from_zero(max: f64, show: fn(f64) -> String) -> Self {
-        let step = round_up(max.max(f64::MIN_POSITIVE) / STEPS);
+    /// Linear scale from 0 to `max` or slightly more, with steps of at least `min_step`.
+    pub(super) fn from_zero(max: f64, min_step: f64, unit: &str) -> Self {
+        let step = round_up(max.max(f64::MIN_POSITIVE) / STEPS).max(min_step);
         let high = (max / step).ceil().max(1.0) * step;
-        let ticks = steps(step, high).map(|value| (value / high, show(value))).collect();
-        Self { low: 0.0, high, is_log: false, ticks }
+        let ticks = steps(step, high).map(|value| (value / high, number(value))).collect();
+        Self { low: 0.0, high, is_log: false, unit: unit.to_owned(), ticks }
     }
 
     /// Time scale from the start to the end of a run, in seconds.
     pub(super) fn over_time(low: f64, high: f64) -> Self {
         let step = round_up((high - low).max(1e-3) / TIME_STEPS);
-        let scale = Self { low, high: high.max(low + 1e-3), is_log: false, ticks: Vec::new() };
+        let scale = Self { low, high: high.max(low + 1e-3), is_log: false, unit: "s".to_owned(), ticks: Vec::new() };
         let first = (low / step).ceil() * step;
         let places =
             steps(step, scale.high - first).map(|offset| first + offset).map(|value| (scale.place(value), value));
-        let ticks = places.map(|(place, value)| (place, format!("{} s", trimmed(value)))).collect();
+        let ticks = places.map(|(place, value)| (place, trimmed(value))).collect();
         Self { ticks, ..scale }
     }
 
     /// Logarithmic scale from a round time at or below `low` to one at or above `high`, in nanoseconds.
     pub(super) fn of_times(low: f64, high: f64) -> Self {
         let (low, high) = (round_down(low.max(1.0)), round_up(high.max(2.0)));
-        let scale = Self { low, high, is_log: true, ticks: Vec::new() };
+        let (name, unit) = time_unit(low, high);
+        let scale = Self { low, high, is_log: true, unit: format!("{name}, logarithmic"), ticks: Vec::new() };
         let mut values = vec![low];
         while let Some(&last) = values.last().filter(|last| **last < high * 0.999) {
             values.push(round_up(last * 1.01));
@@ -50,7 +51,7 @@ impl Scale {
         if values.len() > MAX_LOG_TICKS {
             values.retain(|value| (value.log10() - value.log10().round()).abs() < 1e-6);
         }
-        let ticks = values.into_iter().map(|value| (scale.place(value), time(value))).collect();
+        let ticks = values.into_iter().map(|value| (scale.place(value), trimmed(value / unit))).collect();
         Self { ticks, ..scale }
     }
 
@@ -58,11 +59,12 @@ impl Scale {
     #[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
     pub(super) fn of_quantiles(count: u64) -> Self {
         let high = (count.max(10) as f64).log10();
-        let scale = Self { low: 0.0, high, is_log: false, ticks: Vec::new() };
-        let names = ["0 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %", "99.99999 %"];
+        let unit = "%, logarithmic towards 100 %".to_owned();
+        let scale = Self { low: 0.0, high, is_log: false, unit, ticks: Vec::new() };
+        let names = ["0", "90", "99", "99.9", "99.99", "99.999", "99.9999", "99.99999"];
         let mut ticks: Vec<_> =
             names.iter().zip(0_u32..).map(|(name, nines)| (f64::from(nines), (*name).to_owned())).collect();
-        ticks.push((2_f64.log10(), "50 %".to_owned()));
+        ticks.push((2_f64.log10(), "50".to_owned()));
         ticks.retain(|(value, _)| *value <= high);
         ticks.sort_by(|a, b| a.0.total_cmp(&b.0));
         let ticks = ticks.into_iter().map(|(value, name)| (scale.place(value), name)).collect();
@@ -103,30 +105,21 @@ fn round_down(value: f64) -> f64 {
     [5.0, 2.0, 1.0].map(|digit| digit * power).into_iter().find(|round| *round <= value * 1.000_001).unwrap_or(value)
 }
 
-/// Formats a round time: `200 µs`.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "nanoseconds above 0")]
-fn time(nanos: f64) -> String {
-    let time = Duration::from_nanos(nanos.round() as u64);
-    match time.as_nanos() {
-        nanos if nanos < 1_000 => format!("{nanos} ns"),
-        nanos if nanos < 1_000_000 => format!("{} µs", nanos / 1_000),
-        nanos if nanos < 1_000_000_000 => format!("{} ms", nanos / 1_000_000),
-        nanos => format!("{} s", nanos / 1_000_000_000),
-    }
+/// The unit of a time axis with its length in nanoseconds: the one of the highest value, or a smaller one if the lowest
+/// would need more than three decimals.
+fn time_unit(low: f64, high: f64) -> (&'static str, f64) {
+    let units = [("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0)];
+    let fits = |(_, nanos): &(&str, f64)| *nanos <= high && low / nanos > 0.0009;
+    units.into_iter().find(fits).unwrap_or(("ns", 1.0))
 }
 
 /// Formats a round number: `1.5 M`, `50 k`.
-pub(super) fn number(value: f64) -> String {
+fn number(value: f64) -> String {
     match value {
         value if value >= 1e6 => format!("{} M", trimmed(value / 1e6)),
         value if value >= 1e3 => format!("{} k", trimmed(value / 1e3)),
         value => trimmed(value),
     }
-}
-
-/// Formats a round rate per second.
-pub(super) fn rate(value: f64) -> String {
-    if value == 0.0 { "0".to_owned() } else { format!("{}/s", number(value)) }
 }
 
 /// Formats with at most three decimals and no trailing zeros.

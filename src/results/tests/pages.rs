@@ -32,7 +32,7 @@ fn page_is_well_formed_and_self_contained() {
     for part in [
         "Latency by percentile",
         "Valid.",
-        "99.9 %",
+        ">99.9<",
         "Linux 6.18.5",
         "32768 to 60999",
         "from due",
