@@ -13,14 +13,15 @@ mod error;
 mod format;
 mod later;
 mod parse;
-mod rfc3339;
 
-pub use date_formats::{format_day_and_time, format_daytime, format_http_date, format_time_of_day, seconds_since_1900};
+pub use date_formats::{
+    format_day_and_time, format_daytime, format_http_date, format_rfc3339, format_time_of_day, parse_rfc3339,
+    seconds_since_1900,
+};
 pub use error::{Problem, Quantity, UnitError};
 pub use format::{format_count, format_counted, format_duration, format_rate, format_size};
 pub use later::later;
 pub use parse::{parse_count, parse_duration, parse_rate, parse_size};
-pub use rfc3339::{format_rfc3339, parse_rfc3339};
 
 #[cfg(test)]
 mod tests;
