@@ -1,6 +1,6 @@
 //! TLS options of both programs.
 
-use super::variables::Typed;
+use super::variables::{Typed, refuse_stray};
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::socket::{Endpoint, Identity, TlsClientOptions, TlsServerOptions};
@@ -56,7 +56,8 @@ impl ServerTls {
         let client_ca = self.tls_client_ca.as_ref().map(|_| "--tls-client-ca");
         let is_usual = self.handshake_timeout() == Limits::default().handshake;
         let timeout = (!is_usual).then_some("--handshake-timeout");
-        refuse_stray(client_ca.or_else(|| self.typed.first_of(timeout.into_iter().chain(["--tls-alpn"]))), way_out)
+        let stray = client_ca.or_else(|| self.typed.first_of(timeout.into_iter().chain(["--tls-alpn"])));
+        refuse_stray(stray, "TLS", way_out)
     }
 
     pub(super) fn handshake_timeout(&self) -> Option<Duration> {
@@ -102,7 +103,7 @@ impl ClientTls {
     pub(super) fn options(&self, targets: &[Endpoint]) -> Result<Vec<TlsClientOptions>, Error> {
         if !self.tls {
             let options = ["--tls-ca", "--tls-insecure", "--tls-cert", "--tls-key", "--server-name", "--tls-alpn"];
-            return refuse_stray(self.typed.first_of(options), "--tls").map(|()| Vec::new());
+            return refuse_stray(self.typed.first_of(options), "TLS", "--tls").map(|()| Vec::new());
         }
         let identity = files(self.tls_cert.as_ref(), self.tls_key.as_ref())?;
         Ok(targets.iter().map(|target| self.options_for(target, identity.clone())).collect())
@@ -138,14 +139,6 @@ fn files(certificate: Option<&PathBuf>, key: Option<&PathBuf>) -> Result<Option<
         (None, Some(_)) => ("--tls-key", "--tls-cert"),
     };
     Err(Error::Usage(format!("{given} needs {missing}; give a certificate and its key, each in a FILE")))
-}
-
-/// Rejects an option that has no effect without TLS.
-fn refuse_stray(option: Option<&str>, way_out: &str) -> Result<(), Error> {
-    match option {
-        Some(name) => Err(Error::Usage(format!("{name} does nothing without TLS; give {way_out} as well"))),
-        None => Ok(()),
-    }
 }
 
 fn protocol(text: &str) -> Result<String, String> {

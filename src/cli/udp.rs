@@ -1,7 +1,6 @@
 //! UDP options of both programs.
 
 use super::Switch;
-use super::variables::Typed;
 use crate::error::Error;
 use crate::socket::{Interface, Multicast};
 use clap::Args;
@@ -46,15 +45,6 @@ impl SendingOptions {
             loopback: self.multicast_loop.map(|switch| switch == Switch::On),
             ..self.receiving.multicast()
         }
-    }
-}
-
-/// Rejects a UDP option given on the command line without --udp, where it has no effect. An environment variable may
-/// stay set.
-pub(super) fn refuse_stray<'a>(typed: &Typed, options: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
-    match typed.first_of(options) {
-        Some(name) => Err(Error::Usage(format!("{name} does nothing without datagrams; give --udp as well"))),
-        None => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@
 //! a source of lower precedence.
 
 use super::values;
+use crate::error::Error;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Id};
 use std::env;
@@ -213,6 +214,13 @@ impl Typed {
         let id = |option: &str| option.trim_start_matches('-').replace('-', "_");
         options.into_iter().find(|option| self.0.contains(&id(option)))
     }
+}
+
+/// Rejects an option that has no effect without `feature`, which `remedy` enables.
+pub(super) fn refuse_stray(option: Option<&str>, feature: &str, remedy: &str) -> Result<(), Error> {
+    option.map_or(Ok(()), |name| {
+        Err(Error::Usage(format!("{name} does nothing without {feature}; give {remedy} as well")))
+    })
 }
 
 impl FromArgMatches for Typed {

@@ -2,8 +2,9 @@
 
 use super::options::Options;
 use crate::cli::progress::ProgressBar;
-use crate::cli::udp::{SendingOptions, refuse_stray};
+use crate::cli::udp::SendingOptions;
 use crate::cli::variables::Typed;
+use crate::cli::variables::refuse_stray;
 use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport};
 use crate::error::Error;
 use clap::Args;
@@ -41,7 +42,7 @@ impl DatagramOptions {
     /// [`Error::Usage`] when one is.
     pub(super) fn check(&self) -> Result<(), Error> {
         let names = std::iter::once("--broadcast").chain(SendingOptions::NAMES);
-        if self.udp { Ok(()) } else { refuse_stray(&self.typed, names) }
+        refuse_stray(if self.udp { None } else { self.typed.first_of(names) }, "datagrams", "--udp")
     }
 
     /// Applies the options to `config`.

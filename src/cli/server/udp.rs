@@ -1,7 +1,8 @@
 //! UDP options of the server.
 
-use crate::cli::udp::{MulticastOptions, refuse_stray};
+use crate::cli::udp::MulticastOptions;
 use crate::cli::variables::Typed;
+use crate::cli::variables::refuse_stray;
 use crate::error::Error;
 use crate::event_loop::unix_time;
 use crate::server::{DatagramConfig, MakeResponder};
@@ -66,7 +67,8 @@ impl DatagramOptions {
     /// [`Error::Usage`] when one is.
     pub(super) fn check(&self) -> Result<(), Error> {
         let own = ["--udp-answer", "--udp-rate-limit", "--udp-allow-amplification", "--multicast"];
-        if self.udp { Ok(()) } else { refuse_stray(&self.typed, own.into_iter().chain(MulticastOptions::NAMES)) }
+        let stray = || self.typed.first_of(own.into_iter().chain(MulticastOptions::NAMES));
+        refuse_stray(if self.udp { None } else { stray() }, "datagrams", "--udp")
     }
 
     /// Configuration of the UDP socket at `listen`, with the service of this name.
