@@ -7,11 +7,14 @@ use std::time::Instant;
 const FIRST_CHARACTER: u8 = b' ';
 const CHARACTERS: usize = 95;
 
-/// Characters per line; the line end takes two more bytes.
+/// Characters per line, without its end.
 const LINE_CHARACTERS: usize = 72;
 
+/// Bytes per line with its end.
+pub(super) const LINE_BYTES: usize = LINE_CHARACTERS + 2;
+
 /// Each line starts one character later than the one before, so the pattern repeats after 95 lines.
-const PATTERN: [u8; CHARACTERS * (LINE_CHARACTERS + 2)] = pattern();
+pub(super) const PATTERN: [u8; CHARACTERS * LINE_BYTES] = pattern();
 
 /// Sends endless lines of 72 of the 95 printable ASCII characters (RFC 864), until the peer closes. Input is discarded,
 /// even while the peer reads slowly. A half-close of the peer does not end it.
@@ -33,11 +36,11 @@ impl Service for Chargen {
     }
 }
 
-const fn pattern() -> [u8; CHARACTERS * (LINE_CHARACTERS + 2)] {
-    let mut pattern = [0; CHARACTERS * (LINE_CHARACTERS + 2)];
+const fn pattern() -> [u8; CHARACTERS * LINE_BYTES] {
+    let mut pattern = [0; CHARACTERS * LINE_BYTES];
     let mut line = 0;
     while line < CHARACTERS {
-        let start = line * (LINE_CHARACTERS + 2);
+        let start = line * LINE_BYTES;
         let mut column = 0;
         while column < LINE_CHARACTERS {
             // The remainder is below 95.

@@ -1,6 +1,7 @@
 //! Built-in datagram services: echo, discard, chargen, daytime, time, upper case, reverse, fixed reply.
 
 use super::{Reply, Responder};
+use crate::service::chargen::{LINE_BYTES, PATTERN};
 use crate::service::{WallClock, reverse, upper};
 use crate::units::{format_day_and_time, seconds_since_1900};
 use std::sync::Arc;
@@ -8,11 +9,6 @@ use std::time::Instant;
 
 /// Maximum size of a datagram in RFC 864, in bytes.
 const CHARGEN_BYTES: usize = 512;
-
-/// RFC 864's pattern: the printable ASCII characters, and their number per line.
-const FIRST_CHARACTER: u8 = b' ';
-const CHARACTERS: usize = 95;
-const LINE_CHARACTERS: usize = 72;
 
 /// Sends every datagram back (RFC 862).
 #[derive(Debug, Default, Clone, Copy)]
@@ -49,29 +45,22 @@ impl Responder for FixedDatagram {
 /// any request; here the reply is never longer than the request.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct ChargenDatagram {
-    line: usize,
+    /// Position in the pattern.
+    position: usize,
 }
 
 impl Responder for ChargenDatagram {
     fn respond(&mut self, request: &[u8], reply: &mut Reply<'_>, _now: Instant) -> bool {
         let mut remaining = request.len().min(CHARGEN_BYTES);
-        let mut line = self.line;
+        let mut position = self.position;
         while remaining > 0 && reply.room() > 0 {
-            let mut text: Vec<u8> = (line..line + LINE_CHARACTERS).map(character).collect();
-            text.extend_from_slice(b"\r\n");
-            remaining -= reply.write(&text[..text.len().min(remaining)]);
-            line += 1;
+            let rest = &PATTERN[position..];
+            remaining -= reply.write(&rest[..rest.len().min(remaining)]);
+            position = 0;
         }
-        self.line = (self.line + 1) % CHARACTERS;
+        self.position = (self.position + LINE_BYTES) % PATTERN.len();
         true
     }
-}
-
-fn character(index: usize) -> u8 {
-    // The remainder is below 95.
-    #[allow(clippy::cast_possible_truncation)]
-    let offset = (index % CHARACTERS) as u8;
-    FIRST_CHARACTER + offset
 }
 
 /// Sends the date and time in UTC (RFC 867): `Sun Nov  6 08:49:37 1994` and a line end. This is shorter than the TCP
