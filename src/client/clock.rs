@@ -1,5 +1,7 @@
 //! Monotonic clock of a run, in nanoseconds since its start.
 
+pub(super) use crate::units::nanos;
+
 use std::time::{Duration, Instant};
 
 /// Converts instants to nanoseconds since the client was created. All workers share the same origin.
@@ -24,11 +26,4 @@ impl Clock {
     pub(super) fn instant(self, nanos: u64) -> Instant {
         self.origin + Duration::from_nanos(nanos)
     }
-}
-
-/// Nanoseconds of `duration`, saturating. A `u64` holds 584 years.
-#[inline]
-pub(super) fn nanos(duration: Duration) -> u64 {
-    // Not `as_nanos`, whose 128 bits cost more.
-    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }

@@ -2,6 +2,7 @@
 
 use super::{Connection, Limits, Phase, ServiceWait};
 use crate::service::Service;
+use crate::units::nanos;
 use std::time::{Duration, Instant};
 
 /// Nanoseconds since the connection opened. Half the size of an `Instant`, with a range of 584 years.
@@ -179,9 +180,4 @@ pub(super) fn linger_stall_limit(limits: &Limits) -> Option<Duration> {
 fn between_checks(limits: &Limits) -> Moment {
     let limit = [limits.write, limits.idle].into_iter().flatten().min();
     limit.map_or(NEVER, |limit| (nanos(limit) / CHECKS_PER_LIMIT).max(1))
-}
-
-#[inline]
-fn nanos(duration: Duration) -> Moment {
-    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }

@@ -1,7 +1,7 @@
 //! Latency histograms, and their form in a file: a few percentiles, and all counts in HdrHistogram's V2 format,
 //! compressed and base64-encoded.
 
-use crate::units::{format_count, format_counted, format_duration};
+use crate::units::{format_count, format_counted, format_duration, nanos};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
@@ -85,7 +85,7 @@ impl fmt::Debug for Latencies {
 impl Latencies {
     /// Counts one time. A time longer than an hour counts as an hour.
     pub fn record(&mut self, time: Duration) {
-        self.record_nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.record_nanos(nanos(time));
     }
 
     /// Counts one time in nanoseconds.

@@ -1,4 +1,4 @@
-//! Adds a delay to an instant without overflow.
+//! Arithmetic of times that cannot overflow.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,14 @@ const MAX_DELAY: Duration = Duration::from_nanos(u64::MAX);
 #[must_use]
 pub fn later(now: Instant, delay: Duration) -> Instant {
     now + delay.min(MAX_DELAY)
+}
+
+/// Nanoseconds of `duration`, saturating. A `u64` holds 584 years.
+#[inline]
+#[must_use]
+pub fn nanos(duration: Duration) -> u64 {
+    // Not `as_nanos`, whose 128 bits cost more.
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub use date_formats::{
 };
 pub use error::{Problem, Quantity, UnitError};
 pub use format::{format_count, format_counted, format_duration, format_rate, format_size};
-pub use later::later;
+pub use later::{later, nanos};
 pub use parse::{parse_count, parse_duration, parse_rate, parse_size};
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 //! is kept as one number, the theoretical arrival time of the generic cell rate algorithm (ITU-T I.371). It lies in the
 //! future by as much as the source has used of its budget; a time in the past means a full bucket.
 
+use crate::units::nanos;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The number of sets of buckets. With four buckets of 16 bytes each, the table takes 64 KiB and stays in the cache.
 const SETS: usize = 1 << 10;
@@ -69,8 +70,7 @@ impl RateLimit {
 
     /// Sets the time for the following calls.
     pub(super) fn begin_batch(&mut self, now: Instant) {
-        let since: Duration = now.saturating_duration_since(self.start);
-        self.now = since.as_secs().saturating_mul(SECOND_NANOS).saturating_add(since.subsec_nanos().into());
+        self.now = nanos(now.saturating_duration_since(self.start));
     }
 
     /// A permit for one reply to `peer`, unless its budget is spent.
