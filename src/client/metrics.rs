@@ -1,23 +1,16 @@
 //! Metrics of one client worker; merged into one report at the end of the run.
 
-use super::clock::nanos;
 use super::failure::Failure;
 use super::measurements::MessageMetrics;
 use super::report::{Mismatch, Report, WrongAnswer};
 use super::snapshot::{Slot, Snapshot};
 use super::tcp::in_flight::{MessageTimes, SentBatch};
 use crate::counter::Counter;
+use crate::results::Latencies;
 use crate::service::search::Response;
-use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-
-/// Maximum latency of the histograms, in nanoseconds: one hour.
-const MAX_LATENCY_NANOS: u64 = 3_600_000_000_000;
-
-/// Significant decimal digits of the histograms: an error below 0.1 %.
-const DIGITS: u8 = 3;
 
 /// Maximum number of mismatches and of wrong replies that are kept; all are counted.
 const MAX_MISMATCHES_KEPT: usize = 10;
@@ -85,8 +78,8 @@ pub(super) struct WorkerMetrics {
     /// Correct replies, with the index of the request and the number of times each arrived.
     pub(super) answers: Vec<(usize, Response, u64)>,
     wrong_answers: Vec<WrongAnswer>,
-    connect: Histogram<u64>,
-    handshake: Histogram<u64>,
+    connect: Latencies,
+    handshake: Latencies,
     pub(super) message_metrics: MessageMetrics,
 }
 
@@ -106,19 +99,19 @@ impl WorkerMetrics {
             mismatches: Vec::new(),
             answers: Vec::new(),
             wrong_answers: Vec::new(),
-            connect: histogram(),
-            handshake: histogram(),
+            connect: Latencies::default(),
+            handshake: Latencies::default(),
             message_metrics: MessageMetrics::new(is_open_loop),
         }
     }
 
     pub(super) fn connected(&mut self, after: Duration) {
         self.progress.opened.add(1);
-        self.connect.saturating_record(nanos(after).max(1));
+        self.connect.record(after);
     }
 
     pub(super) fn handshake_done(&mut self, after: Duration) {
-        self.handshake.saturating_record(nanos(after).max(1));
+        self.handshake.record(after);
     }
 
     /// Counts a failed connection to the target with index `target`.
@@ -199,13 +192,8 @@ impl WorkerMetrics {
         report.answers.sort_by_key(|(request, ..)| *request);
         let room = MAX_MISMATCHES_KEPT.saturating_sub(report.wrong_answers.len());
         report.wrong_answers.extend(self.wrong_answers.into_iter().take(room));
-        report.connect += self.connect;
-        report.handshake += self.handshake;
+        report.connect.add(&self.connect);
+        report.handshake.add(&self.handshake);
         report.measured.add(&self.message_metrics.measured);
     }
-}
-
-/// Creates a histogram of latencies in nanoseconds.
-pub(super) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, MAX_LATENCY_NANOS, DIGITS).expect("the bounds are constants that fit together")
 }

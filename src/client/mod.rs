@@ -36,11 +36,12 @@ pub use udp::{DatagramClient, DatagramClientConfig, DatagramClientHandle, Datagr
 
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, SignalClaim, SignalSet, catch_signals, run_workers};
+use crate::results::Latencies;
 use crate::service::search::Request;
 use crate::socket::{Address, SocketOptions, TlsConnector, raise_descriptor_limit, rehearse_options};
 use clock::Clock;
 use machine::run_id;
-use metrics::{WorkerMetrics, histogram};
+use metrics::WorkerMetrics;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::low_level::signal_name;
 use std::collections::BTreeMap;
@@ -384,8 +385,8 @@ impl Shared {
             answers: Vec::new(),
             wrong_answers: Vec::new(),
             elapsed,
-            connect: histogram(),
-            handshake: histogram(),
+            connect: Latencies::default(),
+            handshake: Latencies::default(),
             load: self.config.load.clone(),
             measured: Measurements::default(),
             interrupted: self.handle.stopped.load(Ordering::Relaxed),

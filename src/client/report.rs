@@ -3,10 +3,9 @@
 use super::{Expect, Failure, LoadConfig, Measurements};
 use crate::escape;
 use crate::python_repr::BytesRepr;
-use crate::results::{Reason, ReplyCheck, format_latency, format_opening, wrap, write_failed_target};
+use crate::results::{Latencies, Reason, ReplyCheck, format_latency, format_opening, wrap, write_failed_target};
 use crate::service::search::Response;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
-use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -128,9 +127,9 @@ pub struct Report {
     /// Time from the first connect to the last close.
     pub elapsed: Duration,
     /// Connect times, in nanoseconds.
-    pub connect: Histogram<u64>,
+    pub connect: Latencies,
     /// TLS handshake times after the connect, in nanoseconds; empty without TLS.
-    pub handshake: Histogram<u64>,
+    pub handshake: Latencies,
     /// Latencies, counts and intervals of the messages.
     pub measured: Measurements,
     /// Load configuration of the run.
@@ -220,8 +219,8 @@ impl fmt::Display for Report {
             writeln!(out)?;
         }
         match self.reply_check {
-            ReplyCheck::Unframed => write_percentiles(out, "first byte", self.measured.first_byte.histogram()),
-            _ => write_percentiles(out, "round trip", self.measured.from_send.histogram()),
+            ReplyCheck::Unframed => write_percentiles(out, "first byte", &self.measured.first_byte),
+            _ => write_percentiles(out, "round trip", &self.measured.from_send),
         }
     }
 }
@@ -300,14 +299,11 @@ pub(super) fn target_list(targets: &[String]) -> String {
     escape::line(named).to_string()
 }
 
-pub(super) fn write_percentiles(out: &mut fmt::Formatter<'_>, name: &str, histogram: &Histogram<u64>) -> fmt::Result {
+pub(super) fn write_percentiles(out: &mut fmt::Formatter<'_>, name: &str, times: &Latencies) -> fmt::Result {
     write!(out, "    {name:<10}")?;
-    if histogram.is_empty() {
+    if times.is_empty() {
         return write!(out, "{:>10}", "none");
     }
-    for quantile in [0.5, 0.9, 0.99, 0.999, 1.0] {
-        let nanos = histogram.value_at_quantile(quantile).min(histogram.max());
-        write!(out, "{:>10}", format_latency(Duration::from_nanos(nanos)))?;
-    }
-    Ok(())
+    let times = [0.5, 0.9, 0.99, 0.999, 1.0].into_iter().filter_map(|quantile| times.at(quantile));
+    times.into_iter().try_for_each(|time| write!(out, "{:>10}", format_latency(time)))
 }

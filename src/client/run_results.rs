@@ -6,9 +6,7 @@ use super::report::Report;
 use super::udp::DatagramReport;
 use super::{Expect, LoadConfig, Measurements};
 use crate::error::{errno_name, name_of};
-use crate::results::{
-    self, Connections, Cpu, Datagrams, Latencies, LoadKind, Messages, Mismatches, ReplyCheck, RunResults,
-};
+use crate::results::{self, Connections, Cpu, Datagrams, LoadKind, Messages, Mismatches, ReplyCheck, RunResults};
 
 impl From<&Report> for RunResults {
     /// Converts the report. The caller adds the start time, the configuration and the environment; then
@@ -40,8 +38,8 @@ impl From<&Report> for RunResults {
             count: report.mismatch_count + wrong_answers,
             first: mismatches.map(ToString::to_string).chain(answers.map(ToString::to_string)).collect(),
         };
-        results.histograms.connect = Latencies::from(report.connect.clone());
-        results.histograms.handshake = Latencies::from(report.handshake.clone());
+        results.histograms.connect = report.connect.clone();
+        results.histograms.handshake = report.handshake.clone();
         results.fill_measurements(&report.measured, &report.load, report.workers);
         if report.expect == Expect::ReadOnly {
             results.load.kind = LoadKind::Reading;

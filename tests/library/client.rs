@@ -54,7 +54,7 @@ fn the_report_is_a_value() {
         assert_eq!((report.messages_sent, report.messages_verified), (300, 300));
         assert_eq!((report.bytes_sent, report.bytes_verified), (1100, 1100));
         assert_eq!((report.mismatch_count, report.mismatches.len()), (0, 0));
-        assert_eq!((report.connect.len(), report.measured.from_send.count()), (100, 300));
+        assert_eq!((report.connect.count(), report.measured.from_send.count()), (100, 300));
         assert!(report.measured.from_send.max() > Some(Duration::ZERO) && report.elapsed > Duration::ZERO);
         assert!(report.messages_per_second() > 0.0);
     }

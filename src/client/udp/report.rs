@@ -183,7 +183,7 @@ impl fmt::Display for DatagramReport {
         writeln!(out, "  bytes        {} sent, {} {done}", count(self.sent_bytes), count(self.verified_bytes))?;
         writeln!(out, "  time         {}", format_duration(self.elapsed))?;
         writeln!(out, "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "latency", "p50", "p90", "p99", "p99.9", "max")?;
-        write_percentiles(out, "round trip", self.measured.from_send.histogram())
+        write_percentiles(out, "round trip", &self.measured.from_send)
     }
 }
 
