@@ -19,6 +19,7 @@
 //! | text | `python_repr` | Python notation for bytes, text, JSON and addresses |
 //! | | `escape` | external text escaped for terminals, logs and reports; typed escapes decoded |
 //! | | `counter` | single-writer counters, gauges, tallies and histograms |
+//! | | `random` | pseudo-random numbers that equal seeds repeat |
 //! | | `guard` | containment of panics in user code |
 //! | | `error` | errors that an operator can act on; texts and backoff for system errors |
 //! | pure: no socket, no clock, no thread | `buffer` | bounded byte queue, pool of shared blocks, memory account |
@@ -69,6 +70,7 @@ pub mod event_loop;
 mod guard;
 pub mod pump;
 pub mod python_repr;
+mod random;
 pub mod results;
 pub mod server;
 pub mod service;

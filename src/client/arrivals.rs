@@ -4,8 +4,8 @@
 //! are undersampled (coordinated omission; Gil Tene, "How NOT to Measure Latency"). Here the instants follow from a
 //! formula: errors do not add up, and a late message does not delay the next one.
 
-use super::check::pattern::mix;
 use super::clock::nanos;
+use crate::random::mix;
 use std::time::Duration;
 
 const NANOS_PER_SECOND: f64 = 1e9;

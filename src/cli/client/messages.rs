@@ -3,6 +3,7 @@
 use crate::cli::values::MESSAGE_BYTES;
 use crate::codec::{Decoder, Framing};
 use crate::error::{Error, in_words};
+use crate::random::random;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
@@ -53,17 +54,10 @@ pub(super) fn letter_pattern(size: usize) -> Vec<u8> {
     bytes.by_ref().take(size).collect()
 }
 
-/// Bytes in which lost, repeated or moved blocks are detectable: the numbers from 0 on, mixed by SplitMix64 (Steele,
-/// Lea and Flood, OOPSLA 2014), so that every 8-byte word is different.
+/// Bytes in which lost, repeated or moved blocks are detectable: every 8-byte word is different.
 pub(super) fn pattern(size: usize) -> Vec<u8> {
-    let mix = |number: u64| {
-        let word = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (word ^ (word >> 31)).to_le_bytes()
-    };
     let mut bytes = Vec::with_capacity(size + 8);
-    (0..size.div_ceil(8) as u64).for_each(|number| bytes.extend_from_slice(&mix(number)));
+    (0..size.div_ceil(8) as u64).for_each(|number| bytes.extend_from_slice(&random(0, number).to_le_bytes()));
     bytes.truncate(size);
     bytes
 }

@@ -3,23 +3,11 @@
 //! Verification against this pattern detects bytes that were changed, lost, repeated, swapped or sent on another
 //! connection, and where.
 
+use crate::random::{mix, random};
 use std::num::NonZeroU64;
-
-/// The odd number nearest to 2^64 divided by the golden ratio.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Size of a word in bytes.
 const WORD_BYTES: usize = 8;
-
-/// Deterministic pseudo-random permutation of `u64`: the finalizer of `SplitMix64` (Steele, Lea and Flood, OOPSLA
-/// 2014).
-#[must_use]
-pub(in crate::client) fn mix(number: u64) -> u64 {
-    let word = number.wrapping_add(GOLDEN);
-    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
-}
 
 /// Bytes that one connection sends.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +57,7 @@ impl Pattern {
     }
 
     fn word(self, index: u64) -> [u8; WORD_BYTES] {
-        mix(self.base.get().wrapping_add(index.wrapping_mul(GOLDEN))).to_le_bytes()
+        random(self.base.get(), index).to_le_bytes()
     }
 
     /// The part of a word that began before `offset`, at most `max_bytes` of its bytes, and the number of the following word.

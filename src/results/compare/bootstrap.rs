@@ -3,7 +3,9 @@
 
 use super::super::bounds::{add, total};
 use super::{METRICS, MIN_INTERVALS, Metric, RunResults};
+use crate::random::random;
 use std::collections::BTreeMap;
+use std::ops::RangeFrom;
 
 /// Maximum number of blocks: enough to show the spread, few enough that similar neighbours share a block.
 const MAX_BLOCKS: usize = 40;
@@ -70,10 +72,10 @@ impl Blocks {
     }
 
     /// The metrics of as many blocks as there are, drawn with replacement.
-    fn draw(&self, random: &mut SplitMix64) -> Numbers {
+    fn draw(&self, indices: &mut RangeFrom<u64>) -> Numbers {
         let mut sum = Block { counts: vec![0; self.times.len()], ..Block::default() };
         for _ in 0..self.blocks.len() {
-            let block = &self.blocks[random.below(self.blocks.len())];
+            let block = &self.blocks[below(self.blocks.len(), indices)];
             sum.seconds += block.seconds;
             add(&mut sum.replies, block.replies);
             add(&mut sum.errors, block.errors);
@@ -113,10 +115,10 @@ pub(super) fn noises(before: &Blocks, after: &Blocks) -> [Option<f64>; METRICS.l
     if before.blocks.is_empty() || after.blocks.is_empty() {
         return [None; METRICS.len()];
     }
-    let mut random = SplitMix64(0);
+    let mut indices = 0..;
     let differences: Vec<Numbers> = (0..DRAWS)
         .map(|_| {
-            let (was, is) = (before.draw(&mut random), after.draw(&mut random));
+            let (was, is) = (before.draw(&mut indices), after.draw(&mut indices));
             std::array::from_fn(|index| is[index] - was[index])
         })
         .collect();
@@ -129,15 +131,9 @@ pub(super) fn noises(before: &Blocks, after: &Blocks) -> [Option<f64>; METRICS.l
     })
 }
 
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) with a fixed seed: equal files give equal verdicts.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    #[allow(clippy::cast_possible_truncation, reason = "below a usize")]
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((u128::from(word ^ (word >> 31)) * bound as u128) >> 64) as usize
-    }
+/// A number below `bound` from the next random number. The seed is fixed: equal files give equal verdicts.
+#[allow(clippy::cast_possible_truncation, reason = "below a usize")]
+fn below(bound: usize, indices: &mut RangeFrom<u64>) -> usize {
+    let number = indices.next().map_or(0, |index| random(0, index));
+    ((u128::from(number) * bound as u128) >> 64) as usize
 }
