@@ -53,6 +53,13 @@ impl<T> Slab<T> {
     }
 
     /// Returns the value of `key`, unless it was removed.
+    #[must_use]
+    pub fn get(&self, key: Key) -> Option<&T> {
+        let entry = self.entries.get(key.index as usize)?;
+        (entry.generation == key.generation).then_some(&entry.value)
+    }
+
+    /// As [`get`](Self::get), mutably.
     #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let entry = self.entries.get_mut(key.index as usize)?;

@@ -41,9 +41,19 @@ pub trait Observer {
     /// handshake.
     fn handshake_done(&mut self, _negotiated: &dyn fmt::Display) {}
     /// These bytes were received.
-    fn received(&mut self, bytes: &[u8]);
+    fn received(&mut self, _bytes: &[u8]) {}
     /// The socket took these bytes.
-    fn sent(&mut self, bytes: &[u8]);
+    fn sent(&mut self, _bytes: &[u8]) {}
+}
+
+/// Observer that only supplies the time.
+#[derive(Debug)]
+pub struct Clock(pub Instant);
+
+impl Observer for Clock {
+    fn now(&mut self) -> Instant {
+        self.0
+    }
 }
 
 /// Everything a turn needs besides the connection and its socket.

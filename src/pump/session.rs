@@ -158,23 +158,11 @@ mod tests {
     use crate::buffer::{BufferPool, MemoryAccount};
     use crate::connection::Limits;
     use crate::event_loop::{EventLoop, Key};
-    use crate::pump::{Observer, Pump};
+    use crate::pump::{Clock, Pump};
     use crate::service::{Delayed, Echo};
     use crate::socket::Stream;
     use mio::net::UnixStream;
-    use std::time::{Duration, Instant};
-
-    struct Clock(Instant);
-
-    impl Observer for Clock {
-        fn now(&mut self) -> Instant {
-            self.0
-        }
-
-        fn received(&mut self, _bytes: &[u8]) {}
-
-        fn sent(&mut self, _bytes: &[u8]) {}
-    }
+    use std::time::Duration;
 
     #[test]
     fn a_closed_connection_leaves_no_timer() {

@@ -36,11 +36,21 @@ pub(super) enum Accepted {
     Failed,
 }
 
+/// What the connections of a listening socket are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The service.
+    Service,
+    /// The admin pages.
+    Admin,
+}
+
 /// One listening socket of one worker.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     /// None once it is closed.
     listener: Option<Listener>,
+    purpose: Purpose,
     key: Key,
     paused: bool,
     timer: Timer,
@@ -50,9 +60,10 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(listener: Listener, key: Key) -> Self {
+    pub(super) fn new(listener: Listener, purpose: Purpose, key: Key) -> Self {
         Self {
             listener: Some(listener),
+            purpose,
             key,
             paused: false,
             timer: Timer::default(),
@@ -64,6 +75,10 @@ impl Acceptor {
 
     pub(super) fn open(&mut self, context: &LoopContext) -> io::Result<()> {
         self.listener.as_mut().map_or(Ok(()), |listener| context.register_listener(listener.source(), self.key))
+    }
+
+    pub(super) fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// Whether it accepts on `trigger`: a timer that outlived its pause means nothing.

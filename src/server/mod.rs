@@ -36,7 +36,8 @@ use crate::socket::{
     Address, BoundDatagrams, BoundListener, DatagramSocket, Inherited, Listener, TlsAcceptor, raise_descriptor_limit,
 };
 use crate::units::format_count;
-use admin::{Metrics, Process};
+use acceptor::Purpose;
+use admin::Process;
 use admission::Admission;
 use counters::Counters;
 use handover::Handover;
@@ -50,7 +51,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 use tls_reload::TlsReload;
-use udp::Datagrams;
 use worker::Worker;
 
 /// The signals that a server handles. All of them are always caught; a signal without an action is logged and ignored.
@@ -169,6 +169,13 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// What one worker starts with.
+struct Job {
+    event_loop: EventLoop<Message>,
+    listeners: Vec<(Purpose, Listener)>,
+    datagrams: Vec<DatagramSocket>,
 }
 
 /// Counts a worker as ended when dropped, and wakes the first worker, which may be waiting for that.
@@ -317,37 +324,27 @@ where
     /// responder panicked. The other workers drain first.
     pub fn run(mut self) -> Result<Summary, Error> {
         let started = Instant::now();
-        let mut acceptors: Vec<Vec<Listener>> = self.loops.iter().map(|_| Vec::new()).collect();
-        for bound in &mut self.bound {
-            // There are as many listeners as workers, or more if more were inherited.
-            for (index, listener) in bound.listeners.drain(..).enumerate() {
-                acceptors[index % self.shared.config.workers].push(listener);
-            }
+        let job = |event_loop| Job { event_loop, listeners: Vec::new(), datagrams: Vec::new() };
+        let mut jobs: Vec<_> = self.loops.drain(..).map(job).collect();
+        // There are as many sockets as workers, or more if more were inherited.
+        let workers = jobs.len();
+        for (index, listener) in self.bound.iter_mut().flat_map(|bound| bound.listeners.drain(..).enumerate()) {
+            jobs[index % workers].listeners.push((Purpose::Service, listener));
         }
-        let mut datagrams: Vec<Vec<DatagramSocket>> = acceptors.iter().map(|_| Vec::new()).collect();
         for (index, socket) in self.datagrams.drain(..).flat_map(|bound| bound.sockets.into_iter().enumerate()) {
-            datagrams[index % self.shared.config.workers].push(socket);
+            jobs[index % workers].datagrams.push(socket);
+        }
+        // The first worker serves the admin pages for all workers.
+        for listener in self.metrics.iter_mut().flat_map(|bound| bound.listeners.drain(..)) {
+            jobs[0].listeners.push((Purpose::Admin, listener));
         }
         let (shared, make_service) = (&self.shared, &self.make_service);
         service_manager::serve_watchdog(shared).map_err(Error::system("start the watchdog's thread"))?;
-        // The first worker serves the admin pages for all workers.
-        let mut admin_listeners: Vec<Listener> =
-            self.metrics.iter_mut().flat_map(|bound| bound.listeners.drain(..)).collect();
-        let is_observed = !admin_listeners.is_empty();
-        let metrics = |number| is_observed.then(|| Metrics::new(shared, number, std::mem::take(&mut admin_listeners)));
-        let metrics: Vec<_> = (0..acceptors.len()).map(metrics).collect();
-        let work = |((event_loop, (listeners, datagrams)), (number, metrics)): (_, (usize, Option<Metrics>))| {
+        let work = |(number, mut job): (usize, Job)| {
             let _running = Running(shared);
-            let datagrams = Datagrams::new(shared, &shared.counters[number], datagrams)?;
-            let worker = Worker::new(shared, make_service, &event_loop, listeners, datagrams, number, metrics);
-            worker.run(event_loop)
+            Worker::new(shared, make_service, number, &mut job)?.run(&mut job.event_loop)
         };
-        let jobs = self
-            .loops
-            .drain(..)
-            .zip(acceptors.into_iter().zip(datagrams))
-            .zip(metrics.into_iter().enumerate())
-            .collect();
+        let jobs = jobs.into_iter().enumerate().collect();
         let mut summary = Summary::default();
         let result = run_workers(jobs, work, |error| {
             if shared.config.workers > 1 {

@@ -9,14 +9,10 @@ const NUMBER_BITS: u32 = 24;
 /// A fixed part of a worker that receives events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
-    /// A listener of the service.
+    /// A listener of the service or of the admin pages.
     Acceptor(usize),
     /// A UDP socket of the service.
     UdpSocket(usize),
-    /// A listener of the admin pages.
-    AdminAcceptor(usize),
-    /// A connection slot of the admin pages.
-    AdminConnection(usize),
     /// The timer that shows that the loop runs.
     Heartbeat,
 }
@@ -31,15 +27,13 @@ impl Token {
         let (kind, number) = match self {
             Self::Acceptor(number) => (0, number),
             Self::UdpSocket(number) => (1, number),
-            Self::AdminAcceptor(number) => (2, number),
-            Self::AdminConnection(number) => (3, number),
-            Self::Heartbeat => (4, 0),
+            Self::Heartbeat => (2, 0),
         };
         let number = u32::try_from(number).ok().filter(|number| number >> NUMBER_BITS == 0);
         Key::fixed(kind << NUMBER_BITS | number.expect("a worker has fewer sockets than 2^24"))
     }
 
-    /// Returns the part that `key` belongs to; `None` for a connection of the service.
+    /// Returns the part that `key` belongs to; `None` for a connection.
     #[inline]
     pub(super) fn of(key: Key) -> Option<Self> {
         let index = key.as_fixed()?;
@@ -47,14 +41,12 @@ impl Token {
         Some(match index >> NUMBER_BITS {
             0 => Self::Acceptor(number),
             1 => Self::UdpSocket(number),
-            2 => Self::AdminAcceptor(number),
-            3 => Self::AdminConnection(number),
             _ => Self::Heartbeat,
         })
     }
 }
 
-/// Why the loop calls a fixed part of a worker.
+/// Why the loop calls a connection or a fixed part of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trigger {
     /// An event of its socket.
@@ -63,6 +55,10 @@ pub(super) enum Trigger {
     Ready,
     /// Its timer has expired.
     Expired,
+    /// Its precise timer has expired.
+    PreciseTimer,
+    /// Another thread or connection wakes its service.
+    Wake,
 }
 
 #[cfg(test)]
@@ -72,7 +68,7 @@ mod tests {
     #[test]
     fn a_key_leads_back_to_its_token() {
         let last = (1 << 24) - 1;
-        let numbered = [Token::Acceptor, Token::UdpSocket, Token::AdminAcceptor, Token::AdminConnection];
+        let numbered = [Token::Acceptor, Token::UdpSocket];
         let tokens = numbered.iter().flat_map(|token| [token(0), token(7), token(last)]).chain([Token::Heartbeat]);
         for token in tokens {
             assert_eq!(Token::of(token.key()), Some(token));

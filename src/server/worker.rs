@@ -4,8 +4,8 @@
 mod entry;
 mod signals;
 
-use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor};
-use super::admin::Metrics;
+use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, Purpose};
+use super::admin::{AdminConnection, AdminConnections, MAX_ADMIN_CONNECTIONS, RoundMetrics};
 use super::counters::Counters;
 use super::lifecycle::Lifecycle;
 use super::malformed::Malformed;
@@ -13,7 +13,7 @@ use super::observer::SessionObserver;
 use super::tls_events::{self, ProtocolMismatch};
 use super::token::{Token, Trigger};
 use super::udp::Datagrams;
-use super::{ConnectionInfo, Message, Shared, Summary};
+use super::{ConnectionInfo, Job, Message, Shared, Summary};
 use crate::buffer::BufferPool;
 use crate::connection::{CloseReason, Limits};
 use crate::error::{Error, Warning, in_words};
@@ -21,17 +21,20 @@ use crate::event_loop::{EventLoop, Expired, Handler, Key, LoopContext, Readiness
 use crate::guard::guarded;
 use crate::pump::{Pump, Session};
 use crate::service::Service;
-use crate::socket::{Address, Listener, Stream};
+use crate::socket::{Address, Stream};
 use crate::units::{format_count, later};
-use entry::ConnectionEntry;
+use entry::{ConnectionEntry, Entry};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 pub(super) struct Worker<'a, F, S> {
     shared: &'a Arc<Shared>,
     make_service: &'a F,
     sender: Sender<Message>,
-    entries: Slab<ConnectionEntry<S>>,
+    /// The session table: service connections and admin connections.
+    entries: Slab<Entry<S>>,
+    admin: AdminConnections,
     acceptors: Vec<Acceptor>,
     pool: BufferPool,
     limits: Limits,
@@ -40,7 +43,8 @@ pub(super) struct Worker<'a, F, S> {
     /// is still handled and a last admin request still answered.
     ends_last: bool,
     counters: &'a Counters,
-    metrics: Option<Metrics>,
+    /// None without admin pages.
+    metrics: Option<RoundMetrics<'a>>,
     datagrams: Datagrams<'a>,
     /// Warns of connections that could not be registered.
     register_warning: Warning,
@@ -58,40 +62,42 @@ where
     pub(super) fn new(
         shared: &'a Arc<Shared>,
         make_service: &'a F,
-        event_loop: &EventLoop<Message>,
-        listeners: Vec<Listener>,
-        datagrams: Datagrams<'a>,
         number: usize,
-        metrics: Option<Metrics>,
-    ) -> Self {
-        let acceptor = |(index, listener)| Acceptor::new(listener, Token::Acceptor(index).key());
-        Self {
+        job: &mut Job,
+    ) -> Result<Self, Error> {
+        let counters = &shared.counters[number];
+        let acceptor = |(index, (purpose, listener))| Acceptor::new(listener, purpose, Token::Acceptor(index).key());
+        let acceptors: Vec<_> = job.listeners.drain(..).enumerate().map(acceptor).collect();
+        let is_observed = shared.config.metrics.is_some();
+        Ok(Self {
             shared,
             make_service,
-            sender: event_loop.sender(),
+            sender: job.event_loop.sender(),
             entries: Slab::default(),
-            acceptors: (0..).zip(listeners).map(acceptor).collect(),
+            admin: AdminConnections::new(),
             pool: BufferPool::new(),
             limits: shared.config.limits.clone(),
             stage: Lifecycle::Serving,
-            ends_last: event_loop.handles_signals() || metrics.as_ref().is_some_and(Metrics::has_listener),
-            counters: &shared.counters[number],
-            metrics,
+            ends_last: job.event_loop.handles_signals()
+                || acceptors.iter().any(|acceptor| acceptor.purpose() == Purpose::Admin),
+            acceptors,
+            counters,
+            metrics: is_observed.then(|| RoundMetrics::new(&shared.process, &counters.rounds)),
             register_warning: Warning::default(),
             panic_warning: Warning::default(),
-            datagrams,
+            datagrams: Datagrams::new(shared, counters, std::mem::take(&mut job.datagrams))?,
             protocol_mismatch: ProtocolMismatch::default(),
             malformed: Malformed::new(&shared.malformed),
-        }
+        })
     }
 
-    pub(super) fn run(mut self, mut event_loop: EventLoop<Message>) -> Result<Summary, Error> {
+    pub(super) fn run(mut self, event_loop: &mut EventLoop<Message>) -> Result<Summary, Error> {
         for acceptor in &mut self.acceptors {
             acceptor.open(event_loop.context()).map_err(Error::system("wait for connections"))?;
         }
         self.datagrams.open(event_loop.context()).map_err(Error::system("wait for datagrams"))?;
         if let Some(metrics) = &mut self.metrics {
-            metrics.open(event_loop.context()).map_err(Error::system("wait for admin connections"))?;
+            metrics.arm_heartbeat(event_loop.context());
         }
         self.shared.worker_is_accepting().map_err(Error::system("report readiness to the old process"))?;
         event_loop.run(&mut self).map_err(Error::system("wait for events"))?;
@@ -101,13 +107,26 @@ where
         Ok(self.counters.summary())
     }
 
+    /// Handles an event of a listening socket, its turn in the ready queue, or the end of its pause.
+    fn handle_acceptor(&mut self, context: &mut LoopContext, index: usize, trigger: Trigger) {
+        let Some(acceptor) = self.acceptors.get_mut(index).filter(|acceptor| acceptor.accepts_on(trigger)) else {
+            return;
+        };
+        match acceptor.purpose() {
+            Purpose::Service if self.stage == Lifecycle::Serving => self.accept_pending(context, index),
+            Purpose::Service => self.accept_backlog(context, index),
+            // After the other events of the round: a request that has arrived is read before a new connection can
+            // replace its connection.
+            Purpose::Admin if matches!(trigger, Trigger::Event(_)) => {
+                context.ready.push_back(Token::Acceptor(index).key());
+            }
+            Purpose::Admin => self.accept_admin(context, index),
+        }
+    }
+
     /// Accepts pending connections, up to the per-turn budget.
     fn accept_pending(&mut self, context: &mut LoopContext, index: usize) {
-        if self.stage != Lifecycle::Serving {
-            return self.accept_backlog(context, index);
-        }
-        let Some(acceptor) = self.acceptors.get_mut(index) else { return };
-        acceptor.begin_turn(ACCEPTS_PER_TURN);
+        self.acceptors[index].begin_turn(ACCEPTS_PER_TURN);
         loop {
             let acceptor = &mut self.acceptors[index];
             if self.shared.admission.is_closed() {
@@ -123,8 +142,7 @@ where
     /// Accepts all pending connections at shutdown, whatever the limits, then closes the acceptor. Closing earlier would
     /// reset them. Without a free descriptor it stays open until a connection closes or the drain timeout expires.
     fn accept_backlog(&mut self, context: &mut LoopContext, index: usize) {
-        let Some(acceptor) = self.acceptors.get_mut(index) else { return };
-        acceptor.end_pause();
+        self.acceptors[index].end_pause();
         loop {
             match self.acceptors[index].accept(context, self.counters) {
                 Accepted::Connection(stream, peer) => self.open(context, stream, peer),
@@ -134,6 +152,36 @@ where
                 }
             }
         }
+    }
+
+    /// Accepts pending admin connections, whatever the limits and the stage.
+    fn accept_admin(&mut self, context: &mut LoopContext, index: usize) {
+        self.acceptors[index].begin_turn(MAX_ADMIN_CONNECTIONS);
+        while let Accepted::Connection(stream, _) = self.acceptors[index].accept(context, self.counters) {
+            self.open_admin(context, stream);
+        }
+    }
+
+    fn open_admin(&mut self, context: &mut LoopContext, mut socket: Stream) {
+        if let Some(key) = self.admin.to_replace(|key| self.entries.get(key).and_then(Entry::admin)) {
+            self.close_admin(context, key);
+        }
+        let key = self.entries.next_key();
+        if let Err(error) = context.register(socket.source(), key) {
+            return self.counters.accept_failed(&error);
+        }
+        let connection = AdminConnection::new(self.shared, socket, context.now);
+        self.entries.insert(Entry::Admin(Box::new(connection)));
+        self.admin.add(key);
+        self.turn(context, key);
+    }
+
+    fn close_admin(&mut self, context: &mut LoopContext, key: Key) {
+        let Some(Entry::Admin(mut connection)) = self.entries.remove(key) else { return };
+        connection.session.deregister(context, key, &self.admin.memory);
+        drop(connection);
+        self.admin.remove(key);
+        self.acceptors.iter_mut().for_each(|acceptor| acceptor.resume(context));
     }
 
     fn open(&mut self, context: &mut LoopContext, mut socket: Stream, peer: Address) {
@@ -175,14 +223,38 @@ where
         if self.stage == Lifecycle::Draining {
             session.connection.handle_drain();
         }
-        self.entries.insert(ConnectionEntry::new(session, peer, number));
+        self.entries.insert(Entry::Service(ConnectionEntry::new(session, peer, number)));
         self.turn(context, key);
+    }
+
+    /// Calls the connection with `key`, unless the key is stale: the connection ended within this batch of events.
+    #[inline]
+    fn handle_connection(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
+        let is_due = match self.entries.get_mut(key) {
+            Some(Entry::Service(entry)) => is_turn_due(&mut entry.session, trigger, &self.limits, context.now),
+            Some(Entry::Admin(connection)) => {
+                is_turn_due(&mut connection.session, trigger, &self.admin.limits, context.now)
+            }
+            None => false,
+        };
+        if is_due {
+            self.turn(context, key);
+        }
     }
 
     /// Runs a turn of the session with `key`, if it still exists.
     #[inline]
     fn turn(&mut self, context: &mut LoopContext, key: Key) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
+        let entry = match self.entries.get_mut(key) {
+            Some(Entry::Service(entry)) => entry,
+            Some(Entry::Admin(connection)) => {
+                if connection.turn(context, key, &mut self.pool, &self.admin) {
+                    self.close_admin(context, key);
+                }
+                return;
+            }
+            None => return,
+        };
         let connection = &entry.session.connection;
         let expects_plain_text = connection.received_bytes() == 0 && self.shared.tls.is_none();
         let (now, counters, sending) = (context.now, self.counters, self.shared.config.sending);
@@ -206,7 +278,7 @@ where
     }
 
     fn close(&mut self, context: &mut LoopContext, key: Key, reason: CloseReason) {
-        let Some(mut entry) = self.entries.remove(key) else { return };
+        let Some(Entry::Service(mut entry)) = self.entries.remove(key) else { return };
         entry.session.deregister(context, key, &self.shared.memory);
         let line = entry.closing_line(reason, context.now, &mut self.malformed);
         self.protocol_mismatch.check_closed(context.now, &entry.session.socket, &entry.peer);
@@ -243,15 +315,17 @@ where
         // Only connections that are pending now, not those that keep arriving.
         let max_pending = self.shared.config.socket.backlog as usize;
         for index in 0..self.acceptors.len() {
-            self.acceptors[index].begin_turn(max_pending);
-            self.accept_backlog(context, index);
+            if self.acceptors[index].purpose() == Purpose::Service {
+                self.acceptors[index].begin_turn(max_pending);
+                self.accept_backlog(context, index);
+            }
         }
         self.datagrams.drain(context);
         for key in self.entries.keys() {
-            if let Some(entry) = self.entries.get_mut(key) {
+            if let Some(Entry::Service(entry)) = self.entries.get_mut(key) {
                 entry.session.connection.handle_drain();
+                self.turn(context, key);
             }
-            self.turn(context, key);
         }
     }
 
@@ -262,35 +336,24 @@ where
             self.stage = Lifecycle::HandedOver;
             self.acceptors.iter_mut().for_each(|acceptor| acceptor.close(context));
             self.datagrams.close(context);
-            if let Some(metrics) = &mut self.metrics {
-                metrics.close(context);
-            }
         }
     }
 
-    /// Calls a listener, a UDP socket or the admin part.
-    fn handle_fixed(&mut self, context: &mut LoopContext, token: Token, trigger: Trigger) {
-        match token {
-            Token::Acceptor(index) => {
-                if self.acceptors.get(index).is_some_and(|acceptor| acceptor.accepts_on(trigger)) {
-                    self.accept_pending(context, index);
-                }
-            }
-            Token::UdpSocket(index) => self.datagrams.handle(context, index, trigger),
-            Token::AdminAcceptor(_) | Token::AdminConnection(_) | Token::Heartbeat => {
-                if let Some(metrics) = &mut self.metrics {
-                    metrics.handle(context, token, trigger);
-                }
-            }
+    /// Calls the connection or the fixed part of the worker that `key` belongs to.
+    #[inline]
+    fn dispatch(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
+        match Token::of(key) {
+            None => self.handle_connection(context, key, trigger),
+            Some(Token::Acceptor(index)) => self.handle_acceptor(context, index, trigger),
+            Some(Token::UdpSocket(index)) => self.datagrams.handle(context, index, trigger),
+            Some(Token::Heartbeat) => self.metrics.iter_mut().for_each(|metrics| metrics.record_heartbeat(context)),
         }
     }
 
     fn stop(&mut self, context: &mut LoopContext) {
         self.drain(context);
         self.stage = Lifecycle::Stopped;
-        for acceptor in &mut self.acceptors {
-            acceptor.close(context);
-        }
+        self.acceptors.iter_mut().for_each(|acceptor| acceptor.close(context));
         for key in self.entries.keys() {
             self.close(context, key, CloseReason::Stopped);
         }
@@ -306,45 +369,22 @@ where
 
     #[inline]
     fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness) {
-        if let Some(token) = Token::of(key) {
-            return self.handle_fixed(context, token, Trigger::Event(readiness));
-        }
-        // A stale key: the connection ended within this batch of events.
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.session.handle_event(readiness) {
-            self.turn(context, key);
-        }
+        self.dispatch(context, key, Trigger::Event(readiness));
     }
 
     fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {
-        let key = due.key();
         if let Some(metrics) = &self.metrics {
             metrics.record_timer_lag(context, due);
         }
-        if let Some(token) = Token::of(key) {
-            return self.handle_fixed(context, token, Trigger::Expired);
-        }
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.session.handle_expired(&self.limits, context.now) {
-            self.turn(context, key);
-        }
+        self.dispatch(context, due.key(), Trigger::Expired);
     }
 
     fn handle_precise_timer(&mut self, context: &mut LoopContext, key: Key) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.session.handle_precise_timer(context.now) {
-            self.turn(context, key);
-        }
+        self.dispatch(context, key, Trigger::PreciseTimer);
     }
 
     fn handle_ready(&mut self, context: &mut LoopContext, key: Key) {
-        if let Some(token) = Token::of(key) {
-            return self.handle_fixed(context, token, Trigger::Ready);
-        }
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.session.handle_ready() {
-            self.turn(context, key);
-        }
+        self.dispatch(context, key, Trigger::Ready);
     }
 
     fn handle_message(&mut self, context: &mut LoopContext, message: Message) {
@@ -354,18 +394,12 @@ where
             // Only wakes the loop, which then checks `is_done`.
             Message::Ended => {}
             Message::DuplicateListeners(answer) => {
-                let metrics = self.metrics.iter().flat_map(Metrics::acceptors);
-                let acceptors = self.acceptors.iter().chain(metrics).filter_map(Acceptor::duplicate);
+                let acceptors = self.acceptors.iter().filter_map(Acceptor::duplicate);
                 acceptors.chain(self.datagrams.duplicates()).for_each(|duplicate| drop(answer.send(duplicate)));
             }
             Message::HandedOver => self.release_listeners(context),
             Message::Ping(answer) => drop(answer.send(())),
-            Message::Wake(key) => {
-                if let Some(entry) = self.entries.get_mut(key) {
-                    entry.session.connection.handle_wake();
-                    self.turn(context, key);
-                }
-            }
+            Message::Wake(key) => self.dispatch(context, key, Trigger::Wake),
         }
     }
 
@@ -381,13 +415,30 @@ where
     }
 
     fn is_done(&self) -> bool {
+        let has_connections = self.entries.len() > self.admin.len();
         match self.stage {
             Lifecycle::Serving => false,
             Lifecycle::HandedOver | Lifecycle::Draining => {
                 let is_needed = self.ends_last && self.shared.running.load(Ordering::Relaxed) > 1;
-                self.entries.is_empty() && self.acceptors.iter().all(Acceptor::is_closed) && !is_needed
+                let is_open = |acceptor: &Acceptor| acceptor.purpose() == Purpose::Service && !acceptor.is_closed();
+                !has_connections && !self.acceptors.iter().any(is_open) && !is_needed
             }
-            Lifecycle::Stopped => self.entries.is_empty(),
+            Lifecycle::Stopped => !has_connections,
+        }
+    }
+}
+
+/// Tells `session` of `trigger`. Returns whether a turn is due.
+#[inline]
+fn is_turn_due<S: Service>(session: &mut Session<S>, trigger: Trigger, limits: &Limits, now: Instant) -> bool {
+    match trigger {
+        Trigger::Event(readiness) => session.handle_event(readiness),
+        Trigger::Ready => session.handle_ready(),
+        Trigger::Expired => session.handle_expired(limits, now),
+        Trigger::PreciseTimer => session.handle_precise_timer(now),
+        Trigger::Wake => {
+            session.connection.handle_wake();
+            true
         }
     }
 }

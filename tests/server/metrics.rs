@@ -234,6 +234,27 @@ fn pages_are_served_when_the_server_is_full() {
 }
 
 #[test]
+fn pages_are_served_when_the_memory_limit_is_reached() {
+    let mut server = observed(&["--memory-limit", "256KiB", "--workers", "1"]);
+    // Each holds 64 KiB or more. The one whose growth would exceed the limit is closed.
+    let peers: Vec<_> = (0..8).map(|_| connect_narrow(server.address())).collect();
+    let closed = "multiconn_connections_closed_total";
+    for peer in &peers {
+        peer.set_nonblocking(true).unwrap();
+    }
+    await_until("a close for lack of memory", || {
+        peers.iter().for_each(|mut peer| drop(peer.write(&[1; 64 * 1024])));
+        page(&server).sum(closed, &["reason=\"memory limit\""]) > 0.0
+    });
+    let mut visitor = connect(admin_address(&server));
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        assert_eq!(ask(&mut visitor, "GET", path).0, 200);
+    }
+    drop(peers);
+    still_serves(&mut server);
+}
+
+#[test]
 fn refusals_are_counted_and_admin_clients_never_refused() {
     let server = observed(&["--allow", "10.0.0.0/8", "--workers", "2"]);
     for _ in 0..3 {

@@ -116,10 +116,6 @@ impl Observer for Clock {
     fn handshake_done(&mut self, _negotiated: &dyn fmt::Display) {
         self.1 += 1;
     }
-
-    fn received(&mut self, _bytes: &[u8]) {}
-
-    fn sent(&mut self, _bytes: &[u8]) {}
 }
 
 struct LayerHarness {

@@ -14,7 +14,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// The pages of a server.
 #[derive(Debug)]
-pub(super) struct Pages(Arc<Shared>);
+pub(in crate::server) struct Pages(Arc<Shared>);
 
 impl Pages {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {

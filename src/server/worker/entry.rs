@@ -1,12 +1,30 @@
-//! One connection in a worker's slab, and its closing log line.
+//! One entry of a worker's session table: a service connection with its closing log line, or an admin connection.
 
 use crate::connection::CloseReason;
 use crate::pump::Session;
+use crate::server::admin::AdminConnection;
 use crate::server::malformed::Malformed;
 use crate::server::observer;
 use crate::service::Service;
 use crate::socket::Address;
 use std::time::Instant;
+
+/// A connection of a worker.
+#[derive(Debug)]
+pub(super) enum Entry<S> {
+    Service(ConnectionEntry<S>),
+    /// On the heap, so that it does not enlarge the others.
+    Admin(Box<AdminConnection>),
+}
+
+impl<S> Entry<S> {
+    pub(super) fn admin(&self) -> Option<&AdminConnection> {
+        match self {
+            Self::Service(_) => None,
+            Self::Admin(connection) => Some(connection),
+        }
+    }
+}
 
 /// A session with its peer address and its number.
 #[derive(Debug)]
@@ -36,5 +54,16 @@ impl<S: Service> ConnectionEntry<S> {
         malformed.on_close(now, reason, &self.peer, || observer::error_detail(&self.session));
         let closing_details = observer::closing_details(&self.session, reason, self.number, now)?;
         Some(format!("Closing connection to {}: {closing_details}", self.peer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConnectionEntry, Entry};
+    use crate::service::Echo;
+
+    #[test]
+    fn admin_connections_do_not_enlarge_the_others() {
+        assert_eq!(size_of::<Entry<Echo>>(), size_of::<ConnectionEntry<Echo>>());
     }
 }
