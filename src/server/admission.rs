@@ -1,6 +1,6 @@
 //! Admission control: address ranges, connections per address, total connections. Decided before a byte is read.
 
-use super::ServerConfig;
+use super::config::{AtLimit, ServerConfig};
 use crate::socket::{Address, canonical_range};
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -11,16 +11,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many bits of an IPv6 address identify a peer: a host with one address of a /64 can use them all (RFC 6177).
 const IPV6_PEER_BITS: u32 = 64;
-
-/// What happens to new connections when the connection limit is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AtLimit {
-    /// They wait in the backlog until a connection closes.
-    #[default]
-    Wait,
-    /// They are accepted and closed at once.
-    Refuse,
-}
 
 /// Why a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -159,8 +149,7 @@ fn origin(ip: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use super::{Admission, AtLimit, Refusal};
-    use crate::server::ServerConfig;
+    use super::{Admission, AtLimit, Refusal, ServerConfig};
     use crate::socket::{Address, Endpoint};
 
     fn peer(ip: &str) -> Address {

@@ -1,7 +1,7 @@
 //! Server configuration.
 
-use super::admin::MAX_ADMIN_CONNECTIONS;
-use super::{AtLimit, ChildProgram, DatagramConfig};
+use super::handover::ChildProgram;
+use super::udp::DatagramConfig;
 use crate::buffer::BLOCK_BYTES;
 use crate::connection::Limits;
 use crate::error::Error;
@@ -30,8 +30,22 @@ const RESERVED: usize = 16;
 /// Descriptors that each worker needs besides its listeners: the poll, its duplicate for registering, and the waker.
 const RESERVED_PER_WORKER: usize = 4;
 
+/// The maximum number of admin connections. A few monitoring systems and a load balancer ask every few seconds, and an
+/// answer takes a fraction of a millisecond.
+pub(super) const MAX_ADMIN_CONNECTIONS: usize = 16;
+
 /// Descriptors for the admin pages: a few listeners, and their connections.
 const RESERVED_FOR_METRICS: usize = 4 + MAX_ADMIN_CONNECTIONS;
+
+/// What happens to new connections when the connection limit is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AtLimit {
+    /// They wait in the backlog until a connection closes.
+    #[default]
+    Wait,
+    /// They are accepted and closed at once.
+    Refuse,
+}
 
 /// The configuration of a [`Server`](super::Server).
 #[derive(Debug, Clone)]

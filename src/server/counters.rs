@@ -2,8 +2,7 @@
 //! load and a store.
 
 use super::admission::Refusal;
-use super::summary::Summary;
-use super::udp::DatagramCounters;
+use super::summary::{DatagramSummary, Dropped, Summary};
 use crate::connection::CloseReason;
 use crate::counter::{Counter, FixedHistogram, Gauge, Tally};
 use std::io;
@@ -89,6 +88,66 @@ impl Counters {
             sent_bytes: self.sent_bytes.get(),
             datagrams: self.datagrams.summary(),
             elapsed: Duration::ZERO,
+        }
+    }
+}
+
+/// The UDP counters of one worker.
+#[derive(Debug)]
+pub(super) struct DatagramCounters {
+    /// Datagrams received.
+    pub(super) received: Counter,
+    /// Datagrams sent in reply.
+    pub(super) sent: Counter,
+    /// Datagrams that the kernel dropped because the receive queue was full.
+    pub(super) overrun: Counter,
+    dropped: Tally<Dropped>,
+    /// Failed receive calls, by error number (errno(3)); 0 if the error had none.
+    receive_errors: Tally<i32>,
+}
+
+impl Default for DatagramCounters {
+    fn default() -> Self {
+        let (received, sent, overrun) = (Counter::default(), Counter::default(), Counter::default());
+        Self { received, sent, overrun, dropped: Tally::of(&Dropped::OWN), receive_errors: Tally::of(&[]) }
+    }
+}
+
+impl DatagramCounters {
+    pub(super) fn drop(&self, reason: Dropped) {
+        self.dropped.add(reason);
+    }
+
+    /// The number of datagrams dropped for `reason`.
+    pub(super) fn dropped_for(&self, reason: Dropped) -> u64 {
+        self.dropped.get(reason)
+    }
+
+    /// Counts a failed receive call.
+    pub(super) fn receive_failed(&self, error: &io::Error) {
+        self.receive_errors.add(error.raw_os_error().unwrap_or_default());
+    }
+
+    /// Failed receive calls, by error number.
+    pub(super) fn receive_errors(&self) -> impl Iterator<Item = (i32, u64)> {
+        self.receive_errors.counts()
+    }
+
+    /// Dropped datagrams by reason, including reasons with a count of zero.
+    pub(super) fn dropped(&self) -> impl Iterator<Item = (Dropped, u64)> {
+        let overrun = self.overrun.get();
+        self.dropped.counts().map(move |(reason, count)| match reason {
+            Dropped::QueueFull => (reason, overrun),
+            _ => (reason, count),
+        })
+    }
+
+    pub(super) fn summary(&self) -> DatagramSummary {
+        DatagramSummary {
+            received: self.received.get(),
+            sent: self.sent.get(),
+            dropped: self.dropped().filter(|(_, count)| *count > 0).collect(),
+            receive_errors: self.receive_errors().collect(),
         }
     }
 }

@@ -11,47 +11,49 @@ mod counters;
 mod handover;
 mod lifecycle;
 mod malformed;
+mod message;
 mod observer;
 mod panic_hook;
+mod process;
 mod service_manager;
+mod shared;
 mod summary;
 mod tls_events;
 mod tls_reload;
 mod token;
 mod udp;
+mod watchdog;
 mod worker;
 
-pub use admission::{AtLimit, Refusal};
-pub use config::ServerConfig;
+pub use admission::Refusal;
+pub use config::{AtLimit, ServerConfig};
 pub use handover::ChildProgram;
+pub use message::{ConnectionInfo, ConnectionWaker, ServerHandle};
 pub use panic_hook::limit_panic_reports;
-pub use summary::Summary;
-pub use udp::{DatagramConfig, DatagramSummary, Dropped, MakeResponder};
+pub use summary::{DatagramSummary, Dropped, Summary};
+pub use udp::{DatagramConfig, MakeResponder};
 
 use crate::buffer::MemoryAccount;
 use crate::error::Error;
-use crate::event_loop::{EventLoop, Key, Sender, SignalClaim, SignalSet, catch_signals, run_workers};
+use crate::event_loop::{EventLoop, SignalClaim, SignalSet, catch_signals, run_workers};
 use crate::service::Service;
-use crate::socket::{
-    Address, BoundDatagrams, BoundListener, DatagramSocket, Inherited, Listener, TlsAcceptor, raise_descriptor_limit,
-};
+use crate::socket::{Address, BoundDatagrams, BoundListener, Inherited, TlsAcceptor, raise_descriptor_limit};
 use crate::units::format_count;
 use acceptor::Purpose;
-use admin::Process;
 use admission::Admission;
 use counters::Counters;
 use handover::Handover;
 use malformed::MalformedCount;
+use message::Message;
+use process::Process;
 use service_manager::ServiceManager;
+use shared::{Running, Shared};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
-use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Instant;
-use tls_reload::TlsReload;
-use worker::Worker;
+use tls_reload::ReloadableTls;
+use worker::{Job, Worker};
 
 /// The signals that a server handles. All of them are always caught; a signal without an action is logged and ignored.
 const SIGNALS: SignalSet = SignalSet { ending: &[SIGINT, SIGTERM], others: &[SIGHUP, SIGUSR1, SIGUSR2] };
@@ -65,127 +67,6 @@ const SIGNALS: SignalSet = SignalSet { ending: &[SIGINT, SIGTERM], others: &[SIG
 /// [`Error::System`], with those of sigaction(2) and socketpair(2).
 pub fn catch_server_signals() -> Result<SignalClaim, Error> {
     catch_signals(SIGNALS).map_err(Error::system("handle signals"))
-}
-
-/// Facts about a connection for the factory of its service.
-#[derive(Debug)]
-pub struct ConnectionInfo<'a> {
-    /// The number of the connection, counted from 1 over the whole server.
-    pub number: u64,
-    /// The peer's address.
-    pub peer: &'a Address,
-    sender: &'a Sender<Message>,
-    key: Key,
-}
-
-impl ConnectionInfo<'_> {
-    /// A waker for this connection, for other threads or other connections.
-    #[must_use]
-    pub fn waker(&self) -> ConnectionWaker {
-        ConnectionWaker { sender: self.sender.clone(), key: self.key }
-    }
-}
-
-/// Wakes the service of one connection, from any thread. Does nothing once the connection has ended.
-#[derive(Debug, Clone)]
-pub struct ConnectionWaker {
-    sender: Sender<Message>,
-    key: Key,
-}
-
-impl ConnectionWaker {
-    /// Makes the worker call the service soon.
-    pub fn wake(&self) {
-        self.sender.send(Message::Wake(self.key));
-    }
-}
-
-/// Shuts down a running server, from any thread.
-#[derive(Debug, Clone)]
-pub struct ServerHandle {
-    workers: Vec<Sender<Message>>,
-}
-
-impl ServerHandle {
-    /// Stops accepting, answers what was received, then ends; at the latest after the drain timeout.
-    pub fn drain(&self) {
-        self.workers.iter().for_each(|worker| worker.send(Message::Drain));
-    }
-
-    /// Ends at once and discards unsent output.
-    pub fn stop(&self) {
-        self.workers.iter().for_each(|worker| worker.send(Message::Stop));
-    }
-}
-
-/// A message to a worker.
-#[derive(Debug)]
-enum Message {
-    Drain,
-    Stop,
-    Wake(Key),
-    /// Send a duplicate of each listening socket.
-    DuplicateListeners(mpsc::Sender<io::Result<OwnedFd>>),
-    /// A new process accepts all further connections.
-    HandedOver,
-    /// Reply, to show that the loop runs.
-    Ping(mpsc::Sender<()>),
-    /// Another worker has ended.
-    Ended,
-}
-
-/// State shared by all workers. It is touched when a connection opens or closes, never per message.
-#[derive(Debug)]
-struct Shared {
-    config: ServerConfig,
-    admission: Admission,
-    /// Memory that all connections hold between their turns.
-    memory: MemoryAccount,
-    /// None for plain text.
-    tls: Option<TlsAcceptor>,
-    tls_reload: TlsReload,
-    accepted: AtomicU64,
-    malformed: MalformedCount,
-    /// Workers that have not ended yet.
-    running: AtomicUsize,
-    /// Workers that do not accept yet.
-    starting: AtomicUsize,
-    handle: ServerHandle,
-    /// The counters of each worker, which only that worker writes.
-    counters: Vec<Counters>,
-    /// The ports on which datagrams are answered, on any address.
-    datagram_ports: Vec<u16>,
-    process: Process,
-    handover: Handover,
-    service_manager: ServiceManager,
-}
-
-impl Shared {
-    /// Counts a worker as accepting. The last one reports readiness to the old process or else to the service manager.
-    fn worker_is_accepting(&self) -> io::Result<()> {
-        // The old process notifies the service manager itself: until then it is the main process.
-        if self.starting.fetch_sub(1, Ordering::AcqRel) == 1 && !self.handover.release_parent()? {
-            self.service_manager.notify_ready();
-        }
-        Ok(())
-    }
-}
-
-/// What one worker starts with.
-struct Job {
-    event_loop: EventLoop<Message>,
-    listeners: Vec<(Purpose, Listener)>,
-    datagrams: Vec<DatagramSocket>,
-}
-
-/// Counts a worker as ended when dropped, and wakes the first worker, which may be waiting for that.
-struct Running<'a>(&'a Shared);
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-        self.0.handle.workers[0].send(Message::Ended);
-    }
 }
 
 /// A server that listens, but does not serve yet: see [`run`](Self::run).
@@ -243,6 +124,7 @@ where
             loops[0].watch_signals(SIGNALS).map_err(Error::system("handle signals"))?;
         }
         let tls = config.tls.clone().map(TlsAcceptor::new).transpose()?;
+        let tls = tls.map(|acceptor| Arc::new(ReloadableTls::new(acceptor)));
         let parent = inherited.take_parent();
         let metrics = match &config.metrics {
             Some(endpoint) => inherited.listen_for("metrics", endpoint, &config.socket, 1)?,
@@ -275,7 +157,6 @@ where
             admission: Admission::new(&config, max_connections),
             memory: MemoryAccount::new(config.memory_limit),
             tls,
-            tls_reload: TlsReload::default(),
             accepted: AtomicU64::new(0),
             malformed: MalformedCount::default(),
             running: AtomicUsize::new(loops.len()),
@@ -308,7 +189,7 @@ where
 
     /// The TLS configuration in use; none for plain text.
     pub fn tls(&self) -> Option<&TlsAcceptor> {
-        self.shared.tls.as_ref()
+        self.shared.tls.as_ref().map(|tls| &tls.acceptor)
     }
 
     /// A handle to shut down the server from another thread.
@@ -339,7 +220,7 @@ where
             jobs[0].listeners.push((Purpose::Admin, listener));
         }
         let (shared, make_service) = (&self.shared, &self.make_service);
-        service_manager::serve_watchdog(shared).map_err(Error::system("start the watchdog's thread"))?;
+        watchdog::start(shared).map_err(Error::system("start the watchdog's thread"))?;
         let work = |(number, mut job): (usize, Job)| {
             let _running = Running(shared);
             Worker::new(shared, make_service, number, &mut job)?.run(&mut job.event_loop)

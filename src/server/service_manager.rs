@@ -1,15 +1,13 @@
 //! Notifications to a service manager such as systemd (sd_notify(3)): readiness, reloads, stopping, watchdog.
 //!
 //! Nothing is sent without `NOTIFY_SOCKET` in the environment. Notifying never blocks and never fails: a manager that
-//! does not read must not keep the server from serving.
+//! does not read must not keep the server from serving. The `sd-notify` crate blocks, and takes no abstract address.
 
-use super::{Message, ServerHandle};
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 /// The environment variable with the watchdog interval, in microseconds (sd_watchdog_enabled(3)).
@@ -60,6 +58,11 @@ impl ServiceManager {
         }
     }
 
+    /// All workers responded within the watchdog interval.
+    pub(super) fn notify_watchdog(&self) {
+        self.notify("WATCHDOG=1");
+    }
+
     fn notify(&self, text: &str) {
         let Some(address) = &self.address else { return };
         if self.is_handed_over.load(Ordering::Relaxed) {
@@ -77,7 +80,7 @@ impl ServiceManager {
     }
 
     /// The watchdog interval, if this process is supervised.
-    fn watchdog(&self) -> Option<Duration> {
+    pub(super) fn watchdog_interval(&self) -> Option<Duration> {
         self.address.as_ref()?;
         let is_other = |pid: String| pid != std::process::id().to_string();
         if std::env::var(WATCHDOG_PID).is_ok_and(is_other) {
@@ -86,32 +89,6 @@ impl ServiceManager {
         let micros = std::env::var(WATCHDOG_USEC).ok()?.parse().ok().filter(|&micros| micros > 0)?;
         Some(Duration::from_micros(micros))
     }
-}
-
-/// Notifies the watchdog, if there is one, twice per interval while all workers respond. While a worker hangs, nothing
-/// is sent.
-///
-/// This runs on its own thread, which ends after the workers. Only so all of them can be supervised, including the
-/// first.
-pub(super) fn serve_watchdog(shared: &std::sync::Arc<super::Shared>) -> io::Result<()> {
-    let Some(interval) = shared.service_manager.watchdog() else { return Ok(()) };
-    let shared = std::sync::Arc::clone(shared);
-    let watch = move || {
-        while all_workers_respond(&shared.handle) {
-            shared.service_manager.notify("WATCHDOG=1");
-            std::thread::sleep(interval / 2);
-        }
-    };
-    std::thread::Builder::new().name("watchdog".to_owned()).spawn(watch).map(drop)
-}
-
-/// Waits until every worker has answered a ping; false when all have ended.
-fn all_workers_respond(handle: &ServerHandle) -> bool {
-    let (sender, responses) = mpsc::channel();
-    handle.workers.iter().for_each(|worker| worker.send(Message::Ping(sender.clone())));
-    drop(sender);
-    // Ends when each worker has answered, or has ended and so dropped its sender.
-    responses.iter().count() > 0
 }
 
 fn address_from_environment() -> Option<SocketAddr> {

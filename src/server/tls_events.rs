@@ -1,13 +1,11 @@
 //! TLS in a worker: starting the handshake, and warnings of TLS on a plain-text port and vice versa.
 
-use super::Shared;
 use crate::error::Warning;
-use crate::socket::{Address, Stream, TlsStream};
+use crate::socket::{Address, Stream, TlsAcceptor, TlsStream};
 use std::time::Instant;
 
-/// Wraps an accepted stream in TLS, if the server uses it. None when that fails, which is logged.
-pub(super) fn start_tls(shared: &Shared, socket: Stream) -> Option<Stream> {
-    let Some(tls) = &shared.tls else { return Some(socket) };
+/// Wraps an accepted stream in TLS. None when that fails, which is logged.
+pub(super) fn start_tls(tls: &TlsAcceptor, socket: Stream) -> Option<Stream> {
     tls.accept(socket).inspect_err(|error| log::error!("cannot begin a TLS handshake: {error}")).ok()
 }
 

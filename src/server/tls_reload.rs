@@ -3,8 +3,8 @@
 //! This runs on its own thread, because a file system can block and the event loop must not wait for it. Requests
 //! during a reload cause one further reload.
 
-use super::Shared;
 use crate::error::in_words;
+use crate::socket::TlsAcceptor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -14,9 +14,9 @@ const RUNNING_AND_REQUESTED: u8 = 2;
 
 /// Whether a reload runs, and whether another one was requested since.
 #[derive(Debug, Default)]
-pub(super) struct TlsReload(AtomicU8);
+struct Requests(AtomicU8);
 
-impl TlsReload {
+impl Requests {
     /// Requests a reload. Returns whether the caller has to start it; otherwise the running thread does it.
     fn request(&self) -> bool {
         let next = |state| Some(if state == IDLE { RUNNING } else { RUNNING_AND_REQUESTED });
@@ -30,40 +30,52 @@ impl TlsReload {
     }
 }
 
-/// Starts to read the files again, for connections accepted afterwards. On any error the server continues with the old
-/// ones.
-pub(super) fn start(shared: &Arc<Shared>) {
-    if shared.tls.is_none() || !shared.tls_reload.request() {
-        return;
-    }
-    let thread_shared = Arc::clone(shared);
-    let read = move || {
-        reload(&thread_shared);
-        while thread_shared.tls_reload.finish() {
-            reload(&thread_shared);
-        }
-    };
-    if let Err(error) = std::thread::Builder::new().name("tls-reload".to_owned()).spawn(read) {
-        log::error!("the TLS files stay as they were: cannot start a thread: {}", in_words(&error));
-        shared.tls_reload.finish();
-    }
+/// TLS of a server, whose files can be read again.
+#[derive(Debug)]
+pub(super) struct ReloadableTls {
+    pub(super) acceptor: TlsAcceptor,
+    requests: Requests,
 }
 
-fn reload(shared: &Shared) {
-    let Some(tls) = &shared.tls else { return };
-    match tls.reload() {
-        Ok(()) => log::info!("Read the TLS files again: certificate SHA-256 {}", tls.fingerprint()),
-        Err(error) => log::error!("the TLS files stay as they were: {error}"),
+impl ReloadableTls {
+    pub(super) fn new(acceptor: TlsAcceptor) -> Self {
+        Self { acceptor, requests: Requests::default() }
+    }
+
+    /// Starts to read the files again, for connections accepted afterwards. On any error the server continues with the
+    /// old ones.
+    pub(super) fn start_reload(self: &Arc<Self>) {
+        if !self.requests.request() {
+            return;
+        }
+        let tls = Arc::clone(self);
+        let read = move || {
+            tls.reload();
+            while tls.requests.finish() {
+                tls.reload();
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("tls-reload".to_owned()).spawn(read) {
+            log::error!("the TLS files stay as they were: cannot start a thread: {}", in_words(&error));
+            self.requests.finish();
+        }
+    }
+
+    fn reload(&self) {
+        match self.acceptor.reload() {
+            Ok(()) => log::info!("Read the TLS files again: certificate SHA-256 {}", self.acceptor.fingerprint()),
+            Err(error) => log::error!("the TLS files stay as they were: {error}"),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::TlsReload;
+    use super::Requests;
 
     #[test]
     fn requests_during_a_reload_cause_one_more() {
-        let reload = TlsReload::default();
+        let reload = Requests::default();
         assert!(reload.request());
         assert!(!reload.request() && !reload.request());
         assert!(reload.finish());

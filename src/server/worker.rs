@@ -5,15 +5,18 @@ mod entry;
 mod signals;
 
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, Purpose};
-use super::admin::{AdminConnection, AdminConnections, MAX_ADMIN_CONNECTIONS, RoundMetrics};
+use super::admin::{AdminConnection, AdminConnections, RoundMetrics};
+use super::config::MAX_ADMIN_CONNECTIONS;
 use super::counters::Counters;
 use super::lifecycle::Lifecycle;
 use super::malformed::Malformed;
+use super::message::{ConnectionInfo, Message};
 use super::observer::SessionObserver;
+use super::shared::Shared;
+use super::summary::Summary;
 use super::tls_events::{self, ProtocolMismatch};
 use super::token::{Token, Trigger};
 use super::udp::Datagrams;
-use super::{ConnectionInfo, Job, Message, Shared, Summary};
 use crate::buffer::BufferPool;
 use crate::connection::{CloseReason, Limits};
 use crate::error::{Error, Warning, in_words};
@@ -21,12 +24,19 @@ use crate::event_loop::{EventLoop, Expired, Handler, Key, LoopContext, Readiness
 use crate::guard::guarded;
 use crate::pump::{Pump, Session};
 use crate::service::Service;
-use crate::socket::{Address, Stream};
+use crate::socket::{Address, DatagramSocket, Listener, Stream};
 use crate::units::{format_count, later};
 use entry::{ConnectionEntry, Entry};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+
+/// What one worker starts with.
+pub(super) struct Job {
+    pub(super) event_loop: EventLoop<Message>,
+    pub(super) listeners: Vec<(Purpose, Listener)>,
+    pub(super) datagrams: Vec<DatagramSocket>,
+}
 
 pub(super) struct Worker<'a, F, S> {
     shared: &'a Arc<Shared>,
@@ -201,7 +211,11 @@ where
             }
             return;
         }
-        let Some(mut socket) = tls_events::start_tls(self.shared, socket) else {
+        let wrapped = match &self.shared.tls {
+            Some(tls) => tls_events::start_tls(&tls.acceptor, socket),
+            None => Some(socket),
+        };
+        let Some(mut socket) = wrapped else {
             return self.shared.admission.leave(&peer);
         };
         let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;

@@ -16,6 +16,7 @@ mod stream;
 mod sys;
 mod tcp_info;
 mod tls;
+mod transport;
 mod udp;
 mod unix_path;
 mod zone;
@@ -29,11 +30,12 @@ pub use listener::{BoundListener, Listener, bind};
 pub use options::SocketOptions;
 pub use range::canonical_range;
 pub use source_address::SourceAddresses;
-pub use stream::{Stream, Transport};
+pub use stream::{Stream, TlsStream};
 pub use tcp_info::Delivery;
 pub use tls::{
-    Identity, MAX_TLS_BYTES, TlsAcceptor, TlsClientOptions, TlsConnector, TlsFault, TlsServerOptions, TlsStream,
+    Identity, MAX_TLS_BYTES, TlsAcceptor, TlsClientOptions, TlsConnector, TlsFault, TlsLayer, TlsServerOptions,
 };
+pub use transport::Transport;
 pub use udp::{
     BoundDatagrams, DatagramSocket, InDatagram, Interface, MAX_DATAGRAM_BYTES, Multicast, OutDatagram, Peer, RecvBatch,
     SendBatch, bind_datagrams, needs_broadcast, open_towards, reply_hops,

@@ -1,7 +1,8 @@
 //! Connected byte streams: TCP, Unix, or TLS over one of them.
 
 use super::tcp_info::{Delivery, delivery};
-use super::tls::TlsStream;
+use super::tls::TlsLayer;
+use super::transport::Transport;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use rustix::io::Errno;
@@ -11,83 +12,8 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
-/// A non-blocking byte stream as the pump uses it. All calls return at once; `WouldBlock` means that no progress is
-/// possible now.
-pub trait Transport {
-    /// Reads into `buf` as read(2) does; 0 means end of input.
-    ///
-    /// # Errors
-    ///
-    /// Those of recv(2).
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
-
-    /// Writes as many of `bytes` as the stream takes.
-    ///
-    /// # Errors
-    ///
-    /// Those of send(2).
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
-
-    /// Shuts down the sending half: the peer reads end of input after all bytes sent before.
-    ///
-    /// # Errors
-    ///
-    /// Those of shutdown(2).
-    fn shut_sending(&mut self) -> io::Result<()>;
-
-    /// Whether a read of `received` bytes into a buffer of `offered` bytes shows that no more input is available now.
-    /// This holds for a short read from a kernel socket (epoll(7), question 9), unless an event announced an end or
-    /// urgent data. It does not hold for a layer with buffered bytes of its own.
-    fn drained_by(&self, offered: usize, received: usize) -> bool {
-        received < offered
-    }
-
-    /// Whether a handshake must complete before data can be exchanged. Reads advance it and return `WouldBlock` until
-    /// it is complete; nothing may be written before.
-    #[inline]
-    fn is_handshaking(&self) -> bool {
-        false
-    }
-
-    /// The parameters negotiated in the handshake, for logs.
-    fn negotiated(&self) -> &dyn fmt::Display {
-        &"no handshake"
-    }
-
-    /// Whether the layer holds bytes that the socket has not taken yet.
-    #[inline]
-    fn holds_unsent(&self) -> bool {
-        false
-    }
-
-    /// Writes buffered bytes of the layer to the socket. Returns how many bytes the socket took; if that was not all,
-    /// it takes no more for now.
-    ///
-    /// # Errors
-    ///
-    /// Those of send(2).
-    fn flush(&mut self) -> io::Result<usize> {
-        Ok(0)
-    }
-
-    /// Memory that the layer holds for the peer, in bytes; 0 for a kernel socket.
-    #[inline]
-    fn held_bytes(&self) -> usize {
-        0
-    }
-
-    /// What the peer's system has acknowledged of the bytes that the socket took; none where that is unknown.
-    fn delivery(&self) -> Option<Delivery> {
-        None
-    }
-
-    /// Whether the sending half must be shut down even when the peer has shut down its own. False for kernel sockets,
-    /// where closing has the same effect.
-    #[inline]
-    fn needs_close_notify(&self) -> bool {
-        false
-    }
-}
+/// TLS over a socket.
+pub type TlsStream = TlsLayer<Stream>;
 
 /// A connected, non-blocking stream socket.
 #[derive(Debug)]
@@ -117,6 +43,15 @@ impl Transport for Stream {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
             Self::Tls(stream) => return stream.write(bytes),
+        }
+        .map_err(with_kind)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write_vectored(slices),
+            Self::Unix(stream) => stream.write_vectored(slices),
+            Self::Tls(stream) => return stream.write_vectored(slices),
         }
         .map_err(with_kind)
     }
@@ -214,16 +149,5 @@ impl Stream {
             Self::Tcp(_) | Self::Unix(_) => None,
             Self::Tls(stream) => Some(stream),
         }
-    }
-
-    /// Writes as many of `slices` as the socket takes, in one call (writev(2)). A TLS stream takes only the first
-    /// slice.
-    pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write_vectored(slices),
-            Self::Unix(stream) => stream.write_vectored(slices),
-            Self::Tls(stream) => return stream.write(slices.first().map_or(&[], |slice| slice)),
-        }
-        .map_err(with_kind)
     }
 }

@@ -238,12 +238,14 @@ fn pages_are_served_when_the_memory_limit_is_reached() {
     let mut server = observed(&["--memory-limit", "256KiB", "--workers", "1"]);
     // Each holds 64 KiB or more. The one whose growth would exceed the limit is closed.
     let peers: Vec<_> = (0..8).map(|_| connect_narrow(server.address())).collect();
-    let closed = "multiconn_connections_closed_total";
+    let (closed, request) = ("multiconn_connections_closed_total", bytes(1, 64 * 1024));
     for peer in &peers {
         peer.set_nonblocking(true).unwrap();
     }
     await_until("a close for lack of memory", || {
-        peers.iter().for_each(|mut peer| drop(peer.write(&[1; 64 * 1024])));
+        for mut peer in &peers {
+            let _ = peer.write(&request);
+        }
         page(&server).sum(closed, &["reason=\"memory limit\""]) > 0.0
     });
     let mut visitor = connect(admin_address(&server));

@@ -9,15 +9,12 @@ use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
 use crate::connection::Limits;
 use crate::event_loop::{Key, LoopContext, Readiness};
 use crate::pump::{Clock, Pump, Session};
-use crate::server::Shared;
+use crate::server::config::MAX_ADMIN_CONNECTIONS;
+use crate::server::shared::Shared;
 use crate::service::HttpService;
 use crate::socket::Stream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// The maximum number of admin connections. A few monitoring systems and a load balancer ask every few seconds, and an
-/// answer takes a fraction of a millisecond.
-pub(in crate::server) const MAX_ADMIN_CONNECTIONS: usize = 16;
 
 /// How long a client may take to send a whole request, counted from the accept or from the answer before. A request
 /// usually fits one packet, and a client with infrequent requests can reconnect.

@@ -6,9 +6,9 @@
 use crate::connection::CloseReason;
 use crate::counter::{FixedHistogram, Tally};
 use crate::error::errno_name;
-use crate::server::Refusal;
-use crate::server::Shared;
+use crate::server::admission::Refusal;
 use crate::server::counters::{Counters, Rounds};
+use crate::server::shared::Shared;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder};
@@ -53,7 +53,7 @@ impl Collector for Reader {
 /// The labels of exemplars, which are not used here.
 type NoLabels = [(&'static str, &'static str); 0];
 
-pub(super) struct Page<'a, 'out> {
+struct Page<'a, 'out> {
     out: DescriptorEncoder<'out>,
     workers: &'a [Counters],
     /// The worker's number as text.
@@ -105,6 +105,19 @@ impl Page<'_, '_> {
         self.worker_counters("multiconn_sent", "Bytes sent to all peers.", BYTES, sent)
     }
 
+    fn datagrams(&mut self) -> fmt::Result {
+        let received = |counters: &Counters| counters.datagrams.received.get();
+        self.worker_counters("multiconn_datagrams_received", "Datagrams received.", None, received)?;
+        let sent = |counters: &Counters| counters.datagrams.sent.get();
+        self.worker_counters("multiconn_datagrams_sent", "Datagrams sent in reply.", None, sent)?;
+        let dropped = |counters: &Counters| by_display(counters.datagrams.dropped());
+        self.labelled_counters("multiconn_datagrams_dropped", "Datagrams that were not answered.", "reason", dropped)?;
+        let failed = |counters: &Counters| {
+            counters.datagrams.receive_errors().map(|(errno, count)| (errno_name(errno), count)).collect()
+        };
+        self.labelled_counters("multiconn_datagram_receive_errors", "Failed attempts to receive.", "errno", failed)
+    }
+
     fn rounds(&mut self) -> fmt::Result {
         let spare = |counters: &Counters| counters.rounds.spare_bytes.get();
         self.worker_gauges("multiconn_buffers_spare", "Unused memory of the buffer pool.", BYTES, spare)?;
@@ -132,7 +145,7 @@ impl Page<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn worker_counters(
+    fn worker_counters(
         &mut self,
         name: &str,
         help: &str,
@@ -147,7 +160,7 @@ impl Page<'_, '_> {
     }
 
     /// Counters of each worker, divided by `label`.
-    pub(super) fn labelled_counters(
+    fn labelled_counters(
         &mut self,
         name: &str,
         help: &str,
@@ -190,6 +203,6 @@ fn by_kind<K: Copy + PartialEq>(tally: &Tally<K>, words: impl Fn(K) -> String) -
 }
 
 /// Counts by the [`Display`](fmt::Display) text of their kind.
-pub(super) fn by_display(counts: impl Iterator<Item = (impl fmt::Display, u64)>) -> Vec<(String, u64)> {
+fn by_display(counts: impl Iterator<Item = (impl fmt::Display, u64)>) -> Vec<(String, u64)> {
     counts.map(|(kind, count)| (kind.to_string(), count)).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::exposition;
 use crate::event_loop::unix_time;
-use crate::server::Shared;
+use crate::server::shared::Shared;
 use crate::service::{HttpResponse, Routes};
 use crate::units::{format_duration, format_http_date};
 use std::sync::Arc;

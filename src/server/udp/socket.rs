@@ -1,14 +1,15 @@
 //! One UDP socket of one worker, and the batched receive, answer and send of its turns.
 
-use super::counters::Dropped;
+use super::config::DatagramConfig;
 use super::rate_limit::{Permit, RateLimit};
 use super::reflection::{hops_of_reply, is_server_port};
-use super::{DatagramConfig, Shared};
 use crate::error::{ErrorBackoff, ErrorClass, Warning, in_words_with_errno};
 use crate::event_loop::{Key, LoopContext, Timer};
 use crate::guard::guarded;
 use crate::python_repr::BytesRepr;
 use crate::server::counters::Counters;
+use crate::server::shared::Shared;
+use crate::server::summary::Dropped;
 use crate::service::{Reply, Responder, SHORT_REPLY_BYTES};
 use crate::socket::{DatagramSocket, RecvBatch, SendBatch};
 use crate::units::{format_count, format_counted, format_duration, format_rate};

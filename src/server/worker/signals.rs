@@ -2,9 +2,10 @@
 
 use super::Worker;
 use crate::event_loop::LoopContext;
+use crate::server::counters;
 use crate::server::handover::{self, ShutdownAction};
 use crate::server::lifecycle::Lifecycle;
-use crate::server::{ConnectionInfo, counters, tls_reload};
+use crate::server::message::ConnectionInfo;
 use crate::service::Service;
 use crate::units::format_counted;
 use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
@@ -17,8 +18,10 @@ where
     pub(super) fn on_signal(&mut self, context: &mut LoopContext, signal: i32) {
         match signal {
             SIGUSR1 => counters::log(&self.shared.counters),
-            SIGHUP if self.shared.tls.is_none() => log::info!("SIGHUP ignored: there are no TLS files to read again"),
-            SIGHUP => tls_reload::start(self.shared),
+            SIGHUP => match &self.shared.tls {
+                Some(tls) => tls.start_reload(),
+                None => log::info!("SIGHUP ignored: there are no TLS files to read again"),
+            },
             SIGUSR2 if self.stage == Lifecycle::Serving => handover::begin(self.shared),
             SIGUSR2 => log::warn!("not handing over: the server is shutting down"),
             _ => self.shut_down(context),

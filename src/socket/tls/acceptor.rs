@@ -2,7 +2,7 @@
 
 use super::identity::{Credentials, Identity, fingerprint};
 use super::memory::HANDSHAKE_BYTES;
-use super::session::TlsStream;
+use super::session::TlsLayer;
 use super::trust::TrustedClients;
 use super::{files, provider, unsupported, wire_names};
 use crate::error::Error;
@@ -99,7 +99,7 @@ impl TlsAcceptor {
     /// An invalid configuration, as rustls reports it.
     pub fn accept(&self, socket: Stream) -> Result<Stream, rustls::Error> {
         let session = ServerConnection::new(self.current().config)?;
-        Ok(Stream::Tls(Box::new(TlsStream::new(socket, session.into(), HANDSHAKE_BYTES))))
+        Ok(Stream::Tls(Box::new(TlsLayer::new(socket, session.into(), HANDSHAKE_BYTES))))
     }
 
     fn current(&self) -> Current {

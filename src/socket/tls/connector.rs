@@ -1,7 +1,7 @@
 //! TLS client side: trust anchors, server name and client certificate.
 
 use super::identity::Identity;
-use super::session::TlsStream;
+use super::session::TlsLayer;
 use super::trust::{AcceptAnyServer, TrustedServers};
 use super::{certificate_name, files, provider, wire_names};
 use crate::error::Error;
@@ -79,7 +79,7 @@ impl TlsConnector {
     /// An invalid configuration, as rustls reports it.
     pub fn connect(&self, socket: Stream) -> Result<Stream, rustls::Error> {
         let session = ClientConnection::new(Arc::clone(&self.config), self.name.clone())?;
-        Ok(Stream::Tls(Box::new(TlsStream::new(socket, session.into(), usize::MAX))))
+        Ok(Stream::Tls(Box::new(TlsLayer::new(socket, session.into(), usize::MAX))))
     }
 }
 

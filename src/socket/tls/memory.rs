@@ -22,9 +22,13 @@ pub(super) const HANDSHAKE_BYTES: usize = 28 * 1024;
 /// and the message index of a failed record.
 pub(super) const MAX_SESSION_BYTES: usize = SESSION_BYTES
     + 64 * 1024
-    + super::session::UNSENT_BYTES
+    + UNSENT_BYTES
     + 3 * RECORD_BYTES
     + RECORD_BYTES / MESSAGE_HEADER_BYTES * INDEX_ENTRY_BYTES;
+
+/// How much ciphertext may wait for the socket, in bytes: the size of one write call. Beyond that, writes return
+/// `WouldBlock`.
+pub(super) const UNSENT_BYTES: usize = 64 * 1024;
 
 /// How much input is passed to rustls at a time, in bytes; its receive buffer grows in steps of this size.
 const READ_BYTES: usize = 4 * 1024;

@@ -18,18 +18,20 @@ pub use acceptor::{TlsAcceptor, TlsServerOptions};
 pub use connector::{TlsClientOptions, TlsConnector};
 pub use fault::TlsFault;
 pub use identity::Identity;
-pub use session::TlsStream;
+pub use session::TlsLayer;
 
 /// The maximum memory that TLS holds for one connection, in bytes.
 pub const MAX_TLS_BYTES: usize = memory::MAX_SESSION_BYTES;
 
 use rustls::crypto::CryptoProvider;
 use std::net::Ipv6Addr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The cryptography of ring, which needs only the Rust compiler and a C compiler.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+    Arc::clone(&PROVIDER)
 }
 
 /// The name of `host` in certificates: an IPv6 address without its brackets and without its zone (RFC 4007, section 11),

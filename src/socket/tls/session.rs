@@ -6,16 +6,12 @@
 //! Input is decrypted in the caller's buffer. So one system call reads as much as without TLS, and an idle stream holds
 //! no more memory than rustls does.
 
-use super::TlsFault;
-use super::memory::SessionMemory;
-use crate::socket::{Stream, Transport};
+use super::fault::TlsFault;
+use super::memory::{SessionMemory, UNSENT_BYTES};
+use crate::socket::transport::Transport;
 use rustls::{Connection, HandshakeKind};
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-
-/// How much ciphertext may wait for the socket, in bytes: the size of one write call. Beyond that, writes return
-/// `WouldBlock`.
-pub(super) const UNSENT_BYTES: usize = 64 * 1024;
 
 /// How much input is read and discarded after a fault, in bytes, so that a reset does not destroy the alert.
 const DISCARDED_BYTES: usize = 256 * 1024;
@@ -26,11 +22,11 @@ const OPENING_BYTES: usize = 8;
 /// The alert for a handshake that is too large: illegal_parameter, fatal, as OpenSSL sends it (RFC 8446, section 6.2).
 const ILLEGAL_PARAMETER: [u8; 7] = [21, 3, 3, 0, 2, 2, 47];
 
-/// A TLS stream, which starts with the handshake.
+/// TLS over the transport `T`; it starts with the handshake.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any combination can occur")]
-pub struct TlsStream {
-    socket: Stream,
+pub struct TlsLayer<T> {
+    socket: T,
     session: Connection,
     memory: SessionMemory,
     /// The first fault of the connection.
@@ -49,9 +45,9 @@ pub struct TlsStream {
     discarded: usize,
 }
 
-impl TlsStream {
+impl<T: Transport> TlsLayer<T> {
     /// A stream that accepts `max_handshake` bytes before its handshake is complete.
-    pub(super) fn new(socket: Stream, mut session: Connection, max_handshake: usize) -> Self {
+    pub(super) fn new(socket: T, mut session: Connection, max_handshake: usize) -> Self {
         session.set_buffer_limit(Some(UNSENT_BYTES));
         Self {
             socket,
@@ -68,12 +64,12 @@ impl TlsStream {
     }
 
     /// The underlying socket.
-    pub fn socket(&self) -> &Stream {
+    pub fn socket(&self) -> &T {
         &self.socket
     }
 
     /// The underlying socket, for registration.
-    pub fn socket_mut(&mut self) -> &mut Stream {
+    pub fn socket_mut(&mut self) -> &mut T {
         &mut self.socket
     }
 
@@ -207,7 +203,7 @@ impl TlsStream {
     }
 }
 
-impl Transport for TlsStream {
+impl<T: Transport> Transport for TlsLayer<T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.drained = false;
         if self.fault_reported {
@@ -293,7 +289,7 @@ impl Transport for TlsStream {
 }
 
 /// Shows the negotiated parameters, such as "TLS 1.3, TLS13_AES_256_GCM_SHA384, no ALPN, full handshake".
-impl fmt::Display for TlsStream {
+impl<T> fmt::Display for TlsLayer<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = match self.session.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
@@ -316,9 +312,9 @@ impl fmt::Display for TlsStream {
 }
 
 /// The socket as a writer for rustls, which writes all records in one call.
-struct SocketWriter<'a>(&'a mut Stream);
+struct SocketWriter<'a, T>(&'a mut T);
 
-impl Write for SocketWriter<'_> {
+impl<T: Transport> Write for SocketWriter<'_, T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }

@@ -2,14 +2,31 @@
 
 use super::DatagramSocket;
 use super::hop_limit::{hop_limit, received_hops};
-use super::recv_batch::Header;
-use super::send_batch::OutDatagram;
 use crate::socket::sys::{self, V4Source};
 use nix::libc;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, RecvMsg, SockaddrStorage};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
+
+/// The metadata of a received datagram.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Header {
+    pub(super) len: usize,
+    pub(super) peer: SocketAddr,
+    pub(super) local: Option<IpAddr>,
+    pub(super) to_many: bool,
+    pub(super) hops: Option<u8>,
+}
+
+/// What all datagrams of one send have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Route {
+    /// The source address; the system's choice if none.
+    pub(super) from: Option<IpAddr>,
+    /// The hop limit; the socket's own if none.
+    pub(super) hops: Option<u8>,
+}
 
 /// Receives into `slots` and appends a header per datagram to `headers`. Returns how many
 /// datagrams the kernel has dropped on the socket so far, if it reported that.
@@ -40,20 +57,18 @@ pub(super) fn receive<'a>(
     Ok(overrun)
 }
 
-/// Sends `datagrams` with the payloads `bytes`. All have the same source address and the same hop limit, if given.
-/// Returns how many were sent.
+/// Sends each payload to its address, all by the same route. Returns how many were sent.
 pub(super) fn send(
     socket: &DatagramSocket,
-    datagrams: &[OutDatagram],
-    bytes: &[&[u8]],
-    (from, hops): (Option<IpAddr>, Option<u8>),
+    datagrams: &[(Option<SocketAddr>, &[u8])],
+    route: Route,
 ) -> io::Result<usize> {
-    let slices: Vec<_> = bytes.iter().map(|bytes| [IoSlice::new(bytes)]).collect();
-    let addresses: Vec<_> = datagrams.iter().map(|datagram| datagram.to.map(SockaddrStorage::from)).collect();
+    let slices: Vec<_> = datagrams.iter().map(|(_, bytes)| [IoSlice::new(bytes)]).collect();
+    let addresses: Vec<_> = datagrams.iter().map(|(to, _)| to.map(SockaddrStorage::from)).collect();
     let (v4, v6);
     // The system refuses space that no control message fills.
     let mut space = 0;
-    let from = match from {
+    let from = match route.from {
         None => None,
         Some(IpAddr::V4(ip)) => {
             v4 = V4Source::new(ip);
@@ -66,8 +81,8 @@ pub(super) fn send(
             Some(ControlMessage::Ipv6PacketInfo(&v6))
         }
     };
-    let is_v4 = datagrams[0].to.is_some_and(|to| to.ip().to_canonical().is_ipv4());
-    let hops = hops.map(libc::c_int::from);
+    let is_v4 = datagrams[0].0.is_some_and(|to| to.ip().to_canonical().is_ipv4());
+    let hops = route.hops.map(libc::c_int::from);
     let hops = hops.as_ref().and_then(|hops| hop_limit(hops, is_v4));
     space += hops.map_or(0, |_| nix::cmsg_space!(libc::c_int).capacity());
     let controls: Vec<_> = from.into_iter().chain(hops).collect();

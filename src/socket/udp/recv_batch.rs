@@ -1,7 +1,7 @@
 //! Receive batch: many datagrams with one system call.
 
 use super::DatagramSocket;
-use super::control;
+use super::control::{self, Header};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -29,16 +29,6 @@ pub struct InDatagram<'a> {
     pub to_many: bool,
     /// The hop limit (TTL) with which it arrived, where a server's socket reports that.
     pub hops: Option<u8>,
-}
-
-/// The metadata of a received datagram.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Header {
-    pub(super) len: usize,
-    pub(super) peer: SocketAddr,
-    pub(super) local: Option<IpAddr>,
-    pub(super) to_many: bool,
-    pub(super) hops: Option<u8>,
 }
 
 /// Storage for received datagrams, reused by each call. It reserves 4 MiB of address space, of which only written pages

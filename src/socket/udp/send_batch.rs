@@ -1,7 +1,7 @@
 //! Send batch: many datagrams with one system call.
 
 use super::DatagramSocket;
-use super::control;
+use super::control::{self, Route};
 use super::hop_limit::MAX_REPLY_HOPS;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -15,11 +15,8 @@ const MAX_BATCH: usize = 64;
 pub struct OutDatagram {
     range: Range<usize>,
     /// The destination; none on a connected socket.
-    pub(super) to: Option<SocketAddr>,
-    /// The source address; the system's choice if none.
-    pub(super) from: Option<IpAddr>,
-    /// The hop limit; the socket's own if none.
-    hops: Option<u8>,
+    to: Option<SocketAddr>,
+    route: Route,
 }
 
 impl OutDatagram {
@@ -63,7 +60,7 @@ impl SendBatch {
         let is_wanted = write(&mut self.bytes);
         if is_wanted {
             let hops = hops.filter(|hops| *hops != MAX_REPLY_HOPS);
-            self.datagrams.push(OutDatagram { range: start..self.bytes.len(), to, from, hops });
+            self.datagrams.push(OutDatagram { range: start..self.bytes.len(), to, route: Route { from, hops } });
         } else {
             self.bytes.truncate(start);
         }
@@ -102,12 +99,12 @@ impl SendBatch {
         let mut done = 0;
         while done < self.datagrams.len() {
             let run = self.run_from(done);
-            let mut from = self.datagrams[done].from;
+            let mut route = self.datagrams[done].route;
             let sent = loop {
-                match control::send(socket, run, &self.bytes_of(run), (from, self.datagrams[done].hops)) {
+                match control::send(socket, &self.addressed(run), route) {
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     // The address was removed since, or is not a unicast address: fall back to the system's choice.
-                    Err(error) if from.is_some() && is_wrong_source(&error) => from = None,
+                    Err(error) if route.from.is_some() && is_wrong_source(&error) => route.from = None,
                     result => break result,
                 }
             };
@@ -131,13 +128,12 @@ impl SendBatch {
     /// The datagrams from `start` on that one call can send: they have the same source address and hop limit.
     fn run_from(&self, start: usize) -> &[OutDatagram] {
         let rest = &self.datagrams[start..self.datagrams.len().min(start + MAX_BATCH)];
-        let same =
-            rest.iter().take_while(|datagram| (datagram.from, datagram.hops) == (rest[0].from, rest[0].hops)).count();
+        let same = rest.iter().take_while(|datagram| datagram.route == rest[0].route).count();
         &rest[..same]
     }
 
-    fn bytes_of(&self, run: &[OutDatagram]) -> Vec<&[u8]> {
-        run.iter().map(|datagram| self.bytes(datagram)).collect()
+    fn addressed(&self, run: &[OutDatagram]) -> Vec<(Option<SocketAddr>, &[u8])> {
+        run.iter().map(|datagram| (datagram.to, self.bytes(datagram))).collect()
     }
 }
 

@@ -1,0 +1,98 @@
+//! State of the handovers of a server: the one from the old process, and those to a new process.
+
+use super::child::ChildProgram;
+use crate::socket::{BoundEndpoint, FdSender, ParentProcess};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What to do on SIGINT or SIGTERM, depending on the handover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::server) enum ShutdownAction {
+    /// Drain.
+    Drain,
+    /// The handover is aborted, and its thread starts the drain afterwards.
+    DrainAfterHandover,
+    /// A repeated signal: stop at once.
+    Stop,
+}
+
+/// The handovers of a server: the one from the old process, and those to a new process.
+#[derive(Debug)]
+pub(in crate::server) struct Handover {
+    pub(super) child_program: Option<ChildProgram>,
+    pub(super) endpoints: Vec<BoundEndpoint>,
+    state: Mutex<State>,
+}
+
+/// Progress of the handovers.
+#[derive(Debug)]
+pub(super) enum State {
+    /// The old process waits for the report that this process accepts.
+    Starting(ParentProcess),
+    Serving,
+    InProgress {
+        fd_sender: Arc<FdSender>,
+        shutdown_requested: bool,
+    },
+    Done,
+}
+
+impl Handover {
+    pub(in crate::server) fn new(
+        child_program: Option<ChildProgram>,
+        endpoints: Vec<BoundEndpoint>,
+        parent: Option<ParentProcess>,
+    ) -> Self {
+        Self { child_program, endpoints, state: Mutex::new(parent.map_or(State::Serving, State::Starting)) }
+    }
+
+    /// Reports that this process accepts. Returns whether an old process received that; one that died leaves the
+    /// service to this process.
+    pub(in crate::server) fn release_parent(&self) -> io::Result<bool> {
+        let mut state = self.state();
+        let State::Starting(parent) = &*state else { return Ok(false) };
+        let was_received = parent.release()?;
+        *state = State::Serving;
+        Ok(was_received)
+    }
+
+    /// The server has ended normally: a new process that is being started must not serve in its place.
+    pub(in crate::server) fn abort(&self) {
+        if let State::InProgress { fd_sender, .. } = &*self.state() {
+            fd_sender.abort();
+        }
+    }
+
+    /// Whether this process removes the paths of its Unix sockets: no old process has them any more, and no new process
+    /// has them already.
+    pub(in crate::server) fn owns_paths(&self) -> bool {
+        !matches!(*self.state(), State::Starting(_) | State::Done)
+    }
+
+    /// The action for SIGINT or SIGTERM. Aborts a handover in progress.
+    pub(in crate::server) fn on_shutdown_signal(&self) -> ShutdownAction {
+        match &mut *self.state() {
+            State::InProgress { shutdown_requested: true, .. } => ShutdownAction::Stop,
+            State::InProgress { fd_sender, shutdown_requested } => {
+                *shutdown_requested = true;
+                fd_sender.abort();
+                ShutdownAction::DrainAfterHandover
+            }
+            _ => ShutdownAction::Drain,
+        }
+    }
+
+    /// Ends a handover. Returns whether a shutdown was requested meanwhile, which the caller must then start.
+    pub(super) fn finish(&self, state: State) -> bool {
+        matches!(std::mem::replace(&mut *self.state(), state), State::InProgress { shutdown_requested: true, .. })
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        matches!(*self.state(), State::InProgress { shutdown_requested: true, .. })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // The state is consistent between any two statements, even after a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,61 @@
+//! State shared by all workers of a server.
+
+use super::admission::Admission;
+use super::config::ServerConfig;
+use super::counters::Counters;
+use super::handover::Handover;
+use super::malformed::MalformedCount;
+use super::message::{Message, ServerHandle};
+use super::process::Process;
+use super::service_manager::ServiceManager;
+use super::tls_reload::ReloadableTls;
+use crate::buffer::MemoryAccount;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// State shared by all workers. It is touched when a connection opens or closes, never per message.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: ServerConfig,
+    pub(super) admission: Admission,
+    /// Memory that all connections hold between their turns.
+    pub(super) memory: MemoryAccount,
+    /// None for plain text.
+    pub(super) tls: Option<Arc<ReloadableTls>>,
+    pub(super) accepted: AtomicU64,
+    pub(super) malformed: MalformedCount,
+    /// Workers that have not ended yet.
+    pub(super) running: AtomicUsize,
+    /// Workers that do not accept yet.
+    pub(super) starting: AtomicUsize,
+    pub(super) handle: ServerHandle,
+    /// The counters of each worker, which only that worker writes.
+    pub(super) counters: Vec<Counters>,
+    /// The ports on which datagrams are answered, on any address.
+    pub(super) datagram_ports: Vec<u16>,
+    pub(super) process: Process,
+    pub(super) handover: Handover,
+    pub(super) service_manager: ServiceManager,
+}
+
+impl Shared {
+    /// Counts a worker as accepting. The last one reports readiness to the old process or else to the service manager.
+    pub(super) fn worker_is_accepting(&self) -> io::Result<()> {
+        // The old process notifies the service manager itself: until then it is the main process.
+        if self.starting.fetch_sub(1, Ordering::AcqRel) == 1 && !self.handover.release_parent()? {
+            self.service_manager.notify_ready();
+        }
+        Ok(())
+    }
+}
+
+/// Counts a worker as ended when dropped, and wakes the first worker, which may be waiting for that.
+pub(super) struct Running<'a>(pub(super) &'a Shared);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.handle.workers[0].send(Message::Ended);
+    }
+}
