@@ -7,6 +7,8 @@ use crate::escape;
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
 use std::fmt;
 use std::time::Duration;
+use textwrap::core::Word;
+use textwrap::{Options, WordSeparator, WordSplitter};
 
 /// Columns of the latency table.
 const QUANTILES: [(&str, f64); 6] =
@@ -256,43 +258,22 @@ pub(super) fn environment(results: &RunResults) -> Vec<(&'static str, String)> {
     lines.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// Splits a text into words. A number and its unit are one word.
-fn words(text: &str) -> Vec<&str> {
-    let mut words = Vec::new();
-    let mut start = 0;
-    for (space, _) in text.match_indices(' ') {
-        let (before, after) = (&text[start..space], &text[space + 1..]);
-        let digits = before.trim_start_matches('(');
-        let is_number =
-            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b',');
-        let next = after.split([' ', ',', ';', ')']).next().unwrap_or_default();
-        if !(is_number && UNITS.contains(&next)) {
-            words.push(before);
-            start = space + 1;
-        }
-    }
-    words.push(&text[start..]);
-    words
-}
-
 /// Writes `label` and `text`, escaped and wrapped between words. Further lines are indented to the start of the text.
 pub(crate) fn wrap(out: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result {
-    write!(out, "{label}")?;
-    let indent = label.chars().count();
-    let mut column = indent;
-    let text = escape::line(text).to_string();
-    for word in words(&text) {
-        let length = word.chars().count();
-        if column > indent && column + 1 + length > WIDTH {
-            write!(out, "\n{:indent$}", "")?;
-            column = indent;
-        }
-        if column > indent {
-            write!(out, " ")?;
-            column += 1;
-        }
-        write!(out, "{word}")?;
-        column += length;
-    }
-    writeln!(out)
+    let indent = " ".repeat(label.chars().count());
+    let options = Options::new(WIDTH).initial_indent(label).subsequent_indent(&indent);
+    let options = options.word_separator(WordSeparator::Custom(words)).word_splitter(WordSplitter::NoHyphenation);
+    writeln!(out, "{}", textwrap::fill(&escape::line(text).to_string(), options.break_words(false)))
+}
+
+/// Splits a line into words. A number and its unit are one word.
+fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
+    let ends_word = |(space, _): &(usize, &str)| {
+        let number = line[..*space].rsplit(' ').next().unwrap_or_default().trim_start_matches('(');
+        let is_number = !number.is_empty() && number.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b','));
+        let next = line[space + 1..].split([' ', ',', ';', ')']).next().unwrap_or_default();
+        !(is_number && UNITS.contains(&next))
+    };
+    let ends = line.match_indices(' ').filter(ends_word).map(|(space, _)| space + 1).chain([line.len()]);
+    Box::new(ends.scan(0, |start, end| Some(Word::from(&line[std::mem::replace(start, end)..end]))))
 }
