@@ -3,29 +3,24 @@
 use super::bounds::{self, MAX_CONFIGURATION_BYTES};
 use crate::units::format_size;
 use serde::de::Error;
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// Options and their values. In a file they are a JSON object; its order is kept.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Settings(Vec<(String, Value)>);
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Settings(Map<String, Value>);
 
 impl Settings {
     /// Sets `name`. An existing option keeps its position.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
-        let value = value.into();
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((name.to_owned(), value)),
-        }
+        self.0.insert(name.to_owned(), value.into());
     }
 
     /// The value of `name`, if it was given or has a default.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+        self.0.get(name)
     }
 
     /// All options in order.
@@ -52,16 +47,6 @@ pub fn in_plain_text(value: &Value) -> String {
     }
 }
 
-impl Serialize for Settings {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
 impl<'de> Deserialize<'de> for Settings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
@@ -69,11 +54,6 @@ impl<'de> Deserialize<'de> for Settings {
             return Err(D::Error::custom(format!("it is longer than {}", format_size(MAX_CONFIGURATION_BYTES as u64))));
         }
         let entries = bounds::entries(&mut serde_json::Deserializer::from_str(text.get()));
-        let mut settings = Self::default();
-        for (name, value) in entries.map_err(D::Error::custom)? {
-            let value: Value = value;
-            settings.set(&name, value);
-        }
-        Ok(settings)
+        entries.map(|entries| Self(entries.into_iter().collect())).map_err(D::Error::custom)
     }
 }
