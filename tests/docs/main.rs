@@ -2,60 +2,38 @@
 //!
 //! In a `console` block a line after `$ ` is a command, and other lines are output, which is not compared. The commands
 //! of a document run in order, by sh(1), in a directory of their own, and must exit with 0. After `; echo $?` the last
-//! line of the output must be the documented status.
+//! line of the output must be the documented status. If the first line of a client's report is documented, its verdict
+//! must be the documented one.
 //!
 //! - `multiconn-server` runs in the background, until the next one or the end of the document. Then SIGTERM must end it
 //!   with status 0.
-//! - The ports 65432 and 9464 stand for free ports, and the word `PID` for the server's process.
-//! - Runs are shorter than documented, see [`SHORTER`].
+//! - Another server, whose command ends with ` &`, runs until the end of its section. Without it the section is skipped.
+//! - A block with a file name after its language is written to that file.
+//! - The ports 65432 and 9464, and those of other servers, stand for free ports, and the word `PID` for the server's
+//!   process.
+//! - Runs are shorter than documented.
 //! - A command is skipped, visibly, if a program that it needs is not installed.
 
 #![allow(clippy::unwrap_used)]
 
+mod document;
+mod runner;
 #[path = "../support/mod.rs"]
 mod support;
 
-use rustix::process::{Pid, Signal, kill_process};
+use document::{Part, parts};
+use runner::run_all;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use support::{Program, skipped, works};
-use tempfile::TempDir;
-
-/// Parts of commands that would take too long, and what replaces them.
-const SHORTER: [(&str, &str); 4] = [
-    ("--duration 10s", "--duration 1s"),
-    ("--warm-up 1s", "--warm-up 100ms"),
-    ("--hold 5s", "--hold 200ms"),
-    (" 10000 ", " 100 "),
-];
+use std::path::Path;
+use support::Program;
 
 /// The maximum length of README.md, in lines.
 const README_LINES: usize = 150;
 
-/// A command of a document, with the lines that follow it in its block.
-#[derive(Debug)]
-struct Example {
-    /// Path and line, for messages.
-    place: String,
-    command: String,
-    output: Vec<String>,
-}
-
-/// Runs the examples of one document.
-struct Runner {
-    directory: TempDir,
-    server: Option<Program>,
-    /// The server's process, which is another one after a handover.
-    pid: Option<Pid>,
-    /// A documented port, and the port that is used instead.
-    ports: Vec<(&'static str, String)>,
-}
-
 #[test]
 fn every_command_works() {
     let documents = documents();
-    assert!(documents.iter().map(|(path, text)| examples(path, text).len()).sum::<usize>() > 0);
+    assert!(documents.iter().flat_map(|(path, text)| parts(path, text)).any(|part| matches!(part, Part::Command(_))));
     std::thread::scope(|scope| {
         for (path, text) in &documents {
             scope.spawn(|| run_all(path, text));
@@ -73,6 +51,46 @@ fn a_failing_command_is_reported() {
 #[should_panic(expected = "another exit status")]
 fn a_wrong_status_is_reported() {
     run_all("a.md", "```console\n$ false; echo $?\n0\n```\n");
+}
+
+#[test]
+#[should_panic(expected = "another verdict")]
+fn a_wrong_verdict_is_reported() {
+    run_all(
+        "a.md",
+        "```console\n$ echo 1 connection to x:1: something failed\n1 connection to x:1: every reply was right\n```\n",
+    );
+}
+
+#[test]
+fn a_section_without_its_server_is_skipped() {
+    run_all("a.md", "## A\n```console\n$ no-such-server --port 6379 &\n$ false\n```\n## B\n```console\n$ true\n```\n");
+}
+
+#[test]
+#[should_panic(expected = "a.md:8: `grep -q 637[9] a.conf` ended with Some(1)")]
+fn a_file_has_the_free_port() {
+    run_all(
+        "a.md",
+        "```text a.conf\nport 6379\n```\n```console\n$ grep -q port a.conf\n```\n```console\n$ grep -q 637[9] a.conf\n```\n",
+    );
+}
+
+#[test]
+fn every_recipe_names_its_server_and_shows_a_success() {
+    let text = fs::read_to_string(root().join("docs/recipes.md")).unwrap();
+    let parts = parts("docs/recipes.md", &text);
+    let sections = parts.split(|part| matches!(part, Part::Section)).filter(|section| !section.is_empty());
+    let recipes: Vec<_> = sections.collect();
+    assert_eq!(recipes.len(), 6, "{recipes:#?}");
+    for recipe in recipes {
+        let examples =
+            || recipe.iter().filter_map(|part| if let Part::Command(example) = part { Some(example) } else { None });
+        assert!(examples().any(|example| example.background().is_some()), "no server: {recipe:#?}");
+        let mut loads = examples().filter(|example| example.command.starts_with("multiconn-client "));
+        assert!(loads.clone().count() > 0, "no load: {recipe:#?}");
+        assert!(loads.all(|load| load.verdict().is_some_and(|verdict| verdict.starts_with("every "))), "{recipe:#?}");
+    }
 }
 
 #[test]
@@ -113,114 +131,6 @@ fn documents() -> Vec<(String, String)> {
     }
     assert!(paths.len() > 1, "docs/ is empty");
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(root().join(path)).unwrap())).collect()
-}
-
-/// The commands of the `console` blocks.
-fn examples(path: &str, text: &str) -> Vec<Example> {
-    let (mut examples, mut block): (Vec<Example>, Option<bool>) = (Vec::new(), None);
-    for (index, line) in text.lines().enumerate() {
-        if let Some(language) = line.trim_start().strip_prefix("```") {
-            block = if block.is_none() { Some(language == "console") } else { None };
-        } else if block == Some(true) {
-            match line.strip_prefix("$ ") {
-                Some(command) => examples.push(Example {
-                    place: format!("{path}:{}", index + 1),
-                    command: command.to_owned(),
-                    output: Vec::new(),
-                }),
-                None => examples.last_mut().expect("a command before its output").output.push(line.to_owned()),
-            }
-        }
-    }
-    examples
-}
-
-fn run_all(path: &str, text: &str) {
-    let mut runner = Runner { directory: TempDir::new().unwrap(), server: None, pid: None, ports: Vec::new() };
-    for example in examples(path, text) {
-        if let Some(program) = missing_program(&example.command) {
-            skipped(&format!("{}: {}", example.place, example.command), &format!("{program} is not installed"));
-        } else if example.command.starts_with("multiconn-server ") {
-            runner.start_server(&example);
-        } else {
-            runner.run(&example);
-        }
-    }
-    runner.stop_server();
-}
-
-/// A program of a command line that sh(1) does not find.
-fn missing_program(command: &str) -> Option<&str> {
-    let programs = command.split(['|', ';', '&']).filter_map(|part| part.split_whitespace().next());
-    let is_known = |program: &str| program.starts_with("multiconn-") || program.contains(['=', '>']);
-    let is_found = |program: &str| works(Command::new("sh").args(["-c", &format!("command -v {program}")]));
-    programs.into_iter().find(|program| !is_known(program) && !is_found(program))
-}
-
-impl Runner {
-    fn start_server(&mut self, example: &Example) {
-        self.stop_server();
-        let mut command = example.command.clone();
-        for port in ["65432", "9464"] {
-            command = command.replace(port, "0");
-        }
-        let server = self.spawn(&format!("exec {command}"));
-        server.await_stdout("Listening on ");
-        self.ports.clear();
-        for (port, mark) in [("65432", " ("), ("9464", ", metrics)")] {
-            if example.command.contains(port) {
-                let line = server.await_stdout(mark);
-                let free = line.split(" (").next().unwrap().rsplit(':').next().unwrap();
-                self.ports.push((port, free.to_owned()));
-            }
-        }
-        self.pid = Some(server.pid());
-        self.server = Some(server);
-    }
-
-    fn stop_server(&mut self) {
-        if let (Some(mut server), Some(pid)) = (self.server.take(), self.pid.take()) {
-            kill_process(pid, Signal::TERM).unwrap();
-            let exit = server.await_exit();
-            assert_eq!(exit.code, Some(0), "{exit:#?}");
-        }
-    }
-
-    fn run(&mut self, example: &Example) {
-        let mut command = example.command.clone();
-        for (long, short) in SHORTER {
-            command = command.replace(long, short);
-        }
-        for (port, free) in &self.ports {
-            command = command.replace(port, free);
-        }
-        if let Some(pid) = self.pid {
-            command = command.replace("PID", &pid.as_raw_nonzero().to_string());
-        }
-        let exit = self.spawn(&command).await_exit();
-        let place = &example.place;
-        assert_eq!(exit.code, Some(0), "{place}: `{command}` ended with {:?}: {exit:#?}", exit.code);
-        if command.ends_with("; echo $?") {
-            assert_eq!(exit.stdout.last(), example.output.last(), "{place}: another exit status: {exit:#?}");
-        }
-        if command.contains("kill -USR2") {
-            let line = self.server.as_ref().unwrap().await_stderr("handover complete: PID ");
-            let pid = line.split_whitespace().nth(3).and_then(|pid| pid.parse().ok());
-            self.pid = Some(Pid::from_raw(pid.unwrap()).unwrap());
-        }
-    }
-
-    /// sh(1) with our programs first in its path, in the directory of the document.
-    fn spawn(&self, command: &str) -> Program {
-        let ours = PathBuf::from(Program::server_path());
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::iter::once(ours.parent().unwrap().to_owned()).chain(std::env::split_paths(&path));
-        let mut shell = Program::clean(Command::new("sh"));
-        shell.args(["-c", command]).env("PATH", std::env::join_paths(folders).unwrap());
-        // A datagram may be late on a busy machine without being lost.
-        shell.env("MULTICONN_CLIENT_REPLY_TIMEOUT", "10s");
-        Program::spawn(shell.current_dir(self.directory.path()))
-    }
 }
 
 /// Relative links that lead to no file.
