@@ -1,16 +1,23 @@
 //! Metrics of one client worker; merged into one report at the end of the run.
 
 use super::failure::Failure;
-use super::measurements::MessageMetrics;
+use super::measurements::{MessageMetrics, Unanswered};
 use super::report::{Mismatch, Report, WrongAnswer};
 use super::snapshot::{Slot, Snapshot};
 use super::tcp::in_flight::{MessageTimes, SentBatch};
+use super::udp::in_flight::Verdict;
+use super::udp::{CorruptReply, DatagramReport, MAX_CORRUPT_KEPT};
 use crate::counter::Counter;
 use crate::results::Latencies;
 use crate::service::search::Response;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+/// Maximum number of distinct peers recorded for a broadcast or multicast.
+const MAX_PEERS: usize = 4096;
 
 /// Maximum number of mismatches and of wrong replies that are kept; all are counted.
 const MAX_MISMATCHES_KEPT: usize = 10;
@@ -80,7 +87,26 @@ pub(super) struct WorkerMetrics {
     wrong_answers: Vec<WrongAnswer>,
     connect: Latencies,
     handshake: Latencies,
+    datagrams: DatagramMetrics,
     pub(super) message_metrics: MessageMetrics,
+}
+
+/// Counts of datagrams.
+#[derive(Debug, Default)]
+struct DatagramMetrics {
+    lost: u64,
+    late: u64,
+    refused: u64,
+    undelivered: BTreeMap<Failure, u64>,
+    receive_errors: BTreeMap<i32, u64>,
+    duplicated: u64,
+    reordered: u64,
+    corrupt: u64,
+    not_sent: BTreeMap<Failure, u64>,
+    corrupt_replies: Vec<CorruptReply>,
+    peers: BTreeSet<SocketAddr>,
+    /// When a message was last sent, answered or lost.
+    ended: u64,
 }
 
 impl WorkerMetrics {
@@ -101,6 +127,7 @@ impl WorkerMetrics {
             wrong_answers: Vec::new(),
             connect: Latencies::default(),
             handshake: Latencies::default(),
+            datagrams: DatagramMetrics::default(),
             message_metrics: MessageMetrics::new(is_open_loop),
         }
     }
@@ -157,6 +184,89 @@ impl WorkerMetrics {
         self.message_metrics.answered(times, now);
     }
 
+    /// Counts a datagram of `bytes` bytes that was sent.
+    pub(super) fn sent_datagram(&mut self, sent_batch: SentBatch, bytes: usize) {
+        self.sent_bytes += bytes as u64;
+        if self.message_metrics.is_measured(sent_batch.due) {
+            self.message_metrics.second.bytes_sent += bytes as u64;
+        }
+        self.datagrams.ended = sent_batch.sent;
+        self.sent(sent_batch);
+    }
+
+    /// Counts a datagram that could not be sent; `times` are those of a scheduled message.
+    pub(super) fn not_sent(&mut self, times: Option<MessageTimes>, now: u64, failure: Failure) {
+        self.message_metrics.second.errors += 1;
+        *self.datagrams.not_sent.entry(failure).or_default() += 1;
+        if let Some(times) = times {
+            self.message_metrics.unanswered(times, now, 1, Unanswered::Lost);
+        }
+    }
+
+    /// Counts a datagram received by `socket` at `now` and classified as `verdict`.
+    pub(super) fn received(&mut self, verdict: Verdict, socket: u64, bytes: &[u8], now: u64) {
+        let datagrams = &mut self.datagrams;
+        match verdict {
+            Verdict::Answer { times, is_reordered } => {
+                datagrams.reordered += u64::from(is_reordered);
+                datagrams.ended = now;
+                self.add_verified_bytes(bytes.len(), Some(times), now);
+                self.answered(times, now);
+            }
+            Verdict::Late => datagrams.late += 1,
+            Verdict::Duplicate => datagrams.duplicated += 1,
+            Verdict::Corrupt(times) => {
+                datagrams.corrupt += 1;
+                if datagrams.corrupt_replies.len() < MAX_CORRUPT_KEPT {
+                    datagrams.corrupt_replies.push(CorruptReply::new(socket, bytes));
+                }
+                self.message_metrics.second.errors += 1;
+                if let Some(times) = times {
+                    self.message_metrics.unanswered(times, now, 1, Unanswered::Lost);
+                }
+            }
+        }
+    }
+
+    /// Counts a datagram without a reply within the reply timeout.
+    pub(super) fn lost(&mut self, times: MessageTimes, now: u64) {
+        self.datagrams.lost += 1;
+        self.count_unanswered(times, now, Unanswered::TimedOut);
+    }
+
+    /// Counts a datagram that the system reported as not delivered.
+    pub(super) fn undelivered(&mut self, times: MessageTimes, now: u64, failure: Failure) {
+        match failure {
+            Failure::Refused => self.datagrams.refused += 1,
+            _ => *self.datagrams.undelivered.entry(failure).or_default() += 1,
+        }
+        self.count_unanswered(times, now, Unanswered::Lost);
+    }
+
+    fn count_unanswered(&mut self, times: MessageTimes, now: u64, why: Unanswered) {
+        self.message_metrics.second.errors += 1;
+        self.message_metrics.unanswered(times, now, 1, why);
+        self.datagrams.ended = now;
+    }
+
+    /// Counts a failed receive call.
+    pub(super) fn receive_failed(&mut self, error: &io::Error) {
+        *self.datagrams.receive_errors.entry(error.raw_os_error().unwrap_or_default()).or_default() += 1;
+    }
+
+    /// Records a peer that answered a broadcast or multicast.
+    pub(super) fn answered_by(&mut self, peer: SocketAddr) {
+        if self.datagrams.peers.len() < MAX_PEERS {
+            self.datagrams.peers.insert(peer);
+        }
+    }
+
+    /// The load ended at `end`, which is noticed at `now`.
+    pub(super) fn end(&mut self, end: u64, now: u64) {
+        self.message_metrics.end(end, now);
+        self.datagrams.ended = self.datagrams.ended.max(end);
+    }
+
     /// Records a loop iteration of `nanos` nanoseconds, after which `open` connections are open.
     #[inline]
     pub(super) fn end_round(&mut self, nanos: u64, now: u64, open: u64) {
@@ -195,5 +305,41 @@ impl WorkerMetrics {
         report.connect.add(&self.connect);
         report.handshake.add(&self.handshake);
         report.measured.add(&self.message_metrics.measured);
+    }
+
+    /// Adds the metrics of a run over UDP that began at `started` to `report`.
+    pub(super) fn add_to_datagrams(self, report: &mut DatagramReport, started: u64) {
+        report.opened += self.progress.opened.get();
+        report.sent += self.progress.messages_sent.get();
+        report.verified += self.progress.messages_verified.get();
+        report.sent_bytes += self.sent_bytes;
+        report.verified_bytes += self.verified_bytes;
+        for (failure, count) in self.failed {
+            *report.failed.entry(failure).or_default() += count;
+        }
+        for (sum, count) in report.failed_by_target.iter_mut().zip(self.failed_by_target) {
+            *sum += count;
+        }
+        let datagrams = self.datagrams;
+        report.lost += datagrams.lost;
+        report.late += datagrams.late;
+        report.refused += datagrams.refused;
+        report.duplicated += datagrams.duplicated;
+        report.reordered += datagrams.reordered;
+        report.corrupt += datagrams.corrupt;
+        for (failure, count) in datagrams.not_sent {
+            *report.not_sent.entry(failure).or_default() += count;
+        }
+        for (failure, count) in datagrams.undelivered {
+            *report.undelivered.entry(failure).or_default() += count;
+        }
+        for (errno, count) in datagrams.receive_errors {
+            *report.receive_errors.entry(errno).or_default() += count;
+        }
+        let room = MAX_CORRUPT_KEPT.saturating_sub(report.corrupt_replies.len());
+        report.corrupt_replies.extend(datagrams.corrupt_replies.into_iter().take(room));
+        report.peers.extend(datagrams.peers);
+        report.measured.add(&self.message_metrics.measured);
+        report.elapsed = report.elapsed.max(Duration::from_nanos(datagrams.ended.saturating_sub(started)));
     }
 }

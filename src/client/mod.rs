@@ -7,50 +7,54 @@ mod arrivals;
 mod check;
 mod clock;
 mod config;
-mod connecting;
 mod connector;
 mod dispatcher;
+mod driver;
 mod failure;
 mod machine;
 mod measurements;
 mod metrics;
-mod phases;
 mod plan;
 mod report;
 mod run_results;
+mod shared;
 mod snapshot;
 mod tcp;
+mod transport;
 mod udp;
-mod worker;
 
 pub use arrivals::Arrivals;
 pub use check::datagrams::TAG_BYTES;
-pub use config::{ClientConfig, Expect, LoadConfig};
+pub use config::{ClientConfig, Expect, LoadConfig, UdpOptions};
 pub use failure::Failure;
 pub use machine::environment;
 pub use measurements::Measurements;
 pub use metrics::WorkerProgress;
 pub use report::{Mismatch, Report, WrongAnswer};
 pub use snapshot::Snapshot;
-pub use udp::{DatagramClient, DatagramClientConfig, DatagramClientHandle, DatagramReport};
+pub use udp::DatagramReport;
 
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, SignalClaim, SignalSet, catch_signals, run_workers};
 use crate::results::Latencies;
-use crate::service::search::Request;
-use crate::socket::{Address, SocketOptions, TlsConnector, raise_descriptor_limit, rehearse_options};
-use clock::Clock;
+use crate::socket::{
+    Address, Multicast, Peer, SocketOptions, TlsConnector, open_towards, raise_descriptor_limit, rehearse_options,
+};
+use driver::{CONNECTOR, Driver};
 use machine::run_id;
 use metrics::WorkerMetrics;
+use shared::{Message, Shared};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::low_level::signal_name;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tcp::Tcp;
 use tcp::interactive::{Interactive, Wake};
-use worker::{CONNECTOR, Worker};
+use transport::Transport;
+use udp::Udp;
 
 /// Signals that a client handles. SIGHUP means that its terminal was closed.
 const SIGNALS: SignalSet = SignalSet { ending: &[SIGINT, SIGTERM, SIGHUP], others: &[SIGUSR1, SIGUSR2] };
@@ -100,45 +104,6 @@ impl ClientHandle {
     }
 }
 
-/// Messages to a worker.
-#[derive(Debug)]
-enum Message {
-    /// Every connection of every worker was opened or has failed. A load begins at this instant.
-    AllAttempted(Instant),
-    /// The exchange of every connection of every worker is complete, or has failed.
-    AllCompleted,
-    /// Every connection of every worker is closed, and none will be opened.
-    AllEnded,
-    /// Interactive mode: there is input to send, or the output has room again.
-    Wake,
-    Stop,
-}
-
-/// State that all workers of a client share. It is accessed when a connection opens or closes, never per message.
-#[derive(Debug)]
-struct Shared {
-    config: ClientConfig,
-    clock: Clock,
-    /// Messages of the configuration. They can be large, so one copy serves all workers.
-    messages: Arc<[Vec<u8>]>,
-    /// Requests of the message protocol that the messages carry; empty without that protocol.
-    requests: Arc<[Request]>,
-    /// Addresses of each target.
-    targets: Vec<Vec<Address>>,
-    /// One per target; empty for plain text.
-    tls: Vec<TlsConnector>,
-    /// Set in interactive mode: input and output are forwarded instead of exchanging messages.
-    interactive: Option<Arc<Interactive>>,
-    /// When the first connection was usable.
-    first_usable: Arc<OnceLock<u64>>,
-    attempted: AtomicUsize,
-    completed: AtomicUsize,
-    ended: AtomicUsize,
-    open: AtomicU64,
-    most_open: AtomicU64,
-    handle: ClientHandle,
-}
-
 /// A client that is ready to run.
 ///
 /// ```
@@ -183,11 +148,7 @@ impl Client {
         config.check(raise_descriptor_limit().map(|limit| limit.soft))?;
         let messages = config.take_messages()?;
         let targets = config.resolve()?;
-        if config.socket != SocketOptions::default()
-            && let Some(address) = targets.iter().flatten().next()
-        {
-            rehearse_options(address, &config.socket)?;
-        }
+        rehearse(&config, &targets)?;
         // One TLS connector per target. A single set of options is used for all targets.
         let tls = config.tls.iter().cycle().take(if config.tls.is_empty() { 0 } else { targets.len() });
         let tls = tls.map(TlsConnector::new).collect::<Result<_, Error>>()?;
@@ -199,22 +160,8 @@ impl Client {
             loops[0].watch_signals(SIGNALS).map_err(Error::system("handle signals"))?;
         }
         let workers = loops.iter().map(EventLoop::sender).collect();
-        let shared = Shared {
-            clock: Clock::new(),
-            messages: messages.into(),
-            requests: std::mem::take(&mut config.requests).into(),
-            targets,
-            tls,
-            interactive: None,
-            first_usable: Arc::default(),
-            attempted: AtomicUsize::new(0),
-            completed: AtomicUsize::new(0),
-            ended: AtomicUsize::new(0),
-            open: AtomicU64::new(0),
-            most_open: AtomicU64::new(0),
-            handle: ClientHandle { workers, stopped: Arc::default() },
-            config,
-        };
+        let handle = ClientHandle { workers, stopped: Arc::default() };
+        let shared = Shared::new(config, messages, targets, tls, handle);
         let progress = loops.iter().map(|_| Arc::default()).collect();
         Ok(Self { loops, progress, shared, input_output: None })
     }
@@ -274,35 +221,75 @@ impl Client {
     /// are never an error; they are part of the report.
     pub fn run(self) -> Result<Report, Error> {
         let started = Instant::now();
-        if let (Some(interactive), Some((input, output))) = (&self.shared.interactive, self.input_output) {
-            let handle = self.shared.handle.clone();
+        let Self { loops, progress, shared, input_output } = self;
+        if let (Some(interactive), Some((input, output))) = (&shared.interactive, input_output) {
+            let handle = shared.handle.clone();
             let wake: Wake = Arc::new(move || handle.send(|| Message::Wake));
             interactive.start(input, output, &wake)?;
         }
-        let (shared, step) = (&self.shared, self.loops.len());
-        let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<WorkerProgress>))| {
-            let metrics = WorkerMetrics::new(progress, shared.config.load.rate.is_some());
-            let mut worker = Worker::new(shared, metrics, first, step, started);
-            event_loop.context().ready.push_back(CONNECTOR);
-            event_loop.run(&mut worker).map_err(Error::system("wait for events"))?;
-            Ok(worker.into_metrics(Instant::now()))
-        };
-        let work_items = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
-        let worker_metrics = run_workers(work_items, work, |_| shared.handle.stop())?;
-        let mut report = self.shared.empty_report(started.elapsed());
+        let worker_metrics = drive::<Tcp<'_>>(&shared, loops, progress, started)?;
+        let mut report = shared.empty_report(started.elapsed());
         report.opening = opening(&worker_metrics);
         for metrics in worker_metrics {
             metrics.add_to(&mut report);
         }
         report.measured.end_intervals();
         // Output can be lost after the connection has ended well.
-        let has_lost_output = self.shared.interactive.is_some_and(|interactive| interactive.has_lost_output());
+        let has_lost_output = shared.interactive.is_some_and(|interactive| interactive.has_lost_output());
         if has_lost_output && report.failed.is_empty() {
             report.verified = 0;
             report.failed.insert(Failure::OwnEnd, 1);
         }
         Ok(report)
     }
+
+    /// Runs a client [over UDP](ClientConfig::udp) to completion and returns the report.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Self::run).
+    pub fn run_datagrams(self) -> Result<DatagramReport, Error> {
+        let started = Instant::now();
+        let Self { loops, progress, shared, .. } = self;
+        let worker_metrics = drive::<Udp<'_>>(&shared, loops, progress, started)?;
+        let mut report = DatagramReport::empty(&shared.config, shared.messages.len(), shared.handle.is_stopped());
+        for metrics in worker_metrics {
+            metrics.add_to_datagrams(&mut report, shared.clock.nanos(started));
+        }
+        report.measured.end_intervals();
+        Ok(report)
+    }
+}
+
+/// Reports socket options that the kernel does not grant before the first of many sockets is opened.
+fn rehearse(config: &ClientConfig, targets: &[Vec<Address>]) -> Result<(), Error> {
+    match targets.iter().flatten().next() {
+        Some(&Address::Ip(address)) if config.socket != SocketOptions::default() && config.udp.is_some() => {
+            let rehearsed = open_towards(Peer::Many(address), None, &Multicast::default(), &config.socket);
+            rehearsed.map(|_| ()).map_err(Error::system("set the options of the sockets"))
+        }
+        Some(address) if config.socket != SocketOptions::default() => rehearse_options(address, &config.socket),
+        _ => Ok(()),
+    }
+}
+
+/// Runs each event loop to completion with a driver, and returns the drivers' metrics.
+fn drive<'a, T: Transport<'a>>(
+    shared: &'a Shared,
+    loops: Vec<EventLoop<Message>>,
+    progress: Vec<Arc<WorkerProgress>>,
+    started: Instant,
+) -> Result<Vec<WorkerMetrics>, Error> {
+    let step = loops.len();
+    let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<WorkerProgress>))| {
+        let metrics = WorkerMetrics::new(progress, shared.config.load.rate.is_some());
+        let mut driver = Driver::<T>::new(shared, metrics, first, step, started);
+        event_loop.context().ready.push_back(CONNECTOR);
+        event_loop.run(&mut driver).map_err(Error::system("wait for events"))?;
+        Ok(driver.into_metrics(Instant::now()))
+    };
+    let work_items = (1..).zip(loops.into_iter().zip(progress)).collect();
+    run_workers(work_items, work, |_| shared.handle.stop())
 }
 
 /// Time from the first connect of all workers until the last connection was open.
@@ -312,54 +299,6 @@ fn opening(worker_metrics: &[WorkerMetrics]) -> Option<Duration> {
 }
 
 impl Shared {
-    /// Index of the target of connection `number`.
-    fn target_of(&self, number: usize) -> usize {
-        (number - 1) % self.targets.len()
-    }
-
-    /// Counts one more open connection.
-    fn opened(&self) {
-        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        self.most_open.fetch_max(open, Ordering::Relaxed);
-    }
-
-    /// Counts one open connection less.
-    fn closed(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Counts a connection whose exchange is complete or has failed. After the last one, notifies every worker.
-    fn note_completed(&self) {
-        if self.config.keeps_open() && self.completed.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
-            self.handle.send(|| Message::AllCompleted);
-        }
-    }
-
-    /// Counts a connection that is closed and not replaced. After the last one, notifies every worker. In interactive
-    /// mode only queued output remains to be written.
-    fn note_ended(&self) {
-        if let Some(interactive) = &self.interactive {
-            interactive.connection_closed();
-        }
-        if self.ended.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
-            self.handle.send(|| Message::AllEnded);
-        }
-    }
-
-    /// Whether no connection is left on any worker and all output is written, or the run was stopped.
-    fn is_over(&self) -> bool {
-        let is_over = self.ended.load(Ordering::Relaxed) == self.config.connections || self.handle.is_stopped();
-        is_over && self.interactive.as_ref().is_none_or(|interactive| interactive.is_output_done())
-    }
-
-    /// Counts a connection that was opened or has failed. After the last one, notifies every worker.
-    fn note_attempted(&self) {
-        if self.attempted.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
-            let begin = self.config.load.begin_after(Instant::now());
-            self.handle.send(|| Message::AllAttempted(begin));
-        }
-    }
-
     fn empty_report(&self, elapsed: Duration) -> Report {
         Report {
             run_id: run_id(),

@@ -69,18 +69,17 @@ impl Plan {
     pub(in crate::client) fn new(shared: &Shared, metrics: WorkerMetrics) -> Self {
         let config = &shared.config;
         let together = config.load.begins_together();
-        let endless = config.load.duration.map(|_| u64::MAX);
-        let each_once = if config.size.is_some() { 1 } else { shared.messages.len() as u64 };
+        let is_open_loop = config.load.rate.is_some();
         Self {
             messages: Arc::clone(&shared.messages),
             size: config.size,
             seed: config.load.seed,
-            total: config.messages_per_connection.or(endless).unwrap_or(each_once),
+            total: config.total_messages(shared.messages.len()),
             pipeline: match config.pipeline {
                 // No message waits for a reply.
-                _ if config.expect == Expect::Nothing => u64::MAX,
+                _ if config.expect == Expect::Nothing && config.udp.is_none() => u64::MAX,
                 Some(count) => count,
-                None if endless.is_some() && config.load.rate.is_none() => 1,
+                None if !is_open_loop && (config.load.duration.is_some() || config.udp.is_some()) => 1,
                 None => u64::MAX,
             },
             reply_timeout: config.reply_timeout,
@@ -89,7 +88,7 @@ impl Plan {
             reply_size: config.reply_size,
             buffer_bytes: config.buffer_bytes,
             half_close: HalfClose::of(config),
-            is_open_loop: config.load.rate.is_some(),
+            is_open_loop,
             clock: shared.clock,
             phase: Cell::new(if together { LoadPhase::Connecting } else { LoadPhase::Sending }),
             kernel_write: Cell::new(None),

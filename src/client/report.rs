@@ -161,9 +161,7 @@ impl Report {
 
     /// Each of several targets with its number of failed connections; empty if no connection failed.
     pub(super) fn failed_targets(&self) -> impl Iterator<Item = (&str, u64)> {
-        let is_reported = self.targets.len() > 1 && self.failures() > 0;
-        let targets = self.targets.iter().map(String::as_str).zip(self.failed_by_target.iter().copied());
-        targets.filter(move |_| is_reported)
+        failed_targets(&self.targets, &self.failed_by_target)
     }
 
     /// Total number of failed connections.
@@ -288,6 +286,12 @@ impl Report {
 #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
 pub(super) fn per_second(count: u64, span: Duration) -> f64 {
     if span.is_zero() { 0.0 } else { count as f64 / span.as_secs_f64() }
+}
+
+/// Each of several targets with its number of failures; empty without failures.
+pub(super) fn failed_targets<'a>(targets: &'a [String], failed: &'a [u64]) -> impl Iterator<Item = (&'a str, u64)> {
+    let is_reported = targets.len() > 1 && failed.iter().any(|count| *count > 0);
+    targets.iter().map(String::as_str).zip(failed.iter().copied()).filter(move |_| is_reported)
 }
 
 /// Names the targets, the first ones if there are many.

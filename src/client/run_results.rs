@@ -120,6 +120,8 @@ impl From<&DatagramReport> for RunResults {
         };
         let (late, duplicated, reordered) = (report.late, report.duplicated, report.reordered);
         results.datagrams = Some(Datagrams { late, duplicated, reordered });
+        results.failed_by_target =
+            report.failed_targets().map(|(target, failed)| (target.to_owned(), failed)).collect();
         for (failure, count) in report.failed.iter().chain(&report.not_sent).chain(&report.undelivered) {
             *results.errors.entry(failure.name()).or_default() += count;
         }

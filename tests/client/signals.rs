@@ -99,7 +99,7 @@ fn while_datagrams_flow() {
     let address: std::net::SocketAddr = line.split(' ').nth(2).unwrap().parse().unwrap();
     for signal in ENDING {
         let client = client(address, &["--udp", "2", "--rate", "100", "--duration", "1m", "-v"]);
-        client.await_stderr("Opened socket 2 ");
+        client.await_stderr("Starting socket 2 ");
         client.signal(signal);
         let mut client = client;
         assert_eq!(client.await_exit().code, INTERRUPTED);

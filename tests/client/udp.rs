@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A server that sends the datagrams `answer` returns for a request's number and bytes; it runs until it is dropped.
 pub(crate) struct CorruptServer {
@@ -16,8 +16,12 @@ pub(crate) struct CorruptServer {
 }
 
 impl CorruptServer {
-    pub(crate) fn new(mut answer: impl FnMut(usize, &[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    pub(crate) fn new(answer: impl FnMut(usize, &[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Self {
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), answer)
+    }
+
+    fn at(address: SocketAddr, mut answer: impl FnMut(usize, &[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Self {
+        let socket = UdpSocket::bind(address).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         let (address, is_over) = (socket.local_addr().unwrap(), Arc::<AtomicBool>::default());
         let over = Arc::clone(&is_over);
@@ -212,6 +216,102 @@ fn refused_datagrams_are_reported() {
     assert!(exit.stdout.iter().any(|line| line.ends_with("refused      10: nothing listens there")), "{exit:#?}");
 }
 
+/// Sockets are opened, held and counted by the same rules as connections.
+#[test]
+#[cfg(target_os = "linux")]
+fn source_addresses_are_used_in_turn() {
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let program = start(server.local_addr().unwrap(), &["6", "--message", "a", "--source", "127.0.0.8/30"]);
+    let mut sources: Vec<_> = (0..6)
+        .map(|_| {
+            let (count, peer) = server.recv_from(&mut [0; 8]).unwrap();
+            server.send_to(&b"a"[..count], peer).unwrap();
+            peer.ip().to_string()
+        })
+        .collect();
+    sources.sort();
+    assert_eq!(sources, ["127.0.0.10", "127.0.0.10", "127.0.0.10", "127.0.0.9", "127.0.0.9", "127.0.0.9"]);
+    expect(&{ program }.await_exit(), 0, 6, 6, &[]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_broadcast_has_a_source_address_too() {
+    let server = UdpSocket::bind("127.255.255.255:0").unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let arguments = ["--message", "a", "--broadcast", "--source", "127.0.0.9", "--expect", "none"];
+    let exit = run(server.local_addr().unwrap(), &arguments);
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert_eq!(server.recv_from(&mut [0; 8]).unwrap().1.ip(), Ipv4Addr::new(127, 0, 0, 9));
+}
+
+/// Without the hold, the socket would be closed before the second reply.
+#[test]
+fn a_held_socket_receives_until_the_hold_ends() {
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let begin = Instant::now();
+    let more = ["--message", "a", "--hold", "3s", "--reply-timeout", "20s"];
+    let program = start(server.local_addr().unwrap(), &more);
+    let (_, peer) = server.recv_from(&mut [0; 8]).unwrap();
+    server.send_to(b"a", peer).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    server.send_to(b"a", peer).unwrap();
+    expect(&{ program }.await_exit(), 0, 1, 1, &[("duplicated", 1)]);
+    assert!(begin.elapsed() >= Duration::from_secs(3));
+}
+
+#[test]
+fn a_load_is_followed_by_the_hold() {
+    let (_server, address) = own_server(&[]);
+    let begin = Instant::now();
+    let exit = run(address, &["3", "--duration", "200ms", "--hold", "1s", "--reply-timeout", "20s"]);
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert!(begin.elapsed() >= Duration::from_millis(1200));
+}
+
+#[test]
+fn sockets_are_opened_at_the_connect_rate() {
+    let (_server, address) = own_server(&[]);
+    let begin = Instant::now();
+    let work = ["21", "--connect-rate", "20", "--workers", "2", "--messages", "1", "--reply-timeout", "20s"];
+    expect(&run(address, &work), 0, 21, 21, &[]);
+    assert!(begin.elapsed() >= Duration::from_secs(1));
+}
+
+#[test]
+fn sockets_that_failed_are_counted_by_target() {
+    let (_server, address) = own_server(&[]);
+    let targets = ["--target", &address.to_string(), "--target", "127.255.255.255:9"];
+    let exit = Program::client(&[&["--udp", "-c", "5", "--json", "-"], &targets[..]].concat()).await_exit();
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    let results: serde_json::Value = serde_json::from_str(&exit.stdout.concat()).unwrap();
+    assert_eq!(results["failed_by_target"]["127.255.255.255:9"], 2, "{exit:#?}");
+    assert_eq!(results["failed_by_target"][&address.to_string()], 0, "{exit:#?}");
+    assert_eq!(results["connections"]["opened"], 3, "{exit:#?}");
+    assert!(exit.stderr.iter().any(|line| line.trim() == "target       127.255.255.255:9: 2 failed"), "{exit:#?}");
+}
+
+/// While the port range is used up, another attempt follows.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_socket_without_a_free_port_is_retried() {
+    let script = "ip link set lo up && echo 40000 40000 >/proc/sys/net/ipv4/ip_local_port_range";
+    super::support::in_own_network("a network with one port for clients", script, || {
+        let taken = UdpSocket::bind("127.0.0.1:40000").unwrap();
+        let server = CorruptServer::at("127.0.0.1:9".parse().unwrap(), |_, bytes| vec![bytes.to_vec()]);
+        let program =
+            start(server.address, &["--retries", "100", "--retry-delay", "10ms", "--reply-timeout", "20s", "-v"]);
+        program.await_stderr("trying again");
+        drop(taken);
+        expect(&{ program }.await_exit(), 0, 2, 2, &[]);
+        let _taken = UdpSocket::bind("127.0.0.1:40000").unwrap();
+        let exit = run(server.address, &[]);
+        assert!(exit.stdout.iter().any(|line| line.contains("no local port is free")), "{exit:#?}");
+    });
+}
+
 #[test]
 fn a_python_server_answers() {
     if has_python("a UDP server in Python") {
@@ -302,7 +402,7 @@ fn a_client_never_gets_the_port_of_its_server() {
         let server = "127.0.0.2:40001".parse().unwrap();
         // By chance all of them would get the other port once in a million runs.
         for peer in [Peer::One(server), Peer::Many(server)].repeat(10) {
-            let socket = open_towards(peer, &Multicast::default(), &SocketOptions::default()).unwrap();
+            let socket = open_towards(peer, None, &Multicast::default(), &SocketOptions::default()).unwrap();
             assert_eq!(socket.local_address().unwrap().port(), 40_000, "{peer:?}");
         }
     });

@@ -3,7 +3,7 @@
 use super::messages::{letter_pattern, pattern, read_file};
 use crate::cli::values::{self, Bytes, MESSAGE_BYTES};
 use crate::cli::variables::Typed;
-use crate::client::{ClientConfig, DatagramClientConfig, Expect};
+use crate::client::{ClientConfig, Expect};
 use crate::codec::Framing;
 use crate::error::Error;
 use crate::service::search::Request;
@@ -110,40 +110,18 @@ impl ContentOptions {
         self.request.as_ref()
     }
 
-    /// The messages given on the command line.
-    fn typed(&self) -> Vec<Vec<u8>> {
-        let raw = self.message_raw.iter().map(|text| text.clone().into_bytes());
-        self.message.iter().map(|Bytes(bytes)| bytes.clone()).chain(raw).collect()
-    }
-
-    fn expect(&self) -> Expect {
-        match self.expect {
-            Expected::Echo => Expect::Echo,
-            Expected::Any => Expect::Any,
-            Expected::None => Expect::Nothing,
-        }
-    }
-
-    /// Sets the messages of a UDP run, one datagram each.
-    pub(super) fn apply_to_datagrams(&self, config: &mut DatagramClientConfig) -> Result<(), Error> {
-        config.size = self.size;
-        config.expect = self.expect();
-        let typed = self.typed();
-        if let Some(path) = &self.message_file {
-            config.messages = read_file(path, None)?;
-        } else if !typed.is_empty() {
-            config.messages = typed;
-        }
-        Ok(())
-    }
-
     pub(super) fn apply(&self, config: &mut ClientConfig) -> Result<(), Error> {
         config.requests = self.requests();
         config.framing = self.frame;
         config.buffer_bytes = self.buffer_limit;
-        config.expect = self.expect();
+        config.expect = match self.expect {
+            Expected::Echo => Expect::Echo,
+            Expected::Any => Expect::Any,
+            Expected::None => Expect::Nothing,
+        };
         config.reply_size = self.reply_size;
-        let typed = self.typed();
+        let raw = self.message_raw.iter().map(|text| text.clone().into_bytes());
+        let typed: Vec<Vec<u8>> = self.message.iter().map(|Bytes(bytes)| bytes.clone()).chain(raw).collect();
         if let Some(path) = &self.message_file {
             config.messages = read_file(path, self.frame)?;
         } else if !typed.is_empty() {

@@ -96,8 +96,9 @@ fn run_and_report(options: &Options, configuration: &Settings, started: Timestam
         results.finalize();
         results
     };
-    if options.datagrams.is_wanted() {
-        let report = udp::run(options.datagram_config()?, options)?;
+    if options.datagrams.udp_options().is_some() {
+        let config = options.config(options.place.targets())?;
+        let report = run_with_progress(options, config, Client::run_datagrams)?;
         return Ok(files.finish(&report, report.is_success(), &complete(RunResults::from(&report)), is_quiet));
     }
     let report = run(options)?;
@@ -145,6 +146,15 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> 
     if options.content.stdin {
         return Client::interactive(config, std::io::stdin(), output::relay_target())?.run();
     }
+    run_with_progress(options, config, Client::run)
+}
+
+/// Runs the client, with the progress view.
+fn run_with_progress<R>(
+    options: &Options,
+    config: ClientConfig,
+    run: impl FnOnce(Client) -> Result<R, Error>,
+) -> Result<R, Error> {
     let view = options.view(config.connections, &config.load);
     let has_no_end = config.expect == Expect::ReadOnly && config.load.duration.is_none() && config.hold.is_none();
     let client = Client::new(config)?;
@@ -152,7 +162,7 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<Report, Error> 
         log::info!("sending nothing: reading until the server closes, or until Ctrl-C");
     }
     let bar = view.map(|view| ProgressBar::start(client.progress(), view));
-    let report = client.run();
+    let report = run(client);
     drop(bar);
     report
 }

@@ -10,7 +10,7 @@ use crate::cli::results::Results;
 use crate::cli::tls::ClientTls;
 use crate::cli::variables::Typed;
 use crate::cli::{LONG_VERSION, Switch, output, values};
-use crate::client::{ClientConfig, DatagramClientConfig, Expect, LoadConfig};
+use crate::client::{ClientConfig, Expect, LoadConfig};
 use crate::error::Error;
 use crate::results::Settings;
 use crate::socket::{Endpoint, SourceAddresses};
@@ -107,7 +107,7 @@ pub(super) struct TargetOptions {
     unix: Option<PathBuf>,
     /// Connect from the addresses of this range, in turn; may be repeated. Each address has its own range of ports.
     /// Default: chosen by the system.
-    #[arg(long, value_name = "CIDR", value_parser = values::range, conflicts_with_all = ["unix", "udp"], help_heading = "Where")]
+    #[arg(long, value_name = "CIDR", value_parser = values::range, conflicts_with = "unix", help_heading = "Where")]
     source: Vec<IpNet>,
     /// Start a server in this process, on a free loopback port, and connect to it.
     #[arg(long, help_heading = "Where")]
@@ -243,8 +243,8 @@ pub(super) struct ConnectOptions {
     max_connecting: usize,
     /// Start this many connects per second in total, evenly spaced, such as 5k; at most 100M. Default: as fast as
     /// --max-connecting allows.
-    #[arg(long, value_name = "RATE", value_parser = parse_rate, allow_negative_numbers = true, conflicts_with_all =
-        ["stdin", "udp"], help_heading = "Connecting")]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, allow_negative_numbers = true, conflicts_with = "stdin",
+        help_heading = "Connecting")]
     connect_rate: Option<f64>,
     /// Send small messages without delay (TCP_NODELAY).
     #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On,
@@ -344,6 +344,7 @@ impl Options {
             return Err(Error::Usage(text.to_owned()));
         }
         let mut config = ClientConfig::to_all(targets);
+        config.udp = self.datagrams.udp_options();
         config.tls = self.tls.options(&config.targets)?;
         self.content.apply(&mut config)?;
         self.amount.apply(&mut config);
@@ -358,28 +359,6 @@ impl Options {
             // The embedded server is in this process; its certificate needs no verification.
             config.tls.iter_mut().for_each(|tls| tls.insecure = true);
         }
-        Ok(config)
-    }
-
-    /// The client's configuration for UDP.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Usage`] for a message file that cannot be read.
-    pub(super) fn datagram_config(&self) -> Result<DatagramClientConfig, Error> {
-        let mut config = DatagramClientConfig::to_all(self.place.targets());
-        self.content.apply_to_datagrams(&mut config)?;
-        config.sockets = self.amount.connections();
-        config.messages_per_socket = self.amount.messages.map(|count| count as u64);
-        config.pipeline = self.amount.pipeline.map(|count| count as u64);
-        config.load = self.load.load();
-        config.reply_timeout = self.connecting.reply_timeout;
-        config.socket.recv_buffer = self.connecting.recv_buffer;
-        config.socket.send_buffer = self.connecting.send_buffer;
-        config.workers = self.workers;
-        config.spin = self.spin;
-        config.handle_signals = true;
-        self.datagrams.apply(&mut config);
         Ok(config)
     }
 

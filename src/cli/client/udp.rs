@@ -1,11 +1,8 @@
-//! UDP options of the client, and its run over UDP.
+//! UDP options of the client.
 
-use super::options::Options;
-use crate::cli::progress::ProgressBar;
 use crate::cli::udp::SendingOptions;
-use crate::cli::variables::Typed;
-use crate::cli::variables::refuse_stray;
-use crate::client::{DatagramClient, DatagramClientConfig, DatagramReport};
+use crate::cli::variables::{Typed, refuse_stray};
+use crate::client::UdpOptions;
 use crate::error::Error;
 use clap::Args;
 
@@ -18,8 +15,7 @@ pub(super) struct DatagramOptions {
     /// --reply-timeout (1s with --udp) is lost. Without --rate, --pipeline defaults to 1. With a --size of 16 or more,
     /// each message carries its number.
     #[arg(long, help_heading = "Datagrams",
-        conflicts_with_all = ["unix", "embedded", "hold", "retries", "retry_delay", "connect_timeout", "max_connecting",
-        "no_delay", "keepalive", "buffer_limit", "stdin", "frame", "search", "binary", "tls_ca", "tls_insecure", "tls_cert",
+        conflicts_with_all = ["unix", "embedded", "connect_timeout", "max_connecting", "no_delay", "keepalive", "buffer_limit", "stdin", "frame", "search", "binary", "tls_ca", "tls_insecure", "tls_cert",
         "tls_key", "server_name", "tls_alpn"])]
     udp: bool,
     /// Allow broadcast addresses, such as 192.168.1.255 (SO_BROADCAST).
@@ -30,11 +26,6 @@ pub(super) struct DatagramOptions {
 }
 
 impl DatagramOptions {
-    /// Whether --udp is given.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.udp
-    }
-
     /// Checks that no UDP option is given on the command line without --udp.
     ///
     /// # Errors
@@ -45,19 +36,8 @@ impl DatagramOptions {
         refuse_stray(if self.udp { None } else { self.typed.first_of(names) }, "datagrams", "--udp")
     }
 
-    /// Applies the options to `config`.
-    pub(super) fn apply(&self, config: &mut DatagramClientConfig) {
-        config.broadcast = self.broadcast;
-        config.multicast = self.sending.multicast();
+    /// The options of a run over UDP; `None` without --udp.
+    pub(super) fn udp_options(&self) -> Option<UdpOptions> {
+        self.udp.then(|| UdpOptions { broadcast: self.broadcast, multicast: self.sending.multicast() })
     }
-}
-
-/// Runs the client over UDP.
-pub(super) fn run(config: DatagramClientConfig, options: &Options) -> Result<DatagramReport, Error> {
-    let view = options.view(config.sockets, &config.load);
-    let client = DatagramClient::new(config)?;
-    let bar = view.map(|view| ProgressBar::start(client.progress(), view));
-    let report = client.run();
-    drop(bar);
-    report
 }

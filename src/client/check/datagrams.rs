@@ -1,7 +1,8 @@
 //! UDP payloads: message bytes, and matching of replies to messages.
 
 use super::pattern::Pattern;
-use crate::client::{DatagramClientConfig, Expect};
+use crate::client::{ClientConfig, Expect};
+use std::sync::Arc;
 
 /// Size in bytes of the tag at the start of a message: the socket number (from 1) and the message number (from 0), each
 /// as eight bytes in network byte order.
@@ -13,9 +14,9 @@ pub(in crate::client) enum Payload {
     /// A tag followed by the same bytes in every message.
     Tagged(Vec<u8>),
     /// Texts in turn. A reply answers the oldest message with the same text.
-    Texts(Vec<Vec<u8>>),
+    Texts(Arc<[Vec<u8>]>),
     /// Texts in turn. Any reply answers the oldest message.
-    Unchecked(Vec<Vec<u8>>),
+    Unchecked(Arc<[Vec<u8>]>),
 }
 
 /// Which message a reply belongs to.
@@ -32,7 +33,8 @@ pub(in crate::client) enum Match {
 }
 
 impl Payload {
-    pub(in crate::client) fn of(config: &DatagramClientConfig) -> Self {
+    /// The datagrams of a client that sends `messages`, if its configuration gives no size.
+    pub(in crate::client) fn new(config: &ClientConfig, messages: &Arc<[Vec<u8>]>) -> Self {
         let pattern = |size| {
             let mut bytes = vec![0; size];
             Pattern::new(config.load.seed, 0).fill(0, &mut bytes);
@@ -43,7 +45,7 @@ impl Payload {
                 Self::Tagged(pattern(size - TAG_BYTES))
             }
             (size, expect) => {
-                let texts = size.map_or_else(|| config.messages.clone(), |size| vec![pattern(size)]);
+                let texts = size.map_or_else(|| Arc::clone(messages), |size| [pattern(size)].into());
                 if expect == Expect::Echo { Self::Texts(texts) } else { Self::Unchecked(texts) }
             }
         }
@@ -98,12 +100,13 @@ fn text(texts: &[Vec<u8>], number: u64) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::{Match, Payload};
-    use crate::client::DatagramClientConfig;
+    use crate::client::ClientConfig;
     use crate::socket::Endpoint;
 
     #[test]
     fn a_text_of_no_message_is_not_searched_for() {
-        let payload = Payload::of(&DatagramClientConfig::to(Endpoint::tcp("127.0.0.1", 1)));
+        let config = ClientConfig::to(Endpoint::tcp("127.0.0.1", 1));
+        let payload = Payload::new(&config, &config.messages.clone().into());
         let mut text = Vec::new();
         payload.write(1, 1, &mut text);
         assert_eq!(payload.match_reply(1, &text), Match::Oldest);
@@ -114,10 +117,10 @@ mod tests {
     #[test]
     fn seeds_change_the_bytes_but_not_the_tag() {
         let bytes = |seed| {
-            let mut config = DatagramClientConfig::to(Endpoint::tcp("127.0.0.1", 1));
+            let mut config = ClientConfig::to(Endpoint::tcp("127.0.0.1", 1));
             (config.size, config.load.seed) = (Some(100), seed);
             let mut bytes = Vec::new();
-            Payload::of(&config).write(1, 2, &mut bytes);
+            Payload::new(&config, &[].into()).write(1, 2, &mut bytes);
             bytes
         };
         assert_eq!(bytes(1), bytes(1));

@@ -2,17 +2,19 @@
 
 mod expect;
 mod load;
+mod udp;
 
 pub use expect::Expect;
 pub(super) use expect::HalfClose;
 pub use load::LoadConfig;
+pub use udp::UdpOptions;
 
 use crate::buffer::BLOCK_BYTES;
 use crate::codec::Framing;
 use crate::error::Error;
 use crate::results::ReplyCheck;
 use crate::service::search::Request;
-use crate::socket::{Address, Endpoint, SocketOptions, SourceAddresses, TlsClientOptions};
+use crate::socket::{Address, Endpoint, MAX_DATAGRAM_BYTES, SocketOptions, SourceAddresses, TlsClientOptions};
 use crate::units::{format_count, format_counted};
 use expect::framed;
 use load::MAX_PER_SECOND;
@@ -20,7 +22,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// The two messages of the tutorial's client.
-pub(in crate::client) const TUTORIAL_MESSAGES: [&str; 2] = ["Message 1 from client.", "Message 2 from client."];
+const TUTORIAL_MESSAGES: [&str; 2] = ["Message 1 from client.", "Message 2 from client."];
 
 /// Default number of connects in progress. A listener's backlog holds 4,096; an eighth of that leaves room for other
 /// clients. It still fills any path with a round trip below 100 ms at 5,000 connections per second.
@@ -31,6 +33,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Default reply timeout.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Default reply timeout over UDP. Far beyond any round trip; a longer one would delay the messages behind a lost one.
+const UDP_REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Default delay before the first retry of a connect.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -46,6 +51,9 @@ const RESERVED_PER_WORKER: usize = 4;
 pub struct ClientConfig {
     /// Where to connect: the connections are assigned to these targets in turn. All addresses of a name are tried.
     pub targets: Vec<Endpoint>,
+    /// Sends each message as a UDP datagram, from one socket per connection. Default: none, the messages go over TCP, TLS
+    /// or Unix sockets.
+    pub udp: Option<UdpOptions>,
     /// Source addresses of the connections, used in turn. Default: the system chooses.
     pub sources: SourceAddresses,
     /// Number of connections. Default: 1.
@@ -62,7 +70,7 @@ pub struct ClientConfig {
     pub messages_per_connection: Option<u64>,
     /// Message size in bytes: generated messages are sent instead of `messages`. Their bytes depend on the connection
     /// and on the position in its stream, so that changed, lost, repeated and swapped bytes are detected. Default:
-    /// none.
+    /// none. A datagram of at least [`TAG_BYTES`](super::TAG_BYTES) carries its number instead.
     pub size: Option<usize>,
     /// When messages are sent, and for how long. Default: the next one after each reply, until all were sent once.
     pub load: LoadConfig,
@@ -75,8 +83,8 @@ pub struct ClientConfig {
     pub reply_size: Option<usize>,
     /// Buffer limit per connection and direction, in bytes. A framed reply has to fit. Default: 64 KiB.
     pub buffer_bytes: usize,
-    /// Maximum number of unanswered messages per connection. Default: unlimited; 1 in a closed loop with a duration.
-    /// Has no effect if [nothing](Expect::Nothing) is expected.
+    /// Maximum number of unanswered messages per connection. Default: unlimited; 1 in a closed loop with a duration or
+    /// over UDP. Has no effect if [nothing](Expect::Nothing) is expected.
     pub pipeline: Option<u64>,
     /// How long all connections stay open once each was opened or has failed. Default: until the exchange of every
     /// connection is complete or has failed. With [`LoadConfig::reconnect_every`] each connection closes as soon as its
@@ -89,8 +97,8 @@ pub struct ClientConfig {
     pub connect_rate: Option<f64>,
     /// Connect timeout per address. Default: 10 seconds.
     pub connect_timeout: Duration,
-    /// Maximum time from sending a message to the last byte of its reply. Also the maximum time for which a server may
-    /// accept no bytes. Default: 10 seconds.
+    /// Maximum time from sending a message to the last byte of its reply; a datagram without one counts as lost. Also
+    /// the maximum time for which a server may accept no bytes. Default: 10 seconds; 1 second over UDP.
     pub reply_timeout: Duration,
     /// Number of retries of a connect that was refused, timed out, or found no free local port. Default: 0.
     pub retries: u32,
@@ -127,6 +135,7 @@ impl ClientConfig {
     pub fn to_all(targets: Vec<Endpoint>) -> Self {
         Self {
             targets,
+            udp: None,
             sources: SourceAddresses::default(),
             connections: 1,
             messages: TUTORIAL_MESSAGES.iter().map(|text| text.as_bytes().to_vec()).collect(),
@@ -155,12 +164,18 @@ impl ClientConfig {
         }
     }
 
+    /// Sends the messages over UDP, with the reply timeout of datagrams.
+    #[must_use]
+    pub fn over_udp(self, options: UdpOptions) -> Self {
+        Self { udp: Some(options), reply_timeout: UDP_REPLY_TIMEOUT, ..self }
+    }
+
     /// Resolves each target to the addresses that can be reached from the source addresses.
     pub(in crate::client) fn resolve(&self) -> Result<Vec<Vec<Address>>, Error> {
         self.sources.check()?;
         let reachable = |target: &Endpoint| {
             let mut addresses = target.resolve()?;
-            if addresses.iter().any(is_multicast_or_broadcast) {
+            if self.udp.is_none() && addresses.iter().any(is_multicast_or_broadcast) {
                 let text =
                     format!("{target} is a multicast or broadcast address, to which TCP cannot connect; add --udp");
                 return Err(Error::Usage(text));
@@ -184,6 +199,9 @@ impl ClientConfig {
     /// Takes the messages as sent on the wire. Requests ask the server to keep the connection open if more than one is
     /// sent, or if the connection stays open after its exchange.
     pub(in crate::client) fn take_messages(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+        if self.udp.is_some() {
+            return Ok(std::mem::take(&mut self.messages));
+        }
         if self.requests.is_empty() {
             return framed(self);
         }
@@ -193,14 +211,20 @@ impl ClientConfig {
 
     /// Whether connections stay open after their exchange until all others have completed theirs.
     pub(in crate::client) fn keeps_open(&self) -> bool {
-        self.connections > 1 && self.load.reconnect_every.is_none()
+        self.connections > 1 && self.load.reconnect_every.is_none() && self.udp.is_none()
+    }
+
+    /// Maximum number of messages of one connection and its replacements together, where `given` messages are sent in
+    /// turn. The load may end before.
+    pub(super) fn total_messages(&self, given: usize) -> u64 {
+        let each_once = if self.size.is_some() { 1 } else { given as u64 };
+        let endless = self.load.duration.map(|_| u64::MAX);
+        self.messages_per_connection.or(endless).unwrap_or(each_once)
     }
 
     /// Maximum number of messages of one connection, where `given` messages are sent in turn.
     fn max_messages(&self, given: usize) -> u64 {
-        let endless = self.load.duration.map(|_| u64::MAX);
-        let total = self.messages_per_connection.or(endless).unwrap_or(given as u64);
-        total.min(self.load.reconnect_every.unwrap_or(u64::MAX))
+        self.total_messages(given).min(self.load.reconnect_every.unwrap_or(u64::MAX))
     }
 
     /// Checks that the work is possible when `descriptors` may be open; with `None` the limit is unknown and not
@@ -210,13 +234,8 @@ impl ClientConfig {
     ///
     /// [`Error::Usage`] for an impossible configuration, [`Error::Descriptors`] when there are too few.
     pub(in crate::client) fn check(&self, descriptors: Option<u64>) -> Result<(), Error> {
+        self.check_targets()?;
         let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
-        if self.targets.is_empty() {
-            return usage_error("no target to connect to; give one such as 127.0.0.1:65432");
-        }
-        if self.targets.iter().any(|target| matches!(target, Endpoint::Tcp { host, .. } if host.is_empty())) {
-            return usage_error("\"\" is not a host; give an address or a name such as 127.0.0.1");
-        }
         if self.connections == 0 {
             return usage_error("0 connections do nothing; give 1 or more");
         }
@@ -225,7 +244,7 @@ impl ClientConfig {
         }
         if self.connect_timeout.is_zero() || self.reply_timeout.is_zero() {
             return usage_error(
-                "a timeout of 0 gives up at once; give more, such as --connect-timeout 10s --reply-timeout 10s",
+                "a timeout of 0 gives up at once; give more, such as --connect-timeout 10s or --reply-timeout 1s",
             );
         }
         if self.connect_rate.is_some_and(|rate| !(rate > 0.0 && rate <= MAX_PER_SECOND)) {
@@ -238,6 +257,32 @@ impl ClientConfig {
             return usage_error("a pipeline of 0 messages sends nothing; give 1 or more");
         }
         self.load.check()?;
+        if self.udp.is_some() {
+            self.check_datagrams()?;
+        } else {
+            self.check_exchange()?;
+        }
+        self.check_descriptors(descriptors)
+    }
+
+    fn check_targets(&self) -> Result<(), Error> {
+        let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
+        let has_host_and_port = |target: &Endpoint| matches!(target, Endpoint::Tcp { host, .. } if !host.is_empty());
+        if self.udp.is_some() && (self.targets.is_empty() || !self.targets.iter().all(has_host_and_port)) {
+            return usage_error("datagrams need a host and a port to go to, such as 127.0.0.1 65432");
+        }
+        if self.targets.is_empty() {
+            return usage_error("no target to connect to; give one such as 127.0.0.1:65432");
+        }
+        if self.targets.iter().any(|target| matches!(target, Endpoint::Tcp { host, .. } if host.is_empty())) {
+            return usage_error("\"\" is not a host; give an address or a name such as 127.0.0.1");
+        }
+        Ok(())
+    }
+
+    /// Checks what is specific to connections.
+    fn check_exchange(&self) -> Result<(), Error> {
+        let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
         if self.hold.is_some() && self.load.reconnect_every.is_some() {
             return usage_error(
                 "a connection that makes room for another one cannot be held; give --hold or --reconnect-every",
@@ -253,7 +298,34 @@ impl ClientConfig {
                 "an empty message cannot be told apart in an echo; give at least 1 byte, such as --size 64",
             );
         }
-        self.check_framing()?;
+        self.check_framing()
+    }
+
+    /// Checks what is specific to UDP.
+    fn check_datagrams(&self) -> Result<(), Error> {
+        let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
+        if self.messages_per_connection == Some(0) || self.expect == Expect::ReadOnly {
+            return usage_error("0 datagrams get no reply; give 1 or more, such as --messages 1");
+        }
+        if self.load.reconnect_every.is_some() {
+            return usage_error("datagrams have no connections to open anew; leave out --reconnect-every");
+        }
+        let is_stream = self.framing.is_some() || self.reply_size.is_some() || !self.tls.is_empty();
+        if is_stream || !self.requests.is_empty() {
+            return usage_error("frames, TLS and the message protocol need a stream of bytes; leave them out over UDP");
+        }
+        match self.size.or_else(|| self.messages.iter().map(Vec::len).max()) {
+            None => usage_error("there is no message to send; give one such as \"hello\""),
+            Some(bytes) if bytes > MAX_DATAGRAM_BYTES => Err(Error::Usage(format!(
+                "a message of {} does not fit a datagram, which holds {}; give less, such as --size 1KiB",
+                format_counted(bytes as u64, "byte"),
+                format_count(MAX_DATAGRAM_BYTES as u64)
+            ))),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn check_descriptors(&self, descriptors: Option<u64>) -> Result<(), Error> {
         // Saturating: the numbers can be of any size.
         let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER);
         let others = self.other_descriptors.saturating_add(RESERVED).saturating_add(per_worker);
@@ -261,7 +333,8 @@ impl ClientConfig {
         if let Some(available) = descriptors.filter(|available| needed > *available) {
             let counted = |count: usize, noun| format_counted(count as u64, noun);
             let workers = (self.workers > 1).then(|| format!(" and {}", counted(self.workers, "worker")));
-            let wanted = counted(self.connections, "connection") + &workers.unwrap_or_default();
+            let noun = if self.udp.is_some() { "socket" } else { "connection" };
+            let wanted = counted(self.connections, noun) + &workers.unwrap_or_default();
             return Err(Error::Descriptors { wanted, needed, available });
         }
         Ok(())

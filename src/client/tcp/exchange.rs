@@ -11,6 +11,7 @@ use crate::client::config::HalfClose;
 use crate::client::failure::Failure;
 use crate::client::plan::{KernelWrite, LoadPhase, Plan};
 use crate::client::report::WrongAnswer;
+use crate::client::transport::{DueMessage, ExchangeOutcome};
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
 use crate::units::format_counted;
@@ -28,15 +29,6 @@ const PORTION_BYTES: usize = 1024;
 struct Position {
     messages: u64,
     bytes: usize,
-}
-
-/// Outcome of one connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::client) enum ExchangeOutcome {
-    /// Every message got the expected reply.
-    Verified,
-    /// It failed.
-    Failed(Failure),
 }
 
 /// Message exchange of one connection.
@@ -100,14 +92,14 @@ impl Exchange {
         self.begun() + self.in_flight.queued() < self.total
     }
 
-    /// Queues a message that was due at `due`, assigned at `assigned`.
-    pub(in crate::client) fn add(&mut self, due: u64, assigned: u64) {
-        self.in_flight.add(due, assigned);
-    }
-
-    /// Queues a message that was due at `due` and had to wait for a connection until `instant`.
-    pub(in crate::client) fn add_blocked(&mut self, due: u64, instant: u64) {
-        self.in_flight.add_blocked(due, instant);
+    /// Queues a message. Returns whether it is the only one queued.
+    pub(in crate::client) fn add(&mut self, message: DueMessage) -> bool {
+        match message.blocked_until {
+            // Assigned in time, but no connection was open.
+            Some(instant) => self.in_flight.add_blocked(message.due, instant),
+            None => self.in_flight.add(message.due, message.assigned),
+        }
+        self.in_flight.queued() == 1
     }
 
     /// Number of messages answered.

@@ -1,10 +1,218 @@
-//! Connections over TCP, TLS and Unix sockets: the message exchange of each, and its observer.
+//! Connections over TCP, TLS and Unix sockets: the message exchange of each, driven by the pump.
 
 pub(super) mod exchange;
 pub(super) mod in_flight;
 mod inline_queue;
 pub(super) mod interactive;
-pub(super) mod observer;
-pub(super) mod read_only;
-pub(super) mod service;
-pub(super) mod tls_events;
+mod observer;
+mod read_only;
+mod service;
+
+use super::check::search::buffer_bytes;
+use super::config::Expect;
+use super::connector::ConnectAttempt;
+use super::failure::Failure;
+use super::plan::Plan;
+use super::shared::Shared;
+use super::transport::{Cause, DueMessage, Entry, ExchangeOutcome, OpenError, Transport, TurnResult};
+use crate::buffer::{BufferPool, MemoryAccount};
+use crate::connection::{CloseReason, Limits};
+use crate::event_loop::{Key, LoopContext};
+use crate::pump::{Pump, Session};
+use crate::socket::{Address, ConnectProgress, Stream, TlsStream, begin_connect, check_connect};
+use crate::units::later;
+use exchange::Exchange;
+use interactive::InteractiveExchange;
+use observer::ClientObserver;
+use read_only::ReadOnly;
+use service::ConnectionService;
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Transport over byte streams.
+pub(super) struct Tcp<'a> {
+    shared: &'a Shared,
+    plan: Rc<Plan>,
+    pool: BufferPool,
+    memory: MemoryAccount,
+    limits: Limits,
+}
+
+impl<'a> Transport<'a> for Tcp<'a> {
+    type Connection = Session<ConnectionService>;
+
+    const NOUN: &'static str = "connection";
+
+    const SENDS_BATCHES: bool = false;
+
+    fn new(shared: &'a Shared, plan: Rc<Plan>) -> Self {
+        let (pool, memory) = (BufferPool::new(), MemoryAccount::unlimited());
+        Self { shared, plan, pool, memory, limits: limits(shared) }
+    }
+
+    fn open(
+        &mut self,
+        context: &mut LoopContext,
+        key: Key,
+        attempt: ConnectAttempt,
+        address: &Address,
+        source: Option<IpAddr>,
+    ) -> Result<(Self::Connection, ConnectProgress), OpenError> {
+        let config = &self.shared.config;
+        let begun = begin_connect(address, &config.socket, source).and_then(|mut socket| {
+            context.register(socket.source(), key)?;
+            self.secured(attempt.number, socket)
+        });
+        match begun {
+            Ok(socket) => {
+                let now = Instant::now();
+                let mut session = Session::new(self.service(attempt), socket, now);
+                session.arm(context, key, Some(later(now, config.connect_timeout)));
+                Ok((session, ConnectProgress::Pending))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(OpenError::BacklogFull),
+            Err(error) => Err(OpenError::Failed(Failure::of_connect(&error))),
+        }
+    }
+
+    fn connect_progress(
+        &mut self,
+        entry: &mut Entry<Self::Connection>,
+        cause: Cause,
+    ) -> Result<ConnectProgress, Failure> {
+        match cause {
+            Cause::Timer => return Err(Failure::ConnectTimeout),
+            Cause::Event(_) => {}
+            Cause::Ready | Cause::PreciseTimer | Cause::Wake => return Ok(ConnectProgress::Pending),
+        }
+        let progress = check_connect(&entry.connection.socket).map_err(|error| Failure::of_connect(&error))?;
+        if progress == ConnectProgress::Connected {
+            self.plan.metrics.borrow_mut().connected(entry.attempt.started.elapsed());
+            // With TLS, once the handshake is complete: until then nothing can be sent, and that is not a send delay.
+            if !entry.connection.connection.is_handshaking() {
+                self.plan.note_usable();
+            }
+        }
+        Ok(progress)
+    }
+
+    fn has_capacity(session: &mut Self::Connection) -> bool {
+        session.connection.service_mut().exchange().is_some_and(|exchange| exchange.has_room())
+    }
+
+    fn assign(session: &mut Self::Connection, message: DueMessage) -> bool {
+        session.connection.service_mut().exchange().is_some_and(|exchange| exchange.add(message))
+    }
+
+    #[inline]
+    fn turn(
+        &mut self,
+        context: &mut LoopContext,
+        key: Key,
+        entry: &mut Entry<Self::Connection>,
+        cause: Cause,
+    ) -> TurnResult {
+        let session = &mut entry.connection;
+        let is_due = match cause {
+            Cause::Event(readiness) => session.handle_event(readiness),
+            Cause::Ready => session.handle_ready(),
+            Cause::Timer => session.handle_expired(&self.limits, context.now),
+            Cause::PreciseTimer => session.handle_precise_timer(context.now),
+            Cause::Wake => {
+                session.connection.handle_wake();
+                true
+            }
+        };
+        if !is_due {
+            return TurnResult::default();
+        }
+        let mut observer = ClientObserver::new(entry.attempt.number, &self.plan, entry.opened);
+        let (pool, memory) = (&mut self.pool, &self.memory);
+        let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut observer };
+        let was_handshaking = session.connection.is_handshaking();
+        let closed = session.turn(&mut pump, context, key);
+        if let Some(exchange) = session.connection.service_mut().exchange() {
+            exchange.end_turn();
+        }
+        let service = session.connection.service();
+        TurnResult {
+            is_ready: !was_handshaking || (closed.is_none() && !session.connection.is_handshaking()),
+            is_complete: service.is_complete(),
+            close: closed.or(service.is_over().then_some(CloseReason::Completed)),
+        }
+    }
+
+    fn abort(&mut self, context: &mut LoopContext, key: Key, session: &mut Self::Connection) {
+        session.deregister(context, key, &self.memory);
+    }
+
+    fn close(
+        &mut self,
+        context: &mut LoopContext,
+        key: Key,
+        entry: &mut Entry<Self::Connection>,
+        reason: CloseReason,
+    ) -> (ExchangeOutcome, u64) {
+        let session = &mut entry.connection;
+        session.deregister(context, key, &self.memory);
+        let (connection, number) = (&session.connection, entry.attempt.number);
+        let outcome = with_tls_fault(connection.service().outcome_after(reason), &session.socket);
+        match outcome {
+            ExchangeOutcome::Verified => log::debug!("Closing connection {number}"),
+            ExchangeOutcome::Failed(failure) => log::debug!("Closing connection {number}: {failure}"),
+        }
+        let mut metrics = self.plan.metrics.borrow_mut();
+        metrics.sent_bytes += connection.sent_bytes();
+        let now = self.plan.clock.nanos(Instant::now());
+        connection.service().count_unanswered(outcome, now, &mut metrics.message_metrics);
+        (outcome, connection.service().answered_count())
+    }
+}
+
+impl Tcp<'_> {
+    /// Wraps the socket of connection `number` in TLS if its target uses TLS.
+    fn secured(&self, number: usize, socket: Stream) -> io::Result<Stream> {
+        let Some(tls) = self.shared.tls.get(self.shared.target_of(number)) else { return Ok(socket) };
+        tls.connect(socket).map_err(io::Error::other)
+    }
+
+    fn service(&self, attempt: ConnectAttempt) -> ConnectionService {
+        if let Some(interactive) = &self.shared.interactive {
+            return ConnectionService::Interactive(InteractiveExchange::new(Arc::clone(interactive), attempt.started));
+        }
+        let config = &self.shared.config;
+        if config.expect == Expect::ReadOnly {
+            return ConnectionService::ReadOnly(ReadOnly::new(Rc::clone(&self.plan)));
+        }
+        let total = (self.plan.total - attempt.done).min(config.load.reconnect_every.unwrap_or(u64::MAX));
+        let stream = attempt.number as u64 + attempt.round * config.connections as u64;
+        ConnectionService::Exchange(Exchange::new(Rc::clone(&self.plan), attempt.number, stream, (attempt.done, total)))
+    }
+}
+
+/// Replaces the failure of a connection by its TLS fault, if there was one, since that is the cause.
+fn with_tls_fault(outcome: ExchangeOutcome, socket: &Stream) -> ExchangeOutcome {
+    match (outcome, socket.tls().and_then(TlsStream::fault)) {
+        (ExchangeOutcome::Failed(Failure::Stopped) | ExchangeOutcome::Verified, _) | (_, None) => outcome,
+        (ExchangeOutcome::Failed(_), Some(fault)) => ExchangeOutcome::Failed(Failure::Tls(fault)),
+    }
+}
+
+/// Limits of the connections: no idle timeouts, since services enforce the reply timeout and held connections may be
+/// silent. A whole reply must fit the buffer. In interactive mode the write timeout detects a server that does not
+/// read, and nothing lingers, since input is useless once the output is gone.
+fn limits(shared: &Shared) -> Limits {
+    let answers = if shared.requests.is_empty() { 0 } else { buffer_bytes(&shared.requests) };
+    let without_timeouts = Limits {
+        buffer_bytes: answers.max(shared.config.buffer_bytes),
+        handshake: Some(shared.config.connect_timeout),
+        ..Limits::without_timeouts()
+    };
+    match shared.interactive {
+        Some(_) => Limits { linger: Duration::ZERO, write: Some(shared.config.reply_timeout), ..without_timeouts },
+        None => without_timeouts,
+    }
+}

@@ -1,16 +1,20 @@
 //! Batched I/O of a UDP socket in its turn: receives replies, expires lost messages, sends messages.
 
+use super::UdpSocket;
 use super::in_flight::UdpInFlight;
-use super::worker::SocketEntry;
-use super::{Expect, Shared, UdpWorkerMetrics};
-use crate::client::Failure;
+use crate::client::check::datagrams::Payload;
 use crate::client::clock::nanos;
-use crate::client::plan::LoadPhase;
+use crate::client::config::{Expect, UdpOptions};
+use crate::client::failure::Failure;
+use crate::client::measurements::Unanswered;
+use crate::client::plan::{LoadPhase, Plan};
+use crate::client::shared::Shared;
 use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
 use crate::python_repr::BytesRepr;
 use crate::socket::{RecvBatch, SendBatch};
 use crate::units::format_duration;
 use std::io::{self, ErrorKind};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Messages per send call, and send or receive calls per turn.
@@ -20,9 +24,9 @@ const CALLS_PER_TURN: usize = 4;
 /// State of a worker that its sockets use in their turns.
 pub(super) struct UdpBatch<'a> {
     shared: &'a Shared,
-    pub(super) metrics: UdpWorkerMetrics,
-    /// Phase of the load.
-    pub(super) phase: LoadPhase,
+    options: &'a UdpOptions,
+    pub(super) plan: Rc<Plan>,
+    payload: Payload,
     recv_batch: RecvBatch,
     send_batch: SendBatch,
     /// Rate limit of the warnings that a socket cannot be used.
@@ -30,20 +34,20 @@ pub(super) struct UdpBatch<'a> {
 }
 
 impl<'a> UdpBatch<'a> {
-    pub(super) fn new(shared: &'a Shared, metrics: UdpWorkerMetrics) -> Self {
-        let phase = if shared.config.load.begins_together() { LoadPhase::Connecting } else { LoadPhase::Sending };
+    pub(super) fn new(shared: &'a Shared, options: &'a UdpOptions, plan: Rc<Plan>) -> Self {
         Self {
             shared,
-            metrics,
-            phase,
+            options,
+            plan,
+            payload: Payload::new(&shared.config, &shared.messages),
             recv_batch: RecvBatch::new(),
             send_batch: SendBatch::default(),
             warning: Warning::default(),
         }
     }
 
-    pub(super) fn now(&self) -> u64 {
-        self.shared.clock.nanos(Instant::now())
+    fn now(&self) -> u64 {
+        self.plan.clock.nanos(Instant::now())
     }
 
     fn wants_reply(&self) -> bool {
@@ -52,30 +56,33 @@ impl<'a> UdpBatch<'a> {
 
     /// Number of messages of a socket that may be sent now.
     pub(super) fn sendable(&self, in_flight: &UdpInFlight) -> u64 {
-        if self.phase == LoadPhase::Sending { in_flight.sendable().1 } else { 0 }
+        if self.plan.phase.get() == LoadPhase::Sending { in_flight.sendable().1 } else { 0 }
     }
 
     /// Whether a socket has nothing left to send or to wait for.
-    pub(super) fn is_done(&self, in_flight: &UdpInFlight) -> bool {
-        in_flight.is_done() || (self.phase == LoadPhase::Draining && in_flight.has_none_in_flight())
+    pub(super) fn is_done(&self, socket: &UdpSocket) -> bool {
+        let is_over = self.plan.phase.get() == LoadPhase::Draining && socket.in_flight.has_none_in_flight();
+        socket.in_flight.is_done() || is_over
     }
 
     /// When the oldest message without a reply counts as lost.
     pub(super) fn deadline(&self, in_flight: &UdpInFlight) -> Option<Instant> {
-        let timeout = nanos(self.shared.config.reply_timeout);
-        in_flight.oldest_sent().map(|sent| self.shared.clock.instant(sent.saturating_add(timeout)))
+        let timeout = nanos(self.plan.reply_timeout);
+        in_flight.oldest_sent().map(|sent| self.plan.clock.instant(sent.saturating_add(timeout)))
     }
 
-    /// Counts messages past the reply timeout as lost.
-    pub(super) fn expire(&mut self, entry: &mut SocketEntry) {
+    /// Receives datagrams, and counts messages past the reply timeout as lost. Returns whether there may be more
+    /// datagrams.
+    pub(super) fn receive(&mut self, entry: &mut UdpSocket, now: Instant) -> bool {
+        let has_more = self.receive_some(entry, now);
         let now = self.now();
-        if let Some(last) = now.checked_sub(nanos(self.shared.config.reply_timeout)) {
-            entry.in_flight.expire(last, now, |times| self.metrics.lost(times, now));
+        if let Some(last) = now.checked_sub(nanos(self.plan.reply_timeout)) {
+            entry.in_flight.expire(last, now, |times| self.plan.metrics.borrow_mut().lost(times, now));
         }
+        has_more
     }
 
-    /// Receives datagrams. Returns whether there may be more.
-    pub(super) fn receive(&mut self, entry: &mut SocketEntry, now: Instant) -> bool {
+    fn receive_some(&mut self, entry: &mut UdpSocket, now: Instant) -> bool {
         if entry.receiving.is_pausing(now) {
             return false;
         }
@@ -89,15 +96,16 @@ impl<'a> UdpBatch<'a> {
             }
             let now = self.now();
             let socket = entry.in_flight.socket();
+            let metrics = &mut *self.plan.metrics.borrow_mut();
             for arrival in self.recv_batch.arrivals() {
                 log::trace!("Received {} on socket {socket} from {}", BytesRepr(arrival.bytes), arrival.peer);
                 // Where no reply is expected, received datagrams are ignored: they are neither duplicates nor corrupt.
                 if self.wants_reply() {
-                    let verdict = entry.in_flight.received(&self.shared.payload, arrival.bytes, now);
-                    self.metrics.received(verdict, socket, arrival.bytes, now);
+                    let verdict = entry.in_flight.received(&self.payload, arrival.bytes, now);
+                    metrics.received(verdict, socket, arrival.bytes, now);
                 }
                 if entry.to.is_some() {
-                    self.metrics.answered_by(arrival.peer);
+                    metrics.answered_by(arrival.peer);
                 }
             }
         }
@@ -105,7 +113,7 @@ impl<'a> UdpBatch<'a> {
     }
 
     /// Handles a receive error. Returns whether to receive again at once.
-    fn handle_receive_error(&mut self, entry: &mut SocketEntry, error: &io::Error, now: Instant) -> bool {
+    fn handle_receive_error(&mut self, entry: &mut UdpSocket, error: &io::Error, now: Instant) -> bool {
         match ErrorClass::of(error) {
             ErrorClass::WouldBlock => {
                 entry.receiving.succeeded();
@@ -115,7 +123,9 @@ impl<'a> UdpBatch<'a> {
                 log::debug!("Socket {}: {}", entry.in_flight.socket(), in_words(error));
                 self.mark_undelivered(&mut entry.in_flight, error);
             }
-            ErrorClass::OutOfResources | ErrorClass::Permanent => self.metrics.receive_failed(error),
+            ErrorClass::OutOfResources | ErrorClass::Permanent => {
+                self.plan.metrics.borrow_mut().receive_failed(error);
+            }
         }
         let Some(pause) = entry.receiving.failed(ErrorClass::of(error), now) else { return true };
         self.warn(entry, "receive", error, pause, now);
@@ -123,7 +133,7 @@ impl<'a> UdpBatch<'a> {
         false
     }
 
-    fn warn(&mut self, entry: &SocketEntry, action: &str, error: &io::Error, pause: Duration, now: Instant) {
+    fn warn(&mut self, entry: &UdpSocket, action: &str, error: &io::Error, pause: Duration, now: Instant) {
         if self.warning.is_due(now) {
             let (socket, words) = (entry.in_flight.socket(), in_words_with_errno(error));
             log::warn!("socket {socket} cannot {action}: {words}; trying again in {}", format_duration(pause));
@@ -133,19 +143,27 @@ impl<'a> UdpBatch<'a> {
     /// The system reported `error`: the messages without a reply were not delivered.
     fn mark_undelivered(&mut self, in_flight: &mut UdpInFlight, error: &io::Error) {
         let (now, failure) = (self.now(), Failure::of_connect(error));
-        in_flight.expire(u64::MAX, now, |times| self.metrics.undelivered(times, now, failure));
+        let metrics = &mut *self.plan.metrics.borrow_mut();
+        in_flight.expire(u64::MAX, now, |times| metrics.undelivered(times, now, failure));
     }
 
-    /// Why a socket is given up: it has failed for the reply timeout, and no duration ends the run.
-    pub(super) fn persistent_failure(&self, entry: &SocketEntry, now: Instant) -> Option<Failure> {
+    /// Whether a socket is given up: it has failed for the reply timeout, and no duration ends the run.
+    pub(super) fn is_persistent_failure(&self, entry: &UdpSocket, now: Instant) -> bool {
         let failing = entry.receiving.failing_for(now).max(entry.sending.failing_for(now));
-        let is_over = self.shared.config.load.duration.is_none() && failing >= self.shared.config.reply_timeout;
-        entry.failure.filter(|_| is_over)
+        let is_over = self.shared.config.load.duration.is_none() && failing >= self.plan.reply_timeout;
+        is_over && entry.failure.is_some()
+    }
+
+    /// A socket is closed: its messages that are queued or in flight will not be answered.
+    pub(super) fn count_unanswered(&self, in_flight: &UdpInFlight) {
+        let now = self.now();
+        let message_metrics = &mut self.plan.metrics.borrow_mut().message_metrics;
+        in_flight.unanswered().for_each(|times| message_metrics.unanswered(times, now, 1, Unanswered::Pending));
     }
 
     /// Sends messages. Returns whether the socket accepts no more for now; then an event or the end of its pause
     /// follows.
-    pub(super) fn send(&mut self, entry: &mut SocketEntry, now: Instant) -> bool {
+    pub(super) fn send(&mut self, entry: &mut UdpSocket, now: Instant) -> bool {
         for _ in 0..CALLS_PER_TURN {
             if entry.sending.is_pausing(now) {
                 return true;
@@ -162,27 +180,27 @@ impl<'a> UdpBatch<'a> {
     }
 
     /// Sends `count` messages as far as the socket accepts them. Returns whether it accepted all.
-    fn send_some(&mut self, entry: &mut SocketEntry, count: u64, instant: Instant) -> bool {
+    fn send_some(&mut self, entry: &mut UdpSocket, count: u64, instant: Instant) -> bool {
         let ((first, _), socket) = (entry.in_flight.sendable(), entry.in_flight.socket());
         self.send_batch.clear();
         for number in first..first + count {
             self.send_batch.add(entry.to, None, None, |bytes| {
-                self.shared.payload.write(socket, number, bytes);
+                self.payload.write(socket, number, bytes);
                 true
             });
         }
         let now = self.now();
         let wants_reply = self.wants_reply();
         let is_group = entry.to.is_some_and(|address| address.ip().is_multicast());
-        let needs_interface = is_group && self.shared.config.multicast.interface.is_none();
-        let SocketEntry { socket: descriptor, in_flight, .. } = &mut *entry;
-        let (send_batch, metrics) = (&self.send_batch, &mut self.metrics);
+        let needs_interface = is_group && self.options.multicast.interface.is_none();
+        let UdpSocket { socket: descriptor, in_flight, .. } = &mut *entry;
+        let (send_batch, mut metrics) = (&self.send_batch, self.plan.metrics.borrow_mut());
         let mut last_error = None;
         let done = send_batch.send(descriptor, |datagram, result| {
             last_error = match result {
                 Ok(()) => {
                     log::trace!("Sending {} on socket {socket}", BytesRepr(send_batch.bytes(datagram)));
-                    metrics.sent(in_flight.sent(now, wants_reply), datagram.len());
+                    metrics.sent_datagram(in_flight.sent(now, wants_reply), datagram.len());
                     None
                 }
                 Err(error) => {
@@ -196,6 +214,7 @@ impl<'a> UdpBatch<'a> {
                 }
             };
         });
+        drop(metrics);
         let is_all = done == send_batch.datagrams().len();
         if !is_all {
             in_flight.block();
@@ -212,7 +231,7 @@ impl<'a> UdpBatch<'a> {
         is_all
     }
 
-    fn back_off_sending(&mut self, entry: &mut SocketEntry, error: &io::Error, now: Instant) {
+    fn back_off_sending(&mut self, entry: &mut UdpSocket, error: &io::Error, now: Instant) {
         if let Some(pause) = entry.sending.failed(ErrorClass::of(error), now) {
             self.warn(entry, "send", error, pause, now);
             entry.failure = Some(Failure::of_connect(error));

@@ -15,7 +15,7 @@ const MAX_LOOK_BACK: usize = 1024;
 
 /// Classification of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::client) enum Verdict {
     /// It answers the message with these times. It is reordered when a later message was answered before (RFC 4737).
     Answer { times: MessageTimes, is_reordered: bool },
     /// It answers a message that already counted as lost.
@@ -28,20 +28,20 @@ pub(super) enum Verdict {
 
 /// Plan of one socket.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SocketPlan {
+pub(in crate::client) struct SocketPlan {
     /// Number of messages to send.
-    pub(super) total: u64,
+    pub(in crate::client) total: u64,
     /// Maximum number of messages without a reply.
-    pub(super) pipeline: u64,
+    pub(in crate::client) pipeline: u64,
     /// Open loop: messages are sent when they are due, not as soon as the pipeline has room.
-    pub(super) is_open_loop: bool,
+    pub(in crate::client) is_open_loop: bool,
     /// Number of lost messages remembered, to tell late replies from duplicates.
-    pub(super) remembered: usize,
+    pub(in crate::client) remembered: usize,
 }
 
 /// Messages of one socket.
 #[derive(Debug)]
-pub(super) struct UdpInFlight {
+pub(in crate::client) struct UdpInFlight {
     socket: u64,
     plan: SocketPlan,
     /// Number of the next message.
@@ -59,7 +59,7 @@ pub(super) struct UdpInFlight {
 }
 
 impl UdpInFlight {
-    pub(super) fn new(socket: u64, plan: SocketPlan) -> Self {
+    pub(in crate::client) fn new(socket: u64, plan: SocketPlan) -> Self {
         let (in_flight, lost_numbers) = (BTreeMap::new(), BTreeSet::new());
         Self {
             socket,
@@ -73,30 +73,30 @@ impl UdpInFlight {
         }
     }
 
-    pub(super) fn socket(&self) -> u64 {
+    pub(in crate::client) fn socket(&self) -> u64 {
         self.socket
     }
 
     /// Whether it may be assigned another message.
-    pub(super) fn has_room(&self) -> bool {
+    pub(in crate::client) fn has_room(&self) -> bool {
         self.next + (self.queued.len() as u64) < self.plan.total
     }
 
     /// Queues a message that was due at `due`, assigned at `assigned`. Returns whether it is the only one queued.
-    pub(super) fn add(&mut self, due: u64, assigned: u64) -> bool {
+    pub(in crate::client) fn add(&mut self, due: u64, assigned: u64) -> bool {
         self.queued.push_back((due, assigned));
         self.queued.len() == 1
     }
 
     /// Number of the next message, and how many may be sent now.
-    pub(super) fn sendable(&self) -> (u64, u64) {
+    pub(in crate::client) fn sendable(&self) -> (u64, u64) {
         let places = self.plan.pipeline.saturating_sub(self.in_flight.len() as u64);
         let left = if self.plan.is_open_loop { self.queued.len() as u64 } else { self.plan.total - self.next };
         (self.next, places.min(left))
     }
 
     /// Records that the next message was sent. It is in flight if a reply is expected.
-    pub(super) fn sent(&mut self, now: u64, wants_reply: bool) -> SentBatch {
+    pub(in crate::client) fn sent(&mut self, now: u64, wants_reply: bool) -> SentBatch {
         if self.blocked_until == NEVER {
             self.blocked_until = now;
         }
@@ -111,13 +111,13 @@ impl UdpInFlight {
 
     /// Records that the next message could not be sent, and will not be. Returns its times, if it was due by a
     /// schedule.
-    pub(super) fn skipped(&mut self) -> Option<MessageTimes> {
+    pub(in crate::client) fn skipped(&mut self) -> Option<MessageTimes> {
         self.next += 1;
         self.queued.pop_front().map(unsent)
     }
 
     /// The kernel accepts no more datagrams for now.
-    pub(super) fn block(&mut self) {
+    pub(in crate::client) fn block(&mut self) {
         self.blocked_until = NEVER;
     }
 
@@ -132,7 +132,7 @@ impl UdpInFlight {
     }
 
     /// Classifies a reply.
-    pub(super) fn received(&mut self, payload: &Payload, reply: &[u8], now: u64) -> Verdict {
+    pub(in crate::client) fn received(&mut self, payload: &Payload, reply: &[u8], now: u64) -> Verdict {
         let number = match payload.match_reply(self.socket, reply) {
             Match::Correct(number) if number < self.next => number,
             Match::Damaged(number) => return Verdict::Corrupt(self.take(number, now)),
@@ -166,7 +166,7 @@ impl UdpInFlight {
     }
 
     /// Removes messages sent at or before `last` as lost, and passes the times of each to `on_lost`.
-    pub(super) fn expire(&mut self, last: u64, now: u64, mut on_lost: impl FnMut(MessageTimes)) {
+    pub(in crate::client) fn expire(&mut self, last: u64, now: u64, mut on_lost: impl FnMut(MessageTimes)) {
         while let Some((&number, times)) = self.in_flight.first_key_value()
             && times.sent <= Some(last)
         {
@@ -183,22 +183,22 @@ impl UdpInFlight {
     }
 
     /// When the oldest message in flight was sent.
-    pub(super) fn oldest_sent(&self) -> Option<u64> {
+    pub(in crate::client) fn oldest_sent(&self) -> Option<u64> {
         self.in_flight.first_key_value().and_then(|(_, times)| times.sent)
     }
 
     /// Whether no message is in flight.
-    pub(super) fn has_none_in_flight(&self) -> bool {
+    pub(in crate::client) fn has_none_in_flight(&self) -> bool {
         self.in_flight.is_empty()
     }
 
     /// Whether every message was sent, and answered or lost.
-    pub(super) fn is_done(&self) -> bool {
+    pub(in crate::client) fn is_done(&self) -> bool {
         self.next == self.plan.total && self.has_none_in_flight()
     }
 
     /// Times of each message that was not sent or has no reply.
-    pub(super) fn unanswered(&self) -> impl Iterator<Item = MessageTimes> {
+    pub(in crate::client) fn unanswered(&self) -> impl Iterator<Item = MessageTimes> {
         self.in_flight.values().copied().chain(self.queued.iter().copied().map(unsent))
     }
 }
@@ -212,13 +212,13 @@ mod tests {
     use super::{SocketPlan, UdpInFlight, Verdict};
     use crate::client::check::datagrams::Payload;
     use crate::client::tcp::in_flight::{MessageTimes, SentBatch};
-    use crate::client::{DatagramClientConfig, Expect};
+    use crate::client::{ClientConfig, Expect};
     use crate::socket::Endpoint;
 
-    fn payload(change: impl Fn(&mut DatagramClientConfig)) -> Payload {
-        let mut config = DatagramClientConfig::to(Endpoint::tcp("127.0.0.1", 1));
+    fn payload(change: impl Fn(&mut ClientConfig)) -> Payload {
+        let mut config = ClientConfig::to(Endpoint::tcp("127.0.0.1", 1));
         change(&mut config);
-        Payload::of(&config)
+        Payload::new(&config, &config.messages.clone().into())
     }
 
     fn message(payload: &Payload, number: u64) -> Vec<u8> {

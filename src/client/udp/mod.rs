@@ -1,208 +1,212 @@
-//! UDP load client: sends messages, matches replies to them, and counts losses.
+//! UDP sockets: messages are sent in batches, replies are matched to them, and losses are counted.
 //!
 //! Each datagram may be lost, duplicated, reordered or corrupted independently. So every message is tracked separately,
-//! and a lost one frees its place in the pipeline when it times out. The schedule, send delays and their measurement
-//! are the same as for connections.
+//! and a lost one frees its place in the pipeline when it times out.
 
 mod batch;
-mod config;
-mod in_flight;
-mod metrics;
-mod phases;
+pub(super) mod in_flight;
 mod report;
-mod worker;
 
-pub use config::DatagramClientConfig;
 pub use report::DatagramReport;
+pub(super) use report::{CorruptReply, MAX_CORRUPT_KEPT};
 
-use super::check::datagrams::Payload;
-use super::clock::Clock;
-use super::{Expect, SIGNALS, WorkerProgress};
-use crate::error::Error;
-use crate::event_loop::{EventLoop, Sender, run_workers};
-use crate::socket::{Address, Endpoint, Multicast, Peer, SocketOptions, open_towards, raise_descriptor_limit};
-use metrics::UdpWorkerMetrics;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
-use worker::{OPENER, UdpWorker};
+use super::config::{Expect, UdpOptions};
+use super::connector::ConnectAttempt;
+use super::failure::Failure;
+use super::plan::Plan;
+use super::shared::Shared;
+use super::transport::{Cause, DueMessage, Entry, ExchangeOutcome, OpenError, Transport, TurnResult};
+use crate::connection::CloseReason;
+use crate::error::ErrorBackoff;
+use crate::event_loop::{Key, LoopContext, Timer};
+use crate::socket::{Address, ConnectProgress, DatagramSocket, Peer, needs_broadcast, open_towards};
+use batch::UdpBatch;
+use in_flight::{SocketPlan, UdpInFlight};
+use rustix::io::Errno;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-/// Stops a running client, from any thread.
-#[derive(Debug, Clone)]
-pub struct DatagramClientHandle {
-    workers: Vec<Sender<Message>>,
-    stopped: Arc<AtomicBool>,
-}
+/// How long a socket keeps receiving after its last message was answered or lost, to detect duplicates. They arrive
+/// soon.
+const LINGER: Duration = Duration::from_millis(100);
 
-impl DatagramClientHandle {
-    /// Whether the client was told to stop.
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
+/// Lost messages that are remembered to recognise late replies: over all sockets, and the minimum per socket. A late
+/// reply arrives within seconds, which is some ten thousand messages of each socket. A million numbers take some 16 MB.
+const REMEMBERED: usize = 1 << 20;
+const REMEMBERED_AT_LEAST: usize = 1024;
 
-    /// Stops the run now. The report covers what was done so far.
-    pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        self.send(Message::Stop);
-    }
-
-    fn send(&self, message: Message) {
-        self.workers.iter().for_each(|worker| worker.send(message));
-    }
-}
-
-/// Messages to a worker.
-#[derive(Debug, Clone, Copy)]
-enum Message {
-    /// Every socket of every worker was opened or has failed; a load begins at this instant.
-    AllAttempted(Instant),
-    /// Every socket of every worker is closed.
-    AllEnded,
-    Stop,
-}
-
-/// State that all workers of a client share.
+/// One socket.
 #[derive(Debug)]
-struct Shared {
-    config: DatagramClientConfig,
-    clock: Clock,
-    payload: Payload,
-    /// Addresses of each target.
-    targets: Vec<Vec<SocketAddr>>,
-    attempted: AtomicUsize,
-    ended: AtomicUsize,
-    handle: DatagramClientHandle,
+pub(super) struct UdpSocket {
+    socket: DatagramSocket,
+    /// Destination of its messages, for a multicast or broadcast address; `None` for a connected socket.
+    to: Option<SocketAddr>,
+    in_flight: UdpInFlight,
+    timer: Timer,
+    /// When it closes at the earliest, once it is done.
+    close_at: Option<Instant>,
+    is_queued: bool,
+    receiving: ErrorBackoff,
+    sending: ErrorBackoff,
+    /// Cause of the last failure that was followed by a pause.
+    failure: Option<Failure>,
+    /// It has failed for too long.
+    is_given_up: bool,
 }
 
-/// A UDP load client that is ready to run.
-///
-/// ```
-/// use multiconn::client::{DatagramClient, DatagramClientConfig};
-/// use multiconn::server::{DatagramConfig, MakeResponder, Server, ServerConfig};
-/// use multiconn::service::{Echo, EchoDatagram};
-/// use multiconn::socket::Endpoint;
-///
-/// let endpoint = Endpoint::tcp("127.0.0.1", 0);
-/// let mut config = ServerConfig::at(endpoint.clone());
-/// config.datagrams = Some(DatagramConfig::at(endpoint, MakeResponder::new(|| EchoDatagram)));
-/// let server = Server::bind(config, |_| Echo)?;
-/// let port = server.datagram_addresses()[0].port().expect("a UDP address");
-/// let handle = server.handle();
-/// let server = std::thread::spawn(|| server.run());
-///
-/// let mut config = DatagramClientConfig::to(Endpoint::tcp("127.0.0.1", port));
-/// config.sockets = 10;
-/// let report = DatagramClient::new(config)?.run()?;
-/// assert!(report.is_success());
-/// assert_eq!(report.verified, 20);
-///
-/// handle.drain();
-/// server.join().expect("the server does not panic")?;
-/// # Ok::<(), multiconn::error::Error>(())
-/// ```
-pub struct DatagramClient {
-    loops: Vec<EventLoop<Message>>,
-    progress: Vec<Arc<WorkerProgress>>,
-    shared: Shared,
+/// Transport over UDP.
+pub(super) struct Udp<'a> {
+    shared: &'a Shared,
+    options: &'a UdpOptions,
+    socket_plan: SocketPlan,
+    batch: UdpBatch<'a>,
 }
 
-impl DatagramClient {
-    /// Resolves the targets and creates the event loops. Raises the soft limit on descriptors to the hard limit.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Usage`] for an impossible configuration; [`Error::Resolve`], [`Error::Descriptors`] and
-    /// [`Error::System`] when this machine does not allow it.
-    pub fn new(config: DatagramClientConfig) -> Result<Self, Error> {
-        config.check(raise_descriptor_limit().map(|limit| limit.soft))?;
-        let is_ip = |address| if let Address::Ip(address) = address { Some(address) } else { None };
-        let addresses = |target: &Endpoint| Ok(target.resolve()?.into_iter().filter_map(is_ip).collect());
-        let targets = config.targets.iter().map(addresses).collect::<Result<Vec<Vec<SocketAddr>>, Error>>()?;
-        if config.socket != SocketOptions::default()
-            && let Some(address) = targets.iter().flatten().next()
-        {
-            // Reports socket options that the kernel does not grant before the first of many sockets is opened.
-            let rehearsed = open_towards(Peer::Many(*address), &Multicast::default(), &config.socket);
-            rehearsed.map_err(Error::system("set the options of the sockets"))?;
-        }
-        let mut loops = Vec::with_capacity(config.busy_workers());
-        for _ in 0..config.busy_workers() {
-            loops.push(EventLoop::spinning(config.spin).map_err(Error::system("create an event loop"))?);
-        }
-        if config.handle_signals {
-            loops[0].watch_signals(SIGNALS).map_err(Error::system("handle signals"))?;
-        }
-        let workers = loops.iter().map(EventLoop::sender).collect();
-        let handle = DatagramClientHandle { workers, stopped: Arc::default() };
-        let progress = loops.iter().map(|_| Arc::default()).collect();
-        let (clock, payload, attempted, ended) =
-            (Clock::new(), Payload::of(&config), AtomicUsize::new(0), AtomicUsize::new(0));
-        Ok(Self { loops, progress, shared: Shared { config, clock, payload, targets, attempted, ended, handle } })
-    }
+impl<'a> Transport<'a> for Udp<'a> {
+    type Connection = UdpSocket;
 
-    /// Returns a handle that stops the client from another thread.
-    #[must_use]
-    pub fn handle(&self) -> DatagramClientHandle {
-        self.shared.handle.clone()
-    }
+    const NOUN: &'static str = "socket";
 
-    /// Progress of each worker; other threads may read it while the client runs.
-    #[must_use]
-    pub fn progress(&self) -> Vec<Arc<WorkerProgress>> {
-        self.progress.clone()
-    }
+    const SENDS_BATCHES: bool = true;
 
-    /// Runs to completion and returns the report. The first worker runs on the calling thread.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker panicked. Faults of the
-    /// network and of servers are never an error; they are part of the report.
-    pub fn run(self) -> Result<DatagramReport, Error> {
-        let started = self.shared.clock.nanos(Instant::now());
-        let (shared, step) = (&self.shared, self.loops.len());
-        let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<WorkerProgress>))| {
-            let metrics = UdpWorkerMetrics::new(progress, &shared.config.load, started);
-            let mut worker = UdpWorker::new(shared, metrics, first, step);
-            event_loop.context().ready.push_back(OPENER);
-            event_loop.run(&mut worker).map_err(Error::system("wait for events"))?;
-            Ok(worker.into_metrics())
+    fn new(shared: &'a Shared, plan: Rc<Plan>) -> Self {
+        let config = &shared.config;
+        let socket_plan = SocketPlan {
+            total: plan.total,
+            pipeline: plan.pipeline,
+            is_open_loop: plan.is_open_loop,
+            remembered: (REMEMBERED / config.connections).max(REMEMBERED_AT_LEAST),
         };
-        let work_items = (1..).zip(self.loops.into_iter().zip(self.progress)).collect();
-        let worker_metrics = run_workers(work_items, work, |_| shared.handle.stop())?;
-        let mut report = DatagramReport::empty(&shared.config, shared.handle.is_stopped());
-        for metrics in worker_metrics {
-            metrics.add_to(&mut report);
+        let options = config.udp.as_ref().expect("this is the transport of UDP");
+        Self { shared, options, socket_plan, batch: UdpBatch::new(shared, options, plan) }
+    }
+
+    fn open(
+        &mut self,
+        context: &mut LoopContext,
+        key: Key,
+        attempt: ConnectAttempt,
+        address: &Address,
+        source: Option<IpAddr>,
+    ) -> Result<(Self::Connection, ConnectProgress), OpenError> {
+        let Address::Ip(address) = *address else {
+            return Err(OpenError::Failed(Failure::System(ErrorKind::NotFound)));
+        };
+        let is_many = self.options.broadcast || address.ip().is_multicast();
+        let peer = if is_many { Peer::Many(address) } else { Peer::One(address) };
+        let opened = open_towards(peer, source, &self.options.multicast, &self.shared.config.socket);
+        let opened = opened.and_then(|mut socket| context.register(socket.source(), key).map(|()| socket));
+        let socket = opened.map_err(|error| OpenError::Failed(open_failure(&error, address)))?;
+        self.batch.plan.metrics.borrow().progress.opened.add(1);
+        self.batch.plan.note_usable();
+        let connection = UdpSocket {
+            socket,
+            to: is_many.then_some(address),
+            in_flight: UdpInFlight::new(attempt.number as u64, self.socket_plan),
+            timer: Timer::default(),
+            close_at: None,
+            is_queued: false,
+            receiving: ErrorBackoff::default(),
+            sending: ErrorBackoff::default(),
+            failure: None,
+            is_given_up: false,
+        };
+        Ok((connection, ConnectProgress::Connected))
+    }
+
+    fn connect_progress(
+        &mut self,
+        _entry: &mut Entry<Self::Connection>,
+        _cause: Cause,
+    ) -> Result<ConnectProgress, Failure> {
+        Ok(ConnectProgress::Connected)
+    }
+
+    fn has_capacity(socket: &mut Self::Connection) -> bool {
+        socket.in_flight.has_room()
+    }
+
+    fn assign(socket: &mut Self::Connection, message: DueMessage) -> bool {
+        // Every socket is open, or has failed, before the first message is due.
+        socket.in_flight.add(message.due, message.assigned)
+    }
+
+    fn turn(
+        &mut self,
+        context: &mut LoopContext,
+        key: Key,
+        entry: &mut Entry<Self::Connection>,
+        cause: Cause,
+    ) -> TurnResult {
+        let socket = &mut entry.connection;
+        if cause == Cause::Ready {
+            socket.is_queued = false;
         }
-        report.measured.end_intervals();
-        Ok(report)
+        // Nothing has arrived because of a wake-up.
+        let has_more = cause != Cause::Wake && self.batch.receive(socket, context.now);
+        let is_blocked = self.batch.send(socket, context.now);
+        let mut result = TurnResult { is_ready: true, is_complete: self.batch.is_done(socket), close: None };
+        socket.is_given_up = self.batch.is_persistent_failure(socket, context.now);
+        if result.is_complete {
+            // `now` is the start of this loop iteration, slightly in the past.
+            let close_at = *socket.close_at.get_or_insert(context.now + LINGER);
+            let is_time = close_at <= context.now || self.shared.config.expect == Expect::Nothing;
+            if is_time && !self.batch.plan.holding.get() {
+                result.close = Some(CloseReason::Completed);
+            }
+            context.wheel.arm(&mut socket.timer, key, Some(close_at).filter(|_| !is_time));
+        } else {
+            context.wheel.arm(&mut socket.timer, key, self.batch.deadline(&socket.in_flight));
+        }
+        if socket.is_given_up {
+            result.close = Some(CloseReason::Completed);
+        }
+        for backoff in [&socket.receiving, &socket.sending] {
+            context.wheel.arm(&mut socket.timer, key, backoff.pauses_until(context.now));
+        }
+        let may_send = !is_blocked && self.batch.sendable(&socket.in_flight) > 0;
+        if (has_more || may_send) && !socket.is_queued && result.close.is_none() {
+            socket.is_queued = true;
+            context.ready.push_back(key);
+        }
+        result
+    }
+
+    fn abort(&mut self, context: &mut LoopContext, _key: Key, socket: &mut Self::Connection) {
+        context.deregister(socket.socket.source());
+        context.wheel.cancel(&mut socket.timer);
+    }
+
+    fn close(
+        &mut self,
+        context: &mut LoopContext,
+        key: Key,
+        entry: &mut Entry<Self::Connection>,
+        _reason: CloseReason,
+    ) -> (ExchangeOutcome, u64) {
+        let socket = &mut entry.connection;
+        self.abort(context, key, socket);
+        self.batch.count_unanswered(&socket.in_flight);
+        let number = entry.attempt.number;
+        // Messages without a reply are counted one by one, and do not make their socket a failed one.
+        let failure = socket.failure.filter(|_| socket.is_given_up);
+        let outcome = failure.map_or(ExchangeOutcome::Verified, ExchangeOutcome::Failed);
+        match failure {
+            Some(failure) => log::debug!("Closing socket {number}: {failure}"),
+            None => log::debug!("Closing socket {number}"),
+        }
+        (outcome, 0)
     }
 }
 
-impl Shared {
-    /// Target of socket `number`, and its addresses.
-    fn target_of(&self, number: usize) -> (&Endpoint, &[SocketAddr]) {
-        let index = (number - 1) % self.targets.len();
-        (&self.config.targets[index], &self.targets[index])
-    }
-
-    /// Counts a socket that was opened or has failed. After the last one, notifies every worker.
-    fn note_attempted(&self) {
-        if self.attempted.fetch_add(1, Ordering::Relaxed) + 1 == self.config.sockets {
-            self.handle.send(Message::AllAttempted(self.config.load.begin_after(Instant::now())));
-        }
-    }
-
-    /// Counts a socket that is closed or was never open. After the last one, notifies every worker.
-    fn note_ended(&self) {
-        if self.ended.fetch_add(1, Ordering::Relaxed) + 1 == self.config.sockets {
-            self.handle.send(Message::AllEnded);
-        }
-    }
-
-    /// Whether no socket is left on any worker, or the run was stopped.
-    fn is_over(&self) -> bool {
-        self.ended.load(Ordering::Relaxed) == self.config.sockets || self.handle.is_stopped()
+/// Failure for an error of opening a socket to `address`.
+fn open_failure(error: &io::Error, address: SocketAddr) -> Failure {
+    match Errno::from_io_error(error) {
+        // connect(2) and bind(2) report that no port is left.
+        Some(Errno::AGAIN | Errno::ADDRINUSE) => Failure::OutOfPorts,
+        Some(Errno::ACCESS) if needs_broadcast(address) => Failure::NeedsBroadcast,
+        _ => Failure::of_connect(error),
     }
 }

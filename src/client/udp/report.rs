@@ -1,17 +1,20 @@
 //! Report of a UDP client run: a value for library users, and its text.
 
-use super::{DatagramClientConfig, Expect};
 use crate::client::machine::run_id;
-use crate::client::report::{per_second, target_list, write_percentiles};
-use crate::client::{Failure, LoadConfig, Measurements};
+use crate::client::report::{failed_targets, per_second, target_list, write_percentiles};
+use crate::client::{ClientConfig, Expect, Failure, LoadConfig, Measurements};
 use crate::error::in_words_with_errno;
 use crate::python_repr::BytesRepr;
+use crate::results::write_failed_target;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// Maximum number of corrupt replies that are kept; all are counted.
+pub(in crate::client) const MAX_CORRUPT_KEPT: usize = 10;
 
 /// Maximum number of bytes shown of a corrupt reply.
 const SHOWN_BYTES: usize = 32;
@@ -28,7 +31,7 @@ pub struct CorruptReply {
 }
 
 impl CorruptReply {
-    pub(super) fn new(socket: u64, received: &[u8]) -> Self {
+    pub(in crate::client) fn new(socket: u64, received: &[u8]) -> Self {
         Self { socket, len: received.len(), received: received[..received.len().min(SHOWN_BYTES)].to_vec() }
     }
 }
@@ -63,6 +66,8 @@ pub struct DatagramReport {
     pub opened: u64,
     /// Number of sockets that could not be opened or used, by cause.
     pub failed: BTreeMap<Failure, u64>,
+    /// Number of those sockets per target.
+    pub failed_by_target: Vec<u64>,
     /// Messages sent.
     pub sent: u64,
     /// Messages that could not be sent, by cause.
@@ -104,17 +109,19 @@ pub struct DatagramReport {
 }
 
 impl DatagramReport {
-    pub(super) fn empty(config: &DatagramClientConfig, interrupted: bool) -> Self {
+    pub(in crate::client) fn empty(config: &ClientConfig, messages: usize, interrupted: bool) -> Self {
+        let wanted_messages = config.total_messages(messages).saturating_mul(config.connections as u64);
         Self {
             run_id: run_id(),
             targets: config.targets.iter().map(ToString::to_string).collect(),
-            wanted: config.sockets,
-            workers: config.busy_workers(),
-            wanted_messages: config.wanted_messages(),
+            wanted: config.connections,
+            workers: config.workers,
+            wanted_messages: config.load.duration.is_none().then_some(wanted_messages),
             expect: config.expect,
             reply_timeout: config.reply_timeout,
             opened: 0,
             failed: BTreeMap::new(),
+            failed_by_target: vec![0; config.targets.len()],
             sent: 0,
             not_sent: BTreeMap::new(),
             verified: 0,
@@ -177,6 +184,7 @@ impl fmt::Display for DatagramReport {
         for (failure, number) in &self.failed {
             writeln!(out, "               {:>9} {failure}", count(*number))?;
         }
+        self.failed_targets().try_for_each(|(target, failed)| write_failed_target(out, target, failed))?;
         let (sent, verified, rate) = (count(self.sent), count(self.verified), format_rate(self.messages_per_second()));
         writeln!(out, "  datagrams    {sent} sent, {verified} {done}, {rate}")?;
         self.write_failures(out)?;
@@ -188,6 +196,11 @@ impl fmt::Display for DatagramReport {
 }
 
 impl DatagramReport {
+    /// Each of several targets with its number of failed sockets; empty if no socket failed.
+    pub(in crate::client) fn failed_targets(&self) -> impl Iterator<Item = (&str, u64)> {
+        failed_targets(&self.targets, &self.failed_by_target)
+    }
+
     /// Number of messages that were answered, or sent where no reply was expected.
     fn done(&self) -> u64 {
         if self.expect == Expect::Nothing { self.sent } else { self.verified }

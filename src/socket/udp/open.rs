@@ -5,6 +5,7 @@ use super::hop_limit::limit_hops;
 use crate::error::{Error, in_words};
 use crate::socket::fd_passing::BoundEndpoint;
 use crate::socket::listener::{is_missing, listen_error};
+use crate::socket::source_address::bind_source;
 use crate::socket::zone::example_interface;
 use crate::socket::{Address, Endpoint, SocketOptions, sys};
 use mio::event::Source;
@@ -281,27 +282,42 @@ pub fn needs_broadcast(address: SocketAddr) -> bool {
     connect().is_ok()
 }
 
-/// Opens a client's socket towards `peer`. Its port differs from the peer's: a server does not answer datagrams from
-/// its own port.
+/// Opens a client's socket towards `peer`, from the address `source` if one is given. Its port differs from the peer's: a
+/// server does not answer datagrams from its own port.
 ///
 /// # Errors
 ///
 /// Those of socket(2), setsockopt(2), bind(2) and connect(2).
-pub fn open_towards(peer: Peer, multicast: &Multicast, options: &SocketOptions) -> io::Result<DatagramSocket> {
+pub fn open_towards(
+    peer: Peer,
+    source: Option<IpAddr>,
+    multicast: &Multicast,
+    options: &SocketOptions,
+) -> io::Result<DatagramSocket> {
     let (Peer::One(address) | Peer::Many(address)) = peer;
-    let socket = client_socket(peer, multicast, options)?;
+    let socket = client_socket(peer, source, multicast, options)?;
     // While the first socket holds the port, the system chooses another one.
     let has_peers_port = local_address(&socket)?.port() == address.port();
-    let socket = if has_peers_port { client_socket(peer, multicast, options)? } else { socket };
+    let socket = if has_peers_port { client_socket(peer, source, multicast, options)? } else { socket };
     Ok(DatagramSocket::new(socket.into(), true))
 }
 
-fn client_socket(peer: Peer, multicast: &Multicast, options: &SocketOptions) -> io::Result<Socket> {
+fn client_socket(
+    peer: Peer,
+    source: Option<IpAddr>,
+    multicast: &Multicast,
+    options: &SocketOptions,
+) -> io::Result<Socket> {
     let (Peer::One(address) | Peer::Many(address)) = peer;
     let socket = sys::nonblocking(Domain::for_address(address), Type::DGRAM)?;
     options.apply_buffers(&socket)?;
     match peer {
-        Peer::One(address) => socket.connect(&address.into())?,
+        Peer::One(address) => {
+            if let Some(source) = source {
+                bind_source(&socket, source)?;
+            }
+            socket.connect(&address.into())?;
+        }
         Peer::Many(address) => {
             if address.ip().is_multicast() {
                 multicast.prepare_sending(&socket, address.ip())?;
@@ -309,7 +325,7 @@ fn client_socket(peer: Peer, multicast: &Multicast, options: &SocketOptions) -> 
                 socket.set_broadcast(true)?;
             }
             let any = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-            socket.bind(&SocketAddr::new(any, 0).into())?;
+            socket.bind(&SocketAddr::new(source.unwrap_or(any), 0).into())?;
         }
     }
     Ok(socket)

@@ -17,7 +17,7 @@ fn bound(host: &str) -> (DatagramSocket, SocketAddr) {
 }
 
 fn towards(peer: Peer, multicast: &Multicast) -> DatagramSocket {
-    open_towards(peer, multicast, &SocketOptions::default()).expect("a descriptor is free")
+    open_towards(peer, None, multicast, &SocketOptions::default()).expect("a descriptor is free")
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn an_interface_is_parsed_by_name_or_address() {
     assert!("no such interface".parse::<Interface>().is_err_and(|error| error.to_string().contains("eth0")));
     let wrong = Multicast { interface: Some(Interface::Address(Ipv4Addr::LOCALHOST)), ..Multicast::default() };
     let group = Peer::Many((Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x1234), 9).into());
-    assert!(open_towards(group, &wrong, &SocketOptions::default()).is_err());
+    assert!(open_towards(group, None, &wrong, &SocketOptions::default()).is_err());
 }
 
 /// IPv4 and IPv6 addresses alternate: none is truncated to the length of the one before.

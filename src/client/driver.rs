@@ -1,0 +1,604 @@
+//! Driver of a worker: opens its share of the connections, runs the load on them and closes them, over any transport.
+//!
+//! A load that begins together starts when every connection was opened or has failed. It warms up, sends messages for
+//! its duration, and drains. Then connections are held, if that was asked for.
+
+use super::arrivals::{ArrivalSchedule, Share};
+use super::clock::nanos;
+use super::connector::{ConnectAttempt, ConnectRate, Connector};
+use super::dispatcher::{Dispatcher, MESSAGES_PER_TURN};
+use super::ends_run;
+use super::failure::Failure;
+use super::measurements::Unanswered;
+use super::metrics::WorkerMetrics;
+use super::plan::{LoadPhase, Plan};
+use super::shared::{Message, Shared};
+use super::transport::{Cause, DueMessage, Entry, ExchangeOutcome, OpenError, Transport, TurnResult};
+use crate::connection::CloseReason;
+use crate::event_loop::{Expired, Handler, Key, LoopContext, Readiness, Slab, Timer};
+use crate::socket::{Address, ConnectProgress};
+use crate::units::{format_duration, later};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Ready queue entry: opening connections.
+pub(super) const CONNECTOR: Key = Key::fixed(0);
+
+/// Timer wheel entry: end of the hold.
+const HOLD: Key = Key::fixed(1);
+
+/// Timer wheel entry: retry of connects that found the backlog full.
+const RETRY: Key = Key::fixed(2);
+
+/// Timer wheel entry: retry of connects that failed.
+const BACKOFF: Key = Key::fixed(3);
+
+/// Precise timer and ready queue entry: next message of an open loop.
+const DISPATCHER: Key = Key::fixed(4);
+
+/// Precise timer: end of the warm-up.
+const WARM_UP_END: Key = Key::fixed(5);
+
+/// Precise timer: end of the load.
+const LOAD_END: Key = Key::fixed(6);
+
+/// Precise timer: next evenly spaced connect.
+const CONNECT_RATE: Key = Key::fixed(7);
+
+/// Connects started per turn before existing connections are served again.
+const ATTEMPTS_PER_TURN: usize = 64;
+
+/// Pause after a Unix socket's backlog was full: there is no event that announces room.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(2);
+
+/// One worker of a client.
+pub(super) struct Driver<'a, T: Transport<'a>> {
+    shared: &'a Shared,
+    plan: Rc<Plan>,
+    transport: T,
+    entries: Slab<Entry<T::Connection>>,
+    connector: Connector,
+    hold: Timer,
+    retry: Timer,
+    backoff: Timer,
+    /// The worker's share of the connections.
+    share: Share,
+    dispatcher: Option<Dispatcher>,
+    /// Connections with messages to send after a dispatch; kept to reuse the memory.
+    assigned: Vec<Key>,
+    /// When the first connect began.
+    first_connect: Option<Instant>,
+}
+
+impl<'a, T: Transport<'a>> Driver<'a, T> {
+    /// The driver that opens every `step`th connection, beginning with `first`, in a run that began at `started`.
+    pub(super) fn new(
+        shared: &'a Shared,
+        mut metrics: WorkerMetrics,
+        first: usize,
+        step: usize,
+        started: Instant,
+    ) -> Self {
+        let config = &shared.config;
+        // A load that begins on all connections together starts the measured time itself.
+        let together = config.load.begins_together();
+        metrics.message_metrics.begin(if together { u64::MAX } else { shared.clock.nanos(started) });
+        let numbers = (first..=config.connections).step_by(step);
+        let share = Share::new(first - 1, step, config.connections);
+        let connect_rate = config.connect_rate.map(|rate| ConnectRate::new(rate, started, share));
+        let plan = Rc::new(Plan::new(shared, metrics));
+        Self {
+            shared,
+            transport: T::new(shared, Rc::clone(&plan)),
+            plan,
+            entries: Slab::default(),
+            connector: Connector::new(numbers, connect_rate, config.max_connecting, config.retry_delay),
+            hold: Timer::default(),
+            retry: Timer::default(),
+            backoff: Timer::default(),
+            share,
+            dispatcher: None,
+            assigned: Vec::new(),
+            first_connect: None,
+        }
+    }
+
+    /// Ends measuring and returns the metrics, after the loop has ended.
+    pub(super) fn into_metrics(mut self, now: Instant) -> WorkerMetrics {
+        let now = self.plan.clock.nanos(now);
+        let is_stopped = self.shared.handle.is_stopped();
+        self.count_unassigned(now, if is_stopped { Unanswered::Pending } else { Unanswered::Lost });
+        drop((self.entries, self.transport));
+        let mut metrics = Rc::into_inner(self.plan).expect("no connection is left").into_metrics();
+        metrics.message_metrics.close(now, is_stopped && self.shared.config.load.duration.is_some());
+        metrics
+    }
+
+    /// Starts connects up to the limit in progress and the per-turn budget.
+    fn start_attempts(&mut self, context: &mut LoopContext) {
+        self.connector.dequeue();
+        for _ in 0..ATTEMPTS_PER_TURN {
+            let Some(attempt) = self.connector.next() else { break };
+            self.attempt(context, attempt);
+        }
+        self.queue_connector(context);
+    }
+
+    fn queue_connector(&mut self, context: &mut LoopContext) {
+        if self.connector.enqueue(context.now) {
+            context.ready.push_back(CONNECTOR);
+        } else if let Some(instant) = self.connector.precise_deadline() {
+            context.precise_timers.arm(CONNECT_RATE, instant);
+        }
+    }
+
+    fn attempt(&mut self, context: &mut LoopContext, attempt: ConnectAttempt) {
+        self.first_connect.get_or_insert(attempt.started);
+        let address = &self.addresses(attempt)[usize::from(attempt.address)];
+        log::debug!("Starting {} {} to {address}", T::NOUN, attempt.number);
+        // Postponed attempts come first.
+        let waits = self.connector.has_postponed() || !self.try_connect(context, attempt);
+        if waits && self.connector.postpone(attempt) {
+            context.wheel.arm(&mut self.retry, RETRY, Some(context.now + BACKLOG_PAUSE));
+        }
+    }
+
+    /// Starts a connect. Returns false when the backlog is full.
+    fn try_connect(&mut self, context: &mut LoopContext, attempt: ConnectAttempt) -> bool {
+        let key = self.entries.next_key();
+        let address = &self.addresses(attempt)[usize::from(attempt.address)];
+        let source = self.source(attempt, address);
+        match self.transport.open(context, key, attempt, address, source) {
+            Ok((connection, progress)) => {
+                self.entries.insert(Entry { attempt, opened: None, is_ready: false, is_complete: false, connection });
+                self.connector.begun();
+                if progress == ConnectProgress::Connected {
+                    self.opened(context, key, Cause::Wake);
+                }
+            }
+            Err(OpenError::BacklogFull) => return false,
+            Err(OpenError::Failed(failure)) => self.try_next_address(context, attempt, failure),
+        }
+        true
+    }
+
+    /// Retries postponed attempts until the backlog is full again. Attempts past the connect timeout fail.
+    fn retry_postponed(&mut self, context: &mut LoopContext) {
+        while let Some(attempt) = self.connector.next_postponed() {
+            if attempt.started.elapsed() >= self.shared.config.connect_timeout {
+                self.retry_attempt(context, attempt, Failure::ConnectTimeout);
+            } else if !self.try_connect(context, attempt) {
+                self.connector.postpone_again(attempt);
+                context.wheel.arm(&mut self.retry, RETRY, Some(context.now + BACKLOG_PAUSE));
+                break;
+            }
+        }
+        self.queue_connector(context);
+    }
+
+    /// Addresses of the target of `attempt`.
+    fn addresses(&self, attempt: ConnectAttempt) -> &'a [Address] {
+        &self.shared.targets[self.shared.target_of(attempt.number)]
+    }
+
+    /// Source address of the connection of `attempt`. The source addresses are used in turn for each target.
+    fn source(&self, attempt: ConnectAttempt, address: &Address) -> Option<IpAddr> {
+        let Shared { config, targets, .. } = self.shared;
+        let turn = (attempt.number as u64 - 1 + attempt.round * config.connections as u64) / targets.len() as u64;
+        config.sources.nth(address, turn)
+    }
+
+    /// An address refused or timed out: tries the next one, and after the last one schedules a retry.
+    fn try_next_address(&mut self, context: &mut LoopContext, attempt: ConnectAttempt, failure: Failure) {
+        if usize::from(attempt.address) + 1 < self.addresses(attempt).len() {
+            self.attempt(context, ConnectAttempt { address: attempt.address + 1, ..attempt });
+        } else {
+            self.retry_attempt(context, attempt, failure);
+        }
+    }
+
+    /// All addresses have failed: schedules a retry, or gives up. There are no retries after the end of the load.
+    fn retry_attempt(&mut self, context: &mut LoopContext, attempt: ConnectAttempt, failure: Failure) {
+        let is_over = self.plan.phase.get() == LoadPhase::Draining;
+        if is_over || attempt.retries >= self.shared.config.retries || !failure.is_transient() {
+            return self.fail(attempt, failure);
+        }
+        let (next, delay) = self.connector.back_off(attempt, failure, Instant::now());
+        log::debug!("Connection {}: {failure}; trying again in {}", attempt.number, format_duration(delay));
+        self.plan.metrics.borrow_mut().retries += 1;
+        context.wheel.arm(&mut self.backoff, BACKOFF, next);
+    }
+
+    fn backoff_expired(&mut self, context: &mut LoopContext) {
+        let next = self.connector.backoff_expired(context.now);
+        context.wheel.arm(&mut self.backoff, BACKOFF, next);
+        self.queue_connector(context);
+    }
+
+    /// Counts a connection that could not be opened.
+    fn fail(&mut self, attempt: ConnectAttempt, failure: Failure) {
+        let number = attempt.number;
+        log::debug!("Connection {number} failed: {failure}");
+        self.plan.metrics.borrow_mut().failed(self.shared.target_of(number), failure);
+        self.note_attempted(attempt);
+        self.note_completed();
+        self.note_ended();
+    }
+
+    /// Continues a connect in progress.
+    fn connect(&mut self, context: &mut LoopContext, key: Key, cause: Cause) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        match self.transport.connect_progress(entry, cause) {
+            Ok(ConnectProgress::Pending) => {}
+            Ok(ConnectProgress::Connected) => self.opened(context, key, cause),
+            Err(failure) => {
+                if let Some(attempt) = self.abort_attempt(context, key) {
+                    self.try_next_address(context, attempt, failure);
+                }
+            }
+        }
+    }
+
+    /// A connection is open. Its first turn may have to complete a handshake.
+    fn opened(&mut self, context: &mut LoopContext, key: Key, cause: Cause) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.opened = Some(Instant::now());
+            self.shared.opened();
+            self.turn(context, key, cause);
+        }
+    }
+
+    /// Ends a connect in progress and returns its attempt.
+    fn abort_attempt(&mut self, context: &mut LoopContext, key: Key) -> Option<ConnectAttempt> {
+        let mut entry = self.entries.remove(key)?;
+        self.transport.abort(context, key, &mut entry.connection);
+        self.connector.ended();
+        self.queue_connector(context);
+        Some(entry.attempt)
+    }
+
+    #[inline]
+    fn turn(&mut self, context: &mut LoopContext, key: Key, cause: Cause) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if entry.opened.is_none() {
+            return self.connect(context, key, cause);
+        }
+        let result = self.transport.turn(context, key, entry, cause);
+        let has_news = (result.is_ready && !entry.is_ready) || (result.is_complete && !entry.is_complete);
+        if has_news || result.close.is_some() {
+            self.handle_result(context, key, result);
+        }
+    }
+
+    /// Counts a connection that is ready for messages, complete, or to be closed after its turn.
+    fn handle_result(&mut self, context: &mut LoopContext, key: Key, result: TurnResult) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let is_newly_ready = result.is_ready && !std::mem::replace(&mut entry.is_ready, result.is_ready);
+        let is_newly_complete = result.is_complete && !std::mem::replace(&mut entry.is_complete, result.is_complete);
+        let attempt = entry.attempt;
+        if is_newly_ready {
+            self.connector.ended();
+            self.note_opened(attempt);
+        }
+        if is_newly_complete {
+            self.note_completed();
+        }
+        if let Some(reason) = result.close {
+            self.close(context, key, reason);
+        }
+        if is_newly_ready {
+            self.add_connection(context, key);
+            self.queue_connector(context);
+        }
+    }
+
+    fn close(&mut self, context: &mut LoopContext, key: Key, reason: CloseReason) {
+        let Some(mut entry) = self.entries.remove(key) else { return };
+        let (outcome, answered) = self.transport.close(context, key, &mut entry, reason);
+        let attempt = entry.attempt;
+        self.shared.closed();
+        if !entry.is_ready {
+            self.connector.ended();
+            self.note_attempted(attempt);
+            self.queue_connector(context);
+        }
+        match outcome {
+            ExchangeOutcome::Verified if self.is_replaced(attempt, answered) => {
+                self.connector.reconnect(attempt, answered, context.now);
+                return self.queue_connector(context);
+            }
+            ExchangeOutcome::Verified => self.plan.metrics.borrow_mut().verified += 1,
+            ExchangeOutcome::Failed(failure) => {
+                self.plan.metrics.borrow_mut().failed(self.shared.target_of(attempt.number), failure);
+            }
+        }
+        if !entry.is_complete {
+            self.note_completed();
+        }
+        self.note_ended();
+    }
+
+    /// Records a connection that is ready for messages.
+    fn note_opened(&self, attempt: ConnectAttempt) {
+        if self.shared.config.load.reconnect_every.is_none() {
+            // With a connect rate, time counts from when the first connect was due. A late first connect does not raise
+            // the reported rate.
+            let first = self.connector.rate_begin().or(self.first_connect).unwrap_or(attempt.started);
+            self.plan.metrics.borrow_mut().opening = Some((first, Instant::now()));
+        }
+        self.note_attempted(attempt);
+    }
+
+    /// Counts the first connection with this number once it was opened or has failed.
+    fn note_attempted(&self, attempt: ConnectAttempt) {
+        if attempt.round == 0 {
+            self.shared.note_attempted();
+        }
+    }
+
+    /// Counts a connection whose exchange is complete or has failed.
+    fn note_completed(&self) {
+        self.plan.metrics.borrow().progress.done.add(1);
+        self.shared.note_completed();
+    }
+
+    /// Counts a connection that is closed and not replaced.
+    fn note_ended(&self) {
+        self.plan.metrics.borrow().progress.ended.add(1);
+        self.shared.note_ended();
+    }
+
+    /// Whether a connection that closes after `answered` messages is replaced by a new one.
+    fn is_replaced(&self, attempt: ConnectAttempt, answered: u64) -> bool {
+        let is_wanted = self.shared.config.load.reconnect_every.is_some() && !self.shared.handle.is_stopped();
+        is_wanted && self.plan.phase.get() == LoadPhase::Sending && attempt.done + answered < self.plan.total
+    }
+
+    /// Starts the load at `instant`, the same for all workers. Every connection was opened or has failed.
+    fn begin_load(&mut self, context: &mut LoopContext, instant: Instant) {
+        let load = &self.shared.config.load;
+        if !load.begins_together() {
+            return self.begin_hold(context);
+        }
+        let clock = self.plan.clock;
+        let begin = clock.nanos(instant);
+        self.plan.metrics.borrow().progress.begin(instant);
+        let measured_from = begin.saturating_add(nanos(load.warm_up));
+        self.plan.metrics.borrow_mut().message_metrics.begin(measured_from);
+        if !load.warm_up.is_zero() {
+            context.precise_timers.arm(WARM_UP_END, clock.instant(measured_from));
+        }
+        let end = load.duration.map(|duration| measured_from.saturating_add(nanos(duration)));
+        match end {
+            Some(end) => context.precise_timers.arm(LOAD_END, clock.instant(end)),
+            None => self.begin_hold(context),
+        }
+        if let Some(rate) = load.rate {
+            let keys = self.entries.keys();
+            let schedule = ArrivalSchedule::new(rate, load.arrivals, load.seed, self.share);
+            let max_messages = self.plan.total.saturating_mul(self.share.own());
+            self.dispatcher = Some(Dispatcher::new(schedule, (begin, end.unwrap_or(u64::MAX)), max_messages, keys));
+            context.precise_timers.arm(DISPATCHER, instant);
+        }
+        self.plan.phase.set(LoadPhase::Sending);
+        if self.dispatcher.is_none() {
+            self.wake_all(context);
+        }
+    }
+
+    /// Ends the warm-up: from now on everything is measured.
+    fn end_warm_up(&self) {
+        self.plan.metrics.borrow_mut().message_metrics.end_warm_up();
+    }
+
+    /// The load's time is over.
+    fn load_time_expired(&mut self, context: &mut LoopContext) {
+        let now = self.plan.clock.nanos(context.now);
+        if let Some(end) = self.dispatcher.as_mut().map_or(Some(now), |dispatcher| dispatcher.end(now)) {
+            self.end_load(context, end);
+        }
+    }
+
+    /// Ends the load; no message was sent after `end`. Messages in flight may still be answered.
+    fn end_load(&mut self, context: &mut LoopContext, end: u64) {
+        let now = self.plan.clock.nanos(context.now);
+        self.plan.metrics.borrow_mut().end(end, now);
+        self.plan.phase.set(LoadPhase::Draining);
+        let mut no_connection_left = self.entries.is_empty();
+        for attempt in self.connector.stop_reconnecting() {
+            if let Some(failure) = attempt.failure {
+                // It waited for a retry, which is cancelled.
+                self.fail(attempt, failure);
+            } else {
+                no_connection_left = false;
+                self.plan.metrics.borrow_mut().verified += 1;
+                self.note_ended();
+            }
+        }
+        self.count_unassigned(now, if no_connection_left { Unanswered::Lost } else { Unanswered::Pending });
+        self.begin_hold(context);
+        self.plan.keeps_open.set(false);
+        self.wake_all(context);
+    }
+
+    /// Dispatches the messages that are due, and schedules the next turn.
+    fn dispatch(&mut self, context: &mut LoopContext) {
+        let Some(mut dispatcher) = self.dispatcher.take() else { return };
+        let now = self.plan.clock.nanos(context.now);
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(due) = dispatcher.due_by(now) else { break };
+            let Some(key) = dispatcher.next_connection(|key| self.has_capacity(key)) else { break };
+            dispatcher.advance(due, now);
+            let blocked_until = dispatcher.connection_available_at(due);
+            self.assign(context, key, DueMessage { due, assigned: now, blocked_until });
+        }
+        let has_to_end = dispatcher.schedule_next(context, DISPATCHER, self.plan.clock, now);
+        if let Some(end) = dispatcher.exhausted_at() {
+            self.plan.metrics.borrow_mut().message_metrics.end(end, now);
+        }
+        self.dispatcher = Some(dispatcher);
+        let mut assigned = std::mem::take(&mut self.assigned);
+        for key in assigned.drain(..) {
+            self.turn(context, key, Cause::Wake);
+        }
+        self.assigned = assigned;
+        if has_to_end {
+            self.end_load(context, now);
+        }
+    }
+
+    /// Whether a connection is open and may be assigned more messages. The remaining ones are for the connection that
+    /// replaces it.
+    fn has_capacity(&mut self, key: Key) -> bool {
+        let entry = self.entries.get_mut(key).filter(|entry| entry.opened.is_some());
+        entry.is_some_and(|entry| T::has_capacity(&mut entry.connection))
+    }
+
+    fn assign(&mut self, context: &mut LoopContext, key: Key, message: DueMessage) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let is_first = T::assign(&mut entry.connection, message);
+        self.plan.metrics.borrow_mut().message_metrics.due(message.due);
+        if !T::SENDS_BATCHES {
+            self.turn(context, key, Cause::Wake);
+        } else if is_first {
+            self.assigned.push(key);
+        }
+    }
+
+    /// Adds an opened connection to the dispatcher, and dispatches messages that waited for one.
+    fn add_connection(&mut self, context: &mut LoopContext, key: Key) {
+        // Otherwise it is assigned messages when they become due.
+        let now = self.plan.clock.nanos(context.now);
+        if self.dispatcher.as_mut().is_some_and(|dispatcher| dispatcher.add(key, now)) {
+            self.dispatch(context);
+        }
+    }
+
+    /// Stops dispatching, and counts messages that were due by `now` and not assigned.
+    fn count_unassigned(&mut self, now: u64, why: Unanswered) {
+        let Some(mut dispatcher) = self.dispatcher.take() else { return };
+        let no_connection = dispatcher.waits_for_connection() || self.entries.is_empty();
+        let message_metrics = &mut self.plan.metrics.borrow_mut().message_metrics;
+        while let Some((due, count)) = dispatcher.take_unassigned(now) {
+            message_metrics.count_unassigned(due, now, count, why, no_connection);
+        }
+        if let Some(end) = dispatcher.exhausted_at() {
+            message_metrics.end(end, now);
+        }
+    }
+
+    /// Starts the hold, once every connection was opened or has failed.
+    fn begin_hold(&mut self, context: &mut LoopContext) {
+        if let Some(hold) = self.shared.config.hold {
+            context.wheel.arm(&mut self.hold, HOLD, Some(later(context.now, hold)));
+        }
+    }
+
+    fn end_hold(&mut self, context: &mut LoopContext) {
+        self.plan.holding.set(false);
+        self.wake_all(context);
+    }
+
+    /// Every exchange is complete or has failed: connections that were kept open close.
+    fn close_completed(&mut self, context: &mut LoopContext) {
+        if self.plan.keeps_open.replace(false) {
+            self.wake_all(context);
+        }
+    }
+
+    fn wake_all(&mut self, context: &mut LoopContext) {
+        for key in self.entries.keys() {
+            // A connection that is not open yet is served when it opens.
+            if self.entries.get_mut(key).is_some_and(|entry| entry.opened.is_some()) {
+                self.turn(context, key, Cause::Wake);
+            }
+        }
+    }
+
+    fn stop(&mut self, context: &mut LoopContext) {
+        if let Some(interactive) = &self.shared.interactive {
+            interactive.abandon();
+        }
+        self.count_unassigned(self.plan.clock.nanos(context.now), Unanswered::Pending);
+        for attempt in self.connector.stop() {
+            self.fail(attempt, Failure::Stopped);
+        }
+        for key in self.entries.keys() {
+            if self.entries.get_mut(key).is_some_and(|entry| entry.opened.is_some()) {
+                self.close(context, key, CloseReason::Stopped);
+            } else if let Some(attempt) = self.abort_attempt(context, key) {
+                self.fail(attempt, Failure::Stopped);
+            }
+        }
+    }
+}
+
+impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
+    type Message = Message;
+
+    #[inline]
+    fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness) {
+        self.turn(context, key, Cause::Event(readiness));
+    }
+
+    fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {
+        match due.key() {
+            RETRY => self.retry_postponed(context),
+            HOLD => self.end_hold(context),
+            BACKOFF => self.backoff_expired(context),
+            key => self.turn(context, key, Cause::Timer),
+        }
+    }
+
+    fn handle_precise_timer(&mut self, context: &mut LoopContext, key: Key) {
+        match key {
+            DISPATCHER => self.dispatch(context),
+            WARM_UP_END => self.end_warm_up(),
+            LOAD_END => self.load_time_expired(context),
+            CONNECT_RATE => {
+                self.connector.timer_expired();
+                self.queue_connector(context);
+            }
+            _ => self.turn(context, key, Cause::PreciseTimer),
+        }
+    }
+
+    fn handle_ready(&mut self, context: &mut LoopContext, key: Key) {
+        match key {
+            CONNECTOR => self.start_attempts(context),
+            DISPATCHER => self.dispatch(context),
+            _ => self.turn(context, key, Cause::Ready),
+        }
+    }
+
+    fn handle_message(&mut self, context: &mut LoopContext, message: Message) {
+        match message {
+            Message::AllAttempted(instant) => self.begin_load(context, instant),
+            Message::AllCompleted => self.close_completed(context),
+            Message::Wake => self.wake_all(context),
+            // Checked at the end of the loop iteration.
+            Message::AllEnded => {}
+            Message::Stop => self.stop(context),
+        }
+    }
+
+    fn handle_signal(&mut self, _context: &mut LoopContext, signal: i32) {
+        if ends_run(signal) {
+            self.shared.handle.stop();
+        }
+    }
+
+    #[inline]
+    fn handle_round(&mut self, context: &mut LoopContext) {
+        let now = Instant::now();
+        let open = self.entries.len() as u64;
+        let took = nanos(now.saturating_duration_since(context.now));
+        self.plan.metrics.borrow_mut().end_round(took, self.plan.clock.nanos(now), open);
+    }
+
+    /// A worker without connections stays while others have some, to count its share of the schedule.
+    fn is_done(&self) -> bool {
+        self.connector.is_done() && self.entries.is_empty() && self.shared.is_over()
+    }
+}

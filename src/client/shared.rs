@@ -1,0 +1,124 @@
+//! State that the workers of a client share, and the messages between them.
+
+use super::clock::Clock;
+use super::tcp::interactive::Interactive;
+use super::{ClientConfig, ClientHandle};
+use crate::service::search::Request;
+use crate::socket::{Address, TlsConnector};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// Messages to a worker.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Every connection of every worker was opened or has failed. A load begins at this instant.
+    AllAttempted(Instant),
+    /// The exchange of every connection of every worker is complete, or has failed.
+    AllCompleted,
+    /// Every connection of every worker is closed, and none will be opened.
+    AllEnded,
+    /// Interactive mode: there is input to send, or the output has room again.
+    Wake,
+    Stop,
+}
+
+/// State that all workers of a client share. It is accessed when a connection opens or closes, never per message.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: ClientConfig,
+    pub(super) clock: Clock,
+    /// Messages of the configuration. They can be large, so one copy serves all workers.
+    pub(super) messages: Arc<[Vec<u8>]>,
+    /// Requests of the message protocol that the messages carry; empty without that protocol.
+    pub(super) requests: Arc<[Request]>,
+    /// Addresses of each target.
+    pub(super) targets: Vec<Vec<Address>>,
+    /// One per target; empty for plain text.
+    pub(super) tls: Vec<TlsConnector>,
+    /// Set in interactive mode: input and output are forwarded instead of exchanging messages.
+    pub(super) interactive: Option<Arc<Interactive>>,
+    /// When the first connection was usable.
+    pub(super) first_usable: Arc<OnceLock<u64>>,
+    attempted: AtomicUsize,
+    completed: AtomicUsize,
+    ended: AtomicUsize,
+    open: AtomicU64,
+    pub(super) most_open: AtomicU64,
+    pub(super) handle: ClientHandle,
+}
+
+impl Shared {
+    pub(super) fn new(
+        mut config: ClientConfig,
+        messages: Vec<Vec<u8>>,
+        targets: Vec<Vec<Address>>,
+        tls: Vec<TlsConnector>,
+        handle: ClientHandle,
+    ) -> Self {
+        Self {
+            clock: Clock::new(),
+            messages: messages.into(),
+            requests: std::mem::take(&mut config.requests).into(),
+            targets,
+            tls,
+            interactive: None,
+            first_usable: Arc::default(),
+            attempted: AtomicUsize::new(0),
+            completed: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
+            open: AtomicU64::new(0),
+            most_open: AtomicU64::new(0),
+            handle,
+            config,
+        }
+    }
+
+    /// Index of the target of connection `number`.
+    pub(super) fn target_of(&self, number: usize) -> usize {
+        (number - 1) % self.targets.len()
+    }
+
+    /// Counts one more open connection.
+    pub(super) fn opened(&self) {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_open.fetch_max(open, Ordering::Relaxed);
+    }
+
+    /// Counts one open connection less.
+    pub(super) fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection whose exchange is complete or has failed. After the last one, notifies every worker.
+    pub(super) fn note_completed(&self) {
+        if self.config.keeps_open() && self.completed.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
+            self.handle.send(|| Message::AllCompleted);
+        }
+    }
+
+    /// Counts a connection that is closed and not replaced. After the last one, notifies every worker. In interactive
+    /// mode only queued output remains to be written.
+    pub(super) fn note_ended(&self) {
+        if let Some(interactive) = &self.interactive {
+            interactive.connection_closed();
+        }
+        if self.ended.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
+            self.handle.send(|| Message::AllEnded);
+        }
+    }
+
+    /// Whether no connection is left on any worker and all output is written, or the run was stopped.
+    pub(super) fn is_over(&self) -> bool {
+        let is_over = self.ended.load(Ordering::Relaxed) == self.config.connections || self.handle.is_stopped();
+        is_over && self.interactive.as_ref().is_none_or(|interactive| interactive.is_output_done())
+    }
+
+    /// Counts a connection that was opened or has failed. After the last one, notifies every worker.
+    pub(super) fn note_attempted(&self) {
+        if self.attempted.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
+            let begin = self.config.load.begin_after(Instant::now());
+            self.handle.send(|| Message::AllAttempted(begin));
+        }
+    }
+}

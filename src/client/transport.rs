@@ -1,0 +1,138 @@
+//! Transport of a driver: how one connection is opened, gets its turns, and is closed.
+
+use super::connector::ConnectAttempt;
+use super::failure::Failure;
+use super::plan::Plan;
+use super::shared::Shared;
+use crate::connection::CloseReason;
+use crate::event_loop::{Key, LoopContext, Readiness};
+use crate::socket::{Address, ConnectProgress};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// Opens the connections of one worker, and exchanges their messages. The [`Driver`](super::driver::Driver) decides
+/// when.
+pub(super) trait Transport<'a>: Sized {
+    /// A connection, or a UDP socket.
+    type Connection;
+
+    /// The word for a connection in the log.
+    const NOUN: &'static str;
+
+    /// Whether messages that are due together on one connection are sent together. Otherwise each is sent as soon as it
+    /// is assigned.
+    const SENDS_BATCHES: bool;
+
+    fn new(shared: &'a Shared, plan: Rc<Plan>) -> Self;
+
+    /// Starts to open a connection and registers it with the loop as `key`.
+    fn open(
+        &mut self,
+        context: &mut LoopContext,
+        key: Key,
+        attempt: ConnectAttempt,
+        address: &Address,
+        source: Option<IpAddr>,
+    ) -> Result<(Self::Connection, ConnectProgress), OpenError>;
+
+    /// Whether a connection that was [pending](ConnectProgress::Pending) is open after `cause`.
+    fn connect_progress(
+        &mut self,
+        entry: &mut Entry<Self::Connection>,
+        cause: Cause,
+    ) -> Result<ConnectProgress, Failure>;
+
+    /// Whether an open connection may be assigned another message.
+    fn has_capacity(connection: &mut Self::Connection) -> bool;
+
+    /// Queues a message. It is sent in the next turn. Returns whether it is the only one queued.
+    fn assign(connection: &mut Self::Connection, message: DueMessage) -> bool;
+
+    /// Receives and sends on an open connection, if `cause` is a reason to, and schedules the next turn.
+    fn turn(
+        &mut self,
+        context: &mut LoopContext,
+        key: Key,
+        entry: &mut Entry<Self::Connection>,
+        cause: Cause,
+    ) -> TurnResult;
+
+    /// Removes a connection that is not open yet from the loop.
+    fn abort(&mut self, context: &mut LoopContext, key: Key, connection: &mut Self::Connection);
+
+    /// Removes an open connection from the loop and counts its unanswered messages. Returns its outcome after it was
+    /// closed for `reason`, and the number of messages answered.
+    fn close(
+        &mut self,
+        context: &mut LoopContext,
+        key: Key,
+        entry: &mut Entry<Self::Connection>,
+        reason: CloseReason,
+    ) -> (ExchangeOutcome, u64);
+}
+
+/// One connection of a driver, from the start of its connect.
+#[derive(Debug)]
+pub(super) struct Entry<C> {
+    pub(super) attempt: ConnectAttempt,
+    /// When it was opened, if it was.
+    pub(super) opened: Option<Instant>,
+    /// It can exchange messages, and is counted as opened.
+    pub(super) is_ready: bool,
+    /// Its exchange is complete and counted.
+    pub(super) is_complete: bool,
+    pub(super) connection: C,
+}
+
+/// Why a connection gets a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    Event(Readiness),
+    /// Its entry in the ready queue.
+    Ready,
+    /// Its entry in the timer wheel.
+    Timer,
+    PreciseTimer,
+    /// It was assigned a message, or the load has entered another phase.
+    Wake,
+}
+
+/// State of a connection after its turn.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TurnResult {
+    /// It can exchange messages, or could before it failed.
+    pub(super) is_ready: bool,
+    /// Its exchange is complete.
+    pub(super) is_complete: bool,
+    /// It has to be closed.
+    pub(super) close: Option<CloseReason>,
+}
+
+/// A message that is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DueMessage {
+    /// When the schedule wanted it sent.
+    pub(super) due: u64,
+    /// When it was assigned to its connection.
+    pub(super) assigned: u64,
+    /// Until when no connection was available for it, if it had to wait for one.
+    pub(super) blocked_until: Option<u64>,
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OpenError {
+    /// The server's backlog is full, and no event announces room.
+    BacklogFull,
+    Failed(Failure),
+}
+
+/// Outcome of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ExchangeOutcome {
+    /// Every message got the expected reply.
+    Verified,
+    /// It failed.
+    Failed(Failure),
+}
