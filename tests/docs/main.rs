@@ -18,6 +18,7 @@
 
 mod document;
 mod runner;
+mod services;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -25,7 +26,6 @@ use document::{Part, parts};
 use runner::run_all;
 use std::fs;
 use std::path::Path;
-use support::Program;
 
 /// The maximum length of README.md, in lines.
 const README_LINES: usize = 150;
@@ -100,17 +100,6 @@ fn every_relative_link_names_a_file() {
     assert!(broken.is_empty(), "{broken:#?}");
     let text = "[a](README.md#x) [b](https://example.org) [c](#here)\n[d](no.md)\n[e]: docs/none.md\n";
     assert_eq!(broken_links("README.md", text), ["README.md: no.md", "README.md: docs/none.md"]);
-}
-
-#[test]
-fn every_service_is_documented() {
-    let help = Program::server(&["--help"]).await_exit().stdout;
-    let services = help.iter().skip_while(|line| !line.contains("--service <NAME>")).skip(2);
-    let names: Vec<&str> = services.map_while(|line| line.split_whitespace().next()).collect();
-    assert!(names.contains(&"echo"), "{names:?}");
-    let page = fs::read_to_string(root().join("docs/server.md")).unwrap();
-    let missing: Vec<_> = names.iter().filter(|name| !page.contains(&format!("\n| `{name}`"))).collect();
-    assert!(missing.is_empty(), "docs/server.md has no row for {missing:?}");
 }
 
 #[test]
