@@ -13,6 +13,7 @@ mod report;
 mod results;
 mod server;
 mod settings;
+mod socket;
 mod tls;
 mod udp;
 mod values;

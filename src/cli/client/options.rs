@@ -7,9 +7,10 @@ use crate::cli::addresses::{check_target, connect_address, in_order, invalid, ta
 use crate::cli::logging::Verbosity;
 use crate::cli::progress::View;
 use crate::cli::results::Results;
+use crate::cli::socket::StreamOptions;
 use crate::cli::tls::ClientTls;
 use crate::cli::variables::Typed;
-use crate::cli::{LONG_VERSION, Switch, output, values};
+use crate::cli::{LONG_VERSION, output, values};
 use crate::client::{ClientConfig, Expect, LoadConfig};
 use crate::error::Error;
 use crate::results::Settings;
@@ -246,22 +247,8 @@ pub(super) struct ConnectOptions {
     #[arg(long, value_name = "RATE", value_parser = parse_rate, allow_negative_numbers = true, conflicts_with = "stdin",
         help_heading = "Connecting")]
     connect_rate: Option<f64>,
-    /// Send small messages without delay (TCP_NODELAY).
-    #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On,
-        hide_possible_values = true, help_heading = "Connecting")]
-    no_delay: Switch,
-    /// Send keepalive probes after this much silence, in whole seconds (SO_KEEPALIVE). Default: never.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration,
-        help_heading = "Connecting")]
-    keepalive: Option<Duration>,
-    /// Kernel receive buffer per connection (SO_RCVBUF). Default: tuned by the kernel.
-    #[arg(long, value_name = "SIZE", value_parser = values::size,
-        help_heading = "Connecting")]
-    recv_buffer: Option<usize>,
-    /// Kernel send buffer per connection (SO_SNDBUF). Default: tuned by the kernel.
-    #[arg(long, value_name = "SIZE", value_parser = values::size,
-        help_heading = "Connecting")]
-    send_buffer: Option<usize>,
+    #[command(flatten, next_help_heading = "Connecting")]
+    socket: StreamOptions,
 }
 
 impl ConnectOptions {
@@ -272,10 +259,7 @@ impl ConnectOptions {
         config.retry_delay = self.retry_delay;
         config.max_connecting = self.max_connecting;
         config.connect_rate = self.connect_rate;
-        config.socket.keepalive = self.keepalive;
-        config.socket.recv_buffer = self.recv_buffer;
-        config.socket.send_buffer = self.send_buffer;
-        config.socket.no_delay = self.no_delay == Switch::On;
+        self.socket.apply(&mut config.socket);
     }
 }
 

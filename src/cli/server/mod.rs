@@ -5,10 +5,11 @@ mod udp;
 
 use crate::cli::addresses::{in_order, listen_address, take_address, unexpected};
 use crate::cli::logging::Verbosity;
+use crate::cli::socket::StreamOptions;
 use crate::cli::tls::ServerTls;
 use crate::cli::variables::{self, Program, Typed};
 use crate::cli::{
-    FAILURE, INTERRUPTED, LONG_VERSION, Parsed, SUCCESS, Switch, output, parse_with_variables, report_error, values,
+    FAILURE, INTERRUPTED, LONG_VERSION, Parsed, SUCCESS, output, parse_with_variables, report_error, values,
 };
 use crate::error::Error;
 use crate::server::{
@@ -142,22 +143,8 @@ struct Options {
     #[arg(long = "hand-over-timeout", value_name = "DURATION", default_value = "30s", value_parser = parse_duration, help_heading = "Limits")]
     handover_timeout: Duration,
 
-    /// Send small messages without delay (TCP_NODELAY).
-    #[arg(long, value_name = "on|off", value_enum, default_value_t = Switch::On,
-        help_heading = "Socket")]
-    no_delay: Switch,
-    /// Send keepalive probes after this much silence (SO_KEEPALIVE), in whole seconds. Default: off.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration,
-        help_heading = "Socket")]
-    keepalive: Option<Duration>,
-    /// Kernel receive buffer per connection (SO_RCVBUF). Default: tuned by the kernel.
-    #[arg(long, value_name = "SIZE", value_parser = values::size,
-        help_heading = "Socket")]
-    recv_buffer: Option<usize>,
-    /// Kernel send buffer per connection (SO_SNDBUF). Default: tuned by the kernel.
-    #[arg(long, value_name = "SIZE", value_parser = values::size,
-        help_heading = "Socket")]
-    send_buffer: Option<usize>,
+    #[command(flatten, next_help_heading = "Socket")]
+    socket: StreamOptions,
 
     #[command(flatten)]
     tls: ServerTls,
@@ -215,10 +202,7 @@ impl Options {
         config.drain_timeout = self.drain_timeout;
         config.handover_timeout = self.handover_timeout;
         config.socket.backlog = u32::try_from(self.backlog).unwrap_or(u32::MAX);
-        config.socket.no_delay = self.no_delay == Switch::On;
-        config.socket.keepalive = self.keepalive;
-        config.socket.recv_buffer = self.recv_buffer;
-        config.socket.send_buffer = self.send_buffer;
+        self.socket.apply(&mut config.socket);
         config.metrics.clone_from(&self.metrics);
         config.dropped_log_lines = Some(output::dropped_log_lines);
         config.handle_signals = true;
@@ -243,8 +227,8 @@ impl Options {
             ("--first-byte-timeout", config.limits.first_byte != usual.limits.first_byte),
             ("--write-timeout", config.limits.write != usual.limits.write),
             ("--lifetime", config.limits.lifetime.is_some()),
-            ("--no-delay", self.no_delay == Switch::Off),
-            ("--keepalive", self.keepalive.is_some()),
+            ("--no-delay", !config.socket.no_delay),
+            ("--keepalive", config.socket.keepalive.is_some()),
         ];
         self.typed.first_of(given.into_iter().filter_map(|(option, is_given)| is_given.then_some(option)))
     }
