@@ -356,9 +356,7 @@ fn an_interrupted_load_is_reported() {
     for (address, answers) in [(server.address(), true), (silent.address(), false)] {
         let work = ["--rate", "200", "--duration", "1h", "--reply-timeout", "1h", "-c", "3", "--workers", "2", "-vv"];
         let program = start(address, &work);
-        await_until("fifty messages", || {
-            program.stderr().iter().filter(|line| line.starts_with("Sending ")).count() >= 50
-        });
+        await_messages(&program, 50);
         program.signal(Signal::INT);
         let run = Run::of(program);
         assert!(run.code == Some(130) && run.results.interrupted, "{:?}", run.results);

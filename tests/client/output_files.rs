@@ -1,15 +1,11 @@
 //! Output files of a run are written completely or not at all.
 
+use super::results::within;
 use super::support::{Exit, Program, expect_refusal, skipped, works};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use tempfile::TempDir;
-
-fn within(folder: &TempDir, name: &str) -> String {
-    folder.path().join(name).to_str().unwrap().to_owned()
-}
 
 /// A short run with these outputs.
 fn run(outputs: &[&str]) -> Exit {

@@ -9,7 +9,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// A path within `folder`, as an argument.
-fn within(folder: &TempDir, name: &str) -> String {
+pub(crate) fn within(folder: &TempDir, name: &str) -> String {
     folder.path().join(name).to_str().unwrap().to_owned()
 }
 
@@ -69,8 +69,7 @@ fn causes_are_counted_by_name() {
 #[test]
 fn udp_runs_have_results_too() {
     let server = Program::server(&["--udp", "127.0.0.1", "0"]);
-    let line = server.await_stdout("(udp, ");
-    let address = line.strip_prefix("Listening on ").unwrap().split(' ').next().unwrap().parse().unwrap();
+    let address = server.address_of("(udp, ");
     let folder = tempfile::tempdir().unwrap();
     let path = within(&folder, "run.json");
     let exit = client(address, &["3", "--udp", "--messages", "5", "--json", &path, "--fail-if", "p50>1h"]).await_exit();

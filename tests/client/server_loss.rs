@@ -4,7 +4,7 @@
 use super::fake_server::{Fake, answer_and_end, deaf, echo, take};
 use super::load::{Run, await_messages};
 use super::server;
-use super::support::{Program, await_until};
+use super::support::Program;
 use rustix::process::Signal;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -151,9 +151,7 @@ fn a_worker_without_connections_can_be_interrupted() {
     let (server, nobody) = (server(), deaf(Ipv4Addr::LOCALHOST));
     let work = ["-c", "2", "--rate", "100", "--duration", "1h", "--workers", "2", "-vv"];
     let program = start([nobody.1, server.address()], &work);
-    await_until("twenty messages", || {
-        program.stderr().iter().filter(|line| line.starts_with("Sending ")).count() >= 20
-    });
+    await_messages(&program, 20);
     program.signal(Signal::INT);
     let run = Run::of(program);
     assert!(run.code == Some(130) && run.results.interrupted, "{:?}", run.results);

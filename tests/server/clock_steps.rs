@@ -1,5 +1,6 @@
 //! Wall clock changes while the server runs: everything that shows the time of day follows. Needs a C compiler.
 
+use super::metrics::admin_address;
 use super::support::{Program, connect, read_to_end, skipped, works};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -56,9 +57,7 @@ fn year(text: &str) -> u64 {
 }
 
 fn date(server: &Program) -> u64 {
-    let line = server.await_stdout(" (tcp, metrics)");
-    let address = line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next()).unwrap();
-    let mut stream = connect(address.parse().unwrap());
+    let mut stream = connect(admin_address(server));
     stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
     let answer = String::from_utf8(read_to_end(&mut stream)).unwrap();
     year(answer.lines().find(|line| line.starts_with("Date: ")).unwrap())

@@ -3,12 +3,12 @@
 
 use super::server;
 use super::support::{
-    Program, await_full, await_some, bytes, connect, connect_narrow, connect_with_buffers, expect_end,
+    Program, await_full, await_some, bytes, connect, connect_narrow, connect_with_buffers, expect_end, expect_reset,
     push_until_blocked,
 };
 use rustix::process::Signal;
 use socket2::SockRef;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,6 @@ fn stuck(arguments: &[&str]) -> (Program, TcpStream) {
     let server = server(&[&["-v", "--service", "chargen", "--workers", "1"], arguments].concat());
     let peer = connect_narrow(server.address());
     (server, peer)
-}
-
-/// Expects readable output followed by a reset instead of end of input.
-#[track_caller]
-fn expect_reset(peer: &mut TcpStream) {
-    let mut received = Vec::new();
-    let error = peer.read_to_end(&mut received).expect_err("the end looks like that of a whole reply");
-    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
 }
 
 #[track_caller]

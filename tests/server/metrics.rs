@@ -20,9 +20,7 @@ pub(super) fn observed(arguments: &[&str]) -> Program {
 
 /// The address of the admin pages.
 pub(super) fn admin_address(server: &Program) -> SocketAddr {
-    let line = server.await_stdout(" (tcp, metrics)");
-    let address = line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next());
-    address.unwrap().parse().unwrap()
+    server.address_of(" (tcp, metrics)")
 }
 
 /// Sends one request, and returns the status, the head and the body. The connection can be reused.

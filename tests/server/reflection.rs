@@ -2,7 +2,7 @@
 //! rate limit.
 
 use super::process_chain::{ProcessChain, install};
-use super::support::{Exit, Program, await_until, expect_refusal, forge, has_python, skipped};
+use super::support::{Exit, Program, await_until, expect_refusal, forge, has_python, listening_address, skipped};
 use super::udp::{address, ask, expect_silence, peer, receive, server};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -60,8 +60,7 @@ fn none_of_several_own_ports_is_answered() {
     let process_chain = ProcessChain::of(folder, &mut command);
     let listening = || -> Vec<SocketAddr> {
         let lines = process_chain.first.stdout();
-        let address = |line: &String| line.strip_prefix("Listening on ")?.split(' ').next()?.parse().ok();
-        lines.iter().filter_map(address).collect()
+        lines.iter().filter(|line| line.starts_with("Listening on ")).map(|line| listening_address(line)).collect()
     };
     await_until("both addresses", || listening().len() == 2);
     let addresses = listening();

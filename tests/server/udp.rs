@@ -23,9 +23,7 @@ pub(super) fn server(host: &str, arguments: &[&str]) -> Program {
 #[track_caller]
 pub(super) fn address_of(server: &Program, part: &str) -> SocketAddr {
     server.await_stdout(" (udp, ");
-    let line = server.await_stdout(part);
-    let address = line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next()).unwrap();
-    address.parse().unwrap()
+    server.address_of(part)
 }
 
 pub(super) fn address(server: &Program) -> SocketAddr {

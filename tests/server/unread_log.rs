@@ -1,6 +1,6 @@
 //! Unread stderr: the server keeps serving, and later reports how many log lines it dropped.
 
-use super::support::{PATIENCE, Program, connect, echo, echo_all};
+use super::support::{PATIENCE, Program, connect, echo, echo_all, listening_address};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -21,8 +21,7 @@ impl Unread {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next()).unwrap();
-        Self { address: address.parse().unwrap(), stderr: child.stderr.take(), child }
+        Self { address: listening_address(&line), stderr: child.stderr.take(), child }
     }
 
     /// Makes the server log about 512 KiB.

@@ -20,12 +20,14 @@ mod wait;
 pub(crate) use network::forge;
 #[cfg(target_os = "linux")]
 pub(crate) use network::in_own_network;
-pub(crate) use peer::{bytes, connect, connect_from, connect_unix, echo, echo_all, expect_closed, expect_end, reset};
+pub(crate) use peer::{
+    bytes, connect, connect_from, connect_unix, echo, echo_all, expect_closed, expect_end, expect_reset, reset,
+};
 pub(crate) use pressure::{
     NARROW, connect_narrow, connect_with_buffers, more_than_fits, push_all_and_read_back, push_until_blocked,
     push_until_blocked_or_cut, read_to_end, still_sending,
 };
-pub(crate) use program::{Exit, Program};
+pub(crate) use program::{Exit, Program, listening_address};
 pub(crate) use refusal::expect_refusal;
 pub(crate) use socket_state::{CLOSE_WAIT, SocketState, await_full, socket_state};
 pub(crate) use wait::{PATIENCE, await_some, await_until, uninterrupted};

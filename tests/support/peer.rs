@@ -75,6 +75,13 @@ pub(crate) fn echo_all(stream: &mut TcpStream, message: &[u8]) {
     assert!(reply == message, "{} bytes were sent, {} came back", message.len(), reply.len());
 }
 
+/// Expects any output, and a reset instead of end of input.
+#[track_caller]
+pub(crate) fn expect_reset(stream: &mut impl Read) {
+    let error = stream.read_to_end(&mut Vec::new()).expect_err("the end looks like that of a whole reply");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+}
+
 /// Expects end of input from the server.
 #[track_caller]
 pub(crate) fn expect_end(stream: &mut impl Read) {

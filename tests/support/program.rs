@@ -163,10 +163,13 @@ impl Program {
     /// The first TCP address that our server listens on; waits for it.
     #[track_caller]
     pub(crate) fn address(&self) -> SocketAddr {
-        let line = self.await_stdout(" (tcp, ");
-        let address = line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next());
-        let address = address.unwrap_or_else(|| panic!("not an address: {line:?}"));
-        address.parse().unwrap_or_else(|error| panic!("{address:?}: {error}"))
+        self.address_of(" (tcp, ")
+    }
+
+    /// The first address that our server prints with `part`, such as " (udp, "; waits for it.
+    #[track_caller]
+    pub(crate) fn address_of(&self, part: &str) -> SocketAddr {
+        listening_address(&self.await_stdout(part))
     }
 
     /// The address in `Listening on ('127.0.0.1', 65432)`, which a tutorial program prints.
@@ -259,6 +262,13 @@ impl Program {
         let mut times = fields.split_whitespace().skip(11);
         Some(times.next()?.parse::<u64>().ok()? + times.next()?.parse::<u64>().ok()?)
     }
+}
+
+/// The address in `Listening on 127.0.0.1:65432 (tcp, …`, which our server prints.
+#[track_caller]
+pub(crate) fn listening_address(line: &str) -> SocketAddr {
+    let address = line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next());
+    address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("not an address: {line:?}"))
 }
 
 /// An sh(1) script that runs its arguments with this descriptor limit.

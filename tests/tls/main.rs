@@ -35,8 +35,7 @@ fn server(authority: &Authority, arguments: &[&str]) -> Program {
 /// The address on which our server listens with TLS; waits for it.
 #[track_caller]
 fn address(server: &Program) -> SocketAddr {
-    let line = server.await_stdout(" (tls, ");
-    line.strip_prefix("Listening on ").and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap()
+    server.address_of(" (tls, ")
 }
 
 /// Our client against `address`, with trust options and further arguments.
