@@ -26,6 +26,7 @@ use document::{Part, parts};
 use runner::run_all;
 use std::fs;
 use std::path::Path;
+use support::skipped;
 
 /// The maximum length of README.md, in lines.
 const README_LINES: usize = 150;
@@ -36,7 +37,13 @@ fn every_command_works() {
     assert!(documents.iter().flat_map(|(path, text)| parts(path, text)).any(|part| matches!(part, Part::Command(_))));
     std::thread::scope(|scope| {
         for (path, text) in &documents {
-            scope.spawn(|| run_all(path, text));
+            scope.spawn(move || {
+                let (missing, sections) = run_all(path, text);
+                if !missing.is_empty() {
+                    let what = format!("{path}: {} of {sections} sections with another server", missing.len());
+                    skipped(&what, &format!("not installed: {}", missing.join(", ")));
+                }
+            });
         }
     });
 }
@@ -64,7 +71,8 @@ fn a_wrong_verdict_is_reported() {
 
 #[test]
 fn a_section_without_its_server_is_skipped() {
-    run_all("a.md", "## A\n```console\n$ no-such-server --port 6379 &\n$ false\n```\n## B\n```console\n$ true\n```\n");
+    let text = "## A\n```console\n$ no-such-server --port 6379 &\n$ false\n```\n## B\n```console\n$ true\n```\n";
+    assert_eq!(run_all("a.md", text), (vec!["no-such-server".to_owned()], 1));
 }
 
 #[test]

@@ -58,8 +58,9 @@ impl Drop for Background {
     }
 }
 
-/// Runs a document.
-pub(crate) fn run_all(path: &str, text: &str) {
+/// Runs a document. Returns the servers that are not installed, whose sections were skipped, and the number of sections
+/// with a server.
+pub(crate) fn run_all(path: &str, text: &str) -> (Vec<String>, usize) {
     let mut runner = Runner {
         directory: TempDir::new().unwrap(),
         server: None,
@@ -82,10 +83,7 @@ pub(crate) fn run_all(path: &str, text: &str) {
     sections += usize::from(runner.section.has_background());
     missing.extend(std::mem::take(&mut runner.section).missing);
     runner.stop_server();
-    if !missing.is_empty() {
-        let what = format!("{path}: {} of {sections} sections with another server", missing.len());
-        skipped(&what, &format!("not installed: {}", missing.join(", ")));
-    }
+    (missing, sections)
 }
 
 /// A port of the loopback address that was free a moment ago.

@@ -28,9 +28,9 @@ impl Scale {
         Self { low: 0.0, high, is_log: false, unit: unit.to_owned(), ticks }
     }
 
-    /// Time scale from the start to the end of a run, in seconds.
+    /// Time scale from the start to the end of a run, in seconds. Labels have at most three decimals.
     pub(super) fn over_time(low: f64, high: f64) -> Self {
-        let step = round_up((high - low).max(1e-3) / TIME_STEPS);
+        let step = round_up((high - low).max(1e-3) / TIME_STEPS).max(1e-3);
         let scale = Self { low, high: high.max(low + 1e-3), is_log: false, unit: "s".to_owned(), ticks: Vec::new() };
         let first = (low / step).ceil() * step;
         let places =

@@ -78,3 +78,11 @@ fn a_count_has_no_fractions() {
     assert_eq!(labels(1.0).collect::<Vec<_>>(), ["0", "1"]);
     assert_eq!(labels(50.0).collect::<Vec<_>>(), ["0", "10", "20", "30", "40", "50"]);
 }
+
+#[test]
+fn a_label_of_a_short_run_occurs_once() {
+    for high in [0.0, 0.001, 0.002, 0.005, 0.3] {
+        let ticks = Scale::over_time(0.0, high).ticks;
+        assert!(ticks.len() >= 2 && ticks.windows(2).all(|pair| pair[0].1 < pair[1].1), "{ticks:?}");
+    }
+}
