@@ -107,6 +107,8 @@ pub(super) fn message_size(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::{count, port, range, seed, size, times};
+    use crate::units::{Quantity, parse_duration, parse_rate, parse_size};
+    use std::time::Duration;
 
     #[test]
     fn errors_quote_the_value_and_an_example() {
@@ -134,5 +136,17 @@ mod tests {
             (count("10k"), count("1_000"), times("1k"), seed("1M")),
             (Ok(10_000), Ok(1000), Ok(1000), Ok(1_000_000))
         );
+    }
+
+    #[test]
+    fn parsers_work_as_clap_value_parsers() {
+        let command = clap::Command::new("x")
+            .arg(clap::Arg::new("hold").value_parser(parse_duration))
+            .arg(clap::Arg::new("size").value_parser(parse_size))
+            .arg(clap::Arg::new("rate").value_parser(parse_rate));
+        let matches = command.clone().get_matches_from(["x", "5s", "1k", "5k/s"]);
+        assert_eq!(matches.get_one("hold"), Some(&Duration::from_secs(5)));
+        let refused = command.try_get_matches_from(["x", "5"]).expect_err("no unit");
+        assert!(refused.to_string().contains(Quantity::Duration.examples()));
     }
 }

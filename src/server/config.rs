@@ -77,11 +77,12 @@ pub struct ServerConfig {
     pub drain_timeout: Duration,
     /// The socket options.
     pub socket: SocketOptions,
-    /// TLS for all connections. When signals are handled, SIGHUP reloads the files. Default: plain text.
+    /// TLS for all connections. When signals are handled, SIGHUP reloads the files. Needs the Cargo feature `tls`.
+    /// Default: plain text.
     pub tls: Option<TlsServerOptions>,
     /// Where the server serves its admin pages over HTTP/1.1: `/metrics` in the OpenMetrics text format (OpenMetrics
     /// 1.0.0), `/healthz` and `/readyz`. Connections there do not count against `max_connections`, and are accepted
-    /// from every address. Default: nowhere.
+    /// from every address. Needs the Cargo feature `metrics`. Default: nowhere.
     pub metrics: Option<Endpoint>,
     /// How many lines the program's logger has dropped, for `/metrics`. Default: unknown.
     pub dropped_log_lines: Option<fn() -> u64>,
@@ -156,6 +157,9 @@ impl ServerConfig {
         }
         if self.handover_timeout.is_zero() {
             return refuse("a handover takes time; give more than 0, such as --hand-over-timeout 30s");
+        }
+        if self.metrics.is_some() && cfg!(not(feature = "metrics")) {
+            return refuse("this build serves no admin pages; enable the Cargo feature `metrics`");
         }
         self.socket.check()?;
         if self.limits.buffer_bytes == 0 || u32::try_from(self.limits.buffer_bytes).is_err() {
@@ -233,11 +237,19 @@ mod tests {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         config.workers = 2;
         assert_eq!(config.check(Some(64)).ok(), Some(64 - 26));
-        config.metrics = Some(Endpoint::tcp("127.0.0.1", 0));
-        assert_eq!(config.check(Some(64)).ok(), Some(64 - 26 - 20), "a metrics page has its own reserve");
-        config.metrics = None;
         config.max_connections = Some(100);
         let error = config.check(Some(64)).expect_err("64 descriptors are too few").to_string();
         assert!(error.contains("126 descriptors") && error.contains("may open 64"), "{error}");
+    }
+
+    #[test]
+    fn admin_pages_have_their_own_descriptors_if_the_build_serves_them() {
+        let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
+        config.workers = 2;
+        config.metrics = Some(Endpoint::tcp("127.0.0.1", 0));
+        match config.check(Some(64)) {
+            Ok(connections) => assert_eq!(connections, 64 - 26 - 20),
+            Err(error) => assert!(cfg!(not(feature = "metrics")) && error.to_string().contains("`metrics`"), "{error}"),
+        }
     }
 }

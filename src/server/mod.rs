@@ -123,7 +123,7 @@ where
         if config.handle_signals {
             loops[0].watch_signals(SIGNALS).map_err(Error::system("handle signals"))?;
         }
-        let tls = config.tls.clone().map(TlsAcceptor::new).transpose()?;
+        let tls = config.tls.as_ref().map(TlsAcceptor::new).transpose()?;
         let tls = tls.map(|acceptor| Arc::new(ReloadableTls::new(acceptor)));
         let parent = inherited.take_parent();
         let metrics = match &config.metrics {

@@ -11,6 +11,7 @@ mod delayed;
 mod discard;
 mod echo;
 mod framed;
+#[cfg(feature = "metrics")]
 mod http;
 mod input;
 mod never_read;
@@ -29,6 +30,7 @@ pub use delayed::Delayed;
 pub use discard::Discard;
 pub use echo::Echo;
 pub use framed::{Framed, Respond};
+#[cfg(feature = "metrics")]
 pub use http::{HttpResponse, HttpService, Routes};
 pub use input::Input;
 pub use never_read::NeverRead;

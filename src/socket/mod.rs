@@ -15,7 +15,9 @@ mod source_address;
 mod stream;
 mod sys;
 mod tcp_info;
+#[cfg_attr(not(feature = "tls"), path = "tls_disabled.rs")]
 mod tls;
+mod tls_fault;
 mod transport;
 mod udp;
 mod unix_path;
@@ -32,9 +34,8 @@ pub use range::canonical_range;
 pub use source_address::SourceAddresses;
 pub use stream::{Stream, TlsStream};
 pub use tcp_info::Delivery;
-pub use tls::{
-    Identity, MAX_TLS_BYTES, TlsAcceptor, TlsClientOptions, TlsConnector, TlsFault, TlsLayer, TlsServerOptions,
-};
+pub use tls::{Identity, MAX_TLS_BYTES, TlsAcceptor, TlsClientOptions, TlsConnector, TlsLayer, TlsServerOptions};
+pub use tls_fault::TlsFault;
 pub use transport::Transport;
 pub use udp::{
     BoundDatagrams, DatagramSocket, InDatagram, Interface, MAX_DATAGRAM_BYTES, Multicast, OutDatagram, Peer, RecvBatch,

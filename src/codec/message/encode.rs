@@ -1,7 +1,7 @@
 //! Encoding of messages, byte for byte as Python's `json` and the tutorial's programs write them.
 
 use super::{ByteOrder, JSON_TYPE, LENGTH_BYTES, MessageError};
-use serde::Serializer as _;
+use serde_core::Serializer as _;
 use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Value, json};
 use std::io::{self, Write};

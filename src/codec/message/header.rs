@@ -2,8 +2,8 @@
 
 use super::error::truncated;
 use super::{JSON_TYPE, MessageError};
-use serde::Deserializer as _;
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde_core::Deserializer as _;
+use serde_core::de::{Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,14 +4,13 @@
 //! the limits of the service, are not counted as connections, and are neither logged nor refused. When too many are
 //! open, a new one replaces the one that has waited longest.
 
-use super::routes::Pages;
+use super::routes::{PageService, page_service};
 use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
 use crate::connection::Limits;
 use crate::event_loop::{Key, LoopContext, Readiness};
 use crate::pump::{Clock, Pump, Session};
 use crate::server::config::MAX_ADMIN_CONNECTIONS;
 use crate::server::shared::Shared;
-use crate::service::HttpService;
 use crate::socket::Stream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,12 +27,12 @@ const LINGER: Duration = Duration::from_secs(1);
 /// One admin connection.
 #[derive(Debug)]
 pub(in crate::server) struct AdminConnection {
-    pub(in crate::server) session: Session<HttpService<Pages>>,
+    pub(in crate::server) session: Session<PageService>,
 }
 
 impl AdminConnection {
     pub(in crate::server) fn new(shared: &Arc<Shared>, socket: Stream, now: Instant) -> Self {
-        let mut session = Session::new(HttpService::new(Pages::new(shared)), socket, now);
+        let mut session = Session::new(page_service(shared), socket, now);
         // The request may have arrived already: it is answered before another connection replaces this one.
         session.handle_event(Readiness { readable: true, writable: true, hang_up: false });
         Self { session }

@@ -3,7 +3,7 @@
 use super::exposition;
 use crate::event_loop::unix_time;
 use crate::server::shared::Shared;
-use crate::service::{HttpResponse, Routes};
+use crate::service::{HttpResponse, HttpService, Routes};
 use crate::units::{format_duration, format_http_date};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,12 +12,19 @@ use std::time::{Duration, Instant};
 /// A worker without a heartbeat for this long is stuck. Heartbeats come every second, so four or five are missing.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
+/// The service of an admin connection.
+pub(super) type PageService = HttpService<Pages>;
+
+pub(super) fn page_service(shared: &Arc<Shared>) -> PageService {
+    HttpService::new(Pages::new(shared))
+}
+
 /// The pages of a server.
 #[derive(Debug)]
 pub(in crate::server) struct Pages(Arc<Shared>);
 
 impl Pages {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+    fn new(shared: &Arc<Shared>) -> Self {
         Self(Arc::clone(shared))
     }
 

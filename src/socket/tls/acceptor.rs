@@ -62,10 +62,10 @@ impl TlsAcceptor {
     /// # Errors
     ///
     /// [`Error::File`] for a file that cannot be used.
-    pub fn new(options: TlsServerOptions) -> Result<Self, Error> {
+    pub fn new(options: &TlsServerOptions) -> Result<Self, Error> {
         let own = if options.identity.is_self_signed() { Some(options.identity.load()?) } else { None };
-        let current = RwLock::new(load(&options, own.as_ref())?);
-        Ok(Self { options, own, current })
+        let current = RwLock::new(load(options, own.as_ref())?);
+        Ok(Self { options: options.clone(), own, current })
     }
 
     /// Reads the files again, for connections accepted from now on; existing connections keep their session. Sessions

@@ -16,7 +16,6 @@ mod unsupported;
 
 pub use acceptor::{TlsAcceptor, TlsServerOptions};
 pub use connector::{TlsClientOptions, TlsConnector};
-pub use fault::TlsFault;
 pub use identity::Identity;
 pub use session::TlsLayer;
 

@@ -6,8 +6,8 @@
 //! Input is decrypted in the caller's buffer. So one system call reads as much as without TLS, and an idle stream holds
 //! no more memory than rustls does.
 
-use super::fault::TlsFault;
 use super::memory::{SessionMemory, UNSENT_BYTES};
+use crate::socket::tls_fault::TlsFault;
 use crate::socket::transport::Transport;
 use rustls::{Connection, HandshakeKind};
 use std::fmt;

@@ -175,15 +175,3 @@ fn errors_quote_the_input_and_show_examples() {
         assert_eq!(error.to_string(), message);
     }
 }
-
-#[test]
-fn parsers_work_as_clap_value_parsers() {
-    let command = clap::Command::new("x")
-        .arg(clap::Arg::new("hold").value_parser(parse_duration))
-        .arg(clap::Arg::new("size").value_parser(parse_size))
-        .arg(clap::Arg::new("rate").value_parser(parse_rate));
-    let matches = command.clone().get_matches_from(["x", "5s", "1k", "5k/s"]);
-    assert_eq!(matches.get_one("hold"), Some(&Duration::from_secs(5)));
-    let refused = command.try_get_matches_from(["x", "5"]).unwrap_err();
-    assert!(refused.to_string().contains(Quantity::Duration.examples()));
-}
