@@ -98,7 +98,7 @@ pub struct ServerConfig {
     /// before. Default: 30 seconds.
     pub handover_timeout: Duration,
     /// Whether the server notifies the service manager of its state, if `NOTIFY_SOCKET` names one (sd_notify(3)).
-    /// Default: no.
+    /// Needs the Cargo feature `systemd`. Default: no.
     pub notify: bool,
     /// The verb for sent bytes in the log, such as "Echoing". Default: "Sending".
     pub sending: &'static str,
@@ -160,6 +160,9 @@ impl ServerConfig {
         }
         if self.metrics.is_some() && cfg!(not(feature = "metrics")) {
             return refuse("this build serves no admin pages; enable the Cargo feature `metrics`");
+        }
+        if self.notify && cfg!(not(feature = "systemd")) {
+            return refuse("this build notifies no service manager; enable the Cargo feature `systemd`");
         }
         self.socket.check()?;
         if self.limits.buffer_bytes == 0 || u32::try_from(self.limits.buffer_bytes).is_err() {

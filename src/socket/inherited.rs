@@ -3,16 +3,14 @@
 //! They are served like sockets that this process opens. The configured socket options apply to them; their addresses
 //! stay as they are.
 
-use super::descriptors::raise_descriptor_limit;
 use super::fd_passing::{INHERIT_VARIABLE, InheritedSocket, ParentProcess};
 use super::listener::{bind, listen};
 use super::options::GrantedOptions;
+use super::passed_sockets::PassedSockets;
 use super::udp::{BoundDatagrams, Multicast, adopt_datagrams, bind_datagrams, is_datagram};
 use super::unix_path::PathGuard;
 use super::{Address, BoundListener, Endpoint, Listener, SocketOptions, sys};
 use crate::error::Error;
-use crate::units::format_count;
-use listenfd::ListenFd;
 use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Socket, Type};
 use std::io;
@@ -25,12 +23,8 @@ use std::time::Duration;
 /// moment ago.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The first descriptor that a service manager passes (sd_listen_fds(3)).
-const FIRST_PASSED_FD: u64 = 3;
-
-/// The maximum number of descriptors of a process where the system sets no limit: that of Linux (proc_sys_fs(5),
-/// nr_open).
-const MAX_DESCRIPTORS: u64 = 1 << 20;
+/// The name in errors of a socket that the service manager passes.
+const PASSED: &str = "a socket of LISTEN_FDS";
 
 /// Listening sockets that another process opened.
 #[derive(Debug, Default)]
@@ -44,7 +38,7 @@ pub struct Inherited {
 impl Inherited {
     /// Takes the sockets that the environment announces. These are the sockets of the old process
     /// (`MULTICONN_INHERIT`), or else those of the service manager (`LISTEN_FDS`, sd_listen_fds(3)), which replace all
-    /// configured endpoints. Usually there are none.
+    /// configured endpoints. Usually there are none. Those of the service manager need the Cargo feature `systemd`.
     ///
     /// Call it once, at the start, before another thread is started.
     ///
@@ -54,9 +48,7 @@ impl Inherited {
     /// the service manager is neither a stream nor a datagram socket. [`Error::Usage`] when the variables of the
     /// service manager are invalid.
     pub fn from_environment() -> Result<Self, Error> {
-        check_passed()?;
-        // This also clears the variables for child processes.
-        let mut passed = ListenFd::from_env();
+        let passed = PassedSockets::from_environment()?;
         if let Ok(mark) = std::env::var(INHERIT_VARIABLE) {
             let action = "take over the listening sockets";
             if let Some(parent) = ParentProcess::find(&mark).map_err(Error::system(action))? {
@@ -64,12 +56,9 @@ impl Inherited {
                 return Ok(Self::of(sockets, Some(parent)));
             }
         }
-        let mut sockets = Vec::new();
-        for index in 0..passed.len() {
-            let socket = take(&mut passed, index).map_err(|error| not_usable("a socket of LISTEN_FDS", &error))?;
-            sockets.push(InheritedSocket { socket, name: String::new(), owns_path: false });
-        }
-        Ok(Self::of(sockets, None))
+        let sockets = passed.take().map_err(|error| not_usable(PASSED, &error))?;
+        let unnamed = |socket| InheritedSocket { socket, name: String::new(), owns_path: false };
+        Ok(Self::of(sockets.into_iter().map(unnamed).collect(), None))
     }
 
     fn of(sockets: Vec<InheritedSocket>, parent: Option<ParentProcess>) -> Self {
@@ -177,54 +166,12 @@ impl Inherited {
     }
 }
 
-/// Checks the variables of the service manager before memory is allocated for the descriptors they claim.
-fn check_passed() -> Result<(), Error> {
-    let Some(count) = number_in("LISTEN_FDS", "LISTEN_FDS=1")? else { return Ok(()) };
-    if number_in("LISTEN_PID", "LISTEN_PID=4711")?.is_some_and(|pid| pid != u64::from(std::process::id())) {
-        return Ok(());
-    }
-    // An extension by systemfd(1).
-    let first = number_in("LISTEN_FDS_FIRST_FD", "LISTEN_FDS_FIRST_FD=3")?.unwrap_or(FIRST_PASSED_FD);
-    let limit = raise_descriptor_limit().map_or(MAX_DESCRIPTORS, |limit| limit.hard.min(MAX_DESCRIPTORS));
-    if first.saturating_add(count) > limit {
-        return Err(Error::Usage(format!(
-            "LISTEN_FDS={count} from descriptor {first} on is more than the {} that this process may have; \
-             give the number of sockets that are passed, such as LISTEN_FDS=1",
-            format_count(limit)
-        )));
-    }
-    Ok(())
-}
-
-/// The number in an environment variable; none if the variable is unset or empty.
-fn number_in(variable: &str, example: &str) -> Result<Option<u64>, Error> {
-    let Some(text) = std::env::var_os(variable).filter(|text| !text.is_empty()) else { return Ok(None) };
-    let number = text.to_str().and_then(|text| text.parse().ok());
-    let refuse = || Error::Usage(format!("{variable}={} is not a number; example: {example}", text.display()));
-    number.map(Some).ok_or_else(refuse)
-}
-
-/// The descriptor that the service manager passed at `index`.
-fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
-    if let Ok(Some(listener)) = passed.take_unix_listener(index) {
-        return Ok(listener.into());
-    }
-    if let Ok(Some(socket)) = passed.take_udp_socket(index) {
-        return Ok(socket.into());
-    }
-    match passed.take_tcp_listener(index)? {
-        Some(listener) => Ok(listener.into()),
-        None => Err(io::ErrorKind::NotFound.into()),
-    }
-}
-
 /// Groups the sockets of one endpoint by address, and gives every worker at least one.
 fn adopt(sockets: Vec<InheritedSocket>, options: &SocketOptions, workers: usize) -> Result<Vec<BoundListener>, Error> {
     let mut bound: Vec<BoundListener> = Vec::new();
     for InheritedSocket { socket, name, owns_path } in sockets {
         let socket = Socket::from(socket);
-        let refuse =
-            |error: io::Error| not_usable(if name.is_empty() { "a socket of LISTEN_FDS" } else { &name }, &error);
+        let refuse = |error: io::Error| not_usable(if name.is_empty() { PASSED } else { &name }, &error);
         let address = prepare(&socket, options).map_err(refuse)?;
         let listener = wrap(&address, socket);
         if let Some(bound) = bound.iter_mut().find(|bound| bound.endpoint.address == address) {

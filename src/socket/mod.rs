@@ -10,6 +10,8 @@ mod fd_passing;
 mod inherited;
 mod listener;
 mod options;
+#[cfg_attr(not(feature = "systemd"), path = "passed_sockets_disabled.rs")]
+mod passed_sockets;
 mod range;
 mod source_address;
 mod stream;

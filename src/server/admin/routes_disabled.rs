@@ -1,4 +1,6 @@
-//! Stand-in for the admin pages in a build without the feature `metrics`: no listener is opened for them.
+//! Stand-in for the admin pages in a build without the feature `metrics`. A configuration with such pages is refused.
+
+#![expect(clippy::unused_self, reason = "the signatures of what it replaces")]
 
 use crate::server::shared::Shared;
 use crate::service::{Input, Output, Service, Wait};
@@ -7,24 +9,24 @@ use std::time::Instant;
 
 /// The service of an admin connection, of which there is none.
 #[derive(Debug)]
-pub(in crate::server) enum PageService {}
+pub(in crate::server) struct PageService;
 
 impl PageService {
     pub(super) fn is_answering(&self) -> bool {
-        match *self {}
+        false
     }
 
     pub(super) fn waiting_since(&self) -> Option<Instant> {
-        match *self {}
+        None
     }
 }
 
 impl Service for PageService {
     fn serve(&mut self, _input: &mut Input<'_>, _output: &mut Output<'_>, _now: Instant) -> Wait {
-        match *self {}
+        Wait::Close
     }
 }
 
 pub(super) fn page_service(_shared: &Arc<Shared>) -> PageService {
-    unreachable!("a configuration with admin pages is refused")
+    PageService
 }
