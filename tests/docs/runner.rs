@@ -5,9 +5,11 @@ use super::support::{PATIENCE, Program, await_until, skipped, works};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -86,9 +88,17 @@ pub(crate) fn run_all(path: &str, text: &str) -> (Vec<String>, usize) {
     (missing, sections)
 }
 
-/// A port of the loopback address that was free a moment ago.
+/// A free port for another server. It is below the ports that the system gives to clients: one of those may be in use
+/// again before the server has started.
 fn free_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id() * 16;
+    let mut ports = (0..20_000).map(|_| 10_000 + (start + NEXT.fetch_add(1, Relaxed)) % 20_000);
+    let is_free = |port: &u32| {
+        let address = format!("127.0.0.1:{port}");
+        TcpListener::bind(&address).is_ok() && UdpSocket::bind(&address).is_ok()
+    };
+    ports.find(is_free).expect("a free port").to_string()
 }
 
 /// The search path, with our programs first and those of administrators last.
