@@ -8,7 +8,7 @@ mod errno;
 mod warning;
 
 pub(crate) use backoff::{ErrorBackoff, ErrorClass};
-pub(crate) use causes::{cause_in_words, name_of, reported_cause, tls_cause};
+pub(crate) use causes::{cause_in_words, kind_name, reported_cause, tls_cause};
 pub(crate) use errno::{errno_name, in_words_with_errno};
 pub(crate) use warning::Warning;
 

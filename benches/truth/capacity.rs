@@ -1,4 +1,4 @@
-//! Client capacity: its lag under a high load, and the highest rate at which its runs are valid.
+//! Client capacity: its send delay under a high load, and the highest rate at which its runs are valid.
 
 use multiconn::results::RunResults;
 
@@ -7,23 +7,23 @@ use crate::common::Outcome;
 use crate::common::figures::grouped;
 use crate::context::{Bench, count, option, row, row_micros};
 
-pub(crate) fn lag(bench: &mut Bench) -> Outcome<()> {
+pub(crate) fn send_delay(bench: &mut Bench) -> Outcome<()> {
     let server = bench.server(&[])?;
     let (duration, warm_up) = (option(bench.window()), option(bench.setup.options.warm_up()));
     let (mut p50, mut p99) = (Vec::new(), Vec::new());
     for _ in 0..bench.setup.options.rounds {
         let work = ["-c", "100", "--rate", "100k", "--duration", &duration, "--warm-up", &warm_up];
-        let lag = run(bench, server.port, &work)?.histograms.lag;
-        p50.push(at(&lag, 0.5)?);
-        p99.push(at(&lag, 0.99)?);
+        let delay = run(bench, server.port, &work)?.histograms.send_delay;
+        p50.push(at(&delay, 0.5)?);
+        p99.push(at(&delay, 0.99)?);
     }
-    row_micros("lag, p50", &p50);
-    bench.judge_micros("lag, p99", &p99, "< 200 µs", |figure| figure < 200.0);
+    row_micros("send delay, p50", &p50);
+    bench.judge_micros("send delay, p99", &p99, "< 200 µs", |figure| figure < 200.0);
     Ok(())
 }
 
 /// Doubles the rate until a run is not valid, then bisects until both rates are within 5 %. The server answers after 5
-/// ms: with a bare echo's latency of a few tens of microseconds, any lag would be significant.
+/// ms: with a bare echo's latency of a few tens of microseconds, any delay would be significant.
 pub(crate) fn highest_rate(bench: &mut Bench) -> Outcome<()> {
     const MAX_RATIO: f64 = 1.05;
     const MIN_RATE: f64 = 100.0;
@@ -68,7 +68,7 @@ fn attempt(bench: &Bench, port: u16, rate: f64) -> Outcome<RunResults> {
 
 /// Why a run is not valid.
 fn failure(results: &RunResults) -> Option<String> {
-    let withheld = results.messages.withheld;
-    let held_back = (withheld > 0).then(|| format!("the server left no room for {} messages", count(withheld)));
-    results.reasons.first().cloned().or(held_back).or_else(|| check(results).err())
+    let unsent = results.messages.unsent;
+    let blocked = (unsent > 0).then(|| format!("the server left no room for {} messages", count(unsent)));
+    results.reasons.first().cloned().or(blocked).or_else(|| check(results).err())
 }

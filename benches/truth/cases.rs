@@ -19,7 +19,7 @@ pub(crate) const ALL: [Case; 12] = [
     Case { name: "pacing: Poisson arrivals, the client spins", run: pacing::poisson_spinning },
     Case { name: "cost: compared with a bare loop, 64 conns, 64 B, 1 in flight", run: cost::speed },
     Case { name: "cost: memory per connection, one message in flight", run: cost::memory },
-    Case { name: "limits: lag at 100,000/s, 100 conns", run: capacity::lag },
+    Case { name: "limits: send delay at 100,000/s", run: capacity::send_delay },
     Case { name: "limits: the highest valid rate, 100 conns", run: capacity::highest_rate },
     Case { name: "corruption: one bit is flipped", run: corruption::one_bit },
 ];

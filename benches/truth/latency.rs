@@ -28,17 +28,17 @@ pub(crate) fn delayed(bench: &mut Bench) -> Outcome<()> {
     for _ in 0..bench.setup.options.rounds {
         let work = ["-c", "50", "--rate", "1000", "--duration", &duration, "--warm-up", &warm_up];
         let times = run(bench, server.port, &work)?.histograms;
-        figures[0].push(at(&times.latency_from_due, 0.5)?);
-        figures[1].push(at(&times.latency_from_due, 0.99)?);
-        figures[2].push(at(&times.latency_from_send, 0.5)?);
-        figures[3].push(at(&times.latency_from_send, 0.99)?);
+        figures[0].push(at(&times.response_time, 0.5)?);
+        figures[1].push(at(&times.response_time, 0.99)?);
+        figures[2].push(at(&times.service_time, 0.5)?);
+        figures[3].push(at(&times.service_time, 0.99)?);
     }
     let is_p50: fn(f64) -> bool = |figure| (figure - MICROS).abs() <= 100.0;
     let is_p99: fn(f64) -> bool = |figure| (figure - MICROS).abs() <= 500.0;
-    bench.judge_micros("p50 from due", &figures[0], "5 ms ± 100 µs", is_p50);
-    bench.judge_micros("p99 from due", &figures[1], "5 ms ± 500 µs", is_p99);
-    bench.judge_micros("p50 from send", &figures[2], "5 ms ± 100 µs", is_p50);
-    bench.judge_micros("p99 from send", &figures[3], "5 ms ± 500 µs", is_p99);
+    bench.judge_micros("p50 response time", &figures[0], "5 ms ± 100 µs", is_p50);
+    bench.judge_micros("p99 response time", &figures[1], "5 ms ± 500 µs", is_p99);
+    bench.judge_micros("p50 service time", &figures[2], "5 ms ± 100 µs", is_p50);
+    bench.judge_micros("p99 service time", &figures[3], "5 ms ± 500 µs", is_p99);
     Ok(())
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn stopped(bench: &mut Bench) -> Outcome<()> {
 }
 
 /// With one message in flight per connection. Only the messages in flight when the server stops show the stop in the
-/// latency from send: four of ten thousand.
+/// service time: four of ten thousand.
 pub(crate) fn stopped_closed(bench: &mut Bench) -> Outcome<()> {
     stop_within(bench, &["-c", "4", "--pipeline", "1"])
 }
@@ -74,17 +74,17 @@ fn stop_within(bench: &mut Bench, connections: &[&str]) -> Outcome<()> {
 fn report(bench: &mut Bench, results: &RunResults, stopped: Duration, threshold: Duration) -> Outcome<()> {
     let times = &results.histograms;
     let expected = stopped.saturating_sub(threshold).as_secs_f64() * RATE;
-    let slow = longer_than(&times.latency_from_due, threshold) as f64;
+    let slow = longer_than(&times.response_time, threshold) as f64;
     row("the server was stopped for", &micros(stopped.as_secs_f64() * 1e6), "");
-    let p99 = at(&times.latency_from_due, 0.99)?;
-    bench.judge("p99 from due", &micros(p99), "> 1.1 s", p99 > 1.1e6);
-    let label = format!("from due longer than {threshold:?}");
+    let p99 = at(&times.response_time, 0.99)?;
+    bench.judge("p99 response time", &micros(p99), "> 1.1 s", p99 > 1.1e6);
+    let label = format!("response time above {threshold:?}");
     let is_near = (slow - expected).abs() <= expected * 0.05;
     bench.judge(&label, &format!("{slow:.0} messages"), &format!("{expected:.0} ± 5 %"), is_near);
-    row("p99 from send", &micros(at(&times.latency_from_send, 0.99)?), "without the wait before the send");
-    row("lag, p99", &micros(at(&times.lag, 0.99)?), "not affected by the stop");
-    let label = format!("from send longer than {threshold:?}");
-    row(&label, &format!("{} messages", count(longer_than(&times.latency_from_send, threshold))), "");
+    row("p99 service time", &micros(at(&times.service_time, 0.99)?), "without the wait before the send");
+    row("send delay, p99", &micros(at(&times.send_delay, 0.99)?), "not affected by the stop");
+    let label = format!("service time above {threshold:?}");
+    row(&label, &format!("{} messages", count(longer_than(&times.service_time, threshold))), "");
     Ok(())
 }
 

@@ -36,8 +36,8 @@ fn check_even(bench: &mut Bench, more_options: &[&str]) -> Outcome<()> {
     let late = lateness(&arrivals_ns, GAP_NS);
     let outside = [0.5, 0.99].map(|quantile| in_micros(statistics::at(&late, quantile)));
     row("late by, p50, p99", &outside.join(", "), "measured by the server");
-    let inside = [at(&results.histograms.lag, 0.5)?, at(&results.histograms.lag, 0.99)?].map(micros);
-    row("lag, p50, p99", &inside.join(", "), "reported by the client");
+    let inside = [at(&results.histograms.send_delay, 0.5)?, at(&results.histograms.send_delay, 0.99)?].map(micros);
+    row("send delay, p50, p99", &inside.join(", "), "reported by the client");
     Ok(())
 }
 

@@ -224,7 +224,7 @@ impl Seconds {
     /// Formats the collected snapshots as one line and clears them. The measured part began at `measured_from`, since
     /// the program started.
     fn line(&mut self, measured_from: Duration) -> Option<String> {
-        let (mut latencies, mut lag, mut end_s) = (Latencies::default(), None, 0.0_f64);
+        let (mut latencies, mut send_delay, mut end_s) = (Latencies::default(), None, 0.0_f64);
         let (mut rate, mut errors) = (0.0, 0);
         let (mut had_snapshots, mut is_after_load, mut is_unframed) = (false, true, false);
         for (snapshot, open) in self.snapshots.iter_mut().zip(&mut self.open) {
@@ -233,11 +233,11 @@ impl Seconds {
             had_snapshots = true;
             is_after_load &= live.is_after_load;
             latencies.add(&interval.latency.unpack());
-            lag = lag.max(live.lag);
+            send_delay = send_delay.max(live.send_delay);
             end_s = end_s.max(interval.start_s + interval.seconds);
             // Exact in 53 bits.
             #[allow(clippy::cast_precision_loss)]
-            let replies = interval.replies.max(interval.reads) as f64;
+            let replies = interval.answered.max(interval.reads) as f64;
             is_unframed |= interval.reads > 0;
             rate += replies / interval.seconds;
             errors += interval.errors;
@@ -247,14 +247,15 @@ impl Seconds {
         let (open, errors) = (format_count(self.open.iter().sum()), format_counted(errors, "error"));
         let at = |quantile| latencies.at(quantile).map_or_else(|| "-".to_owned(), format_latency);
         let is_idle = is_after_load && latencies.is_empty();
-        let lag = lag.filter(|_| !is_idle).map(|lag| format!(", lag {}", format_duration(lag))).unwrap_or_default();
+        let delay = send_delay.filter(|_| !is_idle).map(format_duration);
+        let delay = delay.map(|delay| format!(", send delay {delay}")).unwrap_or_default();
         let figures = if is_idle {
             "load over".to_owned()
         } else {
             let what = if is_unframed { "reads " } else { "" };
             format!("{what}{}, p50 {}, p99 {}", format_rate(rate), at(0.5), at(0.99))
         };
-        had_snapshots.then(|| format!("{time}: {figures}, {errors}, {open} open{lag}"))
+        had_snapshots.then(|| format!("{time}: {figures}, {errors}, {open} open{delay}"))
     }
 }
 
@@ -269,8 +270,9 @@ mod tests {
         let mut latencies = Latencies::default();
         latencies.record(Duration::from_millis(millis));
         let latency = latencies.pack();
-        let interval = Interval { start_s: end - 1.0, seconds: 1.0, replies, open, latency, ..Interval::default() };
-        Snapshot { interval, lag: Some(Duration::from_micros(millis)), is_after_load: false }
+        let interval =
+            Interval { start_s: end - 1.0, seconds: 1.0, answered: replies, open, latency, ..Interval::default() };
+        Snapshot { interval, send_delay: Some(Duration::from_micros(millis)), is_after_load: false }
     }
 
     #[test]
@@ -281,11 +283,11 @@ mod tests {
         let measured_from = Duration::from_millis(2_400);
         seconds.open = vec![0, 0];
         seconds.snapshots = vec![Some(second(3.0, 500, 10, 5)), Some(second(3.0, 700, 20, 10))];
-        let line = "   5 s: 1.20 k/s, p50 5.00 ms, p99 10.0 ms, 0 errors, 30 open, lag 10.0 µs";
+        let line = "   5 s: 1.20 k/s, p50 5.00 ms, p99 10.0 ms, 0 errors, 30 open, send delay 10.0 µs";
         assert_eq!(seconds.line(measured_from).as_deref(), Some(line));
         assert_eq!(seconds.line(measured_from), None);
         // An idle worker keeps its open connections.
-        seconds.snapshots[0] = Some(Snapshot { lag: None, ..second(4.0, 1, 10, 1) });
+        seconds.snapshots[0] = Some(Snapshot { send_delay: None, ..second(4.0, 1, 10, 1) });
         assert_eq!(
             seconds.line(measured_from).as_deref(),
             Some("   6 s: 1.00 /s, p50 1.00 ms, p99 1.00 ms, 0 errors, 30 open")

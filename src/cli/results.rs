@@ -4,11 +4,9 @@ use super::files::Output;
 use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, output};
 use crate::error::Error;
 use crate::escape;
-use crate::results::{
-    Judgement, LoadKind, RunResults, TextReport, Threshold, Verdict, html_page, write_hdr_log, write_percentiles,
-};
+use crate::results::{Judgement, RunResults, Threshold, Verdict, html_page, write_hdr_log, write_percentiles};
 use clap::Args;
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -21,8 +19,8 @@ pub(super) struct Results {
     /// Write the latency percentiles in HdrHistogram's .hgrm format; - for stdout.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     hgrm: Option<PathBuf>,
-    /// Write a latency histogram per second in HdrHistogram's log format; - for stdout. With --rate these are latencies
-    /// from due; the latency from send of the whole run comes first, with the tag from_send.
+    /// Write a latency histogram per second in HdrHistogram's log format; - for stdout. With --rate these are response
+    /// times; the service time of the whole run comes first, with the tag service_time.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     hdr_log: Option<PathBuf>,
     /// Write an HTML page with charts; - for stdout.
@@ -92,14 +90,13 @@ impl Files {
         !std::mem::replace(&mut self.is_stdout_taken, true)
     }
 
-    /// Prints, writes and checks the results of a run. Returns the exit status. `report` is the text for a run that was
-    /// not a load test. With `is_quiet`, a successful run prints nothing.
-    pub(super) fn finish(self, report: &dyn Display, is_success: bool, results: &RunResults, is_quiet: bool) -> u8 {
-        // A run that sent nothing has no errors, but did not do what was asked.
-        let is_success = is_success && results.has_measured();
+    /// Prints, writes and checks the results of a run. Returns the exit status. With `is_quiet`, a successful run prints
+    /// nothing.
+    pub(super) fn finish(self, results: &RunResults, is_quiet: bool) -> u8 {
+        let is_success = results.is_success();
         let judgements: Vec<_> = self.thresholds.iter().map(|threshold| threshold.evaluate(results)).collect();
         let is_silent = is_quiet && is_success;
-        let is_printed = is_silent || self.print_report(report, results, &judgements);
+        let is_printed = is_silent || self.print_report(results, &judgements);
         let has_crossed = judgements.iter().any(|judgement| judgement.verdict != Verdict::Passed);
         if !results.interrupted && (is_silent || !self.is_stdout_taken) {
             // Print the reason for the exit status, unless the report shows it.
@@ -115,10 +112,9 @@ impl Files {
         }
     }
 
-    /// Prints the full report of a load test, or the short `report` of the tutorial's exchange; then each threshold.
-    fn print_report(&self, report: &dyn Display, results: &RunResults, judgements: &[Judgement]) -> bool {
-        let is_load = results.load.kind == LoadKind::Open || results.load.duration_s.is_some();
-        let mut text = if is_load { TextReport(results).to_string() } else { report.to_string() };
+    /// Prints the report, then each threshold.
+    fn print_report(&self, results: &RunResults, judgements: &[Judgement]) -> bool {
+        let mut text = results.to_string();
         let labels = std::iter::once("thresholds").chain(std::iter::repeat(""));
         for (label, judgement) in labels.zip(judgements) {
             let _ = write!(text, "\n  {label:<12} {}", escape::line(judgement));

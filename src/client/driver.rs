@@ -9,8 +9,7 @@ use super::connector::{ConnectAttempt, ConnectRate, Connector};
 use super::dispatcher::{Dispatcher, MESSAGES_PER_TURN};
 use super::ends_run;
 use super::failure::Failure;
-use super::measurements::Unanswered;
-use super::metrics::WorkerMetrics;
+use super::metrics::{Unanswered, WorkerMetrics};
 use super::plan::{LoadPhase, Plan};
 use super::shared::{Message, Shared};
 use super::transport::{Cause, DueMessage, Entry, ExchangeOutcome, OpenError, Transport, TurnResult};
@@ -73,17 +72,8 @@ pub(super) struct Driver<'a, T: Transport<'a>> {
 
 impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// The driver that opens every `step`th connection, beginning with `first`, in a run that began at `started`.
-    pub(super) fn new(
-        shared: &'a Shared,
-        mut metrics: WorkerMetrics,
-        first: usize,
-        step: usize,
-        started: Instant,
-    ) -> Self {
+    pub(super) fn new(shared: &'a Shared, metrics: WorkerMetrics, first: usize, step: usize, started: Instant) -> Self {
         let config = &shared.config;
-        // A load that begins on all connections together starts the measured time itself.
-        let together = config.load.begins_together();
-        metrics.message_metrics.begin(if together { u64::MAX } else { shared.clock.nanos(started) });
         let numbers = (first..=config.connections).step_by(step);
         let share = Share::new(first - 1, step, config.connections);
         let connect_rate = config.connect_rate.map(|rate| ConnectRate::new(rate, started, share));
@@ -111,7 +101,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         self.count_unassigned(now, if is_stopped { Unanswered::Pending } else { Unanswered::Lost });
         drop((self.entries, self.transport));
         let mut metrics = Rc::into_inner(self.plan).expect("no connection is left").into_metrics();
-        metrics.message_metrics.close(now, is_stopped && self.shared.config.load.duration.is_some());
+        metrics.close(now, is_stopped && self.shared.config.load.duration.is_some());
         metrics
     }
 
@@ -206,7 +196,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         }
         let (next, delay) = self.connector.back_off(attempt, failure, Instant::now());
         log::debug!("Connection {}: {failure}; trying again in {}", attempt.number, format_duration(delay));
-        self.plan.metrics.borrow_mut().retries += 1;
+        self.plan.metrics.borrow_mut().results.connections.retries += 1;
         context.wheel.arm(&mut self.backoff, BACKOFF, next);
     }
 
@@ -308,7 +298,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
                 self.connector.reconnect(attempt, answered, context.now);
                 return self.queue_connector(context);
             }
-            ExchangeOutcome::Verified => self.plan.metrics.borrow_mut().verified += 1,
+            ExchangeOutcome::Verified => self.plan.metrics.borrow_mut().completed(),
             ExchangeOutcome::Failed(failure) => {
                 self.plan.metrics.borrow_mut().failed(self.shared.target_of(attempt.number), failure);
             }
@@ -365,7 +355,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         let begin = clock.nanos(instant);
         self.plan.metrics.borrow().progress.begin(instant);
         let measured_from = begin.saturating_add(nanos(load.warm_up));
-        self.plan.metrics.borrow_mut().message_metrics.begin(measured_from);
+        self.plan.metrics.borrow_mut().begin(measured_from);
         if !load.warm_up.is_zero() {
             context.precise_timers.arm(WARM_UP_END, clock.instant(measured_from));
         }
@@ -389,7 +379,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
 
     /// Ends the warm-up: from now on everything is measured.
     fn end_warm_up(&self) {
-        self.plan.metrics.borrow_mut().message_metrics.end_warm_up();
+        self.plan.metrics.borrow_mut().end_warm_up();
     }
 
     /// The load's time is over.
@@ -412,7 +402,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
                 self.fail(attempt, failure);
             } else {
                 no_connection_left = false;
-                self.plan.metrics.borrow_mut().verified += 1;
+                self.plan.metrics.borrow_mut().completed();
                 self.note_ended();
             }
         }
@@ -435,7 +425,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         }
         let has_to_end = dispatcher.schedule_next(context, DISPATCHER, self.plan.clock, now);
         if let Some(end) = dispatcher.exhausted_at() {
-            self.plan.metrics.borrow_mut().message_metrics.end(end, now);
+            self.plan.metrics.borrow_mut().end(end, now);
         }
         self.dispatcher = Some(dispatcher);
         let mut assigned = std::mem::take(&mut self.assigned);
@@ -458,7 +448,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     fn assign(&mut self, context: &mut LoopContext, key: Key, message: DueMessage) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let is_first = T::assign(&mut entry.connection, message);
-        self.plan.metrics.borrow_mut().message_metrics.due(message.due);
+        self.plan.metrics.borrow_mut().due(message.due);
         if !T::SENDS_BATCHES {
             self.turn(context, key, Cause::Wake);
         } else if is_first {
@@ -479,12 +469,12 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     fn count_unassigned(&mut self, now: u64, why: Unanswered) {
         let Some(mut dispatcher) = self.dispatcher.take() else { return };
         let no_connection = dispatcher.waits_for_connection() || self.entries.is_empty();
-        let message_metrics = &mut self.plan.metrics.borrow_mut().message_metrics;
+        let metrics = &mut self.plan.metrics.borrow_mut();
         while let Some((due, count)) = dispatcher.take_unassigned(now) {
-            message_metrics.count_unassigned(due, now, count, why, no_connection);
+            metrics.count_unassigned(due, now, count, why, no_connection);
         }
         if let Some(end) = dispatcher.exhausted_at() {
-            message_metrics.end(end, now);
+            metrics.end(end, now);
         }
     }
 

@@ -1,16 +1,16 @@
 //! Causes of failed connections, as reports and results count them.
 
 use crate::connection::CloseReason;
-use crate::error::{cause_in_words, has_words, in_words, in_words_with_errno};
+use crate::error::{cause_in_words, errno_name, has_words, in_words, in_words_with_errno, kind_name};
 use crate::socket::TlsFault;
 use rustix::io::Errno;
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, ErrorKind};
 
 /// Why a connection failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Failure {
+pub(super) enum Failure {
     /// The connection was refused: nothing listens there.
     Refused,
     /// The connect took longer than the connect timeout, or than the system allows.
@@ -76,6 +76,40 @@ impl Failure {
         }
     }
 
+    /// Stable name for scripts, such as `connect_timeout`: the key in results.
+    pub(super) fn name(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Refused => "refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::Tls(fault) => return Cow::Owned(format!("tls_{}", fault.name())),
+            Self::Truncated => "truncated",
+            Self::ReplyTimeout => "reply_timeout",
+            Self::SendTimeout => "send_timeout",
+            Self::Reset => "reset",
+            Self::ClosedEarly => "closed_early",
+            Self::Mismatch => "mismatch",
+            Self::WrongAnswer => "wrong_answer",
+            Self::NotKept => "not_kept",
+            Self::BadFrame => "bad_frame",
+            Self::CutFrame => "cut_frame",
+            Self::OwnEnd => "own_end",
+            Self::Unsendable => "unsendable",
+            Self::OutOfPorts => "out_of_ports",
+            Self::NeedsBroadcast => "needs_broadcast",
+            Self::NoGroupRoute => "no_group_route",
+            Self::OutOfDescriptors => "out_of_descriptors",
+            Self::Stopped => "stopped",
+            Self::System(kind) => kind_name(kind),
+            Self::Errno(errno) => return Cow::Owned(errno_name(errno).to_lowercase()),
+        })
+    }
+
+    /// Whether it is a wrong reply to a message.
+    pub(super) fn is_wrong_reply(self) -> bool {
+        matches!(self, Self::Mismatch | Self::WrongAnswer | Self::BadFrame | Self::CutFrame)
+    }
+
     /// Whether a retry may succeed: the server may start to listen, answer in time, or a local port may become free.
     pub(super) fn is_transient(self) -> bool {
         matches!(self, Self::Refused | Self::ConnectTimeout | Self::OutOfPorts | Self::System(ErrorKind::NotFound))
@@ -102,6 +136,84 @@ impl fmt::Display for Failure {
             Self::System(kind) => out.write_str(&in_words(&(*kind).into())),
             Self::Errno(errno) => out.write_str(&in_words_with_errno(&io::Error::from_raw_os_error(*errno))),
             _ => out.write_str(&cause_in_words(&self.name())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Failure;
+    use crate::error::cause_in_words;
+    use crate::socket::TlsFault;
+    use std::io::ErrorKind;
+
+    /// A variant without a text would show its name.
+    #[test]
+    fn every_failure_has_a_text() {
+        use {Failure as F, TlsFault as T};
+        for failure in [
+            F::Refused,
+            F::ConnectTimeout,
+            F::HandshakeTimeout,
+            F::Truncated,
+            F::ReplyTimeout,
+            F::SendTimeout,
+            F::Reset,
+            F::ClosedEarly,
+            F::Mismatch,
+            F::NotKept,
+            F::BadFrame,
+            F::CutFrame,
+            F::OwnEnd,
+            F::Unsendable,
+            F::OutOfPorts,
+            F::NeedsBroadcast,
+            F::NoGroupRoute,
+            F::OutOfDescriptors,
+            F::Stopped,
+        ] {
+            assert_ne!(failure.to_string(), failure.name().replace('_', " "));
+        }
+        for fault in [
+            T::PlainText,
+            T::Http,
+            T::Echoed,
+            T::ClosedEarly,
+            T::UnknownIssuer,
+            T::UnknownClientIssuer,
+            T::Expired,
+            T::NotYetValid,
+            T::WrongName,
+            T::NoNames,
+            T::BadSignature,
+            T::BadCertificate,
+            T::NoCertificate,
+            T::Incompatible,
+            T::NoProtocol,
+            T::Alert(1),
+            T::Damaged,
+            T::Misbehaved,
+            T::TooLarge,
+            T::Internal,
+        ] {
+            assert!(fault.to_string().contains(' '), "{fault}");
+            assert_eq!(Failure::Tls(fault).to_string(), cause_in_words(&Failure::Tls(fault).name()));
+        }
+    }
+
+    #[test]
+    fn failures_have_stable_names() {
+        for (failure, name) in [
+            (Failure::Refused, "refused"),
+            (Failure::ReplyTimeout, "reply_timeout"),
+            (Failure::OutOfDescriptors, "out_of_descriptors"),
+            (Failure::Tls(TlsFault::UnknownIssuer), "tls_unknown_issuer"),
+            (Failure::Tls(TlsFault::Alert(40)), "tls_alert_40"),
+            (Failure::System(ErrorKind::HostUnreachable), "host_unreachable"),
+            (Failure::Errno(rustix::io::Errno::NOSYS.raw_os_error()), "enosys"),
+        ] {
+            assert_eq!(failure.name(), name);
+            assert_eq!(cause_in_words(name), failure.to_string());
         }
     }
 }

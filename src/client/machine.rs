@@ -6,8 +6,7 @@ use std::fs::read_to_string;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Reads the machine's properties: from /proc on Linux, otherwise from calls that every Unix has.
-#[must_use]
-pub fn environment() -> Machine {
+pub(super) fn machine() -> Machine {
     let sysctl = |name: &str| read_to_string(format!("/proc/sys/{name}")).ok();
     let name = rustix::system::uname();
     let (system, release) = (name.sysname().to_string_lossy(), name.release().to_string_lossy());
@@ -48,7 +47,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{environment, kibibytes, range};
+    use super::{kibibytes, machine, range};
 
     #[test]
     fn proc_values_are_parsed() {
@@ -56,7 +55,7 @@ mod tests {
         assert_eq!(kibibytes("16384"), None);
         assert_eq!(range("32768\t60999\n"), Some((32_768, 60_999)));
         assert_eq!(range("32768"), None);
-        let here = environment();
+        let here = machine();
         assert!(here.kernel.is_some_and(|kernel| kernel.contains(' ')) && here.cpus >= Some(1));
     }
 }

@@ -1,345 +1,499 @@
-//! Metrics of one client worker; merged into one report at the end of the run.
+//! Metrics of one client worker: it fills in the results of its part of the run.
+//!
+//! Messages due during the warm-up are not measured; connections, errors and mismatches are counted in the whole run.
+//! Times are nanoseconds since the client was created.
 
 use super::failure::Failure;
-use super::measurements::{MessageMetrics, Unanswered};
-use super::report::{Mismatch, Report, WrongAnswer};
-use super::snapshot::{Slot, Snapshot};
+use super::progress::{Snapshot, WorkerProgress};
 use super::tcp::in_flight::{MessageTimes, SentBatch};
 use super::udp::in_flight::Verdict;
-use super::udp::{CorruptReply, DatagramReport, MAX_CORRUPT_KEPT};
-use crate::counter::Counter;
-use crate::results::Latencies;
-use crate::service::search::Response;
+use crate::error::errno_name;
+use crate::python_repr::BytesRepr;
+use crate::results::{Cpu, Interval, Latencies, Messages, RunResults};
+use crate::units::format_counted;
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Maximum number of distinct peers recorded for a broadcast or multicast.
 const MAX_PEERS: usize = 4096;
 
-/// Maximum number of mismatches and of wrong replies that are kept; all are counted.
-const MAX_MISMATCHES_KEPT: usize = 10;
+/// Maximum number of bytes shown of a corrupt reply.
+const SHOWN_BYTES: usize = 32;
 
-/// Progress of one worker, readable by other threads.
-#[derive(Debug, Default)]
-pub struct WorkerProgress {
-    /// Connections opened.
-    pub opened: Counter,
-    /// Connections whose exchange is complete or has failed. They may still be open.
-    pub done: Counter,
-    /// Connections that have ended, with or without a failure.
-    pub ended: Counter,
-    /// Connections that failed.
-    pub failed: Counter,
-    /// Messages sent.
-    pub messages_sent: Counter,
-    /// Messages that were answered correctly.
-    pub messages_verified: Counter,
-    second: Slot,
-    begun: OnceLock<Instant>,
+/// Why a message was never answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// The reply took longer than the reply timeout.
+    TimedOut,
+    /// The run ended first.
+    Pending,
+    /// Its connection was lost.
+    Lost,
+    /// The reply was wrong.
+    Wrong,
 }
 
-impl WorkerProgress {
-    /// The last complete second, unless it was taken already.
-    #[must_use]
-    pub fn take_second(&self) -> Option<Snapshot> {
-        self.second.take()
-    }
+/// Cause of an error, of which [`Cause::name`] is the key in results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    /// A connection or socket failed.
+    Connection(Failure),
+    /// A datagram could not be sent.
+    NotSent(Failure),
+    /// The system reported that a datagram was not delivered.
+    Undelivered(Failure),
+    /// A receive call on a UDP socket failed, with this errno.
+    NotReceived(i32),
+    /// No datagram came back within the reply timeout.
+    Lost,
+    /// A datagram matches no message.
+    Corrupt,
+}
 
-    /// Start of a load that begins for all connections together, once it is known.
-    #[must_use]
-    pub fn begun(&self) -> Option<Instant> {
-        self.begun.get().copied()
-    }
-
-    pub(super) fn begin(&self, instant: Instant) {
-        let _ = self.begun.set(instant);
-    }
-
-    /// Publishes the last complete second. Seconds before the start of the load are omitted.
-    #[cold]
-    pub(super) fn publish_second(&self, metrics: &MessageMetrics) {
-        if self.begun.get().is_some() {
-            metrics.last_interval().into_iter().for_each(|snapshot| self.second.put(snapshot));
+impl Cause {
+    fn name(self) -> String {
+        match self {
+            Self::Connection(failure) => failure.name().into_owned(),
+            Self::NotSent(failure) => format!("not_sent_{}", failure.name()),
+            // ICMP reports a port on which nothing listens (RFC 1122, section 4.1.3.3).
+            Self::Undelivered(Failure::Refused) => "refused".to_owned(),
+            Self::Undelivered(failure) => format!("undelivered_{}", failure.name()),
+            Self::NotReceived(errno) => format!("not_received_{}", errno_name(errno).to_lowercase()),
+            Self::Lost => "lost".to_owned(),
+            Self::Corrupt => "corrupt".to_owned(),
         }
     }
 }
 
 /// Metrics of one worker.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct WorkerMetrics {
     pub(super) progress: Arc<WorkerProgress>,
-    pub(super) verified: u64,
-    pub(super) sent_bytes: u64,
-    pub(super) verified_bytes: u64,
-    /// Number of connect retries.
-    pub(super) retries: u64,
+    /// What was counted so far, without the current second.
+    pub(super) results: RunResults,
+    errors: BTreeMap<Cause, u64>,
+    failed_by_target: Vec<u64>,
+    peers: BTreeSet<SocketAddr>,
     /// When the first connect began, and when the last connection was open.
     pub(super) opening: Option<(Instant, Instant)>,
-    failed: BTreeMap<Failure, u64>,
-    failed_by_target: Vec<u64>,
-    mismatch_count: u64,
-    mismatches: Vec<Mismatch>,
-    /// Correct replies, with the index of the request and the number of times each arrived.
-    pub(super) answers: Vec<(usize, Response, u64)>,
-    wrong_answers: Vec<WrongAnswer>,
-    connect: Latencies,
-    handshake: Latencies,
-    datagrams: DatagramMetrics,
-    pub(super) message_metrics: MessageMetrics,
+    /// When a datagram was last sent, answered or lost.
+    pub(super) ended: u64,
+    /// The current second.
+    pub(super) second: Interval,
+    latencies: Latencies,
+    /// Messages that were due by the schedule.
+    due: u64,
+    /// Maximum send delay in the current second, and in the last complete one, in nanoseconds.
+    max_send_delay: u64,
+    last_send_delay: u64,
+    is_open_loop: bool,
+    /// Messages due before this time are not measured.
+    begin: u64,
+    /// When sending ended, if that was before the end of the run.
+    end: Option<u64>,
+    /// When a message was last sent or answered.
+    last: u64,
+    /// Start and end of the current interval.
+    second_begin: u64,
+    second_end: u64,
+    /// Connections that were open after the last round of the loop.
+    open: u64,
+    /// Index of the last complete second, and whether it was not reported yet.
+    last_complete: usize,
+    has_unreported: bool,
+    /// CPU time of this thread at the beginning, and from there to the end of the load.
+    cpu_begin: Option<Duration>,
+    cpu: Option<Duration>,
 }
 
-/// Counts of datagrams.
-#[derive(Debug, Default)]
-struct DatagramMetrics {
-    lost: u64,
-    late: u64,
-    refused: u64,
-    undelivered: BTreeMap<Failure, u64>,
-    receive_errors: BTreeMap<i32, u64>,
-    duplicated: u64,
-    reordered: u64,
-    corrupt: u64,
-    not_sent: BTreeMap<Failure, u64>,
-    corrupt_replies: Vec<CorruptReply>,
-    peers: BTreeSet<SocketAddr>,
-    /// When a message was last sent, answered or lost.
-    ended: u64,
-}
-
+/// Messages.
 impl WorkerMetrics {
-    /// `is_open_loop` says that messages follow a schedule.
-    pub(super) fn new(progress: Arc<WorkerProgress>, is_open_loop: bool) -> Self {
-        Self {
-            progress,
-            verified: 0,
-            sent_bytes: 0,
-            verified_bytes: 0,
-            retries: 0,
-            opening: None,
-            failed: BTreeMap::new(),
-            failed_by_target: Vec::new(),
-            mismatch_count: 0,
-            mismatches: Vec::new(),
-            answers: Vec::new(),
-            wrong_answers: Vec::new(),
-            connect: Latencies::default(),
-            handshake: Latencies::default(),
-            datagrams: DatagramMetrics::default(),
-            message_metrics: MessageMetrics::new(is_open_loop),
+    /// `is_open_loop` says that messages follow a schedule. Messages due before `begin` are not measured.
+    pub(super) fn new(progress: Arc<WorkerProgress>, is_open_loop: bool, begin: u64) -> Self {
+        let mut metrics = Self { progress, is_open_loop, ..Self::default() };
+        metrics.begin(begin);
+        metrics
+    }
+
+    /// Starts measuring at `begin`, and discards the measurements of all messages before.
+    pub(super) fn begin(&mut self, begin: u64) {
+        self.results.messages = Messages::default();
+        self.results.intervals.clear();
+        self.results.histograms.clear_messages();
+        (self.second, self.due, self.last, self.max_send_delay) = (Interval::default(), 0, 0, 0);
+        self.latencies.clear();
+        (self.begin, self.second_begin, self.end) = (begin, begin, None);
+        self.second_end = begin.saturating_add(NANOS_PER_SECOND);
+        self.cpu_begin = cpu_time();
+    }
+
+    /// Discards values of the warm-up that have no due time. Everything else stays: a late loop may already have
+    /// dispatched messages that were due after the warm-up.
+    pub(super) fn end_warm_up(&mut self) {
+        self.cpu_begin = cpu_time();
+        self.results.histograms.loop_round.clear();
+        self.second.errors = 0;
+    }
+
+    /// No more messages are sent from `end` on, which is noticed at `now`; replies may still arrive. Only the first
+    /// call counts.
+    pub(super) fn end(&mut self, end: u64, now: u64) {
+        self.ended = self.ended.max(end);
+        if self.end.is_some() {
+            return;
         }
-    }
-
-    pub(super) fn connected(&mut self, after: Duration) {
-        self.progress.opened.add(1);
-        self.connect.record(after);
-    }
-
-    pub(super) fn handshake_done(&mut self, after: Duration) {
-        self.handshake.record(after);
-    }
-
-    /// Counts a failed connection to the target with index `target`.
-    pub(super) fn failed(&mut self, target: usize, failure: Failure) {
-        self.progress.failed.add(1);
-        self.message_metrics.second.errors += 1;
-        *self.failed.entry(failure).or_default() += 1;
-        self.failed_by_target.resize(self.failed_by_target.len().max(target + 1), 0);
-        self.failed_by_target[target] += 1;
-    }
-
-    pub(super) fn mismatch(&mut self, mismatch: Mismatch) {
-        self.mismatch_count += 1;
-        if self.mismatches.len() < MAX_MISMATCHES_KEPT {
-            self.mismatches.push(mismatch);
+        let end = end.max(self.begin);
+        self.end = Some(end);
+        self.cpu = self.cpu_so_far();
+        // The second in which the load ends is split at its end.
+        self.end_intervals_until(end.min(now));
+        if (self.second_begin.saturating_add(1)..self.second_end).contains(&end) {
+            self.second_end = end;
         }
+        self.end_intervals_until(now);
     }
 
-    pub(super) fn wrong_answer(&mut self, wrong: WrongAnswer) {
-        if self.wrong_answers.len() < MAX_MISMATCHES_KEPT {
-            self.wrong_answers.push(wrong);
-        }
+    fn cpu_so_far(&self) -> Option<Duration> {
+        cpu_time().zip(self.cpu_begin).map(|(now, begin)| now.saturating_sub(begin))
     }
 
-    /// Counts bytes received at `now` that were correct, of the reply to a message with these times.
+    /// Whether a message that was due at `due` is measured.
     #[inline]
-    pub(super) fn add_verified_bytes(&mut self, bytes: usize, times: Option<MessageTimes>, now: u64) {
-        self.verified_bytes += bytes as u64;
-        self.message_metrics.add_verified_bytes(bytes as u64, times, now);
+    pub(super) fn is_measured(&self, due: u64) -> bool {
+        due >= self.begin
+    }
+
+    /// Counts a message that was due at `due`.
+    #[inline]
+    pub(super) fn due(&mut self, due: u64) {
+        self.due += u64::from(due >= self.begin);
     }
 
     /// Counts messages that were sent.
     #[inline]
-    pub(super) fn sent(&mut self, sent_batch: SentBatch) {
-        self.progress.messages_sent.add(sent_batch.count);
-        self.message_metrics.sent(sent_batch);
+    pub(super) fn sent(&mut self, SentBatch { due, blocked, sent, count }: SentBatch) {
+        self.progress.messages_sent.add(count);
+        if due < self.begin {
+            return;
+        }
+        self.last = self.last.max(sent);
+        self.results.messages.sent += count;
+        self.second.sent += count;
+        if self.is_open_loop {
+            let delay = sent.saturating_sub(due + blocked);
+            self.max_send_delay = self.max_send_delay.max(delay);
+            self.results.histograms.send_delay.record_many_nanos(delay, count);
+            if blocked > 0 {
+                self.results.histograms.blocked.record_many_nanos(blocked, count);
+            }
+        }
     }
 
     /// Counts a message that was answered at `now`.
     #[inline]
     pub(super) fn answered(&mut self, times: MessageTimes, now: u64) {
         self.progress.messages_verified.add(1);
-        self.message_metrics.answered(times, now);
+        if times.due < self.begin {
+            return;
+        }
+        self.last = self.last.max(now);
+        self.second.answered += 1;
+        let service_time = now.saturating_sub(times.sent.unwrap_or(times.due));
+        if self.is_open_loop {
+            self.results.histograms.service_time.record_nanos(service_time);
+            self.latencies.record_nanos(now.saturating_sub(times.due));
+        } else {
+            self.latencies.record_nanos(service_time);
+        }
     }
 
-    /// Counts a datagram of `bytes` bytes that was sent.
+    /// Counts a read whose bytes do not end a reply for certain. `first` are the times of the connection's first
+    /// message, if these are the first bytes after it.
+    pub(super) fn read(&mut self, first: Option<MessageTimes>, now: u64) {
+        if now >= self.begin {
+            self.second.reads += 1;
+            self.last = self.last.max(now);
+        }
+        if let Some(times) = first.filter(|times| times.due >= self.begin) {
+            let first_byte = now.saturating_sub(times.sent.unwrap_or(times.due));
+            self.results.histograms.first_byte.record_nanos(first_byte);
+        }
+    }
+
+    /// Counts bytes received at `now` that were correct, of the reply to a message with these times.
+    #[inline]
+    pub(super) fn add_verified_bytes(&mut self, bytes: usize, times: Option<MessageTimes>, now: u64) {
+        if self.is_measured(times.map_or(now, |times| times.due)) {
+            self.second.bytes_received += bytes as u64;
+            self.results.bytes.received += bytes as u64;
+        }
+    }
+
+    /// Counts bytes that a server sent unasked, at `now`. It may send before all connections are open, when the
+    /// duration of a load begins.
+    pub(super) fn add_unasked_bytes(&mut self, bytes: usize, now: u64) {
+        self.results.bytes.received += bytes as u64;
+        if self.is_measured(now) {
+            self.second.bytes_received += bytes as u64;
+        }
+    }
+
+    /// Counts `count` messages that were due and not assigned to a connection. `no_connection` says that none was open.
+    pub(super) fn count_unassigned(&mut self, due: u64, now: u64, count: u64, why: Unanswered, no_connection: bool) {
+        if due >= self.begin {
+            self.due += count;
+            self.results.messages.no_connection += if no_connection { count } else { 0 };
+            self.count_unanswered(due, now, count, why);
+        }
+    }
+
+    /// Counts `count` messages that will never be answered.
+    pub(super) fn unanswered(&mut self, times: MessageTimes, now: u64, count: u64, why: Unanswered) {
+        if times.due < self.begin {
+            return;
+        }
+        // Until the load ends, an assigned message is sent at once if there is room.
+        if times.sent.is_none() && self.end.is_none_or(|end| times.assigned < end) {
+            self.results.messages.unsent += count;
+        }
+        self.count_unanswered(times.due, now, count, why);
+    }
+
+    fn count_unanswered(&mut self, due: u64, now: u64, count: u64, why: Unanswered) {
+        let messages = &mut self.results.messages;
+        *match why {
+            Unanswered::TimedOut => &mut messages.timed_out,
+            Unanswered::Pending => &mut messages.pending,
+            Unanswered::Lost => &mut messages.lost,
+            Unanswered::Wrong => &mut messages.wrong,
+        } += count;
+        self.results.histograms.unanswered_age.record_many_nanos(now.saturating_sub(due), count);
+    }
+}
+
+/// Connections and sockets.
+impl WorkerMetrics {
+    pub(super) fn connected(&mut self, after: Duration) {
+        self.progress.opened.add(1);
+        self.results.histograms.connect.record(after);
+    }
+
+    pub(super) fn handshake_done(&mut self, after: Duration) {
+        self.results.histograms.handshake.record(after);
+    }
+
+    /// Counts a connection that got all expected replies.
+    pub(super) fn completed(&mut self) {
+        self.results.connections.completed += 1;
+    }
+
+    /// Counts a failed connection to the target with index `target`.
+    pub(super) fn failed(&mut self, target: usize, failure: Failure) {
+        self.progress.failed.add(1);
+        self.results.connections.failed += 1;
+        self.results.mismatches.count += u64::from(failure == Failure::WrongAnswer);
+        self.count_error(Cause::Connection(failure));
+        self.failed_by_target.resize(self.failed_by_target.len().max(target + 1), 0);
+        self.failed_by_target[target] += 1;
+    }
+
+    fn count_error(&mut self, cause: Cause) {
+        self.second.errors += 1;
+        *self.errors.entry(cause).or_default() += 1;
+    }
+
+    /// Counts an echo that differs from what was sent.
+    pub(super) fn mismatch(&mut self, mismatch: impl fmt::Display) {
+        self.results.mismatches.count += 1;
+        self.results.mismatches.keep(mismatch);
+    }
+
+    /// Keeps the description of an invalid or wrong reply.
+    pub(super) fn wrong_answer(&mut self, description: impl fmt::Display) {
+        self.results.mismatches.keep(description);
+    }
+}
+
+/// Datagrams.
+impl WorkerMetrics {
+    /// Counts a message of `bytes` bytes that was sent.
     pub(super) fn sent_datagram(&mut self, sent_batch: SentBatch, bytes: usize) {
-        self.sent_bytes += bytes as u64;
-        if self.message_metrics.is_measured(sent_batch.due) {
-            self.message_metrics.second.bytes_sent += bytes as u64;
+        if self.is_measured(sent_batch.due) {
+            self.second.bytes_sent += bytes as u64;
         }
-        self.datagrams.ended = sent_batch.sent;
         self.sent(sent_batch);
+        self.ended = sent_batch.sent;
     }
 
-    /// Counts a datagram that could not be sent; `times` are those of a scheduled message.
+    /// Counts a message that could not be sent; `times` are those of a scheduled message.
     pub(super) fn not_sent(&mut self, times: Option<MessageTimes>, now: u64, failure: Failure) {
-        self.message_metrics.second.errors += 1;
-        *self.datagrams.not_sent.entry(failure).or_default() += 1;
+        self.count_error(Cause::NotSent(failure));
         if let Some(times) = times {
-            self.message_metrics.unanswered(times, now, 1, Unanswered::Lost);
+            self.unanswered(times, now, 1, Unanswered::Lost);
         }
     }
 
-    /// Counts a datagram received by `socket` at `now` and classified as `verdict`.
+    /// Counts a reply received by `socket` at `now` and classified as `verdict`.
     pub(super) fn received(&mut self, verdict: Verdict, socket: u64, bytes: &[u8], now: u64) {
-        let datagrams = &mut self.datagrams;
+        let datagrams = self.results.datagrams.get_or_insert_default();
         match verdict {
             Verdict::Answer { times, is_reordered } => {
                 datagrams.reordered += u64::from(is_reordered);
-                datagrams.ended = now;
                 self.add_verified_bytes(bytes.len(), Some(times), now);
                 self.answered(times, now);
+                self.ended = now;
             }
             Verdict::Late => datagrams.late += 1,
             Verdict::Duplicate => datagrams.duplicated += 1,
             Verdict::Corrupt(times) => {
-                datagrams.corrupt += 1;
-                if datagrams.corrupt_replies.len() < MAX_CORRUPT_KEPT {
-                    datagrams.corrupt_replies.push(CorruptReply::new(socket, bytes));
-                }
-                self.message_metrics.second.errors += 1;
+                self.count_error(Cause::Corrupt);
                 if let Some(times) = times {
-                    self.message_metrics.unanswered(times, now, 1, Unanswered::Lost);
+                    self.unanswered(times, now, 1, Unanswered::Wrong);
                 }
+                let shown = BytesRepr(&bytes[..bytes.len().min(SHOWN_BYTES)]);
+                let more = if bytes.len() > SHOWN_BYTES { "…" } else { "" };
+                let length = format_counted(bytes.len() as u64, "byte");
+                self.mismatch(format_args!("socket {socket}: received {shown}{more} ({length})"));
             }
         }
     }
 
-    /// Counts a datagram without a reply within the reply timeout.
+    /// Counts a message without a reply within the reply timeout.
     pub(super) fn lost(&mut self, times: MessageTimes, now: u64) {
-        self.datagrams.lost += 1;
-        self.count_unanswered(times, now, Unanswered::TimedOut);
+        self.count_error(Cause::Lost);
+        self.unanswered(times, now, 1, Unanswered::TimedOut);
+        self.ended = now;
     }
 
-    /// Counts a datagram that the system reported as not delivered.
+    /// Counts a message that the system reported as not delivered.
     pub(super) fn undelivered(&mut self, times: MessageTimes, now: u64, failure: Failure) {
-        match failure {
-            Failure::Refused => self.datagrams.refused += 1,
-            _ => *self.datagrams.undelivered.entry(failure).or_default() += 1,
-        }
-        self.count_unanswered(times, now, Unanswered::Lost);
+        self.count_error(Cause::Undelivered(failure));
+        self.unanswered(times, now, 1, Unanswered::Lost);
+        self.ended = now;
     }
 
-    fn count_unanswered(&mut self, times: MessageTimes, now: u64, why: Unanswered) {
-        self.message_metrics.second.errors += 1;
-        self.message_metrics.unanswered(times, now, 1, why);
-        self.datagrams.ended = now;
-    }
-
-    /// Counts a failed receive call.
+    /// Counts a failed receive call. It loses no message, so it is no error of the current second.
     pub(super) fn receive_failed(&mut self, error: &io::Error) {
-        *self.datagrams.receive_errors.entry(error.raw_os_error().unwrap_or_default()).or_default() += 1;
+        *self.errors.entry(Cause::NotReceived(error.raw_os_error().unwrap_or_default())).or_default() += 1;
     }
 
     /// Records a peer that answered a broadcast or multicast.
     pub(super) fn answered_by(&mut self, peer: SocketAddr) {
-        if self.datagrams.peers.len() < MAX_PEERS {
-            self.datagrams.peers.insert(peer);
+        if self.peers.len() < MAX_PEERS {
+            self.peers.insert(peer);
         }
-    }
-
-    /// The load ended at `end`, which is noticed at `now`.
-    pub(super) fn end(&mut self, end: u64, now: u64) {
-        self.message_metrics.end(end, now);
-        self.datagrams.ended = self.datagrams.ended.max(end);
-    }
-
-    /// Records a loop iteration of `nanos` nanoseconds, after which `open` connections are open.
-    #[inline]
-    pub(super) fn end_round(&mut self, nanos: u64, now: u64, open: u64) {
-        if self.message_metrics.end_round(nanos, now, open) {
-            self.progress.publish_second(&self.message_metrics);
-        }
-    }
-
-    /// Adds the metrics to `report`.
-    pub(super) fn add_to(self, report: &mut Report) {
-        report.opened += self.progress.opened.get();
-        report.verified += self.verified;
-        for (failure, count) in self.failed {
-            *report.failed.entry(failure).or_default() += count;
-        }
-        for (sum, count) in report.failed_by_target.iter_mut().zip(self.failed_by_target) {
-            *sum += count;
-        }
-        report.retries += self.retries;
-        report.messages_sent += self.progress.messages_sent.get();
-        report.messages_verified += self.progress.messages_verified.get();
-        report.bytes_sent += self.sent_bytes;
-        report.bytes_verified += self.verified_bytes;
-        report.mismatch_count += self.mismatch_count;
-        let room = MAX_MISMATCHES_KEPT.saturating_sub(report.mismatches.len());
-        report.mismatches.extend(self.mismatches.into_iter().take(room));
-        for (request, answer, count) in self.answers {
-            match report.answers.iter_mut().find(|known| (known.0, &known.1) == (request, &answer)) {
-                Some((.., counted)) => *counted += count,
-                None => report.answers.push((request, answer, count)),
-            }
-        }
-        report.answers.sort_by_key(|(request, ..)| *request);
-        let room = MAX_MISMATCHES_KEPT.saturating_sub(report.wrong_answers.len());
-        report.wrong_answers.extend(self.wrong_answers.into_iter().take(room));
-        report.connect.add(&self.connect);
-        report.handshake.add(&self.handshake);
-        report.measured.add(&self.message_metrics.measured);
-    }
-
-    /// Adds the metrics of a run over UDP that began at `started` to `report`.
-    pub(super) fn add_to_datagrams(self, report: &mut DatagramReport, started: u64) {
-        report.opened += self.progress.opened.get();
-        report.sent += self.progress.messages_sent.get();
-        report.verified += self.progress.messages_verified.get();
-        report.sent_bytes += self.sent_bytes;
-        report.verified_bytes += self.verified_bytes;
-        for (failure, count) in self.failed {
-            *report.failed.entry(failure).or_default() += count;
-        }
-        for (sum, count) in report.failed_by_target.iter_mut().zip(self.failed_by_target) {
-            *sum += count;
-        }
-        let datagrams = self.datagrams;
-        report.lost += datagrams.lost;
-        report.late += datagrams.late;
-        report.refused += datagrams.refused;
-        report.duplicated += datagrams.duplicated;
-        report.reordered += datagrams.reordered;
-        report.corrupt += datagrams.corrupt;
-        for (failure, count) in datagrams.not_sent {
-            *report.not_sent.entry(failure).or_default() += count;
-        }
-        for (failure, count) in datagrams.undelivered {
-            *report.undelivered.entry(failure).or_default() += count;
-        }
-        for (errno, count) in datagrams.receive_errors {
-            *report.receive_errors.entry(errno).or_default() += count;
-        }
-        let room = MAX_CORRUPT_KEPT.saturating_sub(report.corrupt_replies.len());
-        report.corrupt_replies.extend(datagrams.corrupt_replies.into_iter().take(room));
-        report.peers.extend(datagrams.peers);
-        report.measured.add(&self.message_metrics.measured);
-        report.elapsed = report.elapsed.max(Duration::from_nanos(datagrams.ended.saturating_sub(started)));
     }
 }
+
+/// Seconds, and the end of the run.
+impl WorkerMetrics {
+    /// Records a round of the loop that took `nanos` nanoseconds, after which `open` connections are open.
+    #[inline]
+    pub(super) fn end_round(&mut self, nanos: u64, now: u64, open: u64) {
+        self.results.histograms.loop_round.record_nanos(nanos);
+        self.open = open;
+        self.end_intervals_until(now);
+        if std::mem::take(&mut self.has_unreported) {
+            self.publish_second();
+        }
+    }
+
+    /// Publishes the last complete second.
+    #[cold]
+    fn publish_second(&self) {
+        let Some(interval) = self.results.intervals.get(self.last_complete).cloned() else { return };
+        let send_delay = self.is_open_loop.then(|| Duration::from_nanos(self.last_send_delay));
+        let end_s = self.end.map(|end| in_seconds(end.saturating_sub(self.begin)));
+        let is_after_load = end_s.is_some_and(|end_s| end_s <= interval.start_s);
+        self.progress.publish_second(Snapshot { interval, send_delay, is_after_load });
+    }
+
+    #[inline]
+    fn end_intervals_until(&mut self, now: u64) {
+        while now >= self.second_end {
+            self.end_interval(self.second_end);
+        }
+    }
+
+    /// Ends the current interval at `end`.
+    #[cold]
+    fn end_interval(&mut self, end: u64) {
+        let (second, open) = (std::mem::take(&mut self.second), self.open);
+        let (start, nanos) = (self.second_begin - self.begin, end.saturating_sub(self.second_begin));
+        let results = &mut self.results;
+        if nanos >= NANOS_PER_SECOND {
+            self.last_send_delay = std::mem::take(&mut self.max_send_delay);
+            (self.last_complete, self.has_unreported) = (results.intervals.len(), true);
+        }
+        let latency = self.latencies.pack();
+        results.messages.answered += second.answered;
+        let times = &mut results.histograms;
+        if self.is_open_loop { &mut times.response_time } else { &mut times.service_time }.add(&self.latencies);
+        self.latencies.clear();
+        let (start_s, seconds) = (in_seconds(start), in_seconds(nanos));
+        results.intervals.push(Interval { start_s, seconds, open, latency, ..second });
+        self.second_begin = end;
+        self.second_end = end.saturating_add(NANOS_PER_SECOND);
+    }
+
+    /// Ends measuring at `now`; `is_cut` says that the run was stopped before the duration of its load was over. The
+    /// measured time ends with the load, or with the last reply if nothing else ends it. Holding and closing
+    /// connections are not included.
+    pub(super) fn close(&mut self, now: u64, is_cut: bool) {
+        self.cpu = self.cpu.or_else(|| self.cpu_so_far());
+        self.end_intervals_until(now);
+        self.open = 0;
+        self.end_interval(now.max(self.second_begin));
+        let measured_until = |end: u64| in_seconds(end.saturating_sub(self.begin));
+        let last = if is_cut { now } else { self.last };
+        let results = &mut self.results;
+        results.measured_s = measured_until(self.end.unwrap_or(last));
+        results.duration_s = measured_until(self.end.unwrap_or(now));
+        results.cpu = self.cpu.map(|cpu| Cpu { seconds: cpu.as_secs_f64(), share: 0.0 });
+        if let Some(end) = self.end {
+            results.split_after_load(in_seconds(end - self.begin));
+        }
+    }
+
+    /// What the worker counted, after [`close`](Self::close). `targets` are those of the connections.
+    pub(super) fn into_results(self, targets: &[String]) -> RunResults {
+        let mut results = self.results;
+        results.connections.opened = self.progress.opened.get();
+        results.messages.due = Some(self.due);
+        results.messages.reads = Some(results.sum_of_intervals(|second| second.reads));
+        results.bytes.sent = results.sum_of_intervals(|second| second.bytes_sent);
+        for (cause, count) in self.errors {
+            *results.errors.entry(cause.name()).or_default() += count;
+        }
+        let failed = self.failed_by_target.into_iter().chain(std::iter::repeat(0));
+        for (target, count) in targets.iter().zip(failed) {
+            *results.failed_by_target.entry(target.clone()).or_default() += count;
+        }
+        if !self.peers.is_empty() {
+            let peers = self.peers.iter().map(ToString::to_string);
+            results.datagrams.get_or_insert_default().peers.extend(peers);
+        }
+        results
+    }
+}
+
+/// CPU time of this thread (clock_gettime(2), `CLOCK_THREAD_CPUTIME_ID`).
+fn cpu_time() -> Option<Duration> {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "53 bits of nanoseconds are exact for 104 days")]
+fn in_seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Load client: opens connections, sends messages, verifies or counts replies, and reports the results.
+//! Load client: opens connections, sends messages, verifies or counts replies, and returns the results.
 //!
 //! Refused, reset, stalled, closed or wrongly answered connections are counted by cause; the run continues with the
 //! others.
@@ -12,13 +12,11 @@ mod dispatcher;
 mod driver;
 mod failure;
 mod machine;
-mod measurements;
 mod metrics;
 mod plan;
-mod report;
-mod run_results;
+mod progress;
+mod results;
 mod shared;
-mod snapshot;
 mod tcp;
 mod transport;
 mod udp;
@@ -26,27 +24,21 @@ mod udp;
 pub use arrivals::Arrivals;
 pub use check::datagrams::TAG_BYTES;
 pub use config::{ClientConfig, Expect, LoadConfig, UdpOptions};
-pub use failure::Failure;
-pub use machine::environment;
-pub use measurements::Measurements;
-pub use metrics::WorkerProgress;
-pub use report::{Mismatch, Report, WrongAnswer};
-pub use snapshot::Snapshot;
-pub use udp::DatagramReport;
+pub use progress::{Snapshot, WorkerProgress};
 
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, SignalClaim, SignalSet, catch_signals, run_workers};
-use crate::results::Latencies;
+use crate::results::RunResults;
 use crate::socket::{
     Address, Multicast, Peer, SocketOptions, TlsConnector, open_towards, raise_descriptor_limit, rehearse_options,
 };
 use driver::{CONNECTOR, Driver};
-use machine::run_id;
+use failure::Failure;
 use metrics::WorkerMetrics;
+use results::{add_datagram_workers, add_workers};
 use shared::{Message, Shared};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::low_level::signal_name;
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,7 +85,7 @@ impl ClientHandle {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    /// Stops the run now. The report covers what was done so far.
+    /// Stops the run now. The results cover what was done so far.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.send(|| Message::Stop);
@@ -119,9 +111,9 @@ impl ClientHandle {
 ///
 /// let mut config = ClientConfig::to(Endpoint::tcp("127.0.0.1", port));
 /// config.connections = 10;
-/// let report = Client::new(config)?.run()?;
-/// assert!(report.is_success());
-/// assert_eq!(report.messages_verified, 20);
+/// let results = Client::new(config)?.run()?;
+/// assert!(results.is_success());
+/// assert_eq!(results.messages.answered, 20);
 ///
 /// handle.drain();
 /// server.join().expect("the server does not panic")?;
@@ -213,51 +205,40 @@ impl Client {
         self.progress.clone()
     }
 
-    /// Runs to completion and returns the report. The first worker runs on the calling thread.
+    /// Runs to completion and returns the results, without the configuration. The first worker runs on the calling
+    /// thread.
     ///
     /// # Errors
     ///
     /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker panicked. Faults of servers
-    /// are never an error; they are part of the report.
-    pub fn run(self) -> Result<Report, Error> {
+    /// and of the network are never an error; they are part of the results.
+    pub fn run(self) -> Result<RunResults, Error> {
         let started = Instant::now();
         let Self { loops, progress, shared, input_output } = self;
+        let mut results = shared.describe();
         if let (Some(interactive), Some((input, output))) = (&shared.interactive, input_output) {
             let handle = shared.handle.clone();
             let wake: Wake = Arc::new(move || handle.send(|| Message::Wake));
             interactive.start(input, output, &wake)?;
         }
-        let worker_metrics = drive::<Tcp<'_>>(&shared, loops, progress, started)?;
-        let mut report = shared.empty_report(started.elapsed());
-        report.opening = opening(&worker_metrics);
-        for metrics in worker_metrics {
-            metrics.add_to(&mut report);
+        if shared.config.udp.is_some() {
+            let workers = drive::<Udp<'_>>(&shared, loops, progress.clone(), started)?;
+            add_datagram_workers(&mut results, workers, &shared, (&progress, started));
+        } else {
+            let workers = drive::<Tcp<'_>>(&shared, loops, progress, started)?;
+            results.connections.opening_s = opening(&workers).map(|opening| opening.as_secs_f64());
+            add_workers(&mut results, workers, started.elapsed());
         }
-        report.measured.end_intervals();
+        results.interrupted = shared.handle.is_stopped();
+        results.connections.most_open = shared.most_open.load(Ordering::Relaxed);
         // Output can be lost after the connection has ended well.
         let has_lost_output = shared.interactive.is_some_and(|interactive| interactive.has_lost_output());
-        if has_lost_output && report.failed.is_empty() {
-            report.verified = 0;
-            report.failed.insert(Failure::OwnEnd, 1);
+        if has_lost_output && results.errors.is_empty() {
+            results.connections.completed = 0;
+            results.errors.insert(Failure::OwnEnd.name().into_owned(), 1);
         }
-        Ok(report)
-    }
-
-    /// Runs a client [over UDP](ClientConfig::udp) to completion and returns the report.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`run`](Self::run).
-    pub fn run_datagrams(self) -> Result<DatagramReport, Error> {
-        let started = Instant::now();
-        let Self { loops, progress, shared, .. } = self;
-        let worker_metrics = drive::<Udp<'_>>(&shared, loops, progress, started)?;
-        let mut report = DatagramReport::empty(&shared.config, shared.messages.len(), shared.handle.is_stopped());
-        for metrics in worker_metrics {
-            metrics.add_to_datagrams(&mut report, shared.clock.nanos(started));
-        }
-        report.measured.end_intervals();
-        Ok(report)
+        results.finalize();
+        Ok(results)
     }
 }
 
@@ -282,7 +263,10 @@ fn drive<'a, T: Transport<'a>>(
 ) -> Result<Vec<WorkerMetrics>, Error> {
     let step = loops.len();
     let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<WorkerProgress>))| {
-        let metrics = WorkerMetrics::new(progress, shared.config.load.rate.is_some());
+        let load = &shared.config.load;
+        // A load that begins on all connections together starts the measured time itself.
+        let begin = if load.begins_together() { u64::MAX } else { shared.clock.nanos(started) };
+        let metrics = WorkerMetrics::new(progress, load.rate.is_some(), begin);
         let mut driver = Driver::<T>::new(shared, metrics, first, step, started);
         event_loop.context().ready.push_back(CONNECTOR);
         event_loop.run(&mut driver).map_err(Error::system("wait for events"))?;
@@ -296,39 +280,4 @@ fn drive<'a, T: Transport<'a>>(
 fn opening(worker_metrics: &[WorkerMetrics]) -> Option<Duration> {
     let (begins, ends): (Vec<_>, Vec<_>) = worker_metrics.iter().filter_map(|metrics| metrics.opening).unzip();
     Some(ends.into_iter().max()?.saturating_duration_since(begins.into_iter().min()?))
-}
-
-impl Shared {
-    fn empty_report(&self, elapsed: Duration) -> Report {
-        Report {
-            run_id: run_id(),
-            targets: self.config.targets.iter().map(ToString::to_string).collect(),
-            expect: self.config.expect,
-            reply_check: self.config.reply_check(&self.requests),
-            wanted: self.config.connections,
-            workers: self.config.workers,
-            opened: 0,
-            most_open: self.most_open.load(Ordering::Relaxed),
-            verified: 0,
-            failed: BTreeMap::new(),
-            failed_by_target: vec![0; self.config.targets.len()],
-            retries: 0,
-            opening: None,
-            messages_sent: 0,
-            messages_verified: 0,
-            bytes_sent: 0,
-            bytes_verified: 0,
-            mismatch_count: 0,
-            mismatches: Vec::new(),
-            asked: !self.requests.is_empty(),
-            answers: Vec::new(),
-            wrong_answers: Vec::new(),
-            elapsed,
-            connect: Latencies::default(),
-            handshake: Latencies::default(),
-            load: self.config.load.clone(),
-            measured: Measurements::default(),
-            interrupted: self.handle.stopped.load(Ordering::Relaxed),
-        }
-    }
 }

@@ -107,14 +107,14 @@ impl Plan {
     pub(in crate::client) fn note_usable(&self) {
         if !self.is_measuring.replace(true) {
             let begin = *self.first_usable.get_or_init(|| self.clock.nanos(Instant::now()));
-            self.metrics.borrow_mut().message_metrics.begin(begin);
+            self.metrics.borrow_mut().begin(begin);
         }
     }
 
     /// Returns the metrics, including the replies received.
     pub(in crate::client) fn into_metrics(self) -> WorkerMetrics {
         let mut metrics = self.metrics.into_inner();
-        metrics.answers = self.answers.map(Answers::into_counts).unwrap_or_default();
+        metrics.results.answers = self.answers.map(Answers::into_answers).unwrap_or_default();
         metrics
     }
 

@@ -1,7 +1,6 @@
 //! Causes of failures: their names in results files, and their texts in logs and reports.
 
 use super::{errno_name, in_words, in_words_with_errno};
-use std::fmt;
 use std::io::{Error, ErrorKind};
 
 /// A server whose only key is of a type that the client does not support, such as ECDSA P-521, sends the same alert (40).
@@ -73,39 +72,38 @@ const TLS: [(&str, &str); 19] = [
     ("internal", "TLS failed on this side"),
 ];
 
-/// Kinds of system errors that have a text of their own or come from a connection.
-const KINDS: [ErrorKind; 12] = [
-    ErrorKind::AddrInUse,
-    ErrorKind::AddrNotAvailable,
-    ErrorKind::BrokenPipe,
-    ErrorKind::ConnectionAborted,
-    ErrorKind::ConnectionReset,
-    ErrorKind::HostUnreachable,
-    ErrorKind::NetworkDown,
-    ErrorKind::NetworkUnreachable,
-    ErrorKind::NotConnected,
-    ErrorKind::NotFound,
-    ErrorKind::PermissionDenied,
-    ErrorKind::TimedOut,
+/// Names of the kinds of system errors that a connection can meet.
+const KINDS: [(&str, ErrorKind); 18] = [
+    ("addr_in_use", ErrorKind::AddrInUse),
+    ("addr_not_available", ErrorKind::AddrNotAvailable),
+    ("broken_pipe", ErrorKind::BrokenPipe),
+    ("connection_aborted", ErrorKind::ConnectionAborted),
+    ("connection_refused", ErrorKind::ConnectionRefused),
+    ("connection_reset", ErrorKind::ConnectionReset),
+    ("host_unreachable", ErrorKind::HostUnreachable),
+    ("invalid_data", ErrorKind::InvalidData),
+    ("invalid_input", ErrorKind::InvalidInput),
+    ("network_down", ErrorKind::NetworkDown),
+    ("network_unreachable", ErrorKind::NetworkUnreachable),
+    ("not_connected", ErrorKind::NotConnected),
+    ("not_found", ErrorKind::NotFound),
+    ("out_of_memory", ErrorKind::OutOfMemory),
+    ("permission_denied", ErrorKind::PermissionDenied),
+    ("timed_out", ErrorKind::TimedOut),
+    ("unexpected_eof", ErrorKind::UnexpectedEof),
+    ("unsupported", ErrorKind::Unsupported),
 ];
+
+/// Prefixes of the names of causes of datagrams, and their texts.
+const PREFIXES: [(&str, &str); 3] =
+    [("not_sent_", "not sent: "), ("undelivered_", "undelivered: "), ("not_received_", "not received: ")];
 
 /// Largest errno of Linux (errno(3)).
 const MAX_ERRNO: i32 = 133;
 
-/// Name of a variant in snake case, such as `host_unreachable` for `HostUnreachable` and `tls_alert_40` for `Tls(Alert(40))`.
-pub(crate) fn name_of(variant: &impl fmt::Debug) -> String {
-    let text = format!("{variant:?}");
-    let mut name = String::with_capacity(text.len() + 4);
-    for character in text.chars() {
-        let begins_a_word = character.is_uppercase() || character == '(';
-        if begins_a_word && !name.is_empty() && !name.ends_with('_') {
-            name.push('_');
-        }
-        if character.is_alphanumeric() {
-            name.push(character.to_ascii_lowercase());
-        }
-    }
-    name
+/// Name of a kind of system errors, such as `host_unreachable`.
+pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
+    KINDS.iter().find(|(_, known)| *known == kind).map_or("other_error", |(name, _)| name)
 }
 
 /// Text of the cause with this name. An unknown name is its own text.
@@ -113,7 +111,8 @@ pub(crate) fn cause_in_words(name: &str) -> String {
     if let Some(text) = known_cause(name) {
         return text;
     }
-    let (prefix, name) = name.strip_prefix("receive_").map_or(("", name), |name| ("not received: ", name));
+    let prefixed = PREFIXES.iter().find_map(|(prefix, text)| Some((*text, name.strip_prefix(prefix)?)));
+    let (prefix, name) = prefixed.unwrap_or(("", name));
     let text = known_cause(name).unwrap_or_else(|| name.replace('_', " "));
     format!("{prefix}{text}")
 }
@@ -136,8 +135,8 @@ fn known_cause(name: &str) -> Option<String> {
     if let Some(text) = name.strip_prefix("tls_").and_then(tls_cause) {
         return Some(format!("TLS: {text}"));
     }
-    if let Some(kind) = KINDS.into_iter().find(|kind| name_of(kind) == name) {
-        return Some(in_words(&kind.into()));
+    if let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == name) {
+        return Some(in_words(&(*kind).into()));
     }
     let errno = (1..=MAX_ERRNO).find(|errno| errno_name(*errno).eq_ignore_ascii_case(name));
     errno.map(|errno| in_words_with_errno(&Error::from_raw_os_error(errno)))

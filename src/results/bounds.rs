@@ -42,6 +42,7 @@ pub(super) fn check(results: &RunResults) -> Result<(), String> {
         ("errors", results.errors.len()),
         ("failed_by_target", results.failed_by_target.len()),
         ("run_ids", results.run_ids.len()),
+        ("targets", results.targets.len()),
     ] {
         if length > MAX_ENTRIES {
             return Err(format!("{name} has more than {} entries", format_count(MAX_ENTRIES as u64)));
@@ -97,26 +98,33 @@ fn check_number(name: &str, number: &Number) -> Result<(), String> {
     }
 }
 
-/// Reads a list of at most [`MAX_ENTRIES`] texts.
-pub(super) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    struct Texts;
-    impl<'de> Visitor<'de> for Texts {
-        type Value = Vec<String>;
+/// Reads a list of at most [`MAX_ENTRIES`] texts; a text alone is a list of one.
+pub(super) fn list<'de, L: Default + Extend<String>, D: Deserializer<'de>>(deserializer: D) -> Result<L, D::Error> {
+    struct Texts<L>(std::marker::PhantomData<L>);
+    impl<'de, L: Default + Extend<String>> Visitor<'de> for Texts<L> {
+        type Value = L;
 
         fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
             out.write_str("a list of texts")
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
-            let mut texts = Vec::new();
+        fn visit_str<E: Error>(self, text: &str) -> Result<L, E> {
+            let mut texts = L::default();
+            texts.extend([text.to_owned()]);
+            Ok(texts)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<L, A::Error> {
+            let (mut texts, mut count) = (L::default(), 0);
             while let Some(text) = list.next_element()? {
-                check_length(texts.len())?;
-                texts.push(text);
+                check_length(count)?;
+                count += 1;
+                texts.extend([text]);
             }
             Ok(texts)
         }
     }
-    deserializer.deserialize_seq(Texts)
+    deserializer.deserialize_any(Texts(std::marker::PhantomData))
 }
 
 /// Reads an object of at most [`MAX_ENTRIES`] counts by name.

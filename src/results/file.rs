@@ -8,9 +8,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 /// The `format` field of a result file. The number changes when an older reader would misread a newer file.
-pub const FORMAT: &str = "multiconn-run/1";
+pub const FORMAT: &str = "multiconn-run/2";
 
-/// The `format` field of results: always [`FORMAT`].
+/// The `format` field of files of the version before, which are still read.
+const FORMAT_1: &str = "multiconn-run/1";
+
+/// Causes for which a connection failed because of one wrong reply.
+const WRONG_REPLIES: [&str; 5] = ["mismatch", "wrong_answer", "bad_frame", "cut_frame", "corrupt"];
+
+/// The `format` field of results: always [`FORMAT`] when written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Format;
 
@@ -30,7 +36,9 @@ pub enum ResultsError {
     )]
     Foreign,
     /// A result in another format version.
-    #[error("its format is {0:?}, and this program reads {FORMAT:?}; use the multiconn-report of the same version")]
+    #[error(
+        "its format is {0:?}, and this program reads {FORMAT:?} and {FORMAT_1:?}; use the multiconn-report of the same version"
+    )]
     OtherVersion(String),
     /// A result with an invalid field.
     #[error("it is damaged: {0}")]
@@ -71,17 +79,35 @@ impl RunResults {
         let format =
             format_of(text).map_err(|error| recognize(text.as_bytes()).map_or(error, ResultsError::OtherKind))?;
         match format.as_deref() {
-            Some(FORMAT) => {}
+            Some(FORMAT | FORMAT_1) => {}
             Some(other) if other.starts_with("multiconn-run/") => {
                 return Err(ResultsError::OtherVersion(other.to_owned()));
             }
             _ => return Err(ResultsError::Foreign),
         }
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let results: Self = serde_path_to_error::deserialize(&mut deserializer)
+        let mut results: Self = serde_path_to_error::deserialize(&mut deserializer)
             .map_err(|error| ResultsError::Damaged(error.to_string()))?;
         bounds::check(&results).map_err(ResultsError::Damaged)?;
+        if format.as_deref() == Some(FORMAT_1) {
+            results.upgrade_from_1();
+        }
         Ok(results)
+    }
+
+    /// Version 1 counts wrong replies among the lost messages, and names failed receive calls differently. Everything
+    /// else differs in the names of fields only.
+    fn upgrade_from_1(&mut self) {
+        let messages = &mut self.messages;
+        let wrong = bounds::total(WRONG_REPLIES.iter().filter_map(|cause| self.errors.get(*cause).copied()));
+        messages.wrong = wrong.min(messages.lost.saturating_sub(messages.no_connection));
+        messages.lost -= messages.wrong;
+        let renamed = |cause: String| match cause.strip_prefix("receive_") {
+            Some(errno) => format!("not_received_{errno}"),
+            None => cause,
+        };
+        self.errors =
+            std::mem::take(&mut self.errors).into_iter().map(|(cause, count)| (renamed(cause), count)).collect();
     }
 }
 
@@ -141,6 +167,10 @@ impl Serialize for Format {
 impl<'de> Deserialize<'de> for Format {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if text == FORMAT { Ok(Self) } else { Err(serde::de::Error::custom(format!("{text:?} is not {FORMAT:?}"))) }
+        if [FORMAT, FORMAT_1].contains(&text.as_str()) {
+            Ok(Self)
+        } else {
+            Err(serde::de::Error::custom(format!("{text:?} is not {FORMAT:?}")))
+        }
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 /// Points per halving of the distance to 100 %, as in the other implementations.
 const TICKS_PER_HALF: u32 = 5;
 
-/// Tag of the latency from send, next to the latency from due.
-const FROM_SEND: &str = "from_send";
+/// Tag of the service time, next to the response time.
+const SERVICE_TIME: &str = "service_time";
 
 /// Both formats show values in milliseconds, as the other implementations do.
 const NANOS_PER_MS: f64 = 1e6;
@@ -48,8 +48,8 @@ pub fn write_percentiles(results: &RunResults, out: &mut impl Write) -> io::Resu
 /// Writes the latency of each interval as an interval log in nanoseconds; the maximum next to each is in milliseconds.
 /// A run without intervals is written as one interval.
 ///
-/// For open load that is the latency from due. The latency from send precedes it, as one histogram of the whole run
-/// with the tag `from_send`. HdrHistogram's tools skip tagged histograms by default.
+/// For open load that is the response time. The service time precedes it, as one histogram of the whole run with the
+/// tag `service_time`. HdrHistogram's tools skip tagged histograms by default.
 ///
 /// # Errors
 ///
@@ -78,7 +78,7 @@ pub fn write_hdr_log(results: &RunResults, out: &mut impl Write) -> io::Result<(
     // Readers expect lines in the order of their start times.
     let start_s = results.intervals.first().map_or(results.warm_up_s, |interval| interval.start_s);
     if results.load.kind == LoadKind::Open {
-        write(&results.histograms.latency_from_send, start_s, results.measured_s, Tag::new(FROM_SEND))?;
+        write(&results.histograms.service_time, start_s, results.measured_s, Tag::new(SERVICE_TIME))?;
     }
     if results.intervals.is_empty() {
         return write(results.latency(), start_s, results.measured_s, None);

@@ -45,6 +45,7 @@ pub struct Latencies(Histogram<u64>);
 
 /// A histogram as stored in a file. A histogram in use takes 270 KB, packed some 2 KB; a run keeps one per second.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Packed {
     /// Number of counted times.
     pub count: u64,
@@ -57,11 +58,9 @@ pub struct Packed {
     /// 99th percentile.
     pub p99_ns: u64,
     /// 99.9th percentile.
-    #[serde(rename = "p99.9_ns")]
-    pub p999_ns: u64,
+    pub p99_9_ns: u64,
     /// 99.99th percentile.
-    #[serde(rename = "p99.99_ns")]
-    pub p9999_ns: u64,
+    pub p99_99_ns: u64,
     /// Maximum, in nanoseconds.
     pub max_ns: u64,
     /// HdrHistogram V2, compressed, in base64.
@@ -186,8 +185,8 @@ impl Latencies {
             p50_ns: nanos(0.5),
             p90_ns: nanos(0.9),
             p99_ns: nanos(0.99),
-            p999_ns: nanos(0.999),
-            p9999_ns: nanos(0.9999),
+            p99_9_ns: nanos(0.999),
+            p99_99_ns: nanos(0.9999),
             max_ns: self.0.max(),
             hdr,
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Facts about a machine. Unknown values are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Machine {
     /// Kernel: `Linux 6.18.5`.
     pub kernel: Option<String>,

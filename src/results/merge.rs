@@ -4,8 +4,9 @@
 //! Values that cannot be added (the machine, the options) are kept if all runs agree; differing options are listed.
 
 use super::bounds::{self, MAX_ENTRIES, MAX_NUMBER, add, total};
+use super::intervals::align;
 use super::summary::in_words;
-use super::{Interval, Latencies, Machine, RunResults, Settings, Timestamp};
+use super::{Answer, Connections, Cpu, Machine, Messages, Mismatches, RunResults, Settings, Timestamp};
 use crate::units::format_count;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -65,7 +66,7 @@ impl fmt::Display for MergeError {
 impl Error for MergeError {}
 
 /// Merges runs. Intervals are aligned by the machines' clocks. Rates refer to the time during which any client
-/// measured. If the runs do not overlap in time, the merged run has a hint.
+/// measured. If the runs do not overlap in time, the merged run has a note.
 ///
 /// # Errors
 ///
@@ -78,8 +79,8 @@ pub fn merge(runs: &[RunResults]) -> Result<RunResults, MergeError> {
     let mut merged = first.clone();
     for results in others {
         merged.started = merged.started.min(results.started);
-        add_histograms(&mut merged, results)?;
-        add_counts(&mut merged, results);
+        check_histograms(&mut merged, results)?;
+        merged.add_counts(results);
         add_description(&mut merged, results);
     }
     merged.intervals = align(&merged, runs);
@@ -152,21 +153,113 @@ fn check_duplicates(runs: &[RunResults]) -> Result<(), MergeError> {
     Ok(())
 }
 
-fn add_histograms(merged: &mut RunResults, results: &RunResults) -> Result<(), MergeError> {
-    for (name, ours, theirs) in merged.histograms.pairs(&results.histograms) {
-        if total([ours.count(), theirs.count()]) > MAX_NUMBER {
-            return Err(MergeError::TooLarge(format!(
-                "histograms.{name} counts more than {}",
-                format_count(MAX_NUMBER)
-            )));
+/// Checks that the histograms of both runs can be added: each holds a limited number of times.
+fn check_histograms(merged: &mut RunResults, results: &RunResults) -> Result<(), MergeError> {
+    let pairs = merged.histograms.pairs(&results.histograms);
+    let large = pairs.iter().find(|(_, ours, theirs)| total([ours.count(), theirs.count()]) > MAX_NUMBER);
+    large.map_or(Ok(()), |(name, ..)| {
+        Err(MergeError::TooLarge(format!("histograms.{name} counts more than {}", format_count(MAX_NUMBER))))
+    })
+}
+
+impl RunResults {
+    /// Adds what another worker of the same run counted. Both have the same clock.
+    pub(crate) fn add_worker(&mut self, worker: &Self) {
+        self.add_counts(worker);
+        self.duration_s = self.duration_s.max(worker.duration_s);
+        self.measured_s = self.measured_s.max(worker.measured_s);
+        for (index, second) in worker.intervals.iter().enumerate() {
+            match self.intervals.get_mut(index) {
+                Some(ours) => ours.add(second),
+                None => self.intervals.push(second.clone()),
+            }
         }
-        ours.add(theirs);
+        for answer in &worker.answers {
+            let is_same = |known: &&mut Answer| (known.request, &known.text) == (answer.request, &answer.text);
+            match self.answers.iter_mut().find(is_same) {
+                Some(known) => known.count += answer.count,
+                None => self.answers.push(answer.clone()),
+            }
+        }
+        self.answers.sort_by_key(|answer| answer.request);
     }
-    Ok(())
+
+    /// Adds the counts and histograms of another worker or run.
+    fn add_counts(&mut self, other: &Self) {
+        for (_, ours, theirs) in self.histograms.pairs(&other.histograms) {
+            ours.add(theirs);
+        }
+        self.connections.add(&other.connections);
+        self.messages.add(&other.messages);
+        if let Some(theirs) = &other.datagrams {
+            let ours = self.datagrams.get_or_insert_default();
+            add(&mut ours.late, theirs.late);
+            add(&mut ours.duplicated, theirs.duplicated);
+            add(&mut ours.reordered, theirs.reordered);
+            ours.peers.extend(theirs.peers.iter().cloned());
+        }
+        add(&mut self.bytes.sent, other.bytes.sent);
+        add(&mut self.bytes.received, other.bytes.received);
+        for (cause, count) in &other.errors {
+            add(self.errors.entry(cause.clone()).or_default(), *count);
+        }
+        for (target, count) in &other.failed_by_target {
+            add(self.failed_by_target.entry(target.clone()).or_default(), *count);
+        }
+        add(&mut self.mismatches.count, other.mismatches.count);
+        other.mismatches.first.iter().for_each(|text| self.mismatches.keep(text));
+        match (&mut self.after_load, &other.after_load) {
+            (Some(ours), Some(theirs)) => ours.add(theirs),
+            (ours, theirs) => *ours = ours.take().or_else(|| theirs.clone()),
+        }
+        // The busiest one may have limited the load.
+        self.cpu = self
+            .cpu
+            .zip(other.cpu)
+            .map(|(ours, theirs)| Cpu { seconds: ours.seconds + theirs.seconds, share: ours.share.max(theirs.share) });
+    }
+}
+
+impl Connections {
+    fn add(&mut self, other: &Self) {
+        add(&mut self.wanted, other.wanted);
+        add(&mut self.opened, other.opened);
+        self.opening_s = self.opening_s.into_iter().chain(other.opening_s).reduce(f64::max);
+        add(&mut self.completed, other.completed);
+        add(&mut self.failed, other.failed);
+        add(&mut self.retries, other.retries);
+    }
+}
+
+impl Messages {
+    fn add(&mut self, other: &Self) {
+        let both = |ours: Option<u64>, theirs: Option<u64>| Some(total([ours?, theirs?]));
+        self.due = both(self.due, other.due);
+        self.reads = both(self.reads, other.reads);
+        add(&mut self.sent, other.sent);
+        add(&mut self.unsent, other.unsent);
+        add(&mut self.answered, other.answered);
+        add(&mut self.timed_out, other.timed_out);
+        add(&mut self.pending, other.pending);
+        add(&mut self.lost, other.lost);
+        add(&mut self.wrong, other.wrong);
+        add(&mut self.no_connection, other.no_connection);
+    }
+}
+
+impl Mismatches {
+    /// Keeps the description of one of the first mismatches.
+    pub(crate) fn keep(&mut self, description: impl fmt::Display) {
+        if self.first.len() < MAX_MISMATCHES {
+            self.first.push(description.to_string());
+        }
+    }
 }
 
 /// Merges what was asked for, and where it ran.
 fn add_description(merged: &mut RunResults, results: &RunResults) {
+    add(&mut merged.runs, results.runs);
+    merged.run_ids.extend_from_slice(&results.run_ids);
     if merged.program != results.program {
         merged.program = format!("{}, {}", merged.program, results.program);
     }
@@ -174,65 +267,17 @@ fn add_description(merged: &mut RunResults, results: &RunResults) {
     merged.interrupted |= results.interrupted;
     // The merged check is the weakest of all runs.
     merged.reply_check = merged.reply_check.max(results.reply_check);
-    if !merged.target.split(", ").any(|target| target == results.target) {
-        merged.target = format!("{}, {}", merged.target, results.target);
-    }
+    let new: Vec<_> = results.targets.iter().filter(|target| !merged.targets.contains(target)).cloned().collect();
+    merged.targets.extend(new);
     merged.configuration = union(&merged.configuration, &results.configuration);
-    merged.environment = common(&merged.environment, &results.environment);
+    merged.machine = common(&merged.machine, &results.machine);
     let (ours, theirs) = (&mut merged.load, &results.load);
     ours.arrivals = ours.arrivals.take().filter(|arrivals| theirs.arrivals.as_ref() == Some(arrivals));
     ours.seed = ours.seed.filter(|seed| theirs.seed == Some(*seed));
     ours.duration_s = ours.duration_s.zip(theirs.duration_s).map(|(ours, theirs)| ours.max(theirs));
 }
 
-fn add_counts(merged: &mut RunResults, results: &RunResults) {
-    add(&mut merged.runs, results.runs);
-    merged.run_ids.extend_from_slice(&results.run_ids);
-    let (ours, theirs) = (&mut merged.connections, &results.connections);
-    add(&mut ours.wanted, theirs.wanted);
-    add(&mut ours.opened, theirs.opened);
-    ours.opening_s = ours.opening_s.into_iter().chain(theirs.opening_s).reduce(f64::max);
-    add(&mut ours.verified, theirs.verified);
-    add(&mut ours.failed, theirs.failed);
-    let (ours, theirs) = (&mut merged.messages, &results.messages);
-    ours.due = ours.due.zip(theirs.due).map(|counts| total(<[u64; 2]>::from(counts)));
-    add(&mut ours.sent, theirs.sent);
-    add(&mut ours.withheld, theirs.withheld);
-    add(&mut ours.verified, theirs.verified);
-    ours.reads = ours.reads.zip(theirs.reads).map(|counts| total(<[u64; 2]>::from(counts)));
-    add(&mut ours.timed_out, theirs.timed_out);
-    add(&mut ours.pending, theirs.pending);
-    add(&mut ours.failed, theirs.failed);
-    add(&mut ours.unconnected, theirs.unconnected);
-    if let Some(theirs) = results.datagrams {
-        let ours = merged.datagrams.get_or_insert_default();
-        add(&mut ours.late, theirs.late);
-        add(&mut ours.duplicated, theirs.duplicated);
-        add(&mut ours.reordered, theirs.reordered);
-    }
-    add(&mut merged.bytes.sent, results.bytes.sent);
-    add(&mut merged.bytes.verified, results.bytes.verified);
-    for (cause, count) in &results.errors {
-        add(merged.errors.entry(cause.clone()).or_default(), *count);
-    }
-    for (target, count) in &results.failed_by_target {
-        add(merged.failed_by_target.entry(target.clone()).or_default(), *count);
-    }
-    add(&mut merged.mismatches.count, results.mismatches.count);
-    merged.mismatches.first.extend(results.mismatches.first.iter().cloned());
-    merged.mismatches.first.truncate(MAX_MISMATCHES);
-    match (&mut merged.after_load, &results.after_load) {
-        (Some(ours), Some(theirs)) => ours.add(theirs),
-        (ours, theirs) => *ours = ours.take().or_else(|| theirs.clone()),
-    }
-    // The busiest client is the one that may have limited the load.
-    merged.cpu = merged.cpu.zip(results.cpu).map(|(ours, theirs)| super::Cpu {
-        seconds: ours.seconds + theirs.seconds,
-        share: ours.share.max(theirs.share),
-    });
-}
-
-/// Validates the merged run, and keeps the reasons and hints of each run. Together the runs may also have missed the
+/// Validates the merged run, and keeps the reasons and notes of each run. Together the runs may also have missed the
 /// schedule.
 fn revalidate(merged: &mut RunResults, runs: &[RunResults]) {
     merged.finalize();
@@ -241,55 +286,13 @@ fn revalidate(merged: &mut RunResults, runs: &[RunResults]) {
         merged.valid &= results.valid;
         let new: Vec<_> = results.reasons.iter().filter(|text| is_new(&merged.reasons, text)).cloned().collect();
         merged.reasons.extend(new);
-        let new: Vec<_> = results.hints.iter().filter(|text| is_new(&merged.hints, text)).cloned().collect();
-        merged.hints.extend(new);
+        let new: Vec<_> = results.notes.iter().filter(|text| is_new(&merged.notes, text)).cloned().collect();
+        merged.notes.extend(new);
     }
-    let apart = overlap_warning(runs).filter(|text| is_new(&merged.hints, text));
-    merged.hints.extend(apart);
+    let apart = overlap_warning(runs).filter(|text| is_new(&merged.notes, text));
+    merged.notes.extend(apart);
     merged.reasons.truncate(MAX_ENTRIES);
-    merged.hints.truncate(MAX_ENTRIES);
-}
-
-/// Groups the intervals of all runs by their starting second since the start of the merged run.
-#[allow(clippy::cast_possible_truncation, reason = "seconds of a run")]
-fn align(merged: &RunResults, runs: &[RunResults]) -> Vec<Interval> {
-    let mut seconds: BTreeMap<i64, Vec<&Interval>> = BTreeMap::new();
-    for results in runs {
-        // Round each by itself: rounding their sum could put two intervals of one run into the same second.
-        let offset = offset_s(merged.started, results).round() as i64;
-        for interval in &results.intervals {
-            seconds.entry(offset.saturating_add(interval.start_s.round() as i64)).or_default().push(interval);
-        }
-    }
-    seconds.into_iter().map(|(start, parts)| join(start, &parts)).collect()
-}
-
-/// Joins the intervals of several clients in one second. This happens one second at a time, because a histogram in use
-/// is large.
-#[allow(clippy::cast_precision_loss, reason = "seconds of a run")]
-fn join(start: i64, parts: &[&Interval]) -> Interval {
-    let mut latencies = Latencies::default();
-    let mut sum = Interval { start_s: start as f64, ..Interval::default() };
-    for part in parts {
-        latencies.add(&part.latency.unpack());
-        sum.seconds = sum.seconds.max(part.seconds);
-        add(&mut sum.sent, part.sent);
-        add(&mut sum.replies, part.replies);
-        add(&mut sum.reads, part.reads);
-        add(&mut sum.errors, part.errors);
-        add(&mut sum.open, part.open);
-        add(&mut sum.bytes_sent, part.bytes_sent);
-        add(&mut sum.bytes_verified, part.bytes_verified);
-    }
-    sum.latency = latencies.pack();
-    sum
-}
-
-impl Interval {
-    /// Adds another client's interval of the same second.
-    pub fn add(&mut self, other: &Self) {
-        *self = Self { start_s: self.start_s, ..join(0, &[self, other]) };
-    }
+    merged.notes.truncate(MAX_ENTRIES);
 }
 
 /// Maximum, over all moments, of the sum of the values of the overlapping spans. A span is begin, end and value.
@@ -332,7 +335,7 @@ fn window_s(started: Timestamp, results: &RunResults) -> (f64, f64) {
 }
 
 /// Start of a run, in seconds since `started`.
-fn offset_s(started: Timestamp, results: &RunResults) -> f64 {
+pub(super) fn offset_s(started: Timestamp, results: &RunResults) -> f64 {
     results.started.since_1970().saturating_sub(started.since_1970()).as_secs_f64()
 }
 

@@ -11,6 +11,7 @@ mod compare;
 mod file;
 mod hdr_files;
 mod html;
+mod intervals;
 mod latencies;
 mod machine;
 mod merge;
@@ -23,7 +24,7 @@ mod validity;
 
 pub use bounds::MAX_FILE_BYTES;
 pub use compare::{Change, Comparison, compare};
-pub use file::{FORMAT, ResultsError, recognize};
+pub use file::{FORMAT, Format, ResultsError, recognize};
 pub use hdr_files::{write_hdr_log, write_percentiles};
 pub use html::html_page;
 pub use latencies::{Latencies, Packed, format_latency};
@@ -31,20 +32,22 @@ pub use machine::Machine;
 pub use merge::{MergeError, merge, overlap_warning};
 pub use reply_check::ReplyCheck;
 pub use settings::{Settings, in_plain_text};
-pub(crate) use summary::wrap;
-pub(crate) use summary::write_failed_target;
-pub use summary::{TextReport, format_opening};
+pub use summary::TextReport;
 pub use threshold::{Judgement, Threshold, ThresholdError, Verdict};
 pub use timestamp::Timestamp;
 pub use validity::{Reason, validate};
 
 use bounds::total;
-use file::Format;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// All results of a run. Fill in the measured fields, then call [`RunResults::finalize`].
+/// All results of a run. Each worker of the client fills one; [`merge`] and the client add them. Everything else reads
+/// them: text, files, HTML, thresholds and comparisons.
+///
+/// The names of the fields are the keys of the JSON format. `docs/results-format.md` lists them all, and a test compares
+/// both. The aliases are the keys of version 1.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RunResults {
     /// File format and version; set by default.
     pub format: Format,
@@ -53,7 +56,7 @@ pub struct RunResults {
     /// Number of merged runs; 1 for a single run.
     pub runs: u64,
     /// Random ids of the runs, which identify duplicates. Files of earlier versions have none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounds::texts")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounds::list")]
     pub run_ids: Vec<String>,
     /// When the first connect began.
     pub started: Timestamp,
@@ -70,17 +73,19 @@ pub struct RunResults {
     /// Whether the run measured the server rather than the client's own limits; see [`validate`].
     pub valid: bool,
     /// Why the run is not valid.
-    #[serde(deserialize_with = "bounds::texts")]
+    #[serde(deserialize_with = "bounds::list")]
     pub reasons: Vec<String>,
-    /// Hints for the interpretation of the numbers.
-    #[serde(deserialize_with = "bounds::texts")]
-    pub hints: Vec<String>,
-    /// Targets of the connections.
-    pub target: String,
+    /// Notes for the interpretation of the numbers.
+    #[serde(alias = "hints", deserialize_with = "bounds::list")]
+    pub notes: Vec<String>,
+    /// Targets of the connections; of version 1, one text.
+    #[serde(alias = "target", deserialize_with = "bounds::list")]
+    pub targets: Vec<String>,
     /// The complete configuration.
     pub configuration: Settings,
     /// The client's machine.
-    pub environment: Machine,
+    #[serde(alias = "environment")]
+    pub machine: Machine,
     /// Kind of load.
     pub load: Load,
     /// What is known about the replies.
@@ -113,10 +118,14 @@ pub struct RunResults {
     /// them; all other figures include them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_load: Option<Interval>,
+    /// Correct replies of a `search` server, in the order of the requests; not stored in files.
+    #[serde(skip)]
+    pub answers: Vec<Answer>,
 }
 
 /// Kind of load of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Load {
     /// Whether messages wait for replies or for the clock.
     pub kind: LoadKind,
@@ -132,19 +141,26 @@ pub struct Load {
 
 /// Whether messages wait for replies or for the clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LoadKind {
     /// Closed loop: the next message is sent after a reply, so a slow server receives fewer messages.
     #[default]
+    #[serde(rename = "closed")]
     Closed,
     /// Open loop: messages are sent when they are due, however slow the server is.
+    #[serde(rename = "open")]
     Open,
     /// No message is sent; the client only reads.
+    #[serde(rename = "reading")]
     Reading,
+    /// The client forwards its input; messages are not counted.
+    #[serde(rename = "interactive")]
+    Interactive,
 }
 
-/// Connection counts.
+/// Connection counts; of UDP, counts of sockets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Connections {
     /// Connections requested.
     pub wanted: u64,
@@ -156,14 +172,20 @@ pub struct Connections {
     /// if connections are opened throughout the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening_s: Option<f64>,
-    /// Connections that completed their exchange.
-    pub verified: u64,
+    /// Connections that completed their exchange. Of UDP, all sockets or, if any message was not answered as expected,
+    /// none.
+    #[serde(alias = "verified")]
+    pub completed: u64,
     /// Connections that failed.
     pub failed: u64,
+    /// Connects that were tried again.
+    #[serde(default)]
+    pub retries: u64,
 }
 
 /// Message counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Messages {
     /// Messages due by the schedule; none without a schedule.
     pub due: Option<u64>,
@@ -171,27 +193,33 @@ pub struct Messages {
     pub sent: u64,
     /// Messages that were due but not sent, or only partly sent, because the server left no room for them or closed the
     /// connection.
-    #[serde(default)]
-    pub withheld: u64,
+    #[serde(default, alias = "withheld")]
+    pub unsent: u64,
     /// Messages with a reply; with a correct reply, if [`RunResults::reply_check`] says that replies were compared. 0
     /// if the end of a reply is unknown.
-    pub verified: u64,
+    #[serde(alias = "verified")]
+    pub answered: u64,
     /// Reads that returned bytes, if the end of a reply is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<u64>,
-    /// Messages given up after the reply timeout. `unanswered_age` holds the ages of these and of the next two.
+    /// Messages given up after the reply timeout. `unanswered_age` holds the ages of these and of the next three.
     pub timed_out: u64,
     /// Messages unanswered at the end of the run.
     pub pending: u64,
-    /// Messages lost with their connection, answered incorrectly, or without a connection left.
-    pub failed: u64,
-    /// Those of the three counts above that were never sent, because no connection was open.
+    /// Messages lost with their connection, or without a connection left.
+    #[serde(alias = "failed")]
+    pub lost: u64,
+    /// Messages answered wrongly.
     #[serde(default)]
-    pub unconnected: u64,
+    pub wrong: u64,
+    /// Those of the counts above that were never sent, because no connection was open.
+    #[serde(default, alias = "unconnected")]
+    pub no_connection: u64,
 }
 
 /// Further counts of datagrams. They are not errors by themselves, and include the warm-up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Datagrams {
     /// Replies that arrived after their message was given up.
     pub late: u64,
@@ -199,29 +227,36 @@ pub struct Datagrams {
     pub duplicated: u64,
     /// Replies overtaken by a reply to a later message (RFC 4737).
     pub reordered: u64,
+    /// Addresses that answered a broadcast or multicast; of more than 4,096, the first ones.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty", deserialize_with = "bounds::list")]
+    pub peers: BTreeSet<String>,
 }
 
 /// Message bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Bytes {
     /// Bytes sent.
     pub sent: u64,
     /// Bytes of replies; of correct replies, if replies were compared.
-    pub verified: u64,
+    #[serde(alias = "verified")]
+    pub received: u64,
 }
 
 /// Replies that differ from the expected bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Mismatches {
-    /// Number of connections with a mismatch.
+    /// Number of connections with a mismatch; of UDP, number of datagrams.
     pub count: u64,
     /// Descriptions of the first ones.
-    #[serde(deserialize_with = "bounds::texts")]
+    #[serde(deserialize_with = "bounds::list")]
     pub first: Vec<String>,
 }
 
 /// CPU time of the client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Cpu {
     /// User and system time of the measured part, in seconds. Without a duration or a rate it extends to the end of the
     /// run.
@@ -232,34 +267,41 @@ pub struct Cpu {
 
 /// Histograms of all measured times.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Histograms {
-    /// Response time: from the instant a message was due to its complete reply. Empty without a schedule.
-    pub latency_from_due: Latencies,
-    /// Service time: from passing a message to the system to its complete reply.
-    pub latency_from_send: Latencies,
-    /// Time from sending the first message of a connection to the first bytes received after it; only if the end of a
-    /// reply is unknown.
+    /// From the instant a message was due to its complete reply. Empty without a schedule.
+    #[serde(alias = "latency_from_due")]
+    pub response_time: Latencies,
+    /// From passing a message to the system to its complete reply. It includes the client's time from reading the clock
+    /// to writing the message: at most that for one buffer of messages.
+    #[serde(alias = "latency_from_send")]
+    pub service_time: Latencies,
+    /// From sending the first message of a connection to the first bytes received after it; only if the end of a reply
+    /// is unknown.
     #[serde(default)]
     pub first_byte: Latencies,
     /// Lateness of the client: from the instant a message was due to passing it to the system, without the time in
-    /// which the server blocked it.
-    pub lag: Latencies,
+    /// which the server blocked it. Empty without a schedule.
+    #[serde(alias = "lag")]
+    pub send_delay: Latencies,
     /// Time in which the server blocked a message, for messages that had to wait: the pipeline was full, the socket
     /// accepted no bytes, or there was no connection.
-    #[serde(default)]
-    pub held_back: Latencies,
-    /// Time from the first SYN to the connection.
+    #[serde(default, alias = "held_back")]
+    pub blocked: Latencies,
+    /// From the first SYN to the connection.
     pub connect: Latencies,
-    /// Time from the connection to the end of the TLS handshake.
+    /// From the connection to the end of the TLS handshake.
     pub handshake: Latencies,
-    /// Time that the client's loop took for one batch of events.
-    pub loop_turn: Latencies,
+    /// Duration of one round of the client's event loop, without waiting.
+    #[serde(alias = "loop_turn")]
+    pub loop_round: Latencies,
     /// Age of messages that were never answered.
     pub unanswered_age: Latencies,
 }
 
 /// Counts of one second; the last interval is half a second to one and a half seconds long.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Interval {
     /// Start, in seconds since the start of the run.
     pub start_s: f64,
@@ -267,8 +309,9 @@ pub struct Interval {
     pub seconds: f64,
     /// Messages passed to the system.
     pub sent: u64,
-    /// Replies, counted like [`Messages::verified`].
-    pub replies: u64,
+    /// Replies, counted like [`Messages::answered`].
+    #[serde(alias = "replies")]
+    pub answered: u64,
     /// Reads, counted like [`Messages::reads`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reads: u64,
@@ -278,16 +321,39 @@ pub struct Interval {
     pub open: u64,
     /// Bytes sent.
     pub bytes_sent: u64,
-    /// Bytes of replies, counted like [`Bytes::verified`].
-    pub bytes_verified: u64,
-    /// Latency of the replies received: from due, or from send without a schedule.
+    /// Bytes of replies, counted like [`Bytes::received`].
+    #[serde(alias = "bytes_verified")]
+    pub bytes_received: u64,
+    /// Response time of the replies received; without a schedule, service time.
     pub latency: Packed,
 }
 
-impl Interval {
-    /// Whether any count is above 0.
-    pub(crate) fn has_counts(&self) -> bool {
-        [self.sent, self.replies, self.reads, self.errors, self.bytes_sent, self.bytes_verified] != [0; 6]
+/// The correct reply to a request of the message protocol. Its `Display` is that of the tutorial's client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// Number of the request, counted from 0.
+    pub request: usize,
+    /// The answer: text as is, bytes as Python shows them.
+    pub text: String,
+    /// Whether it was bytes.
+    pub is_binary: bool,
+    /// How often it arrived.
+    pub count: u64,
+}
+
+impl Answer {
+    /// The answer to request number `request`, which arrived `count` times.
+    pub(crate) fn new(request: usize, text: String, is_binary: bool, count: u64) -> Self {
+        Self { request, text, is_binary, count }
+    }
+}
+
+impl Messages {
+    /// Number of messages without a correct reply.
+    #[must_use]
+    pub fn unanswered(&self) -> u64 {
+        total([self.timed_out, self.pending, self.lost, self.wrong])
     }
 }
 
@@ -296,29 +362,38 @@ impl Histograms {
     #[must_use]
     pub fn named(&self) -> [(&'static str, &Latencies); 9] {
         [
-            ("from due", &self.latency_from_due),
-            ("from send", &self.latency_from_send),
+            ("response time", &self.response_time),
+            ("service time", &self.service_time),
             ("first byte", &self.first_byte),
             ("connect", &self.connect),
             ("handshake", &self.handshake),
-            ("client lag", &self.lag),
-            ("held back", &self.held_back),
-            ("loop turn", &self.loop_turn),
+            ("send delay", &self.send_delay),
+            ("blocked", &self.blocked),
+            ("loop round", &self.loop_round),
             ("unanswered", &self.unanswered_age),
         ]
+    }
+
+    /// Clears the times of messages and of the event loop; those of connections stay.
+    pub(crate) fn clear_messages(&mut self) {
+        let Self { response_time, service_time, first_byte, send_delay, blocked, loop_round, unanswered_age, .. } =
+            self;
+        for times in [response_time, service_time, first_byte, send_delay, blocked, loop_round, unanswered_age] {
+            times.clear();
+        }
     }
 
     /// Pairs of equal histograms with their field names, for merging.
     fn pairs<'a>(&'a mut self, other: &'a Self) -> [(&'static str, &'a mut Latencies, &'a Latencies); 9] {
         [
-            ("latency_from_due", &mut self.latency_from_due, &other.latency_from_due),
-            ("latency_from_send", &mut self.latency_from_send, &other.latency_from_send),
+            ("response_time", &mut self.response_time, &other.response_time),
+            ("service_time", &mut self.service_time, &other.service_time),
             ("first_byte", &mut self.first_byte, &other.first_byte),
-            ("lag", &mut self.lag, &other.lag),
-            ("held_back", &mut self.held_back, &other.held_back),
+            ("send_delay", &mut self.send_delay, &other.send_delay),
+            ("blocked", &mut self.blocked, &other.blocked),
             ("connect", &mut self.connect, &other.connect),
             ("handshake", &mut self.handshake, &other.handshake),
-            ("loop_turn", &mut self.loop_turn, &other.loop_turn),
+            ("loop_round", &mut self.loop_round, &other.loop_round),
             ("unanswered_age", &mut self.unanswered_age, &other.unanswered_age),
         ]
     }
@@ -330,6 +405,7 @@ impl LoadKind {
             Self::Closed => "closed load",
             Self::Open => "open load",
             Self::Reading => "connections that only read",
+            Self::Interactive => "interactive runs",
         }
     }
 }
@@ -341,20 +417,20 @@ impl RunResults {
         Self { program: program.to_owned(), runs: 1, valid: true, ..Self::default() }
     }
 
-    /// The reported latency: from due, or from send without a schedule.
+    /// The reported latency: the response time or, without a schedule, the service time.
     #[must_use]
     pub fn latency(&self) -> &Latencies {
-        let due = &self.histograms.latency_from_due;
-        if self.load.kind == LoadKind::Closed && due.is_empty() { &self.histograms.latency_from_send } else { due }
+        let Histograms { response_time, service_time, .. } = &self.histograms;
+        if self.load.kind == LoadKind::Closed && response_time.is_empty() { service_time } else { response_time }
     }
 
     /// Replies per second; messages sent per second if replies are not counted. What came after the measured time is
     /// not included.
     #[must_use]
     pub fn rate(&self) -> f64 {
-        let (sent, replies) = self.after_load.as_ref().map_or((0, 0), |after| (after.sent, after.replies));
+        let (sent, answered) = self.after_load.as_ref().map_or((0, 0), |after| (after.sent, after.answered));
         let is_counted = self.reply_check.has_counts();
-        let (all, later) = if is_counted { (self.messages.verified, replies) } else { (self.messages.sent, sent) };
+        let (all, later) = if is_counted { (self.messages.answered, answered) } else { (self.messages.sent, sent) };
         per_second(all.saturating_sub(later), self.measured_s)
     }
 
@@ -367,14 +443,23 @@ impl RunResults {
     /// Whether any message was sent or answered in the measured time, or none was to be sent.
     #[must_use]
     pub fn has_measured(&self) -> bool {
-        self.load.kind == LoadKind::Reading || self.messages.sent > 0 || self.messages.verified > 0
+        let has_messages = matches!(self.load.kind, LoadKind::Closed | LoadKind::Open);
+        !has_messages || self.messages.sent > 0 || self.messages.answered > 0
     }
 
-    /// Whether the run completed without errors.
+    /// Whether the run was complete, and every connection got what it expected. Of UDP, a failed receive call alone is
+    /// no failure, and neither are duplicates and reordering.
     #[must_use]
     pub fn is_success(&self) -> bool {
-        let has_failed = self.error_count() > 0 || self.connections.verified < self.connections.wanted;
-        !self.interrupted && !has_failed && self.has_measured()
+        let has_errors = self.datagrams.is_none() && self.error_count() > 0;
+        let is_whole = self.connections.completed >= self.connections.wanted;
+        !self.interrupted && !has_errors && is_whole && self.has_measured()
+    }
+
+    /// Whether the run was a load test: a schedule or a duration was given.
+    #[must_use]
+    pub fn is_load(&self) -> bool {
+        self.load.kind == LoadKind::Open || self.load.duration_s.is_some()
     }
 
     /// Transport of the messages: `TCP` (also with TLS), `UDP` or `Unix sockets`.
@@ -390,16 +475,15 @@ impl RunResults {
     /// Number of messages: those due or, without a schedule, those with a known outcome.
     fn message_count(&self) -> u64 {
         let messages = &self.messages;
-        let known = [messages.verified, messages.timed_out, messages.pending, messages.failed];
-        messages.due.unwrap_or_else(|| total(known).max(messages.sent))
+        messages.due.unwrap_or_else(|| total([messages.answered, messages.unanswered()]).max(messages.sent))
     }
 
-    /// Validates the run: sets `valid`, `reasons` and `hints` from the other fields.
+    /// Validates the run: sets `valid`, `reasons` and `notes` from the other fields.
     pub fn finalize(&mut self) {
-        let (reasons, hints): (Vec<_>, Vec<_>) = validate(self).into_iter().partition(Reason::invalidates);
+        let (reasons, notes): (Vec<_>, Vec<_>) = validate(self).into_iter().partition(Reason::invalidates);
         self.valid = reasons.is_empty();
         self.reasons = reasons.iter().map(ToString::to_string).collect();
-        self.hints = hints.iter().map(ToString::to_string).collect();
+        self.notes = notes.iter().map(ToString::to_string).collect();
     }
 }
 

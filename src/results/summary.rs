@@ -1,8 +1,9 @@
 //! Text report of a run, for a terminal of 80 columns.
 
-use super::validity::MAX_MISSING;
-use super::{Latencies, LoadKind, ReplyCheck, RunResults, format_latency, per_second, total};
-use crate::error::reported_cause;
+use super::reply_check::Words;
+use super::validity::{MAX_MISSING, UNFRAMED};
+use super::{Answer, Datagrams, Latencies, LoadKind, ReplyCheck, RunResults, format_latency, per_second, total};
+use crate::error::{cause_in_words, reported_cause};
 use crate::escape;
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
 use std::fmt;
@@ -26,125 +27,286 @@ const WHOLE: f64 = 0.99;
 /// Units that stay on one line with their number.
 const UNITS: [&str; 11] = ["ns", "µs", "ms", "s", "m", "h", "%", "/s", "k/s", "M/s", "G/s"];
 
-/// Text report of a run. Lost messages come first, then reasons why the run is not valid.
+/// Maximum number of targets in the first line.
+const NAMED_TARGETS: usize = 3;
+
+/// Maximum number of peers in the line of those that answered.
+const NAMED_PEERS: usize = 4;
+
+/// Causes of errors that a brief report shows in lines of their own: prefix of the name, label, and unit.
+const DATAGRAM_CAUSES: [(&str, &str, &str); 3] = [
+    ("not_sent_", "not sent", ""),
+    ("undelivered_", "undelivered", ""),
+    ("not_received_", "not received", " failures"),
+];
+
+/// Fates of datagrams, which a brief report also shows in lines of their own.
+const DATAGRAM_FATES: [&str; 3] = ["lost", "refused", "corrupt"];
+
+/// Causes of connections that failed for a wrong reply which is no echo.
+const WRONG_ANSWERS: [&str; 3] = ["wrong_answer", "bad_frame", "cut_frame"];
+
+/// Full text report of a run, as after a load test. Lost messages come first, then reasons why the run is not valid.
 #[derive(Debug, Clone, Copy)]
 pub struct TextReport<'a>(pub &'a RunResults);
 
 impl fmt::Display for TextReport<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(results) = self;
-        losses(results).iter().try_for_each(|losses| wrap(out, "FAILED: ", losses))?;
-        results.reasons.iter().try_for_each(|reason| wrap(out, "NOT VALID: ", reason))?;
-        writeln!(out, "{}: {}", escape::line(job(results)), verdict(results))?;
-        wrap(out, "  load         ", &load(results))?;
-        self.write_counts(out)?;
-        wrap(out, "  time         ", &time(results))?;
-        for hint in &results.hints {
-            wrap(out, "  note         ", hint)?;
-        }
-        self.write_times(out)
+        Text { results: self.0, is_brief: false }.write(out)
     }
 }
 
-impl TextReport<'_> {
-    fn write_counts(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(results) = self;
-        let (connections, messages, count) = (&results.connections, &results.messages, format_count);
-        let (opened, most, failed) =
-            (count(connections.opened), count(connections.most_open), count(connections.failed));
-        let noun = if results.datagrams.is_some() { "sockets" } else { "connections" };
-        writeln!(out, "  {noun:<12} {opened} opened, {most} at the same time, {failed} failed")?;
-        for (cause, number) in &results.errors {
-            let label = format!("               {:>9} ", count(*number));
-            wrap(out, &label, &reported_cause(cause, results.datagrams.is_some()))?;
+/// The report that the client prints: full after a load test, brief after a number of messages.
+impl fmt::Display for RunResults {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Text { results: self, is_brief: !self.is_load() }.write(out)
+    }
+}
+
+/// A brief report leaves out what is of interest for a load test only.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    results: &'a RunResults,
+    is_brief: bool,
+}
+
+impl Text<'_> {
+    fn write(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { results, is_brief } = self;
+        if is_brief {
+            results.answers.iter().try_for_each(|answer| writeln!(out, "{}", escape::line(answer)))?;
+        } else {
+            losses(results).iter().try_for_each(|losses| wrap(out, "FAILED: ", losses))?;
+            results.reasons.iter().try_for_each(|reason| wrap(out, "NOT VALID: ", reason))?;
         }
-        let opening = connections.opening_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        if let Some(opening) = format_opening(connections.opened, opening) {
+        writeln!(out, "{}: {}", escape::line(job(results)), self.verdict())?;
+        if !is_brief {
+            wrap(out, "  load         ", &load(results))?;
+        }
+        self.write_connections(out)?;
+        self.write_messages(out)?;
+        if let Some(datagrams) = &results.datagrams {
+            self.write_datagrams(out, datagrams)?;
+        }
+        let (sent, received) = (format_count(results.bytes.sent), format_count(results.bytes.received));
+        writeln!(out, "  bytes        {sent} sent, {received} {}", self.words().bytes)?;
+        self.write_mismatches(out)?;
+        self.write_time(out)?;
+        self.write_latencies(out)
+    }
+
+    fn verdict(self) -> &'static str {
+        match self.is_brief {
+            true if self.results.interrupted => "interrupted",
+            true => outcome(self.results, self.words().verdict),
+            false => verdict(self.results),
+        }
+    }
+
+    fn words(self) -> Words {
+        let check = self.results.reply_check;
+        if self.is_brief { check.brief_words(self.results.datagrams.is_some()) } else { check.words() }
+    }
+
+    fn write_connections(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (results, connections) = (self.results, &self.results.connections);
+        let is_datagram = results.datagrams.is_some();
+        let [opened, most, failed] = [connections.opened, connections.most_open, connections.failed].map(format_count);
+        let noun = if is_datagram { "sockets" } else { "connections" };
+        let most = if is_datagram && self.is_brief { String::new() } else { format!("{most} at the same time, ") };
+        writeln!(out, "  {noun:<12} {opened} opened, {most}{failed} failed")?;
+        for (cause, number) in &results.errors {
+            let label = format!("               {:>9} ", format_count(*number));
+            let text = reported_cause(cause, is_datagram);
+            match self.is_brief {
+                true if is_datagram && is_of_datagrams(cause) => {}
+                true => writeln!(out, "{label}{}", escape::line(text))?,
+                false => wrap(out, &label, &text)?,
+            }
+        }
+        if let Some(opening) = opening(results) {
             writeln!(out, "  opening      {opening}")?;
         }
-        results.failed_by_target.iter().try_for_each(|(target, failed)| write_failed_target(out, target, *failed))?;
-        let due = messages.due.map(|due| format!("{} due, ", count(due))).unwrap_or_default();
-        let (sent, rate, check) = (count(messages.sent), format_rate(results.rate()), results.reply_check);
-        let answered = format!("{} {}, ", count(messages.verified), check.of_messages());
-        let answered = if check.has_counts() { answered } else { String::new() };
-        wrap(out, "  messages     ", &format!("{due}{sent} sent, {answered}{rate}"))?;
+        if connections.retries > 0 {
+            writeln!(out, "  retries      {}", format_count(connections.retries))?;
+        }
+        // In the order of the targets; version 1 stored them as one text.
+        let (targets, counts) = (&results.targets, &results.failed_by_target);
+        let known = targets.iter().filter_map(|target| counts.get_key_value(target));
+        known.chain(counts.iter().filter(|(target, _)| !targets.contains(target))).try_for_each(|(target, failed)| {
+            writeln!(out, "  target       {}: {} failed", escape::line(target), format_count(*failed))
+        })
+    }
+
+    fn write_messages(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (results, messages, check) = (self.results, &self.results.messages, self.results.reply_check);
+        let noun = if self.is_brief && results.datagrams.is_some() { "datagrams" } else { "messages" };
+        let due = messages.due.map(|due| format!("{} due, ", format_count(due))).unwrap_or_default();
+        let (sent, rate) = (format_count(messages.sent), format_rate(results.rate()));
+        let is_counted = check.has_counts() || self.is_brief && check == ReplyCheck::NotExpected;
+        let answered = format!("{} {}, ", format_count(messages.answered), self.words().messages);
+        let answered = if is_counted { answered } else { String::new() };
+        wrap(out, &format!("  {noun:<12} "), &format!("{due}{sent} sent, {answered}{rate}"))?;
         if let Some(reads) = messages.reads {
-            writeln!(out, "  reads        {}", count(reads))?;
+            writeln!(out, "  reads        {}", format_count(reads))?;
         }
-        if total([messages.timed_out, messages.pending, messages.failed]) > 0 {
-            let wrong = wrong_replies(results);
-            let lost = messages.failed - wrong;
-            let [late, pending, lost] = [messages.timed_out, messages.pending, lost].map(count);
-            let wrong = if wrong > 0 { format!(", {} answered wrongly", count(wrong)) } else { String::new() };
-            writeln!(out, "  unanswered   {late} timed out, {pending} pending at the end, {lost} lost{wrong}")?;
-            if messages.unconnected > 0 {
-                let unsent = count(messages.unconnected);
-                writeln!(out, "               {unsent:>9} of them never sent: no connection was open")?;
+        if messages.unanswered() == 0 || self.is_brief {
+            return Ok(());
+        }
+        let [late, pending, lost] = [messages.timed_out, messages.pending, messages.lost].map(format_count);
+        let wrong = Some(messages.wrong).filter(|wrong| *wrong > 0);
+        let wrong = wrong.map(|wrong| format!(", {} answered wrongly", format_count(wrong))).unwrap_or_default();
+        writeln!(out, "  unanswered   {late} timed out, {pending} pending at the end, {lost} lost{wrong}")?;
+        if messages.no_connection > 0 {
+            let unsent = format_count(messages.no_connection);
+            writeln!(out, "               {unsent:>9} of them never sent: no connection was open")?;
+        }
+        Ok(())
+    }
+
+    fn write_datagrams(self, out: &mut fmt::Formatter<'_>, datagrams: &Datagrams) -> fmt::Result {
+        let [late, duplicated, reordered] =
+            [datagrams.late, datagrams.duplicated, datagrams.reordered].map(format_count);
+        if !self.is_brief {
+            return writeln!(out, "  replies      {late} late, {duplicated} duplicated, {reordered} reordered");
+        }
+        let errors = &self.results.errors;
+        for (prefix, label, unit) in DATAGRAM_CAUSES {
+            for (cause, number) in errors.iter().filter_map(|(name, number)| Some((name.strip_prefix(prefix)?, number)))
+            {
+                writeln!(out, "  {label:<12} {}{unit}: {}", format_count(*number), cause_in_words(cause))?;
             }
         }
-        if let Some(datagrams) = &results.datagrams {
-            let [late, duplicated, reordered] = [datagrams.late, datagrams.duplicated, datagrams.reordered].map(count);
-            writeln!(out, "  replies      {late} late, {duplicated} duplicated, {reordered} reordered")?;
+        let [lost, refused, corrupt] = DATAGRAM_FATES.map(|name| errors.get(name).copied().unwrap_or_default());
+        if lost > 0 {
+            writeln!(out, "  lost         {}: no reply within the reply timeout", format_count(lost))?;
+        } else if self.results.reply_check.has_counts() {
+            writeln!(out, "  lost         0")?;
         }
-        let (sent, verified) = (count(results.bytes.sent), count(results.bytes.verified));
-        writeln!(out, "  bytes        {sent} sent, {verified} {}", check.of_bytes())?;
-        if results.mismatches.count > 0 {
-            writeln!(out, "  mismatches   {}", count(results.mismatches.count))?;
-            for mismatch in &results.mismatches.first {
-                writeln!(out, "    {}", escape::line(mismatch))?;
+        for (label, number, words) in [
+            ("late", datagrams.late, ": a reply to a lost one"),
+            ("refused", refused, ": nothing listens there"),
+            ("duplicated", datagrams.duplicated, ""),
+            ("reordered", datagrams.reordered, ""),
+            ("corrupt", corrupt, ""),
+        ] {
+            if number > 0 {
+                writeln!(out, "  {label:<12} {}{words}", format_count(number))?;
+            }
+        }
+        self.write_first_mismatches(out)?;
+        if !datagrams.peers.is_empty() {
+            let named: Vec<_> = datagrams.peers.iter().take(NAMED_PEERS).map(String::as_str).collect();
+            let more = if datagrams.peers.len() > named.len() { ", …" } else { "" };
+            let number = format_counted(datagrams.peers.len() as u64, "peer");
+            writeln!(out, "  answered by  {number}: {}{more}", escape::line(named.join(", ")))?;
+        }
+        Ok(())
+    }
+
+    fn write_mismatches(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { results, is_brief } = self;
+        let wrong = total(WRONG_ANSWERS.iter().filter_map(|cause| results.errors.get(*cause).copied()));
+        match results.mismatches.count {
+            // They follow the number of corrupt datagrams.
+            _ if is_brief && results.datagrams.is_some() => return Ok(()),
+            _ if wrong > 0 => writeln!(out, "  wrong answers {}", format_count(wrong))?,
+            0 => {}
+            count => writeln!(out, "  mismatches   {}", format_count(count))?,
+        }
+        self.write_first_mismatches(out)
+    }
+
+    fn write_first_mismatches(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = &self.results.mismatches.first;
+        first.iter().try_for_each(|mismatch| writeln!(out, "    {}", escape::line(mismatch)))
+    }
+
+    fn write_time(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let results = self.results;
+        if self.is_brief {
+            writeln!(out, "  time         {}", in_words(results.duration_s))?;
+            let is_unframed = results.reply_check == ReplyCheck::Unframed;
+            return if is_unframed { wrap(out, "  note         ", UNFRAMED) } else { Ok(()) };
+        }
+        wrap(out, "  time         ", &time(results))?;
+        results.notes.iter().try_for_each(|note| wrap(out, "  note         ", note))
+    }
+
+    fn write_latencies(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_shown = |name: &str| !self.is_brief || name != "p99.99";
+        let quantiles: Vec<_> = QUANTILES.into_iter().filter(|(name, _)| is_shown(name)).collect();
+        write!(out, "  {:<15}", "latency")?;
+        quantiles.iter().try_for_each(|(name, _)| write!(out, "{name:>10}"))?;
+        for (name, times) in self.shown_latencies() {
+            write!(out, "\n    {name:<13}")?;
+            if times.is_empty() {
+                write!(out, "{:>10}", "none")?;
+            }
+            for time in quantiles.iter().filter_map(|(_, quantile)| times.at(*quantile)) {
+                write!(out, "{:>10}", format_latency(time))?;
             }
         }
         Ok(())
     }
 
-    fn write_times(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(results) = self;
-        write!(out, "  {:<12}", "latency")?;
-        QUANTILES.iter().try_for_each(|(name, _)| write!(out, "{name:>10}"))?;
-        for (name, times) in results.histograms.named() {
-            if !times.is_empty() {
-                write_row(out, name, times)?;
-            }
+    /// A brief report shows the times of connecting and of replies, even if there are none.
+    fn shown_latencies(&self) -> Vec<(&'static str, &Latencies)> {
+        let (results, times) = (self.results, &self.results.histograms);
+        if !self.is_brief {
+            return times.named().into_iter().filter(|(_, times)| !times.is_empty()).collect();
         }
-        Ok(())
+        let connect = Some(("connect", &times.connect)).filter(|_| results.datagrams.is_none());
+        let handshake = Some(("handshake", &times.handshake)).filter(|(_, times)| !times.is_empty());
+        let is_unframed = results.reply_check == ReplyCheck::Unframed;
+        let reply = if is_unframed { ("first byte", &times.first_byte) } else { ("service time", &times.service_time) };
+        connect.into_iter().chain(handshake).chain([reply]).collect()
     }
 }
 
-/// Writes the number of failed connections to one of several targets.
-pub(crate) fn write_failed_target(out: &mut fmt::Formatter<'_>, target: &str, failed: u64) -> fmt::Result {
-    writeln!(out, "  target       {}: {} failed", escape::line(target), format_count(failed))
-}
-
-fn write_row(out: &mut fmt::Formatter<'_>, name: &str, times: &Latencies) -> fmt::Result {
-    write!(out, "\n    {name:<10}")?;
-    for time in QUANTILES.iter().filter_map(|(_, quantile)| times.at(*quantile)) {
-        write!(out, "{:>10}", format_latency(time))?;
+/// Formats like the tutorial's client.
+impl fmt::Display for Answer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_binary { "response" } else { "result" };
+        write!(out, "Got {kind}: {}", self.text)?;
+        if self.count == 1 { Ok(()) } else { write!(out, " ({} times)", format_count(self.count)) }
     }
-    Ok(())
 }
 
-/// The connections and their target: `10 connections to 127.0.0.1:65432`.
+fn is_of_datagrams(cause: &str) -> bool {
+    DATAGRAM_FATES.contains(&cause) || DATAGRAM_CAUSES.iter().any(|(prefix, ..)| cause.starts_with(prefix))
+}
+
+/// The connections and their targets: `10 connections to 127.0.0.1:65432`.
 pub(super) fn job(results: &RunResults) -> String {
     let is_udp = results.datagrams.is_some();
     let opened = format_counted(results.connections.wanted, if is_udp { "socket" } else { "connection" });
-    format!("{opened} to {}{}", results.target, if is_udp { " (udp)" } else { "" })
+    let targets = match results.targets.split_at_checked(NAMED_TARGETS) {
+        Some((named, rest)) if !rest.is_empty() => format!("{} and {} more", named.join(", "), rest.len()),
+        _ => results.targets.join(", "),
+    };
+    format!("{opened} to {targets}{}", if is_udp { " (udp)" } else { "" })
 }
 
 /// Time to open several connections, and the rate of those that followed the first: `41.2 ms, 24.3 k/s`.
-#[must_use]
-pub fn format_opening(opened: u64, took: Option<Duration>) -> Option<String> {
-    let took = took.filter(|took| opened > 1 && !took.is_zero())?;
-    Some(format!("{}, {}", format_duration(took), format_rate(per_second(opened - 1, took.as_secs_f64()))))
+pub(super) fn opening(results: &RunResults) -> Option<String> {
+    let (opened, took) = (results.connections.opened, results.connections.opening_s?);
+    (opened > 1 && took > 0.0).then(|| format!("{}, {}", in_words(took), format_rate(per_second(opened - 1, took))))
 }
 
-/// The outcome of the run in a few words.
+/// The outcome of the run in a few words, as in a full report.
 pub(super) fn verdict(results: &RunResults) -> &'static str {
+    let has_no_answer = results.messages.answered == 0 && results.reply_check.has_counts();
+    outcome(results, if has_no_answer { "every message was sent" } else { results.reply_check.words().verdict })
+}
+
+/// The outcome of the run in a few words; `on_success` of one that did all it was to do.
+fn outcome(results: &RunResults, on_success: &'static str) -> &'static str {
     match (results.interrupted, results.is_success()) {
         (true, _) if !results.has_measured() => "interrupted before anything was measured",
         (true, _) => "interrupted",
-        (false, true) if results.load.kind == LoadKind::Reading => "nothing was sent, and all that came was read",
-        (false, true) if results.messages.verified == 0 && results.reply_check.has_counts() => "every message was sent",
-        (false, true) => results.reply_check.verdict(),
+        (false, true) if results.load.kind == LoadKind::Reading => "nothing was sent; everything received was read",
+        (false, true) => on_success,
         (false, false) if results.error_count() == 0 && !results.has_measured() => "nothing was measured",
         (false, false) => "something failed",
     }
@@ -154,11 +316,10 @@ pub(super) fn verdict(results: &RunResults) -> &'static str {
 #[allow(clippy::cast_precision_loss, reason = "counts of messages")]
 pub(super) fn losses(results: &RunResults) -> Option<String> {
     let (messages, all) = (&results.messages, results.message_count());
-    let wrong = wrong_replies(results);
     let kinds = [
         (messages.timed_out, "not answered within the reply timeout"),
-        (wrong, "answered wrongly"),
-        (messages.failed - wrong, "lost"),
+        (messages.wrong, "answered wrongly"),
+        (messages.lost, "lost"),
     ];
     let lost = total(kinds.map(|(number, _)| number));
     if lost as f64 <= all as f64 * MAX_MISSING {
@@ -169,16 +330,8 @@ pub(super) fn losses(results: &RunResults) -> Option<String> {
     let were = if first == 1 { "was" } else { "were" };
     let first = format!("{} of {} {were} {fate}", format_count(first), format_counted(all, "message"));
     let rest = parts.map(|(number, fate)| format!(", {} {fate}", format_count(number)));
-    let causes = if messages.failed > wrong { loss_causes(results) } else { String::new() };
+    let causes = if messages.lost > 0 { loss_causes(results) } else { String::new() };
     Some(std::iter::once(first).chain(rest).chain([causes]).collect())
-}
-
-/// Failed messages that were answered wrongly: one for each connection that failed for a wrong reply.
-fn wrong_replies(results: &RunResults) -> u64 {
-    let causes = ["mismatch", "wrong_answer", "bad_frame", "cut_frame", "corrupt"];
-    let messages = &results.messages;
-    let answered = messages.failed.saturating_sub(messages.unconnected);
-    total(causes.iter().filter_map(|cause| results.errors.get(*cause).copied())).min(answered)
 }
 
 /// The causes for which connections lost messages: ` (mismatch, reset)`. Empty if none is known.
@@ -196,6 +349,7 @@ pub(super) fn load(results: &RunResults) -> String {
     let mut parts = vec![match load.kind {
         LoadKind::Open => "open (by the clock)".to_owned(),
         LoadKind::Reading => "none (nothing is sent, and what comes is read)".to_owned(),
+        LoadKind::Interactive => "interactive".to_owned(),
         LoadKind::Closed if results.reply_check == ReplyCheck::Unframed => {
             "closed (bytes that come make room)".to_owned()
         }
@@ -244,8 +398,8 @@ pub(super) fn in_words(seconds: f64) -> String {
 }
 
 /// The machine as pairs of name and value.
-pub(super) fn environment(results: &RunResults) -> Vec<(&'static str, String)> {
-    let here = &results.environment;
+pub(super) fn machine(results: &RunResults) -> Vec<(&'static str, String)> {
+    let here = &results.machine;
     let lines = [
         ("kernel", here.kernel.clone()),
         ("CPU", here.cpu_model.clone()),
@@ -259,7 +413,7 @@ pub(super) fn environment(results: &RunResults) -> Vec<(&'static str, String)> {
 }
 
 /// Writes `label` and `text`, escaped and wrapped between words. Further lines are indented to the start of the text.
-pub(crate) fn wrap(out: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result {
+pub(super) fn wrap(out: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result {
     let indent = " ".repeat(label.chars().count());
     let options = Options::new(WIDTH).initial_indent(label).subsequent_indent(&indent);
     let options = options.word_separator(WordSeparator::Custom(words)).word_splitter(WordSplitter::NoHyphenation);

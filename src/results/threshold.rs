@@ -1,14 +1,14 @@
 //! Thresholds on a run's results for scripts: `p99>2ms`, `errors>0`, `rate<49k`.
 
 use super::latencies::MAX_NANOS;
-use super::{ReplyCheck, RunResults, format_latency, total};
+use super::{ReplyCheck, RunResults, format_latency};
 use crate::units::{format_count, format_duration, format_rate, parse_duration, parse_rate};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 /// Valid thresholds, for the end of an error message.
-const EXAMPLES: &str = "p99>2ms, send.p99.9>5ms, errors>0 or rate<49k";
+const EXAMPLES: &str = "p99>2ms, service.p99.9>5ms, errors>0 or rate<49k";
 
 /// The operators. Longer ones come first, because `>=` begins with `>`.
 const OPERATORS: [(&str, Operator); 5] = [
@@ -71,10 +71,10 @@ enum Metric {
 enum LatencyKind {
     /// The reported latency: see [`RunResults::latency`].
     Latency,
-    Send,
+    ServiceTime,
     Connect,
     Handshake,
-    Lag,
+    SendDelay,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -162,7 +162,7 @@ fn parse(text: &str) -> Result<Threshold, String> {
     let &(sign, operator) = found.ok_or("the operators are >, >=, <, <= and ==")?;
     let (name, typed_bound) = (text[..start].trim(), text[start + sign.len()..].trim());
     let metric = Metric::named(name).ok_or_else(|| {
-        format!("{name:?} is none of p50, p99.9, max, mean (also send.p50, connect.p50, handshake.p50, lag.p50), errors, timeouts, lost, mismatches, invalid, rate")
+        format!("{name:?} is none of p50, p99.9, max, mean (also service.p50, connect.p50, handshake.p50, send_delay.p50), errors, timeouts, lost, mismatches, invalid, rate")
     })?;
     let bound = match metric {
         Metric::Time(..) => match parse_duration(typed_bound).map_err(|error| error.to_string())?.as_nanos() {
@@ -183,10 +183,11 @@ fn parse(text: &str) -> Result<Threshold, String> {
 impl Metric {
     fn named(name: &str) -> Option<Self> {
         let (times, statistic) = match name.split_once('.') {
-            Some(("send", rest)) => (LatencyKind::Send, rest),
+            // "send" and "lag" are the names of earlier versions.
+            Some(("service" | "send", rest)) => (LatencyKind::ServiceTime, rest),
             Some(("connect", rest)) => (LatencyKind::Connect, rest),
             Some(("handshake", rest)) => (LatencyKind::Handshake, rest),
-            Some(("lag", rest)) => (LatencyKind::Lag, rest),
+            Some(("send_delay" | "lag", rest)) => (LatencyKind::SendDelay, rest),
             _ => (LatencyKind::Latency, name),
         };
         if let Some(statistic) = Statistic::named(statistic) {
@@ -210,10 +211,10 @@ impl Metric {
             Self::Time(times, statistic) => {
                 let times = match times {
                     LatencyKind::Latency => results.latency(),
-                    LatencyKind::Send => &results.histograms.latency_from_send,
+                    LatencyKind::ServiceTime => &results.histograms.service_time,
                     LatencyKind::Connect => &results.histograms.connect,
                     LatencyKind::Handshake => &results.histograms.handshake,
-                    LatencyKind::Lag => &results.histograms.lag,
+                    LatencyKind::SendDelay => &results.histograms.send_delay,
                 };
                 match statistic {
                     Statistic::Quantile(quantile) => times.at(quantile).map(|time| time.as_nanos() as f64),
@@ -224,7 +225,7 @@ impl Metric {
             Self::Count(count) => Some(match count {
                 Count::Errors => results.error_count(),
                 Count::Timeouts => messages.timed_out,
-                Count::Lost => total([messages.timed_out, messages.pending, messages.failed]),
+                Count::Lost => messages.unanswered(),
                 Count::Mismatches => results.mismatches.count,
                 Count::Invalid => u64::from(!results.valid),
             } as f64),

@@ -8,9 +8,9 @@ use crate::units::{format_count, format_counted, format_duration};
 use std::fmt;
 use std::time::Duration;
 
-/// Divisor of the latency's p50 that gives the maximum p99 of the client lag. A smaller lag is within what a reader
+/// Divisor of the latency's p50 that gives the maximum p99 of the send delay. A smaller one is within what a reader
 /// would call noise.
-const LAG_DIVISOR: u32 = 10;
+const DELAY_DIVISOR: u32 = 10;
 
 /// Maximum share of messages that may be missing.
 pub(super) const MAX_MISSING: f64 = 0.01;
@@ -36,16 +36,16 @@ pub(super) const UNFRAMED: &str = "the end of a reply is unknown: replies and th
 #[non_exhaustive]
 pub enum Reason {
     /// The client sent too late.
-    Lag {
-        /// The p99 of the client lag.
-        lag_p99: Duration,
+    SendDelay {
+        /// The p99 of the send delay.
+        delay_p99: Duration,
         /// The p50 of the reported latency.
         latency_p50: Duration,
     },
     /// The client sent too late, and most messages have no latency to compare with.
     Behind {
-        /// The p99 of the client lag.
-        lag_p99: Duration,
+        /// The p99 of the send delay.
+        delay_p99: Duration,
         /// Measured time.
         measured: Duration,
     },
@@ -65,9 +65,9 @@ pub enum Reason {
         /// Messages sent.
         sent: u64,
     },
-    /// The server accepted fewer messages than were due. A hint: the numbers are correct, but the load is not the
+    /// The server accepted fewer messages than were due. A note: the numbers are correct, but the load is not the
     /// requested one.
-    Withheld {
+    Unsent {
         /// Messages that were due but not sent, or only partly sent, because the server left no room for them or closed
         /// the connection.
         messages: u64,
@@ -83,68 +83,64 @@ pub enum Reason {
         /// Messages that would have become due in the remaining time, if there is a schedule.
         missed: Option<u64>,
     },
-    /// No connection was open for a part of the schedule. A hint, like `Withheld`.
-    Unconnected {
+    /// No connection was open for a part of the schedule. A note, like `Unsent`.
+    NoConnection {
         /// Messages due.
         due: u64,
         /// Messages without a connection.
-        unconnected: u64,
+        messages: u64,
     },
-    /// The end of a reply is unknown. A hint.
+    /// The end of a reply is unknown. A note.
     Unframed,
-    /// Latencies beyond the maximum of a histogram. A hint.
+    /// Latencies beyond the maximum of a histogram. A note.
     Longest {
         /// Number of messages.
         messages: u64,
     },
-    /// The client had no CPU time left. A hint: the numbers may be correct.
+    /// The client had no CPU time left. A note: the numbers may be correct.
     Busy {
         /// Share of the workers' time.
         share: f64,
     },
 }
 
-/// Reasons and hints that limit the meaning of a run's results; empty without any.
+/// Reasons and notes that limit the meaning of a run's results; empty without any.
 #[must_use]
 pub fn validate(results: &RunResults) -> Vec<Reason> {
     let reasons =
-        [too_late(results), too_little(results), ended_early(results), withheld(results), unconnected(results)];
+        [too_late(results), too_little(results), ended_early(results), unsent(results), no_connection(results)];
     let unframed = (results.reply_check == ReplyCheck::Unframed).then_some(Reason::Unframed);
     reasons.into_iter().chain([unframed, longest(results), too_busy(results)]).flatten().collect()
 }
 
 impl Reason {
-    /// Whether the reason invalidates the run; otherwise it is a hint.
+    /// Whether the reason invalidates the run; otherwise it is a note.
     #[must_use]
     pub fn invalidates(&self) -> bool {
-        let is_hint = matches!(
+        let is_note = matches!(
             self,
-            Self::Withheld { .. }
-                | Self::Unconnected { .. }
-                | Self::Unframed
-                | Self::Longest { .. }
-                | Self::Busy { .. }
+            Self::Unsent { .. } | Self::NoConnection { .. } | Self::Unframed | Self::Longest { .. } | Self::Busy { .. }
         );
-        !is_hint
+        !is_note
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lag { lag_p99, latency_p50 } => {
-                let (lag, latency) = (format_duration(*lag_p99), format_duration(*latency_p50));
+            Self::SendDelay { delay_p99, latency_p50 } => {
+                let (delay, latency) = (format_duration(*delay_p99), format_duration(*latency_p50));
                 write!(
                     out,
-                    "client-limited: the client lag has a p99 of {lag}, more than a tenth of the latency's p50 of \
+                    "client-limited: the send delay has a p99 of {delay}, more than a tenth of the latency's p50 of \
                      {latency}"
                 )
             }
-            Self::Behind { lag_p99, measured } => {
-                let (lag, measured) = (format_duration(*lag_p99), format_duration(*measured));
+            Self::Behind { delay_p99, measured } => {
+                let (delay, measured) = (format_duration(*delay_p99), format_duration(*measured));
                 write!(
                     out,
-                    "client-limited: the client lag has a p99 of {lag}, more than 1 % of the measured {measured}"
+                    "client-limited: the send delay has a p99 of {delay}, more than 1 % of the measured {measured}"
                 )
             }
             Self::Schedule { due, sent } => {
@@ -163,7 +159,7 @@ impl fmt::Display for Reason {
                      {sent} sent"
                 )
             }
-            Self::Withheld { messages } => {
+            Self::Unsent { messages } => {
                 let messages = format_counted(*messages, "message");
                 write!(out, "{messages} not sent, or only in part: the server left no room or closed the connection")
             }
@@ -178,9 +174,9 @@ impl fmt::Display for Reason {
                     write!(out, "; about {} messages of the schedule never became due", format_count(*missed))
                 })
             }
-            Self::Unconnected { due, unconnected } => {
-                let (due, unconnected) = (format_count(*due), format_count(*unconnected));
-                write!(out, "no connection was open for {unconnected} of {due} due messages")
+            Self::NoConnection { due, messages } => {
+                let (due, messages) = (format_count(*due), format_count(*messages));
+                write!(out, "no connection was open for {messages} of {due} due messages")
             }
             Self::Unframed => out.write_str(UNFRAMED),
             Self::Longest { messages } => {
@@ -194,15 +190,15 @@ impl fmt::Display for Reason {
 }
 
 fn too_late(results: &RunResults) -> Option<Reason> {
-    let lag_p99 = results.histograms.lag.at(0.99)?;
+    let delay_p99 = results.histograms.send_delay.at(0.99)?;
     let (latency, unanswered) = (results.latency(), &results.histograms.unanswered_age);
     let Some(latency_p50) = latency.at(0.5).filter(|_| latency.count() > unanswered.count()) else {
-        // With most messages unanswered, the median wait is unbounded, and no lag is significant in comparison. The
+        // With most messages unanswered, the median wait is unbounded, and no delay is significant in comparison. The
         // load is still not the requested one.
         let measured = Duration::try_from_secs_f64(results.measured_s).unwrap_or_default();
-        return (lag_p99 > measured.mul_f64(MAX_MISSING)).then_some(Reason::Behind { lag_p99, measured });
+        return (delay_p99 > measured.mul_f64(MAX_MISSING)).then_some(Reason::Behind { delay_p99, measured });
     };
-    (lag_p99 * LAG_DIVISOR > latency_p50).then_some(Reason::Lag { lag_p99, latency_p50 })
+    (delay_p99 * DELAY_DIVISOR > latency_p50).then_some(Reason::SendDelay { delay_p99, latency_p50 })
 }
 
 #[allow(
@@ -213,9 +209,9 @@ fn too_late(results: &RunResults) -> Option<Reason> {
 )]
 fn too_little(results: &RunResults) -> Option<Reason> {
     // A client without CPU time left reads replies late, and cannot tell whether the server blocked its messages.
-    let withheld = if too_busy(results).is_none() { results.messages.withheld } else { 0 };
+    let unsent = if too_busy(results).is_none() { results.messages.unsent } else { 0 };
     // Messages without a connection are not the client's lateness either.
-    let excused = withheld.saturating_add(results.messages.unconnected);
+    let excused = unsent.saturating_add(results.messages.no_connection);
     let sent = results.messages.sent;
     let is_missed = |due: f64, allowed: f64| (due - sent.saturating_add(excused) as f64).abs() > allowed;
     if let Some(due) = results.messages.due.filter(|due| is_missed(*due as f64, *due as f64 * MAX_MISSING)) {
@@ -241,9 +237,9 @@ fn asked_for(results: &RunResults) -> Option<(f64, f64)> {
     Some((due, (due * MAX_MISSING).max(chance)))
 }
 
-fn withheld(results: &RunResults) -> Option<Reason> {
-    let messages = results.messages.withheld;
-    (messages > 0).then_some(Reason::Withheld { messages })
+fn unsent(results: &RunResults) -> Option<Reason> {
+    let messages = results.messages.unsent;
+    (messages > 0).then_some(Reason::Unsent { messages })
 }
 
 #[allow(
@@ -266,13 +262,13 @@ fn ended_early(results: &RunResults) -> Option<Reason> {
 
 /// Whether all connections failed before the end. Verified connections had completed their exchange.
 fn have_all_failed(results: &RunResults) -> bool {
-    results.connections.failed > 0 && results.connections.verified == 0
+    results.connections.failed > 0 && results.connections.completed == 0
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of messages")]
-fn unconnected(results: &RunResults) -> Option<Reason> {
-    let (due, unconnected) = (results.messages.due?, results.messages.unconnected);
-    (unconnected as f64 > due as f64 * MAX_MISSING).then_some(Reason::Unconnected { due, unconnected })
+fn no_connection(results: &RunResults) -> Option<Reason> {
+    let (due, messages) = (results.messages.due?, results.messages.no_connection);
+    (messages as f64 > due as f64 * MAX_MISSING).then_some(Reason::NoConnection { due, messages })
 }
 
 fn longest(results: &RunResults) -> Option<Reason> {

@@ -1,6 +1,7 @@
 //! TLS faults of a peer: their names, and their texts in logs and reports.
 
-use crate::error::{name_of, tls_cause};
+use crate::error::tls_cause;
+use std::borrow::Cow;
 use std::fmt;
 
 /// Why a TLS handshake or connection failed.
@@ -50,6 +51,32 @@ pub enum TlsFault {
 }
 
 impl TlsFault {
+    /// Stable name for scripts, such as `unknown_issuer` or `alert_40`.
+    pub(crate) fn name(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::PlainText => "plain_text",
+            Self::Http => "http",
+            Self::Echoed => "echoed",
+            Self::ClosedEarly => "closed_early",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::UnknownClientIssuer => "unknown_client_issuer",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::WrongName => "wrong_name",
+            Self::NoNames => "no_names",
+            Self::BadSignature => "bad_signature",
+            Self::BadCertificate => "bad_certificate",
+            Self::NoCertificate => "no_certificate",
+            Self::Incompatible => "incompatible",
+            Self::NoProtocol => "no_protocol",
+            Self::Alert(number) => return Cow::Owned(format!("alert_{number}")),
+            Self::Damaged => "damaged",
+            Self::Misbehaved => "misbehaved",
+            Self::TooLarge => "too_large",
+            Self::Internal => "internal",
+        })
+    }
+
     /// Whether the peer does not speak TLS at all.
     #[must_use]
     pub fn is_plain_text(self) -> bool {
@@ -59,8 +86,8 @@ impl TlsFault {
 
 impl fmt::Display for TlsFault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = name_of(self);
-        out.write_str(&tls_cause(&name).unwrap_or(name))
+        let name = self.name();
+        out.write_str(&tls_cause(&name).unwrap_or(name.into_owned()))
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 fn expect_rate_up_to(run: &Run, most: f64) {
     assert!(run.results.rate() <= most, "{} in {run:?}", run.results.rate());
     #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
-    let mut rates = run.results.intervals.iter().map(|second| second.replies as f64 / second.seconds);
+    let mut rates = run.results.intervals.iter().map(|second| second.answered as f64 / second.seconds);
     // An interval of half a second can hold the replies of a whole one.
     assert!(rates.all(|rate| rate <= 2.0 * most), "{run:?}");
 }
@@ -34,7 +34,7 @@ fn the_rate_excludes_replies_after_the_end_of_the_load() {
     let run = load(server.address(), &["-c", "50", "--duration", "1500ms"]);
     run.expect_success(100);
     let after = run.results.after_load.as_ref().unwrap();
-    assert_eq!((after.replies, after.bytes_verified), (50, 50 * 64), "{run:?}");
+    assert_eq!((after.answered, after.bytes_received), (50, 50 * 64), "{run:?}");
     expect_rate_up_to(&run, 50.0);
 }
 
@@ -50,7 +50,7 @@ fn the_rate_excludes_late_datagrams() {
     let run = load(fake.address, &["--udp", "-c", "20", "--duration", "1500ms", "--reply-timeout", "5s"]);
     run.expect_success(40);
     let after = run.results.after_load.as_ref().unwrap();
-    assert_eq!((after.replies, after.bytes_verified), (20, 20 * 64), "{run:?}");
+    assert_eq!((after.answered, after.bytes_received), (20, 20 * 64), "{run:?}");
     expect_rate_up_to(&run, 20.0);
 }
 
@@ -69,15 +69,15 @@ fn reads_after_the_end_of_the_load_are_in_no_interval() {
     let (reads, bytes) = results
         .intervals
         .iter()
-        .fold((0, 0), |(reads, bytes), second| (reads + second.reads, bytes + second.bytes_verified));
+        .fold((0, 0), |(reads, bytes), second| (reads + second.reads, bytes + second.bytes_received));
     assert!(results.measured_s < 0.9 && reads > 0, "{results:?}");
     let after = results.after_load.as_ref().unwrap();
     assert_eq!(
-        (reads + after.reads, bytes + after.bytes_verified),
-        (results.messages.reads.unwrap(), results.bytes.verified)
+        (reads + after.reads, bytes + after.bytes_received),
+        (results.messages.reads.unwrap(), results.bytes.received)
     );
     // The client reads for another five seconds.
-    assert!(after.reads > reads && after.bytes_verified > bytes, "{results:?}");
+    assert!(after.reads > reads && after.bytes_received > bytes, "{results:?}");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn the_rate_excludes_an_interrupted_hold() {
     std::thread::sleep(Duration::from_secs(1));
     program.signal(Signal::INT);
     let results = results_of(program);
-    assert!(results.interrupted && results.messages.verified == 6, "{results:?}");
+    assert!(results.interrupted && results.messages.answered == 6, "{results:?}");
     assert!(results.measured_s < 0.9 && results.duration_s > 1.0, "{results:?}");
 }
 
@@ -106,8 +106,8 @@ fn bytes_and_messages_agree_after_a_warm_up() {
     ] {
         let run = load(address, &[&options[..], &["--duration", "500ms", "--warm-up", "300ms", "-c", "3"]].concat());
         let (messages, bytes) = (&run.results.messages, &run.results.bytes);
-        assert!(run.code == Some(0) && messages.sent > 0 && messages.sent == messages.verified, "{run:?}");
-        assert_eq!((bytes.sent, bytes.verified), (messages.sent * 64, messages.sent * 64), "{run:?}");
+        assert!(run.code == Some(0) && messages.sent > 0 && messages.sent == messages.answered, "{run:?}");
+        assert_eq!((bytes.sent, bytes.received), (messages.sent * 64, messages.sent * 64), "{run:?}");
     }
 }
 
@@ -121,7 +121,7 @@ fn an_interrupted_warm_up_has_measured_nothing() {
         program.signal(Signal::INT);
         let run = Run::of(program);
         let (messages, bytes) = (&run.results.messages, &run.results.bytes);
-        assert_eq!((messages.due, messages.sent, bytes.sent, bytes.verified), (Some(0), 0, 0, 0), "{run:?}");
+        assert_eq!((messages.due, messages.sent, bytes.sent, bytes.received), (Some(0), 0, 0, 0), "{run:?}");
         assert!(run.stderr.iter().any(|line| line.ends_with(": interrupted before anything was measured")), "{run:?}");
     }
 }
@@ -140,7 +140,7 @@ fn the_rate_excludes_waiting_for_the_server() {
     });
     let results = results_of(program);
     drop(fake);
-    assert!(results.messages.verified == 2 && results.duration_s > 1.0 && results.measured_s < 0.9, "{results:?}");
+    assert!(results.messages.answered == 2 && results.duration_s > 1.0 && results.measured_s < 0.9, "{results:?}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn mismatch_offset(run: &Run) -> u64 {
     assert_eq!(run.code, Some(1), "{run:?}");
     let results = &run.results;
     assert_eq!((results.errors.len(), results.errors.get("mismatch")), (1, Some(&1)), "{run:?}");
-    assert_eq!((results.connections.verified, results.connections.failed), (2, 1), "{run:?}");
+    assert_eq!((results.connections.completed, results.connections.failed), (2, 1), "{run:?}");
     assert_eq!((results.mismatches.count, results.mismatches.first.len()), (1, 1), "{run:?}");
     let words = &results.mismatches.first[0];
     let (connection, rest) = words.strip_prefix("connection ").unwrap().split_once(", byte ").unwrap();
@@ -81,7 +81,7 @@ fn one_bit_in_a_million_bytes() {
     let work = ["-c", "3", "--size", "64", "--messages", "15625", "--pipeline", "100", "--json", "-"];
     let run = Run::of(client(fake.address(), &work));
     assert_eq!(mismatch_offset(&run), WHERE as u64, "{run:?}");
-    assert_eq!(run.results.messages.verified, 2 * 15_625 + (WHERE / SIZE) as u64, "{run:?}");
+    assert_eq!(run.results.messages.answered, 2 * 15_625 + (WHERE / SIZE) as u64, "{run:?}");
 }
 
 /// The first byte of a pattern's message differs from that of another in 255 of 256 cases, so the offset lies within
@@ -91,7 +91,7 @@ fn expect_found(corruption: Corruption, message: u64) {
     for run in runs_against(corruption) {
         let begin = message * SIZE as u64;
         assert!((begin..begin + 8).contains(&mismatch_offset(&run)), "{run:?}");
-        assert_eq!(run.results.messages.verified, 2 * MESSAGES + message, "{run:?}");
+        assert_eq!(run.results.messages.answered, 2 * MESSAGES + message, "{run:?}");
     }
 }
 
@@ -107,11 +107,11 @@ fn lost_message() {
     let runs = runs_against(lost);
     for run in &runs[1..] {
         assert!((32_000..32_008).contains(&mismatch_offset(run)), "{run:?}");
-        assert_eq!(run.results.messages.verified, 2 * MESSAGES + 500, "{run:?}");
+        assert_eq!(run.results.messages.answered, 2 * MESSAGES + 500, "{run:?}");
     }
     let run = &runs[0];
     assert_eq!((run.code, run.results.errors.get("reply_timeout")), (Some(1), Some(&1)), "{run:?}");
-    assert_eq!((run.results.messages.verified, run.results.messages.timed_out), (2 * MESSAGES + 500, 1), "{run:?}");
+    assert_eq!((run.results.messages.answered, run.results.messages.timed_out), (2 * MESSAGES + 500, 1), "{run:?}");
 }
 
 /// Swaps two messages: one is delayed until the other has arrived, so the client has to send both.
@@ -136,7 +136,7 @@ fn swapped_messages() {
         let work = ["-c", "3", "--size", "64", "--messages", "1000", "--pipeline", pipeline, "--json", "-"];
         let run = Run::of(client(fake.address(), &work));
         assert_eq!((run.code, run.results.errors.get("mismatch")), (Some(1), Some(&3)), "{run:?}");
-        assert_eq!(run.results.messages.verified, 3 * 200, "{run:?}");
+        assert_eq!(run.results.messages.answered, 3 * 200, "{run:?}");
         for words in &run.results.mismatches.first {
             assert!((0..8).any(|byte| words.contains(&format!(", byte {}: ", 200 * SIZE + byte))), "{words}");
         }
@@ -167,7 +167,7 @@ fn echo_of_another_connection() {
     let run = Run::of(client(fake.address(), &["-c", "2", "--size", "64", "--json", "-"]));
     assert_eq!(run.code, Some(1), "{run:?}");
     // The other connection may have lost its peer by then.
-    assert!(run.results.errors.contains_key("mismatch") && run.results.messages.verified == 0, "{run:?}");
+    assert!(run.results.errors.contains_key("mismatch") && run.results.messages.answered == 0, "{run:?}");
 }
 
 /// No two connections, and no two rounds of one connection, send the same bytes.

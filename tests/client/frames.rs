@@ -176,18 +176,18 @@ fn unframed_replies_are_not_counted() {
     let reads = counts(&exit, "reads ").0;
     assert!(counts(&exit, "messages ").0 == 21 && reads >= 7, "{exit:#?}");
     let has = |part: &str| exit.stdout.iter().any(|line| line.contains(part));
-    assert!(has(REASON) && has("    first byte ") && !has("round trip") && !has("answered"), "{exit:#?}");
+    assert!(has(REASON) && has("    first byte ") && !has("service time") && !has("answered"), "{exit:#?}");
     for further in [&["--rate", "100"][..], &[]] {
         let work = ["--duration", "500ms", "--fail-if", "p99>1h", "--fail-if", "rate<1", "--json", "-"];
         let mut program = client(fake.address(), &[&one[..], &work, further].concat());
         let exit = program.await_exit();
         let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
         let (messages, times) = (&results.messages, &results.histograms);
-        assert_eq!((exit.code, messages.verified, results.latency().count()), (Some(3), 0, 0), "{exit:#?}");
-        assert_eq!((times.latency_from_send.count(), times.first_byte.count()), (0, 7), "{exit:#?}");
+        assert_eq!((exit.code, messages.answered, results.latency().count()), (Some(3), 0, 0), "{exit:#?}");
+        assert_eq!((times.service_time.count(), times.first_byte.count()), (0, 7), "{exit:#?}");
         assert!(messages.sent >= 7 && messages.reads >= Some(7), "{exit:#?}");
-        assert!(results.bytes.verified >= 7 * REPLY_BYTES as u64, "{exit:#?}");
-        assert!(results.hints.iter().any(|hint| hint.starts_with(REASON)), "{exit:#?}");
+        assert!(results.bytes.received >= 7 * REPLY_BYTES as u64, "{exit:#?}");
+        assert!(results.notes.iter().any(|hint| hint.starts_with(REASON)), "{exit:#?}");
         let told = exit.stderr.join("\n");
         assert!(!["verified", "answered", "right"].iter().any(|word| told.contains(word)), "{exit:#?}");
         assert!(told.contains("p99 was not measured") && told.contains("rate was not measured"), "{exit:#?}");
@@ -211,7 +211,7 @@ fn replies_of_a_known_size() {
     run.expect_success(run.results.messages.sent);
     let told = run.stderr.join("\n");
     assert!(told.contains(": every message was answered") && !told.contains("verified"), "{told}");
-    assert_eq!(run.results.bytes.verified, run.results.messages.sent * REPLY_BYTES as u64, "{run:?}");
+    assert_eq!(run.results.bytes.received, run.results.messages.sent * REPLY_BYTES as u64, "{run:?}");
     // A size other than that of the replies.
     let exit = client(fake.address(), &["--message", GET, "--reply-size", "299999"]).await_exit();
     expect_failure(&exit, "wrong answer", "if replies are larger, raise --reply-size");

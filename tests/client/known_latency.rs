@@ -40,8 +40,8 @@ fn run_with_a_stop(pipeline: &[&str]) -> (RunResults, f64, f64) {
     assert_eq!(run.code, Some(0), "{:?}", run.results);
     let messages = &run.results.messages;
     // With pipelining, replies may be outstanding at the end.
-    let sent = messages.sent + messages.withheld;
-    assert_eq!((messages.due, sent, messages.verified), (Some(800), 800, messages.sent), "{:?}", run.results);
+    let sent = messages.sent + messages.unsent;
+    assert_eq!((messages.due, sent, messages.answered), (Some(800), 800, messages.sent), "{:?}", run.results);
     let count = |time: Duration| time.saturating_sub(SECOND).as_secs_f64() * RATE;
     (run.results, count(certain) - 2.0, count(possible) + 2.0)
 }
@@ -50,7 +50,7 @@ fn run_with_a_stop(pipeline: &[&str]) -> (RunResults, f64, f64) {
 fn waited_for_a_second(results: &RunResults) -> (f64, f64) {
     let times = &results.histograms;
     let longer = |latencies| longer_than(latencies, SECOND) as f64;
-    (longer(&times.latency_from_due), longer(&times.latency_from_send))
+    (longer(&times.response_time), longer(&times.service_time))
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn response_time_includes_the_time_a_server_was_stopped() {
     assert!((least..=most).contains(&due), "{due}, not {least} to {most}: {results:?}");
     // Nothing blocks the client. Where it was late itself, the service time is shorter.
     assert!((least / 2.0..=due).contains(&sent), "{sent} of {due}: {results:?}");
-    assert!(results.histograms.latency_from_due.at(0.99) > Some(SECOND), "{results:?}");
+    assert!(results.histograms.response_time.at(0.99) > Some(SECOND), "{results:?}");
 }
 
 /// A message waits for the previous one. In the service time only the messages in flight show, one per connection.
@@ -71,10 +71,10 @@ fn response_time_includes_the_time_blocked() {
     assert!((least..=most).contains(&due), "{due}, not {least} to {most}: {results:?}");
     assert!(sent <= 8.0, "{sent}: {results:?}");
     let times = &results.histograms;
-    let (from_due, from_send) = (times.latency_from_due.at(0.95), times.latency_from_send.at(0.95));
+    let (from_due, from_send) = (times.response_time.at(0.95), times.service_time.at(0.95));
     assert!(from_due > Some(SECOND) && from_send < Some(SECOND / 2), "{from_due:?} {from_send:?} {results:?}");
     // The server caused that, not the client.
-    assert!(times.held_back.max() > Some(SECOND), "{results:?}");
+    assert!(times.blocked.max() > Some(SECOND), "{results:?}");
 }
 
 #[test]
@@ -84,18 +84,18 @@ fn no_reply_is_faster_than_the_server() {
     let open = load(server.address(), &["-c", "10", "--rate", "200", "--duration", "2s"]);
     open.expect_success(400);
     let times = &open.results.histograms;
-    assert_eq!((times.latency_from_send.count(), times.latency_from_due.count()), (400, 400), "{open:?}");
-    assert!(times.latency_from_send.at(0.5) >= Some(DELAY), "{open:?}");
-    assert!(times.latency_from_due.at(0.5) >= times.latency_from_send.at(0.5), "{open:?}");
+    assert_eq!((times.service_time.count(), times.response_time.count()), (400, 400), "{open:?}");
+    assert!(times.service_time.at(0.5) >= Some(DELAY), "{open:?}");
+    assert!(times.response_time.at(0.5) >= times.service_time.at(0.5), "{open:?}");
     // Each of ten connections gets a reply every 5 ms at most.
     let closed = load(server.address(), &["-c", "10", "--pipeline", "1", "--duration", "1s"]);
     closed.expect_success(closed.results.messages.sent);
     let most = 10.0 * (closed.results.measured_s / DELAY.as_secs_f64() + 1.0);
     #[allow(clippy::cast_precision_loss, reason = "a few thousand messages")]
-    let count = closed.results.messages.verified as f64;
+    let count = closed.results.messages.answered as f64;
     // 1 % more, for a server that counts from its loop iteration and not from the read.
     assert!(count <= most * 1.01, "{count}, at most {most}: {closed:?}");
-    assert!(closed.results.histograms.latency_from_send.at(0.5) >= Some(DELAY), "{closed:?}");
+    assert!(closed.results.histograms.service_time.at(0.5) >= Some(DELAY), "{closed:?}");
 }
 
 /// What the independent server saw of a load.
@@ -185,7 +185,7 @@ fn an_independent_server_counts_the_same_messages() {
             (results.messages.due, results.load.rate, results.load.duration_s),
             (Some(400), Some(200.0), Some(2.0))
         );
-        assert_eq!((seen.arrivals.len(), results.histograms.lag.count()), (400, 400), "{run:?}");
+        assert_eq!((seen.arrivals.len(), results.histograms.send_delay.count()), (400, 400), "{run:?}");
         // In turn, and equally often.
         assert_eq!(seen.counts, [100; 4], "{run:?}");
         assert!(workers != "1" || seen.max_ahead <= 2, "{} messages ahead", seen.max_ahead);

@@ -35,30 +35,30 @@ impl Run {
     fn check(&self) {
         let (results, messages) = (&self.results, &self.results.messages);
         let times = &results.histograms;
-        assert!(messages.verified <= messages.sent, "{self:?}");
-        let lost = messages.timed_out + messages.pending + messages.failed;
+        assert!(messages.answered <= messages.sent, "{self:?}");
+        let lost = messages.unanswered();
         assert_eq!(times.unanswered_age.count(), lost, "{self:?}");
-        assert_eq!(times.latency_from_send.count(), messages.verified, "{self:?}");
+        assert_eq!(times.service_time.count(), messages.answered, "{self:?}");
         if results.load.kind == LoadKind::Open {
-            assert_eq!(messages.due, Some(messages.verified + lost), "{self:?}");
-            assert_eq!(times.latency_from_due.count(), messages.verified, "{self:?}");
-            assert_eq!(times.lag.count(), messages.sent, "{self:?}");
+            assert_eq!(messages.due, Some(messages.answered + lost), "{self:?}");
+            assert_eq!(times.response_time.count(), messages.answered, "{self:?}");
+            assert_eq!(times.send_delay.count(), messages.sent, "{self:?}");
         } else {
-            let begun = messages.sent + messages.withheld;
-            assert_eq!((messages.due, begun), (None, messages.verified + lost), "{self:?}");
-            assert!(times.latency_from_due.is_empty() && times.lag.is_empty(), "{self:?}");
+            let begun = messages.sent + messages.unsent;
+            assert_eq!((messages.due, begun), (None, messages.answered + lost), "{self:?}");
+            assert!(times.response_time.is_empty() && times.send_delay.is_empty(), "{self:?}");
         }
         let sum = |what: fn(&multiconn::results::Interval) -> u64| {
             results.intervals.iter().chain(&results.after_load).map(what).sum::<u64>()
         };
         assert_eq!(
-            (sum(|second| second.sent), sum(|second| second.replies)),
-            (messages.sent, messages.verified),
+            (sum(|second| second.sent), sum(|second| second.answered)),
+            (messages.sent, messages.answered),
             "{self:?}"
         );
-        assert_eq!(sum(|second| second.latency.count), messages.verified, "{self:?}");
-        let bytes = (sum(|second| second.bytes_sent), sum(|second| second.bytes_verified));
-        assert_eq!(bytes, (results.bytes.sent, results.bytes.verified), "{self:?}");
+        assert_eq!(sum(|second| second.latency.count), messages.answered, "{self:?}");
+        let bytes = (sum(|second| second.bytes_sent), sum(|second| second.bytes_received));
+        assert_eq!(bytes, (results.bytes.sent, results.bytes.received), "{self:?}");
         if results.warm_up_s == 0.0 {
             // Failures before the start of the load belong to no second of it.
             let (errors, connections) = (sum(|second| second.errors), &results.connections);
@@ -72,7 +72,7 @@ impl Run {
     pub(crate) fn expect_success(&self, messages: u64) {
         assert_eq!(self.code, Some(0), "{self:?}");
         assert!(self.results.errors.is_empty() && self.results.mismatches.count == 0, "{self:?}");
-        assert_eq!((self.results.messages.sent, self.results.messages.verified), (messages, messages), "{self:?}");
+        assert_eq!((self.results.messages.sent, self.results.messages.answered), (messages, messages), "{self:?}");
     }
 }
 
@@ -106,13 +106,13 @@ fn a_uniform_load_is_sent_completely() {
         let run = load(server.address(), &work);
         run.expect_success(1000);
         let results = &run.results;
-        assert_eq!((results.messages.due, results.bytes.sent, results.bytes.verified), (Some(1000), 64_000, 64_000));
+        assert_eq!((results.messages.due, results.bytes.sent, results.bytes.received), (Some(1000), 64_000, 64_000));
         assert_eq!(
             (results.load.kind, results.load.rate, results.load.duration_s),
             (LoadKind::Open, Some(500.0), Some(2.0))
         );
         assert!((2.0..6.0).contains(&results.measured_s) && results.duration_s >= results.measured_s, "{run:?}");
-        let (due, send) = (&results.histograms.latency_from_due, &results.histograms.latency_from_send);
+        let (due, send) = (&results.histograms.response_time, &results.histograms.service_time);
         assert!(due.at(0.99) >= send.at(0.99) && due.max() >= send.max(), "{run:?}");
     }
 }
@@ -122,7 +122,7 @@ fn a_uniform_load_is_sent_completely() {
 fn the_first_message_has_no_extra_send_delay() {
     let server = server();
     let work = ["--rate", "20", "--duration", "300ms", "-c", "4", "--workers", "2"];
-    let lags = (0..8).map(|_| load(server.address(), &work).results.histograms.lag.max());
+    let lags = (0..8).map(|_| load(server.address(), &work).results.histograms.send_delay.max());
     let lags: Vec<_> = lags.take_while(|lag| *lag > Some(Duration::from_micros(1500))).collect();
     assert!(lags.len() < 8, "{lags:?}");
 }
@@ -181,7 +181,7 @@ fn a_late_client_goes_on_reading() {
     // It ends at most a second late, and until then sends overdue messages. Without reading, no reply would have
     // arrived by then.
     assert!(messages.sent < 3_000_000 && messages.sent + messages.pending == 3_000_000, "{run:?}");
-    assert!(run.results.intervals[0].replies > 0, "{run:?}");
+    assert!(run.results.intervals[0].answered > 0, "{run:?}");
 }
 
 /// The load continues while the server is stopped; the waiting time of messages due then is counted.
@@ -198,13 +198,13 @@ fn a_stopped_server_delays_all_messages_due_meanwhile() {
     let run = Run::of(program);
     run.expect_success(800);
     let times = &run.results.histograms;
-    assert!(millis(times.latency_from_due.max()) > 1200, "{run:?}");
-    assert!(times.latency_from_due.at(0.99) >= times.latency_from_send.at(0.99), "{run:?}");
+    assert!(millis(times.response_time.max()) > 1200, "{run:?}");
+    assert!(times.response_time.at(0.99) >= times.service_time.at(0.99), "{run:?}");
     // Due in the first half of the pause, at 200 per second: 140. A busy machine extends the pause.
-    let slow = longer_than(&times.latency_from_due, PAUSE / 2);
+    let slow = longer_than(&times.response_time, PAUSE / 2);
     assert!((120..=400).contains(&slow), "{slow} in {run:?}");
     // Sending went on.
-    assert!(times.lag.at(0.5) < Some(PAUSE / 2), "{run:?}");
+    assert!(times.send_delay.at(0.5) < Some(PAUSE / 2), "{run:?}");
 }
 
 /// With the pipeline full, the server blocks the next message: that is not send delay.
@@ -215,11 +215,11 @@ fn time_blocked_is_not_send_delay() {
     let (messages, times) = (&run.results.messages, &run.results.histograms);
     // Two connections exchange ten messages a second.
     assert_eq!(messages.due, Some(200), "{run:?}");
-    assert!(messages.sent <= 25 && messages.sent + messages.withheld == 200, "{run:?}");
-    assert!(times.held_back.count() >= messages.sent.saturating_sub(4), "{run:?}");
-    assert!(times.held_back.max() > times.lag.at(0.5), "{run:?}");
+    assert!(messages.sent <= 25 && messages.sent + messages.unsent == 200, "{run:?}");
+    assert!(times.blocked.count() >= messages.sent.saturating_sub(4), "{run:?}");
+    assert!(times.blocked.max() > times.send_delay.at(0.5), "{run:?}");
     assert!(!run.results.reasons.iter().any(|reason| reason.contains("schedule")), "{run:?}");
-    assert!(run.results.hints.iter().any(|hint| hint.contains("not sent, or only in part")), "{run:?}");
+    assert!(run.results.notes.iter().any(|hint| hint.contains("not sent, or only in part")), "{run:?}");
 }
 
 /// A stopped client has to send the messages due meanwhile, and reports that it was the limit.
@@ -237,8 +237,8 @@ fn a_run_with_a_stopped_client_is_not_valid() {
         let due = if run.results.warm_up_s > 0.0 { 2000 } else { 3000 };
         assert_eq!((run.code, run.results.messages.due), (Some(0), Some(due)), "{run:?}");
         let times = &run.results.histograms;
-        assert!(!run.results.valid && millis(times.lag.max()) > 300, "{run:?}");
-        assert!(times.latency_from_due.max() >= times.lag.max(), "{run:?}");
+        assert!(!run.results.valid && millis(times.send_delay.max()) > 300, "{run:?}");
+        assert!(times.response_time.max() >= times.send_delay.max(), "{run:?}");
     }
 }
 
@@ -250,7 +250,7 @@ fn unanswered_messages_are_counted_with_their_age() {
         let run = load(fake.address(), &silent);
         assert_eq!((run.code, run.results.errors.get("reply_timeout")), (Some(1), Some(&2)), "{run:?}");
         let messages = &run.results.messages;
-        assert!(messages.verified == 0 && messages.timed_out >= 2, "{run:?}");
+        assert!(messages.answered == 0 && messages.timed_out >= 2, "{run:?}");
         assert!(millis(run.results.histograms.unanswered_age.max()) >= 299, "{run:?}");
     }
 }
@@ -269,7 +269,7 @@ fn some_connections_are_never_answered() {
     assert_eq!((run.code, run.results.errors.get("reply_timeout")), (Some(1), Some(&2)), "{run:?}");
     let messages = &run.results.messages;
     assert_eq!((messages.due, messages.sent), (Some(200), 200), "{run:?}");
-    assert_eq!((messages.verified, messages.timed_out, messages.pending), (100, 100, 0), "{run:?}");
+    assert_eq!((messages.answered, messages.timed_out, messages.pending), (100, 100, 0), "{run:?}");
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn the_warm_up_is_not_measured() {
         assert_eq!(run.results.messages.due, Some(300), "{run:?}");
         assert!((1.0..5.0).contains(&run.results.measured_s) && run.results.duration_s >= 1.7, "{run:?}");
         assert!((run.results.warm_up_s - 0.7).abs() < 1e-9, "{run:?}");
-        assert_eq!(run.results.bytes.verified, 300 * 64, "{run:?}");
+        assert_eq!(run.results.bytes.received, 300 * 64, "{run:?}");
     }
 }
 
@@ -361,8 +361,8 @@ fn an_interrupted_load_is_reported() {
         let run = Run::of(program);
         assert!(run.code == Some(130) && run.results.interrupted, "{:?}", run.results);
         let messages = &run.results.messages;
-        assert!(messages.sent >= 50 && messages.timed_out + messages.failed == 0, "{:?}", run.results);
-        assert!(if answers { messages.verified >= 40 } else { messages.pending >= 50 }, "{:?}", run.results);
+        assert!(messages.sent >= 50 && messages.timed_out + messages.lost == 0, "{:?}", run.results);
+        assert!(if answers { messages.answered >= 40 } else { messages.pending >= 50 }, "{:?}", run.results);
         assert!(run.stderr.iter().any(|line| line.ends_with(": interrupted")), "{:?}", run.results);
     }
 }

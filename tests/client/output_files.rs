@@ -70,7 +70,7 @@ fn a_file_keeps_its_mode_and_the_links_to_it() {
     symlink("run.json", &link).unwrap();
     symlink("new.json", &far).unwrap();
     assert_eq!(run(&["--json", &link, "--html", &far]).code, Some(0));
-    assert!(fs::read_to_string(&file).unwrap().contains("multiconn-run/1"));
+    assert!(fs::read_to_string(&file).unwrap().contains("multiconn-run/2"));
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(names(folder.path()), ["far.json", "link.json", "new.json", "run.json"]);
     assert!([link, far].iter().all(|link| fs::symlink_metadata(link).unwrap().is_symlink()));
@@ -91,7 +91,7 @@ fn pipes_and_descriptors_are_written_directly() {
     let mut command = Program::client_under(&["sh", "-c", script]);
     let exit = Program::spawn(command.args([&pipe, &copy, &open])).await_exit();
     assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
-    assert!(fs::read_to_string(&copy).unwrap().contains("multiconn-run/1"));
+    assert!(fs::read_to_string(&copy).unwrap().contains("multiconn-run/2"));
     assert!(fs::read_to_string(&open).unwrap().starts_with("<!DOCTYPE html>"));
     assert_eq!(names(folder.path()), ["copy", "open", "pipe"]);
 }

@@ -93,11 +93,11 @@ fn a_load_with_failing_calls_does_not_spin() {
     }
     let (_server, address) = own_server(&[]);
     let loads = [
-        ("recvmmsg", "ENOSYS", &[][..], "receive_enosys"),
+        ("recvmmsg", "ENOSYS", &[][..], "not_received_enosys"),
         ("recvmmsg", "ECONNREFUSED", &["--rate", "20"], "refused"),
-        ("sendmmsg", "ENOSYS", &[], "enosys"),
-        ("sendmmsg", "EHOSTUNREACH", &[], "host_unreachable"),
-        ("sendmmsg", "ENOBUFS", &["--rate", "1000"], "enobufs"),
+        ("sendmmsg", "ENOSYS", &[], "not_sent_enosys"),
+        ("sendmmsg", "EHOSTUNREACH", &[], "not_sent_host_unreachable"),
+        ("sendmmsg", "ENOBUFS", &["--rate", "1000"], "not_sent_enobufs"),
     ];
     std::thread::scope(|scope| {
         for (call, error, load, cause) in loads {

@@ -38,7 +38,7 @@ fn ends_with_the_duration_or_the_hold() {
         assert_eq!(exit.code, Some(0), "{exit:#?}");
         let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
         assert!(results.is_success() && results.duration_s >= 0.3, "{results:#?}");
-        assert_eq!((results.connections.verified, results.messages.sent, results.bytes.verified), (3, 0, 42));
+        assert_eq!((results.connections.completed, results.messages.sent, results.bytes.received), (3, 0, 42));
         assert!(exit.stderr.iter().any(|line| line.contains("42 received")), "{exit:#?}");
     }
     // The client cuts an endless stream.

@@ -17,8 +17,8 @@ fn a_connection_for_each_message() {
         let run = load(server.address(), &[&each[..], further].concat());
         run.expect_success(20);
         let connections = &run.results.connections;
-        assert_eq!((connections.wanted, connections.opened, connections.verified), (4, 20, 4), "{run:?}");
-        assert_eq!((run.results.histograms.connect.count(), run.results.bytes.verified), (20, 20 * 64), "{run:?}");
+        assert_eq!((connections.wanted, connections.opened, connections.completed), (4, 20, 4), "{run:?}");
+        assert_eq!((run.results.histograms.connect.count(), run.results.bytes.received), (20, 20 * 64), "{run:?}");
         assert!(connections.most_open <= 4, "{run:?}");
     }
 }
@@ -96,7 +96,7 @@ fn reconnects_last_as_long_as_the_load() {
         for run in runs.map(Run::of) {
             assert!(run.results.errors.is_empty() && run.code == Some(0), "{run:?}");
             let (connections, messages) = (&run.results.connections, &run.results.messages);
-            assert_eq!((connections.verified, messages.due), (4, rate.contains(&"--rate").then_some(100)), "{run:?}");
+            assert_eq!((connections.completed, messages.due), (4, rate.contains(&"--rate").then_some(100)), "{run:?}");
             assert!(connections.opened >= 4 && connections.opened <= messages.sent + 4, "{run:?}");
         }
     }
@@ -108,8 +108,8 @@ fn waiting_for_a_connection_is_not_send_delay() {
     let server = Program::server(&["127.0.0.1", "0", "--reply-delay", "50ms"]);
     let run = load(server.address(), &["--rate", "200", "-c", "2", "--duration", "2s", "--reconnect-every", "1"]);
     let times = &run.results.histograms;
-    assert!(run.results.messages.unconnected > 100 && times.held_back.count() > 20, "{run:?}");
-    assert!(times.lag.at(0.5) < times.held_back.at(0.5), "{run:?}");
+    assert!(run.results.messages.no_connection > 100 && times.blocked.count() > 20, "{run:?}");
+    assert!(times.send_delay.at(0.5) < times.blocked.at(0.5), "{run:?}");
 }
 
 /// Accepts three connections, stops listening, echoes one message on each, and then everything.
@@ -138,7 +138,7 @@ fn server_stops_accepting() {
         let run = load(address, &[&["-c", "3", "--messages", "5", "--reconnect-every", "1"][..], duration].concat());
         assert_eq!((run.code, run.results.errors.get("refused")), (Some(1), Some(&3)), "{run:?}");
         assert_eq!((run.results.connections.opened, run.results.connections.failed), (3, 3), "{run:?}");
-        assert_eq!(run.results.messages.verified, 3, "{run:?}");
+        assert_eq!(run.results.messages.answered, 3, "{run:?}");
         assert!(run.results.duration_s < 15.0, "{run:?}");
         server.join().unwrap();
     }

@@ -25,12 +25,12 @@ fn the_results_of_a_run_are_complete() {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     assert!(exit.stdout[0].starts_with("20 connections to "), "the summary stays: {exit:#?}");
     let results = read(&path);
-    assert_eq!((results.connections.wanted, results.connections.opened, results.connections.verified), (20, 20, 20));
-    assert_eq!((results.messages.sent, results.messages.verified, results.bytes.verified), (200, 200, 4400));
+    assert_eq!((results.connections.wanted, results.connections.opened, results.connections.completed), (20, 20, 20));
+    assert_eq!((results.messages.sent, results.messages.answered, results.bytes.received), (200, 200, 4400));
     assert_eq!((results.latency().count(), results.histograms.connect.count()), (200, 20));
-    assert_eq!(results.target, server.address().to_string());
+    assert_eq!(results.targets, [server.address().to_string()]);
     assert!(results.valid && !results.interrupted && results.measured_s > 0.0 && results.rate() > 0.0, "{results:?}");
-    assert!(results.environment.kernel.is_some() && results.environment.descriptor_limit.is_some(), "{results:?}");
+    assert!(results.machine.kernel.is_some() && results.machine.descriptor_limit.is_some(), "{results:?}");
     let option = |name| results.configuration.get(name).cloned();
     assert_eq!(option("port"), Some(Value::from(server.address().port())));
     assert_eq!((option("num-connections"), option("pipeline")), (Some(Value::from(20)), Some(Value::from(2))));
@@ -47,7 +47,7 @@ fn results_on_stdout_are_the_only_output() {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     assert_eq!(exit.stdout.len(), 1, "one line: {exit:#?}");
     let results = RunResults::from_json(&exit.stdout[0]).unwrap();
-    assert_eq!(results.messages.verified, 6);
+    assert_eq!(results.messages.answered, 6);
     assert!(exit.stderr[0].starts_with("3 connections to "), "people read on: {exit:#?}");
     let exit = client(server.address(), &["3", "--json", "-", "-q"]).await_exit();
     assert!(RunResults::from_json(&exit.stdout.join("\n")).is_ok() && exit.stderr.is_empty(), "{exit:#?}");
@@ -75,7 +75,7 @@ fn udp_runs_have_results_too() {
     let exit = client(address, &["3", "--udp", "--messages", "5", "--json", &path, "--fail-if", "p50>1h"]).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     let results = read(&path);
-    assert_eq!((results.connections.opened, results.messages.verified, results.latency().count()), (3, 15, 15));
+    assert_eq!((results.connections.opened, results.messages.answered, results.latency().count()), (3, 15, 15));
     assert!(results.is_success());
 }
 
@@ -101,7 +101,7 @@ fn external_tools_read_the_files() {
         let words: Vec<Vec<&str>> = exit.stdout.iter().map(|line| line.split(' ').collect()).collect();
         let names: Vec<_> = words.iter().map(|words| words[0]).collect();
         // The log has response and service times, where there are both.
-        let expected = ["json", "hgrm", "log", "from_send"];
+        let expected = ["json", "hgrm", "log", "service_time"];
         assert_eq!(names, expected[..if schedule.is_empty() { 3 } else { 4 }]);
         for words in &words {
             assert_eq!(words[1], "5000", "{words:?}");
@@ -112,7 +112,7 @@ fn external_tools_read_the_files() {
         let stepped: u128 = words[1][2].parse().unwrap();
         assert!(stepped >= main, "{stepped} {main}");
         if let Some(tagged) = words.get(3) {
-            assert_eq!(tagged[2], p99(&results.histograms.latency_from_send).to_string());
+            assert_eq!(tagged[2], p99(&results.histograms.service_time).to_string());
         }
     }
 }
@@ -208,8 +208,8 @@ fn the_measured_time_ends_with_the_load() {
         let results = read(&path);
         let covered: f64 = results.intervals.iter().map(|interval| interval.seconds).sum();
         assert!((covered - results.measured_s).abs() < 1e-6, "{covered} {}", results.measured_s);
-        let replies: u64 = results.intervals.iter().chain(&results.after_load).map(|interval| interval.replies).sum();
-        assert_eq!(replies, results.messages.verified);
+        let replies: u64 = results.intervals.iter().chain(&results.after_load).map(|interval| interval.answered).sum();
+        assert_eq!(replies, results.messages.answered);
         results
     };
     for load in [&["--rate", "1k"][..], &["--pipeline", "1"]] {

@@ -38,30 +38,30 @@ fn messages_due_without_a_connection_are_counted() {
     for gone in [fake.address(), nobody.1] {
         let run = Run::of(start([gone, server.address()], &[&WORK[..], &["--workers", "2"]].concat()));
         let (messages, connections) = (&run.results.messages, &run.results.connections);
-        assert_eq!((run.code, connections.verified, connections.failed), (Some(1), 1, 1), "{run:?}");
+        assert_eq!((run.code, connections.completed, connections.failed), (Some(1), 1, 1), "{run:?}");
         assert_eq!((messages.due, messages.timed_out, messages.pending), (Some(400), 0, 0), "{run:?}");
         let answered = if gone == fake.address() { 220 } else { 200 };
-        assert_eq!((messages.verified, messages.failed), (answered, 400 - answered), "{run:?}");
-        assert_eq!(messages.unconnected + messages.withheld, 400 - messages.sent, "{run:?}");
+        assert_eq!((messages.answered, messages.lost), (answered, 400 - answered), "{run:?}");
+        assert_eq!(messages.no_connection + messages.unsent, 400 - messages.sent, "{run:?}");
         // Their age counts up to the end.
         assert!(run.results.histograms.unanswered_age.max() > Some(Duration::from_secs(1)), "{run:?}");
         assert!(run.results.measured_s >= 2.0 && run.results.duration_s < 9.0, "{run:?}");
         // A client that was stopped may have assigned everything at once.
-        if run.results.histograms.lag.max() > Some(Duration::from_millis(300)) {
+        if run.results.histograms.send_delay.max() > Some(Duration::from_millis(300)) {
             continue;
         }
-        assert!((100..=200).contains(&messages.unconnected), "{run:?}");
-        let hint = format!("no connection was open for {} of 400 due messages", messages.unconnected);
-        assert!(run.results.hints.contains(&hint), "{run:?}");
-        let told = format!("{} of them never sent: no connection was open", messages.unconnected);
+        assert!((100..=200).contains(&messages.no_connection), "{run:?}");
+        let hint = format!("no connection was open for {} of 400 due messages", messages.no_connection);
+        assert!(run.results.notes.contains(&hint), "{run:?}");
+        let told = format!("{} of them never sent: no connection was open", messages.no_connection);
         assert!(run.stderr.iter().any(|line| line.ends_with(&told)), "{run:?}");
     }
     // Another connection of the same worker takes them.
     let run = Run::of(start([fake.address(), server.address()], &WORK));
     let messages = &run.results.messages;
-    assert_eq!((run.code, messages.due, messages.unconnected), (Some(1), Some(400), 0), "{run:?}");
+    assert_eq!((run.code, messages.due, messages.no_connection), (Some(1), Some(400), 0), "{run:?}");
     // Except for those assigned to the lost connection, on a slow machine.
-    assert!(messages.sent >= 300 && messages.verified >= 200, "{run:?}");
+    assert!(messages.sent >= 300 && messages.answered >= 200, "{run:?}");
 }
 
 /// Without any connection the run ends, and reports when it ended and what it did not send.
@@ -73,7 +73,7 @@ fn a_load_ends_with_its_last_connection() {
         let work = ["-c", "4", "--duration", "1h", "--workers", workers];
         let run = Run::of(start([fake.address(); 2], &[&work[..], further].concat()));
         let (results, messages) = (&run.results, &run.results.messages);
-        assert_eq!((run.code, results.connections.failed, messages.verified), (Some(1), 4, 80), "{run:?}");
+        assert_eq!((run.code, results.connections.failed, messages.answered), (Some(1), 4, 80), "{run:?}");
         assert!(results.measured_s < 9.0 && results.duration_s < 9.0 && !results.valid, "{run:?}");
         let reason = results.reasons.iter().find(|reason| reason.starts_with("the load ended early, after ")).unwrap();
         assert!(reason.contains(" of 1 h: every connection had failed"), "{run:?}");
@@ -138,8 +138,8 @@ fn server_comes_back() {
     assert!(run.code == Some(0) && run.results.errors.is_empty(), "{run:?}");
     let messages = &run.results.messages;
     // A slow machine may still be opening connections for the last ones at the end.
-    assert!(messages.due == Some(60) && messages.verified >= 30 && messages.failed == 0, "{run:?}");
-    assert!(run.results.histograms.latency_from_due.max() > Some(Duration::from_millis(500)), "{run:?}");
+    assert!(messages.due == Some(60) && messages.answered >= 30 && messages.lost == 0, "{run:?}");
+    assert!(run.results.histograms.response_time.max() > Some(Duration::from_millis(500)), "{run:?}");
     for thread in first {
         thread.join().unwrap();
     }
@@ -156,5 +156,5 @@ fn a_worker_without_connections_can_be_interrupted() {
     let run = Run::of(program);
     assert!(run.code == Some(130) && run.results.interrupted, "{:?}", run.results);
     let messages = &run.results.messages;
-    assert!(messages.unconnected >= 10 && messages.pending >= messages.unconnected, "{:?}", run.results);
+    assert!(messages.no_connection >= 10 && messages.pending >= messages.no_connection, "{:?}", run.results);
 }

@@ -118,10 +118,10 @@ fn a_load_on_a_server_that_never_reads() {
         let run = Run::of(client(fake.address(), &[&work[..], further].concat()));
         let (results, messages) = (&run.results, &run.results.messages);
         assert_eq!((run.code, results.errors.get("send_timeout")), (Some(1), Some(&1)), "{run:?}");
-        assert_eq!((messages.sent, messages.verified, messages.timed_out), (0, 0, messages.withheld), "{run:?}");
-        assert!(messages.withheld >= 1 && (1..64 << 20).contains(&results.bytes.sent), "{run:?}");
+        assert_eq!((messages.sent, messages.answered, messages.timed_out), (0, 0, messages.unsent), "{run:?}");
+        assert!(messages.unsent >= 1 && (1..64 << 20).contains(&results.bytes.sent), "{run:?}");
         assert!(
-            run.stderr[0].starts_with("FAILED: ") && results.hints[0].contains("not sent, or only in part"),
+            run.stderr[0].starts_with("FAILED: ") && results.notes[0].contains("not sent, or only in part"),
             "{run:?}"
         );
         assert!(!run.stderr.iter().any(|line| line.contains("client-limited")), "{run:?}");

@@ -76,13 +76,13 @@ fn bytes_after_the_last_reply_of_a_load() {
         assert_eq!((run.code, run.results.errors.get("mismatch")), (Some(1), Some(&3)), "{run:?}");
         let first = &run.results.mismatches.first;
         assert!(first.len() == 3 && first.iter().all(|line| line.contains("5 bytes more than it sent")), "{run:?}");
-        assert_eq!(run.results.messages.verified, run.results.messages.sent, "{run:?}");
+        assert_eq!(run.results.messages.answered, run.results.messages.sent, "{run:?}");
     }
     // The first connection that shows it is not replaced.
     let again = ["-c", "2", "--messages", "20", "--reconnect-every", "5"];
     let run = load(fake.address(), &again);
     assert_eq!((run.code, run.results.errors.get("mismatch")), (Some(1), Some(&2)), "{run:?}");
-    assert_eq!((run.results.connections.opened, run.results.messages.verified), (2, 10), "{run:?}");
+    assert_eq!((run.results.connections.opened, run.results.messages.answered), (2, 10), "{run:?}");
 }
 
 /// Before the load begins nothing was sent that could be echoed.

@@ -60,7 +60,7 @@ fn every_connection_stays_open_until_the_last_one_is_done() {
         let exit = client(counting.fake.address(), &arguments).await_exit();
         let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
         let connections = &results.connections;
-        assert_eq!((exit.code, connections.verified, connections.failed), (Some(0), CONNECTIONS, 0), "{exit:#?}");
+        assert_eq!((exit.code, connections.completed, connections.failed), (Some(0), CONNECTIONS, 0), "{exit:#?}");
         assert_eq!(connections.most_open, CONNECTIONS, "{exit:#?}");
         // Where no reply is expected, the last one can be complete before the server has accepted it.
         if !more.contains(&"none") {
@@ -148,7 +148,7 @@ fn requests_are_kept_open_too() {
     let run = ["30", "--search", "ring", "--connect-rate", "30", "--json", "-"];
     let run = Run::of(client(search.address(), &run));
     let connections = &run.results.connections;
-    assert_eq!((run.code, connections.verified, connections.most_open), (Some(0), 30, 30), "{run:?}");
+    assert_eq!((run.code, connections.completed, connections.most_open), (Some(0), 30, 30), "{run:?}");
 }
 
 /// The last of eleven connects is due half a second after the first. The rate counts the ten that follow the first.

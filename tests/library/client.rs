@@ -1,10 +1,11 @@
-//! Client API: a call that returns its report as a value.
+//! Client API: a call that returns its results as a value.
 
 use super::Running;
 use super::support::{PATIENCE, await_until};
 use multiconn::buffer::{Buffer, BufferPool};
-use multiconn::client::{Client, ClientConfig, ClientHandle, Failure, Report};
+use multiconn::client::{Client, ClientConfig, ClientHandle};
 use multiconn::error::Error;
+use multiconn::results::RunResults;
 use multiconn::server::ServerConfig;
 use multiconn::service::{Delayed, Discard, Echo, Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;
@@ -19,14 +20,14 @@ fn config(address: SocketAddr, connections: usize) -> ClientConfig {
 }
 
 /// Runs a client on a thread of the test.
-fn start(client: Client) -> mpsc::Receiver<Report> {
+fn start(client: Client) -> mpsc::Receiver<RunResults> {
     let (end, ended) = mpsc::channel();
     std::thread::spawn(move || end.send(client.run().unwrap()).ok());
     ended
 }
 
 #[track_caller]
-fn await_report(ended: &mpsc::Receiver<Report>) -> Report {
+fn await_results(ended: &mpsc::Receiver<RunResults>) -> RunResults {
     ended.recv_timeout(PATIENCE).expect("the client ends in time")
 }
 
@@ -40,7 +41,7 @@ impl Drop for Stopping {
 }
 
 #[test]
-fn the_report_is_a_value() {
+fn the_results_are_a_value() {
     let server = Running::start(2, |_| Echo);
     for workers in [1, 2] {
         let mut config = config(server.address, 100);
@@ -48,15 +49,18 @@ fn the_report_is_a_value() {
         config.messages = vec![b"one".to_vec(), b"three".to_vec()];
         config.messages_per_connection = Some(3);
         config.pipeline = Some(1);
-        let report = Client::new(config).unwrap().run().unwrap();
-        assert!(report.is_success() && !report.interrupted, "{report}");
-        assert_eq!((report.wanted, report.opened, report.verified, report.failures()), (100, 100, 100, 0));
-        assert_eq!((report.messages_sent, report.messages_verified), (300, 300));
-        assert_eq!((report.bytes_sent, report.bytes_verified), (1100, 1100));
-        assert_eq!((report.mismatch_count, report.mismatches.len()), (0, 0));
-        assert_eq!((report.connect.count(), report.measured.from_send.count()), (100, 300));
-        assert!(report.measured.from_send.max() > Some(Duration::ZERO) && report.elapsed > Duration::ZERO);
-        assert!(report.messages_per_second() > 0.0);
+        let results = Client::new(config).unwrap().run().unwrap();
+        assert!(results.is_success() && !results.interrupted, "{results}");
+        let connections = &results.connections;
+        assert_eq!((connections.wanted, connections.opened), (100, 100));
+        assert_eq!((connections.completed, connections.failed), (100, 0));
+        assert_eq!((results.messages.sent, results.messages.answered), (300, 300));
+        assert_eq!((results.bytes.sent, results.bytes.received), (1100, 1100));
+        assert_eq!((results.mismatches.count, results.mismatches.first.len()), (0, 0));
+        let times = &results.histograms;
+        assert_eq!((times.connect.count(), times.service_time.count()), (100, 300));
+        assert!(times.service_time.max() > Some(Duration::ZERO) && results.duration_s > 0.0);
+        assert!(results.rate() > 0.0 && results.machine.cpus > Some(0));
     }
     assert_eq!(server.drain().accepted, 200);
 }
@@ -67,11 +71,11 @@ fn failures_are_values_too() {
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let mut config = config(silent.local_addr().unwrap(), 7);
     config.reply_timeout = Duration::from_millis(200);
-    let report = Client::new(config).unwrap().run().unwrap();
-    assert!(!report.is_success());
-    assert_eq!(report.failed, [(Failure::ReplyTimeout, 7)].into());
-    assert_eq!((report.opened, report.verified, report.messages_verified), (7, 0, 0));
-    assert!(report.measured.from_send.is_empty());
+    let results = Client::new(config).unwrap().run().unwrap();
+    assert!(!results.is_success());
+    assert_eq!(results.errors, [("reply_timeout".to_owned(), 7)].into());
+    assert_eq!((results.connections.opened, results.connections.completed, results.messages.answered), (7, 0, 0));
+    assert!(results.histograms.service_time.is_empty());
 }
 
 #[test]
@@ -112,9 +116,12 @@ fn a_handle_stops_a_held_client_from_another_thread() {
         await_until("forty echoes", || progress.iter().map(|worker| worker.messages_verified.get()).sum::<u64>() == 40);
         assert!(ended.try_recv().is_err(), "it holds its connections");
         stopping.0.stop();
-        let report = await_report(&ended);
-        assert!(report.interrupted && !report.is_success());
-        assert_eq!((report.opened, report.verified, report.failures()), (20, 20, 0));
+        let results = await_results(&ended);
+        assert!(results.interrupted && !results.is_success());
+        assert_eq!(
+            (results.connections.opened, results.connections.completed, results.connections.failed),
+            (20, 20, 0)
+        );
         // A handle of a client that has ended does nothing.
         stopping.0.stop();
     }
@@ -130,9 +137,9 @@ fn a_handle_stops_a_client_whose_replies_do_not_come() {
     let ended = start(client);
     await_until("ten messages", || progress[0].messages_sent.get() == 10);
     stopping.0.stop();
-    let report = await_report(&ended);
-    assert_eq!(report.failed, [(Failure::Stopped, 5)].into());
-    assert_eq!((report.messages_sent, report.messages_verified), (10, 0));
+    let results = await_results(&ended);
+    assert_eq!(results.errors, [("stopped".to_owned(), 5)].into());
+    assert_eq!((results.messages.sent, results.messages.answered), (10, 0));
 }
 
 #[test]
@@ -142,9 +149,9 @@ fn a_client_that_is_stopped_before_it_runs_does_nothing() {
     config.hold = Some(Duration::from_secs(3600));
     let client = Client::new(config).unwrap();
     client.handle().stop();
-    let report = await_report(&start(client));
-    assert!(report.interrupted);
-    assert!(report.opened < 1000, "{report}");
+    let results = await_results(&start(client));
+    assert!(results.interrupted);
+    assert!(results.connections.opened < 1000, "{results}");
 }
 
 #[test]
@@ -158,8 +165,8 @@ fn progress_counts_while_the_client_runs() {
     assert_eq!(progress.len(), 3);
     assert!(progress.iter().all(|worker| worker.opened.get() == 0));
     let _stopping = Stopping(client.handle());
-    let report = await_report(&start(client));
-    assert!(report.is_success(), "{report}");
+    let results = await_results(&start(client));
+    assert!(results.is_success(), "{results}");
     for worker in progress {
         // The connections are assigned to the workers in turn.
         assert_eq!((worker.opened.get(), worker.ended.get(), worker.failed.get()), (10, 10, 0));
@@ -188,8 +195,8 @@ fn interactive_mode_forwards_every_byte() {
         let mut config = config(server.address, 1);
         config.framing = framing;
         let screen = SharedOutput::default();
-        let report = Client::interactive(config, &b"one\ntwo\n"[..], screen.clone()).unwrap().run().unwrap();
-        assert!(report.is_success(), "{report}");
+        let results = Client::interactive(config, &b"one\ntwo\n"[..], screen.clone()).unwrap().run().unwrap();
+        assert!(results.is_success(), "{results}");
         assert_eq!(*screen.0.lock().unwrap(), b"one\ntwo\n");
     }
 }
@@ -208,8 +215,8 @@ fn no_duration_is_too_long() {
     config.reply_timeout = Duration::MAX;
     config.retry_delay = Duration::MAX;
     config.retries = u32::MAX;
-    let report = Client::new(config.clone()).unwrap().run().unwrap();
-    assert!(report.is_success(), "{report}");
+    let results = Client::new(config.clone()).unwrap().run().unwrap();
+    assert!(results.is_success(), "{results}");
     config.hold = Some(Duration::MAX);
     config.load.duration = Some(Duration::MAX);
     config.load.rate = Some(f64::MIN_POSITIVE);
@@ -220,8 +227,9 @@ fn no_duration_is_too_long() {
     let ended = start(client);
     await_until("the first message", || progress[0].messages_verified.get() == 1);
     handle.stop();
-    let report = await_report(&ended);
-    assert!(report.interrupted && report.messages_sent == 1, "{report}");
+    let results = await_results(&ended);
+    assert!(results.interrupted && progress[0].messages_sent.get() == 1, "{results}");
+    assert_eq!(results.messages.sent, 0, "it was sent in the warm-up");
     assert_eq!(server.drain().accepted, 4);
     let mut delayed = Delayed::new(Echo, Duration::MAX);
     let (mut input, mut output, mut pool) = (Buffer::new(), Buffer::new(), BufferPool::new());

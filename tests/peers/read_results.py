@@ -19,7 +19,7 @@ run_path, hgrm_path, log_path = sys.argv[1:]
 with open(run_path, encoding="utf-8") as file:
     run = json.load(file)
 histograms = run["histograms"]
-latency = histograms["latency_from_due"] if histograms["latency_from_due"]["count"] else histograms["latency_from_send"]
+latency = histograms["response_time"] if histograms["response_time"]["count"] else histograms["service_time"]
 decoded = HdrHistogram.decode(latency["hdr"])
 assert decoded.get_value_at_percentile(99) == latency["p99_ns"], latency
 print("json", decoded.get_total_count(), decoded.get_value_at_percentile(99))

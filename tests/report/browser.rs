@@ -51,7 +51,7 @@ fn chromium_renders_the_page_without_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.html").to_str().unwrap().to_owned();
     let mut results = sample(10, 100);
-    results.target = "<script>console.error('from a record')</script>".to_owned();
+    results.targets = vec!["<script>console.error('from a record')</script>".to_owned()];
     let run = file(&folder, "run.json", &results);
     assert_eq!(report(&["html", &run, "-o", &path]).code, Some(0));
     let (document, console_messages) = render(browser, &path);
@@ -71,7 +71,7 @@ fn nothing_is_cut_off_in_a_narrow_window() {
     let path = folder.path().join("run.html").to_str().unwrap().to_owned();
     // Long texts, large numbers, many seconds and many nines.
     let mut results = sample(120, 900_000);
-    results.target = "127.0.0.1:65432, ".repeat(5);
+    results.targets = vec!["127.0.0.1:65432, ".repeat(5)];
     results.configuration.set("message", "x".repeat(200));
     results.errors.insert("connect_timeout".to_owned(), 123_456_789);
     results.mismatches.first.push("0123456789".repeat(20));

@@ -51,10 +51,10 @@ fn inconclusive_runs_fail_unless_allowed() {
     invalid.messages.due = Some(1_000_000);
     invalid.finalize();
     let mut lost = sample(10, 100);
-    (lost.connections.verified, lost.connections.failed) = (0, 10);
+    (lost.connections.completed, lost.connections.failed) = (0, 10);
     lost.finalize();
     let mut half = sample(10, 100);
-    (half.connections.verified, half.connections.failed, half.messages.failed) = (9, 1, 1);
+    (half.connections.completed, half.connections.failed, half.messages.lost) = (9, 1, 1);
     half.errors.insert("closed_early".to_owned(), 1);
     half.finalize();
     let both = "cannot judge: the run after lost 1 of 10 connections and 1 of 5,001 messages, and the run before none";

@@ -31,7 +31,7 @@ fn histogram_with_too_large_count_is_rejected_by_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let good = file(&folder, "good.json", &sample(1, 100));
     let bad = write_changed(&folder.path().join("bad.json"), |value| {
-        value["histograms"]["latency_from_due"] = json!({ "hdr": TOO_MANY });
+        value["histograms"]["response_time"] = json!({ "hdr": TOO_MANY });
     });
     for arguments in [
         &["show", &bad][..],
@@ -43,7 +43,7 @@ fn histogram_with_too_large_count_is_rejected_by_every_command() {
         expect_refusal(
             Program::report(arguments),
             1,
-            &["bad.json", "histograms.latency_from_due", "9,007,199,254,740,992"],
+            &["bad.json", "histograms.response_time", "9,007,199,254,740,992"],
         );
     }
 }
@@ -67,9 +67,9 @@ fn file_of_50_mb_needs_at_most_twice_its_size() {
     let Exit { code, stderr, .. } = bounded(&["show", &unknown]).await_exit();
     assert_eq!((code, stderr.len()), (Some(0), 0), "{stderr:?}");
     for (name, field, part) in [
-        ("hints.json", "\"hints\": []", "hints"),
+        ("notes.json", "\"notes\": []", "notes"),
         ("options.json", "\"connections\": 10", "configuration"),
-        ("format.json", "\"format\": \"multiconn-run/1\"", "not a result of a run"),
+        ("format.json", "\"format\": \"multiconn-run/2\"", "not a result of a run"),
     ] {
         assert!(text.contains(field), "{field}");
         let key = field.split(' ').next().unwrap();

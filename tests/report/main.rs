@@ -4,12 +4,13 @@
 
 mod browser;
 mod comparing;
+mod format;
 mod hostile;
 mod reading;
 #[path = "../support/mod.rs"]
 mod support;
 
-use multiconn::results::{Connections, Interval, Latencies, LoadKind, ReplyCheck, RunResults, Timestamp};
+use multiconn::results::{Interval, Latencies, LoadKind, ReplyCheck, RunResults, Timestamp};
 use std::time::Duration;
 use support::{Exit, Program};
 use tempfile::TempDir;
@@ -19,35 +20,30 @@ fn sample(seconds: u32, micros: u64) -> RunResults {
     let mut results = RunResults::of("multiconn-client 1.2.3");
     results.run_ids = vec![format!("{seconds}-{micros}")];
     results.started = Timestamp::after_1970(Duration::from_secs(1_795_000_000));
-    "127.0.0.1:65432".clone_into(&mut results.target);
+    results.targets = vec!["127.0.0.1:65432".to_owned()];
     results.configuration.set("connections", 10);
     results.reply_check = ReplyCheck::Compared;
     results.load.kind = LoadKind::Open;
     results.load.rate = Some(500.0);
-    results.connections =
-        Connections { wanted: 10, opened: 10, most_open: 10, opening_s: Some(0.001), verified: 10, failed: 0 };
+    let connections = &mut results.connections;
+    (connections.wanted, connections.opened, connections.most_open) = (10, 10, 10);
+    (connections.opening_s, connections.completed) = (Some(0.001), 10);
     for second in 0..seconds {
         let mut latencies = Latencies::default();
         // Each second differs slightly, in a repeating way.
         for step in 0..500 {
             latencies.record(Duration::from_nanos(micros * (1000 + step + u64::from(second * 7 % 5))));
         }
-        results.histograms.latency_from_due.add(&latencies);
-        results.histograms.latency_from_send.add(&latencies);
-        let latency = latencies.pack();
-        let start_s = f64::from(second);
-        results.intervals.push(Interval {
-            start_s,
-            seconds: 1.0,
-            sent: 500,
-            replies: 500,
-            open: 10,
-            latency,
-            ..Interval::default()
-        });
+        results.histograms.response_time.add(&latencies);
+        results.histograms.service_time.add(&latencies);
+        let mut interval = Interval::default();
+        (interval.start_s, interval.seconds) = (f64::from(second), 1.0);
+        (interval.sent, interval.answered, interval.open) = (500, 500, 10);
+        interval.latency = latencies.pack();
+        results.intervals.push(interval);
     }
     results.messages.sent = u64::from(seconds) * 500;
-    results.messages.verified = results.messages.sent;
+    results.messages.answered = results.messages.sent;
     results.duration_s = f64::from(seconds);
     results.measured_s = f64::from(seconds);
     results.finalize();

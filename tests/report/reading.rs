@@ -16,7 +16,7 @@ fn run_is_shown_in_80_columns() {
     let exit = report(&["show", &file(&folder, "run.json", &sample(3, 100))]);
     assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
     assert_eq!(exit.stdout[0], "10 connections to 127.0.0.1:65432: every reply was right");
-    assert!(exit.stdout.iter().any(|line| line.starts_with("    from due ")), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.starts_with("    response time ")), "{exit:#?}");
     assert!(exit.stdout.iter().all(|line| line.chars().count() <= 80), "{exit:#?}");
 }
 
@@ -66,10 +66,10 @@ fn merging_keeps_every_count() {
     let exit = report(&["merge", &path_a, &path_b, "--json", &all]);
     assert_eq!((exit.code, exit.stdout.len(), exit.stderr.len()), (Some(0), 0, 0), "{exit:#?}");
     let merged = RunResults::from_json(&std::fs::read_to_string(&all).unwrap()).unwrap();
-    assert_eq!((merged.runs, merged.messages.verified, merged.intervals.len()), (2, 3500, 4));
-    let mut sum = a.histograms.latency_from_due.clone();
-    sum.add(&b.histograms.latency_from_due);
-    assert_eq!(merged.histograms.latency_from_due, sum);
+    assert_eq!((merged.runs, merged.messages.answered, merged.intervals.len()), (2, 3500, 4));
+    let mut sum = a.histograms.response_time.clone();
+    sum.add(&b.histograms.response_time);
+    assert_eq!(merged.histograms.response_time, sum);
     let exit = report(&["merge", &path_a, &path_b]);
     assert_eq!(exit.stdout.len(), 1, "one line: {exit:#?}");
     assert_eq!(RunResults::from_json(&exit.stdout[0]), Ok(merged), "to stdout without --json");
@@ -129,7 +129,7 @@ fn runs_a_month_apart_are_merged_with_a_warning() {
     assert_eq!((exit.code, exit.stderr.len()), (Some(0), 1), "{exit:#?}");
     assert!(exit.stderr[0].starts_with("warning: the runs do not overlap in time"), "{exit:#?}");
     let merged = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
-    assert!(merged.hints[0].starts_with("the runs do not overlap in time"), "{:?}", merged.hints);
+    assert!(merged.notes[0].starts_with("the runs do not overlap in time"), "{:?}", merged.notes);
     assert!((merged.rate() - 500.0).abs() < 1e-6, "{}", merged.rate());
 }
 
@@ -140,10 +140,10 @@ fn invalid_file_is_rejected_with_name_and_problem() {
     let good_path = text_file(&folder, "good.json", &good);
     for (name, text, part) in [
         ("cut.json", &good[..good.len() / 2], "not whole JSON"),
-        ("foreign.json", "{\"results\": []}", "multiconn-run/1"),
+        ("foreign.json", "{\"results\": []}", "multiconn-run/2"),
         ("text.json", "hello", "not whole JSON"),
         ("empty.json", "", "an empty file"),
-        ("newer.json", &good.replace("run/1", "run/9"), "multiconn-run/9"),
+        ("newer.json", &good.replace("run/2", "run/9"), "multiconn-run/9"),
         ("damaged.json", &good.replace("\"HISTF", "\"HIST!"), "damaged"),
     ] {
         let path = text_file(&folder, name, text);
@@ -216,14 +216,14 @@ fn hostile_text_is_escaped() {
     let folder = tempfile::tempdir().unwrap();
     let mut results = sample(3, 100);
     results.run_ids = vec![HOSTILE.to_owned()];
-    results.target = HOSTILE.to_owned();
+    results.targets = vec![HOSTILE.to_owned()];
     results.program = HOSTILE.to_owned();
     results.configuration.set(HOSTILE, HOSTILE);
-    results.environment.kernel = Some(HOSTILE.to_owned());
+    results.machine.kernel = Some(HOSTILE.to_owned());
     results.errors.insert(HOSTILE.to_owned(), 1);
     results.mismatches.count = 1;
     results.mismatches.first = vec![HOSTILE.to_owned()];
-    (results.valid, results.reasons, results.hints) = (false, vec![HOSTILE.to_owned()], vec![HOSTILE.to_owned()]);
+    (results.valid, results.reasons, results.notes) = (false, vec![HOSTILE.to_owned()], vec![HOSTILE.to_owned()]);
     results.load.arrivals = Some(HOSTILE.to_owned());
     let (good, bad) = (file(&folder, "good.json", &sample(3, 100)), file(&folder, "bad.json", &results));
     let missing = folder.path().join(HOSTILE).join("run.json").to_str().unwrap().to_owned();
@@ -244,5 +244,5 @@ fn hostile_text_is_escaped() {
         assert!(["\\x1b[2J", "\\u001b[2J"].iter().any(|part| shown.contains(part)), "{arguments:?}: {exit:#?}");
     }
     let merged = RunResults::from_json(&report(&["merge", &bad]).stdout.join("\n")).unwrap();
-    assert_eq!(merged.target, HOSTILE, "JSON keeps the text");
+    assert_eq!(merged.targets, [HOSTILE], "JSON keeps the text");
 }

@@ -2,10 +2,47 @@
 
 use super::Checked;
 use super::pattern::Pattern;
-use crate::client::report::Mismatch;
+use crate::python_repr::BytesRepr;
+use crate::units::format_counted;
+use std::fmt;
 
 /// Maximum number of expected and of received bytes in a mismatch.
 const SHOWN_BYTES: usize = 16;
+
+/// Beginning of a TLS server's reply to plain text: a record of type 21 and version 3.x (RFC 8446, section 5.1).
+const TLS_ALERT: [u8; 2] = [21, 3];
+
+/// Echo mismatch: the first difference between sent and received bytes of a connection.
+#[derive(Debug)]
+pub(in crate::client) struct Mismatch {
+    /// Number of the connection, counted from 1.
+    connection: usize,
+    /// Number of correct bytes received before, over the whole connection.
+    offset: u64,
+    /// The first expected bytes; empty if none were expected.
+    expected: Vec<u8>,
+    /// The first received bytes.
+    received: Vec<u8>,
+    /// Number of bytes received after everything sent had come back; 0 when other bytes were expected.
+    surplus_bytes: usize,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (expected, received) = (BytesRepr(&self.expected), BytesRepr(&self.received));
+        write!(out, "connection {}, byte {}: ", self.connection, self.offset)?;
+        if self.surplus_bytes > 0 {
+            let surplus = format_counted(self.surplus_bytes as u64, "byte");
+            write!(out, "received {surplus} more than it sent: {received}")?;
+        } else {
+            write!(out, "expected {expected}, received {received}")?;
+        }
+        if self.received.starts_with(&TLS_ALERT) {
+            out.write_str(" (a TLS alert: the server expects TLS, see --tls)")?;
+        }
+        Ok(())
+    }
+}
 
 /// Where the bytes of a message come from.
 #[derive(Debug, Clone, Copy)]

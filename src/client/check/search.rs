@@ -5,8 +5,8 @@
 //! reply are remembered, so that equal bytes are accepted without decoding.
 
 use super::Checked;
-use crate::client::report::abbreviated;
 use crate::codec::message::{Content, MAX_BEFORE_CONTENT, MessageDecoder};
+use crate::results::Answer;
 use crate::service::search::{Request, Response, look_up};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,6 +14,9 @@ use std::sync::Arc;
 
 /// Maximum content of a reply to small requests, in bytes: the default limit of this crate's server.
 const CONTENT_BYTES: usize = 64 * 1024;
+
+/// Maximum length of a quoted response, in characters.
+const SHOWN_CHARACTERS: usize = 60;
 
 /// Replies known to all connections of a worker.
 #[derive(Debug)]
@@ -51,10 +54,14 @@ impl Answers {
         MessageDecoder::new(max_content_bytes(&self.requests))
     }
 
-    /// Replies that arrived, with the index of the request and the number of times each did.
-    pub(in crate::client) fn into_counts(self) -> Vec<(usize, Response, u64)> {
+    /// Replies that arrived, in the order of the requests.
+    pub(in crate::client) fn into_answers(self) -> Vec<Answer> {
         let known = self.known.into_inner().into_iter().enumerate();
-        known.filter_map(|(request, known)| known.map(|known| (request, known.response, known.count))).collect()
+        let answer = |(request, known): (usize, Option<Known>)| {
+            let Known { response, count, .. } = known?;
+            Some(Answer::new(request, response.result(), matches!(response, Response::Bytes(_)), count))
+        };
+        known.filter_map(answer).collect()
     }
 
     /// Checks the reply to message `number` of `connection` at the beginning of `received`. Returns a description of
@@ -108,5 +115,9 @@ fn log_reply(response: &Response, connection: usize) {
 }
 
 fn shown(response: &Response) -> String {
-    abbreviated(&response.content())
+    let mut text = response.content();
+    if let Some((end, _)) = text.char_indices().nth(SHOWN_CHARACTERS) {
+        text.replace_range(end.., "...");
+    }
+    text
 }

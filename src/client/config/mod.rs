@@ -345,9 +345,12 @@ impl ClientConfig {
         match self.expect {
             // Only the server defines the reply to another action.
             _ if requests.iter().any(|request| matches!(request, Request::Action { .. })) => ReplyCheck::Counted,
-            Expect::Echo => ReplyCheck::Compared,
-            Expect::Any if self.framing.is_none() && self.reply_size.is_none() => ReplyCheck::Unframed,
-            Expect::Any => ReplyCheck::Counted,
+            Expect::Echo if !requests.is_empty() => ReplyCheck::Compared,
+            Expect::Echo => ReplyCheck::Echoed,
+            Expect::Any if self.udp.is_some() || self.framing.is_some() || self.reply_size.is_some() => {
+                ReplyCheck::Counted
+            }
+            Expect::Any => ReplyCheck::Unframed,
             Expect::Nothing | Expect::ReadOnly => ReplyCheck::NotExpected,
         }
     }

@@ -10,7 +10,6 @@ use crate::client::clock::nanos;
 use crate::client::config::HalfClose;
 use crate::client::failure::Failure;
 use crate::client::plan::{KernelWrite, LoadPhase, Plan};
-use crate::client::report::WrongAnswer;
 use crate::client::transport::{DueMessage, ExchangeOutcome};
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
@@ -208,7 +207,7 @@ impl Exchange {
     fn note_read(&self, now: u64) -> bool {
         let is_first = self.verified.messages == 0 && self.sent.messages > 0;
         let first = self.in_flight.oldest().filter(|_| is_first);
-        self.plan.metrics.borrow_mut().message_metrics.read(first, now);
+        self.plan.metrics.borrow_mut().read(first, now);
         true
     }
 
@@ -230,8 +229,9 @@ impl Exchange {
         let plan = &*self.plan;
         let number = self.verified.messages;
         let wrong = |(failure, words)| {
-            let wrong = WrongAnswer { connection: self.number, answer: number + 1, words };
-            plan.metrics.borrow_mut().wrong_answer(wrong);
+            let (connection, answer) = (self.number, number + 1);
+            let description = format_args!("connection {connection}, answer {answer}: {words}");
+            plan.metrics.borrow_mut().wrong_answer(description);
             failure
         };
         match (&mut self.expectation, &plan.answers) {
@@ -376,7 +376,7 @@ impl Exchange {
             self.progress = since;
         }
         let metrics = &mut *self.plan.metrics.borrow_mut();
-        metrics.message_metrics.second.bytes_sent += self.accepted_bytes.saturating_sub(measured_from);
+        metrics.second.bytes_sent += self.accepted_bytes.saturating_sub(measured_from);
         let (plan, first, begun) = (&*self.plan, self.first, self.begun());
         let size_of = |number| plan.size_of(first + number);
         self.in_flight
@@ -426,7 +426,7 @@ impl Exchange {
             self.in_flight.begin(now, now, self.written_bytes);
             Some(now)
         };
-        if due.is_some_and(|due| !plan.metrics.borrow().message_metrics.is_measured(due)) {
+        if due.is_some_and(|due| !plan.metrics.borrow().is_measured(due)) {
             self.warm_up_bytes = self.written_bytes + plan.size_of(self.first + self.sent.messages) as u64;
         }
         due.is_some()

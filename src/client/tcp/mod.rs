@@ -165,9 +165,8 @@ impl<'a> Transport<'a> for Tcp<'a> {
             ExchangeOutcome::Failed(failure) => log::debug!("Closing connection {number}: {failure}"),
         }
         let mut metrics = self.plan.metrics.borrow_mut();
-        metrics.sent_bytes += connection.sent_bytes();
         let now = self.plan.clock.nanos(Instant::now());
-        connection.service().count_unanswered(outcome, now, &mut metrics.message_metrics);
+        connection.service().count_unanswered(outcome, now, &mut metrics);
         (outcome, connection.service().answered_count())
     }
 }

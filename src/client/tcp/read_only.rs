@@ -43,7 +43,7 @@ impl ReadOnly {
 impl Service for ReadOnly {
     fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, now: Instant) -> Wait {
         if !input.is_empty() {
-            self.plan.metrics.borrow_mut().add_verified_bytes(input.len(), None, self.plan.clock.nanos(now));
+            self.plan.metrics.borrow_mut().add_unasked_bytes(input.len(), self.plan.clock.nanos(now));
             input.consume(input.len());
         }
         self.is_over |= self.plan.phase.get() == LoadPhase::Draining || self.is_held && !self.plan.holding.get();

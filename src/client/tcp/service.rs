@@ -4,7 +4,7 @@ use super::exchange::Exchange;
 use super::interactive::InteractiveExchange;
 use super::read_only::ReadOnly;
 use crate::client::failure::Failure;
-use crate::client::measurements::{MessageMetrics, Unanswered};
+use crate::client::metrics::{Unanswered, WorkerMetrics};
 use crate::client::transport::ExchangeOutcome;
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
@@ -69,14 +69,22 @@ impl ConnectionService {
     }
 
     /// Counts the messages that will not be answered after this outcome.
-    pub(in crate::client) fn count_unanswered(&self, outcome: ExchangeOutcome, now: u64, metrics: &mut MessageMetrics) {
+    pub(in crate::client) fn count_unanswered(&self, outcome: ExchangeOutcome, now: u64, metrics: &mut WorkerMetrics) {
         let Self::Exchange(exchange) = self else { return };
         let why = match outcome {
             ExchangeOutcome::Failed(Failure::ReplyTimeout | Failure::SendTimeout) => Unanswered::TimedOut,
             ExchangeOutcome::Failed(Failure::Stopped) | ExchangeOutcome::Verified => Unanswered::Pending,
             ExchangeOutcome::Failed(_) => Unanswered::Lost,
         };
-        exchange.unanswered().for_each(|(times, count)| metrics.unanswered(times, now, count, why));
+        let mut is_wrong = matches!(outcome, ExchangeOutcome::Failed(failure) if failure.is_wrong_reply());
+        for (times, mut count) in exchange.unanswered() {
+            // A wrong reply answers the oldest message.
+            if std::mem::take(&mut is_wrong) {
+                metrics.unanswered(times, now, 1, Unanswered::Wrong);
+                count -= 1;
+            }
+            metrics.unanswered(times, now, count, why);
+        }
     }
 }
 

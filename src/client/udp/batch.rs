@@ -6,7 +6,7 @@ use crate::client::check::datagrams::Payload;
 use crate::client::clock::nanos;
 use crate::client::config::{Expect, UdpOptions};
 use crate::client::failure::Failure;
-use crate::client::measurements::Unanswered;
+use crate::client::metrics::Unanswered;
 use crate::client::plan::{LoadPhase, Plan};
 use crate::client::shared::Shared;
 use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
@@ -157,8 +157,8 @@ impl<'a> UdpBatch<'a> {
     /// A socket is closed: its messages that are queued or in flight will not be answered.
     pub(super) fn count_unanswered(&self, in_flight: &UdpInFlight) {
         let now = self.now();
-        let message_metrics = &mut self.plan.metrics.borrow_mut().message_metrics;
-        in_flight.unanswered().for_each(|times| message_metrics.unanswered(times, now, 1, Unanswered::Pending));
+        let mut metrics = self.plan.metrics.borrow_mut();
+        in_flight.unanswered().for_each(|times| metrics.unanswered(times, now, 1, Unanswered::Pending));
     }
 
     /// Sends messages. Returns whether the socket accepts no more for now; then an event or the end of its pause

@@ -5,10 +5,6 @@
 
 mod batch;
 pub(super) mod in_flight;
-mod report;
-
-pub use report::DatagramReport;
-pub(super) use report::{CorruptReply, MAX_CORRUPT_KEPT};
 
 use super::config::{Expect, UdpOptions};
 use super::connector::ConnectAttempt;

@@ -51,7 +51,7 @@ impl Blocks {
             let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
             for interval in &intervals[edge(index)..edge(index + 1)] {
                 block.seconds += interval.seconds;
-                add(&mut block.replies, interval.replies);
+                add(&mut block.replies, interval.answered);
                 add(&mut block.errors, interval.errors);
                 for step in interval.latency.unpack().histogram().iter_recorded() {
                     add(counts.entry(step.value_iterated_to()).or_default(), step.count_at_value());

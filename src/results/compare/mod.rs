@@ -203,7 +203,8 @@ fn doubts(before: &RunResults, after: &RunResults) -> Vec<String> {
 /// that are left. Lost datagrams are errors, and are compared as such.
 fn new_losses(before: &RunResults, after: &RunResults) -> Option<String> {
     let is_stream = after.datagrams.is_none();
-    let messages = |results: &RunResults| total([results.messages.timed_out, results.messages.failed]);
+    let messages =
+        |results: &RunResults| total([results.messages.timed_out, results.messages.lost, results.messages.wrong]);
     let [connections, messages] = [
         (before.connections.failed, after.connections.failed, after.connections.wanted, "connection"),
         (messages(before), messages(after), after.message_count(), "message"),
@@ -216,7 +217,7 @@ fn new_losses(before: &RunResults, after: &RunResults) -> Option<String> {
         };
         (is_stream && was == 0 && is > 0).then_some(share)
     });
-    let is_reported = after.connections.verified == 0 && after.connections.failed > 0;
+    let is_reported = after.connections.completed == 0 && after.connections.failed > 0;
     let lost: Vec<_> = connections.into_iter().chain(messages).collect();
     (!is_reported && !lost.is_empty())
         .then(|| format!("the run after lost {}, and the run before none", lost.join(" and ")))
@@ -237,7 +238,7 @@ fn doubt(results: &RunResults) -> Option<String> {
     if !results.valid {
         return Some(format!("is not valid: {}", results.reasons.join("; ")));
     }
-    if connections.failed > 0 && connections.verified == 0 {
+    if connections.failed > 0 && connections.completed == 0 {
         return Some("lost every connection".to_owned());
     }
     if intervals < MIN_INTERVALS {
@@ -264,9 +265,9 @@ fn warnings(before: &RunResults, after: &RunResults) -> Vec<String> {
         }
     }
     warnings.extend(differences(&before.configuration, &after.configuration));
-    let (was, is) = (&before.environment, &after.environment);
+    let (was, is) = (&before.machine, &after.machine);
     if was != is {
-        let (was, is) = (super::summary::environment(before), super::summary::environment(after));
+        let (was, is) = (super::summary::machine(before), super::summary::machine(after));
         for (name, value) in &was {
             match is.iter().find(|(other, _)| other == name) {
                 Some((_, other)) if other == value => {}

@@ -114,7 +114,7 @@ fn rates(results: &RunResults) -> Chart {
     };
     let answers = answers(results);
     let lines =
-        vec![line("sent", |interval| interval.sent), line(answers, |interval| interval.replies.max(interval.reads))];
+        vec![line("sent", |interval| interval.sent), line(answers, |interval| interval.answered.max(interval.reads))];
     let highest = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max);
     Chart {
         id: "rate",
@@ -125,7 +125,7 @@ fn rates(results: &RunResults) -> Chart {
         lines,
         tooltips: tooltips(results, |interval| {
             let [sent, replies] =
-                [interval.sent, interval.replies].map(|count| format_rate(per_second(count, interval.seconds)));
+                [interval.sent, interval.answered].map(|count| format_rate(per_second(count, interval.seconds)));
             format!("{sent} sent, {replies} answered, {} errors", format_count(interval.errors))
         }),
     }

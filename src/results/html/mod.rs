@@ -6,7 +6,7 @@ mod charts;
 mod escape;
 mod scale;
 
-use super::summary::{environment, format_opening, in_words, job, load, losses, verdict};
+use super::summary::{in_words, job, load, losses, machine, opening, verdict};
 use super::{Latencies, LoadKind, ReplyCheck, RunResults, format_latency, in_plain_text};
 use crate::error::reported_cause;
 use crate::units::{format_count, format_rate};
@@ -40,7 +40,7 @@ pub fn html_page(results: &RunResults) -> String {
     out.push_str(&tables(results));
     let _ = write!(out, "</main>\n<footer>Times come from histograms with three significant digits. ");
     out.push_str(
-        "The response time (from due) begins when a message is due, the service time (from send) when it is sent. \
+        "The response time begins when a message is due, the service time when it is sent. \
          Both end with the whole reply.</footer>\n</body>\n</html>\n",
     );
     out
@@ -51,7 +51,7 @@ fn banner(results: &RunResults) -> String {
     let (class, word, text) = match (results.valid, results.load.kind) {
         (false, _) => ("verdict bad", "NOT VALID.", "The numbers do not describe the server under the requested load:"),
         (true, LoadKind::Open) => ("verdict", "Valid.", "The client kept its schedule and did not limit the load."),
-        (true, LoadKind::Closed | LoadKind::Reading) => {
+        (true, LoadKind::Closed | LoadKind::Reading | LoadKind::Interactive) => {
             ("verdict", "Valid.", "No sign that the client limited the load.")
         }
     };
@@ -59,7 +59,7 @@ fn banner(results: &RunResults) -> String {
     let failed = failed.unwrap_or_default();
     let mut out = format!("<div class=\"{class}\" role=\"status\">{failed}<strong>{word}</strong> {text}");
     let items: Vec<_> =
-        results.reasons.iter().chain(&results.hints).map(|item| format!("<li>{}</li>", escape(item))).collect();
+        results.reasons.iter().chain(&results.notes).map(|item| format!("<li>{}</li>", escape(item))).collect();
     if !items.is_empty() {
         let _ = write!(out, "<ul>{}</ul>", items.concat());
     }
@@ -71,8 +71,8 @@ fn banner(results: &RunResults) -> String {
 fn latencies(results: &RunResults) -> Vec<(&'static str, &Latencies)> {
     let times = &results.histograms;
     let named = [
-        ("Response time", &times.latency_from_due),
-        ("Service time", &times.latency_from_send),
+        ("Response time", &times.response_time),
+        ("Service time", &times.service_time),
         ("First byte", &times.first_byte),
     ];
     named.into_iter().filter(|(_, times)| !times.is_empty()).collect()
@@ -112,7 +112,7 @@ fn tables(results: &RunResults) -> String {
     out.push_str(&pairs("Errors", errors));
     let settings = results.configuration.iter().map(|(name, value)| (name.to_owned(), in_plain_text(value)));
     out.push_str(&pairs("Configuration", settings));
-    out.push_str(&pairs("Machine", environment(results).into_iter().map(|(name, value)| (name.to_owned(), value))));
+    out.push_str(&pairs("Machine", machine(results).into_iter().map(|(name, value)| (name.to_owned(), value))));
     out.push_str("</div>\n");
     let mismatches = results.mismatches.first.iter().zip(1_u64..).map(|(text, number)| (format_count(number), text));
     out.push_str(&pairs("Mismatches", mismatches));
@@ -121,7 +121,7 @@ fn tables(results: &RunResults) -> String {
         let headings = ["second", "sent", answers, "errors", "open", "p50", "p99", "max"];
         let rows = results.intervals.iter().map(|interval| {
             let time = |nanos| format_latency(Duration::from_nanos(nanos));
-            let answers = if has_counts { interval.replies } else { interval.reads };
+            let answers = if has_counts { interval.answered } else { interval.reads };
             let counts = [interval.sent, answers, interval.errors, interval.open].map(format_count);
             let times = [interval.latency.p50_ns, interval.latency.p99_ns, interval.latency.max_ns].map(time);
             [vec![in_words(interval.start_s)], counts.to_vec(), times.to_vec()].concat()
@@ -155,25 +155,23 @@ fn counts(results: &RunResults) -> Vec<(String, String)> {
         ("connections failed", Some(connections.failed)),
         ("messages due", messages.due),
         ("messages sent", Some(messages.sent)),
-        ("unsent, blocked by the server", Some(messages.withheld)),
-        ("unsent, no connection", Some(messages.unconnected)),
-        (check.of_messages(), Some(messages.verified).filter(|_| check.has_counts())),
+        ("unsent, blocked by the server", Some(messages.unsent)),
+        ("unsent, no connection", Some(messages.no_connection)),
+        (check.words().messages, Some(messages.answered).filter(|_| check.has_counts())),
         ("reads", messages.reads),
         ("timed out", Some(messages.timed_out)),
         ("pending at the end", Some(messages.pending)),
-        ("lost", Some(messages.failed)),
+        ("lost", Some(messages.lost)),
+        ("answered wrongly", Some(messages.wrong)),
         ("late replies", datagrams.map(|datagrams| datagrams.late)),
         ("duplicated replies", datagrams.map(|datagrams| datagrams.duplicated)),
         ("reordered replies", datagrams.map(|datagrams| datagrams.reordered)),
         ("bytes sent", Some(bytes.sent)),
-        (if check == ReplyCheck::Compared { "bytes verified" } else { "bytes received" }, Some(bytes.verified)),
+        (if check.is_compared() { "bytes verified" } else { "bytes received" }, Some(bytes.received)),
     ];
     let mut rows: Vec<_> =
         rows.into_iter().filter_map(|(name, count)| Some((name.to_owned(), format_count(count?)))).collect();
-    let opening = connections.opening_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    rows.extend(
-        format_opening(connections.opened, opening).map(|opening| ("opening time and rate".to_owned(), opening)),
-    );
+    rows.extend(opening(results).map(|opening| ("opening time and rate".to_owned(), opening)));
     rows.extend(results.cpu.map(|cpu| {
         ("CPU time".to_owned(), format!("{} ({:.0} % of the client's)", in_words(cpu.seconds), cpu.share * 100.0))
     }));

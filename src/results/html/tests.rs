@@ -10,9 +10,9 @@ fn run(kind: LoadKind) -> RunResults {
     let mut results = RunResults::of("multiconn-client");
     results.load.kind = kind;
     let times = &mut results.histograms;
-    times.latency_from_send.record(Duration::from_millis(2));
+    times.service_time.record(Duration::from_millis(2));
     if kind == LoadKind::Open {
-        times.latency_from_due.record(Duration::from_millis(3));
+        times.response_time.record(Duration::from_millis(3));
     }
     let latency = results.latency().pack();
     results.intervals.push(crate::results::Interval { seconds: 1.0, open: 1, latency, ..Default::default() });
@@ -32,7 +32,7 @@ fn each_tile_names_its_latency() {
         }
     }
     let mut results = run(LoadKind::Closed);
-    std::mem::swap(&mut results.histograms.first_byte, &mut results.histograms.latency_from_send);
+    std::mem::swap(&mut results.histograms.first_byte, &mut results.histograms.service_time);
     assert!(figures(&results).contains("<dt>First byte p50</dt><dd>2.00 ms</dd>"));
 }
 

@@ -75,7 +75,7 @@ fn differing_options_and_invalid_runs_cause_warnings() {
     after.configuration.set("port", 1);
     assert_eq!(compare(&before, &after).warnings, [""; 0], "the server is the subject of the comparison");
     after.configuration.set("rate", "2k");
-    after.environment.kernel = Some("Linux 5".to_owned());
+    after.machine.kernel = Some("Linux 5".to_owned());
     after.valid = false;
     after.reasons = vec!["because".to_owned()];
     let warnings = compare(&before, &after).warnings;
@@ -102,8 +102,8 @@ fn runs_without_enough_data_are_inconclusive() {
     let mut dead = RunResults::of("x");
     dead.errors.insert("refused".to_owned(), 10);
     let few = changed(|results| {
-        results.histograms.latency_from_due.clear();
-        results.histograms.latency_from_due.record_many_nanos(100_000, 999);
+        results.histograms.response_time.clear();
+        results.histograms.response_time.record_many_nanos(100_000, 999);
     });
     for (bad, reason) in [
         (dead, "measured no reply"),
@@ -111,7 +111,7 @@ fn runs_without_enough_data_are_inconclusive() {
         (changed(|results| results.interrupted = true), "was interrupted"),
         (changed(|results| (results.valid, results.reasons) = (false, vec!["slow".to_owned()])), "is not valid: slow"),
         (
-            changed(|results| (results.connections.failed, results.connections.verified) = (9, 0)),
+            changed(|results| (results.connections.failed, results.connections.completed) = (9, 0)),
             "lost every connection",
         ),
         (sample(7, 100, 2), "is too short: it has 7 intervals of the 8 that are needed"),

@@ -30,7 +30,7 @@ fn percentile_distribution_ascends_to_the_maximum() {
     let max_ms = results.latency().max().expect("there are replies").as_secs_f64() * 1e3;
     assert!((last[0] - max_ms).abs() < 1e-6 && (last[1] - 1.0).abs() < 1e-12, "{last:?} {max_ms}");
     assert_eq!(text.matches("1.000000000000").count(), 1, "{text}");
-    assert!(text.contains(&format!("Total count    = {:12}", results.messages.verified)), "{text}");
+    assert!(text.contains(&format!("Total count    = {:12}", results.messages.answered)), "{text}");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn read_log(results: &RunResults) -> [Vec<(Duration, Duration, Latencies)>; 2] {
                     base64::engine::general_purpose::STANDARD.decode(interval.encoded_histogram()).expect("base64");
                 let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).expect("a histogram");
                 let tag = interval.tag().map(|tag| tag.as_str());
-                assert!(tag.is_none_or(|tag| tag == "from_send"), "{tag:?}");
+                assert!(tag.is_none_or(|tag| tag == "service_time"), "{tag:?}");
                 found[usize::from(tag.is_some())].push((
                     interval.start_timestamp(),
                     interval.duration(),
@@ -81,10 +81,10 @@ fn interval_log_has_one_line_per_second() {
         sum.add(latencies);
     }
     assert_eq!(&sum, results.latency());
-    // Open load has a second latency, from send.
+    // Open load has a second latency, the service time.
     assert_eq!(tagged.len(), 1);
     assert_eq!((tagged[0].0, tagged[0].1), (Duration::ZERO, Duration::from_secs(5)));
-    assert_eq!(tagged[0].2, results.histograms.latency_from_send);
+    assert_eq!(tagged[0].2, results.histograms.service_time);
     results.load.kind = LoadKind::Closed;
     assert!(read_log(&results)[1].is_empty(), "closed load has one latency");
 }

@@ -35,11 +35,11 @@ fn json_has_plain_numbers_and_ordered_options() {
     let results = sample(3, 100, 1);
     let text = results.to_json();
     let json: Value = serde_json::from_str(&text).expect("it is JSON");
-    assert_eq!(json["format"], "multiconn-run/1");
+    assert_eq!(json["format"], "multiconn-run/2");
     assert_eq!(json["started"], "2026-11-18T11:06:40.250Z");
-    assert_eq!(json["histograms"]["latency_from_due"]["count"], results.messages.verified);
+    assert_eq!(json["histograms"]["response_time"]["count"], results.messages.answered);
     assert_eq!(json["intervals"][2]["latency"]["p99_ns"], results.intervals[2].latency.p99_ns);
-    assert!(json["histograms"]["lag"]["hdr"].as_str().is_some_and(|hdr| hdr.starts_with("HISTF")));
+    assert!(json["histograms"]["send_delay"]["hdr"].as_str().is_some_and(|hdr| hdr.starts_with("HISTF")));
     let places = ["\"port\"", "\"connections\"", "\"message\"", "\"rate\""].map(|name| text.find(name));
     assert!(places.is_sorted() && places[0].is_some(), "{places:?}");
 }
@@ -54,7 +54,7 @@ fn other_texts_are_rejected_with_a_reason() {
     assert!(matches!(RunResults::from_json(&good[..good.len() / 2]), Err(ResultsError::NotJson(_))));
     assert_eq!(RunResults::from_json("[1, 2]"), Err(ResultsError::Foreign));
     assert_eq!(RunResults::from_json("{\"format\": 7}"), Err(ResultsError::Foreign));
-    assert!(broken("run/1", "run/2").contains("\"multiconn-run/2\""));
+    assert!(broken("run/2", "run/3").contains("\"multiconn-run/3\""));
     assert!(broken("\"HISTF", "\"HISTG").contains("compressed V2 format"));
     assert!(broken("\"HISTF", "\"?").contains("base64"));
     assert!(broken("\"started\": \"", "\"started\": \"yester").contains("not a timestamp"));
@@ -101,7 +101,7 @@ proptest! {
     #[test]
     fn damage_never_panics(place in 0.0..1.0_f64, byte in 0_u8..128) {
         let mut results = RunResults::of("x");
-        results.histograms.lag.record(Duration::from_millis(3));
+        results.histograms.send_delay.record(Duration::from_millis(3));
         let mut bytes = results.to_json().into_bytes();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
         let index = (place * bytes.len() as f64) as usize;

@@ -44,7 +44,7 @@ fn packed(plain: &[u8]) -> String {
 
 fn with_latency(counts: &[i64]) -> Value {
     let mut file: Value = serde_json::from_str(&sample(2, 100, 1).to_json()).expect("it is JSON");
-    file["histograms"]["latency_from_due"] = json!({ "hdr": histogram(counts) });
+    file["histograms"]["response_time"] = json!({ "hdr": histogram(counts) });
     file
 }
 
@@ -60,7 +60,7 @@ fn histogram_with_too_large_counts_is_rejected_by_name() {
     assert!(RunResults::from_json(&with_latency(&[-5, 1 << 53]).to_string()).is_ok());
     for counts in [&[1 << 62][..], &[1 << 53, 1], &[i64::MAX, i64::MAX, 2], &[i64::MIN]] {
         let reason = damage(&with_latency(counts));
-        assert!(reason.contains("histograms.latency_from_due") && reason.contains("9,007,199,254,740,992"), "{reason}");
+        assert!(reason.contains("histograms.response_time") && reason.contains("9,007,199,254,740,992"), "{reason}");
     }
 }
 
@@ -70,7 +70,7 @@ fn too_large_sums_are_rejected_by_name() {
     let halves = ["a", "b", "c"].map(|id| RunResults { run_ids: vec![id.to_owned()], ..half.clone() });
     assert_eq!(merge(&halves[..2]).map(|merged| merged.latency().count()), Ok(1 << 53));
     let error = merge(&halves).expect_err("too many");
-    assert!(matches!(&error, MergeError::TooLarge(reason) if reason.contains("latency_from_due")), "{error}");
+    assert!(matches!(&error, MergeError::TooLarge(reason) if reason.contains("response_time")), "{error}");
     let mut large = sample(2, 100, 1);
     large.messages.sent = 1 << 53;
     let other = RunResults { run_ids: Vec::new(), ..large.clone() };
@@ -95,12 +95,12 @@ fn decompression_bomb_is_rejected() {
     let mut plain = [0x1c84_9313_u32, 64 << 20, 0, 3].map(u32::to_be_bytes).concat();
     plain.resize(64 << 20, 0);
     let mut file = with_latency(&[]);
-    file["histograms"]["latency_from_due"]["hdr"] = packed(&plain).into();
-    assert!(damage(&file).contains("latency_from_due"));
+    file["histograms"]["response_time"]["hdr"] = packed(&plain).into();
+    assert!(damage(&file).contains("response_time"));
     plain.truncate(100);
     plain[4..8].copy_from_slice(&8_u32.to_be_bytes());
-    file["histograms"]["latency_from_due"]["hdr"] = packed(&plain).into();
-    assert!(damage(&file).contains("latency_from_due"), "bytes after the counts");
+    file["histograms"]["response_time"]["hdr"] = packed(&plain).into();
+    assert!(damage(&file).contains("response_time"), "bytes after the counts");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn numbers_and_lists_have_bounds() {
         ("/measured_s", json!(-1.5), "measured_s is -1.5"),
         ("/intervals/1/seconds", json!(1e300), "intervals[1].seconds is 1e+300"),
         ("/bytes/sent", json!(-1), "bytes.sent"),
-        ("/hints", json!(many), "hints"),
+        ("/notes", json!(many), "notes"),
         ("/errors", causes.clone(), "errors"),
         ("/configuration", causes, "configuration"),
         ("/configuration/message", "x".repeat(5 << 20).into(), "configuration"),
@@ -125,7 +125,7 @@ fn numbers_and_lists_have_bounds() {
     }
     let mut file = with_latency(&[]);
     file["load"]["seed"] = u64::MAX.into();
-    file["environment"]["descriptor_limit"] = u64::MAX.into();
+    file["machine"]["descriptor_limit"] = u64::MAX.into();
     assert!(RunResults::from_json(&file.to_string()).is_ok(), "these are not quantities");
 }
 
@@ -135,7 +135,7 @@ fn deep_nesting_is_rejected_or_ignored() {
     let good = sample(1, 100, 1).to_json();
     let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
     assert!(RunResults::from_json(&good.replacen('{', &format!("{{\"x\": {deep},"), 1)).is_ok(), "an unknown field");
-    for field in ["\"format\": \"multiconn-run/1\"", "\"port\": 65432"] {
+    for field in ["\"format\": \"multiconn-run/2\"", "\"port\": 65432"] {
         let name = field.split(' ').next().expect("a name");
         assert!(RunResults::from_json(&good.replacen(field, &format!("{name} {deep}"), 1)).is_err(), "{field}");
     }

@@ -13,18 +13,18 @@ fn counts_and_histograms_are_added() {
     let (a, mut b) = (sample(3, 100, 1), sample(3, 200, 2));
     b.errors.insert("reset".to_owned(), 4);
     b.configuration.set("rate", "2k");
-    b.target = "127.0.0.1:65433".to_owned();
+    b.targets = vec!["127.0.0.1:65433".to_owned()];
     let merged = merge(&[a.clone(), b.clone()]).expect("there are two");
     assert_eq!((merged.runs, merged.connections.opened), (2, 200));
-    assert_eq!(merged.messages.verified, a.messages.verified + b.messages.verified);
-    assert_eq!(merged.latency().count(), merged.messages.verified);
+    assert_eq!(merged.messages.answered, a.messages.answered + b.messages.answered);
+    assert_eq!(merged.latency().count(), merged.messages.answered);
     assert_eq!(merged.errors["reset"], 4);
     assert_eq!(merged.load.rate, Some(2000.0));
-    assert_eq!(merged.target, "127.0.0.1:65432, 127.0.0.1:65433");
+    assert_eq!(merged.targets, ["127.0.0.1:65432", "127.0.0.1:65433"]);
     assert_eq!(merged.configuration.get("rate"), Some(&json!(["1k", "2k"])));
     assert_eq!(merged.configuration.get("connections"), Some(&json!(100)));
     assert_eq!((merged.intervals.len(), merged.measured_s), (3, 3.0));
-    assert_eq!(merged.intervals[1].replies, a.intervals[1].replies + b.intervals[1].replies);
+    assert_eq!(merged.intervals[1].answered, a.intervals[1].answered + b.intervals[1].answered);
     assert!(merged.valid);
 }
 
@@ -35,10 +35,10 @@ fn intervals_are_aligned_by_the_clock() {
     b.started = Timestamp::after_1970(STARTED + Duration::from_millis(2100));
     let merged = merge(&[b.clone(), a.clone()]).expect("there are two");
     assert_eq!(merged.started, a.started);
-    let replies: Vec<u64> = merged.intervals.iter().map(|interval| interval.replies).collect();
+    let answered: Vec<u64> = merged.intervals.iter().map(|interval| interval.answered).collect();
     let (a, b) = (&a.intervals, &b.intervals);
-    let expected = [a[0].replies, a[1].replies, a[2].replies + b[0].replies, b[1].replies, b[2].replies];
-    assert_eq!(replies, expected);
+    let expected = [a[0].answered, a[1].answered, a[2].answered + b[0].answered, b[1].answered, b[2].answered];
+    assert_eq!(answered, expected);
     assert!((merged.duration_s - 5.1).abs() < 1e-9 && (merged.measured_s - 5.1).abs() < 1e-9, "{merged:?}");
 }
 
@@ -81,7 +81,7 @@ fn a_number_of_messages_and_a_duration_are_not_merged() {
 fn one_invalid_run_makes_the_merged_run_invalid() {
     let (a, mut b) = (sample(3, 100, 1), sample(3, 100, 2));
     for _ in 0..1000 {
-        b.histograms.lag.record(Duration::from_millis(50));
+        b.histograms.send_delay.record(Duration::from_millis(50));
     }
     b.finalize();
     assert!(!b.valid);
@@ -153,7 +153,7 @@ fn runs_that_do_not_overlap_cause_a_warning() {
         let runs = [vec![a.clone()], others].concat();
         assert_eq!(overlap_warning(&runs).as_deref(), warning);
         let merged = merge(&runs).expect("one kind");
-        assert_eq!(merged.hints, warning.into_iter().collect::<Vec<_>>());
+        assert_eq!(merged.notes, warning.into_iter().collect::<Vec<_>>());
         assert!(merged.rate() > 700.0, "rates refer to the measured time: {}", merged.rate());
     }
 }
@@ -170,7 +170,7 @@ proptest! {
             for nanos in nanos {
                 let time = Duration::from_nanos(*nanos);
                 whole.record(time);
-                results.histograms.latency_from_send.record(time);
+                results.histograms.service_time.record(time);
             }
             // As read from a file.
             RunResults::from_json(&results.to_json()).expect("it is whole")

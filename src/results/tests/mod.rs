@@ -33,19 +33,26 @@ fn sample(seconds: u32, micros: u64, seed: u64) -> RunResults {
     let mut results = RunResults::of("multiconn-client 1.2.3");
     results.started = Timestamp::after_1970(STARTED);
     results.run_ids = vec![format!("{seconds}-{micros}-{seed}")];
-    results.target = "127.0.0.1:65432".to_owned();
+    results.targets = vec!["127.0.0.1:65432".to_owned()];
     results.configuration.set("port", 65432);
     results.configuration.set("connections", 100);
     results.configuration.set("message", vec!["Hello", "<b>world</b>"]);
     results.configuration.set("rate", "1k");
-    results.environment.kernel = Some("Linux 6.18.5".to_owned());
-    results.environment.ip_local_port_range = Some((32_768, 60_999));
+    results.machine.kernel = Some("Linux 6.18.5".to_owned());
+    results.machine.ip_local_port_range = Some((32_768, 60_999));
     results.reply_check = ReplyCheck::Compared;
     results.load.kind = LoadKind::Open;
     results.load.rate = Some(1000.0);
     results.load.arrivals = Some("poisson".to_owned());
-    results.connections =
-        Connections { wanted: 100, opened: 100, most_open: 100, opening_s: Some(0.05), verified: 100, failed: 0 };
+    results.connections = Connections {
+        wanted: 100,
+        opened: 100,
+        most_open: 100,
+        opening_s: Some(0.05),
+        completed: 100,
+        failed: 0,
+        retries: 0,
+    };
     for second in 0..seconds {
         let mut latencies = Latencies::default();
         let messages = 990 + random.below(20);
@@ -53,20 +60,20 @@ fn sample(seconds: u32, micros: u64, seed: u64) -> RunResults {
             let slow = if random.below(20) == 0 { 20 } else { 1 };
             let nanos = micros * slow * 1000 + random.below(micros * 300);
             latencies.record(Duration::from_nanos(nanos));
-            results.histograms.latency_from_send.record(Duration::from_nanos(nanos - 500));
-            results.histograms.lag.record(Duration::from_nanos(500));
+            results.histograms.service_time.record(Duration::from_nanos(nanos - 500));
+            results.histograms.send_delay.record(Duration::from_nanos(500));
         }
-        results.histograms.latency_from_due.add(&latencies);
+        results.histograms.response_time.add(&latencies);
         results.messages.sent += messages;
-        results.messages.verified += messages;
+        results.messages.answered += messages;
         results.intervals.push(Interval {
             start_s: f64::from(second),
             seconds: 1.0,
             sent: messages,
-            replies: messages,
+            answered: messages,
             open: 100,
             bytes_sent: messages * 22,
-            bytes_verified: messages * 22,
+            bytes_received: messages * 22,
             latency: latencies.pack(),
             ..Interval::default()
         });
@@ -74,7 +81,7 @@ fn sample(seconds: u32, micros: u64, seed: u64) -> RunResults {
     results.histograms.connect.record(Duration::from_micros(300));
     results.messages.due = Some(results.messages.sent);
     results.bytes.sent = results.messages.sent * 22;
-    results.bytes.verified = results.bytes.sent;
+    results.bytes.received = results.bytes.sent;
     results.duration_s = f64::from(seconds);
     results.measured_s = f64::from(seconds);
     results.finalize();

@@ -35,7 +35,7 @@ fn page_is_well_formed_and_self_contained() {
         ">99.9<",
         "Linux 6.18.5",
         "32768 to 60999",
-        "from due",
+        "response time",
         "Every second as a table",
     ] {
         assert!(html.contains(part), "no {part}");
@@ -45,7 +45,7 @@ fn page_is_well_formed_and_self_contained() {
 #[test]
 fn text_of_results_is_escaped() {
     let mut results = sample(2, 100, 1);
-    results.target = "<img src=x onerror=alert(1)>\u{9b}\u{202e}".to_owned();
+    results.targets = vec!["<img src=x onerror=alert(1)>\u{9b}\u{202e}".to_owned()];
     results.configuration.set("<b>\"name\"", "'><script>alert(1)</script>\u{0}");
     results.errors.insert("<i>".to_owned(), 1);
     results.mismatches.first.push("</table>".to_owned());

@@ -7,7 +7,7 @@ use std::time::Duration;
 #[test]
 fn report_fits_into_80_columns() {
     let mut results = sample(3, 100_000, 1);
-    results.target = "a-rather-long-name-of-a-host.example.org:65432".to_owned();
+    results.targets = vec!["a-rather-long-name-of-a-host.example.org:65432".to_owned()];
     results.errors.insert("reply_timeout".to_owned(), 1_234_567);
     results.messages.timed_out = 1_234_567;
     results.messages.due = Some(123_456_789);
@@ -18,9 +18,9 @@ fn report_fits_into_80_columns() {
         assert!(line.chars().count() <= 80, "{line:?} in\n{text}");
     }
     for part in [
-        "from due",
-        "from send",
-        "client lag",
+        "response time",
+        "service time",
+        "send delay",
         "unanswered",
         "p99.99",
         "1,234,567 timed out waiting for a reply",
@@ -42,7 +42,8 @@ fn report_fits_into_80_columns() {
 #[test]
 fn causes_in_words() {
     let mut results = sample(3, 100, 1);
-    for cause in ["refused", "reset", "out_of_ports", "tls_alert_116", "enosys", "receive_econnreset", "a_new_one"] {
+    for cause in ["refused", "reset", "out_of_ports", "tls_alert_116", "enosys", "not_received_econnreset", "a_new_one"]
+    {
         results.errors.insert(cause.to_owned(), 2);
     }
     results.errors.insert("mismatch".to_owned(), 2);
@@ -78,7 +79,7 @@ fn run_without_measurements_is_reported() {
     assert!(!results.is_success() && TextReport(&results).to_string().contains(": nothing was measured\n"));
     results.messages.sent = 1;
     assert!(results.is_success() && TextReport(&results).to_string().contains(": every message was sent\n"));
-    results.messages.verified = 1;
+    results.messages.answered = 1;
     assert!(results.is_success() && TextReport(&results).to_string().contains(": every message was answered\n"));
     results.reply_check = ReplyCheck::Compared;
     assert!(results.is_success() && TextReport(&results).to_string().contains(": every reply was right\n"));
@@ -143,9 +144,9 @@ fn time_of_an_hour_or_more_is_marked() {
         (Duration::MAX, "≥ 1 h", 1),
     ] {
         let mut results = RunResults::of("x");
-        results.histograms.latency_from_send.record(time);
+        results.histograms.service_time.record(time);
         results.messages.sent = 1;
-        results.messages.verified = 1;
+        results.messages.answered = 1;
         results.finalize();
         let latencies = results.latency().clone();
         assert_eq!((latencies.at(0.5).map(format_latency).as_deref(), latencies.count_at_max()), (Some(shown), count));
@@ -160,9 +161,9 @@ fn time_of_an_hour_or_more_is_marked() {
 }
 
 #[test]
-fn closed_load_reports_the_latency_from_send() {
+fn closed_load_reports_the_service_time() {
     let mut results = RunResults::of("x");
-    results.histograms.latency_from_send.record(Duration::from_micros(7));
+    results.histograms.service_time.record(Duration::from_micros(7));
     assert_eq!(results.latency().count(), 1);
     results.load.kind = LoadKind::Open;
     assert!(results.latency().is_empty(), "for open load it would hide how late the messages were");

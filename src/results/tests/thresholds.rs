@@ -14,11 +14,11 @@ fn evaluate(results: &RunResults, text: &str) -> Judgement {
 fn judgement_shows_value_and_bound() {
     let mut results = RunResults::of("x");
     results.measured_s = 10.0;
-    results.messages.verified = 490_000;
+    results.messages.answered = 490_000;
     results.messages.timed_out = 2;
     results.messages.pending = 3;
     for _ in 0..100 {
-        results.histograms.latency_from_send.record(Duration::from_micros(3100));
+        results.histograms.service_time.record(Duration::from_micros(3100));
     }
     results.errors.insert("reset".to_owned(), 5);
     for (text, expected) in [
@@ -37,7 +37,7 @@ fn judgement_shows_value_and_bound() {
         ("rate<50k", "✗ rate is 49.0 k/s, which is < 50.0 k/s"),
         ("rate<49k/s", "✓ rate is 49.0 k/s, not < 49.0 k/s"),
         ("rate<=0", "✓ rate is 49.0 k/s, not <= 0 /s"),
-        ("lag.p99>1ms", "? lag.p99 was not measured, so that it cannot be compared"),
+        ("send_delay.p99>1ms", "? send_delay.p99 was not measured, so that it cannot be compared"),
         ("handshake.p50>1ms", "? handshake.p50 was not measured, so that it cannot be compared"),
     ] {
         let judgement = evaluate(&results, text);
@@ -56,8 +56,8 @@ fn judgement_shows_value_and_bound() {
 fn unframed_replies_are_not_judged() {
     let mut results = sample(3, 100, 1);
     results.reply_check = ReplyCheck::Unframed;
-    results.histograms.latency_from_due.clear();
-    results.histograms.latency_from_send.clear();
+    results.histograms.response_time.clear();
+    results.histograms.service_time.clear();
     for text in ["p99>1h", "max>1h", "send.p50>1h", "rate<1", "rate<=0", "mismatches>0"] {
         let judgement = evaluate(&results, text);
         assert!(
@@ -69,7 +69,7 @@ fn unframed_replies_are_not_judged() {
 }
 
 #[test]
-fn lag_and_connect_times_have_thresholds() {
+fn send_delay_and_connect_times_have_thresholds() {
     let results = sample(2, 100, 1);
     assert_eq!(evaluate(&results, "lag.p99>1us").verdict, Verdict::Passed);
     assert_eq!(evaluate(&results, "connect.max>200us").verdict, Verdict::Crossed);
@@ -117,7 +117,7 @@ fn display_equals_the_typed_text() {
 proptest! {
     #[test]
     fn display_round_trips(
-        metric in "(send|connect|handshake|lag)[.](p[1-9][0-9]([.][0-9]{1,3})?|max|mean)|p[1-9]|errors|timeouts|lost|mismatches|invalid|rate",
+        metric in "(send|service|connect|handshake|lag|send_delay)[.](p[1-9][0-9]([.][0-9]{1,3})?|max|mean)|p[1-9]|errors|timeouts|lost|mismatches|invalid|rate",
         operator in prop::sample::select(vec![">", ">=", "<", "<=", "=="]),
         space in " ?",
         number in 0_u32..100_000,

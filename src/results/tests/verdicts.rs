@@ -11,17 +11,17 @@ fn client_that_sends_on_time_is_valid() {
 }
 
 #[test]
-fn lag_above_a_tenth_of_the_latency_is_invalid() {
+fn send_delay_above_a_tenth_of_the_latency_is_invalid() {
     let mut results = RunResults::of("x");
     results.load.kind = LoadKind::Open;
-    (0..100).for_each(|_| results.histograms.latency_from_due.record(Duration::from_millis(1)));
-    (0..100).for_each(|_| results.histograms.lag.record(Duration::from_micros(99)));
+    (0..100).for_each(|_| results.histograms.response_time.record(Duration::from_millis(1)));
+    (0..100).for_each(|_| results.histograms.send_delay.record(Duration::from_micros(99)));
     assert_eq!(validate(&results), []);
-    (0..2).for_each(|_| results.histograms.lag.record(Duration::from_micros(102)));
-    assert!(matches!(validate(&results)[..], [Reason::Lag { .. }]), "{:?}", validate(&results));
+    (0..2).for_each(|_| results.histograms.send_delay.record(Duration::from_micros(102)));
+    assert!(matches!(validate(&results)[..], [Reason::SendDelay { .. }]), "{:?}", validate(&results));
     results.finalize();
     assert!(
-        !results.valid && results.reasons[0].contains("102 µs") && results.hints.is_empty(),
+        !results.valid && results.reasons[0].contains("102 µs") && results.notes.is_empty(),
         "{:?}",
         results.reasons
     );
@@ -31,9 +31,9 @@ fn lag_above_a_tenth_of_the_latency_is_invalid() {
 fn late_client_without_replies_is_invalid() {
     let mut results = RunResults::of("x");
     (results.load.kind, results.measured_s) = (LoadKind::Open, 10.0);
-    (0..100).for_each(|_| results.histograms.lag.record(Duration::from_millis(99)));
+    (0..100).for_each(|_| results.histograms.send_delay.record(Duration::from_millis(99)));
     assert_eq!(validate(&results), []);
-    (0..2).for_each(|_| results.histograms.lag.record(Duration::from_millis(102)));
+    (0..2).for_each(|_| results.histograms.send_delay.record(Duration::from_millis(102)));
     results.finalize();
     assert!(
         !results.valid && results.reasons[0].contains("102 ms, more than 1 % of the measured 10.0 s"),
@@ -57,13 +57,13 @@ fn one_percent_of_the_schedule_may_be_missing() {
 fn messages_blocked_by_the_server_do_not_invalidate_a_run() {
     let mut results = RunResults::of("x");
     results.messages.due = Some(100_000);
-    for (sent, withheld, is_valid) in [(60_000, 40_000, true), (60_000, 39_000, true), (60_000, 38_000, false)] {
-        (results.messages.sent, results.messages.withheld) = (sent, withheld);
+    for (sent, unsent, is_valid) in [(60_000, 40_000, true), (60_000, 39_000, true), (60_000, 38_000, false)] {
+        (results.messages.sent, results.messages.unsent) = (sent, unsent);
         results.finalize();
-        assert_eq!(results.valid, is_valid, "{sent} {withheld}");
-        assert!(results.hints[0].contains("not sent, or only in part"), "{:?}", results.hints);
+        assert_eq!(results.valid, is_valid, "{sent} {unsent}");
+        assert!(results.notes[0].contains("not sent, or only in part"), "{:?}", results.notes);
     }
-    (results.messages.sent, results.messages.withheld) = (60_000, 40_000);
+    (results.messages.sent, results.messages.unsent) = (60_000, 40_000);
     results.measured_s = 3.0;
     results.cpu = Some(Cpu { seconds: 2.9, share: 0.97 });
     results.finalize();
@@ -93,7 +93,7 @@ fn poisson_arrivals_may_deviate_by_chance() {
 fn sent_messages_must_match_rate_and_time() {
     let mut results = RunResults::of("x");
     results.load = crate::results::Load { kind: LoadKind::Open, rate: Some(100.0), ..results.load };
-    results.connections.verified = 5;
+    results.connections.completed = 5;
     (results.messages.due, results.messages.sent) = (Some(400), 400);
     for (measured_s, is_valid) in [(4.0, true), (4.03, true), (3.97, true), (4.05, false), (7.155, false), (2.0, false)]
     {
@@ -108,9 +108,9 @@ fn sent_messages_must_match_rate_and_time() {
     // The reason must not call a second number "due".
     assert!(!results.reasons[0].contains("due") && TextReport(&results).to_string().contains(" 400 due, 400 sent"));
     // The server left no room for the rest.
-    (results.messages.due, results.messages.withheld) = (Some(716), 316);
+    (results.messages.due, results.messages.unsent) = (Some(716), 316);
     assert!(validate(&results).iter().all(|reason| !reason.invalidates()), "{:?}", validate(&results));
-    results.messages.withheld = 0;
+    results.messages.unsent = 0;
     // Chance explains a deviation up to 134: 5 standard deviations of 716.
     results.load.arrivals = Some("poisson".to_owned());
     for (sent, is_valid) in [(585, true), (575, false), (845, true), (855, false)] {
@@ -131,19 +131,19 @@ fn load_whose_connections_all_failed_is_invalid() {
     results.load =
         crate::results::Load { kind: LoadKind::Open, rate: Some(500.0), duration_s: Some(30.0), ..results.load };
     (results.measured_s, results.connections.opened, results.connections.failed) = (10.0, 4, 4);
-    (results.messages.due, results.messages.sent, results.messages.unconnected) = (Some(5000), 4000, 1000);
+    (results.messages.due, results.messages.sent, results.messages.no_connection) = (Some(5000), 4000, 1000);
     results.finalize();
     let early = "the load ended early, after 10.0 s of 30.0 s: every connection had failed; about 10,000 messages of the \
                  schedule never became due";
     assert_eq!(results.reasons, [early]);
-    assert_eq!(results.hints, ["no connection was open for 1,000 of 5,000 due messages"]);
+    assert_eq!(results.notes, ["no connection was open for 1,000 of 5,000 due messages"]);
     let text = TextReport(&results).to_string();
     assert!(!results.valid && text.starts_with("NOT VALID: the load ended early, after 10.0 s of 30.0 s"), "{text}");
     assert!(!text.contains("client-limited"), "{text}");
     // A load ends regularly when its connections are finished, or when it is interrupted.
-    (results.connections.verified, results.messages.unconnected, results.messages.sent) = (1, 0, 5000);
+    (results.connections.completed, results.messages.no_connection, results.messages.sent) = (1, 0, 5000);
     assert_eq!(validate(&results), []);
-    (results.connections.verified, results.interrupted) = (0, true);
+    (results.connections.completed, results.interrupted) = (0, true);
     assert_eq!(validate(&results), []);
     (results.connections.opened, results.interrupted) = (0, false);
     results.finalize();
@@ -157,7 +157,7 @@ fn busy_client_is_a_hint() {
     let mut results = sample(3, 100, 1);
     results.cpu = Some(Cpu { seconds: 2.9, share: 0.97 });
     results.finalize();
-    assert!(results.valid && results.hints.len() == 1 && results.hints[0].contains("97 %"), "{:?}", results.hints);
+    assert!(results.valid && results.notes.len() == 1 && results.notes[0].contains("97 %"), "{:?}", results.notes);
 }
 
 /// If the network or the server fails, the few replies before that say nothing about the client.
@@ -166,39 +166,38 @@ fn lost_messages_are_reported_first() {
     let mut results = RunResults::of("x");
     (results.load.kind, results.measured_s) = (LoadKind::Open, 4.0);
     (results.messages.due, results.messages.sent) = (Some(82), 82);
-    (0..20).for_each(|_| results.histograms.latency_from_due.record(Duration::from_micros(400)));
-    (0..82).for_each(|_| results.histograms.lag.record(Duration::from_millis(2)));
-    results.messages.verified = 20;
+    (0..20).for_each(|_| results.histograms.response_time.record(Duration::from_micros(400)));
+    (0..82).for_each(|_| results.histograms.send_delay.record(Duration::from_millis(2)));
+    results.messages.answered = 20;
     results.finalize();
     assert!(!results.valid, "the client was too late for so short a latency: {:?}", results.reasons);
     (0..62).for_each(|_| results.histograms.unanswered_age.record(Duration::from_secs(5)));
-    for (timed_out, failed, words) in [
+    for (timed_out, lost, words) in [
         (62, 0, "62 of 82 messages were not answered within the reply timeout"),
         (0, 62, "62 of 82 messages were lost"),
         (1, 61, "1 of 82 messages was not answered within the reply timeout, 61 lost"),
     ] {
-        (results.messages.timed_out, results.messages.failed) = (timed_out, failed);
+        (results.messages.timed_out, results.messages.lost) = (timed_out, lost);
         results.finalize();
         let text = TextReport(&results).to_string();
         assert!(results.valid && text.starts_with(&format!("FAILED: {words}\n")), "{text}");
         assert!(html_page(&results).contains(&format!("<strong>FAILED.</strong> {words}.")));
     }
-    // Each connection that failed for a wrong reply counts as one.
     results.errors.insert("mismatch".to_owned(), 2);
     results.errors.insert("reset".to_owned(), 1);
-    for (failed, words) in [
-        (2, "1 of 82 messages was not answered within the reply timeout, 2 answered wrongly"),
-        (5, "1 of 82 messages was not answered within the reply timeout, 2 answered wrongly, 3 lost (mismatch, reset)"),
+    for (wrong, lost, words) in [
+        (2, 0, "1 of 82 messages was not answered within the reply timeout, 2 answered wrongly"),
+        (
+            2,
+            3,
+            "1 of 82 messages was not answered within the reply timeout, 2 answered wrongly, 3 lost (mismatch, reset)",
+        ),
     ] {
-        results.messages.failed = failed;
+        (results.messages.wrong, results.messages.lost) = (wrong, lost);
         let text = TextReport(&results).to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.starts_with(&format!("FAILED: {words} 0 connections")), "{text}");
     }
-    // A message that was never sent has no reply.
-    (results.messages.failed, results.messages.unconnected) = (3, 3);
-    let text = TextReport(&results).to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(text.contains(" timeout, 3 lost (mismatch, reset) 0 connections"), "{text}");
-    results.messages.unconnected = 0;
+    results.messages.lost = 0;
     results.errors.clear();
     // Losses also come before reasons why the run is not valid.
     (results.messages.due, results.messages.sent) = (Some(200), 82);

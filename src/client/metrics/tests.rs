@@ -1,40 +1,55 @@
 //! Tests of what is counted when, and where the measured time ends.
 
-use super::{Measurements, MessageMetrics, NANOS_PER_SECOND, Unanswered};
+use super::{NANOS_PER_SECOND, Unanswered, WorkerMetrics};
 use crate::client::tcp::in_flight::{MessageTimes, SentBatch};
+use crate::results::RunResults;
+use std::sync::Arc;
 
 const MS: u64 = 1_000_000;
 
+fn metrics(is_open_loop: bool) -> WorkerMetrics {
+    WorkerMetrics::new(Arc::default(), is_open_loop, 0)
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few seconds")]
+fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9).round() as u64
+}
+
 #[test]
 fn response_time_is_service_time_plus_send_delay() {
-    let mut metrics = MessageMetrics::new(true);
+    let mut metrics = metrics(true);
     metrics.sent(SentBatch { due: 10 * MS, blocked: 0, sent: 14 * MS, count: 1 });
     metrics.answered(MessageTimes { due: 10 * MS, assigned: 10 * MS, sent: Some(14 * MS) }, 20 * MS);
     metrics.close(30 * MS, false);
-    let measured = metrics.measured;
+    let measured = metrics.into_results(&[]);
     let millis = |latencies: &crate::results::Latencies| latencies.max().map(|time| time.as_millis());
-    assert_eq!(millis(&measured.from_due), Some(10));
-    assert_eq!(millis(&measured.from_send), Some(6));
-    assert_eq!(millis(&measured.lag), Some(4));
-    assert_eq!((measured.sent, measured.answered), (1, 1));
+    assert_eq!(millis(&measured.histograms.response_time), Some(10));
+    assert_eq!(millis(&measured.histograms.service_time), Some(6));
+    assert_eq!(millis(&measured.histograms.send_delay), Some(4));
+    assert_eq!((measured.messages.sent, measured.messages.answered), (1, 1));
 }
 
 #[test]
 fn messages_due_in_the_warm_up_are_not_measured() {
-    let mut metrics = MessageMetrics::new(true);
+    let mut metrics = metrics(true);
     metrics.sent(SentBatch { due: 1, blocked: 0, sent: 2, count: 1 });
     metrics.begin(NANOS_PER_SECOND);
     metrics.answered(MessageTimes { due: 1, assigned: 1, sent: Some(2) }, NANOS_PER_SECOND + 5);
     metrics.unanswered(MessageTimes { due: 999, assigned: 999, sent: None }, NANOS_PER_SECOND, 3, Unanswered::Pending);
     metrics.close(NANOS_PER_SECOND * 2, false);
-    let measured = metrics.measured;
-    assert_eq!((measured.sent, measured.answered, measured.pending), (0, 0, 0));
-    assert!(measured.from_due.is_empty() && measured.lag.is_empty() && measured.unanswered_age.is_empty());
+    let measured = metrics.into_results(&[]);
+    assert_eq!((measured.messages.sent, measured.messages.answered, measured.messages.pending), (0, 0, 0));
+    assert!(
+        measured.histograms.response_time.is_empty()
+            && measured.histograms.send_delay.is_empty()
+            && measured.histograms.unanswered_age.is_empty()
+    );
 }
 
 #[test]
 fn messages_due_after_the_warm_up_are_measured_even_if_its_end_is_noticed_late() {
-    let mut metrics = MessageMetrics::new(true);
+    let mut metrics = metrics(true);
     metrics.begin(NANOS_PER_SECOND);
     metrics.end_round(MS, 0, 1);
     for due in [NANOS_PER_SECOND - 1, NANOS_PER_SECOND] {
@@ -45,60 +60,61 @@ fn messages_due_after_the_warm_up_are_measured_even_if_its_end_is_noticed_late()
     let (due, sent) = (NANOS_PER_SECOND, Some(NANOS_PER_SECOND + MS));
     metrics.answered(MessageTimes { due, assigned: due, sent }, NANOS_PER_SECOND + 2 * MS);
     metrics.close(NANOS_PER_SECOND * 2, false);
-    let measured = metrics.measured;
-    assert_eq!((measured.due, measured.sent, measured.answered), (1, 1, 1));
-    assert_eq!((measured.seconds[0].sent, measured.seconds[0].replies), (1, 1));
-    assert!(measured.loop_turn.is_empty());
+    let measured = metrics.into_results(&[]);
+    assert_eq!((measured.messages.due, measured.messages.sent, measured.messages.answered), (Some(1), 1, 1));
+    assert_eq!((measured.intervals[0].sent, measured.intervals[0].answered), (1, 1));
+    assert!(measured.histograms.loop_round.is_empty());
 }
 
 #[test]
 fn every_second_has_an_interval_even_without_events() {
-    let mut metrics = MessageMetrics::new(false);
+    let mut metrics = metrics(false);
     for (at, open) in [(100 * MS, 5), (3100 * MS, 6)] {
         metrics.answered(MessageTimes { due: at, assigned: at, sent: Some(at) }, at + MS);
         metrics.end_round(1, at + 2 * MS, open);
     }
     metrics.close(3500 * MS, true);
-    let measured = metrics.measured;
-    let seconds: Vec<_> = measured.seconds.iter().map(|second| (second.start_s, second.replies)).collect();
+    let measured = metrics.into_results(&[]);
+    let seconds: Vec<_> = measured.intervals.iter().map(|second| (second.start_s, second.answered)).collect();
     // The second reply arrived before the loop read the clock again.
     assert_eq!(seconds, [(0.0, 2), (1.0, 0), (2.0, 0), (3.0, 0)]);
-    assert!((measured.seconds[3].seconds - 0.5).abs() < 1e-9);
-    assert_eq!(measured.answered, 2);
-    assert_eq!(measured.from_send.count(), 2);
+    assert!((measured.intervals[3].seconds - 0.5).abs() < 1e-9);
+    assert_eq!(measured.messages.answered, 2);
+    assert_eq!(measured.histograms.service_time.count(), 2);
 }
 
-fn answered(metrics: &mut MessageMetrics, at: u64) {
+fn answered(metrics: &mut WorkerMetrics, at: u64) {
     metrics.answered(MessageTimes { due: at, assigned: at, sent: Some(at) }, at);
     metrics.end_round(1, at, 5);
 }
 
-fn closed(mut metrics: MessageMetrics, now: u64) -> Measurements {
+fn closed(mut metrics: WorkerMetrics, now: u64) -> RunResults {
     metrics.close(now, false);
-    metrics.measured.end_intervals();
-    metrics.measured
+    let mut results = metrics.into_results(&[]);
+    results.end_intervals();
+    results
 }
 
 /// Holding and closing connections adds neither an interval nor measured time.
 #[test]
 fn the_intervals_end_with_the_last_reply() {
     for at in [200 * MS, 1600 * MS] {
-        let mut metrics = MessageMetrics::new(false);
+        let mut metrics = metrics(false);
         answered(&mut metrics, 100 * MS);
         answered(&mut metrics, at);
         metrics.end_round(1, 5000 * MS, 5);
         let measured = closed(metrics, 5500 * MS);
-        assert_eq!(measured.span.as_nanos(), u128::from(at));
-        assert_eq!(measured.seconds.len() as u64, at.div_ceil(NANOS_PER_SECOND));
-        let seconds: f64 = measured.seconds.iter().map(|second| second.seconds).sum();
-        assert!((seconds - measured.span.as_secs_f64()).abs() < 1e-9, "{seconds}");
-        assert_eq!(measured.cpu_span.as_millis(), 5500);
+        assert_eq!(nanos(measured.measured_s), at);
+        assert_eq!(measured.intervals.len() as u64, at.div_ceil(NANOS_PER_SECOND));
+        let seconds: f64 = measured.intervals.iter().map(|second| second.seconds).sum();
+        assert!((seconds - measured.measured_s).abs() < 1e-9, "{seconds}");
+        assert_eq!(nanos(measured.duration_s), 5500 * MS);
     }
 }
 
 #[test]
 fn replies_after_the_end_of_the_load_are_in_no_interval() {
-    let mut metrics = MessageMetrics::new(false);
+    let mut metrics = metrics(false);
     for at in [500, 900, 1500] {
         answered(&mut metrics, at * MS);
     }
@@ -108,31 +124,31 @@ fn replies_after_the_end_of_the_load_are_in_no_interval() {
     }
     metrics.second.errors += 1;
     let measured = closed(metrics, 4000 * MS);
-    let seconds: Vec<_> = measured.seconds.iter().map(|second| (second.replies, second.open)).collect();
+    let seconds: Vec<_> = measured.intervals.iter().map(|second| (second.answered, second.open)).collect();
     // A reply counts in the second that was current when the loop last read the clock.
     assert_eq!(seconds, [(3, 5), (0, 5)]);
-    assert!((measured.seconds[1].seconds - 0.9).abs() < 1e-9, "{measured:?}");
-    let after = &measured.after_load;
-    assert_eq!((after.replies, after.latency.count, after.errors), (2, 2, 1));
+    assert!((measured.intervals[1].seconds - 0.9).abs() < 1e-9, "{measured:?}");
+    let after = measured.after_load.as_ref().expect("there were replies after the load");
+    assert_eq!((after.answered, after.latency.count, after.errors), (2, 2, 1));
     assert!((after.start_s - 1.9).abs() < 1e-9 && (after.seconds - 2.1).abs() < 1e-9, "{after:?}");
-    assert_eq!((measured.span.as_millis(), measured.cpu_span.as_millis()), (1900, 1900));
-    assert_eq!((measured.answered, measured.from_send.count()), (5, 5));
+    assert_eq!((nanos(measured.measured_s), nanos(measured.duration_s)), (1900 * MS, 1900 * MS));
+    assert_eq!((measured.messages.answered, measured.histograms.service_time.count()), (5, 5));
 }
 
 /// The workers of a load that ends at a second's boundary notice its end at different times.
 #[test]
 fn a_short_rest_is_added_to_the_second_before_it() {
     for (ends, lengths) in [([2013, 2001], &[1.0, 1.013][..]), ([2490, 2510], &[1.0, 1.0, 0.51]), ([20, 3], &[0.02])] {
-        let mut all = Measurements::default();
+        let mut all = RunResults::default();
         for end in ends {
-            let mut metrics = MessageMetrics::new(false);
+            let mut metrics = metrics(false);
             answered(&mut metrics, MS);
             metrics.end(end * MS, end * MS);
             metrics.close(3000 * MS, false);
-            all.add(&metrics.measured);
+            all.add_worker(&metrics.into_results(&[]));
         }
         all.end_intervals();
-        let seconds: Vec<_> = all.seconds.iter().map(|second| second.seconds).collect();
+        let seconds: Vec<_> = all.intervals.iter().map(|second| second.seconds).collect();
         assert_eq!(seconds.len(), lengths.len(), "{seconds:?}");
         assert!(seconds.iter().zip(lengths).all(|(is, expected)| (is - expected).abs() < 1e-9), "{seconds:?}");
     }

@@ -1,0 +1,90 @@
+//! Results of a run: its description, and the sum of what the workers counted.
+
+use super::arrivals::Arrivals;
+use super::config::Expect;
+use super::machine::{machine, run_id};
+use super::metrics::WorkerMetrics;
+use super::progress::WorkerProgress;
+use super::shared::Shared;
+use crate::event_loop::unix_time;
+use crate::results::{Cpu, Datagrams, LoadKind, ReplyCheck, RunResults, Timestamp};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+impl Shared {
+    /// Results that describe a run which begins now. Nothing is counted yet.
+    pub(super) fn describe(&self) -> RunResults {
+        let (config, load) = (&self.config, &self.config.load);
+        let is_open = load.rate.is_some();
+        let is_random = is_open && load.arrivals == Arrivals::Poisson;
+        let mut results = RunResults::of(concat!("multiconn-client ", env!("CARGO_PKG_VERSION")));
+        results.run_ids = vec![run_id()];
+        results.started = Timestamp::after_1970(unix_time());
+        results.warm_up_s = load.warm_up.as_secs_f64();
+        results.targets = config.targets.iter().map(ToString::to_string).collect();
+        results.load.kind = match config.expect {
+            _ if self.interactive.is_some() => LoadKind::Interactive,
+            Expect::ReadOnly => LoadKind::Reading,
+            _ if is_open => LoadKind::Open,
+            _ => LoadKind::Closed,
+        };
+        results.load.rate = load.rate;
+        results.load.arrivals = is_open.then(|| if is_random { "poisson" } else { "uniform" }.to_owned());
+        results.load.seed = is_random.then_some(load.seed);
+        results.load.duration_s = load.duration.map(|duration| duration.as_secs_f64());
+        results.reply_check = config.reply_check(&self.requests);
+        results.connections.wanted = config.connections as u64;
+        results.messages.due = is_open.then_some(0);
+        results.messages.reads = (results.reply_check == ReplyCheck::Unframed).then_some(0);
+        results.datagrams = config.udp.is_some().then(Datagrams::default);
+        results.cpu = Some(Cpu::default());
+        results
+    }
+}
+
+/// Adds what the workers of a run over UDP counted, which began at `started`. Sockets stay open a little longer than
+/// the run, to detect duplicates.
+pub(super) fn add_datagram_workers(
+    results: &mut RunResults,
+    workers: Vec<WorkerMetrics>,
+    shared: &Shared,
+    (progress, started): (&[Arc<WorkerProgress>], Instant),
+) {
+    let ended = workers.iter().map(|worker| worker.ended).max().unwrap_or_default();
+    add_workers(results, workers, Duration::from_nanos(ended.saturating_sub(shared.clock.nanos(started))));
+    let config = &shared.config;
+    let total = |count: fn(&WorkerProgress) -> u64| progress.iter().map(|worker| count(worker)).sum::<u64>();
+    let sent = total(|worker| worker.messages_sent.get());
+    let is_answered = config.expect != Expect::Nothing;
+    let done = if is_answered { total(|worker| worker.messages_verified.get()) } else { sent };
+    let wanted = config.total_messages(shared.messages.len()).saturating_mul(config.connections as u64);
+    let is_whole = done == if config.load.duration.is_none() { wanted } else { sent };
+    if !is_whole || results.connections.failed > 0 || results.mismatches.count > 0 {
+        results.connections.completed = 0;
+    }
+}
+
+/// Adds what the workers of a run counted, which took `elapsed`.
+pub(super) fn add_workers(results: &mut RunResults, workers: Vec<WorkerMetrics>, elapsed: Duration) {
+    #[allow(clippy::cast_precision_loss, reason = "so few workers are exact")]
+    let number = workers.len() as f64;
+    let targets = results.targets.clone();
+    for worker in workers {
+        results.add_worker(&worker.into_results(&targets));
+    }
+    if results.connections.failed == 0 || targets.len() == 1 {
+        results.failed_by_target.clear();
+    }
+    if results.measured_s <= 0.0 {
+        // Nothing was sent: the measured time is that of the run.
+        results.measured_s = results.duration_s;
+    }
+    results.end_intervals();
+    // The CPU time belongs to the duration of the workers, which ends with the load.
+    let available = results.duration_s * number;
+    if let Some(cpu) = results.cpu.as_mut().filter(|_| available > 0.0) {
+        cpu.share = cpu.seconds / available;
+    }
+    results.duration_s = elapsed.as_secs_f64();
+    results.machine = machine();
+}
