@@ -8,6 +8,13 @@ use serde_json::Value;
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 
+/// Log target of the lines that the tutorial's server prints, too, in its form: events at level `debug`, payloads at
+/// `trace`.
+pub const SERVER_LOG: &str = "multiconn::server::tutorial";
+
+/// Log target of the lines that the tutorial's client prints, too; see [`SERVER_LOG`].
+pub const CLIENT_LOG: &str = "multiconn::client::tutorial";
+
 /// Formats bytes as Python does: `b'Message 1 from client.'`, `b"it's"`, `b'\x00\n'`.
 ///
 /// All bytes are shown; see [`BytesRepr::abbreviated`] for a log line.
@@ -17,16 +24,22 @@ pub struct BytesRepr<'a>(pub &'a [u8]);
 /// Formats the first bytes and the total number; see [`BytesRepr::abbreviated`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AbbreviatedRepr<'a> {
-    bytes: &'a [u8],
-    limit_bytes: usize,
+    first: &'a [u8],
+    total_bytes: usize,
 }
 
 impl<'a> BytesRepr<'a> {
     /// Formats at most the first `limit_bytes`. If there are more, `... (N bytes)` follows with their total number:
     /// `b'Messa'... (22 bytes)`.
     #[must_use]
-    pub const fn abbreviated(bytes: &'a [u8], limit_bytes: usize) -> AbbreviatedRepr<'a> {
-        AbbreviatedRepr { bytes, limit_bytes }
+    pub fn abbreviated(bytes: &'a [u8], limit_bytes: usize) -> AbbreviatedRepr<'a> {
+        Self::beginning(&bytes[..bytes.len().min(limit_bytes)], bytes.len())
+    }
+
+    /// Formats the `first` of `total_bytes` bytes.
+    #[must_use]
+    pub const fn beginning(first: &'a [u8], total_bytes: usize) -> AbbreviatedRepr<'a> {
+        AbbreviatedRepr { first, total_bytes }
     }
 }
 
@@ -54,12 +67,11 @@ impl fmt::Display for BytesRepr<'_> {
 
 impl fmt::Display for AbbreviatedRepr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total_bytes = self.bytes.len();
-        if total_bytes <= self.limit_bytes {
-            return BytesRepr(self.bytes).fmt(f);
+        BytesRepr(self.first).fmt(f)?;
+        if self.first.len() < self.total_bytes {
+            write!(f, "... ({})", format_counted(self.total_bytes as u64, "byte"))?;
         }
-        let shown = BytesRepr(&self.bytes[..self.limit_bytes]);
-        write!(f, "{shown}... ({})", format_counted(total_bytes as u64, "byte"))
+        Ok(())
     }
 }
 

@@ -3,7 +3,6 @@
 //! A blocked pipe or terminal blocks its writer. An event loop that wrote to it directly would stall all its
 //! connections. Adding to the queue never waits for the output: lines that do not fit are dropped and counted.
 
-use crate::units::format_counted;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -99,11 +98,15 @@ impl LineQueue {
         self.lock().has_writer = has_writer;
     }
 
-    /// Writes queued lines to `out`, forever. Lines that cannot be written are lost.
-    pub(super) fn write_all(&self, mut out: impl Write) {
+    /// Writes queued lines to `out`, forever. Lines that cannot be written are lost. After dropped lines the line that
+    /// `note` returns for their number is written.
+    pub(super) fn write_all(&self, mut out: impl Write, note: impl Fn(u64) -> String) {
         let mut batch = Vec::new();
         loop {
-            self.take(&mut batch);
+            let dropped = self.take(&mut batch);
+            if dropped > 0 {
+                batch.extend_from_slice(note(dropped).as_bytes());
+            }
             let written = write_whole(&mut out, &batch);
             let mut state = self.lock();
             state.is_writing = false;
@@ -115,18 +118,13 @@ impl LineQueue {
         }
     }
 
-    /// Waits for lines and takes all of them, followed by a note about dropped lines.
-    fn take(&self, batch: &mut Vec<u8>) {
+    /// Waits for lines and takes all of them. Returns the number of lines that were dropped after them.
+    fn take(&self, batch: &mut Vec<u8>) -> u64 {
         let waited = self.changed.wait_while(self.lock(), |state| state.queued.is_empty() && state.dropped == 0);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut state.queued, batch);
         state.is_writing = true;
-        let dropped = std::mem::take(&mut state.dropped);
-        drop(state);
-        if dropped > 0 {
-            let lines = format_counted(dropped, "log line");
-            let _ = writeln!(batch, "warning: {lines} dropped: the log was not read fast enough");
-        }
+        std::mem::take(&mut state.dropped)
     }
 
     /// Ignores poisoning: a panic elsewhere cannot leave the queue inconsistent.
@@ -185,7 +183,7 @@ mod tests {
         let (sender, written) = channel();
         let queue: &'static LineQueue = Box::leak(Box::new(LineQueue::new()));
         queue.set_writer(true);
-        std::thread::spawn(|| queue.write_all(Blocking(sender)));
+        std::thread::spawn(|| queue.write_all(Blocking(sender), |dropped| format!("{dropped} dropped\n")));
         (queue, written)
     }
 
@@ -206,7 +204,7 @@ mod tests {
         drop(taken);
         // The first write failed; the next batch is written nevertheless.
         let (second, taken) = written.recv().expect("a write");
-        let note = "warning: 1,235 log lines dropped: the log was not read fast enough\n";
+        let note = "1235 dropped\n";
         assert_eq!(second.len(), room * line.len() + note.len());
         assert!(second.ends_with(note.as_bytes()));
         queue.push(b"last\n");

@@ -1,65 +1,81 @@
-//! The log on stderr: levels and format.
+//! Log options: what is logged to stderr, and in which format.
 
+use super::log_format::{LineFormat, LogFormat};
 use super::output::{self, LogTarget, LogWriter};
-use crate::escape;
+use crate::python_repr::{CLIENT_LOG, SERVER_LOG};
 use clap::{ArgAction, Args};
-use env_logger::Target;
-use log::{Level, LevelFilter};
+use env_logger::{Builder, Target};
+use log::LevelFilter;
 use std::io::Write;
 
-/// Log verbosity options.
+/// Log options.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Verbosity {
-    /// Log connection events; -vv also logs payloads. Without -v and -q, RUST_LOG sets what is logged, such as debug.
+pub(super) struct LogOptions {
+    /// Log connections and payloads as the tutorial's programs print them; -vv logs all details. Without -v and -q,
+    /// RUST_LOG sets what is logged: debug is -vv without payloads.
     #[arg(short, long, action = ArgAction::Count,
         help_heading = "Observing")]
     verbose: u8,
     /// Log errors only; print no report of a success.
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Observing")]
     quiet: bool,
+    /// Format of the log.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        help_heading = "Observing"
+    )]
+    log_format: LogFormat,
 }
 
-impl Verbosity {
+impl LogOptions {
     /// Whether only errors are logged.
     pub(super) fn is_quiet(&self) -> bool {
         self.quiet
     }
 
-    /// Whether connection events are logged.
-    pub(super) fn logs_connections(&self) -> bool {
-        self.verbose > 0
+    /// Whether the log shows the progress of a run, without a terminal, too: connection events are logged, or programs
+    /// read the log.
+    pub(super) fn shows_progress(&self) -> bool {
+        self.verbose > 0 || self.log_format == LogFormat::Json || log::log_enabled!(log::Level::Debug)
     }
 
-    fn level(&self) -> LevelFilter {
-        match (self.quiet, self.verbose) {
-            (true, _) => LevelFilter::Error,
-            (false, 0) => LevelFilter::Info,
-            (false, 1) => LevelFilter::Debug,
-            (false, _) => LevelFilter::Trace,
-        }
-    }
-
-    /// Starts the log. It is flushed when the result is dropped. `RUST_LOG` applies without -v and -q, and allows
-    /// filters per module.
+    /// Starts the log. It is flushed when the result is dropped.
     pub(super) fn start_log(&self) -> LogWriter {
-        let mut builder = env_logger::Builder::new();
-        // Either the options or RUST_LOG, never both: `RUST_LOG=debug` names no module, and a module filter would
-        // override it.
-        let is_given = self.quiet || self.verbose > 0;
-        match std::env::var("RUST_LOG") {
-            Ok(filters) if !filters.is_empty() && !is_given => builder.parse_filters(&filters),
-            _ => builder.filter_level(LevelFilter::Warn).filter_module("multiconn", self.level()),
+        let format = LineFormat {
+            notation: self.log_format,
+            in_journal: output::is_journal(),
+            has_tutorial_form: self.verbose == 1,
         };
-        // Connection events read like the tutorial's, one line per event. Only warnings and errors are marked.
-        builder.format(|out, record| {
-            let text = escape::line(record.args());
-            match record.level() {
-                Level::Error => writeln!(out, "error: {text}"),
-                Level::Warn => writeln!(out, "warning: {text}"),
-                Level::Info | Level::Debug | Level::Trace => writeln!(out, "{text}"),
-            }
-        });
+        format.set();
+        let mut builder = Builder::new();
+        self.filter(&mut builder);
+        builder.format(move |out, record| out.write_all(format.line(record).as_bytes()));
         builder.target(Target::Pipe(Box::new(LogTarget))).init();
         output::start_log_writer()
+    }
+
+    /// Sets the levels. Either the options or `RUST_LOG` apply, never both: `RUST_LOG=debug` names no module, and a
+    /// module filter would override it.
+    fn filter(&self, builder: &mut Builder) {
+        builder.filter_level(LevelFilter::Warn);
+        match (self.quiet, self.verbose) {
+            (true, _) => builder.filter_level(LevelFilter::Error),
+            (false, 0) => match std::env::var("RUST_LOG") {
+                Ok(filters) if !filters.is_empty() => {
+                    *builder = Builder::new();
+                    builder.parse_filters(&filters)
+                }
+                _ => builder.filter_module("multiconn", LevelFilter::Info),
+            },
+            (false, 1) => {
+                builder.filter_module("multiconn", LevelFilter::Info);
+                builder.filter_module(SERVER_LOG, LevelFilter::Trace).filter_module(CLIENT_LOG, LevelFilter::Trace)
+            }
+            (false, _) => builder.filter_module("multiconn", LevelFilter::Trace),
+        };
     }
 }

@@ -6,6 +6,7 @@ mod client;
 mod files;
 mod help;
 mod line_queue;
+mod log_format;
 mod logging;
 mod output;
 mod progress;

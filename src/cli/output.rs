@@ -4,12 +4,18 @@
 //! [`start_log_writer`], a separate thread writes stderr, so that a blocked stderr blocks no event loop.
 
 use super::line_queue::LineQueue;
+use super::log_format;
 use crate::error::in_words;
 use crate::escape;
+use crate::units::format_counted;
 use indicatif::ProgressDrawTarget;
+use log::Level;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::panic::PanicHookInfo;
 use std::time::Duration;
 
@@ -41,15 +47,22 @@ pub(super) fn print_to_stderr(text: impl Display) -> bool {
     LOG.push_and_wait(text.as_bytes()).unwrap_or_else(|| io::stderr().write_all(text.as_bytes()).is_ok())
 }
 
-/// Logs an error of one sentence.
+/// Logs an error that ends the program, in one sentence.
 pub(super) fn log_error(text: &str) {
-    log_line(format_args!("error: {text}"));
+    write_log(&log_format::final_error(text));
 }
 
-/// Logs one line without waiting for stderr.
-pub(super) fn log_line(text: impl Display) {
+/// Writes a line to the log, without waiting for stderr.
+fn write_log(line: &str) {
     // If the log cannot be written, there is no other place to report that.
-    let _ = LogTarget.write_all(format!("{}\n", escape::line(text)).as_bytes());
+    let _ = LogTarget.write_all(line.as_bytes());
+}
+
+/// Whether stderr is systemd's journal: `JOURNAL_STREAM` has its device and inode (systemd.exec(5)).
+pub(super) fn is_journal() -> bool {
+    let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };
+    let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+    stderr.and_then(|file| file.metadata()).is_ok_and(|file| journal == format!("{}:{}", file.dev(), file.ino()))
 }
 
 /// Writer for a logger. It takes whole lines, already escaped.
@@ -82,7 +95,7 @@ impl Drop for LogWriter {
 
 /// Starts the thread that writes to stderr. Panics are reported through it, too.
 pub(super) fn start_log_writer() -> LogWriter {
-    let thread = std::thread::Builder::new().name("log".to_owned()).spawn(|| LOG.write_all(io::stderr()));
+    let thread = std::thread::Builder::new().name("log".to_owned()).spawn(|| LOG.write_all(io::stderr(), note_dropped));
     LOG.set_writer(thread.is_ok());
     std::panic::set_hook(Box::new(report_panic));
     LogWriter
@@ -92,11 +105,18 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
     // The text is "panicked at FILE:LINE:COLUMN:", a line feed, and the message.
     let text = panic.to_string().replacen(":\n", ": ", 1);
     let thread = std::thread::current();
-    log_error(&format!("thread {:?} {text}", thread.name().unwrap_or_default()));
+    let log = |text: &str| write_log(&log_format::line(Level::Error, text));
+    log(&format!("thread {:?} {text}", thread.name().unwrap_or_default()));
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
-        backtrace.to_string().lines().for_each(log_line);
+        backtrace.to_string().lines().for_each(log);
     }
+}
+
+/// The note about log lines that were dropped.
+fn note_dropped(lines: u64) -> String {
+    let lines = format_counted(lines, "log line");
+    log_format::line(Level::Warn, format_args!("{lines} dropped: the log was not read fast enough"))
 }
 
 /// Where `--stdin` writes received bytes: unchanged to a file or a pipe, escaped to a terminal.

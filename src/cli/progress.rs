@@ -55,7 +55,7 @@ impl ProgressBar {
                 for line in lines {
                     match &bar {
                         Some(bar) => bar.println(line),
-                        None => output::log_line(line),
+                        None => log::info!("{}", line.trim_start()),
                     }
                 }
                 if let Some(bar) = &bar {

@@ -15,6 +15,7 @@ use super::shared::{Message, Shared};
 use super::transport::{Cause, DueMessage, Entry, ExchangeOutcome, OpenError, Transport, TurnResult};
 use crate::connection::CloseReason;
 use crate::event_loop::{Expired, Handler, Key, LoopContext, Readiness, Slab, Timer};
+use crate::python_repr::CLIENT_LOG;
 use crate::socket::{Address, ConnectProgress};
 use crate::units::{format_duration, later};
 use std::net::IpAddr;
@@ -126,7 +127,10 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     fn attempt(&mut self, context: &mut LoopContext, attempt: ConnectAttempt) {
         self.first_connect.get_or_insert(attempt.started);
         let address = &self.addresses(attempt)[usize::from(attempt.address)];
-        log::debug!("Starting {} {} to {address}", T::NOUN, attempt.number);
+        log::debug!(
+            target: CLIENT_LOG, (T::NOUN) = attempt.number, peer:% = address;
+            "Starting {} {} to {}", T::NOUN, attempt.number, address.in_python()
+        );
         // Postponed attempts come first.
         let waits = self.connector.has_postponed() || !self.try_connect(context, attempt);
         if waits && self.connector.postpone(attempt) {
@@ -195,7 +199,10 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
             return self.fail(attempt, failure);
         }
         let (next, delay) = self.connector.back_off(attempt, failure, Instant::now());
-        log::debug!("Connection {}: {failure}; trying again in {}", attempt.number, format_duration(delay));
+        log::debug!(
+            (T::NOUN) = attempt.number, failure:%;
+            "cannot connect; trying again in {}", format_duration(delay)
+        );
         self.plan.metrics.borrow_mut().results.connections.retries += 1;
         context.wheel.arm(&mut self.backoff, BACKOFF, next);
     }
@@ -209,7 +216,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// Counts a connection that could not be opened.
     fn fail(&mut self, attempt: ConnectAttempt, failure: Failure) {
         let number = attempt.number;
-        log::debug!("Connection {number} failed: {failure}");
+        log::debug!((T::NOUN) = number, failure:%; "{} not opened", T::NOUN);
         self.plan.metrics.borrow_mut().failed(self.shared.target_of(number), failure);
         self.note_attempted(attempt);
         self.note_completed();

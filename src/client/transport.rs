@@ -136,3 +136,13 @@ pub(super) enum ExchangeOutcome {
     /// It failed.
     Failed(Failure),
 }
+
+impl ExchangeOutcome {
+    /// Why it failed.
+    pub(super) fn failure(self) -> Option<Failure> {
+        match self {
+            Self::Verified => None,
+            Self::Failed(failure) => Some(failure),
+        }
+    }
+}

@@ -9,7 +9,7 @@ use super::token::Trigger;
 use crate::error::{ErrorBackoff, ErrorClass, Warning, in_words_with_errno};
 use crate::event_loop::{Key, LoopContext, Timer};
 use crate::socket::{Address, Listener, Stream};
-use crate::units::{format_count, format_duration};
+use crate::units::format_duration;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -145,10 +145,7 @@ impl Acceptor {
     fn warn(&mut self, now: Instant, error: &io::Error, pause: Duration, failures: u64) {
         if self.warning.is_due(now) {
             let (words, pause) = (in_words_with_errno(error), format_duration(pause));
-            log::warn!(
-                "cannot accept a connection: {words}; trying again in {pause} (failures so far: {})",
-                format_count(failures)
-            );
+            log::warn!(failures; "cannot accept a connection: {words}; trying again in {pause}");
         }
     }
 
@@ -160,6 +157,11 @@ impl Acceptor {
     fn pause_until(&mut self, context: &mut LoopContext, deadline: Option<Instant>) {
         self.paused = true;
         context.wheel.arm(&mut self.timer, self.key, deadline);
+    }
+
+    /// The address of the listener, if it is known and the acceptor is open.
+    pub(super) fn local_address(&self) -> Option<Address> {
+        self.listener.as_ref().and_then(|listener| listener.local_address().ok())
     }
 
     /// A duplicate of the listening descriptor, unless the acceptor is closed.

@@ -3,7 +3,6 @@
 use crate::connection::CloseReason;
 use crate::error::Warning;
 use crate::socket::Address;
-use crate::units::format_count;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -23,12 +22,12 @@ impl<'a> Malformed<'a> {
         Self { count, warning: Warning::default() }
     }
 
-    /// Counts the connection of `peer` if it closes for malformed input. `error_detail` is called only when a warning is due.
+    /// Counts a connection if it closes for malformed input. `error_detail` is called only when a warning is due.
     pub(super) fn on_close(
         &mut self,
         now: Instant,
         reason: CloseReason,
-        peer: &Address,
+        (peer, number): (&Address, u64),
         error_detail: impl FnOnce() -> Option<String>,
     ) {
         if !matches!(reason, CloseReason::ProtocolError | CloseReason::FrameTooLarge) {
@@ -36,10 +35,9 @@ impl<'a> Malformed<'a> {
         }
         let count = self.count.0.fetch_add(1, Ordering::Relaxed) + 1;
         if self.warning.is_due(now) {
-            let error_detail = error_detail().map(|text| format!(": {text}")).unwrap_or_default();
             log::warn!(
-                "malformed message from {peer}, connection closed: {reason}{error_detail} (so far: {})",
-                format_count(count)
+                connection = number, peer:%, reason:%, error_detail = error_detail(), count;
+                "malformed message; connection closed"
             );
         }
     }

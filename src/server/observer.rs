@@ -4,12 +4,11 @@ use super::counters::Counters;
 use crate::connection::CloseReason;
 use crate::guard::guarded;
 use crate::pump::{Observer, Session};
-use crate::python_repr::BytesRepr;
+use crate::python_repr::{BytesRepr, SERVER_LOG};
 use crate::service::Service;
 use crate::socket::{Address, TlsStream};
-use crate::units::{format_counted, format_duration};
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The first bytes of a TLS handshake: a record of type 22 and version 3.x (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: [u8; 2] = [22, 3];
@@ -27,33 +26,60 @@ pub(super) struct SessionObserver<'a> {
     pub(super) speaks_tls: bool,
 }
 
-/// How a connection ended, with the error details of its service and its TLS; none if debug logging is off.
-pub(super) fn closing_details<S: Service>(
-    session: &Session<S>,
-    reason: CloseReason,
+/// The log line of a connection's end.
+#[derive(Debug)]
+pub(super) struct Closing {
+    peer: Address,
     number: u64,
-    now: Instant,
-) -> Option<String> {
-    if !log::log_enabled!(log::Level::Debug) {
-        return None;
+    reason: CloseReason,
+    received_bytes: u64,
+    sent_bytes: u64,
+    age: Duration,
+    error_detail: Option<String>,
+    tls_fault: Option<String>,
+}
+
+impl Closing {
+    /// The end of a connection, with the error details of its service and its TLS; none if it is not logged.
+    pub(super) fn new<S: Service>(
+        session: &Session<S>,
+        (peer, number): (&Address, u64),
+        reason: CloseReason,
+        now: Instant,
+    ) -> Option<Self> {
+        let connection = &session.connection;
+        log::log_enabled!(target: SERVER_LOG, log::Level::Debug).then(|| Self {
+            peer: peer.clone(),
+            number,
+            reason,
+            received_bytes: connection.received_bytes(),
+            sent_bytes: connection.sent_bytes(),
+            age: now - connection.opened(),
+            error_detail: error_detail(session),
+            tls_fault: session.socket.tls().and_then(TlsStream::fault).map(|fault| fault.to_string()),
+        })
     }
-    let connection = &session.connection;
-    let [received, sent] =
-        [connection.received_bytes(), connection.sent_bytes()].map(|bytes| format_counted(bytes, "byte"));
-    let error_detail = with_colon(error_detail(session));
-    let fault = with_colon(session.socket.tls().and_then(TlsStream::fault));
-    let age = format_duration(now - connection.opened());
-    Some(format!("{reason}{error_detail}{fault} (number {number}, {received} in, {sent} out, after {age})"))
+
+    pub(super) fn log(&self) {
+        log::debug!(
+            target: SERVER_LOG,
+            connection = self.number,
+            peer:% = self.peer,
+            reason:% = self.reason,
+            error_detail = self.error_detail,
+            tls_fault = self.tls_fault,
+            received_bytes = self.received_bytes,
+            sent_bytes = self.sent_bytes,
+            open_seconds = self.age.as_secs_f64();
+            "Closing connection to {}", self.peer.in_python()
+        );
+    }
 }
 
 /// The service's description of a protocol error of its peer.
 pub(super) fn error_detail<S: Service>(session: &Session<S>) -> Option<String> {
     let service = session.connection.service();
     guarded(|| service.error_detail()).unwrap_or_else(|text| Some(format!("panicked: {text}")))
-}
-
-fn with_colon(words: Option<impl fmt::Display>) -> String {
-    words.map_or_else(String::new, |words| format!(": {words}"))
 }
 
 impl Observer for SessionObserver<'_> {
@@ -63,7 +89,7 @@ impl Observer for SessionObserver<'_> {
     }
 
     fn handshake_done(&mut self, negotiated: &dyn fmt::Display) {
-        log::debug!("Secured connection with {}: {negotiated} (number {})", self.peer, self.number);
+        log::debug!(connection = self.number, peer:% = self.peer, tls:% = negotiated; "TLS handshake complete");
     }
 
     #[inline]
@@ -73,12 +99,18 @@ impl Observer for SessionObserver<'_> {
             self.expects_plain_text = false;
         }
         self.counters.received_bytes.add(bytes.len() as u64);
-        log::trace!("Received {} from {}", BytesRepr(bytes), self.peer);
+        log::trace!(
+            connection = self.number, peer:% = self.peer, bytes = bytes.len();
+            "Received {} from {}", BytesRepr(bytes), self.peer.in_python()
+        );
     }
 
     #[inline]
     fn sent(&mut self, bytes: &[u8]) {
         self.counters.sent_bytes.add(bytes.len() as u64);
-        log::trace!("{} {} to {}", self.sending, BytesRepr(bytes), self.peer);
+        log::trace!(
+            target: SERVER_LOG, connection = self.number, peer:% = self.peer, bytes = bytes.len();
+            "{} {} to {}", self.sending, BytesRepr(bytes), self.peer.in_python()
+        );
     }
 }

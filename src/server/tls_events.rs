@@ -22,14 +22,14 @@ impl ProtocolMismatch {
         if let Some(fault) = fault
             && self.warning.is_due(now)
         {
-            log::warn!("cannot serve {peer}: {fault}; this port serves TLS");
+            log::warn!(peer:%, tls_fault:% = fault; "plain text on a TLS port; connection closed");
         }
     }
 
     /// Warns that `peer` speaks TLS to a plain-text port.
     pub(super) fn warn_of_tls(&mut self, now: Instant, peer: &Address) {
         if self.warning.is_due(now) {
-            log::warn!("{peer} speaks TLS; this port serves plain text: see --tls-cert and --tls-self-signed");
+            log::warn!(peer:%; "TLS on a plain-text port; see --tls-cert and --tls-self-signed");
         }
     }
 }

@@ -23,9 +23,10 @@ use crate::error::{Error, Warning, in_words};
 use crate::event_loop::{EventLoop, Expired, Handler, Key, LoopContext, Readiness, Sender, Slab};
 use crate::guard::guarded;
 use crate::pump::{Pump, Session};
+use crate::python_repr::SERVER_LOG;
 use crate::service::Service;
 use crate::socket::{Address, DatagramSocket, Listener, Stream};
-use crate::units::{format_count, later};
+use crate::units::later;
 use entry::{ConnectionEntry, Entry};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -143,7 +144,7 @@ where
                 return acceptor.pause(context);
             }
             match acceptor.accept(context, self.counters) {
-                Accepted::Connection(stream, peer) => self.open(context, stream, peer),
+                Accepted::Connection(stream, peer) => self.open(context, index, stream, peer),
                 Accepted::Empty | Accepted::BudgetSpent | Accepted::Paused | Accepted::Failed => return,
             }
         }
@@ -155,7 +156,7 @@ where
         self.acceptors[index].end_pause();
         loop {
             match self.acceptors[index].accept(context, self.counters) {
-                Accepted::Connection(stream, peer) => self.open(context, stream, peer),
+                Accepted::Connection(stream, peer) => self.open(context, index, stream, peer),
                 Accepted::Paused if self.limits.drain_by.is_some_and(|end| context.now < end) => return,
                 Accepted::Empty | Accepted::BudgetSpent | Accepted::Paused | Accepted::Failed => {
                     return self.acceptors[index].close(context);
@@ -194,9 +195,10 @@ where
         self.acceptors.iter_mut().for_each(|acceptor| acceptor.resume(context));
     }
 
-    fn open(&mut self, context: &mut LoopContext, mut socket: Stream, peer: Address) {
+    /// Starts serving a connection of the acceptor `index`.
+    fn open(&mut self, context: &mut LoopContext, index: usize, mut socket: Stream, peer: Address) {
         if let Err(refusal) = self.shared.admission.enter(&peer) {
-            log::debug!("Refusing connection from {peer}: {refusal}");
+            log::debug!(peer:%, reason:% = refusal; "connection refused");
             self.counters.refused.add(refusal);
             return;
         }
@@ -206,8 +208,8 @@ where
             // The system cannot register another descriptor (epoll_ctl(2), ENOMEM and ENOSPC).
             self.counters.accept_failed(&error);
             if self.register_warning.is_due(context.now) {
-                let (words, failures) = (in_words(&error), self.counters.accept_errors.total());
-                log::warn!("cannot serve {peer}: {words} (failures so far: {})", format_count(failures));
+                let failures = self.counters.accept_errors.total();
+                log::warn!(peer:%, error = in_words(&error), failures; "cannot register a connection");
             }
             return;
         }
@@ -220,7 +222,11 @@ where
         };
         let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         self.counters.accepted.add(1);
-        log::debug!("Accepted connection from {peer} (number {number})");
+        let local = || self.acceptors[index].local_address().map(|address| address.to_string());
+        log::debug!(
+            target: SERVER_LOG, connection = number, peer:%, local = local();
+            "Accepted connection from {}", peer.in_python()
+        );
         let info = ConnectionInfo { number, peer: &peer, sender: &self.sender, key };
         // As with a service that panics, the fault affects only this connection.
         let Ok(service) = guarded(|| (self.make_service)(&info)) else {
@@ -230,7 +236,10 @@ where
             // A waker may hold the key, and must not wake the next connection.
             self.entries.skip_key();
             let reason = CloseReason::ServicePanicked;
-            log::debug!("Closing connection to {peer}: {reason} (number {number}, when its service was made)");
+            log::debug!(
+                target: SERVER_LOG, connection = number, peer:%, reason:%;
+                "Closing connection to {}", peer.in_python()
+            );
             return self.on_closed(context, &peer, reason);
         };
         let mut session = Session::new(service, socket, context.now);
@@ -284,25 +293,25 @@ where
         if let Some(reason) = closed {
             self.close(context, key, reason);
         } else if let Some(reason) = entry.session.connection.ending()
-            && let Some(line) = entry.closing_line(reason, context.now, &mut self.malformed)
+            && let Some(closing) = entry.closing(reason, context.now, &mut self.malformed)
         {
             // Logged now rather than when the peer closes, which can take as long as lingering does.
-            log::debug!("{line}");
+            closing.log();
         }
     }
 
     fn close(&mut self, context: &mut LoopContext, key: Key, reason: CloseReason) {
         let Some(Entry::Service(mut entry)) = self.entries.remove(key) else { return };
         entry.session.deregister(context, key, &self.shared.memory);
-        let line = entry.closing_line(reason, context.now, &mut self.malformed);
+        let closing = entry.closing(reason, context.now, &mut self.malformed);
         self.protocol_mismatch.check_closed(context.now, &entry.session.socket, &entry.peer);
         let peer = entry.peer;
         // The service may panic in its drop; the socket is closed in any case.
         let _ = guarded(|| drop(entry.session));
         self.on_closed(context, &peer, reason);
         // Logged after `on_closed`: if the peer closed first, its slot is free when this line appears.
-        if let Some(line) = line {
-            log::debug!("{line}");
+        if let Some(closing) = closing {
+            closing.log();
         }
     }
 
@@ -312,7 +321,7 @@ where
         self.counters.closed.add(reason);
         if reason == CloseReason::ServicePanicked && self.panic_warning.is_due(context.now) {
             let panics = self.counters.closed.get(reason);
-            log::warn!("the service of {peer} panicked; connection closed (panics so far: {})", format_count(panics));
+            log::warn!(peer:%, panics; "service panicked; connection closed");
         }
         self.acceptors.iter_mut().for_each(|acceptor| acceptor.resume(context));
     }

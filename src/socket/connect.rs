@@ -81,7 +81,7 @@ fn open(address: &Address, options: &SocketOptions) -> io::Result<Socket> {
 pub fn rehearse_options(address: &Address, options: &SocketOptions) -> Result<(), Error> {
     let granted = open(address, options).and_then(|socket| GrantedOptions::of(&socket));
     let granted = granted.map_err(Error::system("set the options of the sockets"))?;
-    log::debug!("Options of connections to {address}: {granted}");
+    log::debug!("options of connections to {address}: {granted}");
     Ok(())
 }
 

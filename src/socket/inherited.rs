@@ -209,7 +209,7 @@ fn prepare(socket: &Socket, options: &SocketOptions) -> io::Result<Address> {
         Some(address) => Address::Ip(address),
         None => Address::Unix(local.as_pathname().map_or_else(PathBuf::new, Into::into)),
     };
-    log::debug!("Options of {address}: {}", GrantedOptions::of(socket)?);
+    log::debug!("options of {address}: {}", GrantedOptions::of(socket)?);
     Ok(address)
 }
 

@@ -206,7 +206,7 @@ fn bind_tcp(address: SocketAddr, options: &SocketOptions, workers: usize) -> io:
     for socket in sockets {
         listen(&socket, options)?;
         if listeners.is_empty() {
-            log::debug!("Options of {granted}: {}", GrantedOptions::of(&socket)?);
+            log::debug!("options of {granted}: {}", GrantedOptions::of(&socket)?);
         }
         listeners.push(Listener::Tcp(TcpListener::from_std(OwnedFd::from(socket).into())));
     }
@@ -244,7 +244,7 @@ fn bind_unix(path: &Path, options: &SocketOptions, workers: usize) -> Result<Bou
         socket.bind(&SockAddr::unix(path)?)?;
         let guard = PathGuard::new(path);
         listen(&socket, options)?;
-        log::debug!("Options of {}: {}", escape::path(path), GrantedOptions::of(&socket)?);
+        log::debug!("options of {}: {}", escape::path(path), GrantedOptions::of(&socket)?);
         let share = |_| Ok(Listener::Unix(UnixListener::from_std(OwnedFd::from(socket.try_clone()?).into())));
         Ok((guard, (0..workers).map(share).collect::<io::Result<_>>()?))
     };

@@ -4,7 +4,7 @@ use super::fake_server::{Fake, deaf, echo, take};
 use super::load::{Run, await_messages, load, start};
 use super::support::{Program, await_until};
 use super::udp::{CorruptServer, own_server};
-use super::{client, server};
+use super::{client, logging_client, server};
 use multiconn::results::RunResults;
 use rustix::process::Signal;
 use std::io::Write;
@@ -83,7 +83,7 @@ fn reads_after_the_end_of_the_load_are_in_no_interval() {
 #[test]
 fn the_rate_excludes_an_interrupted_hold() {
     let server = server();
-    let program = client(server.address(), &["-c", "3", "--hold", "30s", "--json", "-", "-vv"]);
+    let program = client(server.address(), &["-c", "3", "--hold", "30s", "--json", "-", "-v"]);
     await_until("replies", || program.stderr().iter().filter(|line| line.starts_with("Received ")).count() >= 3);
     std::thread::sleep(Duration::from_secs(1));
     program.signal(Signal::INT);
@@ -115,7 +115,7 @@ fn bytes_and_messages_agree_after_a_warm_up() {
 fn an_interrupted_warm_up_has_measured_nothing() {
     let (server, (_datagrams, datagrams)) = (server(), own_server(&[]));
     for (address, transport) in [(server.address(), &[][..]), (datagrams, &["--udp"])] {
-        let work = ["--rate", "500", "--duration", "1s", "--warm-up", "60s", "-c", "3", "-vv"];
+        let work = ["--rate", "500", "--duration", "1s", "--warm-up", "60s", "-c", "3", "-v"];
         let program = start(address, &[&work[..], transport].concat());
         await_messages(&program, 50);
         program.signal(Signal::INT);
@@ -130,7 +130,7 @@ fn an_interrupted_warm_up_has_measured_nothing() {
 #[test]
 fn the_rate_excludes_waiting_for_the_server() {
     let (free, address) = deaf(Ipv4Addr::LOCALHOST);
-    let program = client(address, &["--retries", "100", "--retry-delay", "100ms", "--json", "-", "-v"]);
+    let program = logging_client(address, &["--retries", "100", "--retry-delay", "100ms", "--json", "-"]);
     await_until("a retry", || program.stderr().iter().any(|line| line.contains("trying again")));
     std::thread::sleep(Duration::from_secs(1));
     drop(free);

@@ -5,7 +5,7 @@ use super::fake_server::{Fake, answer, answer_and_end, deaf, take};
 use super::load::Run;
 use super::silence::black_hole;
 use super::support::{Program, await_until, in_own_network, reset, skipped, works};
-use super::{Outcome, client, server};
+use super::{Outcome, client, logging_client, server};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::sync::Arc;
@@ -133,8 +133,8 @@ fn connects_wait_for_a_free_port() {
             reset(stream);
             None
         });
-        let program = client(fake.address(), &["12", "--retries", "20", "--retry-delay", "20ms", "-v"]);
-        program.await_stderr(": out of ports: ");
+        let program = logging_client(fake.address(), &["12", "--retries", "20", "--retry-delay", "20ms"]);
+        program.await_stderr("out of ports: ");
         is_out.store(true, Ordering::Relaxed);
         let outcome = Outcome::of(program);
         outcome.expect_failures(&[("reset by peer", 12)]);

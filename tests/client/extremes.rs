@@ -1,12 +1,11 @@
 //! Boundary values of options: each is rejected with a clear error or works as documented, and a signal ends the run
 //! promptly.
 
-use super::client;
 use super::fake_server::{Fake, deaf};
 use super::load::{Run, start};
-use super::server;
 use super::support::{Program, expect_refusal};
 use super::udp::own_server;
+use super::{client, logging_client, server};
 use rustix::process::Signal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -44,7 +43,7 @@ fn a_tiny_rate_waits_without_spinning() {
     on_each_transport(|transport, address| {
         for rate in ["0.00000000001", "0.0000000002", &least] {
             for more in [&["-c", "1"][..], &["-c", "9", "--workers", "8"]] {
-                let program = start(address, &[transport, &["--rate", rate, "--messages", "3", "-vv"], more].concat());
+                let program = start(address, &[transport, &["--rate", rate, "--messages", "3", "-v"], more].concat());
                 program.await_stderr("Received ");
                 expect_interrupted(program, Signal::INT);
             }
@@ -72,7 +71,7 @@ fn an_excessive_rate_ends() {
             assert!(arrivals == "poisson" || due == 20_000_000, "{run:?}");
         }
         for work in [&["--duration", "1h"][..], &["--messages", "18446744073709551615"]] {
-            let program = start(address, &[&most[..], &["-v", "--expect", "any"], work].concat());
+            let program = logging_client(address, &[&most[..], &["--expect", "any"], work].concat());
             program.await_stderr("/s, p50 ");
             expect_interrupted(program, Signal::TERM);
         }
@@ -82,7 +81,7 @@ fn an_excessive_rate_ends() {
 #[test]
 fn durations_of_centuries_are_accepted() {
     on_each_transport(|transport, address| {
-        let paced = ["--rate", "100", "-vv"];
+        let paced = ["--rate", "100", "-v"];
         for work in [
             &["--duration", MAX_DURATION][..],
             &["--duration", MAX_DURATION, "--warm-up", MAX_DURATION],
@@ -95,18 +94,18 @@ fn durations_of_centuries_are_accepted() {
         }
     });
     let server = server();
-    let held = client(server.address(), &["-vv", "--hold", MAX_DURATION]);
+    let held = client(server.address(), &["-v", "--hold", MAX_DURATION]);
     held.await_stderr("Received ");
     expect_interrupted(held, Signal::INT);
     super::outcome(server.address(), &["--connect-timeout", MAX_DURATION, "--retry-delay", MAX_DURATION])
         .expect_tutorial(1);
     let silent = Fake::new(|_, stream| Some(stream));
-    let patient = client(silent.address(), &["-vv", "--reply-timeout", MAX_DURATION]);
+    let patient = client(silent.address(), &["-v", "--reply-timeout", MAX_DURATION]);
     patient.await_stderr("Sending ");
     expect_interrupted(patient, Signal::TERM);
     let (_socket, refusing) = deaf(Ipv4Addr::LOCALHOST);
     for delay in [MAX_DURATION, "0"] {
-        let program = client(refusing, &["-v", "--retries", "4294967295", "--retry-delay", delay]);
+        let program = logging_client(refusing, &["--retries", "4294967295", "--retry-delay", delay]);
         program.await_stderr("trying again in ");
         expect_interrupted(program, Signal::INT);
     }

@@ -131,18 +131,18 @@ fn any_reply_is_accepted() {
 }
 
 #[test]
-fn verbose_logs_the_replies() {
+fn replies_are_logged() {
     let fake = shouting();
-    let one = ["--message", "hello", "--expect", "any", "-v"];
+    let one = ["--message", "hello", "--expect", "any", "-vv"];
     let exit = client(fake.address(), &[&one[..], &["--frame", "lines"]].concat()).await_exit();
-    assert_eq!(exit.told(&["Connection 1 was answered b'HELLO'"]), 1, "{exit:#?}");
+    assert_eq!(exit.told(&["reply b'HELLO' connection=1"]), 1, "{exit:#?}");
     let whole = Fake::new(|_, mut stream| {
         take(&mut stream, 5);
         answer_and_end(stream, b"12:34:56");
         None
     });
     let exit = client(whole.address(), &one).await_exit();
-    assert_eq!(exit.told(&["Connection 1 was answered b'12:34:56'"]), 1, "{exit:#?}");
+    assert_eq!(exit.told(&["reply b'12:34:56' connection=1"]), 1, "{exit:#?}");
     expect_verdict(&exit, 0, "bytes came back on every connection");
 }
 

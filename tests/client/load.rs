@@ -189,7 +189,7 @@ fn a_late_client_goes_on_reading() {
 fn a_stopped_server_delays_all_messages_due_meanwhile() {
     const PAUSE: Duration = Duration::from_millis(1400);
     let server = server();
-    let work = ["--rate", "200", "--duration", "4s", "-c", "4", "-vv"];
+    let work = ["--rate", "200", "--duration", "4s", "-c", "4", "-v"];
     let program = start(server.address(), &work);
     await_messages(&program, 200);
     server.pause();
@@ -227,8 +227,7 @@ fn time_blocked_is_not_send_delay() {
 fn a_run_with_a_stopped_client_is_not_valid() {
     let server = server();
     for (begin, work) in [(500, &["--duration", "3s"][..]), (300, &["--warm-up", "1s", "--duration", "2s"])] {
-        let program =
-            start(server.address(), &[&["--rate", "1000", "-c", "4", "--workers", "2", "-vv"], work].concat());
+        let program = start(server.address(), &[&["--rate", "1000", "-c", "4", "--workers", "2", "-v"], work].concat());
         await_messages(&program, begin);
         program.pause();
         std::thread::sleep(Duration::from_millis(1500));
@@ -354,7 +353,7 @@ fn a_closed_loop_ends_by_itself() {
 fn an_interrupted_load_is_reported() {
     let (server, silent) = (server(), Fake::new(|_, stream| Some(stream)));
     for (address, answers) in [(server.address(), true), (silent.address(), false)] {
-        let work = ["--rate", "200", "--duration", "1h", "--reply-timeout", "1h", "-c", "3", "--workers", "2", "-vv"];
+        let work = ["--rate", "200", "--duration", "1h", "--reply-timeout", "1h", "-c", "3", "--workers", "2", "-v"];
         let program = start(address, &work);
         await_messages(&program, 50);
         program.signal(Signal::INT);

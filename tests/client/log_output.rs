@@ -1,8 +1,9 @@
 //! Log output of the client, including the lines of the tutorial.
 
 use super::fake_server::{Fake, answer_and_end, deaf, take};
-use super::support::{Program, await_some};
-use super::{client, outcome, server};
+use super::support::{Program, await_some, has_python};
+use super::{client, logging_client, outcome, server};
+use multiconn::python_repr::AddressRepr;
 use std::io::Read;
 use std::net::Ipv4Addr;
 use std::process::Stdio;
@@ -15,38 +16,144 @@ fn by_default_only_the_report_is_printed() {
     assert_eq!(outcome.stderr.len(), 0, "{outcome:#?}");
 }
 
+/// The tutorial's lines, for each connection.
 #[test]
-fn verbose_logs_each_connection() {
+fn verbose_prints_the_lines_of_the_tutorial() {
     let server = server();
     let outcome = outcome(server.address(), &["20", "-v"]);
     outcome.expect_tutorial(20);
+    let address = AddressRepr(server.address());
     for number in 1..=20 {
-        let start = format!("Starting connection {number} to {}", server.address());
-        let place = |wanted: &str| outcome.stderr.iter().position(|line| line == wanted);
-        let (started, closed) = (place(&start), place(&format!("Closing connection {number}")));
-        assert!(started.is_some() && started < closed, "connection {number}: {outcome:#?}");
+        let ends = [format!(" connection {number}"), format!(" connection {number} to {address}")];
+        let is_of = |line: &&String| ends.iter().any(|end| line.ends_with(end));
+        expect_tutorial_lines(outcome.stderr.iter().filter(is_of), number, address);
     }
-    // Payloads are logged with -vv only.
-    assert_eq!(outcome.stderr.len(), 40, "{outcome:#?}");
+    // Each line belongs to a connection.
+    let sent = outcome.stderr.iter().filter(|line| line.starts_with("Sending ")).count();
+    let received = outcome.stderr.iter().filter(|line| line.starts_with("Received ")).count();
+    assert_eq!((sent, outcome.stderr.len()), (40, 80 + received), "{outcome:#?}");
+}
+
+/// Expects what the tutorial's client prints of a connection. Its two messages may come back together.
+#[track_caller]
+fn expect_tutorial_lines<'a>(lines: impl Iterator<Item = &'a String>, number: usize, address: AddressRepr) {
+    let (received, others): (Vec<_>, Vec<_>) = lines.partition(|line| line.starts_with("Received "));
+    let expected = [
+        format!("Starting connection {number} to {address}"),
+        format!("Sending b'Message 1 from client.' to connection {number}"),
+        format!("Sending b'Message 2 from client.' to connection {number}"),
+        format!("Closing connection {number}"),
+    ];
+    assert_eq!(others, expected.iter().collect::<Vec<_>>());
+    let end = format!("' from connection {number}");
+    let bytes = received.iter().map(|line| line.strip_prefix("Received b'").and_then(|rest| rest.strip_suffix(&end)));
+    assert_eq!(bytes.collect::<Option<String>>().unwrap(), "Message 1 from client.Message 2 from client.");
 }
 
 #[test]
-fn more_verbose_logs_payloads_in_python_notation() {
+fn the_client_of_the_tutorial_prints_the_same() {
+    if !has_python("the lines of the tutorial's client") {
+        return;
+    }
+    let server = server();
+    let port = server.address().port().to_string();
+    let exit = Program::python("multiconn_client.py", &["127.0.0.1", &port, "1"]).await_exit();
+    expect_tutorial_lines(exit.stdout.iter(), 1, AddressRepr(server.address()));
+}
+
+#[test]
+fn payloads_are_logged_in_python_notation() {
     let server = server();
     for (message, shown) in [
         ("Message 1 from client.", "b'Message 1 from client.'"),
         ("it's", "b\"it's\""),
         ("it's \"\\\"\t\r\n\u{1}\u{7f}é", r#"b'it\'s "\\"\t\r\n\x01\x7f\xc3\xa9'"#),
     ] {
-        let outcome = outcome(server.address(), &["--message-raw", message, "-vv"]);
+        let outcome = outcome(server.address(), &["--message-raw", message, "-v"]);
         outcome.expect_success(1, 1, message.len() as u64);
         let lines = [
-            format!("Starting connection 1 to {}", server.address()),
+            format!("Starting connection 1 to {}", AddressRepr(server.address())),
             format!("Sending {shown} to connection 1"),
             format!("Received {shown} from connection 1"),
             "Closing connection 1".to_owned(),
         ];
         assert_eq!(outcome.stderr, lines);
+    }
+}
+
+/// Large messages have a line each, with their first bytes and their size.
+#[test]
+fn large_messages_are_abbreviated() {
+    let server = server();
+    let outcome = outcome(server.address(), &["-v", "--size", "300000", "--messages", "3"]);
+    outcome.expect_success(1, 3, 900_000);
+    let sent: Vec<_> = outcome.stderr.iter().filter(|line| line.starts_with("Sending b")).collect();
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|line| line.ends_with("... (300,000 bytes) to connection 1") && line.len() < 300_000));
+}
+
+#[test]
+fn json_lines_have_fields() {
+    let server = server();
+    let exit = client(server.address(), &["-v", "--message", "hi", "--log-format", "json"]).await_exit();
+    let (peer, payload) = (server.address().to_string(), "b'hi'");
+    let objects: Vec<_> = exit
+        .stderr
+        .iter()
+        .map(|line| {
+            let mut object: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(
+                object
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("time")
+                    .is_some_and(|time| time.as_str().unwrap().ends_with('Z'))
+            );
+            object
+        })
+        .collect();
+    let expected = [
+        serde_json::json!({
+            "level": "debug", "message": format!("Starting connection 1 to {}", AddressRepr(server.address())),
+            "connection": 1, "peer": peer,
+        }),
+        serde_json::json!({
+            "level": "trace", "message": format!("Sending {payload} to connection 1"), "connection": 1, "bytes": 2,
+        }),
+        serde_json::json!({
+            "level": "trace", "message": format!("Received {payload} from connection 1"), "connection": 1, "bytes": 2,
+        }),
+        serde_json::json!({
+            "level": "debug", "message": "Closing connection 1", "connection": 1, "received_bytes": 2, "sent_bytes": 2,
+        }),
+    ];
+    assert_eq!(objects, expected);
+    // The error that ends the program, too.
+    let mut command = Program::client_command();
+    let exit = Program::spawn(command.args(["no such host", "1"]).env("MULTICONN_LOG_FORMAT", "json")).await_exit();
+    let error: serde_json::Value = serde_json::from_str(&exit.stderr[0]).unwrap();
+    assert!(error["level"] == "error" && error["message"].as_str().unwrap().contains("no such host"), "{exit:#?}");
+}
+
+/// A server sends terminal control sequences.
+#[test]
+fn hostile_replies_are_logged_as_safe_text() {
+    let hostile = Fake::new(|_, mut stream| {
+        take(&mut stream, 44);
+        answer_and_end(stream, "\u{1b}[2J\u{7}\r\nok\u{9b}31m\u{202e}".as_bytes());
+        None
+    });
+    for format in ["text", "json"] {
+        let exit = client(hostile.address(), &["-vv", "--log-format", format]).await_exit();
+        exit.expect_safe_text();
+        let line = exit.stderr.iter().find(|line| line.contains("Received ")).unwrap();
+        let shown = r"Received b'\x1b[2J\x07\r\nok\xc2\x9b31m\xe2\x80\xae' from connection 1";
+        if format == "json" {
+            let object: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!((object["message"].as_str(), object["bytes"].as_u64()), (Some(shown), Some(17)), "{line}");
+        } else {
+            assert!(line.ends_with(&format!(" trace: {shown} connection=1 bytes=17")), "{line}");
+        }
     }
 }
 
@@ -84,18 +191,20 @@ fn results_that_cannot_be_written() {
 #[test]
 fn a_failure_is_logged_when_it_happens() {
     let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
-    let refused = outcome(address, &["2", "-v"]);
+    let refused = logging_client(address, &["2"]).await_exit();
     for number in [1, 2] {
-        let told = format!("Connection {number} failed: connection refused: nothing listens there");
-        assert!(refused.stderr.contains(&told), "{refused:#?}");
+        let told =
+            format!("connection not opened connection={number} failure=\"connection refused: nothing listens there\"");
+        assert_eq!(refused.told(&[&told]), 1, "{refused:#?}");
     }
     let fake = Fake::new(|_, mut stream| {
         take(&mut stream, 44);
         answer_and_end(stream, b"Mess");
         None
     });
-    let early = outcome(fake.address(), &["-v"]);
-    assert!(early.stderr.contains(&"Closing connection 1: closed early by peer".to_owned()), "{early:#?}");
+    let early = logging_client(fake.address(), &[]).await_exit();
+    let told = "Closing connection 1 connection=1 failure=\"closed early by peer\" received_bytes=4 sent_bytes=44";
+    assert_eq!(early.told(&[told]), 1, "{early:#?}");
 }
 
 /// One line per complete second, where requested.
@@ -104,8 +213,9 @@ fn a_load_logs_each_second() {
     let server = server();
     let load = ["10", "--workers", "2", "--duration", "3s"];
     for more in [&["--rate", "200"][..], &[]] {
-        let exit = client(server.address(), &[&load[..], more, &["-v"]].concat()).await_exit();
+        let exit = logging_client(server.address(), &[&load[..], more].concat()).await_exit();
         let seconds: Vec<_> = exit.stderr.iter().filter(|line| line.contains(", p99 ")).collect();
+        assert!(seconds.iter().all(|line| line.contains("Z info: ") && line.contains(" s: ")), "{seconds:#?}");
         assert!((1..=4).contains(&seconds.len()), "{seconds:#?}");
         let is_whole = |line: &&String| line.contains("/s, p50 ") && line.contains(", 0 errors, 10 open");
         assert!(seconds.iter().any(is_whole), "{seconds:#?}");
@@ -125,7 +235,8 @@ fn the_clock_of_a_load_runs_on_through_its_phases() {
     for workers in ["1", "2"] {
         let exit = client(server.address(), &[&work[..], &["--workers", workers]].concat()).await_exit();
         let seconds: Vec<_> = exit.stderr.iter().filter_map(|line| line.split_once(" s: ")).collect();
-        let times: Vec<u64> = seconds.iter().map(|(time, _)| time.trim().parse().unwrap()).collect();
+        let last_word = |text: &str| text.rsplit(' ').next().unwrap().parse().unwrap();
+        let times: Vec<u64> = seconds.iter().map(|(time, _)| last_word(time)).collect();
         assert!(times.is_sorted_by(|one, other| one < other), "{seconds:#?}");
         let mut phases: Vec<_> = seconds.iter().map(|(_, what)| what.split_once(", ").unwrap().0).collect();
         // The lines of the load begin with its rate.
@@ -153,5 +264,5 @@ fn an_unread_log_does_not_stop_a_run() {
     assert!(report.contains("every byte came back as it was sent"), "{report}");
     let mut log = String::new();
     child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-    assert!(log.starts_with("Starting connection 1 to "), "{}", &log[..200]);
+    assert!(log.contains("debug: Starting connection 1 to "), "{}", &log[..200]);
 }

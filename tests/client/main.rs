@@ -59,6 +59,11 @@ fn client(address: SocketAddr, arguments: &[&str]) -> Program {
     Program::client(&[&[&*host, &port], arguments].concat())
 }
 
+/// The same with a log of connection events and their fields.
+fn logging_client(address: SocketAddr, arguments: &[&str]) -> Program {
+    Program::spawn_logging(Program::client_command().arg(address.to_string()).args(arguments))
+}
+
 /// Outcome of `multiconn-client` against `address` with further arguments.
 #[track_caller]
 fn outcome(address: SocketAddr, arguments: &[&str]) -> Outcome {

@@ -30,7 +30,7 @@ fn messages_are_sent_in_turn_over_all_connections() {
     for text in
         [&["--message", "a", "--message", "bcd", "--messages", "5"][..], &["--search", "ring", "--search", "🐶"]]
     {
-        let own = ["-c", "2", "--reconnect-every", "1", "--json", "-", "-vv"];
+        let own = ["-c", "2", "--reconnect-every", "1", "--json", "-", "-v"];
         let search = Program::server(&["--service", "search", "127.0.0.1", "0"]);
         let address = if text[0] == "--search" { search.address() } else { server.address() };
         let run = Run::of(client(address, &[text, &own].concat()));
@@ -149,7 +149,7 @@ fn server_stops_accepting() {
 fn no_connect_is_retried_after_the_end() {
     for workers in ["1", "2"] {
         let (address, server) = server_of_three();
-        let patient = ["--retries", "9", "--retry-delay", "20s", "--reconnect-every", "1", "-vv"];
+        let patient = ["--retries", "9", "--retry-delay", "20s", "--reconnect-every", "1", "-v"];
         let run = load(address, &[&["-c", "3", "--duration", "1s", "--workers", workers], &patient[..]].concat());
         assert_eq!((run.code, run.results.errors.get("refused")), (Some(1), Some(&3)), "{run:?}");
         assert_eq!((run.results.connections.opened, run.results.connections.failed), (3, 3), "{run:?}");

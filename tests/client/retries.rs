@@ -2,7 +2,8 @@
 
 use super::fake_server::{Fake, deaf, echo};
 use super::support::Program;
-use super::{Outcome, client, server};
+use super::{Outcome, client, logging_client, server};
+use multiconn::python_repr::AddressRepr;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,9 @@ fn a_server_that_starts_late_is_found() {
     for workers in ["1", "2"] {
         let (socket, address) = deaf(Ipv4Addr::LOCALHOST);
         let mut waiting =
-            client(address, &["5", "-v", "--retries", "100", "--retry-delay", "20ms", "--workers", workers]);
+            logging_client(address, &["5", "--retries", "100", "--retry-delay", "20ms", "--workers", workers]);
         let told = waiting.await_stderr("trying again in ");
-        assert!(told.contains(REFUSED) && told.starts_with("Connection "), "{told}");
+        assert!(told.contains(&format!("failure=\"{REFUSED}\"")) && told.contains(" connection="), "{told}");
         socket.listen(128).unwrap();
         let listener = TcpListener::from(socket);
         std::thread::scope(|scope| {
@@ -43,7 +44,7 @@ fn a_server_that_starts_late_is_found() {
 fn it_gives_up_after_the_retries() {
     let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
     let since = Instant::now();
-    let exit = client(address, &["3", "--retries", "2", "-v"]).await_exit();
+    let exit = logging_client(address, &["3", "--retries", "2"]).await_exit();
     assert!((Duration::from_millis(150)..Duration::from_secs(8)).contains(&since.elapsed()), "{:?}", since.elapsed());
     assert_eq!(line(&exit.stdout, "retries "), Some("6"), "{exit:#?}");
     assert_eq!(exit.told(&["trying again in"]), 6, "{exit:#?}");
@@ -66,8 +67,8 @@ fn a_waiting_retry_does_not_delay_other_connects() {
 #[test]
 fn a_waiting_retry_can_be_interrupted() {
     let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
-    let waiting = client(address, &["4", "--retries", "9", "--retry-delay", "1h", "-v"]);
-    waiting.await_stderr("Connection 4: ");
+    let waiting = logging_client(address, &["4", "--retries", "9", "--retry-delay", "1h"]);
+    waiting.await_stderr(" connection=4 failure=");
     waiting.signal(rustix::process::Signal::INT);
     let outcome = Outcome::of(waiting);
     assert_eq!((outcome.code, outcome.failed), (Some(130), 4), "{outcome:#?}");
@@ -77,7 +78,8 @@ fn a_waiting_retry_can_be_interrupted() {
 fn a_socket_that_is_not_there_yet_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sock").to_str().unwrap().to_owned();
-    let waiting = Program::client(&["--unix", &path, "-c", "3", "--retries", "100", "--retry-delay", "10ms", "-v"]);
+    let arguments = ["--unix", &path, "-c", "3", "--retries", "100", "--retry-delay", "10ms"];
+    let waiting = Program::spawn_logging(Program::client_command().args(arguments));
     waiting.await_stderr("trying again in ");
     let _server = Program::server(&["--unix", &path]);
     Outcome::of(waiting).expect_tutorial(3);
@@ -115,7 +117,7 @@ fn host_and_port_are_the_first_target() {
     let outcome = Outcome::of(client(first.address(), &arguments));
     outcome.expect_tutorial(3);
     for (number, server) in [(1, &first), (2, &second), (3, &first)] {
-        let started = format!("Starting connection {number} to {}", server.address());
+        let started = format!("Starting connection {number} to {}", AddressRepr(server.address()));
         assert!(outcome.stderr.contains(&started), "{outcome:#?}");
     }
 }

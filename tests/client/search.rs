@@ -286,7 +286,7 @@ fn control_characters_in_a_reply_are_escaped() {
         answer(stream, &reply);
         None
     });
-    let exit = ask(fake.address(), &["--search", "anything", "-vv"]);
+    let exit = ask(fake.address(), &["--search", "anything", "-v"]);
     assert_eq!((exit.code, exit.stdout[0].as_str()), (Some(0), format!("Got result: {shown}").as_str()), "{exit:#?}");
     assert!(exit.stderr.iter().any(|line| line.starts_with("Received response ")), "{exit:#?}");
     exit.expect_safe_text();

@@ -90,7 +90,7 @@ fn a_load_ends_with_its_last_connection() {
 #[test]
 fn server_stops_answering() {
     let server = server();
-    let work = ["-c", "4", "--rate", "50", "--duration", "2s", "--reply-timeout", "3s", "-vv"];
+    let work = ["-c", "4", "--rate", "50", "--duration", "2s", "--reply-timeout", "3s", "-v"];
     let program = start([server.address(); 2], &work);
     await_messages(&program, 10);
     server.pause();
@@ -149,7 +149,7 @@ fn server_comes_back() {
 #[test]
 fn a_worker_without_connections_can_be_interrupted() {
     let (server, nobody) = (server(), deaf(Ipv4Addr::LOCALHOST));
-    let work = ["-c", "2", "--rate", "100", "--duration", "1h", "--workers", "2", "-vv"];
+    let work = ["-c", "2", "--rate", "100", "--duration", "1h", "--workers", "2", "-v"];
     let program = start([nobody.1, server.address()], &work);
     await_messages(&program, 20);
     program.signal(Signal::INT);

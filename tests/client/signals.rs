@@ -3,7 +3,7 @@
 use super::fake_server::Fake;
 use super::silence::black_hole;
 use super::support::{Program, await_until, has_python};
-use super::{Outcome, client, server};
+use super::{Outcome, client, logging_client, server};
 use rustix::process::Signal;
 
 const INTERRUPTED: Option<i32> = Some(130);
@@ -12,7 +12,7 @@ const INTERRUPTED: Option<i32> = Some(130);
 const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
 /// Ten connections that are held after one message each.
-const HELD: [&str; 7] = ["-c", "10", "--message", "hi", "--hold", "1m", "-vv"];
+const HELD: [&str; 7] = ["-c", "10", "--message", "hi", "--hold", "1m", "-v"];
 
 /// Waits until the log has a line for each of ten connections that ends with `end` and the number.
 #[track_caller]
@@ -54,7 +54,7 @@ fn while_connections_are_held() {
 fn while_replies_are_awaited() {
     let fake = Fake::new(|_, stream| Some(stream));
     for signal in ENDING {
-        let waiting = client(fake.address(), &["10", "-vv"]);
+        let waiting = client(fake.address(), &["10", "-v"]);
         await_ten(&waiting, " to connection ");
         waiting.signal(signal);
         let outcome = Outcome::of(waiting);
@@ -82,8 +82,8 @@ fn while_connecting() {
 #[test]
 fn while_messages_flow() {
     let server = server();
-    let busy = ["10", "--messages", "18446744073709551615", "--pipeline", "10", "-v"];
-    let client = client(server.address(), &busy);
+    let busy = ["10", "--messages", "18446744073709551615", "--pipeline", "10"];
+    let client = logging_client(server.address(), &busy);
     client.await_stderr("Starting connection 10 ");
     client.signal(Signal::INT);
     let outcome = Outcome::of(client);
@@ -161,7 +161,7 @@ fn a_lost_terminal_ends_a_run_with_its_results() {
     }
     let (server, folder) = (server(), tempfile::tempdir().unwrap());
     let (host, port) = (server.address().ip().to_string(), server.address().port().to_string());
-    for (number, more) in [&["-vv"][..], &["--rate", "100"], &["-vv", "--workers", "2"]].into_iter().enumerate() {
+    for (number, more) in [&["-v"][..], &["--rate", "100"], &["-v", "--workers", "2"]].into_iter().enumerate() {
         let json = folder.path().join(format!("{number}.json"));
         let mut command =
             Program::client_under(&["python3", "-c", LOSE_TERMINAL, if number == 1 { " s:" } else { "hi" }]);

@@ -302,7 +302,7 @@ fn a_socket_without_a_free_port_is_retried() {
         let taken = UdpSocket::bind("127.0.0.1:40000").unwrap();
         let server = CorruptServer::at("127.0.0.1:9".parse().unwrap(), |_, bytes| vec![bytes.to_vec()]);
         let program =
-            start(server.address, &["--retries", "100", "--retry-delay", "10ms", "--reply-timeout", "20s", "-v"]);
+            start(server.address, &["--retries", "100", "--retry-delay", "10ms", "--reply-timeout", "20s", "-vv"]);
         program.await_stderr("trying again");
         drop(taken);
         expect(&{ program }.await_exit(), 0, 2, 2, &[]);
@@ -369,7 +369,7 @@ fn a_prohibited_route_is_not_a_broadcast_address() {
 #[test]
 fn an_interrupted_run_is_reported() {
     let server = CorruptServer::new(|number, bytes| if number < 3 { vec![bytes.to_vec()] } else { vec![] });
-    let mut client = start(server.address, &["--size", "50", "--messages", "10", "--reply-timeout", "1m", "-vv"]);
+    let mut client = start(server.address, &["--size", "50", "--messages", "10", "--reply-timeout", "1m", "-v"]);
     for _ in 0..2 {
         client.await_stderr("Received ");
     }

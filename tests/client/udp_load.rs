@@ -97,7 +97,7 @@ fn without_a_rate_a_reply_makes_room_for_the_next_datagram() {
 #[test]
 fn a_stopped_udp_server_delays_all_messages_due_meanwhile() {
     let (server, address) = own_server(&[]);
-    let program = start(address, &[&PATIENT[..], &["--rate", "100", "--duration", "3s", "-c", "4", "-vv"]].concat());
+    let program = start(address, &[&PATIENT[..], &["--rate", "100", "--duration", "3s", "-c", "4", "-v"]].concat());
     await_messages(&program, 50);
     server.pause();
     std::thread::sleep(Duration::from_secs(1));
@@ -114,7 +114,7 @@ fn a_stopped_udp_server_delays_all_messages_due_meanwhile() {
 #[test]
 fn a_run_with_a_stopped_udp_client_is_not_valid() {
     let (_server, address) = own_server(&[]);
-    let program = start(address, &[&PATIENT[..], &["--rate", "100", "--duration", "2s", "-c", "4", "-vv"]].concat());
+    let program = start(address, &[&PATIENT[..], &["--rate", "100", "--duration", "2s", "-c", "4", "-v"]].concat());
     await_messages(&program, 50);
     program.pause();
     std::thread::sleep(Duration::from_secs(1));
@@ -130,7 +130,7 @@ fn a_run_with_a_stopped_udp_client_is_not_valid() {
 #[test]
 fn a_udp_client_stopped_beyond_the_end_sends_the_rest() {
     let (_server, address) = own_server(&["--service", "discard"]);
-    let work = ["--udp", "--expect", "none", "--rate", "2k", "--duration", "1s", "-c", "3", "-vv"];
+    let work = ["--udp", "--expect", "none", "--rate", "2k", "--duration", "1s", "-c", "3", "-v"];
     let mut program = start(address, &[&work[..], &["--workers", "2"]].concat());
     await_messages(&program, 300);
     program.pause();
@@ -224,7 +224,7 @@ fn an_interrupted_load_of_datagrams_is_reported() {
     let (_server, address) = own_server(&[]);
     let silent = CorruptServer::new(|_, _| vec![]);
     for (address, answers) in [(address, true), (silent.address, false)] {
-        let work = ["--rate", "100", "--duration", "1h", "--reply-timeout", "1h", "-c", "3", "--workers", "2", "-vv"];
+        let work = ["--rate", "100", "--duration", "1h", "--reply-timeout", "1h", "-c", "3", "--workers", "2", "-v"];
         let program = start(address, &[&["--udp"], &work[..]].concat());
         await_messages(&program, 50);
         program.signal(Signal::INT);

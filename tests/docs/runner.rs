@@ -1,7 +1,7 @@
 //! Runs the commands of one document.
 
 use super::document::{Example, Part, parts, verdict};
-use super::support::{PATIENCE, Program, await_until, skipped, works};
+use super::support::{PATIENCE, Program, await_until, handed_over_to, skipped, works};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::fs;
@@ -207,8 +207,7 @@ impl Runner {
         }
         if command.contains("kill -USR2") {
             let line = self.server.as_ref().unwrap().await_stderr("handover complete: PID ");
-            let pid = line.split_whitespace().nth(3).and_then(|pid| pid.parse().ok());
-            self.pid = Some(Pid::from_raw(pid.unwrap()).unwrap());
+            self.pid = Some(handed_over_to(&line).unwrap());
         }
     }
 

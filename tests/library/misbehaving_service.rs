@@ -5,9 +5,11 @@
 
 use super::support::Program;
 use super::{Upper, support};
+use log::kv::{self, Key, Value, VisitSource};
 use multiconn::server::{Server, ServerConfig, limit_panic_reports};
 use multiconn::service::{Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,11 +54,22 @@ fn start_log() {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(log::LevelFilter::Info).parse_default_env();
     builder.format(move |out, record| {
-        let line = record.args().to_string();
+        let mut line = Fields(record.args().to_string());
+        record.key_values().visit(&mut line).unwrap();
+        let line = line.0;
         assert!(panic_at.as_ref().is_none_or(|text| !line.contains(text)), "a log that panics");
         writeln!(out, "{line}")
     });
     builder.init();
+}
+
+/// The fields of a log record, each as ` key=value`.
+struct Fields(String);
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        Ok(write!(self.0, " {key}={value}")?)
+    }
 }
 
 /// Does nothing unless another test runs it as a program.

@@ -117,7 +117,7 @@ fn panics_do_not_fill_the_log() {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     assert!(exit.stdout.iter().any(|line| line.contains("1,000 service panicked")), "{exit:#?}");
     let count = |part: &str| exit.stderr.iter().filter(|line| line.contains(part)).count();
-    let (reports, warnings) = (count("a panic that the test asked for"), count("panics so far: "));
+    let (reports, warnings) = (count("a panic that the test asked for"), count("service panicked; connection closed"));
     assert!((1..=seconds).contains(&reports), "{reports} reports in {seconds} s");
     assert!((1..=2 * seconds).contains(&warnings), "{warnings} warnings of two workers in {seconds} s");
 }
@@ -132,7 +132,7 @@ fn a_service_that_panics_in_error_detail_ends_alone() {
     for _ in 0..10 {
         expect_upper(&mut connect(address), b"one after the other");
     }
-    server.await_stderr("panicked: a panic that the test asked for (number ");
+    server.await_stderr("error_detail=panicked: a panic that the test asked for");
     for neighbour in &mut neighbours {
         expect_upper(neighbour, b"on either worker");
     }
@@ -146,7 +146,7 @@ fn a_service_that_panics_in_error_detail_ends_alone() {
 fn a_worker_that_panics_ends_the_server() {
     let mut command = misbehaving_server_command(Path::new("/nobody/is/here"));
     // A backtrace is written in pieces, between which other threads can log.
-    command.env("RUST_LOG", "multiconn=debug").env(PANIC_AT, "(number 21)").env("RUST_BACKTRACE", "0");
+    command.env("RUST_LOG", "multiconn=debug").env(PANIC_AT, "connection=21 ").env("RUST_BACKTRACE", "0");
     let mut server = Program::spawn(&mut command);
     let mut peers: Vec<_> = (0..20).map(|_| connect(server.address())).collect();
     for peer in &mut peers {

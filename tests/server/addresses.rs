@@ -20,10 +20,10 @@ fn an_empty_host_is_every_interface() {
     let port = server.address().port();
     assert_ne!(port, 0);
     echo(&mut connect((Ipv4Addr::LOCALHOST, port).into()), b"over IPv4");
-    server.await_stderr("Accepted connection from 127.0.0.1:");
+    server.await_stderr("Accepted connection from ('127.0.0.1', ");
     if has_ipv6("every interface over IPv6") {
         echo(&mut connect((Ipv6Addr::LOCALHOST, port).into()), b"over IPv6");
-        server.await_stderr("Accepted connection from [::1]:");
+        server.await_stderr("Accepted connection from ('::1', ");
         assert_eq!(server.stdout(), [format!("Listening on [::]:{port} (tcp, echo)")]);
     }
     assert_eq!(server.terminate().code, Some(0));

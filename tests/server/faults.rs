@@ -4,7 +4,7 @@ use super::support::{
     NARROW, Program, bytes, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked, reset,
     skipped,
 };
-use super::{server, still_serves};
+use super::{logging_server, server, still_serves};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ fn peers_that_send_and_never_read_cost_bounded_memory() {
 
 #[test]
 fn a_silent_peer_among_others_is_closed_by_the_idle_timeout() {
-    let mut server = server(&["--idle-timeout", "1s", "-v"]);
+    let mut server = logging_server(&["--idle-timeout", "1s"]);
     let mut silent = connect(server.address());
     let since = Instant::now();
     std::thread::scope(|scope| {
@@ -110,7 +110,7 @@ fn a_silent_peer_among_others_is_closed_by_the_idle_timeout() {
 
 #[test]
 fn the_idle_timeout_ends_a_peer_that_never_reads() {
-    let mut server = server(&["--idle-timeout", "1s", "-v"]);
+    let mut server = logging_server(&["--idle-timeout", "1s"]);
     let peers = [connect_narrow(server.address())];
     let data = more_than_fits();
     let pushing = std::panic::catch_unwind(|| push_until_blocked(&peers, &data));

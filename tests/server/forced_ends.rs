@@ -1,11 +1,11 @@
 //! Connections that the server closes with unsent output: the peer sees a reset, and cannot take a truncated reply for
 //! a complete one. Slow readers are not closed.
 
-use super::server;
 use super::support::{
-    Program, await_full, await_some, bytes, connect, connect_narrow, connect_with_buffers, expect_end, expect_reset,
-    push_until_blocked,
+    Program, await_full, await_some, bytes, closing, connect, connect_narrow, connect_with_buffers, expect_end,
+    expect_reset, push_until_blocked,
 };
+use super::{logging_server, server};
 use rustix::process::Signal;
 use socket2::SockRef;
 use std::io::{Read, Write};
@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 
 /// A server that sends endlessly, and a peer that does not read; output is queued in the kernel and in the server.
 fn stuck(arguments: &[&str]) -> (Program, TcpStream) {
-    let server = server(&[&["-v", "--service", "chargen", "--workers", "1"], arguments].concat());
+    let server = logging_server(&[&["--service", "chargen", "--workers", "1"], arguments].concat());
     let peer = connect_narrow(server.address());
     (server, peer)
 }
 
 #[track_caller]
 fn expect_reset_for(server: &Program, peer: &mut TcpStream, reason: &str) {
-    server.await_stderr(&format!("Closing connection to {}: {reason} (number ", peer.local_addr().unwrap()));
+    server.await_stderr(&closing(peer.local_addr().unwrap(), reason));
     expect_reset(peer);
 }
 
@@ -89,7 +89,7 @@ fn the_memory_limit_resets() {
     let index = await_some("one that is closed", || {
         let lines = server.stderr();
         let is_closed = |peer: &TcpStream| {
-            let told = format!("Closing connection to {}: memory limit (number ", peer.local_addr().unwrap());
+            let told = closing(peer.local_addr().unwrap(), "memory limit");
             lines.iter().any(|line| line.contains(&told))
         };
         peers.iter().position(is_closed)
@@ -113,7 +113,7 @@ fn a_connection_without_output_is_closed_normally() {
 #[test]
 fn a_slow_and_steady_reader_is_not_closed() {
     const LIMIT: Duration = Duration::from_secs(3);
-    let mut server = server(&["-v", "--write-timeout", "3s", "--idle-timeout", "3s"]);
+    let mut server = logging_server(&["--write-timeout", "3s", "--idle-timeout", "3s"]);
     let peers = [connect_with_buffers(server.address(), 16 << 10)];
     let data = bytes(1, 1 << 20).repeat(64);
     let sent = push_until_blocked(&peers, &data)[0];

@@ -182,7 +182,7 @@ fn registering() -> usize {
     for error in ["ENOMEM", "ENOSPC"] {
         let exit = run(&fault("epoll_ctl", error, &next.to_string(), Fate::NotAccepted));
         assert_eq!(exit.counted("failed to be accepted"), 1, "{error}: {exit:#?}");
-        assert_eq!(exit.told(&["warning: cannot serve 127.0.0.1:"]), 1, "{error}: {exit:#?}");
+        assert_eq!(exit.told(&["warning: cannot register a connection peer=127.0.0.1:"]), 1, "{error}: {exit:#?}");
     }
     // A signal can interrupt any wait.
     run(&fault("/^epoll_p?wait$", "EINTR", "1+2", Fate::Served));

@@ -1,10 +1,13 @@
-//! Log output of the server: quiet, default, -v and -vv, in the tutorial's words.
+//! Log output of the server: levels, the tutorial's lines, text, JSON, and systemd's journal.
 
 use super::server;
-use super::support::{Program, connect, echo, echo_all, expect_end};
+use super::support::{Program, connect, echo, echo_all, expect_end, has_python};
 use multiconn::codec::message::Head;
+use multiconn::escape::is_unsafe;
+use multiconn::python_repr::AddressRepr;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 
 /// Exchanges the tutorial's first message, closes, and returns the peer's address.
 fn visit(server: &Program) -> SocketAddr {
@@ -20,35 +23,190 @@ fn by_default_connections_are_not_logged() {
     visit(&server);
     let exit = server.terminate();
     assert_eq!(exit.code, Some(0));
-    let is_of_connection = |line: &String| line.contains("connection") && !line.starts_with("shutting down: ");
+    let is_of_connection = |line: &String| line.contains("connection") && !line.contains(" info: shutting down: ");
     assert!(!exit.stderr.iter().any(is_of_connection), "{exit:#?}");
     assert!(exit.stdout[1].starts_with("Served 1 connection"), "{exit:#?}");
     assert!(exit.stdout[1].contains("22 B received, 22 B sent"), "{exit:#?}");
 }
 
-#[test]
-fn verbose_logs_each_connection() {
-    let mut server = server(&["-v"]);
-    let peer = visit(&server);
-    server.await_stderr(&format!("Accepted connection from {peer}"));
-    server.await_stderr(&format!("Closing connection to {peer}: closed by peer"));
-    let exit = server.terminate();
-    assert!(!exit.stderr.iter().any(|line| line.contains("Message 1")), "the bytes take -vv: {exit:#?}");
+/// The lines of a server about one connection, without the line of its end.
+fn tutorial_lines(lines: Vec<String>, server: SocketAddr) -> Vec<String> {
+    let others = ["Listening on ", "Caught keyboard interrupt"];
+    let is_tutorial =
+        |line: &String| !line.contains("shutting down: ") && !others.iter().any(|start| line.starts_with(start));
+    assert!(!lines.iter().any(|line| line.contains(&server.port().to_string()) && is_tutorial(line)), "{lines:#?}");
+    lines.into_iter().filter(is_tutorial).collect()
 }
 
 #[test]
-fn more_verbose_logs_bytes_as_python_repr() {
-    let server = server(&["-vv"]);
-    let peer = visit(&server);
-    server.await_stderr(&format!("Received b'Message 1 from client.' from {peer}"));
-    server.await_stderr(&format!("Echoing b'Message 1 from client.' to {peer}"));
-    server.await_stderr(&format!("Closing connection to {peer}: closed by peer"));
+fn verbose_prints_the_lines_of_the_tutorial() {
+    let mut server = server(&["-v"]);
+    let address = server.address();
+    let peer = AddressRepr(visit(&server));
+    server.await_stderr("Closing connection");
+    let expected = [
+        format!("Accepted connection from {peer}"),
+        format!("Echoing b'Message 1 from client.' to {peer}"),
+        format!("Closing connection to {peer}"),
+    ];
+    assert_eq!(tutorial_lines(server.terminate().stderr, address), expected);
+    if !has_python("the lines of the tutorial's server") {
+        return;
+    }
+    let python = Program::python("multiconn_server.py", &["127.0.0.1", "0"]);
+    let mut stream = connect(python.python_address());
+    let theirs = AddressRepr(stream.local_addr().unwrap());
+    echo(&mut stream, b"Message 1 from client.");
+    drop(stream);
+    python.await_stdout("Closing connection");
+    let lines = tutorial_lines(python.stdout(), python.python_address());
+    let lines: Vec<_> = lines.iter().map(|line| line.replace(&theirs.to_string(), &peer.to_string())).collect();
+    assert_eq!(lines, expected, "the tutorial's server");
+}
+
+#[test]
+fn payloads_are_logged_as_python_repr() {
+    let server = server(&["-v"]);
     let mut peer = connect(server.address());
-    let address = peer.local_addr().unwrap();
+    let address = AddressRepr(peer.local_addr().unwrap());
     echo_all(&mut peer, b"it's \"\\\"\t\r\n\x00\x7f\xff");
     server.await_stderr(&format!(r#"Echoing b'it\'s "\\"\t\r\n\x00\x7f\xff' to {address}"#));
     echo(&mut connect(server.address()), b"it's");
-    server.await_stderr(r#"Echoing b"it's" to 127.0.0.1:"#);
+    server.await_stderr(r#"Echoing b"it's" to ('127.0.0.1', "#);
+}
+
+/// `2026-11-28T19:09:10.123Z`
+fn is_time(text: &str) -> bool {
+    let shape: String =
+        text.chars().map(|character| if character.is_ascii_digit() { '0' } else { character }).collect();
+    shape == "0000-00-00T00:00:00.000Z"
+}
+
+#[test]
+fn lines_have_time_level_and_fields() {
+    let mut server = server(&["-vv", "--workers", "1"]);
+    let peer = visit(&server);
+    server.await_stderr("Closing connection");
+    let local = server.address();
+    let exit = server.terminate();
+    let lines: Vec<_> = exit.stderr.iter().map(|line| line.split_once(' ').unwrap()).collect();
+    assert!(lines.iter().all(|(time, _)| is_time(time)), "{exit:#?}");
+    assert!(lines.is_sorted_by_key(|(time, _)| time), "{exit:#?}");
+    let python = AddressRepr(peer);
+    let payload = "b'Message 1 from client.'";
+    let expected = [
+        format!("debug: options of {local}: no-delay on, "),
+        format!("debug: Accepted connection from {python} connection=1 peer={peer} local={local}"),
+        format!("trace: Received {payload} from {python} connection=1 peer={peer} bytes=22"),
+        format!("trace: Echoing {payload} to {python} connection=1 peer={peer} bytes=22"),
+        format!(
+            "debug: Closing connection to {python} connection=1 peer={peer} reason=\"closed by peer\" \
+             received_bytes=22 sent_bytes=22 open_seconds=0."
+        ),
+        "info: shutting down: draining 0 connections (repeat the signal to exit now)".to_owned(),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{exit:#?}");
+    for ((_, line), start) in lines.iter().zip(&expected) {
+        assert!(line.starts_with(start), "{line:?} does not start with {start:?}");
+    }
+}
+
+/// Parses each line as a JSON object, and checks the fields that all have.
+fn json_lines(lines: &[String]) -> Vec<serde_json::Value> {
+    let parse = |line: &String| {
+        let object: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+        assert!(is_time(object["time"].as_str().unwrap()), "{line}");
+        let level = object["level"].as_str().unwrap();
+        assert!(["error", "warning", "info", "debug", "trace"].contains(&level), "{line}");
+        assert!(!object["message"].as_str().unwrap().contains(is_unsafe), "{line}");
+        object
+    };
+    lines.iter().map(parse).collect()
+}
+
+#[test]
+fn json_lines_have_fields() {
+    let mut command = Program::server_command();
+    command.args(["127.0.0.1", "0", "-v"]).env("MULTICONN_SERVER_LOG_FORMAT", "json");
+    let mut server = Program::spawn(&mut command);
+    let (peer, local) = (visit(&server), server.address());
+    server.await_stderr("Closing connection");
+    let exit = server.terminate();
+    let mut objects = json_lines(&exit.stderr);
+    for object in &mut objects {
+        object.as_object_mut().unwrap().remove("time");
+    }
+    let python = AddressRepr(peer).to_string();
+    let peer = peer.to_string();
+    let payload = "b'Message 1 from client.'";
+    assert!(objects[2]["open_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{exit:#?}");
+    objects[2].as_object_mut().unwrap().remove("open_seconds");
+    let expected = [
+        serde_json::json!({
+            "level": "debug", "message": format!("Accepted connection from {python}"),
+            "connection": 1, "peer": peer, "local": local.to_string(),
+        }),
+        serde_json::json!({
+            "level": "trace", "message": format!("Echoing {payload} to {python}"),
+            "connection": 1, "peer": peer, "bytes": 22,
+        }),
+        serde_json::json!({
+            "level": "debug", "message": format!("Closing connection to {python}"),
+            "connection": 1, "peer": peer, "reason": "closed by peer", "received_bytes": 22, "sent_bytes": 22,
+        }),
+        serde_json::json!({
+            "level": "info", "message": "shutting down: draining 0 connections (repeat the signal to exit now)",
+        }),
+    ];
+    assert_eq!(objects, expected);
+}
+
+/// A warning and the error that ends the program, too.
+#[test]
+fn errors_are_json_lines() {
+    let taken = server(&[]);
+    let port = taken.address().port().to_string();
+    let mut command = Program::server_command();
+    command.args(["127.0.0.1", &port, "--log-format", "json"]).env("MULTICONN_SERVER_NO_SUCH", "1");
+    let exit = Program::spawn(&mut command).await_exit();
+    let objects = json_lines(&exit.stderr);
+    let levels: Vec<_> = objects.iter().map(|object| object["level"].as_str().unwrap()).collect();
+    assert_eq!((exit.code, levels), (Some(1), vec!["warning", "error"]), "{exit:#?}");
+    assert!(objects[1]["message"].as_str().unwrap().contains(&format!("127.0.0.1:{port}")), "{exit:#?}");
+}
+
+/// systemd sets `JOURNAL_STREAM` to the device and inode of the stream to the journal. It adds the time itself, and takes
+/// the level from a prefix.
+#[test]
+fn the_journal_takes_the_level_as_a_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let run = |is_journal: bool, arguments: &[&str]| {
+        let file = std::fs::File::create(&log).unwrap().metadata().unwrap();
+        let script = format!("exec \"$0\" \"$@\" 2>>{}", log.to_str().unwrap());
+        let mut command = Program::server_under(&["sh", "-c", &script]);
+        let inode = if is_journal { file.ino() } else { file.ino() + 1 };
+        command.env("JOURNAL_STREAM", format!("{}:{inode}", file.dev())).args(arguments);
+        let mut server = Program::spawn(&mut command);
+        if arguments[0] == "127.0.0.1" {
+            visit(&server);
+            super::support::await_until("the end of the connection", || {
+                std::fs::read_to_string(&log).unwrap().contains("Closing connection")
+            });
+            server.terminate();
+        } else {
+            assert_eq!(server.await_exit().code, Some(1));
+        }
+        std::fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let prefixes = |lines: &[String]| lines.iter().map(|line| line[..12].to_owned()).collect::<Vec<_>>();
+    let loud = ["127.0.0.1", "0", "-v"];
+    assert_eq!(prefixes(&run(true, &loud)), ["<7>Accepted ", "<7>Echoing b", "<7>Closing c", "<6>shutting "]);
+    assert_eq!(prefixes(&run(true, &["no such host", "0"])), ["<3>cannot fi"]);
+    let json = run(true, &[&loud[..], &["--log-format", "json"]].concat());
+    assert!(json[0].starts_with(r#"<7>{"time":""#) && json[3].starts_with(r#"<6>{"time":""#), "{json:#?}");
+    let elsewhere = run(false, &loud);
+    assert!(elsewhere[0].starts_with("Accepted ") && is_time(&elsewhere[3][..24]), "{elsewhere:#?}");
 }
 
 #[test]
@@ -67,9 +225,11 @@ fn with_log(setting: &str, arguments: &[&str]) -> Program {
 #[test]
 fn rust_log_is_the_default_log_level() {
     for setting in ["debug", "multiconn=debug"] {
-        let server = with_log(setting, &[]);
+        let mut server = with_log(setting, &[]);
         visit(&server);
-        server.await_stderr("Accepted connection from ");
+        server.await_stderr("Closing connection to ");
+        let exit = server.terminate();
+        assert!(!exit.stderr.iter().any(|line| line.contains("Echoing")), "payloads have the level trace: {exit:#?}");
     }
     for setting in ["off", "error", "multiconn=error"] {
         let mut server = with_log(setting, &[]);
@@ -97,10 +257,16 @@ fn options_override_rust_log() {
 /// Terminal control sequences never reach the log, whether they arrive as bytes, in a message or in a path.
 #[test]
 fn hostile_text_is_logged_as_safe_text() {
+    for format in ["text", "json"] {
+        log_hostile_text(format);
+    }
+}
+
+fn log_hostile_text(format: &str) {
     const HOSTILE: &str = "\u{1b}[2J\u{7}\r\nok\u{9b}31m\u{202e}";
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(HOSTILE).to_str().unwrap().to_owned();
-    let mut server = server(&["-vv", "--service", "search", "--unix", &path]);
+    let mut server = server(&["-vv", "--log-format", format, "--service", "search", "--unix", &path]);
     let mut peer = connect(server.address());
     // JSON has no raw C0 characters; it has all others.
     let header = format!(
@@ -114,8 +280,18 @@ fn hostile_text_is_logged_as_safe_text() {
     server.await_stderr("unknown encoding ");
     let exit = server.terminate();
     exit.expect_safe_text();
+    if format == "json" {
+        let fields = json_lines(&exit.stderr).into_iter().flat_map(|object| object.as_object().unwrap().clone());
+        let texts: Vec<_> = fields.filter_map(|(_, value)| value.as_str().map(str::to_owned)).collect();
+        assert!(!texts.iter().any(|text| text.contains(is_unsafe)), "{texts:#?}");
+        assert!(
+            texts.iter().any(|text| text.contains(r"unknown encoding ") && text.contains(r"\u{9b}31m")),
+            "{texts:#?}"
+        );
+    }
     assert!(exit.stdout[0].contains(r"\x1b[2J\x07\r\nok\u{9b}31m\u{202e}"), "{exit:#?}");
-    let mut wrong = Program::server(&["127.0.0.1", "0", "--tls-cert", &path, "--tls-key", HOSTILE]);
+    let mut wrong =
+        Program::server(&["127.0.0.1", "0", "--tls-cert", &path, "--tls-key", HOSTILE, "--log-format", format]);
     let exit = wrong.await_exit();
     assert_eq!((exit.code, exit.stderr.len()), (Some(1), 1), "{exit:#?}");
     exit.expect_safe_text();
@@ -163,20 +339,24 @@ fn malformed_messages_cause_warnings_without_verbose() {
             expect_end(&mut peer);
         };
         (0..COUNT).for_each(|_| send(&server));
-        server.await_stderr("malformed message from 127.0.0.1:");
+        server.await_stderr("malformed message; connection closed ");
         // The next warning is due a second after the first.
         super::support::await_until("a warning with the count", || {
             send(&server);
             server.stderr().len() > 1
         });
         let exit = server.terminate();
-        let warnings: Vec<_> = exit.stderr.iter().filter(|line| line.starts_with("warning: malformed")).collect();
+        let warnings: Vec<_> = exit
+            .stderr
+            .iter()
+            .filter(|line| line.contains(" warning: malformed message; connection closed connection="))
+            .collect();
         assert!(
-            warnings.len() < COUNT && warnings[0].contains(words) && warnings[0].ends_with("(so far: 1)"),
+            warnings.len() < COUNT && warnings[0].contains(words) && warnings[0].ends_with(" count=1"),
             "{exit:#?}"
         );
-        let last = warnings.last().and_then(|line| line.rsplit_once("(so far: ")).unwrap().1;
-        assert!(last.trim_end_matches(')').parse::<usize>().unwrap() > COUNT, "{exit:#?}");
+        let last = warnings.last().and_then(|line| line.rsplit_once(" count=")).unwrap().1;
+        assert!(last.parse::<usize>().unwrap() > COUNT, "{exit:#?}");
     }
 }
 

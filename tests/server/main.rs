@@ -55,6 +55,11 @@ fn server(arguments: &[&str]) -> Program {
     Program::server(&[&["127.0.0.1", "0"], arguments].concat())
 }
 
+/// The same with a log of connection events and their fields.
+fn logging_server(arguments: &[&str]) -> Program {
+    Program::spawn_logging(Program::server_command().args(["127.0.0.1", "0"]).args(arguments))
+}
+
 /// Expects that the server still serves, whatever happened before, and exits normally on a signal. This echo has
 /// completed by then; for the end of other connections there is [`Program::await_closed`].
 #[track_caller]

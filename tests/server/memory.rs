@@ -7,7 +7,7 @@ use super::neighbours::{FIXED, PER_CONNECTION, grown_bytes};
 use super::support::{
     NARROW, connect, connect_narrow, echo, more_than_fits, push_until_blocked, push_until_blocked_or_cut, skipped,
 };
-use super::{server, still_serves};
+use super::{logging_server, server, still_serves};
 use multiconn::service::search::Request;
 use std::io::Read;
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ const PEERS: usize = 120;
 
 /// Peers that send `data`: some are held within the limit, and the others are closed because of it.
 fn hold_stuck_peers(what: &str, arguments: &[&str], data: &[u8]) {
-    let mut server = server(&[&["--memory-limit", "6MiB", "--workers", "1", "-v"], arguments, &NARROW[..]].concat());
+    let mut server = logging_server(&[&["--memory-limit", "6MiB", "--workers", "1"], arguments, &NARROW[..]].concat());
     // One-time allocations happen now.
     let first = [connect_narrow(server.address())];
     push_until_blocked(&first, data);

@@ -1,15 +1,12 @@
 //! A server and the processes that take over from it. The program is in a directory of its own, where it can be
 //! replaced. Every process is killed, by its own PID, when the guard is dropped.
 
-use super::support::{Program, await_some, await_until, works};
+use super::support::{Program, await_some, await_until, handed_over_to, works};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
-
-/// The log line of a completed handover.
-const HANDED_OVER: &str = "handover complete: PID ";
 
 pub(crate) struct ProcessChain {
     pub(crate) first: Program,
@@ -72,12 +69,8 @@ impl ProcessChain {
         self.signal(Signal::USR2);
         let count = self.successors.len();
         let what = format!("the handover; stderr so far: {:#?}", self.first.stderr());
-        let child_program = await_some(&what, || {
-            let lines = self.first.stderr();
-            let line = lines.iter().filter_map(|line| line.strip_prefix(HANDED_OVER)).nth(count)?.to_owned();
-            Some(line.split(' ').next().unwrap().parse().unwrap())
-        });
-        let child_program = Pid::from_raw(child_program).unwrap();
+        let child_program =
+            await_some(&what, || self.first.stderr().iter().filter_map(|line| handed_over_to(line)).nth(count));
         self.successors.push(child_program);
         child_program
     }

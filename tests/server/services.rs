@@ -1,10 +1,10 @@
 //! The small services over plain sockets.
 
-use super::server;
 use super::support::{
     Program, bytes, connect, connect_narrow, expect_end, expect_refusal, more_than_fits, push_until_blocked,
     read_to_end, uninterrupted,
 };
+use super::{logging_server, server};
 use multiconn::units::{format_daytime, format_time_of_day, seconds_since_1900};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -158,16 +158,18 @@ fn frames_of_every_kind_are_echoed() {
 
 #[test]
 fn a_truncated_message_is_reported_with_its_missing_length() {
-    let mut server = serving("upper", &["--frame", "u16be", "-v"]);
+    let mut server = logging_server(&["--service", "upper", "--frame", "u16be"]);
     let mut peer = connect(server.address());
     peer.write_all(b"\0\x03one\0\x05tw").unwrap();
     peer.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_to_end(&mut peer), b"\0\x03ONE", "what came before is answered");
-    server.await_stderr("protocol error: the input ended 3 bytes short of a whole frame");
+    server.await_stderr(r#"reason="protocol error" error_detail="the input ended 3 bytes short of a whole frame"#);
     let mut peer = connect(server.address());
     peer.write_all(b"\xff\xff").unwrap();
     expect_end(&mut peer);
-    server.await_stderr("protocol error: a frame of 65,537 bytes is larger than the 65,536 bytes allowed");
+    server.await_stderr(
+        r#"reason="protocol error" error_detail="a frame of 65,537 bytes is larger than the 65,536 bytes allowed"#,
+    );
     assert_eq!(server.terminate().counted("protocol error"), 2);
 }
 

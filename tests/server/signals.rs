@@ -1,7 +1,7 @@
 //! Signals: every handled signal is caught from the start, and one without an action is logged and ignored.
 
 use super::fake_parent::FakeParent;
-use super::support::{Program, await_some, await_until, connect, echo, skipped, works};
+use super::support::{Program, await_some, await_until, connect, echo, handed_over_to, skipped, works};
 use super::{server, still_serves};
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::ExitStatusExt;
@@ -41,9 +41,8 @@ fn a_handover_can_be_requested_before_the_loop_runs() {
     server.signal(Signal::USR2);
     parent.end();
     let line = server.await_stderr("handover complete: PID ");
-    let child_program = line.split(' ').nth(3).unwrap().parse().unwrap();
     echo(&mut connect(server.address()), b"to the new process");
-    kill_process(Pid::from_raw(child_program).unwrap(), Signal::TERM).unwrap();
+    kill_process(handed_over_to(&line).unwrap(), Signal::TERM).unwrap();
 }
 
 #[test]

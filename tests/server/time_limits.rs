@@ -1,10 +1,10 @@
 //! Time limits: silent peers, peers that do not read, and long connections are closed; others are not.
 
 use super::support::{
-    PATIENCE, Program, bytes, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked,
+    PATIENCE, Program, bytes, closing, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked,
     read_to_end, uninterrupted,
 };
-use super::{server, still_serves};
+use super::{logging_server, still_serves};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// Arguments with `option` set, and all other time limits disabled.
 fn only<'a>(option: &'a str, value: &'a str) -> Vec<&'a str> {
-    let mut arguments = vec!["-v", option, value];
+    let mut arguments = vec![option, value];
     for other in ["--idle-timeout", "--first-byte-timeout", "--write-timeout", "--lifetime"] {
         if other != option {
             arguments.extend([other, "0"]);
@@ -35,7 +35,7 @@ fn only<'a>(option: &'a str, value: &'a str) -> Vec<&'a str> {
 fn expect_logged(server: &Program, peer: TcpStream, reason: &str) {
     let name = peer.local_addr().unwrap();
     drop(peer);
-    server.await_stderr(&format!("Closing connection to {name}: {reason} (number "));
+    server.await_stderr(&closing(name, reason));
 }
 
 /// Sends without reading until the connection fails.
@@ -52,7 +52,7 @@ fn send_until_closed(mut peer: TcpStream) -> (TcpStream, ErrorKind) {
 
 #[test]
 fn a_peer_without_a_first_byte_is_closed() {
-    let mut server = server(&only("--first-byte-timeout", LIMIT));
+    let mut server = logging_server(&only("--first-byte-timeout", LIMIT));
     let mut spoke = connect(server.address());
     echo(&mut spoke, b"!");
     let since = Instant::now();
@@ -69,7 +69,7 @@ fn a_peer_without_a_first_byte_is_closed() {
 
 #[test]
 fn a_silent_peer_is_closed() {
-    let mut server = server(&only("--idle-timeout", LIMIT));
+    let mut server = logging_server(&only("--idle-timeout", LIMIT));
     let mut peer = connect(server.address());
     echo(&mut peer, b"!");
     let since = Instant::now();
@@ -86,13 +86,13 @@ fn a_close_is_logged_at_once() {
         (only("--idle-timeout", LIMIT), "idle timeout"),
         (only("--first-byte-timeout", LIMIT), "first-byte timeout"),
         (only("--lifetime", LIMIT), "lifetime over"),
-        (vec!["-v", "--service", "daytime"], "completed"),
+        (vec!["--service", "daytime"], "completed"),
     ] {
-        let mut server = server(&arguments);
+        let mut server = logging_server(&arguments);
         let mut peer = connect(server.address());
         read_to_end(&mut peer);
         let since = Instant::now();
-        server.await_stderr(&format!("Closing connection to {}: {reason} (number ", peer.local_addr().unwrap()));
+        server.await_stderr(&closing(peer.local_addr().unwrap(), reason));
         assert!(since.elapsed() < LINGER_TIME, "{reason} is logged after {:?}", since.elapsed());
         drop(peer);
         server.await_closed(1);
@@ -104,7 +104,7 @@ fn a_close_is_logged_at_once() {
 
 #[test]
 fn a_peer_that_sends_but_never_reads_is_closed() {
-    let mut server = server(&only("--write-timeout", LIMIT));
+    let mut server = logging_server(&only("--write-timeout", LIMIT));
     let mut neighbour = connect(server.address());
     echo(&mut neighbour, b"before");
     let peers: Vec<_> = (0..3).map(|_| connect_narrow(server.address())).collect();
@@ -128,7 +128,7 @@ fn a_slow_reader_is_not_closed() {
     const STEPS: usize = 20;
     // Small buffers, so that the server itself always has pending output.
     let limits = ["--send-buffer", "32KiB", "--recv-buffer", "32KiB"];
-    let mut server = server(&[&only("--write-timeout", "3s")[..], &limits[..]].concat());
+    let mut server = logging_server(&[&only("--write-timeout", "3s")[..], &limits[..]].concat());
     let peers = [connect_narrow(server.address())];
     let data = bytes(1, 4 << 20);
     let sent = push_until_blocked(&peers, &data)[0];
@@ -201,7 +201,7 @@ fn stream_until_the_end(peer: &TcpStream) -> usize {
 
 #[test]
 fn a_busy_connection_closes_normally_at_its_lifetime() {
-    let mut server = server(&only("--lifetime", LIMIT));
+    let mut server = logging_server(&only("--lifetime", LIMIT));
     let address = server.address();
     let since = Instant::now();
     std::thread::scope(|scope| {
@@ -223,7 +223,7 @@ fn a_busy_connection_closes_normally_at_its_lifetime() {
 /// Output pending at the end of the lifetime is still sent.
 #[test]
 fn pending_output_is_sent_after_the_lifetime() {
-    let mut server = server(&only("--lifetime", LIMIT));
+    let mut server = logging_server(&only("--lifetime", LIMIT));
     // Prepared before the lifetime starts, because on a busy machine it takes a good part of that.
     let data = bytes(3, 16 << 20);
     let mut peers = [connect_narrow(server.address())];
@@ -242,7 +242,7 @@ fn pending_output_is_sent_after_the_lifetime() {
 
 #[test]
 fn zero_disables_a_limit() {
-    let mut server = server(&only("--idle-timeout", "0"));
+    let mut server = logging_server(&only("--idle-timeout", "0"));
     let mut silent = connect(server.address());
     let mut idle = connect(server.address());
     echo(&mut idle, b"!");
@@ -266,7 +266,7 @@ fn all_limits_together_close_no_connection_within_them() {
     const THREADS: usize = 4;
     const PEERS: usize = 200;
     let limits = ["--idle-timeout", "3s", "--first-byte-timeout", "3s", "--write-timeout", "3s", "--lifetime", "1m"];
-    let mut server = server(&limits);
+    let mut server = logging_server(&limits);
     let address = server.address();
     std::thread::scope(|scope| {
         for _ in 0..THREADS {

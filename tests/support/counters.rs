@@ -9,7 +9,7 @@ impl Program {
     #[track_caller]
     pub(crate) fn await_closed(&self, count: usize) {
         let closed = format!(", {count} closed");
-        let is_told = |line: &String| line.starts_with("Counters in all: ") && line.contains(&closed);
+        let is_told = |line: &String| line.contains("Counters in all: ") && line.contains(&closed);
         await_until(&format!("the end of {count} connections"), || {
             self.signal(Signal::USR1);
             self.stderr().iter().any(is_told)

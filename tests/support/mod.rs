@@ -32,12 +32,26 @@ pub(crate) use refusal::expect_refusal;
 pub(crate) use socket_state::{CLOSE_WAIT, SocketState, await_full, socket_state};
 pub(crate) use wait::{PATIENCE, await_some, await_until, uninterrupted};
 
+use rustix::process::Pid;
+use std::fmt::Display;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 /// Reports that a test was skipped, and why. Written past the capture of the test harness, so that it is visible.
 pub(crate) fn skipped(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr().lock(), "skipped: {what}: {why}");
+}
+
+/// The part of the log line of a closed connection of the server that names its peer and the close reason.
+pub(crate) fn closing(peer: impl Display, reason: &str) -> String {
+    let reason = if reason.contains(' ') { format!("\"{reason}\"") } else { reason.to_owned() };
+    format!("peer={peer} reason={reason} ")
+}
+
+/// The PID of the new process in the log line of a completed handover; none in other lines.
+pub(crate) fn handed_over_to(line: &str) -> Option<Pid> {
+    let (_, rest) = line.split_once("handover complete: PID ")?;
+    Pid::from_raw(rest.split(' ').next()?.parse().ok()?)
 }
 
 /// Whether `command` can be run here and exits successfully.

@@ -126,6 +126,11 @@ impl Program {
         command
     }
 
+    /// Starts one of our programs with a log of connection events, without payloads.
+    pub(crate) fn spawn_logging(command: &mut Command) -> Self {
+        Self::spawn(command.env("RUST_LOG", "multiconn=debug"))
+    }
+
     pub(crate) fn spawn(command: &mut Command) -> Self {
         Self::spawn_reading(command, Stdio::null()).0
     }

@@ -3,7 +3,7 @@
 use super::support::{
     PATIENCE, Program, bytes, connect, connect_narrow, echo, expect_closed, expect_end, reset, uninterrupted,
 };
-use super::{Authority, Peer, address, client, peer, server};
+use super::{Authority, Peer, address, client, logging_server, peer, server};
 use rustls::{ServerConnection, StreamOwned};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn plain_text_on_a_tls_port() {
     let authority = Authority::new();
-    let mut server = server(&authority, &["-v"]);
+    let mut server = logging_server(&authority, &[]);
     for opening in [&b"hi"[..], b"hello there", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
         let mut stream = connect(address(&server));
         stream.write_all(opening).unwrap();
@@ -20,8 +20,8 @@ fn plain_text_on_a_tls_port() {
         stream.read_to_end(&mut answer).unwrap();
         assert!(answer.len() <= 7, "more than an alert: {answer:?}");
     }
-    server.await_stderr("the peer speaks plain text, not TLS; this port serves TLS");
-    server.await_stderr("handshake failed: the peer speaks HTTP without TLS");
+    server.await_stderr("warning: plain text on a TLS port; connection closed peer=127.0.0.1:");
+    server.await_stderr(r#"reason="handshake failed" tls_fault="the peer speaks HTTP without TLS"#);
     let exit = Program::client(&["127.0.0.1", &address(&server).port().to_string()]).await_exit();
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     assert!(exit.stdout.iter().any(|line| line.contains("the server expects TLS, see --tls")), "{exit:#?}");
@@ -34,7 +34,7 @@ fn tls_on_a_plain_port() {
     let exit = client(server.address(), &["--tls-insecure"]).await_exit();
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     assert!(exit.stdout.iter().any(|line| line.contains("it speaks plain text, not TLS")), "{exit:#?}");
-    server.await_stderr("speaks TLS; this port serves plain text: see --tls-cert");
+    server.await_stderr("warning: TLS on a plain-text port; see --tls-cert and --tls-self-signed peer=127.0.0.1:");
 }
 
 /// The client has sent its end, and still checks what the server sends.
@@ -70,7 +70,7 @@ fn surplus_output_of_a_server_is_reported() {
 #[test]
 fn a_connection_closed_in_the_handshake() {
     let authority = Authority::new();
-    let mut server = server(&authority, &["-v"]);
+    let mut server = logging_server(&authority, &[]);
     let mut peer = peer(&authority, address(&server));
     echo(&mut peer, b"hello");
     drop(peer.sock.try_clone().unwrap().shutdown(std::net::Shutdown::Write));

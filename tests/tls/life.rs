@@ -1,6 +1,6 @@
 //! Life of a TLS connection: normal end, half-close, and reload of the server's files.
 
-use super::support::{Program, bytes, echo, expect_end, expect_refusal, works};
+use super::support::{Program, bytes, echo, expect_end, expect_refusal, handed_over_to, works};
 use super::{Authority, address, client, peer, server};
 use rustix::process::Signal;
 use std::fs;
@@ -77,11 +77,8 @@ fn a_new_process_reads_the_files_itself() {
     let mut late = peer(&authority, address);
     echo(&mut late, b"hello");
     echo(&mut early, b"still here");
-    let child_program = server.await_stderr("handover complete: PID ");
-    let digits: String =
-        child_program.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    let pid = rustix::process::Pid::from_raw(digits.parse().unwrap()).unwrap();
-    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    let line = server.await_stderr("handover complete: PID ");
+    rustix::process::kill_process(handed_over_to(&line).unwrap(), Signal::TERM).unwrap();
     // Whichever process accepted it sends close_notify.
     server.signal(Signal::TERM);
     expect_end(&mut late);

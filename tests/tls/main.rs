@@ -28,8 +28,19 @@ type Peer = StreamOwned<ClientConnection, TcpStream>;
 
 /// A server on a free port of the IPv4 loopback address that presents the certificate of `authority`.
 fn server(authority: &Authority, arguments: &[&str]) -> Program {
+    Program::spawn(&mut server_command(authority, arguments))
+}
+
+/// The same with a log of connection events and their fields.
+fn logging_server(authority: &Authority, arguments: &[&str]) -> Program {
+    Program::spawn_logging(&mut server_command(authority, arguments))
+}
+
+fn server_command(authority: &Authority, arguments: &[&str]) -> Command {
     let (cert, key) = (authority.path("server.pem"), authority.path("server.key"));
-    Program::server(&[&["127.0.0.1", "0", "--tls-cert", &cert, "--tls-key", &key], arguments].concat())
+    let mut command = Program::server_command();
+    command.args(["127.0.0.1", "0", "--tls-cert", &cert, "--tls-key", &key]).args(arguments);
+    command
 }
 
 /// The address on which our server listens with TLS; waits for it.
@@ -42,6 +53,12 @@ fn address(server: &Program) -> SocketAddr {
 fn client(address: SocketAddr, arguments: &[&str]) -> Program {
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     Program::client(&[&[&*host, &port, "--tls"], arguments].concat())
+}
+
+/// The same with a log of connection events and their fields.
+fn logging_client(address: SocketAddr, arguments: &[&str]) -> Program {
+    let address = address.to_string();
+    Program::spawn_logging(Program::client_command().args([&address, "--tls"]).args(arguments))
 }
 
 /// A peer that trusts `authority`. It negotiates TLS 1.2 or 1.3 as requested.

@@ -2,7 +2,7 @@
 //! after authentication.
 
 use super::support::{NARROW, Program, connect, connect_narrow, echo, skipped};
-use super::{Authority, Peer, address, client, peer, server};
+use super::{Authority, Peer, address, client, logging_server, peer, server};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ const FIXED: u64 = 2 << 20;
 
 /// A server with one worker that has already served a peer, and its resident memory.
 fn warm_server(authority: &Authority, arguments: &[&str]) -> (Program, Option<u64>) {
-    let server = server(authority, &[&["--workers", "1", "-v"], arguments, &NARROW[..]].concat());
+    let server = logging_server(authority, &[&["--workers", "1"], arguments, &NARROW[..]].concat());
     let mut first = peer(authority, address(&server));
     first.write_all(&vec![0; 64 << 10]).unwrap();
     first.read_exact(&mut vec![0; 64 << 10]).unwrap();
@@ -99,13 +99,13 @@ fn connections_are_counted_from_accept() {
 #[test]
 fn a_handshake_that_is_too_large_fails() {
     let authority = Authority::new();
-    let mut server = server(&authority, &["-v"]);
+    let mut server = logging_server(&authority, &[]);
     let mut peer = connect(address(&server));
     peer.write_all(&unfinished_hello(30 << 10)).unwrap();
     let mut alert = Vec::new();
     peer.read_to_end(&mut alert).unwrap();
     assert_eq!(alert, [21, 3, 3, 0, 2, 2, 47], "illegal_parameter");
-    server.await_stderr("handshake failed: the peer's handshake is too large");
+    server.await_stderr(r#"reason="handshake failed" tls_fault="the peer's handshake is too large"#);
     drop(peer);
     server.terminate().expect_counts(&[("handshake failed", 1)]);
 }

@@ -1,8 +1,8 @@
 //! Combinations that a single read can return: end of the handshake, data, close_notify, and then end of input, a reset
 //! or damage. The program under test is stopped while its peer sends, so that one read does return all of it.
 
-use super::support::{CLOSE_WAIT, Program, await_until, connect, reset, socket_state, uninterrupted};
-use super::{Authority, address, server};
+use super::support::{CLOSE_WAIT, Program, await_until, closing, connect, reset, socket_state, uninterrupted};
+use super::{Authority, address, logging_server, server};
 use rustls::{ClientConnection, Connection, ServerConnection, SupportedProtocolVersion};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -127,11 +127,11 @@ fn read_left(session: &mut Connection, stream: &mut TcpStream) -> (Vec<u8>, Resu
     }
 }
 
-/// The first word of each log line of our server about the peer `name`.
+/// The first word of the message in each log line of our server about the peer `name`.
 fn logged(server: &Program, name: &str) -> Vec<String> {
     let lines = server.stderr();
     let of_peer = lines.iter().filter(|line| line.contains(name));
-    of_peer.map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+    of_peer.map(|line| line.split(' ').nth(2).unwrap_or_default().to_owned()).collect()
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn at_the_server() {
             advance_handshake(&mut session, &mut stream);
             if !case.completes_handshake {
                 stream.write_all(&unsent(&mut session)).unwrap();
-                server.await_stderr(&format!("Secured connection with {name}"));
+                server.await_stderr(&format!("peer={name} tls="));
                 // Nothing is in transit to the peer when it resets the connection: the TLS 1.3 tickets have arrived.
                 assert!(*version == rustls::version::TLS12 || receive(&mut session, &mut stream));
             }
@@ -196,8 +196,8 @@ fn at_the_server_after(
             _ => assert!(end.is_err(), "{case:?}: nothing is said of an end that was cut"),
         }
     }
-    server.await_stderr(&format!("Closing connection to {name}: {reason}"));
-    let mut expected = vec!["Accepted", "Secured"];
+    server.await_stderr(&closing(name, reason));
+    let mut expected = vec!["Accepted", "TLS"];
     if case.has_data {
         expected.push("Received");
     }
@@ -212,7 +212,7 @@ fn at_the_server_after(
 #[test]
 fn close_notify_behind_a_full_handshake() {
     let authority = Authority::new();
-    let mut server = server(&authority, &["-v"]);
+    let mut server = logging_server(&authority, &[]);
     for version in VERSIONS {
         let config = authority.client_config_for(&[version]);
         let mut session = Connection::from(ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap());
@@ -280,7 +280,7 @@ fn at_the_client_before(case: Case, client: &Program, session: &mut Connection, 
     assert!(version.is_some());
     if !case.completes_handshake {
         stream.write_all(&unsent(session)).unwrap();
-        client.await_stderr("Secured connection 1");
+        client.await_stderr("TLS handshake complete connection=1");
         while session.is_handshaking() {
             assert!(receive(session, stream), "the client ended in the handshake");
         }
@@ -303,7 +303,8 @@ fn at_the_client_after(case: Case, client: &mut Program) {
     assert_eq!(exit.code, Some(i32::from(failure.is_some())), "{case:?}: {exit:#?}");
     assert!(failure.is_none_or(|words| exit.told(&[words]) > 0), "{case:?}: {exit:#?}");
     assert_eq!(exit.stdout.iter().filter(|line| *line == "told").count(), usize::from(case.has_data), "{exit:#?}");
-    let secured: Vec<_> = exit.stderr.iter().enumerate().filter(|(_, line)| line.contains("Secured")).collect();
+    let secured: Vec<_> =
+        exit.stderr.iter().enumerate().filter(|(_, line)| line.contains("TLS handshake complete")).collect();
     let first_bytes = exit.stderr.iter().position(|line| line.contains("Received"));
     assert_eq!(secured.len(), 1, "{case:?}: {exit:#?}");
     assert_eq!(first_bytes.is_some(), case.has_data, "{case:?}: {exit:#?}");

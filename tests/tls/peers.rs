@@ -1,7 +1,7 @@
 //! OpenSSL and Python's ssl module as peers of both programs.
 
 use super::support::{Program, await_until, has_python, works};
-use super::{Authority, address, client, has_openssl, server};
+use super::{Authority, address, client, has_openssl, logging_client, logging_server};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ fn openssl_s_client() {
         return;
     }
     let authority = Authority::new();
-    let mut server = server(&authority, &["-v"]);
+    let mut server = logging_server(&authority, &[]);
     let (ca, to) = (authority.path("ca.pem"), address(&server).to_string());
     for version in ["-tls1_2", "-tls1_3"] {
         let arguments = ["s_client", "-connect", &to, "-CAfile", &ca, "-verify_return_error", "-brief", version];
@@ -45,7 +45,7 @@ fn self_signed_clients() {
     let kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     let names = ["-subj", "/CN=client", "-days", "2", "-keyout", &key, "-out", &cert];
     assert!(works(Command::new("openssl").args(kind).args(names)));
-    let mut server = server(&authority, &["-v", "--tls-client-ca", &cert]);
+    let mut server = logging_server(&authority, &["--tls-client-ca", &cert]);
     let to = address(&server);
     let exit = client(to, &["--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key]).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
@@ -69,7 +69,7 @@ fn openssl_s_client_with_nothing_to_send() {
         return;
     }
     let authority = Authority::new();
-    let mut server = server(&authority, &["-v"]);
+    let mut server = logging_server(&authority, &[]);
     let (ca, to) = (authority.path("ca.pem"), address(&server).to_string());
     for version in ["-tls1_2", "-tls1_3"] {
         for _ in 0..TIMES {
@@ -78,7 +78,7 @@ fn openssl_s_client_with_nothing_to_send() {
         }
     }
     let exit = server.terminate();
-    assert_eq!(exit.told(&["Secured connection with"]), 2 * TIMES as usize, "{exit:#?}");
+    assert_eq!(exit.told(&["TLS handshake complete"]), 2 * TIMES as usize, "{exit:#?}");
     exit.expect_counts(&[("closed by peer", u64::from(2 * TIMES))]);
 }
 
@@ -102,10 +102,10 @@ fn openssl_s_server() {
         let _server = Program::spawn(Command::new("openssl").args(arguments));
         await_until("s_server to listen", || TcpStream::connect(at).is_ok());
         // One connection each: s_server serves connections one after the other.
-        let exit = client(at, &["1", "--tls-ca", &ca, "--message", "never odd or even\n", "-v"]).await_exit();
+        let exit = logging_client(at, &["1", "--tls-ca", &ca, "--message", "never odd or even\n"]).await_exit();
         // Only the handshake counts here: the reply is "neve ro ddo reven".
-        assert_eq!(exit.told(&["Secured", shown]), 1, "{exit:#?}");
-        let exit = client(at, &["1", "--tls-ca", &ca, "--message", "abba\n", "-v"]).await_exit();
+        assert_eq!(exit.told(&["TLS handshake complete", shown]), 1, "{exit:#?}");
+        let exit = logging_client(at, &["1", "--tls-ca", &ca, "--message", "abba\n"]).await_exit();
         assert_eq!(exit.code, Some(0), "{exit:#?}");
     }
 }
@@ -116,7 +116,7 @@ fn python_as_a_client() {
         return;
     }
     let authority = Authority::new();
-    let mut server = server(&authority, &["-v"]);
+    let mut server = logging_server(&authority, &[]);
     let (port, ca) = (address(&server).port().to_string(), authority.path("ca.pem"));
     for version in ["TLSv1_2", "TLSv1_3"] {
         let exit = Program::python("tls_client.py", &["127.0.0.1", &port, &ca, version]).await_exit();
@@ -136,7 +136,7 @@ fn python_as_a_server() {
     let (cert, key, ca) = (authority.path("server.pem"), authority.path("server.key"), authority.path("ca.pem"));
     for (version, shown) in [("TLSv1_2", "TLS 1.2"), ("TLSv1_3", "TLS 1.3")] {
         let server = Program::python("tls_echo_server.py", &[&cert, &key, version]);
-        let exit = client(server.python_address(), &["3", "--tls-ca", &ca, "--size", "1MiB", "-v"]).await_exit();
-        assert_eq!((exit.code, exit.told(&["Secured", shown])), (Some(0), 3), "{exit:#?}");
+        let exit = logging_client(server.python_address(), &["3", "--tls-ca", &ca, "--size", "1MiB"]).await_exit();
+        assert_eq!((exit.code, exit.told(&["TLS handshake complete", shown])), (Some(0), 3), "{exit:#?}");
     }
 }

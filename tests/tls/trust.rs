@@ -1,7 +1,7 @@
 //! Certificate verification, and the errors of both sides when it fails.
 
 use super::support::{Program, connect};
-use super::{Authority, Peer, address, client, server};
+use super::{Authority, Peer, address, client, logging_server, server};
 use std::io::{Read, Write};
 
 /// Expects that every connection fails with an error that contains `words`.
@@ -15,11 +15,11 @@ fn expect_failure(mut client: Program, words: &str) {
 #[test]
 fn an_unknown_issuer_is_refused() {
     let (authority, other) = (Authority::new(), Authority::new());
-    let server = server(&authority, &["-v"]);
+    let server = logging_server(&authority, &[]);
     expect_failure(client(address(&server), &["2"]), "no trusted authority issued");
     expect_failure(client(address(&server), &["2", "--tls-ca", &other.path("ca.pem")]), "no trusted authority issued");
     server.await_stderr(
-        "handshake failed: the peer ended the connection: it does not know the issuer of our certificate",
+        r#"reason="handshake failed" tls_fault="the peer ended the connection: it does not know the issuer of our certificate"#,
     );
 }
 
@@ -43,7 +43,7 @@ fn a_wrong_name_or_date_is_refused() {
 fn clients_are_asked_for_a_certificate() {
     let (authority, other) = (Authority::new(), Authority::new());
     let ca = authority.path("ca.pem");
-    let mut server = server(&authority, &["-v", "--tls-client-ca", &ca]);
+    let mut server = logging_server(&authority, &["--tls-client-ca", &ca]);
     let with = |authority: &Authority| {
         let (cert, key) = (authority.path("client.pem"), authority.path("client.key"));
         client(address(&server), &["5", "--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key])
@@ -54,11 +54,11 @@ fn clients_are_asked_for_a_certificate() {
     server.await_closed(15);
     let exit = server.terminate();
     assert_eq!(
-        exit.told(&["handshake failed: no trusted authority issued the client's certificate (see --tls-client-ca)"]),
+        exit.told(&[r#"tls_fault="no trusted authority issued the client's certificate (see --tls-client-ca)"#]),
         5,
         "{exit:#?}"
     );
-    assert_eq!(exit.told(&["handshake failed: the peer sent no certificate"]), 5, "{exit:#?}");
+    assert_eq!(exit.told(&[r#"tls_fault="the peer sent no certificate"#]), 5, "{exit:#?}");
     exit.expect_counts(&[("closed by peer", 5), ("handshake failed", 10)]);
 }
 
@@ -74,7 +74,7 @@ fn a_named_self_signed_client_certificate_is_trusted() {
         ["own.pem", "past.pem"].map(|file| std::fs::read_to_string(authority.path(file)).unwrap()).concat();
     let named_path = authority.path("named.pem");
     std::fs::write(&named_path, named).unwrap();
-    let mut server = server(&authority, &["-v", "--tls-client-ca", &named_path]);
+    let mut server = logging_server(&authority, &["--tls-client-ca", &named_path]);
     let with = |file: &str| {
         let (cert, key) = (authority.path(&format!("{file}.pem")), authority.path(&format!("{file}.key")));
         client(address(&server), &["--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key])
@@ -97,7 +97,7 @@ fn a_named_self_signed_client_certificate_is_trusted() {
 fn a_named_certificate_needs_its_key() {
     let authority = Authority::new();
     authority.self_sign("own", &["client"], 4000);
-    let mut server = server(&authority, &["-v", "--tls-client-ca", &authority.path("own.pem")]);
+    let mut server = logging_server(&authority, &["--tls-client-ca", &authority.path("own.pem")]);
     let versions = [&rustls::version::TLS12, &rustls::version::TLS13];
     for (key, is_trusted) in [("own.key", true), ("client.key", false)] {
         for version in versions {
@@ -110,7 +110,7 @@ fn a_named_certificate_needs_its_key() {
         }
     }
     let exit = server.terminate();
-    assert_eq!((exit.counted("handshake failed"), exit.told(&["Secured"])), (2, 2), "{exit:#?}");
+    assert_eq!((exit.counted("handshake failed"), exit.told(&["TLS handshake complete"])), (2, 2), "{exit:#?}");
 }
 
 /// A certificate as `openssl req -x509` makes it: its own authority, used as a server certificate.

@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(status) => return status.into(),
     };
-    let _log = options.verbosity.start_log();
+    let _log = options.log.start_log();
     variables::warn_of_unknown(&Options::command(), &PROGRAM);
     let interpreted = options.interpret_words();
     let status = interpreted.and_then(|()| run_and_report(&options, &configuration));
@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
 /// Runs the client, prints and writes the results. Returns the exit status.
 fn run_and_report(options: &Options, configuration: &Settings) -> Result<u8, Error> {
     options.datagrams.check()?;
-    let (mut files, is_quiet) = (options.results.open()?, options.verbosity.is_quiet());
+    let (mut files, is_quiet) = (options.results.open()?, options.log.is_quiet());
     let mut results = run(options)?;
     results.configuration = options.settings(configuration);
     if options.content.stdin {

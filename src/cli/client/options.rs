@@ -4,7 +4,7 @@ use super::content::ContentOptions;
 use super::load::LoadOptions;
 use super::udp::DatagramOptions;
 use crate::cli::addresses::{check_target, connect_address, in_order, invalid, take_address, unexpected};
-use crate::cli::logging::Verbosity;
+use crate::cli::logging::LogOptions;
 use crate::cli::progress::View;
 use crate::cli::results::Results;
 use crate::cli::socket::StreamOptions;
@@ -79,7 +79,7 @@ pub(super) struct Options {
     #[arg(long, help_heading = "Report")]
     no_progress: bool,
     #[command(flatten)]
-    pub(super) verbosity: Verbosity,
+    pub(super) log: LogOptions,
 }
 
 /// Target options.
@@ -354,9 +354,9 @@ impl Options {
             warm_up: load.warm_up,
             time: load.duration.map(|duration| duration.saturating_add(load.warm_up)),
             seconds: load.rate.is_some() || load.duration.is_some(),
-            bar: !self.verbosity.logs_connections() && !output::is_dumb_terminal(),
+            bar: !self.log.shows_progress() && !output::is_dumb_terminal(),
         };
-        let is_allowed = !self.no_progress && !self.verbosity.is_quiet();
+        let is_allowed = !self.no_progress && !self.log.is_quiet();
         Some(view).filter(|view| is_allowed && (view.bar || view.seconds))
     }
 }

@@ -4,7 +4,7 @@ mod services;
 mod udp;
 
 use crate::cli::addresses::{in_order, listen_address, take_address, unexpected};
-use crate::cli::logging::Verbosity;
+use crate::cli::logging::LogOptions;
 use crate::cli::socket::StreamOptions;
 use crate::cli::tls::ServerTls;
 use crate::cli::variables::{self, Program, Typed};
@@ -158,7 +158,7 @@ struct Options {
     #[command(flatten)]
     datagrams: DatagramOptions,
     #[command(flatten)]
-    verbosity: Verbosity,
+    log: LogOptions,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -243,7 +243,7 @@ pub fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(status) => return status.into(),
     };
-    let _log = options.verbosity.start_log();
+    let _log = options.log.start_log();
     limit_panic_reports();
     variables::warn_of_unknown(&Options::command(), &PROGRAM);
     serve(&options).unwrap_or_else(|error| report_error(&error, &variables)).into()
@@ -293,7 +293,7 @@ fn serve(options: &Options) -> Result<u8, Error> {
         output::print_line(format_args!("Listening on {address} ({}, metrics)", address.transport()));
     }
     let summary = server.run()?;
-    let written = options.verbosity.is_quiet() || output::print(&summary);
+    let written = options.log.is_quiet() || output::print(&summary);
     Ok(match (summary.was_stopped(), written) {
         // A second signal cut off connections that the first one would have let finish.
         (true, _) => INTERRUPTED,

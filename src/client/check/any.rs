@@ -43,5 +43,5 @@ pub(in crate::client) fn accept_all(connection: usize, received: &[u8]) -> Check
 }
 
 fn log_reply(connection: usize, answer: &[u8]) {
-    log::debug!("Connection {connection} was answered {}", BytesRepr::abbreviated(answer, LOGGED_BYTES));
+    log::trace!(connection; "reply {}", BytesRepr::abbreviated(answer, LOGGED_BYTES));
 }

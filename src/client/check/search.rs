@@ -6,6 +6,7 @@
 
 use super::Checked;
 use crate::codec::message::{Content, MAX_BEFORE_CONTENT, MessageDecoder};
+use crate::python_repr::CLIENT_LOG;
 use crate::results::Answer;
 use crate::service::search::{Request, Response, look_up};
 use std::cell::RefCell;
@@ -111,7 +112,10 @@ fn expected(request: &Request) -> Option<Response> {
 }
 
 fn log_reply(response: &Response, connection: usize) {
-    log::debug!("Received response {} from connection {connection}", response.in_python());
+    log::debug!(
+        target: CLIENT_LOG, connection;
+        "Received response {} from connection {connection}", response.in_python()
+    );
 }
 
 fn shown(response: &Response) -> String {

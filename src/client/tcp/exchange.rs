@@ -12,6 +12,7 @@ use crate::client::failure::Failure;
 use crate::client::plan::{KernelWrite, LoadPhase, Plan};
 use crate::client::transport::{DueMessage, ExchangeOutcome};
 use crate::connection::CloseReason;
+use crate::python_repr::{BytesRepr, CLIENT_LOG};
 use crate::service::{Input, Output, Service, Wait};
 use crate::units::format_counted;
 use std::rc::Rc;
@@ -22,6 +23,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// Number of pattern bytes generated at a time.
 const PORTION_BYTES: usize = 1024;
+
+/// Maximum number of bytes of a message in the log: as many as one read logs.
+const LOGGED_BYTES: usize = 64 * 1024;
 
 /// Position in the stream of messages: complete messages, and bytes of the next one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -429,7 +433,26 @@ impl Exchange {
         if due.is_some_and(|due| !plan.metrics.borrow().is_measured(due)) {
             self.warm_up_bytes = self.written_bytes + plan.size_of(self.first + self.sent.messages) as u64;
         }
+        if due.is_some() && log::log_enabled!(target: CLIENT_LOG, log::Level::Trace) {
+            self.log_message();
+        }
         due.is_some()
+    }
+
+    /// Logs the message that begins.
+    #[cold]
+    fn log_message(&self) {
+        let bytes = self.size_of(self.sent.messages);
+        let count = bytes.min(LOGGED_BYTES);
+        let mut first = vec![0; count];
+        match self.pattern {
+            Some(pattern) => pattern.fill(self.written_bytes, &mut first),
+            None => first.copy_from_slice(&self.message(self.sent.messages)[..count]),
+        }
+        log::trace!(
+            target: CLIENT_LOG, connection = self.number, bytes;
+            "Sending {} to connection {}", BytesRepr::beginning(&first, bytes), self.number
+        );
     }
 
     fn write_pattern(&self, pattern: Pattern, output: &mut Output<'_>) -> usize {

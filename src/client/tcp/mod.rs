@@ -19,6 +19,7 @@ use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Key, LoopContext};
 use crate::pump::{Pump, Session};
+use crate::python_repr::CLIENT_LOG;
 use crate::socket::{Address, ConnectProgress, Stream, TlsStream, begin_connect, check_connect};
 use crate::units::later;
 use exchange::Exchange;
@@ -160,10 +161,11 @@ impl<'a> Transport<'a> for Tcp<'a> {
         session.deregister(context, key, &self.memory);
         let (connection, number) = (&session.connection, entry.attempt.number);
         let outcome = with_tls_fault(connection.service().outcome_after(reason), &session.socket);
-        match outcome {
-            ExchangeOutcome::Verified => log::debug!("Closing connection {number}"),
-            ExchangeOutcome::Failed(failure) => log::debug!("Closing connection {number}: {failure}"),
-        }
+        log::debug!(
+            target: CLIENT_LOG, connection = number, failure = outcome.failure().map(|failure| failure.to_string()),
+            received_bytes = connection.received_bytes(), sent_bytes = connection.sent_bytes();
+            "Closing connection {number}"
+        );
         let mut metrics = self.plan.metrics.borrow_mut();
         let now = self.plan.clock.nanos(Instant::now());
         connection.service().count_unanswered(outcome, now, &mut metrics);

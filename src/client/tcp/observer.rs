@@ -2,7 +2,7 @@
 
 use crate::client::plan::{KernelWrite, Plan};
 use crate::pump::Observer;
-use crate::python_repr::BytesRepr;
+use crate::python_repr::{BytesRepr, CLIENT_LOG};
 use std::fmt;
 use std::time::Instant;
 
@@ -37,13 +37,16 @@ impl Observer for ClientObserver<'_> {
         if let Some(connected) = self.connected {
             self.plan.metrics.borrow_mut().handshake_done(now - connected);
         }
-        log::debug!("Secured connection {}: {negotiated}", self.number);
+        log::debug!(connection = self.number, tls:% = negotiated; "TLS handshake complete");
     }
 
     #[inline]
     fn received(&mut self, bytes: &[u8]) {
         self.now = Some(Instant::now());
-        log::trace!("Received {} from connection {}", BytesRepr(bytes), self.number);
+        log::trace!(
+            target: CLIENT_LOG, connection = self.number, bytes = bytes.len();
+            "Received {} from connection {}", BytesRepr(bytes), self.number
+        );
     }
 
     #[inline]
@@ -53,6 +56,5 @@ impl Observer for ClientObserver<'_> {
         let since = before.map_or_else(|| self.plan.clock.nanos(since), |before| before.since);
         let bytes_before = before.map_or(0, |before| before.bytes);
         self.plan.kernel_write.set(Some(KernelWrite { bytes: bytes_before + bytes.len() as u64, since }));
-        log::trace!("Sending {} to connection {}", BytesRepr(bytes), self.number);
     }
 }

@@ -10,7 +10,7 @@ use crate::client::metrics::Unanswered;
 use crate::client::plan::{LoadPhase, Plan};
 use crate::client::shared::Shared;
 use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
-use crate::python_repr::BytesRepr;
+use crate::python_repr::{BytesRepr, CLIENT_LOG};
 use crate::socket::{RecvBatch, SendBatch};
 use crate::units::format_duration;
 use std::io::{self, ErrorKind};
@@ -98,7 +98,10 @@ impl<'a> UdpBatch<'a> {
             let socket = entry.in_flight.socket();
             let metrics = &mut *self.plan.metrics.borrow_mut();
             for arrival in self.recv_batch.arrivals() {
-                log::trace!("Received {} on socket {socket} from {}", BytesRepr(arrival.bytes), arrival.peer);
+                log::trace!(
+                    target: CLIENT_LOG, socket, peer:% = arrival.peer, bytes = arrival.bytes.len();
+                    "Received {} from socket {socket}", BytesRepr(arrival.bytes)
+                );
                 // Where no reply is expected, received datagrams are ignored: they are neither duplicates nor corrupt.
                 if self.wants_reply() {
                     let verdict = entry.in_flight.received(&self.payload, arrival.bytes, now);
@@ -120,7 +123,7 @@ impl<'a> UdpBatch<'a> {
                 return false;
             }
             ErrorClass::Transient => {
-                log::debug!("Socket {}: {}", entry.in_flight.socket(), in_words(error));
+                log::debug!(socket = entry.in_flight.socket(), error = in_words(error); "receive error");
                 self.mark_undelivered(&mut entry.in_flight, error);
             }
             ErrorClass::OutOfResources | ErrorClass::Permanent => {
@@ -136,7 +139,7 @@ impl<'a> UdpBatch<'a> {
     fn warn(&mut self, entry: &UdpSocket, action: &str, error: &io::Error, pause: Duration, now: Instant) {
         if self.warning.is_due(now) {
             let (socket, words) = (entry.in_flight.socket(), in_words_with_errno(error));
-            log::warn!("socket {socket} cannot {action}: {words}; trying again in {}", format_duration(pause));
+            log::warn!(socket; "cannot {action}: {words}; trying again in {}", format_duration(pause));
         }
     }
 
@@ -199,7 +202,10 @@ impl<'a> UdpBatch<'a> {
         let done = send_batch.send(descriptor, |datagram, result| {
             last_error = match result {
                 Ok(()) => {
-                    log::trace!("Sending {} on socket {socket}", BytesRepr(send_batch.bytes(datagram)));
+                    log::trace!(
+                        target: CLIENT_LOG, socket, bytes = datagram.len();
+                        "Sending {} to socket {socket}", BytesRepr(send_batch.bytes(datagram))
+                    );
                     metrics.sent_datagram(in_flight.sent(now, wants_reply), datagram.len());
                     None
                 }

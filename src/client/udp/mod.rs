@@ -15,6 +15,7 @@ use super::transport::{Cause, DueMessage, Entry, ExchangeOutcome, OpenError, Tra
 use crate::connection::CloseReason;
 use crate::error::ErrorBackoff;
 use crate::event_loop::{Key, LoopContext, Timer};
+use crate::python_repr::CLIENT_LOG;
 use crate::socket::{Address, ConnectProgress, DatagramSocket, Peer, needs_broadcast, open_towards};
 use batch::UdpBatch;
 use in_flight::{SocketPlan, UdpInFlight};
@@ -189,10 +190,10 @@ impl<'a> Transport<'a> for Udp<'a> {
         // Messages without a reply are counted one by one, and do not make their socket a failed one.
         let failure = socket.failure.filter(|_| socket.is_given_up);
         let outcome = failure.map_or(ExchangeOutcome::Verified, ExchangeOutcome::Failed);
-        match failure {
-            Some(failure) => log::debug!("Closing socket {number}: {failure}"),
-            None => log::debug!("Closing socket {number}"),
-        }
+        log::debug!(
+            target: CLIENT_LOG, socket = number, failure = failure.map(|failure| failure.to_string());
+            "Closing socket {number}"
+        );
         (outcome, 0)
     }
 }

@@ -6,13 +6,13 @@ use super::reflection::{hops_of_reply, is_server_port};
 use crate::error::{ErrorBackoff, ErrorClass, Warning, in_words_with_errno};
 use crate::event_loop::{Key, LoopContext, Timer};
 use crate::guard::guarded;
-use crate::python_repr::BytesRepr;
+use crate::python_repr::{AddressRepr, BytesRepr, SERVER_LOG};
 use crate::server::counters::Counters;
 use crate::server::shared::Shared;
 use crate::server::summary::Dropped;
 use crate::service::{Reply, Responder, SHORT_REPLY_BYTES};
 use crate::socket::{DatagramSocket, RecvBatch, SendBatch};
-use crate::units::{format_count, format_counted, format_duration, format_rate};
+use crate::units::{format_duration, format_rate};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -129,24 +129,23 @@ impl Warnings {
         config: &DatagramConfig,
         counters: &Counters,
     ) {
-        let so_far = || format_counted(counters.datagrams.dropped_for(reason), "datagram");
+        let so_far = || counters.datagrams.dropped_for(reason);
         match reason {
             Dropped::RateLimited if self.rate.is_due(now) => {
                 let rate = config.rate_limit.map(format_rate).unwrap_or_default();
                 log::warn!(
-                    "{peer} exceeds the rate limit of {rate} per source (--udp-rate-limit); {} not answered so far",
-                    so_far()
+                    peer:%, unanswered = so_far();
+                    "a source exceeds the rate limit of {rate} (--udp-rate-limit)"
                 );
             }
             Dropped::ReplyTooLong if self.length.is_due(now) => log::warn!(
-                "the reply to {peer} would be longer than its request and is not sent without \
-                 --udp-allow-amplification; {} not answered so far",
-                so_far()
+                peer:%, unanswered = so_far();
+                "a reply longer than its request is not sent without --udp-allow-amplification"
             ),
             Dropped::WouldLoop if self.source.is_due(now) => {
                 log::debug!(
-                    "a reply to {peer} could start a loop (port or hop limit); {} not answered so far",
-                    so_far()
+                    peer:%, unanswered = so_far();
+                    "a reply could start a loop (port or hop limit)"
                 );
             }
             _ => {}
@@ -200,17 +199,14 @@ impl BatchIo<'_> {
         }
         self.counters.datagrams.receive_failed(error);
         let Some(pause) = worker_socket.receiving.failed(class, now) else {
-            log::debug!("Receiving datagrams: {}", in_words_with_errno(error));
+            log::debug!(error = in_words_with_errno(error); "receive error");
             return None;
         };
         if self.warnings.receiving.is_due(now) {
-            let place = worker_socket.local.map(|local| format!(" on {local}")).unwrap_or_default();
+            let local = worker_socket.local.map(|local| local.to_string());
             let (words, pause) = (in_words_with_errno(error), format_duration(pause));
             let failures = self.counters.datagrams.receive_errors().map(|(_, count)| count).sum::<u64>();
-            log::warn!(
-                "cannot receive datagrams{place}: {words}; trying again in {pause} (failures so far: {})",
-                format_count(failures)
-            );
+            log::warn!(local, failures; "cannot receive datagrams: {words}; trying again in {pause}");
         }
         Some(TurnEnd::Paused)
     }
@@ -231,7 +227,10 @@ impl BatchIo<'_> {
             }
             counters.datagrams.received.add(1);
             counters.received_bytes.add(arrival.bytes.len() as u64);
-            log::trace!("Received {} from {peer}", BytesRepr(arrival.bytes));
+            log::trace!(
+                peer:%, bytes = arrival.bytes.len();
+                "Received {} from {}", BytesRepr(arrival.bytes), AddressRepr(peer)
+            );
             let hops = arrival.hops.filter(|_| !is_group && !arrival.to_many);
             let Admitted { hops, permit } = match admit(shared, rate_limit.as_ref(), peer, hops) {
                 Ok(admitted) => admitted,
@@ -276,15 +275,18 @@ impl BatchIo<'_> {
                     counters.sent_bytes.add(datagram.len() as u64);
                     if let Some(to) = to {
                         let bytes = BytesRepr(self.send_batch.bytes(datagram));
-                        log::trace!("{} {bytes} to {to}", self.config.sending);
+                        log::trace!(
+                            target: SERVER_LOG, peer:% = to, bytes = datagram.len();
+                            "{} {bytes} to {}", self.config.sending, AddressRepr(to)
+                        );
                     }
                 }
                 Err(error) => {
                     counters.datagrams.drop(Dropped::Failed(error.raw_os_error().unwrap_or_default()));
                     // An unreachable peer is no fault of this server.
                     if ErrorClass::of(&error) != ErrorClass::Transient && warning.is_due(now) {
-                        let place = to.map(|to| format!(" to {to}")).unwrap_or_default();
-                        log::warn!("cannot send a datagram{place}: {}", in_words_with_errno(&error));
+                        let peer = to.map(|to| to.to_string());
+                        log::warn!(peer, error = in_words_with_errno(&error); "cannot send a datagram");
                     }
                 }
             }

@@ -4,7 +4,7 @@ use crate::connection::CloseReason;
 use crate::pump::Session;
 use crate::server::admin::AdminConnection;
 use crate::server::malformed::Malformed;
-use crate::server::observer;
+use crate::server::observer::{self, Closing};
 use crate::service::Service;
 use crate::socket::Address;
 use std::time::Instant;
@@ -42,18 +42,18 @@ impl<S: Service> ConnectionEntry<S> {
     }
 
     /// The log line for a close with `reason`; none if it was logged already. Warns of malformed input.
-    pub(super) fn closing_line(
+    pub(super) fn closing(
         &mut self,
         reason: CloseReason,
         now: Instant,
         malformed: &mut Malformed<'_>,
-    ) -> Option<String> {
+    ) -> Option<Closing> {
         if self.logged.replace(reason) == Some(reason) {
             return None;
         }
-        malformed.on_close(now, reason, &self.peer, || observer::error_detail(&self.session));
-        let closing_details = observer::closing_details(&self.session, reason, self.number, now)?;
-        Some(format!("Closing connection to {}: {closing_details}", self.peer))
+        let id = (&self.peer, self.number);
+        malformed.on_close(now, reason, id, || observer::error_detail(&self.session));
+        Closing::new(&self.session, id, reason, now)
     }
 }
 

@@ -14,7 +14,7 @@ pub use messages::{Request, Response};
 
 use super::{Input, Output, Service, Wait};
 use crate::codec::message::{Content, MAX_BEFORE_CONTENT, MessageDecoder};
-use crate::python_repr::JsonRepr;
+use crate::python_repr::{JsonRepr, SERVER_LOG};
 use crate::units::format_counted;
 use std::time::{Duration, Instant};
 
@@ -74,7 +74,7 @@ impl Search {
     /// peer; it is called only if that level is logged.
     #[must_use]
     pub fn logging(mut self, peer: impl FnOnce() -> String) -> Self {
-        self.peer = log::log_enabled!(log::Level::Debug).then(|| Box::new(PeerName(peer())));
+        self.peer = log::log_enabled!(target: SERVER_LOG, log::Level::Debug).then(|| Box::new(PeerName(peer())));
         self
     }
 
@@ -97,7 +97,7 @@ impl Search {
             return Ok(Step::NoRoom);
         }
         if let Some(PeerName(peer)) = self.peer.as_deref() {
-            log::debug!("Received {} from {peer}", describe(&content, &message.header.content_type));
+            log::debug!(target: SERVER_LOG, "Received {} from {peer}", describe(&content, &message.header.content_type));
         }
         let (size, keeps_alive) = (message.size, message.header.keeps_alive);
         input.consume(size);

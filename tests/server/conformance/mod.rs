@@ -10,8 +10,9 @@ mod requests;
 mod streams;
 
 use self::case::{Case, Expected, answer, message, search};
-use super::server;
+use super::logging_server;
 use super::support::{PATIENCE, Program, connect, expect_end, has_python};
+use multiconn::python_repr::AddressRepr;
 use multiconn::units::format_count;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -62,20 +63,28 @@ fn run(case: &Case, server: &Program) -> Result<(), String> {
     expect_logged(server, address, &words)
 }
 
+/// A server of messages with a log of JSON objects.
+fn search_server(arguments: &[&str]) -> Program {
+    logging_server(&[&["--service", "search", "--log-format", "json"], arguments].concat())
+}
+
 /// Expects the log to say why the connection from `address` closed. An earlier connection may have had the same port:
 /// all its log lines count.
 fn expect_logged(server: &Program, address: SocketAddr, words: &str) -> Result<(), String> {
-    let start = format!("Closing connection to {address}: ");
-    let expected = format!("{start}{words}");
+    let start = format!("Closing connection to {}", AddressRepr(address));
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let told = server.stderr();
-        if told.iter().any(|line| line.contains(&expected)) {
+        let lines: Vec<_> = server.stderr().into_iter().filter(|line| line.contains(&start)).collect();
+        let told = lines.iter().map(|line| {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            let [reason, error_detail] = ["reason", "error_detail"].map(|key| record[key].as_str().unwrap_or_default());
+            format!("{reason}: {error_detail}")
+        });
+        if told.into_iter().any(|told| told.starts_with(words)) {
             return Ok(());
         }
         if Instant::now() > deadline {
-            let told: Vec<_> = told.iter().filter(|line| line.contains(&start)).collect();
-            return Err(format!("expected {words:?}, told {told:?}"));
+            return Err(format!("expected {words:?}, told {lines:?}"));
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -84,7 +93,7 @@ fn expect_logged(server: &Program, address: SocketAddr, words: &str) -> Result<(
 #[test]
 fn every_case_of_the_table() {
     let cases = table();
-    let mut server = server(&["--service", "search", "-v"]);
+    let mut server = search_server(&[]);
     let mut neighbour = connect(server.address());
     let early = search("ring");
     let (early, late) = early.split_at(50);
@@ -144,7 +153,7 @@ fn the_tutorial_server_answers_the_same() {
 /// A peer that sends one message, and awaits end of input before it closes.
 #[test]
 fn the_end_comes_after_the_answer() {
-    let server = server(&["--service", "search", "-v"]);
+    let server = search_server(&[]);
     let mut peer = connect(server.address());
     peer.write_all(&search("nope")).unwrap();
     let mut received = Vec::new();
@@ -158,7 +167,7 @@ fn the_end_comes_after_the_answer() {
 /// The next message follows the answer to the previous one, for which the server waits if so configured.
 #[test]
 fn messages_one_after_the_other() {
-    let server = server(&["--service", "search"]);
+    let server = search_server(&[]);
     let mut peer = connect(server.address());
     let kept = case::header_with(r#""connection": "keep-alive""#, 37);
     for (request, pause) in [(message(&kept, &case::content("ring")), 700), (search("ring"), 0)] {
@@ -175,7 +184,7 @@ fn messages_one_after_the_other() {
 #[test]
 fn the_limit_on_the_content_is_the_buffer_limit() {
     for limit in [10, 1000, 200_000] {
-        let server = server(&["--service", "search", "-v", "--buffer-limit", &limit.to_string()]);
+        let server = search_server(&["--buffer-limit", &limit.to_string()]);
         let binary = |size: usize| message(&case::binary_header(size), &vec![b'x'; size]);
         let fits = Case::answers("fits", binary(limit), case::binary_answer(b"xxxxxxxxxx"));
         run(&fits, &server).unwrap();
@@ -191,7 +200,7 @@ fn the_limit_on_the_content_is_the_buffer_limit() {
 /// A Latin-1 value takes up to twice the bytes in UTF-8: the answers to the largest ones are too large to send.
 #[test]
 fn an_answer_that_is_too_large() {
-    let server = server(&["--service", "search", "-v"]);
+    let server = search_server(&[]);
     let value = [&b"{\"action\": \"search\", \"value\": \""[..], &vec![0xff; 65_500], b"\"}"].concat();
     let mut peer = connect(server.address());
     peer.write_all(&message(&case::header(case::ORDER, "latin-1", value.len()), &value)).unwrap();

@@ -11,6 +11,7 @@ use crate::client::transport::ExchangeOutcome;
 use crate::codec::{Decoder, FrameError, Framing};
 use crate::connection::CloseReason;
 use crate::error::Error;
+use crate::python_repr::{BytesRepr, CLIENT_LOG};
 use crate::service::{Input, Output, Service, Wait};
 use crate::units::later;
 use pipe::Pipe;
@@ -128,7 +129,16 @@ impl InteractiveExchange {
 
     /// Sends input as far as there is room. Returns whether the input has ended and everything is sent.
     fn send_input(&self, output: &mut Output<'_>) -> bool {
-        self.interactive.input_pipe.drain(|bytes| output.write(bytes));
+        self.interactive.input_pipe.drain(|bytes| {
+            let count = output.write(bytes);
+            if count > 0 {
+                log::trace!(
+                    target: CLIENT_LOG, connection = 1, bytes = count;
+                    "Sending {} to connection 1", BytesRepr(&bytes[..count])
+                );
+            }
+            count
+        });
         self.interactive.input_pipe.is_over()
     }
 
@@ -136,7 +146,7 @@ impl InteractiveExchange {
     fn finish(&mut self, has_ended_input: bool) -> Wait {
         let failure = if has_ended_input || self.interactive.input_pipe.is_empty() {
             if !has_ended_input {
-                log::info!("The server has closed the connection");
+                log::info!("the server has closed the connection");
             }
             self.interactive.has_skipped_line.load(Ordering::Relaxed).then_some(Failure::Unsendable)
         } else {
