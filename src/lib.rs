@@ -29,9 +29,9 @@
 //! | operating system | `socket` | addresses, options, listeners (opened or inherited), streams, TLS, UDP, file descriptors |
 //! | | `event_loop` | poll, slab with generations, timer wheel, precise timers, ready queue, mailbox, signals |
 //! | socket and connection | `pump` | read, serve, write, shut down; nothing else joins a socket to a connection |
-//! | results of a run; pure as well | `results` | result files, validation, thresholds, merging, comparison, HTML report |
+//! | results of a run; pure as well | `results` | one mergeable type; files, validation, thresholds, comparison, text and HTML reports |
 //! | programs | `server` | configuration, workers, acceptor, admission, drain, handover, counters, metrics, summary |
-//! | | `client` | configuration, arrivals, connector, dispatcher, exchange, in flight, metrics, report, interactive mode |
+//! | | `client` | configuration, arrivals, connector, dispatcher, exchange, in flight, metrics, interactive mode |
 //! | command line | `cli`, `bin` | options of the three programs and their `main` functions |
 //!
 //! `socket` and `event_loop` know neither each other nor the pure modules; `server` and `client` never import each

@@ -117,9 +117,9 @@ pub(super) struct WorkerMetrics {
 impl WorkerMetrics {
     /// `is_open_loop` says that messages follow a schedule. Messages due before `begin` are not measured.
     pub(super) fn new(progress: Arc<WorkerProgress>, is_open_loop: bool, begin: u64) -> Self {
-        let mut metrics = Self { progress, is_open_loop, ..Self::default() };
-        metrics.begin(begin);
-        metrics
+        let second_end = begin.saturating_add(NANOS_PER_SECOND);
+        let cpu_begin = cpu_time();
+        Self { progress, is_open_loop, begin, second_begin: begin, second_end, cpu_begin, ..Self::default() }
     }
 
     /// Starts measuring at `begin`, and discards the measurements of all messages before.

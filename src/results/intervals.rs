@@ -9,14 +9,9 @@ use std::collections::BTreeMap;
 const MIN_INTERVAL_S: f64 = 0.5;
 
 impl RunResults {
-    /// The intervals of the measured time, and the one after it.
-    fn all_intervals(&self) -> impl Iterator<Item = &Interval> {
-        self.intervals.iter().chain(&self.after_load)
-    }
-
-    /// Sum of `count` over all intervals.
+    /// Sum of `count` over all intervals, also the one after the measured time.
     pub(crate) fn sum_of_intervals(&self, count: impl Fn(&Interval) -> u64) -> u64 {
-        total(self.all_intervals().map(count))
+        total(self.intervals.iter().chain(&self.after_load).map(count))
     }
 
     /// Moves the intervals that began at `end_s` or later to `after_load`.

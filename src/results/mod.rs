@@ -342,13 +342,6 @@ pub struct Answer {
     pub count: u64,
 }
 
-impl Answer {
-    /// The answer to request number `request`, which arrived `count` times.
-    pub(crate) fn new(request: usize, text: String, is_binary: bool, count: u64) -> Self {
-        Self { request, text, is_binary, count }
-    }
-}
-
 impl Messages {
     /// Number of messages without a correct reply.
     #[must_use]

@@ -51,6 +51,7 @@ pub struct Judgement {
 
 /// An invalid threshold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 #[error("{input:?} is not a threshold: {problem}; give one like {EXAMPLES}")]
 pub struct ThresholdError {
     /// The text as given.

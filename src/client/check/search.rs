@@ -60,7 +60,8 @@ impl Answers {
         let known = self.known.into_inner().into_iter().enumerate();
         let answer = |(request, known): (usize, Option<Known>)| {
             let Known { response, count, .. } = known?;
-            Some(Answer::new(request, response.result(), matches!(response, Response::Bytes(_)), count))
+            let is_binary = matches!(response, Response::Bytes(_));
+            Some(Answer { request, text: response.result(), is_binary, count })
         };
         known.filter_map(answer).collect()
     }
