@@ -61,6 +61,9 @@
 // The programs use everything, so their build finds dead code. The library alone has some that only they need.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, rustdoc::broken_intra_doc_links))]
 
+#[cfg(not(unix))]
+compile_error!("multiconn runs on Unix systems only, such as Linux, macOS and FreeBSD");
+
 pub mod buffer;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -284,7 +284,7 @@ impl<M> EventLoop<M> {
 
     #[inline]
     fn time_left(&mut self) -> io::Result<Option<Duration>> {
-        let precise = self.context.precise_timers.set_timer(self.context.now)?;
+        let precise = self.context.precise_timers.set_timer()?;
         let wheel = self.context.wheel.time_left();
         Ok(if precise.is_some() { precise.into_iter().chain(wheel).min() } else { wheel })
     }

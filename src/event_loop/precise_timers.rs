@@ -74,13 +74,13 @@ impl PreciseTimers {
         self.set_to = None;
     }
 
-    /// Sets the kernel timer for the first timer. On systems without one, returns how long `poll` may wait from `now`
-    /// on.
+    /// Sets the kernel timer for the first timer. On systems without one, returns how long `poll` may wait. That counts
+    /// from the call, not from the start of the round, whose work can take long.
     #[inline]
-    pub(super) fn set_timer(&mut self, now: Instant) -> io::Result<Option<Duration>> {
+    pub(super) fn set_timer(&mut self) -> io::Result<Option<Duration>> {
         let Some(&(first, _)) = self.armed.first() else { return Ok(None) };
         if !KernelTimer::EXISTS {
-            return Ok(Some(first.saturating_duration_since(now)));
+            return Ok(Some(first.saturating_duration_since(Instant::now())));
         }
         if self.set_to != Some(first) {
             self.timer.set(first)?;
@@ -143,7 +143,7 @@ mod tests {
         for (number, instant) in (0..).zip([start + millis(30), start + millis(3), start + millis(3), start]) {
             precise_timers.arm(Key::fixed(number), instant);
             loop {
-                let timeout = precise_timers.set_timer(Instant::now()).expect("the timer can be set");
+                let timeout = precise_timers.set_timer().expect("the timer can be set");
                 poll.poll(&mut events, timeout.or(Some(millis(20_000)))).expect("the poll works");
                 precise_timers.handle_fired();
                 let now = Instant::now();

@@ -1,15 +1,18 @@
 //! Passes listening sockets from an old process to a new one (`SCM_RIGHTS`, unix(7)).
 //!
-//! The channel is a socket pair. The new process finds its end as standard input; an environment variable holds the
-//! device and inode of that socket. Each packet carries one listening socket and the name of its endpoint. So no
-//! unexpected descriptor is inherited, and none is identified by its number. One byte in the other direction reports
-//! that the new process accepts.
+//! The channel is a pair of stream sockets, which every Unix has. The new process finds its end as standard input; an
+//! environment variable holds the device and inode of that socket. Each frame carries one listening socket and the name
+//! of its endpoint. So no unexpected descriptor is inherited, and none is identified by its number. One byte in the
+//! other direction reports that the new process accepts.
 //!
-//! An old process that aborts the handover sends a packet that says so. If its end closes without that packet, the old
+//! A frame is its kind (1 byte), the length of its text (2 bytes, big-endian) and the text. A descriptor is attached to
+//! the first byte.
+//!
+//! An old process that aborts the handover sends a frame that says so. If its end closes without that frame, the old
 //! process has died, and the new one serves with the sockets it has: no other process would.
 
 use super::{Address, sys};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::{Errno, FdFlags, fcntl_setfd, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recv, recvmsg, sendmsg,
@@ -30,7 +33,7 @@ use std::time::{Duration, Instant};
 /// The environment variable with the [`mark`] of the socket that the new process has as standard input.
 pub const INHERIT_VARIABLE: &str = "MULTICONN_INHERIT";
 
-/// The first byte of a packet: a socket; a socket whose path the last process that serves it removes; the end of the
+/// The kind of a frame: a socket; a socket whose path the last process that serves it removes; the end of the
 /// list; an aborted handover.
 const SOCKET: u8 = b'+';
 const SOCKET_WITH_PATH: u8 = b'/';
@@ -44,8 +47,8 @@ const EXIT_TIME: Duration = Duration::from_secs(1);
 /// How often the new process checks whether the old one has exited.
 const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The longest packet, in bytes. It is longer than any host name or path (`HOST_NAME_MAX`, `PATH_MAX`).
-const PACKET_BYTES: usize = 8192;
+/// The kind of a frame and the length of its text, in bytes.
+const HEADER_BYTES: usize = 3;
 
 /// A listening socket received from another process.
 #[derive(Debug)]
@@ -72,8 +75,8 @@ pub enum ChildAnswer {
 #[derive(Debug)]
 pub struct FdSender {
     channel: UnixStream,
-    /// The abort packet could not be delivered, because the new process reads nothing. It does not know that this
-    /// process keeps serving.
+    /// The abort frame could not be delivered, because the new process reads nothing. It does not know that this process
+    /// keeps serving.
     abort_undelivered: AtomicBool,
 }
 
@@ -84,8 +87,8 @@ impl FdSender {
     ///
     /// Those of socketpair(2).
     pub fn new() -> io::Result<(Self, OwnedFd)> {
-        let (ours, theirs) = sys::seqpacket_pair()?;
-        Ok((Self { channel: ours.into(), abort_undelivered: AtomicBool::new(false) }, theirs))
+        let (channel, theirs) = sys::stream_pair()?;
+        Ok((Self { channel, abort_undelivered: AtomicBool::new(false) }, theirs.into()))
     }
 
     /// Sends one listening socket that belongs to `endpoint`.
@@ -95,7 +98,7 @@ impl FdSender {
     /// Those of sendmsg(2); `WouldBlock` when the new process does not receive it within `timeout`.
     pub fn send_socket(&self, socket: BorrowedFd<'_>, endpoint: &BoundEndpoint, timeout: Duration) -> io::Result<()> {
         let kind = if endpoint.owns_path { SOCKET_WITH_PATH } else { SOCKET };
-        self.send(&[&[kind], endpoint.name.as_bytes()].concat(), &[socket], timeout)
+        self.send(kind, &endpoint.name, &[socket], timeout)
     }
 
     /// Sends the end of the list.
@@ -104,22 +107,32 @@ impl FdSender {
     ///
     /// As [`send_socket`](Self::send_socket).
     pub fn finish(&self, timeout: Duration) -> io::Result<()> {
-        self.send(&[END], &[], timeout)
+        self.send(END, "", &[], timeout)
     }
 
-    fn send(&self, text: &[u8], sockets: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<()> {
+    fn send(&self, kind: u8, text: &str, sockets: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<()> {
         self.channel.set_write_timeout(Some(nonzero_timeout(timeout)))?;
-        retry_on_intr(|| self.send_packet(text, sockets, SendFlags::empty()))?;
-        Ok(())
+        Ok(self.send_frame(kind, text, sockets, SendFlags::empty())?)
     }
 
-    fn send_packet(&self, text: &[u8], sockets: &[BorrowedFd<'_>], flags: SendFlags) -> Result<usize, Errno> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut rights = SendAncillaryBuffer::new(&mut space);
-        if !sockets.is_empty() {
-            rights.push(SendAncillaryMessage::ScmRights(sockets));
+    /// Sends a frame in one call, so that an abort from another thread cannot come within it.
+    fn send_frame(&self, kind: u8, text: &str, sockets: &[BorrowedFd<'_>], flags: SendFlags) -> Result<(), Errno> {
+        let length = u16::try_from(text.len()).map_err(|_| Errno::MSGSIZE)?;
+        let frame = [&[kind], &length.to_be_bytes()[..], text.as_bytes()].concat();
+        let send = || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut rights = SendAncillaryBuffer::new(&mut space);
+            if !sockets.is_empty() {
+                rights.push(SendAncillaryMessage::ScmRights(sockets));
+            }
+            sendmsg(&self.channel, &[IoSlice::new(&frame)], &mut rights, flags | sys::SEND_FLAGS)
+        };
+        if retry_on_intr(send)? < frame.len() {
+            // The timeout expired within the frame, and an abort frame would be taken for the rest of it.
+            self.abort_undelivered.store(true, Ordering::Relaxed);
+            return Err(Errno::WOULDBLOCK);
         }
-        sendmsg(&self.channel, &[IoSlice::new(text)], &mut rights, flags | sys::SEND_FLAGS)
+        Ok(())
     }
 
     /// Waits up to `timeout` until the new process accepts connections. After any other answer it never will: it can no
@@ -157,10 +170,10 @@ impl FdSender {
     }
 
     /// Aborts the handover, from any thread: the new process can no longer report that it accepts. Returns false if the
-    /// abort packet could not be delivered because the new process reads nothing. It may then conclude that this
+    /// abort frame could not be delivered because the new process reads nothing. It may then conclude that this
     /// process died, and must be killed.
     pub fn abort(&self) -> bool {
-        if retry_on_intr(|| self.send_packet(&[ABORTED], &[], SendFlags::DONTWAIT)) == Err(Errno::WOULDBLOCK) {
+        if self.send_frame(ABORTED, "", &[], SendFlags::DONTWAIT) == Err(Errno::WOULDBLOCK) {
             self.abort_undelivered.store(true, Ordering::Relaxed);
         }
         // This fails only when the other end is closed already.
@@ -208,34 +221,55 @@ impl ParentProcess {
         self.channel.set_read_timeout(Some(nonzero_timeout(timeout)))?;
         let mut inherited_sockets = Vec::new();
         loop {
-            let mut text = [0; PACKET_BYTES];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut rights = RecvAncillaryBuffer::new(&mut space);
-            let mut receive =
-                || recvmsg(&self.channel, &mut [IoSliceMut::new(&mut text)], &mut rights, sys::RECV_FLAGS);
-            let packet = match retry_on_intr(&mut receive) {
-                Err(Errno::CONNRESET) => return Ok(self.await_end(inherited_sockets)),
-                packet => packet?,
+            let frame = match self.receive_frame() {
+                Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                    return Ok(self.await_end(inherited_sockets));
+                }
+                frame => frame?,
             };
-            if packet.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-                return Err(io::Error::other("a packet of the handover was truncated"));
-            }
-            let mut sockets = rights.drain().filter_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(sockets) => Some(sockets),
-                _ => None,
-            });
-            let socket = sockets.next().and_then(|mut sockets| sockets.next());
-            match (text[..packet.bytes].split_first(), socket) {
-                (Some((&END, _)), None) => return Ok(inherited_sockets),
-                (Some((&ABORTED, _)), None) => return Err(aborted()),
-                (Some((&kind, name)), Some(socket)) if [SOCKET, SOCKET_WITH_PATH].contains(&kind) => {
-                    let name = String::from_utf8_lossy(name).into_owned();
+            match frame {
+                (END, _, None) => return Ok(inherited_sockets),
+                (ABORTED, _, None) => return Err(aborted()),
+                (kind @ (SOCKET | SOCKET_WITH_PATH), name, Some(socket)) => {
                     inherited_sockets.push(InheritedSocket { socket, name, owns_path: kind == SOCKET_WITH_PATH });
                 }
-                (None, _) => return Ok(self.await_end(inherited_sockets)),
                 _ => return Err(ErrorKind::InvalidData.into()),
             }
         }
+    }
+
+    /// The kind of the next frame, its text and its descriptor. `UnexpectedEof` when the old process has closed the
+    /// channel.
+    fn receive_frame(&self) -> io::Result<(u8, String, Option<OwnedFd>)> {
+        let (mut header, mut received, mut socket) = ([0; HEADER_BYTES], 0, None);
+        while received < HEADER_BYTES {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut rights = RecvAncillaryBuffer::new(&mut space);
+            // Nothing behind the header is read: the next frame's descriptor is attached to its own first byte.
+            let mut receive = || {
+                let header = IoSliceMut::new(&mut header[received..]);
+                recvmsg(&self.channel, &mut [header], &mut rights, RecvFlags::empty())
+            };
+            let part = retry_on_intr(&mut receive)?;
+            if part.bytes == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            if part.flags.contains(ReturnFlags::CTRUNC) {
+                return Err(io::Error::other("a descriptor of the handover was lost"));
+            }
+            received += part.bytes;
+            for message in rights.drain() {
+                if let RecvAncillaryMessage::ScmRights(sockets) = message {
+                    socket = sockets.last().or(socket);
+                }
+            }
+        }
+        // No child process is started before the whole handover.
+        socket.iter().try_for_each(|socket| fcntl_setfd(socket, FdFlags::CLOEXEC))?;
+        let [kind, length @ ..] = header;
+        let mut text = vec![0; u16::from_be_bytes(length).into()];
+        (&self.channel).read_exact(&mut text)?;
+        Ok((kind, String::from_utf8_lossy(&text).into_owned(), socket))
     }
 
     /// Returns `inherited_sockets` once the old process, which has closed the channel, has exited and so closed its

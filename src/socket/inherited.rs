@@ -185,12 +185,7 @@ fn adopt(sockets: Vec<InheritedSocket>, options: &SocketOptions, workers: usize)
         bound.push(BoundListener::new(address, name, vec![listener], guard));
     }
     for bound in &mut bound {
-        // Workers share a socket when there are too few. A further SO_REUSEPORT socket would change which queue
-        // incoming connections are assigned to.
-        for index in 0..workers.saturating_sub(bound.listeners.len()) {
-            let copy = bound.listeners[index].try_clone().map_err(|error| not_usable(&bound.endpoint.name, &error))?;
-            bound.listeners.push(copy);
-        }
+        bound.share_among(workers).map_err(|error| not_usable(&bound.endpoint.name, &error))?;
     }
     Ok(bound)
 }

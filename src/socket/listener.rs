@@ -96,8 +96,8 @@ pub struct BoundListener {
     /// The address as the system granted it (with the chosen port where port 0 was asked for), and the endpoint it
     /// belongs to.
     pub endpoint: BoundEndpoint,
-    /// One listener per worker, or more. On TCP each has its own queue (`SO_REUSEPORT`); on a Unix socket they share
-    /// one queue.
+    /// One listener per worker, or more. On TCP each has its own queue (`SO_REUSEPORT`), where the system distributes
+    /// connections over them; elsewhere, and on a Unix socket, they share one queue.
     pub listeners: Vec<Listener>,
     /// Removes the path of a Unix socket when dropped.
     path: Option<PathGuard>,
@@ -110,6 +110,15 @@ impl BoundListener {
             listeners,
             path,
         }
+    }
+
+    /// Gives every worker a listener: workers share a socket when there are too few. A further `SO_REUSEPORT` socket
+    /// would change which queue incoming connections are assigned to.
+    pub(super) fn share_among(&mut self, workers: usize) -> io::Result<()> {
+        for index in 0..workers.saturating_sub(self.listeners.len()) {
+            self.listeners.push(self.listeners[index].try_clone()?);
+        }
+        Ok(())
     }
 
     /// Sets whether the path of a Unix socket is removed at the end. The default is true for a socket bound by this
@@ -193,7 +202,7 @@ fn bind_tcp(address: SocketAddr, options: &SocketOptions, workers: usize) -> io:
     };
     let mut granted = local_address(&alone)?;
     let mut sockets = vec![alone];
-    if workers > 1 {
+    if workers > 1 && sys::REUSE_PORT_BALANCES {
         sockets.clear();
         granted.set_port(address.port());
         for _ in 0..workers {
@@ -202,15 +211,13 @@ fn bind_tcp(address: SocketAddr, options: &SocketOptions, workers: usize) -> io:
             sockets.push(socket);
         }
     }
-    let mut listeners = Vec::with_capacity(workers);
-    for socket in sockets {
-        listen(&socket, options)?;
-        if listeners.is_empty() {
-            log::debug!("options of {granted}: {}", GrantedOptions::of(&socket)?);
-        }
-        listeners.push(Listener::Tcp(TcpListener::from_std(OwnedFd::from(socket).into())));
-    }
-    Ok(BoundListener::new(Address::Ip(granted), String::new(), listeners, None))
+    sockets.iter().try_for_each(|socket| listen(socket, options))?;
+    log::debug!("options of {granted}: {}", GrantedOptions::of(&sockets[0])?);
+    let listener = |socket| Listener::Tcp(TcpListener::from_std(OwnedFd::from(socket).into()));
+    let listeners = sockets.into_iter().map(listener).collect();
+    let mut bound = BoundListener::new(Address::Ip(granted), String::new(), listeners, None);
+    bound.share_among(workers)?;
+    Ok(bound)
 }
 
 /// Sets the options and listens. On a socket that already listens it changes the backlog.
@@ -239,19 +246,18 @@ fn open_tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 fn bind_unix(path: &Path, options: &SocketOptions, workers: usize) -> Result<BoundListener, Error> {
     clear_path(path)?;
     let address = Address::Unix(path.to_owned());
-    let open = || -> io::Result<(PathGuard, Vec<Listener>)> {
+    let open = || -> io::Result<BoundListener> {
         let socket = sys::nonblocking(Domain::UNIX, Type::STREAM)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let guard = PathGuard::new(path);
         listen(&socket, options)?;
         log::debug!("options of {}: {}", escape::path(path), GrantedOptions::of(&socket)?);
-        let share = |_| Ok(Listener::Unix(UnixListener::from_std(OwnedFd::from(socket.try_clone()?).into())));
-        Ok((guard, (0..workers).map(share).collect::<io::Result<_>>()?))
+        let listener = Listener::Unix(UnixListener::from_std(OwnedFd::from(socket).into()));
+        let mut bound = BoundListener::new(address.clone(), String::new(), vec![listener], Some(guard));
+        bound.share_among(workers)?;
+        Ok(bound)
     };
-    match open() {
-        Ok((guard, listeners)) => Ok(BoundListener::new(address, String::new(), listeners, Some(guard))),
-        Err(error) => Err(listen_error(&address, &error)),
-    }
+    open().map_err(|error| listen_error(&address, &error))
 }
 
 pub(super) fn listen_error(address: &Address, error: &io::Error) -> Error {

@@ -1,6 +1,6 @@
 //! Socket options (buffers, no-delay, keep-alive), and what the kernel granted of them.
 
-use super::sys;
+use super::sys::{self, REPORTED_PER_ASKED};
 use crate::error::Error;
 use crate::units::{format_duration, format_size};
 use socket2::{Domain, Socket, TcpKeepalive};
@@ -14,9 +14,6 @@ const BACKLOG: u32 = 4096;
 
 /// The largest size that setsockopt(2) takes, which is an `int`.
 const MAX_REQUESTED_BYTES: usize = i32::MAX as usize;
-
-/// Linux reports twice the size that was asked for: the other half is for its own bookkeeping (socket(7), `SO_RCVBUF`).
-const REPORTED_PER_ASKED: usize = if cfg!(target_os = "linux") { 2 } else { 1 };
 
 /// The options set on every socket. `None` keeps the system's default.
 #[derive(Debug, Clone, PartialEq, Eq)]

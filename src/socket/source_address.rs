@@ -1,6 +1,6 @@
 //! Source addresses of outgoing connections, for machines where one address has too few ports.
 
-use super::{Address, canonical_range};
+use super::{Address, canonical_range, sys};
 use crate::error::{Error, in_words};
 use ipnet::IpNet;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -82,11 +82,9 @@ fn after(first: IpAddr, count: u128) -> IpAddr {
     }
 }
 
-/// Binds a socket to a source address and leaves the port to connect(2), which can choose a port that other connections
-/// use towards other targets (ip(7), `IP_BIND_ADDRESS_NO_PORT`). So each pair of addresses can use all ports.
+/// Binds a socket to a source address. So each pair of addresses can use all ports, where connect(2) chooses the port.
 pub(super) fn bind_source(socket: &Socket, source: IpAddr) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+    sys::choose_port_later(socket)?;
     socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))
 }
 

@@ -1,6 +1,7 @@
 //! Connected byte streams: TCP, Unix, or TLS over one of them.
 
-use super::tcp_info::{Delivery, delivery};
+use super::sys;
+use super::tcp_info::Delivery;
 use super::tls::TlsLayer;
 use super::transport::Transport;
 use mio::event::Source;
@@ -100,7 +101,7 @@ impl Transport for Stream {
 
     fn delivery(&self) -> Option<Delivery> {
         match self {
-            Self::Tcp(stream) => delivery(stream),
+            Self::Tcp(stream) => sys::delivery(stream),
             Self::Unix(_) => None,
             Self::Tls(stream) => stream.socket().delivery(),
         }

@@ -123,7 +123,9 @@ fn the_first_message_has_no_extra_send_delay() {
     let server = server();
     let work = ["--rate", "20", "--duration", "300ms", "-c", "4", "--workers", "2"];
     let lags = (0..8).map(|_| load(server.address(), &work).results.histograms.send_delay.max());
-    let lags: Vec<_> = lags.take_while(|lag| *lag > Some(Duration::from_micros(1500))).collect();
+    // Without timerfd, a poll ends up to a millisecond late.
+    let limit = Duration::from_micros(if cfg!(multiconn_fallbacks) { 2500 } else { 1500 });
+    let lags: Vec<_> = lags.take_while(|lag| *lag > Some(limit)).collect();
     assert!(lags.len() < 8, "{lags:?}");
 }
 

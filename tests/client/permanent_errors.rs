@@ -1,7 +1,7 @@
 //! Permanent errors of UDP system calls, injected by strace(1): the client names the errno, backs off instead of
 //! spinning, and ends.
 
-use super::support::{Exit, Program, skipped, works};
+use super::support::{Exit, Program, RECEIVE_CALL, SEND_CALL, skipped, works};
 use super::udp::{expect, own_server};
 use multiconn::results::RunResults;
 use std::net::SocketAddr;
@@ -59,7 +59,7 @@ fn a_failing_receive_is_named_and_ends_the_run() {
     }
     let (_server, address) = own_server(&[]);
     for (error, words) in [("ENOSYS", "Function not implemented (ENOSYS)"), ("EPERM", "permission denied")] {
-        let (exit, calls) = fault("recvmmsg", error).run(address, &["--messages", "100"]);
+        let (exit, calls) = fault(RECEIVE_CALL, error).run(address, &["--messages", "100"]);
         assert_eq!(exit.code, Some(1), "{exit:#?}");
         assert!(calls <= MAX_CALLS, "{calls} calls");
         expect_line(&exit, &["sockets ", "1 opened, 1 failed"]);
@@ -76,7 +76,7 @@ fn a_failing_send_is_named_and_ends_the_run() {
     }
     let (_server, address) = own_server(&[]);
     for (error, words) in [("ENOSYS", "Function not implemented (ENOSYS)"), ("ENETDOWN", "network down")] {
-        let (exit, calls) = fault("sendmmsg", error).run(address, &["--messages", "1000"]);
+        let (exit, calls) = fault(SEND_CALL, error).run(address, &["--messages", "1000"]);
         assert_eq!(exit.code, Some(1), "{exit:#?}");
         assert!(calls <= MAX_CALLS, "{calls} calls");
         expect_line(&exit, &["sockets ", "1 opened, 1 failed"]);
@@ -93,11 +93,11 @@ fn a_load_with_failing_calls_does_not_spin() {
     }
     let (_server, address) = own_server(&[]);
     let loads = [
-        ("recvmmsg", "ENOSYS", &[][..], "not_received_enosys"),
-        ("recvmmsg", "ECONNREFUSED", &["--rate", "20"], "refused"),
-        ("sendmmsg", "ENOSYS", &[], "not_sent_enosys"),
-        ("sendmmsg", "EHOSTUNREACH", &[], "not_sent_host_unreachable"),
-        ("sendmmsg", "ENOBUFS", &["--rate", "1000"], "not_sent_enobufs"),
+        (RECEIVE_CALL, "ENOSYS", &[][..], "not_received_enosys"),
+        (RECEIVE_CALL, "ECONNREFUSED", &["--rate", "20"], "refused"),
+        (SEND_CALL, "ENOSYS", &[], "not_sent_enosys"),
+        (SEND_CALL, "EHOSTUNREACH", &[], "not_sent_host_unreachable"),
+        (SEND_CALL, "ENOBUFS", &["--rate", "1000"], "not_sent_enobufs"),
     ];
     std::thread::scope(|scope| {
         for (call, error, load, cause) in loads {
@@ -123,10 +123,10 @@ fn an_unreachable_host_is_not_a_refused_port() {
         return;
     }
     let (_server, address) = own_server(&[]);
-    let (exit, _) = fault("recvmmsg", "EHOSTUNREACH").run(address, &["--messages", "5"]);
+    let (exit, _) = fault(RECEIVE_CALL, "EHOSTUNREACH").run(address, &["--messages", "5"]);
     expect(&exit, 1, 5, 0, &[]);
     expect_line(&exit, &["undelivered  5: the host cannot be reached"]);
-    let (exit, _) = fault("recvmmsg", "ECONNREFUSED").run(address, &["--messages", "5"]);
+    let (exit, _) = fault(RECEIVE_CALL, "ECONNREFUSED").run(address, &["--messages", "5"]);
     expect(&exit, 1, 5, 0, &[("refused", 5)]);
 }
 
@@ -137,11 +137,11 @@ fn a_run_goes_on_when_its_calls_work_again() {
         return;
     }
     let (_server, address) = own_server(&[]);
-    let receiving = Fault { call: "recvmmsg", error: "ENOSYS", when: ":when=1..5" };
+    let receiving = Fault { call: RECEIVE_CALL, error: "ENOSYS", when: ":when=1..5" };
     let (exit, _) = receiving.run(address, &["--messages", "3", "--reply-timeout", "10s"]);
     expect(&exit, 0, 3, 3, &[]);
     expect_line(&exit, &["not received 5 failures: Function not implemented (ENOSYS)"]);
-    let sending = Fault { call: "sendmmsg", error: "ENOSYS", when: ":when=1..5" };
+    let sending = Fault { call: SEND_CALL, error: "ENOSYS", when: ":when=1..5" };
     let (exit, _) = sending.run(address, &["--messages", "8", "--reply-timeout", "10s"]);
     expect(&exit, 1, 3, 3, &[]);
     expect_line(&exit, &["not sent ", "5: Function not implemented (ENOSYS)"]);

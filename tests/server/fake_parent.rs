@@ -7,9 +7,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
-/// The packets of the old process after the last socket, and for an aborted handover.
-const END: &[u8] = b".";
-const ABORTED: &[u8] = b"!";
+/// The frames of the old process after the last socket, and for an aborted handover: a kind and an empty text.
+const END: &[u8] = b".\0\0";
+const ABORTED: &[u8] = b"!\0\0";
 
 /// The test's end of the channel.
 pub(crate) struct FakeParent(OwnedFd);
@@ -17,8 +17,7 @@ pub(crate) struct FakeParent(OwnedFd);
 impl FakeParent {
     /// Starts a server with one worker that waits for inherited sockets. It receives none, and binds its own.
     pub(crate) fn start() -> (Program, Self) {
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         let metadata = File::from(theirs.try_clone().unwrap()).metadata().unwrap();
         let mut command = Program::server_command();
         command.args(["127.0.0.1", "0", "--workers", "1"]);

@@ -3,7 +3,7 @@
 
 use super::injected_errno::{can_inject, strace};
 use super::metrics::page;
-use super::support::{Exit, Program, await_until, connect, expect_closed, skipped};
+use super::support::{Exit, Program, RECEIVE_CALL, SEND_CALL, await_until, connect, expect_closed, skipped};
 use super::udp::{address, ask, peer};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -88,7 +88,7 @@ fn receiving_datagrams_backs_off_when_it_fails() {
     // The last two errors affect one datagram each, and are retried at once, but not endlessly.
     for error in ["ENOSYS", "EPERM", "ENOMEM", "ECONNREFUSED", "EHOSTUNREACH"] {
         let arguments = ["--udp", "127.0.0.1", "0", "--metrics", "127.0.0.1:0"];
-        let failing = Failing::new("recvmmsg", error, "", &arguments);
+        let failing = Failing::new(RECEIVE_CALL, error, "", &arguments);
         let server = address(&failing.server);
         peer("127.0.0.1").send_to(b"never received", server).unwrap();
         failing.expect_pauses();
@@ -107,7 +107,7 @@ fn receiving_datagrams_resumes_after_failures() {
         return;
     }
     for error in ["ENOSYS", "ENOBUFS", "ECONNREFUSED"] {
-        let failing = Failing::new("recvmmsg", error, ":when=1..5", &["--udp", "127.0.0.1", "0"]);
+        let failing = Failing::new(RECEIVE_CALL, error, ":when=1..5", &["--udp", "127.0.0.1", "0"]);
         let (server, socket) = (address(&failing.server), peer("127.0.0.1"));
         assert_eq!(ask(&socket, server, b"first"), b"first");
         assert_eq!(ask(&socket, server, b"second"), b"second");
@@ -121,7 +121,7 @@ fn a_reply_that_cannot_be_sent_is_logged() {
     if is_skipped("sending datagrams fails for good") {
         return;
     }
-    let failing = Failing::new("sendmmsg", "ENOSYS", "", &["--udp", "127.0.0.1", "0"]);
+    let failing = Failing::new(SEND_CALL, "ENOSYS", "", &["--udp", "127.0.0.1", "0"]);
     let (server, socket) = (address(&failing.server), peer("127.0.0.1"));
     for _ in 0..10 {
         socket.send_to(b"never answered", server).unwrap();

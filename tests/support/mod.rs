@@ -37,6 +37,10 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+/// The system calls that receive and send datagrams, for injected errors.
+pub(crate) const RECEIVE_CALL: &str = if cfg!(multiconn_fallbacks) { "recvmsg" } else { "recvmmsg" };
+pub(crate) const SEND_CALL: &str = if cfg!(multiconn_fallbacks) { "sendmsg" } else { "sendmmsg" };
+
 /// Reports that a test was skipped, and why. Written past the capture of the test harness, so that it is visible.
 pub(crate) fn skipped(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr().lock(), "skipped: {what}: {why}");

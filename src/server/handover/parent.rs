@@ -146,8 +146,10 @@ fn collect_listeners(handle: &ServerHandle, deadline: Instant) -> Result<Vec<Own
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(listeners),
         };
-        // Workers may share a socket.
-        if known.insert(identity(listener.as_fd()).map_err(|error| error.to_string())?) {
+        // Workers may share a socket. Not every system has inodes for sockets; one that has none has a single socket per
+        // address.
+        let identify = || Ok((identity(listener.as_fd())?, describe(listener.as_fd())?));
+        if known.insert(identify().map_err(|error: io::Error| error.to_string())?) {
             listeners.push(listener);
         }
     }

@@ -1,19 +1,15 @@
 //! Linux and Android.
 
-use nix::sys::socket::{ControlMessageOwned, setsockopt, sockopt};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use crate::socket::tcp_info::Delivery;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, getsockopt, setsockopt, sockopt};
+use nix::{getsockopt_impl, libc, sockopt_impl};
 use socket2::{Domain, Socket, Type};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
 
 /// Opens a nonblocking socket that is closed on exec, with one system call.
 pub(in crate::socket) fn nonblocking(domain: Domain, kind: Type) -> io::Result<Socket> {
     Socket::new(domain, kind.nonblocking(), None)
-}
-
-/// Both ends of a channel that keeps packets apart and carries descriptors (unix(7), `SOCK_SEQPACKET`).
-pub(in crate::socket) fn seqpacket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Makes `socket` report how many datagrams the kernel has dropped on it (`SO_RXQ_OVFL`).
@@ -29,10 +25,85 @@ pub(in crate::socket) fn overrun(control: &ControlMessageOwned) -> Option<u32> {
     }
 }
 
-/// Keeps out datagrams for groups that only other sockets have joined (`IP_MULTICAST_ALL`).
-pub(in crate::socket) fn only_own_groups(socket: &Socket, is_ipv6: bool) -> io::Result<()> {
-    if is_ipv6 {
-        socket.set_multicast_all_v6(false)?;
+/// Makes `socket` report the hop limit of received datagrams, and sets that of its own datagrams to `hops`.
+pub(in crate::socket) fn limit_hops(socket: &Socket, address: SocketAddr, hops: u8) -> io::Result<()> {
+    // An IPv6 socket also receives IPv4 datagrams.
+    setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
+    socket.set_ttl_v4(hops.into())?;
+    if address.is_ipv6() {
+        setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?;
+        socket.set_unicast_hops_v6(hops.into())?;
     }
-    socket.set_multicast_all_v4(false)
+    Ok(())
+}
+
+/// The hop limit of a received datagram, if `control` holds it.
+pub(in crate::socket) fn received_hops(control: &ControlMessageOwned) -> Option<u8> {
+    match control {
+        ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => (*hops).try_into().ok(),
+        _ => None,
+    }
+}
+
+/// The control message that sets the hop limit of one datagram (ip(7), ipv6(7)).
+#[allow(clippy::unnecessary_wraps, reason = "other systems have none")]
+pub(in crate::socket) fn hop_limit(hops: &libc::c_int, is_v4: bool) -> Option<ControlMessage<'_>> {
+    Some(if is_v4 { ControlMessage::Ipv4Ttl(hops) } else { ControlMessage::Ipv6HopLimit(hops) })
+}
+
+/// The length of `struct tcp_info` up to and including `tcpi_bytes_acked`, which Linux has since 4.1.
+const INFO_BYTES: usize = 128;
+
+// States in which our FIN is not acknowledged (tcp_states.h).
+const FIN_WAIT1: u8 = 4;
+const LAST_ACK: u8 = 9;
+const CLOSING: u8 = 11;
+
+sockopt_impl!(
+    /// `TCP_INFO`, as bytes.
+    TcpInfo,
+    GetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    [u8; INFO_BYTES]
+);
+
+pub(in crate::socket) fn delivery(socket: &mio::net::TcpStream) -> Option<Delivery> {
+    let info = getsockopt(socket, TcpInfo).ok()?;
+    let (before, acknowledged) = info.split_last_chunk().expect("eight bytes of the count");
+    let lacks_end = matches!(before[0], FIN_WAIT1 | LAST_ACK | CLOSING);
+    Some(Delivery { acknowledged_bytes: u64::from_ne_bytes(*acknowledged), lacks_end })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::delivery;
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn acknowledged_bytes_are_counted_up_to_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut peer = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        let (mut accepted, _) = listener.accept().expect("one has connected");
+        let socket = mio::net::TcpStream::from_std(accepted.try_clone().expect("a descriptor is free"));
+        let before = delivery(&socket).expect("it is a TCP socket");
+        assert!(!before.lacks_end);
+        accepted.write_all(&[1; 1000]).expect("it is connected");
+        peer.read_exact(&mut [0; 1000]).expect("they were sent");
+        accepted.shutdown(Shutdown::Write).expect("it is connected");
+        assert_eq!(peer.read(&mut [0]).expect("an end in order"), 0);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while delivery(&socket).is_some_and(|now| now.lacks_end) {
+            assert!(Instant::now() < deadline, "the end is never acknowledged");
+            std::thread::yield_now();
+        }
+        let after = delivery(&socket).expect("it is a TCP socket");
+        // The FIN counts as one byte.
+        assert!(
+            (1000..=1001).contains(&(after.acknowledged_bytes - before.acknowledged_bytes)),
+            "{before:?} {after:?}"
+        );
+    }
 }

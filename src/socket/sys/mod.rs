@@ -2,15 +2,15 @@
 //!
 //! `--cfg multiconn_fallbacks` selects on Linux what systems without a feature use, so that the tests cover it.
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)))]
 mod linux;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) use linux::{nonblocking, only_own_groups, overrun, report_overrun, seqpacket_pair};
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)))]
+pub(super) use linux::{delivery, hop_limit, limit_hops, nonblocking, overrun, received_hops, report_overrun};
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(any(multiconn_fallbacks, not(any(target_os = "linux", target_os = "android"))))]
 mod other;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) use other::{nonblocking, only_own_groups, overrun, report_overrun, seqpacket_pair};
+#[cfg(any(multiconn_fallbacks, not(any(target_os = "linux", target_os = "android"))))]
+pub(super) use other::{delivery, hop_limit, limit_hops, nonblocking, overrun, received_hops, report_overrun};
 
 #[cfg(not(target_os = "freebsd"))]
 mod packet_info;
@@ -32,21 +32,58 @@ mod single_datagrams;
 #[cfg(any(target_vendor = "apple", multiconn_fallbacks))]
 pub(super) use single_datagrams::{receive_datagrams, send_datagrams};
 
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::SendFlags;
 use socket2::{Domain, Socket};
 use std::io;
+use std::os::unix::net::UnixStream;
 
-/// Flags of every send on a channel between processes: no SIGPIPE. [`seqpacket_pair`] does that where there is no flag.
+/// Whether the kernel distributes connections and datagrams over the sockets of a port (`SO_REUSEPORT`). Elsewhere one
+/// socket would get them all, so the workers share a single socket.
+pub(super) const REUSE_PORT_BALANCES: bool =
+    cfg!(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)));
+
+/// Linux reports twice the buffer size that was asked for: the other half is for its own bookkeeping (socket(7),
+/// `SO_RCVBUF`).
+pub(super) const REPORTED_PER_ASKED: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 2 } else { 1 };
+
+/// Flags of every send on a channel between processes: no SIGPIPE. [`stream_pair`] does that where there is no flag.
 #[cfg(not(target_vendor = "apple"))]
 pub(super) const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 pub(super) const SEND_FLAGS: SendFlags = SendFlags::empty();
 
-/// Flags that close received descriptors on exec. macOS has none; a child process is started only after a whole handover.
-#[cfg(not(target_vendor = "apple"))]
-pub(super) const RECV_FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
-#[cfg(target_vendor = "apple")]
-pub(super) const RECV_FLAGS: RecvFlags = RecvFlags::empty();
+/// Both ends of a channel between processes, which can carry descriptors (unix(7)).
+pub(super) fn stream_pair() -> io::Result<(UnixStream, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    #[cfg(target_vendor = "apple")]
+    for end in [&ours, &theirs] {
+        socket2::SockRef::from(end).set_nosigpipe(true)?;
+    }
+    Ok((ours, theirs))
+}
+
+/// Keeps out datagrams for groups that only other sockets have joined (`IP_MULTICAST_ALL`). Other systems than Linux do
+/// so anyway.
+#[allow(unused_variables, clippy::unnecessary_wraps, reason = "only Linux needs a call, which can fail")]
+pub(super) fn only_own_groups(socket: &Socket, is_ipv6: bool) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        if is_ipv6 {
+            socket.set_multicast_all_v6(false)?;
+        }
+        socket.set_multicast_all_v4(false)?;
+    }
+    Ok(())
+}
+
+/// Leaves the port of a bound socket to connect(2), which can choose a port that other connections use towards other
+/// targets (ip(7), `IP_BIND_ADDRESS_NO_PORT`). Elsewhere bind(2) chooses it.
+#[allow(unused_variables, clippy::unnecessary_wraps, reason = "only Linux has the option, which can fail")]
+pub(super) fn choose_port_later(socket: &Socket) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+    Ok(())
+}
 
 /// The address family of `socket`, from its local address: not every system has `SO_DOMAIN`.
 pub(super) fn domain(socket: &Socket) -> io::Result<Domain> {

@@ -1,11 +1,11 @@
-//! macOS and FreeBSD.
+//! macOS and FreeBSD, and the fallbacks on Linux.
 
-use nix::sys::socket::ControlMessageOwned;
-use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use crate::socket::tcp_info::Delivery;
+use nix::libc;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned};
 use socket2::{Domain, Socket, Type};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
 
 /// Opens a nonblocking socket that is closed on exec.
 pub(in crate::socket) fn nonblocking(domain: Domain, kind: Type) -> io::Result<Socket> {
@@ -14,19 +14,7 @@ pub(in crate::socket) fn nonblocking(domain: Domain, kind: Type) -> io::Result<S
     Ok(socket)
 }
 
-/// Both ends of a channel that keeps packets apart and carries descriptors. macOS has none (`EPROTONOSUPPORT`), so a
-/// handover fails there before anything has changed.
-pub(in crate::socket) fn seqpacket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::empty(), None)?;
-    for end in [&ours, &theirs] {
-        fcntl_setfd(end, FdFlags::CLOEXEC)?;
-        #[cfg(target_vendor = "apple")]
-        socket2::SockRef::from(end).set_nosigpipe(true)?;
-    }
-    Ok((ours, theirs))
-}
-
-/// These systems do not report dropped datagrams for each socket.
+/// These systems do not report dropped datagrams per socket.
 #[allow(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
 pub(in crate::socket) fn report_overrun(_socket: &Socket) -> io::Result<()> {
     Ok(())
@@ -37,8 +25,23 @@ pub(in crate::socket) fn overrun(_control: &ControlMessageOwned) -> Option<u32> 
     None
 }
 
-/// These systems deliver only datagrams for groups that the socket itself has joined.
+/// Hop limits are reported and set differently, and are left alone.
 #[allow(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
-pub(in crate::socket) fn only_own_groups(_socket: &Socket, _is_ipv6: bool) -> io::Result<()> {
+pub(in crate::socket) fn limit_hops(_socket: &Socket, _address: SocketAddr, _hops: u8) -> io::Result<()> {
     Ok(())
+}
+
+/// See [`limit_hops`].
+pub(in crate::socket) fn received_hops(_control: &ControlMessageOwned) -> Option<u8> {
+    None
+}
+
+/// See [`limit_hops`].
+pub(in crate::socket) fn hop_limit(_hops: &libc::c_int, _is_v4: bool) -> Option<ControlMessage<'_>> {
+    None
+}
+
+/// These systems have no such call, or count differently.
+pub(in crate::socket) fn delivery(_socket: &mio::net::TcpStream) -> Option<Delivery> {
+    None
 }

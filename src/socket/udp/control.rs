@@ -1,7 +1,6 @@
 //! Control messages of the batches: destination, source, hop limit and dropped datagrams.
 
 use super::DatagramSocket;
-use super::hop_limit::{hop_limit, received_hops};
 use crate::socket::sys::{self, V4Source};
 use nix::libc;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, RecvMsg, SockaddrStorage};
@@ -49,7 +48,7 @@ pub(super) fn receive<'a>(
                 set_ipv6_local(&mut header, info.ipi6_addr.s6_addr.into());
             } else {
                 overrun = sys::overrun(&control).or(overrun);
-                header.hops = received_hops(&control).or(header.hops);
+                header.hops = sys::received_hops(&control).or(header.hops);
             }
         }
         headers.push(header);
@@ -83,7 +82,7 @@ pub(super) fn send(
     };
     let is_v4 = datagrams[0].0.is_some_and(|to| to.ip().to_canonical().is_ipv4());
     let hops = route.hops.map(libc::c_int::from);
-    let hops = hops.as_ref().and_then(|hops| hop_limit(hops, is_v4));
+    let hops = hops.as_ref().and_then(|hops| sys::hop_limit(hops, is_v4));
     space += hops.map_or(0, |_| nix::cmsg_space!(libc::c_int).capacity());
     let controls: Vec<_> = from.into_iter().chain(hops).collect();
     sys::send_datagrams(socket.as_raw_fd(), &slices, &addresses, &controls, space)

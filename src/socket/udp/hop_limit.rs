@@ -4,12 +4,6 @@
 //! two servers of this program arrives first with 64 or more, then with at most 48, 32 and 16, and is then not answered
 //! any more. Every client request is answered: nearly all systems start with 64, 128 or 255 hops, and no path has 32.
 
-use nix::libc;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned};
-use socket2::Socket;
-use std::io;
-use std::net::SocketAddr;
-
 /// The distance between the hop limits of two replies.
 const STEP: u8 = 16;
 
@@ -21,55 +15,6 @@ pub(super) const MAX_REPLY_HOPS: u8 = 3 * STEP;
 pub fn reply_hops(received: u8) -> Option<u8> {
     let lower = received.saturating_sub(1) / STEP * STEP;
     (lower > 0).then_some(lower.min(MAX_REPLY_HOPS))
-}
-
-/// Makes `socket` report the hop limit of received datagrams, and sets the hop limit of its replies.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn limit_hops(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    use nix::sys::socket::{setsockopt, sockopt};
-    // An IPv6 socket also receives IPv4 datagrams.
-    setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
-    socket.set_ttl_v4(MAX_REPLY_HOPS.into())?;
-    if address.is_ipv6() {
-        setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?;
-        socket.set_unicast_hops_v6(MAX_REPLY_HOPS.into())?;
-    }
-    Ok(())
-}
-
-/// The hop limit of a received datagram, if `control` holds it.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn received_hops(control: &ControlMessageOwned) -> Option<u8> {
-    match control {
-        ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => (*hops).try_into().ok(),
-        _ => None,
-    }
-}
-
-/// The control message that sets the hop limit of one datagram (ip(7), ipv6(7)).
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[allow(clippy::unnecessary_wraps, reason = "other systems have none")]
-pub(super) fn hop_limit(hops: &libc::c_int, is_v4: bool) -> Option<ControlMessage<'_>> {
-    Some(if is_v4 { ControlMessage::Ipv4Ttl(hops) } else { ControlMessage::Ipv6HopLimit(hops) })
-}
-
-/// Other systems report it differently.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn received_hops(_control: &ControlMessageOwned) -> Option<u8> {
-    None
-}
-
-/// Other systems set it differently.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn hop_limit(_hops: &libc::c_int, _is_v4: bool) -> Option<ControlMessage<'_>> {
-    None
-}
-
-/// Other systems report it differently.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[allow(clippy::unnecessary_wraps, reason = "as where it can fail")]
-pub(super) fn limit_hops(_socket: &Socket, _address: SocketAddr) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

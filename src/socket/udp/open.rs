@@ -1,7 +1,7 @@
 //! Opens UDP sockets: of a server, one per worker and address; and of a client, towards one peer.
 
 use super::Multicast;
-use super::hop_limit::limit_hops;
+use super::hop_limit::MAX_REPLY_HOPS;
 use crate::error::{Error, in_words};
 use crate::socket::fd_passing::BoundEndpoint;
 use crate::socket::listener::{is_missing, listen_error};
@@ -71,9 +71,19 @@ impl AsRawFd for DatagramSocket {
 pub struct BoundDatagrams {
     /// The address as the system granted it, and the endpoint it belongs to.
     pub endpoint: BoundEndpoint,
-    /// One per worker (`SO_REUSEPORT`). A group has a single socket, because each would receive a copy of every
-    /// datagram.
+    /// One per worker (`SO_REUSEPORT`), or duplicates of one where the system does not distribute datagrams. A group has
+    /// a single socket, because each would receive a copy of every datagram.
     pub sockets: Vec<DatagramSocket>,
+}
+
+impl BoundDatagrams {
+    /// Gives every worker a socket: workers share one when there are too few.
+    fn share_among(&mut self, workers: usize) -> io::Result<()> {
+        for index in 0..workers.saturating_sub(self.sockets.len()) {
+            self.sockets.push(self.sockets[index].try_clone()?);
+        }
+        Ok(())
+    }
 }
 
 /// Opens sockets on every address of `endpoint`, one for each of `workers`, and one for each of `groups` on the same
@@ -136,7 +146,8 @@ fn bind_all(
     };
     let granted = local_address(&alone)?;
     // Every datagram to a broadcast address reaches all sockets.
-    let count = if may_be_broadcast(granted.ip()) { 1 } else { workers };
+    let is_single = !sys::REUSE_PORT_BALANCES || may_be_broadcast(granted.ip());
+    let count = if is_single { 1 } else { workers };
     let sockets = if count > 1 || has_groups {
         drop(alone);
         (0..count).map(|_| open_bound(granted, options, true)).collect::<io::Result<Vec<_>>>()?
@@ -145,7 +156,11 @@ fn bind_all(
     };
     let is_first = |(index, socket): (usize, Socket)| DatagramSocket::new(socket.into(), index == 0);
     let sockets = sockets.into_iter().enumerate().map(is_first).collect();
-    Ok(BoundDatagrams { endpoint: bound_endpoint(granted, String::new()), sockets })
+    let mut bound = BoundDatagrams { endpoint: bound_endpoint(granted, String::new()), sockets };
+    if !sys::REUSE_PORT_BALANCES {
+        bound.share_among(workers)?;
+    }
+    Ok(bound)
 }
 
 fn bind_group(address: SocketAddr, multicast: &Multicast, options: &SocketOptions) -> io::Result<BoundDatagrams> {
@@ -153,7 +168,7 @@ fn bind_group(address: SocketAddr, multicast: &Multicast, options: &SocketOption
     // Members of a group share its port, also with other programs.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    limit_hops(&socket, address)?;
+    sys::limit_hops(&socket, address, MAX_REPLY_HOPS)?;
     socket.bind(&address.into())?;
     multicast.join(&socket, address.ip())?;
     let sockets = vec![DatagramSocket::new(socket.into(), true)];
@@ -188,7 +203,7 @@ fn open_bound(address: SocketAddr, options: &SocketOptions, shared: bool) -> io:
     let socket = open(address, options)?;
     socket.set_reuse_port(shared)?;
     receive_destinations(&socket, address)?;
-    limit_hops(&socket, address)?;
+    sys::limit_hops(&socket, address, MAX_REPLY_HOPS)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -241,7 +256,7 @@ pub(in crate::socket) fn adopt_datagrams(
         options.apply_buffers(&socket)?;
         sys::report_overrun(&socket)?;
         receive_destinations(&socket, address)?;
-        limit_hops(&socket, address)?;
+        sys::limit_hops(&socket, address, MAX_REPLY_HOPS)?;
         match bound.iter_mut().find(|bound| bound.endpoint.address == Address::Ip(address)) {
             Some(bound) => bound.sockets.push(DatagramSocket::new(socket.into(), false)),
             None => bound.push(BoundDatagrams {
@@ -250,13 +265,7 @@ pub(in crate::socket) fn adopt_datagrams(
             }),
         }
     }
-    for bound in &mut bound {
-        // Workers share a socket when there are too few.
-        for index in 0..workers.saturating_sub(bound.sockets.len()) {
-            let copy = bound.sockets[index].try_clone()?;
-            bound.sockets.push(copy);
-        }
-    }
+    bound.iter_mut().try_for_each(|bound| bound.share_among(workers))?;
     Ok(bound)
 }
 
