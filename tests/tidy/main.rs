@@ -1,11 +1,12 @@
-//! Source tree checks: import order and purity of modules, lengths of files and functions, and the module table in
-//! `src/lib.rs`.
+//! Source tree checks: import order, import circles and purity of modules, lengths of files and functions, and the
+//! module table in `src/lib.rs`.
 //!
 //! Each check maps sources to violations. It runs once over the tree and once over a small bad example, so that a check
 //! that cannot fail is noticed. No check writes, or reads outside the crate's directory.
 
 #![allow(clippy::unwrap_used)]
 
+mod circles;
 mod headers;
 mod lengths;
 mod lexer;
@@ -44,6 +45,11 @@ impl fmt::Display for Violation {
 #[test]
 fn modules_import_only_lower_modules() {
     expect_none(order::check);
+}
+
+#[test]
+fn files_do_not_import_in_circles() {
+    expect_none(circles::check);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! It does not judge; the checks define violations.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::lexer::{blank, blank_comments_and_strings};
@@ -76,6 +77,13 @@ fn walk(root: &Path, directory: &str, sources: &mut Vec<Source>) {
 /// The line, counted from 1, of the byte at `offset`.
 pub(crate) fn line_at(code: &str, offset: usize) -> usize {
     code[..offset].matches('\n').count() + 1
+}
+
+/// `code` with `ranges` blanked, on the same lines.
+pub(crate) fn blank_ranges(code: &str, ranges: impl Iterator<Item = Range<usize>>) -> String {
+    let mut blanked = code.to_owned();
+    ranges.for_each(|range| blanked.replace_range(range.clone(), &blank(&code[range])));
+    blanked
 }
 
 /// Offsets of `needle` that do not follow an identifier character.
