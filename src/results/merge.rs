@@ -196,7 +196,8 @@ impl RunResults {
             add(&mut ours.late, theirs.late);
             add(&mut ours.duplicated, theirs.duplicated);
             add(&mut ours.reordered, theirs.reordered);
-            ours.peers.extend(theirs.peers.iter().cloned());
+            let room = MAX_ENTRIES.saturating_sub(ours.peers.len());
+            ours.peers.extend(theirs.peers.iter().take(room).cloned());
         }
         add(&mut self.bytes.sent, other.bytes.sent);
         add(&mut self.bytes.received, other.bytes.received);

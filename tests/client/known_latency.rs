@@ -71,8 +71,8 @@ fn response_time_includes_the_time_blocked() {
     assert!((least..=most).contains(&due), "{due}, not {least} to {most}: {results:?}");
     assert!(sent <= 8.0, "{sent}: {results:?}");
     let times = &results.histograms;
-    let (from_due, from_send) = (times.response_time.at(0.95), times.service_time.at(0.95));
-    assert!(from_due > Some(SECOND) && from_send < Some(SECOND / 2), "{from_due:?} {from_send:?} {results:?}");
+    let (response, service) = (times.response_time.at(0.95), times.service_time.at(0.95));
+    assert!(response > Some(SECOND) && service < Some(SECOND / 2), "{response:?} {service:?} {results:?}");
     // The server caused that, not the client.
     assert!(times.blocked.max() > Some(SECOND), "{results:?}");
 }

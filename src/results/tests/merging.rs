@@ -179,3 +179,18 @@ proptest! {
         prop_assert_eq!(merged.latency(), &whole);
     }
 }
+
+/// A merged run can be read again, however many peers answered.
+#[test]
+fn peers_of_datagrams_are_joined_up_to_a_limit() {
+    let runs = [0, 6000].map(|first| {
+        let mut run = sample(2, 100, first);
+        run.run_ids = vec![first.to_string()];
+        let peers = (first..first + 6000).map(|number| format!("10.0.0.1:{number}")).collect();
+        run.datagrams = Some(Datagrams { peers, ..Datagrams::default() });
+        run
+    });
+    let merged = merge(&runs).expect("they can be merged");
+    assert_eq!(merged.datagrams.as_ref().map(|datagrams| datagrams.peers.len()), Some(10_000));
+    assert_eq!(RunResults::from_json(&merged.to_json()), Ok(merged));
+}
