@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::metrics::{Unanswered, WorkerMetrics};
 use super::plan::{LoadPhase, Plan};
 use super::shared::{Message, Shared};
-use super::transport::{Cause, DueMessage, Entry, ExchangeOutcome, OpenError, Transport, TurnResult};
+use super::transport::{Cause, Closed, DueMessage, Entry, OpenError, Transport, TurnResult};
 use crate::connection::CloseReason;
 use crate::event_loop::{Expired, Handler, Key, LoopContext, Readiness, Slab, Timer};
 use crate::python_repr::CLIENT_LOG;
@@ -292,7 +292,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
 
     fn close(&mut self, context: &mut LoopContext, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
-        let (outcome, answered) = self.transport.close(context, key, &mut entry, reason);
+        let Closed { failure, is_verified, answered } = self.transport.close(context, key, &mut entry, reason);
         let attempt = entry.attempt;
         self.shared.closed();
         if !entry.is_ready {
@@ -300,15 +300,14 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
             self.note_attempted(attempt);
             self.queue_connector(context);
         }
-        match outcome {
-            ExchangeOutcome::Verified if self.is_replaced(attempt, answered) => {
-                self.connector.reconnect(attempt, answered, context.now);
-                return self.queue_connector(context);
-            }
-            ExchangeOutcome::Verified => self.plan.metrics.borrow_mut().completed(),
-            ExchangeOutcome::Failed(failure) => {
-                self.plan.metrics.borrow_mut().failed(self.shared.target_of(attempt.number), failure);
-            }
+        if is_verified && self.is_replaced(attempt, answered) {
+            self.connector.reconnect(attempt, answered, context.now);
+            return self.queue_connector(context);
+        }
+        if let Some(failure) = failure {
+            self.plan.metrics.borrow_mut().failed(self.shared.target_of(attempt.number), failure);
+        } else if is_verified {
+            self.plan.metrics.borrow_mut().completed();
         }
         if !entry.is_complete {
             self.note_completed();

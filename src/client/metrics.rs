@@ -83,8 +83,6 @@ pub(super) struct WorkerMetrics {
     peers: BTreeSet<SocketAddr>,
     /// When the first connect began, and when the last connection was open.
     pub(super) opening: Option<(Instant, Instant)>,
-    /// When a datagram was last sent, answered or lost.
-    pub(super) ended: u64,
     /// The current second.
     pub(super) second: Interval,
     latencies: Latencies,
@@ -145,7 +143,6 @@ impl WorkerMetrics {
     /// No more messages are sent from `end` on, which is noticed at `now`; replies may still arrive. Only the first
     /// call counts.
     pub(super) fn end(&mut self, end: u64, now: u64) {
-        self.ended = self.ended.max(end);
         if self.end.is_some() {
             return;
         }
@@ -329,7 +326,6 @@ impl WorkerMetrics {
             self.second.bytes_sent += bytes as u64;
         }
         self.sent(sent_batch);
-        self.ended = sent_batch.sent;
     }
 
     /// Counts a message that could not be sent; `times` are those of a scheduled message.
@@ -348,7 +344,6 @@ impl WorkerMetrics {
                 datagrams.reordered += u64::from(is_reordered);
                 self.add_verified_bytes(bytes.len(), Some(times), now);
                 self.answered(times, now);
-                self.ended = now;
             }
             Verdict::Late => datagrams.late += 1,
             Verdict::Duplicate => datagrams.duplicated += 1,
@@ -369,14 +364,12 @@ impl WorkerMetrics {
     pub(super) fn lost(&mut self, times: MessageTimes, now: u64) {
         self.count_error(Cause::Lost);
         self.unanswered(times, now, 1, Unanswered::TimedOut);
-        self.ended = now;
     }
 
     /// Counts a message that the system reported as not delivered.
     pub(super) fn undelivered(&mut self, times: MessageTimes, now: u64, failure: Failure) {
         self.count_error(Cause::Undelivered(failure));
         self.unanswered(times, now, 1, Unanswered::Lost);
-        self.ended = now;
     }
 
     /// Counts a failed receive call. It loses no message, so it is no error of the current second.

@@ -35,7 +35,7 @@ use crate::socket::{
 use driver::{CONNECTOR, Driver};
 use failure::Failure;
 use metrics::WorkerMetrics;
-use results::{add_datagram_workers, add_workers};
+use results::add_workers;
 use shared::{Message, Shared};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::low_level::signal_name;
@@ -119,6 +119,33 @@ impl ClientHandle {
 /// server.join().expect("the server does not panic")?;
 /// # Ok::<(), multiconn::error::Error>(())
 /// ```
+///
+/// Datagrams, to a server that answers them:
+///
+/// ```
+/// use multiconn::client::{Client, ClientConfig, UdpOptions};
+/// use multiconn::server::{DatagramConfig, MakeResponder, Server, ServerConfig};
+/// use multiconn::service::{Echo, EchoDatagram};
+/// use multiconn::socket::Endpoint;
+///
+/// let endpoint = Endpoint::tcp("127.0.0.1", 0);
+/// let mut config = ServerConfig::at(endpoint.clone());
+/// config.datagrams = Some(DatagramConfig::at(endpoint, MakeResponder::new(|| EchoDatagram)));
+/// let server = Server::bind(config, |_| Echo)?;
+/// let port = server.datagram_addresses()[0].port().expect("a UDP address");
+/// let handle = server.handle();
+/// let server = std::thread::spawn(|| server.run());
+///
+/// let mut config = ClientConfig::to(Endpoint::tcp("127.0.0.1", port)).over_udp(UdpOptions::default());
+/// config.connections = 10;
+/// let results = Client::new(config)?.run()?;
+/// assert!(results.is_success());
+/// assert_eq!(results.messages.answered, 20);
+///
+/// handle.drain();
+/// server.join().expect("the server does not panic")?;
+/// # Ok::<(), multiconn::error::Error>(())
+/// ```
 pub struct Client {
     loops: Vec<EventLoop<Message>>,
     progress: Vec<Arc<WorkerProgress>>,
@@ -173,6 +200,10 @@ impl Client {
         input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,
     ) -> Result<Self, Error> {
+        if config.udp.is_some() {
+            let text = "datagrams are no stream that an input could be written to; send it over TCP";
+            return Err(Error::Usage(text.to_owned()));
+        }
         if let Some(framing) = config.framing {
             framing.check(config.buffer_bytes).map_err(|error| Error::Usage(error.to_string()))?;
         }
@@ -221,14 +252,12 @@ impl Client {
             let wake: Wake = Arc::new(move || handle.send(|| Message::Wake));
             interactive.start(input, output, &wake)?;
         }
-        if shared.config.udp.is_some() {
-            let workers = drive::<Udp<'_>>(&shared, loops, progress.clone(), started)?;
-            add_datagram_workers(&mut results, workers, &shared, (&progress, started));
-        } else {
-            let workers = drive::<Tcp<'_>>(&shared, loops, progress, started)?;
-            results.connections.opening_s = opening(&workers).map(|opening| opening.as_secs_f64());
-            add_workers(&mut results, workers, started.elapsed());
-        }
+        let workers = match shared.config.udp {
+            None => drive::<Tcp<'_>>(&shared, loops, progress, started)?,
+            Some(_) => drive::<Udp<'_>>(&shared, loops, progress, started)?,
+        };
+        results.connections.opening_s = opening(&workers).map(|opening| opening.as_secs_f64());
+        add_workers(&mut results, workers, started.elapsed());
         results.interrupted = shared.handle.is_stopped();
         results.connections.most_open = shared.most_open.load(Ordering::Relaxed);
         // Output can be lost after the connection has ended well.

@@ -4,12 +4,10 @@ use super::arrivals::Arrivals;
 use super::config::Expect;
 use super::machine::{machine, run_id};
 use super::metrics::WorkerMetrics;
-use super::progress::WorkerProgress;
 use super::shared::Shared;
 use crate::event_loop::unix_time;
 use crate::results::{Cpu, Datagrams, LoadKind, ReplyCheck, RunResults, Timestamp};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl Shared {
     /// Results that describe a run which begins now. Nothing is counted yet.
@@ -39,28 +37,6 @@ impl Shared {
         results.datagrams = config.udp.is_some().then(Datagrams::default);
         results.cpu = Some(Cpu::default());
         results
-    }
-}
-
-/// Adds what the workers of a run over UDP counted, which began at `started`. Sockets stay open a little longer than
-/// the run, to detect duplicates.
-pub(super) fn add_datagram_workers(
-    results: &mut RunResults,
-    workers: Vec<WorkerMetrics>,
-    shared: &Shared,
-    (progress, started): (&[Arc<WorkerProgress>], Instant),
-) {
-    let ended = workers.iter().map(|worker| worker.ended).max().unwrap_or_default();
-    add_workers(results, workers, Duration::from_nanos(ended.saturating_sub(shared.clock.nanos(started))));
-    let config = &shared.config;
-    let total = |count: fn(&WorkerProgress) -> u64| progress.iter().map(|worker| count(worker)).sum::<u64>();
-    let sent = total(|worker| worker.messages_sent.get());
-    let is_answered = config.expect != Expect::Nothing;
-    let done = if is_answered { total(|worker| worker.messages_verified.get()) } else { sent };
-    let wanted = config.total_messages(shared.messages.len()).saturating_mul(config.connections as u64);
-    let is_whole = done == if config.load.duration.is_none() { wanted } else { sent };
-    if !is_whole || results.connections.failed > 0 || results.mismatches.count > 0 {
-        results.connections.completed = 0;
     }
 }
 

@@ -61,15 +61,14 @@ pub(super) trait Transport<'a>: Sized {
     /// Removes a connection that is not open yet from the loop.
     fn abort(&mut self, context: &mut LoopContext, key: Key, connection: &mut Self::Connection);
 
-    /// Removes an open connection from the loop and counts its unanswered messages. Returns its outcome after it was
-    /// closed for `reason`, and the number of messages answered.
+    /// Removes an open connection from the loop and counts its unanswered messages, after it was closed for `reason`.
     fn close(
         &mut self,
         context: &mut LoopContext,
         key: Key,
         entry: &mut Entry<Self::Connection>,
         reason: CloseReason,
-    ) -> (ExchangeOutcome, u64);
+    ) -> Closed;
 }
 
 /// One connection of a driver, from the start of its connect.
@@ -128,21 +127,14 @@ pub(super) enum OpenError {
     Failed(Failure),
 }
 
-/// Outcome of one connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ExchangeOutcome {
-    /// Every message got the expected reply.
-    Verified,
-    /// It failed.
-    Failed(Failure),
-}
-
-impl ExchangeOutcome {
-    /// Why it failed.
-    pub(super) fn failure(self) -> Option<Failure> {
-        match self {
-            Self::Verified => None,
-            Self::Failed(failure) => Some(failure),
-        }
-    }
+/// What became of a connection that was closed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Closed {
+    /// Why it failed, if it did.
+    pub(super) failure: Option<Failure>,
+    /// Whether every message got the expected reply. Lost datagrams are counted one by one, and do not make their socket
+    /// a failed one.
+    pub(super) is_verified: bool,
+    /// Number of messages answered, where a connection may be replaced by another one.
+    pub(super) answered: u64,
 }

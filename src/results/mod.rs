@@ -172,8 +172,7 @@ pub struct Connections {
     /// if connections are opened throughout the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening_s: Option<f64>,
-    /// Connections that completed their exchange. Of UDP, all sockets or, if any message was not answered as expected,
-    /// none.
+    /// Connections that completed their exchange. Of UDP, sockets of which every message was answered as expected.
     #[serde(alias = "verified")]
     pub completed: u64,
     /// Connections that failed.

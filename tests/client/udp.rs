@@ -275,9 +275,30 @@ fn a_load_is_followed_by_the_hold() {
 fn sockets_are_opened_at_the_connect_rate() {
     let (_server, address) = own_server(&[]);
     let begin = Instant::now();
-    let work = ["21", "--connect-rate", "20", "--workers", "2", "--messages", "1", "--reply-timeout", "20s"];
-    expect(&run(address, &work), 0, 21, 21, &[]);
-    assert!(begin.elapsed() >= Duration::from_secs(1));
+    let work =
+        ["21", "--connect-rate", "20", "--workers", "2", "--messages", "1", "--reply-timeout", "20s", "--json", "-"];
+    let exit = run(address, &work);
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let results: serde_json::Value = serde_json::from_str(&exit.stdout.concat()).unwrap();
+    assert_eq!(results["connections"]["completed"], 21, "{exit:#?}");
+    let opening = results["connections"]["opening_s"].as_f64().unwrap();
+    assert!((1.0..=begin.elapsed().as_secs_f64()).contains(&opening), "{exit:#?}");
+}
+
+/// Sockets with a lost, corrupt or unanswered message are neither complete nor failed.
+#[test]
+fn sockets_are_complete_when_every_message_was_answered() {
+    let server = CorruptServer::new(|_, bytes| match bytes[7] {
+        1 => vec![],
+        2 => vec![bytes[..20].to_vec()],
+        _ => vec![bytes.to_vec()],
+    });
+    let exit = run(server.address, &["5", "--size", "50", "--messages", "2", "--reply-timeout", "1s", "--json", "-"]);
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    let results: serde_json::Value = serde_json::from_str(&exit.stdout.concat()).unwrap();
+    let connections = &results["connections"];
+    assert_eq!((&connections["completed"], &connections["failed"]), (&3.into(), &0.into()), "{exit:#?}");
+    assert!(results["duration_s"].as_f64() > Some(2.0), "the run lasts until the last socket is closed: {exit:#?}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::Running;
 use super::support::{PATIENCE, await_until};
 use multiconn::buffer::{Buffer, BufferPool};
-use multiconn::client::{Client, ClientConfig, ClientHandle};
+use multiconn::client::{Client, ClientConfig, ClientHandle, UdpOptions};
+use multiconn::codec::Framing;
 use multiconn::error::Error;
 use multiconn::results::RunResults;
 use multiconn::server::ServerConfig;
@@ -99,6 +100,23 @@ fn impossible_configurations_are_rejected() {
         let error = refused(change);
         assert!(error.is_usage(), "{error}");
     }
+    let datagrams: [fn(&mut ClientConfig); 5] = [
+        |config| config.messages = vec![vec![0; 70_000]],
+        |config| config.messages_per_connection = Some(0),
+        |config| config.framing = Some(Framing::LINES),
+        |config| config.reply_size = Some(5),
+        |config| config.load.reconnect_every = Some(1),
+    ];
+    for change in datagrams {
+        let mut config = config(address, 1).over_udp(UdpOptions::default());
+        change(&mut config);
+        let error = Client::new(config).err().expect("this has no meaning over UDP");
+        assert!(error.is_usage(), "{error}");
+    }
+    let over_udp = config(address, 1).over_udp(UdpOptions::default());
+    let error =
+        Client::interactive(over_udp, std::io::empty(), std::io::sink()).err().expect("a datagram is no stream");
+    assert!(error.is_usage(), "{error}");
     let error = refused(|config| config.connections = usize::MAX);
     assert!(matches!(error, Error::Descriptors { .. }), "{error}");
 }

@@ -10,7 +10,7 @@ use crate::client::clock::nanos;
 use crate::client::config::HalfClose;
 use crate::client::failure::Failure;
 use crate::client::plan::{KernelWrite, LoadPhase, Plan};
-use crate::client::transport::{DueMessage, ExchangeOutcome};
+use crate::client::transport::DueMessage;
 use crate::connection::CloseReason;
 use crate::python_repr::{BytesRepr, CLIENT_LOG};
 use crate::service::{Input, Output, Service, Wait};
@@ -32,6 +32,25 @@ const LOGGED_BYTES: usize = 64 * 1024;
 struct Position {
     messages: u64,
     bytes: usize,
+}
+
+/// Outcome of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::client) enum ExchangeOutcome {
+    /// Every message got the expected reply.
+    Verified,
+    /// It failed.
+    Failed(Failure),
+}
+
+impl ExchangeOutcome {
+    /// Why it failed, if it did.
+    pub(super) fn failure(self) -> Option<Failure> {
+        match self {
+            Self::Verified => None,
+            Self::Failed(failure) => Some(failure),
+        }
+    }
 }
 
 /// Message exchange of one connection.

@@ -14,7 +14,7 @@ use super::connector::ConnectAttempt;
 use super::failure::Failure;
 use super::plan::Plan;
 use super::shared::Shared;
-use super::transport::{Cause, DueMessage, Entry, ExchangeOutcome, OpenError, Transport, TurnResult};
+use super::transport::{Cause, Closed, DueMessage, Entry, OpenError, Transport, TurnResult};
 use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Key, LoopContext};
@@ -22,7 +22,7 @@ use crate::pump::{Pump, Session};
 use crate::python_repr::CLIENT_LOG;
 use crate::socket::{Address, ConnectProgress, Stream, TlsStream, begin_connect, check_connect};
 use crate::units::later;
-use exchange::Exchange;
+use exchange::{Exchange, ExchangeOutcome};
 use interactive::InteractiveExchange;
 use observer::ClientObserver;
 use read_only::ReadOnly;
@@ -156,7 +156,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
         key: Key,
         entry: &mut Entry<Self::Connection>,
         reason: CloseReason,
-    ) -> (ExchangeOutcome, u64) {
+    ) -> Closed {
         let session = &mut entry.connection;
         session.deregister(context, key, &self.memory);
         let (connection, number) = (&session.connection, entry.attempt.number);
@@ -169,7 +169,8 @@ impl<'a> Transport<'a> for Tcp<'a> {
         let mut metrics = self.plan.metrics.borrow_mut();
         let now = self.plan.clock.nanos(Instant::now());
         connection.service().count_unanswered(outcome, now, &mut metrics);
-        (outcome, connection.service().answered_count())
+        let failure = outcome.failure();
+        Closed { failure, is_verified: failure.is_none(), answered: connection.service().answered_count() }
     }
 }
 

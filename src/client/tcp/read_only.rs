@@ -1,8 +1,8 @@
 //! Service of a connection that sends nothing and reads until the server closes, or the load or the hold ends.
 
+use super::exchange::ExchangeOutcome;
 use crate::client::failure::Failure;
 use crate::client::plan::{LoadPhase, Plan};
-use crate::client::transport::ExchangeOutcome;
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
 use std::rc::Rc;

@@ -1,11 +1,10 @@
 //! Service of a client connection: message exchange, interactive, or read-only.
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, ExchangeOutcome};
 use super::interactive::InteractiveExchange;
 use super::read_only::ReadOnly;
 use crate::client::failure::Failure;
 use crate::client::metrics::{Unanswered, WorkerMetrics};
-use crate::client::transport::ExchangeOutcome;
 use crate::connection::CloseReason;
 use crate::service::{Input, Output, Service, Wait};
 use std::time::Instant;

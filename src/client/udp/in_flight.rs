@@ -56,6 +56,8 @@ pub(in crate::client) struct UdpInFlight {
     highest: Option<u64>,
     /// Numbers of the latest lost messages.
     lost_numbers: BTreeSet<u64>,
+    /// A message was not sent, or not answered as expected.
+    has_failures: bool,
 }
 
 impl UdpInFlight {
@@ -70,6 +72,7 @@ impl UdpInFlight {
             blocked_until: 0,
             highest: None,
             lost_numbers,
+            has_failures: false,
         }
     }
 
@@ -102,7 +105,7 @@ impl UdpInFlight {
         }
         let number = self.next;
         let MessageTimes { due, assigned, .. } =
-            self.skipped().unwrap_or(MessageTimes { due: now, assigned: now, sent: None });
+            self.take_next().unwrap_or(MessageTimes { due: now, assigned: now, sent: None });
         if wants_reply {
             self.in_flight.insert(number, MessageTimes { due, assigned, sent: Some(now) });
         }
@@ -112,6 +115,11 @@ impl UdpInFlight {
     /// Records that the next message could not be sent, and will not be. Returns its times, if it was due by a
     /// schedule.
     pub(in crate::client) fn skipped(&mut self) -> Option<MessageTimes> {
+        self.has_failures = true;
+        self.take_next()
+    }
+
+    fn take_next(&mut self) -> Option<MessageTimes> {
         self.next += 1;
         self.queued.pop_front().map(unsent)
     }
@@ -133,6 +141,12 @@ impl UdpInFlight {
 
     /// Classifies a reply.
     pub(in crate::client) fn received(&mut self, payload: &Payload, reply: &[u8], now: u64) -> Verdict {
+        let verdict = self.classify(payload, reply, now);
+        self.has_failures |= matches!(verdict, Verdict::Corrupt(_));
+        verdict
+    }
+
+    fn classify(&mut self, payload: &Payload, reply: &[u8], now: u64) -> Verdict {
         let number = match payload.match_reply(self.socket, reply) {
             Match::Correct(number) if number < self.next => number,
             Match::Damaged(number) => return Verdict::Corrupt(self.take(number, now)),
@@ -176,6 +190,7 @@ impl UdpInFlight {
     }
 
     fn mark_lost(&mut self, number: u64) {
+        self.has_failures = true;
         self.lost_numbers.insert(number);
         if self.lost_numbers.len() > self.plan.remembered {
             self.lost_numbers.pop_first();
@@ -195,6 +210,13 @@ impl UdpInFlight {
     /// Whether every message was sent, and answered or lost.
     pub(in crate::client) fn is_done(&self) -> bool {
         self.next == self.plan.total && self.has_none_in_flight()
+    }
+
+    /// Whether every message was sent, and answered as expected. With `is_timed`, the time may be over before all are
+    /// sent.
+    pub(in crate::client) fn is_verified(&self, is_timed: bool) -> bool {
+        let is_whole = self.next == self.plan.total || is_timed;
+        is_whole && !self.has_failures && self.has_none_in_flight()
     }
 
     /// Times of each message that was not sent or has no reply.

@@ -11,7 +11,7 @@ use super::connector::ConnectAttempt;
 use super::failure::Failure;
 use super::plan::Plan;
 use super::shared::Shared;
-use super::transport::{Cause, DueMessage, Entry, ExchangeOutcome, OpenError, Transport, TurnResult};
+use super::transport::{Cause, Closed, DueMessage, Entry, OpenError, Transport, TurnResult};
 use crate::connection::CloseReason;
 use crate::error::ErrorBackoff;
 use crate::event_loop::{Key, LoopContext, Timer};
@@ -182,19 +182,18 @@ impl<'a> Transport<'a> for Udp<'a> {
         key: Key,
         entry: &mut Entry<Self::Connection>,
         _reason: CloseReason,
-    ) -> (ExchangeOutcome, u64) {
+    ) -> Closed {
         let socket = &mut entry.connection;
         self.abort(context, key, socket);
         self.batch.count_unanswered(&socket.in_flight);
         let number = entry.attempt.number;
-        // Messages without a reply are counted one by one, and do not make their socket a failed one.
         let failure = socket.failure.filter(|_| socket.is_given_up);
-        let outcome = failure.map_or(ExchangeOutcome::Verified, ExchangeOutcome::Failed);
         log::debug!(
             target: CLIENT_LOG, socket = number, failure = failure.map(|failure| failure.to_string());
             "Closing socket {number}"
         );
-        (outcome, 0)
+        let is_timed = self.shared.config.load.duration.is_some();
+        Closed { failure, is_verified: failure.is_none() && socket.in_flight.is_verified(is_timed), answered: 0 }
     }
 }
 

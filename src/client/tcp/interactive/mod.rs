@@ -5,9 +5,9 @@
 mod pipe;
 mod threads;
 
+use super::exchange::ExchangeOutcome;
 use crate::client::ClientConfig;
 use crate::client::failure::Failure;
-use crate::client::transport::ExchangeOutcome;
 use crate::codec::{Decoder, FrameError, Framing};
 use crate::connection::CloseReason;
 use crate::error::Error;
