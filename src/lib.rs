@@ -1,4 +1,68 @@
-//! Event-loop server and load generator for TCP, TLS, UDP and Unix sockets, on one [`mio`] loop per thread.
+//! Event-loop server and load generator for TCP, TLS, UDP and Unix sockets, on one `mio` loop per thread.
+//!
+//! A server is a [`Service`] for each connection. This one answers in upper case:
+//!
+//! ```no_run
+//! use multiconn::{Endpoint, Error, Input, Output, Server, ServerConfig, Service, Wait};
+//!
+//! struct Upper;
+//!
+//! impl Service for Upper {
+//!     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: std::time::Instant) -> Wait {
+//!         let count = output.write(&input.bytes().to_ascii_uppercase());
+//!         input.consume(count);
+//!         if input.is_empty() { Wait::Input } else { Wait::Writable }
+//!     }
+//! }
+//!
+//! let server = Server::bind(ServerConfig::at(Endpoint::tcp("127.0.0.1", 65432)), |_| Upper)?;
+//! println!("{}", server.run()?);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # Public modules
+//!
+//! | module | begin with | purpose |
+//! | --- | --- | --- |
+//! | [`server`] | [`Server`], [`ServerConfig`] | listening, workers, limits, drain, handover |
+//! | [`service`] | [`Service`], [`Framed`](service::Framed) | the application side of a connection or of a datagram; built-in services |
+//! | [`codec`] | [`Framing`](codec::Framing), [`Decoder`](codec::Decoder) | bytes to frames and back |
+//! | [`connection`] | [`Limits`], [`CloseReason`] | limits of a connection, and why it ended |
+//! | [`socket`] | [`Endpoint`], [`SocketOptions`](socket::SocketOptions) | addresses, socket options, TLS files |
+//! | [`client`] | [`Client`](client::Client), [`ClientConfig`](client::ClientConfig) | load generator |
+//! | [`results`] | [`RunResults`](results::RunResults) | results of a run: reading, merging, comparison |
+//! | [`error`] | [`Error`] | errors of a server or a client |
+//! | [`units`] | [`parse_duration`](units::parse_duration) | quantities such as "64KiB", "10s", "5k/s" as text and back |
+//!
+//! The examples `shout`, `reverse`, `chat` and `file_transfer` are complete programs.
+//!
+//! # Cargo features
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `cli` (default) | the programs multiconn-server, multiconn-client and multiconn-report, and all other features |
+//! | `client` | the modules [`client`] and [`results`] |
+//! | `metrics` | the server's admin pages over HTTP |
+//! | `systemd` | sockets from a service manager, and notifications to it |
+//! | `tls` | TLS in the server and the client; needs a C compiler |
+//!
+//! Without features the crate is the server, the services and the codecs.
+//!
+//! # Design
+//!
+//! 1. **One service method.** [`Service::serve`] gets input, output and the time. It returns
+//!    what it [waits](Wait) for: more input, output space, an instant, or the end of the connection.
+//! 2. **Back-pressure is a full buffer.** A service that cannot write leaves its input in place. The input buffer
+//!    fills, the connection stops reading, and TCP slows the peer down. There is no callback and no flag.
+//! 3. **One ready queue.** A turn ends blocked, yielded or closed. A connection that yielded goes to the
+//!    back of the queue, after a few consecutive turns at its front. Fairness and edge-triggered draining share this
+//!    mechanism, and listeners are entries of the queue too.
+//! 4. **One deadline per connection.** The timer wheel holds one entry per connection, which activity never touches.
+//!    When the entry expires, it is armed again if the deadline has moved.
+//! 5. **Buffers are lent.** A worker owns a few 64 KiB blocks; a connection borrows one for its turn. An idle
+//!    connection owns no heap memory, and echo turns its input buffer into its output buffer instead of copying.
+//!
+//! # Source tree, in import order
 //!
 //! The data path is a circle, and the source tree follows it:
 //!
@@ -7,11 +71,7 @@
 //! ```
 //!
 //! The server and the client use the same data path. The server's service answers requests; the client's service sends
-//! them and verifies the answers.
-//!
-//! # Modules, in import order
-//!
-//! Each group imports only modules above it; `tests/tidy` enforces that.
+//! them and verifies the answers. Each group imports only modules above it; `tests/tidy` enforces that.
 //!
 //! | group | module | contents |
 //! | --- | --- | --- |
@@ -38,46 +98,30 @@
 //! other. Services, connections and the pump get the time as an argument, so a whole connection can be replayed in a
 //! test. `docs/glossary.md` defines the terms.
 //!
-//! # Design
-//!
-//! 1. **One service method.** [`Service::serve`](service::Service::serve) gets input, output and the time. It returns
-//!    what it [waits](service::Wait) for: more input, output space, an instant, or the end of the connection.
-//! 2. **Back-pressure is a full buffer.** A service that cannot write leaves its input in place. The input buffer
-//!    fills, the connection stops reading, and TCP slows the peer down. There is no callback and no flag.
-//! 3. **One ready queue.** A turn ends [blocked, yielded or closed](pump::Turn). A connection that yielded goes to the
-//!    back of the queue, after a few consecutive turns at its front. Fairness and edge-triggered draining share this
-//!    mechanism, and listeners are entries of the queue too.
-//! 4. **One deadline per connection.** The timer wheel holds one entry per connection, which activity never touches.
-//!    When the entry expires, it is armed again if the deadline has moved.
-//! 5. **Buffers are lent.** A worker owns a few 64 KiB blocks; a connection borrows one for its turn. An idle
-//!    connection owns no heap memory, and echo turns its input buffer into its output buffer instead of copying.
-//!
-//! # Where to begin
-//!
-//! To write a server: [`server::Server`], [`service::Service`] and `examples/shout.rs`; the examples `chat` and
-//! `file_transfer` are complete applications. To generate load: [`client::Client`]. To process its results:
-//! [`results::RunResults`]. To read the source: `pump`, then `connection`, then `server/worker.rs`.
+//! To read the source, begin with `pump`, then `connection`, then `server/worker.rs`.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // The programs use everything, so their build finds dead code. The library alone has some that only they need.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports, rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(unix))]
 compile_error!("multiconn runs on Unix systems only, such as Linux, macOS and FreeBSD");
 
-pub mod buffer;
+mod buffer;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod codec;
 pub mod connection;
-pub mod counter;
+mod counter;
 pub mod error;
-pub mod escape;
-pub mod event_loop;
+mod escape;
+mod event_loop;
 mod guard;
-pub mod pump;
-pub mod python_repr;
+mod pump;
+mod python_repr;
 mod random;
 #[cfg(feature = "client")]
 pub mod results;
@@ -85,6 +129,13 @@ pub mod server;
 pub mod service;
 pub mod socket;
 pub mod units;
+
+pub use connection::{CloseReason, Limits};
+pub use error::Error;
+pub use escape::is_unsafe;
+pub use server::{Server, ServerConfig};
+pub use service::{Input, Output, Service, Wait};
+pub use socket::Endpoint;
 
 /// Compiles the Rust code of README.md and docs/library.md as doc tests.
 #[cfg(all(doctest, feature = "client"))]

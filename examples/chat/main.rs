@@ -18,7 +18,7 @@ mod rooms;
 
 use multiconn::codec::{Decoder, FrameError, Framing};
 use multiconn::error::Error;
-use multiconn::escape::is_unsafe;
+use multiconn::is_unsafe;
 use multiconn::server::{ConnectionInfo, Server, ServerConfig};
 use multiconn::service::{Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;

@@ -20,6 +20,7 @@ mod udp;
 mod values;
 mod variables;
 
+pub use crate::python_repr::AddressRepr;
 pub use client::main as client_main;
 pub use report::main as report_main;
 pub use server::main as server_main;

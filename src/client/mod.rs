@@ -21,13 +21,14 @@ mod tcp;
 mod transport;
 mod udp;
 
+pub use crate::event_loop::SignalClaim;
 pub use arrivals::Arrivals;
 pub use check::datagrams::TAG_BYTES;
 pub use config::{ClientConfig, Expect, LoadConfig, UdpOptions};
 pub use progress::{Snapshot, WorkerProgress};
 
 use crate::error::Error;
-use crate::event_loop::{EventLoop, Sender, SignalClaim, SignalSet, catch_signals, run_workers};
+use crate::event_loop::{EventLoop, Sender, SignalSet, catch_signals, run_workers};
 use crate::results::RunResults;
 use crate::socket::{
     Address, Multicast, Peer, SocketOptions, TlsConnector, open_towards, raise_descriptor_limit, rehearse_options,

@@ -15,7 +15,7 @@ const MAX_PREFIX_BYTES: usize = MAX_DIGITS as usize + 1;
 ///
 /// Written as on the command line: `lines`, `crlf`, `delimiter:TEXT`, `fixed:64`, `digits:5`, `u8`, `u16be`, `u16le`,
 /// `u32be`, `u32le`, `u64be`, `u64le`, `end`; with a type byte before the length, `type+u32be`. A delimiter may contain
-/// [escapes](unescape).
+/// escapes such as `\r\n`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// All messages have this size in bytes, at least 1.

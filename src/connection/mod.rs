@@ -1,7 +1,7 @@
 //! Connection state machine: phases, buffers, half-close, lingering and deadlines, without a socket.
 //!
 //! A connection is told what happened on the socket (`handle_*`) and is asked what it wants next (`wants_*`). It names
-//! the instant at which it needs to be called again ([`next_deadline`](Connection::next_deadline)). It never touches a
+//! the instant at which it needs to be called again (`next_deadline`). It never touches a
 //! socket and never reads a clock, so a whole connection can be replayed in a test.
 //!
 //! Phases:
@@ -45,7 +45,7 @@ const LOW_WATERMARK: usize = 4;
 /// State of one connection between a service and a peer.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "the flags are independent, and any combination can occur")]
-pub struct Connection<S> {
+pub(crate) struct Connection<S> {
     service: S,
     input: Buffer,
     output: Buffer,

@@ -53,15 +53,9 @@ pub fn lines<T: Display>(value: T) -> Escaped<T> {
     Escaped { value, keeps_line_feeds: true }
 }
 
-/// Bytes that should be UTF-8 text, escaped as one line; see [`bytes`].
+/// Bytes that should be UTF-8 text, escaped as one line; see [`path`].
 #[derive(Debug, Clone, Copy)]
 pub struct EscapedBytes<'a>(&'a [u8]);
-
-/// Escapes bytes that should be UTF-8 text, as one line; invalid bytes become `\xff`.
-#[must_use]
-pub fn bytes(bytes: &[u8]) -> EscapedBytes<'_> {
-    EscapedBytes(bytes)
-}
 
 /// Escapes a file name as one line; bytes that are not UTF-8 become `\xff`.
 #[must_use]

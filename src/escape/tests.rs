@@ -1,11 +1,16 @@
 //! Tests that every unsafe character is escaped, for any input and any split, and that all other text is unchanged.
 
-use super::{TerminalWriter, UnescapeError, bytes, is_unsafe, json, line, lines, path, unescape};
+use super::{TerminalWriter, UnescapeError, is_unsafe, json, line, lines, path, unescape};
 use proptest::prelude::*;
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+fn bytes(bytes: &[u8]) -> impl Display {
+    path(Path::new(OsStr::from_bytes(bytes)))
+}
 
 /// Output of a stream of these writes.
 fn escape_stream(writes: &[&[u8]]) -> String {

@@ -158,21 +158,12 @@ pub struct EventLoop<M> {
 }
 
 impl<M> EventLoop<M> {
-    /// Creates a loop that sleeps whenever it has nothing to do.
-    ///
-    /// # Errors
-    ///
-    /// Errors of epoll_create(2), eventfd(2) and timerfd_create(2).
-    pub fn new() -> io::Result<Self> {
-        Self::spinning(Duration::ZERO)
-    }
-
     /// Creates a loop that busy-polls for `spin` before it sleeps. An event within that time is handled without the
     /// latency of waking the thread; meanwhile the loop uses a whole CPU.
     ///
     /// # Errors
     ///
-    /// Errors of [`new`](Self::new).
+    /// Errors of epoll_create(2), eventfd(2) and timerfd_create(2).
     pub fn spinning(spin: Duration) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mailbox = Mailbox::new(poll.registry(), MAILBOX.into())?;

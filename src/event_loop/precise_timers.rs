@@ -42,15 +42,9 @@ impl PreciseTimers {
     }
 
     /// Number of armed timers.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.armed.len()
-    }
-
-    /// Whether no timer is armed.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.armed.is_empty()
     }
 
     /// Whether a timer has expired by `now`.

@@ -26,6 +26,7 @@ mod udp;
 mod watchdog;
 mod worker;
 
+pub use crate::event_loop::SignalClaim;
 pub use admission::Refusal;
 pub use config::{AtLimit, ServerConfig};
 pub use handover::ChildProgram;
@@ -36,7 +37,7 @@ pub use udp::{DatagramConfig, MakeResponder};
 
 use crate::buffer::MemoryAccount;
 use crate::error::Error;
-use crate::event_loop::{EventLoop, SignalClaim, SignalSet, catch_signals, run_workers};
+use crate::event_loop::{EventLoop, SignalSet, catch_signals, run_workers};
 use crate::service::Service;
 use crate::socket::{Address, BoundDatagrams, BoundListener, Inherited, TlsAcceptor, raise_descriptor_limit};
 use crate::units::format_count;

@@ -102,3 +102,20 @@ impl<S: Service> Service for Delayed<S> {
         self.arrivals.capacity() * size_of::<(Instant, usize)>() + self.service.held_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Delayed, Input, Output, Service, Wait};
+    use crate::buffer::{Buffer, BufferPool};
+    use crate::service::Echo;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn an_endless_delay_is_no_overflow() {
+        let mut delayed = Delayed::new(Echo, Duration::MAX);
+        let (mut input, mut output, mut pool) = (Buffer::new(), Buffer::new(), BufferPool::new());
+        let now = Instant::now();
+        let wait = delayed.serve(&mut Input::new(&mut input, true), &mut Output::new(&mut output, &mut pool, 64), now);
+        assert!(matches!(wait, Wait::PreciseDeadline(instant) if instant > now), "{wait:?}");
+    }
+}

@@ -14,7 +14,7 @@ pub struct Input<'a> {
 impl<'a> Input<'a> {
     /// Creates an input from `buffer`; `ended` tells that no more bytes follow.
     #[inline]
-    pub fn new(buffer: &'a mut Buffer, ended: bool) -> Self {
+    pub(crate) fn new(buffer: &'a mut Buffer, ended: bool) -> Self {
         Self { buffer, hidden: 0, ended }
     }
 

@@ -14,7 +14,7 @@ pub struct Output<'a> {
 
 impl<'a> Output<'a> {
     /// Creates an output that writes to `buffer`, holds up to `limit` bytes and takes its storage from `pool`.
-    pub fn new(buffer: &'a mut Buffer, pool: &'a mut BufferPool, limit: usize) -> Self {
+    pub(crate) fn new(buffer: &'a mut Buffer, pool: &'a mut BufferPool, limit: usize) -> Self {
         Self { buffer, pool, limit, ended: false }
     }
 

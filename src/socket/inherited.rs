@@ -67,7 +67,7 @@ impl Inherited {
     }
 
     /// The old process, to which readiness is to be reported.
-    pub fn take_parent(&mut self) -> Option<ParentProcess> {
+    pub(crate) fn take_parent(&mut self) -> Option<ParentProcess> {
         self.parent.take()
     }
 
@@ -78,7 +78,7 @@ impl Inherited {
     /// # Errors
     ///
     /// As [`listen`](Self::listen).
-    pub fn listen_for(
+    pub(crate) fn listen_for(
         &mut self,
         purpose: &str,
         endpoint: &Endpoint,
@@ -104,7 +104,7 @@ impl Inherited {
     ///
     /// As [`bind`]; also [`Error::Listen`] when an inherited descriptor is not a listening stream socket, or belongs to
     /// none of the endpoints.
-    pub fn listen(
+    pub(crate) fn listen(
         mut self,
         endpoints: &[Endpoint],
         options: &SocketOptions,
@@ -136,7 +136,7 @@ impl Inherited {
     /// # Errors
     ///
     /// As [`bind_datagrams`]; also [`Error::Listen`] when an inherited socket cannot be used.
-    pub fn listen_for_datagrams(
+    pub(crate) fn listen_for_datagrams(
         &mut self,
         endpoint: &Endpoint,
         groups: &[IpAddr],

@@ -26,20 +26,23 @@ mod unix_path;
 mod zone;
 
 pub use address::{Address, Endpoint};
-pub use connect::{ConnectProgress, begin_connect, check_connect, rehearse_options};
-pub use descriptors::{DescriptorLimit, raise_descriptor_limit};
-pub use fd_passing::{BoundEndpoint, ChildAnswer, FdSender, INHERIT_VARIABLE, ParentProcess, describe, identity, mark};
 pub use inherited::Inherited;
-pub use listener::{BoundListener, Listener, bind};
 pub use options::SocketOptions;
-pub use range::canonical_range;
 pub use source_address::SourceAddresses;
-pub use stream::{Stream, TlsStream};
-pub use tcp_info::Delivery;
-pub use tls::{Identity, MAX_TLS_BYTES, TlsAcceptor, TlsClientOptions, TlsConnector, TlsLayer, TlsServerOptions};
+pub use tls::{Identity, TlsAcceptor, TlsClientOptions, TlsServerOptions};
 pub use tls_fault::TlsFault;
-pub use transport::Transport;
-pub use udp::{
-    BoundDatagrams, DatagramSocket, InDatagram, Interface, MAX_DATAGRAM_BYTES, Multicast, OutDatagram, Peer, RecvBatch,
-    SendBatch, bind_datagrams, needs_broadcast, open_towards, reply_hops,
+pub use udp::{Interface, MAX_DATAGRAM_BYTES, Multicast};
+#[doc(hidden)]
+pub use udp::{Peer, open_towards};
+
+pub(crate) use connect::{ConnectProgress, begin_connect, check_connect, rehearse_options};
+pub(crate) use descriptors::raise_descriptor_limit;
+pub(crate) use fd_passing::{
+    BoundEndpoint, ChildAnswer, FdSender, INHERIT_VARIABLE, ParentProcess, describe, identity, mark,
 };
+pub(crate) use listener::{BoundListener, Listener};
+pub(crate) use range::canonical_range;
+pub(crate) use stream::{Stream, TlsStream};
+pub(crate) use tls::{MAX_TLS_BYTES, TlsConnector};
+pub(crate) use transport::Transport;
+pub(crate) use udp::{BoundDatagrams, DatagramSocket, RecvBatch, SendBatch, needs_broadcast, reply_hops};

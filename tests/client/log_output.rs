@@ -3,7 +3,7 @@
 use super::fake_server::{Fake, answer_and_end, deaf, take};
 use super::support::{Program, await_some, has_python};
 use super::{client, logging_client, outcome, server};
-use multiconn::python_repr::AddressRepr;
+use multiconn::cli::AddressRepr;
 use std::io::Read;
 use std::net::Ipv4Addr;
 use std::process::Stdio;

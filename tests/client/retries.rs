@@ -3,7 +3,7 @@
 use super::fake_server::{Fake, deaf, echo};
 use super::support::Program;
 use super::{Outcome, client, logging_client, server};
-use multiconn::python_repr::AddressRepr;
+use multiconn::cli::AddressRepr;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@ use super::support::{
     skipped, still_sending, uninterrupted,
 };
 use super::{logging_server, server, still_serves};
-use multiconn::python_repr::AddressRepr;
+use multiconn::cli::AddressRepr;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;

@@ -2,9 +2,9 @@
 
 use super::server;
 use super::support::{Program, connect, echo, echo_all, expect_end, has_python};
+use multiconn::cli::AddressRepr;
 use multiconn::codec::message::Head;
-use multiconn::escape::is_unsafe;
-use multiconn::python_repr::AddressRepr;
+use multiconn::is_unsafe;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;

@@ -1,7 +1,7 @@
 //! Unread stderr: the server keeps serving, and later reports how many log lines it dropped.
 
 use super::support::{PATIENCE, Program, connect, echo, echo_all, listening_address};
-use multiconn::python_repr::AddressRepr;
+use multiconn::cli::AddressRepr;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;

@@ -36,7 +36,7 @@ impl Exit {
     #[track_caller]
     pub(crate) fn expect_safe_text(&self) {
         for line in self.stdout.iter().chain(&self.stderr) {
-            assert!(!line.chars().any(multiconn::escape::is_unsafe), "{line:?}");
+            assert!(!line.chars().any(multiconn::is_unsafe), "{line:?}");
         }
     }
 }

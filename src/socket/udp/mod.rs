@@ -16,8 +16,8 @@ pub use hop_limit::reply_hops;
 pub use multicast::{Interface, Multicast};
 pub use open::{BoundDatagrams, DatagramSocket, Peer, bind_datagrams, needs_broadcast, open_towards};
 pub(super) use open::{adopt_datagrams, is_datagram};
-pub use recv_batch::{InDatagram, RecvBatch};
-pub use send_batch::{OutDatagram, SendBatch};
+pub use recv_batch::RecvBatch;
+pub use send_batch::SendBatch;
 
 /// The longest datagram of UDP over IPv4, in bytes: 65,535 minus the headers of IP (20) and UDP (8) (RFC 768, RFC 791).
 /// Over IPv6 it is 20 more, which no sender should rely on.

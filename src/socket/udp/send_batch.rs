@@ -26,12 +26,6 @@ impl OutDatagram {
         self.range.len()
     }
 
-    /// Whether the payload is empty, which is a valid datagram.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.range.is_empty()
-    }
-
     /// The destination.
     #[must_use]
     pub fn to(&self) -> Option<SocketAddr> {
@@ -65,12 +59,6 @@ impl SendBatch {
             self.bytes.truncate(start);
         }
         is_wanted
-    }
-
-    /// Whether the batch is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.datagrams.is_empty()
     }
 
     /// The datagrams of the batch, oldest first.

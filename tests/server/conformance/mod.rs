@@ -12,7 +12,7 @@ mod streams;
 use self::case::{Case, Expected, answer, message, search};
 use super::logging_server;
 use super::support::{PATIENCE, Program, connect, expect_end, has_python};
-use multiconn::python_repr::AddressRepr;
+use multiconn::cli::AddressRepr;
 use multiconn::units::format_count;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
