@@ -91,7 +91,7 @@
 //! | socket and connection | `pump` | read, serve, write, shut down; nothing else joins a socket to a connection |
 //! | results of a run; pure as well | `results` | one mergeable type; files, validation, thresholds, comparison, text and HTML reports |
 //! | programs | `server` | configuration, workers, acceptor, admission, drain, handover, counters, metrics, summary |
-//! | | `client` | configuration, arrivals, connector, dispatcher, exchange, in flight, metrics, interactive mode |
+//! | | `client` | configuration, arrivals, dispatcher, connector, driver, TCP and UDP transports, checks of replies, metrics |
 //! | command line | `cli`, `bin` | options of the three programs and their `main` functions |
 //!
 //! `socket` and `event_loop` know neither each other nor the pure modules; `server` and `client` never import each

@@ -45,9 +45,7 @@ impl ConnectionService {
             Self::ReadOnly(read_only) => read_only.outcome_after(reason),
         }
     }
-}
 
-impl ConnectionService {
     /// The message exchange, if the connection has one.
     #[inline]
     pub(in crate::client) fn exchange(&mut self) -> Option<&mut Exchange> {
@@ -56,9 +54,7 @@ impl ConnectionService {
             Self::Interactive(_) | Self::ReadOnly(_) => None,
         }
     }
-}
 
-impl ConnectionService {
     /// Number of messages answered.
     pub(in crate::client) fn answered_count(&self) -> u64 {
         match self {
