@@ -5,6 +5,7 @@ use thiserror::Error;
 
 /// Reason why a peer's bytes can never form a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum FrameError {
     /// A frame exceeds the maximum size.
     #[error("a frame of {} is larger than the {} allowed", format_counted(*.size, "byte"), format_counted(*.max, "byte"))]

@@ -107,6 +107,7 @@ impl Envelope {
 
 /// Reason why a framing cannot be used at all, or not for a message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum FramingError {
     /// The text does not name a framing.
     #[error(

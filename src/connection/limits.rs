@@ -28,6 +28,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// Limits of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Maximum size of each of the two buffers, in bytes. Default: 64 KiB.
     pub buffer_bytes: usize,

@@ -49,6 +49,7 @@ pub enum AtLimit {
 
 /// The configuration of a [`Server`](super::Server).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ServerConfig {
     /// The endpoints to listen on.
     pub listen: Vec<Endpoint>,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 /// Totals of a run; displayed as the last lines of a server's output.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Connections accepted.
     pub accepted: u64,
@@ -155,6 +156,7 @@ impl fmt::Display for Dropped {
 
 /// UDP totals of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DatagramSummary {
     /// Datagrams received.
     pub received: u64,

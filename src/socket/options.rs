@@ -17,6 +17,7 @@ const MAX_REQUESTED_BYTES: usize = i32::MAX as usize;
 
 /// The options set on every socket. `None` keeps the system's default.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SocketOptions {
     /// How many connections may wait to be accepted (listen(2)). Default: 4,096.
     pub backlog: u32,

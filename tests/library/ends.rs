@@ -2,7 +2,7 @@
 
 use super::Running;
 use super::support::{connect, connect_with_buffers};
-use multiconn::connection::{CloseReason, Limits};
+use multiconn::connection::CloseReason;
 use multiconn::service::{Chargen, Input, Output, Service, Wait};
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -16,12 +16,9 @@ fn lingering_lasts_until_a_slow_reader_has_everything() {
         |config| {
             config.workers = 1;
             config.socket.send_buffer = Some(128 << 10);
-            config.limits = Limits {
-                lifetime: Some(Duration::from_millis(200)),
-                linger: Duration::from_millis(300),
-                write: Some(Duration::from_secs(3)),
-                ..Limits::default()
-            };
+            config.limits.lifetime = Some(Duration::from_millis(200));
+            config.limits.linger = Duration::from_millis(300);
+            config.limits.write = Some(Duration::from_secs(3));
         },
         |_| Chargen::default(),
     );

@@ -109,7 +109,8 @@ impl Service for SelfWaking {
 fn a_service_that_wakes_itself_is_subject_to_the_idle_timeout() {
     let change = |config: &mut ServerConfig| {
         config.workers = 1;
-        config.limits = Limits { idle: Some(SOON), ..Limits::without_timeouts() };
+        config.limits = Limits::without_timeouts();
+        config.limits.idle = Some(SOON);
     };
     let server = Running::start_with(change, |opened| -> Box<dyn Service> {
         if opened.number == 1 { Box::new(SelfWaking { waker: opened.waker() }) } else { Box::new(Upper) }

@@ -20,7 +20,9 @@ fn serve<R: Responder + 'static>(
     let mut config = ServerConfig::at(endpoint.clone());
     config.listen.clear();
     config.workers = 1;
-    config.datagrams = Some(DatagramConfig { longest_reply, ..DatagramConfig::at(endpoint, MakeResponder::new(make)) });
+    let mut datagrams = DatagramConfig::at(endpoint, MakeResponder::new(make));
+    datagrams.longest_reply = longest_reply;
+    config.datagrams = Some(datagrams);
     let server = Server::bind(config, |_| Echo).unwrap();
     let (port, handle) = (server.datagram_addresses()[0].port().unwrap(), server.handle());
     let server = std::thread::spawn(|| server.run());

@@ -18,6 +18,7 @@ const START_DELAY: Duration = Duration::from_millis(20);
 /// open: messages are due at instants fixed beforehand, however slow the server is, and response times count from these
 /// instants.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct LoadConfig {
     /// Messages due per second, over all connections and workers. Default: none, a closed loop.
     pub rate: Option<f64>,

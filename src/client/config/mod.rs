@@ -48,6 +48,7 @@ const RESERVED_PER_WORKER: usize = 4;
 
 /// The configuration of a [`Client`](super::Client).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ClientConfig {
     /// Where to connect: the connections are assigned to these targets in turn. All addresses of a name are tried.
     pub targets: Vec<Endpoint>,

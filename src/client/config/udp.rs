@@ -4,6 +4,7 @@ use crate::socket::Multicast;
 
 /// Options of a client that sends datagrams.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct UdpOptions {
     /// Whether the target is a broadcast address (`SO_BROADCAST`, socket(7)). Default: no.
     pub broadcast: bool,

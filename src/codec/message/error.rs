@@ -20,6 +20,7 @@ pub(super) fn truncated(mut text: String) -> String {
 
 /// Reason why a peer's bytes can never form a message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum MessageError {
     /// The peer shut down its sending half in the middle of a message.
     #[error("the input ended {} short of a whole message", format_counted(*.missing, "byte"))]

@@ -36,6 +36,7 @@ const RATE_LIMIT: f64 = 200_000.0;
 
 /// Where a server answers datagrams (UDP, RFC 768), and how.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct DatagramConfig {
     /// A host and a port to listen on.
     pub listen: Endpoint,

@@ -21,6 +21,7 @@ const ECHOED_BYTES: usize = 10;
 
 /// Error in a search request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SearchError {
     /// It is not a valid message.
     #[error(transparent)]

@@ -22,6 +22,7 @@ const KEPT_SESSIONS_WITH_CERTIFICATES: usize = 256;
 
 /// TLS configuration of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TlsServerOptions {
     /// The server's certificate and key.
     pub identity: Identity,

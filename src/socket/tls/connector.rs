@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 /// TLS configuration of a client: trust anchors, server name and client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TlsClientOptions {
     /// The name that the server's certificate must match: a host name or an IP address. The zone of an IPv6 address
     /// (`%eth0`) is ignored.

@@ -33,6 +33,7 @@ impl FromStr for Interface {
 
 /// Multicast options. `None` keeps the system's default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Multicast {
     /// The interface for memberships and for sending to groups. Default: the system's choice.
     pub interface: Option<Interface>,
