@@ -1,6 +1,6 @@
 //! Chat server with rooms and nicknames, in which a slow reader delays no other member.
 //!
-//! Run it with `cargo run --example chat`, then `nc 127.0.0.1 65434` in several terminals. An argument sets another
+//! Run it with `cargo run --example chat`, then `nc 127.0.0.1 65436` in several terminals. An argument sets another
 //! port: `chat 0` takes a free one. `/nick NAME`, `/join ROOM`, `/who` and `/quit` are commands; every other line goes
 //! to all other members of the room.
 //!
@@ -146,7 +146,7 @@ fn lock(chat: &Mutex<Chat>) -> MutexGuard<'_, Chat> {
 }
 
 fn main() -> Result<(), Error> {
-    let port = std::env::args().nth(1).map_or(Ok(65434), |text| text.parse());
+    let port = std::env::args().nth(1).map_or(Ok(65436), |text| text.parse());
     let port = port.map_err(|_| Error::Usage("a port is a number from 0 to 65535".to_owned()))?;
     let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", port));
     config.handle_signals = true;
