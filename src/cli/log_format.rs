@@ -1,7 +1,7 @@
 //! Format of a log line: text, or a JSON object, with time and level.
 //!
-//! Messages and fields may hold text from a peer. It is escaped in both formats, so that a line is safe on a terminal,
-//! and so is what a JSON parser returns.
+//! Messages and fields may hold text from a peer. It is escaped in both formats, so that a line is safe on a terminal.
+//! The escapes survive JSON parsing.
 
 use crate::escape;
 use crate::event_loop::unix_time;
@@ -13,7 +13,7 @@ use log::{Level, Record};
 use std::fmt::{self, Display, Write};
 use std::sync::OnceLock;
 
-/// Notation of a log line.
+/// Format of a log line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
     /// Time, level, message and key=value fields, except for the lines of -v.
@@ -26,7 +26,7 @@ pub(super) enum LogFormat {
 /// How the log lines of this process are written.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LineFormat {
-    pub(super) notation: LogFormat,
+    pub(super) format: LogFormat,
     /// stderr is systemd's journal, which adds the time and takes the level as a prefix (sd-daemon(3)).
     pub(super) in_journal: bool,
     /// The tutorial's lines are printed as the tutorial prints them: the message alone.
@@ -46,7 +46,7 @@ impl LineFormat {
     pub(super) fn line(self, record: &Record<'_>) -> String {
         let mut line = if self.in_journal { format!("<{}>", priority(record.level())) } else { String::new() };
         // Writing to a string cannot fail.
-        let _ = match self.notation {
+        let _ = match self.format {
             LogFormat::Text => self.write_text(&mut line, record),
             LogFormat::Json => write_json(&mut line, record),
         };
@@ -76,7 +76,7 @@ pub(super) fn line(level: Level, message: impl Display) -> String {
 /// Formats an error that ends the program: for people `error: …`, as before the log has started, otherwise a log line.
 pub(super) fn final_error(message: &str) -> String {
     match FORMAT.get() {
-        Some(format) if format.in_journal || format.notation == LogFormat::Json => line(Level::Error, message),
+        Some(format) if format.in_journal || format.format == LogFormat::Json => line(Level::Error, message),
         _ => format!("error: {}\n", escape::line(message)),
     }
 }
@@ -156,7 +156,7 @@ fn now() -> Timestamp {
     Timestamp::after_1970(unix_time())
 }
 
-/// The level in both notations, in the words of the program's other messages.
+/// The level in both formats, in the words of the program's other messages.
 fn level_name(level: Level) -> &'static str {
     match level {
         Level::Error => "error",

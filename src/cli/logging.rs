@@ -14,10 +14,10 @@ pub(super) struct LogOptions {
     /// Log connections and payloads as the tutorial's programs print them; -vv logs all details. Without -v and -q,
     /// RUST_LOG sets what is logged: debug is -vv without payloads.
     #[arg(short, long, action = ArgAction::Count,
-        help_heading = "Observing")]
+        help_heading = "Logging")]
     verbose: u8,
     /// Log errors only; print no report of a success.
-    #[arg(short, long, conflicts_with = "verbose", help_heading = "Observing")]
+    #[arg(short, long, conflicts_with = "verbose", help_heading = "Logging")]
     quiet: bool,
     /// Format of the log.
     #[arg(
@@ -26,7 +26,7 @@ pub(super) struct LogOptions {
         value_enum,
         default_value_t,
         hide_possible_values = true,
-        help_heading = "Observing"
+        help_heading = "Logging"
     )]
     log_format: LogFormat,
 }
@@ -37,8 +37,7 @@ impl LogOptions {
         self.quiet
     }
 
-    /// Whether the log shows the progress of a run, without a terminal, too: connection events are logged, or programs
-    /// read the log.
+    /// Whether progress lines go to the log even without a terminal.
     pub(super) fn shows_progress(&self) -> bool {
         self.verbose > 0 || self.log_format == LogFormat::Json || log::log_enabled!(log::Level::Debug)
     }
@@ -46,7 +45,7 @@ impl LogOptions {
     /// Starts the log. It is flushed when the result is dropped.
     pub(super) fn start_log(&self) -> LogWriter {
         let format = LineFormat {
-            notation: self.log_format,
+            format: self.log_format,
             in_journal: output::is_journal(),
             has_tutorial_form: self.verbose == 1,
         };

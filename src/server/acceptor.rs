@@ -36,7 +36,7 @@ pub(super) enum Accepted {
     Failed,
 }
 
-/// What the connections of a listening socket are for.
+/// Use of a listening socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// The service.

@@ -37,7 +37,7 @@ pub(super) const MAX_ADMIN_CONNECTIONS: usize = 16;
 /// Descriptors for the admin pages: a few listeners, and their connections.
 const RESERVED_FOR_METRICS: usize = 4 + MAX_ADMIN_CONNECTIONS;
 
-/// What happens to new connections when the connection limit is reached.
+/// Handling of new connections at the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AtLimit {
     /// They wait in the backlog until a connection closes.

@@ -2,7 +2,7 @@
 //! load and a store.
 
 use super::admission::Refusal;
-use super::summary::{DatagramSummary, Dropped, Summary};
+use super::summary::{DatagramSummary, DropReason, Summary};
 use crate::connection::CloseReason;
 use crate::counter::{Counter, FixedHistogram, Gauge, Tally};
 use std::io;
@@ -101,7 +101,7 @@ pub(super) struct DatagramCounters {
     pub(super) sent: Counter,
     /// Datagrams that the kernel dropped because the receive queue was full.
     pub(super) overrun: Counter,
-    dropped: Tally<Dropped>,
+    dropped: Tally<DropReason>,
     /// Failed receive calls, by error number (errno(3)); 0 if the error had none.
     receive_errors: Tally<i32>,
 }
@@ -109,17 +109,17 @@ pub(super) struct DatagramCounters {
 impl Default for DatagramCounters {
     fn default() -> Self {
         let (received, sent, overrun) = (Counter::default(), Counter::default(), Counter::default());
-        Self { received, sent, overrun, dropped: Tally::of(&Dropped::OWN), receive_errors: Tally::of(&[]) }
+        Self { received, sent, overrun, dropped: Tally::of(&DropReason::OWN), receive_errors: Tally::of(&[]) }
     }
 }
 
 impl DatagramCounters {
-    pub(super) fn drop(&self, reason: Dropped) {
+    pub(super) fn drop(&self, reason: DropReason) {
         self.dropped.add(reason);
     }
 
     /// The number of datagrams dropped for `reason`.
-    pub(super) fn dropped_for(&self, reason: Dropped) -> u64 {
+    pub(super) fn dropped_for(&self, reason: DropReason) -> u64 {
         self.dropped.get(reason)
     }
 
@@ -133,11 +133,11 @@ impl DatagramCounters {
         self.receive_errors.counts()
     }
 
-    /// Dropped datagrams by reason, including reasons with a count of zero.
-    pub(super) fn dropped(&self) -> impl Iterator<Item = (Dropped, u64)> {
+    /// DropReason datagrams by reason, including reasons with a count of zero.
+    pub(super) fn dropped(&self) -> impl Iterator<Item = (DropReason, u64)> {
         let overrun = self.overrun.get();
         self.dropped.counts().map(move |(reason, count)| match reason {
-            Dropped::QueueFull => (reason, overrun),
+            DropReason::QueueFull => (reason, overrun),
             _ => (reason, count),
         })
     }

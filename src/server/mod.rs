@@ -32,7 +32,7 @@ pub use config::{AtLimit, ServerConfig};
 pub use handover::ChildProgram;
 pub use message::{ConnectionInfo, ConnectionWaker, ServerHandle};
 pub use panic_hook::limit_panic_reports;
-pub use summary::{DatagramSummary, Dropped, Summary};
+pub use summary::{DatagramSummary, DropReason, Summary};
 pub use udp::{DatagramConfig, MakeResponder};
 
 use crate::buffer::MemoryAccount;
@@ -49,7 +49,7 @@ use malformed::MalformedCount;
 use message::Message;
 use process::Process;
 use service_manager::ServiceManager;
-use shared::{Running, Shared};
+use shared::{Shared, WorkerGuard};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -224,7 +224,7 @@ where
         let (shared, make_service) = (&self.shared, &self.make_service);
         watchdog::start(shared).map_err(Error::system("start the watchdog's thread"))?;
         let work = |(number, mut job): (usize, Job)| {
-            let _running = Running(shared);
+            let _guard = WorkerGuard(shared);
             Worker::new(shared, make_service, number, &mut job)?.run(&mut job.event_loop)
         };
         let jobs = jobs.into_iter().enumerate().collect();

@@ -28,7 +28,7 @@ pub(super) struct SessionObserver<'a> {
 
 /// The log line of a connection's end.
 #[derive(Debug)]
-pub(super) struct Closing {
+pub(super) struct CloseLog {
     peer: Address,
     number: u64,
     reason: CloseReason,
@@ -39,7 +39,7 @@ pub(super) struct Closing {
     tls_fault: Option<String>,
 }
 
-impl Closing {
+impl CloseLog {
     /// The end of a connection, with the error details of its service and its TLS; none if it is not logged.
     pub(super) fn new<S: Service>(
         session: &Session<S>,

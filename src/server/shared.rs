@@ -51,9 +51,9 @@ impl Shared {
 }
 
 /// Counts a worker as ended when dropped, and wakes the first worker, which may be waiting for that.
-pub(super) struct Running<'a>(pub(super) &'a Shared);
+pub(super) struct WorkerGuard<'a>(pub(super) &'a Shared);
 
-impl Drop for Running<'_> {
+impl Drop for WorkerGuard<'_> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
         self.0.handle.workers[0].send(Message::Ended);

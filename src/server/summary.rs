@@ -102,10 +102,10 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Why a datagram was not answered although the service has, or would have had, a reply.
+/// Why a datagram got no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum Dropped {
+pub enum DropReason {
     /// The source address is in none of the allowed ranges.
     NotAllowed,
     /// The reply could start a loop, or has no possible receiver. The source port is one of this server or of a service
@@ -126,7 +126,7 @@ pub enum Dropped {
     Failed(i32),
 }
 
-impl Dropped {
+impl DropReason {
     /// The reasons that every server counts.
     pub(super) const OWN: [Self; 7] = [
         Self::NotAllowed,
@@ -139,15 +139,15 @@ impl Dropped {
     ];
 }
 
-impl fmt::Display for Dropped {
+impl fmt::Display for DropReason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAllowed => out.write_str("the address is not allowed"),
             Self::WouldLoop => out.write_str("the reply could start a loop"),
             Self::RateLimited => out.write_str("the source is over the rate limit"),
             Self::ReplyTooLong => out.write_str("the reply would be longer than the request"),
-            Self::QueueFull => out.write_str("the receive queue was full"),
-            Self::SendBufferFull => out.write_str("the send buffer was full"),
+            Self::QueueFull => out.write_str("receive queue full"),
+            Self::SendBufferFull => out.write_str("send buffer full"),
             Self::Panicked => out.write_str("the service panicked"),
             Self::Failed(errno) => write!(out, "sending failed with {}", errno_name(*errno)),
         }
@@ -163,7 +163,7 @@ pub struct DatagramSummary {
     /// Datagrams sent in reply.
     pub sent: u64,
     /// Datagrams that were not answered, by reason.
-    pub dropped: BTreeMap<Dropped, u64>,
+    pub dropped: BTreeMap<DropReason, u64>,
     /// Failed receive calls, by error number (errno(3)); 0 if the error had none.
     pub receive_errors: BTreeMap<i32, u64>,
 }
@@ -186,9 +186,9 @@ impl DatagramSummary {
         }
     }
 
-    /// The totals in one line, such as "5 datagrams, 3 answered (2 the send buffer was full)".
+    /// The totals in one line, such as "5 datagrams, 3 answered (2 dropped: send buffer full)".
     pub(super) fn one_line(&self) -> String {
-        let dropped = self.dropped.iter().map(|(why, count)| format!("{} {why}", format_count(*count)));
+        let dropped = self.dropped.iter().map(|(why, count)| format!("{} dropped: {why}", format_count(*count)));
         let failed = self.failed_receives().map(|(words, count)| format!("{} {words}", format_count(count)));
         let parts: Vec<_> = dropped.chain(failed).collect();
         let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };

@@ -14,9 +14,9 @@ const RUNNING_AND_REQUESTED: u8 = 2;
 
 /// Whether a reload runs, and whether another one was requested since.
 #[derive(Debug, Default)]
-struct Requests(AtomicU8);
+struct ReloadRequests(AtomicU8);
 
-impl Requests {
+impl ReloadRequests {
     /// Requests a reload. Returns whether the caller has to start it; otherwise the running thread does it.
     fn request(&self) -> bool {
         let next = |state| Some(if state == IDLE { RUNNING } else { RUNNING_AND_REQUESTED });
@@ -34,12 +34,12 @@ impl Requests {
 #[derive(Debug)]
 pub(super) struct ReloadableTls {
     pub(super) acceptor: TlsAcceptor,
-    requests: Requests,
+    requests: ReloadRequests,
 }
 
 impl ReloadableTls {
     pub(super) fn new(acceptor: TlsAcceptor) -> Self {
-        Self { acceptor, requests: Requests::default() }
+        Self { acceptor, requests: ReloadRequests::default() }
     }
 
     /// Starts to read the files again, for connections accepted afterwards. On any error the server continues with the
@@ -56,26 +56,26 @@ impl ReloadableTls {
             }
         };
         if let Err(error) = std::thread::Builder::new().name("tls-reload".to_owned()).spawn(read) {
-            log::error!("the TLS files stay as they were: cannot start a thread: {}", in_words(&error));
+            log::error!("TLS reload failed; previous files stay in use: cannot start a thread: {}", in_words(&error));
             self.requests.finish();
         }
     }
 
     fn reload(&self) {
         match self.acceptor.reload() {
-            Ok(()) => log::info!("Read the TLS files again: certificate SHA-256 {}", self.acceptor.fingerprint()),
-            Err(error) => log::error!("the TLS files stay as they were: {error}"),
+            Ok(()) => log::info!("TLS files reloaded: certificate SHA-256 {}", self.acceptor.fingerprint()),
+            Err(error) => log::error!("TLS reload failed; previous files stay in use: {error}"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Requests;
+    use super::ReloadRequests;
 
     #[test]
     fn requests_during_a_reload_cause_one_more() {
-        let reload = Requests::default();
+        let reload = ReloadRequests::default();
         assert!(reload.request());
         assert!(!reload.request() && !reload.request());
         assert!(reload.finish());

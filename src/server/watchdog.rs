@@ -1,7 +1,6 @@
 //! Watchdog notifications to the service manager, as long as every worker responds.
 //!
-//! They are sent from a thread of their own, which ends after the workers. Only so all of them can be supervised,
-//! including the first.
+//! This thread supervises every worker, including the first.
 
 use super::message::{Message, ServerHandle};
 use super::shared::Shared;

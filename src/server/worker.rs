@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// What one worker starts with.
+/// Event loop and sockets of one worker.
 pub(super) struct Job {
     pub(super) event_loop: EventLoop<Message>,
     pub(super) listeners: Vec<(Purpose, Listener)>,
@@ -174,7 +174,7 @@ where
     }
 
     fn open_admin(&mut self, context: &mut LoopContext, mut socket: Stream) {
-        if let Some(key) = self.admin.to_replace(|key| self.entries.get(key).and_then(Entry::admin)) {
+        if let Some(key) = self.admin.connection_to_evict(|key| self.entries.get(key).and_then(Entry::admin)) {
             self.close_admin(context, key);
         }
         let key = self.entries.next_key();
@@ -208,8 +208,8 @@ where
             // The system cannot register another descriptor (epoll_ctl(2), ENOMEM and ENOSPC).
             self.counters.accept_failed(&error);
             if self.register_warning.is_due(context.now) {
-                let failures = self.counters.accept_errors.total();
-                log::warn!(peer:%, error = in_words(&error), failures; "cannot register a connection");
+                let count = self.counters.accept_errors.total();
+                log::warn!(peer:%, error = in_words(&error), count; "cannot register a connection");
             }
             return;
         }
@@ -320,8 +320,8 @@ where
         self.shared.admission.leave(peer);
         self.counters.closed.add(reason);
         if reason == CloseReason::ServicePanicked && self.panic_warning.is_due(context.now) {
-            let panics = self.counters.closed.get(reason);
-            log::warn!(peer:%, panics; "service panicked; connection closed");
+            let count = self.counters.closed.get(reason);
+            log::warn!(peer:%, count; "service panicked; connection closed");
         }
         self.acceptors.iter_mut().for_each(|acceptor| acceptor.resume(context));
     }
@@ -421,7 +421,7 @@ where
                 acceptors.chain(self.datagrams.duplicates()).for_each(|duplicate| drop(answer.send(duplicate)));
             }
             Message::HandedOver => self.release_listeners(context),
-            Message::Ping(answer) => drop(answer.send(())),
+            Message::Ping(reply) => drop(reply.send(())),
             Message::Wake(key) => self.dispatch(context, key, Trigger::Wake),
         }
     }
@@ -451,7 +451,7 @@ where
     }
 }
 
-/// Tells `session` of `trigger`. Returns whether a turn is due.
+/// Passes `trigger` to `session`. Returns whether a turn is due.
 #[inline]
 fn is_turn_due<S: Service>(session: &mut Session<S>, trigger: Trigger, limits: &Limits, now: Instant) -> bool {
     match trigger {

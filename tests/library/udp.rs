@@ -1,7 +1,7 @@
 //! Custom and built-in UDP responders on real sockets.
 
 use multiconn::error::Error;
-use multiconn::server::{DatagramConfig, Dropped, MakeResponder, Server, ServerConfig, Summary};
+use multiconn::server::{DatagramConfig, DropReason, MakeResponder, Server, ServerConfig, Summary};
 use multiconn::service::{
     ChargenDatagram, DaytimeDatagram, Echo, Reply, Responder, ReverseDatagram, SHORT_REPLY_BYTES, TimeDatagram,
     UpperDatagram,
@@ -100,7 +100,7 @@ fn a_panic_loses_one_datagram() {
         },
     );
     assert_eq!((summary.datagrams.received, summary.datagrams.sent), (3, 2));
-    assert_eq!(summary.datagrams.dropped.get(&Dropped::Panicked), Some(&1));
+    assert_eq!(summary.datagrams.dropped.get(&DropReason::Panicked), Some(&1));
 }
 
 /// Panics when its server ends.

@@ -105,10 +105,11 @@ fn the_page_shows_totals_and_current_values() {
     assert!(page.get("process_start_time_seconds").unwrap() > 1.7e9);
     assert!(page.get("process_max_fds").unwrap() >= 64.0);
     for worker in 0..2 {
-        page.expect_histogram("multiconn_turn_seconds", worker);
+        page.expect_histogram("multiconn_loop_round_seconds", worker);
         page.expect_histogram("multiconn_timer_lag_seconds", worker);
         // A worker without connections has a round per second.
-        let rounds = || self::page(&server).sum("multiconn_turn_seconds_count", &[&format!("worker=\"{worker}\"")]);
+        let rounds =
+            || self::page(&server).sum("multiconn_loop_round_seconds_count", &[&format!("worker=\"{worker}\"")]);
         await_until("a round of each worker", || rounds() > 0.0);
         let is_there = |name: &str| page.get(&format!("{name}{{worker=\"{worker}\"}}")).is_some();
         assert!(is_there("multiconn_buffers_spare_bytes") && is_there("multiconn_ready_queue_length"));

@@ -92,7 +92,7 @@ fn without_procfs_no_signal_ends_the_server() {
     server.await_stderr("SIGUSR2 will not hand over");
     let address = server.address();
     for (signal, answer) in [
-        (Signal::USR2, "SIGUSR2 ignored: no program is known that could take over"),
+        (Signal::USR2, "SIGUSR2 ignored: the path of this program is unknown"),
         (Signal::HUP, "SIGHUP ignored"),
         (Signal::USR1, "Counters in all"),
     ] {

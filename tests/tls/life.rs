@@ -46,7 +46,7 @@ fn a_reload_keeps_existing_connections() {
     echo(&mut early, b"before");
     authority.issue("server", &["localhost", "127.0.0.1"], 3000);
     server.signal(Signal::HUP);
-    server.await_stderr("Read the TLS files again: certificate SHA-256 ");
+    server.await_stderr("TLS files reloaded: certificate SHA-256 ");
     echo(&mut early, b"after");
     let mut late = peer(&authority, address(&server));
     echo(&mut late, b"hello");
@@ -55,7 +55,7 @@ fn a_reload_keeps_existing_connections() {
     // A file that cannot be used changes nothing.
     fs::write(authority.path("server.pem"), "no certificate").unwrap();
     server.signal(Signal::HUP);
-    server.await_stderr("error: the TLS files stay as they were: cannot use ");
+    server.await_stderr("error: TLS reload failed; previous files stay in use: cannot use ");
     let mut last = peer(&authority, address(&server));
     echo(&mut last, b"hello");
     assert_eq!(shown(&late), shown(&last));
@@ -96,7 +96,7 @@ fn only_regular_files_are_read() {
     fs::rename(authority.path("server.pem"), authority.path("kept.pem")).unwrap();
     fs::rename(&fifo, authority.path("server.pem")).unwrap();
     server.signal(Signal::HUP);
-    server.await_stderr("error: the TLS files stay as they were: cannot use ");
+    server.await_stderr("error: TLS reload failed; previous files stay in use: cannot use ");
     let error_detail = server.await_stderr("it is a FIFO; give a regular file");
     assert!(error_detail.contains(&authority.path("server.pem")), "{error_detail}");
     echo(&mut early, b"still here");
@@ -106,7 +106,7 @@ fn only_regular_files_are_read() {
     for _ in 0..100 {
         server.signal(Signal::HUP);
     }
-    server.await_stderr("Read the TLS files again: ");
+    server.await_stderr("TLS files reloaded: ");
     echo(&mut peer(&authority, address(&server)), b"hello");
     let folder = Path::new(&fifo).parent().unwrap().to_str().unwrap();
     let key = authority.path("server.key");

@@ -15,40 +15,40 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(super) struct ContentOptions {
     /// Send TEXT instead of the tutorial's two messages; may be repeated. Escapes: \r, \n, \t, \0, \xNN and \\.
-    #[arg(long, value_name = "TEXT", value_parser = values::escaped_bytes, help_heading = "What")]
+    #[arg(long, value_name = "TEXT", value_parser = values::escaped_bytes, help_heading = "Messages")]
     message: Vec<Bytes>,
     /// Send TEXT without interpreting escapes; may be repeated. These follow the messages of --message.
-    #[arg(long, value_name = "TEXT", help_heading = "What")]
+    #[arg(long, value_name = "TEXT", help_heading = "Messages")]
     message_raw: Vec<String>,
     /// Send the content of FILE: as one message, or one per line with --frame lines.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["message", "message_raw"], help_heading = "What")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["message", "message_raw"], help_heading = "Messages")]
     message_file: Option<PathBuf>,
     /// Send messages of SIZE bytes.
     #[arg(long, value_name = "SIZE", value_parser = values::message_size, conflicts_with_all = ["message", "message_raw", "message_file"],
-        help_heading = "What")]
+        help_heading = "Messages")]
     size: Option<usize>,
     /// Search a server of the message protocol for VALUE; may be repeated. The answer is printed. With -q only the
     /// answer is printed, for scripts: one line for each request, on stderr if stdout is taken by --json -, and nothing
     /// for a load.
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_raw", "message_file", "size", "frame", "expect", "udp"],
-        allow_hyphen_values = true, help_heading = "What")]
+        allow_hyphen_values = true, help_heading = "Messages")]
     search: Vec<String>,
     /// Send VALUE as a binary request of the message protocol, after the word binary; may be repeated.
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_raw", "message_file", "size", "frame", "expect", "udp"],
-        allow_hyphen_values = true, help_heading = "What")]
+        allow_hyphen_values = true, help_heading = "Messages")]
     binary: Vec<String>,
     #[arg(skip)]
     request: Option<(String, String)>,
     /// Send lines from the keyboard or a pipe, and print replies. Replies go unchanged to a file or a pipe; on a
     /// terminal control characters are escaped. The end of the input half-closes the connection.
-    #[arg(long, help_heading = "What", conflicts_with_all =
+    #[arg(long, help_heading = "Messages", conflicts_with_all =
         ["message", "message_raw", "message_file", "size", "search", "binary", "expect", "messages", "pipeline", "hold", "connections",
         "workers", "max_connecting", "json", "hgrm", "hdr_log", "html", "fail_if"])]
     pub(super) stdin: bool,
     /// How messages and replies are delimited: lines, crlf, delimiter:TEXT, fixed:64, digits:5, u8, u16be, u32le,
     /// u64be, type+u32be, or end (half-close). TEXT may contain the escapes of --message. With fixed:64 each message
     /// must have 64 bytes: pad a shorter one, such as --message "$(printf %-64s hello)".
-    #[arg(long, value_name = "KIND", help_heading = "What")]
+    #[arg(long, value_name = "KIND", help_heading = "Messages")]
     frame: Option<Framing>,
     /// Expected reply: the echo; any reply to each message, by size or frame; or none. Extra bytes are a failure until
     /// the server closes or 5s have passed; they are not checked with none. With any, but neither --frame nor
@@ -56,15 +56,15 @@ pub(super) struct ContentOptions {
     /// latency is that of the first bytes on each connection.
     #[arg(long, value_name = "echo|any|none", value_enum, default_value_t = Expected::Echo,
         default_value_if("reply_size", ArgPredicate::IsPresent, "any"),
-        hide_possible_values = true, help_heading = "What")]
+        hide_possible_values = true, help_heading = "Messages")]
     expect: Expected,
     /// Size of each reply, with any content. Implies --expect any; conflicts with --frame. It may exceed the buffer.
     #[arg(long, value_name = "SIZE", value_parser = values::size, conflicts_with_all = ["search", "binary", "udp", "stdin", "frame"],
-        help_heading = "What")]
+        help_heading = "Messages")]
     reply_size: Option<usize>,
     /// Maximum bytes buffered per connection and direction; a framed reply must fit.
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size,
-        help_heading = "What")]
+        help_heading = "Messages")]
     buffer_limit: usize,
 }
 

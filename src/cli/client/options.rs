@@ -101,17 +101,17 @@ pub(super) struct TargetOptions {
     address: Option<Endpoint>,
     /// Add a target; may be repeated. Connections go to all targets in turn, and HOST PORT may be omitted.
     #[arg(long, value_name = "HOST:PORT", value_parser = connect_address, conflicts_with_all = ["unix", "embedded"],
-        help_heading = "Where")]
+        help_heading = "Target")]
     target: Vec<Endpoint>,
     /// Connect to the Unix socket at PATH.
-    #[arg(long, value_name = "PATH", conflicts_with = "embedded", help_heading = "Where")]
+    #[arg(long, value_name = "PATH", conflicts_with = "embedded", help_heading = "Target")]
     unix: Option<PathBuf>,
     /// Connect from the addresses of this range, in turn; may be repeated. Each address has its own range of ports.
     /// Default: chosen by the system.
-    #[arg(long, value_name = "CIDR", value_parser = values::range, conflicts_with = "unix", help_heading = "Where")]
+    #[arg(long, value_name = "CIDR", value_parser = values::range, conflicts_with = "unix", help_heading = "Target")]
     source: Vec<IpNet>,
     /// Start a server in this process, on a free loopback port, and connect to it.
-    #[arg(long, help_heading = "Where")]
+    #[arg(long, help_heading = "Target")]
     pub(super) embedded: bool,
 }
 
@@ -153,20 +153,20 @@ pub(super) struct AmountOptions {
     num_connections: Option<usize>,
     /// Number of connections (default: 1). All stay open until each has finished its exchange or failed. With --frame
     /// end and with --reconnect-every each closes on its own.
-    #[arg(short, long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
+    #[arg(short, long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "Amount")]
     connections: Option<usize>,
     /// Messages sent per connection. Default: each message once. With 0 a connection only reads, until the server
     /// closes it or --duration or --hold ends.
-    #[arg(long, value_name = "N", value_parser = values::messages, allow_negative_numbers = true, help_heading = "How much")]
+    #[arg(long, value_name = "N", value_parser = values::messages, allow_negative_numbers = true, help_heading = "Amount")]
     messages: Option<usize>,
     /// Maximum unanswered messages per connection. Default: all, or 1 in a closed loop with --duration. No effect with
     /// --expect none, where no message counts as unanswered.
-    #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "How much")]
+    #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "Amount")]
     pipeline: Option<usize>,
     /// Keep all connections open this long after all are open. A connection that the server closes earlier counts as
     /// failed.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration,
-        help_heading = "How much")]
+        help_heading = "Amount")]
     hold: Option<Duration>,
 }
 

@@ -153,7 +153,7 @@ struct Options {
     /// OpenMetrics format. At most 16 clients are served at a time; one more replaces the client that has waited
     /// longest. Default: off.
     #[arg(long, value_name = "HOST:PORT", value_parser = listen_address,
-        help_heading = "Observing")]
+        help_heading = "Logging")]
     metrics: Option<Endpoint>,
     #[command(flatten)]
     datagrams: DatagramOptions,

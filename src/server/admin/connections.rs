@@ -2,7 +2,7 @@
 //!
 //! They share the acceptors, the session table, the timers and the ready queue of the worker. They do not count against
 //! the limits of the service, are not counted as connections, and are neither logged nor refused. When too many are
-//! open, a new one replaces the one that has waited longest.
+//! open, a new one evicts the one that has waited longest.
 
 use super::routes::{PageService, page_service};
 use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
@@ -92,9 +92,9 @@ impl AdminConnections {
         self.keys.retain(|other| *other != key);
     }
 
-    /// The connection that a new one replaces; none while there is room. It is the one that has waited longest. Those
-    /// with a complete request come last.
-    pub(in crate::server) fn to_replace<'a>(
+    /// The connection that a new one evicts; none while there is room. It is the one that has waited longest. Those with
+    /// a complete request come last.
+    pub(in crate::server) fn connection_to_evict<'a>(
         &self,
         mut connection: impl FnMut(Key) -> Option<&'a AdminConnection>,
     ) -> Option<Key> {

@@ -123,7 +123,7 @@ impl Page<'_, '_> {
         self.worker_gauges("multiconn_buffers_spare", "Unused memory of the buffer pool.", BYTES, spare)?;
         let ready = |counters: &Counters| counters.rounds.ready.get();
         self.worker_gauges("multiconn_ready_queue_length", "Connections whose turn comes next round.", None, ready)?;
-        self.worker_histograms("multiconn_turn", "The work of one round of the loop.", |rounds| &rounds.turn)?;
+        self.worker_histograms("multiconn_loop_round", "The work of one round of the loop.", |rounds| &rounds.turn)?;
         self.worker_histograms("multiconn_timer_lag", "How late timers expired.", |rounds| &rounds.timer_lag)
     }
 

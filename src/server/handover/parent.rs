@@ -29,11 +29,11 @@ const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 pub(in crate::server) fn begin(shared: &Arc<Shared>) {
     let mut state = shared.handover.state();
     let Some(child_program) = shared.handover.child_program.clone() else {
-        return log::warn!("SIGUSR2 ignored: no program is known that could take over");
+        return log::warn!("SIGUSR2 ignored: the path of this program is unknown");
     };
     match *state {
         State::Serving => {}
-        State::Starting(_) => {
+        State::TakingOver(_) => {
             return log::warn!("not handing over: this process is still taking over; try again later");
         }
         State::InProgress { .. } => return log::warn!("not handing over: a handover is already in progress"),
@@ -120,14 +120,14 @@ fn attempt(
         return Ok(child);
     }
     let may_exit_itself = fd_sender.abort() && !shared.handover.is_aborted();
-    let fate = end_child(&mut child, if may_exit_itself { EXIT_GRACE } else { Duration::ZERO });
+    let exit = end_child(&mut child, if may_exit_itself { EXIT_GRACE } else { Duration::ZERO });
     let path = child_program.path().display();
     Err(match answer {
         Ok(ChildAnswer::Late) => {
             format!("{path} did not accept within {}", format_duration(shared.config.handover_timeout))
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => format!("{path} did not take the sockets"),
-        _ => format!("{path} did not take over ({fate})"),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => format!("{path} did not receive the sockets"),
+        _ => format!("{path} did not take over ({exit})"),
     })
 }
 
@@ -139,7 +139,7 @@ fn collect_listeners(handle: &ServerHandle, deadline: Instant) -> Result<Vec<Own
     let (mut listeners, mut known) = (Vec::new(), HashSet::new());
     loop {
         let listener = match copies.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(copy) => copy.map_err(|error| format!("cannot copy a listening socket: {}", in_words(&error)))?,
+            Ok(copy) => copy.map_err(|error| format!("cannot duplicate a listening socket: {}", in_words(&error)))?,
             Err(RecvTimeoutError::Timeout) => return Err("a worker does not answer".to_owned()),
             Err(RecvTimeoutError::Disconnected) if listeners.is_empty() => {
                 return Err("no listening socket is open".to_owned());

@@ -27,13 +27,14 @@ pub(in crate::server) struct Handover {
 /// Progress of the handovers.
 #[derive(Debug)]
 pub(super) enum State {
-    /// The old process waits for the report that this process accepts.
-    Starting(ParentProcess),
+    /// This process is taking over from an old one.
+    TakingOver(ParentProcess),
     Serving,
     InProgress {
         fd_sender: Arc<FdSender>,
         shutdown_requested: bool,
     },
+    /// A new process has taken over.
     Done,
 }
 
@@ -43,14 +44,14 @@ impl Handover {
         endpoints: Vec<BoundEndpoint>,
         parent: Option<ParentProcess>,
     ) -> Self {
-        Self { child_program, endpoints, state: Mutex::new(parent.map_or(State::Serving, State::Starting)) }
+        Self { child_program, endpoints, state: Mutex::new(parent.map_or(State::Serving, State::TakingOver)) }
     }
 
     /// Reports that this process accepts. Returns whether an old process received that; one that died leaves the
     /// service to this process.
     pub(in crate::server) fn release_parent(&self) -> io::Result<bool> {
         let mut state = self.state();
-        let State::Starting(parent) = &*state else { return Ok(false) };
+        let State::TakingOver(parent) = &*state else { return Ok(false) };
         let was_received = parent.release()?;
         *state = State::Serving;
         Ok(was_received)
@@ -66,7 +67,7 @@ impl Handover {
     /// Whether this process removes the paths of its Unix sockets: no old process has them any more, and no new process
     /// has them already.
     pub(in crate::server) fn owns_paths(&self) -> bool {
-        !matches!(*self.state(), State::Starting(_) | State::Done)
+        !matches!(*self.state(), State::TakingOver(_) | State::Done)
     }
 
     /// The action for SIGINT or SIGTERM. Aborts a handover in progress.

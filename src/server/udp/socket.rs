@@ -9,7 +9,7 @@ use crate::guard::guarded;
 use crate::python_repr::{AddressRepr, BytesRepr, SERVER_LOG};
 use crate::server::counters::Counters;
 use crate::server::shared::Shared;
-use crate::server::summary::Dropped;
+use crate::server::summary::DropReason;
 use crate::service::{Reply, Responder, SHORT_REPLY_BYTES};
 use crate::socket::{DatagramSocket, RecvBatch, SendBatch};
 use crate::units::{format_duration, format_rate};
@@ -124,27 +124,27 @@ impl Warnings {
     fn dropped(
         &mut self,
         now: Instant,
-        reason: Dropped,
+        reason: DropReason,
         peer: SocketAddr,
         config: &DatagramConfig,
         counters: &Counters,
     ) {
         let so_far = || counters.datagrams.dropped_for(reason);
         match reason {
-            Dropped::RateLimited if self.rate.is_due(now) => {
+            DropReason::RateLimited if self.rate.is_due(now) => {
                 let rate = config.rate_limit.map(format_rate).unwrap_or_default();
                 log::warn!(
-                    peer:%, unanswered = so_far();
+                    peer:%, count = so_far();
                     "a source exceeds the rate limit of {rate} (--udp-rate-limit)"
                 );
             }
-            Dropped::ReplyTooLong if self.length.is_due(now) => log::warn!(
-                peer:%, unanswered = so_far();
+            DropReason::ReplyTooLong if self.length.is_due(now) => log::warn!(
+                peer:%, count = so_far();
                 "a reply longer than its request is not sent without --udp-allow-amplification"
             ),
-            Dropped::WouldLoop if self.source.is_due(now) => {
+            DropReason::WouldLoop if self.source.is_due(now) => {
                 log::debug!(
-                    peer:%, unanswered = so_far();
+                    peer:%, count = so_far();
                     "a reply could start a loop (port or hop limit)"
                 );
             }
@@ -205,8 +205,8 @@ impl BatchIo<'_> {
         if self.warnings.receiving.is_due(now) {
             let local = worker_socket.local.map(|local| local.to_string());
             let (words, pause) = (in_words_with_errno(error), format_duration(pause));
-            let failures = self.counters.datagrams.receive_errors().map(|(_, count)| count).sum::<u64>();
-            log::warn!(local, failures; "cannot receive datagrams: {words}; trying again in {pause}");
+            let count = self.counters.datagrams.receive_errors().map(|(_, count)| count).sum::<u64>();
+            log::warn!(local, count; "cannot receive datagrams: {words}; trying again in {pause}");
         }
         Some(TurnEnd::Paused)
     }
@@ -248,8 +248,8 @@ impl BatchIo<'_> {
                 // A panic affects only this datagram; the panic hook reports it.
                 let answers = guarded(|| responder.respond(arrival.bytes, &mut reply, now));
                 drop_reason = match answers {
-                    Ok(false) if reply.was_too_long() => Some(Dropped::ReplyTooLong),
-                    Err(_) => Some(Dropped::Panicked),
+                    Ok(false) if reply.was_too_long() => Some(DropReason::ReplyTooLong),
+                    Err(_) => Some(DropReason::Panicked),
                     Ok(_) => None,
                 };
                 answers.unwrap_or(false)
@@ -282,7 +282,7 @@ impl BatchIo<'_> {
                     }
                 }
                 Err(error) => {
-                    counters.datagrams.drop(Dropped::Failed(error.raw_os_error().unwrap_or_default()));
+                    counters.datagrams.drop(DropReason::Failed(error.raw_os_error().unwrap_or_default()));
                     // An unreachable peer is no fault of this server.
                     if ErrorClass::of(&error) != ErrorClass::Transient && warning.is_due(now) {
                         let peer = to.map(|to| to.to_string());
@@ -292,7 +292,7 @@ impl BatchIo<'_> {
             }
         });
         for _ in done..self.send_batch.datagrams().len() {
-            counters.datagrams.drop(Dropped::SendBufferFull);
+            counters.datagrams.drop(DropReason::SendBufferFull);
         }
     }
 }
@@ -310,14 +310,14 @@ fn admit(
     rate_limit: Option<&RateLimit>,
     peer: SocketAddr,
     hops: Option<u8>,
-) -> Result<Admitted, Dropped> {
+) -> Result<Admitted, DropReason> {
     if !shared.admission.allows(peer.ip()) {
-        return Err(Dropped::NotAllowed);
+        return Err(DropReason::NotAllowed);
     }
     if is_server_port(peer.port(), &shared.datagram_ports) {
-        return Err(Dropped::WouldLoop);
+        return Err(DropReason::WouldLoop);
     }
-    let hops = hops_of_reply(hops).map_err(|()| Dropped::WouldLoop)?;
-    let permit = rate_limit.map(|limit| limit.permit(peer).ok_or(Dropped::RateLimited)).transpose()?;
+    let hops = hops_of_reply(hops).map_err(|()| DropReason::WouldLoop)?;
+    let permit = rate_limit.map(|limit| limit.permit(peer).ok_or(DropReason::RateLimited)).transpose()?;
     Ok(Admitted { hops, permit })
 }

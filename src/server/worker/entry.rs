@@ -4,7 +4,7 @@ use crate::connection::CloseReason;
 use crate::pump::Session;
 use crate::server::admin::AdminConnection;
 use crate::server::malformed::Malformed;
-use crate::server::observer::{self, Closing};
+use crate::server::observer::{self, CloseLog};
 use crate::service::Service;
 use crate::socket::Address;
 use std::time::Instant;
@@ -47,13 +47,13 @@ impl<S: Service> ConnectionEntry<S> {
         reason: CloseReason,
         now: Instant,
         malformed: &mut Malformed<'_>,
-    ) -> Option<Closing> {
+    ) -> Option<CloseLog> {
         if self.logged.replace(reason) == Some(reason) {
             return None;
         }
         let id = (&self.peer, self.number);
         malformed.on_close(now, reason, id, || observer::error_detail(&self.session));
-        Closing::new(&self.session, id, reason, now)
+        CloseLog::new(&self.session, id, reason, now)
     }
 }
 
