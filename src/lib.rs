@@ -77,6 +77,7 @@
 //! | --- | --- | --- |
 //! | numbers | `units` | quantities such as "64KiB", "10s", "5k/s" as text and back |
 //! | text | `python_repr` | Python notation for bytes, text, JSON and addresses |
+//! | | `log_targets` | log targets of the lines that the tutorial's programs print, too |
 //! | | `escape` | external text escaped for terminals, logs and reports; typed escapes decoded |
 //! | | `counter` | single-writer counters, gauges, tallies and histograms |
 //! | | `random` | pseudo-random numbers that equal seeds repeat |
@@ -120,6 +121,7 @@ pub mod error;
 mod escape;
 mod event_loop;
 mod guard;
+mod log_targets;
 mod pump;
 mod python_repr;
 mod random;

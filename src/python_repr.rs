@@ -8,13 +8,6 @@ use serde_json::Value;
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 
-/// Log target of the lines that the tutorial's server prints, too, in its form: events at level `debug`, payloads at
-/// `trace`.
-pub const SERVER_LOG: &str = "multiconn::server::tutorial";
-
-/// Log target of the lines that the tutorial's client prints, too; see [`SERVER_LOG`].
-pub const CLIENT_LOG: &str = "multiconn::client::tutorial";
-
 /// Formats bytes as Python does: `b'Message 1 from client.'`, `b"it's"`, `b'\x00\n'`.
 ///
 /// All bytes are shown; see [`BytesRepr::abbreviated`] for a log line.

@@ -1,4 +1,4 @@
-//! Output files that are written completely or not at all.
+//! OutputFile files that are written completely or not at all.
 //!
 //! A regular file is replaced: the new content goes to a temporary file beside it, which is then renamed. After a full
 //! disk or a kill, the previous file is unchanged. Pipes and devices are written directly.
@@ -21,7 +21,7 @@ const MAX_LINKS: usize = 40;
 
 /// One output. The path is checked when it is opened, and written at the end.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct OutputFile {
     path: PathBuf,
     destination: Destination,
 }
@@ -43,7 +43,7 @@ enum FileIdentity {
     New { directory: PathBuf, name: PathBuf },
 }
 
-impl Output {
+impl OutputFile {
     /// Checks that `path` can be written, without changing it.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let destination = open_destination(path).map_err(|error| {

@@ -20,12 +20,12 @@ const RETRY_DELAY: Duration = Duration::from_millis(10);
 /// A bounded queue of log lines.
 #[derive(Debug)]
 pub(super) struct LineQueue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct QueueState {
     queued: Vec<u8>,
     /// Lines dropped since the last batch was taken.
     dropped: u64,
@@ -40,7 +40,7 @@ struct State {
 
 impl LineQueue {
     pub(super) const fn new() -> Self {
-        let state = State {
+        let state = QueueState {
             queued: Vec::new(),
             dropped: 0,
             total_dropped: 0,
@@ -128,12 +128,12 @@ impl LineQueue {
     }
 
     /// Ignores poisoning: a panic elsewhere cannot leave the queue inconsistent.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl QueueState {
     fn is_drained(&self) -> bool {
         !self.has_writer || (self.queued.is_empty() && self.dropped == 0 && !self.is_writing)
     }

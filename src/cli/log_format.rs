@@ -5,7 +5,7 @@
 
 use crate::escape;
 use crate::event_loop::unix_time;
-use crate::python_repr::{CLIENT_LOG, SERVER_LOG};
+use crate::log_targets::{CLIENT_LOG, SERVER_LOG};
 use crate::results::Timestamp;
 use clap::ValueEnum;
 use log::kv::{Error, Key, Value, VisitSource, VisitValue};

@@ -2,7 +2,7 @@
 
 use super::log_format::{LineFormat, LogFormat};
 use super::output::{self, LogTarget, LogWriter};
-use crate::python_repr::{CLIENT_LOG, SERVER_LOG};
+use crate::log_targets::{CLIENT_LOG, SERVER_LOG};
 use clap::{ArgAction, Args};
 use env_logger::{Builder, Target};
 use log::LevelFilter;

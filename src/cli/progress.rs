@@ -92,18 +92,20 @@ fn new_bar(view: View) -> indicatif::ProgressBar {
 }
 
 fn redraw(bar: &indicatif::ProgressBar, workers: &[Arc<WorkerProgress>], view: View) {
-    let phase = Phase::of(workers, view);
+    let phase = DisplayedPhase::of(workers, view);
     let done = total(workers, |worker| worker.done.get());
     let position = match (view.time, phase) {
         (None, _) => done,
-        (Some(_), Phase::Connecting) => 0,
-        (Some(time), Phase::WarmUp { begun } | Phase::Load { begun }) => in_millis(begun.elapsed().min(time)),
+        (Some(_), DisplayedPhase::Connecting) => 0,
+        (Some(time), DisplayedPhase::WarmUp { begun } | DisplayedPhase::Load { begun }) => {
+            in_millis(begun.elapsed().min(time))
+        }
     };
     bar.set_position(position);
     let what = match phase {
-        Phase::Connecting if view.seconds => connecting(workers, view),
-        Phase::WarmUp { begun } => format!("warm-up, {}", elapsed_of(begun, view.warm_up)),
-        Phase::Load { begun } if let Some(time) = view.time => {
+        DisplayedPhase::Connecting if view.seconds => connecting(workers, view),
+        DisplayedPhase::WarmUp { begun } => format!("warm-up, {}", elapsed_of(begun, view.warm_up)),
+        DisplayedPhase::Load { begun } if let Some(time) = view.time => {
             format!("load, {}", elapsed_of(begun + view.warm_up, time.saturating_sub(view.warm_up)))
         }
         _ => format!("{} of {} done", format_count(done), format_count(view.connections)),
@@ -113,9 +115,9 @@ fn redraw(bar: &indicatif::ProgressBar, workers: &[Arc<WorkerProgress>], view: V
     bar.set_message(format!("{}: {what}, {failed} failed, {messages}", clock(view.started.elapsed())));
 }
 
-/// Phase of a run.
+/// DisplayedPhase of a run.
 #[derive(Debug, Clone, Copy)]
-enum Phase {
+enum DisplayedPhase {
     /// Connections are still being opened, or the run has no common start: each connection began its exchange when it
     /// opened.
     Connecting,
@@ -125,7 +127,7 @@ enum Phase {
     Load { begun: Instant },
 }
 
-impl Phase {
+impl DisplayedPhase {
     fn of(workers: &[Arc<WorkerProgress>], view: View) -> Self {
         let begun = workers.iter().filter_map(|worker| worker.begun()).min();
         match begun.filter(|begun| *begun <= Instant::now()) {
@@ -182,8 +184,8 @@ impl Seconds {
     /// The lines that can be written now. An idle worker sends no snapshot; the others wait for it at most one redraw
     /// interval.
     fn next_lines(&mut self, workers: &[Arc<WorkerProgress>]) -> Vec<String> {
-        let measured_from = match Phase::of(workers, self.view) {
-            Phase::Load { begun } => (begun + self.view.warm_up).saturating_duration_since(self.view.started),
+        let measured_from = match DisplayedPhase::of(workers, self.view) {
+            DisplayedPhase::Load { begun } => (begun + self.view.warm_up).saturating_duration_since(self.view.started),
             phase => return self.line_before_measuring(workers, phase).into_iter().collect(),
         };
         let mut lines = Vec::new();
@@ -202,7 +204,7 @@ impl Seconds {
     }
 
     /// The line for a second before the measured part.
-    fn line_before_measuring(&mut self, workers: &[Arc<WorkerProgress>], phase: Phase) -> Option<String> {
+    fn line_before_measuring(&mut self, workers: &[Arc<WorkerProgress>], phase: DisplayedPhase) -> Option<String> {
         let now = self.view.started.elapsed();
         let passed = now.saturating_sub(self.shown);
         if now.as_secs() == self.shown.as_secs() {
@@ -212,7 +214,7 @@ impl Seconds {
         let new = replies - std::mem::replace(&mut self.replies, replies);
         self.shown = now;
         let what = match phase {
-            Phase::Connecting => connecting(workers, self.view),
+            DisplayedPhase::Connecting => connecting(workers, self.view),
             // Exact in 53 bits.
             #[allow(clippy::cast_precision_loss)]
             _ => format!("warm-up, {}", format_rate(new as f64 / passed.as_secs_f64())),

@@ -1,6 +1,6 @@
 //! `multiconn-report`: shows, compares and merges result files of `multiconn-client --json`.
 
-use super::files::Output;
+use super::files::OutputFile;
 use super::variables::Variables;
 use super::{CROSSED, FAILURE, LONG_VERSION, SUCCESS, output, parse, report_error};
 use crate::error::{Error, in_words};
@@ -192,8 +192,8 @@ fn open(path: &Path) -> std::io::Result<File> {
 }
 
 /// Opens an output. An output that would replace one of the `inputs` is refused.
-fn open_output(path: &Path, inputs: &[PathBuf]) -> Result<Output, ReportError> {
-    let output = Output::open(path).map_err(ReportError::Error)?;
+fn open_output(path: &Path, inputs: &[PathBuf]) -> Result<OutputFile, ReportError> {
+    let output = OutputFile::open(path).map_err(ReportError::Error)?;
     let metadata = |input: &PathBuf| {
         // Stdin has no path. A named pipe is not opened: closing it again would end its writer.
         if is_stdin(input) { open(input)?.metadata() } else { input.metadata() }

@@ -1,6 +1,6 @@
-//! Output of a run's results: a report for people, files for programs, and the exit status.
+//! OutputFile of a run's results: a report for people, files for programs, and the exit status.
 
-use super::files::Output;
+use super::files::OutputFile;
 use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, output};
 use crate::error::Error;
 use crate::escape;
@@ -10,9 +10,9 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Output files and thresholds.
+/// OutputFile files and thresholds.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Results {
+pub(super) struct ReportOptions {
     /// Write all results to FILE as JSON; - for stdout, in one line. multiconn-report reads it.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub(super) struct Results {
 
 /// The output files of a run. They are opened before it begins, so that an unwritable path does not waste a run.
 pub(super) struct Files {
-    outputs: Vec<(Output, Form)>,
+    outputs: Vec<(OutputFile, Form)>,
     /// Whether stdout is used for something other than the report.
     is_stdout_taken: bool,
     thresholds: Vec<Threshold>,
@@ -59,7 +59,7 @@ impl Form {
     }
 }
 
-impl Results {
+impl ReportOptions {
     /// Opens all output files. Existing files stay unchanged until the results are written. Two outputs to one file are
     /// an error.
     pub(super) fn open(&self) -> Result<Files, Error> {
@@ -69,9 +69,9 @@ impl Results {
             (self.hdr_log.as_deref(), Form::HdrLog),
             (self.html.as_deref(), Form::Page),
         ];
-        let mut outputs: Vec<(Output, Form)> = Vec::new();
+        let mut outputs: Vec<(OutputFile, Form)> = Vec::new();
         for (path, form) in named.into_iter().filter_map(|(path, form)| Some((path?, form))) {
-            let output = Output::open(path)?;
+            let output = OutputFile::open(path)?;
             if let Some((_, other)) = outputs.iter().find(|(other, _)| other.is_same(&output)) {
                 let (other, option, path) = (other.option(), form.option(), escape::path(path));
                 let reason = format!("{other} and {option} both write {path}; give each a file of its own");

@@ -15,7 +15,7 @@ use super::shared::{Message, Shared};
 use super::transport::{Cause, Closed, DueMessage, Entry, OpenError, Transport, TurnResult};
 use crate::connection::CloseReason;
 use crate::event_loop::{Expired, Handler, Key, LoopContext, Readiness, Slab, Timer};
-use crate::python_repr::CLIENT_LOG;
+use crate::log_targets::CLIENT_LOG;
 use crate::socket::{Address, ConnectProgress};
 use crate::units::{format_duration, later};
 use std::net::IpAddr;

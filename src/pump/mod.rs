@@ -16,7 +16,7 @@ pub use session::Session;
 use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::service::Service;
-use crate::socket::Transport;
+use crate::socket::ByteStream;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
@@ -48,9 +48,9 @@ pub trait Observer {
 
 /// Observer that only supplies the time.
 #[derive(Debug)]
-pub struct Clock(pub Instant);
+pub struct TimeOnlyObserver(pub Instant);
 
-impl Observer for Clock {
+impl Observer for TimeOnlyObserver {
     fn now(&mut self) -> Instant {
         self.0
     }
@@ -72,7 +72,7 @@ pub struct Pump<'a, O> {
 impl<O: Observer> Pump<'_, O> {
     /// Runs one turn of `connection` on `socket`.
     #[inline]
-    pub fn turn<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) -> Turn {
+    pub fn turn<S: Service, T: ByteStream>(&mut self, connection: &mut Connection<S>, socket: &mut T) -> Turn {
         let mut budget = self.limits.turn_bytes;
         let turn = loop {
             if connection.wants_service() {
@@ -109,7 +109,7 @@ impl<O: Observer> Pump<'_, O> {
     }
 
     #[inline]
-    fn read<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) -> usize {
+    fn read<S: Service, T: ByteStream>(&mut self, connection: &mut Connection<S>, socket: &mut T) -> usize {
         let was_handshaking = connection.is_handshaking();
         let room = connection.reading(self.pool, self.limits);
         let offered = room.len();
@@ -139,7 +139,7 @@ impl<O: Observer> Pump<'_, O> {
     }
 
     #[inline]
-    fn write<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) -> usize {
+    fn write<S: Service, T: ByteStream>(&mut self, connection: &mut Connection<S>, socket: &mut T) -> usize {
         match retry_interrupted(|| socket.write(connection.writing())) {
             Ok(count) => {
                 self.observer.sent(&connection.writing()[..count]);
@@ -152,7 +152,7 @@ impl<O: Observer> Pump<'_, O> {
         0
     }
 
-    fn flush<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) {
+    fn flush<S: Service, T: ByteStream>(&mut self, connection: &mut Connection<S>, socket: &mut T) {
         match retry_interrupted(|| socket.flush()) {
             Ok(_) => connection.handle_flushed(!socket.holds_unsent(), self.observer.now()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => connection.handle_write_blocked(self.observer.now()),
@@ -160,7 +160,7 @@ impl<O: Observer> Pump<'_, O> {
         }
     }
 
-    fn shut<S: Service, T: Transport>(&mut self, connection: &mut Connection<S>, socket: &mut T) {
+    fn shut<S: Service, T: ByteStream>(&mut self, connection: &mut Connection<S>, socket: &mut T) {
         let closes_directly = connection.ends_with_close() && !socket.needs_close_notify();
         match if closes_directly { Ok(()) } else { socket.shut_sending() } {
             Ok(()) => connection.handle_shut(self.observer.now()),
@@ -172,7 +172,7 @@ impl<O: Observer> Pump<'_, O> {
 
 /// Handles deadlines of `connection` that may have expired by `now`. Those of waiting output depend on the peer's
 /// acknowledgements.
-fn handle_deadline<S: Service, T: Transport>(
+fn handle_deadline<S: Service, T: ByteStream>(
     connection: &mut Connection<S>,
     socket: &T,
     limits: &Limits,

@@ -6,7 +6,7 @@ use crate::connection::{CloseReason, Connection, Limits};
 use crate::event_loop::{Key, LoopContext, Readiness, Timer};
 use crate::guard::guarded;
 use crate::service::Service;
-use crate::socket::{Stream, Transport};
+use crate::socket::{ByteStream, Stream};
 use std::time::Instant;
 
 /// Number of consecutive turns that a busy connection gets from the ready queue before it goes to the back. Only other
@@ -158,7 +158,7 @@ mod tests {
     use crate::buffer::{BufferPool, MemoryAccount};
     use crate::connection::Limits;
     use crate::event_loop::{EventLoop, Key};
-    use crate::pump::{Clock, Pump};
+    use crate::pump::{Pump, TimeOnlyObserver};
     use crate::service::{Delayed, Echo};
     use crate::socket::Stream;
     use mio::net::UnixStream;
@@ -174,7 +174,7 @@ mod tests {
         let service = Delayed::new(Echo, Duration::from_secs(24 * 3600));
         let mut session = Session::new(service, socket, now);
         let (mut pool, limits, memory) = (BufferPool::new(), Limits::default(), MemoryAccount::unlimited());
-        let mut pump = Pump { pool: &mut pool, memory: &memory, limits: &limits, observer: &mut Clock(now) };
+        let mut pump = Pump { pool: &mut pool, memory: &memory, limits: &limits, observer: &mut TimeOnlyObserver(now) };
         assert_eq!(session.turn(&mut pump, context, key), None);
         assert!(context.wheel.time_left().is_some(), "an idle timeout is armed");
         assert_eq!(context.precise_timers.len(), 1, "the delay is armed");

@@ -3,8 +3,9 @@
 use super::counters::Counters;
 use crate::connection::CloseReason;
 use crate::guard::guarded;
+use crate::log_targets::SERVER_LOG;
 use crate::pump::{Observer, Session};
-use crate::python_repr::{BytesRepr, SERVER_LOG};
+use crate::python_repr::BytesRepr;
 use crate::service::Service;
 use crate::socket::{Address, TlsStream};
 use std::fmt;

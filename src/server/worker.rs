@@ -16,14 +16,14 @@ use super::shared::Shared;
 use super::summary::Summary;
 use super::tls_events::{self, ProtocolMismatch};
 use super::token::{Token, Trigger};
-use super::udp::Datagrams;
+use super::udp::UdpSockets;
 use crate::buffer::BufferPool;
 use crate::connection::{CloseReason, Limits};
 use crate::error::{Error, Warning, in_words};
 use crate::event_loop::{EventLoop, Expired, Handler, Key, LoopContext, Readiness, Sender, Slab};
 use crate::guard::guarded;
+use crate::log_targets::SERVER_LOG;
 use crate::pump::{Pump, Session};
-use crate::python_repr::SERVER_LOG;
 use crate::service::Service;
 use crate::socket::{Address, DatagramSocket, Listener, Stream};
 use crate::units::later;
@@ -56,7 +56,7 @@ pub(super) struct Worker<'a, F, S> {
     counters: &'a Counters,
     /// None without admin pages.
     metrics: Option<RoundMetrics<'a>>,
-    datagrams: Datagrams<'a>,
+    datagrams: UdpSockets<'a>,
     /// Warns of connections that could not be registered.
     register_warning: Warning,
     /// Warns of services that panicked.
@@ -96,7 +96,7 @@ where
             metrics: is_observed.then(|| RoundMetrics::new(&shared.process, &counters.rounds)),
             register_warning: Warning::default(),
             panic_warning: Warning::default(),
-            datagrams: Datagrams::new(shared, counters, std::mem::take(&mut job.datagrams))?,
+            datagrams: UdpSockets::new(shared, counters, std::mem::take(&mut job.datagrams))?,
             protocol_mismatch: ProtocolMismatch::default(),
             malformed: Malformed::new(&shared.malformed),
         })

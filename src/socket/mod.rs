@@ -44,5 +44,5 @@ pub(crate) use listener::{BoundListener, Listener};
 pub(crate) use range::canonical_range;
 pub(crate) use stream::{Stream, TlsStream};
 pub(crate) use tls::{MAX_TLS_BYTES, TlsConnector};
-pub(crate) use transport::Transport;
+pub(crate) use transport::ByteStream;
 pub(crate) use udp::{BoundDatagrams, DatagramSocket, RecvBatch, SendBatch, needs_broadcast, reply_hops};

@@ -3,7 +3,7 @@
 use super::sys;
 use super::tcp_info::Delivery;
 use super::tls::TlsLayer;
-use super::transport::Transport;
+use super::transport::ByteStream;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use rustix::io::Errno;
@@ -27,7 +27,7 @@ pub enum Stream {
     Tls(Box<TlsStream>),
 }
 
-impl Transport for Stream {
+impl ByteStream for Stream {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -75,7 +75,7 @@ impl Transport for Stream {
 
     #[inline]
     fn is_handshaking(&self) -> bool {
-        self.tls().is_some_and(Transport::is_handshaking)
+        self.tls().is_some_and(ByteStream::is_handshaking)
     }
 
     fn negotiated(&self) -> &dyn fmt::Display {
@@ -84,7 +84,7 @@ impl Transport for Stream {
 
     #[inline]
     fn holds_unsent(&self) -> bool {
-        self.tls().is_some_and(Transport::holds_unsent)
+        self.tls().is_some_and(ByteStream::holds_unsent)
     }
 
     fn flush(&mut self) -> io::Result<usize> {
@@ -96,7 +96,7 @@ impl Transport for Stream {
 
     #[inline]
     fn held_bytes(&self) -> usize {
-        self.tls().map_or(0, Transport::held_bytes)
+        self.tls().map_or(0, ByteStream::held_bytes)
     }
 
     fn delivery(&self) -> Option<Delivery> {
@@ -108,7 +108,7 @@ impl Transport for Stream {
     }
 
     fn needs_close_notify(&self) -> bool {
-        self.tls().is_some_and(Transport::needs_close_notify)
+        self.tls().is_some_and(ByteStream::needs_close_notify)
     }
 }
 

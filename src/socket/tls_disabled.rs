@@ -2,7 +2,7 @@
 
 use super::stream::Stream;
 use super::tls_fault::TlsFault;
-use super::transport::Transport;
+use super::transport::ByteStream;
 use crate::error::Error;
 use std::convert::Infallible;
 use std::fmt;
@@ -82,7 +82,7 @@ impl<T> TlsLayer<T> {
     }
 }
 
-impl<T> Transport for TlsLayer<T> {
+impl<T> ByteStream for TlsLayer<T> {
     fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
         match self.never {}
     }

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 
 /// A non-blocking byte stream as the pump uses it. All calls return at once; `WouldBlock` means that no progress is
 /// possible now.
-pub trait Transport {
+pub trait ByteStream {
     /// Reads into `buf` as read(2) does; 0 means end of input.
     ///
     /// # Errors

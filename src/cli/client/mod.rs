@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
     };
     let _log = options.log.start_log();
     variables::warn_of_unknown(&Options::command(), &PROGRAM);
-    let interpreted = options.interpret_words();
+    let interpreted = options.interpret_positionals();
     let status = interpreted.and_then(|()| run_and_report(&options, &configuration));
     status.unwrap_or_else(|error| report_error(&error, &variables)).into()
 }
@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
 /// Runs the client, prints and writes the results. Returns the exit status.
 fn run_and_report(options: &Options, configuration: &Settings) -> Result<u8, Error> {
     options.datagrams.check()?;
-    let (mut files, is_quiet) = (options.results.open()?, options.log.is_quiet());
+    let (mut files, is_quiet) = (options.report.open()?, options.log.is_quiet());
     let mut results = run(options)?;
     results.configuration = options.settings(configuration);
     if options.content.stdin {
@@ -122,10 +122,10 @@ fn interactive_run(results: &RunResults) -> u8 {
 }
 
 fn run(options: &Options) -> Result<RunResults, Error> {
-    if options.place.embedded {
+    if options.target.embedded {
         return run_embedded(options);
     }
-    run_client(options, options.config(options.place.targets())?)
+    run_client(options, options.config(options.target.targets())?)
 }
 
 fn run_client(options: &Options, config: ClientConfig) -> Result<RunResults, Error> {

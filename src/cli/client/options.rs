@@ -2,11 +2,11 @@
 
 use super::content::ContentOptions;
 use super::load::LoadOptions;
-use super::udp::DatagramOptions;
+use super::udp::ClientUdpOptions;
 use crate::cli::addresses::{check_target, connect_address, in_order, invalid, take_address, unexpected};
 use crate::cli::logging::LogOptions;
 use crate::cli::progress::View;
-use crate::cli::results::Results;
+use crate::cli::results::ReportOptions;
 use crate::cli::socket::StreamOptions;
 use crate::cli::tls::ClientTls;
 use crate::cli::variables::Typed;
@@ -49,7 +49,7 @@ pub(super) struct Options {
     #[command(flatten)]
     typed: Typed,
     #[command(flatten)]
-    pub(super) place: TargetOptions,
+    pub(super) target: TargetOptions,
     #[command(flatten)]
     pub(super) content: ContentOptions,
     #[command(flatten)]
@@ -68,12 +68,12 @@ pub(super) struct Options {
     spin: Duration,
 
     #[command(flatten)]
-    pub(super) datagrams: DatagramOptions,
+    pub(super) datagrams: ClientUdpOptions,
     #[command(flatten)]
     pub(super) tls: ClientTls,
 
     #[command(flatten)]
-    pub(super) results: Results,
+    pub(super) report: ReportOptions,
     /// Show no progress bar, and no line per second of a load. On a terminal both are shown; with -v, or with
     /// TERM=dumb, only the lines.
     #[arg(long, help_heading = "Report")]
@@ -270,8 +270,8 @@ impl Options {
     /// # Errors
     ///
     /// [`Error::Usage`] when they are invalid, or contradict an option.
-    pub(super) fn interpret_words(&mut self) -> Result<(), Error> {
-        let rest = self.place.take_address(&self.typed)?;
+    pub(super) fn interpret_positionals(&mut self) -> Result<(), Error> {
+        let rest = self.target.take_address(&self.typed)?;
         match &rest[..] {
             [action, _, word, ..] if !looks_like_count(action) => return Err(unexpected(word)),
             [action, value] if !looks_like_count(action) => self.content.take_request(action, value, &self.typed)?,
@@ -287,7 +287,7 @@ impl Options {
     /// The configuration as stored in result files: the positional arguments by their meaning, then the `options`.
     pub(super) fn settings(&self, options: &Settings) -> Settings {
         let mut settings = Settings::default();
-        if let Some(Endpoint::Tcp { host, port }) = &self.place.address {
+        if let Some(Endpoint::Tcp { host, port }) = &self.target.address {
             settings.set("host", host.as_str());
             settings.set("port", *port);
         }
@@ -296,7 +296,7 @@ impl Options {
             Endpoint::Tcp { .. } => None,
         };
         // Only a run that uses Unix sockets alone has this setting.
-        if let Some(paths) = self.place.targets().iter().map(path).collect::<Option<Vec<_>>>()
+        if let Some(paths) = self.target.targets().iter().map(path).collect::<Option<Vec<_>>>()
             && !paths.is_empty()
         {
             settings.set("unix", paths.join(", "));
@@ -334,11 +334,11 @@ impl Options {
         self.amount.apply(&mut config);
         config.load = self.load.load();
         self.connecting.apply(&mut config);
-        config.sources = SourceAddresses(self.place.source.clone());
+        config.sources = SourceAddresses(self.target.source.clone());
         config.workers = self.workers;
         config.spin = self.spin;
         config.handle_signals = true;
-        if self.place.embedded {
+        if self.target.embedded {
             config.other_descriptors = self.amount.connections().saturating_add(SERVER_DESCRIPTORS);
             // The embedded server is in this process; its certificate needs no verification.
             config.tls.iter_mut().for_each(|tls| tls.insecure = true);

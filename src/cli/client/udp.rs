@@ -8,7 +8,7 @@ use clap::Args;
 
 /// UDP options of the client.
 #[derive(Debug, Clone, Args)]
-pub(super) struct DatagramOptions {
+pub(super) struct ClientUdpOptions {
     #[command(flatten)]
     typed: Typed,
     /// Send each message as a UDP datagram, from NUM_CONNECTIONS sockets. A message without a reply within
@@ -25,7 +25,7 @@ pub(super) struct DatagramOptions {
     sending: SendingOptions,
 }
 
-impl DatagramOptions {
+impl ClientUdpOptions {
     /// Checks that no UDP option is given on the command line without --udp.
     ///
     /// # Errors

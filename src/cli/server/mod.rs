@@ -23,7 +23,7 @@ use services::ServiceOptions;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use udp::DatagramOptions;
+use udp::ServerUdpOptions;
 
 /// Properties of the server's options.
 const PROGRAM: Program = Program {
@@ -156,7 +156,7 @@ struct Options {
         help_heading = "Logging")]
     metrics: Option<Endpoint>,
     #[command(flatten)]
-    datagrams: DatagramOptions,
+    datagrams: ServerUdpOptions,
     #[command(flatten)]
     log: LogOptions,
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// UDP options of the server.
 #[derive(Debug, Clone, Args)]
-pub(super) struct DatagramOptions {
+pub(super) struct ServerUdpOptions {
     #[command(flatten)]
     typed: Typed,
     /// Serve UDP datagrams at HOST and PORT instead of connections.
@@ -32,7 +32,7 @@ pub(super) struct DatagramOptions {
     /// Maximum replies per second to one source address and port, per worker, such as 5k, or off. Default: 200k.
     #[arg(long, value_name = "RATE|off", value_parser = rate_limit,
         allow_negative_numbers = true, help_heading = "Datagrams")]
-    udp_rate_limit: Option<RateLimit>,
+    udp_rate_limit: Option<RateLimitOption>,
     /// Allow replies larger than their requests, which forged requests can exploit for amplification. By default a
     /// reply is not sent if it has more bytes than its request, and more than 26.
     #[arg(long, help_heading = "Datagrams")]
@@ -47,9 +47,9 @@ pub(super) struct DatagramOptions {
 
 /// Replies per second to one source; none for no limit.
 #[derive(Debug, Clone, Copy)]
-struct RateLimit(Option<f64>);
+struct RateLimitOption(Option<f64>);
 
-impl DatagramOptions {
+impl ServerUdpOptions {
     /// The name of the service in the `Listening on` line.
     pub(super) fn service<'a>(&self, service: &'a str) -> &'a str {
         if self.udp_answer.is_some() { "answer" } else { service }
@@ -79,7 +79,7 @@ impl DatagramOptions {
         };
         let mut config = DatagramConfig::at(listen, responder);
         config.longest_reply = self.udp_allow_amplification.then_some(MAX_DATAGRAM_BYTES);
-        if let Some(RateLimit(rate)) = self.udp_rate_limit {
+        if let Some(RateLimitOption(rate)) = self.udp_rate_limit {
             config.rate_limit = rate;
         }
         if self.service(service) == "echo" {
@@ -102,11 +102,11 @@ fn answer(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn rate_limit(text: &str) -> Result<RateLimit, String> {
+fn rate_limit(text: &str) -> Result<RateLimitOption, String> {
     if text.eq_ignore_ascii_case("off") {
-        return Ok(RateLimit(None));
+        return Ok(RateLimitOption(None));
     }
-    parse_rate(text).map(|rate| RateLimit(Some(rate))).map_err(|error| format!("{error}, or off"))
+    parse_rate(text).map(|rate| RateLimitOption(Some(rate))).map_err(|error| format!("{error}, or off"))
 }
 
 fn group(text: &str) -> Result<IpAddr, String> {

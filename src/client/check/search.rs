@@ -6,7 +6,7 @@
 
 use super::Checked;
 use crate::codec::message::{Content, MAX_BEFORE_CONTENT, MessageDecoder};
-use crate::python_repr::CLIENT_LOG;
+use crate::log_targets::CLIENT_LOG;
 use crate::results::Answer;
 use crate::service::search::{Request, Response, look_up};
 use std::cell::RefCell;

@@ -18,8 +18,8 @@ use super::transport::{Cause, Closed, DueMessage, Entry, OpenError, Transport, T
 use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Key, LoopContext};
+use crate::log_targets::CLIENT_LOG;
 use crate::pump::{Pump, Session};
-use crate::python_repr::CLIENT_LOG;
 use crate::socket::{Address, ConnectProgress, Stream, TlsStream, begin_connect, check_connect};
 use crate::units::later;
 use exchange::{Exchange, ExchangeOutcome};

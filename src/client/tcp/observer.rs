@@ -1,8 +1,9 @@
 //! Pump observer: timestamps of bytes sent and received, and the log of connection events.
 
 use crate::client::plan::{KernelWrite, Plan};
+use crate::log_targets::CLIENT_LOG;
 use crate::pump::Observer;
-use crate::python_repr::{BytesRepr, CLIENT_LOG};
+use crate::python_repr::BytesRepr;
 use std::fmt;
 use std::time::Instant;
 

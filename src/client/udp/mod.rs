@@ -15,7 +15,7 @@ use super::transport::{Cause, Closed, DueMessage, Entry, OpenError, Transport, T
 use crate::connection::CloseReason;
 use crate::error::ErrorBackoff;
 use crate::event_loop::{Key, LoopContext, Timer};
-use crate::python_repr::CLIENT_LOG;
+use crate::log_targets::CLIENT_LOG;
 use crate::socket::{Address, ConnectProgress, DatagramSocket, Peer, needs_broadcast, open_towards};
 use batch::UdpBatch;
 use in_flight::{SocketPlan, UdpInFlight};

@@ -4,7 +4,7 @@ use super::simulation::{ReverseFrames, SECOND};
 use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn};
-use crate::socket::Transport;
+use crate::socket::ByteStream;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -42,7 +42,7 @@ impl Layer {
     }
 }
 
-impl Transport for Layer {
+impl ByteStream for Layer {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let bytes = match self.steps.pop_front() {
             None | Some(Step::Handshake) => return Err(ErrorKind::WouldBlock.into()),

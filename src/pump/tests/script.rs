@@ -2,7 +2,7 @@
 //!
 //! It is stricter than a kernel: a wasted or forbidden call fails the test.
 
-use crate::socket::Transport;
+use crate::socket::ByteStream;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -131,7 +131,7 @@ impl Script {
     }
 }
 
-impl Transport for Script {
+impl ByteStream for Script {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         assert!(!room.is_empty(), "a read into an empty buffer looks like the end");
         assert!(!self.ended, "read after the end");

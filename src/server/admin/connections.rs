@@ -8,7 +8,7 @@ use super::routes::{PageService, page_service};
 use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
 use crate::connection::Limits;
 use crate::event_loop::{Key, LoopContext, Readiness};
-use crate::pump::{Clock, Pump, Session};
+use crate::pump::{Pump, Session, TimeOnlyObserver};
 use crate::server::config::MAX_ADMIN_CONNECTIONS;
 use crate::server::shared::Shared;
 use crate::socket::Stream;
@@ -46,7 +46,7 @@ impl AdminConnection {
         pool: &mut BufferPool,
         admin: &AdminConnections,
     ) -> bool {
-        let observer = &mut Clock(context.now);
+        let observer = &mut TimeOnlyObserver(context.now);
         let mut pump = Pump { pool, memory: &admin.memory, limits: &admin.limits, observer };
         let is_closed = self.session.turn(&mut pump, context, key).is_some();
         let (is_answering, since) = self.wait_state();

@@ -3,7 +3,7 @@
 //! This runs on its own thread: the workers only supply duplicates of their sockets, and never wait.
 
 use super::child::ChildProgram;
-use super::state::State;
+use super::state::HandoverState;
 use crate::error::in_words;
 use crate::server::counters;
 use crate::server::message::{Message, ServerHandle};
@@ -32,12 +32,12 @@ pub(in crate::server) fn begin(shared: &Arc<Shared>) {
         return log::warn!("SIGUSR2 ignored: the path of this program is unknown");
     };
     match *state {
-        State::Serving => {}
-        State::TakingOver(_) => {
+        HandoverState::Serving => {}
+        HandoverState::TakingOver(_) => {
             return log::warn!("not handing over: this process is still taking over; try again later");
         }
-        State::InProgress { .. } => return log::warn!("not handing over: a handover is already in progress"),
-        State::Done => return log::warn!("not handing over: a new process has already taken over"),
+        HandoverState::InProgress { .. } => return log::warn!("not handing over: a handover is already in progress"),
+        HandoverState::Done => return log::warn!("not handing over: a new process has already taken over"),
     }
     if std::process::id() == 1 {
         return log::warn!(
@@ -54,7 +54,7 @@ pub(in crate::server) fn begin(shared: &Arc<Shared>) {
         Ok(kept)
     };
     match start() {
-        Ok(fd_sender) => *state = State::InProgress { fd_sender, shutdown_requested: false },
+        Ok(fd_sender) => *state = HandoverState::InProgress { fd_sender, shutdown_requested: false },
         Err(error) => log::error!("cannot hand over: {}; still serving", in_words(&error)),
     }
 }
@@ -66,7 +66,7 @@ fn run(shared: &Shared, child_program: &ChildProgram, fd_sender: &FdSender, chil
     let result = attempt(shared, child_program, fd_sender, child_end);
     match result {
         Ok(child) => {
-            let shutdown_requested = shared.handover.finish(State::Done);
+            let shutdown_requested = shared.handover.finish(HandoverState::Done);
             shared.service_manager.notify_handed_over(child.id());
             let open = counters::open(&shared.counters);
             log::info!(
@@ -82,7 +82,7 @@ fn run(shared: &Shared, child_program: &ChildProgram, fd_sender: &FdSender, chil
             shared.handle.drain();
         }
         Err(reason) => {
-            if shared.handover.finish(State::Serving) {
+            if shared.handover.finish(HandoverState::Serving) {
                 log::info!("handover aborted");
                 shared.handle.drain();
             } else {

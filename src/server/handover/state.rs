@@ -1,4 +1,4 @@
-//! State of the handovers of a server: the one from the old process, and those to a new process.
+//! HandoverState of the handovers of a server: the one from the old process, and those to a new process.
 
 use super::child::ChildProgram;
 use crate::socket::{BoundEndpoint, FdSender, ParentProcess};
@@ -21,12 +21,12 @@ pub(in crate::server) enum ShutdownAction {
 pub(in crate::server) struct Handover {
     pub(super) child_program: Option<ChildProgram>,
     pub(super) endpoints: Vec<BoundEndpoint>,
-    state: Mutex<State>,
+    state: Mutex<HandoverState>,
 }
 
 /// Progress of the handovers.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum HandoverState {
     /// This process is taking over from an old one.
     TakingOver(ParentProcess),
     Serving,
@@ -44,22 +44,26 @@ impl Handover {
         endpoints: Vec<BoundEndpoint>,
         parent: Option<ParentProcess>,
     ) -> Self {
-        Self { child_program, endpoints, state: Mutex::new(parent.map_or(State::Serving, State::TakingOver)) }
+        Self {
+            child_program,
+            endpoints,
+            state: Mutex::new(parent.map_or(HandoverState::Serving, HandoverState::TakingOver)),
+        }
     }
 
     /// Reports that this process accepts. Returns whether an old process received that; one that died leaves the
     /// service to this process.
     pub(in crate::server) fn release_parent(&self) -> io::Result<bool> {
         let mut state = self.state();
-        let State::TakingOver(parent) = &*state else { return Ok(false) };
+        let HandoverState::TakingOver(parent) = &*state else { return Ok(false) };
         let was_received = parent.release()?;
-        *state = State::Serving;
+        *state = HandoverState::Serving;
         Ok(was_received)
     }
 
     /// The server has ended normally: a new process that is being started must not serve in its place.
     pub(in crate::server) fn abort(&self) {
-        if let State::InProgress { fd_sender, .. } = &*self.state() {
+        if let HandoverState::InProgress { fd_sender, .. } = &*self.state() {
             fd_sender.abort();
         }
     }
@@ -67,14 +71,14 @@ impl Handover {
     /// Whether this process removes the paths of its Unix sockets: no old process has them any more, and no new process
     /// has them already.
     pub(in crate::server) fn owns_paths(&self) -> bool {
-        !matches!(*self.state(), State::TakingOver(_) | State::Done)
+        !matches!(*self.state(), HandoverState::TakingOver(_) | HandoverState::Done)
     }
 
     /// The action for SIGINT or SIGTERM. Aborts a handover in progress.
     pub(in crate::server) fn on_shutdown_signal(&self) -> ShutdownAction {
         match &mut *self.state() {
-            State::InProgress { shutdown_requested: true, .. } => ShutdownAction::Stop,
-            State::InProgress { fd_sender, shutdown_requested } => {
+            HandoverState::InProgress { shutdown_requested: true, .. } => ShutdownAction::Stop,
+            HandoverState::InProgress { fd_sender, shutdown_requested } => {
                 *shutdown_requested = true;
                 fd_sender.abort();
                 ShutdownAction::DrainAfterHandover
@@ -84,15 +88,18 @@ impl Handover {
     }
 
     /// Ends a handover. Returns whether a shutdown was requested meanwhile, which the caller must then start.
-    pub(super) fn finish(&self, state: State) -> bool {
-        matches!(std::mem::replace(&mut *self.state(), state), State::InProgress { shutdown_requested: true, .. })
+    pub(super) fn finish(&self, state: HandoverState) -> bool {
+        matches!(
+            std::mem::replace(&mut *self.state(), state),
+            HandoverState::InProgress { shutdown_requested: true, .. }
+        )
     }
 
     pub(super) fn is_aborted(&self) -> bool {
-        matches!(*self.state(), State::InProgress { shutdown_requested: true, .. })
+        matches!(*self.state(), HandoverState::InProgress { shutdown_requested: true, .. })
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, HandoverState> {
         // The state is consistent between any two statements, even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,4 +10,4 @@ mod socket;
 mod sockets;
 
 pub use config::{DatagramConfig, MakeResponder};
-pub(super) use sockets::Datagrams;
+pub(super) use sockets::UdpSockets;

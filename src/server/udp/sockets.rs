@@ -20,13 +20,13 @@ const DATAGRAMS_PER_TURN: usize = 256;
 const MAX_DRAINED_DATAGRAMS: usize = 1 << 16;
 
 /// The UDP part of one worker.
-pub(in crate::server) struct Datagrams<'a> {
+pub(in crate::server) struct UdpSockets<'a> {
     sockets: Vec<WorkerSocket>,
     /// None without sockets, because it is large.
     batch_io: Option<BatchIo<'a>>,
 }
 
-impl<'a> Datagrams<'a> {
+impl<'a> UdpSockets<'a> {
     /// The UDP part of a worker with `sockets`.
     pub(in crate::server) fn new(
         shared: &'a Shared,

@@ -14,7 +14,8 @@ pub use messages::{Request, Response};
 
 use super::{Input, Output, Service, Wait};
 use crate::codec::message::{Content, MAX_BEFORE_CONTENT, MessageDecoder};
-use crate::python_repr::{JsonRepr, SERVER_LOG};
+use crate::log_targets::SERVER_LOG;
+use crate::python_repr::JsonRepr;
 use crate::units::format_counted;
 use std::time::{Duration, Instant};
 

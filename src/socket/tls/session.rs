@@ -8,7 +8,7 @@
 
 use super::memory::{SessionMemory, UNSENT_BYTES};
 use crate::socket::tls_fault::TlsFault;
-use crate::socket::transport::Transport;
+use crate::socket::transport::ByteStream;
 use rustls::{Connection, HandshakeKind};
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -45,7 +45,7 @@ pub struct TlsLayer<T> {
     discarded: usize,
 }
 
-impl<T: Transport> TlsLayer<T> {
+impl<T: ByteStream> TlsLayer<T> {
     /// A stream that accepts `max_handshake` bytes before its handshake is complete.
     pub(super) fn new(socket: T, mut session: Connection, max_handshake: usize) -> Self {
         session.set_buffer_limit(Some(UNSENT_BYTES));
@@ -203,7 +203,7 @@ impl<T: Transport> TlsLayer<T> {
     }
 }
 
-impl<T: Transport> Transport for TlsLayer<T> {
+impl<T: ByteStream> ByteStream for TlsLayer<T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.drained = false;
         if self.fault_reported {
@@ -314,7 +314,7 @@ impl<T> fmt::Display for TlsLayer<T> {
 /// The socket as a writer for rustls, which writes all records in one call.
 struct SocketWriter<'a, T>(&'a mut T);
 
-impl<T: Transport> Write for SocketWriter<'_, T> {
+impl<T: ByteStream> Write for SocketWriter<'_, T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }

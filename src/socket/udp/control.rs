@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 
 /// The metadata of a received datagram.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Header {
+pub(super) struct ControlHeader {
     pub(super) len: usize,
     pub(super) peer: SocketAddr,
     pub(super) local: Option<IpAddr>,
@@ -32,13 +32,14 @@ pub(super) struct Route {
 pub(super) fn receive<'a>(
     socket: &DatagramSocket,
     slots: impl Iterator<Item = &'a mut [u8]>,
-    headers: &mut Vec<Header>,
+    headers: &mut Vec<ControlHeader>,
 ) -> io::Result<Option<u32>> {
     let control_bytes =
         V4Source::space() + nix::cmsg_space!(libc::in6_pktinfo, u32, libc::c_int, libc::c_int).capacity();
     let mut overrun = None;
     sys::receive_datagrams(socket.as_raw_fd(), slots, control_bytes, |message| {
-        let mut header = Header { len: message.bytes, peer: peer_of(message), local: None, to_many: false, hops: None };
+        let mut header =
+            ControlHeader { len: message.bytes, peer: peer_of(message), local: None, to_many: false, hops: None };
         // Control messages are never truncated: there is space for all that are enabled.
         for control in message.cmsgs().into_iter().flatten() {
             if let Some((to, local)) = sys::v4_destination(&control) {
@@ -98,7 +99,7 @@ fn peer_of(message: &RecvMsg<'_, '_, SockaddrStorage>) -> SocketAddr {
 
 /// Sets the destination from IPv6 packet information. An IPv4 datagram on an IPv6 socket has both kinds; the IPv4 one
 /// comes last and takes precedence.
-fn set_ipv6_local(header: &mut Header, to: Ipv6Addr) {
+fn set_ipv6_local(header: &mut ControlHeader, to: Ipv6Addr) {
     header.to_many = to.is_multicast();
     header.local = (!header.to_many).then_some(IpAddr::V6(to));
 }

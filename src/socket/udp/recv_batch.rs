@@ -1,7 +1,7 @@
 //! Receive batch: many datagrams with one system call.
 
 use super::DatagramSocket;
-use super::control::{self, Header};
+use super::control::{self, ControlHeader};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -36,7 +36,7 @@ pub struct InDatagram<'a> {
 #[derive(Debug)]
 pub struct RecvBatch {
     storage: Vec<u8>,
-    headers: Vec<Header>,
+    headers: Vec<ControlHeader>,
     /// How many datagrams the next call has slots for.
     batch_size: usize,
     /// How many datagrams the kernel has dropped on the socket so far, because its queue was full.
