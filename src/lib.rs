@@ -81,7 +81,7 @@
 //! | | `escape` | external text escaped for terminals, logs and reports; typed escapes decoded |
 //! | | `counter` | single-writer counters, gauges, tallies and histograms |
 //! | | `random` | pseudo-random numbers that equal seeds repeat |
-//! | | `guard` | containment of panics in user code |
+//! | | `panic_guard` | containment of panics in user code |
 //! | | `error` | errors that an operator can act on; texts and backoff for system errors |
 //! | pure: no socket, no clock, no thread | `buffer` | bounded byte queue, pool of shared blocks, memory account |
 //! | | `codec` | framing: fixed size, delimiter, length prefix, messages with a JSON header |
@@ -120,8 +120,8 @@ mod counter;
 pub mod error;
 mod escape;
 mod event_loop;
-mod guard;
 mod log_targets;
+mod panic_guard;
 mod pump;
 mod python_repr;
 mod random;

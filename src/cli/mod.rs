@@ -3,17 +3,17 @@
 
 mod addresses;
 mod client;
-mod files;
 mod help;
 mod line_queue;
 mod log_format;
 mod logging;
 mod output;
+mod output_files;
 mod progress;
+mod recorded_configuration;
 mod report;
 mod results;
 mod server;
-mod settings;
 mod socket;
 mod tls;
 mod udp;
@@ -89,7 +89,9 @@ fn finish<P: clap::Parser>(
     examples: &[(&str, &str)],
 ) -> Result<Parsed<P>, u8> {
     match matches.and_then(|matches| Ok((P::from_arg_matches(&matches)?, matches))) {
-        Ok((options, matches)) => Ok(Parsed { options, configuration: settings::of(command, &matches), variables }),
+        Ok((options, matches)) => {
+            Ok(Parsed { options, configuration: recorded_configuration::of(command, &matches), variables })
+        }
         Err(error) if !error.use_stderr() => Err(print_help(&error)),
         Err(error) => {
             output::log_error(&on_one_line(&error, &variables, examples));

@@ -1,6 +1,6 @@
 //! `multiconn-report`: shows, compares and merges result files of `multiconn-client --json`.
 
-use super::files::OutputFile;
+use super::output_files::OutputFile;
 use super::variables::Variables;
 use super::{CROSSED, FAILURE, LONG_VERSION, SUCCESS, output, parse, report_error};
 use crate::error::{Error, in_words};

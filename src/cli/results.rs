@@ -1,6 +1,6 @@
 //! OutputFile of a run's results: a report for people, files for programs, and the exit status.
 
-use super::files::OutputFile;
+use super::output_files::OutputFile;
 use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, output};
 use crate::error::Error;
 use crate::escape;

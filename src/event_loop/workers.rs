@@ -1,7 +1,7 @@
 //! Worker threads: runs several jobs in parallel and stops all when one fails.
 
 use crate::error::Error;
-use crate::guard::guarded;
+use crate::panic_guard::guarded;
 
 /// Runs `work` for each of `jobs` and returns the results in order. The first job runs on the calling thread, each
 /// other one on its own thread. When one fails or panics, `stop` is called with the error and has to make the others

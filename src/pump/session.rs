@@ -4,7 +4,7 @@ use super::{Observer, Pump, Turn, handle_deadline};
 use crate::buffer::MemoryAccount;
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::event_loop::{Key, LoopContext, Readiness, Timer};
-use crate::guard::guarded;
+use crate::panic_guard::guarded;
 use crate::service::Service;
 use crate::socket::{ByteStream, Stream};
 use std::time::Instant;

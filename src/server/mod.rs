@@ -19,7 +19,7 @@ mod process;
 mod service_manager;
 mod shared;
 mod summary;
-mod tls_events;
+mod tls_accept;
 mod tls_reload;
 mod token;
 mod udp;

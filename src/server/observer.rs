@@ -2,8 +2,8 @@
 
 use super::counters::Counters;
 use crate::connection::CloseReason;
-use crate::guard::guarded;
 use crate::log_targets::SERVER_LOG;
+use crate::panic_guard::guarded;
 use crate::pump::{Observer, Session};
 use crate::python_repr::BytesRepr;
 use crate::service::Service;

@@ -14,15 +14,15 @@ use super::message::{ConnectionInfo, Message};
 use super::observer::SessionObserver;
 use super::shared::Shared;
 use super::summary::Summary;
-use super::tls_events::{self, ProtocolMismatch};
+use super::tls_accept::{self, ProtocolMismatch};
 use super::token::{Token, Trigger};
 use super::udp::UdpSockets;
 use crate::buffer::BufferPool;
 use crate::connection::{CloseReason, Limits};
 use crate::error::{Error, Warning, in_words};
 use crate::event_loop::{EventLoop, Expired, Handler, Key, LoopContext, Readiness, Sender, Slab};
-use crate::guard::guarded;
 use crate::log_targets::SERVER_LOG;
+use crate::panic_guard::guarded;
 use crate::pump::{Pump, Session};
 use crate::service::Service;
 use crate::socket::{Address, DatagramSocket, Listener, Stream};
@@ -214,7 +214,7 @@ where
             return;
         }
         let wrapped = match &self.shared.tls {
-            Some(tls) => tls_events::start_tls(&tls.acceptor, socket),
+            Some(tls) => tls_accept::start_tls(&tls.acceptor, socket),
             None => Some(socket),
         };
         let Some(mut socket) = wrapped else {

@@ -19,7 +19,7 @@ mod one_shot;
 mod output;
 pub mod search;
 mod text_functions;
-mod unframed;
+mod unframed_text;
 
 pub use chargen::Chargen;
 pub use datagram::{
@@ -38,7 +38,7 @@ pub use one_shot::{OneShot, WallClock, clock, daytime, greet, time};
 pub use output::Output;
 pub use search::Search;
 pub use text_functions::{reverse, upper};
-pub use unframed::Unframed;
+pub use unframed_text::Unframed;
 
 use std::time::Instant;
 

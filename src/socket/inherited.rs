@@ -4,9 +4,9 @@
 //! stay as they are.
 
 use super::fd_passing::{INHERIT_VARIABLE, InheritedSocket, ParentProcess};
+use super::listen_fds::PassedSockets;
 use super::listener::{bind, listen};
 use super::options::GrantedOptions;
-use super::passed_sockets::PassedSockets;
 use super::udp::{BoundDatagrams, Multicast, adopt_datagrams, bind_datagrams, is_datagram};
 use super::unix_path::PathGuard;
 use super::{Address, BoundListener, Endpoint, Listener, SocketOptions, sys};

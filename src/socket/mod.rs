@@ -4,15 +4,16 @@
 //! to act on them (listening, resolving), and returns them unchanged elsewhere.
 
 mod address;
+mod address_range;
+mod byte_stream;
 mod connect;
 mod descriptors;
 mod fd_passing;
 mod inherited;
+#[cfg_attr(not(feature = "systemd"), path = "listen_fds_disabled.rs")]
+mod listen_fds;
 mod listener;
 mod options;
-#[cfg_attr(not(feature = "systemd"), path = "passed_sockets_disabled.rs")]
-mod passed_sockets;
-mod range;
 mod source_address;
 mod stream;
 mod sys;
@@ -20,7 +21,6 @@ mod tcp_info;
 #[cfg_attr(not(feature = "tls"), path = "tls_disabled.rs")]
 mod tls;
 mod tls_fault;
-mod transport;
 mod udp;
 mod unix_path;
 mod zone;
@@ -35,14 +35,14 @@ pub use udp::{Interface, MAX_DATAGRAM_BYTES, Multicast};
 #[doc(hidden)]
 pub use udp::{Peer, open_towards};
 
+pub(crate) use address_range::canonical_range;
+pub(crate) use byte_stream::ByteStream;
 pub(crate) use connect::{ConnectProgress, begin_connect, check_connect, rehearse_options};
 pub(crate) use descriptors::raise_descriptor_limit;
 pub(crate) use fd_passing::{
     BoundEndpoint, ChildAnswer, FdSender, INHERIT_VARIABLE, ParentProcess, describe, identity, mark,
 };
 pub(crate) use listener::{BoundListener, Listener};
-pub(crate) use range::canonical_range;
 pub(crate) use stream::{Stream, TlsStream};
 pub(crate) use tls::{MAX_TLS_BYTES, TlsConnector};
-pub(crate) use transport::ByteStream;
 pub(crate) use udp::{BoundDatagrams, DatagramSocket, RecvBatch, SendBatch, needs_broadcast, reply_hops};

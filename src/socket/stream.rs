@@ -1,9 +1,9 @@
 //! Connected byte streams: TCP, Unix, or TLS over one of them.
 
+use super::byte_stream::ByteStream;
 use super::sys;
 use super::tcp_info::Delivery;
 use super::tls::TlsLayer;
-use super::transport::ByteStream;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use rustix::io::Errno;

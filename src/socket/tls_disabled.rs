@@ -1,8 +1,8 @@
 //! Stand-in for TLS in a build without the feature `tls`: its types have no values, so no configuration can ask for TLS.
 
+use super::byte_stream::ByteStream;
 use super::stream::Stream;
 use super::tls_fault::TlsFault;
-use super::transport::ByteStream;
 use crate::error::Error;
 use std::convert::Infallible;
 use std::fmt;

@@ -19,7 +19,7 @@ const GROUPS: [Group; 12] = [
     // Number formatting, which errors and the log need, too.
     group(&["units"], 0),
     // Text.
-    group(&["python_repr", "escape", "counter", "error", "log_targets", "guard", "random"], 1),
+    group(&["python_repr", "escape", "counter", "error", "log_targets", "panic_guard", "random"], 1),
     // Pure: no socket, clock or thread.
     group(&["buffer"], 2),
     group(&["codec"], 3),

@@ -1,9 +1,9 @@
 //! `multiconn-client`: runs the client from its command line, with the embedded server if requested.
 
-mod content;
 mod embedded;
 mod load;
-mod messages;
+mod message_content;
+mod message_options;
 mod options;
 mod udp;
 

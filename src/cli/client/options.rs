@@ -1,7 +1,7 @@
 //! Command line options of the client, one group per heading of `--help`.
 
-use super::content::ContentOptions;
 use super::load::LoadOptions;
+use super::message_options::ContentOptions;
 use super::udp::ClientUdpOptions;
 use crate::cli::addresses::{check_target, connect_address, in_order, invalid, take_address, unexpected};
 use crate::cli::logging::LogOptions;

@@ -4,10 +4,10 @@
 //! The old process accepts until the new one reports that it does. If that does not happen, the old one continues as
 //! before.
 
-mod child;
+mod child_program;
 mod parent;
 mod state;
 
-pub use child::ChildProgram;
+pub use child_program::ChildProgram;
 pub(super) use parent::begin;
 pub(super) use state::{Handover, ShutdownAction};

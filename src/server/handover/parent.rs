@@ -2,7 +2,7 @@
 //!
 //! This runs on its own thread: the workers only supply duplicates of their sockets, and never wait.
 
-use super::child::ChildProgram;
+use super::child_program::ChildProgram;
 use super::state::HandoverState;
 use crate::error::in_words;
 use crate::server::counters;

@@ -1,6 +1,6 @@
 //! HandoverState of the handovers of a server: the one from the old process, and those to a new process.
 
-use super::child::ChildProgram;
+use super::child_program::ChildProgram;
 use crate::socket::{BoundEndpoint, FdSender, ParentProcess};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

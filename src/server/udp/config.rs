@@ -1,7 +1,7 @@
 //! UDP configuration of a server.
 
 use crate::error::Error;
-use crate::guard::guarded;
+use crate::panic_guard::guarded;
 use crate::service::Responder;
 use crate::socket::{Endpoint, Multicast};
 use std::fmt;

@@ -5,8 +5,8 @@
 //! blocks.
 
 mod acceptor;
+mod classify;
 mod connector;
-mod fault;
 mod files;
 mod identity;
 mod memory;

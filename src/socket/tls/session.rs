@@ -7,8 +7,8 @@
 //! no more memory than rustls does.
 
 use super::memory::{SessionMemory, UNSENT_BYTES};
+use crate::socket::byte_stream::ByteStream;
 use crate::socket::tls_fault::TlsFault;
-use crate::socket::transport::ByteStream;
 use rustls::{Connection, HandshakeKind};
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};

@@ -5,7 +5,7 @@
 //! self-signed certificates usable: they are their own authorities and, strictly, not valid as a peer's certificate
 //! (RFC 5280, section 4.2.1.9).
 
-use super::fault::is_authority;
+use super::classify::is_authority;
 use super::provider;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};

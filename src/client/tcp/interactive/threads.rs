@@ -7,7 +7,7 @@ use super::pipe::Pipe;
 use super::{Interactive, Wake};
 use crate::codec::Framing;
 use crate::error::{Error, in_words};
-use crate::guard::guarded;
+use crate::panic_guard::guarded;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,6 +1,6 @@
 //! Message options of the client: what to send, and which replies to expect.
 
-use super::messages::{letter_pattern, pattern, read_file};
+use super::message_content::{letter_pattern, pattern, read_file};
 use crate::cli::values::{self, Bytes, MESSAGE_BYTES};
 use crate::cli::variables::Typed;
 use crate::client::{ClientConfig, Expect};
