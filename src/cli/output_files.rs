@@ -1,4 +1,4 @@
-//! OutputFile files that are written completely or not at all.
+//! Output files that are written completely or not at all.
 //!
 //! A regular file is replaced: the new content goes to a temporary file beside it, which is then renamed. After a full
 //! disk or a kill, the previous file is unchanged. Pipes and devices are written directly.

@@ -115,7 +115,7 @@ fn redraw(bar: &indicatif::ProgressBar, workers: &[Arc<WorkerProgress>], view: V
     bar.set_message(format!("{}: {what}, {failed} failed, {messages}", clock(view.started.elapsed())));
 }
 
-/// DisplayedPhase of a run.
+/// Phase of a run, as the progress line names it.
 #[derive(Debug, Clone, Copy)]
 enum DisplayedPhase {
     /// Connections are still being opened, or the run has no common start: each connection began its exchange when it

@@ -1,4 +1,4 @@
-//! OutputFile of a run's results: a report for people, files for programs, and the exit status.
+//! Output of a run's results: a report for people, files for programs, and the exit status.
 
 use super::output_files::OutputFile;
 use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, output};
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// OutputFile files and thresholds.
+/// Output files and thresholds.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReportOptions {
     /// Write all results to FILE as JSON; - for stdout, in one line. multiconn-report reads it.

@@ -1,6 +1,7 @@
 //! Frames that end with a delimiter, such as lines.
 
-use super::{Found, Frame, FrameError};
+use super::error::FrameError;
+use super::frame::{Found, Frame};
 
 /// Maximum length of a delimiter in bytes.
 pub(super) const MAX_DELIMITER_BYTES: usize = 8;

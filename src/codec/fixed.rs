@@ -1,6 +1,6 @@
 //! Frames of a fixed size.
 
-use super::{Found, Frame};
+use super::frame::{Found, Frame};
 
 pub(super) fn decode(size: usize, bytes: &[u8]) -> Found {
     match size.checked_sub(bytes.len()) {

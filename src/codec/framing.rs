@@ -1,7 +1,7 @@
 //! Message framing: its name on the command line, and the bytes before and after a payload.
 
-use super::length_prefixed::MAX_DIGITS;
-use super::{Delimiter, LengthFormat, LengthPrefix};
+use super::delimited::Delimiter;
+use super::length_prefixed::{LengthFormat, LengthPrefix, MAX_DIGITS};
 use crate::escape::{UnescapeError, unescape};
 use crate::units::{format_count, format_counted};
 use std::fmt;

@@ -1,6 +1,7 @@
 //! Frames with a length prefix, optionally after a type byte.
 
-use super::{Found, Frame, FrameError};
+use super::error::FrameError;
+use super::frame::{Found, Frame};
 
 /// Maximum number of digits of a length: that of the largest 64-bit number.
 pub(super) const MAX_DIGITS: u8 = 20;

@@ -10,6 +10,7 @@
 mod delimited;
 mod error;
 mod fixed;
+mod frame;
 mod framing;
 mod length_prefixed;
 pub mod message;
@@ -18,21 +19,11 @@ mod tests;
 
 pub use delimited::Delimiter;
 pub use error::FrameError;
+pub use frame::Frame;
 pub use framing::{Envelope, Framing, FramingError};
 pub use length_prefixed::{LengthFormat, LengthPrefix};
 
-use std::ops::Range;
-
-/// Frame at the start of the buffered bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
-    /// Range of the payload within the bytes.
-    pub payload: Range<usize>,
-    /// Size of the whole frame in bytes, which is the number of bytes to consume.
-    pub size: usize,
-    /// Type byte, for framings with one.
-    pub kind: Option<u8>,
-}
+use frame::Found;
 
 /// Finds the frames of one stream.
 ///
@@ -101,11 +92,4 @@ fn decode_until_end(bytes: &[u8], has_ended: bool, max_bytes: usize) -> Result<F
     }
     let is_whole = has_ended && size > 0;
     Ok(if is_whole { Found::Frame(Frame { payload: 0..size, size, kind: None }) } else { Found::Missing(1) })
-}
-
-/// Result of searching the start of the bytes for a frame.
-enum Found {
-    Frame(Frame),
-    /// At least that many bytes are missing.
-    Missing(u64),
 }

@@ -1,7 +1,6 @@
 //! Deadlines of a connection. The timer waits for the earliest; when it expires, each deadline is checked.
 
-use super::{Connection, Limits, Phase, ServiceWait};
-use crate::service::Service;
+use super::limits::Limits;
 use crate::units::nanos;
 use std::time::{Duration, Instant};
 
@@ -41,27 +40,14 @@ pub(super) enum Deadline {
 #[derive(Debug, Clone, Copy)]
 #[allow(clippy::struct_excessive_bools, reason = "the flags are independent, and any combination can occur")]
 pub(super) struct DeadlineConditions {
-    is_handshaking: bool,
-    is_open: bool,
-    is_lingering: bool,
-    no_bytes_moved: bool,
+    pub(super) is_handshaking: bool,
+    pub(super) is_open: bool,
+    pub(super) is_lingering: bool,
+    pub(super) no_bytes_moved: bool,
     /// Number of checks without progress since output was last delivered.
-    checks: u8,
-    service: Option<Instant>,
-}
-
-impl DeadlineConditions {
-    /// Conditions of `connection` now.
-    pub(super) fn of<S: Service>(connection: &Connection<S>) -> Self {
-        Self {
-            is_handshaking: connection.is_handshaking(),
-            is_open: connection.phase.is_open(),
-            is_lingering: connection.phase == Phase::Lingering,
-            no_bytes_moved: connection.received_bytes == 0 && connection.sent_bytes == 0,
-            checks: connection.checks,
-            service: (connection.waiting == ServiceWait::Deadline).then(|| connection.times.service()),
-        }
-    }
+    pub(super) checks: u8,
+    /// The instant for which the service waits.
+    pub(super) service: Option<Instant>,
 }
 
 /// Instants from which the deadlines of a connection are computed.

@@ -221,7 +221,7 @@ impl<S: Service> Connection<S> {
     pub fn handle_deadline(&mut self, limits: &Limits, now: Instant) {
         self.deadline_dirty = true;
         let phase = self.phase;
-        for deadline in self.times.expired(DeadlineConditions::of(self), limits, now) {
+        for deadline in self.times.expired(self.deadline_conditions(), limits, now) {
             // A handler may change the phase, and with it the deadlines that apply. The next check covers those.
             if self.phase == phase && phase != Phase::Closed {
                 self.handle_expired(deadline, limits, now);
@@ -310,7 +310,18 @@ impl<S: Service> Connection<S> {
 
     /// The earliest instant at which [`handle_deadline`](Self::handle_deadline) has something to do.
     pub fn next_deadline(&self, limits: &Limits) -> Option<Instant> {
-        if self.phase == Phase::Closed { None } else { self.times.earliest(DeadlineConditions::of(self), limits) }
+        if self.phase == Phase::Closed { None } else { self.times.earliest(self.deadline_conditions(), limits) }
+    }
+
+    fn deadline_conditions(&self) -> DeadlineConditions {
+        DeadlineConditions {
+            is_handshaking: self.is_handshaking(),
+            is_open: self.phase.is_open(),
+            is_lingering: self.phase == Phase::Lingering,
+            no_bytes_moved: self.received_bytes == 0 && self.sent_bytes == 0,
+            checks: self.checks,
+            service: (self.waiting == ServiceWait::Deadline).then(|| self.times.service()),
+        }
     }
 
     /// The next deadline, if it may have moved nearer since the last call; otherwise `None`. A deadline that moved away

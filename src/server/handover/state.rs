@@ -1,4 +1,4 @@
-//! HandoverState of the handovers of a server: the one from the old process, and those to a new process.
+//! State of the handovers of a server: the one from the old process, and those to a new process.
 
 use super::child_program::ChildProgram;
 use crate::socket::{BoundEndpoint, FdSender, ParentProcess};
