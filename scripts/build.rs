@@ -1,4 +1,5 @@
-//! Sets the build details for `--version`: commit, target and features.
+//! Sets the build details for `--version`: commit, target and features. With `MULTICONN_FALLBACKS` in the environment,
+//! the build uses the fallbacks for systems that lack features of Linux.
 
 use std::env;
 use std::path::Path;
@@ -6,6 +7,11 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=scripts/build.rs");
+    println!("cargo::rerun-if-env-changed=MULTICONN_FALLBACKS");
+    println!("cargo::rustc-check-cfg=cfg(multiconn_fallbacks)");
+    if env::var_os("MULTICONN_FALLBACKS").is_some() {
+        println!("cargo::rustc-cfg=multiconn_fallbacks");
+    }
     let variable = |name: &str| env::var(name).unwrap_or_default();
     let is_debug = variable("PROFILE") == "debug";
     let commit = packaged_commit().or_else(|| checked_out_commit(is_debug)).unwrap_or_else(|| "unknown".to_owned());
