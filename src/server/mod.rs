@@ -209,7 +209,7 @@ where
         let started = Instant::now();
         let job = |event_loop| Job { event_loop, listeners: Vec::new(), datagrams: Vec::new() };
         let mut jobs: Vec<_> = self.loops.drain(..).map(job).collect();
-        // There are as many sockets as workers, or more if more were inherited.
+        // There are as many listeners as workers, or more if more were inherited.
         let workers = jobs.len();
         for (index, listener) in self.bound.iter_mut().flat_map(|bound| bound.listeners.drain(..).enumerate()) {
             jobs[index % workers].listeners.push((Purpose::Service, listener));

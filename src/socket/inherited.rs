@@ -152,7 +152,7 @@ impl Inherited {
         let sockets: Vec<_> = self.sockets.extract_if(.., is_ours).collect();
         if !sockets.is_empty() || self.replaces_endpoints {
             let sockets = sockets.into_iter().map(|inherited_socket| (inherited_socket.socket, inherited_socket.name));
-            return adopt_datagrams(sockets, options, workers).map_err(|error| not_usable(&name, &error));
+            return adopt_datagrams(sockets, options).map_err(|error| not_usable(&name, &error));
         }
         let mut bound = bind_datagrams(endpoint, groups, multicast, options, workers)?;
         for bound in &mut bound {

@@ -1,6 +1,6 @@
 //! Differences between operating systems, behind one set of functions.
 //!
-//! `--cfg multiconn_fallbacks` selects on Linux what systems without a feature use, so that the tests cover it.
+//! `--cfg multiconn_fallbacks` (`scripts/test-fallbacks`) selects on Linux what systems without a feature use, so that the tests cover it.
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)))]
 mod linux;
@@ -38,7 +38,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 
 /// Whether the kernel distributes connections and datagrams over the sockets of a port (`SO_REUSEPORT`). Elsewhere one
-/// socket would get them all, so the workers share a single socket.
+/// socket would get them all, so the workers share a single listener, and one worker serves a UDP socket.
 pub(super) const REUSE_PORT_BALANCES: bool =
     cfg!(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)));
 

@@ -48,10 +48,6 @@ impl DatagramSocket {
     pub fn source(&mut self) -> &mut dyn Source {
         &mut self.socket
     }
-
-    fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self::new(self.as_fd().try_clone_to_owned()?, self.answers_many))
-    }
 }
 
 impl AsFd for DatagramSocket {
@@ -71,19 +67,10 @@ impl AsRawFd for DatagramSocket {
 pub struct BoundDatagrams {
     /// The address as the system granted it, and the endpoint it belongs to.
     pub endpoint: BoundEndpoint,
-    /// One per worker (`SO_REUSEPORT`), or duplicates of one where the system does not distribute datagrams. A group has
-    /// a single socket, because each would receive a copy of every datagram.
+    /// One per worker (`SO_REUSEPORT`), or a single one where the system does not distribute datagrams. A group has a
+    /// single socket, because each would receive a copy of every datagram. One worker serves a socket: several would
+    /// reorder the replies to a peer.
     pub sockets: Vec<DatagramSocket>,
-}
-
-impl BoundDatagrams {
-    /// Gives every worker a socket: workers share one when there are too few.
-    fn share_among(&mut self, workers: usize) -> io::Result<()> {
-        for index in 0..workers.saturating_sub(self.sockets.len()) {
-            self.sockets.push(self.sockets[index].try_clone()?);
-        }
-        Ok(())
-    }
 }
 
 /// Opens sockets on every address of `endpoint`, one for each of `workers`, and one for each of `groups` on the same
@@ -156,11 +143,7 @@ fn bind_all(
     };
     let is_first = |(index, socket): (usize, Socket)| DatagramSocket::new(socket.into(), index == 0);
     let sockets = sockets.into_iter().enumerate().map(is_first).collect();
-    let mut bound = BoundDatagrams { endpoint: bound_endpoint(granted, String::new()), sockets };
-    if !sys::REUSE_PORT_BALANCES {
-        bound.share_among(workers)?;
-    }
-    Ok(bound)
+    Ok(BoundDatagrams { endpoint: bound_endpoint(granted, String::new()), sockets })
 }
 
 fn bind_group(address: SocketAddr, multicast: &Multicast, options: &SocketOptions) -> io::Result<BoundDatagrams> {
@@ -242,11 +225,10 @@ pub(in crate::socket) fn is_datagram(socket: BorrowedFd<'_>) -> bool {
     SockRef::from(&socket).r#type().is_ok_and(|kind| kind == Type::DGRAM)
 }
 
-/// Groups inherited sockets by address, and gives every worker one.
+/// Groups inherited sockets by address.
 pub(in crate::socket) fn adopt_datagrams(
     sockets: impl IntoIterator<Item = (OwnedFd, String)>,
     options: &SocketOptions,
-    workers: usize,
 ) -> io::Result<Vec<BoundDatagrams>> {
     let mut bound: Vec<BoundDatagrams> = Vec::new();
     for (socket, name) in sockets {
@@ -265,7 +247,6 @@ pub(in crate::socket) fn adopt_datagrams(
             }),
         }
     }
-    bound.iter_mut().try_for_each(|bound| bound.share_among(workers))?;
     Ok(bound)
 }
 
