@@ -26,7 +26,7 @@ pub use report::main as report_main;
 pub use server::main as server_main;
 
 use crate::error::Error;
-use crate::results::Settings;
+use crate::results::Configuration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, ValueEnum};
 use variables::{Program, Variables};
@@ -58,7 +58,7 @@ enum Switch {
 struct Parsed<P> {
     options: P,
     /// Every option and its value, as stored in result files.
-    configuration: Settings,
+    configuration: Configuration,
     variables: Variables,
 }
 

@@ -1,7 +1,7 @@
 //! The configuration as stored in result files: every option with its value, given or default.
 
 use super::values::switch;
-use crate::results::Settings;
+use crate::results::Configuration;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
@@ -9,8 +9,8 @@ use serde_json::Value;
 const NO_SETTINGS: [&str; 5] = ["help", "version", "host", "port", "words"];
 
 /// All options of `command` that have a value, in the order of its help.
-pub(super) fn of(command: &Command, matches: &ArgMatches) -> Settings {
-    let mut settings = Settings::default();
+pub(super) fn of(command: &Command, matches: &ArgMatches) -> Configuration {
+    let mut settings = Configuration::default();
     for argument in command.get_arguments().filter(|argument| !NO_SETTINGS.contains(&argument.get_id().as_str())) {
         if let Ok(Some(values)) = matches.try_get_raw(argument.get_id().as_str()) {
             let values = values.map(|value| value.to_string_lossy().into_owned()).collect();

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 #[command(name = "multiconn-report", version, long_version = LONG_VERSION, max_term_width = 100, arg_required_else_help = false)]
 #[command(after_long_help = "Exit status:\n  0    success\n  1    a file could not be read or written\n  \
                         2    invalid command line\n  \
-                        3    with --fail-if-worse: something got worse by more than the noise, or cannot be judged\n\n\
+                        3    with --fail-if-worse: something got worse by more than the noise, or the runs are inconclusive\n\n\
                         A FILE is a regular file or a pipe of at most 512 MiB, about two days of a load; - is stdin.")]
 struct Options {
     #[command(subcommand)]
@@ -39,16 +39,16 @@ enum Task {
     },
     /// Compare two runs, and separate differences from the noise between their intervals.
     Compare {
-        /// Results of the run to compare with; - for stdin, for one of the files.
+        /// Results of the first run; - for stdin, for one of the files.
         before: PathBuf,
-        /// Results of the run to judge.
+        /// Results of the second run.
         after: PathBuf,
-        /// Exit with status 3 when something got worse. Worse means by more than the noise. Runs that cannot be judged
-        /// fail, too: one has no reply, was interrupted, is not valid, lost every connection, or has fewer than 8
+        /// Exit with status 3 when something got worse. Worse means by more than the noise. Inconclusive runs fail,
+        /// too: one has no reply, was interrupted, is not valid, lost every connection, or has fewer than 8
         /// intervals or 1,000 replies; or AFTER lost connections or messages, and BEFORE none.
         #[arg(long)]
         fail_if_worse: bool,
-        /// With --fail-if-worse, accept runs that cannot be judged.
+        /// With --fail-if-worse, accept inconclusive runs.
         #[arg(long, requires = "fail_if_worse")]
         allow_inconclusive: bool,
     },
@@ -146,10 +146,10 @@ fn work(task: &Task) -> Result<u8, ReportError> {
     Ok(if is_printed { SUCCESS } else { FAILURE })
 }
 
-/// Whether something got worse, or cannot be judged. Reasons why it cannot be judged go to stderr.
+/// Whether something got worse, or the runs are inconclusive. Reasons why go to stderr.
 fn has_failed(comparison: &Comparison, allow_inconclusive: bool) -> bool {
     for reason in &comparison.inconclusive {
-        output::print_to_stderr(escape::line(format_args!("cannot judge: {reason}")));
+        output::print_to_stderr(escape::line(format_args!("inconclusive: {reason}")));
     }
     comparison.is_worse() || !allow_inconclusive && !comparison.inconclusive.is_empty()
 }

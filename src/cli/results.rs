@@ -4,7 +4,7 @@ use super::output_files::OutputFile;
 use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, output};
 use crate::error::Error;
 use crate::escape;
-use crate::results::{Judgement, RunResults, Threshold, Verdict, html_page, write_hdr_log, write_percentiles};
+use crate::results::{RunResults, Threshold, ThresholdResult, Verdict, html_page, write_hdr_log, write_percentiles};
 use clap::Args;
 use std::fmt::Write as _;
 use std::io::Write;
@@ -94,14 +94,14 @@ impl Files {
     /// nothing.
     pub(super) fn finish(self, results: &RunResults, is_quiet: bool) -> u8 {
         let is_success = results.is_success();
-        let judgements: Vec<_> = self.thresholds.iter().map(|threshold| threshold.evaluate(results)).collect();
+        let threshold_results: Vec<_> = self.thresholds.iter().map(|threshold| threshold.evaluate(results)).collect();
         let is_silent = is_quiet && is_success;
-        let is_printed = is_silent || self.print_report(results, &judgements);
-        let has_crossed = judgements.iter().any(|judgement| judgement.verdict != Verdict::Passed);
+        let is_printed = is_silent || self.print_report(results, &threshold_results);
+        let has_crossed = threshold_results.iter().any(|result| result.verdict != Verdict::Passed);
         if !results.interrupted && (is_silent || !self.is_stdout_taken) {
             // Print the reason for the exit status, unless the report shows it.
-            let crossed = judgements.iter().filter(|judgement| judgement.verdict != Verdict::Passed);
-            crossed.for_each(|judgement| _ = output::print_to_stderr(escape::line(judgement)));
+            let crossed = threshold_results.iter().filter(|result| result.verdict != Verdict::Passed);
+            crossed.for_each(|result| _ = output::print_to_stderr(escape::line(result)));
         }
         let is_written = self.write_files(results);
         match (results.interrupted, has_crossed, is_printed && is_written && is_success) {
@@ -113,11 +113,11 @@ impl Files {
     }
 
     /// Prints the report, then each threshold.
-    fn print_report(&self, results: &RunResults, judgements: &[Judgement]) -> bool {
+    fn print_report(&self, results: &RunResults, threshold_results: &[ThresholdResult]) -> bool {
         let mut text = results.to_string();
         let labels = std::iter::once("thresholds").chain(std::iter::repeat(""));
-        for (label, judgement) in labels.zip(judgements) {
-            let _ = write!(text, "\n  {label:<12} {}", escape::line(judgement));
+        for (label, result) in labels.zip(threshold_results) {
+            let _ = write!(text, "\n  {label:<12} {}", escape::line(result));
         }
         if self.is_stdout_taken { output::print_to_stderr(text) } else { output::print(text) }
     }

@@ -32,15 +32,15 @@ pub(super) enum Failure {
     /// Echo mismatch: the received bytes differ from those sent.
     Mismatch,
     /// A reply is no message of the message protocol, or not the expected one.
-    WrongAnswer,
+    WrongReply,
     /// The peer closed instead of sending a second reply.
-    NotKept,
+    ClosedAfterReply,
     /// A reply violates the framing.
     BadFrame,
     /// The peer closed in the middle of a reply.
-    CutFrame,
+    IncompleteFrame,
     /// Interactive mode: the input could not be read, or the output could not be written.
-    OwnEnd,
+    LocalIo,
     /// Interactive mode: the framing cannot carry a line of the input.
     Unsendable,
     /// No local port is free for another connection to this target.
@@ -89,11 +89,11 @@ impl Failure {
             Self::Reset => "reset",
             Self::ClosedEarly => "closed_early",
             Self::Mismatch => "mismatch",
-            Self::WrongAnswer => "wrong_answer",
-            Self::NotKept => "not_kept",
+            Self::WrongReply => "wrong_reply",
+            Self::ClosedAfterReply => "closed_after_reply",
             Self::BadFrame => "bad_frame",
-            Self::CutFrame => "cut_frame",
-            Self::OwnEnd => "own_end",
+            Self::IncompleteFrame => "incomplete_frame",
+            Self::LocalIo => "local_io",
             Self::Unsendable => "unsendable",
             Self::OutOfPorts => "out_of_ports",
             Self::NeedsBroadcast => "needs_broadcast",
@@ -107,7 +107,7 @@ impl Failure {
 
     /// Whether it is a wrong reply to a message.
     pub(super) fn is_wrong_reply(self) -> bool {
-        matches!(self, Self::Mismatch | Self::WrongAnswer | Self::BadFrame | Self::CutFrame)
+        matches!(self, Self::Mismatch | Self::WrongReply | Self::BadFrame | Self::IncompleteFrame)
     }
 
     /// Whether a retry may succeed: the server may start to listen, answer in time, or a local port may become free.
@@ -161,10 +161,10 @@ mod tests {
             F::Reset,
             F::ClosedEarly,
             F::Mismatch,
-            F::NotKept,
+            F::ClosedAfterReply,
             F::BadFrame,
-            F::CutFrame,
-            F::OwnEnd,
+            F::IncompleteFrame,
+            F::LocalIo,
             F::Unsendable,
             F::OutOfPorts,
             F::NeedsBroadcast,
@@ -191,8 +191,8 @@ mod tests {
             T::Incompatible,
             T::NoProtocol,
             T::Alert(1),
-            T::Damaged,
-            T::Misbehaved,
+            T::Corrupted,
+            T::ProtocolViolation,
             T::TooLarge,
             T::Internal,
         ] {

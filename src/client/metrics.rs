@@ -43,7 +43,7 @@ pub(super) enum Unanswered {
 /// Cause of an error, of which [`Cause::name`] is the key in results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Cause {
-    /// A connection or socket failed.
+    /// A connection or socket failed, or a datagram was not answered in time.
     Connection(Failure),
     /// A datagram could not be sent.
     NotSent(Failure),
@@ -51,8 +51,6 @@ enum Cause {
     Undelivered(Failure),
     /// A receive call on a UDP socket failed, with this errno.
     NotReceived(i32),
-    /// No datagram came back within the reply timeout.
-    Lost,
     /// A datagram matches no message.
     Corrupt,
 }
@@ -66,7 +64,6 @@ impl Cause {
             Self::Undelivered(Failure::Refused) => "refused".to_owned(),
             Self::Undelivered(failure) => format!("undelivered_{}", failure.name()),
             Self::NotReceived(errno) => format!("not_received_{}", errno_name(errno).to_lowercase()),
-            Self::Lost => "lost".to_owned(),
             Self::Corrupt => "corrupt".to_owned(),
         }
     }
@@ -295,7 +292,7 @@ impl WorkerMetrics {
     pub(super) fn failed(&mut self, target: usize, failure: Failure) {
         self.progress.failed.add(1);
         self.results.connections.failed += 1;
-        self.results.mismatches.count += u64::from(failure == Failure::WrongAnswer);
+        self.results.mismatches.count += u64::from(failure == Failure::WrongReply);
         self.count_error(Cause::Connection(failure));
         self.failed_by_target.resize(self.failed_by_target.len().max(target + 1), 0);
         self.failed_by_target[target] += 1;
@@ -313,7 +310,7 @@ impl WorkerMetrics {
     }
 
     /// Keeps the description of an invalid or wrong reply.
-    pub(super) fn wrong_answer(&mut self, description: impl fmt::Display) {
+    pub(super) fn wrong_reply(&mut self, description: impl fmt::Display) {
         self.results.mismatches.keep(description);
     }
 }
@@ -340,7 +337,7 @@ impl WorkerMetrics {
     pub(super) fn received(&mut self, verdict: Verdict, socket: u64, bytes: &[u8], now: u64) {
         let datagrams = self.results.datagrams.get_or_insert_default();
         match verdict {
-            Verdict::Answer { times, is_reordered } => {
+            Verdict::Reply { times, is_reordered } => {
                 datagrams.reordered += u64::from(is_reordered);
                 self.add_verified_bytes(bytes.len(), Some(times), now);
                 self.answered(times, now);
@@ -361,8 +358,8 @@ impl WorkerMetrics {
     }
 
     /// Counts a message without a reply within the reply timeout.
-    pub(super) fn lost(&mut self, times: MessageTimes, now: u64) {
-        self.count_error(Cause::Lost);
+    pub(super) fn timed_out(&mut self, times: MessageTimes, now: u64) {
+        self.count_error(Cause::Connection(Failure::ReplyTimeout));
         self.unanswered(times, now, 1, Unanswered::TimedOut);
     }
 

@@ -265,7 +265,7 @@ impl Client {
         let has_lost_output = shared.interactive.is_some_and(|interactive| interactive.has_lost_output());
         if has_lost_output && results.errors.is_empty() {
             results.connections.completed = 0;
-            results.errors.insert(Failure::OwnEnd.name().into_owned(), 1);
+            results.errors.insert(Failure::LocalIo.name().into_owned(), 1);
         }
         results.finalize();
         Ok(results)

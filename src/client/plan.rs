@@ -1,7 +1,7 @@
 //! Exchange plan: what the connections of a worker send and expect, and how far the load has come.
 
 use super::check::pattern::Pattern;
-use super::check::search::Answers;
+use super::check::search::SearchReplies;
 use super::clock::Clock;
 use super::config::HalfClose;
 use super::{Expect, Shared, WorkerMetrics};
@@ -62,7 +62,7 @@ pub(in crate::client) struct Plan {
     first_usable: Arc<OnceLock<u64>>,
     is_measuring: Cell<bool>,
     /// Known replies, if the messages are requests.
-    pub(in crate::client) answers: Option<Answers>,
+    pub(in crate::client) search_replies: Option<SearchReplies>,
 }
 
 impl Plan {
@@ -98,7 +98,7 @@ impl Plan {
             first_usable: Arc::clone(&shared.first_usable),
             // Otherwise the load itself starts the measured time.
             is_measuring: Cell::new(together),
-            answers: (!shared.requests.is_empty()).then(|| Answers::new(Arc::clone(&shared.requests))),
+            search_replies: (!shared.requests.is_empty()).then(|| SearchReplies::new(Arc::clone(&shared.requests))),
         }
     }
 
@@ -114,7 +114,7 @@ impl Plan {
     /// Returns the metrics, including the replies received.
     pub(in crate::client) fn into_metrics(self) -> WorkerMetrics {
         let mut metrics = self.metrics.into_inner();
-        metrics.results.answers = self.answers.map(Answers::into_answers).unwrap_or_default();
+        metrics.results.search_replies = self.search_replies.map(SearchReplies::into_replies).unwrap_or_default();
         metrics
     }
 

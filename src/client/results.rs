@@ -22,7 +22,7 @@ impl Shared {
         results.targets = config.targets.iter().map(ToString::to_string).collect();
         results.load.kind = match config.expect {
             _ if self.interactive.is_some() => LoadKind::Interactive,
-            Expect::ReadOnly => LoadKind::Reading,
+            Expect::ReadOnly => LoadKind::ReadOnly,
             _ if is_open => LoadKind::Open,
             _ => LoadKind::Closed,
         };
@@ -31,7 +31,7 @@ impl Shared {
         results.load.seed = is_random.then_some(load.seed);
         results.load.duration_s = load.duration.map(|duration| duration.as_secs_f64());
         results.reply_check = config.reply_check(&self.requests);
-        results.connections.wanted = config.connections as u64;
+        results.connections.requested = config.connections as u64;
         results.messages.due = is_open.then_some(0);
         results.messages.reads = (results.reply_check == ReplyCheck::Unframed).then_some(0);
         results.datagrams = config.udp.is_some().then(Datagrams::default);

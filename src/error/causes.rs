@@ -7,7 +7,7 @@ use std::io::{Error, ErrorKind};
 const INCOMPATIBLE: &str = "no TLS version, cipher suite or key type in common";
 
 /// Texts of failures of connections and messages, by name.
-const CAUSES: [(&str, &str); 21] = [
+const CAUSES: [(&str, &str); 20] = [
     ("refused", "connection refused: nothing listens there"),
     ("connect_timeout", "timed out connecting"),
     ("handshake_timeout", "timed out in the TLS handshake"),
@@ -17,11 +17,14 @@ const CAUSES: [(&str, &str); 21] = [
     ("reset", "reset by peer"),
     ("closed_early", "closed early by peer"),
     ("mismatch", "echo mismatch"),
-    ("wrong_answer", "wrong answer"),
-    ("not_kept", "closed by peer before a second reply: use --messages 1 for a server of one message per connection"),
+    ("wrong_reply", "wrong reply"),
+    (
+        "closed_after_reply",
+        "closed by peer before a second reply: use --messages 1 for a server of one message per connection",
+    ),
     ("bad_frame", "a reply violates the framing"),
-    ("cut_frame", "closed by peer in the middle of a reply"),
-    ("own_end", "the input could not be read, or the output could not be written"),
+    ("incomplete_frame", "closed by peer in the middle of a reply"),
+    ("local_io", "the input could not be read, or the output could not be written"),
     ("unsendable", "a line of the input was not sent, because the framing cannot carry it"),
     (
         "out_of_ports",
@@ -35,7 +38,6 @@ const CAUSES: [(&str, &str); 21] = [
     ),
     ("out_of_descriptors", "too many open files: raise the limit on descriptors (ulimit -n)"),
     ("stopped", "interrupted"),
-    ("lost", "lost: no reply within the reply timeout"),
 ];
 
 /// Texts of TLS faults, by name without the prefix `tls_`.
@@ -66,8 +68,8 @@ const TLS: [(&str, &str); 19] = [
     ("no_certificate", "the peer sent no certificate"),
     ("incompatible", INCOMPATIBLE),
     ("no_protocol", "no application protocol in common (ALPN)"),
-    ("damaged", "the received data was damaged in transit"),
-    ("misbehaved", "the peer violated the TLS protocol"),
+    ("corrupted", "the received data was damaged in transit"),
+    ("protocol_violation", "the peer violated the TLS protocol"),
     ("too_large", "the peer's handshake is too large"),
     ("internal", "TLS failed on this side"),
 ];

@@ -13,8 +13,19 @@ pub const FORMAT: &str = "multiconn-run/2";
 /// The `format` field of files of the version before, which are still read.
 const FORMAT_1: &str = "multiconn-run/1";
 
-/// Causes for which a connection failed because of one wrong reply.
-const WRONG_REPLIES: [&str; 5] = ["mismatch", "wrong_answer", "bad_frame", "cut_frame", "corrupt"];
+/// Causes for which a connection failed because of one wrong reply, by their names in version 1.
+const WRONG_REPLIES_1: [&str; 5] = ["mismatch", "wrong_answer", "bad_frame", "cut_frame", "corrupt"];
+
+/// Names of causes in version 1, and those of today.
+const CAUSES_OF_1: [(&str, &str); 7] = [
+    ("lost", "reply_timeout"),
+    ("wrong_answer", "wrong_reply"),
+    ("not_kept", "closed_after_reply"),
+    ("cut_frame", "incomplete_frame"),
+    ("own_end", "local_io"),
+    ("tls_misbehaved", "tls_protocol_violation"),
+    ("tls_damaged", "tls_corrupted"),
+];
 
 /// The `format` field of results: always [`FORMAT`] when written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,16 +106,16 @@ impl RunResults {
         Ok(results)
     }
 
-    /// Version 1 counts wrong replies among the lost messages, and names failed receive calls differently. Everything
-    /// else differs in the names of fields only.
+    /// Version 1 counts wrong replies among the lost messages, and names some causes differently. Everything else
+    /// differs in the names of fields only.
     fn upgrade_from_1(&mut self) {
         let messages = &mut self.messages;
-        let wrong = bounds::total(WRONG_REPLIES.iter().filter_map(|cause| self.errors.get(*cause).copied()));
+        let wrong = bounds::total(WRONG_REPLIES_1.iter().filter_map(|cause| self.errors.get(*cause).copied()));
         messages.wrong = wrong.min(messages.lost.saturating_sub(messages.no_connection));
         messages.lost -= messages.wrong;
         let renamed = |cause: String| match cause.strip_prefix("receive_") {
             Some(errno) => format!("not_received_{errno}"),
-            None => cause,
+            None => CAUSES_OF_1.iter().find(|(old, _)| *old == cause).map_or(cause, |(_, new)| (*new).to_owned()),
         };
         self.errors =
             std::mem::take(&mut self.errors).into_iter().map(|(cause, count)| (renamed(cause), count)).collect();

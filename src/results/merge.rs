@@ -5,8 +5,8 @@
 
 use super::bounds::{self, MAX_ENTRIES, MAX_NUMBER, add, total};
 use super::intervals::align;
-use super::summary::in_words;
-use super::{Answer, Connections, Cpu, Machine, Messages, Mismatches, RunResults, Settings, Timestamp};
+use super::summary::format_seconds;
+use super::{Configuration, Connections, Cpu, Machine, Messages, Mismatches, RunResults, SearchReply, Timestamp};
 use crate::units::format_count;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -113,7 +113,7 @@ pub fn overlap_warning(runs: &[RunResults]) -> Option<String> {
     let latest_begin = windows().map(|(begin, _)| begin).fold(0.0, f64::max);
     let earliest_end = windows().map(|(_, end)| end).fold(f64::INFINITY, f64::min);
     (latest_begin >= earliest_end).then(|| {
-        let gap = in_words(latest_begin - earliest_end);
+        let gap = format_seconds(latest_begin - earliest_end);
         format!("the runs do not overlap in time: one began {gap} after another had ended")
     })
 }
@@ -174,14 +174,14 @@ impl RunResults {
                 None => self.intervals.push(second.clone()),
             }
         }
-        for answer in &worker.answers {
-            let is_same = |known: &&mut Answer| (known.request, &known.text) == (answer.request, &answer.text);
-            match self.answers.iter_mut().find(is_same) {
-                Some(known) => known.count += answer.count,
-                None => self.answers.push(answer.clone()),
+        for reply in &worker.search_replies {
+            let is_same = |known: &&mut SearchReply| (known.request, &known.text) == (reply.request, &reply.text);
+            match self.search_replies.iter_mut().find(is_same) {
+                Some(known) => known.count += reply.count,
+                None => self.search_replies.push(reply.clone()),
             }
         }
-        self.answers.sort_by_key(|answer| answer.request);
+        self.search_replies.sort_by_key(|reply| reply.request);
     }
 
     /// Adds the counts and histograms of another worker or run.
@@ -223,7 +223,7 @@ impl RunResults {
 
 impl Connections {
     fn add(&mut self, other: &Self) {
-        add(&mut self.wanted, other.wanted);
+        add(&mut self.requested, other.requested);
         add(&mut self.opened, other.opened);
         self.opening_s = self.opening_s.into_iter().chain(other.opening_s).reduce(f64::max);
         add(&mut self.completed, other.completed);
@@ -341,7 +341,7 @@ pub(super) fn offset_s(started: Timestamp, results: &RunResults) -> f64 {
 }
 
 /// Options of both runs. Differing values become a list.
-fn union(ours: &Settings, theirs: &Settings) -> Settings {
+fn union(ours: &Configuration, theirs: &Configuration) -> Configuration {
     let mut all = ours.clone();
     for (name, value) in theirs.iter() {
         match ours.get(name) {

@@ -31,9 +31,9 @@ pub use latencies::{Latencies, Packed, format_latency};
 pub use machine::Machine;
 pub use merge::{MergeError, merge, overlap_warning};
 pub use reply_check::ReplyCheck;
-pub use settings::{Settings, in_plain_text};
+pub use settings::{Configuration, in_plain_text};
 pub use summary::TextReport;
-pub use threshold::{Judgement, Threshold, ThresholdError, Verdict};
+pub use threshold::{Threshold, ThresholdError, ThresholdResult, Verdict};
 pub use timestamp::Timestamp;
 pub use validity::{Reason, validate};
 
@@ -62,11 +62,12 @@ pub struct RunResults {
     pub started: Timestamp,
     /// Time from the first connect to the last close, in seconds.
     pub duration_s: f64,
-    /// Unmeasured time at the beginning, in seconds. The counts below exclude it, except those of connections.
+    /// Unmeasured time at the beginning, in seconds. Messages, bytes, intervals and latencies exclude it; connections,
+    /// errors, mismatches and datagrams include it.
     pub warm_up_s: f64,
-    /// Time in which the messages below were sent, in seconds; the base of all rates. Open load ends as planned: after
-    /// the duration, or when the last message was due, or sent if the client was late. Closed load without a duration
-    /// begins when the first connection is usable, and ends with the last reply.
+    /// Time in which the messages below were sent, in seconds; the base of all rates. An open loop ends as planned:
+    /// after the duration, or when the last message was due, or sent if the client was late. A closed loop without a
+    /// duration begins when the first connection is open, and ends with the last reply.
     pub measured_s: f64,
     /// Whether a signal ended the run early.
     pub interrupted: bool,
@@ -82,13 +83,13 @@ pub struct RunResults {
     #[serde(alias = "target", deserialize_with = "bounds::list")]
     pub targets: Vec<String>,
     /// The complete configuration.
-    pub configuration: Settings,
+    pub configuration: Configuration,
     /// The client's machine.
     #[serde(alias = "environment")]
     pub machine: Machine,
     /// Kind of load.
     pub load: Load,
-    /// What is known about the replies.
+    /// How replies were checked.
     #[serde(default)]
     pub reply_check: ReplyCheck,
     /// Connection counts.
@@ -120,7 +121,7 @@ pub struct RunResults {
     pub after_load: Option<Interval>,
     /// Correct replies of a `search` server, in the order of the requests; not stored in files.
     #[serde(skip)]
-    pub answers: Vec<Answer>,
+    pub search_replies: Vec<SearchReply>,
 }
 
 /// Kind of load of a run.
@@ -129,7 +130,7 @@ pub struct RunResults {
 pub struct Load {
     /// Whether messages wait for replies or for the clock.
     pub kind: LoadKind,
-    /// Requested messages per second over all connections; open load only.
+    /// Requested messages per second over all connections; open loop only.
     pub rate: Option<f64>,
     /// Arrival process: `uniform` or `poisson`.
     pub arrivals: Option<String>,
@@ -151,8 +152,8 @@ pub enum LoadKind {
     #[serde(rename = "open")]
     Open,
     /// No message is sent; the client only reads.
-    #[serde(rename = "reading")]
-    Reading,
+    #[serde(rename = "read_only", alias = "reading")]
+    ReadOnly,
     /// The client forwards its input; messages are not counted.
     #[serde(rename = "interactive")]
     Interactive,
@@ -163,7 +164,8 @@ pub enum LoadKind {
 #[non_exhaustive]
 pub struct Connections {
     /// Connections requested.
-    pub wanted: u64,
+    #[serde(alias = "wanted")]
+    pub requested: u64,
     /// Connections opened.
     pub opened: u64,
     /// Maximum open at the same time.
@@ -201,17 +203,18 @@ pub struct Messages {
     /// Reads that returned bytes, if the end of a reply is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<u64>,
-    /// Messages given up after the reply timeout. `unanswered_age` holds the ages of these and of the next three.
+    /// Messages given up after the reply timeout. These and the next three counts are the unanswered messages, with
+    /// their ages in `unanswered_age`.
     pub timed_out: u64,
     /// Messages unanswered at the end of the run.
     pub pending: u64,
     /// Messages lost with their connection, or without a connection left.
     #[serde(alias = "failed")]
     pub lost: u64,
-    /// Messages answered wrongly.
+    /// Messages with a wrong reply.
     #[serde(default)]
     pub wrong: u64,
-    /// Those of the counts above that were never sent, because no connection was open.
+    /// Messages in `pending` or `lost` that were never sent, because no connection was open.
     #[serde(default, alias = "unconnected")]
     pub no_connection: u64,
 }
@@ -226,7 +229,7 @@ pub struct Datagrams {
     pub duplicated: u64,
     /// Replies overtaken by a reply to a later message (RFC 4737).
     pub reordered: u64,
-    /// Addresses that answered a broadcast or multicast; of more than 4,096, the first ones.
+    /// Addresses that answered a broadcast or multicast; at most the first 4,096 of each worker.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty", deserialize_with = "bounds::list")]
     pub peers: BTreeSet<String>,
 }
@@ -294,7 +297,7 @@ pub struct Histograms {
     /// Duration of one round of the client's event loop, without waiting.
     #[serde(alias = "loop_turn")]
     pub loop_round: Latencies,
-    /// Age of messages that were never answered.
+    /// Age of the [unanswered](Messages::unanswered) messages.
     pub unanswered_age: Latencies,
 }
 
@@ -302,7 +305,7 @@ pub struct Histograms {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Interval {
-    /// Start, in seconds since the start of the run.
+    /// Start, in seconds since the start of the measured time; of merged runs, since the start of the first run.
     pub start_s: f64,
     /// Length, in seconds.
     pub seconds: f64,
@@ -330,10 +333,10 @@ pub struct Interval {
 /// The correct reply to a request of the message protocol. Its `Display` is that of the tutorial's client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Answer {
+pub struct SearchReply {
     /// Number of the request, counted from 0.
     pub request: usize,
-    /// The answer: text as is, bytes as Python shows them.
+    /// The reply: text as is, bytes as Python shows them.
     pub text: String,
     /// Whether it was bytes.
     pub is_binary: bool,
@@ -342,7 +345,7 @@ pub struct Answer {
 }
 
 impl Messages {
-    /// Number of messages without a correct reply.
+    /// Number of messages without a correct reply: timed out, pending, lost or wrong.
     #[must_use]
     pub fn unanswered(&self) -> u64 {
         total([self.timed_out, self.pending, self.lost, self.wrong])
@@ -394,9 +397,9 @@ impl Histograms {
 impl LoadKind {
     fn name(self) -> &'static str {
         match self {
-            Self::Closed => "closed load",
-            Self::Open => "open load",
-            Self::Reading => "connections that only read",
+            Self::Closed => "closed loops",
+            Self::Open => "open loops",
+            Self::ReadOnly => "read-only connections",
             Self::Interactive => "interactive runs",
         }
     }
@@ -444,7 +447,7 @@ impl RunResults {
     #[must_use]
     pub fn is_success(&self) -> bool {
         let has_errors = self.datagrams.is_none() && self.error_count() > 0;
-        let is_whole = self.connections.completed >= self.connections.wanted;
+        let is_whole = self.connections.completed >= self.connections.requested;
         !self.interrupted && !has_errors && is_whole && self.has_measured()
     }
 

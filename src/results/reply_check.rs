@@ -59,7 +59,7 @@ impl ReplyCheck {
     pub(super) fn words(self) -> Words {
         let [verdict, messages, bytes] = match self {
             Self::Echoed | Self::Compared => {
-                ["every reply was right", "answered and verified", "answered and verified"]
+                ["every reply was correct", "answered and verified", "answered and verified"]
             }
             Self::Counted => ["every message was answered", "answered", "received"],
             Self::Unframed => ["bytes came back on every connection", "answered", "received"],
@@ -75,7 +75,7 @@ impl ReplyCheck {
                 ["every datagram came back as it was sent", "echoed and verified", "echoed and verified"]
             }
             Self::Echoed => ["every byte came back as it was sent", "echoed and verified", "echoed and verified"],
-            Self::Compared => ["every answer was right", "answered and verified", "received and verified"],
+            Self::Compared => ["every reply was correct", "answered and verified", "received and verified"],
             Self::Counted if is_datagram => ["every datagram was answered", "answered", "received"],
             Self::NotExpected if is_datagram => ["every datagram was sent", "answered", "received"],
             Self::NotExpected => ["everything was sent, and the server closed in order", "answered", "received"],

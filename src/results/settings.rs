@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 /// Options and their values. In a file they are a JSON object; its order is kept.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Settings(Map<String, Value>);
+pub struct Configuration(Map<String, Value>);
 
-impl Settings {
+impl Configuration {
     /// Sets `name`. An existing option keeps its position.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.0.insert(name.to_owned(), value.into());
@@ -47,7 +47,7 @@ pub fn in_plain_text(value: &Value) -> String {
     }
 }
 
-impl<'de> Deserialize<'de> for Settings {
+impl<'de> Deserialize<'de> for Configuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         if text.get().len() > MAX_CONFIGURATION_BYTES {

@@ -2,7 +2,7 @@
 
 use super::reply_check::Words;
 use super::validity::{MAX_MISSING, UNFRAMED};
-use super::{Answer, Datagrams, Latencies, LoadKind, ReplyCheck, RunResults, format_latency, per_second, total};
+use super::{Datagrams, Latencies, LoadKind, ReplyCheck, RunResults, SearchReply, format_latency, per_second, total};
 use crate::error::{cause_in_words, reported_cause};
 use crate::escape;
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
@@ -40,11 +40,11 @@ const DATAGRAM_CAUSES: [(&str, &str, &str); 3] = [
     ("not_received_", "not received", " failures"),
 ];
 
-/// Fates of datagrams, which a brief report also shows in lines of their own.
-const DATAGRAM_FATES: [&str; 3] = ["lost", "refused", "corrupt"];
+/// Causes of unanswered and corrupt datagrams, which a brief report also shows in lines of their own.
+const DATAGRAM_OUTCOMES: [&str; 3] = ["reply_timeout", "refused", "corrupt"];
 
 /// Causes of connections that failed for a wrong reply which is no echo.
-const WRONG_ANSWERS: [&str; 3] = ["wrong_answer", "bad_frame", "cut_frame"];
+const WRONG_REPLIES: [&str; 3] = ["wrong_reply", "bad_frame", "incomplete_frame"];
 
 /// Full text report of a run, as after a load test. Lost messages come first, then reasons why the run is not valid.
 #[derive(Debug, Clone, Copy)]
@@ -74,12 +74,12 @@ impl Text<'_> {
     fn write(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { results, is_brief } = self;
         if is_brief {
-            results.answers.iter().try_for_each(|answer| writeln!(out, "{}", escape::line(answer)))?;
+            results.search_replies.iter().try_for_each(|reply| writeln!(out, "{}", escape::line(reply)))?;
         } else {
             losses(results).iter().try_for_each(|losses| wrap(out, "FAILED: ", losses))?;
             results.reasons.iter().try_for_each(|reason| wrap(out, "NOT VALID: ", reason))?;
         }
-        writeln!(out, "{}: {}", escape::line(job(results)), self.verdict())?;
+        writeln!(out, "{}: {}", escape::line(subject(results)), self.verdict())?;
         if !is_brief {
             wrap(out, "  load         ", &load(results))?;
         }
@@ -153,10 +153,10 @@ impl Text<'_> {
         if messages.unanswered() == 0 || self.is_brief {
             return Ok(());
         }
-        let [late, pending, lost] = [messages.timed_out, messages.pending, messages.lost].map(format_count);
+        let [timed_out, pending, lost] = [messages.timed_out, messages.pending, messages.lost].map(format_count);
         let wrong = Some(messages.wrong).filter(|wrong| *wrong > 0);
-        let wrong = wrong.map(|wrong| format!(", {} answered wrongly", format_count(wrong))).unwrap_or_default();
-        writeln!(out, "  unanswered   {late} timed out, {pending} pending at the end, {lost} lost{wrong}")?;
+        let wrong = wrong.map(|wrong| format!(", {} wrong", format_count(wrong))).unwrap_or_default();
+        writeln!(out, "  unanswered   {timed_out} timed out, {pending} pending, {lost} lost{wrong}")?;
         if messages.no_connection > 0 {
             let unsent = format_count(messages.no_connection);
             writeln!(out, "               {unsent:>9} of them never sent: no connection was open")?;
@@ -177,14 +177,14 @@ impl Text<'_> {
                 writeln!(out, "  {label:<12} {}{unit}: {}", format_count(*number), cause_in_words(cause))?;
             }
         }
-        let [lost, refused, corrupt] = DATAGRAM_FATES.map(|name| errors.get(name).copied().unwrap_or_default());
-        if lost > 0 {
-            writeln!(out, "  lost         {}: no reply within the reply timeout", format_count(lost))?;
+        let [timed_out, refused, corrupt] = DATAGRAM_OUTCOMES.map(|name| errors.get(name).copied().unwrap_or_default());
+        if timed_out > 0 {
+            writeln!(out, "  timed out    {}: no reply within the reply timeout", format_count(timed_out))?;
         } else if self.results.reply_check.has_counts() {
-            writeln!(out, "  lost         0")?;
+            writeln!(out, "  timed out    0")?;
         }
         for (label, number, words) in [
-            ("late", datagrams.late, ": a reply to a lost one"),
+            ("late", datagrams.late, ": after the reply timeout"),
             ("refused", refused, ": nothing listens there"),
             ("duplicated", datagrams.duplicated, ""),
             ("reordered", datagrams.reordered, ""),
@@ -206,11 +206,11 @@ impl Text<'_> {
 
     fn write_mismatches(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { results, is_brief } = self;
-        let wrong = total(WRONG_ANSWERS.iter().filter_map(|cause| results.errors.get(*cause).copied()));
+        let wrong = total(WRONG_REPLIES.iter().filter_map(|cause| results.errors.get(*cause).copied()));
         match results.mismatches.count {
             // They follow the number of corrupt datagrams.
             _ if is_brief && results.datagrams.is_some() => return Ok(()),
-            _ if wrong > 0 => writeln!(out, "  wrong answers {}", format_count(wrong))?,
+            _ if wrong > 0 => writeln!(out, "  wrong reply  {}", format_count(wrong))?,
             0 => {}
             count => writeln!(out, "  mismatches   {}", format_count(count))?,
         }
@@ -225,7 +225,7 @@ impl Text<'_> {
     fn write_time(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let results = self.results;
         if self.is_brief {
-            writeln!(out, "  time         {}", in_words(results.duration_s))?;
+            writeln!(out, "  time         {}", format_seconds(results.duration_s))?;
             let is_unframed = results.reply_check == ReplyCheck::Unframed;
             return if is_unframed { wrap(out, "  note         ", UNFRAMED) } else { Ok(()) };
         }
@@ -265,7 +265,7 @@ impl Text<'_> {
 }
 
 /// Formats like the tutorial's client.
-impl fmt::Display for Answer {
+impl fmt::Display for SearchReply {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.is_binary { "response" } else { "result" };
         write!(out, "Got {kind}: {}", self.text)?;
@@ -274,13 +274,13 @@ impl fmt::Display for Answer {
 }
 
 fn is_of_datagrams(cause: &str) -> bool {
-    DATAGRAM_FATES.contains(&cause) || DATAGRAM_CAUSES.iter().any(|(prefix, ..)| cause.starts_with(prefix))
+    DATAGRAM_OUTCOMES.contains(&cause) || DATAGRAM_CAUSES.iter().any(|(prefix, ..)| cause.starts_with(prefix))
 }
 
 /// The connections and their targets: `10 connections to 127.0.0.1:65432`.
-pub(super) fn job(results: &RunResults) -> String {
+pub(super) fn subject(results: &RunResults) -> String {
     let is_udp = results.datagrams.is_some();
-    let opened = format_counted(results.connections.wanted, if is_udp { "socket" } else { "connection" });
+    let opened = format_counted(results.connections.requested, if is_udp { "socket" } else { "connection" });
     let targets = match results.targets.split_at_checked(NAMED_TARGETS) {
         Some((named, rest)) if !rest.is_empty() => format!("{} and {} more", named.join(", "), rest.len()),
         _ => results.targets.join(", "),
@@ -291,13 +291,14 @@ pub(super) fn job(results: &RunResults) -> String {
 /// Time to open several connections, and the rate of those that followed the first: `41.2 ms, 24.3 k/s`.
 pub(super) fn opening(results: &RunResults) -> Option<String> {
     let (opened, took) = (results.connections.opened, results.connections.opening_s?);
-    (opened > 1 && took > 0.0).then(|| format!("{}, {}", in_words(took), format_rate(per_second(opened - 1, took))))
+    (opened > 1 && took > 0.0)
+        .then(|| format!("{}, {}", format_seconds(took), format_rate(per_second(opened - 1, took))))
 }
 
 /// The outcome of the run in a few words, as in a full report.
 pub(super) fn verdict(results: &RunResults) -> &'static str {
-    let has_no_answer = results.messages.answered == 0 && results.reply_check.has_counts();
-    outcome(results, if has_no_answer { "every message was sent" } else { results.reply_check.words().verdict })
+    let has_no_reply = results.messages.answered == 0 && results.reply_check.has_counts();
+    outcome(results, if has_no_reply { "every message was sent" } else { results.reply_check.words().verdict })
 }
 
 /// The outcome of the run in a few words; `on_success` of one that did all it was to do.
@@ -305,10 +306,10 @@ fn outcome(results: &RunResults, on_success: &'static str) -> &'static str {
     match (results.interrupted, results.is_success()) {
         (true, _) if !results.has_measured() => "interrupted before anything was measured",
         (true, _) => "interrupted",
-        (false, true) if results.load.kind == LoadKind::Reading => "nothing was sent; everything received was read",
+        (false, true) if results.load.kind == LoadKind::ReadOnly => "nothing was sent; everything received was read",
         (false, true) => on_success,
         (false, false) if results.error_count() == 0 && !results.has_measured() => "nothing was measured",
-        (false, false) => "something failed",
+        (false, false) => "failed",
     }
 }
 
@@ -337,41 +338,41 @@ pub(super) fn losses(results: &RunResults) -> Option<String> {
 /// The causes for which connections lost messages: ` (mismatch, reset)`. Empty if none is known.
 fn loss_causes(results: &RunResults) -> String {
     // Messages that fail for these count as timed out.
-    let is_timeout = |cause: &str| ["lost", "reply_timeout", "send_timeout"].contains(&cause);
+    let is_timeout = |cause: &str| ["reply_timeout", "send_timeout"].contains(&cause);
     let causes = results.errors.keys().filter(|cause| !is_timeout(cause)).take(MAX_CAUSES);
     let causes: Vec<_> = causes.map(|cause| cause.replace('_', " ")).collect();
     if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) }
 }
 
-/// The requested load: `open, 50.0 k/s, uniform, for 10.0 s`.
+/// The requested load: `open loop, 50.0 k/s, uniform arrivals, for 10.0 s`.
 pub(super) fn load(results: &RunResults) -> String {
     let load = &results.load;
     let mut parts = vec![match load.kind {
-        LoadKind::Open => "open (by the clock)".to_owned(),
-        LoadKind::Reading => "none (nothing is sent, and what comes is read)".to_owned(),
+        LoadKind::Open => "open loop".to_owned(),
+        LoadKind::ReadOnly => "read-only".to_owned(),
         LoadKind::Interactive => "interactive".to_owned(),
         LoadKind::Closed if results.reply_check == ReplyCheck::Unframed => {
-            "closed (bytes that come make room)".to_owned()
+            "closed loop (received bytes make room for the next message)".to_owned()
         }
         LoadKind::Closed if results.reply_check == ReplyCheck::NotExpected => {
-            "unpaced (messages go out as fast as the socket takes them)".to_owned()
+            "send-only (as fast as the socket accepts)".to_owned()
         }
-        LoadKind::Closed => "closed (a reply makes room for the next message)".to_owned(),
+        LoadKind::Closed => "closed loop".to_owned(),
     }];
     parts.extend(load.rate.map(format_rate));
     parts.extend(load.arrivals.as_ref().map(|arrivals| format!("{arrivals} arrivals")));
     parts.extend(load.seed.map(|seed| format!("seed {seed}")));
-    parts.extend(load.duration_s.map(|asked_s| {
-        let asked = in_words(asked_s);
+    parts.extend(load.duration_s.map(|requested_s| {
+        let requested = format_seconds(requested_s);
         // Without messages or connections left, the load ends early.
-        let is_short = results.measured_s < asked_s * WHOLE;
+        let is_short = results.measured_s < requested_s * WHOLE;
         if results.measured_s <= 0.0 {
             let until = if results.warm_up_s > 0.0 { "ended in its warm-up" } else { "never began" };
-            format!("{until}, planned for {asked}")
+            format!("{until}, planned for {requested}")
         } else if is_short {
-            format!("for {} of at most {asked}", in_words(results.measured_s))
+            format!("for {} of at most {requested}", format_seconds(results.measured_s))
         } else {
-            format!("for {asked}")
+            format!("for {requested}")
         }
     }));
     if results.runs > 1 {
@@ -382,18 +383,16 @@ pub(super) fn load(results: &RunResults) -> String {
 
 /// The duration of the run, and the client's CPU time.
 fn time(results: &RunResults) -> String {
-    let mut parts = vec![in_words(results.duration_s)];
+    let mut text = format_seconds(results.duration_s);
     if results.warm_up_s > 0.0 {
-        parts.push(format!("of it {} to warm up", in_words(results.warm_up_s.min(results.duration_s))));
+        text = format!("{text} including {} warm-up", format_seconds(results.warm_up_s.min(results.duration_s)));
     }
-    parts.extend(
-        results.cpu.map(|cpu| format!("the client took {} of CPU ({:.0} %)", in_words(cpu.seconds), cpu.share * 100.0)),
-    );
-    parts.join(", ")
+    let Some(cpu) = results.cpu else { return text };
+    format!("{text}; client CPU {} ({:.0} %)", format_seconds(cpu.seconds), cpu.share * 100.0)
 }
 
 /// Formats seconds.
-pub(super) fn in_words(seconds: f64) -> String {
+pub(super) fn format_seconds(seconds: f64) -> String {
     format_duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 

@@ -43,7 +43,7 @@ pub enum Verdict {
 
 /// A verdict with its text and mark: `✗ p99 is 3.10 ms, which is > 2.00 ms`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judgement {
+pub struct ThresholdResult {
     /// Whether the threshold was crossed.
     pub verdict: Verdict,
     text: String,
@@ -87,8 +87,8 @@ enum Statistic {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Count {
     Errors,
-    Timeouts,
-    Lost,
+    TimedOut,
+    Unanswered,
     Mismatches,
     Invalid,
 }
@@ -105,23 +105,23 @@ enum Operator {
 impl Threshold {
     /// Checks the threshold against the results of a run.
     #[must_use]
-    pub fn evaluate(&self, results: &RunResults) -> Judgement {
+    pub fn evaluate(&self, results: &RunResults) -> ThresholdResult {
         if results.interrupted {
             // A partial run may cross thresholds that a complete run would not.
-            let text = format!("{self} was not judged: the run was interrupted");
-            return Judgement { verdict: Verdict::Unknown, text };
+            let text = format!("{self} was not evaluated: the run was interrupted");
+            return ThresholdResult { verdict: Verdict::Unknown, text };
         }
         let Some(value) = self.metric.of(results) else {
             let is_unframed = results.reply_check == ReplyCheck::Unframed;
-            let why = if is_unframed { ": the end of a reply is unknown" } else { ", so that it cannot be compared" };
+            let why = if is_unframed { ": the end of a reply is unknown" } else { "" };
             let text = format!("{} was not measured{why}", self.name);
-            return Judgement { verdict: Verdict::Unknown, text };
+            return ThresholdResult { verdict: Verdict::Unknown, text };
         };
         let is_crossed = self.operator.holds(value, self.bound);
         let (verdict, relation) = if is_crossed { (Verdict::Crossed, "which is") } else { (Verdict::Passed, "not") };
         let (operator, bound) = (self.operator.sign(), self.metric.show_bound(self.bound));
         let text = format!("{} is {}, {relation} {operator} {bound}", self.name, self.metric.show(value));
-        Judgement { verdict, text }
+        ThresholdResult { verdict, text }
     }
 }
 
@@ -142,7 +142,7 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Judgement {
+impl fmt::Display for ThresholdResult {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} {}", self.verdict.mark(), self.text)
     }
@@ -163,7 +163,7 @@ fn parse(text: &str) -> Result<Threshold, String> {
     let &(sign, operator) = found.ok_or("the operators are >, >=, <, <= and ==")?;
     let (name, typed_bound) = (text[..start].trim(), text[start + sign.len()..].trim());
     let metric = Metric::named(name).ok_or_else(|| {
-        format!("{name:?} is none of p50, p99.9, max, mean (also service.p50, connect.p50, handshake.p50, send_delay.p50), errors, timeouts, lost, mismatches, invalid, rate")
+        format!("{name:?} is none of p50, p99.9, max, mean (also service.p50, connect.p50, handshake.p50, send_delay.p50), errors, timed_out, unanswered, mismatches, invalid, rate")
     })?;
     let bound = match metric {
         Metric::Time(..) => match parse_duration(typed_bound).map_err(|error| error.to_string())?.as_nanos() {
@@ -196,8 +196,9 @@ impl Metric {
         }
         match name {
             "errors" => Some(Self::Count(Count::Errors)),
-            "timeouts" => Some(Self::Count(Count::Timeouts)),
-            "lost" => Some(Self::Count(Count::Lost)),
+            // "timeouts" and "lost" are the names of earlier versions.
+            "timed_out" | "timeouts" => Some(Self::Count(Count::TimedOut)),
+            "unanswered" | "lost" => Some(Self::Count(Count::Unanswered)),
             "mismatches" => Some(Self::Count(Count::Mismatches)),
             "invalid" => Some(Self::Count(Count::Invalid)),
             "rate" => Some(Self::Rate),
@@ -225,8 +226,8 @@ impl Metric {
             Self::Count(Count::Mismatches) if !results.reply_check.has_counts() => None,
             Self::Count(count) => Some(match count {
                 Count::Errors => results.error_count(),
-                Count::Timeouts => messages.timed_out,
-                Count::Lost => messages.unanswered(),
+                Count::TimedOut => messages.timed_out,
+                Count::Unanswered => messages.unanswered(),
                 Count::Mismatches => results.mismatches.count,
                 Count::Invalid => u64::from(!results.valid),
             } as f64),

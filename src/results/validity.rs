@@ -18,7 +18,7 @@ pub(super) const MAX_MISSING: f64 = 0.01;
 /// CPU share from which a loop has no reserve for bursts.
 const BUSY: f64 = 0.9;
 
-/// Minimum measured time for judging the CPU share, in seconds. In less time, program start dominates.
+/// Minimum measured time for evaluating the CPU share, in seconds. In less time, program start dominates.
 const MIN_MEASURED_S: f64 = 0.1;
 
 /// Allowed deviation of a Poisson process from its mean, in standard deviations: 3 are exceeded once in 370 runs.

@@ -41,9 +41,9 @@ pub enum TlsFault {
     /// The peer ended the connection with this alert (RFC 8446, section 6.2).
     Alert(u8),
     /// The input was corrupted or forged in transit.
-    Damaged,
+    Corrupted,
     /// The peer violated the protocol.
-    Misbehaved,
+    ProtocolViolation,
     /// The peer's handshake exceeds the limit for unauthenticated peers.
     TooLarge,
     /// An error on this side.
@@ -70,8 +70,8 @@ impl TlsFault {
             Self::Incompatible => "incompatible",
             Self::NoProtocol => "no_protocol",
             Self::Alert(number) => return Cow::Owned(format!("alert_{number}")),
-            Self::Damaged => "damaged",
-            Self::Misbehaved => "misbehaved",
+            Self::Corrupted => "corrupted",
+            Self::ProtocolViolation => "protocol_violation",
             Self::TooLarge => "too_large",
             Self::Internal => "internal",
         })

@@ -25,7 +25,7 @@ fn half_to(bad: SocketAddr, well: SocketAddr, further: &[&str]) -> Program {
 fn expect_cause(run: &Run, cause: &str, words: &str, failed: u64) {
     let (results, messages) = (&run.results, &run.results.messages);
     assert_eq!((run.code, results.errors.len(), results.errors.get(cause)), (Some(1), 1, Some(&failed)), "{run:?}");
-    let (connections, wanted) = (&results.connections, results.connections.wanted);
+    let (connections, wanted) = (&results.connections, results.connections.requested);
     assert_eq!((connections.failed, connections.completed), (failed, wanted - failed), "{run:?}");
     assert_eq!((messages.due, messages.no_connection, messages.pending), (Some(100), 0, 0), "{run:?}");
     // On a slow machine, a failed connection may have been assigned a few messages.
@@ -33,7 +33,7 @@ fn expect_cause(run: &Run, cause: &str, words: &str, failed: u64) {
     assert!((1.0..9.0).contains(&results.measured_s), "{run:?}");
     // Long texts span several lines.
     let text = run.stderr.iter().flat_map(|line| line.split_whitespace()).collect::<Vec<_>>().join(" ");
-    assert!(text.contains(": something failed") && text.contains(&format!(" {failed} {words}")), "{run:?}");
+    assert!(text.contains(": failed") && text.contains(&format!(" {failed} {words}")), "{run:?}");
 }
 
 /// Runs against `bad` and a healthy server.

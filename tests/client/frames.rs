@@ -28,7 +28,7 @@ fn expect_verdict(exit: &Exit, code: i32, verdict: &str) {
 /// Expects that the run failed once, for this cause only, and that the report contains `words`.
 #[track_caller]
 fn expect_failure(exit: &Exit, cause: &str, words: &str) {
-    expect_verdict(exit, 1, "something failed");
+    expect_verdict(exit, 1, "failed");
     assert!(exit.stdout.iter().any(|line| line.trim() == format!("1 {cause}")), "{exit:#?}");
     assert!(exit.stdout.iter().any(|line| line.contains(words)), "{exit:#?}");
 }
@@ -214,7 +214,7 @@ fn replies_of_a_known_size() {
     assert_eq!(run.results.bytes.received, run.results.messages.sent * REPLY_BYTES as u64, "{run:?}");
     // A size other than that of the replies.
     let exit = client(fake.address(), &["--message", GET, "--reply-size", "299999"]).await_exit();
-    expect_failure(&exit, "wrong answer", "if replies are larger, raise --reply-size");
+    expect_failure(&exit, "wrong reply", "if replies are larger, raise --reply-size");
     let cut = Fake::new(|_, mut stream| {
         take(&mut stream, 6);
         answer_and_end(stream, b"half of it");
@@ -240,7 +240,7 @@ fn a_greeting_is_explained() {
         None
     });
     let exit = client(fake.address(), &["--frame", "lines", "--expect", "any", "--message", "hello"]).await_exit();
-    expect_failure(&exit, "wrong answer", "; if the server speaks first, use --expect any without --frame");
+    expect_failure(&exit, "wrong reply", "; if the server speaks first, use --expect any without --frame");
     let exit = client(fake.address(), &["--expect", "any", "--message", "hello"]).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
 }
@@ -271,7 +271,7 @@ fn invalid_frames() {
     expect_failure(
         &cut,
         "closed by peer in the middle of a reply",
-        "connection 1, answer 1: the input ended 1 byte short",
+        "connection 1, reply 1: the input ended 1 byte short",
     );
     // Both send six bytes.
     let cut = run(b"\x07HELLO", &["--frame", "u8"]);

@@ -62,7 +62,7 @@ impl Run {
         if results.warm_up_s == 0.0 {
             // Failures before the start of the load belong to no second of it.
             let (errors, connections) = (sum(|second| second.errors), &results.connections);
-            let has_begun_whole = connections.opened >= connections.wanted;
+            let has_begun_whole = connections.opened >= connections.requested;
             assert!(errors == results.error_count() || errors < results.error_count() && !has_begun_whole, "{self:?}");
         }
     }

@@ -17,7 +17,7 @@ fn a_connection_for_each_message() {
         let run = load(server.address(), &[&each[..], further].concat());
         run.expect_success(20);
         let connections = &run.results.connections;
-        assert_eq!((connections.wanted, connections.opened, connections.completed), (4, 20, 4), "{run:?}");
+        assert_eq!((connections.requested, connections.opened, connections.completed), (4, 20, 4), "{run:?}");
         assert_eq!((run.results.histograms.connect.count(), run.results.bytes.received), (20, 20 * 64), "{run:?}");
         assert!(connections.most_open <= 4, "{run:?}");
     }

@@ -36,7 +36,7 @@ fn ask(address: SocketAddr, arguments: &[&str]) -> Exit {
 fn expect_answers(exit: Exit, answers: &[&str], connections: u64, messages: u64) {
     assert_eq!(exit.stdout[..answers.len()], *answers, "{exit:#?}");
     let verdict = &exit.stdout[answers.len()];
-    assert!(verdict.ends_with(": every answer was right"), "{exit:#?}");
+    assert!(verdict.ends_with(": every reply was correct"), "{exit:#?}");
     let outcome = Outcome::read(Exit { stdout: exit.stdout[answers.len()..].to_vec(), ..exit });
     assert_eq!((outcome.code, outcome.opened, outcome.failed), (Some(0), connections, 0), "{outcome:#?}");
     assert_eq!(outcome.messages, (messages, messages), "{outcome:#?}");
@@ -220,17 +220,17 @@ fn wrong_replies() {
     for (reply, words) in [
         (
             otherwise.clone(),
-            r#"answer 1: expected {"result": "In the caves beneath the Misty Mountains. 💍"}, received {"result": "elsewhere"}"#,
+            r#"reply 1: expected {"result": "In the caves beneath the Misty Mountains. 💍"}, received {"result": "elsewhere"}"#,
         ),
-        ([&right[..], &otherwise].concat(), "answer 2: expected"),
+        ([&right[..], &otherwise].concat(), "reply 2: expected"),
         ([&right[..], &right, &right].concat(), "more than its messages asked for"),
-        (b"\0\x02{}".to_vec(), "answer 1: Missing required header 'byteorder'."),
-        (b"HTTP/1.1 400 Bad Request\r\n".repeat(900), "answer 1: the header is not a JSON object: "),
-        (json("[]"), "answer 1: the answer is not an object with a string 'result'"),
-        (json("{"), "answer 1: the content is not JSON: "),
-        (json(r#"{"result": null}"#), "answer 1: the answer is not an object with a string 'result'"),
+        (b"\0\x02{}".to_vec(), "reply 1: Missing required header 'byteorder'."),
+        (b"HTTP/1.1 400 Bad Request\r\n".repeat(900), "reply 1: the header is not a JSON object: "),
+        (json("[]"), "reply 1: the reply is not an object with a string 'result'"),
+        (json("{"), "reply 1: the content is not JSON: "),
+        (json(r#"{"result": null}"#), "reply 1: the reply is not an object with a string 'result'"),
         (typed("binary", b"In the caves"), "received b'In the caves'"),
-        (typed("text/json", &vec![b' '; 70_000]), "answer 1: a content of 70,000 bytes is larger than"),
+        (typed("text/json", &vec![b' '; 70_000]), "reply 1: a content of 70,000 bytes is larger than"),
     ] {
         let fake = Fake::new(move |_, stream| {
             answer(stream, &reply);
@@ -239,7 +239,7 @@ fn wrong_replies() {
         let exit = ask(fake.address(), &["--search", "ring", "--messages", "2", "--hold", "1m"]);
         let told = |line: &String| line.starts_with("    connection 1, ") && line.contains(words);
         assert!(exit.stdout.iter().any(told), "no {words:?} in {exit:#?}");
-        let is_cause = |line: &String| line.trim() == "1 wrong answer";
+        let is_cause = |line: &String| line.trim() == "1 wrong reply";
         assert!(exit.code == Some(1) && exit.stdout.iter().any(is_cause), "{exit:#?}");
     }
 }
@@ -258,7 +258,7 @@ fn replies_that_differ() {
     expect_answers(ask(fake.address(), &arguments), &["Got result: in a hole (2 times)"], 1, 2);
     let fake = answers(["in a hole", "abroad"]);
     let exit = ask(fake.address(), &arguments);
-    let told = r#"    connection 1, answer 2: expected {"result": "in a hole"}, received {"result": "abroad"}"#;
+    let told = r#"    connection 1, reply 2: expected {"result": "in a hole"}, received {"result": "abroad"}"#;
     assert!(exit.code == Some(1) && exit.stdout.iter().any(|line| line == told), "{exit:#?}");
 }
 

@@ -72,7 +72,7 @@ fn while_connecting() {
         waiting.signal(signal);
         let outcome = Outcome::of(waiting);
         assert_eq!(outcome.code, INTERRUPTED, "{outcome:#?}");
-        assert_eq!((outcome.wanted, outcome.opened, outcome.messages), (10, 0, (0, 0)), "{outcome:#?}");
+        assert_eq!((outcome.requested, outcome.opened, outcome.messages), (10, 0, (0, 0)), "{outcome:#?}");
         // Connects that were not started have not failed.
         assert_eq!(outcome.causes, [("interrupted".to_owned(), 4)].into());
     }

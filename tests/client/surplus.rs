@@ -103,9 +103,9 @@ fn bytes_before_the_first_message() {
 }
 
 #[track_caller]
-fn expect_wrong_answer(exit: &Exit, answer: u64) {
+fn expect_wrong_reply(exit: &Exit, reply: u64) {
     assert_eq!(exit.code, Some(1), "{exit:#?}");
-    let told = format!("    connection 1, answer {answer}: received 5 bytes more than its messages asked for");
+    let told = format!("    connection 1, reply {reply}: received 5 bytes more than its messages asked for");
     assert!(exit.stdout.iter().any(|line| line.starts_with(&told)), "no {told:?} in {exit:#?}");
 }
 
@@ -118,7 +118,7 @@ fn frames_without_a_message() {
             None
         });
         let work = ["--frame", "lines", "--expect", "any", "--message", "hello", "--messages", "3"];
-        expect_wrong_answer(&client(fake.address(), &work).await_exit(), 4);
+        expect_wrong_reply(&client(fake.address(), &work).await_exit(), 4);
     }
     let held = Fake::new(|_, mut stream| {
         let sent = take(&mut stream, 6);
@@ -128,7 +128,7 @@ fn frames_without_a_message() {
         None
     });
     let work = ["--frame", "lines", "--expect", "any", "--message", "hello", "--hold", "1m"];
-    expect_wrong_answer(&client(held.address(), &work).await_exit(), 2);
+    expect_wrong_reply(&client(held.address(), &work).await_exit(), 2);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn bytes_after_the_reply_to_a_search() {
         echo_and_more(stream, EXTRA);
         None
     });
-    expect_wrong_answer(&client(proxy.address(), &["--search", "ring"]).await_exit(), 2);
+    expect_wrong_reply(&client(proxy.address(), &["--search", "ring"]).await_exit(), 2);
 }
 
 /// Where any reply or none is expected, no byte is surplus. A server that continues to send is not read for ever.

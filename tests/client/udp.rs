@@ -70,13 +70,13 @@ fn number(exit: &Exit, label: &str) -> u64 {
 #[track_caller]
 pub(crate) fn expect(exit: &Exit, code: i32, sent: u64, verified: u64, fates: &[(&str, u64)]) {
     assert_eq!(exit.code, Some(code), "{exit:#?}");
-    let verdict = if code == 0 { "every datagram" } else { "something failed" };
+    let verdict = if code == 0 { "every datagram" } else { ": failed" };
     assert!(exit.stdout[0].contains(verdict), "{exit:#?}");
     let line = exit.stdout.iter().find_map(|line| line.strip_prefix("  datagrams    ")).unwrap();
     let numbers: Vec<u64> =
         line.split(", ").filter_map(|part| part.split(' ').next()?.replace(',', "").parse().ok()).collect();
     assert_eq!(numbers[..2], [sent, verified], "{exit:#?}");
-    for label in ["lost", "late", "refused", "duplicated", "reordered", "corrupt"] {
+    for label in ["timed out", "late", "refused", "duplicated", "reordered", "corrupt"] {
         let expected = fates.iter().find(|(fate, _)| *fate == label).map_or(0, |(_, count)| *count);
         assert_eq!(number(exit, label), expected, "{label}: {exit:#?}");
     }
@@ -130,19 +130,19 @@ fn texts_and_sizes_of_every_kind() {
 }
 
 #[test]
-fn lost_datagrams_are_counted_and_free_the_pipeline() {
+fn timed_out_datagrams_are_counted_and_free_the_pipeline() {
     let lose = |kind: &[&str], pipeline: &str| {
         let server = CorruptServer::new(|number, bytes| if number % 5 == 2 { vec![] } else { vec![bytes.to_vec()] });
-        // Replies of a busy machine after that time are lost, too.
+        // Replies of a busy machine after that time are late, too.
         let more = ["--messages", "20", "--pipeline", pipeline, "--reply-timeout", "1s"];
         let exit = run(server.address, &[kind, &more].concat());
-        let lost = number(&exit, "lost");
-        assert_eq!(lost, 4, "{exit:#?}");
+        let timed_out = number(&exit, "timed out");
+        assert_eq!(timed_out, 4, "{exit:#?}");
         if kind[0] == "--size" {
-            expect(&exit, 1, 20, 16, &[("lost", 4)]);
+            expect(&exit, 1, 20, 16, &[("timed out", 4)]);
         }
     };
-    // In parallel: each of them waits for its lost messages.
+    // In parallel: each of them waits for its reply timeout.
     std::thread::scope(|scope| {
         for kind in [&["--size", "50"][..], &["--message", "a", "--message", "b"]] {
             for pipeline in ["1", "4"] {
@@ -186,14 +186,14 @@ fn corrupt_datagrams_are_counted_and_shown() {
     let exit = run(server.address, &["--size", "50", "--messages", "9"]);
     expect(&exit, 1, 9, 3, &[("corrupt", 6)]);
     assert!(exit.stdout.iter().any(|line| line.starts_with("    socket 1: received b'\\x00")), "{exit:#?}");
-    // A damaged text does not tell which message it was: that one waits until it is lost.
+    // A damaged text does not tell which message it was: that one waits until it times out.
     let server = CorruptServer::new(|_, bytes| vec![bytes.to_ascii_uppercase()]);
     let exit = run(server.address, &["--message", "abc", "--reply-timeout", "1s"]);
-    expect(&exit, 1, 1, 0, &[("corrupt", 1), ("lost", 1)]);
+    expect(&exit, 1, 1, 0, &[("corrupt", 1), ("timed out", 1)]);
 }
 
 #[test]
-fn late_datagrams_are_lost_and_counted() {
+fn late_datagrams_are_timed_out_and_counted() {
     let mut late: Option<Vec<u8>> = None;
     let server = CorruptServer::new(move |number, bytes| {
         if number == 0 {
@@ -203,7 +203,7 @@ fn late_datagrams_are_lost_and_counted() {
         late.take().into_iter().chain([bytes.to_vec()]).collect()
     });
     let exit = run(server.address, &["--size", "20", "--messages", "3", "--reply-timeout", "1s"]);
-    expect(&exit, 1, 3, 2, &[("lost", 1), ("late", 1)]);
+    expect(&exit, 1, 3, 2, &[("timed out", 1), ("late", 1)]);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn sockets_are_opened_at_the_connect_rate() {
     assert!((1.0..=begin.elapsed().as_secs_f64()).contains(&opening), "{exit:#?}");
 }
 
-/// Sockets with a lost, corrupt or unanswered message are neither complete nor failed.
+/// Sockets with a timed-out, corrupt or unanswered message are neither complete nor failed.
 #[test]
 fn sockets_are_complete_when_every_message_was_answered() {
     let server = CorruptServer::new(|_, bytes| match bytes[7] {

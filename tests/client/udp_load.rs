@@ -143,11 +143,11 @@ fn a_udp_client_stopped_beyond_the_end_sends_the_rest() {
 }
 
 #[test]
-fn lost_datagrams_are_counted_with_their_age() {
+fn timed_out_datagrams_are_counted_with_their_age() {
     let server = CorruptServer::new(|number, bytes| if number % 5 == 2 { vec![] } else { vec![bytes.to_vec()] });
-    let work = ["--udp", "--rate", "100", "--duration", "1s", "--reply-timeout", "3s", "--fail-if", "lost>19"];
+    let work = ["--udp", "--rate", "100", "--duration", "1s", "--reply-timeout", "3s", "--fail-if", "unanswered>19"];
     let run = load(server.address, &work);
-    assert_eq!((run.code, run.results.errors.get("lost")), (Some(3), Some(&20)), "{run:?}");
+    assert_eq!((run.code, run.results.errors.get("reply_timeout")), (Some(3), Some(&20)), "{run:?}");
     let messages = &run.results.messages;
     assert_eq!((messages.due, messages.sent, messages.answered), (Some(100), 100, 80), "{run:?}");
     assert_eq!((messages.timed_out, messages.pending, messages.lost), (20, 0, 0), "{run:?}");
@@ -155,7 +155,7 @@ fn lost_datagrams_are_counted_with_their_age() {
 }
 
 #[test]
-fn late_datagrams_count_as_lost() {
+fn late_datagrams_count_as_timed_out() {
     let mut first: Option<(Vec<u8>, Instant)> = None;
     let server = CorruptServer::new(move |number, bytes| {
         if number == 0 {
@@ -283,7 +283,7 @@ fn a_load_of_datagrams_is_shown_and_stored() {
     let is_second = |line: &String| line.contains("/s, p50 ") && line.contains(", 0 errors, 5 open, send delay ");
     assert!(exit.stderr.iter().any(is_second), "{exit:#?}");
     let has = |part: &str| exit.stdout.iter().any(|line| line.contains(part));
-    assert!(has(&format!("5 sockets to {address} (udp): every reply was right")), "{exit:#?}");
+    assert!(has(&format!("5 sockets to {address} (udp): every reply was correct")), "{exit:#?}");
     assert!(has("  sockets      5 opened, 5 at the same time, 0 failed") && has("response time"), "{exit:#?}");
     assert!(has("  replies      0 late, 0 duplicated, 0 reordered"), "{exit:#?}");
     let read = |path: &str| std::fs::read_to_string(path).unwrap();

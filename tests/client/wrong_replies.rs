@@ -215,7 +215,7 @@ fn failures_of_all_kinds_add_up() {
         let causes =
             [("closed early by peer", 15), ("reset by peer", 10), (WRONG, 10), ("timed out waiting for a reply", 5)];
         outcome.expect_failures(&causes);
-        assert_eq!((outcome.wanted, outcome.opened, outcome.failed), (60, 60, 40), "{outcome:#?}");
+        assert_eq!((outcome.requested, outcome.opened, outcome.failed), (60, 60, 40), "{outcome:#?}");
         assert_eq!(outcome.messages, (120, 20 * 2 + 15 + 10), "{outcome:#?}");
         assert_eq!(outcome.bytes, (60 * 44, 20 * 44 + 15 * 30 + 10 * 22), "{outcome:#?}");
     }
@@ -233,6 +233,6 @@ fn a_wrong_reply_is_not_reported_as_lost() {
     let exit = client(fake.address(), &arguments).await_exit();
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     assert_eq!(exit.stderr[0], "FAILED: 1 of 1 message was answered wrongly", "{exit:#?}");
-    let line = "  unanswered   0 timed out, 0 pending at the end, 0 lost, 1 answered wrongly".to_owned();
+    let line = "  unanswered   0 timed out, 0 pending, 0 lost, 1 wrong".to_owned();
     assert!(exit.stderr.contains(&line), "{exit:#?}");
 }

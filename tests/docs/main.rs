@@ -65,7 +65,7 @@ fn a_wrong_status_is_reported() {
 fn a_wrong_verdict_is_reported() {
     run_all(
         "a.md",
-        "```console\n$ echo 1 connection to x:1: something failed\n1 connection to x:1: every reply was right\n```\n",
+        "```console\n$ echo 1 connection to x:1: failed\n1 connection to x:1: every reply was correct\n```\n",
     );
 }
 

@@ -52,7 +52,7 @@ fn the_results_are_a_value() {
         let results = Client::new(config).unwrap().run().unwrap();
         assert!(results.is_success() && !results.interrupted, "{results}");
         let connections = &results.connections;
-        assert_eq!((connections.wanted, connections.opened), (100, 100));
+        assert_eq!((connections.requested, connections.opened), (100, 100));
         assert_eq!((connections.completed, connections.failed), (100, 0));
         assert_eq!((results.messages.sent, results.messages.answered), (300, 300));
         assert_eq!((results.bytes.sent, results.bytes.received), (1100, 1100));

@@ -40,7 +40,7 @@ fn warnings_come_first() {
     assert_eq!(verdict(&exit, "p50"), "too few intervals");
 }
 
-/// A check that cannot be judged fails.
+/// An inconclusive comparison fails.
 #[test]
 fn inconclusive_runs_fail_unless_allowed() {
     let folder = tempfile::tempdir().unwrap();
@@ -57,17 +57,17 @@ fn inconclusive_runs_fail_unless_allowed() {
     (half.connections.completed, half.connections.failed, half.messages.lost) = (9, 1, 1);
     half.errors.insert("closed_early".to_owned(), 1);
     half.finalize();
-    let both = "cannot judge: the run after lost 1 of 10 connections and 1 of 5,001 messages, and the run before none";
+    let both = "inconclusive: the run after lost 1 of 10 connections and 1 of 5,001 messages, and the run before none";
     let half_file = file(&folder, "half.json", &half);
     let exit = report(&["compare", "--fail-if-worse", &good, &half_file]);
     assert_eq!((exit.code, exit.stderr), (Some(3), vec![both.to_owned()]));
-    // Equal losses of both runs leave the judgement to the numbers.
+    // Equal losses of both runs leave the verdict to the numbers.
     assert_eq!(report(&["compare", "--fail-if-worse", &half_file, &half_file]).code, Some(0));
     for (name, results, reason) in [
-        ("dead.json", &dead, "cannot judge: the run after measured no reply"),
-        ("invalid.json", &invalid, "cannot judge: the run after is not valid: client-limited"),
-        ("lost.json", &lost, "cannot judge: the run after lost every connection"),
-        ("short.json", &sample(4, 100), "cannot judge: the run after is too short: it has 4 intervals"),
+        ("dead.json", &dead, "inconclusive: the run after measured no reply"),
+        ("invalid.json", &invalid, "inconclusive: the run after is not valid: client-limited"),
+        ("lost.json", &lost, "inconclusive: the run after lost every connection"),
+        ("short.json", &sample(4, 100), "inconclusive: the run after is too short: it has 4 intervals"),
     ] {
         let bad = file(&folder, name, results);
         let exit = report(&["compare", "--fail-if-worse", &good, &bad]);

@@ -26,7 +26,7 @@ fn sample(seconds: u32, micros: u64) -> RunResults {
     results.load.kind = LoadKind::Open;
     results.load.rate = Some(500.0);
     let connections = &mut results.connections;
-    (connections.wanted, connections.opened, connections.most_open) = (10, 10, 10);
+    (connections.requested, connections.opened, connections.most_open) = (10, 10, 10);
     (connections.opening_s, connections.completed) = (Some(0.001), 10);
     for second in 0..seconds {
         let mut latencies = Latencies::default();

@@ -15,7 +15,7 @@ fn run_is_shown_in_80_columns() {
     let folder = tempfile::tempdir().unwrap();
     let exit = report(&["show", &file(&folder, "run.json", &sample(3, 100))]);
     assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
-    assert_eq!(exit.stdout[0], "10 connections to 127.0.0.1:65432: every reply was right");
+    assert_eq!(exit.stdout[0], "10 connections to 127.0.0.1:65432: every reply was correct");
     assert!(exit.stdout.iter().any(|line| line.starts_with("    response time ")), "{exit:#?}");
     assert!(exit.stdout.iter().all(|line| line.chars().count() <= 80), "{exit:#?}");
 }
@@ -86,7 +86,7 @@ fn different_or_duplicate_runs_are_not_merged() {
     let [open, closed, udp] = [("open.json", open), ("closed.json", closed), ("udp.json", udp)]
         .map(|(name, results)| file(&folder, name, &results));
     for (files, parts) in [
-        ([&open, &closed], ["open.json is of open load", "closed.json of closed load"]),
+        ([&open, &closed], ["open.json is of open loops", "closed.json of closed loops"]),
         ([&open, &udp], ["open.json is of TCP", "udp.json of UDP"]),
         ([&open, &open], ["open.json hold the same run", "give each run once"]),
     ] {

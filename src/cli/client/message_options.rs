@@ -27,8 +27,8 @@ pub(super) struct ContentOptions {
     #[arg(long, value_name = "SIZE", value_parser = values::message_size, conflicts_with_all = ["message", "message_raw", "message_file"],
         help_heading = "Messages")]
     size: Option<usize>,
-    /// Search a server of the message protocol for VALUE; may be repeated. The answer is printed. With -q only the
-    /// answer is printed, for scripts: one line for each request, on stderr if stdout is taken by --json -, and nothing
+    /// Search a server of the message protocol for VALUE; may be repeated. The reply is printed. With -q only the
+    /// reply is printed, for scripts: one line for each request, on stderr if stdout is taken by --json -, and nothing
     /// for a load.
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["message", "message_raw", "message_file", "size", "frame", "expect", "udp"],
         allow_hyphen_values = true, help_heading = "Messages")]

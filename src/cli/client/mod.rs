@@ -14,7 +14,7 @@ use crate::client::{Client, ClientConfig, Expect, catch_client_signals};
 use crate::connection::Limits;
 use crate::error::{Error, cause_in_words};
 use crate::escape;
-use crate::results::{Answer, RunResults, Settings};
+use crate::results::{Configuration, RunResults, SearchReply};
 use crate::server::ConnectionInfo;
 use crate::service::{Echo, Search};
 use crate::socket::Endpoint;
@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs the client, prints and writes the results. Returns the exit status.
-fn run_and_report(options: &Options, configuration: &Settings) -> Result<u8, Error> {
+fn run_and_report(options: &Options, configuration: &Configuration) -> Result<u8, Error> {
     options.datagrams.check()?;
     let (mut files, is_quiet) = (options.report.open()?, options.log.is_quiet());
     let mut results = run(options)?;
@@ -92,7 +92,7 @@ fn run_and_report(options: &Options, configuration: &Settings) -> Result<u8, Err
     if options.content.stdin {
         return Ok(interactive_run(&results));
     }
-    // With -q, a request prints only the answers, for scripts: on stderr if stdout is taken by a document. A load prints
+    // With -q, a request prints only the replies, for scripts: on stderr if stdout is taken by a document. A load prints
     // none.
     let is_for_script = is_quiet && !options.content.requests().is_empty();
     let has_stdout = is_for_script && files.take_stdout();
@@ -102,9 +102,9 @@ fn run_and_report(options: &Options, configuration: &Settings) -> Result<u8, Err
     Ok(if is_printed || status != SUCCESS { status } else { FAILURE })
 }
 
-/// Prints each answer on a line of its own, on stdout or on stderr. Returns whether that succeeded.
+/// Prints each reply on a line of its own, on stdout or on stderr. Returns whether that succeeded.
 fn print_answers(results: &RunResults, to_stdout: bool) -> bool {
-    results.answers.iter().all(|Answer { text, .. }| {
+    results.search_replies.iter().all(|SearchReply { text, .. }| {
         if to_stdout { output::print_line(text) } else { output::print_to_stderr(escape::line(text)) }
     })
 }

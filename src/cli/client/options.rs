@@ -13,7 +13,7 @@ use crate::cli::variables::Typed;
 use crate::cli::{LONG_VERSION, output, values};
 use crate::client::{ClientConfig, Expect, LoadConfig};
 use crate::error::Error;
-use crate::results::Settings;
+use crate::results::Configuration;
 use crate::socket::{Endpoint, SourceAddresses};
 use crate::units::{parse_duration, parse_rate};
 use clap::builder::ArgPredicate;
@@ -43,7 +43,7 @@ const SERVER_DESCRIPTORS: usize = 64;
                         multiconn-client 127.0.0.1 65432 --frame lines --expect any --message hello -v\n\n\
                         Exit status:\n  0    success\n  \
                         1    something failed, or nothing was measured\n  2    invalid command line\n  \
-                        3    a threshold of --fail-if was crossed, or could not be judged\n  \
+                        3    a threshold of --fail-if was crossed, or could not be evaluated\n  \
                         130  a signal ended the run; the report so far is printed, and result files are written")]
 pub(super) struct Options {
     #[command(flatten)]
@@ -163,8 +163,8 @@ pub(super) struct AmountOptions {
     /// --expect none, where no message counts as unanswered.
     #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "Amount")]
     pipeline: Option<usize>,
-    /// Keep all connections open this long after all are open. A connection that the server closes earlier counts as
-    /// failed.
+    /// Keep all connections open this long: with --duration after the load ends, otherwise after all are open. A
+    /// connection that the server closes earlier counts as failed.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration,
         help_heading = "Amount")]
     hold: Option<Duration>,
@@ -285,8 +285,8 @@ impl Options {
     }
 
     /// The configuration as stored in result files: the positional arguments by their meaning, then the `options`.
-    pub(super) fn settings(&self, options: &Settings) -> Settings {
-        let mut settings = Settings::default();
+    pub(super) fn settings(&self, options: &Configuration) -> Configuration {
+        let mut settings = Configuration::default();
         if let Some(Endpoint::Tcp { host, port }) = &self.target.address {
             settings.set("host", host.as_str());
             settings.set("port", *port);

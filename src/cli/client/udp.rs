@@ -12,7 +12,7 @@ pub(super) struct ClientUdpOptions {
     #[command(flatten)]
     typed: Typed,
     /// Send each message as a UDP datagram, from NUM_CONNECTIONS sockets. A message without a reply within
-    /// --reply-timeout (1s with --udp) is lost. Without --rate, --pipeline defaults to 1. With a --size of 16 or more,
+    /// --reply-timeout (1s with --udp) has timed out. Without --rate, --pipeline defaults to 1. With a --size of 16 or more,
     /// each message carries its number.
     #[arg(long, help_heading = "Datagrams",
         conflicts_with_all = ["unix", "embedded", "connect_timeout", "max_connecting", "no_delay", "keepalive", "buffer_limit", "stdin", "frame", "search", "binary", "tls_ca", "tls_insecure", "tls_cert",

@@ -24,7 +24,7 @@ pub(in crate::client) fn check_frame(
         Ok(None) => Ok(Checked::Incomplete),
         Err(error) => {
             let is_truncated = matches!(error, FrameError::Truncated { .. });
-            Err((if is_truncated { Failure::CutFrame } else { Failure::BadFrame }, error.to_string()))
+            Err((if is_truncated { Failure::IncompleteFrame } else { Failure::BadFrame }, error.to_string()))
         }
     }
 }
@@ -42,6 +42,6 @@ pub(in crate::client) fn accept_all(connection: usize, received: &[u8]) -> Check
     Checked::Correct { bytes: received.len(), ends_message: false }
 }
 
-fn log_reply(connection: usize, answer: &[u8]) {
-    log::trace!(connection; "reply {}", BytesRepr::abbreviated(answer, LOGGED_BYTES));
+fn log_reply(connection: usize, reply: &[u8]) {
+    log::trace!(connection; "reply {}", BytesRepr::abbreviated(reply, LOGGED_BYTES));
 }

@@ -25,7 +25,7 @@ pub(in crate::client) enum Expectation {
     /// The same bytes.
     Echo,
     /// The correct reply of the message protocol.
-    Answer(MessageDecoder),
+    SearchReply(MessageDecoder),
     /// Any frame.
     Frame(Decoder),
     /// So many bytes.
@@ -40,8 +40,8 @@ pub(in crate::client) enum Expectation {
 
 impl Expectation {
     pub(in crate::client) fn of(plan: &Plan) -> Self {
-        if let Some(answers) = &plan.answers {
-            return Self::Answer(answers.decoder());
+        if let Some(replies) = &plan.search_replies {
+            return Self::SearchReply(replies.decoder());
         }
         if let Some(size) = plan.reply_size {
             return Self::Sized(size);

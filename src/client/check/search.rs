@@ -7,7 +7,7 @@
 use super::Checked;
 use crate::codec::message::{Content, MAX_BEFORE_CONTENT, MessageDecoder};
 use crate::log_targets::CLIENT_LOG;
-use crate::results::Answer;
+use crate::results::SearchReply;
 use crate::service::search::{Request, Response, look_up};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ const SHOWN_CHARACTERS: usize = 60;
 
 /// Replies known to all connections of a worker.
 #[derive(Debug)]
-pub(in crate::client) struct Answers {
+pub(in crate::client) struct SearchReplies {
     requests: Arc<[Request]>,
     /// The correct reply to each request, once one has arrived.
     known: RefCell<Vec<Option<Known>>>,
@@ -45,7 +45,7 @@ pub(in crate::client) fn buffer_bytes(requests: &[Request]) -> usize {
     max_content_bytes(requests).saturating_add(MAX_BEFORE_CONTENT)
 }
 
-impl Answers {
+impl SearchReplies {
     pub(in crate::client) fn new(requests: Arc<[Request]>) -> Self {
         let known = RefCell::new(requests.iter().map(|_| None).collect());
         Self { requests, known }
@@ -56,14 +56,14 @@ impl Answers {
     }
 
     /// Replies that arrived, in the order of the requests.
-    pub(in crate::client) fn into_answers(self) -> Vec<Answer> {
+    pub(in crate::client) fn into_replies(self) -> Vec<SearchReply> {
         let known = self.known.into_inner().into_iter().enumerate();
-        let answer = |(request, known): (usize, Option<Known>)| {
+        let reply = |(request, known): (usize, Option<Known>)| {
             let Known { response, count, .. } = known?;
             let is_binary = matches!(response, Response::Bytes(_));
-            Some(Answer { request, text: response.result(), is_binary, count })
+            Some(SearchReply { request, text: response.result(), is_binary, count })
         };
-        known.filter_map(answer).collect()
+        known.filter_map(reply).collect()
     }
 
     /// Checks the reply to message `number` of `connection` at the beginning of `received`. Returns a description of

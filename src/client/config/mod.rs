@@ -65,7 +65,7 @@ pub struct ClientConfig {
     /// Requests for a server of the message protocol, sent instead of `messages`, in the same way.
     ///
     /// Each must be answered correctly: a value of the tutorial's table with the table's text, a binary request with
-    /// its first ten bytes. Any other value must get the same answer every time. Default: none.
+    /// its first ten bytes. Any other value must get the same reply every time. Default: none.
     pub requests: Vec<Request>,
     /// Number of messages per connection. Default: each of `messages` once.
     pub messages_per_connection: Option<u64>,
@@ -87,8 +87,8 @@ pub struct ClientConfig {
     /// Maximum number of unanswered messages per connection. Default: unlimited; 1 in a closed loop with a duration or
     /// over UDP. Has no effect if [nothing](Expect::Nothing) is expected.
     pub pipeline: Option<u64>,
-    /// How long all connections stay open once each was opened or has failed. Default: until the exchange of every
-    /// connection is complete or has failed. With [`LoadConfig::reconnect_every`] each connection closes as soon as its
+    /// How long all connections stay open: with a duration from the end of the load, otherwise from when each was opened
+    /// or has failed. Default: until the exchange of every connection is complete or has failed. With [`LoadConfig::reconnect_every`] each connection closes as soon as its
     /// exchange is complete.
     pub hold: Option<Duration>,
     /// Maximum number of connects in progress. Default: 512.
@@ -98,7 +98,7 @@ pub struct ClientConfig {
     pub connect_rate: Option<f64>,
     /// Connect timeout per address. Default: 10 seconds.
     pub connect_timeout: Duration,
-    /// Maximum time from sending a message to the last byte of its reply; a datagram without one counts as lost. Also
+    /// Maximum time from sending a message to the last byte of its reply; a datagram without one counts as timed out. Also
     /// the maximum time for which a server may accept no bytes. Default: 10 seconds; 1 second over UDP.
     pub reply_timeout: Duration,
     /// Number of retries of a connect that was refused, timed out, or found no free local port. Default: 0.
@@ -375,7 +375,7 @@ impl ClientConfig {
             return Err(Error::Usage(text.to_owned()));
         }
         if !self.requests.is_empty() && (self.framing.is_some() || self.expect != Expect::Echo) {
-            let text = "requests of the message protocol have frames and answers of their own; give no others";
+            let text = "requests of the message protocol have frames and replies of their own; give no others";
             return Err(Error::Usage(text.to_owned()));
         }
         let Some(framing) = self.framing else { return Ok(()) };

@@ -156,12 +156,12 @@ impl Exchange {
     /// The cause behind `failure`. A server of the message protocol may serve one message per connection, as the
     /// tutorial's does.
     fn cause_of_close(&self, failure: Failure) -> Failure {
-        let asks = self.plan.answers.is_some() && self.total > 1 && self.verified.messages <= 1;
+        let asks = self.plan.search_replies.is_some() && self.total > 1 && self.verified.messages <= 1;
         let is_cut = matches!(failure, Failure::ClosedEarly | Failure::Reset);
         let is_partial = matches!(self.expectation, Expectation::Sized(_)) && self.verified.bytes > 0;
         match failure {
-            _ if asks && is_cut => Failure::NotKept,
-            Failure::ClosedEarly if is_partial => Failure::CutFrame,
+            _ if asks && is_cut => Failure::ClosedAfterReply,
+            Failure::ClosedEarly if is_partial => Failure::IncompleteFrame,
             _ => failure,
         }
     }
@@ -253,21 +253,21 @@ impl Exchange {
         let plan = &*self.plan;
         let number = self.verified.messages;
         let wrong = |(failure, words)| {
-            let (connection, answer) = (self.number, number + 1);
-            let description = format_args!("connection {connection}, answer {answer}: {words}");
-            plan.metrics.borrow_mut().wrong_answer(description);
+            let (connection, reply) = (self.number, number + 1);
+            let description = format_args!("connection {connection}, reply {reply}: {words}");
+            plan.metrics.borrow_mut().wrong_reply(description);
             failure
         };
-        match (&mut self.expectation, &plan.answers) {
-            (Expectation::Answer(_) | Expectation::Frame(_) | Expectation::Sized(_), _)
+        match (&mut self.expectation, &plan.search_replies) {
+            (Expectation::SearchReply(_) | Expectation::Frame(_) | Expectation::Sized(_), _)
                 if number == self.sent.messages =>
             {
-                Err(wrong((Failure::WrongAnswer, self.surplus(received.len()))))
+                Err(wrong((Failure::WrongReply, self.surplus(received.len()))))
             }
             (Expectation::Sized(size), _) => Ok(any::check_sized(self.number, (*size, self.verified.bytes), received)),
-            (Expectation::Answer(decoder), Some(answers)) => {
-                let checked = answers.check((self.number, self.first + number), decoder, received);
-                checked.map_err(|words| wrong((Failure::WrongAnswer, words)))
+            (Expectation::SearchReply(decoder), Some(replies)) => {
+                let checked = replies.check((self.number, self.first + number), decoder, received);
+                checked.map_err(|words| wrong((Failure::WrongReply, words)))
             }
             (Expectation::Frame(decoder), _) => {
                 any::check_frame(self.number, decoder, received, has_ended).map_err(wrong)

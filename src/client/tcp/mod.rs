@@ -207,9 +207,9 @@ fn with_tls_fault(outcome: ExchangeOutcome, socket: &Stream) -> ExchangeOutcome 
 /// silent. A whole reply must fit the buffer. In interactive mode the write timeout detects a server that does not
 /// read, and nothing lingers, since input is useless once the output is gone.
 fn limits(shared: &Shared) -> Limits {
-    let answers = if shared.requests.is_empty() { 0 } else { buffer_bytes(&shared.requests) };
+    let reply_bytes = if shared.requests.is_empty() { 0 } else { buffer_bytes(&shared.requests) };
     let without_timeouts = Limits {
-        buffer_bytes: answers.max(shared.config.buffer_bytes),
+        buffer_bytes: reply_bytes.max(shared.config.buffer_bytes),
         handshake: Some(shared.config.connect_timeout),
         ..Limits::without_timeouts()
     };

@@ -78,7 +78,7 @@ impl<'a> UdpBatch<'a> {
         let has_more = self.receive_some(entry, now);
         let now = self.now();
         if let Some(last) = now.checked_sub(nanos(self.plan.reply_timeout)) {
-            entry.in_flight.expire(last, now, |times| self.plan.metrics.borrow_mut().lost(times, now));
+            entry.in_flight.expire(last, now, |times| self.plan.metrics.borrow_mut().timed_out(times, now));
         }
         has_more
     }

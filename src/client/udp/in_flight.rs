@@ -17,7 +17,7 @@ const MAX_LOOK_BACK: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::client) enum Verdict {
     /// It answers the message with these times. It is reordered when a later message was answered before (RFC 4737).
-    Answer { times: MessageTimes, is_reordered: bool },
+    Reply { times: MessageTimes, is_reordered: bool },
     /// It answers a message that already counted as lost.
     Late,
     /// It answers a message that was already answered.
@@ -160,7 +160,7 @@ impl UdpInFlight {
             Some(times) => {
                 let is_reordered = self.highest.is_some_and(|highest| highest > number);
                 self.highest = self.highest.max(Some(number));
-                Verdict::Answer { times, is_reordered }
+                Verdict::Reply { times, is_reordered }
             }
             None if self.lost_numbers.remove(&number) => Verdict::Late,
             None => Verdict::Duplicate,
@@ -273,7 +273,7 @@ mod tests {
     }
 
     fn is_answer(verdict: Verdict, reordered: bool) -> bool {
-        matches!(verdict, Verdict::Answer { is_reordered, .. } if is_reordered == reordered)
+        matches!(verdict, Verdict::Reply { is_reordered, .. } if is_reordered == reordered)
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
         let mut receive = |bytes: &[u8]| in_flight.received(&payload, bytes, 9);
         assert_eq!(reply(3).len(), 100);
         assert!(is_answer(receive(&reply(0)), false));
-        assert_eq!(receive(&reply(3)), Verdict::Answer { times: sent_at(3), is_reordered: false });
+        assert_eq!(receive(&reply(3)), Verdict::Reply { times: sent_at(3), is_reordered: false });
         assert!(is_answer(receive(&reply(1)), true));
         assert_eq!(receive(&reply(3)), Verdict::Duplicate);
         assert_eq!(receive(&reply(5)), Verdict::Corrupt(None), "message 5 was never sent");
@@ -357,7 +357,7 @@ mod tests {
         assert_eq!((in_flight.sendable(), in_flight.has_room()), ((2, 0), true));
         let times = MessageTimes { due: 10, assigned: 11, sent: Some(50) };
         let verdict = in_flight.received(&payload, &message(&payload, 0), 60);
-        assert_eq!(verdict, Verdict::Answer { times, is_reordered: false });
+        assert_eq!(verdict, Verdict::Reply { times, is_reordered: false });
         assert_eq!((in_flight.sendable(), in_flight.sent(62, true)), ((2, 1), sent_batch(30, 29, 62)));
         in_flight.expire(u64::MAX, 70, |_| ());
         // The kernel did not accept it either.

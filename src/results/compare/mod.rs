@@ -18,7 +18,7 @@
 mod bootstrap;
 mod table;
 
-use super::{ReplyCheck, RunResults, Settings, in_plain_text, total};
+use super::{Configuration, ReplyCheck, RunResults, in_plain_text, total};
 use crate::units::{format_count, format_counted};
 use bootstrap::Blocks;
 
@@ -206,7 +206,7 @@ fn new_losses(before: &RunResults, after: &RunResults) -> Option<String> {
     let messages =
         |results: &RunResults| total([results.messages.timed_out, results.messages.lost, results.messages.wrong]);
     let [connections, messages] = [
-        (before.connections.failed, after.connections.failed, after.connections.wanted, "connection"),
+        (before.connections.failed, after.connections.failed, after.connections.requested, "connection"),
         (messages(before), messages(after), after.message_count(), "message"),
     ]
     .map(|(was, is, all, noun)| {
@@ -281,11 +281,12 @@ fn warnings(before: &RunResults, after: &RunResults) -> Vec<String> {
     warnings
 }
 
-fn differences(before: &Settings, after: &Settings) -> Vec<String> {
+fn differences(before: &Configuration, after: &Configuration) -> Vec<String> {
     let mut names: Vec<&str> = before.iter().chain(after.iter()).map(|(name, _)| name).collect();
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(*name) && !IGNORED_OPTIONS.contains(name));
-    let shown = |settings: &Settings, name| settings.get(name).map_or_else(|| "not given".to_owned(), in_plain_text);
+    let shown =
+        |settings: &Configuration, name| settings.get(name).map_or_else(|| "not given".to_owned(), in_plain_text);
     let differ = names.into_iter().filter(|name| before.get(name) != after.get(name));
     differ
         .map(|name| format!("--{name} differs: {} before, {} after", shown(before, name), shown(after, name)))

@@ -1,7 +1,7 @@
 //! Comparison as a table of at most 80 columns.
 
 use super::super::format_latency;
-use super::super::summary::{in_words, job, wrap};
+use super::super::summary::{format_seconds, subject, wrap};
 use super::{Change, Comparison, Metric, Row, RunResults};
 use crate::units::format_rate;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Start, target and measured time of a run on one line.
 pub(super) fn describe(results: &RunResults) -> String {
-    format!("{}, {}, {}", results.started, job(results), in_words(results.measured_s))
+    format!("{}, {}, {}", results.started, subject(results), format_seconds(results.measured_s))
 }
 
 impl fmt::Display for Comparison {

@@ -1,10 +1,10 @@
 //! The four charts of the HTML report.
 
-use super::super::summary::in_words;
+use super::super::summary::format_seconds;
 use super::super::{Interval, Latencies, RunResults, format_latency, per_second};
 use super::chart::{Axis, Chart, Line};
 use super::scale::Scale;
-use super::{answers, headline, latencies};
+use super::{headline, latencies, reply_label};
 use crate::units::{format_count, format_rate};
 use std::time::Duration;
 
@@ -112,9 +112,11 @@ fn rates(results: &RunResults) -> Chart {
             drawn_intervals(results).map(|interval| (middle(interval), per_second(count(interval), interval.seconds)));
         Line { name, points: points.collect() }
     };
-    let answers = answers(results);
-    let lines =
-        vec![line("sent", |interval| interval.sent), line(answers, |interval| interval.answered.max(interval.reads))];
+    let reply_label = reply_label(results);
+    let lines = vec![
+        line("sent", |interval| interval.sent),
+        line(reply_label, |interval| interval.answered.max(interval.reads)),
+    ];
     let highest = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max);
     Chart {
         id: "rate",
@@ -171,7 +173,7 @@ fn tooltips(results: &RunResults, describe: impl Fn(&Interval) -> String) -> Vec
     }
     let tooltip = |interval: &Interval| {
         let (from, to) = (interval.start_s, interval.start_s + interval.seconds);
-        (from, to, format!("from {}: {}", in_words(from), describe(interval)))
+        (from, to, format!("from {}: {}", format_seconds(from), describe(interval)))
     };
     results.intervals.iter().map(tooltip).collect()
 }

@@ -6,7 +6,7 @@ mod charts;
 mod escape;
 mod scale;
 
-use super::summary::{in_words, job, load, losses, machine, opening, verdict};
+use super::summary::{format_seconds, load, losses, machine, opening, subject, verdict};
 use super::{Latencies, LoadKind, ReplyCheck, RunResults, format_latency, in_plain_text};
 use crate::error::reported_cause;
 use crate::units::{format_count, format_rate};
@@ -22,14 +22,14 @@ const STYLE: &str = include_str!("style.css");
 /// Renders the report of a run.
 #[must_use]
 pub fn html_page(results: &RunResults) -> String {
-    let heading = escape(&job(results));
+    let heading = escape(&subject(results));
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{heading}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
     );
-    let (started, length) = (results.started, in_words(results.duration_s));
+    let (started, length) = (results.started, format_seconds(results.duration_s));
     let _ = write!(out, "<header><h1>{heading}</h1>\n<p>{}</p>\n", escape(&load(results)));
     let _ = writeln!(out, "<p>{} \u{b7} {started} \u{b7} {length}</p></header>\n<main>", escape(&results.program));
     out.push_str(&banner(results));
@@ -51,7 +51,7 @@ fn banner(results: &RunResults) -> String {
     let (class, word, text) = match (results.valid, results.load.kind) {
         (false, _) => ("verdict bad", "NOT VALID.", "The numbers do not describe the server under the requested load:"),
         (true, LoadKind::Open) => ("verdict", "Valid.", "The client kept its schedule and did not limit the load."),
-        (true, LoadKind::Closed | LoadKind::Reading | LoadKind::Interactive) => {
+        (true, LoadKind::Closed | LoadKind::ReadOnly | LoadKind::Interactive) => {
             ("verdict", "Valid.", "No sign that the client limited the load.")
         }
     };
@@ -117,14 +117,14 @@ fn tables(results: &RunResults) -> String {
     let mismatches = results.mismatches.first.iter().zip(1_u64..).map(|(text, number)| (format_count(number), text));
     out.push_str(&pairs("Mismatches", mismatches));
     if !results.intervals.is_empty() {
-        let (has_counts, answers) = (results.reply_check.has_counts(), answers(results));
-        let headings = ["second", "sent", answers, "errors", "open", "p50", "p99", "max"];
+        let (has_counts, label) = (results.reply_check.has_counts(), reply_label(results));
+        let headings = ["second", "sent", label, "errors", "open", "p50", "p99", "max"];
         let rows = results.intervals.iter().map(|interval| {
             let time = |nanos| format_latency(Duration::from_nanos(nanos));
-            let answers = if has_counts { interval.answered } else { interval.reads };
-            let counts = [interval.sent, answers, interval.errors, interval.open].map(format_count);
+            let replies = if has_counts { interval.answered } else { interval.reads };
+            let counts = [interval.sent, replies, interval.errors, interval.open].map(format_count);
             let times = [interval.latency.p50_ns, interval.latency.p99_ns, interval.latency.max_ns].map(time);
-            [vec![in_words(interval.start_s)], counts.to_vec(), times.to_vec()].concat()
+            [vec![format_seconds(interval.start_s)], counts.to_vec(), times.to_vec()].concat()
         });
         let _ =
             write!(out, "<details><summary>Every second as a table</summary>\n{}</details>\n", grid(&headings, rows));
@@ -133,7 +133,7 @@ fn tables(results: &RunResults) -> String {
 }
 
 /// The label of the replies of an interval.
-fn answers(results: &RunResults) -> &'static str {
+fn reply_label(results: &RunResults) -> &'static str {
     if results.reply_check == ReplyCheck::Unframed { "reads" } else { "answered" }
 }
 
@@ -162,7 +162,7 @@ fn counts(results: &RunResults) -> Vec<(String, String)> {
         ("timed out", Some(messages.timed_out)),
         ("pending at the end", Some(messages.pending)),
         ("lost", Some(messages.lost)),
-        ("answered wrongly", Some(messages.wrong)),
+        ("wrong replies", Some(messages.wrong)),
         ("late replies", datagrams.map(|datagrams| datagrams.late)),
         ("duplicated replies", datagrams.map(|datagrams| datagrams.duplicated)),
         ("reordered replies", datagrams.map(|datagrams| datagrams.reordered)),
@@ -173,7 +173,7 @@ fn counts(results: &RunResults) -> Vec<(String, String)> {
         rows.into_iter().filter_map(|(name, count)| Some((name.to_owned(), format_count(count?)))).collect();
     rows.extend(opening(results).map(|opening| ("opening time and rate".to_owned(), opening)));
     rows.extend(results.cpu.map(|cpu| {
-        ("CPU time".to_owned(), format!("{} ({:.0} % of the client's)", in_words(cpu.seconds), cpu.share * 100.0))
+        ("CPU time".to_owned(), format!("{} ({:.0} % of the client's)", format_seconds(cpu.seconds), cpu.share * 100.0))
     }));
     rows
 }

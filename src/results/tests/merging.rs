@@ -108,7 +108,7 @@ fn different_or_duplicate_runs_are_rejected() {
     let merged = merge(&[a.clone(), counted]).expect("both count replies");
     assert_eq!(merged.reply_check, ReplyCheck::Counted, "replies of one run were not compared");
     for (other, text) in [
-        (changed(|run| run.load.kind = LoadKind::Closed), "run 1 is of open load and run 3 of closed load"),
+        (changed(|run| run.load.kind = LoadKind::Closed), "run 1 is of open loops and run 3 of closed loops"),
         (changed(|run| run.datagrams = Some(Datagrams::default())), "run 1 is of TCP and run 3 of UDP"),
         (changed(|run| run.configuration.set("unix", "a.sock")), "run 1 is of TCP and run 3 of Unix sockets"),
         (

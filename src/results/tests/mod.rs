@@ -45,7 +45,7 @@ fn sample(seconds: u32, micros: u64, seed: u64) -> RunResults {
     results.load.rate = Some(1000.0);
     results.load.arrivals = Some("poisson".to_owned());
     results.connections = Connections {
-        wanted: 100,
+        requested: 100,
         opened: 100,
         most_open: 100,
         opening_s: Some(0.05),

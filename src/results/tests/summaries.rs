@@ -70,7 +70,7 @@ fn causes_in_words() {
 #[test]
 fn valid_run_begins_with_its_target_and_verdict() {
     let text = TextReport(&sample(3, 100, 1)).to_string();
-    assert!(text.starts_with("100 connections to 127.0.0.1:65432: every reply was right\n"), "{text}");
+    assert!(text.starts_with("100 connections to 127.0.0.1:65432: every reply was correct\n"), "{text}");
 }
 
 #[test]
@@ -82,18 +82,18 @@ fn run_without_measurements_is_reported() {
     results.messages.answered = 1;
     assert!(results.is_success() && TextReport(&results).to_string().contains(": every message was answered\n"));
     results.reply_check = ReplyCheck::Compared;
-    assert!(results.is_success() && TextReport(&results).to_string().contains(": every reply was right\n"));
+    assert!(results.is_success() && TextReport(&results).to_string().contains(": every reply was correct\n"));
     results = RunResults::of("x");
     results.errors.insert("refused".to_owned(), 1);
-    assert!(TextReport(&results).to_string().contains(": something failed\n"));
+    assert!(TextReport(&results).to_string().contains(": failed\n"));
 }
 
-/// Only compared replies are called right, and only counted messages answered.
+/// Only compared replies are called correct, and only counted messages answered.
 #[test]
 fn wording_depends_on_the_reply_check() {
     let mut results = sample(3, 100, 1);
     for (check, verdict, says, says_not) in [
-        (ReplyCheck::Compared, "every reply was right", "answered and verified", "received"),
+        (ReplyCheck::Compared, "every reply was correct", "answered and verified", "received"),
         (ReplyCheck::Counted, "every message was answered", " answered, ", "verified"),
         (ReplyCheck::Unframed, "bytes came back on every connection", "  reads        5,000\n", "answered"),
         (ReplyCheck::NotExpected, "every message was sent", " sent, ", "answered"),
@@ -111,7 +111,7 @@ fn wording_depends_on_the_reply_check() {
         let read = RunResults::from_json(&results.to_json()).expect("it was written by to_json");
         assert_eq!((read.reply_check, read.messages.reads), (check, results.messages.reads));
     }
-    // Files of earlier versions have no reply check; their replies are not called right.
+    // Files of earlier versions have no reply check; their replies are not called correct.
     let old = results.to_json().replace("\"reply_check\"", "\"unknown\"");
     assert_eq!(RunResults::from_json(&old).expect("unknown fields are ignored").reply_check, ReplyCheck::Counted);
 }
@@ -129,7 +129,7 @@ fn load_that_ends_early_shows_its_length() {
     (results.warm_up_s, results.duration_s) = (1.0, 0.5);
     let text = TextReport(&results).to_string();
     assert!(text.contains("ended in its warm-up,"), "{text}");
-    assert!(TextReport(&results).to_string().contains("500 ms, of it 500 ms to warm up"));
+    assert!(TextReport(&results).to_string().contains("500 ms including 500 ms warm-up"));
 }
 
 /// Times of an hour or more share one mark; shorter times have none.

@@ -129,7 +129,7 @@ impl Response {
         match message.content().map_err(|error| error.to_string())? {
             Content::Json(value) => match value.get("result").and_then(|result| result.as_str()) {
                 Some(text) => Ok(Self::Result(text.to_owned())),
-                None => Err("the answer is not an object with a string 'result'".to_owned()),
+                None => Err("the reply is not an object with a string 'result'".to_owned()),
             },
             Content::Binary(bytes) => Ok(Self::Bytes(bytes.to_vec())),
         }

@@ -26,10 +26,10 @@ impl TlsFault {
             Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
                 Self::PlainText
             }
-            Error::DecryptError | Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => Self::Damaged,
+            Error::DecryptError | Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => Self::Corrupted,
             Error::PeerMisbehaved(_)
             | Error::InappropriateMessage { .. }
-            | Error::InappropriateHandshakeMessage { .. } => Self::Misbehaved,
+            | Error::InappropriateHandshakeMessage { .. } => Self::ProtocolViolation,
             _ => Self::Internal,
         }
     }

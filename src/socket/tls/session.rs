@@ -109,7 +109,7 @@ impl<T: ByteStream> TlsLayer<T> {
                     consumed += count;
                 }
                 Err(_) => {
-                    self.fault = Some(TlsFault::Misbehaved);
+                    self.fault = Some(TlsFault::ProtocolViolation);
                     break;
                 }
             }

@@ -168,7 +168,7 @@ impl Service for InteractiveExchange {
             None => {}
             // The reader of the output has closed it.
             Some(ErrorKind::BrokenPipe) => return self.end(ExchangeOutcome::Verified),
-            Some(_) => return self.end(ExchangeOutcome::Failed(Failure::OwnEnd)),
+            Some(_) => return self.end(ExchangeOutcome::Failed(Failure::LocalIo)),
         }
         let waiting = input.bytes().len();
         let is_written = match self.write_received(input) {
@@ -177,7 +177,7 @@ impl Service for InteractiveExchange {
                 log::error!("invalid frame from the server: {error}");
                 let is_truncated = matches!(error, FrameError::Truncated { .. });
                 return self.end(ExchangeOutcome::Failed(if is_truncated {
-                    Failure::CutFrame
+                    Failure::IncompleteFrame
                 } else {
                     Failure::BadFrame
                 }));
@@ -188,7 +188,7 @@ impl Service for InteractiveExchange {
         }
         if !output.has_ended() && self.send_input(output) {
             if self.interactive.input_pipe.broken().is_some() {
-                return self.end(ExchangeOutcome::Failed(Failure::OwnEnd));
+                return self.end(ExchangeOutcome::Failed(Failure::LocalIo));
             }
             output.end();
             self.progress = now;
