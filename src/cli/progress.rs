@@ -111,7 +111,7 @@ fn redraw(bar: &indicatif::ProgressBar, workers: &[Arc<WorkerProgress>], view: V
         _ => format!("{} of {} done", format_count(done), format_count(view.connections)),
     };
     let failed = format_count(total(workers, |worker| worker.failed.get()));
-    let messages = format_counted(total(workers, |worker| worker.messages_verified.get()), "message");
+    let messages = format_counted(total(workers, |worker| worker.messages_answered.get()), "message");
     bar.set_message(format!("{}: {what}, {failed} failed, {messages}", clock(view.started.elapsed())));
 }
 
@@ -210,7 +210,7 @@ impl Seconds {
         if now.as_secs() == self.shown.as_secs() {
             return None;
         }
-        let replies = total(workers, |worker| worker.messages_verified.get());
+        let replies = total(workers, |worker| worker.messages_answered.get());
         let new = replies - std::mem::replace(&mut self.replies, replies);
         self.shown = now;
         let what = match phase {

@@ -6,7 +6,7 @@ use super::{CROSSED, FAILURE, LONG_VERSION, SUCCESS, output, parse, report_error
 use crate::error::{Error, in_words};
 use crate::escape;
 use crate::results::{
-    Comparison, MAX_FILE_BYTES, ResultsError, RunResults, TextReport, compare, html_page, merge, overlap_warning,
+    Comparison, MAX_FILE_BYTES, ResultsError, RunResults, TextReport, compare, html_report, merge, overlap_warning,
     recognize,
 };
 use crate::units::format_size;
@@ -139,7 +139,7 @@ fn work(task: &Task) -> Result<u8, ReportError> {
         }
         Task::Html { file, output } => {
             let output = open_output(output, std::slice::from_ref(file))?;
-            let page = html_page(&read(file)?);
+            let page = html_report(&read(file)?);
             output.write(|out| out.write_all(page.as_bytes()))
         }
     };

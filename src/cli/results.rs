@@ -4,7 +4,7 @@ use super::output_files::OutputFile;
 use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, output};
 use crate::error::Error;
 use crate::escape;
-use crate::results::{RunResults, Threshold, ThresholdResult, Verdict, html_page, write_hdr_log, write_percentiles};
+use crate::results::{RunResults, Threshold, ThresholdResult, Verdict, html_report, write_hdr_log, write_percentiles};
 use clap::Args;
 use std::fmt::Write as _;
 use std::io::Write;
@@ -132,7 +132,7 @@ impl Files {
                 Form::Json => file.write_all(results.to_json().as_bytes()),
                 Form::Percentiles => write_percentiles(results, file),
                 Form::HdrLog => write_hdr_log(results, file),
-                Form::Page => file.write_all(html_page(results).as_bytes()),
+                Form::Page => file.write_all(html_report(results).as_bytes()),
             });
         }
         is_written

@@ -111,7 +111,7 @@ impl Dispatcher {
         // A message that waited for a connection does not show that the loop was late.
         let is_late = self.is_behind && due >= self.wait_ended;
         self.schedule.advance();
-        self.note_taken(1, is_late.then_some(now));
+        self.count_taken(1, is_late.then_some(now));
     }
 
     /// Removes messages due by `now` that will not be dispatched; returns their due time and count. Messages of about
@@ -121,11 +121,11 @@ impl Dispatcher {
         let last = now.min(self.end.saturating_sub(1)).saturating_sub(self.begin);
         let count = self.schedule.count_of_same_age(Duration::from_nanos(last)).min(self.remaining);
         self.schedule.advance_by(count);
-        self.note_taken(count, None);
+        self.count_taken(count, None);
         Some((due, count))
     }
 
-    fn note_taken(&mut self, count: u64, late: Option<u64>) {
+    fn count_taken(&mut self, count: u64, late: Option<u64>) {
         self.remaining -= count;
         if self.remaining == 0 {
             let planned = self.begin.saturating_add(nanos(self.schedule.mean_duration(self.max_messages)));

@@ -1,7 +1,7 @@
 //! Driver of a worker: opens its share of the connections, runs the load on them and closes them, over any transport.
 //!
-//! A load that begins together starts when every connection was opened or has failed. It warms up, sends messages for
-//! its duration, and drains. Then connections are held, if that was asked for.
+//! A load with a rate or duration starts at one instant, after every connection was opened or has failed. It warms up,
+//! sends messages for its duration, and drains. Connections are held if `hold` is set.
 
 use super::arrivals::{ArrivalSchedule, Share};
 use super::clock::nanos;
@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::metrics::{Unanswered, WorkerMetrics};
 use super::plan::{LoadPhase, Plan};
 use super::shared::{Message, Shared};
-use super::transport::{Cause, Closed, DueMessage, Entry, OpenError, Transport, TurnResult};
+use super::transport::{CloseOutcome, DueMessage, Entry, OpenError, Transport, Trigger, TurnResult};
 use crate::connection::CloseReason;
 use crate::event_loop::{Expired, Handler, Key, LoopContext, Readiness, Slab, Timer};
 use crate::log_targets::CLIENT_LOG;
@@ -128,8 +128,8 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         self.first_connect.get_or_insert(attempt.started);
         let address = &self.addresses(attempt)[usize::from(attempt.address)];
         log::debug!(
-            target: CLIENT_LOG, (T::NOUN) = attempt.number, peer:% = address;
-            "Starting {} {} to {}", T::NOUN, attempt.number, address.in_python()
+            target: CLIENT_LOG, (T::LOG_NOUN) = attempt.number, peer:% = address;
+            "Starting {} {} to {}", T::LOG_NOUN, attempt.number, address.in_python()
         );
         // Postponed attempts come first.
         let waits = self.connector.has_postponed() || !self.try_connect(context, attempt);
@@ -145,10 +145,10 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         let source = self.source(attempt, address);
         match self.transport.open(context, key, attempt, address, source) {
             Ok((connection, progress)) => {
-                self.entries.insert(Entry { attempt, opened: None, is_ready: false, is_complete: false, connection });
-                self.connector.begun();
+                self.entries.insert(Entry { attempt, connected: None, is_open: false, is_complete: false, connection });
+                self.connector.attempt_started();
                 if progress == ConnectProgress::Connected {
-                    self.opened(context, key, Cause::Wake);
+                    self.on_connected(context, key, Trigger::Wake);
                 }
             }
             Err(OpenError::BacklogFull) => return false,
@@ -179,11 +179,11 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// Source address of the connection of `attempt`. The source addresses are used in turn for each target.
     fn source(&self, attempt: ConnectAttempt, address: &Address) -> Option<IpAddr> {
         let Shared { config, targets, .. } = self.shared;
-        let turn = (attempt.number as u64 - 1 + attempt.round * config.connections as u64) / targets.len() as u64;
-        config.sources.nth(address, turn)
+        let index = (attempt.number as u64 - 1 + attempt.generation * config.connections as u64) / targets.len() as u64;
+        config.sources.nth(address, index)
     }
 
-    /// An address refused or timed out: tries the next one, and after the last one schedules a retry.
+    /// An attempt at one address failed: tries the next one, and after the last one schedules a retry.
     fn try_next_address(&mut self, context: &mut LoopContext, attempt: ConnectAttempt, failure: Failure) {
         if usize::from(attempt.address) + 1 < self.addresses(attempt).len() {
             self.attempt(context, ConnectAttempt { address: attempt.address + 1, ..attempt });
@@ -196,11 +196,11 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     fn retry_attempt(&mut self, context: &mut LoopContext, attempt: ConnectAttempt, failure: Failure) {
         let is_over = self.plan.phase.get() == LoadPhase::Draining;
         if is_over || attempt.retries >= self.shared.config.retries || !failure.is_transient() {
-            return self.fail(attempt, failure);
+            return self.count_failed(attempt, failure);
         }
         let (next, delay) = self.connector.back_off(attempt, failure, Instant::now());
         log::debug!(
-            (T::NOUN) = attempt.number, failure:%;
+            (T::LOG_NOUN) = attempt.number, failure:%;
             "cannot connect; trying again in {}", format_duration(delay)
         );
         self.plan.metrics.borrow_mut().results.connections.retries += 1;
@@ -214,21 +214,21 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     }
 
     /// Counts a connection that could not be opened.
-    fn fail(&mut self, attempt: ConnectAttempt, failure: Failure) {
+    fn count_failed(&mut self, attempt: ConnectAttempt, failure: Failure) {
         let number = attempt.number;
-        log::debug!((T::NOUN) = number, failure:%; "{} not opened", T::NOUN);
+        log::debug!((T::LOG_NOUN) = number, failure:%; "{} not opened", T::LOG_NOUN);
         self.plan.metrics.borrow_mut().failed(self.shared.target_of(number), failure);
-        self.note_attempted(attempt);
-        self.note_completed();
-        self.note_ended();
+        self.count_attempted(attempt);
+        self.count_completed();
+        self.count_ended();
     }
 
     /// Continues a connect in progress.
-    fn connect(&mut self, context: &mut LoopContext, key: Key, cause: Cause) {
+    fn continue_connect(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        match self.transport.connect_progress(entry, cause) {
+        match self.transport.connect_progress(entry, trigger) {
             Ok(ConnectProgress::Pending) => {}
-            Ok(ConnectProgress::Connected) => self.opened(context, key, cause),
+            Ok(ConnectProgress::Connected) => self.on_connected(context, key, trigger),
             Err(failure) => {
                 if let Some(attempt) = self.abort_attempt(context, key) {
                     self.try_next_address(context, attempt, failure);
@@ -238,11 +238,11 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     }
 
     /// A connection is open. Its first turn may have to complete a handshake.
-    fn opened(&mut self, context: &mut LoopContext, key: Key, cause: Cause) {
+    fn on_connected(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.opened = Some(Instant::now());
+            entry.connected = Some(Instant::now());
             self.shared.opened();
-            self.turn(context, key, cause);
+            self.turn(context, key, trigger);
         }
     }
 
@@ -250,19 +250,19 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     fn abort_attempt(&mut self, context: &mut LoopContext, key: Key) -> Option<ConnectAttempt> {
         let mut entry = self.entries.remove(key)?;
         self.transport.abort(context, key, &mut entry.connection);
-        self.connector.ended();
+        self.connector.attempt_finished();
         self.queue_connector(context);
         Some(entry.attempt)
     }
 
     #[inline]
-    fn turn(&mut self, context: &mut LoopContext, key: Key, cause: Cause) {
+    fn turn(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.opened.is_none() {
-            return self.connect(context, key, cause);
+        if entry.connected.is_none() {
+            return self.continue_connect(context, key, trigger);
         }
-        let result = self.transport.turn(context, key, entry, cause);
-        let has_news = (result.is_ready && !entry.is_ready) || (result.is_complete && !entry.is_complete);
+        let result = self.transport.turn(context, key, entry, trigger);
+        let has_news = (result.is_open && !entry.is_open) || (result.is_complete && !entry.is_complete);
         if has_news || result.close.is_some() {
             self.handle_result(context, key, result);
         }
@@ -271,20 +271,20 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// Counts a connection that is ready for messages, complete, or to be closed after its turn.
     fn handle_result(&mut self, context: &mut LoopContext, key: Key, result: TurnResult) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let is_newly_ready = result.is_ready && !std::mem::replace(&mut entry.is_ready, result.is_ready);
+        let is_newly_open = result.is_open && !std::mem::replace(&mut entry.is_open, result.is_open);
         let is_newly_complete = result.is_complete && !std::mem::replace(&mut entry.is_complete, result.is_complete);
         let attempt = entry.attempt;
-        if is_newly_ready {
-            self.connector.ended();
-            self.note_opened(attempt);
+        if is_newly_open {
+            self.connector.attempt_finished();
+            self.count_opened(attempt);
         }
         if is_newly_complete {
-            self.note_completed();
+            self.count_completed();
         }
         if let Some(reason) = result.close {
             self.close(context, key, reason);
         }
-        if is_newly_ready {
+        if is_newly_open {
             self.add_connection(context, key);
             self.queue_connector(context);
         }
@@ -292,57 +292,57 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
 
     fn close(&mut self, context: &mut LoopContext, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
-        let Closed { failure, is_verified, answered } = self.transport.close(context, key, &mut entry, reason);
+        let CloseOutcome { failure, is_complete, answered } = self.transport.close(context, key, &mut entry, reason);
         let attempt = entry.attempt;
         self.shared.closed();
-        if !entry.is_ready {
-            self.connector.ended();
-            self.note_attempted(attempt);
+        if !entry.is_open {
+            self.connector.attempt_finished();
+            self.count_attempted(attempt);
             self.queue_connector(context);
         }
-        if is_verified && self.is_replaced(attempt, answered) {
+        if is_complete && self.is_replaced(attempt, answered) {
             self.connector.reconnect(attempt, answered, context.now);
             return self.queue_connector(context);
         }
         if let Some(failure) = failure {
             self.plan.metrics.borrow_mut().failed(self.shared.target_of(attempt.number), failure);
-        } else if is_verified {
+        } else if is_complete {
             self.plan.metrics.borrow_mut().completed();
         }
         if !entry.is_complete {
-            self.note_completed();
+            self.count_completed();
         }
-        self.note_ended();
+        self.count_ended();
     }
 
     /// Records a connection that is ready for messages.
-    fn note_opened(&self, attempt: ConnectAttempt) {
+    fn count_opened(&self, attempt: ConnectAttempt) {
         if self.shared.config.load.reconnect_every.is_none() {
             // With a connect rate, time counts from when the first connect was due. A late first connect does not raise
             // the reported rate.
             let first = self.connector.rate_begin().or(self.first_connect).unwrap_or(attempt.started);
             self.plan.metrics.borrow_mut().opening = Some((first, Instant::now()));
         }
-        self.note_attempted(attempt);
+        self.count_attempted(attempt);
     }
 
     /// Counts the first connection with this number once it was opened or has failed.
-    fn note_attempted(&self, attempt: ConnectAttempt) {
-        if attempt.round == 0 {
-            self.shared.note_attempted();
+    fn count_attempted(&self, attempt: ConnectAttempt) {
+        if attempt.generation == 0 {
+            self.shared.count_attempted();
         }
     }
 
     /// Counts a connection whose exchange is complete or has failed.
-    fn note_completed(&self) {
+    fn count_completed(&self) {
         self.plan.metrics.borrow().progress.done.add(1);
-        self.shared.note_completed();
+        self.shared.count_completed();
     }
 
     /// Counts a connection that is closed and not replaced.
-    fn note_ended(&self) {
+    fn count_ended(&self) {
         self.plan.metrics.borrow().progress.ended.add(1);
-        self.shared.note_ended();
+        self.shared.count_ended();
     }
 
     /// Whether a connection that closes after `answered` messages is replaced by a new one.
@@ -354,7 +354,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// Starts the load at `instant`, the same for all workers. Every connection was opened or has failed.
     fn begin_load(&mut self, context: &mut LoopContext, instant: Instant) {
         let load = &self.shared.config.load;
-        if !load.begins_together() {
+        if !load.has_common_start() {
             return self.begin_hold(context);
         }
         let clock = self.plan.clock;
@@ -404,12 +404,12 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         let mut no_connection_left = self.entries.is_empty();
         for attempt in self.connector.stop_reconnecting() {
             if let Some(failure) = attempt.failure {
-                // It waited for a retry, which is cancelled.
-                self.fail(attempt, failure);
+                // Its pending retry is cancelled.
+                self.count_failed(attempt, failure);
             } else {
                 no_connection_left = false;
                 self.plan.metrics.borrow_mut().completed();
-                self.note_ended();
+                self.count_ended();
             }
         }
         self.count_unassigned(now, if no_connection_left { Unanswered::Lost } else { Unanswered::Pending });
@@ -436,7 +436,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         self.dispatcher = Some(dispatcher);
         let mut assigned = std::mem::take(&mut self.assigned);
         for key in assigned.drain(..) {
-            self.turn(context, key, Cause::Wake);
+            self.turn(context, key, Trigger::Wake);
         }
         self.assigned = assigned;
         if has_to_end {
@@ -444,19 +444,19 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         }
     }
 
-    /// Whether a connection is open and may be assigned more messages. The remaining ones are for the connection that
-    /// replaces it.
+    /// Whether a connection is open and may be assigned more messages. With reconnects it takes only
+    /// its own share.
     fn has_capacity(&mut self, key: Key) -> bool {
-        let entry = self.entries.get_mut(key).filter(|entry| entry.opened.is_some());
+        let entry = self.entries.get_mut(key).filter(|entry| entry.connected.is_some());
         entry.is_some_and(|entry| T::has_capacity(&mut entry.connection))
     }
 
     fn assign(&mut self, context: &mut LoopContext, key: Key, message: DueMessage) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let is_first = T::assign(&mut entry.connection, message);
-        self.plan.metrics.borrow_mut().due(message.due);
+        self.plan.metrics.borrow_mut().count_due(message.due);
         if !T::SENDS_BATCHES {
-            self.turn(context, key, Cause::Wake);
+            self.turn(context, key, Trigger::Wake);
         } else if is_first {
             self.assigned.push(key);
         }
@@ -484,7 +484,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         }
     }
 
-    /// Starts the hold, once every connection was opened or has failed.
+    /// Starts the hold, once every connection was opened or has failed, or when the load ends.
     fn begin_hold(&mut self, context: &mut LoopContext) {
         if let Some(hold) = self.shared.config.hold {
             context.wheel.arm(&mut self.hold, HOLD, Some(later(context.now, hold)));
@@ -506,8 +506,8 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     fn wake_all(&mut self, context: &mut LoopContext) {
         for key in self.entries.keys() {
             // A connection that is not open yet is served when it opens.
-            if self.entries.get_mut(key).is_some_and(|entry| entry.opened.is_some()) {
-                self.turn(context, key, Cause::Wake);
+            if self.entries.get_mut(key).is_some_and(|entry| entry.connected.is_some()) {
+                self.turn(context, key, Trigger::Wake);
             }
         }
     }
@@ -518,13 +518,13 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         }
         self.count_unassigned(self.plan.clock.nanos(context.now), Unanswered::Pending);
         for attempt in self.connector.stop() {
-            self.fail(attempt, Failure::Stopped);
+            self.count_failed(attempt, Failure::Stopped);
         }
         for key in self.entries.keys() {
-            if self.entries.get_mut(key).is_some_and(|entry| entry.opened.is_some()) {
+            if self.entries.get_mut(key).is_some_and(|entry| entry.connected.is_some()) {
                 self.close(context, key, CloseReason::Stopped);
             } else if let Some(attempt) = self.abort_attempt(context, key) {
-                self.fail(attempt, Failure::Stopped);
+                self.count_failed(attempt, Failure::Stopped);
             }
         }
     }
@@ -535,7 +535,7 @@ impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
 
     #[inline]
     fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness) {
-        self.turn(context, key, Cause::Event(readiness));
+        self.turn(context, key, Trigger::Event(readiness));
     }
 
     fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {
@@ -543,7 +543,7 @@ impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
             RETRY => self.retry_postponed(context),
             HOLD => self.end_hold(context),
             BACKOFF => self.backoff_expired(context),
-            key => self.turn(context, key, Cause::Timer),
+            key => self.turn(context, key, Trigger::Expired),
         }
     }
 
@@ -556,7 +556,7 @@ impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
                 self.connector.timer_expired();
                 self.queue_connector(context);
             }
-            _ => self.turn(context, key, Cause::PreciseTimer),
+            _ => self.turn(context, key, Trigger::PreciseTimer),
         }
     }
 
@@ -564,7 +564,7 @@ impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
         match key {
             CONNECTOR => self.start_attempts(context),
             DISPATCHER => self.dispatch(context),
-            _ => self.turn(context, key, Cause::Ready),
+            _ => self.turn(context, key, Trigger::Ready),
         }
     }
 

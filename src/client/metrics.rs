@@ -5,8 +5,8 @@
 
 use super::failure::Failure;
 use super::progress::{Snapshot, WorkerProgress};
-use super::tcp::in_flight::{MessageTimes, SentBatch};
-use super::udp::in_flight::Verdict;
+use super::tcp::in_flight::{MessageTimes, SentGroup};
+use super::udp::in_flight::ReplyClass;
 use crate::error::errno_name;
 use crate::python_repr::BytesRepr;
 use crate::results::{Cpu, Interval, Latencies, Messages, RunResults};
@@ -73,7 +73,7 @@ impl Cause {
 #[derive(Debug, Default)]
 pub(super) struct WorkerMetrics {
     pub(super) progress: Arc<WorkerProgress>,
-    /// What was counted so far, without the current second.
+    /// Counts so far, without the current second.
     pub(super) results: RunResults,
     errors: BTreeMap<Cause, u64>,
     failed_by_target: Vec<u64>,
@@ -84,19 +84,19 @@ pub(super) struct WorkerMetrics {
     pub(super) second: Interval,
     latencies: Latencies,
     /// Messages that were due by the schedule.
-    due: u64,
+    due_count: u64,
     /// Maximum send delay in the current second, and in the last complete one, in nanoseconds.
     max_send_delay: u64,
     last_send_delay: u64,
     is_open_loop: bool,
     /// Messages due before this time are not measured.
-    begin: u64,
+    measured_from: u64,
     /// When sending ended, if that was before the end of the run.
-    end: Option<u64>,
+    sending_ended: Option<u64>,
     /// When a message was last sent or answered.
-    last: u64,
+    last_activity: u64,
     /// Start and end of the current interval.
-    second_begin: u64,
+    second_began: u64,
     second_end: u64,
     /// Connections that were open after the last round of the loop.
     open: u64,
@@ -114,7 +114,15 @@ impl WorkerMetrics {
     pub(super) fn new(progress: Arc<WorkerProgress>, is_open_loop: bool, begin: u64) -> Self {
         let second_end = begin.saturating_add(NANOS_PER_SECOND);
         let cpu_begin = cpu_time();
-        Self { progress, is_open_loop, begin, second_begin: begin, second_end, cpu_begin, ..Self::default() }
+        Self {
+            progress,
+            is_open_loop,
+            measured_from: begin,
+            second_began: begin,
+            second_end,
+            cpu_begin,
+            ..Self::default()
+        }
     }
 
     /// Starts measuring at `begin`, and discards the measurements of all messages before.
@@ -122,9 +130,9 @@ impl WorkerMetrics {
         self.results.messages = Messages::default();
         self.results.intervals.clear();
         self.results.histograms.clear_messages();
-        (self.second, self.due, self.last, self.max_send_delay) = (Interval::default(), 0, 0, 0);
+        (self.second, self.due_count, self.last_activity, self.max_send_delay) = (Interval::default(), 0, 0, 0);
         self.latencies.clear();
-        (self.begin, self.second_begin, self.end) = (begin, begin, None);
+        (self.measured_from, self.second_began, self.sending_ended) = (begin, begin, None);
         self.second_end = begin.saturating_add(NANOS_PER_SECOND);
         self.cpu_begin = cpu_time();
     }
@@ -140,15 +148,15 @@ impl WorkerMetrics {
     /// No more messages are sent from `end` on, which is noticed at `now`; replies may still arrive. Only the first
     /// call counts.
     pub(super) fn end(&mut self, end: u64, now: u64) {
-        if self.end.is_some() {
+        if self.sending_ended.is_some() {
             return;
         }
-        let end = end.max(self.begin);
-        self.end = Some(end);
+        let end = end.max(self.measured_from);
+        self.sending_ended = Some(end);
         self.cpu = self.cpu_so_far();
         // The second in which the load ends is split at its end.
         self.end_intervals_until(end.min(now));
-        if (self.second_begin.saturating_add(1)..self.second_end).contains(&end) {
+        if (self.second_began.saturating_add(1)..self.second_end).contains(&end) {
             self.second_end = end;
         }
         self.end_intervals_until(now);
@@ -161,23 +169,23 @@ impl WorkerMetrics {
     /// Whether a message that was due at `due` is measured.
     #[inline]
     pub(super) fn is_measured(&self, due: u64) -> bool {
-        due >= self.begin
+        due >= self.measured_from
     }
 
     /// Counts a message that was due at `due`.
     #[inline]
-    pub(super) fn due(&mut self, due: u64) {
-        self.due += u64::from(due >= self.begin);
+    pub(super) fn count_due(&mut self, due: u64) {
+        self.due_count += u64::from(due >= self.measured_from);
     }
 
     /// Counts messages that were sent.
     #[inline]
-    pub(super) fn sent(&mut self, SentBatch { due, blocked, sent, count }: SentBatch) {
+    pub(super) fn sent(&mut self, SentGroup { due, blocked, sent, count }: SentGroup) {
         self.progress.messages_sent.add(count);
-        if due < self.begin {
+        if due < self.measured_from {
             return;
         }
-        self.last = self.last.max(sent);
+        self.last_activity = self.last_activity.max(sent);
         self.results.messages.sent += count;
         self.second.sent += count;
         if self.is_open_loop {
@@ -193,11 +201,11 @@ impl WorkerMetrics {
     /// Counts a message that was answered at `now`.
     #[inline]
     pub(super) fn answered(&mut self, times: MessageTimes, now: u64) {
-        self.progress.messages_verified.add(1);
-        if times.due < self.begin {
+        self.progress.messages_answered.add(1);
+        if times.due < self.measured_from {
             return;
         }
-        self.last = self.last.max(now);
+        self.last_activity = self.last_activity.max(now);
         self.second.answered += 1;
         let service_time = now.saturating_sub(times.sent.unwrap_or(times.due));
         if self.is_open_loop {
@@ -208,14 +216,14 @@ impl WorkerMetrics {
         }
     }
 
-    /// Counts a read whose bytes do not end a reply for certain. `first` are the times of the connection's first
+    /// Counts a read whose reply boundary is unknown. `first` are the times of the connection's first
     /// message, if these are the first bytes after it.
     pub(super) fn read(&mut self, first: Option<MessageTimes>, now: u64) {
-        if now >= self.begin {
+        if now >= self.measured_from {
             self.second.reads += 1;
-            self.last = self.last.max(now);
+            self.last_activity = self.last_activity.max(now);
         }
-        if let Some(times) = first.filter(|times| times.due >= self.begin) {
+        if let Some(times) = first.filter(|times| times.due >= self.measured_from) {
             let first_byte = now.saturating_sub(times.sent.unwrap_or(times.due));
             self.results.histograms.first_byte.record_nanos(first_byte);
         }
@@ -230,9 +238,9 @@ impl WorkerMetrics {
         }
     }
 
-    /// Counts bytes that a server sent unasked, at `now`. It may send before all connections are open, when the
+    /// Counts unsolicited bytes, received at `now`. It may send before all connections are open, when the
     /// duration of a load begins.
-    pub(super) fn add_unasked_bytes(&mut self, bytes: usize, now: u64) {
+    pub(super) fn add_unsolicited_bytes(&mut self, bytes: usize, now: u64) {
         self.results.bytes.received += bytes as u64;
         if self.is_measured(now) {
             self.second.bytes_received += bytes as u64;
@@ -241,8 +249,8 @@ impl WorkerMetrics {
 
     /// Counts `count` messages that were due and not assigned to a connection. `no_connection` says that none was open.
     pub(super) fn count_unassigned(&mut self, due: u64, now: u64, count: u64, why: Unanswered, no_connection: bool) {
-        if due >= self.begin {
-            self.due += count;
+        if due >= self.measured_from {
+            self.due_count += count;
             self.results.messages.no_connection += if no_connection { count } else { 0 };
             self.count_unanswered(due, now, count, why);
         }
@@ -250,11 +258,11 @@ impl WorkerMetrics {
 
     /// Counts `count` messages that will never be answered.
     pub(super) fn unanswered(&mut self, times: MessageTimes, now: u64, count: u64, why: Unanswered) {
-        if times.due < self.begin {
+        if times.due < self.measured_from {
             return;
         }
         // Until the load ends, an assigned message is sent at once if there is room.
-        if times.sent.is_none() && self.end.is_none_or(|end| times.assigned < end) {
+        if times.sent.is_none() && self.sending_ended.is_none_or(|end| times.assigned < end) {
             self.results.messages.unsent += count;
         }
         self.count_unanswered(times.due, now, count, why);
@@ -318,11 +326,11 @@ impl WorkerMetrics {
 /// Datagrams.
 impl WorkerMetrics {
     /// Counts a message of `bytes` bytes that was sent.
-    pub(super) fn sent_datagram(&mut self, sent_batch: SentBatch, bytes: usize) {
-        if self.is_measured(sent_batch.due) {
+    pub(super) fn sent_datagram(&mut self, sent_group: SentGroup, bytes: usize) {
+        if self.is_measured(sent_group.due) {
             self.second.bytes_sent += bytes as u64;
         }
-        self.sent(sent_batch);
+        self.sent(sent_group);
     }
 
     /// Counts a message that could not be sent; `times` are those of a scheduled message.
@@ -333,18 +341,18 @@ impl WorkerMetrics {
         }
     }
 
-    /// Counts a reply received by `socket` at `now` and classified as `verdict`.
-    pub(super) fn received(&mut self, verdict: Verdict, socket: u64, bytes: &[u8], now: u64) {
+    /// Counts a reply received by `socket` at `now` and classified as `class`.
+    pub(super) fn received(&mut self, class: ReplyClass, socket: u64, bytes: &[u8], now: u64) {
         let datagrams = self.results.datagrams.get_or_insert_default();
-        match verdict {
-            Verdict::Reply { times, is_reordered } => {
+        match class {
+            ReplyClass::Reply { times, is_reordered } => {
                 datagrams.reordered += u64::from(is_reordered);
                 self.add_verified_bytes(bytes.len(), Some(times), now);
                 self.answered(times, now);
             }
-            Verdict::Late => datagrams.late += 1,
-            Verdict::Duplicate => datagrams.duplicated += 1,
-            Verdict::Corrupt(times) => {
+            ReplyClass::Late => datagrams.late += 1,
+            ReplyClass::Duplicate => datagrams.duplicated += 1,
+            ReplyClass::Corrupt(times) => {
                 self.count_error(Cause::Corrupt);
                 if let Some(times) = times {
                     self.unanswered(times, now, 1, Unanswered::Wrong);
@@ -400,7 +408,7 @@ impl WorkerMetrics {
     fn publish_second(&self) {
         let Some(interval) = self.results.intervals.get(self.last_complete).cloned() else { return };
         let send_delay = self.is_open_loop.then(|| Duration::from_nanos(self.last_send_delay));
-        let end_s = self.end.map(|end| in_seconds(end.saturating_sub(self.begin)));
+        let end_s = self.sending_ended.map(|end| in_seconds(end.saturating_sub(self.measured_from)));
         let is_after_load = end_s.is_some_and(|end_s| end_s <= interval.start_s);
         self.progress.publish_second(Snapshot { interval, send_delay, is_after_load });
     }
@@ -416,7 +424,7 @@ impl WorkerMetrics {
     #[cold]
     fn end_interval(&mut self, end: u64) {
         let (second, open) = (std::mem::take(&mut self.second), self.open);
-        let (start, nanos) = (self.second_begin - self.begin, end.saturating_sub(self.second_begin));
+        let (start, nanos) = (self.second_began - self.measured_from, end.saturating_sub(self.second_began));
         let results = &mut self.results;
         if nanos >= NANOS_PER_SECOND {
             self.last_send_delay = std::mem::take(&mut self.max_send_delay);
@@ -429,34 +437,34 @@ impl WorkerMetrics {
         self.latencies.clear();
         let (start_s, seconds) = (in_seconds(start), in_seconds(nanos));
         results.intervals.push(Interval { start_s, seconds, open, latency, ..second });
-        self.second_begin = end;
+        self.second_began = end;
         self.second_end = end.saturating_add(NANOS_PER_SECOND);
     }
 
-    /// Ends measuring at `now`; `is_cut` says that the run was stopped before the duration of its load was over. The
+    /// Ends measuring at `now`; `is_interrupted` says that the run was stopped before the duration of its load was over. The
     /// measured time ends with the load, or with the last reply if nothing else ends it. Holding and closing
     /// connections are not included.
-    pub(super) fn close(&mut self, now: u64, is_cut: bool) {
+    pub(super) fn close(&mut self, now: u64, is_interrupted: bool) {
         self.cpu = self.cpu.or_else(|| self.cpu_so_far());
         self.end_intervals_until(now);
         self.open = 0;
-        self.end_interval(now.max(self.second_begin));
-        let measured_until = |end: u64| in_seconds(end.saturating_sub(self.begin));
-        let last = if is_cut { now } else { self.last };
+        self.end_interval(now.max(self.second_began));
+        let measured_until = |end: u64| in_seconds(end.saturating_sub(self.measured_from));
+        let last = if is_interrupted { now } else { self.last_activity };
         let results = &mut self.results;
-        results.measured_s = measured_until(self.end.unwrap_or(last));
-        results.duration_s = measured_until(self.end.unwrap_or(now));
+        results.measured_s = measured_until(self.sending_ended.unwrap_or(last));
+        results.duration_s = measured_until(self.sending_ended.unwrap_or(now));
         results.cpu = self.cpu.map(|cpu| Cpu { seconds: cpu.as_secs_f64(), share: 0.0 });
-        if let Some(end) = self.end {
-            results.split_after_load(in_seconds(end - self.begin));
+        if let Some(end) = self.sending_ended {
+            results.split_after_load(in_seconds(end - self.measured_from));
         }
     }
 
-    /// What the worker counted, after [`close`](Self::close). `targets` are those of the connections.
+    /// Results of this worker, after [`close`](Self::close). `targets` are those of the connections.
     pub(super) fn into_results(self, targets: &[String]) -> RunResults {
         let mut results = self.results;
         results.connections.opened = self.progress.opened.get();
-        results.messages.due = Some(self.due);
+        results.messages.due = Some(self.due_count);
         results.messages.reads = Some(results.sum_of_intervals(|second| second.reads));
         results.bytes.sent = results.sum_of_intervals(|second| second.bytes_sent);
         for (cause, count) in self.errors {

@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, SignalSet, catch_signals, run_workers};
 use crate::results::RunResults;
 use crate::socket::{
-    Address, Multicast, Peer, SocketOptions, TlsConnector, open_towards, raise_descriptor_limit, rehearse_options,
+    Address, Multicast, Peer, SocketOptions, TlsConnector, check_socket_options, open_towards, raise_descriptor_limit,
 };
 use driver::{CONNECTOR, Driver};
 use failure::Failure;
@@ -168,7 +168,7 @@ impl Client {
         config.check(raise_descriptor_limit().map(|limit| limit.soft))?;
         let messages = config.take_messages()?;
         let targets = config.resolve()?;
-        rehearse(&config, &targets)?;
+        check_all_socket_options(&config, &targets)?;
         // One TLS connector per target. A single set of options is used for all targets.
         let tls = config.tls.iter().cycle().take(if config.tls.is_empty() { 0 } else { targets.len() });
         let tls = tls.map(TlsConnector::new).collect::<Result<_, Error>>()?;
@@ -273,13 +273,13 @@ impl Client {
 }
 
 /// Reports socket options that the kernel does not grant before the first of many sockets is opened.
-fn rehearse(config: &ClientConfig, targets: &[Vec<Address>]) -> Result<(), Error> {
+fn check_all_socket_options(config: &ClientConfig, targets: &[Vec<Address>]) -> Result<(), Error> {
     match targets.iter().flatten().next() {
         Some(&Address::Ip(address)) if config.socket != SocketOptions::default() && config.udp.is_some() => {
-            let rehearsed = open_towards(Peer::Many(address), None, &Multicast::default(), &config.socket);
-            rehearsed.map(|_| ()).map_err(Error::system("set the options of the sockets"))
+            let opened = open_towards(Peer::Many(address), None, &Multicast::default(), &config.socket);
+            opened.map(|_| ()).map_err(Error::system("set the options of the sockets"))
         }
-        Some(address) if config.socket != SocketOptions::default() => rehearse_options(address, &config.socket),
+        Some(address) if config.socket != SocketOptions::default() => check_socket_options(address, &config.socket),
         _ => Ok(()),
     }
 }
@@ -295,7 +295,7 @@ fn drive<'a, T: Transport<'a>>(
     let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<WorkerProgress>))| {
         let load = &shared.config.load;
         // A load that begins on all connections together starts the measured time itself.
-        let begin = if load.begins_together() { u64::MAX } else { shared.clock.nanos(started) };
+        let begin = if load.has_common_start() { u64::MAX } else { shared.clock.nanos(started) };
         let metrics = WorkerMetrics::new(progress, load.rate.is_some(), begin);
         let mut driver = Driver::<T>::new(shared, metrics, first, step, started);
         event_loop.context().ready.push_back(CONNECTOR);

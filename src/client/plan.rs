@@ -58,8 +58,8 @@ pub(in crate::client) struct Plan {
     /// failed.
     pub(in crate::client) keeps_open: Cell<bool>,
     pub(in crate::client) metrics: RefCell<WorkerMetrics>,
-    /// When the first connection of the run was usable, and whether this worker measures from then on.
-    first_usable: Arc<OnceLock<u64>>,
+    /// When the first connection of the run was open, and whether this worker measures from then on.
+    first_open: Arc<OnceLock<u64>>,
     is_measuring: Cell<bool>,
     /// Known replies, if the messages are requests.
     pub(in crate::client) search_replies: Option<SearchReplies>,
@@ -68,7 +68,7 @@ pub(in crate::client) struct Plan {
 impl Plan {
     pub(in crate::client) fn new(shared: &Shared, metrics: WorkerMetrics) -> Self {
         let config = &shared.config;
-        let together = config.load.begins_together();
+        let together = config.load.has_common_start();
         let is_open_loop = config.load.rate.is_some();
         Self {
             messages: Arc::clone(&shared.messages),
@@ -95,18 +95,18 @@ impl Plan {
             holding: Cell::new(config.hold.is_some()),
             keeps_open: Cell::new(config.keeps_open()),
             metrics: RefCell::new(metrics),
-            first_usable: Arc::clone(&shared.first_usable),
+            first_open: Arc::clone(&shared.first_open),
             // Otherwise the load itself starts the measured time.
             is_measuring: Cell::new(together),
             search_replies: (!shared.requests.is_empty()).then(|| SearchReplies::new(Arc::clone(&shared.requests))),
         }
     }
 
-    /// Called when a connection is usable. Where connections do not wait for each other, the first one of the run
+    /// Called when a connection is open. Where connections do not wait for each other, the first one of the run
     /// starts the measured time; the wait for the server before that is excluded.
-    pub(in crate::client) fn note_usable(&self) {
+    pub(in crate::client) fn on_open(&self) {
         if !self.is_measuring.replace(true) {
-            let begin = *self.first_usable.get_or_init(|| self.clock.nanos(Instant::now()));
+            let begin = *self.first_open.get_or_init(|| self.clock.nanos(Instant::now()));
             self.metrics.borrow_mut().begin(begin);
         }
     }

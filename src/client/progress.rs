@@ -19,7 +19,7 @@ pub struct WorkerProgress {
     /// Messages sent.
     pub messages_sent: Counter,
     /// Messages that were answered correctly.
-    pub messages_verified: Counter,
+    pub messages_answered: Counter,
     /// The last complete second that was not taken yet. It is written once per second.
     second: Mutex<Option<Snapshot>>,
     begun: OnceLock<Instant>,

@@ -38,8 +38,8 @@ pub(super) struct Shared {
     pub(super) tls: Vec<TlsConnector>,
     /// Set in interactive mode: input and output are forwarded instead of exchanging messages.
     pub(super) interactive: Option<Arc<Interactive>>,
-    /// When the first connection was usable.
-    pub(super) first_usable: Arc<OnceLock<u64>>,
+    /// When the first connection was open.
+    pub(super) first_open: Arc<OnceLock<u64>>,
     attempted: AtomicUsize,
     completed: AtomicUsize,
     ended: AtomicUsize,
@@ -63,7 +63,7 @@ impl Shared {
             targets,
             tls,
             interactive: None,
-            first_usable: Arc::default(),
+            first_open: Arc::default(),
             attempted: AtomicUsize::new(0),
             completed: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
@@ -91,7 +91,7 @@ impl Shared {
     }
 
     /// Counts a connection whose exchange is complete or has failed. After the last one, notifies every worker.
-    pub(super) fn note_completed(&self) {
+    pub(super) fn count_completed(&self) {
         if self.config.keeps_open() && self.completed.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
             self.handle.send(|| Message::AllCompleted);
         }
@@ -99,7 +99,7 @@ impl Shared {
 
     /// Counts a connection that is closed and not replaced. After the last one, notifies every worker. In interactive
     /// mode only queued output remains to be written.
-    pub(super) fn note_ended(&self) {
+    pub(super) fn count_ended(&self) {
         if let Some(interactive) = &self.interactive {
             interactive.connection_closed();
         }
@@ -115,7 +115,7 @@ impl Shared {
     }
 
     /// Counts a connection that was opened or has failed. After the last one, notifies every worker.
-    pub(super) fn note_attempted(&self) {
+    pub(super) fn count_attempted(&self) {
         if self.attempted.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
             let begin = self.config.load.begin_after(Instant::now());
             self.handle.send(|| Message::AllAttempted(begin));

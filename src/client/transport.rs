@@ -18,7 +18,7 @@ pub(super) trait Transport<'a>: Sized {
     type Connection;
 
     /// The word for a connection in the log.
-    const NOUN: &'static str;
+    const LOG_NOUN: &'static str;
 
     /// Whether messages that are due together on one connection are sent together. Otherwise each is sent as soon as it
     /// is assigned.
@@ -36,11 +36,11 @@ pub(super) trait Transport<'a>: Sized {
         source: Option<IpAddr>,
     ) -> Result<(Self::Connection, ConnectProgress), OpenError>;
 
-    /// Whether a connection that was [pending](ConnectProgress::Pending) is open after `cause`.
+    /// Whether a connection that was [pending](ConnectProgress::Pending) is open after `trigger`.
     fn connect_progress(
         &mut self,
         entry: &mut Entry<Self::Connection>,
-        cause: Cause,
+        trigger: Trigger,
     ) -> Result<ConnectProgress, Failure>;
 
     /// Whether an open connection may be assigned another message.
@@ -49,16 +49,16 @@ pub(super) trait Transport<'a>: Sized {
     /// Queues a message. It is sent in the next turn. Returns whether it is the only one queued.
     fn assign(connection: &mut Self::Connection, message: DueMessage) -> bool;
 
-    /// Receives and sends on an open connection, if `cause` is a reason to, and schedules the next turn.
+    /// Receives and sends on an open connection, if `trigger` is a reason to, and schedules the next turn.
     fn turn(
         &mut self,
         context: &mut LoopContext,
         key: Key,
         entry: &mut Entry<Self::Connection>,
-        cause: Cause,
+        trigger: Trigger,
     ) -> TurnResult;
 
-    /// Removes a connection that is not open yet from the loop.
+    /// Deregisters a connection whose connect is in progress.
     fn abort(&mut self, context: &mut LoopContext, key: Key, connection: &mut Self::Connection);
 
     /// Removes an open connection from the loop and counts its unanswered messages, after it was closed for `reason`.
@@ -68,17 +68,17 @@ pub(super) trait Transport<'a>: Sized {
         key: Key,
         entry: &mut Entry<Self::Connection>,
         reason: CloseReason,
-    ) -> Closed;
+    ) -> CloseOutcome;
 }
 
 /// One connection of a driver, from the start of its connect.
 #[derive(Debug)]
 pub(super) struct Entry<C> {
     pub(super) attempt: ConnectAttempt,
-    /// When it was opened, if it was.
-    pub(super) opened: Option<Instant>,
+    /// When its connect succeeded, if it did.
+    pub(super) connected: Option<Instant>,
     /// It can exchange messages, and is counted as opened.
-    pub(super) is_ready: bool,
+    pub(super) is_open: bool,
     /// Its exchange is complete and counted.
     pub(super) is_complete: bool,
     pub(super) connection: C,
@@ -86,12 +86,12 @@ pub(super) struct Entry<C> {
 
 /// Why a connection gets a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum Trigger {
     Event(Readiness),
     /// Its entry in the ready queue.
     Ready,
     /// Its entry in the timer wheel.
-    Timer,
+    Expired,
     PreciseTimer,
     /// It was assigned a message, or the load has entered another phase.
     Wake,
@@ -101,7 +101,7 @@ pub(super) enum Cause {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TurnResult {
     /// It can exchange messages, or could before it failed.
-    pub(super) is_ready: bool,
+    pub(super) is_open: bool,
     /// Its exchange is complete.
     pub(super) is_complete: bool,
     /// It has to be closed.
@@ -111,11 +111,11 @@ pub(super) struct TurnResult {
 /// A message that is due.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DueMessage {
-    /// When the schedule wanted it sent.
+    /// Scheduled send time, in nanoseconds of the run clock.
     pub(super) due: u64,
     /// When it was assigned to its connection.
     pub(super) assigned: u64,
-    /// Until when no connection was available for it, if it had to wait for one.
+    /// When a connection became available, if the message waited for one.
     pub(super) blocked_until: Option<u64>,
 }
 
@@ -129,12 +129,12 @@ pub(super) enum OpenError {
 
 /// What became of a connection that was closed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Closed {
+pub(super) struct CloseOutcome {
     /// Why it failed, if it did.
     pub(super) failure: Option<Failure>,
-    /// Whether every message got the expected reply. Lost datagrams are counted one by one, and do not make their socket
+    /// Whether its exchange was complete. Datagrams without a reply are counted one by one, and do not make their socket
     /// a failed one.
-    pub(super) is_verified: bool,
+    pub(super) is_complete: bool,
     /// Number of messages answered, where a connection may be replaced by another one.
     pub(super) answered: u64,
 }

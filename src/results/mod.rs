@@ -26,7 +26,7 @@ pub use bounds::MAX_FILE_BYTES;
 pub use compare::{Change, Comparison, compare};
 pub use file::{FORMAT, Format, ResultsError, recognize};
 pub use hdr_files::{write_hdr_log, write_percentiles};
-pub use html::html_page;
+pub use html::html_report;
 pub use latencies::{Latencies, Packed, format_latency};
 pub use machine::Machine;
 pub use merge::{MergeError, merge, overlap_warning};

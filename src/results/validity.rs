@@ -8,8 +8,8 @@ use crate::units::{format_count, format_counted, format_duration};
 use std::fmt;
 use std::time::Duration;
 
-/// Divisor of the latency's p50 that gives the maximum p99 of the send delay. A smaller one is within what a reader
-/// would call noise.
+/// Divisor of the latency's p50 that gives the maximum p99 of the send delay. A smaller send
+/// delay is negligible.
 const DELAY_DIVISOR: u32 = 10;
 
 /// Maximum share of messages that may be missing.
@@ -43,7 +43,7 @@ pub enum Reason {
         latency_p50: Duration,
     },
     /// The client sent too late, and most messages have no latency to compare with.
-    Behind {
+    Late {
         /// The p99 of the send delay.
         delay_p99: Duration,
         /// Measured time.
@@ -57,9 +57,9 @@ pub enum Reason {
         sent: u64,
     },
     /// The client sent more or fewer messages than the rate requires.
-    Rate {
+    BelowRate {
         /// Messages that the rate requires in the measured time.
-        asked: u64,
+        requested: u64,
         /// Measured time.
         measured: Duration,
         /// Messages sent.
@@ -79,7 +79,7 @@ pub enum Reason {
         /// Measured time.
         measured: Duration,
         /// Requested duration.
-        wanted: Duration,
+        requested: Duration,
         /// Messages that would have become due in the remaining time, if there is a schedule.
         missed: Option<u64>,
     },
@@ -93,12 +93,12 @@ pub enum Reason {
     /// The end of a reply is unknown. A note.
     Unframed,
     /// Latencies beyond the maximum of a histogram. A note.
-    Longest {
+    OverRange {
         /// Number of messages.
         messages: u64,
     },
     /// The client had no CPU time left. A note: the numbers may be correct.
-    Busy {
+    CpuBusy {
         /// Share of the workers' time.
         share: f64,
     },
@@ -107,10 +107,15 @@ pub enum Reason {
 /// Reasons and notes that limit the meaning of a run's results; empty without any.
 #[must_use]
 pub fn validate(results: &RunResults) -> Vec<Reason> {
-    let reasons =
-        [too_late(results), too_little(results), ended_early(results), unsent(results), no_connection(results)];
+    let reasons = [
+        send_delay_too_high(results),
+        below_schedule(results),
+        ended_early(results),
+        unsent(results),
+        no_connection(results),
+    ];
     let unframed = (results.reply_check == ReplyCheck::Unframed).then_some(Reason::Unframed);
-    reasons.into_iter().chain([unframed, longest(results), too_busy(results)]).flatten().collect()
+    reasons.into_iter().chain([unframed, over_range(results), cpu_busy(results)]).flatten().collect()
 }
 
 impl Reason {
@@ -119,7 +124,11 @@ impl Reason {
     pub fn invalidates(&self) -> bool {
         let is_note = matches!(
             self,
-            Self::Unsent { .. } | Self::NoConnection { .. } | Self::Unframed | Self::Longest { .. } | Self::Busy { .. }
+            Self::Unsent { .. }
+                | Self::NoConnection { .. }
+                | Self::Unframed
+                | Self::OverRange { .. }
+                | Self::CpuBusy { .. }
         );
         !is_note
     }
@@ -136,7 +145,7 @@ impl fmt::Display for Reason {
                      {latency}"
                 )
             }
-            Self::Behind { delay_p99, measured } => {
+            Self::Late { delay_p99, measured } => {
                 let (delay, measured) = (format_duration(*delay_p99), format_duration(*measured));
                 write!(
                     out,
@@ -150,12 +159,12 @@ impl fmt::Display for Reason {
                     "client-limited: it missed the schedule by more than 1 %; {sent} of {due} due messages sent"
                 )
             }
-            Self::Rate { asked, measured, sent } => {
-                let (asked, sent) = (format_counted(*asked, "message"), format_count(*sent));
+            Self::BelowRate { requested, measured, sent } => {
+                let (requested, sent) = (format_counted(*requested, "message"), format_count(*sent));
                 let measured = format_duration(*measured);
                 write!(
                     out,
-                    "client-limited: it missed the schedule by more than 1 %; the rate requires {asked} in {measured}, \
+                    "client-limited: it missed the schedule by more than 1 %; the rate requires {requested} in {measured}, \
                      {sent} sent"
                 )
             }
@@ -163,10 +172,10 @@ impl fmt::Display for Reason {
                 let messages = format_counted(*messages, "message");
                 write!(out, "{messages} not sent, or only in part: the server left no room or closed the connection")
             }
-            Self::EndedEarly { opened, measured, wanted, missed } => {
-                let (measured, wanted) = (format_duration(*measured), format_duration(*wanted));
+            Self::EndedEarly { opened, measured, requested, missed } => {
+                let (measured, requested) = (format_duration(*measured), format_duration(*requested));
                 if *opened > 0 {
-                    write!(out, "the load ended early, after {measured} of {wanted}: every connection had failed")?;
+                    write!(out, "the load ended early, after {measured} of {requested}: every connection had failed")?;
                 } else {
                     write!(out, "the load never began: no connection could be opened")?;
                 }
@@ -179,24 +188,24 @@ impl fmt::Display for Reason {
                 write!(out, "no connection was open for {messages} of {due} due messages")
             }
             Self::Unframed => out.write_str(UNFRAMED),
-            Self::Longest { messages } => {
+            Self::OverRange { messages } => {
                 write!(out, "{} took an hour or longer, counted as 1 h", format_counted(*messages, "message"))
             }
-            Self::Busy { share } => {
+            Self::CpuBusy { share } => {
                 write!(out, "client CPU at {:.0} %; add --workers", share * 100.0)
             }
         }
     }
 }
 
-fn too_late(results: &RunResults) -> Option<Reason> {
+fn send_delay_too_high(results: &RunResults) -> Option<Reason> {
     let delay_p99 = results.histograms.send_delay.at(0.99)?;
     let (latency, unanswered) = (results.latency(), &results.histograms.unanswered_age);
     let Some(latency_p50) = latency.at(0.5).filter(|_| latency.count() > unanswered.count()) else {
         // With most messages unanswered, the median wait is unbounded, and no delay is significant in comparison. The
         // load is still not the requested one.
         let measured = Duration::try_from_secs_f64(results.measured_s).unwrap_or_default();
-        return (delay_p99 > measured.mul_f64(MAX_MISSING)).then_some(Reason::Behind { delay_p99, measured });
+        return (delay_p99 > measured.mul_f64(MAX_MISSING)).then_some(Reason::Late { delay_p99, measured });
     };
     (delay_p99 * DELAY_DIVISOR > latency_p50).then_some(Reason::SendDelay { delay_p99, latency_p50 })
 }
@@ -207,9 +216,9 @@ fn too_late(results: &RunResults) -> Option<Reason> {
     clippy::cast_sign_loss,
     reason = "counts of messages"
 )]
-fn too_little(results: &RunResults) -> Option<Reason> {
+fn below_schedule(results: &RunResults) -> Option<Reason> {
     // A client without CPU time left reads replies late, and cannot tell whether the server blocked its messages.
-    let unsent = if too_busy(results).is_none() { results.messages.unsent } else { 0 };
+    let unsent = if cpu_busy(results).is_none() { results.messages.unsent } else { 0 };
     // Messages without a connection are not the client's lateness either.
     let excused = unsent.saturating_add(results.messages.no_connection);
     let sent = results.messages.sent;
@@ -217,14 +226,14 @@ fn too_little(results: &RunResults) -> Option<Reason> {
     if let Some(due) = results.messages.due.filter(|due| is_missed(*due as f64, *due as f64 * MAX_MISSING)) {
         return Some(Reason::Schedule { due, sent });
     }
-    let (asked, _) = asked_for(results).filter(|(asked, allowed)| is_missed(*asked, *allowed))?;
+    let (requested, _) = required(results).filter(|(requested, allowed)| is_missed(*requested, *allowed))?;
     let measured = Duration::try_from_secs_f64(results.measured_s).unwrap_or_default();
-    Some(Reason::Rate { asked: asked.round() as u64, measured, sent })
+    Some(Reason::BelowRate { requested: requested.round() as u64, measured, sent })
 }
 
 /// The number of messages that the rate requires in the measured time, and the allowed deviation. This check is needed
 /// because the client's own schedule may differ from the requested rate.
-fn asked_for(results: &RunResults) -> Option<(f64, f64)> {
+fn required(results: &RunResults) -> Option<(f64, f64)> {
     let Load { kind: LoadKind::Open, rate: Some(rate), arrivals, .. } = &results.load else { return None };
     // Merged runs need not overlap, and an interrupted run is a different matter.
     let is_whole = results.runs <= 1 && !results.interrupted && !have_all_failed(results);
@@ -249,13 +258,13 @@ fn unsent(results: &RunResults) -> Option<Reason> {
     reason = "counts of messages"
 )]
 fn ended_early(results: &RunResults) -> Option<Reason> {
-    let (wanted, connections) = (results.load.duration_s?, &results.connections);
-    let rest = if connections.opened > 0 { wanted - results.measured_s } else { wanted };
+    let (requested, connections) = (results.load.duration_s?, &results.connections);
+    let rest = if connections.opened > 0 { requested - results.measured_s } else { requested };
     let is_early = have_all_failed(results) && !results.interrupted && rest > 0.0;
     is_early.then(|| Reason::EndedEarly {
         opened: connections.opened,
         measured: Duration::try_from_secs_f64(results.measured_s).unwrap_or_default(),
-        wanted: Duration::try_from_secs_f64(wanted).unwrap_or_default(),
+        requested: Duration::try_from_secs_f64(requested).unwrap_or_default(),
         missed: results.load.rate.map(|rate| (rate * rest).round() as u64),
     })
 }
@@ -271,12 +280,12 @@ fn no_connection(results: &RunResults) -> Option<Reason> {
     (messages as f64 > due as f64 * MAX_MISSING).then_some(Reason::NoConnection { due, messages })
 }
 
-fn longest(results: &RunResults) -> Option<Reason> {
+fn over_range(results: &RunResults) -> Option<Reason> {
     let messages = results.latency().count_at_max();
-    (messages > 0).then_some(Reason::Longest { messages })
+    (messages > 0).then_some(Reason::OverRange { messages })
 }
 
-fn too_busy(results: &RunResults) -> Option<Reason> {
+fn cpu_busy(results: &RunResults) -> Option<Reason> {
     let is_long = results.measured_s >= MIN_MEASURED_S;
-    results.cpu.filter(|cpu| is_long && cpu.share >= BUSY).map(|cpu| Reason::Busy { share: cpu.share })
+    results.cpu.filter(|cpu| is_long && cpu.share >= BUSY).map(|cpu| Reason::CpuBusy { share: cpu.share })
 }

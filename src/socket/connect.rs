@@ -78,7 +78,7 @@ fn open(address: &Address, options: &SocketOptions) -> io::Result<Socket> {
 /// # Errors
 ///
 /// [`Error::System`] when the kernel refuses an option, or grants less than was asked for.
-pub fn rehearse_options(address: &Address, options: &SocketOptions) -> Result<(), Error> {
+pub fn check_socket_options(address: &Address, options: &SocketOptions) -> Result<(), Error> {
     let granted = open(address, options).and_then(|socket| GrantedOptions::of(&socket));
     let granted = granted.map_err(Error::system("set the options of the sockets"))?;
     log::debug!("options of connections to {address}: {granted}");

@@ -37,7 +37,7 @@ pub use udp::{Peer, open_towards};
 
 pub(crate) use address_range::canonical_range;
 pub(crate) use byte_stream::ByteStream;
-pub(crate) use connect::{ConnectProgress, begin_connect, check_connect, rehearse_options};
+pub(crate) use connect::{ConnectProgress, begin_connect, check_connect, check_socket_options};
 pub(crate) use descriptors::raise_descriptor_limit;
 pub(crate) use fd_passing::{
     BoundEndpoint, ChildAnswer, FdSender, INHERIT_VARIABLE, ParentProcess, describe, identity, mark,

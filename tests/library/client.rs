@@ -130,7 +130,7 @@ fn a_handle_stops_a_held_client_from_another_thread() {
         let client = Client::new(config).unwrap();
         let (stopping, progress) = (Stopping(client.handle()), client.progress());
         let ended = start(client);
-        await_until("forty echoes", || progress.iter().map(|worker| worker.messages_verified.get()).sum::<u64>() == 40);
+        await_until("forty echoes", || progress.iter().map(|worker| worker.messages_answered.get()).sum::<u64>() == 40);
         assert!(ended.try_recv().is_err(), "it holds its connections");
         stopping.0.stop();
         let results = await_results(&ended);
@@ -187,7 +187,7 @@ fn progress_counts_while_the_client_runs() {
     for worker in progress {
         // The connections are assigned to the workers in turn.
         assert_eq!((worker.opened.get(), worker.ended.get(), worker.failed.get()), (10, 10, 0));
-        assert_eq!((worker.messages_sent.get(), worker.messages_verified.get()), (20, 20));
+        assert_eq!((worker.messages_sent.get(), worker.messages_answered.get()), (20, 20));
     }
 }
 
@@ -242,7 +242,7 @@ fn no_duration_is_too_long() {
     let (handle, progress) = (client.handle(), client.progress());
     let _stopping = Stopping(handle.clone());
     let ended = start(client);
-    await_until("the first message", || progress[0].messages_verified.get() == 1);
+    await_until("the first message", || progress[0].messages_answered.get() == 1);
     handle.stop();
     let results = await_results(&ended);
     assert!(results.interrupted && progress[0].messages_sent.get() == 1, "{results}");

@@ -3,7 +3,7 @@
 use super::support::{Program, expect_refusal};
 use super::{file, report, sample, text_file};
 use multiconn::results::{
-    Datagrams, LoadKind, RunResults, TextReport, Timestamp, html_page, write_hdr_log, write_percentiles,
+    Datagrams, LoadKind, RunResults, TextReport, Timestamp, html_report, write_hdr_log, write_percentiles,
 };
 use std::fs::File;
 use std::io::Write;
@@ -169,7 +169,7 @@ fn other_kinds_of_files_are_recognized() {
     let printed = TextReport(&results).to_string();
     let utf_16: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (bytes, kind) in [
-        (html_page(&results).as_bytes(), "HTML"),
+        (html_report(&results).as_bytes(), "HTML"),
         (b"\n<html lang=en>", "HTML"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "a PEM certificate"),
         (b"-----BEGIN RSA PRIVATE KEY-----\nAAAA\n", "a PEM private key"),

@@ -36,7 +36,7 @@ pub struct LoadConfig {
 
 impl LoadConfig {
     /// Whether the load begins at one instant for all connections, after all were opened or have failed.
-    pub(in crate::client) fn begins_together(&self) -> bool {
+    pub(in crate::client) fn has_common_start(&self) -> bool {
         self.rate.is_some() || self.duration.is_some()
     }
 

@@ -67,7 +67,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn attempt(number: usize, retries: u32) -> ConnectAttempt {
-        ConnectAttempt { number, address: 0, retries, failure: None, round: 0, done: 0, started: Instant::now() }
+        ConnectAttempt { number, address: 0, retries, failure: None, generation: 0, done: 0, started: Instant::now() }
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(in crate::client) struct ConnectAttempt {
     /// Last failure, if this is a retry.
     pub(in crate::client) failure: Option<Failure>,
     /// Number of earlier connections with this number, and how many messages they exchanged.
-    pub(in crate::client) round: u64,
+    pub(in crate::client) generation: u64,
     pub(in crate::client) done: u64,
     /// When the first address was tried, in this round of addresses.
     pub(in crate::client) started: Instant,
@@ -98,19 +98,19 @@ impl Connector {
             address: 0,
             retries: 0,
             failure: None,
-            round: 0,
+            generation: 0,
             done: 0,
             started,
         })
     }
 
     /// Counts a connect that waits for an event.
-    pub(in crate::client) fn begun(&mut self) {
+    pub(in crate::client) fn attempt_started(&mut self) {
         self.pending += 1;
     }
 
     /// A connect in progress has succeeded or failed.
-    pub(in crate::client) fn ended(&mut self) {
+    pub(in crate::client) fn attempt_finished(&mut self) {
         self.pending -= 1;
     }
 
@@ -160,12 +160,12 @@ impl Connector {
     /// Queues a new connection that replaces the one of `attempt`, which exchanged `messages` messages.
     pub(in crate::client) fn reconnect(&mut self, attempt: ConnectAttempt, messages: u64, now: Instant) {
         self.skip_idle_time(now);
-        let ConnectAttempt { round, done, .. } = attempt;
+        let ConnectAttempt { generation, done, .. } = attempt;
         let next = ConnectAttempt {
             address: 0,
             retries: 0,
             failure: None,
-            round: round + 1,
+            generation: generation + 1,
             done: done + messages,
             ..attempt
         };

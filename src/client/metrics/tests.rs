@@ -1,7 +1,7 @@
 //! Tests of what is counted when, and where the measured time ends.
 
 use super::{NANOS_PER_SECOND, Unanswered, WorkerMetrics};
-use crate::client::tcp::in_flight::{MessageTimes, SentBatch};
+use crate::client::tcp::in_flight::{MessageTimes, SentGroup};
 use crate::results::RunResults;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn nanos(seconds: f64) -> u64 {
 #[test]
 fn response_time_is_service_time_plus_send_delay() {
     let mut metrics = metrics(true);
-    metrics.sent(SentBatch { due: 10 * MS, blocked: 0, sent: 14 * MS, count: 1 });
+    metrics.sent(SentGroup { due: 10 * MS, blocked: 0, sent: 14 * MS, count: 1 });
     metrics.answered(MessageTimes { due: 10 * MS, assigned: 10 * MS, sent: Some(14 * MS) }, 20 * MS);
     metrics.close(30 * MS, false);
     let measured = metrics.into_results(&[]);
@@ -33,7 +33,7 @@ fn response_time_is_service_time_plus_send_delay() {
 #[test]
 fn messages_due_in_the_warm_up_are_not_measured() {
     let mut metrics = metrics(true);
-    metrics.sent(SentBatch { due: 1, blocked: 0, sent: 2, count: 1 });
+    metrics.sent(SentGroup { due: 1, blocked: 0, sent: 2, count: 1 });
     metrics.begin(NANOS_PER_SECOND);
     metrics.answered(MessageTimes { due: 1, assigned: 1, sent: Some(2) }, NANOS_PER_SECOND + 5);
     metrics.unanswered(MessageTimes { due: 999, assigned: 999, sent: None }, NANOS_PER_SECOND, 3, Unanswered::Pending);
@@ -53,8 +53,8 @@ fn messages_due_after_the_warm_up_are_measured_even_if_its_end_is_noticed_late()
     metrics.begin(NANOS_PER_SECOND);
     metrics.end_round(MS, 0, 1);
     for due in [NANOS_PER_SECOND - 1, NANOS_PER_SECOND] {
-        metrics.due(due);
-        metrics.sent(SentBatch { due, blocked: 0, sent: NANOS_PER_SECOND + MS, count: 1 });
+        metrics.count_due(due);
+        metrics.sent(SentGroup { due, blocked: 0, sent: NANOS_PER_SECOND + MS, count: 1 });
     }
     metrics.end_warm_up();
     let (due, sent) = (NANOS_PER_SECOND, Some(NANOS_PER_SECOND + MS));

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Number of pattern bytes generated at a time.
-const PORTION_BYTES: usize = 1024;
+const CHUNK_BYTES: usize = 1024;
 
 /// Maximum number of bytes of a message in the log: as many as one read logs.
 const LOGGED_BYTES: usize = 64 * 1024;
@@ -39,7 +39,7 @@ struct Position {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::client) enum ExchangeOutcome {
     /// Every message got the expected reply.
-    Verified,
+    Completed,
     /// It failed.
     Failed(Failure),
 }
@@ -48,7 +48,7 @@ impl ExchangeOutcome {
     /// Why it failed, if it did.
     pub(super) fn failure(self) -> Option<Failure> {
         match self {
-            Self::Verified => None,
+            Self::Completed => None,
             Self::Failed(failure) => Some(failure),
         }
     }
@@ -78,7 +78,7 @@ pub(in crate::client) struct Exchange {
     /// Start of the reply timeout: when the last reply arrived or, if later, when the oldest message was sent
     /// completely. While closing: when that began, or when the last byte was sent.
     progress: u64,
-    /// Outcome so far. After all replies it is `Verified`, unless more bytes arrive before the server closes.
+    /// Outcome so far. After all replies it is `Completed`, unless more bytes arrive before the server closes.
     outcome: Option<ExchangeOutcome>,
     /// The connection can close without waiting for the server.
     is_over: bool,
@@ -147,7 +147,7 @@ impl Exchange {
         match self.outcome {
             Some(outcome) => outcome,
             None if self.is_complete() && (reason == CloseReason::Stopped || may_be_dropped) => {
-                ExchangeOutcome::Verified
+                ExchangeOutcome::Completed
             }
             None => ExchangeOutcome::Failed(self.cause_of_close(Failure::of_close(reason))),
         }
@@ -216,7 +216,7 @@ impl Exchange {
         }
         // Where the end of a reply is unknown, any bytes received answer everything sent.
         let answers_all = match self.expectation {
-            Expectation::Stream => std::mem::take(&mut self.verified.bytes) > 0 && self.note_read(now),
+            Expectation::Stream => std::mem::take(&mut self.verified.bytes) > 0 && self.count_read(now),
             Expectation::UntilEnd => input.has_ended() && self.verified.bytes > 0,
             _ => false,
         };
@@ -228,7 +228,7 @@ impl Exchange {
 
     /// Counts a read where the end of a reply is unknown. Only the first bytes after the first message are known to be
     /// a reply.
-    fn note_read(&self, now: u64) -> bool {
+    fn count_read(&self, now: u64) -> bool {
         let is_first = self.verified.messages == 0 && self.sent.messages > 0;
         let first = self.in_flight.oldest().filter(|_| is_first);
         self.plan.metrics.borrow_mut().read(first, now);
@@ -242,7 +242,7 @@ impl Exchange {
         let metrics = &mut *plan.metrics.borrow_mut();
         let size_of = |number| plan.size_of(first + number);
         let times =
-            self.in_flight.answered((now, plan.pipeline), begun, size_of, |sent_batch| metrics.sent(sent_batch));
+            self.in_flight.answered((now, plan.pipeline), begun, size_of, |sent_group| metrics.sent(sent_group));
         if let Some(times) = times.filter(|_| !matches!(self.expectation, Expectation::Stream)) {
             metrics.answered(times, now);
         }
@@ -358,10 +358,10 @@ impl Exchange {
     fn close(&mut self, input: &Input<'_>, output: &mut Output<'_>, now: u64) -> Wait {
         let is_taken = self.accepted_bytes == self.written_bytes;
         if input.has_ended() && is_taken {
-            return self.end(ExchangeOutcome::Verified);
+            return self.end(ExchangeOutcome::Completed);
         }
         if self.outcome.is_none() {
-            (self.outcome, self.progress) = (Some(ExchangeOutcome::Verified), now);
+            (self.outcome, self.progress) = (Some(ExchangeOutcome::Completed), now);
             output.end();
         }
         // A reply can arrive before the server has read the whole message.
@@ -371,12 +371,12 @@ impl Exchange {
             return Wait::Deadline(self.plan.clock.instant(deadline));
         }
         self.is_over = true;
-        self.end(if is_taken { ExchangeOutcome::Verified } else { ExchangeOutcome::Failed(Failure::SendTimeout) })
+        self.end(if is_taken { ExchangeOutcome::Completed } else { ExchangeOutcome::Failed(Failure::SendTimeout) })
     }
 
     fn end(&mut self, outcome: ExchangeOutcome) -> Wait {
         self.outcome = Some(outcome);
-        self.is_over |= outcome != ExchangeOutcome::Verified;
+        self.is_over |= outcome != ExchangeOutcome::Completed;
         Wait::Close
     }
 }
@@ -384,7 +384,7 @@ impl Exchange {
 impl Exchange {
     /// Called at the end of a turn: bytes that the kernel has not accepted by now are blocked.
     pub(in crate::client) fn end_turn(&mut self) {
-        let since = self.note_kernel_write();
+        let since = self.take_kernel_write();
         if self.written_bytes > self.accepted_bytes {
             let clock = self.plan.clock;
             self.in_flight.block(|| since.unwrap_or_else(|| clock.nanos(Instant::now())));
@@ -392,7 +392,7 @@ impl Exchange {
     }
 
     /// Records the bytes that the kernel accepted in this turn so far; returns when, if there were any.
-    pub(in crate::client) fn note_kernel_write(&mut self) -> Option<u64> {
+    pub(in crate::client) fn take_kernel_write(&mut self) -> Option<u64> {
         let KernelWrite { bytes, since } = self.plan.kernel_write.take()?;
         let measured_from = self.accepted_bytes.max(self.warm_up_bytes);
         self.accepted_bytes += bytes;
@@ -404,7 +404,7 @@ impl Exchange {
         let (plan, first, begun) = (&*self.plan, self.first, self.begun());
         let size_of = |number| plan.size_of(first + number);
         self.in_flight
-            .kernel_accepted((self.accepted_bytes, since), begun, size_of, |sent_batch| metrics.sent(sent_batch));
+            .kernel_accepted((self.accepted_bytes, since), begun, size_of, |sent_group| metrics.sent(sent_group));
         if self.expects_nothing() {
             // Without replies, messages would stay in flight for ever.
             while self.in_flight.is_oldest_sent() == Some(true) {
@@ -476,9 +476,9 @@ impl Exchange {
     }
 
     fn write_pattern(&self, pattern: Pattern, output: &mut Output<'_>) -> usize {
-        let mut portion = [0; PORTION_BYTES];
+        let mut portion = [0; CHUNK_BYTES];
         let left = self.size_of(self.sent.messages) - self.sent.bytes;
-        let portion = &mut portion[..left.min(output.room()).min(PORTION_BYTES)];
+        let portion = &mut portion[..left.min(output.room()).min(CHUNK_BYTES)];
         pattern.fill(self.written_bytes, portion);
         output.write(portion)
     }
@@ -487,7 +487,7 @@ impl Exchange {
 impl Service for Exchange {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
         let now = self.plan.clock.nanos(now);
-        self.note_kernel_write();
+        self.take_kernel_write();
         if let Err(failure) = self.verify(input, now) {
             return self.end(ExchangeOutcome::Failed(failure));
         }
@@ -500,7 +500,7 @@ impl Service for Exchange {
             if output.has_ended() && self.outcome.is_none() {
                 // The sending half was shut down at the end of the message or of the exchange: waits for the server to
                 // close.
-                return if input.has_ended() { self.end(ExchangeOutcome::Verified) } else { self.await_reply(now) };
+                return if input.has_ended() { self.end(ExchangeOutcome::Completed) } else { self.await_reply(now) };
             }
             if !is_kept_open {
                 return self.close(input, output, now);

@@ -13,17 +13,17 @@ const NEVER: u64 = u64::MAX;
 /// Messages in flight that were written at the same time. A server that reads and never answers can have millions in
 /// flight; separate times for each would take more memory than the messages.
 #[derive(Debug, Clone, Copy)]
-struct Batch {
+struct WriteGroup {
     due: u64,
     /// When this client assigned it to the connection. Once the kernel has accepted the first byte: how long the
     /// message had been blocked by then.
-    assigned_or_blocked: u64,
+    assigned_at_or_blocked_for: u64,
     /// When the kernel accepted the first byte.
     sent: u64,
     /// Stream offset of the first message that the kernel has not accepted completely.
     begin: u64,
     count: NonZeroU32,
-    /// Number of messages that the kernel has not accepted completely: the last ones of the batch.
+    /// Number of messages that the kernel has not accepted completely: the last ones of the group.
     unsent: u32,
 }
 
@@ -37,7 +37,7 @@ struct QueuedMessage {
 /// When a message was due, assigned and sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::client) struct MessageTimes {
-    /// When the schedule wanted it sent.
+    /// Scheduled send time, in nanoseconds of the run clock.
     pub(in crate::client) due: u64,
     /// When it was assigned to the connection.
     pub(in crate::client) assigned: u64,
@@ -47,8 +47,8 @@ pub(in crate::client) struct MessageTimes {
 
 /// Messages that the kernel has accepted completely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::client) struct SentBatch {
-    /// When the schedule wanted them sent.
+pub(in crate::client) struct SentGroup {
+    /// Scheduled send time, in nanoseconds of the run clock.
     pub(in crate::client) due: u64,
     /// How long after that they were blocked by the server.
     pub(in crate::client) blocked: u64,
@@ -62,9 +62,9 @@ pub(in crate::client) struct SentBatch {
 #[derive(Debug, Default)]
 pub(in crate::client) struct InFlight {
     queued: InlineQueue<QueuedMessage>,
-    batches: InlineQueue<Batch>,
-    /// Number of batches with messages that the kernel has not accepted completely: the last ones.
-    unsent_batches: u32,
+    groups: InlineQueue<WriteGroup>,
+    /// Number of groups with messages that the kernel has not accepted completely: the last ones.
+    unsent_groups: u32,
     /// The kernel accepts no more bytes.
     is_blocked: bool,
     /// Number of messages in flight.
@@ -99,15 +99,22 @@ impl InFlight {
     /// Starts writing a message at stream offset `offset`; it was due at `due` and assigned at `assigned`.
     pub(in crate::client) fn begin(&mut self, due: u64, assigned: u64, offset: u64) {
         self.count += 1;
-        match self.batches.back_mut() {
+        match self.groups.back_mut() {
             Some(batch) if batch.due == due && batch.sent == NEVER && batch.count < NonZeroU32::MAX => {
                 batch.count = batch.count.saturating_add(1);
                 batch.unsent += 1;
             }
             _ => {
-                let (assigned_or_blocked, begin, count) = (assigned, offset, NonZeroU32::MIN);
-                self.batches.push_back(Batch { due, assigned_or_blocked, sent: NEVER, begin, count, unsent: 1 });
-                self.unsent_batches += 1;
+                let (assigned_at_or_blocked_for, begin, count) = (assigned, offset, NonZeroU32::MIN);
+                self.groups.push_back(WriteGroup {
+                    due,
+                    assigned_at_or_blocked_for,
+                    sent: NEVER,
+                    begin,
+                    count,
+                    unsent: 1,
+                });
+                self.unsent_groups += 1;
             }
         }
     }
@@ -138,14 +145,14 @@ impl InFlight {
         (taken, now): (u64, u64),
         begun: u64,
         size_of: impl Fn(u64) -> usize,
-        mut sent: impl FnMut(SentBatch),
+        mut sent: impl FnMut(SentGroup),
     ) {
         if self.is_blocked {
             (self.is_blocked, self.blocked_until) = (false, now);
         }
         let mut number = begun - self.unsent();
-        let first = self.batches.len() - self.unsent_batches as usize;
-        for batch in self.batches.iter_mut_from(first) {
+        let first = self.groups.len() - self.unsent_groups as usize;
+        for batch in self.groups.iter_mut_from(first) {
             if batch.begin >= taken {
                 break;
             }
@@ -156,12 +163,12 @@ impl InFlight {
                 number += 1;
             }
             if unsent > batch.unsent {
-                sent(batch.sent_batch(unsent - batch.unsent));
+                sent(batch.sent_group(unsent - batch.unsent));
             }
             if batch.unsent > 0 {
                 break;
             }
-            self.unsent_batches -= 1;
+            self.unsent_groups -= 1;
         }
     }
 
@@ -173,20 +180,20 @@ impl InFlight {
         (now, pipeline): (u64, u64),
         begun: u64,
         size_of: impl Fn(u64) -> usize,
-        sent: impl FnOnce(SentBatch),
+        sent: impl FnOnce(SentGroup),
     ) -> Option<MessageTimes> {
         let unsent = if self.is_oldest_sent()? { 0 } else { self.unsent() };
-        let batch = self.batches.front_mut()?;
+        let batch = self.groups.front_mut()?;
         let times = batch.times();
         if unsent > 0 {
             batch.start(now, if self.is_blocked { now } else { self.blocked_until });
             batch.mark_sent(size_of(begun - unsent));
-            self.unsent_batches -= u32::from(batch.unsent == 0);
-            sent(batch.sent_batch(1));
+            self.unsent_groups -= u32::from(batch.unsent == 0);
+            sent(batch.sent_group(1));
         }
         match NonZeroU32::new(batch.count.get() - 1) {
             Some(rest) => batch.count = rest,
-            None => drop(self.batches.pop_front()),
+            None => drop(self.groups.pop_front()),
         }
         if self.count >= pipeline {
             self.block_until(now);
@@ -197,19 +204,19 @@ impl InFlight {
 
     /// Number of messages that the kernel has not accepted completely.
     fn unsent(&mut self) -> u64 {
-        let first = self.batches.len() - self.unsent_batches as usize;
-        self.batches.iter_mut_from(first).map(|batch| u64::from(batch.unsent)).sum()
+        let first = self.groups.len() - self.unsent_groups as usize;
+        self.groups.iter_mut_from(first).map(|batch| u64::from(batch.unsent)).sum()
     }
 
     /// Times of the oldest message in flight.
     pub(in crate::client) fn oldest(&self) -> Option<MessageTimes> {
-        self.batches.front().map(Batch::times)
+        self.groups.front().map(WriteGroup::times)
     }
 
     /// Whether the kernel has accepted all of the oldest message in flight; `None` if none is in flight.
     #[inline]
     pub(in crate::client) fn is_oldest_sent(&self) -> Option<bool> {
-        self.batches.front().map(Batch::is_oldest_sent)
+        self.groups.front().map(WriteGroup::is_oldest_sent)
     }
 
     /// Number of messages in flight.
@@ -222,7 +229,7 @@ impl InFlight {
     pub(in crate::client) fn unanswered(&self) -> impl Iterator<Item = (MessageTimes, u64)> {
         let times = |message: &QueuedMessage| MessageTimes { due: message.due, assigned: message.assigned, sent: None };
         let queued = self.queued.iter().map(move |message| (times(message), 1));
-        let batches = self.batches.iter().flat_map(|batch| {
+        let batches = self.groups.iter().flat_map(|batch| {
             let (times, unsent) = (batch.times(), u64::from(batch.unsent));
             [(times, u64::from(batch.count.get()) - unsent), (MessageTimes { sent: None, ..times }, unsent)]
         });
@@ -230,18 +237,19 @@ impl InFlight {
     }
 }
 
-impl Batch {
+impl WriteGroup {
     fn times(&self) -> MessageTimes {
         let is_begun = self.sent != NEVER;
         // Once the kernel has accepted the first byte, the assignment was in time.
-        let assigned = if is_begun { self.due } else { self.assigned_or_blocked };
+        let assigned = if is_begun { self.due } else { self.assigned_at_or_blocked_for };
         MessageTimes { due: self.due, assigned, sent: is_begun.then_some(self.sent) }
     }
 
     /// The kernel has accepted the first byte by `now`, if not before; the server blocked until `blocked_until`.
     fn start(&mut self, now: u64, blocked_until: u64) {
         if self.sent == NEVER {
-            (self.sent, self.assigned_or_blocked) = (now, blocked_until.saturating_sub(self.assigned_or_blocked));
+            (self.sent, self.assigned_at_or_blocked_for) =
+                (now, blocked_until.saturating_sub(self.assigned_at_or_blocked_for));
         }
     }
 
@@ -256,14 +264,14 @@ impl Batch {
     }
 
     /// The last `count` messages that were sent, with the batch's times.
-    fn sent_batch(&self, count: u32) -> SentBatch {
-        SentBatch { due: self.due, blocked: self.assigned_or_blocked, sent: self.sent, count: count.into() }
+    fn sent_group(&self, count: u32) -> SentGroup {
+        SentGroup { due: self.due, blocked: self.assigned_at_or_blocked_for, sent: self.sent, count: count.into() }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{InFlight, MessageTimes, SentBatch};
+    use super::{InFlight, MessageTimes, SentGroup};
 
     /// No pipeline limit.
     const ANY: u64 = u64::MAX;
@@ -276,7 +284,7 @@ mod tests {
         batches(in_flight, taken, now).into_iter().map(|batch| (batch.due, batch.count)).collect()
     }
 
-    fn batches(in_flight: &mut InFlight, taken: u64, now: u64) -> Vec<SentBatch> {
+    fn batches(in_flight: &mut InFlight, taken: u64, now: u64) -> Vec<SentGroup> {
         let mut batches = Vec::new();
         let begun = begun(in_flight);
         in_flight.kernel_accepted((taken, now), begun, |_| SIZE, |batch| batches.push(batch));
@@ -288,11 +296,11 @@ mod tests {
         in_flight.count()
     }
 
-    fn answered(in_flight: &mut InFlight, now: u64, pipeline: u64) -> (Option<MessageTimes>, Option<SentBatch>) {
-        let mut sent_batch = None;
+    fn answered(in_flight: &mut InFlight, now: u64, pipeline: u64) -> (Option<MessageTimes>, Option<SentGroup>) {
+        let mut sent_group = None;
         let begun = begun(in_flight);
-        let times = in_flight.answered((now, pipeline), begun, |_| SIZE, |early| sent_batch = Some(early));
-        (times, sent_batch)
+        let times = in_flight.answered((now, pipeline), begun, |_| SIZE, |early| sent_group = Some(early));
+        (times, sent_group)
     }
 
     #[test]
@@ -317,7 +325,7 @@ mod tests {
     fn messages_written_together_are_one_entry() {
         let mut in_flight = InFlight::default();
         (0..1000).for_each(|number| in_flight.begin(7, 7, number * 64));
-        assert_eq!(in_flight.batches.len(), 1);
+        assert_eq!(in_flight.groups.len(), 1);
         assert_eq!(kernel_accepted(&mut in_flight, 64_000, 8), [(7, 1000)]);
         in_flight.begin(9, 9, 64_000);
         assert_eq!(answered(&mut in_flight, 10, ANY).0, Some(MessageTimes { due: 7, assigned: 7, sent: Some(8) }));
@@ -351,7 +359,7 @@ mod tests {
     fn a_reply_before_its_message_was_sent_is_tolerated() {
         let mut in_flight = InFlight::default();
         (0..3).for_each(|number| in_flight.begin(1, 1, number * 64));
-        let early = SentBatch { due: 1, blocked: 0, sent: 2, count: 1 };
+        let early = SentGroup { due: 1, blocked: 0, sent: 2, count: 1 };
         let times = |sent| Some(MessageTimes { due: 1, assigned: 1, sent });
         assert_eq!(answered(&mut in_flight, 2, ANY), (times(None), Some(early)));
         assert_eq!(kernel_accepted(&mut in_flight, 128, 3), [(1, 1)]);
@@ -367,12 +375,12 @@ mod tests {
         let mut in_flight = InFlight::default();
         in_flight.add(10, 10);
         in_flight.begin_queued(0);
-        assert_eq!(batches(&mut in_flight, 64, 11), [SentBatch { due: 10, blocked: 0, sent: 11, count: 1 }]);
+        assert_eq!(batches(&mut in_flight, 64, 11), [SentGroup { due: 10, blocked: 0, sent: 11, count: 1 }]);
         // The time before a late assignment is the client's own delay.
         in_flight.add(20, 25);
         assert!(answered(&mut in_flight, 100, 1).0.is_some());
         in_flight.begin_queued(64);
-        assert_eq!(batches(&mut in_flight, 128, 101), [SentBatch { due: 20, blocked: 75, sent: 101, count: 1 }]);
+        assert_eq!(batches(&mut in_flight, 128, 101), [SentGroup { due: 20, blocked: 75, sent: 101, count: 1 }]);
     }
 
     #[test]
@@ -380,7 +388,7 @@ mod tests {
         let mut in_flight = InFlight::default();
         in_flight.add_blocked(10, 50);
         in_flight.begin_queued(0);
-        assert_eq!(batches(&mut in_flight, 64, 51), [SentBatch { due: 10, blocked: 40, sent: 51, count: 1 }]);
+        assert_eq!(batches(&mut in_flight, 64, 51), [SentGroup { due: 10, blocked: 40, sent: 51, count: 1 }]);
     }
 
     #[test]
@@ -391,10 +399,10 @@ mod tests {
         in_flight.block(|| 11);
         in_flight.add(20, 20);
         in_flight.begin_queued(64);
-        let blocked = |due, blocked| SentBatch { due, blocked, sent: 50, count: 1 };
+        let blocked = |due, blocked| SentGroup { due, blocked, sent: 50, count: 1 };
         assert_eq!(batches(&mut in_flight, 128, 50), [blocked(10, 40), blocked(20, 30)]);
         in_flight.add(60, 60);
         in_flight.begin_queued(128);
-        assert_eq!(batches(&mut in_flight, 192, 61), [SentBatch { due: 60, blocked: 0, sent: 61, count: 1 }]);
+        assert_eq!(batches(&mut in_flight, 192, 61), [SentGroup { due: 60, blocked: 0, sent: 61, count: 1 }]);
     }
 }

@@ -14,7 +14,7 @@ use super::connector::ConnectAttempt;
 use super::failure::Failure;
 use super::plan::Plan;
 use super::shared::Shared;
-use super::transport::{Cause, Closed, DueMessage, Entry, OpenError, Transport, TurnResult};
+use super::transport::{CloseOutcome, DueMessage, Entry, OpenError, Transport, Trigger, TurnResult};
 use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Key, LoopContext};
@@ -45,7 +45,7 @@ pub(super) struct Tcp<'a> {
 impl<'a> Transport<'a> for Tcp<'a> {
     type Connection = Session<ConnectionService>;
 
-    const NOUN: &'static str = "connection";
+    const LOG_NOUN: &'static str = "connection";
 
     const SENDS_BATCHES: bool = false;
 
@@ -82,19 +82,19 @@ impl<'a> Transport<'a> for Tcp<'a> {
     fn connect_progress(
         &mut self,
         entry: &mut Entry<Self::Connection>,
-        cause: Cause,
+        trigger: Trigger,
     ) -> Result<ConnectProgress, Failure> {
-        match cause {
-            Cause::Timer => return Err(Failure::ConnectTimeout),
-            Cause::Event(_) => {}
-            Cause::Ready | Cause::PreciseTimer | Cause::Wake => return Ok(ConnectProgress::Pending),
+        match trigger {
+            Trigger::Expired => return Err(Failure::ConnectTimeout),
+            Trigger::Event(_) => {}
+            Trigger::Ready | Trigger::PreciseTimer | Trigger::Wake => return Ok(ConnectProgress::Pending),
         }
         let progress = check_connect(&entry.connection.socket).map_err(|error| Failure::of_connect(&error))?;
         if progress == ConnectProgress::Connected {
             self.plan.metrics.borrow_mut().connected(entry.attempt.started.elapsed());
             // With TLS, once the handshake is complete: until then nothing can be sent, and that is not a send delay.
             if !entry.connection.connection.is_handshaking() {
-                self.plan.note_usable();
+                self.plan.on_open();
             }
         }
         Ok(progress)
@@ -114,15 +114,15 @@ impl<'a> Transport<'a> for Tcp<'a> {
         context: &mut LoopContext,
         key: Key,
         entry: &mut Entry<Self::Connection>,
-        cause: Cause,
+        trigger: Trigger,
     ) -> TurnResult {
         let session = &mut entry.connection;
-        let is_due = match cause {
-            Cause::Event(readiness) => session.handle_event(readiness),
-            Cause::Ready => session.handle_ready(),
-            Cause::Timer => session.handle_expired(&self.limits, context.now),
-            Cause::PreciseTimer => session.handle_precise_timer(context.now),
-            Cause::Wake => {
+        let is_due = match trigger {
+            Trigger::Event(readiness) => session.handle_event(readiness),
+            Trigger::Ready => session.handle_ready(),
+            Trigger::Expired => session.handle_expired(&self.limits, context.now),
+            Trigger::PreciseTimer => session.handle_precise_timer(context.now),
+            Trigger::Wake => {
                 session.connection.handle_wake();
                 true
             }
@@ -130,7 +130,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
         if !is_due {
             return TurnResult::default();
         }
-        let mut observer = ClientObserver::new(entry.attempt.number, &self.plan, entry.opened);
+        let mut observer = ClientObserver::new(entry.attempt.number, &self.plan, entry.connected);
         let (pool, memory) = (&mut self.pool, &self.memory);
         let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut observer };
         let was_handshaking = session.connection.is_handshaking();
@@ -140,7 +140,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
         }
         let service = session.connection.service();
         TurnResult {
-            is_ready: !was_handshaking || (closed.is_none() && !session.connection.is_handshaking()),
+            is_open: !was_handshaking || (closed.is_none() && !session.connection.is_handshaking()),
             is_complete: service.is_complete(),
             close: closed.or(service.is_over().then_some(CloseReason::Completed)),
         }
@@ -156,7 +156,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
         key: Key,
         entry: &mut Entry<Self::Connection>,
         reason: CloseReason,
-    ) -> Closed {
+    ) -> CloseOutcome {
         let session = &mut entry.connection;
         session.deregister(context, key, &self.memory);
         let (connection, number) = (&session.connection, entry.attempt.number);
@@ -170,7 +170,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
         let now = self.plan.clock.nanos(Instant::now());
         connection.service().count_unanswered(outcome, now, &mut metrics);
         let failure = outcome.failure();
-        Closed { failure, is_verified: failure.is_none(), answered: connection.service().answered_count() }
+        CloseOutcome { failure, is_complete: failure.is_none(), answered: connection.service().answered_count() }
     }
 }
 
@@ -190,15 +190,15 @@ impl Tcp<'_> {
             return ConnectionService::ReadOnly(ReadOnly::new(Rc::clone(&self.plan)));
         }
         let total = (self.plan.total - attempt.done).min(config.load.reconnect_every.unwrap_or(u64::MAX));
-        let stream = attempt.number as u64 + attempt.round * config.connections as u64;
+        let stream = attempt.number as u64 + attempt.generation * config.connections as u64;
         ConnectionService::Exchange(Exchange::new(Rc::clone(&self.plan), attempt.number, stream, (attempt.done, total)))
     }
 }
 
-/// Replaces the failure of a connection by its TLS fault, if there was one, since that is the cause.
+/// Replaces the failure of a connection by its TLS fault, if there was one, since that is the trigger.
 fn with_tls_fault(outcome: ExchangeOutcome, socket: &Stream) -> ExchangeOutcome {
     match (outcome, socket.tls().and_then(TlsStream::fault)) {
-        (ExchangeOutcome::Failed(Failure::Stopped) | ExchangeOutcome::Verified, _) | (_, None) => outcome,
+        (ExchangeOutcome::Failed(Failure::Stopped) | ExchangeOutcome::Completed, _) | (_, None) => outcome,
         (ExchangeOutcome::Failed(_), Some(fault)) => ExchangeOutcome::Failed(Failure::Tls(fault)),
     }
 }

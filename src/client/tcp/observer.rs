@@ -32,7 +32,7 @@ impl Observer for ClientObserver<'_> {
     }
 
     fn handshake_done(&mut self, negotiated: &dyn fmt::Display) {
-        self.plan.note_usable();
+        self.plan.on_open();
         let now = Instant::now();
         self.now = Some(now);
         if let Some(connected) = self.connected {

@@ -32,9 +32,9 @@ impl ReadOnly {
     /// Outcome of the connection after it was closed for `reason`.
     pub(in crate::client) fn outcome_after(&self, reason: CloseReason) -> ExchangeOutcome {
         match reason {
-            _ if self.is_over => ExchangeOutcome::Verified,
-            CloseReason::Stopped => ExchangeOutcome::Verified,
-            CloseReason::PeerClosed if !self.is_held => ExchangeOutcome::Verified,
+            _ if self.is_over => ExchangeOutcome::Completed,
+            CloseReason::Stopped => ExchangeOutcome::Completed,
+            CloseReason::PeerClosed if !self.is_held => ExchangeOutcome::Completed,
             _ => ExchangeOutcome::Failed(Failure::of_close(reason)),
         }
     }
@@ -43,7 +43,7 @@ impl ReadOnly {
 impl Service for ReadOnly {
     fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, now: Instant) -> Wait {
         if !input.is_empty() {
-            self.plan.metrics.borrow_mut().add_unasked_bytes(input.len(), self.plan.clock.nanos(now));
+            self.plan.metrics.borrow_mut().add_unsolicited_bytes(input.len(), self.plan.clock.nanos(now));
             input.consume(input.len());
         }
         self.is_over |= self.plan.phase.get() == LoadPhase::Draining || self.is_held && !self.plan.holding.get();

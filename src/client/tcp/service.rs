@@ -68,7 +68,7 @@ impl ConnectionService {
         let Self::Exchange(exchange) = self else { return };
         let why = match outcome {
             ExchangeOutcome::Failed(Failure::ReplyTimeout | Failure::SendTimeout) => Unanswered::TimedOut,
-            ExchangeOutcome::Failed(Failure::Stopped) | ExchangeOutcome::Verified => Unanswered::Pending,
+            ExchangeOutcome::Failed(Failure::Stopped) | ExchangeOutcome::Completed => Unanswered::Pending,
             ExchangeOutcome::Failed(_) => Unanswered::Lost,
         };
         let mut is_wrong = matches!(outcome, ExchangeOutcome::Failed(failure) if failure.is_wrong_reply());

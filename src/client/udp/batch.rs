@@ -1,4 +1,4 @@
-//! Batched I/O of a UDP socket in its turn: receives replies, expires lost messages, sends messages.
+//! Batched I/O of a UDP socket in its turn: receives replies, expires timed-out messages, sends messages.
 
 use super::UdpSocket;
 use super::in_flight::UdpInFlight;
@@ -66,13 +66,13 @@ impl<'a> UdpBatch<'a> {
         socket.in_flight.is_done() || is_over
     }
 
-    /// When the oldest message without a reply counts as lost.
+    /// When the oldest message without a reply has timed out.
     pub(super) fn deadline(&self, in_flight: &UdpInFlight) -> Option<Instant> {
         let timeout = nanos(self.plan.reply_timeout);
         in_flight.oldest_sent().map(|sent| self.plan.clock.instant(sent.saturating_add(timeout)))
     }
 
-    /// Receives datagrams, and counts messages past the reply timeout as lost. Returns whether there may be more
+    /// Receives datagrams, and counts messages past the reply timeout as timed out. Returns whether there may be more
     /// datagrams.
     pub(super) fn receive(&mut self, entry: &mut UdpSocket, now: Instant) -> bool {
         let has_more = self.receive_some(entry, now);
@@ -105,8 +105,8 @@ impl<'a> UdpBatch<'a> {
                 );
                 // Where no reply is expected, received datagrams are ignored: they are neither duplicates nor corrupt.
                 if self.wants_reply() {
-                    let verdict = entry.in_flight.received(&self.payload, arrival.bytes, now);
-                    metrics.received(verdict, socket, arrival.bytes, now);
+                    let class = entry.in_flight.received(&self.payload, arrival.bytes, now);
+                    metrics.received(class, socket, arrival.bytes, now);
                 }
                 if entry.to.is_some() {
                     metrics.answered_by(arrival.peer);

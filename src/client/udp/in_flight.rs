@@ -4,7 +4,7 @@
 //! network.
 
 use crate::client::check::datagrams::{Match, Payload};
-use crate::client::tcp::in_flight::{MessageTimes, SentBatch};
+use crate::client::tcp::in_flight::{MessageTimes, SentGroup};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// `blocked_until` while the kernel accepts no datagrams.
@@ -15,10 +15,10 @@ const MAX_LOOK_BACK: usize = 1024;
 
 /// Classification of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::client) enum Verdict {
+pub(in crate::client) enum ReplyClass {
     /// It answers the message with these times. It is reordered when a later message was answered before (RFC 4737).
     Reply { times: MessageTimes, is_reordered: bool },
-    /// It answers a message that already counted as lost.
+    /// It answers a message that has timed out.
     Late,
     /// It answers a message that was already answered.
     Duplicate,
@@ -35,7 +35,7 @@ pub(in crate::client) struct SocketPlan {
     pub(in crate::client) pipeline: u64,
     /// Open loop: messages are sent when they are due, not as soon as the pipeline has room.
     pub(in crate::client) is_open_loop: bool,
-    /// Number of lost messages remembered, to tell late replies from duplicates.
+    /// Number of timed-out messages remembered, to tell late replies from duplicates.
     pub(in crate::client) remembered: usize,
 }
 
@@ -54,15 +54,15 @@ pub(in crate::client) struct UdpInFlight {
     blocked_until: u64,
     /// Highest number that was answered.
     highest: Option<u64>,
-    /// Numbers of the latest lost messages.
-    lost_numbers: BTreeSet<u64>,
+    /// Numbers of the latest timed-out messages.
+    timed_out_numbers: BTreeSet<u64>,
     /// A message was not sent, or not answered as expected.
     has_failures: bool,
 }
 
 impl UdpInFlight {
     pub(in crate::client) fn new(socket: u64, plan: SocketPlan) -> Self {
-        let (in_flight, lost_numbers) = (BTreeMap::new(), BTreeSet::new());
+        let (in_flight, timed_out_numbers) = (BTreeMap::new(), BTreeSet::new());
         Self {
             socket,
             plan,
@@ -71,7 +71,7 @@ impl UdpInFlight {
             in_flight,
             blocked_until: 0,
             highest: None,
-            lost_numbers,
+            timed_out_numbers,
             has_failures: false,
         }
     }
@@ -99,7 +99,7 @@ impl UdpInFlight {
     }
 
     /// Records that the next message was sent. It is in flight if a reply is expected.
-    pub(in crate::client) fn sent(&mut self, now: u64, wants_reply: bool) -> SentBatch {
+    pub(in crate::client) fn sent(&mut self, now: u64, wants_reply: bool) -> SentGroup {
         if self.blocked_until == NEVER {
             self.blocked_until = now;
         }
@@ -109,7 +109,7 @@ impl UdpInFlight {
         if wants_reply {
             self.in_flight.insert(number, MessageTimes { due, assigned, sent: Some(now) });
         }
-        SentBatch { due, blocked: self.blocked_until.saturating_sub(assigned), sent: now, count: 1 }
+        SentGroup { due, blocked: self.blocked_until.saturating_sub(assigned), sent: now, count: 1 }
     }
 
     /// Records that the next message could not be sent, and will not be. Returns its times, if it was due by a
@@ -140,60 +140,60 @@ impl UdpInFlight {
     }
 
     /// Classifies a reply.
-    pub(in crate::client) fn received(&mut self, payload: &Payload, reply: &[u8], now: u64) -> Verdict {
-        let verdict = self.classify(payload, reply, now);
-        self.has_failures |= matches!(verdict, Verdict::Corrupt(_));
-        verdict
+    pub(in crate::client) fn received(&mut self, payload: &Payload, reply: &[u8], now: u64) -> ReplyClass {
+        let class = self.classify(payload, reply, now);
+        self.has_failures |= matches!(class, ReplyClass::Corrupt(_));
+        class
     }
 
-    fn classify(&mut self, payload: &Payload, reply: &[u8], now: u64) -> Verdict {
+    fn classify(&mut self, payload: &Payload, reply: &[u8], now: u64) -> ReplyClass {
         let number = match payload.match_reply(self.socket, reply) {
             Match::Correct(number) if number < self.next => number,
-            Match::Damaged(number) => return Verdict::Corrupt(self.take(number, now)),
-            Match::Correct(_) | Match::None => return Verdict::Corrupt(None),
+            Match::Damaged(number) => return ReplyClass::Corrupt(self.take(number, now)),
+            Match::Correct(_) | Match::None => return ReplyClass::Corrupt(None),
             Match::Oldest => match self.oldest(payload, reply) {
                 Ok(number) => number,
-                Err(verdict) => return verdict,
+                Err(class) => return class,
             },
         };
         match self.take(number, now) {
             Some(times) => {
                 let is_reordered = self.highest.is_some_and(|highest| highest > number);
                 self.highest = self.highest.max(Some(number));
-                Verdict::Reply { times, is_reordered }
+                ReplyClass::Reply { times, is_reordered }
             }
-            None if self.lost_numbers.remove(&number) => Verdict::Late,
-            None => Verdict::Duplicate,
+            None if self.timed_out_numbers.remove(&number) => ReplyClass::Late,
+            None => ReplyClass::Duplicate,
         }
     }
 
     /// Number of the oldest message that `reply` can answer, or the classification if there is none.
-    fn oldest(&mut self, payload: &Payload, reply: &[u8]) -> Result<u64, Verdict> {
+    fn oldest(&mut self, payload: &Payload, reply: &[u8]) -> Result<u64, ReplyClass> {
         let fits = |number: &u64| payload.is_echo(*number, reply);
-        let (in_flight, lost_numbers) = (self.in_flight.keys().copied(), self.lost_numbers.iter().copied());
-        if let Some(number) = in_flight.chain(lost_numbers).find(fits) {
+        let (in_flight, timed_out_numbers) = (self.in_flight.keys().copied(), self.timed_out_numbers.iter().copied());
+        if let Some(number) = in_flight.chain(timed_out_numbers).find(fits) {
             return Ok(number);
         }
         // Equal texts follow each other closely; older messages need not be searched.
         let before = (0..self.next).rev().take(MAX_LOOK_BACK).find(fits);
-        Err(if before.is_some() { Verdict::Duplicate } else { Verdict::Corrupt(None) })
+        Err(if before.is_some() { ReplyClass::Duplicate } else { ReplyClass::Corrupt(None) })
     }
 
-    /// Removes messages sent at or before `last` as lost, and passes the times of each to `on_lost`.
-    pub(in crate::client) fn expire(&mut self, last: u64, now: u64, mut on_lost: impl FnMut(MessageTimes)) {
+    /// Removes messages sent at or before `last` as timed out, and passes the times of each to `on_timed_out`.
+    pub(in crate::client) fn expire(&mut self, last: u64, now: u64, mut on_timed_out: impl FnMut(MessageTimes)) {
         while let Some((&number, times)) = self.in_flight.first_key_value()
             && times.sent <= Some(last)
         {
-            self.take(number, now).into_iter().for_each(&mut on_lost);
-            self.mark_lost(number);
+            self.take(number, now).into_iter().for_each(&mut on_timed_out);
+            self.mark_timed_out(number);
         }
     }
 
-    fn mark_lost(&mut self, number: u64) {
+    fn mark_timed_out(&mut self, number: u64) {
         self.has_failures = true;
-        self.lost_numbers.insert(number);
-        if self.lost_numbers.len() > self.plan.remembered {
-            self.lost_numbers.pop_first();
+        self.timed_out_numbers.insert(number);
+        if self.timed_out_numbers.len() > self.plan.remembered {
+            self.timed_out_numbers.pop_first();
         }
     }
 
@@ -207,14 +207,14 @@ impl UdpInFlight {
         self.in_flight.is_empty()
     }
 
-    /// Whether every message was sent, and answered or lost.
+    /// Whether every message was sent, and answered or given up.
     pub(in crate::client) fn is_done(&self) -> bool {
         self.next == self.plan.total && self.has_none_in_flight()
     }
 
     /// Whether every message was sent, and answered as expected. With `is_timed`, the time may be over before all are
     /// sent.
-    pub(in crate::client) fn is_verified(&self, is_timed: bool) -> bool {
+    pub(in crate::client) fn is_complete(&self, is_timed: bool) -> bool {
         let is_whole = self.next == self.plan.total || is_timed;
         is_whole && !self.has_failures && self.has_none_in_flight()
     }
@@ -231,9 +231,9 @@ fn unsent((due, assigned): (u64, u64)) -> MessageTimes {
 
 #[cfg(test)]
 mod tests {
-    use super::{SocketPlan, UdpInFlight, Verdict};
+    use super::{ReplyClass, SocketPlan, UdpInFlight};
     use crate::client::check::datagrams::Payload;
-    use crate::client::tcp::in_flight::{MessageTimes, SentBatch};
+    use crate::client::tcp::in_flight::{MessageTimes, SentGroup};
     use crate::client::{ClientConfig, Expect};
     use crate::socket::Endpoint;
 
@@ -272,8 +272,8 @@ mod tests {
         MessageTimes { due: now, assigned: now, sent: Some(now) }
     }
 
-    fn is_answer(verdict: Verdict, reordered: bool) -> bool {
-        matches!(verdict, Verdict::Reply { is_reordered, .. } if is_reordered == reordered)
+    fn is_answer(class: ReplyClass, reordered: bool) -> bool {
+        matches!(class, ReplyClass::Reply { is_reordered, .. } if is_reordered == reordered)
     }
 
     #[test]
@@ -284,20 +284,20 @@ mod tests {
         let mut receive = |bytes: &[u8]| in_flight.received(&payload, bytes, 9);
         assert_eq!(reply(3).len(), 100);
         assert!(is_answer(receive(&reply(0)), false));
-        assert_eq!(receive(&reply(3)), Verdict::Reply { times: sent_at(3), is_reordered: false });
+        assert_eq!(receive(&reply(3)), ReplyClass::Reply { times: sent_at(3), is_reordered: false });
         assert!(is_answer(receive(&reply(1)), true));
-        assert_eq!(receive(&reply(3)), Verdict::Duplicate);
-        assert_eq!(receive(&reply(5)), Verdict::Corrupt(None), "message 5 was never sent");
-        assert_eq!(receive(b"short"), Verdict::Corrupt(None));
+        assert_eq!(receive(&reply(3)), ReplyClass::Duplicate);
+        assert_eq!(receive(&reply(5)), ReplyClass::Corrupt(None), "message 5 was never sent");
+        assert_eq!(receive(b"short"), ReplyClass::Corrupt(None));
         let mut damaged = reply(4);
         damaged[99] ^= 1;
-        assert_eq!(receive(&damaged), Verdict::Corrupt(Some(sent_at(4))));
-        assert_eq!(receive(&damaged), Verdict::Corrupt(None));
+        assert_eq!(receive(&damaged), ReplyClass::Corrupt(Some(sent_at(4))));
+        assert_eq!(receive(&damaged), ReplyClass::Corrupt(None));
         assert_eq!(expire(&mut in_flight, 1), 0);
         assert_eq!(expire(&mut in_flight, 9), 1, "message 2, and not the damaged one");
         assert!(in_flight.is_done());
-        assert_eq!(in_flight.received(&payload, &reply(2), 9), Verdict::Late);
-        assert_eq!(in_flight.received(&payload, &reply(2), 9), Verdict::Duplicate);
+        assert_eq!(in_flight.received(&payload, &reply(2), 9), ReplyClass::Late);
+        assert_eq!(in_flight.received(&payload, &reply(2), 9), ReplyClass::Duplicate);
     }
 
     #[test]
@@ -305,7 +305,7 @@ mod tests {
         let payload = payload(|config| config.size = Some(16));
         let mut other = Vec::new();
         payload.write(8, 0, &mut other);
-        assert_eq!(in_flight(1, |_| 0).received(&payload, &other, 9), Verdict::Corrupt(None));
+        assert_eq!(in_flight(1, |_| 0).received(&payload, &other, 9), ReplyClass::Corrupt(None));
     }
 
     #[test]
@@ -316,8 +316,8 @@ mod tests {
         assert!(is_answer(receive(b"b"), false), "message 1");
         assert!(is_answer(receive(b"a"), true), "message 0");
         assert!(is_answer(receive(b"a"), false), "message 2");
-        assert_eq!(receive(b"a"), Verdict::Duplicate);
-        assert_eq!(receive(b"c"), Verdict::Corrupt(None));
+        assert_eq!(receive(b"a"), ReplyClass::Duplicate);
+        assert_eq!(receive(b"c"), ReplyClass::Corrupt(None));
         assert!(is_answer(receive(b"b"), false), "message 3");
         assert!(in_flight.is_done());
     }
@@ -328,11 +328,11 @@ mod tests {
         let mut in_flight = in_flight(2, |_| 0);
         let mut receive = |bytes: &[u8]| in_flight.received(&payload, bytes, 9);
         assert!(is_answer(receive(b"Message received"), false) && is_answer(receive(b""), false));
-        assert_eq!(receive(b"more"), Verdict::Duplicate);
+        assert_eq!(receive(b"more"), ReplyClass::Duplicate);
     }
 
     #[test]
-    fn a_lost_message_frees_its_place_in_the_pipeline() {
+    fn a_timed_out_message_frees_its_place_in_the_pipeline() {
         let mut in_flight = UdpInFlight::new(7, plan(10, 2, false));
         assert_eq!(in_flight.sendable(), (0, 2));
         assert_eq!((in_flight.sent(100, true).due, in_flight.sent(150, true).due), (100, 150));
@@ -349,20 +349,20 @@ mod tests {
         assert_eq!(in_flight.sendable(), (0, 0), "nothing is due");
         assert!(in_flight.add(10, 11) && !in_flight.add(20, 21) && !in_flight.add(30, 31) && !in_flight.add(40, 41));
         assert_eq!(in_flight.sendable(), (0, 2));
-        let sent_batch = |due, blocked, sent| SentBatch { due, blocked, sent, count: 1 };
+        let sent_group = |due, blocked, sent| SentGroup { due, blocked, sent, count: 1 };
         assert_eq!(
             [in_flight.sent(50, true), in_flight.sent(51, true)],
-            [sent_batch(10, 0, 50), sent_batch(20, 0, 51)]
+            [sent_group(10, 0, 50), sent_group(20, 0, 51)]
         );
         assert_eq!((in_flight.sendable(), in_flight.has_room()), ((2, 0), true));
         let times = MessageTimes { due: 10, assigned: 11, sent: Some(50) };
-        let verdict = in_flight.received(&payload, &message(&payload, 0), 60);
-        assert_eq!(verdict, Verdict::Reply { times, is_reordered: false });
-        assert_eq!((in_flight.sendable(), in_flight.sent(62, true)), ((2, 1), sent_batch(30, 29, 62)));
+        let class = in_flight.received(&payload, &message(&payload, 0), 60);
+        assert_eq!(class, ReplyClass::Reply { times, is_reordered: false });
+        assert_eq!((in_flight.sendable(), in_flight.sent(62, true)), ((2, 1), sent_group(30, 29, 62)));
         in_flight.expire(u64::MAX, 70, |_| ());
         // The kernel did not accept it either.
         in_flight.block();
-        assert_eq!(in_flight.sent(80, true), sent_batch(40, 39, 80));
+        assert_eq!(in_flight.sent(80, true), sent_group(40, 39, 80));
         assert!(
             in_flight.add(90, 91) && !in_flight.has_room() && !in_flight.has_none_in_flight() && !in_flight.is_done()
         );
@@ -371,11 +371,11 @@ mod tests {
     }
 
     #[test]
-    fn the_planned_number_of_lost_messages_is_remembered() {
+    fn the_planned_number_of_timed_out_messages_is_remembered() {
         let payload = payload(|config| config.size = Some(16));
         let mut in_flight = in_flight(12, |_| 0);
         assert_eq!(expire(&mut in_flight, 0), 12);
         let mut receive = |number| in_flight.received(&payload, &message(&payload, number), 9);
-        assert_eq!((receive(1), receive(2), receive(11)), (Verdict::Duplicate, Verdict::Late, Verdict::Late));
+        assert_eq!((receive(1), receive(2), receive(11)), (ReplyClass::Duplicate, ReplyClass::Late, ReplyClass::Late));
     }
 }

@@ -11,7 +11,7 @@ use super::connector::ConnectAttempt;
 use super::failure::Failure;
 use super::plan::Plan;
 use super::shared::Shared;
-use super::transport::{Cause, Closed, DueMessage, Entry, OpenError, Transport, TurnResult};
+use super::transport::{CloseOutcome, DueMessage, Entry, OpenError, Transport, Trigger, TurnResult};
 use crate::connection::CloseReason;
 use crate::error::ErrorBackoff;
 use crate::event_loop::{Key, LoopContext, Timer};
@@ -25,11 +25,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long a socket keeps receiving after its last message was answered or lost, to detect duplicates. They arrive
+/// How long a socket keeps receiving after its last message was answered or has timed out, to detect duplicates. They arrive
 /// soon.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Lost messages that are remembered to recognise late replies: over all sockets, and the minimum per socket. A late
+/// Timed-out messages that are remembered to recognise late replies: over all sockets, and the minimum per socket. A late
 /// reply arrives within seconds, which is some ten thousand messages of each socket. A million numbers take some 16 MB.
 const REMEMBERED: usize = 1 << 20;
 const REMEMBERED_AT_LEAST: usize = 1024;
@@ -47,7 +47,7 @@ pub(super) struct UdpSocket {
     is_queued: bool,
     receiving: ErrorBackoff,
     sending: ErrorBackoff,
-    /// Cause of the last failure that was followed by a pause.
+    /// Trigger of the last failure that was followed by a pause.
     failure: Option<Failure>,
     /// It has failed for too long.
     is_given_up: bool,
@@ -64,7 +64,7 @@ pub(super) struct Udp<'a> {
 impl<'a> Transport<'a> for Udp<'a> {
     type Connection = UdpSocket;
 
-    const NOUN: &'static str = "socket";
+    const LOG_NOUN: &'static str = "socket";
 
     const SENDS_BATCHES: bool = true;
 
@@ -97,7 +97,7 @@ impl<'a> Transport<'a> for Udp<'a> {
         let opened = opened.and_then(|mut socket| context.register(socket.source(), key).map(|()| socket));
         let socket = opened.map_err(|error| OpenError::Failed(open_failure(&error, address)))?;
         self.batch.plan.metrics.borrow().progress.opened.add(1);
-        self.batch.plan.note_usable();
+        self.batch.plan.on_open();
         let connection = UdpSocket {
             socket,
             to: is_many.then_some(address),
@@ -116,7 +116,7 @@ impl<'a> Transport<'a> for Udp<'a> {
     fn connect_progress(
         &mut self,
         _entry: &mut Entry<Self::Connection>,
-        _cause: Cause,
+        _cause: Trigger,
     ) -> Result<ConnectProgress, Failure> {
         Ok(ConnectProgress::Connected)
     }
@@ -135,16 +135,16 @@ impl<'a> Transport<'a> for Udp<'a> {
         context: &mut LoopContext,
         key: Key,
         entry: &mut Entry<Self::Connection>,
-        cause: Cause,
+        trigger: Trigger,
     ) -> TurnResult {
         let socket = &mut entry.connection;
-        if cause == Cause::Ready {
+        if trigger == Trigger::Ready {
             socket.is_queued = false;
         }
         // Nothing has arrived because of a wake-up.
-        let has_more = cause != Cause::Wake && self.batch.receive(socket, context.now);
+        let has_more = trigger != Trigger::Wake && self.batch.receive(socket, context.now);
         let is_blocked = self.batch.send(socket, context.now);
-        let mut result = TurnResult { is_ready: true, is_complete: self.batch.is_done(socket), close: None };
+        let mut result = TurnResult { is_open: true, is_complete: self.batch.is_done(socket), close: None };
         socket.is_given_up = self.batch.is_persistent_failure(socket, context.now);
         if result.is_complete {
             // `now` is the start of this loop iteration, slightly in the past.
@@ -182,7 +182,7 @@ impl<'a> Transport<'a> for Udp<'a> {
         key: Key,
         entry: &mut Entry<Self::Connection>,
         _reason: CloseReason,
-    ) -> Closed {
+    ) -> CloseOutcome {
         let socket = &mut entry.connection;
         self.abort(context, key, socket);
         self.batch.count_unanswered(&socket.in_flight);
@@ -193,7 +193,7 @@ impl<'a> Transport<'a> for Udp<'a> {
             "Closing socket {number}"
         );
         let is_timed = self.shared.config.load.duration.is_some();
-        Closed { failure, is_verified: failure.is_none() && socket.in_flight.is_verified(is_timed), answered: 0 }
+        CloseOutcome { failure, is_complete: failure.is_none() && socket.in_flight.is_complete(is_timed), answered: 0 }
     }
 }
 

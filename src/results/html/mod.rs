@@ -21,7 +21,7 @@ const STYLE: &str = include_str!("style.css");
 
 /// Renders the report of a run.
 #[must_use]
-pub fn html_page(results: &RunResults) -> String {
+pub fn html_report(results: &RunResults) -> String {
     let heading = escape(&subject(results));
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\

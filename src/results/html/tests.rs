@@ -1,7 +1,7 @@
 //! Titles and scales of the charts, and names of the tiles.
 
 use super::scale::Scale;
-use super::{charts, figures, html_page};
+use super::{charts, figures, html_report};
 use crate::results::{Datagrams, LoadKind, RunResults};
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn axes_have_titles_with_units() {
     let response = "Response time (ms, logarithmic)";
     let expected = ["Latency (ms, logarithmic)", share, response, time, rate, time, open, time];
     assert_eq!(titles(&run(LoadKind::Open)), expected);
-    let html = html_page(&run(LoadKind::Open));
+    let html = html_report(&run(LoadKind::Open));
     assert!(expected.iter().all(|title| html.contains(&format!(">{title}</p>"))), "{html}");
     let service = "Service time (ms, logarithmic)";
     let mut results = run(LoadKind::Closed);

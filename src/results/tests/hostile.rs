@@ -2,7 +2,7 @@
 
 use super::{RunResults, sample};
 use crate::results::{
-    Latencies, MergeError, ResultsError, TextReport, compare, html_page, merge, write_hdr_log, write_percentiles,
+    Latencies, MergeError, ResultsError, TextReport, compare, html_report, merge, write_hdr_log, write_percentiles,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -191,7 +191,7 @@ fn use_all(results: &RunResults, other: &RunResults) {
     let _ = compare(results, other).to_string();
     let _ = compare(other, results).to_string();
     let _ = TextReport(results).to_string();
-    let html = html_page(results);
+    let html = html_report(results);
     assert!(!html.contains("NaN") || results.to_json().contains("NaN"), "{html}");
     assert_eq!(
         RunResults::from_json(&results.to_json()).as_ref(),

@@ -2,7 +2,7 @@
 
 use super::{RunResults, sample};
 use crate::escape::is_unsafe;
-use crate::results::{Cpu, html_page};
+use crate::results::{Cpu, html_report};
 
 /// Checks that tags are closed in order and attributes are quoted.
 fn expect_well_formed(html: &str) {
@@ -23,7 +23,7 @@ fn expect_well_formed(html: &str) {
 
 #[test]
 fn page_is_well_formed_and_self_contained() {
-    let html = html_page(&sample(20, 100, 1));
+    let html = html_report(&sample(20, 100, 1));
     expect_well_formed(&html);
     assert_eq!(html.matches("<svg class=\"chart\"").count(), 4);
     for part in ["http://", "https://", "<script", "url(", "@import", "NaN", "inf"] {
@@ -51,7 +51,7 @@ fn text_of_results_is_escaped() {
     results.mismatches.first.push("</table>".to_owned());
     results.valid = false;
     results.reasons = vec!["<u>".to_owned()];
-    let html = html_page(&results);
+    let html = html_report(&results);
     expect_well_formed(&html);
     for part in ["<img", "<b>", "<script", "<i>", "<u>", "\0"] {
         assert!(!html.contains(part), "{part}");
@@ -64,10 +64,10 @@ fn text_of_results_is_escaped() {
 fn empty_run_gives_a_page() {
     let mut results = RunResults::of("x");
     results.cpu = Some(Cpu::default());
-    expect_well_formed(&html_page(&results));
-    assert_eq!(html_page(&results).matches("Nothing was recorded").count(), 4);
+    expect_well_formed(&html_report(&results));
+    assert_eq!(html_report(&results).matches("Nothing was recorded").count(), 4);
     results = sample(1, 100, 1);
     results.intervals[0].start_s = 1e300;
     results.intervals[0].seconds = 0.0;
-    expect_well_formed(&html_page(&results));
+    expect_well_formed(&html_report(&results));
 }

@@ -1,7 +1,7 @@
 //! Text report: fits 80 columns, and the most important lines come first.
 
 use super::sample;
-use crate::results::{LoadKind, ReplyCheck, RunResults, TextReport, compare, format_latency, html_page};
+use crate::results::{LoadKind, ReplyCheck, RunResults, TextReport, compare, format_latency, html_report};
 use std::time::Duration;
 
 #[test]
@@ -64,7 +64,7 @@ fn causes_in_words() {
         assert!(joined.contains(part), "no {part:?} in\n{text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-    assert!(html_page(&results).contains("reset by peer"), "{text}");
+    assert!(html_report(&results).contains("reset by peer"), "{text}");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn wording_depends_on_the_reply_check() {
         results.reply_check = check;
         results.messages.reads = (check == ReplyCheck::Unframed).then_some(5000);
         results.finalize();
-        let (text, html) = (TextReport(&results).to_string(), html_page(&results));
+        let (text, html) = (TextReport(&results).to_string(), html_report(&results));
         let head = format!("100 connections to 127.0.0.1:65432: {verdict}\n");
         assert!(text.starts_with(&head) && html.contains(&format!("Outcome: {verdict}.")), "{text}");
         assert!(text.contains(says) && !text.contains(says_not), "{check:?}: {text}");
@@ -155,7 +155,7 @@ fn time_of_an_hour_or_more_is_marked() {
         let text = TextReport(&results).to_string();
         assert_eq!(text.lines().filter(|line| line.trim_end().ends_with(shown)).count(), 1, "{text}");
         assert_eq!(text.contains("1 message took an hour or longer"), count == 1, "{text}");
-        assert_eq!(html_page(&results).contains("≥ 1 h"), count == 1);
+        assert_eq!(html_report(&results).contains("≥ 1 h"), count == 1);
         assert_eq!(compare(&results, &results).to_string().contains("≥ 1 h"), count == 1);
     }
 }

@@ -1,7 +1,7 @@
 //! Validity of runs.
 
 use super::sample;
-use crate::results::{Cpu, LoadKind, Reason, RunResults, TextReport, html_page, validate};
+use crate::results::{Cpu, LoadKind, Reason, RunResults, TextReport, html_report, validate};
 use std::time::Duration;
 
 #[test]
@@ -181,7 +181,7 @@ fn lost_messages_are_reported_first() {
         results.finalize();
         let text = TextReport(&results).to_string();
         assert!(results.valid && text.starts_with(&format!("FAILED: {words}\n")), "{text}");
-        assert!(html_page(&results).contains(&format!("<strong>FAILED.</strong> {words}.")));
+        assert!(html_report(&results).contains(&format!("<strong>FAILED.</strong> {words}.")));
     }
     results.errors.insert("mismatch".to_owned(), 2);
     results.errors.insert("reset".to_owned(), 1);

@@ -153,7 +153,7 @@ impl InteractiveExchange {
         } else {
             Some(Failure::ClosedEarly)
         };
-        self.end(failure.map_or(ExchangeOutcome::Verified, ExchangeOutcome::Failed))
+        self.end(failure.map_or(ExchangeOutcome::Completed, ExchangeOutcome::Failed))
     }
 
     fn end(&mut self, outcome: ExchangeOutcome) -> Wait {
@@ -167,7 +167,7 @@ impl Service for InteractiveExchange {
         match self.interactive.output_pipe.broken() {
             None => {}
             // The reader of the output has closed it.
-            Some(ErrorKind::BrokenPipe) => return self.end(ExchangeOutcome::Verified),
+            Some(ErrorKind::BrokenPipe) => return self.end(ExchangeOutcome::Completed),
             Some(_) => return self.end(ExchangeOutcome::Failed(Failure::LocalIo)),
         }
         let waiting = input.bytes().len();
