@@ -22,6 +22,14 @@ pub enum Error {
     /// The request can never work. The text names the input and gives a valid example.
     #[error("{0}")]
     Usage(String),
+    /// The configuration can never work. The text says why, and names the settings.
+    #[error("{problem} ({})", settings.join(", "))]
+    Config {
+        /// The settings, by the names of their fields, such as `limits.buffer_bytes`.
+        settings: &'static [&'static str],
+        /// What is wrong, and a valid example.
+        problem: String,
+    },
     /// A host name could not be resolved.
     #[error(
         "cannot find the host {host:?}: {reason}; give an address such as 127.0.0.1 or a name this machine can look up"
@@ -86,7 +94,12 @@ impl Error {
     /// Whether the request was wrong, independent of the machine.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Usage(_))
+        matches!(self, Self::Usage(_) | Self::Config { .. })
+    }
+
+    /// An error in the configuration.
+    pub(crate) fn config(settings: &'static [&'static str], problem: impl Into<String>) -> Self {
+        Self::Config { settings, problem: problem.into() }
     }
 
     /// For `map_err`: an error of the system during `action`.

@@ -1,13 +1,13 @@
 //! Parsing of addresses on the command line: option values, and the positional HOST PORT.
 
-use super::values;
 use super::variables::Typed;
+use super::{option_names, values};
 use crate::error::Error;
 use crate::socket::Endpoint;
 
 /// Parses an address to listen on, such as 127.0.0.1:9464.
 pub(super) fn listen_address(text: &str) -> Result<Endpoint, String> {
-    text.parse().map_err(|error: Error| error.to_string())
+    text.parse().map_err(|error: Error| option_names::in_words(&error))
 }
 
 /// Parses an address to connect to, such as 127.0.0.1:65432.

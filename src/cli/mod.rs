@@ -7,6 +7,7 @@ mod help;
 mod line_queue;
 mod log_format;
 mod logging;
+mod option_names;
 mod output;
 mod output_files;
 mod progress;
@@ -144,6 +145,6 @@ fn alternatives(values: &[String]) -> String {
 
 /// Logs an error that ends the program. Returns the exit status.
 fn report_error(error: &Error, variables: &Variables) -> u8 {
-    output::log_error(&variables.name_variables(&error.to_string()));
+    output::log_error(&variables.name_variables(&option_names::in_words(error)));
     if error.is_usage() { USAGE } else { FAILURE }
 }

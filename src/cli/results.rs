@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::escape;
 use crate::results::{RunResults, Threshold, ThresholdResult, Verdict, html_report, write_hdr_log, write_percentiles};
 use clap::Args;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
@@ -112,9 +113,13 @@ impl Files {
         }
     }
 
-    /// Prints the report, then each threshold.
+    /// Prints the report, options that avoid its failures, then each threshold.
     fn print_report(&self, results: &RunResults, threshold_results: &[ThresholdResult]) -> bool {
         let mut text = results.to_string();
+        let advice: BTreeSet<_> = results.errors.keys().filter_map(|cause| option_names::advice(cause)).collect();
+        for advice in advice {
+            let _ = write!(text, "\n  {:<12} {advice}", "options");
+        }
         let labels = std::iter::once("thresholds").chain(std::iter::repeat(""));
         for (label, result) in labels.zip(threshold_results) {
             let _ = write!(text, "\n  {label:<12} {}", escape::line(result));

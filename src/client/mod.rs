@@ -160,7 +160,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for an impossible configuration; [`Error::Resolve`], [`Error::Descriptors`] and
+    /// [`Error::Config`] for an impossible configuration; [`Error::Resolve`], [`Error::Descriptors`] and
     /// [`Error::System`] when this machine does not allow it.
     pub fn new(mut config: ClientConfig) -> Result<Self, Error> {
         // A worker without a connection would have nothing to do.
@@ -202,11 +202,11 @@ impl Client {
         output: impl Write + Send + 'static,
     ) -> Result<Self, Error> {
         if config.udp.is_some() {
-            let text = "datagrams are no stream that an input could be written to; send it over TCP";
-            return Err(Error::Usage(text.to_owned()));
+            let problem = "datagrams are no stream that an input could be written to; send it over TCP";
+            return Err(Error::config(&["udp"], problem));
         }
         if let Some(framing) = config.framing {
-            framing.check(config.buffer_bytes).map_err(|error| Error::Usage(error.to_string()))?;
+            framing.check(config.buffer_bytes).map_err(|error| Error::config(&["buffer_bytes"], error.to_string()))?;
         }
         // The messages come from the input, not from the configuration.
         let interactive_config = ClientConfig {

@@ -18,10 +18,7 @@ const CAUSES: [(&str, &str); 20] = [
     ("closed_early", "closed early by peer"),
     ("mismatch", "echo mismatch"),
     ("wrong_reply", "wrong reply"),
-    (
-        "closed_after_reply",
-        "closed by peer before a second reply: use --messages 1 for a server of one message per connection",
-    ),
+    ("closed_after_reply", "closed by peer before a second reply: it serves one message per connection"),
     ("bad_frame", "a reply violates the framing"),
     ("incomplete_frame", "closed by peer in the middle of a reply"),
     ("local_io", "the input could not be read, or the output could not be written"),
@@ -29,13 +26,10 @@ const CAUSES: [(&str, &str); 20] = [
     (
         "out_of_ports",
         "out of ports: no local port is free for this target; widen net.ipv4.ip_local_port_range, or connect from more \
-         addresses (--source)",
+         source addresses",
     ),
-    ("needs_broadcast", "permission denied (a broadcast address needs --broadcast)"),
-    (
-        "no_group_route",
-        "the network cannot be reached: name the interface of the group, such as --multicast-interface eth0",
-    ),
+    ("needs_broadcast", "permission denied (sending to a broadcast address is not enabled)"),
+    ("no_group_route", "the network cannot be reached: name the interface of the group, such as eth0"),
     ("out_of_descriptors", "too many open files: raise the limit on descriptors (ulimit -n)"),
     ("stopped", "interrupted"),
 ];
@@ -48,12 +42,12 @@ const TLS: [(&str, &str); 19] = [
     ("closed_early", "the peer closed the connection during the handshake"),
     (
         "unknown_issuer",
-        "no trusted authority issued the peer's certificate (see --tls-ca, or --tls-insecure for a test)",
+        "no trusted authority issued the peer's certificate (trust its CA, or leave it unverified in a test)",
     ),
-    ("unknown_client_issuer", "no trusted authority issued the client's certificate (see --tls-client-ca)"),
+    ("unknown_client_issuer", "no trusted authority issued the client's certificate (see the client CAs)"),
     ("expired", "the peer's certificate has expired"),
     ("not_yet_valid", "the peer's certificate is not valid yet"),
-    ("wrong_name", "the peer's certificate is for another name (see --server-name)"),
+    ("wrong_name", "the peer's certificate is for another name (see the server name)"),
     (
         "no_names",
         "the peer's certificate has no Subject Alternative Name, and a name in its Common Name is not used (make one with \
@@ -156,8 +150,8 @@ fn alert(number: u8) -> String {
         42 | 43 | 46 => "it does not accept our certificate",
         45 => "our certificate has expired",
         48 => "it does not know the issuer of our certificate",
-        112 => "it is not the server of that name (see --server-name)",
-        116 => "it requires a certificate (see --tls-cert)",
+        112 => "it is not the server of that name",
+        116 => "it requires a client certificate",
         120 => "no application protocol in common (ALPN)",
         _ => return format!("the peer ended the TLS connection (alert {number})"),
     };

@@ -39,12 +39,10 @@ pub enum ResultsError {
     #[error("it is not whole JSON: {0}")]
     NotJson(String),
     /// Another kind of file, recognized by its beginning.
-    #[error("it is {0}, not a result; give a file that multiconn-client --json wrote")]
+    #[error("it is {0}, not a result; give the JSON file of a run")]
     OtherKind(&'static str),
     /// JSON, but not a result.
-    #[error(
-        "it is not a result of a run: its \"format\" is not {FORMAT:?}; give a file that multiconn-client --json wrote"
-    )]
+    #[error("it is not a result of a run: its \"format\" is not {FORMAT:?}; give the JSON file of a run")]
     Foreign,
     /// A result in another format version.
     #[error(
@@ -140,8 +138,8 @@ pub fn recognize(bytes: &[u8]) -> Option<&'static str> {
         _ if has("-----BEGIN ") && has("PRIVATE KEY") => Some("a PEM private key"),
         _ if has("-----BEGIN CERTIFICATE") => Some("a PEM certificate"),
         _ if has("-----BEGIN ") => Some("a PEM file"),
-        _ if has("Percentile") && has("TotalCount") => Some("an hgrm file, as --hgrm writes"),
-        _ if start.starts_with(b"#[") || has("\"StartTimestamp\"") => Some("an HdrHistogram log, as --hdr-log writes"),
+        _ if has("Percentile") && has("TotalCount") => Some("an hgrm file of percentiles"),
+        _ if start.starts_with(b"#[") || has("\"StartTimestamp\"") => Some("an HdrHistogram log"),
         _ if has(" connection to ") || has(" connections to ") || start.starts_with(b"NOT VALID: ") => {
             Some("the printed report of a run")
         }

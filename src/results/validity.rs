@@ -29,7 +29,7 @@ const MAX_DEVIATIONS: f64 = 5.0;
 
 /// Why a run has no replies and no latencies.
 pub(super) const UNFRAMED: &str = "the end of a reply is unknown: replies and their latencies are not measured, only \
-                                   the first bytes on each connection; give --frame or --reply-size";
+                                   the first bytes on each connection; give a framing or a reply size";
 
 /// A reason why a run says less about the server than it seems to.
 #[derive(Debug, Clone, PartialEq)]
@@ -192,7 +192,7 @@ impl fmt::Display for Reason {
                 write!(out, "{} took an hour or longer, counted as 1 h", format_counted(*messages, "message"))
             }
             Self::CpuBusy { share } => {
-                write!(out, "client CPU at {:.0} %; add --workers", share * 100.0)
+                write!(out, "client CPU at {:.0} %; add workers", share * 100.0)
             }
         }
     }

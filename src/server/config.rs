@@ -138,36 +138,36 @@ impl ServerConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for an invalid value, [`Error::Descriptors`] when there are too few descriptors.
+    /// [`Error::Config`] for an invalid value, [`Error::Descriptors`] when there are too few descriptors.
     pub(super) fn check(&self, descriptors: Option<u64>) -> Result<usize, Error> {
-        let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
+        let refuse = |settings, problem: &str| Err(Error::config(settings, problem));
         if let Some(datagrams) = &self.datagrams {
             datagrams.check()?;
         }
         if self.listen.is_empty() && self.datagrams.is_none() {
-            return refuse("there is nothing to listen on; give an endpoint such as 127.0.0.1:65432");
+            return refuse(&["listen"], "there is nothing to listen on; give an endpoint such as 127.0.0.1:65432");
         }
         if self.workers == 0 {
-            return refuse("0 workers can serve nobody; give 1 or more, such as --workers 2");
+            return refuse(&["workers"], "0 workers serve no connection; give 1 or more, such as 2");
         }
         if self.max_connections == Some(0) {
-            return refuse("a limit of 0 connections lets nobody in; give 1 or more, such as --max-connections 1000");
+            return refuse(&["max_connections"], "a limit of 0 connections accepts none; give 1 or more, such as 1000");
         }
         if self.max_per_address == Some(0) {
-            return refuse("0 connections per address let nobody in; give 1 or more, such as --max-per-address 100");
+            return refuse(&["max_per_address"], "0 connections per address accept none; give 1 or more, such as 100");
         }
         if self.handover_timeout.is_zero() {
-            return refuse("a handover takes time; give more than 0, such as --hand-over-timeout 30s");
+            return refuse(&["handover_timeout"], "a handover takes time; give more than 0, such as 30s");
         }
         if self.metrics.is_some() && cfg!(not(feature = "metrics")) {
-            return refuse("this build serves no admin pages; enable the Cargo feature `metrics`");
+            return refuse(&["metrics"], "this build serves no admin pages; enable the Cargo feature `metrics`");
         }
         if self.notify && cfg!(not(feature = "systemd")) {
-            return refuse("this build notifies no service manager; enable the Cargo feature `systemd`");
+            return refuse(&["notify"], "this build notifies no service manager; enable the Cargo feature `systemd`");
         }
         self.socket.check()?;
         if self.limits.buffer_bytes == 0 || u32::try_from(self.limits.buffer_bytes).is_err() {
-            return refuse("a buffer holds 1 byte to 4 GiB; give a size such as --buffer-limit 64KiB");
+            return refuse(&["limits.buffer_bytes"], "a buffer holds 1 byte to 4 GiB; give a size such as 64KiB");
         }
         self.check_memory()?;
         // The sums saturate, so that huge numbers do not wrap. A listener needs two descriptors during a handover.
@@ -212,10 +212,10 @@ impl ServerConfig {
         }
         let [limit, needed] = [self.memory_limit, least].map(|bytes| format_size(bytes as u64));
         let advised = least.div_ceil(1 << 20);
-        Err(Error::Usage(format!(
-            "a memory limit of {limit} is too small: one connection can hold {needed}; give more, such as \
-             --memory-limit {advised}MiB"
-        )))
+        let problem = format!(
+            "a memory limit of {limit} is too small: one connection can hold {needed}; give more, such as {advised}MiB"
+        );
+        Err(Error::config(&["memory_limit"], problem))
     }
 }
 
@@ -231,7 +231,7 @@ mod tests {
         assert!(config.check(Some(1000)).is_ok());
         config.memory_limit -= 1;
         let error = config.check(Some(1000)).expect_err("the limit is too small").to_string();
-        assert!(error.contains("192 KiB") && error.contains("--memory-limit 1MiB"), "{error}");
+        assert!(error.contains("192 KiB") && error.contains("1MiB (memory_limit)"), "{error}");
         config.limits.buffer_bytes = 1024;
         assert!(config.check(Some(1000)).is_ok());
     }

@@ -146,7 +146,7 @@ where
         if let (Some(granted), false) = (config.socket.cut_backlog(), bound.is_empty()) {
             let [asked, granted] = [config.socket.backlog, granted].map(|count| format_count(count.into()));
             log::warn!(
-                "a backlog of {asked} is cut to {granted} by net.core.somaxconn; raise that, or give a smaller --backlog"
+                "a backlog of {asked} is cut to {granted} by net.core.somaxconn; raise that, or give a smaller backlog"
             );
         }
         let mut datagram_ports: Vec<u16> = datagrams.iter().filter_map(|bound| bound.endpoint.address.port()).collect();

@@ -29,7 +29,7 @@ impl ProtocolMismatch {
     /// Warns that `peer` speaks TLS to a plain-text port.
     pub(super) fn warn_of_tls(&mut self, now: Instant, peer: &Address) {
         if self.warning.is_due(now) {
-            log::warn!(peer:%; "TLS on a plain-text port; see --tls-cert and --tls-self-signed");
+            log::warn!(peer:%; "TLS on a plain-text port: the server has no certificate");
         }
     }
 }

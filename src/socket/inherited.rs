@@ -195,7 +195,7 @@ fn prepare(socket: &Socket, options: &SocketOptions) -> io::Result<Address> {
     let domain = sys::domain(socket)?;
     let is_known = [Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain);
     if !is_known || socket.r#type()? != Type::STREAM || !sys::is_listener(socket)? {
-        return Err(io::Error::other("it is not a listening TCP or Unix stream socket (--udp takes datagram sockets)"));
+        return Err(io::Error::other("it is not a listening TCP or Unix stream socket (UDP takes datagram sockets)"));
     }
     socket.set_nonblocking(true)?;
     listen(socket, options)?;

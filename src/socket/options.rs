@@ -51,14 +51,13 @@ impl SocketOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for a keep-alive time that the kernel does not support.
+    /// [`Error::Config`] for a keep-alive time that the kernel does not support.
     pub fn check(&self) -> Result<(), Error> {
         match self.keepalive {
             Some(time) if time < Duration::from_secs(1) || time > Duration::from_secs(32_767) => {
                 let time = format_duration(time);
-                Err(Error::Usage(format!(
-                    "a keep-alive of {time} is not kept by the kernel; give 1s to 9h, such as 1m"
-                )))
+                let problem = format!("a keep-alive of {time} is not kept by the kernel; give 1s to 9h, such as 1m");
+                Err(Error::config(&["socket.keepalive"], problem))
             }
             _ => Ok(()),
         }

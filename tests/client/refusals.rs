@@ -119,7 +119,10 @@ fn errors_name_what_to_give() {
     for request in [&["--search", "x"][..], &["--binary", "x"], &["search", "x"]] {
         wrong(&[&["127.0.0.1", "1", "--messages", "0"], request].concat(), &["--messages 0", "--search", "--binary"]);
     }
-    wrong(&["127.0.0.1", "1", "--frame", "end", "-d", "1s"], &["--frame end", "--messages 1", "--reconnect-every 1"]);
+    wrong(
+        &["127.0.0.1", "1", "--frame", "end", "-d", "1s"],
+        &["framing end", "--frame", "--messages", "--reconnect-every"],
+    );
     wrong(&["127.0.0.1", "1", "--frame", "lines", "--reply-size", "22"], &["--frame", "--reply-size"]);
     let folder = tempfile::tempdir().unwrap();
     let path = format!("UNIX:{}", folder.path().join("none.sock").display());
@@ -202,9 +205,9 @@ fn invalid_addresses() {
 fn urls_that_are_not_addresses() {
     for (url, address) in [
         ("http://127.0.0.1:8080/path", "give the address 127.0.0.1:8080"),
-        ("https://example.org", "give the address example.org:443 and the options for TLS"),
+        ("https://example.org", "give the address example.org:443 and use TLS (the options for TLS"),
         ("ws://example.org/chat", "give the address example.org:80"),
-        ("udp://127.0.0.1:9", "give 127.0.0.1:9 and --udp"),
+        ("udp://127.0.0.1:9", "give 127.0.0.1:9 and use UDP (--udp)"),
     ] {
         for arguments in [&[url][..], &[url, "5"], &["--target", url]] {
             wrong(arguments, &[&format!("{url:?}"), address]);

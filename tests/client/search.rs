@@ -103,7 +103,7 @@ fn tutorial_server() {
     expect_answers(ask(address, &["20", "--search", "ring"]), &[&format!("{RING} (20 times)")], 20, 20);
     // It serves one message per connection.
     let exit = ask(address, &["--search", "ring", "--messages", "3", "--pipeline", "1"]);
-    let cause = "1 closed by peer before a second reply: use --messages 1 for a server of one message per connection";
+    let cause = "1 closed by peer before a second reply: it serves one message per connection";
     assert!(exit.code == Some(1) && exit.stdout.iter().any(|line| line.trim() == cause), "{exit:#?}");
 }
 

@@ -35,7 +35,7 @@ fn warnings_come_first() {
     after.finalize();
     let exit = report(&["compare", &file(&folder, "a.json", &before), &file(&folder, "b.json", &after)]);
     assert!(exit.stdout[0].starts_with("WARNING: the run after is NOT VALID"), "{exit:#?}");
-    let differs = "WARNING: --connections differs: 10 before, 20 after";
+    let differs = "WARNING: the setting connections differs: 10 before, 20 after";
     assert!(exit.stdout.iter().any(|line| line == differs), "{exit:#?}");
     assert_eq!(verdict(&exit, "p50"), "too few intervals");
 }

@@ -10,6 +10,7 @@ mod circles;
 mod headers;
 mod lengths;
 mod lexer;
+mod options;
 mod order;
 mod outputs;
 mod picture;
@@ -65,6 +66,11 @@ fn wall_clock_is_read_in_one_file() {
 #[test]
 fn standard_streams_are_written_in_one_file() {
     expect_none(outputs::check);
+}
+
+#[test]
+fn options_are_named_in_the_command_lines() {
+    expect_none(options::check);
 }
 
 #[test]

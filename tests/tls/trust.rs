@@ -54,7 +54,7 @@ fn clients_are_asked_for_a_certificate() {
     server.await_closed(15);
     let exit = server.terminate();
     assert_eq!(
-        exit.told(&[r#"tls_fault="no trusted authority issued the client's certificate (see --tls-client-ca)"#]),
+        exit.told(&[r#"tls_fault="no trusted authority issued the client's certificate (see the client CAs)"#]),
         5,
         "{exit:#?}"
     );
@@ -87,8 +87,8 @@ fn a_named_self_signed_client_certificate_is_trusted() {
     expect_failure(with("client"), "it does not know the issuer of our certificate");
     server.await_closed(4);
     let exit = server.terminate();
-    assert_eq!(exit.told(&["(see --tls-client-ca)"]), 2, "{exit:#?}");
-    assert_eq!(exit.told(&["(see --tls-ca,"]), 0, "{exit:#?}");
+    assert_eq!(exit.told(&["(see the client CAs)"]), 2, "{exit:#?}");
+    assert_eq!(exit.told(&["(trust its CA,"]), 0, "{exit:#?}");
     exit.expect_counts(&[("closed by peer", 1), ("handshake failed", 3)]);
 }
 

@@ -7,6 +7,7 @@ mod message_options;
 mod options;
 mod udp;
 
+use super::option_names::advice;
 use super::progress::ProgressBar;
 use super::variables::{self, Program};
 use super::{FAILURE, INTERRUPTED, Parsed, SUCCESS, output, parse_with_variables, report_error};
@@ -66,6 +67,12 @@ const PROGRAM: Program = Program {
     ],
 };
 
+/// The command line, for tests of the names of options.
+#[cfg(test)]
+pub(super) fn command() -> clap::Command {
+    Options::command()
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -112,7 +119,8 @@ fn print_answers(results: &RunResults, to_stdout: bool) -> bool {
 /// The exit status of an interactive run. Only the replies were printed; failures are logged here.
 fn interactive_run(results: &RunResults) -> u8 {
     for cause in results.errors.keys().filter(|_| !results.interrupted) {
-        output::log_error(&format!("{}: {}", results.targets.join(", "), cause_in_words(cause)));
+        let advice = advice(cause).map_or_else(String::new, |advice| format!(" ({advice})"));
+        output::log_error(&format!("{}: {}{advice}", results.targets.join(", "), cause_in_words(cause)));
     }
     match (results.interrupted, results.is_success()) {
         (true, _) => INTERRUPTED,

@@ -234,6 +234,12 @@ impl Options {
     }
 }
 
+/// The command line, for tests of the names of options.
+#[cfg(test)]
+pub(super) fn command() -> clap::Command {
+    Options::command()
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {

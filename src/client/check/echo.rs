@@ -38,7 +38,7 @@ impl fmt::Display for Mismatch {
             write!(out, "expected {expected}, received {received}")?;
         }
         if self.received.starts_with(&TLS_ALERT) {
-            out.write_str(" (a TLS alert: the server expects TLS, see --tls)")?;
+            out.write_str(" (a TLS alert: the server expects TLS)")?;
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ impl HalfClose {
 ///
 /// # Errors
 ///
-/// [`Error::Usage`] for a message that the framing cannot carry, or that is empty and therefore cannot be verified.
+/// [`Error::Config`] for a message that the framing cannot carry, or that is empty and therefore cannot be verified.
 pub(in crate::client) fn framed(config: &mut ClientConfig) -> Result<Vec<Vec<u8>>, Error> {
     let mut messages = std::mem::take(&mut config.messages);
     if let Some(framing) = config.framing {
@@ -60,8 +60,8 @@ pub(in crate::client) fn framed(config: &mut ClientConfig) -> Result<Vec<Vec<u8>
         }
     }
     if messages.is_empty() || messages.iter().any(Vec::is_empty) {
-        let text = "an empty message cannot be told apart in an echo; give at least 1 byte, such as \"hello\"";
-        return Err(Error::Usage(text.to_owned()));
+        let problem = "an empty message cannot be told apart in an echo; give at least 1 byte, such as \"hello\"";
+        return Err(Error::config(&["messages"], problem));
     }
     Ok(messages)
 }
@@ -70,10 +70,10 @@ fn framing_error(error: &FramingError) -> Error {
     let remedy = match error {
         // Which bytes to pad with depends on the protocol.
         FramingError::WrongSize { size, fixed } if size < fixed => format!(
-            "pad it: with spaces, such as --message \"$(printf %-{fixed}s hello)\", or with zero bytes, such as \
-             `printf hello > m.bin; truncate -s {fixed} m.bin` and --message-file m.bin"
+            "pad it: with spaces, such as `printf %-{fixed}s hello` writes, or with zero bytes in a file, such as \
+             `printf hello > m.bin; truncate -s {fixed} m.bin` makes"
         ),
-        _ => "give another message, or another framing such as --frame u32be".to_owned(),
+        _ => "give another message, or another framing such as u32be".to_owned(),
     };
-    Error::Usage(format!("{error}; {remedy}"))
+    Error::config(&["messages", "framing"], format!("{error}; {remedy}"))
 }

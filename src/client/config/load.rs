@@ -49,27 +49,28 @@ impl LoadConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] if it is not.
+    /// [`Error::Config`] if it is not.
     pub(in crate::client) fn check(&self) -> Result<(), Error> {
-        let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
+        let refuse = |settings, problem: &str| Err(Error::config(settings, problem));
         if self.rate.is_some_and(|rate| !(rate > 0.0 && rate <= MAX_PER_SECOND)) {
-            return usage_error(
-                "a rate is a number of messages per second above 0 and up to 100M; give one such as --rate 50k",
-            );
+            let problem = "a rate is a number of messages per second above 0 and up to 100M; give one such as 50k";
+            return refuse(&["load.rate"], problem);
         }
         if self.rate.is_none() && self.arrivals != Arrivals::Uniform {
-            return usage_error("arrivals follow a rate; give one, such as --rate 50k --arrivals poisson");
+            return refuse(&["load.rate", "load.arrivals"], "arrivals follow a rate; give one, such as 50k");
         }
         if self.duration.is_some_and(|duration| duration.is_zero()) {
-            return usage_error("a load of no duration sends nothing; give more, such as --duration 10s");
+            return refuse(&["load.duration"], "a load of no duration sends nothing; give more, such as 10s");
         }
         if !self.warm_up.is_zero() && self.duration.is_none() {
-            return usage_error("a warm-up comes before a duration; give one, such as --warm-up 1s --duration 10s");
+            return refuse(
+                &["load.warm_up", "load.duration"],
+                "a warm-up comes before a duration; give one, such as 10s",
+            );
         }
         if self.reconnect_every == Some(0) {
-            return usage_error(
-                "a connection for 0 messages sends nothing; give 1 or more, such as --reconnect-every 1",
-            );
+            let problem = "a connection for 0 messages sends nothing; give 1 or more, such as 1";
+            return refuse(&["load.reconnect_every"], problem);
         }
         Ok(())
     }

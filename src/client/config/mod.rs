@@ -177,20 +177,20 @@ impl ClientConfig {
         let reachable = |target: &Endpoint| {
             let mut addresses = target.resolve()?;
             if self.udp.is_none() && addresses.iter().any(is_multicast_or_broadcast) {
-                let text =
-                    format!("{target} is a multicast or broadcast address, to which TCP cannot connect; add --udp");
-                return Err(Error::Usage(text));
+                let problem =
+                    format!("{target} is a multicast or broadcast address, to which TCP cannot connect; use UDP");
+                return Err(Error::config(&["udp"], problem));
             }
             addresses.retain(|address| self.sources.reach(address));
             if addresses.is_empty() {
                 let problem = match target {
-                    Endpoint::Unix(_) => "is a Unix socket, which has no source address; leave out --source",
+                    Endpoint::Unix(_) => "is a Unix socket, which has no source address; leave it out",
                     Endpoint::Tcp { .. } => {
-                        "cannot be reached from the addresses of --source: one side is IPv4, the other IPv6; give a source \
+                        "cannot be reached from the source addresses: one side is IPv4, the other IPv6; give a source \
                          of the same kind, such as 127.0.0.1 or ::1"
                     }
                 };
-                return Err(Error::Usage(format!("{target} {problem}")));
+                return Err(Error::config(&["sources"], format!("{target} {problem}")));
             }
             Ok(addresses)
         };
@@ -233,29 +233,32 @@ impl ClientConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for an impossible configuration, [`Error::Descriptors`] when there are too few.
+    /// [`Error::Config`] for an impossible configuration, [`Error::Descriptors`] when there are too few.
     pub(in crate::client) fn check(&self, descriptors: Option<u64>) -> Result<(), Error> {
         self.check_targets()?;
-        let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
+        let refuse = |settings, problem: &str| Err(Error::config(settings, problem));
         if self.connections == 0 {
-            return usage_error("0 connections do nothing; give 1 or more");
+            return refuse(&["connections"], "0 connections do nothing; give 1 or more");
         }
-        if self.workers == 0 || self.max_connecting == 0 {
-            return usage_error("0 workers, or 0 connects at a time, do nothing; give 1 or more");
+        if self.workers == 0 {
+            return refuse(&["workers"], "0 workers do nothing; give 1 or more");
         }
-        if self.connect_timeout.is_zero() || self.reply_timeout.is_zero() {
-            return usage_error(
-                "a timeout of 0 gives up at once; give more, such as --connect-timeout 10s or --reply-timeout 1s",
-            );
+        if self.max_connecting == 0 {
+            return refuse(&["max_connecting"], "0 connects at a time do nothing; give 1 or more");
+        }
+        if self.connect_timeout.is_zero() {
+            return refuse(&["connect_timeout"], "a timeout of 0 gives up at once; give more, such as 10s");
+        }
+        if self.reply_timeout.is_zero() {
+            return refuse(&["reply_timeout"], "a timeout of 0 gives up at once; give more, such as 10s");
         }
         if self.connect_rate.is_some_and(|rate| !(rate > 0.0 && rate <= MAX_PER_SECOND)) {
-            return usage_error(
-                "a rate of connects is a number per second above 0 and up to 100M; give one such as --connect-rate 5k",
-            );
+            let problem = "a rate of connects is a number per second above 0 and up to 100M; give one such as 5k";
+            return refuse(&["connect_rate"], problem);
         }
         self.socket.check()?;
         if self.pipeline == Some(0) {
-            return usage_error("a pipeline of 0 messages sends nothing; give 1 or more");
+            return refuse(&["pipeline"], "a pipeline of 0 messages sends nothing; give 1 or more");
         }
         self.load.check()?;
         if self.udp.is_some() {
@@ -267,61 +270,63 @@ impl ClientConfig {
     }
 
     fn check_targets(&self) -> Result<(), Error> {
-        let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
+        let refuse = |settings, problem: &str| Err(Error::config(settings, problem));
         let has_host_and_port = |target: &Endpoint| matches!(target, Endpoint::Tcp { host, .. } if !host.is_empty());
         if self.udp.is_some() && (self.targets.is_empty() || !self.targets.iter().all(has_host_and_port)) {
-            return usage_error("datagrams need a host and a port to go to, such as 127.0.0.1 65432");
+            return refuse(&["targets"], "datagrams need a host and a port to go to, such as 127.0.0.1 65432");
         }
         if self.targets.is_empty() {
-            return usage_error("no target to connect to; give one such as 127.0.0.1:65432");
+            return refuse(&["targets"], "no target to connect to; give one such as 127.0.0.1:65432");
         }
         if self.targets.iter().any(|target| matches!(target, Endpoint::Tcp { host, .. } if host.is_empty())) {
-            return usage_error("\"\" is not a host; give an address or a name such as 127.0.0.1");
+            return refuse(&["targets"], "\"\" is not a host; give an address or a name such as 127.0.0.1");
         }
         Ok(())
     }
 
     /// Checks what is specific to connections.
     fn check_exchange(&self) -> Result<(), Error> {
-        let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
+        let refuse = |settings, problem: &str| Err(Error::config(settings, problem));
         if self.hold.is_some() && self.load.reconnect_every.is_some() {
-            return usage_error(
-                "a connection that makes room for another one cannot be held; give --hold or --reconnect-every",
-            );
+            let problem = "a connection that makes room for another one cannot be held; give only one of the two";
+            return refuse(&["hold", "load.reconnect_every"], problem);
         }
         if self.expect == Expect::ReadOnly && (self.load.rate.is_some() || self.load.reconnect_every.is_some()) {
-            return usage_error(
-                "--messages 0 sends nothing, at no rate and on no further connection; leave out --rate and --reconnect-every",
-            );
+            let problem =
+                "a client that only reads sends nothing, at no rate and on no further connection; leave them out";
+            return refuse(&["Expect::ReadOnly", "load.rate", "load.reconnect_every"], problem);
         }
         if self.size == Some(0) {
-            return usage_error(
-                "an empty message cannot be told apart in an echo; give at least 1 byte, such as --size 64",
-            );
+            let problem = "an empty message cannot be told apart in an echo; give at least 1 byte, such as 64";
+            return refuse(&["size"], problem);
         }
         self.check_framing()
     }
 
     /// Checks what is specific to UDP.
     fn check_datagrams(&self) -> Result<(), Error> {
-        let usage_error = |text: &str| Err(Error::Usage(text.to_owned()));
+        let refuse = |settings, problem: &str| Err(Error::config(settings, problem));
         if self.messages_per_connection == Some(0) || self.expect == Expect::ReadOnly {
-            return usage_error("0 datagrams get no reply; give 1 or more, such as --messages 1");
+            return refuse(&["messages_per_connection"], "0 datagrams get no reply; give 1 or more, such as 1");
         }
         if self.load.reconnect_every.is_some() {
-            return usage_error("datagrams have no connections to open anew; leave out --reconnect-every");
+            return refuse(&["load.reconnect_every"], "datagrams have no connections to open anew; leave it out");
         }
         let is_stream = self.framing.is_some() || self.reply_size.is_some() || !self.tls.is_empty();
         if is_stream || !self.requests.is_empty() {
-            return usage_error("frames, TLS and the message protocol need a stream of bytes; leave them out over UDP");
+            let problem = "frames, TLS and the message protocol need a stream of bytes; leave them out over UDP";
+            return refuse(&["framing", "reply_size", "tls", "requests"], problem);
         }
         match self.size.or_else(|| self.messages.iter().map(Vec::len).max()) {
-            None => usage_error("there is no message to send; give one such as \"hello\""),
-            Some(bytes) if bytes > MAX_DATAGRAM_BYTES => Err(Error::Usage(format!(
-                "a message of {} does not fit a datagram, which holds {}; give less, such as --size 1KiB",
-                format_counted(bytes as u64, "byte"),
-                format_count(MAX_DATAGRAM_BYTES as u64)
-            ))),
+            None => refuse(&["messages"], "there is no message to send; give one such as \"hello\""),
+            Some(bytes) if bytes > MAX_DATAGRAM_BYTES => {
+                let (message, datagram) =
+                    (format_counted(bytes as u64, "byte"), format_count(MAX_DATAGRAM_BYTES as u64));
+                let problem = format!(
+                    "a message of {message} does not fit a datagram, which holds {datagram}; give less, such as 1KiB"
+                );
+                Err(Error::config(&["messages", "size"], problem))
+            }
             Some(_) => Ok(()),
         }
     }
@@ -357,42 +362,42 @@ impl ClientConfig {
     }
 
     fn check_framing(&self) -> Result<(), Error> {
+        let refuse = |settings, problem: &str| Err(Error::config(settings, problem));
         if self.reply_size == Some(0) || self.reply_size.is_some() && self.expect != Expect::Any {
-            let text = "--reply-size is the size of replies that are counted and not compared, from 1 byte up; give it with \
-                        --expect any, such as --expect any --reply-size 300kB";
-            return Err(Error::Usage(text.to_owned()));
+            let problem = "the size of a reply is for replies that are counted and not compared, from 1 byte up; expect any \
+                           reply, and give a size such as 300kB";
+            return refuse(&["reply_size", "expect"], problem);
         }
         if self.buffer_bytes == 0 {
-            return Err(Error::Usage("a buffer of 0 bytes holds nothing; give more, such as 64KiB".to_owned()));
+            return refuse(&["buffer_bytes"], "a buffer of 0 bytes holds nothing; give more, such as 64KiB");
         }
         if u32::try_from(self.buffer_bytes).is_err() {
-            let text = "a buffer holds up to 4 GiB; give less, such as --buffer-limit 64KiB";
-            return Err(Error::Usage(text.to_owned()));
+            return refuse(&["buffer_bytes"], "a buffer holds up to 4 GiB; give less, such as 64KiB");
         }
         if !self.requests.is_empty() && self.expect == Expect::ReadOnly {
-            let text = "--messages 0 sends nothing, and no request either; leave it out, or leave out --search, --binary and \
-                        ACTION VALUE";
-            return Err(Error::Usage(text.to_owned()));
+            let problem = "a client that only reads sends nothing, and no request either; give only one of the two";
+            return refuse(&["Expect::ReadOnly", "requests"], problem);
         }
         if !self.requests.is_empty() && (self.framing.is_some() || self.expect != Expect::Echo) {
-            let text = "requests of the message protocol have frames and replies of their own; give no others";
-            return Err(Error::Usage(text.to_owned()));
+            let problem = "requests of the message protocol have frames and replies of their own; give no others";
+            return refuse(&["requests", "framing", "expect"], problem);
         }
         let Some(framing) = self.framing else { return Ok(()) };
         if self.reply_size.is_some() {
-            let text = "--reply-size and --frame both say where a reply ends; give one of them";
-            return Err(Error::Usage(text.to_owned()));
+            let problem = "a size of replies and a framing both say where a reply ends; give one of them";
+            return refuse(&["reply_size", "framing"], problem);
         }
         let messages = self.max_messages(self.messages.len());
         if framing == Framing::UntilEnd && messages != 1 {
             let messages = if messages == u64::MAX { "any number of".to_owned() } else { format_count(messages) };
-            return Err(Error::Usage(format!(
-                "--frame {framing} ends a connection with its only message, and {messages} messages are asked for; \
-                 give --messages 1, or --reconnect-every 1 for a connection to each message"
-            )));
+            let problem = format!(
+                "the framing {framing} ends a connection with its only message, and {messages} messages are asked for; \
+                 ask for 1, or reconnect after every message"
+            );
+            return Err(Error::config(&["framing", "messages_per_connection", "load.reconnect_every"], problem));
         }
         if self.expect == Expect::Any && framing != Framing::UntilEnd {
-            framing.check(self.buffer_bytes).map_err(|error| Error::Usage(format!("{error}; see --buffer-limit")))?;
+            framing.check(self.buffer_bytes).map_err(|error| Error::config(&["buffer_bytes"], error.to_string()))?;
         }
         Ok(())
     }

@@ -310,9 +310,9 @@ impl Exchange {
         };
         received
             + match self.expectation {
-                Expectation::Frame(_) => "; if the server speaks first, use --expect any without --frame",
+                Expectation::Frame(_) => "; if the server speaks first, expect any reply, without a framing",
                 Expectation::Sized(_) => {
-                    "; if replies are larger, raise --reply-size; if the server speaks first, leave it out"
+                    "; if replies are larger, raise the reply size; if the server speaks first, leave it out"
                 }
                 _ => "",
             }

@@ -289,7 +289,7 @@ fn differences(before: &Configuration, after: &Configuration) -> Vec<String> {
         |settings: &Configuration, name| settings.get(name).map_or_else(|| "not given".to_owned(), in_plain_text);
     let differ = names.into_iter().filter(|name| before.get(name) != after.get(name));
     differ
-        .map(|name| format!("--{name} differs: {} before, {} after", shown(before, name), shown(after, name)))
+        .map(|name| format!("the setting {name} differs: {} before, {} after", shown(before, name), shown(after, name)))
         .collect()
 }
 

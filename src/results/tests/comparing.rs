@@ -83,7 +83,7 @@ fn differing_options_and_invalid_runs_cause_warnings() {
         warnings,
         [
             "the run after is NOT VALID: because",
-            "--rate differs: 1k before, 2k after",
+            "the setting rate differs: 1k before, 2k after",
             "the machines differ in kernel: Linux 6.18.5 before, Linux 5 after",
         ]
     );

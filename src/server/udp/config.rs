@@ -70,15 +70,18 @@ impl DatagramConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for an invalid value.
+    /// [`Error::Config`] for an invalid value.
     pub(in crate::server) fn check(&self) -> Result<(), Error> {
         if self.rate_limit.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
-            return Err(Error::Usage("a rate limit is above 0; give one such as --udp-rate-limit 5k".to_owned()));
+            return Err(Error::config(&["datagrams.rate_limit"], "a rate limit is above 0; give one such as 5k"));
         }
         match self.groups.iter().find(|group| !group.is_multicast()) {
-            Some(group) => Err(Error::Usage(format!(
-                "{group} is no multicast group; give an address from 224.0.0.0/4 or ff00::/8, such as 239.1.2.3"
-            ))),
+            Some(group) => Err(Error::config(
+                &["datagrams.groups"],
+                format!(
+                    "{group} is no multicast group; give an address from 224.0.0.0/4 or ff00::/8, such as 239.1.2.3"
+                ),
+            )),
             None => Ok(()),
         }
     }

@@ -136,12 +136,12 @@ impl Warnings {
                 let rate = config.rate_limit.map(format_rate).unwrap_or_default();
                 log::warn!(
                     peer:%, count = so_far();
-                    "a source exceeds the rate limit of {rate} (--udp-rate-limit)"
+                    "a source exceeds the rate limit of {rate}"
                 );
             }
             DropReason::ReplyTooLong if self.length.is_due(now) => log::warn!(
                 peer:%, count = so_far();
-                "a reply longer than its request is not sent without --udp-allow-amplification"
+                "a reply longer than its request is not sent, because amplification is not allowed"
             ),
             DropReason::WouldLoop if self.source.is_due(now) => {
                 log::debug!(

@@ -16,7 +16,7 @@ impl FromStr for Endpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for anything else. For a URL, the error contains its address.
+    /// [`Error::Usage`] or [`Error::Config`] for anything else. For a URL, the error contains its address.
     fn from_str(text: &str) -> Result<Self, Error> {
         let trimmed = text.trim();
         if let Some(path) = unix_path(trimmed) {
@@ -97,17 +97,19 @@ fn wrong_scheme(text: &str, scheme: &str, rest: &str) -> Error {
             None if is_ipv6(authority) => format!("{authority}:{port}"),
             None => format!("{host}:{port}"),
         };
-        let tls = if *port == 443 { " and the options for TLS (of a client --tls)" } else { "" };
-        return Error::Usage(format!(
-            "{text:?} is a URL, and this program sends bytes and frames, not HTTP requests; give the address {address}{tls}"
-        ));
+        let problem = format!(
+            "{text:?} is a URL, and this program sends bytes and frames, not HTTP requests; give the address {address}"
+        );
+        return if *port == 443 { Error::config(&["tls"], problem + " and use TLS") } else { Error::Usage(problem) };
     }
-    let option = match scheme {
-        "udp" => "--udp",
-        "tls" | "ssl" => "the options for TLS (of a client --tls)",
+    let (transport, settings): (_, &[_]) = match scheme {
+        "udp" => ("UDP", &["udp"]),
+        "tls" | "ssl" => ("TLS", &["tls"]),
         _ => return not_an_address(text),
     };
-    Error::Usage(format!("{text:?} names the transport, which is an option here; give {authority} and {option}"))
+    let problem =
+        format!("{text:?} names the transport, which is a setting of its own; give {authority} and use {transport}");
+    Error::config(settings, problem)
 }
 
 #[cfg(test)]
@@ -170,17 +172,14 @@ mod tests {
     fn the_error_for_a_url_contains_its_address() {
         for (url, address) in [
             ("http://example.org/path?query", "give the address example.org:80"),
-            (
-                "https://user:word@example.org",
-                "give the address example.org:443 and the options for TLS (of a client --tls)",
-            ),
+            ("https://user:word@example.org", "give the address example.org:443 and use TLS (tls)"),
             ("HTTP://127.0.0.1:8080/", "give the address 127.0.0.1:8080"),
             ("ws://[::1]/chat", "give the address [::1]:80"),
             ("wss://[::1]:99#a", "give the address [::1]:99"),
             ("http://example.org:", "give the address example.org:80"),
             ("http://", "give the address 127.0.0.1:80"),
-            ("udp://127.0.0.1:9", "give 127.0.0.1:9 and --udp"),
-            ("tls://127.0.0.1:9", "give 127.0.0.1:9 and the options for TLS"),
+            ("udp://127.0.0.1:9", "give 127.0.0.1:9 and use UDP (udp)"),
+            ("tls://127.0.0.1:9", "give 127.0.0.1:9 and use TLS (tls)"),
         ] {
             let error = url.parse::<Endpoint>().expect_err(url).to_string();
             assert!(error.contains(&format!("{url:?}")) && error.contains(address), "{error}");

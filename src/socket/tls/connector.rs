@@ -49,13 +49,14 @@ impl TlsConnector {
     ///
     /// # Errors
     ///
-    /// [`Error::Usage`] for an invalid server name; [`Error::File`] for a file that cannot be used.
+    /// [`Error::Config`] for an invalid server name; [`Error::File`] for a file that cannot be used.
     pub fn new(options: &TlsClientOptions) -> Result<Self, Error> {
         let name = ServerName::try_from(certificate_name(&options.server_name)).map_err(|_| {
             let name = &options.server_name;
-            Error::Usage(format!("{name:?} is not a valid TLS server name; give one such as --server-name example.org"))
+            let problem = format!("{name:?} is not a valid TLS server name; give one such as example.org");
+            Error::config(&["tls.server_name"], problem)
         })?;
-        let impossible = |error: rustls::Error| Error::Usage(format!("TLS cannot be set up: {error}"));
+        let impossible = |error: rustls::Error| Error::config(&["tls"], format!("TLS cannot be set up: {error}"));
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(impossible)?
@@ -96,6 +97,6 @@ fn verifier(options: &TlsClientOptions) -> Result<Arc<dyn ServerCertVerifier>, E
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let trusted = TrustedServers::new(roots, Vec::new())
-        .map_err(|_| Error::Usage("this system has no trusted authorities; give some with --tls-ca FILE".to_owned()))?;
+        .map_err(|_| Error::config(&["tls.ca"], "this system has no trusted authorities; give a file with some"))?;
     Ok(Arc::new(trusted))
 }

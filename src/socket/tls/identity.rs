@@ -93,7 +93,7 @@ fn is_name(text: &str) -> bool {
 }
 
 fn unsigned(reason: &str) -> Error {
-    Error::Usage(format!("cannot make a certificate: {reason}; give one with --tls-cert FILE --tls-key FILE"))
+    Error::config(&["tls.identity"], format!("cannot make a certificate: {reason}; give files with one and its key"))
 }
 
 /// The SHA-256 fingerprint of a certificate, in the format of `openssl x509 -fingerprint -sha256`.

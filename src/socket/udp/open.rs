@@ -90,7 +90,10 @@ pub fn bind_datagrams(
     let mut missing = None;
     for address in endpoint.resolve()? {
         let Address::Ip(mut address) = address else {
-            return Err(Error::Usage("datagrams need a host and a port, such as 127.0.0.1 65432".to_owned()));
+            return Err(Error::config(
+                &["datagrams.listen"],
+                "datagrams need a host and a port, such as 127.0.0.1 65432",
+            ));
         };
         if let Some(port) = bound.first().and_then(|first| first.endpoint.address.port()) {
             address.set_port(port);
@@ -165,7 +168,7 @@ fn group_error(group: SocketAddr, multicast: &Multicast, error: &io::Error) -> E
     Error::Listen {
         address: group.to_string(),
         reason: format!(
-            "{}: no route leads to the group; name its interface, such as --multicast-interface {}",
+            "{}: no route leads to the group; name its interface, such as {}",
             in_words(error),
             example_interface(None)
         ),
