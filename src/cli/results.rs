@@ -1,7 +1,7 @@
 //! Output of a run's results: a report for people, files for programs, and the exit status.
 
 use super::output_files::OutputFile;
-use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, output};
+use super::{CROSSED, FAILURE, INTERRUPTED, SUCCESS, option_names, output};
 use crate::error::Error;
 use crate::escape;
 use crate::results::{RunResults, Threshold, ThresholdResult, Verdict, html_report, write_hdr_log, write_percentiles};

@@ -151,7 +151,7 @@ fn alert(number: u8) -> String {
         45 => "our certificate has expired",
         48 => "it does not know the issuer of our certificate",
         112 => "it is not the server of that name",
-        116 => "it requires a client certificate",
+        116 => "it requires a certificate",
         120 => "no application protocol in common (ALPN)",
         _ => return format!("the peer ended the TLS connection (alert {number})"),
     };

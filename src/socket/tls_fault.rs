@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn alerts_are_explained() {
-        assert!(TlsFault::Alert(116).to_string().contains("client certificate"));
+        assert!(TlsFault::Alert(116).to_string().contains("certificate"));
         assert!(TlsFault::Alert(80).to_string().contains("alert 80"));
     }
 }

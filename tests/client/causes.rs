@@ -113,7 +113,7 @@ fn no_local_port_is_left() {
     }
     let outcome = Outcome::of(start(&["--hold", "100ms"]));
     let cause = outcome.causes.keys().next().unwrap();
-    for part in ["out of ports: no local port is free", "net.ipv4.ip_local_port_range", "--source"] {
+    for part in ["out of ports: no local port is free", "net.ipv4.ip_local_port_range", "source addresses"] {
         assert!(cause.contains(part), "{outcome:#?}");
     }
     outcome.expect_failures(&[(cause, outcome.failed)]);

@@ -122,7 +122,7 @@ fn too_large_numbers_are_rejected_and_the_largest_accepted() {
             expect_refusal(program, 2, parts);
         };
         for rate in ["101M", "99999999T", &format!("1{}", "0".repeat(308))] {
-            wrong("--rate", rate, &["rate", "up to 100M", "--rate 50k"]);
+            wrong("--rate", rate, &["rate", "up to 100M", "50k (--rate)"]);
         }
         for time in ["5124096h", "999999999999999999999999h"] {
             for option in ["--duration", "--warm-up", "--reply-timeout", "--spin"] {
@@ -137,10 +137,10 @@ fn too_large_numbers_are_rejected_and_the_largest_accepted() {
     }
     for rate in ["101M", &format!("1{}", "0".repeat(308))] {
         let program = client(server.address(), &["--connect-rate", rate]);
-        expect_refusal(program, 2, &["connects", "up to 100M", "--connect-rate 5k"]);
+        expect_refusal(program, 2, &["connects", "up to 100M", "5k (--connect-rate)"]);
     }
     for size in ["4GiB", MOST] {
-        expect_refusal(client(server.address(), &["--buffer-limit", size]), 2, &["4 GiB", "--buffer-limit 64KiB"]);
+        expect_refusal(client(server.address(), &["--buffer-limit", size]), 2, &["4 GiB", "64KiB (--buffer-limit)"]);
     }
     for option in ["--pipeline", "--max-connecting", "--reconnect-every", "--workers", "--seed"] {
         super::outcome(server.address(), &["5", option, MOST]).expect_tutorial(5);

@@ -214,7 +214,7 @@ fn replies_of_a_known_size() {
     assert_eq!(run.results.bytes.received, run.results.messages.sent * REPLY_BYTES as u64, "{run:?}");
     // A size other than that of the replies.
     let exit = client(fake.address(), &["--message", GET, "--reply-size", "299999"]).await_exit();
-    expect_failure(&exit, "wrong reply", "if replies are larger, raise --reply-size");
+    expect_failure(&exit, "wrong reply", "if replies are larger, raise the reply size");
     let cut = Fake::new(|_, mut stream| {
         take(&mut stream, 6);
         answer_and_end(stream, b"half of it");
@@ -227,7 +227,7 @@ fn replies_of_a_known_size() {
         &["--reply-size", "5", "--expect", "echo"],
         &["--reply-size", "5", "--expect", "none"],
     ] {
-        expect_refusal(client(fake.address(), wrong), 2, &["--reply-size", "--expect any"]);
+        expect_refusal(client(fake.address(), wrong), 2, &["--reply-size", "expect any reply", "--expect"]);
     }
 }
 
@@ -240,7 +240,7 @@ fn a_greeting_is_explained() {
         None
     });
     let exit = client(fake.address(), &["--frame", "lines", "--expect", "any", "--message", "hello"]).await_exit();
-    expect_failure(&exit, "wrong reply", "; if the server speaks first, use --expect any without --frame");
+    expect_failure(&exit, "wrong reply", "; if the server speaks first, expect any reply, without a framing");
     let exit = client(fake.address(), &["--expect", "any", "--message", "hello"]).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
 }
@@ -366,12 +366,12 @@ fn frames_that_cannot_carry_the_message() {
     }
     wrong(&["--expect", "something"], &["--expect", "'something'"]);
     wrong(&["--frame", "fixed:64", "--message", "hello"], &["5 bytes", "64 bytes", "printf %-64s", "truncate -s 64"]);
-    wrong(&["--frame", "fixed:4", "--message", "hello"], &["5 bytes", "4 bytes", "--frame u32be"]);
+    wrong(&["--frame", "fixed:4", "--message", "hello"], &["5 bytes", "4 bytes", "such as u32be"]);
     wrong(&["--frame", r"delimiter:\q"], &["--frame", r"\q is no escape", r"\xNN"]);
-    wrong(&["--frame", "lines", "--message", "two\nlines"], &["hold an earlier \\n", "--frame u32be"]);
+    wrong(&["--frame", "lines", "--message", "two\nlines"], &["hold an earlier \\n", "such as u32be"]);
     wrong(&["--frame", "u8", "--size", "256"], &["256 bytes", "u8"]);
-    wrong(&["--frame", "end", "--message", "a", "--message", "b"], &["2 messages", "--messages 1"]);
-    wrong(&["--frame", "end", "--messages", "5"], &["5 messages", "--messages 1"]);
+    wrong(&["--frame", "end", "--message", "a", "--message", "b"], &["2 messages", "ask for 1,", "--messages"]);
+    wrong(&["--frame", "end", "--messages", "5"], &["5 messages", "ask for 1,", "--messages"]);
     wrong(&["--frame", "fixed:100000", "--expect", "any"], &["fixed:100000", "65,536", "--buffer-limit"]);
     wrong(&["--frame", "fixed:99999999999999"], &["99,999,999,999,999 bytes"]);
     wrong(&["--buffer-limit", "0"], &["buffer of 0 bytes", "64KiB"]);

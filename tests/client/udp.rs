@@ -405,9 +405,9 @@ fn datagrams_that_cannot_be_sent_are_rejected() {
     let wrong = |arguments: &[&str], parts: &[&str]| {
         expect_refusal(Program::client(&[&["--udp", "127.0.0.1", "9"], arguments].concat()), 2, parts);
     };
-    wrong(&["--size", "65508"], &["65,508 bytes", "65,507", "--size 1KiB"]);
+    wrong(&["--size", "65508"], &["65,508 bytes", "65,507", "such as 1KiB", "--size"]);
     wrong(&["--message", &"x".repeat(65_508)], &["65,508 bytes"]);
-    wrong(&["--reply-timeout", "0"], &["--reply-timeout 1s"]);
+    wrong(&["--reply-timeout", "0"], &["such as 10s (--reply-timeout)"]);
     wrong(&["--multicast-ttl", "256"], &["\"256\"", "0 to 255"]);
     assert!(PATIENCE > Duration::from_secs(1));
 }

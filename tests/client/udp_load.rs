@@ -296,8 +296,8 @@ fn invalid_loads_of_datagrams_are_rejected() {
     let wrong = |arguments: &[&str], parts: &[&str]| {
         expect_refusal(Program::client(&[&["--udp", "127.0.0.1", "9"], arguments].concat()), 2, parts);
     };
-    wrong(&["--warm-up", "1s"], &["warm-up", "--warm-up 1s --duration 10s"]);
-    wrong(&["--duration", "0"], &["duration", "--duration 10s"]);
-    wrong(&["--arrivals", "poisson"], &["arrivals", "--rate 50k --arrivals poisson"]);
+    wrong(&["--warm-up", "1s"], &["warm-up", "10s (--warm-up, --duration)"]);
+    wrong(&["--duration", "0"], &["duration", "10s (--duration)"]);
+    wrong(&["--arrivals", "poisson"], &["arrivals", "50k (--rate, --arrivals)"]);
     wrong(&["--rate", "10", "--reconnect-every", "5"], &["--reconnect-every", "--udp", "--rate 1k"]);
 }

@@ -183,7 +183,7 @@ fn other_kinds_of_files_are_recognized() {
         let path = folder.path().join("other.json");
         std::fs::write(&path, bytes).unwrap();
         let program = Program::report(&["show", path.to_str().unwrap()]);
-        expect_refusal(program, 1, &["other.json", kind, "not a result", "give a file that multiconn-client --json"]);
+        expect_refusal(program, 1, &["other.json", kind, "not a result", "give the JSON file of a run"]);
     }
 }
 

@@ -202,7 +202,7 @@ fn a_source_gets_no_more_replies_than_its_rate() {
     let exit = server.terminate();
     exit.expect_counts(&[("answered", replies + 1), (RATE_LIMITED, 10)]);
     let source = reflector.local_addr().unwrap().to_string();
-    assert!(exit.told(&["warning: ", &source, "rate limit of 20", "--udp-rate-limit"]) > 0, "{exit:#?}");
+    assert!(exit.told(&["warning: ", &source, "rate limit of 20"]) > 0, "{exit:#?}");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn the_rate_limit_can_be_disabled() {
     exit.expect_counts(&[("answered", 50)]);
     let (replies, exit) = flood(&["--udp-rate-limit", "1"]);
     assert!(replies < 10, "{exit:#?}");
-    assert!(exit.counted(RATE_LIMITED) > 40 && exit.told(&["--udp-rate-limit"]) >= 1, "{exit:#?}");
+    assert!(exit.counted(RATE_LIMITED) > 40 && exit.told(&["rate limit of"]) >= 1, "{exit:#?}");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_fixed_answer_amplifies_only_when_allowed() {
     expect_silence(&socket);
     let exit = strict.terminate();
     exit.expect_counts(&[("answered", 1), (TOO_LONG, 3)]);
-    assert!(exit.told(&["warning: ", &socket.local_addr().unwrap().to_string(), "--udp-allow-amplification"]) >= 1);
+    assert!(exit.told(&["warning: ", &socket.local_addr().unwrap().to_string(), "amplification is not allowed"]) >= 1);
     assert!(exit.told(&["Sending b'xxx"]) == 1 && exit.told(&["Echoing"]) == 0, "{exit:#?}");
     let mut lenient = server("127.0.0.1", &["--udp-answer", &answer, "--udp-allow-amplification"]);
     assert_eq!(ask(&socket, address(&lenient), b""), answer.as_bytes());

@@ -69,7 +69,7 @@ fn a_group_without_an_interface() {
     super::support::in_own_network("groups without a route", "ip link set lo up", || {
         for group in ["239.1.2.3", "ff02::1234", "ff05::1234"] {
             let server = Program::server(&["--udp", "127.0.0.1:0", "--multicast", group]);
-            expect_refusal(server, 1, &[group, "no route leads to the group", "--multicast-interface lo"]);
+            expect_refusal(server, 1, &[group, "no route leads to the group", "such as lo"]);
             let server = ["--udp", "127.0.0.1:0", "--multicast", group, "--multicast-interface", "lo"];
             Program::server(&server).await_stdout(group);
         }

@@ -98,7 +98,7 @@ fn a_wrong_command_line_is_refused() {
     }
     for (arguments, parts) in [
         (&["--tls-insecure"][..], &["--tls-insecure", "give --tls"][..]),
-        (&["--tls", "--server-name", "a b"], &["\"a b\"", "--server-name example.org"]),
+        (&["--tls", "--server-name", "a b"], &["\"a b\"", "such as example.org (--server-name)"]),
     ] {
         expect_refusal(Program::client(&[&["127.0.0.1", "1"], arguments].concat()), 2, parts);
     }

@@ -54,7 +54,7 @@ fn causes_in_words() {
         "2 connection refused: nothing listens there",
         "2 reset by peer",
         "more source addresses",
-        "2 TLS: the peer ended the connection: it requires a client certificate",
+        "2 TLS: the peer ended the connection: it requires a certificate",
         "2 Function not implemented (ENOSYS)",
         "2 not received: connection reset by peer (ECONNRESET)",
         "2 a new one",
