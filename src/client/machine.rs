@@ -15,7 +15,7 @@ pub(super) fn machine() -> Machine {
         cpu_model: field("/proc/cpuinfo", "model name"),
         cpus: std::thread::available_parallelism().ok().map(|count| count.get() as u64),
         memory_bytes: field("/proc/meminfo", "MemTotal").and_then(|text| kibibytes(&text)),
-        descriptor_limit: raise_descriptor_limit().map(|limit| limit.soft),
+        descriptor_limit: raise_descriptor_limit().and_then(|limit| descriptors(limit.soft)),
         somaxconn: sysctl("net/core/somaxconn").and_then(|text| text.trim().parse().ok()),
         ip_local_port_range: sysctl("net/ipv4/ip_local_port_range").and_then(|text| range(&text)),
     }
@@ -35,6 +35,11 @@ fn field(path: &str, name: &str) -> Option<String> {
     text.lines().find_map(value)
 }
 
+/// A limit on descriptors; none if there is no limit. A descriptor is an `int`, so a larger number means no limit.
+fn descriptors(limit: u64) -> Option<u64> {
+    i32::try_from(limit).is_ok().then_some(limit)
+}
+
 /// Parses `16384 kB`; the unit is kibibytes (proc_meminfo(5)). Returns bytes.
 fn kibibytes(text: &str) -> Option<u64> {
     text.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
@@ -47,7 +52,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{kibibytes, machine, range};
+    use super::{descriptors, kibibytes, machine, range};
 
     #[test]
     fn proc_values_are_parsed() {
@@ -55,6 +60,10 @@ mod tests {
         assert_eq!(kibibytes("16384"), None);
         assert_eq!(range("32768\t60999\n"), Some((32_768, 60_999)));
         assert_eq!(range("32768"), None);
+        assert_eq!(
+            (descriptors(1 << 30), descriptors(u64::MAX), descriptors(i64::MAX.cast_unsigned())),
+            (Some(1 << 30), None, None)
+        );
         let here = machine();
         assert!(here.kernel.is_some_and(|kernel| kernel.contains(' ')) && here.cpus >= Some(1));
     }

@@ -43,6 +43,7 @@ pub(super) fn check(results: &RunResults) -> Result<(), String> {
         ("failed_by_target", results.failed_by_target.len()),
         ("run_ids", results.run_ids.len()),
         ("targets", results.targets.len()),
+        ("datagrams.peers", results.datagrams.as_ref().map_or(0, |datagrams| datagrams.peers.len())),
     ] {
         if length > MAX_ENTRIES {
             return Err(format!("{name} has more than {} entries", format_count(MAX_ENTRIES as u64)));
@@ -53,6 +54,7 @@ pub(super) fn check(results: &RunResults) -> Result<(), String> {
         ("duration_s", json!(results.duration_s)),
         ("warm_up_s", json!(results.warm_up_s)),
         ("measured_s", json!(results.measured_s)),
+        ("machine", json!(results.machine)),
         ("load", json!(results.load)),
         ("connections", json!(results.connections)),
         ("messages", json!(results.messages)),
@@ -98,7 +100,7 @@ fn check_number(name: &str, number: &Number) -> Result<(), String> {
     }
 }
 
-/// Reads a list of at most [`MAX_ENTRIES`] texts; a text alone is a list of one.
+/// Reads a list of at most [`MAX_ENTRIES`] texts.
 pub(super) fn list<'de, L: Default + Extend<String>, D: Deserializer<'de>>(deserializer: D) -> Result<L, D::Error> {
     struct Texts<L>(std::marker::PhantomData<L>);
     impl<'de, L: Default + Extend<String>> Visitor<'de> for Texts<L> {
@@ -106,12 +108,6 @@ pub(super) fn list<'de, L: Default + Extend<String>, D: Deserializer<'de>>(deser
 
         fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
             out.write_str("a list of texts")
-        }
-
-        fn visit_str<E: Error>(self, text: &str) -> Result<L, E> {
-            let mut texts = L::default();
-            texts.extend([text.to_owned()]);
-            Ok(texts)
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<L, A::Error> {
@@ -124,7 +120,33 @@ pub(super) fn list<'de, L: Default + Extend<String>, D: Deserializer<'de>>(deser
             Ok(texts)
         }
     }
-    deserializer.deserialize_any(Texts(std::marker::PhantomData))
+    deserializer.deserialize_seq(Texts(std::marker::PhantomData))
+}
+
+/// Reads targets: a list like [`list`] or, of version 1, one text that separates them with commas.
+pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Targets;
+    impl<'de> Visitor<'de> for Targets {
+        type Value = Vec<String>;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("a list of texts")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
+            let mut targets = Vec::new();
+            for target in text.split(", ") {
+                check_length(targets.len())?;
+                targets.push(target.to_owned());
+            }
+            Ok(targets)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, texts: A) -> Result<Vec<String>, A::Error> {
+            list(serde::de::value::SeqAccessDeserializer::new(texts))
+        }
+    }
+    deserializer.deserialize_any(Targets)
 }
 
 /// Reads an object of at most [`MAX_ENTRIES`] counts by name.

@@ -97,10 +97,10 @@ impl RunResults {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let mut results: Self = serde_path_to_error::deserialize(&mut deserializer)
             .map_err(|error| ResultsError::Damaged(error.to_string()))?;
-        bounds::check(&results).map_err(ResultsError::Damaged)?;
         if format.as_deref() == Some(FORMAT_1) {
             results.upgrade_from_1();
         }
+        bounds::check(&results).map_err(ResultsError::Damaged)?;
         Ok(results)
     }
 
@@ -115,8 +115,9 @@ impl RunResults {
             Some(errno) => format!("not_received_{errno}"),
             None => CAUSES_OF_1.iter().find(|(old, _)| *old == cause).map_or(cause, |(_, new)| (*new).to_owned()),
         };
-        self.errors =
-            std::mem::take(&mut self.errors).into_iter().map(|(cause, count)| (renamed(cause), count)).collect();
+        for (cause, count) in std::mem::take(&mut self.errors) {
+            bounds::add(self.errors.entry(renamed(cause)).or_default(), count);
+        }
     }
 }
 

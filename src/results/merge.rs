@@ -9,7 +9,7 @@ use super::summary::format_seconds;
 use super::{Configuration, Connections, Cpu, Machine, Messages, Mismatches, RunResults, SearchReply, Timestamp};
 use crate::units::format_count;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 use std::fmt;
 
@@ -268,8 +268,7 @@ fn add_description(merged: &mut RunResults, results: &RunResults) {
     merged.interrupted |= results.interrupted;
     // The merged check is the weakest of all runs.
     merged.reply_check = merged.reply_check.max(results.reply_check);
-    let new: Vec<_> = results.targets.iter().filter(|target| !merged.targets.contains(target)).cloned().collect();
-    merged.targets.extend(new);
+    add_new(&mut merged.targets, &results.targets);
     merged.configuration = union(&merged.configuration, &results.configuration);
     merged.machine = common(&merged.machine, &results.machine);
     let (ours, theirs) = (&mut merged.load, &results.load);
@@ -282,18 +281,18 @@ fn add_description(merged: &mut RunResults, results: &RunResults) {
 /// schedule.
 fn revalidate(merged: &mut RunResults, runs: &[RunResults]) {
     merged.finalize();
-    let is_new = |list: &[String], text: &String| !list.contains(text);
-    for results in runs {
-        merged.valid &= results.valid;
-        let new: Vec<_> = results.reasons.iter().filter(|text| is_new(&merged.reasons, text)).cloned().collect();
-        merged.reasons.extend(new);
-        let new: Vec<_> = results.notes.iter().filter(|text| is_new(&merged.notes, text)).cloned().collect();
-        merged.notes.extend(new);
-    }
-    let apart = overlap_warning(runs).filter(|text| is_new(&merged.notes, text));
-    merged.notes.extend(apart);
+    merged.valid &= runs.iter().all(|results| results.valid);
+    add_new(&mut merged.reasons, runs.iter().flat_map(|results| &results.reasons));
+    add_new(&mut merged.notes, runs.iter().flat_map(|results| &results.notes).chain(&overlap_warning(runs)));
     merged.reasons.truncate(MAX_ENTRIES);
     merged.notes.truncate(MAX_ENTRIES);
+}
+
+/// Appends each text that the list does not hold.
+fn add_new<'a>(list: &mut Vec<String>, texts: impl IntoIterator<Item = &'a String>) {
+    let mut known: HashSet<&str> = list.iter().map(String::as_str).collect();
+    let new: Vec<_> = texts.into_iter().filter(|text| known.insert(text)).cloned().collect();
+    list.extend(new);
 }
 
 /// Maximum, over all moments, of the sum of the values of the overlapping spans. A span is begin, end and value.

@@ -80,7 +80,7 @@ pub struct RunResults {
     #[serde(alias = "hints", deserialize_with = "bounds::list")]
     pub notes: Vec<String>,
     /// Targets of the connections; of version 1, one text.
-    #[serde(alias = "target", deserialize_with = "bounds::list")]
+    #[serde(alias = "target", deserialize_with = "bounds::targets")]
     pub targets: Vec<String>,
     /// The complete configuration.
     pub configuration: Configuration,

@@ -3,7 +3,7 @@
 use super::support::{PATIENCE, Program};
 use super::{file, report, text_file};
 use multiconn::results::{LoadKind, ReplyCheck, RunResults, Threshold, Verdict, merge};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -135,6 +135,22 @@ fn version_1_of_datagrams_is_read() {
     assert_eq!((datagrams.duplicated, results.errors["reply_timeout"], results.errors["corrupt"]), (20, 20, 4));
     assert!(!results.is_success());
     assert_eq!(report(&["show", &path]).code, Some(0));
+}
+
+/// Version 1 had one text for all targets, and two names for a failed receive call of which one remains.
+#[test]
+fn targets_and_causes_of_version_1_are_converted() {
+    let (path, _) = version_1("udp");
+    let mut value: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(value["target"].is_string());
+    value["target"] = "[::1]:1, a.sock".into();
+    value["errors"] = json!({ "lost": 1, "receive_enobufs": 3, "not_received_enobufs": 4 });
+    let results = RunResults::from_json(&value.to_string()).unwrap();
+    assert_eq!(results.targets, ["[::1]:1", "a.sock"]);
+    assert_eq!((results.errors["not_received_enobufs"], results.errors.len()), (7, 2));
+    let mut current = results.clone();
+    current.run_ids = vec!["another".to_owned()];
+    assert_eq!(merge(&[results, current]).unwrap().targets, ["[::1]:1", "a.sock"]);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! A child process under test: one of our programs, or a peer in Python. It is killed, by its own PID, when dropped.
 
 use super::transcript::Transcript;
-use super::wait::{await_some, await_until};
+use super::wait::{PATIENCE, await_some, await_some_within, await_until};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Once};
+use std::time::Duration;
 
 const SERVER: &str = env!("CARGO_BIN_EXE_multiconn-server");
 const CLIENT: &str = env!("CARGO_BIN_EXE_multiconn-client");
@@ -227,8 +228,14 @@ impl Program {
     /// Waits for the exit of the child.
     #[track_caller]
     pub(crate) fn await_exit(&mut self) -> Exit {
+        self.await_exit_within(PATIENCE)
+    }
+
+    /// Waits for the exit of a program that computes for long.
+    #[track_caller]
+    pub(crate) fn await_exit_within(&mut self, limit: Duration) -> Exit {
         let what = format!("the end of {}; stderr so far: {:#?}", self.name, self.stderr.lines());
-        let status = await_some(&what, || self.child.try_wait().expect("the child is ours"));
+        let status = await_some_within(limit, &what, || self.child.try_wait().expect("the child is ours"));
         Exit { code: status.code(), stdout: self.stdout.finish(), stderr: self.stderr.finish() }
     }
 

@@ -15,13 +15,19 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 ///
 /// If it returns none within [`PATIENCE`]; the message says that it waited for `what`.
 #[track_caller]
-pub(crate) fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn await_some<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    await_some_within(PATIENCE, what, look)
+}
+
+/// Waits like [`await_some`], up to `limit`.
+#[track_caller]
+pub(crate) fn await_some_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
+        assert!(Instant::now() < deadline, "waited {limit:?} in vain for {what}");
         std::thread::sleep(POLL_INTERVAL);
     }
 }

@@ -38,7 +38,7 @@ const RESOLUTION: f64 = 0.002;
 const DEVIATIONS: f64 = 2.58;
 
 /// Options that do not affect the measurement, or that name the server, which is the subject of the comparison.
-const IGNORED_OPTIONS: [&str; 13] = [
+const IGNORED_OPTIONS: [&str; 14] = [
     "host",
     "port",
     "num-connections",
@@ -52,6 +52,7 @@ const IGNORED_OPTIONS: [&str; 13] = [
     "no-progress",
     "verbose",
     "quiet",
+    "log-format",
 ];
 
 /// A comparison of two runs. Its `Display` is a table.

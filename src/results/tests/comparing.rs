@@ -32,6 +32,15 @@ fn slower_run_is_worse_and_faster_run_is_better() {
 }
 
 #[test]
+fn options_of_logging_and_output_do_not_differ() {
+    let (before, mut after) = (sample(20, 100, 1), sample(20, 100, 2));
+    for name in ["verbose", "quiet", "log-format", "no-progress", "json", "hgrm", "hdr-log", "html", "fail-if"] {
+        after.configuration.set(name, "x");
+    }
+    assert_eq!(compare(&before, &after).warnings, Vec::<String>::new());
+}
+
+#[test]
 fn new_errors_are_worse() {
     let (before, mut after) = (sample(20, 100, 1), sample(20, 100, 2));
     after.intervals.iter_mut().for_each(|interval| interval.errors = 10);

@@ -113,7 +113,12 @@ fn numbers_and_lists_have_bounds() {
         ("/measured_s", json!(-1.5), "measured_s is -1.5"),
         ("/intervals/1/seconds", json!(1e300), "intervals[1].seconds is 1e+300"),
         ("/bytes/sent", json!(-1), "bytes.sent"),
+        ("/machine/memory_bytes", json!(1_u64 << 63), "machine.memory_bytes is 9223372036854775808"),
         ("/notes", json!(many), "notes"),
+        ("/notes", "text".into(), "notes: invalid type: string"),
+        ("/reasons", "text".into(), "reasons: invalid type: string"),
+        ("/run_ids", "text".into(), "run_ids: invalid type: string"),
+        ("/mismatches/first", "text".into(), "mismatches.first: invalid type: string"),
         ("/errors", causes.clone(), "errors"),
         ("/configuration", causes, "configuration"),
         ("/configuration/message", "x".repeat(5 << 20).into(), "configuration"),
@@ -125,8 +130,17 @@ fn numbers_and_lists_have_bounds() {
     }
     let mut file = with_latency(&[]);
     file["load"]["seed"] = u64::MAX.into();
-    file["machine"]["descriptor_limit"] = u64::MAX.into();
-    assert!(RunResults::from_json(&file.to_string()).is_ok(), "these are not quantities");
+    assert!(RunResults::from_json(&file.to_string()).is_ok(), "a seed is not a quantity");
+}
+
+/// Parsing that is not exact reads another number after each round trip.
+#[test]
+fn numbers_are_read_exactly() {
+    let mut file = with_latency(&[]);
+    file["intervals"][1]["seconds"] = json!(9_007_199_254_740_991.0);
+    let results = RunResults::from_json(&file.to_string()).expect("it is whole");
+    assert_eq!(results.intervals[1].seconds.to_bits(), 9_007_199_254_740_991_f64.to_bits());
+    assert_eq!(RunResults::from_json(&results.to_json()), Ok(results));
 }
 
 /// Nesting uses neither stack nor memory.

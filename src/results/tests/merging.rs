@@ -158,6 +158,24 @@ fn runs_that_do_not_overlap_cause_a_warning() {
     }
 }
 
+/// The time grows with the number of texts, not with its square.
+#[test]
+fn many_different_texts_are_merged_at_once() {
+    let runs: Vec<_> = (0..8_usize)
+        .map(|number| {
+            let text = |index: usize| format!("{} {index}", index.max(9) * number);
+            let texts: Vec<_> = (0..9_999).map(text).collect();
+            let run_ids = vec![number.to_string()];
+            RunResults { run_ids, valid: false, reasons: texts.clone(), notes: texts, ..sample(1, 100, 1) }
+        })
+        .collect();
+    let begun = std::time::Instant::now();
+    let merged = merge(&runs).expect("one kind");
+    assert_eq!((merged.reasons.len(), merged.notes.len()), (10_000, 10_000));
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(merged.reasons.iter().collect::<std::collections::BTreeSet<_>>().len(), 10_000, "each one once");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
