@@ -95,8 +95,9 @@ impl<'kvs> VisitSource<'kvs> for TextFields<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
         let Some(value) = field(&value)? else { return Ok(()) };
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        if text.is_empty() || text.contains([' ', '"', '=']) {
-            write!(self.0, " {key}=\"{}\"", text.replace('"', "\\\""))?;
+        if text.is_empty() || text.contains([' ', '"', '=', '\\']) {
+            // Without the backslash's own escape, a value that ends with one would take the next field into its quotes.
+            write!(self.0, " {key}=\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))?;
         } else {
             write!(self.0, " {key}={text}")?;
         }

@@ -4,6 +4,7 @@ use super::log_format::{LineFormat, LogFormat};
 use super::output::{self, LogTarget, LogWriter};
 use crate::log_targets::{CLIENT_LOG, SERVER_LOG};
 use clap::{ArgAction, Args};
+use env_filter::ParseError;
 use env_logger::{Builder, Target};
 use log::LevelFilter;
 use std::io::Write;
@@ -51,30 +52,39 @@ impl LogOptions {
         };
         format.set();
         let mut builder = Builder::new();
-        self.filter(&mut builder);
+        let filtered = self.filter(&mut builder);
         builder.format(move |out, record| out.write_all(format.line(record).as_bytes()));
         builder.target(Target::Pipe(Box::new(LogTarget))).init();
-        output::start_log_writer()
+        let writer = output::start_log_writer();
+        if let Err(error) = filtered {
+            log::warn!("RUST_LOG is ignored: {error}");
+        }
+        writer
     }
 
     /// Sets the levels. Either the options or `RUST_LOG` apply, never both: `RUST_LOG=debug` names no module, and a
-    /// module filter would override it.
-    fn filter(&self, builder: &mut Builder) {
+    /// module filter would override it. An invalid `RUST_LOG` is an error, and does not apply.
+    fn filter(&self, builder: &mut Builder) -> Result<(), ParseError> {
         builder.filter_level(LevelFilter::Warn);
         match (self.quiet, self.verbose) {
             (true, _) => builder.filter_level(LevelFilter::Error),
-            (false, 0) => match std::env::var("RUST_LOG") {
-                Ok(filters) if !filters.is_empty() => {
+            (false, 0) => {
+                builder.filter_module("multiconn", LevelFilter::Info);
+                let filters = std::env::var("RUST_LOG").unwrap_or_default();
+                if !filters.is_empty() {
+                    // The logger would print the error itself, not as a log line.
+                    env_filter::Builder::new().try_parse(&filters)?;
                     *builder = Builder::new();
-                    builder.parse_filters(&filters)
+                    builder.parse_filters(&filters);
                 }
-                _ => builder.filter_module("multiconn", LevelFilter::Info),
-            },
+                builder
+            }
             (false, 1) => {
                 builder.filter_module("multiconn", LevelFilter::Info);
                 builder.filter_module(SERVER_LOG, LevelFilter::Trace).filter_module(CLIENT_LOG, LevelFilter::Trace)
             }
             (false, _) => builder.filter_module("multiconn", LevelFilter::Trace),
         };
+        Ok(())
     }
 }

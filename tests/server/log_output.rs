@@ -239,6 +239,28 @@ fn rust_log_is_the_default_log_level() {
     }
 }
 
+/// An invalid filter is reported in the format of the log, and the default level applies.
+#[test]
+fn invalid_rust_log_is_a_warning() {
+    for setting in ["multiconn=loud", "debug/a/b"] {
+        let run = |arguments: &[&str]| {
+            let mut server = with_log(setting, arguments);
+            visit(&server);
+            server.terminate()
+        };
+        let exit = run(&["--log-format", "json"]);
+        let objects = json_lines(&exit.stderr);
+        assert_eq!(
+            (&objects[0]["level"], objects[1]["level"].as_str()),
+            (&"warning".into(), Some("info")),
+            "{exit:#?}"
+        );
+        assert!(objects[0]["message"].as_str().unwrap().starts_with("RUST_LOG is ignored: "), "{exit:#?}");
+        let exit = run(&[]);
+        assert!(exit.stderr[0].contains(" warning: RUST_LOG is ignored: "), "{exit:#?}");
+    }
+}
+
 #[test]
 fn options_override_rust_log() {
     for setting in ["off", "error", "multiconn=error", "no such level"] {
@@ -252,6 +274,65 @@ fn options_override_rust_log() {
         let exit = server.terminate();
         assert!(exit.stderr.is_empty(), "RUST_LOG={setting}: {exit:#?}");
     }
+}
+
+/// The text of a peer or of the command line cannot look like another field.
+#[test]
+fn values_cannot_forge_fields() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(r#"a\" peer=1.2.3.4 connection=7 b="\"#).to_str().unwrap().to_owned();
+    let mut server = server(&["-vv", "--service", "search", "--unix", &path]);
+    let mut peer = connect(server.address());
+    let encoding = r#"x\\\" peer=1.2.3.4 count=9 y=\"\\"#;
+    let header = format!(
+        r#"{{"byteorder": "little", "content-type": "text/json", "content-encoding": "{encoding}", "content-length": 1}}"#
+    );
+    peer.write_all(&[&u16::try_from(header.len()).unwrap().to_be_bytes(), header.as_bytes(), b"x"].concat()).unwrap();
+    expect_end(&mut peer);
+    drop(peer);
+    drop(std::os::unix::net::UnixStream::connect(&path).unwrap());
+    let of_path = format!("local={}", quoted(&path));
+    server.await_stderr(&of_path);
+    server.await_stderr("malformed message");
+    let exit = server.terminate();
+    let line = exit.stderr.iter().find(|line| line.contains(" warning: malformed message")).unwrap();
+    let names: Vec<_> = fields(line).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["connection", "peer", "reason", "error_detail", "count"], "{line}");
+    let local = exit.stderr.iter().find(|line| line.contains(&of_path)).unwrap();
+    let local = fields(local).into_iter().find(|(name, _)| name == "local");
+    assert_eq!(local, Some(("local".to_owned(), path)), "{exit:#?}");
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
+}
+
+/// The fields of a line, as a log collector parses them.
+fn fields(line: &str) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    let mut rest = line;
+    while let Some((word, after)) = rest.split_once(['=', ' ']) {
+        if !rest[word.len()..].starts_with('=') {
+            rest = after;
+            continue;
+        }
+        let (mut value, mut characters, is_quoted) = (String::new(), after.char_indices(), after.starts_with('"'));
+        let mut end = after.len();
+        characters.by_ref().take(usize::from(is_quoted)).for_each(drop);
+        while let Some((index, character)) = characters.next() {
+            match character {
+                '\\' if is_quoted => value.extend(characters.next().map(|(_, escaped)| escaped)),
+                '"' | ' ' if (character == '"') == is_quoted => {
+                    end = index + usize::from(is_quoted);
+                    break;
+                }
+                _ => value.push(character),
+            }
+        }
+        fields.push((word.to_owned(), value));
+        rest = after[end..].trim_start();
+    }
+    fields
 }
 
 /// Terminal control sequences never reach the log, whether they arrive as bytes, in a message or in a path.
