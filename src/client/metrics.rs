@@ -59,9 +59,10 @@ impl Cause {
     fn name(self) -> String {
         match self {
             Self::Connection(failure) => failure.name().into_owned(),
+            // ICMP reports a port on which nothing listens (RFC 1122, section 4.1.3.3). Either call may return the error:
+            // a send call that does so reports an earlier datagram (udp(7)).
+            Self::Undelivered(Failure::Refused) | Self::NotSent(Failure::Refused) => "refused".to_owned(),
             Self::NotSent(failure) => format!("not_sent_{}", failure.name()),
-            // ICMP reports a port on which nothing listens (RFC 1122, section 4.1.3.3).
-            Self::Undelivered(Failure::Refused) => "refused".to_owned(),
             Self::Undelivered(failure) => format!("undelivered_{}", failure.name()),
             Self::NotReceived(errno) => format!("not_received_{}", errno_name(errno).to_lowercase()),
             Self::Corrupt => "corrupt".to_owned(),
@@ -300,7 +301,6 @@ impl WorkerMetrics {
     pub(super) fn failed(&mut self, target: usize, failure: Failure) {
         self.progress.failed.add(1);
         self.results.connections.failed += 1;
-        self.results.mismatches.count += u64::from(failure == Failure::WrongReply);
         self.count_error(Cause::Connection(failure));
         self.failed_by_target.resize(self.failed_by_target.len().max(target + 1), 0);
         self.failed_by_target[target] += 1;
@@ -311,15 +311,10 @@ impl WorkerMetrics {
         *self.errors.entry(cause).or_default() += 1;
     }
 
-    /// Counts an echo that differs from what was sent.
+    /// Counts a wrong reply, and keeps the description of one of the first.
     pub(super) fn mismatch(&mut self, mismatch: impl fmt::Display) {
         self.results.mismatches.count += 1;
         self.results.mismatches.keep(mismatch);
-    }
-
-    /// Keeps the description of an invalid or wrong reply.
-    pub(super) fn wrong_reply(&mut self, description: impl fmt::Display) {
-        self.results.mismatches.keep(description);
     }
 }
 

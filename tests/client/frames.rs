@@ -267,6 +267,13 @@ fn invalid_frames() {
         let fake = answering(reply);
         client(fake.address(), &[&["--message", "hello", "--expect", "any"], arguments].concat()).await_exit()
     };
+    let count = |reply: &'static [u8], kind: &str| {
+        let fake = answering(reply);
+        let arguments = ["--message", "hello", "--expect", "any", "--frame", kind, "--json", "-"];
+        let results = Run::of(client(fake.address(), &arguments)).results;
+        (results.mismatches.count, results.mismatches.first.len(), results.messages.wrong)
+    };
+    assert_eq!((count(b"HEL", "lines"), count(b"x5", "digits:1")), ((1, 1, 1), (1, 1, 1)), "described and counted");
     let cut = run(b"HEL", &["--frame", "lines"]);
     expect_failure(
         &cut,

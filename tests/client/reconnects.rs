@@ -4,6 +4,7 @@ use super::fake_server::{Fake, echo, take};
 use super::load::{Run, load, start};
 use super::support::{Program, expect_refusal};
 use super::{client, server};
+use multiconn::results::RunResults;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
@@ -20,6 +21,22 @@ fn a_connection_for_each_message() {
         assert_eq!((connections.requested, connections.opened, connections.completed), (4, 20, 4), "{run:?}");
         assert_eq!((run.results.histograms.connect.count(), run.results.bytes.received), (20, 20 * 64), "{run:?}");
         assert!(connections.most_open <= 4, "{run:?}");
+    }
+}
+
+/// Where no reply is expected, the messages sent are those that count.
+#[test]
+fn connections_without_replies_are_replaced() {
+    let server = server();
+    let each = ["-c", "5", "--expect", "none", "--json", "-"];
+    for (further, messages, connections) in [
+        (&["--messages", "3", "--reconnect-every", "2"][..], 15, 10),
+        (&["--messages", "4", "--reconnect-every", "1", "--rate", "500"], 20, 20),
+    ] {
+        let exit = client(server.address(), &[&each[..], further].concat()).await_exit();
+        let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+        assert_eq!((exit.code, results.messages.sent, results.error_count()), (Some(0), messages, 0), "{exit:#?}");
+        assert_eq!((results.connections.opened, results.connections.completed), (connections, 5), "{exit:#?}");
     }
 }
 

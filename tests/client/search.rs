@@ -111,8 +111,14 @@ fn tutorial_server() {
 fn log_lines() {
     let server = Program::server(&["127.0.0.1", "0", "--service", "search"]);
     let exit = ask(server.address(), &["--search", "nope", "-v"]);
-    let told = r#"Received response {'result': "No match for 'nope'."} from connection 1"#;
-    assert!(exit.stderr.iter().any(|line| line == told), "{exit:#?}");
+    let told = r#"Received response {'result': "No match for 'nope'."} from ('127.0.0.1', PORT)"#;
+    let expect = |exit: &Exit, told: &str| {
+        let told = told.replace("PORT", &server.address().port().to_string());
+        assert!(exit.stderr.contains(&told), "{exit:#?}");
+    };
+    expect(&exit, told);
+    let exit = ask(server.address(), &["binary", "😃", "-v"]);
+    expect(&exit, "Received binary/custom-server-binary-type response from ('127.0.0.1', PORT)");
 }
 
 /// The arguments of the tutorial's client.

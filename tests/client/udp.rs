@@ -1,6 +1,7 @@
 //! UDP client: the fate of each message is counted, whatever the network and the server do.
 
 use super::support::{Exit, PATIENCE, Program, expect_refusal, has_python};
+use multiconn::results::RunResults;
 use rustix::process::Signal;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -214,6 +215,18 @@ fn refused_datagrams_are_reported() {
     let exit = run(address, &["5", "--reply-timeout", "10s"]);
     expect(&exit, 1, 10, 0, &[("refused", 10)]);
     assert!(exit.stdout.iter().any(|line| line.ends_with("refused      10: nothing listens there")), "{exit:#?}");
+}
+
+/// A receive call or the next send call reports that a port is closed. Both count the same cause.
+#[test]
+fn datagrams_refused_under_load_have_one_cause() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    drop(socket);
+    let exit = run(address, &["--rate", "5k", "--duration", "600ms", "--json", "-"]);
+    let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+    assert_eq!(results.errors.keys().collect::<Vec<_>>(), ["refused"], "{exit:#?}");
+    assert_eq!((results.messages.due, results.errors.get("refused").copied()), (Some(3000), results.messages.due));
 }
 
 /// Sockets are opened, held and counted by the same rules as connections.

@@ -10,6 +10,7 @@ use super::config::Expect;
 use super::plan::Plan;
 use crate::codec::message::MessageDecoder;
 use crate::codec::{Decoder, Framing};
+use crate::socket::Address;
 
 /// Result of checking received bytes.
 pub(in crate::client) enum Checked {
@@ -24,8 +25,8 @@ pub(in crate::client) enum Checked {
 pub(in crate::client) enum Expectation {
     /// The same bytes.
     Echo,
-    /// The correct reply of the message protocol.
-    SearchReply(MessageDecoder),
+    /// The correct reply of the message protocol. If replies are logged, from the server at this address.
+    SearchReply(MessageDecoder, Option<Box<Address>>),
     /// Any frame.
     Frame(Decoder),
     /// So many bytes.
@@ -41,7 +42,7 @@ pub(in crate::client) enum Expectation {
 impl Expectation {
     pub(in crate::client) fn of(plan: &Plan) -> Self {
         if let Some(replies) = &plan.search_replies {
-            return Self::SearchReply(replies.decoder());
+            return Self::SearchReply(replies.decoder(), None);
         }
         if let Some(size) = plan.reply_size {
             return Self::Sized(size);

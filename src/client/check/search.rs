@@ -9,6 +9,7 @@ use crate::codec::message::{Content, MAX_BEFORE_CONTENT, MessageDecoder};
 use crate::log_targets::CLIENT_LOG;
 use crate::results::SearchReply;
 use crate::service::search::{Request, Response, look_up};
+use crate::socket::Address;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(in crate::client) struct SearchReplies {
 struct Known {
     bytes: Rc<[u8]>,
     response: Response,
+    content_type: String,
     count: u64,
 }
 
@@ -66,11 +68,12 @@ impl SearchReplies {
         known.filter_map(reply).collect()
     }
 
-    /// Checks the reply to message `number` of `connection` at the beginning of `received`. Returns a description of
-    /// the error if it is wrong.
+    /// Checks the reply to message `number` of `connection` at the beginning of `received`. It is logged with the address
+    /// of `peer`. Returns a description of the error if it is wrong.
     pub(in crate::client) fn check(
         &self,
-        (connection, number): (usize, u64),
+        (connection, peer): (usize, Option<&Address>),
+        number: u64,
         decoder: &mut MessageDecoder,
         received: &[u8],
     ) -> Result<Checked, String> {
@@ -82,22 +85,22 @@ impl SearchReplies {
         if let Some(known) = known.as_mut().filter(|known| received.starts_with(&known.bytes)) {
             *decoder = self.decoder();
             known.count += 1;
-            log_reply(&known.response, connection);
+            log_reply((&known.response, &known.content_type), connection, peer);
             return Ok(Checked::Correct { bytes: known.bytes.len(), ends_message: true });
         }
         let Some(message) = decoder.decode(received, false).map_err(|error| error.to_string())? else {
             return Ok(Checked::Incomplete);
         };
         let response = Response::read(&message)?;
-        log_reply(&response, connection);
+        log_reply((&response, &message.header.content_type), connection, peer);
         let expected = known.as_ref().map(|known| known.response.clone()).or_else(|| expected(&self.requests[index]));
         if let Some(expected) = expected.filter(|expected| *expected != response) {
             return Err(format!("expected {}, received {}", shown(&expected), shown(&response)));
         }
-        let bytes = message.size;
+        let (bytes, content_type) = (message.size, message.header.content_type);
         // If a server varies its headers, the last variant is remembered.
         let count = known.as_ref().map_or(0, |known| known.count) + 1;
-        *known = Some(Known { bytes: received[..bytes].into(), response, count });
+        *known = Some(Known { bytes: received[..bytes].into(), response, content_type, count });
         Ok(Checked::Correct { bytes, ends_message: true })
     }
 }
@@ -112,11 +115,17 @@ fn expected(request: &Request) -> Option<Response> {
     }
 }
 
-fn log_reply(response: &Response, connection: usize) {
-    log::debug!(
-        target: CLIENT_LOG, connection;
-        "Received response {} from connection {connection}", response.in_python()
-    );
+/// Logs a reply as the tutorial's client prints it.
+fn log_reply((response, content_type): (&Response, &str), connection: usize, peer: Option<&Address>) {
+    let Some(peer) = peer.map(Address::in_python) else { return };
+    match response {
+        Response::Result(_) => {
+            log::debug!(target: CLIENT_LOG, connection; "Received response {} from {peer}", response.in_python());
+        }
+        Response::Bytes(_) => {
+            log::debug!(target: CLIENT_LOG, connection; "Received {content_type} response from {peer}");
+        }
+    }
 }
 
 fn shown(response: &Response) -> String {

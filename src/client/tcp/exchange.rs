@@ -15,6 +15,7 @@ use crate::connection::CloseReason;
 use crate::log_targets::CLIENT_LOG;
 use crate::python_repr::BytesRepr;
 use crate::service::{Input, Output, Service, Wait};
+use crate::socket::Address;
 use crate::units::format_counted;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -110,6 +111,15 @@ impl Exchange {
         }
     }
 
+    /// Logs replies of the message protocol with the address of the server.
+    pub(in crate::client) fn log_peer(&mut self, address: &Address) {
+        if let Expectation::SearchReply(_, peer) = &mut self.expectation
+            && log::log_enabled!(target: CLIENT_LOG, log::Level::Debug)
+        {
+            *peer = Some(Box::new(address.clone()));
+        }
+    }
+
     /// Whether it may be assigned another message.
     pub(in crate::client) fn has_room(&self) -> bool {
         self.begun() + self.in_flight.queued() < self.total
@@ -125,9 +135,9 @@ impl Exchange {
         self.in_flight.queued() == 1
     }
 
-    /// Number of messages answered.
+    /// Number of messages answered; of messages sent, if no reply is expected.
     pub(in crate::client) fn answered_count(&self) -> u64 {
-        self.verified.messages
+        if self.expects_nothing() { self.sent.messages } else { self.verified.messages }
     }
 
     /// Times of the messages that were due and never answered, with the number of messages that share them.
@@ -168,10 +178,9 @@ impl Exchange {
 
     /// Whether all expected replies have arrived. The server may still have to close.
     pub(in crate::client) fn is_complete(&self) -> bool {
-        let place = if self.expects_nothing() { self.sent } else { self.verified };
         let is_over =
             self.plan.phase.get() == LoadPhase::Draining && self.sent.bytes == 0 && self.in_flight.count() == 0;
-        place.messages == self.total || is_over
+        self.answered_count() == self.total || is_over
     }
 
     /// Message `number` of this connection.
@@ -255,18 +264,18 @@ impl Exchange {
         let wrong = |(failure, words)| {
             let (connection, reply) = (self.number, number + 1);
             let description = format_args!("connection {connection}, reply {reply}: {words}");
-            plan.metrics.borrow_mut().wrong_reply(description);
+            plan.metrics.borrow_mut().mismatch(description);
             failure
         };
         match (&mut self.expectation, &plan.search_replies) {
-            (Expectation::SearchReply(_) | Expectation::Frame(_) | Expectation::Sized(_), _)
+            (Expectation::SearchReply(..) | Expectation::Frame(_) | Expectation::Sized(_), _)
                 if number == self.sent.messages =>
             {
                 Err(wrong((Failure::WrongReply, self.surplus(received.len()))))
             }
             (Expectation::Sized(size), _) => Ok(any::check_sized(self.number, (*size, self.verified.bytes), received)),
-            (Expectation::SearchReply(decoder), Some(replies)) => {
-                let checked = replies.check((self.number, self.first + number), decoder, received);
+            (Expectation::SearchReply(decoder, peer), Some(replies)) => {
+                let checked = replies.check((self.number, peer.as_deref()), self.first + number, decoder, received);
                 checked.map_err(|words| wrong((Failure::WrongReply, words)))
             }
             (Expectation::Frame(decoder), _) => {

@@ -70,7 +70,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
         match begun {
             Ok(socket) => {
                 let now = Instant::now();
-                let mut session = Session::new(self.service(attempt), socket, now);
+                let mut session = Session::new(self.service(attempt, address), socket, now);
                 session.arm(context, key, Some(later(now, config.connect_timeout)));
                 Ok((session, ConnectProgress::Pending))
             }
@@ -181,7 +181,7 @@ impl Tcp<'_> {
         tls.connect(socket).map_err(io::Error::other)
     }
 
-    fn service(&self, attempt: ConnectAttempt) -> ConnectionService {
+    fn service(&self, attempt: ConnectAttempt, address: &Address) -> ConnectionService {
         if let Some(interactive) = &self.shared.interactive {
             return ConnectionService::Interactive(InteractiveExchange::new(Arc::clone(interactive), attempt.started));
         }
@@ -191,7 +191,9 @@ impl Tcp<'_> {
         }
         let total = (self.plan.total - attempt.done).min(config.load.reconnect_every.unwrap_or(u64::MAX));
         let stream = attempt.number as u64 + attempt.generation * config.connections as u64;
-        ConnectionService::Exchange(Exchange::new(Rc::clone(&self.plan), attempt.number, stream, (attempt.done, total)))
+        let mut exchange = Exchange::new(Rc::clone(&self.plan), attempt.number, stream, (attempt.done, total));
+        exchange.log_peer(address);
+        ConnectionService::Exchange(exchange)
     }
 }
 
