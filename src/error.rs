@@ -37,8 +37,10 @@ pub enum Error {
     Resolve {
         /// The host as it was given.
         host: String,
-        /// Error of the resolver.
+        /// Error of the resolver, as text.
         reason: String,
+        /// Error of the resolver.
+        source: io::Error,
     },
     /// The server cannot listen on an address.
     #[error("cannot listen on {address}: {reason}")]
@@ -47,14 +49,18 @@ pub enum Error {
         address: String,
         /// The reason, and a remedy.
         reason: String,
+        /// The system's error, if it refused.
+        source: Option<io::Error>,
     },
     /// Connections cannot be made from the given source addresses.
     #[error("cannot connect from {range}: {reason}; give addresses that this machine has, such as 127.0.0.1")]
     Source {
         /// The range as it was given.
         range: String,
-        /// The address, and the system's error.
+        /// The address, and the system's error as text.
         reason: String,
+        /// The system's error.
+        source: io::Error,
     },
     /// A file cannot be used for its purpose.
     #[error("cannot use {path}: {reason}")]
@@ -63,6 +69,8 @@ pub enum Error {
         path: String,
         /// The reason, and what is expected.
         reason: String,
+        /// The system's error, if the file cannot be read.
+        source: Option<io::Error>,
     },
     /// The run needs more file descriptors than the process may open.
     #[error(

@@ -73,9 +73,11 @@ impl Endpoint {
         // An IPv6 address may be typed in brackets, as in `[::1]:80`.
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         check_zone(bare)?;
-        let found = (bare, port)
-            .to_socket_addrs()
-            .map_err(|source| Error::Resolve { host: host.to_owned(), reason: source.to_string() })?;
+        let found = (bare, port).to_socket_addrs().map_err(|source| Error::Resolve {
+            host: host.to_owned(),
+            reason: source.to_string(),
+            source,
+        })?;
         let mut addresses: Vec<Address> = Vec::new();
         for address in found.map(|address| Address::Ip(address).canonical()) {
             if !addresses.contains(&address) {

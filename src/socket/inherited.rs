@@ -56,7 +56,7 @@ impl Inherited {
                 return Ok(Self::of(sockets, Some(parent)));
             }
         }
-        let sockets = passed.take().map_err(|error| not_usable(PASSED, &error))?;
+        let sockets = passed.take().map_err(|error| not_usable(PASSED, error))?;
         let unnamed = |socket| InheritedSocket { socket, name: String::new(), owns_path: false };
         Ok(Self::of(sockets.into_iter().map(unnamed).collect(), None))
     }
@@ -125,6 +125,7 @@ impl Inherited {
             Some(left) => Err(Error::Listen {
                 address: left.name.clone(),
                 reason: "the old process listens there, but this process is not configured to".to_owned(),
+                source: None,
             }),
             None => Ok(bound),
         }
@@ -152,7 +153,7 @@ impl Inherited {
         let sockets: Vec<_> = self.sockets.extract_if(.., is_ours).collect();
         if !sockets.is_empty() || self.replaces_endpoints {
             let sockets = sockets.into_iter().map(|inherited_socket| (inherited_socket.socket, inherited_socket.name));
-            return adopt_datagrams(sockets, options).map_err(|error| not_usable(&name, &error));
+            return adopt_datagrams(sockets, options).map_err(|error| not_usable(&name, error));
         }
         let mut bound = bind_datagrams(endpoint, groups, multicast, options, workers)?;
         for bound in &mut bound {
@@ -171,7 +172,7 @@ fn adopt(sockets: Vec<InheritedSocket>, options: &SocketOptions, workers: usize)
     let mut bound: Vec<BoundListener> = Vec::new();
     for InheritedSocket { socket, name, owns_path } in sockets {
         let socket = Socket::from(socket);
-        let refuse = |error: io::Error| not_usable(if name.is_empty() { PASSED } else { &name }, &error);
+        let refuse = |error: io::Error| not_usable(if name.is_empty() { PASSED } else { &name }, error);
         let address = prepare(&socket, options).map_err(refuse)?;
         let listener = wrap(&address, socket);
         if let Some(bound) = bound.iter_mut().find(|bound| bound.endpoint.address == address) {
@@ -185,7 +186,7 @@ fn adopt(sockets: Vec<InheritedSocket>, options: &SocketOptions, workers: usize)
         bound.push(BoundListener::new(address, name, vec![listener], guard));
     }
     for bound in &mut bound {
-        bound.share_among(workers).map_err(|error| not_usable(&bound.endpoint.name, &error))?;
+        bound.share_among(workers).map_err(|error| not_usable(&bound.endpoint.name, error))?;
     }
     Ok(bound)
 }
@@ -216,6 +217,6 @@ fn wrap(address: &Address, socket: Socket) -> Listener {
     }
 }
 
-fn not_usable(address: &str, error: &io::Error) -> Error {
-    Error::Listen { address: address.to_owned(), reason: error.to_string() }
+fn not_usable(address: &str, source: io::Error) -> Error {
+    Error::Listen { address: address.to_owned(), reason: source.to_string(), source: Some(source) }
 }

@@ -154,7 +154,7 @@ pub fn bind(endpoint: &Endpoint, options: &SocketOptions, workers: usize) -> Res
         match bind_addresses(&addresses, options, workers) {
             Ok(bound) => return Ok(bound),
             Err((_, error)) if error.kind() == ErrorKind::AddrInUse && attempts > 0 => {}
-            Err((address, error)) => return Err(listen_error(&Address::Ip(address), &error)),
+            Err((address, error)) => return Err(listen_error(&Address::Ip(address), error)),
         }
     }
 }
@@ -257,11 +257,11 @@ fn bind_unix(path: &Path, options: &SocketOptions, workers: usize) -> Result<Bou
         bound.share_among(workers)?;
         Ok(bound)
     };
-    open().map_err(|error| listen_error(&address, &error))
+    open().map_err(|error| listen_error(&address, error))
 }
 
-pub(super) fn listen_error(address: &Address, error: &io::Error) -> Error {
-    let way_out = match (error.kind(), address) {
+pub(super) fn listen_error(address: &Address, source: io::Error) -> Error {
+    let way_out = match (source.kind(), address) {
         (ErrorKind::AddrInUse, Address::Ip(_)) => {
             "; stop the program that listens there, or choose another port (0 takes a free one)"
         }
@@ -273,5 +273,9 @@ pub(super) fn listen_error(address: &Address, error: &io::Error) -> Error {
         (ErrorKind::NotFound, Address::Unix(_)) => "; the folder of the path must exist",
         _ => "",
     };
-    Error::Listen { address: address.to_string(), reason: format!("{}{way_out}", in_words(error)) }
+    Error::Listen {
+        address: address.to_string(),
+        reason: format!("{}{way_out}", in_words(&source)),
+        source: Some(source),
+    }
 }

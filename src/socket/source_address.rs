@@ -31,6 +31,7 @@ impl SourceAddresses {
             socket.and_then(|socket| bind_source(&socket, source)).map_err(|error| Error::Source {
                 range: range.to_string(),
                 reason: format!("{source}: {}", in_words(&error)),
+                source: error,
             })
         })
     }

@@ -37,11 +37,13 @@ pub(super) fn check_path(path: &Path) -> Result<(), Error> {
 ///
 /// [`Error::Listen`] when the path is another kind of file, or a socket with a listener.
 pub(super) fn clear_path(path: &Path) -> Result<(), Error> {
-    let refuse =
-        |reason: &str| Err(Error::Listen { address: escape::path(path).to_string(), reason: reason.to_owned() });
+    let listen_error =
+        |reason: String, source| Error::Listen { address: escape::path(path).to_string(), reason, source };
+    let refuse = |reason: &str| Err(listen_error(reason.to_owned(), None));
+    let fail = |prefix: &str, error| Err(listen_error(format!("{prefix}{}", in_words(&error)), Some(error)));
     let metadata = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return refuse(&in_words(&error)),
+        Err(error) => return fail("", error),
         Ok(metadata) => metadata,
     };
     if !metadata.file_type().is_socket() {
@@ -49,9 +51,10 @@ pub(super) fn clear_path(path: &Path) -> Result<(), Error> {
     }
     match is_listening(path) {
         Ok(true) => refuse("another program listens there; stop it or choose another path"),
-        Ok(false) => std::fs::remove_file(path)
-            .or_else(|error| refuse(&format!("the stale socket there cannot be removed: {}", in_words(&error)))),
-        Err(error) => refuse(&format!("the socket there cannot be tried: {}", in_words(&error))),
+        Ok(false) => {
+            std::fs::remove_file(path).or_else(|error| fail("the stale socket there cannot be removed: ", error))
+        }
+        Err(error) => fail("the socket there cannot be tried: ", error),
     }
 }
 

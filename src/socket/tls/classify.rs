@@ -57,9 +57,10 @@ impl TlsFault {
     }
 }
 
-/// Whether a certificate was refused only because it is an authority's. The type of that error is not public.
+/// Whether a certificate was refused only because it is an authority's.
 pub(super) fn is_authority(error: &CertificateError) -> bool {
-    matches!(error, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
+    let CertificateError::Other(other) = error else { return false };
+    matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 #[cfg(test)]

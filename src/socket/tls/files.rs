@@ -58,12 +58,16 @@ pub(super) fn authorities(path: &Path) -> Result<(RootCertStore, Vec<Certificate
 
 /// The error for an unusable file.
 pub(super) fn refused(path: &Path, reason: &str) -> Error {
-    Error::File { path: escape::path(path).to_string(), reason: reason.to_owned() }
+    Error::File { path: escape::path(path).to_string(), reason: reason.to_owned(), source: None }
 }
 
 /// Reads a regular file of at most [`MAX_BYTES`]. A pipe or a device could block the caller, or never end.
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let io = |error: io::Error| refused(path, &in_words(&error));
+    let io = |error: io::Error| Error::File {
+        path: escape::path(path).to_string(),
+        reason: in_words(&error),
+        source: Some(error),
+    };
     // Before it is opened: opening a FIFO waits for its other end (fifo(7)).
     let kind = fs::metadata(path).map_err(io)?.file_type();
     if !kind.is_file() {

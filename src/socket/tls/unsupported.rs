@@ -2,7 +2,6 @@
 
 use super::provider;
 use memchr::memmem;
-use ring::signature::RsaKeyPair;
 use rustls::client::verify_server_name;
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, Error};
@@ -44,13 +43,25 @@ pub(super) fn lacks_names(certificate: &CertificateDer<'_>) -> bool {
 
 fn key_type(key: &PrivateKeyDer<'_>) -> Option<&'static str> {
     let der = key.secret_der();
-    let rsa = match key {
-        PrivateKeyDer::Pkcs1(_) => RsaKeyPair::from_der(der),
-        _ => RsaKeyPair::from_pkcs8(der),
-    };
-    match rsa.err()?.to_string().as_str() {
-        "TooSmall" => Some("an RSA key of fewer than 2,048 bits"),
-        "TooLarge" => Some("an RSA key of more than 4,096 bits"),
-        _ => KEY_TYPES.iter().find(|(identifier, _)| memmem::find(der, identifier).is_some()).map(|(_, name)| *name),
+    if let Some((_, name)) = KEY_TYPES.iter().find(|(identifier, _)| memmem::find(der, identifier).is_some()) {
+        return Some(name);
     }
+    match rsa_modulus_bits(der)? {
+        ..2048 => Some("an RSA key of fewer than 2,048 bits"),
+        4097.. => Some("an RSA key of more than 4,096 bits"),
+        _ => None,
+    }
+}
+
+/// Bits of the modulus of an RSA key: the integer that follows version 0 (RFC 8017, section A.1.2), encoded with a
+/// leading zero byte (X.690, section 8.3).
+fn rsa_modulus_bits(der: &[u8]) -> Option<usize> {
+    let version_and_tag = [0x02, 0x01, 0x00, 0x02];
+    let length = &der[memmem::find(der, &version_and_tag)? + version_and_tag.len()..];
+    let bytes = match *length {
+        [0x81, bytes, ..] => usize::from(bytes),
+        [0x82, high, low, ..] => usize::from(u16::from_be_bytes([high, low])),
+        _ => return None,
+    };
+    Some(bytes.saturating_sub(1) * 8)
 }

@@ -101,11 +101,11 @@ pub fn bind_datagrams(
         match bind_all(address, options, workers, !groups.is_empty()) {
             Ok(sockets) => bound.push(sockets),
             Err(error) if is_missing(&error) => missing = Some((address, error)),
-            Err(error) => return Err(listen_error(&Address::Ip(address), &error)),
+            Err(error) => return Err(listen_error(&Address::Ip(address), error)),
         }
     }
     match (missing, bound.first().and_then(|first| first.endpoint.address.port())) {
-        (Some((address, error)), None) => return Err(listen_error(&Address::Ip(address), &error)),
+        (Some((address, error)), None) => return Err(listen_error(&Address::Ip(address), error)),
         (Some((address, error)), Some(_)) => {
             log::warn!("not listening on {address}: {}", in_words(&error));
         }
@@ -114,7 +114,7 @@ pub fn bind_datagrams(
     let port = bound.first().and_then(|first| first.endpoint.address.port()).unwrap_or_default();
     for &group in groups {
         let address = multicast.address(group, port);
-        bound.push(bind_group(address, multicast, options).map_err(|error| group_error(address, multicast, &error))?);
+        bound.push(bind_group(address, multicast, options).map_err(|error| group_error(address, multicast, error))?);
     }
     Ok(bound)
 }
@@ -161,17 +161,18 @@ fn bind_group(address: SocketAddr, multicast: &Multicast, options: &SocketOption
     Ok(BoundDatagrams { endpoint: bound_endpoint(address, String::new()), sockets })
 }
 
-fn group_error(group: SocketAddr, multicast: &Multicast, error: &io::Error) -> Error {
+fn group_error(group: SocketAddr, multicast: &Multicast, source: io::Error) -> Error {
     if multicast.interface.is_some() {
-        return listen_error(&Address::Ip(group), error);
+        return listen_error(&Address::Ip(group), source);
     }
     Error::Listen {
         address: group.to_string(),
         reason: format!(
             "{}: no route leads to the group; name its interface, such as {}",
-            in_words(error),
+            in_words(&source),
             example_interface(None)
         ),
+        source: Some(source),
     }
 }
 
