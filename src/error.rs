@@ -3,13 +3,13 @@
 //! A peer's fault is never one of them: it leads to a [`CloseReason`](crate::connection::CloseReason).
 
 mod backoff;
-mod causes;
 mod errno;
+mod failure_texts;
 mod warning;
 
 pub(crate) use backoff::{ErrorBackoff, ErrorClass};
-pub(crate) use causes::{cause_in_words, kind_name, reported_cause, tls_cause};
 pub(crate) use errno::{errno_name, in_words_with_errno};
+pub(crate) use failure_texts::{cause_in_words, kind_name, reported_cause, tls_cause};
 pub(crate) use warning::Warning;
 
 use crate::units::format_count;

@@ -23,9 +23,9 @@ mod udp;
 
 pub use crate::event_loop::SignalClaim;
 pub use arrivals::Arrivals;
-pub use check::datagrams::TAG_BYTES;
 pub use config::{ClientConfig, Expect, LoadConfig, UdpOptions};
 pub use progress::{Snapshot, WorkerProgress};
+pub use udp::payload::TAG_BYTES;
 
 use crate::error::Error;
 use crate::event_loop::{EventLoop, Sender, SignalSet, catch_signals, run_workers};

@@ -1,6 +1,6 @@
 //! Exchange plan: what the connections of a worker send and expect, and how far the load has come.
 
-use super::check::pattern::Pattern;
+use super::check::generated_bytes::Pattern;
 use super::check::search::SearchReplies;
 use super::clock::Clock;
 use super::config::HalfClose;

@@ -8,6 +8,7 @@
 
 mod bounds;
 mod compare;
+mod configuration;
 mod file;
 mod hdr_files;
 mod html;
@@ -16,7 +17,6 @@ mod latencies;
 mod machine;
 mod merge;
 mod reply_check;
-mod settings;
 mod summary;
 mod threshold;
 mod timestamp;
@@ -24,6 +24,7 @@ mod validity;
 
 pub use bounds::MAX_FILE_BYTES;
 pub use compare::{Change, Comparison, compare};
+pub use configuration::{Configuration, in_plain_text};
 pub use file::{FORMAT, Format, ResultsError, recognize};
 pub use hdr_files::{write_hdr_log, write_percentiles};
 pub use html::html_report;
@@ -31,7 +32,6 @@ pub use latencies::{Latencies, Packed, format_latency};
 pub use machine::Machine;
 pub use merge::{MergeError, merge, overlap_warning};
 pub use reply_check::ReplyCheck;
-pub use settings::{Configuration, in_plain_text};
 pub use summary::TextReport;
 pub use threshold::{Threshold, ThresholdError, ThresholdResult, Verdict};
 pub use timestamp::Timestamp;

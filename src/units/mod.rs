@@ -11,8 +11,8 @@ mod date_formats;
 mod decimal;
 mod error;
 mod format;
-mod later;
 mod parse;
+mod saturating_time;
 
 pub use date_formats::{
     format_day_and_time, format_daytime, format_http_date, format_rfc3339, format_time_of_day, parse_rfc3339,
@@ -20,8 +20,8 @@ pub use date_formats::{
 };
 pub use error::{Problem, Quantity, UnitError};
 pub use format::{format_count, format_counted, format_duration, format_rate, format_size};
-pub use later::{later, nanos};
 pub use parse::{parse_count, parse_duration, parse_rate, parse_size};
+pub use saturating_time::{later, nanos};
 
 #[cfg(test)]
 mod tests;

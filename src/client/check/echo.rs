@@ -1,7 +1,7 @@
 //! Expectation of an echo: every byte comes back as it was sent.
 
 use super::Checked;
-use super::pattern::Pattern;
+use super::generated_bytes::Pattern;
 use crate::python_repr::BytesRepr;
 use crate::units::format_counted;
 use std::fmt;

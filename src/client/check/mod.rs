@@ -1,9 +1,8 @@
 //! Expected reply to a message.
 
 pub(super) mod any;
-pub(super) mod datagrams;
 pub(super) mod echo;
-pub(super) mod pattern;
+pub(super) mod generated_bytes;
 pub(super) mod search;
 
 use super::config::Expect;

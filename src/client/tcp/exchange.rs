@@ -4,7 +4,7 @@
 
 use super::in_flight::{InFlight, MessageTimes};
 use crate::client::check::echo::{Source, Unverified};
-use crate::client::check::pattern::Pattern;
+use crate::client::check::generated_bytes::Pattern;
 use crate::client::check::{Checked, Expectation, any};
 use crate::client::clock::nanos;
 use crate::client::config::HalfClose;

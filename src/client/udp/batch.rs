@@ -2,13 +2,13 @@
 
 use super::UdpSocket;
 use super::in_flight::UdpInFlight;
-use crate::client::check::datagrams::Payload;
 use crate::client::clock::nanos;
 use crate::client::config::{Expect, UdpOptions};
 use crate::client::failure::Failure;
 use crate::client::metrics::Unanswered;
 use crate::client::plan::{LoadPhase, Plan};
 use crate::client::shared::Shared;
+use crate::client::udp::payload::Payload;
 use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
 use crate::log_targets::CLIENT_LOG;
 use crate::python_repr::BytesRepr;

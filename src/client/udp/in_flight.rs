@@ -3,8 +3,8 @@
 //! Time is an argument, in nanoseconds since the client was created, and no socket is used, so tests can simulate any
 //! network.
 
-use crate::client::check::datagrams::{Match, Payload};
 use crate::client::tcp::in_flight::{MessageTimes, SentGroup};
+use crate::client::udp::payload::{Match, Payload};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// `blocked_until` while the kernel accepts no datagrams.
@@ -232,8 +232,8 @@ fn unsent((due, assigned): (u64, u64)) -> MessageTimes {
 #[cfg(test)]
 mod tests {
     use super::{ReplyClass, SocketPlan, UdpInFlight};
-    use crate::client::check::datagrams::Payload;
     use crate::client::tcp::in_flight::{MessageTimes, SentGroup};
+    use crate::client::udp::payload::Payload;
     use crate::client::{ClientConfig, Expect};
     use crate::socket::Endpoint;
 

@@ -5,6 +5,7 @@
 
 mod batch;
 pub(super) mod in_flight;
+pub(super) mod payload;
 
 use super::config::{Expect, UdpOptions};
 use super::connector::ConnectAttempt;

@@ -1,6 +1,6 @@
 //! UDP payloads: message bytes, and matching of replies to messages.
 
-use super::pattern::Pattern;
+use crate::client::check::generated_bytes::Pattern;
 use crate::client::{ClientConfig, Expect};
 use std::sync::Arc;
 
