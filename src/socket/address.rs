@@ -207,5 +207,6 @@ mod tests {
     fn an_unknown_name_is_named() {
         let error = Endpoint::tcp("no such host", 80).resolve().expect_err("not a name");
         assert!(error.to_string().contains("\"no such host\""), "{error}");
+        assert!(std::error::Error::source(&error).is_some(), "the resolver's error is kept");
     }
 }

@@ -288,7 +288,7 @@ impl ClientConfig {
     fn check_exchange(&self) -> Result<(), Error> {
         let refuse = |settings, problem: &str| Err(Error::config(settings, problem));
         if self.hold.is_some() && self.load.reconnect_every.is_some() {
-            let problem = "a connection that makes room for another one cannot be held; give only one of the two";
+            let problem = "a connection that is replaced by another one cannot be held; give only one of the two";
             return refuse(&["hold", "load.reconnect_every"], problem);
         }
         if self.expect == Expect::ReadOnly && (self.load.rate.is_some() || self.load.reconnect_every.is_some()) {

@@ -1,6 +1,7 @@
 //! Differences between operating systems, behind one set of functions.
 //!
-//! `--cfg multiconn_fallbacks` (`scripts/test-fallbacks`) selects on Linux what systems without a feature use, so that the tests cover it.
+//! `--cfg multiconn_fallbacks` (`scripts/test-fallbacks`) selects on Linux what systems without a feature use, so that
+//! the tests cover it.
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)))]
 mod linux;
