@@ -7,14 +7,13 @@
 
 use multiconn::error::Error;
 use multiconn::server::{Server, ServerConfig};
-use multiconn::service::{Input, Output, Service, Wait};
+use multiconn::service::{Context, Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;
-use std::time::Instant;
 
 struct Shout;
 
 impl Service for Shout {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         while let Some(end) = input.bytes().iter().position(|&byte| byte == b'\n') {
             let line = input.bytes()[..=end].to_ascii_uppercase();
             // Without room for the whole line it stays in the input, which finally slows the peer down.

@@ -3,12 +3,12 @@
 //! A server is a [`Service`] for each connection. This one answers in upper case:
 //!
 //! ```no_run
-//! use multiconn::{Endpoint, Error, Input, Output, Server, ServerConfig, Service, Wait};
+//! use multiconn::{Context, Endpoint, Error, Input, Output, Server, ServerConfig, Service, Wait};
 //!
 //! struct Upper;
 //!
 //! impl Service for Upper {
-//!     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: std::time::Instant) -> Wait {
+//!     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
 //!         let count = output.write(&input.bytes().to_ascii_uppercase());
 //!         input.consume(count);
 //!         if input.is_empty() { Wait::Input } else { Wait::Writable }
@@ -136,7 +136,7 @@ pub use connection::{CloseReason, Limits};
 pub use error::Error;
 pub use escape::is_unsafe;
 pub use server::{Server, ServerConfig};
-pub use service::{Input, Output, Service, Wait};
+pub use service::{Context, Input, Output, Service, Wait};
 pub use socket::Endpoint;
 
 /// Compiles the Rust code of README.md and docs/library.md as doc tests.

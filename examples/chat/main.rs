@@ -20,7 +20,7 @@ use multiconn::codec::{Decoder, FrameError, Framing};
 use multiconn::error::Error;
 use multiconn::is_unsafe;
 use multiconn::server::{ConnectionInfo, Server, ServerConfig};
-use multiconn::service::{Input, Output, Service, Wait};
+use multiconn::service::{Context, Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;
 use rooms::{Chat, QUEUE_BYTES};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,7 +101,8 @@ impl Member {
 }
 
 impl Service for Member {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        let now = context.now();
         let chat = Arc::clone(&self.chat);
         let mut chat = lock(&chat);
         let wait = self.handle_lines(&mut chat, input, now);

@@ -4,7 +4,7 @@ use super::files::{CHUNK_BYTES, Partial, Source, check_name};
 use super::protocol::{MAX_LINE_BYTES, Message};
 use multiconn::codec::{Decoder, Framing};
 use multiconn::server::{Server, ServerConfig};
-use multiconn::service::{Input, Output, Service, Wait};
+use multiconn::service::{Context, Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;
 use std::collections::HashSet;
 use std::io;
@@ -208,7 +208,8 @@ fn write_message(output: &mut Output<'_>, message: &Message) -> io::Result<()> {
 }
 
 impl Service for Transfer {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        let now = context.now();
         loop {
             let state = std::mem::replace(&mut self.state, State::Done);
             // Within a file an error message would be taken as content; the early end must suffice.

@@ -33,7 +33,7 @@ pub use close_reason::CloseReason;
 pub use limits::Limits;
 
 use crate::buffer::{Buffer, BufferPool};
-use crate::service::{Input, Output, Service, Wait};
+use crate::service::{Context, Input, Output, Service, Wait};
 use deadlines::{Deadline, DeadlineConditions, DeadlineTimes};
 use phase::Phase;
 use service_wait::ServiceWait;
@@ -348,7 +348,7 @@ impl<S: Service> Connection<S> {
         if self.phase.has_output_ended() {
             output.end();
         }
-        let wait = self.service.serve(&mut input, &mut output, now);
+        let wait = self.service.serve(&mut input, &mut output, &mut Context::at(now));
         if output.has_ended() && self.phase != Phase::OutputShut {
             self.phase = Phase::OutputEnded;
         }

@@ -1,7 +1,6 @@
 //! Character generator (RFC 864): endless lines, as fast as the peer reads them.
 
-use super::{Input, Output, Service, Wait};
-use std::time::Instant;
+use super::{Context, Input, Output, Service, Wait};
 
 /// The printable characters of ASCII, including the space.
 const FIRST_CHARACTER: u8 = b' ';
@@ -25,7 +24,7 @@ pub struct Chargen {
 }
 
 impl Service for Chargen {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         input.clear();
         while output.room() > 0 {
             self.position += output.write(&PATTERN[self.position..]);

@@ -1,6 +1,6 @@
 //! Wrapper that delays a service, to test clients with a slow server.
 
-use super::{Input, Output, Service, Wait};
+use super::{Context, Input, Output, Service, Wait};
 use crate::units::later;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -74,7 +74,8 @@ impl<S: Service> Delayed<S> {
 }
 
 impl<S: Service> Service for Delayed<S> {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        let now = context.now();
         let opens_at = *self.opens_at.get_or_insert(later(now, self.delay));
         self.record_arrivals(input, now);
         if opens_at > now {
@@ -83,7 +84,7 @@ impl<S: Service> Service for Delayed<S> {
         self.reveal_due(now);
         let has_ended = self.ends_at.is_some_and(|due| due <= now);
         let mut visible = input.first(self.shown, has_ended);
-        let wait = self.service.serve(&mut visible, output, now);
+        let wait = self.service.serve(&mut visible, output, context);
         self.shown = visible.len();
         match (wait, self.next_due(now)) {
             (Wait::Input | Wait::Either, Some(next_due)) => Wait::PreciseDeadline(next_due),
@@ -105,7 +106,7 @@ impl<S: Service> Service for Delayed<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Delayed, Input, Output, Service, Wait};
+    use super::{Context, Delayed, Input, Output, Service, Wait};
     use crate::buffer::{Buffer, BufferPool};
     use crate::service::Echo;
     use std::time::{Duration, Instant};
@@ -115,7 +116,11 @@ mod tests {
         let mut delayed = Delayed::new(Echo, Duration::MAX);
         let (mut input, mut output, mut pool) = (Buffer::new(), Buffer::new(), BufferPool::new());
         let now = Instant::now();
-        let wait = delayed.serve(&mut Input::new(&mut input, true), &mut Output::new(&mut output, &mut pool, 64), now);
+        let wait = delayed.serve(
+            &mut Input::new(&mut input, true),
+            &mut Output::new(&mut output, &mut pool, 64),
+            &mut Context::at(now),
+        );
         assert!(matches!(wait, Wait::PreciseDeadline(instant) if instant > now), "{wait:?}");
     }
 }

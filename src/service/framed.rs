@@ -1,8 +1,7 @@
 //! Framed request-response service: decodes messages, answers each, and encodes the replies.
 
-use super::{Input, Output, Service, Wait};
+use super::{Context, Input, Output, Service, Wait};
 use crate::codec::{Decoder, Frame, FrameError, Framing, FramingError};
-use std::time::Instant;
 
 /// Answers messages. Implemented by every closure and function of the form `|request, reply| …`.
 pub trait Respond {
@@ -82,7 +81,7 @@ impl<R: Respond> Framed<R> {
 }
 
 impl<R: Respond> Service for Framed<R> {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         match self.blocked.as_deref() {
             Some(Blocked::Reply(reply)) if !output.write_whole(reply) => return Wait::Writable,
             Some(Blocked::TooLarge) => return Wait::Writable,

@@ -6,6 +6,7 @@
 //! makes the connection stop reading.
 
 mod chargen;
+mod context;
 mod datagram;
 mod delayed;
 mod discard;
@@ -22,6 +23,7 @@ mod text_functions;
 mod unframed_text;
 
 pub use chargen::Chargen;
+pub use context::Context;
 pub use datagram::{
     ChargenDatagram, DaytimeDatagram, DiscardDatagram, EchoDatagram, FixedDatagram, Reply, Responder, ReverseDatagram,
     SHORT_REPLY_BYTES, TimeDatagram, UpperDatagram,
@@ -80,14 +82,13 @@ pub enum Wait {
 /// still runs: see [`limit_panic_reports`](crate::server::limit_panic_reports).
 ///
 /// ```
-/// use multiconn::service::{Input, Output, Service, Wait};
-/// use std::time::Instant;
+/// use multiconn::service::{Context, Input, Output, Service, Wait};
 ///
 /// /// Answers in upper case.
 /// struct Upper;
 ///
 /// impl Service for Upper {
-///     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+///     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
 ///         let count = output.write(&input.bytes().to_ascii_uppercase());
 ///         input.consume(count);
 ///         if input.is_empty() { Wait::Input } else { Wait::Writable }
@@ -96,7 +97,7 @@ pub enum Wait {
 /// ```
 pub trait Service {
     /// Consumes `input`, writes to `output`, and returns what it needs next.
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait;
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait;
 
     /// Describes the peer's protocol violation for the log, after the service returned [`Wait::Abort`].
     fn error_detail(&self) -> Option<String> {
@@ -114,8 +115,8 @@ pub trait Service {
 }
 
 impl<S: Service + ?Sized> Service for Box<S> {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
-        (**self).serve(input, output, now)
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        (**self).serve(input, output, context)
     }
 
     fn error_detail(&self) -> Option<String> {

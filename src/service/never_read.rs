@@ -1,7 +1,7 @@
 //! Service that never reads, to show the effect on its peer.
 
-use super::{Input, Output, Service, Wait};
-use std::time::{Duration, Instant};
+use super::{Context, Input, Output, Service, Wait};
+use std::time::Duration;
 
 /// A hundred years: later than any other deadline of a connection.
 const FAR_FUTURE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -13,7 +13,8 @@ const FAR_FUTURE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub struct NeverRead;
 
 impl Service for NeverRead {
-    fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        let now = context.now();
         if input.has_ended() { Wait::Input } else { Wait::Deadline(now + FAR_FUTURE) }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! The time is passed to them; no service reads a clock.
 
-use super::{Input, Output, Service, Wait};
+use super::{Context, Input, Output, Service, Wait};
 use crate::units::{format_daytime, format_time_of_day, seconds_since_1900};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The greeting of the tutorial's server.
 const GREETING: &str = "Hello, client! Welcome to the server.";
@@ -24,7 +24,7 @@ impl<F: Fn() -> W, W: AsRef<[u8]>> OneShot<F> {
 }
 
 impl<F: Fn() -> W, W: AsRef<[u8]>> Service for OneShot<F> {
-    fn serve(&mut self, _input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, _input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         if output.write_whole((self.0)().as_ref()) { Wait::Close } else { Wait::Writable }
     }
 }

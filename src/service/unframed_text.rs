@@ -1,8 +1,7 @@
 //! Unframed text service: answers text as it arrives, for peers that send without framing and wait for the answer.
 
 use super::text_functions::incomplete_character_bytes;
-use super::{Input, Output, Service, Wait};
-use std::time::Instant;
+use super::{Context, Input, Output, Service, Wait};
 
 /// Answers input at once, line by line. Line ends (`\n`, `\r\n`) stay in place, and the text after the last of them is
 /// answered without waiting for a line end. Only the bytes of an incomplete character wait for the rest of it.
@@ -20,7 +19,7 @@ impl<R: Fn(&[u8], &mut Vec<u8>)> Unframed<R> {
 }
 
 impl<R: Fn(&[u8], &mut Vec<u8>)> Service for Unframed<R> {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         let mut reply = Vec::new();
         loop {
             let (text, end) = first_line(input.bytes(), input.has_ended());

@@ -3,7 +3,7 @@
 use super::Running;
 use super::support::{connect, connect_with_buffers};
 use multiconn::connection::CloseReason;
-use multiconn::service::{Chargen, Input, Output, Service, Wait};
+use multiconn::service::{Chargen, Context, Input, Output, Service, Wait};
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ fn lingering_lasts_until_a_slow_reader_has_everything() {
 struct Halfway;
 
 impl Service for Halfway {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         assert!(input.bytes() != b"2", "a panic that the test asked for");
         if !input.is_empty() {
             output.write(b"half of a reply");

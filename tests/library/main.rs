@@ -19,12 +19,11 @@ mod watchdog;
 
 use multiconn::error::Error;
 use multiconn::server::{ConnectionInfo, Server, ServerConfig, ServerHandle, Summary};
-use multiconn::service::{Input, Output, Service, Wait};
+use multiconn::service::{Context, Input, Output, Service, Wait};
 use multiconn::socket::{Address, Endpoint};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
-use std::time::Instant;
 use support::PATIENCE;
 
 /// A server on a thread of the test; it is stopped when this guard is dropped.
@@ -82,7 +81,7 @@ impl Drop for Running {
 struct Upper;
 
 impl Service for Upper {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         assert!(!input.bytes().contains(&b'?'), "a panic that the test asked for");
         let count = output.write(&input.bytes().to_ascii_uppercase());
         input.consume(count);

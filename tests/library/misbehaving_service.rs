@@ -7,13 +7,12 @@ use super::support::Program;
 use super::{Upper, support};
 use log::kv::{self, Key, Value, VisitSource};
 use multiconn::server::{Server, ServerConfig, limit_panic_reports};
-use multiconn::service::{Input, Output, Service, Wait};
+use multiconn::service::{Context, Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 /// Environment variable that makes [`misbehaving_server`] serve: a path; hanging services continue when it exists.
 const RELEASE: &str = "MISBEHAVING_SERVER_RELEASE";
@@ -35,11 +34,11 @@ struct Misbehaving {
 }
 
 impl Service for Misbehaving {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
         if input.bytes().contains(&b'!') {
             support::await_until("the release", || self.release.exists());
         }
-        Upper.serve(input, output, now)
+        Upper.serve(input, output, context)
     }
 
     /// Called for a log with connection events.

@@ -4,7 +4,7 @@ use super::misbehaving_service::{PANIC_AT, misbehaving_server_command};
 use super::support::{PATIENCE, Program, connect};
 use super::{Running, Upper, expect_upper};
 use multiconn::connection::CloseReason;
-use multiconn::service::{Input, Output, Service, Wait};
+use multiconn::service::{Context, Input, Output, Service, Wait};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -73,8 +73,8 @@ fn a_panic_of_the_factory_ends_one_connection() {
 struct PanicsOnDrop(Upper);
 
 impl Service for PanicsOnDrop {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
-        self.0.serve(input, output, now)
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        self.0.serve(input, output, context)
     }
 }
 

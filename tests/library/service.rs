@@ -4,7 +4,7 @@ use super::support::{await_until, bytes, connect, echo, expect_end, read_to_end}
 use super::{Running, Upper, expect_upper};
 use multiconn::connection::CloseReason;
 use multiconn::server::{ConnectionInfo, ConnectionWaker};
-use multiconn::service::{Echo, Input, Output, Service, Wait};
+use multiconn::service::{Context, Echo, Input, Output, Service, Wait};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::sync::{Arc, Mutex};
@@ -76,7 +76,7 @@ impl Listener {
 }
 
 impl Service for Listener {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         input.clear();
         let room = self.room.lock().unwrap();
         self.heard += output.write(&room.said[self.heard..]);
@@ -118,7 +118,7 @@ fn a_waker_calls_a_service_from_another_thread() {
 struct SelfWaking(ConnectionWaker);
 
 impl Service for SelfWaking {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         self.0.wake();
         output.take(input);
         Wait::Either
@@ -140,7 +140,8 @@ fn services_that_wake_themselves_for_ever_share_the_loop() {
 struct Ticker(u8);
 
 impl Service for Ticker {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        let now = context.now();
         if self.0 == 100 || input.has_ended() {
             return Wait::Close;
         }

@@ -4,7 +4,7 @@ use super::support::{await_until, connect, echo};
 use super::{Running, Upper, expect_upper};
 use multiconn::connection::{CloseReason, Limits};
 use multiconn::server::ServerConfig;
-use multiconn::service::{Input, Output, Service, Wait};
+use multiconn::service::{Context, Input, Output, Service, Wait};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +33,8 @@ struct PastDeadline {
 }
 
 impl Service for PastDeadline {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        let now = context.now();
         self.calls.fetch_add(1, Ordering::Relaxed);
         let count = output.write(input.bytes());
         input.consume(count);
@@ -98,7 +99,7 @@ struct SelfWaking {
 }
 
 impl Service for SelfWaking {
-    fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         input.clear();
         self.waker.wake();
         Wait::Either
@@ -130,7 +131,7 @@ struct ClaimsAllMemory {
 }
 
 impl Service for ClaimsAllMemory {
-    fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         self.has_input = !input.is_empty();
         Wait::Input
     }

@@ -13,6 +13,9 @@ const FORBIDDEN_STD: [&str; 6] = ["net", "os", "thread", "fs", "process", "env"]
 
 const FORBIDDEN_TEXTS: [&str; 6] = ["Instant::now", "SystemTime", "mio::", "socket2::", "rustix::", "signal_hook"];
 
+/// What pure modules may name of `socket`: data, not sockets.
+const SOCKET_DATA: [&str; 5] = ["Address", "Endpoint", "SocketOptions", "TlsConnector", "TlsFacts"];
+
 pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     let pure = sources
         .iter()
@@ -47,6 +50,13 @@ fn impurities(source: &Source) -> Vec<Violation> {
             }
         }
     }
+    for start in words(&code, "crate::socket::").map(|offset| offset + "crate::socket::".len()) {
+        for (offset, name) in heads(&code[start..]) {
+            if !SOCKET_DATA.contains(&name) {
+                found.push((start + offset, format!("socket::{name}")));
+            }
+        }
+    }
     found.sort();
     let violation = |(offset, text)| {
         let what = format!("`{text}` does not belong in a pure module");
@@ -73,11 +83,13 @@ mod more_tests {
     use std::fs;
 }
 ";
+    let sockets = "use crate::socket::{Address, Stream};\nfn f() -> crate::socket::TlsConnector {}\n";
     let files = [
         ("src/codec/fixed.rs", bad),
         ("src/codec/tests.rs", bad),
         ("src/socket.rs", bad),
         ("src/client/runner.rs", bad),
+        ("src/service/context.rs", sockets),
     ];
     assert_eq!(
         messages(check, &files),
@@ -87,6 +99,7 @@ mod more_tests {
             "src/codec/fixed.rs:7: `Instant::now` does not belong in a pure module",
             "src/codec/fixed.rs:9: `mio::` does not belong in a pure module",
             "src/codec/fixed.rs:9: `std::env` does not belong in a pure module",
+            "src/service/context.rs:1: `socket::Stream` does not belong in a pure module",
         ]
     );
 }

@@ -14,7 +14,7 @@ use crate::client::transport::DueMessage;
 use crate::connection::CloseReason;
 use crate::log_targets::CLIENT_LOG;
 use crate::python_repr::BytesRepr;
-use crate::service::{Input, Output, Service, Wait};
+use crate::service::{Context, Input, Output, Service, Wait};
 use crate::socket::Address;
 use crate::units::format_counted;
 use std::rc::Rc;
@@ -494,7 +494,8 @@ impl Exchange {
 }
 
 impl Service for Exchange {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        let now = context.now();
         let now = self.plan.clock.nanos(now);
         self.take_kernel_write();
         if let Err(failure) = self.verify(input, now) {

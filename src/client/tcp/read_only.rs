@@ -4,9 +4,8 @@ use super::exchange::ExchangeOutcome;
 use crate::client::failure::Failure;
 use crate::client::plan::{LoadPhase, Plan};
 use crate::connection::CloseReason;
-use crate::service::{Input, Output, Service, Wait};
+use crate::service::{Context, Input, Output, Service, Wait};
 use std::rc::Rc;
-use std::time::Instant;
 
 /// Service of a read-only connection.
 #[derive(Debug)]
@@ -41,7 +40,8 @@ impl ReadOnly {
 }
 
 impl Service for ReadOnly {
-    fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        let now = context.now();
         if !input.is_empty() {
             self.plan.metrics.borrow_mut().add_unsolicited_bytes(input.len(), self.plan.clock.nanos(now));
             input.consume(input.len());

@@ -6,8 +6,7 @@ use super::read_only::ReadOnly;
 use crate::client::failure::Failure;
 use crate::client::metrics::{Unanswered, WorkerMetrics};
 use crate::connection::CloseReason;
-use crate::service::{Input, Output, Service, Wait};
-use std::time::Instant;
+use crate::service::{Context, Input, Output, Service, Wait};
 
 /// Service of one connection.
 #[derive(Debug)]
@@ -85,11 +84,11 @@ impl ConnectionService {
 
 impl Service for ConnectionService {
     #[inline]
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
         match self {
-            Self::Exchange(exchange) => exchange.serve(input, output, now),
-            Self::Interactive(interactive) => interactive.serve(input, output, now),
-            Self::ReadOnly(read_only) => read_only.serve(input, output, now),
+            Self::Exchange(exchange) => exchange.serve(input, output, context),
+            Self::Interactive(interactive) => interactive.serve(input, output, context),
+            Self::ReadOnly(read_only) => read_only.serve(input, output, context),
         }
     }
 }

@@ -4,7 +4,7 @@ mod deadlines;
 
 use super::{CloseReason, Connection, Limits};
 use crate::buffer::{BLOCK_BYTES, BufferPool};
-use crate::service::{Discard, Echo, Input, Output, Service, Wait};
+use crate::service::{Context, Discard, Echo, Input, Output, Service, Wait};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ struct ScriptedService {
 }
 
 impl Service for ScriptedService {
-    fn serve(&mut self, _input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, _input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         output.write(self.writes);
         self.wait
     }

@@ -4,7 +4,7 @@ use super::script::Script;
 use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn, handle_deadline};
-use crate::service::{Input, Output, Service, Wait};
+use crate::service::{Context, Input, Output, Service, Wait};
 use std::time::{Duration, Instant};
 
 /// Maximum number of turns. No test needs as many; more mean an endless loop.
@@ -168,8 +168,8 @@ impl<F> Service for FnService<F>
 where
     F: FnMut(&mut Input<'_>, &mut Output<'_>, Instant) -> Wait,
 {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
-        (self.0)(input, output, now)
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        (self.0)(input, output, context.now())
     }
 }
 
@@ -178,7 +178,7 @@ where
 pub(super) struct ReverseFrames(pub(super) usize);
 
 impl Service for ReverseFrames {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         while input.bytes().len() >= self.0 {
             let frame: Vec<u8> = input.bytes()[..self.0].iter().rev().copied().collect();
             if !output.write_whole(&frame) {

@@ -3,7 +3,7 @@
 #![expect(clippy::unused_self, reason = "the signatures of what it replaces")]
 
 use crate::server::shared::Shared;
-use crate::service::{Input, Output, Service, Wait};
+use crate::service::{Context, Input, Output, Service, Wait};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ impl PageService {
 }
 
 impl Service for PageService {
-    fn serve(&mut self, _input: &mut Input<'_>, _output: &mut Output<'_>, _now: Instant) -> Wait {
+    fn serve(&mut self, _input: &mut Input<'_>, _output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
         Wait::Close
     }
 }

@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Input, Output, Service, Wait};
+use super::{Context, Input, Output, Service, Wait};
 use httparse::{EMPTY_HEADER, Header, Status};
 use std::time::Instant;
 
@@ -111,7 +111,8 @@ impl<P: Routes> HttpService<P> {
 }
 
 impl<P: Routes> Service for HttpService<P> {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        let now = context.now();
         let was_answering = self.is_answering();
         if let Some(wait) = self.write(output) {
             return wait;

@@ -45,7 +45,11 @@ impl Harness {
         loop {
             let mut output = Buffer::new();
             let mut room = Output::new(&mut output, &mut self.pool, BLOCK_BYTES);
-            self.wait = self.page.serve(&mut Input::new(&mut self.input, false), &mut room, now);
+            self.wait = self.page.serve(
+                &mut Input::new(&mut self.input, false),
+                &mut room,
+                &mut crate::service::Context::at(now),
+            );
             self.answers += std::str::from_utf8(output.bytes()).expect("an answer is text");
             if matches!(self.wait, Wait::Input | Wait::Close) {
                 return;

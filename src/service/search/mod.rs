@@ -12,7 +12,7 @@ mod tests;
 pub use answer::{SearchError, look_up};
 pub use messages::{Request, Response};
 
-use super::{Input, Output, Service, Wait};
+use super::{Context, Input, Output, Service, Wait};
 use crate::codec::message::{Content, MAX_BEFORE_CONTENT, MessageDecoder};
 use crate::log_targets::SERVER_LOG;
 use crate::python_repr::JsonRepr;
@@ -123,7 +123,8 @@ fn describe(content: &Content<'_>, content_type: &str) -> String {
 }
 
 impl Service for Search {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        let now = context.now();
         loop {
             match self.step(input, output) {
                 Ok(Step::Answered { keeps_alive }) => self.close_at = (!keeps_alive).then(|| now + KEEP_OPEN),

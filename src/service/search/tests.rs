@@ -29,7 +29,7 @@ impl Harness {
     fn serve(&mut self, limit: usize, has_ended: bool) -> Wait {
         let mut input = Input::new(&mut self.input, has_ended);
         let mut output = Output::new(&mut self.output, &mut self.pool, limit);
-        self.service.serve(&mut input, &mut output, self.now)
+        self.service.serve(&mut input, &mut output, &mut crate::service::Context::at(self.now))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::connection::CloseReason;
 use crate::error::Error;
 use crate::log_targets::CLIENT_LOG;
 use crate::python_repr::BytesRepr;
-use crate::service::{Input, Output, Service, Wait};
+use crate::service::{Context, Input, Output, Service, Wait};
 use crate::units::later;
 use pipe::Pipe;
 use std::io::{ErrorKind, Read, Write};
@@ -163,7 +163,8 @@ impl InteractiveExchange {
 }
 
 impl Service for InteractiveExchange {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, now: Instant) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        let now = context.now();
         match self.interactive.output_pipe.broken() {
             None => {}
             // The reader of the output has closed it.
