@@ -43,6 +43,7 @@
 //! | `cli` (default) | the programs multiconn-server, multiconn-client and multiconn-report, and all other features |
 //! | `client` | the modules [`client`] and [`results`] |
 //! | `metrics` | the server's admin pages over HTTP |
+//! | `proxy-protocol` | the PROXY protocol in the server and the client |
 //! | `systemd` | sockets from a service manager, and notifications to it |
 //! | `tls` | TLS in the server and the client; needs a C compiler |
 //!

@@ -1,8 +1,9 @@
 //! Parsers for option values. An error quotes the value and shows a valid example.
 
 use crate::codec::{Framing, FramingError};
+use crate::error::Error;
 use crate::escape::unescape;
-use crate::socket::canonical_range;
+use crate::socket::{ProxyVersion, canonical_range};
 use crate::units::parse_count;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -70,6 +71,11 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
 /// Parses a framing, such as lines.
 pub(super) fn framing(text: &str) -> Result<Framing, String> {
     text.parse().map_err(|error: FramingError| error.to_string())
+}
+
+/// Parses a version of the PROXY protocol.
+pub(super) fn proxy_version(text: &str) -> Result<ProxyVersion, String> {
+    text.parse().map_err(|error: Error| error.to_string())
 }
 
 /// Bytes given as text.

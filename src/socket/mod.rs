@@ -14,6 +14,8 @@ mod inherited;
 mod listen_fds;
 mod listener;
 mod options;
+#[cfg_attr(not(feature = "proxy-protocol"), path = "proxy_protocol_disabled.rs")]
+mod proxy_protocol;
 mod source_address;
 mod stream;
 mod sys;
@@ -28,6 +30,7 @@ mod zone;
 pub use address::{Address, Endpoint};
 pub use inherited::Inherited;
 pub use options::SocketOptions;
+pub use proxy_protocol::ProxyVersion;
 pub use source_address::SourceAddresses;
 pub use tls::{Identity, TlsAcceptor, TlsClientOptions, TlsServerOptions};
 pub use tls_fault::TlsFault;
@@ -43,6 +46,7 @@ pub(crate) use fd_passing::{
     BoundEndpoint, ChildAnswer, FdSender, INHERIT_VARIABLE, ParentProcess, describe, identity, mark,
 };
 pub(crate) use listener::{BoundListener, Listener};
+pub(crate) use proxy_protocol::send_header;
 pub(crate) use stream::{Stream, TlsStream};
 pub(crate) use tls::{MAX_TLS_BYTES, TlsConnector};
 pub(crate) use udp::{BoundDatagrams, DatagramSocket, RecvBatch, SendBatch, needs_broadcast, reply_hops};

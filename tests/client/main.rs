@@ -20,6 +20,7 @@ mod options;
 mod outcome;
 mod output_files;
 mod permanent_errors;
+mod proxy_protocol;
 mod read_only;
 mod reconnects;
 mod refusals;

@@ -164,6 +164,7 @@ fn options_of_the_other_transport() {
         ["--buffer-limit", "5k"],
         ["--reconnect-every", "5"],
         ["--frame", "lines"],
+        ["--proxy-protocol", "v1"],
         ["--search", "ring"],
         ["--binary", "hello"],
         ["--tls-ca", "ca.pem"],

@@ -14,7 +14,7 @@ use crate::cli::{LONG_VERSION, output, values};
 use crate::client::{ClientConfig, Expect, LoadConfig};
 use crate::error::Error;
 use crate::results::Configuration;
-use crate::socket::{Endpoint, SourceAddresses};
+use crate::socket::{Endpoint, ProxyVersion, SourceAddresses};
 use crate::units::{parse_duration, parse_rate};
 use clap::builder::ArgPredicate;
 use clap::{Args, Parser};
@@ -247,6 +247,11 @@ pub(super) struct ConnectOptions {
     #[arg(long, value_name = "RATE", value_parser = parse_rate, allow_negative_numbers = true, conflicts_with = "stdin",
         help_heading = "Connecting")]
     connect_rate: Option<f64>,
+    /// Send a PROXY protocol header of this version as the first bytes of each connection, before TLS. It names the
+    /// connection's own addresses; over a Unix socket it names none. Default: no header.
+    #[arg(long, value_name = "v1|v2", value_parser = values::proxy_version, conflicts_with = "embedded",
+        help_heading = "Connecting")]
+    proxy_protocol: Option<ProxyVersion>,
     #[command(flatten, next_help_heading = "Connecting")]
     socket: StreamOptions,
 }
@@ -259,6 +264,7 @@ impl ConnectOptions {
         config.retry_delay = self.retry_delay;
         config.max_connecting = self.max_connecting;
         config.connect_rate = self.connect_rate;
+        config.proxy_protocol = self.proxy_protocol;
         self.socket.apply(&mut config.socket);
     }
 }

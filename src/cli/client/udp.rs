@@ -15,7 +15,7 @@ pub(super) struct ClientUdpOptions {
     /// --reply-timeout (1s with --udp) has timed out. Without --rate, --pipeline defaults to 1. With a --size of 16 or more,
     /// each message carries its number.
     #[arg(long, help_heading = "Datagrams",
-        conflicts_with_all = ["unix", "embedded", "connect_timeout", "max_connecting", "no_delay", "keepalive", "buffer_limit", "stdin", "frame", "search", "binary", "tls_ca", "tls_insecure", "tls_cert",
+        conflicts_with_all = ["unix", "embedded", "connect_timeout", "max_connecting", "proxy_protocol", "no_delay", "keepalive", "buffer_limit", "stdin", "frame", "search", "binary", "tls_ca", "tls_insecure", "tls_cert",
         "tls_key", "server_name", "tls_alpn"])]
     udp: bool,
     /// Allow broadcast addresses, such as 192.168.1.255 (SO_BROADCAST).

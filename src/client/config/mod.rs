@@ -14,7 +14,9 @@ use crate::codec::Framing;
 use crate::error::Error;
 use crate::results::ReplyCheck;
 use crate::service::search::Request;
-use crate::socket::{Address, Endpoint, MAX_DATAGRAM_BYTES, SocketOptions, SourceAddresses, TlsClientOptions};
+use crate::socket::{
+    Address, Endpoint, MAX_DATAGRAM_BYTES, ProxyVersion, SocketOptions, SourceAddresses, TlsClientOptions,
+};
 use crate::units::{format_count, format_counted};
 use expect::framed;
 use load::MAX_PER_SECOND;
@@ -114,6 +116,10 @@ pub struct ClientConfig {
     /// TLS options: none for plain text, one for all targets, or one per target. The handshake counts as part of the
     /// connect and is limited by `connect_timeout`. Default: plain text.
     pub tls: Vec<TlsClientOptions>,
+    /// Sends a header of the PROXY protocol as the first bytes of each connection, before a TLS handshake: from the
+    /// connection's own address to that of its peer, as a proxy would. Needs the Cargo feature `proxy-protocol`. Default:
+    /// none.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Socket options.
     pub socket: SocketOptions,
     /// Whether SIGINT, SIGTERM and SIGHUP end the run with a report of what was done so far; SIGUSR1 and SIGUSR2 are
@@ -159,6 +165,7 @@ impl ClientConfig {
             workers: 1,
             spin: Duration::ZERO,
             tls: Vec::new(),
+            proxy_protocol: None,
             socket: SocketOptions::default(),
             handle_signals: false,
             other_descriptors: 0,
@@ -311,6 +318,10 @@ impl ClientConfig {
         }
         if self.load.reconnect_every.is_some() {
             return refuse(&["load.reconnect_every"], "datagrams have no connections to open anew; leave it out");
+        }
+        if self.proxy_protocol.is_some() {
+            let problem = "a header of the PROXY protocol begins a stream of bytes; leave it out over UDP";
+            return refuse(&["proxy_protocol", "udp"], problem);
         }
         let is_stream = self.framing.is_some() || self.reply_size.is_some() || !self.tls.is_empty();
         if is_stream || !self.requests.is_empty() {

@@ -20,7 +20,7 @@ use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Key, LoopContext};
 use crate::log_targets::CLIENT_LOG;
 use crate::pump::{Pump, Session};
-use crate::socket::{Address, ConnectProgress, Stream, TlsStream, begin_connect, check_connect};
+use crate::socket::{Address, ConnectProgress, Stream, TlsStream, begin_connect, check_connect, send_header};
 use crate::units::later;
 use exchange::{Exchange, ExchangeOutcome};
 use interactive::InteractiveExchange;
@@ -91,6 +91,10 @@ impl<'a> Transport<'a> for Tcp<'a> {
         }
         let progress = check_connect(&entry.connection.socket).map_err(|error| Failure::of_connect(&error))?;
         if progress == ConnectProgress::Connected {
+            // A failure is part of the connect: the header belongs to opening the connection.
+            if let Some(version) = self.shared.config.proxy_protocol {
+                send_header(version, &mut entry.connection.socket).map_err(|error| Failure::of_connect(&error))?;
+            }
             self.plan.metrics.borrow_mut().connected(entry.attempt.started.elapsed());
             // With TLS, once the handshake is complete: until then nothing can be sent, and that is not a send delay.
             if !entry.connection.connection.is_handshaking() {
