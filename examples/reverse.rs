@@ -8,7 +8,7 @@
 use multiconn::codec::Framing;
 use multiconn::error::Error;
 use multiconn::server::{Server, ServerConfig};
-use multiconn::service::{Framed, Respond, reverse};
+use multiconn::service::{Framed, Replies, Respond, reverse};
 use multiconn::socket::Endpoint;
 
 /// State of one connection.
@@ -18,10 +18,12 @@ struct Numbered {
 }
 
 impl Respond for Numbered {
-    fn respond(&mut self, request: &[u8], reply: &mut Vec<u8>) {
+    fn respond(&mut self, message: &[u8], replies: &mut Replies<'_>) {
         self.count += 1;
-        reply.extend_from_slice(format!("{}: ", self.count).as_bytes());
-        reverse(request, reply);
+        replies.send_with(|reply| {
+            reply.extend_from_slice(format!("{}: ", self.count).as_bytes());
+            reverse(message, reply);
+        });
     }
 }
 

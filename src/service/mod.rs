@@ -18,6 +18,8 @@ mod input;
 mod never_read;
 mod one_shot;
 mod output;
+mod pending_output;
+mod replies;
 pub mod search;
 mod text_functions;
 mod unframed_text;
@@ -31,13 +33,15 @@ pub use datagram::{
 pub use delayed::Delayed;
 pub use discard::Discard;
 pub use echo::Echo;
-pub use framed::{Framed, Respond};
+pub use framed::Framed;
 #[cfg(feature = "metrics")]
 pub use http::{HttpResponse, HttpService, Routes};
 pub use input::Input;
 pub use never_read::NeverRead;
 pub use one_shot::{OneShot, WallClock, clock, daytime, greet, time};
 pub use output::Output;
+pub use pending_output::PendingOutput;
+pub use replies::{Replies, Respond};
 pub use search::Search;
 pub use text_functions::{reverse, upper};
 pub use unframed_text::Unframed;

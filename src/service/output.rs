@@ -18,6 +18,11 @@ impl<'a> Output<'a> {
         Self { buffer, pool, limit, ended: false }
     }
 
+    /// Returns the same output with a shorter lifetime, for a value that holds it. Its [`end`](Self::end) has no effect.
+    pub(super) fn reborrow(&mut self) -> Output<'_> {
+        Output { buffer: self.buffer, pool: self.pool, limit: self.limit, ended: self.ended }
+    }
+
     /// Ends the output: once all of it is sent, the sending half is shut down and the peer reads the end. Input is
     /// still served. From now on there is no room.
     pub fn end(&mut self) {

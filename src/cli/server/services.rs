@@ -5,8 +5,8 @@ use crate::codec::Framing;
 use crate::error::Error;
 use crate::event_loop::unix_time;
 use crate::service::{
-    Chargen, Delayed, Discard, Echo, Framed, NeverRead, Search, Service, Unframed, clock, daytime, greet, reverse,
-    time, upper,
+    Chargen, Delayed, Discard, Echo, Framed, NeverRead, Replies, Respond, Search, Service, Unframed, clock, daytime,
+    greet, reverse, time, upper,
 };
 use crate::socket::Address;
 use crate::units::parse_duration;
@@ -153,17 +153,14 @@ impl ServiceOptions {
             ServiceName::Time => self.with_reply_delay(time(unix_time)),
             ServiceName::Greet => self.with_reply_delay(greet()),
             ServiceName::Clock => self.with_reply_delay(clock(unix_time)),
-            ServiceName::Reverse => self.responding(reverse, buffer_limit),
-            ServiceName::Upper => self.responding(upper, buffer_limit),
+            ServiceName::Reverse => self.responding(change(reverse), buffer_limit),
+            ServiceName::Upper => self.responding(change(upper), buffer_limit),
             ServiceName::NeverRead => self.with_reply_delay(NeverRead),
             ServiceName::Search => self.with_reply_delay(Search::new(buffer_limit).logging(|| peer.in_python())),
         }
     }
 
-    fn responding<R>(&self, respond: R, buffer_limit: usize) -> Box<dyn Service>
-    where
-        R: Fn(&[u8], &mut Vec<u8>) + 'static,
-    {
+    fn responding(&self, respond: impl Respond + 'static, buffer_limit: usize) -> Box<dyn Service> {
         match self.frame {
             Some(framing) => self.with_reply_delay(Framed::new(framing, buffer_limit, respond)),
             None => self.with_reply_delay(Unframed::new(respond)),
@@ -175,6 +172,11 @@ impl ServiceOptions {
     }
 }
 
-fn echo(request: &[u8], reply: &mut Vec<u8>) {
-    reply.extend_from_slice(request);
+fn echo(message: &[u8], replies: &mut Replies<'_>) {
+    replies.send(message);
+}
+
+/// Answers each message with one that `append` makes of it.
+fn change(append: fn(&[u8], &mut Vec<u8>)) -> impl Respond {
+    move |message: &[u8], replies: &mut Replies<'_>| replies.send_with(|reply| append(message, reply))
 }
