@@ -84,7 +84,12 @@ pub(super) struct Bytes(pub(super) Vec<u8>);
 
 /// Parses text with escapes, such as hello\r\n.
 pub(super) fn escaped_bytes(text: &str) -> Result<Bytes, String> {
-    unescape(text).map(Bytes).map_err(|error| format!("{error}; --message-raw takes a text as it is"))
+    unescape(text).map(Bytes).map_err(|error| error.to_string())
+}
+
+/// Parses a message with escapes.
+pub(super) fn escaped_message(text: &str) -> Result<Bytes, String> {
+    escaped_bytes(text).map_err(|error| format!("{error}; --message-raw takes a text as it is"))
 }
 
 /// Parses an address range or a single address. An IPv4-mapped range becomes the IPv4 range.

@@ -230,7 +230,7 @@ fn the_rate_limit_can_be_disabled() {
 #[test]
 fn a_fixed_answer_amplifies_only_when_allowed() {
     let answer = "x".repeat(500);
-    let mut strict = server("127.0.0.1", &["--udp-answer", &answer, "-vv"]);
+    let mut strict = server("127.0.0.1", &["--service", "answer", "--answer", &answer, "-vv"]);
     let (to, socket) = (address(&strict), peer("127.0.0.1"));
     assert_eq!(ask(&socket, to, &[b'?'; 500]), answer.as_bytes());
     for request in [0, 27, 499] {
@@ -241,7 +241,7 @@ fn a_fixed_answer_amplifies_only_when_allowed() {
     exit.expect_counts(&[("answered", 1), (TOO_LONG, 3)]);
     assert!(exit.told(&["warning: ", &socket.local_addr().unwrap().to_string(), "amplification is not allowed"]) >= 1);
     assert!(exit.told(&["Sending b'xxx"]) == 1 && exit.told(&["Echoing"]) == 0, "{exit:#?}");
-    let mut lenient = server("127.0.0.1", &["--udp-answer", &answer, "--udp-allow-amplification"]);
+    let mut lenient = server("127.0.0.1", &["--service", "answer", "--answer", &answer, "--udp-allow-amplification"]);
     assert_eq!(ask(&socket, address(&lenient), b""), answer.as_bytes());
     lenient.terminate().expect_counts(&[("answered", 1)]);
     // A fixed answer as long as that of daytime, whatever the request.

@@ -50,6 +50,60 @@ fn a_greeting_is_sent_before_the_close() {
 }
 
 #[test]
+fn a_greeting_can_be_given() {
+    let server = serving("greet", &["--answer", r"Grüße\r\n"]);
+    assert_eq!(read_to_end(&mut connect(server.address())), "Grüße\r\n".as_bytes());
+}
+
+#[test]
+fn a_given_text_answers_each_message() {
+    let server = serving("answer", &["--answer", r"-ERR\t\x21", "-vv"]);
+    let mut peer = connect(server.address());
+    ask(&mut peer, b"Hello", b"-ERR\t!");
+    ask(&mut peer, b"one\r\ntwo\nthree", b"-ERR\t!\r\n-ERR\t!\n-ERR\t!");
+    server.await_stderr(r"Sending b'-ERR\t!'");
+    for (kind, request, reply) in [
+        ("lines", &b"one\n\n"[..], &b"a\rb\na\rb\n"[..]),
+        ("type+u16be", b"k\0\x01ax\0\0", b"k\0\x03a\rbx\0\x03a\rb"),
+        ("fixed:3", b"onetwo", b"a\rba\rb"),
+    ] {
+        let server = serving("answer", &["--answer", r"a\rb", "--frame", kind]);
+        let mut peer = connect(server.address());
+        peer.set_nodelay(true).unwrap();
+        request.chunks(1).for_each(|part| peer.write_all(part).unwrap());
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_to_end(&mut peer).escape_ascii().to_string(), reply.escape_ascii().to_string(), "{kind}");
+    }
+    // Many more replies than all buffers hold, for a peer that reads after it has sent.
+    let server = serving("answer", &["--answer", &"x".repeat(1000)]);
+    let mut peer = connect(server.address());
+    let mut sender = peer.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            sender.write_all(&b"\n".repeat(20_000)).unwrap();
+            sender.shutdown(Shutdown::Write).unwrap();
+        });
+        let replies = read_to_end(&mut peer);
+        assert_eq!(replies.len(), 20_000 * 1001);
+        assert!(replies.chunks(1001).all(|reply| reply == [&[b'x'; 1000][..], b"\n"].concat()));
+    });
+}
+
+#[test]
+fn the_local_time_of_day_is_sent() {
+    // The sign of POSIX: five and a half hours east of Greenwich.
+    let mut command = Program::server_command();
+    command.args(["127.0.0.1", "0", "--service", "clock", "--local"]).env("TZ", "TEST-05:30");
+    let server = Program::spawn(&mut command);
+    let before = unix_seconds();
+    let told = read_to_end(&mut connect(server.address()));
+    expect_time(&told, before, |second| format_time_of_day(second + 19_800).into_bytes());
+    let mut command = Program::server_command();
+    command.args(["127.0.0.1", "0", "--service", "clock", "--local"]).env("TZ", "Nowhere/At-All");
+    expect_refusal(Program::spawn(&mut command), 1, &["local time zone", "TZ=UTC"]);
+}
+
+#[test]
 fn the_time_is_sent_in_three_formats() {
     let before = unix_seconds();
     let said = |name: &str| read_to_end(&mut connect(serving(name, &[]).address()));
@@ -182,6 +236,16 @@ fn conflicting_options_are_refused() {
     refused(&["--service", "stall", "--reply-delay", "1s"], &["never-read", "--reply-delay", "echo"]);
     refused(&["--udp", "--frame", "lines"], &["--frame", "--udp"]);
     refused(&["--udp", "--reply-delay", "1ms"], &["--reply-delay", "--udp"]);
+    refused(&["--answer", "a"], &["echo", "--answer with answer or greet"]);
+    refused(&["--service", "answer"], &["--service answer", "--answer \"Message received\""]);
+    refused(&["--service", "greet", "--answer", r"a\q"], &["--answer", r"\q", r"\r"]);
+    refused(
+        &["--service", "answer", "--answer", "abc", "--buffer-limit", "4"],
+        &["--answer has 5 bytes", "--buffer-limit is 4"],
+    );
+    refused(&["--service", "answer", "--answer", "abc", "--frame", "fixed:4"], &["--answer", "--frame", "4 bytes"]);
+    refused(&["--service", "answer", "--answer", r"a\nb", "--frame", "lines"], &["--answer", "--frame", r"\n"]);
+    refused(&["--service", "daytime", "--local"], &["daytime", "--local with clock"]);
     refused(&["--service", "sing"], &["sing", "chargen", "reverse"]);
     refused(&["--reply-delay", "soon"], &["soon", "--reply-delay"]);
 }

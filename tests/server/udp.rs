@@ -2,12 +2,13 @@
 
 use super::process_chain::{ProcessChain, install};
 use super::support::{
-    PATIENCE, Program, await_until, bytes, echo, expect_refusal, has_ipv6, has_python, skipped, uninterrupted, works,
+    PATIENCE, Program, await_until, bytes, connect_unix, echo, expect_refusal, has_ipv6, has_python, skipped,
+    uninterrupted, works,
 };
 use rustix::process::Signal;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
@@ -112,9 +113,48 @@ fn discard_and_a_fixed_answer() {
     let socket = peer("127.0.0.1");
     socket.send_to(b"to nobody", address(&discard)).unwrap();
     expect_silence(&socket);
-    let fixed = server("127.0.0.1", &["--udp-answer", "Message received"]);
-    assert_eq!(ask(&socket, address(&fixed), b"?"), b"Message received");
-    assert_eq!(ask(&socket, address(&fixed), b""), b"Message received");
+    for arguments in
+        [&["--service", "answer", "--answer", "Message received"][..], &["--udp-answer", "Message received"]]
+    {
+        let fixed = server("127.0.0.1", arguments);
+        assert!(fixed.await_stdout(" (udp, ").ends_with(" (udp, answer)"));
+        assert_eq!(ask(&socket, address(&fixed), b"?"), b"Message received");
+        assert_eq!(ask(&socket, address(&fixed), b""), b"Message received");
+    }
+    // Only --answer decodes escapes.
+    let fixed = server("127.0.0.1", &["--service", "answer", "--answer", r"a\r\n"]);
+    assert_eq!(ask(&socket, address(&fixed), b"?"), b"a\r\n");
+    let fixed = server("127.0.0.1", &["--udp-answer", r"a\r\n"]);
+    assert_eq!(ask(&socket, address(&fixed), b"?"), br"a\r\n");
+}
+
+#[test]
+fn a_fixed_answer_is_checked_at_the_start() {
+    let long = "x".repeat(65_508);
+    for option in [&["--service", "answer", "--answer", &long][..], &["--udp-answer", &long]] {
+        let parts = [option[option.len() - 2], "65,508 bytes", "65,507"];
+        expect_refusal(server("127.0.0.1", option), 2, &parts);
+    }
+    expect_refusal(server("127.0.0.1", &["--service", "answer"]), 2, &["--service answer", "--answer"]);
+    expect_refusal(server("127.0.0.1", &["--service", "greet", "--answer", "a"]), 2, &["greet", "reverse or answer"]);
+    let both = ["--service", "answer", "--answer", "a", "--udp-answer", "b"];
+    expect_refusal(server("127.0.0.1", &both), 2, &["--udp-answer"]);
+}
+
+/// One text for both transports; connections keep the line end.
+#[test]
+fn connections_and_datagrams_get_the_same_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.sock");
+    let server =
+        server("127.0.0.1", &["--unix", path.to_str().unwrap(), "--service", "answer", "--answer", "Message received"]);
+    assert_eq!(ask(&peer("127.0.0.1"), address(&server), b"?\n"), b"Message received");
+    let mut stream = connect_unix(&path);
+    stream.write_all(b"?\n").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "Message received\n");
 }
 
 #[test]

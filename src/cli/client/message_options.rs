@@ -15,7 +15,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(super) struct ContentOptions {
     /// Send TEXT instead of the tutorial's two messages; may be repeated. Escapes: \r, \n, \t, \0, \xNN and \\.
-    #[arg(long, value_name = "TEXT", value_parser = values::escaped_bytes, help_heading = "Messages")]
+    #[arg(long, value_name = "TEXT", value_parser = values::escaped_message, help_heading = "Messages")]
     message: Vec<Bytes>,
     /// Send TEXT without interpreting escapes; may be repeated. These follow the messages of --message.
     #[arg(long, value_name = "TEXT", help_heading = "Messages")]

@@ -257,17 +257,18 @@ pub fn main() -> ExitCode {
 
 /// Serves until a signal stops the server. Returns the exit status.
 fn serve(options: &Options) -> Result<u8, Error> {
-    let service = options.service.clone();
+    let mut service = options.service.clone();
     let mut config = options.config()?;
     let buffer_limit = options.buffer_limit;
     service.check(buffer_limit)?;
+    service.read_time_zone()?;
     options.datagrams.check()?;
     let for_connections = options.for_connections(&config);
     if options.datagrams.is_wanted() {
         service.check_datagrams()?;
         // The last endpoint is the address; those before it come from --unix.
         let listen = config.listen.pop().unwrap_or_else(|| Endpoint::tcp(DEFAULT_HOST, DEFAULT_PORT));
-        config.datagrams = Some(options.datagrams.config(listen, service.name())?);
+        config.datagrams = Some(options.datagrams.config(listen, service.name(), service.answer())?);
     }
     config.child_program = match ChildProgram::of_this_program() {
         Ok(child_program) => Some(child_program),

@@ -25,10 +25,10 @@ pub(super) struct ServerUdpOptions {
     #[arg(long, help_heading = "Datagrams",
         conflicts_with_all = ["frame", "reply_delay"])]
     udp: bool,
-    /// Answer every datagram with TEXT, such as "Message received", instead of using a service.
-    #[arg(long, value_name = "TEXT", conflicts_with = "service",
-        value_parser = answer, help_heading = "Datagrams")]
-    udp_answer: Option<String>,
+    /// As --service answer --answer TEXT, for datagrams only and without escapes.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["service", "answer"],
+        value_parser = datagram_answer, hide = true, help_heading = "Datagrams")]
+    udp_answer: Option<Arc<[u8]>>,
     /// Maximum replies per second to one source address and port, per worker, such as 5k, or off. Default: 200k.
     #[arg(long, value_name = "RATE|off", value_parser = rate_limit,
         allow_negative_numbers = true, help_heading = "Datagrams")]
@@ -71,12 +71,14 @@ impl ServerUdpOptions {
         refuse_stray(if self.udp { None } else { stray() }, "datagrams", "--udp")
     }
 
-    /// Configuration of the UDP socket at `listen`, with the service of this name.
-    pub(super) fn config(&self, listen: Endpoint, service: &str) -> Result<DatagramConfig, Error> {
-        let responder = match self.udp_answer.as_deref().map(|text| Arc::from(text.as_bytes())) {
-            Some(text) => MakeResponder::new(move || FixedDatagram(Arc::clone(&text))),
-            None => responder(service)?,
-        };
+    /// Configuration of the UDP socket at `listen`, with the service of this name, and the text that it answers.
+    pub(super) fn config(
+        &self,
+        listen: Endpoint,
+        service: &str,
+        answer: Option<&Arc<[u8]>>,
+    ) -> Result<DatagramConfig, Error> {
+        let responder = responder(self.service(service), self.udp_answer.as_ref().or(answer))?;
         let mut config = DatagramConfig::at(listen, responder);
         config.longest_reply = self.udp_allow_amplification.then_some(MAX_DATAGRAM_BYTES);
         if let Some(RateLimitOption(rate)) = self.udp_rate_limit {
@@ -91,15 +93,20 @@ impl ServerUdpOptions {
     }
 }
 
-fn answer(text: &str) -> Result<String, String> {
-    if text.len() > MAX_DATAGRAM_BYTES {
-        return Err(format!(
-            "it is {} long, and a datagram holds {}; give a shorter one",
-            format_counted(text.len() as u64, "byte"),
-            format_count(MAX_DATAGRAM_BYTES as u64)
-        ));
+fn datagram_answer(text: &str) -> Result<Arc<[u8]>, String> {
+    check_text(text.as_bytes()).map(|()| text.as_bytes().into())
+}
+
+/// Checks that `text` fits a datagram; returns the problem.
+pub(super) fn check_text(text: &[u8]) -> Result<(), String> {
+    if text.len() <= MAX_DATAGRAM_BYTES {
+        return Ok(());
     }
-    Ok(text.to_owned())
+    Err(format!(
+        "it is {} long, and a datagram holds {}; give a shorter one",
+        format_counted(text.len() as u64, "byte"),
+        format_count(MAX_DATAGRAM_BYTES as u64)
+    ))
 }
 
 fn rate_limit(text: &str) -> Result<RateLimitOption, String> {
@@ -115,9 +122,11 @@ fn group(text: &str) -> Result<IpAddr, String> {
     })
 }
 
-/// The datagram service with this name.
-fn responder(service: &str) -> Result<MakeResponder, Error> {
+/// The datagram service with this name; `answer` is the text of a fixed reply.
+fn responder(service: &str, answer: Option<&Arc<[u8]>>) -> Result<MakeResponder, Error> {
+    let text = answer.cloned().unwrap_or_default();
     Ok(match service {
+        "answer" => MakeResponder::new(move || FixedDatagram(Arc::clone(&text))),
         "echo" => MakeResponder::new(|| EchoDatagram),
         "discard" => MakeResponder::new(|| DiscardDatagram),
         "chargen" => MakeResponder::new(ChargenDatagram::default),
@@ -127,8 +136,8 @@ fn responder(service: &str) -> Result<MakeResponder, Error> {
         "reverse" => MakeResponder::new(|| ReverseDatagram),
         other => {
             return Err(Error::Usage(format!(
-                "the service {other:?} needs connections; with --udp give echo, discard, chargen, daytime, time, upper \
-                 or reverse"
+                "the service {other:?} needs connections; with --udp give echo, discard, chargen, daytime, time, upper, \
+                 reverse or answer"
             )));
         }
     })
