@@ -1,4 +1,4 @@
-//! Examples `shout` and `reverse`, run as programs.
+//! Examples `shout`, `reverse` and `calculator`, run as programs.
 
 use super::support::{Program, connect, read_to_end, skipped};
 use std::io::Write;
@@ -60,5 +60,34 @@ fn reverse_answers_messages_backwards_and_counts_them() {
             assert_eq!(read_to_end(&mut peer), reply);
         }
         assert_eq!(server.terminate().code, Some(0));
+    }
+}
+
+#[test]
+fn calculator_answers_calculations_and_errors() {
+    let Some(mut calculator) = example("calculator") else { return };
+    let server = Program::spawn(calculator.arg("0"));
+    let error = "error: give a calculation such as 2 + 3";
+    let lines = [
+        ("2 + 3", "5"),
+        ("7 / 2\r", "3.5"),
+        ("-4 * 0.5", "-2"),
+        ("1e3 - 1", "999"),
+        ("1 / 0", error),
+        ("2 ^ 3", error),
+        ("two + 3", error),
+        ("2+3", error),
+        ("", error),
+    ];
+    let [request, reply] = [0, 1].map(|side| {
+        let line = |(calculation, result): &(&str, &str)| format!("{}\n", if side == 0 { calculation } else { result });
+        lines.iter().map(line).collect::<String>()
+    });
+    for size in [request.len(), 1] {
+        let mut peer = connect(address_of(&server));
+        peer.set_nodelay(true).unwrap();
+        request.as_bytes().chunks(size).for_each(|part| peer.write_all(part).unwrap());
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(String::from_utf8(read_to_end(&mut peer)).unwrap(), reply);
     }
 }
