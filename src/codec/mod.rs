@@ -5,13 +5,16 @@
 //!
 //! A [`Decoder`] gets the buffered bytes and returns the extent of the first frame. It never keeps a byte and never
 //! touches a socket. A [`Framing`] returns the bytes before and after a payload. No length from a peer is trusted
-//! beyond the limit of the decoder. [`message`] is a separate protocol: frames with a JSON header.
+//! beyond the limit of the decoder. [`message`] is a separate protocol: frames with a JSON header. The module `http`, with
+//! the feature of that name, has decoders of its own for HTTP/1.1.
 
 mod delimited;
 mod error;
 mod fixed;
 mod frame;
 mod framing;
+#[cfg(feature = "http")]
+pub mod http;
 mod length_prefixed;
 pub mod message;
 #[cfg(test)]
