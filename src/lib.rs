@@ -34,7 +34,7 @@
 //! | [`error`] | [`Error`] | errors of a server or a client |
 //! | [`units`] | [`parse_duration`](units::parse_duration) | quantities such as "64KiB", "10s", "5k/s" as text and back |
 //!
-//! The examples `calculator`, `shout`, `reverse`, `chat` and `file_transfer` are complete programs.
+//! The examples `calculator`, `shout`, `reverse`, `web`, `chat` and `file_transfer` are complete programs.
 //!
 //! # Cargo features
 //!
@@ -42,6 +42,7 @@
 //! | --- | --- |
 //! | `cli` (default) | the programs multiconn-server, multiconn-client and multiconn-report, and all other features |
 //! | `client` | the modules [`client`] and [`results`] |
+//! | `http` | HTTP/1.1: the framing `codec::http` and the service `HttpService` |
 //! | `metrics` | the server's admin pages over HTTP |
 //! | `proxy-protocol` | the PROXY protocol in the server and the client |
 //! | `systemd` | sockets from a service manager, and notifications to it |
@@ -85,7 +86,7 @@
 //! | | `panic_guard` | containment of panics in user code |
 //! | | `error` | errors that an operator can act on; texts and backoff for system errors |
 //! | pure: no socket, no clock, no thread | `buffer` | bounded byte queue, pool of shared blocks, memory account |
-//! | | `codec` | framing: fixed size, delimiter, length prefix, messages with a JSON header |
+//! | | `codec` | framing: fixed size, delimiter, length prefix, messages with a JSON header, HTTP/1.1 |
 //! | | `service` | the service trait, and one file per built-in service |
 //! | | `connection` | connection state machine: phases, buffers, watermarks, half-close, lingering, deadlines |
 //! | operating system | `socket` | addresses, options, listeners (opened or inherited), streams, TLS, UDP, file descriptors |

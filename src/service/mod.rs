@@ -12,7 +12,7 @@ mod delayed;
 mod discard;
 mod echo;
 mod framed;
-#[cfg(feature = "metrics")]
+#[cfg(feature = "http")]
 mod http;
 mod input;
 mod never_read;
@@ -34,8 +34,8 @@ pub use delayed::Delayed;
 pub use discard::Discard;
 pub use echo::Echo;
 pub use framed::Framed;
-#[cfg(feature = "metrics")]
-pub use http::{HttpResponse, HttpService, Routes};
+#[cfg(feature = "http")]
+pub use http::{HttpRequest, HttpResponse, HttpService, Routes};
 pub use input::Input;
 pub use never_read::NeverRead;
 pub use one_shot::{OneShot, WallClock, clock, daytime, greet, time};

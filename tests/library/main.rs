@@ -16,6 +16,7 @@ mod service_misuse;
 mod support;
 mod udp;
 mod watchdog;
+mod web;
 
 use multiconn::error::Error;
 use multiconn::server::{ConnectionInfo, Server, ServerConfig, ServerHandle, Summary};

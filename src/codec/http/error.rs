@@ -20,11 +20,8 @@ pub enum HttpError {
         max_bytes: u32,
     },
     /// The head has too many fields.
-    #[error("the head has more than {max} fields")]
-    TooManyFields {
-        /// Maximum number of fields.
-        max: usize,
-    },
+    #[error("the head has too many fields")]
+    TooManyFields,
     /// A request of HTTP/1.1 does not have exactly one Host field (RFC 9112, section 3.2).
     #[error("a request needs exactly one Host field, such as Host: localhost")]
     Host,
@@ -53,7 +50,7 @@ impl HttpError {
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
-            Self::HeadTooLarge { .. } | Self::TooManyFields { .. } => 431,
+            Self::HeadTooLarge { .. } | Self::TooManyFields => 431,
             Self::TransferCoding => 501,
             Self::Version => 505,
             _ => 400,
@@ -70,7 +67,7 @@ impl From<httparse::Error> for HttpError {
             Error::NewLine => Self::Head("invalid line end"),
             Error::Status => Self::Head("invalid status"),
             Error::Token => Self::Head("invalid first line"),
-            Error::TooManyHeaders => Self::TooManyFields { max: super::fields::MAX_FIELDS },
+            Error::TooManyHeaders => Self::TooManyFields,
             Error::Version => Self::Version,
         }
     }

@@ -206,7 +206,7 @@ fn everything_is_bounded() {
     assert!(decoder.request(head(MAX_HEAD_BYTES).as_bytes()).is_ok_and(|head| head.is_some()));
     assert_eq!(decoder.request(head(MAX_HEAD_BYTES + 1).as_bytes()).err(), Some(too_large));
     assert_eq!(HeadDecoder::new(MAX_HEAD_BYTES).request(&b"\r\n".repeat(512)).err(), Some(too_large));
-    refuse(&format!("GET / HTTP/1.1{}", "\r\nA: b".repeat(97)), HttpError::TooManyFields { max: 96 });
+    refuse(&format!("GET / HTTP/1.1{}", "\r\nA: b".repeat(97)), HttpError::TooManyFields);
     for (chunks, is_valid) in [
         (format!("1;{}\r\nx\r\n0\r\n\r\n", "x".repeat(1000)), true),
         (format!("1;{}", "x".repeat(1023)), false),

@@ -3,8 +3,8 @@
 use super::exposition;
 use crate::event_loop::unix_time;
 use crate::server::shared::Shared;
-use crate::service::{HttpResponse, HttpService, Routes};
-use crate::units::{format_duration, format_http_date};
+use crate::service::{Context, HttpRequest, HttpResponse, HttpService, Routes};
+use crate::units::format_duration;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 pub(super) type PageService = HttpService<Pages>;
 
 pub(super) fn page_service(shared: &Arc<Shared>) -> PageService {
-    HttpService::new(Pages::new(shared))
+    HttpService::new(unix_time, Pages::new(shared))
 }
 
 /// The pages of a server.
@@ -42,6 +42,15 @@ impl Pages {
         HttpResponse::text(200, "alive")
     }
 
+    fn page(&self, path: &str, now: Instant) -> HttpResponse {
+        match path {
+            "/metrics" => HttpResponse::new(200, exposition::CONTENT_TYPE, exposition::page(&self.0)),
+            "/healthz" => self.health(now),
+            "/readyz" => self.readiness(),
+            _ => HttpResponse::text(404, "there is no such page; there are /metrics, /healthz and /readyz"),
+        }
+    }
+
     /// 503 while new connections are not accepted.
     fn readiness(&self) -> HttpResponse {
         if self.0.process.is_draining.load(Ordering::Relaxed) {
@@ -53,19 +62,12 @@ impl Pages {
 }
 
 impl Routes for Pages {
-    fn page(&mut self, path: &str, now: Instant) -> HttpResponse {
-        match path {
-            "/metrics" => {
-                HttpResponse { status: 200, content_type: exposition::CONTENT_TYPE, body: exposition::page(&self.0) }
-            }
-            "/healthz" => self.health(now),
-            "/readyz" => self.readiness(),
-            _ => HttpResponse::text(404, "there is no such page; there are /metrics, /healthz and /readyz"),
+    fn respond(&mut self, request: &HttpRequest<'_>, context: &mut Context<'_>) -> HttpResponse {
+        match request.head.method {
+            "GET" | "HEAD" => self.page(request.head.path(), context.now()),
+            // The field is required by RFC 9110, section 15.5.6.
+            _ => HttpResponse::text(405, "only GET and HEAD are supported").with_field("Allow", "GET, HEAD"),
         }
-    }
-
-    fn date(&mut self) -> String {
-        format_http_date(unix_time().as_secs())
     }
 }
 
@@ -73,7 +75,7 @@ impl Routes for Pages {
 mod tests {
     use super::{Pages, STUCK_AFTER};
     use crate::server::{Server, ServerConfig};
-    use crate::service::{Echo, Routes};
+    use crate::service::Echo;
     use crate::socket::Endpoint;
     use std::time::Duration;
 
@@ -82,7 +84,7 @@ mod tests {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         config.workers = 2;
         let server = Server::bind(config, |_| Echo).expect("a free port");
-        let (shared, mut pages) = (&server.shared, Pages::new(&server.shared));
+        let (shared, pages) = (&server.shared, Pages::new(&server.shared));
         let now = shared.process.created + Duration::from_secs(60);
         let beats = |number: usize| &shared.counters[number].rounds;
         beats(0).heartbeat_s.set(60);
@@ -90,7 +92,7 @@ mod tests {
         assert_eq!(pages.page("/healthz", now).status, 200);
         beats(1).heartbeat_s.set(60 - STUCK_AFTER.as_secs());
         let answer = pages.page("/healthz", now);
-        assert_eq!((answer.status, answer.body.as_str()), (503, "worker 1 has been stuck for 5.00 s\n"));
+        assert_eq!((answer.status, &answer.body[..]), (503, &b"worker 1 has been stuck for 5.00 s\n"[..]));
         beats(1).has_exited.set(1);
         assert_eq!(pages.page("/healthz", now).status, 200);
     }

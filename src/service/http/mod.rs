@@ -1,54 +1,78 @@
-//! Minimal HTTP/1.1 service: GET and HEAD of generated pages, for monitoring systems and load balancers.
+//! HTTP/1.1 service: answers the requests of a connection one after the other, with keep-alive and pipelining.
 //!
-//! It is deliberately small. Requests have a bounded size. A request with a body closes the connection, because the
-//! start of the next request would be a guess. One request is answered per call, so that a peer that sends many at once
-//! waits for its turn like every other connection.
+//! Heads and bodies have a bounded size. One request is answered per call, so that a peer that sends many at once waits
+//! for its turn like every other connection.
 
+mod response;
 #[cfg(test)]
 mod tests;
 
-use super::{Context, Input, Output, Service, Wait};
-use httparse::{EMPTY_HEADER, Header, Status};
+pub use response::HttpResponse;
+
+use super::{Context, Input, Output, Service, Wait, WallClock};
+use crate::codec::http::{BodyDecoder, HeadDecoder, HttpError, RequestHead};
 use std::time::Instant;
 
-/// Maximum size of a request in bytes: the usual limit of web servers for one line of it.
-const MAX_REQUEST_BYTES: usize = 8 * 1024;
+/// Maximum size of the head of a request in bytes: the usual limit of web servers for one line of it.
+const MAX_HEAD_BYTES: usize = 8 * 1024;
 
-/// Maximum number of header fields in a request.
-const MAX_HEADERS: usize = 64;
+/// Tells a client that waits for it to send the body (RFC 9110, section 15.2.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Response to a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpResponse {
-    /// The status code (RFC 9110, section 15).
-    pub status: u16,
-    /// The media type of the body (RFC 9110, section 8.3).
-    pub content_type: &'static str,
-    /// The body.
-    pub body: String,
+/// A request.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HttpRequest<'a> {
+    /// Method, target and header fields.
+    pub head: RequestHead<'a>,
+    /// The whole body, without chunks; empty if [bodies are not read](HttpService::with_bodies).
+    pub body: &'a [u8],
 }
 
-impl HttpResponse {
-    /// Creates a response of one line of plain text.
-    #[must_use]
-    pub fn text(status: u16, line: &str) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: format!("{line}\n") }
+/// Answers HTTP requests. Implemented by every closure and function of the form `|request, context| …`.
+pub trait Routes {
+    /// Returns the response to a request. Called once per request, in order. `HEAD` is answered as `GET` would be; the
+    /// body is left out when the response is sent.
+    fn respond(&mut self, request: &HttpRequest<'_>, context: &mut Context<'_>) -> HttpResponse;
+}
+
+impl<F: FnMut(&HttpRequest<'_>, &mut Context<'_>) -> HttpResponse> Routes for F {
+    fn respond(&mut self, request: &HttpRequest<'_>, context: &mut Context<'_>) -> HttpResponse {
+        self(request, context)
     }
 }
 
-/// Routes of an HTTP service.
-pub trait Routes {
-    /// Returns the response for `path`, which begins with a slash and has no query.
-    fn page(&mut self, path: &str, now: Instant) -> HttpResponse;
-
-    /// Returns the current wall-clock time for the `Date` field (RFC 9110, section 6.6.1).
-    fn date(&mut self) -> String;
-}
-
-/// Serves the pages of a [`Routes`] to one peer.
+/// Serves HTTP/1.1 to one peer.
+///
+/// Malformed and oversized requests are refused with their status (400, 413, 431, 501, 505), after which the connection
+/// closes. HTTP/1.0 is served as well.
+///
+/// ```
+/// use multiconn::server::{Server, ServerConfig};
+/// use multiconn::service::{Context, HttpRequest, HttpResponse, HttpService};
+/// use multiconn::socket::Endpoint;
+/// use std::time::{SystemTime, UNIX_EPOCH};
+///
+/// fn respond(request: &HttpRequest<'_>, _context: &mut Context<'_>) -> HttpResponse {
+///     match request.head.path() {
+///         "/" => HttpResponse::text(200, "hello"),
+///         _ => HttpResponse::text(404, "there is no such page"),
+///     }
+/// }
+///
+/// let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+/// let config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
+/// let server = Server::bind(config, move |_| HttpService::new(clock, respond))?;
+/// # Ok::<(), multiconn::error::Error>(())
+/// ```
 #[derive(Debug)]
-pub struct HttpService<P> {
-    routes: P,
+pub struct HttpService<R> {
+    routes: R,
+    clock: WallClock,
+    max_body_bytes: usize,
+    decoder: HeadDecoder,
+    /// A request whose body is incomplete. Boxed, so that an idle connection owns no heap.
+    partial: Option<Box<PartialRequest>>,
     /// The encoded response. It may be larger than the output has room for, and is then written in parts.
     answer: Vec<u8>,
     written: usize,
@@ -58,10 +82,35 @@ pub struct HttpService<P> {
     waiting_since: Option<Instant>,
 }
 
-impl<P: Routes> HttpService<P> {
-    /// Creates a service with these routes.
-    pub fn new(routes: P) -> Self {
-        Self { routes, answer: Vec::new(), written: 0, closes: false, waiting_since: None }
+/// Head of a request, and its body as far as it has arrived.
+#[derive(Debug)]
+struct PartialRequest {
+    head: Vec<u8>,
+    body: Vec<u8>,
+    decoder: BodyDecoder,
+}
+
+impl<R: Routes> HttpService<R> {
+    /// Creates a service with these routes. `clock` is read for the `Date` of each response (RFC 9110, section 6.6.1).
+    pub fn new(clock: WallClock, routes: R) -> Self {
+        Self {
+            routes,
+            clock,
+            max_body_bytes: 0,
+            decoder: HeadDecoder::new(MAX_HEAD_BYTES),
+            partial: None,
+            answer: Vec::new(),
+            written: 0,
+            closes: false,
+            waiting_since: None,
+        }
+    }
+
+    /// Reads bodies of requests, of at most `max_bytes` each. Otherwise a request with a body is answered without it,
+    /// and the connection closes.
+    #[must_use]
+    pub fn with_bodies(self, max_bytes: usize) -> Self {
+        Self { max_body_bytes: max_bytes, ..self }
     }
 
     /// Since when the connection waits for a complete request or for room for the response; `None` since it opened.
@@ -74,28 +123,73 @@ impl<P: Routes> HttpService<P> {
         self.written < self.answer.len()
     }
 
-    fn respond(&mut self, request: &Request<'_>, now: Instant) {
-        let answer = match request.method {
-            "GET" | "HEAD" => self.routes.page(request.path, now),
-            _ => HttpResponse::text(405, "only GET and HEAD are supported"),
-        };
-        self.set_answer(&answer, request.method == "HEAD", request.closes);
+    /// Reads from the input up to the end of one request, and prepares its response. Returns whether there is one.
+    fn read(&mut self, input: &mut Input<'_>, context: &mut Context<'_>) -> bool {
+        let result =
+            if self.partial.is_some() { self.read_body(input, context) } else { self.read_head(input, context) };
+        result.unwrap_or_else(|error| {
+            self.refuse(error.status(), &error.to_string());
+            true
+        })
     }
 
-    fn set_answer(&mut self, answer: &HttpResponse, is_head: bool, closes: bool) {
-        let HttpResponse { status, content_type, body } = answer;
-        let (phrase, date, length) = (reason_phrase(*status), self.routes.date(), body.len());
-        // Required by RFC 9110, section 15.5.6.
-        let allow = if *status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
-        let close = if closes { "Connection: close\r\n" } else { "" };
-        let mut text = format!(
-            "HTTP/1.1 {status} {phrase}\r\nDate: {date}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
-             Cache-Control: no-store\r\n{allow}{close}\r\n"
-        );
-        if !is_head {
-            text.push_str(body);
+    fn read_head(&mut self, input: &mut Input<'_>, context: &mut Context<'_>) -> Result<bool, HttpError> {
+        let Some(head) = self.decoder.request(input.bytes())? else { return Ok(false) };
+        let (size, body) = (head.size, head.body);
+        let has_body = !body.is_complete();
+        if has_body && self.max_body_bytes > 0 {
+            let (expects_continue, head) = (head.expects_continue, input.bytes()[..size].to_vec());
+            input.consume(size);
+            self.partial = Some(Box::new(PartialRequest { head, body: Vec::new(), decoder: body }));
+            if expects_continue && input.is_empty() {
+                (self.answer, self.written) = (CONTINUE.to_vec(), 0);
+            }
+            return self.read_body(input, context);
         }
-        (self.answer, self.written, self.closes) = (text.into_bytes(), 0, closes);
+        self.respond(&HttpRequest { head, body: &[] }, has_body, context);
+        input.consume(size);
+        Ok(true)
+    }
+
+    fn read_body(&mut self, input: &mut Input<'_>, context: &mut Context<'_>) -> Result<bool, HttpError> {
+        let Some(mut partial) = self.partial.take() else { return Ok(false) };
+        while !partial.decoder.is_complete() {
+            let part = partial.decoder.decode(input.bytes(), input.has_ended())?;
+            let length = partial.body.len() as u64 + part.data.len() as u64;
+            if length.saturating_add(partial.decoder.remaining().unwrap_or(0)) > self.max_body_bytes as u64 {
+                self.refuse(413, "the body is too large");
+                return Ok(true);
+            }
+            partial.body.extend_from_slice(&input.bytes()[part.data]);
+            input.consume(part.size);
+            if part.size == 0 {
+                self.partial = Some(partial);
+                return Ok(false);
+            }
+        }
+        // The head was decoded before, and cannot fail.
+        let Some(head) = HeadDecoder::new(partial.head.len()).request(&partial.head)? else { return Ok(false) };
+        self.respond(&HttpRequest { head, body: &partial.body }, false, context);
+        Ok(true)
+    }
+
+    fn respond(&mut self, request: &HttpRequest<'_>, has_unread_body: bool, context: &mut Context<'_>) {
+        let response = self.routes.respond(request, context);
+        let closes = has_unread_body || !request.head.is_persistent;
+        self.set_answer(&response, request.head.method == "HEAD", closes);
+    }
+
+    /// Refuses a request; the start of the next one is unknown.
+    fn refuse(&mut self, status: u16, why: &str) {
+        self.set_answer(&HttpResponse::text(status, why), false, true);
+    }
+
+    fn set_answer(&mut self, response: &HttpResponse, is_head: bool, closes: bool) {
+        let unix_seconds = (self.clock)().as_secs();
+        // A response may follow status 100.
+        self.answer.drain(..self.written);
+        response.encode(unix_seconds, is_head, closes, &mut self.answer);
+        (self.written, self.closes) = (0, closes);
     }
 
     /// Writes as much as there is room for. Returns what to wait for, or `None` when the next request can be handled.
@@ -110,7 +204,7 @@ impl<P: Routes> HttpService<P> {
     }
 }
 
-impl<P: Routes> Service for HttpService<P> {
+impl<R: Routes> Service for HttpService<R> {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
         let now = context.now();
         let was_answering = self.is_answering();
@@ -120,101 +214,22 @@ impl<P: Routes> Service for HttpService<P> {
         if was_answering {
             self.waiting_since = Some(now);
         }
-        if input.is_empty() {
+        if input.is_empty() && self.partial.is_none() {
             return Wait::Input;
         }
-        match parse(input.bytes()) {
-            Parsed::Incomplete => return Wait::Input,
-            Parsed::Invalid(answer) => self.set_answer(&answer, false, true),
-            Parsed::Complete(request, length) => {
-                self.respond(&request, now);
-                input.consume(length);
-            }
-        }
-        self.waiting_since = Some(now);
-        let next = if input.is_empty() { Wait::Input } else { Wait::Deadline(now) };
+        let next = if self.read(input, context) {
+            self.waiting_since = Some(now);
+            if input.is_empty() { Wait::Input } else { Wait::Deadline(now) }
+        } else {
+            Wait::Input
+        };
         self.write(output).unwrap_or(next)
     }
 
     fn held_bytes(&self) -> usize {
-        self.answer.capacity()
-    }
-}
-
-/// The relevant parts of a request.
-#[derive(Debug, PartialEq, Eq)]
-struct Request<'a> {
-    method: &'a str,
-    path: &'a str,
-    /// Whether the connection closes after the response.
-    closes: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Parsed<'a> {
-    Incomplete,
-    /// A request and its length in bytes.
-    Complete(Request<'a>, usize),
-    Invalid(HttpResponse),
-}
-
-fn parse(bytes: &[u8]) -> Parsed<'_> {
-    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    let length = match request.parse(bytes) {
-        Ok(Status::Partial) if bytes.len() < MAX_REQUEST_BYTES => return Parsed::Incomplete,
-        Ok(Status::Complete(length)) if length <= MAX_REQUEST_BYTES => length,
-        Ok(_) | Err(httparse::Error::TooManyHeaders) => {
-            return Parsed::Invalid(HttpResponse::text(431, "the request is too large"));
-        }
-        Err(_) => return Parsed::Invalid(HttpResponse::text(400, "this is not an HTTP/1.1 request")),
-    };
-    let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
-        return Parsed::Invalid(HttpResponse::text(400, "this is not an HTTP/1.1 request"));
-    };
-    let hosts = header_values(request.headers, "host").count();
-    if hosts > 1 || (hosts == 0 && version == 1) {
-        // RFC 9112, section 3.2.
-        return Parsed::Invalid(HttpResponse::text(400, "exactly one Host header is required"));
-    }
-    let asks_to_close = header_values(request.headers, "connection").any(|value| has_token(value, b"close"));
-    let has_body = header_values(request.headers, "transfer-encoding").next().is_some()
-        || header_values(request.headers, "content-length").any(|value| value.trim_ascii() != b"0");
-    let closes = version == 0 || asks_to_close || has_body;
-    Parsed::Complete(Request { method, path: path_of(target), closes }, length)
-}
-
-fn header_values<'a>(headers: &'a [Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
-}
-
-/// Whether a list such as `keep-alive, Upgrade` contains `token` (RFC 9110, section 5.6.1).
-fn has_token(list: &[u8], token: &[u8]) -> bool {
-    list.split(|byte| *byte == b',').any(|element| element.trim_ascii().eq_ignore_ascii_case(token))
-}
-
-/// The path of a request target without its query. The target may be an absolute URI (RFC 9112, section 3.2.2).
-fn path_of(target: &str) -> &str {
-    let scheme = "http://";
-    let is_absolute = target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    let path = if is_absolute {
-        let rest = &target[scheme.len()..];
-        rest.find('/').map_or("/", |slash| &rest[slash..])
-    } else {
-        target
-    };
-    path.split('?').next().unwrap_or(path)
-}
-
-/// Reason phrases of the status codes used here (RFC 9110, section 15, and RFC 6585).
-fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        400 => "Bad Request",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        431 => "Request Header Fields Too Large",
-        503 => "Service Unavailable",
-        _ => "",
+        let partial = self.partial.as_deref();
+        let partial =
+            partial.map(|partial| size_of::<PartialRequest>() + partial.head.capacity() + partial.body.capacity());
+        self.answer.capacity() + partial.unwrap_or(0)
     }
 }

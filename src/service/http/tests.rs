@@ -1,29 +1,32 @@
 //! Tests of the HTTP service without a socket: requests as bytes, responses as text.
 
-use super::{HttpResponse, HttpService, MAX_REQUEST_BYTES, Routes};
+use super::{HttpRequest, HttpResponse, HttpService, MAX_HEAD_BYTES};
 use crate::buffer::{BLOCK_BYTES, Buffer, BufferPool};
-use crate::service::{Input, Output, Service, Wait};
-use std::time::Instant;
+use crate::service::{Context, Input, Output, Service, Wait};
+use std::time::{Duration, Instant};
 
-struct OnePage;
+/// Maximum size of a body in bytes, where bodies are read.
+const MAX_BODY_BYTES: usize = 100_000;
 
-impl Routes for OnePage {
-    fn page(&mut self, path: &str, _now: Instant) -> HttpResponse {
-        match path {
-            "/page" => HttpResponse::text(200, "here"),
-            "/long" => HttpResponse::text(200, &"l".repeat(3 * BLOCK_BYTES)),
-            _ => HttpResponse::text(404, path),
-        }
-    }
-
-    fn date(&mut self) -> String {
-        "Sun, 06 Nov 1994 08:49:37 GMT".to_owned()
+fn respond(request: &HttpRequest<'_>, _context: &mut Context<'_>) -> HttpResponse {
+    match (request.head.method, request.head.path()) {
+        ("GET" | "HEAD", "/page") => HttpResponse::text(200, "here"),
+        ("GET", "/long") => HttpResponse::text(200, &"l".repeat(3 * BLOCK_BYTES)),
+        ("POST", "/page") => HttpResponse::new(201, "text/plain", request.body).with_field("X-A", "b\r\nc"),
+        (_, "/page") => HttpResponse::text(405, "no").with_field("Allow", "GET, HEAD"),
+        (_, path) => HttpResponse::text(404, path),
     }
 }
 
+fn clock() -> Duration {
+    Duration::from_secs(784_111_777)
+}
+
+type Respond = fn(&HttpRequest<'_>, &mut Context<'_>) -> HttpResponse;
+
 /// Drives a service without a pump: all output is taken at once.
 struct Harness {
-    page: HttpService<OnePage>,
+    page: HttpService<Respond>,
     input: Buffer,
     pool: BufferPool,
     wait: Wait,
@@ -32,7 +35,14 @@ struct Harness {
 
 impl Harness {
     fn new() -> Self {
-        let page = HttpService::new(OnePage);
+        Self::of(HttpService::new(clock, respond as Respond))
+    }
+
+    fn with_bodies() -> Self {
+        Self::of(HttpService::new(clock, respond as Respond).with_bodies(MAX_BODY_BYTES))
+    }
+
+    fn of(page: HttpService<Respond>) -> Self {
         Self { page, input: Buffer::new(), pool: BufferPool::new(), wait: Wait::Input, answers: String::new() }
     }
 
@@ -45,11 +55,7 @@ impl Harness {
         loop {
             let mut output = Buffer::new();
             let mut room = Output::new(&mut output, &mut self.pool, BLOCK_BYTES);
-            self.wait = self.page.serve(
-                &mut Input::new(&mut self.input, false),
-                &mut room,
-                &mut crate::service::Context::at(now),
-            );
+            self.wait = self.page.serve(&mut Input::new(&mut self.input, false), &mut room, &mut Context::at(now));
             self.answers += std::str::from_utf8(output.bytes()).expect("an answer is text");
             if matches!(self.wait, Wait::Input | Wait::Close) {
                 return;
@@ -91,7 +97,7 @@ fn head_is_get_without_the_body() {
 
 #[test]
 fn unsupported_methods_and_unknown_paths_are_rejected() {
-    let post = expect("POST /page HTTP/1.1\r\nHost: a\r\n\r\n", "405 Method Not Allowed", Wait::Input);
+    let post = expect("PUT /page HTTP/1.1\r\nHost: a\r\n\r\n", "405 Method Not Allowed", Wait::Input);
     assert!(post.contains("\r\nAllow: GET, HEAD\r\n"), "{post}");
     expect("GET /other HTTP/1.1\r\nHost: a\r\n\r\n", "404 Not Found", Wait::Input);
 }
@@ -131,9 +137,9 @@ fn the_size_of_a_request_is_limited() {
         let (before, after) = ("GET /page HTTP/1.1\r\nHost: a\r\nX: ", "\r\n\r\n");
         format!("{before}{}{after}", "x".repeat(bytes - before.len() - after.len()))
     };
-    expect(&request(MAX_REQUEST_BYTES), "200 OK", Wait::Input);
-    expect(&request(MAX_REQUEST_BYTES + 1), "431 Request Header Fields Too Large", Wait::Close);
-    expect(&"x".repeat(MAX_REQUEST_BYTES), "431 Request Header Fields Too Large", Wait::Close);
+    expect(&request(MAX_HEAD_BYTES), "200 OK", Wait::Input);
+    expect(&request(MAX_HEAD_BYTES + 1), "431 Request Header Fields Too Large", Wait::Close);
+    expect(&"x".repeat(MAX_HEAD_BYTES), "431 Request Header Fields Too Large", Wait::Close);
     let many = "X: y\r\n".repeat(100);
     expect(&format!("GET / HTTP/1.1\r\n{many}\r\n"), "431 Request Header Fields Too Large", Wait::Close);
 }
@@ -157,4 +163,79 @@ fn a_response_may_be_larger_than_the_output_buffer() {
     let answer = expect("GET /long HTTP/1.1\r\nHost: a\r\n\r\n", "200 OK", Wait::Input);
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
+}
+
+/// Status lines of the answers, and the body of the last one.
+fn statuses(answers: &str) -> (Vec<&str>, &str) {
+    let lines = answers.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.lines().next());
+    (lines.collect(), answers.rsplit_once("\r\n\r\n").map_or("", |(_, body)| body))
+}
+
+#[test]
+fn bodies_are_read_however_they_arrive() {
+    let head = "POST /page HTTP/1.1\r\nHost: a\r\n";
+    for request in [
+        format!("{head}Content-Length: 5\r\n\r\nhello"),
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n2;x\r\nhe\r\n3\r\nllo\r\n0\r\nA: b\r\n\r\n"),
+    ] {
+        // Another request follows.
+        let stream = [request.as_bytes(), b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+        for split in 0..=stream.len() {
+            let mut harness = Harness::with_bodies();
+            harness.send(&stream[..split]);
+            harness.send(&stream[split..]);
+            let (lines, last) = statuses(&harness.answers);
+            assert_eq!((lines, last), (vec!["201 Created", "200 OK"], "here\n"), "split at {split}");
+            assert!(harness.answers.contains("\r\nX-A: b  c\r\n\r\nhello"), "{}", harness.answers);
+            assert_eq!((harness.wait, harness.page.held_bytes()), (Wait::Input, 0));
+        }
+    }
+}
+
+#[test]
+fn the_size_of_a_body_is_limited() {
+    let head = "POST /page HTTP/1.1\r\nHost: a\r\n";
+    let sized = |bytes: usize| format!("{head}Content-Length: {bytes}\r\n\r\n");
+    let chunk = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
+    for (request, repeated, status) in [
+        (sized(MAX_BODY_BYTES), "x".repeat(10_000), "201 Created"),
+        (sized(MAX_BODY_BYTES + 1), String::new(), "413 Content Too Large"),
+        (sized(usize::MAX), String::new(), "413 Content Too Large"),
+        (format!("{head}Transfer-Encoding: chunked\r\n\r\n"), chunk, "413 Content Too Large"),
+    ] {
+        let mut harness = Harness::with_bodies();
+        harness.send(request.as_bytes());
+        for _ in 0..10 {
+            if harness.wait == Wait::Close {
+                break;
+            }
+            assert!(harness.page.held_bytes() < 3 * MAX_BODY_BYTES);
+            harness.send(repeated.as_bytes());
+        }
+        assert_eq!(statuses(&harness.answers).0, [status], "{request}");
+        assert_eq!(harness.wait == Wait::Close, status.starts_with('4'));
+    }
+}
+
+#[test]
+fn a_client_that_waits_to_send_its_body_is_told_to() {
+    let head = "POST /page HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
+    let mut harness = Harness::with_bodies();
+    harness.send(head.as_bytes());
+    assert_eq!(harness.answers, "HTTP/1.1 100 Continue\r\n\r\n");
+    harness.send(b"hi");
+    assert_eq!(statuses(&harness.answers), (vec!["100 Continue", "201 Created"], "hi"));
+    harness.send(format!("{head}hi").as_bytes());
+    assert_eq!(statuses(&harness.answers).0, ["100 Continue", "201 Created", "201 Created"], "it does not wait");
+}
+
+#[test]
+fn ambiguous_requests_are_refused() {
+    let fields = "Content-Length: 5\r\nTransfer-Encoding: chunked";
+    expect(&format!("POST /page HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"), "400 Bad Request", Wait::Close);
+    let coding = "POST /page HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n";
+    expect(coding, "501 Not Implemented", Wait::Close);
+    let mut harness = Harness::with_bodies();
+    harness.send(b"POST /page HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n");
+    assert_eq!((statuses(&harness.answers).0, harness.wait), (vec!["400 Bad Request"], Wait::Close));
 }
