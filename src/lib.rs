@@ -31,6 +31,7 @@
 //! | [`socket`] | [`Endpoint`], [`SocketOptions`](socket::SocketOptions) | addresses, socket options, TLS files |
 //! | [`client`] | [`Client`](client::Client), [`ClientConfig`](client::ClientConfig) | load generator |
 //! | [`results`] | [`RunResults`](results::RunResults) | results of a run: reading, merging, comparison |
+//! | [`testing`] | [`Simulation`](testing::Simulation) | tests of services in memory, with a simulated clock |
 //! | [`error`] | [`Error`] | errors of a server or a client |
 //! | [`units`] | [`parse_duration`](units::parse_duration) | quantities such as "64KiB", "10s", "5k/s" as text and back |
 //!
@@ -96,6 +97,7 @@
 //! | programs | `server` | configuration, workers, acceptor, admission, drain, handover, counters, metrics, summary |
 //! | | `client` | configuration, arrivals, dispatcher, connector, driver, TCP and UDP transports, checks of replies, metrics |
 //! | command line | `cli`, `bin` | options of the three programs and their `main` functions |
+//! | tests in memory | `testing` | a simulated loop and clock, peers on scripted sockets, splits of streams |
 //!
 //! `socket` and `event_loop` know neither each other nor the pure modules; `server` and `client` never import each
 //! other. Services, connections and the pump get the time as an argument, so a whole connection can be replayed in a
@@ -132,6 +134,7 @@ pub mod results;
 pub mod server;
 pub mod service;
 pub mod socket;
+pub mod testing;
 pub mod units;
 
 pub use connection::{CloseReason, Limits};

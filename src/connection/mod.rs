@@ -271,6 +271,16 @@ impl<S: Service> Connection<S> {
         (self.input.storage_bytes() + self.output.storage_bytes()).saturating_add(self.service.held_bytes())
     }
 
+    /// Bytes buffered in the input and in the output.
+    pub fn buffered_bytes(&self) -> [usize; 2] {
+        [self.input.len(), self.output.len()]
+    }
+
+    /// Storage of the input and of the output, in bytes.
+    pub fn storage_bytes_of_each(&self) -> [usize; 2] {
+        [self.input.storage_bytes(), self.output.storage_bytes()]
+    }
+
     // Requests to the pump.
 
     /// Whether the service must be called.

@@ -172,7 +172,7 @@ impl<O: Observer> Pump<'_, O> {
 
 /// Handles deadlines of `connection` that may have expired by `now`. Those of waiting output depend on the peer's
 /// acknowledgements.
-fn handle_deadline<S: Service, T: ByteStream>(
+pub(crate) fn handle_deadline<S: Service, T: ByteStream>(
     connection: &mut Connection<S>,
     socket: &T,
     limits: &Limits,

@@ -14,6 +14,7 @@ mod service;
 mod service_misuse;
 #[path = "../support/mod.rs"]
 mod support;
+mod testing;
 mod udp;
 mod watchdog;
 mod web;

@@ -1,7 +1,8 @@
 //! Import order: each top-level module may refer only to those of earlier groups.
 //!
-//! Test code follows the same order: a module whose tests need a later one is tested under `tests/`. Imports through
-//! the crate's root are rejected: a module names the module it imports from.
+//! Test code follows the same order: a module whose tests need a later one is tested under `tests/`. Only `testing` is
+//! open to the tests of every module. Imports through the crate's root are rejected: a module names the module it
+//! imports from.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ struct Group {
     visible_groups: usize,
 }
 
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 14] = [
     // Number formatting, which errors and the log need, too.
     group(&["units"], 0),
     // Text.
@@ -38,8 +39,13 @@ const GROUPS: [Group; 13] = [
     group(&["server", "client"], 10),
     // Command lines.
     group(&["cli"], 11),
-    group(&[PROGRAMS], 12),
+    // Tests in memory: drives connections through the pump, and is imported by test code only.
+    group(&[TEST_KIT], 9),
+    group(&[PROGRAMS], 13),
 ];
+
+/// May be used by the tests of every module.
+const TEST_KIT: &str = "testing";
 
 /// May use everything. Its `crate::` is the program, not the library.
 const PROGRAMS: &str = "bin";
@@ -63,7 +69,12 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
         if module == PROGRAMS {
             continue;
         }
+        let product_code = source.product_code();
         for (offset, name) in root_names(source) {
+            let is_test_code = source.is_test() || !product_code[offset..].starts_with(name);
+            if name == TEST_KIT && is_test_code {
+                continue;
+            }
             if let Some(what) = violation(module, rank, name) {
                 violations.push(Violation::new(source, line_at(&source.code, offset), what));
             }
@@ -143,6 +154,8 @@ fn wrong_import_is_reported() {
         ("src/client.rs", "use crate::{client::X, pump, server};\n"),
         ("src/cli/mod.rs", "use crate::{server, client};\nfn f() { super::bin::run(); }\n"),
         ("src/lib.rs", "use crate::bin;\n"),
+        ("src/service/http.rs", "use crate::testing::A;\n#[cfg(test)]\nmod tests {\n    use crate::testing::B;\n}\n"),
+        ("src/service/http/tests.rs", "use crate::testing::A;\nuse crate::pump::P;\n"),
         ("src/error.rs", "use crate::Shortcut;\nuse super::*;\nconst A: u8 = crate::number!();\n"),
     ];
     assert_eq!(
@@ -153,6 +166,8 @@ fn wrong_import_is_reported() {
             "src/server/mod.rs:3: `server` must not refer to `client`",
             "src/client.rs:1: `client` must not refer to `server`",
             "src/cli/mod.rs:2: `cli` must not refer to `bin`",
+            "src/service/http.rs:1: `service` must not refer to `testing`",
+            "src/service/http/tests.rs:2: `service` must not refer to `pump`",
             "src/error.rs:1: `Shortcut` is imported from the crate's root; name its module",
             "src/error.rs:2: `*` is imported from the crate's root; name its module",
         ]

@@ -8,18 +8,6 @@ use crate::service::{Context, Discard, Echo, Input, Output, Service, Wait};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-impl<S> Connection<S> {
-    /// Bytes buffered in the input and in the output.
-    pub(crate) fn buffered_bytes(&self) -> [usize; 2] {
-        [self.input.len(), self.output.len()]
-    }
-
-    /// Storage of the input and of the output, in bytes.
-    pub(crate) fn storage_bytes_of_each(&self) -> [usize; 2] {
-        [self.input.storage_bytes(), self.output.storage_bytes()]
-    }
-}
-
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Service that writes fixed bytes and returns a fixed wait.

@@ -1,26 +1,27 @@
 //! `Delayed`: each answer is sent after its delay and never earlier, whatever arrives when.
 
-use super::script::{Script, SocketInput, SocketOutput};
-use super::simulation::{ReverseFrames, SECOND, Simulation, pattern, service_fn};
+use super::harness::Harness;
+use super::services::{ReverseFrames, SECOND, pattern, service_fn};
 use crate::connection::{CloseReason, Limits};
 use crate::service::{Delayed, Echo, Service, Wait};
+use crate::testing::{ScriptedSocket, SocketInput, SocketOutput};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::time::Duration;
 
 const DELAY: Duration = Duration::from_millis(5);
 
-fn delayed<S: Service>(service: S, limits: Limits) -> Simulation<Delayed<S>> {
-    Simulation::new(Delayed::new(service, DELAY), Script::default(), limits)
+fn delayed<S: Service>(service: S, limits: Limits) -> Harness<Delayed<S>> {
+    Harness::new(Delayed::new(service, DELAY), ScriptedSocket::default(), limits)
 }
 
 /// Advances the time to `instant`, counted from the start.
-fn advance_to<S: Service>(sim: &mut Simulation<S>, instant: Duration) -> Option<CloseReason> {
+fn advance_to<S: Service>(sim: &mut Harness<S>, instant: Duration) -> Option<CloseReason> {
     sim.advance(instant.saturating_sub(sim.observer.now - sim.start))
 }
 
 /// Advances the time as a loop does, from one precise timer to the next, until none is armed.
-fn advance_to_end<S: Service>(sim: &mut Simulation<S>) -> Option<CloseReason> {
+fn advance_to_end<S: Service>(sim: &mut Harness<S>) -> Option<CloseReason> {
     for _ in 0..10_000 {
         let precise_deadline = sim.precise_deadline()?;
         if let Some(reason) = advance_to(sim, precise_deadline) {
@@ -38,7 +39,7 @@ proptest! {
         prop_assert_eq!(sim.run(), None);
         let stream = pattern(parts.iter().map(|(_, count)| count).sum());
         let mut received = vec![(Duration::ZERO, 0)];
-        let check = |sim: &Simulation<_>, received: &[(Duration, usize)]| {
+        let check = |sim: &Harness<_>, received: &[(Duration, usize)]| {
             let now = sim.observer.now - sim.start;
             let due = received.iter().rev().find(|(at, _)| *at + DELAY <= now).map_or(0, |(_, total)| *total);
             assert!(sim.socket.written == stream[..due], "{} of {due} bytes at {now:?}", sim.socket.written.len());
@@ -74,8 +75,8 @@ proptest! {
         inputs.push(SocketInput::End);
         let outputs = [SocketOutput::Full, SocketOutput::Takes(room)].into_iter().cycle().take(400);
         let limits = Limits { buffer_bytes, turn_bytes: 100, ..Limits::without_timeouts() };
-        let socket = Script::new(inputs).with_outputs(outputs);
-        let mut sim = Simulation::new(Delayed::new(ReverseFrames(size), DELAY), socket, limits);
+        let socket = ScriptedSocket::new(inputs).with_outputs(outputs);
+        let mut sim = Harness::new(Delayed::new(ReverseFrames(size), DELAY), socket, limits);
         let closed = sim.run().or_else(|| advance_to_end(&mut sim));
         prop_assert_eq!(closed, Some(CloseReason::PeerClosed));
         let answers: Vec<u8> = stream.chunks_exact(size).flat_map(|frame| frame.iter().rev().copied()).collect();
@@ -126,7 +127,7 @@ fn tiny_inputs_are_merged() {
     assert_eq!(sim.socket.written, b"", "the first byte arrived one microsecond later");
     assert_eq!(sim.advance(Duration::from_micros(1)), None);
     assert_eq!(sim.socket.written, pattern(1));
-    assert!(sim.precise_timers() < 600, "{} timers", sim.precise_timers());
+    assert!(sim.precise_timers.len() < 600, "{} timers", sim.precise_timers.len());
     assert_eq!(advance_to_end(&mut sim), None);
     assert_eq!(sim.socket.written, pattern(2000));
     assert!(sim.observer.now - sim.start <= DELAY * 2 + Duration::from_millis(2));

@@ -1,14 +1,15 @@
 //! How connections end: half-close, lingering, resets and drain. Received input is answered, and answers arrive.
 
-use super::script::{Script, SocketInput, SocketOutput};
-use super::simulation::{FnService, ReverseFrames, SECOND, Simulation, pattern, service_fn};
+use super::harness::Harness;
+use super::services::{FnService, ReverseFrames, SECOND, pattern, service_fn};
 use crate::connection::{CloseReason, Limits};
 use crate::pump::Turn;
 use crate::service::{Echo, Input, Output, Service, Wait};
+use crate::testing::{ScriptedSocket, SocketInput, SocketOutput};
 use std::time::Instant;
 
-fn sim<S: Service>(service: S, inputs: impl IntoIterator<Item = SocketInput>) -> Simulation<S> {
-    Simulation::new(service, Script::new(inputs), Limits { buffer_bytes: 1000, ..Limits::default() })
+fn sim<S: Service>(service: S, inputs: impl IntoIterator<Item = SocketInput>) -> Harness<S> {
+    Harness::new(service, ScriptedSocket::new(inputs), Limits { buffer_bytes: 1000, ..Limits::default() })
 }
 
 /// Writes "bye" and closes at the first byte, whatever else arrives.
@@ -37,9 +38,9 @@ fn an_end_without_data_closes_at_once() {
 #[test]
 fn input_before_the_end_is_answered() {
     let mut sim = sim(Echo, [SocketInput::Last(pattern(5000))]);
-    sim.socket.stalled = true;
+    sim.socket.stall_after(0);
     assert_eq!(sim.run(), None, "not closed while output is unsent");
-    sim.socket.stalled = false;
+    sim.socket.resume();
     assert_eq!(sim.run(), Some(CloseReason::PeerClosed));
     assert_eq!(sim.socket.written, pattern(5000));
     sim.assert_owns_no_heap();
@@ -59,9 +60,9 @@ fn a_service_may_receive_after_ending_its_output() {
         Wait::Input
     });
     let mut sim = sim(service, [bytes(300), bytes(700), SocketInput::Last(pattern(900))]);
-    sim.socket.stalled = true;
+    sim.socket.stall_after(0);
     assert_eq!((sim.turn(), sim.socket.shuts), (Turn::Blocked, 0), "not shut down while output is unsent");
-    sim.socket.stalled = false;
+    sim.socket.resume();
     assert_eq!(sim.run(), Some(CloseReason::PeerClosed));
     assert_eq!((sim.socket.written.as_slice(), sim.socket.shuts), (&b"a question"[..], 1));
     sim.assert_owns_no_heap();
@@ -142,7 +143,7 @@ fn a_reset_while_lingering_keeps_the_reason() {
 #[test]
 fn a_reset_with_unsent_output_is_reported() {
     let mut sim = sim(write_and_close(), [bytes(10), SocketInput::Reset]);
-    sim.socket.stalled = true;
+    sim.socket.stall_after(0);
     assert_eq!(sim.run(), Some(CloseReason::Reset));
     sim.assert_owns_no_heap();
 }
@@ -150,11 +151,11 @@ fn a_reset_with_unsent_output_is_reported() {
 #[test]
 fn input_is_discarded_while_output_is_unsent() {
     let mut sim = sim(write_and_close(), [bytes(5000), SocketInput::End]);
-    sim.socket.stalled = true;
+    sim.socket.stall_after(0);
     assert_eq!(sim.run(), None);
     assert!(sim.socket.is_drained());
     assert_eq!(sim.connection.storage_bytes_of_each(), [0, 3]);
-    sim.socket.stalled = false;
+    sim.socket.resume();
     assert_eq!(sim.run(), Some(CloseReason::Completed));
     assert_eq!((sim.socket.written.as_slice(), sim.socket.shuts), (&b"bye"[..], 0), "the peer has ended already");
 }
@@ -162,16 +163,16 @@ fn input_is_discarded_while_output_is_unsent() {
 #[test]
 fn shutdown_follows_the_last_byte() {
     let mut sim = sim(write_and_close(), [bytes(1)]);
-    sim.socket = Script::new([bytes(1)]).with_outputs([SocketOutput::Takes(2), SocketOutput::Full]).stalled();
+    sim.socket = ScriptedSocket::new([bytes(1)]).with_outputs([SocketOutput::Takes(2), SocketOutput::Full]).stalled();
     assert_eq!(sim.run(), None);
     assert_eq!((sim.socket.written.as_slice(), sim.socket.shuts), (&b"by"[..], 0));
-    sim.socket.stalled = false;
+    sim.socket.resume();
     assert_eq!(sim.run(), None);
     assert_eq!((sim.socket.written.as_slice(), sim.socket.shuts), (&b"bye"[..], 1));
 }
 
 /// Starts a drain as a worker does, with a turn but without an event.
-fn drain<S: Service>(sim: &mut Simulation<S>) -> Option<CloseReason> {
+fn drain<S: Service>(sim: &mut Harness<S>) -> Option<CloseReason> {
     sim.limits.drain_by = Some(sim.observer.now + SECOND * 2);
     sim.connection.handle_drain();
     sim.run()
@@ -210,14 +211,14 @@ fn a_connection_that_opens_while_draining_is_read() {
 #[test]
 fn a_drain_waits_for_output_and_for_the_rest_of_a_frame() {
     let mut sim = sim(ReverseFrames(10), [bytes(5)]);
-    sim.socket.stalled = true;
+    sim.socket.stall_after(0);
     assert_eq!(sim.run(), None);
     assert_eq!(drain(&mut sim), None);
     assert_eq!(sim.socket.shuts, 0, "half a frame is buffered");
     sim.socket.push(bytes(5));
     assert_eq!(sim.run(), None);
     assert_eq!(sim.socket.shuts, 0, "the answer is unsent");
-    sim.socket.stalled = false;
+    sim.socket.resume();
     assert_eq!(sim.run(), None);
     assert_eq!((sim.socket.written.len(), sim.socket.shuts), (10, 1));
 }
@@ -225,12 +226,12 @@ fn a_drain_waits_for_output_and_for_the_rest_of_a_frame() {
 #[test]
 fn a_drain_answers_input_received_while_output_is_unsent() {
     let mut sim = sim(Echo, [SocketInput::Bytes(b"ping".to_vec())]);
-    sim.socket.stalled = true;
+    sim.socket.stall_after(0);
     assert_eq!(sim.run(), None);
     assert_eq!(drain(&mut sim), None);
     sim.socket.push_bytes(b"pong");
     assert_eq!(sim.run(), None);
-    sim.socket.stalled = false;
+    sim.socket.resume();
     assert_eq!(sim.run(), None);
     assert_eq!((sim.socket.written.as_slice(), sim.socket.shuts), (&b"pingpong"[..], 1));
 }
@@ -257,7 +258,7 @@ fn a_drain_waits_for_the_deadline_of_a_service() {
 #[test]
 fn connections_are_closed_at_the_drain_timeout() {
     let mut sim = sim(Echo, [bytes(10)]);
-    sim.socket.stalled = true;
+    sim.socket.stall_after(0);
     assert_eq!(sim.run(), None);
     assert_eq!(drain(&mut sim), None);
     assert_eq!(sim.deadline(), Some(SECOND * 2));

@@ -1,11 +1,12 @@
 //! Framed messages: each is answered once and in order, for any splitting and any speed of the peer.
 
+use super::harness::Harness;
 use super::schedules::{Schedule, noise, output_event, play, split};
-use super::script::{Script, SocketInput, SocketOutput};
-use super::simulation::{Simulation, pattern};
+use super::services::pattern;
 use crate::codec::Framing;
 use crate::connection::{CloseReason, Limits};
 use crate::service::{Framed, Replies, Respond, Service, Unframed, reverse, upper};
+use crate::testing::{ScriptedSocket, SocketInput, SocketOutput};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -140,9 +141,9 @@ proptest! {
 /// Output, close reason and error detail for a peer that sends `stream` and shuts down its sending half.
 fn answer_to<S: Service>(service: S, stream: &[u8], limits: Limits) -> (Vec<u8>, CloseReason, Option<String>) {
     let mut sim =
-        Simulation::new(service, Script::new([SocketInput::Bytes(stream.to_vec()), SocketInput::End]), limits);
+        Harness::new(service, ScriptedSocket::new([SocketInput::Bytes(stream.to_vec()), SocketInput::End]), limits);
     let reason = sim.run().expect("the connection closes");
-    (sim.socket.written, reason, sim.connection.service().error_detail())
+    (sim.socket.written.clone(), reason, sim.connection.service().error_detail())
 }
 
 #[test]
@@ -202,13 +203,14 @@ fn a_reply_larger_than_the_buffer_closes() {
 #[test]
 fn replies_larger_than_the_output_are_sent_in_parts() {
     let limits = Limits { buffer_bytes: 100, ..Limits::default() };
-    let socket = Script::new([SocketInput::Bytes([&[b'm'; 90][..], b"\n"].concat().repeat(3)), SocketInput::End]);
-    let mut sim = Simulation::new(Framed::new(Framing::LINES, 100, Several(1)), socket.stalled(), limits);
+    let socket =
+        ScriptedSocket::new([SocketInput::Bytes([&[b'm'; 90][..], b"\n"].concat().repeat(3)), SocketInput::End]);
+    let mut sim = Harness::new(Framed::new(Framing::LINES, 100, Several(1)), socket.stalled(), limits);
     assert_eq!(sim.run(), None);
     assert!(sim.observer.received.len() <= 200, "{} bytes were read", sim.observer.received.len());
     let held = sim.connection.service().held_bytes();
     assert!((267..400).contains(&held), "{held} bytes are held; after 93 for the first message, 7 of 274 had room");
-    sim.socket.stalled = false;
+    sim.socket.resume();
     assert_eq!(sim.run(), Some(CloseReason::PeerClosed));
     let answers: Vec<_> = (2..5).flat_map(|number| Several::replies(number, &[b'm'; 90])).collect();
     assert_eq!(sim.socket.written, stream(Framing::LINES, &answers));
@@ -222,12 +224,12 @@ fn too_many_replies_close() {
     for framed in [true, false] {
         let service: Box<dyn Service> =
             if framed { Box::new(Framed::new(Framing::LINES, 100, endless)) } else { Box::new(Unframed::new(endless)) };
-        let socket = Script::new([SocketInput::Bytes(b"12345678\n12\n".to_vec()), SocketInput::End]).stalled();
-        let mut sim = Simulation::new(service, socket, limits.clone());
+        let socket = ScriptedSocket::new([SocketInput::Bytes(b"12345678\n12\n".to_vec()), SocketInput::End]).stalled();
+        let mut sim = Harness::new(service, socket, limits.clone());
         assert_eq!(sim.run(), None);
         let held = sim.connection.service().held_bytes();
         assert!(held < 100, "{held} bytes are held");
-        sim.socket.stalled = false;
+        sim.socket.resume();
         assert_eq!(sim.run(), Some(CloseReason::ReplyTooLarge));
         assert_eq!(sim.socket.written, b"12345678\n".repeat(11));
     }
@@ -253,8 +255,8 @@ fn a_reply_can_close_or_fail() {
         for (outputs, buffer_bytes) in [(vec![], 100), (vec![SocketOutput::Full, SocketOutput::Takes(2)], 6)] {
             let limits = Limits { buffer_bytes, ..Limits::default() };
             let inputs = stream.bytes().map(|byte| SocketInput::Bytes(vec![byte])).chain([SocketInput::End]);
-            let socket = Script::new(inputs).with_outputs(outputs);
-            let mut sim = Simulation::new(Framed::new(Framing::LINES, 6, ending), socket, limits);
+            let socket = ScriptedSocket::new(inputs).with_outputs(outputs);
+            let mut sim = Harness::new(Framed::new(Framing::LINES, 6, ending), socket, limits);
             assert_eq!(sim.run(), Some(expected), "{word}");
             assert_eq!(String::from_utf8_lossy(&sim.socket.written), format!("one\n{word}\n"));
             assert_eq!(sim.connection.service().error_detail().as_deref(), error_detail);
@@ -293,7 +295,7 @@ fn an_idle_connection_owns_no_heap() {
     assert!(size_of::<Framed<fn(&[u8], &mut Replies<'_>)>>() <= 56);
     assert!(size_of_val(&Framed::new(Framing::LINES, 100, one(reverse))) <= 48);
     let service = Framed::new(Framing::LINES, 1000, one(reverse));
-    let mut sim = Simulation::new(service, Script::default(), Limits::default());
+    let mut sim = Harness::new(service, ScriptedSocket::default(), Limits::default());
     sim.socket.push_bytes(b"one\ntwo\n");
     assert_eq!(sim.run(), None);
     assert_eq!(sim.socket.written, b"eno\nowt\n");
@@ -306,11 +308,11 @@ fn an_idle_connection_owns_no_heap() {
 #[test]
 fn a_peer_that_reads_nothing_fills_one_buffer_and_one_reply() {
     let limits = Limits { buffer_bytes: 100, ..Limits::default() };
-    let socket = Script::new(pattern(5000).chunks(50).map(|part| SocketInput::Bytes(part.to_vec()))).stalled();
-    let mut sim = Simulation::new(Framed::new(framing("fixed:30"), 100, one(reverse)), socket, limits);
+    let socket = ScriptedSocket::new(pattern(5000).chunks(50).map(|part| SocketInput::Bytes(part.to_vec()))).stalled();
+    let mut sim = Harness::new(Framed::new(framing("fixed:30"), 100, one(reverse)), socket, limits);
     assert_eq!(sim.run(), None);
     assert!(sim.observer.received.len() <= 200, "{} bytes were read", sim.observer.received.len());
-    sim.socket.stalled = false;
+    sim.socket.resume();
     assert_eq!(sim.run(), None);
     assert_eq!(sim.socket.written.len(), 5000 / 30 * 30);
 }
@@ -319,14 +321,15 @@ fn a_peer_that_reads_nothing_fills_one_buffer_and_one_reply() {
 #[test]
 fn a_reply_without_room_counts_as_held_memory() {
     let limits = Limits { buffer_bytes: 100, ..Limits::default() };
-    let socket = Script::new([SocketInput::Bytes([b"a".repeat(59), b"\n".to_vec()].concat().repeat(2))]).stalled();
-    let mut sim = Simulation::new(Framed::new(Framing::LINES, 100, one(reverse)), socket, limits);
+    let socket =
+        ScriptedSocket::new([SocketInput::Bytes([b"a".repeat(59), b"\n".to_vec()].concat().repeat(2))]).stalled();
+    let mut sim = Harness::new(Framed::new(Framing::LINES, 100, one(reverse)), socket, limits);
     assert_eq!(sim.run(), None);
     let [input, output] = sim.connection.storage_bytes_of_each();
     let reply = sim.connection.service().held_bytes();
     assert!((20..100).contains(&reply), "{reply} bytes for the last 20 of a reply");
     assert_eq!(sim.connection.held_bytes(), input + output + reply);
-    sim.socket.stalled = false;
+    sim.socket.resume();
     assert_eq!(sim.run(), None);
     assert_eq!((sim.socket.written.len(), sim.connection.held_bytes()), (120, 0));
 }
@@ -338,11 +341,11 @@ fn a_reply_larger_than_the_buffer_is_not_held() {
     let longer = |request: &[u8], reply: &mut Vec<u8>| {
         reply.extend(request.repeat(if request == b"abc" { 1000 } else { 1 }));
     };
-    let socket = Script::new([SocketInput::Bytes(b"one\nabc\ntwo\n".to_vec())]).stalled();
-    let mut sim = Simulation::new(Framed::new(Framing::LINES, 100, one(longer)), socket, limits);
+    let socket = ScriptedSocket::new([SocketInput::Bytes(b"one\nabc\ntwo\n".to_vec())]).stalled();
+    let mut sim = Harness::new(Framed::new(Framing::LINES, 100, one(longer)), socket, limits);
     assert_eq!(sim.run(), None);
     assert!(sim.connection.held_bytes() < 100, "{} bytes are held", sim.connection.held_bytes());
-    sim.socket.stalled = false;
+    sim.socket.resume();
     sim.socket.push(SocketInput::End);
     assert_eq!(sim.run(), Some(CloseReason::ReplyTooLarge));
     assert_eq!(sim.socket.written, b"one\n");
@@ -363,8 +366,8 @@ fn unframed_lines_keep_their_line_ends() {
     // An incomplete character at the end of input is answered as it is.
     let (written, ..) = answer_to(Unframed::new(one(reverse)), b"a\xe2\x82", Limits::default());
     assert_eq!(written, b"a\xe2\x82");
-    let socket = Script::new([SocketInput::Bytes(b"a\xe2".to_vec())]).with_outputs([SocketOutput::Takes(1)]);
-    let mut sim = Simulation::new(Unframed::new(one(reverse)), socket, Limits::default());
+    let socket = ScriptedSocket::new([SocketInput::Bytes(b"a\xe2".to_vec())]).with_outputs([SocketOutput::Takes(1)]);
+    let mut sim = Harness::new(Unframed::new(one(reverse)), socket, Limits::default());
     assert_eq!(sim.run(), None);
     assert_eq!(sim.socket.written, b"a");
     sim.socket.push_bytes(b"\x82\xacb");

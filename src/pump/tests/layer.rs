@@ -1,6 +1,6 @@
 //! Connections over a layer such as TLS: a handshake, bytes held back, close_notify.
 
-use super::simulation::{ReverseFrames, SECOND};
+use super::services::{ReverseFrames, SECOND};
 use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn};

@@ -1,11 +1,12 @@
 //! Back-pressure and fairness: the cost of a peer that only sends, and of a busy connection to others.
 
-use super::script::{Script, SocketInput, SocketOutput};
-use super::simulation::{ReverseFrames, Simulation, pattern, service_fn};
+use super::harness::Harness;
+use super::services::{ReverseFrames, pattern, service_fn};
 use crate::buffer::BLOCK_BYTES;
 use crate::connection::{CloseReason, Limits};
 use crate::pump::Turn;
 use crate::service::{Discard, Echo, Service, Wait};
+use crate::testing::{ScriptedSocket, SocketInput, SocketOutput};
 
 fn buffers_of(buffer_bytes: usize) -> Limits {
     Limits { buffer_bytes, ..Limits::default() }
@@ -14,7 +15,7 @@ fn buffers_of(buffer_bytes: usize) -> Limits {
 /// Serves a peer that sends `stream` and reads nothing at first, then everything.
 fn assert_stops_reading<S: Service>(service: S, stream: &[u8], answer: &[u8], limits: Limits) {
     let limit = limits.buffer_bytes;
-    let mut sim = Simulation::new(service, Script::new([SocketInput::Bytes(stream.to_vec())]).stalled(), limits);
+    let mut sim = Harness::new(service, ScriptedSocket::new([SocketInput::Bytes(stream.to_vec())]).stalled(), limits);
     assert_eq!(sim.run(), None);
     assert!(!sim.socket.is_drained(), "reading stopped");
     let held: usize = sim.connection.buffered_bytes().iter().sum();
@@ -26,7 +27,7 @@ fn assert_stops_reading<S: Service>(service: S, stream: &[u8], answer: &[u8], li
     assert_eq!(sim.run(), None);
     assert_eq!(sim.socket.reads, reads, "an event does not change that");
 
-    sim.socket.stalled = false;
+    sim.socket.resume();
     assert_eq!(sim.run(), None);
     assert!(sim.socket.is_drained());
     assert_eq!(sim.socket.written, answer);
@@ -57,8 +58,8 @@ fn room_counts_as_free_at_the_low_watermark() {
         Wait::Writable
     });
     let outputs = [50, 24, 1].into_iter().flat_map(|count| [SocketOutput::Takes(count), SocketOutput::Full]);
-    let script = Script::default().with_outputs(outputs).stalled();
-    let mut sim = Simulation::new(service, script, buffers_of(100));
+    let script = ScriptedSocket::default().with_outputs(outputs).stalled();
+    let mut sim = Harness::new(service, script, buffers_of(100));
     assert_eq!(sim.run(), None);
     drop(sim);
     assert_eq!(calls, [100, 75], "called at the start and at the low watermark");
@@ -66,8 +67,11 @@ fn room_counts_as_free_at_the_low_watermark() {
 
 #[test]
 fn a_stalled_connection_holds_only_its_bytes() {
-    let mut sim =
-        Simulation::new(ReverseFrames(10), Script::new([SocketInput::Bytes(pattern(17))]).stalled(), buffers_of(1000));
+    let mut sim = Harness::new(
+        ReverseFrames(10),
+        ScriptedSocket::new([SocketInput::Bytes(pattern(17))]).stalled(),
+        buffers_of(1000),
+    );
     assert_eq!(sim.run(), None);
     assert_eq!(sim.connection.buffered_bytes(), [7, 10]);
     assert_eq!(sim.connection.storage_bytes_of_each(), [7, 10]);
@@ -82,7 +86,7 @@ fn turns_of_4000() -> Limits {
 #[test]
 fn a_turn_ends_when_its_budget_is_spent() {
     let stream = pattern(20_000);
-    let mut sim = Simulation::new(Echo, Script::new([SocketInput::Bytes(stream.clone())]), turns_of_4000());
+    let mut sim = Harness::new(Echo, ScriptedSocket::new([SocketInput::Bytes(stream.clone())]), turns_of_4000());
     let event = sim.socket.next_event();
     assert_eq!(event, Some((true, false, false)));
     sim.connection.handle_event(true, false, false);
@@ -99,7 +103,7 @@ fn a_turn_ends_when_its_budget_is_spent() {
 #[test]
 fn a_turn_exceeds_its_budget_by_at_most_one_buffer() {
     let limits = Limits { turn_bytes: 1, ..buffers_of(1000) };
-    let mut sim = Simulation::new(Echo, Script::new([SocketInput::Bytes(pattern(5000))]), limits);
+    let mut sim = Harness::new(Echo, ScriptedSocket::new([SocketInput::Bytes(pattern(5000))]), limits);
     sim.connection.handle_event(true, false, false);
     let mut moved = 0;
     while sim.turn() == Turn::Yielded {
@@ -116,7 +120,7 @@ fn a_service_that_only_writes_yields() {
         while output.write(b"chatter") > 0 {}
         Wait::Writable
     });
-    let mut sim = Simulation::new(service, Script::default(), turns_of_4000());
+    let mut sim = Harness::new(service, ScriptedSocket::default(), turns_of_4000());
     for turn in 1..=3 {
         assert_eq!(sim.turn(), Turn::Yielded);
         assert_eq!(sim.socket.written.len(), turn * TURN_BYTES);
@@ -125,7 +129,7 @@ fn a_service_that_only_writes_yields() {
 
 #[test]
 fn a_peer_that_only_sends_yields() {
-    let mut sim = Simulation::new(Discard, Script::new([SocketInput::Bytes(pattern(10_000))]), turns_of_4000());
+    let mut sim = Harness::new(Discard, ScriptedSocket::new([SocketInput::Bytes(pattern(10_000))]), turns_of_4000());
     assert_eq!(sim.run(), None);
     assert_eq!(sim.yields, 2);
     assert!(sim.socket.is_drained());
@@ -134,15 +138,16 @@ fn a_peer_that_only_sends_yields() {
 
 #[test]
 fn discarding_input_yields() {
-    let script = Script::new([SocketInput::Bytes(pattern(10_000)), SocketInput::End]);
-    let mut sim = Simulation::new(service_fn(|_input, _output, _now| Wait::Close), script, turns_of_4000());
+    let script = ScriptedSocket::new([SocketInput::Bytes(pattern(10_000)), SocketInput::End]);
+    let mut sim = Harness::new(service_fn(|_input, _output, _now| Wait::Close), script, turns_of_4000());
     assert_eq!(sim.run(), Some(CloseReason::Completed));
     assert_eq!(sim.yields, 2);
 }
 
 #[test]
 fn a_frame_that_just_fits_is_answered() {
-    let mut sim = Simulation::new(ReverseFrames(100), Script::new([SocketInput::Bytes(pattern(500))]), buffers_of(100));
+    let mut sim =
+        Harness::new(ReverseFrames(100), ScriptedSocket::new([SocketInput::Bytes(pattern(500))]), buffers_of(100));
     assert_eq!(sim.run(), None);
     assert_eq!(sim.socket.written.len(), 500);
 }
@@ -160,7 +165,7 @@ fn a_frame_larger_than_the_buffer_closes() {
         Wait::Input
     });
     let stream = pattern(1000);
-    let mut sim = Simulation::new(service, Script::new([SocketInput::Bytes(stream.clone())]), buffers_of(100));
+    let mut sim = Harness::new(service, ScriptedSocket::new([SocketInput::Bytes(stream.clone())]), buffers_of(100));
     assert_eq!(sim.run(), None);
     assert_eq!(sim.socket.written, &stream[..20], "earlier frames are answered");
     assert_eq!(sim.socket.shuts, 1);
@@ -179,8 +184,8 @@ fn a_reply_larger_than_the_buffer_closes() {
         }
         Wait::Writable
     });
-    let script = Script::new([SocketInput::Bytes(b"how much?".to_vec())]);
-    let mut sim = Simulation::new(service, script, buffers_of(100));
+    let script = ScriptedSocket::new([SocketInput::Bytes(b"how much?".to_vec())]);
+    let mut sim = Harness::new(service, script, buffers_of(100));
     assert_eq!(sim.run(), None);
     assert_eq!(sim.socket.shuts, 1);
     sim.assert_owns_no_heap();

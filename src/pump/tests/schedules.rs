@@ -1,9 +1,10 @@
 //! Schedules of split reads, short writes and interrupted calls: in each, all bytes come out exactly once and in order.
 
-use super::script::{Script, SocketInput, SocketOutput};
-use super::simulation::{ReverseFrames, Simulation, pattern};
+use super::harness::Harness;
+use super::services::{ReverseFrames, pattern};
 use crate::connection::{CloseReason, Limits};
 use crate::service::{Echo, Service};
+use crate::testing::{ScriptedSocket, SocketInput, SocketOutput};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -61,13 +62,13 @@ pub(super) fn split(stream: &[u8], parts: &[(usize, Option<SocketInput>)], ends_
 
 /// Runs the schedule to its end and returns the bytes sent.
 pub(super) fn play<S: Service>(service: S, schedule: Schedule) -> Vec<u8> {
-    let socket = Script::new(schedule.inputs).with_outputs(schedule.outputs);
-    let mut sim = Simulation::new(service, socket, schedule.limits);
+    let socket = ScriptedSocket::new(schedule.inputs).with_outputs(schedule.outputs);
+    let mut sim = Harness::new(service, socket, schedule.limits);
     assert_eq!(sim.run(), Some(CloseReason::PeerClosed));
     assert_eq!(sim.observer.received, schedule.stream);
     assert_eq!(sim.socket.shuts, 0, "closing the socket sends our end");
     sim.assert_owns_no_heap();
-    sim.socket.written
+    sim.socket.written.clone()
 }
 
 proptest! {
@@ -138,8 +139,8 @@ fn a_read_reset_at_every_offset() {
     for (offset, size, room) in offsets_and_sizes() {
         let mut inputs = in_parts(&SMALL[..offset], size);
         inputs.push(SocketInput::Reset);
-        let socket = Script::new(inputs).with_outputs(vec![SocketOutput::Takes(room); SMALL.len()]);
-        let mut sim = Simulation::new(Echo, socket, small_limits());
+        let socket = ScriptedSocket::new(inputs).with_outputs(vec![SocketOutput::Takes(room); SMALL.len()]);
+        let mut sim = Harness::new(Echo, socket, small_limits());
         assert_eq!(sim.run(), Some(CloseReason::Reset), "a reset at {offset}, reads of {size}, writes of {room}");
         assert!(SMALL[..offset].starts_with(&sim.socket.written));
         sim.assert_owns_no_heap();
@@ -154,7 +155,7 @@ fn a_broken_write_at_every_offset() {
         let mut inputs = in_parts(SMALL, size);
         inputs.push(SocketInput::End);
         let limits = Limits { buffer_bytes: room, ..small_limits() };
-        let mut sim = Simulation::new(Echo, Script::new(inputs).with_outputs(outputs), limits);
+        let mut sim = Harness::new(Echo, ScriptedSocket::new(inputs).with_outputs(outputs), limits);
         // After everything is written, no write is left to fail.
         let expected = if offset < SMALL.len() { CloseReason::Reset } else { CloseReason::PeerClosed };
         assert_eq!(sim.run(), Some(expected), "broken at {offset}, reads of {size}, buffers of {room}");

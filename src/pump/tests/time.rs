@@ -1,13 +1,14 @@
 //! Timeouts, deadlines of services, and wake-ups from other threads.
 
-use super::script::{Script, SocketInput};
-use super::simulation::{SECOND, Simulation, service_fn};
+use super::harness::Harness;
+use super::services::{SECOND, service_fn};
 use crate::connection::{CloseReason, Limits};
 use crate::service::{Echo, Service, Wait};
+use crate::testing::{ScriptedSocket, SocketInput};
 use std::cell::RefCell;
 
-fn sim<S: Service>(service: S, inputs: impl IntoIterator<Item = SocketInput>) -> Simulation<S> {
-    Simulation::new(service, Script::new(inputs), Limits { idle: Some(SECOND * 10), ..Limits::default() })
+fn sim<S: Service>(service: S, inputs: impl IntoIterator<Item = SocketInput>) -> Harness<S> {
+    Harness::new(service, ScriptedSocket::new(inputs), Limits { idle: Some(SECOND * 10), ..Limits::default() })
 }
 
 #[test]
@@ -41,7 +42,7 @@ fn the_idle_timeout_moves_with_every_message() {
 #[test]
 fn a_peer_that_reads_nothing_is_closed_at_the_timeout() {
     let mut sim = sim(Echo, [SocketInput::Bytes(b"ping".to_vec())]);
-    sim.socket.stalled = true;
+    sim.socket.stall_after(0);
     assert_eq!(sim.run(), None);
     assert_eq!(sim.advance(SECOND * 9), None);
     assert_eq!(sim.advance(SECOND), Some(CloseReason::Idle));
@@ -56,7 +57,7 @@ fn a_finishing_connection_is_closed_at_the_idle_timeout() {
         Wait::Close
     });
     let mut sim = sim(service, []);
-    sim.socket.stalled = true;
+    sim.socket.stall_after(0);
     assert_eq!(sim.run(), None);
     // Discarded input does not count as activity, because the peer does not read its output.
     sim.socket.push_bytes(b"more");
@@ -155,7 +156,7 @@ fn a_nearer_deadline_is_reported() {
     let mut sim = sim(Echo, []);
     sim.limits.write = Some(SECOND);
     assert_eq!(sim.run(), None);
-    sim.socket.stalled = true;
+    sim.socket.stall_after(0);
     sim.socket.push_bytes(b"what cannot be sent back");
     assert_eq!(sim.run(), None);
     assert_eq!(sim.deadline(), Some(SECOND / 8), "a check of the delivered output");
@@ -187,11 +188,11 @@ fn a_precise_deadline_is_armed_once() {
     assert_eq!(sim.deadline(), Some(SECOND * 10), "not a deadline of the wheel");
     sim.socket.push_bytes(b"now");
     assert_eq!(sim.run(), None);
-    assert_eq!(sim.precise_timers(), 1, "an unchanged deadline is not armed again");
+    assert_eq!(sim.precise_timers.len(), 1, "an unchanged deadline is not armed again");
     assert_eq!(sim.advance(SECOND / 2), None);
     sim.socket.push_bytes(b"now");
     assert_eq!(sim.advance(SECOND / 4), None);
-    assert_eq!(sim.precise_timers(), 2);
+    assert_eq!(sim.precise_timers.len(), 2);
     assert_eq!(sim.advance(SECOND / 4), None, "the timer of a replaced deadline changes nothing");
     assert_eq!(sim.advance(SECOND * 3 / 4), None);
     drop(sim);

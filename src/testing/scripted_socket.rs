@@ -1,6 +1,6 @@
 //! Scripted socket: supplies input, accepts output and counts calls, without a kernel.
 //!
-//! It is stricter than a kernel: a wasted or forbidden call fails the test.
+//! It is stricter than a kernel: a wasted or forbidden call panics.
 
 use crate::socket::ByteStream;
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 
 /// Results of reads. Each has its own event, unless the connection is still reading when it arrives.
 #[derive(Clone)]
-pub(super) enum SocketInput {
+pub(crate) enum SocketInput {
     Bytes(Vec<u8>),
     /// Bytes followed directly by the end: one event announces both.
     Last(Vec<u8>),
@@ -37,7 +37,7 @@ impl fmt::Debug for SocketInput {
 
 /// Results of writes.
 #[derive(Debug, Clone)]
-pub(super) enum SocketOutput {
+pub(crate) enum SocketOutput {
     /// The socket takes at most that many bytes. If not all are taken, it is full.
     Takes(usize),
     /// The socket is full.
@@ -47,11 +47,11 @@ pub(super) enum SocketOutput {
 }
 
 /// Readiness of an event: readable, writable, hang-up.
-pub(super) type Event = (bool, bool, bool);
+pub(crate) type Event = (bool, bool, bool);
 
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "the flags are independent, and any combination can occur")]
-pub(super) struct Script {
+pub(crate) struct ScriptedSocket {
     inputs: VecDeque<SocketInput>,
     outputs: VecDeque<SocketOutput>,
     /// Input was announced but not read completely. Edge-triggered, so no further event comes.
@@ -60,50 +60,85 @@ pub(super) struct Script {
     hang_up_reported: bool,
     full: bool,
     ended: bool,
-    /// The peer does not read: the socket is full after the scripted outputs. Otherwise it takes everything.
-    pub(super) stalled: bool,
+    /// Number of bytes that the socket takes after the scripted outputs; `None` is any number.
+    room: Option<usize>,
     /// Behaves as a layer that holds bytes: a short read does not show that the socket is drained.
-    pub(super) holds_bytes: bool,
-    pub(super) reads: usize,
-    pub(super) writes: usize,
-    pub(super) shuts: usize,
-    pub(super) written: Vec<u8>,
+    pub(crate) holds_bytes: bool,
+    pub(crate) reads: usize,
+    pub(crate) writes: usize,
+    pub(crate) shuts: usize,
+    pub(crate) written: Vec<u8>,
 }
 
-impl Script {
-    pub(super) fn new(inputs: impl IntoIterator<Item = SocketInput>) -> Self {
+impl ScriptedSocket {
+    #[cfg(test)]
+    pub(crate) fn new(inputs: impl IntoIterator<Item = SocketInput>) -> Self {
         Self { inputs: inputs.into_iter().collect(), ..Self::default() }
     }
 
-    pub(super) fn with_outputs(mut self, outputs: impl IntoIterator<Item = SocketOutput>) -> Self {
+    #[cfg(test)]
+    pub(crate) fn with_outputs(mut self, outputs: impl IntoIterator<Item = SocketOutput>) -> Self {
+        self.set_outputs(outputs);
+        self
+    }
+
+    /// Replaces the results of the next writes.
+    pub(crate) fn set_outputs(&mut self, outputs: impl IntoIterator<Item = SocketOutput>) {
         self.outputs = outputs.into_iter().collect();
+    }
+
+    /// The peer reads nothing: the socket is full after the scripted outputs.
+    #[cfg(test)]
+    pub(crate) fn stalled(mut self) -> Self {
+        self.stall_after(0);
         self
     }
 
-    pub(super) fn stalled(mut self) -> Self {
-        self.stalled = true;
-        self
+    /// The socket takes `bytes` more bytes after the scripted outputs, then it is full.
+    pub(crate) fn stall_after(&mut self, bytes: usize) {
+        self.room = Some(bytes);
     }
 
-    pub(super) fn push(&mut self, input_event: SocketInput) {
+    /// The socket takes everything after the scripted outputs.
+    pub(crate) fn resume(&mut self) {
+        self.room = None;
+    }
+
+    pub(crate) fn push(&mut self, input_event: SocketInput) {
         self.inputs.push_back(input_event);
     }
 
-    pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
         self.push(SocketInput::Bytes(bytes.to_vec()));
     }
 
+    /// The peer resets the connection. What it sent before can still be read; writes fail at once.
+    pub(crate) fn reset(&mut self) {
+        self.push(SocketInput::Reset);
+        self.set_outputs([SocketOutput::Broken]);
+    }
+
+    /// Number of bytes that were not read.
+    pub(crate) fn unread_bytes(&self) -> usize {
+        let bytes = |input: &SocketInput| match input {
+            SocketInput::Bytes(bytes) | SocketInput::Last(bytes) => bytes.len(),
+            _ => 0,
+        };
+        self.inputs.iter().map(bytes).sum()
+    }
+
     /// Whether all scripted input was read.
-    pub(super) fn is_drained(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_drained(&self) -> bool {
         self.inputs.is_empty()
     }
 
     /// The next edge-triggered event, if there is one.
-    pub(super) fn next_event(&mut self) -> Option<Event> {
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
         let next = self.inputs.front().filter(|_| !self.announced);
         let readable = next.is_some();
         let hang_up = matches!(next, Some(SocketInput::Last(_) | SocketInput::End | SocketInput::Reset));
-        let writable = self.full && (!self.stalled || !self.outputs.is_empty());
+        let writable = self.full && (self.room != Some(0) || !self.outputs.is_empty());
         if readable {
             self.announced = true;
             self.hang_up_reported = hang_up;
@@ -131,7 +166,7 @@ impl Script {
     }
 }
 
-impl ByteStream for Script {
+impl ByteStream for ScriptedSocket {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         assert!(!room.is_empty(), "a read into an empty buffer looks like the end");
         assert!(!self.ended, "read after the end");
@@ -157,15 +192,18 @@ impl ByteStream for Script {
         assert!(!self.full, "wrote to a full socket without an event");
         assert_eq!(self.shuts, 0, "wrote after the end");
         self.writes += 1;
+        let is_unscripted = self.outputs.is_empty();
         let room = match self.outputs.pop_front() {
-            None if self.stalled => 0,
-            None => usize::MAX,
+            None => self.room.unwrap_or(usize::MAX),
             Some(SocketOutput::Takes(room)) => room,
             Some(SocketOutput::Full) => 0,
             Some(SocketOutput::Signal) => return Err(ErrorKind::Interrupted.into()),
             Some(SocketOutput::Broken) => return Err(ErrorKind::BrokenPipe.into()),
         };
         let count = bytes.len().min(room);
+        if is_unscripted {
+            self.room = self.room.map(|room| room - count);
+        }
         self.full = count < bytes.len();
         self.written.extend_from_slice(&bytes[..count]);
         if count == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(count) }

@@ -1,0 +1,161 @@
+//! One connection on a scripted socket, with its timers and its buffers checked after every turn.
+
+use super::scripted_socket::ScriptedSocket;
+use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
+use crate::connection::{CloseReason, Connection, Limits};
+use crate::pump::{Observer, Pump, Turn, handle_deadline};
+use crate::service::Service;
+use std::time::Instant;
+
+/// Records the observed bytes, and supplies the simulated time.
+#[derive(Debug)]
+pub(crate) struct RecordingObserver {
+    pub(crate) now: Instant,
+    pub(crate) received: Vec<u8>,
+    pub(crate) sent: Vec<u8>,
+}
+
+impl Observer for RecordingObserver {
+    fn now(&mut self) -> Instant {
+        self.now
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        self.received.extend_from_slice(bytes);
+    }
+
+    fn sent(&mut self, bytes: &[u8]) {
+        self.sent.extend_from_slice(bytes);
+    }
+}
+
+/// A connection as a worker drives it, without a kernel.
+#[derive(Debug)]
+pub(crate) struct SimulatedConnection<S> {
+    pub(crate) connection: Connection<S>,
+    pub(crate) socket: ScriptedSocket,
+    pub(crate) limits: Limits,
+    pub(crate) observer: RecordingObserver,
+    /// A turn is due without an event.
+    is_due: bool,
+    pool: BufferPool,
+    /// The instant at which the loop will call the connection, and the limits it was computed with.
+    armed: (Option<Instant>, Limits),
+    /// Instants of the armed precise timers.
+    pub(crate) precise_timers: Vec<Instant>,
+    /// Number of sent bytes that were compared with those the socket took.
+    checked_bytes: usize,
+}
+
+impl<S: Service> SimulatedConnection<S> {
+    /// Creates a connection as a worker does: the first event reports that there is something to read.
+    pub(crate) fn new(service: S, socket: ScriptedSocket, limits: Limits, now: Instant) -> Self {
+        let mut connection = Connection::new(service, now);
+        connection.handle_read_blocked();
+        Self {
+            connection,
+            socket,
+            observer: RecordingObserver { now, received: Vec::new(), sent: Vec::new() },
+            is_due: true,
+            pool: BufferPool::new(),
+            armed: (None, limits.clone()),
+            limits,
+            precise_timers: Vec::new(),
+            checked_bytes: 0,
+        }
+    }
+
+    /// The close reason, once the connection is closed.
+    pub(crate) fn closed(&self) -> Option<CloseReason> {
+        self.connection.closed()
+    }
+
+    /// Makes a turn due without an event.
+    pub(crate) fn request_turn(&mut self) {
+        self.is_due = true;
+    }
+
+    /// Runs one turn if one is due or the socket has an event. Returns its result, or `None` if nothing is to be done.
+    pub(crate) fn step(&mut self) -> Option<Turn> {
+        if !self.is_due {
+            if self.closed().is_some() {
+                return None;
+            }
+            let (readable, writable, hang_up) = self.socket.next_event()?;
+            self.connection.handle_event(readable, writable, hang_up);
+        }
+        let turn = self.turn();
+        self.is_due = turn == Turn::Yielded;
+        Some(turn)
+    }
+
+    /// Runs one turn and checks the invariants that hold after every turn.
+    pub(crate) fn turn(&mut self) -> Turn {
+        let (pool, memory) = (&mut self.pool, &MemoryAccount::unlimited());
+        let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut self.observer };
+        let precise_deadline = self.connection.precise_deadline();
+        let turn = pump.turn(&mut self.connection, &mut self.socket);
+        let newer =
+            self.connection.precise_deadline().filter(|_| self.connection.precise_deadline() != precise_deadline);
+        self.precise_timers.extend(newer);
+        self.check_buffers();
+        self.check_deadline();
+        self.check_bytes();
+        turn
+    }
+
+    /// The buffers keep to their limit, and empty ones own no storage.
+    fn check_buffers(&self) {
+        let (held, storage) = (self.connection.buffered_bytes(), self.connection.storage_bytes_of_each());
+        for (held, storage) in held.into_iter().zip(storage) {
+            assert!(held <= self.limits.buffer_bytes, "{held} bytes held, above the limit");
+            assert!(storage <= self.limits.buffer_bytes.max(BLOCK_BYTES), "{storage} bytes of storage");
+            assert!(held > 0 || storage == 0, "an empty buffer kept {storage} bytes of storage");
+        }
+    }
+
+    /// A nearer deadline is reported; one that moves away is noticed when the old one expires.
+    fn check_deadline(&mut self) {
+        let (armed, limits) = &mut self.armed;
+        if *limits != self.limits {
+            // Real connections change their limits only for a drain.
+            (*armed, *limits) = (self.connection.next_deadline(&self.limits), self.limits.clone());
+        }
+        let urgent = self.connection.urgent_deadline(&self.limits);
+        *armed = [*armed, urgent].into_iter().flatten().min();
+        if let Some(next) = self.connection.next_deadline(&self.limits) {
+            let late = next.saturating_duration_since(self.observer.now);
+            assert!(armed.is_some_and(|armed| armed <= next), "no timer is armed for a deadline in {late:?}");
+        }
+    }
+
+    /// Every byte that the socket took or supplied was reported and counted.
+    fn check_bytes(&mut self) {
+        let (sent, received) = (&self.observer.sent, &self.observer.received);
+        assert_eq!(sent[self.checked_bytes..], self.socket.written[self.checked_bytes..]);
+        assert_eq!(self.connection.sent_bytes(), sent.len() as u64);
+        assert_eq!(self.connection.received_bytes(), received.len() as u64);
+        self.checked_bytes = sent.len();
+    }
+
+    /// The next instant at which a timer expires.
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        let is_open = self.closed().is_none();
+        self.precise_timers.iter().copied().chain(self.armed.0).min().filter(|_| is_open)
+    }
+
+    /// Sets the time to `now`, and continues as a loop does if a timer has expired, even an unneeded one.
+    pub(crate) fn handle_time(&mut self, now: Instant) {
+        self.observer.now = now;
+        if self.next_timer().is_none_or(|timer| timer > now) {
+            return;
+        }
+        self.is_due = true;
+        // An expired timer is no longer armed.
+        self.armed.0 = self.armed.0.filter(|&armed| armed > now);
+        handle_deadline(&mut self.connection, &self.socket, &self.limits, now);
+        for _ in self.precise_timers.extract_if(.., |&mut precise_deadline| precise_deadline <= now) {
+            self.connection.handle_precise_timer(now);
+        }
+    }
+}

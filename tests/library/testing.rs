@@ -1,0 +1,133 @@
+//! The test kit `multiconn::testing`, used as by another crate.
+
+use multiconn::codec::Framing;
+use multiconn::connection::{CloseReason, Limits};
+use multiconn::service::{Context, Framed, Input, Output, Replies, Service, Wait, reverse};
+use multiconn::testing::Simulation;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Adds the numbers of each line to a sum, and answers with it.
+#[derive(Default)]
+struct Adder {
+    sum: u64,
+    /// Adds before the answer is written: again, if it has to be written later.
+    adds_first: bool,
+}
+
+impl Service for Adder {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
+        while let Some(end) = input.bytes().iter().position(|byte| *byte == b'\n') {
+            let Some(number) =
+                std::str::from_utf8(&input.bytes()[..end]).ok().and_then(|text| text.parse::<u64>().ok())
+            else {
+                return Wait::Abort;
+            };
+            let sum = self.sum + number;
+            if self.adds_first {
+                self.sum = sum;
+            }
+            if !output.write_whole(format!("{sum}\n").as_bytes()) {
+                return Wait::Writable;
+            }
+            self.sum = sum;
+            input.consume(end + 1);
+        }
+        Wait::Input
+    }
+
+    fn error_detail(&self) -> Option<String> {
+        Some("not a number".to_owned())
+    }
+}
+
+#[test]
+fn a_dialogue_with_back_pressure_and_an_error() {
+    let server = Simulation::new(|_| Adder::default());
+    let mut peer = server.connect();
+    peer.send(b"1\n2");
+    assert_eq!(peer.receive(), b"1\n");
+    peer.stall_after(1);
+    peer.send(b"0\n30\n");
+    assert_eq!(peer.receive(), b"2");
+    peer.resume();
+    assert_eq!(peer.receive(), b"1\n51\n");
+    peer.send(b"x\n");
+    assert!(peer.received_end());
+    peer.end();
+    assert_eq!(peer.closed(), Some(CloseReason::ProtocolError));
+    assert_eq!(peer.error_detail().as_deref(), Some("not a number"));
+}
+
+#[test]
+fn any_split_of_a_stream_gives_the_same_answer() {
+    let server = Simulation::new(|_| Adder::default());
+    assert_eq!(server.assert_split_invariant(b"1\n20\n300\n"), b"1\n21\n321\n");
+    let backwards = |message: &[u8], replies: &mut Replies<'_>| replies.send_with(|reply| reverse(message, reply));
+    let server = Simulation::new(|_| Framed::new(Framing::LINES, 100, backwards));
+    assert_eq!(server.assert_split_invariant(b"one\ntwo\n\n"), b"eno\nowt\n\n");
+}
+
+#[test]
+fn a_line_that_counts_twice_when_the_output_is_full_is_found() {
+    let server = Simulation::new(|_| Adder { adds_first: true, ..Adder::default() });
+    let checked = catch_unwind(AssertUnwindSafe(|| server.assert_split_invariant(b"1\n20\n300\n")));
+    let message = checked.expect_err("the sums differ").downcast::<String>().unwrap();
+    assert!(message.contains("\n  expected: 9 bytes, closed by peer: \"1\\n21\\n321\\n\""), "{message}");
+}
+
+#[test]
+fn timeouts_expire_in_simulated_time() {
+    let mut limits = Limits::default();
+    limits.idle = Some(Duration::from_secs(3600));
+    let server = Simulation::new(|_| Adder::default()).with_limits(limits);
+    let mut peer = server.connect();
+    peer.send(b"1\n");
+    server.advance(Duration::from_secs(3599));
+    assert!(!peer.received_end());
+    server.advance(Duration::from_secs(1));
+    assert!(peer.received_end());
+    peer.end();
+    assert_eq!(peer.closed(), Some(CloseReason::Idle));
+}
+
+#[test]
+fn a_drain_ends_quiet_connections_first() {
+    let server = Simulation::new(|_| Adder::default());
+    let (mut quiet, mut busy) = (server.connect(), server.connect());
+    quiet.send(b"1\n");
+    busy.send(b"2");
+    server.drain(Duration::from_secs(10));
+    assert!(quiet.received_end() && !busy.received_end());
+    busy.send(b"\n");
+    assert_eq!((busy.receive().as_slice(), busy.received_end()), (&b"2\n"[..], true));
+}
+
+/// Counts the connections of its server.
+struct Counter(Rc<RefCell<usize>>);
+
+impl Service for Counter {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
+        if !input.is_empty() {
+            input.clear();
+            output.write(self.0.borrow().to_string().as_bytes());
+        }
+        Wait::Input
+    }
+}
+
+#[test]
+fn services_of_one_server_share_state() {
+    let connections = Rc::new(RefCell::new(0));
+    let server = Simulation::new(|_| {
+        *connections.borrow_mut() += 1;
+        Counter(Rc::clone(&connections))
+    });
+    let (mut first, mut second) = (server.connect(), server.connect());
+    for peer in [&mut first, &mut second] {
+        peer.send(b"?");
+        assert_eq!(peer.receive(), b"2");
+    }
+}
