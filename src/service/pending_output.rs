@@ -51,6 +51,11 @@ impl PendingOutput {
         self.bytes.extend_from_slice(&bytes[written..]);
     }
 
+    /// Keeps the bytes that `write` appends, for the next [`flush`](Self::flush).
+    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+    }
+
     /// Writes as much as there is room for. Returns whether nothing is kept any more.
     #[inline]
     #[must_use = "as long as something is kept, the service waits for room"]

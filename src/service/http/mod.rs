@@ -9,7 +9,7 @@ mod tests;
 
 pub use response::HttpResponse;
 
-use super::{Context, Input, Output, Service, Wait, WallClock};
+use super::{Context, Input, Output, PendingOutput, Service, Wait, WallClock};
 use crate::codec::http::{BodyDecoder, HeadDecoder, HttpError, RequestHead};
 use std::time::Instant;
 
@@ -74,8 +74,7 @@ pub struct HttpService<R> {
     /// A request whose body is incomplete. Boxed, so that an idle connection owns no heap.
     partial: Option<Box<PartialRequest>>,
     /// The encoded response. It may be larger than the output has room for, and is then written in parts.
-    answer: Vec<u8>,
-    written: usize,
+    answer: PendingOutput,
     /// The connection closes after this response.
     closes: bool,
     /// When the last request was complete, or when its response was written.
@@ -99,8 +98,7 @@ impl<R: Routes> HttpService<R> {
             max_body_bytes: 0,
             decoder: HeadDecoder::new(MAX_HEAD_BYTES),
             partial: None,
-            answer: Vec::new(),
-            written: 0,
+            answer: PendingOutput::default(),
             closes: false,
             waiting_since: None,
         }
@@ -120,7 +118,7 @@ impl<R: Routes> HttpService<R> {
 
     /// Whether a received request is not answered completely.
     pub fn is_answering(&self) -> bool {
-        self.written < self.answer.len()
+        !self.answer.is_empty()
     }
 
     /// Reads from the input up to the end of one request, and prepares its response. Returns whether there is one.
@@ -142,7 +140,7 @@ impl<R: Routes> HttpService<R> {
             input.consume(size);
             self.partial = Some(Box::new(PartialRequest { head, body: Vec::new(), decoder: body }));
             if expects_continue && input.is_empty() {
-                (self.answer, self.written) = (CONTINUE.to_vec(), 0);
+                self.answer.push_with(|bytes| bytes.extend_from_slice(CONTINUE));
             }
             return self.read_body(input, context);
         }
@@ -186,20 +184,15 @@ impl<R: Routes> HttpService<R> {
 
     fn set_answer(&mut self, response: &HttpResponse, is_head: bool, closes: bool) {
         let unix_seconds = (self.clock)().as_secs();
-        // A response may follow status 100.
-        self.answer.drain(..self.written);
-        response.encode(unix_seconds, is_head, closes, &mut self.answer);
-        (self.written, self.closes) = (0, closes);
+        self.answer.push_with(|bytes| response.encode(unix_seconds, is_head, closes, bytes));
+        self.closes = closes;
     }
 
     /// Writes as much as there is room for. Returns what to wait for, or `None` when the next request can be handled.
     fn write(&mut self, output: &mut Output<'_>) -> Option<Wait> {
-        self.written += output.write(&self.answer[self.written..]);
-        if self.is_answering() {
+        if !self.answer.flush(output) {
             return Some(Wait::Writable);
         }
-        // A kept-alive connection holds no heap.
-        (self.answer, self.written) = (Vec::new(), 0);
         self.closes.then_some(Wait::Close)
     }
 }
@@ -230,6 +223,6 @@ impl<R: Routes> Service for HttpService<R> {
         let partial = self.partial.as_deref();
         let partial =
             partial.map(|partial| size_of::<PartialRequest>() + partial.head.capacity() + partial.body.capacity());
-        self.answer.capacity() + partial.unwrap_or(0)
+        self.answer.held_bytes() + partial.unwrap_or(0)
     }
 }
