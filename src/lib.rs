@@ -53,8 +53,9 @@
 //!
 //! # Design
 //!
-//! 1. **One service method.** [`Service::serve`] gets input, output and the time. It returns
-//!    what it [waits](Wait) for: more input, output space, an instant, or the end of the connection.
+//! 1. **One service method.** [`Service::serve`] gets input, output and a [context](Context): the time, the peer, a
+//!    [handle](service::Handle). It returns what it [waits](Wait) for: more input, output space, a wake, an instant, or
+//!    the end of the connection.
 //! 2. **Back-pressure is a full buffer.** A service that cannot write leaves its input in place. The input buffer
 //!    fills, the connection stops reading, and TCP slows the peer down. There is no callback and no flag.
 //! 3. **One ready queue.** A turn ends blocked, yielded or closed. A connection that yielded goes to the
@@ -88,10 +89,10 @@
 //! | | `error` | errors that an operator can act on; texts and backoff for system errors |
 //! | pure: no socket, no clock, no thread | `buffer` | bounded byte queue, pool of shared blocks, memory account |
 //! | | `codec` | framing: fixed size, delimiter, length prefix, messages with a JSON header, HTTP/1.1 |
-//! | | `service` | the service trait, and one file per built-in service |
-//! | | `connection` | connection state machine: phases, buffers, watermarks, half-close, lingering, deadlines |
 //! | operating system | `socket` | addresses, options, listeners (opened or inherited), streams, TLS, UDP, file descriptors |
-//! | | `event_loop` | poll, slab with generations, timer wheel, precise timers, ready queue, mailbox, signals |
+//! | pure; of `socket` they name data and a trait | `service` | the service trait, its context and handles, and one file per built-in service |
+//! | | `connection` | connection state machine: phases, buffers, watermarks, half-close, lingering, deadlines |
+//! | operating system | `event_loop` | poll, slab with generations, timer wheel, precise timers, ready queue, mailbox, signals |
 //! | socket and connection | `pump` | read, serve, write, shut down; nothing else joins a socket to a connection |
 //! | results of a run; pure as well | `results` | one mergeable type; files, validation, thresholds, comparison, text and HTML reports |
 //! | programs | `server` | configuration, workers, acceptor, admission, drain, handover, counters, metrics, summary |
@@ -99,7 +100,7 @@
 //! | command line | `cli`, `bin` | options of the three programs and their `main` functions |
 //! | tests in memory | `testing` | a simulated loop and clock, peers on scripted sockets, splits of streams |
 //!
-//! `socket` and `event_loop` know neither each other nor the pure modules; `server` and `client` never import each
+//! `socket` and `event_loop` know neither each other nor services and connections; `server` and `client` never import each
 //! other. Services, connections and the pump get the time as an argument, so a whole connection can be replayed in a
 //! test. `docs/glossary.md` defines the terms.
 //!

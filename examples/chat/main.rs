@@ -19,7 +19,7 @@ mod rooms;
 use multiconn::codec::{Decoder, FrameError, Framing};
 use multiconn::error::Error;
 use multiconn::is_unsafe;
-use multiconn::server::{ConnectionInfo, Server, ServerConfig};
+use multiconn::server::{Server, ServerConfig};
 use multiconn::service::{Context, Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;
 use rooms::{Chat, QUEUE_BYTES};
@@ -57,13 +57,13 @@ struct Member {
 }
 
 impl Member {
-    fn enter(chat: &Arc<Mutex<Chat>>, opened: &ConnectionInfo<'_>) -> Self {
-        lock(chat).enter(opened.number, opened.waker());
+    fn enter(chat: &Arc<Mutex<Chat>>, opened: &mut Context<'_>) -> Self {
+        lock(chat).enter(opened.id(), opened.handle());
         let decoder = Decoder::new(Framing::LINES, MAX_LINE_BYTES);
         let recent_lines = (Instant::now(), 0);
         Self {
             chat: Arc::clone(chat),
-            number: opened.number,
+            number: opened.id(),
             decoder,
             recent_lines,
             error_detail: None,

@@ -1,6 +1,6 @@
 //! Rooms, members and their queues of lines. It knows no connections.
 
-use multiconn::server::ConnectionWaker;
+use multiconn::service::Handle;
 use multiconn::service::Output;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(crate) struct Chat {
 struct MemberState {
     nick: String,
     room: String,
-    waker: ConnectionWaker,
+    waker: Handle,
     /// Lines that are not written yet. While it is not empty, a call of the member is pending: it was woken, or it
     /// waits for room.
     queue: VecDeque<Arc<str>>,
@@ -91,7 +91,7 @@ impl MemberState {
 
 impl Chat {
     /// Adds a member with an initial nickname.
-    pub(crate) fn enter(&mut self, number: u64, waker: ConnectionWaker) {
+    pub(crate) fn enter(&mut self, number: u64, waker: Handle) {
         let nick = format!("{GUEST}{number}");
         self.nicks.insert(nick.clone(), number);
         let (room, queue) = (String::new(), VecDeque::new());

@@ -1,6 +1,6 @@
 //! Events of a layer between connection and socket, such as TLS: its handshake, bytes it holds back, and damaged input.
 
-use super::{CloseReason, Connection, Limits, Phase};
+use super::{CloseReason, Connection, Phase};
 use crate::service::Service;
 use std::io;
 use std::time::Instant;
@@ -12,9 +12,8 @@ impl<S: Service> Connection<S> {
     }
 
     /// The handshake is complete and the connection opens.
-    pub fn handle_opened(&mut self, limits: &Limits, now: Instant) {
-        let is_draining = limits.drain_by.is_some();
-        self.phase = if is_draining { Phase::Draining } else { Phase::Open };
+    pub fn handle_opened(&mut self, now: Instant) {
+        self.phase = Phase::Open;
         self.times.record_activity(now);
         self.serve_due = true;
         self.deadline_dirty = true;

@@ -19,9 +19,7 @@
 //! (RFC 1122, section 4.2.2.13; RFC 9112, section 9.6). A service may also end its own output and still be called: our
 //! sending half is then shut down while the connection is open.
 
-mod close_reason;
 mod deadlines;
-mod limits;
 mod lower_layer;
 mod output_progress;
 mod phase;
@@ -29,11 +27,11 @@ mod service_wait;
 #[cfg(test)]
 mod tests;
 
-pub use close_reason::CloseReason;
-pub use limits::Limits;
+pub use crate::service::{CloseReason, Limits};
 
 use crate::buffer::{Buffer, BufferPool};
-use crate::service::{Context, Input, Output, Service, Wait};
+use crate::service::{Context, Handle, Host, Input, NextSend, Output, Service, Wait};
+use crate::socket::ByteStream;
 use deadlines::{Deadline, DeadlineConditions, DeadlineTimes};
 use phase::Phase;
 use service_wait::ServiceWait;
@@ -42,11 +40,24 @@ use std::time::Instant;
 /// Low watermark of the output: room counts as free when at most 1/4 of the output's limit is buffered.
 const LOW_WATERMARK: usize = 4;
 
+/// What is known about the end of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InputEnd {
+    Unknown,
+    /// The socket reported a hang-up or urgent data: a short read then does not mean that it is drained.
+    Announced,
+    /// A read found the end.
+    Reached,
+}
+
 /// State of one connection between a service and a peer.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "the flags are independent, and any combination can occur")]
 pub(crate) struct Connection<S> {
-    service: S,
+    /// None until the connection is open and its owner has made the service, and after [`end`](Self::end).
+    service: Option<S>,
+    /// None until the service asks for it.
+    handle: Option<Handle>,
     input: Buffer,
     output: Buffer,
     waiting: ServiceWait,
@@ -58,13 +69,13 @@ pub(crate) struct Connection<S> {
     reason: CloseReason,
     /// The service must be called.
     serve_due: bool,
+    /// The handle holds bytes to send, or the request to close after them.
+    sends_due: bool,
     /// The socket may have more to read. Events are edge-triggered, so this stays set until a read finds nothing more.
     may_read: bool,
     /// The socket may take more output; always set while no output waits, here or in a layer below.
     may_write: bool,
-    /// The socket reported a hang-up or urgent data: a short read then does not mean that it is drained.
-    hang_up: bool,
-    input_ended: bool,
+    input_end: InputEnd,
     /// The deadline may have moved nearer since it was last queried.
     deadline_dirty: bool,
     /// The connection was closed with output unsent.
@@ -78,9 +89,11 @@ pub(crate) struct Connection<S> {
 
 impl<S: Service> Connection<S> {
     /// Creates a connection that is open at `now`. The service is due at once, because it may send before it receives.
-    pub fn new(service: S, now: Instant) -> Self {
+    /// Without one, [`open`](Self::open) is.
+    pub fn new(service: Option<S>, now: Instant) -> Self {
         Self {
             service,
+            handle: None,
             input: Buffer::new(),
             output: Buffer::new(),
             waiting: ServiceWait::Input,
@@ -90,10 +103,10 @@ impl<S: Service> Connection<S> {
             phase: Phase::Open,
             reason: CloseReason::Completed,
             serve_due: true,
+            sends_due: false,
             may_read: true,
             may_write: true,
-            hang_up: false,
-            input_ended: false,
+            input_end: InputEnd::Unknown,
             deadline_dirty: true,
             is_cut: false,
             checks: 0,
@@ -101,14 +114,40 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// The service of this connection.
-    pub fn service(&self) -> &S {
-        &self.service
+    /// The service of this connection, while there is one.
+    pub fn service(&self) -> Option<&S> {
+        self.service.as_ref()
     }
 
     /// Mutable access to the service. Call [`handle_wake`](Self::handle_wake) to have it act on a change.
-    pub fn service_mut(&mut self) -> &mut S {
-        &mut self.service
+    pub fn service_mut(&mut self) -> Option<&mut S> {
+        self.service.as_mut()
+    }
+
+    /// Sets the service that [`wants_open`](Self::wants_open) asks for.
+    pub fn open(&mut self, service: S) {
+        self.service = Some(service);
+    }
+
+    /// Returns the context of a call of the service, for `host`.
+    pub fn context<'a>(
+        &'a mut self,
+        limits: &Limits,
+        now: Instant,
+        host: &'a mut dyn Host,
+        socket: &'a dyn ByteStream,
+    ) -> Context<'a> {
+        Context::new(now, limits.drain_by.is_some(), &mut self.handle, host, socket)
+    }
+
+    /// The connection is over: informs the service, if it was made, and its handles.
+    pub fn end(&mut self, reason: CloseReason) {
+        if let Some(handle) = &self.handle {
+            handle.end();
+        }
+        if let Some(mut service) = self.service.take() {
+            service.closed(reason);
+        }
     }
 
     /// When the connection opened.
@@ -146,12 +185,26 @@ impl<S: Service> Connection<S> {
     pub fn handle_event(&mut self, readable: bool, writable: bool, hang_up: bool) {
         self.may_read |= readable || hang_up;
         self.may_write |= writable || hang_up;
-        self.hang_up |= hang_up;
+        if hang_up && self.input_end == InputEnd::Unknown {
+            self.input_end = InputEnd::Announced;
+        }
     }
 
-    /// Another thread, or the owner of the service, requested a call of the service.
+    /// The owner of the service requests a call of it.
     pub fn handle_wake(&mut self) {
         self.serve_due = true;
+    }
+
+    /// The handle of the connection was used.
+    pub fn handle_requests(&mut self) {
+        let Some(handle) = &self.handle else { return };
+        let requests = handle.take_requests();
+        self.serve_due |= requests.wake;
+        self.sends_due |= requests.send;
+        if let Some(reason) = requests.reset {
+            self.is_cut = true;
+            self.close(reason);
+        }
     }
 
     /// `count` bytes were read into the buffer that [`reading`](Self::reading) returned; `short` when it offered room
@@ -160,7 +213,7 @@ impl<S: Service> Connection<S> {
     pub fn handle_received(&mut self, count: usize, short: bool, now: Instant) {
         self.input.commit(count);
         self.received_bytes += count as u64;
-        self.may_read &= !short || self.hang_up;
+        self.may_read &= !short || self.input_end == InputEnd::Announced;
         if self.phase.is_open() {
             self.times.record_activity(now);
             self.serve_due = true;
@@ -177,7 +230,7 @@ impl<S: Service> Connection<S> {
     /// The peer has shut down its sending half.
     pub fn handle_end(&mut self) {
         self.may_read = false;
-        self.input_ended = true;
+        self.input_end = InputEnd::Reached;
         self.serve_due = true;
         if self.phase == Phase::Lingering {
             self.phase = Phase::Closed;
@@ -206,13 +259,8 @@ impl<S: Service> Connection<S> {
     /// The server is draining: answer what was received, then finish. The socket is read once more to find out what was
     /// received.
     pub fn handle_drain(&mut self) {
-        match self.phase {
-            Phase::Open => self.phase = Phase::Draining,
-            // Input that still arrives cannot be answered.
-            Phase::OutputEnded | Phase::OutputShut => self.finish(CloseReason::Drained),
-            _ => {}
-        }
-        self.may_read = !self.input_ended;
+        self.serve_due = true;
+        self.may_read = !self.has_input_ended();
         self.deadline_dirty = true;
     }
 
@@ -268,7 +316,9 @@ impl<S: Service> Connection<S> {
     /// Memory that the connection and its service hold for the peer, in bytes; 0 while nothing is buffered.
     #[inline]
     pub fn held_bytes(&self) -> usize {
-        (self.input.storage_bytes() + self.output.storage_bytes()).saturating_add(self.service.held_bytes())
+        let service = self.service.as_ref().map_or(0, Service::held_bytes);
+        let sends = self.handle.as_ref().filter(|_| self.sends_due).map_or(0, Handle::queued_bytes);
+        (self.input.storage_bytes() + self.output.storage_bytes() + sends).saturating_add(service)
     }
 
     /// Bytes buffered in the input and in the output.
@@ -283,10 +333,28 @@ impl<S: Service> Connection<S> {
 
     // Requests to the pump.
 
+    /// Whether the service must be made: see [`open`](Self::open).
+    #[inline]
+    pub fn wants_open(&self) -> bool {
+        self.service.is_none() && self.phase.is_open()
+    }
+
     /// Whether the service must be called.
     #[inline]
     pub fn wants_service(&self) -> bool {
         self.serve_due && self.phase.is_open()
+    }
+
+    /// Whether bytes of the handle should be put into the output: see [`queue_sends`](Self::queue_sends).
+    #[inline]
+    pub fn wants_sends(&self) -> bool {
+        self.sends_due && self.phase.takes_sends()
+    }
+
+    /// As [`wants_sends`](Self::wants_sends), if there is room for certain.
+    #[inline]
+    pub fn wants_sends_now(&self) -> bool {
+        self.wants_sends() && self.output.is_empty()
     }
 
     /// Whether output should be written to the socket.
@@ -303,19 +371,20 @@ impl<S: Service> Connection<S> {
             phase if phase.is_open() => self.waiting != ServiceWait::Writable && self.input.len() < limits.buffer_bytes,
             phase => phase != Phase::Closed,
         };
-        accepts_input && self.may_read && !self.input_ended
+        accepts_input && self.may_read && !self.has_input_ended()
     }
 
     /// Whether all output was sent and our sending half should be shut down.
     #[inline]
     pub fn wants_shut(&self) -> bool {
-        matches!(self.phase, Phase::Finishing | Phase::OutputEnded) && self.output.is_empty() && self.may_write
+        let is_all_sent = self.output.is_empty() && !self.sends_due && self.may_write;
+        matches!(self.phase, Phase::Finishing | Phase::OutputEnded) && is_all_sent
     }
 
     /// Whether closing the socket completes the connection. After the peer's end there is nothing to linger for, and
     /// closing the socket sends our end as well.
     pub fn ends_with_close(&self) -> bool {
-        self.phase == Phase::Finishing && self.input_ended
+        self.phase == Phase::Finishing && self.has_input_ended()
     }
 
     /// The earliest instant at which [`handle_deadline`](Self::handle_deadline) has something to do.
@@ -349,20 +418,50 @@ impl<S: Service> Connection<S> {
 
     // Operations of the pump.
 
+    /// Puts bytes of the handle into the output, as far as there is room.
+    pub fn queue_sends(&mut self, pool: &mut BufferPool, limits: &Limits) {
+        let Some(handle) = self.handle.clone() else { return };
+        let mut output = Output::new(&mut self.output, pool, limits.buffer_bytes);
+        loop {
+            match handle.next_send(output.room()) {
+                NextSend::Message(bytes) => {
+                    output.write(&bytes);
+                }
+                NextSend::Blocked => return,
+                NextSend::Nothing => break,
+                NextSend::Close(reason) => {
+                    self.finish(reason);
+                    break;
+                }
+            }
+        }
+        self.sends_due = false;
+    }
+
     /// Calls the service and handles the wait that it returns.
     #[inline]
-    pub fn serve(&mut self, pool: &mut BufferPool, limits: &Limits, now: Instant) {
+    pub fn serve(
+        &mut self,
+        pool: &mut BufferPool,
+        limits: &Limits,
+        now: Instant,
+        host: &mut dyn Host,
+        socket: &dyn ByteStream,
+    ) {
+        let Some(service) = &mut self.service else { return };
         self.serve_due = false;
-        let mut input = Input::new(&mut self.input, self.input_ended);
+        let mut input = Input::new(&mut self.input, self.input_end == InputEnd::Reached);
         let mut output = Output::new(&mut self.output, pool, limits.buffer_bytes);
         if self.phase.has_output_ended() {
             output.end();
         }
-        let wait = self.service.serve(&mut input, &mut output, &mut Context::at(now));
-        if output.has_ended() && self.phase != Phase::OutputShut {
+        let mut context = Context::new(now, limits.drain_by.is_some(), &mut self.handle, host, socket);
+        let wait = service.serve(&mut input, &mut output, &mut context);
+        if output.has_ended() && self.phase == Phase::Open {
             self.phase = Phase::OutputEnded;
+            self.refuse_sends();
         }
-        let wait = service_wait::normalize_wait(wait, self.output.is_empty(), now);
+        let wait = service_wait::normalize_wait(wait, now);
         self.waiting = wait.into();
         match wait {
             Wait::Deadline(instant) => {
@@ -372,10 +471,23 @@ impl<S: Service> Connection<S> {
             Wait::PreciseDeadline(instant) => self.times.wait_until(instant),
             Wait::Close => self.finish(CloseReason::Completed),
             Wait::Abort => self.finish(CloseReason::ProtocolError),
-            Wait::Input if self.input_ended => self.finish(CloseReason::PeerClosed),
+            Wait::Input if self.has_input_ended() => self.finish(CloseReason::PeerClosed),
             Wait::Input if self.input.len() >= limits.buffer_bytes => self.finish(CloseReason::FrameTooLarge),
+            Wait::Writable if self.output.is_empty() && self.phase.has_output_ended() => {
+                self.finish(CloseReason::NoProgress);
+            }
             Wait::Writable if self.output.is_empty() => self.finish(CloseReason::ReplyTooLarge),
-            Wait::Input | Wait::Writable | Wait::Either => {}
+            Wait::Either if self.output.is_empty() => self.finish_without_room(limits),
+            Wait::Input | Wait::Writable | Wait::Either | Wait::Wake => {}
+        }
+    }
+
+    /// With empty output no further room can become free, so only input can end the wait.
+    fn finish_without_room(&mut self, limits: &Limits) {
+        if self.has_input_ended() && self.input.is_empty() {
+            self.finish(CloseReason::PeerClosed);
+        } else if self.has_input_ended() || self.input.len() >= limits.buffer_bytes {
+            self.finish(CloseReason::NoProgress);
         }
     }
 
@@ -394,19 +506,27 @@ impl<S: Service> Connection<S> {
 
     /// Finishes a draining connection that has nothing in flight: nothing to read, to answer or to send.
     #[inline]
-    pub fn finish_if_drained(&mut self) {
-        if self.phase == Phase::Draining && self.has_nothing_in_flight() {
+    pub fn finish_if_drained(&mut self, limits: &Limits) {
+        if limits.drain_by.is_some() && self.phase.is_open() && self.has_nothing_in_flight() {
             self.finish(CloseReason::Drained);
         }
     }
 
+    /// Of a connection whose output has ended, input that still arrives cannot be answered.
     fn has_nothing_in_flight(&self) -> bool {
-        let all_read = !self.may_read && !self.serve_due && self.waiting == ServiceWait::Input;
-        all_read && self.input.is_empty() && self.output.is_empty()
+        let all_read = !self.may_read && self.input.is_empty() && self.waiting != ServiceWait::Writable;
+        let all_sent = self.output.is_empty() && !self.sends_due;
+        let is_busy = self.serve_due || self.service.as_ref().is_some_and(Service::is_busy);
+        !is_busy && (self.phase.has_output_ended() || all_read && all_sent)
+    }
+
+    #[inline]
+    fn has_input_ended(&self) -> bool {
+        self.input_end == InputEnd::Reached
     }
 
     fn after_shut(&self) -> Phase {
-        if self.input_ended { Phase::Closed } else { Phase::Lingering }
+        if self.has_input_ended() { Phase::Closed } else { Phase::Lingering }
     }
 
     fn finish(&mut self, reason: CloseReason) {
@@ -415,6 +535,15 @@ impl<S: Service> Connection<S> {
             self.deadline_dirty = true;
             self.reason = reason;
             self.input.clear();
+            self.refuse_sends();
+        }
+    }
+
+    /// Accepts no more bytes from handles. Those that were accepted are sent.
+    fn refuse_sends(&mut self) {
+        if let Some(handle) = &self.handle {
+            handle.refuse();
+            self.sends_due |= handle.queued_bytes() > 0;
         }
     }
 }

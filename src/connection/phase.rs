@@ -7,8 +7,6 @@ pub(super) enum Phase {
     Handshaking,
     /// The service is called.
     Open,
-    /// Open, to be finished as soon as nothing is in flight.
-    Draining,
     /// Open, but the service writes nothing more: our sending half is shut down once everything was sent.
     OutputEnded,
     /// Open, with our sending half shut down: input is still served.
@@ -25,7 +23,13 @@ impl Phase {
     /// Whether the service is called in this phase.
     #[inline]
     pub(super) fn is_open(self) -> bool {
-        matches!(self, Self::Open | Self::Draining | Self::OutputEnded | Self::OutputShut)
+        matches!(self, Self::Open | Self::OutputEnded | Self::OutputShut)
+    }
+
+    /// Whether bytes of the connection's handle are still sent in this phase.
+    #[inline]
+    pub(super) fn takes_sends(self) -> bool {
+        matches!(self, Self::Open | Self::OutputEnded | Self::Finishing)
     }
 
     /// Whether the service has ended its output, but not the connection.

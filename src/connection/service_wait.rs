@@ -9,18 +9,17 @@ pub(super) enum ServiceWait {
     Input,
     Writable,
     Either,
+    Wake,
     Deadline,
     PreciseDeadline,
     Close,
 }
 
-/// Replaces waits that cannot be fulfilled as they are. With empty output no further room can become free, so only
-/// input can end the wait. A precise deadline that has passed becomes a plain one, which expires with the next tick. A
-/// precise one would expire at once, again and again.
+/// Replaces a precise deadline that has passed by a plain one, which expires with the next tick. A precise one would
+/// expire at once, again and again.
 #[inline]
-pub(super) fn normalize_wait(wait: Wait, is_output_empty: bool, now: Instant) -> Wait {
+pub(super) fn normalize_wait(wait: Wait, now: Instant) -> Wait {
     match wait {
-        Wait::Either if is_output_empty => Wait::Input,
         Wait::PreciseDeadline(instant) if instant <= now => Wait::Deadline(instant),
         wait => wait,
     }
@@ -33,7 +32,7 @@ impl ServiceWait {
     pub(super) fn wants_writable(self, was_high: bool) -> bool {
         match self {
             Self::Writable | Self::Either => true,
-            Self::Deadline | Self::PreciseDeadline => was_high,
+            Self::Wake | Self::Deadline | Self::PreciseDeadline => was_high,
             Self::Input | Self::Close => false,
         }
     }
@@ -46,6 +45,7 @@ impl From<Wait> for ServiceWait {
             Wait::Input => Self::Input,
             Wait::Writable => Self::Writable,
             Wait::Either => Self::Either,
+            Wait::Wake => Self::Wake,
             Wait::Deadline(_) => Self::Deadline,
             Wait::PreciseDeadline(_) => Self::PreciseDeadline,
             Wait::Close | Wait::Abort => Self::Close,

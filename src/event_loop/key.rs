@@ -31,18 +31,34 @@ impl Key {
     }
 }
 
+impl From<Key> for u64 {
+    #[inline]
+    fn from(key: Key) -> Self {
+        Self::from(key.generation) << 32 | Self::from(key.index)
+    }
+}
+
+impl From<u64> for Key {
+    #[inline]
+    fn from(bits: u64) -> Self {
+        // Splits the value that the conversion above composed.
+        #[allow(clippy::cast_possible_truncation)]
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
 impl From<Key> for Token {
     #[inline]
     fn from(key: Key) -> Self {
-        Self((key.generation as usize) << 32 | key.index as usize)
+        // A `usize` has 64 bits: see above.
+        #[allow(clippy::cast_possible_truncation)]
+        Self(u64::from(key) as usize)
     }
 }
 
 impl From<Token> for Key {
     #[inline]
     fn from(token: Token) -> Self {
-        // Splits the value that `From<Key>` composed.
-        #[allow(clippy::cast_possible_truncation)]
-        Self { index: token.0 as u32, generation: (token.0 >> 32) as u32 }
+        Self::from(token.0 as u64)
     }
 }

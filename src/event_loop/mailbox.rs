@@ -2,8 +2,8 @@
 
 use mio::{Registry, Token, Waker};
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
 /// Receiving end, owned by a loop.
 #[derive(Debug)]
@@ -18,21 +18,31 @@ pub(super) struct Mailbox<M> {
 #[derive(Debug)]
 pub struct Sender<M> {
     queue: mpsc::Sender<M>,
-    waker: Arc<Waker>,
+    wakeup: Arc<Wakeup>,
+}
+
+/// Wakes the loop, once until it receives.
+#[derive(Debug)]
+struct Wakeup {
+    waker: Waker,
+    /// The loop was woken and has not received since. Saves a system call per message of a burst.
+    is_pending: AtomicBool,
 }
 
 impl<M> Clone for Sender<M> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), waker: Arc::clone(&self.waker) }
+        Self { queue: self.queue.clone(), wakeup: Arc::clone(&self.wakeup) }
     }
 }
 
 impl<M> Sender<M> {
     /// Sends `message` and wakes the loop. A message to a loop that has ended is dropped.
     pub fn send(&self, message: M) {
-        if self.queue.send(message).is_ok()
-            && let Err(error) = self.waker.wake()
-        {
+        if self.queue.send(message).is_err() || self.wakeup.is_pending.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Err(error) = self.wakeup.waker.wake() {
+            self.wakeup.is_pending.store(false, Ordering::Release);
             log::error!("cannot wake the event loop: {error}");
         }
     }
@@ -40,9 +50,9 @@ impl<M> Sender<M> {
 
 impl<M> Mailbox<M> {
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        let waker = Arc::new(Waker::new(registry, token)?);
+        let wakeup = Arc::new(Wakeup { waker: Waker::new(registry, token)?, is_pending: AtomicBool::new(false) });
         let (sender, queue) = mpsc::channel();
-        Ok(Self { queue, sender: Sender { queue: sender, waker }, batch: Vec::new() })
+        Ok(Self { queue, sender: Sender { queue: sender, wakeup }, batch: Vec::new() })
     }
 
     pub(super) fn sender(&self) -> Sender<M> {
@@ -52,6 +62,8 @@ impl<M> Mailbox<M> {
     /// Returns the messages that are queued now. Messages that arrive while these are handled wake the loop again: two
     /// loops that keep answering each other must not starve the other events.
     pub(super) fn receive(&mut self) -> impl Iterator<Item = M> {
+        // Before the messages are taken: one that is sent after that wakes the loop.
+        self.sender.wakeup.is_pending.swap(false, Ordering::AcqRel);
         self.batch.extend(self.queue.try_iter());
         self.batch.drain(..)
     }

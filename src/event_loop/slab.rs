@@ -47,11 +47,6 @@ impl<T> Slab<T> {
         key
     }
 
-    /// Discards the key that the next [`insert`](Self::insert) would use; copies of it will find nothing.
-    pub fn skip_key(&mut self) {
-        self.generation = next_generation(self.generation);
-    }
-
     /// Returns the value of `key`, unless it was removed.
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&T> {
@@ -119,16 +114,6 @@ mod tests {
         assert_eq!(slab.get_mut(first), None);
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get_mut(second), Some(&mut "second"));
-    }
-
-    #[test]
-    fn a_key_that_was_skipped_finds_nothing() {
-        let mut slab = Slab::default();
-        let skipped = slab.next_key();
-        slab.skip_key();
-        let key = slab.insert("value");
-        assert_eq!((key.index, slab.get_mut(skipped)), (skipped.index, None));
-        assert_eq!(slab.get_mut(key), Some(&mut "value"));
     }
 
     #[test]

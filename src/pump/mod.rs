@@ -15,7 +15,7 @@ pub use session::Session;
 
 use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
-use crate::service::Service;
+use crate::service::{Host, Service};
 use crate::socket::ByteStream;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -29,12 +29,22 @@ pub enum Turn {
     /// The byte budget is spent but more can be done. The connection must go to the back of the ready queue, because no
     /// event may follow for bytes that have already arrived.
     Yielded,
+    /// The connection has opened and needs its service: see [`Connection::open`]. Another turn must follow.
+    Opened,
     /// The connection is over; its socket should be closed now.
     Closed(CloseReason),
 }
 
-/// Observes the bytes that a pump moves, and supplies the time.
-pub trait Observer {
+impl Turn {
+    /// The close reason, if the connection is over.
+    #[inline]
+    pub fn closed(self) -> Option<CloseReason> {
+        if let Self::Closed(reason) = self { Some(reason) } else { None }
+    }
+}
+
+/// Observes the bytes that a pump moves, and supplies the time and the facts about the connection.
+pub trait Observer: Host {
     /// Returns the current time.
     fn now(&mut self) -> Instant;
     /// The handshake is complete, with these parameters. Called once, before the first bytes; never without a
@@ -49,6 +59,8 @@ pub trait Observer {
 /// Observer that only supplies the time.
 #[derive(Debug)]
 pub struct TimeOnlyObserver(pub Instant);
+
+impl Host for TimeOnlyObserver {}
 
 impl Observer for TimeOnlyObserver {
     fn now(&mut self) -> Instant {
@@ -75,8 +87,15 @@ impl<O: Observer> Pump<'_, O> {
     pub fn turn<S: Service, T: ByteStream>(&mut self, connection: &mut Connection<S>, socket: &mut T) -> Turn {
         let mut budget = self.limits.turn_bytes;
         let turn = loop {
+            if connection.wants_open() {
+                break Turn::Opened;
+            }
+            if connection.wants_sends() {
+                connection.queue_sends(self.pool, self.limits);
+            }
             if connection.wants_service() {
-                connection.serve(self.pool, self.limits, self.observer.now());
+                let now = self.observer.now();
+                connection.serve(self.pool, self.limits, now, self.observer, socket);
             }
             if connection.wants_write() {
                 let sent = self.write(connection, socket);
@@ -85,7 +104,7 @@ impl<O: Observer> Pump<'_, O> {
             if socket.holds_unsent() && connection.wants_flush() {
                 self.flush(connection, socket);
             }
-            connection.finish_if_drained();
+            connection.finish_if_drained(self.limits);
             if connection.wants_shut() {
                 self.shut(connection, socket);
             }
@@ -93,7 +112,7 @@ impl<O: Observer> Pump<'_, O> {
                 break Turn::Closed(reason);
             }
             let wants_read = connection.wants_read(self.limits);
-            if !wants_read && !connection.wants_service() {
+            if !wants_read && !connection.wants_service() && !connection.wants_sends_now() {
                 break Turn::Blocked;
             }
             if budget == 0 {
@@ -124,7 +143,7 @@ impl<O: Observer> Pump<'_, O> {
             self.observer.received(&room[..count]);
         }
         if completed_handshake {
-            connection.handle_opened(self.limits, self.observer.now());
+            connection.handle_opened(self.observer.now());
         }
         match result {
             Ok(0) => connection.handle_end(),

@@ -27,20 +27,33 @@ pub struct Session<S> {
     held_bytes: usize,
     timer: Timer,
     queued: bool,
+    /// The close reason in the log line of its owner, once it was logged.
+    pub logged: Option<CloseReason>,
+    /// Index of the listener that accepted the connection.
+    pub listener: u16,
     /// Number of consecutive turns from the ready queue.
     turns_in_a_row: u8,
 }
 
 impl<S: Service> Session<S> {
-    /// Creates a session on a socket that is already registered. Registration reports at once whether there is
+    /// Creates a session on a socket that is already registered. Without a service, its first turn asks for one. Registration reports at once whether there is
     /// something to read; until then a read would find nothing.
-    pub fn new(service: S, socket: Stream, now: Instant) -> Self {
+    pub fn new(service: Option<S>, socket: Stream, now: Instant) -> Self {
         let mut connection = Connection::new(service, now);
         if socket.is_handshaking() {
             connection.handle_handshake();
         }
         connection.handle_read_blocked();
-        Self { connection, socket, held_bytes: 0, timer: Timer::default(), queued: false, turns_in_a_row: 0 }
+        Self {
+            connection,
+            socket,
+            held_bytes: 0,
+            timer: Timer::default(),
+            queued: false,
+            logged: None,
+            listener: 0,
+            turns_in_a_row: 0,
+        }
     }
 
     /// The socket reported readiness. No turn is due while the session is in the ready queue. Its turn comes anyway,
@@ -91,14 +104,9 @@ impl<S: Service> Session<S> {
         memory.release(std::mem::take(&mut self.held_bytes));
     }
 
-    /// Runs one turn and schedules the next one. Returns the close reason if the connection is over.
+    /// Runs one turn and schedules the next one.
     #[inline]
-    pub fn turn<O: Observer>(
-        &mut self,
-        pump: &mut Pump<'_, O>,
-        context: &mut LoopContext,
-        key: Key,
-    ) -> Option<CloseReason> {
+    pub fn turn<O: Observer>(&mut self, pump: &mut Pump<'_, O>, context: &mut LoopContext, key: Key) -> Turn {
         let precise_deadline = self.connection.precise_deadline();
         // A panic of the service closes its own connection only.
         let turn = guarded(|| {
@@ -112,27 +120,29 @@ impl<S: Service> Session<S> {
         self.held_bytes = held_bytes;
         self.arm_precise_timer(context, key, precise_deadline);
         match turn {
-            Turn::Closed(reason) => return Some(reason),
+            Turn::Closed(_) | Turn::Opened => return turn,
             // The connection whose growth exceeds the limit is closed, not an older one.
             _ if !is_within_limit => {
-                self.abort(CloseReason::MemoryLimit);
-                return Some(CloseReason::MemoryLimit);
+                return self.abort(CloseReason::MemoryLimit);
             }
-            Turn::Yielded if !self.queued => {
+            Turn::Yielded if !self.queued && (1..TURNS_IN_A_ROW).contains(&self.turns_in_a_row) => {
                 self.queued = true;
-                if (1..TURNS_IN_A_ROW).contains(&self.turns_in_a_row) {
-                    context.ready.push_front(key);
-                } else {
-                    self.turns_in_a_row = 0;
-                    context.ready.push_back(key);
-                }
+                context.ready.push_front(key);
             }
-            Turn::Yielded => {}
+            Turn::Yielded => self.queue_turn(context, key),
             Turn::Blocked => self.turns_in_a_row = 0,
         }
         let deadline = self.connection.urgent_deadline(pump.limits);
         self.arm(context, key, deadline);
-        None
+        turn
+    }
+
+    /// Puts the session into the ready queue, unless it is there.
+    pub fn queue_turn(&mut self, context: &mut LoopContext, key: Key) {
+        if !std::mem::replace(&mut self.queued, true) {
+            self.turns_in_a_row = 0;
+            context.ready.push_back(key);
+        }
     }
 
     #[cold]
@@ -158,7 +168,7 @@ mod tests {
     use crate::buffer::{BufferPool, MemoryAccount};
     use crate::connection::Limits;
     use crate::event_loop::{EventLoop, Key};
-    use crate::pump::{Pump, TimeOnlyObserver};
+    use crate::pump::{Pump, TimeOnlyObserver, Turn};
     use crate::service::{Delayed, Echo};
     use crate::socket::Stream;
     use mio::net::UnixStream;
@@ -172,10 +182,10 @@ mod tests {
         let (mut socket, key, now) = (Stream::Unix(stream), Key::fixed(1), context.now);
         context.register(socket.source(), key).expect("the socket is new");
         let service = Delayed::new(Echo, Duration::from_secs(24 * 3600));
-        let mut session = Session::new(service, socket, now);
+        let mut session = Session::new(Some(service), socket, now);
         let (mut pool, limits, memory) = (BufferPool::new(), Limits::default(), MemoryAccount::unlimited());
         let mut pump = Pump { pool: &mut pool, memory: &memory, limits: &limits, observer: &mut TimeOnlyObserver(now) };
-        assert_eq!(session.turn(&mut pump, context, key), None);
+        assert_eq!(session.turn(&mut pump, context, key), Turn::Blocked);
         assert!(context.wheel.time_left().is_some(), "an idle timeout is armed");
         assert_eq!(context.precise_timers.len(), 1, "the delay is armed");
         session.deregister(context, key, &memory);

@@ -50,6 +50,8 @@ pub(super) enum Purpose {
 pub(super) struct Acceptor {
     /// None once it is closed.
     listener: Option<Listener>,
+    /// The address of the listener, if the system tells.
+    address: Option<Address>,
     purpose: Purpose,
     key: Key,
     paused: bool,
@@ -62,6 +64,7 @@ pub(super) struct Acceptor {
 impl Acceptor {
     pub(super) fn new(listener: Listener, purpose: Purpose, key: Key) -> Self {
         Self {
+            address: listener.local_address().ok(),
             listener: Some(listener),
             purpose,
             key,
@@ -159,9 +162,9 @@ impl Acceptor {
         context.wheel.arm(&mut self.timer, self.key, deadline);
     }
 
-    /// The address of the listener, if it is known and the acceptor is open.
-    pub(super) fn local_address(&self) -> Option<Address> {
-        self.listener.as_ref().and_then(|listener| listener.local_address().ok())
+    /// The address of the listener, if it is known.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
     }
 
     /// A duplicate of the listening descriptor, unless the acceptor is closed.

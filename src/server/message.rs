@@ -1,43 +1,9 @@
-//! Messages to workers, and the handles that send them.
+//! Messages to workers, and the handle of a server, which sends them.
 
 use crate::event_loop::{Key, Sender};
-use crate::socket::Address;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
-
-/// Facts about a connection for the factory of its service.
-#[derive(Debug)]
-pub struct ConnectionInfo<'a> {
-    /// The number of the connection, counted from 1 over the whole server.
-    pub number: u64,
-    /// The peer's address.
-    pub peer: &'a Address,
-    pub(super) sender: &'a Sender<Message>,
-    pub(super) key: Key,
-}
-
-impl ConnectionInfo<'_> {
-    /// A waker for this connection, for other threads or other connections.
-    #[must_use]
-    pub fn waker(&self) -> ConnectionWaker {
-        ConnectionWaker { sender: self.sender.clone(), key: self.key }
-    }
-}
-
-/// Wakes the service of one connection, from any thread. Does nothing once the connection has ended.
-#[derive(Debug, Clone)]
-pub struct ConnectionWaker {
-    sender: Sender<Message>,
-    key: Key,
-}
-
-impl ConnectionWaker {
-    /// Makes the worker call the service soon.
-    pub fn wake(&self) {
-        self.sender.send(Message::Wake(self.key));
-    }
-}
 
 /// Shuts down a running server, from any thread.
 #[derive(Debug, Clone)]
@@ -62,6 +28,7 @@ impl ServerHandle {
 pub(super) enum Message {
     Drain,
     Stop,
+    /// A handle of this connection was used.
     Wake(Key),
     /// Send a duplicate of each listening socket.
     DuplicateListeners(mpsc::Sender<io::Result<OwnedFd>>),

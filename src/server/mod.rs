@@ -30,7 +30,7 @@ pub use crate::event_loop::SignalClaim;
 pub use admission::Refusal;
 pub use config::{AtLimit, ServerConfig};
 pub use handover::ChildProgram;
-pub use message::{ConnectionInfo, ConnectionWaker, ServerHandle};
+pub use message::ServerHandle;
 pub use panic_hook::limit_panic_reports;
 pub use summary::{DatagramSummary, DropReason, Summary};
 pub use udp::{DatagramConfig, MakeResponder};
@@ -38,7 +38,7 @@ pub use udp::{DatagramConfig, MakeResponder};
 use crate::buffer::MemoryAccount;
 use crate::error::Error;
 use crate::event_loop::{EventLoop, SignalSet, catch_signals, run_workers};
-use crate::service::Service;
+use crate::service::{Context, Service};
 use crate::socket::{Address, BoundDatagrams, BoundListener, Inherited, TlsAcceptor, raise_descriptor_limit};
 use crate::units::format_count;
 use acceptor::Purpose;
@@ -55,7 +55,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Instant;
 use tls_reload::ReloadableTls;
-use worker::{Job, Worker};
+use worker::{Job, MakeService, Worker};
 
 /// The signals that a server handles. All of them are always caught; a signal without an action is logged and ignored.
 const SIGNALS: SignalSet = SignalSet { ending: &[SIGINT, SIGTERM], others: &[SIGHUP, SIGUSR1, SIGUSR2] };
@@ -85,29 +85,65 @@ pub fn catch_server_signals() -> Result<SignalClaim, Error> {
 /// assert_eq!(summary.accepted, 0);
 /// # Ok::<(), multiconn::error::Error>(())
 /// ```
-pub struct Server<F> {
+pub struct Server<'a, S> {
     loops: Vec<EventLoop<Message>>,
     bound: Vec<BoundListener>,
     metrics: Vec<BoundListener>,
     datagrams: Vec<BoundDatagrams>,
     shared: Arc<Shared>,
-    make_service: F,
+    start_worker: StartWorker<'a, S>,
 }
 
-impl<F, S> Server<F>
-where
-    F: Fn(&ConnectionInfo<'_>) -> S + Sync,
-    S: Service,
-{
-    /// Listens as configured. `make_service` makes the service of each connection; if it panics, that connection is
-    /// closed, as when the service panics. Raises the soft limit on descriptors to the hard one.
+/// Makes the factory of a worker, on the worker's thread.
+type StartWorker<'a, S> = Box<dyn Fn(usize) -> MakeService<'a, S> + Send + Sync + 'a>;
+
+impl<'a, S: Service + 'a> Server<'a, S> {
+    /// Listens as configured. `make_service` makes the service of each connection, after its TLS handshake; if it panics,
+    /// that connection is closed, as when the service panics. Raises the soft limit on descriptors to the hard one.
     ///
     /// # Errors
     ///
     /// [`Error::Usage`] for an invalid configuration. [`Error::Resolve`], [`Error::Listen`], [`Error::Descriptors`] and
     /// [`Error::System`] when the system does not allow it.
-    pub fn bind(config: ServerConfig, make_service: F) -> Result<Self, Error> {
+    pub fn bind<F>(config: ServerConfig, make_service: F) -> Result<Self, Error>
+    where
+        F: Fn(&mut Context<'_>) -> S + Send + Sync + 'a,
+    {
         Self::inherit(config, Inherited::default(), make_service)
+    }
+
+    /// As [`bind`](Self::bind), for services that share state within a worker. `start_worker` is called once on the
+    /// thread of each worker, with its number from 0, and returns what makes the services of that worker. They share the
+    /// state without a lock, for example in an `Rc<RefCell<…>>`.
+    ///
+    /// ```
+    /// use multiconn::{Context, Endpoint, Server, ServerConfig};
+    /// use multiconn::service::OneShot;
+    /// use std::{cell::Cell, rc::Rc};
+    ///
+    /// // Each client gets the number of clients of its worker so far.
+    /// let server = Server::bind_per_worker(ServerConfig::at(Endpoint::tcp("127.0.0.1", 0)), |_worker| {
+    ///     let count = Rc::new(Cell::new(0));
+    ///     move |_: &mut Context<'_>| {
+    ///         count.set(count.get() + 1);
+    ///         let line = format!("{}\n", count.get());
+    ///         OneShot::new(move || line.clone())
+    ///     }
+    /// })?;
+    /// # server.handle().drain();
+    /// # server.run()?;
+    /// # Ok::<(), multiconn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn bind_per_worker<M, F>(config: ServerConfig, start_worker: M) -> Result<Self, Error>
+    where
+        M: Fn(usize) -> F + Send + Sync + 'a,
+        F: FnMut(&mut Context<'_>) -> S + 'a,
+    {
+        Self::inherit_per_worker(config, Inherited::default(), start_worker)
     }
 
     /// As [`bind`](Self::bind), but uses `inherited` sockets where there are any.
@@ -115,7 +151,31 @@ where
     /// # Errors
     ///
     /// As [`bind`](Self::bind); [`Error::Listen`] also when an inherited socket cannot be used.
-    pub fn inherit(config: ServerConfig, mut inherited: Inherited, make_service: F) -> Result<Self, Error> {
+    pub fn inherit<F>(config: ServerConfig, inherited: Inherited, make_service: F) -> Result<Self, Error>
+    where
+        F: Fn(&mut Context<'_>) -> S + Send + Sync + 'a,
+    {
+        let make_service = Arc::new(make_service);
+        Self::inherit_per_worker(config, inherited, move |_| {
+            let make_service = Arc::clone(&make_service);
+            move |context: &mut Context<'_>| make_service(context)
+        })
+    }
+
+    /// As [`bind_per_worker`](Self::bind_per_worker), but uses `inherited` sockets where there are any.
+    ///
+    /// # Errors
+    ///
+    /// As [`inherit`](Self::inherit).
+    pub fn inherit_per_worker<M, F>(config: ServerConfig, inherited: Inherited, start_worker: M) -> Result<Self, Error>
+    where
+        M: Fn(usize) -> F + Send + Sync + 'a,
+        F: FnMut(&mut Context<'_>) -> S + 'a,
+    {
+        Self::listen(config, inherited, Box::new(move |worker| Box::new(start_worker(worker))))
+    }
+
+    fn listen(config: ServerConfig, mut inherited: Inherited, start_worker: StartWorker<'a, S>) -> Result<Self, Error> {
         let descriptors = raise_descriptor_limit().map(|limit| limit.soft);
         let max_connections = config.check(descriptors)?;
         let mut loops = Vec::with_capacity(config.workers);
@@ -171,30 +231,35 @@ where
             service_manager: ServiceManager::new(config.notify),
             config,
         });
-        Ok(Self { loops, bound, metrics, datagrams, shared, make_service })
+        Ok(Self { loops, bound, metrics, datagrams, shared, start_worker })
     }
 
     /// The addresses on which the server listens, with the ports that the system chose.
+    #[must_use]
     pub fn addresses(&self) -> Vec<&Address> {
         self.bound.iter().map(|bound| &bound.endpoint.address).collect()
     }
 
     /// The addresses that serve the admin pages.
+    #[must_use]
     pub fn metrics_addresses(&self) -> Vec<&Address> {
         self.metrics.iter().map(|bound| &bound.endpoint.address).collect()
     }
 
     /// The addresses on which datagrams are answered.
+    #[must_use]
     pub fn datagram_addresses(&self) -> Vec<&Address> {
         self.datagrams.iter().map(|bound| &bound.endpoint.address).collect()
     }
 
     /// The TLS configuration in use; none for plain text.
+    #[must_use]
     pub fn tls(&self) -> Option<&TlsAcceptor> {
         self.shared.tls.as_ref().map(|tls| &tls.acceptor)
     }
 
     /// A handle to shut down the server from another thread.
+    #[must_use]
     pub fn handle(&self) -> ServerHandle {
         self.shared.handle.clone()
     }
@@ -221,11 +286,11 @@ where
         for listener in self.metrics.iter_mut().flat_map(|bound| bound.listeners.drain(..)) {
             jobs[0].listeners.push((Purpose::Admin, listener));
         }
-        let (shared, make_service) = (&self.shared, &self.make_service);
+        let (shared, start_worker) = (&self.shared, &self.start_worker);
         watchdog::start(shared).map_err(Error::system("start the watchdog's thread"))?;
         let work = |(number, mut job): (usize, Job)| {
             let _guard = WorkerGuard(shared);
-            Worker::new(shared, make_service, number, &mut job)?.run(&mut job.event_loop)
+            Worker::new(shared, start_worker(number), number, &mut job)?.run(&mut job.event_loop)
         };
         let jobs = jobs.into_iter().enumerate().collect();
         let mut summary = Summary::default();

@@ -2,22 +2,29 @@
 
 use super::counters::Counters;
 use crate::connection::CloseReason;
+use crate::event_loop::Key;
 use crate::log_targets::SERVER_LOG;
 use crate::panic_guard::guarded;
 use crate::pump::{Observer, Session};
 use crate::python_repr::BytesRepr;
-use crate::service::Service;
+use crate::service::{Handle, Host, Notify, Service};
 use crate::socket::{Address, TlsStream};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The first bytes of a TLS handshake: a record of type 22 and version 3.x (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: [u8; 2] = [22, 3];
 
-/// Counts and logs the bytes of a turn, and supplies the time of the round.
+/// Counts and logs the bytes of a turn, and supplies the time of the round and the facts about the connection.
 pub(super) struct SessionObserver<'a> {
     pub(super) counters: &'a Counters,
     pub(super) now: Instant,
+    pub(super) key: Key,
+    pub(super) listener: Option<&'a Address>,
+    pub(super) notify: &'a Arc<dyn Notify>,
+    /// Maximum number of bytes that wait in a handle.
+    pub(super) send_limit: usize,
     pub(super) peer: &'a Address,
     pub(super) number: u64,
     pub(super) sending: &'static str,
@@ -79,8 +86,26 @@ impl CloseLog {
 
 /// The service's description of a protocol error of its peer.
 pub(super) fn error_detail<S: Service>(session: &Session<S>) -> Option<String> {
-    let service = session.connection.service();
+    let service = session.connection.service()?;
     guarded(|| service.error_detail()).unwrap_or_else(|text| Some(format!("panicked: {text}")))
+}
+
+impl Host for SessionObserver<'_> {
+    fn id(&self) -> u64 {
+        self.number
+    }
+
+    fn peer(&self) -> &Address {
+        self.peer
+    }
+
+    fn listener(&self) -> Option<&Address> {
+        self.listener
+    }
+
+    fn new_handle(&self) -> Handle {
+        Handle::new(self.number, self.key.into(), self.send_limit, Arc::clone(self.notify))
+    }
 }
 
 impl Observer for SessionObserver<'_> {

@@ -2,6 +2,7 @@
 //! connection opens or closes.
 
 mod entry;
+mod local_wakes;
 mod signals;
 
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, Purpose};
@@ -10,7 +11,7 @@ use super::config::MAX_ADMIN_CONNECTIONS;
 use super::counters::Counters;
 use super::lifecycle::Lifecycle;
 use super::malformed::Malformed;
-use super::message::{ConnectionInfo, Message};
+use super::message::Message;
 use super::observer::SessionObserver;
 use super::shared::Shared;
 use super::summary::Summary;
@@ -20,14 +21,15 @@ use super::udp::UdpSockets;
 use crate::buffer::BufferPool;
 use crate::connection::{CloseReason, Limits};
 use crate::error::{Error, Warning, in_words};
-use crate::event_loop::{EventLoop, Expired, Handler, Key, LoopContext, Readiness, Sender, Slab};
+use crate::event_loop::{EventLoop, Expired, Handler, Key, LoopContext, Readiness, Slab};
 use crate::log_targets::SERVER_LOG;
 use crate::panic_guard::guarded;
-use crate::pump::{Pump, Session};
-use crate::service::Service;
+use crate::pump::{Pump, Session, Turn};
+use crate::service::{Context, Notify, Service};
 use crate::socket::{Address, DatagramSocket, Listener, Stream};
 use crate::units::later;
 use entry::{ConnectionEntry, Entry};
+use local_wakes::LocalWakes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -39,10 +41,18 @@ pub(super) struct Job {
     pub(super) datagrams: Vec<DatagramSocket>,
 }
 
-pub(super) struct Worker<'a, F, S> {
+/// Makes the service of each connection of one worker.
+pub(super) type MakeService<'a, S> = Box<dyn FnMut(&mut Context<'_>) -> S + 'a>;
+
+/// Number of connections that a turn may wake and that are served right after it. Their data is still in the cache. The
+/// others go to the ready queue, so that a broadcast delays nobody.
+const SERVED_AT_ONCE: usize = 8;
+
+pub(super) struct Worker<'a, S> {
     shared: &'a Arc<Shared>,
-    make_service: &'a F,
-    sender: Sender<Message>,
+    make_service: MakeService<'a, S>,
+    notify: Arc<dyn Notify>,
+    woken: LocalWakes,
     /// The session table: service connections and admin connections.
     entries: Slab<Entry<S>>,
     admin: AdminConnections,
@@ -65,14 +75,10 @@ pub(super) struct Worker<'a, F, S> {
     malformed: Malformed<'a>,
 }
 
-impl<'a, F, S> Worker<'a, F, S>
-where
-    F: Fn(&ConnectionInfo<'_>) -> S,
-    S: Service,
-{
+impl<'a, S: Service> Worker<'a, S> {
     pub(super) fn new(
         shared: &'a Arc<Shared>,
-        make_service: &'a F,
+        make_service: MakeService<'a, S>,
         number: usize,
         job: &mut Job,
     ) -> Result<Self, Error> {
@@ -80,10 +86,12 @@ where
         let acceptor = |(index, (purpose, listener))| Acceptor::new(listener, purpose, Token::Acceptor(index).key());
         let acceptors: Vec<_> = job.listeners.drain(..).enumerate().map(acceptor).collect();
         let is_observed = shared.config.metrics.is_some();
+        let woken = LocalWakes::of_new_worker();
         Ok(Self {
             shared,
             make_service,
-            sender: job.event_loop.sender(),
+            notify: Arc::new(woken.notify(job.event_loop.sender())),
+            woken,
             entries: Slab::default(),
             admin: AdminConnections::new(),
             pool: BufferPool::new(),
@@ -111,7 +119,12 @@ where
             metrics.arm_heartbeat(event_loop.context());
         }
         self.shared.worker_is_accepting().map_err(Error::system("report readiness to the old process"))?;
-        event_loop.run(&mut self).map_err(Error::system("wait for events"))?;
+        let result = event_loop.run(&mut self).map_err(Error::system("wait for events"));
+        if result.is_err() {
+            // Every service is told of its end.
+            self.stop(event_loop.context());
+        }
+        result?;
         if let Some(metrics) = &self.metrics {
             metrics.record_exit();
         }
@@ -217,32 +230,18 @@ where
             Some(tls) => tls_accept::start_tls(&tls.acceptor, socket),
             None => Some(socket),
         };
-        let Some(mut socket) = wrapped else {
+        let Some(socket) = wrapped else {
             return self.shared.admission.leave(&peer);
         };
         let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         self.counters.accepted.add(1);
-        let local = || self.acceptors[index].local_address().map(|address| address.to_string());
+        let local = self.acceptors[index].address().map(ToString::to_string);
         log::debug!(
-            target: SERVER_LOG, connection = number, peer:%, local = local();
+            target: SERVER_LOG, connection = number, peer:%, local;
             "Accepted connection from {}", peer.in_python()
         );
-        let info = ConnectionInfo { number, peer: &peer, sender: &self.sender, key };
-        // As with a service that panics, the fault affects only this connection.
-        let Ok(service) = guarded(|| (self.make_service)(&info)) else {
-            context.deregister(socket.source());
-            socket.reset_on_close();
-            drop(socket);
-            // A waker may hold the key, and must not wake the next connection.
-            self.entries.skip_key();
-            let reason = CloseReason::ServicePanicked;
-            log::debug!(
-                target: SERVER_LOG, connection = number, peer:%, reason:%;
-                "Closing connection to {}", peer.in_python()
-            );
-            return self.on_closed(context, &peer, reason);
-        };
-        let mut session = Session::new(service, socket, context.now);
+        let mut session = Session::new(None, socket, context.now);
+        session.listener = u16::try_from(index).unwrap_or(u16::MAX);
         if self.stage == Lifecycle::Draining {
             session.connection.handle_drain();
         }
@@ -265,9 +264,36 @@ where
         }
     }
 
-    /// Runs a turn of the session with `key`, if it still exists.
+    /// Runs a turn of the session with `key`, if it still exists, and of those that it wakes.
     #[inline]
     fn turn(&mut self, context: &mut LoopContext, key: Key) {
+        self.turn_alone(context, key);
+        if !self.woken.is_empty() {
+            self.serve_woken(context, SERVED_AT_ONCE);
+        }
+    }
+
+    /// Serves up to `at_once` connections that were woken on this thread; the others get a place in the ready queue. So
+    /// do those that they wake, because two connections that keep waking each other must not starve the rest.
+    fn serve_woken(&mut self, context: &mut LoopContext, at_once: usize) {
+        let woken = self.woken.take();
+        for (position, &key) in woken.iter().enumerate() {
+            let Some(Entry::Service(entry)) = self.entries.get_mut(key) else { continue };
+            entry.session.connection.handle_requests();
+            if position < at_once {
+                self.turn_alone(context, key);
+            } else {
+                entry.session.queue_turn(context, key);
+            }
+        }
+        self.woken.recycle(woken);
+        if !self.woken.is_empty() {
+            self.serve_woken(context, 0);
+        }
+    }
+
+    #[inline]
+    fn turn_alone(&mut self, context: &mut LoopContext, key: Key) {
         let entry = match self.entries.get_mut(key) {
             Some(Entry::Service(entry)) => entry,
             Some(Entry::Admin(connection)) => {
@@ -282,15 +308,31 @@ where
         let expects_plain_text = connection.received_bytes() == 0 && self.shared.tls.is_none();
         let (now, counters, sending) = (context.now, self.counters, self.shared.config.sending);
         let (peer, number) = (&entry.peer, entry.number);
-        let mut observer =
-            SessionObserver { now, peer, number, sending, counters, expects_plain_text, speaks_tls: false };
-        let (pool, memory) = (&mut self.pool, &self.shared.memory);
-        let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut observer };
-        let closed = entry.session.turn(&mut pump, context, key);
+        let mut observer = SessionObserver {
+            now,
+            key,
+            peer,
+            number,
+            listener: self.acceptors.get(usize::from(entry.session.listener)).and_then(Acceptor::address),
+            notify: &self.notify,
+            send_limit: self.limits.buffer_bytes,
+            sending,
+            counters,
+            expects_plain_text,
+            speaks_tls: false,
+        };
+        let turn = loop {
+            let (pool, memory) = (&mut self.pool, &self.shared.memory);
+            let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut observer };
+            match entry.session.turn(&mut pump, context, key) {
+                Turn::Opened => open(&mut entry.session, &mut self.make_service, &self.limits, &mut observer),
+                turn => break turn,
+            }
+        };
         if observer.speaks_tls {
             self.protocol_mismatch.warn_of_tls(context.now, &entry.peer);
         }
-        if let Some(reason) = closed {
+        if let Some(reason) = turn.closed() {
             self.close(context, key, reason);
         } else if let Some(reason) = entry.session.connection.ending()
             && let Some(closing) = entry.closing(reason, context.now, &mut self.malformed)
@@ -306,7 +348,8 @@ where
         let closing = entry.closing(reason, context.now, &mut self.malformed);
         self.protocol_mismatch.check_closed(context.now, &entry.session.socket, &entry.peer);
         let peer = entry.peer;
-        // The service may panic in its drop; the socket is closed in any case.
+        // The service may panic; the socket is closed in any case.
+        let _ = guarded(|| entry.session.connection.end(reason));
         let _ = guarded(|| drop(entry.session));
         self.on_closed(context, &peer, reason);
         // Logged after `on_closed`: if the peer closed first, its slot is free when this line appears.
@@ -383,11 +426,7 @@ where
     }
 }
 
-impl<F, S> Handler for Worker<'_, F, S>
-where
-    F: Fn(&ConnectionInfo<'_>) -> S,
-    S: Service,
-{
+impl<S: Service> Handler for Worker<'_, S> {
     type Message = Message;
 
     #[inline]
@@ -432,6 +471,9 @@ where
 
     #[inline]
     fn handle_round(&mut self, context: &mut LoopContext) {
+        if !self.woken.is_empty() {
+            self.serve_woken(context, 0);
+        }
         if let Some(metrics) = &self.metrics {
             metrics.record_round(context, &self.pool);
         }
@@ -451,6 +493,22 @@ where
     }
 }
 
+/// Makes the service of a connection that has opened. As with a service that panics, a panic closes only this connection.
+#[cold]
+fn open<S: Service>(
+    session: &mut Session<S>,
+    make_service: &mut MakeService<'_, S>,
+    limits: &Limits,
+    observer: &mut SessionObserver<'_>,
+) {
+    let now = observer.now;
+    let made = guarded(|| make_service(&mut session.connection.context(limits, now, observer, &session.socket)));
+    match made {
+        Ok(service) => session.connection.open(service),
+        Err(_) => session.connection.close(CloseReason::ServicePanicked),
+    }
+}
+
 /// Passes `trigger` to `session`. Returns whether a turn is due.
 #[inline]
 fn is_turn_due<S: Service>(session: &mut Session<S>, trigger: Trigger, limits: &Limits, now: Instant) -> bool {
@@ -460,7 +518,7 @@ fn is_turn_due<S: Service>(session: &mut Session<S>, trigger: Trigger, limits: &
         Trigger::Expired => session.handle_expired(limits, now),
         Trigger::PreciseTimer => session.handle_precise_timer(now),
         Trigger::Wake => {
-            session.connection.handle_wake();
+            session.connection.handle_requests();
             true
         }
     }

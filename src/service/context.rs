@@ -1,23 +1,130 @@
-//! Context of a service's call: the time, and the connection that the service belongs to.
+//! Context of a service's call: the time, the connection that the service belongs to, and its handle.
 
-use std::marker::PhantomData;
+use super::Handle;
+use crate::socket::{Address, ByteStream, TlsFacts};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Instant;
 
-/// What a service may ask about its connection during a call.
-#[derive(Debug)]
+/// What a service may ask about its connection and of its loop, during a call.
 pub struct Context<'a> {
     now: Instant,
-    connection: PhantomData<&'a ()>,
+    is_draining: bool,
+    handle: &'a mut Option<Handle>,
+    host: &'a mut dyn Host,
+    socket: &'a dyn ByteStream,
 }
 
-impl Context<'_> {
-    pub(crate) fn at(now: Instant) -> Self {
-        Self { now, connection: PhantomData }
+/// The owner of a connection, as a [`Context`] asks it. The defaults are for services that never ask.
+pub(crate) trait Host {
+    /// The number of the connection.
+    fn id(&self) -> u64 {
+        0
+    }
+
+    /// The address of the peer.
+    fn peer(&self) -> &Address {
+        static UNNAMED: LazyLock<Address> = LazyLock::new(|| Address::Unix(PathBuf::new()));
+        &UNNAMED
+    }
+
+    /// The address of the listener that accepted the connection.
+    fn listener(&self) -> Option<&Address> {
+        None
+    }
+
+    /// Makes the handle of the connection.
+    fn new_handle(&self) -> Handle {
+        Handle::inert()
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(
+        now: Instant,
+        is_draining: bool,
+        handle: &'a mut Option<Handle>,
+        host: &'a mut dyn Host,
+        socket: &'a dyn ByteStream,
+    ) -> Self {
+        Self { now, is_draining, handle, host, socket }
     }
 
     /// Start of the loop's current round: a service reads no clock.
+    #[inline]
     #[must_use]
     pub fn now(&self) -> Instant {
         self.now
     }
+
+    /// The number of the connection, counted from 1 over the whole server. Logs name it as `connection`.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.host.id()
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub fn peer(&self) -> &Address {
+        self.host.peer()
+    }
+
+    /// The local address of the connection (getsockname(2)); none if the system does not tell.
+    #[must_use]
+    pub fn local(&self) -> Option<Address> {
+        self.socket.local_address()
+    }
+
+    /// The address of the listener that accepted the connection; none for an outgoing connection.
+    #[must_use]
+    pub fn listener(&self) -> Option<&Address> {
+        self.host.listener()
+    }
+
+    /// What was negotiated in the TLS handshake; none without TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsFacts<'_>> {
+        self.socket.tls_facts()
+    }
+
+    /// Whether the server is draining. A service is called when a drain begins.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
+    /// A handle of this connection, for other threads and other connections.
+    #[must_use]
+    pub fn handle(&mut self) -> Handle {
+        self.handle.get_or_insert_with(|| self.host.new_handle()).clone()
+    }
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, peer) = (self.id(), self.peer());
+        out.debug_struct("Context").field("now", &self.now).field("id", &id).field("peer", peer).finish_non_exhaustive()
+    }
+}
+
+/// Calls `call` with the context of a connection that has only the time.
+#[cfg(test)]
+pub(crate) fn with_context<T>(now: Instant, is_draining: bool, call: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    use std::io::{self, ErrorKind};
+
+    struct Nothing;
+    impl Host for Nothing {}
+    impl ByteStream for Nothing {
+        fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+            Err(ErrorKind::WouldBlock.into())
+        }
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(ErrorKind::WouldBlock.into())
+        }
+        fn shut_sending(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    call(&mut Context::new(now, is_draining, &mut None, &mut Nothing, &Nothing))
 }

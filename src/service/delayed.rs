@@ -1,6 +1,6 @@
 //! Wrapper that delays a service, to test clients with a slow server.
 
-use super::{Context, Input, Output, Service, Wait};
+use super::{CloseReason, Context, Input, Output, Service, Wait};
 use crate::units::later;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ pub struct Delayed<S> {
     delay: Duration,
     /// When the service may first be called.
     opens_at: Option<Instant>,
+    /// The service may be called.
+    is_open: bool,
     /// When the end of the input is shown.
     ends_at: Option<Instant>,
     /// When buffered bytes are shown, and how many. Owns no heap while empty.
@@ -32,7 +34,16 @@ pub struct Delayed<S> {
 impl<S: Service> Delayed<S> {
     /// Delays `service` by `delay`.
     pub fn new(service: S, delay: Duration) -> Self {
-        Self { service, delay, opens_at: None, ends_at: None, arrivals: VecDeque::new(), shown: 0, hidden: 0 }
+        Self {
+            service,
+            delay,
+            opens_at: None,
+            is_open: false,
+            ends_at: None,
+            arrivals: VecDeque::new(),
+            shown: 0,
+            hidden: 0,
+        }
     }
 
     /// Records the input since the last call.
@@ -81,18 +92,27 @@ impl<S: Service> Service for Delayed<S> {
         if opens_at > now {
             return Wait::PreciseDeadline(opens_at);
         }
+        self.is_open = true;
         self.reveal_due(now);
         let has_ended = self.ends_at.is_some_and(|due| due <= now);
         let mut visible = input.first(self.shown, has_ended);
         let wait = self.service.serve(&mut visible, output, context);
         self.shown = visible.len();
         match (wait, self.next_due(now)) {
-            (Wait::Input | Wait::Either, Some(next_due)) => Wait::PreciseDeadline(next_due),
+            (Wait::Input | Wait::Either | Wait::Wake, Some(next_due)) => Wait::PreciseDeadline(next_due),
             (Wait::Deadline(instant) | Wait::PreciseDeadline(instant), Some(next_due)) => {
                 Wait::PreciseDeadline(instant.min(next_due))
             }
             (wait, _) => wait,
         }
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        self.service.closed(reason);
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.is_open || self.service.is_busy()
     }
 
     fn error_detail(&self) -> Option<String> {
@@ -106,9 +126,9 @@ impl<S: Service> Service for Delayed<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Context, Delayed, Input, Output, Service, Wait};
+    use super::{Delayed, Input, Output, Service, Wait};
     use crate::buffer::{Buffer, BufferPool};
-    use crate::service::Echo;
+    use crate::service::{Echo, with_context};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -116,11 +136,9 @@ mod tests {
         let mut delayed = Delayed::new(Echo, Duration::MAX);
         let (mut input, mut output, mut pool) = (Buffer::new(), Buffer::new(), BufferPool::new());
         let now = Instant::now();
-        let wait = delayed.serve(
-            &mut Input::new(&mut input, true),
-            &mut Output::new(&mut output, &mut pool, 64),
-            &mut Context::at(now),
-        );
+        let mut input = Input::new(&mut input, true);
+        let mut output = Output::new(&mut output, &mut pool, 64);
+        let wait = with_context(now, false, |context| delayed.serve(&mut input, &mut output, context));
         assert!(matches!(wait, Wait::PreciseDeadline(instant) if instant > now), "{wait:?}");
     }
 }

@@ -6,15 +6,18 @@
 //! makes the connection stop reading.
 
 mod chargen;
+mod close_reason;
 mod context;
 mod datagram;
 mod delayed;
 mod discard;
 mod echo;
 mod framed;
+mod handle;
 #[cfg(feature = "http")]
 mod http;
 mod input;
+mod limits;
 mod never_read;
 mod one_shot;
 mod output;
@@ -25,7 +28,11 @@ mod text_functions;
 mod unframed_text;
 
 pub use chargen::Chargen;
+pub use close_reason::CloseReason;
 pub use context::Context;
+pub(crate) use context::Host;
+#[cfg(test)]
+pub(crate) use context::with_context;
 pub use datagram::{
     ChargenDatagram, DaytimeDatagram, DiscardDatagram, EchoDatagram, FixedDatagram, Reply, Responder, ReverseDatagram,
     SHORT_REPLY_BYTES, TimeDatagram, UpperDatagram,
@@ -34,9 +41,12 @@ pub use delayed::Delayed;
 pub use discard::Discard;
 pub use echo::Echo;
 pub use framed::Framed;
+pub use handle::{Handle, SendError};
+pub(crate) use handle::{NextSend, Notify};
 #[cfg(feature = "http")]
 pub use http::{HttpRequest, HttpResponse, HttpService, Routes};
 pub use input::Input;
+pub use limits::Limits;
 pub use never_read::NeverRead;
 pub use one_shot::{OneShot, WallClock, clock, daytime, greet, time};
 pub use output::Output;
@@ -49,20 +59,31 @@ pub use unframed_text::Unframed;
 use std::time::Instant;
 
 /// What a service needs before it can continue.
+///
+/// In each of them the connection also ends by a reset, a limit or a timeout of the connection, a handle, and a drain or
+/// stop of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// More input, or its end. Once the input has ended and was served, the connection finishes: the remaining output
-    /// is sent, then the connection closes.
+    /// is sent, then the connection closes ([`CloseReason::PeerClosed`]). It also closes while the input buffer is full,
+    /// because nothing more can arrive ([`CloseReason::FrameTooLarge`]).
     Input,
     /// More space in the output. Nothing is read in the meantime. That suits a service whose output follows from its
     /// input; it is a deadlock if both sides write first. The service is called again when the output has fallen to its
-    /// low watermark.
+    /// low watermark. The connection closes while the output is empty, because there will never be more space
+    /// ([`CloseReason::ReplyTooLarge`]; [`CloseReason::NoProgress`] after [`Output::end`]).
     Writable,
     /// More input or more space in the output, whichever comes first. It suits a service whose output does not follow
     /// from its input, such as one that forwards messages of others. Reading continues while the input buffer has
-    /// space. After the end of input only output space ends the wait; while the output is empty, only input does.
+    /// space. After the end of input only output space ends the wait; while the output is empty, only input does. When
+    /// neither can come, the connection finishes: [`CloseReason::PeerClosed`] after the end of input if all of it was
+    /// consumed, otherwise [`CloseReason::NoProgress`].
     Either,
-    /// This instant, more input, or a well-filled output that falls to its low watermark, whichever comes first. For an
+    /// A wake from a [`Handle`], more input, its end, or a well-filled output that falls to its low watermark. The
+    /// connection stays open meanwhile, also after the end of input, with a full input buffer and with an empty output.
+    /// It suits a service that waits for another connection or another thread.
+    Wake,
+    /// This instant, or what [`Wake`](Self::Wake) waits for: a wake, more input, or a well-filled output that falls to its low watermark, whichever comes first. For an
     /// instant in the past the service is called again with the next tick, about a millisecond later. The limits of the
     /// connection apply regardless of the instant.
     Deadline(Instant),
@@ -103,6 +124,18 @@ pub trait Service {
     /// Consumes `input`, writes to `output`, and returns what it needs next.
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait;
 
+    /// The connection has ended for `reason`. Called exactly once, whatever ended the connection, after the last call of
+    /// [`serve`](Self::serve); the service is dropped then.
+    fn closed(&mut self, reason: CloseReason) {
+        let _ = reason;
+    }
+
+    /// Whether the service still has work for its peer although nothing is buffered, such as a reply that it waits for.
+    /// A drain waits for it until the drain timeout. By default, a connection with empty buffers has nothing to do.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
     /// Describes the peer's protocol violation for the log, after the service returned [`Wait::Abort`].
     fn error_detail(&self) -> Option<String> {
         None
@@ -121,6 +154,14 @@ pub trait Service {
 impl<S: Service + ?Sized> Service for Box<S> {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
         (**self).serve(input, output, context)
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        (**self).closed(reason);
+    }
+
+    fn is_busy(&self) -> bool {
+        (**self).is_busy()
     }
 
     fn error_detail(&self) -> Option<String> {

@@ -1,6 +1,7 @@
 //! Byte streams as the pump uses them: kernel sockets, layers over them, and simulated sockets of tests.
 
 use super::tcp_info::Delivery;
+use super::{Address, TlsFacts};
 use std::fmt;
 use std::io::{self, IoSlice};
 
@@ -81,6 +82,16 @@ pub trait ByteStream {
 
     /// What the peer's system has acknowledged of the bytes that the socket took; none where that is unknown.
     fn delivery(&self) -> Option<Delivery> {
+        None
+    }
+
+    /// The local address of the socket; none if the system does not tell.
+    fn local_address(&self) -> Option<Address> {
+        None
+    }
+
+    /// What was negotiated in the TLS handshake; none without TLS.
+    fn tls_facts(&self) -> Option<TlsFacts<'_>> {
         None
     }
 

@@ -22,6 +22,7 @@ mod sys;
 mod tcp_info;
 #[cfg_attr(not(feature = "tls"), path = "tls_disabled.rs")]
 mod tls;
+mod tls_facts;
 mod tls_fault;
 mod udp;
 mod unix_path;
@@ -33,6 +34,7 @@ pub use options::SocketOptions;
 pub use proxy_protocol::ProxyVersion;
 pub use source_address::SourceAddresses;
 pub use tls::{Identity, TlsAcceptor, TlsClientOptions, TlsServerOptions};
+pub use tls_facts::TlsFacts;
 pub use tls_fault::TlsFault;
 pub use udp::{Interface, MAX_DATAGRAM_BYTES, Multicast};
 #[doc(hidden)]

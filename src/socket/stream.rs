@@ -4,6 +4,7 @@ use super::byte_stream::ByteStream;
 use super::sys;
 use super::tcp_info::Delivery;
 use super::tls::TlsLayer;
+use super::{Address, TlsFacts};
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use rustix::io::Errno;
@@ -11,6 +12,7 @@ use socket2::SockRef;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::path::Path;
 use std::time::Duration;
 
 /// TLS over a socket.
@@ -105,6 +107,21 @@ impl ByteStream for Stream {
             Self::Unix(_) => None,
             Self::Tls(stream) => stream.socket().delivery(),
         }
+    }
+
+    fn local_address(&self) -> Option<Address> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok().map(|address| Address::Ip(address).canonical()),
+            Self::Unix(stream) => {
+                let address = stream.local_addr().ok()?;
+                Some(Address::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned()))
+            }
+            Self::Tls(stream) => stream.socket().local_address(),
+        }
+    }
+
+    fn tls_facts(&self) -> Option<TlsFacts<'_>> {
+        self.tls().and_then(ByteStream::tls_facts)
     }
 
     fn needs_close_notify(&self) -> bool {

@@ -4,7 +4,7 @@ use super::scripted_socket::ScriptedSocket;
 use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn, handle_deadline};
-use crate::service::Service;
+use crate::service::{Host, Service};
 use std::time::Instant;
 
 /// Records the observed bytes, and supplies the simulated time.
@@ -14,6 +14,8 @@ pub(crate) struct RecordingObserver {
     pub(crate) received: Vec<u8>,
     pub(crate) sent: Vec<u8>,
 }
+
+impl Host for RecordingObserver {}
 
 impl Observer for RecordingObserver {
     fn now(&mut self) -> Instant {
@@ -49,7 +51,7 @@ pub(crate) struct SimulatedConnection<S> {
 
 impl<S: Service> SimulatedConnection<S> {
     /// Creates a connection as a worker does: the first event reports that there is something to read.
-    pub(crate) fn new(service: S, socket: ScriptedSocket, limits: Limits, now: Instant) -> Self {
+    pub(crate) fn new(service: Option<S>, socket: ScriptedSocket, limits: Limits, now: Instant) -> Self {
         let mut connection = Connection::new(service, now);
         connection.handle_read_blocked();
         Self {

@@ -79,13 +79,13 @@ impl<'a> Simulation<'a> {
     pub fn connect(&self) -> Peer<'a> {
         let mut event_loop = self.event_loop.borrow_mut();
         let now = event_loop.now;
-        let service = (self.make_service.borrow_mut())(&mut Context::at(now));
-        event_loop.connections.push(SimulatedConnection::new(
-            service,
-            ScriptedSocket::default(),
-            self.limits.clone(),
-            now,
-        ));
+        let mut simulated = SimulatedConnection::new(None, ScriptedSocket::default(), self.limits.clone(), now);
+        let service = {
+            let SimulatedConnection { connection, socket, limits, observer, .. } = &mut simulated;
+            (self.make_service.borrow_mut())(&mut connection.context(limits, now, observer, socket))
+        };
+        simulated.connection.open(service);
+        event_loop.connections.push(simulated);
         let index = event_loop.connections.len() - 1;
         Peer { event_loop: Rc::clone(&self.event_loop), index, taken: 0, has_ended: false }
     }
@@ -208,7 +208,7 @@ impl Peer<'_> {
     #[must_use]
     pub fn error_detail(&self) -> Option<String> {
         self.run();
-        self.event_loop.borrow().connections[self.index].connection.service().error_detail()
+        self.event_loop.borrow().connections[self.index].connection.service()?.error_detail()
     }
 
     fn run(&self) {

@@ -56,7 +56,7 @@ impl Service for Halfway {
 #[test]
 fn a_panic_resets_the_connection() {
     let server = Running::start(1, |opened| {
-        assert!(opened.number != 2, "a panic that the test asked for");
+        assert!(opened.id() != 2, "a panic that the test asked for");
         Halfway
     });
     let mut peer = connect(server.address);

@@ -20,7 +20,7 @@ mod watchdog;
 mod web;
 
 use multiconn::error::Error;
-use multiconn::server::{ConnectionInfo, Server, ServerConfig, ServerHandle, Summary};
+use multiconn::server::{Server, ServerConfig, ServerHandle, Summary};
 use multiconn::service::{Context, Input, Output, Service, Wait};
 use multiconn::socket::{Address, Endpoint};
 use std::io::{Read, Write};
@@ -39,7 +39,7 @@ impl Running {
     /// Starts a server with `workers` on a free port of the loopback address.
     fn start<S: Service + 'static>(
         workers: usize,
-        make_service: impl Fn(&ConnectionInfo<'_>) -> S + Send + Sync + 'static,
+        make_service: impl Fn(&mut Context<'_>) -> S + Send + Sync + 'static,
     ) -> Self {
         Self::start_with(|config| config.workers = workers, make_service)
     }
@@ -47,7 +47,7 @@ impl Running {
     /// Starts a server configured by `change` on a free port of the loopback address.
     fn start_with<S: Service + 'static>(
         change: impl Fn(&mut ServerConfig),
-        make_service: impl Fn(&ConnectionInfo<'_>) -> S + Send + Sync + 'static,
+        make_service: impl Fn(&mut Context<'_>) -> S + Send + Sync + 'static,
     ) -> Self {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         change(&mut config);

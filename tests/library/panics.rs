@@ -44,7 +44,7 @@ fn a_panic_of_the_factory_ends_one_connection() {
     let server = Running::start_with(
         |config| (config.workers, config.max_connections) = (1, Some(2)),
         |opened| {
-            assert!(opened.number % 2 == 1, "a panic that the test asked for");
+            assert!(opened.id() % 2 == 1, "a panic that the test asked for");
             Upper
         },
     );

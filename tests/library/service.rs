@@ -3,7 +3,7 @@
 use super::support::{await_until, bytes, connect, echo, expect_end, read_to_end};
 use super::{Running, Upper, expect_upper};
 use multiconn::connection::CloseReason;
-use multiconn::server::{ConnectionInfo, ConnectionWaker};
+use multiconn::service::Handle;
 use multiconn::service::{Context, Echo, Input, Output, Service, Wait};
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -59,7 +59,7 @@ fn a_stop_ends_at_once() {
 struct Room {
     /// All text written so far.
     said: Vec<u8>,
-    listeners: Vec<ConnectionWaker>,
+    listeners: Vec<Handle>,
 }
 
 /// Writes the room's text; it learns of new text only by being woken.
@@ -69,8 +69,8 @@ struct Listener {
 }
 
 impl Listener {
-    fn enter(room: &Arc<Mutex<Room>>, opened: &ConnectionInfo<'_>) -> Self {
-        room.lock().unwrap().listeners.push(opened.waker());
+    fn enter(room: &Arc<Mutex<Room>>, opened: &mut Context<'_>) -> Self {
+        room.lock().unwrap().listeners.push(opened.handle());
         Self { room: Arc::clone(room), heard: 0 }
     }
 }
@@ -99,7 +99,7 @@ fn a_waker_calls_a_service_from_another_thread() {
             guard.said.extend_from_slice(&words);
             let wakers = guard.listeners.clone();
             drop(guard);
-            wakers.iter().for_each(ConnectionWaker::wake);
+            wakers.iter().for_each(Handle::wake);
             for peer in &mut peers {
                 let mut heard = vec![0; words.len()];
                 peer.read_exact(&mut heard).unwrap();
@@ -110,12 +110,12 @@ fn a_waker_calls_a_service_from_another_thread() {
         let wakers = room.lock().unwrap().listeners.clone();
         assert_eq!(server.drain().accepted, 10);
         // The connections have ended, and so has the server: a wake does nothing.
-        wakers.iter().for_each(ConnectionWaker::wake);
+        wakers.iter().for_each(Handle::wake);
     }
 }
 
 /// Wakes itself in every call.
-struct SelfWaking(ConnectionWaker);
+struct SelfWaking(Handle);
 
 impl Service for SelfWaking {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
@@ -127,7 +127,7 @@ impl Service for SelfWaking {
 
 #[test]
 fn services_that_wake_themselves_for_ever_share_the_loop() {
-    let server = Running::start(1, |opened| SelfWaking(opened.waker()));
+    let server = Running::start(1, |opened| SelfWaking(opened.handle()));
     let mut peers: Vec<_> = (0..5).map(|_| connect(server.address)).collect();
     for round in 0..10 {
         for peer in &mut peers {

@@ -26,7 +26,7 @@ const PAST: [(&str, MakeWait); 5] = [
     ("At(before now)", |now| Wait::PreciseDeadline(now.checked_sub(now.elapsed()).unwrap())),
 ];
 
-/// Echoes, and waits for a past instant.
+/// Echoes, waits for a past instant, and is never done.
 struct PastDeadline {
     wait: MakeWait,
     calls: Arc<AtomicU64>,
@@ -39,6 +39,10 @@ impl Service for PastDeadline {
         let count = output.write(input.bytes());
         input.consume(count);
         (self.wait)(now)
+    }
+
+    fn is_busy(&self) -> bool {
+        true
     }
 }
 
@@ -95,7 +99,7 @@ fn a_service_that_waits_for_the_past_is_subject_to_the_drain_timeout() {
 
 /// Wakes itself in every call, which is a call in every loop iteration.
 struct SelfWaking {
-    waker: multiconn::server::ConnectionWaker,
+    waker: multiconn::service::Handle,
 }
 
 impl Service for SelfWaking {
@@ -114,7 +118,7 @@ fn a_service_that_wakes_itself_is_subject_to_the_idle_timeout() {
         config.limits.idle = Some(SOON);
     };
     let server = Running::start_with(change, |opened| -> Box<dyn Service> {
-        if opened.number == 1 { Box::new(SelfWaking { waker: opened.waker() }) } else { Box::new(Upper) }
+        if opened.id() == 1 { Box::new(SelfWaking { waker: opened.handle() }) } else { Box::new(Upper) }
     });
     let mut restless = connect(server.address);
     expect_upper(&mut connect(server.address), b"the other connection");

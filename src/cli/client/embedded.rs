@@ -1,8 +1,8 @@
 //! Server in the client's process, for `--embedded`.
 
 use crate::error::Error;
-use crate::server::{ConnectionInfo, Server, ServerConfig, ServerHandle, Summary};
-use crate::service::Service;
+use crate::server::{Server, ServerConfig, ServerHandle, Summary};
+use crate::service::{Context, Service};
 use crate::socket::{Endpoint, Identity, TlsServerOptions};
 use std::thread::JoinHandle;
 
@@ -15,11 +15,11 @@ pub(super) struct EmbeddedServer {
 
 impl EmbeddedServer {
     /// Starts the server on a free loopback port.
-    pub(super) fn start<S: Service>(
+    pub(super) fn start<S: Service + 'static>(
         with_tls: bool,
         sending: &'static str,
         buffer_bytes: usize,
-        make_service: impl Fn(&ConnectionInfo<'_>) -> S + Send + Sync + 'static,
+        make_service: impl Fn(&mut Context<'_>) -> S + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         config.workers = 1;

@@ -16,8 +16,7 @@ use crate::connection::Limits;
 use crate::error::{Error, cause_in_words};
 use crate::escape;
 use crate::results::{Configuration, RunResults, SearchReply};
-use crate::server::ConnectionInfo;
-use crate::service::{Echo, Search};
+use crate::service::{Context, Echo, Search};
 use crate::socket::Endpoint;
 use clap::CommandFactory;
 use embedded::EmbeddedServer;
@@ -163,7 +162,7 @@ fn run_embedded(options: &Options) -> Result<RunResults, Error> {
     let server = if options.content.requests().is_empty() {
         EmbeddedServer::start(with_tls, "Echoing", max_bytes, |_| Echo)?
     } else {
-        let search = move |opened: &ConnectionInfo<'_>| Search::new(max_bytes).logging(|| opened.peer.in_python());
+        let search = move |opened: &mut Context<'_>| Search::new(max_bytes).logging(|| opened.peer().in_python());
         EmbeddedServer::start(with_tls, "Sending", Search::buffer_bytes(max_bytes), search)?
     };
     let results = run_client(options, options.config(vec![Endpoint::tcp("127.0.0.1", server.port)])?);

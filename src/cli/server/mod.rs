@@ -12,9 +12,8 @@ use crate::cli::{
     FAILURE, INTERRUPTED, LONG_VERSION, Parsed, SUCCESS, output, parse_with_variables, report_error, values,
 };
 use crate::error::Error;
-use crate::server::{
-    AtLimit, ChildProgram, ConnectionInfo, Server, ServerConfig, catch_server_signals, limit_panic_reports,
-};
+use crate::server::{AtLimit, ChildProgram, Server, ServerConfig, catch_server_signals, limit_panic_reports};
+use crate::service::Context;
 use crate::socket::{Endpoint, Inherited};
 use crate::units::parse_duration;
 use clap::{CommandFactory, Parser, ValueEnum};
@@ -277,7 +276,7 @@ fn serve(options: &Options) -> Result<u8, Error> {
             None
         }
     };
-    let make_service = |opened: &ConnectionInfo<'_>| service.make(buffer_limit, opened.peer);
+    let make_service = |opened: &mut Context<'_>| service.make(buffer_limit, opened.peer());
     let server = Server::inherit(config, Inherited::from_environment()?, make_service)?;
     if let Some(option) = for_connections.filter(|_| server.addresses().is_empty()) {
         return Err(Error::Usage(format!("{option} is for connections; give it without --udp, or with --unix m.sock")));

@@ -70,7 +70,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
         match begun {
             Ok(socket) => {
                 let now = Instant::now();
-                let mut session = Session::new(self.service(attempt, address), socket, now);
+                let mut session = Session::new(Some(self.service(attempt, address)), socket, now);
                 session.arm(context, key, Some(later(now, config.connect_timeout)));
                 Ok((session, ConnectProgress::Pending))
             }
@@ -105,11 +105,19 @@ impl<'a> Transport<'a> for Tcp<'a> {
     }
 
     fn has_capacity(session: &mut Self::Connection) -> bool {
-        session.connection.service_mut().exchange().is_some_and(|exchange| exchange.has_room())
+        session
+            .connection
+            .service_mut()
+            .and_then(ConnectionService::exchange)
+            .is_some_and(|exchange| exchange.has_room())
     }
 
     fn assign(session: &mut Self::Connection, message: DueMessage) -> bool {
-        session.connection.service_mut().exchange().is_some_and(|exchange| exchange.add(message))
+        session
+            .connection
+            .service_mut()
+            .and_then(ConnectionService::exchange)
+            .is_some_and(|exchange| exchange.add(message))
     }
 
     #[inline]
@@ -138,11 +146,11 @@ impl<'a> Transport<'a> for Tcp<'a> {
         let (pool, memory) = (&mut self.pool, &self.memory);
         let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut observer };
         let was_handshaking = session.connection.is_handshaking();
-        let closed = session.turn(&mut pump, context, key);
-        if let Some(exchange) = session.connection.service_mut().exchange() {
+        let closed = session.turn(&mut pump, context, key).closed();
+        if let Some(exchange) = session.connection.service_mut().and_then(ConnectionService::exchange) {
             exchange.end_turn();
         }
-        let service = session.connection.service();
+        let service = service_of(session);
         TurnResult {
             is_open: !was_handshaking || (closed.is_none() && !session.connection.is_handshaking()),
             is_complete: service.is_complete(),
@@ -163,8 +171,8 @@ impl<'a> Transport<'a> for Tcp<'a> {
     ) -> CloseOutcome {
         let session = &mut entry.connection;
         session.deregister(context, key, &self.memory);
-        let (connection, number) = (&session.connection, entry.attempt.number);
-        let outcome = with_tls_fault(connection.service().outcome_after(reason), &session.socket);
+        let (connection, service, number) = (&session.connection, service_of(session), entry.attempt.number);
+        let outcome = with_tls_fault(service.outcome_after(reason), &session.socket);
         log::debug!(
             target: CLIENT_LOG, connection = number, failure = outcome.failure().map(|failure| failure.to_string()),
             received_bytes = connection.received_bytes(), sent_bytes = connection.sent_bytes();
@@ -172,9 +180,9 @@ impl<'a> Transport<'a> for Tcp<'a> {
         );
         let mut metrics = self.plan.metrics.borrow_mut();
         let now = self.plan.clock.nanos(Instant::now());
-        connection.service().count_unanswered(outcome, now, &mut metrics);
+        service.count_unanswered(outcome, now, &mut metrics);
         let failure = outcome.failure();
-        CloseOutcome { failure, is_complete: failure.is_none(), answered: connection.service().answered_count() }
+        CloseOutcome { failure, is_complete: failure.is_none(), answered: service.answered_count() }
     }
 }
 
@@ -199,6 +207,11 @@ impl Tcp<'_> {
         exchange.log_peer(address);
         ConnectionService::Exchange(exchange)
     }
+}
+
+/// The service of a connection, which has it from its beginning to its close.
+fn service_of(session: &Session<ConnectionService>) -> &ConnectionService {
+    session.connection.service().expect("a connection is created with its service")
 }
 
 /// Replaces the failure of a connection by its TLS fault, if there was one, since that is the trigger.

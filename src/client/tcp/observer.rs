@@ -4,6 +4,7 @@ use crate::client::plan::{KernelWrite, Plan};
 use crate::log_targets::CLIENT_LOG;
 use crate::pump::Observer;
 use crate::python_repr::BytesRepr;
+use crate::service::Host;
 use std::fmt;
 use std::time::Instant;
 
@@ -24,6 +25,8 @@ impl<'a> ClientObserver<'a> {
         Self { number, plan, connected, now: None }
     }
 }
+
+impl Host for ClientObserver<'_> {}
 
 impl Observer for ClientObserver<'_> {
     #[inline]

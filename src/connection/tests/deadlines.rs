@@ -19,7 +19,8 @@ fn the_next_deadline_is_the_earliest() {
     ] {
         let mut harness = Harness::new(ScriptedService { writes: b"", wait: Wait::Input });
         let now = harness.now;
-        harness.connection.service.wait = seconds(service).map_or(Wait::Input, |time| Wait::Deadline(now + time));
+        harness.connection.service.as_mut().expect("the service exists").wait =
+            seconds(service).map_or(Wait::Input, |time| Wait::Deadline(now + time));
         harness.limits = Limits { idle: seconds(idle), ..Limits::without_timeouts() };
         harness.limits.drain_by = seconds(drain).map(|time| now + time);
         harness.serve();
@@ -160,7 +161,7 @@ fn only_linger_and_drain_apply_while_lingering() {
 #[test]
 fn no_service_deadline_after_the_service_has_closed() {
     let mut harness = Harness::new(ScriptedService { writes: b"1", wait: Wait::Deadline(Instant::now() + SECOND) });
-    harness.connection.service.wait = Wait::Close;
+    harness.connection.service.as_mut().expect("the service exists").wait = Wait::Close;
     harness.serve();
     assert_eq!(harness.deadline(), Some(SECOND * 10), "only the idle timeout applies");
     harness.advance(SECOND * 2);

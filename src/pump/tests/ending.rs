@@ -4,7 +4,7 @@ use super::harness::Harness;
 use super::services::{FnService, ReverseFrames, SECOND, pattern, service_fn};
 use crate::connection::{CloseReason, Limits};
 use crate::pump::Turn;
-use crate::service::{Echo, Input, Output, Service, Wait};
+use crate::service::{Context, Echo, Input, Output, Service, Wait};
 use crate::testing::{ScriptedSocket, SocketInput, SocketOutput};
 use std::time::Instant;
 
@@ -236,18 +236,45 @@ fn a_drain_answers_input_received_while_output_is_unsent() {
     assert_eq!((sim.socket.written.as_slice(), sim.socket.shuts), (&b"pingpong"[..], 1));
 }
 
-#[test]
-fn a_drain_waits_for_the_deadline_of_a_service() {
-    let mut calls = 0;
-    let service = service_fn(|_input, output, now| {
-        calls += 1;
-        if calls == 1 {
-            return Wait::Deadline(now + SECOND);
+/// Says goodbye after a second.
+struct LateGoodbye {
+    due: Option<Instant>,
+    is_busy: bool,
+}
+
+impl LateGoodbye {
+    fn new(is_busy: bool) -> Self {
+        Self { due: None, is_busy }
+    }
+}
+
+impl Service for LateGoodbye {
+    fn serve(&mut self, _input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        let due = *self.due.get_or_insert(context.now() + SECOND);
+        if context.now() < due {
+            return Wait::Deadline(due);
         }
         output.write(b"bye");
+        self.is_busy = false;
         Wait::Input
-    });
-    let mut sim = sim(service, []);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+}
+
+#[test]
+fn a_drain_does_not_wait_for_an_idle_service() {
+    let mut sim = sim(LateGoodbye::new(false), []);
+    assert_eq!(sim.run(), None);
+    assert_eq!(drain(&mut sim), None);
+    assert_eq!((sim.socket.written.as_slice(), sim.socket.shuts), (&b""[..], 1));
+}
+
+#[test]
+fn a_drain_waits_for_a_busy_service() {
+    let mut sim = sim(LateGoodbye::new(true), []);
     assert_eq!(sim.run(), None);
     assert_eq!(drain(&mut sim), None);
     assert_eq!((sim.socket.shuts, sim.deadline()), (0, Some(SECOND)));

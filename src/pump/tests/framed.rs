@@ -143,7 +143,7 @@ fn answer_to<S: Service>(service: S, stream: &[u8], limits: Limits) -> (Vec<u8>,
     let mut sim =
         Harness::new(service, ScriptedSocket::new([SocketInput::Bytes(stream.to_vec()), SocketInput::End]), limits);
     let reason = sim.run().expect("the connection closes");
-    (sim.socket.written.clone(), reason, sim.connection.service().error_detail())
+    (sim.socket.written.clone(), reason, sim.connection.service().expect("the service exists").error_detail())
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn replies_larger_than_the_output_are_sent_in_parts() {
     let mut sim = Harness::new(Framed::new(Framing::LINES, 100, Several(1)), socket.stalled(), limits);
     assert_eq!(sim.run(), None);
     assert!(sim.observer.received.len() <= 200, "{} bytes were read", sim.observer.received.len());
-    let held = sim.connection.service().held_bytes();
+    let held = sim.connection.service().expect("the service exists").held_bytes();
     assert!((267..400).contains(&held), "{held} bytes are held; after 93 for the first message, 7 of 274 had room");
     sim.socket.resume();
     assert_eq!(sim.run(), Some(CloseReason::PeerClosed));
@@ -227,7 +227,7 @@ fn too_many_replies_close() {
         let socket = ScriptedSocket::new([SocketInput::Bytes(b"12345678\n12\n".to_vec()), SocketInput::End]).stalled();
         let mut sim = Harness::new(service, socket, limits.clone());
         assert_eq!(sim.run(), None);
-        let held = sim.connection.service().held_bytes();
+        let held = sim.connection.service().expect("the service exists").held_bytes();
         assert!(held < 100, "{held} bytes are held");
         sim.socket.resume();
         assert_eq!(sim.run(), Some(CloseReason::ReplyTooLarge));
@@ -259,7 +259,7 @@ fn a_reply_can_close_or_fail() {
             let mut sim = Harness::new(Framed::new(Framing::LINES, 6, ending), socket, limits);
             assert_eq!(sim.run(), Some(expected), "{word}");
             assert_eq!(String::from_utf8_lossy(&sim.socket.written), format!("one\n{word}\n"));
-            assert_eq!(sim.connection.service().error_detail().as_deref(), error_detail);
+            assert_eq!(sim.connection.service().expect("the service exists").error_detail().as_deref(), error_detail);
         }
     }
 }
@@ -326,7 +326,7 @@ fn a_reply_without_room_counts_as_held_memory() {
     let mut sim = Harness::new(Framed::new(Framing::LINES, 100, one(reverse)), socket, limits);
     assert_eq!(sim.run(), None);
     let [input, output] = sim.connection.storage_bytes_of_each();
-    let reply = sim.connection.service().held_bytes();
+    let reply = sim.connection.service().expect("the service exists").held_bytes();
     assert!((20..100).contains(&reply), "{reply} bytes for the last 20 of a reply");
     assert_eq!(sim.connection.held_bytes(), input + output + reply);
     sim.socket.resume();

@@ -34,7 +34,7 @@ impl<S> DerefMut for Harness<S> {
 impl<S: Service> Harness<S> {
     pub(super) fn new(service: S, socket: ScriptedSocket, limits: Limits) -> Self {
         let start = Instant::now();
-        Self { inner: SimulatedConnection::new(service, socket, limits, start), start, yields: 0 }
+        Self { inner: SimulatedConnection::new(Some(service), socket, limits, start), start, yields: 0 }
     }
 
     /// Runs until the connection is over, or until it waits for an outside event.

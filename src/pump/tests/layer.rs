@@ -4,6 +4,7 @@ use super::services::{ReverseFrames, SECOND};
 use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn};
+use crate::service::Host;
 use crate::socket::ByteStream;
 use std::collections::VecDeque;
 use std::fmt;
@@ -108,6 +109,8 @@ impl ByteStream for Layer {
 /// The time, and the number of reported handshakes.
 struct Clock(Instant, usize);
 
+impl Host for Clock {}
+
 impl Observer for Clock {
     fn now(&mut self) -> Instant {
         self.0
@@ -129,7 +132,7 @@ struct LayerHarness {
 impl LayerHarness {
     fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         let clock = Clock(Instant::now(), 0);
-        let mut connection = Connection::new(ReverseFrames(2), clock.0);
+        let mut connection = Connection::new(Some(ReverseFrames(2)), clock.0);
         connection.handle_handshake();
         let (layer, limits, pool) = (Layer::new(steps), Limits::default(), BufferPool::new());
         Self { connection, layer, limits, clock, pool }

@@ -32,7 +32,7 @@ pub(in crate::server) struct AdminConnection {
 
 impl AdminConnection {
     pub(in crate::server) fn new(shared: &Arc<Shared>, socket: Stream, now: Instant) -> Self {
-        let mut session = Session::new(page_service(shared), socket, now);
+        let mut session = Session::new(Some(page_service(shared)), socket, now);
         // The request may have arrived already: it is answered before another connection replaces this one.
         session.handle_event(Readiness { readable: true, writable: true, hang_up: false });
         Self { session }
@@ -48,7 +48,7 @@ impl AdminConnection {
     ) -> bool {
         let observer = &mut TimeOnlyObserver(context.now);
         let mut pump = Pump { pool, memory: &admin.memory, limits: &admin.limits, observer };
-        let is_closed = self.session.turn(&mut pump, context, key).is_some();
+        let is_closed = self.session.turn(&mut pump, context, key).closed().is_some();
         let (is_answering, since) = self.wait_state();
         let deadline = since + if is_answering { ANSWER_TIMEOUT } else { REQUEST_TIMEOUT };
         self.session.arm(context, key, Some(deadline));
@@ -57,8 +57,9 @@ impl AdminConnection {
 
     /// Whether the connection is sending an answer rather than awaiting a request, and since when.
     fn wait_state(&self) -> (bool, Instant) {
+        let opened = self.session.connection.opened();
         let page = self.session.connection.service();
-        (page.is_answering(), page.waiting_since().unwrap_or_else(|| self.session.connection.opened()))
+        page.map_or((false, opened), |page| (page.is_answering(), page.waiting_since().unwrap_or(opened)))
     }
 }
 

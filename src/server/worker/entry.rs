@@ -32,13 +32,11 @@ pub(super) struct ConnectionEntry<S> {
     pub(super) session: Session<S>,
     pub(super) peer: Address,
     pub(super) number: u64,
-    /// The close reason in the log line, once it was logged.
-    logged: Option<CloseReason>,
 }
 
 impl<S: Service> ConnectionEntry<S> {
     pub(super) fn new(session: Session<S>, peer: Address, number: u64) -> Self {
-        Self { session, peer, number, logged: None }
+        Self { session, peer, number }
     }
 
     /// The log line for a close with `reason`; none if it was logged already. Warns of malformed input.
@@ -48,7 +46,7 @@ impl<S: Service> ConnectionEntry<S> {
         now: Instant,
         malformed: &mut Malformed<'_>,
     ) -> Option<CloseLog> {
-        if self.logged.replace(reason) == Some(reason) {
+        if self.session.logged.replace(reason) == Some(reason) {
             return None;
         }
         let id = (&self.peer, self.number);

@@ -5,16 +5,11 @@ use crate::event_loop::LoopContext;
 use crate::server::counters;
 use crate::server::handover::{self, ShutdownAction};
 use crate::server::lifecycle::Lifecycle;
-use crate::server::message::ConnectionInfo;
 use crate::service::Service;
 use crate::units::format_counted;
 use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 
-impl<F, S> Worker<'_, F, S>
-where
-    F: Fn(&ConnectionInfo<'_>) -> S,
-    S: Service,
-{
+impl<S: Service> Worker<'_, S> {
     pub(super) fn on_signal(&mut self, context: &mut LoopContext, signal: i32) {
         match signal {
             SIGUSR1 => counters::log(&self.shared.counters),

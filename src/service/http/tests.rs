@@ -2,7 +2,7 @@
 
 use super::{HttpRequest, HttpResponse, HttpService, MAX_HEAD_BYTES};
 use crate::buffer::{BLOCK_BYTES, Buffer, BufferPool};
-use crate::service::{Context, Input, Output, Service, Wait};
+use crate::service::{Context, Input, Output, Service, Wait, with_context};
 use std::time::{Duration, Instant};
 
 /// Maximum size of a body in bytes, where bodies are read.
@@ -55,7 +55,8 @@ impl Harness {
         loop {
             let mut output = Buffer::new();
             let mut room = Output::new(&mut output, &mut self.pool, BLOCK_BYTES);
-            self.wait = self.page.serve(&mut Input::new(&mut self.input, false), &mut room, &mut Context::at(now));
+            let mut input = Input::new(&mut self.input, false);
+            self.wait = with_context(now, false, |context| self.page.serve(&mut input, &mut room, context));
             self.answers += std::str::from_utf8(output.bytes()).expect("an answer is text");
             if matches!(self.wait, Wait::Input | Wait::Close) {
                 return;

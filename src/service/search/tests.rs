@@ -2,7 +2,7 @@
 
 use super::{KEEP_OPEN, Request, Search};
 use crate::buffer::{Buffer, BufferPool};
-use crate::service::{Input, Output, Service, Wait};
+use crate::service::{Input, Output, Service, Wait, with_context};
 use std::time::{Duration, Instant};
 
 /// A service with its buffers and a simulated clock.
@@ -29,7 +29,7 @@ impl Harness {
     fn serve(&mut self, limit: usize, has_ended: bool) -> Wait {
         let mut input = Input::new(&mut self.input, has_ended);
         let mut output = Output::new(&mut self.output, &mut self.pool, limit);
-        self.service.serve(&mut input, &mut output, &mut crate::service::Context::at(self.now))
+        with_context(self.now, false, |context| self.service.serve(&mut input, &mut output, context))
     }
 }
 

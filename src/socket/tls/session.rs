@@ -7,6 +7,7 @@
 //! no more memory than rustls does.
 
 use super::memory::{SessionMemory, UNSENT_BYTES};
+use crate::socket::TlsFacts;
 use crate::socket::byte_stream::ByteStream;
 use crate::socket::tls_fault::TlsFault;
 use rustls::{Connection, HandshakeKind};
@@ -77,6 +78,15 @@ impl<T: ByteStream> TlsLayer<T> {
     #[must_use]
     pub fn fault(&self) -> Option<TlsFault> {
         self.fault
+    }
+
+    /// The negotiated protocol version.
+    fn version(&self) -> &'static str {
+        match self.session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            _ => "TLS",
+        }
     }
 
     /// Takes plaintext that was decrypted before.
@@ -283,26 +293,34 @@ impl<T: ByteStream> ByteStream for TlsLayer<T> {
         self.memory.held_bytes()
     }
 
+    fn tls_facts(&self) -> Option<TlsFacts<'_>> {
+        let server_name = match &self.session {
+            Connection::Server(session) => session.server_name(),
+            Connection::Client(_) => None,
+        };
+        Some(TlsFacts {
+            version: self.version(),
+            alpn: self.session.alpn_protocol(),
+            server_name,
+            peer_certificate: self.session.peer_certificates().and_then(|chain| chain.first()).map(AsRef::as_ref),
+        })
+    }
+
     fn needs_close_notify(&self) -> bool {
         self.fault.is_none()
     }
 }
 
 /// Shows the negotiated parameters, such as "TLS 1.3, TLS13_AES_256_GCM_SHA384, no ALPN, full handshake".
-impl<T> fmt::Display for TlsLayer<T> {
+impl<T: ByteStream> fmt::Display for TlsLayer<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let version = match self.session.protocol_version() {
-            Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
-            Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
-            _ => "TLS",
-        };
         let suite = self.session.negotiated_cipher_suite();
         let suite = suite.and_then(|suite| suite.suite().as_str()).unwrap_or("no cipher suite");
         let resumed = match self.session.handshake_kind() {
             Some(HandshakeKind::Resumed) => "resumed",
             _ => "full handshake",
         };
-        write!(out, "{version}, {suite}, ")?;
+        write!(out, "{}, {suite}, ", self.version())?;
         match self.session.alpn_protocol() {
             Some(name) => write!(out, "ALPN {}, ", String::from_utf8_lossy(name).escape_default())?,
             None => out.write_str("no ALPN, ")?,

@@ -46,13 +46,25 @@ pub enum CloseReason {
     Stopped,
     /// The service panicked while it was created for or called by this connection.
     ServicePanicked,
+    /// The service waits for something that cannot happen: see [`Wait`](crate::service::Wait).
+    NoProgress,
+    /// The host name of an outgoing connection did not resolve.
+    Unresolved,
+    /// The peer of an outgoing connection refused it.
+    ConnectRefused,
+    /// An outgoing connection was not established within the connect timeout.
+    ConnectTimeout,
+    /// An outgoing connection was not established for another reason.
+    ConnectFailed,
+    /// The connection at the other end of a tunnel failed.
+    TunnelFailed,
     /// The operating system reported another kind of error.
     Failed(io::ErrorKind),
 }
 
 impl CloseReason {
     /// Every reason except [`Failed`](Self::Failed).
-    pub const EXCEPT_FAILED: [Self; 19] = [
+    pub const EXCEPT_FAILED: [Self; 25] = [
         Self::PeerClosed,
         Self::Completed,
         Self::Reset,
@@ -72,6 +84,12 @@ impl CloseReason {
         Self::DrainCut,
         Self::Stopped,
         Self::ServicePanicked,
+        Self::NoProgress,
+        Self::Unresolved,
+        Self::ConnectRefused,
+        Self::ConnectTimeout,
+        Self::ConnectFailed,
+        Self::TunnelFailed,
     ];
 
     /// Returns the reason for a failed read or write on an established connection.
@@ -112,6 +130,12 @@ impl fmt::Display for CloseReason {
             Self::DrainCut => out.write_str("cut at the drain timeout"),
             Self::Stopped => out.write_str("stopped"),
             Self::ServicePanicked => out.write_str("service panicked"),
+            Self::NoProgress => out.write_str("no progress possible"),
+            Self::Unresolved => out.write_str("name not resolved"),
+            Self::ConnectRefused => out.write_str("connect refused"),
+            Self::ConnectTimeout => out.write_str("connect timeout"),
+            Self::ConnectFailed => out.write_str("connect failed"),
+            Self::TunnelFailed => out.write_str("tunnel failed"),
             Self::Failed(kind) => write!(out, "{kind}"),
         }
     }
