@@ -107,24 +107,3 @@ impl fmt::Debug for Context<'_> {
         out.debug_struct("Context").field("now", &self.now).field("id", &id).field("peer", peer).finish_non_exhaustive()
     }
 }
-
-/// Calls `call` with the context of a connection that has only the time.
-#[cfg(test)]
-pub(crate) fn with_context<T>(now: Instant, is_draining: bool, call: impl FnOnce(&mut Context<'_>) -> T) -> T {
-    use std::io::{self, ErrorKind};
-
-    struct Nothing;
-    impl Host for Nothing {}
-    impl ByteStream for Nothing {
-        fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
-            Err(ErrorKind::WouldBlock.into())
-        }
-        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
-            Err(ErrorKind::WouldBlock.into())
-        }
-        fn shut_sending(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    call(&mut Context::new(now, is_draining, &mut None, &mut Nothing, &Nothing))
-}

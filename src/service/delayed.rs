@@ -126,19 +126,18 @@ impl<S: Service> Service for Delayed<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Delayed, Input, Output, Service, Wait};
-    use crate::buffer::{Buffer, BufferPool};
-    use crate::service::{Echo, with_context};
-    use std::time::{Duration, Instant};
+    use super::Delayed;
+    use crate::service::Echo;
+    use crate::testing::Simulation;
+    use std::time::Duration;
 
     #[test]
     fn an_endless_delay_is_no_overflow() {
-        let mut delayed = Delayed::new(Echo, Duration::MAX);
-        let (mut input, mut output, mut pool) = (Buffer::new(), Buffer::new(), BufferPool::new());
-        let now = Instant::now();
-        let mut input = Input::new(&mut input, true);
-        let mut output = Output::new(&mut output, &mut pool, 64);
-        let wait = with_context(now, false, |context| delayed.serve(&mut input, &mut output, context));
-        assert!(matches!(wait, Wait::PreciseDeadline(instant) if instant > now), "{wait:?}");
+        let server = Simulation::new(|_| Delayed::new(Echo, Duration::MAX));
+        let mut peer = server.connect();
+        peer.send(b"ping");
+        peer.end();
+        server.advance(Duration::from_secs(1));
+        assert_eq!((peer.receive().len(), peer.closed()), (0, None));
     }
 }

@@ -31,8 +31,6 @@ pub use chargen::Chargen;
 pub use close_reason::CloseReason;
 pub use context::Context;
 pub(crate) use context::Host;
-#[cfg(test)]
-pub(crate) use context::with_context;
 pub use datagram::{
     ChargenDatagram, DaytimeDatagram, DiscardDatagram, EchoDatagram, FixedDatagram, Reply, Responder, ReverseDatagram,
     SHORT_REPLY_BYTES, TimeDatagram, UpperDatagram,

@@ -68,4 +68,4 @@ pub use simulation::{Peer, Simulation};
 #[cfg(test)]
 pub(crate) use scripted_socket::{ScriptedSocket, SocketInput, SocketOutput};
 #[cfg(test)]
-pub(crate) use simulated_connection::SimulatedConnection;
+pub(crate) use simulated_connection::{ConnectionFacts, SimulatedConnection};

@@ -2,10 +2,14 @@
 //!
 //! It is stricter than a kernel: a wasted or forbidden call panics.
 
-use crate::socket::ByteStream;
+use crate::socket::{Address, ByteStream};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Address of the simulated listener: port 7 of a host for documentation (RFC 5737).
+pub(crate) const LISTENER: Address = Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 7));
 
 /// Results of reads. Each has its own event, unless the connection is still reading when it arrives.
 #[derive(Clone)]
@@ -214,6 +218,10 @@ impl ByteStream for ScriptedSocket {
         self.shuts += 1;
         assert_eq!(self.shuts, 1, "the sending half is shut down once");
         Ok(())
+    }
+
+    fn local_address(&self) -> Option<Address> {
+        Some(LISTENER)
     }
 
     fn drained_by(&self, offered: usize, received: usize) -> bool {

@@ -4,8 +4,38 @@ use super::scripted_socket::ScriptedSocket;
 use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn, handle_deadline};
-use crate::service::{Host, Service};
+use crate::service::{Context, Handle, Host, Notify, Service};
+use crate::socket::Address;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+
+/// Connections whose handles were used, by their keys.
+#[derive(Debug, Default)]
+pub(crate) struct Woken(Mutex<Vec<u64>>);
+
+impl Woken {
+    /// Takes the keys since the last call.
+    pub(crate) fn take(&self) -> Vec<u64> {
+        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Notify for Woken {
+    fn notify(&self, key: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+    }
+}
+
+/// What a service may learn about its connection.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionFacts {
+    /// Number of the connection, and key of its handles.
+    pub(crate) id: u64,
+    pub(crate) peer: Address,
+    pub(crate) listener: Option<Address>,
+    pub(crate) woken: Arc<Woken>,
+}
 
 /// Records the observed bytes, and supplies the simulated time.
 #[derive(Debug)]
@@ -13,9 +43,29 @@ pub(crate) struct RecordingObserver {
     pub(crate) now: Instant,
     pub(crate) received: Vec<u8>,
     pub(crate) sent: Vec<u8>,
+    facts: ConnectionFacts,
+    /// Maximum number of bytes that wait in a handle.
+    send_limit: usize,
 }
 
-impl Host for RecordingObserver {}
+impl Host for RecordingObserver {
+    fn id(&self) -> u64 {
+        self.facts.id
+    }
+
+    fn peer(&self) -> &Address {
+        &self.facts.peer
+    }
+
+    fn listener(&self) -> Option<&Address> {
+        self.facts.listener.as_ref()
+    }
+
+    fn new_handle(&self) -> Handle {
+        let woken: Arc<dyn Notify> = Arc::<Woken>::clone(&self.facts.woken);
+        Handle::new(self.facts.id, self.facts.id, self.send_limit, woken)
+    }
+}
 
 impl Observer for RecordingObserver {
     fn now(&mut self) -> Instant {
@@ -47,24 +97,42 @@ pub(crate) struct SimulatedConnection<S> {
     pub(crate) precise_timers: Vec<Instant>,
     /// Number of sent bytes that were compared with those the socket took.
     checked_bytes: usize,
+    /// The service's description of the peer's error, after the connection has closed.
+    pub(crate) error_detail: Option<String>,
 }
 
 impl<S: Service> SimulatedConnection<S> {
-    /// Creates a connection as a worker does: the first event reports that there is something to read.
-    pub(crate) fn new(service: Option<S>, socket: ScriptedSocket, limits: Limits, now: Instant) -> Self {
-        let mut connection = Connection::new(service, now);
+    /// Creates a connection as a worker does: the first event reports that there is something to read. It must be
+    /// [opened](Self::open) before its first turn.
+    pub(crate) fn new(socket: ScriptedSocket, limits: Limits, now: Instant, facts: ConnectionFacts) -> Self {
+        let mut connection = Connection::new(None, now);
         connection.handle_read_blocked();
         Self {
             connection,
             socket,
-            observer: RecordingObserver { now, received: Vec::new(), sent: Vec::new() },
+            observer: RecordingObserver {
+                now,
+                received: Vec::new(),
+                sent: Vec::new(),
+                facts,
+                send_limit: limits.buffer_bytes,
+            },
             is_due: true,
             pool: BufferPool::new(),
             armed: (None, limits.clone()),
             limits,
             precise_timers: Vec::new(),
             checked_bytes: 0,
+            error_detail: None,
         }
+    }
+
+    /// Has `make_service` make the service of the connection.
+    pub(crate) fn open(&mut self, make_service: impl FnOnce(&mut Context<'_>) -> S) {
+        let now = self.observer.now;
+        let mut context = self.connection.context(&self.limits, now, &mut self.observer, &self.socket);
+        let service = make_service(&mut context);
+        self.connection.open(service);
     }
 
     /// The close reason, once the connection is closed.
@@ -88,7 +156,24 @@ impl<S: Service> SimulatedConnection<S> {
         }
         let turn = self.turn();
         self.is_due = turn == Turn::Yielded;
+        if let Turn::Closed(reason) = turn {
+            self.error_detail = self.connection.service().and_then(Service::error_detail).or(self.error_detail.take());
+            self.connection.end(reason);
+        }
         Some(turn)
+    }
+
+    /// A handle of the connection was used.
+    pub(crate) fn handle_requests(&mut self) {
+        self.connection.handle_requests();
+        self.is_due = true;
+    }
+
+    /// Begins a drain that ends at the latest at `drain_by`.
+    pub(crate) fn handle_drain(&mut self, drain_by: Instant) {
+        self.limits.drain_by = Some(drain_by);
+        self.connection.handle_drain();
+        self.is_due = true;
     }
 
     /// Runs one turn and checks the invariants that hold after every turn.

@@ -1,12 +1,15 @@
 //! Simulated server and its peers.
 
-use super::scripted_socket::{ScriptedSocket, SocketInput};
-use super::simulated_connection::SimulatedConnection;
+use super::scripted_socket::{LISTENER, ScriptedSocket, SocketInput};
+use super::simulated_connection::{ConnectionFacts, SimulatedConnection, Woken};
 use crate::connection::{CloseReason, Limits};
 use crate::service::{Context, Service};
+use crate::socket::Address;
 use std::cell::RefCell;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time after which a service is called again that waits for an instant in the past: a tick of the timer wheel.
@@ -14,6 +17,9 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// Maximum number of turns before every connection waits. More mean an endless loop.
 const MAX_TURNS: usize = 1_000_000;
+
+/// Host of the peers: one for documentation (RFC 5737).
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
 type MakeService<'a> = dyn FnMut(&mut Context<'_>) -> Box<dyn Service + 'a> + 'a;
 
@@ -42,6 +48,9 @@ pub struct Peer<'a> {
 /// The connections of a simulation, and its clock.
 struct SimulatedLoop<'a> {
     now: Instant,
+    /// When the connections that are left are closed, once a drain has begun.
+    drain_by: Option<Instant>,
+    woken: Arc<Woken>,
     connections: Vec<SimulatedConnection<Box<dyn Service + 'a>>>,
 }
 
@@ -55,7 +64,8 @@ impl<'a> Simulation<'a> {
     }
 
     fn with_boxed(make_service: Rc<RefCell<MakeService<'a>>>) -> Self {
-        let event_loop = SimulatedLoop { now: Instant::now(), connections: Vec::new() };
+        let event_loop =
+            SimulatedLoop { now: Instant::now(), drain_by: None, woken: Arc::default(), connections: Vec::new() };
         Self { make_service, limits: Limits::default(), seed: 0, event_loop: Rc::new(RefCell::new(event_loop)) }
     }
 
@@ -74,19 +84,20 @@ impl<'a> Simulation<'a> {
         self
     }
 
-    /// Opens a connection, whose service is called before the peer sends, receives, or time passes.
+    /// Opens a connection from an address of its own: of 192.0.2.2, with the connection's number as its port.
+    ///
+    /// The service is made at once, and called before the peer sends, receives, or time passes.
     #[must_use = "a connection does nothing without its peer"]
     pub fn connect(&self) -> Peer<'a> {
-        let mut event_loop = self.event_loop.borrow_mut();
-        let now = event_loop.now;
-        let mut simulated = SimulatedConnection::new(None, ScriptedSocket::default(), self.limits.clone(), now);
-        let service = {
-            let SimulatedConnection { connection, socket, limits, observer, .. } = &mut simulated;
-            (self.make_service.borrow_mut())(&mut connection.context(limits, now, observer, socket))
-        };
-        simulated.connection.open(service);
-        event_loop.connections.push(simulated);
-        let index = event_loop.connections.len() - 1;
+        let port = u16::try_from(self.event_loop.borrow().next_id()).unwrap_or(u16::MAX);
+        self.connect_from(Address::Ip(SocketAddr::new(PEER, port)))
+    }
+
+    /// Opens a connection from `address`.
+    #[must_use = "a connection does nothing without its peer"]
+    pub fn connect_from(&self, address: Address) -> Peer<'a> {
+        let make_service = &mut *self.make_service.borrow_mut();
+        let index = self.event_loop.borrow_mut().add(make_service, address, self.limits.clone());
         Peer { event_loop: Rc::clone(&self.event_loop), index, taken: 0, has_ended: false }
     }
 
@@ -204,11 +215,11 @@ impl Peer<'_> {
         self.event_loop.borrow().connections[self.index].connection.held_bytes()
     }
 
-    /// The service's description of the peer's error: [`Service::error_detail`].
+    /// The service's description of the peer's error, once the connection has closed: [`Service::error_detail`].
     #[must_use]
     pub fn error_detail(&self) -> Option<String> {
         self.run();
-        self.event_loop.borrow().connections[self.index].connection.service()?.error_detail()
+        self.event_loop.borrow().connections[self.index].error_detail.clone()
     }
 
     fn run(&self) {
@@ -227,11 +238,30 @@ impl Peer<'_> {
     }
 }
 
-impl SimulatedLoop<'_> {
+impl<'a> SimulatedLoop<'a> {
+    /// The number of the next connection, counted from 1.
+    fn next_id(&self) -> u64 {
+        self.connections.len() as u64 + 1
+    }
+
+    /// Adds a connection from `peer`, and returns its index.
+    fn add(&mut self, make_service: &mut MakeService<'a>, peer: Address, limits: Limits) -> usize {
+        let facts =
+            ConnectionFacts { id: self.next_id(), peer, listener: Some(LISTENER), woken: Arc::clone(&self.woken) };
+        let mut connection = SimulatedConnection::new(ScriptedSocket::default(), limits, self.now, facts);
+        if let Some(drain_by) = self.drain_by {
+            connection.handle_drain(drain_by);
+        }
+        connection.open(make_service);
+        self.connections.push(connection);
+        self.connections.len() - 1
+    }
+
     /// Gives turns to the connections, one after the other, until all of them wait.
     fn run(&mut self) {
         let mut turns = 0;
         loop {
+            self.handle_requests();
             let before = turns;
             for connection in &mut self.connections {
                 turns += usize::from(connection.step().is_some());
@@ -244,6 +274,16 @@ impl SimulatedLoop<'_> {
                 "the connection still has something to do after {turns} turns; a service that writes without end needs \
                  a peer that stalls: see `Peer::stall_after`"
             );
+        }
+    }
+
+    /// Handles the requests of handles that were used.
+    fn handle_requests(&mut self) {
+        for id in self.woken.take() {
+            let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+            if let Some(connection) = index.and_then(|index| self.connections.get_mut(index)) {
+                connection.handle_requests();
+            }
         }
     }
 
@@ -273,11 +313,9 @@ impl SimulatedLoop<'_> {
 
     fn drain(&mut self, timeout: Duration) {
         self.run();
-        for connection in &mut self.connections {
-            connection.limits.drain_by = Some(self.now + timeout);
-            connection.connection.handle_drain();
-            connection.request_turn();
-        }
+        let drain_by = self.now + timeout;
+        self.drain_by = Some(drain_by);
+        self.connections.iter_mut().for_each(|connection| connection.handle_drain(drain_by));
         self.run();
     }
 }

@@ -6,11 +6,10 @@ use crate::connection::{CloseReason, Limits};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Bytes sent in all two-part splits together, and in all pseudo-random schedules together. It bounds the time that a
-/// long stream takes; every two-part split of a stream of up to 2,000 bytes is tried.
+/// Bytes of streams and answers in all splits in two parts together. It bounds the time that a long stream takes.
 const SPLIT_BYTES: usize = 4_000_000;
 
-/// Maximum number of pseudo-random schedules, and of splits in two parts.
+/// Maximum number of splits in two parts, four times that of pseudo-random schedules.
 const MAX_RUNS: usize = 2_000;
 
 /// Timers that may expire after the stream has ended. A service that still names instants then never closes.
@@ -35,8 +34,8 @@ impl Simulation<'_> {
     ///
     /// It finds a service that consumes an incomplete message, forgets what it consumed, or handles a message twice
     /// because the output was full. For the last, the stream needs several messages, whose answers together do not fit
-    /// the smallest buffers. The timeouts of the limits do not apply. Of a stream longer than 2,000 bytes not every
-    /// split is tried.
+    /// the smallest buffers. The timeouts of the limits do not apply. Of a stream with more than 1,000 bytes, or a long
+    /// answer, only some of the splits in two parts are tried.
     ///
     /// # Panics
     ///
@@ -50,7 +49,7 @@ impl Simulation<'_> {
         let whole = Schedule::whole(stream, limits);
         let expected = self.answer(&whole);
         let sizes = self.buffer_sizes(&whole, &expected);
-        let runs = (SPLIT_BYTES / (stream.len() + 1)).clamp(50, MAX_RUNS);
+        let runs = (SPLIT_BYTES / (stream.len() + expected.bytes.len() + 1)).clamp(50, MAX_RUNS);
         let splits = (1..stream.len()).step_by(stream.len().div_ceil(runs).max(1)).map(|offset| whole.split_at(offset));
         splits.for_each(|schedule| self.expect(&schedule, &expected, None));
         for &size in &sizes {
@@ -110,7 +109,7 @@ impl Simulation<'_> {
 
 /// Whether a connection closes for this reason because a message or an answer does not fit its buffers.
 fn is_too_small(reason: CloseReason) -> bool {
-    matches!(reason, CloseReason::FrameTooLarge | CloseReason::ReplyTooLarge)
+    matches!(reason, CloseReason::FrameTooLarge | CloseReason::ReplyTooLarge | CloseReason::NoProgress)
 }
 
 /// Describes a difference for the person who has to find its cause.

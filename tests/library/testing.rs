@@ -2,11 +2,13 @@
 
 use multiconn::codec::Framing;
 use multiconn::connection::{CloseReason, Limits};
-use multiconn::service::{Context, Framed, Input, Output, Replies, Service, Wait, reverse};
+use multiconn::service::{Context, Framed, Handle, Input, Output, Replies, SendError, Service, Wait, reverse};
+use multiconn::socket::Address;
 use multiconn::testing::Simulation;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Adds the numbers of each line to a sum, and answers with it.
@@ -130,4 +132,84 @@ fn services_of_one_server_share_state() {
         peer.send(b"?");
         assert_eq!(peer.receive(), b"2");
     }
+}
+
+/// Sends each line to all connections of the room; a connection that does not take it is closed.
+struct Member {
+    room: Rc<RefCell<Vec<Handle>>>,
+    id: u64,
+    closed: Rc<RefCell<Vec<(u64, CloseReason)>>>,
+}
+
+impl Service for Member {
+    fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
+        if !input.is_empty() {
+            let line: Arc<[u8]> = input.bytes().into();
+            input.clear();
+            for member in self.room.borrow().iter() {
+                if member.send(Arc::clone(&line)) == Err(SendError::Full) {
+                    member.reset(CloseReason::WriteTimeout);
+                }
+            }
+        }
+        if input.has_ended() { Wait::Close } else { Wait::Wake }
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        self.room.borrow_mut().retain(|member| member.id() != self.id);
+        self.closed.borrow_mut().push((self.id, reason));
+    }
+}
+
+#[test]
+fn connections_send_to_each_other_through_their_handles() {
+    let (room, closed) = (Rc::default(), Rc::default());
+    let mut limits = Limits::default();
+    limits.buffer_bytes = 1000;
+    let server = Simulation::new(|context| {
+        let (room, closed) = (Rc::<RefCell<Vec<Handle>>>::clone(&room), Rc::clone(&closed));
+        room.borrow_mut().push(context.handle());
+        Member { room, id: context.id(), closed }
+    });
+    let server = server.with_limits(limits);
+    let [mut alice, mut bob, mut slow] = [server.connect(), server.connect(), server.connect()];
+    slow.stall_after(5);
+    alice.send(b"hello\n");
+    assert_eq!(
+        (alice.receive(), bob.receive(), slow.receive()),
+        (b"hello\n".into(), b"hello\n".into(), b"hello".into())
+    );
+    for number in 0..5 {
+        bob.send(&[b'0' + number; 500]);
+        assert_eq!((alice.receive().len(), bob.receive().len()), (500, 500));
+    }
+    assert_eq!((slow.closed(), slow.received_end()), (Some(CloseReason::WriteTimeout), false));
+    alice.end();
+    assert_eq!(*closed.borrow(), [(3, CloseReason::WriteTimeout), (1, CloseReason::Completed)]);
+    assert_eq!(room.borrow().len(), 1);
+
+    // The test itself may use a handle, on any thread.
+    let handle = room.borrow()[0].clone();
+    std::thread::spawn(move || handle.send(*b"from a thread")).join().unwrap().unwrap();
+    assert_eq!(bob.receive(), b"from a thread");
+    room.borrow()[0].close(CloseReason::Completed);
+    assert!(bob.received_end());
+}
+
+#[test]
+fn a_service_learns_about_its_connection() {
+    let facts = RefCell::new(Vec::new());
+    let server = Simulation::new(|context| {
+        let local = context.local().map(|address| address.to_string());
+        facts.borrow_mut().push((context.id(), context.peer().to_string(), local, context.is_draining()));
+        Adder::default()
+    });
+    let _first = server.connect();
+    server.drain(Duration::from_secs(1));
+    let _second = server.connect_from(Address::Ip(([127, 0, 0, 1], 5000).into()));
+    let local = Some("192.0.2.1:7".to_owned());
+    assert_eq!(
+        *facts.borrow(),
+        [(1, "192.0.2.2:1".to_owned(), local.clone(), false), (2, "127.0.0.1:5000".to_owned(), local, true)]
+    );
 }

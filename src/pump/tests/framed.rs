@@ -143,7 +143,7 @@ fn answer_to<S: Service>(service: S, stream: &[u8], limits: Limits) -> (Vec<u8>,
     let mut sim =
         Harness::new(service, ScriptedSocket::new([SocketInput::Bytes(stream.to_vec()), SocketInput::End]), limits);
     let reason = sim.run().expect("the connection closes");
-    (sim.socket.written.clone(), reason, sim.connection.service().expect("the service exists").error_detail())
+    (sim.socket.written.clone(), reason, sim.error_detail.clone())
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn a_reply_can_close_or_fail() {
             let mut sim = Harness::new(Framed::new(Framing::LINES, 6, ending), socket, limits);
             assert_eq!(sim.run(), Some(expected), "{word}");
             assert_eq!(String::from_utf8_lossy(&sim.socket.written), format!("one\n{word}\n"));
-            assert_eq!(sim.connection.service().expect("the service exists").error_detail().as_deref(), error_detail);
+            assert_eq!(sim.error_detail.as_deref(), error_detail);
         }
     }
 }

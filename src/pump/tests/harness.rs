@@ -3,8 +3,11 @@
 use crate::connection::{CloseReason, Limits};
 use crate::pump::Turn;
 use crate::service::Service;
-use crate::testing::{ScriptedSocket, SimulatedConnection};
+use crate::socket::Address;
+use crate::testing::{ConnectionFacts, ScriptedSocket, SimulatedConnection};
 use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Maximum number of turns. No test needs as many; more mean an endless loop.
@@ -34,7 +37,11 @@ impl<S> DerefMut for Harness<S> {
 impl<S: Service> Harness<S> {
     pub(super) fn new(service: S, socket: ScriptedSocket, limits: Limits) -> Self {
         let start = Instant::now();
-        Self { inner: SimulatedConnection::new(Some(service), socket, limits, start), start, yields: 0 }
+        let (peer, woken) = (Address::Unix(PathBuf::new()), Arc::default());
+        let facts = ConnectionFacts { id: 1, peer, listener: None, woken };
+        let mut inner = SimulatedConnection::new(socket, limits, start, facts);
+        inner.open(|_| service);
+        Self { inner, start, yields: 0 }
     }
 
     /// Runs until the connection is over, or until it waits for an outside event.
