@@ -15,6 +15,7 @@ mod message;
 mod observer;
 mod panic_hook;
 mod process;
+mod resolver;
 #[cfg_attr(not(feature = "systemd"), path = "service_manager_disabled.rs")]
 mod service_manager;
 mod shared;

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::escape;
 use crate::python_repr::{AddressRepr, StrRepr};
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 /// The host that means the limited broadcast address, as in Python's socket module.
@@ -60,21 +60,14 @@ impl Endpoint {
     /// [`Error::Resolve`] when the host is neither an address nor a name that resolves; [`Error::Usage`] when the path
     /// of a Unix socket is empty or too long, or when a link-local address does not name its interface.
     pub fn resolve(&self) -> Result<Vec<Address>, Error> {
-        let (host, port) = match self {
-            Self::Unix(path) => return check_path(path).map(|()| vec![Address::Unix(path.clone())]),
-            Self::Tcp { host, port } => (host.as_str(), *port),
-        };
-        if host.is_empty() {
-            return Ok(vec![Address::Ip((Ipv6Addr::UNSPECIFIED, port).into())]);
+        if let Some(addresses) = self.resolve_literal() {
+            return addresses;
         }
-        if host == BROADCAST_HOST {
-            return Ok(vec![Address::Ip((Ipv4Addr::BROADCAST, port).into())]);
-        }
-        // An IPv6 address may be typed in brackets, as in `[::1]:80`.
-        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let Self::Tcp { host, port } = self else { return Ok(Vec::new()) };
+        let bare = without_brackets(host);
         check_zone(bare)?;
-        let found = (bare, port).to_socket_addrs().map_err(|source| Error::Resolve {
-            host: host.to_owned(),
+        let found = (bare, *port).to_socket_addrs().map_err(|source| Error::Resolve {
+            host: host.clone(),
             reason: source.to_string(),
             source,
         })?;
@@ -86,6 +79,31 @@ impl Endpoint {
         }
         Ok(addresses)
     }
+
+    /// Resolves the endpoint if that needs no lookup, and so does not block: the path of a Unix socket, an IP address
+    /// without a zone, an empty host and `<broadcast>`. Returns `None` for a name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`resolve`](Self::resolve).
+    pub(crate) fn resolve_literal(&self) -> Option<Result<Vec<Address>, Error>> {
+        let (host, port) = match self {
+            Self::Unix(path) => return Some(check_path(path).map(|()| vec![Address::Unix(path.clone())])),
+            Self::Tcp { host, port } => (host.as_str(), *port),
+        };
+        let ip: IpAddr = match host {
+            "" => Ipv6Addr::UNSPECIFIED.into(),
+            BROADCAST_HOST => Ipv4Addr::BROADCAST.into(),
+            host => without_brackets(host).parse().ok()?,
+        };
+        let checked = check_zone(without_brackets(host));
+        Some(checked.map(|()| vec![Address::Ip((ip, port).into()).canonical()]))
+    }
+}
+
+/// An IPv6 address may be typed in brackets, as in `[::1]:80`.
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
 impl fmt::Display for Endpoint {
@@ -132,6 +150,19 @@ impl Address {
         match self {
             Self::Ip(address) => Some(address.port()),
             Self::Unix(_) => None,
+        }
+    }
+
+    /// The address with another port; the path of a Unix socket has none, and stays as it is.
+    #[must_use]
+    pub(crate) fn with_port(&self, port: u16) -> Self {
+        match self {
+            Self::Ip(address) => Self::Ip({
+                let mut address = *address;
+                address.set_port(port);
+                address
+            }),
+            Self::Unix(_) => self.clone(),
         }
     }
 
