@@ -140,6 +140,12 @@ impl<S: Service> Connection<S> {
         Context::new(now, limits.drain_by.is_some(), &mut self.handle, host, socket)
     }
 
+    /// Sets the handle of an outgoing connection, which was used before the connection existed.
+    pub fn set_handle(&mut self, handle: Handle) {
+        self.handle = Some(handle);
+        self.sends_due = true;
+    }
+
     /// The connection is over: informs the service, if it was made, and its handles.
     pub fn end(&mut self, reason: CloseReason) {
         if let Some(handle) = &self.handle {

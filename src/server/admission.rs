@@ -52,7 +52,11 @@ pub(super) struct Admission {
     max_per_address: Option<usize>,
     at_limit: AtLimit,
     allow: Vec<IpNet>,
+    /// Connections that count against `max_connections`.
     open: AtomicUsize,
+    max_outgoing: Option<usize>,
+    /// Outgoing connections, if they have a limit of their own.
+    outgoing: AtomicUsize,
     per_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -64,6 +68,8 @@ impl Admission {
             at_limit: config.at_limit,
             allow: config.allow.iter().map(|range| canonical_range(*range).unwrap_or(*range)).collect(),
             open: AtomicUsize::new(0),
+            max_outgoing: config.max_outgoing,
+            outgoing: AtomicUsize::new(0),
             per_address: Mutex::default(),
         }
     }
@@ -117,6 +123,26 @@ impl Admission {
                     counts.remove(&origin(ip));
                 }
             }
+        }
+    }
+
+    /// Counts an outgoing connection, unless the limit is reached. [`leave_outgoing`](Self::leave_outgoing) undoes it.
+    pub(super) fn enter_outgoing(&self) -> bool {
+        let (count, max) = self.outgoing();
+        let next = |open| (open < max).then_some(open + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// Counts an outgoing connection as closed.
+    pub(super) fn leave_outgoing(&self) {
+        self.outgoing().0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The count of outgoing connections, and its limit.
+    fn outgoing(&self) -> (&AtomicUsize, usize) {
+        match self.max_outgoing {
+            Some(max) => (&self.outgoing, max),
+            None => (&self.open, self.max_connections),
         }
     }
 
@@ -198,6 +224,24 @@ mod tests {
         assert_eq!(admission.enter(&peer("128.0.0.1")), Err(Refusal::NotAllowed));
         admission.leave(&peer("::ffff:127.0.0.1"));
         assert_eq!(admission.enter(&peer("127.0.0.1")), Ok(()));
+    }
+
+    #[test]
+    fn outgoing_connections_count_as_connections_unless_they_have_a_limit() {
+        let shared = admission(|_| ());
+        assert_eq!(shared.enter(&peer("127.0.0.1")), Ok(()));
+        assert!(shared.enter_outgoing() && shared.enter_outgoing());
+        assert!(!shared.enter_outgoing() && shared.is_closed());
+        shared.leave_outgoing();
+        assert!(!shared.is_closed() && shared.enter_outgoing());
+        let own = admission(|config| config.max_outgoing = Some(1));
+        assert!(own.enter_outgoing() && !own.enter_outgoing());
+        for _ in 0..3 {
+            assert!(!own.is_closed());
+            assert_eq!(own.enter(&peer("127.0.0.1")), Ok(()));
+        }
+        own.leave_outgoing();
+        assert!(own.is_closed() && own.enter_outgoing());
     }
 
     #[test]

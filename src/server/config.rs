@@ -6,7 +6,7 @@ use crate::buffer::BLOCK_BYTES;
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::socket::{Endpoint, MAX_TLS_BYTES, SocketOptions, TlsServerOptions};
-use crate::units::{format_counted, format_size};
+use crate::units::{format_count, format_counted, format_size};
 use ipnet::IpNet;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
@@ -62,6 +62,9 @@ pub struct ServerConfig {
     pub spin: Duration,
     /// The maximum number of open connections. Default: what the descriptor limit allows.
     pub max_connections: Option<usize>,
+    /// The maximum number of [outgoing](crate::service::Context::connect) connections, for which descriptors are then
+    /// reserved. One above the limit fails. Default: none of their own; each counts against `max_connections`.
+    pub max_outgoing: Option<usize>,
     /// The maximum number of open connections from one address; a /64 of IPv6 counts as one. Default: no limit.
     pub max_per_address: Option<usize>,
     /// What happens to new connections when `max_connections` are open. Default: they wait.
@@ -115,6 +118,7 @@ impl ServerConfig {
             workers: available_parallelism().map_or(1, NonZeroUsize::get),
             spin: Duration::ZERO,
             max_connections: None,
+            max_outgoing: None,
             max_per_address: None,
             at_limit: AtLimit::default(),
             allow: Vec::new(),
@@ -175,15 +179,18 @@ impl ServerConfig {
         let listeners = self.listen.len() + self.datagrams.as_ref().map_or(0, |datagrams| 1 + datagrams.groups.len());
         let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER + per_listener * listeners);
         let for_metrics = if self.metrics.is_some() { RESERVED_FOR_METRICS } else { 0 };
-        let reserved = per_worker.saturating_add(RESERVED + for_metrics);
+        let outgoing = self.max_outgoing.unwrap_or(0);
+        let reserved = per_worker.saturating_add(RESERVED + for_metrics).saturating_add(outgoing);
         let descriptors = descriptors.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
         let wanted = self.max_connections.unwrap_or(1);
         match descriptors.checked_sub(reserved) {
             Some(available) if available >= wanted => Ok(self.max_connections.unwrap_or(available)),
             _ => Err(Error::Descriptors {
                 wanted: format!(
-                    "{} and {}",
+                    "{}{} and {}",
                     format_counted(wanted as u64, "connection"),
+                    self.max_outgoing
+                        .map_or_else(String::new, |max| format!(", {} outgoing ones", format_count(max as u64))),
                     format_counted(self.workers as u64, "worker")
                 ),
                 needed: wanted.saturating_add(reserved) as u64,
@@ -244,6 +251,11 @@ mod tests {
         config.max_connections = Some(100);
         let error = config.check(Some(64)).expect_err("64 descriptors are too few").to_string();
         assert!(error.contains("126 descriptors") && error.contains("may open 64"), "{error}");
+        (config.max_connections, config.max_outgoing) = (None, Some(30));
+        assert_eq!(config.check(Some(64)).ok(), Some(64 - 26 - 30), "outgoing connections have their own");
+        config.max_outgoing = Some(40);
+        let error = config.check(Some(64)).expect_err("64 descriptors are too few").to_string();
+        assert!(error.contains("1 connection, 40 outgoing ones and 2 workers"), "{error}");
     }
 
     #[test]

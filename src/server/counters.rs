@@ -2,11 +2,22 @@
 //! load and a store.
 
 use super::admission::Refusal;
-use super::summary::{DatagramSummary, DropReason, Summary};
+use super::summary::{DatagramSummary, DropReason, OutgoingSummary, Summary};
 use crate::connection::CloseReason;
 use crate::counter::{Counter, FixedHistogram, Gauge, Tally};
 use std::io;
 use std::time::Duration;
+
+/// The reasons for which most outgoing connections fail.
+const CONNECT_FAILURES: [CloseReason; 7] = [
+    CloseReason::Unresolved,
+    CloseReason::ConnectRefused,
+    CloseReason::ConnectTimeout,
+    CloseReason::ConnectFailed,
+    CloseReason::OutgoingLimit,
+    CloseReason::HandshakeFailed,
+    CloseReason::HandshakeTimeout,
+];
 
 /// The counters of one worker.
 ///
@@ -26,6 +37,8 @@ pub(super) struct Counters {
     pub(super) refused: Tally<Refusal>,
     /// Failed accept calls, by error number (errno(3)); 0 if the error had none.
     pub(super) accept_errors: Tally<i32>,
+    /// Counters of outgoing connections.
+    pub(super) outgoing: OutgoingCounters,
     /// UDP counters.
     pub(super) datagrams: DatagramCounters,
     /// Written only if the admin pages are enabled.
@@ -58,6 +71,7 @@ impl Default for Counters {
             closed: Tally::of(&CloseReason::EXCEPT_FAILED),
             refused: Tally::of(&Refusal::ALL),
             accept_errors: Tally::of(&[]),
+            outgoing: OutgoingCounters::default(),
             datagrams: DatagramCounters::default(),
             rounds: Rounds::default(),
         }
@@ -86,9 +100,42 @@ impl Counters {
             closed: self.closed.counts().filter(|(_, count)| *count > 0).collect(),
             received_bytes: self.received_bytes.get(),
             sent_bytes: self.sent_bytes.get(),
+            outgoing: self.outgoing.summary(),
             datagrams: self.datagrams.summary(),
             elapsed: Duration::ZERO,
         }
+    }
+}
+
+/// The counters of one worker's outgoing connections.
+#[derive(Debug)]
+pub(super) struct OutgoingCounters {
+    /// Connections that were established, with their TLS handshake.
+    pub(super) opened: Counter,
+    /// Connections that were not, by reason.
+    pub(super) failed: Tally<CloseReason>,
+    /// Established connections that were closed, by reason.
+    pub(super) closed: Tally<CloseReason>,
+}
+
+impl Default for OutgoingCounters {
+    fn default() -> Self {
+        let (failed, closed) = (Tally::of(&CONNECT_FAILURES), Tally::of(&CloseReason::EXCEPT_FAILED));
+        Self { opened: Counter::default(), failed, closed }
+    }
+}
+
+impl OutgoingCounters {
+    /// The number of established connections that are open.
+    pub(super) fn open(&self) -> u64 {
+        // In this order, as for accepted connections.
+        let closed = self.closed.total();
+        self.opened.get().saturating_sub(closed)
+    }
+
+    fn summary(&self) -> OutgoingSummary {
+        let counted = |tally: &Tally<CloseReason>| tally.counts().filter(|(_, count)| *count > 0).collect();
+        OutgoingSummary { opened: self.opened.get(), failed: counted(&self.failed), closed: counted(&self.closed) }
     }
 }
 
@@ -191,10 +238,14 @@ mod tests {
         counters.refused.add(Refusal::AtLimit);
         counters.accept_failed(&io::Error::from_raw_os_error(24));
         counters.received_bytes.add(2048);
+        counters.outgoing.opened.add(3);
+        counters.outgoing.closed.add(CloseReason::PeerClosed);
+        counters.outgoing.failed.add(CloseReason::ConnectRefused);
         assert_eq!(
             line(&counters),
             "1,231 open, 1,234 accepted, 3 closed (1 closed by peer, 1 idle timeout, 1 timed out), \
-             1 refused (1 too many connections), 1 failed to be accepted (1 EMFILE), 2 KiB in, 0 B out"
+             1 refused (1 too many connections), 1 failed to be accepted (1 EMFILE), 2 KiB in, 0 B out, \
+             3 outgoing opened, 1 outgoing closed (1 closed by peer), 1 outgoing failed (1 connect refused)"
         );
     }
 

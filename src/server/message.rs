@@ -1,5 +1,6 @@
 //! Messages to workers, and the handle of a server, which sends them.
 
+use super::resolver::Resolved;
 use crate::event_loop::{Key, Sender};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -30,6 +31,8 @@ pub(super) enum Message {
     Stop,
     /// A handle of this connection was used.
     Wake(Key),
+    /// The lookup of the name of this outgoing connection is complete.
+    Resolved(Key, Resolved),
     /// Send a duplicate of each listening socket.
     DuplicateListeners(mpsc::Sender<io::Result<OwnedFd>>),
     /// A new process accepts all further connections.

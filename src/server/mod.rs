@@ -33,7 +33,7 @@ pub use config::{AtLimit, ServerConfig};
 pub use handover::ChildProgram;
 pub use message::ServerHandle;
 pub use panic_hook::limit_panic_reports;
-pub use summary::{DatagramSummary, DropReason, Summary};
+pub use summary::{DatagramSummary, DropReason, OutgoingSummary, Summary};
 pub use udp::{DatagramConfig, MakeResponder};
 
 use crate::buffer::MemoryAccount;
@@ -49,6 +49,7 @@ use handover::Handover;
 use malformed::MalformedCount;
 use message::Message;
 use process::Process;
+use resolver::Resolver;
 use service_manager::ServiceManager;
 use shared::{Shared, WorkerGuard};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -220,7 +221,7 @@ impl<'a, S: Service + 'a> Server<'a, S> {
             admission: Admission::new(&config, max_connections),
             memory: MemoryAccount::new(config.memory_limit),
             tls,
-            accepted: AtomicU64::new(0),
+            last_number: AtomicU64::new(0),
             malformed: MalformedCount::default(),
             running: AtomicUsize::new(loops.len()),
             starting: AtomicUsize::new(loops.len()),
@@ -230,6 +231,7 @@ impl<'a, S: Service + 'a> Server<'a, S> {
             process: Process::new(descriptors),
             handover: Handover::new(config.child_program.clone(), endpoints, parent),
             service_manager: ServiceManager::new(config.notify),
+            resolver: Resolver::new(),
             config,
         });
         Ok(Self { loops, bound, metrics, datagrams, shared, start_worker })

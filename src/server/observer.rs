@@ -1,13 +1,14 @@
 //! Logs and counts the bytes of a session's turn.
 
 use super::counters::Counters;
+use super::shared::Shared;
 use crate::connection::CloseReason;
 use crate::event_loop::Key;
 use crate::log_targets::SERVER_LOG;
 use crate::panic_guard::guarded;
 use crate::pump::{Observer, Session};
 use crate::python_repr::BytesRepr;
-use crate::service::{Handle, Host, Notify, Service};
+use crate::service::{ConnectOptions, Handle, Host, Notify, Service};
 use crate::socket::{Address, TlsStream};
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ pub(super) struct SessionObserver<'a> {
     pub(super) key: Key,
     pub(super) listener: Option<&'a Address>,
     pub(super) notify: &'a Arc<dyn Notify>,
+    pub(super) shared: &'a Shared,
+    /// Collects requests for outgoing connections.
+    pub(super) requests: &'a mut Vec<ConnectRequest>,
     /// Maximum number of bytes that wait in a handle.
     pub(super) send_limit: usize,
     pub(super) peer: &'a Address,
@@ -32,6 +36,16 @@ pub(super) struct SessionObserver<'a> {
     pub(super) expects_plain_text: bool,
     /// The first bytes were a TLS handshake.
     pub(super) speaks_tls: bool,
+}
+
+/// A service's request for an outgoing connection.
+pub(super) struct ConnectRequest {
+    pub(super) number: u64,
+    /// The number of the connection whose service asked for it.
+    pub(super) requester: u64,
+    pub(super) options: ConnectOptions,
+    pub(super) service: Box<dyn Service>,
+    pub(super) handle: Handle,
 }
 
 /// The log line of a connection's end.
@@ -105,6 +119,14 @@ impl Host for SessionObserver<'_> {
 
     fn new_handle(&self) -> Handle {
         Handle::new(self.number, self.key.into(), self.send_limit, Arc::clone(self.notify))
+    }
+
+    fn connect(&mut self, options: ConnectOptions, service: Box<dyn Service>) -> Handle {
+        let number = self.shared.next_number();
+        let handle = Handle::detached(number, options.limits.buffer_bytes, Arc::clone(self.notify));
+        let requester = self.number;
+        self.requests.push(ConnectRequest { number, requester, options, service, handle: handle.clone() });
+        handle
     }
 }
 

@@ -98,7 +98,7 @@ impl Resolver {
         })
     }
 
-    fn with(look_up: impl Fn(&str) -> Resolved + Send + Sync + 'static) -> Self {
+    pub(super) fn with(look_up: impl Fn(&str) -> Resolved + Send + Sync + 'static) -> Self {
         let shared = Shared { look_up: Box::new(look_up), names: Mutex::default(), changed: Condvar::new() };
         Self { shared: Arc::new(shared) }
     }
@@ -187,7 +187,9 @@ impl Shared {
             drop(names);
             let resolved = guarded(|| (self.look_up)(&host)).unwrap_or_else(|panic| Err(format!("panicked: {panic}")));
             let replies = self.names().finish(host, resolved.clone(), Instant::now());
-            replies.into_values().for_each(|reply| reply(resolved.clone()));
+            for reply in replies.into_values() {
+                reply(resolved.clone());
+            }
             names = self.names();
         }
         names.threads -= 1;

@@ -7,6 +7,7 @@ use super::handover::Handover;
 use super::malformed::MalformedCount;
 use super::message::{Message, ServerHandle};
 use super::process::Process;
+use super::resolver::Resolver;
 use super::service_manager::ServiceManager;
 use super::tls_reload::ReloadableTls;
 use crate::buffer::MemoryAccount;
@@ -23,7 +24,8 @@ pub(super) struct Shared {
     pub(super) memory: MemoryAccount,
     /// None for plain text.
     pub(super) tls: Option<Arc<ReloadableTls>>,
-    pub(super) accepted: AtomicU64,
+    /// The number of the newest connection, accepted or outgoing.
+    pub(super) last_number: AtomicU64,
     pub(super) malformed: MalformedCount,
     /// Workers that have not ended yet.
     pub(super) running: AtomicUsize,
@@ -37,9 +39,16 @@ pub(super) struct Shared {
     pub(super) process: Process,
     pub(super) handover: Handover,
     pub(super) service_manager: ServiceManager,
+    /// Resolves the names of outgoing connections.
+    pub(super) resolver: Resolver,
 }
 
 impl Shared {
+    /// The number of a new connection, counted from 1.
+    pub(super) fn next_number(&self) -> u64 {
+        self.last_number.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Counts a worker as accepting. The last one reports readiness to the old process or else to the service manager.
     pub(super) fn worker_is_accepting(&self) -> io::Result<()> {
         // The old process notifies the service manager itself: until then it is the main process.

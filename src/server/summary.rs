@@ -24,6 +24,8 @@ pub struct Summary {
     pub received_bytes: u64,
     /// Bytes sent to all peers, in bytes.
     pub sent_bytes: u64,
+    /// Totals of outgoing connections.
+    pub outgoing: OutgoingSummary,
     /// UDP totals.
     pub datagrams: DatagramSummary,
     /// How long the server ran.
@@ -51,6 +53,9 @@ impl Summary {
             format!("{} in", format_size(self.received_bytes)),
             format!("{} out", format_size(self.sent_bytes)),
         ];
+        if !self.outgoing.is_empty() {
+            totals.extend(self.outgoing.parts());
+        }
         if !self.datagrams.is_empty() {
             totals.push(self.datagrams.one_line());
         }
@@ -63,14 +68,13 @@ impl Summary {
         for (errno, count) in &other.accept_errors {
             *self.accept_errors.entry(*errno).or_default() += count;
         }
-        for (reason, count) in &other.closed {
-            *self.closed.entry(*reason).or_default() += count;
-        }
+        add_counts(&mut self.closed, &other.closed);
         for (refusal, count) in &other.refused {
             *self.refused.entry(*refusal).or_default() += count;
         }
         self.received_bytes += other.received_bytes;
         self.sent_bytes += other.sent_bytes;
+        self.outgoing.add(&other.outgoing);
         self.datagrams.add(&other.datagrams);
     }
 }
@@ -98,7 +102,68 @@ impl fmt::Display for Summary {
             let (total, breakdown) = (self.accept_errors.values().sum(), breakdown(errors));
             write!(out, "\n  {:>9} failed to be accepted{breakdown}", format_count(total))?;
         }
-        write!(out, "{}", self.datagrams)
+        write!(out, "{}{}", self.outgoing, self.datagrams)
+    }
+}
+
+/// Totals of a server's [outgoing](crate::service::Context::connect) connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutgoingSummary {
+    /// Connections established, with their TLS handshake.
+    pub opened: u64,
+    /// Connections that could not be established or were abandoned before, by reason.
+    pub failed: BTreeMap<CloseReason, u64>,
+    /// Established connections that were closed, by reason.
+    pub closed: BTreeMap<CloseReason, u64>,
+}
+
+impl OutgoingSummary {
+    /// Whether all totals are zero.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.opened += other.opened;
+        add_counts(&mut self.failed, &other.failed);
+        add_counts(&mut self.closed, &other.closed);
+    }
+
+    /// The totals, each with its reasons.
+    fn parts(&self) -> [String; 3] {
+        let words = |counts: &BTreeMap<CloseReason, u64>| {
+            counts.iter().map(|(reason, count)| (reason.to_string(), *count)).collect::<Vec<_>>().into_iter()
+        };
+        [
+            format!("{} outgoing opened", format_count(self.opened)),
+            with_breakdown("outgoing closed", words(&self.closed)),
+            with_breakdown("outgoing failed", words(&self.failed)),
+        ]
+    }
+}
+
+impl fmt::Display for OutgoingSummary {
+    /// The lines that follow the first one of a summary.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return Ok(());
+        }
+        write!(out, "\n  {:>9} outgoing connections", format_count(self.opened))?;
+        for (reason, count) in &self.closed {
+            write!(out, "\n  {:>9} outgoing: {reason}", format_count(*count))?;
+        }
+        for (reason, count) in &self.failed {
+            write!(out, "\n  {:>9} outgoing failed: {reason}", format_count(*count))?;
+        }
+        Ok(())
+    }
+}
+
+fn add_counts(counts: &mut BTreeMap<CloseReason, u64>, others: &BTreeMap<CloseReason, u64>) {
+    for (reason, count) in others {
+        *counts.entry(*reason).or_default() += count;
     }
 }
 

@@ -1,8 +1,12 @@
 //! One worker: an event loop with its acceptors and connections. Workers share only state that is touched when a
 //! connection opens or closes.
 
+mod connection_entry;
 mod entry;
 mod local_wakes;
+mod outgoing;
+mod outgoing_steps;
+mod session_turn;
 mod signals;
 
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, Purpose};
@@ -24,15 +28,17 @@ use crate::error::{Error, Warning, in_words};
 use crate::event_loop::{EventLoop, Expired, Handler, Key, LoopContext, Readiness, Slab};
 use crate::log_targets::SERVER_LOG;
 use crate::panic_guard::guarded;
-use crate::pump::{Pump, Session, Turn};
+use crate::pump::{Pump, Session};
 use crate::service::{Context, Notify, Service};
 use crate::socket::{Address, DatagramSocket, Listener, Stream};
 use crate::units::later;
-use entry::{ConnectionEntry, Entry};
+use connection_entry::ConnectionEntry;
+use entry::Entry;
 use local_wakes::LocalWakes;
+use outgoing::Connects;
+use session_turn::{is_turn_due, run_turn};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// Event loop and sockets of one worker.
 pub(super) struct Job {
@@ -67,6 +73,7 @@ pub(super) struct Worker<'a, S> {
     /// None without admin pages.
     metrics: Option<RoundMetrics<'a>>,
     datagrams: UdpSockets<'a>,
+    connects: Connects<'a>,
     /// Warns of connections that could not be registered.
     register_warning: Warning,
     /// Warns of services that panicked.
@@ -102,6 +109,7 @@ impl<'a, S: Service> Worker<'a, S> {
             acceptors,
             counters,
             metrics: is_observed.then(|| RoundMetrics::new(&shared.process, &counters.rounds)),
+            connects: Connects::new(shared, counters, job.event_loop.sender()),
             register_warning: Warning::default(),
             panic_warning: Warning::default(),
             datagrams: UdpSockets::new(shared, counters, std::mem::take(&mut job.datagrams))?,
@@ -233,7 +241,7 @@ impl<'a, S: Service> Worker<'a, S> {
         let Some(socket) = wrapped else {
             return self.shared.admission.leave(&peer);
         };
-        let number = self.shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.shared.next_number();
         self.counters.accepted.add(1);
         let local = self.acceptors[index].address().map(ToString::to_string);
         log::debug!(
@@ -257,6 +265,7 @@ impl<'a, S: Service> Worker<'a, S> {
             Some(Entry::Admin(connection)) => {
                 is_turn_due(&mut connection.session, trigger, &self.admin.limits, context.now)
             }
+            Some(Entry::Outgoing(_)) => return self.handle_outgoing(context, key, trigger),
             None => false,
         };
         if is_due {
@@ -278,12 +287,17 @@ impl<'a, S: Service> Worker<'a, S> {
     fn serve_woken(&mut self, context: &mut LoopContext, at_once: usize) {
         let woken = self.woken.take();
         for (position, &key) in woken.iter().enumerate() {
-            let Some(Entry::Service(entry)) = self.entries.get_mut(key) else { continue };
-            entry.session.connection.handle_requests();
-            if position < at_once {
-                self.turn_alone(context, key);
-            } else {
-                entry.session.queue_turn(context, key);
+            match self.entries.get_mut(key) {
+                Some(Entry::Service(entry)) => {
+                    entry.session.connection.handle_requests();
+                    if position < at_once {
+                        self.turn_alone(context, key);
+                    } else {
+                        entry.session.queue_turn(context, key);
+                    }
+                }
+                Some(Entry::Outgoing(_)) => self.wake_outgoing(context, key, position < at_once),
+                _ => {}
             }
         }
         self.woken.recycle(woken);
@@ -302,6 +316,7 @@ impl<'a, S: Service> Worker<'a, S> {
                 }
                 return;
             }
+            Some(Entry::Outgoing(_)) => return self.turn_outgoing(context, key),
             None => return,
         };
         let connection = &entry.session.connection;
@@ -315,20 +330,17 @@ impl<'a, S: Service> Worker<'a, S> {
             number,
             listener: self.acceptors.get(usize::from(entry.session.listener)).and_then(Acceptor::address),
             notify: &self.notify,
+            shared: self.shared,
+            requests: &mut self.connects.requests,
             send_limit: self.limits.buffer_bytes,
             sending,
             counters,
             expects_plain_text,
             speaks_tls: false,
         };
-        let turn = loop {
-            let (pool, memory) = (&mut self.pool, &self.shared.memory);
-            let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut observer };
-            match entry.session.turn(&mut pump, context, key) {
-                Turn::Opened => open(&mut entry.session, &mut self.make_service, &self.limits, &mut observer),
-                turn => break turn,
-            }
-        };
+        let (pool, memory) = (&mut self.pool, &self.shared.memory);
+        let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut observer };
+        let turn = run_turn(&mut entry.session, &mut pump, context, key, &mut *self.make_service);
         if observer.speaks_tls {
             self.protocol_mismatch.warn_of_tls(context.now, &entry.peer);
         }
@@ -343,7 +355,11 @@ impl<'a, S: Service> Worker<'a, S> {
     }
 
     fn close(&mut self, context: &mut LoopContext, key: Key, reason: CloseReason) {
-        let Some(Entry::Service(mut entry)) = self.entries.remove(key) else { return };
+        let mut entry = match self.entries.remove(key) {
+            Some(Entry::Service(entry)) => entry,
+            Some(Entry::Outgoing(outgoing)) => return self.close_outgoing(context, key, *outgoing, reason),
+            _ => return,
+        };
         entry.session.deregister(context, key, &self.shared.memory);
         let closing = entry.closing(reason, context.now, &mut self.malformed);
         self.protocol_mismatch.check_closed(context.now, &entry.session.socket, &entry.peer);
@@ -388,9 +404,13 @@ impl<'a, S: Service> Worker<'a, S> {
         }
         self.datagrams.drain(context);
         for key in self.entries.keys() {
-            if let Some(Entry::Service(entry)) = self.entries.get_mut(key) {
-                entry.session.connection.handle_drain();
-                self.turn(context, key);
+            match self.entries.get_mut(key) {
+                Some(Entry::Service(entry)) => {
+                    entry.session.connection.handle_drain();
+                    self.turn(context, key);
+                }
+                Some(Entry::Outgoing(_)) => self.drain_outgoing(context, key),
+                _ => {}
             }
         }
     }
@@ -423,6 +443,7 @@ impl<'a, S: Service> Worker<'a, S> {
         for key in self.entries.keys() {
             self.close(context, key, CloseReason::Stopped);
         }
+        self.start_connects(context);
     }
 }
 
@@ -461,6 +482,7 @@ impl<S: Service> Handler for Worker<'_, S> {
             }
             Message::HandedOver => self.release_listeners(context),
             Message::Ping(reply) => drop(reply.send(())),
+            Message::Resolved(key, resolved) => self.handle_resolved(context, key, resolved),
             Message::Wake(key) => self.dispatch(context, key, Trigger::Wake),
         }
     }
@@ -471,6 +493,10 @@ impl<S: Service> Handler for Worker<'_, S> {
 
     #[inline]
     fn handle_round(&mut self, context: &mut LoopContext) {
+        // First: a connect that fails at once can wake other connections.
+        if !self.connects.requests.is_empty() {
+            self.start_connects(context);
+        }
         if !self.woken.is_empty() {
             self.serve_woken(context, 0);
         }
@@ -489,37 +515,6 @@ impl<S: Service> Handler for Worker<'_, S> {
                 !has_connections && !self.acceptors.iter().any(is_open) && !is_needed
             }
             Lifecycle::Stopped => !has_connections,
-        }
-    }
-}
-
-/// Makes the service of a connection that has opened. As with a service that panics, a panic closes only this connection.
-#[cold]
-fn open<S: Service>(
-    session: &mut Session<S>,
-    make_service: &mut MakeService<'_, S>,
-    limits: &Limits,
-    observer: &mut SessionObserver<'_>,
-) {
-    let now = observer.now;
-    let made = guarded(|| make_service(&mut session.connection.context(limits, now, observer, &session.socket)));
-    match made {
-        Ok(service) => session.connection.open(service),
-        Err(_) => session.connection.close(CloseReason::ServicePanicked),
-    }
-}
-
-/// Passes `trigger` to `session`. Returns whether a turn is due.
-#[inline]
-fn is_turn_due<S: Service>(session: &mut Session<S>, trigger: Trigger, limits: &Limits, now: Instant) -> bool {
-    match trigger {
-        Trigger::Event(readiness) => session.handle_event(readiness),
-        Trigger::Ready => session.handle_ready(),
-        Trigger::Expired => session.handle_expired(limits, now),
-        Trigger::PreciseTimer => session.handle_precise_timer(now),
-        Trigger::Wake => {
-            session.connection.handle_requests();
-            true
         }
     }
 }

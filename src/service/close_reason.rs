@@ -56,6 +56,8 @@ pub enum CloseReason {
     ConnectTimeout,
     /// An outgoing connection was not established for another reason.
     ConnectFailed,
+    /// The server had its maximum number of outgoing connections.
+    OutgoingLimit,
     /// The connection at the other end of a tunnel failed.
     TunnelFailed,
     /// The operating system reported another kind of error.
@@ -64,7 +66,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason except [`Failed`](Self::Failed).
-    pub const EXCEPT_FAILED: [Self; 25] = [
+    pub const EXCEPT_FAILED: [Self; 26] = [
         Self::PeerClosed,
         Self::Completed,
         Self::Reset,
@@ -89,6 +91,7 @@ impl CloseReason {
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
+        Self::OutgoingLimit,
         Self::TunnelFailed,
     ];
 
@@ -135,6 +138,7 @@ impl fmt::Display for CloseReason {
             Self::ConnectRefused => out.write_str("connect refused"),
             Self::ConnectTimeout => out.write_str("connect timeout"),
             Self::ConnectFailed => out.write_str("connect failed"),
+            Self::OutgoingLimit => out.write_str("too many outgoing connections"),
             Self::TunnelFailed => out.write_str("tunnel failed"),
             Self::Failed(kind) => write!(out, "{kind}"),
         }

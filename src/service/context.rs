@@ -1,6 +1,6 @@
 //! Context of a service's call: the time, the connection that the service belongs to, and its handle.
 
-use super::Handle;
+use super::{CloseReason, ConnectOptions, Handle, Service};
 use crate::socket::{Address, ByteStream, TlsFacts};
 use std::fmt;
 use std::path::PathBuf;
@@ -36,6 +36,12 @@ pub(crate) trait Host {
 
     /// Makes the handle of the connection.
     fn new_handle(&self) -> Handle {
+        Handle::inert()
+    }
+
+    /// Requests an outgoing connection. Returns its handle.
+    fn connect(&mut self, _options: ConnectOptions, mut service: Box<dyn Service>) -> Handle {
+        service.closed(CloseReason::ConnectFailed);
         Handle::inert()
     }
 }
@@ -98,6 +104,55 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn handle(&mut self) -> Handle {
         self.handle.get_or_insert_with(|| self.host.new_handle()).clone()
+    }
+
+    /// Opens an outgoing connection on the same loop, and returns its handle at once. `options` can be an
+    /// [`Endpoint`](crate::socket::Endpoint), or [`ConnectOptions`] for TLS, limits and timeouts.
+    ///
+    /// The connection is independent of this one: a service that needs its end closes it through the handle, and learns
+    /// of it from [`Service::closed`]. `service` is first called when the connection is established, after the TLS
+    /// handshake. Names are looked up without blocking the loop. If the connection cannot be established, `closed` is
+    /// called with [`Unresolved`](CloseReason::Unresolved), [`ConnectRefused`](CloseReason::ConnectRefused),
+    /// [`ConnectTimeout`](CloseReason::ConnectTimeout), [`ConnectFailed`](CloseReason::ConnectFailed),
+    /// [`OutgoingLimit`](CloseReason::OutgoingLimit) or a reason of the handshake, and `serve` is never called. That
+    /// happens after the current call.
+    ///
+    /// The handle works at once: bytes that are sent wait until the connection is established, and a close or reset
+    /// abandons it. An outgoing connection counts against
+    /// [`max_connections`](crate::server::ServerConfig::max_connections), or else
+    /// [`max_outgoing`](crate::server::ServerConfig::max_outgoing), and against the memory limit. A drain of the server
+    /// finishes it like any other connection.
+    ///
+    /// ```
+    /// use multiconn::{CloseReason, Context, Endpoint, Input, Output, Service, Wait};
+    ///
+    /// /// Sends one request, and prints the answer.
+    /// struct Request;
+    ///
+    /// impl Service for Request {
+    ///     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
+    ///         if input.has_ended() {
+    ///             println!("{}", String::from_utf8_lossy(input.bytes()));
+    ///             return Wait::Close;
+    ///         }
+    ///         if !output.has_ended() {
+    ///             output.write(b"hello");
+    ///             output.end();
+    ///         }
+    ///         Wait::Input
+    ///     }
+    ///
+    ///     fn closed(&mut self, reason: CloseReason) {
+    ///         println!("{reason}");
+    ///     }
+    /// }
+    ///
+    /// fn ask(context: &mut Context<'_>) {
+    ///     context.connect(Endpoint::tcp("localhost", 7), Request);
+    /// }
+    /// ```
+    pub fn connect(&mut self, options: impl Into<ConnectOptions>, service: impl Service + 'static) -> Handle {
+        self.host.connect(options.into(), Box::new(service))
     }
 }
 

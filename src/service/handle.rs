@@ -36,7 +36,6 @@ pub(crate) trait Notify: Send + Sync {
 /// The side of a connection that handles share with it.
 struct Remote {
     id: u64,
-    key: u64,
     notify: Arc<dyn Notify>,
     /// Maximum number of bytes that wait to be sent.
     limit: usize,
@@ -45,6 +44,8 @@ struct Remote {
 
 #[derive(Default)]
 struct State {
+    /// The key with which the loop knows the connection.
+    key: u64,
     /// No bytes are accepted.
     is_closed: bool,
     /// The loop was informed and has not taken the requests yet.
@@ -83,7 +84,21 @@ pub(crate) enum NextSend {
 impl Handle {
     /// A handle of the connection `id`; `notify` is informed with `key`. At most `limit` bytes wait to be sent.
     pub(crate) fn new(id: u64, key: u64, limit: usize, notify: Arc<dyn Notify>) -> Self {
-        Self(Arc::new(Remote { id, key, notify, limit, state: Mutex::default() }))
+        let state = State { key, ..State::default() };
+        Self(Arc::new(Remote { id, notify, limit, state: Mutex::new(state) }))
+    }
+
+    /// As [`new`](Self::new), for a connection that the loop does not know yet. The loop is not informed before
+    /// [`attach`](Self::attach), after which it has to take the requests once.
+    pub(crate) fn detached(id: u64, limit: usize, notify: Arc<dyn Notify>) -> Self {
+        let handle = Self::new(id, 0, limit, notify);
+        handle.state().is_notified = true;
+        handle
+    }
+
+    /// Sets the key of the connection.
+    pub(crate) fn attach(&self, key: u64) {
+        self.state().key = key;
     }
 
     /// A handle without a connection.
@@ -200,8 +215,9 @@ impl Handle {
     /// Informs the loop, unless it was informed. The lock is released first.
     fn notify(&self, mut state: MutexGuard<'_, State>) {
         if !std::mem::replace(&mut state.is_notified, true) {
+            let key = state.key;
             drop(state);
-            self.0.notify.notify(self.0.key);
+            self.0.notify.notify(key);
         }
     }
 

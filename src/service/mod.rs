@@ -7,6 +7,7 @@
 
 mod chargen;
 mod close_reason;
+mod connect;
 mod context;
 mod datagram;
 mod delayed;
@@ -29,6 +30,7 @@ mod unframed_text;
 
 pub use chargen::Chargen;
 pub use close_reason::CloseReason;
+pub use connect::ConnectOptions;
 pub use context::Context;
 pub(crate) use context::Host;
 pub use datagram::{

@@ -33,7 +33,7 @@ pub use inherited::Inherited;
 pub use options::SocketOptions;
 pub use proxy_protocol::ProxyVersion;
 pub use source_address::SourceAddresses;
-pub use tls::{Identity, TlsAcceptor, TlsClientOptions, TlsServerOptions};
+pub use tls::{Identity, TlsAcceptor, TlsClientOptions, TlsConnector, TlsServerOptions};
 pub use tls_facts::TlsFacts;
 pub use tls_fault::TlsFault;
 pub use udp::{Interface, MAX_DATAGRAM_BYTES, Multicast};
@@ -50,5 +50,5 @@ pub(crate) use fd_passing::{
 pub(crate) use listener::{BoundListener, Listener};
 pub(crate) use proxy_protocol::send_header;
 pub(crate) use stream::{Stream, TlsStream};
-pub(crate) use tls::{MAX_TLS_BYTES, TlsConnector};
+pub(crate) use tls::MAX_TLS_BYTES;
 pub(crate) use udp::{BoundDatagrams, DatagramSocket, RecvBatch, SendBatch, needs_broadcast, reply_hops};

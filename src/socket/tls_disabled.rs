@@ -47,8 +47,8 @@ impl TlsAcceptor {
     }
 }
 
-/// TLS of connected streams.
-#[derive(Debug)]
+/// TLS of outgoing connections. Without the feature `tls` it cannot be made.
+#[derive(Debug, Clone)]
 pub enum TlsConnector {}
 
 impl TlsConnector {

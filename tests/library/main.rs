@@ -9,6 +9,7 @@ mod example;
 mod file_transfer;
 mod host_signals;
 mod misbehaving_service;
+mod outgoing;
 mod panics;
 mod service;
 mod service_misuse;

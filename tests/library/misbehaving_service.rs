@@ -48,7 +48,7 @@ impl Service for Misbehaving {
 }
 
 /// A log of what `RUST_LOG` selects, and of what servers log by default.
-fn start_log() {
+pub(crate) fn start_log() {
     let panic_at = std::env::var(PANIC_AT).ok();
     let mut builder = env_logger::Builder::new();
     builder.filter_level(log::LevelFilter::Info).parse_default_env();

@@ -11,6 +11,7 @@ mod forced_ends;
 mod life;
 mod memory;
 mod one_read;
+mod outgoing;
 mod pair;
 mod peers;
 #[path = "../support/mod.rs"]

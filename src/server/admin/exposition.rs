@@ -43,6 +43,7 @@ impl Collector for Reader {
         let mut page = Page { out, workers: &self.0.counters, labels };
         page.process(&self.0)?;
         page.connections()?;
+        page.outgoing()?;
         if self.0.config.datagrams.is_some() {
             page.datagrams()?;
         }
@@ -103,6 +104,17 @@ impl Page<'_, '_> {
         self.worker_counters("multiconn_received", "Bytes received from all peers.", BYTES, received)?;
         let sent = |counters: &Counters| counters.sent_bytes.get();
         self.worker_counters("multiconn_sent", "Bytes sent to all peers.", BYTES, sent)
+    }
+
+    fn outgoing(&mut self) -> fmt::Result {
+        let open = |counters: &Counters| counters.outgoing.open();
+        self.worker_gauges("multiconn_outgoing_open", "Outgoing connections open.", None, open)?;
+        let opened = |counters: &Counters| counters.outgoing.opened.get();
+        self.worker_counters("multiconn_outgoing_opened", "Outgoing connections established.", None, opened)?;
+        let failed = |counters: &Counters| by_display(counters.outgoing.failed.counts());
+        self.labelled_counters("multiconn_outgoing_failed", "Outgoing connections that failed.", "reason", failed)?;
+        let closed = |counters: &Counters| by_display(counters.outgoing.closed.counts());
+        self.labelled_counters("multiconn_outgoing_closed", "Outgoing connections ended.", "reason", closed)
     }
 
     fn datagrams(&mut self) -> fmt::Result {

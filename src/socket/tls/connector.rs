@@ -37,8 +37,9 @@ impl TlsClientOptions {
     }
 }
 
-/// Wraps connected streams in TLS; may be used from any thread. Sessions are resumed where the server allows it.
-#[derive(Debug)]
+/// TLS of outgoing connections. Clones share the configuration and the sessions, which are resumed where the server
+/// allows it.
+#[derive(Debug, Clone)]
 pub struct TlsConnector {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
@@ -79,7 +80,7 @@ impl TlsConnector {
     /// # Errors
     ///
     /// An invalid configuration, as rustls reports it.
-    pub fn connect(&self, socket: Stream) -> Result<Stream, rustls::Error> {
+    pub(crate) fn connect(&self, socket: Stream) -> Result<Stream, rustls::Error> {
         let session = ClientConnection::new(Arc::clone(&self.config), self.name.clone())?;
         Ok(Stream::Tls(Box::new(TlsLayer::new(socket, session.into(), usize::MAX))))
     }

@@ -1,0 +1,38 @@
+//! A session of a worker with its peer, its number and the log line of its end.
+
+use crate::connection::CloseReason;
+use crate::pump::Session;
+use crate::server::malformed::Malformed;
+use crate::server::observer::{self, CloseLog};
+use crate::service::Service;
+use crate::socket::Address;
+use std::time::Instant;
+
+/// A session with its peer address and its number.
+#[derive(Debug)]
+pub(super) struct ConnectionEntry<S> {
+    pub(super) session: Session<S>,
+    pub(super) peer: Address,
+    pub(super) number: u64,
+}
+
+impl<S: Service> ConnectionEntry<S> {
+    pub(super) fn new(session: Session<S>, peer: Address, number: u64) -> Self {
+        Self { session, peer, number }
+    }
+
+    /// The log line for a close with `reason`; none if it was logged already. Warns of malformed input.
+    pub(super) fn closing(
+        &mut self,
+        reason: CloseReason,
+        now: Instant,
+        malformed: &mut Malformed<'_>,
+    ) -> Option<CloseLog> {
+        if self.session.logged.replace(reason) == Some(reason) {
+            return None;
+        }
+        let id = (&self.peer, self.number);
+        malformed.on_close(now, reason, id, || observer::error_detail(&self.session));
+        CloseLog::new(&self.session, id, reason, now)
+    }
+}
