@@ -4,6 +4,9 @@
 //! is the peer: it sends, stalls, ends or resets, and lets time pass. Nothing waits for real time, and a test takes the
 //! same course every time. It fails when the loop finds a broken invariant, such as a buffer above its limit.
 //!
+//! All connections of a simulation share its loop, so services may use [`Handle`](crate::service::Handle)s of each
+//! other. A service that opens connections is tested with both its peers: see [`Simulation::pending_connect`].
+//!
 //! ```
 //! use multiconn::service::{Context, Input, Output, Service, Wait};
 //! use multiconn::testing::Simulation;
@@ -63,7 +66,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-pub use simulation::{Peer, Simulation};
+pub use simulation::{Peer, PendingConnect, Simulation};
 
 #[cfg(test)]
 pub(crate) use scripted_socket::{ScriptedSocket, SocketInput, SocketOutput};

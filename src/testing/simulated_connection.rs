@@ -4,9 +4,13 @@ use super::scripted_socket::ScriptedSocket;
 use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn, handle_deadline};
-use crate::service::{Context, Handle, Host, Notify, Service};
+use crate::service::{ConnectOptions, Context, Handle, Host, Notify, Service};
 use crate::socket::Address;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
 use std::mem;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -27,14 +31,41 @@ impl Notify for Woken {
     }
 }
 
-/// What a service may learn about its connection.
-#[derive(Debug, Clone)]
-pub(crate) struct ConnectionFacts {
-    /// Number of the connection, and key of its handles.
-    pub(crate) id: u64,
-    pub(crate) peer: Address,
-    pub(crate) listener: Option<Address>,
+/// What the connections of a loop ask of it.
+#[derive(Debug, Default)]
+pub(crate) struct LoopRequests {
     pub(crate) woken: Arc<Woken>,
+    pub(crate) connects: RefCell<VecDeque<ConnectRequest>>,
+    /// Number of connections so far.
+    count: Cell<u64>,
+}
+
+impl LoopRequests {
+    /// The number of the next connection, counted from 1.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.count.set(self.count.get() + 1);
+        self.count.get()
+    }
+}
+
+/// A service's request for an outgoing connection.
+pub(crate) struct ConnectRequest {
+    pub(crate) id: u64,
+    pub(crate) options: ConnectOptions,
+    pub(crate) service: Box<dyn Service>,
+    pub(crate) handle: Handle,
+}
+
+/// What a service may learn about its connection, and ask of its loop.
+#[derive(Debug)]
+pub(crate) struct ConnectionFacts {
+    pub(crate) id: u64,
+    /// The key of the connection in the loop.
+    pub(crate) key: u64,
+    pub(crate) peer: Address,
+    /// None for an outgoing connection.
+    pub(crate) listener: Option<Address>,
+    pub(crate) requests: Rc<LoopRequests>,
 }
 
 /// Records the observed bytes, and supplies the simulated time.
@@ -62,8 +93,21 @@ impl Host for RecordingObserver {
     }
 
     fn new_handle(&self) -> Handle {
-        let woken: Arc<dyn Notify> = Arc::<Woken>::clone(&self.facts.woken);
-        Handle::new(self.facts.id, self.facts.id, self.send_limit, woken)
+        Handle::new(self.facts.id, self.facts.key, self.send_limit, self.notify())
+    }
+
+    fn connect(&mut self, options: ConnectOptions, service: Box<dyn Service>) -> Handle {
+        let id = self.facts.requests.next_id();
+        let handle = Handle::detached(id, options.limits.buffer_bytes, self.notify());
+        let request = ConnectRequest { id, options, service, handle: handle.clone() };
+        self.facts.requests.connects.borrow_mut().push_back(request);
+        handle
+    }
+}
+
+impl RecordingObserver {
+    fn notify(&self) -> Arc<dyn Notify> {
+        Arc::<Woken>::clone(&self.facts.requests.woken)
     }
 }
 
@@ -244,5 +288,11 @@ impl<S: Service> SimulatedConnection<S> {
         for _ in self.precise_timers.extract_if(.., |&mut precise_deadline| precise_deadline <= now) {
             self.connection.handle_precise_timer(now);
         }
+    }
+}
+
+impl fmt::Debug for ConnectRequest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ConnectRequest").field("options", &self.options).finish_non_exhaustive()
     }
 }

@@ -1,15 +1,14 @@
 //! Simulated server and its peers.
 
 use super::scripted_socket::{LISTENER, ScriptedSocket, SocketInput};
-use super::simulated_connection::{ConnectionFacts, SimulatedConnection, Woken};
+use super::simulated_connection::{ConnectRequest, ConnectionFacts, LoopRequests, SimulatedConnection};
 use crate::connection::{CloseReason, Limits};
-use crate::service::{Context, Service};
-use crate::socket::Address;
+use crate::service::{ConnectOptions, Context, Service};
+use crate::socket::{Address, Endpoint};
 use std::cell::RefCell;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time after which a service is called again that waits for an instant in the past: a tick of the timer wheel.
@@ -20,6 +19,9 @@ const MAX_TURNS: usize = 1_000_000;
 
 /// Host of the peers: one for documentation (RFC 5737).
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+
+/// Host that every name stands for.
+const NAMED: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3));
 
 type MakeService<'a> = dyn FnMut(&mut Context<'_>) -> Box<dyn Service + 'a> + 'a;
 
@@ -40,9 +42,17 @@ pub struct Peer<'a> {
     event_loop: Rc<RefCell<SimulatedLoop<'a>>>,
     /// Index of the connection.
     index: usize,
-    /// Number of bytes that [`receive`](Self::receive) has returned.
+    /// Bytes that arrived before those of the service.
+    preamble: Vec<u8>,
+    /// Number of bytes of the service that [`receive`](Self::receive) has returned.
     taken: usize,
     has_ended: bool,
+}
+
+/// An outgoing connection that a service has requested. The test decides how the connect ends; dropped, it never does.
+pub struct PendingConnect<'a> {
+    event_loop: Rc<RefCell<SimulatedLoop<'a>>>,
+    request: ConnectRequest,
 }
 
 /// The connections of a simulation, and its clock.
@@ -50,7 +60,7 @@ struct SimulatedLoop<'a> {
     now: Instant,
     /// When the connections that are left are closed, once a drain has begun.
     drain_by: Option<Instant>,
-    woken: Arc<Woken>,
+    requests: Rc<LoopRequests>,
     connections: Vec<SimulatedConnection<Box<dyn Service + 'a>>>,
 }
 
@@ -65,7 +75,7 @@ impl<'a> Simulation<'a> {
 
     fn with_boxed(make_service: Rc<RefCell<MakeService<'a>>>) -> Self {
         let event_loop =
-            SimulatedLoop { now: Instant::now(), drain_by: None, woken: Arc::default(), connections: Vec::new() };
+            SimulatedLoop { now: Instant::now(), drain_by: None, requests: Rc::default(), connections: Vec::new() };
         Self { make_service, limits: Limits::default(), seed: 0, event_loop: Rc::new(RefCell::new(event_loop)) }
     }
 
@@ -89,16 +99,31 @@ impl<'a> Simulation<'a> {
     /// The service is made at once, and called before the peer sends, receives, or time passes.
     #[must_use = "a connection does nothing without its peer"]
     pub fn connect(&self) -> Peer<'a> {
-        let port = u16::try_from(self.event_loop.borrow().next_id()).unwrap_or(u16::MAX);
-        self.connect_from(Address::Ip(SocketAddr::new(PEER, port)))
+        self.open(|id| Address::Ip(SocketAddr::new(PEER, u16::try_from(id).unwrap_or(u16::MAX))))
     }
 
     /// Opens a connection from `address`.
     #[must_use = "a connection does nothing without its peer"]
     pub fn connect_from(&self, address: Address) -> Peer<'a> {
+        self.open(|_| address)
+    }
+
+    fn open(&self, address: impl FnOnce(u64) -> Address) -> Peer<'a> {
         let make_service = &mut *self.make_service.borrow_mut();
-        let index = self.event_loop.borrow_mut().add(make_service, address, self.limits.clone());
-        Peer { event_loop: Rc::clone(&self.event_loop), index, taken: 0, has_ended: false }
+        let mut event_loop = self.event_loop.borrow_mut();
+        let id = event_loop.requests.next_id();
+        let mut connection = event_loop.new_connection(id, address(id), Some(LISTENER), self.limits.clone());
+        connection.open(make_service);
+        Peer::new(Rc::clone(&self.event_loop), event_loop.add(connection), Vec::new())
+    }
+
+    /// The oldest connection that a service has requested with [`Context::connect`] and that was neither accepted nor
+    /// failed yet.
+    #[must_use]
+    pub fn pending_connect(&self) -> Option<PendingConnect<'a>> {
+        self.event_loop.borrow_mut().run();
+        let request = self.event_loop.borrow().requests.connects.borrow_mut().pop_front()?;
+        Some(PendingConnect { event_loop: Rc::clone(&self.event_loop), request })
     }
 
     /// A server with the same services and `limits`, and without connections.
@@ -133,7 +158,11 @@ impl<'a> Simulation<'a> {
     }
 }
 
-impl Peer<'_> {
+impl<'a> Peer<'a> {
+    fn new(event_loop: Rc<RefCell<SimulatedLoop<'a>>>, index: usize, preamble: Vec<u8>) -> Self {
+        Self { event_loop, index, preamble, taken: 0, has_ended: false }
+    }
+
     /// Sends `bytes`, which the connection reads at once if it wants to.
     ///
     /// # Panics
@@ -179,7 +208,8 @@ impl Peer<'_> {
         self.run();
         let event_loop = self.event_loop.borrow();
         let written = &event_loop.connections[self.index].socket.written;
-        let arrived = written[self.taken..].to_vec();
+        let mut arrived = std::mem::take(&mut self.preamble);
+        arrived.extend_from_slice(&written[self.taken..]);
         self.taken = written.len();
         arrived
     }
@@ -238,21 +268,66 @@ impl Peer<'_> {
     }
 }
 
-impl<'a> SimulatedLoop<'a> {
-    /// The number of the next connection, counted from 1.
-    fn next_id(&self) -> u64 {
-        self.connections.len() as u64 + 1
+impl<'a> PendingConnect<'a> {
+    /// Where and how the service connects. A TLS handshake is not simulated.
+    #[must_use]
+    pub fn options(&self) -> &ConnectOptions {
+        &self.request.options
     }
 
-    /// Adds a connection from `peer`, and returns its index.
-    fn add(&mut self, make_service: &mut MakeService<'a>, peer: Address, limits: Limits) -> usize {
-        let facts =
-            ConnectionFacts { id: self.next_id(), peer, listener: Some(LISTENER), woken: Arc::clone(&self.woken) };
+    /// Establishes the connection. The peer is the endpoint to which the service connects. It
+    /// receives the [preamble](ConnectOptions::preamble) first.
+    #[must_use = "a connection does nothing without its peer"]
+    pub fn accept(self) -> Peer<'a> {
+        let ConnectRequest { id, options, service, handle } = self.request;
+        let mut event_loop = self.event_loop.borrow_mut();
+        let mut connection = event_loop.new_connection(id, address_of(&options.endpoint), None, options.limits);
+        connection.open(|_| service);
+        handle.attach(event_loop.connections.len() as u64);
+        connection.connection.set_handle(handle);
+        connection.handle_requests();
+        let index = event_loop.add(connection);
+        drop(event_loop);
+        Peer::new(self.event_loop, index, options.preamble)
+    }
+
+    /// Fails the connect for `reason`, such as [`CloseReason::ConnectRefused`]: the service learns of it by
+    /// [`Service::closed`].
+    pub fn fail(mut self, reason: CloseReason) {
+        self.request.handle.end();
+        self.request.service.closed(reason);
+        self.event_loop.borrow_mut().run();
+    }
+}
+
+/// An address that stands for `endpoint`; one for documentation (RFC 5737) for a name.
+fn address_of(endpoint: &Endpoint) -> Address {
+    match endpoint {
+        Endpoint::Tcp { host, port } => Address::Ip(SocketAddr::new(host.parse().unwrap_or(NAMED), *port)),
+        Endpoint::Unix(path) => Address::Unix(path.clone()),
+    }
+}
+
+impl<'a> SimulatedLoop<'a> {
+    /// Creates a connection that must be opened and [added](Self::add) at once.
+    fn new_connection(
+        &self,
+        id: u64,
+        peer: Address,
+        listener: Option<Address>,
+        limits: Limits,
+    ) -> SimulatedConnection<Box<dyn Service + 'a>> {
+        let key = self.connections.len() as u64;
+        let facts = ConnectionFacts { id, key, peer, listener, requests: Rc::clone(&self.requests) };
         let mut connection = SimulatedConnection::new(ScriptedSocket::default(), limits, self.now, facts);
         if let Some(drain_by) = self.drain_by {
             connection.handle_drain(drain_by);
         }
-        connection.open(make_service);
+        connection
+    }
+
+    /// Adds a connection, and returns its index.
+    fn add(&mut self, connection: SimulatedConnection<Box<dyn Service + 'a>>) -> usize {
         self.connections.push(connection);
         self.connections.len() - 1
     }
@@ -279,8 +354,8 @@ impl<'a> SimulatedLoop<'a> {
 
     /// Handles the requests of handles that were used.
     fn handle_requests(&mut self) {
-        for id in self.woken.take() {
-            let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+        for key in self.requests.woken.take() {
+            let index = usize::try_from(key).ok();
             if let Some(connection) = index.and_then(|index| self.connections.get_mut(index)) {
                 connection.handle_requests();
             }
@@ -329,5 +404,11 @@ impl fmt::Debug for Simulation<'_> {
 impl fmt::Debug for Peer<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Peer").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PendingConnect<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("PendingConnect").field("request", &self.request).finish_non_exhaustive()
     }
 }

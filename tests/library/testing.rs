@@ -2,8 +2,10 @@
 
 use multiconn::codec::Framing;
 use multiconn::connection::{CloseReason, Limits};
-use multiconn::service::{Context, Framed, Handle, Input, Output, Replies, SendError, Service, Wait, reverse};
-use multiconn::socket::Address;
+use multiconn::service::{
+    ConnectOptions, Context, Framed, Handle, Input, Output, Replies, SendError, Service, Wait, reverse,
+};
+use multiconn::socket::{Address, Endpoint};
 use multiconn::testing::Simulation;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -212,4 +214,55 @@ fn a_service_learns_about_its_connection() {
         *facts.borrow(),
         [(1, "192.0.2.2:1".to_owned(), local.clone(), false), (2, "127.0.0.1:5000".to_owned(), local, true)]
     );
+}
+
+/// One side of a proxy, which sends what it receives through the handle of the other side.
+struct Side {
+    other: Option<Handle>,
+    is_client: bool,
+}
+
+impl Service for Side {
+    fn serve(&mut self, input: &mut Input<'_>, _output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
+        if self.is_client && self.other.is_none() {
+            let upstream = Side { other: Some(context.handle()), is_client: false };
+            let mut options = ConnectOptions::to(Endpoint::tcp("backend", 80));
+            options.preamble = b"PROXY UNKNOWN\r\n".to_vec();
+            self.other = Some(context.connect(options, upstream));
+        }
+        let other = self.other.as_ref().unwrap();
+        if !input.is_empty() && other.send(input.bytes()).is_ok() {
+            input.clear();
+        }
+        if input.has_ended() { Wait::Close } else { Wait::Wake }
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        if let Some(other) = &self.other {
+            if reason == CloseReason::Completed { other.close(reason) } else { other.reset(reason) }
+        }
+    }
+}
+
+#[test]
+fn a_proxy_is_tested_with_both_its_peers() {
+    let server = Simulation::new(|_| Side { other: None, is_client: true });
+    let mut client = server.connect();
+    client.send(b"early");
+    let connect = server.pending_connect().unwrap();
+    assert_eq!(connect.options().endpoint.to_string(), "backend:80");
+    let mut backend = connect.accept();
+    assert!(server.pending_connect().is_none());
+    assert_eq!(backend.receive(), b"PROXY UNKNOWN\r\nearly");
+    backend.send(b"answer");
+    assert_eq!(client.receive(), b"answer");
+    client.end();
+    assert!(backend.received_end());
+    backend.end();
+    assert_eq!(backend.closed(), Some(CloseReason::Completed));
+
+    let mut client = server.connect();
+    client.send(b"hello?");
+    server.pending_connect().unwrap().fail(CloseReason::ConnectRefused);
+    assert_eq!((client.closed(), client.received_end()), (Some(CloseReason::ConnectRefused), false));
 }

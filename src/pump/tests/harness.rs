@@ -7,7 +7,7 @@ use crate::socket::Address;
 use crate::testing::{ConnectionFacts, ScriptedSocket, SimulatedConnection};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Maximum number of turns. No test needs as many; more mean an endless loop.
@@ -37,8 +37,8 @@ impl<S> DerefMut for Harness<S> {
 impl<S: Service> Harness<S> {
     pub(super) fn new(service: S, socket: ScriptedSocket, limits: Limits) -> Self {
         let start = Instant::now();
-        let (peer, woken) = (Address::Unix(PathBuf::new()), Arc::default());
-        let facts = ConnectionFacts { id: 1, peer, listener: None, woken };
+        let (peer, requests) = (Address::Unix(PathBuf::new()), Rc::default());
+        let facts = ConnectionFacts { id: 1, key: 1, peer, listener: None, requests };
         let mut inner = SimulatedConnection::new(socket, limits, start, facts);
         inner.open(|_| service);
         Self { inner, start, yields: 0 }
