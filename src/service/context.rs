@@ -118,10 +118,10 @@ impl<'a> Context<'a> {
     /// happens after the current call.
     ///
     /// The handle works at once: bytes that are sent wait until the connection is established, and a close or reset
-    /// abandons it. An outgoing connection counts against
-    /// [`max_connections`](crate::server::ServerConfig::max_connections), or else
-    /// [`max_outgoing`](crate::server::ServerConfig::max_outgoing), and against the memory limit. A drain of the server
-    /// finishes it like any other connection.
+    /// abandons it. An outgoing connection counts against the memory limit and against
+    /// [`max_outgoing`](crate::server::ServerConfig::max_outgoing) or, without that, against
+    /// [`max_connections`](crate::server::ServerConfig::max_connections). A drain of the server finishes it like any
+    /// other connection.
     ///
     /// ```
     /// use multiconn::{CloseReason, Context, Endpoint, Input, Output, Service, Wait};

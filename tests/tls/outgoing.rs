@@ -54,12 +54,20 @@ struct Caller {
 
 impl Caller {
     fn new(authority: &Authority, upstream: SocketAddr, name: &str) -> Self {
+        Self::configured(authority, upstream, name, |options| options.limits.handshake = Some(PATIENCE))
+    }
+
+    fn configured(
+        authority: &Authority,
+        upstream: SocketAddr,
+        name: &str,
+        change: impl Fn(&mut ConnectOptions),
+    ) -> Self {
         let mut tls = TlsClientOptions::new(name);
         tls.ca = Some(authority.path("ca.pem").into());
         let mut options = ConnectOptions::to(Endpoint::tcp(upstream.ip().to_string(), upstream.port()));
         options.tls = Some(TlsConnector::new(&tls).unwrap());
-        options.limits.handshake = Some(Duration::from_millis(500));
-        options.preamble = if name == "preamble" { b"PREAMBLE".to_vec() } else { Vec::new() };
+        change(&mut options);
         let (sender, events) = channel();
         let (handles, handle) = channel();
         let factory = Mutex::new((sender, handles));
@@ -114,7 +122,10 @@ fn a_certificate_for_another_name_fails_before_the_service_is_called() {
 #[test]
 fn the_preamble_precedes_the_handshake_and_silence_is_a_handshake_timeout() {
     let (authority, listener) = (Authority::new(), TcpListener::bind("127.0.0.1:0").unwrap());
-    let mut caller = Caller::new(&authority, listener.local_addr().unwrap(), "preamble");
+    let mut caller = Caller::configured(&authority, listener.local_addr().unwrap(), "localhost", |options| {
+        options.limits.handshake = Some(Duration::from_millis(300));
+        options.preamble = b"PREAMBLE".to_vec();
+    });
     let (mut stream, _) = listener.accept().unwrap();
     let mut start = [0; 9];
     stream.read_exact(&mut start).unwrap();

@@ -218,3 +218,35 @@ fn by_kind<K: Copy + PartialEq>(tally: &Tally<K>, words: impl Fn(K) -> String) -
 fn by_display(counts: impl Iterator<Item = (impl fmt::Display, u64)>) -> Vec<(String, u64)> {
     counts.map(|(kind, count)| (kind.to_string(), count)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::page;
+    use crate::connection::CloseReason;
+    use crate::server::{Server, ServerConfig};
+    use crate::service::Echo;
+    use crate::socket::Endpoint;
+
+    #[test]
+    fn the_page_counts_outgoing_connections_by_reason() {
+        let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
+        config.workers = 1;
+        let server = Server::bind(config, |_| Echo).expect("a free port");
+        let outgoing = &server.shared.counters[0].outgoing;
+        outgoing.opened.add(3);
+        outgoing.closed.add(CloseReason::Drained);
+        outgoing.failed.add(CloseReason::ConnectRefused);
+        outgoing.failed.add(CloseReason::Stopped);
+        let page = page(&server.shared);
+        for line in [
+            "multiconn_outgoing_open{worker=\"0\"} 2",
+            "multiconn_outgoing_opened_total{worker=\"0\"} 3",
+            "multiconn_outgoing_closed_total{worker=\"0\",reason=\"drained\"} 1",
+            "multiconn_outgoing_failed_total{worker=\"0\",reason=\"connect refused\"} 1",
+            "multiconn_outgoing_failed_total{worker=\"0\",reason=\"connect timeout\"} 0",
+            "multiconn_outgoing_failed_total{worker=\"0\",reason=\"stopped\"} 1",
+        ] {
+            assert!(page.lines().any(|other| other == line), "{line} is missing in\n{page}");
+        }
+    }
+}
