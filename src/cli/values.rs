@@ -78,6 +78,12 @@ pub(super) fn proxy_version(text: &str) -> Result<ProxyVersion, String> {
     text.parse().map_err(|error: Error| error.to_string())
 }
 
+/// Parses the status code of an HTTP response.
+pub(super) fn http_status(text: &str) -> Result<u16, String> {
+    let status = text.parse().ok().filter(|status| (100..600).contains(status));
+    status.ok_or_else(|| format!("{text:?} is not a status code; give a number from 100 to 599 such as 200"))
+}
+
 /// Bytes given as text.
 #[derive(Debug, Clone)]
 pub(super) struct Bytes(pub(super) Vec<u8>);

@@ -18,6 +18,7 @@ use crate::event_loop::{Expired, Handler, Key, LoopContext, Readiness, Slab, Tim
 use crate::log_targets::CLIENT_LOG;
 use crate::socket::{Address, ConnectProgress};
 use crate::units::{format_duration, later};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -65,6 +66,8 @@ pub(super) struct Driver<'a, T: Transport<'a>> {
     /// The worker's share of the connections.
     share: Share,
     dispatcher: Option<Dispatcher>,
+    /// When the messages were due that were assigned to a connection which the server closed before they were sent.
+    unsent: VecDeque<u64>,
     /// Connections with messages to send after a dispatch; kept to reuse the memory.
     assigned: Vec<Key>,
     /// When the first connect began.
@@ -90,6 +93,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
             backoff: Timer::default(),
             share,
             dispatcher: None,
+            unsent: VecDeque::new(),
             assigned: Vec::new(),
             first_connect: None,
         }
@@ -292,7 +296,8 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
 
     fn close(&mut self, context: &mut LoopContext, key: Key, reason: CloseReason) {
         let Some(mut entry) = self.entries.remove(key) else { return };
-        let CloseOutcome { failure, is_complete, answered } = self.transport.close(context, key, &mut entry, reason);
+        let CloseOutcome { failure, is_complete, is_cut_short, done, unsent } =
+            self.transport.close(context, key, &mut entry, reason);
         let attempt = entry.attempt;
         self.shared.closed();
         if !entry.is_open {
@@ -300,13 +305,16 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
             self.count_attempted(attempt);
             self.queue_connector(context);
         }
-        if is_complete && self.is_replaced(attempt, answered) {
-            self.connector.reconnect(attempt, answered, context.now);
-            return self.queue_connector(context);
-        }
+        self.take_back(context, unsent);
         if let Some(failure) = failure {
             self.plan.metrics.borrow_mut().failed(self.shared.target_of(attempt.number), failure);
-        } else if is_complete {
+        }
+        let reconnects = is_complete && self.shared.config.load.reconnect_every.is_some();
+        if (reconnects || is_cut_short) && self.is_replaced(attempt, done) {
+            self.connector.reconnect(attempt, done, context.now);
+            return self.queue_connector(context);
+        }
+        if is_complete {
             self.plan.metrics.borrow_mut().completed();
         }
         if !entry.is_complete {
@@ -315,9 +323,23 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         self.count_ended();
     }
 
+    /// Takes back messages that another connection has to send.
+    fn take_back(&mut self, context: &mut LoopContext, unsent: Vec<u64>) {
+        if unsent.is_empty() {
+            return;
+        }
+        let mut metrics = self.plan.metrics.borrow_mut();
+        for due in &unsent {
+            metrics.take_back_due(*due);
+        }
+        drop(metrics);
+        self.unsent.extend(unsent);
+        context.precise_timers.arm(DISPATCHER, context.now);
+    }
+
     /// Records a connection that is ready for messages.
     fn count_opened(&self, attempt: ConnectAttempt) {
-        if self.shared.config.load.reconnect_every.is_none() {
+        if self.shared.config.load.reconnect_every.is_none() && attempt.generation == 0 {
             // With a connect rate, time counts from when the first connect was due. A late first connect does not raise
             // the reported rate.
             let first = self.connector.rate_begin().or(self.first_connect).unwrap_or(attempt.started);
@@ -345,10 +367,10 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         self.shared.count_ended();
     }
 
-    /// Whether a connection that closes after `answered` messages is replaced by a new one.
-    fn is_replaced(&self, attempt: ConnectAttempt, answered: u64) -> bool {
-        let is_wanted = self.shared.config.load.reconnect_every.is_some() && !self.shared.handle.is_stopped();
-        is_wanted && self.plan.phase.get() == LoadPhase::Sending && attempt.done + answered < self.plan.total
+    /// Whether messages are left for a replacement of a connection that has `done` its share.
+    fn is_replaced(&self, attempt: ConnectAttempt, done: u64) -> bool {
+        let is_sending = self.plan.phase.get() == LoadPhase::Sending && !self.shared.handle.is_stopped();
+        is_sending && attempt.done + done < self.plan.total
     }
 
     /// Starts the load at `instant`, the same for all workers. Every connection was opened or has failed.
@@ -427,11 +449,19 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         let Some(mut dispatcher) = self.dispatcher.take() else { return };
         let now = self.plan.clock.nanos(context.now);
         for _ in 0..MESSAGES_PER_TURN {
-            let Some(due) = dispatcher.due_by(now) else { break };
+            let taken_back = self.unsent.front().copied();
+            let Some(due) = taken_back.or_else(|| dispatcher.due_by(now)) else { break };
             let Some(key) = dispatcher.next_connection(|key| self.has_capacity(key)) else { break };
-            dispatcher.advance(due, now);
-            let blocked_until = dispatcher.connection_available_at(due);
+            let blocked_until = if self.unsent.pop_front().is_some() {
+                Some(now)
+            } else {
+                dispatcher.advance(due, now);
+                dispatcher.connection_available_at(due)
+            };
             self.assign(context, key, DueMessage { due, assigned: now, blocked_until });
+        }
+        if !self.unsent.is_empty() && !dispatcher.waits_for_connection() {
+            context.precise_timers.arm(DISPATCHER, context.now);
         }
         let has_to_end = dispatcher.schedule_next(context, DISPATCHER, self.plan.clock, now);
         if let Some(end) = dispatcher.exhausted_at() {
@@ -480,6 +510,10 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         let Some(mut dispatcher) = self.dispatcher.take() else { return };
         let no_connection = dispatcher.waits_for_connection() || self.entries.is_empty();
         let metrics = &mut self.plan.metrics.borrow_mut();
+        let taken_back = std::iter::from_fn(|| Some((self.unsent.pop_front()?, 1)));
+        for (due, count) in taken_back {
+            metrics.count_unassigned(due, now, count, why, no_connection);
+        }
         while let Some((due, count)) = dispatcher.take_unassigned(now) {
             metrics.count_unassigned(due, now, count, why, no_connection);
         }

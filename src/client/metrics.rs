@@ -53,6 +53,8 @@ enum Cause {
     NotReceived(i32),
     /// A datagram matches no message.
     Corrupt,
+    /// An HTTP response has another status than the expected one.
+    WrongStatus,
 }
 
 impl Cause {
@@ -66,6 +68,7 @@ impl Cause {
             Self::Undelivered(failure) => format!("undelivered_{}", failure.name()),
             Self::NotReceived(errno) => format!("not_received_{}", errno_name(errno).to_lowercase()),
             Self::Corrupt => "corrupt".to_owned(),
+            Self::WrongStatus => "wrong_status".to_owned(),
         }
     }
 }
@@ -129,6 +132,7 @@ impl WorkerMetrics {
     /// Starts measuring at `begin`, and discards the measurements of all messages before.
     pub(super) fn begin(&mut self, begin: u64) {
         self.results.messages = Messages::default();
+        self.results.statuses = None;
         self.results.intervals.clear();
         self.results.histograms.clear_messages();
         (self.second, self.due_count, self.last_activity, self.max_send_delay) = (Interval::default(), 0, 0, 0);
@@ -177,6 +181,25 @@ impl WorkerMetrics {
     #[inline]
     pub(super) fn count_due(&mut self, due: u64) {
         self.due_count += u64::from(due >= self.measured_from);
+    }
+
+    /// A message that was due at `due` and assigned to a connection will be assigned again.
+    pub(super) fn take_back_due(&mut self, due: u64) {
+        self.due_count -= u64::from(due >= self.measured_from);
+    }
+
+    /// Counts the response to a request by its status.
+    #[inline]
+    pub(super) fn count_status(&mut self, times: MessageTimes, status: u16) {
+        if self.is_measured(times.due) {
+            self.results.statuses.get_or_insert_default().count(status);
+        }
+    }
+
+    /// Counts a message whose response has another status than the expected one.
+    pub(super) fn wrong_status(&mut self, times: MessageTimes, now: u64) {
+        self.count_error(Cause::WrongStatus);
+        self.unanswered(times, now, 1, Unanswered::Wrong);
     }
 
     /// Counts messages that were sent.

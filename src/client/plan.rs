@@ -79,6 +79,8 @@ impl Plan {
                 // No message waits for a reply.
                 _ if config.expect == Expect::Nothing && config.udp.is_none() => u64::MAX,
                 Some(count) => count,
+                // Many servers answer only one request at a time.
+                None if matches!(config.expect, Expect::Http { .. }) => 1,
                 None if !is_open_loop && (config.load.duration.is_some() || config.udp.is_some()) => 1,
                 None => u64::MAX,
             },

@@ -6,7 +6,7 @@ use super::machine::{machine, run_id};
 use super::metrics::WorkerMetrics;
 use super::shared::Shared;
 use crate::event_loop::unix_time;
-use crate::results::{Cpu, Datagrams, LoadKind, ReplyCheck, RunResults, Timestamp};
+use crate::results::{Cpu, Datagrams, LoadKind, ReplyCheck, RunResults, Statuses, Timestamp};
 use std::time::Duration;
 
 impl Shared {
@@ -34,6 +34,7 @@ impl Shared {
         results.connections.requested = config.connections as u64;
         results.messages.due = is_open.then_some(0);
         results.messages.reads = (results.reply_check == ReplyCheck::Unframed).then_some(0);
+        results.statuses = matches!(config.expect, Expect::Http { .. }).then(Statuses::default);
         results.datagrams = config.udp.is_some().then(Datagrams::default);
         results.cpu = Some(Cpu::default());
         results

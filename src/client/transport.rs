@@ -128,13 +128,17 @@ pub(super) enum OpenError {
 }
 
 /// What became of a connection that was closed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct CloseOutcome {
     /// Why it failed, if it did.
     pub(super) failure: Option<Failure>,
     /// Whether its exchange was complete. Datagrams without a reply are counted one by one, and do not make their socket
     /// a failed one.
     pub(super) is_complete: bool,
-    /// Number of messages answered, where a connection may be replaced by another one.
-    pub(super) answered: u64,
+    /// Whether the server closed it as the protocol allows, with messages left to send.
+    pub(super) is_cut_short: bool,
+    /// Number of messages that its replacement does not send, if it is replaced.
+    pub(super) done: u64,
+    /// When the messages were due that were assigned to it, and that another connection has to send.
+    pub(super) unsent: Vec<u64>,
 }

@@ -7,7 +7,7 @@ use std::io::{Error, ErrorKind};
 const INCOMPATIBLE: &str = "no TLS version, cipher suite or key type in common";
 
 /// Texts of failures of connections and messages, by name.
-const CAUSES: [(&str, &str); 20] = [
+const CAUSES: [(&str, &str); 21] = [
     ("refused", "connection refused: nothing listens there"),
     ("connect_timeout", "timed out connecting"),
     ("handshake_timeout", "timed out in the TLS handshake"),
@@ -18,6 +18,7 @@ const CAUSES: [(&str, &str); 20] = [
     ("closed_early", "closed early by peer"),
     ("mismatch", "echo mismatch"),
     ("wrong_reply", "wrong reply"),
+    ("wrong_status", "a response with another status than the expected one"),
     ("closed_after_reply", "closed by peer before a second reply: it serves one message per connection"),
     ("bad_frame", "a reply violates the framing"),
     ("incomplete_frame", "closed by peer in the middle of a reply"),

@@ -59,6 +59,7 @@ pub(super) fn check(results: &RunResults) -> Result<(), String> {
         ("connections", json!(results.connections)),
         ("messages", json!(results.messages)),
         ("datagrams", json!(results.datagrams)),
+        ("statuses", json!(results.statuses)),
         ("bytes", json!(results.bytes)),
         ("errors", json!(results.errors)),
         ("failed_by_target", json!(results.failed_by_target)),

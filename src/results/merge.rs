@@ -199,6 +199,9 @@ impl RunResults {
             let room = MAX_ENTRIES.saturating_sub(ours.peers.len());
             ours.peers.extend(theirs.peers.iter().take(room).cloned());
         }
+        if let Some(theirs) = &other.statuses {
+            self.statuses.get_or_insert_default().add(theirs);
+        }
         add(&mut self.bytes.sent, other.bytes.sent);
         add(&mut self.bytes.received, other.bytes.received);
         for (cause, count) in &other.errors {

@@ -17,6 +17,7 @@ mod latencies;
 mod machine;
 mod merge;
 mod reply_check;
+mod statuses;
 mod summary;
 mod threshold;
 mod timestamp;
@@ -32,6 +33,7 @@ pub use latencies::{Latencies, Packed, format_latency};
 pub use machine::Machine;
 pub use merge::{MergeError, merge, overlap_warning};
 pub use reply_check::ReplyCheck;
+pub use statuses::Statuses;
 pub use summary::TextReport;
 pub use threshold::{Threshold, ThresholdError, ThresholdResult, Verdict};
 pub use timestamp::Timestamp;
@@ -99,6 +101,9 @@ pub struct RunResults {
     /// Further message counts of UDP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datagrams: Option<Datagrams>,
+    /// HTTP responses by the class of their status; only of HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statuses: Option<Statuses>,
     /// Bytes sent and received.
     pub bytes: Bytes,
     /// Number of errors by cause, such as `connect_timeout`.
@@ -249,7 +254,7 @@ pub struct Bytes {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Mismatches {
-    /// Number of connections with a mismatch; of UDP, number of datagrams.
+    /// Number of connections with a mismatch; of UDP, number of datagrams; of unexpected statuses, number of responses.
     pub count: u64,
     /// Descriptions of the first ones.
     #[serde(deserialize_with = "bounds::list")]

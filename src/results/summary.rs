@@ -43,8 +43,8 @@ const DATAGRAM_CAUSES: [(&str, &str, &str); 3] = [
 /// Causes of unanswered and corrupt datagrams, which a brief report also shows in lines of their own.
 const DATAGRAM_OUTCOMES: [&str; 3] = ["reply_timeout", "refused", "corrupt"];
 
-/// Causes of connections that failed for a wrong reply which is no echo.
-const WRONG_REPLIES: [&str; 3] = ["wrong_reply", "bad_frame", "incomplete_frame"];
+/// Causes of wrong replies which are no echo.
+const WRONG_REPLIES: [&str; 4] = ["wrong_reply", "wrong_status", "bad_frame", "incomplete_frame"];
 
 /// Full text report of a run, as after a load test. Lost messages come first, then reasons why the run is not valid.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +85,9 @@ impl Text<'_> {
         }
         self.write_connections(out)?;
         self.write_messages(out)?;
+        if let Some(statuses) = &results.statuses {
+            wrap(out, "  statuses     ", &statuses.in_words())?;
+        }
         if let Some(datagrams) = &results.datagrams {
             self.write_datagrams(out, datagrams)?;
         }
@@ -290,7 +293,9 @@ pub(super) fn subject(results: &RunResults) -> String {
 
 /// Time to open several connections, and the rate of those that followed the first: `41.2 ms, 24.3 k/s`.
 pub(super) fn opening(results: &RunResults) -> Option<String> {
-    let (opened, took) = (results.connections.opened, results.connections.opening_s?);
+    // Connections that replace others opened later.
+    let opened = results.connections.opened.min(results.connections.requested);
+    let took = results.connections.opening_s?;
     (opened > 1 && took > 0.0)
         .then(|| format!("{}, {}", format_seconds(took), format_rate(per_second(opened - 1, took))))
 }

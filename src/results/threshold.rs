@@ -1,7 +1,7 @@
 //! Thresholds on a run's results for scripts: `p99>2ms`, `errors>0`, `rate<49k`.
 
 use super::latencies::MAX_NANOS;
-use super::{ReplyCheck, RunResults, format_latency};
+use super::{ReplyCheck, RunResults, Statuses, format_latency};
 use crate::units::{format_count, format_duration, format_rate, parse_duration, parse_rate};
 use std::fmt;
 use std::str::FromStr;
@@ -91,6 +91,8 @@ enum Count {
     Unanswered,
     Mismatches,
     Invalid,
+    /// HTTP responses of a class of statuses.
+    Status(&'static str),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +165,7 @@ fn parse(text: &str) -> Result<Threshold, String> {
     let &(sign, operator) = found.ok_or("the operators are >, >=, <, <= and ==")?;
     let (name, typed_bound) = (text[..start].trim(), text[start + sign.len()..].trim());
     let metric = Metric::named(name).ok_or_else(|| {
-        format!("{name:?} is none of p50, p99.9, max, mean (also service.p50, connect.p50, handshake.p50, send_delay.p50), errors, timed_out, unanswered, mismatches, invalid, rate")
+        format!("{name:?} is none of p50, p99.9, max, mean (also service.p50, connect.p50, handshake.p50, send_delay.p50), errors, timed_out, unanswered, mismatches, invalid, 1xx to 5xx, rate")
     })?;
     let bound = match metric {
         Metric::Time(..) => match parse_duration(typed_bound).map_err(|error| error.to_string())?.as_nanos() {
@@ -202,7 +204,10 @@ impl Metric {
             "mismatches" => Some(Self::Count(Count::Mismatches)),
             "invalid" => Some(Self::Count(Count::Invalid)),
             "rate" => Some(Self::Rate),
-            _ => None,
+            _ => {
+                let class = Statuses::default().named().into_iter().find(|(class, _)| *class == name);
+                class.map(|(class, _)| Self::Count(Count::Status(class)))
+            }
         }
     }
 
@@ -230,6 +235,7 @@ impl Metric {
                 Count::Unanswered => messages.unanswered(),
                 Count::Mismatches => results.mismatches.count,
                 Count::Invalid => u64::from(!results.valid),
+                Count::Status(class) => results.statuses?.of_class(class)?,
             } as f64),
             Self::Rate => (results.reply_check != ReplyCheck::Unframed).then(|| results.rate()),
         }

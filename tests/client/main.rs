@@ -12,6 +12,7 @@ mod fake_server;
 mod frames;
 mod full_backlog;
 mod help;
+mod http;
 mod interop;
 mod known_latency;
 mod load;

@@ -79,6 +79,11 @@ fn every_field_is_documented() {
     {
         paths(&run(arguments), "", &mut found);
     }
+    let admin = Program::server(&["127.0.0.1", "0", "--metrics", "127.0.0.1:0"]);
+    let line = admin.await_stdout(", metrics)");
+    let pages = line.split(" (").next().unwrap().trim_start_matches("Listening on ");
+    let request = r"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    paths(&run(&[pages, "--frame", "http", "--message", request]), "", &mut found);
     let server = Program::server(&["--udp", "", "0"]);
     let line = server.await_stdout(" (udp, ");
     let port = line.split(' ').nth(2).unwrap().rsplit(':').next().unwrap().to_owned();

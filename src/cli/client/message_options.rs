@@ -10,6 +10,7 @@ use crate::service::search::Request;
 use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Message and reply options.
 #[derive(Debug, Args)]
@@ -46,18 +47,23 @@ pub(super) struct ContentOptions {
         "workers", "max_connecting", "json", "hgrm", "hdr_log", "html", "fail_if"])]
     pub(super) stdin: bool,
     /// How messages and replies are delimited: lines, crlf, delimiter:TEXT, fixed:64, digits:5, u8, u16be, u32le,
-    /// u64be, type+u32be, or end (half-close). TEXT may contain the escapes of --message. With fixed:64 each message
+    /// u64be, type+u32be, end (half-close), or http: messages are HTTP/1.1 requests, also several in one file, and
+    /// replies are responses. A connection that the server closes after a response is replaced. TEXT may contain the escapes of --message. With fixed:64 each message
     /// must have 64 bytes: pad a shorter one, such as --message "$(printf %-64s hello)".
     #[arg(long, value_name = "KIND", help_heading = "Messages")]
-    frame: Option<Framing>,
+    frame: Option<ClientFraming>,
     /// Expected reply: the echo; any reply to each message, by size or frame; or none. Extra bytes are a failure until
     /// the server closes or 5s have passed; they are not checked with none. With any, but neither --frame nor
     /// --reply-size, the end of a reply is unknown: the client counts reads and bytes, but no replies, and the only
     /// latency is that of the first bytes on each connection.
     #[arg(long, value_name = "echo|any|none", value_enum, default_value_t = Expected::Echo,
-        default_value_if("reply_size", ArgPredicate::IsPresent, "any"),
+        default_value_ifs([("reply_size", ArgPredicate::IsPresent, "any"), ("frame", ArgPredicate::Equals("http".into()), "any")]),
         hide_possible_values = true, help_heading = "Messages")]
     expect: Expected,
+    /// Expected status of each HTTP response, such as 200, with --frame http. Another status is a wrong reply, and the
+    /// connection goes on. Default: any status.
+    #[arg(long, value_name = "N", value_parser = values::http_status, requires = "frame", help_heading = "Messages")]
+    expect_status: Option<u16>,
     /// Size of each reply, with any content. Implies --expect any; conflicts with --frame. It may exceed the buffer.
     #[arg(long, value_name = "SIZE", value_parser = values::size, conflicts_with_all = ["search", "binary", "udp", "stdin", "frame"],
         help_heading = "Messages")]
@@ -73,6 +79,25 @@ enum Expected {
     Echo,
     Any,
     None,
+}
+
+/// Framing of messages and replies.
+#[derive(Debug, Clone, Copy)]
+enum ClientFraming {
+    Stream(Framing),
+    /// HTTP/1.1 requests and responses.
+    Http,
+}
+
+impl FromStr for ClientFraming {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "http" => Ok(Self::Http),
+            _ => values::framing(text).map(Self::Stream).map_err(|error| format!("{error}, or http")),
+        }
+    }
 }
 
 impl ContentOptions {
@@ -110,24 +135,52 @@ impl ContentOptions {
         self.request.as_ref()
     }
 
+    /// Checks the options that go with HTTP requests.
+    fn check_http(&self) -> Result<(), Error> {
+        let refuse = |text: &str| Err(Error::Usage(text.to_owned()));
+        if self.stdin {
+            return refuse("--stdin sends lines, which are no HTTP requests; give the requests as --message-file FILE");
+        }
+        if self.expect != Expected::Any {
+            return refuse("--frame http expects an HTTP response to each message; leave out --expect");
+        }
+        if self.message.is_empty() && self.message_raw.is_empty() && self.message_file.is_none() {
+            return refuse(
+                r#"--frame http needs a request; give --message-file FILE, or one such as --message "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n""#,
+            );
+        }
+        Ok(())
+    }
+
     pub(super) fn apply(&self, config: &mut ClientConfig) -> Result<(), Error> {
         config.requests = self.requests();
-        config.framing = self.frame;
+        let framing = match self.frame {
+            Some(ClientFraming::Stream(framing)) => Some(framing),
+            Some(ClientFraming::Http) | None => None,
+        };
+        let is_http = matches!(self.frame, Some(ClientFraming::Http));
+        config.framing = framing;
         config.buffer_bytes = self.buffer_limit;
         config.expect = match self.expect {
             Expected::Echo => Expect::Echo,
             Expected::Any => Expect::Any,
             Expected::None => Expect::Nothing,
         };
+        if is_http {
+            self.check_http()?;
+            config.expect = Expect::Http { status: self.expect_status };
+        } else if self.expect_status.is_some() {
+            return Err(Error::Usage("--expect-status is for HTTP responses; give --frame http".to_owned()));
+        }
         config.reply_size = self.reply_size;
         let raw = self.message_raw.iter().map(|text| text.clone().into_bytes());
         let typed: Vec<Vec<u8>> = self.message.iter().map(|Bytes(bytes)| bytes.clone()).chain(raw).collect();
         if let Some(path) = &self.message_file {
-            config.messages = read_file(path, self.frame)?;
+            config.messages = read_file(path, framing)?;
         } else if !typed.is_empty() {
             config.messages = typed;
         } else {
-            match (self.frame, self.size) {
+            match (framing, self.size) {
                 (Some(Framing::UntilEnd), None) => config.messages.truncate(1),
                 (Some(Framing::Delimited(_)), Some(size)) => config.messages = vec![letter_pattern(size)],
                 (None, Some(size)) => config.size = Some(size),

@@ -159,8 +159,8 @@ pub(super) struct AmountOptions {
     /// closes it or --duration or --hold ends.
     #[arg(long, value_name = "N", value_parser = values::messages, allow_negative_numbers = true, help_heading = "Amount")]
     messages: Option<usize>,
-    /// Maximum unanswered messages per connection. Default: all, or 1 in a closed loop with --duration. No effect with
-    /// --expect none, where no message counts as unanswered.
+    /// Maximum unanswered messages per connection. Default: all, or 1 in a closed loop with --duration and with --frame
+    /// http. No effect with --expect none, where no message counts as unanswered.
     #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true, help_heading = "Amount")]
     pipeline: Option<usize>,
     /// Keep all connections open this long: with --duration after the load ends, otherwise after all are open. A

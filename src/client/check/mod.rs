@@ -3,10 +3,12 @@
 pub(super) mod any;
 pub(super) mod echo;
 pub(super) mod generated_bytes;
+pub(super) mod http;
 pub(super) mod search;
 
 use super::config::Expect;
 use super::plan::Plan;
+use crate::codec::http::ResponseDecoder;
 use crate::codec::message::MessageDecoder;
 use crate::codec::{Decoder, Framing};
 use crate::socket::Address;
@@ -28,6 +30,8 @@ pub(in crate::client) enum Expectation {
     SearchReply(MessageDecoder, Option<Box<Address>>),
     /// Any frame.
     Frame(Decoder),
+    /// An HTTP response. Boxed, so that other connections do not grow.
+    Http(Box<ResponseDecoder>),
     /// So many bytes.
     Sized(usize),
     /// Any bytes, without a known end: receiving some lets the next messages be sent.
@@ -48,6 +52,7 @@ impl Expectation {
         }
         match (plan.expect, plan.framing) {
             (Expect::Echo, _) => Self::Echo,
+            (Expect::Http { .. }, _) => Self::Http(Box::new(http::decoder(plan.buffer_bytes))),
             (Expect::Nothing | Expect::ReadOnly, _) => Self::Nothing,
             (Expect::Any, None) => Self::Stream,
             (Expect::Any, Some(Framing::UntilEnd)) => Self::UntilEnd,

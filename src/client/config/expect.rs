@@ -1,6 +1,7 @@
 //! Expected replies, and messages as they are sent on the wire.
 
 use super::ClientConfig;
+use super::http_requests::divide;
 use crate::codec::{Framing, FramingError};
 use crate::error::Error;
 
@@ -15,6 +16,14 @@ pub enum Expect {
     /// Otherwise the end of a reply is unknown: any bytes received let the next messages be sent, and neither replies
     /// nor their latencies are counted. A datagram answers the oldest unanswered message.
     Any,
+    /// An HTTP/1.1 response to each message. The messages are requests; one that holds several requests is divided.
+    ///
+    /// A server may close the connection after a response, or while no request is in flight: the connection is then
+    /// replaced, and the messages go on.
+    Http {
+        /// The expected status code (RFC 9110, section 15); a response with another one is a wrong reply. Default: any.
+        status: Option<u16>,
+    },
     /// No reply. After everything was sent and the sending half was shut down, the server has to close in order.
     /// Received bytes are ignored. Datagrams are only sent.
     Nothing,
@@ -51,6 +60,9 @@ impl HalfClose {
 /// [`Error::Config`] for a message that the framing cannot carry, or that is empty and therefore cannot be verified.
 pub(in crate::client) fn framed(config: &mut ClientConfig) -> Result<Vec<Vec<u8>>, Error> {
     let mut messages = std::mem::take(&mut config.messages);
+    if matches!(config.expect, Expect::Http { .. }) {
+        return divide(&messages).map_err(|problem| Error::config(&["messages"], problem));
+    }
     if let Some(framing) = config.framing {
         for message in &mut messages {
             let envelope = framing.envelope(message, 0).map_err(|error| framing_error(&error))?;

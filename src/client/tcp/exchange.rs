@@ -5,12 +5,14 @@
 use super::in_flight::{InFlight, MessageTimes};
 use crate::client::check::echo::{Source, Unverified};
 use crate::client::check::generated_bytes::Pattern;
+use crate::client::check::http::check_response;
 use crate::client::check::{Checked, Expectation, any};
 use crate::client::clock::nanos;
-use crate::client::config::HalfClose;
+use crate::client::config::{Expect, HalfClose};
 use crate::client::failure::Failure;
 use crate::client::plan::{KernelWrite, LoadPhase, Plan};
 use crate::client::transport::DueMessage;
+use crate::codec::http::Response;
 use crate::connection::CloseReason;
 use crate::log_targets::CLIENT_LOG;
 use crate::python_repr::BytesRepr;
@@ -83,6 +85,8 @@ pub(in crate::client) struct Exchange {
     outcome: Option<ExchangeOutcome>,
     /// The connection can close without waiting for the server.
     is_over: bool,
+    /// The server closes the connection, as HTTP allows it to: the messages that are left go to its replacement.
+    is_cut_short: bool,
 }
 
 impl Exchange {
@@ -108,6 +112,7 @@ impl Exchange {
             progress: 0,
             outcome: None,
             is_over: false,
+            is_cut_short: false,
         }
     }
 
@@ -145,6 +150,23 @@ impl Exchange {
         self.in_flight.unanswered()
     }
 
+    /// Whether the server closes the connection before all messages were sent, and another one may take its place.
+    pub(in crate::client) fn is_cut_short(&self) -> bool {
+        self.is_cut_short
+    }
+
+    /// Number of messages that a replacement of this connection does not send.
+    pub(in crate::client) fn done_count(&self) -> u64 {
+        if self.is_cut_short { self.begun() } else { self.answered_count() }
+    }
+
+    /// Removes the messages that were assigned and not begun, if another connection may send them. Returns when they
+    /// were due.
+    pub(in crate::client) fn take_unsent(&mut self) -> Vec<u64> {
+        let may_return = self.is_cut_short && self.plan.phase.get() == LoadPhase::Sending;
+        if may_return { self.in_flight.take_queued() } else { Vec::new() }
+    }
+
     /// Whether the connection can close without waiting for the server.
     pub(in crate::client) fn is_over(&self) -> bool {
         self.is_over
@@ -168,7 +190,11 @@ impl Exchange {
     fn cause_of_close(&self, failure: Failure) -> Failure {
         let asks = self.plan.search_replies.is_some() && self.total > 1 && self.verified.messages <= 1;
         let is_cut = matches!(failure, Failure::ClosedEarly | Failure::Reset);
-        let is_partial = matches!(self.expectation, Expectation::Sized(_)) && self.verified.bytes > 0;
+        let is_partial = match &self.expectation {
+            Expectation::Sized(_) => self.verified.bytes > 0,
+            Expectation::Http(decoder) => decoder.is_within(),
+            _ => false,
+        };
         match failure {
             _ if asks && is_cut => Failure::ClosedAfterReply,
             Failure::ClosedEarly if is_partial => Failure::IncompleteFrame,
@@ -197,7 +223,7 @@ impl Exchange {
     /// Whether the connection stays open after its exchange. If it only waits for other connections, the server may
     /// close it.
     fn is_kept_open(&self, input: &Input<'_>) -> bool {
-        self.plan.holding.get() || self.plan.keeps_open.get() && !input.has_ended()
+        !self.is_cut_short && (self.plan.holding.get() || self.plan.keeps_open.get() && !input.has_ended())
     }
 
     fn expects_nothing(&self) -> bool {
@@ -206,6 +232,9 @@ impl Exchange {
 
     /// Verifies received bytes.
     fn verify(&mut self, input: &mut Input<'_>, now: u64) -> Result<(), Failure> {
+        if matches!(self.expectation, Expectation::Http(_)) {
+            return self.verify_http(input, now);
+        }
         while !input.is_empty() {
             match self.check(input.bytes(), input.has_ended())? {
                 Checked::Incomplete => break,
@@ -246,15 +275,88 @@ impl Exchange {
 
     /// Counts the oldest message in flight as answered.
     fn answered(&mut self, now: u64) {
+        let times = self.take_answered(now).filter(|_| !matches!(self.expectation, Expectation::Stream));
+        if let Some(times) = times {
+            self.plan.metrics.borrow_mut().answered(times, now);
+        }
+    }
+
+    /// Removes the oldest message in flight, which was answered.
+    fn take_answered(&mut self, now: u64) -> Option<MessageTimes> {
         self.verified = Position { messages: self.verified.messages + 1, bytes: 0 };
         let (plan, first, begun) = (&*self.plan, self.first, self.begun());
         let metrics = &mut *plan.metrics.borrow_mut();
         let size_of = |number| plan.size_of(first + number);
-        let times =
-            self.in_flight.answered((now, plan.pipeline), begun, size_of, |sent_group| metrics.sent(sent_group));
-        if let Some(times) = times.filter(|_| !matches!(self.expectation, Expectation::Stream)) {
-            metrics.answered(times, now);
+        self.in_flight.answered((now, plan.pipeline), begun, size_of, |sent_group| metrics.sent(sent_group))
+    }
+
+    /// Decodes received bytes as HTTP responses.
+    fn verify_http(&mut self, input: &mut Input<'_>, now: u64) -> Result<(), Failure> {
+        let plan = Rc::clone(&self.plan);
+        let wrong = |(failure, words): (Failure, String), number: u64, connection: usize| {
+            plan.metrics.borrow_mut().mismatch(format_args!("connection {connection}, reply {}: {words}", number + 1));
+            failure
+        };
+        loop {
+            let Expectation::Http(decoder) = &mut self.expectation else { return Ok(()) };
+            if input.is_empty() && !(input.has_ended() && decoder.is_within()) {
+                break;
+            }
+            let (number, connection) = (self.verified.messages, self.number);
+            // A server may answer before it has received the whole request.
+            if number == self.sent.messages + u64::from(self.sent.bytes > 0) {
+                return Err(wrong((Failure::WrongReply, self.surplus(input.len())), number, connection));
+            }
+            let request = plan.message(self.first + number);
+            let checked = check_response(connection, decoder, (input.bytes(), input.has_ended()), request);
+            let part = checked.map_err(|reason| wrong(reason, number, connection))?;
+            if part.size > 0 {
+                input.consume(part.size);
+                self.progress = now;
+                self.verified.bytes += part.size;
+                self.verified_bytes += part.size as u64;
+                plan.metrics.borrow_mut().add_verified_bytes(part.size, self.in_flight.oldest(), now);
+            }
+            match part.response {
+                Some(response) => self.count_response(response, now),
+                None if part.size == 0 => break,
+                None => {}
+            }
         }
+        // Between messages a server may close without saying so before.
+        let is_idle = input.has_ended() && self.in_flight.count() == 0 && self.verified.messages > 0;
+        if is_idle && !self.is_complete() {
+            self.cut_short();
+        }
+        Ok(())
+    }
+
+    /// Counts a response by its status, as the reply to the oldest message in flight.
+    fn count_response(&mut self, response: Response, now: u64) {
+        let number = self.verified.messages + 1;
+        if let Some(times) = self.take_answered(now) {
+            let metrics = &mut *self.plan.metrics.borrow_mut();
+            metrics.count_status(times, response.status);
+            match self.plan.expect {
+                Expect::Http { status: Some(expected) } if expected != response.status => {
+                    let (connection, status) = (self.number, response.status);
+                    metrics.wrong_status(times, now);
+                    metrics.mismatch(format_args!(
+                        "connection {connection}, reply {number}: status {status} instead of {expected}"
+                    ));
+                }
+                _ => metrics.answered(times, now),
+            }
+        }
+        if !response.is_persistent && !self.is_complete() {
+            self.cut_short();
+        }
+    }
+
+    /// No more messages are sent on this connection, because the server closes it.
+    fn cut_short(&mut self) {
+        self.is_cut_short = true;
+        self.total = self.begun();
     }
 
     /// Checks the beginning of the received bytes.

@@ -85,6 +85,11 @@ impl InFlight {
         self.add(due, due);
     }
 
+    /// Removes the messages that wait to be written. Returns when they were due.
+    pub(in crate::client) fn take_queued(&mut self) -> Vec<u64> {
+        std::iter::from_fn(|| self.queued.pop_front()).map(|message| message.due).collect()
+    }
+
     /// Number of messages that wait to be written.
     pub(in crate::client) fn queued(&self) -> u64 {
         self.queued.len() as u64

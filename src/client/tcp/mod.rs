@@ -178,11 +178,15 @@ impl<'a> Transport<'a> for Tcp<'a> {
             received_bytes = connection.received_bytes(), sent_bytes = connection.sent_bytes();
             "Closing connection {number}"
         );
+        let failure = outcome.failure();
+        let exchange = session.connection.service_mut().and_then(ConnectionService::exchange);
+        let is_cut_short = exchange.as_ref().is_some_and(|exchange| exchange.is_cut_short());
+        let unsent = exchange.map_or_else(Vec::new, Exchange::take_unsent);
+        let service = service_of(session);
         let mut metrics = self.plan.metrics.borrow_mut();
         let now = self.plan.clock.nanos(Instant::now());
         service.count_unanswered(outcome, now, &mut metrics);
-        let failure = outcome.failure();
-        CloseOutcome { failure, is_complete: failure.is_none(), answered: service.answered_count() }
+        CloseOutcome { failure, is_complete: failure.is_none(), is_cut_short, done: service.done_count(), unsent }
     }
 }
 

@@ -30,7 +30,8 @@ impl ConnectionService {
     #[inline]
     pub(in crate::client) fn is_complete(&self) -> bool {
         match self {
-            Self::Exchange(exchange) => exchange.is_complete(),
+            // Its replacement continues the exchange.
+            Self::Exchange(exchange) => exchange.is_complete() && !exchange.is_cut_short(),
             Self::Interactive(_) => false,
             Self::ReadOnly(read_only) => read_only.is_over(),
         }
@@ -54,10 +55,10 @@ impl ConnectionService {
         }
     }
 
-    /// Number of messages answered.
-    pub(in crate::client) fn answered_count(&self) -> u64 {
+    /// Number of messages that a replacement of the connection does not send.
+    pub(in crate::client) fn done_count(&self) -> u64 {
         match self {
-            Self::Exchange(exchange) => exchange.answered_count(),
+            Self::Exchange(exchange) => exchange.done_count(),
             Self::Interactive(_) | Self::ReadOnly(_) => 0,
         }
     }

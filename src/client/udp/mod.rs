@@ -194,7 +194,8 @@ impl<'a> Transport<'a> for Udp<'a> {
             "Closing socket {number}"
         );
         let is_timed = self.shared.config.load.duration.is_some();
-        CloseOutcome { failure, is_complete: failure.is_none() && socket.in_flight.is_complete(is_timed), answered: 0 }
+        let is_complete = failure.is_none() && socket.in_flight.is_complete(is_timed);
+        CloseOutcome { failure, is_complete, is_cut_short: false, done: 0, unsent: Vec::new() }
     }
 }
 

@@ -197,7 +197,7 @@ fn reaches(replies: u64, quantile: f64) -> bool {
 fn doubts(before: &RunResults, after: &RunResults) -> Vec<String> {
     let runs = [("before", before), ("after", after)];
     let doubts = runs.into_iter().filter_map(|(name, results)| Some(format!("the run {name} {}", doubt(results)?)));
-    doubts.chain(new_losses(before, after)).collect()
+    doubts.chain(new_losses(before, after)).chain(new_statuses(before, after)).collect()
 }
 
 /// Losses of the run after, of a kind that the run before had none of. Rates and latencies cover only the connections
@@ -222,6 +222,15 @@ fn new_losses(before: &RunResults, after: &RunResults) -> Option<String> {
     let lost: Vec<_> = connections.into_iter().chain(messages).collect();
     (!is_reported && !lost.is_empty())
         .then(|| format!("the run after lost {}, and the run before none", lost.join(" and ")))
+}
+
+/// Classes of HTTP errors that the run before had none of. A response with an error may be faster than any other.
+fn new_statuses(before: &RunResults, after: &RunResults) -> Option<String> {
+    let (was, is) = (before.statuses?.named(), after.statuses?.named());
+    let new = was.into_iter().zip(is).skip(3).filter(|((_, was), (_, is))| *was == 0 && *is > 0);
+    let new: Vec<_> =
+        new.map(|(_, (class, is))| format!("{} with status {class}", format_counted(is, "response"))).collect();
+    (!new.is_empty()).then(|| format!("the run after has {}, and the run before none", new.join(" and ")))
 }
 
 /// The first reason why a run does not characterize the server. It need not have enough replies for the p99.9.

@@ -7,7 +7,7 @@ mod escape;
 mod scale;
 
 use super::summary::{format_seconds, load, losses, machine, opening, subject, verdict};
-use super::{Latencies, LoadKind, ReplyCheck, RunResults, format_latency, in_plain_text};
+use super::{Latencies, LoadKind, ReplyCheck, RunResults, Statuses, format_latency, in_plain_text};
 use crate::error::reported_cause;
 use crate::units::{format_count, format_rate};
 use escape::{escape, grid, pairs};
@@ -171,6 +171,9 @@ fn counts(results: &RunResults) -> Vec<(String, String)> {
     ];
     let mut rows: Vec<_> =
         rows.into_iter().filter_map(|(name, count)| Some((name.to_owned(), format_count(count?)))).collect();
+    let statuses = results.statuses.iter().flat_map(Statuses::named);
+    let statuses = statuses.filter(|(_, count)| *count > 0);
+    rows.extend(statuses.map(|(class, count)| (format!("responses with status {class}"), format_count(count))));
     rows.extend(opening(results).map(|opening| ("opening time and rate".to_owned(), opening)));
     rows.extend(results.cpu.map(|cpu| {
         ("CPU time".to_owned(), format!("{} ({:.0} % of the client's)", format_seconds(cpu.seconds), cpu.share * 100.0))

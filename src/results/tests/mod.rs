@@ -6,6 +6,7 @@ mod files;
 mod hostile;
 mod merging;
 mod pages;
+mod statuses;
 mod summaries;
 mod thresholds;
 mod verdicts;
