@@ -6,7 +6,7 @@ use crate::error::Error;
 const NOT_SENT: &str = "not_sent_";
 
 /// The options of the library's settings, by the names in [`Error::Config`].
-const OPTIONS: [(&str, &str); 40] = [
+const OPTIONS: [(&str, &str); 41] = [
     ("Expect::ReadOnly", "--messages 0"),
     ("buffer_bytes", "--buffer-limit"),
     ("connect_rate", "--connect-rate"),
@@ -34,6 +34,7 @@ const OPTIONS: [(&str, &str); 40] = [
     ("messages_per_connection", "--messages"),
     ("metrics", "--metrics"),
     ("pipeline", "--pipeline"),
+    ("proxy_from", "--proxy-from"),
     ("proxy_protocol", "--proxy-protocol"),
     ("reply_size", "--reply-size"),
     ("reply_timeout", "--reply-timeout"),

@@ -33,29 +33,31 @@ pub(super) struct ServerTls {
     /// Offer this ALPN protocol, such as h2; may be repeated, in order of preference.
     #[arg(long, value_name = "NAME", value_parser = protocol, conflicts_with = "udp", help_heading = "TLS")]
     tls_alpn: Vec<String>,
-    /// Close a connection whose TLS handshake is not complete this long after accept; 0 disables the timeout.
+    /// Close a connection whose TLS handshake, or PROXY protocol header, is not complete this long after accept; 0
+    /// disables the timeout.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, conflicts_with = "udp", help_heading = "TLS")]
     handshake_timeout: Duration,
 }
 
 impl ServerTls {
-    /// TLS configuration of a server at `endpoints`; none without TLS.
-    pub(super) fn options(&self, endpoints: &[Endpoint]) -> Result<Option<TlsServerOptions>, Error> {
+    /// TLS configuration of a server at `endpoints`; none without TLS. `has_header` tells that connections begin with
+    /// something else for which the handshake timeout applies.
+    pub(super) fn options(&self, endpoints: &[Endpoint], has_header: bool) -> Result<Option<TlsServerOptions>, Error> {
         let identity = match files(self.tls_cert.as_ref(), self.tls_key.as_ref())? {
             Some(files) => files,
             None if self.tls_self_signed => Identity::SelfSigned { names: endpoints.iter().filter_map(host).collect() },
-            None => return self.without_identity().map(|()| None),
+            None => return self.without_identity(has_header).map(|()| None),
         };
         let alpn = self.tls_alpn.clone();
         Ok(Some(TlsServerOptions { identity, client_ca: self.tls_client_ca.clone(), alpn }))
     }
 
-    fn without_identity(&self) -> Result<(), Error> {
+    fn without_identity(&self, has_header: bool) -> Result<(), Error> {
         let way_out = "--tls-cert FILE --tls-key FILE, or --tls-self-signed";
         // Includes the environment: a server that is meant to verify client certificates must not serve every client.
         let client_ca = self.tls_client_ca.as_ref().map(|_| "--tls-client-ca");
         let is_usual = self.handshake_timeout() == Limits::default().handshake;
-        let timeout = (!is_usual).then_some("--handshake-timeout");
+        let timeout = (!is_usual && !has_header).then_some("--handshake-timeout");
         let stray = client_ca.or_else(|| self.typed.first_of(timeout.into_iter().chain(["--tls-alpn"])));
         refuse_stray(stray, "TLS", way_out)
     }

@@ -196,6 +196,11 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// Whether an event has announced a hang-up, an error, or urgent data.
+    pub fn is_hung_up(&self) -> bool {
+        self.input_end != InputEnd::Unknown
+    }
+
     /// The owner of the service requests a call of it.
     pub fn handle_wake(&mut self) {
         self.serve_due = true;

@@ -29,6 +29,8 @@ pub struct Session<S> {
     queued: bool,
     /// The close reason in the log line of its owner, once it was logged.
     pub logged: Option<CloseReason>,
+    /// Whether its owner has admitted the client. False while a PROXY protocol header is to be received.
+    pub is_admitted: bool,
     /// Index of the listener that accepted the connection.
     pub listener: u16,
     /// Number of consecutive turns from the ready queue.
@@ -51,6 +53,7 @@ impl<S: Service> Session<S> {
             timer: Timer::default(),
             queued: false,
             logged: None,
+            is_admitted: true,
             listener: 0,
             turns_in_a_row: 0,
         }
@@ -102,6 +105,12 @@ impl<S: Service> Session<S> {
             context.precise_timers.cancel(key, instant);
         }
         memory.release(std::mem::take(&mut self.held_bytes));
+    }
+
+    /// Charges what the socket holds to the memory account, before the first turn. Returns whether that is within the limit.
+    pub fn charge_socket(&mut self, memory: &MemoryAccount) -> bool {
+        let held_bytes = self.socket.held_bytes();
+        memory.update(std::mem::replace(&mut self.held_bytes, held_bytes), held_bytes)
     }
 
     /// Runs one turn and schedules the next one.

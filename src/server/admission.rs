@@ -1,4 +1,5 @@
-//! Admission control: address ranges, connections per address, total connections. Decided before a byte is read.
+//! Admission control: address ranges, connections per address, total connections. Decided before a byte is read, or with the
+//! PROXY protocol before a byte after the header.
 
 use super::config::{AtLimit, ServerConfig};
 use crate::socket::{Address, canonical_range};
@@ -22,11 +23,13 @@ pub enum Refusal {
     PerAddress,
     /// The server has its maximum number of connections.
     AtLimit,
+    /// A header of the PROXY protocol would be required, and the address is not that of a trusted proxy.
+    UntrustedProxy,
 }
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::NotAllowed, Self::PerAddress, Self::AtLimit];
+    pub const ALL: [Self; 4] = [Self::NotAllowed, Self::PerAddress, Self::AtLimit, Self::UntrustedProxy];
 
     /// The reason, without "refused".
     #[must_use]
@@ -35,6 +38,7 @@ impl Refusal {
             Self::NotAllowed => "the address is not allowed",
             Self::PerAddress => "too many connections from the address",
             Self::AtLimit => "too many connections",
+            Self::UntrustedProxy => "the peer is not a trusted proxy",
         }
     }
 }
@@ -52,6 +56,8 @@ pub(super) struct Admission {
     max_per_address: Option<usize>,
     at_limit: AtLimit,
     allow: Vec<IpNet>,
+    /// The ranges of trusted proxies, if a header of the PROXY protocol names the peer.
+    proxies: Option<Vec<IpNet>>,
     /// Connections that count against `max_connections`.
     open: AtomicUsize,
     max_outgoing: Option<usize>,
@@ -66,7 +72,8 @@ impl Admission {
             max_connections,
             max_per_address: config.max_per_address,
             at_limit: config.at_limit,
-            allow: config.allow.iter().map(|range| canonical_range(*range).unwrap_or(*range)).collect(),
+            allow: canonical(&config.allow),
+            proxies: config.proxy_protocol.then(|| canonical(&config.proxy_from)),
             open: AtomicUsize::new(0),
             max_outgoing: config.max_outgoing,
             outgoing: AtomicUsize::new(0),
@@ -84,38 +91,47 @@ impl Admission {
         self.at_limit == AtLimit::Wait && self.is_full()
     }
 
-    /// Counts a connection of `peer`, or refuses it. [`leave`](Self::leave) undoes it.
+    /// Counts a connection of `peer`, or refuses it. [`leave`](Self::leave) undoes it. Behind a proxy the connection is then
+    /// still to be [admitted](Self::admit).
     pub(super) fn enter(&self, peer: &Address) -> Result<(), Refusal> {
         if self.at_limit == AtLimit::Refuse && self.is_full() {
             return Err(Refusal::AtLimit);
         }
-        if let Some(ip) = ip_of(peer) {
-            if !self.allows(ip) {
-                return Err(Refusal::NotAllowed);
-            }
-            if let Some(max) = self.max_per_address {
-                let mut counts = self.counts();
-                let count = counts.entry(origin(ip)).or_default();
-                if *count >= max {
-                    return Err(Refusal::PerAddress);
-                }
-                *count += 1;
-            }
+        match (&self.proxies, ip_of(peer)) {
+            (None, _) => self.admit(peer)?,
+            (Some(ranges), Some(ip)) if !contain(ranges, ip) => return Err(Refusal::UntrustedProxy),
+            (Some(_), _) => {}
         }
         self.open.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether the address is in one of the allowed ranges.
-    pub(super) fn allows(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        self.allow.is_empty() || self.allow.iter().any(|range| range.contains(&ip))
+    /// Counts a connection for the address of its client, or refuses it.
+    pub(super) fn admit(&self, client: &Address) -> Result<(), Refusal> {
+        let Some(ip) = ip_of(client) else { return Ok(()) };
+        if !self.allows(ip) {
+            return Err(Refusal::NotAllowed);
+        }
+        if let Some(max) = self.max_per_address {
+            let mut counts = self.counts();
+            let count = counts.entry(origin(ip)).or_default();
+            if *count >= max {
+                return Err(Refusal::PerAddress);
+            }
+            *count += 1;
+        }
+        Ok(())
     }
 
-    /// Counts a connection of `peer` as closed.
-    pub(super) fn leave(&self, peer: &Address) {
+    /// Whether the address is in one of the allowed ranges.
+    pub(super) fn allows(&self, ip: IpAddr) -> bool {
+        self.allow.is_empty() || contain(&self.allow, ip)
+    }
+
+    /// Counts a connection as closed, also for the address of its client if it was admitted.
+    pub(super) fn leave(&self, admitted: Option<&Address>) {
         self.open.fetch_sub(1, Ordering::Relaxed);
-        if let (Some(ip), Some(_)) = (ip_of(peer), self.max_per_address) {
+        if let (Some(ip), Some(_)) = (admitted.and_then(ip_of), self.max_per_address) {
             let mut counts = self.counts();
             if let Some(count) = counts.get_mut(&origin(ip)) {
                 *count -= 1;
@@ -158,6 +174,15 @@ impl Admission {
     }
 }
 
+fn canonical(ranges: &[IpNet]) -> Vec<IpNet> {
+    ranges.iter().map(|range| canonical_range(*range).unwrap_or(*range)).collect()
+}
+
+fn contain(ranges: &[IpNet], ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    ranges.iter().any(|range| range.contains(&ip))
+}
+
 fn ip_of(peer: &Address) -> Option<IpAddr> {
     match peer {
         Address::Ip(address) => Some(address.ip().to_canonical()),
@@ -194,10 +219,10 @@ mod tests {
         assert_eq!(admission.enter(&peer("2001:db8::1")), Ok(()));
         assert_eq!(admission.enter(&peer("2001:db8::2:3:4:5")), Err(Refusal::PerAddress));
         assert_eq!(admission.enter(&peer("2001:db8:0:1::1")), Ok(()));
-        admission.leave(&peer("2001:db8::1"));
+        admission.leave(Some(&peer("2001:db8::1")));
         assert_eq!(admission.enter(&peer("2001:db8::2")), Ok(()));
-        admission.leave(&peer("2001:db8::2"));
-        admission.leave(&peer("2001:db8:0:1::1"));
+        admission.leave(Some(&peer("2001:db8::2")));
+        admission.leave(Some(&peer("2001:db8:0:1::1")));
         assert!(admission.counts().is_empty(), "closed connections leave no entry");
     }
 
@@ -222,7 +247,7 @@ mod tests {
         assert_eq!(admission.enter(&peer("::ffff:127.0.0.1")), Err(Refusal::PerAddress));
         assert_eq!(admission.enter(&peer("::ffff:127.0.0.2")), Ok(()));
         assert_eq!(admission.enter(&peer("128.0.0.1")), Err(Refusal::NotAllowed));
-        admission.leave(&peer("::ffff:127.0.0.1"));
+        admission.leave(Some(&peer("::ffff:127.0.0.1")));
         assert_eq!(admission.enter(&peer("127.0.0.1")), Ok(()));
     }
 
@@ -242,6 +267,29 @@ mod tests {
         }
         own.leave_outgoing();
         assert!(own.is_closed() && own.enter_outgoing());
+    }
+
+    #[test]
+    fn behind_a_proxy_the_address_of_the_client_counts() {
+        let range = "10.0.0.0/8".parse().expect("a range");
+        let admission = admission(|config| {
+            config.proxy_protocol = true;
+            config.proxy_from = vec![range];
+            config.allow = vec!["192.0.2.0/24".parse().expect("a range")];
+            config.max_per_address = Some(1);
+        });
+        assert_eq!(admission.enter(&peer("192.0.2.1")), Err(Refusal::UntrustedProxy));
+        for proxy in [peer("10.0.0.1"), peer("::ffff:10.0.0.1"), Address::Unix("".into())] {
+            assert_eq!(admission.enter(&proxy), Ok(()));
+        }
+        assert_eq!(admission.admit(&peer("10.0.0.1")), Err(Refusal::NotAllowed));
+        assert_eq!(admission.admit(&peer("192.0.2.1")), Ok(()));
+        assert_eq!(admission.admit(&peer("192.0.2.1")), Err(Refusal::PerAddress));
+        assert!(admission.is_closed());
+        admission.leave(None);
+        assert_eq!(admission.admit(&peer("192.0.2.1")), Err(Refusal::PerAddress));
+        admission.leave(Some(&peer("192.0.2.1")));
+        assert_eq!(admission.admit(&peer("192.0.2.1")), Ok(()));
     }
 
     #[test]

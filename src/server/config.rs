@@ -71,6 +71,15 @@ pub struct ServerConfig {
     pub at_limit: AtLimit,
     /// The address ranges from which connections are accepted. Default: empty, which allows every address.
     pub allow: Vec<IpNet>,
+    /// Whether each connection begins with a header of the PROXY protocol (HAProxy, `proxy-protocol.txt`), version 1 or 2,
+    /// before a TLS handshake. The peer of the connection is then the client that the header names, also for `allow` and
+    /// `max_per_address`. A header without an address, as in a health check of the proxy, leaves the address of the
+    /// socket. Incomplete headers are closed by [`Limits::handshake`]. Needs the Cargo feature `proxy-protocol`.
+    /// Default: no.
+    pub proxy_protocol: bool,
+    /// The address ranges of the proxies, whose headers are trusted; connections from other addresses are refused. Peers
+    /// over a Unix socket are always trusted. With `proxy_protocol` at least one range is needed, except on Unix sockets.
+    pub proxy_from: Vec<IpNet>,
     /// The limits of each connection.
     pub limits: Limits,
     /// The maximum memory that all connections together may hold between their turns, in bytes: their buffers, the
@@ -122,6 +131,8 @@ impl ServerConfig {
             max_per_address: None,
             at_limit: AtLimit::default(),
             allow: Vec::new(),
+            proxy_protocol: false,
+            proxy_from: Vec::new(),
             limits: Limits::default(),
             memory_limit: MEMORY_LIMIT,
             drain_timeout: DRAIN_TIMEOUT,
@@ -160,6 +171,7 @@ impl ServerConfig {
         if self.max_per_address == Some(0) {
             return refuse(&["max_per_address"], "0 connections per address accept none; give 1 or more, such as 100");
         }
+        self.check_proxies()?;
         if self.handover_timeout.is_zero() {
             return refuse(&["handover_timeout"], "a handover takes time; give more than 0, such as 30s");
         }
@@ -211,6 +223,25 @@ impl ServerConfig {
         storage.saturating_mul(2).saturating_add(buffer).saturating_add(tls)
     }
 
+    /// A header is trusted, so the proxies that may send one must be known.
+    fn check_proxies(&self) -> Result<(), Error> {
+        if self.proxy_protocol && cfg!(not(feature = "proxy-protocol")) {
+            let problem = "this build receives no header of a proxy; enable the Cargo feature `proxy-protocol`";
+            return Err(Error::config(&["proxy_protocol"], problem));
+        }
+        let is_tcp = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tcp { .. });
+        if self.proxy_protocol && self.proxy_from.is_empty() && self.listen.iter().any(is_tcp) {
+            let problem = "any client could forge its address in a header; give the addresses of the proxies, such as \
+                           127.0.0.1 or 10.0.0.0/8";
+            return Err(Error::config(&["proxy_from"], problem));
+        }
+        if !self.proxy_protocol && !self.proxy_from.is_empty() {
+            let problem = "addresses of proxies have no effect without headers; enable both";
+            return Err(Error::config(&["proxy_protocol", "proxy_from"], problem));
+        }
+        Ok(())
+    }
+
     /// The memory limit must allow at least one connection.
     fn check_memory(&self) -> Result<(), Error> {
         let least = self.connection_bytes();
@@ -241,6 +272,23 @@ mod tests {
         assert!(error.contains("192 KiB") && error.contains("1MiB (memory_limit)"), "{error}");
         config.limits.buffer_bytes = 1024;
         assert!(config.check(Some(1000)).is_ok());
+    }
+
+    #[test]
+    fn headers_come_from_known_proxies() {
+        let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
+        config.proxy_protocol = true;
+        let error = config.check(Some(1000)).expect_err("any client could send a header").to_string();
+        let feature = if cfg!(feature = "proxy-protocol") { "(proxy_from)" } else { "`proxy-protocol`" };
+        assert!(error.contains(feature), "{error}");
+        config.proxy_from = vec!["10.0.0.0/8".parse().expect("a range")];
+        assert_eq!(config.check(Some(1000)).is_ok(), cfg!(feature = "proxy-protocol"));
+        config.proxy_protocol = false;
+        let error = config.check(Some(1000)).expect_err("the ranges have no effect").to_string();
+        assert!(error.contains("(proxy_protocol, proxy_from)"), "{error}");
+        config = ServerConfig::at(Endpoint::unix("m.sock"));
+        config.proxy_protocol = true;
+        assert_eq!(config.check(Some(1000)).is_ok(), cfg!(feature = "proxy-protocol"));
     }
 
     #[test]

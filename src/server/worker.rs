@@ -6,6 +6,7 @@ mod entry;
 mod local_wakes;
 mod outgoing;
 mod outgoing_steps;
+mod proxy_header;
 mod session_turn;
 mod signals;
 
@@ -78,6 +79,8 @@ pub(super) struct Worker<'a, S> {
     register_warning: Warning,
     /// Warns of services that panicked.
     panic_warning: Warning,
+    /// Warns of invalid PROXY protocol headers.
+    proxy_header_warning: Warning,
     protocol_mismatch: ProtocolMismatch,
     malformed: Malformed<'a>,
 }
@@ -112,6 +115,7 @@ impl<'a, S: Service> Worker<'a, S> {
             connects: Connects::new(shared, counters, job.event_loop.sender()),
             register_warning: Warning::default(),
             panic_warning: Warning::default(),
+            proxy_header_warning: Warning::default(),
             datagrams: UdpSockets::new(shared, counters, std::mem::take(&mut job.datagrams))?,
             protocol_mismatch: ProtocolMismatch::default(),
             malformed: Malformed::new(&shared.malformed),
@@ -225,7 +229,7 @@ impl<'a, S: Service> Worker<'a, S> {
         }
         let key = self.entries.next_key();
         if let Err(error) = context.register(socket.source(), key) {
-            self.shared.admission.leave(&peer);
+            self.leave(&peer, !self.shared.config.proxy_protocol);
             // The system cannot register another descriptor (epoll_ctl(2), ENOMEM and ENOSPC).
             self.counters.accept_failed(&error);
             if self.register_warning.is_due(context.now) {
@@ -239,7 +243,7 @@ impl<'a, S: Service> Worker<'a, S> {
             None => Some(socket),
         };
         let Some(socket) = wrapped else {
-            return self.shared.admission.leave(&peer);
+            return self.leave(&peer, !self.shared.config.proxy_protocol);
         };
         let number = self.shared.next_number();
         self.counters.accepted.add(1);
@@ -250,6 +254,10 @@ impl<'a, S: Service> Worker<'a, S> {
         );
         let mut session = Session::new(None, socket, context.now);
         session.listener = u16::try_from(index).unwrap_or(u16::MAX);
+        session.is_admitted = !self.shared.config.proxy_protocol;
+        if !session.is_admitted {
+            session.connection.handle_handshake();
+        }
         if self.stage == Lifecycle::Draining {
             session.connection.handle_drain();
         }
@@ -309,7 +317,13 @@ impl<'a, S: Service> Worker<'a, S> {
     #[inline]
     fn turn_alone(&mut self, context: &mut LoopContext, key: Key) {
         let entry = match self.entries.get_mut(key) {
-            Some(Entry::Service(entry)) => entry,
+            Some(Entry::Service(entry)) if entry.session.is_admitted => entry,
+            Some(Entry::Service(_)) => {
+                if self.receive_header(context, key) {
+                    self.turn_alone(context, key);
+                }
+                return;
+            }
             Some(Entry::Admin(connection)) => {
                 if connection.turn(context, key, &mut self.pool, &self.admin) {
                     self.close_admin(context, key);
@@ -363,11 +377,11 @@ impl<'a, S: Service> Worker<'a, S> {
         entry.session.deregister(context, key, &self.shared.memory);
         let closing = entry.closing(reason, context.now, &mut self.malformed);
         self.protocol_mismatch.check_closed(context.now, &entry.session.socket, &entry.peer);
-        let peer = entry.peer;
+        let (peer, is_admitted) = (entry.peer, entry.session.is_admitted);
         // The service may panic; the socket is closed in any case.
         let _ = guarded(|| entry.session.connection.end(reason));
         let _ = guarded(|| drop(entry.session));
-        self.on_closed(context, &peer, reason);
+        self.on_closed(context, &peer, is_admitted, reason);
         // Logged after `on_closed`: if the peer closed first, its slot is free when this line appears.
         if let Some(closing) = closing {
             closing.log();
@@ -375,14 +389,18 @@ impl<'a, S: Service> Worker<'a, S> {
     }
 
     /// Counts a closed connection, and resumes paused acceptors: its slot and its descriptor are free by now.
-    fn on_closed(&mut self, context: &mut LoopContext, peer: &Address, reason: CloseReason) {
-        self.shared.admission.leave(peer);
+    fn on_closed(&mut self, context: &mut LoopContext, peer: &Address, is_admitted: bool, reason: CloseReason) {
+        self.leave(peer, is_admitted);
         self.counters.closed.add(reason);
         if reason == CloseReason::ServicePanicked && self.panic_warning.is_due(context.now) {
             let count = self.counters.closed.get(reason);
             log::warn!(peer:%, count; "service panicked; connection closed");
         }
         self.acceptors.iter_mut().for_each(|acceptor| acceptor.resume(context));
+    }
+
+    fn leave(&self, peer: &Address, is_admitted: bool) {
+        self.shared.admission.leave(is_admitted.then_some(peer));
     }
 
     /// Accepts all pending connections, closes the acceptors, and lets every connection finish.

@@ -24,6 +24,10 @@ pub enum CloseReason {
     HandshakeTimeout,
     /// The handshake failed.
     HandshakeFailed,
+    /// The connection did not begin with a valid header of the PROXY protocol.
+    ProxyHeaderInvalid,
+    /// The client that a header of the PROXY protocol names was refused; the refusal is counted by its own reason, too.
+    Refused,
     /// The input ended without the message that marks its end (TLS: close_notify, RFC 8446, section 6.1).
     Truncated,
     /// The input was damaged or forged on its way.
@@ -66,7 +70,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason except [`Failed`](Self::Failed).
-    pub const EXCEPT_FAILED: [Self; 26] = [
+    pub const EXCEPT_FAILED: [Self; 28] = [
         Self::PeerClosed,
         Self::Completed,
         Self::Reset,
@@ -75,6 +79,8 @@ impl CloseReason {
         Self::WriteTimeout,
         Self::HandshakeTimeout,
         Self::HandshakeFailed,
+        Self::ProxyHeaderInvalid,
+        Self::Refused,
         Self::Truncated,
         Self::Damaged,
         Self::Lifetime,
@@ -122,6 +128,8 @@ impl fmt::Display for CloseReason {
             Self::WriteTimeout => out.write_str("write timeout"),
             Self::HandshakeTimeout => out.write_str("handshake timeout"),
             Self::HandshakeFailed => out.write_str("handshake failed"),
+            Self::ProxyHeaderInvalid => out.write_str("invalid PROXY header"),
+            Self::Refused => out.write_str("refused after its PROXY header"),
             Self::Truncated => out.write_str("truncated by peer"),
             Self::Damaged => out.write_str("damaged input"),
             Self::Lifetime => out.write_str("lifetime over"),

@@ -48,7 +48,7 @@ pub(crate) use fd_passing::{
     BoundEndpoint, ChildAnswer, FdSender, INHERIT_VARIABLE, ParentProcess, describe, identity, mark,
 };
 pub(crate) use listener::{BoundListener, Listener};
-pub(crate) use proxy_protocol::send_header;
+pub(crate) use proxy_protocol::{ProxyHeader, receive_header, send_header};
 pub(crate) use stream::{Stream, TlsStream};
 pub(crate) use tls::MAX_TLS_BYTES;
 pub(crate) use udp::{BoundDatagrams, DatagramSocket, RecvBatch, SendBatch, needs_broadcast, reply_hops};

@@ -3,6 +3,10 @@
 //! The header comes before every other byte of a connection, and before a TLS handshake. Version 1 is a line of text,
 //! version 2 is binary.
 
+mod receive;
+
+pub use receive::{ProxyHeader, receive_header};
+
 use super::{Address, Stream};
 use crate::error::Error;
 use ppp::{v1, v2};

@@ -1,5 +1,7 @@
 //! Stand-in for the PROXY protocol in a build without the feature `proxy-protocol`: no header is sent or received.
 
+#![expect(clippy::unnecessary_wraps, reason = "the signatures of what it replaces")]
+
 use super::{Address, Stream};
 use std::io;
 
@@ -17,4 +19,14 @@ impl ProxyVersion {
 
 pub fn send_header(version: ProxyVersion, _stream: &mut Stream) -> io::Result<()> {
     match version {}
+}
+
+pub enum ProxyHeader {
+    Pending,
+    Ready { source: Option<Address>, destination: Option<Address> },
+    Invalid(String),
+}
+
+pub fn receive_header(_stream: &Stream, _is_hung_up: bool) -> io::Result<ProxyHeader> {
+    Ok(ProxyHeader::Invalid("this build knows no header".to_owned()))
 }

@@ -11,6 +11,7 @@ mod host_signals;
 mod misbehaving_service;
 mod outgoing;
 mod panics;
+mod proxy_protocol;
 mod service;
 mod service_misuse;
 #[path = "../support/mod.rs"]

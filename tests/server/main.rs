@@ -30,6 +30,7 @@ mod neighbours;
 mod openmetrics;
 mod permanent_errors;
 mod process_chain;
+mod proxy_protocol;
 mod reflection;
 mod refusals;
 mod services;

@@ -92,6 +92,14 @@ struct Options {
     /// range (::ffff:10.0.0.0/104) is the IPv4 range. Default: every peer.
     #[arg(long, value_name = "CIDR", value_parser = values::range, help_heading = "Listening")]
     allow: Vec<IpNet>,
+    /// Require a PROXY protocol header, version 1 or 2, at the start of each connection, before TLS. The client that it
+    /// names is the peer in the log, and for --allow and --max-per-address. Needs --proxy-from, except on Unix sockets.
+    #[arg(long, help_heading = "Listening")]
+    proxy_protocol: bool,
+    /// Trust the headers of proxies in this address range, and refuse all other peers; may be repeated. Such as
+    /// 127.0.0.1 or 10.0.0.0/8.
+    #[arg(long, value_name = "CIDR", value_parser = values::range, help_heading = "Listening")]
+    proxy_from: Vec<IpNet>,
 
     #[command(flatten)]
     service: ServiceOptions,
@@ -191,6 +199,8 @@ impl Options {
             AtLimitName::Refuse => AtLimit::Refuse,
         };
         config.allow.clone_from(&self.allow);
+        config.proxy_protocol = self.proxy_protocol;
+        config.proxy_from.clone_from(&self.proxy_from);
         config.limits.buffer_bytes = self.service.buffer_bytes(self.buffer_limit);
         config.memory_limit = self.memory_limit;
         let unless_zero = |timeout: Duration| Some(timeout).filter(|timeout| !timeout.is_zero());
@@ -207,7 +217,7 @@ impl Options {
         config.handle_signals = true;
         config.notify = true;
         config.sending = self.service.sending();
-        config.tls = self.tls.options(&config.listen)?;
+        config.tls = self.tls.options(&config.listen, self.proxy_protocol)?;
         config.limits.handshake = self.tls.handshake_timeout();
         Ok(config)
     }
@@ -219,6 +229,7 @@ impl Options {
             ("--max-connections", self.max_connections.is_some()),
             ("--max-per-address", self.max_per_address.is_some()),
             ("--at-limit", matches!(self.at_limit, AtLimitName::Refuse)),
+            ("--proxy-protocol", self.proxy_protocol),
             ("--backlog", config.socket.backlog != usual.socket.backlog),
             ("--buffer-limit", config.limits.buffer_bytes != usual.limits.buffer_bytes),
             ("--memory-limit", config.memory_limit != usual.memory_limit),

@@ -6,6 +6,10 @@ use crate::server::admin::AdminConnection;
 
 /// A connection of a worker.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all entries are service connections, which gain nothing from a box"
+)]
 pub(super) enum Entry<S> {
     Service(ConnectionEntry<S>),
     /// On the heap, as the next one, so that they do not enlarge the others.
