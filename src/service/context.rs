@@ -57,6 +57,13 @@ impl<'a> Context<'a> {
         Self { now, is_draining, handle, host, socket }
     }
 
+    /// Returns the same context with a shorter lifetime, for a value that holds it.
+    #[inline]
+    pub(super) fn reborrow(&mut self) -> Context<'_> {
+        let Self { now, is_draining, handle, host, socket } = self;
+        Context { now: *now, is_draining: *is_draining, handle, host: *host, socket: *socket }
+    }
+
     /// Start of the loop's current round: a service reads no clock.
     #[inline]
     #[must_use]

@@ -1,7 +1,7 @@
 //! Framed service: decodes messages, and answers each with messages of the same framing.
 
 use super::replies::{Encoding, Rest};
-use super::{Context, Input, Output, Replies, Respond, Service, Wait};
+use super::{CloseReason, Context, Input, Output, Replies, Respond, Service, Wait};
 use crate::codec::{Decoder, Framing};
 
 /// Answers each frame with none, one or several frames of the same kind, and with the same type byte if there is one.
@@ -39,12 +39,12 @@ impl<R: Respond> Framed<R> {
 }
 
 impl<R: Respond> Service for Framed<R> {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
         if let Some(wait) = self.rest.resume(output) {
             return wait;
         }
         let (framing, max_reply_bytes) = (self.decoder.framing(), self.respond.max_reply_bytes(output.limit()));
-        let mut replies = Replies::new(output, &mut self.rest);
+        let mut replies = Replies::new(output, context, &mut self.rest);
         loop {
             match self.decoder.decode(input.bytes(), input.has_ended()) {
                 Ok(Some(frame)) => {
@@ -59,6 +59,14 @@ impl<R: Respond> Service for Framed<R> {
                 return wait;
             }
         }
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        self.respond.closed(reason);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.respond.is_busy()
     }
 
     fn error_detail(&self) -> Option<String> {

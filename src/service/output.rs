@@ -72,6 +72,31 @@ impl<'a> Output<'a> {
         has_room
     }
 
+    /// Writes all of `parts` at once, or nothing if they do not fit; returns whether they were written.
+    #[inline]
+    pub(super) fn write_parts(&mut self, parts: [&[u8]; 3]) -> bool {
+        let size = parts.iter().map(|part| part.len()).sum();
+        if size > self.room() {
+            return false;
+        }
+        self.pool.make_room(self.buffer, self.limit);
+        let mut spare = self.buffer.spare(self.limit);
+        if size <= spare.len() {
+            for part in parts {
+                let (place, behind) = spare.split_at_mut(part.len());
+                place.copy_from_slice(part);
+                spare = behind;
+            }
+            self.buffer.commit(size);
+        } else {
+            // The storage is compacted or grows in between.
+            for part in parts {
+                self.write(part);
+            }
+        }
+        true
+    }
+
     /// Moves as much of the input to the output as there is room for. If the output is empty, the two buffers are
     /// swapped instead of copying.
     #[inline]

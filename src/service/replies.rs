@@ -1,6 +1,6 @@
 //! Replies to one message: none, one or several, then perhaps the end of the connection.
 
-use super::{Output, PendingOutput, Wait};
+use super::{CloseReason, Context, Output, PendingOutput, Wait};
 use crate::codec::Framing;
 
 /// Answers the messages of one connection, for [`Framed`](super::Framed) and [`Unframed`](super::Unframed). Implemented
@@ -32,6 +32,17 @@ pub trait Respond {
         output_bytes
     }
 
+    /// The connection has ended: see [`Service::closed`](super::Service::closed).
+    fn closed(&mut self, reason: CloseReason) {
+        let _ = reason;
+    }
+
+    /// Whether the peer still waits for a reply that is sent later, through a [`Handle`](super::Handle): see
+    /// [`Service::is_busy`](super::Service::is_busy).
+    fn is_busy(&self) -> bool {
+        false
+    }
+
     /// Heap memory in bytes that is held for the peer between messages: see
     /// [`Service::held_bytes`](super::Service::held_bytes). Kept replies are counted without it.
     fn held_bytes(&self) -> usize {
@@ -52,6 +63,7 @@ impl<F: FnMut(&[u8], &mut Replies<'_>)> Respond for F {
 #[derive(Debug)]
 pub struct Replies<'a> {
     output: Output<'a>,
+    context: Context<'a>,
     rest: &'a mut Rest,
     encoding: Encoding,
     /// Number of bytes that replies to this message may still have.
@@ -70,9 +82,10 @@ pub(super) enum Encoding {
 }
 
 impl<'a> Replies<'a> {
-    pub(super) fn new(output: &'a mut Output<'_>, rest: &'a mut Rest) -> Self {
+    pub(super) fn new(output: &'a mut Output<'_>, context: &'a mut Context<'_>, rest: &'a mut Rest) -> Self {
         let encoding = Encoding::Text { line_end: &[] };
-        Self { output: output.reborrow(), rest, encoding, remaining: 0, scratch: Vec::new() }
+        let (output, context) = (output.reborrow(), context.reborrow());
+        Self { output, context, rest, encoding, remaining: 0, scratch: Vec::new() }
     }
 
     /// Sends `message` with the framing and the type byte of the message that it answers.
@@ -127,6 +140,12 @@ impl<'a> Replies<'a> {
         self.end(End::Abort(error_detail.into()));
     }
 
+    /// The context of the connection: the time, the peer, a handle. Bytes that are sent through the handle get no
+    /// framing. They come between two replies, unless a reply is larger than the whole output.
+    pub fn context(&mut self) -> &mut Context<'a> {
+        &mut self.context
+    }
+
     /// Begins the replies to another message, which may have `max_bytes` together.
     #[inline]
     pub(super) fn begin(&mut self, encoding: Encoding, max_bytes: usize) {
@@ -137,18 +156,17 @@ impl<'a> Replies<'a> {
     /// Returns what to wait for, or `None` when the next message can be answered.
     #[inline]
     pub(super) fn finish(&mut self) -> Option<Wait> {
-        self.rest.0.as_mut()?.pending.shrink();
-        self.rest.resume(&mut self.output)
+        self.rest.0.as_ref()?;
+        let wait = self.rest.resume(&mut self.output);
+        self.rest.shrink();
+        wait
     }
 
     #[inline]
     fn write(&mut self, parts: [&[u8]; 3]) {
         let size = parts.iter().map(|part| part.len()).sum();
-        if self.rest.0.is_none() && size <= self.remaining && size <= self.output.room() {
+        if self.rest.0.is_none() && size <= self.remaining && self.output.write_parts(parts) {
             self.remaining -= size;
-            for part in parts {
-                self.output.write(part);
-            }
         } else {
             self.write_without_room(parts, size);
         }
@@ -162,9 +180,7 @@ impl<'a> Replies<'a> {
         let blocked = self.rest.0.get_or_insert_default();
         if blocked.end.is_none() {
             self.remaining -= size;
-            for part in parts {
-                blocked.pending.write(&mut self.output, part);
-            }
+            blocked.pending.push_with(|bytes| parts.iter().for_each(|part| bytes.extend_from_slice(part)));
         }
     }
 
@@ -212,6 +228,12 @@ impl Rest {
                 self.0 = None;
                 None
             }
+        }
+    }
+
+    fn shrink(&mut self) {
+        if let Some(blocked) = &mut self.0 {
+            blocked.pending.shrink();
         }
     }
 

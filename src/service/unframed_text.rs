@@ -2,7 +2,7 @@
 
 use super::replies::{Encoding, Rest};
 use super::text_functions::incomplete_character_bytes;
-use super::{Context, Input, Output, Replies, Respond, Service, Wait};
+use super::{CloseReason, Context, Input, Output, Replies, Respond, Service, Wait};
 
 /// Answers input at once, line by line. Each reply gets the line end of the line (`\n`, `\r\n`). The text after the last
 /// line end is answered without waiting for a line end, and its replies have none. Only the bytes of an incomplete
@@ -27,12 +27,12 @@ impl<R: Respond> Unframed<R> {
 }
 
 impl<R: Respond> Service for Unframed<R> {
-    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
+    fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
         if let Some(wait) = self.rest.resume(output) {
             return wait;
         }
         let max_reply_bytes = self.respond.max_reply_bytes(output.limit());
-        let mut replies = Replies::new(output, &mut self.rest);
+        let mut replies = Replies::new(output, context, &mut self.rest);
         loop {
             let (text, line_end) = first_line(input.bytes(), input.has_ended());
             let count = text.len() + line_end.len();
@@ -46,6 +46,14 @@ impl<R: Respond> Service for Unframed<R> {
                 return wait;
             }
         }
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        self.respond.closed(reason);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.respond.is_busy()
     }
 
     fn error_detail(&self) -> Option<String> {

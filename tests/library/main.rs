@@ -7,6 +7,7 @@ mod client;
 mod ends;
 mod example;
 mod file_transfer;
+mod framed;
 mod host_signals;
 mod misbehaving_service;
 mod outgoing;
