@@ -23,10 +23,13 @@ mod never_read;
 mod one_shot;
 mod output;
 mod pending_output;
+mod proxy;
 mod replies;
 pub mod search;
 mod text_functions;
+mod tunnel;
 mod unframed_text;
+mod upstreams;
 
 pub use chargen::Chargen;
 pub use close_reason::CloseReason;
@@ -51,10 +54,13 @@ pub use never_read::NeverRead;
 pub use one_shot::{OneShot, WallClock, clock, daytime, greet, time};
 pub use output::Output;
 pub use pending_output::PendingOutput;
+pub use proxy::Proxy;
 pub use replies::{Replies, Respond};
 pub use search::Search;
 pub use text_functions::{reverse, upper};
+pub use tunnel::Tunnel;
 pub use unframed_text::Unframed;
+pub use upstreams::{UpstreamCounts, Upstreams};
 
 use std::time::Instant;
 

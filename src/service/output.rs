@@ -23,6 +23,18 @@ impl<'a> Output<'a> {
         Output { buffer: self.buffer, pool: self.pool, limit: self.limit, ended: self.ended }
     }
 
+    /// Returns an output with the same pool that writes to `buffer`, which holds up to `limit` bytes.
+    #[inline]
+    pub(super) fn redirected<'b>(&'b mut self, buffer: &'b mut Buffer, limit: usize) -> Output<'b> {
+        Output { buffer, pool: self.pool, limit, ended: false }
+    }
+
+    /// Returns surplus storage of `buffer` to the pool.
+    #[inline]
+    pub(super) fn reclaim(&mut self, buffer: &mut Buffer) {
+        self.pool.reclaim(buffer);
+    }
+
     /// Ends the output: once all of it is sent, the sending half is shut down and the peer reads the end. Input is
     /// still served. From now on there is no room.
     pub fn end(&mut self) {
