@@ -5,10 +5,12 @@ use super::udp::DatagramConfig;
 use crate::buffer::BLOCK_BYTES;
 use crate::connection::Limits;
 use crate::error::Error;
+use crate::service::Upstreams;
 use crate::socket::{Endpoint, MAX_TLS_BYTES, SocketOptions, TlsServerOptions};
 use crate::units::{format_count, format_counted, format_size};
 use ipnet::IpNet;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -65,6 +67,8 @@ pub struct ServerConfig {
     /// The maximum number of [outgoing](crate::service::Context::connect) connections, for which descriptors are then
     /// reserved. One above the limit fails. Default: none of their own; each counts against `max_connections`.
     pub max_outgoing: Option<usize>,
+    /// Upstreams of a proxy, whose counts `/metrics` and the [summary](super::Summary) show. Default: none.
+    pub upstreams: Option<Arc<Upstreams>>,
     /// The maximum number of open connections from one address; a /64 of IPv6 counts as one. Default: no limit.
     pub max_per_address: Option<usize>,
     /// What happens to new connections when `max_connections` are open. Default: they wait.
@@ -128,6 +132,7 @@ impl ServerConfig {
             spin: Duration::ZERO,
             max_connections: None,
             max_outgoing: None,
+            upstreams: None,
             max_per_address: None,
             at_limit: AtLimit::default(),
             allow: Vec::new(),

@@ -101,6 +101,7 @@ impl Counters {
             received_bytes: self.received_bytes.get(),
             sent_bytes: self.sent_bytes.get(),
             outgoing: self.outgoing.summary(),
+            upstreams: Vec::new(),
             datagrams: self.datagrams.summary(),
             elapsed: Duration::ZERO,
         }

@@ -311,6 +311,7 @@ impl<'a, S: Service + 'a> Server<'a, S> {
         for worker in result? {
             summary.add(&worker);
         }
+        summary.upstreams = shared.config.upstreams.as_ref().map_or_else(Vec::new, |all| all.counts(Instant::now()));
         summary.elapsed = started.elapsed();
         Ok(summary)
     }

@@ -3,6 +3,7 @@
 use super::admission::Refusal;
 use crate::connection::CloseReason;
 use crate::error::errno_name;
+use crate::service::UpstreamCounts;
 use crate::units::{format_count, format_counted, format_duration, format_size};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +27,8 @@ pub struct Summary {
     pub sent_bytes: u64,
     /// Totals of outgoing connections.
     pub outgoing: OutgoingSummary,
+    /// Counts of each upstream of a proxy.
+    pub upstreams: Vec<UpstreamCounts>,
     /// UDP totals.
     pub datagrams: DatagramSummary,
     /// How long the server ran.
@@ -102,7 +105,12 @@ impl fmt::Display for Summary {
             let (total, breakdown) = (self.accept_errors.values().sum(), breakdown(errors));
             write!(out, "\n  {:>9} failed to be accepted{breakdown}", format_count(total))?;
         }
-        write!(out, "{}{}", self.outgoing, self.datagrams)
+        write!(out, "{}", self.outgoing)?;
+        for upstream in &self.upstreams {
+            let (opened, failed) = (format_count(upstream.opened), format_count(upstream.failed));
+            write!(out, "\n  {opened:>9} to upstream {}, {failed} failed", upstream.endpoint)?;
+        }
+        write!(out, "{}", self.datagrams)
     }
 }
 

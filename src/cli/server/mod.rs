@@ -1,5 +1,6 @@
 //! `multiconn-server`: runs the server from its command line.
 
+mod proxy;
 mod services;
 mod udp;
 
@@ -13,11 +14,12 @@ use crate::cli::{
 };
 use crate::error::Error;
 use crate::server::{AtLimit, ChildProgram, Server, ServerConfig, catch_server_signals, limit_panic_reports};
-use crate::service::Context;
+use crate::service::{Context, Proxy, Service};
 use crate::socket::{Endpoint, Inherited};
 use crate::units::parse_duration;
 use clap::{CommandFactory, Parser, ValueEnum};
 use ipnet::IpNet;
+use proxy::ProxyOptions;
 use services::ServiceOptions;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +42,7 @@ const PROGRAM: Program = Program {
         "tls_self_signed",
         "service",
         "frame",
+        "upstream",
         "workers",
         "max_connections",
         "idle_timeout",
@@ -61,7 +64,8 @@ const DEFAULT_PORT: u16 = 65432;
 #[command(override_usage = "multiconn-server [OPTIONS] [HOST] [PORT]\n       \
                             multiconn-server [OPTIONS] [HOST:PORT|unix:PATH]")]
 #[command(after_long_help = "Examples:\n  multiconn-server 127.0.0.1 65432\n  multiconn-server \"\" 0      \
-                        every interface, a free port\n  multiconn-server [::1]:65432\n  multiconn-server --unix m.sock\n\n\
+                        every interface, a free port\n  multiconn-server [::1]:65432\n  multiconn-server --unix m.sock\n  \
+                        multiconn-server 127.0.0.1 8080 --upstream 10.0.0.1:80      a proxy\n\n\
                         Signals:\n  TERM, INT  stop accepting and drain; repeat to exit now\n  \
                         HUP        reload the TLS files\n  \
                         USR1       log the counters\n  \
@@ -103,6 +107,8 @@ struct Options {
 
     #[command(flatten)]
     service: ServiceOptions,
+    #[command(flatten)]
+    proxy: ProxyOptions,
     /// Number of event loops, each on its own thread. Each has its own listener on every address (SO_REUSEPORT), so `ss
     /// -ltn` shows one line per worker. Default: one per CPU.
     #[arg(long, value_name = "N", value_parser = values::count,
@@ -287,7 +293,14 @@ fn serve(options: &Options) -> Result<u8, Error> {
             None
         }
     };
-    let make_service = |opened: &mut Context<'_>| service.make(buffer_limit, opened.peer());
+    let upstreams = options.proxy.upstreams(&mut config)?;
+    let make_service = |opened: &mut Context<'_>| -> Box<dyn Service> {
+        match &upstreams {
+            Some(upstreams) => Box::new(Proxy::new(opened, upstreams)),
+            None => service.make(buffer_limit, opened.peer()),
+        }
+    };
+    let name = options.proxy.name().unwrap_or_else(|| service.name().to_owned());
     let server = Server::inherit(config, Inherited::from_environment()?, make_service)?;
     if let Some(option) = for_connections.filter(|_| server.addresses().is_empty()) {
         return Err(Error::Usage(format!("{option} is for connections; give it without --udp, or with --unix m.sock")));
@@ -298,7 +311,7 @@ fn serve(options: &Options) -> Result<u8, Error> {
             (transport, Some(_)) => format!("{transport} tls"),
             (transport, None) => transport.to_owned(),
         };
-        output::print_line(format_args!("Listening on {address} ({transport}, {})", service.name()));
+        output::print_line(format_args!("Listening on {address} ({transport}, {name})"));
     }
     if let Some(tls) = server.tls().filter(|tls| tls.is_self_signed()) {
         output::print(format_args!("Self-signed certificate, SHA-256 fingerprint {}", tls.fingerprint()));

@@ -9,6 +9,7 @@ use crate::error::errno_name;
 use crate::server::admission::Refusal;
 use crate::server::counters::{Counters, Rounds};
 use crate::server::shared::Shared;
+use crate::service::UpstreamCounts;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder};
@@ -17,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// The media type of the page (OpenMetrics 1.0.0, "Text Format").
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -44,12 +46,18 @@ impl Collector for Reader {
         page.process(&self.0)?;
         page.connections()?;
         page.outgoing()?;
+        if let Some(upstreams) = &self.0.config.upstreams {
+            page.upstreams(&upstreams.counts(Instant::now()))?;
+        }
         if self.0.config.datagrams.is_some() {
             page.datagrams()?;
         }
         page.rounds()
     }
 }
+
+const OPENED: fn(&UpstreamCounts) -> u64 = |counts| counts.opened;
+const FAILED: fn(&UpstreamCounts) -> u64 = |counts| counts.failed;
 
 /// The labels of exemplars, which are not used here.
 type NoLabels = [(&'static str, &'static str); 0];
@@ -115,6 +123,25 @@ impl Page<'_, '_> {
         self.labelled_counters("multiconn_outgoing_failed", "Outgoing connections that failed.", "reason", failed)?;
         let closed = |counters: &Counters| by_display(counters.outgoing.closed.counts());
         self.labelled_counters("multiconn_outgoing_closed", "Outgoing connections ended.", "reason", closed)
+    }
+
+    fn upstreams(&mut self, upstreams: &[UpstreamCounts]) -> fmt::Result {
+        let labelled: Vec<_> = upstreams.iter().map(|counts| (counts.endpoint.to_string(), counts)).collect();
+        for (name, help, value) in [
+            ("multiconn_upstream_opened", "Connections to the upstream established.", OPENED),
+            ("multiconn_upstream_failed", "Connections to the upstream that could not be established.", FAILED),
+        ] {
+            let mut family = self.out.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (upstream, counts) in &labelled {
+                count(&mut family, &[("upstream", upstream)], value(counts))?;
+            }
+        }
+        let help = "1 while new connections leave the upstream out, else 0.";
+        let mut family = self.out.encode_descriptor("multiconn_upstream_backoff", help, None, MetricType::Gauge)?;
+        for (upstream, counts) in &labelled {
+            family.encode_family(&[("upstream", upstream)])?.encode_gauge(&u32::from(counts.is_in_backoff))?;
+        }
+        Ok(())
     }
 
     fn datagrams(&mut self) -> fmt::Result {
