@@ -35,7 +35,7 @@
 //! | [`error`] | [`Error`] | errors of a server or a client |
 //! | [`units`] | [`parse_duration`](units::parse_duration) | quantities such as "64KiB", "10s", "5k/s" as text and back |
 //!
-//! The examples `calculator`, `shout`, `reverse`, `web`, `chat` and `file_transfer` are complete programs.
+//! The examples `calculator`, `shout`, `reverse`, `web`, `proxy`, `chat` and `file_transfer` are complete programs.
 //!
 //! # Cargo features
 //!

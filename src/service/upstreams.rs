@@ -20,7 +20,7 @@ const MAX_DELAY: Duration = Duration::from_secs(30);
 /// all upstreams are left out, the one that is due soonest is tried.
 #[derive(Debug)]
 pub struct Upstreams {
-    upstreams: Vec<Upstream>,
+    all: Vec<Upstream>,
     /// Number of connections so far, modulo 2^64.
     next: AtomicUsize,
     send_proxy: Option<ProxyVersion>,
@@ -71,9 +71,9 @@ impl Upstreams {
             failed: AtomicU64::new(0),
             backoff: Mutex::default(),
         };
-        let upstreams: Vec<_> = upstreams.into_iter().map(|options| upstream(options.into())).collect();
-        assert!(!upstreams.is_empty(), "a proxy without upstreams");
-        Self { upstreams, next: AtomicUsize::new(0), send_proxy: None }
+        let all: Vec<_> = upstreams.into_iter().map(|options| upstream(options.into())).collect();
+        assert!(!all.is_empty(), "a proxy without upstreams");
+        Self { all, next: AtomicUsize::new(0), send_proxy: None }
     }
 
     /// Sends the upstreams a header of the PROXY protocol with the address of the client and the one it connected to.
@@ -93,7 +93,7 @@ impl Upstreams {
             failed: upstream.failed.load(Ordering::Relaxed),
             is_in_backoff: upstream.backoff().until.is_some_and(|until| until > now),
         };
-        self.upstreams.iter().map(counts).collect()
+        self.all.iter().map(counts).collect()
     }
 
     pub(super) fn send_proxy(&self) -> Option<ProxyVersion> {
@@ -104,20 +104,20 @@ impl Upstreams {
     /// `None` if it has tried all.
     pub(super) fn select(&self, tried: &[usize], now: Instant) -> Option<usize> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let count = self.upstreams.len();
+        let count = self.all.len();
         let in_turn =
             || (0..count).map(|offset| (first % count + offset) % count).filter(|index| !tried.contains(index));
-        let available = in_turn().find(|&index| self.upstreams[index].backoff().allows(now));
-        available.or_else(|| in_turn().min_by_key(|&index| self.upstreams[index].backoff().until))
+        let available = in_turn().find(|&index| self.all[index].backoff().allows(now));
+        available.or_else(|| in_turn().min_by_key(|&index| self.all[index].backoff().until))
     }
 
     pub(super) fn options(&self, index: usize) -> &ConnectOptions {
-        &self.upstreams[index].options
+        &self.all[index].options
     }
 
     /// A connection to the upstream was established.
     pub(super) fn connected(&self, index: usize) {
-        let upstream = &self.upstreams[index];
+        let upstream = &self.all[index];
         upstream.opened.fetch_add(1, Ordering::Relaxed);
         let failures = std::mem::take(&mut *upstream.backoff()).failures;
         if failures > 0 {
@@ -127,7 +127,7 @@ impl Upstreams {
 
     /// A connection to the upstream, begun at `began`, could not be established.
     pub(super) fn failed(&self, index: usize, reason: CloseReason, began: Instant, now: Instant) {
-        let upstream = &self.upstreams[index];
+        let upstream = &self.all[index];
         upstream.failed.fetch_add(1, Ordering::Relaxed);
         let Some(delay) = upstream.backoff().fail(began, now) else { return };
         let (endpoint, retry) = (&upstream.options.endpoint, format_duration(delay));
@@ -227,7 +227,7 @@ mod tests {
             upstreams.failed(0, CloseReason::ConnectTimeout, began, now + MOMENT);
             let delay = Duration::from_secs(seconds);
             assert!(delay <= MAX_DELAY);
-            assert!(upstreams.counts(now + delay - MOMENT)[0].is_in_backoff);
+            assert!(upstreams.counts(now + delay.saturating_sub(MOMENT))[0].is_in_backoff);
             now += delay;
             assert!(!upstreams.counts(now)[0].is_in_backoff, "{delay:?}");
         }

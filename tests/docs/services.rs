@@ -7,11 +7,15 @@ use std::fs;
 use std::path::Path;
 
 /// Types that serve connections and have no name on the command line of their own.
-const NOT_NAMED: [&str; 2] = [
+const NOT_NAMED: [&str; 4] = [
     // Serves the admin listener.
     "HttpService",
     // Made by functions such as `daytime`.
     "OneShot",
+    // Made by --upstream.
+    "Proxy",
+    // Serves the connections of `Proxy`.
+    "Tunnel",
 ];
 
 /// The names of `--service`, from `--help`.

@@ -1,6 +1,6 @@
-//! Examples `shout`, `reverse` and `calculator`, run as programs.
+//! Examples `shout`, `reverse`, `calculator` and `proxy`, run as programs.
 
-use super::support::{Program, connect, read_to_end, skipped};
+use super::support::{Program, bytes, connect, expect_reset, read_to_end, skipped};
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
 use std::process::Command;
@@ -90,4 +90,26 @@ fn calculator_answers_calculations_and_errors() {
         peer.shutdown(Shutdown::Write).unwrap();
         assert_eq!(String::from_utf8(read_to_end(&mut peer)).unwrap(), reply);
     }
+}
+
+#[test]
+fn proxy_forwards_bytes_and_counts_them() {
+    let Some(mut proxy) = example("proxy") else { return };
+    let upstream = Program::server(&["127.0.0.1", "0"]);
+    let mut proxy = Program::spawn(proxy.args([&upstream.address().to_string(), "127.0.0.1:0"]));
+    let sent = bytes(1, 1_000_000);
+    let mut peer = connect(address_of(&proxy));
+    let received = std::thread::scope(|scope| {
+        let mut reader = peer.try_clone().unwrap();
+        let reader = scope.spawn(move || read_to_end(&mut reader));
+        peer.write_all(&sent).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        reader.join().unwrap()
+    });
+    assert!(received == sent);
+    proxy.await_stdout(" sent 1000000 bytes: closed by peer");
+    drop(upstream);
+    expect_reset(&mut connect(address_of(&proxy)));
+    proxy.await_stdout(" sent 0 bytes: connect refused");
+    assert!(proxy.status().is_none());
 }

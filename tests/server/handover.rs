@@ -27,7 +27,7 @@ const CONNECTIONS_BETWEEN: u64 = 400;
 
 /// Connects without pause while the server is replaced `count` times. Each connection must be served completely.
 /// Returns their number.
-fn under_load<S: Read + Write>(
+pub(super) fn under_load<S: Read + Write>(
     connect: impl Fn() -> std::io::Result<S> + Sync,
     process_chain: &mut ProcessChain,
     count: u64,
@@ -72,7 +72,7 @@ fn under_load<S: Read + Write>(
     total.into_inner()
 }
 
-fn connect_tcp(address: SocketAddr) -> std::io::Result<TcpStream> {
+pub(super) fn connect_tcp(address: SocketAddr) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(stream)

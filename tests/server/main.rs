@@ -31,6 +31,7 @@ mod openmetrics;
 mod permanent_errors;
 mod process_chain;
 mod proxy_protocol;
+mod proxy;
 mod reflection;
 mod refusals;
 mod services;

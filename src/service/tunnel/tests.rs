@@ -8,13 +8,12 @@ use std::time::Duration;
 /// Ends of a tunnel for the connections of a simulation, in turn.
 fn ends() -> Simulation<'static> {
     let mut spare = None;
-    let mut next = move || match spare.take() {
-        Some(end) => end,
-        None => {
+    let mut next = move || {
+        spare.take().unwrap_or_else(|| {
             let (first, second) = Tunnel::pair();
             spare = Some(second);
             first
-        }
+        })
     };
     Simulation::new(move |_| next())
 }
