@@ -1,5 +1,7 @@
 //! Proxy: real programs and sockets on both sides.
 
+#![allow(clippy::float_cmp, reason = "the numbers of a page are whole and below 2^53")]
+
 use super::handover::{connect_tcp, under_load};
 use super::metrics::page;
 use super::process_chain::ProcessChain;
@@ -12,6 +14,7 @@ use super::{logging_server, server};
 use multiconn::socket::{Address, ProxyVersion};
 use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
+use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -21,7 +24,7 @@ use std::time::Instant;
 const FIXED: u64 = 6 << 20;
 
 /// A proxy to `upstream`, with further arguments.
-fn proxy(upstream: impl ToString, arguments: &[&str]) -> Program {
+fn proxy(upstream: impl Display, arguments: &[&str]) -> Program {
     logging_server(&[&["--upstream", &upstream.to_string()], arguments].concat())
 }
 
@@ -177,7 +180,7 @@ fn a_stalled_client_stops_the_upstream_and_takes_little_memory() {
     let client = connect_narrow(proxy.address());
     let pushed = push_until_blocked(std::slice::from_ref(&client), &data)[0];
     if let (Some(before), Some(now)) = (before, proxy.resident_bytes()) {
-        assert!(now.saturating_sub(before) < FIXED, "{} bytes grew to {}", before, now);
+        assert!(now.saturating_sub(before) < FIXED, "{before} bytes grew to {now}");
     }
     drop(client);
     assert!(pushed < data.len(), "nothing stopped the sender");

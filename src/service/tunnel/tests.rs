@@ -1,8 +1,10 @@
 //! Tests of the tunnel on a simulated loop.
 
 use super::Tunnel;
-use crate::service::{CloseReason, Limits};
+use crate::service::{CloseReason, Limits, Proxy, Upstreams};
+use crate::socket::Endpoint;
 use crate::testing::{Peer, Simulation};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Ends of a tunnel for the connections of a simulation, in turn.
@@ -175,10 +177,44 @@ fn a_drain_waits_for_both_ends() {
 
 #[test]
 fn a_connect_that_fails_resets_the_client_with_its_reason() {
-    // A simulated loop opens no connections.
-    let server = Simulation::new(|context| Tunnel::connect(context, crate::socket::Endpoint::tcp("127.0.0.1", 1)));
+    let server = Simulation::new(|context| Tunnel::connect(context, Endpoint::tcp("192.0.2.9", 80)));
+    for reason in [CloseReason::ConnectRefused, CloseReason::ConnectTimeout, CloseReason::Unresolved] {
+        let mut client = server.connect();
+        client.send(b"hello");
+        server.pending_connect().expect("a connect").fail(reason);
+        assert_eq!(client.closed(), Some(reason));
+        assert!(!client.received_end());
+    }
+}
+
+#[test]
+fn a_proxy_tries_each_upstream_once_while_the_input_waits() {
+    let endpoints = [1, 2, 3].map(|port| Endpoint::tcp("192.0.2.9", port));
+    let upstreams = Arc::new(Upstreams::new(endpoints.clone()));
+    let server = Simulation::new(|context| Proxy::new(context, &upstreams));
     let mut client = server.connect();
     client.send(b"hello");
-    assert_eq!(client.closed(), Some(CloseReason::ConnectFailed));
-    assert!(!client.received_end());
+    for endpoint in &endpoints[..2] {
+        let connect = server.pending_connect().expect("a connect");
+        assert_eq!(connect.options().endpoint, *endpoint);
+        server.advance(Duration::from_millis(1));
+        connect.fail(CloseReason::ConnectRefused);
+        assert_eq!(client.closed(), None);
+    }
+    let mut upstream = server.pending_connect().expect("a connect").accept();
+    assert_eq!(upstream.receive(), b"hello");
+    upstream.send(b"reply");
+    assert_eq!(client.receive(), b"reply");
+    let counts = upstreams.counts(server.now()).into_iter();
+    let counts: Vec<_> = counts.map(|each| (each.opened, each.failed, each.is_in_backoff)).collect();
+    assert_eq!(counts, [(0, 1, true), (0, 1, true), (1, 0, false)]);
+    // The third one is the only one that is not left out, then the first one is due soonest.
+    let second_client = server.connect();
+    for port in [3, 1, 2] {
+        let connect = server.pending_connect().expect("a connect");
+        assert_eq!(connect.options().endpoint.port(), Some(port));
+        connect.fail(CloseReason::ConnectTimeout);
+    }
+    assert_eq!(second_client.closed(), Some(CloseReason::ConnectTimeout));
+    assert!(server.pending_connect().is_none());
 }
