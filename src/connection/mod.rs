@@ -54,7 +54,7 @@ enum InputEnd {
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "the flags are independent, and any combination can occur")]
 pub(crate) struct Connection<S> {
-    /// None until the connection is open and its owner has made the service, and after [`end`](Self::end).
+    /// None until the connection is open and its owner has made the service.
     service: Option<S>,
     /// None until the service asks for it.
     handle: Option<Handle>,
@@ -137,7 +137,8 @@ impl<S: Service> Connection<S> {
         host: &'a mut dyn Host,
         socket: &'a dyn ByteStream,
     ) -> Context<'a> {
-        Context::new(now, limits.drain_by.is_some(), &mut self.handle, host, socket)
+        let facts = [limits.drain_by.is_some(), !self.phase.has_output_ended()];
+        Context::new(now, facts, &mut self.handle, host, socket)
     }
 
     /// Sets the handle of an outgoing connection, which was used before the connection existed.
@@ -146,12 +147,13 @@ impl<S: Service> Connection<S> {
         self.sends_due = true;
     }
 
-    /// The connection is over: informs the service, if it was made, and its handles.
+    /// The connection is over: informs the handles, and the service if it was made. Must be called once, as the last.
+    /// The service stays: it may panic here and again when it is dropped, and two panics at once end the process.
     pub fn end(&mut self, reason: CloseReason) {
         if let Some(handle) = &self.handle {
             handle.end();
         }
-        if let Some(mut service) = self.service.take() {
+        if let Some(service) = &mut self.service {
             service.closed(reason);
         }
     }
@@ -231,6 +233,11 @@ impl<S: Service> Connection<S> {
         } else {
             self.input.clear();
         }
+    }
+
+    /// The socket [has no error](Self::wants_error).
+    pub fn handle_no_error(&mut self) {
+        self.may_read &= !self.has_input_ended();
     }
 
     /// The socket has nothing to read for now.
@@ -328,7 +335,7 @@ impl<S: Service> Connection<S> {
     #[inline]
     pub fn held_bytes(&self) -> usize {
         let service = self.service.as_ref().map_or(0, Service::held_bytes);
-        let sends = self.handle.as_ref().filter(|_| self.sends_due).map_or(0, Handle::queued_bytes);
+        let sends = self.handle.as_ref().filter(|_| self.sends_due).map_or(0, Handle::held_bytes);
         (self.input.storage_bytes() + self.output.storage_bytes() + sends).saturating_add(service)
     }
 
@@ -383,6 +390,13 @@ impl<S: Service> Connection<S> {
             phase => phase != Phase::Closed,
         };
         accepts_input && self.may_read && !self.has_input_ended()
+    }
+
+    /// Whether the socket should be asked for an error after a hang-up. The connection does not read, because the input
+    /// has ended or its buffer is full, and has nothing to write, so it would not notice a reset.
+    #[inline]
+    pub fn wants_error(&self) -> bool {
+        self.may_read && self.input_end != InputEnd::Unknown && self.phase.is_open() && self.output.is_empty()
     }
 
     /// Whether all output was sent and our sending half should be shut down.
@@ -466,7 +480,8 @@ impl<S: Service> Connection<S> {
         if self.phase.has_output_ended() {
             output.end();
         }
-        let mut context = Context::new(now, limits.drain_by.is_some(), &mut self.handle, host, socket);
+        let facts = [limits.drain_by.is_some(), !self.phase.has_output_ended()];
+        let mut context = Context::new(now, facts, &mut self.handle, host, socket);
         let wait = service.serve(&mut input, &mut output, &mut context);
         if output.has_ended() && self.phase == Phase::Open {
             self.phase = Phase::OutputEnded;
@@ -554,7 +569,7 @@ impl<S: Service> Connection<S> {
     fn refuse_sends(&mut self) {
         if let Some(handle) = &self.handle {
             handle.refuse();
-            self.sends_due |= handle.queued_bytes() > 0;
+            self.sends_due |= handle.held_bytes() > 0;
         }
     }
 }

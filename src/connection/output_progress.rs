@@ -62,9 +62,11 @@ impl<S: Service> Connection<S> {
         self.is_cut || self.has_unsent()
     }
 
-    /// Whether output is buffered, or the service has more output than there was room for, or has input to answer.
+    /// Whether output is buffered here or in the handle, or the service has more output than there was room for, or has
+    /// input to answer.
     pub(super) fn has_unsent(&self) -> bool {
         let has_more_output = self.waiting.wants_writable(false) || !self.input.is_empty();
-        !self.output.is_empty() || (self.phase.is_open() && has_more_output)
+        let has_sends = self.handle.as_ref().is_some_and(|handle| handle.held_bytes() > 0);
+        !self.output.is_empty() || has_sends || (self.phase.is_open() && has_more_output)
     }
 }

@@ -26,10 +26,11 @@ impl Phase {
         matches!(self, Self::Open | Self::OutputEnded | Self::OutputShut)
     }
 
-    /// Whether bytes of the connection's handle are still sent in this phase.
+    /// Whether bytes of the connection's handle are still sent in this phase, or it is closed by its handle. The handle
+    /// accepts no bytes once the output has ended.
     #[inline]
     pub(super) fn takes_sends(self) -> bool {
-        matches!(self, Self::Open | Self::OutputEnded | Self::Finishing)
+        self.is_open() || self == Self::Finishing
     }
 
     /// Whether the service has ended its output, but not the connection.

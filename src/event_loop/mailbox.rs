@@ -68,3 +68,61 @@ impl<M> Mailbox<M> {
         self.batch.drain(..)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::event_loop::{EventLoop, Expired, Handler, Key, LoopContext, Readiness};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    const THREADS: usize = 4;
+    const MESSAGES: u64 = 20_000;
+
+    /// Expects all messages, each thread's in order.
+    #[derive(Default)]
+    struct Receiver {
+        next: [u64; THREADS],
+    }
+
+    impl Handler for Receiver {
+        type Message = (usize, u64);
+
+        fn handle_message(&mut self, _context: &mut LoopContext, (thread, number): Self::Message) {
+            assert_eq!(number, self.next[thread]);
+            self.next[thread] += 1;
+        }
+
+        fn is_done(&self) -> bool {
+            self.next == [MESSAGES; THREADS]
+        }
+
+        fn handle_event(&mut self, _context: &mut LoopContext, _key: Key, _readiness: Readiness) {}
+        fn handle_expired(&mut self, _context: &mut LoopContext, _due: Expired) {}
+        fn handle_ready(&mut self, _context: &mut LoopContext, _key: Key) {}
+        fn handle_signal(&mut self, _context: &mut LoopContext, _signal: i32) {}
+    }
+
+    /// No timer and no event wakes the loop: a message that does not would end the test by its time limit.
+    #[test]
+    fn each_message_of_many_threads_wakes_the_loop() {
+        let (end, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut event_loop = EventLoop::spinning(Duration::ZERO).expect("descriptors are free");
+            for thread in 0..THREADS {
+                let sender = event_loop.sender();
+                std::thread::spawn(move || {
+                    for number in 0..MESSAGES {
+                        sender.send((thread, number));
+                        // The loop falls asleep between two bursts.
+                        if number % 100 == 0 {
+                            std::thread::yield_now();
+                        }
+                    }
+                });
+            }
+            event_loop.run(&mut Receiver::default()).expect("the loop runs");
+            end.send(()).expect("the test waits");
+        });
+        ended.recv_timeout(Duration::from_secs(60)).expect("no message is lost");
+    }
+}

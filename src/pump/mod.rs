@@ -113,6 +113,9 @@ impl<O: Observer> Pump<'_, O> {
             }
             let wants_read = connection.wants_read(self.limits);
             if !wants_read && !connection.wants_service() && !connection.wants_sends_now() {
+                if connection.wants_error() && check_error(connection, socket) {
+                    continue;
+                }
                 break Turn::Blocked;
             }
             if budget == 0 {
@@ -187,6 +190,17 @@ impl<O: Observer> Pump<'_, O> {
             Err(error) => connection.handle_error(&error),
         }
     }
+}
+
+/// Asks the socket for an error, such as a reset, and returns whether it had one.
+#[cold]
+fn check_error<S: Service, T: ByteStream>(connection: &mut Connection<S>, socket: &T) -> bool {
+    let error = socket.take_error();
+    match &error {
+        Some(error) => connection.handle_error(error),
+        None => connection.handle_no_error(),
+    }
+    error.is_some()
 }
 
 /// Handles deadlines of `connection` that may have expired by `now`. Those of waiting output depend on the peer's

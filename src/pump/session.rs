@@ -32,14 +32,14 @@ pub struct Session<S> {
     /// Whether its owner has admitted the client. False while a PROXY protocol header is to be received.
     pub is_admitted: bool,
     /// Index of the listener that accepted the connection.
-    pub listener: u16,
+    pub listener: u32,
     /// Number of consecutive turns from the ready queue.
     turns_in_a_row: u8,
 }
 
 impl<S: Service> Session<S> {
-    /// Creates a session on a socket that is already registered. Without a service, its first turn asks for one. Registration reports at once whether there is
-    /// something to read; until then a read would find nothing.
+    /// Creates a session on a socket that is already registered. Registration reports at once whether there is something
+    /// to read; until then a read would find nothing. Without a service, a turn asks for one once the connection is open.
     pub fn new(service: Option<S>, socket: Stream, now: Instant) -> Self {
         let mut connection = Connection::new(service, now);
         if socket.is_handshaking() {
@@ -129,11 +129,10 @@ impl<S: Service> Session<S> {
         self.held_bytes = held_bytes;
         self.arm_precise_timer(context, key, precise_deadline);
         match turn {
-            Turn::Closed(_) | Turn::Opened => return turn,
+            Turn::Closed(_) => return turn,
             // The connection whose growth exceeds the limit is closed, not an older one.
-            _ if !is_within_limit => {
-                return self.abort(CloseReason::MemoryLimit);
-            }
+            _ if !is_within_limit => return self.abort(CloseReason::MemoryLimit),
+            Turn::Opened => return turn,
             Turn::Yielded if !self.queued && (1..TURNS_IN_A_ROW).contains(&self.turns_in_a_row) => {
                 self.queued = true;
                 context.ready.push_front(key);

@@ -131,7 +131,8 @@ impl<'a, S: Service> Worker<'a, S> {
             metrics.arm_heartbeat(event_loop.context());
         }
         self.shared.worker_is_accepting().map_err(Error::system("report readiness to the old process"))?;
-        let result = event_loop.run(&mut self).map_err(Error::system("wait for events"));
+        let result = guarded(|| event_loop.run(&mut self)).map_err(Error::Panic);
+        let result = result.and_then(|result| result.map_err(Error::system("wait for events")));
         if result.is_err() {
             // Every service is told of its end.
             self.stop(event_loop.context());
@@ -253,7 +254,7 @@ impl<'a, S: Service> Worker<'a, S> {
             "Accepted connection from {}", peer.in_python()
         );
         let mut session = Session::new(None, socket, context.now);
-        session.listener = u16::try_from(index).unwrap_or(u16::MAX);
+        session.listener = u32::try_from(index).unwrap_or(u32::MAX);
         session.is_admitted = !self.shared.config.proxy_protocol;
         if !session.is_admitted {
             session.connection.handle_handshake();
@@ -342,7 +343,7 @@ impl<'a, S: Service> Worker<'a, S> {
             key,
             peer,
             number,
-            listener: self.acceptors.get(usize::from(entry.session.listener)).and_then(Acceptor::address),
+            listener: self.acceptors.get(entry.session.listener as usize).and_then(Acceptor::address),
             notify: &self.notify,
             shared: self.shared,
             requests: &mut self.connects.requests,
@@ -501,7 +502,8 @@ impl<S: Service> Handler for Worker<'_, S> {
             Message::HandedOver => self.release_listeners(context),
             Message::Ping(reply) => drop(reply.send(())),
             Message::Resolved(key, resolved) => self.handle_resolved(context, key, resolved),
-            Message::Wake(key) => self.dispatch(context, key, Trigger::Wake),
+            // Served at the end of the round, as if woken on this thread: a broadcast delays nobody.
+            Message::Wake(key) => local_wakes::push(key),
         }
     }
 
@@ -516,7 +518,7 @@ impl<S: Service> Handler for Worker<'_, S> {
             self.start_connects(context);
         }
         if !self.woken.is_empty() {
-            self.serve_woken(context, 0);
+            self.serve_woken(context, SERVED_AT_ONCE);
         }
         if let Some(metrics) = &self.metrics {
             metrics.record_round(context, &self.pool);

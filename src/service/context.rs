@@ -11,6 +11,8 @@ use std::time::Instant;
 pub struct Context<'a> {
     now: Instant,
     is_draining: bool,
+    /// Whether the output has not ended.
+    takes_sends: bool,
     handle: &'a mut Option<Handle>,
     host: &'a mut dyn Host,
     socket: &'a dyn ByteStream,
@@ -49,12 +51,12 @@ pub(crate) trait Host {
 impl<'a> Context<'a> {
     pub(crate) fn new(
         now: Instant,
-        is_draining: bool,
+        [is_draining, takes_sends]: [bool; 2],
         handle: &'a mut Option<Handle>,
         host: &'a mut dyn Host,
         socket: &'a dyn ByteStream,
     ) -> Self {
-        Self { now, is_draining, handle, host, socket }
+        Self { now, is_draining, takes_sends, handle, host, socket }
     }
 
     /// Returns the same context with a shorter lifetime, for a value that holds it.
@@ -110,7 +112,14 @@ impl<'a> Context<'a> {
     /// A handle of this connection, for other threads and other connections.
     #[must_use]
     pub fn handle(&mut self) -> Handle {
-        self.handle.get_or_insert_with(|| self.host.new_handle()).clone()
+        let new_handle = || {
+            let handle = self.host.new_handle();
+            if !self.takes_sends {
+                handle.refuse();
+            }
+            handle
+        };
+        self.handle.get_or_insert_with(new_handle).clone()
     }
 
     /// Opens an outgoing connection on the same loop, and returns its handle at once. `options` can be an

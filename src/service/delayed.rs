@@ -23,6 +23,8 @@ pub struct Delayed<S> {
     is_open: bool,
     /// When the end of the input is shown.
     ends_at: Option<Instant>,
+    /// The end of the input was shown.
+    has_ended: bool,
     /// When buffered bytes are shown, and how many. Owns no heap while empty.
     arrivals: VecDeque<(Instant, usize)>,
     /// Number of bytes that were shown to the service and are still in the input.
@@ -40,6 +42,7 @@ impl<S: Service> Delayed<S> {
             opens_at: None,
             is_open: false,
             ends_at: None,
+            has_ended: false,
             arrivals: VecDeque::new(),
             shown: 0,
             hidden: 0,
@@ -94,8 +97,8 @@ impl<S: Service> Service for Delayed<S> {
         }
         self.is_open = true;
         self.reveal_due(now);
-        let has_ended = self.ends_at.is_some_and(|due| due <= now);
-        let mut visible = input.first(self.shown, has_ended);
+        self.has_ended = self.ends_at.is_some_and(|due| due <= now);
+        let mut visible = input.first(self.shown, self.has_ended);
         let wait = self.service.serve(&mut visible, output, context);
         self.shown = visible.len();
         match (wait, self.next_due(now)) {
@@ -112,7 +115,8 @@ impl<S: Service> Service for Delayed<S> {
     }
 
     fn is_busy(&self) -> bool {
-        !self.is_open || self.service.is_busy()
+        let hides_end = self.ends_at.is_some() && !self.has_ended;
+        !self.is_open || hides_end || self.service.is_busy()
     }
 
     fn error_detail(&self) -> Option<String> {

@@ -5,6 +5,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Memory in bytes that a waiting message takes besides its own bytes: its place in the queue, and the counts and the
+/// rounding of its allocation. Without it, one-byte messages would hold fifty times as much memory as is counted.
+const MESSAGE_BYTES: usize = 64;
+
+/// Places for messages that an empty queue keeps: the first allocation.
+const KEPT_MESSAGES: usize = 4;
+
 /// Controls one connection from any thread, and from other connections. All calls return at once and do nothing once
 /// the connection has ended. Clones control the same connection.
 ///
@@ -37,7 +44,7 @@ pub(crate) trait Notify: Send + Sync {
 struct Remote {
     id: u64,
     notify: Arc<dyn Notify>,
-    /// Maximum number of bytes that wait to be sent.
+    /// Maximum number of bytes that wait to be sent, with [`MESSAGE_BYTES`] for each message after the first.
     limit: usize,
     state: Mutex<State>,
 }
@@ -54,6 +61,7 @@ struct State {
     /// Close in order, after the messages.
     close: Option<CloseReason>,
     messages: VecDeque<Arc<[u8]>>,
+    /// Number of bytes in the messages.
     bytes: usize,
 }
 
@@ -82,7 +90,7 @@ pub(crate) enum NextSend {
 }
 
 impl Handle {
-    /// A handle of the connection `id`; `notify` is informed with `key`. At most `limit` bytes wait to be sent.
+    /// A handle of the connection `id`; `notify` is informed with `key`. About `limit` bytes may wait to be sent.
     pub(crate) fn new(id: u64, key: u64, limit: usize, notify: Arc<dyn Notify>) -> Self {
         let state = State { key, ..State::default() };
         Self(Arc::new(Remote { id, notify, limit, state: Mutex::new(state) }))
@@ -122,11 +130,11 @@ impl Handle {
     }
 
     /// Sends `bytes` to the peer, as a whole, after what was sent before. At most
-    /// [`Limits::buffer_bytes`](super::Limits::buffer_bytes) wait; the memory counts for the connection. An `Arc<[u8]>`
-    /// is shared, not copied, until the socket takes it.
+    /// [`Limits::buffer_bytes`](super::Limits::buffer_bytes) wait, where each message counts 64 bytes more than it has;
+    /// the memory counts for the connection. An `Arc<[u8]>` is shared, not copied, until it is the next to be written.
     ///
-    /// The bytes go between two calls of the service. A service that writes one message in several calls must not be
-    /// sent to.
+    /// The bytes go between two calls of the service, and before what the service writes later. A service that writes
+    /// one message in several calls must not be sent to.
     ///
     /// # Errors
     ///
@@ -134,13 +142,13 @@ impl Handle {
     pub fn send(&self, bytes: impl Into<Arc<[u8]>>) -> Result<(), SendError> {
         let bytes = bytes.into();
         let mut state = self.state();
-        if state.is_closed || state.close.is_some() || state.requests.reset.is_some() {
+        if state.is_closed {
             return Err(SendError::Closed);
         }
         if bytes.len() > self.0.limit {
             return Err(SendError::TooLarge);
         }
-        if state.bytes + bytes.len() > self.0.limit {
+        if !state.messages.is_empty() && state.held_bytes() + MESSAGE_BYTES + bytes.len() > self.0.limit {
             return Err(SendError::Full);
         }
         if !bytes.is_empty() {
@@ -156,6 +164,7 @@ impl Handle {
     pub fn close(&self, reason: CloseReason) {
         self.request(|state| {
             state.close.get_or_insert(reason);
+            state.is_closed = true;
             state.requests.send = true;
         });
     }
@@ -164,6 +173,7 @@ impl Handle {
     pub fn reset(&self, reason: CloseReason) {
         self.request(|state| {
             state.requests.reset.get_or_insert(reason);
+            state.is_closed = true;
         });
     }
 
@@ -180,6 +190,7 @@ impl Handle {
         match state.messages.pop_front() {
             Some(message) if message.len() <= room => {
                 state.bytes -= message.len();
+                state.release_storage();
                 NextSend::Message(message)
             }
             Some(message) => {
@@ -190,9 +201,9 @@ impl Handle {
         }
     }
 
-    /// Number of bytes that wait to be sent.
-    pub(crate) fn queued_bytes(&self) -> usize {
-        self.state().bytes
+    /// Memory in bytes of the messages that wait to be sent; 0 if none does.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.state().held_bytes()
     }
 
     /// Accepts no more bytes.
@@ -227,8 +238,61 @@ impl Handle {
     }
 }
 
+impl State {
+    fn held_bytes(&self) -> usize {
+        self.bytes + self.messages.len() * MESSAGE_BYTES
+    }
+
+    /// A connection to which nothing is sent keeps no large queue.
+    fn release_storage(&mut self) {
+        if self.messages.is_empty() && self.messages.capacity() > KEPT_MESSAGES {
+            self.messages = VecDeque::new();
+        }
+    }
+}
+
 impl fmt::Debug for Handle {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Handle").field("id", &self.0.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CloseReason, Handle, KEPT_MESSAGES, MESSAGE_BYTES, NextSend, Notify, SendError};
+    use std::sync::Arc;
+
+    struct Ignore;
+
+    impl Notify for Ignore {
+        fn notify(&self, _key: u64) {}
+    }
+
+    #[test]
+    fn the_memory_of_small_messages_is_limited_and_released() {
+        let limit = 1 << 16;
+        let handle = Handle::new(1, 1, limit, Arc::new(Ignore));
+        let accepted = (0..limit).take_while(|_| handle.send([b'x']).is_ok()).count();
+        assert_eq!(accepted, limit / (MESSAGE_BYTES + 1));
+        assert_eq!(handle.send([b'x']), Err(SendError::Full));
+        let held = handle.held_bytes();
+        assert!((limit - MESSAGE_BYTES..=limit).contains(&held), "{held} bytes are counted");
+        for _ in 0..accepted {
+            assert!(matches!(handle.next_send(1), NextSend::Message(_)));
+        }
+        assert!(matches!(handle.next_send(1), NextSend::Nothing));
+        assert_eq!(handle.held_bytes(), 0);
+        assert!(handle.state().messages.capacity() <= KEPT_MESSAGES);
+    }
+
+    #[test]
+    fn a_shared_message_is_not_copied() {
+        let (handle, message) = (Handle::new(1, 1, 64, Arc::new(Ignore)), Arc::<[u8]>::from(&b"shared"[..]));
+        handle.send(Arc::clone(&message)).expect("room");
+        assert!(matches!(handle.next_send(5), NextSend::Blocked));
+        let NextSend::Message(sent) = handle.next_send(6) else { panic!("it fits") };
+        assert!(Arc::ptr_eq(&sent, &message));
+        handle.close(CloseReason::Idle);
+        assert!(matches!(handle.next_send(0), NextSend::Close(CloseReason::Idle)));
     }
 }

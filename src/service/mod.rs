@@ -89,9 +89,9 @@ pub enum Wait {
     /// connection stays open meanwhile, also after the end of input, with a full input buffer and with an empty output.
     /// It suits a service that waits for another connection or another thread.
     Wake,
-    /// This instant, or what [`Wake`](Self::Wake) waits for: a wake, more input, or a well-filled output that falls to its low watermark, whichever comes first. For an
-    /// instant in the past the service is called again with the next tick, about a millisecond later. The limits of the
-    /// connection apply regardless of the instant.
+    /// This instant, or what [`Wake`](Self::Wake) waits for, whichever comes first; the connection stays open as with
+    /// that. For an instant in the past the service is called again with the next tick, about a millisecond later. The
+    /// limits of the connection apply regardless of the instant.
     Deadline(Instant),
     /// Like [`Deadline`](Self::Deadline), but with microsecond instead of millisecond resolution where the system
     /// allows it. An instant in the past is the same as with `Deadline`. A replaced instant may still cause a call, for

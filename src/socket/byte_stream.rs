@@ -95,6 +95,11 @@ pub trait ByteStream {
         None
     }
 
+    /// Takes the pending error of the socket, such as a reset by the peer (socket(7), `SO_ERROR`).
+    fn take_error(&self) -> Option<io::Error> {
+        None
+    }
+
     /// Whether the sending half must be shut down even when the peer has shut down its own. False for kernel sockets,
     /// where closing has the same effect.
     #[inline]

@@ -124,6 +124,14 @@ impl ByteStream for Stream {
         self.tls().and_then(ByteStream::tls_facts)
     }
 
+    fn take_error(&self) -> Option<io::Error> {
+        match self {
+            Self::Tcp(stream) => stream.take_error().ok().flatten(),
+            Self::Unix(stream) => stream.take_error().ok().flatten(),
+            Self::Tls(stream) => stream.socket().take_error(),
+        }
+    }
+
     fn needs_close_notify(&self) -> bool {
         self.tls().is_some_and(ByteStream::needs_close_notify)
     }

@@ -184,6 +184,7 @@ impl ByteStream for ScriptedSocket {
             Some(SocketInput::Reset) => Err(ErrorKind::ConnectionReset.into()),
             Some(SocketInput::End) => {
                 self.ended = true;
+                self.announced = false;
                 Ok(0)
             }
             Some(SocketInput::Bytes(bytes)) => Ok(self.deliver(bytes, room, false)),
@@ -222,6 +223,11 @@ impl ByteStream for ScriptedSocket {
 
     fn local_address(&self) -> Option<Address> {
         Some(LISTENER)
+    }
+
+    fn take_error(&self) -> Option<io::Error> {
+        let is_reset = self.inputs.iter().any(|input| matches!(input, SocketInput::Reset));
+        is_reset.then(|| ErrorKind::ConnectionReset.into())
     }
 
     fn drained_by(&self, offered: usize, received: usize) -> bool {

@@ -1,7 +1,10 @@
 //! Tests of the connection state machine: phases, requested operations and deadlines, without a socket and a pump.
 
 mod deadlines;
+mod handles;
+mod waits;
 
+use super::phase::Phase;
 use super::{CloseReason, Connection, Limits};
 use crate::buffer::{BLOCK_BYTES, BufferPool};
 use crate::service::{Context, Discard, Echo, Host, Input, Output, Service, Wait};

@@ -4,7 +4,7 @@ use super::harness::Harness;
 use super::services::{FnService, ReverseFrames, SECOND, pattern, service_fn};
 use crate::connection::{CloseReason, Limits};
 use crate::pump::Turn;
-use crate::service::{Context, Echo, Input, Output, Service, Wait};
+use crate::service::{Context, Delayed, Echo, Input, Output, Service, Wait};
 use crate::testing::{ScriptedSocket, SocketInput, SocketOutput};
 use std::time::Instant;
 
@@ -301,4 +301,34 @@ fn a_drain_timeout_while_lingering_keeps_the_reason() {
     sim.limits.linger = SECOND * 5;
     assert_eq!(drain(&mut sim), None);
     assert_eq!(sim.advance(SECOND * 2), Some(CloseReason::Drained));
+}
+
+/// Nothing is read after the end of input, nor into a full buffer, and nothing is written: only an error of the socket
+/// shows that the peer is gone.
+#[test]
+fn a_reset_is_noticed_while_nothing_is_read() {
+    for before in [SocketInput::End, bytes(1 << 17)] {
+        let service = service_fn(|_input, _output, _now| Wait::Wake);
+        let mut sim = sim(service, [before]);
+        assert_eq!(sim.run(), None);
+        sim.socket.push(SocketInput::Reset);
+        sim.connection.handle_event(true, true, true);
+        assert_eq!(sim.run(), Some(CloseReason::Reset));
+    }
+}
+
+#[test]
+fn a_drain_waits_for_an_end_that_is_delayed() {
+    let service = service_fn(|input, output, _now| {
+        if input.has_ended() {
+            output.write(b"bye");
+        }
+        Wait::Input
+    });
+    let mut sim = sim(Delayed::new(service, SECOND), []);
+    assert_eq!(sim.run(), None);
+    assert_eq!(sim.advance(SECOND), None);
+    sim.socket.push(SocketInput::End);
+    assert_eq!((sim.run(), drain(&mut sim)), (None, None));
+    assert_eq!((sim.advance(SECOND), sim.socket.written.as_slice()), (Some(CloseReason::PeerClosed), &b"bye"[..]));
 }

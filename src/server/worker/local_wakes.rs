@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 thread_local! {
     /// The worker that runs on this thread; 0 for none.
     static RUNNING: Cell<u64> = const { Cell::new(0) };
-    /// Connections of that worker that were woken on this thread.
+    /// Connections of that worker that were woken and not served since, in the order of their wakes.
     static WOKEN: RefCell<Vec<Key>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -23,11 +23,16 @@ impl Notify for WorkerNotify {
     fn notify(&self, key: u64) {
         let key = Key::from(key);
         if RUNNING.get() == self.worker {
-            WOKEN.with_borrow_mut(|woken| woken.push(key));
+            push(key);
         } else {
             self.sender.send(Message::Wake(key));
         }
     }
+}
+
+/// Adds a connection of the worker that runs on this thread to those that were woken.
+pub(super) fn push(key: Key) {
+    WOKEN.with_borrow_mut(|woken| woken.push(key));
 }
 
 /// Connections that were woken on the thread of their worker.

@@ -220,7 +220,7 @@ impl Outgoing {
             return Step::Close(reason);
         }
         let service = self.service.as_ref().map(|service| guarded(|| service.held_bytes()).unwrap_or_default());
-        let held_bytes = self.handle.queued_bytes().saturating_add(service.unwrap_or_default());
+        let held_bytes = self.handle.held_bytes().saturating_add(service.unwrap_or_default());
         let held_bytes = held_bytes.min(memory.limit().saturating_add(1));
         let is_within_limit = memory.update(self.held_bytes, held_bytes);
         self.held_bytes = held_bytes;
