@@ -62,8 +62,9 @@ impl<'a> Context<'a> {
     /// Returns the same context with a shorter lifetime, for a value that holds it.
     #[inline]
     pub(super) fn reborrow(&mut self) -> Context<'_> {
-        let Self { now, is_draining, handle, host, socket } = self;
-        Context { now: *now, is_draining: *is_draining, handle, host: *host, socket: *socket }
+        let Self { now, is_draining, takes_sends, handle, host, socket } = self;
+        let (is_draining, takes_sends) = (*is_draining, *takes_sends);
+        Context { now: *now, is_draining, takes_sends, handle, host: *host, socket: *socket }
     }
 
     /// Start of the loop's current round: a service reads no clock.

@@ -4,10 +4,13 @@
 
 mod chat;
 mod client;
+mod closed;
+mod context;
 mod ends;
 mod example;
 mod file_transfer;
 mod framed;
+mod handles;
 mod host_signals;
 mod misbehaving_service;
 mod outgoing;

@@ -6,6 +6,7 @@
 use super::support::Program;
 use super::{Upper, support};
 use log::kv::{self, Key, Value, VisitSource};
+use multiconn::connection::CloseReason;
 use multiconn::server::{Server, ServerConfig, limit_panic_reports};
 use multiconn::service::{Context, Input, Output, Service, Wait};
 use multiconn::socket::Endpoint;
@@ -21,7 +22,7 @@ const RELEASE: &str = "MISBEHAVING_SERVER_RELEASE";
 pub(crate) const PANIC_AT: &str = "MISBEHAVING_SERVER_PANIC_AT";
 
 /// Command of the server, with two workers. A message with an exclamation mark hangs until `release` exists, one with a
-/// question mark panics.
+/// question mark panics. `#` is answered with the number of the connection.
 pub(crate) fn misbehaving_server_command(release: &Path) -> Command {
     let mut command = Program::clean(Command::new(std::env::current_exe().unwrap()));
     command.args(["--exact", "misbehaving_service::misbehaving_server", "--nocapture"]).env(RELEASE, release);
@@ -38,7 +39,16 @@ impl Service for Misbehaving {
         if input.bytes().contains(&b'!') {
             support::await_until("the release", || self.release.exists());
         }
+        if input.bytes() == b"#" {
+            input.clear();
+            output.write(format!("{}\n", context.id()).as_bytes());
+        }
         Upper.serve(input, output, context)
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        // The test harness has begun a line.
+        writeln!(std::io::stdout().lock(), "\ntold: {reason}").unwrap();
     }
 
     /// Called for a log with connection events.

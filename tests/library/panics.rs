@@ -161,4 +161,6 @@ fn a_worker_that_panics_ends_the_server() {
         "{exit:#?}"
     );
     assert!(exit.stderr.iter().any(|line| line.contains("Panic(\"a log that panics\")")), "{exit:#?}");
+    let told = exit.stdout.iter().filter(|line| line.starts_with("told: ")).count();
+    assert_eq!(told, 20, "every service is told of its end: {exit:#?}");
 }

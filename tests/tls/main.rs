@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod authority;
+mod context;
 mod faults;
 mod files;
 mod forced_ends;
