@@ -1,6 +1,6 @@
 //! Web server: HTTP/1.1 with keep-alive and pipelining, a page, the time, and an echo of what is posted.
 //!
-//! Run it with `cargo run --example web`, then open <http://127.0.0.1:65437/> or `curl -d hello 127.0.0.1:65437/echo`.
+//! Run it with `cargo run --example web`, then open <http://127.0.0.1:65433/> or `curl -d hello 127.0.0.1:65433/echo`.
 //! An argument sets another port: `web 0` takes a free one.
 
 #![allow(clippy::print_stdout)]
@@ -40,7 +40,7 @@ fn clock() -> Duration {
 }
 
 fn main() -> Result<(), Error> {
-    let port = std::env::args().nth(1).map_or(Ok(65437), |text| text.parse());
+    let port = std::env::args().nth(1).map_or(Ok(65433), |text| text.parse());
     let port = port.map_err(|_| Error::Usage("a port is a number from 0 to 65535".to_owned()))?;
     let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", port));
     config.handle_signals = true;

@@ -443,9 +443,13 @@ impl<S: Service> Connection<S> {
 
     // Operations of the pump.
 
-    /// Puts bytes of the handle into the output, as far as there is room.
+    /// Puts bytes of the handle into the output, as far as there is room. Not between two parts of a message: a service
+    /// that waits for output space may have the rest of one.
     pub fn queue_sends(&mut self, pool: &mut BufferPool, limits: &Limits) {
         let Some(handle) = self.handle.clone() else { return };
+        if self.phase.is_open() && self.waiting == ServiceWait::Writable && !handle.is_closing() {
+            return;
+        }
         let mut output = Output::new(&mut self.output, pool, limits.buffer_bytes);
         loop {
             match handle.next_send(output.room()) {

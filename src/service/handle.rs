@@ -133,8 +133,9 @@ impl Handle {
     /// [`Limits::buffer_bytes`](super::Limits::buffer_bytes) wait, where each message counts 64 bytes more than it has;
     /// the memory counts for the connection. An `Arc<[u8]>` is shared, not copied, until it is the next to be written.
     ///
-    /// The bytes go between two calls of the service, and before what the service writes later. A service that writes
-    /// one message in several calls must not be sent to.
+    /// The bytes go between two calls of the service, and before what the service writes later, but not while it waits for
+    /// [`Wait::Writable`](super::Wait): the rest of its message goes first. A service that writes one message in several
+    /// calls and waits in another way must not be sent to.
     ///
     /// # Errors
     ///
@@ -160,7 +161,8 @@ impl Handle {
         Ok(())
     }
 
-    /// Closes the connection in order: what waits is sent first.
+    /// Closes the connection in order: what waits is sent first. A service that waits for [`Wait::Writable`](super::Wait)
+    /// is not called again.
     pub fn close(&self, reason: CloseReason) {
         self.request(|state| {
             state.close.get_or_insert(reason);
@@ -199,6 +201,11 @@ impl Handle {
             }
             None => state.close.map_or(NextSend::Nothing, NextSend::Close),
         }
+    }
+
+    /// Whether the connection closes when nothing waits any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.state().close.is_some()
     }
 
     /// Memory in bytes of the messages that wait to be sent; 0 if none does.

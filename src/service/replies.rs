@@ -141,7 +141,7 @@ impl<'a> Replies<'a> {
     }
 
     /// The context of the connection: the time, the peer, a handle. Bytes that are sent through the handle get no
-    /// framing. They come between two replies, unless a reply is larger than the whole output.
+    /// framing. They come between two replies.
     pub fn context(&mut self) -> &mut Context<'a> {
         &mut self.context
     }

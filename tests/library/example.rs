@@ -1,4 +1,4 @@
-//! Examples `shout`, `reverse`, `calculator` and `proxy`, run as programs.
+//! Examples `calculator`, `reverse` and `proxy`, run as programs.
 
 use super::support::{Program, bytes, connect, expect_reset, read_to_end, skipped};
 use std::io::Write;
@@ -24,23 +24,6 @@ pub(super) fn example(name: &str) -> Option<Command> {
 pub(super) fn address_of(server: &Program) -> SocketAddr {
     let line = server.await_stdout("Listening on ");
     line.trim_start_matches("Listening on ").parse().expect("an address")
-}
-
-#[test]
-fn shout_answers_lines_in_upper_case() {
-    let Some(mut shout) = example("shout") else { return };
-    let mut server = Program::spawn(shout.arg("0"));
-    let mut peer = connect(address_of(&server));
-    peer.set_nodelay(true).unwrap();
-    for piece in ["Hel", "lo, wor", "ld\nand\n", "again\n", "never ended"] {
-        peer.write_all(piece.as_bytes()).unwrap();
-    }
-    peer.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(read_to_end(&mut peer), b"HELLO, WORLD\nAND\nAGAIN\n");
-    drop(peer);
-    let exit = server.terminate();
-    assert_eq!(exit.code, Some(0), "{exit:#?}");
-    assert!(exit.stdout[1].starts_with("Served 1 connection"), "{exit:#?}");
 }
 
 #[test]

@@ -315,10 +315,10 @@ fn protocol_violations_are_rejected() {
     let Some(shelf) = Shelf::start() else { return };
     write(&shelf.theirs, "file", b"content");
     for (lines, why) in [
-        (&["HELLO"][..], "unknown message: HELLO"),
-        (&["HAVE 0 x"], "unexpected message"),
-        (&["GET file", "HAVE -1 x"], "unknown message"),
-        (&["GET file", "GET file"], "unexpected message"),
+        (&["HELLO"][..], "unexpected message: HELLO"),
+        (&["HAVE 0 x"], "unexpected message: HAVE 0 x"),
+        (&["GET file", "HAVE -1 x"], "unexpected message: HAVE -1 x"),
+        (&["GET file", "GET file"], "unexpected message: GET file"),
         (&["PUT new", "FROM 5 10"], "a gap"),
         (&["PUT new", "FROM 0 99999999999999"], "bytes at most"),
         (&[&"x".repeat(600)], "larger than the 512 bytes allowed"),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod broker;
 mod chat;
 mod client;
 mod closed;
@@ -10,6 +11,7 @@ mod ends;
 mod example;
 mod file_transfer;
 mod framed;
+mod framed_sends;
 mod handles;
 mod host_signals;
 mod misbehaving_service;
