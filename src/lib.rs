@@ -35,7 +35,8 @@
 //! | [`error`] | [`Error`] | errors of a server or a client |
 //! | [`units`] | [`parse_duration`](units::parse_duration) | quantities such as "64KiB", "10s", "5k/s" as text and back |
 //!
-//! The examples `calculator`, `shout`, `reverse`, `web`, `proxy`, `chat` and `file_transfer` are complete programs.
+//! `docs/library.md` is a guide. The examples `calculator`, `reverse`, `web`, `broker`, `proxy`, `chat` and
+//! `file_transfer` are complete programs.
 //!
 //! # Cargo features
 //!
