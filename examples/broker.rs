@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 const MAX_LINE_BYTES: usize = 1024;
-/// Maximum size of what waits for one subscriber, in bytes.
-const QUEUE_BYTES: usize = 64 * 1024;
+/// Maximum size of what waits for one subscriber, in bytes: more than a publisher sends before the others have a turn.
+const QUEUE_BYTES: usize = 1024 * 1024;
 /// Maximum number of topics of one client. A topic without subscribers is not kept.
 const MAX_TOPICS: usize = 100;
 
