@@ -154,7 +154,7 @@ impl HashedFile {
 
     /// The checksum in hexadecimal digits.
     fn sum(&self) -> String {
-        self.sum.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        self.sum.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
     }
 }
 
