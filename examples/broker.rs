@@ -14,7 +14,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 const MAX_LINE_BYTES: usize = 1024;
 /// Maximum size of what waits for one subscriber, in bytes: more than a publisher sends before the others have a turn.
-const QUEUE_BYTES: usize = 1024 * 1024;
+const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 /// Maximum number of topics of one client. A topic without subscribers is not kept.
 const MAX_TOPICS: usize = 100;
 
