@@ -1,6 +1,6 @@
 //! Services: the application side of a connection, one method that turns input into output.
 //!
-//! A service gets received bytes, space for bytes to send, and the time. It never sees a socket, never blocks and never
+//! A service gets received bytes, space for bytes to send, and a context. It never sees a socket, never blocks and never
 //! reads a clock. The same service runs over TCP, over a Unix socket, and under a simulated clock in a test.
 //! Back-pressure is not a callback: a service without output space leaves its input in place, and the full input buffer
 //! makes the connection stop reading.
