@@ -345,6 +345,19 @@ fn the_upstream_learns_the_address_of_the_client() {
 }
 
 #[test]
+fn an_address_from_another_proxy_is_passed_on() {
+    let upstream = Backend::new();
+    let arguments = ["--send-proxy", "v1", "--proxy-protocol", "--proxy-from", "127.0.0.1/32"];
+    let proxy = proxy(upstream.address(), &arguments);
+    let mut client = connect(proxy.address());
+    client.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\nhello").unwrap();
+    let mut backend = upstream.accept();
+    let source = Address::Ip("192.0.2.1:56324".parse().unwrap());
+    let expected = [&*ProxyVersion::V1.header(&source, &Address::Ip(proxy.address())), b"hello"].concat();
+    assert_eq!(read_exactly(&mut backend, expected.len()), expected);
+}
+
+#[test]
 fn haproxy_accepts_the_header() {
     if !works(Command::new("haproxy").arg("-v")) {
         return skipped("headers read by HAProxy", "haproxy is not installed");
