@@ -240,6 +240,7 @@ impl<M> EventLoop<M> {
     ///
     /// The timeout is counted in whole ticks from the start of the last round. A second clock call and finer arithmetic
     /// would gain less than one round plus one tick of punctuality, and only when no event wakes the loop earlier.
+    #[inline]
     fn wait(&mut self) -> io::Result<()> {
         if !self.spin.is_zero() && self.context.ready.is_empty() && self.spin()? {
             return Ok(());

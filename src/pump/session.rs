@@ -14,6 +14,17 @@ use std::time::Instant;
 /// turn, because events are handled first.
 const TURNS_IN_A_ROW: u8 = 8;
 
+/// Why a session is in the ready queue, where it has at most one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queued {
+    /// It is not there.
+    Not,
+    /// It was woken.
+    Woken,
+    /// It has spent the budget of its turn.
+    Yielded,
+}
+
 /// A connection, its socket, its entry in the timer wheel and its place in the ready queue.
 ///
 /// The `handle_*` methods return whether a [`turn`](Self::turn) is due.
@@ -26,7 +37,7 @@ pub struct Session<S> {
     /// Bytes charged to the memory account for this connection.
     held_bytes: usize,
     timer: Timer,
-    queued: bool,
+    queued: Queued,
     /// The close reason in the log line of its owner, once it was logged.
     pub logged: Option<CloseReason>,
     /// Whether its owner has admitted the client. False while a PROXY protocol header is to be received.
@@ -51,7 +62,7 @@ impl<S: Service> Session<S> {
             socket,
             held_bytes: 0,
             timer: Timer::default(),
-            queued: false,
+            queued: Queued::Not,
             logged: None,
             is_admitted: true,
             listener: 0,
@@ -59,17 +70,18 @@ impl<S: Service> Session<S> {
         }
     }
 
-    /// The socket reported readiness. No turn is due while the session is in the ready queue. Its turn comes anyway,
-    /// and an extra one would delay other connections.
+    /// The socket reported readiness. No turn is due for a busy session in the ready queue. Its turn comes anyway, and an
+    /// extra one would delay other connections. A session that was only woken does not wait for all that were woken
+    /// before, such as the others of a broadcast.
     #[inline]
     pub fn handle_event(&mut self, readiness: Readiness) -> bool {
         self.connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);
-        !self.queued
+        self.queued != Queued::Yielded
     }
 
     /// The session has reached the front of the ready queue.
     pub fn handle_ready(&mut self) -> bool {
-        self.queued = false;
+        self.queued = Queued::Not;
         self.turns_in_a_row += 1;
         true
     }
@@ -133,11 +145,14 @@ impl<S: Service> Session<S> {
             // The connection whose growth exceeds the limit is closed, not an older one.
             _ if !is_within_limit => return self.abort(CloseReason::MemoryLimit),
             Turn::Opened => return turn,
-            Turn::Yielded if !self.queued && (1..TURNS_IN_A_ROW).contains(&self.turns_in_a_row) => {
-                self.queued = true;
+            Turn::Yielded if self.queued == Queued::Not && (1..TURNS_IN_A_ROW).contains(&self.turns_in_a_row) => {
+                self.queued = Queued::Yielded;
                 context.ready.push_front(key);
             }
-            Turn::Yielded => self.queue_turn(context, key),
+            Turn::Yielded => {
+                self.queue_turn(context, key);
+                self.queued = Queued::Yielded;
+            }
             Turn::Blocked => self.turns_in_a_row = 0,
         }
         let deadline = self.connection.urgent_deadline(pump.limits);
@@ -145,9 +160,10 @@ impl<S: Service> Session<S> {
         turn
     }
 
-    /// Puts the session into the ready queue, unless it is there.
+    /// Puts a session that was woken into the ready queue, unless it is there.
     pub fn queue_turn(&mut self, context: &mut LoopContext, key: Key) {
-        if !std::mem::replace(&mut self.queued, true) {
+        if self.queued == Queued::Not {
+            self.queued = Queued::Woken;
             self.turns_in_a_row = 0;
             context.ready.push_back(key);
         }
@@ -172,15 +188,33 @@ impl<S: Service> Session<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::Session;
+    use super::{Queued, Session};
     use crate::buffer::{BufferPool, MemoryAccount};
     use crate::connection::Limits;
-    use crate::event_loop::{EventLoop, Key};
+    use crate::event_loop::{EventLoop, Key, Readiness};
     use crate::pump::{Pump, TimeOnlyObserver, Turn};
     use crate::service::{Delayed, Echo};
     use crate::socket::Stream;
     use mio::net::UnixStream;
     use std::time::Duration;
+
+    /// It waits in the ready queue behind all others of a broadcast, but its peer need not.
+    #[test]
+    fn an_event_of_a_woken_session_is_handled_at_once() {
+        let mut event_loop = EventLoop::<()>::spinning(Duration::ZERO).expect("descriptors are free");
+        let context = event_loop.context();
+        let (stream, _peer) = UnixStream::pair().expect("descriptors are free");
+        let mut session = Session::new(Some(Echo), Stream::Unix(stream), context.now);
+        let readiness = Readiness { readable: true, writable: false, hang_up: false };
+        session.queue_turn(context, Key::fixed(1));
+        session.queue_turn(context, Key::fixed(1));
+        assert_eq!(context.ready.len(), 1, "one place");
+        assert!(session.handle_event(readiness));
+        session.queued = Queued::Yielded;
+        assert!(!session.handle_event(readiness), "a busy session waits");
+        assert!(session.handle_ready());
+        assert!(session.handle_event(readiness));
+    }
 
     #[test]
     fn a_closed_connection_leaves_no_timer() {

@@ -1,5 +1,6 @@
 //! Logs and counts the bytes of a session's turn.
 
+use super::acceptor::Acceptor;
 use super::counters::Counters;
 use super::shared::Shared;
 use crate::connection::CloseReason;
@@ -22,7 +23,7 @@ pub(super) struct SessionObserver<'a> {
     pub(super) counters: &'a Counters,
     pub(super) now: Instant,
     pub(super) key: Key,
-    pub(super) listener: Option<&'a Address>,
+    pub(super) listener: Option<&'a Acceptor>,
     pub(super) notify: &'a Arc<dyn Notify>,
     pub(super) shared: &'a Shared,
     /// Collects requests for outgoing connections.
@@ -114,7 +115,7 @@ impl Host for SessionObserver<'_> {
     }
 
     fn listener(&self) -> Option<&Address> {
-        self.listener
+        self.listener.and_then(Acceptor::address)
     }
 
     fn new_handle(&self) -> Handle {

@@ -343,7 +343,7 @@ impl<'a, S: Service> Worker<'a, S> {
             key,
             peer,
             number,
-            listener: self.acceptors.get(entry.session.listener as usize).and_then(Acceptor::address),
+            listener: self.acceptors.get(entry.session.listener as usize),
             notify: &self.notify,
             shared: self.shared,
             requests: &mut self.connects.requests,
