@@ -1,7 +1,7 @@
 //! HTTP/1.1 service: answers the requests of a connection one after the other, with keep-alive and pipelining.
 //!
-//! Heads and bodies have a bounded size. One request is answered per call, so that a peer that sends many at once waits
-//! for its turn like every other connection.
+//! Heads and bodies have a bounded size. The work of one call is bounded as well, so that a peer that sends many requests
+//! at once waits for its turn like every other connection.
 
 mod response;
 #[cfg(test)]
@@ -15,6 +15,13 @@ use std::time::Instant;
 
 /// Maximum size of the head of a request in bytes: the usual limit of web servers for one line of it.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
+
+/// Size of the responses that are made in one call, in bytes, after which the others wait for the next tick. Bodies
+/// count for `HEAD` too, because they cost the same work.
+const CALL_BYTES: usize = 16 * 1024;
+
+/// Size that a response without a body counts for.
+const HEAD_BYTES: usize = 256;
 
 /// Tells a client that waits for it to send the body (RFC 9110, section 15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -75,6 +82,8 @@ pub struct HttpService<R> {
     partial: Option<Box<PartialRequest>>,
     /// The encoded response. It may be larger than the output has room for, and is then written in parts.
     answer: PendingOutput,
+    /// Bytes of the responses that were made in this call.
+    made_bytes: usize,
     /// The connection closes after this response.
     closes: bool,
     /// When the last request was complete, or when its response was written.
@@ -99,6 +108,7 @@ impl<R: Routes> HttpService<R> {
             decoder: HeadDecoder::new(MAX_HEAD_BYTES),
             partial: None,
             answer: PendingOutput::default(),
+            made_bytes: 0,
             closes: false,
             waiting_since: None,
         }
@@ -184,6 +194,7 @@ impl<R: Routes> HttpService<R> {
 
     fn set_answer(&mut self, response: &HttpResponse, is_head: bool, closes: bool) {
         let unix_seconds = (self.clock)().as_secs();
+        self.made_bytes += HEAD_BYTES + response.body.len();
         self.answer.push_with(|bytes| response.encode(unix_seconds, is_head, closes, bytes));
         self.closes = closes;
     }
@@ -207,16 +218,20 @@ impl<R: Routes> Service for HttpService<R> {
         if was_answering {
             self.waiting_since = Some(now);
         }
-        if input.is_empty() && self.partial.is_none() {
-            return Wait::Input;
-        }
-        let next = if self.read(input, context) {
+        self.made_bytes = 0;
+        while !input.is_empty() || self.partial.is_some() {
+            if self.made_bytes >= CALL_BYTES {
+                return Wait::Deadline(now);
+            }
+            if !self.read(input, context) {
+                return self.write(output).unwrap_or(Wait::Input);
+            }
             self.waiting_since = Some(now);
-            if input.is_empty() { Wait::Input } else { Wait::Deadline(now) }
-        } else {
-            Wait::Input
-        };
-        self.write(output).unwrap_or(next)
+            if let Some(wait) = self.write(output) {
+                return wait;
+            }
+        }
+        Wait::Input
     }
 
     fn held_bytes(&self) -> usize {

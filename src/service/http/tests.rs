@@ -142,6 +142,21 @@ fn split_and_pipelined_requests_are_answered() {
 }
 
 #[test]
+fn pipelined_requests_are_answered_without_a_pause_up_to_a_limit() {
+    let request = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
+    let server = server();
+    let mut peer = server.connect();
+    let answers = ask(&mut peer, &request.repeat(20));
+    assert_eq!(answers.matches("200 OK").count(), 20);
+    let answers = ask(&mut peer, &request.repeat(200));
+    let answered = answers.matches("200 OK").count();
+    assert!((20..100).contains(&answered), "{answered} in one call");
+    server.advance(Duration::from_secs(1));
+    let rest = String::from_utf8(peer.receive()).expect("an answer is text");
+    assert_eq!(answered + rest.matches("200 OK").count(), 200);
+}
+
+#[test]
 fn a_response_may_be_larger_than_the_output_buffer() {
     let answer = expect("GET /long HTTP/1.1\r\nHost: a\r\n\r\n", "200 OK", After::Open);
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
