@@ -21,7 +21,7 @@ pub(super) struct ContentOptions {
     /// Send TEXT without interpreting escapes; may be repeated. These follow the messages of --message.
     #[arg(long, value_name = "TEXT", help_heading = "Messages")]
     message_raw: Vec<String>,
-    /// Send the content of FILE: as one message, or one per line with --frame lines.
+    /// Send the content of FILE: as one message, one per line with --frame lines, or one per request with --frame http.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["message", "message_raw"], help_heading = "Messages")]
     message_file: Option<PathBuf>,
     /// Send messages of SIZE bytes.
@@ -47,9 +47,9 @@ pub(super) struct ContentOptions {
         "workers", "max_connecting", "json", "hgrm", "hdr_log", "html", "fail_if"])]
     pub(super) stdin: bool,
     /// How messages and replies are delimited: lines, crlf, delimiter:TEXT, fixed:64, digits:5, u8, u16be, u32le,
-    /// u64be, type+u32be, end (half-close), or http: messages are HTTP/1.1 requests, also several in one file, and
-    /// replies are responses. A connection that the server closes after a response is replaced. TEXT may contain the escapes of --message. With fixed:64 each message
-    /// must have 64 bytes: pad a shorter one, such as --message "$(printf %-64s hello)".
+    /// u64be, type+u32be, end (half-close), or http. TEXT may contain the escapes of --message. With fixed:64 each message
+    /// must have 64 bytes: pad a shorter one, such as --message "$(printf %-64s hello)". With http messages are HTTP/1.1
+    /// requests, of which a file may hold several. A connection that the server closes after a response is replaced.
     #[arg(long, value_name = "KIND", help_heading = "Messages")]
     frame: Option<ClientFraming>,
     /// Expected reply: the echo; any reply to each message, by size or frame; or none. Extra bytes are a failure until

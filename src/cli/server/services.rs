@@ -25,10 +25,10 @@ pub(super) struct ServiceOptions {
     #[arg(long, value_name = "NAME", value_enum, default_value_t = ServiceName::Echo,
         help_heading = "Service")]
     service: ServiceName,
-    /// Text that answer sends for each message, and greet in place of its greeting. Escapes as in \r\n are decoded.
+    /// Text that answer sends for each message, and that greet sends as its greeting. Escapes such as \r\n are decoded.
     #[arg(long, value_name = "TEXT", value_parser = escaped_text, allow_hyphen_values = true, help_heading = "Service")]
     answer: Option<Arc<[u8]>>,
-    /// Local time for clock, in the time zone of TZ or of the system.
+    /// Send local time with clock, in the time zone of TZ or of the system.
     #[arg(long, help_heading = "Service")]
     local: bool,
     #[arg(skip)]
@@ -160,7 +160,7 @@ impl ServiceOptions {
         };
         if !matches!(self.service, ServiceName::Answer | ServiceName::Greet) {
             return Err(Error::Usage(format!(
-                "--service {name} sends no given text; give --answer with answer or greet"
+                "--service {name} does not send the text of --answer; give it with answer or greet"
             )));
         }
         let framing_bytes = match self.frame.map(|framing| framing.envelope(text, 0)) {
