@@ -39,7 +39,7 @@ const KEEP_FAILURE: Duration = Duration::from_secs(1);
 pub(super) type Resolved = Result<Vec<Address>, String>;
 
 /// Called with the result of a lookup, on a thread of the resolver.
-type Reply = Box<dyn FnOnce(Resolved) + Send>;
+type Callback = Box<dyn FnOnce(Resolved) + Send>;
 
 /// Looks up a host; the ports of the result are not used.
 type LookUp = Box<dyn Fn(&str) -> Resolved + Send + Sync>;
@@ -58,7 +58,7 @@ pub(super) enum Lookup {
     Pending(PendingLookup),
 }
 
-/// A lookup in progress. Dropping it cancels the reply.
+/// A lookup in progress. Dropping it cancels the callback.
 pub(super) struct PendingLookup {
     shared: Arc<Shared>,
     host: String,
@@ -85,7 +85,7 @@ struct Names {
 
 enum Name {
     /// In the queue, or looked up now.
-    Pending(BTreeMap<u64, Reply>),
+    Pending(BTreeMap<u64, Callback>),
     Known(Resolved, Instant),
 }
 
@@ -103,13 +103,13 @@ impl Resolver {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Resolves `endpoint` without blocking. If its addresses are not known, `reply` is called with them later. An IP
+    /// Resolves `endpoint` without blocking. If its addresses are not known, `callback` is called with them later. An IP
     /// address or the path of a Unix socket needs no lookup.
     pub(super) fn look_up(
         &self,
         endpoint: &Endpoint,
         now: Instant,
-        reply: impl FnOnce(Resolved) + Send + 'static,
+        callback: impl FnOnce(Resolved) + Send + 'static,
     ) -> Lookup {
         if let Some(addresses) = endpoint.resolve_literal() {
             return Lookup::Done(addresses.map_err(|error| error.to_string()));
@@ -121,9 +121,9 @@ impl Resolver {
         if host.len() > MAX_NAME_BYTES {
             return Lookup::Done(Err(format!("a host name of {} bytes is too long", host.len())));
         }
-        let reply = Box::new(move |resolved: Resolved| reply(with_port(&resolved, port)));
+        let callback = Box::new(move |resolved: Resolved| callback(with_port(&resolved, port)));
         let mut names = self.shared.names();
-        let waiter = match names.request(host, now, reply) {
+        let waiter = match names.request(host, now, callback) {
             Ok(waiter) => waiter,
             Err(resolved) => return Lookup::Done(with_port(&resolved, port)),
         };
@@ -186,9 +186,9 @@ impl Shared {
             };
             drop(names);
             let resolved = guarded(|| (self.look_up)(&host)).unwrap_or_else(|panic| Err(format!("panicked: {panic}")));
-            let replies = self.names().finish(host, resolved.clone(), Instant::now());
-            for reply in replies.into_values() {
-                reply(resolved.clone());
+            let callbacks = self.names().finish(host, resolved.clone(), Instant::now());
+            for callback in callbacks.into_values() {
+                callback(resolved.clone());
             }
             names = self.names();
         }
@@ -198,16 +198,16 @@ impl Shared {
 
 impl Names {
     /// Adds a waiter for `host`, and queues the host if necessary. Returns the waiter, or the result if it is known.
-    fn request(&mut self, host: &str, now: Instant, reply: Reply) -> Result<u64, Resolved> {
+    fn request(&mut self, host: &str, now: Instant, callback: Callback) -> Result<u64, Resolved> {
         let waiter = self.last_waiter + 1;
         match self.by_host.get_mut(host) {
             Some(Name::Known(resolved, until)) if now < *until => return Err(resolved.clone()),
-            Some(Name::Pending(waiters)) => drop(waiters.insert(waiter, reply)),
+            Some(Name::Pending(waiters)) => drop(waiters.insert(waiter, callback)),
             _ if self.queue.len() >= MAX_QUEUED => {
                 return Err(Err(format!("cannot resolve {host:?}: {MAX_QUEUED} other names wait")));
             }
             _ => {
-                self.by_host.insert(host.to_owned(), Name::Pending(BTreeMap::from([(waiter, reply)])));
+                self.by_host.insert(host.to_owned(), Name::Pending(BTreeMap::from([(waiter, callback)])));
                 self.queue.push_back(host.to_owned());
             }
         }
@@ -227,8 +227,8 @@ impl Names {
         }
     }
 
-    /// Keeps the result of a lookup. Returns the replies that wait for it.
-    fn finish(&mut self, host: String, resolved: Resolved, now: Instant) -> BTreeMap<u64, Reply> {
+    /// Keeps the result of a lookup. Returns the callbacks to call with it.
+    fn finish(&mut self, host: String, resolved: Resolved, now: Instant) -> BTreeMap<u64, Callback> {
         self.make_room(now);
         let until = now + if resolved.is_ok() { KEEP_ADDRESSES } else { KEEP_FAILURE };
         match self.by_host.insert(host, Name::Known(resolved, until)) {

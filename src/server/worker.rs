@@ -5,7 +5,7 @@ mod connection_entry;
 mod entry;
 mod local_wakes;
 mod outgoing;
-mod outgoing_steps;
+mod outgoing_entries;
 mod proxy_header;
 mod session_turn;
 mod signals;
@@ -52,7 +52,7 @@ pub(super) struct Job {
 pub(super) type MakeService<'a, S> = Box<dyn FnMut(&mut Context<'_>) -> S + 'a>;
 
 /// Number of connections that a turn may wake and that are served right after it. Their data is still in the cache. The
-/// others go to the ready queue, so that a broadcast delays nobody.
+/// others go to the ready queue, so that a broadcast delays no other connection.
 const SERVED_AT_ONCE: usize = 8;
 
 pub(super) struct Worker<'a, S> {

@@ -1,6 +1,6 @@
 //! Framed service: decodes messages, and answers each with messages of the same framing.
 
-use super::replies::{Encoding, Rest};
+use super::replies::{Encoding, PendingReplies};
 use super::{CloseReason, Context, Input, Output, Replies, Respond, Service, Wait};
 use crate::codec::{Decoder, Framing};
 
@@ -26,7 +26,7 @@ use crate::codec::{Decoder, Framing};
 pub struct Framed<R> {
     respond: R,
     decoder: Decoder,
-    rest: Rest,
+    pending: PendingReplies,
 }
 
 impl<R: Respond> Framed<R> {
@@ -34,17 +34,17 @@ impl<R: Respond> Framed<R> {
     /// ([`Limits::buffer_bytes`](crate::connection::Limits)). [`Framing::check`] tells whether it is enough for the
     /// framing.
     pub fn new(framing: Framing, max_bytes: usize, respond: R) -> Self {
-        Self { respond, decoder: Decoder::new(framing, max_bytes), rest: Rest::default() }
+        Self { respond, decoder: Decoder::new(framing, max_bytes), pending: PendingReplies::default() }
     }
 }
 
 impl<R: Respond> Service for Framed<R> {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
-        if let Some(wait) = self.rest.resume(output) {
+        if let Some(wait) = self.pending.resume(output) {
             return wait;
         }
         let (framing, max_reply_bytes) = (self.decoder.framing(), self.respond.max_reply_bytes(output.limit()));
-        let mut replies = Replies::new(output, context, &mut self.rest);
+        let mut replies = Replies::new(output, context, &mut self.pending);
         loop {
             match self.decoder.decode(input.bytes(), input.has_ended()) {
                 Ok(Some(frame)) => {
@@ -70,10 +70,10 @@ impl<R: Respond> Service for Framed<R> {
     }
 
     fn error_detail(&self) -> Option<String> {
-        self.rest.error_detail()
+        self.pending.error_detail()
     }
 
     fn held_bytes(&self) -> usize {
-        self.rest.held_bytes() + self.respond.held_bytes()
+        self.pending.held_bytes() + self.respond.held_bytes()
     }
 }

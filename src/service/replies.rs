@@ -64,7 +64,7 @@ impl<F: FnMut(&[u8], &mut Replies<'_>)> Respond for F {
 pub struct Replies<'a> {
     output: Output<'a>,
     context: Context<'a>,
-    rest: &'a mut Rest,
+    pending: &'a mut PendingReplies,
     encoding: Encoding,
     /// Number of bytes that replies to this message may still have.
     remaining: usize,
@@ -82,10 +82,14 @@ pub(super) enum Encoding {
 }
 
 impl<'a> Replies<'a> {
-    pub(super) fn new(output: &'a mut Output<'_>, context: &'a mut Context<'_>, rest: &'a mut Rest) -> Self {
+    pub(super) fn new(
+        output: &'a mut Output<'_>,
+        context: &'a mut Context<'_>,
+        pending: &'a mut PendingReplies,
+    ) -> Self {
         let encoding = Encoding::Text { line_end: &[] };
         let (output, context) = (output.reborrow(), context.reborrow());
-        Self { output, context, rest, encoding, remaining: 0, scratch: Vec::new() }
+        Self { output, context, pending, encoding, remaining: 0, scratch: Vec::new() }
     }
 
     /// Sends `message` with the framing and the type byte of the message that it answers.
@@ -131,13 +135,13 @@ impl<'a> Replies<'a> {
 
     /// Closes the connection after the replies before this call were sent. Later messages are not answered.
     pub fn close(&mut self) {
-        self.end(End::Close);
+        self.request_close(CloseRequest::Close);
     }
 
     /// Closes the connection like [`close`](Self::close), because the peer violated the protocol. `error_detail`
     /// describes that in the log: see [`Service::error_detail`](super::Service::error_detail).
     pub fn fail(&mut self, error_detail: impl Into<String>) {
-        self.end(End::Abort(error_detail.into()));
+        self.request_close(CloseRequest::Abort(error_detail.into()));
     }
 
     /// The context of the connection: the time, the peer, a handle. Bytes that are sent through the handle get no
@@ -156,16 +160,16 @@ impl<'a> Replies<'a> {
     /// Returns what to wait for, or `None` when the next message can be answered.
     #[inline]
     pub(super) fn finish(&mut self) -> Option<Wait> {
-        self.rest.0.as_ref()?;
-        let wait = self.rest.resume(&mut self.output);
-        self.rest.shrink();
+        self.pending.0.as_ref()?;
+        let wait = self.pending.resume(&mut self.output);
+        self.pending.shrink();
         wait
     }
 
     #[inline]
     fn write(&mut self, parts: [&[u8]; 3]) {
         let size = parts.iter().map(|part| part.len()).sum();
-        if self.rest.0.is_none() && size <= self.remaining && self.output.write_parts(parts) {
+        if self.pending.0.is_none() && size <= self.remaining && self.output.write_parts(parts) {
             self.remaining -= size;
         } else {
             self.write_without_room(parts, size);
@@ -175,36 +179,37 @@ impl<'a> Replies<'a> {
     #[cold]
     fn write_without_room(&mut self, parts: [&[u8]; 3], size: usize) {
         if size > self.remaining {
-            return self.end(End::TooLarge);
+            return self.request_close(CloseRequest::TooLarge);
         }
-        let blocked = self.rest.0.get_or_insert_default();
-        if blocked.end.is_none() {
+        let blocked = self.pending.0.get_or_insert_default();
+        if blocked.close.is_none() {
             self.remaining -= size;
             blocked.pending.push_with(|bytes| parts.iter().for_each(|part| bytes.extend_from_slice(part)));
         }
     }
 
-    /// Only the first end counts.
+    /// Only the first request counts.
     #[cold]
-    fn end(&mut self, end: End) {
-        self.rest.0.get_or_insert_default().end.get_or_insert(end);
+    fn request_close(&mut self, request: CloseRequest) {
+        self.pending.0.get_or_insert_default().close.get_or_insert(request);
     }
 }
 
-/// What remains of a message after its call: replies without room, and the end of the connection. Boxed, so that an idle
+/// Replies without room in the output, and a request to close the connection after them. Boxed, so that an idle
 /// connection owns no heap.
 #[derive(Debug, Default)]
-pub(super) struct Rest(Option<Box<Blocked>>);
+pub(super) struct PendingReplies(Option<Box<Blocked>>);
 
 #[derive(Debug, Default)]
 struct Blocked {
     pending: PendingOutput,
-    /// How the connection ends when nothing is pending.
-    end: Option<End>,
+    /// How the connection closes when nothing is pending.
+    close: Option<CloseRequest>,
 }
 
+/// How a service closes its connection.
 #[derive(Debug)]
-enum End {
+enum CloseRequest {
     Close,
     /// The peer violated the protocol, with a description.
     Abort(String),
@@ -212,18 +217,18 @@ enum End {
     TooLarge,
 }
 
-impl Rest {
+impl PendingReplies {
     /// Sends what is pending. Returns what to wait for, or `None` when the next message can be answered.
     #[inline]
     pub(super) fn resume(&mut self, output: &mut Output<'_>) -> Option<Wait> {
         let blocked = self.0.as_mut()?;
         let is_flushed = blocked.pending.flush(output);
-        match blocked.end {
+        match blocked.close {
             _ if !is_flushed => Some(Wait::Writable),
-            Some(End::Close) => Some(Wait::Close),
-            Some(End::Abort(_)) => Some(Wait::Abort),
+            Some(CloseRequest::Close) => Some(Wait::Close),
+            Some(CloseRequest::Abort(_)) => Some(Wait::Abort),
             // The connection closes when the output is empty.
-            Some(End::TooLarge) => Some(Wait::Writable),
+            Some(CloseRequest::TooLarge) => Some(Wait::Writable),
             None => {
                 self.0 = None;
                 None
@@ -238,15 +243,16 @@ impl Rest {
     }
 
     pub(super) fn error_detail(&self) -> Option<String> {
-        match &self.0.as_ref()?.end {
-            Some(End::Abort(error_detail)) => Some(error_detail.clone()),
+        match &self.0.as_ref()?.close {
+            Some(CloseRequest::Abort(error_detail)) => Some(error_detail.clone()),
             _ => None,
         }
     }
 
     pub(super) fn held_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |blocked| {
-            let detail = if let Some(End::Abort(error_detail)) = &blocked.end { error_detail.capacity() } else { 0 };
+            let detail =
+                if let Some(CloseRequest::Abort(error_detail)) = &blocked.close { error_detail.capacity() } else { 0 };
             size_of::<Blocked>() + blocked.pending.held_bytes() + detail
         })
     }

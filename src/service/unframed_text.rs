@@ -1,6 +1,6 @@
 //! Unframed text service: answers text as it arrives, for peers that send without framing and wait for the answer.
 
-use super::replies::{Encoding, Rest};
+use super::replies::{Encoding, PendingReplies};
 use super::text_functions::incomplete_character_bytes;
 use super::{CloseReason, Context, Input, Output, Replies, Respond, Service, Wait};
 
@@ -16,23 +16,23 @@ use super::{CloseReason, Context, Input, Output, Replies, Respond, Service, Wait
 #[derive(Debug)]
 pub struct Unframed<R> {
     respond: R,
-    rest: Rest,
+    pending: PendingReplies,
 }
 
 impl<R: Respond> Unframed<R> {
     /// Answers lines, as far as they have arrived, with `respond`.
     pub fn new(respond: R) -> Self {
-        Self { respond, rest: Rest::default() }
+        Self { respond, pending: PendingReplies::default() }
     }
 }
 
 impl<R: Respond> Service for Unframed<R> {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
-        if let Some(wait) = self.rest.resume(output) {
+        if let Some(wait) = self.pending.resume(output) {
             return wait;
         }
         let max_reply_bytes = self.respond.max_reply_bytes(output.limit());
-        let mut replies = Replies::new(output, context, &mut self.rest);
+        let mut replies = Replies::new(output, context, &mut self.pending);
         loop {
             let (text, line_end) = first_line(input.bytes(), input.has_ended());
             let count = text.len() + line_end.len();
@@ -57,11 +57,11 @@ impl<R: Respond> Service for Unframed<R> {
     }
 
     fn error_detail(&self) -> Option<String> {
-        self.rest.error_detail()
+        self.pending.error_detail()
     }
 
     fn held_bytes(&self) -> usize {
-        self.rest.held_bytes() + self.respond.held_bytes()
+        self.pending.held_bytes() + self.respond.held_bytes()
     }
 }
 

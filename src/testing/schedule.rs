@@ -22,13 +22,16 @@ pub(super) struct Part<'s> {
     /// An event without input, or an interrupted call, comes first.
     noise: Option<SocketInput>,
     bytes: &'s [u8],
-    /// The end of the stream follows, announced by the event of the bytes, or by one of its own.
-    end: Option<End>,
+    /// The end of the stream follows.
+    end: Option<StreamEnd>,
 }
 
+/// How the end of a stream is announced.
 #[derive(Debug, Clone, Copy)]
-enum End {
+enum StreamEnd {
+    /// By the event of the last bytes.
     WithBytes,
+    /// By an event of its own.
     Apart,
 }
 
@@ -51,8 +54,8 @@ impl Part<'_> {
         let bytes = self.bytes.to_vec();
         let (input, end) = match self.end {
             _ if bytes.is_empty() => (None, self.end.map(|_| SocketInput::End)),
-            Some(End::WithBytes) => (Some(SocketInput::Last(bytes)), None),
-            Some(End::Apart) => (Some(SocketInput::Bytes(bytes)), Some(SocketInput::End)),
+            Some(StreamEnd::WithBytes) => (Some(SocketInput::Last(bytes)), None),
+            Some(StreamEnd::Apart) => (Some(SocketInput::Bytes(bytes)), Some(SocketInput::End)),
             None => (Some(SocketInput::Bytes(bytes)), None),
         };
         self.noise.clone().into_iter().chain(input).chain(end)
@@ -62,14 +65,14 @@ impl Part<'_> {
 impl<'s> Schedule<'s> {
     /// The whole stream in one part.
     pub(super) fn whole(stream: &'s [u8], limits: Limits) -> Self {
-        let part = Part { pause: Some(Duration::ZERO), bytes: stream, end: Some(End::Apart), ..Part::default() };
+        let part = Part { pause: Some(Duration::ZERO), bytes: stream, end: Some(StreamEnd::Apart), ..Part::default() };
         Self { limits, parts: vec![part], is_stalled: false, writes: Vec::new(), holds_bytes: false }
     }
 
     /// The stream in two parts.
     pub(super) fn split_at(&self, offset: usize) -> Self {
         let (first, second) = self.stream().split_at(offset);
-        let end = if offset.is_multiple_of(2) { End::WithBytes } else { End::Apart };
+        let end = if offset.is_multiple_of(2) { StreamEnd::WithBytes } else { StreamEnd::Apart };
         let part = |bytes| Part { pause: Some(Duration::ZERO), bytes, ..Part::default() };
         Self { parts: vec![part(first), Part { end: Some(end), ..part(second) }], ..self.clone() }
     }
@@ -82,7 +85,7 @@ impl<'s> Schedule<'s> {
     pub(super) fn extremes(&self) -> impl Iterator<Item = Self> {
         let stream = self.stream();
         let byte = |bytes| Part { pause: Some(Duration::ZERO), bytes, ..Part::default() };
-        let end = Part { pause: Some(Duration::ZERO), end: Some(End::Apart), ..Part::default() };
+        let end = Part { pause: Some(Duration::ZERO), end: Some(StreamEnd::Apart), ..Part::default() };
         let bytes: Vec<_> = stream.chunks(1).map(byte).chain([end]).collect();
         let step = [SocketOutput::Takes(1), SocketOutput::Full];
         let slow: Vec<_> = step.into_iter().cycle().take(2 * stream.len()).collect();
@@ -110,7 +113,7 @@ impl<'s> Schedule<'s> {
         }
     }
 
-    /// Has `socket` take the answer after everything was sent.
+    /// Lets `socket` take the answer after everything was sent.
     pub(super) fn finish(&self, socket: &mut ScriptedSocket) {
         if self.is_stalled {
             socket.resume();
@@ -135,9 +138,9 @@ pub(super) fn random_schedule<'s>(whole: &Schedule<'s>, sizes: &[usize], seed: u
         parts.push(random_part(&mut numbers, bytes));
     }
     if numbers.is_one_in(2) || parts.is_empty() {
-        parts.push(Part { end: Some(End::Apart), ..random_part(&mut numbers, &[]) });
+        parts.push(Part { end: Some(StreamEnd::Apart), ..random_part(&mut numbers, &[]) });
     } else if let Some(last) = parts.last_mut() {
-        last.end = Some(if numbers.is_one_in(2) { End::WithBytes } else { End::Apart });
+        last.end = Some(if numbers.is_one_in(2) { StreamEnd::WithBytes } else { StreamEnd::Apart });
     }
     let writes = (0..numbers.below(60)).map(|_| match numbers.below(7) {
         0 => SocketOutput::Signal,
@@ -233,8 +236,8 @@ impl fmt::Display for Part<'_> {
         }
         match self.end {
             Some(_) if self.bytes.is_empty() => write!(out, "end"),
-            Some(End::WithBytes) => write!(out, " with the end"),
-            Some(End::Apart) => write!(out, ", end"),
+            Some(StreamEnd::WithBytes) => write!(out, " with the end"),
+            Some(StreamEnd::Apart) => write!(out, ", end"),
             None => Ok(()),
         }
     }

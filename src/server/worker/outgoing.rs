@@ -1,5 +1,6 @@
-//! Outgoing connections of a worker: from the request of a service over the lookup of the name and the connect to each of
-//! its addresses to the established connection.
+//! Outgoing connections of a worker: name lookup, connect to each address in turn, preamble and TLS.
+//!
+//! A service requests a connection with `Context::connect`; once established, it runs its own service.
 
 #[cfg(test)]
 mod tests;
@@ -85,7 +86,7 @@ pub(super) struct Connecting {
     /// When the next address is tried.
     until: Instant,
     untried: VecDeque<Address>,
-    /// The most telling failure so far.
+    /// The most informative failure so far.
     failure: Option<CloseReason>,
     /// How many bytes of the preamble were sent.
     sent: usize,
@@ -322,11 +323,11 @@ impl Outgoing {
             _ => CloseReason::ConnectFailed,
         };
         // Of several addresses, one that refuses says more than one that does not answer or cannot be reached.
-        let is_telling = connecting.failure.is_none_or(|failure| reason < failure);
+        let is_informative = connecting.failure.is_none_or(|failure| reason < failure);
         connecting.failure = connecting.failure.map_or(Some(reason), |failure| Some(failure.min(reason)));
         let text = format!("{}: {}", connecting.address, in_words(error));
         log::debug!(connection = self.number, error = text; "cannot connect to {}", connecting.address.in_python());
-        if is_telling {
+        if is_informative {
             self.error = Some(text.clone());
         }
         let is_exhausted = ErrorClass::of(error) == ErrorClass::OutOfResources;

@@ -52,7 +52,7 @@ impl<F: FnMut(&HttpRequest<'_>, &mut Context<'_>) -> HttpResponse> Routes for F 
 /// Serves HTTP/1.1 to one peer.
 ///
 /// Malformed and oversized requests are refused with their status (400, 413, 431, 501, 505), after which the connection
-/// closes. HTTP/1.0 is served as well.
+/// closes. A head may have 8 KiB; for bodies see [`with_bodies`](Self::with_bodies). HTTP/1.0 is served as well.
 ///
 /// ```
 /// use multiconn::server::{Server, ServerConfig};
@@ -81,7 +81,7 @@ pub struct HttpService<R> {
     /// A request whose body is incomplete. Boxed, so that an idle connection owns no heap.
     partial: Option<Box<PartialRequest>>,
     /// The encoded response. It may be larger than the output has room for, and is then written in parts.
-    answer: PendingOutput,
+    response: PendingOutput,
     /// Bytes of the responses that were made in this call.
     made_bytes: usize,
     /// The connection closes after this response.
@@ -107,7 +107,7 @@ impl<R: Routes> HttpService<R> {
             max_body_bytes: 0,
             decoder: HeadDecoder::new(MAX_HEAD_BYTES),
             partial: None,
-            answer: PendingOutput::default(),
+            response: PendingOutput::default(),
             made_bytes: 0,
             closes: false,
             waiting_since: None,
@@ -128,7 +128,7 @@ impl<R: Routes> HttpService<R> {
 
     /// Whether a received request is not answered completely.
     pub fn is_answering(&self) -> bool {
-        !self.answer.is_empty()
+        !self.response.is_empty()
     }
 
     /// Reads from the input up to the end of one request, and prepares its response. Returns whether there is one.
@@ -150,7 +150,7 @@ impl<R: Routes> HttpService<R> {
             input.consume(size);
             self.partial = Some(Box::new(PartialRequest { head, body: Vec::new(), decoder: body }));
             if expects_continue && input.is_empty() {
-                self.answer.push_with(|bytes| bytes.extend_from_slice(CONTINUE));
+                self.response.push_with(|bytes| bytes.extend_from_slice(CONTINUE));
             }
             return self.read_body(input, context);
         }
@@ -184,24 +184,24 @@ impl<R: Routes> HttpService<R> {
     fn respond(&mut self, request: &HttpRequest<'_>, has_unread_body: bool, context: &mut Context<'_>) {
         let response = self.routes.respond(request, context);
         let closes = has_unread_body || !request.head.is_persistent;
-        self.set_answer(&response, request.head.method == "HEAD", closes);
+        self.set_response(&response, request.head.method == "HEAD", closes);
     }
 
     /// Refuses a request; the start of the next one is unknown.
     fn refuse(&mut self, status: u16, why: &str) {
-        self.set_answer(&HttpResponse::text(status, why), false, true);
+        self.set_response(&HttpResponse::text(status, why), false, true);
     }
 
-    fn set_answer(&mut self, response: &HttpResponse, is_head: bool, closes: bool) {
+    fn set_response(&mut self, response: &HttpResponse, is_head: bool, closes: bool) {
         let unix_seconds = (self.clock)().as_secs();
         self.made_bytes += HEAD_BYTES + response.body.len();
-        self.answer.push_with(|bytes| response.encode(unix_seconds, is_head, closes, bytes));
+        self.response.push_with(|bytes| response.encode(unix_seconds, is_head, closes, bytes));
         self.closes = closes;
     }
 
     /// Writes as much as there is room for. Returns what to wait for, or `None` when the next request can be handled.
     fn write(&mut self, output: &mut Output<'_>) -> Option<Wait> {
-        if !self.answer.flush(output) {
+        if !self.response.flush(output) {
             return Some(Wait::Writable);
         }
         self.closes.then_some(Wait::Close)
@@ -238,6 +238,6 @@ impl<R: Routes> Service for HttpService<R> {
         let partial = self.partial.as_deref();
         let partial =
             partial.map(|partial| size_of::<PartialRequest>() + partial.head.capacity() + partial.body.capacity());
-        self.answer.held_bytes() + partial.unwrap_or(0)
+        self.response.held_bytes() + partial.unwrap_or(0)
     }
 }
