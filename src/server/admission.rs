@@ -23,7 +23,7 @@ pub enum Refusal {
     PerAddress,
     /// The server has its maximum number of connections.
     AtLimit,
-    /// A header of the PROXY protocol would be required, and the address is not that of a trusted proxy.
+    /// A PROXY protocol header is required, and the address is not that of a trusted proxy.
     UntrustedProxy,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Admission {
     max_per_address: Option<usize>,
     at_limit: AtLimit,
     allow: Vec<IpNet>,
-    /// The ranges of trusted proxies, if a header of the PROXY protocol names the peer.
+    /// The ranges of trusted proxies, if PROXY protocol headers are required.
     proxies: Option<Vec<IpNet>>,
     /// Connections that count against `max_connections`.
     open: AtomicUsize,

@@ -75,8 +75,8 @@ pub struct ServerConfig {
     pub at_limit: AtLimit,
     /// The address ranges from which connections are accepted. Default: empty, which allows every address.
     pub allow: Vec<IpNet>,
-    /// Whether each connection begins with a header of the PROXY protocol (HAProxy, `proxy-protocol.txt`), version 1 or 2,
-    /// before a TLS handshake. The peer of the connection is then the client that the header names, also for `allow` and
+    /// Whether each connection begins with a PROXY protocol header (HAProxy, `proxy-protocol.txt`), version 1 or 2, before
+    /// a TLS handshake. The peer of the connection is then the client that the header names, also for `allow` and
     /// `max_per_address`. A header without an address, as in a health check of the proxy, leaves the address of the
     /// socket. Incomplete headers are closed by [`Limits::handshake`]. Needs the Cargo feature `proxy-protocol`.
     /// Default: no.
@@ -228,20 +228,20 @@ impl ServerConfig {
         storage.saturating_mul(2).saturating_add(buffer).saturating_add(tls)
     }
 
-    /// A header is trusted, so the proxies that may send one must be known.
+    /// Checks that headers are accepted from known proxies only: the address in a header is trusted.
     fn check_proxies(&self) -> Result<(), Error> {
         if self.proxy_protocol && cfg!(not(feature = "proxy-protocol")) {
-            let problem = "this build receives no header of a proxy; enable the Cargo feature `proxy-protocol`";
+            let problem = "this build cannot receive PROXY protocol headers; enable the Cargo feature `proxy-protocol`";
             return Err(Error::config(&["proxy_protocol"], problem));
         }
         let is_tcp = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tcp { .. });
         if self.proxy_protocol && self.proxy_from.is_empty() && self.listen.iter().any(is_tcp) {
-            let problem = "any client could forge its address in a header; give the addresses of the proxies, such as \
+            let problem = "any client could forge its address in a PROXY protocol header; give the addresses of the proxies, such as \
                            127.0.0.1 or 10.0.0.0/8";
             return Err(Error::config(&["proxy_from"], problem));
         }
         if !self.proxy_protocol && !self.proxy_from.is_empty() {
-            let problem = "addresses of proxies have no effect without headers; enable both";
+            let problem = "addresses of proxies have no effect without PROXY protocol headers; set both";
             return Err(Error::config(&["proxy_protocol", "proxy_from"], problem));
         }
         Ok(())

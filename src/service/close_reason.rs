@@ -49,9 +49,9 @@ close_reasons! {
     HandshakeTimeout = "handshake timeout",
     /// The handshake failed.
     HandshakeFailed = "handshake failed",
-    /// The connection did not begin with a valid header of the PROXY protocol.
+    /// The connection did not begin with a valid PROXY protocol header.
     ProxyHeaderInvalid = "invalid PROXY header",
-    /// The client that a header of the PROXY protocol names was refused; the refusal is counted by its own reason, too.
+    /// The client in a PROXY protocol header was refused. The refusal is also counted by its own reason.
     Refused = "refused after its PROXY header",
     /// The input ended without the message that marks its end (TLS: close_notify, RFC 8446, section 6.1).
     Truncated = "truncated by peer",

@@ -25,8 +25,8 @@ pub struct ConnectOptions {
     pub connect_timeout: Duration,
     /// The socket options. Default: those of [`SocketOptions::default`].
     pub socket: SocketOptions,
-    /// Bytes sent in plain text as soon as the connection is established, before TLS and before the bytes of the service,
-    /// such as a PROXY protocol header. Default: none.
+    /// Bytes sent in plain text as soon as the connection is established, such as a PROXY protocol header. They precede
+    /// the TLS handshake and the bytes of the service. Default: none.
     pub preamble: Vec<u8>,
 }
 

@@ -66,8 +66,8 @@ use std::time::Instant;
 
 /// What a service needs before it can continue.
 ///
-/// In each of them the connection also ends by a reset, a limit or a timeout of the connection, a handle, and a drain or
-/// stop of the server.
+/// In each of them a connection can also end for other reasons: a reset, one of its limits or timeouts, a handle, and a
+/// drain or stop of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// More input, or its end. Once the input has ended and was served, the connection finishes: the remaining output
@@ -89,9 +89,9 @@ pub enum Wait {
     /// connection stays open meanwhile, also after the end of input, with a full input buffer and with an empty output.
     /// It suits a service that waits for another connection or another thread.
     Wake,
-    /// This instant, or what [`Wake`](Self::Wake) waits for, whichever comes first; the connection stays open as with
-    /// that. For an instant in the past the service is called again with the next tick, about a millisecond later. The
-    /// limits of the connection apply regardless of the instant.
+    /// This instant, or anything that [`Wake`](Self::Wake) waits for, whichever comes first. The connection stays open as
+    /// with `Wake`. For an instant in the past the service is called again with the next tick, about a millisecond later.
+    /// The limits of the connection apply regardless of the instant.
     Deadline(Instant),
     /// Like [`Deadline`](Self::Deadline), but with microsecond instead of millisecond resolution where the system
     /// allows it. An instant in the past is the same as with `Deadline`. A replaced instant may still cause a call, for

@@ -1,4 +1,4 @@
-//! Upstreams of a proxy: round robin, and back-off after failures.
+//! Upstreams of a proxy: round robin, and backoff after failures.
 
 use super::{CloseReason, ConnectOptions};
 use crate::socket::{Endpoint, ProxyVersion};
@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Back-off after the first failure. A program that restarts is away for about a second.
+/// Backoff after the first failure. A restart takes about a second.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
-/// Longest back-off. An upstream that was away for hours is used again within half a minute.
+/// Longest backoff. An upstream that failed for hours is used again within half a minute.
 const MAX_DELAY: Duration = Duration::from_secs(30);
 
 /// The upstreams of a proxy, shared by all its workers: see [`Proxy`](super::Proxy).
@@ -43,7 +43,7 @@ struct Backoff {
     until: Option<Instant>,
 }
 
-/// Counts of one upstream.
+/// Counts of one upstream, over all workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UpstreamCounts {
@@ -76,8 +76,8 @@ impl Upstreams {
         Self { all, next: AtomicUsize::new(0), send_proxy: None }
     }
 
-    /// Sends the upstreams a header of the PROXY protocol with the address of the client and the one it connected to.
-    /// The header replaces the [preamble](ConnectOptions::preamble).
+    /// Sends the upstreams a PROXY protocol header with the address of the client and the one it connected to. It replaces
+    /// the [preamble](ConnectOptions::preamble).
     #[must_use]
     pub fn with_proxy_header(mut self, version: ProxyVersion) -> Self {
         self.send_proxy = Some(version);
@@ -147,7 +147,7 @@ impl Upstream {
 }
 
 impl Backoff {
-    /// Whether a connection may try the upstream. After a back-off one may, and the others wait for its result.
+    /// Whether a connection may try the upstream. After a backoff one connection may, and the others wait for its result.
     fn allows(&mut self, now: Instant) -> bool {
         match self.until {
             None => true,
@@ -159,7 +159,8 @@ impl Backoff {
         }
     }
 
-    /// Begins or prolongs the back-off. Returns its time. Connections that began together count as one failure.
+    /// Begins or prolongs the backoff, and returns its duration. Connects that began before the last failure count as one
+    /// with it, and return `None`.
     fn fail(&mut self, began: Instant, now: Instant) -> Option<Duration> {
         if self.failed_at.is_some_and(|failed_at| began <= failed_at) {
             return None;

@@ -80,8 +80,8 @@ impl Endpoint {
         Ok(addresses)
     }
 
-    /// Resolves the endpoint if that needs no lookup, and so does not block: the path of a Unix socket, an IP address
-    /// without a zone, an empty host and `<broadcast>`. Returns `None` for a name.
+    /// Resolves the endpoint if that needs no lookup, and so does not block. Returns `None` for a name. No lookup is needed
+    /// for the path of a Unix socket, an IP address without a zone, an empty host and `<broadcast>`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! PROXY protocol: the header with which a proxy tells the address of its client (HAProxy, `proxy-protocol.txt`).
+//! PROXY protocol: the header with which a proxy passes on the address of its client (HAProxy, `proxy-protocol.txt`).
 //!
 //! The header comes before every other byte of a connection, and before a TLS handshake. Version 1 is a line of text,
 //! version 2 is binary.

@@ -28,5 +28,5 @@ pub enum ProxyHeader {
 }
 
 pub fn receive_header(_stream: &Stream, _is_hung_up: bool) -> io::Result<ProxyHeader> {
-    Ok(ProxyHeader::Invalid("this build knows no header".to_owned()))
+    Ok(ProxyHeader::Invalid("this build cannot receive PROXY protocol headers".to_owned()))
 }

@@ -31,7 +31,7 @@ impl Notify for Woken {
     }
 }
 
-/// What the connections of a loop ask of it.
+/// Requests of connections to their loop.
 #[derive(Debug, Default)]
 pub(crate) struct LoopRequests {
     pub(crate) woken: Arc<Woken>,
@@ -56,7 +56,7 @@ pub(crate) struct ConnectRequest {
     pub(crate) handle: Handle,
 }
 
-/// What a service may learn about its connection, and ask of its loop.
+/// Facts about a connection, and the requests to its loop, for the context of its service.
 #[derive(Debug)]
 pub(crate) struct ConnectionFacts {
     pub(crate) id: u64,
@@ -171,7 +171,7 @@ impl<S: Service> SimulatedConnection<S> {
         }
     }
 
-    /// Has `make_service` make the service of the connection.
+    /// Opens the connection with the service that `make_service` returns.
     pub(crate) fn open(&mut self, make_service: impl FnOnce(&mut Context<'_>) -> S) {
         let now = self.observer.now;
         let mut context = self.connection.context(&self.limits, now, &mut self.observer, &self.socket);

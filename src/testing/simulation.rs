@@ -27,7 +27,12 @@ type MakeService<'a> = dyn FnMut(&mut Context<'_>) -> Box<dyn Service + 'a> + 'a
 
 /// Server without a kernel: it serves the [peers](Peer) of a test on a simulated loop.
 ///
-/// The simulated time stands still except in [`advance`](Self::advance). A panic of a service is one of the test.
+/// The simulated time stands still except in [`advance`](Self::advance).
+///
+/// # Panics
+///
+/// The methods of a simulation and of its peers panic when a service panics, when the loop finds a broken invariant, and
+/// when a service never waits.
 pub struct Simulation<'a> {
     pub(super) make_service: Rc<RefCell<MakeService<'a>>>,
     pub(super) limits: Limits,
@@ -49,7 +54,8 @@ pub struct Peer<'a> {
     has_ended: bool,
 }
 
-/// An outgoing connection that a service has requested. The test decides how the connect ends; dropped, it never does.
+/// An outgoing connection that a service has requested. The test accepts or fails it; if it is dropped, the connect
+/// never completes.
 pub struct PendingConnect<'a> {
     event_loop: Rc<RefCell<SimulatedLoop<'a>>>,
     request: ConnectRequest,
@@ -260,7 +266,7 @@ impl<'a> Peer<'a> {
         change(&mut self.event_loop.borrow_mut().connections[self.index].socket)
     }
 
-    /// Has the service called for no visible reason.
+    /// Wakes the service without a visible reason.
     pub(super) fn wake(&self) {
         let connection = &mut self.event_loop.borrow_mut().connections[self.index];
         connection.connection.handle_wake();

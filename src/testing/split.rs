@@ -112,7 +112,7 @@ fn is_too_small(reason: CloseReason) -> bool {
     matches!(reason, CloseReason::FrameTooLarge | CloseReason::ReplyTooLarge | CloseReason::NoProgress)
 }
 
-/// Describes a difference for the person who has to find its cause.
+/// Describes a difference between two answers.
 fn description(schedule: &Schedule<'_>, expected: &Answer, answer: &Answer, seed: Option<u64>) -> String {
     let closed = |answer: &Answer| answer.closed.map_or_else(|| "still open".to_owned(), |reason| reason.to_string());
     let common = expected.bytes.iter().zip(&answer.bytes).take_while(|(one, other)| one == other).count();

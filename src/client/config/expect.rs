@@ -18,8 +18,8 @@ pub enum Expect {
     Any,
     /// An HTTP/1.1 response to each message. The messages are requests; one that holds several requests is divided.
     ///
-    /// A server may close the connection after a response, or while no request is in flight: the connection is then
-    /// replaced, and the messages go on.
+    /// A server may close a connection after a response, or while no request is in flight. A new connection then sends
+    /// the remaining messages.
     Http {
         /// The expected status code (RFC 9110, section 15); a response with another one is a wrong reply. Default: any.
         status: Option<u16>,

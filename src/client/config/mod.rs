@@ -117,9 +117,8 @@ pub struct ClientConfig {
     /// TLS options: none for plain text, one for all targets, or one per target. The handshake counts as part of the
     /// connect and is limited by `connect_timeout`. Default: plain text.
     pub tls: Vec<TlsClientOptions>,
-    /// Sends a header of the PROXY protocol as the first bytes of each connection, before a TLS handshake: from the
-    /// connection's own address to that of its peer, as a proxy would. Needs the Cargo feature `proxy-protocol`. Default:
-    /// none.
+    /// Sends a PROXY protocol header of this version as the first bytes of each connection, before a TLS handshake. It
+    /// names the connection's own address and that of its peer. Needs the Cargo feature `proxy-protocol`. Default: none.
     pub proxy_protocol: Option<ProxyVersion>,
     /// Socket options.
     pub socket: SocketOptions,
@@ -321,7 +320,7 @@ impl ClientConfig {
             return refuse(&["load.reconnect_every"], "datagrams have no connections to open anew; leave it out");
         }
         if self.proxy_protocol.is_some() {
-            let problem = "a header of the PROXY protocol begins a stream of bytes; leave it out over UDP";
+            let problem = "a PROXY protocol header needs a stream of bytes; leave it out over UDP";
             return refuse(&["proxy_protocol", "udp"], problem);
         }
         if matches!(self.expect, Expect::Http { .. }) {

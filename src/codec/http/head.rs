@@ -143,8 +143,8 @@ impl HeadDecoder {
         }))
     }
 
-    /// The bytes to parse, if that may find more than the last time: the first bytes, the end of the head, or twice as
-    /// many bytes, which may show an error.
+    /// The bytes to parse, if that may find more than the last time. It may with the first bytes and with the end of the
+    /// head; and with twice as many bytes as before, which may show an error.
     fn worth_parsing<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let max_bytes = self.max_bytes as usize;
         let is_full = bytes.len() >= max_bytes;

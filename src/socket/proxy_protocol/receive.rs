@@ -21,9 +21,10 @@ const V1_SIGNATURE: &[u8] = b"PROXY ";
 /// Length of what comes before the length field of a version 2 header, and of that field.
 const V2_FIXED_BYTES: usize = v2::PROTOCOL_PREFIX.len() + 4;
 
-/// Version and command of a version 2 header for a connection of the proxy itself, such as a health check, and for one of
-/// a client.
+/// Version and command of a version 2 header for a connection of the proxy itself, such as a health check.
 const V2_LOCAL: u8 = 0x20;
+
+/// Version and command of a version 2 header for a connection of a client.
 const V2_PROXY: u8 = 0x21;
 
 /// A header that names no TCP connection.
@@ -49,8 +50,8 @@ pub enum ProxyHeader {
 /// Receives the header that a stream begins with. Nothing is consumed until the header is complete, and then nothing
 /// behind it.
 ///
-/// `is_hung_up` tells that an event has announced the end of the input, or urgent data: a header that is not complete by
-/// then is invalid, since no further event may follow.
+/// With `is_hung_up` an event has announced the end of the input, or urgent data. A header that is incomplete by then is
+/// invalid, since no further event may follow.
 ///
 /// # Errors
 ///
