@@ -18,7 +18,7 @@ const CAUSES: [(&str, &str); 21] = [
     ("closed_early", "closed early by peer"),
     ("mismatch", "echo mismatch"),
     ("wrong_reply", "wrong reply"),
-    ("wrong_status", "a response with another status than the expected one"),
+    ("wrong_status", "unexpected HTTP status"),
     ("closed_after_reply", "closed by peer before a second reply: it serves one message per connection"),
     ("bad_frame", "a reply violates the framing"),
     ("incomplete_frame", "closed by peer in the middle of a reply"),

@@ -66,8 +66,8 @@ use std::time::Instant;
 
 /// What a service needs before it can continue.
 ///
-/// In each of them a connection can also end for other reasons: a reset, one of its limits or timeouts, a handle, and a
-/// drain or stop of the server.
+/// In each of them a connection can also end by a reset, one of its limits or timeouts, a handle, and a drain or stop of
+/// the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// More input, or its end. Once the input has ended and was served, the connection finishes: the remaining output

@@ -31,8 +31,8 @@ type MakeService<'a> = dyn FnMut(&mut Context<'_>) -> Box<dyn Service + 'a> + 'a
 ///
 /// # Panics
 ///
-/// The methods of a simulation and of its peers panic when a service panics, when the loop finds a broken invariant, and
-/// when a service never waits.
+/// The methods of a simulation and of its peers panic when a service panics, when a service never waits, and when an
+/// invariant is broken.
 pub struct Simulation<'a> {
     pub(super) make_service: Rc<RefCell<MakeService<'a>>>,
     pub(super) limits: Limits,

@@ -163,7 +163,7 @@ fn another_status_is_a_wrong_reply() {
     let told = strict.stderr.join("\n");
     for part in [
         "  statuses     2xx 30, 5xx 10",
-        "10 a response with another status than the expected one",
+        "10 unexpected HTTP status",
         ", reply 4: status 503 instead of 200",
         "✗ 5xx is 10, which is > 9",
         "✓ 4xx is 0, not > 0",

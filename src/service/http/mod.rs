@@ -1,7 +1,7 @@
 //! HTTP/1.1 service: answers the requests of a connection one after the other, with keep-alive and pipelining.
 //!
-//! Heads and bodies have a bounded size. The work of one call is bounded as well, so that a peer that sends many requests
-//! at once waits for its turn like every other connection.
+//! Heads and bodies have a bounded size. The work of one call is bounded as well: a peer that sends many requests at once
+//! waits for its turn like every other connection.
 
 mod response;
 #[cfg(test)]
