@@ -160,7 +160,7 @@ impl ServiceOptions {
         };
         if !matches!(self.service, ServiceName::Answer | ServiceName::Greet) {
             return Err(Error::Usage(format!(
-                "--service {name} does not send the text of --answer; give it with answer or greet"
+                "--service {name} does not send a given text; give --answer with answer or greet"
             )));
         }
         let framing_bytes = match self.frame.map(|framing| framing.envelope(text, 0)) {
