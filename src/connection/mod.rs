@@ -363,12 +363,10 @@ impl<S: Service> Connection<S> {
         self.serve_due && self.phase.is_open()
     }
 
-    /// Whether bytes of the handle should be put into the output: see [`queue_sends`](Self::queue_sends). Not while the
-    /// service waits for space: a steady stream of sends would take it all.
+    /// Whether bytes of the handle should be put into the output: see [`queue_sends`](Self::queue_sends).
     #[inline]
     pub fn wants_sends(&self) -> bool {
-        let is_reserved = self.phase.is_open() && self.waiting == ServiceWait::Writable;
-        self.sends_due && self.phase.takes_sends() && !is_reserved
+        self.sends_due && self.phase.takes_sends()
     }
 
     /// As [`wants_sends`](Self::wants_sends), if there is room for certain.
