@@ -17,7 +17,7 @@ const KEPT_MESSAGES: usize = 4;
 ///
 /// Made by [`Context::handle`](super::Context::handle).
 #[derive(Clone)]
-pub struct Handle(Arc<Remote>);
+pub struct Handle(Arc<Shared>);
 
 /// Why [`Handle::send`] did not accept bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +41,7 @@ pub(crate) trait Notify: Send + Sync {
 }
 
 /// The side of a connection that handles share with it.
-struct Remote {
+struct Shared {
     id: u64,
     notify: Arc<dyn Notify>,
     /// Maximum number of bytes that wait to be sent, with [`MESSAGE_BYTES`] for each message after the first.
@@ -93,7 +93,7 @@ impl Handle {
     /// A handle of the connection `id`; `notify` is informed with `key`. About `limit` bytes may wait to be sent.
     pub(crate) fn new(id: u64, key: u64, limit: usize, notify: Arc<dyn Notify>) -> Self {
         let state = State { key, ..State::default() };
-        Self(Arc::new(Remote { id, notify, limit, state: Mutex::new(state) }))
+        Self(Arc::new(Shared { id, notify, limit, state: Mutex::new(state) }))
     }
 
     /// As [`new`](Self::new), for a connection that the loop does not know yet. The loop is not informed before
@@ -124,7 +124,7 @@ impl Handle {
         self.0.id
     }
 
-    /// Has the service called soon. Several calls before that count as one.
+    /// Calls the service soon. Several calls before that count as one.
     pub fn wake(&self) {
         self.request(|state| state.requests.wake = true);
     }

@@ -15,7 +15,7 @@ use std::rc::Rc;
 ///
 /// An end that closes in order ends the other one after all bytes. One that fails, or loses bytes, has the other one
 /// reset with [`TunnelFailed`](CloseReason::TunnelFailed); a connection that could not be established, with its own
-/// reason. A drain waits while both ends are open, because nobody knows whether a reply is due.
+/// reason. A drain waits while both ends are open, because a reply may be due.
 ///
 /// ```no_run
 /// use multiconn::service::Tunnel;

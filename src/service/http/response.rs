@@ -39,21 +39,21 @@ impl HttpResponse {
     }
 
     /// Appends the response as sent. `closes` says that the connection closes after it, `is_head` that the body is left
-    /// out.
+    /// out. The statuses 204 and 304 have no body (RFC 9112, section 6.3), and 204 has no length (RFC 9110, section 8.6).
     pub(super) fn encode(&self, unix_seconds: u64, is_head: bool, closes: bool, out: &mut Vec<u8>) {
         let Self { status, content_type, fields, body } = self;
-        let (phrase, date, length) = (reason_phrase(*status), format_http_date(unix_seconds), body.len());
+        let (phrase, date) = (reason_phrase(*status), format_http_date(unix_seconds));
         // Writing to a vector cannot fail.
-        let _ = write!(
-            out,
-            "HTTP/1.1 {status} {phrase}\r\nDate: {date}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
-             Cache-Control: no-store\r\n"
-        );
+        let _ = write!(out, "HTTP/1.1 {status} {phrase}\r\nDate: {date}\r\nContent-Type: {content_type}\r\n");
+        if *status != 204 {
+            let _ = write!(out, "Content-Length: {}\r\n", body.len());
+        }
+        out.extend_from_slice(b"Cache-Control: no-store\r\n");
         for (name, value) in fields {
             let _ = write!(out, "{name}: {value}\r\n");
         }
         out.extend_from_slice(if closes { b"Connection: close\r\n\r\n" } else { b"\r\n" });
-        if !is_head {
+        if !is_head && !matches!(status, 204 | 304) {
             out.extend_from_slice(body);
         }
     }
@@ -64,9 +64,11 @@ fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         201 => "Created",
+        204 => "No Content",
         301 => "Moved Permanently",
         302 => "Found",
         303 => "See Other",
+        304 => "Not Modified",
         400 => "Bad Request",
         403 => "Forbidden",
         404 => "Not Found",

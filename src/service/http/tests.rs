@@ -17,6 +17,8 @@ fn respond(request: &HttpRequest<'_>, _context: &mut Context<'_>) -> HttpRespons
         ("GET" | "HEAD", "/page") => HttpResponse::text(200, "here"),
         ("GET", "/long") => HttpResponse::text(200, &"l".repeat(3 * BLOCK_BYTES)),
         ("POST", "/page") => HttpResponse::new(201, "text/plain", request.body).with_field("X-A", "b\r\nc"),
+        (_, "/empty") => HttpResponse::text(204, "not sent"),
+        (_, "/unchanged") => HttpResponse::text(304, "not sent"),
         (_, "/page") => HttpResponse::text(405, "no").with_field("Allow", "GET, HEAD"),
         (_, path) => HttpResponse::text(404, path),
     }
@@ -79,6 +81,14 @@ fn head_is_get_without_the_body() {
     let get = expect("GET /page HTTP/1.1\r\nHost: a\r\n\r\n", "200 OK", After::Open);
     let head = expect("HEAD /page HTTP/1.1\r\nHost: a\r\n\r\n", "200 OK", After::Open);
     assert_eq!(get.strip_suffix("here\n"), Some(head.as_str()));
+}
+
+#[test]
+fn statuses_without_a_body_have_none() {
+    let answer = expect("GET /empty HTTP/1.1\r\nHost: a\r\n\r\n", "204 No Content", After::Open);
+    assert!(answer.ends_with("\r\n\r\n") && !answer.contains("Content-Length"), "{answer}");
+    let answer = expect("GET /unchanged HTTP/1.1\r\nHost: a\r\n\r\n", "304 Not Modified", After::Open);
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
 #[test]
