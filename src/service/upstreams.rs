@@ -159,10 +159,10 @@ impl Backoff {
         }
     }
 
-    /// Begins or prolongs the backoff, and returns its duration. Connects that began before the last failure count as one
-    /// with it, and return `None`.
+    /// Begins or prolongs the backoff, and returns its duration. Connects that began before the last one was over count as
+    /// one failure, and return `None`.
     fn fail(&mut self, began: Instant, now: Instant) -> Option<Duration> {
-        if self.failed_at.is_some_and(|failed_at| began <= failed_at) {
+        if self.failed_at.is_some_and(|failed_at| began < failed_at + self.delay()) {
             return None;
         }
         self.failures = self.failures.saturating_add(1);
@@ -232,6 +232,16 @@ mod tests {
             now += delay;
             assert!(!upstreams.counts(now)[0].is_in_backoff, "{delay:?}");
         }
+    }
+
+    #[test]
+    fn connects_during_a_backoff_do_not_prolong_it() {
+        let (upstreams, start) = (upstreams(1), Instant::now());
+        for milliseconds in 0..100 {
+            let began = start + MOMENT * milliseconds;
+            upstreams.failed(0, CloseReason::ConnectRefused, began, began + MOMENT);
+        }
+        assert!(!upstreams.counts(start + MOMENT + FIRST_DELAY)[0].is_in_backoff);
     }
 
     #[test]
