@@ -55,6 +55,10 @@ pub(super) type MakeService<'a, S> = Box<dyn FnMut(&mut Context<'_>) -> S + 'a>;
 /// others go to the ready queue, so that a broadcast delays no other connection.
 const SERVED_AT_ONCE: usize = 8;
 
+/// Connects that are started at once, before events are handled again. Each takes a few system calls; 64 delay other
+/// connections by about a millisecond.
+const CONNECTS_PER_ROUND: usize = 64;
+
 pub(super) struct Worker<'a, S> {
     shared: &'a Arc<Shared>,
     make_service: MakeService<'a, S>,
@@ -462,7 +466,7 @@ impl<'a, S: Service> Worker<'a, S> {
         for key in self.entries.keys() {
             self.close(context, key, CloseReason::Stopped);
         }
-        self.start_connects(context);
+        self.start_connects(context, 0);
     }
 }
 
@@ -515,10 +519,15 @@ impl<S: Service> Handler for Worker<'_, S> {
     fn handle_round(&mut self, context: &mut LoopContext) {
         // First: a connect that fails at once can wake other connections.
         if !self.connects.requests.is_empty() {
-            self.start_connects(context);
+            self.start_connects(context, CONNECTS_PER_ROUND);
         }
         if !self.woken.is_empty() {
             self.serve_woken(context, SERVED_AT_ONCE);
+        }
+        // What was requested meanwhile waits in the ready queue: otherwise the loop would sleep until another event.
+        if !self.connects.requests.is_empty() {
+            self.start_connects(context, 0);
+            self.serve_woken(context, 0);
         }
         if let Some(metrics) = &self.metrics {
             metrics.record_round(context, &self.pool);

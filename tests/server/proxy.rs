@@ -270,6 +270,19 @@ fn connections_take_turns_and_avoid_an_upstream_that_is_down() {
 }
 
 #[test]
+fn a_silent_client_reaches_the_next_upstream() {
+    let backend = Backend::new();
+    // Nothing else has the loop of the one worker run.
+    let mut proxy = proxy(unused_address(), &["--upstream", &backend.address().to_string(), "--workers", "1"]);
+    let mut client = connect(proxy.address());
+    backend.0.set_nonblocking(true).unwrap();
+    await_until("the second upstream to be connected to", || backend.0.accept().is_ok());
+    expect_end(&mut client);
+    drop(client);
+    finish(&mut proxy);
+}
+
+#[test]
 fn a_drain_finishes_a_transfer() {
     let upstream = Backend::new();
     let mut proxy = proxy(upstream.address(), &[]);
@@ -391,6 +404,7 @@ fn options_that_do_not_fit_are_refused() {
         (&["--upstream", "127.0.0.1:1", "--reply-delay", "1s"], &["--upstream", "--reply-delay"]),
         (&["--upstream", "127.0.0.1:1", "--udp"], &["--upstream", "--udp"]),
         (&["--upstream", "127.0.0.1"], &["--upstream", "127.0.0.1:65432"]),
+        (&["--upstream", "unix:"], &["0 bytes", "/tmp/m.sock"]),
         (&["--upstream-tls"], &["--upstream-tls", "--upstream HOST:PORT"]),
         (&["--send-proxy", "v1"], &["--send-proxy", "--upstream HOST:PORT"]),
         (&["--connect-timeout", "1s"], &["--connect-timeout", "--upstream HOST:PORT"]),

@@ -104,6 +104,7 @@ impl ProxyOptions {
     }
 
     fn connect_options(&self, endpoint: &Endpoint, config: &ServerConfig) -> Result<ConnectOptions, Error> {
+        endpoint.resolve_literal().transpose()?;
         let mut options = ConnectOptions::to(endpoint.clone());
         options.limits = config.limits.clone();
         options.limits.first_byte = None;

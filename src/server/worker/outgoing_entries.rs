@@ -14,13 +14,9 @@ use crate::server::resolver::Resolved;
 use crate::server::token::Trigger;
 use crate::service::{Context, Service};
 
-/// Connects that are started at once, before events are handled again. Each takes a few system calls; 64 delay other
-/// connections by about a millisecond.
-const CONNECTS_PER_ROUND: usize = 64;
-
 impl<S: Service> Worker<'_, S> {
-    /// Starts the connections that services have requested.
-    pub(super) fn start_connects(&mut self, context: &mut LoopContext) {
+    /// Starts up to `at_once` of the connections that services have requested; the others get a place in the ready queue.
+    pub(super) fn start_connects(&mut self, context: &mut LoopContext, at_once: usize) {
         for (position, request) in std::mem::take(&mut self.connects.requests).into_iter().enumerate() {
             let (connection, requester, endpoint) = (request.number, request.requester, &request.options.endpoint);
             log::debug!(target: SERVER_LOG, connection, requester; "Connecting to {endpoint}");
@@ -36,7 +32,7 @@ impl<S: Service> Worker<'_, S> {
             match self.stage {
                 Lifecycle::Stopped => self.close(context, key, CloseReason::Stopped),
                 _ if !is_allowed => self.close(context, key, CloseReason::OutgoingLimit),
-                _ if position < CONNECTS_PER_ROUND => self.handle_outgoing(context, key, Trigger::Ready),
+                _ if position < at_once => self.handle_outgoing(context, key, Trigger::Ready),
                 _ => context.ready.push_back(key),
             }
         }
