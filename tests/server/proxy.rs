@@ -18,10 +18,13 @@ use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Memory of a proxy besides the buffers of its connections, in bytes.
 const FIXED: u64 = 6 << 20;
+
+/// How long a connection lingers by default.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// A proxy to `upstream`, with further arguments.
 fn proxy(upstream: impl Display, arguments: &[&str]) -> Program {
@@ -192,6 +195,32 @@ fn a_stalled_client_stops_the_upstream_and_takes_little_memory() {
         back.len()
     );
     finish(&mut proxy);
+}
+
+#[test]
+fn few_descriptors_leave_some_for_upstreams() {
+    let backend = server(&[]);
+    let upstream = backend.address().to_string();
+    let arguments = ["127.0.0.1", "0", "--workers", "1", "--upstream", &upstream];
+    let mut proxy = Program::spawn(Program::server_with_descriptors(64).args(arguments));
+    echo(&mut connect(proxy.address()), b"through the proxy");
+    assert_eq!(finish(&mut proxy).code, Some(0));
+}
+
+#[test]
+fn a_failed_handshake_is_followed_by_the_next_upstream_at_once() {
+    let plain = Backend::new();
+    let secure = server(&["--tls-self-signed"]);
+    let [first, second] = [plain.address(), secure.address_of(" (tls, ")].map(|address| address.to_string());
+    let tls = ["--upstream", &second, "--upstream-tls", "--upstream-tls-insecure"];
+    let proxy = proxy(first, &[&tls[..], &["--workers", "1"]].concat());
+    let since = Instant::now();
+    let mut client = connect(proxy.address());
+    let mut upstream = plain.accept();
+    upstream.write_all(b"220 this is no TLS\r\n").unwrap();
+    echo(&mut client, b"through the other upstream");
+    assert!(since.elapsed() < LINGER, "the connection to the failed upstream lingered first");
+    drop(upstream);
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(super) struct ProxyOptions {
     /// Send the address of the client to the upstreams in a PROXY protocol header of this version.
     #[arg(long, value_name = "v1|v2", value_parser = values::proxy_version, help_heading = "Proxy")]
     send_proxy: Option<ProxyVersion>,
-    /// Give up a connect to an upstream after this long, and try the next one.
+    /// Give up a connect to an upstream after this long, and try the next one. The TLS handshake may take as long again.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, help_heading = "Proxy")]
     connect_timeout: Duration,
 }
@@ -78,7 +78,8 @@ impl ProxyOptions {
             ));
         }
         config.sending = "Sending";
-        let half = || raise_descriptor_limit().map(|limit| limit.soft.saturating_sub(OTHER_DESCRIPTORS) / 2);
+        let others = |limit: u64| OTHER_DESCRIPTORS.min(limit / 2);
+        let half = || raise_descriptor_limit().map(|limit| (limit.soft - others(limit.soft)) / 2);
         config.max_outgoing = config.max_connections.or_else(|| half().and_then(|half| half.try_into().ok()));
         let options = self.upstream.iter().map(|endpoint| self.connect_options(endpoint, config));
         let upstreams = Upstreams::new(options.collect::<Result<Vec<_>, _>>()?);
@@ -110,6 +111,7 @@ impl ProxyOptions {
         options.limits.first_byte = None;
         options.socket = config.socket.clone();
         options.connect_timeout = self.connect_timeout;
+        options.limits.handshake = Some(self.connect_timeout);
         if self.upstream_tls {
             options.tls = Some(self.tls_connector(endpoint)?);
         }

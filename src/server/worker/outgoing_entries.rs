@@ -112,7 +112,9 @@ impl<S: Service> Worker<'_, S> {
             counters.outgoing.opened.add(1);
             memory.release(std::mem::take(held_bytes));
         }
-        if let Some(reason) = turn.closed() {
+        // A failed handshake is reported at once: a peer that stays open must not delay the next attempt.
+        let failed = if service.is_some() { entry.session.connection.ending() } else { None };
+        if let Some(reason) = turn.closed().or(failed) {
             self.close(context, key, reason);
         } else if let Some(reason) = entry.session.connection.ending()
             && let Some(closing) = entry.closing(reason, context.now, &mut self.malformed)
