@@ -323,12 +323,7 @@ impl<'a, S: Service> Worker<'a, S> {
     fn turn_alone(&mut self, context: &mut LoopContext, key: Key) {
         let entry = match self.entries.get_mut(key) {
             Some(Entry::Service(entry)) if entry.session.is_admitted => entry,
-            Some(Entry::Service(_)) => {
-                if self.receive_header(context, key) {
-                    self.turn_alone(context, key);
-                }
-                return;
-            }
+            Some(Entry::Service(_)) => return self.turn_with_header(context, key),
             Some(Entry::Admin(connection)) => {
                 if connection.turn(context, key, &mut self.pool, &self.admin) {
                     self.close_admin(context, key);
@@ -370,6 +365,14 @@ impl<'a, S: Service> Worker<'a, S> {
         {
             // Logged now rather than when the peer closes, which can take as long as lingering does.
             closing.log();
+        }
+    }
+
+    /// Runs a turn of a connection once its PROXY header has arrived.
+    #[cold]
+    fn turn_with_header(&mut self, context: &mut LoopContext, key: Key) {
+        if self.receive_header(context, key) {
+            self.turn_alone(context, key);
         }
     }
 
