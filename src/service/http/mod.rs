@@ -16,9 +16,10 @@ use std::time::Instant;
 /// Maximum size of the head of a request in bytes: the usual limit of web servers for one line of it.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
-/// Size of the responses that are made in one call, in bytes, after which the others wait for the next tick. Bodies
-/// count for `HEAD` too, because they cost the same work.
-const CALL_BYTES: usize = 16 * 1024;
+/// Size of the responses that are made in one call, in bytes, after which the others wait for the next tick. A metrics
+/// page alone is larger: more than one per call delay other clients too much. Bodies count for `HEAD` too, because they
+/// cost the same work.
+const CALL_BYTES: usize = 4 * 1024;
 
 /// Size that a response without a body counts for.
 const HEAD_BYTES: usize = 256;
