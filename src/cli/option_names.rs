@@ -6,7 +6,7 @@ use crate::error::Error;
 const NOT_SENT: &str = "not_sent_";
 
 /// The options of the library's settings, by the names in [`Error::Config`].
-const OPTIONS: [(&str, &str); 41] = [
+const OPTIONS: [(&str, &str); 42] = [
     ("Expect::ReadOnly", "--messages 0"),
     ("buffer_bytes", "--buffer-limit"),
     ("connect_rate", "--connect-rate"),
@@ -23,6 +23,7 @@ const OPTIONS: [(&str, &str); 41] = [
     ("listen", "HOST PORT"),
     ("load.arrivals", "--arrivals"),
     ("load.duration", "--duration"),
+    ("load.ramp_to", "--rate FROM..TO"),
     ("load.rate", "--rate"),
     ("load.reconnect_every", "--reconnect-every"),
     ("load.warm_up", "--warm-up"),

@@ -30,6 +30,8 @@ pub enum Quantity {
     Duration,
     /// Events per second.
     Rate,
+    /// Events per second: one rate, or two that bound a range.
+    RateRange,
 }
 
 /// Why a text is not a quantity.
@@ -63,6 +65,7 @@ impl Quantity {
             Self::Size => "64, 10k, 64KiB or 1.5MiB",
             Self::Duration => "250us, 10ms, 5s or 1m30s",
             Self::Rate => "100, 5k, 5k/s or 1.5M/s",
+            Self::RateRange => "50k or 10k..200k",
         }
     }
 
@@ -72,7 +75,7 @@ impl Quantity {
             Self::Size => " of bytes",
             Self::Duration => " of nanoseconds",
             // Unreachable: rates are floating point, so no rate is too fine.
-            Self::Rate => " of events per second",
+            Self::Rate | Self::RateRange => " of events per second",
         }
     }
 }
@@ -84,6 +87,7 @@ impl fmt::Display for Quantity {
             Self::Size => "size",
             Self::Duration => "duration",
             Self::Rate => "rate",
+            Self::RateRange => "rate or range of rates",
         })
     }
 }

@@ -20,7 +20,7 @@ pub use date_formats::{
 };
 pub use error::{Problem, Quantity, UnitError};
 pub use format::{format_count, format_counted, format_duration, format_rate, format_size};
-pub use parse::{parse_count, parse_duration, parse_rate, parse_size};
+pub use parse::{RateRange, parse_count, parse_duration, parse_rate, parse_rate_range, parse_size};
 pub use saturating_time::{later, nanos};
 
 #[cfg(test)]

@@ -45,6 +45,27 @@ pub fn parse_rate(text: &str) -> Result<f64, UnitError> {
     rate_per_second(text).map_err(|problem| UnitError::new(text, Quantity::Rate, problem))
 }
 
+/// One rate per second, or two that bound a range.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateRange {
+    /// The only rate, or the first one.
+    pub from: f64,
+    /// The second rate, which may be below the first.
+    pub to: Option<f64>,
+}
+
+/// A rate, or a range `FROM..TO` of two: `50k`, `10k..200k`, `1k/s..500/s`.
+///
+/// # Errors
+///
+/// The text has another form, or [`parse_rate`] refuses one of the rates. The error names the whole text.
+pub fn parse_rate_range(text: &str) -> Result<RateRange, UnitError> {
+    let (from, to) = text.split_once("..").map_or((text, None), |(from, to)| (from, Some(to)));
+    let parsed =
+        rate_per_second(from).and_then(|from| Ok(RateRange { from, to: to.map(rate_per_second).transpose()? }));
+    parsed.map_err(|problem| UnitError::new(text, Quantity::RateRange, problem))
+}
+
 /// A count: `0`, `1000`, `1_000`, `1,000`, `10k`, `1.5M`; k, M, G and T are powers of 1000.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::cli::values;
 use crate::client::{Arrivals, LoadConfig};
-use crate::units::{parse_duration, parse_rate};
+use crate::units::{RateRange, parse_duration, parse_rate_range};
 use clap::{Args, ValueEnum};
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ pub(super) struct LoadOptions {
     duration: Option<Duration>,
     /// Send this many messages per second in total (open loop), such as 50k; at most 100M. The rate does not depend on
     /// the server's speed. Default: a closed loop, where each connection sends its next message after a reply.
-    #[arg(short, long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "stdin",
+    #[arg(short, long, value_name = "RATE", value_parser = parse_rate_range, conflicts_with = "stdin",
         allow_negative_numbers = true, help_heading = "Load")]
-    rate: Option<f64>,
+    rate: Option<RateRange>,
     /// Spacing of messages: even, or random as from independent users.
     #[arg(long, value_name = "uniform|poisson", value_enum, default_value_t = ArrivalsName::Uniform,
         conflicts_with = "stdin", hide_possible_values = true, help_heading = "Load")]
@@ -43,7 +43,8 @@ enum ArrivalsName {
 impl LoadOptions {
     pub(super) fn load(&self) -> LoadConfig {
         LoadConfig {
-            rate: self.rate,
+            rate: self.rate.map(|rate| rate.from),
+            ramp_to: self.rate.and_then(|rate| rate.to),
             arrivals: match self.arrivals {
                 ArrivalsName::Uniform => Arrivals::Uniform,
                 ArrivalsName::Poisson => Arrivals::Poisson,

@@ -22,6 +22,8 @@ const START_DELAY: Duration = Duration::from_millis(20);
 pub struct LoadConfig {
     /// Messages due per second, over all connections and workers. Default: none, a closed loop.
     pub rate: Option<f64>,
+    /// Rate at the end of the duration, to which the rate changes linearly. Default: none, a constant rate.
+    pub ramp_to: Option<f64>,
     /// Distribution of the times between messages. Default: uniform.
     pub arrivals: Arrivals,
     /// Seed of everything random: Poisson arrival times and message bytes. Default: 0.
@@ -55,6 +57,9 @@ impl LoadConfig {
         if self.rate.is_some_and(|rate| !(rate > 0.0 && rate <= MAX_PER_SECOND)) {
             let problem = "a rate is a number of messages per second above 0 and up to 100M; give one such as 50k";
             return refuse(&["load.rate"], problem);
+        }
+        if self.ramp_to.is_some() {
+            return refuse(&["load.ramp_to"], "a rate does not change yet; give one rate, such as 50k");
         }
         if self.rate.is_none() && self.arrivals != Arrivals::Uniform {
             return refuse(&["load.rate", "load.arrivals"], "arrivals follow a rate; give one, such as 50k");

@@ -156,6 +156,25 @@ fn rates_are_parsed_and_refused() {
 }
 
 #[test]
+fn rate_ranges_are_parsed() {
+    for (text, from, to) in [
+        ("50k", 50e3, None),
+        ("1k..50k", 1e3, Some(50e3)),
+        ("50k/s .. 1.5k/s", 50e3, Some(1.5e3)),
+        ("0.5..0.5", 0.5, Some(0.5)),
+        ("1_000..2,000", 1e3, Some(2e3)),
+    ] {
+        assert_eq!(parse_rate_range(text), Ok(RateRange { from, to }), "{text}");
+    }
+    for text in ["", "..", "1k..", "..1k", "1k...2k", "1k..2k..3k", "1k-2k", "1..fast"] {
+        assert_eq!(parse_rate_range(text).unwrap_err().problem, Problem::Malformed, "{text}");
+    }
+    for text in ["0", "0..1k", "1k..0"] {
+        assert_eq!(parse_rate_range(text).unwrap_err().problem, Problem::Zero, "{text}");
+    }
+}
+
+#[test]
 fn errors_quote_the_input_and_show_examples() {
     for (error, message) in [
         (
@@ -171,6 +190,10 @@ fn errors_quote_the_input_and_show_examples() {
             r#""1.5" is not a whole number of bytes; give one like 64, 10k, 64KiB or 1.5MiB"#,
         ),
         (parse_rate("0").unwrap_err(), r#""0" is not a rate above zero; give one like 100, 5k, 5k/s or 1.5M/s"#),
+        (
+            parse_rate_range("1k..fast").unwrap_err(),
+            r#""1k..fast" is not a rate or range of rates; give one like 50k or 10k..200k"#,
+        ),
     ] {
         assert_eq!(error.to_string(), message);
     }

@@ -15,6 +15,7 @@ proptest! {
             let _ = parse_size(&text);
             let _ = parse_duration(&text);
             let _ = parse_rate(&text);
+            let _ = parse_rate_range(&text);
         }
     }
 
