@@ -5,7 +5,7 @@
 
 use super::failure::Failure;
 use super::progress::{Snapshot, WorkerProgress};
-use super::tcp::in_flight::{MessageTimes, SentGroup};
+use super::tcp::in_flight::{Arrival, MessageTimes, SentGroup};
 use super::udp::in_flight::ReplyClass;
 use crate::error::errno_name;
 use crate::python_repr::BytesRepr;
@@ -93,6 +93,7 @@ pub(super) struct WorkerMetrics {
     max_send_delay: u64,
     last_send_delay: u64,
     is_open_loop: bool,
+    has_kernel_timestamps: bool,
     /// Messages due before this time are not measured.
     measured_from: u64,
     /// When sending ended, if that was before the end of the run.
@@ -222,21 +223,44 @@ impl WorkerMetrics {
         }
     }
 
-    /// Counts a message that was answered at `now`.
+    /// Counts a message that was answered.
     #[inline]
-    pub(super) fn answered(&mut self, times: MessageTimes, now: u64) {
+    pub(super) fn answered(&mut self, times: MessageTimes, arrival: Arrival) {
         self.progress.messages_answered.add(1);
         if times.due < self.measured_from {
             return;
         }
-        self.last_activity = self.last_activity.max(now);
+        self.last_activity = self.last_activity.max(arrival.read);
         self.second.answered += 1;
-        let service_time = now.saturating_sub(times.sent.unwrap_or(times.due));
+        let service_time = arrival.arrived.saturating_sub(times.sent.unwrap_or(times.due));
         if self.is_open_loop {
-            self.results.histograms.service_time.record_nanos(service_time);
-            self.latencies.record_nanos(now.saturating_sub(times.due));
+            self.record_response(times, arrival, service_time);
         } else {
             self.latencies.record_nanos(service_time);
+        }
+        if self.has_kernel_timestamps {
+            self.record_receive_delay(arrival);
+        }
+    }
+
+    /// Records the times of a message of an open loop.
+    #[inline]
+    fn record_response(&mut self, times: MessageTimes, arrival: Arrival, service_time: u64) {
+        let histograms = &mut self.results.histograms;
+        let (response_time, ceiling) = (times.blocked + service_time, arrival.read.saturating_sub(times.due));
+        histograms.service_time.record_nanos(service_time);
+        histograms.client_delay.record_nanos(ceiling.saturating_sub(response_time));
+        histograms.ceiling.record_nanos(ceiling);
+        self.latencies.record_nanos(response_time);
+    }
+
+    /// Records how late a reply was read. Without a schedule, that is all the delay of the client.
+    #[inline]
+    fn record_receive_delay(&mut self, Arrival { arrived, read }: Arrival) {
+        let histograms = &mut self.results.histograms;
+        histograms.receive_delay.record_nanos(read - arrived);
+        if !self.is_open_loop {
+            histograms.client_delay.record_nanos(read - arrived);
         }
     }
 
@@ -359,21 +383,21 @@ impl WorkerMetrics {
         }
     }
 
-    /// Counts a reply received by `socket` at `now` and classified as `class`.
-    pub(super) fn received(&mut self, class: ReplyClass, socket: u64, bytes: &[u8], now: u64) {
+    /// Counts a reply received by `socket` and classified as `class`.
+    pub(super) fn received(&mut self, class: ReplyClass, socket: u64, bytes: &[u8], arrival: Arrival) {
         let datagrams = self.results.datagrams.get_or_insert_default();
         match class {
             ReplyClass::Reply { times, is_reordered } => {
                 datagrams.reordered += u64::from(is_reordered);
-                self.add_verified_bytes(bytes.len(), Some(times), now);
-                self.answered(times, now);
+                self.add_verified_bytes(bytes.len(), Some(times), arrival.read);
+                self.answered(times, arrival);
             }
             ReplyClass::Late => datagrams.late += 1,
             ReplyClass::Duplicate => datagrams.duplicated += 1,
             ReplyClass::Corrupt(times) => {
                 self.count_error(Cause::Corrupt);
                 if let Some(times) = times {
-                    self.unanswered(times, now, 1, Unanswered::Wrong);
+                    self.unanswered(times, arrival.read, 1, Unanswered::Wrong);
                 }
                 let shown = BytesRepr(&bytes[..bytes.len().min(SHOWN_BYTES)]);
                 let more = if bytes.len() > SHOWN_BYTES { "…" } else { "" };

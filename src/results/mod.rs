@@ -91,6 +91,10 @@ pub struct RunResults {
     pub machine: Machine,
     /// Kind of load.
     pub load: Load,
+    /// Where the arrival times of replies come from; none in files of earlier versions, which read the clock after each
+    /// read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive_timestamps: Option<ReceiveTimestamps>,
     /// How replies were checked.
     #[serde(default)]
     pub reply_check: ReplyCheck,
@@ -127,6 +131,30 @@ pub struct RunResults {
     /// Correct replies of a `search` server, in the order of the requests; not stored in files.
     #[serde(skip)]
     pub search_replies: Vec<SearchReply>,
+}
+
+/// Arrival times of replies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ReceiveTimestamps {
+    /// Their source.
+    pub source: TimestampSource,
+    /// Number of replies whose kernel timestamp was not between the send and the read, because a clock was set. For
+    /// them the time of the read counts.
+    pub rejected: u64,
+}
+
+/// Source of the arrival times of replies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum TimestampSource {
+    /// The kernel's receive timestamp of the last segment or datagram of a reply (`SO_TIMESTAMPNS`, socket(7)), where there
+    /// is one: TCP without TLS, and UDP, on Linux.
+    #[default]
+    Kernel,
+    /// The clock of this program, read after each read from a socket.
+    User,
 }
 
 /// Kind of load of a run.
@@ -276,13 +304,26 @@ pub struct Cpu {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Histograms {
-    /// From the instant a message was due to its complete reply. Empty without a schedule.
+    /// Reported latency of a schedule: from the instant a message was due to the arrival of its complete reply, without
+    /// the send delay. It is `blocked` plus the service time. Empty without a schedule.
     #[serde(alias = "latency_from_due")]
     pub response_time: Latencies,
-    /// From passing a message to the system to its complete reply. It includes the client's time from reading the clock
-    /// to writing the message: at most that for one buffer of messages.
+    /// From passing a message to the system to the arrival of its complete reply; see [`ReceiveTimestamps`]. It includes
+    /// the client's time from reading the clock to writing the message: at most that for one buffer of messages.
     #[serde(alias = "latency_from_send")]
     pub service_time: Latencies,
+    /// What this client added to each message: send delay plus receive delay. Not part of the response and service
+    /// times. Without a schedule, the receive delay.
+    #[serde(default)]
+    pub client_delay: Latencies,
+    /// Upper bound of the response time: from the instant a message was due until its complete reply was read. Empty
+    /// without a schedule.
+    #[serde(default)]
+    pub ceiling: Latencies,
+    /// Lower bound of the response time: without what the lateness of this client may have added. Empty without a
+    /// schedule.
+    #[serde(default)]
+    pub floor: Latencies,
     /// From sending the first message of a connection to the first bytes received after it; only if the end of a reply
     /// is unknown.
     #[serde(default)]
@@ -291,6 +332,9 @@ pub struct Histograms {
     /// which the server blocked it. Empty without a schedule.
     #[serde(alias = "lag")]
     pub send_delay: Latencies,
+    /// Lateness of the client: from the arrival of a complete reply until it was read. Empty without kernel timestamps.
+    #[serde(default)]
+    pub receive_delay: Latencies,
     /// Time in which the server blocked a message, for messages that had to wait: the pipeline was full, the socket
     /// accepted no bytes, or there was no connection.
     #[serde(default, alias = "held_back")]
@@ -360,14 +404,18 @@ impl Messages {
 impl Histograms {
     /// The histograms with their names in reports, in the order of the summary.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, &Latencies); 9] {
+    pub fn named(&self) -> [(&'static str, &Latencies); 13] {
         [
             ("response time", &self.response_time),
             ("service time", &self.service_time),
+            ("client delay", &self.client_delay),
+            ("ceiling", &self.ceiling),
+            ("floor", &self.floor),
             ("first byte", &self.first_byte),
             ("connect", &self.connect),
             ("handshake", &self.handshake),
             ("send delay", &self.send_delay),
+            ("receive delay", &self.receive_delay),
             ("blocked", &self.blocked),
             ("loop round", &self.loop_round),
             ("unanswered", &self.unanswered_age),
@@ -376,20 +424,21 @@ impl Histograms {
 
     /// Clears the times of messages and of the event loop; those of connections stay.
     pub(crate) fn clear_messages(&mut self) {
-        let Self { response_time, service_time, first_byte, send_delay, blocked, loop_round, unanswered_age, .. } =
-            self;
-        for times in [response_time, service_time, first_byte, send_delay, blocked, loop_round, unanswered_age] {
-            times.clear();
-        }
+        let (connect, handshake) = (std::mem::take(&mut self.connect), std::mem::take(&mut self.handshake));
+        *self = Self { connect, handshake, ..Self::default() };
     }
 
     /// Pairs of equal histograms with their field names, for merging.
-    fn pairs<'a>(&'a mut self, other: &'a Self) -> [(&'static str, &'a mut Latencies, &'a Latencies); 9] {
+    fn pairs<'a>(&'a mut self, other: &'a Self) -> [(&'static str, &'a mut Latencies, &'a Latencies); 13] {
         [
             ("response_time", &mut self.response_time, &other.response_time),
             ("service_time", &mut self.service_time, &other.service_time),
+            ("client_delay", &mut self.client_delay, &other.client_delay),
+            ("ceiling", &mut self.ceiling, &other.ceiling),
+            ("floor", &mut self.floor, &other.floor),
             ("first_byte", &mut self.first_byte, &other.first_byte),
             ("send_delay", &mut self.send_delay, &other.send_delay),
+            ("receive_delay", &mut self.receive_delay, &other.receive_delay),
             ("blocked", &mut self.blocked, &other.blocked),
             ("connect", &mut self.connect, &other.connect),
             ("handshake", &mut self.handshake, &other.handshake),

@@ -1,7 +1,7 @@
 //! Tests of what is counted when, and where the measured time ends.
 
 use super::{NANOS_PER_SECOND, Unanswered, WorkerMetrics};
-use crate::client::tcp::in_flight::{MessageTimes, SentGroup};
+use crate::client::tcp::in_flight::{Arrival, MessageTimes, SentGroup};
 use crate::results::RunResults;
 use std::sync::Arc;
 
@@ -11,22 +11,32 @@ fn metrics(is_open_loop: bool) -> WorkerMetrics {
     WorkerMetrics::new(Arc::default(), is_open_loop, 0)
 }
 
+/// A reply that was read as soon as it arrived.
+fn at_once(read: u64) -> Arrival {
+    Arrival { arrived: read, read }
+}
+
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few seconds")]
 fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9).round() as u64
 }
 
 #[test]
-fn response_time_is_service_time_plus_send_delay() {
+fn the_delays_of_the_client_are_not_part_of_the_response_time() {
     let mut metrics = metrics(true);
-    metrics.sent(SentGroup { due: 10 * MS, blocked: 0, sent: 14 * MS, count: 1 });
-    metrics.answered(MessageTimes { due: 10 * MS, assigned: 10 * MS, sent: Some(14 * MS) }, 20 * MS);
+    metrics.has_kernel_timestamps = true;
+    metrics.sent(SentGroup { due: 10 * MS, blocked: 2 * MS, sent: 15 * MS, count: 1 });
+    let times = MessageTimes { due: 10 * MS, assigned: 10 * MS, blocked: 2 * MS, sent: Some(15 * MS) };
+    metrics.answered(times, Arrival { arrived: 21 * MS, read: 25 * MS });
     metrics.close(30 * MS, false);
     let measured = metrics.into_results(&[]);
     let millis = |latencies: &crate::results::Latencies| latencies.max().map(|time| time.as_millis());
-    assert_eq!(millis(&measured.histograms.response_time), Some(10));
-    assert_eq!(millis(&measured.histograms.service_time), Some(6));
-    assert_eq!(millis(&measured.histograms.send_delay), Some(4));
+    let times = &measured.histograms;
+    assert_eq!((millis(&times.blocked), millis(&times.service_time)), (Some(2), Some(6)));
+    assert_eq!(millis(&times.response_time), Some(8), "blocked and service time");
+    assert_eq!((millis(&times.send_delay), millis(&times.receive_delay)), (Some(3), Some(4)));
+    assert_eq!(millis(&times.client_delay), Some(7), "both delays");
+    assert_eq!(millis(&times.ceiling), Some(15), "from due to read");
     assert_eq!((measured.messages.sent, measured.messages.answered), (1, 1));
 }
 
@@ -35,8 +45,13 @@ fn messages_due_in_the_warm_up_are_not_measured() {
     let mut metrics = metrics(true);
     metrics.sent(SentGroup { due: 1, blocked: 0, sent: 2, count: 1 });
     metrics.begin(NANOS_PER_SECOND);
-    metrics.answered(MessageTimes { due: 1, assigned: 1, sent: Some(2) }, NANOS_PER_SECOND + 5);
-    metrics.unanswered(MessageTimes { due: 999, assigned: 999, sent: None }, NANOS_PER_SECOND, 3, Unanswered::Pending);
+    metrics.answered(MessageTimes { due: 1, assigned: 1, blocked: 0, sent: Some(2) }, at_once(NANOS_PER_SECOND + 5));
+    metrics.unanswered(
+        MessageTimes { due: 999, assigned: 999, blocked: 0, sent: None },
+        NANOS_PER_SECOND,
+        3,
+        Unanswered::Pending,
+    );
     metrics.close(NANOS_PER_SECOND * 2, false);
     let measured = metrics.into_results(&[]);
     assert_eq!((measured.messages.sent, measured.messages.answered, measured.messages.pending), (0, 0, 0));
@@ -58,7 +73,7 @@ fn messages_due_after_the_warm_up_are_measured_even_if_its_end_is_noticed_late()
     }
     metrics.end_warm_up();
     let (due, sent) = (NANOS_PER_SECOND, Some(NANOS_PER_SECOND + MS));
-    metrics.answered(MessageTimes { due, assigned: due, sent }, NANOS_PER_SECOND + 2 * MS);
+    metrics.answered(MessageTimes { due, assigned: due, blocked: 0, sent }, at_once(NANOS_PER_SECOND + 2 * MS));
     metrics.close(NANOS_PER_SECOND * 2, false);
     let measured = metrics.into_results(&[]);
     assert_eq!((measured.messages.due, measured.messages.sent, measured.messages.answered), (Some(1), 1, 1));
@@ -70,7 +85,7 @@ fn messages_due_after_the_warm_up_are_measured_even_if_its_end_is_noticed_late()
 fn every_second_has_an_interval_even_without_events() {
     let mut metrics = metrics(false);
     for (at, open) in [(100 * MS, 5), (3100 * MS, 6)] {
-        metrics.answered(MessageTimes { due: at, assigned: at, sent: Some(at) }, at + MS);
+        metrics.answered(MessageTimes { due: at, assigned: at, blocked: 0, sent: Some(at) }, at_once(at + MS));
         metrics.end_round(1, at + 2 * MS, open);
     }
     metrics.close(3500 * MS, true);
@@ -84,7 +99,7 @@ fn every_second_has_an_interval_even_without_events() {
 }
 
 fn answered(metrics: &mut WorkerMetrics, at: u64) {
-    metrics.answered(MessageTimes { due: at, assigned: at, sent: Some(at) }, at);
+    metrics.answered(MessageTimes { due: at, assigned: at, blocked: 0, sent: Some(at) }, at_once(at));
     metrics.end_round(1, at, 5);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An [`Expectation`] checks the received bytes and returns how many of them are correct.
 
-use super::in_flight::{InFlight, MessageTimes};
+use super::in_flight::{Arrival, InFlight, MessageTimes};
 use crate::client::check::echo::{Source, Unverified};
 use crate::client::check::generated_bytes::Pattern;
 use crate::client::check::http::check_response;
@@ -231,9 +231,9 @@ impl Exchange {
     }
 
     /// Verifies received bytes.
-    fn verify(&mut self, input: &mut Input<'_>, now: u64) -> Result<(), Failure> {
+    fn verify(&mut self, input: &mut Input<'_>, arrival: Arrival) -> Result<(), Failure> {
         if matches!(self.expectation, Expectation::Http(_)) {
-            return self.verify_http(input, now);
+            return self.verify_http(input, arrival);
         }
         while !input.is_empty() {
             match self.check(input.bytes(), input.has_ended())? {
@@ -241,25 +241,25 @@ impl Exchange {
                 Checked::Correct { bytes, ends_message } => {
                     input.consume(bytes);
                     if !self.expects_nothing() && self.outcome.is_none() {
-                        self.progress = now;
+                        self.progress = arrival.read;
                     }
                     self.verified.bytes += bytes;
                     self.verified_bytes += bytes as u64;
-                    self.plan.metrics.borrow_mut().add_verified_bytes(bytes, self.in_flight.oldest(), now);
+                    self.plan.metrics.borrow_mut().add_verified_bytes(bytes, self.in_flight.oldest(), arrival.read);
                     if ends_message {
-                        self.answered(now);
+                        self.answered(arrival);
                     }
                 }
             }
         }
         // Where the end of a reply is unknown, any bytes received answer everything sent.
         let answers_all = match self.expectation {
-            Expectation::Stream => std::mem::take(&mut self.verified.bytes) > 0 && self.count_read(now),
+            Expectation::Stream => std::mem::take(&mut self.verified.bytes) > 0 && self.count_read(arrival.read),
             Expectation::UntilEnd => input.has_ended() && self.verified.bytes > 0,
             _ => false,
         };
         while answers_all && self.verified.messages < self.sent.messages {
-            self.answered(now);
+            self.answered(arrival);
         }
         Ok(())
     }
@@ -274,14 +274,14 @@ impl Exchange {
     }
 
     /// Counts the oldest message in flight as answered.
-    fn answered(&mut self, now: u64) {
-        let times = self.take_answered(now).filter(|_| !matches!(self.expectation, Expectation::Stream));
+    fn answered(&mut self, arrival: Arrival) {
+        let times = self.take_answered(arrival.arrived).filter(|_| !matches!(self.expectation, Expectation::Stream));
         if let Some(times) = times {
-            self.plan.metrics.borrow_mut().answered(times, now);
+            self.plan.metrics.borrow_mut().answered(times, arrival);
         }
     }
 
-    /// Removes the oldest message in flight, which was answered.
+    /// Removes the oldest message in flight, whose reply arrived at `now`.
     fn take_answered(&mut self, now: u64) -> Option<MessageTimes> {
         self.verified = Position { messages: self.verified.messages + 1, bytes: 0 };
         let (plan, first, begun) = (&*self.plan, self.first, self.begun());
@@ -291,7 +291,7 @@ impl Exchange {
     }
 
     /// Decodes received bytes as HTTP responses.
-    fn verify_http(&mut self, input: &mut Input<'_>, now: u64) -> Result<(), Failure> {
+    fn verify_http(&mut self, input: &mut Input<'_>, arrival: Arrival) -> Result<(), Failure> {
         let plan = Rc::clone(&self.plan);
         let wrong = |(failure, words): (Failure, String), number: u64, connection: usize| {
             plan.metrics.borrow_mut().mismatch(format_args!("connection {connection}, reply {}: {words}", number + 1));
@@ -312,13 +312,13 @@ impl Exchange {
             let part = checked.map_err(|reason| wrong(reason, number, connection))?;
             if part.size > 0 {
                 input.consume(part.size);
-                self.progress = now;
+                self.progress = arrival.read;
                 self.verified.bytes += part.size;
                 self.verified_bytes += part.size as u64;
-                plan.metrics.borrow_mut().add_verified_bytes(part.size, self.in_flight.oldest(), now);
+                plan.metrics.borrow_mut().add_verified_bytes(part.size, self.in_flight.oldest(), arrival.read);
             }
             match part.response {
-                Some(response) => self.count_response(response, now),
+                Some(response) => self.count_response(response, arrival),
                 None if part.size == 0 => break,
                 None => {}
             }
@@ -332,20 +332,20 @@ impl Exchange {
     }
 
     /// Counts a response by its status, as the reply to the oldest message in flight.
-    fn count_response(&mut self, response: Response, now: u64) {
+    fn count_response(&mut self, response: Response, arrival: Arrival) {
         let number = self.verified.messages + 1;
-        if let Some(times) = self.take_answered(now) {
+        if let Some(times) = self.take_answered(arrival.arrived) {
             let metrics = &mut *self.plan.metrics.borrow_mut();
             metrics.count_status(times, response.status);
             match self.plan.expect {
                 Expect::Http { status: Some(expected) } if expected != response.status => {
                     let (connection, status) = (self.number, response.status);
-                    metrics.wrong_status(times, now);
+                    metrics.wrong_status(times, arrival.read);
                     metrics.mismatch(format_args!(
                         "connection {connection}, reply {number}: status {status} instead of {expected}"
                     ));
                 }
-                _ => metrics.answered(times, now),
+                _ => metrics.answered(times, arrival),
             }
         }
         if !response.is_persistent && !self.is_complete() {
@@ -599,8 +599,9 @@ impl Service for Exchange {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
         let now = context.now();
         let now = self.plan.clock.nanos(now);
+        let arrival = Arrival { arrived: now, read: now };
         self.take_kernel_write();
-        if let Err(failure) = self.verify(input, now) {
+        if let Err(failure) = self.verify(input, arrival) {
             return self.end(ExchangeOutcome::Failed(failure));
         }
         if !self.is_complete() && !input.has_ended() {

@@ -41,8 +41,19 @@ pub(in crate::client) struct MessageTimes {
     pub(in crate::client) due: u64,
     /// When it was assigned to the connection.
     pub(in crate::client) assigned: u64,
+    /// How long after it was due it was blocked by the server; known once it is sent.
+    pub(in crate::client) blocked: u64,
     /// When the kernel accepted its first byte. If unanswered: only set if the kernel accepted all of it.
     pub(in crate::client) sent: Option<u64>,
+}
+
+/// When a complete reply arrived, and when it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::client) struct Arrival {
+    /// The kernel's receive timestamp; without one, same as `read`. In nanoseconds of the run clock.
+    pub(in crate::client) arrived: u64,
+    /// The time after the read.
+    pub(in crate::client) read: u64,
 }
 
 /// Messages that the kernel has accepted completely.
@@ -232,7 +243,12 @@ impl InFlight {
 
     /// All messages without a reply, as their times and the number of messages that share them.
     pub(in crate::client) fn unanswered(&self) -> impl Iterator<Item = (MessageTimes, u64)> {
-        let times = |message: &QueuedMessage| MessageTimes { due: message.due, assigned: message.assigned, sent: None };
+        let times = |message: &QueuedMessage| MessageTimes {
+            due: message.due,
+            assigned: message.assigned,
+            blocked: 0,
+            sent: None,
+        };
         let queued = self.queued.iter().map(move |message| (times(message), 1));
         let batches = self.groups.iter().flat_map(|batch| {
             let (times, unsent) = (batch.times(), u64::from(batch.unsent));
@@ -246,8 +262,9 @@ impl WriteGroup {
     fn times(&self) -> MessageTimes {
         let is_begun = self.sent != NEVER;
         // Once the kernel has accepted the first byte, the assignment was in time.
-        let assigned = if is_begun { self.due } else { self.assigned_at_or_blocked_for };
-        MessageTimes { due: self.due, assigned, sent: is_begun.then_some(self.sent) }
+        let (assigned, blocked) =
+            if is_begun { (self.due, self.assigned_at_or_blocked_for) } else { (self.assigned_at_or_blocked_for, 0) };
+        MessageTimes { due: self.due, assigned, blocked, sent: is_begun.then_some(self.sent) }
     }
 
     /// The kernel has accepted the first byte by `now`, if not before; the server blocked until `blocked_until`.
@@ -320,7 +337,7 @@ mod tests {
         assert_eq!(kernel_accepted(&mut in_flight, 65, 40), [], "one byte does not complete a message");
         assert_eq!(kernel_accepted(&mut in_flight, 128, 45), [(20, 1)]);
         assert_eq!(kernel_accepted(&mut in_flight, 128, 50), [], "each is reported once");
-        let times = |due, sent| Some(MessageTimes { due, assigned: due, sent: Some(sent) });
+        let times = |due, sent| Some(MessageTimes { due, assigned: due, blocked: 0, sent: Some(sent) });
         assert_eq!(answered(&mut in_flight, 60, ANY), (times(10, 30), None));
         assert_eq!(answered(&mut in_flight, 60, ANY), (times(20, 40), None));
         assert_eq!(answered(&mut in_flight, 60, ANY), (None, None), "no message is in flight");
@@ -333,9 +350,13 @@ mod tests {
         assert_eq!(in_flight.groups.len(), 1);
         assert_eq!(kernel_accepted(&mut in_flight, 64_000, 8), [(7, 1000)]);
         in_flight.begin(9, 9, 64_000);
-        assert_eq!(answered(&mut in_flight, 10, ANY).0, Some(MessageTimes { due: 7, assigned: 7, sent: Some(8) }));
+        assert_eq!(
+            answered(&mut in_flight, 10, ANY).0,
+            Some(MessageTimes { due: 7, assigned: 7, blocked: 0, sent: Some(8) })
+        );
         let unanswered: Vec<_> = in_flight.unanswered().collect();
-        let [sent, unsent] = [(7, Some(8)), (9, None)].map(|(due, sent)| MessageTimes { due, assigned: due, sent });
+        let [sent, unsent] =
+            [(7, Some(8)), (9, None)].map(|(due, sent)| MessageTimes { due, assigned: due, blocked: 0, sent });
         assert_eq!(unanswered, [(sent, 999), (unsent, 1)]);
     }
 
@@ -348,7 +369,7 @@ mod tests {
         assert_eq!(in_flight.is_oldest_sent(), Some(false));
         assert_eq!(kernel_accepted(&mut in_flight, 64 * 10 + 5, 9), [(7, 10)]);
         assert_eq!(in_flight.is_oldest_sent(), Some(true));
-        let times = MessageTimes { due: 7, assigned: 7, sent: Some(8) };
+        let times = MessageTimes { due: 7, assigned: 7, blocked: 0, sent: Some(8) };
         let unsent = MessageTimes { sent: None, ..times };
         assert_eq!(in_flight.unanswered().collect::<Vec<_>>(), [(times, 10), (unsent, 990)]);
         for _ in 0..10 {
@@ -365,7 +386,7 @@ mod tests {
         let mut in_flight = InFlight::default();
         (0..3).for_each(|number| in_flight.begin(1, 1, number * 64));
         let early = SentGroup { due: 1, blocked: 0, sent: 2, count: 1 };
-        let times = |sent| Some(MessageTimes { due: 1, assigned: 1, sent });
+        let times = |sent| Some(MessageTimes { due: 1, assigned: 1, blocked: 0, sent });
         assert_eq!(answered(&mut in_flight, 2, ANY), (times(None), Some(early)));
         assert_eq!(kernel_accepted(&mut in_flight, 128, 3), [(1, 1)]);
         assert_eq!(answered(&mut in_flight, 4, ANY), (times(Some(2)), None));

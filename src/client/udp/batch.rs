@@ -8,6 +8,7 @@ use crate::client::failure::Failure;
 use crate::client::metrics::Unanswered;
 use crate::client::plan::{LoadPhase, Plan};
 use crate::client::shared::Shared;
+use crate::client::tcp::in_flight::Arrival;
 use crate::client::udp::payload::Payload;
 use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
 use crate::log_targets::CLIENT_LOG;
@@ -96,20 +97,21 @@ impl<'a> UdpBatch<'a> {
                 Err(_) => return false,
             }
             let now = self.now();
+            let arrival = Arrival { arrived: now, read: now };
             let socket = entry.in_flight.socket();
             let metrics = &mut *self.plan.metrics.borrow_mut();
-            for arrival in self.recv_batch.arrivals() {
+            for datagram in self.recv_batch.arrivals() {
                 log::trace!(
-                    target: CLIENT_LOG, socket, peer:% = arrival.peer, bytes = arrival.bytes.len();
-                    "Received {} from socket {socket}", BytesRepr(arrival.bytes)
+                    target: CLIENT_LOG, socket, peer:% = datagram.peer, bytes = datagram.bytes.len();
+                    "Received {} from socket {socket}", BytesRepr(datagram.bytes)
                 );
                 // Where no reply is expected, received datagrams are ignored: they are neither duplicates nor corrupt.
                 if self.wants_reply() {
-                    let class = entry.in_flight.received(&self.payload, arrival.bytes, now);
-                    metrics.received(class, socket, arrival.bytes, now);
+                    let class = entry.in_flight.received(&self.payload, datagram.bytes, arrival.arrived);
+                    metrics.received(class, socket, datagram.bytes, arrival);
                 }
                 if entry.to.is_some() {
-                    metrics.answered_by(arrival.peer);
+                    metrics.answered_by(datagram.peer);
                 }
             }
         }

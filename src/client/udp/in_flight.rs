@@ -105,11 +105,12 @@ impl UdpInFlight {
         }
         let number = self.next;
         let MessageTimes { due, assigned, .. } =
-            self.take_next().unwrap_or(MessageTimes { due: now, assigned: now, sent: None });
+            self.take_next().unwrap_or(MessageTimes { due: now, assigned: now, blocked: 0, sent: None });
+        let blocked = self.blocked_until.saturating_sub(assigned);
         if wants_reply {
-            self.in_flight.insert(number, MessageTimes { due, assigned, sent: Some(now) });
+            self.in_flight.insert(number, MessageTimes { due, assigned, blocked, sent: Some(now) });
         }
-        SentGroup { due, blocked: self.blocked_until.saturating_sub(assigned), sent: now, count: 1 }
+        SentGroup { due, blocked, sent: now, count: 1 }
     }
 
     /// Records that the next message could not be sent, and will not be. Returns its times, if it was due by a
@@ -226,7 +227,7 @@ impl UdpInFlight {
 }
 
 fn unsent((due, assigned): (u64, u64)) -> MessageTimes {
-    MessageTimes { due, assigned, sent: None }
+    MessageTimes { due, assigned, blocked: 0, sent: None }
 }
 
 #[cfg(test)]
@@ -269,7 +270,7 @@ mod tests {
 
     /// Times of a closed-loop message sent at `now`.
     fn sent_at(now: u64) -> MessageTimes {
-        MessageTimes { due: now, assigned: now, sent: Some(now) }
+        MessageTimes { due: now, assigned: now, blocked: 0, sent: Some(now) }
     }
 
     fn is_answer(class: ReplyClass, reordered: bool) -> bool {
@@ -355,7 +356,7 @@ mod tests {
             [sent_group(10, 0, 50), sent_group(20, 0, 51)]
         );
         assert_eq!((in_flight.sendable(), in_flight.has_room()), ((2, 0), true));
-        let times = MessageTimes { due: 10, assigned: 11, sent: Some(50) };
+        let times = MessageTimes { due: 10, assigned: 11, blocked: 0, sent: Some(50) };
         let class = in_flight.received(&payload, &message(&payload, 0), 60);
         assert_eq!(class, ReplyClass::Reply { times, is_reordered: false });
         assert_eq!((in_flight.sendable(), in_flight.sent(62, true)), ((2, 1), sent_group(30, 29, 62)));
@@ -367,7 +368,7 @@ mod tests {
             in_flight.add(90, 91) && !in_flight.has_room() && !in_flight.has_none_in_flight() && !in_flight.is_done()
         );
         assert_eq!(in_flight.unanswered().map(|times| times.due).collect::<Vec<_>>(), [40, 90]);
-        assert_eq!(in_flight.skipped(), Some(MessageTimes { due: 90, assigned: 91, sent: None }));
+        assert_eq!(in_flight.skipped(), Some(MessageTimes { due: 90, assigned: 91, blocked: 0, sent: None }));
     }
 
     #[test]
