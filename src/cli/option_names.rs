@@ -6,7 +6,7 @@ use crate::error::Error;
 const NOT_SENT: &str = "not_sent_";
 
 /// The options of the library's settings, by the names in [`Error::Config`].
-const OPTIONS: [(&str, &str); 42] = [
+const OPTIONS: [(&str, &str); 43] = [
     ("Expect::ReadOnly", "--messages 0"),
     ("buffer_bytes", "--buffer-limit"),
     ("connect_rate", "--connect-rate"),
@@ -40,6 +40,7 @@ const OPTIONS: [(&str, &str); 42] = [
     ("reply_size", "--reply-size"),
     ("reply_timeout", "--reply-timeout"),
     ("requests", "--search, --binary or ACTION VALUE"),
+    ("shard", "--shard"),
     ("size", "--size"),
     ("socket.keepalive", "--keepalive"),
     ("sources", "--source"),

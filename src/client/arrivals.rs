@@ -232,6 +232,25 @@ mod tests {
         }
     }
 
+    /// The workers of several machines share a schedule like those of one. The machines may have different numbers of
+    /// workers.
+    #[test]
+    fn shards_of_a_uniform_schedule_take_turns() {
+        for (workers, connections) in [(vec![1], 3), (vec![1, 1], 2), (vec![2, 2, 2], 17), (vec![1, 2, 1, 3], 13)] {
+            let (shards, rounds, mut all) = (workers.len(), 50, Vec::new());
+            for (shard, workers) in workers.iter().enumerate() {
+                for worker in 0..*workers {
+                    let share = Share::new(shard + shards * worker, shards * workers, connections);
+                    let schedule = ArrivalSchedule::new(3000.0, Arrivals::Uniform, 0, share);
+                    all.extend(instants(schedule, rounds * usize::try_from(share.own()).expect("a few")));
+                }
+            }
+            all.sort();
+            let alone = instants(ArrivalSchedule::new(3000.0, Arrivals::Uniform, 0, equal(0, 1)), rounds * connections);
+            assert_eq!(all, alone, "{connections} connections over {workers:?} workers");
+        }
+    }
+
     /// Kolmogorov-Smirnov test of the gaps against the exponential distribution. At 10,000 samples a distance of 0.0163
     /// is exceeded by chance for one seed in a hundred. The seed is fixed.
     #[test]

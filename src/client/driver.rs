@@ -87,7 +87,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
             transport: T::new(shared, Rc::clone(&plan)),
             plan,
             entries: Slab::default(),
-            connector: Connector::new(numbers, connect_rate, config.max_connecting, config.retry_delay),
+            connector: Connector::new(numbers, connect_rate, config.max_connecting.div_ceil(step), config.retry_delay),
             hold: Timer::default(),
             retry: Timer::default(),
             backoff: Timer::default(),

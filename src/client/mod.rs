@@ -22,6 +22,7 @@ mod transport;
 mod udp;
 
 pub use crate::event_loop::SignalClaim;
+pub use crate::results::Shard;
 pub use arrivals::Arrivals;
 pub use config::{ClientConfig, Expect, LoadConfig, UdpOptions};
 pub use progress::{Snapshot, WorkerProgress};
@@ -164,7 +165,7 @@ impl Client {
     /// [`Error::System`] when this machine does not allow it.
     pub fn new(mut config: ClientConfig) -> Result<Self, Error> {
         // A worker without a connection would have nothing to do.
-        config.workers = config.workers.min(config.connections);
+        config.workers = config.workers.min((config.connections / config.shard().count.max(1)).max(1));
         config.check(raise_descriptor_limit().map(|limit| limit.soft))?;
         let messages = config.take_messages()?;
         let targets = config.resolve()?;
@@ -291,7 +292,9 @@ fn drive<'a, T: Transport<'a>>(
     progress: Vec<Arc<WorkerProgress>>,
     started: Instant,
 ) -> Result<Vec<WorkerMetrics>, Error> {
-    let step = loops.len();
+    // The workers of all shards take turns.
+    let Shard { index, count } = shared.config.shard();
+    let step = count * loops.len();
     let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<WorkerProgress>))| {
         let load = &shared.config.load;
         // A load that begins on all connections together starts the measured time itself.
@@ -302,7 +305,7 @@ fn drive<'a, T: Transport<'a>>(
         event_loop.run(&mut driver).map_err(Error::system("wait for events"))?;
         Ok(driver.into_metrics(Instant::now()))
     };
-    let work_items = (1..).zip(loops.into_iter().zip(progress)).collect();
+    let work_items = (index + 1..).step_by(count).zip(loops.into_iter().zip(progress)).collect();
     run_workers(work_items, work, |_| shared.handle.stop())
 }
 

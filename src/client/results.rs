@@ -26,12 +26,13 @@ impl Shared {
             _ if is_open => LoadKind::Open,
             _ => LoadKind::Closed,
         };
-        results.load.rate = load.rate;
+        results.load.rate = load.rate.map(|rate| rate * config.share_of_connections());
         results.load.arrivals = is_open.then(|| if is_random { "poisson" } else { "uniform" }.to_owned());
         results.load.seed = is_random.then_some(load.seed);
         results.load.duration_s = load.duration.map(|duration| duration.as_secs_f64());
         results.reply_check = config.reply_check(&self.requests);
-        results.connections.requested = config.connections as u64;
+        results.connections.requested = config.own_connections() as u64;
+        results.shard = config.shard;
         results.messages.due = is_open.then_some(0);
         results.messages.reads = (results.reply_check == ReplyCheck::Unframed).then_some(0);
         results.statuses = matches!(config.expect, Expect::Http { .. }).then(Statuses::default);

@@ -92,7 +92,9 @@ impl Shared {
 
     /// Counts a connection whose exchange is complete or has failed. After the last one, notifies every worker.
     pub(super) fn count_completed(&self) {
-        if self.config.keeps_open() && self.completed.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
+        if self.config.keeps_open()
+            && self.completed.fetch_add(1, Ordering::Relaxed) + 1 == self.config.own_connections()
+        {
             self.handle.send(|| Message::AllCompleted);
         }
     }
@@ -103,20 +105,20 @@ impl Shared {
         if let Some(interactive) = &self.interactive {
             interactive.connection_closed();
         }
-        if self.ended.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
+        if self.ended.fetch_add(1, Ordering::Relaxed) + 1 == self.config.own_connections() {
             self.handle.send(|| Message::AllEnded);
         }
     }
 
     /// Whether no connection is left on any worker and all output is written, or the run was stopped.
     pub(super) fn is_over(&self) -> bool {
-        let is_over = self.ended.load(Ordering::Relaxed) == self.config.connections || self.handle.is_stopped();
+        let is_over = self.ended.load(Ordering::Relaxed) == self.config.own_connections() || self.handle.is_stopped();
         is_over && self.interactive.as_ref().is_none_or(|interactive| interactive.is_output_done())
     }
 
     /// Counts a connection that was opened or has failed. After the last one, notifies every worker.
     pub(super) fn count_attempted(&self) {
-        if self.attempted.fetch_add(1, Ordering::Relaxed) + 1 == self.config.connections {
+        if self.attempted.fetch_add(1, Ordering::Relaxed) + 1 == self.config.own_connections() {
             let begin = self.config.load.begin_after(Instant::now());
             self.handle.send(|| Message::AllAttempted(begin));
         }

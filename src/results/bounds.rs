@@ -1,7 +1,7 @@
 //! Limits on the content of a result file. Reading a file takes memory of at most a small multiple of its size, and no
 //! number in it overflows in arithmetic.
 
-use super::RunResults;
+use super::{RunResults, Shard};
 use crate::units::{format_count, format_size};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -49,12 +49,16 @@ pub(super) fn check(results: &RunResults) -> Result<(), String> {
             return Err(format!("{name} has more than {} entries", format_count(MAX_ENTRIES as u64)));
         }
     }
+    if let Some(Err(problem)) = results.shard.map(Shard::check) {
+        return Err(format!("shard: {problem}"));
+    }
     for (name, value) in [
         ("runs", json!(results.runs)),
         ("duration_s", json!(results.duration_s)),
         ("warm_up_s", json!(results.warm_up_s)),
         ("measured_s", json!(results.measured_s)),
         ("machine", json!(results.machine)),
+        ("shard", json!(results.shard)),
         ("load", json!(results.load)),
         ("connections", json!(results.connections)),
         ("messages", json!(results.messages)),

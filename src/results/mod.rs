@@ -17,6 +17,7 @@ mod latencies;
 mod machine;
 mod merge;
 mod reply_check;
+mod shard;
 mod statuses;
 mod summary;
 mod threshold;
@@ -33,6 +34,7 @@ pub use latencies::{Latencies, Packed, format_latency};
 pub use machine::Machine;
 pub use merge::{MergeError, merge, overlap_warning};
 pub use reply_check::ReplyCheck;
+pub use shard::Shard;
 pub use statuses::Statuses;
 pub use summary::TextReport;
 pub use threshold::{Threshold, ThresholdError, ThresholdResult, Verdict};
@@ -89,6 +91,10 @@ pub struct RunResults {
     /// The client's machine.
     #[serde(alias = "environment")]
     pub machine: Machine,
+    /// The part of a load that several clients sent; none if a client sent all of it. Connections and messages requested
+    /// are those of this part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// Kind of load.
     pub load: Load,
     /// Where the arrival times of replies come from; none in files of earlier versions, which read the clock after each

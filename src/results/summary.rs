@@ -380,6 +380,7 @@ pub(super) fn load(results: &RunResults) -> String {
             format!("for {requested}")
         }
     }));
+    parts.extend(results.shard.map(|shard| shard.to_string()));
     if results.runs > 1 {
         parts.push(format!("{} merged", format_counted(results.runs, "run")));
     }

@@ -29,6 +29,7 @@ mod results;
 mod retries;
 mod search;
 mod server_loss;
+mod shards;
 mod signals;
 mod silence;
 mod stdin;

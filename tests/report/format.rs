@@ -74,9 +74,10 @@ fn every_field_is_documented() {
     let target = server.address().to_string();
     let mut found = BTreeSet::new();
     let load = ["-c", "4", "--rate", "50", "--duration", "700ms", "--connect-timeout", "10s"];
-    for arguments in
-        [&[&load[..], &["--target", &target, "--target", "127.0.0.1:1"]].concat()[..], &["--expect", "any", &target]]
-    {
+    for arguments in [
+        &[&load[..], &["--shard", "0/1", "--target", &target, "--target", "127.0.0.1:1"]].concat()[..],
+        &["--expect", "any", &target],
+    ] {
         paths(&run(arguments), "", &mut found);
     }
     let admin = Program::server(&["127.0.0.1", "0", "--metrics", "127.0.0.1:0"]);

@@ -5,6 +5,7 @@ mod load;
 mod message_content;
 mod message_options;
 mod options;
+mod shards;
 mod udp;
 
 use super::option_names::advice;
@@ -139,7 +140,7 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<RunResults, Err
     if options.content.stdin {
         return Client::interactive(config, std::io::stdin(), output::relay_target())?.run();
     }
-    let view = options.view(config.connections, &config.load);
+    let view = options.view(config.own_connections(), &config.load);
     let has_no_end = config.expect == Expect::ReadOnly && config.load.duration.is_none() && config.hold.is_none();
     let client = Client::new(config)?;
     if has_no_end {

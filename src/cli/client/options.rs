@@ -2,6 +2,7 @@
 
 use super::load::LoadOptions;
 use super::message_options::ContentOptions;
+use super::shards::ShardOptions;
 use super::udp::ClientUdpOptions;
 use crate::cli::addresses::{check_target, connect_address, in_order, invalid, take_address, unexpected};
 use crate::cli::logging::LogOptions;
@@ -67,6 +68,8 @@ pub(super) struct Options {
         help_heading = "Workers")]
     spin: Duration,
 
+    #[command(flatten)]
+    shards: ShardOptions,
     #[command(flatten)]
     pub(super) datagrams: ClientUdpOptions,
     #[command(flatten)]
@@ -340,6 +343,7 @@ impl Options {
         self.amount.apply(&mut config);
         config.load = self.load.load();
         self.connecting.apply(&mut config);
+        self.shards.apply(&mut config);
         config.sources = SourceAddresses(self.target.source.clone());
         config.workers = self.workers;
         config.spin = self.spin;

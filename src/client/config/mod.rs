@@ -13,7 +13,7 @@ pub use udp::UdpOptions;
 use crate::buffer::BLOCK_BYTES;
 use crate::codec::Framing;
 use crate::error::Error;
-use crate::results::ReplyCheck;
+use crate::results::{ReplyCheck, Shard};
 use crate::service::search::Request;
 use crate::socket::{
     Address, Endpoint, MAX_DATAGRAM_BYTES, ProxyVersion, SocketOptions, SourceAddresses, TlsClientOptions,
@@ -62,6 +62,9 @@ pub struct ClientConfig {
     pub sources: SourceAddresses,
     /// Number of connections. Default: 1.
     pub connections: usize,
+    /// The part of the load that this client sends. The rest of the configuration is that of the whole load, the same for
+    /// every shard; only `workers` are those of this client. Default: the whole load.
+    pub shard: Option<Shard>,
     /// Messages that each connection sends, in order, from the first again when more are wanted. Default: the two of
     /// the tutorial.
     pub messages: Vec<Vec<u8>>,
@@ -145,6 +148,7 @@ impl ClientConfig {
             udp: None,
             sources: SourceAddresses::default(),
             connections: 1,
+            shard: None,
             messages: TUTORIAL_MESSAGES.iter().map(|text| text.as_bytes().to_vec()).collect(),
             requests: Vec::new(),
             messages_per_connection: None,
@@ -204,6 +208,22 @@ impl ClientConfig {
         self.targets.iter().map(reachable).collect()
     }
 
+    /// The part of the load that this client sends, or all of it.
+    pub(super) fn shard(&self) -> Shard {
+        self.shard.unwrap_or(Shard::WHOLE)
+    }
+
+    /// Number of connections that this client opens.
+    pub(crate) fn own_connections(&self) -> usize {
+        self.shard().part_of(self.connections)
+    }
+
+    /// Share of this client in the connections, and with it in the rate.
+    #[allow(clippy::cast_precision_loss, reason = "so few connections are exact in 53 bits")]
+    pub(in crate::client) fn share_of_connections(&self) -> f64 {
+        self.own_connections() as f64 / self.connections as f64
+    }
+
     /// Takes the messages as sent on the wire. Requests ask the server to keep the connection open if more than one is
     /// sent, or if the connection stays open after its exchange.
     pub(in crate::client) fn take_messages(&mut self) -> Result<Vec<Vec<u8>>, Error> {
@@ -247,6 +267,7 @@ impl ClientConfig {
         if self.connections == 0 {
             return refuse(&["connections"], "0 connections do nothing; give 1 or more");
         }
+        self.check_shard()?;
         if self.workers == 0 {
             return refuse(&["workers"], "0 workers do nothing; give 1 or more");
         }
@@ -274,6 +295,18 @@ impl ClientConfig {
             self.check_exchange()?;
         }
         self.check_descriptors(descriptors)
+    }
+
+    fn check_shard(&self) -> Result<(), Error> {
+        let Shard { count, .. } = self.shard();
+        self.shard().check().map_err(|problem| Error::config(&["shard"], problem))?;
+        if self.connections < count {
+            let (shards, connections) =
+                (format_count(count as u64), format_counted(self.connections as u64, "connection"));
+            let problem = format!("{connections} cannot be divided over {shards} shards; give {shards} or more");
+            return Err(Error::config(&["shard", "connections"], problem));
+        }
+        Ok(())
     }
 
     fn check_targets(&self) -> Result<(), Error> {
@@ -349,12 +382,13 @@ impl ClientConfig {
         // Saturating: the numbers can be of any size.
         let per_worker = self.workers.saturating_mul(RESERVED_PER_WORKER);
         let others = self.other_descriptors.saturating_add(RESERVED).saturating_add(per_worker);
-        let needed = self.connections.saturating_add(others) as u64;
+        let connections = self.own_connections();
+        let needed = connections.saturating_add(others) as u64;
         if let Some(available) = descriptors.filter(|available| needed > *available) {
             let counted = |count: usize, noun| format_counted(count as u64, noun);
             let workers = (self.workers > 1).then(|| format!(" and {}", counted(self.workers, "worker")));
             let noun = if self.udp.is_some() { "socket" } else { "connection" };
-            let wanted = counted(self.connections, noun) + &workers.unwrap_or_default();
+            let wanted = counted(connections, noun) + &workers.unwrap_or_default();
             return Err(Error::Descriptors { wanted, needed, available });
         }
         Ok(())

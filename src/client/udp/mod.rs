@@ -75,7 +75,7 @@ impl<'a> Transport<'a> for Udp<'a> {
             total: plan.total,
             pipeline: plan.pipeline,
             is_open_loop: plan.is_open_loop,
-            remembered: (REMEMBERED / config.connections).max(REMEMBERED_AT_LEAST),
+            remembered: (REMEMBERED / config.own_connections()).max(REMEMBERED_AT_LEAST),
         };
         let options = config.udp.as_ref().expect("this is the transport of UDP");
         Self { shared, options, socket_plan, batch: UdpBatch::new(shared, options, plan) }
