@@ -116,12 +116,18 @@ pub(super) struct WorkerMetrics {
 /// Messages.
 impl WorkerMetrics {
     /// `is_open_loop` says that messages follow a schedule. Messages due before `begin` are not measured.
-    pub(super) fn new(progress: Arc<WorkerProgress>, is_open_loop: bool, begin: u64) -> Self {
+    pub(super) fn new(
+        progress: Arc<WorkerProgress>,
+        is_open_loop: bool,
+        has_kernel_timestamps: bool,
+        begin: u64,
+    ) -> Self {
         let second_end = begin.saturating_add(NANOS_PER_SECOND);
         let cpu_begin = cpu_time();
         Self {
             progress,
             is_open_loop,
+            has_kernel_timestamps,
             measured_from: begin,
             second_began: begin,
             second_end,
@@ -221,6 +227,22 @@ impl WorkerMetrics {
                 self.results.histograms.blocked.record_many_nanos(blocked, count);
             }
         }
+    }
+
+    /// A kernel timestamp cannot be used.
+    #[cold]
+    pub(super) fn reject_timestamp(&mut self) {
+        self.results.receive_timestamps.get_or_insert_default().rejected += 1;
+    }
+
+    /// The arrival of the reply to a message that was sent at `sent`. A timestamp before that is rejected.
+    #[inline]
+    pub(super) fn plausible(&mut self, arrival: Arrival, sent: Option<u64>) -> Arrival {
+        if sent.is_none_or(|sent| sent <= arrival.arrived) {
+            return arrival;
+        }
+        self.reject_timestamp();
+        Arrival { arrived: arrival.read, ..arrival }
     }
 
     /// Counts a message that was answered.
@@ -389,6 +411,7 @@ impl WorkerMetrics {
         match class {
             ReplyClass::Reply { times, is_reordered } => {
                 datagrams.reordered += u64::from(is_reordered);
+                let arrival = self.plausible(arrival, times.sent);
                 self.add_verified_bytes(bytes.len(), Some(times), arrival.read);
                 self.answered(times, arrival);
             }

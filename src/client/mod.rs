@@ -301,7 +301,7 @@ fn drive<'a, T: Transport<'a>>(
         let load = &shared.config.load;
         // A load that begins on all connections together starts the measured time itself.
         let begin = if load.has_common_start() { u64::MAX } else { shared.clock.nanos(started) };
-        let metrics = WorkerMetrics::new(progress, load.rate.is_some(), begin);
+        let metrics = WorkerMetrics::new(progress, load.rate.is_some(), shared.has_kernel_timestamps(), begin);
         let mut driver = Driver::<T>::new(shared, metrics, first, step, started);
         event_loop.context().ready.push_back(CONNECTOR);
         event_loop.run(&mut driver).map_err(Error::system("wait for events"))?;

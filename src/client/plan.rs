@@ -2,8 +2,9 @@
 
 use super::check::generated_bytes::Pattern;
 use super::check::search::SearchReplies;
-use super::clock::Clock;
+use super::clock::{Clock, KernelClock};
 use super::config::HalfClose;
+use super::tcp::in_flight::Arrival;
 use super::{Expect, Shared, WorkerMetrics};
 use crate::codec::Framing;
 use std::cell::{Cell, RefCell};
@@ -49,6 +50,11 @@ pub(in crate::client) struct Plan {
     /// Open loop: messages are sent when they are due, not when replies arrive.
     pub(in crate::client) is_open_loop: bool,
     pub(in crate::client) clock: Clock,
+    kernel_clock: KernelClock,
+    /// Whether sockets report the kernel's receive timestamps.
+    pub(in crate::client) has_kernel_timestamps: bool,
+    /// Arrival of the bytes last read, from the connection whose turn it is.
+    arrived: Cell<Option<u64>>,
     pub(in crate::client) phase: Cell<LoadPhase>,
     /// Bytes that the kernel accepted from the connection whose turn it is.
     pub(in crate::client) kernel_write: Cell<Option<KernelWrite>>,
@@ -92,6 +98,9 @@ impl Plan {
             half_close: HalfClose::of(config),
             is_open_loop,
             clock: shared.clock,
+            kernel_clock: KernelClock::new(shared.clock),
+            has_kernel_timestamps: shared.has_kernel_timestamps(),
+            arrived: Cell::new(None),
             phase: Cell::new(if together { LoadPhase::Connecting } else { LoadPhase::Sending }),
             kernel_write: Cell::new(None),
             holding: Cell::new(config.hold.is_some()),
@@ -111,6 +120,32 @@ impl Plan {
             let begin = *self.first_open.get_or_init(|| self.clock.nanos(Instant::now()));
             self.metrics.borrow_mut().begin(begin);
         }
+    }
+
+    /// When bytes arrived that were read at `read`, in the round of the loop that began at `round`. `since_1970` is the
+    /// kernel's timestamp; without a usable one, the time of the read counts.
+    #[inline]
+    pub(in crate::client) fn arrival(&self, since_1970: Option<Duration>, round: Instant, read: u64) -> Arrival {
+        let Some(since_1970) = since_1970 else { return Arrival { arrived: read, read } };
+        match self.kernel_clock.nanos(since_1970, round) {
+            Some(arrived) if arrived <= read => Arrival { arrived, read },
+            _ => {
+                self.metrics.borrow_mut().reject_timestamp();
+                Arrival { arrived: read, read }
+            }
+        }
+    }
+
+    /// Records when the bytes arrived that are read in this turn.
+    #[inline]
+    pub(in crate::client) fn set_arrival(&self, arrival: Arrival) {
+        self.arrived.set(Some(arrival.arrived));
+    }
+
+    /// Arrival of the bytes that were read in this turn at `read`.
+    #[inline]
+    pub(in crate::client) fn take_arrival(&self, read: u64) -> Arrival {
+        Arrival { arrived: self.arrived.take().unwrap_or(read), read }
     }
 
     /// Returns the metrics, including the replies received.

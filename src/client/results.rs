@@ -6,7 +6,9 @@ use super::machine::{machine, run_id};
 use super::metrics::WorkerMetrics;
 use super::shared::Shared;
 use crate::event_loop::unix_time;
-use crate::results::{Cpu, Datagrams, LoadKind, ReplyCheck, RunResults, Statuses, Timestamp};
+use crate::results::{
+    Cpu, Datagrams, LoadKind, ReceiveTimestamps, ReplyCheck, RunResults, Statuses, Timestamp, TimestampSource,
+};
 use std::time::Duration;
 
 impl Shared {
@@ -30,6 +32,8 @@ impl Shared {
         results.load.arrivals = is_open.then(|| if is_random { "poisson" } else { "uniform" }.to_owned());
         results.load.seed = is_random.then_some(load.seed);
         results.load.duration_s = load.duration.map(|duration| duration.as_secs_f64());
+        let source = if self.has_kernel_timestamps() { TimestampSource::Kernel } else { TimestampSource::User };
+        results.receive_timestamps = Some(ReceiveTimestamps { source, rejected: 0 });
         results.reply_check = config.reply_check(&self.requests);
         results.connections.requested = config.own_connections() as u64;
         results.shard = config.shard;

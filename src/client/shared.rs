@@ -3,8 +3,9 @@
 use super::clock::Clock;
 use super::tcp::interactive::Interactive;
 use super::{ClientConfig, ClientHandle};
+use crate::results::TimestampSource;
 use crate::service::search::Request;
-use crate::socket::{Address, TlsConnector};
+use crate::socket::{Address, REPORTS_ARRIVALS, TlsConnector};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -77,6 +78,15 @@ impl Shared {
     /// Index of the target of connection `number`.
     pub(super) fn target_of(&self, number: usize) -> usize {
         (number - 1) % self.targets.len()
+    }
+
+    /// Whether the kernel timestamps the replies on some connection: of TCP without TLS, and of UDP.
+    pub(super) fn has_kernel_timestamps(&self) -> bool {
+        let is_stamped = |(number, addresses): (usize, &Vec<Address>)| {
+            self.tls.get(number).is_none() && addresses.iter().any(|address| matches!(address, Address::Ip(_)))
+        };
+        let is_wanted = self.config.timestamps == TimestampSource::Kernel && REPORTS_ARRIVALS;
+        is_wanted && self.targets.iter().enumerate().any(is_stamped)
     }
 
     /// Counts one more open connection.

@@ -47,6 +47,15 @@ impl Turn {
 pub trait Observer: Host {
     /// Returns the current time.
     fn now(&mut self) -> Instant;
+    /// Reads from `socket` into `room`. Called for every read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ByteStream::read`].
+    #[inline]
+    fn read<T: ByteStream>(&mut self, socket: &mut T, room: &mut [u8]) -> io::Result<usize> {
+        socket.read(room)
+    }
     /// The handshake is complete, with these parameters. Called once, before the first bytes; never without a
     /// handshake.
     fn handshake_done(&mut self, _negotiated: &dyn fmt::Display) {}
@@ -135,7 +144,7 @@ impl<O: Observer> Pump<'_, O> {
         let was_handshaking = connection.is_handshaking();
         let room = connection.reading(self.pool, self.limits);
         let offered = room.len();
-        let result = retry_interrupted(|| socket.read(room));
+        let result = retry_interrupted(|| self.observer.read(socket, room));
         // One read can complete the handshake and return what follows it: data, the end of input or an error. The
         // handshake is reported first in all cases.
         let completed_handshake = was_handshaking && !socket.is_handshaking();

@@ -6,7 +6,10 @@
 use super::bounds::{self, MAX_ENTRIES, MAX_NUMBER, add, total};
 use super::intervals::align;
 use super::summary::format_seconds;
-use super::{Configuration, Connections, Cpu, Machine, Messages, Mismatches, RunResults, SearchReply, Timestamp};
+use super::{
+    Configuration, Connections, Cpu, Machine, Messages, Mismatches, ReceiveTimestamps, RunResults, SearchReply,
+    Timestamp, TimestampSource,
+};
 use crate::units::format_count;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
@@ -199,6 +202,9 @@ impl RunResults {
             let room = MAX_ENTRIES.saturating_sub(ours.peers.len());
             ours.peers.extend(theirs.peers.iter().take(room).cloned());
         }
+        if let (Some(ours), Some(theirs)) = (&mut self.receive_timestamps, other.receive_timestamps) {
+            add(&mut ours.rejected, theirs.rejected);
+        }
         if let Some(theirs) = &other.statuses {
             self.statuses.get_or_insert_default().add(theirs);
         }
@@ -271,6 +277,11 @@ fn add_description(merged: &mut RunResults, results: &RunResults) {
     merged.interrupted |= results.interrupted;
     // The merged check is the weakest of all runs.
     merged.reply_check = merged.reply_check.max(results.reply_check);
+    // The merged source is the less precise one.
+    merged.receive_timestamps = merged.receive_timestamps.zip(results.receive_timestamps).map(|(ours, theirs)| {
+        let is_same = ours.source == theirs.source;
+        ReceiveTimestamps { source: if is_same { ours.source } else { TimestampSource::User }, ..ours }
+    });
     add_new(&mut merged.targets, &results.targets);
     merged.configuration = union(&merged.configuration, &results.configuration);
     merged.machine = common(&merged.machine, &results.machine);

@@ -4,6 +4,7 @@ use super::tcp_info::Delivery;
 use super::{Address, TlsFacts};
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::time::Duration;
 
 /// A non-blocking byte stream as the pump uses it. All calls return at once; `WouldBlock` means that no progress is
 /// possible now.
@@ -14,6 +15,16 @@ pub trait ByteStream {
     ///
     /// Those of recv(2).
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Reads like [`read`](Self::read). Also returns when the kernel received the last segment of these bytes, as time since
+    /// 1970, where it reports that. By default it does not.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read).
+    fn read_with_arrival(&mut self, buf: &mut [u8]) -> io::Result<(usize, Option<Duration>)> {
+        Ok((self.read(buf)?, None))
+    }
 
     /// Writes as many of `bytes` as the stream takes.
     ///

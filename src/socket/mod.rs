@@ -50,5 +50,6 @@ pub(crate) use fd_passing::{
 pub(crate) use listener::{BoundListener, Listener};
 pub(crate) use proxy_protocol::{ProxyHeader, receive_header, send_header};
 pub(crate) use stream::{Stream, TlsStream};
+pub(crate) use sys::REPORTS_ARRIVALS;
 pub(crate) use tls::MAX_TLS_BYTES;
 pub(crate) use udp::{BoundDatagrams, DatagramSocket, RecvBatch, SendBatch, needs_broadcast, reply_hops};

@@ -41,6 +41,14 @@ impl ByteStream for Stream {
     }
 
     #[inline]
+    fn read_with_arrival(&mut self, buf: &mut [u8]) -> io::Result<(usize, Option<Duration>)> {
+        match self {
+            Self::Tcp(stream) => sys::receive_with_arrival(stream, buf).map_err(with_kind),
+            Self::Unix(_) | Self::Tls(_) => Ok((self.read(buf)?, None)),
+        }
+    }
+
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
@@ -151,6 +159,19 @@ impl Stream {
             Self::Tcp(stream) => stream,
             Self::Unix(stream) => stream,
             Self::Tls(stream) => stream.socket_mut().source(),
+        }
+    }
+
+    /// Makes reads of a TCP connection without TLS return arrival times, where the system reports them; see
+    /// [`read_with_arrival`](ByteStream::read_with_arrival).
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2).
+    pub fn report_arrivals(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => sys::report_arrivals(stream),
+            Self::Unix(_) | Self::Tls(_) => Ok(()),
         }
     }
 

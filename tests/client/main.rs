@@ -37,6 +37,7 @@ mod stdin;
 mod support;
 mod surplus;
 mod terminal;
+mod timestamps;
 mod together;
 mod tutorial_job;
 mod udp;

@@ -2,6 +2,7 @@
 
 use super::metrics::admin_address;
 use super::support::{Program, connect, read_to_end, skipped, works};
+use multiconn::results::RunResults;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,11 +68,11 @@ fn daytime(server: &Program) -> u64 {
     year(&String::from_utf8(read_to_end(&mut connect(server.address()))).unwrap())
 }
 
-fn start_of_a_run(clock: &Clock, path: &Path) -> u64 {
+/// Runs a client, and returns its results.
+fn run(clock: &Clock, path: &Path) -> RunResults {
     let arguments = ["--embedded", "--json", path.to_str().unwrap()];
     assert_eq!(clock.spawn(Program::client_command(), &arguments).await_exit().code, Some(0));
-    let text = std::fs::read_to_string(path).unwrap();
-    year(text.lines().find(|line| line.contains("\"started\"")).unwrap())
+    RunResults::from_json(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 #[test]
@@ -80,10 +81,27 @@ fn shown_times_follow_the_wall_clock() {
     let arguments = ["127.0.0.1", "0", "--service", "daytime", "--metrics", "127.0.0.1:0"];
     let server = clock.spawn(Program::server_command(), &arguments);
     let json = clock.folder.path().join("run.json");
-    let years = || [date(&server), daytime(&server), start_of_a_run(&clock, &json)];
+    let years = || [date(&server), daytime(&server), year(&run(&clock, &json).started.to_string())];
     let before = years();
     clock.set_late_by(FIVE_YEARS);
     for (before, after) in before.into_iter().zip(years()) {
         assert!((before - 6..before - 4).contains(&after), "{after} after {before}");
     }
+}
+
+/// The kernel's timestamps are of another clock than the client's: none is used, and no latency is wrong.
+#[test]
+#[cfg(all(target_os = "linux", not(multiconn_fallbacks)))]
+fn timestamps_of_another_clock_are_rejected() {
+    let Some(clock) = Clock::new() else { return };
+    let json = clock.folder.path().join("run.json");
+    let rejected = |results: &RunResults| results.receive_timestamps.map(|timestamps| timestamps.rejected);
+    assert_eq!(rejected(&run(&clock, &json)), Some(0));
+    clock.set_late_by(FIVE_YEARS);
+    let results = run(&clock, &json);
+    assert!(rejected(&results) >= Some(1), "{results:?}");
+    let times = &results.histograms;
+    assert_eq!(times.service_time.count(), results.messages.answered);
+    assert!(times.service_time.max().is_some_and(|time| time.as_secs_f64() <= results.duration_s), "{results:?}");
+    assert_eq!(times.receive_delay.max().map(|delay| delay.as_nanos()), Some(1), "the time of the read counts");
 }

@@ -14,11 +14,11 @@ use crate::cli::variables::Typed;
 use crate::cli::{LONG_VERSION, output, values};
 use crate::client::{ClientConfig, Expect, LoadConfig};
 use crate::error::Error;
-use crate::results::Configuration;
+use crate::results::{Configuration, TimestampSource};
 use crate::socket::{Endpoint, ProxyVersion, SourceAddresses};
 use crate::units::{parse_duration, parse_rate};
 use clap::builder::ArgPredicate;
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum};
 use ipnet::IpNet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -67,6 +67,11 @@ pub(super) struct Options {
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration,
         help_heading = "Workers")]
     spin: Duration,
+    /// Take the arrival of replies from the kernel's receive timestamps, which the client's own delays do not affect, or
+    /// from its clock after each read. The kernel has timestamps for TCP without TLS and for UDP, on Linux.
+    #[arg(long, value_name = "kernel|user", value_enum, default_value_t = TimestampsName::Kernel,
+        hide_possible_values = true, help_heading = "Workers")]
+    timestamps: TimestampsName,
 
     #[command(flatten)]
     shards: ShardOptions,
@@ -83,6 +88,12 @@ pub(super) struct Options {
     no_progress: bool,
     #[command(flatten)]
     pub(super) log: LogOptions,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TimestampsName {
+    Kernel,
+    User,
 }
 
 /// Target options.
@@ -347,6 +358,10 @@ impl Options {
         config.sources = SourceAddresses(self.target.source.clone());
         config.workers = self.workers;
         config.spin = self.spin;
+        config.timestamps = match self.timestamps {
+            TimestampsName::Kernel => TimestampSource::Kernel,
+            TimestampsName::User => TimestampSource::User,
+        };
         config.handle_signals = true;
         if self.target.embedded {
             config.other_descriptors = self.amount.connections().saturating_add(SERVER_DESCRIPTORS);

@@ -13,7 +13,7 @@ pub use udp::UdpOptions;
 use crate::buffer::BLOCK_BYTES;
 use crate::codec::Framing;
 use crate::error::Error;
-use crate::results::{ReplyCheck, Shard};
+use crate::results::{ReplyCheck, Shard, TimestampSource};
 use crate::service::search::Request;
 use crate::socket::{
     Address, Endpoint, MAX_DATAGRAM_BYTES, ProxyVersion, SocketOptions, SourceAddresses, TlsClientOptions,
@@ -117,6 +117,8 @@ pub struct ClientConfig {
     /// How long each worker polls before it sleeps. Polling occupies a whole CPU and saves the wake-up latency.
     /// Default: 0.
     pub spin: Duration,
+    /// Source of the arrival times of replies. Default: the kernel, where it timestamps them.
+    pub timestamps: TimestampSource,
     /// TLS options: none for plain text, one for all targets, or one per target. The handshake counts as part of the
     /// connect and is limited by `connect_timeout`. Default: plain text.
     pub tls: Vec<TlsClientOptions>,
@@ -168,6 +170,7 @@ impl ClientConfig {
             retry_delay: RETRY_DELAY,
             workers: 1,
             spin: Duration::ZERO,
+            timestamps: TimestampSource::Kernel,
             tls: Vec::new(),
             proxy_protocol: None,
             socket: SocketOptions::default(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 const MS: u64 = 1_000_000;
 
 fn metrics(is_open_loop: bool) -> WorkerMetrics {
-    WorkerMetrics::new(Arc::default(), is_open_loop, 0)
+    WorkerMetrics::new(Arc::default(), is_open_loop, false, 0)
 }
 
 /// A reply that was read as soon as it arrived.

@@ -275,19 +275,23 @@ impl Exchange {
 
     /// Counts the oldest message in flight as answered.
     fn answered(&mut self, arrival: Arrival) {
-        let times = self.take_answered(arrival.arrived).filter(|_| !matches!(self.expectation, Expectation::Stream));
-        if let Some(times) = times {
+        if let Some((times, arrival)) = self.take_answered(arrival)
+            && !matches!(self.expectation, Expectation::Stream)
+        {
             self.plan.metrics.borrow_mut().answered(times, arrival);
         }
     }
 
-    /// Removes the oldest message in flight, whose reply arrived at `now`.
-    fn take_answered(&mut self, now: u64) -> Option<MessageTimes> {
+    /// Removes the oldest message in flight, which was answered. Returns its times and those of its reply.
+    fn take_answered(&mut self, arrival: Arrival) -> Option<(MessageTimes, Arrival)> {
         self.verified = Position { messages: self.verified.messages + 1, bytes: 0 };
         let (plan, first, begun) = (&*self.plan, self.first, self.begun());
         let metrics = &mut *plan.metrics.borrow_mut();
+        let arrival = metrics.plausible(arrival, self.in_flight.oldest().and_then(|times| times.sent));
         let size_of = |number| plan.size_of(first + number);
-        self.in_flight.answered((now, plan.pipeline), begun, size_of, |sent_group| metrics.sent(sent_group))
+        let on_sent = |sent_group| metrics.sent(sent_group);
+        let times = self.in_flight.answered((arrival.arrived, plan.pipeline), begun, size_of, on_sent)?;
+        Some((times, arrival))
     }
 
     /// Decodes received bytes as HTTP responses.
@@ -334,7 +338,7 @@ impl Exchange {
     /// Counts a response by its status, as the reply to the oldest message in flight.
     fn count_response(&mut self, response: Response, arrival: Arrival) {
         let number = self.verified.messages + 1;
-        if let Some(times) = self.take_answered(arrival.arrived) {
+        if let Some((times, arrival)) = self.take_answered(arrival) {
             let metrics = &mut *self.plan.metrics.borrow_mut();
             metrics.count_status(times, response.status);
             match self.plan.expect {
@@ -599,7 +603,7 @@ impl Service for Exchange {
     fn serve(&mut self, input: &mut Input<'_>, output: &mut Output<'_>, context: &mut Context<'_>) -> Wait {
         let now = context.now();
         let now = self.plan.clock.nanos(now);
-        let arrival = Arrival { arrived: now, read: now };
+        let arrival = self.plan.take_arrival(now);
         self.take_kernel_write();
         if let Err(failure) = self.verify(input, arrival) {
             return self.end(ExchangeOutcome::Failed(failure));

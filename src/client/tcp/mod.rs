@@ -64,6 +64,9 @@ impl<'a> Transport<'a> for Tcp<'a> {
     ) -> Result<(Self::Connection, ConnectProgress), OpenError> {
         let config = &self.shared.config;
         let begun = begin_connect(address, &config.socket, source).and_then(|mut socket| {
+            if self.plan.has_kernel_timestamps {
+                socket.report_arrivals()?;
+            }
             context.register(socket.source(), key)?;
             self.secured(attempt.number, socket)
         });
@@ -142,7 +145,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
         if !is_due {
             return TurnResult::default();
         }
-        let mut observer = ClientObserver::new(entry.attempt.number, &self.plan, entry.connected);
+        let mut observer = ClientObserver::new(entry.attempt.number, &self.plan, entry.connected, context.now);
         let (pool, memory) = (&mut self.pool, &self.memory);
         let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut observer };
         let was_handshaking = session.connection.is_handshaking();

@@ -5,24 +5,31 @@ use crate::log_targets::CLIENT_LOG;
 use crate::pump::Observer;
 use crate::python_repr::BytesRepr;
 use crate::service::Host;
+use crate::socket::ByteStream;
 use std::fmt;
-use std::time::Instant;
+use std::io;
+use std::time::{Duration, Instant};
 
 /// Logs the bytes of a connection and records when the kernel accepted them.
 ///
-/// Latencies are based on the time read here: at the beginning of a turn and after each read. A message written later
+/// Latencies are based on the time read here, at the beginning of a turn and after each read, and on the kernel's receive
+/// timestamps. A message written later
 /// counts as sent at that time, which is immediately before.
 pub(in crate::client) struct ClientObserver<'a> {
     number: usize,
     plan: &'a Plan,
     /// When the connect succeeded and the TLS handshake began.
     connected: Option<Instant>,
+    /// Start of this round of the loop.
+    round: Instant,
     now: Option<Instant>,
+    /// When the kernel received the bytes last read, as time since 1970.
+    arrival: Option<Duration>,
 }
 
 impl<'a> ClientObserver<'a> {
-    pub(in crate::client) fn new(number: usize, plan: &'a Plan, connected: Option<Instant>) -> Self {
-        Self { number, plan, connected, now: None }
+    pub(in crate::client) fn new(number: usize, plan: &'a Plan, connected: Option<Instant>, round: Instant) -> Self {
+        Self { number, plan, connected, round, now: None, arrival: None }
     }
 }
 
@@ -32,6 +39,16 @@ impl Observer for ClientObserver<'_> {
     #[inline]
     fn now(&mut self) -> Instant {
         *self.now.get_or_insert_with(Instant::now)
+    }
+
+    #[inline]
+    fn read<T: ByteStream>(&mut self, socket: &mut T, room: &mut [u8]) -> io::Result<usize> {
+        if !self.plan.has_kernel_timestamps {
+            return socket.read(room);
+        }
+        let (count, arrival) = socket.read_with_arrival(room)?;
+        self.arrival = arrival;
+        Ok(count)
     }
 
     fn handshake_done(&mut self, negotiated: &dyn fmt::Display) {
@@ -46,7 +63,11 @@ impl Observer for ClientObserver<'_> {
 
     #[inline]
     fn received(&mut self, bytes: &[u8]) {
-        self.now = Some(Instant::now());
+        let now = Instant::now();
+        self.now = Some(now);
+        if self.arrival.is_some() {
+            self.plan.set_arrival(self.plan.arrival(self.arrival, self.round, self.plan.clock.nanos(now)));
+        }
         log::trace!(
             target: CLIENT_LOG, connection = self.number, bytes = bytes.len();
             "Received {} from connection {}", BytesRepr(bytes), self.number

@@ -8,7 +8,6 @@ use crate::client::failure::Failure;
 use crate::client::metrics::Unanswered;
 use crate::client::plan::{LoadPhase, Plan};
 use crate::client::shared::Shared;
-use crate::client::tcp::in_flight::Arrival;
 use crate::client::udp::payload::Payload;
 use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
 use crate::log_targets::CLIENT_LOG;
@@ -96,11 +95,11 @@ impl<'a> UdpBatch<'a> {
                 Err(error) if self.handle_receive_error(entry, &error, now) => continue,
                 Err(_) => return false,
             }
-            let now = self.now();
-            let arrival = Arrival { arrived: now, read: now };
+            let read = self.now();
             let socket = entry.in_flight.socket();
-            let metrics = &mut *self.plan.metrics.borrow_mut();
             for datagram in self.recv_batch.arrivals() {
+                let arrival = self.plan.arrival(datagram.arrival, now, read);
+                let metrics = &mut *self.plan.metrics.borrow_mut();
                 log::trace!(
                     target: CLIENT_LOG, socket, peer:% = datagram.peer, bytes = datagram.bytes.len();
                     "Received {} from socket {socket}", BytesRepr(datagram.bytes)

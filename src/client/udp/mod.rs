@@ -95,7 +95,12 @@ impl<'a> Transport<'a> for Udp<'a> {
         let is_many = self.options.broadcast || address.ip().is_multicast();
         let peer = if is_many { Peer::Many(address) } else { Peer::One(address) };
         let opened = open_towards(peer, source, &self.options.multicast, &self.shared.config.socket);
-        let opened = opened.and_then(|mut socket| context.register(socket.source(), key).map(|()| socket));
+        let opened = opened.and_then(|mut socket| {
+            if self.batch.plan.has_kernel_timestamps {
+                socket.report_arrivals()?;
+            }
+            context.register(socket.source(), key).map(|()| socket)
+        });
         let socket = opened.map_err(|error| OpenError::Failed(open_failure(&error, address)))?;
         self.batch.plan.metrics.borrow().progress.opened.add(1);
         self.batch.plan.on_open();

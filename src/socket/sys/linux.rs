@@ -1,11 +1,13 @@
 //! Linux and Android.
 
 use crate::socket::tcp_info::Delivery;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, getsockopt, recvmsg, setsockopt, sockopt};
 use nix::{getsockopt_impl, libc, sockopt_impl};
 use socket2::{Domain, Socket, Type};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 /// Opens a nonblocking socket that is closed on exec, with one system call.
 pub(in crate::socket) fn nonblocking(domain: Domain, kind: Type) -> io::Result<Socket> {
@@ -43,6 +45,37 @@ pub(in crate::socket) fn received_hops(control: &ControlMessageOwned) -> Option<
         ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => (*hops).try_into().ok(),
         _ => None,
     }
+}
+
+/// Makes `socket` report when the kernel received each segment or datagram (`SO_TIMESTAMPNS`).
+pub(in crate::socket) fn report_arrivals(socket: &impl AsFd) -> io::Result<()> {
+    Ok(setsockopt(socket, sockopt::ReceiveTimestampns, &true)?)
+}
+
+/// When the kernel received a segment or datagram, as time since 1970, if `control` holds that.
+pub(in crate::socket) fn received_at(control: &ControlMessageOwned) -> Option<Duration> {
+    match control {
+        ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(*time)),
+        _ => None,
+    }
+}
+
+/// Storage for the control message of a timestamp, aligned for its header.
+#[repr(align(8))]
+struct TimestampControl([u8; 64]);
+
+/// Reads from `socket`. Also returns when the kernel received the last segment of these bytes, as time since 1970, if it
+/// [reports](report_arrivals) that.
+#[inline]
+pub(in crate::socket) fn receive_with_arrival(
+    socket: &mio::net::TcpStream,
+    room: &mut [u8],
+) -> io::Result<(usize, Option<Duration>)> {
+    let mut control = TimestampControl([0; 64]);
+    let mut room = [IoSliceMut::new(room)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut room, Some(&mut control.0), MsgFlags::empty())?;
+    let arrival = message.cmsgs().into_iter().flatten().find_map(|control| received_at(&control));
+    Ok((message.bytes, arrival))
 }
 
 /// The control message that sets the hop limit of one datagram (ip(7), ipv6(7)).

@@ -6,12 +6,18 @@
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)))]
 mod linux;
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)))]
-pub(super) use linux::{delivery, hop_limit, limit_hops, nonblocking, overrun, received_hops, report_overrun};
+pub(super) use linux::{
+    delivery, hop_limit, limit_hops, nonblocking, overrun, receive_with_arrival, received_at, received_hops,
+    report_arrivals, report_overrun,
+};
 
 #[cfg(any(multiconn_fallbacks, not(any(target_os = "linux", target_os = "android"))))]
 mod other;
 #[cfg(any(multiconn_fallbacks, not(any(target_os = "linux", target_os = "android"))))]
-pub(super) use other::{delivery, hop_limit, limit_hops, nonblocking, overrun, received_hops, report_overrun};
+pub(super) use other::{
+    delivery, hop_limit, limit_hops, nonblocking, overrun, receive_with_arrival, received_at, received_hops,
+    report_arrivals, report_overrun,
+};
 
 #[cfg(not(target_os = "freebsd"))]
 mod packet_info;
@@ -42,6 +48,10 @@ use std::os::unix::net::UnixStream;
 /// socket would get them all, so the workers share a single listener, and one worker serves a UDP socket.
 pub(super) const REUSE_PORT_BALANCES: bool =
     cfg!(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)));
+
+/// Whether the kernel timestamps the arrival of each segment and datagram (socket(7), `SO_TIMESTAMPNS`). Other systems do
+/// so for datagrams only, in microseconds.
+pub const REPORTS_ARRIVALS: bool = cfg!(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)));
 
 /// Linux reports twice the buffer size that was asked for: the other half is for its own bookkeeping (socket(7),
 /// `SO_RCVBUF`).

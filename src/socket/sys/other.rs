@@ -4,8 +4,10 @@ use crate::socket::tcp_info::Delivery;
 use nix::libc;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned};
 use socket2::{Domain, Socket, Type};
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// Opens a nonblocking socket that is closed on exec.
 pub(in crate::socket) fn nonblocking(domain: Domain, kind: Type) -> io::Result<Socket> {
@@ -39,6 +41,25 @@ pub(in crate::socket) fn received_hops(_control: &ControlMessageOwned) -> Option
 /// See [`limit_hops`].
 pub(in crate::socket) fn hop_limit(_hops: &libc::c_int, _is_v4: bool) -> Option<ControlMessage<'_>> {
     None
+}
+
+/// Arrivals are not reported: these systems timestamp datagrams only, in microseconds.
+#[allow(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
+pub(in crate::socket) fn report_arrivals(_socket: &impl AsFd) -> io::Result<()> {
+    Ok(())
+}
+
+/// See [`report_arrivals`].
+pub(in crate::socket) fn received_at(_control: &ControlMessageOwned) -> Option<Duration> {
+    None
+}
+
+/// See [`report_arrivals`].
+pub(in crate::socket) fn receive_with_arrival(
+    mut socket: &mio::net::TcpStream,
+    room: &mut [u8],
+) -> io::Result<(usize, Option<Duration>)> {
+    Ok((socket.read(room)?, None))
 }
 
 /// These systems have no such call, or count differently.

@@ -7,6 +7,7 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, RecvMsg, SockaddrSto
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 /// The metadata of a received datagram.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +17,7 @@ pub(super) struct ControlHeader {
     pub(super) local: Option<IpAddr>,
     pub(super) to_many: bool,
     pub(super) hops: Option<u8>,
+    pub(super) arrival: Option<Duration>,
 }
 
 /// What all datagrams of one send have in common.
@@ -34,12 +36,18 @@ pub(super) fn receive<'a>(
     slots: impl Iterator<Item = &'a mut [u8]>,
     headers: &mut Vec<ControlHeader>,
 ) -> io::Result<Option<u32>> {
-    let control_bytes =
-        V4Source::space() + nix::cmsg_space!(libc::in6_pktinfo, u32, libc::c_int, libc::c_int).capacity();
+    let control_bytes = V4Source::space()
+        + nix::cmsg_space!(libc::in6_pktinfo, u32, libc::c_int, libc::c_int, libc::timespec).capacity();
     let mut overrun = None;
     sys::receive_datagrams(socket.as_raw_fd(), slots, control_bytes, |message| {
-        let mut header =
-            ControlHeader { len: message.bytes, peer: peer_of(message), local: None, to_many: false, hops: None };
+        let mut header = ControlHeader {
+            len: message.bytes,
+            peer: peer_of(message),
+            local: None,
+            to_many: false,
+            hops: None,
+            arrival: None,
+        };
         // Control messages are never truncated: there is space for all that are enabled.
         for control in message.cmsgs().into_iter().flatten() {
             if let Some((to, local)) = sys::v4_destination(&control) {
@@ -50,6 +58,7 @@ pub(super) fn receive<'a>(
             } else {
                 overrun = sys::overrun(&control).or(overrun);
                 header.hops = sys::received_hops(&control).or(header.hops);
+                header.arrival = sys::received_at(&control).or(header.arrival);
             }
         }
         headers.push(header);

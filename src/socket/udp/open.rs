@@ -44,6 +44,15 @@ impl DatagramSocket {
         self.socket.local_addr()
     }
 
+    /// Makes received datagrams carry their arrival time, where the system reports it.
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2).
+    pub fn report_arrivals(&self) -> io::Result<()> {
+        sys::report_arrivals(self)
+    }
+
     /// The event source to register with the event loop.
     pub fn source(&mut self) -> &mut dyn Source {
         &mut self.socket

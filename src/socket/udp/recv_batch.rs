@@ -4,6 +4,7 @@ use super::DatagramSocket;
 use super::control::{self, ControlHeader};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// The maximum number of datagrams per call. It makes the cost of the call small beside that of the datagrams, and is
 /// small enough that their replies still fit the cache.
@@ -29,6 +30,8 @@ pub struct InDatagram<'a> {
     pub to_many: bool,
     /// The hop limit (TTL) with which it arrived, where a server's socket reports that.
     pub hops: Option<u8>,
+    /// When the kernel received it, as time since 1970, where the socket [reports](DatagramSocket::report_arrivals) that.
+    pub arrival: Option<Duration>,
 }
 
 /// Storage for received datagrams, reused by each call. It reserves 4 MiB of address space, of which only written pages
@@ -89,6 +92,7 @@ impl RecvBatch {
             local: header.local,
             to_many: header.to_many,
             hops: header.hops,
+            arrival: header.arrival,
         })
     }
 
