@@ -5,14 +5,9 @@
 //! formula: errors do not add up, and a late message does not delay the next one.
 
 use super::clock::nanos;
+use super::rate_curve::RateCurve;
 use crate::random::mix;
 use std::time::Duration;
-
-const NANOS_PER_SECOND: f64 = 1e9;
-
-/// More nanoseconds than any time here has.
-#[allow(clippy::cast_precision_loss)]
-const NEVER_NANOS: f64 = u64::MAX as f64;
 
 /// Maximum number of random gaps drawn at once. For more, the sum is replaced by its mean.
 const MAX_DRAWN: u64 = 256;
@@ -78,46 +73,36 @@ impl Share {
 #[derive(Debug, Clone)]
 pub(super) struct ArrivalSchedule {
     arrivals: Arrivals,
-    /// Mean time between two messages of all workers.
-    gap_nanos: f64,
-    /// Mean time between two messages of this worker.
-    own_gap_nanos: f64,
+    curve: RateCurve,
     share: Share,
     seed: u64,
     next: u64,
-    due_nanos: f64,
+    /// Position of the next message in the whole schedule: the mean number of messages of all workers before it.
+    position: f64,
 }
 
 impl ArrivalSchedule {
-    /// One worker's share of a total of `rate` messages per second.
-    pub(super) fn new(rate: f64, arrivals: Arrivals, seed: u64, share: Share) -> Self {
-        // The interval of a very low rate exceeds the range. It is capped: infinity times 0 would be NaN.
-        let gap_nanos = (NANOS_PER_SECOND / rate).min(NEVER_NANOS);
-        let mut schedule = Self {
-            arrivals,
-            gap_nanos,
-            own_gap_nanos: gap_nanos * share.messages_per_own(),
-            share,
-            seed: mix(seed ^ mix(share.worker)),
-            next: 0,
-            due_nanos: 0.0,
-        };
-        schedule.due_nanos = match arrivals {
-            Arrivals::Uniform => schedule.uniform_nanos(),
-            Arrivals::Poisson => schedule.random_gap(),
+    /// One worker's share of all messages that become due by `curve`.
+    pub(super) fn new(curve: impl Into<RateCurve>, arrivals: Arrivals, seed: u64, share: Share) -> Self {
+        let (curve, seed) = (curve.into(), mix(seed ^ mix(share.worker)));
+        let mut schedule = Self { arrivals, curve, share, seed, next: 0, position: 0.0 };
+        schedule.position = match arrivals {
+            Arrivals::Uniform => schedule.uniform_position(),
+            Arrivals::Poisson => schedule.random_step(),
         };
         schedule
     }
 
-    /// When the next message is due.
+    /// When the next message is due. A Poisson process with a changing rate is one of rate 1 whose time is the number of
+    /// messages due (P. Lewis, G. Shedler, "Simulation of nonhomogeneous Poisson processes").
     pub(super) fn due(&self) -> Duration {
-        Duration::from_nanos(to_u64(self.due_nanos))
+        Duration::from_nanos(to_u64(self.curve.nanos_at(self.position)))
     }
 
-    /// Mean time that `count` messages of this worker take.
+    /// Mean time that the first `count` messages of this worker take.
     #[allow(clippy::cast_precision_loss, reason = "53 bits are exact enough")]
     pub(super) fn mean_duration(&self, count: u64) -> Duration {
-        Duration::from_nanos(to_u64(count as f64 * self.own_gap_nanos))
+        Duration::from_nanos(to_u64(self.curve.nanos_at(count as f64 * self.share.messages_per_own())))
     }
 
     /// Advances to the following message.
@@ -130,16 +115,16 @@ impl ArrivalSchedule {
         match self.arrivals {
             Arrivals::Uniform => {
                 self.next = self.next.saturating_add(count);
-                self.due_nanos = self.uniform_nanos();
+                self.position = self.uniform_position();
             }
             Arrivals::Poisson if count <= MAX_DRAWN => (0..count).for_each(|_| {
                 self.next = self.next.wrapping_add(1);
-                self.due_nanos += self.random_gap();
+                self.position += self.random_step();
             }),
             #[allow(clippy::cast_precision_loss, reason = "a mean of many")]
             Arrivals::Poisson => {
                 self.next = self.next.wrapping_add(count);
-                self.due_nanos += count as f64 * self.own_gap_nanos;
+                self.position += count as f64 * self.share.messages_per_own();
             }
         }
     }
@@ -147,32 +132,35 @@ impl ArrivalSchedule {
     /// Number of messages, starting with the next one, that can share one due time when only those up to `time` count.
     /// Their ages at `time` differ by less than a thousandth. At least 1.
     pub(super) fn count_of_same_age(&self, time: Duration) -> u64 {
-        let age = time.saturating_sub(self.due());
-        to_u64(age.as_secs_f64() * NANOS_PER_SECOND / AGE_RESOLUTION / self.own_gap_nanos).max(1)
+        let due = self.curve.nanos_at(self.position);
+        #[allow(clippy::cast_precision_loss, reason = "53 bits are exact enough")]
+        let age = (nanos(time) as f64 - due).max(0.0);
+        let messages = self.curve.messages_at(due + age / AGE_RESOLUTION) - self.position;
+        to_u64(messages / self.share.messages_per_own()).max(1)
     }
 
     /// Drops messages due before `time`, of a uniform schedule.
     pub(super) fn skip(&mut self, time: Duration) {
         if self.arrivals == Arrivals::Uniform && self.due() < time {
             #[allow(clippy::cast_precision_loss, reason = "104 days of nanoseconds are exact in 53 bits")]
-            let passed = to_u64((nanos(time) as f64 / self.gap_nanos).ceil());
+            let passed = to_u64(self.curve.messages_at(nanos(time) as f64).ceil());
             self.next = self.share.before(passed).max(self.next);
-            self.due_nanos = self.uniform_nanos();
+            self.position = self.uniform_position();
         }
     }
 
     /// Computed from the number, not from the previous message: 53 bits of nanoseconds are exact for 104 days.
     #[allow(clippy::cast_precision_loss)]
-    fn uniform_nanos(&self) -> f64 {
-        self.share.global_number(self.next) as f64 * self.gap_nanos
+    fn uniform_position(&self) -> f64 {
+        self.share.global_number(self.next) as f64
     }
 
-    /// Exponentially distributed gap, by inversion; the same in every run with the same seed.
-    fn random_gap(&self) -> f64 {
+    /// Exponentially distributed step, by inversion; the same in every run with the same seed.
+    fn random_step(&self) -> f64 {
         // The upper 53 bits, scaled to (0, 1].
         #[allow(clippy::cast_precision_loss)]
         let uniform = ((mix(self.seed.wrapping_add(self.next)) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
-        -uniform.ln() * self.own_gap_nanos
+        -uniform.ln() * self.share.messages_per_own()
     }
 }
 
@@ -184,7 +172,7 @@ fn to_u64(number: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{ArrivalSchedule, Arrivals, Share};
+    use super::{ArrivalSchedule, Arrivals, RateCurve, Share};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -251,6 +239,56 @@ mod tests {
         }
     }
 
+    fn ramp(from: f64, to: f64, begin_s: u64, duration_s: u64) -> RateCurve {
+        RateCurve::ramp(from, to, Duration::from_secs(begin_s), Duration::from_secs(duration_s))
+    }
+
+    /// 2 s at 100/s, then 10 s with a mean of 300/s or 150/s: as many messages as the integral of the rate.
+    #[test]
+    fn workers_of_a_ramp_take_turns() {
+        for (to, due) in [(500.0, 3000), (200.0, 1500), (1.0, 505)] {
+            let curve = ramp(100.0, to, 2, 10);
+            let alone = instants(ArrivalSchedule::new(curve, Arrivals::Uniform, 0, equal(0, 1)), 200 + due + 1);
+            assert_eq!((alone[0], alone[100]), (Duration::ZERO, Duration::from_secs(1)));
+            assert_eq!(alone[200], Duration::from_secs(2));
+            assert!(alone[200 + due - 1] < Duration::from_secs(12) && alone[200 + due] >= Duration::from_secs(12));
+            for (workers, connections) in [(3, 3), (2, 3), (4, 5), (3, 10)] {
+                let schedules = (0..workers).map(|worker| Share::new(worker, workers, connections)).map(|share| {
+                    let own = usize::try_from(share.own()).expect("a few");
+                    let count = alone.len() / connections * own;
+                    instants(ArrivalSchedule::new(curve, Arrivals::Uniform, 0, share), count)
+                });
+                let mut all: Vec<_> = schedules.flatten().collect();
+                all.sort();
+                assert_eq!(all[..], alone[..all.len()], "{connections} connections over {workers} workers, to {to}/s");
+            }
+        }
+    }
+
+    /// Within five standard deviations of the integral of the rate, in each second.
+    #[test]
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    fn a_poisson_ramp_follows_its_rate() {
+        for (from, to) in [(1000.0, 20_000.0), (20_000.0, 1000.0)] {
+            let mut seconds = [0_u32; 10];
+            for worker in 0..3 {
+                let share = Share::new(worker, 3, 5);
+                let mut schedule = ArrivalSchedule::new(ramp(from, to, 0, 10), Arrivals::Poisson, 7, share);
+                while let Some(second) = seconds.get_mut(schedule.due().as_secs() as usize) {
+                    *second += 1;
+                    schedule.advance();
+                }
+            }
+            for (number, count) in seconds.into_iter().enumerate() {
+                let expected = from + (to - from) * (number as f64 + 0.5) / 10.0;
+                assert!(
+                    (f64::from(count) - expected).abs() < 5.0 * expected.sqrt(),
+                    "second {number}: {count} of {expected}"
+                );
+            }
+        }
+    }
+
     /// Kolmogorov-Smirnov test of the gaps against the exponential distribution. At 10,000 samples a distance of 0.0163
     /// is exceeded by chance for one seed in a hundred. The seed is fixed.
     #[test]
@@ -279,32 +317,42 @@ mod tests {
         assert!(of(1, 0) != of(2, 0) && of(1, 0) != of(1, 1));
     }
 
-    /// Any rate and share that the command line accepts.
-    fn extremes() -> impl Strategy<Value = (f64, Arrivals, Share)> {
-        let rate = prop_oneof![
-            prop::num::f64::POSITIVE | prop::num::f64::SUBNORMAL,
-            prop::sample::select(vec![f64::MIN_POSITIVE, 5e-324, 1e-11, 2e-10, 1.0, 100e6, f64::MAX]),
-        ];
+    /// Any rates and share that the command line accepts. The number is a constant rate.
+    fn extremes() -> impl Strategy<Value = (Option<f64>, RateCurve, Arrivals, Share)> {
+        let rate = || {
+            prop_oneof![
+                prop::num::f64::POSITIVE | prop::num::f64::SUBNORMAL,
+                prop::sample::select(vec![f64::MIN_POSITIVE, 5e-324, 1e-11, 2e-10, 1.0, 100e6, f64::MAX]),
+            ]
+        };
+        let constant = rate().prop_map(|rate| (Some(rate), rate.into()));
+        let accepted = (rate(), rate()).prop_map(|(from, to)| (from.min(100e6), to.min(100e6)));
+        let ramp = (accepted, any::<u64>(), 1..u64::MAX).prop_map(|((from, to), begin, duration)| {
+            (None, RateCurve::ramp(from, to, Duration::from_nanos(begin), Duration::from_nanos(duration)))
+        });
         let share = (0_usize..9, 1_usize..9, 1_usize..20_000);
         let share = share.prop_map(|(worker, workers, more)| Share::new(worker % workers, workers, workers + more));
         let arrivals = prop::sample::select(vec![Arrivals::Uniform, Arrivals::Poisson]);
-        (rate, arrivals, share)
+        (prop_oneof![constant, ramp], arrivals, share)
+            .prop_map(|((rate, curve), arrivals, share)| (rate, curve, arrivals, share))
     }
 
     proptest! {
         #[test]
         fn due_times_never_decrease_and_always_advance(
-            (rate, arrivals, share) in extremes(),
+            (rate, curve, arrivals, share) in extremes(),
             steps in prop::collection::vec(prop_oneof![1..1000_u64, any::<u64>()], 1..20),
             time in prop_oneof![0..1000_u64, any::<u64>()],
         ) {
-            let mut schedule = ArrivalSchedule::new(rate, arrivals, 7, share);
+            let mut schedule = ArrivalSchedule::new(curve, arrivals, 7, share);
             let time = Duration::from_nanos(time);
             for step in steps {
                 let (before, count_of_same_age) = (schedule.due(), schedule.count_of_same_age(time));
                 prop_assert!(count_of_same_age >= 1);
                 schedule.advance_by(step);
                 prop_assert!(schedule.due() >= before, "{:?} after {before:?}", schedule.due());
+                // The unit tests of ramps say more about them.
+                let Some(rate) = rate else { continue };
                 let moves = arrivals == Arrivals::Uniform && before < Duration::from_secs(9_000_000) && rate <= 1e9;
                 prop_assert!(!moves || schedule.due() > before, "it stands still at {before:?}");
                 schedule.skip(time);

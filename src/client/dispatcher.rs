@@ -167,10 +167,17 @@ impl Dispatcher {
 mod tests {
     use super::Dispatcher;
     use crate::client::arrivals::{ArrivalSchedule, Arrivals, Share};
+    use crate::client::rate_curve::RateCurve;
+    use std::time::Duration;
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn dispatcher(rate: f64, arrivals: Arrivals, (begin, end): (u64, u64), max_messages: u64) -> Dispatcher {
+    fn dispatcher(
+        rate: impl Into<RateCurve>,
+        arrivals: Arrivals,
+        (begin, end): (u64, u64),
+        max_messages: u64,
+    ) -> Dispatcher {
         Dispatcher::new(
             ArrivalSchedule::new(rate, arrivals, 1, Share::new(0, 1, 1)),
             (begin, end),
@@ -221,6 +228,14 @@ mod tests {
                 assert!((all as f64 - expected).abs() <= allowed, "{all} of {expected}, {arrivals:?}");
                 assert!(steps < 40_000, "{steps} steps for {all}, {arrivals:?}");
             }
+        }
+        for (from, to) in [(1e-3, 100e6), (100e6, 1e-3), (1e3, 1e4)] {
+            let curve = RateCurve::ramp(from, to, Duration::ZERO, Duration::from_secs(3600));
+            let mut dispatcher = dispatcher(curve, Arrivals::Uniform, (begin, begin + 3600 * SECOND), u64::MAX);
+            let steps: Vec<_> = std::iter::from_fn(|| dispatcher.take_unassigned(u64::MAX)).collect();
+            let all: u64 = steps.iter().map(|(_, count)| count).sum();
+            assert!((all as f64 - (from + to) * 1800.0).abs() <= 1.0, "{all} from {from} to {to}");
+            assert!(steps.len() < 40_000, "{} steps for {all}, from {from} to {to}", steps.len());
         }
         let mut few = dispatcher(100e6, Arrivals::Uniform, (begin, u64::MAX), 1_000_000);
         let count: u64 = std::iter::from_fn(|| few.take_unassigned(u64::MAX - 1)).map(|(_, count)| count).sum();

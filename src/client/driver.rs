@@ -396,9 +396,9 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
             Some(end) => context.precise_timers.arm(LOAD_END, clock.instant(end)),
             None => self.begin_hold(context),
         }
-        if let Some(rate) = load.rate {
+        if let Some(curve) = load.rate_curve() {
             let keys = self.entries.keys();
-            let schedule = ArrivalSchedule::new(rate, load.arrivals, load.seed, self.share);
+            let schedule = ArrivalSchedule::new(curve, load.arrivals, load.seed, self.share);
             let max_messages = self.plan.total.saturating_mul(self.share.own());
             self.dispatcher = Some(Dispatcher::new(schedule, (begin, end.unwrap_or(u64::MAX)), max_messages, keys));
             context.precise_timers.arm(DISPATCHER, instant);

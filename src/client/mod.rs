@@ -17,6 +17,7 @@ mod machine;
 mod metrics;
 mod plan;
 mod progress;
+mod rate_curve;
 mod results;
 mod shared;
 mod tcp;

@@ -28,7 +28,9 @@ impl Shared {
             _ if is_open => LoadKind::Open,
             _ => LoadKind::Closed,
         };
-        results.load.rate = load.rate.map(|rate| rate * config.share_of_connections());
+        let share = config.share_of_connections();
+        results.load.rate = load.rate.map(|rate| rate * share);
+        results.load.ramp_to = load.ramp_to.map(|rate| rate * share);
         results.load.arrivals = is_open.then(|| if is_random { "poisson" } else { "uniform" }.to_owned());
         results.load.seed = is_random.then_some(load.seed);
         results.load.duration_s = load.duration.map(|duration| duration.as_secs_f64());

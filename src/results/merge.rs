@@ -7,7 +7,7 @@ use super::bounds::{self, MAX_ENTRIES, MAX_NUMBER, add, total};
 use super::intervals::align;
 use super::summary::format_seconds;
 use super::{
-    Configuration, Connections, Cpu, Machine, Messages, Mismatches, ReceiveTimestamps, RunResults, SearchReply,
+    Configuration, Connections, Cpu, Load, Machine, Messages, Mismatches, ReceiveTimestamps, RunResults, SearchReply,
     Timestamp, TimestampSource,
 };
 use crate::units::format_count;
@@ -93,14 +93,17 @@ pub fn merge(runs: &[RunResults]) -> Result<RunResults, MergeError> {
         (begin, begin + results.duration_s, results.connections.most_open)
     });
     merged.connections.most_open = most_at_once(open, |counts| total(counts));
-    let rates: Option<Vec<_>> = runs
-        .iter()
-        .map(|results| {
+    let sum_of_rates = |rate: fn(&Load) -> Option<f64>| {
+        let in_windows = runs.iter().map(|results| {
             let (begin, end) = window_s(merged.started, results);
-            results.load.rate.map(|rate| (begin, end, rate))
-        })
-        .collect();
-    merged.load.rate = rates.map(|rates| most_at_once(rates.into_iter(), |rates| rates.sum::<f64>()));
+            Some((begin, end, rate(&results.load)?))
+        });
+        let rates: Option<Vec<_>> = in_windows.collect();
+        rates.map(|rates| most_at_once(rates.into_iter(), |rates| rates.sum::<f64>()))
+    };
+    let has_ramp = runs.iter().any(|results| results.load.ramp_to.is_some());
+    let ramp_to = sum_of_rates(|load| load.ramp_to.or(load.rate)).filter(|_| has_ramp);
+    (merged.load.rate, merged.load.ramp_to) = (sum_of_rates(|load| load.rate), ramp_to);
     merged.duration_s = span(&merged, runs);
     merged.measured_s = covered_s(&merged, runs);
     revalidate(&mut merged, runs);

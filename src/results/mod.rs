@@ -171,6 +171,9 @@ pub struct Load {
     pub kind: LoadKind,
     /// Requested messages per second over all connections; open loop only.
     pub rate: Option<f64>,
+    /// Requested rate at the end of the duration, if the rate changes linearly over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp_to: Option<f64>,
     /// Arrival process: `uniform` or `poisson`.
     pub arrivals: Option<String>,
     /// Random seed.
@@ -397,6 +400,18 @@ pub struct SearchReply {
     pub is_binary: bool,
     /// How often it arrived.
     pub count: u64,
+}
+
+impl Load {
+    /// Number of messages that the rate requires in the first `seconds` of the measured time; none without a rate.
+    #[must_use]
+    pub fn required(&self, seconds: f64) -> Option<f64> {
+        let rate = self.rate?;
+        // Of a ramp, the mean of its rates at both ends of that time.
+        let change = self.ramp_to.zip(self.duration_s.filter(|duration_s| *duration_s > 0.0));
+        let change = change.map_or(0.0, |(to, duration_s)| (to - rate) * seconds / duration_s);
+        Some((rate + change / 2.0) * seconds)
+    }
 }
 
 impl Messages {

@@ -364,7 +364,8 @@ pub(super) fn load(results: &RunResults) -> String {
         }
         LoadKind::Closed => "closed loop".to_owned(),
     }];
-    parts.extend(load.rate.map(format_rate));
+    let ramp = load.ramp_to.map(|to| format!(" to {}", format_rate(to))).unwrap_or_default();
+    parts.extend(load.rate.map(|rate| format!("{}{ramp}", format_rate(rate))));
     parts.extend(load.arrivals.as_ref().map(|arrivals| format!("{arrivals} arrivals")));
     parts.extend(load.seed.map(|seed| format!("seed {seed}")));
     parts.extend(load.duration_s.map(|requested_s| {

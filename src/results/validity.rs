@@ -234,13 +234,13 @@ fn below_schedule(results: &RunResults) -> Option<Reason> {
 /// The number of messages that the rate requires in the measured time, and the allowed deviation. This check is needed
 /// because the client's own schedule may differ from the requested rate.
 fn required(results: &RunResults) -> Option<(f64, f64)> {
-    let Load { kind: LoadKind::Open, rate: Some(rate), arrivals, .. } = &results.load else { return None };
+    let Load { kind: LoadKind::Open, arrivals, .. } = &results.load else { return None };
+    let due = results.load.required(results.measured_s)?;
     // Merged runs need not overlap, and an interrupted run is a different matter.
     let is_whole = results.runs <= 1 && !results.interrupted && !have_all_failed(results);
     if results.messages.due.is_some() && !is_whole {
         return None;
     }
-    let due = rate * results.measured_s;
     let deviations = if results.messages.due.is_some() { MAX_DEVIATIONS } else { DEVIATIONS };
     let chance = if arrivals.as_deref() == Some("poisson") { deviations * due.sqrt() } else { 1.0 };
     Some((due, (due * MAX_MISSING).max(chance)))
@@ -258,14 +258,17 @@ fn unsent(results: &RunResults) -> Option<Reason> {
     reason = "counts of messages"
 )]
 fn ended_early(results: &RunResults) -> Option<Reason> {
-    let (requested, connections) = (results.load.duration_s?, &results.connections);
+    let (load, connections) = (&results.load, &results.connections);
+    let requested = load.duration_s?;
     let rest = if connections.opened > 0 { requested - results.measured_s } else { requested };
     let is_early = have_all_failed(results) && !results.interrupted && rest > 0.0;
     is_early.then(|| Reason::EndedEarly {
         opened: connections.opened,
         measured: Duration::try_from_secs_f64(results.measured_s).unwrap_or_default(),
         requested: Duration::try_from_secs_f64(requested).unwrap_or_default(),
-        missed: results.load.rate.map(|rate| (rate * rest).round() as u64),
+        missed: load
+            .required(requested)
+            .map(|all| (all - load.required(requested - rest).unwrap_or(0.0)).round() as u64),
     })
 }
 

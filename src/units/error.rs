@@ -65,7 +65,7 @@ impl Quantity {
             Self::Size => "64, 10k, 64KiB or 1.5MiB",
             Self::Duration => "250us, 10ms, 5s or 1m30s",
             Self::Rate => "100, 5k, 5k/s or 1.5M/s",
-            Self::RateRange => "50k or 10k..200k",
+            Self::RateRange => "5k, 50k or 10k..200k",
         }
     }
 

@@ -22,6 +22,7 @@ mod outcome;
 mod output_files;
 mod permanent_errors;
 mod proxy_protocol;
+mod ramp;
 mod read_only;
 mod reconnects;
 mod refusals;

@@ -73,7 +73,7 @@ fn every_field_is_documented() {
     let server = Program::server(&["127.0.0.1", "0", "--reply-delay", "300ms"]);
     let target = server.address().to_string();
     let mut found = BTreeSet::new();
-    let load = ["-c", "4", "--rate", "50", "--duration", "700ms", "--connect-timeout", "10s"];
+    let load = ["-c", "4", "--rate", "40..60", "--duration", "700ms", "--connect-timeout", "10s"];
     for arguments in [
         &[&load[..], &["--shard", "0/1", "--target", &target, "--target", "127.0.0.1:1"]].concat()[..],
         &["--expect", "any", &target],

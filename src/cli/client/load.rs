@@ -12,9 +12,10 @@ pub(super) struct LoadOptions {
     /// Send messages for this long after all connections are open.
     #[arg(short, long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "stdin", help_heading = "Load")]
     duration: Option<Duration>,
-    /// Send this many messages per second in total (open loop), such as 50k; at most 100M. The rate does not depend on
-    /// the server's speed. Default: a closed loop, where each connection sends its next message after a reply.
-    #[arg(short, long, value_name = "RATE", value_parser = parse_rate_range, conflicts_with = "stdin",
+    /// Send this many messages per second in total (open loop), such as 50k; at most 100M. FROM..TO, such as 10k..200k,
+    /// changes the rate linearly over --duration. The rate does not depend on the server's speed. Default: a closed loop,
+    /// where each connection sends its next message after a reply.
+    #[arg(short, long, value_name = "RATE|FROM..TO", value_parser = parse_rate_range, conflicts_with = "stdin",
         allow_negative_numbers = true, help_heading = "Load")]
     rate: Option<RateRange>,
     /// Spacing of messages: even, or random as from independent users.

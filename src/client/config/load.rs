@@ -1,6 +1,7 @@
 //! Load configuration: rate, arrivals, duration, warm-up, reconnects.
 
 use crate::client::arrivals::Arrivals;
+use crate::client::rate_curve::RateCurve;
 use crate::error::Error;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,8 @@ const START_DELAY: Duration = Duration::from_millis(20);
 pub struct LoadConfig {
     /// Messages due per second, over all connections and workers. Default: none, a closed loop.
     pub rate: Option<f64>,
-    /// Rate at the end of the duration, to which the rate changes linearly. Default: none, a constant rate.
+    /// Rate at the end of the duration, to which the rate changes linearly; above or below it. It needs a duration.
+    /// Default: none, a constant rate.
     pub ramp_to: Option<f64>,
     /// Distribution of the times between messages. Default: uniform.
     pub arrivals: Arrivals,
@@ -42,6 +44,14 @@ impl LoadConfig {
         self.rate.is_some() || self.duration.is_some()
     }
 
+    /// When messages are due in an open loop. The warm-up runs at the rate with which a ramp begins.
+    pub(in crate::client) fn rate_curve(&self) -> Option<RateCurve> {
+        Some(match self.ramp_to.zip(self.duration) {
+            Some((to, duration)) => RateCurve::ramp(self.rate?, to, self.warm_up, duration),
+            None => self.rate?.into(),
+        })
+    }
+
     /// Start of the load when all connections or sockets were ready at `now`.
     pub(in crate::client) fn begin_after(&self, now: Instant) -> Instant {
         now + self.rate.map_or(Duration::ZERO, |_| START_DELAY)
@@ -54,15 +64,20 @@ impl LoadConfig {
     /// [`Error::Config`] if it is not.
     pub(in crate::client) fn check(&self) -> Result<(), Error> {
         let refuse = |settings, problem: &str| Err(Error::config(settings, problem));
-        if self.rate.is_some_and(|rate| !(rate > 0.0 && rate <= MAX_PER_SECOND)) {
+        let is_refused = |rate: Option<f64>| rate.is_some_and(|rate| !(rate > 0.0 && rate <= MAX_PER_SECOND));
+        if is_refused(self.rate) || is_refused(self.ramp_to) {
             let problem = "a rate is a number of messages per second above 0 and up to 100M; give one such as 50k";
-            return refuse(&["load.rate"], problem);
+            return refuse(if is_refused(self.rate) { &["load.rate"] } else { &["load.ramp_to"] }, problem);
         }
-        if self.ramp_to.is_some() {
-            return refuse(&["load.ramp_to"], "a rate does not change yet; give one rate, such as 50k");
+        if self.ramp_to.is_some() && self.rate.is_none() {
+            return refuse(&["load.rate", "load.ramp_to"], "a ramp begins with a rate; give one, such as 10k");
         }
         if self.rate.is_none() && self.arrivals != Arrivals::Uniform {
             return refuse(&["load.rate", "load.arrivals"], "arrivals follow a rate; give one, such as 50k");
+        }
+        if self.ramp_to.is_some() && self.duration.is_none() {
+            let problem = "a rate changes over a duration; give one, such as 10s";
+            return refuse(&["load.ramp_to", "load.duration"], problem);
         }
         if self.duration.is_some_and(|duration| duration.is_zero()) {
             return refuse(&["load.duration"], "a load of no duration sends nothing; give more, such as 10s");

@@ -114,20 +114,18 @@ fn runs_without_enough_data_are_inconclusive() {
         results.histograms.response_time.clear();
         results.histograms.response_time.record_many_nanos(100_000, 999);
     });
-    for (bad, reason) in [
-        (dead, "measured no reply"),
-        (changed(|results| results.reply_check = ReplyCheck::Unframed), "has replies without a known end"),
-        (changed(|results| results.interrupted = true), "was interrupted"),
-        (changed(|results| (results.valid, results.reasons) = (false, vec!["slow".to_owned()])), "is not valid: slow"),
-        (
-            changed(|results| (results.connections.failed, results.connections.completed) = (9, 0)),
-            "lost every connection",
-        ),
-        (sample(7, 100, 2), "is too short: it has 7 intervals of the 8 that are needed"),
-        (few, "is too short: it has 999 of the 1,000 replies that a p99 needs"),
-    ] {
+    let expect = |bad: RunResults, reason: &str| {
         for (before, after, name) in [(&good, &bad, "after"), (&bad, &good, "before")] {
             assert_eq!(compare(before, after).inconclusive, [format!("the run {name} {reason}")]);
         }
-    }
+    };
+    expect(dead, "measured no reply");
+    expect(changed(|results| results.reply_check = ReplyCheck::Unframed), "has replies without a known end");
+    expect(changed(|results| results.interrupted = true), "was interrupted");
+    let not_valid = changed(|results| (results.valid, results.reasons) = (false, vec!["slow".to_owned()]));
+    expect(not_valid, "is not valid: slow");
+    let failed = changed(|results| (results.connections.failed, results.connections.completed) = (9, 0));
+    expect(failed, "lost every connection");
+    expect(sample(7, 100, 2), "is too short: it has 7 intervals of the 8 that are needed");
+    expect(few, "is too short: it has 999 of the 1,000 replies that a p99 needs");
 }

@@ -88,6 +88,25 @@ fn poisson_arrivals_may_deviate_by_chance() {
     assert_eq!(validate(&results), [], "closed load has no schedule");
 }
 
+/// The integral of the rate up to the measured time counts.
+#[test]
+fn a_ramp_requires_the_integral_of_its_rate() {
+    let mut results = RunResults::of("x");
+    results.load =
+        crate::results::Load { rate: Some(100.0), ramp_to: Some(300.0), duration_s: Some(10.0), ..results.load };
+    results.load.kind = LoadKind::Open;
+    for (measured_s, sent, is_valid) in [(10.0, 2000, true), (10.0, 1000, false), (5.0, 750, true), (5.0, 1000, false)]
+    {
+        (results.measured_s, results.messages.due, results.messages.sent) = (measured_s, Some(sent), sent);
+        assert_eq!(validate(&results).is_empty(), is_valid, "{sent} in {measured_s} s");
+    }
+    (results.connections.opened, results.connections.failed, results.messages.sent) = (1, 1, 750);
+    (results.measured_s, results.messages.due) = (5.0, Some(750));
+    results.finalize();
+    let reason = "about 1,250 messages of the schedule never became due";
+    assert!(results.reasons.iter().any(|text| text.ends_with(reason)), "{:?}", results.reasons);
+}
+
 /// A client that kept its own schedule may still have missed the requested rate.
 #[test]
 fn sent_messages_must_match_rate_and_time() {

@@ -192,7 +192,7 @@ fn errors_quote_the_input_and_show_examples() {
         (parse_rate("0").unwrap_err(), r#""0" is not a rate above zero; give one like 100, 5k, 5k/s or 1.5M/s"#),
         (
             parse_rate_range("1k..fast").unwrap_err(),
-            r#""1k..fast" is not a rate or range of rates; give one like 50k or 10k..200k"#,
+            r#""1k..fast" is not a rate or range of rates; give one like 5k, 50k or 10k..200k"#,
         ),
     ] {
         assert_eq!(error.to_string(), message);
