@@ -6,7 +6,7 @@ use crate::error::Error;
 const NOT_SENT: &str = "not_sent_";
 
 /// The options of the library's settings, by the names in [`Error::Config`].
-const OPTIONS: [(&str, &str); 43] = [
+const OPTIONS: [(&str, &str); 44] = [
     ("Expect::ReadOnly", "--messages 0"),
     ("buffer_bytes", "--buffer-limit"),
     ("connect_rate", "--connect-rate"),
@@ -16,6 +16,7 @@ const OPTIONS: [(&str, &str); 43] = [
     ("datagrams.listen", "HOST PORT"),
     ("datagrams.rate_limit", "--udp-rate-limit"),
     ("expect", "--expect"),
+    ("expected_text", "--expect-text"),
     ("framing", "--frame"),
     ("handover_timeout", "--hand-over-timeout"),
     ("hold", "--hold"),

@@ -1,5 +1,6 @@
 //! Parsers for option values. An error quotes the value and shows a valid example.
 
+use crate::client::ExpectedText;
 use crate::codec::{Framing, FramingError};
 use crate::error::Error;
 use crate::escape::unescape;
@@ -82,6 +83,14 @@ pub(super) fn proxy_version(text: &str) -> Result<ProxyVersion, String> {
 pub(super) fn http_status(text: &str) -> Result<u16, String> {
     let status = text.parse().ok().filter(|status| (100..600).contains(status));
     status.ok_or_else(|| format!("{text:?} is not a status code; give a number from 100 to 599 such as 200"))
+}
+
+/// Parses what replies must contain, such as ready or /^(ok|ready)/.
+pub(super) fn expected_text(text: &str) -> Result<ExpectedText, String> {
+    text.parse().map_err(|error| match error {
+        Error::Config { problem, .. } => problem,
+        other => other.to_string(),
+    })
 }
 
 /// Bytes given as text.

@@ -8,9 +8,7 @@ use super::progress::{Snapshot, WorkerProgress};
 use super::tcp::in_flight::{Arrival, MessageTimes, SentGroup};
 use super::udp::in_flight::ReplyClass;
 use crate::error::errno_name;
-use crate::python_repr::BytesRepr;
 use crate::results::{Cpu, Interval, Latencies, Messages, RunResults};
-use crate::units::format_counted;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,9 +21,6 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Maximum number of distinct peers recorded for a broadcast or multicast.
 const MAX_PEERS: usize = 4096;
-
-/// Maximum number of bytes shown of a corrupt reply.
-const SHOWN_BYTES: usize = 32;
 
 /// Why a message was never answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +50,8 @@ enum Cause {
     Corrupt,
     /// An HTTP response has another status than the expected one.
     WrongStatus,
+    /// A reply does not contain the expected text.
+    WrongText,
 }
 
 impl Cause {
@@ -69,6 +66,7 @@ impl Cause {
             Self::NotReceived(errno) => format!("not_received_{}", errno_name(errno).to_lowercase()),
             Self::Corrupt => "corrupt".to_owned(),
             Self::WrongStatus => "wrong_status".to_owned(),
+            Self::WrongText => "wrong_text".to_owned(),
         }
     }
 }
@@ -204,9 +202,20 @@ impl WorkerMetrics {
     }
 
     /// Counts a message whose response has another status than the expected one.
-    pub(super) fn wrong_status(&mut self, times: MessageTimes, now: u64) {
-        self.count_error(Cause::WrongStatus);
+    pub(super) fn wrong_status(&mut self, times: MessageTimes, now: u64, description: impl fmt::Display) {
+        self.wrong_reply(Cause::WrongStatus, times, now, description);
+    }
+
+    /// Counts a message whose reply does not contain the expected text.
+    pub(super) fn wrong_text(&mut self, times: MessageTimes, now: u64, description: impl fmt::Display) {
+        self.wrong_reply(Cause::WrongText, times, now, description);
+    }
+
+    /// Counts a wrong reply after which the connection goes on.
+    fn wrong_reply(&mut self, cause: Cause, times: MessageTimes, now: u64, description: impl fmt::Display) {
+        self.count_error(cause);
         self.unanswered(times, now, 1, Unanswered::Wrong);
+        self.mismatch(description);
     }
 
     /// Counts messages that were sent.
@@ -405,14 +414,21 @@ impl WorkerMetrics {
         }
     }
 
-    /// Counts a reply received by `socket` and classified as `class`.
-    pub(super) fn received(&mut self, class: ReplyClass, socket: u64, bytes: &[u8], arrival: Arrival) {
+    /// Counts a reply of `bytes` bytes that `socket` received, classified as `class`. `description` describes a
+    /// corrupt one.
+    pub(super) fn received<D: fmt::Display>(
+        &mut self,
+        class: ReplyClass,
+        (socket, bytes): (u64, usize),
+        description: impl FnOnce() -> D,
+        arrival: Arrival,
+    ) {
         let datagrams = self.results.datagrams.get_or_insert_default();
         match class {
             ReplyClass::Reply { times, is_reordered } => {
                 datagrams.reordered += u64::from(is_reordered);
                 let arrival = self.plausible(arrival, times.sent);
-                self.add_verified_bytes(bytes.len(), Some(times), arrival.read);
+                self.add_verified_bytes(bytes, Some(times), arrival.read);
                 self.answered(times, arrival);
             }
             ReplyClass::Late => datagrams.late += 1,
@@ -422,10 +438,7 @@ impl WorkerMetrics {
                 if let Some(times) = times {
                     self.unanswered(times, arrival.read, 1, Unanswered::Wrong);
                 }
-                let shown = BytesRepr(&bytes[..bytes.len().min(SHOWN_BYTES)]);
-                let more = if bytes.len() > SHOWN_BYTES { "…" } else { "" };
-                let length = format_counted(bytes.len() as u64, "byte");
-                self.mismatch(format_args!("socket {socket}: received {shown}{more} ({length})"));
+                self.mismatch(format_args!("socket {socket}: {}", description()));
             }
         }
     }

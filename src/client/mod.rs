@@ -27,7 +27,7 @@ mod udp;
 pub use crate::event_loop::SignalClaim;
 pub use crate::results::Shard;
 pub use arrivals::Arrivals;
-pub use config::{ClientConfig, Expect, LoadConfig, UdpOptions};
+pub use config::{ClientConfig, Expect, ExpectedText, LoadConfig, UdpOptions};
 pub use progress::{Snapshot, WorkerProgress};
 pub use udp::payload::TAG_BYTES;
 

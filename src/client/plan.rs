@@ -3,7 +3,7 @@
 use super::check::generated_bytes::Pattern;
 use super::check::search::SearchReplies;
 use super::clock::{Clock, KernelClock};
-use super::config::HalfClose;
+use super::config::{ExpectedText, HalfClose};
 use super::tcp::in_flight::Arrival;
 use super::{Expect, Shared, WorkerMetrics};
 use crate::codec::Framing;
@@ -43,6 +43,7 @@ pub(in crate::client) struct Plan {
     pub(in crate::client) pipeline: u64,
     pub(in crate::client) reply_timeout: Duration,
     pub(in crate::client) expect: Expect,
+    pub(in crate::client) expected_text: Option<ExpectedText>,
     pub(in crate::client) framing: Option<Framing>,
     pub(in crate::client) reply_size: Option<usize>,
     pub(in crate::client) buffer_bytes: usize,
@@ -92,6 +93,7 @@ impl Plan {
             },
             reply_timeout: config.reply_timeout,
             expect: config.expect,
+            expected_text: config.expected_text.clone(),
             framing: config.framing,
             reply_size: config.reply_size,
             buffer_bytes: config.buffer_bytes,

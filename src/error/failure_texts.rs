@@ -7,7 +7,7 @@ use std::io::{Error, ErrorKind};
 const INCOMPATIBLE: &str = "no TLS version, cipher suite or key type in common";
 
 /// Texts of failures of connections and messages, by name.
-const CAUSES: [(&str, &str); 21] = [
+const CAUSES: [(&str, &str); 22] = [
     ("refused", "connection refused: nothing listens there"),
     ("connect_timeout", "timed out connecting"),
     ("handshake_timeout", "timed out in the TLS handshake"),
@@ -19,6 +19,7 @@ const CAUSES: [(&str, &str); 21] = [
     ("mismatch", "echo mismatch"),
     ("wrong_reply", "wrong reply"),
     ("wrong_status", "unexpected HTTP status"),
+    ("wrong_text", "reply without the expected text"),
     ("closed_after_reply", "closed by peer before a second reply: it serves one message per connection"),
     ("bad_frame", "a reply violates the framing"),
     ("incomplete_frame", "closed by peer in the middle of a reply"),

@@ -291,7 +291,8 @@ pub struct Bytes {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Mismatches {
-    /// Number of connections with a mismatch; of UDP, number of datagrams; of unexpected statuses, number of responses.
+    /// Number of connections with a mismatch; of UDP, number of datagrams; of unexpected statuses or texts, number of
+    /// replies.
     pub count: u64,
     /// Descriptions of the first ones.
     #[serde(deserialize_with = "bounds::list")]

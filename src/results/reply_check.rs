@@ -12,6 +12,9 @@ pub enum ReplyCheck {
     /// The content of each reply was compared with the expected one.
     #[serde(rename = "compared")]
     Compared,
+    /// Each reply contained the expected text.
+    #[serde(rename = "matched")]
+    Matched,
     /// Replies were counted by their framing. Default for files of earlier versions.
     #[default]
     #[serde(rename = "counted")]
@@ -38,7 +41,7 @@ impl ReplyCheck {
     /// Whether replies were counted, so that latencies and a reply rate exist.
     #[must_use]
     pub fn has_counts(self) -> bool {
-        matches!(self, Self::Echoed | Self::Compared | Self::Counted)
+        matches!(self, Self::Echoed | Self::Compared | Self::Matched | Self::Counted)
     }
 
     /// Whether the content of replies was compared.
@@ -49,7 +52,7 @@ impl ReplyCheck {
     /// The kind of run, for merging.
     pub(super) fn kind(self) -> &'static str {
         match self {
-            Self::Echoed | Self::Compared | Self::Counted => "counted replies",
+            Self::Echoed | Self::Compared | Self::Matched | Self::Counted => "counted replies",
             Self::Unframed => "replies without a known end",
             Self::NotExpected => "messages without replies",
         }
@@ -61,6 +64,7 @@ impl ReplyCheck {
             Self::Echoed | Self::Compared => {
                 ["every reply was correct", "answered and verified", "answered and verified"]
             }
+            Self::Matched => ["every reply contained the expected text", "answered as expected", "received"],
             Self::Counted => ["every message was answered", "answered", "received"],
             Self::Unframed => ["bytes came back on every connection", "answered", "received"],
             Self::NotExpected => ["every message was sent", "answered", "received"],
@@ -79,7 +83,7 @@ impl ReplyCheck {
             Self::Counted if is_datagram => ["every datagram was answered", "answered", "received"],
             Self::NotExpected if is_datagram => ["every datagram was sent", "answered", "received"],
             Self::NotExpected => ["everything was sent, and the server closed in order", "answered", "received"],
-            Self::Counted | Self::Unframed => return self.words(),
+            Self::Matched | Self::Counted | Self::Unframed => return self.words(),
         };
         Words { verdict, messages, bytes }
     }

@@ -44,7 +44,7 @@ const DATAGRAM_CAUSES: [(&str, &str, &str); 3] = [
 const DATAGRAM_OUTCOMES: [&str; 3] = ["reply_timeout", "refused", "corrupt"];
 
 /// Causes of wrong replies which are no echo.
-const WRONG_REPLIES: [&str; 4] = ["wrong_reply", "wrong_status", "bad_frame", "incomplete_frame"];
+const WRONG_REPLIES: [&str; 5] = ["wrong_reply", "wrong_status", "wrong_text", "bad_frame", "incomplete_frame"];
 
 /// Full text report of a run, as after a load test. Lost messages come first, then reasons why the run is not valid.
 #[derive(Debug, Clone, Copy)]

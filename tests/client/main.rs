@@ -7,6 +7,7 @@
 mod after_load;
 mod causes;
 mod corruption;
+mod expected_text;
 mod extremes;
 mod fake_server;
 mod frames;

@@ -3,7 +3,7 @@
 use super::message_content::{letter_pattern, pattern, read_file};
 use crate::cli::values::{self, Bytes, MESSAGE_BYTES};
 use crate::cli::variables::Typed;
-use crate::client::{ClientConfig, Expect};
+use crate::client::{ClientConfig, Expect, ExpectedText};
 use crate::codec::Framing;
 use crate::error::Error;
 use crate::service::search::Request;
@@ -57,13 +57,20 @@ pub(super) struct ContentOptions {
     /// --reply-size, the end of a reply is unknown: the client counts reads and bytes, but no replies, and the only
     /// latency is that of the first bytes on each connection.
     #[arg(long, value_name = "echo|any|none", value_enum, default_value_t = Expected::Echo,
-        default_value_ifs([("reply_size", ArgPredicate::IsPresent, "any"), ("frame", ArgPredicate::Equals("http".into()), "any")]),
+        default_value_ifs([("reply_size", ArgPredicate::IsPresent, "any"), ("expect_text", ArgPredicate::IsPresent, "any"), ("frame", ArgPredicate::Equals("http".into()), "any")]),
         hide_possible_values = true, help_heading = "Messages")]
     expect: Expected,
     /// Expected status of each HTTP response, such as 200, with --frame http. Another status is a wrong reply, and the
     /// connection goes on. Default: any status.
     #[arg(long, value_name = "N", value_parser = values::http_status, requires = "frame", help_heading = "Messages")]
     expect_status: Option<u16>,
+    /// Text that each reply must contain, with the escapes of --message, or /REGEX/ that it must match. Implies --expect
+    /// any. Needs --frame, --reply-size or --udp, since the end of a reply must be known. With --frame http it applies to
+    /// the body. A reply without it is a wrong reply, and the connection goes on. A TEXT that begins and ends with / is
+    /// written with \x2f. A regex matches bytes, with the syntax of Rust's regex crate; (?i) ignores case.
+    #[arg(long, value_name = "TEXT", value_parser = values::expected_text, allow_hyphen_values = true,
+        conflicts_with_all = ["search", "binary", "stdin"], help_heading = "Messages")]
+    expect_text: Option<ExpectedText>,
     /// Size of each reply, with any content. Implies --expect any; conflicts with --frame. It may exceed the buffer.
     #[arg(long, value_name = "SIZE", value_parser = values::size, conflicts_with_all = ["search", "binary", "udp", "stdin", "frame"],
         help_heading = "Messages")]
@@ -116,15 +123,24 @@ impl ContentOptions {
     ///
     /// [`Error::Usage`] when such an option was given on the command line.
     pub(super) fn take_request(&mut self, action: &str, value: &str, typed: &Typed) -> Result<(), Error> {
-        const OTHERS: [&str; 8] =
-            ["--message", "--message-raw", "--message-file", "--size", "--frame", "--expect", "--stdin", "--udp"];
+        const OTHERS: [&str; 9] = [
+            "--message",
+            "--message-raw",
+            "--message-file",
+            "--size",
+            "--frame",
+            "--expect",
+            "--expect-text",
+            "--stdin",
+            "--udp",
+        ];
         if let Some(option) = typed.first_of(OTHERS) {
             return Err(Error::Usage(format!(
                 "ACTION {action:?} VALUE {value:?} are a request of the message protocol, which {option} has no part in; leave \
                  out one of them"
             )));
         }
-        (self.message_file, self.size, self.frame, self.stdin) = (None, None, None, false);
+        (self.message_file, self.size, self.frame, self.expect_text, self.stdin) = (None, None, None, None, false);
         self.expect = Expected::Echo;
         self.request = Some((action.to_owned(), value.to_owned()));
         Ok(())
@@ -172,6 +188,7 @@ impl ContentOptions {
         } else if self.expect_status.is_some() {
             return Err(Error::Usage("--expect-status is for HTTP responses; give --frame http".to_owned()));
         }
+        config.expected_text.clone_from(&self.expect_text);
         config.reply_size = self.reply_size;
         let raw = self.message_raw.iter().map(|text| text.clone().into_bytes());
         let typed: Vec<Vec<u8>> = self.message.iter().map(|Bytes(bytes)| bytes.clone()).chain(raw).collect();

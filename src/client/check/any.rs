@@ -1,6 +1,7 @@
 //! Expectation of any reply: one frame per message, a fixed number of bytes, or any bytes.
 
 use super::Checked;
+use super::text::TextCheck;
 use crate::client::failure::Failure;
 use crate::codec::{Decoder, FrameError};
 use crate::python_repr::BytesRepr;
@@ -13,11 +14,12 @@ const LOGGED_BYTES: usize = 200;
 pub(in crate::client) fn check_frame(
     connection: usize,
     decoder: &mut Decoder,
-    received: &[u8],
-    has_ended: bool,
+    text: &mut TextCheck,
+    (received, has_ended): (&[u8], bool),
 ) -> Result<Checked, (Failure, String)> {
     match decoder.decode(received, has_ended) {
         Ok(Some(frame)) => {
+            text.add(&received[frame.payload.clone()]);
             log_reply(connection, &received[frame.payload]);
             Ok(Checked::Correct { bytes: frame.size, ends_message: true })
         }
@@ -30,14 +32,21 @@ pub(in crate::client) fn check_frame(
 }
 
 /// Accepts bytes of a reply of `size` bytes, of which `before` were received earlier.
-pub(in crate::client) fn check_sized(connection: usize, (size, before): (usize, usize), received: &[u8]) -> Checked {
+pub(in crate::client) fn check_sized(
+    connection: usize,
+    (size, before): (usize, usize),
+    text: &mut TextCheck,
+    received: &[u8],
+) -> Checked {
     let count = (size - before).min(received.len());
+    text.add(&received[..count]);
     log_reply(connection, &received[..count]);
     Checked::Correct { bytes: count, ends_message: before + count == size }
 }
 
 /// Accepts all bytes; the end of a reply is unknown.
-pub(in crate::client) fn accept_all(connection: usize, received: &[u8]) -> Checked {
+pub(in crate::client) fn accept_all(connection: usize, text: &mut TextCheck, received: &[u8]) -> Checked {
+    text.add(received);
     log_reply(connection, received);
     Checked::Correct { bytes: received.len(), ends_message: false }
 }

@@ -1,5 +1,6 @@
 //! Expectation of an HTTP response to each request.
 
+use super::text::TextCheck;
 use crate::client::failure::Failure;
 use crate::codec::http::{DecodedResponse, HttpError, ResponseDecoder};
 
@@ -17,10 +18,12 @@ pub(in crate::client) fn decoder(buffer_bytes: usize) -> ResponseDecoder {
 pub(in crate::client) fn check_response(
     connection: usize,
     decoder: &mut ResponseDecoder,
+    text: &mut TextCheck,
     (received, has_ended): (&[u8], bool),
     request: &[u8],
 ) -> Result<DecodedResponse, (Failure, String)> {
-    let part = decoder.decode(received, has_ended, request.starts_with(b"HEAD ")).map_err(|error| {
+    let is_head = request.starts_with(b"HEAD ");
+    let part = decoder.decode_body(received, has_ended, is_head, |body| text.add(body)).map_err(|error| {
         let failure = if error == HttpError::Truncated { Failure::IncompleteFrame } else { Failure::BadFrame };
         (failure, format!("no HTTP/1.1 response: {error}"))
     })?;

@@ -5,6 +5,7 @@ pub(super) mod echo;
 pub(super) mod generated_bytes;
 pub(super) mod http;
 pub(super) mod search;
+pub(super) mod text;
 
 use super::config::Expect;
 use super::plan::Plan;
@@ -21,16 +22,17 @@ pub(in crate::client) enum Checked {
     Incomplete,
 }
 
-/// Expected reply to a message, with the decoder state of one connection.
+/// Expected reply to a message, with the decoder state of one connection. Decoders are boxed, so that other connections do
+/// not grow.
 #[derive(Debug)]
 pub(in crate::client) enum Expectation {
     /// The same bytes.
     Echo,
     /// The correct reply of the message protocol. If replies are logged, from the server at this address.
-    SearchReply(MessageDecoder, Option<Box<Address>>),
+    SearchReply(Box<(MessageDecoder, Option<Address>)>),
     /// Any frame.
-    Frame(Decoder),
-    /// An HTTP response. Boxed, so that other connections do not grow.
+    Frame(Box<Decoder>),
+    /// An HTTP response.
     Http(Box<ResponseDecoder>),
     /// So many bytes.
     Sized(usize),
@@ -45,7 +47,7 @@ pub(in crate::client) enum Expectation {
 impl Expectation {
     pub(in crate::client) fn of(plan: &Plan) -> Self {
         if let Some(replies) = &plan.search_replies {
-            return Self::SearchReply(replies.decoder(), None);
+            return Self::SearchReply(Box::new((replies.decoder(), None)));
         }
         if let Some(size) = plan.reply_size {
             return Self::Sized(size);
@@ -56,7 +58,7 @@ impl Expectation {
             (Expect::Nothing | Expect::ReadOnly, _) => Self::Nothing,
             (Expect::Any, None) => Self::Stream,
             (Expect::Any, Some(Framing::UntilEnd)) => Self::UntilEnd,
-            (Expect::Any, Some(framing)) => Self::Frame(Decoder::new(framing, plan.buffer_bytes)),
+            (Expect::Any, Some(framing)) => Self::Frame(Box::new(Decoder::new(framing, plan.buffer_bytes))),
         }
     }
 }

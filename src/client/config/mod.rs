@@ -1,12 +1,15 @@
 //! Client configuration.
 
 mod expect;
+mod expected_text;
 mod http_requests;
 mod load;
 mod udp;
 
 pub use expect::Expect;
 pub(super) use expect::HalfClose;
+pub use expected_text::ExpectedText;
+pub(super) use expected_text::TextSearch;
 pub use load::LoadConfig;
 pub use udp::UdpOptions;
 
@@ -85,6 +88,11 @@ pub struct ClientConfig {
     pub framing: Option<Framing>,
     /// Expected replies. Default: the echo of each message.
     pub expect: Expect,
+    /// What each reply must contain, where [any](Expect::Any) reply or an HTTP response is expected. The end of a reply
+    /// must be known: by a framing, the reply size, or as a datagram. Of a frame it is searched for in the payload, of an
+    /// HTTP response in the body, without the framing of its chunks. A reply without it is wrong, and its connection goes
+    /// on. Default: anything.
+    pub expected_text: Option<ExpectedText>,
     /// Size of each reply in bytes, where [any](Expect::Any) reply is expected; used instead of a framing. It may
     /// exceed the buffer. Default: unknown.
     pub reply_size: Option<usize>,
@@ -158,6 +166,7 @@ impl ClientConfig {
             load: LoadConfig::default(),
             framing: None,
             expect: Expect::Echo,
+            expected_text: None,
             reply_size: None,
             buffer_bytes: BLOCK_BYTES,
             pipeline: None,
@@ -292,6 +301,7 @@ impl ClientConfig {
             return refuse(&["pipeline"], "a pipeline of 0 messages sends nothing; give 1 or more");
         }
         self.load.check()?;
+        self.check_expected_text()?;
         if self.udp.is_some() {
             self.check_datagrams()?;
         } else {
@@ -404,12 +414,34 @@ impl ClientConfig {
             _ if requests.iter().any(|request| matches!(request, Request::Action { .. })) => ReplyCheck::Counted,
             Expect::Echo if !requests.is_empty() => ReplyCheck::Compared,
             Expect::Echo => ReplyCheck::Echoed,
+            Expect::Any | Expect::Http { .. } if self.expected_text.is_some() => ReplyCheck::Matched,
             Expect::Any if self.udp.is_some() || self.framing.is_some() || self.reply_size.is_some() => {
                 ReplyCheck::Counted
             }
             Expect::Any => ReplyCheck::Unframed,
             Expect::Http { .. } => ReplyCheck::Counted,
             Expect::Nothing | Expect::ReadOnly => ReplyCheck::NotExpected,
+        }
+    }
+
+    /// Checks that replies with the expected text can be recognized.
+    fn check_expected_text(&self) -> Result<(), Error> {
+        let refuse = |settings, problem: &str| Err(Error::config(settings, problem));
+        let has_end = self.udp.is_some() || self.framing.is_some() || self.reply_size.is_some();
+        match self.expect {
+            _ if self.expected_text.is_none() => Ok(()),
+            Expect::Http { .. } => Ok(()),
+            Expect::Any if has_end && self.requests.is_empty() => Ok(()),
+            Expect::Any => {
+                let problem = "the end of a reply is unknown, so its text is, too; say where a reply ends, by a framing such \
+                               as lines or by a size such as 64";
+                refuse(&["expected_text", "framing", "reply_size"], problem)
+            }
+            Expect::Echo | Expect::Nothing | Expect::ReadOnly => {
+                let problem = "a text is expected in replies of which no other content is known; expect any reply, or an HTTP \
+                               response";
+                refuse(&["expected_text", "expect"], problem)
+            }
         }
     }
 

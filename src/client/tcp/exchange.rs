@@ -6,6 +6,7 @@ use super::in_flight::{Arrival, InFlight, MessageTimes};
 use crate::client::check::echo::{Source, Unverified};
 use crate::client::check::generated_bytes::Pattern;
 use crate::client::check::http::check_response;
+use crate::client::check::text::TextCheck;
 use crate::client::check::{Checked, Expectation, any};
 use crate::client::clock::nanos;
 use crate::client::config::{Expect, HalfClose};
@@ -77,6 +78,7 @@ pub(in crate::client) struct Exchange {
     verified: Position,
     verified_bytes: u64,
     expectation: Expectation,
+    text: TextCheck,
     in_flight: InFlight,
     /// Start of the reply timeout: when the last reply arrived or, if later, when the oldest message was sent
     /// completely. While closing: when that began, or when the last byte was sent.
@@ -95,6 +97,7 @@ impl Exchange {
     pub(in crate::client) fn new(plan: Rc<Plan>, number: usize, stream: u64, (first, total): (u64, u64)) -> Self {
         let (sent, verified) = (Position::default(), Position::default());
         let (expectation, pattern) = (Expectation::of(&plan), plan.pattern(stream));
+        let text = TextCheck::new(plan.expected_text.as_ref());
         Self {
             plan,
             number,
@@ -108,6 +111,7 @@ impl Exchange {
             verified,
             verified_bytes: 0,
             expectation,
+            text,
             in_flight: InFlight::default(),
             progress: 0,
             outcome: None,
@@ -118,10 +122,10 @@ impl Exchange {
 
     /// Logs replies of the message protocol with the address of the server.
     pub(in crate::client) fn log_peer(&mut self, address: &Address) {
-        if let Expectation::SearchReply(_, peer) = &mut self.expectation
+        if let Expectation::SearchReply(search) = &mut self.expectation
             && log::log_enabled!(target: CLIENT_LOG, log::Level::Debug)
         {
-            *peer = Some(Box::new(address.clone()));
+            search.1 = Some(address.clone());
         }
     }
 
@@ -278,7 +282,20 @@ impl Exchange {
         if let Some((times, arrival)) = self.take_answered(arrival)
             && !matches!(self.expectation, Expectation::Stream)
         {
-            self.plan.metrics.borrow_mut().answered(times, arrival);
+            self.count_reply(times, arrival);
+        }
+    }
+
+    /// Counts the reply that has just ended, to a message with these times: as answered if it contains the expected text.
+    fn count_reply(&mut self, times: MessageTimes, arrival: Arrival) {
+        let metrics = &mut *self.plan.metrics.borrow_mut();
+        match self.text.end_reply() {
+            None => metrics.answered(times, arrival),
+            Some(wrong) => {
+                let (connection, reply) = (self.number, self.verified.messages);
+                let words = format_args!("connection {connection}, reply {reply}: {wrong}");
+                metrics.wrong_text(times, arrival.read, words);
+            }
         }
     }
 
@@ -312,7 +329,8 @@ impl Exchange {
                 return Err(wrong((Failure::WrongReply, self.surplus(input.len())), number, connection));
             }
             let request = plan.message(self.first + number);
-            let checked = check_response(connection, decoder, (input.bytes(), input.has_ended()), request);
+            let checked =
+                check_response(connection, decoder, &mut self.text, (input.bytes(), input.has_ended()), request);
             let part = checked.map_err(|reason| wrong(reason, number, connection))?;
             if part.size > 0 {
                 input.consume(part.size);
@@ -337,19 +355,17 @@ impl Exchange {
 
     /// Counts a response by its status, as the reply to the oldest message in flight.
     fn count_response(&mut self, response: Response, arrival: Arrival) {
-        let number = self.verified.messages + 1;
         if let Some((times, arrival)) = self.take_answered(arrival) {
-            let metrics = &mut *self.plan.metrics.borrow_mut();
-            metrics.count_status(times, response.status);
+            self.plan.metrics.borrow_mut().count_status(times, response.status);
             match self.plan.expect {
                 Expect::Http { status: Some(expected) } if expected != response.status => {
-                    let (connection, status) = (self.number, response.status);
-                    metrics.wrong_status(times, arrival.read);
-                    metrics.mismatch(format_args!(
-                        "connection {connection}, reply {number}: status {status} instead of {expected}"
-                    ));
+                    let (connection, reply, status) = (self.number, self.verified.messages, response.status);
+                    self.text.end_reply();
+                    let words =
+                        format_args!("connection {connection}, reply {reply}: status {status} instead of {expected}");
+                    self.plan.metrics.borrow_mut().wrong_status(times, arrival.read, words);
                 }
-                _ => metrics.answered(times, arrival),
+                _ => self.count_reply(times, arrival),
             }
         }
         if !response.is_persistent && !self.is_complete() {
@@ -379,16 +395,19 @@ impl Exchange {
             {
                 Err(wrong((Failure::WrongReply, self.surplus(received.len()))))
             }
-            (Expectation::Sized(size), _) => Ok(any::check_sized(self.number, (*size, self.verified.bytes), received)),
-            (Expectation::SearchReply(decoder, peer), Some(replies)) => {
-                let checked = replies.check((self.number, peer.as_deref()), self.first + number, decoder, received);
+            (Expectation::Sized(size), _) => {
+                Ok(any::check_sized(self.number, (*size, self.verified.bytes), &mut self.text, received))
+            }
+            (Expectation::SearchReply(search), Some(replies)) => {
+                let (decoder, peer) = &mut **search;
+                let checked = replies.check((self.number, peer.as_ref()), self.first + number, decoder, received);
                 checked.map_err(|words| wrong((Failure::WrongReply, words)))
             }
             (Expectation::Frame(decoder), _) => {
-                any::check_frame(self.number, decoder, received, has_ended).map_err(wrong)
+                any::check_frame(self.number, decoder, &mut self.text, (received, has_ended)).map_err(wrong)
             }
             (Expectation::Stream | Expectation::UntilEnd | Expectation::Nothing, _) => {
-                Ok(any::accept_all(self.number, received))
+                Ok(any::accept_all(self.number, &mut self.text, received))
             }
             _ => self.unverified().check(received).map_err(|mismatch| {
                 plan.metrics.borrow_mut().mismatch(mismatch);

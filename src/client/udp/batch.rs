@@ -107,7 +107,8 @@ impl<'a> UdpBatch<'a> {
                 // Where no reply is expected, received datagrams are ignored: they are neither duplicates nor corrupt.
                 if self.wants_reply() {
                     let class = entry.in_flight.received(&self.payload, datagram.bytes, arrival.arrived);
-                    metrics.received(class, socket, datagram.bytes, arrival);
+                    let wrong = || self.payload.wrong_reply(datagram.bytes);
+                    metrics.received(class, (socket, datagram.bytes.len()), wrong, arrival);
                 }
                 if entry.to.is_some() {
                     metrics.answered_by(datagram.peer);

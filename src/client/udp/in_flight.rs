@@ -151,6 +151,10 @@ impl UdpInFlight {
         let number = match payload.match_reply(self.socket, reply) {
             Match::Correct(number) if number < self.next => number,
             Match::Damaged(number) => return ReplyClass::Corrupt(self.take(number, now)),
+            Match::OldestDamaged => {
+                let oldest = self.in_flight.first_key_value().map(|(number, _)| *number);
+                return ReplyClass::Corrupt(oldest.and_then(|number| self.take(number, now)));
+            }
             Match::Correct(_) | Match::None => return ReplyClass::Corrupt(None),
             Match::Oldest => match self.oldest(payload, reply) {
                 Ok(number) => number,

@@ -1,7 +1,8 @@
 //! UDP payloads: message bytes, and matching of replies to messages.
 
 use crate::client::check::generated_bytes::Pattern;
-use crate::client::{ClientConfig, Expect};
+use crate::client::check::text::{WrongReply, is_expected};
+use crate::client::{ClientConfig, Expect, ExpectedText};
 use std::sync::Arc;
 
 /// Size in bytes of the tag at the start of a message: the socket number (from 1) and the message number (from 0), each
@@ -15,8 +16,8 @@ pub(in crate::client) enum Payload {
     Tagged(Vec<u8>),
     /// Texts in turn. A reply answers the oldest message with the same text.
     Texts(Arc<[Vec<u8>]>),
-    /// Texts in turn. Any reply answers the oldest message.
-    Unchecked(Arc<[Vec<u8>]>),
+    /// Texts in turn. Any reply answers the oldest message, wrongly if it does not contain the expected text.
+    Unchecked(Arc<[Vec<u8>]>, Option<ExpectedText>),
 }
 
 /// Which message a reply belongs to.
@@ -28,6 +29,8 @@ pub(in crate::client) enum Match {
     Damaged(u64),
     /// The oldest message in flight for which [`Payload::is_echo`] holds; some message has this text.
     Oldest,
+    /// The oldest message in flight, but the bytes are corrupt.
+    OldestDamaged,
     /// No message of this socket.
     None,
 }
@@ -46,7 +49,11 @@ impl Payload {
             }
             (size, expect) => {
                 let texts = size.map_or_else(|| Arc::clone(messages), |size| [pattern(size)].into());
-                if expect == Expect::Echo { Self::Texts(texts) } else { Self::Unchecked(texts) }
+                if expect == Expect::Echo {
+                    Self::Texts(texts)
+                } else {
+                    Self::Unchecked(texts, config.expected_text.clone())
+                }
             }
         }
     }
@@ -59,7 +66,7 @@ impl Payload {
                 bytes.extend_from_slice(&number.to_be_bytes());
                 bytes.extend_from_slice(body);
             }
-            Self::Texts(texts) | Self::Unchecked(texts) => bytes.extend_from_slice(text(texts, number)),
+            Self::Texts(texts) | Self::Unchecked(texts, _) => bytes.extend_from_slice(text(texts, number)),
         }
     }
 
@@ -69,7 +76,8 @@ impl Payload {
             Self::Tagged(body) => body,
             // Otherwise each wrong reply would be compared with all messages in flight, which can be a second's.
             Self::Texts(texts) if !texts.iter().any(|text| text == reply) => return Match::None,
-            Self::Texts(_) | Self::Unchecked(_) => return Match::Oldest,
+            Self::Unchecked(_, Some(expected)) if !is_expected(expected, reply) => return Match::OldestDamaged,
+            Self::Texts(_) | Self::Unchecked(..) => return Match::Oldest,
         };
         let Some((tag, rest)) = reply.split_first_chunk::<TAG_BYTES>() else { return Match::None };
         let (socket_bytes, number) = tag.split_at(8);
@@ -85,8 +93,14 @@ impl Payload {
     pub(in crate::client) fn is_echo(&self, number: u64, reply: &[u8]) -> bool {
         match self {
             Self::Texts(texts) => text(texts, number) == reply,
-            Self::Tagged(_) | Self::Unchecked(_) => true,
+            Self::Tagged(_) | Self::Unchecked(..) => true,
         }
+    }
+
+    /// Description of a corrupt reply.
+    pub(in crate::client) fn wrong_reply<'a>(&'a self, reply: &'a [u8]) -> WrongReply<'a> {
+        let Self::Unchecked(_, Some(expected)) = self else { return WrongReply::new(reply, None) };
+        WrongReply::new(reply, (!is_expected(expected, reply)).then(|| expected.requirement()))
     }
 }
 

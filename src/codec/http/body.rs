@@ -138,15 +138,29 @@ impl BodyDecoder {
     /// Those of [`decode`](Self::decode).
     #[inline]
     pub fn skip(&mut self, bytes: &[u8], has_ended: bool) -> Result<usize, HttpError> {
-        let mut skipped = 0;
+        self.decode_all(bytes, has_ended, |_| {})
+    }
+
+    /// Passes the content of the body at the start of `bytes` to `on_data`, as far as it has arrived. Returns the number
+    /// of bytes to consume.
+    #[inline]
+    pub(super) fn decode_all(
+        &mut self,
+        bytes: &[u8],
+        has_ended: bool,
+        mut on_data: impl FnMut(&[u8]),
+    ) -> Result<usize, HttpError> {
+        let mut decoded = 0;
         while !self.is_complete() {
-            let part = self.decode(&bytes[skipped..], has_ended)?;
-            skipped += part.size;
+            let rest = &bytes[decoded..];
+            let part = self.decode(rest, has_ended)?;
+            on_data(&rest[part.data]);
+            decoded += part.size;
             if part.size == 0 {
                 break;
             }
         }
-        Ok(skipped)
+        Ok(decoded)
     }
 
     fn data(from: usize, count: usize, is_truncated: bool) -> Result<BodyPart, HttpError> {

@@ -59,6 +59,22 @@ impl ResponseDecoder {
     /// [`HttpError`] when the bytes can never form a response, or the input has ended within one. The stream is unusable
     /// from then on.
     pub fn decode(&mut self, bytes: &[u8], has_ended: bool, is_head: bool) -> Result<DecodedResponse, HttpError> {
+        self.decode_body(bytes, has_ended, is_head, |_| {})
+    }
+
+    /// Decodes as [`decode`](Self::decode) does, and passes the content of the body to `on_body`, in any number of parts.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`decode`](Self::decode).
+    #[inline]
+    pub fn decode_body(
+        &mut self,
+        bytes: &[u8],
+        has_ended: bool,
+        is_head: bool,
+        on_body: impl FnMut(&[u8]),
+    ) -> Result<DecodedResponse, HttpError> {
         let mut size = 0;
         while self.current.is_none() {
             let rest = &bytes[size..];
@@ -76,7 +92,7 @@ impl ResponseDecoder {
             self.current = (!is_interim).then_some((response, head.body));
         }
         let Some((response, body)) = &mut self.current else { return Ok(DecodedResponse { size, response: None }) };
-        size += body.skip(&bytes[size..], has_ended)?;
+        size += body.decode_all(&bytes[size..], has_ended, on_body)?;
         let response = body.is_complete().then_some(*response);
         if response.is_some() {
             self.current = None;
