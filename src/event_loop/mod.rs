@@ -11,6 +11,7 @@ mod mailbox;
 mod precise_timers;
 mod signals;
 mod slab;
+mod wake_up_lead;
 mod wall_clock;
 mod wheel;
 mod workers;
@@ -242,11 +243,19 @@ impl<M> EventLoop<M> {
     /// would gain less than one round plus one tick of punctuality, and only when no event wakes the loop earlier.
     #[inline]
     fn wait(&mut self) -> io::Result<()> {
-        if !self.spin.is_zero() && self.context.ready.is_empty() && self.spin()? {
+        if !self.context.ready.is_empty() {
+            return self.poll(Some(Duration::ZERO));
+        }
+        let spin_deadline = (!self.spin.is_zero()).then(|| Instant::now() + self.spin);
+        if let Some(deadline) = self.context.precise_timers.poll_deadline().max(spin_deadline)
+            && self.spin(deadline)?
+        {
             return Ok(());
         }
-        let timeout = if self.context.ready.is_empty() { self.time_left()? } else { Some(Duration::ZERO) };
-        self.poll(timeout)
+        let timeout = self.time_left()?;
+        self.poll(timeout)?;
+        self.context.precise_timers.wake_up(self.context.now);
+        Ok(())
     }
 
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -258,17 +267,15 @@ impl<M> EventLoop<M> {
         Ok(())
     }
 
-    /// Polls without sleeping until an event or a timer is due, or until the spin time is over. Returns whether one is
-    /// due.
-    fn spin(&mut self) -> io::Result<bool> {
-        let since = Instant::now();
+    /// Polls without sleeping until an event or a timer is due, or until `deadline`. Returns whether one is due.
+    fn spin(&mut self, deadline: Instant) -> io::Result<bool> {
         loop {
             self.poll(Some(Duration::ZERO))?;
             let LoopContext { now, wheel, precise_timers, .. } = &self.context;
             if !self.events.is_empty() || precise_timers.is_due(*now) || wheel.is_due(*now) {
                 return Ok(true);
             }
-            if now.saturating_duration_since(since) >= self.spin {
+            if *now >= deadline {
                 return Ok(false);
             }
         }
@@ -276,7 +283,7 @@ impl<M> EventLoop<M> {
 
     #[inline]
     fn time_left(&mut self) -> io::Result<Option<Duration>> {
-        let precise = self.context.precise_timers.set_timer()?;
+        let precise = self.context.precise_timers.fall_asleep()?;
         let wheel = self.context.wheel.time_left();
         Ok(if precise.is_some() { precise.into_iter().chain(wheel).min() } else { wheel })
     }
@@ -307,7 +314,7 @@ impl<M> EventLoop<M> {
                         handler.handle_signal(&mut self.context, signal);
                     }
                 }
-                PRECISE_TIMERS => self.context.precise_timers.handle_fired(),
+                PRECISE_TIMERS => self.context.precise_timers.handle_fired(self.context.now),
                 key => handler.handle_event(&mut self.context, key, Readiness::from(event)),
             }
         }

@@ -3,11 +3,12 @@
 //! `poll` rounds its timeout up to whole milliseconds, and so does the wheel. That suits timeouts, which are numerous,
 //! move with every message and rarely expire. It is too coarse for work at an exact instant: a delayed reply, or the
 //! next message of a paced load. These timers are kept here in order, and a kernel timer wakes the loop for the first
-//! of them. Setting it costs one system call per first instant, made just before the loop waits. A loop without precise
-//! timers makes none.
+//! of them, earlier by a [`WakeUpLead`]. Setting it costs one system call per first instant, made just before the loop
+//! waits. A loop without precise timers makes none.
 
 use super::Key;
 use super::kernel_timer::KernelTimer;
+use super::wake_up_lead::WakeUpLead;
 use mio::{Registry, Token};
 use std::collections::BTreeSet;
 use std::io;
@@ -20,13 +21,14 @@ pub struct PreciseTimers {
     timer: KernelTimer,
     /// Instant that the kernel timer is set to and has not fired for.
     set_to: Option<Instant>,
+    lead: WakeUpLead,
 }
 
 impl PreciseTimers {
     /// Creates an empty set of timers; its kernel timer is registered with `registry` under `token`.
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         let timer = KernelTimer::new(registry, token)?;
-        Ok(Self { armed: BTreeSet::new(), timer, set_to: None })
+        Ok(Self { armed: BTreeSet::new(), timer, set_to: None, lead: WakeUpLead::new(Instant::now()) })
     }
 
     /// Arms a timer of `key` for `instant`. It never expires early, and as soon after `instant` as the loop gets to it.
@@ -63,24 +65,46 @@ impl PreciseTimers {
         self.armed.pop_first().map(|(_, key)| key)
     }
 
-    /// Notes that the kernel timer has fired. The current time decides which timers have expired.
-    pub(super) fn handle_fired(&mut self) {
-        self.set_to = None;
+    /// Notes that the kernel timer has fired, as seen at `now`. The current time decides which timers have expired.
+    pub(super) fn handle_fired(&mut self, now: Instant) {
+        if let Some(instant) = self.set_to.take() {
+            self.lead.timer_fired(instant, now);
+        }
     }
 
-    /// Sets the kernel timer for the first timer. On systems without one, returns how long `poll` may wait. That counts
-    /// from the call, not from the start of the round, whose work can take long.
+    /// Until when the loop has to poll because the first timer expires before the loop could sleep and wake up; `None`
+    /// if it can sleep. This counts from the call, not from the start of the round, whose work can take long.
     #[inline]
-    pub(super) fn set_timer(&mut self) -> io::Result<Option<Duration>> {
+    pub(super) fn poll_deadline(&self) -> Option<Instant> {
+        let &(first, _) = self.armed.first()?;
+        let now = Instant::now();
+        (first.saturating_duration_since(now) <= self.lead.get(now)).then_some(first)
+    }
+
+    /// Sets the kernel timer for the first timer, before the loop sleeps. On systems without one, returns how long
+    /// `poll` may wait.
+    #[inline]
+    pub(super) fn fall_asleep(&mut self) -> io::Result<Option<Duration>> {
         let Some(&(first, _)) = self.armed.first() else { return Ok(None) };
+        let now = Instant::now();
+        let wake_up = first.checked_sub(self.lead.get(now)).unwrap_or(first);
+        self.lead.fall_asleep(now);
         if !KernelTimer::EXISTS {
-            return Ok(Some(first.saturating_duration_since(Instant::now())));
+            return Ok(Some(wake_up.saturating_duration_since(now)));
         }
-        if self.set_to != Some(first) {
-            self.timer.set(first)?;
-            self.set_to = Some(first);
+        if self.set_to != Some(wake_up) {
+            self.timer.set(wake_up)?;
+            self.set_to = Some(wake_up);
         }
         Ok(None)
+    }
+
+    /// Notes that the loop has been woken at `now`.
+    #[inline]
+    pub(super) fn wake_up(&mut self, now: Instant) {
+        if !self.armed.is_empty() {
+            self.lead.wake_up(now);
+        }
     }
 }
 
@@ -127,6 +151,29 @@ mod tests {
         }
     }
 
+    /// After a sleep the loop is woken before the instant, to poll for it. A busy machine may wake it later, so this is
+    /// tried again. The fallback for epoll has timeouts of whole milliseconds, and is never early.
+    #[test]
+    #[cfg(not(multiconn_fallbacks))]
+    fn a_loop_with_credit_is_woken_before_the_instant() {
+        let (mut poll, mut precise_timers) = precise_timers();
+        let mut events = Events::with_capacity(4);
+        let is_woken_early = |_| {
+            let instant = Instant::now() + Duration::from_millis(3);
+            precise_timers.arm(Key::fixed(1), instant);
+            assert_eq!(precise_timers.poll_deadline(), None, "there is time to sleep");
+            let timeout = precise_timers.fall_asleep().expect("the timer can be set");
+            poll.poll(&mut events, timeout).expect("the poll works");
+            let now = Instant::now();
+            precise_timers.wake_up(now);
+            precise_timers.handle_fired(now);
+            let deadline = precise_timers.poll_deadline();
+            precise_timers.cancel(Key::fixed(1), instant);
+            now < instant && deadline == Some(instant)
+        };
+        assert!((0..2000).any(is_woken_early));
+    }
+
     #[test]
     fn the_poll_wakes_for_the_first_timer_and_never_early() {
         let (mut poll, mut precise_timers) = precise_timers();
@@ -137,10 +184,11 @@ mod tests {
         for (number, instant) in (0..).zip([start + millis(30), start + millis(3), start + millis(3), start]) {
             precise_timers.arm(Key::fixed(number), instant);
             loop {
-                let timeout = precise_timers.set_timer().expect("the timer can be set");
+                let timeout = precise_timers.fall_asleep().expect("the timer can be set");
                 poll.poll(&mut events, timeout.or(Some(millis(20_000)))).expect("the poll works");
-                precise_timers.handle_fired();
                 let now = Instant::now();
+                precise_timers.wake_up(now);
+                precise_timers.handle_fired(now);
                 let due = all_due(&mut precise_timers, now);
                 if !due.is_empty() {
                     assert!(due.contains(&number) && now >= instant, "{due:?} after {:?}", now - start);
