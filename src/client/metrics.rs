@@ -3,9 +3,12 @@
 //! Messages due during the warm-up are not measured; connections, errors and mismatches are counted in the whole run.
 //! Times are nanoseconds since the client was created.
 
+use super::config::Expect;
+use super::debt::{BatchId, DebtTracker, SendTimes};
 use super::failure::Failure;
 use super::progress::{Snapshot, WorkerProgress};
-use super::tcp::in_flight::{Arrival, MessageTimes, SentGroup};
+use super::shared::Shared;
+use super::tcp::in_flight::{Arrival, Awaited, MessageTimes, SendRecorder, SentGroup};
 use super::udp::in_flight::ReplyClass;
 use crate::error::errno_name;
 use crate::results::{Cpu, Interval, Latencies, Messages, RunResults};
@@ -92,6 +95,10 @@ pub(super) struct WorkerMetrics {
     last_send_delay: u64,
     is_open_loop: bool,
     has_kernel_timestamps: bool,
+    /// Bounds what the lateness of this worker adds to replies; of an open loop that expects them.
+    debts: Option<DebtTracker>,
+    /// Largest debt of the replies read in the current turn, if there were any.
+    turn_debt: Option<u64>,
     /// Messages due before this time are not measured.
     measured_from: u64,
     /// When sending ended, if that was before the end of the run.
@@ -113,19 +120,24 @@ pub(super) struct WorkerMetrics {
 
 /// Messages.
 impl WorkerMetrics {
+    /// Metrics for the load of `shared`. Messages due before `begin` are not measured.
+    pub(super) fn of(shared: &Shared, progress: Arc<WorkerProgress>, begin: u64) -> Self {
+        let is_open_loop = shared.config.load.rate.is_some();
+        let expects_replies = !matches!(shared.config.expect, Expect::Nothing);
+        Self {
+            has_kernel_timestamps: shared.has_kernel_timestamps(),
+            debts: (is_open_loop && expects_replies).then(DebtTracker::default),
+            ..Self::new(progress, is_open_loop, begin)
+        }
+    }
+
     /// `is_open_loop` says that messages follow a schedule. Messages due before `begin` are not measured.
-    pub(super) fn new(
-        progress: Arc<WorkerProgress>,
-        is_open_loop: bool,
-        has_kernel_timestamps: bool,
-        begin: u64,
-    ) -> Self {
+    fn new(progress: Arc<WorkerProgress>, is_open_loop: bool, begin: u64) -> Self {
         let second_end = begin.saturating_add(NANOS_PER_SECOND);
         let cpu_begin = cpu_time();
         Self {
             progress,
             is_open_loop,
-            has_kernel_timestamps,
             measured_from: begin,
             second_began: begin,
             second_end,
@@ -258,6 +270,7 @@ impl WorkerMetrics {
     #[inline]
     pub(super) fn answered(&mut self, times: MessageTimes, arrival: Arrival) {
         self.progress.messages_answered.add(1);
+        let debt = self.debt_of(times, arrival);
         if times.due < self.measured_from {
             return;
         }
@@ -265,7 +278,7 @@ impl WorkerMetrics {
         self.second.answered += 1;
         let service_time = arrival.arrived.saturating_sub(times.sent.unwrap_or(times.due));
         if self.is_open_loop {
-            self.record_response(times, arrival, service_time);
+            self.record_response(times, arrival, service_time, debt);
         } else {
             self.latencies.record_nanos(service_time);
         }
@@ -274,14 +287,30 @@ impl WorkerMetrics {
         }
     }
 
+    /// How much earlier the reply might have arrived without the lateness of this client, at most.
+    #[inline]
+    fn debt_of(&mut self, times: MessageTimes, arrival: Arrival) -> u64 {
+        let Some((debts, batch)) = self.debts.as_mut().zip(times.batch) else { return u64::MAX };
+        let debt = debts.answered(batch, SendTimes::of(times), arrival.arrived);
+        self.turn_debt = self.turn_debt.max(Some(debt));
+        debt
+    }
+
+    /// Starts the turn of a connection.
+    #[inline]
+    pub(super) fn begin_turn(&mut self) {
+        self.turn_debt = None;
+    }
+
     /// Records the times of a message of an open loop.
     #[inline]
-    fn record_response(&mut self, times: MessageTimes, arrival: Arrival, service_time: u64) {
+    fn record_response(&mut self, times: MessageTimes, arrival: Arrival, service_time: u64, debt: u64) {
         let histograms = &mut self.results.histograms;
         let (response_time, ceiling) = (times.blocked + service_time, arrival.read.saturating_sub(times.due));
         histograms.service_time.record_nanos(service_time);
         histograms.client_delay.record_nanos(ceiling.saturating_sub(response_time));
         histograms.ceiling.record_nanos(ceiling);
+        histograms.floor.record_nanos(arrival.arrived.saturating_sub(times.due).saturating_sub(debt));
         self.latencies.record_nanos(response_time);
     }
 
@@ -337,6 +366,9 @@ impl WorkerMetrics {
 
     /// Counts `count` messages that will never be answered.
     pub(super) fn unanswered(&mut self, times: MessageTimes, now: u64, count: u64, why: Unanswered) {
+        if let Some((debts, batch)) = self.debts.as_mut().zip(times.batch) {
+            debts.forget(batch, count);
+        }
         if times.due < self.measured_from {
             return;
         }
@@ -356,6 +388,26 @@ impl WorkerMetrics {
             Unanswered::Wrong => &mut messages.wrong,
         } += count;
         self.results.histograms.unanswered_age.record_many_nanos(now.saturating_sub(due), count);
+    }
+}
+
+impl SendRecorder for WorkerMetrics {
+    #[inline]
+    fn begin_group(&mut self, group: SentGroup, awaited: Awaited) -> Option<BatchId> {
+        let debt_before = match awaited {
+            // All of the time blocked may be due to this client.
+            Awaited::Kernel => u64::MAX,
+            Awaited::Connection => 0,
+            Awaited::Reply => self.turn_debt.unwrap_or(u64::MAX),
+        };
+        let SentGroup { due, blocked, sent, count } = group;
+        let times = SendTimes { sent, send_delay: sent.saturating_sub(due + blocked), blocked };
+        self.debts.as_mut().map(|debts| debts.sent(times, debt_before, count))
+    }
+
+    #[inline]
+    fn complete_group(&mut self, group: SentGroup) {
+        self.sent(group);
     }
 }
 

@@ -8,7 +8,6 @@ mod check;
 mod clock;
 mod config;
 mod connector;
-#[cfg_attr(not(test), expect(dead_code, reason = "the recording of replies does not use it yet"))]
 mod debt;
 mod dispatcher;
 mod driver;
@@ -302,7 +301,7 @@ fn drive<'a, T: Transport<'a>>(
         let load = &shared.config.load;
         // A load that begins on all connections together starts the measured time itself.
         let begin = if load.has_common_start() { u64::MAX } else { shared.clock.nanos(started) };
-        let metrics = WorkerMetrics::new(progress, load.rate.is_some(), shared.has_kernel_timestamps(), begin);
+        let metrics = WorkerMetrics::of(shared, progress, begin);
         let mut driver = Driver::<T>::new(shared, metrics, first, step, started);
         event_loop.context().ready.push_back(CONNECTOR);
         event_loop.run(&mut driver).map_err(Error::system("wait for events"))?;

@@ -43,6 +43,14 @@ impl Run {
             assert_eq!(messages.due, Some(messages.answered + lost), "{self:?}");
             assert_eq!(times.response_time.count(), messages.answered, "{self:?}");
             assert_eq!(times.send_delay.count(), messages.sent, "{self:?}");
+            for latencies in [&times.floor, &times.ceiling, &times.client_delay] {
+                assert_eq!(latencies.count(), messages.answered, "{self:?}");
+            }
+            for quantile in [0.5, 0.99, 1.0] {
+                let [floor, response, ceiling] =
+                    [&times.floor, &times.response_time, &times.ceiling].map(|latencies| latencies.at(quantile));
+                assert!(floor <= response && response <= ceiling, "{floor:?} {response:?} {ceiling:?}: {self:?}");
+            }
         } else {
             let begun = messages.sent + messages.unsent;
             assert_eq!((messages.due, begun), (None, messages.answered + lost), "{self:?}");

@@ -1,14 +1,14 @@
 //! Tests of what is counted when, and where the measured time ends.
 
-use super::{NANOS_PER_SECOND, Unanswered, WorkerMetrics};
-use crate::client::tcp::in_flight::{Arrival, MessageTimes, SentGroup};
+use super::{DebtTracker, NANOS_PER_SECOND, Unanswered, WorkerMetrics};
+use crate::client::tcp::in_flight::{Arrival, Awaited, MessageTimes, SendRecorder, SentGroup};
 use crate::results::RunResults;
 use std::sync::Arc;
 
 const MS: u64 = 1_000_000;
 
 fn metrics(is_open_loop: bool) -> WorkerMetrics {
-    WorkerMetrics::new(Arc::default(), is_open_loop, false, 0)
+    WorkerMetrics::new(Arc::default(), is_open_loop, 0)
 }
 
 /// A reply that was read as soon as it arrived.
@@ -26,7 +26,7 @@ fn the_delays_of_the_client_are_not_part_of_the_response_time() {
     let mut metrics = metrics(true);
     metrics.has_kernel_timestamps = true;
     metrics.sent(SentGroup { due: 10 * MS, blocked: 2 * MS, sent: 15 * MS, count: 1 });
-    let times = MessageTimes { due: 10 * MS, assigned: 10 * MS, blocked: 2 * MS, sent: Some(15 * MS) };
+    let times = MessageTimes { due: 10 * MS, assigned: 10 * MS, blocked: 2 * MS, sent: Some(15 * MS), batch: None };
     metrics.answered(times, Arrival { arrived: 21 * MS, read: 25 * MS });
     metrics.close(30 * MS, false);
     let measured = metrics.into_results(&[]);
@@ -40,14 +40,38 @@ fn the_delays_of_the_client_are_not_part_of_the_response_time() {
     assert_eq!((measured.messages.sent, measured.messages.answered), (1, 1));
 }
 
+/// A message that is sent late, and one that is sent right behind it. The second one may have waited for the first.
+#[test]
+fn the_floor_is_without_what_the_lateness_of_the_client_may_have_added() {
+    let mut metrics = WorkerMetrics { debts: Some(DebtTracker::default()), ..metrics(true) };
+    let mut send = |due, sent| {
+        let batch = metrics.begin_group(SentGroup { due, blocked: 0, sent, count: 1 }, Awaited::Connection);
+        MessageTimes { due, assigned: due, blocked: 0, sent: Some(sent), batch }
+    };
+    let [late, punctual] = [send(10 * MS, 14 * MS), send(15 * MS, 15 * MS)];
+    metrics.begin_turn();
+    metrics.answered(late, at_once(20 * MS));
+    metrics.answered(punctual, at_once(21 * MS));
+    metrics.close(30 * MS, false);
+    let times = metrics.into_results(&[]).histograms;
+    let millis = |latencies: &crate::results::Latencies| {
+        [0.5, 1.0].map(|at| latencies.at(at).map(|time| time.as_secs_f64() * 1e3).map(f64::round))
+    };
+    assert_eq!(millis(&times.response_time), [Some(6.0), Some(6.0)]);
+    assert_eq!(millis(&times.floor), [Some(2.0), Some(6.0)], "21 - 15 - 4, and 20 - 10 - 4");
+}
+
 #[test]
 fn messages_due_in_the_warm_up_are_not_measured() {
     let mut metrics = metrics(true);
     metrics.sent(SentGroup { due: 1, blocked: 0, sent: 2, count: 1 });
     metrics.begin(NANOS_PER_SECOND);
-    metrics.answered(MessageTimes { due: 1, assigned: 1, blocked: 0, sent: Some(2) }, at_once(NANOS_PER_SECOND + 5));
+    metrics.answered(
+        MessageTimes { due: 1, assigned: 1, blocked: 0, sent: Some(2), batch: None },
+        at_once(NANOS_PER_SECOND + 5),
+    );
     metrics.unanswered(
-        MessageTimes { due: 999, assigned: 999, blocked: 0, sent: None },
+        MessageTimes { due: 999, assigned: 999, blocked: 0, sent: None, batch: None },
         NANOS_PER_SECOND,
         3,
         Unanswered::Pending,
@@ -73,7 +97,10 @@ fn messages_due_after_the_warm_up_are_measured_even_if_its_end_is_noticed_late()
     }
     metrics.end_warm_up();
     let (due, sent) = (NANOS_PER_SECOND, Some(NANOS_PER_SECOND + MS));
-    metrics.answered(MessageTimes { due, assigned: due, blocked: 0, sent }, at_once(NANOS_PER_SECOND + 2 * MS));
+    metrics.answered(
+        MessageTimes { due, assigned: due, blocked: 0, sent, batch: None },
+        at_once(NANOS_PER_SECOND + 2 * MS),
+    );
     metrics.close(NANOS_PER_SECOND * 2, false);
     let measured = metrics.into_results(&[]);
     assert_eq!((measured.messages.due, measured.messages.sent, measured.messages.answered), (Some(1), 1, 1));
@@ -85,7 +112,10 @@ fn messages_due_after_the_warm_up_are_measured_even_if_its_end_is_noticed_late()
 fn every_second_has_an_interval_even_without_events() {
     let mut metrics = metrics(false);
     for (at, open) in [(100 * MS, 5), (3100 * MS, 6)] {
-        metrics.answered(MessageTimes { due: at, assigned: at, blocked: 0, sent: Some(at) }, at_once(at + MS));
+        metrics.answered(
+            MessageTimes { due: at, assigned: at, blocked: 0, sent: Some(at), batch: None },
+            at_once(at + MS),
+        );
         metrics.end_round(1, at + 2 * MS, open);
     }
     metrics.close(3500 * MS, true);
@@ -99,7 +129,7 @@ fn every_second_has_an_interval_even_without_events() {
 }
 
 fn answered(metrics: &mut WorkerMetrics, at: u64) {
-    metrics.answered(MessageTimes { due: at, assigned: at, blocked: 0, sent: Some(at) }, at_once(at));
+    metrics.answered(MessageTimes { due: at, assigned: at, blocked: 0, sent: Some(at), batch: None }, at_once(at));
     metrics.end_round(1, at, 5);
 }
 

@@ -306,8 +306,7 @@ impl Exchange {
         let metrics = &mut *plan.metrics.borrow_mut();
         let arrival = metrics.plausible(arrival, self.in_flight.oldest().and_then(|times| times.sent));
         let size_of = |number| plan.size_of(first + number);
-        let on_sent = |sent_group| metrics.sent(sent_group);
-        let times = self.in_flight.answered((arrival.arrived, plan.pipeline), begun, size_of, on_sent)?;
+        let times = self.in_flight.answered((arrival.arrived, plan.pipeline), begun, size_of, metrics)?;
         Some((times, arrival))
     }
 
@@ -537,12 +536,11 @@ impl Exchange {
         metrics.second.bytes_sent += self.accepted_bytes.saturating_sub(measured_from);
         let (plan, first, begun) = (&*self.plan, self.first, self.begun());
         let size_of = |number| plan.size_of(first + number);
-        self.in_flight
-            .kernel_accepted((self.accepted_bytes, since), begun, size_of, |sent_group| metrics.sent(sent_group));
+        self.in_flight.kernel_accepted((self.accepted_bytes, since), begun, size_of, metrics);
         if self.expects_nothing() {
             // Without replies, messages would stay in flight for ever.
             while self.in_flight.is_oldest_sent() == Some(true) {
-                self.in_flight.answered((since, plan.pipeline), begun, size_of, |_| {});
+                self.in_flight.answered((since, plan.pipeline), begun, size_of, metrics);
             }
         }
         Some(since)

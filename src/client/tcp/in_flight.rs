@@ -5,6 +5,7 @@
 //! are bytes of the connection's stream.
 
 use super::inline_queue::InlineQueue;
+use crate::client::debt::BatchId;
 use std::num::NonZeroU32;
 
 /// Not sent yet.
@@ -25,6 +26,8 @@ struct WriteGroup {
     count: NonZeroU32,
     /// Number of messages that the kernel has not accepted completely: the last ones of the group.
     unsent: u32,
+    /// Its batch, once the kernel has accepted the first byte, if debts are tracked.
+    batch: Option<BatchId>,
 }
 
 /// A message that is not written yet.
@@ -45,6 +48,8 @@ pub(in crate::client) struct MessageTimes {
     pub(in crate::client) blocked: u64,
     /// When the kernel accepted its first byte. If unanswered: only set if the kernel accepted all of it.
     pub(in crate::client) sent: Option<u64>,
+    /// Its batch, from the first byte on, if debts are tracked.
+    pub(in crate::client) batch: Option<BatchId>,
 }
 
 /// When a complete reply arrived, and when it was read.
@@ -67,6 +72,26 @@ pub(in crate::client) struct SentGroup {
     pub(in crate::client) sent: u64,
     /// Number of messages.
     pub(in crate::client) count: u64,
+}
+
+/// What a blocked message had been waiting for when it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::client) enum Awaited {
+    /// Room in the socket buffer.
+    Kernel,
+    /// A connection.
+    Connection,
+    /// A reply that made room in the pipeline.
+    Reply,
+}
+
+/// Records messages as they are sent.
+pub(in crate::client) trait SendRecorder {
+    /// The kernel has accepted the first byte of these messages.
+    fn begin_group(&mut self, group: SentGroup, awaited: Awaited) -> Option<BatchId>;
+
+    /// The kernel has accepted these messages completely.
+    fn complete_group(&mut self, group: SentGroup);
 }
 
 /// Messages of one connection, oldest first.
@@ -129,6 +154,7 @@ impl InFlight {
                     begin,
                     count,
                     unsent: 1,
+                    batch: None,
                 });
                 self.unsent_groups += 1;
             }
@@ -154,16 +180,16 @@ impl InFlight {
         }
     }
 
-    /// Records that the kernel has accepted `taken` bytes of the stream by `now`; calls `sent` for completed messages.
-    /// `begun` counts the messages written to the stream; `size_of` returns the size of a message in bytes.
+    /// Records that the kernel has accepted `taken` bytes of the stream by `now`, with `recorder`. `begun` counts the messages written to the stream; `size_of` returns the size of a message in bytes.
     pub(in crate::client) fn kernel_accepted(
         &mut self,
         (taken, now): (u64, u64),
         begun: u64,
         size_of: impl Fn(u64) -> usize,
-        mut sent: impl FnMut(SentGroup),
+        recorder: &mut impl SendRecorder,
     ) {
-        if self.is_blocked {
+        let was_blocked = self.is_blocked;
+        if was_blocked {
             (self.is_blocked, self.blocked_until) = (false, now);
         }
         let mut number = begun - self.unsent();
@@ -172,14 +198,18 @@ impl InFlight {
             if batch.begin >= taken {
                 break;
             }
-            batch.start(now, self.blocked_until);
+            if batch.sent == NEVER {
+                let awaited = if was_blocked { Awaited::Kernel } else { batch.awaited() };
+                batch.start(now, self.blocked_until);
+                batch.batch = recorder.begin_group(batch.sent_group(batch.count.get()), awaited);
+            }
             let unsent = batch.unsent;
             while batch.unsent > 0 && batch.begin + size_of(number) as u64 <= taken {
                 batch.mark_sent(size_of(number));
                 number += 1;
             }
             if unsent > batch.unsent {
-                sent(batch.sent_group(unsent - batch.unsent));
+                recorder.complete_group(batch.sent_group(unsent - batch.unsent));
             }
             if batch.unsent > 0 {
                 break;
@@ -196,7 +226,7 @@ impl InFlight {
         (now, pipeline): (u64, u64),
         begun: u64,
         size_of: impl Fn(u64) -> usize,
-        sent: impl FnOnce(SentGroup),
+        recorder: &mut impl SendRecorder,
     ) -> Option<MessageTimes> {
         let unsent = if self.is_oldest_sent()? { 0 } else { self.unsent() };
         let batch = self.groups.front_mut()?;
@@ -205,7 +235,7 @@ impl InFlight {
             batch.start(now, if self.is_blocked { now } else { self.blocked_until });
             batch.mark_sent(size_of(begun - unsent));
             self.unsent_groups -= u32::from(batch.unsent == 0);
-            sent(batch.sent_group(1));
+            recorder.complete_group(batch.sent_group(1));
         }
         match NonZeroU32::new(batch.count.get() - 1) {
             Some(rest) => batch.count = rest,
@@ -248,6 +278,7 @@ impl InFlight {
             assigned: message.assigned,
             blocked: 0,
             sent: None,
+            batch: None,
         };
         let queued = self.queued.iter().map(move |message| (times(message), 1));
         let batches = self.groups.iter().flat_map(|batch| {
@@ -264,7 +295,13 @@ impl WriteGroup {
         // Once the kernel has accepted the first byte, the assignment was in time.
         let (assigned, blocked) =
             if is_begun { (self.due, self.assigned_at_or_blocked_for) } else { (self.assigned_at_or_blocked_for, 0) };
-        MessageTimes { due: self.due, assigned, blocked, sent: is_begun.then_some(self.sent) }
+        MessageTimes { due: self.due, assigned, blocked, sent: is_begun.then_some(self.sent), batch: self.batch }
+    }
+
+    /// What its messages wait for, if the socket buffer has room. A message that waited for a connection was assigned as of
+    /// the instant it was due.
+    fn awaited(&self) -> Awaited {
+        if self.assigned_at_or_blocked_for == self.due { Awaited::Connection } else { Awaited::Reply }
     }
 
     /// The kernel has accepted the first byte by `now`, if not before; the server blocked until `blocked_until`.
@@ -293,7 +330,8 @@ impl WriteGroup {
 
 #[cfg(test)]
 mod tests {
-    use super::{InFlight, MessageTimes, SentGroup};
+    use super::{Awaited, InFlight, MessageTimes, SendRecorder, SentGroup};
+    use crate::client::debt::BatchId;
 
     /// No pipeline limit.
     const ANY: u64 = u64::MAX;
@@ -309,7 +347,7 @@ mod tests {
     fn batches(in_flight: &mut InFlight, taken: u64, now: u64) -> Vec<SentGroup> {
         let mut batches = Vec::new();
         let begun = begun(in_flight);
-        in_flight.kernel_accepted((taken, now), begun, |_| SIZE, |batch| batches.push(batch));
+        in_flight.kernel_accepted((taken, now), begun, |_| SIZE, &mut batches);
         batches
     }
 
@@ -319,10 +357,20 @@ mod tests {
     }
 
     fn answered(in_flight: &mut InFlight, now: u64, pipeline: u64) -> (Option<MessageTimes>, Option<SentGroup>) {
-        let mut sent_group = None;
+        let mut sent_groups = Vec::new();
         let begun = begun(in_flight);
-        let times = in_flight.answered((now, pipeline), begun, |_| SIZE, |early| sent_group = Some(early));
-        (times, sent_group)
+        let times = in_flight.answered((now, pipeline), begun, |_| SIZE, &mut sent_groups);
+        (times, sent_groups.pop())
+    }
+
+    impl SendRecorder for Vec<SentGroup> {
+        fn begin_group(&mut self, _group: SentGroup, _awaited: Awaited) -> Option<BatchId> {
+            None
+        }
+
+        fn complete_group(&mut self, group: SentGroup) {
+            self.push(group);
+        }
     }
 
     #[test]
@@ -337,7 +385,7 @@ mod tests {
         assert_eq!(kernel_accepted(&mut in_flight, 65, 40), [], "one byte does not complete a message");
         assert_eq!(kernel_accepted(&mut in_flight, 128, 45), [(20, 1)]);
         assert_eq!(kernel_accepted(&mut in_flight, 128, 50), [], "each is reported once");
-        let times = |due, sent| Some(MessageTimes { due, assigned: due, blocked: 0, sent: Some(sent) });
+        let times = |due, sent| Some(MessageTimes { due, assigned: due, blocked: 0, sent: Some(sent), batch: None });
         assert_eq!(answered(&mut in_flight, 60, ANY), (times(10, 30), None));
         assert_eq!(answered(&mut in_flight, 60, ANY), (times(20, 40), None));
         assert_eq!(answered(&mut in_flight, 60, ANY), (None, None), "no message is in flight");
@@ -352,11 +400,16 @@ mod tests {
         in_flight.begin(9, 9, 64_000);
         assert_eq!(
             answered(&mut in_flight, 10, ANY).0,
-            Some(MessageTimes { due: 7, assigned: 7, blocked: 0, sent: Some(8) })
+            Some(MessageTimes { due: 7, assigned: 7, blocked: 0, sent: Some(8), batch: None })
         );
         let unanswered: Vec<_> = in_flight.unanswered().collect();
-        let [sent, unsent] =
-            [(7, Some(8)), (9, None)].map(|(due, sent)| MessageTimes { due, assigned: due, blocked: 0, sent });
+        let [sent, unsent] = [(7, Some(8)), (9, None)].map(|(due, sent)| MessageTimes {
+            due,
+            assigned: due,
+            blocked: 0,
+            sent,
+            batch: None,
+        });
         assert_eq!(unanswered, [(sent, 999), (unsent, 1)]);
     }
 
@@ -369,7 +422,7 @@ mod tests {
         assert_eq!(in_flight.is_oldest_sent(), Some(false));
         assert_eq!(kernel_accepted(&mut in_flight, 64 * 10 + 5, 9), [(7, 10)]);
         assert_eq!(in_flight.is_oldest_sent(), Some(true));
-        let times = MessageTimes { due: 7, assigned: 7, blocked: 0, sent: Some(8) };
+        let times = MessageTimes { due: 7, assigned: 7, blocked: 0, sent: Some(8), batch: None };
         let unsent = MessageTimes { sent: None, ..times };
         assert_eq!(in_flight.unanswered().collect::<Vec<_>>(), [(times, 10), (unsent, 990)]);
         for _ in 0..10 {
@@ -386,7 +439,7 @@ mod tests {
         let mut in_flight = InFlight::default();
         (0..3).for_each(|number| in_flight.begin(1, 1, number * 64));
         let early = SentGroup { due: 1, blocked: 0, sent: 2, count: 1 };
-        let times = |sent| Some(MessageTimes { due: 1, assigned: 1, blocked: 0, sent });
+        let times = |sent| Some(MessageTimes { due: 1, assigned: 1, blocked: 0, sent, batch: None });
         assert_eq!(answered(&mut in_flight, 2, ANY), (times(None), Some(early)));
         assert_eq!(kernel_accepted(&mut in_flight, 128, 3), [(1, 1)]);
         assert_eq!(answered(&mut in_flight, 4, ANY), (times(Some(2)), None));

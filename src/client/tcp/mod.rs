@@ -145,6 +145,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
         if !is_due {
             return TurnResult::default();
         }
+        self.plan.metrics.borrow_mut().begin_turn();
         let mut observer = ClientObserver::new(entry.attempt.number, &self.plan, entry.connected, context.now);
         let (pool, memory) = (&mut self.pool, &self.memory);
         let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut observer };

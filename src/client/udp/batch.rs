@@ -8,6 +8,7 @@ use crate::client::failure::Failure;
 use crate::client::metrics::Unanswered;
 use crate::client::plan::{LoadPhase, Plan};
 use crate::client::shared::Shared;
+use crate::client::tcp::in_flight::SendRecorder;
 use crate::client::udp::payload::Payload;
 use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
 use crate::log_targets::CLIENT_LOG;
@@ -209,7 +210,8 @@ impl<'a> UdpBatch<'a> {
                         target: CLIENT_LOG, socket, bytes = datagram.len();
                         "Sending {} to socket {socket}", BytesRepr(send_batch.bytes(datagram))
                     );
-                    metrics.sent_datagram(in_flight.sent(now, wants_reply), datagram.len());
+                    let group = in_flight.sent(now, wants_reply, |group, awaited| metrics.begin_group(group, awaited));
+                    metrics.sent_datagram(group, datagram.len());
                     None
                 }
                 Err(error) => {

@@ -3,7 +3,8 @@
 //! Time is an argument, in nanoseconds since the client was created, and no socket is used, so tests can simulate any
 //! network.
 
-use crate::client::tcp::in_flight::{MessageTimes, SentGroup};
+use crate::client::debt::BatchId;
+use crate::client::tcp::in_flight::{Awaited, MessageTimes, SentGroup};
 use crate::client::udp::payload::{Match, Payload};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -98,19 +99,27 @@ impl UdpInFlight {
         (self.next, places.min(left))
     }
 
-    /// Records that the next message was sent. It is in flight if a reply is expected.
-    pub(in crate::client) fn sent(&mut self, now: u64, wants_reply: bool) -> SentGroup {
-        if self.blocked_until == NEVER {
+    /// Records that the next message was sent. It is in flight if a reply is expected, in the batch that `begin` returns.
+    pub(in crate::client) fn sent(
+        &mut self,
+        now: u64,
+        wants_reply: bool,
+        begin: impl FnOnce(SentGroup, Awaited) -> Option<BatchId>,
+    ) -> SentGroup {
+        let awaited = if self.blocked_until == NEVER { Awaited::Kernel } else { Awaited::Reply };
+        if awaited == Awaited::Kernel {
             self.blocked_until = now;
         }
         let number = self.next;
         let MessageTimes { due, assigned, .. } =
-            self.take_next().unwrap_or(MessageTimes { due: now, assigned: now, blocked: 0, sent: None });
+            self.take_next().unwrap_or(MessageTimes { due: now, assigned: now, blocked: 0, sent: None, batch: None });
         let blocked = self.blocked_until.saturating_sub(assigned);
+        let group = SentGroup { due, blocked, sent: now, count: 1 };
         if wants_reply {
-            self.in_flight.insert(number, MessageTimes { due, assigned, blocked, sent: Some(now) });
+            let batch = begin(group, awaited);
+            self.in_flight.insert(number, MessageTimes { due, assigned, blocked, sent: Some(now), batch });
         }
-        SentGroup { due, blocked, sent: now, count: 1 }
+        group
     }
 
     /// Records that the next message could not be sent, and will not be. Returns its times, if it was due by a
@@ -231,7 +240,7 @@ impl UdpInFlight {
 }
 
 fn unsent((due, assigned): (u64, u64)) -> MessageTimes {
-    MessageTimes { due, assigned, blocked: 0, sent: None }
+    MessageTimes { due, assigned, blocked: 0, sent: None, batch: None }
 }
 
 #[cfg(test)]
@@ -261,7 +270,7 @@ mod tests {
     /// A socket that has sent `count` messages at these times.
     fn in_flight(count: u64, sent: impl Fn(u64) -> u64) -> UdpInFlight {
         let mut in_flight = UdpInFlight::new(7, plan(count, count, false));
-        (0..count).for_each(|number| _ = in_flight.sent(sent(number), true));
+        (0..count).for_each(|number| _ = in_flight.sent(sent(number), true, |_, _| None));
         in_flight
     }
 
@@ -274,7 +283,7 @@ mod tests {
 
     /// Times of a closed-loop message sent at `now`.
     fn sent_at(now: u64) -> MessageTimes {
-        MessageTimes { due: now, assigned: now, blocked: 0, sent: Some(now) }
+        MessageTimes { due: now, assigned: now, blocked: 0, sent: Some(now), batch: None }
     }
 
     fn is_answer(class: ReplyClass, reordered: bool) -> bool {
@@ -340,7 +349,10 @@ mod tests {
     fn a_timed_out_message_frees_its_place_in_the_pipeline() {
         let mut in_flight = UdpInFlight::new(7, plan(10, 2, false));
         assert_eq!(in_flight.sendable(), (0, 2));
-        assert_eq!((in_flight.sent(100, true).due, in_flight.sent(150, true).due), (100, 150));
+        assert_eq!(
+            (in_flight.sent(100, true, |_, _| None).due, in_flight.sent(150, true, |_, _| None).due),
+            (100, 150)
+        );
         assert_eq!((in_flight.sendable(), in_flight.oldest_sent()), ((2, 0), Some(100)));
         assert_eq!(expire(&mut in_flight, 100), 1);
         assert_eq!((in_flight.sendable(), in_flight.oldest_sent()), ((2, 1), Some(150)));
@@ -356,23 +368,26 @@ mod tests {
         assert_eq!(in_flight.sendable(), (0, 2));
         let sent_group = |due, blocked, sent| SentGroup { due, blocked, sent, count: 1 };
         assert_eq!(
-            [in_flight.sent(50, true), in_flight.sent(51, true)],
+            [in_flight.sent(50, true, |_, _| None), in_flight.sent(51, true, |_, _| None)],
             [sent_group(10, 0, 50), sent_group(20, 0, 51)]
         );
         assert_eq!((in_flight.sendable(), in_flight.has_room()), ((2, 0), true));
-        let times = MessageTimes { due: 10, assigned: 11, blocked: 0, sent: Some(50) };
+        let times = MessageTimes { due: 10, assigned: 11, blocked: 0, sent: Some(50), batch: None };
         let class = in_flight.received(&payload, &message(&payload, 0), 60);
         assert_eq!(class, ReplyClass::Reply { times, is_reordered: false });
-        assert_eq!((in_flight.sendable(), in_flight.sent(62, true)), ((2, 1), sent_group(30, 29, 62)));
+        assert_eq!((in_flight.sendable(), in_flight.sent(62, true, |_, _| None)), ((2, 1), sent_group(30, 29, 62)));
         in_flight.expire(u64::MAX, 70, |_| ());
         // The kernel did not accept it either.
         in_flight.block();
-        assert_eq!(in_flight.sent(80, true), sent_group(40, 39, 80));
+        assert_eq!(in_flight.sent(80, true, |_, _| None), sent_group(40, 39, 80));
         assert!(
             in_flight.add(90, 91) && !in_flight.has_room() && !in_flight.has_none_in_flight() && !in_flight.is_done()
         );
         assert_eq!(in_flight.unanswered().map(|times| times.due).collect::<Vec<_>>(), [40, 90]);
-        assert_eq!(in_flight.skipped(), Some(MessageTimes { due: 90, assigned: 91, blocked: 0, sent: None }));
+        assert_eq!(
+            in_flight.skipped(),
+            Some(MessageTimes { due: 90, assigned: 91, blocked: 0, sent: None, batch: None })
+        );
     }
 
     #[test]

@@ -147,6 +147,7 @@ impl<'a> Transport<'a> for Udp<'a> {
         if trigger == Trigger::Ready {
             socket.is_queued = false;
         }
+        self.batch.plan.metrics.borrow_mut().begin_turn();
         // Nothing has arrived because of a wake-up.
         let has_more = trigger != Trigger::Wake && self.batch.receive(socket, context.now);
         let is_blocked = self.batch.send(socket, context.now);
