@@ -6,7 +6,7 @@ use crate::error::Error;
 const NOT_SENT: &str = "not_sent_";
 
 /// The options of the library's settings, by the names in [`Error::Config`].
-const OPTIONS: [(&str, &str); 44] = [
+const OPTIONS: [(&str, &str); 45] = [
     ("Expect::ReadOnly", "--messages 0"),
     ("buffer_bytes", "--buffer-limit"),
     ("connect_rate", "--connect-rate"),
@@ -27,6 +27,7 @@ const OPTIONS: [(&str, &str); 44] = [
     ("load.ramp_to", "--rate FROM..TO"),
     ("load.rate", "--rate"),
     ("load.reconnect_every", "--reconnect-every"),
+    ("load.start_at", "--start-at"),
     ("load.warm_up", "--warm-up"),
     ("max_connecting", "--max-connecting"),
     ("max_connections", "--max-connections"),

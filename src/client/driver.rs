@@ -47,6 +47,13 @@ const LOAD_END: Key = Key::fixed(6);
 /// Precise timer: next evenly spaced connect.
 const CONNECT_RATE: Key = Key::fixed(7);
 
+/// Precise timer: the load that was requested for an instant begins, or the wall clock is checked.
+pub(super) const START: Key = Key::fixed(8);
+
+/// Longest time for which the start of a load relies on the monotonic clock. The wall clock can be set meanwhile, and runs up
+/// to 0.05 % faster or slower while it is corrected (adjtimex(2)).
+const CLOCK_CHECK: Duration = Duration::from_secs(1);
+
 /// Connects started per turn before existing connections are served again.
 const ATTEMPTS_PER_TURN: usize = 64;
 
@@ -102,7 +109,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// Ends measuring and returns the metrics, after the loop has ended.
     pub(super) fn into_metrics(mut self, now: Instant) -> WorkerMetrics {
         let now = self.plan.clock.nanos(now);
-        let is_stopped = self.shared.handle.is_stopped();
+        let is_stopped = self.shared.is_stopped();
         self.count_unassigned(now, if is_stopped { Unanswered::Pending } else { Unanswered::Lost });
         drop((self.entries, self.transport));
         let mut metrics = Rc::into_inner(self.plan).expect("no connection is left").into_metrics();
@@ -369,14 +376,14 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
 
     /// Whether messages are left for a replacement of a connection that has `done` its share.
     fn is_replaced(&self, attempt: ConnectAttempt, done: u64) -> bool {
-        let is_sending = self.plan.phase.get() == LoadPhase::Sending && !self.shared.handle.is_stopped();
+        let is_sending = self.plan.phase.get() == LoadPhase::Sending && !self.shared.is_stopped();
         is_sending && attempt.done + done < self.plan.total
     }
 
     /// Starts the load at `instant`, the same for all workers. Every connection was opened or has failed.
     fn begin_load(&mut self, context: &mut LoopContext, instant: Instant) {
         let load = &self.shared.config.load;
-        if self.shared.handle.is_stopped() {
+        if self.shared.is_stopped() {
             // Both messages can arrive together.
             return;
         }
@@ -407,6 +414,19 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         if self.dispatcher.is_none() {
             self.wake_all(context);
         }
+    }
+
+    /// Begins a load that was requested for an instant, unless a connection is not open. Before that instant it waits.
+    fn await_start(&mut self, context: &mut LoopContext) {
+        let left = self.shared.time_until_preparation().unwrap_or_default();
+        if !left.is_zero() {
+            return context.precise_timers.arm(START, Instant::now() + left.min(CLOCK_CHECK));
+        }
+        // Without it, every worker receives the message to stop.
+        let Some(start) = self.shared.start() else { return };
+        self.begin_load(context, start);
+        self.plan.metrics.borrow_mut().start_late =
+            Instant::now().checked_duration_since(start).or(Some(Duration::ZERO));
     }
 
     /// Ends the warm-up: from now on everything is measured.
@@ -555,14 +575,15 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
             interactive.abandon();
         }
         self.count_unassigned(self.plan.clock.nanos(context.now), Unanswered::Pending);
+        let failure = if self.shared.has_missed_start() { Failure::NotOpenAtStart } else { Failure::Stopped };
         for attempt in self.connector.stop() {
-            self.count_failed(attempt, Failure::Stopped);
+            self.count_failed(attempt, failure);
         }
         for key in self.entries.keys() {
             if self.entries.get_mut(key).is_some_and(|entry| entry.connected.is_some()) {
                 self.close(context, key, CloseReason::Stopped);
             } else if let Some(attempt) = self.abort_attempt(context, key) {
-                self.count_failed(attempt, Failure::Stopped);
+                self.count_failed(attempt, failure);
             }
         }
     }
@@ -590,6 +611,7 @@ impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
             DISPATCHER => self.dispatch(context),
             WARM_UP_END => self.end_warm_up(),
             LOAD_END => self.load_time_expired(context),
+            START => self.await_start(context),
             CONNECT_RATE => {
                 self.connector.timer_expired();
                 self.queue_connector(context);

@@ -51,6 +51,8 @@ pub(super) enum Failure {
     NoGroupRoute,
     /// The limit on open descriptors was reached.
     OutOfDescriptors,
+    /// The connection was not open at the start of the load.
+    NotOpenAtStart,
     /// The run was stopped first.
     Stopped,
     /// Another system error.
@@ -99,6 +101,7 @@ impl Failure {
             Self::NeedsBroadcast => "needs_broadcast",
             Self::NoGroupRoute => "no_group_route",
             Self::OutOfDescriptors => "out_of_descriptors",
+            Self::NotOpenAtStart => "not_open_at_start",
             Self::Stopped => "stopped",
             Self::System(kind) => kind_name(kind),
             Self::Errno(errno) => return Cow::Owned(errno_name(errno).to_lowercase()),
@@ -170,6 +173,7 @@ mod tests {
             F::NeedsBroadcast,
             F::NoGroupRoute,
             F::OutOfDescriptors,
+            F::NotOpenAtStart,
             F::Stopped,
         ] {
             assert_ne!(failure.to_string(), failure.name().replace('_', " "));

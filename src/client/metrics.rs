@@ -85,6 +85,8 @@ pub(super) struct WorkerMetrics {
     peers: BTreeSet<SocketAddr>,
     /// When the first connect began, and when the last connection was open.
     pub(super) opening: Option<(Instant, Instant)>,
+    /// How long after the requested start of the load this worker was ready to send.
+    pub(super) start_late: Option<Duration>,
     /// The current second.
     pub(super) second: Interval,
     latencies: Latencies,
@@ -186,6 +188,11 @@ impl WorkerMetrics {
 
     fn cpu_so_far(&self) -> Option<Duration> {
         cpu_time().zip(self.cpu_begin).map(|(now, begin)| now.saturating_sub(begin))
+    }
+
+    /// When the measured time began; none before.
+    pub(super) fn measured_from(&self) -> Option<u64> {
+        Some(self.measured_from).filter(|begin| *begin < u64::MAX)
     }
 
     /// Whether a message that was due at `due` is measured.

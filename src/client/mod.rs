@@ -36,7 +36,7 @@ use crate::results::RunResults;
 use crate::socket::{
     Address, Multicast, Peer, SocketOptions, TlsConnector, check_socket_options, open_towards, raise_descriptor_limit,
 };
-use driver::{CONNECTOR, Driver};
+use driver::{CONNECTOR, Driver, START};
 use failure::Failure;
 use metrics::WorkerMetrics;
 use results::add_workers;
@@ -220,6 +220,8 @@ impl Client {
             messages_per_connection: None,
             requests: Vec::new(),
             expect: Expect::Echo,
+            shard: None,
+            load: LoadConfig { start_at: None, ..config.load },
             ..config
         };
         let mut client = Self::new(ClientConfig { framing: None, ..interactive_config.clone() })?;
@@ -261,8 +263,9 @@ impl Client {
             Some(_) => drive::<Udp<'_>>(&shared, loops, progress, started)?,
         };
         results.connections.opening_s = opening(&workers).map(|opening| opening.as_secs_f64());
+        results.start = Some(shared.load_start(&workers, started, results.started));
         add_workers(&mut results, workers, started.elapsed());
-        results.interrupted = shared.handle.is_stopped();
+        results.interrupted = shared.handle.is_stopped() && !shared.has_missed_start();
         results.connections.most_open = shared.most_open.load(Ordering::Relaxed);
         // Output can be lost after the connection has ended well.
         let has_lost_output = shared.interactive.is_some_and(|interactive| interactive.has_lost_output());
@@ -304,6 +307,9 @@ fn drive<'a, T: Transport<'a>>(
         let metrics = WorkerMetrics::of(shared, progress, begin);
         let mut driver = Driver::<T>::new(shared, metrics, first, step, started);
         event_loop.context().ready.push_back(CONNECTOR);
+        if load.start_at.is_some() {
+            event_loop.context().precise_timers.arm(START, started);
+        }
         event_loop.run(&mut driver).map_err(Error::system("wait for events"))?;
         Ok(driver.into_metrics(Instant::now()))
     };

@@ -7,9 +7,10 @@ use super::metrics::WorkerMetrics;
 use super::shared::Shared;
 use crate::event_loop::unix_time;
 use crate::results::{
-    Cpu, Datagrams, LoadKind, ReceiveTimestamps, ReplyCheck, RunResults, Statuses, Timestamp, TimestampSource,
+    Cpu, Datagrams, LoadKind, LoadStart, ReceiveTimestamps, ReplyCheck, RunResults, Statuses, Timestamp,
+    TimestampSource,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl Shared {
     /// Results that describe a run which begins now. Nothing is counted yet.
@@ -45,6 +46,23 @@ impl Shared {
         results.datagrams = config.udp.is_some().then(Datagrams::default);
         results.cpu = Some(Cpu::default());
         results
+    }
+
+    /// When the load began that these workers ran, in a run that began at `started` and, by the wall clock, at `wall_started`.
+    pub(super) fn load_start(&self, workers: &[WorkerMetrics], started: Instant, wall_started: Timestamp) -> LoadStart {
+        let load = &self.config.load;
+        let measured_from = workers.iter().filter_map(WorkerMetrics::measured_from).min();
+        let after = |measured_from: u64| {
+            let begin = Duration::from_nanos(measured_from.saturating_sub(self.clock.nanos(started)));
+            Timestamp::after_1970(wall_started.since_1970() + begin.saturating_sub(load.warm_up))
+        };
+        let late = workers.iter().filter_map(|worker| worker.start_late).max();
+        LoadStart {
+            requested: load.start_at,
+            began: measured_from.map(|measured_from| load.start_at.unwrap_or_else(|| after(measured_from))),
+            late_s: late.map(|late| late.as_secs_f64()),
+            skew_s: None,
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 use super::clock::Clock;
 use super::tcp::interactive::Interactive;
 use super::{ClientConfig, ClientHandle};
+use crate::event_loop::unix_time;
 use crate::results::TimestampSource;
 use crate::service::search::Request;
 use crate::socket::{Address, REPORTS_ARRIVALS, TlsConnector};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Messages to a worker.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     completed: AtomicUsize,
     ended: AtomicUsize,
     open: AtomicU64,
+    /// When the load begins that was requested for an instant; none if it cannot begin.
+    start: OnceLock<Option<Instant>>,
     pub(super) most_open: AtomicU64,
     pub(super) handle: ClientHandle,
 }
@@ -69,10 +72,16 @@ impl Shared {
             completed: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
             open: AtomicU64::new(0),
+            start: OnceLock::new(),
             most_open: AtomicU64::new(0),
             handle,
             config,
         }
+    }
+
+    /// Whether the workers were told to stop before the end of the run.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.handle.is_stopped() || self.has_missed_start()
     }
 
     /// Index of the target of connection `number`.
@@ -122,15 +131,56 @@ impl Shared {
 
     /// Whether no connection is left on any worker and all output is written, or the run was stopped.
     pub(super) fn is_over(&self) -> bool {
-        let is_over = self.ended.load(Ordering::Relaxed) == self.config.own_connections() || self.handle.is_stopped();
+        let is_over = self.ended.load(Ordering::Relaxed) == self.config.own_connections() || self.is_stopped();
         is_over && self.interactive.as_ref().is_none_or(|interactive| interactive.is_output_done())
     }
 
     /// Counts a connection that was opened or has failed. After the last one, notifies every worker.
     pub(super) fn count_attempted(&self) {
         if self.attempted.fetch_add(1, Ordering::Relaxed) + 1 == self.config.own_connections() {
-            let begin = self.config.load.begin_after(Instant::now());
-            self.handle.send(|| Message::AllAttempted(begin));
+            if self.config.load.start_at.is_none() {
+                let begin = Instant::now() + self.config.load.preparation();
+                self.handle.send(|| Message::AllAttempted(begin));
+            } else if !self.is_all_open() {
+                self.decide_start(None);
+            }
         }
+    }
+
+    /// Time until the workers prepare for a load that was requested for an instant. The wall clock may be set meanwhile.
+    pub(super) fn time_until_preparation(&self) -> Option<Duration> {
+        let load = &self.config.load;
+        Some(load.start_at?.since_1970().saturating_sub(unix_time()).saturating_sub(load.preparation()))
+    }
+
+    /// When the load begins that was requested for an instant and for which the workers prepare now; the same for all
+    /// workers. None if a connection is not open: then every worker is told to stop.
+    pub(super) fn start(&self) -> Option<Instant> {
+        let start_at = self.config.load.start_at?.since_1970();
+        let (now, unix_now) = (Instant::now(), unix_time());
+        let start =
+            now.checked_sub(unix_now.saturating_sub(start_at)).unwrap_or(now) + start_at.saturating_sub(unix_now);
+        self.decide_start(self.is_all_open().then_some(start))
+    }
+
+    /// Decides once when the load begins.
+    fn decide_start(&self, start: Option<Instant>) -> Option<Instant> {
+        *self.start.get_or_init(|| {
+            if start.is_none() {
+                self.handle.send(|| Message::Stop);
+            }
+            start
+        })
+    }
+
+    /// Whether the load could not begin at the requested instant.
+    pub(super) fn has_missed_start(&self) -> bool {
+        self.start.get() == Some(&None)
+    }
+
+    /// Whether every connection is open, and its handshake complete.
+    fn is_all_open(&self) -> bool {
+        let own = self.config.own_connections();
+        self.attempted.load(Ordering::Relaxed) == own && self.open.load(Ordering::Relaxed) == own as u64
     }
 }

@@ -7,7 +7,7 @@ use std::io::{Error, ErrorKind};
 const INCOMPATIBLE: &str = "no TLS version, cipher suite or key type in common";
 
 /// Texts of failures of connections and messages, by name.
-const CAUSES: [(&str, &str); 22] = [
+const CAUSES: [(&str, &str); 23] = [
     ("refused", "connection refused: nothing listens there"),
     ("connect_timeout", "timed out connecting"),
     ("handshake_timeout", "timed out in the TLS handshake"),
@@ -33,6 +33,7 @@ const CAUSES: [(&str, &str); 22] = [
     ("needs_broadcast", "permission denied (sending to a broadcast address is not enabled)"),
     ("no_group_route", "the network cannot be reached: name the interface of the group, such as eth0"),
     ("out_of_descriptors", "too many open files: raise the limit on descriptors (ulimit -n)"),
+    ("not_open_at_start", "not open at the start of the load"),
     ("stopped", "interrupted"),
 ];
 

@@ -59,6 +59,7 @@ pub(super) fn check(results: &RunResults) -> Result<(), String> {
         ("measured_s", json!(results.measured_s)),
         ("machine", json!(results.machine)),
         ("shard", json!(results.shard)),
+        ("start", json!(results.start)),
         ("load", json!(results.load)),
         ("connections", json!(results.connections)),
         ("messages", json!(results.messages)),

@@ -18,6 +18,7 @@ mod machine;
 mod merge;
 mod reply_check;
 mod shard;
+mod start;
 mod statuses;
 mod summary;
 mod threshold;
@@ -35,6 +36,7 @@ pub use machine::Machine;
 pub use merge::{MergeError, merge, overlap_warning};
 pub use reply_check::ReplyCheck;
 pub use shard::Shard;
+pub use start::LoadStart;
 pub use statuses::Statuses;
 pub use summary::TextReport;
 pub use threshold::{Threshold, ThresholdError, ThresholdResult, Verdict};
@@ -95,6 +97,9 @@ pub struct RunResults {
     /// are those of this part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
+    /// When the load began. Files of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<LoadStart>,
     /// Kind of load.
     pub load: Load,
     /// Where the arrival times of replies come from; none in files of earlier versions, which read the clock after each
@@ -527,10 +532,11 @@ impl RunResults {
         !self.interrupted && !has_errors && is_whole && self.has_measured()
     }
 
-    /// Whether the run was a load test: a schedule or a duration was given.
+    /// Whether the run was a load test: a schedule, a duration or an instant for its start was given.
     #[must_use]
     pub fn is_load(&self) -> bool {
-        self.load.kind == LoadKind::Open || self.load.duration_s.is_some()
+        let has_start = self.start.is_some_and(|start| start.requested.is_some());
+        self.load.kind == LoadKind::Open || self.load.duration_s.is_some() || has_start
     }
 
     /// Transport of the messages: `TCP` (also with TLS), `UDP` or `Unix sockets`.

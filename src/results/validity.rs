@@ -3,7 +3,7 @@
 //! A late client sends fewer messages than requested, or later, and then measures its own queue. The report must say so
 //! before any number. See G. Tene, "How NOT to Measure Latency", on coordinated omission.
 
-use super::{Load, LoadKind, ReplyCheck, RunResults};
+use super::{Connections, Load, LoadKind, ReplyCheck, RunResults, Timestamp};
 use crate::units::{format_count, format_counted, format_duration};
 use std::fmt;
 use std::time::Duration;
@@ -72,6 +72,15 @@ pub enum Reason {
         /// the connection.
         messages: u64,
     },
+    /// A connection was not open at the instant that was requested for the start of the load.
+    MissedStart {
+        /// That instant.
+        requested: Timestamp,
+        /// Connections that were not open.
+        missing: u64,
+        /// Connections requested.
+        connections: u64,
+    },
     /// All connections failed before the end.
     EndedEarly {
         /// Connections opened.
@@ -110,6 +119,7 @@ pub fn validate(results: &RunResults) -> Vec<Reason> {
     let reasons = [
         send_delay_too_high(results),
         below_schedule(results),
+        missed_start(results),
         ended_early(results),
         unsent(results),
         no_connection(results),
@@ -171,6 +181,10 @@ impl fmt::Display for Reason {
             Self::Unsent { messages } => {
                 let messages = format_counted(*messages, "message");
                 write!(out, "{messages} not sent, or only in part: the server left no room or closed the connection")
+            }
+            Self::MissedStart { requested, missing, connections } => {
+                let (missing, connections) = (format_count(*missing), format_counted(*connections, "connection"));
+                write!(out, "the load did not begin at {requested}: {missing} of {connections} not open")
             }
             Self::EndedEarly { opened, measured, requested, missed } => {
                 let (measured, requested) = (format_duration(*measured), format_duration(*requested));
@@ -258,6 +272,9 @@ fn unsent(results: &RunResults) -> Option<Reason> {
     reason = "counts of messages"
 )]
 fn ended_early(results: &RunResults) -> Option<Reason> {
+    if missed_start(results).is_some() {
+        return None;
+    }
     let (load, connections) = (&results.load, &results.connections);
     let requested = load.duration_s?;
     let rest = if connections.opened > 0 { requested - results.measured_s } else { requested };
@@ -270,6 +287,14 @@ fn ended_early(results: &RunResults) -> Option<Reason> {
             .required(requested)
             .map(|all| (all - load.required(requested - rest).unwrap_or(0.0)).round() as u64),
     })
+}
+
+fn missed_start(results: &RunResults) -> Option<Reason> {
+    let start = results.start.filter(|start| start.was_missed() && !results.interrupted)?;
+    let Connections { requested: connections, failed, .. } = results.connections;
+    // Those that were open have failed with the run.
+    let stopped = results.errors.get("stopped").copied().unwrap_or_default();
+    Some(Reason::MissedStart { requested: start.requested?, missing: failed.saturating_sub(stopped), connections })
 }
 
 /// Whether all connections failed before the end. Verified connections had completed their exchange.

@@ -1,7 +1,7 @@
 //! Date and time formats in UTC: HTTP, the daytime and time services, and RFC 3339.
 
-use jiff::SignedDuration;
 use jiff::civil::{DateTime, date};
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// The beginning of 1970. Times after the year 9999 are formatted as the last instant of that year.
@@ -60,6 +60,15 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
     (format_rfc3339(unix_ms) == text).then_some(unix_ms)
 }
 
+/// Parses an instant of RFC 3339 with any offset from UTC, such as `1994-11-06T09:49:37+01:00`, to whole milliseconds since
+/// 1970. None for any other text, and for an instant before 1970.
+#[must_use]
+pub fn parse_instant(text: &str) -> Option<u64> {
+    // The parser also accepts the time zone names of RFC 9557.
+    let instant: Timestamp = text.parse().ok().filter(|_| !text.contains('['))?;
+    u64::try_from(instant.as_millisecond()).ok()
+}
+
 fn format(since_1970: Duration, format: &str) -> String {
     let since_1970 = SignedDuration::try_from(since_1970).unwrap_or(SignedDuration::MAX);
     EPOCH.saturating_add(since_1970).strftime(format).to_string()
@@ -68,8 +77,8 @@ fn format(since_1970: Duration, format: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        format_day_and_time, format_daytime, format_http_date, format_rfc3339, format_time_of_day, parse_rfc3339,
-        seconds_since_1900,
+        format_day_and_time, format_daytime, format_http_date, format_rfc3339, format_time_of_day, parse_instant,
+        parse_rfc3339, seconds_since_1900,
     };
 
     #[test]
@@ -108,6 +117,23 @@ mod tests {
         ] {
             assert_eq!(format_rfc3339(unix_ms), text);
             assert_eq!(parse_rfc3339(text), Some(unix_ms));
+        }
+    }
+
+    #[test]
+    fn instants_may_have_any_offset() {
+        for text in [
+            "1994-11-06T08:49:37.25Z",
+            "1994-11-06T08:49:37.2509999z",
+            "1994-11-06T09:49:37.250+01:00",
+            "1994-11-06 08:49:37.25-00:00",
+        ] {
+            assert_eq!(parse_instant(text), Some(784_111_777_250), "{text}");
+        }
+        for bad in
+            ["", "08:49", "1994-11-06", "1994-11-06T08:49:37", "1969-12-31T23:59:59Z", "1994-11-06T08:49:37Z[UTC]"]
+        {
+            assert_eq!(parse_instant(bad), None, "{bad}");
         }
     }
 

@@ -15,8 +15,8 @@ mod parse;
 mod saturating_time;
 
 pub use date_formats::{
-    format_day_and_time, format_daytime, format_http_date, format_rfc3339, format_time_of_day, parse_rfc3339,
-    seconds_since_1900,
+    format_day_and_time, format_daytime, format_http_date, format_rfc3339, format_time_of_day, parse_instant,
+    parse_rfc3339, seconds_since_1900,
 };
 pub use error::{Problem, Quantity, UnitError};
 pub use format::{format_count, format_counted, format_duration, format_rate, format_size};

@@ -4,11 +4,13 @@ use super::fake_server::Fake;
 use super::load::Run;
 use super::support::{Program, expect_refusal};
 use super::{client, server};
-use multiconn::client::Shard;
+use multiconn::client::{Client, ClientConfig, Shard};
+use multiconn::results::{RunResults, Timestamp};
+use multiconn::socket::Endpoint;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, SystemTime};
 
 /// Size of each message in bytes. Its content depends on the number of the connection, and on its place there.
 const MESSAGE_BYTES: usize = 64;
@@ -18,7 +20,7 @@ const MESSAGE_BYTES: usize = 64;
 struct Arrived {
     bytes: Vec<u8>,
     /// When each message was complete.
-    instants: Vec<Instant>,
+    instants: Vec<SystemTime>,
 }
 
 /// An echo server that records what arrives.
@@ -43,12 +45,11 @@ impl Recorder {
         self.server.address()
     }
 
-    /// What arrived on each connection that sent anything, ordered by the content.
+    /// What arrived on each connection that sent anything, in the order in which they ended.
     fn finish(self) -> Vec<Arrived> {
         drop(self.server);
         let mut arrived = self.arrived.lock().unwrap().clone();
         arrived.retain(|connection| !connection.bytes.is_empty());
-        arrived.sort_by(|one, other| one.bytes.cmp(&other.bytes));
         arrived
     }
 }
@@ -57,7 +58,7 @@ fn echo(mut stream: TcpStream) -> Arrived {
     let mut arrived = Arrived { bytes: Vec::new(), instants: Vec::new() };
     let mut message = [0; MESSAGE_BYTES];
     while stream.read_exact(&mut message).is_ok() {
-        arrived.instants.push(Instant::now());
+        arrived.instants.push(SystemTime::now());
         arrived.bytes.extend(message);
         stream.write_all(&message).unwrap();
     }
@@ -78,7 +79,11 @@ fn start_shards(address: SocketAddr, count: usize, arguments: &[&str]) -> Vec<Pr
 /// Each connection sends the same bytes in both loads.
 #[track_caller]
 fn expect_same_messages(one: &[Arrived], other: &[Arrived]) {
-    let [one, other] = [one, other].map(|arrived| arrived.iter().map(|arrived| &arrived.bytes).collect::<Vec<_>>());
+    let [one, other] = [one, other].map(|arrived| {
+        let mut streams: Vec<_> = arrived.iter().map(|arrived| &arrived.bytes).collect();
+        streams.sort();
+        streams
+    });
     let lengths = |streams: &[&Vec<u8>]| streams.iter().map(|bytes| bytes.len()).collect::<Vec<_>>();
     assert_eq!(lengths(&one), lengths(&other));
     assert!(one == other, "the same numbers of messages, with other content");
@@ -136,4 +141,111 @@ fn impossible_shards_are_refused() {
     refused(&["-c", "8", "--shard", "eight"], &["--shard", "\"eight\"", "0/8"]);
     refused(&["-c", "8", "--shard", "auto/8"], &["--shard", "JOB_COMPLETION_INDEX", "not set", "0/8"]);
     refused(&["--stdin", "--shard", "0/1"], &["--stdin", "--shard"]);
+}
+
+/// The first message of each connection, in the order of their numbers.
+fn first_messages(connections: usize) -> Vec<Vec<u8>> {
+    let recorder = Recorder::new();
+    for index in 0..connections {
+        let mut config = ClientConfig::to(Endpoint::tcp("127.0.0.1", recorder.address().port()));
+        (config.connections, config.size) = (connections, Some(MESSAGE_BYTES));
+        config.shard = Some(Shard { index, count: connections });
+        assert!(Client::new(config).unwrap().run().unwrap().is_success());
+    }
+    recorder.finish().into_iter().map(|connection| connection.bytes).collect()
+}
+
+/// An instant some time from now, and its text.
+fn in_seconds(seconds: u64) -> (SystemTime, String) {
+    let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap() + Duration::from_secs(seconds);
+    let instant = Timestamp::after_1970(since_1970);
+    (SystemTime::UNIX_EPOCH + instant.since_1970(), instant.to_string())
+}
+
+/// No message is early, and each connection sends its own at its own instants: one in six is less than half a round late
+/// on any machine.
+#[test]
+fn eight_shards_keep_the_schedule_of_one_client() {
+    const CONNECTIONS: u32 = 18;
+    const GAP: Duration = Duration::from_millis(25);
+    let numbers = first_messages(CONNECTIONS as usize);
+    let recorder = Recorder::new();
+    let (start, text) = in_seconds(6);
+    let arguments = ["-c", "18", "--rate", "40", "--messages", "6", "--start-at", &text];
+    let shards: Vec<_> = start_shards(recorder.address(), 8, &arguments).into_iter().map(Run::of).collect();
+    let arrived = recorder.finish();
+    assert_eq!(arrived.len(), numbers.len());
+    for (number, first) in (0..).zip(&numbers) {
+        let own = arrived.iter().find(|connection| connection.bytes.starts_with(first)).unwrap();
+        assert_eq!(own.instants.len(), 6, "connection {number}");
+        let due = (0..).map(|round| start + GAP * (number + round * CONNECTIONS));
+        let lateness: Vec<_> = own.instants.iter().zip(due).map(|(instant, due)| instant.duration_since(due)).collect();
+        assert!(lateness.iter().all(Result::is_ok), "connection {number} was early: {lateness:?}");
+        assert!(
+            lateness.iter().flatten().any(|late| *late < GAP * CONNECTIONS / 2),
+            "connection {number}: {lateness:?}"
+        );
+    }
+    for shard in &shards {
+        assert_eq!(shard.code, Some(0), "{shard:?}");
+        let began = shard.results.start.unwrap();
+        assert_eq!((began.requested, began.began), (began.began, began.requested), "{shard:?}");
+        assert_eq!(began.began.unwrap().to_string(), text);
+        assert!(began.late_s.is_some_and(|late| late < 60.0), "{shard:?}");
+    }
+}
+
+/// Every kind of load waits for its start, with the connections open.
+#[test]
+fn loads_start_at_an_instant() {
+    for arguments in [
+        &["-c", "3", "--workers", "2"][..],
+        &["-c", "3", "--duration", "300ms"],
+        &["-c", "3", "--rate", "50", "--duration", "300ms", "--warm-up", "100ms"],
+    ] {
+        let recorder = Recorder::new();
+        let (begin, text) = in_seconds(3);
+        let run = Run::of(start(recorder.address(), &[arguments, &["--start-at", &text]].concat()));
+        let first = recorder.finish().iter().filter_map(|connection| connection.instants.first().copied()).min();
+        assert_eq!(run.code, Some(0), "{run:?}");
+        assert!(first >= Some(begin), "{first:?} before {begin:?}");
+        assert!(run.results.measured_s < 3.0, "the wait is not measured: {run:?}");
+        assert_eq!(run.results.start.unwrap().began.unwrap().to_string(), text);
+    }
+    let run = Run::of(start(server().address(), &["--start-at", "+1500ms"]));
+    assert!(run.code == Some(0) && run.results.duration_s > 1.0, "{run:?}");
+}
+
+/// Retries go on until the start; a connection without retries, or one that the server closes, is lost.
+#[test]
+fn connections_that_are_not_open_at_the_start_end_the_run() {
+    let closing = Fake::new(|_, _| None);
+    let server = server();
+    let [closing, open] = [closing.address(), server.address()].map(|address| address.to_string());
+    for (other, further, cause) in [
+        ("127.0.0.1:1", &["--duration", "1s"][..], "refused"),
+        ("127.0.0.1:1", &["--retries", "1000", "--rate", "50", "--duration", "1s"], "not_open_at_start"),
+        (&closing, &["--messages", "2"], "closed_early"),
+    ] {
+        let targets = ["--target", &open, "--target", other, "-c", "2", "--start-at", "+2s", "--json", "-"];
+        let mut program = Program::client(&[&targets, further].concat());
+        let exit = program.await_exit();
+        let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+        assert_eq!((exit.code, results.interrupted, results.messages.sent), (Some(1), false, 0), "{exit:#?}");
+        assert_eq!((results.errors[cause], results.errors["stopped"]), (1, 1), "{exit:#?}");
+        assert!(!results.valid && results.start.unwrap().began.is_none(), "{exit:#?}");
+        assert!(exit.stderr.concat().contains("1 of 2"), "{exit:#?}");
+        assert!(exit.stderr[0].starts_with("NOT VALID: the load did not begin at 2"), "{exit:#?}");
+    }
+}
+
+#[test]
+fn impossible_starts_are_refused() {
+    let refused = |instant: &str, parts: &[&str]| {
+        expect_refusal(Program::client(&["127.0.0.1", "1", "--start-at", instant]), 2, parts);
+    };
+    refused("2001-09-09T01:46:40Z", &["--start-at", "2001-09-09T01:46:40.000Z", " ago", "later"]);
+    refused("noon", &["--start-at", "\"noon\"", "+30s"]);
+    refused("+soon", &["--start-at", "\"+soon\"", "\"soon\"", "+30s"]);
+    expect_refusal(Program::client(&["127.0.0.1", "1", "--stdin", "--start-at", "+1s"]), 2, &["--stdin", "--start-at"]);
 }

@@ -76,7 +76,7 @@ fn every_field_is_documented() {
     let load = ["-c", "4", "--rate", "40..60", "--duration", "700ms", "--connect-timeout", "10s"];
     for arguments in [
         &[&load[..], &["--shard", "0/1", "--target", &target, "--target", "127.0.0.1:1"]].concat()[..],
-        &["--expect", "any", &target],
+        &["--expect", "any", "--start-at", "+500ms", &target],
     ] {
         paths(&run(arguments), "", &mut found);
     }

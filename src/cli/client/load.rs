@@ -53,6 +53,7 @@ impl LoadOptions {
             seed: self.seed,
             duration: self.duration,
             warm_up: self.warm_up,
+            start_at: None,
             reconnect_every: self.reconnect_every.map(|count| count as u64),
         }
     }

@@ -2,7 +2,11 @@
 
 use crate::cli::values;
 use crate::client::{ClientConfig, Shard};
+use crate::event_loop::unix_time;
+use crate::results::Timestamp;
+use crate::units::{parse_duration, parse_instant};
 use clap::Args;
+use std::time::Duration;
 
 /// Variable that numbers the pods of a Kubernetes Job with `completionMode: Indexed`.
 const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
@@ -15,12 +19,30 @@ pub(super) struct ShardOptions {
     #[arg(long, value_name = "I/N", value_parser = shard, allow_hyphen_values = true, conflicts_with = "stdin",
         help_heading = "Several machines")]
     shard: Option<Shard>,
+    /// Begin the load at INSTANT, such as 2026-11-20T21:45:00Z (RFC 3339), or +30s from now. Connections are opened at
+    /// once; if one is not open by then, the run ends with status 1. Without --rate and --duration it is when the first
+    /// messages are sent.
+    #[arg(long, value_name = "INSTANT", value_parser = instant, conflicts_with = "stdin", help_heading = "Several machines")]
+    start_at: Option<Timestamp>,
 }
 
 impl ShardOptions {
     pub(super) fn apply(&self, config: &mut ClientConfig) {
         config.shard = self.shard;
+        config.load.start_at = self.start_at;
     }
+}
+
+/// Parses an instant of RFC 3339, or a time from now: `+30s`.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    let refused = |problem: &str| {
+        format!("{text:?} is not an instant{problem}; give one such as {}, or +30s", Timestamp::after_1970(unix_time()))
+    };
+    if let Some(delay) = text.strip_prefix('+') {
+        let delay = parse_duration(delay).map_err(|error| refused(&format!(": {error}")))?;
+        return Ok(Timestamp::after_1970(unix_time().saturating_add(delay)));
+    }
+    parse_instant(text).map(|unix_ms| Timestamp::after_1970(Duration::from_millis(unix_ms))).ok_or_else(|| refused(""))
 }
 
 /// Parses a shard: `3/8`, or `auto/8`.

@@ -3,7 +3,10 @@
 use crate::client::arrivals::Arrivals;
 use crate::client::rate_curve::RateCurve;
 use crate::error::Error;
-use std::time::{Duration, Instant};
+use crate::event_loop::unix_time;
+use crate::results::Timestamp;
+use crate::units::format_duration;
+use std::time::Duration;
 
 /// Maximum rate of messages and of connects, per second: more than any machine achieves.
 pub(in crate::client) const MAX_PER_SECOND: f64 = 100e6;
@@ -12,6 +15,9 @@ pub(in crate::client) const MAX_PER_SECOND: f64 = 100e6;
 /// without optimization, and waking another worker on a busy machine a few more; the first messages would be late by
 /// that.
 const START_DELAY: Duration = Duration::from_millis(20);
+
+/// How far ahead the instant is that an error names as an example.
+const EXAMPLE_DELAY: Duration = Duration::from_secs(60);
 
 /// Load configuration.
 ///
@@ -34,6 +40,10 @@ pub struct LoadConfig {
     pub duration: Option<Duration>,
     /// Initial time whose messages are sent and verified, but not measured. Default: none.
     pub warm_up: Duration,
+    /// When the load begins, by the clock of this machine. Connections are opened at once; if one is not open by then,
+    /// the run ends and nothing is sent. It holds without a rate and a duration, too. Default: as soon as every connection
+    /// was opened or has failed.
+    pub start_at: Option<Timestamp>,
     /// Number of messages after which a connection is closed and replaced by a new one. Default: never.
     pub reconnect_every: Option<u64>,
 }
@@ -41,7 +51,7 @@ pub struct LoadConfig {
 impl LoadConfig {
     /// Whether the load begins at one instant for all connections, after all were opened or have failed.
     pub(in crate::client) fn has_common_start(&self) -> bool {
-        self.rate.is_some() || self.duration.is_some()
+        self.rate.is_some() || self.duration.is_some() || self.start_at.is_some()
     }
 
     /// When messages are due in an open loop. The warm-up runs at the rate with which a ramp begins.
@@ -52,9 +62,9 @@ impl LoadConfig {
         })
     }
 
-    /// Start of the load when all connections or sockets were ready at `now`.
-    pub(in crate::client) fn begin_after(&self, now: Instant) -> Instant {
-        now + self.rate.map_or(Duration::ZERO, |_| START_DELAY)
+    /// How long before the start of the load the workers prepare for it.
+    pub(in crate::client) fn preparation(&self) -> Duration {
+        self.rate.map_or(Duration::ZERO, |_| START_DELAY)
     }
 
     /// Checks that the load is possible.
@@ -87,6 +97,17 @@ impl LoadConfig {
                 &["load.warm_up", "load.duration"],
                 "a warm-up comes before a duration; give one, such as 10s",
             );
+        }
+        if let Some(start_at) = self.start_at {
+            let now = unix_time();
+            if let Some(ago) = now.checked_sub(start_at.since_1970()) {
+                let example = Timestamp::after_1970(now + EXAMPLE_DELAY);
+                let problem = format!(
+                    "the load had to begin at {start_at}, {} ago; give a later instant such as {example}",
+                    format_duration(ago)
+                );
+                return Err(Error::config(&["load.start_at"], problem));
+            }
         }
         if self.reconnect_every == Some(0) {
             let problem = "a connection for 0 messages sends nothing; give 1 or more, such as 1";
