@@ -13,6 +13,8 @@
 
 use super::tcp::in_flight::MessageTimes;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Replies before the smallest service time counts as the time of a message that did not wait. Service times may be
 /// exponential; the smallest of 100 is a hundredth of their mean.
@@ -40,6 +42,33 @@ pub(super) struct SendTimes {
     pub(super) blocked: u64,
 }
 
+/// Debts that the workers of a client share: a message of one worker waits behind the burst of another one.
+#[derive(Debug)]
+pub(super) struct SharedDebts {
+    workers: Box<[Published]>,
+}
+
+/// State of one worker for the others, on a cache line of its own.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Published {
+    /// When its oldest message in flight was sent; `u64::MAX` if none is in flight.
+    oldest: AtomicU64,
+    /// Largest debt, and the instant of the newest one.
+    debt: AtomicU64,
+    newest: AtomicU64,
+    /// Latest instant at which one of its messages in flight was ready.
+    ready: AtomicU64,
+}
+
+/// Other workers, when they were last asked.
+#[derive(Debug, Clone, Copy)]
+struct Others {
+    oldest: u64,
+    debt: u64,
+    ready: u64,
+}
+
 /// Messages in flight of one worker, by the instant they were sent.
 #[derive(Debug)]
 pub(super) struct DebtTracker {
@@ -52,6 +81,13 @@ pub(super) struct DebtTracker {
     debts: RecentMax,
     /// Instants at which those messages were ready.
     ready: RecentMax,
+    /// Maximum number of batches, and of entries of a window.
+    max_entries: usize,
+    /// The debts of all workers, if there are several, and the index of this one.
+    shared: Option<(Arc<SharedDebts>, usize)>,
+    others: Others,
+    /// Number of the first batch that was sent after a reply last asked the other workers.
+    unasked: u32,
     /// Smallest service time, and the number of replies up to [`MIN_REPLIES`].
     smallest: u64,
     replies: u32,
@@ -65,14 +101,57 @@ struct Batch {
     inherited: u64,
 }
 
+impl SharedDebts {
+    /// State of `workers` workers.
+    pub(super) fn new(workers: usize) -> Arc<Self> {
+        let idle = || Published {
+            oldest: AtomicU64::new(u64::MAX),
+            debt: AtomicU64::new(0),
+            newest: AtomicU64::new(0),
+            ready: AtomicU64::new(0),
+        };
+        Arc::new(Self { workers: (0..workers).map(|_| idle()).collect() })
+    }
+
+    /// Workers other than `index`, at `now`. The oldest message in flight of that one was sent at `oldest`.
+    fn others(&self, index: usize, now: u64, oldest: u64) -> Others {
+        let others = || self.workers.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, state)| state);
+        let load = |value: &AtomicU64| value.load(Ordering::Acquire);
+        // A worker without a message in flight sends its next one later than now.
+        let others_oldest = others().map(|state| load(&state.oldest)).min().unwrap_or(now).min(now);
+        let oldest = oldest.min(others_oldest);
+        let alive = others().filter(|state| load(&state.newest) >= oldest);
+        let debt = alive.map(|state| load(&state.debt)).max().unwrap_or_default();
+        let ready = others().map(|state| load(&state.ready)).max().unwrap_or_default();
+        Others { oldest: others_oldest, debt, ready }
+    }
+}
+
 impl Default for DebtTracker {
+    /// Tracker of the only worker.
     fn default() -> Self {
-        let (debts, ready) = (RecentMax::default(), RecentMax::default());
-        Self { batches: VecDeque::new(), first: 0, next: 0, debts, ready, smallest: u64::MAX, replies: 0 }
+        Self {
+            batches: VecDeque::new(),
+            first: 0,
+            next: 0,
+            debts: RecentMax::default(),
+            ready: RecentMax::default(),
+            max_entries: MAX_ENTRIES,
+            shared: None,
+            others: Others { oldest: u64::MAX, debt: 0, ready: 0 },
+            unasked: 0,
+            smallest: u64::MAX,
+            replies: 0,
+        }
     }
 }
 
 impl DebtTracker {
+    /// Tracker of worker `index` of several.
+    pub(super) fn sharing(shared: Arc<SharedDebts>, index: usize) -> Self {
+        Self { shared: Some((shared, index)), ..Self::default() }
+    }
+
     /// Adds `count` messages that were sent with these times, in the order in which they were written.
     ///
     /// `debt_before` is the debt of the reply that made room for a blocked message. It is 0 where no reply has to do with
@@ -80,37 +159,48 @@ impl DebtTracker {
     pub(super) fn sent(&mut self, times: SendTimes, debt_before: u64, count: u64) -> BatchId {
         let inherited = if times.blocked > 0 { debt_before } else { 0 };
         let late = times.late(inherited);
-        if self.batches.is_empty() {
-            self.debts.clear();
-            self.ready.clear();
-        }
-        // Another message that a punctual client sends later was sent before this one.
-        let is_overtaken = self.ready.max() > times.sent.saturating_sub(late);
-        self.debts.push(times.sent, if is_overtaken { UNBOUNDED } else { late });
-        self.ready.push(times.sent, times.sent.saturating_sub(times.send_delay));
-        let is_full = self.batches.len() >= MAX_ENTRIES;
+        self.add_to_batch(times.sent, inherited, count);
+        // A message that a punctual client sends later was sent before this one.
+        let is_overtaken = self.ready.max().max(self.others.ready) > times.sent.saturating_sub(late);
+        self.debts.push(times.sent, if is_overtaken { UNBOUNDED } else { late }, self.max_entries);
+        self.ready.push(times.sent, times.sent.saturating_sub(times.send_delay), self.max_entries);
+        self.publish();
+        BatchId(self.next.wrapping_sub(1))
+    }
+
+    fn add_to_batch(&mut self, sent: u64, inherited: u64, count: u64) {
+        let is_full = self.batches.len() >= self.max_entries;
         match self.batches.back_mut() {
-            Some(batch) if batch.sent == times.sent || is_full => {
+            Some(batch) if batch.sent == sent || is_full => {
                 batch.in_flight += count;
                 batch.inherited = batch.inherited.max(inherited);
+                if batch.sent == sent {
+                    return;
+                }
             }
             _ => {
-                self.batches.push_back(Batch { sent: times.sent, in_flight: count, inherited });
+                self.batches.push_back(Batch { sent, in_flight: count, inherited });
                 self.next = self.next.wrapping_add(1);
             }
         }
-        BatchId(self.next.wrapping_sub(1))
+        self.ask_others(sent);
+        self.evict();
     }
 
     /// Returns the debt of a reply that arrived at `arrived`, to a message of `batch` that was sent with these times.
     pub(super) fn answered(&mut self, batch: BatchId, times: SendTimes, arrived: u64) -> u64 {
+        if self.shared.is_some() && batch.0.wrapping_sub(self.unasked) <= self.next.wrapping_sub(self.unasked) {
+            self.ask_others(arrived);
+            self.unasked = self.next;
+        }
         let service_time = arrived.saturating_sub(times.sent);
         self.smallest = self.smallest.min(service_time);
         self.replies = MIN_REPLIES.min(self.replies + 1);
         let inherited = self.batches.get(self.index(batch)).map_or(UNBOUNDED, |batch| batch.inherited);
         let late = times.late(inherited);
-        let debt = late.max(self.debts.max()).min(late.saturating_add(service_time - self.base()));
-        self.debts.push(arrived, debt);
+        let in_flight = self.debts.max().max(self.others.debt);
+        let debt = late.max(in_flight).min(late.saturating_add(service_time - self.base()));
+        self.debts.push(arrived, debt, self.max_entries);
         self.forget(batch, 1);
         debt
     }
@@ -125,10 +215,8 @@ impl DebtTracker {
             self.batches.pop_front();
             self.first = self.first.wrapping_add(1);
         }
-        if let Some(oldest) = self.batches.front() {
-            self.debts.evict_before(oldest.sent);
-            self.ready.evict_before(oldest.sent);
-        }
+        self.evict();
+        self.publish();
     }
 
     /// At most the service time of a message that does not wait.
@@ -138,6 +226,34 @@ impl DebtTracker {
 
     fn index(&self, batch: BatchId) -> usize {
         batch.0.wrapping_sub(self.first) as usize
+    }
+
+    /// When the oldest message in flight was sent; `u64::MAX` if none is in flight.
+    fn oldest(&self) -> u64 {
+        self.batches.front().map_or(u64::MAX, |batch| batch.sent)
+    }
+
+    /// Removes what was over before the oldest message in flight was sent.
+    fn evict(&mut self) {
+        let oldest = self.oldest();
+        self.ready.evict_before(oldest);
+        self.debts.evict_before(oldest.min(self.others.oldest));
+    }
+
+    fn ask_others(&mut self, now: u64) {
+        if let Some((shared, index)) = &self.shared {
+            self.others = shared.others(*index, now, self.oldest());
+        }
+    }
+
+    fn publish(&self) {
+        if let Some((shared, index)) = &self.shared {
+            let state = &shared.workers[*index];
+            state.oldest.store(self.oldest(), Ordering::Release);
+            state.debt.store(self.debts.max(), Ordering::Release);
+            state.newest.store(self.debts.newest(), Ordering::Release);
+            state.ready.store(self.ready.max(), Ordering::Release);
+        }
     }
 }
 
@@ -162,13 +278,14 @@ struct RecentMax {
 }
 
 impl RecentMax {
-    /// Adds a value. Instants that go back are taken as the last one, which keeps the value longer.
-    fn push(&mut self, time: u64, value: u64) {
+    /// Adds a value. Instants that go back are taken as the last one, which keeps the value longer. Beyond
+    /// `max_entries`, a value is taken as the larger one before it.
+    fn push(&mut self, time: u64, value: u64, max_entries: usize) {
         let time = self.entries.back().map_or(time, |(last, _)| time.max(*last));
         while self.entries.back().is_some_and(|(_, smaller)| *smaller <= value) {
             self.entries.pop_back();
         }
-        let is_full = self.entries.len() >= MAX_ENTRIES;
+        let is_full = self.entries.len() >= max_entries;
         match self.entries.back_mut() {
             Some(last) if is_full => last.0 = time,
             _ => self.entries.push_back((time, value)),
@@ -181,12 +298,13 @@ impl RecentMax {
         }
     }
 
-    fn clear(&mut self) {
-        self.entries.clear();
-    }
-
     fn max(&self) -> u64 {
         self.entries.front().map_or(0, |(_, value)| *value)
+    }
+
+    /// Instant of the newest entry.
+    fn newest(&self) -> u64 {
+        self.entries.back().map_or(0, |(time, _)| *time)
     }
 }
 

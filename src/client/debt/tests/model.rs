@@ -2,7 +2,7 @@
 //!
 //! The same messages, with the same demands, are exchanged by the client as it is and by a punctual one.
 
-use crate::client::debt::{BatchId, DebtTracker, SendTimes};
+use crate::client::debt::{BatchId, DebtTracker, MIN_REPLIES, SendTimes, SharedDebts};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -56,18 +56,22 @@ pub(super) struct Client {
     pub(super) by_connection: bool,
     /// The smallest service time counts from the first reply on.
     pub(super) expires_early: bool,
+    /// Maximum number of entries of a tracker.
+    pub(super) max_entries: usize,
 }
 
 impl Client {
-    pub(super) fn punctual() -> Self {
+    /// A client without delays, which sends messages that are ready at the same instant in the same order as `self`.
+    pub(super) fn punctual(&self) -> Self {
         Self {
             wake_delays: vec![0],
             stalls: Vec::new(),
             one_worker_stalls: false,
             turn_cost: 0,
             turn_budget: usize::MAX,
-            by_connection: false,
+            by_connection: self.by_connection,
             expires_early: false,
+            max_entries: 1,
         }
     }
 }
@@ -108,6 +112,10 @@ struct Connection {
     /// The messages that were sent, and not read.
     in_flight: Vec<usize>,
     last_arrived: u64,
+    /// When the next message in flight is answered or given up.
+    next_read: u64,
+    /// When the next message is ready, and the debt of that instant.
+    next_ready: (u64, u64),
 }
 
 struct Worker {
@@ -143,10 +151,15 @@ impl<'a> Run<'a> {
         for (number, message) in world.messages.iter().enumerate() {
             connections[message.connection].numbers.push(number);
         }
+        let shared = SharedDebts::new(world.workers);
         let workers = (0..world.workers).map(|worker| {
-            let mut tracker = DebtTracker::default();
+            let mut tracker = match world.workers {
+                1 => DebtTracker::default(),
+                _ => DebtTracker::sharing(shared.clone(), worker),
+            };
+            tracker.max_entries = client.max_entries;
             if client.expires_early {
-                tracker.replies = super::super::MIN_REPLIES;
+                tracker.replies = MIN_REPLIES;
             }
             let connections = (worker..world.connections).step_by(world.workers).collect();
             Worker { tracker, connections, now: 0, turns: worker, event: 0 }
@@ -169,6 +182,7 @@ impl<'a> Run<'a> {
     }
 
     fn run(&mut self) {
+        (0..self.connections.len()).for_each(|connection| self.update(connection));
         (0..self.workers.len()).for_each(|worker| self.await_event(worker));
         loop {
             let turns = (0..self.workers.len()).map(|worker| (self.turn_at(worker), worker));
@@ -194,6 +208,7 @@ impl<'a> Run<'a> {
         let arrived = (*free + message.back).max(connection.last_arrived);
         connection.last_arrived = arrived;
         self.outcomes[number].arrived = arrived;
+        connection.next_read = connection.next_read.min(arrived);
         let worker = &mut self.workers[message.connection % self.world.workers];
         worker.event = worker.event.min(arrived);
     }
@@ -215,53 +230,61 @@ impl<'a> Run<'a> {
         turn
     }
 
-    /// When the next message of a connection is ready, and the debt of that instant, if it is known by now.
-    fn next_ready(&self, index: usize) -> Option<(u64, u64)> {
+    /// When the connections are down: from, until. They come back one after the other.
+    fn down(&self, connection: usize) -> (u64, u64) {
+        self.world.down.map_or((NEVER, NEVER), |(from, until)| (from, until + connection as u64))
+    }
+
+    /// When the next message of a connection is ready, and the debt of that instant, as far as it is known by now.
+    fn next_ready(&self, index: usize) -> (u64, u64) {
         let connection = &self.connections[index];
-        let due = self.world.messages[*connection.numbers.get(connection.sent)?].due;
-        let (mut ready, mut debt) = (due, 0);
-        if let Some(before) = connection.sent.checked_sub(self.world.pipeline) {
-            let before = &self.outcomes[connection.numbers[before]];
+        let Some(next) = connection.numbers.get(connection.sent) else { return (NEVER, 0) };
+        let (mut ready, mut debt) = (self.world.messages[*next].due, 0);
+        if connection.sent >= self.world.pipeline {
+            let before = &self.outcomes[connection.numbers[connection.sent - self.world.pipeline]];
             if before.read == NEVER {
-                return None;
+                return (NEVER, 0);
             }
-            if before.arrived > due {
+            if before.arrived > ready {
                 (ready, debt) = (before.arrived, before.debt);
             }
         }
-        match self.world.down {
-            // It would have been ready before, if an earlier message had been in time.
-            Some((from, until)) if (from..until).contains(&ready) => {
-                Some((until, if ready.saturating_sub(debt) >= from { 0 } else { NEVER }))
-            }
-            _ => Some((ready, debt)),
+        let (from, until) = self.down(index);
+        if ready < from || until <= ready {
+            return (ready, debt);
         }
+        // It may have been ready before, for a punctual client.
+        (until, if ready - from >= debt { 0 } else { NEVER })
     }
 
     /// As [`next_ready`](Self::next_ready), of a message that may be sent at `now`.
-    fn sendable(&self, index: usize, now: u64) -> Option<(u64, u64)> {
-        let (ready, debt) = self.next_ready(index).filter(|(ready, _)| *ready <= now)?;
-        match self.world.down {
-            Some((from, until)) if (from..until).contains(&now) => None,
+    fn sendable(&self, index: usize, now: u64) -> (u64, u64) {
+        let (ready, debt) = self.connections[index].next_ready;
+        let (from, until) = self.down(index);
+        if ready >= from || now < from {
+            (ready, debt)
+        } else {
             // It was late, and then there was no connection.
-            Some((from, until)) if ready < from && until <= now => Some((until, NEVER)),
-            _ => Some((ready, debt)),
+            (until, NEVER)
         }
+    }
+
+    fn update(&mut self, index: usize) {
+        let mut next_read = NEVER;
+        for number in &self.connections[index].in_flight {
+            next_read = next_read.min(self.deadline(*number));
+        }
+        let next_ready = self.next_ready(index);
+        let connection = &mut self.connections[index];
+        (connection.next_read, connection.next_ready) = (next_read, next_ready);
     }
 
     fn await_event(&mut self, index: usize) {
         let worker = &self.workers[index];
         let mut event = NEVER;
         for index in &worker.connections {
-            if let Some((ready, _)) = self.next_ready(*index) {
-                event = event.min(match self.world.down {
-                    Some((from, until)) if (from..until).contains(&worker.now.max(ready)) => until,
-                    _ => ready,
-                });
-            }
-            for number in &self.connections[*index].in_flight {
-                event = event.min(self.deadline(*number));
-            }
+            let connection = &self.connections[*index];
+            event = event.min(connection.next_read).min(self.sendable(*index, worker.now).0);
         }
         self.workers[index].event = event;
     }
@@ -303,9 +326,15 @@ impl<'a> Run<'a> {
 
     /// Reads the reply that arrived first, if one has.
     fn read_next(&mut self, worker: usize, connections: &[usize], now: u64) -> bool {
-        let in_flight = connections.iter().flat_map(|index| &self.connections[*index].in_flight);
-        let next = in_flight.map(|number| (self.deadline(*number), *number)).min();
-        let Some((_, number)) = next.filter(|(instant, _)| *instant <= now) else { return false };
+        let mut next = (now + 1, 0);
+        for index in connections {
+            next = next.min((self.connections[*index].next_read, *index));
+        }
+        if next.0 > now {
+            return false;
+        }
+        let in_flight = self.connections[next.1].in_flight.iter().copied();
+        let number = in_flight.min_by_key(|number| self.deadline(*number)).expect("a message in flight");
         let message = &self.world.messages[number];
         self.connections[message.connection].in_flight.retain(|other| *other != number);
         let outcome = &mut self.outcomes[number];
@@ -317,17 +346,24 @@ impl<'a> Run<'a> {
             outcome.debt = tracker.answered(outcome.batch, outcome.times(message), outcome.arrived);
             self.largest_base = self.largest_base.max(tracker.base());
         }
+        self.update(next.1);
         true
     }
 
     /// Sends the message that was ready first, if one is.
     fn send_next(&mut self, worker: usize, connections: &[usize], now: u64) -> bool {
-        let ready = |index: &usize| {
-            let (ready, debt) = self.sendable(*index, now)?;
-            let connection = &self.connections[*index];
-            Some((ready, connection.numbers[connection.sent], debt))
-        };
-        let Some((ready, number, debt)) = connections.iter().filter_map(ready).min() else { return false };
+        let mut first = (now + 1, 0, 0, 0);
+        for index in connections {
+            let (ready, debt) = self.sendable(*index, now);
+            if ready <= now {
+                let connection = &self.connections[*index];
+                first = first.min((ready, connection.numbers[connection.sent], debt, *index));
+            }
+        }
+        let (ready, number, debt, index) = first;
+        if ready > now {
+            return false;
+        }
         let message = &self.world.messages[number];
         let connection = &mut self.connections[message.connection];
         let unblocked_by = connection.sent.checked_sub(self.world.pipeline).map(|before| connection.numbers[before]);
@@ -344,6 +380,7 @@ impl<'a> Run<'a> {
         }
         self.sends += 1;
         self.on_the_way.push(Reverse((reaches, self.sends, number)));
+        self.update(index);
         true
     }
 }
