@@ -44,7 +44,7 @@ pub(super) struct SendTimes {
 
 /// Debts that the workers of a client share: a message of one worker waits behind the burst of another one.
 #[derive(Debug)]
-pub(super) struct SharedDebts {
+struct SharedDebts {
     workers: Box<[Published]>,
 }
 
@@ -103,7 +103,7 @@ struct Batch {
 
 impl SharedDebts {
     /// State of `workers` workers.
-    pub(super) fn new(workers: usize) -> Arc<Self> {
+    fn new(workers: usize) -> Arc<Self> {
         let idle = || Published {
             oldest: AtomicU64::new(u64::MAX),
             debt: AtomicU64::new(0),
@@ -147,9 +147,11 @@ impl Default for DebtTracker {
 }
 
 impl DebtTracker {
-    /// Tracker of worker `index` of several.
-    pub(super) fn sharing(shared: Arc<SharedDebts>, index: usize) -> Self {
-        Self { shared: Some((shared, index)), ..Self::default() }
+    /// Trackers of `count` workers, which share their debts.
+    pub(super) fn for_workers(count: usize) -> impl Iterator<Item = Self> {
+        let shared = (count > 1).then(|| SharedDebts::new(count));
+        let sharing = move |index| shared.clone().map(|shared| (shared, index));
+        (0..count).map(move |index| Self { shared: sharing(index), ..Self::default() })
     }
 
     /// Adds `count` messages that were sent with these times, in the order in which they were written.
@@ -189,6 +191,7 @@ impl DebtTracker {
 
     /// Returns the debt of a reply that arrived at `arrived`, to a message of `batch` that was sent with these times.
     pub(super) fn answered(&mut self, batch: BatchId, times: SendTimes, arrived: u64) -> u64 {
+        // Another worker publishes a message right after it was sent, maybe after this batch.
         if self.shared.is_some() && batch.0.wrapping_sub(self.unasked) <= self.next.wrapping_sub(self.unasked) {
             self.ask_others(arrived);
             self.unasked = self.next;

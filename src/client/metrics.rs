@@ -123,12 +123,12 @@ pub(super) struct WorkerMetrics {
 /// Messages.
 impl WorkerMetrics {
     /// Metrics for the load of `shared`. Messages due before `begin` are not measured.
-    pub(super) fn of(shared: &Shared, progress: Arc<WorkerProgress>, begin: u64) -> Self {
+    pub(super) fn of(shared: &Shared, progress: Arc<WorkerProgress>, begin: u64, debts: DebtTracker) -> Self {
         let is_open_loop = shared.config.load.rate.is_some();
         let expects_replies = !matches!(shared.config.expect, Expect::Nothing);
         Self {
             has_kernel_timestamps: shared.has_kernel_timestamps(),
-            debts: (is_open_loop && expects_replies).then(DebtTracker::default),
+            debts: (is_open_loop && expects_replies).then_some(debts),
             ..Self::new(progress, is_open_loop, begin)
         }
     }

@@ -36,6 +36,7 @@ use crate::results::RunResults;
 use crate::socket::{
     Address, Multicast, Peer, SocketOptions, TlsConnector, check_socket_options, open_towards, raise_descriptor_limit,
 };
+use debt::DebtTracker;
 use driver::{CONNECTOR, Driver, START};
 use failure::Failure;
 use metrics::WorkerMetrics;
@@ -300,11 +301,12 @@ fn drive<'a, T: Transport<'a>>(
     // The workers of all shards take turns.
     let Shard { index, count } = shared.config.shard();
     let step = count * loops.len();
-    let work = |(first, (mut event_loop, progress)): (usize, (EventLoop<Message>, Arc<WorkerProgress>))| {
+    let debts = DebtTracker::for_workers(loops.len());
+    let work = |(first, ((mut event_loop, progress), debts)): (usize, ((EventLoop<Message>, _), _))| {
         let load = &shared.config.load;
         // A load that begins on all connections together starts the measured time itself.
         let begin = if load.has_common_start() { u64::MAX } else { shared.clock.nanos(started) };
-        let metrics = WorkerMetrics::of(shared, progress, begin);
+        let metrics = WorkerMetrics::of(shared, progress, begin, debts);
         let mut driver = Driver::<T>::new(shared, metrics, first, step, started);
         event_loop.context().ready.push_back(CONNECTOR);
         if load.start_at.is_some() {
@@ -313,7 +315,7 @@ fn drive<'a, T: Transport<'a>>(
         event_loop.run(&mut driver).map_err(Error::system("wait for events"))?;
         Ok(driver.into_metrics(Instant::now()))
     };
-    let work_items = (index + 1..).step_by(count).zip(loops.into_iter().zip(progress)).collect();
+    let work_items = (index + 1..).step_by(count).zip(loops.into_iter().zip(progress).zip(debts)).collect();
     run_workers(work_items, work, |_| shared.handle.stop())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The same messages, with the same demands, are exchanged by the client as it is and by a punctual one.
 
-use crate::client::debt::{BatchId, DebtTracker, MIN_REPLIES, SendTimes, SharedDebts};
+use crate::client::debt::{BatchId, DebtTracker, MIN_REPLIES, SendTimes};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -151,12 +151,7 @@ impl<'a> Run<'a> {
         for (number, message) in world.messages.iter().enumerate() {
             connections[message.connection].numbers.push(number);
         }
-        let shared = SharedDebts::new(world.workers);
-        let workers = (0..world.workers).map(|worker| {
-            let mut tracker = match world.workers {
-                1 => DebtTracker::default(),
-                _ => DebtTracker::sharing(shared.clone(), worker),
-            };
+        let workers = DebtTracker::for_workers(world.workers).enumerate().map(|(worker, mut tracker)| {
             tracker.max_entries = client.max_entries;
             if client.expires_early {
                 tracker.replies = MIN_REPLIES;
