@@ -10,10 +10,11 @@ use super::progress::{Snapshot, WorkerProgress};
 use super::shared::Shared;
 use super::tcp::in_flight::{Arrival, Awaited, MessageTimes, SendRecorder, SentGroup};
 use super::udp::in_flight::ReplyClass;
+use super::udp::receivers::Peers;
 use crate::error::errno_name;
 use crate::results::{Cpu, Interval, Latencies, Messages, RunResults};
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -21,9 +22,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
-
-/// Maximum number of distinct peers recorded for a broadcast or multicast.
-const MAX_PEERS: usize = 4096;
 
 /// Why a message was never answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +80,8 @@ pub(super) struct WorkerMetrics {
     pub(super) results: RunResults,
     errors: BTreeMap<Cause, u64>,
     failed_by_target: Vec<u64>,
-    peers: BTreeSet<SocketAddr>,
+    /// Receivers of multicasts and broadcasts.
+    pub(super) peers: Peers,
     /// When the first connect began, and when the last connection was open.
     pub(super) opening: Option<(Instant, Instant)>,
     /// How long after the requested start of the load this worker was ready to send.
@@ -473,12 +472,13 @@ impl WorkerMetrics {
         }
     }
 
-    /// Counts a reply of `bytes` bytes that `socket` received, classified as `class`. `description` describes a
-    /// corrupt one.
+    /// Counts a reply of `bytes` bytes that `socket` received, classified as `class`. `peer` sent it, if it
+    /// answers a multicast or broadcast. `description` describes a corrupt one.
     pub(super) fn received<D: fmt::Display>(
         &mut self,
         class: ReplyClass,
         (socket, bytes): (u64, usize),
+        peer: Option<SocketAddr>,
         description: impl FnOnce() -> D,
         arrival: Arrival,
     ) {
@@ -489,6 +489,15 @@ impl WorkerMetrics {
                 let arrival = self.plausible(arrival, times.sent);
                 self.add_verified_bytes(bytes, Some(times), arrival.read);
                 self.answered(times, arrival);
+                if let Some((peer, sent)) = peer.zip(times.sent) {
+                    self.peers.replied(peer, arrival.arrived.saturating_sub(sent));
+                }
+            }
+            ReplyClass::Further { sent } => {
+                let arrival = self.plausible(arrival, Some(sent));
+                if let Some(peer) = peer {
+                    self.peers.replied(peer, arrival.arrived.saturating_sub(sent));
+                }
             }
             ReplyClass::Late => datagrams.late += 1,
             ReplyClass::Duplicate => datagrams.duplicated += 1,
@@ -517,13 +526,6 @@ impl WorkerMetrics {
     /// Counts a failed receive call. It loses no message, so it is no error of the current second.
     pub(super) fn receive_failed(&mut self, error: &io::Error) {
         *self.errors.entry(Cause::NotReceived(error.raw_os_error().unwrap_or_default())).or_default() += 1;
-    }
-
-    /// Records a peer that answered a broadcast or multicast.
-    pub(super) fn answered_by(&mut self, peer: SocketAddr) {
-        if self.peers.len() < MAX_PEERS {
-            self.peers.insert(peer);
-        }
     }
 }
 
@@ -611,9 +613,8 @@ impl WorkerMetrics {
         for (target, count) in targets.iter().zip(failed) {
             *results.failed_by_target.entry(target.clone()).or_default() += count;
         }
-        if !self.peers.is_empty() {
-            let peers = self.peers.iter().map(ToString::to_string);
-            results.datagrams.get_or_insert_default().peers.extend(peers);
+        if self.peers.count() > 0 {
+            self.peers.into_results(results.datagrams.get_or_insert_default());
         }
         results
     }

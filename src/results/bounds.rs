@@ -1,7 +1,7 @@
 //! Limits on the content of a result file. Reading a file takes memory of at most a small multiple of its size, and no
 //! number in it overflows in arithmetic.
 
-use super::{RunResults, Shard};
+use super::{PeerReplies, RunResults, Shard};
 use crate::units::{format_count, format_size};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -127,6 +127,29 @@ pub(super) fn list<'de, L: Default + Extend<String>, D: Deserializer<'de>>(deser
         }
     }
     deserializer.deserialize_seq(Texts(std::marker::PhantomData))
+}
+
+/// Reads the replies of receivers by address: an object of at most [`MAX_ENTRIES`] fields or, of earlier versions, a list
+/// of addresses.
+pub(super) fn peers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, PeerReplies>, D::Error> {
+    struct Peers;
+    impl<'de> Visitor<'de> for Peers {
+        type Value = BTreeMap<String, PeerReplies>;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("an object or a list of texts")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, texts: A) -> Result<Self::Value, A::Error> {
+            let texts: Vec<String> = list(serde::de::value::SeqAccessDeserializer::new(texts))?;
+            Ok(texts.into_iter().map(|peer| (peer, PeerReplies::default())).collect())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            entries(serde::de::value::MapAccessDeserializer::new(map)).map(BTreeMap::from_iter)
+        }
+    }
+    deserializer.deserialize_any(Peers)
 }
 
 /// Reads targets: a list like [`list`] or, of version 1, one text that separates them with commas.

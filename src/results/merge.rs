@@ -202,8 +202,15 @@ impl RunResults {
             add(&mut ours.late, theirs.late);
             add(&mut ours.duplicated, theirs.duplicated);
             add(&mut ours.reordered, theirs.reordered);
-            let room = MAX_ENTRIES.saturating_sub(ours.peers.len());
-            ours.peers.extend(theirs.peers.iter().take(room).cloned());
+            for (peer, replies) in &theirs.peers {
+                if let Some(known) = ours.peers.get_mut(peer) {
+                    known.add(replies);
+                } else if ours.peers.len() < MAX_ENTRIES {
+                    ours.peers.insert(peer.clone(), *replies);
+                }
+            }
+            let both = ours.receivers.zip(theirs.receivers).map(|(ours, theirs)| ours.with(theirs));
+            ours.receivers = both.or(ours.receivers).or(theirs.receivers);
         }
         if let (Some(ours), Some(theirs)) = (&mut self.receive_timestamps, other.receive_timestamps) {
             add(&mut ours.rejected, theirs.rejected);

@@ -16,6 +16,7 @@ mod intervals;
 mod latencies;
 mod machine;
 mod merge;
+mod receivers;
 mod reply_check;
 mod shard;
 mod start;
@@ -34,6 +35,7 @@ pub use html::html_report;
 pub use latencies::{Latencies, Packed, format_latency};
 pub use machine::Machine;
 pub use merge::{MergeError, merge, overlap_warning};
+pub use receivers::{PeerReplies, Receivers};
 pub use reply_check::ReplyCheck;
 pub use shard::Shard;
 pub use start::LoadStart;
@@ -45,7 +47,7 @@ pub use validity::{Reason, validate};
 
 use bounds::total;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// All results of a run. Each worker of the client fills one; [`merge`] and the client add them. Everything else reads
 /// them: text, files, HTML, thresholds and comparisons.
@@ -276,9 +278,12 @@ pub struct Datagrams {
     pub duplicated: u64,
     /// Replies overtaken by a reply to a later message (RFC 4737).
     pub reordered: u64,
-    /// Addresses that answered a broadcast or multicast; at most the first 4,096 of each worker.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty", deserialize_with = "bounds::list")]
-    pub peers: BTreeSet<String>,
+    /// Replies to multicasts and broadcasts by the address of the receiver; at most the first 4,096 of each worker.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "bounds::peers")]
+    pub peers: BTreeMap<String, PeerReplies>,
+    /// How many receivers answered each multicast or broadcast, if any did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receivers: Option<Receivers>,
 }
 
 /// Message bytes.

@@ -2,7 +2,10 @@
 
 use super::reply_check::Words;
 use super::validity::{MAX_MISSING, UNFRAMED};
-use super::{Datagrams, Latencies, LoadKind, ReplyCheck, RunResults, SearchReply, format_latency, per_second, total};
+use super::{
+    Datagrams, Latencies, LoadKind, PeerReplies, Receivers, ReplyCheck, RunResults, SearchReply, format_latency,
+    per_second, total,
+};
 use crate::error::{cause_in_words, reported_cause};
 use crate::escape;
 use crate::units::{format_count, format_counted, format_duration, format_rate, format_size};
@@ -171,7 +174,8 @@ impl Text<'_> {
         let [late, duplicated, reordered] =
             [datagrams.late, datagrams.duplicated, datagrams.reordered].map(format_count);
         if !self.is_brief {
-            return writeln!(out, "  replies      {late} late, {duplicated} duplicated, {reordered} reordered");
+            writeln!(out, "  replies      {late} late, {duplicated} duplicated, {reordered} reordered")?;
+            return write_peers(out, datagrams);
         }
         let errors = &self.results.errors;
         for (prefix, label, unit) in DATAGRAM_CAUSES {
@@ -198,13 +202,7 @@ impl Text<'_> {
             }
         }
         self.write_first_mismatches(out)?;
-        if !datagrams.peers.is_empty() {
-            let named: Vec<_> = datagrams.peers.iter().take(NAMED_PEERS).map(String::as_str).collect();
-            let more = if datagrams.peers.len() > named.len() { ", …" } else { "" };
-            let number = format_counted(datagrams.peers.len() as u64, "peer");
-            writeln!(out, "  answered by  {number}: {}{more}", escape::line(named.join(", ")))?;
-        }
-        Ok(())
+        write_peers(out, datagrams)
     }
 
     fn write_mismatches(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -265,6 +263,33 @@ impl Text<'_> {
         let reply = if is_unframed { ("first byte", &times.first_byte) } else { ("service time", &times.service_time) };
         connect.into_iter().chain(handshake).chain([reply]).collect()
     }
+}
+
+/// The receivers that answered multicasts or broadcasts.
+fn write_peers(out: &mut fmt::Formatter<'_>, datagrams: &Datagrams) -> fmt::Result {
+    if datagrams.peers.is_empty() {
+        return Ok(());
+    }
+    let named = datagrams.peers.iter().take(NAMED_PEERS).map(|(peer, counts)| match counts {
+        // A file of an earlier version has no counts.
+        PeerReplies { replies: 0, missing: 0, .. } => peer.clone(),
+        PeerReplies { replies, missing: 0, .. } => format!("{peer} {}", format_count(*replies)),
+        PeerReplies { replies, missing, .. } => {
+            format!("{peer} {} ({} missing)", format_count(*replies), format_count(*missing))
+        }
+    });
+    let named: Vec<String> = named.collect();
+    let more = if datagrams.peers.len() > named.len() { ", …" } else { "" };
+    let number = format_counted(datagrams.peers.len() as u64, "peer");
+    wrap(out, "  answered by  ", &format!("{number}: {}{more}", escape::line(named.join(", "))))?;
+    let Some(Receivers { min, max, incomplete }) = datagrams.receivers else { return Ok(()) };
+    let peers =
+        if min == max { format_counted(max, "peer") } else { format!("{min} to {}", format_counted(max, "peer")) };
+    let lacking = match incomplete {
+        0 => "none".to_owned(),
+        count => format_count(count),
+    };
+    wrap(out, "  receivers    ", &format!("{peers} per message; {lacking} lacked a peer that answered others"))
 }
 
 /// Formats like the tutorial's client.

@@ -3,6 +3,7 @@
 use super::support::{Exit, PATIENCE, Program, expect_refusal, has_python};
 use multiconn::results::RunResults;
 use rustix::process::Signal;
+use socket2::{Domain, Socket, Type};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -440,4 +441,100 @@ fn a_client_never_gets_the_port_of_its_server() {
             assert_eq!(socket.local_address().unwrap().port(), 40_000, "{peer:?}");
         }
     });
+}
+
+/// The datagrams that answer a message, by its number and bytes.
+type Answer = fn(u64, &[u8]) -> Vec<Vec<u8>>;
+
+/// A member of a multicast group on the loopback interface. It answers from an address of its own.
+struct GroupMember {
+    address: SocketAddr,
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl GroupMember {
+    /// Joins `group` at `port`, or at a free port if that is 0.
+    fn join(group: Ipv4Addr, port: u16, answer: Answer) -> (Self, u16) {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into()).unwrap();
+        socket.join_multicast_v4(&group, &Ipv4Addr::LOCALHOST).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let (receiving, sending) = (UdpSocket::from(socket), UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let (port, address) = (receiving.local_addr().unwrap().port(), sending.local_addr().unwrap());
+        let is_over = Arc::<AtomicBool>::default();
+        let over = Arc::clone(&is_over);
+        let work = move || {
+            let mut room = [0; 2048];
+            for number in 0.. {
+                let (count, peer) = loop {
+                    match receiving.recv_from(&mut room) {
+                        Ok(received) => break received,
+                        Err(_) if over.load(Ordering::Relaxed) => return,
+                        Err(_) => {}
+                    }
+                };
+                for reply in answer(number, &room[..count]) {
+                    sending.send_to(&reply, peer).unwrap();
+                }
+            }
+        };
+        (Self { address, is_over, thread: Some(std::thread::spawn(work)) }, port)
+    }
+}
+
+impl Drop for GroupMember {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Sends multicasts to three members, and returns the results and, for each member, replies and missing replies.
+fn multicast(answers: [Answer; 3], arguments: &[&str]) -> (RunResults, Vec<(u64, u64)>) {
+    let group = Ipv4Addr::new(239, 65, 43, 4);
+    let (first, port) = GroupMember::join(group, 0, answers[0]);
+    let others = answers[1..].iter().map(|answer| GroupMember::join(group, port, *answer).0);
+    let members: Vec<_> = std::iter::once(first).chain(others).collect();
+    let lo =
+        ["--multicast-interface", "lo", "--multicast-ttl", "0", "--reply-timeout", "3s", "--hold", "2s", "--json", "-"];
+    let exit = run((group, port).into(), &[&lo[..], arguments].concat());
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let results = RunResults::from_json(&exit.stdout.concat()).unwrap();
+    let peers = &results.datagrams.as_ref().unwrap().peers;
+    assert_eq!(peers.len(), 3, "{exit:#?}");
+    let counts = members.iter().map(|member| peers[&member.address.to_string()]);
+    let counts = counts.inspect(|counts| assert!(counts.min_ns <= counts.mean_ns && counts.mean_ns <= counts.max_ns));
+    let counts = counts.map(|counts| (counts.replies, counts.missing)).collect();
+    (results, counts)
+}
+
+#[test]
+fn replies_to_a_multicast_are_counted_per_receiver() {
+    let same = |_: u64, bytes: &[u8]| vec![bytes.to_vec()];
+    let lossy = |number: u64, bytes: &[u8]| if number % 10 == 9 { vec![] } else { vec![bytes.to_vec()] };
+    let (results, counts) = multicast([same, same, lossy], &["--messages", "100", "--size", "40"]);
+    assert_eq!((counts, results.messages.answered), (vec![(100, 0), (100, 0), (90, 10)], 100), "{results:?}");
+    let datagrams = results.datagrams.as_ref().unwrap();
+    let receivers = datagrams.receivers.unwrap();
+    assert_eq!((receivers.min, receivers.max, receivers.incomplete), (2, 3, 10), "{results:?}");
+    assert_eq!((datagrams.duplicated, datagrams.late), (0, 0), "{results:?}");
+}
+
+/// A second reply of the same receiver is a duplicate, also where messages have no number.
+#[test]
+fn duplicates_of_a_receiver_are_no_replies_of_another_one() {
+    let same = |_: u64, bytes: &[u8]| vec![bytes.to_vec()];
+    let twice = |number: u64, bytes: &[u8]| vec![bytes.to_vec(); if number % 10 == 9 { 2 } else { 1 }];
+    for messages in [&["--size", "40"][..], &["--message", "a", "--message", "b"]] {
+        let work = [&["2", "--messages", "20", "--pipeline", "1"], messages].concat();
+        let (results, counts) = multicast([same, twice, same], &work);
+        assert_eq!((counts, results.messages.answered), (vec![(40, 0); 3], 40), "{results:?}");
+        let datagrams = results.datagrams.as_ref().unwrap();
+        let receivers = datagrams.receivers.unwrap();
+        assert_eq!((datagrams.duplicated, receivers.min, receivers.incomplete), (4, 3, 0), "{results:?}");
+    }
 }

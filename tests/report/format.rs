@@ -21,6 +21,10 @@ fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
                 found.insert(at(name));
                 match name.as_str() {
                     name if FREE.contains(&name) => {}
+                    // Its keys are addresses.
+                    "peers" => {
+                        value.as_object().into_iter().flatten().for_each(|(_, value)| paths(value, &at(name), found));
+                    }
                     "after_load" => paths(value, "intervals", found),
                     name => paths(value, &at(name), found),
                 }

@@ -10,6 +10,7 @@ use crate::client::plan::{LoadPhase, Plan};
 use crate::client::shared::Shared;
 use crate::client::tcp::in_flight::SendRecorder;
 use crate::client::udp::payload::Payload;
+use crate::client::udp::receivers::PeerSet;
 use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
 use crate::log_targets::CLIENT_LOG;
 use crate::python_repr::BytesRepr;
@@ -61,13 +62,15 @@ impl<'a> UdpBatch<'a> {
         if self.plan.phase.get() == LoadPhase::Sending { in_flight.sendable().1 } else { 0 }
     }
 
-    /// Whether a socket has nothing left to send or to wait for.
+    /// Whether a socket has nothing left to send or to wait for. Of a multicast or broadcast, messages wait for all
+    /// receivers that have answered any.
     pub(super) fn is_done(&self, socket: &UdpSocket) -> bool {
         let is_over = self.plan.phase.get() == LoadPhase::Draining && socket.in_flight.has_none_in_flight();
-        socket.in_flight.is_done() || is_over
+        (socket.in_flight.is_done() || is_over)
+            && !socket.in_flight.awaits_receivers(self.plan.metrics.borrow().peers.count())
     }
 
-    /// When the oldest message without a reply has timed out.
+    /// When the oldest message that may still be answered has timed out.
     pub(super) fn deadline(&self, in_flight: &UdpInFlight) -> Option<Instant> {
         let timeout = nanos(self.plan.reply_timeout);
         in_flight.oldest_sent().map(|sent| self.plan.clock.instant(sent.saturating_add(timeout)))
@@ -78,9 +81,15 @@ impl<'a> UdpBatch<'a> {
     pub(super) fn receive(&mut self, entry: &mut UdpSocket, now: Instant) -> bool {
         let has_more = self.receive_some(entry, now);
         let now = self.now();
-        if let Some(last) = now.checked_sub(nanos(self.plan.reply_timeout)) {
-            entry.in_flight.expire(last, now, |times| self.plan.metrics.borrow_mut().timed_out(times, now));
-        }
+        let last = now.saturating_sub(nanos(self.plan.reply_timeout));
+        let (is_group, metrics) = (entry.to.is_some(), &mut *self.plan.metrics.borrow_mut());
+        entry.in_flight.expire(last, now, |times| {
+            metrics.timed_out(times, now);
+            if is_group {
+                metrics.peers.end_message(&PeerSet::default());
+            }
+        });
+        entry.in_flight.end_answered(last, |peers| metrics.peers.end_message(peers));
         has_more
     }
 
@@ -107,12 +116,11 @@ impl<'a> UdpBatch<'a> {
                 );
                 // Where no reply is expected, received datagrams are ignored: they are neither duplicates nor corrupt.
                 if self.wants_reply() {
-                    let class = entry.in_flight.received(&self.payload, datagram.bytes, arrival.arrived);
+                    let group_peer = entry.to.map(|_| datagram.peer);
+                    let index = group_peer.and_then(|peer| metrics.peers.index_of(peer));
+                    let class = entry.in_flight.received(&self.payload, index, datagram.bytes, arrival.arrived);
                     let wrong = || self.payload.wrong_reply(datagram.bytes);
-                    metrics.received(class, (socket, datagram.bytes.len()), wrong, arrival);
-                }
-                if entry.to.is_some() {
-                    metrics.answered_by(datagram.peer);
+                    metrics.received(class, (socket, datagram.bytes.len()), group_peer, wrong, arrival);
                 }
             }
         }
@@ -161,10 +169,12 @@ impl<'a> UdpBatch<'a> {
         is_over && entry.failure.is_some()
     }
 
-    /// A socket is closed: its messages that are queued or in flight will not be answered.
-    pub(super) fn count_unanswered(&self, in_flight: &UdpInFlight) {
+    /// A socket is closed: its messages that are queued or in flight will not be answered. Answered ones that further
+    /// receivers might have answered in time are not counted as incomplete.
+    pub(super) fn count_unanswered(&self, in_flight: &mut UdpInFlight) {
         let now = self.now();
-        let mut metrics = self.plan.metrics.borrow_mut();
+        let metrics = &mut *self.plan.metrics.borrow_mut();
+        in_flight.end_complete(metrics.peers.count(), |peers| metrics.peers.end_message(peers));
         in_flight.unanswered().for_each(|times| metrics.unanswered(times, now, 1, Unanswered::Pending));
     }
 

@@ -6,6 +6,7 @@
 use crate::client::debt::BatchId;
 use crate::client::tcp::in_flight::{Awaited, MessageTimes, SentGroup};
 use crate::client::udp::payload::{Match, Payload};
+use crate::client::udp::receivers::{AnsweredMessages, PeerSet};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// `blocked_until` while the kernel accepts no datagrams.
@@ -23,6 +24,8 @@ pub(in crate::client) enum ReplyClass {
     Late,
     /// It answers a message that was already answered.
     Duplicate,
+    /// It is the first reply of a further receiver to a message of a multicast or broadcast, sent at this time.
+    Further { sent: u64 },
     /// It matches no message. If it names a message in flight, that one has these times and is removed.
     Corrupt(Option<MessageTimes>),
 }
@@ -57,6 +60,8 @@ pub(in crate::client) struct UdpInFlight {
     highest: Option<u64>,
     /// Numbers of the latest timed-out messages.
     timed_out_numbers: BTreeSet<u64>,
+    /// Answered messages that further receivers may answer; of a multicast or broadcast only.
+    answered: Option<AnsweredMessages>,
     /// A message was not sent, or not answered as expected.
     has_failures: bool,
 }
@@ -73,8 +78,14 @@ impl UdpInFlight {
             blocked_until: 0,
             highest: None,
             timed_out_numbers,
+            answered: None,
             has_failures: false,
         }
+    }
+
+    /// Messages that several receivers answer. They are remembered as `answered` says.
+    pub(super) fn to_many(socket: u64, plan: SocketPlan, answered: AnsweredMessages) -> Self {
+        Self { answered: Some(answered), ..Self::new(socket, plan) }
     }
 
     pub(in crate::client) fn socket(&self) -> u64 {
@@ -149,41 +160,60 @@ impl UdpInFlight {
         Some(times)
     }
 
-    /// Classifies a reply.
-    pub(in crate::client) fn received(&mut self, payload: &Payload, reply: &[u8], now: u64) -> ReplyClass {
-        let class = self.classify(payload, reply, now);
+    /// Classifies a reply. Those of a multicast or broadcast have the index of their receiver, unless there are too many.
+    pub(in crate::client) fn received(
+        &mut self,
+        payload: &Payload,
+        peer: Option<usize>,
+        reply: &[u8],
+        now: u64,
+    ) -> ReplyClass {
+        let class = self.classify(payload, peer, reply, now);
         self.has_failures |= matches!(class, ReplyClass::Corrupt(_));
         class
     }
 
-    fn classify(&mut self, payload: &Payload, reply: &[u8], now: u64) -> ReplyClass {
+    fn classify(&mut self, payload: &Payload, peer: Option<usize>, reply: &[u8], now: u64) -> ReplyClass {
         let number = match payload.match_reply(self.socket, reply) {
             Match::Correct(number) if number < self.next => number,
+            // Another receiver may answer it correctly.
+            Match::Damaged(_) | Match::OldestDamaged if self.answered.is_some() => return ReplyClass::Corrupt(None),
             Match::Damaged(number) => return ReplyClass::Corrupt(self.take(number, now)),
             Match::OldestDamaged => {
                 let oldest = self.in_flight.first_key_value().map(|(number, _)| *number);
                 return ReplyClass::Corrupt(oldest.and_then(|number| self.take(number, now)));
             }
             Match::Correct(_) | Match::None => return ReplyClass::Corrupt(None),
-            Match::Oldest => match self.oldest(payload, reply) {
+            Match::Oldest => match self.oldest(payload, peer, reply) {
                 Ok(number) => number,
                 Err(class) => return class,
             },
         };
-        match self.take(number, now) {
-            Some(times) => {
-                let is_reordered = self.highest.is_some_and(|highest| highest > number);
-                self.highest = self.highest.max(Some(number));
-                ReplyClass::Reply { times, is_reordered }
+        if let Some(times) = self.take(number, now) {
+            let is_reordered = self.highest.is_some_and(|highest| highest > number);
+            self.highest = self.highest.max(Some(number));
+            if let (Some(answered), Some(peer), Some(sent)) = (&mut self.answered, peer, times.sent) {
+                answered.insert(number, sent, peer);
             }
-            None if self.timed_out_numbers.remove(&number) => ReplyClass::Late,
-            None => ReplyClass::Duplicate,
+            return ReplyClass::Reply { times, is_reordered };
+        }
+        match (&mut self.answered, peer) {
+            (Some(answered), Some(peer)) => answered.classify(number, peer, now),
+            _ if self.timed_out_numbers.remove(&number) => ReplyClass::Late,
+            _ => ReplyClass::Duplicate,
         }
     }
 
     /// Number of the oldest message that `reply` can answer, or the classification if there is none.
-    fn oldest(&mut self, payload: &Payload, reply: &[u8]) -> Result<u64, ReplyClass> {
+    fn oldest(&mut self, payload: &Payload, peer: Option<usize>, reply: &[u8]) -> Result<u64, ReplyClass> {
         let fits = |number: &u64| payload.is_echo(*number, reply);
+        if let Some((answered, peer)) = self.answered.as_ref().zip(peer)
+            && let first = self.next.saturating_sub(MAX_LOOK_BACK as u64)
+            && let Some(number) = answered.unanswered_by(peer, first).find(fits)
+            && self.in_flight.keys().find(|number| fits(number)).is_none_or(|in_flight| number < *in_flight)
+        {
+            return Ok(number);
+        }
         let (in_flight, timed_out_numbers) = (self.in_flight.keys().copied(), self.timed_out_numbers.iter().copied());
         if let Some(number) = in_flight.chain(timed_out_numbers).find(fits) {
             return Ok(number);
@@ -211,9 +241,30 @@ impl UdpInFlight {
         }
     }
 
-    /// When the oldest message in flight was sent.
+    /// Forgets answered messages sent at or before `last`, and passes the receivers of each to `on_end`.
+    pub(super) fn end_answered(&mut self, last: u64, on_end: impl FnMut(&PeerSet)) {
+        if let Some(answered) = &mut self.answered {
+            answered.end(last, on_end);
+        }
+    }
+
+    /// Forgets all answered messages, and passes the receivers of those that `known` receivers have answered to `on_end`.
+    pub(super) fn end_complete(&mut self, known: usize, on_end: impl FnMut(&PeerSet)) {
+        if let Some(answered) = &mut self.answered {
+            answered.end_complete(known, on_end);
+        }
+    }
+
+    /// Whether any of `known` receivers may still answer a message that another one has answered.
+    pub(super) fn awaits_receivers(&self, known: usize) -> bool {
+        self.answered.as_ref().is_some_and(|answered| !answered.are_complete(known))
+    }
+
+    /// When the oldest message was sent that may still be answered.
     pub(in crate::client) fn oldest_sent(&self) -> Option<u64> {
-        self.in_flight.first_key_value().and_then(|(_, times)| times.sent)
+        let in_flight = self.in_flight.first_key_value().and_then(|(_, times)| times.sent);
+        let answered = self.answered.as_ref().and_then(AnsweredMessages::oldest_sent);
+        in_flight.into_iter().chain(answered).min()
     }
 
     /// Whether no message is in flight.
@@ -248,6 +299,7 @@ mod tests {
     use super::{ReplyClass, SocketPlan, UdpInFlight};
     use crate::client::tcp::in_flight::{MessageTimes, SentGroup};
     use crate::client::udp::payload::Payload;
+    use crate::client::udp::receivers::AnsweredMessages;
     use crate::client::{ClientConfig, Expect};
     use crate::socket::Endpoint;
 
@@ -295,7 +347,7 @@ mod tests {
         let payload = payload(|config| config.size = Some(100));
         let mut in_flight = in_flight(5, |number| number);
         let reply = |number| message(&payload, number);
-        let mut receive = |bytes: &[u8]| in_flight.received(&payload, bytes, 9);
+        let mut receive = |bytes: &[u8]| in_flight.received(&payload, None, bytes, 9);
         assert_eq!(reply(3).len(), 100);
         assert!(is_answer(receive(&reply(0)), false));
         assert_eq!(receive(&reply(3)), ReplyClass::Reply { times: sent_at(3), is_reordered: false });
@@ -310,8 +362,8 @@ mod tests {
         assert_eq!(expire(&mut in_flight, 1), 0);
         assert_eq!(expire(&mut in_flight, 9), 1, "message 2, and not the damaged one");
         assert!(in_flight.is_done());
-        assert_eq!(in_flight.received(&payload, &reply(2), 9), ReplyClass::Late);
-        assert_eq!(in_flight.received(&payload, &reply(2), 9), ReplyClass::Duplicate);
+        assert_eq!(in_flight.received(&payload, None, &reply(2), 9), ReplyClass::Late);
+        assert_eq!(in_flight.received(&payload, None, &reply(2), 9), ReplyClass::Duplicate);
     }
 
     #[test]
@@ -319,14 +371,14 @@ mod tests {
         let payload = payload(|config| config.size = Some(16));
         let mut other = Vec::new();
         payload.write(8, 0, &mut other);
-        assert_eq!(in_flight(1, |_| 0).received(&payload, &other, 9), ReplyClass::Corrupt(None));
+        assert_eq!(in_flight(1, |_| 0).received(&payload, None, &other, 9), ReplyClass::Corrupt(None));
     }
 
     #[test]
     fn equal_texts_answer_the_oldest_message() {
         let payload = payload(|config| config.messages = vec![b"a".into(), b"b".into()]);
         let mut in_flight = in_flight(4, |_| 0);
-        let mut receive = |bytes: &[u8]| in_flight.received(&payload, bytes, 9);
+        let mut receive = |bytes: &[u8]| in_flight.received(&payload, None, bytes, 9);
         assert!(is_answer(receive(b"b"), false), "message 1");
         assert!(is_answer(receive(b"a"), true), "message 0");
         assert!(is_answer(receive(b"a"), false), "message 2");
@@ -340,7 +392,7 @@ mod tests {
     fn any_datagram_is_a_reply_where_any_is_expected() {
         let payload = payload(|config| config.expect = Expect::Any);
         let mut in_flight = in_flight(2, |_| 0);
-        let mut receive = |bytes: &[u8]| in_flight.received(&payload, bytes, 9);
+        let mut receive = |bytes: &[u8]| in_flight.received(&payload, None, bytes, 9);
         assert!(is_answer(receive(b"Message received"), false) && is_answer(receive(b""), false));
         assert_eq!(receive(b"more"), ReplyClass::Duplicate);
     }
@@ -373,7 +425,7 @@ mod tests {
         );
         assert_eq!((in_flight.sendable(), in_flight.has_room()), ((2, 0), true));
         let times = MessageTimes { due: 10, assigned: 11, blocked: 0, sent: Some(50), batch: None };
-        let class = in_flight.received(&payload, &message(&payload, 0), 60);
+        let class = in_flight.received(&payload, None, &message(&payload, 0), 60);
         assert_eq!(class, ReplyClass::Reply { times, is_reordered: false });
         assert_eq!((in_flight.sendable(), in_flight.sent(62, true, |_, _| None)), ((2, 1), sent_group(30, 29, 62)));
         in_flight.expire(u64::MAX, 70, |_| ());
@@ -390,12 +442,67 @@ mod tests {
         );
     }
 
+    /// A socket of a multicast that has sent `count` messages at these times, with a reply timeout of 100.
+    fn to_many(count: u64, sent: impl Fn(u64) -> u64) -> UdpInFlight {
+        let mut in_flight = UdpInFlight::to_many(7, plan(count, count, false), AnsweredMessages::new(3, 100));
+        (0..count).for_each(|number| _ = in_flight.sent(sent(number), true, |_, _| None));
+        in_flight
+    }
+
+    #[test]
+    fn each_receiver_answers_a_message_once() {
+        let payload = payload(|config| config.size = Some(16));
+        let mut in_flight = to_many(3, |number| number);
+        let reply = |number| message(&payload, number);
+        let mut receive = |peer, number, now| in_flight.received(&payload, Some(peer), &reply(number), now);
+        assert!(is_answer(receive(0, 0, 9), false));
+        assert_eq!(receive(1, 0, 9), ReplyClass::Further { sent: 0 });
+        assert_eq!(receive(100, 0, 9), ReplyClass::Further { sent: 0 }, "indexes of further words");
+        for peer in [0, 1, 100] {
+            assert_eq!(receive(peer, 0, 9), ReplyClass::Duplicate);
+        }
+        assert!(is_answer(receive(1, 2, 9), false) && is_answer(receive(100, 1, 101), true));
+        assert_eq!(receive(2, 2, 102), ReplyClass::Further { sent: 2 });
+        assert_eq!(receive(3, 2, 103), ReplyClass::Late, "after its reply timeout");
+        let mut damaged = reply(2);
+        damaged[0] ^= 1;
+        assert_eq!(in_flight.received(&payload, Some(1), &damaged, 9), ReplyClass::Corrupt(None));
+        assert!(in_flight.is_done() && in_flight.awaits_receivers(4) && !in_flight.awaits_receivers(1));
+        assert_eq!(in_flight.oldest_sent(), Some(0));
+    }
+
+    #[test]
+    fn a_damaged_reply_leaves_a_multicast_to_other_receivers() {
+        let payload = payload(|config| config.size = Some(20));
+        let mut in_flight = to_many(1, |_| 0);
+        let mut damaged = message(&payload, 0);
+        damaged[19] ^= 1;
+        assert_eq!(in_flight.received(&payload, Some(0), &damaged, 9), ReplyClass::Corrupt(None));
+        assert!(is_answer(in_flight.received(&payload, Some(1), &message(&payload, 0), 9), false));
+    }
+
+    #[test]
+    fn texts_answer_the_oldest_message_that_their_receiver_has_not_answered() {
+        let payload = payload(|config| config.messages = vec![b"a".into(), b"b".into()]);
+        let mut in_flight = to_many(4, |number| number);
+        let mut receive = |peer, text: &[u8]| in_flight.received(&payload, Some(peer), text, 9);
+        assert!(is_answer(receive(0, b"a"), false) && is_answer(receive(0, b"a"), false), "messages 0 and 2");
+        assert_eq!(receive(0, b"a"), ReplyClass::Duplicate);
+        assert_eq!(
+            (receive(1, b"a"), receive(1, b"a")),
+            (ReplyClass::Further { sent: 0 }, ReplyClass::Further { sent: 2 })
+        );
+        assert!(is_answer(receive(1, b"b"), true), "message 1");
+        assert_eq!(receive(0, b"b"), ReplyClass::Further { sent: 1 });
+        assert_eq!(receive(0, b"c"), ReplyClass::Corrupt(None));
+    }
+
     #[test]
     fn the_planned_number_of_timed_out_messages_is_remembered() {
         let payload = payload(|config| config.size = Some(16));
         let mut in_flight = in_flight(12, |_| 0);
         assert_eq!(expire(&mut in_flight, 0), 12);
-        let mut receive = |number| in_flight.received(&payload, &message(&payload, number), 9);
+        let mut receive = |number| in_flight.received(&payload, None, &message(&payload, number), 9);
         assert_eq!((receive(1), receive(2), receive(11)), (ReplyClass::Duplicate, ReplyClass::Late, ReplyClass::Late));
     }
 }

@@ -6,7 +6,9 @@
 mod batch;
 pub(super) mod in_flight;
 pub(super) mod payload;
+pub(super) mod receivers;
 
+use super::clock::nanos;
 use super::config::{Expect, UdpOptions};
 use super::connector::ConnectAttempt;
 use super::failure::Failure;
@@ -20,6 +22,7 @@ use crate::log_targets::CLIENT_LOG;
 use crate::socket::{Address, ConnectProgress, DatagramSocket, Peer, needs_broadcast, open_towards};
 use batch::UdpBatch;
 use in_flight::{SocketPlan, UdpInFlight};
+use receivers::AnsweredMessages;
 use rustix::io::Errno;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +37,11 @@ const LINGER: Duration = Duration::from_millis(100);
 /// reply arrives within seconds, which is some ten thousand messages of each socket. A million numbers take some 16 MB.
 const REMEMBERED: usize = 1 << 20;
 const REMEMBERED_AT_LEAST: usize = 1024;
+
+/// Answered messages of multicasts and broadcasts for which replies of further receivers are awaited: over all sockets,
+/// and the minimum per socket. With up to 64 receivers 65,536 messages take some 4 MB, with 4,096 receivers 36 MB.
+const ANSWERED: usize = 1 << 16;
+const ANSWERED_AT_LEAST: usize = 64;
 
 /// One socket.
 #[derive(Debug)]
@@ -107,7 +115,7 @@ impl<'a> Transport<'a> for Udp<'a> {
         let connection = UdpSocket {
             socket,
             to: is_many.then_some(address),
-            in_flight: UdpInFlight::new(attempt.number as u64, self.socket_plan),
+            in_flight: self.in_flight(attempt.number as u64, is_many),
             timer: Timer::default(),
             close_at: None,
             is_queued: false,
@@ -192,7 +200,7 @@ impl<'a> Transport<'a> for Udp<'a> {
     ) -> CloseOutcome {
         let socket = &mut entry.connection;
         self.abort(context, key, socket);
-        self.batch.count_unanswered(&socket.in_flight);
+        self.batch.count_unanswered(&mut socket.in_flight);
         let number = entry.attempt.number;
         let failure = socket.failure.filter(|_| socket.is_given_up);
         log::debug!(
@@ -202,6 +210,19 @@ impl<'a> Transport<'a> for Udp<'a> {
         let is_timed = self.shared.config.load.duration.is_some();
         let is_complete = failure.is_none() && socket.in_flight.is_complete(is_timed);
         CloseOutcome { failure, is_complete, is_cut_short: false, done: 0, unsent: Vec::new() }
+    }
+}
+
+impl Udp<'_> {
+    /// Messages of socket `number`, which several receivers answer if `is_many`.
+    fn in_flight(&self, number: u64, is_many: bool) -> UdpInFlight {
+        if !is_many {
+            return UdpInFlight::new(number, self.socket_plan);
+        }
+        let config = &self.shared.config;
+        let max_messages = (ANSWERED / config.own_connections()).max(ANSWERED_AT_LEAST);
+        let answered = AnsweredMessages::new(max_messages, nanos(config.reply_timeout));
+        UdpInFlight::to_many(number, self.socket_plan, answered)
     }
 }
 

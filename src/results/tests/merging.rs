@@ -2,7 +2,8 @@
 
 use super::{STARTED, sample};
 use crate::results::{
-    Datagrams, Latencies, LoadKind, MergeError, ReplyCheck, RunResults, Timestamp, merge, overlap_warning,
+    Datagrams, Latencies, LoadKind, MergeError, PeerReplies, Receivers, ReplyCheck, RunResults, Timestamp, merge,
+    overlap_warning,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -204,11 +205,44 @@ fn peers_of_datagrams_are_joined_up_to_a_limit() {
     let runs = [0, 6000].map(|first| {
         let mut run = sample(2, 100, first);
         run.run_ids = vec![first.to_string()];
-        let peers = (first..first + 6000).map(|number| format!("10.0.0.1:{number}")).collect();
+        let peers =
+            (first..first + 6000).map(|number| (format!("10.0.0.1:{number}"), PeerReplies::default())).collect();
         run.datagrams = Some(Datagrams { peers, ..Datagrams::default() });
         run
     });
     let merged = merge(&runs).expect("they can be merged");
     assert_eq!(merged.datagrams.as_ref().map(|datagrams| datagrams.peers.len()), Some(10_000));
     assert_eq!(RunResults::from_json(&merged.to_json()), Ok(merged));
+}
+
+#[test]
+fn replies_of_receivers_are_added() {
+    let runs = [(3, 1, 10, 20, 30, 2), (1, 2, 5, 60, 60, 1), (0, 9, 0, 0, 0, 3)].map(|numbers| {
+        let (replies, missing, min_ns, mean_ns, max_ns, receivers) = numbers;
+        let mut run = sample(2, 100, receivers);
+        run.run_ids = vec![receivers.to_string()];
+        let peers = [("10.0.0.1:1".to_owned(), PeerReplies { replies, missing, min_ns, mean_ns, max_ns })].into();
+        let receivers = Some(Receivers { min: receivers, max: receivers, incomplete: missing }).filter(|_| replies > 0);
+        run.datagrams = Some(Datagrams { peers, receivers, ..Datagrams::default() });
+        run
+    });
+    let merged = merge(&runs).expect("they can be merged");
+    let datagrams = merged.datagrams.as_ref().expect("they are of datagrams");
+    let sum = PeerReplies { replies: 4, missing: 12, min_ns: 5, mean_ns: 30, max_ns: 60 };
+    assert_eq!(datagrams.peers, [("10.0.0.1:1".to_owned(), sum)].into());
+    assert_eq!(datagrams.receivers, Some(Receivers { min: 1, max: 2, incomplete: 3 }));
+    let text = merged.to_string();
+    for line in [
+        "  answered by  1 peer: 10.0.0.1:1 4 (12 missing)",
+        "  receivers    1 to 2 peers per message; 3 lacked a peer that answered others",
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line}: {text}");
+    }
+    // Earlier versions had a list of the peers.
+    let mut value: serde_json::Value = serde_json::from_str(&merged.to_json()).expect("valid");
+    value["datagrams"] =
+        serde_json::json!({"late": 0, "duplicated": 0, "reordered": 0, "peers": ["10.0.0.1:2", "10.0.0.1:1"]});
+    let old = RunResults::from_json(&value.to_string()).expect("it is still read");
+    let text = old.to_string();
+    assert!(text.lines().any(|line| line == "  answered by  2 peers: 10.0.0.1:1, 10.0.0.1:2"), "{text}");
 }
