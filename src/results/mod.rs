@@ -6,6 +6,7 @@
 //!
 //! Names of JSON fields end with their units: `_s` seconds, `_ns` nanoseconds, `_bytes` bytes.
 
+mod bootstrap;
 mod bounds;
 mod compare;
 mod configuration;

@@ -2,31 +2,22 @@
 //!
 //! # The noise
 //!
-//! The spread between its seconds shows how much the numbers of a run vary by chance. The intervals are joined into at
-//! most 40 blocks of neighbours, because neighbours are similar and must not count as independent. From each run, as
-//! many blocks as it has are drawn with replacement, 1,000 times. Each time all metrics are recomputed from the drawn
-//! histograms: the block bootstrap.
-//!
-//! The noise is the distance from their mean within which 99 of 100 drawn differences lie, widened by √(n/(n − 1)) for
-//! n blocks. A difference is significant if it exceeds the noise. Errors are rare, so their noise is at least that of a
+//! The seconds of a run show how much its numbers vary by chance; see the [block bootstrap](super::bootstrap). The noise
+//! is the distance from their mean within which 99 of 100 drawn differences lie, widened by √(n/(n − 1)) for n blocks. A difference is significant if it exceeds the noise. Errors are rare, so their noise is at least that of a
 //! Poisson process with counts as small.
 //!
 //! No verdict is given for a run with fewer than eight intervals, for a percentile with fewer than ten replies above
 //! it, or for a maximum, which is a single event. Variation that the seconds of a run do not show stays undetected: two
 //! runs of the same program can differ by more than their seconds do. Repeat both runs to be sure.
 
-mod bootstrap;
 mod table;
 
+use super::bootstrap::{Blocks, Draw, MIN_INTERVALS, reaches, spread};
 use super::{Configuration, ReplyCheck, RunResults, in_plain_text, total};
 use crate::units::{format_count, format_counted};
-use bootstrap::Blocks;
 
-/// Minimum number of intervals for estimating their spread.
-const MIN_INTERVALS: usize = 8;
-
-/// Minimum number of replies above a percentile.
-const MIN_REPLIES_ABOVE: f64 = 10.0;
+/// Share of the drawn differences that the noise covers.
+const CONFIDENCE: f64 = 0.99;
 
 /// Minimum number of replies for a p99.
 const MIN_REPLIES: u64 = 1_000;
@@ -133,8 +124,7 @@ impl Comparison {
 /// Compares two runs. The result is deterministic.
 #[must_use]
 pub fn compare(before: &RunResults, after: &RunResults) -> Comparison {
-    let (old, new) = (Blocks::of(before), Blocks::of(after));
-    let noises = bootstrap::noises(&old, &new);
+    let noises = noises(before, after);
     let rows: Vec<_> = METRICS
         .iter()
         .zip(noises)
@@ -187,10 +177,18 @@ fn chance_of_errors(before: &RunResults, after: &RunResults) -> f64 {
     if seconds > 0.0 { DEVIATIONS * both.sqrt() / seconds } else { 0.0 }
 }
 
-/// Whether enough of `replies` lie above `quantile`. The margin absorbs the rounding of a float with four digits.
-#[allow(clippy::cast_precision_loss, reason = "compared with 10")]
-fn reaches(replies: u64, quantile: f64) -> bool {
-    replies as f64 * (1.0 - quantile) >= MIN_REPLIES_ABOVE - 1e-6
+/// The noise of the difference in each metric; none if a run has too few intervals.
+fn noises(before: &RunResults, after: &RunResults) -> [Option<f64>; METRICS.len()] {
+    let Some((old, new)) = Blocks::of(&before.intervals).zip(Blocks::of(&after.intervals)) else {
+        return [None; METRICS.len()];
+    };
+    let differences: Vec<_> =
+        old.draws(0).zip(new.draws(1)).map(|(was, is)| METRICS.map(|metric| metric.of(&is) - metric.of(&was))).collect();
+    let correction = old.correction().max(new.correction());
+    std::array::from_fn(|index| {
+        let samples: Vec<f64> = differences.iter().map(|numbers| numbers[index]).collect();
+        Some(spread(&samples, CONFIDENCE) * correction)
+    })
 }
 
 /// Why the runs do not show whether something got worse.
@@ -304,6 +302,14 @@ fn differences(before: &Configuration, after: &Configuration) -> Vec<String> {
 }
 
 impl Metric {
+    fn of(self, draw: &Draw<'_>) -> f64 {
+        match self {
+            Self::Rate => draw.rate(),
+            Self::Latency(_, quantile) => draw.at(quantile),
+            Self::Errors => draw.errors(),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Rate => "rate",
