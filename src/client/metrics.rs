@@ -4,6 +4,7 @@
 //! Times are nanoseconds since the client was created.
 
 use super::config::Expect;
+use super::cpu_times::CpuTimes;
 use super::debt::{BatchId, DebtTracker, SendTimes};
 use super::failure::Failure;
 use super::progress::{Snapshot, WorkerProgress};
@@ -13,7 +14,6 @@ use super::udp::in_flight::ReplyClass;
 use super::udp::receivers::Peers;
 use crate::error::errno_name;
 use crate::results::{Cpu, Interval, Latencies, Messages, RunResults};
-use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -114,9 +114,9 @@ pub(super) struct WorkerMetrics {
     /// Index of the last complete second, and whether it was not reported yet.
     last_complete: usize,
     has_unreported: bool,
-    /// CPU time of this thread at the beginning, and from there to the end of the load.
-    cpu_begin: Option<Duration>,
-    cpu: Option<Duration>,
+    /// CPU times of this thread at the beginning, and their use from there to the end of the load.
+    cpu_begin: CpuTimes,
+    cpu: Option<Cpu>,
 }
 
 /// Messages.
@@ -135,7 +135,7 @@ impl WorkerMetrics {
     /// `is_open_loop` says that messages follow a schedule. Messages due before `begin` are not measured.
     fn new(progress: Arc<WorkerProgress>, is_open_loop: bool, begin: u64) -> Self {
         let second_end = begin.saturating_add(NANOS_PER_SECOND);
-        let cpu_begin = cpu_time();
+        let cpu_begin = CpuTimes::now();
         Self {
             progress,
             is_open_loop,
@@ -157,13 +157,13 @@ impl WorkerMetrics {
         self.latencies.clear();
         (self.measured_from, self.second_began, self.sending_ended) = (begin, begin, None);
         self.second_end = begin.saturating_add(NANOS_PER_SECOND);
-        self.cpu_begin = cpu_time();
+        self.cpu_begin = CpuTimes::now();
     }
 
     /// Discards values of the warm-up that have no due time. Everything else stays: a late loop may already have
     /// dispatched messages that were due after the warm-up.
     pub(super) fn end_warm_up(&mut self) {
-        self.cpu_begin = cpu_time();
+        self.cpu_begin = CpuTimes::now();
         self.results.histograms.loop_round.clear();
         self.second.errors = 0;
     }
@@ -176,17 +176,13 @@ impl WorkerMetrics {
         }
         let end = end.max(self.measured_from);
         self.sending_ended = Some(end);
-        self.cpu = self.cpu_so_far();
+        self.cpu = self.cpu_begin.until_now();
         // The second in which the load ends is split at its end.
         self.end_intervals_until(end.min(now));
         if (self.second_began.saturating_add(1)..self.second_end).contains(&end) {
             self.second_end = end;
         }
         self.end_intervals_until(now);
-    }
-
-    fn cpu_so_far(&self) -> Option<Duration> {
-        cpu_time().zip(self.cpu_begin).map(|(now, begin)| now.saturating_sub(begin))
     }
 
     /// When the measured time began; none before.
@@ -584,7 +580,7 @@ impl WorkerMetrics {
     /// measured time ends with the load, or with the last reply if nothing else ends it. Holding and closing
     /// connections are not included.
     pub(super) fn close(&mut self, now: u64, is_interrupted: bool) {
-        self.cpu = self.cpu.or_else(|| self.cpu_so_far());
+        self.cpu = self.cpu.or_else(|| self.cpu_begin.until_now());
         self.end_intervals_until(now);
         self.open = 0;
         self.end_interval(now.max(self.second_began));
@@ -593,7 +589,7 @@ impl WorkerMetrics {
         let results = &mut self.results;
         results.measured_s = measured_until(self.sending_ended.unwrap_or(last));
         results.duration_s = measured_until(self.sending_ended.unwrap_or(now));
-        results.cpu = self.cpu.map(|cpu| Cpu { seconds: cpu.as_secs_f64(), share: 0.0 });
+        results.cpu = self.cpu;
         if let Some(end) = self.sending_ended {
             results.split_after_load(in_seconds(end - self.measured_from));
         }
@@ -618,12 +614,6 @@ impl WorkerMetrics {
         }
         results
     }
-}
-
-/// CPU time of this thread (clock_gettime(2), `CLOCK_THREAD_CPUTIME_ID`).
-fn cpu_time() -> Option<Duration> {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "53 bits of nanoseconds are exact for 104 days")]

@@ -8,6 +8,7 @@ mod check;
 mod clock;
 mod config;
 mod connector;
+mod cpu_times;
 mod debt;
 mod dispatcher;
 mod driver;
@@ -36,6 +37,7 @@ use crate::results::RunResults;
 use crate::socket::{
     Address, Multicast, Peer, SocketOptions, TlsConnector, check_socket_options, open_towards, raise_descriptor_limit,
 };
+use cpu_times::MachineTimes;
 use debt::DebtTracker;
 use driver::{CONNECTOR, Driver, START};
 use failure::Failure;
@@ -251,7 +253,7 @@ impl Client {
     /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker panicked. Faults of servers
     /// and of the network are never an error; they are part of the results.
     pub fn run(self) -> Result<RunResults, Error> {
-        let started = Instant::now();
+        let (started, machine_begin) = (Instant::now(), MachineTimes::now());
         let Self { loops, progress, shared, input_output } = self;
         let mut results = shared.describe();
         if let (Some(interactive), Some((input, output))) = (&shared.interactive, input_output) {
@@ -266,6 +268,7 @@ impl Client {
         results.connections.opening_s = opening(&workers).map(|opening| opening.as_secs_f64());
         results.start = Some(shared.load_start(&workers, started, results.started));
         add_workers(&mut results, workers, started.elapsed());
+        results.cpu.iter_mut().for_each(|cpu| machine_begin.add_until_now(cpu));
         results.interrupted = shared.handle.is_stopped() && !shared.has_missed_start();
         results.connections.most_open = shared.most_open.load(Ordering::Relaxed);
         // Output can be lost after the connection has ended well.

@@ -11,9 +11,6 @@ use std::time::Duration;
 /// Points per halving of the distance to 100 %, as in the other implementations.
 const TICKS_PER_HALF: u32 = 5;
 
-/// Tag of the service time, next to the response time.
-const SERVICE_TIME: &str = "service_time";
-
 /// Both formats show values in milliseconds, as the other implementations do.
 const NANOS_PER_MS: f64 = 1e6;
 
@@ -48,8 +45,8 @@ pub fn write_percentiles(results: &RunResults, out: &mut impl Write) -> io::Resu
 /// Writes the latency of each interval as an interval log in nanoseconds; the maximum next to each is in milliseconds.
 /// A run without intervals is written as one interval.
 ///
-/// For open load that is the response time. The service time precedes it, as one histogram of the whole run with the
-/// tag `service_time`. HdrHistogram's tools skip tagged histograms by default.
+/// Other times precede it, as one histogram of the whole run each, with their names as tags: `service_time`, `ceiling`
+/// and `floor` of an open load, and `client_delay`. HdrHistogram's tools skip tagged histograms by default.
 ///
 /// # Errors
 ///
@@ -77,8 +74,17 @@ pub fn write_hdr_log(results: &RunResults, out: &mut impl Write) -> io::Result<(
     };
     // Readers expect lines in the order of their start times.
     let start_s = results.intervals.first().map_or(results.warm_up_s, |interval| interval.start_s);
-    if results.load.kind == LoadKind::Open {
-        write(&results.histograms.service_time, start_s, results.measured_s, Tag::new(SERVICE_TIME))?;
+    let times = &results.histograms;
+    let service_time = Some(&times.service_time).filter(|_| results.load.kind == LoadKind::Open);
+    let tagged = [
+        ("service_time", service_time),
+        ("ceiling", Some(&times.ceiling)),
+        ("floor", Some(&times.floor)),
+        ("client_delay", Some(&times.client_delay)),
+    ];
+    let tagged = tagged.into_iter().filter_map(|(tag, times)| Some((tag, times.filter(|times| !times.is_empty())?)));
+    for (tag, times) in tagged {
+        write(times, start_s, results.measured_s, Tag::new(tag))?;
     }
     if results.intervals.is_empty() {
         return write(results.latency(), start_s, results.measured_s, None);

@@ -232,11 +232,24 @@ impl RunResults {
             (Some(ours), Some(theirs)) => ours.add(theirs),
             (ours, theirs) => *ours = ours.take().or_else(|| theirs.clone()),
         }
-        // The busiest one may have limited the load.
-        self.cpu = self
-            .cpu
-            .zip(other.cpu)
-            .map(|(ours, theirs)| Cpu { seconds: ours.seconds + theirs.seconds, share: ours.share.max(theirs.share) });
+        self.cpu = self.cpu.zip(other.cpu).map(|(ours, theirs)| ours.and(theirs));
+    }
+}
+
+impl Cpu {
+    /// The CPU time of this client or worker and another one. The busiest may have limited the load.
+    fn and(self, other: Self) -> Self {
+        let of_either = |ours: Option<f64>, theirs: Option<f64>, both: fn(f64, f64) -> f64| {
+            ours.into_iter().chain(theirs).reduce(both)
+        };
+        Self {
+            seconds: self.seconds + other.seconds,
+            share: self.share.max(other.share),
+            waiting_s: of_either(self.waiting_s, other.waiting_s, std::ops::Add::add),
+            // Clients on one machine share these times.
+            throttled_s: of_either(self.throttled_s, other.throttled_s, f64::max),
+            steal_s: of_either(self.steal_s, other.steal_s, f64::max),
+        }
     }
 }
 

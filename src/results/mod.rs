@@ -15,8 +15,10 @@ mod hdr_files;
 mod html;
 mod intervals;
 mod latencies;
+mod lateness;
 mod machine;
 mod merge;
+mod precision;
 mod receivers;
 mod reply_check;
 mod shard;
@@ -34,8 +36,10 @@ pub use file::{FORMAT, Format, ResultsError, recognize};
 pub use hdr_files::{write_hdr_log, write_percentiles};
 pub use html::html_report;
 pub use latencies::{Latencies, Packed, format_latency};
+pub use lateness::Remedy;
 pub use machine::Machine;
 pub use merge::{MergeError, merge, overlap_warning};
+pub use precision::{Percentile, Precision, percentiles};
 pub use receivers::{PeerReplies, Receivers};
 pub use reply_check::ReplyCheck;
 pub use shard::Shard;
@@ -319,6 +323,15 @@ pub struct Cpu {
     pub seconds: f64,
     /// Share of the workers' time: 1 if each was busy all the time.
     pub share: f64,
+    /// Time in which the workers were ready to run and waited for a CPU, in seconds (proc_pid_schedstat(5)).
+    #[serde(default)]
+    pub waiting_s: Option<f64>,
+    /// Time in which the client's cgroup was throttled, in seconds (cgroups(7)). It and the steal begin with the run.
+    #[serde(default)]
+    pub throttled_s: Option<f64>,
+    /// Time that the hypervisor took from all CPUs of the machine, in seconds (proc_stat(5)).
+    #[serde(default)]
+    pub steal_s: Option<f64>,
 }
 
 /// Histograms of all measured times.
@@ -503,7 +516,12 @@ impl RunResults {
     #[must_use]
     pub fn latency(&self) -> &Latencies {
         let Histograms { response_time, service_time, .. } = &self.histograms;
-        if self.load.kind == LoadKind::Closed && response_time.is_empty() { service_time } else { response_time }
+        if self.has_response_time() { response_time } else { service_time }
+    }
+
+    /// Whether the reported latency is the response time.
+    fn has_response_time(&self) -> bool {
+        self.load.kind != LoadKind::Closed || !self.histograms.response_time.is_empty()
     }
 
     /// Replies per second; messages sent per second if replies are not counted. What came after the measured time is
@@ -565,8 +583,11 @@ impl RunResults {
     pub fn finalize(&mut self) {
         let (reasons, notes): (Vec<_>, Vec<_>) = validate(self).into_iter().partition(Reason::invalidates);
         self.valid = reasons.is_empty();
-        self.reasons = reasons.iter().map(ToString::to_string).collect();
-        self.notes = notes.iter().map(ToString::to_string).collect();
+        let in_words = |reason: &Reason| {
+            let what_helps = if reason.is_client_limited() { self.what_helps() } else { String::new() };
+            format!("{reason}{what_helps}")
+        };
+        (self.reasons, self.notes) = (reasons.iter().map(in_words).collect(), notes.iter().map(in_words).collect());
     }
 }
 

@@ -3,8 +3,8 @@
 use super::reply_check::Words;
 use super::validity::{MAX_MISSING, UNFRAMED};
 use super::{
-    Datagrams, Latencies, LoadKind, PeerReplies, Receivers, ReplyCheck, RunResults, SearchReply, format_latency,
-    per_second, total,
+    Datagrams, Latencies, LoadKind, PeerReplies, Percentile, Precision, Receivers, ReplyCheck, RunResults, SearchReply,
+    format_latency, per_second, percentiles, total,
 };
 use crate::error::{cause_in_words, reported_cause};
 use crate::escape;
@@ -17,6 +17,10 @@ use textwrap::{Options, WordSeparator, WordSplitter};
 /// Columns of the latency table.
 const QUANTILES: [(&str, f64); 6] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
+
+/// Columns before the first value of the latency table, and of each value.
+const ROW_LABEL: usize = 17;
+const VALUE: usize = 10;
 
 /// Maximum line width in columns.
 const WIDTH: usize = 80;
@@ -236,33 +240,77 @@ impl Text<'_> {
 
     fn write_latencies(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_shown = |name: &str| !self.is_brief || name != "p99.99";
-        let quantiles: Vec<_> = QUANTILES.into_iter().filter(|(name, _)| is_shown(name)).collect();
-        write!(out, "  {:<15}", "latency")?;
-        quantiles.iter().try_for_each(|(name, _)| write!(out, "{name:>10}"))?;
-        for (name, times) in self.shown_latencies() {
-            write!(out, "\n    {name:<13}")?;
-            if times.is_empty() {
-                write!(out, "{:>10}", "none")?;
-            }
-            for time in quantiles.iter().filter_map(|(_, quantile)| times.at(*quantile)) {
-                write!(out, "{:>10}", format_latency(time))?;
-            }
+        let (names, quantiles): (Vec<_>, Vec<_>) = QUANTILES.into_iter().filter(|(name, _)| is_shown(name)).unzip();
+        let latency = percentiles(self.results, &quantiles);
+        out.write_str(&table_line("  latency", names))?;
+        for (label, values) in self.latency_rows(&latency, &quantiles) {
+            write!(out, "\n{}", table_line(&label, values))?;
+        }
+        if latency.iter().any(|percentile| percentile.precision == Precision::Bounded) {
+            write!(out, "\n{}", wrapped("  marked !     ", &self.results.bounded_in_words()))?;
         }
         Ok(())
     }
 
-    /// A brief report shows the times of connecting and of replies, even if there are none.
-    fn shown_latencies(&self) -> Vec<(&'static str, &Latencies)> {
+    /// The rows of the latency table: labels and values. Bounded values of the reported `latency` end with a mark.
+    fn latency_rows(self, latency: &[Percentile], quantiles: &[f64]) -> Vec<(String, Vec<String>)> {
         let (results, times) = (self.results, &self.results.histograms);
-        if !self.is_brief {
-            return times.named().into_iter().filter(|(_, times)| !times.is_empty()).collect();
+        let at = |times: &Latencies| quantiles.iter().filter_map(|quantile| times.at(*quantile)).collect::<Vec<_>>();
+        let row = |label: &str, times: &Latencies| {
+            let values: Vec<_> = at(times).into_iter().map(format_latency).collect();
+            (format!("    {label}"), if values.is_empty() { vec!["none".to_owned()] } else { values })
+        };
+        let mut reported = precision_rows(if results.has_response_time() { "response" } else { "service" }, latency);
+        let is_other = at(results.latency()) != at(&times.service_time);
+        reported.extend((is_other && !times.service_time.is_empty()).then(|| row("service", &times.service_time)));
+        if !times.client_delay.is_empty() {
+            let added = at(&times.client_delay).into_iter().map(|time| format!("+{}", format_latency(time)));
+            reported.push(("    client".to_owned(), added.collect()));
+            reported.push((format!("{:ROW_LABEL$}(not included above)", ""), Vec::new()));
         }
-        let connect = Some(("connect", &times.connect)).filter(|_| results.datagrams.is_none());
-        let handshake = Some(("handshake", &times.handshake)).filter(|(_, times)| !times.is_empty());
         let is_unframed = results.reply_check == ReplyCheck::Unframed;
-        let reply = if is_unframed { ("first byte", &times.first_byte) } else { ("service time", &times.service_time) };
-        connect.into_iter().chain(handshake).chain([reply]).collect()
+        let shown = |(label, times): (&str, &Latencies)| (!times.is_empty()).then(|| row(label, times));
+        let connecting = [("connect", &times.connect), ("handshake", &times.handshake)];
+        if self.is_brief {
+            // The times of connecting and of replies are shown even if there are none.
+            let connect = if results.datagrams.is_none() { Some(row("connect", &times.connect)) } else { None };
+            let replies = if is_unframed { vec![row("first byte", &times.first_byte)] } else { reported };
+            let replies = if replies.is_empty() { vec![row("service", &times.service_time)] } else { replies };
+            return connect.into_iter().chain(shown(connecting[1])).chain(replies).collect();
+        }
+        // In files of earlier versions these take the place of the client delay.
+        let delays = [("send delay", &times.send_delay), ("loop round", &times.loop_round)];
+        let delays = if times.client_delay.is_empty() { &delays[..] } else { &[] };
+        let further = [("blocked", &times.blocked), ("unanswered", &times.unanswered_age)];
+        let rows = [&[("first byte", &times.first_byte)], &connecting[..], delays, &further].concat();
+        reported.into_iter().chain(rows.into_iter().filter_map(shown)).collect()
     }
+}
+
+/// The rows of the reported latency: its percentiles, half their intervals of 95 %, and their floor if one is bounded.
+/// Empty without replies.
+fn precision_rows(label: &str, latency: &[Percentile]) -> Vec<(String, Vec<String>)> {
+    let mark = |percentile: &Percentile| if percentile.precision == Precision::Bounded { "!" } else { "" };
+    let is_bounded = latency.iter().any(|percentile| !mark(percentile).is_empty());
+    let values = latency.iter().map(|percentile| format!("{}{}", format_latency(percentile.value), mark(percentile)));
+    let chance = latency.iter().map_while(|percentile| percentile.plus_minus.map(format_latency));
+    let floor = latency.iter().filter_map(|percentile| percentile.floor.filter(|_| is_bounded).map(format_latency));
+    let rows = [(format!("    {label}"), values.collect()), ("      ±".to_owned(), chance.collect())];
+    let rows = rows.into_iter().chain([("      at least".to_owned(), floor.collect())]);
+    rows.filter(|(_, values): &(String, Vec<String>)| !values.is_empty()).collect()
+}
+
+/// A line of the latency table. Marks stand behind their right-aligned values.
+fn table_line(label: &str, values: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let (mut line, mut width) = (label.to_owned(), ROW_LABEL);
+    for value in values {
+        let value = value.as_ref();
+        width += VALUE;
+        let text_width = value.trim_end_matches('!').chars().count();
+        line += &" ".repeat(width.saturating_sub(line.chars().count() + text_width));
+        line += value;
+    }
+    line
 }
 
 /// The receivers that answered multicasts or broadcasts.
@@ -420,7 +468,9 @@ fn time(results: &RunResults) -> String {
         text = format!("{text} including {} warm-up", format_seconds(results.warm_up_s.min(results.duration_s)));
     }
     let Some(cpu) = results.cpu else { return text };
-    format!("{text}; client CPU {} ({:.0} %)", format_seconds(cpu.seconds), cpu.share * 100.0)
+    let cpu = format!("client CPU {} ({:.0} %)", format_seconds(cpu.seconds), cpu.share * 100.0);
+    let lost = results.lost_times_in_words().into_iter().map(|lost| format!(", {lost}"));
+    format!("{text}; {cpu}{}", lost.collect::<String>())
 }
 
 /// Formats seconds.
@@ -445,10 +495,14 @@ pub(super) fn machine(results: &RunResults) -> Vec<(&'static str, String)> {
 
 /// Writes `label` and `text`, escaped and wrapped between words. Further lines are indented to the start of the text.
 pub(super) fn wrap(out: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result {
+    writeln!(out, "{}", wrapped(label, text))
+}
+
+fn wrapped(label: &str, text: &str) -> String {
     let indent = " ".repeat(label.chars().count());
     let options = Options::new(WIDTH).initial_indent(label).subsequent_indent(&indent);
     let options = options.word_separator(WordSeparator::Custom(words)).word_splitter(WordSplitter::NoHyphenation);
-    writeln!(out, "{}", textwrap::fill(&escape::line(text).to_string(), options.break_words(false)))
+    textwrap::fill(&escape::line(text).to_string(), options.break_words(false))
 }
 
 /// Splits a line into words. A number and its unit are one word.

@@ -1,7 +1,7 @@
 //! Thresholds on a run's results for scripts: `p99>2ms`, `errors>0`, `rate<49k`.
 
 use super::latencies::MAX_NANOS;
-use super::{ReplyCheck, RunResults, Statuses, format_latency};
+use super::{Latencies, Precision, ReplyCheck, RunResults, Statuses, format_latency};
 use crate::units::{format_count, format_duration, format_rate, parse_duration, parse_rate};
 use std::fmt;
 use std::str::FromStr;
@@ -73,6 +73,9 @@ enum LatencyKind {
     /// The reported latency: see [`RunResults::latency`].
     Latency,
     ServiceTime,
+    ClientDelay,
+    Ceiling,
+    Floor,
     Connect,
     Handshake,
     SendDelay,
@@ -122,8 +125,21 @@ impl Threshold {
         let is_crossed = self.operator.holds(value, self.bound);
         let (verdict, relation) = if is_crossed { (Verdict::Crossed, "which is") } else { (Verdict::Passed, "not") };
         let (operator, bound) = (self.operator.sign(), self.metric.show_bound(self.bound));
-        let text = format!("{} is {}, {relation} {operator} {bound}", self.name, self.metric.show(value));
+        let mark = if self.metric.is_bounded(results) { "!" } else { "" };
+        let explanation = if is_crossed { self.lateness(results) } else { None };
+        let (value, explanation) = (self.metric.show(value), explanation.unwrap_or_default());
+        let text = format!("{} is {value}{mark}, {relation} {operator} {bound}{explanation}", self.name);
         ThresholdResult { verdict, text }
+    }
+
+    /// Why a latency may have crossed the threshold although the server is fast enough: its lower bound did not.
+    fn lateness(&self, results: &RunResults) -> Option<String> {
+        let Metric::Time(LatencyKind::Latency, statistic) = self.metric else { return None };
+        let floor = statistic.of(results.floor()?)?;
+        (!self.operator.holds(floor, self.bound)).then(|| {
+            let (floor, what_helps) = (self.metric.show(floor), results.what_helps());
+            format!("; it may be as low as {floor}: the client's own lateness could explain it{what_helps}")
+        })
     }
 }
 
@@ -165,7 +181,7 @@ fn parse(text: &str) -> Result<Threshold, String> {
     let &(sign, operator) = found.ok_or("the operators are >, >=, <, <= and ==")?;
     let (name, typed_bound) = (text[..start].trim(), text[start + sign.len()..].trim());
     let metric = Metric::named(name).ok_or_else(|| {
-        format!("{name:?} is none of p50, p99.9, max, mean (also service.p50, connect.p50, handshake.p50, send_delay.p50), errors, timed_out, unanswered, mismatches, invalid, 1xx to 5xx, rate")
+        format!("{name:?} is none of p50, p99.9, max, mean (also service.p50, client.p50, ceiling.p50, floor.p50, connect.p50, handshake.p50, send_delay.p50), errors, timed_out, unanswered, mismatches, invalid, 1xx to 5xx, rate")
     })?;
     let bound = match metric {
         Metric::Time(..) => match parse_duration(typed_bound).map_err(|error| error.to_string())?.as_nanos() {
@@ -188,6 +204,9 @@ impl Metric {
         let (times, statistic) = match name.split_once('.') {
             // "send" and "lag" are the names of earlier versions.
             Some(("service" | "send", rest)) => (LatencyKind::ServiceTime, rest),
+            Some(("client", rest)) => (LatencyKind::ClientDelay, rest),
+            Some(("ceiling", rest)) => (LatencyKind::Ceiling, rest),
+            Some(("floor", rest)) => (LatencyKind::Floor, rest),
             Some(("connect", rest)) => (LatencyKind::Connect, rest),
             Some(("handshake", rest)) => (LatencyKind::Handshake, rest),
             Some(("send_delay" | "lag", rest)) => (LatencyKind::SendDelay, rest),
@@ -215,19 +234,7 @@ impl Metric {
     fn of(self, results: &RunResults) -> Option<f64> {
         let messages = &results.messages;
         match self {
-            Self::Time(times, statistic) => {
-                let times = match times {
-                    LatencyKind::Latency => results.latency(),
-                    LatencyKind::ServiceTime => &results.histograms.service_time,
-                    LatencyKind::Connect => &results.histograms.connect,
-                    LatencyKind::Handshake => &results.histograms.handshake,
-                    LatencyKind::SendDelay => &results.histograms.send_delay,
-                };
-                match statistic {
-                    Statistic::Quantile(quantile) => times.at(quantile).map(|time| time.as_nanos() as f64),
-                    Statistic::Mean => times.mean_ns(),
-                }
-            }
+            Self::Time(times, statistic) => statistic.of(times.of(results)),
             Self::Count(Count::Mismatches) if !results.reply_check.has_counts() => None,
             Self::Count(count) => Some(match count {
                 Count::Errors => results.error_count(),
@@ -239,6 +246,12 @@ impl Metric {
             } as f64),
             Self::Rate => (results.reply_check != ReplyCheck::Unframed).then(|| results.rate()),
         }
+    }
+
+    /// Whether the lateness of the client may have raised it.
+    fn is_bounded(self, results: &RunResults) -> bool {
+        let Self::Time(LatencyKind::Latency, Statistic::Quantile(quantile)) = self else { return false };
+        results.percentile(quantile).is_some_and(|percentile| percentile.precision == Precision::Bounded)
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they were whole numbers above 0")]
@@ -260,7 +273,32 @@ impl Metric {
     }
 }
 
+impl LatencyKind {
+    fn of(self, results: &RunResults) -> &Latencies {
+        let times = &results.histograms;
+        match self {
+            Self::Latency => results.latency(),
+            Self::ServiceTime => &times.service_time,
+            Self::ClientDelay => &times.client_delay,
+            Self::Ceiling => &times.ceiling,
+            Self::Floor => &times.floor,
+            Self::Connect => &times.connect,
+            Self::Handshake => &times.handshake,
+            Self::SendDelay => &times.send_delay,
+        }
+    }
+}
+
 impl Statistic {
+    /// In nanoseconds; none without times.
+    #[allow(clippy::cast_precision_loss, reason = "below 2^53 it is exact")]
+    fn of(self, times: &Latencies) -> Option<f64> {
+        match self {
+            Self::Quantile(quantile) => times.at(quantile).map(|time| time.as_nanos() as f64),
+            Self::Mean => times.mean_ns(),
+        }
+    }
+
     /// `max`, `mean`, or `p` and a percentage above 0 and below 100.
     fn named(name: &str) -> Option<Self> {
         match name {

@@ -1,25 +1,16 @@
 //! Validity of a run: whether it measured the server or the client's own limits.
 //!
-//! A late client sends fewer messages than requested, or later, and then measures its own queue. The report must say so
-//! before any number. See G. Tene, "How NOT to Measure Latency", on coordinated omission.
+//! A client that sends fewer messages than requested does not measure the requested load. The report must say so before
+//! any number. See G. Tene, "How NOT to Measure Latency", on coordinated omission. How far a client that was merely late
+//! may have moved a percentile is a matter of its [precision](super::precision).
 
-use super::{Connections, Load, LoadKind, ReplyCheck, RunResults, Timestamp};
+use super::{Connections, Load, LoadKind, Precision, ReplyCheck, RunResults, Timestamp};
 use crate::units::{format_count, format_counted, format_duration};
 use std::fmt;
 use std::time::Duration;
 
-/// Divisor of the latency's p50 that gives the maximum p99 of the send delay. A smaller send
-/// delay is negligible.
-const DELAY_DIVISOR: u32 = 10;
-
 /// Maximum share of messages that may be missing.
 pub(super) const MAX_MISSING: f64 = 0.01;
-
-/// CPU share from which a loop has no reserve for bursts.
-const BUSY: f64 = 0.9;
-
-/// Minimum measured time for evaluating the CPU share, in seconds. In less time, program start dominates.
-const MIN_MEASURED_S: f64 = 0.1;
 
 /// Allowed deviation of a Poisson process from its mean, in standard deviations: 3 are exceeded once in 370 runs.
 const DEVIATIONS: f64 = 3.0;
@@ -35,19 +26,10 @@ pub(super) const UNFRAMED: &str = "the end of a reply is unknown: replies and th
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The client sent too late.
-    SendDelay {
-        /// The p99 of the send delay.
-        delay_p99: Duration,
-        /// The p50 of the reported latency.
-        latency_p50: Duration,
-    },
-    /// The client sent too late, and most messages have no latency to compare with.
-    Late {
-        /// The p99 of the send delay.
-        delay_p99: Duration,
-        /// Measured time.
-        measured: Duration,
+    /// The client had no CPU time left, and even the median may come from that.
+    Saturated {
+        /// Share of the workers' time in which they were busy.
+        share: f64,
     },
     /// The client sent fewer messages than its schedule had due.
     Schedule {
@@ -108,7 +90,7 @@ pub enum Reason {
     },
     /// The client had no CPU time left. A note: the numbers may be correct.
     CpuBusy {
-        /// Share of the workers' time.
+        /// Share of the workers' time in which they were busy.
         share: f64,
     },
 }
@@ -116,16 +98,10 @@ pub enum Reason {
 /// Reasons and notes that limit the meaning of a run's results; empty without any.
 #[must_use]
 pub fn validate(results: &RunResults) -> Vec<Reason> {
-    let reasons = [
-        send_delay_too_high(results),
-        below_schedule(results),
-        missed_start(results),
-        ended_early(results),
-        unsent(results),
-        no_connection(results),
-    ];
+    let reasons =
+        [below_schedule(results), missed_start(results), ended_early(results), unsent(results), no_connection(results)];
     let unframed = (results.reply_check == ReplyCheck::Unframed).then_some(Reason::Unframed);
-    reasons.into_iter().chain([unframed, over_range(results), cpu_busy(results)]).flatten().collect()
+    reasons.into_iter().chain([unframed, over_range(results), saturated(results)]).flatten().collect()
 }
 
 impl Reason {
@@ -142,25 +118,19 @@ impl Reason {
         );
         !is_note
     }
+
+    /// Whether a more punctual client would not have it.
+    pub(super) fn is_client_limited(&self) -> bool {
+        matches!(self, Self::Schedule { .. } | Self::BelowRate { .. } | Self::Saturated { .. } | Self::CpuBusy { .. })
+    }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SendDelay { delay_p99, latency_p50 } => {
-                let (delay, latency) = (format_duration(*delay_p99), format_duration(*latency_p50));
-                write!(
-                    out,
-                    "client-limited: the send delay has a p99 of {delay}, more than a tenth of the latency's p50 of \
-                     {latency}"
-                )
-            }
-            Self::Late { delay_p99, measured } => {
-                let (delay, measured) = (format_duration(*delay_p99), format_duration(*measured));
-                write!(
-                    out,
-                    "client-limited: the send delay has a p99 of {delay}, more than 1 % of the measured {measured}"
-                )
+            Self::Saturated { share } => {
+                let share = share * 100.0;
+                write!(out, "client-limited: its CPU was at {share:.0} %, and its delays may explain even the median")
             }
             Self::Schedule { due, sent } => {
                 let (due, sent) = (format_count(*due), format_count(*sent));
@@ -206,22 +176,10 @@ impl fmt::Display for Reason {
                 write!(out, "{} took an hour or longer, counted as 1 h", format_counted(*messages, "message"))
             }
             Self::CpuBusy { share } => {
-                write!(out, "client CPU at {:.0} %; add workers", share * 100.0)
+                write!(out, "client CPU at {:.0} %", share * 100.0)
             }
         }
     }
-}
-
-fn send_delay_too_high(results: &RunResults) -> Option<Reason> {
-    let delay_p99 = results.histograms.send_delay.at(0.99)?;
-    let (latency, unanswered) = (results.latency(), &results.histograms.unanswered_age);
-    let Some(latency_p50) = latency.at(0.5).filter(|_| latency.count() > unanswered.count()) else {
-        // With most messages unanswered, the median wait is unbounded, and no delay is significant in comparison. The
-        // load is still not the requested one.
-        let measured = Duration::try_from_secs_f64(results.measured_s).unwrap_or_default();
-        return (delay_p99 > measured.mul_f64(MAX_MISSING)).then_some(Reason::Late { delay_p99, measured });
-    };
-    (delay_p99 * DELAY_DIVISOR > latency_p50).then_some(Reason::SendDelay { delay_p99, latency_p50 })
 }
 
 #[allow(
@@ -232,7 +190,7 @@ fn send_delay_too_high(results: &RunResults) -> Option<Reason> {
 )]
 fn below_schedule(results: &RunResults) -> Option<Reason> {
     // A client without CPU time left reads replies late, and cannot tell whether the server blocked its messages.
-    let unsent = if cpu_busy(results).is_none() { results.messages.unsent } else { 0 };
+    let unsent = if results.is_saturated() { 0 } else { results.messages.unsent };
     // Messages without a connection are not the client's lateness either.
     let excused = unsent.saturating_add(results.messages.no_connection);
     let sent = results.messages.sent;
@@ -313,7 +271,9 @@ fn over_range(results: &RunResults) -> Option<Reason> {
     (messages > 0).then_some(Reason::OverRange { messages })
 }
 
-fn cpu_busy(results: &RunResults) -> Option<Reason> {
-    let is_long = results.measured_s >= MIN_MEASURED_S;
-    results.cpu.filter(|cpu| is_long && cpu.share >= BUSY).map(|cpu| Reason::CpuBusy { share: cpu.share })
+/// A client without CPU time left; a reason if its delays may explain even the median.
+fn saturated(results: &RunResults) -> Option<Reason> {
+    let share = results.busy().filter(|_| results.is_saturated())?;
+    let is_bounded = results.percentile(0.5).is_some_and(|median| median.precision == Precision::Bounded);
+    Some(if is_bounded { Reason::Saturated { share } } else { Reason::CpuBusy { share } })
 }

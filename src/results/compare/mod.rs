@@ -13,7 +13,9 @@
 mod table;
 
 use super::bootstrap::{Blocks, Draw, MIN_INTERVALS, reaches, spread};
-use super::{Configuration, ReplyCheck, RunResults, in_plain_text, total};
+use super::{
+    Configuration, Precision, ReceiveTimestamps, ReplyCheck, RunResults, TimestampSource, in_plain_text, total,
+};
 use crate::units::{format_count, format_counted};
 
 /// Share of the drawn differences that the noise covers.
@@ -86,6 +88,8 @@ struct Row {
     /// In the unit of the metric.
     noise: Option<f64>,
     outcome: Change,
+    /// Whether the lateness of a client could explain a significant difference.
+    is_bounded: bool,
 }
 
 /// The compared metrics, in the order of the table.
@@ -147,7 +151,9 @@ pub fn compare(before: &RunResults, after: &RunResults) -> Comparison {
                 (_, Some((_, (was, is)))) if (is > was) == metric.is_better_when_more() => Change::Better,
                 _ => Change::Worse,
             };
-            Row { metric, before: was, after: is, noise, outcome }
+            let is_bounded = matches!(outcome, Change::Better | Change::Worse)
+                && metric.may_be_equal(before, after, noise.unwrap_or_default());
+            Row { metric, before: was, after: is, noise, outcome, is_bounded }
         })
         .collect();
     Comparison {
@@ -182,8 +188,11 @@ fn noises(before: &RunResults, after: &RunResults) -> [Option<f64>; METRICS.len(
     let Some((old, new)) = Blocks::of(&before.intervals).zip(Blocks::of(&after.intervals)) else {
         return [None; METRICS.len()];
     };
-    let differences: Vec<_> =
-        old.draws(0).zip(new.draws(1)).map(|(was, is)| METRICS.map(|metric| metric.of(&is) - metric.of(&was))).collect();
+    let differences: Vec<_> = old
+        .draws(0)
+        .zip(new.draws(1))
+        .map(|(was, is)| METRICS.map(|metric| metric.of(&is) - metric.of(&was)))
+        .collect();
     let correction = old.correction().max(new.correction());
     std::array::from_fn(|index| {
         let samples: Vec<f64> = differences.iter().map(|numbers| numbers[index]).collect();
@@ -273,6 +282,13 @@ fn warnings(before: &RunResults, after: &RunResults) -> Vec<String> {
         }
     }
     warnings.extend(differences(&before.configuration, &after.configuration));
+    let [was, is] = [before, after].map(|results| match results.receive_timestamps {
+        Some(ReceiveTimestamps { source: TimestampSource::Kernel, .. }) => "kernel timestamps",
+        _ => "read times",
+    });
+    if was != is {
+        warnings.push(format!("the arrival times of replies differ: {was} before, {is} after"));
+    }
     let (was, is) = (&before.machine, &after.machine);
     if was != is {
         let (was, is) = (super::summary::machine(before), super::summary::machine(after));
@@ -308,6 +324,18 @@ impl Metric {
             Self::Latency(_, quantile) => draw.at(quantile),
             Self::Errors => draw.errors(),
         }
+    }
+
+    /// Whether the runs differ by at most the noise if the slower one was as fast as its lower bound, which it was if the
+    /// lateness of its client explains the rest.
+    fn may_be_equal(self, before: &RunResults, after: &RunResults, noise: f64) -> bool {
+        let Self::Latency(_, quantile) = self else { return false };
+        let percentiles = before.percentile(quantile).zip(after.percentile(quantile));
+        percentiles.is_some_and(|(was, is)| {
+            let (faster, slower) = if is.value < was.value { (is, was) } else { (was, is) };
+            let excess = slower.floor.unwrap_or(slower.value).saturating_sub(faster.value);
+            slower.precision == Precision::Bounded && excess.as_secs_f64() * 1e9 <= noise
+        })
     }
 
     fn name(self) -> &'static str {

@@ -21,6 +21,9 @@ impl fmt::Display for Comparison {
         wrap(out, "after   ", &self.after)?;
         writeln!(out, "{:<10}{:>11}{:>11}{:>12}{:>12}  verdict", "", "before", "after", "difference", "noise")?;
         self.rows.iter().try_for_each(|row| writeln!(out, "{row}"))?;
+        if self.rows.iter().any(|row| row.is_bounded) {
+            writeln!(out, "(bounded): a client's own lateness could explain the difference.")?;
+        }
         write!(
             out,
             "The noise is between the seconds of a run (99 of 100 draws of a bootstrap).\n\
@@ -39,7 +42,8 @@ impl fmt::Display for Row {
             format!("{sign}{}", self.relative(difference.abs()))
         });
         let noise = self.noise.map_or_else(|| "unknown".to_owned(), |noise| format!("±{}", self.relative(noise)));
-        write!(out, "  {name:<8}{was:>11}{is:>11}{difference:>12}{noise:>12}  {}", self.outcome)
+        let bounded = if self.is_bounded { " (bounded)" } else { "" };
+        write!(out, "  {name:<8}{was:>11}{is:>11}{difference:>12}{noise:>12}  {}{bounded}", self.outcome)
     }
 }
 

@@ -17,14 +17,14 @@ const MAX_TOOLTIPS: usize = 600;
 /// Minimum length of an interval in a rate chart, in seconds.
 const MIN_INTERVAL_S: f64 = 0.5;
 
-/// All charts, in the order of the page.
-pub(super) fn charts(results: &RunResults) -> [Chart; 4] {
-    [percentiles(results), latency(results), rates(results), connections(results)]
+/// All charts, in the order of the page. `is_bounded` says whether the lower bound of the latency is shown.
+pub(super) fn charts(results: &RunResults, is_bounded: bool) -> [Chart; 4] {
+    [percentiles(results, is_bounded), latency(results), rates(results), connections(results)]
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
-fn percentiles(results: &RunResults) -> Chart {
-    let shown = latencies(results);
+fn percentiles(results: &RunResults, is_bounded: bool) -> Chart {
+    let shown = latencies(results, is_bounded);
     let count = shown.iter().map(|(_, times)| times.count()).max().unwrap_or_default();
     let ends = shown.iter().filter_map(|(_, times)| Some((nanos(times.at(0.0)?), nanos(times.max()?))));
     let (low, high) = ends.fold((f64::MAX, 1.0_f64), |(low, high), (first, last)| (low.min(first), high.max(last)));

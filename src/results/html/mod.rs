@@ -7,7 +7,10 @@ mod escape;
 mod scale;
 
 use super::summary::{format_seconds, load, losses, machine, opening, subject, verdict};
-use super::{Latencies, LoadKind, ReplyCheck, RunResults, Statuses, format_latency, in_plain_text};
+use super::{
+    Latencies, LoadKind, Percentile, Precision, ReplyCheck, RunResults, Statuses, format_latency, in_plain_text,
+    percentiles,
+};
 use crate::error::reported_cause;
 use crate::units::{format_count, format_rate};
 use escape::{escape, grid, pairs};
@@ -18,6 +21,11 @@ use std::time::Duration;
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 const STYLE: &str = include_str!("style.css");
+
+/// Percentiles of the tables, and those of the tiles among them.
+const QUANTILES: [(&str, f64); 6] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
+const OF_TILES: [&str; 4] = ["p50", "p99", "p99.9", "max"];
 
 /// Renders the report of a run.
 #[must_use]
@@ -32,25 +40,27 @@ pub fn html_report(results: &RunResults) -> String {
     let (started, length) = (results.started, format_seconds(results.duration_s));
     let _ = write!(out, "<header><h1>{heading}</h1>\n<p>{}</p>\n", escape(&load(results)));
     let _ = writeln!(out, "<p>{} \u{b7} {started} \u{b7} {length}</p></header>\n<main>", escape(&results.program));
-    out.push_str(&banner(results));
-    out.push_str(&figures(results));
-    for chart in charts::charts(results) {
+    let latency = percentiles(results, &QUANTILES.map(|(_, quantile)| quantile));
+    let is_bounded = latency.iter().any(|percentile| percentile.precision == Precision::Bounded);
+    out.push_str(&banner(results, is_bounded));
+    out.push_str(&figures(results, &latency));
+    for chart in charts::charts(results, is_bounded) {
         out.push_str(&chart.figure());
     }
-    out.push_str(&tables(results));
+    out.push_str(&tables(results, &latency));
     let _ = write!(out, "</main>\n<footer>Times come from histograms with three significant digits. ");
     out.push_str(
         "The response time begins when a message is due, the service time when it is sent. \
-         Both end with the whole reply.</footer>\n</body>\n</html>\n",
+         Both end with the whole reply, and exclude the delays of the client.</footer>\n</body>\n</html>\n",
     );
     out
 }
 
 /// The validity of the run, before all numbers.
-fn banner(results: &RunResults) -> String {
+fn banner(results: &RunResults, is_bounded: bool) -> String {
     let (class, word, text) = match (results.valid, results.load.kind) {
         (false, _) => ("verdict bad", "NOT VALID.", "The numbers do not describe the server under the requested load:"),
-        (true, LoadKind::Open) => ("verdict", "Valid.", "The client kept its schedule and did not limit the load."),
+        (true, LoadKind::Open) => ("verdict", "Valid.", "The client sent what its schedule had due."),
         (true, LoadKind::Closed | LoadKind::ReadOnly | LoadKind::Interactive) => {
             ("verdict", "Valid.", "No sign that the client limited the load.")
         }
@@ -58,8 +68,9 @@ fn banner(results: &RunResults) -> String {
     let failed = losses(results).map(|losses| format!("<div><strong>FAILED.</strong> {}.</div>", escape(&losses)));
     let failed = failed.unwrap_or_default();
     let mut out = format!("<div class=\"{class}\" role=\"status\">{failed}<strong>{word}</strong> {text}");
-    let items: Vec<_> =
-        results.reasons.iter().chain(&results.notes).map(|item| format!("<li>{}</li>", escape(item))).collect();
+    let bounded = is_bounded.then(|| format!("Percentiles with a ! {}", results.bounded_in_words()));
+    let items = results.reasons.iter().chain(&results.notes).chain(&bounded);
+    let items: Vec<_> = items.map(|item| format!("<li>{}</li>", escape(item))).collect();
     if !items.is_empty() {
         let _ = write!(out, "<ul>{}</ul>", items.concat());
     }
@@ -67,28 +78,34 @@ fn banner(results: &RunResults) -> String {
     out
 }
 
-/// The latencies of the run that are not empty, with their names.
-fn latencies(results: &RunResults) -> Vec<(&'static str, &Latencies)> {
+/// The latencies of the charts that are not empty, with their names; the floor only if a percentile is bounded.
+fn latencies(results: &RunResults, is_bounded: bool) -> Vec<(&'static str, &Latencies)> {
     let times = &results.histograms;
+    let floor = results.floor().filter(|_| is_bounded);
+    let is_due = !times.response_time.is_empty();
+    let service_time = Some(&times.service_time).filter(|service| !is_due || **service != times.response_time);
     let named = [
-        ("Response time", &times.response_time),
-        ("Service time", &times.service_time),
-        ("First byte", &times.first_byte),
+        ("Response time", Some(&times.response_time)),
+        ("At least", floor),
+        ("Service time", service_time),
+        ("First byte", Some(&times.first_byte)),
     ];
-    named.into_iter().filter(|(_, times)| !times.is_empty()).collect()
+    let shown = named.into_iter().filter_map(|(name, times)| Some((name, times.filter(|times| !times.is_empty())?)));
+    shown.collect()
 }
 
 /// The latency that the tiles show: the response time, or without a schedule the service time.
 fn headline(results: &RunResults) -> (&'static str, &Latencies) {
-    latencies(results).first().copied().unwrap_or(("Latency", results.latency()))
+    latencies(results, false).first().copied().unwrap_or(("Latency", results.latency()))
 }
 
 /// The most important numbers. Each tile names its latency.
-fn figures(results: &RunResults) -> String {
+fn figures(results: &RunResults, latency: &[Percentile]) -> String {
     let (name, times) = headline(results);
-    let quantiles = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)].map(|(quantile, share)| {
-        let time = times.at(share).map_or_else(|| "none".to_owned(), format_latency);
-        (format!("{name} {quantile}"), time)
+    let shown = QUANTILES.iter().enumerate().filter(|(_, (quantile, _))| OF_TILES.contains(quantile));
+    let quantiles = shown.map(|(index, (quantile, share))| {
+        let other = || times.at(*share).map_or_else(|| "none".to_owned(), format_latency);
+        (format!("{name} {quantile}"), latency.get(index).map_or_else(other, marked))
     });
     let rate = if results.reply_check.has_counts() { "Answered" } else { "Sent" };
     let mut out = "<dl class=\"figures\">\n".to_owned();
@@ -101,10 +118,24 @@ fn figures(results: &RunResults) -> String {
     out
 }
 
-fn tables(results: &RunResults) -> String {
+/// A percentile of the reported latency, with a mark if it is bounded.
+fn marked(percentile: &Percentile) -> String {
+    let mark = if percentile.precision == Precision::Bounded { " !" } else { "" };
+    format!("{}{mark}", format_latency(percentile.value))
+}
+
+/// The same with half its interval of 95 %.
+fn with_chance(percentile: &Percentile) -> String {
+    let chance = percentile.plus_minus.map(|time| format!(" ± {}", format_latency(time)));
+    format!("{}{}", marked(percentile), chance.unwrap_or_default())
+}
+
+fn tables(results: &RunResults, latency: &[Percentile]) -> String {
     let mut out = "<section><h2>Times</h2>\n".to_owned();
     let named = results.histograms.named().into_iter().filter(|(_, times)| !times.is_empty());
-    out.push_str(&grid(&["", "count", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"], named.map(row)));
+    let rows =
+        named.map(|(name, times)| row(name, times, if std::ptr::eq(times, results.latency()) { latency } else { &[] }));
+    out.push_str(&grid(&["", "count", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"], rows));
     out.push_str("</section>\n<div class=\"columns\">\n");
     out.push_str(&pairs("Counts", counts(results)));
     let is_datagram = results.datagrams.is_some();
@@ -138,12 +169,13 @@ fn reply_label(results: &RunResults) -> &'static str {
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "nanoseconds above 0")]
-fn row((name, times): (&str, &Latencies)) -> Vec<String> {
-    let quantiles = [0.5, 0.9, 0.99, 0.999, 0.9999, 1.0];
-    let mean = times.mean_ns().map(|nanos| Duration::from_nanos(nanos as u64));
-    let shown = std::iter::once(mean).chain(quantiles.map(|quantile| times.at(quantile)));
-    let cells = shown.map(|time| time.map(format_latency).unwrap_or_default());
-    [name.to_owned(), format_count(times.count())].into_iter().chain(cells).collect()
+fn row(name: &str, times: &Latencies, marks: &[Percentile]) -> Vec<String> {
+    let mean = times.mean_ns().map(|nanos| format_latency(Duration::from_nanos(nanos as u64)));
+    let values = QUANTILES.iter().enumerate().map(|(index, (_, quantile))| match marks.get(index) {
+        Some(percentile) => with_chance(percentile),
+        None => times.at(*quantile).map(format_latency).unwrap_or_default(),
+    });
+    [name.to_owned(), format_count(times.count()), mean.unwrap_or_default()].into_iter().chain(values).collect()
 }
 
 fn counts(results: &RunResults) -> Vec<(String, String)> {

@@ -20,20 +20,20 @@ fn run(kind: LoadKind) -> RunResults {
 }
 
 fn titles(results: &RunResults) -> Vec<String> {
-    charts::charts(results).iter().flat_map(|chart| [chart.y.title(), chart.x.title()]).collect()
+    charts::charts(results, false).iter().flat_map(|chart| [chart.y.title(), chart.x.title()]).collect()
 }
 
 #[test]
 fn each_tile_names_its_latency() {
     for (kind, name) in [(LoadKind::Open, "Response time"), (LoadKind::Closed, "Service time")] {
-        let html = figures(&run(kind));
+        let html = figures(&run(kind), &[]);
         for quantile in ["p50", "p99", "p99.9", "max"] {
             assert!(html.contains(&format!("<dt>{name} {quantile}</dt>")), "{html}");
         }
     }
     let mut results = run(LoadKind::Closed);
     std::mem::swap(&mut results.histograms.first_byte, &mut results.histograms.service_time);
-    assert!(figures(&results).contains("<dt>First byte p50</dt><dd>2.00 ms</dd>"));
+    assert!(figures(&results, &[]).contains("<dt>First byte p50</dt><dd>2.00 ms</dd>"));
 }
 
 #[test]

@@ -39,25 +39,22 @@ fn percentile_distribution_of_an_empty_run_is_complete() {
     assert!(text.contains("Total count    =            0"), "{text}");
 }
 
+/// The tag of an entry, its start, length and histogram.
+type Entry = (Option<String>, Duration, Duration, Latencies);
+
 /// The histograms without a tag, and those with a tag.
-fn read_log(results: &RunResults) -> [Vec<(Duration, Duration, Latencies)>; 2] {
+fn read_log(results: &RunResults) -> (Vec<Entry>, Vec<Entry>) {
     let mut out = Vec::new();
     write_hdr_log(results, &mut out).expect("a vector takes everything");
-    let mut found = [Vec::new(), Vec::new()];
-    let mut times = 0;
+    let (mut found, mut times) = (Vec::new(), 0);
     for entry in IntervalLogIterator::new(&out) {
         match entry.expect("every line is one of a log") {
             LogEntry::Interval(interval) => {
                 let bytes =
                     base64::engine::general_purpose::STANDARD.decode(interval.encoded_histogram()).expect("base64");
                 let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).expect("a histogram");
-                let tag = interval.tag().map(|tag| tag.as_str());
-                assert!(tag.is_none_or(|tag| tag == "service_time"), "{tag:?}");
-                found[usize::from(tag.is_some())].push((
-                    interval.start_timestamp(),
-                    interval.duration(),
-                    histogram.into(),
-                ));
+                let tag = interval.tag().map(|tag| tag.as_str().to_owned());
+                found.push((tag, interval.start_timestamp(), interval.duration(), histogram.into()));
             }
             LogEntry::StartTime(time) | LogEntry::BaseTime(time) => {
                 assert_eq!(time, STARTED);
@@ -66,34 +63,43 @@ fn read_log(results: &RunResults) -> [Vec<(Duration, Duration, Latencies)>; 2] {
         }
     }
     assert_eq!(times, 2);
-    found
+    found.into_iter().partition(|(tag, ..)| tag.is_none())
 }
 
 #[test]
 fn interval_log_has_one_line_per_second() {
     let mut results = sample(5, 100, 1);
-    let [found, tagged] = read_log(&results);
-    let starts: Vec<u64> = found.iter().map(|(start, ..)| start.as_secs()).collect();
+    let (found, tagged) = read_log(&results);
+    let starts: Vec<u64> = found.iter().map(|(_, start, ..)| start.as_secs()).collect();
     assert_eq!(starts, [0, 1, 2, 3, 4]);
     let mut sum = Latencies::default();
-    for (_, length, latencies) in &found {
+    for (_, _, length, latencies) in &found {
         assert_eq!(*length, Duration::from_secs(1));
         sum.add(latencies);
     }
     assert_eq!(&sum, results.latency());
-    // Open load has a second latency, the service time.
-    assert_eq!(tagged.len(), 1);
-    assert_eq!((tagged[0].0, tagged[0].1), (Duration::ZERO, Duration::from_secs(5)));
-    assert_eq!(tagged[0].2, results.histograms.service_time);
+    let times = &results.histograms;
+    let expected = [
+        ("service_time", &times.service_time),
+        ("ceiling", &times.ceiling),
+        ("floor", &times.floor),
+        ("client_delay", &times.client_delay),
+    ];
+    let (start, whole) = (Duration::ZERO, Duration::from_secs(5));
+    let expected = expected.map(|(tag, times)| (Some(tag.to_owned()), start, whole, times.clone()));
+    assert_eq!(tagged, expected);
+    // Closed load has one latency.
     results.load.kind = LoadKind::Closed;
-    assert!(read_log(&results)[1].is_empty(), "closed load has one latency");
+    (results.histograms.ceiling, results.histograms.floor) = Default::default();
+    let tags: Vec<_> = read_log(&results).1.into_iter().filter_map(|(tag, ..)| tag).collect();
+    assert_eq!(tags, ["client_delay"]);
 }
 
 #[test]
 fn run_without_intervals_is_one_line() {
     let mut results = sample(5, 100, 1);
     results.intervals.clear();
-    let [found, tagged] = read_log(&results);
-    assert_eq!((found.len(), tagged.len()), (1, 1));
-    assert_eq!((found[0].1, &found[0].2), (Duration::from_secs(5), results.latency()));
+    let (found, tagged) = read_log(&results);
+    assert_eq!((found.len(), tagged.len()), (1, 4));
+    assert_eq!((found[0].2, &found[0].3), (Duration::from_secs(5), results.latency()));
 }

@@ -6,12 +6,16 @@ mod files;
 mod hostile;
 mod merging;
 mod pages;
+mod precisions;
 mod statuses;
 mod summaries;
 mod thresholds;
 mod verdicts;
 
-use super::{Connections, Interval, Latencies, LoadKind, ReplyCheck, RunResults, Timestamp};
+use super::{
+    Connections, Cpu, Interval, Latencies, LoadKind, ReceiveTimestamps, ReplyCheck, RunResults, Timestamp,
+    TimestampSource,
+};
 use std::time::Duration;
 
 /// Start time of the sample runs.
@@ -45,6 +49,7 @@ fn sample(seconds: u32, micros: u64, seed: u64) -> RunResults {
     results.load.kind = LoadKind::Open;
     results.load.rate = Some(1000.0);
     results.load.arrivals = Some("poisson".to_owned());
+    results.receive_timestamps = Some(ReceiveTimestamps { source: TimestampSource::Kernel, rejected: 0 });
     results.connections = Connections {
         requested: 100,
         opened: 100,
@@ -61,8 +66,12 @@ fn sample(seconds: u32, micros: u64, seed: u64) -> RunResults {
             let slow = if random.below(20) == 0 { 20 } else { 1 };
             let nanos = micros * slow * 1000 + random.below(micros * 300);
             latencies.record(Duration::from_nanos(nanos));
-            results.histograms.service_time.record(Duration::from_nanos(nanos - 500));
+            results.histograms.service_time.record(Duration::from_nanos(nanos));
+            results.histograms.floor.record(Duration::from_nanos(nanos));
+            results.histograms.ceiling.record(Duration::from_nanos(nanos + 800));
             results.histograms.send_delay.record(Duration::from_nanos(500));
+            results.histograms.receive_delay.record(Duration::from_nanos(300));
+            results.histograms.client_delay.record(Duration::from_nanos(800));
         }
         results.histograms.response_time.add(&latencies);
         results.messages.sent += messages;
@@ -87,4 +96,18 @@ fn sample(seconds: u32, micros: u64, seed: u64) -> RunResults {
     results.measured_s = f64::from(seconds);
     results.finalize();
     results
+}
+
+/// Gives the messages of a sample a floor of `share` of their times.
+fn lower_floor(results: &mut RunResults, share: f64) {
+    results.histograms.floor.clear();
+    for step in results.latency().clone().histogram().iter_recorded() {
+        let time = Duration::from_nanos(step.value_iterated_to()).mul_f64(share);
+        results.histograms.floor.record_many_nanos(u64::try_from(time.as_nanos()).unwrap(), step.count_at_value());
+    }
+}
+
+/// A client that was busy for `share` of the time.
+fn busy(share: f64) -> Option<Cpu> {
+    Some(Cpu { seconds: 3.0 * share, share, ..Cpu::default() })
 }

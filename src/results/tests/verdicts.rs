@@ -1,7 +1,7 @@
 //! Validity of runs.
 
-use super::sample;
-use crate::results::{Cpu, LoadKind, Reason, RunResults, TextReport, html_report, validate};
+use super::{busy, lower_floor, sample};
+use crate::results::{LoadKind, Reason, RunResults, TextReport, html_report, merge, validate};
 use std::time::Duration;
 
 #[test]
@@ -10,37 +10,52 @@ fn client_that_sends_on_time_is_valid() {
     assert_eq!(validate(&RunResults::of("x")), []);
 }
 
+/// A late client measures correctly as long as it sends everything. Its percentiles are marked if that may matter.
 #[test]
-fn send_delay_above_a_tenth_of_the_latency_is_invalid() {
-    let mut results = RunResults::of("x");
-    results.load.kind = LoadKind::Open;
-    (0..100).for_each(|_| results.histograms.response_time.record(Duration::from_millis(1)));
-    (0..100).for_each(|_| results.histograms.send_delay.record(Duration::from_micros(99)));
-    assert_eq!(validate(&results), []);
-    (0..2).for_each(|_| results.histograms.send_delay.record(Duration::from_micros(102)));
-    assert!(matches!(validate(&results)[..], [Reason::SendDelay { .. }]), "{:?}", validate(&results));
+fn lateness_alone_is_valid() {
+    let mut results = sample(3, 100, 1);
+    (0..3000).for_each(|_| results.histograms.send_delay.record(Duration::from_millis(50)));
+    lower_floor(&mut results, 0.1);
     results.finalize();
-    assert!(
-        !results.valid && results.reasons[0].contains("102 µs") && results.notes.is_empty(),
-        "{:?}",
-        results.reasons
-    );
+    assert!(results.valid && results.notes.is_empty(), "{results:?}");
 }
 
 #[test]
-fn late_client_without_replies_is_invalid() {
-    let mut results = RunResults::of("x");
-    (results.load.kind, results.measured_s) = (LoadKind::Open, 10.0);
-    (0..100).for_each(|_| results.histograms.send_delay.record(Duration::from_millis(99)));
-    assert_eq!(validate(&results), []);
-    (0..2).for_each(|_| results.histograms.send_delay.record(Duration::from_millis(102)));
+fn busy_client_is_invalid_if_its_median_is_bounded() {
+    let mut results = sample(3, 100, 1);
+    results.cpu = busy(0.97);
+    results.machine.cpus = Some(4);
     results.finalize();
-    assert!(
-        !results.valid && results.reasons[0].contains("102 ms, more than 1 % of the measured 10.0 s"),
-        "{:?}",
-        results.reasons
-    );
-    assert!(TextReport(&results).to_string().starts_with("NOT VALID: client-limited"));
+    assert!(results.valid, "an exact median: {:?}", results.reasons);
+    assert_eq!(results.notes, ["client CPU at 97 %; what helps: a CPU of its own, more workers, a lower rate"]);
+    lower_floor(&mut results, 0.5);
+    results.finalize();
+    let reason = "client-limited: its CPU was at 97 %, and its delays may explain even the median; what helps: a CPU of \
+                  its own, more workers, a lower rate";
+    assert_eq!((results.valid, &results.reasons[..], results.notes.len()), (false, &[reason.to_owned()][..], 0));
+    assert!(TextReport(&results).to_string().starts_with("NOT VALID: client-limited: its CPU was at 97 %"));
+    // The merged runs together are as busy as the busiest one.
+    let mut other = sample(3, 100, 2);
+    (other.cpu, other.machine.cpus) = (busy(0.2), Some(4));
+    let merged = merge(&[results.clone(), other]).expect("two runs");
+    assert!(!merged.valid && merged.reasons == [reason], "{:?}", merged.reasons);
+    results.cpu = busy(0.89);
+    results.finalize();
+    assert!(results.valid, "{:?}", results.reasons);
+}
+
+/// A loop that spins uses a CPU also while it waits.
+#[test]
+fn spinning_client_is_busy_in_its_rounds() {
+    let mut results = sample(3, 100, 1);
+    lower_floor(&mut results, 0.5);
+    results.cpu = busy(1.0);
+    results.configuration.set("spin", "1ms");
+    // 1.5 of 3 seconds.
+    (0..1500).for_each(|_| results.histograms.loop_round.record(Duration::from_millis(1)));
+    assert_eq!(validate(&results), []);
+    (0..1400).for_each(|_| results.histograms.loop_round.record(Duration::from_millis(1)));
+    assert!(matches!(validate(&results)[..], [Reason::Saturated { .. }]), "{:?}", validate(&results));
 }
 
 #[test]
@@ -56,16 +71,18 @@ fn one_percent_of_the_schedule_may_be_missing() {
 #[test]
 fn messages_blocked_by_the_server_do_not_invalidate_a_run() {
     let mut results = RunResults::of("x");
-    results.messages.due = Some(100_000);
+    (results.load.kind, results.messages.due) = (LoadKind::Open, Some(100_000));
     for (sent, unsent, is_valid) in [(60_000, 40_000, true), (60_000, 39_000, true), (60_000, 38_000, false)] {
         (results.messages.sent, results.messages.unsent) = (sent, unsent);
         results.finalize();
         assert_eq!(results.valid, is_valid, "{sent} {unsent}");
         assert!(results.notes[0].contains("not sent, or only in part"), "{:?}", results.notes);
+        let reason = "; what helps: a CPU of its own, busy polling (spin), a lower rate";
+        assert!(results.reasons.iter().all(|text| text.starts_with("client-limited: ") && text.ends_with(reason)));
     }
     (results.messages.sent, results.messages.unsent) = (60_000, 40_000);
     results.measured_s = 3.0;
-    results.cpu = Some(Cpu { seconds: 2.9, share: 0.97 });
+    results.cpu = busy(0.97);
     results.finalize();
     assert!(!results.valid, "a client without CPU time cannot tell who blocked its messages");
 }
@@ -171,14 +188,6 @@ fn load_whose_connections_all_failed_is_invalid() {
     );
 }
 
-#[test]
-fn busy_client_is_a_hint() {
-    let mut results = sample(3, 100, 1);
-    results.cpu = Some(Cpu { seconds: 2.9, share: 0.97 });
-    results.finalize();
-    assert!(results.valid && results.notes.len() == 1 && results.notes[0].contains("97 %"), "{:?}", results.notes);
-}
-
 /// If the network or the server fails, the few replies before that say nothing about the client.
 #[test]
 fn lost_messages_are_reported_first() {
@@ -186,10 +195,7 @@ fn lost_messages_are_reported_first() {
     (results.load.kind, results.measured_s) = (LoadKind::Open, 4.0);
     (results.messages.due, results.messages.sent) = (Some(82), 82);
     (0..20).for_each(|_| results.histograms.response_time.record(Duration::from_micros(400)));
-    (0..82).for_each(|_| results.histograms.send_delay.record(Duration::from_millis(2)));
     results.messages.answered = 20;
-    results.finalize();
-    assert!(!results.valid, "the client was too late for so short a latency: {:?}", results.reasons);
     (0..62).for_each(|_| results.histograms.unanswered_age.record(Duration::from_secs(5)));
     for (timed_out, lost, words) in [
         (62, 0, "62 of 82 messages were not answered within the reply timeout"),
