@@ -1,6 +1,7 @@
 //! Options in error texts: the library names its settings and causes, and the programs add the options.
 
 use crate::error::Error;
+use crate::results::RunResults;
 
 /// Prefix of the causes of datagrams that the system refused to send.
 const NOT_SENT: &str = "not_sent_";
@@ -46,12 +47,14 @@ const OPTIONS: [(&str, &str); 45] = [
     ("size", "--size"),
     ("socket.keepalive", "--keepalive"),
     ("sources", "--source"),
+    ("spin", "--spin"),
     ("targets", "HOST PORT"),
     ("tls", "the options for TLS, of a client --tls"),
     ("tls.ca", "--tls-ca"),
     ("tls.identity", "--tls-cert and --tls-key"),
     ("tls.server_name", "--server-name"),
     ("udp", "--udp"),
+    ("workers", "--workers"),
 ];
 
 /// Options that avoid a failure, by the name of its cause in results.
@@ -70,6 +73,13 @@ const ADVICE: [(&str, &str); 8] = [
 pub(super) fn advice(cause: &str) -> Option<&'static str> {
     let name = cause.strip_prefix(NOT_SENT).unwrap_or(cause);
     ADVICE.iter().find(|(known, _)| *known == name).map(|(_, advice)| *advice)
+}
+
+/// The options that make a late client more punctual.
+pub(super) fn remedies(results: &RunResults) -> Option<String> {
+    let remedies = if results.has_late_client() { results.remedies() } else { Vec::new() };
+    let options: Vec<_> = remedies.iter().filter_map(|remedy| remedy.setting()).map(option).collect();
+    (!options.is_empty()).then(|| format!("{} for a more punctual client", options.join(", ")))
 }
 
 /// The text of an error, with options in place of the library's settings.

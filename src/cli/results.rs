@@ -21,7 +21,7 @@ pub(super) struct ReportOptions {
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     hgrm: Option<PathBuf>,
     /// Write a latency histogram per second in HdrHistogram's log format; - for stdout. With --rate these are response
-    /// times; the service time of the whole run comes first, with the tag service_time.
+    /// times. Before them, with their names as tags: service_time, ceiling, floor, client_delay of the whole run.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     hdr_log: Option<PathBuf>,
     /// Write an HTML page with charts; - for stdout.
@@ -117,6 +117,7 @@ impl Files {
     fn print_report(&self, results: &RunResults, threshold_results: &[ThresholdResult]) -> bool {
         let mut text = results.to_string();
         let advice: BTreeSet<_> = results.errors.keys().filter_map(|cause| option_names::advice(cause)).collect();
+        let advice = advice.into_iter().map(str::to_owned).chain(option_names::remedies(results));
         for advice in advice {
             let _ = write!(text, "\n  {:<12} {advice}", "options");
         }

@@ -1,8 +1,8 @@
 //! Lateness of the client: what caused it, and what helps.
 
-use super::summary::format_seconds;
+use super::summary::{QUANTILES, format_seconds};
 use super::validity::MAX_MISSING;
-use super::{Cpu, LoadKind, RunResults};
+use super::{Cpu, LoadKind, Precision, Reason, RunResults, percentiles, validate};
 use serde_json::Value;
 use std::fmt;
 
@@ -84,6 +84,15 @@ impl RunResults {
             remedies.push(Remedy::LowerRate);
         }
         remedies
+    }
+
+    /// Whether the report calls the client late: a percentile is bounded, or the client limited the load.
+    #[must_use]
+    pub fn has_late_client(&self) -> bool {
+        let is_limiting = |reason: &Reason| reason.invalidates() && reason.is_client_limited();
+        let quantiles = QUANTILES.map(|(_, quantile)| quantile);
+        validate(self).iter().any(is_limiting)
+            || percentiles(self, &quantiles).iter().any(|percentile| percentile.precision == Precision::Bounded)
     }
 
     /// The remedies as the end of a sentence: `; what helps: more workers, a lower rate`.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use textwrap::core::Word;
 use textwrap::{Options, WordSeparator, WordSplitter};
 
-/// Columns of the latency table.
-const QUANTILES: [(&str, f64); 6] =
+/// Percentiles of reports.
+pub(super) const QUANTILES: [(&str, f64); 6] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
 
 /// Columns before the first value of the latency table, and of each value.

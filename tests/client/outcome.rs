@@ -49,7 +49,7 @@ impl Outcome {
         }
         // Where the end of a reply is unknown, none is counted.
         let is_unframed = exit.stdout.iter().any(|line| line.starts_with("  reads "));
-        assert!(!at(if is_unframed { "    first byte " } else { "    service time " }).is_empty());
+        assert!(!at(if is_unframed { "    first byte " } else { "    service " }).is_empty());
         let opening = exit.stdout.iter().find_map(|line| line.strip_prefix("  opening "));
         let verdict = exit.stdout[0].clone();
         let outcome = Self {

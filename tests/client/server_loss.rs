@@ -101,7 +101,7 @@ fn server_stops_answering() {
     let first = run.stderr.iter().find(|line| line.starts_with("FAILED: ") || line.starts_with("NOT VALID: "));
     let told = format!("FAILED: {} of 100 messages were not answered within the reply timeout", messages.timed_out);
     assert_eq!(first, Some(&told), "{:?}", run.results);
-    assert!(!run.results.reasons.iter().any(|reason| reason.contains("the latency's p50")), "{:?}", run.results);
+    assert!(run.results.valid, "{:?}", run.results);
 }
 
 /// A load whose server never listens.

@@ -16,7 +16,7 @@ fn run_is_shown_in_80_columns() {
     let exit = report(&["show", &file(&folder, "run.json", &sample(3, 100))]);
     assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
     assert_eq!(exit.stdout[0], "10 connections to 127.0.0.1:65432: every reply was correct");
-    assert!(exit.stdout.iter().any(|line| line.starts_with("    response time ")), "{exit:#?}");
+    assert!(exit.stdout.iter().any(|line| line.starts_with("    response ")), "{exit:#?}");
     assert!(exit.stdout.iter().all(|line| line.chars().count() <= 80), "{exit:#?}");
 }
 

@@ -96,6 +96,8 @@ fn run_and_report(options: &Options, configuration: &Configuration) -> Result<u8
     let (mut files, is_quiet) = (options.report.open()?, options.log.is_quiet());
     let mut results = run(options)?;
     results.configuration = options.settings(configuration);
+    // What helps a late client depends on its options.
+    results.finalize();
     if options.content.stdin {
         return Ok(interactive_run(&results));
     }

@@ -6,7 +6,7 @@ mod charts;
 mod escape;
 mod scale;
 
-use super::summary::{format_seconds, load, losses, machine, opening, subject, verdict};
+use super::summary::{QUANTILES, format_seconds, load, losses, machine, opening, subject, verdict};
 use super::{
     Latencies, LoadKind, Percentile, Precision, ReplyCheck, RunResults, Statuses, format_latency, in_plain_text,
     percentiles,
@@ -22,9 +22,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 const STYLE: &str = include_str!("style.css");
 
-/// Percentiles of the tables, and those of the tiles among them.
-const QUANTILES: [(&str, f64); 6] =
-    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
+/// Percentiles of the tiles.
 const OF_TILES: [&str; 4] = ["p50", "p99", "p99.9", "max"];
 
 /// Renders the report of a run.
