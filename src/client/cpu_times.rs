@@ -29,10 +29,8 @@ impl CpuTimes {
     /// The times from `self` to now; none without a clock.
     pub(super) fn until_now(self) -> Option<Cpu> {
         let now = Self::now();
-        let mut cpu = Cpu::default();
-        cpu.seconds = since(self.used, now.used)?;
-        cpu.waiting_s = since(self.waiting, now.waiting);
-        Some(cpu)
+        let seconds = since(self.used, now.used)?;
+        Some(Cpu { seconds, waiting_s: since(self.waiting, now.waiting), ..Cpu::default() })
     }
 }
 
@@ -117,13 +115,13 @@ mod tests {
 
     #[test]
     fn the_longest_throttled_parent_counts() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a folder");
         let write = |path: &str, text: &str| {
             let path = folder.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("it is writable");
+            std::fs::write(path, text).expect("it is writable");
         };
-        let root = folder.path().to_str().unwrap();
+        let root = folder.path().to_str().expect("UTF-8");
         assert_eq!(throttled("0::/a/b\n", root), None);
         write("a/b/cpu.stat", "usage_usec 5\nthrottled_usec 1000\n");
         write("a/cpu.stat", "nr_throttled 1\nthrottled_usec 3000\n");

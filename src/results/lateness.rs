@@ -9,8 +9,8 @@ use std::fmt;
 /// CPU share from which a loop has no reserve for bursts.
 const BUSY: f64 = 0.9;
 
-/// CPU share from which further workers make the client more punctual.
-const HALF_BUSY: f64 = 0.5;
+/// CPU share from which further workers make the client more punctual. A loop that has time polls for up to half of it.
+const MOSTLY_BUSY: f64 = 0.6;
 
 /// Minimum measured time for evaluating the CPU share, in seconds. In less time, program start dominates.
 const MIN_MEASURED_S: f64 = 0.1;
@@ -67,7 +67,7 @@ impl RunResults {
     pub fn remedies(&self) -> Vec<Remedy> {
         let cpu = self.cpu.unwrap_or_default();
         let [waits, is_throttled, has_steal] = self.lost_times(cpu).map(|(lost_s, _)| lost_s.is_some());
-        let is_busy = self.busy().is_none_or(|share| share >= HALF_BUSY);
+        let is_busy = self.busy().is_none_or(|share| share >= MOSTLY_BUSY);
         let (is_saturated, has_free_cpu) = (self.is_saturated(), self.has_free_cpu());
         let helps = [
             (Remedy::CpuLimit, is_throttled),

@@ -103,11 +103,11 @@ fn lower_floor(results: &mut RunResults, share: f64) {
     results.histograms.floor.clear();
     for step in results.latency().clone().histogram().iter_recorded() {
         let time = Duration::from_nanos(step.value_iterated_to()).mul_f64(share);
-        results.histograms.floor.record_many_nanos(u64::try_from(time.as_nanos()).unwrap(), step.count_at_value());
+        results.histograms.floor.record_many_nanos(crate::units::nanos(time), step.count_at_value());
     }
 }
 
 /// A client that was busy for `share` of the time.
-fn busy(share: f64) -> Option<Cpu> {
-    Some(Cpu { seconds: 3.0 * share, share, ..Cpu::default() })
+fn busy(share: f64) -> Cpu {
+    Cpu { seconds: 3.0 * share, share, ..Cpu::default() }
 }

@@ -2,7 +2,8 @@
 
 use super::{RunResults, busy, lower_floor, sample};
 use crate::results::{
-    Cpu, LoadKind, Precision, Remedy, TextReport, TimestampSource, Verdict, compare, html_report, merge, percentiles,
+    Cpu, LoadKind, Precision, Remedy, TextReport, Threshold, TimestampSource, Verdict, compare, html_report, merge,
+    percentiles,
 };
 use std::time::Duration;
 
@@ -51,7 +52,10 @@ fn less_than_the_spread_between_seconds_is_negligible() {
     assert_eq!(median.precision, Precision::Exact);
     // Too few seconds show no spread.
     results.intervals.truncate(7);
-    assert_eq!((results.percentile(0.5).unwrap().plus_minus, precision(&results, 0.5)), (None, Precision::Bounded));
+    assert_eq!(
+        (results.percentile(0.5).expect("replies").plus_minus, precision(&results, 0.5)),
+        (None, Precision::Bounded)
+    );
 }
 
 #[test]
@@ -61,7 +65,7 @@ fn interval_has_the_width_of_the_spread() {
     let plus_minus: Vec<_> = shown.iter().map(|percentile| percentile.plus_minus.is_some()).collect();
     assert_eq!(plus_minus, [true, true, true, false, false], "20,000 replies have 2 above the p99.99");
     // Independent samples of 95 to 130 µs: the standard error of the median is about 0.13 µs.
-    let of_median = shown[0].plus_minus.unwrap();
+    let of_median = shown[0].plus_minus.expect("enough replies");
     assert!((Duration::from_nanos(80)..Duration::from_nanos(600)).contains(&of_median), "{of_median:?}");
 }
 
@@ -77,8 +81,8 @@ fn runs_without_bounds_have_no_marks() {
     };
     for results in [
         changed(|results| results.receive_timestamps = None),
-        changed(|results| results.receive_timestamps.as_mut().unwrap().source = TimestampSource::User),
-        changed(|results| results.receive_timestamps.as_mut().unwrap().rejected = 1_000),
+        changed(|results| results.receive_timestamps.as_mut().expect("timestamps").source = TimestampSource::User),
+        changed(|results| results.receive_timestamps.as_mut().expect("timestamps").rejected = 1_000),
         changed(|results| results.histograms.floor.clear()),
         changed(|results| results.histograms.floor.record_nanos(1)),
         changed(|results| {
@@ -94,7 +98,7 @@ fn runs_without_bounds_have_no_marks() {
     // A merged run needs the floors of all.
     let mut old = changed(|results| results.run_ids = vec!["other".to_owned()]);
     old.histograms.floor.clear();
-    assert_eq!(precision(&merge(&[late.clone(), old]).unwrap(), 0.5), Precision::Unknown);
+    assert_eq!(precision(&merge(&[late.clone(), old]).expect("two runs"), 0.5), Precision::Unknown);
     assert!(RunResults::of("x").percentile(0.5).is_none());
 }
 
@@ -103,7 +107,7 @@ fn bounded_values_are_marked() {
     let mut results = sample(20, 100, 1);
     lower_floor(&mut results, 0.7);
     results.machine.cpus = Some(2);
-    results.cpu = Some(Cpu { waiting_s: Some(1.5), throttled_s: Some(0.1), ..busy(0.6).unwrap() });
+    results.cpu = Some(Cpu { waiting_s: Some(1.5), throttled_s: Some(0.1), ..busy(0.6) });
     let text = TextReport(&results).to_string();
     let rows: Vec<_> = text.lines().skip_while(|line| !line.starts_with("  latency")).collect();
     assert!(rows.iter().all(|row| row.chars().count() <= 80), "{text}");
@@ -142,7 +146,7 @@ fn only_remedies_that_apply_are_named() {
         change(&mut results);
         results.remedies()
     };
-    results.cpu = Some(Cpu { waiting_s: Some(0.0), throttled_s: Some(0.0), steal_s: Some(0.0), ..busy(0.6).unwrap() });
+    results.cpu = Some(Cpu { waiting_s: Some(0.0), throttled_s: Some(0.0), steal_s: Some(0.0), ..busy(0.6) });
     results.machine.cpus = Some(2);
     assert_eq!(results.remedies(), [Remedy::Spin], "the server needs the other CPU");
     assert_eq!(with(&results, |results| results.configuration.set("spin", "1ms")), [Remedy::LowerRate]);
@@ -157,10 +161,12 @@ fn only_remedies_that_apply_are_named() {
         results.configuration.set("workers", 2);
     };
     assert_eq!(with(&results, two_workers), [Remedy::Spin]);
-    let idle = |results: &mut RunResults| (results.machine.cpus, results.cpu.as_mut().unwrap().share) = (Some(4), 0.1);
+    let idle = |results: &mut RunResults| {
+        (results.machine.cpus, results.cpu.as_mut().expect("CPU times").share) = (Some(4), 0.1);
+    };
     assert_eq!(with(&results, idle), [Remedy::Spin], "an idle worker needs no help");
     let take = |results: &mut RunResults| {
-        let cpu = results.cpu.as_mut().unwrap();
+        let cpu = results.cpu.as_mut().expect("CPU times");
         (cpu.waiting_s, cpu.throttled_s, cpu.steal_s, cpu.share) = (Some(0.5), Some(0.5), Some(0.5), 0.95);
     };
     assert_eq!(
@@ -173,9 +179,8 @@ fn only_remedies_that_apply_are_named() {
 #[test]
 fn lateness_may_explain_a_crossed_threshold() {
     let mut results = constant(3, 2000, 1000);
-    results.cpu = Some(Cpu { waiting_s: Some(0.0), ..busy(0.2).unwrap() });
-    let evaluate =
-        |results: &RunResults, text: &str| text.parse::<crate::results::Threshold>().unwrap().evaluate(results);
+    results.cpu = Some(Cpu { waiting_s: Some(0.0), ..busy(0.2) });
+    let evaluate = |results: &RunResults, text: &str| text.parse::<Threshold>().expect("a threshold").evaluate(results);
     for (text, verdict, expected) in [
         (
             "p99>1500us",

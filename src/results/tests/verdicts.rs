@@ -23,7 +23,7 @@ fn lateness_alone_is_valid() {
 #[test]
 fn busy_client_is_invalid_if_its_median_is_bounded() {
     let mut results = sample(3, 100, 1);
-    results.cpu = busy(0.97);
+    results.cpu = Some(busy(0.97));
     results.machine.cpus = Some(4);
     results.finalize();
     assert!(results.valid, "an exact median: {:?}", results.reasons);
@@ -36,10 +36,10 @@ fn busy_client_is_invalid_if_its_median_is_bounded() {
     assert!(TextReport(&results).to_string().starts_with("NOT VALID: client-limited: its CPU was at 97 %"));
     // The merged runs together are as busy as the busiest one.
     let mut other = sample(3, 100, 2);
-    (other.cpu, other.machine.cpus) = (busy(0.2), Some(4));
+    (other.cpu, other.machine.cpus) = (Some(busy(0.2)), Some(4));
     let merged = merge(&[results.clone(), other]).expect("two runs");
     assert!(!merged.valid && merged.reasons == [reason], "{:?}", merged.reasons);
-    results.cpu = busy(0.89);
+    results.cpu = Some(busy(0.89));
     results.finalize();
     assert!(results.valid, "{:?}", results.reasons);
 }
@@ -49,7 +49,7 @@ fn busy_client_is_invalid_if_its_median_is_bounded() {
 fn spinning_client_is_busy_in_its_rounds() {
     let mut results = sample(3, 100, 1);
     lower_floor(&mut results, 0.5);
-    results.cpu = busy(1.0);
+    results.cpu = Some(busy(1.0));
     results.configuration.set("spin", "1ms");
     // 1.5 of 3 seconds.
     (0..1500).for_each(|_| results.histograms.loop_round.record(Duration::from_millis(1)));
@@ -82,7 +82,7 @@ fn messages_blocked_by_the_server_do_not_invalidate_a_run() {
     }
     (results.messages.sent, results.messages.unsent) = (60_000, 40_000);
     results.measured_s = 3.0;
-    results.cpu = busy(0.97);
+    results.cpu = Some(busy(0.97));
     results.finalize();
     assert!(!results.valid, "a client without CPU time cannot tell who blocked its messages");
 }
