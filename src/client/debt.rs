@@ -11,7 +11,6 @@
 //!
 //! `docs/methodology.md` has the proofs and their conditions. Times are nanoseconds of one clock, given as arguments.
 
-use super::tcp::in_flight::MessageTimes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -261,13 +260,6 @@ impl DebtTracker {
 }
 
 impl SendTimes {
-    /// Those of a message that was sent.
-    #[inline]
-    pub(super) fn of(MessageTimes { due, blocked, sent, .. }: MessageTimes) -> Self {
-        let sent = sent.unwrap_or(due + blocked);
-        Self { sent, send_delay: sent.saturating_sub(due + blocked), blocked }
-    }
-
     /// How much later than by a punctual client it was sent, at most. A reply with a debt of `inherited` unblocked it.
     fn late(self, inherited: u64) -> u64 {
         self.send_delay + self.blocked.min(inherited)

@@ -9,7 +9,7 @@ use super::debt::{BatchId, DebtTracker, SendTimes};
 use super::failure::Failure;
 use super::progress::{Snapshot, WorkerProgress};
 use super::shared::Shared;
-use super::tcp::in_flight::{Arrival, Awaited, MessageTimes, SendRecorder, SentGroup};
+use super::tcp::in_flight::{Arrival, MessageTimes, SendRecorder, SentGroup};
 use super::udp::in_flight::ReplyClass;
 use super::udp::receivers::Peers;
 use crate::error::errno_name;
@@ -293,7 +293,11 @@ impl WorkerMetrics {
     #[inline]
     fn debt_of(&mut self, times: MessageTimes, arrival: Arrival) -> u64 {
         let Some((debts, batch)) = self.debts.as_mut().zip(times.batch) else { return u64::MAX };
-        let debt = debts.answered(batch, SendTimes::of(times), arrival.arrived);
+        let debt = debts.answered(
+            batch,
+            send_times(times.due, times.blocked, times.sent.unwrap_or(times.due)),
+            arrival.arrived,
+        );
         self.turn_debt = self.turn_debt.max(Some(debt));
         debt
     }
@@ -395,15 +399,11 @@ impl WorkerMetrics {
 
 impl SendRecorder for WorkerMetrics {
     #[inline]
-    fn begin_group(&mut self, group: SentGroup, awaited: Awaited) -> Option<BatchId> {
-        let debt_before = match awaited {
-            // All of the time blocked may be due to this client.
-            Awaited::Kernel => u64::MAX,
-            Awaited::Connection => 0,
-            Awaited::Reply => self.turn_debt.unwrap_or(u64::MAX),
-        };
+    fn begin_group(&mut self, group: SentGroup, was_full: bool) -> Option<BatchId> {
+        // Room in the socket buffer, or a connection, may have come late because of this client: then its debt is unknown.
+        let debt_before = self.turn_debt.filter(|_| !was_full).unwrap_or(u64::MAX);
         let SentGroup { due, blocked, sent, count } = group;
-        let times = SendTimes { sent, send_delay: sent.saturating_sub(due + blocked), blocked };
+        let times = send_times(due, blocked, sent);
         self.debts.as_mut().map(|debts| debts.sent(times, debt_before, count))
     }
 
@@ -614,6 +614,11 @@ impl WorkerMetrics {
         }
         results
     }
+}
+
+/// Times of a message that was due at `due`, blocked for `blocked` and sent at `sent`.
+fn send_times(due: u64, blocked: u64, sent: u64) -> SendTimes {
+    SendTimes { sent, send_delay: sent.saturating_sub(due + blocked), blocked }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "53 bits of nanoseconds are exact for 104 days")]

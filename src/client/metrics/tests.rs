@@ -1,7 +1,7 @@
 //! Tests of what is counted when, and where the measured time ends.
 
 use super::{DebtTracker, NANOS_PER_SECOND, Unanswered, WorkerMetrics};
-use crate::client::tcp::in_flight::{Arrival, Awaited, MessageTimes, SendRecorder, SentGroup};
+use crate::client::tcp::in_flight::{Arrival, MessageTimes, SendRecorder, SentGroup};
 use crate::results::RunResults;
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ fn the_delays_of_the_client_are_not_part_of_the_response_time() {
 fn the_floor_is_without_what_the_lateness_of_the_client_may_have_added() {
     let mut metrics = WorkerMetrics { debts: Some(DebtTracker::default()), ..metrics(true) };
     let mut send = |due, sent| {
-        let batch = metrics.begin_group(SentGroup { due, blocked: 0, sent, count: 1 }, Awaited::Connection);
+        let batch = metrics.begin_group(SentGroup { due, blocked: 0, sent, count: 1 }, false);
         MessageTimes { due, assigned: due, blocked: 0, sent: Some(sent), batch }
     };
     let [late, punctual] = [send(10 * MS, 14 * MS), send(15 * MS, 15 * MS)];

@@ -74,21 +74,10 @@ pub(in crate::client) struct SentGroup {
     pub(in crate::client) count: u64,
 }
 
-/// What a blocked message had been waiting for when it was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::client) enum Awaited {
-    /// Room in the socket buffer.
-    Kernel,
-    /// A connection.
-    Connection,
-    /// A reply that made room in the pipeline.
-    Reply,
-}
-
 /// Records messages as they are sent.
 pub(in crate::client) trait SendRecorder {
-    /// The kernel has accepted the first byte of these messages.
-    fn begin_group(&mut self, group: SentGroup, awaited: Awaited) -> Option<BatchId>;
+    /// The kernel has accepted the first byte of these messages. `was_full` says that the socket buffer had no room before.
+    fn begin_group(&mut self, group: SentGroup, was_full: bool) -> Option<BatchId>;
 
     /// The kernel has accepted these messages completely.
     fn complete_group(&mut self, group: SentGroup);
@@ -188,8 +177,8 @@ impl InFlight {
         size_of: impl Fn(u64) -> usize,
         recorder: &mut impl SendRecorder,
     ) {
-        let was_blocked = self.is_blocked;
-        if was_blocked {
+        let was_full = self.is_blocked;
+        if was_full {
             (self.is_blocked, self.blocked_until) = (false, now);
         }
         let mut number = begun - self.unsent();
@@ -199,9 +188,8 @@ impl InFlight {
                 break;
             }
             if batch.sent == NEVER {
-                let awaited = if was_blocked { Awaited::Kernel } else { batch.awaited() };
                 batch.start(now, self.blocked_until);
-                batch.batch = recorder.begin_group(batch.sent_group(batch.count.get()), awaited);
+                batch.batch = recorder.begin_group(batch.sent_group(batch.count.get()), was_full);
             }
             let unsent = batch.unsent;
             while batch.unsent > 0 && batch.begin + size_of(number) as u64 <= taken {
@@ -298,12 +286,6 @@ impl WriteGroup {
         MessageTimes { due: self.due, assigned, blocked, sent: is_begun.then_some(self.sent), batch: self.batch }
     }
 
-    /// What its messages wait for, if the socket buffer has room. A message that waited for a connection was assigned as of
-    /// the instant it was due.
-    fn awaited(&self) -> Awaited {
-        if self.assigned_at_or_blocked_for == self.due { Awaited::Connection } else { Awaited::Reply }
-    }
-
     /// The kernel has accepted the first byte by `now`, if not before; the server blocked until `blocked_until`.
     fn start(&mut self, now: u64, blocked_until: u64) {
         if self.sent == NEVER {
@@ -330,7 +312,7 @@ impl WriteGroup {
 
 #[cfg(test)]
 mod tests {
-    use super::{Awaited, InFlight, MessageTimes, SendRecorder, SentGroup};
+    use super::{InFlight, MessageTimes, SendRecorder, SentGroup};
     use crate::client::debt::BatchId;
 
     /// No pipeline limit.
@@ -364,7 +346,7 @@ mod tests {
     }
 
     impl SendRecorder for Vec<SentGroup> {
-        fn begin_group(&mut self, _group: SentGroup, _awaited: Awaited) -> Option<BatchId> {
+        fn begin_group(&mut self, _group: SentGroup, _was_full: bool) -> Option<BatchId> {
             None
         }
 

@@ -220,7 +220,8 @@ impl<'a> UdpBatch<'a> {
                         target: CLIENT_LOG, socket, bytes = datagram.len();
                         "Sending {} to socket {socket}", BytesRepr(send_batch.bytes(datagram))
                     );
-                    let group = in_flight.sent(now, wants_reply, |group, awaited| metrics.begin_group(group, awaited));
+                    let group =
+                        in_flight.sent(now, wants_reply, |group, was_full| metrics.begin_group(group, was_full));
                     metrics.sent_datagram(group, datagram.len());
                     None
                 }

@@ -4,7 +4,7 @@
 //! network.
 
 use crate::client::debt::BatchId;
-use crate::client::tcp::in_flight::{Awaited, MessageTimes, SentGroup};
+use crate::client::tcp::in_flight::{MessageTimes, SentGroup};
 use crate::client::udp::payload::{Match, Payload};
 use crate::client::udp::receivers::{AnsweredMessages, PeerSet};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -110,15 +110,16 @@ impl UdpInFlight {
         (self.next, places.min(left))
     }
 
-    /// Records that the next message was sent. It is in flight if a reply is expected, in the batch that `begin` returns.
+    /// Records that the next message was sent. It is in flight if a reply is expected, in the batch that `begin` returns. Its
+    /// second argument says that the socket buffer had no room before.
     pub(in crate::client) fn sent(
         &mut self,
         now: u64,
         wants_reply: bool,
-        begin: impl FnOnce(SentGroup, Awaited) -> Option<BatchId>,
+        begin: impl FnOnce(SentGroup, bool) -> Option<BatchId>,
     ) -> SentGroup {
-        let awaited = if self.blocked_until == NEVER { Awaited::Kernel } else { Awaited::Reply };
-        if awaited == Awaited::Kernel {
+        let was_full = self.blocked_until == NEVER;
+        if was_full {
             self.blocked_until = now;
         }
         let number = self.next;
@@ -127,7 +128,7 @@ impl UdpInFlight {
         let blocked = self.blocked_until.saturating_sub(assigned);
         let group = SentGroup { due, blocked, sent: now, count: 1 };
         if wants_reply {
-            let batch = begin(group, awaited);
+            let batch = begin(group, was_full);
             self.in_flight.insert(number, MessageTimes { due, assigned, blocked, sent: Some(now), batch });
         }
         group
