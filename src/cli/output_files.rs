@@ -4,6 +4,7 @@
 //! disk or a kill, the previous file is unchanged. Pipes and devices are written directly.
 
 use super::output;
+use super::result_files::{is_stdin, open};
 use crate::error::{Error, in_words};
 use crate::escape;
 use std::ffi::OsStr;
@@ -64,8 +65,22 @@ impl OutputFile {
     }
 
     /// Whether writing replaces the input that has this metadata.
-    pub(super) fn replaces(&self, input: &Metadata) -> bool {
+    fn replaces(&self, input: &Metadata) -> bool {
         FileIdentity::of(input).is_some_and(|identity| self.identity() == Some(identity))
+    }
+
+    /// Refuses to write over one of the `inputs`.
+    pub(super) fn check_inputs(&self, inputs: &[PathBuf]) -> Result<(), Error> {
+        let metadata = |input: &PathBuf| {
+            // Stdin has no path. A named pipe is not opened: closing it again would end its writer.
+            if is_stdin(input) { open(input)?.metadata() } else { input.metadata() }
+        };
+        if inputs.iter().any(|input| metadata(input).is_ok_and(|input| self.replaces(&input))) {
+            let path = escape::path(&self.path);
+            let text = format!("{path} is read and would be overwritten; give another file for the output");
+            return Err(Error::Usage(text));
+        }
+        Ok(())
     }
 
     fn identity(&self) -> Option<FileIdentity> {

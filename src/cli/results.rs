@@ -12,7 +12,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 /// Output files and thresholds.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct ReportOptions {
     /// Write all results to FILE as JSON; - for stdout, in one line. multiconn-report reads it.
     #[arg(long, value_name = "FILE", help_heading = "Report")]
@@ -40,6 +40,14 @@ pub(super) struct Files {
     thresholds: Vec<Threshold>,
 }
 
+/// What came of printing, writing and checking.
+pub(super) struct Outcome {
+    /// Whether the report and all files were written.
+    pub(super) is_written: bool,
+    /// Whether a threshold was crossed, or could not be evaluated.
+    pub(super) has_crossed: bool,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Json,
@@ -61,6 +69,11 @@ impl Form {
 }
 
 impl ReportOptions {
+    /// Options of a merged run: the file of its results, and its thresholds.
+    pub(super) fn of_merged(json: PathBuf, fail_if: Vec<Threshold>) -> Self {
+        Self { json: Some(json), fail_if, ..Self::default() }
+    }
+
     /// Opens all output files. Existing files stay unchanged until the results are written. Two outputs to one file are
     /// an error.
     pub(super) fn open(&self) -> Result<Files, Error> {
@@ -91,12 +104,32 @@ impl Files {
         !std::mem::replace(&mut self.is_stdout_taken, true)
     }
 
+    /// Whether a file goes to stdout.
+    pub(super) fn has_stdout(&self) -> bool {
+        self.is_stdout_taken
+    }
+
+    /// Refuses outputs that would replace one of the `inputs`.
+    pub(super) fn check_inputs(&self, inputs: &[PathBuf]) -> Result<(), Error> {
+        self.outputs.iter().try_for_each(|(output, _)| output.check_inputs(inputs))
+    }
+
     /// Prints, writes and checks the results of a run. Returns the exit status. With `is_quiet`, a successful run prints
     /// nothing.
     pub(super) fn finish(self, results: &RunResults, is_quiet: bool) -> u8 {
         let is_success = results.is_success();
+        let outcome = self.report(results, is_quiet && is_success);
+        match (results.interrupted, outcome.has_crossed, outcome.is_written && is_success) {
+            (true, ..) => INTERRUPTED,
+            (_, true, _) => CROSSED,
+            (_, _, true) => SUCCESS,
+            _ => FAILURE,
+        }
+    }
+
+    /// Prints the results unless `is_silent`, writes the files and checks the thresholds.
+    pub(super) fn report(self, results: &RunResults, is_silent: bool) -> Outcome {
         let threshold_results: Vec<_> = self.thresholds.iter().map(|threshold| threshold.evaluate(results)).collect();
-        let is_silent = is_quiet && is_success;
         let is_printed = is_silent || self.print_report(results, &threshold_results);
         let has_crossed = threshold_results.iter().any(|result| result.verdict != Verdict::Passed);
         if !results.interrupted && (is_silent || !self.is_stdout_taken) {
@@ -105,12 +138,7 @@ impl Files {
             crossed.for_each(|result| _ = output::print_to_stderr(escape::line(result)));
         }
         let is_written = self.write_files(results);
-        match (results.interrupted, has_crossed, is_printed && is_written && is_success) {
-            (true, ..) => INTERRUPTED,
-            (_, true, _) => CROSSED,
-            (_, _, true) => SUCCESS,
-            _ => FAILURE,
-        }
+        Outcome { is_written: is_printed && is_written, has_crossed }
     }
 
     /// Prints the report, options that avoid its failures, then each threshold.

@@ -11,6 +11,7 @@ pub(super) fn machine() -> Machine {
     let name = rustix::system::uname();
     let (system, release) = (name.sysname().to_string_lossy(), name.release().to_string_lossy());
     Machine {
+        host: Some(name.nodename().to_string_lossy().into_owned()),
         kernel: Some(format!("{system} {release}")),
         cpu_model: field("/proc/cpuinfo", "model name"),
         cpus: std::thread::available_parallelism().ok().map(|count| count.get() as u64),

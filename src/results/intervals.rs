@@ -1,9 +1,9 @@
 //! Intervals of a run: one per second of the measured time, and one for the time after it.
 
 use super::bounds::{add, total};
-use super::merge::offset_s;
-use super::{Interval, Latencies, RunResults};
+use super::{Interval, RunResults};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Minimum length of the last interval, in seconds. A shorter one says little about a rate.
 const MIN_INTERVAL_S: f64 = 0.5;
@@ -46,39 +46,23 @@ impl RunResults {
     }
 }
 
-/// Groups the intervals of all runs by their starting second since the start of the merged run.
+/// Adds the intervals of a run whose measured time began in second `begin` to those of other runs, by their start.
 #[allow(clippy::cast_possible_truncation, reason = "seconds of a run")]
-pub(super) fn align(merged: &RunResults, runs: &[RunResults]) -> Vec<Interval> {
-    let mut seconds: BTreeMap<i64, Vec<&Interval>> = BTreeMap::new();
-    for results in runs {
-        // Round each by itself: rounding their sum could put two intervals of one run into the same second.
-        let offset = offset_s(merged.started, results).round() as i64;
-        for interval in &results.intervals {
-            seconds.entry(offset.saturating_add(interval.start_s.round() as i64)).or_default().push(interval);
+pub(super) fn add_intervals(seconds: &mut BTreeMap<i64, Interval>, begin: i64, intervals: &[Interval]) {
+    for interval in intervals {
+        match seconds.entry(begin.saturating_add(interval.start_s.round() as i64)) {
+            Entry::Occupied(mut sum) => sum.get_mut().add(interval),
+            Entry::Vacant(free) => _ = free.insert(interval.clone()),
         }
     }
-    seconds.into_iter().map(|(start, parts)| join(start, &parts)).collect()
 }
 
-/// Joins the intervals of several clients in one second. This happens one second at a time, because a histogram in use
-/// is large.
-#[allow(clippy::cast_precision_loss, reason = "seconds of a run")]
-fn join(start: i64, parts: &[&Interval]) -> Interval {
-    let mut latencies = Latencies::default();
-    let mut sum = Interval { start_s: start as f64, ..Interval::default() };
-    for part in parts {
-        latencies.add(&part.latency.unpack());
-        sum.seconds = sum.seconds.max(part.seconds);
-        add(&mut sum.sent, part.sent);
-        add(&mut sum.answered, part.answered);
-        add(&mut sum.reads, part.reads);
-        add(&mut sum.errors, part.errors);
-        add(&mut sum.open, part.open);
-        add(&mut sum.bytes_sent, part.bytes_sent);
-        add(&mut sum.bytes_received, part.bytes_received);
-    }
-    sum.latency = latencies.pack();
-    sum
+/// The intervals in order. The first one keeps its start.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "seconds of a run")]
+pub(super) fn in_order(seconds: BTreeMap<i64, Interval>) -> Vec<Interval> {
+    let first = seconds.first_key_value().map_or(0, |(start, interval)| start - interval.start_s.round() as i64);
+    let moved = |(start, interval)| Interval { start_s: (start - first) as f64, ..interval };
+    seconds.into_iter().map(moved).collect()
 }
 
 impl Interval {
@@ -89,6 +73,18 @@ impl Interval {
 
     /// Adds another client's interval of the same second.
     pub fn add(&mut self, other: &Self) {
-        *self = Self { start_s: self.start_s, ..join(0, &[self, other]) };
+        if other.latency.count > 0 {
+            let mut latencies = self.latency.unpack();
+            latencies.add(&other.latency.unpack());
+            self.latency = latencies.pack();
+        }
+        self.seconds = self.seconds.max(other.seconds);
+        add(&mut self.sent, other.sent);
+        add(&mut self.answered, other.answered);
+        add(&mut self.reads, other.reads);
+        add(&mut self.errors, other.errors);
+        add(&mut self.open, other.open);
+        add(&mut self.bytes_sent, other.bytes_sent);
+        add(&mut self.bytes_received, other.bytes_received);
     }
 }

@@ -4,17 +4,20 @@
 //! Values that cannot be added (the machine, the options) are kept if all runs agree; differing options are listed.
 
 use super::bounds::{self, MAX_ENTRIES, MAX_NUMBER, add, total};
-use super::intervals::align;
+use super::intervals::{add_intervals, in_order};
+use super::shard_check::differences;
 use super::summary::format_seconds;
 use super::{
-    Configuration, Connections, Cpu, Load, Machine, Messages, Mismatches, ReceiveTimestamps, RunResults, SearchReply,
-    Timestamp, TimestampSource,
+    Configuration, Connections, Cpu, Interval, LoadStart, Machine, Messages, Mismatches, ReceiveTimestamps, RunResults,
+    SearchReply, Shard, Timestamp, TimestampSource,
 };
 use crate::units::format_count;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 /// Maximum number of mismatches kept; all are counted.
 const MAX_MISMATCHES: usize = 10;
@@ -68,95 +71,244 @@ impl fmt::Display for MergeError {
 
 impl Error for MergeError {}
 
-/// Merges runs. Intervals are aligned by the machines' clocks. Rates refer to the time during which any client
-/// measured. If the runs do not overlap in time, the merged run has a note.
+/// Merges runs: all of them with a [`Merger`].
 ///
 /// # Errors
 ///
-/// No run is given, one is given twice, runs differ in kind of load or transport, or a sum exceeds the maximum of a
-/// result.
+/// Those of [`Merger::add`] and [`Merger::finish`].
 pub fn merge(runs: &[RunResults]) -> Result<RunResults, MergeError> {
-    let (first, others) = runs.split_first().ok_or(MergeError::Nothing)?;
-    check_kinds(runs)?;
-    check_duplicates(runs)?;
-    let mut merged = first.clone();
-    for results in others {
-        merged.started = merged.started.min(results.started);
-        check_histograms(&mut merged, results)?;
-        merged.add_counts(results);
-        add_description(&mut merged, results);
-    }
-    merged.intervals = align(&merged, runs);
-    // Connections are open during the whole run; messages are sent in the measured window.
-    let open = runs.iter().map(|results| {
-        let begin = offset_s(merged.started, results);
-        (begin, begin + results.duration_s, results.connections.most_open)
-    });
-    merged.connections.most_open = most_at_once(open, |counts| total(counts));
-    let sum_of_rates = |rate: fn(&Load) -> Option<f64>| {
-        let in_windows = runs.iter().map(|results| {
-            let (begin, end) = window_s(merged.started, results);
-            Some((begin, end, rate(&results.load)?))
-        });
-        let rates: Option<Vec<_>> = in_windows.collect();
-        rates.map(|rates| most_at_once(rates.into_iter(), |rates| rates.sum::<f64>()))
-    };
-    let has_ramp = runs.iter().any(|results| results.load.ramp_to.is_some());
-    let ramp_to = sum_of_rates(|load| load.ramp_to.or(load.rate)).filter(|_| has_ramp);
-    (merged.load.rate, merged.load.ramp_to) = (sum_of_rates(|load| load.rate), ramp_to);
-    merged.duration_s = span(&merged, runs);
-    merged.measured_s = covered_s(&merged, runs);
-    revalidate(&mut merged, runs);
-    bounds::check(&merged).map_err(MergeError::TooLarge)?;
-    Ok(merged)
+    let mut merger = Merger::default();
+    runs.iter().try_for_each(|results| merger.add(results))?;
+    merger.finish()
 }
 
-/// A warning about runs that do not overlap in time; none if all were measured at some common moment.
-#[must_use]
-pub fn overlap_warning(runs: &[RunResults]) -> Option<String> {
-    let started = runs.iter().map(|results| results.started).min()?;
-    let windows = || runs.iter().filter(|results| results.measured_s > 0.0).map(|results| window_s(started, results));
-    let latest_begin = windows().map(|(begin, _)| begin).fold(0.0, f64::max);
-    let earliest_end = windows().map(|(_, end)| end).fold(f64::INFINITY, f64::min);
-    (latest_begin >= earliest_end).then(|| {
-        let gap = format_seconds(latest_begin - earliest_end);
-        format!("the runs do not overlap in time: one began {gap} after another had ended")
-    })
+/// Merges any number of runs, one after another. It holds the sum of all, and a few figures of each.
+///
+/// Intervals are aligned by the machines' clocks. Rates refer to the time during which any client measured.
+#[derive(Debug, Default)]
+pub struct Merger {
+    merged: Option<RunResults>,
+    pub(super) runs: Vec<MergedRun>,
+    /// Ids of the runs, and of runs without one their fingerprint, with the number of the run.
+    seen: BTreeMap<String, usize>,
+    /// Intervals by their start, in seconds since the measured time of the first run given began.
+    seconds: BTreeMap<i64, Interval>,
+    /// Configuration of the first run.
+    configuration: Configuration,
+    reasons: Vec<(Option<Shard>, String)>,
+    notes: Vec<String>,
 }
 
-fn check_kinds(runs: &[RunResults]) -> Result<(), MergeError> {
-    let kinds: [fn(&RunResults) -> &'static str; 4] = [
-        |results| results.load.kind.name(),
-        RunResults::transport,
-        |results| results.reply_check.kind(),
-        |results| {
-            if results.load.duration_s.is_some() { "a load with a duration" } else { "a fixed number of messages" }
-        },
-    ];
-    for kind in kinds {
-        if let Some(other) = runs.iter().position(|results| kind(results) != kind(&runs[0])) {
-            let are = [kind(&runs[0]), kind(&runs[other])];
-            return Err(MergeError::Differ { runs: [0, other], are });
+/// What a merger keeps of each run.
+#[derive(Debug)]
+pub(super) struct MergedRun {
+    kinds: [&'static str; 4],
+    valid: bool,
+    pub(super) started: Timestamp,
+    duration_s: f64,
+    /// Begin of the measured time, as a time since 1970.
+    measured_from: Duration,
+    pub(super) measured_s: f64,
+    most_open: u64,
+    rate: Option<f64>,
+    ramp_to: Option<f64>,
+    start: Option<LoadStart>,
+    pub(super) shard: Option<Shard>,
+    pub(super) host: Option<String>,
+    /// Options that differ from those of the first run.
+    pub(super) differences: Vec<String>,
+}
+
+impl Merger {
+    /// Adds a run.
+    ///
+    /// # Errors
+    ///
+    /// The run was given before, it differs in kind of load or transport, or a sum exceeds the maximum of a result. The
+    /// runs before it cannot be merged then.
+    pub fn add(&mut self, results: &RunResults) -> Result<(), MergeError> {
+        let number = self.runs.len();
+        if number == MAX_ENTRIES {
+            return Err(MergeError::TooLarge(format!("more than {} runs", format_count(MAX_ENTRIES as u64))));
         }
-    }
-    Ok(())
-}
-
-/// Runs without ids are duplicates if everything is equal: two runs never take exactly the same time.
-fn check_duplicates(runs: &[RunResults]) -> Result<(), MergeError> {
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for (number, results) in runs.iter().enumerate() {
-        for id in &results.run_ids {
-            if let Some(earlier) = seen.insert(id, number) {
+        let mut run = MergedRun::of(results);
+        if let Some(first) = self.runs.first() {
+            if let Some((ours, theirs)) = first.kinds.into_iter().zip(run.kinds).find(|(ours, theirs)| ours != theirs) {
+                return Err(MergeError::Differ { runs: [0, number], are: [ours, theirs] });
+            }
+            run.differences = differences(&self.configuration, &results.configuration);
+        }
+        for id in ids(results) {
+            if let Some(earlier) = self.seen.insert(id, number) {
                 return Err(MergeError::Duplicate { runs: [earlier, number] });
             }
         }
-        let is_same = |earlier: &RunResults| results.run_ids.is_empty() && earlier == results;
-        if let Some(earlier) = runs[..number].iter().position(is_same) {
-            return Err(MergeError::Duplicate { runs: [earlier, number] });
+        match &mut self.merged {
+            None => {
+                self.configuration = results.configuration.clone();
+                self.merged = Some(RunResults { intervals: Vec::new(), ..results.clone() });
+            }
+            Some(merged) => {
+                merged.started = merged.started.min(results.started);
+                check_histograms(merged, results)?;
+                merged.add_counts(results);
+                add_description(merged, results);
+            }
+        }
+        let begin = self.runs.first().map_or(run.measured_from, |first| first.measured_from);
+        add_intervals(&mut self.seconds, run.second_after(begin), &results.intervals);
+        let room = MAX_ENTRIES.saturating_sub(self.reasons.len());
+        self.reasons.extend(results.reasons.iter().take(room).map(|reason| (results.shard, reason.clone())));
+        add_new(&mut self.notes, &results.notes);
+        self.notes.truncate(MAX_ENTRIES);
+        self.runs.push(run);
+        Ok(())
+    }
+
+    /// The merged run. If the runs do not overlap in time, or shards of a load are missing, it has a note.
+    ///
+    /// # Errors
+    ///
+    /// No run was added, or a sum exceeds the maximum of a result.
+    pub fn finish(mut self) -> Result<RunResults, MergeError> {
+        let mut merged = self.merged.take().ok_or(MergeError::Nothing)?;
+        let started = merged.started;
+        merged.intervals = in_order(std::mem::take(&mut self.seconds));
+        // Connections are open during the whole run; messages are sent in the measured window.
+        let open = self.runs.iter().map(|run| {
+            let begin = offset_s(started, run.started.since_1970());
+            (begin, begin + run.duration_s, run.most_open)
+        });
+        merged.connections.most_open = most_at_once(open, |counts| total(counts));
+        if self.runs.len() > 1 {
+            let has_ramp = self.runs.iter().any(|run| run.ramp_to.is_some());
+            let ramp_to = self.sum_of_rates(started, |run| run.ramp_to.or(run.rate)).filter(|_| has_ramp);
+            (merged.load.rate, merged.load.ramp_to) = (self.sum_of_rates(started, |run| run.rate), ramp_to);
+            merged.start = self.start();
+        }
+        merged.duration_s = span(started, &self.runs);
+        merged.measured_s = covered_s(started, &self.runs);
+        self.revalidate(&mut merged);
+        bounds::check(&merged).map_err(MergeError::TooLarge)?;
+        Ok(merged)
+    }
+
+    /// The most that the rates add up to at one moment; none if a run has no rate.
+    fn sum_of_rates(&self, started: Timestamp, rate: fn(&MergedRun) -> Option<f64>) -> Option<f64> {
+        let in_windows = self.runs.iter().map(|run| {
+            let (begin, end) = run.window_s(started);
+            Some((begin, end, rate(run)?))
+        });
+        let rates: Option<Vec<_>> = in_windows.collect();
+        rates.map(|rates| without_rounding_error(most_at_once(rates.into_iter(), |rates| rates.sum::<f64>())))
+    }
+
+    /// A warning about runs that do not overlap in time; none if all were measured at some common moment.
+    #[must_use]
+    pub fn overlap_warning(&self) -> Option<String> {
+        let started = self.runs.iter().map(|run| run.started).min()?;
+        let windows = || self.runs.iter().filter(|run| run.measured_s > 0.0).map(|run| run.window_s(started));
+        let latest_begin = windows().map(|(begin, _)| begin).fold(0.0, f64::max);
+        let earliest_end = windows().map(|(_, end)| end).fold(f64::INFINITY, f64::min);
+        (latest_begin >= earliest_end).then(|| {
+            let gap = format_seconds(latest_begin - earliest_end);
+            format!("the runs do not overlap in time: one began {gap} after another had ended")
+        })
+    }
+
+    /// Start of all runs; none if the start of one is unknown.
+    fn start(&self) -> Option<LoadStart> {
+        let starts: Vec<LoadStart> = self.runs.iter().map(|run| run.start).collect::<Option<_>>()?;
+        let first = starts.first()?;
+        let late_s = starts.iter().filter_map(|start| start.late_s).reduce(f64::max);
+        let began = starts.iter().map(|start| start.began).collect::<Option<Vec<_>>>();
+        let exact_s = |start: &LoadStart, since: Timestamp| {
+            start.began.map_or(0.0, |began| offset_s(since, began.since_1970())) + start.late_s.unwrap_or_default()
+        };
+        let skew_s = began.as_ref().and_then(|began| began.iter().min()).map(|first| {
+            let times = || starts.iter().map(|start| exact_s(start, *first));
+            let spread = times().fold(0.0, f64::max) - times().fold(f64::INFINITY, f64::min);
+            starts.iter().filter_map(|start| start.skew_s).fold(spread, f64::max)
+        });
+        Some(LoadStart {
+            requested: first.requested.filter(|_| starts.iter().all(|start| start.requested == first.requested)),
+            began: starts.iter().filter_map(|start| start.began).min(),
+            late_s,
+            skew_s,
+        })
+    }
+
+    /// Validates the merged run, and keeps the reasons and notes of each run. Together the runs may also have missed the
+    /// schedule.
+    fn revalidate(&self, merged: &mut RunResults) {
+        merged.finalize();
+        merged.valid &= self.runs.iter().all(|run| run.valid);
+        let is_one = self.runs.len() == 1;
+        let named = |(shard, reason): &(Option<Shard>, String)| match shard.filter(|_| !is_one) {
+            Some(shard) => format!("{shard}: {reason}"),
+            None => reason.clone(),
+        };
+        add_new(&mut merged.reasons, &self.reasons.iter().map(named).collect::<Vec<_>>());
+        add_new(&mut merged.notes, self.notes.iter().chain(&self.overlap_warning()).chain(&self.missing_shards()));
+        merged.reasons.truncate(MAX_ENTRIES);
+        merged.notes.truncate(MAX_ENTRIES);
+    }
+}
+
+impl MergedRun {
+    fn of(results: &RunResults) -> Self {
+        let is_timed = results.load.duration_s.is_some();
+        let start = results.start.and_then(|start| start.began).unwrap_or(results.started);
+        Self {
+            kinds: [
+                results.load.kind.name(),
+                results.transport(),
+                results.reply_check.kind(),
+                if is_timed { "a load with a duration" } else { "a fixed number of messages" },
+            ],
+            valid: results.valid,
+            started: results.started,
+            duration_s: results.duration_s,
+            measured_from: start.since_1970().saturating_add(seconds(results.warm_up_s)),
+            measured_s: results.measured_s,
+            most_open: results.connections.most_open,
+            rate: results.load.rate,
+            ramp_to: results.load.ramp_to,
+            start: results.start,
+            shard: results.shard,
+            host: results.machine.host.clone(),
+            differences: Vec::new(),
         }
     }
-    Ok(())
+
+    /// Whether its load began. Files of earlier versions do not say.
+    pub(super) fn has_begun(&self) -> bool {
+        self.start.is_none_or(|start| start.began.is_some())
+    }
+
+    /// The measured time, as seconds since `started`.
+    pub(super) fn window_s(&self, started: Timestamp) -> (f64, f64) {
+        let begin = offset_s(started, self.measured_from);
+        (begin, begin + self.measured_s)
+    }
+
+    /// Begin of the measured time in whole seconds after `begin`. It is rounded by itself: rounding its sum with the start of an
+    /// interval could put two intervals of one run into the same second.
+    #[allow(clippy::cast_possible_truncation, reason = "seconds of a run")]
+    fn second_after(&self, begin: Duration) -> i64 {
+        (self.measured_from.as_secs_f64() - begin.as_secs_f64()).round() as i64
+    }
+}
+
+/// Ids of a run. Runs of earlier versions have none, and are told apart by their content: two runs never take exactly the
+/// same time.
+fn ids(results: &RunResults) -> Vec<String> {
+    if results.run_ids.is_empty() {
+        let mut hasher = DefaultHasher::new();
+        results.to_json_line().hash(&mut hasher);
+        return vec![format!("content {:x}", hasher.finish())];
+    }
+    results.run_ids.clone()
 }
 
 /// Checks that the histograms of both runs can be added: each holds a limited number of times.
@@ -308,21 +460,11 @@ fn add_description(merged: &mut RunResults, results: &RunResults) {
     add_new(&mut merged.targets, &results.targets);
     merged.configuration = union(&merged.configuration, &results.configuration);
     merged.machine = common(&merged.machine, &results.machine);
+    merged.shard = merged.shard.filter(|shard| results.shard == Some(*shard));
     let (ours, theirs) = (&mut merged.load, &results.load);
     ours.arrivals = ours.arrivals.take().filter(|arrivals| theirs.arrivals.as_ref() == Some(arrivals));
     ours.seed = ours.seed.filter(|seed| theirs.seed == Some(*seed));
     ours.duration_s = ours.duration_s.zip(theirs.duration_s).map(|(ours, theirs)| ours.max(theirs));
-}
-
-/// Validates the merged run, and keeps the reasons and notes of each run. Together the runs may also have missed the
-/// schedule.
-fn revalidate(merged: &mut RunResults, runs: &[RunResults]) {
-    merged.finalize();
-    merged.valid &= runs.iter().all(|results| results.valid);
-    add_new(&mut merged.reasons, runs.iter().flat_map(|results| &results.reasons));
-    add_new(&mut merged.notes, runs.iter().flat_map(|results| &results.notes).chain(&overlap_warning(runs)));
-    merged.reasons.truncate(MAX_ENTRIES);
-    merged.notes.truncate(MAX_ENTRIES);
 }
 
 /// Appends each text that the list does not hold.
@@ -349,13 +491,13 @@ fn most_at_once<T: Copy + Default + PartialOrd>(
 }
 
 /// Time from the first start to the last end, in seconds.
-fn span(merged: &RunResults, runs: &[RunResults]) -> f64 {
-    runs.iter().map(|results| offset_s(merged.started, results) + results.duration_s).fold(0.0, f64::max)
+fn span(started: Timestamp, runs: &[MergedRun]) -> f64 {
+    runs.iter().map(|run| offset_s(started, run.started.since_1970()) + run.duration_s).fold(0.0, f64::max)
 }
 
 /// Time during which any run was measured, in seconds.
-fn covered_s(merged: &RunResults, runs: &[RunResults]) -> f64 {
-    let mut windows: Vec<_> = runs.iter().map(|results| window_s(merged.started, results)).collect();
+fn covered_s(started: Timestamp, runs: &[MergedRun]) -> f64 {
+    let mut windows: Vec<_> = runs.iter().map(|run| run.window_s(started)).collect();
     windows.sort_by(|(one, _), (other, _)| one.total_cmp(other));
     let (mut covered, mut until) = (0.0, 0.0_f64);
     for (begin, end) in windows {
@@ -365,15 +507,19 @@ fn covered_s(merged: &RunResults, runs: &[RunResults]) -> f64 {
     covered
 }
 
-/// The measured time of a run, as seconds since `started`.
-fn window_s(started: Timestamp, results: &RunResults) -> (f64, f64) {
-    let begin = offset_s(started, results) + results.warm_up_s;
-    (begin, begin + results.measured_s)
+/// Seconds from `started` to `instant`, a time since 1970.
+fn offset_s(started: Timestamp, instant: Duration) -> f64 {
+    instant.saturating_sub(started.since_1970()).as_secs_f64()
 }
 
-/// Start of a run, in seconds since `started`.
-pub(super) fn offset_s(started: Timestamp, results: &RunResults) -> f64 {
-    results.started.since_1970().saturating_sub(started.since_1970()).as_secs_f64()
+/// A time of a result; `bounds` limits it.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// A sum of rates without the error of adding them, which is below the 13th digit.
+fn without_rounding_error(rate: f64) -> f64 {
+    format!("{rate:.12e}").parse().unwrap_or(rate)
 }
 
 /// Options of both runs. Differing values become a list.
@@ -397,6 +543,7 @@ fn common(ours: &Machine, theirs: &Machine) -> Machine {
         ours.filter(|_| ours == theirs).cloned()
     }
     Machine {
+        host: same(ours.host.as_ref(), theirs.host.as_ref()),
         kernel: same(ours.kernel.as_ref(), theirs.kernel.as_ref()),
         cpu_model: same(ours.cpu_model.as_ref(), theirs.cpu_model.as_ref()),
         cpus: same(ours.cpus.as_ref(), theirs.cpus.as_ref()),

@@ -89,6 +89,9 @@ impl Text<'_> {
         writeln!(out, "{}: {}", escape::line(subject(results)), self.verdict())?;
         if !is_brief {
             wrap(out, "  load         ", &load(results))?;
+            if let Some(start) = start(results) {
+                wrap(out, "  start        ", &start)?;
+            }
         }
         self.write_connections(out)?;
         self.write_messages(out)?;
@@ -459,6 +462,16 @@ pub(super) fn load(results: &RunResults) -> String {
         parts.push(format!("{} merged", format_counted(results.runs, "run")));
     }
     parts.join(", ")
+}
+
+/// When a load began that was requested for an instant, and how far apart the starts of merged runs were.
+fn start(results: &RunResults) -> Option<String> {
+    let start = results.start.filter(|start| start.began.is_some())?;
+    let requested = start.requested.map(|requested| format!("at {requested}"));
+    let late = start.late_s.map(|late_s| format!("{} late", format_seconds(late_s)));
+    let skew = start.skew_s.map(|skew_s| format!("within {} by the clocks of the machines", format_seconds(skew_s)));
+    let parts: Vec<_> = [requested, late, skew].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// The duration of the run, and the client's CPU time.

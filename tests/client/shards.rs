@@ -5,10 +5,11 @@ use super::load::Run;
 use super::support::{Program, expect_refusal};
 use super::{client, server};
 use multiconn::client::{Client, ClientConfig, Shard};
-use multiconn::results::{RunResults, Timestamp};
+use multiconn::results::{Latencies, RunResults, Timestamp};
 use multiconn::socket::Endpoint;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -193,6 +194,34 @@ fn eight_shards_keep_the_schedule_of_one_client() {
         assert_eq!(began.began.unwrap().to_string(), text);
         assert!(began.late_s.is_some_and(|late| late < 60.0), "{shard:?}");
     }
+    expect_merged(&shards);
+}
+
+/// The results of all shards, through a pipe: the whole is reported and checked.
+#[track_caller]
+fn expect_merged(shards: &[Run]) {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, shard) in shards.iter().enumerate() {
+        std::fs::write(folder.path().join(format!("{number}.json")), shard.results.to_json_line()).unwrap();
+    }
+    let report = Program::report_command().get_program().to_str().unwrap().to_owned();
+    let pipe = format!("cat ?.json | {report} merge - --shards 8 --fail-if 'p99>1m' --json all.json");
+    let exit = Program::spawn(Program::clean(Command::new("sh")).args(["-c", &pipe]).current_dir(&folder)).await_exit();
+    assert_eq!((exit.code, exit.stderr.len()), (Some(0), 0), "{exit:#?}");
+    for part in ["18 connections to ", "108 due, 108 sent, 108 answered", "8 runs merged", "✓ p99 is "] {
+        assert!(exit.stdout.iter().any(|line| line.contains(part)), "{part}: {exit:#?}");
+    }
+    let merged = RunResults::from_json(&std::fs::read_to_string(folder.path().join("all.json")).unwrap()).unwrap();
+    assert_eq!((merged.load.rate, merged.connections.requested, merged.messages.answered), (Some(40.0), 18, 108));
+    assert_eq!(
+        (merged.runs, merged.shard, merged.start.unwrap().requested),
+        (8, None, shards[0].results.start.unwrap().requested)
+    );
+    let mut response_time = Latencies::default();
+    for shard in shards {
+        response_time.add(&shard.results.histograms.response_time);
+    }
+    assert_eq!(merged.histograms.response_time, response_time);
 }
 
 /// Every kind of load waits for its start, with the connections open.

@@ -94,6 +94,10 @@ fn every_field_is_documented() {
     let port = line.split(' ').nth(2).unwrap().rsplit(':').next().unwrap().to_owned();
     let group = ["--udp", "--broadcast", "127.255.255.255", &port];
     paths(&run(&group), "", &mut found);
+    let folder = tempfile::tempdir().unwrap();
+    let parts = ["a.json", "b.json"].map(|name| text_file(&folder, name, &run(&[&target]).to_string()));
+    let merged = report(&["merge", &parts[0], &parts[1]]);
+    paths(&serde_json::from_str(&merged.stdout[0]).unwrap(), "", &mut found);
     let documented = documented();
     let differ: Vec<_> = found.symmetric_difference(&documented).collect();
     assert!(differ.is_empty(), "in a result or in the documentation, not in both: {differ:?}");

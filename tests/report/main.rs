@@ -7,6 +7,7 @@ mod comparing;
 mod format;
 mod hostile;
 mod reading;
+mod shards;
 #[path = "../support/mod.rs"]
 mod support;
 

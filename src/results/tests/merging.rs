@@ -2,8 +2,8 @@
 
 use super::{STARTED, sample};
 use crate::results::{
-    Datagrams, Latencies, LoadKind, MergeError, PeerReplies, Receivers, ReplyCheck, RunResults, Timestamp, merge,
-    overlap_warning,
+    Datagrams, Histograms, Interval, Latencies, LoadKind, MergeError, Merger, PeerReplies, Receivers, ReplyCheck,
+    RunResults, Timestamp, merge,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -150,7 +150,11 @@ fn runs_that_do_not_overlap_cause_a_warning() {
         (vec![later(30 * 86_400, 2)], Some("the runs do not overlap in time: one began 720 h after another had ended")),
     ] {
         let runs = [vec![a.clone()], others].concat();
-        assert_eq!(overlap_warning(&runs).as_deref(), warning);
+        let mut sum = Merger::default();
+        for run in &runs {
+            sum.add(run).expect("one kind");
+        }
+        assert_eq!(sum.overlap_warning().as_deref(), warning);
         let merged = merge(&runs).expect("one kind");
         assert_eq!(merged.notes, warning.into_iter().collect::<Vec<_>>());
         assert!(merged.rate() > 700.0, "rates refer to the measured time: {}", merged.rate());
@@ -175,25 +179,82 @@ fn many_different_texts_are_merged_at_once() {
     assert_eq!(merged.reasons.iter().collect::<std::collections::BTreeSet<_>>().len(), 10_000, "each one once");
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+/// An event of a run: its second, what happened, and how long it took in nanoseconds.
+type Event = (u32, usize, u64);
 
+/// Length of the runs in seconds.
+const SECONDS: u32 = 4;
+
+/// A run in which these events happened, as it is read from a file.
+fn recorded(events: &[Event], id: usize) -> RunResults {
+    let mut results = sample(0, 100, id as u64);
+    results.run_ids = vec![id.to_string()];
+    (results.messages, results.bytes, results.statuses) = Default::default();
+    (results.histograms, results.datagrams) = Default::default();
+    results.messages.due = Some(0);
+    let mut latencies = vec![Latencies::default(); SECONDS as usize];
+    let mut seconds = vec![Interval { seconds: 1.0, open: 3, ..Interval::default() }; SECONDS as usize];
+    let empty = Histograms::default();
+    for (second, kind, nanos) in events {
+        let interval = &mut seconds[*second as usize];
+        let pairs = results.histograms.pairs(&empty);
+        let index = kind % pairs.len();
+        pairs[index].1.record_nanos(*nanos);
+        let (messages, count) = (&mut results.messages, nanos % 1000);
+        match kind % 9 {
+            0 => (messages.answered, interval.answered) = (messages.answered + 1, interval.answered + 1),
+            1 => (messages.sent, interval.sent) = (messages.sent + count, interval.sent + count),
+            2 => messages.due = messages.due.map(|due| due + count),
+            3 => (messages.timed_out, messages.pending) = (messages.timed_out + 1, messages.pending + count),
+            4 => (messages.lost, messages.unsent) = (messages.lost + count, messages.unsent + 1),
+            5 => results.statuses.get_or_insert_default().count(u16::try_from(count).expect("below 1,000")),
+            6 => (results.bytes.sent, interval.bytes_sent) = (results.bytes.sent + count, interval.bytes_sent + count),
+            7 => *results.errors.entry(format!("cause_{}", count % 3)).or_default() += 1,
+            _ => results.connections.opened += count,
+        }
+        latencies[*second as usize].record_nanos(*nanos);
+    }
+    for (second, (interval, latencies)) in (0_u32..).zip(seconds.iter_mut().zip(&latencies)) {
+        (interval.start_s, interval.latency) = (f64::from(second), latencies.pack());
+    }
+    (results.intervals, results.measured_s, results.duration_s) = (seconds, f64::from(SECONDS), f64::from(SECONDS));
+    RunResults::from_json(&results.to_json_line()).expect("it is whole")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever is recorded, and however it is divided over runs or workers: the sum is what one recorder has.
     #[test]
-    fn merging_equals_recording_into_one_histogram(runs in prop::collection::vec(prop::collection::vec(1_u64..4_000_000_000_000, 0..50), 1..5)) {
-        let (mut whole, mut id) = (Latencies::default(), 0..);
-        let runs: Vec<RunResults> = runs.iter().map(|nanos| {
-            let mut results = RunResults::of("x");
-            results.run_ids = vec![id.next().expect("there are enough").to_string()];
-            for nanos in nanos {
-                let time = Duration::from_nanos(*nanos);
-                whole.record(time);
-                results.histograms.service_time.record(time);
+    fn merging_equals_one_recorder(
+        events in prop::collection::vec((0..SECONDS, any::<prop::sample::Index>(), 1_u64..4_000_000_000_000, 0_usize..5), 0..300),
+        number in 1_usize..5,
+    ) {
+        let events: Vec<_> = events
+            .into_iter()
+            .map(|(second, kind, nanos, run)| (run % number, (second, kind.index(117), nanos)))
+            .collect();
+        let all: Vec<Event> = events.iter().map(|(_, event)| *event).collect();
+        let one = recorded(&all, 0);
+        let of_run = |run| events.iter().filter(|(own, _)| *own == run).map(|(_, event)| *event).collect::<Vec<_>>();
+        let runs: Vec<_> = (0..number).map(|run| recorded(&of_run(run), run)).collect();
+        let merged = merge(&runs).expect("one kind");
+        let mut workers = runs[0].clone();
+        runs[1..].iter().for_each(|run| workers.add_worker(run));
+        for sum in [&merged, &workers] {
+            prop_assert_eq!(&sum.histograms, &one.histograms);
+            prop_assert_eq!(&sum.messages, &one.messages);
+            prop_assert_eq!(&sum.bytes, &one.bytes);
+            prop_assert_eq!(&sum.errors, &one.errors);
+            prop_assert_eq!(&sum.statuses, &one.statuses);
+            prop_assert_eq!((sum.measured_s, sum.rate()), (one.measured_s, one.rate()));
+            for quantile in [0.5, 0.9, 0.99, 0.999, 1.0] {
+                prop_assert_eq!(sum.latency().at(quantile), one.latency().at(quantile));
             }
-            // As read from a file.
-            RunResults::from_json(&results.to_json()).expect("it is whole")
-        }).collect();
-        let merged = merge(&runs).expect("there is one at least");
-        prop_assert_eq!(merged.latency(), &whole);
+            let open = 3 * number as u64;
+            let expected: Vec<_> = one.intervals.iter().map(|second| Interval { open, ..second.clone() }).collect();
+            prop_assert_eq!(&sum.intervals, &expected);
+        }
     }
 }
 
