@@ -222,7 +222,7 @@ fn recorded(events: &[Event], id: usize) -> RunResults {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     /// Whatever is recorded, and however it is divided over runs or workers: the sum is what one recorder has.
     #[test]
