@@ -131,6 +131,11 @@ pub(super) fn is_dumb_terminal() -> bool {
     is_dumb && io::stderr().is_terminal()
 }
 
+/// Whether stderr is a terminal.
+pub(super) fn is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
 /// Where the progress bar is drawn: stderr, if that is a terminal.
 pub(super) fn progress_target() -> ProgressDrawTarget {
     ProgressDrawTarget::stderr()

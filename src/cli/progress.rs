@@ -2,12 +2,12 @@
 //! after one second. Both show the time since the program started, in every phase.
 
 use super::output;
-use crate::client::{Snapshot, WorkerProgress};
-use crate::results::{Latencies, format_latency};
+use crate::client::{Client, Snapshot, SnapshotPhase, WorkerProgress};
+use crate::results::format_latency;
 use crate::units::{format_count, format_counted, format_duration, format_rate};
 use indicatif::ProgressStyle;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -41,15 +41,20 @@ pub(super) struct ProgressBar {
 }
 
 impl ProgressBar {
-    /// Shows the progress of `workers`.
-    pub(super) fn start(workers: Vec<Arc<WorkerProgress>>, view: View) -> Self {
+    /// Shows the progress of `client` once it runs.
+    pub(super) fn start(client: &mut Client, view: View) -> Self {
         let (end, ended) = channel();
+        let workers = client.progress();
+        let (sender, figures) = channel();
+        if view.seconds {
+            client.on_second(move |snapshot| _ = sender.send((snapshot.second, figures_of(snapshot))));
+        }
         let draw = move || {
             if ended.recv_timeout(DELAY) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
             let bar = view.bar.then(|| new_bar(view));
-            let mut seconds = Seconds::of(&workers, view);
+            let mut seconds = Seconds { view, figures, shown: Duration::ZERO, replies: 0 };
             while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 let lines = if view.seconds { seconds.next_lines(&workers) } else { Vec::new() };
                 for line in lines {
@@ -166,41 +171,24 @@ fn in_millis(time: Duration) -> u64 {
 /// The per-second lines of a load.
 struct Seconds {
     view: View,
-    /// The latest snapshot of each worker that has not been shown yet.
-    snapshots: Vec<Option<Snapshot>>,
-    /// Open connections of each worker in its last snapshot.
-    open: Vec<u64>,
+    /// Each second of the measured part with its figures.
+    figures: Receiver<(u64, Option<String>)>,
     /// Time of the last line before the measured part, since the program started, and the number of replies until then.
     shown: Duration,
     replies: u64,
 }
 
 impl Seconds {
-    fn of(workers: &[Arc<WorkerProgress>], view: View) -> Self {
-        let (snapshots, open) = (vec![None; workers.len()], vec![0; workers.len()]);
-        Self { view, snapshots, open, shown: Duration::ZERO, replies: 0 }
-    }
-
-    /// The lines that can be written now. An idle worker sends no snapshot; the others wait for it at most one redraw
-    /// interval.
+    /// The lines that can be written now.
     fn next_lines(&mut self, workers: &[Arc<WorkerProgress>]) -> Vec<String> {
         let measured_from = match DisplayedPhase::of(workers, self.view) {
             DisplayedPhase::Load { begun } => (begun + self.view.warm_up).saturating_duration_since(self.view.started),
             phase => return self.line_before_measuring(workers, phase).into_iter().collect(),
         };
-        let mut lines = Vec::new();
-        let had_snapshots = self.snapshots.iter().any(Option::is_some);
-        let new: Vec<_> = workers.iter().map(|worker| worker.take_second()).collect();
-        if self.snapshots.iter().zip(&new).any(|(snapshot, new)| snapshot.is_some() && new.is_some()) {
-            lines.extend(self.line(measured_from));
-        }
-        for (snapshot, new) in self.snapshots.iter_mut().zip(new) {
-            *snapshot = new.or(snapshot.take());
-        }
-        if (had_snapshots && lines.is_empty()) || self.snapshots.iter().all(Option::is_some) {
-            lines.extend(self.line(measured_from));
-        }
-        lines
+        let line = |(second, figures): (u64, Option<String>)| {
+            Some(format!("{}: {}", clock(measured_from + Duration::from_secs(second)), figures?))
+        };
+        self.figures.try_iter().filter_map(line).collect()
     }
 
     /// The line for a second before the measured part.
@@ -222,77 +210,54 @@ impl Seconds {
         let failed = format_count(total(workers, |worker| worker.failed.get()));
         Some(format!("{}: {what}, {failed} failed", clock(Duration::from_secs(now.as_secs()))))
     }
+}
 
-    /// Formats the collected snapshots as one line and clears them. The measured part began at `measured_from`, since
-    /// the program started.
-    fn line(&mut self, measured_from: Duration) -> Option<String> {
-        let (mut latencies, mut send_delay, mut end_s) = (Latencies::default(), None, 0.0_f64);
-        let (mut rate, mut errors) = (0.0, 0);
-        let (mut had_snapshots, mut is_after_load, mut is_unframed) = (false, true, false);
-        for (snapshot, open) in self.snapshots.iter_mut().zip(&mut self.open) {
-            let Some(live) = snapshot.take() else { continue };
-            let interval = live.interval;
-            had_snapshots = true;
-            is_after_load &= live.is_after_load;
-            latencies.add(&interval.latency.unpack());
-            send_delay = send_delay.max(live.send_delay);
-            end_s = end_s.max(interval.start_s + interval.seconds);
-            // Exact in 53 bits.
-            #[allow(clippy::cast_precision_loss)]
-            let replies = interval.answered.max(interval.reads) as f64;
-            is_unframed |= interval.reads > 0;
-            rate += replies / interval.seconds;
-            errors += interval.errors;
-            *open = interval.open;
-        }
-        let time = clock(measured_from + Duration::from_secs_f64(end_s));
-        let (open, errors) = (format_count(self.open.iter().sum()), format_counted(errors, "error"));
-        let at = |quantile| latencies.at(quantile).map_or_else(|| "-".to_owned(), format_latency);
-        let is_idle = is_after_load && latencies.is_empty();
-        let delay = send_delay.filter(|_| !is_idle).map(format_duration);
-        let delay = delay.map(|delay| format!(", send delay {delay}")).unwrap_or_default();
-        let figures = if is_idle {
-            "load over".to_owned()
-        } else {
-            let what = if is_unframed { "reads " } else { "" };
-            format!("{what}{}, p50 {}, p99 {}", format_rate(rate), at(0.5), at(0.99))
-        };
-        had_snapshots.then(|| format!("{time}: {figures}, {errors}, {open} open{delay}"))
+/// Formats the figures of a second of the measured part.
+fn figures_of(snapshot: &Snapshot) -> Option<String> {
+    if matches!(snapshot.phase, SnapshotPhase::BeforeLoad | SnapshotPhase::End) {
+        return None;
     }
+    let results = &snapshot.results;
+    let (latency, delay) = (results.latency(), &results.histograms.client_delay);
+    let is_idle = snapshot.phase == SnapshotPhase::AfterLoad && latency.is_empty();
+    let figures = if is_idle {
+        "load over".to_owned()
+    } else {
+        let reads = results.messages.reads.unwrap_or_default();
+        // Exact in 53 bits.
+        #[allow(clippy::cast_precision_loss)]
+        let rate = results.messages.answered.max(reads) as f64 / results.measured_s;
+        let what = if reads > 0 { "reads " } else { "" };
+        let at = |quantile| latency.at(quantile).map_or_else(|| "-".to_owned(), format_latency);
+        format!("{what}{}, p50 {}, p99 {}", format_rate(rate), at(0.5), at(0.99))
+    };
+    let delay = delay.at(0.99).filter(|_| !is_idle).map(format_latency);
+    let delay = delay.map(|delay| format!(", client delay {delay}")).unwrap_or_default();
+    let (open, errors) = (format_count(snapshot.open), format_counted(results.error_count(), "error"));
+    Some(format!("{figures}, {errors}, {open} open{delay}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Seconds, View};
-    use crate::client::Snapshot;
-    use crate::results::{Interval, Latencies};
-    use std::time::{Duration, Instant};
-
-    fn second(end: f64, replies: u64, open: u64, millis: u64) -> Snapshot {
-        let mut latencies = Latencies::default();
-        latencies.record(Duration::from_millis(millis));
-        let latency = latencies.pack();
-        let interval =
-            Interval { start_s: end - 1.0, seconds: 1.0, answered: replies, open, latency, ..Interval::default() };
-        Snapshot { interval, send_delay: Some(Duration::from_micros(millis)), is_after_load: false }
-    }
+    use super::figures_of;
+    use crate::client::{Snapshot, SnapshotPhase};
+    use crate::results::{LoadKind, RunResults};
 
     #[test]
-    fn snapshots_of_workers_are_summed() {
-        let (started, second_long) = (Instant::now(), Duration::from_secs(1));
-        let view = View { started, connections: 30, warm_up: second_long, time: None, seconds: true, bar: false };
-        let mut seconds = Seconds::of(&[], view);
-        let measured_from = Duration::from_millis(2_400);
-        seconds.open = vec![0, 0];
-        seconds.snapshots = vec![Some(second(3.0, 500, 10, 5)), Some(second(3.0, 700, 20, 10))];
-        let line = "   5 s: 1.20 k/s, p50 5.00 ms, p99 10.0 ms, 0 errors, 30 open, send delay 10.0 µs";
-        assert_eq!(seconds.line(measured_from).as_deref(), Some(line));
-        assert_eq!(seconds.line(measured_from), None);
-        // An idle worker keeps its open connections.
-        seconds.snapshots[0] = Some(Snapshot { send_delay: None, ..second(4.0, 1, 10, 1) });
-        assert_eq!(
-            seconds.line(measured_from).as_deref(),
-            Some("   6 s: 1.00 /s, p50 1.00 ms, p99 1.00 ms, 0 errors, 30 open")
-        );
+    fn a_line_shows_latency_and_client_delay() {
+        let mut results = RunResults::of("x");
+        results.load.kind = LoadKind::Open;
+        (results.messages.answered, results.measured_s) = (1200, 1.0);
+        results.histograms.response_time.record_many_nanos(5_000_000, 700);
+        results.histograms.response_time.record_many_nanos(10_000_000, 500);
+        results.histograms.client_delay.record_many_nanos(10_000, 1200);
+        let mut snapshot = Snapshot::of(results, 3, SnapshotPhase::Load);
+        snapshot.open = 30;
+        let line = "1.20 k/s, p50 5.00 ms, p99 10.0 ms, 0 errors, 30 open, client delay 10.0 µs";
+        assert_eq!(figures_of(&snapshot).as_deref(), Some(line));
+        snapshot.phase = SnapshotPhase::End;
+        assert_eq!(figures_of(&snapshot), None);
+        let idle = Snapshot::of(RunResults::of("x"), 4, SnapshotPhase::AfterLoad);
+        assert_eq!(figures_of(&idle).as_deref(), Some("load over, 0 errors, 0 open"));
     }
 }

@@ -35,6 +35,9 @@ const RETRY: Key = Key::fixed(2);
 /// Timer wheel entry: retry of connects that failed.
 const BACKOFF: Key = Key::fixed(3);
 
+/// Timer wheel entry: end of a second, whose counts are handed over.
+const SECOND: Key = Key::fixed(9);
+
 /// Precise timer and ready queue entry: next message of an open loop.
 const DISPATCHER: Key = Key::fixed(4);
 
@@ -70,6 +73,7 @@ pub(super) struct Driver<'a, T: Transport<'a>> {
     hold: Timer,
     retry: Timer,
     backoff: Timer,
+    second: Timer,
     /// The worker's share of the connections.
     share: Share,
     dispatcher: Option<Dispatcher>,
@@ -98,6 +102,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
             hold: Timer::default(),
             retry: Timer::default(),
             backoff: Timer::default(),
+            second: Timer::default(),
             share,
             dispatcher: None,
             unsent: VecDeque::new(),
@@ -395,7 +400,9 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         self.plan.metrics.borrow().progress.begin(instant);
         let measured_from = begin.saturating_add(nanos(load.warm_up));
         self.plan.metrics.borrow_mut().begin(measured_from);
-        if !load.warm_up.is_zero() {
+        if load.warm_up.is_zero() {
+            self.plan.metrics.borrow_mut().begin_publishing();
+        } else {
             context.precise_timers.arm(WARM_UP_END, clock.instant(measured_from));
         }
         let end = load.duration.map(|duration| measured_from.saturating_add(nanos(duration)));
@@ -431,7 +438,9 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
 
     /// Ends the warm-up: from now on everything is measured.
     fn end_warm_up(&self) {
-        self.plan.metrics.borrow_mut().end_warm_up();
+        let mut metrics = self.plan.metrics.borrow_mut();
+        metrics.end_warm_up();
+        metrics.begin_publishing();
     }
 
     /// The load's time is over.
@@ -602,6 +611,8 @@ impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
             RETRY => self.retry_postponed(context),
             HOLD => self.end_hold(context),
             BACKOFF => self.backoff_expired(context),
+            // The end of the round hands over the counts.
+            SECOND => {}
             key => self.turn(context, key, Trigger::Expired),
         }
     }
@@ -650,7 +661,11 @@ impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
         let now = Instant::now();
         let open = self.entries.len() as u64;
         let took = nanos(now.saturating_duration_since(context.now));
-        self.plan.metrics.borrow_mut().end_round(took, self.plan.clock.nanos(now), open);
+        let mut metrics = self.plan.metrics.borrow_mut();
+        metrics.end_round(took, self.plan.clock.nanos(now), open);
+        if let Some(second_end) = metrics.take_wake() {
+            context.wheel.arm(&mut self.second, SECOND, Some(self.plan.clock.instant(second_end)));
+        }
     }
 
     /// A worker without connections stays while others have some, to count its share of the schedule.

@@ -7,7 +7,8 @@ use super::config::Expect;
 use super::cpu_times::CpuTimes;
 use super::debt::{BatchId, DebtTracker, SendTimes};
 use super::failure::Failure;
-use super::progress::{Snapshot, WorkerProgress};
+use super::progress::WorkerProgress;
+use super::seconds::Publisher;
 use super::shared::Shared;
 use super::tcp::in_flight::{Arrival, MessageTimes, SendRecorder, SentGroup};
 use super::udp::in_flight::ReplyClass;
@@ -72,6 +73,15 @@ impl Cause {
     }
 }
 
+/// Counts that were handed over, of those that a worker keeps until the end.
+#[derive(Debug, Clone, Copy, Default)]
+struct Published {
+    due: u64,
+    opened: u64,
+    /// End of the last second.
+    at: u64,
+}
+
 /// Metrics of one worker.
 #[derive(Debug, Default)]
 pub(super) struct WorkerMetrics {
@@ -91,9 +101,6 @@ pub(super) struct WorkerMetrics {
     latencies: Latencies,
     /// Messages that were due by the schedule.
     due_count: u64,
-    /// Maximum send delay in the current second, and in the last complete one, in nanoseconds.
-    max_send_delay: u64,
-    last_send_delay: u64,
     is_open_loop: bool,
     has_kernel_timestamps: bool,
     /// Bounds what the lateness of this worker adds to replies; of an open loop that expects them.
@@ -111,9 +118,13 @@ pub(super) struct WorkerMetrics {
     second_end: u64,
     /// Connections that were open after the last round of the loop.
     open: u64,
-    /// Index of the last complete second, and whether it was not reported yet.
-    last_complete: usize,
-    has_unreported: bool,
+    /// Hands over the counts of each second while the run lasts; none if nobody receives them.
+    publisher: Option<Publisher>,
+    /// When the counts are handed over next, and whether no timer was armed for that.
+    publish_at: u64,
+    has_to_wake: bool,
+    /// What was handed over of the counts that are kept.
+    published: Published,
     /// CPU times of this thread at the beginning, and their use from there to the end of the load.
     cpu_begin: CpuTimes,
     cpu: Option<Cpu>,
@@ -142,9 +153,15 @@ impl WorkerMetrics {
             measured_from: begin,
             second_began: begin,
             second_end,
+            publish_at: u64::MAX,
             cpu_begin,
             ..Self::default()
         }
+    }
+
+    /// Hands over the counts of each second to `publisher`, once messages are measured.
+    pub(super) fn with_publisher(self, publisher: Option<Publisher>) -> Self {
+        Self { publisher, ..self }
     }
 
     /// Starts measuring at `begin`, and discards the measurements of all messages before.
@@ -153,11 +170,18 @@ impl WorkerMetrics {
         self.results.statuses = None;
         self.results.intervals.clear();
         self.results.histograms.clear_messages();
-        (self.second, self.due_count, self.last_activity, self.max_send_delay) = (Interval::default(), 0, 0, 0);
+        self.results.bytes.sent = 0;
+        (self.second, self.due_count, self.last_activity) = (Interval::default(), 0, 0);
         self.latencies.clear();
         (self.measured_from, self.second_began, self.sending_ended) = (begin, begin, None);
         self.second_end = begin.saturating_add(NANOS_PER_SECOND);
         self.cpu_begin = CpuTimes::now();
+    }
+
+    /// Messages are measured from here on: the counts before are handed over with the next round, then those of each
+    /// second.
+    pub(super) fn begin_publishing(&mut self) {
+        (self.publish_at, self.has_to_wake) = (self.measured_from, self.publisher.is_some());
     }
 
     /// Discards values of the warm-up that have no due time. Everything else stays: a late loop may already have
@@ -244,7 +268,6 @@ impl WorkerMetrics {
         self.second.sent += count;
         if self.is_open_loop {
             let delay = sent.saturating_sub(due + blocked);
-            self.max_send_delay = self.max_send_delay.max(delay);
             self.results.histograms.send_delay.record_many_nanos(delay, count);
             if blocked > 0 {
                 self.results.histograms.blocked.record_many_nanos(blocked, count);
@@ -533,19 +556,36 @@ impl WorkerMetrics {
         self.results.histograms.loop_round.record_nanos(nanos);
         self.open = open;
         self.end_intervals_until(now);
-        if std::mem::take(&mut self.has_unreported) {
-            self.publish_second();
+        if now >= self.publish_at {
+            self.publish(now);
         }
     }
 
-    /// Publishes the last complete second.
+    /// When the loop has to run next to hand over a second, if no timer was armed for that.
+    #[inline]
+    pub(super) fn take_wake(&mut self) -> Option<u64> {
+        std::mem::take(&mut self.has_to_wake).then_some(self.publish_at)
+    }
+
+    /// Hands over the counts of the seconds that are over at `now`.
     #[cold]
-    fn publish_second(&self) {
-        let Some(interval) = self.results.intervals.get(self.last_complete).cloned() else { return };
-        let send_delay = self.is_open_loop.then(|| Duration::from_nanos(self.last_send_delay));
-        let end_s = self.sending_ended.map(|end| in_seconds(end.saturating_sub(self.measured_from)));
-        let is_after_load = end_s.is_some_and(|end_s| end_s <= interval.start_s);
-        self.progress.publish_second(Snapshot { interval, send_delay, is_after_load });
+    fn publish(&mut self, now: u64) {
+        let second = (now - self.measured_from) / NANOS_PER_SECOND;
+        let at = self.measured_from + second * NANOS_PER_SECOND;
+        (self.publish_at, self.has_to_wake) = (at.saturating_add(NANOS_PER_SECOND), self.publisher.is_some());
+        let Some(publisher) = &self.publisher else { return };
+        let Some(mut counts) = publisher.take_spare() else { return };
+        std::mem::swap(&mut self.results, &mut counts);
+        std::mem::swap(&mut self.results.intervals, &mut counts.intervals);
+        counts.errors =
+            std::mem::take(&mut self.errors).into_iter().map(|(cause, count)| (cause.name(), count)).collect();
+        let is_after_load = self.sending_ended.is_some_and(|end| end <= self.published.at);
+        let (due, opened) = (self.due_count.max(self.published.due), self.progress.opened.get());
+        counts.messages.due = Some(due - self.published.due);
+        counts.messages.reads.get_or_insert(0);
+        counts.connections.opened = opened - self.published.opened;
+        publisher.publish(second, self.open, is_after_load, counts);
+        self.published = Published { due, opened, at };
     }
 
     #[inline]
@@ -561,19 +601,19 @@ impl WorkerMetrics {
         let (second, open) = (std::mem::take(&mut self.second), self.open);
         let (start, nanos) = (self.second_began - self.measured_from, end.saturating_sub(self.second_began));
         let results = &mut self.results;
-        if nanos >= NANOS_PER_SECOND {
-            self.last_send_delay = std::mem::take(&mut self.max_send_delay);
-            (self.last_complete, self.has_unreported) = (results.intervals.len(), true);
-        }
         let latency = self.latencies.pack();
         results.messages.answered += second.answered;
+        *results.messages.reads.get_or_insert(0) += second.reads;
+        results.bytes.sent += second.bytes_sent;
         let times = &mut results.histograms;
         if self.is_open_loop { &mut times.response_time } else { &mut times.service_time }.add(&self.latencies);
         self.latencies.clear();
         let (start_s, seconds) = (in_seconds(start), in_seconds(nanos));
         results.intervals.push(Interval { start_s, seconds, open, latency, ..second });
         self.second_began = end;
-        self.second_end = end.saturating_add(NANOS_PER_SECOND);
+        // After the end of the load in the middle of a second, the next whole one.
+        let part = (end - self.measured_from) % NANOS_PER_SECOND;
+        self.second_end = end.saturating_add(NANOS_PER_SECOND - part);
     }
 
     /// Ends measuring at `now`; `is_interrupted` says that the run was stopped before the duration of its load was over. The
@@ -598,10 +638,8 @@ impl WorkerMetrics {
     /// Results of this worker, after [`close`](Self::close). `targets` are those of the connections.
     pub(super) fn into_results(self, targets: &[String]) -> RunResults {
         let mut results = self.results;
-        results.connections.opened = self.progress.opened.get();
-        results.messages.due = Some(self.due_count);
-        results.messages.reads = Some(results.sum_of_intervals(|second| second.reads));
-        results.bytes.sent = results.sum_of_intervals(|second| second.bytes_sent);
+        results.connections.opened = self.progress.opened.get() - self.published.opened;
+        results.messages.due = Some(self.due_count.saturating_sub(self.published.due));
         for (cause, count) in self.errors {
             *results.errors.entry(cause.name()).or_default() += count;
         }

@@ -19,6 +19,7 @@ mod plan;
 mod progress;
 mod rate_curve;
 mod results;
+mod seconds;
 mod shared;
 mod tcp;
 mod transport;
@@ -28,7 +29,8 @@ pub use crate::event_loop::SignalClaim;
 pub use crate::results::Shard;
 pub use arrivals::Arrivals;
 pub use config::{ClientConfig, Expect, ExpectedText, LoadConfig, UdpOptions};
-pub use progress::{Snapshot, WorkerProgress};
+pub use progress::WorkerProgress;
+pub use seconds::{Snapshot, SnapshotPhase};
 pub use udp::payload::TAG_BYTES;
 
 use crate::error::Error;
@@ -43,6 +45,7 @@ use driver::{CONNECTOR, Driver, START};
 use failure::Failure;
 use metrics::WorkerMetrics;
 use results::add_workers;
+use seconds::{Consumer, Publisher, Seconds};
 use shared::{Message, Shared};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::low_level::signal_name;
@@ -156,6 +159,8 @@ impl ClientHandle {
 pub struct Client {
     loops: Vec<EventLoop<Message>>,
     progress: Vec<Arc<WorkerProgress>>,
+    /// What receives each second of the run.
+    consumers: Vec<Consumer>,
     shared: Shared,
     /// Input and output of interactive mode.
     input_output: Option<(Box<dyn Read + Send>, Box<dyn Write + Send>)>,
@@ -189,7 +194,7 @@ impl Client {
         let handle = ClientHandle { workers, stopped: Arc::default() };
         let shared = Shared::new(config, messages, targets, tls, handle);
         let progress = loops.iter().map(|_| Arc::default()).collect();
-        Ok(Self { loops, progress, shared, input_output: None })
+        Ok(Self { loops, progress, consumers: Vec::new(), shared, input_output: None })
     }
 
     /// Creates a client with one connection that sends all of `input` and writes everything received to `output`.
@@ -245,6 +250,12 @@ impl Client {
         self.progress.clone()
     }
 
+    /// Calls `consumer` with each second of the measured time once it is over, then with the rest of the run. The sum of
+    /// all is the result of the run. The calls come from a thread of their own, and must not block.
+    pub fn on_second(&mut self, consumer: impl FnMut(&Snapshot) + Send + 'static) {
+        self.consumers.push(Box::new(consumer));
+    }
+
     /// Runs to completion and returns the results, without the configuration. The first worker runs on the calling
     /// thread.
     ///
@@ -254,20 +265,37 @@ impl Client {
     /// and of the network are never an error; they are part of the results.
     pub fn run(self) -> Result<RunResults, Error> {
         let (started, machine_begin) = (Instant::now(), MachineTimes::now());
-        let Self { loops, progress, shared, input_output } = self;
+        let Self { loops, progress, consumers, shared, input_output } = self;
         let mut results = shared.describe();
         if let (Some(interactive), Some((input, output))) = (&shared.interactive, input_output) {
             let handle = shared.handle.clone();
             let wake: Wake = Arc::new(move || handle.send(|| Message::Wake));
             interactive.start(input, output, &wake)?;
         }
+        let (seconds, publishers) = if consumers.is_empty() {
+            (None, loops.iter().map(|_| None).collect::<Vec<_>>())
+        } else {
+            let mut description = results.clone();
+            description.connections.requested = 0;
+            let (seconds, publishers) = Seconds::start(loops.len(), description, consumers)?;
+            (Some(seconds), publishers.into_iter().map(Some).collect())
+        };
+        let debts = DebtTracker::for_workers(loops.len());
+        let parts = loops.into_iter().zip(progress).zip(publishers).zip(debts);
+        let parts = parts.map(|(((event_loop, progress), publisher), debts)| WorkerParts {
+            event_loop,
+            progress,
+            publisher,
+            debts,
+        });
+        let workers = parts.collect();
         let workers = match shared.config.udp {
-            None => drive::<Tcp<'_>>(&shared, loops, progress, started)?,
-            Some(_) => drive::<Udp<'_>>(&shared, loops, progress, started)?,
+            None => drive::<Tcp<'_>>(&shared, workers, started)?,
+            Some(_) => drive::<Udp<'_>>(&shared, workers, started)?,
         };
         results.connections.opening_s = opening(&workers).map(|opening| opening.as_secs_f64());
         results.start = Some(shared.load_start(&workers, started, results.started));
-        add_workers(&mut results, workers, started.elapsed());
+        add_workers(&mut results, workers, seconds, started.elapsed());
         results.cpu.iter_mut().for_each(|cpu| machine_begin.add_until_now(cpu));
         results.interrupted = shared.handle.is_stopped() && !shared.has_missed_start();
         results.connections.most_open = shared.most_open.load(Ordering::Relaxed);
@@ -294,22 +322,28 @@ fn check_all_socket_options(config: &ClientConfig, targets: &[Vec<Address>]) -> 
     }
 }
 
+/// What a worker is made of.
+struct WorkerParts {
+    event_loop: EventLoop<Message>,
+    progress: Arc<WorkerProgress>,
+    publisher: Option<Publisher>,
+    debts: DebtTracker,
+}
+
 /// Runs each event loop to completion with a driver, and returns the drivers' metrics.
 fn drive<'a, T: Transport<'a>>(
     shared: &'a Shared,
-    loops: Vec<EventLoop<Message>>,
-    progress: Vec<Arc<WorkerProgress>>,
+    workers: Vec<WorkerParts>,
     started: Instant,
 ) -> Result<Vec<WorkerMetrics>, Error> {
     // The workers of all shards take turns.
     let Shard { index, count } = shared.config.shard();
-    let step = count * loops.len();
-    let debts = DebtTracker::for_workers(loops.len());
-    let work = |(first, ((mut event_loop, progress), debts)): (usize, ((EventLoop<Message>, _), _))| {
+    let step = count * workers.len();
+    let work = |(first, WorkerParts { mut event_loop, progress, publisher, debts }): (usize, WorkerParts)| {
         let load = &shared.config.load;
         // A load that begins on all connections together starts the measured time itself.
         let begin = if load.has_common_start() { u64::MAX } else { shared.clock.nanos(started) };
-        let metrics = WorkerMetrics::of(shared, progress, begin, debts);
+        let metrics = WorkerMetrics::of(shared, progress, begin, debts).with_publisher(publisher);
         let mut driver = Driver::<T>::new(shared, metrics, first, step, started);
         event_loop.context().ready.push_back(CONNECTOR);
         if load.start_at.is_some() {
@@ -318,7 +352,7 @@ fn drive<'a, T: Transport<'a>>(
         event_loop.run(&mut driver).map_err(Error::system("wait for events"))?;
         Ok(driver.into_metrics(Instant::now()))
     };
-    let work_items = (index + 1..).step_by(count).zip(loops.into_iter().zip(progress).zip(debts)).collect();
+    let work_items = (index + 1..).step_by(count).zip(workers).collect();
     run_workers(work_items, work, |_| shared.handle.stop())
 }
 

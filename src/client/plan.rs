@@ -120,7 +120,9 @@ impl Plan {
     pub(in crate::client) fn on_open(&self) {
         if !self.is_measuring.replace(true) {
             let begin = *self.first_open.get_or_init(|| self.clock.nanos(Instant::now()));
-            self.metrics.borrow_mut().begin(begin);
+            let mut metrics = self.metrics.borrow_mut();
+            metrics.begin(begin);
+            metrics.begin_publishing();
         }
     }
 

@@ -4,6 +4,7 @@ use super::arrivals::Arrivals;
 use super::config::Expect;
 use super::machine::{machine, run_id};
 use super::metrics::WorkerMetrics;
+use super::seconds::Seconds;
 use super::shared::Shared;
 use crate::event_loop::unix_time;
 use crate::results::{
@@ -66,13 +67,21 @@ impl Shared {
     }
 }
 
-/// Adds what the workers of a run counted, which took `elapsed`.
-pub(super) fn add_workers(results: &mut RunResults, workers: Vec<WorkerMetrics>, elapsed: Duration) {
+/// Adds what the workers of a run counted, which took `elapsed`; some of it may have been handed over to `seconds`.
+pub(super) fn add_workers(
+    results: &mut RunResults,
+    workers: Vec<WorkerMetrics>,
+    seconds: Option<Seconds>,
+    elapsed: Duration,
+) {
     #[allow(clippy::cast_precision_loss, reason = "so few workers are exact")]
     let number = workers.len() as f64;
     let targets = results.targets.clone();
     for worker in workers {
         results.add_worker(&worker.into_results(&targets));
+    }
+    if let Some(seconds) = seconds {
+        seconds.finish(results);
     }
     if results.connections.failed == 0 || targets.len() == 1 {
         results.failed_by_target.clear();

@@ -1,6 +1,6 @@
 //! Intervals of a run: one per second of the measured time, and one for the time after it.
 
-use super::bounds::{add, total};
+use super::bounds::add;
 use super::{Interval, RunResults};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -9,11 +9,6 @@ use std::collections::btree_map::Entry;
 const MIN_INTERVAL_S: f64 = 0.5;
 
 impl RunResults {
-    /// Sum of `count` over all intervals, also the one after the measured time.
-    pub(crate) fn sum_of_intervals(&self, count: impl Fn(&Interval) -> u64) -> u64 {
-        total(self.intervals.iter().chain(&self.after_load).map(count))
-    }
-
     /// Moves the intervals that began at `end_s` or later to `after_load`.
     pub(crate) fn split_after_load(&mut self, end_s: f64) {
         while let Some(later) = self.intervals.pop_if(|second| second.start_s > 0.0 && second.start_s >= end_s) {

@@ -343,7 +343,7 @@ impl RunResults {
     }
 
     /// Adds the counts and histograms of another worker or run.
-    fn add_counts(&mut self, other: &Self) {
+    pub(crate) fn add_counts(&mut self, other: &Self) {
         for (_, ours, theirs) in self.histograms.pairs(&other.histograms) {
             ours.add(theirs);
         }

@@ -211,7 +211,7 @@ fn a_failure_is_logged_when_it_happens() {
 #[test]
 fn a_load_logs_each_second() {
     let server = server();
-    let load = ["10", "--workers", "2", "--duration", "3s"];
+    let load = ["10", "--workers", "2", "--duration", "3s", "--timestamps", "user"];
     for more in [&["--rate", "200"][..], &[]] {
         let exit = logging_client(server.address(), &[&load[..], more].concat()).await_exit();
         let seconds: Vec<_> = exit.stderr.iter().filter(|line| line.contains(", p99 ")).collect();
@@ -219,7 +219,7 @@ fn a_load_logs_each_second() {
         assert!((1..=4).contains(&seconds.len()), "{seconds:#?}");
         let is_whole = |line: &&String| line.contains("/s, p50 ") && line.contains(", 0 errors, 10 open");
         assert!(seconds.iter().any(is_whole), "{seconds:#?}");
-        assert_eq!(seconds.iter().any(|line| line.contains(", send delay ")), !more.is_empty(), "{seconds:#?}");
+        assert_eq!(seconds.iter().any(|line| line.contains(", client delay ")), !more.is_empty(), "{seconds:#?}");
     }
     for silent in ["-q", "--no-progress", "--seed=1"] {
         let exit = client(server.address(), &["10", "--duration", "1500ms", silent]).await_exit();

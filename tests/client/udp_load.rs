@@ -281,7 +281,7 @@ fn a_load_of_datagrams_is_shown_and_stored() {
         ["--rate", "50", "--duration", "3s", "-c", "5", "-v", "--html", &html, "--hgrm", &hgrm, "--hdr-log", &log];
     let exit = Program::client(&[&PATIENT[..], &[&host, &port], &load].concat()).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
-    let is_second = |line: &String| line.contains("/s, p50 ") && line.contains(", 0 errors, 5 open, send delay ");
+    let is_second = |line: &String| line.contains("/s, p50 ") && line.contains(", 0 errors, 5 open, client delay ");
     assert!(exit.stderr.iter().any(is_second), "{exit:#?}");
     let has = |part: &str| exit.stdout.iter().any(|line| line.contains(part));
     assert!(has(&format!("5 sockets to {address} (udp): every reply was correct")), "{exit:#?}");

@@ -144,11 +144,11 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<RunResults, Err
     }
     let view = options.view(config.own_connections(), &config.load);
     let has_no_end = config.expect == Expect::ReadOnly && config.load.duration.is_none() && config.hold.is_none();
-    let client = Client::new(config)?;
+    let mut client = Client::new(config)?;
     if has_no_end {
         log::info!("sending nothing: reading until the server closes, or until Ctrl-C");
     }
-    let bar = view.map(|view| ProgressBar::start(client.progress(), view));
+    let bar = view.map(|view| ProgressBar::start(&mut client, view));
     let results = client.run();
     drop(bar);
     results

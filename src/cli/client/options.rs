@@ -381,7 +381,7 @@ impl Options {
             seconds: load.rate.is_some() || load.duration.is_some(),
             bar: !self.log.shows_progress() && !output::is_dumb_terminal(),
         };
-        let is_allowed = !self.no_progress && !self.log.is_quiet();
+        let is_allowed = !self.no_progress && !self.log.is_quiet() && (!view.bar || output::is_terminal());
         Some(view).filter(|view| is_allowed && (view.bar || view.seconds))
     }
 }
