@@ -141,7 +141,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     }
 
     fn attempt(&mut self, context: &mut LoopContext, attempt: ConnectAttempt) {
-        self.first_connect.get_or_insert(attempt.started);
+        self.first_connect.get_or_insert(attempt.since);
         let address = &self.addresses(attempt)[usize::from(attempt.address)];
         log::debug!(
             target: CLIENT_LOG, (T::LOG_NOUN) = attempt.number, peer:% = address;
@@ -161,7 +161,13 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         let source = self.source(attempt, address);
         match self.transport.open(context, key, attempt, address, source) {
             Ok((connection, progress)) => {
-                self.entries.insert(Entry { attempt, connected: None, is_open: false, is_complete: false, connection });
+                self.entries.insert(Entry {
+                    attempt,
+                    is_connected: false,
+                    is_open: false,
+                    is_complete: false,
+                    connection,
+                });
                 self.connector.attempt_started();
                 if progress == ConnectProgress::Connected {
                     self.on_connected(context, key, Trigger::Wake);
@@ -176,7 +182,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// Retries postponed attempts until the backlog is full again. Attempts past the connect timeout fail.
     fn retry_postponed(&mut self, context: &mut LoopContext) {
         while let Some(attempt) = self.connector.next_postponed() {
-            if attempt.started.elapsed() >= self.shared.config.connect_timeout {
+            if attempt.since.elapsed() >= self.shared.config.connect_timeout {
                 self.retry_attempt(context, attempt, Failure::ConnectTimeout);
             } else if !self.try_connect(context, attempt) {
                 self.connector.postpone_again(attempt);
@@ -195,7 +201,8 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// Source address of the connection of `attempt`. The source addresses are used in turn for each target.
     fn source(&self, attempt: ConnectAttempt, address: &Address) -> Option<IpAddr> {
         let Shared { config, targets, .. } = self.shared;
-        let index = (attempt.number as u64 - 1 + attempt.generation * config.connections as u64) / targets.len() as u64;
+        let index =
+            (u64::from(attempt.number) - 1 + attempt.generation * config.connections as u64) / targets.len() as u64;
         config.sources.nth(address, index)
     }
 
@@ -256,7 +263,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// A connection is open. Its first turn may have to complete a handshake.
     fn on_connected(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.connected = Some(Instant::now());
+            (entry.is_connected, entry.attempt.since) = (true, Instant::now());
             self.shared.opened();
             self.turn(context, key, trigger);
         }
@@ -274,7 +281,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     #[inline]
     fn turn(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.connected.is_none() {
+        if !entry.is_connected {
             return self.continue_connect(context, key, trigger);
         }
         let result = self.transport.turn(context, key, entry, trigger);
@@ -354,7 +361,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         if self.shared.config.load.reconnect_every.is_none() && attempt.generation == 0 {
             // With a connect rate, time counts from when the first connect was due. A late first connect does not raise
             // the reported rate.
-            let first = self.connector.rate_begin().or(self.first_connect).unwrap_or(attempt.started);
+            let first = self.connector.rate_begin().or(self.first_connect).unwrap_or(attempt.since);
             self.plan.metrics.borrow_mut().opening = Some((first, Instant::now()));
         }
         self.count_attempted(attempt);
@@ -510,7 +517,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// Whether a connection is open and may be assigned more messages. With reconnects it takes only
     /// its own share.
     fn has_capacity(&mut self, key: Key) -> bool {
-        let entry = self.entries.get_mut(key).filter(|entry| entry.connected.is_some());
+        let entry = self.entries.get_mut(key).filter(|entry| entry.is_connected);
         entry.is_some_and(|entry| T::has_capacity(&mut entry.connection))
     }
 
@@ -573,7 +580,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     fn wake_all(&mut self, context: &mut LoopContext) {
         for key in self.entries.keys() {
             // A connection that is not open yet is served when it opens.
-            if self.entries.get_mut(key).is_some_and(|entry| entry.connected.is_some()) {
+            if self.entries.get_mut(key).is_some_and(|entry| entry.is_connected) {
                 self.turn(context, key, Trigger::Wake);
             }
         }
@@ -589,7 +596,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
             self.count_failed(attempt, failure);
         }
         for key in self.entries.keys() {
-            if self.entries.get_mut(key).is_some_and(|entry| entry.connected.is_some()) {
+            if self.entries.get_mut(key).is_some_and(|entry| entry.is_connected) {
                 self.close(context, key, CloseReason::Stopped);
             } else if let Some(attempt) = self.abort_attempt(context, key) {
                 self.count_failed(attempt, failure);

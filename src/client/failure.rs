@@ -57,8 +57,9 @@ pub(super) enum Failure {
     Stopped,
     /// Another system error.
     System(ErrorKind),
-    /// A system error whose [`ErrorKind`] has no text, by its number (errno(3)).
-    Errno(i32),
+    /// A system error whose [`ErrorKind`] has no text, by its number (errno(3)). Each connection holds a failure, and two
+    /// bytes keep it small.
+    Errno(u16),
 }
 
 impl Failure {
@@ -73,7 +74,7 @@ impl Failure {
             // Errors without an errno come from the client's own socket check and timeouts.
             None if error.kind() == ErrorKind::ConnectionRefused => Self::Refused,
             None if error.kind() == ErrorKind::TimedOut => Self::ConnectTimeout,
-            Some(errno) if !has_words(error.kind()) => Self::Errno(errno.raw_os_error()),
+            Some(errno) if !has_words(error.kind()) => Self::Errno(errno.raw_os_error().try_into().unwrap_or(0)),
             _ => Self::System(error.kind()),
         }
     }
@@ -104,7 +105,7 @@ impl Failure {
             Self::NotOpenAtStart => "not_open_at_start",
             Self::Stopped => "stopped",
             Self::System(kind) => kind_name(kind),
-            Self::Errno(errno) => return Cow::Owned(errno_name(errno).to_lowercase()),
+            Self::Errno(errno) => return Cow::Owned(errno_name(errno.into()).to_lowercase()),
         })
     }
 
@@ -137,7 +138,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Tls(fault) => write!(out, "TLS: {fault}"),
             Self::System(kind) => out.write_str(&in_words(&(*kind).into())),
-            Self::Errno(errno) => out.write_str(&in_words_with_errno(&io::Error::from_raw_os_error(*errno))),
+            Self::Errno(errno) => out.write_str(&in_words_with_errno(&io::Error::from_raw_os_error((*errno).into()))),
             _ => out.write_str(&cause_in_words(&self.name())),
         }
     }
@@ -214,7 +215,7 @@ mod tests {
             (Failure::Tls(TlsFault::UnknownIssuer), "tls_unknown_issuer"),
             (Failure::Tls(TlsFault::Alert(40)), "tls_alert_40"),
             (Failure::System(ErrorKind::HostUnreachable), "host_unreachable"),
-            (Failure::Errno(rustix::io::Errno::NOSYS.raw_os_error()), "enosys"),
+            (Failure::Errno(u16::try_from(rustix::io::Errno::NOSYS.raw_os_error()).expect("it is small")), "enosys"),
         ] {
             assert_eq!(failure.name(), name);
             assert_eq!(cause_in_words(name), failure.to_string());

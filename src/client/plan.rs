@@ -35,11 +35,15 @@ pub(in crate::client) struct KernelWrite {
 #[derive(Debug)]
 pub(in crate::client) struct Plan {
     messages: Arc<[Vec<u8>]>,
+    /// Offsets of `messages` in the stream in which they follow each other, and their total size, in bytes.
+    offsets: Vec<u64>,
     /// Size of messages that are generated from each connection's pattern.
     size: Option<usize>,
     seed: u64,
     /// Number of messages of a connection and its replacements together.
     pub(in crate::client) total: u64,
+    /// Maximum number of messages of each connection.
+    pub(in crate::client) reconnect_every: u64,
     pub(in crate::client) pipeline: u64,
     pub(in crate::client) reply_timeout: Duration,
     pub(in crate::client) expect: Expect,
@@ -79,9 +83,11 @@ impl Plan {
         let is_open_loop = config.load.rate.is_some();
         Self {
             messages: Arc::clone(&shared.messages),
+            offsets: offsets(&shared.messages),
             size: config.size,
             seed: config.load.seed,
             total: config.total_messages(shared.messages.len()),
+            reconnect_every: config.load.reconnect_every.unwrap_or(u64::MAX),
             pipeline: match config.pipeline {
                 // No message waits for a reply.
                 _ if config.expect == Expect::Nothing && config.udp.is_none() => u64::MAX,
@@ -170,12 +176,41 @@ impl Plan {
         self.size.unwrap_or_else(|| self.message(number).len())
     }
 
+    /// Number of bytes from the beginning of message `first` to that of message `last`.
+    #[inline]
+    pub(in crate::client) fn offset_between(&self, first: u64, last: u64) -> u64 {
+        match self.size {
+            Some(size) => (last - first) * size as u64,
+            None => self.offset_of(last) - self.offset_of(first),
+        }
+    }
+
+    /// Offset of message `number`, where all connections send the same messages.
+    fn offset_of(&self, number: u64) -> u64 {
+        let (rounds, index) = self.position(number);
+        rounds * self.offsets[self.messages.len()] + self.offsets[index]
+    }
+
+    /// How many times all messages come before message `number`, and its index.
+    // The remainder is an index into a vector.
+    #[allow(clippy::cast_possible_truncation)]
+    fn position(&self, number: u64) -> (u64, usize) {
+        let count = self.messages.len() as u64;
+        (number / count, (number % count) as usize)
+    }
+
     /// Message `number`, where all connections send the same messages.
     #[inline]
     pub(in crate::client) fn message(&self, number: u64) -> &[u8] {
-        // The remainder is an index into a vector.
-        #[allow(clippy::cast_possible_truncation)]
-        let index = (number % self.messages.len() as u64) as usize;
-        &self.messages[index]
+        &self.messages[self.position(number).1]
     }
+}
+
+/// Offsets of messages that follow each other, and the end of the last one.
+fn offsets(messages: &[Vec<u8>]) -> Vec<u64> {
+    let ends = messages.iter().scan(0, |end, message| {
+        *end += message.len() as u64;
+        Some(*end)
+    });
+    std::iter::once(0).chain(ends).collect()
 }

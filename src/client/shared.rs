@@ -85,8 +85,8 @@ impl Shared {
     }
 
     /// Index of the target of connection `number`.
-    pub(super) fn target_of(&self, number: usize) -> usize {
-        (number - 1) % self.targets.len()
+    pub(super) fn target_of(&self, number: u32) -> usize {
+        (number as usize - 1) % self.targets.len()
     }
 
     /// Whether the kernel timestamps the replies on some connection: of TCP without TLS, and of UDP.

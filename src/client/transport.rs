@@ -9,7 +9,6 @@ use crate::event_loop::{Key, LoopContext, Readiness};
 use crate::socket::{Address, ConnectProgress};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
 
 /// Opens the connections of one worker, and exchanges their messages. The [`Driver`](super::driver::Driver) decides
 /// when.
@@ -75,8 +74,8 @@ pub(super) trait Transport<'a>: Sized {
 #[derive(Debug)]
 pub(super) struct Entry<C> {
     pub(super) attempt: ConnectAttempt,
-    /// When its connect succeeded, if it did.
-    pub(super) connected: Option<Instant>,
+    /// Its connect has succeeded.
+    pub(super) is_connected: bool,
     /// It can exchange messages, and is counted as opened.
     pub(super) is_open: bool,
     /// Its exchange is complete and counted.

@@ -139,6 +139,8 @@ fn impossible_shards_are_refused() {
     refused(&["-c", "8", "--shard", "8/8"], &["--shard", "no shard 8 of 8", "7/8"]);
     refused(&["-c", "8", "--shard", "0/0"], &["--shard", "0/8"]);
     refused(&["-c", "7", "--shard", "0/8"], &["--shard", "--connections", "7 connections", "8 or more"]);
+    // Connections are numbered over all shards.
+    refused(&["-c", "10G", "--shard", "0/1000000"], &["numbers of 32 bits", "--connections"]);
     refused(&["-c", "8", "--shard", "eight"], &["--shard", "\"eight\"", "0/8"]);
     refused(&["-c", "8", "--shard", "auto/8"], &["--shard", "JOB_COMPLETION_INDEX", "not set", "0/8"]);
     refused(&["--stdin", "--shard", "0/1"], &["--stdin", "--shard"]);

@@ -16,7 +16,7 @@ const TLS_ALERT: [u8; 2] = [21, 3];
 #[derive(Debug)]
 pub(in crate::client) struct Mismatch {
     /// Number of the connection, counted from 1.
-    connection: usize,
+    connection: u32,
     /// Number of correct bytes received before, over the whole connection.
     offset: u64,
     /// The first expected bytes; empty if none were expected.
@@ -57,7 +57,7 @@ pub(in crate::client) enum Source<'a> {
 #[derive(Debug)]
 pub(in crate::client) struct Unverified<'a> {
     /// Number of the connection.
-    pub(in crate::client) connection: usize,
+    pub(in crate::client) connection: u32,
     /// Offset of the first byte in the connection's stream.
     pub(in crate::client) offset: u64,
     /// Number of bytes.

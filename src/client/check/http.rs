@@ -16,7 +16,7 @@ pub(in crate::client) fn decoder(buffer_bytes: usize) -> ResponseDecoder {
 /// response.
 #[inline]
 pub(in crate::client) fn check_response(
-    connection: usize,
+    connection: u32,
     decoder: &mut ResponseDecoder,
     text: &mut TextCheck,
     (received, has_ended): (&[u8], bool),

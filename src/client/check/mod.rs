@@ -13,6 +13,7 @@ use crate::codec::http::ResponseDecoder;
 use crate::codec::message::MessageDecoder;
 use crate::codec::{Decoder, Framing};
 use crate::socket::Address;
+use text::TextCheck;
 
 /// Result of checking received bytes.
 pub(in crate::client) enum Checked {
@@ -31,15 +32,15 @@ pub(in crate::client) enum Expectation {
     /// The correct reply of the message protocol. If replies are logged, from the server at this address.
     SearchReply(Box<(MessageDecoder, Option<Address>)>),
     /// Any frame.
-    Frame(Box<Decoder>),
+    Frame(Box<(Decoder, TextCheck)>),
     /// An HTTP response.
-    Http(Box<ResponseDecoder>),
+    Http(Box<(ResponseDecoder, TextCheck)>),
     /// So many bytes.
-    Sized(usize),
+    Sized(Box<(usize, TextCheck)>),
     /// Any bytes, without a known end: receiving some lets the next messages be sent.
     Stream,
     /// Any bytes up to the server's close, as one reply.
-    UntilEnd,
+    UntilEnd(TextCheck),
     /// No reply; received bytes are ignored.
     Nothing,
 }
@@ -50,15 +51,29 @@ impl Expectation {
             return Self::SearchReply(Box::new((replies.decoder(), None)));
         }
         if let Some(size) = plan.reply_size {
-            return Self::Sized(size);
+            return Self::Sized(Box::new((size, TextCheck::new(plan))));
         }
         match (plan.expect, plan.framing) {
             (Expect::Echo, _) => Self::Echo,
-            (Expect::Http { .. }, _) => Self::Http(Box::new(http::decoder(plan.buffer_bytes))),
+            (Expect::Http { .. }, _) => Self::Http(Box::new((http::decoder(plan.buffer_bytes), TextCheck::new(plan)))),
             (Expect::Nothing | Expect::ReadOnly, _) => Self::Nothing,
             (Expect::Any, None) => Self::Stream,
-            (Expect::Any, Some(Framing::UntilEnd)) => Self::UntilEnd,
-            (Expect::Any, Some(framing)) => Self::Frame(Box::new(Decoder::new(framing, plan.buffer_bytes))),
+            (Expect::Any, Some(Framing::UntilEnd)) => Self::UntilEnd(TextCheck::new(plan)),
+            (Expect::Any, Some(framing)) => {
+                Self::Frame(Box::new((Decoder::new(framing, plan.buffer_bytes), TextCheck::new(plan))))
+            }
+        }
+    }
+
+    /// Ends the reply to a message. Returns a description if it does not contain the expected text.
+    #[inline]
+    pub(in crate::client) fn end_reply(&mut self) -> Option<String> {
+        match self {
+            Self::Frame(frame) => frame.1.end_reply(),
+            Self::Http(http) => http.1.end_reply(),
+            Self::Sized(sized) => sized.1.end_reply(),
+            Self::UntilEnd(text) => text.end_reply(),
+            Self::Echo | Self::SearchReply(_) | Self::Stream | Self::Nothing => None,
         }
     }
 }

@@ -72,7 +72,7 @@ impl SearchReplies {
     /// of `peer`. Returns a description of the error if it is wrong.
     pub(in crate::client) fn check(
         &self,
-        (connection, peer): (usize, Option<&Address>),
+        (connection, peer): (u32, Option<&Address>),
         number: u64,
         decoder: &mut MessageDecoder,
         received: &[u8],
@@ -116,7 +116,7 @@ fn expected(request: &Request) -> Option<Response> {
 }
 
 /// Logs a reply as the tutorial's client prints it.
-fn log_reply((response, content_type): (&Response, &str), connection: usize, peer: Option<&Address>) {
+fn log_reply((response, content_type): (&Response, &str), connection: u32, peer: Option<&Address>) {
     let Some(peer) = peer.map(Address::in_python) else { return };
     match response {
         Response::Result(_) => {

@@ -1,6 +1,7 @@
 //! Check that each reply contains the expected text.
 
 use crate::client::config::{ExpectedText, TextSearch};
+use crate::client::plan::Plan;
 use crate::python_repr::BytesRepr;
 use crate::units::format_counted;
 use std::fmt;
@@ -22,8 +23,8 @@ struct CurrentReply {
 }
 
 impl TextCheck {
-    pub(in crate::client) fn new(expected: Option<&ExpectedText>) -> Self {
-        Self(expected.map(|expected| {
+    pub(in crate::client) fn new(plan: &Plan) -> Self {
+        Self(plan.expected_text.as_ref().map(|expected| {
             Box::new(CurrentReply {
                 search: expected.search(),
                 expected: expected.clone(),

@@ -307,7 +307,15 @@ impl ClientConfig {
         } else {
             self.check_exchange()?;
         }
-        self.check_descriptors(descriptors)
+        self.check_descriptors(descriptors)?;
+        // A shard opens a part of them.
+        if u32::try_from(self.connections).is_err() {
+            return refuse(
+                &["connections"],
+                "connections have numbers of 32 bits; give fewer than 4,294,967,296, such as 10k",
+            );
+        }
+        Ok(())
     }
 
     fn check_shard(&self) -> Result<(), Error> {

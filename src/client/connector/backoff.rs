@@ -66,8 +66,8 @@ mod tests {
     use super::{Backoff, ConnectAttempt, MAX_DELAY};
     use std::time::{Duration, Instant};
 
-    fn attempt(number: usize, retries: u32) -> ConnectAttempt {
-        ConnectAttempt { number, address: 0, retries, failure: None, generation: 0, done: 0, started: Instant::now() }
+    fn attempt(number: u32, retries: u32) -> ConnectAttempt {
+        ConnectAttempt { number, address: 0, retries, failure: None, generation: 0, done: 0, since: Instant::now() }
     }
 
     #[test]

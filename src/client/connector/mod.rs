@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::client) struct ConnectAttempt {
     /// Number of the connection, counted from 1 over the whole client.
-    pub(in crate::client) number: usize,
+    pub(in crate::client) number: u32,
     /// Index of the target's address. A DNS answer of at most 65,535 bytes (RFC 1035) holds fewer addresses than a
     /// `u16` counts.
     pub(in crate::client) address: u16,
@@ -27,8 +27,8 @@ pub(in crate::client) struct ConnectAttempt {
     /// Number of earlier connections with this number, and how many messages they exchanged.
     pub(in crate::client) generation: u64,
     pub(in crate::client) done: u64,
-    /// When the first address was tried, in this round of addresses.
-    pub(in crate::client) started: Instant,
+    /// When the first address was tried, in this round of addresses. Once connected: since when.
+    pub(in crate::client) since: Instant,
 }
 
 /// Opens one worker's share of the connections.
@@ -84,14 +84,14 @@ impl Connector {
         if !self.may_connect() {
             return None;
         }
-        let started = Instant::now();
-        if self.connect_rate.as_mut().is_some_and(|connect_rate| !connect_rate.take(started)) {
+        let since = Instant::now();
+        if self.connect_rate.as_mut().is_some_and(|connect_rate| !connect_rate.take(since)) {
             return None;
         }
         if let Some(attempt) = self.requeued.pop_front() {
-            return Some(ConnectAttempt { started, ..attempt });
+            return Some(ConnectAttempt { since, ..attempt });
         }
-        let number = self.numbers.next();
+        let number = self.numbers.next().map(|number| u32::try_from(number).expect("the configuration is checked"));
         self.exhausted = self.numbers.peek().is_none();
         number.map(|number| ConnectAttempt {
             number,
@@ -100,7 +100,7 @@ impl Connector {
             failure: None,
             generation: 0,
             done: 0,
-            started,
+            since,
         })
     }
 

@@ -6,7 +6,6 @@ use super::in_flight::{Arrival, InFlight, MessageTimes};
 use crate::client::check::echo::{Source, Unverified};
 use crate::client::check::generated_bytes::Pattern;
 use crate::client::check::http::check_response;
-use crate::client::check::text::TextCheck;
 use crate::client::check::{Checked, Expectation, any};
 use crate::client::clock::nanos;
 use crate::client::config::{Expect, HalfClose};
@@ -62,23 +61,20 @@ impl ExchangeOutcome {
 #[derive(Debug)]
 pub(in crate::client) struct Exchange {
     plan: Rc<Plan>,
-    number: usize,
+    number: u32,
+    /// Bytes written that the kernel has not accepted.
+    unaccepted_bytes: u32,
     /// Number of messages exchanged by earlier connections with the same number.
     first: u64,
-    /// Number of messages to send.
-    total: u64,
     pattern: Option<Pattern>,
+    /// Messages written.
     sent: Position,
-    /// Bytes written, and bytes that the kernel has accepted.
-    written_bytes: u64,
-    accepted_bytes: u64,
     /// Bytes at the start of the stream that belong to messages of the warm-up.
     warm_up_bytes: u64,
-    /// Correct replies. Of replies that are not an echo, only complete ones count.
+    /// Correct replies. Of replies that are not an echo, only complete ones count. Without replies, the messages that the
+    /// kernel has accepted.
     verified: Position,
-    verified_bytes: u64,
     expectation: Expectation,
-    text: TextCheck,
     in_flight: InFlight,
     /// Start of the reply timeout: when the last reply arrived or, if later, when the oldest message was sent
     /// completely. While closing: when that began, or when the last byte was sent.
@@ -92,26 +88,21 @@ pub(in crate::client) struct Exchange {
 }
 
 impl Exchange {
-    /// Exchange that sends `total` messages, beginning with number `first`. `number` is the connection's number in logs
-    /// and reports; `stream` is unique within the run and selects the pattern.
-    pub(in crate::client) fn new(plan: Rc<Plan>, number: usize, stream: u64, (first, total): (u64, u64)) -> Self {
+    /// Exchange that sends messages beginning with number `first`. `number` is the connection's number in logs and reports;
+    /// `stream` is unique within the run and selects the pattern.
+    pub(in crate::client) fn new(plan: Rc<Plan>, number: u32, stream: u64, first: u64) -> Self {
         let (sent, verified) = (Position::default(), Position::default());
         let (expectation, pattern) = (Expectation::of(&plan), plan.pattern(stream));
-        let text = TextCheck::new(plan.expected_text.as_ref());
         Self {
             plan,
             number,
+            unaccepted_bytes: 0,
             first,
-            total,
             pattern,
             sent,
-            written_bytes: 0,
-            accepted_bytes: 0,
             warm_up_bytes: 0,
             verified,
-            verified_bytes: 0,
             expectation,
-            text,
             in_flight: InFlight::default(),
             progress: 0,
             outcome: None,
@@ -131,7 +122,7 @@ impl Exchange {
 
     /// Whether it may be assigned another message.
     pub(in crate::client) fn has_room(&self) -> bool {
-        self.begun() + self.in_flight.queued() < self.total
+        self.begun() + self.in_flight.queued() < self.total()
     }
 
     /// Queues a message. Returns whether it is the only one queued.
@@ -192,11 +183,11 @@ impl Exchange {
     /// The cause behind `failure`. A server of the message protocol may serve one message per connection, as the
     /// tutorial's does.
     fn cause_of_close(&self, failure: Failure) -> Failure {
-        let asks = self.plan.search_replies.is_some() && self.total > 1 && self.verified.messages <= 1;
+        let asks = self.plan.search_replies.is_some() && self.total() > 1 && self.verified.messages <= 1;
         let is_cut = matches!(failure, Failure::ClosedEarly | Failure::Reset);
         let is_partial = match &self.expectation {
             Expectation::Sized(_) => self.verified.bytes > 0,
-            Expectation::Http(decoder) => decoder.is_within(),
+            Expectation::Http(http) => http.0.is_within(),
             _ => false,
         };
         match failure {
@@ -209,8 +200,14 @@ impl Exchange {
     /// Whether all expected replies have arrived. The server may still have to close.
     pub(in crate::client) fn is_complete(&self) -> bool {
         let is_over =
-            self.plan.phase.get() == LoadPhase::Draining && self.sent.bytes == 0 && self.in_flight.count() == 0;
-        self.answered_count() == self.total || is_over
+            self.plan.phase.get() == LoadPhase::Draining && self.sent.bytes == 0 && self.in_flight_count() == 0;
+        self.answered_count() == self.total() || is_over
+    }
+
+    /// Number of messages to send on this connection.
+    #[inline]
+    fn total(&self) -> u64 {
+        if self.is_cut_short { self.begun() } else { (self.plan.total - self.first).min(self.plan.reconnect_every) }
     }
 
     /// Message `number` of this connection.
@@ -222,6 +219,24 @@ impl Exchange {
     #[inline]
     fn size_of(&self, number: u64) -> usize {
         self.plan.size_of(self.first + number)
+    }
+
+    /// Offset of message `number` in the connection's stream, in bytes.
+    #[inline]
+    fn offset_of(&self, number: u64) -> u64 {
+        self.plan.offset_between(self.first, self.first + number)
+    }
+
+    /// Number of bytes written.
+    #[inline]
+    fn written_bytes(&self) -> u64 {
+        self.offset_of(self.sent.messages) + self.sent.bytes as u64
+    }
+
+    /// Number of bytes that the kernel has accepted.
+    #[inline]
+    fn accepted_bytes(&self) -> u64 {
+        self.written_bytes() - u64::from(self.unaccepted_bytes)
     }
 
     /// Whether the connection stays open after its exchange. If it only waits for other connections, the server may
@@ -248,7 +263,6 @@ impl Exchange {
                         self.progress = arrival.read;
                     }
                     self.verified.bytes += bytes;
-                    self.verified_bytes += bytes as u64;
                     self.plan.metrics.borrow_mut().add_verified_bytes(bytes, self.in_flight.oldest(), arrival.read);
                     if ends_message {
                         self.answered(arrival);
@@ -259,7 +273,7 @@ impl Exchange {
         // Where the end of a reply is unknown, any bytes received answer everything sent.
         let answers_all = match self.expectation {
             Expectation::Stream => std::mem::take(&mut self.verified.bytes) > 0 && self.count_read(arrival.read),
-            Expectation::UntilEnd => input.has_ended() && self.verified.bytes > 0,
+            Expectation::UntilEnd(_) => input.has_ended() && self.verified.bytes > 0,
             _ => false,
         };
         while answers_all && self.verified.messages < self.sent.messages {
@@ -289,7 +303,7 @@ impl Exchange {
     /// Counts the reply that has just ended, to a message with these times: as answered if it contains the expected text.
     fn count_reply(&mut self, times: MessageTimes, arrival: Arrival) {
         let metrics = &mut *self.plan.metrics.borrow_mut();
-        match self.text.end_reply() {
+        match self.expectation.end_reply() {
             None => metrics.answered(times, arrival),
             Some(wrong) => {
                 let (connection, reply) = (self.number, self.verified.messages);
@@ -301,24 +315,24 @@ impl Exchange {
 
     /// Removes the oldest message in flight, which was answered. Returns its times and those of its reply.
     fn take_answered(&mut self, arrival: Arrival) -> Option<(MessageTimes, Arrival)> {
+        let was_full = self.is_full();
         self.verified = Position { messages: self.verified.messages + 1, bytes: 0 };
-        let (plan, first, begun) = (&*self.plan, self.first, self.begun());
-        let metrics = &mut *plan.metrics.borrow_mut();
+        let metrics = &mut *self.plan.metrics.borrow_mut();
         let arrival = metrics.plausible(arrival, self.in_flight.oldest().and_then(|times| times.sent));
-        let size_of = |number| plan.size_of(first + number);
-        let times = self.in_flight.answered((arrival.arrived, plan.pipeline), begun, size_of, metrics)?;
+        let times = self.in_flight.answered(arrival.arrived, was_full, metrics)?;
         Some((times, arrival))
     }
 
     /// Decodes received bytes as HTTP responses.
     fn verify_http(&mut self, input: &mut Input<'_>, arrival: Arrival) -> Result<(), Failure> {
         let plan = Rc::clone(&self.plan);
-        let wrong = |(failure, words): (Failure, String), number: u64, connection: usize| {
+        let wrong = |(failure, words): (Failure, String), number: u64, connection: u32| {
             plan.metrics.borrow_mut().mismatch(format_args!("connection {connection}, reply {}: {words}", number + 1));
             failure
         };
         loop {
-            let Expectation::Http(decoder) = &mut self.expectation else { return Ok(()) };
+            let Expectation::Http(http) = &mut self.expectation else { return Ok(()) };
+            let (decoder, text) = &mut **http;
             if input.is_empty() && !(input.has_ended() && decoder.is_within()) {
                 break;
             }
@@ -328,14 +342,12 @@ impl Exchange {
                 return Err(wrong((Failure::WrongReply, self.surplus(input.len())), number, connection));
             }
             let request = plan.message(self.first + number);
-            let checked =
-                check_response(connection, decoder, &mut self.text, (input.bytes(), input.has_ended()), request);
+            let checked = check_response(connection, decoder, text, (input.bytes(), input.has_ended()), request);
             let part = checked.map_err(|reason| wrong(reason, number, connection))?;
             if part.size > 0 {
                 input.consume(part.size);
                 self.progress = arrival.read;
                 self.verified.bytes += part.size;
-                self.verified_bytes += part.size as u64;
                 plan.metrics.borrow_mut().add_verified_bytes(part.size, self.in_flight.oldest(), arrival.read);
             }
             match part.response {
@@ -345,7 +357,7 @@ impl Exchange {
             }
         }
         // Between messages a server may close without saying so before.
-        let is_idle = input.has_ended() && self.in_flight.count() == 0 && self.verified.messages > 0;
+        let is_idle = input.has_ended() && self.in_flight_count() == 0 && self.verified.messages > 0;
         if is_idle && !self.is_complete() {
             self.cut_short();
         }
@@ -359,7 +371,7 @@ impl Exchange {
             match self.plan.expect {
                 Expect::Http { status: Some(expected) } if expected != response.status => {
                     let (connection, reply, status) = (self.number, self.verified.messages, response.status);
-                    self.text.end_reply();
+                    self.expectation.end_reply();
                     let words =
                         format_args!("connection {connection}, reply {reply}: status {status} instead of {expected}");
                     self.plan.metrics.borrow_mut().wrong_status(times, arrival.read, words);
@@ -375,7 +387,6 @@ impl Exchange {
     /// No more messages are sent on this connection, because the server closes it.
     fn cut_short(&mut self) {
         self.is_cut_short = true;
-        self.total = self.begun();
     }
 
     /// Checks the beginning of the received bytes.
@@ -394,20 +405,24 @@ impl Exchange {
             {
                 Err(wrong((Failure::WrongReply, self.surplus(received.len()))))
             }
-            (Expectation::Sized(size), _) => {
-                Ok(any::check_sized(self.number, (*size, self.verified.bytes), &mut self.text, received))
+            (Expectation::Sized(sized), _) => {
+                let (size, text) = &mut **sized;
+                Ok(any::check_sized(self.number, (*size, self.verified.bytes), text, received))
             }
             (Expectation::SearchReply(search), Some(replies)) => {
                 let (decoder, peer) = &mut **search;
                 let checked = replies.check((self.number, peer.as_ref()), self.first + number, decoder, received);
                 checked.map_err(|words| wrong((Failure::WrongReply, words)))
             }
-            (Expectation::Frame(decoder), _) => {
-                any::check_frame(self.number, decoder, &mut self.text, (received, has_ended)).map_err(wrong)
+            (Expectation::Frame(frame), _) => {
+                let (decoder, text) = &mut **frame;
+                any::check_frame(self.number, decoder, text, (received, has_ended)).map_err(wrong)
             }
-            (Expectation::Stream | Expectation::UntilEnd | Expectation::Nothing, _) => {
-                Ok(any::accept_all(self.number, &mut self.text, received))
+            (Expectation::UntilEnd(text), _) => {
+                text.add(received);
+                Ok(any::accept_all(self.number, received))
             }
+            (Expectation::Stream | Expectation::Nothing, _) => Ok(any::accept_all(self.number, received)),
             _ => self.unverified().check(received).map_err(|mismatch| {
                 plan.metrics.borrow_mut().mismatch(mismatch);
                 Failure::Mismatch
@@ -423,7 +438,7 @@ impl Exchange {
         let end = if messages < self.sent.messages { size } else { self.sent.bytes };
         Unverified {
             connection: self.number,
-            offset: self.verified_bytes,
+            offset: self.offset_of(messages) + bytes as u64,
             len: end - bytes,
             ends_message: end == size,
             source: match self.pattern {
@@ -455,7 +470,7 @@ impl Exchange {
     fn half_close_if_due(&mut self, output: &mut Output<'_>, is_kept_open: bool, now: u64) {
         let is_due = match self.plan.half_close {
             HalfClose::Never => false,
-            HalfClose::WithMessage => self.sent.messages == self.total,
+            HalfClose::WithMessage => self.sent.messages == self.total(),
             HalfClose::WhenDone => self.is_complete() && !is_kept_open,
         };
         if is_due && !output.has_ended() {
@@ -467,7 +482,7 @@ impl Exchange {
     fn await_reply(&mut self, now: u64) -> Wait {
         let timeout = nanos(self.plan.reply_timeout);
         let reply_due = self.progress.saturating_add(timeout);
-        let awaits = self.in_flight.count() > 0 || self.expects_nothing() || self.is_complete();
+        let awaits = self.in_flight_count() > 0 || self.expects_nothing() || self.is_complete();
         if !awaits {
             // No message is in flight, and the next one is not due.
             return Wait::Input;
@@ -489,7 +504,7 @@ impl Exchange {
 
     /// All replies have arrived: shuts down the sending half, and verifies further input until the server closes.
     fn close(&mut self, input: &Input<'_>, output: &mut Output<'_>, now: u64) -> Wait {
-        let is_taken = self.accepted_bytes == self.written_bytes;
+        let is_taken = self.unaccepted_bytes == 0;
         if input.has_ended() && is_taken {
             return self.end(ExchangeOutcome::Completed);
         }
@@ -518,7 +533,7 @@ impl Exchange {
     /// Called at the end of a turn: bytes that the kernel has not accepted by now are blocked.
     pub(in crate::client) fn end_turn(&mut self) {
         let since = self.take_kernel_write();
-        if self.written_bytes > self.accepted_bytes {
+        if self.unaccepted_bytes > 0 {
             let clock = self.plan.clock;
             self.in_flight.block(|| since.unwrap_or_else(|| clock.nanos(Instant::now())));
         }
@@ -527,23 +542,37 @@ impl Exchange {
     /// Records the bytes that the kernel accepted in this turn so far; returns when, if there were any.
     pub(in crate::client) fn take_kernel_write(&mut self) -> Option<u64> {
         let KernelWrite { bytes, since } = self.plan.kernel_write.take()?;
-        let measured_from = self.accepted_bytes.max(self.warm_up_bytes);
-        self.accepted_bytes += bytes;
+        let measured_from = self.accepted_bytes().max(self.warm_up_bytes);
+        self.unaccepted_bytes -= u32::try_from(bytes).expect("the kernel accepts only bytes that were written");
+        let accepted_bytes = self.accepted_bytes();
         if self.in_flight.is_oldest_sent() != Some(true) {
             self.progress = since;
         }
         let metrics = &mut *self.plan.metrics.borrow_mut();
-        metrics.second.bytes_sent += self.accepted_bytes.saturating_sub(measured_from);
+        metrics.second.bytes_sent += accepted_bytes.saturating_sub(measured_from);
         let (plan, first, begun) = (&*self.plan, self.first, self.begun());
-        let size_of = |number| plan.size_of(first + number);
-        self.in_flight.kernel_accepted((self.accepted_bytes, since), begun, size_of, metrics);
+        let offset_of = |number| plan.offset_between(first, first + number);
+        self.in_flight.kernel_accepted((accepted_bytes, since), begun, offset_of, metrics);
         if self.expects_nothing() {
             // Without replies, messages would stay in flight for ever.
             while self.in_flight.is_oldest_sent() == Some(true) {
-                self.in_flight.answered((since, plan.pipeline), begun, size_of, metrics);
+                self.in_flight.answered(since, false, metrics);
+                self.verified.messages += 1;
             }
         }
         Some(since)
+    }
+
+    /// Number of messages in flight.
+    #[inline]
+    fn in_flight_count(&self) -> u64 {
+        self.begun() - self.verified.messages
+    }
+
+    /// Whether as many messages are in flight as may be.
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.in_flight_count() >= self.plan.pipeline
     }
 
     /// Number of messages of which writing has begun.
@@ -559,7 +588,7 @@ impl Exchange {
                 None => output.write(&self.message(self.sent.messages)[self.sent.bytes..]),
             };
             self.sent.bytes += written;
-            self.written_bytes += written as u64;
+            self.unaccepted_bytes += u32::try_from(written).expect("a buffer holds at most 4 GiB");
             if self.sent.bytes == self.size_of(self.sent.messages) {
                 self.sent = Position { messages: self.sent.messages + 1, bytes: 0 };
             }
@@ -569,21 +598,21 @@ impl Exchange {
     /// Begins the next message if it may be sent now.
     fn begin(&mut self, now: u64) -> bool {
         let plan = &*self.plan;
-        let has_one = self.sent.messages < self.total && plan.phase.get() == LoadPhase::Sending;
-        if !has_one || self.in_flight.count() >= plan.pipeline {
+        let has_one = self.sent.messages < self.total() && plan.phase.get() == LoadPhase::Sending;
+        if !has_one || self.is_full() {
             return false;
         }
-        if self.in_flight.count() == 0 {
+        if self.in_flight_count() == 0 {
             self.progress = now;
         }
         let due = if plan.is_open_loop {
-            self.in_flight.begin_queued(self.written_bytes)
+            self.in_flight.begin_queued()
         } else {
-            self.in_flight.begin(now, now, self.written_bytes);
+            self.in_flight.begin(now, now);
             Some(now)
         };
         if due.is_some_and(|due| !plan.metrics.borrow().is_measured(due)) {
-            self.warm_up_bytes = self.written_bytes + plan.size_of(self.first + self.sent.messages) as u64;
+            self.warm_up_bytes = self.offset_of(self.sent.messages + 1);
         }
         if due.is_some() && log::log_enabled!(target: CLIENT_LOG, log::Level::Trace) {
             self.log_message();
@@ -598,7 +627,7 @@ impl Exchange {
         let count = bytes.min(LOGGED_BYTES);
         let mut first = vec![0; count];
         match self.pattern {
-            Some(pattern) => pattern.fill(self.written_bytes, &mut first),
+            Some(pattern) => pattern.fill(self.written_bytes(), &mut first),
             None => first.copy_from_slice(&self.message(self.sent.messages)[..count]),
         }
         log::trace!(
@@ -611,7 +640,7 @@ impl Exchange {
         let mut portion = [0; CHUNK_BYTES];
         let left = self.size_of(self.sent.messages) - self.sent.bytes;
         let portion = &mut portion[..left.min(output.room()).min(CHUNK_BYTES)];
-        pattern.fill(self.written_bytes, portion);
+        pattern.fill(self.written_bytes(), portion);
         output.write(portion)
     }
 }

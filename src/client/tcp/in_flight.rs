@@ -6,7 +6,7 @@
 
 use super::inline_queue::InlineQueue;
 use crate::client::debt::BatchId;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 /// Not sent yet.
 const NEVER: u64 = u64::MAX;
@@ -21,8 +21,6 @@ struct WriteGroup {
     assigned_at_or_blocked_for: u64,
     /// When the kernel accepted the first byte.
     sent: u64,
-    /// Stream offset of the first message that the kernel has not accepted completely.
-    begin: u64,
     count: NonZeroU32,
     /// Number of messages that the kernel has not accepted completely: the last ones of the group.
     unsent: u32,
@@ -33,7 +31,8 @@ struct WriteGroup {
 /// A message that is not written yet.
 #[derive(Debug, Clone, Copy)]
 struct QueuedMessage {
-    due: u64,
+    /// Not zero, so that `Option<QueuedMessage>` takes no more memory.
+    due: NonZeroU64,
     assigned: u64,
 }
 
@@ -92,8 +91,6 @@ pub(in crate::client) struct InFlight {
     unsent_groups: u32,
     /// The kernel accepts no more bytes.
     is_blocked: bool,
-    /// Number of messages in flight.
-    count: u64,
     /// Until when the server blocked messages that were due; while the kernel accepts no bytes: since when.
     blocked_until: u64,
 }
@@ -101,7 +98,7 @@ pub(in crate::client) struct InFlight {
 impl InFlight {
     /// Queues a message that was due at `due`, assigned to the connection at `assigned`.
     pub(in crate::client) fn add(&mut self, due: u64, assigned: u64) {
-        self.queued.push_back(QueuedMessage { due, assigned });
+        self.queued.push_back(QueuedMessage { due: NonZeroU64::new(due).unwrap_or(NonZeroU64::MIN), assigned });
     }
 
     /// Queues a message that was due at `due` and had to wait for a connection until `instant`.
@@ -112,7 +109,7 @@ impl InFlight {
 
     /// Removes the messages that wait to be written. Returns when they were due.
     pub(in crate::client) fn take_queued(&mut self) -> Vec<u64> {
-        std::iter::from_fn(|| self.queued.pop_front()).map(|message| message.due).collect()
+        std::iter::from_fn(|| self.queued.pop_front()).map(|message| message.due.get()).collect()
     }
 
     /// Number of messages that wait to be written.
@@ -120,31 +117,24 @@ impl InFlight {
         self.queued.len() as u64
     }
 
-    /// Starts writing the oldest queued message at stream offset `offset`. Returns when it was due, if there was one.
-    pub(in crate::client) fn begin_queued(&mut self, offset: u64) -> Option<u64> {
-        let next = self.queued.pop_front();
-        next.inspect(|next| self.begin(next.due, next.assigned, offset)).map(|next| next.due)
+    /// Starts writing the oldest queued message. Returns when it was due, if there was one.
+    pub(in crate::client) fn begin_queued(&mut self) -> Option<u64> {
+        let QueuedMessage { due, assigned } = self.queued.pop_front()?;
+        self.begin(due.get(), assigned);
+        Some(due.get())
     }
 
-    /// Starts writing a message at stream offset `offset`; it was due at `due` and assigned at `assigned`.
-    pub(in crate::client) fn begin(&mut self, due: u64, assigned: u64, offset: u64) {
-        self.count += 1;
+    /// Starts writing a message that was due at `due` and assigned at `assigned`.
+    pub(in crate::client) fn begin(&mut self, due: u64, assigned: u64) {
         match self.groups.back_mut() {
             Some(batch) if batch.due == due && batch.sent == NEVER && batch.count < NonZeroU32::MAX => {
                 batch.count = batch.count.saturating_add(1);
                 batch.unsent += 1;
             }
             _ => {
-                let (assigned_at_or_blocked_for, begin, count) = (assigned, offset, NonZeroU32::MIN);
-                self.groups.push_back(WriteGroup {
-                    due,
-                    assigned_at_or_blocked_for,
-                    sent: NEVER,
-                    begin,
-                    count,
-                    unsent: 1,
-                    batch: None,
-                });
+                let (assigned_at_or_blocked_for, sent, count, unsent, batch) =
+                    (assigned, NEVER, NonZeroU32::MIN, 1, None);
+                self.groups.push_back(WriteGroup { due, assigned_at_or_blocked_for, sent, count, unsent, batch });
                 self.unsent_groups += 1;
             }
         }
@@ -169,12 +159,13 @@ impl InFlight {
         }
     }
 
-    /// Records that the kernel has accepted `taken` bytes of the stream by `now`, with `recorder`. `begun` counts the messages written to the stream; `size_of` returns the size of a message in bytes.
+    /// Records that the kernel has accepted `taken` bytes of the stream by `now`, with `recorder`. `begun` counts the
+    /// messages written to the stream; `offset_of` returns the stream offset of a message in bytes.
     pub(in crate::client) fn kernel_accepted(
         &mut self,
         (taken, now): (u64, u64),
         begun: u64,
-        size_of: impl Fn(u64) -> usize,
+        offset_of: impl Fn(u64) -> u64,
         recorder: &mut impl SendRecorder,
     ) {
         let was_full = self.is_blocked;
@@ -184,7 +175,7 @@ impl InFlight {
         let mut number = begun - self.unsent();
         let first = self.groups.len() - self.unsent_groups as usize;
         for batch in self.groups.iter_mut_from(first) {
-            if batch.begin >= taken {
+            if offset_of(number) >= taken {
                 break;
             }
             if batch.sent == NEVER {
@@ -192,8 +183,8 @@ impl InFlight {
                 batch.batch = recorder.begin_group(batch.sent_group(batch.count.get()), was_full);
             }
             let unsent = batch.unsent;
-            while batch.unsent > 0 && batch.begin + size_of(number) as u64 <= taken {
-                batch.mark_sent(size_of(number));
+            while batch.unsent > 0 && offset_of(number + 1) <= taken {
+                batch.unsent -= 1;
                 number += 1;
             }
             if unsent > batch.unsent {
@@ -206,22 +197,19 @@ impl InFlight {
         }
     }
 
-    /// Records that the oldest message in flight was answered at `now`, with at most `pipeline` in flight. It counts as
-    /// sent even if the kernel has not accepted all of it: the server needs no more. Other arguments as for
-    /// [`kernel_accepted`](Self::kernel_accepted).
+    /// Records that the oldest message in flight was answered at `now`, which ends a wait for room in the pipeline if
+    /// `was_full`. It counts as sent even if the kernel has not accepted all of it: the server needs no more.
     pub(in crate::client) fn answered(
         &mut self,
-        (now, pipeline): (u64, u64),
-        begun: u64,
-        size_of: impl Fn(u64) -> usize,
+        now: u64,
+        was_full: bool,
         recorder: &mut impl SendRecorder,
     ) -> Option<MessageTimes> {
-        let unsent = if self.is_oldest_sent()? { 0 } else { self.unsent() };
         let batch = self.groups.front_mut()?;
         let times = batch.times();
-        if unsent > 0 {
+        if !batch.is_oldest_sent() {
             batch.start(now, if self.is_blocked { now } else { self.blocked_until });
-            batch.mark_sent(size_of(begun - unsent));
+            batch.unsent -= 1;
             self.unsent_groups -= u32::from(batch.unsent == 0);
             recorder.complete_group(batch.sent_group(1));
         }
@@ -229,10 +217,9 @@ impl InFlight {
             Some(rest) => batch.count = rest,
             None => drop(self.groups.pop_front()),
         }
-        if self.count >= pipeline {
+        if was_full {
             self.block_until(now);
         }
-        self.count -= 1;
         Some(times)
     }
 
@@ -253,16 +240,10 @@ impl InFlight {
         self.groups.front().map(WriteGroup::is_oldest_sent)
     }
 
-    /// Number of messages in flight.
-    #[inline]
-    pub(in crate::client) fn count(&self) -> u64 {
-        self.count
-    }
-
     /// All messages without a reply, as their times and the number of messages that share them.
     pub(in crate::client) fn unanswered(&self) -> impl Iterator<Item = (MessageTimes, u64)> {
         let times = |message: &QueuedMessage| MessageTimes {
-            due: message.due,
+            due: message.due.get(),
             assigned: message.assigned,
             blocked: 0,
             sent: None,
@@ -294,12 +275,6 @@ impl WriteGroup {
         }
     }
 
-    /// Counts the first incomplete message, of `bytes` bytes, as sent.
-    fn mark_sent(&mut self, bytes: usize) {
-        self.begin += bytes as u64;
-        self.unsent -= 1;
-    }
-
     fn is_oldest_sent(&self) -> bool {
         self.unsent < self.count.get()
     }
@@ -314,34 +289,60 @@ impl WriteGroup {
 mod tests {
     use super::{InFlight, MessageTimes, SendRecorder, SentGroup};
     use crate::client::debt::BatchId;
-
-    /// No pipeline limit.
-    const ANY: u64 = u64::MAX;
+    use std::ops::{Deref, DerefMut};
 
     /// Size of every message here, in bytes.
-    const SIZE: usize = 64;
+    const SIZE: u64 = 64;
+
+    /// Messages in flight, and the number of messages begun.
+    #[derive(Default)]
+    struct Stream {
+        in_flight: InFlight,
+        begun: u64,
+    }
+
+    impl Stream {
+        fn begin(&mut self, due: u64) {
+            self.begun += 1;
+            self.in_flight.begin(due, due);
+        }
+
+        fn begin_queued(&mut self) -> bool {
+            let has_begun = self.in_flight.begin_queued().is_some();
+            self.begun += u64::from(has_begun);
+            has_begun
+        }
+    }
+
+    impl Deref for Stream {
+        type Target = InFlight;
+
+        fn deref(&self) -> &InFlight {
+            &self.in_flight
+        }
+    }
+
+    impl DerefMut for Stream {
+        fn deref_mut(&mut self) -> &mut InFlight {
+            &mut self.in_flight
+        }
+    }
 
     /// Due times and numbers of the messages sent.
-    fn kernel_accepted(in_flight: &mut InFlight, taken: u64, now: u64) -> Vec<(u64, u64)> {
+    fn kernel_accepted(in_flight: &mut Stream, taken: u64, now: u64) -> Vec<(u64, u64)> {
         batches(in_flight, taken, now).into_iter().map(|batch| (batch.due, batch.count)).collect()
     }
 
-    fn batches(in_flight: &mut InFlight, taken: u64, now: u64) -> Vec<SentGroup> {
+    fn batches(in_flight: &mut Stream, taken: u64, now: u64) -> Vec<SentGroup> {
         let mut batches = Vec::new();
-        let begun = begun(in_flight);
-        in_flight.kernel_accepted((taken, now), begun, |_| SIZE, &mut batches);
+        let begun = in_flight.begun;
+        in_flight.kernel_accepted((taken, now), begun, |number| number * SIZE, &mut batches);
         batches
     }
 
-    /// The exact number does not matter while all messages have the same size.
-    fn begun(in_flight: &InFlight) -> u64 {
-        in_flight.count()
-    }
-
-    fn answered(in_flight: &mut InFlight, now: u64, pipeline: u64) -> (Option<MessageTimes>, Option<SentGroup>) {
+    fn answered(in_flight: &mut Stream, now: u64, was_full: bool) -> (Option<MessageTimes>, Option<SentGroup>) {
         let mut sent_groups = Vec::new();
-        let begun = begun(in_flight);
-        let times = in_flight.answered((now, pipeline), begun, |_| SIZE, &mut sent_groups);
+        let times = in_flight.answered(now, was_full, &mut sent_groups);
         (times, sent_groups.pop())
     }
 
@@ -357,31 +358,30 @@ mod tests {
 
     #[test]
     fn a_message_is_sent_when_its_first_byte_was_accepted() {
-        let mut in_flight = InFlight::default();
+        let mut in_flight = Stream::default();
         in_flight.add(10, 11);
         in_flight.add(20, 21);
-        assert!(in_flight.begin_queued(0).is_some() && in_flight.begin_queued(64).is_some());
-        assert!(in_flight.begin_queued(128).is_none(), "no other message is due");
-        assert_eq!(in_flight.count(), 2);
+        assert!(in_flight.begin_queued() && in_flight.begin_queued());
+        assert!(!in_flight.begin_queued(), "no other message is due");
         assert_eq!(kernel_accepted(&mut in_flight, 64, 30), [(10, 1)], "no byte of the second was accepted");
         assert_eq!(kernel_accepted(&mut in_flight, 65, 40), [], "one byte does not complete a message");
         assert_eq!(kernel_accepted(&mut in_flight, 128, 45), [(20, 1)]);
         assert_eq!(kernel_accepted(&mut in_flight, 128, 50), [], "each is reported once");
         let times = |due, sent| Some(MessageTimes { due, assigned: due, blocked: 0, sent: Some(sent), batch: None });
-        assert_eq!(answered(&mut in_flight, 60, ANY), (times(10, 30), None));
-        assert_eq!(answered(&mut in_flight, 60, ANY), (times(20, 40), None));
-        assert_eq!(answered(&mut in_flight, 60, ANY), (None, None), "no message is in flight");
+        assert_eq!(answered(&mut in_flight, 60, false), (times(10, 30), None));
+        assert_eq!(answered(&mut in_flight, 60, false), (times(20, 40), None));
+        assert_eq!(answered(&mut in_flight, 60, false), (None, None), "no message is in flight");
     }
 
     #[test]
     fn messages_written_together_are_one_entry() {
-        let mut in_flight = InFlight::default();
-        (0..1000).for_each(|number| in_flight.begin(7, 7, number * 64));
+        let mut in_flight = Stream::default();
+        (0..1000).for_each(|_| in_flight.begin(7));
         assert_eq!(in_flight.groups.len(), 1);
         assert_eq!(kernel_accepted(&mut in_flight, 64_000, 8), [(7, 1000)]);
-        in_flight.begin(9, 9, 64_000);
+        in_flight.begin(9);
         assert_eq!(
-            answered(&mut in_flight, 10, ANY).0,
+            answered(&mut in_flight, 10, false).0,
             Some(MessageTimes { due: 7, assigned: 7, blocked: 0, sent: Some(8), batch: None })
         );
         let unanswered: Vec<_> = in_flight.unanswered().collect();
@@ -398,8 +398,8 @@ mod tests {
     /// The socket buffer accepts a part of the messages written together.
     #[test]
     fn messages_count_as_sent_after_their_last_byte() {
-        let mut in_flight = InFlight::default();
-        (0..1000).for_each(|number| in_flight.begin(7, 7, number * 64));
+        let mut in_flight = Stream::default();
+        (0..1000).for_each(|_| in_flight.begin(7));
         assert_eq!(kernel_accepted(&mut in_flight, 63, 8), []);
         assert_eq!(in_flight.is_oldest_sent(), Some(false));
         assert_eq!(kernel_accepted(&mut in_flight, 64 * 10 + 5, 9), [(7, 10)]);
@@ -408,9 +408,9 @@ mod tests {
         let unsent = MessageTimes { sent: None, ..times };
         assert_eq!(in_flight.unanswered().collect::<Vec<_>>(), [(times, 10), (unsent, 990)]);
         for _ in 0..10 {
-            assert_eq!(answered(&mut in_flight, 10, ANY), (Some(times), None));
+            assert_eq!(answered(&mut in_flight, 10, false), (Some(times), None));
         }
-        in_flight.begin(20, 20, 64 * 1000);
+        in_flight.begin(20);
         assert_eq!(in_flight.unanswered().map(|(_, count)| count).collect::<Vec<_>>(), [990, 1]);
         assert_eq!(kernel_accepted(&mut in_flight, 64 * 1001, 30), [(7, 990), (20, 1)]);
         assert_eq!(in_flight.unanswered().filter(|(times, _)| times.sent.is_none()).count(), 0);
@@ -418,52 +418,52 @@ mod tests {
 
     #[test]
     fn a_reply_before_its_message_was_sent_is_tolerated() {
-        let mut in_flight = InFlight::default();
-        (0..3).for_each(|number| in_flight.begin(1, 1, number * 64));
+        let mut in_flight = Stream::default();
+        (0..3).for_each(|_| in_flight.begin(1));
         let early = SentGroup { due: 1, blocked: 0, sent: 2, count: 1 };
         let times = |sent| Some(MessageTimes { due: 1, assigned: 1, blocked: 0, sent, batch: None });
-        assert_eq!(answered(&mut in_flight, 2, ANY), (times(None), Some(early)));
+        assert_eq!(answered(&mut in_flight, 2, false), (times(None), Some(early)));
         assert_eq!(kernel_accepted(&mut in_flight, 128, 3), [(1, 1)]);
-        assert_eq!(answered(&mut in_flight, 4, ANY), (times(Some(2)), None));
-        assert_eq!(answered(&mut in_flight, 4, ANY).1, Some(early), "the kernel accepted no byte of the third");
+        assert_eq!(answered(&mut in_flight, 4, false), (times(Some(2)), None));
+        assert_eq!(answered(&mut in_flight, 4, false).1, Some(early), "the kernel accepted no byte of the third");
         assert_eq!(kernel_accepted(&mut in_flight, 192, 5), []);
-        in_flight.begin(3, 3, 192);
+        in_flight.begin(3);
         assert_eq!(kernel_accepted(&mut in_flight, 256, 6), [(3, 1)]);
     }
 
     #[test]
     fn a_message_beyond_the_pipeline_limit_is_blocked() {
-        let mut in_flight = InFlight::default();
+        let mut in_flight = Stream::default();
         in_flight.add(10, 10);
-        in_flight.begin_queued(0);
+        in_flight.begin_queued();
         assert_eq!(batches(&mut in_flight, 64, 11), [SentGroup { due: 10, blocked: 0, sent: 11, count: 1 }]);
         // The time before a late assignment is the client's own delay.
         in_flight.add(20, 25);
-        assert!(answered(&mut in_flight, 100, 1).0.is_some());
-        in_flight.begin_queued(64);
+        assert!(answered(&mut in_flight, 100, true).0.is_some());
+        in_flight.begin_queued();
         assert_eq!(batches(&mut in_flight, 128, 101), [SentGroup { due: 20, blocked: 75, sent: 101, count: 1 }]);
     }
 
     #[test]
     fn a_message_without_a_connection_is_blocked() {
-        let mut in_flight = InFlight::default();
+        let mut in_flight = Stream::default();
         in_flight.add_blocked(10, 50);
-        in_flight.begin_queued(0);
+        in_flight.begin_queued();
         assert_eq!(batches(&mut in_flight, 64, 51), [SentGroup { due: 10, blocked: 40, sent: 51, count: 1 }]);
     }
 
     #[test]
     fn a_message_that_the_kernel_does_not_accept_is_blocked() {
-        let mut in_flight = InFlight::default();
+        let mut in_flight = Stream::default();
         in_flight.add(10, 10);
-        in_flight.begin_queued(0);
+        in_flight.begin_queued();
         in_flight.block(|| 11);
         in_flight.add(20, 20);
-        in_flight.begin_queued(64);
+        in_flight.begin_queued();
         let blocked = |due, blocked| SentGroup { due, blocked, sent: 50, count: 1 };
         assert_eq!(batches(&mut in_flight, 128, 50), [blocked(10, 40), blocked(20, 30)]);
         in_flight.add(60, 60);
-        in_flight.begin_queued(128);
+        in_flight.begin_queued();
         assert_eq!(batches(&mut in_flight, 192, 61), [SentGroup { due: 60, blocked: 0, sent: 61, count: 1 }]);
     }
 }

@@ -98,7 +98,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
             if let Some(version) = self.shared.config.proxy_protocol {
                 send_header(version, &mut entry.connection.socket).map_err(|error| Failure::of_connect(&error))?;
             }
-            self.plan.metrics.borrow_mut().connected(entry.attempt.started.elapsed());
+            self.plan.metrics.borrow_mut().connected(entry.attempt.since.elapsed());
             // With TLS, once the handshake is complete: until then nothing can be sent, and that is not a send delay.
             if !entry.connection.connection.is_handshaking() {
                 self.plan.on_open();
@@ -146,7 +146,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
             return TurnResult::default();
         }
         self.plan.metrics.borrow_mut().begin_turn();
-        let mut observer = ClientObserver::new(entry.attempt.number, &self.plan, entry.connected, context.now);
+        let mut observer = ClientObserver::new(entry.attempt.number, &self.plan, entry.attempt.since, context.now);
         let (pool, memory) = (&mut self.pool, &self.memory);
         let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut observer };
         let was_handshaking = session.connection.is_handshaking();
@@ -196,22 +196,21 @@ impl<'a> Transport<'a> for Tcp<'a> {
 
 impl Tcp<'_> {
     /// Wraps the socket of connection `number` in TLS if its target uses TLS.
-    fn secured(&self, number: usize, socket: Stream) -> io::Result<Stream> {
+    fn secured(&self, number: u32, socket: Stream) -> io::Result<Stream> {
         let Some(tls) = self.shared.tls.get(self.shared.target_of(number)) else { return Ok(socket) };
         tls.connect(socket).map_err(io::Error::other)
     }
 
     fn service(&self, attempt: ConnectAttempt, address: &Address) -> ConnectionService {
         if let Some(interactive) = &self.shared.interactive {
-            return ConnectionService::Interactive(InteractiveExchange::new(Arc::clone(interactive), attempt.started));
+            return ConnectionService::Interactive(InteractiveExchange::new(Arc::clone(interactive), attempt.since));
         }
         let config = &self.shared.config;
         if config.expect == Expect::ReadOnly {
             return ConnectionService::ReadOnly(ReadOnly::new(Rc::clone(&self.plan)));
         }
-        let total = (self.plan.total - attempt.done).min(config.load.reconnect_every.unwrap_or(u64::MAX));
-        let stream = attempt.number as u64 + attempt.generation * config.connections as u64;
-        let mut exchange = Exchange::new(Rc::clone(&self.plan), attempt.number, stream, (attempt.done, total));
+        let stream = u64::from(attempt.number) + attempt.generation * config.connections as u64;
+        let mut exchange = Exchange::new(Rc::clone(&self.plan), attempt.number, stream, attempt.done);
         exchange.log_peer(address);
         ConnectionService::Exchange(exchange)
     }
@@ -243,5 +242,23 @@ fn limits(shared: &Shared) -> Limits {
     match shared.interactive {
         Some(_) => Limits { linger: Duration::ZERO, write: Some(shared.config.reply_timeout), ..without_timeouts },
         None => without_timeouts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConnectionService, Exchange};
+    use crate::client::tcp::in_flight::InFlight;
+    use crate::client::transport::Entry;
+    use crate::pump::Session;
+    use std::mem::size_of;
+
+    /// What each connection takes, besides 8 bytes in the slab and 24 in the timer wheel. Without debug assertions the
+    /// socket takes 8 bytes less.
+    #[test]
+    fn connections_are_small() {
+        let sizes = [size_of::<InFlight>(), size_of::<Exchange>(), size_of::<Entry<Session<ConnectionService>>>()];
+        let limits = [88, 192, 424];
+        assert!(sizes.iter().zip(limits).all(|(size, limit)| *size <= limit), "{sizes:?} bytes, at most {limits:?}");
     }
 }

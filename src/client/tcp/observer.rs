@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 /// timestamps. A message written later
 /// counts as sent at that time, which is immediately before.
 pub(in crate::client) struct ClientObserver<'a> {
-    number: usize,
+    number: u32,
     plan: &'a Plan,
     /// When the connect succeeded and the TLS handshake began.
-    connected: Option<Instant>,
+    connected: Instant,
     /// Start of this round of the loop.
     round: Instant,
     now: Option<Instant>,
@@ -28,7 +28,7 @@ pub(in crate::client) struct ClientObserver<'a> {
 }
 
 impl<'a> ClientObserver<'a> {
-    pub(in crate::client) fn new(number: usize, plan: &'a Plan, connected: Option<Instant>, round: Instant) -> Self {
+    pub(in crate::client) fn new(number: u32, plan: &'a Plan, connected: Instant, round: Instant) -> Self {
         Self { number, plan, connected, round, now: None, arrival: None }
     }
 }
@@ -55,9 +55,7 @@ impl Observer for ClientObserver<'_> {
         self.plan.on_open();
         let now = Instant::now();
         self.now = Some(now);
-        if let Some(connected) = self.connected {
-            self.plan.metrics.borrow_mut().handshake_done(now - connected);
-        }
+        self.plan.metrics.borrow_mut().handshake_done(now - self.connected);
         log::debug!(connection = self.number, tls:% = negotiated; "TLS handshake complete");
     }
 

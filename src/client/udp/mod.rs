@@ -115,7 +115,7 @@ impl<'a> Transport<'a> for Udp<'a> {
         let connection = UdpSocket {
             socket,
             to: is_many.then_some(address),
-            in_flight: self.in_flight(attempt.number as u64, is_many),
+            in_flight: self.in_flight(u64::from(attempt.number), is_many),
             timer: Timer::default(),
             close_at: None,
             is_queued: false,
