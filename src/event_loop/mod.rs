@@ -247,7 +247,7 @@ impl<M> EventLoop<M> {
             return self.poll(Some(Duration::ZERO));
         }
         let spin_deadline = (!self.spin.is_zero()).then(|| Instant::now() + self.spin);
-        if let Some(deadline) = self.context.precise_timers.poll_deadline().max(spin_deadline)
+        if let Some(deadline) = self.context.precise_timers.poll_deadline(self.context.now).max(spin_deadline)
             && self.spin(deadline)?
         {
             return Ok(());
@@ -283,7 +283,7 @@ impl<M> EventLoop<M> {
 
     #[inline]
     fn time_left(&mut self) -> io::Result<Option<Duration>> {
-        let precise = self.context.precise_timers.fall_asleep()?;
+        let precise = self.context.precise_timers.fall_asleep(self.context.now)?;
         let wheel = self.context.wheel.time_left();
         Ok(if precise.is_some() { precise.into_iter().chain(wheel).min() } else { wheel })
     }

@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
+/// A timer that is further away needs no exact clock: the loop sleeps, and earns all the credit of its [`WakeUpLead`].
+const FAR: Duration = Duration::from_millis(10);
+
 /// Precise timers that are armed and have not expired.
 #[derive(Debug)]
 pub struct PreciseTimers {
@@ -73,24 +76,24 @@ impl PreciseTimers {
     }
 
     /// Until when the loop has to poll because the first timer expires before the loop could sleep and wake up; `None`
-    /// if it can sleep. This counts from the call, not from the start of the round, whose work can take long.
+    /// if it can sleep. `round` is when the last round began.
     #[inline]
-    pub(super) fn poll_deadline(&self) -> Option<Instant> {
+    pub(super) fn poll_deadline(&self, round: Instant) -> Option<Instant> {
         let &(first, _) = self.armed.first()?;
-        let now = Instant::now();
+        let now = clock(first, round);
         (first.saturating_duration_since(now) <= self.lead.get(now)).then_some(first)
     }
 
     /// Sets the kernel timer for the first timer, before the loop sleeps. On systems without one, returns how long
     /// `poll` may wait.
     #[inline]
-    pub(super) fn fall_asleep(&mut self) -> io::Result<Option<Duration>> {
+    pub(super) fn fall_asleep(&mut self, round: Instant) -> io::Result<Option<Duration>> {
         let Some(&(first, _)) = self.armed.first() else { return Ok(None) };
-        let now = Instant::now();
+        let now = clock(first, round);
         let wake_up = first.checked_sub(self.lead.get(now)).unwrap_or(first);
         self.lead.fall_asleep(now);
         if !KernelTimer::EXISTS {
-            return Ok(Some(wake_up.saturating_duration_since(now)));
+            return Ok(Some(wake_up.saturating_duration_since(Instant::now())));
         }
         if self.set_to != Some(wake_up) {
             self.timer.set(wake_up)?;
@@ -106,6 +109,12 @@ impl PreciseTimers {
             self.lead.wake_up(now);
         }
     }
+}
+
+/// The time now: a round's work can take long. While the first timer is far away, the begin of the round saves a clock
+/// call per round.
+fn clock(first: Instant, round: Instant) -> Instant {
+    if first.saturating_duration_since(round) > FAR { round } else { Instant::now() }
 }
 
 #[cfg(test)]
@@ -161,13 +170,13 @@ mod tests {
         let is_woken_early = |_| {
             let instant = Instant::now() + Duration::from_millis(3);
             precise_timers.arm(Key::fixed(1), instant);
-            assert_eq!(precise_timers.poll_deadline(), None, "there is time to sleep");
-            let timeout = precise_timers.fall_asleep().expect("the timer can be set");
+            assert_eq!(precise_timers.poll_deadline(Instant::now()), None, "there is time to sleep");
+            let timeout = precise_timers.fall_asleep(Instant::now()).expect("the timer can be set");
             poll.poll(&mut events, timeout).expect("the poll works");
             let now = Instant::now();
             precise_timers.wake_up(now);
             precise_timers.handle_fired(now);
-            let deadline = precise_timers.poll_deadline();
+            let deadline = precise_timers.poll_deadline(now);
             precise_timers.cancel(Key::fixed(1), instant);
             now < instant && deadline == Some(instant)
         };
@@ -184,7 +193,7 @@ mod tests {
         for (number, instant) in (0..).zip([start + millis(30), start + millis(3), start + millis(3), start]) {
             precise_timers.arm(Key::fixed(number), instant);
             loop {
-                let timeout = precise_timers.fall_asleep().expect("the timer can be set");
+                let timeout = precise_timers.fall_asleep(Instant::now()).expect("the timer can be set");
                 poll.poll(&mut events, timeout.or(Some(millis(20_000)))).expect("the poll works");
                 let now = Instant::now();
                 precise_timers.wake_up(now);
