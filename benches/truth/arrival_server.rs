@@ -1,13 +1,17 @@
-//! Echo server that timestamps the arrival of each message, to observe the client from outside.
+//! Echo server that timestamps the arrival of each message, to observe the client from outside, and replies when it is
+//! told to.
 //!
 //! The timestamps are the kernel's (`SO_TIMESTAMPNS`, socket(7)): when a message reached the socket, not when this
 //! thread read it. The server's own delays are therefore excluded. The client's system call, and the kernel's work in
 //! it, are included.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::{ErrorKind, IoSliceMut, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -36,15 +40,46 @@ pub(crate) struct BitFlip {
     pub(crate) bit: u8,
 }
 
+/// Decides when a message is answered: from the instant of its arrival, in nanoseconds of the wall clock.
+pub(crate) type ReplyAt = Box<dyn FnMut(u64) -> u64 + Send>;
+
+/// Serves one message per `service_ns`, in the order of arrival.
+pub(crate) fn one_at_a_time(service_ns: u64) -> ReplyAt {
+    let mut free_at_ns = 0;
+    Box::new(move |arrived_ns| {
+        free_at_ns = arrived_ns.max(free_at_ns) + service_ns;
+        free_at_ns
+    })
+}
+
+/// What the server does besides echoing.
+#[derive(Default)]
+pub(crate) struct Behaviour {
+    pub(crate) flip: Option<BitFlip>,
+    /// Each message is answered at an instant of its own, by a server that polls until then; otherwise at once.
+    pub(crate) reply_at: Option<ReplyAt>,
+    /// The server never sleeps. To wake it costs the client 10 µs in each send over loopback, and none over a network.
+    pub(crate) polls: bool,
+}
+
+/// What the server has seen.
+#[derive(Default)]
+pub(crate) struct Observed {
+    /// Arrival of each message in nanoseconds, in ascending order.
+    pub(crate) arrivals_ns: Vec<u64>,
+    /// Time from each arrival until right before the reply was handed to the kernel, if the server had to wait.
+    pub(crate) service_ns: Vec<f64>,
+}
+
 /// Handle of a running arrival server, on the server's CPU.
 pub(crate) struct ArrivalServer {
     pub(crate) port: u16,
     end: Waker,
-    thread: JoinHandle<Outcome<Vec<u64>>>,
+    thread: JoinHandle<Outcome<Observed>>,
 }
 
 impl ArrivalServer {
-    pub(crate) fn start(cpus: &Cpus, flip: Option<BitFlip>) -> Outcome<Self> {
+    pub(crate) fn start(cpus: &Cpus, behaviour: Behaviour) -> Outcome<Self> {
         let explain = |error: std::io::Error| format!("cannot set up the arrival server: {error}");
         let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).map_err(explain)?;
         // Accepted connections inherit this option.
@@ -58,20 +93,27 @@ impl ArrivalServer {
             if let Some(cpu) = cpu {
                 move_to(&cpu)?;
             }
-            let mut echo_loop = EchoLoop { poll, listener, connections: Vec::new(), arrivals_ns: Vec::new(), flip };
+            let mut echo_loop = EchoLoop {
+                poll,
+                listener,
+                connections: Vec::new(),
+                behaviour,
+                waiting: BinaryHeap::new(),
+                observed: Observed::default(),
+            };
             echo_loop.run()?;
-            Ok(echo_loop.arrivals_ns)
+            Ok(echo_loop.observed)
         });
         Ok(Self { port, end, thread })
     }
 
-    /// Stops the server. Returns the arrival time of each message in nanoseconds, in ascending order.
-    pub(crate) fn finish(self) -> Outcome<Vec<u64>> {
+    /// Stops the server.
+    pub(crate) fn finish(self) -> Outcome<Observed> {
         self.end.wake().map_err(|error| format!("cannot wake the arrival server: {error}"))?;
-        let mut arrivals_ns = self.thread.join().map_err(|_| "the arrival server panicked")??;
+        let mut observed = self.thread.join().map_err(|_| "the arrival server panicked")??;
         // Connections that were ready together were read in any order.
-        arrivals_ns.sort_unstable();
-        Ok(arrivals_ns)
+        observed.arrivals_ns.sort_unstable();
+        Ok(observed)
     }
 }
 
@@ -79,13 +121,28 @@ struct EchoLoop {
     poll: Poll,
     listener: TcpListener,
     connections: Vec<Option<Connection>>,
-    arrivals_ns: Vec<u64>,
-    flip: Option<BitFlip>,
+    behaviour: Behaviour,
+    /// Messages to be answered later, the next one first.
+    waiting: BinaryHeap<Reverse<Waiting>>,
+    observed: Observed,
 }
 
 struct Connection {
     stream: TcpStream,
     received_bytes: usize,
+    /// The beginning of a message that is answered later.
+    partial: Vec<u8>,
+    /// When the last message is answered; a connection's replies are in the order of its messages.
+    last_reply_at_ns: u64,
+}
+
+/// A message to be answered, ordered by the instant of the reply.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Waiting {
+    reply_at_ns: u64,
+    arrived_ns: u64,
+    connection: usize,
+    message: [u8; MESSAGE_BYTES],
 }
 
 impl EchoLoop {
@@ -93,7 +150,10 @@ impl EchoLoop {
         let mut events = Events::with_capacity(1024);
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            match self.poll.poll(&mut events, None) {
+            // A server with messages to answer polls, so that it replies at the instant.
+            let polls = self.behaviour.polls || !self.waiting.is_empty();
+            let timeout = polls.then_some(Duration::ZERO);
+            match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     return Err(format!("the arrival server cannot poll: {error}"));
                 }
@@ -106,6 +166,7 @@ impl EchoLoop {
                     Token(index) => self.take_turn(index, &mut buffer)?,
                 }
             }
+            self.answer_due()?;
         }
     }
 
@@ -119,7 +180,12 @@ impl EchoLoop {
             let token = Token(self.connections.len());
             let registered = self.poll.registry().register(&mut stream, token, Interest::READABLE);
             registered.and_then(|()| stream.set_nodelay(true)).map_err(|error| format!("cannot set up: {error}"))?;
-            self.connections.push(Some(Connection { stream, received_bytes: 0 }));
+            self.connections.push(Some(Connection {
+                stream,
+                received_bytes: 0,
+                partial: Vec::new(),
+                last_reply_at_ns: 0,
+            }));
         }
     }
 
@@ -140,24 +206,55 @@ impl EchoLoop {
             connection.received_bytes += bytes;
             let whole = connection.received_bytes / MESSAGE_BYTES - before / MESSAGE_BYTES;
             let stamp_ns = stamp_ns.ok_or("the kernel gave no timestamp for a message")?;
-            self.arrivals_ns.extend(std::iter::repeat_n(stamp_ns, whole));
+            self.observed.arrivals_ns.extend(std::iter::repeat_n(stamp_ns, whole));
             let echo = &mut buffer[..bytes];
-            if let Some(flip) = self.flip.filter(|flip| flip.connection == index)
-                && let Some(byte) = flip.byte.checked_sub(before).and_then(|offset| echo.get_mut(offset))
-            {
-                *byte ^= 1 << flip.bit;
-            }
-            match connection.stream.write(echo) {
-                Ok(written) if written == bytes => {}
-                // A client that found the corrupt bit has closed.
-                Err(error) if [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&error.kind()) => {}
-                other => return Err(format!("the arrival server could not echo {bytes} bytes: {other:?}")),
+            if let Some(reply_at) = &mut self.behaviour.reply_at {
+                connection.partial.extend_from_slice(echo);
+                let (messages, rest) = connection.partial.as_chunks();
+                self.waiting.extend(messages.iter().map(|message| {
+                    let reply_at_ns = reply_at(stamp_ns).max(connection.last_reply_at_ns + 1);
+                    connection.last_reply_at_ns = reply_at_ns;
+                    Reverse(Waiting { reply_at_ns, arrived_ns: stamp_ns, connection: index, message: *message })
+                }));
+                connection.partial = rest.to_vec();
+            } else {
+                if let Some(flip) = self.behaviour.flip.filter(|flip| flip.connection == index)
+                    && let Some(byte) = flip.byte.checked_sub(before).and_then(|offset| echo.get_mut(offset))
+                {
+                    *byte ^= 1 << flip.bit;
+                }
+                write(&mut connection.stream, echo)?;
             }
             if bytes < BUFFER_BYTES {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Answers the messages that are due, and records their service time.
+    fn answer_due(&mut self) -> Outcome<()> {
+        while let Some(Reverse(next)) = self.waiting.peek() {
+            let now_ns = wall_clock_ns();
+            if next.reply_at_ns > now_ns {
+                break;
+            }
+            self.observed.service_ns.push(now_ns.saturating_sub(next.arrived_ns) as f64);
+            if let Some(connection) = &mut self.connections[next.connection] {
+                write(&mut connection.stream, &next.message)?;
+            }
+            self.waiting.pop();
+        }
+        Ok(())
+    }
+}
+
+fn write(stream: &mut TcpStream, echo: &[u8]) -> Outcome<()> {
+    match stream.write(echo) {
+        Ok(written) if written == echo.len() => Ok(()),
+        // A client that found the corrupt bit, or whose time is over, has closed.
+        Err(error) if [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&error.kind()) => Ok(()),
+        other => Err(format!("the arrival server could not echo {} bytes: {other:?}", echo.len())),
     }
 }
 
@@ -171,4 +268,10 @@ fn receive(stream: &TcpStream, buffer: &mut [u8]) -> Result<(usize, Option<u64>)
         _ => None,
     });
     Ok((message.bytes, stamp_ns))
+}
+
+/// The clock of the kernel's timestamps.
+fn wall_clock_ns() -> u64 {
+    let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX)
 }

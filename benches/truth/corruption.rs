@@ -1,6 +1,6 @@
 //! Corruption: how many flipped bits the client detects, and whether it reports their offset.
 
-use crate::arrival_server::{ArrivalServer, BitFlip, MESSAGE_BYTES};
+use crate::arrival_server::{ArrivalServer, Behaviour, BitFlip, MESSAGE_BYTES};
 use crate::client::Client;
 use crate::common::Outcome;
 use crate::context::Bench;
@@ -14,7 +14,7 @@ pub(crate) fn one_bit(bench: &mut Bench) -> Outcome<()> {
     let (mut found, mut located) = (0, 0);
     for number in 0..runs {
         let flip = flip(number);
-        let server = ArrivalServer::start(&bench.setup.cpus, Some(flip))?;
+        let server = ArrivalServer::start(&bench.setup.cpus, Behaviour { flip: Some(flip), ..Behaviour::default() })?;
         let (connections, messages) = (CONNECTIONS.to_string(), MESSAGES.to_string());
         let work = ["-c", &connections, "--messages", &messages, "--pipeline", "10"];
         let results = Client::start(bench, server.port, &work)?.results()?;

@@ -2,12 +2,14 @@
 //!
 //! A load client's figures are credible only as far as they were correct where the answer was known. The cases here
 //! have known answers: a server with a fixed reply delay, one that is stopped for a measured time, one that corrupts a
-//! bit, one that timestamps arrivals ([`arrival_server`]), and a load that neither measures nor verifies.
+//! bit, one that timestamps arrivals and knows its own service times ([`arrival_server`]), and a load that neither
+//! measures nor verifies. Some disturb the client, and check that its figures remain those of the server.
 //!
 //! The programs are the release programs: the server, or its substitute, on the first CPU, the client on the second.
 //! The figures come from the client's results (`--json`). Linux only, loopback only.
 //!
-//! The executable restarts itself with a hidden `--role` for the bare load.
+//! The executable restarts itself with a hidden `--role` for the bare load, and for programs that
+//! use all the CPU time they get.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark reports on stdout and complains on stderr")]
 #![allow(clippy::cast_precision_loss, reason = "counts and nanoseconds here stay far below 2^53")]
@@ -21,6 +23,9 @@ mod common;
 mod context;
 mod corruption;
 mod cost;
+mod disturbance;
+mod first_run;
+mod known_service;
 mod latency;
 mod pacing;
 mod statistics;
@@ -51,6 +56,10 @@ fn main() -> ExitCode {
     let role = arguments.first().and_then(|first| first.strip_prefix(ROLE_PREFIX));
     let outcome = match role {
         Some("load") => load::run(&arguments[1..]),
+        Some("busy") => {
+            disturbance::run_busy_program();
+            Ok(())
+        }
         Some(unknown) => Err(format!("there is no role {unknown:?}")),
         None => return run_cases(&arguments),
     };

@@ -35,17 +35,17 @@ pub(crate) fn lateness(instants_ns: &[u64], gap_ns: f64) -> Vec<f64> {
 }
 
 /// Kolmogorov–Smirnov statistic: the maximum distance between the distribution of `values` and the exponential
-/// distribution with this mean.
-pub(crate) fn distance_from_exponential(values: &[f64], mean: f64) -> f64 {
+/// distribution with this mean, and the value where it is.
+pub(crate) fn distance_from_exponential(values: &[f64], mean: f64) -> (f64, f64) {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let count = sorted.len() as f64;
     let distances = sorted.into_iter().enumerate().map(|(index, value)| {
         let share = 1.0 - (-value / mean).exp();
         let (below, above) = (index as f64 / count, (index + 1) as f64 / count);
-        (share - below).abs().max((share - above).abs())
+        ((share - below).abs().max((share - above).abs()), value)
     });
-    distances.fold(0.0, f64::max)
+    distances.max_by(|left, right| left.0.total_cmp(&right.0)).unwrap_or_default()
 }
 
 /// Critical distance that chance exceeds in one of a hundred samples of this size; valid from 35 values (Smirnov 1948).
