@@ -22,6 +22,7 @@ mod options;
 mod outcome;
 mod output_files;
 mod permanent_errors;
+mod precision;
 mod proxy_protocol;
 mod ramp;
 mod read_only;
