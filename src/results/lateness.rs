@@ -2,7 +2,7 @@
 
 use super::summary::{QUANTILES, format_seconds};
 use super::validity::MAX_MISSING;
-use super::{Cpu, LoadKind, Precision, Reason, RunResults, percentiles, validate};
+use super::{Cpu, LoadKind, Reason, RunResults, validate};
 use serde_json::Value;
 use std::fmt;
 
@@ -90,9 +90,7 @@ impl RunResults {
     #[must_use]
     pub fn has_late_client(&self) -> bool {
         let is_limiting = |reason: &Reason| reason.invalidates() && reason.is_client_limited();
-        let quantiles = QUANTILES.map(|(_, quantile)| quantile);
-        validate(self).iter().any(is_limiting)
-            || percentiles(self, &quantiles).iter().any(|percentile| percentile.precision == Precision::Bounded)
+        validate(self).iter().any(is_limiting) || QUANTILES.iter().any(|(_, quantile)| self.is_bounded(*quantile))
     }
 
     /// The remedies as the end of a sentence: `; what helps: more workers, a lower rate`.

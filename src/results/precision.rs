@@ -86,6 +86,15 @@ impl RunResults {
         percentiles(self, &[quantile]).pop()
     }
 
+    /// Whether the lateness of the client may have moved the percentile at `quantile`.
+    pub(super) fn is_bounded(&self, quantile: f64) -> bool {
+        let Some(value) = self.latency().at(quantile) else { return false };
+        let floor = self.floor().and_then(|floor| floor.at(quantile));
+        // The spread between the seconds takes time to compute, and only ever excuses a difference.
+        judge(value, floor, None) == Precision::Bounded
+            && self.percentile(quantile).is_some_and(|percentile| percentile.precision == Precision::Bounded)
+    }
+
     /// The lower bounds of the reported latency. None if they are not known for every message, or if the receive delay
     /// may be part of them.
     #[allow(clippy::cast_precision_loss, reason = "counts of messages")]

@@ -1,7 +1,7 @@
 //! Thresholds on a run's results for scripts: `p99>2ms`, `errors>0`, `rate<49k`.
 
 use super::latencies::MAX_NANOS;
-use super::{Latencies, Precision, ReplyCheck, RunResults, Statuses, format_latency};
+use super::{Latencies, ReplyCheck, RunResults, Statuses, format_latency};
 use crate::units::{format_count, format_duration, format_rate, parse_duration, parse_rate};
 use std::fmt;
 use std::str::FromStr;
@@ -251,7 +251,7 @@ impl Metric {
     /// Whether the lateness of the client may have raised it.
     fn is_bounded(self, results: &RunResults) -> bool {
         let Self::Time(LatencyKind::Latency, Statistic::Quantile(quantile)) = self else { return false };
-        results.percentile(quantile).is_some_and(|percentile| percentile.precision == Precision::Bounded)
+        results.is_bounded(quantile)
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they were whole numbers above 0")]

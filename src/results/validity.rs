@@ -4,7 +4,7 @@
 //! any number. See G. Tene, "How NOT to Measure Latency", on coordinated omission. How far a client that was merely late
 //! may have moved a percentile is a matter of its [precision](super::precision).
 
-use super::{Connections, Load, LoadKind, Precision, ReplyCheck, RunResults, Timestamp};
+use super::{Connections, Load, LoadKind, ReplyCheck, RunResults, Timestamp};
 use crate::units::{format_count, format_counted, format_duration};
 use std::fmt;
 use std::time::Duration;
@@ -274,6 +274,5 @@ fn over_range(results: &RunResults) -> Option<Reason> {
 /// A client without CPU time left; a reason if its delays may explain even the median.
 fn saturated(results: &RunResults) -> Option<Reason> {
     let share = results.busy().filter(|_| results.is_saturated())?;
-    let is_bounded = results.percentile(0.5).is_some_and(|median| median.precision == Precision::Bounded);
-    Some(if is_bounded { Reason::Saturated { share } } else { Reason::CpuBusy { share } })
+    Some(if results.is_bounded(0.5) { Reason::Saturated { share } } else { Reason::CpuBusy { share } })
 }
