@@ -5,7 +5,7 @@
 //! are drawn with replacement, 1,000 times; each time the numbers are computed from the drawn blocks.
 
 use super::bounds::add;
-use super::{Interval, per_second};
+use super::{RunResults, per_second};
 use crate::random::random;
 use std::collections::BTreeMap;
 
@@ -66,8 +66,10 @@ pub(super) struct Draw<'a> {
 }
 
 impl Blocks {
-    /// Joins the intervals of a run; none if there are too few.
-    pub(super) fn of(intervals: &[Interval]) -> Option<Self> {
+    /// Joins the intervals of a run; none if there are too few. The replies after the measured time belong to the last
+    /// block.
+    pub(super) fn of(results: &RunResults) -> Option<Self> {
+        let intervals = &results.intervals;
         if intervals.len() < MIN_INTERVALS {
             return None;
         }
@@ -79,10 +81,14 @@ impl Blocks {
         for index in 0..number {
             let mut block = Block::default();
             let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
-            for interval in &intervals[edge(index)..edge(index + 1)] {
+            let joined = &intervals[edge(index)..edge(index + 1)];
+            for interval in joined {
                 block.seconds += interval.seconds;
                 add(&mut block.replies, interval.answered);
                 add(&mut block.errors, interval.errors);
+            }
+            let later = results.after_load.iter().filter(|_| index + 1 == number);
+            for interval in joined.iter().chain(later) {
                 for step in interval.latency.unpack().histogram().iter_recorded() {
                     add(counts.entry(step.value_iterated_to()).or_default(), step.count_at_value());
                 }

@@ -15,6 +15,9 @@ const NEGLIGIBLE: f64 = 0.1;
 /// Share of the draws within a confidence interval.
 const CONFIDENCE: f64 = 0.95;
 
+/// Relative resolution of a histogram.
+const RESOLUTION: f64 = 0.001;
+
 /// Maximum share of replies whose kernel timestamp was rejected. Their floor contains the receive delay.
 const MAX_REJECTED: f64 = 0.01;
 
@@ -70,11 +73,12 @@ fn half_widths(results: &RunResults, quantiles: &[f64]) -> Vec<Option<Duration>>
     let count = results.latency().count();
     let is_known = |quantile: f64| reaches(count, quantile);
     let blocks = Some(()).filter(|()| quantiles.iter().any(|quantile| is_known(*quantile)));
-    let Some(blocks) = blocks.and_then(|()| Blocks::of(&results.intervals)) else { return vec![None; quantiles.len()] };
+    let Some(blocks) = blocks.and_then(|()| Blocks::of(results)) else { return vec![None; quantiles.len()] };
     let draws: Vec<_> = blocks.draws(0).collect();
     let half_width = |quantile: f64| {
         let samples: Vec<f64> = draws.iter().map(|draw| draw.at(quantile)).collect();
-        Duration::from_nanos((spread(&samples, CONFIDENCE) * blocks.correction()) as u64)
+        let resolution = results.latency().at(quantile).unwrap_or_default().mul_f64(RESOLUTION);
+        Duration::from_nanos((spread(&samples, CONFIDENCE) * blocks.correction()) as u64).max(resolution)
     };
     quantiles.iter().map(|&quantile| is_known(quantile).then(|| half_width(quantile))).collect()
 }

@@ -185,7 +185,7 @@ fn chance_of_errors(before: &RunResults, after: &RunResults) -> f64 {
 
 /// The noise of the difference in each metric; none if a run has too few intervals.
 fn noises(before: &RunResults, after: &RunResults) -> [Option<f64>; METRICS.len()] {
-    let Some((old, new)) = Blocks::of(&before.intervals).zip(Blocks::of(&after.intervals)) else {
+    let Some((old, new)) = Blocks::of(before).zip(Blocks::of(after)) else {
         return [None; METRICS.len()];
     };
     let differences: Vec<_> = old

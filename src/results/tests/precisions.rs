@@ -69,6 +69,20 @@ fn interval_has_the_width_of_the_spread() {
     assert!((Duration::from_nanos(80)..Duration::from_nanos(600)).contains(&of_median), "{of_median:?}");
 }
 
+/// A stall at the end of a run is a single event, although its replies arrive after the last interval.
+#[test]
+fn replies_after_the_load_spread_too() {
+    let mut results = sample(20, 100, 1);
+    let mut stalled = crate::results::Latencies::default();
+    stalled.record_many_nanos(500_000_000, 100);
+    results.histograms.response_time.add(&stalled);
+    results.after_load =
+        Some(crate::results::Interval { latency: stalled.pack(), answered: 100, ..Default::default() });
+    let p99_9 = results.percentile(0.999).expect("replies");
+    assert!(p99_9.value > Duration::from_millis(400), "{p99_9:?}");
+    assert!(p99_9.plus_minus > Some(Duration::from_millis(100)), "{p99_9:?}");
+}
+
 /// Nothing may be concluded without kernel timestamps, without a schedule, or from some of the messages.
 #[test]
 fn runs_without_bounds_have_no_marks() {
