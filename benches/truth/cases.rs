@@ -2,14 +2,14 @@
 
 use crate::common::Outcome;
 use crate::context::Bench;
-use crate::{capacity, corruption, cost, disturbance, first_run, known_service, latency, pacing};
+use crate::{capacity, corruption, cost, disturbance, first_run, highest_rate, known_service, latency, pacing};
 
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) run: fn(&mut Bench) -> Outcome<()>,
 }
 
-pub(crate) const ALL: [Case; 17] = [
+pub(crate) const ALL: [Case; 19] = [
     Case { name: "first-run: no options but the rate, 50 conns, 100/s to 50,000/s", run: first_run::marks },
     Case { name: "delay: a server that answers after 5 ms, 50 conns, 1,000/s", run: latency::delayed },
     Case { name: "known-service: a server that measures its own, 5 ms, 50 conns, 1,000/s", run: known_service::known },
@@ -29,5 +29,7 @@ pub(crate) const ALL: [Case; 17] = [
     Case { name: "cost: memory per connection, one message in flight", run: cost::memory },
     Case { name: "limits: send delay at 100,000/s", run: capacity::send_delay },
     Case { name: "limits: the highest valid rate, 100 conns", run: capacity::highest_rate },
+    Case { name: "find-max: a token bucket of 10,000/s, 16 conns", run: highest_rate::token_bucket },
+    Case { name: "find-max: 20 µs of CPU per message, 16 conns", run: highest_rate::work_per_message },
     Case { name: "corruption: one bit is flipped", run: corruption::one_bit },
 ];

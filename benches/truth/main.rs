@@ -16,6 +16,7 @@
 
 mod arrival_server;
 mod capacity;
+mod capacity_server;
 mod cases;
 mod client;
 #[path = "../common/mod.rs"]
@@ -25,6 +26,7 @@ mod corruption;
 mod cost;
 mod disturbance;
 mod first_run;
+mod highest_rate;
 mod known_service;
 mod latency;
 mod pacing;

@@ -16,6 +16,7 @@ mod recorded_configuration;
 mod report;
 mod result_files;
 mod results;
+mod search_line;
 mod server;
 mod socket;
 mod tls;

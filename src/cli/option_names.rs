@@ -7,7 +7,7 @@ use crate::results::RunResults;
 const NOT_SENT: &str = "not_sent_";
 
 /// The options of the library's settings, by the names in [`Error::Config`].
-const OPTIONS: [(&str, &str); 47] = [
+const OPTIONS: [(&str, &str); 51] = [
     ("Expect::ReadOnly", "--messages 0"),
     ("buffer_bytes", "--buffer-limit"),
     ("connect_rate", "--connect-rate"),
@@ -43,6 +43,10 @@ const OPTIONS: [(&str, &str); 47] = [
     ("reply_size", "--reply-size"),
     ("reply_timeout", "--reply-timeout"),
     ("requests", "--search, --binary or ACTION VALUE"),
+    ("search.budget", "--find-budget"),
+    ("search.from", "--rate FROM..TO"),
+    ("search.objectives", "--find-max"),
+    ("search.width", "--find-width"),
     ("shard", "--shard"),
     ("size", "--size"),
     ("socket.keepalive", "--keepalive"),

@@ -117,7 +117,8 @@ impl Files {
     /// Prints, writes and checks the results of a run. Returns the exit status. With `is_quiet`, a successful run prints
     /// nothing.
     pub(super) fn finish(self, results: &RunResults, is_quiet: bool) -> u8 {
-        let is_success = results.is_success();
+        let is_found = results.find_max.as_ref().is_none_or(|found| found.confirmed);
+        let is_success = results.is_success() && is_found;
         let outcome = self.report(results, is_quiet && is_success);
         match (results.interrupted, outcome.has_crossed, outcome.is_written && is_success) {
             (true, ..) => INTERRUPTED,

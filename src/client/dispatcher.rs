@@ -106,6 +106,13 @@ impl Dispatcher {
         self.next_due().filter(|due| *due <= now)
     }
 
+    /// Number of messages that are due before `end` and were not dispatched.
+    pub(super) fn due_before(&self, end: u64) -> u64 {
+        let mut rest = Self { schedule: self.schedule.clone(), ring: Vec::new(), ..*self };
+        let counts = std::iter::from_fn(|| rest.take_unassigned(end.checked_sub(1)?));
+        counts.map(|(_, count)| count).sum()
+    }
+
     /// Marks this message as dispatched at `now`; it was due at `due`.
     pub(super) fn advance(&mut self, due: u64, now: u64) {
         // A message that waited for a connection does not show that the loop was late.
@@ -237,6 +244,9 @@ mod tests {
             assert!((all as f64 - (from + to) * 1800.0).abs() <= 1.0, "{all} from {from} to {to}");
             assert!(steps.len() < 40_000, "{} steps for {all}, from {from} to {to}", steps.len());
         }
+        let waiting = dispatcher(250.0, Arrivals::Uniform, (begin, u64::MAX), u64::MAX);
+        let counts = [0, 1, 3600].map(|seconds| waiting.due_before(begin + seconds * SECOND));
+        assert_eq!((counts, waiting.due_before(0)), ([0, 250, 900_000], 0), "each counts once");
         let mut few = dispatcher(100e6, Arrivals::Uniform, (begin, u64::MAX), 1_000_000);
         let count: u64 = std::iter::from_fn(|| few.take_unassigned(u64::MAX - 1)).map(|(_, count)| count).sum();
         assert_eq!((count, few.exhausted_at()), (1_000_000, Some(begin + SECOND / 100)));

@@ -9,7 +9,7 @@ use super::connector::{ConnectAttempt, ConnectRate, Connector};
 use super::dispatcher::{Dispatcher, MESSAGES_PER_TURN};
 use super::ends_run;
 use super::failure::Failure;
-use super::metrics::{Unanswered, WorkerMetrics};
+use super::metrics::{Unanswered, Undispatched, WorkerMetrics};
 use super::plan::{LoadPhase, Plan};
 use super::shared::{Message, Shared};
 use super::transport::{CloseOutcome, DueMessage, Entry, OpenError, Transport, Trigger, TurnResult};
@@ -20,6 +20,7 @@ use crate::socket::{Address, ConnectProgress};
 use crate::units::{format_duration, later};
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -558,6 +559,17 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         }
     }
 
+    /// Number of messages due in `second` that no connection was assigned yet.
+    #[cold]
+    fn undispatched(&self, second: &Range<u64>) -> Undispatched {
+        let Some(dispatcher) = &self.dispatcher else { return Undispatched::default() };
+        let taken_back = self.unsent.iter().filter(|due| second.contains(due)).count() as u64;
+        Undispatched {
+            count: dispatcher.due_before(second.end) - dispatcher.due_before(second.start) + taken_back,
+            is_blocked: dispatcher.waits_for_connection() || self.entries.is_empty(),
+        }
+    }
+
     /// Starts the hold, once every connection was opened or has failed, or when the load ends.
     fn begin_hold(&mut self, context: &mut LoopContext) {
         if let Some(hold) = self.shared.config.hold {
@@ -668,8 +680,12 @@ impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
         let now = Instant::now();
         let open = self.entries.len() as u64;
         let took = nanos(now.saturating_duration_since(context.now));
+        let now = self.plan.clock.nanos(now);
         let mut metrics = self.plan.metrics.borrow_mut();
-        metrics.end_round(took, self.plan.clock.nanos(now), open);
+        metrics.end_round(took, now, open);
+        if let Some(second) = metrics.complete_due_second(now) {
+            metrics.publish_due_second(self.undispatched(&second));
+        }
         if let Some(second_end) = metrics.take_wake() {
             context.wheel.arm(&mut self.second, SECOND, Some(self.plan.clock.instant(second_end)));
         }

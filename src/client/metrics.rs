@@ -3,6 +3,10 @@
 //! Messages due during the warm-up are not measured; connections, errors and mismatches are counted in the whole run.
 //! Times are nanoseconds since the client was created.
 
+mod due_seconds;
+
+pub(super) use due_seconds::Undispatched;
+
 use super::config::Expect;
 use super::cpu_times::CpuTimes;
 use super::debt::{BatchId, DebtTracker, SendTimes};
@@ -15,10 +19,12 @@ use super::udp::in_flight::ReplyClass;
 use super::udp::receivers::Peers;
 use crate::error::errno_name;
 use crate::results::{Cpu, Interval, Latencies, Messages, RunResults};
+use due_seconds::DueSeconds;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -125,6 +131,8 @@ pub(super) struct WorkerMetrics {
     has_to_wake: bool,
     /// What was handed over of the counts that are kept.
     published: Published,
+    /// Counts by when messages were due, if limits are configured.
+    due_seconds: Option<Box<DueSeconds>>,
     /// CPU times of this thread at the beginning, and their use from there to the end of the load.
     cpu_begin: CpuTimes,
     cpu: Option<Cpu>,
@@ -139,6 +147,7 @@ impl WorkerMetrics {
         Self {
             has_kernel_timestamps: shared.has_kernel_timestamps(),
             debts: (is_open_loop && expects_replies).then_some(debts),
+            due_seconds: DueSeconds::new(&shared.config.limits),
             ..Self::new(progress, is_open_loop, begin)
         }
     }
@@ -176,12 +185,20 @@ impl WorkerMetrics {
         (self.measured_from, self.second_began, self.sending_ended) = (begin, begin, None);
         self.second_end = begin.saturating_add(NANOS_PER_SECOND);
         self.cpu_begin = CpuTimes::now();
+        if let Some(seconds) = &mut self.due_seconds {
+            seconds.begin(begin);
+        }
     }
 
     /// Messages are measured from here on: the counts before are handed over with the next round, then those of each
     /// second.
     pub(super) fn begin_publishing(&mut self) {
-        (self.publish_at, self.has_to_wake) = (self.measured_from, self.publisher.is_some());
+        (self.publish_at, self.has_to_wake) = (self.measured_from, self.has_receiver());
+    }
+
+    /// Whether the counts of each second are of interest while the run lasts.
+    fn has_receiver(&self) -> bool {
+        self.publisher.is_some() || self.due_seconds.is_some()
     }
 
     /// Discards values of the warm-up that have no due time. Everything else stays: a late loop may already have
@@ -224,11 +241,17 @@ impl WorkerMetrics {
     #[inline]
     pub(super) fn count_due(&mut self, due: u64) {
         self.due_count += u64::from(due >= self.measured_from);
+        if let Some(seconds) = &mut self.due_seconds {
+            seconds.add_due(due, 1);
+        }
     }
 
     /// A message that was due at `due` and assigned to a connection will be assigned again.
     pub(super) fn take_back_due(&mut self, due: u64) {
         self.due_count -= u64::from(due >= self.measured_from);
+        if let Some(seconds) = &mut self.due_seconds {
+            seconds.take_back(due);
+        }
     }
 
     /// Counts the response to a request by its status.
@@ -269,6 +292,9 @@ impl WorkerMetrics {
         if self.is_open_loop {
             let delay = sent.saturating_sub(due + blocked);
             self.results.histograms.send_delay.record_many_nanos(delay, count);
+            if let Some(seconds) = &mut self.due_seconds {
+                seconds.sent(due, delay, count);
+            }
             if blocked > 0 {
                 self.results.histograms.blocked.record_many_nanos(blocked, count);
             }
@@ -339,8 +365,12 @@ impl WorkerMetrics {
         histograms.service_time.record_nanos(service_time);
         histograms.client_delay.record_nanos(ceiling.saturating_sub(response_time));
         histograms.ceiling.record_nanos(ceiling);
-        histograms.floor.record_nanos(arrival.arrived.saturating_sub(times.due).saturating_sub(debt));
+        let floor = arrival.arrived.saturating_sub(times.due).saturating_sub(debt);
+        histograms.floor.record_nanos(floor);
         self.latencies.record_nanos(response_time);
+        if let Some(seconds) = &mut self.due_seconds {
+            seconds.answered(times.due, response_time, floor);
+        }
     }
 
     /// Records how late a reply was read. Without a schedule, that is all the delay of the client.
@@ -388,6 +418,9 @@ impl WorkerMetrics {
     pub(super) fn count_unassigned(&mut self, due: u64, now: u64, count: u64, why: Unanswered, no_connection: bool) {
         if due >= self.measured_from {
             self.due_count += count;
+            if let Some(seconds) = &mut self.due_seconds {
+                seconds.add_undispatched(due, Undispatched { count, is_blocked: no_connection });
+            }
             self.results.messages.no_connection += if no_connection { count } else { 0 };
             self.count_unanswered(due, now, count, why);
         }
@@ -572,7 +605,7 @@ impl WorkerMetrics {
     fn publish(&mut self, now: u64) {
         let second = (now - self.measured_from) / NANOS_PER_SECOND;
         let at = self.measured_from + second * NANOS_PER_SECOND;
-        (self.publish_at, self.has_to_wake) = (at.saturating_add(NANOS_PER_SECOND), self.publisher.is_some());
+        (self.publish_at, self.has_to_wake) = (at.saturating_add(NANOS_PER_SECOND), self.has_receiver());
         let Some(publisher) = &self.publisher else { return };
         let Some(mut counts) = publisher.take_spare() else { return };
         std::mem::swap(&mut self.results, &mut counts);
@@ -586,6 +619,22 @@ impl WorkerMetrics {
         counts.connections.opened = opened - self.published.opened;
         publisher.publish(second, self.open, is_after_load, counts);
         self.published = Published { due, opened, at };
+    }
+
+    /// The oldest second by due instants that is complete at `now` and not published.
+    #[inline]
+    pub(super) fn complete_due_second(&self, now: u64) -> Option<Range<u64>> {
+        self.due_seconds.as_ref().and_then(|seconds| seconds.complete_at(now))
+    }
+
+    /// Publishes the oldest second by due instants, of which `undispatched` messages still wait in the schedule.
+    #[cold]
+    pub(super) fn publish_due_second(&mut self, undispatched: Undispatched) {
+        let Some(mut second) = self.due_seconds.as_mut().map(|seconds| seconds.take(undispatched)) else { return };
+        let interval = usize::try_from(second.index).ok().and_then(|index| self.results.intervals.get(index));
+        let latency = interval.map(|interval| &interval.latency).filter(|latency| latency.count > 0);
+        second.median = latency.map(|latency| (Duration::from_nanos(latency.p50_ns), latency.count));
+        self.progress.publish_due_second(second);
     }
 
     #[inline]
@@ -624,6 +673,9 @@ impl WorkerMetrics {
         self.end_intervals_until(now);
         self.open = 0;
         self.end_interval(now.max(self.second_began));
+        while self.due_seconds.as_ref().is_some_and(|seconds| seconds.has_more()) {
+            self.publish_due_second(Undispatched::default());
+        }
         let measured_until = |end: u64| in_seconds(end.saturating_sub(self.measured_from));
         let last = if is_interrupted { now } else { self.last_activity };
         let results = &mut self.results;

@@ -13,6 +13,7 @@ mod debt;
 mod dispatcher;
 mod driver;
 mod failure;
+mod find_max;
 mod machine;
 mod metrics;
 mod plan;
@@ -29,7 +30,8 @@ pub use crate::event_loop::SignalClaim;
 pub use crate::results::Shard;
 pub use arrivals::Arrivals;
 pub use config::{ClientConfig, Expect, ExpectedText, LoadConfig, UdpOptions};
-pub use progress::WorkerProgress;
+pub use find_max::{RateSearch, SearchProgress};
+pub use progress::{DueSecond, WorkerProgress};
 pub use seconds::{Snapshot, SnapshotPhase};
 pub use udp::payload::TAG_BYTES;
 

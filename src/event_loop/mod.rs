@@ -19,7 +19,7 @@ mod workers;
 pub use key::Key;
 pub use mailbox::Sender;
 pub use precise_timers::PreciseTimers;
-pub use signals::{SignalClaim, SignalSet, catch_signals};
+pub use signals::{SignalClaim, SignalSet, SignalWatch, catch_signals};
 pub use slab::Slab;
 pub use wall_clock::unix_time;
 pub use wheel::{Expired, Timer, Wheel};

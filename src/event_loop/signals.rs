@@ -126,6 +126,27 @@ impl Drop for Signals {
     }
 }
 
+/// Signals of the process for code without a loop, which asks for them from time to time.
+pub struct SignalWatch(Signals);
+
+impl SignalWatch {
+    /// Watches the signals of `set`, including those that were caught before.
+    ///
+    /// # Errors
+    ///
+    /// Errors of sigaction(2) and socketpair(2).
+    pub fn new(set: SignalSet) -> io::Result<Self> {
+        let mut signals = Signals::watch(set)?;
+        signals.unregister_early_handlers();
+        Ok(Self(signals))
+    }
+
+    /// The signals that have arrived since the last call.
+    pub fn received(&mut self) -> impl Iterator<Item = i32> {
+        self.0.pending()
+    }
+}
+
 impl SignalClaim {
     fn add(&mut self, signal: i32, dispositions: Dispositions) -> io::Result<()> {
         let mut caught = lock(&CAUGHT);

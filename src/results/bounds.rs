@@ -71,6 +71,7 @@ pub(super) fn check(results: &RunResults) -> Result<(), String> {
         ("mismatches", json!(results.mismatches)),
         ("cpu", json!(results.cpu)),
         ("after_load", json!(results.after_load)),
+        ("find_max", json!(results.find_max)),
     ] {
         check_value(name, &value)?;
     }
@@ -86,6 +87,7 @@ fn check_value(name: &str, value: &Value) -> Result<(), String> {
             .iter()
             .filter(|(field, _)| *field != "seed")
             .try_for_each(|(field, value)| check_value(&format!("{name}.{field}"), value)),
+        Value::Array(values) => values.iter().try_for_each(|value| check_value(name, value)),
         Value::Number(number) => check_number(name, number),
         _ => Ok(()),
     }

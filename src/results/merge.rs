@@ -146,7 +146,8 @@ impl Merger {
         match &mut self.merged {
             None => {
                 self.configuration = results.configuration.clone();
-                self.merged = Some(RunResults { intervals: Vec::new(), ..results.clone() });
+                // A search is of one client alone.
+                self.merged = Some(RunResults { intervals: Vec::new(), find_max: None, ..results.clone() });
             }
             Some(merged) => {
                 merged.started = merged.started.min(results.started);

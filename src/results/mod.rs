@@ -11,6 +11,7 @@ mod bounds;
 mod compare;
 mod configuration;
 mod file;
+mod find_max;
 mod hdr_files;
 mod html;
 mod intervals;
@@ -34,6 +35,10 @@ pub use bounds::MAX_FILE_BYTES;
 pub use compare::{Change, Comparison, compare};
 pub use configuration::{Configuration, in_plain_text};
 pub use file::{FORMAT, Format, ResultsError, recognize};
+pub use find_max::{
+    FindMax, JudgedSlice, MeasuredRate, Objective, ObjectiveError, Purpose, RateVerdict, SearchEnd, SliceCounts,
+    SliceVerdict,
+};
 pub use hdr_files::{write_hdr_log, write_percentiles};
 pub use html::html_report;
 pub use latencies::{Latencies, Packed, format_latency};
@@ -148,6 +153,9 @@ pub struct RunResults {
     /// them; all other figures include them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_load: Option<Interval>,
+    /// Search for the highest rate, of which this run is the last confirmation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub find_max: Option<Box<FindMax>>,
     /// Correct replies of a `search` server, in the order of the requests; not stored in files.
     #[serde(skip)]
     pub search_replies: Vec<SearchReply>,

@@ -1,5 +1,6 @@
 //! Text report of a run, for a terminal of 80 columns.
 
+use super::find_max;
 use super::reply_check::Words;
 use super::validity::{MAX_MISSING, UNFRAMED};
 use super::{
@@ -80,6 +81,9 @@ struct Text<'a> {
 impl Text<'_> {
     fn write(self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { results, is_brief } = self;
+        if let Some(found) = &results.find_max {
+            find_max::lines(found, results).iter().try_for_each(|line| writeln!(out, "{}", escape::line(line)))?;
+        }
         if is_brief {
             results.search_replies.iter().try_for_each(|reply| writeln!(out, "{}", escape::line(reply)))?;
         } else {

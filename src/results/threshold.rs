@@ -143,6 +143,16 @@ impl Threshold {
     }
 }
 
+impl Threshold {
+    /// The quantile of the reported latency that stays below a limit, if that is what the expression says.
+    pub(super) fn upper_limit(&self) -> Option<(f64, Duration)> {
+        let Metric::Time(LatencyKind::Latency, Statistic::Quantile(quantile)) = self.metric else { return None };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was a whole number")]
+        let limit = Duration::from_nanos(self.bound as u64);
+        (self.operator == Operator::Below).then_some((quantile, limit))
+    }
+}
+
 impl fmt::Display for Threshold {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}{}{}", self.name, self.operator.sign(), self.typed_bound)

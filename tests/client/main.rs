@@ -10,6 +10,7 @@ mod corruption;
 mod expected_text;
 mod extremes;
 mod fake_server;
+mod find_max;
 mod frames;
 mod full_backlog;
 mod help;

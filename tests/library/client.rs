@@ -2,7 +2,7 @@
 
 use super::Running;
 use super::support::{PATIENCE, await_until};
-use multiconn::client::{Client, ClientConfig, ClientHandle, UdpOptions};
+use multiconn::client::{Client, ClientConfig, ClientHandle, DueSecond, UdpOptions};
 use multiconn::codec::Framing;
 use multiconn::error::Error;
 use multiconn::results::RunResults;
@@ -248,4 +248,32 @@ fn no_duration_is_too_long() {
     assert!(results.interrupted && progress[0].messages_sent.get() == 1, "{results}");
     assert_eq!(results.messages.sent, 0, "it was sent in the warm-up");
     assert_eq!(server.drain().accepted, 4);
+}
+
+/// Every message counts once, in the second in which it was due.
+#[test]
+fn seconds_by_due_instants_add_up_to_the_messages() {
+    let server = Running::start(1, |_| Echo);
+    let mut config = config(server.address, 4);
+    config.workers = 2;
+    (config.load.rate, config.load.duration) = (Some(400.0), Some(Duration::from_millis(2500)));
+    config.load.warm_up = Duration::from_millis(100);
+    // Nothing is answered within the first limit, everything within the second one.
+    config.limits = vec![Duration::from_nanos(1), Duration::from_secs(30)];
+    let client = Client::new(config).unwrap();
+    let progress = client.progress();
+    let results = client.run().unwrap();
+    let seconds: Vec<_> = progress.iter().flat_map(|worker| worker.take_due_seconds()).collect();
+    let sum = |count: fn(&DueSecond) -> u64| seconds.iter().map(count).sum::<u64>();
+    assert_eq!(sum(|second| second.due), 1000, "{seconds:?}");
+    assert_eq!(results.messages.due, Some(1000));
+    assert_eq!(sum(|second| second.over[0]), 1000, "{seconds:?}");
+    assert_eq!(sum(|second| second.over[1]), results.messages.unanswered(), "{seconds:?}");
+    for worker in progress {
+        assert!(worker.take_due_seconds().is_empty());
+    }
+    let mut indexes: Vec<_> = seconds.iter().map(|second| second.index).collect();
+    indexes.sort_unstable();
+    assert_eq!(indexes, [0, 0, 1, 1, 2, 2], "{seconds:?}");
+    assert!(seconds.iter().all(|second| second.median.is_some_and(|(_, replies)| replies > 0)), "{seconds:?}");
 }

@@ -98,6 +98,8 @@ fn every_field_is_documented() {
     let parts = ["a.json", "b.json"].map(|name| text_file(&folder, name, &run(&[&target]).to_string()));
     let merged = report(&["merge", &parts[0], &parts[1]]);
     paths(&serde_json::from_str(&merged.stdout[0]).unwrap(), "", &mut found);
+    let search = ["--find-max", "p50<200ms", "--rate", "200..200", "--find-width", "20%", "--find-budget", "20s"];
+    paths(&run(&[&["--embedded", "--duration", "1s"], &search[..]].concat()), "", &mut found);
     let documented = documented();
     let differ: Vec<_> = found.symmetric_difference(&documented).collect();
     assert!(differ.is_empty(), "in a result or in the documentation, not in both: {differ:?}");

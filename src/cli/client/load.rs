@@ -42,6 +42,11 @@ enum ArrivalsName {
 }
 
 impl LoadOptions {
+    /// The rate, or the bounds of rates.
+    pub(super) fn rate(&self) -> Option<RateRange> {
+        self.rate
+    }
+
     pub(super) fn load(&self) -> LoadConfig {
         LoadConfig {
             rate: self.rate.map(|rate| rate.from),

@@ -5,11 +5,13 @@ mod load;
 mod message_content;
 mod message_options;
 mod options;
+mod search_options;
 mod shards;
 mod udp;
 
 use super::option_names::advice;
 use super::progress::ProgressBar;
+use super::search_line::SearchLine;
 use super::variables::{self, Program};
 use super::{FAILURE, INTERRUPTED, Parsed, SUCCESS, output, parse_with_variables, report_error};
 use crate::client::{Client, ClientConfig, Expect, catch_client_signals};
@@ -51,6 +53,7 @@ const PROGRAM: Program = Program {
         "duration",
         "rate",
         "hold",
+        "find_max",
         "reply_timeout",
         "workers",
         "json",
@@ -143,6 +146,10 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<RunResults, Err
         return Client::interactive(config, std::io::stdin(), output::relay_target())?.run();
     }
     let view = options.view(config.own_connections(), &config.load);
+    if let Some(search) = options.search()? {
+        let line = view.map(|view| SearchLine::new(view.bar));
+        return search.run(&config, |progress| line.iter().for_each(|line| line.show(progress)));
+    }
     let has_no_end = config.expect == Expect::ReadOnly && config.load.duration.is_none() && config.hold.is_none();
     let mut client = Client::new(config)?;
     if has_no_end {
@@ -159,7 +166,10 @@ fn run_embedded(options: &Options) -> Result<RunResults, Error> {
     // Validate the client's configuration first: otherwise the server could report an error that the user did not
     // cause.
     let validated = options.config(vec![Endpoint::tcp("127.0.0.1", 0)])?;
-    let _ = Client::new(ClientConfig { handle_signals: false, ..validated })?;
+    match options.search()? {
+        Some(search) => search.check(&validated)?,
+        None => drop(Client::new(ClientConfig { handle_signals: false, ..validated })?),
+    }
     let with_tls = options.tls.is_wanted();
     let max_bytes = Limits::default().buffer_bytes;
     let server = if options.content.requests().is_empty() {

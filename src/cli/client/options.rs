@@ -2,6 +2,7 @@
 
 use super::load::LoadOptions;
 use super::message_options::ContentOptions;
+use super::search_options::SearchOptions;
 use super::shards::ShardOptions;
 use super::udp::ClientUdpOptions;
 use crate::cli::addresses::{check_target, connect_address, in_order, invalid, take_address, unexpected};
@@ -12,7 +13,7 @@ use crate::cli::socket::StreamOptions;
 use crate::cli::tls::ClientTls;
 use crate::cli::variables::Typed;
 use crate::cli::{LONG_VERSION, output, values};
-use crate::client::{ClientConfig, Expect, LoadConfig};
+use crate::client::{ClientConfig, Expect, LoadConfig, RateSearch};
 use crate::error::Error;
 use crate::results::{Configuration, TimestampSource};
 use crate::socket::{Endpoint, ProxyVersion, SourceAddresses};
@@ -38,12 +39,13 @@ const SERVER_DESCRIPTORS: usize = 64;
                         multiconn-client --embedded -c 1000      with a server in the same process\n  \
                         multiconn-client 127.0.0.1 65432 10000 --hold 5s\n  \
                         multiconn-client 127.0.0.1 65432 1000 --duration 10s --rate 50k\n  \
+                        multiconn-client 127.0.0.1 65432 64 --find-max 'p99<1ms' --rate 10k..200k\n  \
                         multiconn-client --udp 127.0.0.1 65432 10 --duration 10s --rate 1k\n  \
                         multiconn-client 127.0.0.1 65432 search ring     same as --search ring; needs --service search\n  \
                         multiconn-client 127.0.0.1 65432 --stdin           interactive\n  \
                         multiconn-client 127.0.0.1 65432 --frame lines --expect any --message hello -v\n\n\
                         Exit status:\n  0    success\n  \
-                        1    something failed, or nothing was measured\n  2    invalid command line\n  \
+                        1    something failed, nothing was measured, or --find-max found no rate that holds\n  2    invalid command line\n  \
                         3    a threshold of --fail-if was crossed, or could not be evaluated\n  \
                         130  a signal ended the run; the report so far is printed, and result files are written")]
 pub(super) struct Options {
@@ -57,6 +59,8 @@ pub(super) struct Options {
     pub(super) amount: AmountOptions,
     #[command(flatten)]
     pub(super) load: LoadOptions,
+    #[command(flatten)]
+    search: SearchOptions,
     #[command(flatten)]
     pub(super) connecting: ConnectOptions,
 
@@ -353,6 +357,10 @@ impl Options {
         self.content.apply(&mut config)?;
         self.amount.apply(&mut config);
         config.load = self.load.load();
+        if self.search.is_wanted() {
+            // The bounds of the search.
+            (config.load.rate, config.load.ramp_to) = (None, None);
+        }
         self.connecting.apply(&mut config);
         self.shards.apply(&mut config);
         config.sources = SourceAddresses(self.target.source.clone());
@@ -371,6 +379,11 @@ impl Options {
         Ok(config)
     }
 
+    /// The search for the highest rate; none if none is requested.
+    pub(super) fn search(&self) -> Result<Option<RateSearch>, Error> {
+        self.search.search(self.load.rate())
+    }
+
     /// The progress view of the run; none if nothing is to be shown.
     pub(super) fn view(&self, connections: usize, load: &LoadConfig) -> Option<View> {
         let view = View {
@@ -378,7 +391,7 @@ impl Options {
             connections: connections as u64,
             warm_up: load.warm_up,
             time: load.duration.map(|duration| duration.saturating_add(load.warm_up)),
-            seconds: load.rate.is_some() || load.duration.is_some(),
+            seconds: load.rate.is_some() || load.duration.is_some() || self.search.is_wanted(),
             bar: !self.log.shows_progress() && !output::is_dumb_terminal(),
         };
         let is_allowed = !self.no_progress && !self.log.is_quiet() && (!view.bar || output::is_terminal());

@@ -23,7 +23,7 @@ use crate::socket::{
 };
 use crate::units::{format_count, format_counted};
 use expect::framed;
-use load::MAX_PER_SECOND;
+pub(super) use load::MAX_PER_SECOND;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -127,6 +127,9 @@ pub struct ClientConfig {
     pub spin: Duration,
     /// Source of the arrival times of replies. Default: the kernel, where it timestamps them.
     pub timestamps: TimestampSource,
+    /// Limits of the response time, for which an open loop counts the messages of each second by the instant they were
+    /// due; see [`WorkerProgress::take_due_seconds`](super::WorkerProgress::take_due_seconds). Default: none.
+    pub limits: Vec<Duration>,
     /// TLS options: none for plain text, one for all targets, or one per target. The handshake counts as part of the
     /// connect and is limited by `connect_timeout`. Default: plain text.
     pub tls: Vec<TlsClientOptions>,
@@ -180,6 +183,7 @@ impl ClientConfig {
             workers: 1,
             spin: Duration::ZERO,
             timestamps: TimestampSource::Kernel,
+            limits: Vec::new(),
             tls: Vec::new(),
             proxy_protocol: None,
             socket: SocketOptions::default(),

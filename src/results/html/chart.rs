@@ -4,6 +4,7 @@
 
 use super::escape::escape;
 use super::scale::Scale;
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Width in pixels of a plot in a window of 400 pixels, and of a character of a tick label. Labels that would overlap
@@ -33,7 +34,7 @@ pub(super) struct Axis {
 
 /// A line. Its index in the chart determines its colour and dashes.
 pub(super) struct Line {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     /// Values, not yet scaled to the drawing.
     pub(super) points: Vec<(f64, f64)>,
 }
@@ -58,7 +59,7 @@ impl Chart {
             out.push_str("<ul class=\"legend\">");
             for (index, line) in self.lines.iter().enumerate() {
                 let swatch = "<svg viewBox=\"0 0 24 8\" aria-hidden=\"true\"><path d=\"M0 4H24\"/></svg>";
-                let _ = write!(out, "<li class=\"line{index}\">{swatch}{}</li>", escape(line.name));
+                let _ = write!(out, "<li class=\"line{index}\">{swatch}{}</li>", escape(&line.name));
             }
             out.push_str("</ul>");
         }

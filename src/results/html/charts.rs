@@ -1,11 +1,12 @@
-//! The four charts of the HTML report.
+//! The charts of the HTML report.
 
 use super::super::summary::format_seconds;
-use super::super::{Interval, Latencies, RunResults, format_latency, per_second};
+use super::super::{FindMax, Interval, Latencies, MeasuredRate, RunResults, format_latency, per_second};
 use super::chart::{Axis, Chart, Line};
 use super::scale::Scale;
 use super::{headline, latencies, reply_label};
 use crate::units::{format_count, format_rate};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Points of a percentile curve per nine.
@@ -14,12 +15,41 @@ const POINTS_PER_NINE: u32 = 20;
 /// Maximum number of tooltips; more would be narrower than a pixel.
 const MAX_TOOLTIPS: usize = 600;
 
+/// Maximum number of expressions shown: as many as there are colours.
+const MAX_EXPRESSIONS: usize = 3;
+
 /// Minimum length of an interval in a rate chart, in seconds.
 const MIN_INTERVAL_S: f64 = 0.5;
 
 /// All charts, in the order of the page. `is_bounded` says whether the lower bound of the latency is shown.
-pub(super) fn charts(results: &RunResults, is_bounded: bool) -> [Chart; 4] {
-    [percentiles(results, is_bounded), latency(results), rates(results), connections(results)]
+pub(super) fn charts(results: &RunResults, is_bounded: bool) -> Vec<Chart> {
+    let found = results.find_max.as_deref().map(search);
+    let always = [percentiles(results, is_bounded), latency(results), rates(results), connections(results)];
+    found.into_iter().chain(always).collect()
+}
+
+/// The percentile of each expression over the rates of a search.
+#[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
+fn search(found: &FindMax) -> Chart {
+    let mut rates: Vec<&MeasuredRate> = found.rates.iter().collect();
+    rates.sort_by(|one, other| one.rate.total_cmp(&other.rate));
+    let line = |(index, name): (usize, &String)| {
+        let point = |rate: &&MeasuredRate| Some((rate.rate, *rate.percentiles_ns.get(index)? as f64));
+        Line { name: Cow::Owned(name.clone()), points: rates.iter().filter_map(point).collect() }
+    };
+    let lines: Vec<_> = found.expressions.iter().take(MAX_EXPRESSIONS).enumerate().map(line).collect();
+    let times = || lines.iter().flat_map(|line| &line.points).map(|point| point.1);
+    let (lowest, highest) = (times().fold(f64::MAX, f64::min), times().fold(1.0, f64::max));
+    let most = rates.last().map_or(1.0, |rate| rate.rate);
+    Chart {
+        id: "search",
+        title: "Percentile by rate",
+        summary: format!("{} as measured at each rate of the search.", found.expressions.join(" and ")),
+        x: Axis { name: "Rate", scale: Scale::from_zero(most, 0.0, "messages/s") },
+        y: Axis { name: "Response time", scale: Scale::of_times(lowest.min(highest), highest) },
+        tooltips: Vec::new(),
+        lines,
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
@@ -28,7 +58,8 @@ fn percentiles(results: &RunResults, is_bounded: bool) -> Chart {
     let count = shown.iter().map(|(_, times)| times.count()).max().unwrap_or_default();
     let ends = shown.iter().filter_map(|(_, times)| Some((nanos(times.at(0.0)?), nanos(times.max()?))));
     let (low, high) = ends.fold((f64::MAX, 1.0_f64), |(low, high), (first, last)| (low.min(first), high.max(last)));
-    let lines: Vec<_> = shown.iter().map(|(name, times)| Line { name, points: curve(times) }).collect();
+    let lines: Vec<_> =
+        shown.iter().map(|(name, times)| Line { name: Cow::Borrowed(name), points: curve(times) }).collect();
     let tooltip = |share: f64, name: &str| {
         let texts = shown
             .iter()
@@ -83,7 +114,7 @@ fn latency(results: &RunResults) -> Chart {
     let intervals: Vec<&Interval> = drawn_intervals(results).filter(|interval| interval.latency.count > 0).collect();
     let line = |name, value: fn(&Interval) -> u64| {
         let points = intervals.iter().map(|interval| (middle(interval), value(interval) as f64)).collect();
-        Line { name, points }
+        Line { name: Cow::Borrowed(name), points }
     };
     let highest = intervals.iter().map(|interval| interval.latency.max_ns).max().unwrap_or(1);
     let lowest = intervals.iter().map(|interval| interval.latency.p50_ns).min().unwrap_or(1);
@@ -110,7 +141,7 @@ fn rates(results: &RunResults) -> Chart {
     let line = |name, count: fn(&Interval) -> u64| {
         let points =
             drawn_intervals(results).map(|interval| (middle(interval), per_second(count(interval), interval.seconds)));
-        Line { name, points: points.collect() }
+        Line { name: Cow::Borrowed(name), points: points.collect() }
     };
     let reply_label = reply_label(results);
     let lines = vec![
@@ -145,7 +176,7 @@ fn connections(results: &RunResults) -> Chart {
         summary: format!("{title} at the end of each second; {} at most.", format_count(results.connections.most_open)),
         x: seconds(results),
         y: Axis { name: "Open at the end of the second", scale: Scale::from_zero(highest, 1.0, unit) },
-        lines: vec![Line { name: "open", points }],
+        lines: vec![Line { name: Cow::Borrowed("open"), points }],
         tooltips: tooltips(results, |interval| format!("{} open", format_count(interval.open))),
     }
 }

@@ -7,6 +7,7 @@ mod hostile;
 mod merging;
 mod pages;
 mod precisions;
+mod searches;
 mod shards;
 mod statuses;
 mod summaries;
