@@ -61,6 +61,7 @@ pub(super) fn check(results: &RunResults) -> Result<(), String> {
         ("shard", json!(results.shard)),
         ("start", json!(results.start)),
         ("load", json!(results.load)),
+        ("receive_timestamps", json!(results.receive_timestamps)),
         ("connections", json!(results.connections)),
         ("messages", json!(results.messages)),
         ("datagrams", json!(results.datagrams)),

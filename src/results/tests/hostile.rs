@@ -1,8 +1,8 @@
 //! Hostile result files: everything made from them is output or an error, never a panic.
 
-use super::{RunResults, sample};
+use super::{RunResults, busy, lower_floor, sample};
 use crate::results::{
-    Latencies, MergeError, ResultsError, TextReport, compare, html_report, merge, write_hdr_log, write_percentiles,
+    Cpu, Latencies, MergeError, ResultsError, TextReport, compare, html_report, merge, write_hdr_log, write_percentiles,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -61,6 +61,19 @@ fn histogram_with_too_large_counts_is_rejected_by_name() {
     for counts in [&[1 << 62][..], &[1 << 53, 1], &[i64::MAX, i64::MAX, 2], &[i64::MIN]] {
         let reason = damage(&with_latency(counts));
         assert!(reason.contains("histograms.response_time") && reason.contains("9,007,199,254,740,992"), "{reason}");
+    }
+}
+
+#[test]
+fn times_and_counts_of_the_client_are_checked_by_name() {
+    let mut good = sample(2, 100, 1);
+    good.cpu = Some(busy(0.5));
+    let good: Value = serde_json::from_str(&good.to_json()).expect("it is JSON");
+    for (object, field) in [("cpu", "waiting_s"), ("cpu", "steal_s"), ("receive_timestamps", "rejected")] {
+        let mut file = good.clone();
+        file[object][field] = json!(1_u64 << 54);
+        let reason = damage(&file);
+        assert!(reason.starts_with(&format!("{object}.{field} is 1")), "{reason}");
     }
 }
 
@@ -199,7 +212,7 @@ fn use_all(results: &RunResults, other: &RunResults) {
     write_percentiles(results, &mut sink).expect("a vector takes everything");
     write_hdr_log(results, &mut sink).expect("a vector takes everything");
     let threshold = |text: &str| text.parse::<crate::results::Threshold>().expect("a threshold");
-    for text in ["p99.9>1ms", "mean>1ms", "lost>1", "errors>1", "rate<1", "invalid>0"] {
+    for text in ["p99.9>1ms", "mean>1ms", "client.p50>1ns", "lost>1", "errors>1", "rate<1", "invalid>0"] {
         let _ = threshold(text).evaluate(results).to_string();
     }
     let _ = compare(results, other).to_string();
@@ -220,7 +233,11 @@ proptest! {
 
     #[test]
     fn any_file_gives_output_or_an_error(changes in prop::collection::vec((any::<Index>(), any_value()), 1..6)) {
-        let good = sample(9, 100, 1);
+        let mut good = sample(9, 100, 1);
+        lower_floor(&mut good, 0.5);
+        (good.cpu, good.machine.cpus) = (Some(Cpu { waiting_s: Some(5.0), steal_s: Some(1.0), ..busy(0.95) }), Some(4));
+        good.configuration.set("workers", 2);
+        good.configuration.set("spin", "1ms");
         let mut file: Value = serde_json::from_str(&good.to_json()).expect("it is JSON");
         for (index, value) in changes {
             let places = pointers(&file);
