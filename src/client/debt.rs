@@ -188,20 +188,23 @@ impl DebtTracker {
         self.evict();
     }
 
-    /// Returns the debt of a reply that arrived at `arrived`, to a message of `batch` that was sent with these times.
-    pub(super) fn answered(&mut self, batch: BatchId, times: SendTimes, arrived: u64) -> u64 {
+    /// Returns the debt of a reply that arrived at `arrived`, to a message of `batch` that was sent with these times. It is not
+    /// exact if it may have arrived earlier; then it does not count for the smallest service time.
+    pub(super) fn answered(&mut self, batch: BatchId, times: SendTimes, arrived: u64, is_exact: bool) -> u64 {
         // Another worker publishes a message right after it was sent, maybe after this batch.
         if self.shared.is_some() && batch.0.wrapping_sub(self.unasked) <= self.next.wrapping_sub(self.unasked) {
             self.ask_others(arrived);
             self.unasked = self.next;
         }
         let service_time = arrived.saturating_sub(times.sent);
-        self.smallest = self.smallest.min(service_time);
-        self.replies = MIN_REPLIES.min(self.replies + 1);
+        if is_exact {
+            self.smallest = self.smallest.min(service_time);
+            self.replies = MIN_REPLIES.min(self.replies + 1);
+        }
         let inherited = self.batches.get(self.index(batch)).map_or(UNBOUNDED, |batch| batch.inherited);
         let late = times.late(inherited);
         let in_flight = self.debts.max().max(self.others.debt);
-        let debt = late.max(in_flight).min(late.saturating_add(service_time - self.base()));
+        let debt = late.max(in_flight).min(late.saturating_add(service_time.saturating_sub(self.base())));
         self.debts.push(arrived, debt, self.max_entries);
         self.forget(batch, 1);
         debt

@@ -7,14 +7,13 @@ mod due_seconds;
 
 pub(super) use due_seconds::Undispatched;
 
-use super::config::Expect;
 use super::cpu_times::CpuTimes;
 use super::debt::{BatchId, DebtTracker, SendTimes};
 use super::failure::Failure;
 use super::progress::WorkerProgress;
 use super::seconds::Publisher;
 use super::shared::Shared;
-use super::tcp::in_flight::{Arrival, MessageTimes, SendRecorder, SentGroup};
+use super::tcp::in_flight::{Arrival, MessageTimes, Reply, SendRecorder, SentGroup};
 use super::udp::in_flight::ReplyClass;
 use super::udp::receivers::Peers;
 use crate::error::errno_name;
@@ -143,7 +142,7 @@ impl WorkerMetrics {
     /// Metrics for the load of `shared`. Messages due before `begin` are not measured.
     pub(super) fn of(shared: &Shared, progress: Arc<WorkerProgress>, begin: u64, debts: DebtTracker) -> Self {
         let is_open_loop = shared.config.load.rate.is_some();
-        let expects_replies = !matches!(shared.config.expect, Expect::Nothing);
+        let expects_replies = shared.config.reply_check(&shared.requests).has_counts();
         Self {
             has_kernel_timestamps: shared.has_kernel_timestamps(),
             debts: (is_open_loop && expects_replies).then_some(debts),
@@ -263,19 +262,19 @@ impl WorkerMetrics {
     }
 
     /// Counts a message whose response has another status than the expected one.
-    pub(super) fn wrong_status(&mut self, times: MessageTimes, now: u64, description: impl fmt::Display) {
-        self.wrong_reply(Cause::WrongStatus, times, now, description);
+    pub(super) fn wrong_status(&mut self, reply: Reply, description: impl fmt::Display) {
+        self.wrong_reply(Cause::WrongStatus, reply, description);
     }
 
     /// Counts a message whose reply does not contain the expected text.
-    pub(super) fn wrong_text(&mut self, times: MessageTimes, now: u64, description: impl fmt::Display) {
-        self.wrong_reply(Cause::WrongText, times, now, description);
+    pub(super) fn wrong_text(&mut self, reply: Reply, description: impl fmt::Display) {
+        self.wrong_reply(Cause::WrongText, reply, description);
     }
 
     /// Counts a wrong reply after which the connection goes on.
-    fn wrong_reply(&mut self, cause: Cause, times: MessageTimes, now: u64, description: impl fmt::Display) {
+    fn wrong_reply(&mut self, cause: Cause, reply: Reply, description: impl fmt::Display) {
         self.count_error(cause);
-        self.unanswered(times, now, 1, Unanswered::Wrong);
+        self.unanswered(reply.times, reply.arrival.read, 1, Unanswered::Wrong);
         self.mismatch(description);
     }
 
@@ -301,27 +300,28 @@ impl WorkerMetrics {
         }
     }
 
-    /// A kernel timestamp cannot be used.
-    #[cold]
-    pub(super) fn reject_timestamp(&mut self) {
-        self.results.receive_timestamps.get_or_insert_default().rejected += 1;
-    }
-
-    /// The arrival of the reply to a message that was sent at `sent`. A timestamp before that is rejected.
+    /// A reply to a message is complete. `is_last` says that nothing was read after it; otherwise its timestamp may be that of a
+    /// later reply.
     #[inline]
-    pub(super) fn plausible(&mut self, arrival: Arrival, sent: Option<u64>) -> Arrival {
-        if sent.is_none_or(|sent| sent <= arrival.arrived) {
-            return arrival;
+    pub(super) fn replied(&mut self, times: MessageTimes, arrival: Arrival, is_last: bool) -> Reply {
+        if self.has_kernel_timestamps && !arrival.is_stamped && self.is_measured(times.due) {
+            self.results.receive_timestamps.get_or_insert_default().missing += 1;
         }
-        self.reject_timestamp();
-        Arrival { arrived: arrival.read, ..arrival }
+        let mut reply = Reply { times: MessageTimes { batch: None, ..times }, arrival, debt: u64::MAX };
+        if let Some((debts, batch)) = self.debts.as_mut().zip(times.batch) {
+            let sent = times.sent.unwrap_or(times.due);
+            let debt = debts.answered(batch, send_times(times.due, times.blocked, sent), arrival.arrived, is_last);
+            self.turn_debt = self.turn_debt.max(Some(debt));
+            reply.debt = if is_last { debt } else { debt.saturating_add(arrival.arrived - sent) };
+        }
+        reply
     }
 
     /// Counts a message that was answered.
     #[inline]
-    pub(super) fn answered(&mut self, times: MessageTimes, arrival: Arrival) {
+    pub(super) fn answered(&mut self, reply: Reply) {
+        let Reply { times, arrival, .. } = reply;
         self.progress.messages_answered.add(1);
-        let debt = self.debt_of(times, arrival);
         if times.due < self.measured_from {
             return;
         }
@@ -329,26 +329,13 @@ impl WorkerMetrics {
         self.second.answered += 1;
         let service_time = arrival.arrived.saturating_sub(times.sent.unwrap_or(times.due));
         if self.is_open_loop {
-            self.record_response(times, arrival, service_time, debt);
+            self.record_response(reply, service_time);
         } else {
             self.latencies.record_nanos(service_time);
         }
-        if self.has_kernel_timestamps {
+        if arrival.is_stamped {
             self.record_receive_delay(arrival);
         }
-    }
-
-    /// How much earlier the reply might have arrived without the lateness of this client, at most.
-    #[inline]
-    fn debt_of(&mut self, times: MessageTimes, arrival: Arrival) -> u64 {
-        let Some((debts, batch)) = self.debts.as_mut().zip(times.batch) else { return u64::MAX };
-        let debt = debts.answered(
-            batch,
-            send_times(times.due, times.blocked, times.sent.unwrap_or(times.due)),
-            arrival.arrived,
-        );
-        self.turn_debt = self.turn_debt.max(Some(debt));
-        debt
     }
 
     /// Starts the turn of a connection.
@@ -359,7 +346,7 @@ impl WorkerMetrics {
 
     /// Records the times of a message of an open loop.
     #[inline]
-    fn record_response(&mut self, times: MessageTimes, arrival: Arrival, service_time: u64, debt: u64) {
+    fn record_response(&mut self, Reply { times, arrival, debt }: Reply, service_time: u64) {
         let histograms = &mut self.results.histograms;
         let (response_time, ceiling) = (times.blocked + service_time, arrival.read.saturating_sub(times.due));
         histograms.service_time.record_nanos(service_time);
@@ -375,7 +362,7 @@ impl WorkerMetrics {
 
     /// Records how late a reply was read. Without a schedule, that is all the delay of the client.
     #[inline]
-    fn record_receive_delay(&mut self, Arrival { arrived, read }: Arrival) {
+    fn record_receive_delay(&mut self, Arrival { arrived, read, .. }: Arrival) {
         let histograms = &mut self.results.histograms;
         histograms.receive_delay.record_nanos(read - arrived);
         if !self.is_open_loop {
@@ -538,15 +525,16 @@ impl WorkerMetrics {
         match class {
             ReplyClass::Reply { times, is_reordered } => {
                 datagrams.reordered += u64::from(is_reordered);
-                let arrival = self.plausible(arrival, times.sent);
+                let arrival = arrival.of_reply_to(times.sent);
                 self.add_verified_bytes(bytes, Some(times), arrival.read);
-                self.answered(times, arrival);
+                let reply = self.replied(times, arrival, true);
+                self.answered(reply);
                 if let Some((peer, sent)) = peer.zip(times.sent) {
                     self.peers.replied(peer, arrival.arrived.saturating_sub(sent));
                 }
             }
             ReplyClass::Further { sent } => {
-                let arrival = self.plausible(arrival, Some(sent));
+                let arrival = arrival.of_reply_to(Some(sent));
                 if let Some(peer) = peer {
                     self.peers.replied(peer, arrival.arrived.saturating_sub(sent));
                 }
@@ -556,6 +544,7 @@ impl WorkerMetrics {
             ReplyClass::Corrupt(times) => {
                 self.count_error(Cause::Corrupt);
                 if let Some(times) = times {
+                    let Reply { times, .. } = self.replied(times, arrival.of_reply_to(times.sent), true);
                     self.unanswered(times, arrival.read, 1, Unanswered::Wrong);
                 }
                 self.mismatch(format_args!("socket {socket}: {}", description()));

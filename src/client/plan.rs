@@ -59,7 +59,7 @@ pub(in crate::client) struct Plan {
     /// Whether sockets report the kernel's receive timestamps.
     pub(in crate::client) has_kernel_timestamps: bool,
     /// Arrival of the bytes last read, from the connection whose turn it is.
-    arrived: Cell<Option<u64>>,
+    arrival: Cell<Option<Arrival>>,
     pub(in crate::client) phase: Cell<LoadPhase>,
     /// Bytes that the kernel accepted from the connection whose turn it is.
     pub(in crate::client) kernel_write: Cell<Option<KernelWrite>>,
@@ -108,7 +108,7 @@ impl Plan {
             clock: shared.clock,
             kernel_clock: KernelClock::new(shared.clock),
             has_kernel_timestamps: shared.has_kernel_timestamps(),
-            arrived: Cell::new(None),
+            arrival: Cell::new(None),
             phase: Cell::new(if together { LoadPhase::Connecting } else { LoadPhase::Sending }),
             kernel_write: Cell::new(None),
             holding: Cell::new(config.hold.is_some()),
@@ -133,29 +133,26 @@ impl Plan {
     }
 
     /// When bytes arrived that were read at `read`, in the round of the loop that began at `round`. `since_1970` is the
-    /// kernel's timestamp; without a usable one, the time of the read counts.
+    /// kernel's timestamp.
     #[inline]
     pub(in crate::client) fn arrival(&self, since_1970: Option<Duration>, round: Instant, read: u64) -> Arrival {
-        let Some(since_1970) = since_1970 else { return Arrival { arrived: read, read } };
-        match self.kernel_clock.nanos(since_1970, round) {
-            Some(arrived) if arrived <= read => Arrival { arrived, read },
-            _ => {
-                self.metrics.borrow_mut().reject_timestamp();
-                Arrival { arrived: read, read }
-            }
+        let arrived = since_1970.and_then(|since_1970| self.kernel_clock.nanos(since_1970, round));
+        match arrived.filter(|arrived| *arrived <= read) {
+            Some(arrived) => Arrival { arrived, read, is_stamped: true },
+            None => Arrival::unstamped(read),
         }
     }
 
     /// Records when the bytes arrived that are read in this turn.
     #[inline]
     pub(in crate::client) fn set_arrival(&self, arrival: Arrival) {
-        self.arrived.set(Some(arrival.arrived));
+        self.arrival.set(Some(arrival));
     }
 
     /// Arrival of the bytes that were read in this turn at `read`.
     #[inline]
     pub(in crate::client) fn take_arrival(&self, read: u64) -> Arrival {
-        Arrival { arrived: self.arrived.take().unwrap_or(read), read }
+        self.arrival.take().unwrap_or_else(|| Arrival::unstamped(read))
     }
 
     /// Returns the metrics, including the replies received.

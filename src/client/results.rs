@@ -37,7 +37,7 @@ impl Shared {
         results.load.seed = is_random.then_some(load.seed);
         results.load.duration_s = load.duration.map(|duration| duration.as_secs_f64());
         let source = if self.has_kernel_timestamps() { TimestampSource::Kernel } else { TimestampSource::User };
-        results.receive_timestamps = Some(ReceiveTimestamps { source, rejected: 0 });
+        results.receive_timestamps = Some(ReceiveTimestamps { source, missing: 0 });
         results.reply_check = config.reply_check(&self.requests);
         results.connections.requested = config.own_connections() as u64;
         results.shard = config.shard;

@@ -314,7 +314,7 @@ impl<M> EventLoop<M> {
                         handler.handle_signal(&mut self.context, signal);
                     }
                 }
-                PRECISE_TIMERS => self.context.precise_timers.handle_fired(self.context.now),
+                PRECISE_TIMERS => self.context.precise_timers.handle_fired(),
                 key => handler.handle_event(&mut self.context, key, Readiness::from(event)),
             }
         }

@@ -68,11 +68,9 @@ impl PreciseTimers {
         self.armed.pop_first().map(|(_, key)| key)
     }
 
-    /// Notes that the kernel timer has fired, as seen at `now`. The current time decides which timers have expired.
-    pub(super) fn handle_fired(&mut self, now: Instant) {
-        if let Some(instant) = self.set_to.take() {
-            self.lead.timer_fired(instant, now);
-        }
+    /// Notes that the kernel timer has fired. The current time decides which timers have expired.
+    pub(super) fn handle_fired(&mut self) {
+        self.set_to = None;
     }
 
     /// Until when the loop has to poll because the first timer expires before the loop could sleep and wake up; `None`
@@ -106,7 +104,7 @@ impl PreciseTimers {
     #[inline]
     pub(super) fn wake_up(&mut self, now: Instant) {
         if !self.armed.is_empty() {
-            self.lead.wake_up(now);
+            self.lead.wake_up(now, self.set_to.filter(|instant| *instant <= now));
         }
     }
 }
@@ -175,7 +173,7 @@ mod tests {
             poll.poll(&mut events, timeout).expect("the poll works");
             let now = Instant::now();
             precise_timers.wake_up(now);
-            precise_timers.handle_fired(now);
+            precise_timers.handle_fired();
             let deadline = precise_timers.poll_deadline(now);
             precise_timers.cancel(Key::fixed(1), instant);
             now < instant && deadline == Some(instant)
@@ -197,7 +195,7 @@ mod tests {
                 poll.poll(&mut events, timeout.or(Some(millis(20_000)))).expect("the poll works");
                 let now = Instant::now();
                 precise_timers.wake_up(now);
-                precise_timers.handle_fired(now);
+                precise_timers.handle_fired();
                 let due = all_due(&mut precise_timers, now);
                 if !due.is_empty() {
                     assert!(due.contains(&number) && now >= instant, "{due:?} after {:?}", now - start);

@@ -31,12 +31,11 @@ pub(super) struct WakeUpLead {
     /// The credit ends here, unless the loop sleeps before.
     paid_until: Instant,
     asleep_since: Instant,
-    awake_since: Instant,
 }
 
 impl WakeUpLead {
     pub(super) fn new(now: Instant) -> Self {
-        Self { lead: INITIAL_LEAD, paid_until: now, asleep_since: now, awake_since: now }
+        Self { lead: INITIAL_LEAD, paid_until: now, asleep_since: now }
     }
 
     /// How long before an instant the loop polls for it, as of `now`.
@@ -52,22 +51,19 @@ impl WakeUpLead {
         self.asleep_since = now;
     }
 
-    /// The loop was woken at `now`.
+    /// The loop was woken at `now`. `fired` is the instant of the kernel timer, if it has come: it shows the latency of
+    /// the wake-up, unless the loop was awake then.
     #[inline]
-    pub(super) fn wake_up(&mut self, now: Instant) {
+    pub(super) fn wake_up(&mut self, now: Instant, fired: Option<Instant>) {
         let slept = now.saturating_duration_since(self.asleep_since);
         // Once for the time that has passed, and once as credit.
         self.paid_until = (self.paid_until + 2 * slept).min(now + MAX_CREDIT);
-        self.awake_since = now;
-    }
-
-    /// The kernel timer was set to `instant`, and the loop has seen it fire in the round that began at `now`. If the
-    /// loop slept until then, this shows the latency of its wake-up.
-    pub(super) fn timer_fired(&mut self, instant: Instant, now: Instant) {
+        let Some(instant) = fired.filter(|instant| self.asleep_since < *instant) else { return };
         let late = now.saturating_duration_since(instant);
-        if self.asleep_since < instant && self.awake_since == now && late <= MAX_LEAD {
-            let is_early = late <= self.lead;
-            self.lead = if is_early { self.lead.saturating_sub(DECREASE) } else { self.lead + INCREASE };
+        if late <= self.lead {
+            self.lead = self.lead.saturating_sub(DECREASE);
+        } else if late <= MAX_LEAD {
+            self.lead += INCREASE;
         }
     }
 }
@@ -89,8 +85,7 @@ mod tests {
             lead.fall_asleep(now);
             let instant = now + micros(500);
             now = instant + micros(*late);
-            lead.wake_up(now);
-            lead.timer_fired(instant, now);
+            lead.wake_up(now, Some(instant));
         }
         lead.get(now)
     }
@@ -114,9 +109,10 @@ mod tests {
         let start = Instant::now();
         let mut lead = WakeUpLead::new(start);
         lead.fall_asleep(start);
-        lead.wake_up(start + micros(500));
-        lead.timer_fired(start + micros(510), start + micros(590));
-        assert_eq!(lead.get(start + micros(590)), INITIAL_LEAD);
+        lead.wake_up(start + micros(500), None);
+        lead.fall_asleep(start + micros(520));
+        lead.wake_up(start + micros(530), Some(start + micros(510)));
+        assert_eq!(lead.get(start + micros(530)), INITIAL_LEAD);
     }
 
     /// A loop that always polls when it may is awake for half of the time, also if it polls for long.
@@ -131,7 +127,7 @@ mod tests {
                 if lead.get(now).is_zero() {
                     lead.fall_asleep(now);
                     now += micros(10 + step % 90);
-                    lead.wake_up(now);
+                    lead.wake_up(now, None);
                 } else {
                     now += micros(poll_us);
                     awake += micros(poll_us);
@@ -148,14 +144,14 @@ mod tests {
         let second = micros(1_000_000);
         let mut lead = WakeUpLead::new(start);
         lead.fall_asleep(start);
-        lead.wake_up(start + second);
+        lead.wake_up(start + second, None);
         assert!(!lead.get(start + second).is_zero() && lead.get(start + second + MAX_CREDIT).is_zero());
         let busy = start + 10 * second;
         lead.fall_asleep(busy);
-        lead.wake_up(busy + micros(900));
+        lead.wake_up(busy + micros(900), None);
         assert!(lead.get(busy + micros(900)).is_zero(), "a debt of 1 ms remains in part");
         lead.fall_asleep(busy + micros(900));
-        lead.wake_up(busy + 3 * MAX_CREDIT);
+        lead.wake_up(busy + 3 * MAX_CREDIT, None);
         assert!(!lead.get(busy + 3 * MAX_CREDIT).is_zero());
     }
 }

@@ -366,7 +366,7 @@ impl RunResults {
             ours.receivers = both.or(ours.receivers).or(theirs.receivers);
         }
         if let (Some(ours), Some(theirs)) = (&mut self.receive_timestamps, other.receive_timestamps) {
-            add(&mut ours.rejected, theirs.rejected);
+            add(&mut ours.missing, theirs.missing);
         }
         if let Some(theirs) = &other.statuses {
             self.statuses.get_or_insert_default().add(theirs);

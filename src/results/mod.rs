@@ -167,9 +167,9 @@ pub struct RunResults {
 pub struct ReceiveTimestamps {
     /// Their source.
     pub source: TimestampSource,
-    /// Number of replies whose kernel timestamp was not between the send and the read, because a clock was set. For
-    /// them the time of the read counts.
-    pub rejected: u64,
+    /// Number of replies without a usable kernel timestamp, for which the time of the read counts: the kernel gave none, or
+    /// it was not between the send and the read, because a clock was set. 0 without kernel timestamps.
+    pub missing: u64,
 }
 
 /// Source of the arrival times of replies.

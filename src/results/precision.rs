@@ -19,7 +19,7 @@ const CONFIDENCE: f64 = 0.95;
 const RESOLUTION: f64 = 0.001;
 
 /// Maximum share of replies whose kernel timestamp was rejected. Their floor contains the receive delay.
-const MAX_REJECTED: f64 = 0.01;
+const MAX_MISSING_STAMPS: f64 = 0.01;
 
 /// How far the lateness of the client may have moved a percentile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl RunResults {
     pub(super) fn floor(&self) -> Option<&super::Latencies> {
         let (latency, floor) = (self.latency(), &self.histograms.floor);
         let stamps = self.receive_timestamps.filter(|stamps| stamps.source == TimestampSource::Kernel)?;
-        let is_sound = stamps.rejected as f64 <= latency.count() as f64 * MAX_REJECTED;
+        let is_sound = stamps.missing as f64 <= latency.count() as f64 * MAX_MISSING_STAMPS;
         let is_complete = self.load.kind == LoadKind::Open && floor.count() == latency.count();
         (is_sound && is_complete && !floor.is_empty()).then_some(floor)
     }

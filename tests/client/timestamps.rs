@@ -55,7 +55,7 @@ fn resume_later(client: super::support::Program) -> RunResults {
 fn the_kernel_takes_the_arrival_time_while_the_client_is_stopped() {
     for over_udp in [false, true] {
         let results = run_with_a_stopped_client(over_udp, "kernel");
-        let source = results.receive_timestamps.map(|timestamps| (timestamps.source, timestamps.rejected));
+        let source = results.receive_timestamps.map(|timestamps| (timestamps.source, timestamps.missing));
         assert_eq!(source, Some((TimestampSource::Kernel, 0)));
         let times = &results.histograms;
         assert!(times.service_time.max().is_some_and(|time| time < HALF), "over UDP {over_udp}: {times:?}");

@@ -13,7 +13,12 @@ fn metrics(is_open_loop: bool) -> WorkerMetrics {
 
 /// A reply that was read as soon as it arrived.
 fn at_once(read: u64) -> Arrival {
-    Arrival { arrived: read, read }
+    Arrival { arrived: read, read, is_stamped: true }
+}
+
+fn answer(metrics: &mut WorkerMetrics, times: MessageTimes, arrival: Arrival) {
+    let reply = metrics.replied(times, arrival, true);
+    metrics.answered(reply);
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few seconds")]
@@ -27,7 +32,7 @@ fn the_delays_of_the_client_are_not_part_of_the_response_time() {
     metrics.has_kernel_timestamps = true;
     metrics.sent(SentGroup { due: 10 * MS, blocked: 2 * MS, sent: 15 * MS, count: 1 });
     let times = MessageTimes { due: 10 * MS, assigned: 10 * MS, blocked: 2 * MS, sent: Some(15 * MS), batch: None };
-    metrics.answered(times, Arrival { arrived: 21 * MS, read: 25 * MS });
+    answer(&mut metrics, times, Arrival { arrived: 21 * MS, read: 25 * MS, is_stamped: true });
     metrics.close(30 * MS, false);
     let measured = metrics.into_results(&[]);
     let millis = |latencies: &crate::results::Latencies| latencies.max().map(|time| time.as_millis());
@@ -50,8 +55,8 @@ fn the_floor_is_without_what_the_lateness_of_the_client_may_have_added() {
     };
     let [late, punctual] = [send(10 * MS, 14 * MS), send(15 * MS, 15 * MS)];
     metrics.begin_turn();
-    metrics.answered(late, at_once(20 * MS));
-    metrics.answered(punctual, at_once(21 * MS));
+    answer(&mut metrics, late, at_once(20 * MS));
+    answer(&mut metrics, punctual, at_once(21 * MS));
     metrics.close(30 * MS, false);
     let times = metrics.into_results(&[]).histograms;
     let millis = |latencies: &crate::results::Latencies| {
@@ -61,12 +66,45 @@ fn the_floor_is_without_what_the_lateness_of_the_client_may_have_added() {
     assert_eq!(millis(&times.floor), [Some(2.0), Some(6.0)], "21 - 15 - 4, and 20 - 10 - 4");
 }
 
+/// The longest floor, in milliseconds, of a message that was sent on time behind one that was late. `first` counts the reply
+/// to the late one.
+fn floor_behind(first: impl FnOnce(&mut WorkerMetrics, MessageTimes), is_last: bool) -> Option<f64> {
+    let mut metrics = WorkerMetrics { debts: Some(DebtTracker::default()), ..metrics(true) };
+    let mut send = |due, sent| {
+        let batch = metrics.begin_group(SentGroup { due, blocked: 0, sent, count: 1 }, false);
+        MessageTimes { due, assigned: due, blocked: 0, sent: Some(sent), batch }
+    };
+    let [late, punctual] = [send(10 * MS, 14 * MS), send(15 * MS, 15 * MS)];
+    first(&mut metrics, late);
+    let reply = metrics.replied(punctual, at_once(21 * MS), is_last);
+    metrics.answered(reply);
+    metrics.close(30 * MS, false);
+    metrics.into_results(&[]).histograms.floor.max().map(|time| (time.as_secs_f64() * 1e3).round())
+}
+
+#[test]
+fn a_wrong_reply_keeps_its_debt() {
+    let wrong = |metrics: &mut WorkerMetrics, times| {
+        let reply = metrics.replied(times, at_once(20 * MS), true);
+        metrics.wrong_status(reply, "503");
+    };
+    assert_eq!(floor_behind(wrong, true), Some(2.0), "21 - 15 - 4");
+    assert_eq!(floor_behind(|_, _| {}, true), Some(2.0), "the late message is still in flight");
+}
+
+/// The timestamp of a read is that of the last segment: an earlier reply may have arrived right after its message was sent.
+#[test]
+fn the_floor_of_a_reply_that_others_follow_does_not_use_its_timestamp() {
+    assert_eq!(floor_behind(|_, _| {}, false), Some(0.0));
+}
+
 #[test]
 fn messages_due_in_the_warm_up_are_not_measured() {
     let mut metrics = metrics(true);
     metrics.sent(SentGroup { due: 1, blocked: 0, sent: 2, count: 1 });
     metrics.begin(NANOS_PER_SECOND);
-    metrics.answered(
+    answer(
+        &mut metrics,
         MessageTimes { due: 1, assigned: 1, blocked: 0, sent: Some(2), batch: None },
         at_once(NANOS_PER_SECOND + 5),
     );
@@ -97,7 +135,8 @@ fn messages_due_after_the_warm_up_are_measured_even_if_its_end_is_noticed_late()
     }
     metrics.end_warm_up();
     let (due, sent) = (NANOS_PER_SECOND, Some(NANOS_PER_SECOND + MS));
-    metrics.answered(
+    answer(
+        &mut metrics,
         MessageTimes { due, assigned: due, blocked: 0, sent, batch: None },
         at_once(NANOS_PER_SECOND + 2 * MS),
     );
@@ -112,7 +151,8 @@ fn messages_due_after_the_warm_up_are_measured_even_if_its_end_is_noticed_late()
 fn every_second_has_an_interval_even_without_events() {
     let mut metrics = metrics(false);
     for (at, open) in [(100 * MS, 5), (3100 * MS, 6)] {
-        metrics.answered(
+        answer(
+            &mut metrics,
             MessageTimes { due: at, assigned: at, blocked: 0, sent: Some(at), batch: None },
             at_once(at + MS),
         );
@@ -129,7 +169,7 @@ fn every_second_has_an_interval_even_without_events() {
 }
 
 fn answered(metrics: &mut WorkerMetrics, at: u64) {
-    metrics.answered(MessageTimes { due: at, assigned: at, blocked: 0, sent: Some(at), batch: None }, at_once(at));
+    answer(metrics, MessageTimes { due: at, assigned: at, blocked: 0, sent: Some(at), batch: None }, at_once(at));
     metrics.end_round(1, at, 5);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An [`Expectation`] checks the received bytes and returns how many of them are correct.
 
-use super::in_flight::{Arrival, InFlight, MessageTimes};
+use super::in_flight::{Arrival, InFlight, MessageTimes, Reply};
 use crate::client::check::echo::{Source, Unverified};
 use crate::client::check::generated_bytes::Pattern;
 use crate::client::check::http::check_response;
@@ -130,7 +130,10 @@ impl Exchange {
         match message.blocked_until {
             // Assigned in time, but no connection was open.
             Some(instant) => self.in_flight.add_blocked(message.due, instant),
-            None => self.in_flight.add(message.due, message.assigned),
+            None => {
+                let is_full = self.in_flight_count() + self.in_flight.queued() >= self.plan.pipeline;
+                self.in_flight.add(message.due, message.assigned, is_full);
+            }
         }
         self.in_flight.queued() == 1
     }
@@ -265,7 +268,7 @@ impl Exchange {
                     self.verified.bytes += bytes;
                     self.plan.metrics.borrow_mut().add_verified_bytes(bytes, self.in_flight.oldest(), arrival.read);
                     if ends_message {
-                        self.answered(arrival);
+                        self.answered(arrival, input.is_empty());
                     }
                 }
             }
@@ -277,7 +280,7 @@ impl Exchange {
             _ => false,
         };
         while answers_all && self.verified.messages < self.sent.messages {
-            self.answered(arrival);
+            self.answered(arrival, true);
         }
         Ok(())
     }
@@ -291,36 +294,35 @@ impl Exchange {
         true
     }
 
-    /// Counts the oldest message in flight as answered.
-    fn answered(&mut self, arrival: Arrival) {
-        if let Some((times, arrival)) = self.take_answered(arrival)
+    /// Counts the oldest message in flight as answered. `is_last` says that nothing was read after its reply.
+    fn answered(&mut self, arrival: Arrival, is_last: bool) {
+        if let Some(reply) = self.take_answered(arrival, is_last)
             && !matches!(self.expectation, Expectation::Stream)
         {
-            self.count_reply(times, arrival);
+            self.count_reply(reply);
         }
     }
 
-    /// Counts the reply that has just ended, to a message with these times: as answered if it contains the expected text.
-    fn count_reply(&mut self, times: MessageTimes, arrival: Arrival) {
+    /// Counts the reply that has just ended: as answered if it contains the expected text.
+    fn count_reply(&mut self, reply: Reply) {
         let metrics = &mut *self.plan.metrics.borrow_mut();
         match self.expectation.end_reply() {
-            None => metrics.answered(times, arrival),
+            None => metrics.answered(reply),
             Some(wrong) => {
-                let (connection, reply) = (self.number, self.verified.messages);
-                let words = format_args!("connection {connection}, reply {reply}: {wrong}");
-                metrics.wrong_text(times, arrival.read, words);
+                let (connection, number) = (self.number, self.verified.messages);
+                metrics.wrong_text(reply, format_args!("connection {connection}, reply {number}: {wrong}"));
             }
         }
     }
 
-    /// Removes the oldest message in flight, which was answered. Returns its times and those of its reply.
-    fn take_answered(&mut self, arrival: Arrival) -> Option<(MessageTimes, Arrival)> {
+    /// Removes the oldest message in flight, which was answered, and returns its reply.
+    fn take_answered(&mut self, arrival: Arrival, is_last: bool) -> Option<Reply> {
         let was_full = self.is_full();
         self.verified = Position { messages: self.verified.messages + 1, bytes: 0 };
         let metrics = &mut *self.plan.metrics.borrow_mut();
-        let arrival = metrics.plausible(arrival, self.in_flight.oldest().and_then(|times| times.sent));
+        let arrival = arrival.of_reply_to(self.in_flight.oldest().and_then(|times| times.sent));
         let times = self.in_flight.answered(arrival.arrived, was_full, metrics)?;
-        Some((times, arrival))
+        Some(metrics.replied(times, arrival, is_last))
     }
 
     /// Decodes received bytes as HTTP responses.
@@ -351,7 +353,7 @@ impl Exchange {
                 plan.metrics.borrow_mut().add_verified_bytes(part.size, self.in_flight.oldest(), arrival.read);
             }
             match part.response {
-                Some(response) => self.count_response(response, arrival),
+                Some(response) => self.count_response(response, arrival, input.is_empty()),
                 None if part.size == 0 => break,
                 None => {}
             }
@@ -365,18 +367,18 @@ impl Exchange {
     }
 
     /// Counts a response by its status, as the reply to the oldest message in flight.
-    fn count_response(&mut self, response: Response, arrival: Arrival) {
-        if let Some((times, arrival)) = self.take_answered(arrival) {
-            self.plan.metrics.borrow_mut().count_status(times, response.status);
+    fn count_response(&mut self, response: Response, arrival: Arrival, is_last: bool) {
+        if let Some(reply) = self.take_answered(arrival, is_last) {
+            self.plan.metrics.borrow_mut().count_status(reply.times, response.status);
             match self.plan.expect {
                 Expect::Http { status: Some(expected) } if expected != response.status => {
-                    let (connection, reply, status) = (self.number, self.verified.messages, response.status);
+                    let (connection, number, status) = (self.number, self.verified.messages, response.status);
                     self.expectation.end_reply();
                     let words =
-                        format_args!("connection {connection}, reply {reply}: status {status} instead of {expected}");
-                    self.plan.metrics.borrow_mut().wrong_status(times, arrival.read, words);
+                        format_args!("connection {connection}, reply {number}: status {status} instead of {expected}");
+                    self.plan.metrics.borrow_mut().wrong_status(reply, words);
                 }
-                _ => self.count_reply(times, arrival),
+                _ => self.count_reply(reply),
             }
         }
         if !response.is_persistent && !self.is_complete() {

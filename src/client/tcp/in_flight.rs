@@ -58,6 +58,31 @@ pub(in crate::client) struct Arrival {
     pub(in crate::client) arrived: u64,
     /// The time after the read.
     pub(in crate::client) read: u64,
+    /// Whether `arrived` is a timestamp of the kernel.
+    pub(in crate::client) is_stamped: bool,
+}
+
+impl Arrival {
+    /// An arrival without a usable timestamp: the time of the read counts.
+    pub(in crate::client) fn unstamped(read: u64) -> Self {
+        Self { arrived: read, read, is_stamped: false }
+    }
+
+    /// The arrival of the reply to a message that was sent at `sent`. A timestamp before that cannot be used.
+    #[inline]
+    pub(in crate::client) fn of_reply_to(self, sent: Option<u64>) -> Self {
+        if sent.is_none_or(|sent| sent <= self.arrived) { self } else { Self::unstamped(self.read) }
+    }
+}
+
+/// A complete reply, right or wrong.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::client) struct Reply {
+    /// Times of its message, which is no longer in flight.
+    pub(in crate::client) times: MessageTimes,
+    pub(in crate::client) arrival: Arrival,
+    /// How much earlier it might have arrived without the lateness of this client, at most; `u64::MAX` if unknown.
+    pub(in crate::client) debt: u64,
 }
 
 /// Messages that the kernel has accepted completely.
@@ -96,15 +121,23 @@ pub(in crate::client) struct InFlight {
 }
 
 impl InFlight {
-    /// Queues a message that was due at `due`, assigned to the connection at `assigned`.
-    pub(in crate::client) fn add(&mut self, due: u64, assigned: u64) {
+    /// Queues a message that was due at `due`, assigned to the connection at `assigned`. `is_full` says that the pipeline is
+    /// full. If the server leaves no room, the assignment is not late: the message is blocked from when it was due, or
+    /// from when there was no room.
+    pub(in crate::client) fn add(&mut self, due: u64, assigned: u64, is_full: bool) {
+        let full_since = match self.groups.back_mut() {
+            _ if self.is_blocked => Some(self.blocked_until),
+            Some(last) if is_full && last.sent != NEVER => Some(last.sent),
+            _ => None,
+        };
+        let assigned = full_since.map_or(assigned, |since| assigned.min(since.max(due)));
         self.queued.push_back(QueuedMessage { due: NonZeroU64::new(due).unwrap_or(NonZeroU64::MIN), assigned });
     }
 
     /// Queues a message that was due at `due` and had to wait for a connection until `instant`.
     pub(in crate::client) fn add_blocked(&mut self, due: u64, instant: u64) {
         self.block_until(instant);
-        self.add(due, due);
+        self.add(due, due, false);
     }
 
     /// Removes the messages that wait to be written. Returns when they were due.
@@ -359,8 +392,8 @@ mod tests {
     #[test]
     fn a_message_is_sent_when_its_first_byte_was_accepted() {
         let mut in_flight = Stream::default();
-        in_flight.add(10, 11);
-        in_flight.add(20, 21);
+        in_flight.add(10, 11, false);
+        in_flight.add(20, 21, false);
         assert!(in_flight.begin_queued() && in_flight.begin_queued());
         assert!(!in_flight.begin_queued(), "no other message is due");
         assert_eq!(kernel_accepted(&mut in_flight, 64, 30), [(10, 1)], "no byte of the second was accepted");
@@ -434,14 +467,27 @@ mod tests {
     #[test]
     fn a_message_beyond_the_pipeline_limit_is_blocked() {
         let mut in_flight = Stream::default();
-        in_flight.add(10, 10);
+        in_flight.add(10, 10, false);
         in_flight.begin_queued();
         assert_eq!(batches(&mut in_flight, 64, 11), [SentGroup { due: 10, blocked: 0, sent: 11, count: 1 }]);
-        // The time before a late assignment is the client's own delay.
-        in_flight.add(20, 25);
+        // It was full before the second message was due: that it was assigned late made no difference.
+        in_flight.add(20, 25, true);
         assert!(answered(&mut in_flight, 100, true).0.is_some());
         in_flight.begin_queued();
-        assert_eq!(batches(&mut in_flight, 128, 101), [SentGroup { due: 20, blocked: 75, sent: 101, count: 1 }]);
+        assert_eq!(batches(&mut in_flight, 128, 101), [SentGroup { due: 20, blocked: 80, sent: 101, count: 1 }]);
+    }
+
+    /// The client was late with both messages. Until it has sent the first one, there is room.
+    #[test]
+    fn a_message_is_not_blocked_before_the_pipeline_is_full() {
+        let mut in_flight = Stream::default();
+        in_flight.add(10, 50, false);
+        in_flight.begin_queued();
+        assert_eq!(batches(&mut in_flight, 64, 51), [SentGroup { due: 10, blocked: 0, sent: 51, count: 1 }]);
+        in_flight.add(20, 55, true);
+        assert!(answered(&mut in_flight, 100, true).0.is_some());
+        in_flight.begin_queued();
+        assert_eq!(batches(&mut in_flight, 128, 101), [SentGroup { due: 20, blocked: 49, sent: 101, count: 1 }]);
     }
 
     #[test]
@@ -455,14 +501,14 @@ mod tests {
     #[test]
     fn a_message_that_the_kernel_does_not_accept_is_blocked() {
         let mut in_flight = Stream::default();
-        in_flight.add(10, 10);
+        in_flight.add(10, 10, false);
         in_flight.begin_queued();
         in_flight.block(|| 11);
-        in_flight.add(20, 20);
+        in_flight.add(20, 20, false);
         in_flight.begin_queued();
         let blocked = |due, blocked| SentGroup { due, blocked, sent: 50, count: 1 };
         assert_eq!(batches(&mut in_flight, 128, 50), [blocked(10, 40), blocked(20, 30)]);
-        in_flight.add(60, 60);
+        in_flight.add(60, 60, false);
         in_flight.begin_queued();
         assert_eq!(batches(&mut in_flight, 192, 61), [SentGroup { due: 60, blocked: 0, sent: 61, count: 1 }]);
     }

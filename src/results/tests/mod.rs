@@ -51,7 +51,7 @@ fn sample(seconds: u32, micros: u64, seed: u64) -> RunResults {
     results.load.kind = LoadKind::Open;
     results.load.rate = Some(1000.0);
     results.load.arrivals = Some("poisson".to_owned());
-    results.receive_timestamps = Some(ReceiveTimestamps { source: TimestampSource::Kernel, rejected: 0 });
+    results.receive_timestamps = Some(ReceiveTimestamps { source: TimestampSource::Kernel, missing: 0 });
     results.connections = Connections {
         requested: 100,
         opened: 100,

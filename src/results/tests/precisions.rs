@@ -96,7 +96,7 @@ fn runs_without_bounds_have_no_marks() {
     for results in [
         changed(|results| results.receive_timestamps = None),
         changed(|results| results.receive_timestamps.as_mut().expect("timestamps").source = TimestampSource::User),
-        changed(|results| results.receive_timestamps.as_mut().expect("timestamps").rejected = 1_000),
+        changed(|results| results.receive_timestamps.as_mut().expect("timestamps").missing = 1_000),
         changed(|results| results.histograms.floor.clear()),
         changed(|results| results.histograms.floor.record_nanos(1)),
         changed(|results| {

@@ -338,7 +338,7 @@ impl<'a> Run<'a> {
         if message.is_lost {
             tracker.forget(outcome.batch, 1);
         } else {
-            outcome.debt = tracker.answered(outcome.batch, outcome.times(message), outcome.arrived);
+            outcome.debt = tracker.answered(outcome.batch, outcome.times(message), outcome.arrived, true);
             self.largest_base = self.largest_base.max(tracker.base());
         }
         self.update(next.1);
