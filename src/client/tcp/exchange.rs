@@ -127,13 +127,12 @@ impl Exchange {
 
     /// Queues a message. Returns whether it is the only one queued.
     pub(in crate::client) fn add(&mut self, message: DueMessage) -> bool {
-        match message.blocked_until {
+        if let Some(instant) = message.blocked_until {
             // Assigned in time, but no connection was open.
-            Some(instant) => self.in_flight.add_blocked(message.due, instant),
-            None => {
-                let is_full = self.in_flight_count() + self.in_flight.queued() >= self.plan.pipeline;
-                self.in_flight.add(message.due, message.assigned, is_full);
-            }
+            self.in_flight.add_blocked(message.due, instant);
+        } else {
+            let is_full = self.in_flight_count() + self.in_flight.queued() >= self.plan.pipeline;
+            self.in_flight.add(message.due, message.assigned, is_full);
         }
         self.in_flight.queued() == 1
     }
