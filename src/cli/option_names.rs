@@ -7,7 +7,7 @@ use crate::results::RunResults;
 const NOT_SENT: &str = "not_sent_";
 
 /// The options of the library's settings, by the names in [`Error::Config`].
-const OPTIONS: [(&str, &str); 51] = [
+const OPTIONS: [(&str, &str); 52] = [
     ("Expect::ReadOnly", "--messages 0"),
     ("buffer_bytes", "--buffer-limit"),
     ("connect_rate", "--connect-rate"),
@@ -52,6 +52,7 @@ const OPTIONS: [(&str, &str); 51] = [
     ("socket.keepalive", "--keepalive"),
     ("sources", "--source"),
     ("spin", "--spin"),
+    ("stop_if", "--stop-if"),
     ("targets", "HOST PORT"),
     ("tls", "the options for TLS, of a client --tls"),
     ("tls.ca", "--tls-ca"),

@@ -41,6 +41,11 @@ pub(super) fn write_document(text: &str) -> bool {
     write_results(text)
 }
 
+/// Where JSON is written while a run lasts: stdout.
+pub(super) fn document_target() -> Box<dyn Write + Send> {
+    Box::new(io::stdout())
+}
+
 /// Prints results to stderr, because stdout holds a document. Waits until they are written.
 pub(super) fn print_to_stderr(text: impl Display) -> bool {
     let text = format!("{}\n", escape::lines(text));

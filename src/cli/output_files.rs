@@ -97,6 +97,23 @@ impl OutputFile {
         }
     }
 
+    /// The path as shown in messages.
+    pub(super) fn name(&self) -> String {
+        if self.is_stdout() { "stdout".to_owned() } else { escape::path(&self.path).to_string() }
+    }
+
+    /// Opens the output for writing while the run lasts. A regular file is emptied.
+    pub(super) fn into_stream(self) -> io::Result<Box<dyn Write + Send>> {
+        Ok(match self.destination {
+            Destination::Stdout => output::document_target(),
+            Destination::Replaced(path) => Box::new(File::create(path)?),
+            Destination::Direct(file) => {
+                empty(&file)?;
+                Box::new(file)
+            }
+        })
+    }
+
     /// Writes the bytes that `write` produces. Logs an error and returns false when that fails.
     pub(super) fn write(self, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> bool {
         let mut bytes = Vec::new();
@@ -195,9 +212,11 @@ fn replace(target: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn overwrite(mut file: &File, bytes: &[u8]) -> io::Result<()> {
-    // A pipe or a terminal cannot be truncated.
-    if file.metadata()?.is_file() {
-        file.set_len(0)?;
-    }
+    empty(file)?;
     file.write_all(bytes)
+}
+
+/// Empties a regular file. A pipe or a terminal cannot be truncated.
+fn empty(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) }
 }

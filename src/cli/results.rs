@@ -9,7 +9,7 @@ use clap::Args;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Output files and thresholds.
 #[derive(Debug, Clone, Default, Args)]
@@ -83,22 +83,28 @@ impl ReportOptions {
             (self.hdr_log.as_deref(), Form::HdrLog),
             (self.html.as_deref(), Form::Page),
         ];
-        let mut outputs: Vec<(OutputFile, Form)> = Vec::new();
+        let mut files = Files { outputs: Vec::new(), is_stdout_taken: false, thresholds: self.fail_if.clone() };
         for (path, form) in named.into_iter().filter_map(|(path, form)| Some((path?, form))) {
-            let output = OutputFile::open(path)?;
-            if let Some((_, other)) = outputs.iter().find(|(other, _)| other.is_same(&output)) {
-                let (other, option, path) = (other.option(), form.option(), escape::path(path));
-                let reason = format!("{other} and {option} both write {path}; give each a file of its own");
-                return Err(Error::Usage(reason));
-            }
-            outputs.push((output, form));
+            let output = files.open_also(path, form.option())?;
+            files.outputs.push((output, form));
         }
-        let is_stdout_taken = outputs.iter().any(|(output, _)| output.is_stdout());
-        Ok(Files { outputs, is_stdout_taken, thresholds: self.fail_if.clone() })
+        Ok(files)
     }
 }
 
 impl Files {
+    /// Opens an output of `option` beside the others, which is not written with them.
+    pub(super) fn open_also(&mut self, path: &Path, option: &str) -> Result<OutputFile, Error> {
+        let output = OutputFile::open(path)?;
+        if let Some((_, other)) = self.outputs.iter().find(|(other, _)| other.is_same(&output)) {
+            let (other, path) = (other.option(), escape::path(path));
+            let reason = format!("{other} and {option} both write {path}; give each a file of its own");
+            return Err(Error::Usage(reason));
+        }
+        self.is_stdout_taken |= output.is_stdout();
+        Ok(output)
+    }
+
     /// Reserves stdout for the caller. Returns false if a file goes there.
     pub(super) fn take_stdout(&mut self) -> bool {
         !std::mem::replace(&mut self.is_stdout_taken, true)
@@ -119,8 +125,13 @@ impl Files {
     pub(super) fn finish(self, results: &RunResults, is_quiet: bool) -> u8 {
         let is_found = results.find_max.as_ref().is_none_or(|found| found.confirmed);
         let is_success = results.is_success() && is_found;
-        let outcome = self.report(results, is_quiet && is_success);
-        match (results.interrupted, outcome.has_crossed, outcome.is_written && is_success) {
+        let is_silent = is_quiet && is_success;
+        if let Some(stop) = results.stop.as_ref().filter(|_| is_silent || !self.is_stdout_taken) {
+            // The reason for the exit status, unless the report shows it.
+            output::print_to_stderr(escape::line(format_args!("✗ {stop}")));
+        }
+        let outcome = self.report(results, is_silent);
+        match (results.interrupted, outcome.has_crossed || results.stop.is_some(), outcome.is_written && is_success) {
             (true, ..) => INTERRUPTED,
             (_, true, _) => CROSSED,
             (_, _, true) => SUCCESS,

@@ -94,6 +94,11 @@ impl Dispatcher {
         false
     }
 
+    /// The load ends at `end` if that is before its scheduled end. Messages due later are not dispatched.
+    pub(super) fn end_by(&mut self, end: u64) {
+        self.end = self.end.min(end);
+    }
+
     /// The load's time is over at `now`. Returns the end of the load, or `None` while overdue messages are still
     /// dispatched.
     pub(super) fn end(&mut self, now: u64) -> Option<u64> {

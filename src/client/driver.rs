@@ -451,8 +451,18 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         metrics.begin_publishing();
     }
 
+    /// Ends the load at `instant`, before its time is over.
+    fn end_load_early(&mut self, context: &mut LoopContext, instant: Instant) {
+        let end = self.plan.clock.nanos(instant);
+        self.dispatcher.iter_mut().for_each(|dispatcher| dispatcher.end_by(end));
+        self.load_time_expired(context);
+    }
+
     /// The load's time is over.
     fn load_time_expired(&mut self, context: &mut LoopContext) {
+        if self.plan.phase.get() != LoadPhase::Sending || !self.shared.config.load.has_common_start() {
+            return;
+        }
         let now = self.plan.clock.nanos(context.now);
         if let Some(end) = self.dispatcher.as_mut().map_or(Some(now), |dispatcher| dispatcher.end(now)) {
             self.end_load(context, end);
@@ -662,6 +672,7 @@ impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
         match message {
             Message::AllAttempted(instant) => self.begin_load(context, instant),
             Message::AllCompleted => self.close_completed(context),
+            Message::EndLoad(instant) => self.end_load_early(context, instant),
             Message::Wake => self.wake_all(context),
             // Checked at the end of the loop iteration.
             Message::AllEnded => {}

@@ -14,6 +14,7 @@ mod dispatcher;
 mod driver;
 mod failure;
 mod find_max;
+mod interval_line;
 mod machine;
 mod metrics;
 mod plan;
@@ -22,6 +23,7 @@ mod rate_curve;
 mod results;
 mod seconds;
 mod shared;
+mod stop_condition;
 mod tcp;
 mod transport;
 mod udp;
@@ -55,6 +57,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use stop_condition::stop_when;
 use tcp::Tcp;
 use tcp::interactive::{Interactive, Wake};
 use transport::Transport;
@@ -101,6 +104,13 @@ impl ClientHandle {
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.send(|| Message::Stop);
+    }
+
+    /// Ends the load now: no new message is sent, and those in flight may still be answered. Before a load has begun, and
+    /// for connections that do not begin together, it has no effect.
+    pub fn end_load(&self) {
+        let now = Instant::now();
+        self.send(|| Message::EndLoad(now));
     }
 
     fn send(&self, message: impl Fn() -> Message) {
@@ -267,13 +277,18 @@ impl Client {
     /// and of the network are never an error; they are part of the results.
     pub fn run(self) -> Result<RunResults, Error> {
         let (started, machine_begin) = (Instant::now(), MachineTimes::now());
-        let Self { loops, progress, consumers, shared, input_output } = self;
+        let Self { loops, progress, mut consumers, shared, input_output } = self;
         let mut results = shared.describe();
         if let (Some(interactive), Some((input, output))) = (&shared.interactive, input_output) {
             let handle = shared.handle.clone();
             let wake: Wake = Arc::new(move || handle.send(|| Message::Wake));
             interactive.start(input, output, &wake)?;
         }
+        let stop = (!shared.config.stop_if.is_empty()).then(|| {
+            let (consumer, stop) = stop_when(shared.config.stop_if.clone(), shared.handle.clone());
+            consumers.push(consumer);
+            stop
+        });
         let (seconds, publishers) = if consumers.is_empty() {
             (None, loops.iter().map(|_| None).collect::<Vec<_>>())
         } else {
@@ -300,6 +315,7 @@ impl Client {
         add_workers(&mut results, workers, seconds, started.elapsed());
         results.cpu.iter_mut().for_each(|cpu| machine_begin.add_until_now(cpu));
         results.interrupted = shared.handle.is_stopped() && !shared.has_missed_start();
+        results.stop = stop.and_then(|stop| stop.get().cloned());
         results.connections.most_open = shared.most_open.load(Ordering::Relaxed);
         // Output can be lost after the connection has ended well.
         let has_lost_output = shared.interactive.is_some_and(|interactive| interactive.has_lost_output());

@@ -20,6 +20,8 @@ pub(super) enum Message {
     AllCompleted,
     /// Every connection of every worker is closed, and none will be opened.
     AllEnded,
+    /// The load ends at this instant.
+    EndLoad(Instant),
     /// Interactive mode: there is input to send, or the output has room again.
     Wake,
     Stop,

@@ -57,6 +57,7 @@ pub(super) fn check(results: &RunResults) -> Result<(), String> {
         ("duration_s", json!(results.duration_s)),
         ("warm_up_s", json!(results.warm_up_s)),
         ("measured_s", json!(results.measured_s)),
+        ("stop", json!(results.stop)),
         ("machine", json!(results.machine)),
         ("shard", json!(results.shard)),
         ("start", json!(results.start)),

@@ -451,6 +451,7 @@ fn add_description(merged: &mut RunResults, results: &RunResults) {
     }
     merged.warm_up_s = merged.warm_up_s.min(results.warm_up_s);
     merged.interrupted |= results.interrupted;
+    merged.stop = merged.stop.take().or_else(|| results.stop.clone());
     // The merged check is the weakest of all runs.
     merged.reply_check = merged.reply_check.max(results.reply_check);
     // The merged source is the less precise one.

@@ -60,6 +60,7 @@ pub use validity::{Reason, validate};
 use bounds::total;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// All results of a run. Each worker of the client fills one; [`merge`] and the client add them. Everything else reads
 /// them: text, files, HTML, thresholds and comparisons.
@@ -91,6 +92,9 @@ pub struct RunResults {
     pub measured_s: f64,
     /// Whether a signal ended the run early.
     pub interrupted: bool,
+    /// The condition that ended the load before its time, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopCondition>,
     /// Whether the run measured the server rather than the client's own limits; see [`validate`].
     pub valid: bool,
     /// Why the run is not valid.
@@ -183,6 +187,18 @@ pub enum TimestampSource {
     Kernel,
     /// The clock of this program, read after each read from a socket.
     User,
+}
+
+/// A condition that ended a load before its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StopCondition {
+    /// The threshold as typed: `p99>2ms`.
+    pub expression: String,
+    /// The second of the measured time in which it was crossed, counted from 1.
+    pub second: u64,
+    /// What was measured in that second: `p99 is 3.10 ms, which is > 2.00 ms`.
+    pub measured: String,
 }
 
 /// Kind of load of a run.
@@ -446,6 +462,13 @@ impl Load {
         let change = self.ramp_to.zip(self.duration_s.filter(|duration_s| *duration_s > 0.0));
         let change = change.map_or(0.0, |(to, duration_s)| (to - rate) * seconds / duration_s);
         Some((rate + change / 2.0) * seconds)
+    }
+}
+
+impl fmt::Display for StopCondition {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { expression, second, measured } = self;
+        write!(out, "{expression} ended the load in second {second}: {measured}")
     }
 }
 

@@ -465,7 +465,8 @@ pub(super) fn load(results: &RunResults) -> String {
     if results.runs > 1 {
         parts.push(format!("{} merged", format_counted(results.runs, "run")));
     }
-    parts.join(", ")
+    let stop = results.stop.as_ref().map(|stop| format!("; {stop}")).unwrap_or_default();
+    parts.join(", ") + &stop
 }
 
 /// When a load began that was requested for an instant, and how far apart the starts of merged runs were.

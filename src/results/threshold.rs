@@ -49,6 +49,14 @@ pub struct ThresholdResult {
     text: String,
 }
 
+impl ThresholdResult {
+    /// What was measured, without the mark: `p99 is 3.10 ms, which is > 2.00 ms`.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
 /// An invalid threshold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

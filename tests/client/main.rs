@@ -16,6 +16,7 @@ mod full_backlog;
 mod help;
 mod http;
 mod interop;
+mod interval_json;
 mod known_latency;
 mod load;
 mod log_output;
@@ -37,6 +38,7 @@ mod shards;
 mod signals;
 mod silence;
 mod stdin;
+mod stop_if;
 #[path = "../support/mod.rs"]
 mod support;
 mod surplus;

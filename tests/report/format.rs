@@ -81,6 +81,7 @@ fn every_field_is_documented() {
     for arguments in [
         &[&load[..], &["--shard", "0/1", "--target", &target, "--target", "127.0.0.1:1"]].concat()[..],
         &["--expect", "any", "--start-at", "+500ms", &target],
+        &["--duration", "30s", "--stop-if", "rate>0", &target],
     ] {
         paths(&run(arguments), "", &mut found);
     }

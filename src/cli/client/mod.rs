@@ -1,6 +1,7 @@
 //! `multiconn-client`: runs the client from its command line, with the embedded server if requested.
 
 mod embedded;
+mod live;
 mod load;
 mod message_content;
 mod message_options;
@@ -23,6 +24,7 @@ use crate::service::{Context, Echo, Search};
 use crate::socket::Endpoint;
 use clap::CommandFactory;
 use embedded::EmbeddedServer;
+use live::LiveOutputs;
 use options::Options;
 use std::process::ExitCode;
 
@@ -97,7 +99,9 @@ pub fn main() -> ExitCode {
 fn run_and_report(options: &Options, configuration: &Configuration) -> Result<u8, Error> {
     options.datagrams.check()?;
     let (mut files, is_quiet) = (options.report.open()?, options.log.is_quiet());
-    let mut results = run(options)?;
+    let mut live = options.live.open(&mut files)?;
+    let mut results = run(options, &mut live)?;
+    let is_live_written = live.finish();
     results.configuration = options.settings(configuration);
     // What helps a late client depends on its options.
     results.finalize();
@@ -111,7 +115,7 @@ fn run_and_report(options: &Options, configuration: &Configuration) -> Result<u8
     let is_printed =
         !is_for_script || results.is_load() || !results.is_success() || print_answers(&results, has_stdout);
     let status = files.finish(&results, is_quiet);
-    Ok(if is_printed || status != SUCCESS { status } else { FAILURE })
+    Ok(if (is_printed && is_live_written) || status != SUCCESS { status } else { FAILURE })
 }
 
 /// Prints each reply on a line of its own, on stdout or on stderr. Returns whether that succeeded.
@@ -134,14 +138,14 @@ fn interactive_run(results: &RunResults) -> u8 {
     }
 }
 
-fn run(options: &Options) -> Result<RunResults, Error> {
+fn run(options: &Options, outputs: &mut LiveOutputs) -> Result<RunResults, Error> {
     if options.target.embedded {
-        return run_embedded(options);
+        return run_embedded(options, outputs);
     }
-    run_client(options, options.config(options.target.targets())?)
+    run_client(options, options.config(options.target.targets())?, outputs)
 }
 
-fn run_client(options: &Options, config: ClientConfig) -> Result<RunResults, Error> {
+fn run_client(options: &Options, config: ClientConfig, outputs: &mut LiveOutputs) -> Result<RunResults, Error> {
     if options.content.stdin {
         return Client::interactive(config, std::io::stdin(), output::relay_target())?.run();
     }
@@ -155,6 +159,7 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<RunResults, Err
     if has_no_end {
         log::info!("sending nothing: reading until the server closes, or until Ctrl-C");
     }
+    outputs.attach(&mut client)?;
     let bar = view.map(|view| ProgressBar::start(&mut client, view));
     let results = client.run();
     drop(bar);
@@ -162,7 +167,7 @@ fn run_client(options: &Options, config: ClientConfig) -> Result<RunResults, Err
 }
 
 /// Runs the client against a server in the same process.
-fn run_embedded(options: &Options) -> Result<RunResults, Error> {
+fn run_embedded(options: &Options, outputs: &mut LiveOutputs) -> Result<RunResults, Error> {
     // Validate the client's configuration first: otherwise the server could report an error that the user did not
     // cause.
     let validated = options.config(vec![Endpoint::tcp("127.0.0.1", 0)])?;
@@ -178,7 +183,7 @@ fn run_embedded(options: &Options) -> Result<RunResults, Error> {
         let search = move |opened: &mut Context<'_>| Search::new(max_bytes).logging(|| opened.peer().in_python());
         EmbeddedServer::start(with_tls, "Sending", Search::buffer_bytes(max_bytes), search)?
     };
-    let results = run_client(options, options.config(vec![Endpoint::tcp("127.0.0.1", server.port)])?);
+    let results = run_client(options, options.config(vec![Endpoint::tcp("127.0.0.1", server.port)])?, outputs);
     server.end()?;
     results
 }

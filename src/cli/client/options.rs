@@ -1,5 +1,6 @@
 //! Command line options of the client, one group per heading of `--help`.
 
+use super::live::LiveOptions;
 use super::load::LoadOptions;
 use super::message_options::ContentOptions;
 use super::search_options::SearchOptions;
@@ -46,7 +47,7 @@ const SERVER_DESCRIPTORS: usize = 64;
                         multiconn-client 127.0.0.1 65432 --frame lines --expect any --message hello -v\n\n\
                         Exit status:\n  0    success\n  \
                         1    something failed, nothing was measured, or --find-max found no rate that holds\n  2    invalid command line\n  \
-                        3    a threshold of --fail-if was crossed, or could not be evaluated\n  \
+                        3    a threshold of --fail-if or --stop-if was crossed, or one of --fail-if could not be evaluated\n  \
                         130  a signal ended the run; the report so far is printed, and result files are written")]
 pub(super) struct Options {
     #[command(flatten)]
@@ -86,6 +87,8 @@ pub(super) struct Options {
 
     #[command(flatten)]
     pub(super) report: ReportOptions,
+    #[command(flatten)]
+    pub(super) live: LiveOptions,
     /// Show no progress bar, and no line per second of a load. On a terminal both are shown; with -v, or with
     /// TERM=dumb, only the lines.
     #[arg(long, help_heading = "Report")]
@@ -363,6 +366,7 @@ impl Options {
         }
         self.connecting.apply(&mut config);
         self.shards.apply(&mut config);
+        self.live.apply(&mut config);
         config.sources = SourceAddresses(self.target.source.clone());
         config.workers = self.workers;
         config.spin = self.spin;

@@ -16,7 +16,7 @@ pub use udp::UdpOptions;
 use crate::buffer::BLOCK_BYTES;
 use crate::codec::Framing;
 use crate::error::Error;
-use crate::results::{ReplyCheck, Shard, TimestampSource};
+use crate::results::{ReplyCheck, Shard, Threshold, TimestampSource};
 use crate::service::search::Request;
 use crate::socket::{
     Address, Endpoint, MAX_DATAGRAM_BYTES, ProxyVersion, SocketOptions, SourceAddresses, TlsClientOptions,
@@ -125,6 +125,9 @@ pub struct ClientConfig {
     /// How long each worker polls before it sleeps. Polling occupies a whole CPU and saves the wake-up latency.
     /// Default: 0.
     pub spin: Duration,
+    /// Conditions that end the load: thresholds on each whole second of it. They need a load that begins on all
+    /// connections together: with a rate or a duration. Default: none.
+    pub stop_if: Vec<Threshold>,
     /// Source of the arrival times of replies. Default: the kernel, where it timestamps them.
     pub timestamps: TimestampSource,
     /// Limits of the response time, for which an open loop counts the messages of each second by the instant they were
@@ -182,6 +185,7 @@ impl ClientConfig {
             retry_delay: RETRY_DELAY,
             workers: 1,
             spin: Duration::ZERO,
+            stop_if: Vec::new(),
             timestamps: TimestampSource::Kernel,
             limits: Vec::new(),
             tls: Vec::new(),
@@ -305,6 +309,10 @@ impl ClientConfig {
             return refuse(&["pipeline"], "a pipeline of 0 messages sends nothing; give 1 or more");
         }
         self.load.check()?;
+        if !self.stop_if.is_empty() && !self.load.has_common_start() {
+            let problem = "a condition ends a load for some time; give it one, such as 10s";
+            return refuse(&["stop_if", "load.duration"], problem);
+        }
         self.check_expected_text()?;
         if self.udp.is_some() {
             self.check_datagrams()?;
