@@ -3,8 +3,10 @@
 use super::summary::{QUANTILES, format_seconds};
 use super::validity::MAX_MISSING;
 use super::{Cpu, LoadKind, Reason, RunResults, validate};
+use crate::units::parse_duration;
 use serde_json::Value;
 use std::fmt;
+use std::time::Duration;
 
 /// CPU share from which a loop has no reserve for bursts.
 const BUSY: f64 = 0.9;
@@ -139,7 +141,8 @@ impl RunResults {
     }
 
     fn is_spinning(&self) -> bool {
-        self.configuration.get("spin").is_some_and(|spin| *spin != 0)
+        let is_zero = |spin: &Value| spin.as_str().is_some_and(|spin| parse_duration(spin) == Ok(Duration::ZERO));
+        self.configuration.get("spin").is_some_and(|spin| *spin != 0 && !is_zero(spin))
     }
 
     /// Whether the client may use more CPUs than it has workers. A server on the same machine needs one of them.

@@ -10,7 +10,7 @@ use super::{LoadKind, RunResults, TimestampSource};
 use std::time::Duration;
 
 /// Share of a percentile that may come from the lateness of the client while the percentile counts as exact.
-const NEGLIGIBLE: f64 = 0.1;
+pub(super) const NEGLIGIBLE: f64 = 0.1;
 
 /// Share of the draws within a confidence interval.
 const CONFIDENCE: f64 = 0.95;

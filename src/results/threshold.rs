@@ -252,7 +252,7 @@ impl Metric {
     fn of(self, results: &RunResults) -> Option<f64> {
         let messages = &results.messages;
         match self {
-            Self::Time(times, statistic) => statistic.of(times.of(results)),
+            Self::Time(times, statistic) => statistic.of(times.of(results)?),
             Self::Count(Count::Mismatches) if !results.reply_check.has_counts() => None,
             Self::Count(count) => Some(match count {
                 Count::Errors => results.error_count(),
@@ -292,18 +292,19 @@ impl Metric {
 }
 
 impl LatencyKind {
-    fn of(self, results: &RunResults) -> &Latencies {
+    /// None if it is not known.
+    fn of(self, results: &RunResults) -> Option<&Latencies> {
         let times = &results.histograms;
-        match self {
+        Some(match self {
             Self::Latency => results.latency(),
             Self::ServiceTime => &times.service_time,
             Self::ClientDelay => &times.client_delay,
             Self::Ceiling => &times.ceiling,
-            Self::Floor => &times.floor,
+            Self::Floor => results.floor()?,
             Self::Connect => &times.connect,
             Self::Handshake => &times.handshake,
             Self::SendDelay => &times.send_delay,
-        }
+        })
     }
 }
 

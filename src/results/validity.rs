@@ -4,6 +4,7 @@
 //! any number. See G. Tene, "How NOT to Measure Latency", on coordinated omission. How far a client that was merely late
 //! may have moved a percentile is a matter of its [precision](super::precision).
 
+use super::precision::NEGLIGIBLE;
 use super::{Connections, Load, LoadKind, ReplyCheck, RunResults, Timestamp};
 use crate::units::{format_count, format_counted, format_duration};
 use std::fmt;
@@ -274,5 +275,13 @@ fn over_range(results: &RunResults) -> Option<Reason> {
 /// A client without CPU time left; a reason if its delays may explain even the median.
 fn saturated(results: &RunResults) -> Option<Reason> {
     let share = results.busy().filter(|_| results.is_saturated())?;
-    Some(if results.is_bounded(0.5) { Reason::Saturated { share } } else { Reason::CpuBusy { share } })
+    let may_explain = results.is_bounded(0.5) || results.floor().is_none() && has_late_median(results);
+    Some(if may_explain { Reason::Saturated { share } } else { Reason::CpuBusy { share } })
+}
+
+/// Whether half of the messages of a schedule have a client delay above a tenth of the latency.
+fn has_late_median(results: &RunResults) -> bool {
+    let [delay, latency] = [&results.histograms.client_delay, results.latency()].map(|times| times.at(0.5));
+    results.load.kind == LoadKind::Open
+        && delay.zip(latency).is_some_and(|(delay, latency)| delay > latency.mul_f64(NEGLIGIBLE))
 }

@@ -1,7 +1,7 @@
 //! Validity of runs.
 
 use super::{busy, lower_floor, sample};
-use crate::results::{LoadKind, Reason, RunResults, TextReport, html_report, merge, validate};
+use crate::results::{LoadKind, Reason, RunResults, TextReport, Threshold, Verdict, html_report, merge, validate};
 use std::time::Duration;
 
 #[test]
@@ -42,6 +42,23 @@ fn busy_client_is_invalid_if_its_median_is_bounded() {
     results.cpu = Some(busy(0.89));
     results.finalize();
     assert!(results.valid, "{:?}", results.reasons);
+}
+
+/// With the client's own timestamps there is no floor. Then its delay decides.
+#[test]
+fn busy_client_without_a_floor_is_invalid_if_its_median_delay_is_large() {
+    let mut results = sample(3, 100, 1);
+    results.cpu = Some(busy(0.97));
+    results.receive_timestamps = None;
+    results.histograms.client_delay.clear();
+    results.finalize();
+    assert!(results.valid, "no delay: {:?}", results.reasons);
+    let median = results.latency().at(0.5).expect("there are replies");
+    (0..1000).for_each(|_| results.histograms.client_delay.record(median));
+    results.finalize();
+    assert!(!results.valid && results.reasons[0].starts_with("client-limited"), "{:?}", results.reasons);
+    let floor: Threshold = "floor.p99>1ns".parse().expect("a threshold");
+    assert_eq!(floor.evaluate(&results).verdict, Verdict::Unknown);
 }
 
 /// A loop that spins uses a CPU also while it waits.
