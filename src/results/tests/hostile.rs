@@ -69,7 +69,7 @@ fn times_and_counts_of_the_client_are_checked_by_name() {
     let mut good = sample(2, 100, 1);
     good.cpu = Some(busy(0.5));
     let good: Value = serde_json::from_str(&good.to_json()).expect("it is JSON");
-    for (object, field) in [("cpu", "waiting_s"), ("cpu", "steal_s"), ("receive_timestamps", "rejected")] {
+    for (object, field) in [("cpu", "waiting_s"), ("cpu", "steal_s"), ("receive_timestamps", "missing")] {
         let mut file = good.clone();
         file[object][field] = json!(1_u64 << 54);
         let reason = damage(&file);
