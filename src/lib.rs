@@ -45,7 +45,7 @@
 //! | `cli` (default) | the programs multiconn-server, multiconn-client and multiconn-report, and all other features |
 //! | `client` | the modules [`client`] and [`results`] |
 //! | `http` | HTTP/1.1: the framing `codec::http` and the service `HttpService` |
-//! | `metrics` | the server's admin pages over HTTP |
+//! | `metrics` | admin pages over HTTP, of the server and of the programs' client |
 //! | `proxy-protocol` | the PROXY protocol in the server and the client |
 //! | `systemd` | sockets from a service manager, and notifications to it |
 //! | `tls` | TLS in the server and the client; needs a C compiler |

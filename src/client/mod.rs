@@ -3,6 +3,8 @@
 //! Refused, reset, stalled, closed or wrongly answered connections are counted by cause; the run continues with the
 //! others.
 
+#[cfg(feature = "metrics")]
+mod admin_pages;
 mod arrivals;
 mod check;
 mod clock;

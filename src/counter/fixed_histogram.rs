@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Bucket bounds in nanoseconds: 1, 2 and 5 of each power of ten. A quiet round of the loop takes a few microseconds; a
 /// round of a second was blocked.
-const BOUNDS: [u64; 16] = [
+pub const BOUNDS: [u64; 16] = [
     10_000,
     20_000,
     50_000,

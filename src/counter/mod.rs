@@ -5,9 +5,13 @@
 //! readers add them up.
 
 mod fixed_histogram;
+#[cfg(feature = "metrics")]
+mod open_metrics;
 mod tally;
 
-pub use fixed_histogram::FixedHistogram;
+pub use fixed_histogram::{BOUNDS, FixedHistogram};
+#[cfg(feature = "metrics")]
+pub use open_metrics::{BYTES, Buckets, CONTENT_TYPE, Families, SECONDS, page};
 pub use tally::Tally;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -465,6 +465,17 @@ impl Load {
     }
 }
 
+impl Load {
+    /// The requested rate after `seconds` of the measured time; none without a rate.
+    #[must_use]
+    pub fn rate_at(&self, seconds: f64) -> Option<f64> {
+        let rate = self.rate?;
+        let share =
+            self.duration_s.filter(|duration_s| *duration_s > 0.0).map(|duration_s| (seconds / duration_s).min(1.0));
+        Some(rate + self.ramp_to.zip(share).map_or(0.0, |(to, share)| (to - rate) * share))
+    }
+}
+
 impl fmt::Display for StopCondition {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { expression, second, measured } = self;

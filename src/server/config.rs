@@ -5,7 +5,7 @@ use super::udp::DatagramConfig;
 use crate::buffer::BLOCK_BYTES;
 use crate::connection::Limits;
 use crate::error::Error;
-use crate::service::Upstreams;
+use crate::service::{AdminPages, Upstreams};
 use crate::socket::{Endpoint, MAX_TLS_BYTES, SocketOptions, TlsServerOptions};
 use crate::units::{format_count, format_counted, format_size};
 use ipnet::IpNet;
@@ -101,6 +101,9 @@ pub struct ServerConfig {
     /// 1.0.0), `/healthz` and `/readyz`. Connections there do not count against `max_connections`, and are accepted
     /// from every address. Needs the Cargo feature `metrics`. Default: nowhere.
     pub metrics: Option<Endpoint>,
+    /// Pages of another part of the process, which the admin listener serves in place of those of the server. The server
+    /// then needs nothing else to listen on.
+    pub(crate) admin_pages: Option<Arc<dyn AdminPages>>,
     /// How many lines the program's logger has dropped, for `/metrics`. Default: unknown.
     pub dropped_log_lines: Option<fn() -> u64>,
     /// Whether the server handles signals until it ends; afterwards their default actions apply again. SIGINT and
@@ -144,6 +147,7 @@ impl ServerConfig {
             socket: SocketOptions::default(),
             tls: None,
             metrics: None,
+            admin_pages: None,
             dropped_log_lines: None,
             handle_signals: false,
             child_program: None,
@@ -164,7 +168,7 @@ impl ServerConfig {
         if let Some(datagrams) = &self.datagrams {
             datagrams.check()?;
         }
-        if self.listen.is_empty() && self.datagrams.is_none() {
+        if self.listen.is_empty() && self.datagrams.is_none() && self.admin_pages.is_none() {
             return refuse(&["listen"], "there is nothing to listen on; give an endpoint such as 127.0.0.1:65432");
         }
         if self.workers == 0 {

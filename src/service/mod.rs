@@ -5,6 +5,7 @@
 //! Back-pressure is not a callback: a service without output space leaves its input in place, and the full input buffer
 //! makes the connection stop reading.
 
+mod admin_pages;
 mod chargen;
 mod close_reason;
 mod connect;
@@ -31,6 +32,9 @@ mod tunnel;
 mod unframed_text;
 mod upstreams;
 
+pub(crate) use admin_pages::AdminPages;
+#[cfg(feature = "metrics")]
+pub(crate) use admin_pages::AdminRoutes;
 pub use chargen::Chargen;
 pub use close_reason::CloseReason;
 pub use connect::ConnectOptions;

@@ -20,6 +20,7 @@ mod interval_json;
 mod known_latency;
 mod load;
 mod log_output;
+mod metrics;
 mod options;
 mod outcome;
 mod output_files;

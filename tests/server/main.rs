@@ -27,7 +27,6 @@ mod memory;
 mod metrics;
 mod metrics_attacks;
 mod neighbours;
-mod openmetrics;
 mod permanent_errors;
 mod process_chain;
 mod proxy;

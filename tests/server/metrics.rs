@@ -2,10 +2,9 @@
 
 #![allow(clippy::float_cmp, clippy::cast_precision_loss, reason = "the numbers of a page are whole and below 2^53")]
 
-use super::openmetrics::Page;
 use super::support::{
-    Program, await_some, await_until, bytes, connect, connect_narrow, echo, expect_closed, expect_end, expect_refusal,
-    more_than_fits, push_until_blocked, read_to_end, skipped, works,
+    Page, Program, await_some, await_until, bytes, connect, connect_narrow, echo, expect_closed, expect_end,
+    expect_refusal, more_than_fits, push_until_blocked, read_to_end, skipped, works,
 };
 use super::{server, still_serves};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
@@ -105,8 +104,9 @@ fn the_page_shows_totals_and_current_values() {
     assert!(page.get("process_start_time_seconds").unwrap() > 1.7e9);
     assert!(page.get("process_max_fds").unwrap() >= 64.0);
     for worker in 0..2 {
-        page.expect_histogram("multiconn_loop_round_seconds", worker);
-        page.expect_histogram("multiconn_timer_lag_seconds", worker);
+        let label = format!("worker=\"{worker}\"");
+        page.expect_histogram("multiconn_loop_round_seconds", &label);
+        page.expect_histogram("multiconn_timer_lag_seconds", &label);
         // A worker without connections has a round per second.
         let rounds =
             || self::page(&server).sum("multiconn_loop_round_seconds_count", &[&format!("worker=\"{worker}\"")]);

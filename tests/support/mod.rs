@@ -8,6 +8,7 @@
 
 mod counters;
 mod network;
+mod open_metrics;
 mod peer;
 mod pressure;
 mod program;
@@ -20,6 +21,7 @@ mod wait;
 pub(crate) use network::forge;
 #[cfg(target_os = "linux")]
 pub(crate) use network::in_own_network;
+pub(crate) use open_metrics::Page;
 pub(crate) use peer::{
     bytes, connect, connect_from, connect_unix, echo, echo_all, expect_closed, expect_end, expect_reset, reset,
 };

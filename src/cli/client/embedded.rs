@@ -1,4 +1,4 @@
-//! Server in the client's process, for `--embedded`.
+//! Servers in the client's process, for `--embedded` and `--metrics`.
 
 use crate::error::Error;
 use crate::server::{Server, ServerConfig, ServerHandle, Summary};
@@ -7,10 +7,28 @@ use crate::socket::{Endpoint, Identity, TlsServerOptions};
 use std::thread::JoinHandle;
 
 /// A server on a thread of this process.
-pub(super) struct EmbeddedServer {
-    pub(super) port: u16,
+pub(super) struct ServerThread {
     handle: ServerHandle,
     thread: JoinHandle<Result<Summary, Error>>,
+}
+
+impl ServerThread {
+    pub(super) fn start<S: Service + 'static>(server: Server<'static, S>) -> Result<Self, Error> {
+        let handle = server.handle();
+        let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || server.run());
+        Ok(Self { handle, thread: thread.map_err(Error::system("start the server's thread"))? })
+    }
+
+    pub(super) fn end(self) -> Result<(), Error> {
+        self.handle.stop();
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(|_| ())
+    }
+}
+
+/// The server of `--embedded`.
+pub(super) struct EmbeddedServer {
+    pub(super) port: u16,
+    thread: ServerThread,
 }
 
 impl EmbeddedServer {
@@ -28,13 +46,10 @@ impl EmbeddedServer {
         config.tls = with_tls.then(|| TlsServerOptions::new(Identity::SelfSigned { names: Vec::new() }));
         let server = Server::bind(config, make_service)?;
         let port = server.addresses().iter().find_map(|address| address.port()).unwrap_or_default();
-        let handle = server.handle();
-        let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || server.run());
-        Ok(Self { port, handle, thread: thread.map_err(Error::system("start the server's thread"))? })
+        Ok(Self { port, thread: ServerThread::start(server)? })
     }
 
     pub(super) fn end(self) -> Result<(), Error> {
-        self.handle.stop();
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(|_| ())
+        self.thread.end()
     }
 }

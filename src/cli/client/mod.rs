@@ -31,8 +31,9 @@ use std::process::ExitCode;
 /// Properties of the client's options.
 const PROGRAM: Program = Program {
     prefix: "MULTICONN_CLIENT_",
-    // The common variables may hold the server's certificate and key, which are not the client's.
-    own: &["tls_cert", "tls_key"],
+    // The common variables may hold the server's certificate, key and address of admin pages, which are not the
+    // client's.
+    own: &["tls_cert", "tls_key", "metrics"],
     overrides: &[("host", &["target"]), ("target", &["host", "port"])],
     replaced: options::replaced_by_arguments,
     common: &[

@@ -376,7 +376,8 @@ impl Options {
         };
         config.handle_signals = true;
         if self.target.embedded {
-            config.other_descriptors = self.amount.connections().saturating_add(SERVER_DESCRIPTORS);
+            let of_server = self.amount.connections().saturating_add(SERVER_DESCRIPTORS);
+            config.other_descriptors = config.other_descriptors.saturating_add(of_server);
             // The embedded server is in this process; its certificate needs no verification.
             config.tls.iter_mut().for_each(|tls| tls.insecure = true);
         }

@@ -1,39 +1,23 @@
-//! The /metrics page in the OpenMetrics text format (OpenMetrics 1.0.0).
-//!
-//! The `prometheus-client` crate writes the text. Its counters are not used: they are locked read-modify-writes, while
-//! ours cost a load and a store. A collector reads them when the page is requested.
+//! The /metrics page of a server.
 
 use crate::connection::CloseReason;
-use crate::counter::{FixedHistogram, Tally};
+use crate::counter::{BYTES, Buckets, Families, FixedHistogram, SECONDS, Tally};
 use crate::error::errno_name;
 use crate::server::admission::Refusal;
 use crate::server::counters::{Counters, Rounds};
 use crate::server::shared::Shared;
 use crate::service::UpstreamCounts;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::registry::Unit;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// The media type of the page (OpenMetrics 1.0.0, "Text Format").
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-const BYTES: Option<&Unit> = Some(&Unit::Bytes);
-const SECONDS: Option<&Unit> = Some(&Unit::Seconds);
-
 /// The whole page with current values.
 pub(super) fn page(shared: &Arc<Shared>) -> String {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Reader(Arc::clone(shared))));
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = encode(&mut text, &registry);
-    text
+    crate::counter::page(Reader(Arc::clone(shared)))
 }
 
 #[derive(Debug)]
@@ -41,8 +25,8 @@ struct Reader(Arc<Shared>);
 
 impl Collector for Reader {
     fn encode(&self, out: DescriptorEncoder<'_>) -> fmt::Result {
-        let labels = (0..self.0.counters.len()).map(|number| number.to_string()).collect();
-        let mut page = Page { out, workers: &self.0.counters, labels };
+        let workers = self.0.counters.iter().enumerate().map(|(number, counters)| (number.to_string(), counters));
+        let mut page = Page { out: Families(out), workers: workers.collect() };
         page.process(&self.0)?;
         page.connections()?;
         page.outgoing()?;
@@ -59,42 +43,36 @@ impl Collector for Reader {
 const OPENED: fn(&UpstreamCounts) -> u64 = |counts| counts.opened;
 const FAILED: fn(&UpstreamCounts) -> u64 = |counts| counts.failed;
 
-/// The labels of exemplars, which are not used here.
-type NoLabels = [(&'static str, &'static str); 0];
-
 struct Page<'a, 'out> {
-    out: DescriptorEncoder<'out>,
-    workers: &'a [Counters],
-    /// The worker's number as text.
-    labels: Vec<String>,
+    out: Families<'out>,
+    /// Each worker's number as text, and its counters.
+    workers: Vec<(String, &'a Counters)>,
 }
 
 impl Page<'_, '_> {
     fn process(&mut self, shared: &Shared) -> fmt::Result {
-        let mut build =
-            self.out.encode_descriptor("multiconn_build", "The program and its version.", None, MetricType::Info)?;
-        build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        self.out.info("multiconn_build", "The program and its version.", &version)?;
         let process = &shared.process;
-        self.gauge(
+        self.out.gauge(
             "process_start_time",
             "When the server started, in Unix time.",
             SECONDS,
             &process.started.as_secs_f64(),
         )?;
         if let Some(descriptors) = process.descriptors {
-            self.gauge("process_max_fds", "Descriptors that the process may open.", None, &descriptors)?;
+            self.out.gauge("process_max_fds", "Descriptors that the process may open.", None, &descriptors)?;
         }
         let max = shared.admission.max_connections();
-        self.gauge("multiconn_max_connections", "Connections that may be open.", None, &max)?;
+        self.out.gauge("multiconn_max_connections", "Connections that may be open.", None, &max)?;
         let [used, limit] = [shared.memory.held_bytes(), shared.memory.limit()];
-        self.gauge("multiconn_buffers_held", "Memory held for peers between turns, as limited.", BYTES, &used)?;
-        self.gauge("multiconn_memory_limit", "Limit on the memory held for peers.", BYTES, &limit)?;
+        self.out.gauge("multiconn_buffers_held", "Memory held for peers between turns, as limited.", BYTES, &used)?;
+        self.out.gauge("multiconn_memory_limit", "Limit on the memory held for peers.", BYTES, &limit)?;
         let is_draining = u32::from(process.is_draining.load(Ordering::Relaxed));
-        self.gauge("multiconn_draining", "1 while no new connections are accepted, else 0.", None, &is_draining)?;
+        self.out.gauge("multiconn_draining", "1 while no new connections are accepted, else 0.", None, &is_draining)?;
         let Some(dropped) = shared.config.dropped_log_lines else { return Ok(()) };
         let help = "Log lines dropped because the log was not read.";
-        let mut family = self.out.encode_descriptor("multiconn_log_lines_dropped", help, None, MetricType::Counter)?;
-        family.encode_counter::<NoLabels, u64, f64>(&dropped(), None)
+        self.out.counter("multiconn_log_lines_dropped", help, None, dropped())
     }
 
     fn connections(&mut self) -> fmt::Result {
@@ -131,17 +109,13 @@ impl Page<'_, '_> {
             ("multiconn_upstream_opened", "Connections to the upstream established.", OPENED),
             ("multiconn_upstream_failed", "Connections to the upstream that could not be established.", FAILED),
         ] {
-            let mut family = self.out.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (upstream, counts) in &labelled {
-                count(&mut family, &[("upstream", upstream)], value(counts))?;
-            }
+            let samples = labelled.iter().map(|(upstream, counts)| ([("upstream", upstream)], value(counts)));
+            self.out.counters(name, help, None, samples)?;
         }
         let help = "1 while new connections leave the upstream out, else 0.";
-        let mut family = self.out.encode_descriptor("multiconn_upstream_backoff", help, None, MetricType::Gauge)?;
-        for (upstream, counts) in &labelled {
-            family.encode_family(&[("upstream", upstream)])?.encode_gauge(&u32::from(counts.is_in_backoff))?;
-        }
-        Ok(())
+        let backoff =
+            labelled.iter().map(|(upstream, counts)| ([("upstream", upstream)], u32::from(counts.is_in_backoff)));
+        self.out.gauges("multiconn_upstream_backoff", help, None, backoff)
     }
 
     fn datagrams(&mut self) -> fmt::Result {
@@ -166,10 +140,6 @@ impl Page<'_, '_> {
         self.worker_histograms("multiconn_timer_lag", "How late timers expired.", |rounds| &rounds.timer_lag)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: &impl EncodeGaugeValue) -> fmt::Result {
-        self.out.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(value)
-    }
-
     fn worker_gauges(
         &mut self,
         name: &str,
@@ -177,11 +147,8 @@ impl Page<'_, '_> {
         unit: Option<&Unit>,
         value: impl Fn(&Counters) -> u64,
     ) -> fmt::Result {
-        let mut family = self.out.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        for (counters, worker) in self.workers.iter().zip(&self.labels) {
-            family.encode_family(&[("worker", worker)])?.encode_gauge(&value(counters))?;
-        }
-        Ok(())
+        let samples = self.workers.iter().map(|(worker, counters)| ([("worker", worker)], value(counters)));
+        self.out.gauges(name, help, unit, samples)
     }
 
     fn worker_counters(
@@ -191,11 +158,8 @@ impl Page<'_, '_> {
         unit: Option<&Unit>,
         value: impl Fn(&Counters) -> u64,
     ) -> fmt::Result {
-        let mut family = self.out.encode_descriptor(name, help, unit, MetricType::Counter)?;
-        for (counters, worker) in self.workers.iter().zip(&self.labels) {
-            count(&mut family, &[("worker", worker)], value(counters))?;
-        }
-        Ok(())
+        let samples = self.workers.iter().map(|(worker, counters)| ([("worker", worker)], value(counters)));
+        self.out.counters(name, help, unit, samples)
     }
 
     /// Counters of each worker, divided by `label`.
@@ -206,13 +170,11 @@ impl Page<'_, '_> {
         label: &str,
         values: impl Fn(&Counters) -> Vec<(String, u64)>,
     ) -> fmt::Result {
-        let mut family = self.out.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (counters, worker) in self.workers.iter().zip(&self.labels) {
-            for (kind, value) in values(counters) {
-                count(&mut family, &[("worker", worker), (label, &kind)], value)?;
-            }
-        }
-        Ok(())
+        let samples = self.workers.iter().flat_map(|(worker, counters)| {
+            let values = values(counters).into_iter();
+            values.map(move |(kind, value)| ([("worker", worker.clone()), (label, kind)], value))
+        });
+        self.out.counters(name, help, None, samples)
     }
 
     fn worker_histograms(
@@ -221,20 +183,13 @@ impl Page<'_, '_> {
         help: &str,
         histogram: impl Fn(&Rounds) -> &FixedHistogram,
     ) -> fmt::Result {
-        let mut family = self.out.encode_descriptor(name, help, SECONDS, MetricType::Histogram)?;
-        for (counters, worker) in self.workers.iter().zip(&self.labels) {
+        let buckets = |counters: &Counters| {
             let histogram = histogram(&counters.rounds);
-            let (sum, buckets) = (histogram.sum_seconds(), histogram.buckets());
-            let count = buckets.iter().map(|(_, count)| count).sum();
-            let labels = [("worker", worker)];
-            family.encode_family(&labels)?.encode_histogram::<NoLabels>(sum, count, &buckets, None)?;
-        }
-        Ok(())
+            Buckets { sum: histogram.sum_seconds(), counts: histogram.buckets() }
+        };
+        let samples = self.workers.iter().map(|(worker, counters)| ([("worker", worker)], buckets(counters)));
+        self.out.histograms(name, help, samples)
     }
-}
-
-fn count(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
-    family.encode_family(labels)?.encode_counter::<NoLabels, u64, f64>(&value, None)
 }
 
 fn by_kind<K: Copy + PartialEq>(tally: &Tally<K>, words: impl Fn(K) -> String) -> Vec<(String, u64)> {

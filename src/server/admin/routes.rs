@@ -1,9 +1,9 @@
-//! Routes of the admin pages: /metrics, /healthz and /readyz.
+//! The admin pages of a server: /metrics, /healthz and /readyz.
 
 use super::exposition;
 use crate::event_loop::unix_time;
 use crate::server::shared::Shared;
-use crate::service::{Context, HttpRequest, HttpResponse, HttpService, Routes};
+use crate::service::{AdminPages, AdminRoutes, HttpService};
 use crate::units::format_duration;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,70 +13,49 @@ use std::time::{Duration, Instant};
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// The service of an admin connection.
-pub(super) type PageService = HttpService<Pages>;
+pub(super) type PageService = HttpService<AdminRoutes>;
 
 pub(super) fn page_service(shared: &Arc<Shared>) -> PageService {
-    HttpService::new(unix_time, Pages::new(shared))
+    let pages = shared.config.admin_pages.clone();
+    HttpService::new(unix_time, AdminRoutes(pages.unwrap_or_else(|| Arc::new(ServerPages(Arc::clone(shared))))))
 }
 
-/// The pages of a server.
+/// What a server tells about itself.
 #[derive(Debug)]
-pub(in crate::server) struct Pages(Arc<Shared>);
+struct ServerPages(Arc<Shared>);
 
-impl Pages {
-    fn new(shared: &Arc<Shared>) -> Self {
-        Self(Arc::clone(shared))
+impl AdminPages for ServerPages {
+    fn metrics(&self) -> String {
+        exposition::page(&self.0)
     }
 
-    /// 503 if a worker's loop is stuck, which a restart would fix.
-    fn health(&self, now: Instant) -> HttpResponse {
+    /// Not if a worker's loop is stuck.
+    fn health(&self, now: Instant) -> Result<String, String> {
         let age = self.0.process.age_s(now);
         for (number, counters) in self.0.counters.iter().enumerate() {
             let rounds = &counters.rounds;
             let silence = Duration::from_secs(age.saturating_sub(rounds.heartbeat_s.get()));
             if rounds.has_exited.get() == 0 && silence >= STUCK_AFTER {
-                let line = format!("worker {number} has been stuck for {}", format_duration(silence));
-                return HttpResponse::text(503, &line);
+                return Err(format!("worker {number} has been stuck for {}", format_duration(silence)));
             }
         }
-        HttpResponse::text(200, "alive")
+        Ok("alive".to_owned())
     }
 
-    fn page(&self, path: &str, now: Instant) -> HttpResponse {
-        match path {
-            "/metrics" => HttpResponse::new(200, exposition::CONTENT_TYPE, exposition::page(&self.0)),
-            "/healthz" => self.health(now),
-            "/readyz" => self.readiness(),
-            _ => HttpResponse::text(404, "there is no such page; there are /metrics, /healthz and /readyz"),
-        }
-    }
-
-    /// 503 while new connections are not accepted.
-    fn readiness(&self) -> HttpResponse {
-        if self.0.process.is_draining.load(Ordering::Relaxed) {
-            HttpResponse::text(503, "draining")
-        } else {
-            HttpResponse::text(200, "ready")
-        }
-    }
-}
-
-impl Routes for Pages {
-    fn respond(&mut self, request: &HttpRequest<'_>, context: &mut Context<'_>) -> HttpResponse {
-        match request.head.method {
-            "GET" | "HEAD" => self.page(request.head.path(), context.now()),
-            // The field is required by RFC 9110, section 15.5.6.
-            _ => HttpResponse::text(405, "only GET and HEAD are supported").with_field("Allow", "GET, HEAD"),
-        }
+    /// Not while new connections are not accepted.
+    fn readiness(&self, _now: Instant) -> Result<String, String> {
+        let is_draining = self.0.process.is_draining.load(Ordering::Relaxed);
+        if is_draining { Err("draining".to_owned()) } else { Ok("ready".to_owned()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Pages, STUCK_AFTER};
+    use super::{STUCK_AFTER, ServerPages};
     use crate::server::{Server, ServerConfig};
-    use crate::service::Echo;
+    use crate::service::{AdminPages, Echo};
     use crate::socket::Endpoint;
+    use std::sync::Arc;
     use std::time::Duration;
 
     #[test]
@@ -84,16 +63,15 @@ mod tests {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         config.workers = 2;
         let server = Server::bind(config, |_| Echo).expect("a free port");
-        let (shared, pages) = (&server.shared, Pages::new(&server.shared));
+        let (shared, pages) = (&server.shared, ServerPages(Arc::clone(&server.shared)));
         let now = shared.process.created + Duration::from_secs(60);
         let beats = |number: usize| &shared.counters[number].rounds;
         beats(0).heartbeat_s.set(60);
         beats(1).heartbeat_s.set(60 - STUCK_AFTER.as_secs() + 1);
-        assert_eq!(pages.page("/healthz", now).status, 200);
+        assert_eq!(pages.health(now).as_deref(), Ok("alive"));
         beats(1).heartbeat_s.set(60 - STUCK_AFTER.as_secs());
-        let answer = pages.page("/healthz", now);
-        assert_eq!((answer.status, &answer.body[..]), (503, &b"worker 1 has been stuck for 5.00 s\n"[..]));
+        assert_eq!(pages.health(now), Err("worker 1 has been stuck for 5.00 s".to_owned()));
         beats(1).has_exited.set(1);
-        assert_eq!(pages.page("/healthz", now).status, 200);
+        assert_eq!(pages.health(now).as_deref(), Ok("alive"));
     }
 }

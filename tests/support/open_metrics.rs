@@ -58,10 +58,13 @@ impl Page {
         self.0.get(sample).copied()
     }
 
-    /// Expects that the bucket counts of one worker's histogram never decrease and end with the total.
+    /// Expects that the bucket counts of the histogram with this label, such as `worker="0"`, or without any, never
+    /// decrease and end with the total.
     #[track_caller]
-    pub(crate) fn expect_histogram(&self, name: &str, worker: usize) {
-        let (start, end) = (format!("{name}_bucket{{le=\""), format!("\",worker=\"{worker}\"}}"));
+    pub(crate) fn expect_histogram(&self, name: &str, label: &str) {
+        let comma = if label.is_empty() { "" } else { "," };
+        let (start, end) = (format!("{name}_bucket{{le=\""), format!("\"{comma}{label}}}"));
+        let labels = if label.is_empty() { String::new() } else { format!("{{{label}}}") };
         let bound = |sample: &str| sample.strip_prefix(&start)?.strip_suffix(&end)?.parse::<f64>().ok();
         let mut buckets: Vec<_> = self.0.iter().filter_map(|(sample, count)| Some((bound(sample)?, *count))).collect();
         buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -69,8 +72,8 @@ impl Page {
         assert!(buckets.is_sorted_by(|a, b| a.1 <= b.1), "{buckets:?}");
         let all = buckets.last().unwrap();
         assert!(all.0.is_infinite(), "{buckets:?}");
-        assert_eq!(self.get(&format!("{name}_count{{worker=\"{worker}\"}}")), Some(all.1));
-        let sum = self.get(&format!("{name}_sum{{worker=\"{worker}\"}}")).unwrap();
+        assert_eq!(self.get(&format!("{name}_count{labels}")), Some(all.1));
+        let sum = self.get(&format!("{name}_sum{labels}")).unwrap();
         assert!(sum > 0.0 || all.1 == 0.0, "{all:?} {sum}");
     }
 }
