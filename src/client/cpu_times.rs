@@ -113,6 +113,8 @@ mod tests {
         assert_eq!((steal("cpu0 1 2 3 4 5 6 7 8"), steal("cpu  1 2")), (None, None));
     }
 
+    // The temporary folder is a dependency of the programs.
+    #[cfg(feature = "cli")]
     #[test]
     fn the_longest_throttled_parent_counts() {
         let folder = tempfile::tempdir().expect("a folder");
