@@ -122,17 +122,23 @@ fn marked(percentile: &Percentile) -> String {
     format!("{}{mark}", format_latency(percentile.value))
 }
 
-/// The same with half its interval of 95 %.
-fn with_chance(percentile: &Percentile) -> String {
-    let chance = percentile.plus_minus.map(|time| format!(" ± {}", format_latency(time)));
-    format!("{}{}", marked(percentile), chance.unwrap_or_default())
+/// Half the intervals of 95 % of the percentiles, as a row; none if no interval is known.
+fn half_widths(latency: &[Percentile]) -> Option<Vec<String>> {
+    let widths = latency.iter().map(|percentile| percentile.plus_minus.map(format_latency));
+    let widths: Vec<_> = widths.collect();
+    widths.iter().any(Option::is_some).then(|| {
+        let names = ["± (95 %)", "", ""].map(str::to_owned);
+        names.into_iter().chain(widths.into_iter().map(Option::unwrap_or_default)).collect()
+    })
 }
 
 fn tables(results: &RunResults, latency: &[Percentile]) -> String {
     let mut out = "<section><h2>Times</h2>\n".to_owned();
     let named = results.histograms.named().into_iter().filter(|(_, times)| !times.is_empty());
-    let rows =
-        named.map(|(name, times)| row(name, times, if std::ptr::eq(times, results.latency()) { latency } else { &[] }));
+    let rows = named.flat_map(|(name, times)| {
+        let marks = if std::ptr::eq(times, results.latency()) { latency } else { &[] };
+        std::iter::once(row(name, times, marks)).chain(half_widths(marks))
+    });
     out.push_str(&grid(&["", "count", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"], rows));
     out.push_str("</section>\n<div class=\"columns\">\n");
     out.push_str(&pairs("Counts", counts(results)));
@@ -170,7 +176,7 @@ fn reply_label(results: &RunResults) -> &'static str {
 fn row(name: &str, times: &Latencies, marks: &[Percentile]) -> Vec<String> {
     let mean = times.mean_ns().map(|nanos| format_latency(Duration::from_nanos(nanos as u64)));
     let values = QUANTILES.iter().enumerate().map(|(index, (_, quantile))| match marks.get(index) {
-        Some(percentile) => with_chance(percentile),
+        Some(percentile) => marked(percentile),
         None => times.at(*quantile).map(format_latency).unwrap_or_default(),
     });
     [name.to_owned(), format_count(times.count()), mean.unwrap_or_default()].into_iter().chain(values).collect()
