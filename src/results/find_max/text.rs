@@ -2,7 +2,7 @@
 
 use super::{FindMax, MeasuredRate, Objective, RateVerdict, SearchEnd, SliceVerdict};
 use crate::results::summary::format_seconds;
-use crate::results::{RunResults, format_latency};
+use crate::results::{Percentile, RunResults, format_latency};
 use crate::units::{format_count, format_counted, format_rate, format_size};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(in crate::results) fn lines(found: &FindMax, results: &RunResults) -> Vec<St
         format!("  {name:<12} {rate:<10} {text}").trim_end().to_owned()
     };
     if let Some(holds) = found.holds.filter(|_| found.confirmed) {
-        let times = percentiles(found, &report_percentiles(found, results));
+        let times = confirmed(found, results);
         let length = format_seconds(results.measured_s);
         lines.push(row("holds", Some(holds), &format!("{times}, in a fresh run of {length}")));
     }
@@ -76,10 +76,14 @@ fn load(results: &RunResults) -> String {
     }
 }
 
-/// The percentile of each expression, over the messages answered in the run of the report.
-fn report_percentiles(found: &FindMax, results: &RunResults) -> Vec<u64> {
-    let times = objectives(found).map(|objective| results.latency().at(objective.quantile()));
-    times.map(|time| time.map_or(0, crate::units::nanos)).collect()
+/// The percentile of each expression in the run of the report: `p99 910 µs ± 40.0 µs`.
+fn confirmed(found: &FindMax, results: &RunResults) -> String {
+    let text = |objective: Objective| {
+        let Percentile { value, plus_minus, .. } = results.percentile(objective.quantile())?;
+        let chance = plus_minus.map(|time| format!(" ± {}", format_latency(time))).unwrap_or_default();
+        Some(format!("{} {}{chance}", objective.percentile(), format_latency(value)))
+    };
+    objectives(found).filter_map(text).collect::<Vec<_>>().join(", ")
 }
 
 fn objectives(found: &FindMax) -> impl Iterator<Item = Objective> {

@@ -59,7 +59,7 @@ fn the_report_begins_with_the_outcome() {
         lines,
         [
             "p99<10ms holds up to 182 k/s, 64 connections of 64 B",
-            "  holds        182 k/s    p99 8.10 ms, in a fresh run of 30.0 s",
+            "  holds        182 k/s    p99 8.10 ms ± 8.10 µs, in a fresh run of 30.0 s",
             "  fails        186 k/s    p99 13.1 ms, over the limit in 13 of 21 seconds",
             "  typical      188 k/s    more than half of all slices hold",
             "  server       recovered within 1.20 s after overload",
