@@ -172,9 +172,16 @@ fn impossible_searches_are_refused() {
     refuse(&["--find-max", "p99.99<1ms", "--rate", "1k..9k"], &["1,000,000 messages", "--rate FROM..TO"]);
     refuse(&["--find-max", "p99<1ms", "--expect", "any"], &["--expect", "--find-max"]);
     refuse(&["--find-max", "p99<1ms", "--expect", "none"], &["--expect", "--find-max"]);
-    for other in
-        [&["--messages", "5"][..], &["--hold", "1s"], &["--stdin"], &["--shard", "0/2"], &["--start-at", "+30s"]]
-    {
+    for other in [
+        &["--messages", "5"][..],
+        &["--hold", "1s"],
+        &["--stdin"],
+        &["--shard", "0/2"],
+        &["--start-at", "+30s"],
+        &["--stop-if", "errors>0"],
+        &["--interval-json", "-"],
+        &["--metrics", "127.0.0.1:0"],
+    ] {
         refuse(&[&["--find-max", "p99<1ms"], other].concat(), &["--find-max", other[0]]);
     }
 }

@@ -14,7 +14,7 @@ pub(super) struct SearchOptions {
     /// Find the highest rate at which EXPRESSION holds, such as p99<1ms: of all messages due, at most 1 % take 1 ms or
     /// longer or are not answered. May be repeated; all have to hold. Each rate is a run with new connections; the last
     /// run, of --duration (default: 30s), confirms the result and is the report. --rate FROM..TO sets the bounds.
-    #[arg(long, value_name = "EXPRESSION", conflicts_with_all = ["stdin", "messages", "hold", "shard", "start_at"], help_heading = "Search")]
+    #[arg(long, value_name = "EXPRESSION", conflicts_with_all = ["stdin", "messages", "hold", "shard", "start_at", "stop_if", "interval_json", "metrics"], help_heading = "Search")]
     find_max: Vec<Objective>,
     /// Distance between the rate that holds and one that does not.
     #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = percent, requires = "find_max", help_heading = "Search")]

@@ -172,10 +172,14 @@ impl RateSearch {
             let problem = "a search ends its runs itself; leave out the number of messages and the hold";
             return refuse(&["search.objectives", "messages_per_connection", "hold"], problem);
         }
-        if config.load.rate.is_some() || config.load.ramp_to.is_some() || config.shard.is_some() {
-            let problem =
-                "a search sets the rate of the whole load itself; give bounds such as 10k..200k, and no shard";
-            return refuse(&["search.from", "load.rate", "shard"], problem);
+        if config.load.rate.is_some() || config.load.ramp_to.is_some() {
+            let problem = "a search sets the rate itself; give bounds such as 10k..200k";
+            return refuse(&["search.from", "load.rate"], problem);
+        }
+        if config.shard.is_some() || config.load.start_at.is_some() || !config.stop_if.is_empty() {
+            let problem = "a search sends the whole load, and begins and ends its runs itself; leave out the shard, the \
+                           start and the thresholds that end a load";
+            return refuse(&["search.objectives", "shard", "load.start_at", "stop_if"], problem);
         }
         self.check_bounds(config)
     }
