@@ -30,7 +30,7 @@ const SHOWN_BYTES: usize = 64;
 
 /// What every reply must contain: a text, or a match of a regular expression.
 ///
-/// Written as on the command line: `TEXT` with the escapes of [`unescape`], or `/REGEX/`. A text that begins and ends with
+/// Written as on the command line: `TEXT` with the escapes of `--message`, or `/REGEX/`. A text that begins and ends with
 /// a slash is written with an escape, as in `\x2fhealth/`.
 ///
 /// Regular expressions have the syntax of the crate [`regex`](https://docs.rs/regex/1/regex/#syntax) and match bytes:
