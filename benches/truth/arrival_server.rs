@@ -43,12 +43,13 @@ pub(crate) struct BitFlip {
 /// Decides when a message is answered: from the instant of its arrival, in nanoseconds of the wall clock.
 pub(crate) type ReplyAt = Box<dyn FnMut(u64) -> u64 + Send>;
 
-/// Serves one message per `service_ns`, in the order of arrival.
-pub(crate) fn one_at_a_time(service_ns: u64) -> ReplyAt {
+/// One message per `gap_ns`, in the order of arrival, by a server that uses all of this time for it. After a pause,
+/// messages for `burst_ns` are answered at once (generic cell rate algorithm, ITU-T I.371).
+pub(crate) fn one_per(gap_ns: u64, burst_ns: u64) -> ReplyAt {
     let mut free_at_ns = 0;
-    Box::new(move |arrived_ns| {
-        free_at_ns = arrived_ns.max(free_at_ns) + service_ns;
-        free_at_ns
+    Box::new(move |arrived_ns: u64| {
+        free_at_ns = free_at_ns.max(arrived_ns.saturating_sub(burst_ns)) + gap_ns;
+        free_at_ns.max(arrived_ns)
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use multiconn::results::{Latencies, Precision};
 use rustix::process::{Pid, Signal, getppid, kill_process};
 
-use crate::arrival_server::{ArrivalServer, Behaviour, one_at_a_time};
+use crate::arrival_server::{ArrivalServer, Behaviour, one_per};
 use crate::client::{Client, at, check, run};
 use crate::common::Outcome;
 use crate::common::child::{Guard, own_command};
@@ -84,7 +84,7 @@ pub(crate) fn run_busy_program() {
 /// takes 20 µs for each message and is busy for 60 % of the time. What an undisturbed client sees must lie within the
 /// bounds, and the percentiles that the queue has moved must be marked.
 pub(crate) fn stalls(bench: &mut Bench) -> Outcome<()> {
-    let behaviour = Behaviour { reply_at: Some(one_at_a_time(20_000)), ..Behaviour::default() };
+    let behaviour = Behaviour { reply_at: Some(one_per(20_000, 0)), ..Behaviour::default() };
     let server = ArrivalServer::start(&bench.setup.cpus, behaviour)?;
     let (duration, warm_up) = (option(bench.window()), option(bench.setup.options.warm_up()));
     let work = ["-c", "50", "--rate", "30k", "--duration", &duration, "--warm-up", &warm_up];

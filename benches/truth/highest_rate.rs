@@ -1,40 +1,37 @@
 //! The search for the highest rate, against servers of a known capacity.
 
-use std::time::Duration;
-
-use crate::capacity_server::{Capacity, CapacityServer};
-use crate::client::{Client, run};
+use crate::arrival_server::{ArrivalServer, Behaviour, one_per};
+use crate::client::Client;
 use crate::common::Outcome;
 use crate::common::figures::grouped;
-use crate::context::{Bench, option, row};
+use crate::context::{Bench, row};
 
-/// Replies have the size of messages, and are not compared: the servers do not keep what they received.
-const LOAD: [&str; 4] = ["-c", "16", "--reply-size", "64"];
+const NANOS_PER_SECOND: f64 = 1e9;
 
 /// Searches that must end within this share of the capacity: all.
 const MAX_ERROR: f64 = 0.05;
 
+/// 10,000 messages per second, and 50 at once after a pause.
 pub(crate) fn token_bucket(bench: &mut Bench) -> Outcome<()> {
-    let rate = 10_000.0;
-    let server = CapacityServer::start(&bench.setup.cpus, Capacity::PerSecond(rate))?;
-    searches(bench, server.port, rate)
+    searches(bench, 100_000, 5_000_000)
 }
 
-/// The system calls of a message are part of its cost, so a closed loop measures the capacity.
+/// 50,000 messages per second. The system calls of a message are part of its 20 µs.
 pub(crate) fn work_per_message(bench: &mut Bench) -> Outcome<()> {
-    let server = CapacityServer::start(&bench.setup.cpus, Capacity::Work(Duration::from_micros(20)))?;
-    let closed = run(bench, server.port, &[&LOAD[..], &["--duration", &option(bench.window())]].concat())?;
-    row("capacity in a closed loop, messages/s", &grouped(closed.rate()), "");
-    searches(bench, server.port, closed.rate())
+    searches(bench, 20_000, 0)
 }
 
-fn searches(bench: &mut Bench, port: u16, capacity: f64) -> Outcome<()> {
+fn searches(bench: &mut Bench, gap_ns: u64, burst_ns: u64) -> Outcome<()> {
+    let capacity = NANOS_PER_SECOND / gap_ns as f64;
     let quick = ["--find-max", "p50<20ms", "--rate", "1k..4k", "--duration", "1s", "--find-budget", "12s"];
     let whole = ["--find-max", "p99<20ms", "--rate", "1k..200k"];
     let search = if bench.setup.options.quick { &quick[..] } else { &whole[..] };
     let mut within = 0;
     for round in 1..=bench.setup.options.rounds {
-        let results = Client::start(bench, port, &[&LOAD[..], search].concat())?.results()?;
+        let behaviour = Behaviour { reply_at: Some(one_per(gap_ns, burst_ns)), ..Behaviour::default() };
+        let server = ArrivalServer::start(&bench.setup.cpus, behaviour)?;
+        let results = Client::start(bench, server.port, &[&["-c", "16"], search].concat())?.results()?;
+        server.finish()?;
         let found = results.find_max.as_ref().ok_or("the client did not search")?;
         let holds = found.holds.unwrap_or_default();
         within += usize::from(found.confirmed && (holds / capacity - 1.0).abs() <= MAX_ERROR);

@@ -16,7 +16,6 @@
 
 mod arrival_server;
 mod capacity;
-mod capacity_server;
 mod cases;
 mod client;
 #[path = "../common/mod.rs"]
