@@ -3,7 +3,8 @@
 //!
 //! The timestamps are the kernel's (`SO_TIMESTAMPNS`, socket(7)): when a message reached the socket, not when this
 //! thread read it. The server's own delays are therefore excluded. The client's system call, and the kernel's work in
-//! it, are included.
+//! it, are included. Replies are timestamped as well if that is wanted: when the kernel passed one to the network device
+//! (`SO_TIMESTAMPING`, Documentation/networking/timestamping.rst).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,7 +17,8 @@ use std::time::{Duration, SystemTime};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns};
+use nix::sys::socket::sockopt::{ReceiveTimestampns, Timestamping};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, TimestampingFlag, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
 
 use crate::common::Outcome;
@@ -61,6 +63,8 @@ pub(crate) struct Behaviour {
     pub(crate) reply_at: Option<ReplyAt>,
     /// The server never sleeps. To wake it costs the client 10 µs in each send over loopback, and none over a network.
     pub(crate) polls: bool,
+    /// Replies are timestamped, to know the service times.
+    pub(crate) stamps_replies: bool,
 }
 
 /// What the server has seen.
@@ -68,7 +72,7 @@ pub(crate) struct Behaviour {
 pub(crate) struct Observed {
     /// Arrival of each message in nanoseconds, in ascending order.
     pub(crate) arrivals_ns: Vec<u64>,
-    /// Time from each arrival until right before the reply was handed to the kernel, if the server had to wait.
+    /// Time from each arrival until the reply left, where replies are timestamped.
     pub(crate) service_ns: Vec<f64>,
 }
 
@@ -181,6 +185,13 @@ impl EchoLoop {
             let token = Token(self.connections.len());
             let registered = self.poll.registry().register(&mut stream, token, Interest::READABLE);
             registered.and_then(|()| stream.set_nodelay(true)).map_err(|error| format!("cannot set up: {error}"))?;
+            if self.behaviour.stamps_replies {
+                // Without the reply itself.
+                let stamps = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+                    | TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
+                    | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY;
+                setsockopt(&stream, Timestamping, &stamps).map_err(|error| format!("cannot set up: {error}"))?;
+            }
             self.connections.push(Some(Connection {
                 stream,
                 received_bytes: 0,
@@ -236,13 +247,15 @@ impl EchoLoop {
     /// Answers the messages that are due, and records their service time.
     fn answer_due(&mut self) -> Outcome<()> {
         while let Some(Reverse(next)) = self.waiting.peek() {
-            let now_ns = wall_clock_ns();
-            if next.reply_at_ns > now_ns {
+            if next.reply_at_ns > wall_clock_ns() {
                 break;
             }
-            self.observed.service_ns.push(now_ns.saturating_sub(next.arrived_ns) as f64);
             if let Some(connection) = &mut self.connections[next.connection] {
-                write(&mut connection.stream, &next.message)?;
+                let was_sent = write(&mut connection.stream, &next.message)?;
+                if was_sent && self.behaviour.stamps_replies {
+                    let left_ns = departure(&connection.stream).ok_or("the kernel gave no timestamp for a reply")?;
+                    self.observed.service_ns.push(left_ns.saturating_sub(next.arrived_ns) as f64);
+                }
             }
             self.waiting.pop();
         }
@@ -250,11 +263,12 @@ impl EchoLoop {
     }
 }
 
-fn write(stream: &mut TcpStream, echo: &[u8]) -> Outcome<()> {
+/// Returns whether the client was still there.
+fn write(stream: &mut TcpStream, echo: &[u8]) -> Outcome<bool> {
     match stream.write(echo) {
-        Ok(written) if written == echo.len() => Ok(()),
+        Ok(written) if written == echo.len() => Ok(true),
         // A client that found the corrupt bit, or whose time is over, has closed.
-        Err(error) if [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&error.kind()) => Ok(()),
+        Err(error) if [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&error.kind()) => Ok(false),
         other => Err(format!("the arrival server could not echo {} bytes: {other:?}", echo.len())),
     }
 }
@@ -262,13 +276,28 @@ fn write(stream: &mut TcpStream, echo: &[u8]) -> Outcome<()> {
 /// Receives bytes. Returns their number and the kernel's timestamp of the last one.
 fn receive(stream: &TcpStream, buffer: &mut [u8]) -> Result<(usize, Option<u64>), Errno> {
     let mut slices = [IoSliceMut::new(buffer)];
-    let mut space = nix::cmsg_space!(TimeSpec);
+    let mut space = nix::cmsg_space!(TimeSpec, [TimeSpec; 3]);
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_DONTWAIT)?;
     let stamp_ns = message.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::ScmTimestampns(time) => u64::try_from(time.tv_sec() * 1_000_000_000 + time.tv_nsec()).ok(),
+        ControlMessageOwned::ScmTimestampns(time) => nanos(time),
         _ => None,
     });
     Ok((message.bytes, stamp_ns))
+}
+
+/// When the last reply was passed to the network device. Over loopback that is before the send call returns.
+fn departure(stream: &TcpStream) -> Option<u64> {
+    let mut space = nix::cmsg_space!([u8; 256]);
+    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut [], Some(&mut space), flags).ok()?;
+    message.cmsgs().ok()?.find_map(|control| match control {
+        ControlMessageOwned::ScmTimestampsns(times) => nanos(times.system),
+        _ => None,
+    })
+}
+
+fn nanos(time: TimeSpec) -> Option<u64> {
+    u64::try_from(time.tv_sec() * 1_000_000_000 + time.tv_nsec()).ok()
 }
 
 /// The clock of the kernel's timestamps.

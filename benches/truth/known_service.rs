@@ -6,10 +6,10 @@ use crate::common::Outcome;
 use crate::context::{Bench, micros, option};
 use crate::statistics;
 
-/// The server knows the time from a message's arrival, by the kernel's timestamp, until it hands over the reply. The
-/// client's service time contains two system calls more: its own send, and the server's, up to the arrival each.
+/// The server knows the time from a message's arrival until its reply left, both by the kernel's timestamps. The client's
+/// service time contains more: its system call up to the arrival of the message, and the way of the reply over loopback.
 pub(crate) fn known(bench: &mut Bench) -> Outcome<()> {
-    let behaviour = Behaviour { reply_at: Some(jittered()), polls: true, ..Behaviour::default() };
+    let behaviour = Behaviour { reply_at: Some(jittered()), polls: true, stamps_replies: true, ..Behaviour::default() };
     let server = ArrivalServer::start(&bench.setup.cpus, behaviour)?;
     let work = ["-c", "50", "--rate", "1000", "--duration", &option(bench.window())];
     let seen = run(bench, server.port, &work)?.histograms.service_time;

@@ -56,6 +56,15 @@ pub trait Observer: Host {
     fn read<T: ByteStream>(&mut self, socket: &mut T, room: &mut [u8]) -> io::Result<usize> {
         socket.read(room)
     }
+    /// Writes `bytes` to `socket`. Called for every write.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ByteStream::write`].
+    #[inline]
+    fn write<T: ByteStream>(&mut self, socket: &mut T, bytes: &[u8]) -> io::Result<usize> {
+        socket.write(bytes)
+    }
     /// The handshake is complete, with these parameters. Called once, before the first bytes; never without a
     /// handshake.
     fn handshake_done(&mut self, _negotiated: &dyn fmt::Display) {}
@@ -171,7 +180,7 @@ impl<O: Observer> Pump<'_, O> {
 
     #[inline]
     fn write<S: Service, T: ByteStream>(&mut self, connection: &mut Connection<S>, socket: &mut T) -> usize {
-        match retry_interrupted(|| socket.write(connection.writing())) {
+        match retry_interrupted(|| self.observer.write(socket, connection.writing())) {
             Ok(count) => {
                 self.observer.sent(&connection.writing()[..count]);
                 connection.handle_sent(count, self.limits, self.observer.now());

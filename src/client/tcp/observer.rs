@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Logs the bytes of a connection and records when the kernel accepted them.
 ///
-/// Latencies are based on the time read here, at the beginning of a turn and after each read, and on the kernel's receive
-/// timestamps. A message written later
-/// counts as sent at that time, which is immediately before.
+/// Latencies are based on the time read here, after each read and before each write, and on the kernel's receive
+/// timestamps.
 pub(in crate::client) struct ClientObserver<'a> {
     number: u32,
     plan: &'a Plan,
@@ -49,6 +48,12 @@ impl Observer for ClientObserver<'_> {
         let (count, arrival) = socket.read_with_arrival(room)?;
         self.arrival = arrival;
         Ok(count)
+    }
+
+    #[inline]
+    fn write<T: ByteStream>(&mut self, socket: &mut T, bytes: &[u8]) -> io::Result<usize> {
+        self.now = Some(Instant::now());
+        socket.write(bytes)
     }
 
     fn handshake_done(&mut self, negotiated: &dyn fmt::Display) {
