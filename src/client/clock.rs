@@ -35,6 +35,25 @@ impl Clock {
     pub(super) fn instant(self, nanos: u64) -> Instant {
         self.origin + Duration::from_nanos(nanos)
     }
+
+    /// Time since 1970 at the origin, by the current wall clock. Reads both clocks, the run clock before and after the wall
+    /// clock, and takes the closest pair of readings.
+    pub(super) fn unix_origin(self) -> Duration {
+        let mut best = (u64::MAX, Duration::ZERO);
+        for _ in 0..PAIR_ATTEMPTS {
+            let before = self.nanos(Instant::now());
+            let wall = unix_time();
+            let after = self.nanos(Instant::now());
+            let took = after - before;
+            if took < best.0 {
+                best = (took, wall.saturating_sub(Duration::from_nanos(before + took / 2)));
+            }
+            if took <= PAIR_NANOS {
+                break;
+            }
+        }
+        best.1
+    }
 }
 
 /// Converts the kernel's timestamps, which are of the wall clock, to the run clock.
@@ -60,26 +79,8 @@ impl KernelClock {
     #[inline]
     pub(super) fn nanos(&self, since_1970: Duration, round: Instant) -> Option<u64> {
         if self.round.replace(Some(round)) != Some(round) {
-            self.origin.set(self.read_origin());
+            self.origin.set(self.clock.unix_origin());
         }
         since_1970.checked_sub(self.origin.get()).map(nanos)
-    }
-
-    /// Reads both clocks, the run clock before and after the wall clock, and keeps the closest pair of readings.
-    fn read_origin(&self) -> Duration {
-        let mut best = (u64::MAX, Duration::ZERO);
-        for _ in 0..PAIR_ATTEMPTS {
-            let before = self.clock.nanos(Instant::now());
-            let wall = unix_time();
-            let after = self.clock.nanos(Instant::now());
-            let took = after - before;
-            if took < best.0 {
-                best = (took, wall.saturating_sub(Duration::from_nanos(before + took / 2)));
-            }
-            if took <= PAIR_NANOS {
-                break;
-            }
-        }
-        best.1
     }
 }

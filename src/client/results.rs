@@ -6,7 +6,7 @@ use super::machine::{machine, run_id};
 use super::metrics::WorkerMetrics;
 use super::seconds::Seconds;
 use super::shared::Shared;
-use crate::event_loop::unix_time;
+use crate::event_loop::{clock_error, unix_time};
 use crate::results::{
     Cpu, Datagrams, LoadKind, LoadStart, ReceiveTimestamps, ReplyCheck, RunResults, Statuses, Timestamp,
     TimestampSource,
@@ -62,6 +62,7 @@ impl Shared {
             requested: load.start_at,
             began: measured_from.map(|measured_from| load.start_at.unwrap_or_else(|| after(measured_from))),
             late_s: late.map(|late| late.as_secs_f64()),
+            clock_error_s: clock_error().map(|error| error.as_secs_f64()),
             skew_s: None,
         }
     }

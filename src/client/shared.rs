@@ -1,6 +1,6 @@
 //! State that the workers of a client share, and the messages between them.
 
-use super::clock::Clock;
+use super::clock::{Clock, nanos};
 use super::tcp::interactive::Interactive;
 use super::{ClientConfig, ClientHandle};
 use crate::event_loop::unix_time;
@@ -159,9 +159,7 @@ impl Shared {
     /// workers. None if a connection is not open: then every worker is told to stop.
     pub(super) fn start(&self) -> Option<Instant> {
         let start_at = self.config.load.start_at?.since_1970();
-        let (now, unix_now) = (Instant::now(), unix_time());
-        let start =
-            now.checked_sub(unix_now.saturating_sub(start_at)).unwrap_or(now) + start_at.saturating_sub(unix_now);
+        let start = self.clock.instant(nanos(start_at.saturating_sub(self.clock.unix_origin())));
         self.decide_start(self.is_all_open().then_some(start))
     }
 

@@ -235,6 +235,7 @@ impl Merger {
             requested: first.requested.filter(|_| starts.iter().all(|start| start.requested == first.requested)),
             began: starts.iter().filter_map(|start| start.began).min(),
             late_s,
+            clock_error_s: starts.iter().map(|start| start.clock_error_s).reduce(|a, b| Some(a?.max(b?))).flatten(),
             skew_s,
         })
     }

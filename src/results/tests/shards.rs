@@ -46,14 +46,18 @@ fn requested_start_and_lateness_are_kept() {
     let mut runs = [shard(0, 2, 0), shard(1, 2, 0)];
     for (run, late_s) in runs.iter_mut().zip([0.001, 0.004]) {
         let start = run.start.as_mut().expect("it has one");
-        (start.requested, start.late_s) = (start.began, Some(late_s));
+        (start.requested, start.late_s, start.clock_error_s) = (start.began, Some(late_s), Some(late_s * 3.0));
     }
+    let merged = merge(&runs).expect("one kind");
+    assert!(merged.to_string().contains(", within 3 ms by the clocks of the machines (± 12 ms)"), "{merged}");
+    runs[0].start.as_mut().expect("it has one").clock_error_s = None;
     let start = merge(&runs).expect("one kind").start.expect("both have one");
     assert_eq!(
         (start.requested, start.began, start.late_s),
         (start.requested, Some(Timestamp::after_1970(STARTED + Duration::from_secs(3))), Some(0.004))
     );
     assert!(start.skew_s.is_some_and(|skew| (skew - 0.003).abs() < 1e-9), "{start:?}");
+    assert_eq!(start.clock_error_s, None, "one clock is not synchronized");
 }
 
 #[test]
