@@ -8,7 +8,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{ErrorKind, IoSliceMut, Write};
+use std::io::{ErrorKind, IoSliceMut, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::thread::{self, JoinHandle};
@@ -235,7 +235,9 @@ impl EchoLoop {
                 {
                     *byte ^= 1 << flip.bit;
                 }
-                write(&mut connection.stream, echo)?;
+                if write(&mut connection.stream, echo)? == Write::Full {
+                    return Err("the client does not read the echoes".to_owned());
+                }
             }
             if bytes < BUFFER_BYTES {
                 return Ok(());
@@ -251,8 +253,12 @@ impl EchoLoop {
                 break;
             }
             if let Some(connection) = &mut self.connections[next.connection] {
-                let was_sent = write(&mut connection.stream, &next.message)?;
-                if was_sent && self.behaviour.stamps_replies {
+                let outcome = write(&mut connection.stream, &next.message)?;
+                if outcome == Write::Full {
+                    // As long as this client does not read, the server is at its limit.
+                    break;
+                }
+                if outcome == Write::Done && self.behaviour.stamps_replies {
                     let left_ns = departure(&connection.stream).ok_or("the kernel gave no timestamp for a reply")?;
                     self.observed.service_ns.push(left_ns.saturating_sub(next.arrived_ns) as f64);
                 }
@@ -263,12 +269,21 @@ impl EchoLoop {
     }
 }
 
-/// Returns whether the client was still there.
-fn write(stream: &mut TcpStream, echo: &[u8]) -> Outcome<bool> {
+/// Outcome of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Write {
+    Done,
+    /// The socket buffer is full.
+    Full,
+    /// A client that found the corrupt bit, or whose time is over, has closed.
+    Closed,
+}
+
+fn write(stream: &mut TcpStream, echo: &[u8]) -> Outcome<Write> {
     match stream.write(echo) {
-        Ok(written) if written == echo.len() => Ok(true),
-        // A client that found the corrupt bit, or whose time is over, has closed.
-        Err(error) if [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&error.kind()) => Ok(false),
+        Ok(written) if written == echo.len() => Ok(Write::Done),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Write::Full),
+        Err(error) if [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&error.kind()) => Ok(Write::Closed),
         other => Err(format!("the arrival server could not echo {} bytes: {other:?}", echo.len())),
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn work_per_message(bench: &mut Bench) -> Outcome<()> {
 fn searches(bench: &mut Bench, gap_ns: u64, burst_ns: u64) -> Outcome<()> {
     let capacity = NANOS_PER_SECOND / gap_ns as f64;
     let quick = ["--find-max", "p50<20ms", "--rate", "1k..4k", "--duration", "1s", "--find-budget", "12s"];
-    let whole = ["--find-max", "p99<20ms", "--rate", "1k..200k"];
+    let whole = ["--find-max", "p95<20ms", "--rate", "2k..200k", "--duration", "10s"];
     let search = if bench.setup.options.quick { &quick[..] } else { &whole[..] };
     let mut within = 0;
     for round in 1..=bench.setup.options.rounds {
