@@ -101,7 +101,8 @@ impl Unverified<'_> {
     }
 }
 
-fn first_difference(expected: &[u8], received: &[u8]) -> Option<usize> {
+/// Index of the first byte that differs.
+pub(super) fn first_difference(expected: &[u8], received: &[u8]) -> Option<usize> {
     if expected == received {
         return None;
     }

@@ -3,6 +3,7 @@
 //! Verification against this pattern detects bytes that were changed, lost, repeated, swapped or sent on another
 //! connection, and where.
 
+use super::echo::first_difference;
 use crate::random::{mix, random};
 use std::num::NonZeroU64;
 
@@ -25,35 +26,28 @@ impl Pattern {
 
     /// Writes the bytes of the stream from `offset` on.
     pub(in crate::client) fn fill(self, offset: u64, bytes: &mut [u8]) {
-        let (mut index, head) = self.head(offset, bytes.len());
+        let (index, head) = self.head(offset, bytes.len());
         let (first, rest) = bytes.split_at_mut(head.len());
         first.copy_from_slice(head.bytes());
-        let mut words = rest.chunks_exact_mut(WORD_BYTES);
-        for word in &mut words {
-            word.copy_from_slice(&self.word(index));
-            index += 1;
-        }
-        let last = words.into_remainder();
-        last.copy_from_slice(&self.word(index)[..last.len()]);
+        let (words, last) = rest.as_chunks_mut();
+        let end = index + words.len() as u64;
+        words.iter_mut().zip(index..).for_each(|(word, index)| *word = self.word(index));
+        last.copy_from_slice(&self.word(end)[..last.len()]);
     }
 
     /// Index of the first byte of `bytes` that differs from the pattern at `offset`; `None` if all are equal.
     #[must_use]
     pub(in crate::client) fn difference(self, offset: u64, bytes: &[u8]) -> Option<usize> {
-        let (mut index, head) = self.head(offset, bytes.len());
+        let (index, head) = self.head(offset, bytes.len());
         let (first, rest) = bytes.split_at(head.len());
         if first != head.bytes() {
-            return first.iter().zip(head.bytes()).position(|(came, sent)| came != sent);
+            return first_difference(first, head.bytes());
         }
-        for (number, word) in rest.chunks(WORD_BYTES).enumerate() {
-            let sent = self.word(index);
-            if word != &sent[..word.len()] {
-                let within = word.iter().zip(sent).position(|(came, sent)| *came != sent);
-                return within.map(|within| head.len() + number * WORD_BYTES + within);
-            }
-            index += 1;
-        }
-        None
+        let (words, last) = rest.as_chunks();
+        let equal = words.iter().zip(index..).take_while(|(word, index)| **word == self.word(*index)).count();
+        let (word, sent) = (words.get(equal).map_or(last, |word| word), self.word(index + equal as u64));
+        let within = first_difference(word, &sent[..word.len()])?;
+        Some(head.len() + equal * WORD_BYTES + within)
     }
 
     fn word(self, index: u64) -> [u8; WORD_BYTES] {

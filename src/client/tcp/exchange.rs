@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Number of pattern bytes generated at a time.
-const CHUNK_BYTES: usize = 1024;
+const CHUNK_BYTES: usize = 256;
 
 /// Maximum number of bytes of a message in the log: as many as one read logs.
 const LOGGED_BYTES: usize = 64 * 1024;
