@@ -9,8 +9,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{ErrorKind, IoSliceMut, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
@@ -59,9 +60,10 @@ pub(crate) fn one_per(gap_ns: u64, burst_ns: u64) -> ReplyAt {
 #[derive(Default)]
 pub(crate) struct Behaviour {
     pub(crate) flip: Option<BitFlip>,
-    /// Each message is answered at an instant of its own, by a server that polls until then; otherwise at once.
+    /// Each message is answered at an instant of its own, otherwise at once.
     pub(crate) reply_at: Option<ReplyAt>,
-    /// The server never sleeps. To wake it costs the client 10 µs in each send over loopback, and none over a network.
+    /// The server never sleeps. Otherwise replies at an instant are up to 1 ms late, and to wake the server costs the client
+    /// 10 µs in each send over loopback, and none over a network.
     pub(crate) polls: bool,
     /// Replies are timestamped, to know the service times.
     pub(crate) stamps_replies: bool,
@@ -87,6 +89,7 @@ impl ArrivalServer {
     pub(crate) fn start(cpus: &Cpus, behaviour: Behaviour) -> Outcome<Self> {
         let explain = |error: std::io::Error| format!("cannot set up the arrival server: {error}");
         let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).map_err(explain)?;
+        keep_stamping()?;
         // Accepted connections inherit this option.
         setsockopt(&listener, ReceiveTimestampns, &true).map_err(|error| explain(error.into()))?;
         let port = listener.local_addr().map_err(explain)?.port();
@@ -122,6 +125,14 @@ impl ArrivalServer {
     }
 }
 
+/// The kernel begins to timestamp a moment after a first socket wants it, and ends with the last one. This socket stays.
+fn keep_stamping() -> Outcome<()> {
+    static SOCKET: OnceLock<UdpSocket> = OnceLock::new();
+    let explain = |error: std::io::Error| format!("cannot set up timestamps: {error}");
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(explain)?;
+    setsockopt(SOCKET.get_or_init(|| socket), ReceiveTimestampns, &true).map_err(|error| explain(error.into()))
+}
+
 struct EchoLoop {
     poll: Poll,
     listener: TcpListener,
@@ -155,9 +166,8 @@ impl EchoLoop {
         let mut events = Events::with_capacity(1024);
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            // A server with messages to answer polls, so that it replies at the instant.
-            let polls = self.behaviour.polls || !self.waiting.is_empty();
-            let timeout = polls.then_some(Duration::ZERO);
+            let next = self.waiting.peek().map(|Reverse(next)| next.reply_at_ns.saturating_sub(wall_clock_ns()));
+            let timeout = if self.behaviour.polls { Some(Duration::ZERO) } else { next.map(Duration::from_nanos) };
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     return Err(format!("the arrival server cannot poll: {error}"));

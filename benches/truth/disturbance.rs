@@ -84,7 +84,7 @@ pub(crate) fn run_busy_program() {
 /// takes 20 µs for each message and is busy for 60 % of the time. What an undisturbed client sees must lie within the
 /// bounds, and the percentiles that the queue has moved must be marked.
 pub(crate) fn stalls(bench: &mut Bench) -> Outcome<()> {
-    let behaviour = Behaviour { reply_at: Some(one_per(20_000, 0)), ..Behaviour::default() };
+    let behaviour = Behaviour { reply_at: Some(one_per(20_000, 0)), polls: true, ..Behaviour::default() };
     let server = ArrivalServer::start(&bench.setup.cpus, behaviour)?;
     let (duration, warm_up) = (option(bench.window()), option(bench.setup.options.warm_up()));
     let work = ["-c", "50", "--rate", "30k", "--duration", &duration, "--warm-up", &warm_up];
