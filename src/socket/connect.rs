@@ -35,6 +35,9 @@ pub fn begin_connect(address: &Address, options: &SocketOptions, source: Option<
     if let Some(source) = source {
         bind_source(&socket, source)?;
     }
+    if matches!(address, Address::Ip(_)) {
+        sys::choose_from_all_ports(&socket);
+    }
     match socket.connect(&target) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
@@ -97,13 +100,43 @@ pub fn check_connect(stream: &Stream) -> io::Result<ConnectProgress> {
         Stream::Unix(_) => return Ok(ConnectProgress::Connected),
         Stream::Tls(stream) => return check_connect(stream.socket()),
     };
-    if let Some(error) = stream.take_error()? {
-        return Err(error);
-    }
     match stream.peer_addr() {
         Ok(peer) if stream.local_addr()? == peer => Err(ErrorKind::ConnectionRefused.into()),
         Ok(_) => Ok(ConnectProgress::Connected),
-        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(ConnectProgress::Pending),
-        Err(error) => Err(error),
+        // A connect that has failed left its error on the socket.
+        Err(error) => match stream.take_error()? {
+            Some(cause) => Err(cause),
+            None if error.kind() == ErrorKind::NotConnected => Ok(ConnectProgress::Pending),
+            None => Err(error),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::begin_connect;
+    use crate::socket::byte_stream::ByteStream;
+    use crate::socket::{Address, SocketOptions, Stream};
+    use std::net::TcpListener;
+
+    /// Linux chooses from every second port first, and from the others only when these are taken.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn local_ports_are_even_and_odd() {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or_default());
+        if (numbers.next(), numbers.next()) < (Some(6), Some(14)) {
+            return;
+        }
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(host) else { continue };
+            let address = Address::Ip(listener.local_addr().expect("it is bound"));
+            let connect = |_| begin_connect(&address, &SocketOptions::default(), None).expect("it listens");
+            // Each of 40 connections goes to a port of its own.
+            let streams: Vec<_> = (0..40).map(connect).collect();
+            let port = |stream: &Stream| stream.local_address().and_then(|local| local.port());
+            let odd = streams.iter().filter(|stream| port(stream).is_some_and(|port| port % 2 == 1)).count();
+            assert!((1..40).contains(&odd), "{odd} of 40 are odd");
+        }
     }
 }

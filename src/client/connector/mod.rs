@@ -2,11 +2,13 @@
 
 mod backoff;
 mod connect_rate;
+mod port_search;
 
 pub(super) use connect_rate::ConnectRate;
 
 use super::failure::Failure;
 use backoff::Backoff;
+use port_search::PortSearch;
 use std::collections::VecDeque;
 use std::iter::{Peekable, StepBy};
 use std::ops::RangeInclusive;
@@ -46,6 +48,7 @@ pub(in crate::client) struct Connector {
     /// Number of connects that wait for an event.
     pending: usize,
     max_in_progress: usize,
+    port_search: PortSearch,
     /// The connector is in the ready queue.
     queued: bool,
     exhausted: bool,
@@ -75,6 +78,7 @@ impl Connector {
             requeued: VecDeque::new(),
             pending: 0,
             max_in_progress,
+            port_search: PortSearch::default(),
             queued: true,
         }
     }
@@ -88,6 +92,7 @@ impl Connector {
         if self.connect_rate.as_mut().is_some_and(|connect_rate| !connect_rate.take(since)) {
             return None;
         }
+        self.port_search.begin();
         if let Some(attempt) = self.requeued.pop_front() {
             return Some(ConnectAttempt { since, ..attempt });
         }
@@ -106,6 +111,7 @@ impl Connector {
 
     /// Counts a connect that waits for an event.
     pub(in crate::client) fn attempt_started(&mut self) {
+        self.port_search.end();
         self.pending += 1;
     }
 

@@ -7,16 +7,16 @@
 mod linux;
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)))]
 pub(super) use linux::{
-    delivery, hop_limit, limit_hops, nonblocking, overrun, receive_with_arrival, received_at, received_hops,
-    report_arrivals, report_overrun,
+    choose_from_all_ports, delivery, hop_limit, limit_hops, nonblocking, overrun, receive_with_arrival, received_at,
+    received_hops, report_arrivals, report_overrun,
 };
 
 #[cfg(any(multiconn_fallbacks, not(any(target_os = "linux", target_os = "android"))))]
 mod other;
 #[cfg(any(multiconn_fallbacks, not(any(target_os = "linux", target_os = "android"))))]
 pub(super) use other::{
-    delivery, hop_limit, limit_hops, nonblocking, overrun, receive_with_arrival, received_at, received_hops,
-    report_arrivals, report_overrun,
+    choose_from_all_ports, delivery, hop_limit, limit_hops, nonblocking, overrun, receive_with_arrival, received_at,
+    received_hops, report_arrivals, report_overrun,
 };
 
 #[cfg(not(target_os = "freebsd"))]

@@ -16,6 +16,9 @@ pub(in crate::socket) fn nonblocking(domain: Domain, kind: Type) -> io::Result<S
     Ok(socket)
 }
 
+/// These systems choose among all ports anyway.
+pub(in crate::socket) fn choose_from_all_ports(_socket: &Socket) {}
+
 /// These systems do not report dropped datagrams per socket.
 #[allow(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
 pub(in crate::socket) fn report_overrun(_socket: &Socket) -> io::Result<()> {
