@@ -36,6 +36,9 @@ const MAX_WARM_UP: usize = 10;
 /// Minimum messages per slice of the warm-up, of which only the median counts.
 const WARM_UP_MESSAGES: f64 = 100.0;
 
+/// Minimum rise of the median within a run that shows overload, as a share of the limit.
+const MIN_RISE: f64 = 0.1;
+
 /// Minimum pause between rates; also that many times the limit. In it a server ends what it had begun.
 const MIN_PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_LIMITS: u32 = 10;
@@ -398,10 +401,15 @@ impl Search {
         }
     }
 
-    /// A median that rises within a run shows a queue that grows: overload, even if the limit is not reached yet.
+    /// A median that rises within a run shows a queue that grows: overload, even if the limit is not reached yet. A rise that
+    /// is small beside the limit may have any cause.
     fn unless_rising(&self) -> RateVerdict {
         let medians: Vec<_> = self.measured().slices.iter().map(|slice| slice.counts.median_ns).collect();
-        if is_rising(&medians) { RateVerdict::Bad } else { RateVerdict::Good }
+        if is_rising(&medians, self.plan.limit.as_secs_f64() * 1e9 * MIN_RISE) {
+            RateVerdict::Bad
+        } else {
+            RateVerdict::Good
+        }
     }
 
     /// Whether the rest of the confirmation can still make it hold.

@@ -51,13 +51,13 @@ impl PooledShare {
     }
 }
 
-/// Whether values rise over time: by the Mann-Kendall test with one-sided 99 %, and by a tenth from the first third to
-/// the last.
+/// Whether values rise over time: by the Mann-Kendall test with one-sided 99 %, and by a tenth and `min_rise` from the first
+/// third to the last.
 ///
 /// The test counts the pairs that rise less those that fall (H. B. Mann, "Nonparametric Tests Against Trend", 1945; M.
 /// G. Kendall, "Rank Correlation Methods", 1975). Below five values it never finds a trend.
 #[allow(clippy::cast_precision_loss, reason = "a few slices")]
-pub(super) fn is_rising(values: &[u64]) -> bool {
+pub(super) fn is_rising(values: &[u64], min_rise: f64) -> bool {
     let count = values.len();
     if count < MIN_TREND {
         return false;
@@ -71,7 +71,8 @@ pub(super) fn is_rising(values: &[u64]) -> bool {
     let is_significant = (score - 1.0) / variance.sqrt() > ONE_SIDED_99 || is_strictly_rising(values);
     let third = count / 3;
     let mean = |part: &[u64]| part.iter().map(|value| *value as f64).sum::<f64>() / part.len() as f64;
-    is_significant && mean(&values[count - third..]) > mean(&values[..third]) * (1.0 + MIN_RISE)
+    let (first, last) = (mean(&values[..third]), mean(&values[count - third..]));
+    is_significant && last - first > min_rise.max(first * MIN_RISE)
 }
 
 /// For five values in order the normal distribution is too coarse; by chance they occur once in 120 times.
@@ -85,9 +86,11 @@ mod tests {
 
     #[test]
     fn a_trend_needs_significance_and_size() {
+        let is_rising = |values: &[u64]| is_rising(values, 20.0);
         assert!(is_rising(&[100, 110, 120, 130, 140]));
         assert!(!is_rising(&[100, 120, 140, 160]), "four values are too few");
-        assert!(!is_rising(&[100, 101, 102, 103, 104]), "four percent are too little");
+        assert!(!is_rising(&[1000, 1010, 1020, 1030, 1040]), "four percent are too little");
+        assert!(!is_rising(&[10, 12, 14, 16, 18]), "8 is less than 20");
         assert!(!is_rising(&[140, 130, 120, 110, 100]));
         assert!(!is_rising(&[100, 180, 90, 170, 110, 200, 95, 160, 105, 120]));
         let steady: Vec<u64> = (0..21).map(|index| 100 + index * 3 + index % 2 * 9).collect();
