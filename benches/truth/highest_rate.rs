@@ -1,10 +1,10 @@
 //! The search for the highest rate, against servers of a known capacity.
 
 use crate::arrival_server::{ArrivalServer, Behaviour, one_per};
-use crate::client::{Client, run};
+use crate::client::Client;
 use crate::common::Outcome;
 use crate::common::figures::grouped;
-use crate::context::{Bench, option, row};
+use crate::context::{Bench, row};
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
@@ -22,7 +22,7 @@ pub(crate) fn work_per_message(bench: &mut Bench) -> Outcome<()> {
 }
 
 fn searches(bench: &mut Bench, gap_ns: u64, burst_ns: u64, polls: bool) -> Outcome<()> {
-    let nominal = NANOS_PER_SECOND / gap_ns as f64;
+    let capacity = NANOS_PER_SECOND / gap_ns as f64;
     let quick = ["--find-max", "p50<20ms", "--rate", "1k..4k", "--duration", "1s", "--find-budget", "12s"];
     let whole = ["--find-max", "p95<20ms", "--rate", "2k..200k", "--duration", "10s"];
     let search = if bench.setup.options.quick { &quick[..] } else { &whole[..] };
@@ -30,7 +30,6 @@ fn searches(bench: &mut Bench, gap_ns: u64, burst_ns: u64, polls: bool) -> Outco
     for round in 1..=bench.setup.options.rounds {
         let behaviour = Behaviour { reply_at: Some(one_per(gap_ns, burst_ns)), polls, ..Behaviour::default() };
         let server = ArrivalServer::start(&bench.setup.cpus, behaviour)?;
-        let capacity = saturated(bench, server.port)?;
         let results = Client::start(bench, server.port, &[&["-c", "16"], search].concat())?.results()?;
         server.finish()?;
         let found = results.find_max.as_ref().ok_or("the client did not search")?;
@@ -38,17 +37,8 @@ fn searches(bench: &mut Bench, gap_ns: u64, burst_ns: u64, polls: bool) -> Outco
         within += usize::from(found.confirmed && (holds / capacity - 1.0).abs() <= MAX_ERROR);
         let remark = format!("{:.3} of the capacity, {:?}, {:.0} s", holds / capacity, found.end, found.search_s);
         row(&format!("search {round}, messages/s"), &grouped(holds), &remark);
-        row("  capacity", &grouped(capacity), &format!("{:.3} of the nominal one", capacity / nominal));
     }
     let rounds = bench.setup.options.rounds;
     bench.judge("searches within 5 % of the capacity", &format!("{within} of {rounds}"), "all", within == rounds);
     Ok(())
-}
-
-/// Messages per second of a closed loop that keeps the server busy. Where other programs share the caches, the system calls
-/// of a message can take longer than the time it should use.
-fn saturated(bench: &Bench, port: u16) -> Outcome<f64> {
-    let duration = option(bench.short_window());
-    let results = run(bench, port, &["-c", "16", "--pipeline", "16", "--warm-up", "200ms", "--duration", &duration])?;
-    Ok(results.rate())
 }
