@@ -21,6 +21,7 @@ mod known_latency;
 mod load;
 mod log_output;
 mod metrics;
+mod million;
 mod options;
 mod outcome;
 mod output_files;
