@@ -25,8 +25,10 @@ const STALL: Duration = Duration::from_micros(300);
 const STALL_PAUSE: Duration = Duration::from_micros(9700);
 
 /// The CPU of a closed loop is shared with two programs that use all they get. Undisturbed and disturbed runs alternate.
+///
+/// The server polls. One that sleeps takes longer to wake up after each pause of the client, and that is not the client's.
 pub(crate) fn shared_cpu(bench: &mut Bench) -> Outcome<()> {
-    let server = bench.server(&[])?;
+    let server = ArrivalServer::start(&bench.setup.cpus, Behaviour { polls: true, ..Behaviour::default() })?;
     for timestamps in ["kernel", "user"] {
         let (mut alone, mut disturbed) = (Vec::new(), Vec::new());
         for _ in 0..bench.setup.options.rounds {
@@ -51,7 +53,7 @@ pub(crate) fn shared_cpu(bench: &mut Bench) -> Outcome<()> {
             }
         }
     }
-    Ok(())
+    server.finish().map(drop)
 }
 
 fn service_time(bench: &Bench, port: u16, timestamps: &str) -> Outcome<Latencies> {
