@@ -29,7 +29,7 @@ pub use workers::run_workers;
 
 use mailbox::Mailbox;
 use mio::event::{Event, Source};
-use mio::{Events, Interest, Poll, Registry};
+use mio::{Events, Interest, Poll};
 use signals::Signals;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -115,7 +115,9 @@ pub struct LoopContext {
     pub precise_timers: PreciseTimers,
     /// Ready queue: keys that can go on without an event. Each round takes one from the front, after its events.
     pub ready: VecDeque<Key>,
-    registry: Registry,
+    poll: Poll,
+    /// Events that were taken from the kernel and not dispatched yet.
+    events: Events,
 }
 
 impl LoopContext {
@@ -126,7 +128,7 @@ impl LoopContext {
     ///
     /// Errors of epoll_ctl(2).
     pub fn register(&self, source: &mut dyn Source, key: Key) -> io::Result<()> {
-        self.registry.register(source, key.into(), BOTH_DIRECTIONS)
+        self.poll.registry().register(source, key.into(), BOTH_DIRECTIONS)
     }
 
     /// Registers a listener for incoming connections.
@@ -135,22 +137,38 @@ impl LoopContext {
     ///
     /// Errors of epoll_ctl(2).
     pub fn register_listener(&self, source: &mut dyn Source, key: Key) -> io::Result<()> {
-        self.registry.register(source, key.into(), Interest::READABLE)
+        self.poll.registry().register(source, key.into(), Interest::READABLE)
     }
 
     /// Deregisters `source`. Must happen before it is closed: otherwise a duplicated descriptor keeps reporting events
     /// (epoll(7), question 6).
     pub fn deregister(&self, source: &mut dyn Source) {
-        if let Err(error) = self.registry.deregister(source) {
+        if let Err(error) = self.poll.registry().deregister(source) {
             log::debug!("cannot deregister: {error}");
         }
+    }
+
+    /// Whether an event or a precise timer is due in the middle of a round. The next round handles it. A handler that
+    /// works long on one source asks, and goes on without the cost of a round while nothing else is due.
+    #[inline]
+    pub fn is_event_due(&mut self) -> bool {
+        // An error returns in the next round.
+        self.poll(Some(Duration::ZERO)).is_err() || !self.events.is_empty() || self.precise_timers.is_due_now()
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
+            result => result?,
+        }
+        Ok(())
     }
 }
 
 /// Event loop that receives messages of type `M`.
 pub struct EventLoop<M> {
-    poll: Poll,
-    events: Events,
+    /// Storage of the events that are dispatched; empty between two rounds.
+    dispatched: Events,
     mailbox: Mailbox<M>,
     signals: Option<Signals>,
     /// Keys of the precise timers that have expired; empty between two rounds.
@@ -172,15 +190,15 @@ impl<M> EventLoop<M> {
         let mailbox = Mailbox::new(poll.registry(), MAILBOX.into())?;
         let now = Instant::now();
         let precise_timers = PreciseTimers::new(poll.registry(), PRECISE_TIMERS.into())?;
-        let registry = poll.registry().try_clone()?;
+        let events = || Events::with_capacity(EVENTS_PER_ROUND);
+        let (wheel, ready) = (Wheel::new(now), VecDeque::new());
         Ok(Self {
-            poll,
-            events: Events::with_capacity(EVENTS_PER_ROUND),
+            dispatched: events(),
             mailbox,
             signals: None,
             due_timers: Vec::new(),
             spin,
-            context: LoopContext { now, wheel: Wheel::new(now), precise_timers, ready: VecDeque::new(), registry },
+            context: LoopContext { now, wheel, precise_timers, ready, poll, events: events() },
         })
     }
 
@@ -245,6 +263,10 @@ impl<M> EventLoop<M> {
     /// would gain less than one round plus one tick of punctuality, and only when no event wakes the loop earlier.
     #[inline]
     fn wait(&mut self) -> io::Result<()> {
+        if !self.context.events.is_empty() {
+            self.context.now = Instant::now();
+            return Ok(());
+        }
         if !self.context.ready.is_empty() {
             return self.poll(Some(Duration::ZERO));
         }
@@ -261,10 +283,7 @@ impl<M> EventLoop<M> {
     }
 
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
-            result => result?,
-        }
+        self.context.poll(timeout)?;
         self.context.now = Instant::now();
         Ok(())
     }
@@ -273,8 +292,8 @@ impl<M> EventLoop<M> {
     fn spin(&mut self, deadline: Instant) -> io::Result<bool> {
         loop {
             self.poll(Some(Duration::ZERO))?;
-            let LoopContext { now, wheel, precise_timers, .. } = &self.context;
-            if !self.events.is_empty() || precise_timers.is_due(*now) || wheel.is_due(*now) {
+            let LoopContext { now, wheel, precise_timers, events, .. } = &self.context;
+            if !events.is_empty() || precise_timers.is_due(*now) || wheel.is_due(*now) {
                 return Ok(true);
             }
             if *now >= deadline {
@@ -304,7 +323,8 @@ impl<M> EventLoop<M> {
     }
 
     fn dispatch_events<H: Handler<Message = M>>(&mut self, handler: &mut H) {
-        for event in &self.events {
+        std::mem::swap(&mut self.dispatched, &mut self.context.events);
+        for event in &self.dispatched {
             match Key::from(event.token()) {
                 MAILBOX => {
                     for message in self.mailbox.receive() {
@@ -320,6 +340,7 @@ impl<M> EventLoop<M> {
                 key => handler.handle_event(&mut self.context, key, Readiness::from(event)),
             }
         }
+        self.dispatched.clear();
     }
 
     fn dispatch_expired<H: Handler<Message = M>>(&mut self, handler: &mut H) {

@@ -57,6 +57,12 @@ impl PreciseTimers {
         self.armed.first().is_some_and(|(instant, _)| *instant <= now)
     }
 
+    /// Whether a timer has expired. Reads the clock only if one is armed.
+    #[inline]
+    pub(super) fn is_due_now(&self) -> bool {
+        !self.armed.is_empty() && self.is_due(Instant::now())
+    }
+
     /// Removes and returns the first timer if it has expired by `now`.
     #[inline]
     pub(super) fn next_due(&mut self, now: Instant) -> Option<Key> {

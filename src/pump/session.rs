@@ -11,19 +11,8 @@ use std::time::Instant;
 
 /// Number of consecutive turns that a busy connection gets from the ready queue before it goes to the back. Only other
 /// busy connections wait for all of them, and gain from a warm cache in return. A quiet connection waits for a single
-/// turn, because events are handled first.
+/// turn: after each one the loop looks for events and handles them first.
 const TURNS_IN_A_ROW: u8 = 8;
-
-/// Why a session is in the ready queue, where it has at most one place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Queued {
-    /// It is not there.
-    Not,
-    /// It was woken.
-    Woken,
-    /// It has spent the budget of its turn.
-    Yielded,
-}
 
 /// A connection, its socket, its entry in the timer wheel and its place in the ready queue.
 ///
@@ -37,7 +26,11 @@ pub struct Session<S> {
     /// Bytes charged to the memory account for this connection.
     held_bytes: usize,
     timer: Timer,
-    queued: Queued,
+    /// Whether it is in the ready queue, where it has at most one place.
+    is_queued: bool,
+    /// Whether it spent the budget of a turn when it was last served. Its events then wait for its place in the ready
+    /// queue.
+    is_busy: bool,
     /// The close reason in the log line of its owner, once it was logged.
     pub logged: Option<CloseReason>,
     /// Whether its owner has admitted the client. False while a PROXY protocol header is to be received.
@@ -62,7 +55,8 @@ impl<S: Service> Session<S> {
             socket,
             held_bytes: 0,
             timer: Timer::default(),
-            queued: Queued::Not,
+            is_queued: false,
+            is_busy: false,
             logged: None,
             is_admitted: true,
             listener: 0,
@@ -70,18 +64,21 @@ impl<S: Service> Session<S> {
         }
     }
 
-    /// The socket reported readiness. No turn is due for a busy session in the ready queue. Its turn comes anyway, and an
-    /// extra one would delay other connections. A session that was only woken does not wait for all that were woken
-    /// before, such as the others of a broadcast.
+    /// The socket reported readiness. The turn of a busy session comes from the ready queue: at once it would interrupt
+    /// the turns in a row of another busy one, and delay quiet ones. A session that was only woken does not wait for all
+    /// that were woken before, such as the others of a broadcast.
     #[inline]
-    pub fn handle_event(&mut self, readiness: Readiness) -> bool {
+    pub fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness) -> bool {
         self.connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);
-        self.queued != Queued::Yielded
+        if self.is_busy {
+            self.queue_turn(context, key);
+        }
+        !self.is_busy
     }
 
     /// The session has reached the front of the ready queue.
     pub fn handle_ready(&mut self) -> bool {
-        self.queued = Queued::Not;
+        self.is_queued = false;
         self.turns_in_a_row += 1;
         true
     }
@@ -125,13 +122,17 @@ impl<S: Service> Session<S> {
         memory.update(std::mem::replace(&mut self.held_bytes, held_bytes), held_bytes)
     }
 
-    /// Runs one turn and schedules the next one.
+    /// Runs a turn, or several in a row from the ready queue while no event is due, and schedules the next one.
     #[inline]
     pub fn turn<O: Observer>(&mut self, pump: &mut Pump<'_, O>, context: &mut LoopContext, key: Key) -> Turn {
         let precise_deadline = self.connection.precise_deadline();
         // A panic of the service closes its own connection only.
         let turn = guarded(|| {
-            let turn = pump.turn(&mut self.connection, &mut self.socket);
+            let mut turn = pump.turn(&mut self.connection, &mut self.socket);
+            while turn == Turn::Yielded && self.has_turns_left() && !context.is_event_due() {
+                self.turns_in_a_row += 1;
+                turn = pump.turn(&mut self.connection, &mut self.socket);
+            }
             let held_bytes = self.connection.held_bytes().saturating_add(self.socket.held_bytes());
             // Above the limit the exact number has no meaning, and the sum over all connections could overflow.
             (turn, held_bytes.min(pump.memory.limit().saturating_add(1)))
@@ -145,25 +146,34 @@ impl<S: Service> Session<S> {
             // The connection whose growth exceeds the limit is closed, not an older one.
             _ if !is_within_limit => return self.abort(CloseReason::MemoryLimit),
             Turn::Opened => return turn,
-            Turn::Yielded if self.queued == Queued::Not && (1..TURNS_IN_A_ROW).contains(&self.turns_in_a_row) => {
-                self.queued = Queued::Yielded;
-                context.ready.push_front(key);
-            }
             Turn::Yielded => {
-                self.queue_turn(context, key);
-                self.queued = Queued::Yielded;
+                self.is_busy = true;
+                if self.has_turns_left() {
+                    self.is_queued = true;
+                    context.ready.push_front(key);
+                } else {
+                    self.queue_turn(context, key);
+                }
             }
-            Turn::Blocked => self.turns_in_a_row = 0,
+            Turn::Blocked => {
+                self.is_busy &= self.turns_in_a_row > 1;
+                self.turns_in_a_row = 0;
+            }
         }
         let deadline = self.connection.urgent_deadline(pump.limits);
         self.arm(context, key, deadline);
         turn
     }
 
-    /// Puts a session that was woken into the ready queue, unless it is there.
+    /// Whether the turns that it has got from the ready queue may continue.
+    fn has_turns_left(&self) -> bool {
+        !self.is_queued && (1..TURNS_IN_A_ROW).contains(&self.turns_in_a_row)
+    }
+
+    /// Puts the session at the back of the ready queue, unless it is there.
     pub fn queue_turn(&mut self, context: &mut LoopContext, key: Key) {
-        if self.queued == Queued::Not {
-            self.queued = Queued::Woken;
+        if !self.is_queued {
+            self.is_queued = true;
             self.turns_in_a_row = 0;
             context.ready.push_back(key);
         }
@@ -188,7 +198,7 @@ impl<S: Service> Session<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Queued, Session};
+    use super::Session;
     use crate::buffer::{BufferPool, MemoryAccount};
     use crate::connection::Limits;
     use crate::event_loop::{EventLoop, Key, Readiness};
@@ -209,11 +219,9 @@ mod tests {
         session.queue_turn(context, Key::fixed(1));
         session.queue_turn(context, Key::fixed(1));
         assert_eq!(context.ready.len(), 1, "one place");
-        assert!(session.handle_event(readiness));
-        session.queued = Queued::Yielded;
-        assert!(!session.handle_event(readiness), "a busy session waits");
+        assert!(session.handle_event(context, Key::fixed(1), readiness));
         assert!(session.handle_ready());
-        assert!(session.handle_event(readiness));
+        assert!(session.handle_event(context, Key::fixed(1), readiness));
     }
 
     #[test]

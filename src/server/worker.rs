@@ -274,9 +274,9 @@ impl<'a, S: Service> Worker<'a, S> {
     #[inline]
     fn handle_connection(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
         let is_due = match self.entries.get_mut(key) {
-            Some(Entry::Service(entry)) => is_turn_due(&mut entry.session, trigger, &self.limits, context.now),
+            Some(Entry::Service(entry)) => is_turn_due(&mut entry.session, context, key, trigger, &self.limits),
             Some(Entry::Admin(connection)) => {
-                is_turn_due(&mut connection.session, trigger, &self.admin.limits, context.now)
+                is_turn_due(&mut connection.session, context, key, trigger, &self.admin.limits)
             }
             Some(Entry::Outgoing(_)) => return self.handle_outgoing(context, key, trigger),
             None => false,

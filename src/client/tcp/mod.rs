@@ -133,7 +133,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
     ) -> TurnResult {
         let session = &mut entry.connection;
         let is_due = match trigger {
-            Trigger::Event(readiness) => session.handle_event(readiness),
+            Trigger::Event(readiness) => session.handle_event(context, key, readiness),
             Trigger::Ready => session.handle_ready(),
             Trigger::Expired => session.handle_expired(&self.limits, context.now),
             Trigger::PreciseTimer => session.handle_precise_timer(context.now),

@@ -7,7 +7,7 @@
 use super::routes::{PageService, page_service};
 use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
 use crate::connection::Limits;
-use crate::event_loop::{Key, LoopContext, Readiness};
+use crate::event_loop::{Key, LoopContext};
 use crate::pump::{Pump, Session, TimeOnlyObserver};
 use crate::server::config::MAX_ADMIN_CONNECTIONS;
 use crate::server::shared::Shared;
@@ -34,7 +34,7 @@ impl AdminConnection {
     pub(in crate::server) fn new(shared: &Arc<Shared>, socket: Stream, now: Instant) -> Self {
         let mut session = Session::new(Some(page_service(shared)), socket, now);
         // The request may have arrived already: it is answered before another connection replaces this one.
-        session.handle_event(Readiness { readable: true, writable: true, hang_up: false });
+        session.connection.handle_event(true, true, false);
         Self { session }
     }
 

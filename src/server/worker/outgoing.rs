@@ -186,7 +186,7 @@ impl Outgoing {
         match (&mut self.state, trigger) {
             (_, Trigger::Wake) if self.service.is_some() => self.handle_requests(&connects.shared.memory),
             (State::Connected(entry), _) => {
-                let is_due = is_turn_due(&mut entry.session, trigger, &self.options.limits, context.now);
+                let is_due = is_turn_due(&mut entry.session, context, key, trigger, &self.options.limits);
                 if is_due { Step::Turn } else { Step::Wait }
             }
             (State::Connecting(connecting), Trigger::Event(readiness)) => {
@@ -364,7 +364,8 @@ impl Outgoing {
         if self.options.limits.drain_by.is_some() {
             session.connection.handle_drain();
         }
-        session.handle_event(connecting.readiness);
+        let Readiness { readable, writable, hang_up } = connecting.readiness;
+        session.connection.handle_event(readable, writable, hang_up);
         self.state = State::Connected(ConnectionEntry::new(session, peer, connection));
         Step::Turn
     }

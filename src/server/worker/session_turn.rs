@@ -7,22 +7,22 @@ use crate::pump::{Pump, Session, Turn};
 use crate::server::observer::SessionObserver;
 use crate::server::token::Trigger;
 use crate::service::{Context, Service};
-use std::time::Instant;
 
 /// Passes `trigger` to `session`. Returns whether a turn is due.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "called once per message; measured in instructions")]
 pub(super) fn is_turn_due<S: Service>(
     session: &mut Session<S>,
+    context: &mut LoopContext,
+    key: Key,
     trigger: Trigger,
     limits: &Limits,
-    now: Instant,
 ) -> bool {
     match trigger {
-        Trigger::Event(readiness) => session.handle_event(readiness),
+        Trigger::Event(readiness) => session.handle_event(context, key, readiness),
         Trigger::Ready => session.handle_ready(),
-        Trigger::Expired => session.handle_expired(limits, now),
-        Trigger::PreciseTimer => session.handle_precise_timer(now),
+        Trigger::Expired => session.handle_expired(limits, context.now),
+        Trigger::PreciseTimer => session.handle_precise_timer(context.now),
         Trigger::Wake => {
             session.connection.handle_requests();
             true
