@@ -1,6 +1,6 @@
 //! Pool of storage blocks, shared by all connections of one worker.
 
-use super::Buffer;
+use super::{Buffer, Storage};
 
 /// Size of a block in bytes. Blocks of 64 KiB moved 256 KiB messages 1.55 times as fast as one read per wake-up. Blocks
 /// of 256 KiB were slower again, because they no longer fit the cache.
@@ -15,7 +15,8 @@ pub(super) const MAX_FREE_BLOCKS: usize = 16;
 /// The block that was returned last is lent first, while it is still in the cache.
 #[derive(Debug, Default)]
 pub struct BufferPool {
-    blocks: Vec<Box<[u8]>>,
+    #[allow(clippy::vec_box, reason = "a block moves to a buffer and back without an allocation")]
+    blocks: Vec<Box<Storage>>,
 }
 
 impl BufferPool {
@@ -38,11 +39,11 @@ impl BufferPool {
     /// Panics when `limit` is above `u32::MAX` and the buffer has to grow that far.
     #[inline]
     pub fn make_room(&mut self, buffer: &mut Buffer, limit: usize) {
-        if !buffer.is_empty() {
-            self.make_room_behind(buffer, limit);
-        } else if buffer.storage.len() < BLOCK_BYTES {
+        match &mut buffer.0 {
+            Some(storage) if storage.len() > 0 => self.make_room_behind(storage, limit),
+            Some(storage) if storage.space.len() >= BLOCK_BYTES => {}
             // The buffer has no storage, or the exact fit of an earlier leftover, which is too small to read into.
-            buffer.storage = self.allocate();
+            storage => *storage = Some(self.allocate()),
         }
     }
 
@@ -50,47 +51,59 @@ impl BufferPool {
     /// the buffer then keeps storage that just fits its bytes.
     #[inline]
     pub fn reclaim(&mut self, buffer: &mut Buffer) {
-        if buffer.is_empty() {
-            if !buffer.storage.is_empty() {
-                self.free(std::mem::take(&mut buffer.storage));
+        if let Some(storage) = &mut buffer.0 {
+            if storage.len() > 0 {
+                self.shrink(storage);
+            } else if let Some(storage) = buffer.0.take() {
+                self.free(storage);
             }
-        } else {
-            self.shrink(buffer);
         }
     }
 
-    fn shrink(&mut self, buffer: &mut Buffer) {
-        if buffer.storage.len() >= BLOCK_BYTES && buffer.len() <= buffer.storage.len() / 2 {
-            let block = buffer.replace_storage(vec![0; buffer.len()].into());
-            self.free(block);
+    fn shrink(&mut self, storage: &mut Box<Storage>) {
+        if storage.space.len() >= BLOCK_BYTES && storage.len() <= storage.space.len() / 2 {
+            self.replace(storage, Box::new(Storage::new(storage.len())));
         }
     }
 
-    fn make_room_behind(&mut self, buffer: &mut Buffer, limit: usize) {
-        let size = buffer.storage.len();
-        let (start, end) = (buffer.start as usize, buffer.end as usize);
+    fn make_room_behind(&mut self, storage: &mut Box<Storage>, limit: usize) {
+        let size = storage.space.len();
+        let (start, end) = (storage.start as usize, storage.end as usize);
         if size < BLOCK_BYTES {
             let block = self.allocate();
-            buffer.replace_storage(block);
-        } else if start >= buffer.len() || (end == size && start > 0) {
+            self.replace(storage, block);
+        } else if start >= storage.len() || (end == size && start > 0) {
             // The first case moves no more bytes than it frees; the second is the last resort before growing.
-            buffer.compact();
+            storage.compact();
         } else if end == size && size < limit {
             let grown = (size * 2).min(limit);
             assert!(u32::try_from(grown).is_ok(), "a buffer limit of {limit} bytes is above 4 GiB");
-            let block = buffer.replace_storage(vec![0; grown].into());
-            self.free(block);
+            self.replace(storage, Box::new(Storage::new(grown)));
         }
     }
 
-    #[inline]
-    fn allocate(&mut self) -> Box<[u8]> {
-        self.blocks.pop().unwrap_or_else(|| vec![0; BLOCK_BYTES].into())
+    /// Moves the bytes of `storage` to `other`, which takes its place.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the bytes do not fit.
+    fn replace(&mut self, storage: &mut Box<Storage>, mut other: Box<Storage>) {
+        let len = storage.len();
+        other.space[..len].copy_from_slice(storage.bytes());
+        other.commit(len);
+        storage.consume(len);
+        self.free(std::mem::replace(storage, other));
     }
 
     #[inline]
-    fn free(&mut self, block: Box<[u8]>) {
-        if block.len() == BLOCK_BYTES && self.blocks.len() < MAX_FREE_BLOCKS {
+    #[allow(clippy::unnecessary_box_returns, reason = "the pool holds boxes")]
+    fn allocate(&mut self) -> Box<Storage> {
+        self.blocks.pop().unwrap_or_else(|| Box::new(Storage::new(BLOCK_BYTES)))
+    }
+
+    #[inline]
+    fn free(&mut self, block: Box<Storage>) {
+        if block.space.len() == BLOCK_BYTES && self.blocks.len() < MAX_FREE_BLOCKS {
             self.blocks.push(block);
         }
     }
