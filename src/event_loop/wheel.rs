@@ -70,6 +70,8 @@ impl Expired {
 pub struct Wheel {
     start: Instant,
     now: u64,
+    /// When the next tick begins. Until then [`advance`](Self::advance) has nothing to do.
+    next_tick: Instant,
     /// Tick of the first occupied slot. Cached: every round of the loop reads it, few operations change it.
     next: Option<u64>,
     occupied: [u64; LEVELS],
@@ -84,7 +86,7 @@ impl Wheel {
     pub fn new(start: Instant) -> Self {
         let head = |list| Node { key: Key::fixed(list), tick: UNARMED, previous: list, next: list };
         let nodes = (0..=EXPIRED).map(head).collect();
-        Self { start, now: 0, next: None, occupied: [0; LEVELS], nodes, free_list: 0 }
+        Self { start, now: 0, next_tick: start, next: None, occupied: [0; LEVELS], nodes, free_list: 0 }
     }
 
     /// Arms `timer` so that `key` expires no later than `deadline`. Does nothing when it already expires earlier.
@@ -141,11 +143,17 @@ impl Wheel {
     /// Advances the wheel to `now`. [`next_due`](Self::next_due) then returns the expired entries.
     #[inline]
     pub fn advance(&mut self, now: Instant) {
-        let target = self.tick_before(now);
+        if now >= self.next_tick {
+            self.advance_to(self.tick_before(now));
+        }
+    }
+
+    fn advance_to(&mut self, target: u64) {
         if self.next.is_some_and(|tick| tick <= target) {
             self.turn_to(target);
         }
         self.now = self.now.max(target);
+        self.next_tick = self.start + Duration::from_millis((self.now + 1) * TICK_MS);
     }
 
     /// Removes and returns the next expired entry. Its timer can be armed again, for a later tick.
