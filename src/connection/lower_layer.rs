@@ -38,8 +38,11 @@ impl<S: Service> Connection<S> {
         // The layer below answers input that it cannot decode (a TLS alert), so the connection closes in order instead
         // of by a reset.
         let is_answered_below = error.kind() == io::ErrorKind::InvalidData && !is_ending;
-        self.is_cut |= !is_answered_below && self.has_unsent();
-        self.phase = if is_answered_below { Phase::Finishing } else { Phase::Closed };
+        if is_answered_below {
+            self.phase = Phase::Finishing;
+        } else {
+            self.end_now(self.has_unsent());
+        }
         self.input.clear();
         self.output.clear();
     }
@@ -53,6 +56,6 @@ impl<S: Service> Connection<S> {
     /// Whether bytes held back by a layer below should be offered to the socket.
     #[inline]
     pub fn wants_flush(&self) -> bool {
-        self.may_write && self.phase != Phase::Closed
+        self.may_write && !self.phase.is_closed()
     }
 }

@@ -21,8 +21,10 @@
 
 mod deadlines;
 mod lower_layer;
+mod moment;
 mod output_progress;
 mod phase;
+mod rare_state;
 mod service_wait;
 #[cfg(test)]
 mod tests;
@@ -33,7 +35,9 @@ use crate::buffer::{Buffer, BufferPool};
 use crate::service::{Context, Handle, Host, Input, NextSend, Output, Service, Wait};
 use crate::socket::ByteStream;
 use deadlines::{Deadline, DeadlineConditions, DeadlineTimes};
+use moment::Moment;
 use phase::Phase;
+use rare_state::Rare;
 use service_wait::ServiceWait;
 use std::time::Instant;
 
@@ -56,12 +60,11 @@ enum InputEnd {
 pub(crate) struct Connection<S> {
     /// None until the connection is open and its owner has made the service.
     service: Option<S>,
-    /// None until the service asks for it.
-    handle: Option<Handle>,
     input: Buffer,
     output: Buffer,
     waiting: ServiceWait,
     times: DeadlineTimes,
+    rare: Rare,
     received_bytes: u64,
     sent_bytes: u64,
     phase: Phase,
@@ -69,8 +72,6 @@ pub(crate) struct Connection<S> {
     reason: CloseReason,
     /// The service must be called.
     serve_due: bool,
-    /// The handle holds bytes to send, or the request to close after them.
-    sends_due: bool,
     /// The socket may have more to read. Events are edge-triggered, so this stays set until a read finds nothing more.
     may_read: bool,
     /// The socket may take more output; always set while no output waits, here or in a layer below.
@@ -78,13 +79,6 @@ pub(crate) struct Connection<S> {
     input_end: InputEnd,
     /// The deadline may have moved nearer since it was last queried.
     deadline_dirty: bool,
-    /// The connection was closed with output unsent.
-    is_cut: bool,
-    /// Number of checks without progress since output was last delivered.
-    checks: u8,
-    /// Lower half of the byte count that the peer's system had acknowledged at the last check. Only changes matter, and
-    /// those show in it.
-    acknowledged: u32,
 }
 
 impl<S: Service> Connection<S> {
@@ -93,24 +87,20 @@ impl<S: Service> Connection<S> {
     pub fn new(service: Option<S>, now: Instant) -> Self {
         Self {
             service,
-            handle: None,
             input: Buffer::new(),
             output: Buffer::new(),
             waiting: ServiceWait::Input,
             times: DeadlineTimes::new(now),
+            rare: Rare::default(),
             received_bytes: 0,
             sent_bytes: 0,
             phase: Phase::Open,
             reason: CloseReason::Completed,
             serve_due: true,
-            sends_due: false,
             may_read: true,
             may_write: true,
             input_end: InputEnd::Unknown,
             deadline_dirty: true,
-            is_cut: false,
-            checks: 0,
-            acknowledged: 0,
         }
     }
 
@@ -138,19 +128,20 @@ impl<S: Service> Connection<S> {
         socket: &'a dyn ByteStream,
     ) -> Context<'a> {
         let facts = [limits.drain_by.is_some(), !self.phase.has_output_ended()];
-        Context::new(now, facts, &mut self.handle, host, socket)
+        Context::new(now, facts, &mut self.rare, host, socket)
     }
 
     /// Sets the handle of an outgoing connection, which was used before the connection existed.
     pub fn set_handle(&mut self, handle: Handle) {
-        self.handle = Some(handle);
-        self.sends_due = true;
+        let rare = self.rare.needed();
+        rare.handle = Some(handle);
+        rare.sends_due = true;
     }
 
     /// The connection is over: informs the handles, and the service if it was made. Must be called once, as the last.
     /// The service stays: it may panic here and again when it is dropped, and two panics at once end the process.
     pub fn end(&mut self, reason: CloseReason) {
-        if let Some(handle) = &self.handle {
+        if let Some(handle) = &self.rare.get().handle {
             handle.end();
         }
         if let Some(service) = &mut self.service {
@@ -176,7 +167,7 @@ impl<S: Service> Connection<S> {
     /// The close reason, once the connection is closed.
     #[inline]
     pub fn closed(&self) -> Option<CloseReason> {
-        (self.phase == Phase::Closed).then_some(self.reason)
+        self.phase.is_closed().then_some(self.reason)
     }
 
     /// The close reason, once only the shutdown of our half and the peer's end remain.
@@ -210,13 +201,14 @@ impl<S: Service> Connection<S> {
 
     /// The handle of the connection was used.
     pub fn handle_requests(&mut self) {
-        let Some(handle) = &self.handle else { return };
+        let Some(rare) = self.rare.existing() else { return };
+        let Some(handle) = &rare.handle else { return };
         let requests = handle.take_requests();
+        rare.sends_due |= requests.send;
         self.serve_due |= requests.wake;
-        self.sends_due |= requests.send;
         if let Some(reason) = requests.reset {
-            self.is_cut = true;
-            self.close(reason);
+            self.reason = reason;
+            self.end_now(true);
         }
     }
 
@@ -289,7 +281,7 @@ impl<S: Service> Connection<S> {
         let phase = self.phase;
         for deadline in self.times.expired(self.deadline_conditions(), limits, now) {
             // A handler may change the phase, and with it the deadlines that apply. The next check covers those.
-            if self.phase == phase && phase != Phase::Closed {
+            if self.phase == phase && !phase.is_closed() {
                 self.handle_expired(deadline, limits, now);
             }
         }
@@ -305,7 +297,10 @@ impl<S: Service> Connection<S> {
     fn handle_expired(&mut self, deadline: Deadline, limits: &Limits, now: Instant) {
         match deadline {
             Deadline::Service => self.serve_due = true,
-            Deadline::Check => self.checks = self.times.checks_due(limits, now),
+            Deadline::Check => {
+                let rare = self.rare.needed();
+                rare.checks = deadlines::checks_due(rare.blocked, limits, now);
+            }
             // All output was sent before.
             Deadline::Linger => self.phase = Phase::Closed,
             Deadline::Drain if self.phase == Phase::Lingering => self.phase = Phase::Closed,
@@ -323,7 +318,7 @@ impl<S: Service> Connection<S> {
     /// Returns storage to the pool at the end of a turn.
     #[inline]
     pub fn release(&mut self, pool: &mut BufferPool) {
-        if self.phase == Phase::Closed {
+        if self.phase.is_closed() {
             self.input.clear();
             self.output.clear();
         }
@@ -335,7 +330,7 @@ impl<S: Service> Connection<S> {
     #[inline]
     pub fn held_bytes(&self) -> usize {
         let service = self.service.as_ref().map_or(0, Service::held_bytes);
-        let sends = self.handle.as_ref().filter(|_| self.sends_due).map_or(0, Handle::held_bytes);
+        let sends = self.rare.get().handle.as_ref().filter(|_| self.sends_due()).map_or(0, Handle::held_bytes);
         (self.input.storage_bytes() + self.output.storage_bytes() + sends).saturating_add(service)
     }
 
@@ -366,7 +361,12 @@ impl<S: Service> Connection<S> {
     /// Whether bytes of the handle should be put into the output: see [`queue_sends`](Self::queue_sends).
     #[inline]
     pub fn wants_sends(&self) -> bool {
-        self.sends_due && self.phase.takes_sends()
+        self.sends_due() && self.phase.takes_sends()
+    }
+
+    #[inline]
+    fn sends_due(&self) -> bool {
+        self.rare.get().sends_due
     }
 
     /// As [`wants_sends`](Self::wants_sends), if there is room for certain.
@@ -378,7 +378,7 @@ impl<S: Service> Connection<S> {
     /// Whether output should be written to the socket.
     #[inline]
     pub fn wants_write(&self) -> bool {
-        self.may_write && !self.output.is_empty() && self.phase != Phase::Closed
+        self.may_write && !self.output.is_empty() && !self.phase.is_closed()
     }
 
     /// Whether the socket should be read. Not with a full input buffer, nor while the service waits for output space:
@@ -387,7 +387,7 @@ impl<S: Service> Connection<S> {
     pub fn wants_read(&self, limits: &Limits) -> bool {
         let accepts_input = match self.phase {
             phase if phase.is_open() => self.waiting != ServiceWait::Writable && self.input.len() < limits.buffer_bytes,
-            phase => phase != Phase::Closed,
+            phase => !phase.is_closed(),
         };
         accepts_input && self.may_read && !self.has_input_ended()
     }
@@ -402,7 +402,7 @@ impl<S: Service> Connection<S> {
     /// Whether all output was sent and our sending half should be shut down.
     #[inline]
     pub fn wants_shut(&self) -> bool {
-        let is_all_sent = self.output.is_empty() && !self.sends_due && self.may_write;
+        let is_all_sent = self.output.is_empty() && !self.sends_due() && self.may_write;
         matches!(self.phase, Phase::Finishing | Phase::OutputEnded) && is_all_sent
     }
 
@@ -414,17 +414,19 @@ impl<S: Service> Connection<S> {
 
     /// The earliest instant at which [`handle_deadline`](Self::handle_deadline) has something to do.
     pub fn next_deadline(&self, limits: &Limits) -> Option<Instant> {
-        if self.phase == Phase::Closed { None } else { self.times.earliest(self.deadline_conditions(), limits) }
+        if self.phase.is_closed() { None } else { self.times.earliest(self.deadline_conditions(), limits) }
     }
 
     fn deadline_conditions(&self) -> DeadlineConditions {
+        let rare = self.rare.get();
         DeadlineConditions {
             is_handshaking: self.is_handshaking(),
             is_open: self.phase.is_open(),
             is_lingering: self.phase == Phase::Lingering,
             no_bytes_moved: self.received_bytes == 0 && self.sent_bytes == 0,
-            checks: self.checks,
-            service: (self.waiting == ServiceWait::Deadline).then(|| self.times.service()),
+            blocked: rare.blocked,
+            checks: rare.checks,
+            service: if self.waiting == ServiceWait::Deadline { rare.service } else { Moment::NEVER },
         }
     }
 
@@ -438,7 +440,7 @@ impl<S: Service> Connection<S> {
     /// The instant, to the microsecond, at which [`handle_precise_timer`](Self::handle_precise_timer) must be called.
     #[inline]
     pub fn precise_deadline(&self) -> Option<Instant> {
-        (self.waiting == ServiceWait::PreciseDeadline).then(|| self.times.service())
+        (self.waiting == ServiceWait::PreciseDeadline).then(|| self.rare.get().service.into())
     }
 
     // Operations of the pump.
@@ -446,7 +448,7 @@ impl<S: Service> Connection<S> {
     /// Puts bytes of the handle into the output, as far as there is room. Not between two parts of a message: a service
     /// that waits for output space may have the rest of one.
     pub fn queue_sends(&mut self, pool: &mut BufferPool, limits: &Limits) {
-        let Some(handle) = self.handle.clone() else { return };
+        let Some(handle) = self.rare.get().handle.clone() else { return };
         if self.phase.is_open() && self.waiting == ServiceWait::Writable && !handle.is_closing() {
             return;
         }
@@ -464,7 +466,7 @@ impl<S: Service> Connection<S> {
                 }
             }
         }
-        self.sends_due = false;
+        self.rare.needed().sends_due = false;
     }
 
     /// Calls the service and handles the wait that it returns.
@@ -485,7 +487,7 @@ impl<S: Service> Connection<S> {
             output.end();
         }
         let facts = [limits.drain_by.is_some(), !self.phase.has_output_ended()];
-        let mut context = Context::new(now, facts, &mut self.handle, host, socket);
+        let mut context = Context::new(now, facts, &mut self.rare, host, socket);
         let wait = service.serve(&mut input, &mut output, &mut context);
         if output.has_ended() && self.phase == Phase::Open {
             self.phase = Phase::OutputEnded;
@@ -495,10 +497,10 @@ impl<S: Service> Connection<S> {
         self.waiting = wait.into();
         match wait {
             Wait::Deadline(instant) => {
-                self.times.wait_until(instant);
+                self.rare.needed().service = instant.into();
                 self.deadline_dirty = true;
             }
-            Wait::PreciseDeadline(instant) => self.times.wait_until(instant),
+            Wait::PreciseDeadline(instant) => self.rare.needed().service = instant.into(),
             Wait::Close => self.finish(CloseReason::Completed),
             Wait::Abort => self.finish(CloseReason::ProtocolError),
             Wait::Input if self.has_input_ended() => self.finish(CloseReason::PeerClosed),
@@ -545,7 +547,7 @@ impl<S: Service> Connection<S> {
     /// Of a connection whose output has ended, input that still arrives cannot be answered.
     fn has_nothing_in_flight(&self) -> bool {
         let all_read = !self.may_read && self.input.is_empty() && self.waiting != ServiceWait::Writable;
-        let all_sent = self.output.is_empty() && !self.sends_due;
+        let all_sent = self.output.is_empty() && !self.sends_due();
         let is_busy = self.serve_due || self.service.as_ref().is_some_and(Service::is_busy);
         !is_busy && (self.phase.has_output_ended() || all_read && all_sent)
     }
@@ -571,9 +573,11 @@ impl<S: Service> Connection<S> {
 
     /// Accepts no more bytes from handles. Those that were accepted are sent.
     fn refuse_sends(&mut self) {
-        if let Some(handle) = &self.handle {
+        if let Some(rare) = self.rare.existing()
+            && let Some(handle) = &rare.handle
+        {
             handle.refuse();
-            self.sends_due |= handle.held_bytes() > 0;
+            rare.sends_due |= handle.held_bytes() > 0;
         }
     }
 }

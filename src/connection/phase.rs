@@ -17,6 +17,8 @@ pub(super) enum Phase {
     Lingering,
     /// Nothing is left to do but to close the socket.
     Closed,
+    /// As [`Closed`](Self::Closed), but output is lost: the socket is closed by a reset.
+    Cut,
 }
 
 impl Phase {
@@ -24,6 +26,12 @@ impl Phase {
     #[inline]
     pub(super) fn is_open(self) -> bool {
         matches!(self, Self::Open | Self::OutputEnded | Self::OutputShut)
+    }
+
+    /// Whether the connection is over.
+    #[inline]
+    pub(super) fn is_closed(self) -> bool {
+        matches!(self, Self::Closed | Self::Cut)
     }
 
     /// Whether bytes of the connection's handle are still sent in this phase, or it is closed by its handle. The handle

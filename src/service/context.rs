@@ -13,9 +13,15 @@ pub struct Context<'a> {
     is_draining: bool,
     /// Whether the output has not ended.
     takes_sends: bool,
-    handle: &'a mut Option<Handle>,
+    handle: &'a mut dyn HandleSlot,
     host: &'a mut dyn Host,
     socket: &'a dyn ByteStream,
+}
+
+/// Where a connection keeps its handle, once there is one.
+pub(crate) trait HandleSlot {
+    /// The place of the handle.
+    fn handle(&mut self) -> &mut Option<Handle>;
 }
 
 /// The owner of a connection, as a [`Context`] asks it. The defaults are for services that never ask.
@@ -52,7 +58,7 @@ impl<'a> Context<'a> {
     pub(crate) fn new(
         now: Instant,
         [is_draining, takes_sends]: [bool; 2],
-        handle: &'a mut Option<Handle>,
+        handle: &'a mut dyn HandleSlot,
         host: &'a mut dyn Host,
         socket: &'a dyn ByteStream,
     ) -> Self {
@@ -64,7 +70,7 @@ impl<'a> Context<'a> {
     pub(super) fn reborrow(&mut self) -> Context<'_> {
         let Self { now, is_draining, takes_sends, handle, host, socket } = self;
         let (is_draining, takes_sends) = (*is_draining, *takes_sends);
-        Context { now: *now, is_draining, takes_sends, handle, host: *host, socket: *socket }
+        Context { now: *now, is_draining, takes_sends, handle: *handle, host: *host, socket: *socket }
     }
 
     /// Start of the loop's current round: a service reads no clock.
@@ -120,7 +126,7 @@ impl<'a> Context<'a> {
             }
             handle
         };
-        self.handle.get_or_insert_with(new_handle).clone()
+        self.handle.handle().get_or_insert_with(new_handle).clone()
     }
 
     /// Opens an outgoing connection on the same loop, and returns its handle at once. `options` can be an

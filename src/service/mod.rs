@@ -39,7 +39,7 @@ pub use chargen::Chargen;
 pub use close_reason::CloseReason;
 pub use connect::ConnectOptions;
 pub use context::Context;
-pub(crate) use context::Host;
+pub(crate) use context::{HandleSlot, Host};
 pub use datagram::{
     ChargenDatagram, DaytimeDatagram, DiscardDatagram, EchoDatagram, FixedDatagram, Reply, Responder, ReverseDatagram,
     SHORT_REPLY_BYTES, TimeDatagram, UpperDatagram,

@@ -117,12 +117,13 @@ fn lingering() -> Harness<ScriptedService> {
     harness
 }
 
-/// Memory of an idle connection besides its service and its socket. It has 48 bytes for the two buffers, 40 for the
-/// times, 16 for the counters, 8 for the handle, and 16 for the phase, the close reason, the wait, the end of the input,
-/// six flags and the delivery state.
+/// Memory of an idle connection besides its service and its socket. It has 16 bytes each for the two buffers, the times
+/// and the counters, 8 for the rare state, and 8 for the phase, the close reason, the wait, the end of the input and four
+/// flags.
 #[test]
-fn a_connection_takes_at_most_128_bytes() {
-    assert!(size_of::<Connection<Echo>>() <= 128, "{} bytes", size_of::<Connection<Echo>>());
+fn a_connection_takes_64_bytes_and_its_service() {
+    assert_eq!(size_of::<Connection<Echo>>(), 72);
+    assert_eq!(size_of::<Connection<Box<dyn Service>>>(), 64 + size_of::<Box<dyn Service>>());
 }
 
 #[test]
