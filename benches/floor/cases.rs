@@ -56,12 +56,12 @@ pub(crate) const ALL: [Case; 12] = [
     Case {
         name: "15,000 idle connections",
         traffic: Traffic { pattern: Pattern::Silent, ..Traffic::steady(15_000, 64, 1) },
-        target: Target::Memory { max_bytes_each: 256.0 },
+        target: Target::Memory { max_bytes_each: 170.0 },
     },
     Case {
         name: "15,000 idle connections after an echo each",
         traffic: Traffic { pattern: Pattern::SilentAfterOne, ..Traffic::steady(15_000, 64, 1) },
-        target: Target::Memory { max_bytes_each: 256.0 },
+        target: Target::Memory { max_bytes_each: 170.0 },
     },
     Case {
         name: "TLS, 64 conns, 64 B, 1 in flight",

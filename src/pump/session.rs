@@ -11,8 +11,12 @@ use std::time::Instant;
 
 /// Number of consecutive turns that a busy connection gets from the ready queue before it goes to the back. Only other
 /// busy connections wait for all of them, and gain from a warm cache in return. A quiet connection waits for a single
-/// turn: after each one the loop looks for events and handles them first.
+/// turn: after each one the loop looks for events, unless there was no quiet connection lately.
 const TURNS_IN_A_ROW: u8 = 8;
+
+/// Memory is charged in units of this many bytes, rounded up. 32 bits then count up to 64 GiB; a connection with more is
+/// closed.
+const CHARGE_BYTES: usize = 16;
 
 /// A connection, its socket, its entry in the timer wheel and its place in the ready queue.
 ///
@@ -23,8 +27,8 @@ pub struct Session<S> {
     pub connection: Connection<S>,
     /// Socket of the connection.
     pub socket: Stream,
-    /// Bytes charged to the memory account for this connection.
-    held_bytes: usize,
+    /// Memory charged to the account for this connection, in units of [`CHARGE_BYTES`].
+    held_units: u32,
     timer: Timer,
     /// Whether it is in the ready queue, where it has at most one place.
     is_queued: bool,
@@ -36,7 +40,7 @@ pub struct Session<S> {
     /// Whether its owner has admitted the client. False while a PROXY protocol header is to be received.
     pub is_admitted: bool,
     /// Index of the listener that accepted the connection.
-    pub listener: u32,
+    pub listener: u16,
     /// Number of consecutive turns from the ready queue.
     turns_in_a_row: u8,
 }
@@ -53,7 +57,7 @@ impl<S: Service> Session<S> {
         Self {
             connection,
             socket,
-            held_bytes: 0,
+            held_units: 0,
             timer: Timer::default(),
             is_queued: false,
             is_busy: false,
@@ -72,6 +76,8 @@ impl<S: Service> Session<S> {
         self.connection.handle_event(readiness.readable, readiness.writable, readiness.hang_up);
         if self.is_busy {
             self.queue_turn(context, key);
+        } else {
+            context.record_quiet_event();
         }
         !self.is_busy
     }
@@ -113,13 +119,20 @@ impl<S: Service> Session<S> {
         if let Some(instant) = self.connection.precise_deadline() {
             context.precise_timers.cancel(key, instant);
         }
-        memory.release(std::mem::take(&mut self.held_bytes));
+        self.charge(memory, 0);
     }
 
     /// Charges what the socket holds to the memory account, before the first turn. Returns whether that is within the limit.
     pub fn charge_socket(&mut self, memory: &MemoryAccount) -> bool {
-        let held_bytes = self.socket.held_bytes();
-        memory.update(std::mem::replace(&mut self.held_bytes, held_bytes), held_bytes)
+        self.charge(memory, self.socket.held_bytes())
+    }
+
+    /// Charges `held_bytes` to the memory account. Returns whether that is within the limit.
+    #[inline]
+    fn charge(&mut self, memory: &MemoryAccount, held_bytes: usize) -> bool {
+        let units = u32::try_from(held_bytes.div_ceil(CHARGE_BYTES)).unwrap_or(u32::MAX);
+        let before = std::mem::replace(&mut self.held_units, units);
+        memory.update(before as usize * CHARGE_BYTES, units as usize * CHARGE_BYTES) && units < u32::MAX
     }
 
     /// Runs a turn, or several in a row from the ready queue while no event is due, and schedules the next one.
@@ -133,13 +146,12 @@ impl<S: Service> Session<S> {
                 self.turns_in_a_row += 1;
                 turn = pump.turn(&mut self.connection, &mut self.socket);
             }
-            let held_bytes = self.connection.held_bytes().saturating_add(self.socket.held_bytes());
-            // Above the limit the exact number has no meaning, and the sum over all connections could overflow.
-            (turn, held_bytes.min(pump.memory.limit().saturating_add(1)))
+            (turn, self.connection.held_bytes().saturating_add(self.socket.held_bytes()))
         });
-        let (turn, held_bytes) = turn.unwrap_or_else(|_| (self.abort(CloseReason::ServicePanicked), self.held_bytes));
-        let is_within_limit = pump.memory.update(self.held_bytes, held_bytes);
-        self.held_bytes = held_bytes;
+        let (turn, is_within_limit) = match turn {
+            Ok((turn, held_bytes)) => (turn, self.charge(pump.memory, held_bytes)),
+            Err(_) => (self.abort(CloseReason::ServicePanicked), true),
+        };
         self.arm_precise_timer(context, key, precise_deadline);
         match turn {
             Turn::Closed(_) => return turn,
@@ -161,7 +173,9 @@ impl<S: Service> Session<S> {
             }
         }
         let deadline = self.connection.urgent_deadline(pump.limits);
-        self.arm(context, key, deadline);
+        if deadline.is_some() {
+            self.arm(context, key, deadline);
+        }
         turn
     }
 
@@ -199,13 +213,14 @@ impl<S: Service> Session<S> {
 #[cfg(test)]
 mod tests {
     use super::Session;
-    use crate::buffer::{BufferPool, MemoryAccount};
+    use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
     use crate::connection::Limits;
     use crate::event_loop::{EventLoop, Key, Readiness};
     use crate::pump::{Pump, TimeOnlyObserver, Turn};
     use crate::service::{Delayed, Echo};
     use crate::socket::Stream;
     use mio::net::UnixStream;
+    use std::io::Write;
     use std::time::Duration;
 
     /// It waits in the ready queue behind all others of a broadcast, but its peer need not.
@@ -222,6 +237,43 @@ mod tests {
         assert!(session.handle_event(context, Key::fixed(1), readiness));
         assert!(session.handle_ready());
         assert!(session.handle_event(context, Key::fixed(1), readiness));
+    }
+
+    /// Runs the turns from the ready queue of an echo that has more to do than one turn may, with an event of another
+    /// source if `with_event`. Returns the result and the number of bytes received.
+    fn busy_turns(with_event: bool) -> (Turn, u64) {
+        let mut event_loop = EventLoop::<()>::spinning(Duration::ZERO).expect("descriptors are free");
+        let context = event_loop.context();
+        let (stream, mut peer) = UnixStream::pair().expect("descriptors are free");
+        let (mut other, mut other_peer) = UnixStream::pair().expect("descriptors are free");
+        context.register(&mut other, Key::fixed(2)).expect("the socket is new");
+        assert!(context.is_event_due(), "the socket is writable");
+        context.clear_events();
+        if with_event {
+            other_peer.write_all(b"quiet").expect("the buffer is empty");
+        }
+        peer.write_all(&vec![7; 2 * BLOCK_BYTES]).expect("the buffer is empty");
+        let (limits, memory) = (Limits { turn_bytes: BLOCK_BYTES, ..Limits::default() }, MemoryAccount::unlimited());
+        let (mut pool, now, key) = (BufferPool::new(), context.now, Key::fixed(1));
+        let mut pump = Pump { pool: &mut pool, memory: &memory, limits: &limits, observer: &mut TimeOnlyObserver(now) };
+        let mut session = Session::new(Some(Echo), Stream::Unix(stream), now);
+        session.queue_turn(context, key);
+        let readiness = Readiness { readable: true, writable: true, hang_up: false };
+        assert!(session.handle_event(context, key, readiness), "it is quiet");
+        assert_eq!(context.ready.pop_front(), Some(key));
+        assert!(session.handle_ready());
+        let turn = session.turn(&mut pump, context, key);
+        if turn == Turn::Yielded {
+            assert!(!session.handle_event(context, key, readiness), "a busy session waits for its place");
+            assert_eq!(context.ready, [key], "and has one");
+        }
+        (turn, session.connection.received_bytes())
+    }
+
+    #[test]
+    fn a_busy_session_goes_on_until_an_event_is_due() {
+        assert_eq!(busy_turns(false), (Turn::Blocked, 2 * BLOCK_BYTES as u64));
+        assert_eq!(busy_turns(true), (Turn::Yielded, BLOCK_BYTES as u64));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod entry;
 mod local_wakes;
 mod outgoing;
 mod outgoing_entries;
+mod peer_address;
 mod proxy_header;
 mod session_turn;
 mod signals;
@@ -258,7 +259,7 @@ impl<'a, S: Service> Worker<'a, S> {
             "Accepted connection from {}", peer.in_python()
         );
         let mut session = Session::new(None, socket, context.now);
-        session.listener = u32::try_from(index).unwrap_or(u32::MAX);
+        session.listener = u16::try_from(index).unwrap_or(u16::MAX);
         session.is_admitted = !self.shared.config.proxy_protocol;
         if !session.is_admitted {
             session.connection.handle_handshake();
@@ -336,13 +337,13 @@ impl<'a, S: Service> Worker<'a, S> {
         let connection = &entry.session.connection;
         let expects_plain_text = connection.received_bytes() == 0 && self.shared.tls.is_none();
         let (now, counters, sending) = (context.now, self.counters, self.shared.config.sending);
-        let (peer, number) = (&entry.peer, entry.number);
+        let (peer, number) = (&*entry.peer.get(), entry.number);
         let mut observer = SessionObserver {
             now,
             key,
             peer,
             number,
-            listener: self.acceptors.get(entry.session.listener as usize),
+            listener: self.acceptors.get(usize::from(entry.session.listener)),
             notify: &self.notify,
             shared: self.shared,
             requests: &mut self.connects.requests,
@@ -356,7 +357,7 @@ impl<'a, S: Service> Worker<'a, S> {
         let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut observer };
         let turn = run_turn(&mut entry.session, &mut pump, context, key, &mut *self.make_service);
         if observer.speaks_tls {
-            self.protocol_mismatch.warn_of_tls(context.now, &entry.peer);
+            self.protocol_mismatch.warn_of_tls(context.now, peer);
         }
         if let Some(reason) = turn.closed() {
             self.close(context, key, reason);
@@ -384,8 +385,8 @@ impl<'a, S: Service> Worker<'a, S> {
         };
         entry.session.deregister(context, key, &self.shared.memory);
         let closing = entry.closing(reason, context.now, &mut self.malformed);
-        self.protocol_mismatch.check_closed(context.now, &entry.session.socket, &entry.peer);
-        let (peer, is_admitted) = (entry.peer, entry.session.is_admitted);
+        let (peer, is_admitted) = (entry.peer.get(), entry.session.is_admitted);
+        self.protocol_mismatch.check_closed(context.now, &entry.session.socket, &peer);
         // The service may panic; the socket is closed in any case.
         let _ = guarded(|| entry.session.connection.end(reason));
         let _ = guarded(|| drop(entry.session));

@@ -92,7 +92,7 @@ impl<S: Service> Worker<'_, S> {
         let mut observer = SessionObserver {
             now: context.now,
             key,
-            peer: &entry.peer,
+            peer: &entry.peer.get(),
             number: entry.number,
             listener: None,
             notify: &self.notify,

@@ -32,7 +32,7 @@ impl<S: Service> Worker<'_, S> {
                 Err(reason) => reason,
             },
             Ok(ProxyHeader::Invalid(error_detail)) => {
-                let (peer, number, reason) = (&entry.peer, entry.number, CloseReason::ProxyHeaderInvalid);
+                let (peer, number, reason) = (entry.peer.get(), entry.number, CloseReason::ProxyHeaderInvalid);
                 if self.proxy_header_warning.is_due(context.now) {
                     let count = self.counters.closed.get(reason) + 1;
                     log::warn!(connection = number, peer:%, error_detail, count; "invalid PROXY header; connection closed");
@@ -55,14 +55,15 @@ impl<S: Service> Worker<'_, S> {
         destination: Option<Address>,
     ) -> Result<(), CloseReason> {
         let Some(Entry::Service(entry)) = self.entries.get_mut(key) else { return Err(CloseReason::Stopped) };
-        let client = source.unwrap_or_else(|| entry.peer.clone());
-        let proxy = std::mem::replace(&mut entry.peer, client);
-        let (peer, destination) = (&entry.peer, destination.map(|address| address.to_string()));
+        let proxy = entry.peer.get().into_owned();
+        let peer = source.unwrap_or_else(|| proxy.clone());
+        entry.peer = peer.clone().into();
+        let destination = destination.map(|address| address.to_string());
         log::debug!(
             target: SERVER_LOG, connection = entry.number, peer:%, destination, proxy:%;
             "Received PROXY header for {}", peer.in_python()
         );
-        if let Err(refusal) = self.shared.admission.admit(peer) {
+        if let Err(refusal) = self.shared.admission.admit(&peer) {
             log::debug!(peer:%, reason:% = refusal; "connection refused");
             self.counters.refused.add(refusal);
             return Err(CloseReason::Refused);
