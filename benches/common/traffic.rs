@@ -20,6 +20,10 @@ pub(crate) enum Pattern {
     Churn,
     /// Persistent connections that send nothing.
     Silent,
+    /// Datagrams, each by itself.
+    Datagrams,
+    /// Datagrams that the kernel passes on several at once.
+    MergedDatagrams,
     /// Persistent connections that are silent after one echo each.
     SilentAfterOne,
 }

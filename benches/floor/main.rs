@@ -7,7 +7,8 @@
 //! - `ours`: `multiconn-server --workers 1`, the release program;
 //! - `tokio`: the usual async echo server, one task per connection ([`tokio_echo`]).
 //!
-//! Over TLS, ours is compared with tokio on the same rustls.
+//! Over TLS, ours is compared with tokio on the same rustls, and over UDP with a bare loop of recvmmsg and sendmmsg
+//! ([`bare_udp`]).
 //!
 //! The servers share one CPU and take turns; the load ([`common::load`]) runs on another CPU. A figure is a ratio
 //! within one round, and the median of these ratios over the rounds, so that other activity on the machine affects all
@@ -19,6 +20,7 @@
 #![allow(clippy::cast_precision_loss, reason = "counts and nanoseconds here stay far below 2^53")]
 
 mod bare;
+mod bare_udp;
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
@@ -26,6 +28,7 @@ mod kind;
 mod report;
 mod rounds;
 mod tokio_echo;
+mod udp;
 
 use std::env;
 use std::process::ExitCode;
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let role = arguments.first().and_then(|first| first.strip_prefix(child::ROLE_PREFIX));
     let outcome = match role {
         Some("bare") => bare::serve(),
+        Some("bare-udp") => bare_udp::serve(),
         Some("tokio") => tokio_echo::serve(false),
         Some("tokio-tls") => tokio_echo::serve(true),
         Some("load") => load::run(&arguments[1..]),
@@ -75,7 +79,7 @@ fn compare(arguments: &[String]) -> ExitCode {
         rounds: 5,
         window: Duration::from_secs(1),
         quick_window: Duration::from_millis(100),
-        case_names: cases::ALL.iter().map(|case| case.name).collect(),
+        case_names: cases::ALL.iter().map(|case| case.name).chain(udp::ALL.iter().map(|case| case.name)).collect(),
     };
     let setup = match RunSetup::of(&bench, arguments) {
         Ok(setup) => setup,
@@ -93,6 +97,11 @@ fn compare(arguments: &[String]) -> ExitCode {
         if case.descriptors_needed(options) > descriptors {
             verdicts.skipped(case.name, &format!("{descriptors} descriptors per process are too few"));
         } else if let Err(message) = run_case(case, &setup, &mut verdicts) {
+            verdicts.failed(case.name, &message);
+        }
+    }
+    for case in udp::ALL.iter().filter(|case| options.selects(case.name)) {
+        if let Err(message) = udp::run(case, options, &setup.cpus, &mut verdicts) {
             verdicts.failed(case.name, &message);
         }
     }

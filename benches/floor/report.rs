@@ -62,7 +62,7 @@ pub(crate) fn memory(case: &Case, bytes_each: PerKind<f64>, verdicts: &mut Verdi
 }
 
 /// Prints a row of at most 100 columns.
-fn row(label: &str, rate: &str, cpu: &str, remark: &str) {
+pub(crate) fn row(label: &str, rate: &str, cpu: &str, remark: &str) {
     let line = format!("{label:<43}{rate:>14}{cpu:>13}  {remark}");
     println!("{}", line.trim_end());
 }

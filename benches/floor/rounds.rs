@@ -35,7 +35,7 @@ fn start(kind: Kind, case: &Case, cpus: &Cpus) -> Outcome<Server> {
     Server::start(kind.name(), kind.command(case.traffic.tls)?, cpus)
 }
 
-fn load_once(server: &mut Server, traffic: Traffic, options: &Options, cpus: &Cpus) -> Outcome<Speed> {
+pub(crate) fn load_once(server: &mut Server, traffic: Traffic, options: &Options, cpus: &Cpus) -> Outcome<Speed> {
     let parameters = parameters_for(server, traffic, options);
     let outcome = Load::start(&parameters, cpus).and_then(Load::result);
     // A dead server explains more than the load's error.

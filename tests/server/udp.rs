@@ -324,6 +324,74 @@ fn datagrams_are_batched() {
     assert!(received > 0 && received < 1000 && sent < 1000, "{received} calls took and {sent} sent 2000 datagrams");
 }
 
+/// Sends datagrams of `segment` bytes, and a shorter one, as one message (udp(7), `UDP_SEGMENT`). Loopback passes it on whole.
+#[cfg(target_os = "linux")]
+fn send_merged(socket: &UdpSocket, to: SocketAddr, bytes: &[u8], segment: u16) {
+    use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
+    use std::io::IoSlice;
+    use std::os::fd::AsRawFd;
+    let (slices, to) = ([IoSlice::new(bytes)], SockaddrStorage::from(to));
+    let controls = [ControlMessage::UdpGsoSegments(&segment)];
+    let sent = sendmsg(socket.as_raw_fd(), &slices, &controls, MsgFlags::empty(), Some(&to)).unwrap();
+    assert_eq!(sent, bytes.len());
+}
+
+/// Replies, limits and counts are of datagrams, however many of them the kernel passes as one message.
+#[cfg(target_os = "linux")]
+#[test]
+fn merged_datagrams_are_answered_and_limited_one_by_one() {
+    let bytes: Vec<u8> = (0..30).flat_map(|number| [number; 10]).chain([99]).collect();
+    let mut limited = server("127.0.0.1", &["--workers", "1", "--udp-rate-limit", "20"]);
+    let socket = peer("127.0.0.1");
+    send_merged(&socket, address(&limited), &bytes, 10);
+    for number in 0..20 {
+        assert_eq!(receive(&socket).0, [number; 10]);
+    }
+    let exit = limited.terminate();
+    let (answered, dropped) = (exit.counted("answered"), exit.counted("dropped: the source is over the rate limit"));
+    assert!(answered + dropped == 31 && (20..25).contains(&answered), "{exit:#?}");
+
+    let mut echo = server("127.0.0.1", &["--workers", "1"]);
+    send_merged(&socket, address(&echo), &bytes, 10);
+    // Of a slow machine, a further reply of the limited server.
+    let replies = std::iter::repeat_with(|| receive(&socket)).filter(|(_, from)| *from == address(&echo));
+    let replies: Vec<_> = replies.take(31).flat_map(|(reply, _)| reply).collect();
+    assert_eq!(replies, bytes);
+    assert_eq!(echo.terminate().counted("answered"), 31);
+
+    // A reply that is too long for its request is dropped for each of them; others have another length.
+    let mut fixed = server("127.0.0.1", &["--workers", "1", "--service", "answer", "--answer", &"n".repeat(27)]);
+    let answerer = address(&fixed);
+    let requests: Vec<u8> = [&[0; 27][..]; 5].concat();
+    send_merged(&socket, answerer, &requests, 27);
+    send_merged(&socket, answerer, &requests, 9);
+    for _ in 0..5 {
+        assert_eq!(receive(&socket), (b"n".repeat(27), answerer));
+    }
+    let exit = fixed.terminate();
+    let too_long = "dropped: the reply would be longer than the request";
+    assert_eq!((exit.counted("answered"), exit.counted(too_long)), (5, 15), "{exit:#?}");
+}
+
+/// Datagrams that have to be fragmented cannot be merged, and are sent one by one.
+#[cfg(target_os = "linux")]
+#[test]
+fn replies_that_need_fragments_are_sent() {
+    super::support::in_own_network("a loopback with a small MTU", "ip link set lo up mtu 1500", || {
+        let mut server = server("127.0.0.1", &["--workers", "1"]);
+        let (address, socket) = (address(&server), peer("127.0.0.1"));
+        server.pause();
+        for number in 0..4 {
+            socket.send_to(&[number; 2000], address).unwrap();
+        }
+        server.resume();
+        for number in 0..4 {
+            assert_eq!(receive(&socket), (vec![number; 2000], address));
+        }
+        assert_eq!(server.terminate().counted("answered"), 4);
+    });
+}
+
 #[test]
 fn a_handover_passes_the_socket() {
     let folder = tempfile::tempdir().unwrap();

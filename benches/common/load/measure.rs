@@ -40,12 +40,18 @@ impl Readiness {
     /// Waits, and returns the number of ready connections. It is an error if the server sends nothing for
     /// [`ANSWER_SECONDS`].
     pub(super) fn wait(&mut self) -> Outcome<usize> {
+        match self.wait_at_most(Timespec { tv_sec: ANSWER_SECONDS.cast_signed(), tv_nsec: 0 })? {
+            Some(0) => Err(format!("the server sent nothing for {ANSWER_SECONDS} s")),
+            count => Ok(count.unwrap_or(0)),
+        }
+    }
+
+    /// Waits, and returns the number of ready connections: 0 after `timeout`, `None` after a signal.
+    pub(super) fn wait_at_most(&mut self, timeout: Timespec) -> Outcome<Option<usize>> {
         self.events.clear();
-        let timeout = Timespec { tv_sec: ANSWER_SECONDS.cast_signed(), tv_nsec: 0 };
         match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
-            Ok(0) => Err(format!("the server sent nothing for {ANSWER_SECONDS} s")),
-            Ok(count) => Ok(count),
-            Err(Errno::INTR) => Ok(0),
+            Ok(count) => Ok(Some(count)),
+            Err(Errno::INTR) => Ok(None),
             Err(error) => Err(error).explain("epoll_wait"),
         }
     }

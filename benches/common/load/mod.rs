@@ -4,6 +4,7 @@
 //! connections, so that no server is still busy when the next one is measured.
 
 mod churn;
+mod datagrams;
 mod measure;
 mod secure;
 mod silent;
@@ -17,11 +18,13 @@ use rustix::io::Errno;
 use crate::common::Outcome;
 use crate::common::traffic::{Pattern, Traffic};
 
-const PATTERNS: [(&str, Pattern); 4] = [
+const PATTERNS: [(&str, Pattern); 6] = [
     ("steady", Pattern::Steady),
     ("churn", Pattern::Churn),
     ("silent", Pattern::Silent),
     ("silent-after-one", Pattern::SilentAfterOne),
+    ("datagrams", Pattern::Datagrams),
+    ("merged-datagrams", Pattern::MergedDatagrams),
 ];
 
 /// Parameters of a load, passed on its command line.
@@ -42,6 +45,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
         _ if parameters.traffic.tls => secure::run(&parameters),
         Pattern::Steady => steady::run(&parameters),
         Pattern::Churn => churn::run(&parameters),
+        Pattern::Datagrams | Pattern::MergedDatagrams => datagrams::run(&parameters),
         Pattern::Silent | Pattern::SilentAfterOne => silent::run(&parameters),
     }
 }

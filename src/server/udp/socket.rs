@@ -178,7 +178,6 @@ impl BatchIo<'_> {
             worker_socket.receiving.succeeded();
             count += self.recv_batch.arrivals().len();
             self.answer_all(now, worker_socket);
-            self.send(now, worker_socket);
             if !may_be_more {
                 return TurnEnd::Drained;
             }
@@ -212,7 +211,7 @@ impl BatchIo<'_> {
         Some(TurnEnd::Paused)
     }
 
-    /// Adds the reply to each received datagram to the send batch, if there is a reply.
+    /// Answers each received datagram, if there is a reply.
     fn answer_all(&mut self, now: Instant, worker_socket: &mut WorkerSocket) {
         let Self { shared, config, counters, recv_batch, send_batch, rate_limit, warnings } = self;
         send_batch.clear();
@@ -222,6 +221,9 @@ impl BatchIo<'_> {
         // Multicast datagrams have one hop by default (ip(7)), and cannot form a loop.
         let is_group = worker_socket.local.is_some_and(|local| local.ip().is_multicast());
         for arrival in recv_batch.arrivals() {
+            if send_batch.is_full() {
+                send(send_batch, worker_socket.socket.as_ref(), config, counters, &mut warnings.sending, now);
+            }
             let peer = SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port());
             if arrival.to_many && !worker_socket.socket.as_ref().is_some_and(DatagramSocket::answers_many) {
                 continue;
@@ -263,39 +265,48 @@ impl BatchIo<'_> {
                 rate_limit.charge(permit);
             }
         }
+        send(send_batch, worker_socket.socket.as_ref(), config, counters, &mut warnings.sending, now);
     }
+}
 
-    fn send(&mut self, now: Instant, worker_socket: &WorkerSocket) {
-        let Some(socket) = &worker_socket.socket else { return };
-        let (counters, warning) = (self.counters, &mut self.warnings.sending);
-        let done = self.send_batch.send(socket, |datagram, result| {
-            let to = datagram.to().map(|to| SocketAddr::new(to.ip().to_canonical(), to.port()));
-            match result {
-                Ok(()) => {
-                    counters.datagrams.sent.add(1);
-                    counters.sent_bytes.add(datagram.len() as u64);
-                    if let Some(to) = to {
-                        let bytes = BytesRepr(self.send_batch.bytes(datagram));
-                        log::trace!(
-                            target: SERVER_LOG, peer:% = to, bytes = datagram.len();
-                            "{} {bytes} to {}", self.config.sending, AddressRepr(to)
-                        );
-                    }
-                }
-                Err(error) => {
-                    counters.datagrams.drop(DropReason::Failed(error.raw_os_error().unwrap_or_default()));
-                    // An unreachable peer is no fault of this server.
-                    if ErrorClass::of(&error) != ErrorClass::Transient && warning.is_due(now) {
-                        let peer = to.map(|to| to.to_string());
-                        log::warn!(peer, error = in_words_with_errno(&error); "cannot send a datagram");
-                    }
+/// Sends the replies in `send_batch` and empties it. What `socket` does not take is dropped.
+fn send(
+    send_batch: &mut SendBatch,
+    socket: Option<&DatagramSocket>,
+    config: &DatagramConfig,
+    counters: &Counters,
+    warning: &mut Warning,
+    now: Instant,
+) {
+    let Some(socket) = socket else { return };
+    let done = send_batch.send(socket, |datagram, result| {
+        let to = datagram.to().map(|to| SocketAddr::new(to.ip().to_canonical(), to.port()));
+        match result {
+            Ok(()) => {
+                counters.datagrams.sent.add(1);
+                counters.sent_bytes.add(datagram.len() as u64);
+                if let Some(to) = to {
+                    let bytes = BytesRepr(send_batch.bytes(datagram));
+                    log::trace!(
+                        target: SERVER_LOG, peer:% = to, bytes = datagram.len();
+                        "{} {bytes} to {}", config.sending, AddressRepr(to)
+                    );
                 }
             }
-        });
-        for _ in done..self.send_batch.datagrams().len() {
-            counters.datagrams.drop(DropReason::SendBufferFull);
+            Err(error) => {
+                counters.datagrams.drop(DropReason::Failed(error.raw_os_error().unwrap_or_default()));
+                // An unreachable peer is no fault of this server.
+                if ErrorClass::of(&error) != ErrorClass::Transient && warning.is_due(now) {
+                    let peer = to.map(|to| to.to_string());
+                    log::warn!(peer, error = in_words_with_errno(&error); "cannot send a datagram");
+                }
+            }
         }
+    });
+    for _ in done..send_batch.datagrams().len() {
+        counters.datagrams.drop(DropReason::SendBufferFull);
     }
+    send_batch.clear();
 }
 
 /// The hop limit and the rate-limit permit of a reply.

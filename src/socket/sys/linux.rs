@@ -74,6 +74,26 @@ pub(in crate::socket) fn report_arrivals(socket: &impl AsFd) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::ReceiveTimestampns, &true)?)
 }
 
+/// Makes `socket` receive several datagrams of a sender as one message (udp(7), `UDP_GRO`, Linux 5.0). Returns whether it does;
+/// then it can also send several to a peer as one (`UDP_SEGMENT`, Linux 4.18).
+pub(in crate::socket) fn merge_datagrams(socket: &impl AsFd) -> bool {
+    setsockopt(socket, sockopt::UdpGroSegment, &true).is_ok()
+}
+
+/// The length of each datagram of a received message but for the last, if `control` holds that.
+pub(in crate::socket) fn received_segment(control: &ControlMessageOwned) -> Option<usize> {
+    match control {
+        ControlMessageOwned::UdpGroSegments(bytes) => (*bytes).try_into().ok(),
+        _ => None,
+    }
+}
+
+/// The control message that makes the kernel split a message into datagrams of this many bytes.
+#[allow(clippy::unnecessary_wraps, reason = "other systems have none")]
+pub(in crate::socket) fn segment(bytes: &u16) -> Option<ControlMessage<'_>> {
+    Some(ControlMessage::UdpGsoSegments(bytes))
+}
+
 /// When the kernel received a segment or datagram, as time since 1970, if `control` holds that.
 pub(in crate::socket) fn received_at(control: &ControlMessageOwned) -> Option<Duration> {
     match control {

@@ -7,16 +7,16 @@
 mod linux;
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)))]
 pub(super) use linux::{
-    choose_from_all_ports, delivery, hop_limit, limit_hops, nonblocking, overrun, receive_with_arrival, received_at,
-    received_hops, report_arrivals, report_overrun,
+    choose_from_all_ports, delivery, hop_limit, limit_hops, merge_datagrams, nonblocking, overrun,
+    receive_with_arrival, received_at, received_hops, received_segment, report_arrivals, report_overrun, segment,
 };
 
 #[cfg(any(multiconn_fallbacks, not(any(target_os = "linux", target_os = "android"))))]
 mod other;
 #[cfg(any(multiconn_fallbacks, not(any(target_os = "linux", target_os = "android"))))]
 pub(super) use other::{
-    choose_from_all_ports, delivery, hop_limit, limit_hops, nonblocking, overrun, receive_with_arrival, received_at,
-    received_hops, report_arrivals, report_overrun,
+    choose_from_all_ports, delivery, hop_limit, limit_hops, merge_datagrams, nonblocking, overrun,
+    receive_with_arrival, received_at, received_hops, received_segment, report_arrivals, report_overrun, segment,
 };
 
 #[cfg(not(target_os = "freebsd"))]

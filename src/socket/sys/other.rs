@@ -46,6 +46,21 @@ pub(in crate::socket) fn hop_limit(_hops: &libc::c_int, _is_v4: bool) -> Option<
     None
 }
 
+/// These systems do not merge datagrams.
+pub(in crate::socket) fn merge_datagrams(_socket: &impl AsFd) -> bool {
+    false
+}
+
+/// See [`merge_datagrams`].
+pub(in crate::socket) fn received_segment(_control: &ControlMessageOwned) -> Option<usize> {
+    None
+}
+
+/// See [`merge_datagrams`].
+pub(in crate::socket) fn segment(_bytes: &u16) -> Option<ControlMessage<'_>> {
+    None
+}
+
 /// Arrivals are not reported: these systems timestamp datagrams only, in microseconds.
 #[allow(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
 pub(in crate::socket) fn report_arrivals(_socket: &impl AsFd) -> io::Result<()> {

@@ -22,11 +22,25 @@ pub struct DatagramSocket {
     socket: UdpSocket,
     /// Each socket of a port receives a copy of a broadcast or multicast datagram. Only this one answers it.
     answers_many: bool,
+    /// The kernel passes several datagrams of one sender, or to one peer, as one message.
+    merges: bool,
 }
 
 impl DatagramSocket {
-    fn new(socket: OwnedFd, answers_many: bool) -> Self {
-        Self { socket: UdpSocket::from_std(socket.into()), answers_many }
+    /// A socket that receives and sends each datagram by itself.
+    fn new(socket: Socket, answers_many: bool) -> Self {
+        Self { socket: UdpSocket::from_std(OwnedFd::from(socket).into()), answers_many, merges: false }
+    }
+
+    /// A socket that exchanges merged datagrams with the kernel, where the kernel can do that.
+    fn merging(socket: Socket, answers_many: bool) -> Self {
+        let merges = sys::merge_datagrams(&socket);
+        Self { merges, ..Self::new(socket, answers_many) }
+    }
+
+    /// Whether one message may carry several datagrams.
+    pub(super) fn merges(&self) -> bool {
+        self.merges
     }
 
     /// Whether this is the one socket of its port that answers broadcast and multicast datagrams.
@@ -153,7 +167,7 @@ fn bind_all(
     } else {
         vec![alone]
     };
-    let is_first = |(index, socket): (usize, Socket)| DatagramSocket::new(socket.into(), index == 0);
+    let is_first = |(index, socket): (usize, Socket)| DatagramSocket::merging(socket, index == 0);
     let sockets = sockets.into_iter().enumerate().map(is_first).collect();
     Ok(BoundDatagrams { endpoint: bound_endpoint(granted, String::new()), sockets })
 }
@@ -166,7 +180,7 @@ fn bind_group(address: SocketAddr, multicast: &Multicast, options: &SocketOption
     sys::limit_hops(&socket, address, MAX_REPLY_HOPS)?;
     socket.bind(&address.into())?;
     multicast.join(&socket, address.ip())?;
-    let sockets = vec![DatagramSocket::new(socket.into(), true)];
+    let sockets = vec![DatagramSocket::new(socket, true)];
     Ok(BoundDatagrams { endpoint: bound_endpoint(address, String::new()), sockets })
 }
 
@@ -253,10 +267,10 @@ pub(in crate::socket) fn adopt_datagrams(
         receive_destinations(&socket, address)?;
         sys::limit_hops(&socket, address, MAX_REPLY_HOPS)?;
         match bound.iter_mut().find(|bound| bound.endpoint.address == Address::Ip(address)) {
-            Some(bound) => bound.sockets.push(DatagramSocket::new(socket.into(), false)),
+            Some(bound) => bound.sockets.push(DatagramSocket::merging(socket, false)),
             None => bound.push(BoundDatagrams {
                 endpoint: bound_endpoint(address, name),
-                sockets: vec![DatagramSocket::new(socket.into(), true)],
+                sockets: vec![DatagramSocket::merging(socket, true)],
             }),
         }
     }
@@ -302,7 +316,10 @@ pub fn open_towards(
     // While the first socket holds the port, the system chooses another one.
     let has_peers_port = local_address(&socket)?.port() == address.port();
     let socket = if has_peers_port { client_socket(peer, source, multicast, options)? } else { socket };
-    Ok(DatagramSocket::new(socket.into(), true))
+    Ok(match peer {
+        Peer::One(_) => DatagramSocket::merging(socket, true),
+        Peer::Many(_) => DatagramSocket::new(socket, true),
+    })
 }
 
 fn client_socket(

@@ -6,14 +6,17 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// The maximum number of datagrams per call. It makes the cost of the call small beside that of the datagrams, and is
+/// The maximum number of slots per call. It makes the cost of the call small beside that of the datagrams, and is
 /// small enough that their replies still fit the cache.
 const MAX_BATCH: usize = 64;
 
-/// The initial batch size, also used when few datagrams arrive: preparing unused slots costs time.
+/// The initial number of slots, also used when few datagrams arrive: preparing unused slots costs time.
 const MIN_BATCH: usize = 4;
 
-/// The space for one datagram, in bytes. No datagram is longer, so none is ever truncated.
+/// Datagrams expected per call at most, where a slot holds several that the kernel has merged.
+const MAX_DATAGRAMS: usize = 512;
+
+/// The space for one datagram, or several merged ones, in bytes. No message is longer, so none is ever truncated.
 const SLOT_BYTES: usize = 1 << 16;
 
 /// A received datagram.
@@ -40,8 +43,8 @@ pub struct InDatagram<'a> {
 pub struct RecvBatch {
     storage: Vec<u8>,
     headers: Vec<ControlHeader>,
-    /// How many datagrams the next call has slots for.
-    batch_size: usize,
+    /// How many slots the next call has.
+    slot_count: usize,
     /// How many datagrams the kernel has dropped on the socket so far, because its queue was full.
     overrun: Option<u32>,
 }
@@ -59,7 +62,7 @@ impl RecvBatch {
         Self {
             storage: vec![0; MAX_BATCH * SLOT_BYTES],
             headers: Vec::with_capacity(MAX_BATCH),
-            batch_size: MIN_BATCH,
+            slot_count: MIN_BATCH,
             overrun: None,
         }
     }
@@ -73,10 +76,11 @@ impl RecvBatch {
     /// sends, such as `ConnectionRefused`.
     pub fn receive(&mut self, socket: &DatagramSocket) -> io::Result<bool> {
         self.headers.clear();
-        let slots = self.storage.chunks_exact_mut(SLOT_BYTES).take(self.batch_size);
+        let slots = self.storage.chunks_exact_mut(SLOT_BYTES).take(self.slot_count);
         let taken = control::receive(socket, slots, &mut self.headers);
-        let is_full = self.headers.len() == self.batch_size;
-        self.batch_size = (self.headers.len() * 2).clamp(MIN_BATCH, MAX_BATCH);
+        let used = self.headers.last().map_or(0, |last| last.slot + 1);
+        let is_full = used == self.slot_count;
+        self.slot_count = slot_count_after(used, self.headers.len());
         if let Some(overrun) = taken? {
             self.overrun = Some(overrun);
         }
@@ -86,8 +90,8 @@ impl RecvBatch {
     /// The datagrams of the last call, oldest first.
     #[must_use]
     pub fn arrivals(&self) -> impl ExactSizeIterator<Item = InDatagram<'_>> {
-        self.headers.iter().zip(self.storage.chunks_exact(SLOT_BYTES)).map(|(header, slot)| InDatagram {
-            bytes: &slot[..header.len],
+        self.headers.iter().map(|header| InDatagram {
+            bytes: &self.storage[header.slot * SLOT_BYTES + header.start..][..header.len],
             peer: header.peer,
             local: header.local,
             to_many: header.to_many,
@@ -100,5 +104,23 @@ impl RecvBatch {
     /// was full. To be called once after each receive.
     pub fn take_overrun(&mut self) -> Option<u32> {
         self.overrun.take()
+    }
+}
+
+/// The number of slots for the call after one that used `used` of them for `datagrams`.
+fn slot_count_after(used: usize, datagrams: usize) -> usize {
+    let most = MAX_DATAGRAMS / datagrams.div_ceil(used.max(1)).max(1);
+    (used * 2).min(most).clamp(MIN_BATCH, MAX_BATCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slot_count_after;
+
+    #[test]
+    fn the_slots_follow_the_traffic() {
+        assert_eq!([0, 1, 4, 32, 64].map(|used| slot_count_after(used, used)), [4, 4, 8, 64, 64]);
+        // Merged datagrams: 8, 64 and 65,507 in a slot.
+        assert_eq!([8, 64, 65_507].map(|each| slot_count_after(64, 64 * each)), [64, 8, 4]);
     }
 }

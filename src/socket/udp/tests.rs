@@ -4,9 +4,13 @@ use super::{
     DatagramSocket, Interface, MAX_DATAGRAM_BYTES, Multicast, Peer, RecvBatch, SendBatch, bind_datagrams, open_towards,
 };
 use crate::socket::{Address, Endpoint, SocketOptions};
+#[cfg(target_os = "linux")]
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::SockRef;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd;
 
 fn bound(host: &str) -> (DatagramSocket, SocketAddr) {
     let (multicast, options) = (Multicast::default(), SocketOptions::default());
@@ -107,4 +111,44 @@ fn a_datagram_that_cannot_be_sent_does_not_stop_the_others() {
     let mut recv_batch = RecvBatch::new();
     recv_batch.receive(&server).expect("two came");
     assert_eq!(recv_batch.arrivals().map(|arrival| arrival.bytes.len()).collect::<Vec<_>>(), [1, 2]);
+}
+
+/// Merged datagrams keep their lengths, contents and order, also towards a receiver that cannot split them.
+#[cfg(target_os = "linux")]
+#[test]
+fn merged_datagrams_stay_datagrams() {
+    let (server, address) = bound("127.0.0.1");
+    let client = towards(Peer::One(address), &Multicast::default());
+    let (mut recv_batch, mut send_batch) = (RecvBatch::new(), SendBatch::default());
+    let lengths = [100, 100, 100, 7, 0, 0, 9, 9, 100, 100, 1];
+    let payload = |number: usize| vec![u8::try_from(number).expect("a few"); lengths[number]];
+    for (number, _) in lengths.iter().enumerate() {
+        send_batch.add(None, None, None, |bytes| {
+            bytes.extend(payload(number));
+            true
+        });
+    }
+    let expected: Vec<_> = (0..lengths.len()).map(payload).collect();
+    assert_eq!(send_batch.send(&client, |_, result| result.expect("there is room")), lengths.len());
+    send_batch.clear();
+    let mut received = Vec::new();
+    while received.len() < lengths.len() {
+        recv_batch.receive(&server).expect("all have arrived");
+        for arrival in recv_batch.arrivals() {
+            received.push(arrival.bytes.to_vec());
+            send_batch.add(Some(arrival.peer), arrival.local, None, |bytes| {
+                bytes.extend_from_slice(arrival.bytes);
+                true
+            });
+        }
+    }
+    assert_eq!(received, expected);
+    setsockopt(&client, sockopt::UdpGroSegment, &false).expect("it can be set");
+    assert_eq!(send_batch.send(&server, |_, result| result.expect("there is room")), lengths.len());
+    let plain = std::net::UdpSocket::from(client.as_fd().try_clone_to_owned().expect("a descriptor is free"));
+    let mut room = [0; 200];
+    for payload in expected {
+        let count = plain.recv(&mut room).expect("a reply");
+        assert_eq!(room[..count], payload);
+    }
 }
