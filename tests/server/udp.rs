@@ -361,12 +361,12 @@ fn merged_datagrams_are_answered_and_limited_one_by_one() {
 
     // A reply that is too long for its request is dropped for each of them; others have another length.
     let mut fixed = server("127.0.0.1", &["--workers", "1", "--service", "answer", "--answer", &"n".repeat(27)]);
-    let answerer = address(&fixed);
+    let fixed_address = address(&fixed);
     let requests: Vec<u8> = [&[0; 27][..]; 5].concat();
-    send_merged(&socket, answerer, &requests, 27);
-    send_merged(&socket, answerer, &requests, 9);
+    send_merged(&socket, fixed_address, &requests, 27);
+    send_merged(&socket, fixed_address, &requests, 9);
     for _ in 0..5 {
-        assert_eq!(receive(&socket), (b"n".repeat(27), answerer));
+        assert_eq!(receive(&socket), (b"n".repeat(27), fixed_address));
     }
     let exit = fixed.terminate();
     let too_long = "dropped: the reply would be longer than the request";
