@@ -37,7 +37,7 @@ pub(crate) fn run(case: &UdpCase, options: &Options, cpus: &Cpus, verdicts: &mut
     let mut ours = Server::start("ours", multiconn_server(&["--udp"]), cpus)?;
     let mut rounds = Vec::new();
     for round in 0..options.rounds {
-        let mut load = |server: &mut Server| load_once(server, case.traffic, options, cpus);
+        let load = |server: &mut Server| load_once(server, case.traffic, options, cpus);
         rounds.push(if round % 2 == 0 {
             let bare = load(&mut bare)?;
             (bare, load(&mut ours)?)
@@ -53,8 +53,8 @@ pub(crate) fn run(case: &UdpCase, options: &Options, cpus: &Cpus, verdicts: &mut
 fn report(case: &UdpCase, rounds: &[(Speed, Speed)], verdicts: &mut Verdicts) {
     let spread = |figure: &dyn Fn(&(Speed, Speed)) -> f64| Spread::of(rounds.iter().map(figure));
     row(case.name, "datagrams/s", "CPU µs each", "");
-    let speeds: [(&str, fn(&(Speed, Speed)) -> Speed); 2] = [("bare", |round| round.0), ("ours", |round| round.1)];
-    for (name, speed) in speeds {
+    for (name, index) in [("bare", 0), ("ours", 1)] {
+        let speed = |(bare, ours): &(Speed, Speed)| [*bare, *ours][index];
         let rate = grouped(spread(&|round| speed(round).per_second).median);
         row(&format!("  {name}"), &rate, &format!("{:.2}", spread(&|round| speed(round).cpu_us_each).median), "");
     }
