@@ -68,6 +68,7 @@ impl From<Moment> for Instant {
         if moment.0 < 0 { base.checked_sub(distance).unwrap_or(base) } else { base + distance }
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::Moment;

@@ -7,7 +7,7 @@ use crate::service::{Handle, HandleSlot};
 #[derive(Debug, Default)]
 pub(super) struct Rare(Option<Box<RareState>>);
 
-/// State of a connection whose service has a handle or waits for an instant, or whose output waits.
+/// State of a connection whose service has a handle or waits for an instant, or whose output waits, now or earlier.
 #[derive(Debug)]
 pub(super) struct RareState {
     /// None until the service asks for it.

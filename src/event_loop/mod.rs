@@ -365,7 +365,13 @@ impl<M> EventLoop<M> {
                     }
                 }
                 PRECISE_TIMERS => self.context.precise_timers.handle_fired(),
-                key => handler.handle_event(&mut self.context, key, Readiness::from(event)),
+                key => {
+                    // Listeners and UDP sockets, for example. Connections tell it themselves, unless they are busy.
+                    if key.as_fixed().is_some() {
+                        self.context.record_quiet_event();
+                    }
+                    handler.handle_event(&mut self.context, key, Readiness::from(event));
+                }
             }
         }
         self.dispatched.clear();

@@ -15,7 +15,7 @@ use std::time::Instant;
 const TURNS_IN_A_ROW: u8 = 8;
 
 /// Memory is charged in units of this many bytes, rounded up. 32 bits then count up to 64 GiB; a connection with more is
-/// closed.
+/// closed, even without a limit.
 const CHARGE_BYTES: usize = 16;
 
 /// A connection, its socket, its entry in the timer wheel and its place in the ready queue.
@@ -142,7 +142,7 @@ impl<S: Service> Session<S> {
         // A panic of the service closes its own connection only.
         let turn = guarded(|| {
             let mut turn = pump.turn(&mut self.connection, &mut self.socket);
-            while turn == Turn::Yielded && self.has_turns_left() && !context.is_event_due() {
+            while turn == Turn::Yielded && self.may_go_on() && !context.is_event_due() {
                 self.turns_in_a_row += 1;
                 turn = pump.turn(&mut self.connection, &mut self.socket);
             }
@@ -177,6 +177,11 @@ impl<S: Service> Session<S> {
             self.arm(context, key, deadline);
         }
         turn
+    }
+
+    /// Whether a further turn may follow at once. A service that waits for an exact instant needs the time of a new round.
+    fn may_go_on(&self) -> bool {
+        self.has_turns_left() && self.connection.precise_deadline().is_none()
     }
 
     /// Whether the turns that it has got from the ready queue may continue.

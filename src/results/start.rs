@@ -17,7 +17,8 @@ pub struct LoadStart {
     /// requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_s: Option<f64>,
-    /// Maximum error of that clock when the run ended, as the kernel knows it (adjtimex(2)), in seconds. Of merged runs, the
+    /// Maximum error of that clock when the run ended, as the program that synchronizes it has told the kernel (adjtimex(2)), in
+    /// seconds. Of merged runs, the
     /// largest. None if nothing synchronizes a clock, or if the system does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_error_s: Option<f64>,

@@ -474,7 +474,8 @@ fn start(results: &RunResults) -> Option<String> {
     let start = results.start.filter(|start| start.began.is_some())?;
     let requested = start.requested.map(|requested| format!("at {requested}"));
     let late = start.late_s.map(|late_s| format!("{} late", format_seconds(late_s)));
-    let error = start.clock_error_s.map(|error_s| format!(" (± {})", format_seconds(error_s))).unwrap_or_default();
+    let error =
+        start.clock_error_s.map(|error_s| format!(" (each ± {} at most)", format_seconds(error_s))).unwrap_or_default();
     let in_words = |skew_s| format!("within {} by the clocks of the machines{error}", format_seconds(skew_s));
     let skew = start.skew_s.map(in_words);
     let parts: Vec<_> = [requested, late, skew].into_iter().flatten().collect();

@@ -1,7 +1,7 @@
 //! Connected byte streams: TCP, Unix, or TLS over one of them.
 //!
-//! Reads and writes are plain system calls. Those of the C library are cancellation points, which cost a fifth of the
-//! instructions of a small message (pthreads(7)).
+//! On Linux, `read` and `write` are plain system calls. Those of the C library are cancellation points, which cost a part of
+//! the instructions of a small message (pthreads(7)).
 
 use super::byte_stream::ByteStream;
 use super::sys;

@@ -37,7 +37,7 @@ const MAX_WARM_UP: usize = 10;
 const WARM_UP_MESSAGES: f64 = 100.0;
 
 /// Minimum rise of the median within a run that shows overload, as a share of the limit.
-const MIN_RISE: f64 = 0.1;
+const MIN_RISE_OF_LIMIT: f64 = 0.1;
 
 /// Minimum pause between rates; also that many times the limit. In it a server ends what it had begun.
 const MIN_PAUSE: Duration = Duration::from_millis(200);
@@ -405,7 +405,7 @@ impl Search {
     /// is small beside the limit may have any cause.
     fn unless_rising(&self) -> RateVerdict {
         let medians: Vec<_> = self.measured().slices.iter().map(|slice| slice.counts.median_ns).collect();
-        if is_rising(&medians, self.plan.limit.as_secs_f64() * 1e9 * MIN_RISE) {
+        if is_rising(&medians, self.plan.limit.as_secs_f64() * 1e9 * MIN_RISE_OF_LIMIT) {
             RateVerdict::Bad
         } else {
             RateVerdict::Good

@@ -49,7 +49,7 @@ fn requested_start_and_lateness_are_kept() {
         (start.requested, start.late_s, start.clock_error_s) = (start.began, Some(late_s), Some(late_s * 3.0));
     }
     let merged = merge(&runs).expect("one kind");
-    assert!(merged.to_string().contains("clocks of the machines (± 12.0 ms)"), "{merged}");
+    assert!(merged.to_string().contains("(each ± 12.0 ms at most)"), "{merged}");
     runs[0].start.as_mut().expect("it has one").clock_error_s = None;
     let start = merge(&runs).expect("one kind").start.expect("both have one");
     assert_eq!(

@@ -57,7 +57,8 @@ pub const REPORTS_ARRIVALS: bool = cfg!(all(any(target_os = "linux", target_os =
 /// `SO_RCVBUF`).
 pub(super) const REPORTED_PER_ASKED: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 2 } else { 1 };
 
-/// Flags of every send on a channel between processes: no SIGPIPE. [`stream_pair`] does that where there is no flag.
+/// Flags of every send: no SIGPIPE. Where there is no flag, an option of the socket does that: mio sets it, and
+/// [`stream_pair`].
 #[cfg(not(target_vendor = "apple"))]
 pub(super) const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]

@@ -13,7 +13,7 @@ const MAX_BATCH: usize = 64;
 /// The maximum number of datagrams that one message carries (`UDP_MAX_SEGMENTS` of linux/udp.h, before Linux 6.9).
 const MAX_MERGED: usize = 64;
 
-/// The maximum length of a message that carries several datagrams, in bytes: as of a datagram over IPv6 without extensions.
+/// The maximum length of a message that carries several datagrams, in bytes: with the headers of IPv6 and UDP 65,535.
 const MAX_MERGED_BYTES: usize = 65_487;
 
 /// The size from which a batch is full, in bytes and in datagrams. With one more datagram it has 4 MiB at most.
@@ -123,7 +123,7 @@ impl SendBatch {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // The rest of the batch is sent one by one, and each datagram gets a result of its own.
-                Err(error) if call.messages[0].len() > 1 && is_unmergeable(&error) => merges = false,
+                Err(error) if call.segment.is_some() && is_unmergeable(&error) => merges = false,
                 Err(error) => {
                     on_result(&self.datagrams[done], Err(error));
                     done += 1;
