@@ -373,14 +373,15 @@ fn merged_datagrams_are_answered_and_limited_one_by_one() {
     assert_eq!((exit.counted("answered"), exit.counted(too_long)), (5, 15), "{exit:#?}");
 }
 
-/// Datagrams that have to be fragmented cannot be merged, and are sent one by one.
+/// Datagrams that have to be fragmented cannot be merged, and are sent one by one. So is one to another peer before them.
 #[cfg(target_os = "linux")]
 #[test]
 fn replies_that_need_fragments_are_sent() {
     super::support::in_own_network("a loopback with a small MTU", "ip link set lo up mtu 1500", || {
         let mut server = server("127.0.0.1", &["--workers", "1"]);
-        let (address, socket) = (address(&server), peer("127.0.0.1"));
+        let (address, socket, other) = (address(&server), peer("127.0.0.1"), peer("127.0.0.1"));
         server.pause();
+        other.send_to(b"small", address).unwrap();
         for number in 0..4 {
             socket.send_to(&[number; 2000], address).unwrap();
         }
@@ -388,7 +389,8 @@ fn replies_that_need_fragments_are_sent() {
         for number in 0..4 {
             assert_eq!(receive(&socket), (vec![number; 2000], address));
         }
-        assert_eq!(server.terminate().counted("answered"), 4);
+        assert_eq!(receive(&other), (b"small".to_vec(), address));
+        assert_eq!(server.terminate().counted("answered"), 5);
     });
 }
 
