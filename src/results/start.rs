@@ -20,7 +20,7 @@ pub struct LoadStart {
     /// Maximum error of that clock when the run ended, as the program that synchronizes it has told the kernel (adjtimex(2)), in
     /// seconds. Of merged runs, the
     /// largest. None if nothing synchronizes a clock, or if the system does not know.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub clock_error_s: Option<f64>,
     /// Of merged runs: time from the first start to the last one, by the clocks of their machines, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
