@@ -134,10 +134,11 @@ impl RunResults {
     /// The share of the time in which the workers were busy. None if it is not known, or the run was too short.
     pub(super) fn busy(&self) -> Option<f64> {
         let cpu = self.cpu.filter(|_| self.measured_s >= MIN_MEASURED_S)?;
-        // A loop that spins also uses the CPU while it waits.
+        // A loop that polls also uses the CPU while it waits, and in a long round it may wait for a CPU.
         let rounds = &self.histograms.loop_round;
-        let in_rounds = || Some(rounds.mean_ns()? * count(rounds.count()) / 1e9 / (self.measured_s * self.loops()));
-        if self.is_spinning() { in_rounds().map(|share| share.min(cpu.share)) } else { Some(cpu.share) }
+        let in_rounds =
+            rounds.mean_ns().map(|mean| mean * count(rounds.count()) / 1e9 / (self.measured_s * self.loops()));
+        Some(in_rounds.map_or(cpu.share, |share| share.min(cpu.share)))
     }
 
     fn is_spinning(&self) -> bool {
