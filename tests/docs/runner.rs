@@ -213,8 +213,11 @@ impl Runner {
 
     /// Replaces the documented ports, and the word `PID` by the server's process.
     fn with_free_ports(&self, text: &str) -> String {
-        let ports = self.ports.iter().chain(&self.other_ports);
-        let text = ports.fold(text.to_owned(), |text, (port, free)| text.replace(port, free));
+        let ports: Vec<_> = self.ports.iter().chain(&self.other_ports).enumerate().collect();
+        // A free port may contain the digits of a documented one.
+        let mark = |index: usize| format!("\0{}\0", "x".repeat(index + 1));
+        let marked = ports.iter().fold(text.to_owned(), |text, (index, (port, _))| text.replace(port, &mark(*index)));
+        let text = ports.iter().fold(marked, |text, (index, (_, free))| text.replace(&mark(*index), free));
         match self.pid {
             Some(pid) => text.replace("PID", &pid.as_raw_nonzero().to_string()),
             None => text,
