@@ -1,5 +1,5 @@
 //! Sets the build details for `--version`: commit, target and features. With `MULTICONN_FALLBACKS` in the environment,
-//! the build uses the fallbacks for systems that lack features of Linux.
+//! the build uses the fallbacks for systems that lack features of Linux; with `MULTICONN_SIMULATED`, a simulated kernel.
 
 use std::env;
 use std::path::Path;
@@ -7,16 +7,22 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=scripts/build.rs");
-    println!("cargo::rerun-if-env-changed=MULTICONN_FALLBACKS");
-    println!("cargo::rustc-check-cfg=cfg(multiconn_fallbacks)");
-    if env::var_os("MULTICONN_FALLBACKS").is_some() {
-        println!("cargo::rustc-cfg=multiconn_fallbacks");
-    }
+    set_if_wanted("MULTICONN_FALLBACKS", "multiconn_fallbacks");
+    set_if_wanted("MULTICONN_SIMULATED", "multiconn_simulated");
     let variable = |name: &str| env::var(name).unwrap_or_default();
     let is_debug = variable("PROFILE") == "debug";
     let commit = packaged_commit().or_else(|| checked_out_commit(is_debug)).unwrap_or_else(|| "unknown".to_owned());
     let profile = if is_debug { ", debug build" } else { "" };
     println!("cargo::rustc-env=MULTICONN_BUILD=commit {commit}, {}{profile}, {}", variable("TARGET"), features());
+}
+
+/// Sets the configuration option `option` if the environment has `variable`.
+fn set_if_wanted(variable: &str, option: &str) {
+    println!("cargo::rerun-if-env-changed={variable}");
+    println!("cargo::rustc-check-cfg=cfg({option})");
+    if env::var_os(variable).is_some() {
+        println!("cargo::rustc-cfg={option}");
+    }
 }
 
 /// The commit recorded by `cargo package`.

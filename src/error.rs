@@ -129,6 +129,7 @@ pub fn in_words(error: &io::Error) -> String {
         ErrorKind::AddrNotAvailable => "the address is not available here",
         ErrorKind::PermissionDenied => "permission denied",
         ErrorKind::NotFound => "no such file or folder",
+        ErrorKind::IsADirectory => "it is a folder",
         ErrorKind::NotADirectory => "a part of the path is not a folder",
         ErrorKind::HostUnreachable => "the host cannot be reached",
         ErrorKind::NetworkUnreachable => "the network cannot be reached",

@@ -81,11 +81,14 @@
 //! | group | module | contents |
 //! | --- | --- | --- |
 //! | numbers | `units` | quantities such as "64KiB", "10s", "5k/s" as text and back |
+//! | threads | `sync` | mutexes, atomics and channels: those of std, or of a model that tries all schedules |
 //! | text | `python_repr` | Python notation for bytes, text, JSON and addresses |
 //! | | `log_targets` | log targets of the lines that the tutorial's programs print, too |
 //! | | `escape` | external text escaped for terminals, logs and reports; typed escapes decoded |
 //! | | `counter` | single-writer counters, gauges, tallies and histograms |
+//! | | `moment` | instants in half the space of an `Instant` |
 //! | | `random` | pseudo-random numbers that equal seeds repeat |
+//! | | `simulated_kernel` | poll, clock and sockets of simulations, in place of those of the system |
 //! | | `panic_guard` | containment of panics in user code |
 //! | | `error` | errors that an operator can act on; texts and backoff for system errors |
 //! | pure: no socket, no clock, no thread | `buffer` | bounded byte queue, pool of shared blocks, memory account |
@@ -126,7 +129,11 @@ mod counter;
 pub mod error;
 mod escape;
 mod event_loop;
+#[cfg(all(test, feature = "cli"))]
+#[path = "../tests/fuzz/mod.rs"]
+mod fuzz;
 mod log_targets;
+mod moment;
 mod panic_guard;
 mod pump;
 mod python_repr;
@@ -135,7 +142,10 @@ mod random;
 pub mod results;
 pub mod server;
 pub mod service;
+#[cfg(multiconn_simulated)]
+mod simulated_kernel;
 pub mod socket;
+mod sync;
 pub mod testing;
 pub mod units;
 

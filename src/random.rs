@@ -2,7 +2,7 @@
 //! version and on every machine.
 
 /// The odd number nearest to 2^64 divided by the golden ratio.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Number `index` of the sequence of `seed`.
 pub(crate) fn random(seed: u64, index: u64) -> u64 {

@@ -3,6 +3,12 @@
 
 mod addresses;
 mod client;
+mod config_file;
+mod first_process;
+#[cfg(test)]
+#[path = "../../tests/fuzz/command_line.rs"]
+mod fuzz;
+mod generate;
 mod help;
 mod line_queue;
 mod log_format;
@@ -30,9 +36,13 @@ pub use report::main as report_main;
 pub use server::main as server_main;
 
 use crate::error::Error;
+use crate::escape;
 use crate::results::Configuration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgMatches, Command, ValueEnum};
+use clap::{Arg, ArgMatches, Command, ValueEnum};
+use config_file::Replacement;
+use std::ffi::OsString;
+use std::path::Path;
 use variables::{Program, Variables};
 
 /// Success.
@@ -66,24 +76,66 @@ struct Parsed<P> {
     variables: Variables,
 }
 
-/// Parses the command line. Prints the text for `--help` and `--version`; prints a one-line error for an invalid
-/// command line.
+/// Adds the options of all programs.
+fn with_common_options(command: Command) -> Command {
+    generate::with_option(config_file::with_option(command))
+}
+
+/// Parses the command line, with the arguments of a file. Prints the text for `--help` and `--version`; prints a one-line
+/// error for an invalid command line.
 fn parse<P: clap::Parser>() -> Result<P, u8> {
-    let mut command = help::in_two_forms(P::command(), None);
-    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let mut command = help::in_two_forms(with_common_options(P::command()), None);
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    if let Ok(typed) = command.clone().ignore_errors(true).try_get_matches_from(&arguments) {
+        print_generated(&command, &typed)?;
+        if let Some(path) = config_file::path(&typed) {
+            arguments = with_file(&path, &[], |file| {
+                config_file::merge(&command, &typed, |_| Replacement::Nothing, file, arguments)
+            })?;
+        }
+    }
+    let matches = command.try_get_matches_from_mut(arguments);
     finish(matches, &mut command, Variables::default(), &[]).map(|parsed| parsed.options)
 }
 
-/// Parses the command line and the environment variables of `program`.
+/// Parses the command line, the environment variables of `program`, and the arguments of a file.
 fn parse_with_variables<P: clap::Parser>(program: &Program) -> Result<Parsed<P>, u8> {
-    let mut command = help::in_two_forms(variables::explain(P::command(), program), Some(program.common));
-    // Missing arguments may come from the environment, so only the second parse reports errors.
+    let command = variables::explain(with_common_options(P::command()), program);
+    let mut command = help::in_two_forms(command, Some(program.common));
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    // Missing arguments may come from the environment or the file, so only the last parse reports errors.
     let mut lenient = command.clone().ignore_errors(true);
-    let typed = lenient.try_get_matches_from_mut(std::env::args_os()).map_err(|error| print_help(&error))?;
-    let variables = Variables::of(&lenient, &typed, program);
+    let mut typed = lenient.try_get_matches_from_mut(&arguments).map_err(|error| print_help(&error))?;
+    print_generated(&command, &typed)?;
+    let mut variables = Variables::of(&lenient, &typed, program);
+    if let Some(path) = config_file::path(&typed).or_else(|| variables::config_file(program)) {
+        let replacement = |argument: &Arg| variables.replacement(&lenient, &typed, program, argument);
+        arguments = with_file(&path, program.examples, |file| {
+            config_file::merge(&command, &typed, replacement, file, arguments)
+        })?;
+        typed = lenient.try_get_matches_from_mut(&arguments).map_err(|error| print_help(&error))?;
+        variables = Variables::of(&lenient, &typed, program);
+    }
     command = variables.apply(command);
-    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let matches = command.try_get_matches_from_mut(arguments);
     finish(matches, &mut command, variables, program.examples)
+}
+
+/// Reads a file of arguments, and returns the command line that `merge` makes with them. Logs an error.
+fn with_file(
+    path: &Path,
+    examples: &[(&str, &str)],
+    merge: impl FnOnce(&[OsString]) -> Result<Vec<OsString>, clap::Error>,
+) -> Result<Vec<OsString>, u8> {
+    let merged = config_file::read(path).and_then(|file| {
+        merge(&file).map_err(|error| {
+            format!("{}: {}", escape::path(path), on_one_line(&error, &Variables::default(), examples))
+        })
+    });
+    merged.map_err(|text| {
+        output::log_error(&text);
+        USAGE
+    })
 }
 
 fn finish<P: clap::Parser>(
@@ -101,6 +153,14 @@ fn finish<P: clap::Parser>(
             output::log_error(&on_one_line(&error, &variables, examples));
             Err(USAGE)
         }
+    }
+}
+
+/// Prints the manual page or completions that `--generate` asked for; the error is the exit status.
+fn print_generated(command: &Command, typed: &ArgMatches) -> Result<(), u8> {
+    match generate::text(command, typed) {
+        Some(text) => Err(if output::write_document(&text) { SUCCESS } else { FAILURE }),
+        None => Ok(()),
     }
 }
 
@@ -128,7 +188,7 @@ fn on_one_line(error: &clap::Error, variables: &Variables, examples: &[(&str, &s
         line = format!("{line}; give a command such as {example}");
     }
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
-        && (word.contains(['.', '/']) || std::path::Path::new(word).exists())
+        && (word.contains(['.', '/']) || Path::new(word).exists())
     {
         line = format!("{line}; to show a run, give show {word}");
     }

@@ -19,7 +19,7 @@ use std::os::unix::fs::MetadataExt;
 use std::panic::PanicHookInfo;
 use std::time::Duration;
 
-/// How long the program waits for a blocked stderr at its end.
+/// How long the program waits for a blocked stderr before its report, and at its end.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Queue of lines for stderr.
@@ -29,6 +29,13 @@ static LOG: LineQueue = LineQueue::new();
 /// in them must already be escaped as a [line](escape::line), or it could forge another line.
 pub(super) fn print(text: impl Display) -> bool {
     write_results(format_args!("{}\n", escape::lines(text)))
+}
+
+/// Prints the report at the end of a run, after the log lines of the run: both may go to one terminal or file. Waits at
+/// most [`FLUSH_TIMEOUT`] for a blocked stderr.
+pub(super) fn print_report(text: impl Display) -> bool {
+    LOG.flush(FLUSH_TIMEOUT);
+    print(text)
 }
 
 /// Prints results of exactly one line.

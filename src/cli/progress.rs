@@ -55,7 +55,10 @@ impl ProgressBar {
             }
             let bar = view.bar.then(|| new_bar(view));
             let mut seconds = Seconds { view, figures, shown: Duration::ZERO, replies: 0 };
-            while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            let mut is_over = false;
+            while !is_over {
+                // At the end come the lines of the seconds that ended since the last ones.
+                is_over = ended.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout);
                 let lines = if view.seconds { seconds.next_lines(&workers) } else { Vec::new() };
                 for line in lines {
                     match &bar {

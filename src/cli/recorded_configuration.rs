@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
 /// Arguments that do not affect a run, or are stored by their meaning.
-const NO_SETTINGS: [&str; 5] = ["help", "version", "host", "port", "words"];
+const NO_SETTINGS: [&str; 6] = ["help", "version", "config", "host", "port", "words"];
 
 /// All options of `command` that have a value, in the order of its help.
 pub(super) fn of(command: &Command, matches: &ArgMatches) -> Configuration {

@@ -1,5 +1,6 @@
 //! `multiconn-report`: shows, compares and merges result files of `multiconn-client --json`.
 
+use super::first_process;
 use super::merge::{MergeFailure, MergeOptions};
 use super::output_files::OutputFile;
 use super::result_files::{self, is_stdin};
@@ -7,7 +8,9 @@ use super::variables::Variables;
 use super::{CROSSED, FAILURE, LONG_VERSION, SUCCESS, output, parse, report_error};
 use crate::error::Error;
 use crate::escape;
-use crate::results::{Comparison, RunResults, TextReport, compare, html_report};
+use crate::results::{
+    Comparison, RunResults, TextReport, compare, html_comparison, html_report, intervals_csv, percentile_plot,
+};
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -28,7 +31,7 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Print the summary of a run.
+    /// Print the summary of a run, with its percentile curve.
     Show {
         /// Results written by multiconn-client --json; - for stdin.
         file: PathBuf,
@@ -47,6 +50,9 @@ enum Task {
         /// With --fail-if-worse, accept inconclusive runs.
         #[arg(long, requires = "fail_if_worse")]
         allow_inconclusive: bool,
+        /// Write an HTML page with both runs in each chart to FILE; - for stdout, in place of the table.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
     /// Merge runs that several clients made at the same time. Histograms are added, so percentiles stay exact.
     /// Duplicate runs, and runs with different kinds of load or transports, are refused.
@@ -59,6 +65,14 @@ enum Task {
         #[arg(short, long, value_name = "FILE", default_value = "-")]
         output: PathBuf,
     },
+    /// Write the intervals of a run as comma-separated values.
+    Csv {
+        /// Results written by multiconn-client --json; - for stdin.
+        file: PathBuf,
+        /// Write to FILE; - for stdout.
+        #[arg(short, long, value_name = "FILE", default_value = "-")]
+        output: PathBuf,
+    },
 }
 
 impl Task {
@@ -67,7 +81,7 @@ impl Task {
         let files: &[&Path] = match self {
             Self::Compare { before, after, .. } => &[before, after],
             Self::Merge(options) => &options.files.iter().map(PathBuf::as_path).collect::<Vec<_>>(),
-            Self::Show { .. } | Self::Html { .. } => return Ok(()),
+            Self::Show { .. } | Self::Html { .. } | Self::Csv { .. } => return Ok(()),
         };
         if files.iter().filter(|file| is_stdin(file)).count() > 1 {
             let text = "stdin holds one run, and - is given twice; give a file such as run.json for the others";
@@ -80,6 +94,8 @@ impl Task {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    first_process::end_on_signals();
+    first_process::reap_orphans();
     let options: Options = match parse() {
         Ok(options) => options,
         Err(status) => return status.into(),
@@ -105,14 +121,25 @@ enum ReportError {
 fn work(task: &Task) -> Result<u8, ReportError> {
     task.check()?;
     let is_printed = match task {
-        Task::Show { file } => output::print(TextReport(&read(file)?)),
-        Task::Compare { before, after, fail_if_worse, allow_inconclusive } => {
-            let comparison = compare(&read(before)?, &read(after)?);
-            let is_printed = output::print(&comparison);
+        Task::Show { file } => {
+            let results = read(file)?;
+            let plot = percentile_plot(&results).map(|plot| format!("\n{plot}")).unwrap_or_default();
+            output::print(format_args!("{}{plot}", TextReport(&results)))
+        }
+        Task::Compare { before, after, fail_if_worse, allow_inconclusive, html } => {
+            let inputs = [before.clone(), after.clone()];
+            let page = html.as_deref().map(|path| open(path, &inputs)).transpose()?;
+            let (before, after) = (read(before)?, read(after)?);
+            let comparison = compare(&before, &after);
+            // The document alone goes to stdout.
+            let mut is_written = page.as_ref().is_some_and(OutputFile::is_stdout) || output::print(&comparison);
+            if let Some(page) = page {
+                is_written &= page.write(|out| out.write_all(html_comparison(&before, &after).as_bytes()));
+            }
             if *fail_if_worse && has_failed(&comparison, *allow_inconclusive) {
                 return Ok(CROSSED);
             }
-            is_printed
+            is_written
         }
         Task::Merge(options) => {
             return options.run().map_err(|failure| match failure {
@@ -121,10 +148,14 @@ fn work(task: &Task) -> Result<u8, ReportError> {
             });
         }
         Task::Html { file, output } => {
-            let output = OutputFile::open(output).map_err(ReportError::Error)?;
-            output.check_inputs(std::slice::from_ref(file)).map_err(ReportError::Error)?;
+            let output = open(output, std::slice::from_ref(file))?;
             let page = html_report(&read(file)?);
             output.write(|out| out.write_all(page.as_bytes()))
+        }
+        Task::Csv { file, output } => {
+            let output = open(output, std::slice::from_ref(file))?;
+            let lines = intervals_csv(&read(file)?);
+            output.write(|out| out.write_all(lines.as_bytes()))
         }
     };
     Ok(if is_printed { SUCCESS } else { FAILURE })
@@ -140,4 +171,11 @@ fn has_failed(comparison: &Comparison, allow_inconclusive: bool) -> bool {
 
 fn read(path: &Path) -> Result<RunResults, ReportError> {
     result_files::read(path).map_err(ReportError::Read)
+}
+
+/// Opens an output, which must not be one of the inputs.
+fn open(path: &Path, inputs: &[PathBuf]) -> Result<OutputFile, ReportError> {
+    let output = OutputFile::open(path).map_err(ReportError::Error)?;
+    output.check_inputs(inputs).map_err(ReportError::Error)?;
+    Ok(output)
 }

@@ -165,7 +165,7 @@ impl Files {
         for (label, result) in labels.zip(threshold_results) {
             let _ = write!(text, "\n  {label:<12} {}", escape::line(result));
         }
-        if self.is_stdout_taken { output::print_to_stderr(text) } else { output::print(text) }
+        if self.is_stdout_taken { output::print_to_stderr(text) } else { output::print_report(text) }
     }
 
     /// Writes all files. Returns whether that succeeded.

@@ -53,5 +53,5 @@ fn interface(text: &str) -> Result<Interface, String> {
 }
 
 fn ttl(text: &str) -> Result<u8, String> {
-    text.parse().map_err(|_| format!("{text:?} is no time to live; give a number of networks from 0 to 255 such as 1"))
+    text.parse().map_err(|_| format!("{text:?} is no time to live; give a number of hops from 0 to 255 such as 1"))
 }

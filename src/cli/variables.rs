@@ -2,15 +2,17 @@
 //!
 //! The long name of an option is also the name of its variables. `--max-connections` is
 //! `MULTICONN_SERVER_MAX_CONNECTIONS`, which only the server reads, or `MULTICONN_MAX_CONNECTIONS`. Sources in order of
-//! precedence: command line, the program's variable, the common variable. An option overrides conflicting options from
-//! a source of lower precedence.
+//! precedence: command line, the program's variable, the common variable, the file of
+//! `--config`. An option overrides conflicting options from a source of lower precedence.
 
+use super::config_file::Replacement;
 use super::values;
 use crate::error::Error;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Id};
 use std::env;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// Prefix of the variables that all programs read.
 const COMMON: &str = "MULTICONN_";
@@ -54,27 +56,18 @@ impl Variables {
     /// Collects the variables that apply beside the `typed` options. Empty variables, and flags that are off, are
     /// ignored.
     pub(super) fn of(command: &Command, typed: &ArgMatches, program: &Program) -> Self {
-        let typed_arguments: Vec<String> = command
-            .get_positionals()
-            .filter(|argument| typed.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine))
-            .filter_map(|argument| typed.get_raw(argument.get_id().as_str()))
-            .flatten()
-            .map(|argument| argument.to_string_lossy().into_owned())
-            .collect();
-        let replaced = (program.replaced)(&typed_arguments);
+        let replaced = (program.replaced)(&typed_arguments(command, typed));
         let options = command.get_arguments().filter(|argument| takes_variable(argument));
         let options: Vec<&Arg> = options.filter(|option| !replaced.contains(&option.get_id().as_str())).collect();
-        let is_typed = |option: &Arg| typed.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine);
+        let is_typed = |option: &Arg| is_typed(typed, option);
         let mut given: Vec<&Arg> = options.iter().copied().filter(|option| is_typed(option)).collect();
         let mut open: Vec<&Arg> = options.iter().copied().filter(|option| !is_typed(option)).collect();
         let mut variables = Vec::new();
         for prefix in [program.prefix, COMMON] {
             let (mut set, mut unset) = (Vec::new(), Vec::new());
             for option in open {
-                let name = (prefix != COMMON || !program.own.contains(&option.get_id().as_str()))
-                    .then(|| format!("{prefix}{}", suffix(option)));
-                match name.and_then(|name| Some((value(&name)?, name))) {
-                    Some((value, name)) => set.push((option, value, name)),
+                match variable(program, prefix, option) {
+                    Some((name, value)) => set.push((option, value, name)),
                     None => unset.push(option),
                 }
             }
@@ -86,6 +79,29 @@ impl Variables {
             open = unset;
         }
         Self(variables)
+    }
+
+    /// What takes the place of an argument of a file, which variables and the `typed` arguments override.
+    pub(super) fn replacement(
+        &self,
+        command: &Command,
+        typed: &ArgMatches,
+        program: &Program,
+        argument: &Arg,
+    ) -> Replacement {
+        let mut variables = [program.prefix, COMMON].into_iter().filter(|_| takes_variable(argument));
+        if let Some((_, value)) = variables.find_map(|prefix| variable(program, prefix, argument)) {
+            return if argument.is_positional() { Replacement::Value(value) } else { Replacement::Other };
+        }
+        let is_given =
+            |other: &&Arg| is_typed(typed, other) || self.0.iter().any(|variable| variable.option == *other.get_id());
+        let mut given = command.get_arguments().filter(is_given);
+        let is_replaced = given.any(|given| replaces(command, program, given, argument));
+        let id = argument.get_id().as_str();
+        if is_replaced || (program.replaced)(&typed_arguments(command, typed)).contains(&id) {
+            return Replacement::Other;
+        }
+        Replacement::Nothing
     }
 
     /// Makes `command` read these variables.
@@ -140,7 +156,8 @@ pub(super) fn explain(command: Command, program: &Program) -> Command {
     let prefix = program.prefix;
     command.after_long_help(format!(
         "{help}\n\nEnvironment: a variable can set each option, HOST and PORT, as {prefix}WORKERS (or for all programs \
-         MULTICONN_WORKERS) sets --workers; the command line takes precedence."
+         MULTICONN_WORKERS) sets --workers; the command line takes precedence, and \
+         variables over the file of --config."
     ))
 }
 
@@ -158,13 +175,39 @@ pub(super) fn warn_of_unknown(command: &Command, program: &Program) {
     }
 }
 
-/// Whether an argument can come from a variable: all options, HOST and PORT, but not the arguments after them.
+/// Whether an argument can come from a variable: HOST, PORT, and all options that may be given with others, but not the
+/// arguments after PORT.
 fn takes_variable(argument: &Arg) -> bool {
     match argument.get_action() {
+        _ if argument.is_exclusive_set() => false,
         ArgAction::Set | ArgAction::SetTrue | ArgAction::Count => true,
         ArgAction::Append => !argument.is_positional(),
         _ => false,
     }
+}
+
+/// Whether an argument is on the command line.
+fn is_typed(typed: &ArgMatches, argument: &Arg) -> bool {
+    typed.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine)
+}
+
+/// The positional arguments on the command line.
+fn typed_arguments(command: &Command, typed: &ArgMatches) -> Vec<String> {
+    let positionals = command.get_positionals().filter(|argument| is_typed(typed, argument));
+    let values = positionals.filter_map(|argument| typed.get_raw(argument.get_id().as_str())).flatten();
+    values.map(|argument| argument.to_string_lossy().into_owned()).collect()
+}
+
+/// The file of `--config` that a variable names.
+pub(super) fn config_file(program: &Program) -> Option<PathBuf> {
+    value(&format!("{}CONFIG", program.prefix)).map(PathBuf::from)
+}
+
+/// Name and value of the variable of an argument with this prefix, if it is set.
+fn variable(program: &Program, prefix: &str, argument: &Arg) -> Option<(String, OsString)> {
+    let is_read = prefix != COMMON || !program.own.contains(&argument.get_id().as_str());
+    let name = is_read.then(|| format!("{prefix}{}", suffix(argument)))?;
+    value(&name).map(|value| (name, value))
 }
 
 /// The name of a variable without its prefix.

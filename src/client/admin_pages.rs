@@ -10,6 +10,7 @@ use crate::results::{Latencies, Load, LoadKind, RunResults};
 use crate::service::AdminPages;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,19 +19,26 @@ use std::time::{Duration, Instant};
 const LONG_BOUNDS: [u64; 3] = [2_000_000_000, 5_000_000_000, 10_000_000_000];
 
 /// What a client tells about itself.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct ClientPages {
     progress: Vec<Arc<WorkerProgress>>,
     warm_up: Duration,
+    uses_tls: bool,
     figures: Arc<Mutex<Figures>>,
 }
 
 /// The joined seconds so far.
-#[derive(Debug)]
 struct Figures {
     total: RunResults,
     open: Option<u64>,
     is_load_over: bool,
+}
+
+/// Without the fields: a collector has to have this.
+impl fmt::Debug for ClientPages {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ClientPages").finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -40,6 +48,7 @@ impl Client {
         let pages = ClientPages {
             progress: self.progress(),
             warm_up: self.shared.config.load.warm_up,
+            uses_tls: !self.shared.config.tls.is_empty(),
             figures: Arc::new(Mutex::new(figures)),
         };
         let figures = Arc::clone(&pages.figures);
@@ -109,6 +118,9 @@ impl Collector for ClientPages {
             out.gauge("multiconn_client_rate_due", "Messages per second that are due by the schedule.", None, &rate)?;
         }
         self.connections(&mut out, &figures)?;
+        if self.uses_tls {
+            self.handshakes(&mut out)?;
+        }
         messages(&mut out, results)?;
         let causes = results.errors.iter().map(|(cause, count)| ([("cause", cause)], *count));
         out.counters("multiconn_client_errors", "Errors by cause.", None, causes)?;
@@ -143,6 +155,17 @@ impl ClientPages {
         let retries = figures.total.connections.retries;
         out.counter("multiconn_client_connect_retries", "Connects that were tried again.", None, retries)
     }
+
+    fn handshakes(&self, out: &mut Families<'_>) -> fmt::Result {
+        let completed = self.total(|worker| worker.handshakes.get());
+        let mut results = BTreeMap::from([("completed".to_owned(), completed)]);
+        for (failure, count) in self.progress.iter().flat_map(|worker| worker.failed_handshakes.counts()) {
+            let name = failure.name();
+            *results.entry(name.strip_prefix("tls_").unwrap_or(&name).to_owned()).or_default() += count;
+        }
+        let results = results.iter().map(|(result, count)| ([("result", result)], *count));
+        out.counters("multiconn_client_tls_handshakes", "TLS handshakes by result.", None, results)
+    }
 }
 
 fn messages(out: &mut Families<'_>, results: &RunResults) -> fmt::Result {
@@ -153,7 +176,7 @@ fn messages(out: &mut Families<'_>, results: &RunResults) -> fmt::Result {
     out.counter("multiconn_client_messages_sent", "Messages sent, measured ones.", None, messages.sent)?;
     let outcomes = [
         ("answered", messages.answered),
-        ("timed out", messages.timed_out),
+        ("timed_out", messages.timed_out),
         ("lost", messages.lost),
         ("wrong", messages.wrong),
         ("pending", messages.pending),

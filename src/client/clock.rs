@@ -3,6 +3,7 @@
 pub(super) use crate::units::nanos;
 
 use crate::event_loop::unix_time;
+use crate::moment::Moment;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -16,24 +17,25 @@ const PAIR_ATTEMPTS: usize = 3;
 /// Converts instants to nanoseconds since the client was created. All workers share the same origin.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
-    origin: Instant,
+    origin: Moment,
 }
 
 impl Clock {
     /// Creates a clock whose origin is now.
     pub(super) fn new() -> Self {
-        Self { origin: Instant::now() }
+        Self { origin: Instant::now().into() }
     }
 
     /// Nanoseconds from the origin to `instant`; 0 for an earlier instant.
     #[inline]
     pub(super) fn nanos(self, instant: Instant) -> u64 {
-        nanos(instant.saturating_duration_since(self.origin))
+        Moment::from(instant).nanos_since(self.origin)
     }
 
-    /// The instant `nanos` nanoseconds after the origin. An `Instant` can represent every such value.
+    /// The instant `nanos` nanoseconds after the origin, at most 292 years.
+    #[inline]
     pub(super) fn instant(self, nanos: u64) -> Instant {
-        self.origin + Duration::from_nanos(nanos)
+        self.origin.after_nanos(nanos).into()
     }
 
     /// Time since 1970 at the origin, by the current wall clock. Reads both clocks, the run clock before and after the wall

@@ -119,6 +119,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         self.count_unassigned(now, if is_stopped { Unanswered::Pending } else { Unanswered::Lost });
         drop((self.entries, self.transport));
         let mut metrics = Rc::into_inner(self.plan).expect("no connection is left").into_metrics();
+        metrics.results.connections.port_search = self.connector.port_search();
         metrics.close(now, is_stopped && self.shared.config.load.duration.is_some());
         metrics
     }
@@ -494,10 +495,16 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// Dispatches the messages that are due, and schedules the next turn.
     fn dispatch(&mut self, context: &mut LoopContext) {
         let Some(mut dispatcher) = self.dispatcher.take() else { return };
-        let now = self.plan.clock.nanos(context.now);
-        for _ in 0..MESSAGES_PER_TURN {
+        let clock = self.plan.clock;
+        let (mut now, mut may_look_again) = (clock.nanos(context.now), !T::SENDS_BATCHES);
+        for sent in 0..MESSAGES_PER_TURN {
             let taken_back = self.unsent.front().copied();
-            let Some(due) = taken_back.or_else(|| dispatcher.due_by(now)) else { break };
+            let due = taken_back.or_else(|| dispatcher.due_by(now)).or_else(|| {
+                // A send takes some microseconds. What became due meanwhile need not wait for the next round.
+                now = (sent > 0 && std::mem::take(&mut may_look_again)).then(|| clock.nanos(Instant::now()))?;
+                dispatcher.due_by(now)
+            });
+            let Some(due) = due else { break };
             let Some(key) = dispatcher.next_connection(|key| self.has_capacity(key)) else { break };
             let blocked_until = if self.unsent.pop_front().is_some() {
                 Some(now)
@@ -510,7 +517,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         if !self.unsent.is_empty() && !dispatcher.waits_for_connection() {
             context.precise_timers.arm(DISPATCHER, context.now);
         }
-        let has_to_end = dispatcher.schedule_next(context, DISPATCHER, self.plan.clock, now);
+        let has_to_end = dispatcher.schedule_next(context, DISPATCHER, clock, now);
         if let Some(end) = dispatcher.exhausted_at() {
             self.plan.metrics.borrow_mut().end(end, now);
         }

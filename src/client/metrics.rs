@@ -465,6 +465,7 @@ impl WorkerMetrics {
 
     pub(super) fn handshake_done(&mut self, after: Duration) {
         self.results.histograms.handshake.record(after);
+        self.progress.handshakes.add(1);
     }
 
     /// Counts a connection that got all expected replies.

@@ -1,6 +1,7 @@
 //! Progress of a worker, for a live display by other threads while the run lasts.
 
-use crate::counter::Counter;
+use super::failure::Failure;
+use crate::counter::{Counter, Tally};
 use std::collections::VecDeque;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +24,10 @@ pub struct WorkerProgress {
     pub messages_sent: Counter,
     /// Messages that were answered correctly.
     pub messages_answered: Counter,
+    /// TLS handshakes that were completed.
+    pub(super) handshakes: Counter,
+    /// TLS handshakes that were not, by reason.
+    pub(super) failed_handshakes: Tally<Failure>,
     /// Seconds counted by when messages were due. One is added per second.
     due_seconds: Mutex<VecDeque<DueSecond>>,
     begun: OnceLock<Instant>,

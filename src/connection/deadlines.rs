@@ -1,6 +1,6 @@
 //! Deadlines of a connection. The timer waits for the earliest; when it expires, each deadline is checked.
 
-use super::moment::Moment;
+use crate::moment::Moment;
 use crate::service::Limits;
 use crate::units::nanos;
 use std::time::{Duration, Instant};

@@ -21,7 +21,6 @@
 
 mod deadlines;
 mod lower_layer;
-mod moment;
 mod output_progress;
 mod phase;
 mod rare_state;
@@ -32,10 +31,10 @@ mod tests;
 pub use crate::service::{CloseReason, Limits};
 
 use crate::buffer::{Buffer, BufferPool};
+use crate::moment::Moment;
 use crate::service::{Context, Handle, Host, Input, NextSend, Output, Service, Wait};
 use crate::socket::ByteStream;
 use deadlines::{Deadline, DeadlineConditions, DeadlineTimes};
-use moment::Moment;
 use phase::Phase;
 use rare_state::Rare;
 use service_wait::ServiceWait;
@@ -494,11 +493,12 @@ impl<S: Service> Connection<S> {
             self.refuse_sends();
         }
         let wait = service_wait::normalize_wait(wait, now);
-        self.waiting = wait.into();
+        let waited = std::mem::replace(&mut self.waiting, wait.into());
         match wait {
             Wait::Deadline(instant) => {
-                self.rare.needed().service = instant.into();
-                self.deadline_dirty = true;
+                let moment = instant.into();
+                let before = std::mem::replace(&mut self.rare.needed().service, moment);
+                self.deadline_dirty |= waited != ServiceWait::Deadline || moment < before;
             }
             Wait::PreciseDeadline(instant) => self.rare.needed().service = instant.into(),
             Wait::Close => self.finish(CloseReason::Completed),

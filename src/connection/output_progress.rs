@@ -4,8 +4,8 @@
 //! acknowledgements of the peer's system extend the deadlines of waiting output, and a connection lingers until
 //! everything is acknowledged.
 
-use super::moment::Moment;
 use super::{CloseReason, Connection, Limits, Phase, deadlines};
+use crate::moment::Moment;
 use crate::service::Service;
 use std::time::Instant;
 

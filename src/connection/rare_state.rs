@@ -1,6 +1,6 @@
 //! State that few connections need. It is on the heap, so that the others do not hold space for it.
 
-use super::moment::Moment;
+use crate::moment::Moment;
 use crate::service::{Handle, HandleSlot};
 
 /// Place of the [`RareState`] of a connection. It takes one word.

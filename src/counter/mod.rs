@@ -4,17 +4,21 @@
 //! to the message path. This is correct only with one writing thread per counter. Each worker owns its counters, and
 //! readers add them up.
 
+#[cfg(feature = "metrics")]
+mod exposition_format;
 mod fixed_histogram;
 #[cfg(feature = "metrics")]
 mod open_metrics;
 mod tally;
 
+#[cfg(feature = "metrics")]
+pub use exposition_format::ExpositionFormat;
 pub use fixed_histogram::{BOUNDS, FixedHistogram};
 #[cfg(feature = "metrics")]
-pub use open_metrics::{BYTES, Buckets, CONTENT_TYPE, Families, SECONDS, page};
+pub use open_metrics::{BYTES, Buckets, Families, SECONDS, page};
 pub use tally::Tally;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Counter with one writer and any number of readers.
 #[derive(Debug, Default)]

@@ -10,9 +10,6 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 
-/// The media type of a page (OpenMetrics 1.0.0, "Text Format").
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// Units of metrics, which end their names.
 pub const BYTES: Option<&Unit> = Some(&Unit::Bytes);
 pub const SECONDS: Option<&Unit> = Some(&Unit::Seconds);

@@ -17,6 +17,12 @@ pub struct Tally<K> {
     others: Counter,
 }
 
+impl<K: Copy + PartialEq> Default for Tally<K> {
+    fn default() -> Self {
+        Self::of(&[])
+    }
+}
+
 impl<K: Copy + PartialEq> Tally<K> {
     /// Creates an empty tally. The `known` kinds get slots at once, so that readers can tell zero from unknown.
     #[must_use]

@@ -1,11 +1,11 @@
 //! Kernel timer that wakes a poll at an instant, with microsecond precision (timerfd_create(2)).
 
-#[cfg(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)))]
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(any(multiconn_fallbacks, multiconn_simulated))))]
 pub(super) use self::descriptor::KernelTimer;
-#[cfg(any(multiconn_fallbacks, not(any(target_os = "linux", target_os = "android"))))]
+#[cfg(any(multiconn_fallbacks, multiconn_simulated, not(any(target_os = "linux", target_os = "android"))))]
 pub(super) use self::none::KernelTimer;
 
-#[cfg(all(any(target_os = "linux", target_os = "android"), not(multiconn_fallbacks)))]
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(any(multiconn_fallbacks, multiconn_simulated))))]
 mod descriptor {
     use mio::unix::SourceFd;
     use mio::{Interest, Registry, Token};
@@ -50,7 +50,7 @@ mod descriptor {
     }
 }
 
-#[cfg(any(multiconn_fallbacks, not(any(target_os = "linux", target_os = "android"))))]
+#[cfg(any(multiconn_fallbacks, multiconn_simulated, not(any(target_os = "linux", target_os = "android"))))]
 mod none {
     use mio::{Registry, Token};
     use std::io;

@@ -1,9 +1,17 @@
 //! Messages from other threads; sending one wakes the loop.
 
-use mio::{Registry, Token, Waker};
+#[cfg(schedules)]
+#[path = "../../tests/schedules/mod.rs"]
+mod schedules;
+
+#[cfg(not(schedules))]
+use super::system::Waker;
+use crate::sync::{AtomicBool, Ordering, mpsc};
+use mio::{Registry, Token};
+#[cfg(schedules)]
+use schedules::Waker;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 /// Receiving end, owned by a loop.
 #[derive(Debug)]
@@ -50,9 +58,13 @@ impl<M> Sender<M> {
 
 impl<M> Mailbox<M> {
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        let wakeup = Arc::new(Wakeup { waker: Waker::new(registry, token)?, is_pending: AtomicBool::new(false) });
+        Ok(Self::woken_by(Waker::new(registry, token)?))
+    }
+
+    fn woken_by(waker: Waker) -> Self {
+        let wakeup = Arc::new(Wakeup { waker, is_pending: AtomicBool::new(false) });
         let (sender, queue) = mpsc::channel();
-        Ok(Self { queue, sender: Sender { queue: sender, wakeup }, batch: Vec::new() })
+        Self { queue, sender: Sender { queue: sender, wakeup }, batch: Vec::new() }
     }
 
     pub(super) fn sender(&self) -> Sender<M> {
@@ -64,7 +76,7 @@ impl<M> Mailbox<M> {
     pub(super) fn receive(&mut self) -> impl Iterator<Item = M> {
         // Before the messages are taken: one that is sent after that wakes the loop.
         self.sender.wakeup.is_pending.swap(false, Ordering::AcqRel);
-        self.batch.extend(self.queue.try_iter());
+        self.batch.extend(std::iter::from_fn(|| self.queue.try_recv().ok()));
         self.batch.drain(..)
     }
 }

@@ -5,12 +5,19 @@
 //! microsecond. The loop knows nothing about the handler. It must never block outside of `poll`. It reads the clock
 //! once per round, not once per event.
 
+#[cfg_attr(not(all(target_os = "linux", not(multiconn_fallbacks))), path = "busy_poll_unsupported.rs")]
+mod busy_poll;
+#[cfg(target_os = "linux")]
+#[cfg_attr(multiconn_fallbacks, allow(dead_code, reason = "a fallback makes no such call"))]
+mod kernel_calls;
 mod kernel_timer;
 mod key;
 mod mailbox;
 mod precise_timers;
 mod signals;
 mod slab;
+#[cfg_attr(multiconn_simulated, path = "simulated_system.rs")]
+mod system;
 mod wake_up_lead;
 mod wall_clock;
 mod wheel;
@@ -27,13 +34,16 @@ pub use wall_clock::unix_time;
 pub use wheel::{Expired, Timer, Wheel};
 pub use workers::run_workers;
 
+use crate::error::in_words_with_errno;
 use mailbox::Mailbox;
-use mio::event::{Event, Source};
-use mio::{Events, Interest, Poll};
+use mio::Interest;
+use mio::event::Source;
 use signals::Signals;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+use system::{Event, Events, Poll};
 
 /// Maximum number of events that one round takes from the kernel; the rest follow in the next round.
 const EVENTS_PER_ROUND: usize = 1024;
@@ -214,7 +224,7 @@ impl<M> EventLoop<M> {
     pub fn spinning(spin: Duration) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mailbox = Mailbox::new(poll.registry(), MAILBOX.into())?;
-        let now = Instant::now();
+        let now = system::now();
         let precise_timers = PreciseTimers::new(poll.registry(), PRECISE_TIMERS.into())?;
         let events = || Events::with_capacity(EVENTS_PER_ROUND);
         let (wheel, ready) = (Wheel::new(now), VecDeque::new());
@@ -226,6 +236,24 @@ impl<M> EventLoop<M> {
             spin,
             context: LoopContext { now, wheel, precise_timers, ready, quiet: now, poll, events: events() },
         })
+    }
+
+    /// Makes the kernel poll the network card of the loop's sockets for `duration` before each sleep; 0 changes nothing. An
+    /// expired timer of the wheel may be handled that much later. Sockets that receive from no network card, such as those
+    /// of the loopback interface, are not polled.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] before Linux 6.9 and on other systems; errors of ioctl_eventpoll(2).
+    pub fn busy_polling(self, duration: Duration) -> io::Result<Self> {
+        if !duration.is_zero() {
+            let is_set = busy_poll::set_busy_poll(self.context.poll.registry().as_fd(), duration);
+            let with_advice = |error| {
+                format!("{}; polling before each sleep (spin) works on every system", in_words_with_errno(&error))
+            };
+            is_set.map_err(|error| io::Error::new(error.kind(), with_advice(error)))?;
+        }
+        Ok(self)
     }
 
     /// Delivers the signals of `signals` to the handler instead of their default action, until the loop is dropped.
@@ -265,21 +293,33 @@ impl<M> EventLoop<M> {
     ///
     /// Errors of epoll_wait(2); no peer can cause them.
     pub fn run<H: Handler<Message = M>>(&mut self, handler: &mut H) -> io::Result<()> {
-        self.context.now = Instant::now();
+        self.begin(handler);
+        while !handler.is_done() {
+            self.round(handler)?;
+        }
+        Ok(())
+    }
+
+    /// Begins to run.
+    pub(crate) fn begin<H: Handler<Message = M>>(&mut self, handler: &mut H) {
+        self.context.now = system::now();
         self.signals.iter_mut().for_each(Signals::unregister_early_handlers);
         // Timers may have expired since the loop was created.
         self.dispatch_expired(handler);
-        while !handler.is_done() {
-            self.wait()?;
-            self.dispatch_precise_timers(handler);
-            self.dispatch_events(handler);
-            self.dispatch_expired(handler);
-            // One entry per round: connections with a new event are served before those in the ready queue.
-            if let Some(key) = self.context.ready.pop_front() {
-                handler.handle_ready(&mut self.context, key);
-            }
-            handler.handle_round(&mut self.context);
+    }
+
+    /// Waits for something to do, and does it.
+    #[inline]
+    pub(crate) fn round<H: Handler<Message = M>>(&mut self, handler: &mut H) -> io::Result<()> {
+        self.wait()?;
+        self.dispatch_precise_timers(handler);
+        self.dispatch_events(handler);
+        self.dispatch_expired(handler);
+        // One entry per round: connections with a new event are served before those in the ready queue.
+        if let Some(key) = self.context.ready.pop_front() {
+            handler.handle_ready(&mut self.context, key);
         }
+        handler.handle_round(&mut self.context);
         Ok(())
     }
 
@@ -290,19 +330,19 @@ impl<M> EventLoop<M> {
     #[inline]
     fn wait(&mut self) -> io::Result<()> {
         if !self.context.events.is_empty() {
-            self.context.now = Instant::now();
+            self.context.now = system::now();
             return Ok(());
         }
         if !self.context.ready.is_empty() {
             return self.poll(Some(Duration::ZERO));
         }
-        let spin_deadline = (!self.spin.is_zero()).then(|| Instant::now() + self.spin);
+        let spin_deadline = (!self.spin.is_zero()).then(|| system::now() + self.spin);
         if let Some(deadline) = self.context.precise_timers.poll_deadline(self.context.now).max(spin_deadline)
             && self.spin(deadline)?
         {
             return Ok(());
         }
-        let timeout = self.time_left()?;
+        let timeout = self.time_left();
         self.poll(timeout)?;
         self.context.precise_timers.wake_up(self.context.now);
         Ok(())
@@ -310,7 +350,7 @@ impl<M> EventLoop<M> {
 
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.context.poll(timeout)?;
-        self.context.now = Instant::now();
+        self.context.now = system::now();
         Ok(())
     }
 
@@ -329,10 +369,10 @@ impl<M> EventLoop<M> {
     }
 
     #[inline]
-    fn time_left(&mut self) -> io::Result<Option<Duration>> {
-        let precise = self.context.precise_timers.fall_asleep(self.context.now)?;
+    fn time_left(&mut self) -> Option<Duration> {
+        let precise = self.context.precise_timers.fall_asleep(self.context.now);
         let wheel = self.context.wheel.time_left();
-        Ok(if precise.is_some() { precise.into_iter().chain(wheel).min() } else { wheel })
+        if precise.is_some() { precise.into_iter().chain(wheel).min() } else { wheel }
     }
 
     /// Dispatches expired precise timers, before the events: their accuracy must not depend on the I/O of other

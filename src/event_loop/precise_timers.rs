@@ -8,6 +8,7 @@
 
 use super::Key;
 use super::kernel_timer::KernelTimer;
+use super::system;
 use super::wake_up_lead::WakeUpLead;
 use mio::{Registry, Token};
 use std::collections::BTreeSet;
@@ -31,7 +32,7 @@ impl PreciseTimers {
     /// Creates an empty set of timers; its kernel timer is registered with `registry` under `token`.
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         let timer = KernelTimer::new(registry, token)?;
-        Ok(Self { armed: BTreeSet::new(), timer, set_to: None, lead: WakeUpLead::new(Instant::now()) })
+        Ok(Self { armed: BTreeSet::new(), timer, set_to: None, lead: WakeUpLead::new(system::now()) })
     }
 
     /// Arms a timer of `key` for `instant`. It never expires early, and as soon after `instant` as the loop gets to it.
@@ -60,7 +61,7 @@ impl PreciseTimers {
     /// Whether a timer has expired. Reads the clock only if one is armed.
     #[inline]
     pub(super) fn is_due_now(&self) -> bool {
-        !self.armed.is_empty() && self.is_due(Instant::now())
+        !self.armed.is_empty() && self.is_due(system::now())
     }
 
     /// Removes and returns the first timer if it has expired by `now`.
@@ -84,26 +85,31 @@ impl PreciseTimers {
     #[inline]
     pub(super) fn poll_deadline(&self, round: Instant) -> Option<Instant> {
         let &(first, _) = self.armed.first()?;
-        let now = clock(first, round);
+        let now = coarse_now(first, round);
         (first.saturating_duration_since(now) <= self.lead.get(now)).then_some(first)
     }
 
-    /// Sets the kernel timer for the first timer, before the loop sleeps. On systems without one, returns how long
-    /// `poll` may wait.
+    /// Sets the kernel timer for the first timer, before the loop sleeps. On systems without one, and where it cannot be
+    /// set, returns how long `poll` may wait.
     #[inline]
-    pub(super) fn fall_asleep(&mut self, round: Instant) -> io::Result<Option<Duration>> {
-        let Some(&(first, _)) = self.armed.first() else { return Ok(None) };
-        let now = clock(first, round);
+    pub(super) fn fall_asleep(&mut self, round: Instant) -> Option<Duration> {
+        let &(first, _) = self.armed.first()?;
+        let now = coarse_now(first, round);
         let wake_up = first.checked_sub(self.lead.get(now)).unwrap_or(first);
         self.lead.fall_asleep(now);
-        if !KernelTimer::EXISTS {
-            return Ok(Some(wake_up.saturating_duration_since(Instant::now())));
+        if KernelTimer::EXISTS {
+            if self.set_to == Some(wake_up) {
+                return None;
+            }
+            match self.timer.set(wake_up) {
+                Ok(()) => {
+                    self.set_to = Some(wake_up);
+                    return None;
+                }
+                Err(error) => log::debug!("cannot set a timer: {error}; it expires up to a millisecond late"),
+            }
         }
-        if self.set_to != Some(wake_up) {
-            self.timer.set(wake_up)?;
-            self.set_to = Some(wake_up);
-        }
-        Ok(None)
+        Some(wake_up.saturating_duration_since(system::now()))
     }
 
     /// Notes that the loop has been woken at `now`.
@@ -117,8 +123,8 @@ impl PreciseTimers {
 
 /// The time now: a round's work can take long. While the first timer is far away, the begin of the round saves a clock
 /// call per round.
-fn clock(first: Instant, round: Instant) -> Instant {
-    if first.saturating_duration_since(round) > FAR { round } else { Instant::now() }
+fn coarse_now(first: Instant, round: Instant) -> Instant {
+    if first.saturating_duration_since(round) > FAR { round } else { system::now() }
 }
 
 #[cfg(test)]
@@ -175,7 +181,7 @@ mod tests {
             let instant = Instant::now() + Duration::from_millis(3);
             precise_timers.arm(Key::fixed(1), instant);
             assert_eq!(precise_timers.poll_deadline(Instant::now()), None, "there is time to sleep");
-            let timeout = precise_timers.fall_asleep(Instant::now()).expect("the timer can be set");
+            let timeout = precise_timers.fall_asleep(Instant::now());
             poll.poll(&mut events, timeout).expect("the poll works");
             let now = Instant::now();
             precise_timers.wake_up(now);
@@ -197,7 +203,7 @@ mod tests {
         for (number, instant) in (0..).zip([start + millis(30), start + millis(3), start + millis(3), start]) {
             precise_timers.arm(Key::fixed(number), instant);
             loop {
-                let timeout = precise_timers.fall_asleep(Instant::now()).expect("the timer can be set");
+                let timeout = precise_timers.fall_asleep(Instant::now());
                 poll.poll(&mut events, timeout.or(Some(millis(20_000)))).expect("the poll works");
                 let now = Instant::now();
                 precise_timers.wake_up(now);

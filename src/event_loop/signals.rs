@@ -6,7 +6,7 @@
 //! that the process installed itself stays in place, and nothing is emulated for that signal.
 
 use signal_hook::consts::{SIGHUP, SIGINT};
-use signal_hook::flag::{register, register_conditional_default};
+use signal_hook::flag::{register, register_conditional_default, register_conditional_shutdown};
 use signal_hook::low_level::unregister;
 use signal_hook::{SigId, iterator};
 use signal_hook_mio::v1_0;
@@ -99,7 +99,7 @@ impl Signals {
             self.claim.add(signal, dispositions)?;
             if is_ending {
                 // The order matters: the first ending signal sets the flag only after the first handler has read it.
-                self.early_handlers.push(register_conditional_default(signal, Arc::clone(&self.ending_received))?);
+                self.early_handlers.push(register_default(signal, Arc::clone(&self.ending_received))?);
                 self.early_handlers.push(register(signal, Arc::clone(&self.ending_received))?);
             }
             self.source.add_signal(signal)?;
@@ -155,7 +155,7 @@ impl SignalClaim {
                 None
             } else {
                 let takes_default = Arc::default();
-                register_conditional_default(signal, Arc::clone(&takes_default))?;
+                register_default(signal, Arc::clone(&takes_default))?;
                 Some(takes_default)
             };
             caught.push(Caught { signal, claims: 0, takes_default });
@@ -177,6 +177,15 @@ impl Drop for SignalClaim {
     fn drop(&mut self) {
         change_claims(&mut lock(&CAUGHT), &self.0, -1);
     }
+}
+
+/// Takes the default action of `signal` while the flag is set. For PID 1 of a container the kernel takes none
+/// (pid_namespaces(7)): the process then exits with the status that a shell gives to a process that the signal ended.
+fn register_default(signal: i32, flag: Arc<AtomicBool>) -> io::Result<SigId> {
+    if std::process::id() == 1 {
+        return register_conditional_shutdown(signal, 128 + signal, flag);
+    }
+    register_conditional_default(signal, flag)
 }
 
 fn change_claims(caught: &mut [Caught], signals: &[i32], by: isize) {

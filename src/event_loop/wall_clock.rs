@@ -19,17 +19,10 @@ pub fn clock_error() -> Option<Duration> {
 
 #[cfg(all(feature = "client", target_os = "linux"))]
 mod sys {
-    use std::mem::MaybeUninit;
     use std::time::Duration;
 
-    #[allow(unsafe_code, reason = "no library in use has this call")]
     pub(super) fn clock_error() -> Option<Duration> {
-        let mut timex = MaybeUninit::<libc::timex>::zeroed();
-        // SAFETY: the pointer is valid for the whole structure, and the kernel writes no more than that. The modes are 0, so
-        // nothing is set.
-        let state = unsafe { libc::adjtimex(timex.as_mut_ptr()) };
-        // SAFETY: the structure has only integers, for which all bits zero are a value.
-        let timex = unsafe { timex.assume_init() };
+        let (state, timex) = crate::event_loop::kernel_calls::adjtimex();
         let is_synchronized = state >= 0 && timex.status & libc::STA_UNSYNC == 0;
         let micros = u64::try_from(timex.maxerror).ok().filter(|_| is_synchronized)?;
         Some(Duration::from_micros(micros))

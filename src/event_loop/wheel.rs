@@ -10,6 +10,7 @@
 mod tests;
 
 use super::Key;
+use super::slab::FIRST_CAPACITY_BYTES;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -85,7 +86,8 @@ impl Wheel {
     #[must_use]
     pub fn new(start: Instant) -> Self {
         let head = |list| Node { key: Key::fixed(list), tick: UNARMED, previous: list, next: list };
-        let nodes = (0..=EXPIRED).map(head).collect();
+        let mut nodes = Vec::with_capacity(FIRST_CAPACITY_BYTES / size_of::<Node>());
+        nodes.extend((0..=EXPIRED).map(head));
         Self { start, now: 0, next_tick: start, next: None, occupied: [0; LEVELS], nodes, free_list: 0 }
     }
 

@@ -198,6 +198,18 @@ impl<S: Service> Session<S> {
         }
     }
 
+    /// Whether it is in the ready queue.
+    #[cfg(all(test, multiconn_simulated))]
+    pub(crate) fn is_queued(&self) -> bool {
+        self.is_queued
+    }
+
+    /// Bytes charged to the memory account.
+    #[cfg(all(test, multiconn_simulated))]
+    pub(crate) fn charged_bytes(&self) -> usize {
+        self.held_units as usize * CHARGE_BYTES
+    }
+
     #[cold]
     fn abort(&mut self, reason: CloseReason) -> Turn {
         self.connection.close(reason);

@@ -43,7 +43,7 @@ pub fn write_percentiles(results: &RunResults, out: &mut impl Write) -> io::Resu
 }
 
 /// Writes the latency of each interval as an interval log in nanoseconds; the maximum next to each is in milliseconds.
-/// A run without intervals is written as one interval.
+/// Replies after the measured time are an interval as well. A run without intervals is written as one.
 ///
 /// Other times precede it, as one histogram of the whole run each, with their names as tags: `service_time`, `ceiling`
 /// and `floor` of an open load, and `client_delay`. HdrHistogram's tools skip tagged histograms by default.
@@ -89,7 +89,7 @@ pub fn write_hdr_log(results: &RunResults, out: &mut impl Write) -> io::Result<(
     if results.intervals.is_empty() {
         return write(results.latency(), start_s, results.measured_s, None);
     }
-    for interval in &results.intervals {
+    for interval in results.intervals.iter().chain(&results.after_load) {
         write(&interval.latency.unpack(), interval.start_s, interval.seconds, None)?;
     }
     Ok(())

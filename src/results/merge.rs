@@ -8,8 +8,8 @@ use super::intervals::{add_intervals, in_order};
 use super::shard_check::differences;
 use super::summary::format_seconds;
 use super::{
-    Configuration, Connections, Cpu, Interval, LoadStart, Machine, Messages, Mismatches, ReceiveTimestamps, RunResults,
-    SearchReply, Shard, Timestamp, TimestampSource,
+    Configuration, Connections, Cpu, Interval, LoadStart, Machine, Messages, Mismatches, PortSearch, ReceiveTimestamps,
+    RunResults, SearchReply, Shard, Timestamp, TimestampSource,
 };
 use crate::units::format_count;
 use serde_json::Value;
@@ -415,6 +415,7 @@ impl Connections {
         add(&mut self.completed, other.completed);
         add(&mut self.failed, other.failed);
         add(&mut self.retries, other.retries);
+        self.port_search = self.port_search.into_iter().chain(other.port_search).reduce(PortSearch::longer);
     }
 }
 

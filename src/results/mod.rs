@@ -10,6 +10,7 @@ mod bootstrap;
 mod bounds;
 mod compare;
 mod configuration;
+mod csv;
 mod file;
 mod find_max;
 mod hdr_files;
@@ -19,6 +20,8 @@ mod latencies;
 mod lateness;
 mod machine;
 mod merge;
+mod percentile_plot;
+mod port_search;
 mod precision;
 mod receivers;
 mod reply_check;
@@ -34,17 +37,20 @@ mod validity;
 pub use bounds::MAX_FILE_BYTES;
 pub use compare::{Change, Comparison, compare};
 pub use configuration::{Configuration, in_plain_text};
+pub use csv::intervals_csv;
 pub use file::{FORMAT, Format, ResultsError, recognize};
 pub use find_max::{
     FindMax, JudgedSlice, MeasuredRate, Objective, ObjectiveError, Purpose, RateVerdict, SearchEnd, SliceCounts,
     SliceVerdict,
 };
 pub use hdr_files::{write_hdr_log, write_percentiles};
-pub use html::html_report;
+pub use html::{html_comparison, html_report};
 pub use latencies::{Latencies, Packed, format_latency};
 pub use lateness::Remedy;
 pub use machine::Machine;
 pub use merge::{MergeError, Merger, merge};
+pub use percentile_plot::percentile_plot;
+pub use port_search::PortSearch;
 pub use precision::{Percentile, Precision, percentiles};
 pub use receivers::{PeerReplies, Receivers};
 pub use reply_check::ReplyCheck;
@@ -262,6 +268,9 @@ pub struct Connections {
     /// Connects that were tried again.
     #[serde(default)]
     pub retries: u64,
+    /// Connects that were slow because most local ports were taken; none if they were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_search: Option<PortSearch>,
 }
 
 /// Message counts.
@@ -458,10 +467,12 @@ impl Load {
     #[must_use]
     pub fn required(&self, seconds: f64) -> Option<f64> {
         let rate = self.rate?;
-        // Of a ramp, the mean of its rates at both ends of that time.
-        let change = self.ramp_to.zip(self.duration_s.filter(|duration_s| *duration_s > 0.0));
-        let change = change.map_or(0.0, |(to, duration_s)| (to - rate) * seconds / duration_s);
-        Some((rate + change / 2.0) * seconds)
+        let Some((to, duration_s)) = self.ramp_to.zip(self.duration_s.filter(|duration_s| *duration_s > 0.0)) else {
+            return Some(rate * seconds);
+        };
+        // Of a ramp, the mean of its rates at both ends of that time; after it, the last rate.
+        let ramp_s = seconds.min(duration_s);
+        Some((rate + (to - rate) * ramp_s / duration_s / 2.0) * ramp_s + to * (seconds - ramp_s))
     }
 }
 

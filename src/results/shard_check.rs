@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Options in which the shards of a load may differ: those of the shard itself, of its machine, and of its output.
-const OWN_OPTIONS: [&str; 17] = [
+const OWN_OPTIONS: [&str; 18] = [
     "shard",
     "start-at",
     "workers",
     "spin",
+    "busy-poll",
     "source",
     "json",
     "hgrm",
@@ -69,7 +70,7 @@ impl Merger {
         for (number, run) in self.runs.iter().enumerate() {
             let mut add = |text| problems.push(ShardProblem { run: Some(number), text });
             match run.shard {
-                None => add(format!("it is no shard{}: it sent a whole load", on(run))),
+                None => add(format!("the run{} is no shard: it sent a whole load", on(run))),
                 Some(shard) if shard.count != count => {
                     add(format!("{} is not one of {count}", named(run, shard)));
                 }

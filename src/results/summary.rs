@@ -144,6 +144,9 @@ impl Text<'_> {
         if let Some(opening) = opening(results) {
             writeln!(out, "  opening      {opening}")?;
         }
+        if let Some(search) = connections.port_search {
+            wrap(out, "  port search  ", &search.to_string())?;
+        }
         if connections.retries > 0 {
             writeln!(out, "  retries      {}", format_count(connections.retries))?;
         }

@@ -141,12 +141,12 @@ impl fmt::Display for Reason {
                 )
             }
             Self::BelowRate { requested, measured, sent } => {
-                let (requested, sent) = (format_counted(*requested, "message"), format_count(*sent));
+                let (requested, sent) = (format_count(*requested), format_counted(*sent, "message"));
                 let measured = format_duration(*measured);
                 write!(
                     out,
-                    "client-limited: it missed the schedule by more than 1 %; the rate requires {requested} in {measured}, \
-                     {sent} sent"
+                    "client-limited: it missed the schedule by more than 1 %; it sent {sent} in {measured}, and the rate \
+                     requires {requested}"
                 )
             }
             Self::Unsent { messages } => {

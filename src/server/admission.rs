@@ -41,6 +41,17 @@ impl Refusal {
             Self::UntrustedProxy => "the peer is not a trusted proxy",
         }
     }
+
+    /// Stable name for scripts and metrics, such as `not_allowed`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotAllowed => "not_allowed",
+            Self::PerAddress => "per_address",
+            Self::AtLimit => "at_limit",
+            Self::UntrustedProxy => "untrusted_proxy",
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -140,6 +151,12 @@ impl Admission {
                 }
             }
         }
+    }
+
+    /// Connections that count for an address.
+    #[cfg(all(test, multiconn_simulated))]
+    pub(super) fn counted_by_address(&self) -> usize {
+        self.counts().values().sum()
     }
 
     /// Counts an outgoing connection, unless the limit is reached. [`leave_outgoing`](Self::leave_outgoing) undoes it.

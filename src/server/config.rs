@@ -6,7 +6,9 @@ use crate::buffer::BLOCK_BYTES;
 use crate::connection::Limits;
 use crate::error::Error;
 use crate::service::{AdminPages, Upstreams};
-use crate::socket::{Endpoint, MAX_TLS_BYTES, SocketOptions, TlsServerOptions};
+use crate::socket::{
+    Endpoint, MAX_TLS_BYTES, SocketOptions, TlsAcceptor, TlsServerOptions, check_socket_options, raise_descriptor_limit,
+};
 use crate::units::{format_count, format_counted, format_size};
 use ipnet::IpNet;
 use std::num::NonZeroUsize;
@@ -62,6 +64,9 @@ pub struct ServerConfig {
     /// How long each worker polls before it sleeps. Spinning takes a whole CPU and saves the wake-up latency. Default:
     /// 0.
     pub spin: Duration,
+    /// How long the kernel polls the network card of a worker's sockets before the worker sleeps (Linux 6.9,
+    /// ioctl_eventpoll(2)). A server on another system ends with an error. Default: 0.
+    pub busy_poll: Duration,
     /// The maximum number of open connections. Default: what the descriptor limit allows.
     pub max_connections: Option<usize>,
     /// The maximum number of [outgoing](crate::service::Context::connect) connections, for which descriptors are then
@@ -133,6 +138,7 @@ impl ServerConfig {
             datagrams: None,
             workers: available_parallelism().map_or(1, NonZeroUsize::get),
             spin: Duration::ZERO,
+            busy_poll: Duration::ZERO,
             max_connections: None,
             max_outgoing: None,
             upstreams: None,
@@ -155,6 +161,26 @@ impl ServerConfig {
             notify: false,
             sending: "Sending",
         }
+    }
+
+    /// Checks what [`Server::bind`](super::Server::bind) checks before it opens sockets: the values, the descriptor limit,
+    /// which is raised, the TLS files, the names of the addresses, and the socket options.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for an invalid value, [`Error::Descriptors`] when there are too few descriptors, [`Error::File`]
+    /// for a TLS file that cannot be used, [`Error::Resolve`] for an unknown host, [`Error::System`] when the kernel does
+    /// not grant a socket option.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.check(raise_descriptor_limit().map(|limit| limit.soft))?;
+        self.tls.as_ref().map(TlsAcceptor::new).transpose()?;
+        for endpoint in self.listen.iter().chain(&self.metrics) {
+            endpoint.resolve()?.iter().try_for_each(|address| check_socket_options(address, &self.socket))?;
+        }
+        if let Some(datagrams) = &self.datagrams {
+            datagrams.listen.resolve()?;
+        }
+        Ok(())
     }
 
     /// Validates the configuration. Returns how many connections may be open with a limit of `descriptors`; `None` means

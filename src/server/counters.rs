@@ -5,6 +5,7 @@ use super::admission::Refusal;
 use super::summary::{DatagramSummary, DropReason, OutgoingSummary, Summary};
 use crate::connection::CloseReason;
 use crate::counter::{Counter, FixedHistogram, Gauge, Tally};
+use crate::socket::{ByteStream, Stream, TlsFault, TlsStream};
 use std::io;
 use std::time::Duration;
 
@@ -18,6 +19,39 @@ const CONNECT_FAILURES: [CloseReason; 7] = [
     CloseReason::HandshakeFailed,
     CloseReason::HandshakeTimeout,
 ];
+
+/// How a TLS handshake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HandshakeResult {
+    /// The handshake is complete.
+    Completed,
+    /// The handshake failed.
+    Failed(TlsFault),
+    /// The connection closed before.
+    Closed(CloseReason),
+}
+
+impl HandshakeResult {
+    /// The results that are shown from the start.
+    const KNOWN: [Self; 2] = [Self::Completed, Self::Closed(CloseReason::HandshakeTimeout)];
+
+    /// The result of a handshake that is incomplete when its connection closes for `reason`; none for a complete one,
+    /// and without TLS.
+    pub(super) fn of_closed(socket: &Stream, reason: CloseReason) -> Option<Self> {
+        let fault = || socket.tls().and_then(TlsStream::fault);
+        socket.is_handshaking().then(|| fault().map_or(Self::Closed(reason), Self::Failed))
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(super) fn name(self) -> std::borrow::Cow<'static, str> {
+        use std::borrow::Cow;
+        match self {
+            Self::Completed => Cow::Borrowed("completed"),
+            Self::Failed(fault) => fault.name(),
+            Self::Closed(reason) => Cow::Borrowed(reason.name()),
+        }
+    }
+}
 
 /// The counters of one worker.
 ///
@@ -35,6 +69,10 @@ pub(super) struct Counters {
     pub(super) closed: Tally<CloseReason>,
     /// Connections refused, by reason.
     pub(super) refused: Tally<Refusal>,
+    /// TLS handshakes of accepted connections, by result.
+    pub(super) handshakes: Tally<HandshakeResult>,
+    /// Messages received, as far as services count them.
+    pub(super) messages: Counter,
     /// Failed accept calls, by error number (errno(3)); 0 if the error had none.
     pub(super) accept_errors: Tally<i32>,
     /// Counters of outgoing connections.
@@ -70,6 +108,8 @@ impl Default for Counters {
             accepted: Counter::default(),
             closed: Tally::of(&CloseReason::EXCEPT_FAILED),
             refused: Tally::of(&Refusal::ALL),
+            handshakes: Tally::of(&HandshakeResult::KNOWN),
+            messages: Counter::default(),
             accept_errors: Tally::of(&[]),
             outgoing: OutgoingCounters::default(),
             datagrams: DatagramCounters::default(),
@@ -117,12 +157,14 @@ pub(super) struct OutgoingCounters {
     pub(super) failed: Tally<CloseReason>,
     /// Established connections that were closed, by reason.
     pub(super) closed: Tally<CloseReason>,
+    /// TLS handshakes, by result.
+    pub(super) handshakes: Tally<HandshakeResult>,
 }
 
 impl Default for OutgoingCounters {
     fn default() -> Self {
         let (failed, closed) = (Tally::of(&CONNECT_FAILURES), Tally::of(&CloseReason::EXCEPT_FAILED));
-        Self { opened: Counter::default(), failed, closed }
+        Self { opened: Counter::default(), failed, closed, handshakes: Tally::of(&[]) }
     }
 }
 

@@ -182,7 +182,9 @@ impl<'a, S: Service + 'a> Server<'a, S> {
         let max_connections = config.check(descriptors)?;
         let mut loops = Vec::with_capacity(config.workers);
         for _ in 0..config.workers {
-            loops.push(EventLoop::spinning(config.spin).map_err(Error::system("create an event loop"))?);
+            let event_loop = EventLoop::spinning(config.spin).map_err(Error::system("create an event loop"))?;
+            let event_loop = event_loop.busy_polling(config.busy_poll);
+            loops.push(event_loop.map_err(Error::system("busy-poll network cards"))?);
         }
         if config.handle_signals {
             loops[0].watch_signals(SIGNALS).map_err(Error::system("handle signals"))?;

@@ -1,7 +1,7 @@
 //! Logs and counts the bytes of a session's turn.
 
 use super::acceptor::Acceptor;
-use super::counters::Counters;
+use super::counters::{Counters, HandshakeResult};
 use super::shared::Shared;
 use crate::connection::CloseReason;
 use crate::event_loop::Key;
@@ -129,6 +129,11 @@ impl Host for SessionObserver<'_> {
         self.requests.push(ConnectRequest { number, requester, options, service, handle: handle.clone() });
         handle
     }
+
+    #[inline]
+    fn count_message(&mut self) {
+        self.counters.messages.add(1);
+    }
 }
 
 impl Observer for SessionObserver<'_> {
@@ -138,6 +143,9 @@ impl Observer for SessionObserver<'_> {
     }
 
     fn handshake_done(&mut self, negotiated: &dyn fmt::Display) {
+        let counters = self.counters;
+        let is_outgoing = self.listener.is_none();
+        if is_outgoing { &counters.outgoing.handshakes } else { &counters.handshakes }.add(HandshakeResult::Completed);
         log::debug!(connection = self.number, peer:% = self.peer, tls:% = negotiated; "TLS handshake complete");
     }
 

@@ -5,6 +5,7 @@ use crate::connection::CloseReason;
 use crate::error::errno_name;
 use crate::service::UpstreamCounts;
 use crate::units::{format_count, format_counted, format_duration, format_size};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -210,6 +211,21 @@ impl DropReason {
         Self::SendBufferFull,
         Self::Panicked,
     ];
+
+    /// Stable name for scripts and metrics, such as `rate_limited` or `send_eperm`.
+    #[must_use]
+    pub fn name(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::NotAllowed => "not_allowed",
+            Self::WouldLoop => "would_loop",
+            Self::RateLimited => "rate_limited",
+            Self::ReplyTooLong => "reply_too_long",
+            Self::QueueFull => "receive_queue_full",
+            Self::SendBufferFull => "send_buffer_full",
+            Self::Panicked => "service_panicked",
+            Self::Failed(errno) => return Cow::Owned(format!("send_{}", errno_name(errno).to_lowercase())),
+        })
+    }
 }
 
 impl fmt::Display for DropReason {

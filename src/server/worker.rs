@@ -10,11 +10,15 @@ mod peer_address;
 mod proxy_header;
 mod session_turn;
 mod signals;
+#[cfg(all(test, multiconn_simulated))]
+mod tests {
+    mod world;
+}
 
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, Purpose};
 use super::admin::{AdminConnection, AdminConnections, RoundMetrics};
 use super::config::MAX_ADMIN_CONNECTIONS;
-use super::counters::Counters;
+use super::counters::{Counters, HandshakeResult};
 use super::lifecycle::Lifecycle;
 use super::malformed::Malformed;
 use super::message::Message;
@@ -128,14 +132,7 @@ impl<'a, S: Service> Worker<'a, S> {
     }
 
     pub(super) fn run(mut self, event_loop: &mut EventLoop<Message>) -> Result<Summary, Error> {
-        for acceptor in &mut self.acceptors {
-            acceptor.open(event_loop.context()).map_err(Error::system("wait for connections"))?;
-        }
-        self.datagrams.open(event_loop.context()).map_err(Error::system("wait for datagrams"))?;
-        if let Some(metrics) = &mut self.metrics {
-            metrics.arm_heartbeat(event_loop.context());
-        }
-        self.shared.worker_is_accepting().map_err(Error::system("report readiness to the old process"))?;
+        self.open_sockets(event_loop.context())?;
         let result = guarded(|| event_loop.run(&mut self)).map_err(Error::Panic);
         let result = result.and_then(|result| result.map_err(Error::system("wait for events")));
         if result.is_err() {
@@ -147,6 +144,18 @@ impl<'a, S: Service> Worker<'a, S> {
             metrics.record_exit();
         }
         Ok(self.counters.summary())
+    }
+
+    /// Registers the listeners and the UDP sockets.
+    fn open_sockets(&mut self, context: &mut LoopContext) -> Result<(), Error> {
+        for acceptor in &mut self.acceptors {
+            acceptor.open(context).map_err(Error::system("wait for connections"))?;
+        }
+        self.datagrams.open(context).map_err(Error::system("wait for datagrams"))?;
+        if let Some(metrics) = &mut self.metrics {
+            metrics.arm_heartbeat(context);
+        }
+        self.shared.worker_is_accepting().map_err(Error::system("report readiness to the old process"))
     }
 
     /// Handles an event of a listening socket, its turn in the ready queue, or the end of its pause.
@@ -386,6 +395,10 @@ impl<'a, S: Service> Worker<'a, S> {
         entry.session.deregister(context, key, &self.shared.memory);
         let closing = entry.closing(reason, context.now, &mut self.malformed);
         let (peer, is_admitted) = (entry.peer.get(), entry.session.is_admitted);
+        // Before the end of a PROXY header there is no handshake.
+        if let Some(result) = HandshakeResult::of_closed(&entry.session.socket, reason).filter(|_| is_admitted) {
+            self.counters.handshakes.add(result);
+        }
         self.protocol_mismatch.check_closed(context.now, &entry.session.socket, &peer);
         // The service may panic; the socket is closed in any case.
         let _ = guarded(|| entry.session.connection.end(reason));

@@ -5,12 +5,12 @@ use std::time::Instant;
 #[cfg(feature = "metrics")]
 use {
     super::{Context, HttpRequest, HttpResponse, Routes},
-    crate::counter::CONTENT_TYPE,
+    crate::counter::ExpositionFormat,
     std::sync::Arc,
 };
 
 /// What a program tells about itself. `Ok` and `Err` hold one line each: 200 and 503.
-pub(crate) trait AdminPages: fmt::Debug + Send + Sync {
+pub(crate) trait AdminPages: Send + Sync {
     /// All metrics in the OpenMetrics text format.
     fn metrics(&self) -> String;
 
@@ -21,6 +21,12 @@ pub(crate) trait AdminPages: fmt::Debug + Send + Sync {
     fn readiness(&self, now: Instant) -> Result<String, String>;
 }
 
+impl fmt::Debug for dyn AdminPages {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("AdminPages")
+    }
+}
+
 /// Serves the pages over HTTP.
 #[cfg(feature = "metrics")]
 #[derive(Debug, Clone)]
@@ -28,13 +34,17 @@ pub(crate) struct AdminRoutes(pub(crate) Arc<dyn AdminPages>);
 
 #[cfg(feature = "metrics")]
 impl AdminRoutes {
-    fn page(&self, path: &str, now: Instant) -> HttpResponse {
+    fn page(&self, request: &HttpRequest<'_>, now: Instant) -> HttpResponse {
         let state = |state: Result<String, String>| match state {
             Ok(line) => HttpResponse::text(200, &line),
             Err(line) => HttpResponse::text(503, &line),
         };
-        match path {
-            "/metrics" => HttpResponse::new(200, CONTENT_TYPE, self.0.metrics()),
+        match request.head.path() {
+            "/metrics" => {
+                let format = ExpositionFormat::preferred(request.head.field("accept"));
+                let page = format.convert(self.0.metrics());
+                HttpResponse::new(200, format.content_type(), page).with_field("Vary", "Accept")
+            }
             "/healthz" => state(self.0.health(now)),
             "/readyz" => state(self.0.readiness(now)),
             _ => HttpResponse::text(404, "there is no such page; there are /metrics, /healthz and /readyz"),
@@ -46,7 +56,7 @@ impl AdminRoutes {
 impl Routes for AdminRoutes {
     fn respond(&mut self, request: &HttpRequest<'_>, context: &mut Context<'_>) -> HttpResponse {
         match request.head.method {
-            "GET" | "HEAD" => self.page(request.head.path(), context.now()),
+            "GET" | "HEAD" => self.page(request, context.now()),
             // The field is required by RFC 9110, section 15.5.6.
             _ => HttpResponse::text(405, "only GET and HEAD are supported").with_field("Allow", "GET, HEAD"),
         }

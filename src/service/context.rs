@@ -52,6 +52,9 @@ pub(crate) trait Host {
         service.closed(CloseReason::ConnectFailed);
         Handle::inert()
     }
+
+    /// Counts a message that the service has received.
+    fn count_message(&mut self) {}
 }
 
 impl<'a> Context<'a> {
@@ -176,6 +179,13 @@ impl<'a> Context<'a> {
     /// ```
     pub fn connect(&mut self, options: impl Into<ConnectOptions>, service: impl Service + 'static) -> Handle {
         self.host.connect(options.into(), Box::new(service))
+    }
+
+    /// Counts a message that the service has received, for the metrics of the server. The framed services of this crate
+    /// call it for each message; a service with a protocol of its own does the same.
+    #[inline]
+    pub fn count_message(&mut self) {
+        self.host.count_message();
     }
 }
 

@@ -48,6 +48,7 @@ impl<R: Respond> Service for Framed<R> {
         loop {
             match self.decoder.decode(input.bytes(), input.has_ended()) {
                 Ok(Some(frame)) => {
+                    replies.context().count_message();
                     replies.begin(Encoding::Frame { framing, kind: frame.kind }, max_reply_bytes);
                     self.respond.respond(&input.bytes()[frame.payload], &mut replies);
                     input.consume(frame.size);

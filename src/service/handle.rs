@@ -1,9 +1,10 @@
 //! Handle of a connection: wakes it, sends through it, and closes it, from any thread.
 
 use super::CloseReason;
+use crate::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Memory in bytes that a waiting message takes besides its own bytes: its place in the queue, and the counts and the
 /// rounding of its allocation. Without it, one-byte messages would hold fifty times as much memory as is counted.

@@ -62,12 +62,19 @@ impl<'a> Output<'a> {
 
     /// Writes as many of `bytes` as there is room for, and returns their number.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
+        self.generate(bytes.len(), |start, place| place.copy_from_slice(&bytes[start..start + place.len()]))
+    }
+
+    /// Writes as many of `size` bytes as there is room for, and returns their number. `fill` gets a place in the buffer, and
+    /// which of the bytes is the first one there.
+    #[inline]
+    pub(crate) fn generate(&mut self, size: usize, mut fill: impl FnMut(usize, &mut [u8])) -> usize {
         let mut written = 0;
-        while written < bytes.len() && self.room() > 0 {
+        while written < size && self.room() > 0 {
             self.pool.make_room(self.buffer, self.limit);
             let spare = self.buffer.spare(self.limit);
-            let count = spare.len().min(bytes.len() - written);
-            spare[..count].copy_from_slice(&bytes[written..written + count]);
+            let count = spare.len().min(size - written);
+            fill(written, &mut spare[..count]);
             self.buffer.commit(count);
             written += count;
         }

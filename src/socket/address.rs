@@ -110,6 +110,8 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } if host.contains(':') && !host.starts_with('[') => write!(out, "[{host}]:{port}"),
+            // unix:80 is a path.
+            Self::Tcp { host, port } if host.eq_ignore_ascii_case("unix") => write!(out, "tcp://{host}:{port}"),
             Self::Tcp { host, port } => write!(out, "{host}:{port}"),
             Self::Unix(path) => write!(out, "{}", escape::path(path)),
         }

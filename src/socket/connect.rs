@@ -112,7 +112,7 @@ pub fn check_connect(stream: &Stream) -> io::Result<ConnectProgress> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux", not(multiconn_fallbacks)))]
 mod tests {
     use super::begin_connect;
     use crate::socket::byte_stream::ByteStream;
@@ -120,7 +120,6 @@ mod tests {
     use std::net::TcpListener;
 
     /// Linux chooses from every second port first, and from the others only when these are taken.
-    #[cfg(all(target_os = "linux", not(multiconn_fallbacks)))]
     #[test]
     fn local_ports_are_even_and_odd() {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();

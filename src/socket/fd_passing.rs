@@ -204,6 +204,12 @@ pub struct ParentProcess {
 }
 
 impl ParentProcess {
+    /// An old process at the other end of `channel`, for fuzzers.
+    #[cfg(all(test, feature = "cli"))]
+    pub(super) fn at(channel: UnixStream) -> Self {
+        Self { channel, parent: None }
+    }
+
     /// The old process that left `mark` in the environment, if standard input is its channel. Descendants inherit the
     /// variable as well, without the channel.
     pub(super) fn find(mark: &str) -> io::Result<Option<Self>> {

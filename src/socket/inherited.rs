@@ -3,9 +3,9 @@
 //! They are served like sockets that this process opens. The configured socket options apply to them; their addresses
 //! stay as they are.
 
+use super::bind::{bind, listen};
 use super::fd_passing::{INHERIT_VARIABLE, InheritedSocket, ParentProcess};
 use super::listen_fds::PassedSockets;
-use super::listener::{bind, listen};
 use super::options::GrantedOptions;
 use super::udp::{BoundDatagrams, Multicast, adopt_datagrams, bind_datagrams, is_datagram};
 use super::unix_path::PathGuard;
@@ -61,7 +61,7 @@ impl Inherited {
         Ok(Self::of(sockets.into_iter().map(unnamed).collect(), None))
     }
 
-    fn of(sockets: Vec<InheritedSocket>, parent: Option<ParentProcess>) -> Self {
+    pub(super) fn of(sockets: Vec<InheritedSocket>, parent: Option<ParentProcess>) -> Self {
         let replaces_endpoints = sockets.iter().any(|inherited_socket| inherited_socket.name.is_empty());
         Self { sockets, replaces_endpoints, parent }
     }

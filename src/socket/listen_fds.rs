@@ -4,6 +4,7 @@ use super::descriptors::raise_descriptor_limit;
 use crate::error::Error;
 use crate::units::format_count;
 use listenfd::ListenFd;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -24,7 +25,7 @@ impl PassedSockets {
     ///
     /// [`Error::Usage`] when the variables are invalid.
     pub(super) fn from_environment() -> Result<Self, Error> {
-        check_passed()?;
+        check_passed(|variable| std::env::var_os(variable))?;
         Ok(Self(ListenFd::from_env()))
     }
 
@@ -39,7 +40,8 @@ impl PassedSockets {
 }
 
 /// Checks the variables of the service manager before memory is allocated for the descriptors they claim.
-fn check_passed() -> Result<(), Error> {
+pub(super) fn check_passed(value: impl Fn(&str) -> Option<OsString>) -> Result<(), Error> {
+    let number_in = |variable, example| number(variable, value(variable), example);
     let Some(count) = number_in("LISTEN_FDS", "LISTEN_FDS=1")? else { return Ok(()) };
     if number_in("LISTEN_PID", "LISTEN_PID=4711")?.is_some_and(|pid| pid != u64::from(std::process::id())) {
         return Ok(());
@@ -57,9 +59,9 @@ fn check_passed() -> Result<(), Error> {
     Ok(())
 }
 
-/// The number in an environment variable; none if the variable is unset or empty.
-fn number_in(variable: &str, example: &str) -> Result<Option<u64>, Error> {
-    let Some(text) = std::env::var_os(variable).filter(|text| !text.is_empty()) else { return Ok(None) };
+/// The number in the value of a variable; none if the variable is unset or empty.
+fn number(variable: &str, value: Option<OsString>, example: &str) -> Result<Option<u64>, Error> {
+    let Some(text) = value.filter(|text| !text.is_empty()) else { return Ok(None) };
     let number = text.to_str().and_then(|text| text.parse().ok());
     let refuse = || Error::Usage(format!("{variable}={} is not a number; example: {example}", text.display()));
     number.map(Some).ok_or_else(refuse)

@@ -5,18 +5,25 @@
 
 mod address;
 mod address_range;
+mod bind;
 mod byte_stream;
+#[cfg_attr(multiconn_simulated, path = "simulated_connect.rs")]
 mod connect;
 mod descriptors;
 mod fd_passing;
+#[cfg(all(test, feature = "cli"))]
+#[path = "../../tests/fuzz/descriptors.rs"]
+mod fuzz;
 mod inherited;
 #[cfg_attr(not(feature = "systemd"), path = "listen_fds_disabled.rs")]
 mod listen_fds;
+#[cfg_attr(multiconn_simulated, path = "simulated_listener.rs")]
 mod listener;
 mod options;
 #[cfg_attr(not(feature = "proxy-protocol"), path = "proxy_protocol_disabled.rs")]
 mod proxy_protocol;
 mod source_address;
+#[cfg_attr(multiconn_simulated, path = "simulated_stream.rs")]
 mod stream;
 mod sys;
 mod tcp_info;
@@ -41,13 +48,14 @@ pub use udp::{Interface, MAX_DATAGRAM_BYTES, Multicast};
 pub use udp::{Peer, open_towards};
 
 pub(crate) use address_range::canonical_range;
+pub(crate) use bind::BoundListener;
 pub(crate) use byte_stream::ByteStream;
 pub(crate) use connect::{ConnectProgress, begin_connect, check_connect, check_socket_options};
 pub(crate) use descriptors::raise_descriptor_limit;
 pub(crate) use fd_passing::{
     BoundEndpoint, ChildAnswer, FdSender, INHERIT_VARIABLE, ParentProcess, describe, identity, mark,
 };
-pub(crate) use listener::{BoundListener, Listener};
+pub(crate) use listener::Listener;
 pub(crate) use proxy_protocol::{ProxyHeader, receive_header, send_header};
 pub(crate) use stream::{Stream, TlsStream};
 pub(crate) use sys::REPORTS_ARRIVALS;

@@ -69,6 +69,6 @@ mod tests;
 pub use simulation::{Peer, PendingConnect, Simulation};
 
 #[cfg(test)]
-pub(crate) use scripted_socket::{ScriptedSocket, SocketInput, SocketOutput};
+pub(crate) use scripted_socket::{Event, ScriptedSocket, SimulatedSocket, SocketInput, SocketOutput};
 #[cfg(test)]
 pub(crate) use simulated_connection::{ConnectionFacts, SimulatedConnection};

@@ -53,6 +53,15 @@ pub(crate) enum SocketOutput {
 /// Readiness of an event: readable, writable, hang-up.
 pub(crate) type Event = (bool, bool, bool);
 
+/// A stream of a simulated connection.
+pub(crate) trait SimulatedSocket: ByteStream {
+    /// The next edge-triggered event, if there is one.
+    fn next_event(&mut self) -> Option<Event>;
+
+    /// All bytes that the stream has taken.
+    fn written(&self) -> &[u8];
+}
+
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "the flags are independent, and any combination can occur")]
 pub(crate) struct ScriptedSocket {
@@ -137,21 +146,6 @@ impl ScriptedSocket {
         self.inputs.is_empty()
     }
 
-    /// The next edge-triggered event, if there is one.
-    pub(crate) fn next_event(&mut self) -> Option<Event> {
-        let next = self.inputs.front().filter(|_| !self.announced);
-        let readable = next.is_some();
-        let hang_up = matches!(next, Some(SocketInput::Last(_) | SocketInput::End | SocketInput::Reset));
-        let writable = self.full && (self.room != Some(0) || !self.outputs.is_empty());
-        if readable {
-            self.announced = true;
-            self.hang_up_reported = hang_up;
-        }
-        // A hang-up is a hint to try both directions.
-        self.full &= !(writable || hang_up);
-        (readable || writable).then_some((readable, writable, hang_up))
-    }
-
     fn deliver(&mut self, mut bytes: Vec<u8>, room: &mut [u8], is_last: bool) -> usize {
         let count = bytes.len().min(room.len());
         let rest = bytes.split_off(count);
@@ -167,6 +161,26 @@ impl ScriptedSocket {
         }
         self.announced &= all_announced || count == room.len();
         count
+    }
+}
+
+impl SimulatedSocket for ScriptedSocket {
+    fn next_event(&mut self) -> Option<Event> {
+        let next = self.inputs.front().filter(|_| !self.announced);
+        let readable = next.is_some();
+        let hang_up = matches!(next, Some(SocketInput::Last(_) | SocketInput::End | SocketInput::Reset));
+        let writable = self.full && (self.room != Some(0) || !self.outputs.is_empty());
+        if readable {
+            self.announced = true;
+            self.hang_up_reported = hang_up;
+        }
+        // A hang-up is a hint to try both directions.
+        self.full &= !(writable || hang_up);
+        (readable || writable).then_some((readable, writable, hang_up))
+    }
+
+    fn written(&self) -> &[u8] {
+        &self.written
     }
 }
 

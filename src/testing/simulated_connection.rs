@@ -1,6 +1,6 @@
 //! One connection on a scripted socket, with its timers and its buffers checked after every turn.
 
-use super::scripted_socket::ScriptedSocket;
+use super::scripted_socket::{ScriptedSocket, SimulatedSocket};
 use crate::buffer::{BLOCK_BYTES, BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Connection, Limits};
 use crate::pump::{Observer, Pump, Turn, handle_deadline};
@@ -127,13 +127,15 @@ impl Observer for RecordingObserver {
 
 /// A connection as a worker drives it, without a kernel.
 #[derive(Debug)]
-pub(crate) struct SimulatedConnection<S> {
+pub(crate) struct SimulatedConnection<S, T = ScriptedSocket> {
     pub(crate) connection: Connection<S>,
-    pub(crate) socket: ScriptedSocket,
+    pub(crate) socket: T,
     pub(crate) limits: Limits,
     pub(crate) observer: RecordingObserver,
     /// A turn is due without an event.
     is_due: bool,
+    /// The service has been told of the end. Whatever is asked of the connection later has no effect.
+    has_ended: bool,
     pool: BufferPool,
     /// The instant at which the loop will call the connection, and the limits it was computed with.
     armed: (Option<Instant>, Limits),
@@ -145,11 +147,14 @@ pub(crate) struct SimulatedConnection<S> {
     pub(crate) error_detail: Option<String>,
 }
 
-impl<S: Service> SimulatedConnection<S> {
+impl<S: Service, T: SimulatedSocket> SimulatedConnection<S, T> {
     /// Creates a connection as a worker does: the first event reports that there is something to read. It must be
     /// [opened](Self::open) before its first turn.
-    pub(crate) fn new(socket: ScriptedSocket, limits: Limits, now: Instant, facts: ConnectionFacts) -> Self {
+    pub(crate) fn new(socket: T, limits: Limits, now: Instant, facts: ConnectionFacts) -> Self {
         let mut connection = Connection::new(None, now);
+        if socket.is_handshaking() {
+            connection.handle_handshake();
+        }
         connection.handle_read_blocked();
         Self {
             connection,
@@ -162,6 +167,7 @@ impl<S: Service> SimulatedConnection<S> {
                 send_limit: limits.buffer_bytes,
             },
             is_due: true,
+            has_ended: false,
             pool: BufferPool::new(),
             armed: (None, limits.clone()),
             limits,
@@ -191,10 +197,10 @@ impl<S: Service> SimulatedConnection<S> {
 
     /// Runs one turn if one is due or the socket has an event. Returns its result, or `None` if nothing is to be done.
     pub(crate) fn step(&mut self) -> Option<Turn> {
+        if self.has_ended {
+            return None;
+        }
         if !self.is_due {
-            if self.closed().is_some() {
-                return None;
-            }
             let (readable, writable, hang_up) = self.socket.next_event()?;
             self.connection.handle_event(readable, writable, hang_up);
         }
@@ -203,6 +209,7 @@ impl<S: Service> SimulatedConnection<S> {
         if let Turn::Closed(reason) = turn {
             self.error_detail = self.connection.service().and_then(Service::error_detail).or(self.error_detail.take());
             self.connection.end(reason);
+            self.has_ended = true;
         }
         Some(turn)
     }
@@ -263,7 +270,7 @@ impl<S: Service> SimulatedConnection<S> {
     /// Every byte that the socket took or supplied was reported and counted.
     fn check_bytes(&mut self) {
         let (sent, received) = (&self.observer.sent, &self.observer.received);
-        assert_eq!(sent[self.checked_bytes..], self.socket.written[self.checked_bytes..]);
+        assert_eq!(sent[self.checked_bytes..], self.socket.written()[self.checked_bytes..]);
         assert_eq!(self.connection.sent_bytes(), sent.len() as u64);
         assert_eq!(self.connection.received_bytes(), received.len() as u64);
         self.checked_bytes = sent.len();

@@ -222,3 +222,29 @@ fn each_timer_expires_at_its_instant() {
         assert_eq!(peer.receive().len(), 11, "an instant in the past: once per tick");
     }
 }
+
+/// Counts the calls of `closed`.
+struct Closings(std::rc::Rc<std::cell::Cell<usize>>);
+
+impl Service for Closings {
+    fn serve(&mut self, _input: &mut Input<'_>, _output: &mut Output<'_>, _context: &mut Context<'_>) -> Wait {
+        Wait::Input
+    }
+
+    fn closed(&mut self, _reason: CloseReason) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn a_service_learns_of_its_end_once() {
+    let count = std::rc::Rc::default();
+    let server = Simulation::new(|_| Closings(std::rc::Rc::clone(&count)));
+    let mut peer = server.connect();
+    peer.end();
+    assert_eq!((peer.closed(), count.get()), (Some(CloseReason::PeerClosed), 1));
+    server.drain(SECOND);
+    peer.wake();
+    server.advance(SECOND);
+    assert_eq!(count.get(), 1);
+}

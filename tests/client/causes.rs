@@ -6,7 +6,8 @@ use super::load::Run;
 use super::silence::black_hole;
 use super::support::{Program, await_until, in_own_network, reset, skipped, works};
 use super::{Outcome, client, logging_client, server};
-use std::net::{Ipv4Addr, SocketAddr};
+use multiconn::results::RunResults;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -138,6 +139,44 @@ fn connects_wait_for_a_free_port() {
         is_out.store(true, Ordering::Relaxed);
         let outcome = Outcome::of(program);
         outcome.expect_failures(&[("reset by peer", 12)]);
+    });
+}
+
+/// In a network namespace in which TIME-WAIT occupies all ports but a few. The server closes first, so that these are free
+/// again after each connection.
+#[test]
+fn a_long_search_for_a_port_is_reported() {
+    const PORTS: usize = 12_000;
+    const FREE: usize = 3;
+    let script = "ip link set lo up && cd /proc/sys/net/ipv4 && echo 20000 31999 >ip_local_port_range \
+                  && echo 0 >tcp_tw_reuse && echo 30000 >tcp_max_tw_buckets";
+    in_own_network("a long search for a free port", script, || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let run = |rate: &str| {
+            let closing = Fake::on(listener.try_clone().unwrap(), |_, _| None);
+            let connects = ["-c", "600", "--connect-rate", rate, "--retries", "30", "--retry-delay", "1ms"];
+            let exit = client(address, &[&connects[..], &["--messages", "0", "--json", "-"]].concat()).await_exit();
+            drop(closing);
+            assert_eq!(exit.code, Some(0), "{exit:#?}");
+            (RunResults::from_json(exit.stdout.last().unwrap()).unwrap(), exit)
+        };
+        let (results, exit) = run("3k");
+        assert_eq!(results.connections.port_search, None, "{exit:#?}");
+        // The listener has a port, too, and its last client.
+        for _ in 0..PORTS - FREE - 2 {
+            drop(TcpStream::connect(address).unwrap());
+            drop(listener.accept().unwrap());
+        }
+        // Chance decides how long each search is: a run is repeated while its mean is too short to be reported.
+        let has_searched = |(results, _): &(RunResults, _)| results.connections.port_search.is_some();
+        let (results, exit) = (0..5).map(|_| run("200")).find(has_searched).expect("one of five runs reports it");
+        let search = results.connections.port_search.unwrap();
+        assert_eq!(search.local_ports, PORTS as u64);
+        assert!(search.connect_cpu_ns >= 200_000 && search.tcp_sockets > 11_900, "{search:?}");
+        assert!(results.to_string().contains("\n  port search  each connect takes "), "{results}");
+        let warnings = exit.stderr.iter().filter(|line| line.contains("warning: each connect takes"));
+        assert_eq!(warnings.count(), 1, "{exit:#?}");
     });
 }
 

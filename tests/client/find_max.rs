@@ -146,12 +146,15 @@ fn thresholds_are_those_of_the_confirmation() {
         "--find-budget",
         "20s",
     ];
-    for (threshold, code) in [("p50>6s", 0), ("rate<1k", 3)] {
-        let exit = client(server.address(), &[&search[..], &["--fail-if", threshold]].concat()).await_exit();
+    let of = |threshold| client(server.address(), &[&search[..], &["--fail-if", threshold]].concat());
+    let programs = [("p50>6s", 0), ("rate<1k", 3)].map(|(threshold, code)| (threshold, code, of(threshold)));
+    // Everything of the client is embedded as well.
+    let mut embedded = Program::client(&[&["--embedded", "-q"], &search[..]].concat());
+    for (threshold, code, mut program) in programs {
+        let exit = program.await_exit();
         assert_eq!(exit.code, Some(code), "{threshold}: {exit:#?}");
     }
-    // Everything of the client is embedded as well.
-    let exit = Program::client(&[&["--embedded", "-q"], &search[..]].concat()).await_exit();
+    let exit = embedded.await_exit();
     assert_eq!((exit.code, exit.stdout.len()), (Some(0), 0), "{exit:#?}");
 }
 

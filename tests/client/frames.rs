@@ -358,7 +358,7 @@ fn messages_from_a_file() {
     };
     wrong(&path, "it is empty");
     wrong(folder.path().join("none").to_str().unwrap(), "no such file or folder");
-    wrong(folder.path().to_str().unwrap(), "directory");
+    wrong(folder.path().to_str().unwrap(), "folder");
     wrong("/dev/zero", "it is a device");
 }
 

@@ -4,7 +4,7 @@ use super::fake_server::{Fake, answer_and_end, deaf, take};
 use super::support::{Program, await_some, has_python};
 use super::{client, logging_client, outcome, server};
 use multiconn::cli::AddressRepr;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::net::Ipv4Addr;
 use std::process::Stdio;
 
@@ -32,6 +32,24 @@ fn verbose_prints_the_lines_of_the_tutorial() {
     let sent = outcome.stderr.iter().filter(|line| line.starts_with("Sending ")).count();
     let received = outcome.stderr.iter().filter(|line| line.starts_with("Received ")).count();
     assert_eq!((sent, outcome.stderr.len()), (40, 80 + received), "{outcome:#?}");
+}
+
+/// The report is the end of what a terminal or one file shows: the log is written by a thread of its own.
+#[test]
+fn the_report_follows_the_log() {
+    let server = server();
+    let address = server.address().to_string();
+    for _ in 0..20 {
+        let mut both = tempfile::tempfile().unwrap();
+        let mut command = Program::client_command();
+        command.args([&*address, "2", "-v"]).stdout(both.try_clone().unwrap()).stderr(both.try_clone().unwrap());
+        assert!(command.status().unwrap().success());
+        both.rewind().unwrap();
+        let text = std::io::read_to_string(both).unwrap();
+        let (log, report) = text.split_once("2 connections to ").expect(&text);
+        assert_eq!(log.lines().filter(|line| line.starts_with("Closing connection ")).count(), 2, "{text}");
+        assert!(report.lines().skip(1).all(|line| line.starts_with("  ")), "{report}");
+    }
 }
 
 /// Expects what the tutorial's client prints of a connection. Its two messages may come back together.
@@ -232,8 +250,9 @@ fn a_load_logs_each_second() {
 fn the_clock_of_a_load_runs_on_through_its_phases() {
     let server = Program::server(&["127.0.0.1", "0", "--reply-delay", "10ms"]);
     let work = ["24", "--connect-rate", "10", "--warm-up", "1500ms", "--duration", "2500ms", "--hold", "2500ms", "-v"];
-    for workers in ["1", "2"] {
-        let exit = client(server.address(), &[&work[..], &["--workers", workers]].concat()).await_exit();
+    let start = |workers| client(server.address(), &[&work[..], &["--workers", workers]].concat());
+    for mut program in ["1", "2"].map(start) {
+        let exit = program.await_exit();
         let seconds: Vec<_> = exit.stderr.iter().filter_map(|line| line.split_once(" s: ")).collect();
         let last_word = |text: &str| text.rsplit(' ').next().unwrap().parse().unwrap();
         let times: Vec<u64> = seconds.iter().map(|(time, _)| last_word(time)).collect();

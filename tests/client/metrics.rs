@@ -91,7 +91,7 @@ fn errors_and_outcomes_are_counted() {
     let work = ["--udp", "2", "--rate", "50..100", "--duration", "1m", "--reply-timeout", "100ms"];
     let program = client(target, &[&work[..], &PAGES].concat());
     let page = await_page(pages_of(&program), "multiconn_client_errors_total{cause=\"reply_timeout\"}", 10.0);
-    assert!(page.get("multiconn_client_messages_total{outcome=\"timed out\"}") >= Some(10.0), "{page:?}");
+    assert!(page.get("multiconn_client_messages_total{outcome=\"timed_out\"}") >= Some(10.0), "{page:?}");
     let rate = page.get("multiconn_client_rate_due");
     assert!(rate > Some(50.0) && rate < Some(100.0), "it rises: {page:?}");
 }

@@ -1,7 +1,7 @@
 //! Options: messages, sizes, pipelining, workers, connects and socket options.
 
 use super::fake_server::{Fake, echo};
-use super::support::{Program, expect_refusal, has_ipv6};
+use super::support::{Program, await_until, expect_refusal, has_ipv6, skipped};
 use super::{Outcome, client, logging_client, outcome, server};
 use multiconn::results::RunResults;
 use std::sync::Mutex;
@@ -184,6 +184,28 @@ fn loops_that_poll_before_they_sleep() {
         let exit = Program::client(&["127.0.0.1", &port, "--udp", "--spin", spin]).await_exit();
         assert_eq!((exit.code, server.terminate().code), (Some(0), Some(0)), "{exit:#?}");
     }
+}
+
+/// On the loopback interface nothing changes.
+#[test]
+fn loops_with_busy_polling_of_network_cards() {
+    let options = ["127.0.0.1", "0", "--workers", "2", "--busy-poll", "50us"];
+    let mut server = Program::server(&options);
+    let refusal = "error: cannot busy-poll network cards";
+    await_until("the start of the server", || {
+        let is_refused = server.stderr().iter().any(|line| line.starts_with(refusal));
+        is_refused || !server.stdout().is_empty()
+    });
+    if server.stdout().is_empty() {
+        return skipped("busy polling of network cards", "the kernel refuses it");
+    }
+    let polling = |more: &[&str]| outcome(server.address(), &[&["100", "--busy-poll", "1ms"], more].concat());
+    polling(&["--workers", "2"]).expect_tutorial(100);
+    polling(&["--hold", "50ms", "--spin", "50us"]).expect_tutorial(100);
+    let paced = ["100", "--busy-poll", "1ms", "--rate", "1k", "--duration", "100ms"];
+    assert_eq!(client(server.address(), &paced).await_exit().code, Some(0));
+    let exit = server.terminate();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
 }
 
 /// The last of twenty connects starts after 19/50 s, whichever worker starts it.

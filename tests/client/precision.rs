@@ -1,7 +1,7 @@
 //! What the report says about the precision of its percentiles: a punctual client is not alarmed, a starved one is marked
 //! or not valid and says why.
 
-use super::load::{Run, load, start};
+use super::load::{Run, load};
 use super::server;
 use multiconn::results::Precision;
 
@@ -51,17 +51,18 @@ fn nothing_is_marked_without_bounds() {
 #[cfg(target_os = "linux")]
 mod starved {
     use super::*;
+    use crate::support::Program;
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
     use std::process::{Child, Command};
 
-    /// Programs that use all the CPU time they get, until they are dropped.
+    /// Programs that use all the CPU time that other tests leave them, until they are dropped.
     struct BusyPrograms(Vec<Child>);
 
     impl BusyPrograms {
         fn start(number: usize) -> Self {
             // Each ends by itself, if this test does not end it.
             let program = "for _ in $(seq 300); do for _ in $(seq 10000); do :; done; done";
-            let start = |_| Command::new("sh").args(["-c", program]).spawn().expect("a shell");
+            let start = |_| Command::new("nice").args(["-n", "19", "sh", "-c", program]).spawn().expect("a shell");
             Self((0..number).map(start).collect())
         }
     }
@@ -75,7 +76,7 @@ mod starved {
         }
     }
 
-    /// Six busy programs leave the client a seventh of a CPU for more messages than that allows.
+    /// Six busy programs leave the client a seventh of a CPU at most, for more messages than that allows.
     #[test]
     fn a_client_without_a_cpu_says_so() {
         let server = server();
@@ -85,7 +86,9 @@ mod starved {
         // A child inherits the affinity of the thread that starts it.
         sched_setaffinity(None, &one).expect("a CPU of this process");
         let busy = BusyPrograms::start(6);
-        let program = start(server.address(), &["--rate", "50k", "--duration", "2s", "-c", "20"]);
+        let mut command = Program::client_under(&["nice", "-n", "19"]);
+        let load = ["--rate", "50k", "--duration", "2s", "-c", "20", "--size", "64", "--json", "-"];
+        let program = Program::spawn(command.arg(server.address().to_string()).args(load));
         sched_setaffinity(None, &all).expect("the affinity it had");
         let run = Run::of(program);
         drop(busy);

@@ -2,12 +2,12 @@
 //!
 //! The process is this test program, started to run only [`host`].
 
-use super::support::{Program, await_some, await_until};
+use super::support::{Program, await_some, await_until, connect};
 use multiconn::server::{Server, ServerConfig, ServerHandle};
 use multiconn::service::Echo;
-use multiconn::socket::Endpoint;
+use multiconn::socket::{Address, Endpoint};
 use rustix::process::Signal;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,8 +40,32 @@ fn serve() -> (ServerHandle, JoinHandle<()>) {
     (server.handle(), std::thread::spawn(move || drop(server.run().unwrap())))
 }
 
-fn open_descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+/// Serves one client, and stops.
+fn serve_once() {
+    let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
+    (config.workers, config.handle_signals) = (1, true);
+    let server = Server::bind(config, |_| Echo).unwrap();
+    let &Address::Ip(address) = server.addresses()[0] else { panic!("a TCP address") };
+    let handle = server.handle();
+    let server = std::thread::spawn(move || drop(server.run().unwrap()));
+    let mut client = connect(address);
+    client.write_all(b"hello").unwrap();
+    client.read_exact(&mut [0; 5]).unwrap();
+    drop(client);
+    handle.stop();
+    server.join().unwrap();
+}
+
+/// Number of open descriptors, and of threads. 0 without /proc.
+fn open_descriptors_and_threads() -> [usize; 2] {
+    ["fd", "task"].map(|folder| std::fs::read_dir(format!("/proc/self/{folder}")).map_or(0, Iterator::count))
+}
+
+/// Memory of the heap and of stacks, in KiB. 0 without /proc.
+fn anonymous_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap())
 }
 
 /// Does nothing unless another test runs it as a program.
@@ -50,13 +74,14 @@ fn host() {
     let Ok(act) = std::env::var(ACT) else { return };
     match act.as_str() {
         "thousand" => {
-            let before = open_descriptors();
-            for _ in 0..1000 {
-                let (handle, server) = serve();
-                handle.stop();
-                server.join().unwrap();
-            }
-            assert_eq!(open_descriptors(), before);
+            let before = open_descriptors_and_threads();
+            (0..100).for_each(|_| serve_once());
+            let early_kib = anonymous_kib();
+            (0..900).for_each(|_| serve_once());
+            assert_eq!(open_descriptors_and_threads(), before);
+            let late_kib = anonymous_kib();
+            // Less than 300 bytes for each server.
+            assert!(late_kib < early_kib + 256, "{early_kib} KiB after 100 servers, {late_kib} KiB after 1,000");
             say("no server left");
         }
         "two" => {

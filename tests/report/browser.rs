@@ -45,6 +45,18 @@ fn render(browser: &str, path: &str) -> (String, Vec<String>) {
     (exit.stdout.join("\n"), console_messages.collect())
 }
 
+/// The width of a window, and what is cut off, scrolls or overlaps in it.
+fn faults(browser: &str, page: &str, width: u32) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = page.lines().find(|line| line.contains("Content-Security-Policy")).unwrap();
+    let page = page.replace(policy, "").replace("<details>", "<details open>");
+    // Chromium's own window cannot be as narrow as a frame.
+    let page = page.replace("</body>", FIND_OVERFLOW).replace('&', "&amp;").replace('"', "&quot;");
+    let frame = format!("<title></title><iframe width=\"{width}\" height=\"50000\" srcdoc=\"{page}\"></iframe>");
+    let (document, _) = render(browser, &text_file(&folder, "frame.html", &frame));
+    document.split("<title>").nth(1).unwrap().split("</title>").next().unwrap().to_owned()
+}
+
 #[test]
 fn chromium_renders_the_page_without_errors() {
     let Some(browser) = browser("the page in a browser") else { return };
@@ -65,6 +77,23 @@ fn chromium_renders_the_page_without_errors() {
 }
 
 #[test]
+fn chromium_renders_the_page_of_a_comparison() {
+    let Some(browser) = browser("the page of a comparison in a browser") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("both.html").to_str().unwrap().to_owned();
+    let mut results = sample(10, 100);
+    let before = file(&folder, "before.json", &results);
+    results.targets = vec!["<script>console.error('from a record')</script>".to_owned()];
+    let after = file(&folder, "after.json", &results);
+    assert_eq!(report(&["compare", &before, &after, "--html", &path]).code, Some(0));
+    let (document, console_messages) = render(browser, &path);
+    assert_eq!(console_messages, [""; 0]);
+    assert_eq!(document.matches("<svg class=\"chart\"").count(), 3, "{document}");
+    let page = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(faults(browser, &page, 400), "400: .");
+}
+
+#[test]
 fn nothing_is_cut_off_in_a_narrow_window() {
     let Some(browser) = browser("the page in a narrow window") else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -80,19 +109,11 @@ fn nothing_is_cut_off_in_a_narrow_window() {
     let run = file(&folder, "run.json", &results);
     assert_eq!(report(&["html", &run, "-o", &path]).code, Some(0));
     let page = std::fs::read_to_string(&path).unwrap();
-    let policy = page.lines().find(|line| line.contains("Content-Security-Policy")).unwrap();
-    let page = page.replace(policy, "").replace("<details>", "<details open>");
-    let faults = |page: &str, width: u32| {
-        // Chromium's own window cannot be as narrow as a frame.
-        let page = page.replace("</body>", FIND_OVERFLOW).replace('&', "&amp;").replace('"', "&quot;");
-        let frame = format!("<title></title><iframe width=\"{width}\" height=\"50000\" srcdoc=\"{page}\"></iframe>");
-        let (document, _) = render(browser, &text_file(&folder, "frame.html", &frame));
-        document.split("<title>").nth(1).unwrap().split("</title>").next().unwrap().to_owned()
-    };
     for width in [400, 1200] {
-        assert_eq!(faults(&page, width), format!("{width}: ."));
+        assert_eq!(faults(browser, &page, width), format!("{width}: ."));
     }
     let line = format!("<main><p style=\"white-space: nowrap\">{}</p>", "wide ".repeat(100));
     let wide = page.replace("<main>", &line);
-    assert!(faults(&wide, 400).contains("P  scrolls"), "{}", faults(&wide, 400));
+    let found = faults(browser, &wide, 400);
+    assert!(found.contains("P  scrolls"), "{found}");
 }

@@ -6,6 +6,7 @@ mod browser;
 mod comparing;
 mod format;
 mod hostile;
+mod plots;
 mod reading;
 mod shards;
 #[path = "../support/mod.rs"]

@@ -6,7 +6,7 @@ use super::support::{Exit, Program, connect, echo, expect_closed, read_to_end, s
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The outcome for the connection affected by a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +113,27 @@ fn a_descriptor_limit_that_is_not_told() {
         let exit = still_serves(&mut server);
         assert_eq!(exit.told(&["warning: the limit on open descriptors is unknown"]), 1, "{exit:#?}");
     }
+}
+
+/// Timers that the kernel does not set expire by the timeout of poll(2).
+#[test]
+fn a_timer_that_cannot_be_set() {
+    if !can_inject() {
+        return skipped("a timer that cannot be set", "strace is not here, or may not trace");
+    }
+    let inject = "inject=timerfd_settime:error=EINVAL";
+    let wrapper = strace(&["-o", "/dev/null", "-e", "trace=timerfd_settime", "-e", inject]);
+    let wrapper: Vec<_> = wrapper.iter().map(String::as_str).collect();
+    let options = ["127.0.0.1", "0", "--workers", "1", "--reply-delay", "20ms", "-vv"];
+    let mut server = Program::spawn(Program::server_under(&wrapper).args(options));
+    let mut peer = connect(server.address());
+    let since = Instant::now();
+    echo(&mut peer, b"delayed");
+    assert!(since.elapsed() >= Duration::from_millis(20), "early: {:?}", since.elapsed());
+    drop(peer);
+    let exit = server.terminate();
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert!(exit.told(&["cannot set a timer: "]) > 0, "{exit:#?}");
 }
 
 /// Pending connections are accepted without a further connect: at once, or after a pause.

@@ -16,6 +16,7 @@ mod echo;
 mod extremes;
 mod fake_parent;
 mod faults;
+mod field;
 mod forced_ends;
 mod handover;
 mod handover_kill;

@@ -12,6 +12,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
+/// A request of the message protocol.
+const SEARCH: &[u8] =
+    b"\x00\x67{\"byteorder\": \"little\", \"content-type\": \"text/json\", \"content-encoding\": \"utf-8\", \
+    \"content-length\": 37}{\"action\": \"search\", \"value\": \"ring\"}";
+
 /// A server with admin pages on a free port.
 pub(super) fn observed(arguments: &[&str]) -> Program {
     server(&[&["--metrics", "127.0.0.1:0"], arguments].concat())
@@ -24,7 +29,12 @@ pub(super) fn admin_address(server: &Program) -> SocketAddr {
 
 /// Sends one request, and returns the status, the head and the body. The connection can be reused.
 fn ask(stream: &mut TcpStream, method: &str, path: &str) -> (u16, String, String) {
-    stream.write_all(format!("{method} {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
+    ask_with(stream, method, path, "")
+}
+
+/// The same with further header fields, each with its line end.
+fn ask_with(stream: &mut TcpStream, method: &str, path: &str, fields: &str) -> (u16, String, String) {
+    stream.write_all(format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{fields}\r\n").as_bytes()).unwrap();
     read_answer(stream, method == "HEAD")
 }
 
@@ -90,7 +100,7 @@ fn the_page_shows_totals_and_current_values() {
     assert_eq!(page.sum("multiconn_connections_open", &[]), 5.0);
     let closed = |reason: &str| page.sum("multiconn_connections_closed_total", &[&format!("reason=\"{reason}\"")]);
     assert_eq!(page.sum("multiconn_connections_accepted_total", &[]), 20.0);
-    assert_eq!((closed("closed by peer"), closed("reset by peer"), closed("drained")), (15.0, 0.0, 0.0));
+    assert_eq!((closed("peer_closed"), closed("reset"), closed("drained")), (15.0, 0.0, 0.0));
     assert_eq!(page.sum("multiconn_connections_closed_total", &[]), 15.0);
     assert_eq!(page.sum("multiconn_connections_refused_total", &[]), 0.0);
     // Open connections are counted already; admin connections are not counted.
@@ -176,6 +186,51 @@ fn the_pages_and_their_media_types() {
     still_serves(&mut server);
 }
 
+/// Both formats hold the same samples.
+#[test]
+fn the_text_format_is_served_on_request() {
+    let server = observed(&["--workers", "1"]);
+    let mut visitor = connect(admin_address(&server));
+    let mut page_as = |accept: &str| {
+        let fields = format!("Accept: {accept}\r\n");
+        let (status, head, body) = ask_with(&mut visitor, "GET", "/metrics", &fields);
+        assert!(status == 200 && head.contains("\r\nVary: Accept\r\n"), "{head}");
+        let media_type = head.lines().find_map(|line| line.strip_prefix("Content-Type: ")).unwrap().to_owned();
+        (media_type, body)
+    };
+    let (media_type, text) = page_as("text/plain");
+    assert_eq!(media_type, "text/plain; version=0.0.4; charset=utf-8");
+    assert!(text.contains("\n# TYPE multiconn_connections_accepted_total counter\n"), "{text}");
+    assert!(text.starts_with("# HELP multiconn_build_info The program and its version.\n"), "{text}");
+    assert!(!text.contains("# UNIT") && !text.contains("# EOF"), "{text}");
+    let (media_type, open_metrics) = page_as("application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+    assert_eq!(media_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    Page::read(&open_metrics);
+    let names = |page: &str| {
+        let samples = page.lines().filter(|line| !line.starts_with('#'));
+        samples.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&text), names(&open_metrics));
+}
+
+/// A service without frames does not know where a message ends.
+#[test]
+fn messages_are_counted_where_their_ends_are_known() {
+    for (arguments, request, count) in [
+        (&["--frame", "lines"][..], &b"one\ntwo\nthree"[..], Some(2.0)),
+        (&["--frame", "u8", "--service", "upper"], b"\x03one\x05three\x00", Some(3.0)),
+        (&["--service", "search"], SEARCH, Some(1.0)),
+        (&[], b"one\ntwo\n", None),
+    ] {
+        let server = observed(&[&["--workers", "1"], arguments].concat());
+        let mut peer = connect(server.address());
+        peer.write_all(request).unwrap();
+        peer.read_exact(&mut [0; 4]).unwrap();
+        await_until("the bytes", || page(&server).sum("multiconn_received_bytes_total", &[]) == request.len() as f64);
+        assert_eq!(page(&server).get("multiconn_messages_received_total{worker=\"0\"}"), count, "{arguments:?}");
+    }
+}
+
 #[test]
 fn requests_in_pieces_and_several_at_once() {
     let mut server = observed(&[]);
@@ -247,7 +302,7 @@ fn pages_are_served_when_the_memory_limit_is_reached() {
         for mut peer in &peers {
             let _ = peer.write(&request);
         }
-        page(&server).sum(closed, &["reason=\"memory limit\""]) > 0.0
+        page(&server).sum(closed, &["reason=\"memory_limit\""]) > 0.0
     });
     let mut visitor = connect(admin_address(&server));
     for path in ["/metrics", "/healthz", "/readyz"] {
@@ -265,13 +320,13 @@ fn refusals_are_counted_and_admin_clients_never_refused() {
     }
     let page_of_one = page(&server);
     let refused = |page: &Page, reason: &str| page.sum("multiconn_connections_refused_total", &[reason]);
-    assert_eq!(refused(&page_of_one, "reason=\"the address is not allowed\""), 3.0);
+    assert_eq!(refused(&page_of_one, "reason=\"not_allowed\""), 3.0);
     assert_eq!(page_of_one.sum("multiconn_connections_accepted_total", &[]), 0.0);
     let server = observed(&["--max-per-address", "1", "--workers", "1"]);
     let mut inside = connect(server.address());
     echo(&mut inside, b"the only one");
     expect_end(&mut connect(server.address()));
-    assert_eq!(refused(&page(&server), "reason=\"too many connections from the address\""), 1.0);
+    assert_eq!(refused(&page(&server), "reason=\"per_address\""), 1.0);
 }
 
 /// More admin connections than slots: each new one is answered at once, and replaces an earlier one.

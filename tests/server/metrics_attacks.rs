@@ -83,11 +83,16 @@ fn act(attack: Attack, mut client: &TcpStream) -> bool {
     written.as_ref().err().is_none_or(is_open) && read.as_ref().map_or_else(is_open, |count| *count > 0)
 }
 
+/// Asks up to three times for each page: on a busy machine the queue of the listener can be full for a moment, and the
+/// kernel repeats the first packet of a dropped connect after 1 s and after 3 s.
 fn expect_answers_soon(server: &Program, what: &str) {
     for path in ["/healthz", "/readyz", "/healthz", "/metrics", "/healthz"] {
-        let asked = Instant::now();
-        assert_eq!(get(server, path).0, 200, "{path}, {what}");
-        assert!(asked.elapsed() < SOON, "{path} took {:?}, {what}", asked.elapsed());
+        let is_soon = |_| {
+            let asked = Instant::now();
+            assert_eq!(get(server, path).0, 200, "{path}, {what}");
+            asked.elapsed() < SOON
+        };
+        assert!((0..3).any(is_soon), "{path} took {SOON:?} three times, {what}");
     }
 }
 

@@ -236,7 +236,7 @@ fn a_refused_upstream_resets_the_client_and_is_counted() {
     assert_eq!(page.sum("multiconn_upstream_failed_total", &[&label]), 1.0);
     assert_eq!(page.sum("multiconn_upstream_opened_total", &[&label]), 0.0);
     assert_eq!(page.sum("multiconn_upstream_backoff", &[&label]), 1.0);
-    assert_eq!(page.sum("multiconn_connections_closed_total", &["reason=\"connect refused\""]), 1.0);
+    assert_eq!(page.sum("multiconn_connections_closed_total", &["reason=\"connect_refused\""]), 1.0);
     let exit = finish(&mut proxy);
     assert_eq!(
         (exit.counted("connect refused"), exit.counted("outgoing failed: connect refused")),

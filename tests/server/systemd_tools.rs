@@ -49,9 +49,10 @@ fn sockets_of_systemd_socket_activate_are_used() {
 fn install_units(folder: &Path) -> Vec<PathBuf> {
     let install = |kind: &str| {
         let name = format!("multiconn-server.{kind}");
-        let unit = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(&name)).unwrap();
+        let unit =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/systemd").join(&name)).unwrap();
         let path = folder.join(name);
-        std::fs::write(&path, unit.replace("/usr/local/bin/multiconn-server", Program::server_path())).unwrap();
+        std::fs::write(&path, unit.replace("/usr/bin/multiconn-server", Program::server_path())).unwrap();
         path
     };
     ["service", "socket"].map(install).to_vec()

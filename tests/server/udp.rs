@@ -296,7 +296,7 @@ fn the_metrics_page_counts_datagrams() {
         page.contains("multiconn_datagrams_received_total{worker=\"0\"} 6")
     });
     assert!(page.contains("multiconn_datagrams_sent_total{worker=\"0\"} 5"), "{page}");
-    let dropped = "multiconn_datagrams_dropped_total{worker=\"0\",reason=\"the address is not allowed\"} 1";
+    let dropped = "multiconn_datagrams_dropped_total{worker=\"0\",reason=\"not_allowed\"} 1";
     assert!(page.contains(dropped) && page.contains("multiconn_received_bytes_total{worker=\"0\"} 33"), "{page}");
 }
 

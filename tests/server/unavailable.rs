@@ -1,5 +1,6 @@
 //! Errors of this machine: one sentence that names the input and the way out, exit status 1.
 
+use super::injected_errno::{can_inject, strace};
 use super::server;
 use super::support::{Program, connect, connect_unix, echo, expect_refusal, skipped, works};
 use std::net::TcpListener;
@@ -22,6 +23,24 @@ fn a_host_that_does_not_resolve() {
 fn an_address_of_another_machine() {
     // Reserved for documentation (RFC 5737), so no host has it.
     refused(&["192.0.2.1", "0"], &["192.0.2.1:0", "not available", "\"\" for every interface"]);
+}
+
+/// Before Linux 6.9 an epoll descriptor knows no ioctl(2).
+#[test]
+fn busy_polling_without_support_by_the_kernel() {
+    if !can_inject() {
+        return skipped("a kernel without busy polling of epoll", "faults cannot be injected with strace");
+    }
+    for (error, part) in [("ENOTTY", "Linux"), ("EOPNOTSUPP", "CONFIG_NET_RX_BUSY_POLL")] {
+        let inject = format!("inject=ioctl:error={error}");
+        let wrapper = strace(&["-o", "/dev/null", "-e", "trace=ioctl", "-e", &inject]);
+        let wrapper: Vec<_> = wrapper.iter().map(String::as_str).collect();
+        let parts = ["cannot busy-poll network cards", part, error, "spin"];
+        let parts = if cfg!(multiconn_fallbacks) { &["only Linux"][..] } else { &parts };
+        for mut command in [Program::server_under(&wrapper), Program::client_under(&wrapper)] {
+            expect_refusal(Program::spawn(command.args(["127.0.0.1", "65432", "--busy-poll", "50us"])), 1, parts);
+        }
+    }
 }
 
 /// Two programs that both set `SO_REUSEPORT` would silently share the port. Ours must not.

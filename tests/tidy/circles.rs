@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::source::{Source, blank_ranges, heads, item_end, words};
 use crate::{Violation, messages};
 
-/// Top-level modules that still have circles.
-const NOT_CHECKED: [&str; 2] = ["client", "results"];
+/// Top-level modules that still have circles. The simulated kernel is one state in several files.
+const NOT_CHECKED: [&str; 3] = ["client", "results", "simulated_kernel"];
 
 /// The segments of a module's path, such as `server`, `udp`.
 type Module = Vec<String>;

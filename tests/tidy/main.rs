@@ -14,6 +14,7 @@ mod options;
 mod order;
 mod outputs;
 mod picture;
+mod planted;
 mod purity;
 mod source;
 mod words;

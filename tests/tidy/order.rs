@@ -17,10 +17,23 @@ struct Group {
 }
 
 const GROUPS: [Group; 14] = [
-    // Number formatting, which errors and the log need, too.
-    group(&["units"], 0),
-    // Text.
-    group(&["python_repr", "escape", "counter", "error", "log_targets", "panic_guard", "random"], 1),
+    // Number formatting, which errors and the log need, too. Synchronization.
+    group(&["units", "sync"], 0),
+    // Text, and what takes the place of the system in simulations.
+    group(
+        &[
+            "python_repr",
+            "escape",
+            "counter",
+            "error",
+            "log_targets",
+            "panic_guard",
+            "moment",
+            "random",
+            "simulated_kernel",
+        ],
+        1,
+    ),
     // Pure: no socket, clock or thread.
     group(&["buffer"], 2),
     group(&["codec"], 3),

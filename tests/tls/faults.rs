@@ -1,7 +1,10 @@
 //! Faulty TLS peers. Each is told the fault where possible, counted, and affects no other connection.
 
+#![allow(clippy::float_cmp, reason = "the numbers of a page are whole and below 2^53")]
+
 use super::support::{
-    PATIENCE, Program, bytes, connect, connect_narrow, echo, expect_closed, expect_end, reset, uninterrupted,
+    PATIENCE, Page, Program, await_until, bytes, connect, connect_narrow, echo, expect_closed, expect_end, reset,
+    uninterrupted,
 };
 use super::{Authority, Peer, address, client, logging_server, peer, server};
 use rustls::{ServerConnection, StreamOwned};
@@ -267,4 +270,43 @@ fn an_idle_peer_receives_close_notify() {
     expect_end(&mut peer);
     drop(peer);
     server.terminate().expect_counts(&[("idle timeout", 1)]);
+}
+
+/// The page of the admin listener of a program.
+fn page(program: &Program) -> Page {
+    let mut stream = connect(program.address_of(", metrics)"));
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    Page::read(answer.split_once("\r\n\r\n").unwrap().1)
+}
+
+#[test]
+fn handshakes_are_counted_by_result() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let [trusted, unknown] = [&authority, &other].map(|authority| {
+        server(authority, &["--workers", "1", "--metrics", "127.0.0.1:0", "--handshake-timeout", "100ms"])
+    });
+    let targets = [&trusted, &unknown].map(|server| address(server).to_string());
+    let arguments = ["--target", &targets[0], "--target", &targets[1], "-c", "4", "--rate", "100", "--duration", "1m"];
+    let tls = ["--tls", "--tls-ca", &authority.path("ca.pem"), "--metrics", "127.0.0.1:0"];
+    let client = Program::client(&[&arguments[..], &tls].concat());
+    connect(address(&trusted)).write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let _silent = connect(address(&trusted));
+    for (program, name, results) in [
+        (
+            &trusted,
+            "multiconn_tls_handshakes_total",
+            &[("completed", 2.0), ("http", 1.0), ("handshake_timeout", 1.0)][..],
+        ),
+        (&unknown, "multiconn_tls_handshakes_total", &[("completed", 0.0), ("alert_48", 2.0)]),
+        (&client, "multiconn_client_tls_handshakes_total", &[("completed", 2.0), ("unknown_issuer", 2.0)]),
+    ] {
+        await_until(&format!("{name} {results:?}"), || {
+            let page = page(program);
+            let count = |result: &str| page.sum(name, &[&format!("result=\"{result}\"")]);
+            let total: f64 = results.iter().map(|(_, count)| count).sum();
+            results.iter().all(|(result, expected)| count(result) == *expected) && page.sum(name, &[]) == total
+        });
+    }
 }

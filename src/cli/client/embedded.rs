@@ -6,14 +6,15 @@ use crate::service::{Context, Service};
 use crate::socket::{Endpoint, Identity, TlsServerOptions};
 use std::thread::JoinHandle;
 
-/// A server on a thread of this process.
+/// A server on a thread of this process. Its services are boxed, as in `multiconn-server`, so that the client contains the
+/// server's code once.
 pub(super) struct ServerThread {
     handle: ServerHandle,
     thread: JoinHandle<Result<Summary, Error>>,
 }
 
 impl ServerThread {
-    pub(super) fn start<S: Service + 'static>(server: Server<'static, S>) -> Result<Self, Error> {
+    pub(super) fn start(server: Server<'static, Box<dyn Service>>) -> Result<Self, Error> {
         let handle = server.handle();
         let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || server.run());
         Ok(Self { handle, thread: thread.map_err(Error::system("start the server's thread"))? })
@@ -33,11 +34,11 @@ pub(super) struct EmbeddedServer {
 
 impl EmbeddedServer {
     /// Starts the server on a free loopback port.
-    pub(super) fn start<S: Service + 'static>(
+    pub(super) fn start(
         with_tls: bool,
         sending: &'static str,
         buffer_bytes: usize,
-        make_service: impl Fn(&mut Context<'_>) -> S + Send + Sync + 'static,
+        make_service: impl Fn(&mut Context<'_>) -> Box<dyn Service> + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         config.workers = 1;

@@ -10,7 +10,7 @@ use crate::error::{Error, in_words};
 use crate::escape;
 use crate::results::Threshold;
 use crate::server::{Server, ServerConfig};
-use crate::service::Discard;
+use crate::service::{Discard, Service};
 use crate::socket::Endpoint;
 use clap::Args;
 use std::io::{self, Write};
@@ -106,7 +106,7 @@ impl LiveOutputs {
         config.metrics = config.listen.pop();
         config.workers = 1;
         config.admin_pages = Some(Arc::new(client.admin_pages()));
-        let server = Server::bind(config, |_| Discard)?;
+        let server = Server::bind(config, |_| -> Box<dyn Service> { Box::new(Discard) })?;
         for address in server.metrics_addresses() {
             let line = format!("Listening on {address} ({}, metrics)", address.transport());
             if self.has_stdout {

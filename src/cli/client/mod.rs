@@ -14,13 +14,13 @@ use super::option_names::advice;
 use super::progress::ProgressBar;
 use super::search_line::SearchLine;
 use super::variables::{self, Program};
-use super::{FAILURE, INTERRUPTED, Parsed, SUCCESS, output, parse_with_variables, report_error};
+use super::{FAILURE, INTERRUPTED, Parsed, SUCCESS, output, parse_with_variables, report_error, with_common_options};
 use crate::client::{Client, ClientConfig, Expect, catch_client_signals};
 use crate::connection::Limits;
 use crate::error::{Error, cause_in_words};
 use crate::escape;
 use crate::results::{Configuration, RunResults, SearchReply};
-use crate::service::{Context, Echo, Search};
+use crate::service::{Echo, Search};
 use crate::socket::Endpoint;
 use clap::CommandFactory;
 use embedded::EmbeddedServer;
@@ -33,7 +33,7 @@ const PROGRAM: Program = Program {
     prefix: "MULTICONN_CLIENT_",
     // The common variables may hold the server's certificate, key and address of admin pages, which are not the
     // client's.
-    own: &["tls_cert", "tls_key", "metrics"],
+    own: &["config", "tls_cert", "tls_key", "metrics"],
     overrides: &[("host", &["target"]), ("target", &["host", "port"])],
     replaced: options::replaced_by_arguments,
     common: &[
@@ -62,6 +62,7 @@ const PROGRAM: Program = Program {
         "json",
         "html",
         "fail_if",
+        "config",
         "verbose",
         "quiet",
     ],
@@ -79,18 +80,30 @@ pub(super) fn command() -> clap::Command {
     Options::command()
 }
 
+/// Makes the configuration of a parsed command line, for fuzzers.
+#[cfg(test)]
+pub(super) fn configure(matches: &clap::ArgMatches) -> Result<(), Error> {
+    use clap::FromArgMatches;
+    let mut options = Options::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
+    options.interpret_positionals()?;
+    options.datagrams.check()?;
+    let config = options.config(options.target.targets())?;
+    options.search()?.map_or(Ok(()), |search| search.check(&config))
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     // Before anything that takes time. If this fails, the client reports it. Signals after the run are ignored: a lost
     // terminal can send more than one, and the results must still be written.
     let _signals = catch_client_signals();
+    super::first_process::reap_orphans();
     let Parsed { mut options, configuration, variables }: Parsed<Options> = match parse_with_variables(&PROGRAM) {
         Ok(parsed) => parsed,
         Err(status) => return status.into(),
     };
     let _log = options.log.start_log();
-    variables::warn_of_unknown(&Options::command(), &PROGRAM);
+    variables::warn_of_unknown(&with_common_options(Options::command()), &PROGRAM);
     let interpreted = options.interpret_positionals();
     let status = interpreted.and_then(|()| run_and_report(&options, &configuration));
     status.unwrap_or_else(|error| report_error(&error, &variables)).into()
@@ -179,10 +192,11 @@ fn run_embedded(options: &Options, outputs: &mut LiveOutputs) -> Result<RunResul
     let with_tls = options.tls.is_wanted();
     let max_bytes = Limits::default().buffer_bytes;
     let server = if options.content.requests().is_empty() {
-        EmbeddedServer::start(with_tls, "Echoing", max_bytes, |_| Echo)?
+        EmbeddedServer::start(with_tls, "Echoing", max_bytes, |_| Box::new(Echo))?
     } else {
-        let search = move |opened: &mut Context<'_>| Search::new(max_bytes).logging(|| opened.peer().in_python());
-        EmbeddedServer::start(with_tls, "Sending", Search::buffer_bytes(max_bytes), search)?
+        EmbeddedServer::start(with_tls, "Sending", Search::buffer_bytes(max_bytes), move |opened| {
+            Box::new(Search::new(max_bytes).logging(|| opened.peer().in_python()))
+        })?
     };
     let results = run_client(options, options.config(vec![Endpoint::tcp("127.0.0.1", server.port)])?, outputs);
     server.end()?;

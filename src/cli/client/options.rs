@@ -72,6 +72,11 @@ pub(super) struct Options {
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration,
         help_heading = "Workers")]
     spin: Duration,
+    /// Make the kernel poll the network card this long before each sleep (EPIOCSPARAMS, Linux 6.9). No effect on the
+    /// loopback interface.
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration,
+        help_heading = "Workers")]
+    busy_poll: Duration,
     /// Take the arrival of replies from the kernel's receive timestamps, which the client's own delays do not affect, or
     /// from its clock after each read. The kernel has timestamps for TCP without TLS and for UDP, on Linux.
     #[arg(long, value_name = "kernel|user", value_enum, default_value_t = TimestampsName::Kernel,
@@ -370,6 +375,7 @@ impl Options {
         config.sources = SourceAddresses(self.target.source.clone());
         config.workers = self.workers;
         config.spin = self.spin;
+        config.busy_poll = self.busy_poll;
         config.timestamps = match self.timestamps {
             TimestampsName::Kernel => TimestampSource::Kernel,
             TimestampsName::User => TimestampSource::User,

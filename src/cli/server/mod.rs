@@ -11,6 +11,7 @@ use crate::cli::tls::ServerTls;
 use crate::cli::variables::{self, Program, Typed};
 use crate::cli::{
     FAILURE, INTERRUPTED, LONG_VERSION, Parsed, SUCCESS, output, parse_with_variables, report_error, values,
+    with_common_options,
 };
 use crate::error::Error;
 use crate::server::{AtLimit, ChildProgram, Server, ServerConfig, catch_server_signals, limit_panic_reports};
@@ -29,7 +30,8 @@ use udp::ServerUdpOptions;
 /// Properties of the server's options.
 const PROGRAM: Program = Program {
     prefix: "MULTICONN_SERVER_",
-    own: &[],
+    // The programs have different options.
+    own: &["config"],
     overrides: &[],
     replaced: |_| &[],
     common: &[
@@ -48,6 +50,7 @@ const PROGRAM: Program = Program {
         "idle_timeout",
         "drain_timeout",
         "metrics",
+        "config",
         "verbose",
         "quiet",
     ],
@@ -117,6 +120,10 @@ struct Options {
     /// Busy-poll this long before each sleep, for lower latency at the cost of a whole CPU per loop.
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration)]
     spin: Duration,
+    /// Make the kernel poll the network card this long before each sleep (EPIOCSPARAMS, Linux 6.9). No effect on the
+    /// loopback interface.
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration)]
+    busy_poll: Duration,
 
     /// Maximum open connections. Default: as many as the descriptor limit allows.
     #[arg(long, value_name = "N", value_parser = values::count,
@@ -172,6 +179,10 @@ struct Options {
     datagrams: ServerUdpOptions,
     #[command(flatten)]
     log: LogOptions,
+    /// Check the options and the files they name, and exit without listening. Whether the addresses are free is not
+    /// checked.
+    #[arg(long, help_heading = None)]
+    check: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -198,6 +209,7 @@ impl Options {
         config.listen = self.endpoints()?;
         config.workers = self.workers.unwrap_or(config.workers);
         config.spin = self.spin;
+        config.busy_poll = self.busy_poll;
         config.max_connections = self.max_connections;
         config.max_per_address = self.max_per_address;
         config.at_limit = match self.at_limit {
@@ -256,18 +268,31 @@ pub(super) fn command() -> clap::Command {
     Options::command()
 }
 
+/// Makes the configuration of a parsed command line, for fuzzers.
+#[cfg(test)]
+pub(super) fn configure(matches: &clap::ArgMatches) -> Result<(), Error> {
+    use clap::FromArgMatches;
+    let options = Options::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
+    let mut config = options.config()?;
+    options.service.check(options.buffer_limit)?;
+    options.datagrams.check()?;
+    options.proxy.upstreams(&mut config)?;
+    config.validate()
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     // Before anything that takes time. If this fails, the server reports it.
     let _signals = catch_server_signals();
+    super::first_process::reap_orphans();
     let Parsed { options, variables, .. }: Parsed<Options> = match parse_with_variables(&PROGRAM) {
         Ok(parsed) => parsed,
         Err(status) => return status.into(),
     };
     let _log = options.log.start_log();
     limit_panic_reports();
-    variables::warn_of_unknown(&Options::command(), &PROGRAM);
+    variables::warn_of_unknown(&with_common_options(Options::command()), &PROGRAM);
     serve(&options).unwrap_or_else(|error| report_error(&error, &variables)).into()
 }
 
@@ -301,10 +326,14 @@ fn serve(options: &Options) -> Result<u8, Error> {
         }
     };
     let name = options.proxy.name().unwrap_or_else(|| service.name().to_owned());
-    let server = Server::inherit(config, Inherited::from_environment()?, make_service)?;
-    if let Some(option) = for_connections.filter(|_| server.addresses().is_empty()) {
-        return Err(Error::Usage(format!("{option} is for connections; give it without --udp, or with --unix m.sock")));
+    if options.check {
+        refuse_without_connections(for_connections, config.listen.is_empty())?;
+        config.validate()?;
+        let is_told = options.log.is_quiet() || output::print("the configuration is valid");
+        return Ok(if is_told { SUCCESS } else { FAILURE });
     }
+    let server = Server::inherit(config, Inherited::from_environment()?, make_service)?;
+    refuse_without_connections(for_connections, server.addresses().is_empty())?;
     for address in server.addresses() {
         let transport = match (address.transport(), server.tls()) {
             ("tcp", Some(_)) => "tls".to_owned(),
@@ -323,11 +352,18 @@ fn serve(options: &Options) -> Result<u8, Error> {
         output::print_line(format_args!("Listening on {address} ({}, metrics)", address.transport()));
     }
     let summary = server.run()?;
-    let written = options.log.is_quiet() || output::print(&summary);
+    let written = options.log.is_quiet() || output::print_report(&summary);
     Ok(match (summary.was_stopped(), written) {
         // A second signal cut off connections that the first one would have let finish.
         (true, _) => INTERRUPTED,
         (false, true) => SUCCESS,
         (false, false) => FAILURE,
+    })
+}
+
+/// Rejects an option that has no effect on a server of datagrams only.
+fn refuse_without_connections(option: Option<&str>, has_no_listener: bool) -> Result<(), Error> {
+    option.filter(|_| has_no_listener).map_or(Ok(()), |option| {
+        Err(Error::Usage(format!("{option} is for connections; give it without --udp, or with --unix m.sock")))
     })
 }

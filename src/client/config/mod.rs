@@ -125,6 +125,9 @@ pub struct ClientConfig {
     /// How long each worker polls before it sleeps. Polling occupies a whole CPU and saves the wake-up latency.
     /// Default: 0.
     pub spin: Duration,
+    /// How long the kernel polls the network card of a worker's sockets before the worker sleeps (Linux 6.9,
+    /// ioctl_eventpoll(2)). A client on another system ends with an error. Default: 0.
+    pub busy_poll: Duration,
     /// Conditions that end the load: thresholds on each whole second of it. They need a load that begins on all
     /// connections together: with a rate or a duration. Default: none.
     pub stop_if: Vec<Threshold>,
@@ -185,6 +188,7 @@ impl ClientConfig {
             retry_delay: RETRY_DELAY,
             workers: 1,
             spin: Duration::ZERO,
+            busy_poll: Duration::ZERO,
             stop_if: Vec::new(),
             timestamps: TimestampSource::Kernel,
             limits: Vec::new(),
@@ -310,7 +314,7 @@ impl ClientConfig {
         }
         self.load.check()?;
         if !self.stop_if.is_empty() && !self.load.has_common_start() {
-            let problem = "a condition ends a load for some time; give it one, such as 10s";
+            let problem = "only a load of a duration or a rate can be stopped; give one, such as 10s";
             return refuse(&["stop_if", "load.duration"], problem);
         }
         self.check_expected_text()?;
@@ -458,8 +462,8 @@ impl ClientConfig {
                 refuse(&["expected_text", "framing", "reply_size"], problem)
             }
             Expect::Echo | Expect::Nothing | Expect::ReadOnly => {
-                let problem = "a text is expected in replies of which no other content is known; expect any reply, or an HTTP \
-                               response";
+                let problem = "an expected text takes the place of the comparison with the message, and needs replies; expect any \
+                               reply, or an HTTP response";
                 refuse(&["expected_text", "expect"], problem)
             }
         }
@@ -468,8 +472,8 @@ impl ClientConfig {
     fn check_framing(&self) -> Result<(), Error> {
         let refuse = |settings, problem: &str| Err(Error::config(settings, problem));
         if self.reply_size == Some(0) || self.reply_size.is_some() && self.expect != Expect::Any {
-            let problem = "the size of a reply is for replies that are counted and not compared, from 1 byte up; expect any \
-                           reply, and give a size such as 300kB";
+            let problem = "a reply size is 1 byte or more, and the content of such a reply is not compared; expect any reply, and \
+                           give a size such as 300kB";
             return refuse(&["reply_size", "expect"], problem);
         }
         if self.buffer_bytes == 0 {

@@ -7,8 +7,9 @@ mod port_search;
 pub(super) use connect_rate::ConnectRate;
 
 use super::failure::Failure;
+use crate::results::PortSearch;
 use backoff::Backoff;
-use port_search::PortSearch;
+use port_search::ConnectSampler;
 use std::collections::VecDeque;
 use std::iter::{Peekable, StepBy};
 use std::ops::RangeInclusive;
@@ -48,7 +49,7 @@ pub(in crate::client) struct Connector {
     /// Number of connects that wait for an event.
     pending: usize,
     max_in_progress: usize,
-    port_search: PortSearch,
+    sampler: ConnectSampler,
     /// The connector is in the ready queue.
     queued: bool,
     exhausted: bool,
@@ -78,7 +79,7 @@ impl Connector {
             requeued: VecDeque::new(),
             pending: 0,
             max_in_progress,
-            port_search: PortSearch::default(),
+            sampler: ConnectSampler::default(),
             queued: true,
         }
     }
@@ -92,7 +93,7 @@ impl Connector {
         if self.connect_rate.as_mut().is_some_and(|connect_rate| !connect_rate.take(since)) {
             return None;
         }
-        self.port_search.begin();
+        self.sampler.begin();
         if let Some(attempt) = self.requeued.pop_front() {
             return Some(ConnectAttempt { since, ..attempt });
         }
@@ -111,8 +112,13 @@ impl Connector {
 
     /// Counts a connect that waits for an event.
     pub(in crate::client) fn attempt_started(&mut self) {
-        self.port_search.end();
+        self.sampler.end();
         self.pending += 1;
+    }
+
+    /// The longest search for a free local port, if connects were slow because of it.
+    pub(in crate::client) fn port_search(&self) -> Option<PortSearch> {
+        self.sampler.search
     }
 
     /// A connect in progress has succeeded or failed.

@@ -3,7 +3,7 @@
 //! The kernel tries the local ports one after another (ip(7), `ip_local_port_range`). While most are free that costs
 //! nothing. When nearly all are taken towards a target, each call tries thousands of them: about 1 ms for 14,000.
 
-use crate::units::{format_count, format_duration};
+use crate::results::PortSearch;
 use rustix::time::{ClockId, clock_gettime};
 use std::fs::read_to_string;
 use std::time::Duration;
@@ -17,31 +17,32 @@ const WINDOW: u32 = 32;
 /// CPU time of a connect that calls for an explanation. Without a search it takes 10 to 40 µs, with TLS some 100 µs.
 const SLOW: Duration = Duration::from_micros(200);
 
-/// CPU time of connects, by samples.
+/// Measures the CPU time of connects, by samples.
 #[derive(Debug, Default)]
-pub(super) struct PortSearch {
+pub(super) struct ConnectSampler {
     /// Connects until the next sample.
     skip: u32,
     /// CPU time at the start of the connect that is measured.
     start: Option<Duration>,
     samples: u32,
     sum: Duration,
-    is_reported: bool,
+    /// The longest search so far.
+    pub(super) search: Option<PortSearch>,
 }
 
-impl PortSearch {
+impl ConnectSampler {
     /// To be called before each connect.
     pub(super) fn begin(&mut self) {
-        self.start = if self.skip == 0 && !self.is_reported { cpu_time() } else { None };
+        self.start = if self.skip == 0 { cpu_time() } else { None };
         self.skip = self.skip.checked_sub(1).unwrap_or(SAMPLED - 1);
     }
 
-    /// To be called after each connect that was started. Logs a warning, once, if connects are slow and the local ports
-    /// are a plausible cause.
+    /// To be called after each connect that was started. Keeps the longest search, and logs a warning of the first one: when
+    /// connects are slow and the local ports are a plausible cause.
     pub(super) fn end(&mut self) {
         let taken = self.start.take().zip(cpu_time()).map(|(start, end)| end.saturating_sub(start));
         if let Some(mean) = taken.and_then(|taken| self.add(taken)) {
-            self.report(mean);
+            self.keep(mean);
         }
     }
 
@@ -58,29 +59,26 @@ impl PortSearch {
     }
 
     #[cold]
-    fn report(&mut self, mean: Duration) {
+    fn keep(&mut self, mean: Duration) {
         let read = |name: &str| read_to_string(format!("/proc/{name}")).ok();
         let Some(ports) = read("sys/net/ipv4/ip_local_port_range").and_then(|text| port_count(&text)) else { return };
         let sockets =
             ["net/sockstat", "net/sockstat6"].into_iter().filter_map(read).map(|text| tcp_sockets(&text)).sum();
-        if let Some(warning) = warning(mean, ports, sockets) {
-            self.is_reported = true;
-            log::warn!("{warning}");
+        let Some(search) = search(mean, ports, sockets) else { return };
+        if self.search.is_none() {
+            log::warn!("{search}");
         }
+        self.search = self.search.into_iter().chain([search]).reduce(PortSearch::longer);
     }
 }
 
-/// What to report of connects that take `mean` of CPU time, with that many local `ports`, and TCP `sockets` that occupy
-/// one. Fewer sockets than half of the ports leave enough ports free for any search to be short.
-fn warning(mean: Duration, ports: u64, sockets: u64) -> Option<String> {
-    let [mean, port_count, socket_count] = [format_duration(mean), format_count(ports), format_count(sockets)];
-    (sockets >= ports / 2).then(|| {
-        format!(
-            "each connect takes {mean} of CPU time: with {socket_count} TCP sockets and {port_count} local ports, the \
-             system searches long for a free port; connections open faster from more source addresses, to more targets, \
-             or with a wider net.ipv4.ip_local_port_range"
-        )
-    })
+/// The search that explains connects which take `mean` of CPU time, with that many local `ports`, and TCP `sockets` that
+/// occupy one. Fewer sockets than half of the ports leave enough ports free for any search to be short.
+fn search(mean: Duration, ports: u64, sockets: u64) -> Option<PortSearch> {
+    let mut search = PortSearch::default();
+    (search.tcp_sockets, search.local_ports) = (sockets, ports);
+    search.connect_cpu_ns = u64::try_from(mean.as_nanos()).unwrap_or(u64::MAX);
+    (sockets >= ports / 2).then_some(search)
 }
 
 /// The number of ports in the two numbers of `ip_local_port_range`.
@@ -105,13 +103,13 @@ fn cpu_time() -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PortSearch, SLOW, WINDOW, port_count, tcp_sockets, warning};
+    use super::{ConnectSampler, SLOW, WINDOW, port_count, search, tcp_sockets};
     use std::time::Duration;
 
     #[test]
     fn a_window_of_slow_connects_is_noticed() {
-        let mut search = PortSearch::default();
-        let mut add = |sample| (0..WINDOW).filter_map(|_| search.add(sample)).collect::<Vec<_>>();
+        let mut sampler = ConnectSampler::default();
+        let mut add = |sample| (0..WINDOW).filter_map(|_| sampler.add(sample)).collect::<Vec<_>>();
         assert!(add(Duration::from_micros(40)).is_empty());
         assert_eq!(add(SLOW), [SLOW]);
         assert!(add(SLOW / 2).is_empty());
@@ -119,8 +117,8 @@ mod tests {
 
     #[test]
     fn slow_connects_with_many_free_ports_have_another_cause() {
-        assert_eq!(warning(SLOW, 28_232, 14_000), None);
-        let text = warning(Duration::from_millis(1), 28_232, 50_123).expect("more sockets than ports");
+        assert_eq!(search(SLOW, 28_232, 14_000), None);
+        let text = search(Duration::from_millis(1), 28_232, 50_123).expect("more sockets than ports").to_string();
         assert!(text.contains("1.00 ms") && text.contains("50,123") && text.contains("28,232"), "{text}");
     }
 
@@ -136,13 +134,13 @@ mod tests {
     /// Only one connect of many is measured, and none before it begins.
     #[test]
     fn connects_are_sampled() {
-        let mut search = PortSearch::default();
-        search.end();
+        let mut sampler = ConnectSampler::default();
+        sampler.end();
         for _ in 0..=super::SAMPLED {
-            search.begin();
-            search.end();
-            search.end();
+            sampler.begin();
+            sampler.end();
+            sampler.end();
         }
-        assert_eq!(search.samples, 2);
+        assert_eq!(sampler.samples, 2);
     }
 }

@@ -212,8 +212,8 @@ impl RateSearch {
         let shortest = plan.min_budget();
         if shortest > self.budget {
             let problem = format!(
-                "the shortest search from {} takes {}, more than the budget of {}: a slice has {} messages, a rate that a \
-                 limit of {} makes visible late is held for {} before, and the confirmation takes {}; give a higher lowest \
+                "the shortest search from {} takes {}, more than the budget of {}: a slice has {} messages, with a \
+                 limit of {} a rate is held for {} before it is judged, and the confirmation takes {}; give a higher lowest \
                  rate or a larger budget, such as {}",
                 format_rate(from),
                 format_duration(shortest),

@@ -25,9 +25,6 @@ use std::time::{Duration, Instant};
 /// Maximum time for the server to close after the sending half was shut down. Until then received bytes are verified.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Number of pattern bytes generated at a time.
-const CHUNK_BYTES: usize = 256;
-
 /// Maximum number of bytes of a message in the log: as many as one read logs.
 const LOGGED_BYTES: usize = 64 * 1024;
 
@@ -638,11 +635,8 @@ impl Exchange {
     }
 
     fn write_pattern(&self, pattern: Pattern, output: &mut Output<'_>) -> usize {
-        let mut portion = [0; CHUNK_BYTES];
-        let left = self.size_of(self.sent.messages) - self.sent.bytes;
-        let portion = &mut portion[..left.min(output.room()).min(CHUNK_BYTES)];
-        pattern.fill(self.written_bytes(), portion);
-        output.write(portion)
+        let (offset, left) = (self.written_bytes(), self.size_of(self.sent.messages) - self.sent.bytes);
+        output.generate(left, |start, place| pattern.fill(offset + start as u64, place))
     }
 }
 

@@ -20,7 +20,9 @@ use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Key, LoopContext};
 use crate::log_targets::CLIENT_LOG;
 use crate::pump::{Pump, Session};
-use crate::socket::{Address, ConnectProgress, Stream, TlsStream, begin_connect, check_connect, send_header};
+use crate::socket::{
+    Address, ByteStream, ConnectProgress, Stream, TlsStream, begin_connect, check_connect, send_header,
+};
 use crate::units::later;
 use exchange::{Exchange, ExchangeOutcome};
 use interactive::InteractiveExchange;
@@ -188,6 +190,9 @@ impl<'a> Transport<'a> for Tcp<'a> {
         let unsent = exchange.map_or_else(Vec::new, Exchange::take_unsent);
         let service = service_of(session);
         let mut metrics = self.plan.metrics.borrow_mut();
+        if let Some(failure) = failure.filter(|_| session.socket.is_handshaking()) {
+            metrics.progress.failed_handshakes.add(failure);
+        }
         let now = self.plan.clock.nanos(Instant::now());
         service.count_unanswered(outcome, now, &mut metrics);
         CloseOutcome { failure, is_complete: failure.is_none(), is_cut_short, done: service.done_count(), unsent }

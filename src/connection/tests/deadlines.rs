@@ -236,3 +236,28 @@ fn a_past_service_deadline_postpones_no_other_deadline() {
         }
     }
 }
+
+/// Services that extend a timeout with each message need no timer for each. When the old one expires, the deadline is
+/// computed again.
+#[test]
+fn a_service_deadline_that_moves_away_is_noticed_when_the_old_one_expires() {
+    let mut harness = Harness::new(ScriptedService { writes: b"", wait: Wait::Input });
+    harness.limits = Limits::without_timeouts();
+    let begin = harness.now;
+    let urgent = |harness: &mut Harness<ScriptedService>, wait| {
+        harness.connection.service.as_mut().expect("the service exists").wait = wait;
+        harness.serve();
+        harness.connection.urgent_deadline(&harness.limits).map(|instant| instant - begin)
+    };
+    let at = |seconds| Wait::Deadline(begin + SECOND * seconds);
+    assert_eq!(urgent(&mut harness, at(5)), Some(SECOND * 5));
+    assert_eq!(urgent(&mut harness, at(6)), None, "later");
+    assert_eq!(urgent(&mut harness, at(6)), None, "the same");
+    assert_eq!(urgent(&mut harness, at(2)), Some(SECOND * 2), "earlier");
+    assert_eq!(urgent(&mut harness, at(7)), None, "later again");
+    harness.advance(SECOND * 2);
+    assert!(!harness.connection.wants_service(), "it is not due");
+    assert_eq!(harness.connection.urgent_deadline(&harness.limits), Some(begin + SECOND * 7));
+    assert_eq!(urgent(&mut harness, Wait::Input), None);
+    assert_eq!(urgent(&mut harness, at(9)), Some(SECOND * 9), "after another wait");
+}

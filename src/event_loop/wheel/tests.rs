@@ -129,7 +129,7 @@ fn closed_connections_leave_no_nodes() {
         wheel.arm(timer, Key::fixed(7), Some(now + day));
         wheel.arm(timer, Key::fixed(7), Some(now + day / 2));
     }
-    assert!(wheel.nodes.capacity() <= 1024, "{} nodes for 100 connections", wheel.nodes.capacity());
+    assert!(wheel.nodes.len() <= 1024, "{} nodes for 100 connections", wheel.nodes.len());
     assert_eq!(check(&wheel), 100);
     for timer in &mut open {
         wheel.cancel(timer);

@@ -4,6 +4,7 @@
 mod calls;
 mod delayed;
 mod ending;
+mod exhaustive;
 mod framed;
 mod harness;
 mod layer;

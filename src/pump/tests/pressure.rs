@@ -6,7 +6,7 @@ use crate::buffer::BLOCK_BYTES;
 use crate::connection::{CloseReason, Limits};
 use crate::pump::Turn;
 use crate::service::{Discard, Echo, Service, Wait};
-use crate::testing::{ScriptedSocket, SocketInput, SocketOutput};
+use crate::testing::{ScriptedSocket, SimulatedSocket, SocketInput, SocketOutput};
 
 fn buffers_of(buffer_bytes: usize) -> Limits {
     Limits { buffer_bytes, ..Limits::default() }

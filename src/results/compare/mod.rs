@@ -55,8 +55,9 @@ pub struct Comparison {
     pub warnings: Vec<String>,
     /// Why the runs do not show whether something got worse; empty if they do.
     pub inconclusive: Vec<String>,
-    before: String,
-    after: String,
+    /// Start, target and measured time of each run.
+    pub(super) before: String,
+    pub(super) after: String,
     rows: Vec<Row>,
 }
 

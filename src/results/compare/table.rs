@@ -34,8 +34,21 @@ impl fmt::Display for Comparison {
 
 impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [name, was, is, difference, noise, verdict] = self.cells();
+        write!(out, "  {name:<8}{was:>11}{is:>11}{difference:>12}{noise:>12}  {verdict}")
+    }
+}
+
+impl Comparison {
+    /// The rows of the table: name, before, after, difference, noise and verdict.
+    pub(in crate::results) fn cells(&self) -> impl Iterator<Item = Vec<String>> {
+        self.rows.iter().map(|row| row.cells().to_vec())
+    }
+}
+
+impl Row {
+    fn cells(&self) -> [String; 6] {
         let show = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| self.metric.show(value));
-        let (name, was, is) = (self.metric.name(), show(self.before), show(self.after));
         let difference = self.after.zip(self.before).map(|(is, was)| is - was);
         let difference = difference.map_or_else(String::new, |difference| {
             let sign = if difference < 0.0 { "-" } else { "+" };
@@ -43,11 +56,10 @@ impl fmt::Display for Row {
         });
         let noise = self.noise.map_or_else(|| "unknown".to_owned(), |noise| format!("±{}", self.relative(noise)));
         let bounded = if self.is_bounded { " (bounded)" } else { "" };
-        write!(out, "  {name:<8}{was:>11}{is:>11}{difference:>12}{noise:>12}  {}{bounded}", self.outcome)
+        let verdict = format!("{}{bounded}", self.outcome);
+        [self.metric.name().to_owned(), show(self.before), show(self.after), difference, noise, verdict]
     }
-}
 
-impl Row {
     /// Formats an amount relative to the value before, or as it is if that was 0.
     fn relative(&self, amount: f64) -> String {
         match self.before {

@@ -40,24 +40,28 @@ pub(in crate::results) fn lines(found: &FindMax, results: &RunResults) -> Vec<St
 
 fn outcome(found: &FindMax) -> String {
     let names = found.expressions.join(" and ");
+    let (holds_up, does, was) =
+        if found.expressions.len() > 1 { ("hold up", "do", "were") } else { ("holds up", "does", "was") };
     let first = || found.rates.first().map(|rate| format_rate(rate.rate)).unwrap_or_default();
     let holds = found.holds.map(format_rate);
     match (found.end, holds) {
-        (SearchEnd::Width, Some(rate)) => format!("{names} holds up to {rate}"),
-        (SearchEnd::UpperBound, Some(rate)) => format!("{names} holds up to at least {rate}, the highest rate allowed"),
-        (SearchEnd::Client, Some(rate)) => format!("{names} holds up to at least {rate}: the client is the limit"),
+        (SearchEnd::Width, Some(rate)) => format!("{names} {holds_up} to {rate}"),
+        (SearchEnd::UpperBound, Some(rate)) => {
+            format!("{names} {holds_up} to at least {rate}, the highest rate allowed")
+        }
+        (SearchEnd::Client, Some(rate)) => format!("{names} {holds_up} to at least {rate}: the client is the limit"),
         (SearchEnd::Budget, Some(rate)) => {
             let budget = format_seconds(found.budget_s);
-            format!("{names} holds up to at least {rate}: the budget of {budget} allows no more")
+            format!("{names} {holds_up} to at least {rate}: the budget of {budget} allows no more")
         }
-        (SearchEnd::Interrupted, Some(rate)) => format!("{names} holds up to at least {rate} so far: interrupted"),
-        (SearchEnd::Interrupted, None) => format!("{names} was not found to hold so far: interrupted"),
-        (SearchEnd::NothingHolds, _) => format!("{names} does not hold at {}, the lowest rate", first()),
+        (SearchEnd::Interrupted, Some(rate)) => format!("{names} {holds_up} to at least {rate} so far: interrupted"),
+        (SearchEnd::Interrupted, None) => format!("{names} {was} not found to hold so far: interrupted"),
+        (SearchEnd::NothingHolds, _) => format!("{names} {does} not hold at {}, the lowest rate", first()),
         (SearchEnd::Client, None) => format!("{names} cannot be judged: the client is the limit"),
         (SearchEnd::Failed, _) => format!("{names} cannot be judged: the run at {} failed", last(found)),
         (SearchEnd::NotConfirmed, _) => format!("{names} held at no rate in a fresh run"),
         (SearchEnd::Width | SearchEnd::UpperBound | SearchEnd::Budget, None) => {
-            format!("{names} was not found to hold within the budget of {}", format_seconds(found.budget_s))
+            format!("{names} {was} not found to hold within the budget of {}", format_seconds(found.budget_s))
         }
     }
 }

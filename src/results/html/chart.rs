@@ -13,42 +13,42 @@ const NARROW_PLOT: f64 = 270.0;
 const CHARACTER: f64 = 7.5;
 
 /// A chart with its title.
-pub(super) struct Chart {
+pub(in crate::results) struct Chart {
     /// Identifies the chart within the page.
-    pub(super) id: &'static str,
-    pub(super) title: &'static str,
+    pub(in crate::results) id: &'static str,
+    pub(in crate::results) title: &'static str,
     /// Description of the chart in a sentence.
-    pub(super) summary: String,
-    pub(super) x: Axis,
-    pub(super) y: Axis,
-    pub(super) lines: Vec<Line>,
+    pub(in crate::results) summary: String,
+    pub(in crate::results) x: Axis,
+    pub(in crate::results) y: Axis,
+    pub(in crate::results) lines: Vec<Line>,
     /// Tooltips: start and end on the x axis, and the text.
-    pub(super) tooltips: Vec<(f64, f64, String)>,
+    pub(in crate::results) tooltips: Vec<(f64, f64, String)>,
 }
 
 /// An axis: what it shows, and its scale.
-pub(super) struct Axis {
-    pub(super) name: &'static str,
-    pub(super) scale: Scale,
+pub(in crate::results) struct Axis {
+    pub(in crate::results) name: &'static str,
+    pub(in crate::results) scale: Scale,
 }
 
 /// A line. Its index in the chart determines its colour and dashes.
-pub(super) struct Line {
-    pub(super) name: Cow<'static, str>,
+pub(in crate::results) struct Line {
+    pub(in crate::results) name: Cow<'static, str>,
     /// Values, not yet scaled to the drawing.
-    pub(super) points: Vec<(f64, f64)>,
+    pub(in crate::results) points: Vec<(f64, f64)>,
 }
 
 impl Axis {
     /// The title with the unit: `Response time (ms, logarithmic)`.
-    pub(super) fn title(&self) -> String {
+    pub(in crate::results) fn title(&self) -> String {
         format!("{} ({})", self.name, self.scale.unit)
     }
 }
 
 impl Chart {
     /// Renders the figure including its legend.
-    pub(super) fn figure(&self) -> String {
+    pub(in crate::results) fn figure(&self) -> String {
         let (id, title, summary) = (self.id, escape(self.title), escape(&self.summary));
         let mut out = format!("<figure>\n<figcaption><h2>{title}</h2>");
         if self.lines.iter().all(|line| line.points.is_empty()) {

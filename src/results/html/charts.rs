@@ -4,7 +4,7 @@ use super::super::summary::format_seconds;
 use super::super::{FindMax, Interval, Latencies, MeasuredRate, RunResults, format_latency, per_second};
 use super::chart::{Axis, Chart, Line};
 use super::scale::Scale;
-use super::{headline, latencies, reply_label};
+use super::{FLOOR, headline, latencies, reply_label};
 use crate::units::{format_count, format_rate};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -52,9 +52,62 @@ fn search(found: &FindMax) -> Chart {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
+/// The percentile curves of one run.
 fn percentiles(results: &RunResults, is_bounded: bool) -> Chart {
-    let shown = latencies(results, is_bounded);
+    percentile_chart(&latencies(results, is_bounded), &in_sentence(headline(results).1))
+}
+
+/// The percentile curve of the reported latency, with its lower bound if that is of interest.
+pub(in crate::results) fn percentile_curve(results: &RunResults, is_bounded: bool) -> Chart {
+    let mut shown = latencies(results, is_bounded);
+    let first = shown.first().map(|(name, _)| *name);
+    shown.retain(|(name, _)| Some(*name) == first || *name == FLOOR);
+    let mut chart = percentile_chart(&shown, "");
+    // The lower bound begins near 0, which would flatten the curve.
+    let times = |quantile| shown.first().and_then(|(_, times)| times.at(quantile)).map_or(1.0, nanos);
+    chart.y.scale = Scale::of_times(times(0.0), times(1.0));
+    chart
+}
+
+/// Charts of two runs, with a line or two of each.
+pub(super) fn compared(before: &RunResults, after: &RunResults) -> Vec<Chart> {
+    let runs = [("before", before), ("after", after)];
+    let latencies = runs.map(|(name, results)| (name, results.latency())).into_iter();
+    let latencies: Vec<_> = latencies.filter(|(_, times)| !times.is_empty()).collect();
+    let sentences = runs.map(|(name, results)| format!("The run {name}: {}", in_sentence(results.latency())));
+    let lines = |value: fn(&Interval) -> Option<f64>| -> Vec<Line> {
+        let line = |(name, results): (&'static str, &RunResults)| {
+            let points = drawn_intervals(results).filter_map(|interval| Some((middle(interval), value(interval)?)));
+            Line { name: Cow::Borrowed(name), points: points.collect() }
+        };
+        runs.map(line).into()
+    };
+    #[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
+    let p99 = lines(|interval| (interval.latency.count > 0).then_some(interval.latency.p99_ns as f64));
+    let rate = lines(|interval| Some(per_second(interval.answered.max(interval.reads), interval.seconds)));
+    let times = || p99.iter().flat_map(|line| &line.points).map(|point| point.1);
+    let (lowest, highest) = (times().fold(f64::MAX, f64::min), times().fold(1.0, f64::max));
+    let most = rate.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max);
+    let chart = |id, title, summary: &str, y, lines| Chart {
+        id,
+        title,
+        summary: summary.to_owned(),
+        x: seconds(&runs.map(|(_, results)| results)),
+        y,
+        lines,
+        tooltips: Vec::new(),
+    };
+    let latency = Axis { name: "p99", scale: Scale::of_times(lowest.min(highest), highest) };
+    let replies = Axis { name: "Rate", scale: Scale::from_zero(most, 0.0, "messages/s") };
+    vec![
+        percentile_chart(&latencies, &sentences.join(" ")),
+        chart("latency", "p99 over time", "The p99 of each second of both runs.", latency, p99),
+        chart("rate", "Replies per second", "The replies in each second of both runs.", replies, rate),
+    ]
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
+fn percentile_chart(shown: &[(&'static str, &Latencies)], sentence: &str) -> Chart {
     let count = shown.iter().map(|(_, times)| times.count()).max().unwrap_or_default();
     let ends = shown.iter().filter_map(|(_, times)| Some((nanos(times.at(0.0)?), nanos(times.max()?))));
     let (low, high) = ends.fold((f64::MAX, 1.0_f64), |(low, high), (first, last)| (low.min(first), high.max(last)));
@@ -73,10 +126,7 @@ fn percentiles(results: &RunResults, is_bounded: bool) -> Chart {
     Chart {
         id: "percentiles",
         title: "Latency by percentile",
-        summary: format!(
-            "The share of replies that took at most the time on the vertical axis. {}",
-            in_sentence(headline(results).1)
-        ),
+        summary: format!("The share of replies that took at most the time on the vertical axis. {sentence}"),
         x: Axis { name: "Share of replies", scale: Scale::of_quantiles(count) },
         y: Axis {
             name: if shown.len() == 1 { shown[0].0 } else { "Latency" },
@@ -122,7 +172,7 @@ fn latency(results: &RunResults) -> Chart {
         id: "latency",
         title: "Latency over time",
         summary: format!("The p50, the p99 and the maximum of each second. {}", in_sentence(headline(results).1)),
-        x: seconds(results),
+        x: seconds(&[results]),
         y: Axis { name: headline(results).0, scale: Scale::of_times(lowest as f64, highest as f64) },
         lines: vec![
             line("p50", |interval| interval.latency.p50_ns),
@@ -153,7 +203,7 @@ fn rates(results: &RunResults) -> Chart {
         id: "rate",
         title: "Messages per second",
         summary: format!("Messages sent and answered in each second; {} in all.", format_rate(results.rate())),
-        x: seconds(results),
+        x: seconds(&[results]),
         y: Axis { name: "Rate", scale: Scale::from_zero(highest, 0.0, "messages/s") },
         lines,
         tooltips: tooltips(results, |interval| {
@@ -174,7 +224,7 @@ fn connections(results: &RunResults) -> Chart {
         id: "connections",
         title,
         summary: format!("{title} at the end of each second; {} at most.", format_count(results.connections.most_open)),
-        x: seconds(results),
+        x: seconds(&[results]),
         y: Axis { name: "Open at the end of the second", scale: Scale::from_zero(highest, 1.0, unit) },
         lines: vec![Line { name: Cow::Borrowed("open"), points }],
         tooltips: tooltips(results, |interval| format!("{} open", format_count(interval.open))),
@@ -191,9 +241,10 @@ fn in_sentence(times: &Latencies) -> String {
     }
 }
 
-fn seconds(results: &RunResults) -> Axis {
-    let ends = results.intervals.iter().map(|interval| interval.start_s + interval.seconds);
-    let starts = results.intervals.iter().map(|interval| interval.start_s);
+fn seconds(runs: &[&RunResults]) -> Axis {
+    let intervals = || runs.iter().flat_map(|results| &results.intervals);
+    let (starts, ends) =
+        (intervals().map(|interval| interval.start_s), intervals().map(|interval| interval.start_s + interval.seconds));
     let scale = Scale::over_time(starts.fold(f64::MAX, f64::min).min(1e9), ends.fold(0.0, f64::max));
     Axis { name: "Time since the start of the measurement", scale }
 }

@@ -6,10 +6,13 @@ mod charts;
 mod escape;
 mod scale;
 
+pub(super) use chart::Chart;
+pub(super) use charts::percentile_curve;
+
 use super::summary::{QUANTILES, format_seconds, load, losses, machine, opening, subject, verdict};
 use super::{
-    Latencies, LoadKind, Percentile, Precision, ReplyCheck, RunResults, Statuses, format_latency, in_plain_text,
-    percentiles,
+    Latencies, LoadKind, Percentile, Precision, ReplyCheck, RunResults, Statuses, compare, format_latency,
+    in_plain_text, percentiles,
 };
 use crate::error::reported_cause;
 use crate::units::{format_count, format_rate};
@@ -22,22 +25,23 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 const STYLE: &str = include_str!("style.css");
 
+/// The end of a page.
+const END: &str = "</main>\n<footer>Times come from histograms with three significant digits. \
+                   The response time begins when a message is due, the service time when it is sent. \
+                   Both end with the whole reply, and exclude the delays of the client.</footer>\n</body>\n</html>\n";
+
+/// Name of the lower bound of the reported latency.
+const FLOOR: &str = "At least";
+
 /// Percentiles of the tiles.
 const OF_TILES: [&str; 4] = ["p50", "p99", "p99.9", "max"];
 
 /// Renders the report of a run.
 #[must_use]
 pub fn html_report(results: &RunResults) -> String {
-    let heading = escape(&subject(results));
-    let mut out = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{heading}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
-    );
     let (started, length) = (results.started, format_seconds(results.duration_s));
-    let _ = write!(out, "<header><h1>{heading}</h1>\n<p>{}</p>\n", escape(&load(results)));
-    let _ = writeln!(out, "<p>{} \u{b7} {started} \u{b7} {length}</p></header>\n<main>", escape(&results.program));
+    let run = format!("{} \u{b7} {started} \u{b7} {length}", results.program);
+    let mut out = head(&subject(results), &[load(results), run]);
     let latency = percentiles(results, &QUANTILES.map(|(_, quantile)| quantile));
     let is_bounded = latency.iter().any(|percentile| percentile.precision == Precision::Bounded);
     out.push_str(&banner(results, is_bounded));
@@ -46,12 +50,41 @@ pub fn html_report(results: &RunResults) -> String {
         out.push_str(&chart.figure());
     }
     out.push_str(&tables(results, &latency));
-    let _ = write!(out, "</main>\n<footer>Times come from histograms with three significant digits. ");
-    out.push_str(
-        "The response time begins when a message is due, the service time when it is sent. \
-         Both end with the whole reply, and exclude the delays of the client.</footer>\n</body>\n</html>\n",
-    );
-    out
+    out + END
+}
+
+/// Renders a comparison of two runs, with both in each chart.
+#[must_use]
+pub fn html_comparison(before: &RunResults, after: &RunResults) -> String {
+    let comparison = compare(before, after);
+    let runs = [format!("Before: {}", comparison.before), format!("After: {}", comparison.after)];
+    let mut out = head("Comparison of two runs", &runs);
+    let class = if comparison.is_worse() { "verdict bad" } else { "verdict" };
+    let word = if comparison.is_worse() { "Worse." } else { "Nothing is worse by more than the noise." };
+    let _ = write!(out, "<div class=\"{class}\" role=\"status\"><strong>{word}</strong>");
+    let items = comparison.warnings.iter().cloned();
+    let items = items.chain(comparison.inconclusive.iter().map(|reason| format!("Inconclusive: {reason}")));
+    let items = items.map(|item| format!("<li>{}</li>", escape(&item))).collect::<Vec<_>>().concat();
+    let _ = writeln!(out, "<ul>{items}</ul></div>");
+    for chart in charts::compared(before, after) {
+        out.push_str(&chart.figure());
+    }
+    out.push_str("<section><h2>Differences</h2>\n");
+    out.push_str(&grid(&["", "before", "after", "difference", "noise", "verdict"], comparison.cells()));
+    out + "</section>\n" + END
+}
+
+/// The beginning of a page, with paragraphs below the heading.
+fn head(heading: &str, paragraphs: &[String]) -> String {
+    let heading = escape(heading);
+    let paragraphs = paragraphs.iter().map(|text| format!("<p>{}</p>\n", escape(text))).collect::<Vec<_>>().concat();
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{heading}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <header><h1>{heading}</h1>\n{paragraphs}</header>\n<main>\n"
+    )
 }
 
 /// The validity of the run, before all numbers.
@@ -84,7 +117,7 @@ fn latencies(results: &RunResults, is_bounded: bool) -> Vec<(&'static str, &Late
     let service_time = Some(&times.service_time).filter(|service| !is_due || **service != times.response_time);
     let named = [
         ("Response time", Some(&times.response_time)),
-        ("At least", floor),
+        (FLOOR, floor),
         ("Service time", service_time),
         ("First byte", Some(&times.first_byte)),
     ];
@@ -211,6 +244,7 @@ fn counts(results: &RunResults) -> Vec<(String, String)> {
     let statuses = statuses.filter(|(_, count)| *count > 0);
     rows.extend(statuses.map(|(class, count)| (format!("responses with status {class}"), format_count(count))));
     rows.extend(opening(results).map(|opening| ("opening time and rate".to_owned(), opening)));
+    rows.extend(connections.port_search.map(|search| ("port search".to_owned(), search.to_string())));
     rows.extend(results.cpu.map(|cpu| {
         ("CPU time".to_owned(), format!("{} ({:.0} % of the client's)", format_seconds(cpu.seconds), cpu.share * 100.0))
     }));

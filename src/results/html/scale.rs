@@ -2,14 +2,14 @@
 
 /// Maps values to positions on an axis, from 0 to 1.
 #[derive(Debug, Clone)]
-pub(super) struct Scale {
+pub(in crate::results) struct Scale {
     low: f64,
     high: f64,
     is_log: bool,
     /// Unit of the tick labels, and how the scale is divided if it is not linear: `ms, logarithmic`.
-    pub(super) unit: String,
+    pub(in crate::results) unit: String,
     /// Tick positions and labels, ascending.
-    pub(super) ticks: Vec<(f64, String)>,
+    pub(in crate::results) ticks: Vec<(f64, String)>,
 }
 
 /// Approximate maximum number of steps on a vertical axis from 0, and on a time axis, which is longer.
@@ -21,7 +21,7 @@ const MAX_LOG_TICKS: usize = 7;
 
 impl Scale {
     /// Linear scale from 0 to `max` or slightly more, with steps of at least `min_step`.
-    pub(super) fn from_zero(max: f64, min_step: f64, unit: &str) -> Self {
+    pub(in crate::results) fn from_zero(max: f64, min_step: f64, unit: &str) -> Self {
         let step = round_up(max.max(f64::MIN_POSITIVE) / STEPS).max(min_step);
         let high = (max / step).ceil().max(1.0) * step;
         let ticks = steps(step, high).map(|value| (value / high, number(value))).collect();
@@ -29,7 +29,7 @@ impl Scale {
     }
 
     /// Time scale from the start to the end of a run, in seconds. Labels have at most three decimals.
-    pub(super) fn over_time(low: f64, high: f64) -> Self {
+    pub(in crate::results) fn over_time(low: f64, high: f64) -> Self {
         let step = round_up((high - low).max(1e-3) / TIME_STEPS).max(1e-3);
         let scale = Self { low, high: high.max(low + 1e-3), is_log: false, unit: "s".to_owned(), ticks: Vec::new() };
         let first = (low / step).ceil() * step;
@@ -40,7 +40,7 @@ impl Scale {
     }
 
     /// Logarithmic scale from a round time at or below `low` to one at or above `high`, in nanoseconds.
-    pub(super) fn of_times(low: f64, high: f64) -> Self {
+    pub(in crate::results) fn of_times(low: f64, high: f64) -> Self {
         let (low, high) = (round_down(low.max(1.0)), round_up(high.max(2.0)));
         let (name, unit) = time_unit(low, high);
         let scale = Self { low, high, is_log: true, unit: format!("{name}, logarithmic"), ticks: Vec::new() };
@@ -57,7 +57,7 @@ impl Scale {
 
     /// Percentile scale for `count` values, with equal distances between 0 %, 90 %, 99 % and so on.
     #[allow(clippy::cast_precision_loss, reason = "a place on a chart")]
-    pub(super) fn of_quantiles(count: u64) -> Self {
+    pub(in crate::results) fn of_quantiles(count: u64) -> Self {
         let high = (count.max(10) as f64).log10();
         let unit = "%, logarithmic towards 100 %".to_owned();
         let scale = Self { low: 0.0, high, is_log: false, unit, ticks: Vec::new() };
@@ -72,7 +72,7 @@ impl Scale {
     }
 
     /// The position of `value`, from 0 to 1. Values outside the scale are clamped.
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(in crate::results) fn place(&self, value: f64) -> f64 {
         let share = if self.is_log {
             (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
         } else {

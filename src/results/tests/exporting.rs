@@ -1,7 +1,7 @@
 //! HdrHistogram exports, read back with the library's reader.
 
 use super::{STARTED, sample};
-use crate::results::{Latencies, LoadKind, RunResults, write_hdr_log, write_percentiles};
+use crate::results::{Interval, Latencies, LoadKind, RunResults, write_hdr_log, write_percentiles};
 use base64::Engine;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -93,6 +93,23 @@ fn interval_log_has_one_line_per_second() {
     (results.histograms.ceiling, results.histograms.floor) = Default::default();
     let tags: Vec<_> = read_log(&results).1.into_iter().filter_map(|(tag, ..)| tag).collect();
     assert_eq!(tags, ["client_delay"]);
+}
+
+/// The log has all replies, also those that came after the load.
+#[test]
+fn replies_after_the_load_are_an_interval() {
+    let mut results = sample(5, 100, 1);
+    let mut late = Latencies::default();
+    late.record_many_nanos(500_000_000, 7);
+    results.histograms.response_time.add(&late);
+    let after = Interval { start_s: 5.0, seconds: 0.5, latency: late.pack(), answered: 7, ..Default::default() };
+    results.after_load = Some(after);
+    let (found, _) = read_log(&results);
+    let (_, start, length, latencies) = found.last().expect("six intervals");
+    assert_eq!((found.len(), *start, *length), (6, Duration::from_secs(5), Duration::from_millis(500)));
+    assert_eq!(latencies, &late);
+    let count: u64 = found.iter().map(|(.., latencies)| latencies.count()).sum();
+    assert_eq!(count, results.latency().count());
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::{STARTED, sample};
 use crate::results::{
-    Datagrams, Histograms, Interval, Latencies, LoadKind, MergeError, Merger, PeerReplies, Receivers, ReplyCheck,
-    RunResults, Timestamp, merge,
+    Datagrams, Histograms, Interval, Latencies, LoadKind, MergeError, Merger, PeerReplies, PortSearch, Receivers,
+    ReplyCheck, RunResults, Timestamp, html_report, merge,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -271,6 +271,23 @@ fn peers_of_datagrams_are_joined_up_to_a_limit() {
     });
     let merged = merge(&runs).expect("they can be merged");
     assert_eq!(merged.datagrams.as_ref().map(|datagrams| datagrams.peers.len()), Some(10_000));
+    assert_eq!(RunResults::from_json(&merged.to_json()), Ok(merged));
+}
+
+/// The longest search for a local port explains the slowest connects.
+#[test]
+fn the_longest_port_search_remains() {
+    let runs = [None, Some(300_000), Some(1_040_000), Some(200_000)].map(|connect_cpu_ns| {
+        let mut run = sample(2, 100, connect_cpu_ns.unwrap_or_default());
+        let of = |connect_cpu_ns| PortSearch { connect_cpu_ns, tcp_sockets: 28_000, local_ports: 28_232 };
+        run.connections.port_search = connect_cpu_ns.map(of);
+        run
+    });
+    let merged = merge(&runs).expect("they can be merged");
+    assert_eq!(merged.connections.port_search, runs[2].connections.port_search);
+    let line = "  port search  each connect takes 1.04 ms of CPU time to find a free port:";
+    let text = merged.to_string();
+    assert!(text.contains(line) && html_report(&merged).contains("28,232 local ports"), "{text}");
     assert_eq!(RunResults::from_json(&merged.to_json()), Ok(merged));
 }
 

@@ -60,6 +60,7 @@ fn sample(seconds: u32, micros: u64, seed: u64) -> RunResults {
         completed: 100,
         failed: 0,
         retries: 0,
+        port_search: None,
     };
     for second in 0..seconds {
         let mut latencies = Latencies::default();

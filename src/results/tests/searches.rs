@@ -86,6 +86,8 @@ fn each_end_has_its_words() {
         let line = first_line(|found| (found.end, found.holds) = (end, found.holds.filter(|_| holds)));
         assert!(line.starts_with(&format!("p99<10ms {words}")), "{line}");
     }
+    let line = first_line(|found| found.expressions.push("p90<5ms".to_owned()));
+    assert!(line.starts_with("p99<10ms and p90<5ms hold up to 182 k/s, 64"), "{line}");
 }
 
 #[test]
@@ -118,5 +120,5 @@ fn the_page_shows_the_percentile_over_the_rate() {
     found.rates.clear();
     assert!(!html_report(&results).contains("<script>"));
     let text = results.to_string();
-    assert!(text.starts_with("<script> and p99<1ms holds up to 182 k/s"), "{text}");
+    assert!(text.starts_with("<script> and p99<1ms hold up to 182 k/s"), "{text}");
 }

@@ -95,7 +95,7 @@ fn wrong_shards_are_named() {
         ]
     );
     let whole = changed(|run| run.shard = None);
-    assert_eq!(problems(&whole, 4)[0], "run 3: it is no shard on node-2: it sent a whole load");
+    assert_eq!(problems(&whole, 4)[0], "run 3: the run on node-2 is no shard: it sent a whole load");
     assert_eq!(problems(&[], 1), ["shard 0 of 1 is missing"]);
 }
 

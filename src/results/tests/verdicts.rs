@@ -155,7 +155,7 @@ fn sent_messages_must_match_rate_and_time() {
     }
     results.measured_s = 7.155;
     results.finalize();
-    let behind = "the rate requires 716 messages in 7.16 s, 400 sent";
+    let behind = "it sent 400 messages in 7.16 s, and the rate requires 716";
     assert!(results.reasons[0].contains(behind), "{:?}", results.reasons);
     // The reason must not call a second number "due".
     assert!(!results.reasons[0].contains("due") && TextReport(&results).to_string().contains(" 400 due, 400 sent"));
@@ -174,6 +174,19 @@ fn sent_messages_must_match_rate_and_time() {
     assert_eq!(validate(&results), []);
     (results.runs, results.interrupted) = (1, true);
     assert_eq!(validate(&results), []);
+}
+
+#[test]
+fn a_ramp_ends_at_its_last_rate() {
+    let load = crate::results::Load {
+        rate: Some(1.0),
+        ramp_to: Some(3.0),
+        duration_s: Some(10.0),
+        ..RunResults::of("x").load
+    };
+    for (seconds, messages) in [(0.0, 0.0), (5.0, 7.5), (10.0, 20.0), (12.0, 26.0)] {
+        assert_eq!(load.required(seconds), Some(messages), "{seconds}");
+    }
 }
 
 /// Failed connections, and messages without a connection, are not the client's fault.

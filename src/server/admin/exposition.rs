@@ -1,10 +1,11 @@
 //! The /metrics page of a server.
 
 use crate::connection::CloseReason;
-use crate::counter::{BYTES, Buckets, Families, FixedHistogram, SECONDS, Tally};
+use crate::counter::{BYTES, Buckets, Families, FixedHistogram, SECONDS};
 use crate::error::errno_name;
+use crate::server::DropReason;
 use crate::server::admission::Refusal;
-use crate::server::counters::{Counters, Rounds};
+use crate::server::counters::{Counters, HandshakeResult, Rounds};
 use crate::server::shared::Shared;
 use crate::service::UpstreamCounts;
 use prometheus_client::collector::Collector;
@@ -20,8 +21,15 @@ pub(super) fn page(shared: &Arc<Shared>) -> String {
     crate::counter::page(Reader(Arc::clone(shared)))
 }
 
-#[derive(Debug)]
 struct Reader(Arc<Shared>);
+
+/// Without the fields: a collector has to have this, and deriving it would add the formatting of all of the server's types to
+/// the programs.
+impl fmt::Debug for Reader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
 
 impl Collector for Reader {
     fn encode(&self, out: DescriptorEncoder<'_>) -> fmt::Result {
@@ -29,6 +37,10 @@ impl Collector for Reader {
         let mut page = Page { out: Families(out), workers: workers.collect() };
         page.process(&self.0)?;
         page.connections()?;
+        if self.0.tls.is_some() {
+            page.handshakes()?;
+        }
+        page.messages()?;
         page.outgoing()?;
         if let Some(upstreams) = &self.0.config.upstreams {
             page.upstreams(&upstreams.counts(Instant::now()))?;
@@ -79,12 +91,11 @@ impl Page<'_, '_> {
         self.worker_gauges("multiconn_connections_open", "Connections open.", None, Counters::open)?;
         let accepted = |counters: &Counters| counters.accepted.get();
         self.worker_counters("multiconn_connections_accepted", "Connections accepted.", None, accepted)?;
-        let why = |refusal: Refusal| refusal.why().to_owned();
-        let refused = |counters: &Counters| by_kind(&counters.refused, why);
+        let refused = |counters: &Counters| by_name(counters.refused.counts(), Refusal::name);
         self.labelled_counters("multiconn_connections_refused", "Connections refused.", "reason", refused)?;
-        let closed = |counters: &Counters| by_kind(&counters.closed, |reason: CloseReason| reason.to_string());
+        let closed = |counters: &Counters| by_name(counters.closed.counts(), CloseReason::name);
         self.labelled_counters("multiconn_connections_closed", "Connections ended.", "reason", closed)?;
-        let failed = |counters: &Counters| by_kind(&counters.accept_errors, errno_name);
+        let failed = |counters: &Counters| by_name(counters.accept_errors.counts(), errno_name);
         self.labelled_counters("multiconn_accept_errors", "Failed attempts to accept.", "errno", failed)?;
         let received = |counters: &Counters| counters.received_bytes.get();
         self.worker_counters("multiconn_received", "Bytes received from all peers.", BYTES, received)?;
@@ -92,15 +103,32 @@ impl Page<'_, '_> {
         self.worker_counters("multiconn_sent", "Bytes sent to all peers.", BYTES, sent)
     }
 
+    fn handshakes(&mut self) -> fmt::Result {
+        let results = |counters: &Counters| by_name(counters.handshakes.counts(), HandshakeResult::name);
+        self.labelled_counters("multiconn_tls_handshakes", "TLS handshakes by result.", "result", results)
+    }
+
+    /// A service that does not know where a message ends counts none, and has no such metric.
+    fn messages(&mut self) -> fmt::Result {
+        let received = |counters: &Counters| counters.messages.get();
+        if self.workers.iter().all(|(_, counters)| received(counters) == 0) {
+            return Ok(());
+        }
+        self.worker_counters("multiconn_messages_received", "Messages received.", None, received)
+    }
+
     fn outgoing(&mut self) -> fmt::Result {
         let open = |counters: &Counters| counters.outgoing.open();
         self.worker_gauges("multiconn_outgoing_open", "Outgoing connections open.", None, open)?;
         let opened = |counters: &Counters| counters.outgoing.opened.get();
         self.worker_counters("multiconn_outgoing_opened", "Outgoing connections established.", None, opened)?;
-        let failed = |counters: &Counters| by_display(counters.outgoing.failed.counts());
+        let failed = |counters: &Counters| by_name(counters.outgoing.failed.counts(), CloseReason::name);
         self.labelled_counters("multiconn_outgoing_failed", "Outgoing connections that failed.", "reason", failed)?;
-        let closed = |counters: &Counters| by_display(counters.outgoing.closed.counts());
-        self.labelled_counters("multiconn_outgoing_closed", "Outgoing connections ended.", "reason", closed)
+        let closed = |counters: &Counters| by_name(counters.outgoing.closed.counts(), CloseReason::name);
+        self.labelled_counters("multiconn_outgoing_closed", "Outgoing connections ended.", "reason", closed)?;
+        let handshakes = |counters: &Counters| by_name(counters.outgoing.handshakes.counts(), HandshakeResult::name);
+        let help = "TLS handshakes of outgoing connections by result.";
+        self.labelled_counters("multiconn_outgoing_tls_handshakes", help, "result", handshakes)
     }
 
     fn upstreams(&mut self, upstreams: &[UpstreamCounts]) -> fmt::Result {
@@ -123,11 +151,9 @@ impl Page<'_, '_> {
         self.worker_counters("multiconn_datagrams_received", "Datagrams received.", None, received)?;
         let sent = |counters: &Counters| counters.datagrams.sent.get();
         self.worker_counters("multiconn_datagrams_sent", "Datagrams sent in reply.", None, sent)?;
-        let dropped = |counters: &Counters| by_display(counters.datagrams.dropped());
+        let dropped = |counters: &Counters| by_name(counters.datagrams.dropped(), DropReason::name);
         self.labelled_counters("multiconn_datagrams_dropped", "Datagrams that were not answered.", "reason", dropped)?;
-        let failed = |counters: &Counters| {
-            counters.datagrams.receive_errors().map(|(errno, count)| (errno_name(errno), count)).collect()
-        };
+        let failed = |counters: &Counters| by_name(counters.datagrams.receive_errors(), errno_name);
         self.labelled_counters("multiconn_datagram_receive_errors", "Failed attempts to receive.", "errno", failed)
     }
 
@@ -192,13 +218,17 @@ impl Page<'_, '_> {
     }
 }
 
-fn by_kind<K: Copy + PartialEq>(tally: &Tally<K>, words: impl Fn(K) -> String) -> Vec<(String, u64)> {
-    tally.counts().map(|(kind, count)| (words(kind), count)).collect()
-}
-
-/// Counts by the [`Display`](fmt::Display) text of their kind.
-fn by_display(counts: impl Iterator<Item = (impl fmt::Display, u64)>) -> Vec<(String, u64)> {
-    counts.map(|(kind, count)| (kind.to_string(), count)).collect()
+/// Counts by the name of their kind. Kinds that share a name are added.
+fn by_name<K, N: Into<String>>(counts: impl Iterator<Item = (K, u64)>, name: impl Fn(K) -> N) -> Vec<(String, u64)> {
+    let mut named: Vec<(String, u64)> = Vec::new();
+    for (kind, count) in counts {
+        let name = name(kind).into();
+        match named.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, sum)) => *sum += count,
+            None => named.push((name, count)),
+        }
+    }
+    named
 }
 
 #[cfg(test)]
@@ -224,8 +254,8 @@ mod tests {
             "multiconn_outgoing_open{worker=\"0\"} 2",
             "multiconn_outgoing_opened_total{worker=\"0\"} 3",
             "multiconn_outgoing_closed_total{worker=\"0\",reason=\"drained\"} 1",
-            "multiconn_outgoing_failed_total{worker=\"0\",reason=\"connect refused\"} 1",
-            "multiconn_outgoing_failed_total{worker=\"0\",reason=\"connect timeout\"} 0",
+            "multiconn_outgoing_failed_total{worker=\"0\",reason=\"connect_refused\"} 1",
+            "multiconn_outgoing_failed_total{worker=\"0\",reason=\"connect_timeout\"} 0",
             "multiconn_outgoing_failed_total{worker=\"0\",reason=\"stopped\"} 1",
         ] {
             assert!(page.lines().any(|other| other == line), "{line} is missing in\n{page}");

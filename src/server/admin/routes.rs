@@ -21,7 +21,6 @@ pub(super) fn page_service(shared: &Arc<Shared>) -> PageService {
 }
 
 /// What a server tells about itself.
-#[derive(Debug)]
 struct ServerPages(Arc<Shared>);
 
 impl AdminPages for ServerPages {

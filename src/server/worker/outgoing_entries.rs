@@ -8,6 +8,7 @@ use crate::connection::CloseReason;
 use crate::event_loop::{Key, LoopContext};
 use crate::log_targets::SERVER_LOG;
 use crate::pump::Pump;
+use crate::server::counters::HandshakeResult;
 use crate::server::lifecycle::Lifecycle;
 use crate::server::observer::SessionObserver;
 use crate::server::resolver::Resolved;
@@ -135,8 +136,13 @@ impl<S: Service> Worker<'_, S> {
         if outgoing.is_counted {
             self.shared.admission.leave_outgoing();
         }
-        let closing = outgoing.end(context, key, (&self.shared.memory, &mut self.malformed), reason);
         let counters = &self.counters.outgoing;
+        if let State::Connected(entry) = &outgoing.state
+            && let Some(result) = HandshakeResult::of_closed(&entry.session.socket, reason)
+        {
+            counters.handshakes.add(result);
+        }
+        let closing = outgoing.end(context, key, (&self.shared.memory, &mut self.malformed), reason);
         if was_open { &counters.closed } else { &counters.failed }.add(reason);
         if reason == CloseReason::ServicePanicked && self.panic_warning.is_due(context.now) {
             let count = counters.closed.get(reason);

@@ -143,7 +143,13 @@ impl<R: Routes> HttpService<R> {
     }
 
     fn read_head(&mut self, input: &mut Input<'_>, context: &mut Context<'_>) -> Result<bool, HttpError> {
-        let Some(head) = self.decoder.request(input.bytes())? else { return Ok(false) };
+        let Some(head) = self.decoder.request(input.bytes())? else {
+            if input.has_ended() {
+                // The decoder does not parse each piece of a head that arrives slowly. An error in it is found now.
+                HeadDecoder::new(MAX_HEAD_BYTES).request(input.bytes())?;
+            }
+            return Ok(false);
+        };
         let (size, body) = (head.size, head.body);
         let has_body = !body.is_complete();
         if has_body && self.max_body_bytes > 0 {
@@ -183,6 +189,7 @@ impl<R: Routes> HttpService<R> {
     }
 
     fn respond(&mut self, request: &HttpRequest<'_>, has_unread_body: bool, context: &mut Context<'_>) {
+        context.count_message();
         let response = self.routes.respond(request, context);
         let closes = has_unread_body || !request.head.is_persistent;
         self.set_response(&response, request.head.method == "HEAD", closes);

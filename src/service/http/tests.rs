@@ -235,6 +235,21 @@ fn a_client_that_waits_to_send_its_body_is_told_to() {
 }
 
 #[test]
+fn a_malformed_head_in_pieces_is_refused_at_the_end() {
+    let mut peer = server().connect();
+    for piece in ["GET /page HTTP/1.1\r\nHost: a\r\n", "Na me: x\r\n"] {
+        assert_eq!(ask(&mut peer, piece.as_bytes()), "");
+    }
+    peer.end();
+    let answer = String::from_utf8(peer.receive()).expect("an answer is text");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let mut peer = server().connect();
+    assert_eq!(ask(&mut peer, b"GET /page HTTP/1.1\r\nHo"), "");
+    peer.end();
+    assert!(peer.receive().is_empty(), "an incomplete head is no error");
+}
+
+#[test]
 fn ambiguous_requests_are_refused() {
     let fields = "Content-Length: 5\r\nTransfer-Encoding: chunked";
     expect(&format!("POST /page HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"), "400 Bad Request", After::Closed);

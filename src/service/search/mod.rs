@@ -127,7 +127,10 @@ impl Service for Search {
         let now = context.now();
         loop {
             match self.step(input, output) {
-                Ok(Step::Answered { keeps_alive }) => self.close_at = (!keeps_alive).then(|| now + KEEP_OPEN),
+                Ok(Step::Answered { keeps_alive }) => {
+                    context.count_message();
+                    self.close_at = (!keeps_alive).then(|| now + KEEP_OPEN);
+                }
                 Ok(Step::Incomplete) => break,
                 Ok(Step::NoRoom) => return Wait::Writable,
                 Err(error) => {

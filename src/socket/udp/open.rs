@@ -3,8 +3,8 @@
 use super::Multicast;
 use super::hop_limit::MAX_REPLY_HOPS;
 use crate::error::{Error, in_words};
+use crate::socket::bind::{is_missing, listen_error};
 use crate::socket::fd_passing::BoundEndpoint;
-use crate::socket::listener::{is_missing, listen_error};
 use crate::socket::source_address::bind_source;
 use crate::socket::zone::example_interface;
 use crate::socket::{Address, Endpoint, SocketOptions, sys};

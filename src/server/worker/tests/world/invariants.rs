@@ -1,0 +1,174 @@
+//! The invariants, checked after each round, at the end of the worker, and at the end of all peers.
+
+use super::Nanos;
+use super::plan::{Conduct, Ending, Plan};
+use super::record::Records;
+use super::services::Kind;
+use crate::connection::{CloseReason, Limits};
+use crate::event_loop::{Key, LoopContext};
+use crate::pump::Session;
+use crate::server::worker::outgoing::State;
+use crate::server::worker::{Entry, Worker};
+use crate::service::Service;
+use crate::simulated_kernel::{instant, with};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How late a timer may be: a tick, and the rounding of the poll's timeout.
+const LATE: Duration = Duration::from_millis(2);
+
+/// A turn of a session may be followed by so many more.
+const TURNS_IN_A_ROW: u64 = 8;
+
+pub(super) struct Invariants {
+    plan: Rc<Plan>,
+    records: Records,
+    moved_bytes: u64,
+}
+
+impl Invariants {
+    pub(super) fn new(plan: Rc<Plan>, records: Records) -> Self {
+        Self { plan, records, moved_bytes: 0 }
+    }
+
+    /// After each round of the loop.
+    pub(super) fn check<S: Service>(&mut self, worker: &Worker<'_, S>, context: &LoopContext) {
+        self.check_violations();
+        let (mut open, mut open_outgoing, mut charged) = (0, 0, 0);
+        for key in worker.entries.keys() {
+            match worker.entries.get(key) {
+                Some(Entry::Service(entry)) => {
+                    open += 1;
+                    charged += entry.session.charged_bytes();
+                    check_session(&entry.session, key, &worker.limits, context);
+                }
+                Some(Entry::Outgoing(outgoing)) => {
+                    charged += outgoing.held_bytes;
+                    if let State::Connected(entry) = &outgoing.state {
+                        open_outgoing += u64::from(outgoing.service.is_none());
+                        charged += entry.session.charged_bytes();
+                        check_session(&entry.session, key, &outgoing.options.limits, context);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let (counters, outgoing) = (worker.counters, &worker.counters.outgoing);
+        assert_eq!(counters.accepted.get(), open + counters.closed.total(), "accepted = open + closed");
+        assert_eq!(outgoing.opened.get(), open_outgoing + outgoing.closed.total(), "opened = open + closed");
+        let counted = if self.plan.config.max_per_address.is_some() { open } else { 0 };
+        assert_eq!(worker.shared.admission.counted_by_address() as u64, counted, "connections of all addresses");
+        assert_eq!(worker.shared.memory.held_bytes(), charged, "charged memory");
+        assert!(!self.plan.limits_memory() || charged <= self.plan.config.memory_limit, "{charged} bytes held");
+        if let Some(max) = self.plan.config.max_connections.filter(|_| self.records.borrow().ended_at.is_none()) {
+            assert!(open <= max as u64, "{open} connections, {max} allowed");
+        }
+        self.check_budget(worker);
+    }
+
+    /// One entry of the ready queue has a turn in a round, or a few in a row; and each connection with an event.
+    fn check_budget<S: Service>(&mut self, worker: &Worker<'_, S>) {
+        let moved = worker.counters.received_bytes.get() + worker.counters.sent_bytes.get();
+        let in_round = moved - std::mem::replace(&mut self.moved_bytes, moved);
+        let connections = if self.plan.service == Kind::Proxy { 2 } else { 1 } * self.plan.peers.len() as u64;
+        let turns = TURNS_IN_A_ROW + 3 * connections;
+        let limits = &self.plan.config.limits;
+        let turn = (limits.turn_bytes + 2 * limits.buffer_bytes) as u64;
+        assert!(in_round <= turns * turn, "{in_round} bytes in a round");
+    }
+
+    fn check_violations(&self) {
+        let world = self.records.borrow();
+        assert!(world.violations.is_empty(), "{}", world.violations.join("\n"));
+    }
+
+    /// After the last round.
+    pub(super) fn check_end<S: Service>(&self, worker: &Worker<'_, S>, context: &LoopContext) {
+        self.check_violations();
+        let world = self.records.borrow();
+        let ended_at = world.ended_at.expect("the worker ends when it is told to");
+        let timeout = if self.plan.ending == Ending::Stop { Duration::ZERO } else { self.plan.config.drain_timeout };
+        let latest = instant(ended_at) + timeout + Duration::from_millis(200);
+        let jump = Duration::from_nanos(self.plan.faults.longest_jump);
+        assert!(context.now <= latest + 2 * jump, "the drain took {:?}", context.now - instant(ended_at));
+        assert_eq!(worker.shared.memory.held_bytes(), 0, "memory of closed connections");
+        assert_eq!(context.wheel.time_left(), None, "a timer of a closed connection");
+        assert_eq!(context.precise_timers.len(), 0, "a precise timer of a closed connection");
+        assert_eq!(worker.counters.open(), 0);
+    }
+
+    /// After everything that travelled has arrived.
+    pub(super) fn check_peers(&self) {
+        let world = self.records.borrow();
+        for (number, record) in world.peers.iter().enumerate() {
+            let Some(client) = record.endpoint else { continue };
+            let [read_bytes, was_refused, opened] = with(|kernel| {
+                let server = kernel.other(client);
+                [server.read_bytes, u64::from(server.was_refused), server.opened]
+            });
+            self.check_refused(number, was_refused > 0, opened);
+            let stream = &self.plan.peers[number].stream;
+            let read = usize::try_from(read_bytes).unwrap_or(usize::MAX);
+            assert!(read <= record.sent, "peer {number}: more read than sent");
+            let is_complete = !record.broke_off && record.reason == Some(CloseReason::PeerClosed);
+            let upstream = world.upstreams.iter().rfind(|upstream| upstream.peer == number);
+            let may_be_idle = self.plan.config.limits.idle.is_some();
+            let answer = |read: usize| match self.plan.service {
+                // The connection to an upstream that is idle ends in order, although bytes may be on their way.
+                Kind::Proxy if may_be_idle => record.received,
+                Kind::Proxy => upstream.map_or(0, |upstream| upstream.sent),
+                service => service.answer(&stream[..read]).len(),
+            };
+            if record.reason == Some(CloseReason::Completed) && self.waits_for(number) {
+                assert!(!record.saw_reset, "peer {number}: reset although the server lingers: {record:?}");
+                assert_eq!(record.received, answer(stream.len()), "peer {number}: the answer is cut: {record:?}");
+            }
+            if is_complete {
+                assert_eq!(read, record.sent, "peer {number}: input before the end was not read: {record:?}");
+                assert!(!record.saw_reset, "peer {number}: reset after an orderly end: {record:?}");
+                assert!(record.saw_end, "peer {number}: no end: {record:?}");
+                assert_eq!(record.received, answer(read), "peer {number}: the answer is cut: {record:?}");
+                if let Some(upstream) = upstream.filter(|upstream| upstream.has_ended && !may_be_idle) {
+                    let passed = [upstream.received, upstream.sent];
+                    assert_eq!(passed, [read; 2], "peer {number}: not all went through the tunnel: {record:?}");
+                }
+            }
+        }
+    }
+
+    /// Whether the server lingers long enough for a peer that goes on sending until it reads the end.
+    fn waits_for(&self, number: usize) -> bool {
+        let (plan, peer) = (&self.plan, &self.plan.peers[number]);
+        let lingers = plan.config.limits.linger >= Duration::from_secs(5) && plan.faults.longest_jump == 0;
+        lingers && plan.end_at > plan.quiet_at && peer.conduct == Conduct::Orderly && peer.reads_from == 0
+    }
+
+    /// Only connections that arrive while the server ends are refused, and those that it cannot accept.
+    fn check_refused(&self, number: usize, was_refused: bool, opened: Nanos) {
+        let faults = &self.plan.faults;
+        let can_accept = !faults.accept_errors && faults.descriptors.is_none() && self.plan.ending == Ending::Drain;
+        let ended_at = self.records.borrow().ended_at.unwrap_or_default();
+        assert!(!was_refused || !can_accept || opened >= ended_at, "peer {number} was pending and is reset");
+    }
+}
+
+/// The place of a session in the ready queue, its buffers, and its timer.
+fn check_session<S: Service>(session: &Session<S>, key: Key, limits: &Limits, context: &LoopContext) {
+    let places = context.ready.iter().filter(|other| **other == key).count();
+    assert_eq!(places, usize::from(session.is_queued()), "places in the ready queue");
+    let held = session.connection.buffered_bytes();
+    for (held, storage) in held.into_iter().zip(session.connection.storage_bytes_of_each()) {
+        assert!(held <= limits.buffer_bytes, "{held} bytes in a buffer");
+        assert!(held > 0 || storage == 0, "an empty buffer keeps {storage} bytes");
+    }
+    let is_idle = !session.connection.wants_read(limits) && !session.connection.wants_service();
+    assert!(session.is_queued() || is_idle, "a session that can go on is not in the ready queue");
+    if let Some(deadline) = session.connection.next_deadline(limits) {
+        // Of several that expire at once, as after a jump, some are left to the next tick. So is that of a connection
+        // accepted after the drain timeout.
+        let is_late = deadline + LATE <= context.now;
+        let is_next = context.wheel.time_left().is_some_and(|left| left <= LATE);
+        assert!(!is_late || is_next, "a deadline was missed by {:?}", context.now - deadline);
+        assert!(context.wheel.time_left().is_some(), "no timer is armed for a deadline");
+    }
+}

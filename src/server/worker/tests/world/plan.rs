@@ -1,0 +1,181 @@
+//! What a seed determines: configuration, faults, and what each peer does.
+
+use super::services::Kind;
+use super::upstream::PREAMBLE_BYTES;
+use super::{GRACE, MILLISECOND, Nanos, SECOND};
+use crate::server::config::{AtLimit, ServerConfig};
+use crate::simulated_kernel::{Faults, Rng};
+use crate::socket::Endpoint;
+use std::time::Duration;
+
+/// Longest stream of most peers.
+const STREAM_BYTES: u64 = 600;
+
+/// A world.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) config: ServerConfig,
+    pub(super) faults: Faults,
+    pub(super) service: Kind,
+    pub(super) backlog: usize,
+    pub(super) peers: Vec<PeerPlan>,
+    /// Upstreams may break off their connections.
+    pub(super) upstreams_break: bool,
+    /// Options of the connections to upstreams.
+    pub(super) connect_timeout: Duration,
+    /// When the faults end, and every peer finishes.
+    pub(super) quiet_at: Nanos,
+    /// When the server is told to end.
+    pub(super) end_at: Nanos,
+    pub(super) ending: Ending,
+}
+
+/// How the server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Drain,
+    Stop,
+}
+
+/// How a peer ends its connection, unless the faults end before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conduct {
+    /// Sends everything, ends, and reads the rest.
+    Orderly,
+    /// Resets the connection after that many bytes.
+    Resets(usize),
+    /// Closes the connection after that many bytes, whatever has arrived.
+    Closes(usize),
+    /// Sends that many bytes, and then nothing.
+    Vanishes(usize),
+    /// Sends a part when everything before it was answered, also after the end of the faults; then it ends.
+    Converses,
+}
+
+/// What a peer does.
+#[derive(Debug)]
+pub(super) struct PeerPlan {
+    /// Its address is one of a few.
+    pub(super) host: u8,
+    pub(super) begins: Nanos,
+    pub(super) stream: Vec<u8>,
+    pub(super) conduct: Conduct,
+    /// Room of the two receive buffers: of the server, and of the peer.
+    pub(super) rooms: [usize; 2],
+    /// Longest part that is sent or read at once.
+    pub(super) part: usize,
+    /// Longest pause between two parts.
+    pub(super) pause: Nanos,
+    /// It reads nothing before this instant.
+    pub(super) reads_from: Nanos,
+}
+
+impl Plan {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        let service = rng.pick(&Kind::ALL);
+        let quiet_at = rng.pick(&[20 * MILLISECOND, 500 * MILLISECOND, 5 * SECOND, 30 * SECOND]);
+        let count = 1 + rng.index(6);
+        let ends_early = rng.one_in(3);
+        let end_at = if ends_early { rng.below(quiet_at) } else { quiet_at + GRACE };
+        let mut plan = Self {
+            config: config(rng),
+            faults: faults(rng, quiet_at),
+            service,
+            backlog: rng.pick(&[1, 3, 100]),
+            peers: (0..count).map(|_| peer(rng, quiet_at)).collect(),
+            upstreams_break: rng.one_in(2),
+            connect_timeout: Duration::from_millis(rng.pick(&[100, 1000, 8000])),
+            quiet_at,
+            end_at,
+            ending: if ends_early && rng.one_in(4) { Ending::Stop } else { Ending::Drain },
+        };
+        plan.config.socket.backlog = u32::try_from(plan.backlog).unwrap_or(u32::MAX);
+        plan
+    }
+
+    /// Whether connects, or sending their preambles, can fail.
+    pub(super) fn connects_fail(&self) -> bool {
+        let faults = &self.faults;
+        let is_faulty = faults.connect_errors || faults.register_errors || faults.descriptors.is_some();
+        self.service == Kind::Proxy && (is_faulty || self.upstreams_break)
+    }
+
+    /// Whether a connect, and each byte of its preamble, can take longer than the connect timeout. Each of two upstreams
+    /// gets half of it.
+    pub(super) fn connects_are_slow(&self) -> bool {
+        let faults = &self.faults;
+        let crossings = 2 + 2 * PREAMBLE_BYTES as u64;
+        let longest = Duration::from_nanos(crossings * faults.longest_delay.max(MILLISECOND) + faults.longest_jump);
+        self.service == Kind::Proxy && 2 * longest > self.connect_timeout
+    }
+
+    /// Whether memory is limited.
+    pub(super) fn limits_memory(&self) -> bool {
+        self.config.memory_limit < usize::MAX
+    }
+}
+
+fn config(rng: &mut Rng) -> ServerConfig {
+    let mut config = ServerConfig::at(Endpoint::tcp("192.0.2.1", 7));
+    config.workers = 1;
+    let timeout = |rng: &mut Rng| {
+        let seconds = rng.pick(&[None, None, Some(1), Some(4), Some(60)]);
+        seconds.map(Duration::from_secs)
+    };
+    config.limits.buffer_bytes = rng.pick(&[40, 41, 64, 200, 1000, 64 * 1024]);
+    config.limits.turn_bytes = rng.pick(&[1, 10, 50, 64, 128 * 1024]);
+    config.limits.idle = timeout(rng);
+    config.limits.first_byte = timeout(rng);
+    config.limits.write = timeout(rng);
+    config.limits.lifetime = timeout(rng);
+    config.limits.linger = Duration::from_millis(rng.pick(&[0, 50, 1000, 5000]));
+    config.max_connections = rng.pick(&[None, None, Some(1), Some(2)]);
+    config.max_per_address = rng.pick(&[None, None, None, Some(1)]);
+    config.at_limit = rng.pick(&[AtLimit::Wait, AtLimit::Refuse]);
+    config.memory_limit = rng.pick(&[usize::MAX, usize::MAX, usize::MAX, 200]);
+    config.max_outgoing = rng.pick(&[None, None, None, Some(1)]);
+    config.drain_timeout = Duration::from_millis(rng.pick(&[0, 100, 2000, 30_000]));
+    config
+}
+
+/// Each fault occurs in some worlds only.
+fn faults(rng: &mut Rng, quiet_at: Nanos) -> Faults {
+    Faults {
+        longest_delay: rng.pick(&[0, 100_000, 20 * MILLISECOND, SECOND / 2]),
+        slow_calls: rng.one_in(2),
+        interruptions: rng.one_in(3),
+        spurious_events: rng.one_in(3),
+        few_events: rng.one_in(2),
+        accept_errors: rng.one_in(4),
+        descriptors: rng.pick(&[None, None, None, Some(1), Some(2)]),
+        connect_errors: rng.one_in(3),
+        register_errors: rng.one_in(8),
+        longest_jump: rng.pick(&[0, 0, 0, 2 * SECOND, 100 * SECOND]),
+        jumps_until: quiet_at,
+        lost_bytes: rng.one_in(3),
+    }
+}
+
+fn peer(rng: &mut Rng, quiet_at: Nanos) -> PeerPlan {
+    // Some streams are long enough to show a turn without a budget. They do not travel in small parts.
+    let is_long = rng.one_in(40);
+    let longest = if is_long { 5000 } else { rng.pick(&[0, 5, 60, STREAM_BYTES]) };
+    let stream = Kind::stream(rng, longest);
+    let after = rng.index(stream.len() + 1);
+    PeerPlan {
+        host: 1 + u8::try_from(rng.below(2)).unwrap_or_default(),
+        begins: rng.below(quiet_at),
+        conduct: match rng.below(8) {
+            0 => Conduct::Resets(after),
+            1 => Conduct::Closes(after),
+            2 => Conduct::Vanishes(after),
+            3 => Conduct::Converses,
+            _ => Conduct::Orderly,
+        },
+        stream,
+        rooms: [(); 2].map(|()| if is_long { 100_000 } else { rng.pick(&[1, 7, 64, 100_000]) }),
+        part: if is_long { 10_000 } else { rng.pick(&[1, 10, 200, 1000]) },
+        pause: rng.pick(&[1, 50_000, 5 * MILLISECOND, 200 * MILLISECOND]),
+        reads_from: if rng.one_in(4) { rng.below(2 * quiet_at) } else { 0 },
+    }
+}

@@ -1,0 +1,67 @@
+//! What happened to each peer, shared by the peers, the services and the checks.
+
+use super::Nanos;
+use crate::connection::CloseReason;
+use crate::simulated_kernel::{Kernel, Shared};
+
+/// What is known about all peers.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) peers: Vec<Record>,
+    /// In the order in which their preambles arrived.
+    pub(super) upstreams: Vec<UpstreamRecord>,
+    /// The faults have ended.
+    pub(super) is_quiet: bool,
+    /// When the server was told to end.
+    pub(super) ended_at: Option<Nanos>,
+    /// Broken invariants. A panic within a service would only close its connection.
+    pub(super) violations: Vec<String>,
+}
+
+impl World {
+    /// Long after the end of the faults nothing is open.
+    pub(super) fn check_all_ended(&mut self, kernel: &Kernel) {
+        let is_stuck = |record: &&Record| record.was_served && record.reason.is_none();
+        let describe = |record: &Record| {
+            let server = record.endpoint.map(|client| kernel.other(client));
+            format!("a connection does not end: {record:?} {server:?}")
+        };
+        self.violations.extend(self.peers.iter().filter(is_stuck).map(describe));
+        let waiting = kernel.waiting_since(0, kernel.now);
+        if waiting > 0 {
+            self.violations.push(format!("{waiting} connections are not accepted"));
+        }
+    }
+}
+
+pub(super) type Records = Shared<World>;
+
+/// What is known about a connection to an upstream.
+#[derive(Debug, Default)]
+pub(super) struct UpstreamRecord {
+    pub(super) peer: usize,
+    pub(super) received: usize,
+    pub(super) sent: usize,
+    /// It has received the end and sent everything back.
+    pub(super) has_ended: bool,
+}
+
+/// What is known about a peer.
+#[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "the flags are independent, and any combination can occur")]
+pub(super) struct Record {
+    /// The endpoint of the peer, once it has connected.
+    pub(super) endpoint: Option<usize>,
+    pub(super) sent: usize,
+    pub(super) received: usize,
+    /// It has shut down its sending half.
+    pub(super) has_ended: bool,
+    pub(super) saw_end: bool,
+    pub(super) saw_reset: bool,
+    /// It has reset the connection, or closed it before the end.
+    pub(super) broke_off: bool,
+    pub(super) closed: bool,
+    /// The server's reason.
+    pub(super) reason: Option<CloseReason>,
+    pub(super) was_served: bool,
+}

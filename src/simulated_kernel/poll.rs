@@ -1,0 +1,274 @@
+//! Polling: edge-triggered events, as epoll(7) reports them, and wakes.
+
+use super::{Kernel, Nanos, Registration, with};
+use mio::{Registry, Token};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// More polls in a row that do nothing than a correct loop makes. It polls without sleep for up to 100 µs before each
+/// precise timer, and for a few milliseconds at most.
+const MAX_IDLE_POLLS: u32 = 20_000;
+
+/// Time that a poll takes which does not sleep.
+const POLL_TIME: Nanos = 500;
+
+/// Longest sleep after which a loop without timers is stuck.
+const LONG: Nanos = 1 << 62;
+
+/// An event loop of the simulation.
+#[derive(Debug, Default)]
+pub(super) struct Loop {
+    /// Sources with news.
+    ready: Vec<Source>,
+    waker: Option<(Token, Arc<AtomicBool>)>,
+    /// When its poll returns, while it sleeps.
+    wakes_at: Option<Nanos>,
+}
+
+/// A source of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Endpoint(usize),
+    Backlog(usize),
+}
+
+/// An event of a source.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Event {
+    token: Token,
+    readable: bool,
+    writable: bool,
+    hang_up: bool,
+}
+
+/// Storage of events.
+#[derive(Debug)]
+pub(crate) struct Events {
+    events: Vec<Event>,
+    capacity: usize,
+}
+
+/// The poll of a loop.
+#[derive(Debug)]
+pub(crate) struct Poll(usize);
+
+/// Wakes a loop.
+#[derive(Debug)]
+pub(crate) struct Waker(Arc<AtomicBool>);
+
+impl Event {
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    pub(crate) fn is_read_closed(&self) -> bool {
+        self.hang_up
+    }
+
+    #[allow(clippy::unused_self, reason = "as in mio")]
+    pub(crate) fn is_write_closed(&self) -> bool {
+        false
+    }
+
+    #[allow(clippy::unused_self, reason = "as in mio")]
+    pub(crate) fn is_error(&self) -> bool {
+        false
+    }
+
+    #[allow(clippy::unused_self, reason = "as in mio")]
+    pub(crate) fn is_priority(&self) -> bool {
+        false
+    }
+}
+
+impl Events {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self { events: Vec::new(), capacity }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.events.clear();
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = &'a Event;
+    type IntoIter = std::slice::Iter<'a, Event>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.events.iter()
+    }
+}
+
+impl Poll {
+    #[allow(clippy::unnecessary_wraps, reason = "as in mio")]
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(with(|kernel| {
+            kernel.loops.push(Loop::default());
+            kernel.current = kernel.loops.len() - 1;
+            kernel.current
+        })))
+    }
+
+    /// A registry that simulated sources ignore.
+    #[allow(clippy::unused_self, reason = "as in mio")]
+    pub(crate) fn registry(&self) -> &Registry {
+        static POLL: OnceLock<mio::Poll> = OnceLock::new();
+        POLL.get_or_init(|| mio::Poll::new().expect("a descriptor is free")).registry()
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "as in mio")]
+    pub(crate) fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        events.clear();
+        // Timeouts are rounded up to whole milliseconds, as in epoll_wait(2).
+        let rounded = |timeout: Duration| timeout.as_nanos().div_ceil(1_000_000) * 1_000_000;
+        let timeout = timeout.map(|timeout| Nanos::try_from(rounded(timeout)).unwrap_or(LONG).min(LONG));
+        with(|kernel| kernel.poll(self.0, events, timeout));
+        Ok(())
+    }
+
+    /// Lets the calls that follow be those of this loop.
+    pub(crate) fn enter(&self) {
+        with(|kernel| kernel.current = self.0);
+    }
+}
+
+impl Waker {
+    #[allow(clippy::unnecessary_wraps, reason = "as in mio")]
+    pub(crate) fn new(_registry: &Registry, token: Token) -> io::Result<Self> {
+        let is_woken = Arc::<AtomicBool>::default();
+        with(|kernel| {
+            let current = kernel.current;
+            kernel.loops[current].waker = Some((token, Arc::clone(&is_woken)));
+        });
+        Ok(Self(is_woken))
+    }
+
+    /// Scripts wake loops while they have the kernel, so this only sets a flag.
+    #[allow(clippy::unnecessary_wraps, reason = "as in mio")]
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        self.0.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Loop {
+    fn is_woken(&self) -> bool {
+        self.waker.as_ref().is_some_and(|(_, is_woken)| is_woken.load(Ordering::Relaxed))
+    }
+
+    fn has_events(&self) -> bool {
+        !self.ready.is_empty() || self.is_woken()
+    }
+}
+
+impl Kernel {
+    /// Announces news of a source, once until it is reported.
+    pub(super) fn announce(&mut self, registration: Option<Registration>, source: Source) {
+        let Some((number, _)) = registration else { return };
+        let ready = &mut self.loops[number].ready;
+        if !ready.contains(&source) {
+            ready.push(source);
+        }
+    }
+
+    /// Whether an event of `source` was not reported yet.
+    pub(super) fn is_announced(&self, source: Source) -> bool {
+        self.loops.iter().any(|poll| poll.ready.contains(&source))
+    }
+
+    pub(super) fn forget(&mut self, registration: Registration, source: Source) {
+        self.loops[registration.0].ready.retain(|other| *other != source);
+    }
+
+    fn poll(&mut self, number: usize, events: &mut Events, timeout: Option<Nanos>) {
+        self.current = number;
+        self.record(1);
+        let begin = self.now;
+        self.advance_to(self.now + POLL_TIME);
+        if self.faults.longest_jump > 0 && self.rng.one_in(300) {
+            let time = self.now + self.rng.below(self.faults.longest_jump);
+            self.advance_to(time.min(self.faults.jumps_until));
+        }
+        let deadline = timeout.map(|timeout| begin.saturating_add(timeout));
+        self.loops[number].wakes_at = deadline;
+        while !self.loops.iter().any(Loop::has_events) {
+            let sleeping = self.loops.iter().filter_map(|poll| poll.wakes_at).min();
+            if sleeping.is_some_and(|instant| instant <= self.now) {
+                break;
+            }
+            let next = [self.next_action(), sleeping].into_iter().flatten().min();
+            let next = next.expect("the loop sleeps for ever, and nothing is left to happen");
+            self.advance_to(next);
+        }
+        self.loops[number].wakes_at = None;
+        self.collect(number, events);
+        let is_idle = events.is_empty() && self.now - begin <= POLL_TIME;
+        self.idle_polls = if is_idle { self.idle_polls + 1 } else { 0 };
+        assert!(self.idle_polls < MAX_IDLE_POLLS, "the loop polls without sleep and does nothing");
+    }
+
+    fn collect(&mut self, number: usize, events: &mut Events) {
+        if self.faults.spurious_events && self.rng.one_in(8) && !self.endpoints.is_empty() {
+            let endpoint = self.rng.index(self.endpoints.len());
+            let registration = self.endpoints[endpoint].registration.filter(|(owner, _)| *owner == number);
+            self.announce(registration, Source::Endpoint(endpoint));
+        }
+        let mut sources = std::mem::take(&mut self.loops[number].ready);
+        if self.faults.few_events && sources.len() > 1 {
+            for last in (1..sources.len()).rev() {
+                let other = self.rng.index(last + 1);
+                sources.swap(last, other);
+            }
+            let count = 1 + self.rng.index(sources.len());
+            self.loops[number].ready = sources.split_off(count);
+        }
+        if sources.len() > events.capacity {
+            self.loops[number].ready = sources.split_off(events.capacity);
+        }
+        for source in sources {
+            let event = self.event_of(source);
+            if let Some(event) = event {
+                self.record(2 << 32 | event.token.0 as u64);
+            }
+            events.events.extend(event);
+        }
+        let state = &self.loops[number];
+        if let Some((token, is_woken)) = &state.waker
+            && is_woken.swap(false, Ordering::Relaxed)
+        {
+            events.events.push(Event { token: *token, readable: true, writable: false, hang_up: false });
+        }
+    }
+
+    /// What a poll reports of a source; none if it has nothing.
+    fn event_of(&self, source: Source) -> Option<Event> {
+        match source {
+            Source::Endpoint(number) => {
+                let token = self.endpoints[number].registration?.1;
+                let [readable, writable, hang_up] = self.readiness(number);
+                (readable || writable || hang_up).then_some(Event { token, readable, writable, hang_up })
+            }
+            Source::Backlog(number) => {
+                let backlog = &self.backlogs[number];
+                let (_, token) = backlog.registration?;
+                let event = Event { token, readable: true, writable: false, hang_up: false };
+                (!backlog.is_empty()).then_some(event)
+            }
+        }
+    }
+}

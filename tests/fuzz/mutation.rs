@@ -1,0 +1,167 @@
+//! The short form: replays a corpus, and mutates it for a while. Equal seeds give equal inputs.
+
+use super::{MAX_INPUT_BYTES, Target};
+use crate::random::random;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The seed of a run that is repeated.
+const SEED_VARIABLE: &str = "FUZZ_SEED";
+
+/// Time of a target, besides its corpus. All targets together take about 10 s.
+const TIME: Duration = Duration::from_millis(400);
+
+/// How long the corpus and the mutations may take before the current input is taken for one that hangs.
+const HANG_TIME: Duration = Duration::from_secs(60);
+
+/// Bytes at the limits of integers and of character classes.
+const EDGE_BYTES: [u8; 16] =
+    [0, 1, 0x7f, 0x80, 0xff, 0xfe, b'0', b'9', b' ', b'\n', b'\r', b'\t', b'"', b'<', b'-', b'.'];
+
+/// The input that runs now, for the message about a failure.
+#[derive(Default)]
+struct Current {
+    /// Where the input comes from.
+    origin: String,
+    input: Vec<u8>,
+}
+
+/// Runs `target` in a thread of its own, so that an input that hangs fails the test.
+pub(super) fn run(target: Target) {
+    let seed = match std::env::var(SEED_VARIABLE) {
+        Ok(text) => text.parse().expect("a seed is a number"),
+        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos().into(),
+    };
+    let current = Arc::new(Mutex::new(Current::default()));
+    let (running, end) = mpsc::channel::<()>();
+    let shared = Arc::clone(&current);
+    let thread = std::thread::spawn(move || {
+        let _running = running;
+        run_all(target, seed, &shared)
+    });
+    let has_hung = end.recv_timeout(HANG_TIME) == Err(mpsc::RecvTimeoutError::Timeout);
+    let outcome = if has_hung { None } else { Some(thread.join()) };
+    let current = current.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = target.name;
+    match outcome {
+        Some(Ok(count)) => println!("fuzz {name}: {count} inputs, {SEED_VARIABLE}={seed}"),
+        outcome => {
+            let what = outcome.map_or("hangs", |_| "fails");
+            let input = current.input.escape_ascii();
+            panic!("{name} {what} on {} ({SEED_VARIABLE}={seed}): b\"{input}\"", current.origin);
+        }
+    }
+}
+
+/// Returns the number of inputs.
+fn run_all(target: Target, seed: u64, current: &Mutex<Current>) -> u64 {
+    let run = |origin: &dyn Fn() -> String, input: &[u8]| {
+        // The lock is not held while the input runs.
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = Current { origin: origin(), input: input.to_vec() };
+        target.run(input);
+    };
+    let corpus = files(&directory("corpus").join(target.name));
+    assert!(!corpus.is_empty(), "{} has no corpus", target.name);
+    let mut count = 0;
+    for (path, input) in &corpus {
+        run(&|| path.display().to_string(), input);
+        count += 1;
+    }
+    let inputs: Vec<&[u8]> = corpus.iter().map(|(_, input)| &input[..]).collect();
+    let tokens = tokens(target.name);
+    let end = Instant::now() + TIME;
+    for index in 0.. {
+        if Instant::now() >= end {
+            break;
+        }
+        let input = Mutator { seed: random(seed, index), used: 0, tokens: &tokens, inputs: &inputs }.input();
+        run(&|| format!("input {index}"), &input);
+        count += 1;
+    }
+    count
+}
+
+fn directory(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(name)
+}
+
+/// The files of a directory with their content, by name.
+fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it is readable").path()).collect();
+    paths.sort();
+    paths.into_iter().map(|path| fs::read(&path).map(|bytes| (path, bytes)).expect("it is readable")).collect()
+}
+
+/// The tokens of a dictionary: one per line, in quotes. It may be missing.
+fn tokens(name: &str) -> Vec<Vec<u8>> {
+    let text = fs::read_to_string(directory("dictionaries").join(name)).unwrap_or_default();
+    let quoted = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let quoted = quoted.map(|line| line.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"')));
+    quoted.map(|token| crate::escape::unescape(token.expect("a token in quotes")).expect("its escapes")).collect()
+}
+
+/// Makes one input.
+struct Mutator<'a> {
+    seed: u64,
+    /// How many numbers were drawn.
+    used: u64,
+    tokens: &'a [Vec<u8>],
+    inputs: &'a [&'a [u8]],
+}
+
+impl Mutator<'_> {
+    fn below(&mut self, bound: usize) -> usize {
+        self.used += 1;
+        let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);
+        usize::try_from(random(self.seed, self.used) % bound).unwrap_or(0)
+    }
+
+    fn input(mut self) -> Vec<u8> {
+        let index = self.below(self.inputs.len());
+        let mut bytes = self.inputs[index].to_vec();
+        // Mostly few changes: each one may make the rest unreachable.
+        for _ in 0..=self.below(8).min(self.below(8)) {
+            self.mutate(&mut bytes);
+        }
+        bytes.truncate(MAX_INPUT_BYTES);
+        bytes
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "a random byte")]
+    fn mutate(&mut self, bytes: &mut Vec<u8>) {
+        let at = self.below(bytes.len() + 1);
+        let exponent = self.below(7);
+        let length = self.below(1 << exponent);
+        let to = (at + length).min(bytes.len());
+        let (kind, edge) = (self.below(10), EDGE_BYTES[self.below(EDGE_BYTES.len())]);
+        match kind {
+            0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
+            1 if at < bytes.len() => bytes[at] = self.below(256) as u8,
+            2 if at < bytes.len() => bytes[at] = edge,
+            3 => bytes.insert(at, edge),
+            4 => drop(bytes.drain(at..to)),
+            5 => {
+                let part = bytes[at..to].to_vec();
+                let target = self.below(bytes.len() + 1);
+                bytes.splice(target..target, part);
+            }
+            6 => bytes.truncate(at),
+            7 | 8 if !self.tokens.is_empty() => {
+                let (index, inserts) = (self.below(self.tokens.len()), self.below(2) == 0);
+                let token = &self.tokens[index];
+                let to = if inserts { at } else { (at + token.len()).min(bytes.len()) };
+                bytes.splice(at..to, token.iter().copied());
+            }
+            _ => {
+                let index = self.below(self.inputs.len());
+                let other = self.inputs[index];
+                let from = self.below(other.len() + 1);
+                let part = &other[from..(from + length.max(1)).min(other.len())];
+                bytes.splice(at..to, part.iter().copied());
+            }
+        }
+    }
+}
