@@ -1,10 +1,10 @@
-"""Plots as SVG, without a library: lines over a logarithmic axis."""
+"""Plots as SVG, without a library: lines over a logarithmic axis, and bars."""
 
 import math
 from xml.sax.saxutils import escape
 
 WIDTH = 720
-COLOURS = ("#0b6bcb", "#c2410c", "#15803d", "#7e22ce")
+COLOURS = ("#0b6bcb", "#c2410c", "#15803d", "#7e22ce", "#a8b3c0")
 STYLE = "text{font:12px sans-serif;fill:#333}.title{font-weight:bold}.grid{stroke:#ddd}"
 
 
@@ -56,3 +56,23 @@ def lines(panels):
             parts.append(text(legend + 15, top + lower + 36, name))
         top += panel_height
     return page(top, parts)
+
+
+def bars(panels, emphasis, columns=3):
+    """Panels beside and below each other. Each is (title, {name: value}, format of a value); bars begin at 0."""
+    parts, width, row, left, right = [], WIDTH / columns, 18, 68, 46
+    heights = [0]
+    for start in range(0, len(panels), columns):
+        heights.append(heights[-1] + 50 + row * max(len(values) for _, values, _ in panels[start : start + columns]))
+    for position, (title, values, words) in enumerate(panels):
+        x, top = position % columns * width, heights[position // columns]
+        parts.append(text(x + 8, top + 24, title, kind="title"))
+        most = max(values.values())
+        for index, (name, value) in enumerate(values.items()):
+            y = top + 36 + row * index
+            length = max(1, value / most * (width - left - right))
+            colour = COLOURS[0 if name == emphasis else 4]
+            parts.append(text(x + left - 4, y + 11, name, "end"))
+            parts.append(f'<rect x="{x + left:.1f}" y="{y}" width="{length:.1f}" height="{row - 5}" fill="{colour}"/>')
+            parts.append(text(x + left + length + 4, y + 11, words.format(value)))
+    return page(heights[-1] + 10, parts)

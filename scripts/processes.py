@@ -66,6 +66,11 @@ class Process:
         with open(f"/proc/{self.pid}/status") as status:
             return int(re.search(r"RssAnon:\s+(\d+) kB", status.read())[1]) * KIB
 
+    def resident_bytes(self):
+        """All resident memory. smaps_rollup counts pages; VmRSS in status may lag by 32 pages per CPU."""
+        with open(f"/proc/{self.pid}/smaps_rollup") as sums:
+            return int(re.search(r"Rss:\s+(\d+) kB", sums.read())[1]) * KIB
+
 
 def take_precedence():
     try:
@@ -113,7 +118,8 @@ def build(*names, profile="release"):
     """Builds these programs. Returns their directory."""
     names = [word for name in names for word in ("--bin", name)]
     subprocess.run(["cargo", "build", "--quiet", "--profile", profile, *names], cwd=ROOT, check=True)
-    return os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), profile)
+    directory = "debug" if profile == "dev" else profile
+    return os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), directory)
 
 
 def build_bench(name):
