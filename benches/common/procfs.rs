@@ -2,22 +2,23 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::time::ClockId;
+use nix::unistd::Pid;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Outcome;
 
-/// CPU time of all threads of a process, user and system, in nanoseconds.
-///
-/// The first field of `schedstat` is exact except for the current tick; `stat` counts in hundredths of a second.
+/// CPU time of all threads of a process, user and system, in nanoseconds; also of those that have ended.
 pub(crate) fn cpu_time_ns(pid: u32) -> Outcome<u64> {
-    let mut total_ns = 0;
-    for thread in threads_of(pid)? {
-        let path = thread.join("schedstat");
-        let text = read(&path)?;
-        total_ns += first_number(&text).ok_or_else(|| format!("{} does not begin with a number", path.display()))?;
-    }
-    Ok(total_ns)
+    let read = || {
+        let time = ClockId::pid_cpu_clock_id(Pid::from_raw(pid.cast_signed()))?.now()?;
+        Ok::<_, Errno>(Duration::from(time).as_nanos())
+    };
+    let nanos = read().map_err(|error| format!("cannot read the CPU time of process {pid}: {error}"))?;
+    u64::try_from(nanos).map_err(|error| format!("CPU time of process {pid}: {error}"))
 }
 
 /// Resident memory of a process in bytes.

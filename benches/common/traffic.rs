@@ -3,7 +3,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Traffic {
     pub(crate) pattern: Pattern,
-    /// Concurrent connections. With [`Pattern::Churn`] each one is replaced at once.
+    /// Concurrent connections. With [`Pattern::Churn`] each one is replaced at once, also resumed.
     pub(crate) connections: usize,
     pub(crate) message_bytes: usize,
     /// Messages in flight per connection.
@@ -16,8 +16,10 @@ pub(crate) struct Traffic {
 pub(crate) enum Pattern {
     /// Persistent connections; each echo is answered with the next message.
     Steady,
-    /// Connect, exchange one echo, close, and repeat.
+    /// Connect, exchange one echo, close, and repeat; with TLS, a full handshake for each connection.
     Churn,
+    /// The same over TLS, with resumed sessions.
+    ResumedChurn,
     /// Persistent connections that send nothing.
     Silent,
     /// Datagrams, each by itself.

@@ -33,11 +33,15 @@ impl Case {
 
     /// The unit of the rate.
     pub(crate) fn unit(&self) -> &'static str {
-        if self.traffic.pattern == Pattern::Churn { "connections/s" } else { "messages/s" }
+        if matches!(self.traffic.pattern, Pattern::Churn | Pattern::ResumedChurn) {
+            "connections/s"
+        } else {
+            "messages/s"
+        }
     }
 }
 
-pub(crate) const ALL: [Case; 12] = [
+pub(crate) const ALL: [Case; 15] = [
     Case {
         name: "64 conns, 64 B, 1 in flight",
         traffic: Traffic::steady(64, 64, 1),
@@ -71,6 +75,21 @@ pub(crate) const ALL: [Case; 12] = [
     Case {
         name: "TLS, 64 conns, 16 KiB, 1 in flight",
         traffic: Traffic { tls: true, ..Traffic::steady(64, 16 << 10, 1) },
+        target: rate(0.0),
+    },
+    Case {
+        name: "TLS, 8 conns, 256 KiB, 1 in flight",
+        traffic: Traffic { tls: true, ..Traffic::steady(8, 256 << 10, 1) },
+        target: rate(0.0),
+    },
+    Case {
+        name: "TLS, full handshake, one 64 B echo, close",
+        traffic: Traffic { tls: true, pattern: Pattern::Churn, ..Traffic::steady(32, 64, 1) },
+        target: rate(0.0),
+    },
+    Case {
+        name: "TLS, resumed, one 64 B echo, close",
+        traffic: Traffic { tls: true, pattern: Pattern::ResumedChurn, ..Traffic::steady(32, 64, 1) },
         target: rate(0.0),
     },
     Case {

@@ -57,9 +57,9 @@ pub(crate) fn measure_memory(case: &Case, options: &Options, cpus: &Cpus) -> Out
 }
 
 fn growth_each(server: &Server, traffic: Traffic, options: &Options, cpus: &Cpus) -> Outcome<f64> {
-    // Open one connection first, so that code and buffers touched first are not counted.
-    let first_connection = Traffic { pattern: Pattern::SilentAfterOne, connections: 1, ..traffic };
-    resident_while(server, first_connection, options, cpus)?;
+    // Open some connections first, so that code and buffers touched first are not counted.
+    let first_connections = Traffic { pattern: Pattern::SilentAfterOne, connections: options.capped(100), ..traffic };
+    resident_while(server, first_connections, options, cpus)?;
     let before_bytes = procfs::resident_bytes(server.pid())?;
     let during_bytes = resident_while(server, traffic, options, cpus)?;
     let connections = options.capped(traffic.connections);

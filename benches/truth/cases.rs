@@ -12,7 +12,7 @@ pub(crate) struct Case {
 pub(crate) const ALL: [Case; 19] = [
     Case { name: "first-run: no options but the rate, 50 conns, 100/s to 50,000/s", run: first_run::marks },
     Case { name: "delay: a server that answers after 5 ms, 50 conns, 1,000/s", run: latency::delayed },
-    Case { name: "known-service: a server that measures its own, 5 ms, 50 conns, 1,000/s", run: known_service::known },
+    Case { name: "known-service: a server that measures its own, 5 ms, 50 conns", run: known_service::known },
     Case { name: "stop: a stopped server, 50 conns, 1,000/s", run: latency::stopped },
     Case { name: "stop: the same, 4 conns, one message in flight each", run: latency::stopped_closed },
     Case { name: "disturbed: two busy programs on the client's CPU, 1 conn", run: disturbance::shared_cpu },

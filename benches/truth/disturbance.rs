@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use multiconn::results::{Latencies, Precision};
 use rustix::process::{Pid, Signal, getppid, kill_process};
 
-use crate::arrival_server::{ArrivalServer, Behaviour, one_per};
+use crate::arrival_server::{ArrivalServer, Behaviour, ReplyAt, one_per};
 use crate::client::{Client, at, check, run};
 use crate::common::Outcome;
 use crate::common::child::{Guard, own_command};
@@ -26,9 +26,18 @@ const STALL_PAUSE: Duration = Duration::from_micros(9700);
 
 /// The CPU of a closed loop is shared with two programs that use all they get. Undisturbed and disturbed runs alternate.
 ///
-/// The server polls. One that sleeps takes longer to wake up after each pause of the client, and that is not the client's.
+/// The servers poll. One that sleeps takes longer to wake up after each pause of the client, and that is not the client's.
+/// One replies at once, and one after 100 µs: what remains is a few microseconds that do not depend on the server.
 pub(crate) fn shared_cpu(bench: &mut Bench) -> Outcome<()> {
-    let server = ArrivalServer::start(&bench.setup.cpus, Behaviour { polls: true, ..Behaviour::default() })?;
+    for micros in [0, 100] {
+        row(&format!("server that takes {micros} µs"), "", "");
+        shared_cpu_with(bench, Some(one_per(micros * 1000, 0)))?;
+    }
+    Ok(())
+}
+
+fn shared_cpu_with(bench: &mut Bench, reply_at: Option<ReplyAt>) -> Outcome<()> {
+    let server = ArrivalServer::start(&bench.setup.cpus, Behaviour { reply_at, polls: true, ..Behaviour::default() })?;
     for timestamps in ["kernel", "user"] {
         let (mut alone, mut disturbed) = (Vec::new(), Vec::new());
         for _ in 0..bench.setup.options.rounds {

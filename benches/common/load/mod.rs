@@ -18,9 +18,10 @@ use rustix::io::Errno;
 use crate::common::Outcome;
 use crate::common::traffic::{Pattern, Traffic};
 
-const PATTERNS: [(&str, Pattern); 6] = [
+const PATTERNS: [(&str, Pattern); 7] = [
     ("steady", Pattern::Steady),
     ("churn", Pattern::Churn),
+    ("resumed-churn", Pattern::ResumedChurn),
     ("silent", Pattern::Silent),
     ("silent-after-one", Pattern::SilentAfterOne),
     ("datagrams", Pattern::Datagrams),
@@ -45,6 +46,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
         _ if parameters.traffic.tls => secure::run(&parameters),
         Pattern::Steady => steady::run(&parameters),
         Pattern::Churn => churn::run(&parameters),
+        Pattern::ResumedChurn => Err("sessions are resumed over TLS only".to_owned()),
         Pattern::Datagrams | Pattern::MergedDatagrams => datagrams::run(&parameters),
         Pattern::Silent | Pattern::SilentAfterOne => silent::run(&parameters),
     }
