@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 /// The limit of every wait. Far longer than anything takes on a busy machine: only a failing test waits this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pause between two checks of a condition that cannot notify.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
