@@ -61,7 +61,7 @@ pub(crate) struct Endpoint {
 
 /// A stream of a loop.
 #[derive(Debug)]
-pub(crate) struct SimulatedStream(u32);
+pub struct SimulatedStream(u32);
 
 impl SimulatedStream {
     pub(super) fn new(endpoint: usize) -> Self {
@@ -83,6 +83,25 @@ impl SimulatedStream {
             kernel.record(count as u64);
             Ok(count)
         })
+    }
+
+    /// Copies what has arrived, and leaves it there (recv(2), `MSG_PEEK`).
+    pub(crate) fn peek(&self, room: &mut [u8]) -> io::Result<usize> {
+        with(|kernel| {
+            kernel.call(9, self.endpoint());
+            kernel.interrupt()?;
+            let endpoint = &kernel.endpoints[self.endpoint()];
+            let count = room.len().min(endpoint.received.len());
+            for (byte, place) in endpoint.received.range(..count).zip(room) {
+                *place = *byte;
+            }
+            // Without any, as a read: the end, or an error.
+            if count == 0 { kernel.read(self.endpoint(), &mut []) } else { Ok(count) }
+        })
+    }
+
+    pub(crate) fn peer_address(&self) -> SocketAddr {
+        with(|kernel| kernel.endpoints[self.endpoint()].peer_address)
     }
 
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {

@@ -7,12 +7,12 @@ mod receive;
 
 pub use receive::{ProxyHeader, receive_header};
 
+use super::byte_stream::ByteStream;
 use super::{Address, Stream};
 use crate::error::Error;
 use ppp::{v1, v2};
 use std::fmt;
-use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
 use std::str::FromStr;
 
 /// A version of the PROXY protocol.
@@ -78,19 +78,12 @@ impl fmt::Display for ProxyVersion {
 /// Those of getsockname(2), getpeername(2) and send(2). A new socket has room for a header; if it takes only a part, the
 /// error is [`ErrorKind::WriteZero`].
 pub fn send_header(version: ProxyVersion, stream: &mut Stream) -> io::Result<()> {
-    let unnamed = || Address::Unix(PathBuf::new());
-    match stream {
-        Stream::Tcp(socket) => {
-            let (source, destination) = (Address::Ip(socket.local_addr()?), Address::Ip(socket.peer_addr()?));
-            write_whole(socket, &version.header(&source, &destination))
-        }
-        Stream::Unix(socket) => write_whole(socket, &version.header(&unnamed(), &unnamed())),
-        Stream::Tls(layer) => send_header(version, layer.socket_mut()),
+    if let Stream::Tls(layer) = stream {
+        return send_header(version, layer.socket_mut());
     }
-}
-
-fn write_whole(mut socket: impl Write, header: &[u8]) -> io::Result<()> {
-    let count = socket.write(header)?;
+    let [source, destination] = stream.end_addresses()?;
+    let header = version.header(&source, &destination);
+    let count = stream.write(&header)?;
     if count == header.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
 }
 

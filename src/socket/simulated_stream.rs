@@ -1,4 +1,4 @@
-//! Connected byte streams of the simulated kernel. TLS and the PROXY protocol are not simulated.
+//! Connected byte streams of the simulated kernel.
 
 use super::byte_stream::ByteStream;
 use super::tcp_info::Delivery;
@@ -7,6 +7,8 @@ use super::{Address, TlsFacts};
 use crate::simulated_kernel::SimulatedStream;
 use mio::event::Source;
 use mio::net::UnixStream;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -83,9 +85,14 @@ impl ByteStream for Stream {
     }
 
     fn delivery(&self) -> Option<Delivery> {
-        let Self::Simulated(stream) = self else { return None };
-        let (acknowledged_bytes, lacks_end) = stream.delivery();
-        Some(Delivery { acknowledged_bytes, lacks_end })
+        match self {
+            Self::Simulated(stream) => {
+                let (acknowledged_bytes, lacks_end) = stream.delivery();
+                Some(Delivery { acknowledged_bytes, lacks_end })
+            }
+            Self::Unix(_) => None,
+            Self::Tls(stream) => stream.socket().delivery(),
+        }
     }
 
     fn local_address(&self) -> Option<Address> {
@@ -116,6 +123,34 @@ impl Stream {
             Self::Simulated(stream) => stream,
             Self::Unix(stream) => stream,
             Self::Tls(stream) => stream.socket_mut().source(),
+        }
+    }
+
+    /// Receives from the socket below a TLS layer, or copies what has arrived.
+    ///
+    /// # Errors
+    ///
+    /// Those of recv(2).
+    pub fn receive_below_tls(&self, buf: &mut [u8], flags: RecvFlags) -> Result<usize, Errno> {
+        let received = match self {
+            Self::Simulated(stream) if flags.contains(RecvFlags::PEEK) => stream.peek(buf),
+            Self::Simulated(stream) => stream.read(buf),
+            Self::Unix(_) => real(),
+            Self::Tls(stream) => return stream.socket().receive_below_tls(buf, flags),
+        };
+        received.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    }
+
+    /// The addresses of the two ends of the socket, its own first.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn end_addresses(&self) -> io::Result<[Address; 2]> {
+        match self {
+            Self::Simulated(stream) => Ok([LISTENER.into(), stream.peer_address()].map(Address::Ip)),
+            Self::Unix(_) => real(),
+            Self::Tls(stream) => stream.socket().end_addresses(),
         }
     }
 

@@ -16,7 +16,7 @@ use socket2::SockRef;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::Shutdown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// TLS over a socket.
@@ -164,6 +164,32 @@ impl Stream {
             Self::Tcp(stream) => stream,
             Self::Unix(stream) => stream,
             Self::Tls(stream) => stream.socket_mut().source(),
+        }
+    }
+
+    /// Receives with `flags`, from the socket below a TLS layer (recv(2)).
+    ///
+    /// # Errors
+    ///
+    /// Those of recv(2).
+    pub fn receive_below_tls(&self, buf: &mut [u8], flags: RecvFlags) -> Result<usize, Errno> {
+        match self {
+            Self::Tcp(stream) => recv(stream, buf, flags).map(|(count, _)| count),
+            Self::Unix(stream) => recv(stream, buf, flags).map(|(count, _)| count),
+            Self::Tls(stream) => stream.socket().receive_below_tls(buf, flags),
+        }
+    }
+
+    /// The addresses of the two ends of the socket, its own first. Those of a Unix socket are empty.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2) and getpeername(2).
+    pub fn end_addresses(&self) -> io::Result<[Address; 2]> {
+        match self {
+            Self::Tcp(stream) => Ok([Address::Ip(stream.local_addr()?), Address::Ip(stream.peer_addr()?)]),
+            Self::Unix(_) => Ok([(); 2].map(|()| Address::Unix(PathBuf::new()))),
+            Self::Tls(stream) => stream.socket().end_addresses(),
         }
     }
 

@@ -3,10 +3,9 @@
 use crate::socket::{Address, Stream};
 use ppp::{v1, v2};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{RecvFlags, recv};
+use rustix::net::RecvFlags;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 
 /// Maximum length of a version 1 header, including its CR LF (`proxy-protocol.txt`, section 2.1).
 const MAX_V1_BYTES: usize = 107;
@@ -57,18 +56,10 @@ pub enum ProxyHeader {
 ///
 /// Those of recv(2).
 pub fn receive_header(stream: &Stream, is_hung_up: bool) -> io::Result<ProxyHeader> {
-    match stream {
-        Stream::Tcp(socket) => receive(socket, is_hung_up),
-        Stream::Unix(socket) => receive(socket, is_hung_up),
-        Stream::Tls(layer) => receive_header(layer.socket(), is_hung_up),
-    }
-}
-
-fn receive(socket: impl AsFd, is_hung_up: bool) -> io::Result<ProxyHeader> {
     let mut bytes = [0; MAX_V2_BYTES];
-    let count = match retry_on_intr(|| recv(&socket, &mut bytes, RecvFlags::PEEK)) {
-        Ok((_, 0)) => return Ok(invalid("the input ended before it")),
-        Ok((_, count)) => count,
+    let count = match retry_on_intr(|| stream.receive_below_tls(&mut bytes, RecvFlags::PEEK)) {
+        Ok(0) => return Ok(invalid("the input ended before it")),
+        Ok(count) => count,
         Err(Errno::AGAIN) => return Ok(ProxyHeader::Pending),
         Err(error) => return Err(error.into()),
     };
@@ -76,7 +67,7 @@ fn receive(socket: impl AsFd, is_hung_up: bool) -> io::Result<ProxyHeader> {
         (ProxyHeader::Pending, _) if is_hung_up => Ok(invalid("the input ended within it")),
         (header, 0) => Ok(header),
         (header, length) => {
-            let (_, consumed) = retry_on_intr(|| recv(&socket, &mut bytes[..length], RecvFlags::empty()))?;
+            let consumed = retry_on_intr(|| stream.receive_below_tls(&mut bytes[..length], RecvFlags::empty()))?;
             if consumed == length { Ok(header) } else { Err(ErrorKind::UnexpectedEof.into()) }
         }
     }
@@ -159,5 +150,6 @@ fn invalid(detail: &str) -> ProxyHeader {
     ProxyHeader::Invalid(detail.trim_end_matches('.').to_owned())
 }
 
-#[cfg(test)]
+// They use real sockets.
+#[cfg(all(test, not(multiconn_simulated)))]
 mod tests;
