@@ -12,7 +12,7 @@ mod session_turn;
 mod signals;
 #[cfg(all(test, multiconn_simulated))]
 mod tests {
-    mod world;
+    pub(super) mod world;
 }
 
 use super::acceptor::{ACCEPTS_PER_TURN, Accepted, Acceptor, Purpose};
@@ -393,6 +393,8 @@ impl<'a, S: Service> Worker<'a, S> {
             _ => return,
         };
         entry.session.deregister(context, key, &self.shared.memory);
+        #[cfg(all(test, multiconn_simulated))]
+        tests::world::on_closed(&entry.session.socket, reason);
         let closing = entry.closing(reason, context.now, &mut self.malformed);
         let (peer, is_admitted) = (entry.peer.get(), entry.session.is_admitted);
         // Before the end of a PROXY header there is no handshake.

@@ -190,6 +190,11 @@ impl Kernel {
         &self.endpoints[self.endpoints[number].peer]
     }
 
+    /// The number of the other end.
+    pub(crate) fn peer_of(&self, number: usize) -> usize {
+        self.endpoints[number].peer
+    }
+
     /// Bytes that have arrived at `number`, and were not read.
     pub(crate) fn unread_bytes(&self, number: usize) -> usize {
         self.endpoints[number].received.len()

@@ -2,8 +2,10 @@
 
 use super::Nanos;
 use super::plan::{Conduct, Ending, Plan};
-use super::record::Records;
-use super::services::Kind;
+use super::proxy_header::Meaning;
+use super::record::{Records, World};
+use super::services::{Kind, has_passed};
+use super::take_closed;
 use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Key, LoopContext};
 use crate::pump::Session;
@@ -11,6 +13,8 @@ use crate::server::worker::outgoing::State;
 use crate::server::worker::{Entry, Worker};
 use crate::service::Service;
 use crate::simulated_kernel::{instant, with};
+use crate::socket::Address;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,14 +37,19 @@ impl Invariants {
 
     /// After each round of the loop.
     pub(super) fn check<S: Service>(&mut self, worker: &Worker<'_, S>, context: &LoopContext) {
+        self.check_closed();
         self.check_violations();
         let (mut open, mut open_outgoing, mut charged) = (0, 0, 0);
+        let mut clients = BTreeMap::<_, usize>::new();
         for key in worker.entries.keys() {
             match worker.entries.get(key) {
                 Some(Entry::Service(entry)) => {
                     open += 1;
                     charged += entry.session.charged_bytes();
                     check_session(&entry.session, key, &worker.limits, context);
+                    if let (true, Address::Ip(client)) = (entry.session.is_admitted, &*entry.peer.get()) {
+                        *clients.entry(client.ip()).or_default() += 1;
+                    }
                 }
                 Some(Entry::Outgoing(outgoing)) => {
                     charged += outgoing.held_bytes;
@@ -56,8 +65,11 @@ impl Invariants {
         let (counters, outgoing) = (worker.counters, &worker.counters.outgoing);
         assert_eq!(counters.accepted.get(), open + counters.closed.total(), "accepted = open + closed");
         assert_eq!(outgoing.opened.get(), open_outgoing + outgoing.closed.total(), "opened = open + closed");
-        let counted = if self.plan.config.max_per_address.is_some() { open } else { 0 };
-        assert_eq!(worker.shared.admission.counted_by_address() as u64, counted, "connections of all addresses");
+        if let Some(max) = self.plan.config.max_per_address {
+            let counted = worker.shared.admission.counted_by_address();
+            assert_eq!(counted, clients.values().sum::<usize>(), "connections of all addresses");
+            assert!(clients.values().all(|count| *count <= max), "{clients:?}, {max} allowed");
+        }
         assert_eq!(worker.shared.memory.held_bytes(), charged, "charged memory");
         assert!(!self.plan.limits_memory() || charged <= self.plan.config.memory_limit, "{charged} bytes held");
         if let Some(max) = self.plan.config.max_connections.filter(|_| self.records.borrow().ended_at.is_none()) {
@@ -77,6 +89,57 @@ impl Invariants {
         assert!(in_round <= turns * turn, "{in_round} bytes in a round");
     }
 
+    /// The reasons of connections that had no service.
+    fn check_closed(&self) {
+        for (client, reason) in take_closed() {
+            let mut world = self.records.borrow_mut();
+            let Some(number) = world.peers.iter().position(|record| record.endpoint == Some(client)) else { continue };
+            let is_right = match world.peers[number].reason {
+                Some(told) => told == reason,
+                None => !world.peers[number].was_served && self.is_justified(&world, number, client, reason),
+            };
+            if !is_right {
+                let now = with(|kernel| kernel.now);
+                let record = &world.peers[number];
+                let text = format!("peer {number}: closed for {reason:?} without a service at {now}: {record:?}");
+                world.violations.push(text);
+            }
+            world.peers[number].reason = Some(reason);
+        }
+    }
+
+    /// Whether the connection of a peer may close for `reason` before it has a service.
+    fn is_justified(&self, world: &World, number: usize, client: usize, reason: CloseReason) -> bool {
+        let (record, peer, config) = (&world.peers[number], &self.plan.peers[number], &self.plan.config);
+        if !config.proxy_protocol {
+            return false;
+        }
+        let passed = |limit| {
+            let (now, accepted) = with(|kernel| (kernel.now, kernel.other(client).accepted));
+            accepted.is_some_and(|accepted| has_passed(now, accepted, limit))
+        };
+        match reason {
+            CloseReason::ProxyHeaderInvalid => {
+                // A reset can overtake the rest of it.
+                let is_lost = self.plan.faults.lost_bytes && record.broke_off;
+                let is_cut = record.sent < peer.header.bytes.len() && (record.has_ended || record.closed);
+                is_cut || is_lost || matches!(peer.header.meaning, Meaning::Invalid(bytes) if record.sent >= bytes)
+            }
+            CloseReason::HandshakeTimeout => passed(config.limits.handshake),
+            CloseReason::Idle => passed(config.limits.idle),
+            CloseReason::Reset => record.broke_off || record.closed,
+            CloseReason::Refused => {
+                peer.header.is_valid() && (config.max_per_address.is_some() || self.plan.client(number).is_none())
+            }
+            CloseReason::Stopped => world.ended_at.is_some() && self.plan.ending == Ending::Stop,
+            CloseReason::DrainCut => {
+                let now = with(|kernel| kernel.now);
+                world.ended_at.is_some_and(|ended_at| has_passed(now, ended_at, Some(config.drain_timeout)))
+            }
+            _ => false,
+        }
+    }
+
     fn check_violations(&self) {
         let world = self.records.borrow();
         assert!(world.violations.is_empty(), "{}", world.violations.join("\n"));
@@ -84,6 +147,7 @@ impl Invariants {
 
     /// After the last round.
     pub(super) fn check_end<S: Service>(&self, worker: &Worker<'_, S>, context: &LoopContext) {
+        self.check_closed();
         self.check_violations();
         let world = self.records.borrow();
         let ended_at = world.ended_at.expect("the worker ends when it is told to");
@@ -107,9 +171,10 @@ impl Invariants {
                 [server.read_bytes, u64::from(server.was_refused), server.opened]
             });
             self.check_refused(number, was_refused > 0, opened);
-            let stream = &self.plan.peers[number].stream;
-            let read = usize::try_from(read_bytes).unwrap_or(usize::MAX);
-            assert!(read <= record.sent, "peer {number}: more read than sent");
+            let peer = &self.plan.peers[number];
+            let (stream, sent) = (&peer.stream, peer.stream_bytes(record.sent));
+            assert!(read_bytes <= record.sent as u64, "peer {number}: more read than sent");
+            let read = record.served;
             let is_complete = !record.broke_off && record.reason == Some(CloseReason::PeerClosed);
             let upstream = world.upstreams.iter().rfind(|upstream| upstream.peer == number);
             let may_be_idle = self.plan.config.limits.idle.is_some();
@@ -124,7 +189,7 @@ impl Invariants {
                 assert_eq!(record.received, answer(stream.len()), "peer {number}: the answer is cut: {record:?}");
             }
             if is_complete {
-                assert_eq!(read, record.sent, "peer {number}: input before the end was not read: {record:?}");
+                assert_eq!(read, sent, "peer {number}: input before the end was not read: {record:?}");
                 assert!(!record.saw_reset, "peer {number}: reset after an orderly end: {record:?}");
                 assert!(record.saw_end, "peer {number}: no end: {record:?}");
                 assert_eq!(record.received, answer(read), "peer {number}: the answer is cut: {record:?}");
@@ -162,7 +227,10 @@ fn check_session<S: Service>(session: &Session<S>, key: Key, limits: &Limits, co
         assert!(held > 0 || storage == 0, "an empty buffer keeps {storage} bytes");
     }
     let is_idle = !session.connection.wants_read(limits) && !session.connection.wants_service();
-    assert!(session.is_queued() || is_idle, "a session that can go on is not in the ready queue");
+    assert!(
+        session.is_queued() || is_idle || !session.is_admitted,
+        "a session that can go on is not in the ready queue"
+    );
     if let Some(deadline) = session.connection.next_deadline(limits) {
         // Of several that expire at once, as after a jump, some are left to the next tick. So is that of a connection
         // accepted after the drain timeout.

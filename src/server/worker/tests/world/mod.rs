@@ -8,11 +8,13 @@
 mod invariants;
 mod peer;
 mod plan;
+mod proxy_header;
 mod record;
 mod services;
 mod upstream;
 
 use crate::buffer::MemoryAccount;
+use crate::connection::CloseReason;
 use crate::event_loop::{EventLoop, Handler};
 use crate::server::acceptor::Purpose;
 use crate::server::admission::Admission;
@@ -27,12 +29,13 @@ use crate::server::shared::Shared;
 use crate::server::worker::{Job, Worker};
 use crate::service::Context;
 use crate::simulated_kernel::{Kernel, Nanos, Rng, Script, SimulatedListener, with};
-use crate::socket::{Address, Listener};
+use crate::socket::{Address, Listener, Stream, TlsStream};
 use invariants::Invariants;
 use peer::Peer;
 use plan::{Ending, Plan};
 use record::{Record, Records};
 use services::Watched;
+use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -62,9 +65,29 @@ struct Outcome {
     rounds: u64,
     calls: u64,
     accepted: u64,
+    /// Those of a server that expects PROXY protocol headers.
+    with_headers: u64,
     /// Connections to upstreams.
     outgoing: u64,
     trace: u64,
+}
+
+thread_local! {
+    /// Connections that the worker has closed since the last round: the endpoint of the peer, and the reason.
+    static CLOSED: RefCell<Vec<(usize, CloseReason)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The worker closes a connection.
+pub(in crate::server::worker) fn on_closed(socket: &Stream, reason: CloseReason) {
+    let stream = socket.tls().map_or(socket, TlsStream::socket);
+    if let Stream::Simulated(stream) = stream {
+        let client = with(|kernel| kernel.peer_of(stream.endpoint()));
+        CLOSED.with_borrow_mut(|closed| closed.push((client, reason)));
+    }
+}
+
+fn take_closed() -> Vec<(usize, CloseReason)> {
+    CLOSED.take()
 }
 
 /// Ends the faults, and later the server.
@@ -155,7 +178,8 @@ fn run(seed: u64) -> Outcome {
         }
     });
     invariants.check_peers();
-    with(|kernel| Outcome { rounds, calls: kernel.calls, accepted, outgoing, trace: kernel.trace })
+    let with_headers = if plan.config.proxy_protocol { accepted } else { 0 };
+    with(|kernel| Outcome { rounds, calls: kernel.calls, accepted, with_headers, outgoing, trace: kernel.trace })
 }
 
 fn new_shared(plan: &Plan, handle: ServerHandle) -> Shared {
@@ -215,19 +239,22 @@ fn worlds_keep_the_invariants() {
     let first = variable("MULTICONN_FIRST_SEED").unwrap_or(1);
     let count = variable("MULTICONN_SEEDS").unwrap_or(DEFAULT_SEEDS);
     let start = Instant::now();
-    let [mut rounds, mut accepted, mut outgoing] = [0; 3];
+    let [mut rounds, mut accepted, mut with_headers, mut outgoing] = [0; 4];
     for seed in first..first + count {
         let outcome = run_named(seed);
         rounds += outcome.rounds;
         accepted += outcome.accepted;
+        with_headers += outcome.with_headers;
         outgoing += outcome.outgoing;
     }
     let took = start.elapsed();
     let per_minute = Duration::from_secs(60).as_nanos() * u128::from(count) / took.as_nanos().max(1);
     eprintln!(
-        "{count} seeds, {accepted} connections, {outgoing} outgoing, {rounds} rounds in {took:.1?}: {per_minute} seeds per minute"
+        "{count} seeds, {accepted} connections ({with_headers} with headers), {outgoing} outgoing, {rounds} rounds in {took:.1?}: \
+        {per_minute} seeds per minute"
     );
     assert!(accepted > count / 4 && outgoing > count / 40, "the worlds are empty");
+    assert!(with_headers > count / 20 || cfg!(not(feature = "proxy-protocol")), "no connection begins with a header");
 }
 
 #[test]

@@ -6,7 +6,6 @@ use super::services::Kind;
 use super::{MILLISECOND, Nanos};
 use crate::simulated_kernel::{Kernel, Script};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 pub(super) struct Peer {
@@ -31,10 +30,8 @@ impl Peer {
 
     fn connect(&mut self, kernel: &mut Kernel, script: usize) -> Option<usize> {
         self.has_tried = true;
-        let PeerPlan { host, rooms, .. } = self.plan.peers[self.number];
-        let port = u16::try_from(self.number).unwrap_or(u16::MAX);
-        let address = SocketAddr::from((Ipv4Addr::new(198, 51, 100, host), port));
-        kernel.connect(0, script, address, rooms)
+        let PeerPlan { rooms, .. } = self.plan.peers[self.number];
+        kernel.connect(0, script, self.plan.socket_address(self.number), rooms)
     }
 
     /// Reads what has arrived.
@@ -61,18 +58,18 @@ impl Peer {
     fn act(&self, kernel: &mut Kernel, endpoint: usize, record: &mut Record, is_quiet: bool) {
         let plan = &self.plan.peers[self.number];
         let stops_at = match plan.conduct {
-            Conduct::Orderly | Conduct::Converses => plan.stream.len(),
+            Conduct::Orderly | Conduct::Converses => plan.wire.len(),
             Conduct::Resets(after) | Conduct::Closes(after) | Conduct::Vanishes(after) => after,
         };
         let converses = plan.conduct == Conduct::Converses && self.answers_each_part();
         if is_quiet && !converses {
             kernel.shut(endpoint);
             record.has_ended = true;
-        } else if converses && record.received < record.sent {
+        } else if converses && record.received < plan.stream_bytes(record.sent) {
             // Woken by the rest of the answer.
         } else if record.sent < stops_at {
             let count = (1 + kernel.rng.index(plan.part)).min(stops_at - record.sent);
-            match kernel.write(endpoint, &plan.stream[record.sent..record.sent + count]) {
+            match kernel.write(endpoint, &plan.wire[record.sent..record.sent + count]) {
                 Ok(count) => record.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => record.saw_reset = true,

@@ -1,11 +1,14 @@
 //! What a seed determines: configuration, faults, and what each peer does.
 
+use super::proxy_header::{Header, Meaning};
 use super::services::Kind;
 use super::upstream::PREAMBLE_BYTES;
 use super::{GRACE, MILLISECOND, Nanos, SECOND};
 use crate::server::config::{AtLimit, ServerConfig};
 use crate::simulated_kernel::{Faults, Rng};
 use crate::socket::Endpoint;
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Longest stream of most peers.
@@ -58,7 +61,10 @@ pub(super) struct PeerPlan {
     /// Its address is one of a few.
     pub(super) host: u8,
     pub(super) begins: Nanos,
+    pub(super) header: Header,
     pub(super) stream: Vec<u8>,
+    /// What it sends: its header and its stream.
+    pub(super) wire: Vec<u8>,
     pub(super) conduct: Conduct,
     /// Room of the two receive buffers: of the server, and of the peer.
     pub(super) rooms: [usize; 2],
@@ -77,12 +83,14 @@ impl Plan {
         let count = 1 + rng.index(6);
         let ends_early = rng.one_in(3);
         let end_at = if ends_early { rng.below(quiet_at) } else { quiet_at + GRACE };
+        let config = config(rng);
+        let expects_headers = config.proxy_protocol;
         let mut plan = Self {
-            config: config(rng),
+            config,
             faults: faults(rng, quiet_at),
             service,
             backlog: rng.pick(&[1, 3, 100]),
-            peers: (0..count).map(|_| peer(rng, quiet_at)).collect(),
+            peers: (0..count).map(|number| peer(rng, quiet_at, expects_headers.then_some(number))).collect(),
             upstreams_break: rng.one_in(2),
             connect_timeout: Duration::from_millis(rng.pick(&[100, 1000, 8000])),
             quiet_at,
@@ -109,9 +117,36 @@ impl Plan {
         self.service == Kind::Proxy && 2 * longest > self.connect_timeout
     }
 
+    /// The address that the service of a peer must see; none if it must have no service.
+    pub(super) fn client(&self, number: usize) -> Option<SocketAddr> {
+        let socket = self.socket_address(number);
+        let client = match self.peers[number].header.meaning {
+            Meaning::Client(client) => client,
+            Meaning::Socket => socket,
+            Meaning::Invalid(_) => return None,
+        };
+        let is_in = |ranges: &[IpNet], ip: IpAddr| ranges.iter().any(|range| range.contains(&ip));
+        let (config, ip) = (&self.config, client.ip());
+        let is_trusted = !config.proxy_protocol || is_in(&config.proxy_from, socket.ip());
+        (is_trusted && (config.allow.is_empty() || is_in(&config.allow, ip))).then_some(client)
+    }
+
+    /// The address of the socket of a peer.
+    pub(super) fn socket_address(&self, number: usize) -> SocketAddr {
+        let port = u16::try_from(number).unwrap_or(u16::MAX);
+        SocketAddr::from((Ipv4Addr::new(198, 51, 100, self.peers[number].host), port))
+    }
+
     /// Whether memory is limited.
     pub(super) fn limits_memory(&self) -> bool {
         self.config.memory_limit < usize::MAX
+    }
+}
+
+impl PeerPlan {
+    /// How many bytes of the stream are in the first `count` that it sends.
+    pub(super) fn stream_bytes(&self, count: usize) -> usize {
+        count.saturating_sub(self.header.bytes.len())
     }
 }
 
@@ -128,6 +163,7 @@ fn config(rng: &mut Rng) -> ServerConfig {
     config.limits.first_byte = timeout(rng);
     config.limits.write = timeout(rng);
     config.limits.lifetime = timeout(rng);
+    config.limits.handshake = timeout(rng);
     config.limits.linger = Duration::from_millis(rng.pick(&[0, 50, 1000, 5000]));
     config.max_connections = rng.pick(&[None, None, Some(1), Some(2)]);
     config.max_per_address = rng.pick(&[None, None, None, Some(1)]);
@@ -135,6 +171,16 @@ fn config(rng: &mut Rng) -> ServerConfig {
     config.memory_limit = rng.pick(&[usize::MAX, usize::MAX, usize::MAX, 200]);
     config.max_outgoing = rng.pick(&[None, None, None, Some(1)]);
     config.drain_timeout = Duration::from_millis(rng.pick(&[0, 100, 2000, 30_000]));
+    let has_headers = rng.one_in(4) && cfg!(feature = "proxy-protocol");
+    config.proxy_protocol = has_headers;
+    let range = |text: &str| text.parse::<IpNet>().expect("a range");
+    let [is_open, is_trusting] = [rng.one_in(6), rng.one_in(6)].map(|is_rare| !is_rare);
+    config.allow = match (is_open, has_headers) {
+        (true, _) => Vec::new(),
+        (false, true) => vec![range("203.0.113.0/24")],
+        (false, false) => vec![range("198.51.100.1/32")],
+    };
+    config.proxy_from = vec![range(if is_trusting { "198.51.100.0/24" } else { "198.51.100.1/32" })];
     config
 }
 
@@ -156,12 +202,18 @@ fn faults(rng: &mut Rng, quiet_at: Nanos) -> Faults {
     }
 }
 
-fn peer(rng: &mut Rng, quiet_at: Nanos) -> PeerPlan {
+/// A peer, with a header of its number if the server expects one.
+fn peer(rng: &mut Rng, quiet_at: Nanos, header: Option<usize>) -> PeerPlan {
     // Some streams are long enough to show a turn without a budget. They do not travel in small parts.
     let is_long = rng.one_in(40);
     let longest = if is_long { 5000 } else { rng.pick(&[0, 5, 60, STREAM_BYTES]) };
     let stream = Kind::stream(rng, longest);
-    let after = rng.index(stream.len() + 1);
+    let header = header.map_or_else(Header::none, |number| Header::new(rng, number));
+    let wire = [&header.bytes[..], &stream].concat();
+    let after = rng.index(wire.len() + 1);
+    let mut rooms = [(); 2].map(|()| if is_long { 100_000 } else { rng.pick(&[1, 7, 64, 100_000]) });
+    // A header is received as a whole.
+    rooms[0] = rooms[0].max(header.bytes.len());
     PeerPlan {
         host: 1 + u8::try_from(rng.below(2)).unwrap_or_default(),
         begins: rng.below(quiet_at),
@@ -172,8 +224,10 @@ fn peer(rng: &mut Rng, quiet_at: Nanos) -> PeerPlan {
             3 => Conduct::Converses,
             _ => Conduct::Orderly,
         },
+        header,
         stream,
-        rooms: [(); 2].map(|()| if is_long { 100_000 } else { rng.pick(&[1, 7, 64, 100_000]) }),
+        wire,
+        rooms,
         part: if is_long { 10_000 } else { rng.pick(&[1, 10, 200, 1000]) },
         pause: rng.pick(&[1, 50_000, 5 * MILLISECOND, 200 * MILLISECOND]),
         reads_from: if rng.one_in(4) { rng.below(2 * quiet_at) } else { 0 },

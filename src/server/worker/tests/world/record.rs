@@ -21,12 +21,12 @@ pub(super) struct World {
 impl World {
     /// Long after the end of the faults nothing is open.
     pub(super) fn check_all_ended(&mut self, kernel: &Kernel) {
-        let is_stuck = |record: &&Record| record.was_served && record.reason.is_none();
-        let describe = |record: &Record| {
+        for record in &self.peers {
             let server = record.endpoint.map(|client| kernel.other(client));
-            format!("a connection does not end: {record:?} {server:?}")
-        };
-        self.violations.extend(self.peers.iter().filter(is_stuck).map(describe));
+            if server.is_some_and(|server| server.accepted.is_some() && !server.is_closed) {
+                self.violations.push(format!("a connection does not end: {record:?} {server:?}"));
+            }
+        }
         let waiting = kernel.waiting_since(0, kernel.now);
         if waiting > 0 {
             self.violations.push(format!("{waiting} connections are not accepted"));
@@ -52,8 +52,11 @@ pub(super) struct UpstreamRecord {
 pub(super) struct Record {
     /// The endpoint of the peer, once it has connected.
     pub(super) endpoint: Option<usize>,
+    /// Bytes of the header and the stream.
     pub(super) sent: usize,
     pub(super) received: usize,
+    /// Bytes of the stream that its service has seen.
+    pub(super) served: usize,
     /// It has shut down its sending half.
     pub(super) has_ended: bool,
     pub(super) saw_end: bool,

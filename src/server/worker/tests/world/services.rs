@@ -10,7 +10,7 @@ use crate::service::{
     Unframed, Upstreams, Wait, upper,
 };
 use crate::simulated_kernel::{Rng, with};
-use crate::socket::Endpoint;
+use crate::socket::{Address, Endpoint};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl Kind {
 }
 
 /// Whether `limit` has passed at `now`, to a round.
-fn has_passed(now: Nanos, since: Nanos, limit: Option<Duration>) -> bool {
+pub(super) fn has_passed(now: Nanos, since: Nanos, limit: Option<Duration>) -> bool {
     limit.is_some_and(|limit| u128::from(now - since + ROUND) >= limit.as_nanos())
 }
 
@@ -111,26 +111,36 @@ pub(super) struct Watched {
     /// Number of the peer.
     peer: usize,
     records: Records,
-    /// When it was last called with new input, and how much had been read.
-    last_input: (Nanos, u64),
+    /// When it was last called with new input, and how many bytes it has seen.
+    last_input: (Nanos, usize),
+    /// Bytes that it has taken.
+    taken: usize,
     /// The connection was idle for its limit, before it was called again. What had arrived is still answered.
     was_idle: bool,
 }
 
 impl Watched {
     pub(super) fn new(plan: Rc<Plan>, peer: usize, records: Records, context: &mut Context<'_>) -> Self {
-        records.borrow_mut().peers[peer].was_served = true;
+        let client = plan.client(peer).map(Address::Ip);
+        let mut world = records.borrow_mut();
+        world.peers[peer].was_served = true;
+        if client.as_ref() != Some(context.peer()) {
+            world.violations.push(format!("peer {peer}: served as {}, and not as {client:?}", context.peer()));
+        }
+        drop(world);
         let service = plan.service.make(&plan, peer, context);
-        Self { service, plan, peer, records, last_input: (0, 0), was_idle: false }
+        Self { service, plan, peer, records, last_input: (0, 0), taken: 0, was_idle: false }
     }
 
-    fn note_input(&mut self) {
-        let client = self.records.borrow().peers[self.peer].endpoint;
-        let Some(client) = client else { return };
-        let [now, read, moved] = with(|kernel| {
-            let server = kernel.other(client);
-            [kernel.now, server.read_bytes, server.last_moved]
-        });
+    /// It is called with `offered` bytes of input.
+    fn note_input(&mut self, offered: usize) {
+        let read = self.taken + offered;
+        let mut world = self.records.borrow_mut();
+        let record = &mut world.peers[self.peer];
+        record.served = read;
+        let Some(client) = record.endpoint else { return };
+        drop(world);
+        let [now, moved] = with(|kernel| [kernel.now, kernel.other(client).last_moved]);
         self.was_idle |= has_passed(now, moved.max(self.last_input.0), self.plan.config.limits.idle);
         if read > self.last_input.1 {
             self.last_input = (now, read);
@@ -175,8 +185,7 @@ impl Watched {
                 CloseReason::FirstByteTimeout => self.last_input.1 == 0 && has_passed(opened, limits.first_byte),
                 CloseReason::WriteTimeout => {
                     // What the service has answered may still wait in the server, because room came with this round.
-                    let read = usize::try_from(server.read_bytes).unwrap_or(usize::MAX);
-                    let answer = self.plan.service.answer(&self.plan.peers[self.peer].stream[..read]);
+                    let answer = self.plan.service.answer(&self.plan.peers[self.peer].stream[..record.served]);
                     let is_unwritten = server.written_bytes < answer.len() as u64;
                     let is_waiting = is_unwritten
                         || server.is_full
@@ -204,8 +213,11 @@ impl Service for Watched {
         if self.records.borrow().peers[self.peer].reason.is_some() {
             self.records.borrow_mut().violations.push(format!("peer {}: served after its end", self.peer));
         }
-        self.note_input();
-        self.service.serve(input, output, context)
+        self.note_input(input.len());
+        let offered = input.len();
+        let wait = self.service.serve(input, output, context);
+        self.taken += offered - input.len();
+        wait
     }
 
     fn closed(&mut self, reason: CloseReason) {
