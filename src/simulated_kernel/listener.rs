@@ -149,7 +149,8 @@ impl Kernel {
     }
 
     /// Number of connections that wait to be accepted, and arrived before `time`.
-    pub(crate) fn waiting_since(&self, listener: usize, time: Nanos) -> usize {
-        self.backlogs[listener].waiting.iter().filter(|&&endpoint| self.endpoints[endpoint].opened < time).count()
+    pub(crate) fn waiting_since(&self, time: Nanos) -> usize {
+        let waiting = self.backlogs.iter().flat_map(|backlog| &backlog.waiting);
+        waiting.filter(|&&endpoint| self.endpoints[endpoint].opened < time).count()
     }
 }

@@ -25,6 +25,9 @@ pub(super) struct Loop {
     waker: Option<(Token, Arc<AtomicBool>)>,
     /// When its poll returns, while it sleeps.
     wakes_at: Option<Nanos>,
+    /// It has something to do before it sleeps again.
+    is_running: bool,
+    has_ended: bool,
 }
 
 /// A source of events.
@@ -118,7 +121,7 @@ impl Poll {
     #[allow(clippy::unnecessary_wraps, reason = "as in mio")]
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self(with(|kernel| {
-            kernel.loops.push(Loop::default());
+            kernel.loops.push(Loop { is_running: true, ..Loop::default() });
             kernel.current = kernel.loops.len() - 1;
             kernel.current
         })))
@@ -140,10 +143,15 @@ impl Poll {
         with(|kernel| kernel.poll(self.0, events, timeout));
         Ok(())
     }
+}
 
-    /// Lets the calls that follow be those of this loop.
-    pub(crate) fn enter(&self) {
-        with(|kernel| kernel.current = self.0);
+/// The loop has ended.
+impl Drop for Poll {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let ended = Loop { has_ended: true, ..Loop::default() };
+            with(|kernel| kernel.loops.get_mut(self.0).map(|place| *place = ended));
+        }
     }
 }
 
@@ -177,6 +185,22 @@ impl Loop {
 }
 
 impl Kernel {
+    /// Lets the calls that follow be those of the loop `number`.
+    pub(crate) fn enter(&mut self, number: usize) {
+        self.current = number;
+    }
+
+    /// The loop that goes on: one of those that have something to do, or else one of those that sleep.
+    pub(crate) fn next_loop(&mut self) -> usize {
+        let count = self.loops.len();
+        let is_due =
+            |one: &Loop| one.is_running || one.has_events() || one.wakes_at.is_some_and(|instant| instant <= self.now);
+        let any_due = self.loops.iter().any(is_due);
+        let may_go_on = |one: &Loop| !one.has_ended && (is_due(one) || !any_due);
+        let choices: Vec<usize> = (0..count).filter(|number| may_go_on(&self.loops[*number])).collect();
+        if let [only] = choices[..] { only } else { self.rng.pick(&choices) }
+    }
+
     /// Announces news of a source, once until it is reported.
     pub(super) fn announce(&mut self, registration: Option<Registration>, source: Source) {
         let Some((number, _)) = registration else { return };
@@ -205,8 +229,9 @@ impl Kernel {
             self.advance_to(time.min(self.faults.jumps_until));
         }
         let deadline = timeout.map(|timeout| begin.saturating_add(timeout));
-        self.loops[number].wakes_at = deadline;
-        while !self.loops.iter().any(Loop::has_events) {
+        (self.loops[number].wakes_at, self.loops[number].is_running) = (deadline, false);
+        // Other loops go on meanwhile: no time passes while one has something to do.
+        while !self.loops.iter().any(|one| one.is_running || one.has_events()) {
             let sleeping = self.loops.iter().filter_map(|poll| poll.wakes_at).min();
             if sleeping.is_some_and(|instant| instant <= self.now) {
                 break;
@@ -215,8 +240,10 @@ impl Kernel {
             let next = next.expect("the loop sleeps for ever, and nothing is left to happen");
             self.advance_to(next);
         }
-        self.loops[number].wakes_at = None;
         self.collect(number, events);
+        if !events.is_empty() || deadline.is_some_and(|instant| instant <= self.now) {
+            (self.loops[number].wakes_at, self.loops[number].is_running) = (None, true);
+        }
         let is_idle = events.is_empty() && self.now - begin <= POLL_TIME;
         self.idle_polls = if is_idle { self.idle_polls + 1 } else { 0 };
         assert!(self.idle_polls < MAX_IDLE_POLLS, "the loop polls without sleep and does nothing");

@@ -57,6 +57,13 @@ impl LocalWakes {
         WorkerNotify { worker: self.worker, sender }
     }
 
+    /// Lets the worker of these wakes run on this thread, instead of another one.
+    #[cfg(all(test, multiconn_simulated))]
+    pub(super) fn enter(&self) {
+        assert!(self.is_empty(), "the other worker has left connections that were woken");
+        RUNNING.set(self.worker);
+    }
+
     /// Whether no connection was woken since the last batch.
     #[inline]
     #[expect(clippy::unused_self, reason = "there is one on each thread")]

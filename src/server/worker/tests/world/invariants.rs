@@ -1,20 +1,21 @@
 //! The invariants, checked after each round, at the end of the worker, and at the end of all peers.
 
-use super::Nanos;
 use super::plan::{Conduct, Ending, Plan};
 use super::proxy_header::Meaning;
 use super::record::{Records, World};
 use super::services::{Kind, has_passed};
-use super::take_closed;
+use super::{Nanos, Running, take_closed};
 use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Key, LoopContext};
 use crate::pump::Session;
+use crate::server::shared::Shared;
 use crate::server::worker::outgoing::State;
 use crate::server::worker::{Entry, Worker};
 use crate::service::Service;
 use crate::simulated_kernel::{instant, with};
 use crate::socket::Address;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,61 +28,46 @@ const TURNS_IN_A_ROW: u64 = 8;
 pub(super) struct Invariants {
     plan: Rc<Plan>,
     records: Records,
-    moved_bytes: u64,
+    /// Of each worker.
+    moved_bytes: Vec<u64>,
 }
 
 impl Invariants {
     pub(super) fn new(plan: Rc<Plan>, records: Records) -> Self {
-        Self { plan, records, moved_bytes: 0 }
+        let moved_bytes = vec![0; plan.config.workers];
+        Self { plan, records, moved_bytes }
     }
 
-    /// After each round of the loop.
-    pub(super) fn check<S: Service>(&mut self, worker: &Worker<'_, S>, context: &LoopContext) {
+    /// After a round of the loop of worker `number`.
+    pub(super) fn check(&mut self, workers: &mut [Option<Running<'_>>], number: usize) {
         self.check_closed();
         self.check_violations();
-        let (mut open, mut open_outgoing, mut charged) = (0, 0, 0);
-        let mut clients = BTreeMap::<_, usize>::new();
-        for key in worker.entries.keys() {
-            match worker.entries.get(key) {
-                Some(Entry::Service(entry)) => {
-                    open += 1;
-                    charged += entry.session.charged_bytes();
-                    check_session(&entry.session, key, &worker.limits, context);
-                    if let (true, Address::Ip(client)) = (entry.session.is_admitted, &*entry.peer.get()) {
-                        *clients.entry(client.ip()).or_default() += 1;
-                    }
-                }
-                Some(Entry::Outgoing(outgoing)) => {
-                    charged += outgoing.held_bytes;
-                    if let State::Connected(entry) = &outgoing.state {
-                        open_outgoing += u64::from(outgoing.service.is_none());
-                        charged += entry.session.charged_bytes();
-                        check_session(&entry.session, key, &outgoing.options.limits, context);
-                    }
-                }
-                _ => {}
-            }
+        let Some(Running { worker, event_loop, .. }) = &mut workers[number] else { return };
+        check_sessions(worker, event_loop.context());
+        self.check_budget(worker, number);
+        let all: Vec<_> = workers.iter().flatten().map(|running| &running.worker).collect();
+        let shared = all[0].shared;
+        let mut sums = Sums::default();
+        for worker in &all {
+            sums.add(worker);
         }
-        let (counters, outgoing) = (worker.counters, &worker.counters.outgoing);
-        assert_eq!(counters.accepted.get(), open + counters.closed.total(), "accepted = open + closed");
-        assert_eq!(outgoing.opened.get(), open_outgoing + outgoing.closed.total(), "opened = open + closed");
-        if let Some(max) = self.plan.config.max_per_address {
-            let counted = worker.shared.admission.counted_by_address();
-            assert_eq!(counted, clients.values().sum::<usize>(), "connections of all addresses");
-            assert!(clients.values().all(|count| *count <= max), "{clients:?}, {max} allowed");
+        assert_eq!(shared.memory.held_bytes(), sums.charged, "charged memory");
+        let config = &self.plan.config;
+        assert!(!self.plan.limits_memory() || sums.charged <= config.memory_limit, "{} bytes held", sums.charged);
+        if let Some(max) = config.max_connections.filter(|_| self.records.borrow().ended_at.is_none()) {
+            assert!(sums.open <= max, "{} connections, {max} allowed", sums.open);
         }
-        assert_eq!(worker.shared.memory.held_bytes(), charged, "charged memory");
-        assert!(!self.plan.limits_memory() || charged <= self.plan.config.memory_limit, "{charged} bytes held");
-        if let Some(max) = self.plan.config.max_connections.filter(|_| self.records.borrow().ended_at.is_none()) {
-            assert!(open <= max as u64, "{open} connections, {max} allowed");
+        if let Some(max) = config.max_per_address {
+            let counted = shared.admission.counted_by_address();
+            assert_eq!(counted, sums.clients.values().sum::<usize>(), "connections of all addresses");
+            assert!(sums.clients.values().all(|count| *count <= max), "{:?}, {max} allowed", sums.clients);
         }
-        self.check_budget(worker);
     }
 
     /// One entry of the ready queue has a turn in a round, or a few in a row; and each connection with an event.
-    fn check_budget<S: Service>(&mut self, worker: &Worker<'_, S>) {
+    fn check_budget<S: Service>(&mut self, worker: &Worker<'_, S>, number: usize) {
         let moved = worker.counters.received_bytes.get() + worker.counters.sent_bytes.get();
-        let in_round = moved - std::mem::replace(&mut self.moved_bytes, moved);
+        let in_round = moved - std::mem::replace(&mut self.moved_bytes[number], moved);
         let connections = if self.plan.service == Kind::Proxy { 2 } else { 1 } * self.plan.peers.len() as u64;
         let turns = TURNS_IN_A_ROW + 3 * connections;
         let limits = &self.plan.config.limits;
@@ -145,8 +131,8 @@ impl Invariants {
         assert!(world.violations.is_empty(), "{}", world.violations.join("\n"));
     }
 
-    /// After the last round.
-    pub(super) fn check_end<S: Service>(&self, worker: &Worker<'_, S>, context: &LoopContext) {
+    /// After the last round of a worker.
+    pub(super) fn check_end<S: Service>(&mut self, worker: &Worker<'_, S>, context: &LoopContext) {
         self.check_closed();
         self.check_violations();
         let world = self.records.borrow();
@@ -155,14 +141,14 @@ impl Invariants {
         let latest = instant(ended_at) + timeout + Duration::from_millis(200);
         let jump = Duration::from_nanos(self.plan.faults.longest_jump);
         assert!(context.now <= latest + 2 * jump, "the drain took {:?}", context.now - instant(ended_at));
-        assert_eq!(worker.shared.memory.held_bytes(), 0, "memory of closed connections");
         assert_eq!(context.wheel.time_left(), None, "a timer of a closed connection");
         assert_eq!(context.precise_timers.len(), 0, "a precise timer of a closed connection");
         assert_eq!(worker.counters.open(), 0);
     }
 
-    /// After everything that travelled has arrived.
-    pub(super) fn check_peers(&self) {
+    /// After the last round of the last worker, and after everything that travelled has arrived.
+    pub(super) fn check_peers(&self, shared: &Shared) {
+        assert_eq!(shared.memory.held_bytes(), 0, "memory of closed connections");
         let world = self.records.borrow();
         for (number, record) in world.peers.iter().enumerate() {
             let Some(client) = record.endpoint else { continue };
@@ -214,6 +200,59 @@ impl Invariants {
         let can_accept = !faults.accept_errors && faults.descriptors.is_none() && self.plan.ending == Ending::Drain;
         let ended_at = self.records.borrow().ended_at.unwrap_or_default();
         assert!(!was_refused || !can_accept || opened >= ended_at, "peer {number} was pending and is reset");
+    }
+}
+
+/// What the workers have together.
+#[derive(Default)]
+struct Sums {
+    open: usize,
+    charged: usize,
+    /// Admitted connections of each address.
+    clients: BTreeMap<IpAddr, usize>,
+}
+
+impl Sums {
+    /// Adds the connections of `worker`, whose counters must agree with them.
+    fn add<S: Service>(&mut self, worker: &Worker<'_, S>) {
+        let (mut open, mut open_outgoing) = (0, 0);
+        for key in worker.entries.keys() {
+            match worker.entries.get(key) {
+                Some(Entry::Service(entry)) => {
+                    open += 1;
+                    self.charged += entry.session.charged_bytes();
+                    if let (true, Address::Ip(client)) = (entry.session.is_admitted, &*entry.peer.get()) {
+                        *self.clients.entry(client.ip()).or_default() += 1;
+                    }
+                }
+                Some(Entry::Outgoing(outgoing)) => {
+                    self.charged += outgoing.held_bytes;
+                    if let State::Connected(entry) = &outgoing.state {
+                        open_outgoing += u64::from(outgoing.service.is_none());
+                        self.charged += entry.session.charged_bytes();
+                    }
+                }
+                _ => {}
+            }
+        }
+        let (counters, outgoing) = (worker.counters, &worker.counters.outgoing);
+        assert_eq!(counters.accepted.get(), open + counters.closed.total(), "accepted = open + closed");
+        assert_eq!(outgoing.opened.get(), open_outgoing + outgoing.closed.total(), "opened = open + closed");
+        self.open += usize::try_from(open).unwrap_or(usize::MAX);
+    }
+}
+
+fn check_sessions<S: Service>(worker: &Worker<'_, S>, context: &LoopContext) {
+    for key in worker.entries.keys() {
+        match worker.entries.get(key) {
+            Some(Entry::Service(entry)) => check_session(&entry.session, key, &worker.limits, context),
+            Some(Entry::Outgoing(outgoing)) => {
+                if let State::Connected(entry) = &outgoing.state {
+                    check_session(&entry.session, key, &outgoing.options.limits, context);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

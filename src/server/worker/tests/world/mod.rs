@@ -21,7 +21,7 @@ use crate::server::admission::Admission;
 use crate::server::counters::Counters;
 use crate::server::handover::Handover;
 use crate::server::malformed::MalformedCount;
-use crate::server::message::ServerHandle;
+use crate::server::message::{Message, ServerHandle};
 use crate::server::process::Process;
 use crate::server::resolver::Resolver;
 use crate::server::service_manager::ServiceManager;
@@ -60,16 +60,28 @@ const SECOND: Nanos = 1_000_000_000;
 const MILLISECOND: Nanos = 1_000_000;
 
 /// What a world did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Outcome {
     rounds: u64,
     calls: u64,
     accepted: u64,
     /// Those of a server that expects PROXY protocol headers.
     with_headers: u64,
+    /// Those of a server with two workers.
+    of_two_workers: u64,
     /// Connections to upstreams.
     outgoing: u64,
     trace: u64,
+}
+
+impl Outcome {
+    fn add(&mut self, other: &Self) {
+        self.rounds += other.rounds;
+        self.accepted += other.accepted;
+        self.with_headers += other.with_headers;
+        self.of_two_workers += other.of_two_workers;
+        self.outgoing += other.outgoing;
+    }
 }
 
 thread_local! {
@@ -125,6 +137,12 @@ impl Script for Director {
     }
 }
 
+/// A worker that runs, with its loop.
+struct Running<'a> {
+    worker: Worker<'a, Watched>,
+    event_loop: EventLoop<Message>,
+}
+
 /// Runs the world of `seed`.
 fn run(seed: u64) -> Outcome {
     let mut rng = Rng::new(seed);
@@ -132,54 +150,86 @@ fn run(seed: u64) -> Outcome {
     with(|kernel| kernel.reset(rng, plan.faults.clone()));
     let records = Records::default();
     records.borrow_mut().peers = plan.peers.iter().map(|_| Record::default()).collect();
-    let mut event_loop = EventLoop::spinning(Duration::ZERO).expect("the loop is simulated");
-    let shared = Arc::new(new_shared(&plan, ServerHandle { workers: vec![event_loop.sender()] }));
-    let address = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 7));
-    let listener = SimulatedListener::bind(address, plan.backlog);
+    let new_loop = |_| EventLoop::spinning(Duration::ZERO).expect("the loop is simulated");
+    let loops: Vec<EventLoop<Message>> = (0..plan.config.workers).map(new_loop).collect();
+    let handle = ServerHandle { workers: loops.iter().map(EventLoop::sender).collect() };
+    let shared = Arc::new(new_shared(&plan, handle));
+    add_scripts(&plan, &records, &shared.handle);
+    let start = |(number, event_loop)| Some(start_worker(&shared, number, event_loop, &plan, &records));
+    let mut workers: Vec<_> = loops.into_iter().enumerate().map(start).collect();
+    let mut invariants = Invariants::new(Rc::clone(&plan), Rc::clone(&records));
+    let mut rounds = 0;
+    while workers.iter().any(Option::is_some) {
+        let number = with(Kernel::next_loop);
+        let running = workers[number].as_mut().expect("the loop has not ended");
+        running.worker.woken.enter();
+        running.event_loop.round(&mut running.worker).expect("the poll works");
+        invariants.check(&mut workers, number);
+        if let Some(mut running) = workers[number].take_if(|running| running.worker.is_done()) {
+            invariants.check_end(&running.worker, running.event_loop.context());
+        }
+        rounds += 1;
+        assert!(rounds < MAX_ROUNDS, "the world does not end");
+    }
+    let sum = |count: fn(&Counters) -> u64| shared.counters.iter().map(count).sum();
+    let accepted = sum(|counters| counters.accepted.get());
+    let outgoing = sum(|counters| counters.outgoing.opened.get());
     with(|kernel| {
-        let (plan, records) = (Rc::clone(&plan), Rc::clone(&records));
-        let handle = shared.handle.clone();
-        kernel.add_script(
-            Box::new(Director { plan: Rc::clone(&plan), records: Rc::clone(&records), handle, is_quiet: false }),
-            0,
-        );
+        while let Some(time) = kernel.next_action() {
+            kernel.advance_to(time);
+        }
+    });
+    invariants.check_peers(&shared);
+    let accepted_if = |condition: bool| if condition { accepted } else { 0 };
+    with(|kernel| Outcome {
+        rounds,
+        calls: kernel.calls,
+        accepted,
+        with_headers: accepted_if(plan.config.proxy_protocol),
+        of_two_workers: accepted_if(plan.config.workers > 1),
+        outgoing,
+        trace: kernel.trace,
+    })
+}
+
+/// Adds the director, the peers and the upstreams.
+fn add_scripts(plan: &Rc<Plan>, records: &Records, handle: &ServerHandle) {
+    with(|kernel| {
+        let (plan, records) = (Rc::clone(plan), Rc::clone(records));
+        let handle = handle.clone();
+        let director = Director { plan: Rc::clone(&plan), records: Rc::clone(&records), handle, is_quiet: false };
+        kernel.add_script(Box::new(director), 0);
         for number in 0..plan.peers.len() {
             let peer = Peer::new(Rc::clone(&plan), number, Rc::clone(&records));
             kernel.add_script(Box::new(peer), plan.peers[number].begins);
         }
         kernel.set_destination(Box::new(Upstreams::new(plan, records)));
     });
+}
+
+/// Starts a worker with a listener of its own.
+fn start_worker<'a>(
+    shared: &'a Arc<Shared>,
+    number: usize,
+    event_loop: EventLoop<Message>,
+    plan: &Rc<Plan>,
+    records: &Records,
+) -> Running<'a> {
+    with(|kernel| kernel.enter(number));
+    let address = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 7));
+    let listener = SimulatedListener::bind(address, plan.backlog);
     let listeners = vec![(Purpose::Service, Listener::Simulated(listener))];
-    let (made_plan, made) = (Rc::clone(&plan), Rc::clone(&records));
+    let (plan, records) = (Rc::clone(plan), Rc::clone(records));
     let make_service = move |context: &mut Context<'_>| -> Watched {
         let Address::Ip(peer) = context.peer() else { unreachable!("peers have IP addresses") };
-        Watched::new(Rc::clone(&made_plan), usize::from(peer.port()), Rc::clone(&made), context)
+        Watched::new(Rc::clone(&plan), usize::from(peer.port()), Rc::clone(&records), context)
     };
     let mut job = Job { event_loop, listeners, datagrams: Vec::new() };
-    let mut worker = Worker::new(&shared, Box::new(make_service), 0, &mut job).expect("the worker starts");
-    event_loop = job.event_loop;
-    let mut invariants = Invariants::new(Rc::clone(&plan), Rc::clone(&records));
+    let mut worker = Worker::new(shared, Box::new(make_service), number, &mut job).expect("the worker starts");
+    let mut event_loop = job.event_loop;
     worker.open_sockets(event_loop.context()).expect("the sockets are registered");
     event_loop.begin(&mut worker);
-    let mut rounds = 0;
-    while !worker.is_done() {
-        event_loop.round(&mut worker).expect("the poll works");
-        invariants.check(&worker, event_loop.context());
-        rounds += 1;
-        assert!(rounds < MAX_ROUNDS, "the world does not end");
-    }
-    invariants.check_end(&worker, event_loop.context());
-    drop(worker);
-    let counters = &shared.counters[0];
-    let (accepted, outgoing) = (counters.accepted.get(), counters.outgoing.opened.get());
-    with(|kernel| {
-        while let Some(time) = kernel.next_action() {
-            kernel.advance_to(time);
-        }
-    });
-    invariants.check_peers();
-    let with_headers = if plan.config.proxy_protocol { accepted } else { 0 };
-    with(|kernel| Outcome { rounds, calls: kernel.calls, accepted, with_headers, outgoing, trace: kernel.trace })
+    Running { worker, event_loop }
 }
 
 fn new_shared(plan: &Plan, handle: ServerHandle) -> Shared {
@@ -191,10 +241,10 @@ fn new_shared(plan: &Plan, handle: ServerHandle) -> Shared {
         tls: None,
         last_number: AtomicU64::new(0),
         malformed: MalformedCount::default(),
-        running: AtomicUsize::new(1),
-        starting: AtomicUsize::new(1),
+        running: AtomicUsize::new(config.workers),
+        starting: AtomicUsize::new(config.workers),
         handle,
-        counters: vec![Counters::default()],
+        counters: (0..config.workers).map(|_| Counters::default()).collect(),
         datagram_ports: Vec::new(),
         process: Process::new(None),
         handover: Handover::new(None, Vec::new(), None),
@@ -239,21 +289,19 @@ fn worlds_keep_the_invariants() {
     let first = variable("MULTICONN_FIRST_SEED").unwrap_or(1);
     let count = variable("MULTICONN_SEEDS").unwrap_or(DEFAULT_SEEDS);
     let start = Instant::now();
-    let [mut rounds, mut accepted, mut with_headers, mut outgoing] = [0; 4];
+    let mut all = Outcome::default();
     for seed in first..first + count {
-        let outcome = run_named(seed);
-        rounds += outcome.rounds;
-        accepted += outcome.accepted;
-        with_headers += outcome.with_headers;
-        outgoing += outcome.outgoing;
+        all.add(&run_named(seed));
     }
     let took = start.elapsed();
     let per_minute = Duration::from_secs(60).as_nanos() * u128::from(count) / took.as_nanos().max(1);
+    let Outcome { rounds, accepted, with_headers, of_two_workers, outgoing, .. } = all;
     eprintln!(
-        "{count} seeds, {accepted} connections ({with_headers} with headers), {outgoing} outgoing, {rounds} rounds in {took:.1?}: \
-        {per_minute} seeds per minute"
+        "{count} seeds, {accepted} connections ({with_headers} with headers, {of_two_workers} of two workers), {outgoing} \
+        outgoing, {rounds} rounds in {took:.1?}: {per_minute} seeds per minute"
     );
     assert!(accepted > count / 4 && outgoing > count / 40, "the worlds are empty");
+    assert!(of_two_workers > count / 20, "no server has two workers");
     assert!(with_headers > count / 20 || cfg!(not(feature = "proxy-protocol")), "no connection begins with a header");
 }
 

@@ -30,8 +30,8 @@ impl Peer {
 
     fn connect(&mut self, kernel: &mut Kernel, script: usize) -> Option<usize> {
         self.has_tried = true;
-        let PeerPlan { rooms, .. } = self.plan.peers[self.number];
-        kernel.connect(0, script, self.plan.socket_address(self.number), rooms)
+        let PeerPlan { listener, rooms, .. } = self.plan.peers[self.number];
+        kernel.connect(listener, script, self.plan.socket_address(self.number), rooms)
     }
 
     /// Reads what has arrived.

@@ -60,6 +60,8 @@ pub(super) enum Conduct {
 pub(super) struct PeerPlan {
     /// Its address is one of a few.
     pub(super) host: u8,
+    /// The listener to which the system assigns it. Each worker has one.
+    pub(super) listener: usize,
     pub(super) begins: Nanos,
     pub(super) header: Header,
     pub(super) stream: Vec<u8>,
@@ -85,12 +87,18 @@ impl Plan {
         let end_at = if ends_early { rng.below(quiet_at) } else { quiet_at + GRACE };
         let config = config(rng);
         let expects_headers = config.proxy_protocol;
+        let workers = config.workers;
         let mut plan = Self {
             config,
             faults: faults(rng, quiet_at),
             service,
             backlog: rng.pick(&[1, 3, 100]),
-            peers: (0..count).map(|number| peer(rng, quiet_at, expects_headers.then_some(number))).collect(),
+            peers: (0..count)
+                .map(|number| {
+                    let listener = rng.index(workers);
+                    PeerPlan { listener, ..peer(rng, quiet_at, expects_headers.then_some(number)) }
+                })
+                .collect(),
             upstreams_break: rng.one_in(2),
             connect_timeout: Duration::from_millis(rng.pick(&[100, 1000, 8000])),
             quiet_at,
@@ -152,7 +160,7 @@ impl PeerPlan {
 
 fn config(rng: &mut Rng) -> ServerConfig {
     let mut config = ServerConfig::at(Endpoint::tcp("192.0.2.1", 7));
-    config.workers = 1;
+    config.workers = if rng.one_in(3) { 2 } else { 1 };
     let timeout = |rng: &mut Rng| {
         let seconds = rng.pick(&[None, None, Some(1), Some(4), Some(60)]);
         seconds.map(Duration::from_secs)
@@ -216,6 +224,7 @@ fn peer(rng: &mut Rng, quiet_at: Nanos, header: Option<usize>) -> PeerPlan {
     rooms[0] = rooms[0].max(header.bytes.len());
     PeerPlan {
         host: 1 + u8::try_from(rng.below(2)).unwrap_or_default(),
+        listener: 0,
         begins: rng.below(quiet_at),
         conduct: match rng.below(8) {
             0 => Conduct::Resets(after),

@@ -27,7 +27,7 @@ impl World {
                 self.violations.push(format!("a connection does not end: {record:?} {server:?}"));
             }
         }
-        let waiting = kernel.waiting_since(0, kernel.now);
+        let waiting = kernel.waiting_since(kernel.now);
         if waiting > 0 {
             self.violations.push(format!("{waiting} connections are not accepted"));
         }
