@@ -2,9 +2,9 @@
 //! counted by an independent server. `cargo bench --bench truth` measures the same; the bounds here hold on any
 //! machine.
 
-use super::load::{Run, load, longer_than, start};
+use super::load::{Run, await_messages, expect_one_of_five, load, longer_than, start};
 use super::server;
-use super::support::{PATIENCE, Program, await_until};
+use super::support::{PATIENCE, Program};
 use multiconn::results::RunResults;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -19,16 +19,13 @@ const SECOND: Duration = Duration::from_secs(1);
 const RATE: f64 = 200.0;
 
 /// A run with a stopped server, and the minimum and maximum number of messages that waited longer than a second because
-/// of it. Minimum: those due while it was certainly stopped, except for the last second. Maximum: as if it had been
-/// stopped from before the first signal to a second after the other one, for a busy machine.
+/// of it, if the client was punctual. Minimum: those due while it was certainly stopped, except for the last second.
+/// Maximum: as if it had been stopped from before the first signal to a second after the other one, for a busy machine.
 fn run_with_a_stop(pipeline: &[&str]) -> (RunResults, f64, f64) {
     let server = server();
     let work = ["-c", "4", "--rate", "200", "--duration", "4s", "-v"];
     let program = start(server.address(), &[&work, pipeline].concat());
-    await_until("four connections", || {
-        program.stderr().iter().filter(|line| line.starts_with("Starting ")).count() == 4
-    });
-    std::thread::sleep(SECOND / 2);
+    await_messages(&program, 100);
     let before = Instant::now();
     server.pause();
     let begin = Instant::now();
@@ -55,26 +52,33 @@ fn waited_for_a_second(results: &RunResults) -> (f64, f64) {
 
 #[test]
 fn response_time_includes_the_time_a_server_was_stopped() {
-    let (results, least, most) = run_with_a_stop(&[]);
-    let (due, sent) = waited_for_a_second(&results);
-    assert!((least..=most).contains(&due), "{due}, not {least} to {most}: {results:?}");
-    // Nothing blocks the client. Where it was late itself, the service time is shorter.
-    assert!((least / 2.0..=due).contains(&sent), "{sent} of {due}: {results:?}");
-    assert!(results.histograms.response_time.at(0.99) > Some(SECOND), "{results:?}");
+    expect_one_of_five(|| {
+        let (results, least, most) = run_with_a_stop(&[]);
+        let (due, sent) = waited_for_a_second(&results);
+        // Nothing blocks the client. Where it was late itself, the service time is shorter.
+        let is_counted = (least..=most).contains(&due) && (least / 2.0..=due).contains(&sent);
+        let is_seen = results.histograms.response_time.at(0.99) > Some(SECOND);
+        if is_counted && is_seen { Ok(()) } else { Err(format!("{due}, {sent}; {least} to {most}: {results:?}")) }
+    });
 }
 
 /// A message waits for the previous one. In the service time only the messages in flight show, one per connection.
 #[test]
 fn response_time_includes_the_time_blocked() {
-    let (results, least, most) = run_with_a_stop(&["--pipeline", "1"]);
-    let (due, sent) = waited_for_a_second(&results);
-    assert!((least..=most).contains(&due), "{due}, not {least} to {most}: {results:?}");
-    assert!(sent <= 8.0, "{sent}: {results:?}");
-    let times = &results.histograms;
-    let (response, service) = (times.response_time.at(0.95), times.service_time.at(0.95));
-    assert!(response > Some(SECOND) && service < Some(SECOND / 2), "{response:?} {service:?} {results:?}");
-    // The server caused that, not the client.
-    assert!(times.blocked.max() > Some(SECOND), "{results:?}");
+    expect_one_of_five(|| {
+        let (results, least, most) = run_with_a_stop(&["--pipeline", "1"]);
+        let (due, sent) = waited_for_a_second(&results);
+        let times = &results.histograms;
+        let (response, service) = (times.response_time.at(0.95), times.service_time.at(0.95));
+        let is_counted = (least..=most).contains(&due) && sent <= 8.0;
+        let is_seen = response > Some(SECOND) && service < Some(SECOND / 2);
+        // The server caused that, not the client.
+        let is_blocked = times.blocked.max() > Some(SECOND);
+        if is_counted && is_seen && is_blocked {
+            return Ok(());
+        }
+        Err(format!("{due}, {sent}; {least} to {most}; {response:?} {service:?} {results:?}"))
+    });
 }
 
 #[test]
@@ -199,13 +203,15 @@ fn an_independent_server_counts_the_same_messages() {
 
 #[test]
 fn an_independent_server_sees_poisson_arrivals() {
-    let (program, thread, _) = start_recorded(&["--arrivals", "poisson", "--seed", "7"]);
-    let (run, seen) = (Run::of(program), thread.join().unwrap());
-    run.expect_success(run.results.messages.due.unwrap());
-    assert_eq!(seen.arrivals.len() as u64, run.results.messages.sent, "{run:?}");
-    assert!(seen.max_ahead <= 2, "{} messages ahead", seen.max_ahead);
-    // Half of all gaps are shorter than 3.5 ms, one in seven is longer than 10 ms; a uniform load has neither.
-    let pauses: Vec<Duration> = seen.arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let long = pauses.iter().filter(|pause| **pause > Duration::from_millis(9)).count();
-    assert!(long > pauses.len() / 20, "{long} of {}", pauses.len());
+    expect_one_of_five(|| {
+        let (program, thread, _) = start_recorded(&["--arrivals", "poisson", "--seed", "7"]);
+        let (run, seen) = (Run::of(program), thread.join().unwrap());
+        run.expect_success(run.results.messages.due.unwrap());
+        assert_eq!(seen.arrivals.len() as u64, run.results.messages.sent, "{run:?}");
+        assert!(seen.max_ahead <= 2, "{} messages ahead", seen.max_ahead);
+        // Half of all gaps are shorter than 3.5 ms, one in seven is longer than 10 ms; a uniform load has neither.
+        let pauses: Vec<Duration> = seen.arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let long = pauses.iter().filter(|pause| **pause > Duration::from_millis(9)).count();
+        if long > pauses.len() / 20 { Ok(()) } else { Err(format!("{long} of {}", pauses.len())) }
+    });
 }

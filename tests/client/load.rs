@@ -2,7 +2,7 @@
 //! bounds are one-sided, or as wide as a busy machine needs.
 
 use super::fake_server::{Fake, echo, take};
-use super::support::{Program, await_until, expect_refusal};
+use super::support::{PATIENCE, Program, await_until, expect_refusal};
 use super::{client, server};
 use multiconn::results::{Latencies, LoadKind, RunResults};
 use rustix::process::Signal;
@@ -21,8 +21,14 @@ pub(crate) struct Run {
 impl Run {
     /// Waits for a program that was started with `--json -`, and checks the invariants of every run.
     #[track_caller]
-    pub(crate) fn of(mut program: Program) -> Self {
-        let exit = program.await_exit();
+    pub(crate) fn of(program: Program) -> Self {
+        Self::within(PATIENCE, program)
+    }
+
+    /// The same for a program that gets little CPU time.
+    #[track_caller]
+    pub(crate) fn within(limit: Duration, mut program: Program) -> Self {
+        let exit = program.await_exit_within(limit);
         let results =
             RunResults::from_json(&exit.stdout.join("\n")).unwrap_or_else(|error| panic!("{error}: {exit:#?}"));
         let run = Self { code: exit.code, results, stderr: exit.stderr };
@@ -84,6 +90,13 @@ impl Run {
     }
 }
 
+/// Repeats an attempt whose bounds a busy machine can exceed: expects that one of five succeeds.
+#[track_caller]
+pub(crate) fn expect_one_of_five(attempt: impl Fn() -> Result<(), String>) {
+    let failures: Vec<_> = (0..5).map_while(|_| attempt().err()).collect();
+    assert!(failures.len() < 5, "{failures:#?}");
+}
+
 /// Starts a load on `address`.
 pub(crate) fn start(address: SocketAddr, arguments: &[&str]) -> Program {
     client(address, &[arguments, &["--size", "64", "--json", "-"]].concat())
@@ -125,16 +138,17 @@ fn a_uniform_load_is_sent_completely() {
     }
 }
 
-/// Workers finish their preparations before the first message is due. At least one run of several is undisturbed.
+/// Workers finish their preparations before the first message is due. At least one run of several is undisturbed. Each of
+/// both workers sends one message.
 #[test]
 fn the_first_message_has_no_extra_send_delay() {
     let server = server();
-    let work = ["--rate", "20", "--duration", "300ms", "-c", "4", "--workers", "2"];
-    let lags = (0..8).map(|_| load(server.address(), &work).results.histograms.send_delay.max());
+    let work = ["--rate", "10", "--duration", "150ms", "-c", "4", "--workers", "2"];
+    let lags = (0..20).map(|_| load(server.address(), &work).results.histograms.send_delay.max());
     // Without timerfd, a poll ends up to a millisecond late.
     let limit = Duration::from_micros(if cfg!(multiconn_fallbacks) { 2500 } else { 1500 });
     let lags: Vec<_> = lags.take_while(|lag| *lag > Some(limit)).collect();
-    assert!(lags.len() < 8, "{lags:?}");
+    assert!(lags.len() < 20, "{lags:?}");
 }
 
 /// A worker without a connection would never send its share of the schedule.
@@ -146,29 +160,43 @@ fn more_workers_than_connections_send_everything() {
 }
 
 /// Connections that do not divide evenly over the workers: the share of the rate and of the messages is the same.
-pub(crate) const UNEVEN: [[&str; 3]; 3] = [["5", "--workers", "4"], ["1", "--workers", "4"], ["3", "--workers", "2"]];
+const UNEVEN: [[&str; 3]; 3] = [["5", "--workers", "4"], ["1", "--workers", "4"], ["3", "--workers", "2"]];
 
-/// Expects that so many messages were sent at 100 per second, second by second.
+/// Expects that so many messages were sent, which takes as long as the rate of 100 per second requires. Returns whether
+/// that was the rate in each second, too, which it is not when the client was stopped for some tenths of a second.
 #[track_caller]
-pub(crate) fn expect_a_hundred_per_second(run: &Run, messages: u64) {
+fn is_a_hundred_per_second(run: &Run, messages: u64) -> bool {
     run.expect_success(messages);
     let planned_s = f64::from(u32::try_from(messages).unwrap()) / 100.0;
     assert!((run.results.measured_s - planned_s).abs() < 0.03, "{run:?}");
     #[allow(clippy::cast_precision_loss, reason = "a few hundred")]
     let mut rates = run.results.intervals.iter().map(|interval| interval.sent as f64 / interval.seconds);
-    assert!(rates.len() > 0 && rates.all(|rate| (70.0..=130.0).contains(&rate)), "{run:?}");
+    assert!(rates.len() > 0, "{run:?}");
+    rates.all(|rate| (70.0..=130.0).contains(&rate))
+}
+
+/// Runs loads of 100 messages per second, however many connections or sockets each worker has.
+#[track_caller]
+pub(crate) fn expect_the_rate_to_be_held(start: impl Fn(&[&str]) -> Program) {
+    expect_one_of_five(|| {
+        let runs = UNEVEN.map(|spread| {
+            let messages = if spread[0] == "1" { "200" } else { "80" };
+            start(&[&["--rate", "100", "--messages", messages, "-c"], &spread[..]].concat())
+        });
+        for (program, messages) in runs.into_iter().zip([400, 200, 240]) {
+            let run = Run::of(program);
+            if !is_a_hundred_per_second(&run, messages) {
+                return Err(format!("{:?}", run.results.intervals));
+            }
+        }
+        Ok(())
+    });
 }
 
 #[test]
 fn the_rate_is_held_however_connections_are_spread_over_workers() {
     let server = server();
-    let runs = UNEVEN.map(|spread| {
-        let messages = if spread[0] == "1" { "200" } else { "80" };
-        start(server.address(), &[&["--rate", "100", "--messages", messages, "-c"], &spread[..]].concat())
-    });
-    for (program, messages) in runs.into_iter().zip([400, 200, 240]) {
-        expect_a_hundred_per_second(&Run::of(program), messages);
-    }
+    expect_the_rate_to_be_held(|work| start(server.address(), work));
 }
 
 /// It sends all of them in the end, but not at the rate.
@@ -191,7 +219,7 @@ fn a_late_client_goes_on_reading() {
     // It ends at most a second late, and until then sends overdue messages. Without reading, no reply would have
     // arrived by then.
     assert!(messages.sent < 3_000_000 && messages.sent + messages.pending == 3_000_000, "{run:?}");
-    assert!(run.results.intervals[0].answered > 0, "{run:?}");
+    assert!(run.results.intervals.iter().any(|second| second.answered > 0), "{run:?}");
 }
 
 /// The load continues while the server is stopped; the waiting time of messages due then is counted.
@@ -200,21 +228,23 @@ fn a_stopped_server_delays_all_messages_due_meanwhile() {
     const PAUSE: Duration = Duration::from_millis(1400);
     let server = server();
     let work = ["--rate", "200", "--duration", "4s", "-c", "4", "-v"];
-    let program = start(server.address(), &work);
-    await_messages(&program, 200);
-    server.pause();
-    std::thread::sleep(PAUSE);
-    server.resume();
-    let run = Run::of(program);
-    run.expect_success(800);
-    let times = &run.results.histograms;
-    assert!(millis(times.response_time.max()) > 1200, "{run:?}");
-    assert!(times.response_time.at(0.99) >= times.service_time.at(0.99), "{run:?}");
-    // Due in the first half of the pause, at 200 per second: 140. A busy machine extends the pause.
-    let slow = longer_than(&times.response_time, PAUSE / 2);
-    assert!((120..=400).contains(&slow), "{slow} in {run:?}");
-    // Sending went on.
-    assert!(times.send_delay.at(0.5) < Some(PAUSE / 2), "{run:?}");
+    expect_one_of_five(|| {
+        let program = start(server.address(), &work);
+        await_messages(&program, 200);
+        server.pause();
+        std::thread::sleep(PAUSE);
+        server.resume();
+        let run = Run::of(program);
+        run.expect_success(800);
+        let times = &run.results.histograms;
+        assert!(times.response_time.at(0.99) >= times.service_time.at(0.99), "{run:?}");
+        // Due in the first half of the pause, at 200 per second: 140. A busy machine extends the pause.
+        let slow = longer_than(&times.response_time, PAUSE / 2);
+        let is_counted = millis(times.response_time.max()) > 1200 && (120..=400).contains(&slow);
+        // Sending went on.
+        let is_sent = times.send_delay.at(0.5) < Some(PAUSE / 2);
+        if is_counted && is_sent { Ok(()) } else { Err(format!("{slow} in {:?}", run.results)) }
+    });
 }
 
 /// With the pipeline full, the server blocks the next message: that is not send delay.
@@ -278,7 +308,7 @@ fn some_connections_are_never_answered() {
         echo(stream);
         None
     });
-    let run = load(fake.address(), &["--rate", "200", "--duration", "1s", "--reply-timeout", "3s", "-c", "4"]);
+    let run = load(fake.address(), &["--rate", "200", "--duration", "1s", "--reply-timeout", "8s", "-c", "4"]);
     assert_eq!((run.code, run.results.errors.get("reply_timeout")), (Some(1), Some(&2)), "{run:?}");
     let messages = &run.results.messages;
     assert_eq!((messages.due, messages.sent), (Some(200), 200), "{run:?}");
@@ -318,6 +348,12 @@ fn equal_seeds_give_equal_arrival_times() {
 #[track_caller]
 pub(crate) fn await_messages(program: &Program, count: usize) {
     await_until("messages", || program.stderr().iter().filter(|line| line.starts_with("Sending ")).count() >= count);
+}
+
+/// Waits until a client with `-vv` has received so many replies, or some of them together.
+#[track_caller]
+pub(crate) fn await_replies(program: &Program, count: usize) {
+    await_until("replies", || program.stderr().iter().filter(|line| line.starts_with("Received ")).count() >= count);
 }
 
 /// The first and the third run have the same seed.
@@ -370,6 +406,9 @@ fn an_interrupted_load_is_reported() {
         let work = ["--rate", "200", "--duration", "1h", "--reply-timeout", "1h", "-c", "3", "--workers", "2", "-v"];
         let program = start(address, &work);
         await_messages(&program, 50);
+        if answers {
+            await_replies(&program, 40);
+        }
         program.signal(Signal::INT);
         let run = Run::of(program);
         assert!(run.code == Some(130) && run.results.interrupted, "{:?}", run.results);

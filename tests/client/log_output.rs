@@ -229,12 +229,14 @@ fn a_failure_is_logged_when_it_happens() {
 #[test]
 fn a_load_logs_each_second() {
     let server = server();
-    let load = ["10", "--workers", "2", "--duration", "3s", "--timestamps", "user"];
-    for more in [&["--rate", "200"][..], &[]] {
-        let exit = logging_client(server.address(), &[&load[..], more].concat()).await_exit();
+    // A line covers several seconds when the machine was busy. In parallel: each load lasts five seconds.
+    let load = ["10", "--workers", "2", "--duration", "5s", "--timestamps", "user"];
+    let start = |more: &'static [&str]| (logging_client(server.address(), &[&load[..], more].concat()), more);
+    for (mut program, more) in [&["--rate", "200"][..], &[]].map(start) {
+        let exit = program.await_exit();
         let seconds: Vec<_> = exit.stderr.iter().filter(|line| line.contains(", p99 ")).collect();
         assert!(seconds.iter().all(|line| line.contains("Z info: ") && line.contains(" s: ")), "{seconds:#?}");
-        assert!((1..=4).contains(&seconds.len()), "{seconds:#?}");
+        assert!((1..=6).contains(&seconds.len()), "{seconds:#?}");
         let is_whole = |line: &&String| line.contains("/s, p50 ") && line.contains(", 0 errors, 10 open");
         assert!(seconds.iter().any(is_whole), "{seconds:#?}");
         assert_eq!(seconds.iter().any(|line| line.contains(", client delay ")), !more.is_empty(), "{seconds:#?}");
@@ -250,9 +252,9 @@ fn a_load_logs_each_second() {
 fn the_clock_of_a_load_runs_on_through_its_phases() {
     let server = Program::server(&["127.0.0.1", "0", "--reply-delay", "10ms"]);
     let work = ["24", "--connect-rate", "10", "--warm-up", "1500ms", "--duration", "2500ms", "--hold", "2500ms", "-v"];
-    let start = |workers| client(server.address(), &[&work[..], &["--workers", workers]].concat());
-    for mut program in ["1", "2"].map(start) {
-        let exit = program.await_exit();
+    // On a busy machine no line may be written in one of the phases.
+    let has_all_phases = |workers: &str| {
+        let exit = client(server.address(), &[&work[..], &["--workers", workers]].concat()).await_exit();
         let seconds: Vec<_> = exit.stderr.iter().filter_map(|line| line.split_once(" s: ")).collect();
         let last_word = |text: &str| text.rsplit(' ').next().unwrap().parse().unwrap();
         let times: Vec<u64> = seconds.iter().map(|(time, _)| last_word(time)).collect();
@@ -261,11 +263,23 @@ fn the_clock_of_a_load_runs_on_through_its_phases() {
         // The lines of the load begin with its rate.
         phases.iter_mut().filter(|phase| phase.ends_with("/s")).for_each(|phase| *phase = "load");
         phases.dedup();
-        assert_eq!(phases, ["connecting", "warm-up", "load", "load over"], "{seconds:#?}");
-        assert!(seconds[0].1.ends_with(" of 24 opened, 0 failed"), "{seconds:#?}");
-        let last = seconds.last().unwrap();
-        assert!((5..60).contains(times.last().unwrap()) && last.1 == "load over, 0 errors, 24 open", "{seconds:#?}");
-    }
+        let all = ["connecting", "warm-up", "load", "load over"];
+        let mut rest = all.iter();
+        assert!(phases.iter().all(|phase| rest.any(|other| other == phase)), "{seconds:#?}");
+        let is_connecting = |(_, what): &&(&str, &str)| what.starts_with("connecting");
+        let connecting =
+            seconds.iter().filter(is_connecting).all(|(_, what)| what.ends_with(" of 24 opened, 0 failed"));
+        assert!(connecting && times.last() < Some(&60), "{seconds:#?}");
+        // The last line may be written while they close.
+        let is_held = seconds.iter().any(|(_, what)| *what == "load over, 0 errors, 24 open");
+        phases == all && is_held && times.last() >= Some(&5)
+    };
+    std::thread::scope(|scope| {
+        for workers in ["1", "2"] {
+            let has_all_phases = &has_all_phases;
+            scope.spawn(move || assert!((0..5).any(|_| has_all_phases(workers)), "each of five logs lacks a phase"));
+        }
+    });
 }
 
 /// More than a pipe holds: the rest waits in the client, and its run goes on.

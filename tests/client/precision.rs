@@ -18,7 +18,6 @@ fn a_punctual_open_loop_is_exact() {
     let is_exact = |_| {
         let run = load(server.address(), &["--rate", "100", "--duration", "1s", "-c", "10"]);
         run.expect_success(100);
-        assert!(run.results.valid && run.results.reasons.is_empty(), "{run:?}");
         let median = run.results.percentile(0.5).expect("replies");
         let is_known = if run.results.histograms.receive_delay.is_empty() {
             median.precision == Precision::Unknown
@@ -26,9 +25,9 @@ fn a_punctual_open_loop_is_exact() {
             median.floor.is_some_and(|floor| floor <= median.value)
         };
         assert!(is_known && text(&run).contains(" client +"), "{run:?}");
-        median.precision != Precision::Bounded
+        run.results.valid && run.results.reasons.is_empty() && median.precision != Precision::Bounded
     };
-    assert!((0..5).any(is_exact), "each of five runs was late for half of its messages");
+    assert!((0..5).any(is_exact), "each of five runs was late for half of its messages, or not valid");
 }
 
 /// Without kernel timestamps, or without a schedule, nothing is known.
@@ -36,7 +35,8 @@ fn a_punctual_open_loop_is_exact() {
 fn nothing_is_marked_without_bounds() {
     let server = server();
     for arguments in [
-        &["--rate", "2k", "--timestamps", "user"][..],
+        // No more messages than one turn sends: the load of a late client ends in time.
+        &["--rate", "300", "--timestamps", "user"][..],
         &["--pipeline", "4"],
         &["--pipeline", "4", "--timestamps", "user"],
     ] {
@@ -51,7 +51,7 @@ fn nothing_is_marked_without_bounds() {
 #[cfg(target_os = "linux")]
 mod starved {
     use super::*;
-    use crate::support::Program;
+    use crate::support::{PATIENCE, Program};
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
     use std::process::{Child, Command};
 
@@ -76,7 +76,8 @@ mod starved {
         }
     }
 
-    /// Six busy programs leave the client a seventh of a CPU at most, for more messages than that allows.
+    /// Six busy programs leave the client a seventh of a CPU at most, for more messages than that allows. Beside other
+    /// tests it is much less, since the client has the lowest priority.
     #[test]
     fn a_client_without_a_cpu_says_so() {
         let server = server();
@@ -88,9 +89,10 @@ mod starved {
         let busy = BusyPrograms::start(6);
         let mut command = Program::client_under(&["nice", "-n", "19"]);
         let load = ["--rate", "50k", "--duration", "2s", "-c", "20", "--size", "64", "--json", "-"];
-        let program = Program::spawn(command.arg(server.address().to_string()).args(load));
+        let patient = ["--connect-timeout", "3m", "--reply-timeout", "3m"];
+        let program = Program::spawn(command.arg(server.address().to_string()).args(load).args(patient));
         sched_setaffinity(None, &all).expect("the affinity it had");
-        let run = Run::of(program);
+        let run = Run::within(PATIENCE * 4, program);
         drop(busy);
         let cpu = run.results.cpu.expect("CPU times");
         assert!(cpu.waiting_s.is_some_and(|waiting_s| waiting_s > 0.1), "{run:?}");

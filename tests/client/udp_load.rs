@@ -1,7 +1,10 @@
 //! UDP load: due times are fixed, and the fate of each datagram is counted. The kernel queues about 200 small datagrams
 //! for a stopped program; no test sends it more.
 
-use super::load::{Run, SEEDS, UNEVEN, await_messages, expect_a_hundred_per_second, expect_seeds_to_tell, load, start};
+use super::load::{
+    Run, SEEDS, await_messages, await_replies, expect_one_of_five, expect_seeds_to_tell, expect_the_rate_to_be_held,
+    load, start,
+};
 use super::support::{Program, expect_refusal};
 use super::udp::{CorruptServer, own_server};
 use multiconn::results::{Datagrams, Latencies, LoadKind, RunResults};
@@ -49,14 +52,7 @@ fn a_number_of_datagrams_ends_the_load() {
 #[test]
 fn the_rate_is_held_however_sockets_are_spread_over_workers() {
     let (_server, address) = own_server(&[]);
-    let runs = UNEVEN.map(|spread| {
-        let messages = if spread[0] == "1" { "200" } else { "80" };
-        let work = ["--rate", "100", "--messages", messages, "-c"];
-        start(address, &[&PATIENT[..], &work, &spread].concat())
-    });
-    for (program, messages) in runs.into_iter().zip([400, 200, 240]) {
-        expect_a_hundred_per_second(&Run::of(program), messages);
-    }
+    expect_the_rate_to_be_held(|work| start(address, &[&PATIENT[..], work].concat()));
 }
 
 #[test]
@@ -72,10 +68,14 @@ fn the_warm_up_of_datagrams_is_not_measured() {
 
 #[test]
 fn equal_seeds_give_datagrams_equal_arrival_times() {
-    let (_server, address) = own_server(&[]);
+    let servers = SEEDS.map(|_| own_server(&[]));
     let random = ["--rate", "100", "--duration", "1s", "--arrivals", "poisson", "-c", "4", "--workers", "2"];
     // In parallel: each takes a second.
-    let runs = SEEDS.map(|seed| (seed, start(address, &[&PATIENT[..], &random, &["--seed", seed]].concat())));
+    let mut addresses = servers.iter().map(|(_, address)| *address);
+    let runs = SEEDS.map(|seed| {
+        let address = addresses.next().unwrap();
+        (seed, start(address, &[&PATIENT[..], &random, &["--seed", seed]].concat()))
+    });
     // Five standard deviations.
     expect_seeds_to_tell(runs, 50..=150);
 }
@@ -97,25 +97,29 @@ fn without_a_rate_a_reply_makes_room_for_the_next_datagram() {
 #[test]
 fn a_stopped_udp_server_delays_all_messages_due_meanwhile() {
     let (server, address) = own_server(&[]);
-    let program = start(address, &[&PATIENT[..], &["--rate", "100", "--duration", "3s", "-c", "4", "-v"]].concat());
-    await_messages(&program, 50);
-    server.pause();
-    std::thread::sleep(Duration::from_secs(1));
-    server.resume();
-    let run = Run::of(program);
-    run.expect_success(300);
-    let times = &run.results.histograms;
-    // Due in the first half of the pause: 50.
-    assert!(at_least(&times.response_time, Duration::from_millis(500)) >= 45, "{run:?}");
-    assert!(times.send_delay.at(0.5) < Some(Duration::from_millis(500)), "they went on being sent: {run:?}");
+    expect_one_of_five(|| {
+        let program = start(address, &[&PATIENT[..], &["--rate", "60", "--duration", "4s", "-c", "4", "-v"]].concat());
+        await_messages(&program, 30);
+        server.pause();
+        std::thread::sleep(Duration::from_secs(1));
+        server.resume();
+        let run = Run::of(program);
+        run.expect_success(240);
+        let times = &run.results.histograms;
+        // Due in the first half of the pause: 30.
+        let is_counted = at_least(&times.response_time, Duration::from_millis(500)) >= 27;
+        // They went on being sent.
+        let is_sent = times.send_delay.at(0.5) < Some(Duration::from_millis(500));
+        if is_counted && is_sent { Ok(()) } else { Err(format!("{run:?}")) }
+    });
 }
 
 /// A stopped client has to send the messages due meanwhile, and reports its own delay apart.
 #[test]
 fn a_stopped_udp_client_reports_its_delay() {
     let (_server, address) = own_server(&[]);
-    let program = start(address, &[&PATIENT[..], &["--rate", "100", "--duration", "2s", "-c", "4", "-v"]].concat());
-    await_messages(&program, 50);
+    let program = start(address, &[&PATIENT[..], &["--rate", "50", "--duration", "4s", "-c", "4", "-v"]].concat());
+    await_messages(&program, 25);
     program.pause();
     std::thread::sleep(Duration::from_secs(1));
     program.resume();
@@ -127,32 +131,33 @@ fn a_stopped_udp_client_reports_its_delay() {
     assert_eq!(run.results.messages.due, Some(200), "{run:?}");
 }
 
-/// Messages due before the end are still sent after it, for up to a second.
+/// Messages due before the end are still sent after it, for up to a second: here in two turns of each worker, as many as
+/// there are at least in that second.
 #[test]
 fn a_udp_client_stopped_beyond_the_end_sends_the_rest() {
     let (_server, address) = own_server(&["--service", "discard"]);
-    let work = ["--udp", "--expect", "none", "--rate", "2k", "--duration", "1s", "-c", "3", "-v"];
+    let work = ["--udp", "--expect", "none", "--rate", "1k", "--duration", "1s", "-c", "3", "-v"];
     let mut program = start(address, &[&work[..], &["--workers", "2"]].concat());
-    await_messages(&program, 300);
+    await_messages(&program, 150);
     program.pause();
     std::thread::sleep(Duration::from_secs(1));
     program.resume();
     let exit = program.await_exit();
     let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
-    assert_eq!((exit.code, results.messages.due, results.messages.sent), (Some(0), Some(2000), 2000), "{results:?}");
-    assert_eq!(results.histograms.send_delay.count(), 2000, "{results:?}");
+    assert_eq!((exit.code, results.messages.due, results.messages.sent), (Some(0), Some(1000), 1000), "{results:?}");
+    assert_eq!(results.histograms.send_delay.count(), 1000, "{results:?}");
 }
 
 #[test]
 fn timed_out_datagrams_are_counted_with_their_age() {
     let server = CorruptServer::new(|number, bytes| if number % 5 == 2 { vec![] } else { vec![bytes.to_vec()] });
-    let work = ["--udp", "--rate", "100", "--duration", "1s", "--reply-timeout", "3s", "--fail-if", "unanswered>19"];
+    let work = ["--udp", "--rate", "100", "--duration", "1s", "--reply-timeout", "6s", "--fail-if", "unanswered>19"];
     let run = load(server.address, &work);
     assert_eq!((run.code, run.results.errors.get("reply_timeout")), (Some(3), Some(&20)), "{run:?}");
     let messages = &run.results.messages;
     assert_eq!((messages.due, messages.sent, messages.answered), (Some(100), 100, 80), "{run:?}");
     assert_eq!((messages.timed_out, messages.pending, messages.lost), (20, 0, 0), "{run:?}");
-    assert_eq!(at_least(&run.results.histograms.unanswered_age, Duration::from_secs(3)), 20, "{run:?}");
+    assert_eq!(at_least(&run.results.histograms.unanswered_age, Duration::from_secs(6)), 20, "{run:?}");
 }
 
 #[test]
@@ -166,7 +171,9 @@ fn late_datagrams_count_as_timed_out() {
         let late = first.take_if(|(_, since)| since.elapsed() > Duration::from_secs(2));
         late.map(|(reply, _)| reply).into_iter().chain([bytes.to_vec()]).collect()
     });
-    let run = load(server.address, &["--udp", "--rate", "50", "--duration", "3s", "--reply-timeout", "500ms"]);
+    // The late reply comes during the hold, if the server was stopped before.
+    let work = ["--udp", "--rate", "50", "--duration", "3s", "--reply-timeout", "500ms", "--hold", "3s"];
+    let run = load(server.address, &work);
     let (messages, late) = (&run.results.messages, run.results.datagrams.as_ref().unwrap().late);
     assert_eq!((run.code, messages.due, messages.pending), (Some(1), Some(150), 0), "{run:?}");
     assert!(late >= 1 && messages.timed_out >= late, "{run:?}");
@@ -203,7 +210,7 @@ fn every_other_fate_is_counted_separately() {
 #[test]
 fn a_pipeline_limits_datagrams_that_are_due() {
     let server = CorruptServer::new(|_, _| vec![]);
-    let work = ["--rate", "100", "--duration", "1s", "--pipeline", "2", "-c", "2", "--reply-timeout", "2s"];
+    let work = ["--rate", "100", "--duration", "1s", "--pipeline", "2", "-c", "2", "--reply-timeout", "6s"];
     let run = load(server.address, &[&["--udp"], &work[..]].concat());
     let messages = &run.results.messages;
     assert_eq!((run.code, messages.due, messages.sent), (Some(1), Some(100), 4), "{run:?}");
@@ -228,6 +235,9 @@ fn an_interrupted_load_of_datagrams_is_reported() {
         let work = ["--rate", "100", "--duration", "1h", "--reply-timeout", "1h", "-c", "3", "--workers", "2", "-v"];
         let program = start(address, &[&["--udp"], &work[..]].concat());
         await_messages(&program, 50);
+        if answers {
+            await_replies(&program, 40);
+        }
         program.signal(Signal::INT);
         let run = Run::of(program);
         assert!(run.code == Some(130) && run.results.interrupted, "{:?}", run.results);
@@ -278,7 +288,7 @@ fn a_load_of_datagrams_is_shown_and_stored() {
     let [html, hgrm, log] = ["run.html", "run.hgrm", "run.hlog"].map(path);
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     let load =
-        ["--rate", "50", "--duration", "3s", "-c", "5", "-v", "--html", &html, "--hgrm", &hgrm, "--hdr-log", &log];
+        ["--rate", "30", "--duration", "5s", "-c", "5", "-v", "--html", &html, "--hgrm", &hgrm, "--hdr-log", &log];
     let exit = Program::client(&[&PATIENT[..], &[&host, &port], &load].concat()).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     let is_second = |line: &String| line.contains("/s, p50 ") && line.contains(", 0 errors, 5 open, client delay ");
