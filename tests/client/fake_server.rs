@@ -102,6 +102,10 @@ pub(crate) fn answer_and_reset(mut stream: TcpStream, reply: &[u8]) {
     reset(stream);
 }
 
+/// Loopback address for servers that stop listening. No other test takes the port meanwhile, as it might on the usual address.
+pub(crate) const RARE_ADDRESS: Ipv4Addr =
+    if cfg!(target_os = "linux") { Ipv4Addr::new(127, 0, 0, 99) } else { Ipv4Addr::LOCALHOST };
+
 /// An address where nothing listens; the port stays reserved as long as the socket lives.
 pub(crate) fn deaf(host: Ipv4Addr) -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

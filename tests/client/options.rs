@@ -181,7 +181,8 @@ fn loops_that_poll_before_they_sleep() {
         assert_eq!(exit.code, Some(0), "{exit:#?}");
         let mut server = Program::server(&["127.0.0.1", "0", "--udp", "--spin", spin]);
         let port = server.await_stdout("(udp, ").split([':', ' ']).nth(3).unwrap().to_owned();
-        let exit = Program::client(&["127.0.0.1", &port, "--udp", "--spin", spin]).await_exit();
+        let exit =
+            Program::client(&["127.0.0.1", &port, "--udp", "--spin", spin, "--reply-timeout", "10s"]).await_exit();
         assert_eq!((exit.code, server.terminate().code), (Some(0), Some(0)), "{exit:#?}");
     }
 }

@@ -1,6 +1,6 @@
 //! `--reconnect-every`: number of connections, messages due between two connections, and servers that stop accepting.
 
-use super::fake_server::{Fake, echo, take};
+use super::fake_server::{Fake, RARE_ADDRESS, echo, take};
 use super::load::{Run, load, start};
 use super::support::{Program, expect_refusal};
 use super::{client, server};
@@ -125,13 +125,13 @@ fn waiting_for_a_connection_is_not_send_delay() {
     let server = Program::server(&["127.0.0.1", "0", "--reply-delay", "50ms"]);
     let run = load(server.address(), &["--rate", "200", "-c", "2", "--duration", "2s", "--reconnect-every", "1"]);
     let times = &run.results.histograms;
-    assert!(run.results.messages.no_connection > 100 && times.blocked.count() > 20, "{run:?}");
+    assert!(run.results.messages.no_connection > 50 && times.blocked.count() > 4, "{run:?}");
     assert!(times.send_delay.at(0.5) < times.blocked.at(0.5), "{run:?}");
 }
 
 /// Accepts three connections, stops listening, echoes one message on each, and then everything.
 fn server_of_three() -> (SocketAddr, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind((RARE_ADDRESS, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
         let mut streams: Vec<_> = (0..3).map(|_| listener.accept().unwrap().0).collect();
@@ -167,13 +167,13 @@ fn no_connect_is_retried_after_the_end() {
     for workers in ["1", "2"] {
         let (address, server) = server_of_three();
         let patient = ["--retries", "9", "--retry-delay", "20s", "--reconnect-every", "1", "-v"];
-        let run = load(address, &[&["-c", "3", "--duration", "1s", "--workers", workers], &patient[..]].concat());
+        let run = load(address, &[&["-c", "3", "--duration", "3s", "--workers", workers], &patient[..]].concat());
         assert_eq!((run.code, run.results.errors.get("refused")), (Some(1), Some(&3)), "{run:?}");
         assert_eq!((run.results.connections.opened, run.results.connections.failed), (3, 3), "{run:?}");
         let starts = run.stderr.iter().filter(|line| line.starts_with("Starting connection ")).count();
         assert_eq!(starts, 6, "{run:?}");
         // The first delay is ten seconds or more.
-        assert!((1.0..9.0).contains(&run.results.duration_s), "{run:?}");
+        assert!((3.0..9.0).contains(&run.results.duration_s), "{run:?}");
         server.join().unwrap();
     }
 }

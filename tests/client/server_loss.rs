@@ -1,7 +1,7 @@
 //! Servers that disappear under load: everything due is counted, the run goes on as long as that is useful, and the
 //! report tells what was not sent.
 
-use super::fake_server::{Fake, answer_and_end, deaf, echo, take};
+use super::fake_server::{Fake, RARE_ADDRESS, answer_and_end, deaf, echo, take};
 use super::load::{Run, await_messages};
 use super::server;
 use super::support::Program;
@@ -44,13 +44,13 @@ fn messages_due_without_a_connection_are_counted() {
         assert_eq!((messages.answered, messages.lost), (answered, 400 - answered), "{run:?}");
         assert_eq!(messages.no_connection + messages.unsent, 400 - messages.sent, "{run:?}");
         // Their age counts up to the end.
-        assert!(run.results.histograms.unanswered_age.max() > Some(Duration::from_secs(1)), "{run:?}");
+        assert!(run.results.histograms.unanswered_age.max() > Some(Duration::from_millis(800)), "{run:?}");
         assert!(run.results.measured_s >= 2.0 && run.results.duration_s < 9.0, "{run:?}");
         // A client that was stopped may have assigned everything at once.
         if run.results.histograms.send_delay.max() > Some(Duration::from_millis(300)) {
             continue;
         }
-        assert!((100..=200).contains(&messages.no_connection), "{run:?}");
+        assert!((20..=200).contains(&messages.no_connection), "{run:?}");
         let hint = format!("no connection was open for {} of 400 due messages", messages.no_connection);
         assert!(run.results.notes.contains(&hint), "{run:?}");
         let told = format!("{} of them never sent: no connection was open", messages.no_connection);
@@ -90,16 +90,16 @@ fn a_load_ends_with_its_last_connection() {
 #[test]
 fn server_stops_answering() {
     let server = server();
-    let work = ["-c", "4", "--rate", "50", "--duration", "2s", "--reply-timeout", "3s", "-v"];
+    let work = ["-c", "4", "--rate", "50", "--duration", "4s", "--reply-timeout", "8s", "-v"];
     let program = start([server.address(); 2], &work);
     await_messages(&program, 10);
     server.pause();
     let run = Run::of(program);
     let messages = &run.results.messages;
     assert_eq!((run.code, run.results.errors.get("reply_timeout")), (Some(1), Some(&4)), "{:?}", run.results);
-    assert!(messages.due == Some(100) && messages.timed_out > 50, "{:?}", run.results);
+    assert!(messages.due == Some(200) && messages.timed_out > 100, "{:?}", run.results);
     let first = run.stderr.iter().find(|line| line.starts_with("FAILED: ") || line.starts_with("NOT VALID: "));
-    let told = format!("FAILED: {} of 100 messages were not answered within the reply timeout", messages.timed_out);
+    let told = format!("FAILED: {} of 200 messages were not answered within the reply timeout", messages.timed_out);
     assert_eq!(first, Some(&told), "{:?}", run.results);
     assert!(run.results.valid, "{:?}", run.results);
 }
@@ -121,10 +121,10 @@ fn a_load_without_a_server() {
 /// Nothing listens for a while: messages due meanwhile wait, and are sent after the server is back.
 #[test]
 fn server_comes_back() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let listener = TcpListener::bind((RARE_ADDRESS, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let patient = ["--reconnect-every", "1", "--retries", "1000", "--retry-delay", "20ms"];
-    let work = ["-c", "2", "--rate", "20", "--duration", "3s", "--workers", "2"];
+    let work = ["-c", "2", "--rate", "10", "--duration", "6s", "--workers", "2"];
     let program = start([address; 2], &[&work[..], &patient].concat());
     let streams = [(); 2].map(|()| listener.accept().unwrap().0);
     drop(listener);
