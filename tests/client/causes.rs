@@ -17,7 +17,7 @@ const LOAD: [&str; 6] = ["--rate", "100", "--duration", "1s", "--json", "-"];
 
 /// Four connections: two to a healthy server, two to `bad`.
 fn half_to(bad: SocketAddr, well: SocketAddr, further: &[&str]) -> Program {
-    let work = ["-c", "4", "--size", "64", "--target", &bad.to_string(), "--connect-timeout", "500ms"];
+    let work = ["-c", "4", "--size", "64", "--target", &bad.to_string(), "--connect-timeout", "3s"];
     client(well, &[&LOAD[..], &work, further].concat())
 }
 
@@ -196,7 +196,7 @@ fn source_address_does_not_exist() {
 fn no_descriptor_is_left() {
     use rustix::process::{Resource, Rlimit, prlimit};
     let well = server();
-    let slowly = ["-c", "30", "--connect-rate", "10", "--size", "64", "-v"];
+    let slowly = ["-c", "30", "--connect-rate", "5", "--size", "64", "-v"];
     let program = client(well.address(), &[&LOAD[..], &slowly].concat());
     await_until("three connections", || {
         program.stderr().iter().filter(|line| line.starts_with("Starting ")).count() >= 3

@@ -58,7 +58,7 @@ fn runs_against(corruption: Corruption) -> Vec<Run> {
     let start = |pipeline: &[&str]| {
         let fake = corrupt_server(corruption);
         let count = MESSAGES.to_string();
-        let work = ["-c", "3", "--size", "64", "--messages", &count, "--reply-timeout", "2s", "--json", "-"];
+        let work = ["-c", "3", "--size", "64", "--messages", &count, "--reply-timeout", "6s", "--json", "-"];
         let program = client(fake.address(), &[&work[..], pipeline].concat());
         (fake, program)
     };

@@ -47,7 +47,7 @@ fn a_tiny_rate_waits_without_spinning() {
                 program.await_stderr("Received ");
                 expect_interrupted(program, Signal::INT);
             }
-            let work = ["--rate", rate, "--duration", "300ms", "-c", "9", "--workers", "8"];
+            let work = ["--rate", rate, "--duration", "300ms", "-c", "9", "--workers", "8", "--reply-timeout", "10s"];
             Run::of(start(address, &[transport, &work].concat())).expect_success(1);
             // With Poisson arrivals the first message waits as long as any other.
             let run = Run::of(start(address, &[transport, &work, &["--arrivals", "poisson"]].concat()));

@@ -1,6 +1,6 @@
 //! `scripts/million`: several servers and clients hold one load together.
 
-use super::support::{Program, has_python, skipped};
+use super::support::{PATIENCE, Program, has_python, skipped};
 use std::path::Path;
 use std::process::Command;
 
@@ -16,7 +16,7 @@ fn several_processes_hold_the_connections_of_one_load() {
     let programs = Path::new(env!("CARGO_BIN_EXE_multiconn-server")).parent().unwrap();
     let mut command = Program::clean(Command::new("scripts/million"));
     command.args(["1000", "--per-process", "250", "--bin"]).arg(programs);
-    let exit = Program::spawn(&mut command).await_exit();
+    let exit = Program::spawn(&mut command).await_exit_within(PATIENCE * 2);
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     for expected in [
         ": every reply was correct",

@@ -123,10 +123,11 @@ fn an_unreachable_host_is_not_a_refused_port() {
         return;
     }
     let (_server, address) = own_server(&[]);
-    let (exit, _) = fault(RECEIVE_CALL, "EHOSTUNREACH").run(address, &["--messages", "5"]);
+    let patient = ["--messages", "5", "--reply-timeout", "10s"];
+    let (exit, _) = fault(RECEIVE_CALL, "EHOSTUNREACH").run(address, &patient);
     expect(&exit, 1, 5, 0, &[]);
     expect_line(&exit, &["undelivered  5: the host cannot be reached"]);
-    let (exit, _) = fault(RECEIVE_CALL, "ECONNREFUSED").run(address, &["--messages", "5"]);
+    let (exit, _) = fault(RECEIVE_CALL, "ECONNREFUSED").run(address, &patient);
     expect(&exit, 1, 5, 0, &[("refused", 5)]);
 }
 

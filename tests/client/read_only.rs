@@ -33,11 +33,13 @@ fn ends_when_the_server_closes() {
 #[test]
 fn ends_with_the_duration_or_the_hold() {
     let fake = speaking(true);
-    for until in ["--duration", "--hold"] {
-        let exit = client(fake.address(), &["3", "--messages", "0", until, "300ms", "--json", "-"]).await_exit();
+    // Long enough to receive everything meanwhile. In parallel: each lasts three seconds.
+    let start = |until| client(fake.address(), &["3", "--messages", "0", until, "3s", "--json", "-"]);
+    for mut program in ["--duration", "--hold"].map(start) {
+        let exit = program.await_exit();
         assert_eq!(exit.code, Some(0), "{exit:#?}");
         let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
-        assert!(results.is_success() && results.duration_s >= 0.3, "{results:#?}");
+        assert!(results.is_success() && results.duration_s >= 3.0, "{results:#?}");
         assert_eq!((results.connections.completed, results.messages.sent, results.bytes.received), (3, 0, 42));
         assert!(exit.stderr.iter().any(|line| line.contains("42 received")), "{exit:#?}");
     }
@@ -63,7 +65,7 @@ fn a_silent_server_is_read_until_a_signal() {
 #[test]
 fn a_hold_that_the_server_cuts_short_has_failed() {
     let fake = speaking(false);
-    let exit = client(fake.address(), &["--messages", "0", "--hold", "1m"]).await_exit();
+    let exit = client(fake.address(), &["--messages", "0", "--hold", "1h"]).await_exit();
     assert_eq!(exit.code, Some(1), "{exit:#?}");
 }
 

@@ -45,7 +45,7 @@ fn it_gives_up_after_the_retries() {
     let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
     let since = Instant::now();
     let exit = logging_client(address, &["3", "--retries", "2"]).await_exit();
-    assert!((Duration::from_millis(150)..Duration::from_secs(8)).contains(&since.elapsed()), "{:?}", since.elapsed());
+    assert!(since.elapsed() >= Duration::from_millis(150), "{:?}", since.elapsed());
     assert_eq!(line(&exit.stdout, "retries "), Some("6"), "{exit:#?}");
     assert_eq!(exit.told(&["trying again in"]), 6, "{exit:#?}");
     assert_eq!(exit.told(&["Starting connection 2 to"]), 3, "{exit:#?}");
@@ -57,11 +57,12 @@ fn it_gives_up_after_the_retries() {
 fn a_waiting_retry_does_not_delay_other_connects() {
     let (_socket, address) = deaf(Ipv4Addr::LOCALHOST);
     let since = Instant::now();
-    let arguments = ["40", "--retries", "1", "--retry-delay", "400ms", "--max-connecting", "1"];
+    // One after the other they would take 40 seconds or more.
+    let arguments = ["80", "--retries", "1", "--retry-delay", "1s", "--max-connecting", "1"];
     let exit = client(address, &arguments).await_exit();
-    assert!(since.elapsed() < Duration::from_secs(8), "one after the other: {:?}", since.elapsed());
-    assert_eq!(line(&exit.stdout, "retries "), Some("40"), "{exit:#?}");
-    Outcome::read(exit).expect_failures(&[(REFUSED, 40)]);
+    assert!(since.elapsed() < Duration::from_secs(20), "one after the other: {:?}", since.elapsed());
+    assert_eq!(line(&exit.stdout, "retries "), Some("80"), "{exit:#?}");
+    Outcome::read(exit).expect_failures(&[(REFUSED, 80)]);
 }
 
 #[test]

@@ -242,7 +242,7 @@ fn wrong_replies() {
             answer(stream, &reply);
             None
         });
-        let exit = ask(fake.address(), &["--search", "ring", "--messages", "2", "--hold", "1m"]);
+        let exit = ask(fake.address(), &["--search", "ring", "--messages", "2", "--hold", "1h"]);
         let told = |line: &String| line.starts_with("    connection 1, ") && line.contains(words);
         assert!(exit.stdout.iter().any(told), "no {words:?} in {exit:#?}");
         let is_cause = |line: &String| line.trim() == "1 wrong reply";

@@ -12,7 +12,7 @@ const INTERRUPTED: Option<i32> = Some(130);
 const ENDING: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
 /// Ten connections that are held after one message each.
-const HELD: [&str; 7] = ["-c", "10", "--message", "hi", "--hold", "1m", "-v"];
+const HELD: [&str; 7] = ["-c", "10", "--message", "hi", "--hold", "1h", "-v"];
 
 /// Waits until the log has a line for each of ten connections that ends with `end` and the number.
 #[track_caller]

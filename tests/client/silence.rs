@@ -34,7 +34,7 @@ fn server_never_answers() {
     assert_eq!((outcome.opened, outcome.messages, outcome.bytes), (20, (40, 0), (20 * 44, 0)), "{outcome:#?}");
 }
 
-/// It sends part of a reply: the timeout counts from the last byte received.
+/// It sends part of a reply: the timeout counts from the last byte received. It is shorter than the default.
 #[test]
 fn server_stops_in_the_middle_of_a_reply() {
     let fake = Fake::new(|_, mut stream| {
@@ -42,7 +42,10 @@ fn server_stops_in_the_middle_of_a_reply() {
         std::io::Write::write_all(&mut stream, &sent[..30]).unwrap();
         Some(stream)
     });
-    let outcome = timed(|| outcome(fake.address(), &["--reply-timeout", TIMEOUT]));
+    let since = Instant::now();
+    let outcome = outcome(fake.address(), &["--reply-timeout", "4s"]);
+    let times = Duration::from_secs(4)..Duration::from_secs(10);
+    assert!(times.contains(&since.elapsed()), "it took {:?}: {outcome:#?}", since.elapsed());
     outcome.expect_failures(&[("timed out waiting for a reply", 1)]);
     assert_eq!((outcome.messages, outcome.bytes), ((2, 1), (44, 30)), "{outcome:#?}");
 }
@@ -80,7 +83,7 @@ fn server_neither_reads_nor_answers() {
 fn server_reads_none_of_many_messages() {
     let fake = Fake::new(|_, stream| Some(stream));
     // Long enough for a busy machine to fill the buffer before the first reply is due.
-    let arguments = ["--size", "1000", "--messages", "100000", "--reply-timeout", "3s"];
+    let arguments = ["--size", "1000", "--messages", "100000", "--reply-timeout", "6s"];
     let outcome = outcome(fake.address(), &arguments);
     outcome.expect_failures(&[("timed out sending: the server accepts no bytes", 1)]);
     assert!((1..100_000).contains(&outcome.messages.0), "{outcome:#?}");
@@ -99,12 +102,12 @@ fn server_reads_slowly() {
     let fake = Fake::on(listener.into(), |_, mut stream| {
         for _ in 0..32 {
             take(&mut stream, CHUNK);
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(150));
         }
         answer_and_end(stream, b"done");
         None
     });
-    let work = ["--size", "4MiB", "--expect", "any", "--send-buffer", "64KiB", "--reply-timeout", "2s"];
+    let work = ["--size", "4MiB", "--expect", "any", "--send-buffer", "64KiB", "--reply-timeout", "4s"];
     let exit = client(fake.address(), &work).await_exit();
     assert_eq!(exit.code, Some(0), "{exit:#?}");
 }
@@ -187,7 +190,7 @@ fn unanswered_connects_wait_in_turn() {
     let outcome = outcome(address, &["6", "--connect-timeout", "100ms", "--max-connecting", "2"]);
     outcome.expect_failures(&[("timed out connecting", 6)]);
     assert!(since.elapsed() >= Duration::from_millis(300), "three turns took {:?}", since.elapsed());
-    assert!(since.elapsed() < PATIENCE, "three turns took {:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(20), "three turns took {:?}", since.elapsed());
 }
 
 /// A name with an address per server, of which only one listens, whichever is tried first.

@@ -27,21 +27,24 @@ fn a_crossed_threshold_ends_the_load() {
     }
 }
 
-/// A server that takes messages and answers none: the loops are idle, and each second is checked all the same.
+/// A server that takes messages and answers none: the loops are idle, and each second is checked all the same. Otherwise
+/// the reply timeout would wake them first.
 #[test]
 fn a_silent_second_is_checked() {
     let server = Program::server(&["127.0.0.1", "0", "--service", "discard"]);
-    let silent = ["-c", "2", "--duration", "60s", "--reply-timeout", "2s", "--stop-if", "rate<1", "--stop-if", "p99>0"];
+    let silent = ["-c", "2", "--duration", "60s", "--reply-timeout", "6s", "--stop-if", "rate<1", "--stop-if", "p99>0"];
     let run = load(server.address(), &silent);
     let stop = run.results.stop.as_ref().unwrap_or_else(|| panic!("{run:?}"));
-    assert_eq!((&*stop.expression, stop.second, run.code), ("rate<1", 1, Some(3)), "{run:?}");
+    assert_eq!((&*stop.expression, run.code), ("rate<1", Some(3)), "{run:?}");
+    // The first one, unless the client was stopped meanwhile.
+    assert!((1..6).contains(&stop.second), "{run:?}");
 }
 
 #[test]
 fn other_thresholds_end_nothing() {
     let server = server();
     let work = ["--rate", "50", "--duration", "1500ms"];
-    for condition in ["p99>1h", "rate<1", "timed_out>0"] {
+    for condition in ["p99>1h", "rate>1k", "timed_out>0"] {
         let run = load(server.address(), &[&work[..], &["--stop-if", condition]].concat());
         assert_eq!((run.code, &run.results.stop), (Some(0), &None), "{run:?}");
         assert_eq!(run.results.messages.answered, 75, "{run:?}");

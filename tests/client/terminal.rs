@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-/// Client output on a terminal of the kind `term`, for a load of 2.5 seconds.
+/// Client output on a terminal of the kind `term`, for a load of five seconds.
 fn shown(term: &str) -> String {
     let server = server();
     let mut terminal = File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap());
@@ -19,7 +19,7 @@ fn shown(term: &str) -> String {
     let stderr = File::options().read(true).write(true).open(PathBuf::from(path)).unwrap();
     let address = server.address().to_string();
     let mut command = Program::client_command();
-    command.args([&address, "--rate", "100", "--duration", "2500ms"]).env("TERM", term);
+    command.args([&address, "--rate", "100", "--duration", "5s"]).env("TERM", term);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
     // The last other descriptor of the terminal.
     drop(command);

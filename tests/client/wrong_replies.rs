@@ -109,9 +109,7 @@ fn more_than_was_sent_while_connections_are_held() {
         answer(stream, b"more");
         None
     });
-    let since = std::time::Instant::now();
-    expect_surplus(&fake, &["--hold", "1m"], 4, "b'more'");
-    assert!(since.elapsed().as_secs() < 15, "there is nothing left to hold after {:?}", since.elapsed());
+    expect_surplus(&fake, &["--hold", "1h"], 4, "b'more'");
 }
 
 #[test]
@@ -169,7 +167,7 @@ fn close_while_connections_are_held() {
         answer_and_end(stream, &sent);
         None
     });
-    outcome(fake.address(), &["3", "--hold", "1m"]).expect_failures(&[("closed early by peer", 3)]);
+    outcome(fake.address(), &["3", "--hold", "1h"]).expect_failures(&[("closed early by peer", 3)]);
 }
 
 #[test]
@@ -207,7 +205,7 @@ fn failures_of_all_kinds_add_up() {
     // In parallel: each of them waits for the reply timeout.
     let runs = ["1", "2"].map(|workers| {
         let fake = Fake::new(serve);
-        let run = client(fake.address(), &["60", "--reply-timeout", "2s", "--workers", workers]);
+        let run = client(fake.address(), &["60", "--reply-timeout", "6s", "--workers", workers]);
         (fake, run)
     });
     for (_fake, run) in runs {
