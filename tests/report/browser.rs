@@ -1,7 +1,7 @@
 //! The HTML report in Chromium, if installed: it renders without network access and without console errors, and fits
 //! narrow windows.
 
-use super::support::{Program, skipped, works};
+use super::support::{PATIENCE, Program, skipped, works};
 use super::{file, report, sample, text_file};
 use std::process::Command;
 
@@ -39,7 +39,7 @@ fn render(browser: &str, path: &str) -> (String, Vec<String>) {
     let mut command = Program::clean(Command::new(browser));
     command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr"]);
     command.args([&data, "--dump-dom", &format!("file://{path}")]);
-    let exit = Program::spawn(&mut command).await_exit();
+    let exit = Program::spawn(&mut command).await_exit_within(PATIENCE * 2);
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     let console_messages = exit.stderr.into_iter().filter(|line| line.contains("CONSOLE"));
     (exit.stdout.join("\n"), console_messages.collect())

@@ -80,7 +80,7 @@ fn every_field_is_documented() {
     let load = ["-c", "4", "--rate", "40..60", "--duration", "700ms", "--connect-timeout", "10s"];
     for arguments in [
         &[&load[..], &["--shard", "0/1", "--target", &target, "--target", "127.0.0.1:1"]].concat()[..],
-        &["--expect", "any", "--start-at", "+500ms", &target],
+        &["--expect", "any", "--start-at", "+3s", &target],
         &["--duration", "30s", "--stop-if", "rate>0", &target],
     ] {
         paths(&run(arguments), "", &mut found);
@@ -93,7 +93,7 @@ fn every_field_is_documented() {
     let server = Program::server(&["--udp", "", "0"]);
     let line = server.await_stdout(" (udp, ");
     let port = line.split(' ').nth(2).unwrap().rsplit(':').next().unwrap().to_owned();
-    let group = ["--udp", "--broadcast", "127.255.255.255", &port];
+    let group = ["--udp", "--broadcast", "127.255.255.255", &port, "--reply-timeout", "10s"];
     paths(&run(&group), "", &mut found);
     let folder = tempfile::tempdir().unwrap();
     let parts = ["a.json", "b.json"].map(|name| {
@@ -105,7 +105,10 @@ fn every_field_is_documented() {
     let merged = report(&["merge", &parts[0], &parts[1]]);
     paths(&serde_json::from_str(&merged.stdout[0]).unwrap(), "", &mut found);
     let search = ["--find-max", "p50<200ms", "--rate", "200..200", "--find-width", "20%", "--find-budget", "20s"];
-    paths(&run(&[&["--embedded", "--duration", "1s"], &search[..]].concat()), "", &mut found);
+    // On a busy machine a search may find nothing.
+    let mut searches = (0..5).map(|_| run(&[&["--embedded", "--duration", "1s"], &search[..]].concat()));
+    let confirmed = searches.find(|run| run["find_max"]["confirmed"] == true).expect("one of five is confirmed");
+    paths(&confirmed, "", &mut found);
     let documented = documented();
     let differ: Vec<_> = found.symmetric_difference(&documented).collect();
     assert!(differ.is_empty(), "in a result or in the documentation, not in both: {differ:?}");

@@ -76,7 +76,9 @@ fn file_of_50_mb_needs_at_most_twice_its_size() {
         let key = field.split(' ').next().unwrap();
         let many = format!("{key} [{}\"\"]", "\"\",".repeat(16_000_000));
         let path = text_file(&folder, name, &text.replacen(field, &many, 1));
-        expect_refusal(bounded(&["show", &path]), 1, &[name, part]);
+        let mut program = bounded(&["show", &path]);
+        program.await_exit_within(PATIENCE * 6);
+        expect_refusal(program, 1, &[name, part]);
     }
 }
 
