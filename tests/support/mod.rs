@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod counters;
+mod idle;
 mod network;
 mod open_metrics;
 mod peer;
@@ -23,7 +24,8 @@ pub(crate) use network::forge;
 pub(crate) use network::in_own_network;
 pub(crate) use open_metrics::Page;
 pub(crate) use peer::{
-    bytes, connect, connect_from, connect_unix, echo, echo_all, expect_closed, expect_end, expect_reset, reset,
+    bytes, connect, connect_from, connect_unix, echo, echo_all, expect_closed, expect_end, expect_reset,
+    expect_reset_of_new, reset,
 };
 pub(crate) use pressure::{
     NARROW, connect_narrow, connect_with_buffers, more_than_fits, push_all_and_read_back, push_until_blocked,

@@ -82,6 +82,18 @@ pub(crate) fn expect_reset(stream: &mut impl Read) {
     assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
 }
 
+/// Connects to `address`, and expects a reset, which may arrive before connect(2) returns.
+#[track_caller]
+pub(crate) fn expect_reset_of_new(address: SocketAddr) {
+    match TcpStream::connect_timeout(&address, PATIENCE) {
+        Ok(mut stream) => {
+            stream.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
+            expect_reset(&mut stream);
+        }
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+    }
+}
+
 /// Expects end of input from the server.
 #[track_caller]
 pub(crate) fn expect_end(stream: &mut impl Read) {

@@ -1,14 +1,18 @@
 //! Peers that send more than they read, without threads: they send until all buffers are full.
 
 use super::PATIENCE;
+use super::idle::is_peer_idle;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// All buffers are full when no socket has taken a byte for this long.
+/// All buffers are full when no socket has taken a byte for this long, and the server sleeps.
 const STILL: Duration = Duration::from_millis(300);
+
+/// How long a server that does not sleep is waited for. One that is busy with other peers never sleeps for long.
+const AWAKE: Duration = Duration::from_secs(5);
 
 /// The socket buffers of a narrow peer, in bytes. Otherwise the kernel grows them to many megabytes, which a hundred
 /// blocked connections would take from the whole machine. Much smaller buffers wait for delayed acknowledgements.
@@ -54,16 +58,29 @@ pub(crate) fn push_until_blocked_or_cut(streams: &[TcpStream], data: &[u8]) -> V
     for stream in streams {
         stream.set_nonblocking(true).expect("the stream is open");
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + 3 * PATIENCE;
+    let mut still_since = None;
     loop {
         let is_pushing = |index: &usize| sent[*index].is_some_and(|sent| sent < data.len());
         let pushing: Vec<usize> = (0..streams.len()).filter(is_pushing).collect();
         let mut descriptors: Vec<_> =
             pushing.iter().map(|&index| PollFd::new(&streams[index], PollFlags::OUT)).collect();
-        if pushing.is_empty() || poll_within(&mut descriptors, STILL) == 0 {
+        if pushing.is_empty() {
             break;
         }
-        assert!(Instant::now() < deadline, "the server still takes bytes after {PATIENCE:?}");
+        if poll_within(&mut descriptors, if still_since.is_none() { STILL } else { Duration::ZERO }) == 0 {
+            let since = *still_since.get_or_insert_with(Instant::now);
+            // A server that is ready to run, or awaits a CPU, may still take bytes. Afterwards the sockets are looked at
+            // once more.
+            let is_over = since.elapsed() > AWAKE || is_peer_idle(pushing.iter().map(|&index| &streams[index]));
+            if is_over && poll_within(&mut descriptors, Duration::ZERO) == 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+            continue;
+        }
+        still_since = None;
+        assert!(Instant::now() < deadline, "the server still takes bytes after {:?}", 3 * PATIENCE);
         let writable: Vec<bool> = descriptors.iter().map(|descriptor| !descriptor.revents().is_empty()).collect();
         for (index, _) in pushing.into_iter().zip(writable).filter(|(_, writable)| *writable) {
             let before = sent[index].unwrap_or_default();

@@ -124,6 +124,8 @@ impl Program {
             }
         }
         command.env("RUST_BACKTRACE", "1");
+        // A name server that does not answer must not exhaust the patience of a test (resolv.conf(5)).
+        command.env("RES_OPTIONS", "timeout:2 attempts:1");
         command
     }
 
@@ -151,7 +153,13 @@ impl Program {
     /// Waits for a line on stdout that contains `part`, and returns it.
     #[track_caller]
     pub(crate) fn await_stdout(&self, part: &str) -> String {
-        match self.stdout.await_line(|line| line.contains(part)) {
+        self.await_stdout_within(PATIENCE, part)
+    }
+
+    /// Waits for such a line of a program that computes for long.
+    #[track_caller]
+    pub(crate) fn await_stdout_within(&self, limit: Duration, part: &str) -> String {
+        match self.stdout.await_line(limit, |line| line.contains(part)) {
             Ok(line) => line,
             Err(why) => panic!("no {part:?} on stdout of {}: {why}; stderr: {:#?}", self.name, self.stderr.lines()),
         }
@@ -160,7 +168,7 @@ impl Program {
     /// Waits for a line on stderr that contains `part`, and returns it.
     #[track_caller]
     pub(crate) fn await_stderr(&self, part: &str) -> String {
-        match self.stderr.await_line(|line| line.contains(part)) {
+        match self.stderr.await_line(PATIENCE, |line| line.contains(part)) {
             Ok(line) => line,
             Err(why) => panic!("no {part:?} on stderr of {}: {why}; stdout: {:#?}", self.name, self.stdout.lines()),
         }

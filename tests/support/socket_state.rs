@@ -1,13 +1,14 @@
 //! The kernel's state of a TCP socket of this machine (proc_net_tcp(5)).
 
 use super::await_until;
+use super::idle::is_peer_idle;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// The state of a socket whose peer has closed or shut down its sending half.
 pub(crate) const CLOSE_WAIT: u8 = 8;
 
-/// A socket counts as full when nothing changes for this long.
+/// A socket counts as full when nothing changes for this long, and its process sleeps.
 const STILL: Duration = Duration::from_millis(100);
 
 /// One row of the kernel's table.
@@ -37,6 +38,18 @@ pub(crate) fn socket_state(local: SocketAddr, remote: SocketAddr) -> Option<Sock
     })
 }
 
+/// The inode of the socket at `local` that is connected to `remote`, if it exists; 0 until it is accepted.
+pub(super) fn socket_inode(local: SocketAddr, remote: SocketAddr) -> Option<u64> {
+    let (local, remote) = (format!(":{:04X}", local.port()), format!(":{:04X}", remote.port()));
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    tables.iter().flat_map(|table| table.lines()).find_map(|line| {
+        // The local address, the remote one, and the inode.
+        let fields: Vec<_> = line.split_whitespace().take(10).collect();
+        let [_, at, to, .., inode] = fields[..] else { return None };
+        (at.ends_with(&local) && to.ends_with(&remote)).then(|| inode.parse().ok())?
+    })
+}
+
 /// Waits until the server's socket of `peer`, which does not read, accepts no more output.
 #[track_caller]
 pub(crate) fn await_full(server: SocketAddr, peer: &TcpStream) {
@@ -45,6 +58,6 @@ pub(crate) fn await_full(server: SocketAddr, peer: &TcpStream) {
         std::thread::sleep(STILL);
         let state = socket_state(server, peer.local_addr().expect("it is connected"));
         let is_still = state == std::mem::replace(&mut before, state);
-        is_still && state.is_none_or(|state| state.unacknowledged > 0)
+        is_still && state.is_none_or(|state| state.unacknowledged > 0) && is_peer_idle([peer])
     });
 }

@@ -1,10 +1,9 @@
 //! The output of a child, line by line, readable while it is written.
 
-use super::PATIENCE;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -47,9 +46,9 @@ impl Transcript {
         self.lock().lines.clone()
     }
 
-    /// Waits for a line for which `wanted` returns true, past or future.
-    pub(super) fn await_line(&self, wanted: impl Fn(&str) -> bool) -> Result<String, String> {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits up to `limit` for a line for which `wanted` returns true, past or future.
+    pub(super) fn await_line(&self, limit: Duration, wanted: impl Fn(&str) -> bool) -> Result<String, String> {
+        let deadline = Instant::now() + limit;
         let mut seen = 0;
         let mut guard = self.lock();
         loop {
