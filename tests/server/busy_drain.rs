@@ -3,14 +3,14 @@
 
 use super::server;
 use super::support::{
-    Program, await_until, bytes, connect, connect_narrow, echo, expect_end, more_than_fits, push_until_blocked,
-    read_to_end, skipped, still_sending, uninterrupted,
+    PATIENCE, Program, await_until, bytes, connect, connect_narrow, echo, expect_end, more_than_fits,
+    push_until_blocked, read_to_end, skipped, still_sending, uninterrupted,
 };
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Barrier;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const MESSAGE: usize = 64;
 
@@ -55,22 +55,18 @@ fn busy_connections_are_drained() {
     const THREADS: usize = 4;
     const PEERS: usize = 600;
     raise_descriptor_limit();
-    let mut server = server(&["--workers", "2", "--drain-timeout", "15s"]);
+    let mut server = server(&["--workers", "2", "--drain-timeout", "5m"]);
     let address = server.address();
     let begun = Barrier::new(THREADS + 1);
-    let since = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let talk = || exchange_until_the_end((0..PEERS / THREADS).map(|_| connect(address)).collect(), &begun);
         let talking: Vec<_> = (0..THREADS).map(|_| scope.spawn(talk)).collect();
         begun.wait();
         server.signal(Signal::TERM);
-        let since = Instant::now();
         let answers: usize = talking.into_iter().map(|talking| talking.join().unwrap()).sum();
         assert!(answers >= PEERS, "{answers} answers");
-        since
     });
-    let exit = server.await_exit();
-    assert!(since.elapsed() < Duration::from_secs(10), "it took {:?}", since.elapsed());
-    exit.expect_counts(&[("drained", PEERS as u64)]);
+    server.await_exit().expect_counts(&[("drained", PEERS as u64)]);
 }
 
 /// Some have been served, some are pending in the queue of one of the two listeners, some are blocked.
@@ -80,7 +76,7 @@ fn pending_connections_of_all_listeners_are_served() {
     const WAITING: usize = 400;
     const STUCK: usize = 3;
     raise_descriptor_limit();
-    let mut server = server(&["--workers", "2", "--drain-timeout", "1500ms"]);
+    let mut server = server(&["--workers", "2", "--drain-timeout", "5m"]);
     let address = server.address();
     let stuck: Vec<_> = (0..STUCK).map(|_| connect_narrow(address)).collect();
     push_until_blocked(&stuck, &more_than_fits());
@@ -100,15 +96,16 @@ fn pending_connections_of_all_listeners_are_served() {
     }
     server.signal(Signal::TERM);
     server.resume();
-    let since = Instant::now();
     for (seed, peer) in (0..).zip(&mut peers) {
         assert!(read_to_end(peer) == bytes(seed, 1000), "peer {seed} was not answered whole");
     }
     drop(peers);
+    // The stuck ones keep the server alive.
+    server.await_closed(KNOWN + WAITING);
+    server.signal(Signal::TERM);
     let exit = server.await_exit();
-    assert!(since.elapsed() >= Duration::from_millis(1400), "the stuck were cut after {:?}", since.elapsed());
-    let drained = ("drained", (KNOWN + WAITING) as u64);
-    exit.expect_counts(&[drained, ("cut at the drain timeout", STUCK as u64)]);
+    let counts = (exit.counted("drained"), exit.counted("stopped"));
+    assert_eq!(counts, ((KNOWN + WAITING) as u64, STUCK as u64), "{exit:#?}");
     drop(stuck);
 }
 
@@ -118,7 +115,7 @@ fn pending_connections_of_all_listeners_are_served() {
 fn a_backlog_larger_than_the_descriptor_limit_is_served_in_turns() {
     const PEERS: usize = 200;
     for workers in ["1", "2"] {
-        let arguments = ["127.0.0.1", "0", "--workers", workers];
+        let arguments = ["127.0.0.1", "0", "--workers", workers, "--drain-timeout", "5m"];
         let mut server = Program::spawn(Program::server_with_descriptors(64).args(arguments));
         let mut peers: Vec<_> = (0..PEERS).map(|_| connect(server.address())).collect();
         for (seed, peer) in (0..).zip(&mut peers) {
@@ -126,7 +123,9 @@ fn a_backlog_larger_than_the_descriptor_limit_is_served_in_turns() {
         }
         server.signal(Signal::TERM);
         let mut waiting: Vec<_> = (0..).zip(peers).collect();
+        let since = Instant::now();
         while !waiting.is_empty() {
+            assert!(since.elapsed() < 3 * PATIENCE, "{} are not answered", waiting.len());
             // Accepted peers read end of input and close, which frees their descriptors.
             waiting.retain_mut(|(seed, peer)| {
                 let mut reply = [0; 100];

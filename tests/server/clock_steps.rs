@@ -96,7 +96,9 @@ fn timestamps_of_another_clock_are_not_used() {
     let Some(clock) = Clock::new() else { return };
     let json = clock.folder.path().join("run.json");
     let missing = |results: &RunResults| results.receive_timestamps.map(|timestamps| timestamps.missing);
-    assert_eq!(missing(&run(&clock, &json)), Some(0));
+    // The kernel enables timestamps in the background: the first messages may have none.
+    let is_complete = |_| missing(&run(&clock, &json)) == Some(0);
+    assert!((0..10).any(is_complete), "timestamps are missing");
     clock.set_late_by(FIVE_YEARS);
     let results = run(&clock, &json);
     assert!(missing(&results) == Some(results.messages.answered), "{results:?}");

@@ -4,7 +4,6 @@ use super::support::{Program, connect};
 use super::{server, still_serves};
 use rustix::process::Signal;
 use std::io::Write;
-use std::time::{Duration, Instant};
 
 /// About the longest duration that an option accepts: 2^64 nanoseconds minus a few minutes.
 const MAX_DURATION: &str = "5124095h";
@@ -12,18 +11,13 @@ const MAX_DURATION: &str = "5124095h";
 /// A duration whose milliseconds exceed 32 bits.
 const OVER_32_BITS: &str = "1193h3m";
 
-/// How long a server may take to exit after a signal, on a busy machine.
-const EXIT_LIMIT: Duration = Duration::from_secs(8);
-
 /// Ends a server with work in progress: the first signal lets that finish, the second does not.
 #[track_caller]
 fn end_at_once(mut server: Program) {
-    let since = Instant::now();
     server.signal(Signal::TERM);
     server.await_stderr("repeat the signal to exit now");
     let exit = server.terminate();
     assert_eq!(exit.told(&["panicked"]), 0, "{exit:#?}");
-    assert!(since.elapsed() < EXIT_LIMIT, "it went on for {:?}", since.elapsed());
 }
 
 #[test]
@@ -41,7 +35,7 @@ fn a_duration_of_centuries_works() {
             still_serves(&mut server(&["--workers", "1", option, time]));
         }
         // No reply arrives before that.
-        let server = server(&["-vv", "--reply-delay", time]);
+        let server = server(&["-vv", "--reply-delay", time, "--drain-timeout", "1h"]);
         let mut peer = connect(server.address());
         peer.write_all(b"hello").unwrap();
         server.await_stderr("Received ");

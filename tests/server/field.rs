@@ -1,6 +1,6 @@
 //! `scripts/bench-field`: the servers that it compares with ours echo what they receive, also to a slow reader.
 
-use super::support::{Program, has_python, skipped};
+use super::support::{PATIENCE, Program, has_python, skipped};
 use std::process::Command;
 
 /// Those that are built within a second.
@@ -15,7 +15,7 @@ fn the_servers_of_the_comparison_echo() {
         return;
     }
     let mut command = Program::clean(Command::new("scripts/bench-field"));
-    let exit = Program::spawn(command.arg("--check").args(SERVERS)).await_exit();
+    let exit = Program::spawn(command.arg("--check").args(SERVERS)).await_exit_within(6 * PATIENCE);
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     // That of Python is always there.
     assert!(exit.stderr.iter().any(|line| line.starts_with("verified: ") && line.contains("selectors")), "{exit:#?}");

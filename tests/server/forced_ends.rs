@@ -2,14 +2,12 @@
 //! a complete one. Slow readers are not closed.
 
 use super::support::{
-    Program, await_full, await_some, bytes, closing, connect, connect_narrow, connect_with_buffers, expect_end,
-    expect_reset, push_until_blocked,
+    Program, await_full, await_some, closing, connect, connect_narrow, connect_with_buffers, expect_end, expect_reset,
 };
 use super::{logging_server, server};
 use rustix::process::Signal;
-use socket2::SockRef;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// A server that sends endlessly, and a peer that does not read; output is queued in the kernel and in the server.
@@ -35,14 +33,14 @@ fn the_write_timeout_resets() {
 /// A connection at the end of its lifetime closes normally only if the peer reads the output.
 #[test]
 fn the_write_timeout_resets_after_a_lifetime() {
-    let (mut server, mut peer) = stuck(&["--lifetime", "500ms", "--write-timeout", "1s"]);
+    let (mut server, mut peer) = stuck(&["--lifetime", "2s", "--write-timeout", "3s"]);
     expect_reset_for(&server, &mut peer, "write timeout");
     server.terminate().expect_counts(&[("write timeout", 1)]);
 }
 
 #[test]
 fn the_idle_timeout_resets_while_output_waits() {
-    let (mut server, mut peer) = stuck(&["--idle-timeout", "1s", "--write-timeout", "0"]);
+    let (mut server, mut peer) = stuck(&["--idle-timeout", "3s", "--write-timeout", "0"]);
     expect_reset_for(&server, &mut peer, "idle timeout");
     server.terminate().expect_counts(&[("idle timeout", 1)]);
 }
@@ -100,40 +98,34 @@ fn the_memory_limit_resets() {
 /// No output is lost, so these close normally.
 #[test]
 fn a_connection_without_output_is_closed_normally() {
-    let mut server = server(&["--drain-timeout", "1m", "--lifetime", "1s", "--workers", "1"]);
-    expect_end(&mut connect(server.address()));
+    let mut short_lived = server(&["--lifetime", "1s", "--workers", "1"]);
+    expect_end(&mut connect(short_lived.address()));
+    short_lived.terminate().expect_counts(&[("lifetime over", 1)]);
+    let mut server = server(&["--drain-timeout", "1m", "--workers", "1"]);
     let mut peer = connect(server.address());
     server.signal(Signal::TERM);
     expect_end(&mut peer);
     drop(peer);
-    server.await_exit().expect_counts(&[("lifetime over", 1), ("drained", 1)]);
+    server.await_exit().expect_counts(&[("drained", 1)]);
 }
 
 /// The kernel takes megabytes at once and then nothing for long. Only the peer's continued reading counts.
 #[test]
 #[cfg_attr(multiconn_fallbacks, ignore = "needs the acknowledged bytes (TCP_INFO)")]
 fn a_slow_and_steady_reader_is_not_closed() {
-    const LIMIT: Duration = Duration::from_secs(3);
-    let mut server = logging_server(&["--write-timeout", "3s", "--idle-timeout", "3s"]);
-    let peers = [connect_with_buffers(server.address(), 16 << 10)];
-    let data = bytes(1, 1 << 20).repeat(64);
-    let sent = push_until_blocked(&peers, &data)[0];
-    assert!(sent < data.len(), "the server took all of it");
-    let [mut peer] = peers;
-    let mut back = vec![0; sent];
-    let (mut read, since) = (0, Instant::now());
-    while since.elapsed() < LIMIT * 5 / 2 {
-        peer.read_exact(&mut back[read..read + (16 << 10)])
-            .unwrap_or_else(|error| panic!("{error} after {read} bytes: {:#?}", server.stderr()));
-        read += 16 << 10;
+    const LIMIT: Duration = Duration::from_secs(6);
+    let mut server = logging_server(&["--service", "chargen", "--write-timeout", "6s", "--idle-timeout", "6s"]);
+    let mut peer = connect_with_buffers(server.address(), 16 << 10);
+    let (mut room, since) = (vec![0; 16 << 10], Instant::now());
+    while since.elapsed() < LIMIT * 3 / 2 {
+        peer.read_exact(&mut room).unwrap_or_else(|error| panic!("{error}: {:#?}", server.stderr()));
         // The sleep is the slowness under test.
         std::thread::sleep(Duration::from_millis(200));
     }
-    SockRef::from(&peer).set_recv_buffer_size(1 << 20).unwrap();
-    peer.shutdown(Shutdown::Write).unwrap();
-    peer.read_exact(&mut back[read..]).unwrap();
-    expect_end(&mut peer);
-    assert!(back == data[..sent]);
+    // The kernel would continue to send its buffer even after a close.
+    let closed = server.stderr().into_iter().find(|line| line.contains("Closing connection"));
+    assert_eq!(closed, None);
+    drop(peer);
     server.await_closed(1);
-    server.terminate().expect_counts(&[("closed by peer", 1)]);
+    server.terminate().expect_counts(&[("reset by peer", 1)]);
 }

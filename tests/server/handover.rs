@@ -190,7 +190,7 @@ fn a_new_process_that_fails_changes_nothing() {
 /// connections.
 #[test]
 fn a_new_process_that_never_accepts_changes_nothing() {
-    let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--workers", "2", "--hand-over-timeout", "1s"]);
+    let mut process_chain = ProcessChain::new(&["127.0.0.1", "0", "--workers", "2", "--hand-over-timeout", "5s"]);
     let (address, path) = (process_chain.first.address(), process_chain.path());
     let mut old = connect(address);
     echo(&mut old, b"before");
@@ -203,14 +203,14 @@ fn a_new_process_that_never_accepts_changes_nothing() {
     let failed =
         |process_chain: &ProcessChain| process_chain.first.stderr().iter().any(|line| line.contains("handover failed"));
     let mut count = 0;
-    while !failed(&process_chain) {
-        assert!(since.elapsed() < PATIENCE, "waited in vain for the failure");
+    await_until("the failure", || {
         echo(&mut connect(address), b"meanwhile");
         echo(&mut old, b"the same as before");
         count += 1;
-    }
-    assert!(count > 0 && since.elapsed() >= Duration::from_secs(1), "{count} in {:?}", since.elapsed());
-    process_chain.first.await_stderr(&format!("{} did not accept within 1.00 s; still serving", path.display()));
+        failed(&process_chain)
+    });
+    assert!(since.elapsed() >= Duration::from_secs(5), "{count} in {:?}", since.elapsed());
+    process_chain.first.await_stderr(&format!("{} did not accept within 5.00 s; still serving", path.display()));
     assert!(!is_running(slow[0]) && children(process_chain.first.pid()).is_empty(), "no child is left, dead or alive");
     process_chain.replace_by_copy(&path);
     process_chain.handover();
@@ -318,7 +318,8 @@ fn the_number_of_workers_may_change() {
         await_until("all workers", || worker_threads(child_program) == workers.parse::<usize>().unwrap());
         // Without SO_REUSEPORT the workers share one.
         let sockets = if cfg!(multiconn_fallbacks) { 1 } else { 2 };
-        assert_eq!(listening_sockets(child_program, address), Some(sockets), "neither more nor fewer than at first");
+        // The table may show a row twice, or not at all, while it changes.
+        await_until("as many sockets as at first", || listening_sockets(child_program, address) == Some(sockets));
         for seed in 0..40 {
             echo(&mut connect(address), &bytes(seed, 64));
         }

@@ -162,6 +162,9 @@ fn connection_churn_at_the_limit_leaves_no_extra_work() {
     const DESCRIPTORS: usize = 40;
     let mut server = server(&["--workers", "1"]);
     let address = server.address();
+    // Afterwards all descriptors of the server itself are open.
+    echo(&mut connect(address), b"before");
+    server.await_closed(1);
     let since = Instant::now();
     let fewest = Rlimit { current: Some(DESCRIPTORS as u64), maximum: Some(DESCRIPTORS as u64) };
     prlimit(Some(server.pid()), Resource::Nofile, fewest).unwrap();

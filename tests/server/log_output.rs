@@ -101,7 +101,7 @@ fn lines_have_time_level_and_fields() {
         format!("trace: Echoing {payload} to {python} connection=1 peer={peer} bytes=22"),
         format!(
             "debug: Closing connection to {python} connection=1 peer={peer} reason=\"closed by peer\" \
-             received_bytes=22 sent_bytes=22 open_seconds=0."
+             received_bytes=22 sent_bytes=22 open_seconds="
         ),
         "info: shutting down: draining 0 connections (repeat the signal to exit now)".to_owned(),
     ];
@@ -421,10 +421,11 @@ fn malformed_messages_cause_warnings_without_verbose() {
         };
         (0..COUNT).for_each(|_| send(&server));
         server.await_stderr("malformed message; connection closed ");
-        // The next warning is due a second after the first.
+        // The next warning is due a second after the one before.
+        let count = |line: &str| line.rsplit_once(" count=").and_then(|(_, count)| count.parse().ok());
         super::support::await_until("a warning with the count", || {
             send(&server);
-            server.stderr().len() > 1
+            server.stderr().iter().filter_map(|line| count(line)).any(|count: usize| count > COUNT)
         });
         let exit = server.terminate();
         let warnings: Vec<_> = exit
@@ -436,8 +437,6 @@ fn malformed_messages_cause_warnings_without_verbose() {
             warnings.len() < COUNT && warnings[0].contains(words) && warnings[0].ends_with(" count=1"),
             "{exit:#?}"
         );
-        let last = warnings.last().and_then(|line| line.rsplit_once(" count=")).unwrap().1;
-        assert!(last.parse::<usize>().unwrap() > COUNT, "{exit:#?}");
     }
 }
 

@@ -95,7 +95,8 @@ fn the_page_shows_totals_and_current_values() {
     let page = await_some("the end of fifteen, and all bytes", || {
         let page = page(&server);
         let (open, sent) = (page.sum("multiconn_connections_open", &[]), page.sum("multiconn_sent_bytes_total", &[]));
-        (open <= 5.0 && sent >= 200_000.0).then_some(page)
+        let closed = page.sum("multiconn_connections_closed_total", &[]);
+        (open <= 5.0 && closed >= 15.0 && sent >= 200_000.0).then_some(page)
     });
     assert_eq!(page.sum("multiconn_connections_open", &[]), 5.0);
     let closed = |reason: &str| page.sum("multiconn_connections_closed_total", &[&format!("reason=\"{reason}\"")]);

@@ -7,8 +7,8 @@ use super::metrics::page;
 use super::process_chain::ProcessChain;
 use super::support::{
     Exit, PATIENCE, Program, await_until, bytes, connect, connect_narrow, connect_with_buffers, echo, expect_closed,
-    expect_end, expect_refusal, expect_reset, push_all_and_read_back, push_until_blocked, read_to_end, reset, skipped,
-    works,
+    expect_end, expect_refusal, expect_reset, expect_reset_of_new, push_all_and_read_back, push_until_blocked,
+    read_to_end, reset, skipped, works,
 };
 use super::{logging_server, server};
 use multiconn::socket::{Address, ProxyVersion};
@@ -57,9 +57,17 @@ impl Backend {
     }
 }
 
-/// An address on which nothing listens.
-fn unused_address() -> SocketAddr {
-    Backend::new().address()
+/// An address on which nothing listens, and the socket that keeps it from others.
+fn unused_address() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+/// A free port of a loopback address that only this test uses: it stays free.
+fn own_address(ip: [u8; 4]) -> SocketAddr {
+    TcpListener::bind(SocketAddr::from((ip, 0))).unwrap().local_addr().unwrap()
 }
 
 /// A listener whose backlog is full: a connect to it gets no answer.
@@ -145,7 +153,7 @@ fn upstreams_and_listeners_can_use_tls_and_unix_sockets() {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     // A certificate that nobody has issued is not trusted.
     let strict = proxy(address, &["--upstream-tls"]);
-    expect_reset(&mut connect(strict.address()));
+    expect_reset_of_new(strict.address());
     strict.await_stderr("upstream=");
 }
 
@@ -209,33 +217,39 @@ fn few_descriptors_leave_some_for_upstreams() {
 
 #[test]
 fn a_failed_handshake_is_followed_by_the_next_upstream_at_once() {
-    let plain = Backend::new();
     let secure = server(&["--tls-self-signed"]);
-    let [first, second] = [plain.address(), secure.address_of(" (tls, ")].map(|address| address.to_string());
-    let tls = ["--upstream", &second, "--upstream-tls", "--upstream-tls-insecure"];
-    let proxy = proxy(first, &[&tls[..], &["--workers", "1"]].concat());
-    let since = Instant::now();
-    let mut client = connect(proxy.address());
-    let mut upstream = plain.accept();
-    upstream.write_all(b"220 this is no TLS\r\n").unwrap();
-    echo(&mut client, b"through the other upstream");
-    assert!(since.elapsed() < LINGER, "the connection to the failed upstream lingered first");
-    drop(upstream);
+    let second = secure.address_of(" (tls, ").to_string();
+    let tls = ["--upstream", &second, "--upstream-tls", "--upstream-tls-insecure", "--workers", "1"];
+    // A busy machine may take as long, but not each time.
+    let is_at_once = |_| {
+        let plain = Backend::new();
+        let proxy = proxy(plain.address(), &tls);
+        let since = Instant::now();
+        let mut client = connect(proxy.address());
+        let mut upstream = plain.accept();
+        upstream.write_all(b"220 this is no TLS\r\n").unwrap();
+        echo(&mut client, b"through the other upstream");
+        drop(upstream);
+        since.elapsed() < LINGER
+    };
+    assert!((0..3).any(is_at_once), "the connection to the failed upstream lingered first");
 }
 
 #[test]
 fn a_refused_upstream_resets_the_client_and_is_counted() {
-    let upstream = unused_address();
+    let (_unused, upstream) = unused_address();
     let mut proxy = proxy(upstream, &["--metrics", "127.0.0.1:0"]);
-    let mut client = connect(proxy.address());
-    client.write_all(b"hello").unwrap();
-    expect_reset(&mut client);
+    let address = proxy.address();
+    let since = Instant::now();
+    expect_reset_of_new(address);
     proxy.await_closed(1);
     let page = page(&proxy);
     let label = format!("upstream=\"{upstream}\"");
     assert_eq!(page.sum("multiconn_upstream_failed_total", &[&label]), 1.0);
     assert_eq!(page.sum("multiconn_upstream_opened_total", &[&label]), 0.0);
-    assert_eq!(page.sum("multiconn_upstream_backoff", &[&label]), 1.0);
+    // It lasts a second at least.
+    let is_over = since.elapsed() >= Duration::from_secs(1);
+    assert!(page.sum("multiconn_upstream_backoff", &[&label]) == 1.0 || is_over);
     assert_eq!(page.sum("multiconn_connections_closed_total", &["reason=\"connect_refused\""]), 1.0);
     let exit = finish(&mut proxy);
     assert_eq!(
@@ -250,8 +264,9 @@ fn a_refused_upstream_resets_the_client_and_is_counted() {
 fn a_connect_that_gets_no_answer_times_out() {
     let (_listener, _waiting, upstream) = full_backlog();
     let mut proxy = proxy(upstream, &["--connect-timeout", "300ms"]);
+    let address = proxy.address();
     let since = Instant::now();
-    expect_reset(&mut connect(proxy.address()));
+    expect_reset_of_new(address);
     assert!(since.elapsed().as_millis() >= 300);
     proxy.await_closed(1);
     assert_eq!(finish(&mut proxy).counted("connect timeout"), 1);
@@ -260,7 +275,7 @@ fn a_connect_that_gets_no_answer_times_out() {
 #[test]
 fn a_client_that_leaves_early_abandons_the_connect() {
     let (_listener, _waiting, upstream) = full_backlog();
-    let mut proxy = proxy(upstream, &[]);
+    let mut proxy = proxy(upstream, &["--connect-timeout", "5m"]);
     let client = connect(proxy.address());
     proxy.await_stderr("Connecting to ");
     reset(client);
@@ -273,9 +288,7 @@ fn a_client_that_leaves_early_abandons_the_connect() {
 #[test]
 fn connections_take_turns_and_avoid_an_upstream_that_is_down() {
     let (first, second) = (server(&[]), server(&[]));
-    let down = Backend::new();
-    let addresses = [first.address(), down.address(), second.address()];
-    drop(down);
+    let addresses = [first.address(), own_address([127, 0, 0, 61]), second.address()];
     let [a, b, c] = addresses.map(|address| address.to_string());
     let mut proxy = proxy(a, &["--upstream", &b, "--upstream", &c, "--workers", "1", "--metrics", "127.0.0.1:0"]);
     for number in 0..30 {
@@ -288,7 +301,7 @@ fn connections_take_turns_and_avoid_an_upstream_that_is_down() {
     assert!(opened(addresses[0]) >= 8.0 && opened(addresses[2]) >= 8.0);
     // It returns, and is used again after its back-off.
     let port = addresses[1].port().to_string();
-    let _returned = Program::server(&["127.0.0.1", &port]);
+    let _returned = Program::server(&["127.0.0.61", &port]);
     await_until("the upstream to be used again", || {
         echo(&mut connect(proxy.address()), b"again");
         opened(addresses[1]) > 0.0
@@ -302,7 +315,8 @@ fn connections_take_turns_and_avoid_an_upstream_that_is_down() {
 fn a_silent_client_reaches_the_next_upstream() {
     let backend = Backend::new();
     // Nothing else has the loop of the one worker run.
-    let mut proxy = proxy(unused_address(), &["--upstream", &backend.address().to_string(), "--workers", "1"]);
+    let (_unused, first) = unused_address();
+    let mut proxy = proxy(first, &["--upstream", &backend.address().to_string(), "--workers", "1"]);
     let mut client = connect(proxy.address());
     backend.0.set_nonblocking(true).unwrap();
     await_until("the second upstream to be connected to", || backend.0.accept().is_ok());
@@ -405,7 +419,7 @@ fn haproxy_accepts_the_header() {
         return skipped("headers read by HAProxy", "haproxy is not installed");
     }
     let (upstream, folder) = (server(&[]), tempfile::tempdir().unwrap());
-    let (front, file) = (unused_address(), folder.path().join("haproxy.cfg"));
+    let (front, file) = (own_address([127, 0, 0, 62]), folder.path().join("haproxy.cfg"));
     let limits = "timeout connect 20s\n timeout client 20s\n timeout server 20s";
     let config = format!(
         "defaults\n mode tcp\n {limits}\nlisten echo\n bind {front} accept-proxy\n server one {}\n",

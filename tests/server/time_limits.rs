@@ -9,9 +9,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-/// A limit under test. Longer than a busy machine's pauses, and short enough for a test.
-const LIMIT: &str = "1s";
-const LIMIT_TIME: Duration = Duration::from_secs(1);
+/// A limit under test. Longer than the pauses of a busy machine, of a few seconds, and short enough for a test.
+const LIMIT: &str = "4s";
+const LIMIT_TIME: Duration = Duration::from_secs(4);
 
 /// Tolerance for the resolution of the server's clock and of ours.
 const ROUNDING: Duration = Duration::from_millis(20);
@@ -71,34 +71,40 @@ fn a_peer_without_a_first_byte_is_closed() {
 fn a_silent_peer_is_closed() {
     let mut server = logging_server(&only("--idle-timeout", LIMIT));
     let mut peer = connect(server.address());
-    echo(&mut peer, b"!");
     let since = Instant::now();
+    echo(&mut peer, b"!");
     expect_end(&mut peer);
     assert!(since.elapsed() + ROUNDING >= LIMIT_TIME, "closed after {:?}", since.elapsed());
     expect_logged(&server, peer, "idle timeout");
     still_serves(&mut server).expect_counts(&[("closed by peer", 1), ("idle timeout", 1)]);
 }
 
-/// The close is logged when it happens, not when the peer has closed as well.
+/// The close is logged when it happens, not when the peer has closed as well. On a busy machine the line may be late, but
+/// not each time.
 #[test]
 fn a_close_is_logged_at_once() {
+    let limit = "500ms";
     for (arguments, reason) in [
-        (only("--idle-timeout", LIMIT), "idle timeout"),
-        (only("--first-byte-timeout", LIMIT), "first-byte timeout"),
-        (only("--lifetime", LIMIT), "lifetime over"),
+        (only("--idle-timeout", limit), "idle timeout"),
+        (only("--first-byte-timeout", limit), "first-byte timeout"),
+        (only("--lifetime", limit), "lifetime over"),
         (vec!["--service", "daytime"], "completed"),
     ] {
-        let mut server = logging_server(&arguments);
-        let mut peer = connect(server.address());
-        read_to_end(&mut peer);
-        let since = Instant::now();
-        server.await_stderr(&closing(peer.local_addr().unwrap(), reason));
-        assert!(since.elapsed() < LINGER_TIME, "{reason} is logged after {:?}", since.elapsed());
-        drop(peer);
-        server.await_closed(1);
-        let exit = server.terminate();
-        assert_eq!(exit.told(&["Closing connection to "]), 1, "{exit:#?}");
-        exit.expect_counts(&[(reason, 1)]);
+        let is_at_once = |_| {
+            let mut server = logging_server(&arguments);
+            let mut peer = connect(server.address());
+            read_to_end(&mut peer);
+            let since = Instant::now();
+            server.await_stderr(&closing(peer.local_addr().unwrap(), reason));
+            let took = since.elapsed();
+            drop(peer);
+            server.await_closed(1);
+            let exit = server.terminate();
+            assert_eq!(exit.told(&["Closing connection to "]), 1, "{exit:#?}");
+            exit.expect_counts(&[(reason, 1)]);
+            took < LINGER_TIME
+        };
+        assert!((0..3).any(is_at_once), "{reason} is logged after {LINGER_TIME:?}, three times");
     }
 }
 
@@ -128,7 +134,7 @@ fn a_slow_reader_is_not_closed() {
     const STEPS: usize = 20;
     // Small buffers, so that the server itself always has pending output.
     let limits = ["--send-buffer", "32KiB", "--recv-buffer", "32KiB"];
-    let mut server = logging_server(&[&only("--write-timeout", "3s")[..], &limits[..]].concat());
+    let mut server = logging_server(&[&only("--write-timeout", "6s")[..], &limits[..]].concat());
     let peers = [connect_narrow(server.address())];
     let data = bytes(1, 4 << 20);
     let sent = push_until_blocked(&peers, &data)[0];
@@ -140,9 +146,9 @@ fn a_slow_reader_is_not_closed() {
     for step in back.chunks_mut(sent.div_ceil(STEPS)) {
         peer.read_exact(step).unwrap_or_else(|error| panic!("{error}: {:#?}", server.stderr()));
         // The sleep is the slowness under test.
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(400));
     }
-    assert!(since.elapsed() > Duration::from_millis(3500), "not slow enough: {:?}", since.elapsed());
+    assert!(since.elapsed() > Duration::from_secs(7), "not slow enough: {:?}", since.elapsed());
     assert!(back == data[..sent]);
     expect_end(&mut peer);
     drop(peer);
@@ -201,20 +207,22 @@ fn stream_until_the_end(peer: &TcpStream) -> usize {
 
 #[test]
 fn a_busy_connection_closes_normally_at_its_lifetime() {
-    let mut server = logging_server(&only("--lifetime", LIMIT));
+    // Shorter than the others, as it takes all CPUs.
+    let lifetime = Duration::from_secs(3);
+    let mut server = logging_server(&only("--lifetime", "3s"));
     let address = server.address();
     let since = Instant::now();
     std::thread::scope(|scope| {
         let talking: Vec<_> = (0..8).map(|_| scope.spawn(move || exchange_until_the_end(connect(address)))).collect();
         let streaming = connect(address);
         let streamed = stream_until_the_end(&streaming);
-        assert!(streamed > 1 << 20, "only {streamed} bytes came back");
+        assert!(streamed > 64 << 10, "only {streamed} bytes came back");
         expect_logged(&server, streaming, "lifetime over");
         for talking in talking {
             expect_logged(&server, talking.join().unwrap(), "lifetime over");
         }
     });
-    assert!(since.elapsed() + ROUNDING >= LIMIT_TIME, "over after {:?}", since.elapsed());
+    assert!(since.elapsed() + ROUNDING >= lifetime, "over after {:?}", since.elapsed());
     // Silent connections have the same lifetime.
     expect_end(&mut connect(address));
     still_serves(&mut server).expect_counts(&[("closed by peer", 1), ("lifetime over", 10)]);
@@ -265,7 +273,7 @@ fn zero_disables_a_limit() {
 fn all_limits_together_close_no_connection_within_them() {
     const THREADS: usize = 4;
     const PEERS: usize = 200;
-    let limits = ["--idle-timeout", "3s", "--first-byte-timeout", "3s", "--write-timeout", "3s", "--lifetime", "1m"];
+    let limits = ["--idle-timeout", "6s", "--first-byte-timeout", "6s", "--write-timeout", "6s", "--lifetime", "5m"];
     let mut server = logging_server(&limits);
     let address = server.address();
     std::thread::scope(|scope| {
@@ -274,11 +282,13 @@ fn all_limits_together_close_no_connection_within_them() {
                 let since = Instant::now();
                 let mut peers: Vec<_> = (0..PEERS / THREADS).map(|_| connect(address)).collect();
                 let mut round = 0;
-                while since.elapsed() < Duration::from_millis(4500) {
+                while since.elapsed() < Duration::from_secs(8) {
                     for peer in &mut peers {
                         echo(peer, &bytes(round, 64));
                     }
                     round += 1;
+                    // Some pause, which leaves the machine to others.
+                    std::thread::sleep(Duration::from_millis(50));
                 }
             });
         }
