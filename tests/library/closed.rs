@@ -1,6 +1,6 @@
 //! The close reason reaches the service exactly once, whatever ends its connection, and the summary counts the same.
 
-use super::support::{await_until, connect, connect_narrow, echo, push_until_blocked, reset};
+use super::support::{PATIENCE, await_until, connect, connect_narrow, echo, push_until_blocked, reset};
 use super::{Running, Upper, expect_upper};
 use multiconn::connection::{CloseReason, Limits};
 use multiconn::server::{Server, ServerConfig};
@@ -213,7 +213,9 @@ fn a_connection_whose_factory_panics_has_no_service() {
         assert!(context.id() > 1, "a panic that the test asked for");
         Commanded::new(context, &theirs)
     });
-    let _ = connect(server.address).read(&mut [0]);
+    // The reset can arrive before connect(2) returns.
+    let _ = TcpStream::connect_timeout(&server.address, PATIENCE).and_then(|mut peer| peer.read(&mut [0]));
+    await_until("the first service", || !handles.lock().unwrap().is_empty());
     echo(&mut connect(server.address), b"x");
     let handles: Vec<Handle> = handles.lock().unwrap().clone();
     assert_eq!(handles[0].send(*b"x"), Err(SendError::Closed));

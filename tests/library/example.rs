@@ -1,6 +1,6 @@
 //! Examples `calculator`, `reverse` and `proxy`, run as programs.
 
-use super::support::{Program, bytes, connect, expect_reset, read_to_end, skipped};
+use super::support::{Program, bytes, connect, expect_reset_of_new, read_to_end, skipped};
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
 use std::process::Command;
@@ -92,7 +92,7 @@ fn proxy_forwards_bytes_and_counts_them() {
     assert!(received == sent);
     proxy.await_stdout(" sent 1000000 bytes: closed by peer");
     drop(upstream);
-    expect_reset(&mut connect(address_of(&proxy)));
+    expect_reset_of_new(address_of(&proxy));
     proxy.await_stdout(" sent 0 bytes: connect refused");
     assert!(proxy.status().is_none());
 }

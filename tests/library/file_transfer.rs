@@ -1,7 +1,7 @@
 //! File transfer example: files arrive unchanged, and interrupted transfers resume.
 
 use super::example::{address_of, example};
-use super::support::{Exit, Program, await_until, bytes, connect, expect_end, read_to_end};
+use super::support::{Exit, PATIENCE, Program, await_until, bytes, connect, expect_end, read_to_end};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -155,13 +155,16 @@ fn large_files_stream_through_little_memory_two_at_a_time() {
     let before = peak_bytes(&shelf.server);
     let putting = contents.each_ref().map(|(name, _)| shelf.put(name));
     for ((name, content), mut putting) in contents.iter().zip(putting) {
-        expect_done(&putting.await_exit(), &format!("{name}: {LARGE} bytes sent, 0 of them before"));
+        expect_done(&putting.await_exit_within(6 * PATIENCE), &format!("{name}: {LARGE} bytes sent, 0 of them before"));
         assert!(read(&shelf.theirs, name) == *content);
         fs::remove_file(shelf.ours.path().join(name)).unwrap();
     }
     let getting = contents.each_ref().map(|(name, _)| shelf.get_from(shelf.address, name));
     for ((name, content), mut getting) in contents.iter().zip(getting) {
-        expect_done(&getting.await_exit(), &format!("{name}: {LARGE} bytes received, 0 of them before"));
+        expect_done(
+            &getting.await_exit_within(6 * PATIENCE),
+            &format!("{name}: {LARGE} bytes received, 0 of them before"),
+        );
         assert!(read(&shelf.ours, name) == *content);
     }
     if let (Some(before), Some(after)) = (before, peak_bytes(&shelf.server)) {

@@ -2,7 +2,7 @@
 //!
 //! The process is this test program, started to run only [`host`].
 
-use super::support::{Program, await_some, await_until, connect};
+use super::support::{PATIENCE, Program, await_some, await_until, connect};
 use multiconn::server::{Server, ServerConfig, ServerHandle};
 use multiconn::service::Echo;
 use multiconn::socket::{Address, Endpoint};
@@ -18,6 +18,8 @@ const ACT: &str = "HOST_SIGNALS_ACT";
 
 fn start(act: &str) -> Program {
     let mut command = Program::clean(std::process::Command::new(std::env::current_exe().unwrap()));
+    // How many areas of memory the allocator uses otherwise depends on how threads happen to overlap (mallopt(3)).
+    command.env("MALLOC_ARENA_MAX", "1");
     Program::spawn(command.args(["--exact", "host_signals::host", "--nocapture"]).env(ACT, act))
 }
 
@@ -78,7 +80,8 @@ fn host() {
             (0..100).for_each(|_| serve_once());
             let early_kib = anonymous_kib();
             (0..900).for_each(|_| serve_once());
-            assert_eq!(open_descriptors_and_threads(), before);
+            // A thread that was joined may be listed for a moment.
+            await_until("descriptors and threads as before", || open_descriptors_and_threads() == before);
             let late_kib = anonymous_kib();
             // Less than 300 bytes for each server.
             assert!(late_kib < early_kib + 256, "{early_kib} KiB after 100 servers, {late_kib} KiB after 1,000");
@@ -119,7 +122,7 @@ fn after_a_thousand_servers_signals_have_their_default_action() {
             host.await_stdout("one server left");
             host.signal(Signal::TERM);
         }
-        host.await_stdout("no server left");
+        host.await_stdout_within(6 * PATIENCE, "no server left");
         expect_death(&mut host, signal);
     }
 }
