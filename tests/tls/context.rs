@@ -64,6 +64,10 @@ struct Running {
 
 impl Running {
     fn start(authority: &Authority, asks_for_certificate: bool) -> Self {
+        Self::with_handshake_timeout(authority, asks_for_certificate, 3 * PATIENCE)
+    }
+
+    fn with_handshake_timeout(authority: &Authority, asks_for_certificate: bool, timeout: Duration) -> Self {
         let [certificate, key] = ["server.pem", "server.key"].map(|file| authority.path(file).into());
         let mut tls = TlsServerOptions::new(Identity::Files { certificate, key });
         tls.alpn = vec!["alpha".to_owned(), "beta".to_owned()];
@@ -71,7 +75,7 @@ impl Running {
         let mut config = ServerConfig::at(Endpoint::tcp("127.0.0.1", 0));
         config.workers = 1;
         config.tls = Some(tls);
-        config.limits.handshake = Some(Duration::from_secs(1));
+        config.limits.handshake = Some(timeout);
         let seen = Arc::<Seen>::default();
         let theirs = Arc::clone(&seen);
         let server = Server::bind(config, move |context| Facts::new(context, &theirs)).unwrap();
@@ -139,7 +143,7 @@ fn a_context_knows_the_certificate_of_the_client() {
 #[test]
 fn a_failed_handshake_makes_no_service() {
     let authority = Authority::new();
-    let server = Running::start(&authority, true);
+    let server = Running::with_handshake_timeout(&authority, true, Duration::from_secs(5));
     // Never completes, is no TLS, ends at once, and has no certificate.
     let silent = connect(server.address);
     let mut plain = connect(server.address);

@@ -17,7 +17,8 @@ const FIXED: u64 = 2 << 20;
 
 /// A server with one worker that has already served a peer, and its resident memory.
 fn warm_server(authority: &Authority, arguments: &[&str]) -> (Program, Option<u64>) {
-    let server = logging_server(authority, &[&["--workers", "1"], arguments, &NARROW[..]].concat());
+    let fixed = ["--workers", "1", "--handshake-timeout", "5m"];
+    let server = logging_server(authority, &[&fixed, arguments, &NARROW[..]].concat());
     let mut first = peer(authority, address(&server));
     first.write_all(&vec![0; 64 << 10]).unwrap();
     first.read_exact(&mut vec![0; 64 << 10]).unwrap();

@@ -123,7 +123,7 @@ fn a_certificate_for_another_name_fails_before_the_service_is_called() {
 fn the_preamble_precedes_the_handshake_and_silence_is_a_handshake_timeout() {
     let (authority, listener) = (Authority::new(), TcpListener::bind("127.0.0.1:0").unwrap());
     let mut caller = Caller::configured(&authority, listener.local_addr().unwrap(), "localhost", |options| {
-        options.limits.handshake = Some(Duration::from_millis(300));
+        options.limits.handshake = Some(Duration::from_secs(1));
         options.preamble = b"PREAMBLE".to_vec();
     });
     let (mut stream, _) = listener.accept().unwrap();
