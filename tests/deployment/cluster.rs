@@ -3,7 +3,7 @@
 
 use super::kubernetes::{object, objects, strings};
 use super::repository;
-use super::support::{Program, in_own_network, skipped, works};
+use super::support::{PATIENCE, Program, in_own_network, skipped, works};
 use multiconn::results::RunResults;
 use std::fmt::Write as _;
 use std::fs;
@@ -93,8 +93,8 @@ fn eight_shards_in_networks_of_their_own_are_one_load() {
         let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
         let mut command = Program::clean(Command::new(repository("scripts/kubernetes/run-load")));
         command.args(["--fail-if", "errors>0", "--json", "all.json"]).current_dir(&folder);
-        command.env("PATH", path).env("PODS", namespaces).env("CLUSTER", folder.path()).env("START_IN", "6");
-        let exit = Program::spawn(&mut command).await_exit();
+        command.env("PATH", path).env("PODS", namespaces).env("CLUSTER", folder.path()).env("START_IN", "12");
+        let exit = Program::spawn(&mut command).await_exit_within(4 * PATIENCE);
         let logs = super::run(Command::new("sh").args(["-c", "cat ?.log"]).current_dir(&folder)).stdout;
         assert_eq!(exit.code, Some(0), "{exit:#?}\n{}", String::from_utf8_lossy(&logs));
         for part in ["80 connections to multiconn-server:65432", "800 due, 800 sent, 800 answered", "8 runs merged"] {

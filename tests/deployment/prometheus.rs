@@ -27,7 +27,7 @@ impl Observed {
         let target = framed.address_of(" (tls, ").to_string();
         let proxy = server(&["--upstream", &target, "--upstream-tls", "--upstream-tls-insecure"]);
         let udp = server(&["--udp"]);
-        let load = ["-c", "4", "--rate", "200", "--duration", "1m", "--frame", "lines", "--message", "hello"];
+        let load = ["-c", "4", "--rate", "200", "--duration", "10m", "--frame", "lines", "--message", "hello"];
         let tls = ["--tls", "--tls-insecure", "--metrics", "127.0.0.1:0"];
         let client = Program::client(&[&[&*target], &load[..], &tls].concat());
         let through_proxy = Program::client(&[&proxy.address().to_string(), "2", "--message", "hello\\n"]).await_exit();
@@ -183,10 +183,12 @@ fn prometheus_scrapes_servers_and_clients() {
     }
     let observed = Observed::start();
     let prometheus = Prometheus::scraping(&observed.addresses());
-    await_until("a scrape of every program", || prometheus.query("up == 1").len() == observed.programs.len());
-    for target in prometheus.ask("/api/v1/targets")["activeTargets"].as_array().unwrap() {
-        assert_eq!(target["lastError"], "", "{target}");
-    }
+    // On a busy machine a single scrape may fail, because it is late.
+    await_until("a scrape of every program", || {
+        let targets = prometheus.ask("/api/v1/targets")["activeTargets"].as_array().unwrap().clone();
+        prometheus.query("up == 1").len() == observed.programs.len()
+            && targets.iter().all(|target| target["lastError"] == "")
+    });
     for (series, label, value) in [
         ("multiconn_build_info", "__name__", "multiconn_build_info"),
         ("multiconn_tls_handshakes_total > 3", "result", "completed"),

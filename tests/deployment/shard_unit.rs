@@ -1,6 +1,6 @@
 //! The unit of a shard in `scripts/systemd/`: systemd's own check of it, and its command.
 
-use super::support::Program;
+use super::support::{PATIENCE, Program};
 use super::{has, repository, run};
 use multiconn::results::{RunResults, Timestamp};
 use std::fs;
@@ -59,11 +59,11 @@ fn shards_of_the_unit_are_merged() {
     let address = server.address().to_string();
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("multiconn")).unwrap();
-    let start = Timestamp::after_1970(SystemTime::UNIX_EPOCH.elapsed().unwrap() + Duration::from_secs(3)).to_string();
+    let start = Timestamp::after_1970(SystemTime::UNIX_EPOCH.elapsed().unwrap() + Duration::from_secs(10)).to_string();
     let start_shard = |number| Program::spawn(&mut shard(number, &address, &start, folder.path()));
     let shards: Vec<_> = (0..2).map(start_shard).collect();
     for mut shard in shards {
-        let exit = shard.await_exit();
+        let exit = shard.await_exit_within(2 * PATIENCE);
         assert_eq!(exit.code, Some(0), "{exit:#?}");
     }
     let mut merge = Program::report_command();

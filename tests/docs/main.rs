@@ -11,7 +11,7 @@
 //! - A block with a file name after its language is written to that file.
 //! - The ports 65432 and 9464, and those of other servers, stand for free ports, and the word `PID` for the server's
 //!   process.
-//! - Runs are shorter than documented.
+//! - Runs are shorter than documented, and limits of latencies longer.
 //! - A command is skipped, visibly, if a program that it needs is not installed.
 
 #![allow(clippy::unwrap_used)]
