@@ -102,11 +102,11 @@ fn equal_names_are_looked_up_once_and_kept() {
     rig.now = Instant::now() + KEEP_ADDRESSES;
     let _waiting = rig.look_up(4, "name");
     assert_eq!(rig.started(), "name", "looked up again");
+    rig.now = Instant::now();
     rig.answer(Err("gone".to_owned()));
     assert_eq!(rig.reply(), (4, Err("gone".to_owned())));
-    rig.now = Instant::now();
     assert_eq!(done(rig.look_up(5, "name")), Err("gone".to_owned()), "a failure is kept, too");
-    rig.now += KEEP_FAILURE;
+    rig.now = Instant::now() + KEEP_FAILURE;
     let _waiting = rig.look_up(6, "name");
     assert_eq!(rig.started(), "name", "for a shorter time");
     rig.answer(expected);
