@@ -37,7 +37,7 @@ fn run_with_a_stop(pipeline: &[&str]) -> (RunResults, f64, f64) {
     assert_eq!(run.code, Some(0), "{:?}", run.results);
     let messages = &run.results.messages;
     // With pipelining, replies may be outstanding at the end.
-    let sent = messages.sent + messages.unsent;
+    let sent = messages.sent + messages.pending;
     assert_eq!((messages.due, sent, messages.answered), (Some(800), 800, messages.sent), "{:?}", run.results);
     let count = |time: Duration| time.saturating_sub(SECOND).as_secs_f64() * RATE;
     (run.results, count(certain) - 2.0, count(possible) + 2.0)

@@ -162,35 +162,29 @@ fn more_workers_than_connections_send_everything() {
 /// Connections that do not divide evenly over the workers: the share of the rate and of the messages is the same.
 const UNEVEN: [[&str; 3]; 3] = [["5", "--workers", "4"], ["1", "--workers", "4"], ["3", "--workers", "2"]];
 
-/// Expects that so many messages were sent, which takes as long as the rate of 100 per second requires. Returns whether
-/// that was the rate in each second, too, which it is not when the client was stopped for some tenths of a second.
+/// Expects that so many messages were sent at 100 per second: all of them, and in each second. A client that was stopped
+/// sends the messages of one second in another one.
 #[track_caller]
-fn is_a_hundred_per_second(run: &Run, messages: u64) -> bool {
+fn expect_a_hundred_per_second(run: &Run, messages: u64) {
     run.expect_success(messages);
     let planned_s = f64::from(u32::try_from(messages).unwrap()) / 100.0;
     assert!((run.results.measured_s - planned_s).abs() < 0.03, "{run:?}");
     #[allow(clippy::cast_precision_loss, reason = "a few hundred")]
     let mut rates = run.results.intervals.iter().map(|interval| interval.sent as f64 / interval.seconds);
-    assert!(rates.len() > 0, "{run:?}");
-    rates.all(|rate| (70.0..=130.0).contains(&rate))
+    let was_stopped = run.results.histograms.send_delay.max() > Some(Duration::from_millis(100));
+    assert!(rates.len() > 0 && (was_stopped || rates.all(|rate| (70.0..=130.0).contains(&rate))), "{run:?}");
 }
 
-/// Runs loads of 100 messages per second, however many connections or sockets each worker has.
+/// Expects loads of 100 messages per second to hold that rate, however many connections or sockets each worker has.
 #[track_caller]
 pub(crate) fn expect_the_rate_to_be_held(start: impl Fn(&[&str]) -> Program) {
-    expect_one_of_five(|| {
-        let runs = UNEVEN.map(|spread| {
-            let messages = if spread[0] == "1" { "200" } else { "80" };
-            start(&[&["--rate", "100", "--messages", messages, "-c"], &spread[..]].concat())
-        });
-        for (program, messages) in runs.into_iter().zip([400, 200, 240]) {
-            let run = Run::of(program);
-            if !is_a_hundred_per_second(&run, messages) {
-                return Err(format!("{:?}", run.results.intervals));
-            }
-        }
-        Ok(())
+    let runs = UNEVEN.map(|spread| {
+        let messages = if spread[0] == "1" { "200" } else { "80" };
+        start(&[&["--rate", "100", "--messages", messages, "-c"], &spread[..]].concat())
     });
+    for (program, messages) in runs.into_iter().zip([400, 200, 240]) {
+        expect_a_hundred_per_second(&Run::of(program), messages);
+    }
 }
 
 #[test]
@@ -255,7 +249,9 @@ fn time_blocked_is_not_send_delay() {
     let (messages, times) = (&run.results.messages, &run.results.histograms);
     // Two connections exchange ten messages a second.
     assert_eq!(messages.due, Some(200), "{run:?}");
-    assert!(messages.sent <= 25 && messages.sent + messages.unsent == 200, "{run:?}");
+    assert!(messages.sent <= 25 && messages.sent + messages.pending == 200, "{run:?}");
+    // A late client assigns the last ones after the end of the load, which is not the server's fault.
+    assert!((1..=messages.pending).contains(&messages.unsent), "{run:?}");
     assert!(times.blocked.count() >= messages.sent.saturating_sub(4), "{run:?}");
     assert!(times.blocked.max() > times.send_delay.at(0.5), "{run:?}");
     assert!(!run.results.reasons.iter().any(|reason| reason.contains("schedule")), "{run:?}");

@@ -42,7 +42,7 @@ fn messages_due_without_a_connection_are_counted() {
         assert_eq!((messages.due, messages.timed_out, messages.pending), (Some(400), 0, 0), "{run:?}");
         let answered = if gone == fake.address() { 220 } else { 200 };
         assert_eq!((messages.answered, messages.lost), (answered, 400 - answered), "{run:?}");
-        assert_eq!(messages.no_connection + messages.unsent, 400 - messages.sent, "{run:?}");
+        assert!(messages.no_connection + messages.unsent <= 400 - messages.sent, "{run:?}");
         // Their age counts up to the end.
         assert!(run.results.histograms.unanswered_age.max() > Some(Duration::from_millis(800)), "{run:?}");
         assert!(run.results.measured_s >= 2.0 && run.results.duration_s < 9.0, "{run:?}");
@@ -50,6 +50,7 @@ fn messages_due_without_a_connection_are_counted() {
         if run.results.histograms.send_delay.max() > Some(Duration::from_millis(300)) {
             continue;
         }
+        assert_eq!(messages.no_connection + messages.unsent, 400 - messages.sent, "{run:?}");
         assert!((20..=200).contains(&messages.no_connection), "{run:?}");
         let hint = format!("no connection was open for {} of 400 due messages", messages.no_connection);
         assert!(run.results.notes.contains(&hint), "{run:?}");

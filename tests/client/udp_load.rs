@@ -214,7 +214,9 @@ fn a_pipeline_limits_datagrams_that_are_due() {
     let run = load(server.address, &[&["--udp"], &work[..]].concat());
     let messages = &run.results.messages;
     assert_eq!((run.code, messages.due, messages.sent), (Some(1), Some(100), 4), "{run:?}");
-    assert_eq!((messages.timed_out, messages.pending, messages.unsent), (4, 96, 96), "{run:?}");
+    assert_eq!((messages.timed_out, messages.pending), (4, 96), "{run:?}");
+    // A late client assigns the last ones after the end of the load, which is not the server's fault.
+    assert!((1..=96).contains(&messages.unsent), "{run:?}");
 }
 
 #[test]
