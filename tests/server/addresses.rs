@@ -1,6 +1,5 @@
 //! Listen addresses: every way to write one, and connections to each.
 
-use super::server;
 use super::support::{Program, connect, connect_unix, echo, expect_end, has_ipv6, read_to_end};
 use rustix::process::Signal;
 use std::io::Write;
@@ -138,8 +137,10 @@ fn a_unix_socket_beside_a_port() {
 /// The server closes first, so its port is in TIME_WAIT. `SO_REUSEADDR` lets the next server bind it.
 #[test]
 fn the_port_can_be_bound_again_right_after_a_stop() {
+    // Another test could take the port of 127.0.0.1 meanwhile.
+    const HOST: &str = "127.0.0.63";
     for workers in ["1", "2"] {
-        let mut first = server(&["--workers", workers]);
+        let mut first = Program::server(&[HOST, "0", "--workers", workers]);
         let address = first.address();
         let mut peers: Vec<_> = (0..20).map(|_| connect(address)).collect();
         for peer in &mut peers {
@@ -150,7 +151,7 @@ fn the_port_can_be_bound_again_right_after_a_stop() {
         drop(peers);
         assert_eq!(first.await_exit().code, Some(0));
         let port = address.port().to_string();
-        let second = Program::server(&["127.0.0.1", &port, "--workers", workers]);
+        let second = Program::server(&[HOST, &port, "--workers", workers]);
         assert_eq!(second.address(), address);
         echo(&mut connect(address), b"after");
     }
