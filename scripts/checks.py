@@ -70,11 +70,14 @@ def run_client(*arguments, statuses=(0, 1), **options):
 
 
 class WatchedServer(Process):
-    """A server with its log and its metrics page in `folder`, both of which work in any network namespace."""
+    """A server with its log and its metrics page in `folder`, both of which work in any network namespace.
 
-    def __init__(self, directory, folder, *options, prefix=()):
-        self.log_path, self.page_path = os.path.join(folder, "log"), os.path.join(folder, "page")
-        command = [*prefix, f"{directory}/multiconn-server", *options, "--metrics", f"unix:{self.page_path}"]
+    With `metrics`, such as 127.0.0.1:0, the page is there instead, and `page_address` is its address."""
+
+    def __init__(self, directory, folder, *options, prefix=(), metrics=None):
+        self.log_path, self.page_address = os.path.join(folder, "log"), os.path.join(folder, "page")
+        page = metrics or f"unix:{self.page_address}"
+        command = [*prefix, f"{directory}/multiconn-server", *options, "--metrics", page]
         with open(self.log_path, "w") as log:
             super().__init__(command, stderr=log, text=True)
         self.addresses = []
@@ -87,6 +90,8 @@ class WatchedServer(Process):
             elif not line:
                 self.child.wait(PATIENCE)
                 raise Failed(f"{' '.join(self.child.args)} did not start: {line}{self.log()}")
+        if found := re.match(r"Listening on ([\d.]+:\d+) \(", line):
+            self.page_address = found[1]
         self.descriptors = self.count_descriptors()
         return self
 
@@ -103,9 +108,7 @@ class WatchedServer(Process):
 
     def metrics(self):
         """Sums of the samples of each metric over all workers, by name, and by name and reason."""
-        with socket.socket(socket.AF_UNIX) as page:
-            page.settimeout(PATIENCE)
-            page.connect(self.page_path)
+        with self.connect_to_page() as page:
             page.sendall(b"GET /metrics HTTP/1.1\r\nHost: metrics\r\nConnection: close\r\n\r\n")
             text = b"".join(iter(lambda: page.recv(1 << 16), b"")).decode()
         if not text.startswith("HTTP/1.1 200"):
@@ -116,6 +119,15 @@ class WatchedServer(Process):
             for key in {name, f"{name} {label[1]}" if label else name}:
                 sums[key] = sums.get(key, 0) + float(value)
         return sums
+
+    def connect_to_page(self):
+        if not self.page_address.startswith("/"):
+            host, port = self.page_address.rsplit(":", 1)
+            return socket.create_connection((host, int(port)), timeout=PATIENCE)
+        page = socket.socket(socket.AF_UNIX)
+        page.settimeout(PATIENCE)
+        page.connect(self.page_address)
+        return page
 
     def closed_by_reason(self):
         prefix = "multiconn_connections_closed_total "
@@ -163,6 +175,10 @@ class WatchedServer(Process):
         if accepted is not None:
             expect_equal([("connections of the summary and of the metrics", number(served[1]), accepted)], output)
         return output
+
+
+class Skipped(Exception):
+    """What a cell needs is not here; the text says what."""
 
 
 def number(text):
