@@ -7,7 +7,7 @@ import struct
 from tlslite import constants
 
 from processes import PATIENCE, Failed
-from tls_peer import ALERT, BOTH, DATA, Peer, Wire, record, records
+from tls_peer import ALERT, BOTH, DATA, Peer, connect, record, records
 
 # Hellos, and handshakes whose first record of data is damaged.
 HELLOS, RECORDS = 400, 30
@@ -70,7 +70,7 @@ def fuzz_hellos(server, seed):
 
 def answer_to(address, data):
     """All bytes that come back after these, and the end of the output. None if there is no end."""
-    wire = Wire(address)
+    wire = connect(address)
     answer = b""
     with wire.socket:
         try:

@@ -21,9 +21,9 @@ KINDS = constants.ExtensionType
 class Wire:
     """A socket whose output passes through `rewrite`, which returns the parts to be sent one by one."""
 
-    def __init__(self, address):
-        host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), timeout=PATIENCE)
+    def __init__(self, connected):
+        self.socket = connected
+        self.socket.settimeout(PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rewrite = lambda data: [data]
         self.sent = []
@@ -41,6 +41,11 @@ class Wire:
         return getattr(self.socket, name)
 
 
+def connect(address):
+    host, port = address.rsplit(":", 1)
+    return Wire(socket.create_connection((host, int(port)), timeout=PATIENCE))
+
+
 class EditedConnection(TLSConnection):
     """A connection that passes each handshake message through `edit` before it is hashed and sent."""
 
@@ -51,12 +56,17 @@ class EditedConnection(TLSConnection):
             msg = self.edit(msg) or msg
         return super()._sendMsg(msg, *arguments, **options)
 
+    def _queue_message(self, msg):
+        if self.edit and msg.contentType == HANDSHAKE:
+            msg = self.edit(msg) or msg
+        return super()._queue_message(msg)
+
 
 class Peer:
     """A TLS client. Settings are those of tlslite's HandshakeSettings."""
 
     def __init__(self, address, version, rewrite=None, edit=None, session=None, **settings):
-        self.wire = Wire(address)
+        self.wire = connect(address)
         self.version, self.session = version, session
         if rewrite:
             self.wire.rewrite = rewrite
