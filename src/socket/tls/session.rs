@@ -42,6 +42,9 @@ pub struct TlsLayer<T> {
     has_received: bool,
     /// Our close_notify has been sent, or a fault made it unnecessary.
     close_notify_sent: bool,
+    /// The socket's sending half is shut down. What rustls still has to send, such as the alert for a record that was
+    /// damaged, is dropped.
+    has_shut: bool,
     /// Bytes discarded after a fault.
     discarded: usize,
 }
@@ -60,6 +63,7 @@ impl<T: ByteStream> TlsLayer<T> {
             peer_closed: false,
             has_received: false,
             close_notify_sent: false,
+            has_shut: false,
             discarded: 0,
         }
     }
@@ -258,7 +262,9 @@ impl<T: ByteStream> ByteStream for TlsLayer<T> {
         if self.session.wants_write() {
             return Err(ErrorKind::WouldBlock.into());
         }
-        self.socket.shut_sending()
+        self.socket.shut_sending()?;
+        self.has_shut = true;
+        Ok(())
     }
 
     fn drained_by(&self, _offered: usize, _received: usize) -> bool {
@@ -270,12 +276,12 @@ impl<T: ByteStream> ByteStream for TlsLayer<T> {
     }
 
     fn holds_unsent(&self) -> bool {
-        self.session.wants_write()
+        self.session.wants_write() && !self.has_shut
     }
 
     fn flush(&mut self) -> io::Result<usize> {
         let mut flushed = 0;
-        while self.session.wants_write() {
+        while self.holds_unsent() {
             match self.session.write_tls(&mut SocketWriter(&mut self.socket)) {
                 Ok(count) => {
                     flushed += count;
