@@ -190,7 +190,7 @@ impl Kernel {
         self.current = number;
     }
 
-    /// The loop that goes on: one of those that have something to do, or else one of those that sleep.
+    /// Enters the loop that goes on: one of those that have something to do, or else one of those that sleep.
     pub(crate) fn next_loop(&mut self) -> usize {
         let count = self.loops.len();
         let is_due =
@@ -198,7 +198,8 @@ impl Kernel {
         let any_due = self.loops.iter().any(is_due);
         let may_go_on = |one: &Loop| !one.has_ended && (is_due(one) || !any_due);
         let choices: Vec<usize> = (0..count).filter(|number| may_go_on(&self.loops[*number])).collect();
-        if let [only] = choices[..] { only } else { self.rng.pick(&choices) }
+        self.current = if let [only] = choices[..] { only } else { self.rng.pick(&choices) };
+        self.current
     }
 
     /// Announces news of a source, once until it is reported.
@@ -228,7 +229,9 @@ impl Kernel {
             let time = self.now + self.rng.below(self.faults.longest_jump);
             self.advance_to(time.min(self.faults.jumps_until));
         }
+        // A loop whose poll has returned because another one has something to do goes on with its sleep.
         let deadline = timeout.map(|timeout| begin.saturating_add(timeout));
+        let deadline = deadline.into_iter().chain(self.loops[number].wakes_at).min();
         (self.loops[number].wakes_at, self.loops[number].is_running) = (deadline, false);
         // Other loops go on meanwhile: no time passes while one has something to do.
         while !self.loops.iter().any(|one| one.is_running || one.has_events()) {

@@ -57,6 +57,8 @@ pub(crate) struct Endpoint {
     /// When a byte that it wrote last arrived, or it wrote after everything had.
     pub(crate) last_delivered: Nanos,
     pub(crate) closed_at: Nanos,
+    /// It was closed with a reset although its end had been sent.
+    pub(crate) has_reset_after_end: bool,
 }
 
 /// A stream of a loop.
@@ -236,6 +238,7 @@ impl Kernel {
                 last_moved: self.now,
                 last_delivered: self.now,
                 closed_at: 0,
+                has_reset_after_end: false,
             });
         }
         [first, first + 1]
@@ -335,6 +338,7 @@ impl Kernel {
         assert!(!endpoint.is_closed, "closed twice");
         endpoint.is_closed = true;
         endpoint.closed_at = now;
+        endpoint.has_reset_after_end = endpoint.is_shut && endpoint.resets_on_close;
         if endpoint.is_reset {
             return;
         }

@@ -10,6 +10,8 @@ use crate::escape;
 use crate::socket::Stream;
 use rustls::server::ServerSessionMemoryCache;
 use rustls::{ServerConfig, ServerConnection};
+#[cfg(all(test, multiconn_simulated))]
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -67,6 +69,19 @@ impl TlsAcceptor {
         let own = if options.identity.is_self_signed() { Some(options.identity.load()?) } else { None };
         let current = RwLock::new(load(options, own.as_ref())?);
         Ok(Self { options: options.clone(), own, current })
+    }
+
+    /// Presents this certificate. A self-signed one of its own has another length each time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if they do not belong together.
+    #[cfg(all(test, multiconn_simulated))]
+    pub(crate) fn presenting(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, Error> {
+        let options = TlsServerOptions::new(Identity::SelfSigned { names: Vec::new() });
+        let own = Credentials { chain, key };
+        let current = RwLock::new(load(&options, Some(&own))?);
+        Ok(Self { options, own: Some(own), current })
     }
 
     /// Reads the files again, for connections accepted from now on; existing connections keep their session. Sessions

@@ -3,17 +3,18 @@
 use super::plan::{Conduct, Ending, Plan};
 use super::proxy_header::Meaning;
 use super::record::{Records, World};
-use super::services::{Kind, has_passed};
+use super::services::{Kind, Watched, has_passed};
 use super::{Nanos, Running, take_closed};
 use crate::connection::{CloseReason, Limits};
 use crate::event_loop::{Key, LoopContext};
 use crate::pump::Session;
 use crate::server::shared::Shared;
+use crate::server::worker::connection_entry::ConnectionEntry;
 use crate::server::worker::outgoing::State;
 use crate::server::worker::{Entry, Worker};
 use crate::service::Service;
 use crate::simulated_kernel::{instant, with};
-use crate::socket::Address;
+use crate::socket::{Address, Stream, TlsStream};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -21,6 +22,9 @@ use std::time::Duration;
 
 /// How late a timer may be: a tick, and the rounding of the poll's timeout.
 const LATE: Duration = Duration::from_millis(2);
+
+/// What a session of TLS holds without anything to send.
+const SESSION_BYTES: usize = 10 * 1024;
 
 /// A turn of a session may be followed by so many more.
 const TURNS_IN_A_ROW: u64 = 8;
@@ -44,6 +48,9 @@ impl Invariants {
         self.check_violations();
         let Some(Running { worker, event_loop, .. }) = &mut workers[number] else { return };
         check_sessions(worker, event_loop.context());
+        if self.plan.has_tls {
+            self.check_tls(worker);
+        }
         self.check_budget(worker, number);
         let all: Vec<_> = workers.iter().flatten().map(|running| &running.worker).collect();
         let shared = all[0].shared;
@@ -75,6 +82,29 @@ impl Invariants {
         assert!(in_round <= turns * turn, "{in_round} bytes in a round");
     }
 
+    /// What TLS holds for peers that do not read is charged.
+    fn check_tls(&self, worker: &Worker<'_, Watched>) {
+        let mut world = self.records.borrow_mut();
+        for key in worker.entries.keys() {
+            let Some(Entry::Service(ConnectionEntry { session, .. })) = worker.entries.get(key) else { continue };
+            let Some(Stream::Simulated(socket)) = session.socket.tls().map(TlsStream::socket) else { continue };
+            let client = with(|kernel| kernel.peer_of(socket.endpoint()));
+            let Some(record) = world.peers.iter_mut().find(|record| record.endpoint == Some(client)) else { continue };
+            if record.was_served {
+                let (written, moved) = with(|kernel| {
+                    let server = kernel.other(client);
+                    (server.written_bytes - record.opened.1, server.last_moved)
+                });
+                if session.connection.ending().is_none() {
+                    record.moved_while_open = moved;
+                }
+                let unsent = usize::try_from(session.connection.sent_bytes().saturating_sub(written)).unwrap_or(0);
+                let charged = session.charged_bytes();
+                assert!(charged >= SESSION_BYTES + unsent, "{charged} bytes charged, {unsent} wait in TLS");
+            }
+        }
+    }
+
     /// The reasons of connections that had no service.
     fn check_closed(&self) {
         for (client, reason) in take_closed() {
@@ -97,7 +127,7 @@ impl Invariants {
     /// Whether the connection of a peer may close for `reason` before it has a service.
     fn is_justified(&self, world: &World, number: usize, client: usize, reason: CloseReason) -> bool {
         let (record, peer, config) = (&world.peers[number], &self.plan.peers[number], &self.plan.config);
-        if !config.proxy_protocol {
+        if !config.proxy_protocol && !self.plan.has_tls {
             return false;
         }
         let passed = |limit| {
@@ -105,6 +135,18 @@ impl Invariants {
             accepted.is_some_and(|accepted| has_passed(now, accepted, limit))
         };
         match reason {
+            CloseReason::ProxyHeaderInvalid if !config.proxy_protocol => false,
+            CloseReason::HandshakeFailed => {
+                self.plan.has_tls && (peer.is_foreign() || record.has_ended || record.closed)
+            }
+            CloseReason::WriteTimeout => {
+                let (now, delivered) = with(|kernel| (kernel.now, kernel.other(client).last_delivered));
+                self.plan.has_tls && has_passed(now, delivered, config.limits.write)
+            }
+            CloseReason::MemoryLimit => self.plan.has_tls && self.plan.limits_memory(),
+            // One read can complete the handshake, and find an error behind it.
+            CloseReason::Truncated => record.has_truncated || self.plan.has_tls && record.broke_off,
+            CloseReason::Damaged => record.has_damaged,
             CloseReason::ProxyHeaderInvalid => {
                 // A reset can overtake the rest of it.
                 let is_lost = self.plan.faults.lost_bytes && record.broke_off;
@@ -152,14 +194,18 @@ impl Invariants {
         let world = self.records.borrow();
         for (number, record) in world.peers.iter().enumerate() {
             let Some(client) = record.endpoint else { continue };
-            let [read_bytes, was_refused, opened] = with(|kernel| {
+            let [read_bytes, was_refused, opened, has_reset] = with(|kernel| {
                 let server = kernel.other(client);
-                [server.read_bytes, u64::from(server.was_refused), server.opened]
+                let has_reset = u64::from(server.has_reset_after_end);
+                [server.read_bytes, u64::from(server.was_refused), server.opened, has_reset]
             });
+            // A tunnel shuts its half before its other one has ended.
+            let may_reset = self.plan.service == Kind::Proxy || record.reason == Some(CloseReason::MemoryLimit);
+            assert!(has_reset == 0 || may_reset, "peer {number}: reset after the end: {record:?}");
             self.check_refused(number, was_refused > 0, opened);
             let peer = &self.plan.peers[number];
             let (stream, sent) = (&peer.stream, peer.stream_bytes(record.sent));
-            assert!(read_bytes <= record.sent as u64, "peer {number}: more read than sent");
+            assert!(self.plan.has_tls || read_bytes <= record.sent as u64, "peer {number}: more read than sent");
             let read = record.served;
             let is_complete = !record.broke_off && record.reason == Some(CloseReason::PeerClosed);
             let upstream = world.upstreams.iter().rfind(|upstream| upstream.peer == number);
@@ -170,7 +216,8 @@ impl Invariants {
                 Kind::Proxy => upstream.map_or(0, |upstream| upstream.sent),
                 service => service.answer(&stream[..read]).len(),
             };
-            if record.reason == Some(CloseReason::Completed) && self.waits_for(number) {
+            // A record that is damaged ends the wait.
+            if record.reason == Some(CloseReason::Completed) && self.waits_for(number) && !record.has_damaged {
                 assert!(!record.saw_reset, "peer {number}: reset although the server lingers: {record:?}");
                 assert_eq!(record.received, answer(stream.len()), "peer {number}: the answer is cut: {record:?}");
             }
@@ -270,6 +317,11 @@ fn check_session<S: Service>(session: &Session<S>, key: Key, limits: &Limits, co
         session.is_queued() || is_idle || !session.is_admitted,
         "a session that can go on is not in the ready queue"
     );
+    if let Some(limit) = limits.handshake.filter(|_| session.connection.is_handshaking()) {
+        let is_late = session.connection.opened() + limit + LATE <= context.now;
+        let is_next = context.wheel.time_left().is_some_and(|left| left <= LATE);
+        assert!(!is_late || is_next, "a handshake takes longer than {limit:?}");
+    }
     if let Some(deadline) = session.connection.next_deadline(limits) {
         // Of several that expire at once, as after a jump, some are left to the next tick. So is that of a connection
         // accepted after the drain timeout.

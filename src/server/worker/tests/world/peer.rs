@@ -1,8 +1,9 @@
 //! A peer: sends its stream in parts, and compares each byte that it receives with the answer.
 
-use super::plan::{Conduct, PeerPlan, Plan};
+use super::plan::{Conduct, PeerPlan, Plan, TlsConduct, TlsPlan};
 use super::record::{Record, Records};
 use super::services::Kind;
+use super::tls_peer::TlsPeer;
 use super::{MILLISECOND, Nanos};
 use crate::simulated_kernel::{Kernel, Script};
 use std::io::ErrorKind;
@@ -13,6 +14,8 @@ pub(super) struct Peer {
     number: usize,
     records: Records,
     answer: Vec<u8>,
+    /// None without TLS.
+    tls: Option<Box<TlsPeer>>,
     next_part: Nanos,
     has_tried: bool,
 }
@@ -20,7 +23,9 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(plan: Rc<Plan>, number: usize, records: Records) -> Self {
         let answer = plan.service.answer(&plan.peers[number].stream);
-        Self { plan, number, records, answer, next_part: 0, has_tried: false }
+        let PeerPlan { tls, part, .. } = plan.peers[number];
+        let tls = tls.filter(|tls| tls.conduct != TlsConduct::Foreign).map(|tls| Box::new(TlsPeer::new(tls, part)));
+        Self { plan, number, records, answer, tls, next_part: 0, has_tried: false }
     }
 
     /// Whether the service answers each part of a message at once.
@@ -35,12 +40,19 @@ impl Peer {
     }
 
     /// Reads what has arrived.
-    fn receive(&self, kernel: &mut Kernel, endpoint: usize, record: &mut Record) {
+    fn receive(&mut self, kernel: &mut Kernel, endpoint: usize, record: &mut Record) {
         let mut bytes = [0; 256];
+        let plan = &self.plan.peers[self.number];
         loop {
-            let part = bytes.len().min(self.plan.peers[self.number].part);
-            match kernel.read(endpoint, &mut bytes[..part]) {
+            let room = &mut bytes[..plan.part.min(256)];
+            let result = match &mut self.tls {
+                Some(tls) => tls.read(kernel, endpoint, room),
+                None => kernel.read(endpoint, room),
+            };
+            match result {
                 Ok(0) => record.saw_end = true,
+                // Alerts.
+                Ok(_) if plan.is_foreign() => continue,
                 Ok(count) => {
                     let expected = self.answer.get(record.received..record.received + count);
                     assert_eq!(expected, Some(&bytes[..count]), "peer {} at {}", self.number, record.received);
@@ -48,49 +60,110 @@ impl Peer {
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => record.saw_reset = true,
+                Err(error) => {
+                    let is_fault = error.kind() == ErrorKind::InvalidData && !record.has_damaged;
+                    assert!(!is_fault, "peer {}: {error}", self.number);
+                    record.saw_reset = true;
+                }
             }
             return;
         }
     }
 
     /// Sends the next part, or does what follows the last one.
-    fn act(&self, kernel: &mut Kernel, endpoint: usize, record: &mut Record, is_quiet: bool) {
-        let plan = &self.plan.peers[self.number];
+    fn act(&mut self, kernel: &mut Kernel, endpoint: usize, record: &mut Record, is_quiet: bool) {
+        let world = Rc::clone(&self.plan);
+        let plan = &world.peers[self.number];
         let stops_at = match plan.conduct {
             Conduct::Orderly | Conduct::Converses => plan.wire.len(),
             Conduct::Resets(after) | Conduct::Closes(after) | Conduct::Vanishes(after) => after,
         };
         let converses = plan.conduct == Conduct::Converses && self.answers_each_part();
         if is_quiet && !converses {
-            kernel.shut(endpoint);
-            record.has_ended = true;
+            self.finish(kernel, endpoint, record);
         } else if converses && record.received < plan.stream_bytes(record.sent) {
             // Woken by the rest of the answer.
         } else if record.sent < stops_at {
-            let count = (1 + kernel.rng.index(plan.part)).min(stops_at - record.sent);
-            match kernel.write(endpoint, &plan.wire[record.sent..record.sent + count]) {
-                Ok(count) => record.sent += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => record.saw_reset = true,
-            }
-        } else {
-            match plan.conduct {
-                Conduct::Orderly | Conduct::Converses => {
-                    kernel.shut(endpoint);
-                    record.has_ended = true;
-                }
-                Conduct::Resets(_) => {
-                    kernel.abort(endpoint);
-                    (record.broke_off, record.closed) = (true, true);
-                }
-                Conduct::Closes(_) => {
-                    kernel.close(endpoint);
-                    (record.broke_off, record.closed) = (true, true);
-                }
-                Conduct::Vanishes(_) => {}
-            }
+            self.send(kernel, endpoint, record, stops_at);
+        } else if !self.started_tls(record).is_some_and(|tls| tls.is_handshaking()) {
+            self.break_off(kernel, endpoint, record);
         }
+    }
+
+    fn send(&mut self, kernel: &mut Kernel, endpoint: usize, record: &mut Record, stops_at: usize) {
+        let world = Rc::clone(&self.plan);
+        let plan = &world.peers[self.number];
+        // The header goes below TLS.
+        let is_below = self.tls.is_some() && record.sent < plan.header.bytes.len();
+        let end = if is_below { stops_at.min(plan.header.bytes.len()) } else { stops_at };
+        let count = (1 + kernel.rng.index(plan.part)).min(end - record.sent);
+        let part = &plan.wire[record.sent..record.sent + count];
+        let result = match self.started_tls(record) {
+            Some(tls) => tls.write(kernel, part),
+            None => kernel.write(endpoint, part),
+        };
+        match result {
+            Ok(count) => record.sent += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => record.saw_reset = true,
+        }
+    }
+
+    /// Ends as planned.
+    fn break_off(&mut self, kernel: &mut Kernel, endpoint: usize, record: &mut Record) {
+        match self.plan.peers[self.number].conduct {
+            Conduct::Orderly | Conduct::Converses => self.finish(kernel, endpoint, record),
+            Conduct::Resets(_) => {
+                kernel.abort(endpoint);
+                (record.broke_off, record.closed) = (true, true);
+            }
+            Conduct::Closes(_) => {
+                kernel.close(endpoint);
+                (record.broke_off, record.closed) = (true, true);
+            }
+            Conduct::Vanishes(_) => {}
+        }
+    }
+
+    /// Ends what is sent, in order unless it is the plan to omit close_notify.
+    fn finish(&mut self, kernel: &mut Kernel, endpoint: usize, record: &mut Record) {
+        record.has_ended = true;
+        if let Some(tls) = self.started_tls(record) {
+            record.has_truncated = !tls.finish();
+        } else {
+            kernel.shut(endpoint);
+        }
+    }
+
+    /// Sends what TLS has to send.
+    fn flush(&mut self, kernel: &mut Kernel, endpoint: usize, script: usize, record: &mut Record) {
+        let pause = self.plan.peers[self.number].pause;
+        let Some(tls) = self.started_tls(record) else { return };
+        match tls.flush(kernel, endpoint) {
+            Ok(true) => {
+                let time = kernel.now + 1000 + kernel.rng.below(pause);
+                kernel.run_at(time, script);
+            }
+            Ok(false) => {}
+            Err(_) => record.saw_reset = true,
+        }
+        record.has_damaged = tls.has_damaged;
+        if tls.is_cut() && !record.has_ended && !record.saw_reset {
+            self.break_off(kernel, endpoint, record);
+        }
+    }
+
+    /// TLS, once the header was sent.
+    fn started_tls(&mut self, record: &Record) -> Option<&mut TlsPeer> {
+        let header = self.plan.peers[self.number].header.bytes.len();
+        self.tls.as_deref_mut().filter(|_| record.sent >= header)
+    }
+
+    /// Whether it reads now.
+    fn reads(&self, now: Nanos, reads_from: Nanos) -> bool {
+        let stalls = |tls: TlsPlan| tls.stalls;
+        let is_handshaking = self.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
+        now >= reads_from || is_handshaking && !self.plan.peers[self.number].tls.is_some_and(stalls)
     }
 }
 
@@ -105,7 +178,7 @@ impl Script for Peer {
         }
         let Some(endpoint) = record.endpoint.filter(|_| !record.closed) else { return };
         let reads_from = if is_quiet { 0 } else { self.plan.peers[self.number].reads_from };
-        if kernel.now >= reads_from {
+        if self.reads(kernel.now, reads_from) {
             self.receive(kernel, endpoint, record);
         }
         if !record.has_ended && !record.saw_reset && (kernel.now >= self.next_part || is_quiet) {
@@ -120,14 +193,17 @@ impl Script for Peer {
         if kernel.now < reads_from {
             kernel.run_at(reads_from, script);
         }
-        if !record.closed && (record.saw_reset || record.saw_end && record.has_ended) {
+        if !record.closed && !record.saw_reset {
+            self.flush(kernel, endpoint, script, record);
+        }
+        let is_flushed = self.tls.as_ref().is_none_or(|tls| tls.is_flushed());
+        if !record.closed && (record.saw_reset || record.saw_end && record.has_ended && is_flushed) {
             kernel.close(endpoint);
             record.closed = true;
         } else if record.saw_end && !record.has_ended && !record.closed {
             // The server has ended: nothing more is sent.
             self.next_part = kernel.now + MILLISECOND;
-            kernel.shut(endpoint);
-            record.has_ended = true;
+            self.finish(kernel, endpoint, record);
             kernel.run_at(self.next_part, script);
         }
     }

@@ -14,11 +14,26 @@ use std::time::Duration;
 /// Longest stream of most peers.
 const STREAM_BYTES: u64 = 600;
 
+/// One of so many worlds has TLS, because it takes longer.
+const TLS_WORLDS: u64 = 32;
+
+/// What is no TLS, or no valid one: an HTTP request, a damaged and an endless ClientHello, data before the handshake, a
+/// record that is too long.
+const FOREIGN: [&[u8]; 6] = [
+    b"",
+    b"GET / HTTP/1.1\r\n\r\n",
+    &[22, 3, 1, 0, 5, 1, 0, 0, 1, 0],
+    &[22, 3, 1, 0x40, 0, 1, 0, 0xff, 0xfc],
+    &[23, 3, 3, 0, 1, 7],
+    &[22, 3, 1, 0xff, 0xff],
+];
+
 /// A world.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) config: ServerConfig,
     pub(super) faults: Faults,
+    pub(super) has_tls: bool,
     pub(super) service: Kind,
     pub(super) backlog: usize,
     pub(super) peers: Vec<PeerPlan>,
@@ -55,6 +70,31 @@ pub(super) enum Conduct {
     Converses,
 }
 
+/// What a peer does with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TlsConduct {
+    Proper,
+    /// Ends without close_notify.
+    Truncates,
+    /// Sends so many bytes, of the handshake or a little more, and then does what it does at its end.
+    CutAt(usize),
+    /// Damages a record after so many bytes of its stream.
+    Damages(usize),
+    /// Sends something else than TLS.
+    Foreign,
+}
+
+/// How a peer speaks TLS.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TlsPlan {
+    /// TLS 1.3, and not 1.2.
+    pub(super) is_newest: bool,
+    pub(super) conduct: TlsConduct,
+    /// It reads as late in the handshake as after it.
+    pub(super) stalls: bool,
+    pub(super) updates_keys: bool,
+}
+
 /// What a peer does.
 #[derive(Debug)]
 pub(super) struct PeerPlan {
@@ -64,6 +104,8 @@ pub(super) struct PeerPlan {
     pub(super) listener: usize,
     pub(super) begins: Nanos,
     pub(super) header: Header,
+    /// None if the server has no TLS.
+    pub(super) tls: Option<TlsPlan>,
     pub(super) stream: Vec<u8>,
     /// What it sends: its header and its stream.
     pub(super) wire: Vec<u8>,
@@ -81,22 +123,34 @@ pub(super) struct PeerPlan {
 impl Plan {
     pub(super) fn new(rng: &mut Rng) -> Self {
         let service = rng.pick(&Kind::ALL);
+        let has_tls = rng.one_in(TLS_WORLDS) && cfg!(feature = "tls");
         let quiet_at = rng.pick(&[20 * MILLISECOND, 500 * MILLISECOND, 5 * SECOND, 30 * SECOND]);
+        // A handshake takes three crossings.
+        let quiet_at = if has_tls { quiet_at.max(5 * SECOND) } else { quiet_at };
         let count = 1 + rng.index(6);
         let ends_early = rng.one_in(3);
         let end_at = if ends_early { rng.below(quiet_at) } else { quiet_at + GRACE };
-        let config = config(rng);
+        let mut config = config(rng);
+        if has_tls && config.memory_limit < usize::MAX {
+            // A session of TLS counts as 10 KiB.
+            config.memory_limit = rng.pick(&[13_000, 30_000]);
+        }
         let expects_headers = config.proxy_protocol;
         let workers = config.workers;
         let mut plan = Self {
             config,
             faults: faults(rng, quiet_at),
+            has_tls,
             service,
             backlog: rng.pick(&[1, 3, 100]),
             peers: (0..count)
                 .map(|number| {
                     let listener = rng.index(workers);
-                    PeerPlan { listener, ..peer(rng, quiet_at, expects_headers.then_some(number)) }
+                    let mut peer = peer(rng, quiet_at, expects_headers.then_some(number));
+                    if has_tls {
+                        peer.speak_tls(rng);
+                    }
+                    PeerPlan { listener, ..peer }
                 })
                 .collect(),
             upstreams_break: rng.one_in(2),
@@ -152,6 +206,35 @@ impl Plan {
 }
 
 impl PeerPlan {
+    /// Lets the peer speak TLS, or something else to a server that expects TLS.
+    fn speak_tls(&mut self, rng: &mut Rng) {
+        let conduct = match rng.below(8) {
+            0 => TlsConduct::Truncates,
+            1 => TlsConduct::CutAt(rng.index(400)),
+            2 => TlsConduct::Damages(rng.index(self.stream.len() + 1)),
+            3 => TlsConduct::Foreign,
+            _ => TlsConduct::Proper,
+        };
+        self.tls =
+            Some(TlsPlan { is_newest: !rng.one_in(4), conduct, stalls: rng.one_in(3), updates_keys: rng.one_in(3) });
+        // A handshake takes about 2 KiB.
+        let smallest = rng.pick(&[64, 1000]);
+        self.rooms = self.rooms.map(|room| room.max(smallest));
+        self.part = self.part.max(10);
+        if conduct == TlsConduct::Foreign {
+            let text = rng.pick(&FOREIGN);
+            self.wire = [&self.header.bytes[..], text, &self.stream].concat();
+            if self.conduct == Conduct::Converses {
+                self.conduct = Conduct::Orderly;
+            }
+        }
+    }
+
+    /// Whether it sends something else than TLS to a server that expects it.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.tls.is_some_and(|tls| tls.conduct == TlsConduct::Foreign)
+    }
+
     /// How many bytes of the stream are in the first `count` that it sends.
     pub(super) fn stream_bytes(&self, count: usize) -> usize {
         count.saturating_sub(self.header.bytes.len())
@@ -225,6 +308,7 @@ fn peer(rng: &mut Rng, quiet_at: Nanos, header: Option<usize>) -> PeerPlan {
     PeerPlan {
         host: 1 + u8::try_from(rng.below(2)).unwrap_or_default(),
         listener: 0,
+        tls: None,
         begins: rng.below(quiet_at),
         conduct: match rng.below(8) {
             0 => Conduct::Resets(after),

@@ -59,11 +59,19 @@ pub(super) struct Record {
     pub(super) served: usize,
     /// It has shut down its sending half.
     pub(super) has_ended: bool,
+    /// Its end lacks close_notify.
+    pub(super) has_truncated: bool,
+    /// It has damaged a record of TLS.
+    pub(super) has_damaged: bool,
     pub(super) saw_end: bool,
     pub(super) saw_reset: bool,
     /// It has reset the connection, or closed it before the end.
     pub(super) broke_off: bool,
     pub(super) closed: bool,
+    /// When it got its service, and how many bytes the server had written by then.
+    pub(super) opened: (Nanos, u64),
+    /// When a byte last moved before the connection began to end. An end of TLS moves bytes, too.
+    pub(super) moved_while_open: Nanos,
     /// The server's reason.
     pub(super) reason: Option<CloseReason>,
     pub(super) was_served: bool,

@@ -123,7 +123,14 @@ impl Watched {
     pub(super) fn new(plan: Rc<Plan>, peer: usize, records: Records, context: &mut Context<'_>) -> Self {
         let client = plan.client(peer).map(Address::Ip);
         let mut world = records.borrow_mut();
-        world.peers[peer].was_served = true;
+        let record = &mut world.peers[peer];
+        record.was_served = true;
+        if let Some(endpoint) = record.endpoint {
+            record.opened = with(|kernel| (kernel.now, kernel.other(endpoint).written_bytes));
+        }
+        if plan.peers[peer].is_foreign() {
+            world.violations.push(format!("peer {peer}: served without TLS"));
+        }
         if client.as_ref() != Some(context.peer()) {
             world.violations.push(format!("peer {peer}: served as {}, and not as {client:?}", context.peer()));
         }
@@ -138,10 +145,11 @@ impl Watched {
         let mut world = self.records.borrow_mut();
         let record = &mut world.peers[self.peer];
         record.served = read;
+        let opened = record.opened.0;
         let Some(client) = record.endpoint else { return };
         drop(world);
         let [now, moved] = with(|kernel| [kernel.now, kernel.other(client).last_moved]);
-        self.was_idle |= has_passed(now, moved.max(self.last_input.0), self.plan.config.limits.idle);
+        self.was_idle |= has_passed(now, moved.max(self.last_input.0).max(opened), self.plan.config.limits.idle);
         if read > self.last_input.1 {
             self.last_input = (now, read);
         }
@@ -166,7 +174,11 @@ impl Watched {
             let opened = server.accepted.unwrap_or(kernel.now);
             let has_passed = |since: Nanos, limit: Option<Duration>| has_passed(kernel.now, since, limit);
             match reason {
+                // An end without close_notify is none.
+                CloseReason::PeerClosed if self.plan.has_tls => record.has_ended && !record.has_truncated,
                 CloseReason::PeerClosed => record.has_ended || record.closed,
+                CloseReason::Truncated => record.has_truncated || self.plan.has_tls && record.broke_off,
+                CloseReason::Damaged => record.has_damaged,
                 CloseReason::Completed => match self.plan.service {
                     Kind::Greeting => true,
                     // The upstream has ended first, or was idle.
@@ -181,12 +193,16 @@ impl Watched {
                 }
                 CloseReason::Reset => record.broke_off || record.closed,
                 // Input that is discarded does not count.
-                CloseReason::Idle => self.was_idle || has_passed(server.last_moved.max(self.last_input.0), limits.idle),
+                CloseReason::Idle => {
+                    let moved = if self.plan.has_tls { record.moved_while_open } else { server.last_moved };
+                    let since = moved.max(self.last_input.0).max(record.opened.0);
+                    self.was_idle || has_passed(since, limits.idle)
+                }
                 CloseReason::FirstByteTimeout => self.last_input.1 == 0 && has_passed(opened, limits.first_byte),
                 CloseReason::WriteTimeout => {
                     // What the service has answered may still wait in the server, because room came with this round.
                     let answer = self.plan.service.answer(&self.plan.peers[self.peer].stream[..record.served]);
-                    let is_unwritten = server.written_bytes < answer.len() as u64;
+                    let is_unwritten = self.plan.has_tls || server.written_bytes < answer.len() as u64;
                     let is_waiting = is_unwritten
                         || server.is_full
                         || server.written_bytes > server.acknowledged_bytes
