@@ -180,3 +180,13 @@ fn without_expected_replies_messages_are_sent_as_fast_as_the_socket_takes_them()
         );
     }
 }
+
+/// A client that expects no replies waits for none: not between two messages, and not before the first one.
+#[test]
+fn pauses_between_messages_without_replies_are_no_timeouts() {
+    let server = Program::server(&["127.0.0.1", "0", "--service", "discard"]);
+    let work = ["--expect", "none", "-c", "1", "--rate", "0.25", "--duration", "5s", "--reply-timeout", "3s"];
+    let exit = start(server.address(), &work).await_exit();
+    let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+    assert_eq!((exit.code, results.messages.sent, results.errors.len()), (Some(0), 2, 0), "{exit:#?}");
+}

@@ -480,7 +480,7 @@ impl Exchange {
     fn await_reply(&mut self, now: u64) -> Wait {
         let timeout = nanos(self.plan.reply_timeout);
         let reply_due = self.progress.saturating_add(timeout);
-        let awaits = self.in_flight_count() > 0 || self.expects_nothing() || self.is_complete();
+        let awaits = self.in_flight_count() > 0 || self.is_complete();
         if !awaits {
             // No message is in flight, and the next one is not due.
             return Wait::Input;
