@@ -5,6 +5,7 @@ use super::fake_server::{Fake, answer, echo, take};
 use super::load::load;
 use super::support::{Exit, PATIENCE, Program, uninterrupted};
 use super::{Outcome, TUTORIAL_BYTES, client, outcome};
+use multiconn::results::RunResults;
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -188,4 +189,21 @@ fn server_replies_without_reading() {
     let outcome = outcome(fake.address(), &work);
     outcome.expect_failures(&[("timed out sending: the server accepts no bytes", 1)]);
     assert!(outcome.bytes.0 < 60_000, "{outcome:#?}");
+}
+
+/// A server may begin its reply before it has received the whole message.
+#[test]
+fn the_beginning_of_an_early_reply_is_no_surplus() {
+    const BYTES: u64 = 64 << 20;
+    let fake = Fake::new(|_, mut stream| {
+        take(&mut stream, 1000);
+        stream.write_all(b"early").unwrap();
+        take(&mut stream, BYTES - 1000);
+        stream.write_all(b"reply").unwrap();
+        Some(stream)
+    });
+    let work = ["--size", "64MiB", "--expect", "any", "--reply-size", "10", "--json", "-"];
+    let exit = client(fake.address(), &work).await_exit();
+    let results = RunResults::from_json(&exit.stdout.join("\n")).unwrap();
+    assert_eq!((exit.code, results.messages.answered, results.mismatches.count), (Some(0), 1, 0), "{exit:#?}");
 }

@@ -390,7 +390,7 @@ impl Exchange {
     /// Checks the beginning of the received bytes.
     fn check(&mut self, received: &[u8], has_ended: bool) -> Result<Checked, Failure> {
         let plan = &*self.plan;
-        let number = self.verified.messages;
+        let (number, begun) = (self.verified.messages, self.begun());
         let wrong = |(failure, words)| {
             let (connection, reply) = (self.number, number + 1);
             let description = format_args!("connection {connection}, reply {reply}: {words}");
@@ -398,9 +398,8 @@ impl Exchange {
             failure
         };
         match (&mut self.expectation, &plan.search_replies) {
-            (Expectation::SearchReply(..) | Expectation::Frame(_) | Expectation::Sized(_), _)
-                if number == self.sent.messages =>
-            {
+            // A server may answer before it has received the whole message.
+            (Expectation::SearchReply(..) | Expectation::Frame(_) | Expectation::Sized(_), _) if number == begun => {
                 Err(wrong((Failure::WrongReply, self.surplus(received.len()))))
             }
             (Expectation::Sized(sized), _) => {
