@@ -123,7 +123,7 @@ impl Dispatcher {
         // A message that waited for a connection does not show that the loop was late.
         let is_late = self.is_behind && due >= self.wait_ended;
         self.schedule.advance();
-        self.count_taken(1, is_late.then_some(now));
+        self.count_taken((due, 1), is_late.then_some(now));
     }
 
     /// Removes messages due by `now` that will not be dispatched; returns their due time and count. Messages of about
@@ -133,19 +133,20 @@ impl Dispatcher {
         let last = now.min(self.end.saturating_sub(1)).saturating_sub(self.begin);
         let count = self.schedule.count_of_same_age(Duration::from_nanos(last)).min(self.remaining);
         self.schedule.advance_by(count);
-        self.count_taken(count, None);
+        self.count_taken((due, count), None);
         Some((due, count))
     }
 
-    fn count_taken(&mut self, count: u64, late: Option<u64>) {
+    /// Counts messages that were due from `due` on. Random arrivals can last longer than planned.
+    fn count_taken(&mut self, (due, count): (u64, u64), late: Option<u64>) {
         self.remaining -= count;
         if self.remaining == 0 {
             let planned = self.begin.saturating_add(nanos(self.schedule.mean_duration(self.max_messages)));
-            self.exhausted_at = Some(late.unwrap_or(planned.min(self.end)));
+            self.exhausted_at = Some(late.unwrap_or(planned.max(due.saturating_add(1)).min(self.end)));
         }
     }
 
-    /// When the last message was dispatched, if it was: the planned time, unless the loop was late.
+    /// When the last message was dispatched, if it was: the planned time, or later if that was after it or the loop was late.
     pub(super) fn exhausted_at(&self) -> Option<u64> {
         self.exhausted_at
     }
@@ -255,6 +256,25 @@ mod tests {
         let mut few = dispatcher(100e6, Arrivals::Uniform, (begin, u64::MAX), 1_000_000);
         let count: u64 = std::iter::from_fn(|| few.take_unassigned(u64::MAX - 1)).map(|(_, count)| count).sum();
         assert_eq!((count, few.exhausted_at()), (1_000_000, Some(begin + SECOND / 100)));
+    }
+
+    /// A message that is due after the planned time, and that the server leaves no room for, is part of the load.
+    #[test]
+    fn a_random_load_ends_after_its_last_message_is_due() {
+        let begin = SECOND;
+        let mut is_longer = [false; 2];
+        for count in 1..100 {
+            let mut dispatcher = dispatcher(1000.0, Arrivals::Poisson, (begin, u64::MAX), count);
+            let mut last = 0;
+            while let Some(due) = dispatcher.due_by(u64::MAX) {
+                dispatcher.advance(due, due);
+                last = due;
+            }
+            let planned = begin + count * SECOND / 1000;
+            assert_eq!(dispatcher.exhausted_at(), Some(planned.max(last + 1)), "{count} messages");
+            is_longer[usize::from(last >= planned)] = true;
+        }
+        assert_eq!(is_longer, [true; 2], "both occur");
     }
 
     #[test]

@@ -421,8 +421,10 @@ impl WorkerMetrics {
         if times.due < self.measured_from {
             return;
         }
-        // Until the load ends, an assigned message is sent at once if there is room.
-        if times.sent.is_none() && self.sending_ended.is_none_or(|end| times.assigned < end) {
+        // Until the load ends, an assigned message is sent at once if there is room. A late client assigns some later; they are
+        // unsent if their connection is lost.
+        let is_late = self.sending_ended.is_some_and(|end| times.assigned >= end);
+        if times.sent.is_none() && (why != Unanswered::Pending || !is_late) {
             self.results.messages.unsent += count;
         }
         self.count_unanswered(times.due, now, count, why);

@@ -124,6 +124,22 @@ fn messages_due_in_the_warm_up_are_not_measured() {
     );
 }
 
+/// The end of the load came before a late client assigned this message. It is unsent if its connection is lost meanwhile, and
+/// not if the run ends.
+#[test]
+fn a_message_that_was_assigned_late_and_lost_is_unsent() {
+    for (why, unsent) in
+        [(Unanswered::TimedOut, 1), (Unanswered::Lost, 1), (Unanswered::Wrong, 1), (Unanswered::Pending, 0)]
+    {
+        let mut metrics = metrics(true);
+        metrics.begin(1);
+        metrics.end(100, 200);
+        metrics.unanswered(MessageTimes { due: 99, assigned: 200, blocked: 0, sent: None, batch: None }, 300, 1, why);
+        metrics.close(400, false);
+        assert_eq!(metrics.into_results(&[]).messages.unsent, unsent, "{why:?}");
+    }
+}
+
 #[test]
 fn messages_due_after_the_warm_up_are_measured_even_if_its_end_is_noticed_late() {
     let mut metrics = metrics(true);
