@@ -158,7 +158,8 @@ fn connections_blocked_in_both_directions_are_counted() {
         pushing.into_iter().map(|pushing| pushing.join().unwrap()).collect()
     });
     server.await_stderr("memory limit");
-    expect_growth(&server, before, 6 << 20, PEERS);
+    // A third of the limit is for holes of the heap, where connections were that the limit has closed.
+    expect_growth(&server, before, 8 << 20, PEERS);
     let sockets: Vec<TcpStream> = peers.into_iter().map(|peer| peer.sock).collect();
     drop(sockets);
     server.await_closed(1 + PEERS);
