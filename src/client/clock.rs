@@ -2,7 +2,7 @@
 
 pub(super) use crate::units::nanos;
 
-use crate::event_loop::unix_time;
+use crate::event_loop::{monotonic_time, unix_time};
 use crate::moment::Moment;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ pub(super) struct Clock {
 impl Clock {
     /// Creates a clock whose origin is now.
     pub(super) fn new() -> Self {
-        Self { origin: Instant::now().into() }
+        Self { origin: monotonic_time().into() }
     }
 
     /// Nanoseconds from the origin to `instant`; 0 for an earlier instant.
@@ -43,9 +43,9 @@ impl Clock {
     pub(super) fn unix_origin(self) -> Duration {
         let mut best = (u64::MAX, Duration::ZERO);
         for _ in 0..PAIR_ATTEMPTS {
-            let before = self.nanos(Instant::now());
+            let before = self.nanos(monotonic_time());
             let wall = unix_time();
-            let after = self.nanos(Instant::now());
+            let after = self.nanos(monotonic_time());
             let took = after - before;
             if took < best.0 {
                 best = (took, wall.saturating_sub(Duration::from_nanos(before + took / 2)));

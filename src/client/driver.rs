@@ -14,7 +14,7 @@ use super::plan::{LoadPhase, Plan};
 use super::shared::{Message, Shared};
 use super::transport::{CloseOutcome, DueMessage, Entry, OpenError, Transport, Trigger, TurnResult};
 use crate::connection::CloseReason;
-use crate::event_loop::{Expired, Handler, Key, LoopContext, Readiness, Slab, Timer};
+use crate::event_loop::{Expired, Handler, Key, LoopContext, Readiness, Slab, Timer, monotonic_time};
 use crate::log_targets::CLIENT_LOG;
 use crate::socket::{Address, ConnectProgress};
 use crate::units::{format_duration, later};
@@ -184,7 +184,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// Retries postponed attempts until the backlog is full again. Attempts past the connect timeout fail.
     fn retry_postponed(&mut self, context: &mut LoopContext) {
         while let Some(attempt) = self.connector.next_postponed() {
-            if attempt.since.elapsed() >= self.shared.config.connect_timeout {
+            if monotonic_time().saturating_duration_since(attempt.since) >= self.shared.config.connect_timeout {
                 self.retry_attempt(context, attempt, Failure::ConnectTimeout);
             } else if !self.try_connect(context, attempt) {
                 self.connector.postpone_again(attempt);
@@ -223,7 +223,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         if is_over || attempt.retries >= self.shared.config.retries || !failure.is_transient() {
             return self.count_failed(attempt, failure);
         }
-        let (next, delay) = self.connector.back_off(attempt, failure, Instant::now());
+        let (next, delay) = self.connector.back_off(attempt, failure, monotonic_time());
         log::debug!(
             (T::LOG_NOUN) = attempt.number, failure:%;
             "cannot connect; trying again in {}", format_duration(delay)
@@ -265,7 +265,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// A connection is open. Its first turn may have to complete a handshake.
     fn on_connected(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
         if let Some(entry) = self.entries.get_mut(key) {
-            (entry.is_connected, entry.attempt.since) = (true, Instant::now());
+            (entry.is_connected, entry.attempt.since) = (true, monotonic_time());
             self.shared.opened();
             self.turn(context, key, trigger);
         }
@@ -364,7 +364,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
             // With a connect rate, time counts from when the first connect was due. A late first connect does not raise
             // the reported rate.
             let first = self.connector.rate_begin().or(self.first_connect).unwrap_or(attempt.since);
-            self.plan.metrics.borrow_mut().opening = Some((first, Instant::now()));
+            self.plan.metrics.borrow_mut().opening = Some((first, monotonic_time()));
         }
         self.count_attempted(attempt);
     }
@@ -436,13 +436,13 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     fn await_start(&mut self, context: &mut LoopContext) {
         let left = self.shared.time_until_preparation().unwrap_or_default();
         if !left.is_zero() {
-            return context.precise_timers.arm(START, Instant::now() + left.min(CLOCK_CHECK));
+            return context.precise_timers.arm(START, monotonic_time() + left.min(CLOCK_CHECK));
         }
         // Without it, every worker receives the message to stop.
         let Some(start) = self.shared.start() else { return };
         self.begin_load(context, start);
         self.plan.metrics.borrow_mut().start_late =
-            Instant::now().checked_duration_since(start).or(Some(Duration::ZERO));
+            monotonic_time().checked_duration_since(start).or(Some(Duration::ZERO));
     }
 
     /// Ends the warm-up: from now on everything is measured.
@@ -501,7 +501,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
             let taken_back = self.unsent.front().copied();
             let due = taken_back.or_else(|| dispatcher.due_by(now)).or_else(|| {
                 // A send takes some microseconds. What became due meanwhile need not wait for the next round.
-                now = (sent > 0 && std::mem::take(&mut may_look_again)).then(|| clock.nanos(Instant::now()))?;
+                now = (sent > 0 && std::mem::take(&mut may_look_again)).then(|| clock.nanos(monotonic_time()))?;
                 dispatcher.due_by(now)
             });
             let Some(due) = due else { break };
@@ -695,7 +695,7 @@ impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
 
     #[inline]
     fn handle_round(&mut self, context: &mut LoopContext) {
-        let now = Instant::now();
+        let now = monotonic_time();
         let open = self.entries.len() as u64;
         let took = nanos(now.saturating_duration_since(context.now));
         let now = self.plan.clock.nanos(now);

@@ -40,7 +40,7 @@ pub use seconds::{Snapshot, SnapshotPhase};
 pub use udp::payload::TAG_BYTES;
 
 use crate::error::Error;
-use crate::event_loop::{EventLoop, Sender, SignalSet, catch_signals, run_workers};
+use crate::event_loop::{EventLoop, Sender, SignalSet, catch_signals, monotonic_time, run_workers};
 use crate::results::RunResults;
 use crate::socket::{
     Address, Multicast, Peer, SocketOptions, TlsConnector, check_socket_options, open_towards, raise_descriptor_limit,
@@ -111,7 +111,7 @@ impl ClientHandle {
     /// Ends the load now: no new message is sent, and those in flight may still be answered. Before a load has begun, and
     /// for connections that do not begin together, it has no effect.
     pub fn end_load(&self) {
-        let now = Instant::now();
+        let now = monotonic_time();
         self.send(|| Message::EndLoad(now));
     }
 
@@ -280,7 +280,7 @@ impl Client {
     /// [`Error::System`] when a loop or a thread cannot run, [`Error::Panic`] when a worker panicked. Faults of servers
     /// and of the network are never an error; they are part of the results.
     pub fn run(self) -> Result<RunResults, Error> {
-        let (started, machine_begin) = (Instant::now(), MachineTimes::now());
+        let (started, machine_begin) = (monotonic_time(), MachineTimes::now());
         let Self { loops, progress, mut consumers, shared, input_output } = self;
         let mut results = shared.describe();
         if let (Some(interactive), Some((input, output))) = (&shared.interactive, input_output) {
@@ -316,7 +316,7 @@ impl Client {
         };
         results.connections.opening_s = opening(&workers).map(|opening| opening.as_secs_f64());
         results.start = Some(shared.load_start(&workers, started, results.started));
-        add_workers(&mut results, workers, seconds, started.elapsed());
+        add_workers(&mut results, workers, seconds, monotonic_time().saturating_duration_since(started));
         results.cpu.iter_mut().for_each(|cpu| machine_begin.add_until_now(cpu));
         results.interrupted = shared.handle.is_stopped() && !shared.has_missed_start();
         results.stop = stop.and_then(|stop| stop.get().cloned());
@@ -352,6 +352,29 @@ struct WorkerParts {
     debts: DebtTracker,
 }
 
+impl WorkerParts {
+    /// The loop, and the driver of it that opens every `step`th connection, beginning with `first`, in a run that began at
+    /// `started`.
+    fn into_driver<'a, T: Transport<'a>>(
+        self,
+        shared: &'a Shared,
+        (first, step): (usize, usize),
+        started: Instant,
+    ) -> (EventLoop<Message>, Driver<'a, T>) {
+        let Self { mut event_loop, progress, publisher, debts } = self;
+        let load = &shared.config.load;
+        // A load that begins on all connections together starts the measured time itself.
+        let begin = if load.has_common_start() { u64::MAX } else { shared.clock.nanos(started) };
+        let metrics = WorkerMetrics::of(shared, progress, begin, debts).with_publisher(publisher);
+        let driver = Driver::new(shared, metrics, first, step, started);
+        event_loop.context().ready.push_back(CONNECTOR);
+        if load.start_at.is_some() {
+            event_loop.context().precise_timers.arm(START, started);
+        }
+        (event_loop, driver)
+    }
+}
+
 /// Runs each event loop to completion with a driver, and returns the drivers' metrics.
 fn drive<'a, T: Transport<'a>>(
     shared: &'a Shared,
@@ -361,18 +384,10 @@ fn drive<'a, T: Transport<'a>>(
     // The workers of all shards take turns.
     let Shard { index, count } = shared.config.shard();
     let step = count * workers.len();
-    let work = |(first, WorkerParts { mut event_loop, progress, publisher, debts }): (usize, WorkerParts)| {
-        let load = &shared.config.load;
-        // A load that begins on all connections together starts the measured time itself.
-        let begin = if load.has_common_start() { u64::MAX } else { shared.clock.nanos(started) };
-        let metrics = WorkerMetrics::of(shared, progress, begin, debts).with_publisher(publisher);
-        let mut driver = Driver::<T>::new(shared, metrics, first, step, started);
-        event_loop.context().ready.push_back(CONNECTOR);
-        if load.start_at.is_some() {
-            event_loop.context().precise_timers.arm(START, started);
-        }
+    let work = |(first, parts): (usize, WorkerParts)| {
+        let (mut event_loop, mut driver) = parts.into_driver::<T>(shared, (first, step), started);
         event_loop.run(&mut driver).map_err(Error::system("wait for events"))?;
-        Ok(driver.into_metrics(Instant::now()))
+        Ok(driver.into_metrics(monotonic_time()))
     };
     let work_items = (index + 1..).step_by(count).zip(workers).collect();
     run_workers(work_items, work, |_| shared.handle.stop())

@@ -7,6 +7,7 @@ use super::config::{ExpectedText, HalfClose};
 use super::tcp::in_flight::Arrival;
 use super::{Expect, Shared, WorkerMetrics};
 use crate::codec::Framing;
+use crate::event_loop::monotonic_time;
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -125,7 +126,7 @@ impl Plan {
     /// starts the measured time; the wait for the server before that is excluded.
     pub(in crate::client) fn on_open(&self) {
         if !self.is_measuring.replace(true) {
-            let begin = *self.first_open.get_or_init(|| self.clock.nanos(Instant::now()));
+            let begin = *self.first_open.get_or_init(|| self.clock.nanos(monotonic_time()));
             let mut metrics = self.metrics.borrow_mut();
             metrics.begin(begin);
             metrics.begin_publishing();

@@ -3,7 +3,7 @@
 use super::clock::{Clock, nanos};
 use super::tcp::interactive::Interactive;
 use super::{ClientConfig, ClientHandle};
-use crate::event_loop::unix_time;
+use crate::event_loop::{monotonic_time, unix_time};
 use crate::results::TimestampSource;
 use crate::service::search::Request;
 use crate::socket::{Address, REPORTS_ARRIVALS, TlsConnector};
@@ -141,7 +141,7 @@ impl Shared {
     pub(super) fn count_attempted(&self) {
         if self.attempted.fetch_add(1, Ordering::Relaxed) + 1 == self.config.own_connections() {
             if self.config.load.start_at.is_none() {
-                let begin = Instant::now() + self.config.load.preparation();
+                let begin = monotonic_time() + self.config.load.preparation();
                 self.handle.send(|| Message::AllAttempted(begin));
             } else if !self.is_all_open() {
                 self.decide_start(None);

@@ -29,6 +29,8 @@ pub use precise_timers::PreciseTimers;
 pub use signals::{SignalClaim, SignalSet, SignalWatch, catch_signals};
 pub use slab::Slab;
 #[cfg(feature = "client")]
+pub(crate) use system::now as monotonic_time;
+#[cfg(feature = "client")]
 pub use wall_clock::clock_error;
 pub use wall_clock::unix_time;
 pub use wheel::{Expired, Timer, Wheel};

@@ -1,3 +1,4 @@
 //! The poll and the clock of the simulated kernel.
 
-pub(super) use crate::simulated_kernel::{Event, Events, Poll, Waker, now};
+pub(crate) use crate::simulated_kernel::now;
+pub(super) use crate::simulated_kernel::{Event, Events, Poll, Waker};

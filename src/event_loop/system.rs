@@ -7,6 +7,6 @@ use std::time::Instant;
 
 /// The time now.
 #[inline]
-pub(super) fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

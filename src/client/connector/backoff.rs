@@ -3,11 +3,17 @@
 use super::ConnectAttempt;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
+#[cfg(not(multiconn_simulated))]
+use std::hash::RandomState;
 use std::time::{Duration, Instant};
 
 /// Maximum delay. A server that was away for hours is found again within half a minute.
 const MAX_DELAY: Duration = Duration::from_secs(30);
+
+/// The same in every simulation.
+#[cfg(multiconn_simulated)]
+type RandomState = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
 /// Connects that wait for their retry.
 #[derive(Debug)]
@@ -22,7 +28,7 @@ pub(in crate::client) struct Backoff {
 impl Backoff {
     /// The first delay is about `delay`; it doubles with each retry.
     pub(in crate::client) fn new(delay: Duration) -> Self {
-        Self { delay, waiting: BinaryHeap::new(), random: RandomState::new() }
+        Self { delay, waiting: BinaryHeap::new(), random: RandomState::default() }
     }
 
     /// Delay of `attempt`, depending on its number of retries.

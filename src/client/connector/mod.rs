@@ -7,6 +7,7 @@ mod port_search;
 pub(super) use connect_rate::ConnectRate;
 
 use super::failure::Failure;
+use crate::event_loop::monotonic_time;
 use crate::results::PortSearch;
 use backoff::Backoff;
 use port_search::ConnectSampler;
@@ -89,7 +90,7 @@ impl Connector {
         if !self.may_connect() {
             return None;
         }
-        let since = Instant::now();
+        let since = monotonic_time();
         if self.connect_rate.as_mut().is_some_and(|connect_rate| !connect_rate.take(since)) {
             return None;
         }

@@ -14,13 +14,14 @@ use crate::client::plan::{KernelWrite, LoadPhase, Plan};
 use crate::client::transport::DueMessage;
 use crate::codec::http::Response;
 use crate::connection::CloseReason;
+use crate::event_loop::monotonic_time;
 use crate::log_targets::CLIENT_LOG;
 use crate::python_repr::BytesRepr;
 use crate::service::{Context, Input, Output, Service, Wait};
 use crate::socket::Address;
 use crate::units::format_counted;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Maximum time for the server to close after the sending half was shut down. Until then received bytes are verified.
 const LINGER: Duration = Duration::from_secs(5);
@@ -532,7 +533,7 @@ impl Exchange {
         let since = self.take_kernel_write();
         if self.unaccepted_bytes > 0 {
             let clock = self.plan.clock;
-            self.in_flight.block(|| since.unwrap_or_else(|| clock.nanos(Instant::now())));
+            self.in_flight.block(|| since.unwrap_or_else(|| clock.nanos(monotonic_time())));
         }
     }
 

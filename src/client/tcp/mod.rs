@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::transport::{CloseOutcome, DueMessage, Entry, OpenError, Transport, Trigger, TurnResult};
 use crate::buffer::{BufferPool, MemoryAccount};
 use crate::connection::{CloseReason, Limits};
-use crate::event_loop::{Key, LoopContext};
+use crate::event_loop::{Key, LoopContext, monotonic_time};
 use crate::log_targets::CLIENT_LOG;
 use crate::pump::{Pump, Session};
 use crate::socket::{
@@ -33,7 +33,7 @@ use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Transport over byte streams.
 pub(super) struct Tcp<'a> {
@@ -41,7 +41,7 @@ pub(super) struct Tcp<'a> {
     plan: Rc<Plan>,
     pool: BufferPool,
     memory: MemoryAccount,
-    limits: Limits,
+    pub(super) limits: Limits,
 }
 
 impl<'a> Transport<'a> for Tcp<'a> {
@@ -74,7 +74,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
         });
         match begun {
             Ok(socket) => {
-                let now = Instant::now();
+                let now = monotonic_time();
                 let mut session = Session::new(Some(self.service(attempt, address)), socket, now);
                 session.arm(context, key, Some(later(now, config.connect_timeout)));
                 Ok((session, ConnectProgress::Pending))
@@ -100,7 +100,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
             if let Some(version) = self.shared.config.proxy_protocol {
                 send_header(version, &mut entry.connection.socket).map_err(|error| Failure::of_connect(&error))?;
             }
-            self.plan.metrics.borrow_mut().connected(entry.attempt.since.elapsed());
+            self.plan.metrics.borrow_mut().connected(monotonic_time().saturating_duration_since(entry.attempt.since));
             // With TLS, once the handshake is complete: until then nothing can be sent, and that is not a send delay.
             if !entry.connection.connection.is_handshaking() {
                 self.plan.on_open();
@@ -193,7 +193,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
         if let Some(failure) = failure.filter(|_| session.socket.is_handshaking()) {
             metrics.progress.failed_handshakes.add(failure);
         }
-        let now = self.plan.clock.nanos(Instant::now());
+        let now = self.plan.clock.nanos(monotonic_time());
         service.count_unanswered(outcome, now, &mut metrics);
         CloseOutcome { failure, is_complete: failure.is_none(), is_cut_short, done: service.done_count(), unsent }
     }

@@ -1,6 +1,7 @@
 //! Pump observer: timestamps of bytes sent and received, and the log of connection events.
 
 use crate::client::plan::{KernelWrite, Plan};
+use crate::event_loop::monotonic_time;
 use crate::log_targets::CLIENT_LOG;
 use crate::pump::Observer;
 use crate::python_repr::BytesRepr;
@@ -37,7 +38,7 @@ impl Host for ClientObserver<'_> {}
 impl Observer for ClientObserver<'_> {
     #[inline]
     fn now(&mut self) -> Instant {
-        *self.now.get_or_insert_with(Instant::now)
+        *self.now.get_or_insert_with(monotonic_time)
     }
 
     #[inline]
@@ -52,13 +53,13 @@ impl Observer for ClientObserver<'_> {
 
     #[inline]
     fn write<T: ByteStream>(&mut self, socket: &mut T, bytes: &[u8]) -> io::Result<usize> {
-        self.now = Some(Instant::now());
+        self.now = Some(monotonic_time());
         socket.write(bytes)
     }
 
     fn handshake_done(&mut self, negotiated: &dyn fmt::Display) {
         self.plan.on_open();
-        let now = Instant::now();
+        let now = monotonic_time();
         self.now = Some(now);
         self.plan.metrics.borrow_mut().handshake_done(now - self.connected);
         log::debug!(connection = self.number, tls:% = negotiated; "TLS handshake complete");
@@ -66,7 +67,7 @@ impl Observer for ClientObserver<'_> {
 
     #[inline]
     fn received(&mut self, bytes: &[u8]) {
-        let now = Instant::now();
+        let now = monotonic_time();
         self.now = Some(now);
         if self.arrival.is_some() {
             self.plan.set_arrival(self.plan.arrival(self.arrival, self.round, self.plan.clock.nanos(now)));

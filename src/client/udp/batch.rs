@@ -12,6 +12,7 @@ use crate::client::tcp::in_flight::SendRecorder;
 use crate::client::udp::payload::Payload;
 use crate::client::udp::receivers::PeerSet;
 use crate::error::{ErrorClass, Warning, in_words, in_words_with_errno};
+use crate::event_loop::monotonic_time;
 use crate::log_targets::CLIENT_LOG;
 use crate::python_repr::BytesRepr;
 use crate::socket::{RecvBatch, SendBatch};
@@ -50,7 +51,7 @@ impl<'a> UdpBatch<'a> {
     }
 
     fn now(&self) -> u64 {
-        self.plan.clock.nanos(Instant::now())
+        self.plan.clock.nanos(monotonic_time())
     }
 
     fn wants_reply(&self) -> bool {
