@@ -9,12 +9,18 @@ mod connect;
 mod faults;
 mod listener;
 mod poll;
+mod responder;
 mod stream;
+#[cfg(test)]
+pub(crate) mod tests {
+    pub(crate) mod seeds;
+}
 
 pub(crate) use connect::Destination;
 pub(crate) use faults::{Faults, Rng};
 pub(crate) use listener::SimulatedListener;
 pub(crate) use poll::{Event, Events, Poll, Waker};
+pub(crate) use responder::{Answers, Conduct, Pace, Responder};
 pub(crate) use stream::SimulatedStream;
 
 use listener::Backlog;

@@ -60,6 +60,8 @@
 
 mod schedule;
 mod scripted_socket;
+#[cfg(all(test, multiconn_simulated))]
+mod session_check;
 mod simulated_connection;
 mod simulation;
 mod split;
@@ -70,5 +72,7 @@ pub use simulation::{Peer, PendingConnect, Simulation};
 
 #[cfg(test)]
 pub(crate) use scripted_socket::{Event, ScriptedSocket, SimulatedSocket, SocketInput, SocketOutput};
+#[cfg(all(test, multiconn_simulated))]
+pub(crate) use session_check::check_session;
 #[cfg(test)]
 pub(crate) use simulated_connection::{ConnectionFacts, SimulatedConnection};

@@ -30,6 +30,7 @@ use crate::server::service_manager::ServiceManager;
 use crate::server::shared::Shared;
 use crate::server::worker::{Job, Worker};
 use crate::service::Context;
+use crate::simulated_kernel::tests::seeds::{Worlds, per_minute};
 use crate::simulated_kernel::{Kernel, Nanos, Rng, Script, SimulatedListener, with};
 use crate::socket::{Address, Listener, Stream, TlsStream};
 use invariants::Invariants;
@@ -42,14 +43,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use upstream::Upstreams;
-
-/// Seeds that failed once.
-const FOUND: [u64; 1] = [5952];
-
-/// Seeds without `MULTICONN_SEEDS`.
-const DEFAULT_SEEDS: u64 = 5_000;
 
 /// More rounds than any world needs.
 const MAX_ROUNDS: u64 = 200_000;
@@ -261,52 +256,26 @@ fn new_shared(plan: &Plan, handle: ServerHandle) -> Shared {
     }
 }
 
-/// Names the seed when its world fails.
-struct Failing(u64);
+/// Seeds that failed once.
+const FOUND: [u64; 1] = [5952];
 
-impl Drop for Failing {
-    #[allow(clippy::print_stderr, reason = "the seed repeats the failure")]
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("seed {0} fails; repeat it with: MULTICONN_SEED={0} scripts/simulate", self.0);
-        }
-    }
-}
-
-fn run_named(seed: u64) -> Outcome {
-    let _failing = Failing(seed);
-    run(seed)
-}
-
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
-}
+/// The worlds of the server.
+const WORLDS: Worlds<Outcome> =
+    Worlds { name: "server", found: &FOUND, run, describe: |seed| format!("{:?}", Plan::new(&mut Rng::new(seed))) };
 
 #[test]
 #[allow(clippy::print_stderr, reason = "the number of seeds is part of the result")]
 fn worlds_keep_the_invariants() {
-    for seed in FOUND {
-        run_named(seed);
-    }
-    if let Some(seed) = variable("MULTICONN_SEED") {
-        eprintln!("{:?}", Plan::new(&mut Rng::new(seed)));
-        eprintln!("seed {seed}: {:?}", run_named(seed));
-        return;
-    }
-    let first = variable("MULTICONN_FIRST_SEED").unwrap_or(1);
-    let count = variable("MULTICONN_SEEDS").unwrap_or(DEFAULT_SEEDS);
-    let start = Instant::now();
     let mut all = Outcome::default();
-    for seed in first..first + count {
-        all.add(&run_named(seed));
-    }
-    let took = start.elapsed();
-    let per_minute = Duration::from_secs(60).as_nanos() * u128::from(count) / took.as_nanos().max(1);
+    let ran = WORLDS.run_all(|outcome| all.add(&outcome));
+    let Some((count, took)) = ran else { return };
     let Outcome { rounds, accepted, with_headers, of_two_workers, with_tls, outgoing, .. } = all;
     eprintln!(
-        "{count} seeds, {accepted} connections ({with_headers} with headers, {of_two_workers} of two workers, {} with TLS of \
-        which {} have completed their handshake), {outgoing} outgoing, {rounds} rounds in {took:.1?}: {per_minute} seeds per minute",
-        with_tls[0], with_tls[1]
+        "server: {count} seeds, {accepted} connections ({with_headers} with headers, {of_two_workers} of two workers, {} with \
+         TLS of which {} have completed their handshake), {outgoing} outgoing, {rounds} rounds in {took:.1?}: {} seeds per minute",
+        with_tls[0],
+        with_tls[1],
+        per_minute((count, took))
     );
     assert!(accepted > count / 4 && outgoing > count / 40, "the worlds are empty");
     assert!(of_two_workers > count / 20, "no server has two workers");
@@ -316,7 +285,5 @@ fn worlds_keep_the_invariants() {
 
 #[test]
 fn a_seed_repeats_its_world() {
-    for seed in 1..200 {
-        assert_eq!(run_named(seed), run_named(seed), "seed {seed}");
-    }
+    WORLDS.check_repetition();
 }

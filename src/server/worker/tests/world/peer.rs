@@ -1,11 +1,11 @@
 //! A peer: sends its stream in parts, and compares each byte that it receives with the answer.
 
-use super::plan::{Conduct, PeerPlan, Plan, TlsConduct, TlsPlan};
+use super::plan::{PeerPlan, Plan, TlsConduct, TlsPlan};
 use super::record::{Record, Records};
 use super::services::Kind;
 use super::tls_peer::TlsPeer;
 use super::{MILLISECOND, Nanos};
-use crate::simulated_kernel::{Kernel, Script};
+use crate::simulated_kernel::{Conduct, Kernel, Script};
 use std::io::ErrorKind;
 use std::rc::Rc;
 
@@ -76,7 +76,9 @@ impl Peer {
         let plan = &world.peers[self.number];
         let stops_at = match plan.conduct {
             Conduct::Orderly | Conduct::Converses => plan.wire.len(),
-            Conduct::Resets(after) | Conduct::Closes(after) | Conduct::Vanishes(after) => after,
+            Conduct::Resets(after) | Conduct::Closes(after) | Conduct::Vanishes(after) | Conduct::HalfCloses(after) => {
+                after
+            }
         };
         let converses = plan.conduct == Conduct::Converses && self.answers_each_part();
         if is_quiet && !converses {
@@ -112,7 +114,7 @@ impl Peer {
     /// Ends as planned.
     fn break_off(&mut self, kernel: &mut Kernel, endpoint: usize, record: &mut Record) {
         match self.plan.peers[self.number].conduct {
-            Conduct::Orderly | Conduct::Converses => self.finish(kernel, endpoint, record),
+            Conduct::Orderly | Conduct::Converses | Conduct::HalfCloses(_) => self.finish(kernel, endpoint, record),
             Conduct::Resets(_) => {
                 kernel.abort(endpoint);
                 (record.broke_off, record.closed) = (true, true);

@@ -5,7 +5,7 @@ use super::services::Kind;
 use super::upstream::PREAMBLE_BYTES;
 use super::{GRACE, MILLISECOND, Nanos, SECOND};
 use crate::server::config::{AtLimit, ServerConfig};
-use crate::simulated_kernel::{Faults, Rng};
+use crate::simulated_kernel::{Conduct, Faults, Rng};
 use crate::socket::Endpoint;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -53,21 +53,6 @@ pub(super) struct Plan {
 pub(super) enum Ending {
     Drain,
     Stop,
-}
-
-/// How a peer ends its connection, unless the faults end before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Conduct {
-    /// Sends everything, ends, and reads the rest.
-    Orderly,
-    /// Resets the connection after that many bytes.
-    Resets(usize),
-    /// Closes the connection after that many bytes, whatever has arrived.
-    Closes(usize),
-    /// Sends that many bytes, and then nothing.
-    Vanishes(usize),
-    /// Sends a part when everything before it was answered, also after the end of the faults; then it ends.
-    Converses,
 }
 
 /// What a peer does with TLS.

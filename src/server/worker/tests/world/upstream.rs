@@ -1,10 +1,9 @@
 //! An upstream: sends back what a peer has sent through the proxy, and compares each byte.
 
-use super::plan::{Conduct, Plan};
+use super::plan::Plan;
 use super::record::{Records, UpstreamRecord};
-use crate::simulated_kernel::{Destination, Kernel, Script};
+use crate::simulated_kernel::{Answers, Conduct, Destination, Kernel, Pace, Responder, Script};
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::rc::Rc;
 
 /// Bytes of the preamble: the number of the peer.
@@ -19,18 +18,9 @@ pub(super) struct Upstreams {
 struct Upstream {
     plan: Rc<Plan>,
     records: Records,
-    endpoint: usize,
-    conduct: Conduct,
-    /// Longest part that is read or sent at once.
-    part: usize,
     preamble: Vec<u8>,
     /// Its place in the records, once the preamble has arrived.
     place: Option<usize>,
-    /// Received, and not sent yet.
-    unsent: VecDeque<u8>,
-    saw_end: bool,
-    has_ended: bool,
-    is_closed: bool,
 }
 
 impl Upstreams {
@@ -54,41 +44,28 @@ impl Destination for Upstreams {
             2 if breaks => Conduct::Vanishes(after),
             _ => Conduct::Orderly,
         };
-        Box::new(Upstream {
-            plan: Rc::clone(&self.plan),
-            records: Rc::clone(&self.records),
-            endpoint,
-            conduct,
-            part: kernel.rng.pick(&[1, 10, 200]),
-            preamble: Vec::new(),
-            place: None,
-            unsent: VecDeque::new(),
-            saw_end: false,
-            has_ended: false,
-            is_closed: false,
-        })
+        let pace = Pace { part: kernel.rng.pick(&[1, 10, 200]), pause: 0, begins: 0 };
+        let (plan, records) = (Rc::clone(&self.plan), Rc::clone(&self.records));
+        let upstream = Upstream { plan, records, preamble: Vec::new(), place: None };
+        Box::new(Responder::new(upstream, endpoint, conduct, pace))
     }
 }
 
-impl Upstream {
-    /// Reads the number of the peer, and then what it has sent, as far as there is room.
-    fn receive(&mut self, kernel: &mut Kernel) {
-        while !self.saw_end && self.unsent.len() < self.part {
-            let mut bytes = [0; 200];
-            let count = match self.place {
-                None => PREAMBLE_BYTES - self.preamble.len(),
-                Some(_) => self.part,
-            };
-            match kernel.read(self.endpoint, &mut bytes[..count]) {
-                Ok(0) => self.saw_end = true,
-                Ok(count) => self.take(&bytes[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => (self.saw_end, self.is_closed) = (true, true),
-            }
-        }
+impl Answers for Upstream {
+    fn is_quiet(&self) -> bool {
+        self.records.borrow().is_quiet
     }
 
-    fn take(&mut self, bytes: &[u8]) {
+    fn counted_bytes(&self) -> usize {
+        self.place.map_or(0, |place| self.records.borrow().upstreams[place].received)
+    }
+
+    /// The number of the peer, and then what it has sent.
+    fn wanted_bytes(&self, part: usize) -> usize {
+        if self.place.is_none() { PREAMBLE_BYTES - self.preamble.len() } else { part }
+    }
+
+    fn answer(&mut self, _kernel: &Kernel, bytes: &[u8], unsent: &mut VecDeque<u8>) {
         let mut world = self.records.borrow_mut();
         let Some(place) = self.place else {
             self.preamble.extend(bytes);
@@ -104,68 +81,18 @@ impl Upstream {
         let expected = stream.get(record.received..record.received + bytes.len());
         assert_eq!(expected, Some(bytes), "upstream of peer {} at {}", record.peer, record.received);
         record.received += bytes.len();
-        self.unsent.extend(bytes);
+        unsent.extend(bytes);
     }
 
-    fn send(&mut self, kernel: &mut Kernel) -> bool {
-        let part: Vec<u8> = self.unsent.iter().copied().take(self.part).collect();
-        let Some(place) = self.place.filter(|_| !part.is_empty()) else { return false };
-        match kernel.write(self.endpoint, &part) {
-            Ok(count) => {
-                self.unsent.drain(..count);
-                self.records.borrow_mut().upstreams[place].sent += count;
-                true
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-            Err(_) => {
-                (self.saw_end, self.is_closed) = (true, true);
-                false
-            }
+    fn sent(&mut self, count: usize) {
+        if let Some(place) = self.place {
+            self.records.borrow_mut().upstreams[place].sent += count;
         }
     }
 
-    /// Whether it does what it does before the end of the stream.
-    fn breaks_off(&self) -> bool {
-        let received = self.place.map_or(0, |place| self.records.borrow().upstreams[place].received);
-        match self.conduct {
-            Conduct::Orderly | Conduct::Converses => false,
-            Conduct::Resets(after) | Conduct::Closes(after) | Conduct::Vanishes(after) => received >= after,
-        }
-    }
-}
-
-impl Script for Upstream {
-    fn run(&mut self, kernel: &mut Kernel, _number: usize) {
-        if self.records.borrow().is_quiet {
-            self.conduct = Conduct::Orderly;
-        }
-        if self.is_closed || !kernel.is_connected(self.endpoint) {
-            return;
-        }
-        loop {
-            if self.breaks_off() {
-                match self.conduct {
-                    Conduct::Resets(_) => kernel.abort(self.endpoint),
-                    Conduct::Closes(_) => kernel.close(self.endpoint),
-                    _ => return,
-                }
-                return self.is_closed = true;
-            }
-            self.receive(kernel);
-            if !self.send(kernel) {
-                break;
-            }
-        }
-        if !self.is_closed && self.saw_end && self.unsent.is_empty() && !self.has_ended {
-            self.has_ended = true;
-            if let Some(place) = self.place {
-                self.records.borrow_mut().upstreams[place].has_ended = true;
-            }
-            kernel.shut(self.endpoint);
-        }
-        if self.is_closed || self.has_ended {
-            self.is_closed = true;
-            kernel.close(self.endpoint);
+    fn ended(&mut self) {
+        if let Some(place) = self.place {
+            self.records.borrow_mut().upstreams[place].has_ended = true;
         }
     }
 }
