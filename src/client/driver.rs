@@ -3,6 +3,11 @@
 //! A load with a rate or duration starts at one instant, after every connection was opened or has failed. It warms up,
 //! sends messages for its duration, and drains. Connections are held if `hold` is set.
 
+#[cfg(all(test, multiconn_simulated))]
+mod tests {
+    mod world;
+}
+
 use super::arrivals::{ArrivalSchedule, Share};
 use super::clock::nanos;
 use super::connector::{ConnectAttempt, ConnectRate, Connector};

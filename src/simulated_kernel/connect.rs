@@ -5,6 +5,15 @@ use rustix::io::Errno;
 use std::io;
 use std::net::SocketAddr;
 
+/// How many connects failed, by how.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ConnectFaults {
+    /// In the call, or when the socket was registered.
+    pub(crate) at_once: u64,
+    pub(crate) refused: u64,
+    pub(crate) unanswered: u64,
+}
+
 /// What the loops connect to.
 pub(crate) trait Destination {
     /// Room of the two receive buffers of the next connection: of the loop, and of the script.
@@ -22,11 +31,15 @@ impl SimulatedStream {
     /// Whether the connect has completed.
     pub(crate) fn check_connect(&self) -> io::Result<bool> {
         with(|kernel| {
+            let now = kernel.now;
             let endpoint = &mut kernel.endpoints[self.endpoint()];
-            match endpoint.error.take() {
-                Some(error) => Err(error.into()),
-                None => Ok(!endpoint.is_connecting),
+            if let Some(error) = endpoint.error.take() {
+                return Err(error.into());
             }
+            if !endpoint.is_connecting {
+                endpoint.connected = Some(now);
+            }
+            Ok(!endpoint.is_connecting)
         })
     }
 }
@@ -45,10 +58,12 @@ impl Kernel {
     fn begin_connect(&mut self, address: SocketAddr) -> io::Result<usize> {
         self.call(8, self.endpoints.len());
         if self.faults.descriptors.is_some_and(|limit| self.descriptors >= limit) {
+            self.connect_faults.at_once += 1;
             return Err(Errno::MFILE.into());
         }
         let fault = if self.faults.connect_errors { self.rng.below(8) } else { u64::MAX };
         if fault == 0 {
+            self.connect_faults.at_once += 1;
             return Err(self.rng.pick(&[Errno::NETUNREACH, Errno::ADDRNOTAVAIL, Errno::NOBUFS]).into());
         }
         let mut destination = self.destination.take().ok_or(Errno::CONNREFUSED)?;
@@ -61,9 +76,12 @@ impl Kernel {
         self.descriptors += 1;
         let delay = self.delay();
         match fault {
-            1 => self.schedule(self.now + delay, Action::Refuse(own)),
+            1 => {
+                self.connect_faults.refused += 1;
+                self.schedule(self.now + delay, Action::Refuse(own));
+            }
             // Nothing answers.
-            2 => {}
+            2 => self.connect_faults.unanswered += 1,
             _ => self.schedule(self.now + delay, Action::Connect(own)),
         }
         Ok(own)

@@ -16,12 +16,12 @@ pub(crate) mod tests {
     pub(crate) mod seeds;
 }
 
-pub(crate) use connect::Destination;
+pub(crate) use connect::{ConnectFaults, Destination};
 pub(crate) use faults::{Faults, Rng};
 pub(crate) use listener::SimulatedListener;
 pub(crate) use poll::{Event, Events, Poll, Waker};
 pub(crate) use responder::{Answers, Conduct, Pace, Responder};
-pub(crate) use stream::SimulatedStream;
+pub(crate) use stream::{Endpoint, SimulatedStream, Transfer};
 
 use listener::Backlog;
 use mio::Token;
@@ -32,7 +32,6 @@ use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use stream::Endpoint;
 
 /// Nanoseconds since the simulation began.
 pub(crate) type Nanos = u64;
@@ -85,6 +84,12 @@ pub(crate) struct Kernel {
     descriptors: usize,
     /// Number of polls in a row in which no time passed and nothing happened.
     idle_polls: u32,
+    /// Number of polls.
+    pub(crate) rounds: u64,
+    /// Failures of connects so far.
+    pub(crate) connect_faults: ConnectFaults,
+    /// Whether endpoints keep each of their reads and writes.
+    pub(crate) keeps_transfers: bool,
     /// Hash of all calls and their results.
     pub(crate) trace: u64,
     pub(crate) calls: u64,
@@ -134,6 +139,9 @@ impl Kernel {
             sequence: 0,
             descriptors: 0,
             idle_polls: 0,
+            rounds: 0,
+            connect_faults: ConnectFaults::default(),
+            keeps_transfers: false,
             trace: 0,
             calls: 0,
         }

@@ -222,6 +222,7 @@ impl Kernel {
 
     fn poll(&mut self, number: usize, events: &mut Events, timeout: Option<Nanos>) {
         self.current = number;
+        self.rounds += 1;
         self.record(1);
         let begin = self.now;
         self.advance_to(self.now + POLL_TIME);

@@ -8,13 +8,25 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
+/// A read or a write of a loop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Transfer {
+    /// Number of the poll before it.
+    pub(crate) round: u64,
+    /// When a write began, or a read had ended.
+    pub(crate) at: Nanos,
+    /// Bytes of the stream up to its end.
+    pub(crate) end: u64,
+    pub(crate) is_read: bool,
+}
+
 /// One end of a stream.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "the flags are independent, and any combination can occur")]
 pub(crate) struct Endpoint {
     /// The other end.
     pub(super) peer: usize,
-    pub(super) peer_address: SocketAddr,
+    pub(crate) peer_address: SocketAddr,
     pub(super) registration: Option<Registration>,
     /// The script that owns it.
     script: Option<usize>,
@@ -29,7 +41,7 @@ pub(crate) struct Endpoint {
     /// The end has arrived.
     has_end: bool,
     /// A read has returned the end.
-    end_read: bool,
+    pub(crate) end_read: bool,
     /// A reset has arrived.
     pub(crate) is_reset: bool,
     pub(super) error: Option<Errno>,
@@ -45,6 +57,16 @@ pub(crate) struct Endpoint {
     last_arrival: Nanos,
     pub(crate) opened: Nanos,
     pub(crate) accepted: Option<Nanos>,
+    /// When the loop has learned that its connect has completed.
+    pub(crate) connected: Option<Nanos>,
+    /// Bytes that the loop had read when it shut down the sending half.
+    pub(crate) read_before_shut: Option<u64>,
+    /// It was registered with a loop.
+    pub(crate) was_registered: bool,
+    /// Its reads and writes, if they are kept.
+    pub(crate) transfers: Vec<Transfer>,
+    /// A write took less than it was offered.
+    pub(crate) was_full: bool,
     /// The listener was closed before it was accepted.
     pub(crate) was_refused: bool,
     /// Bytes that the program has read, and written.
@@ -82,6 +104,7 @@ impl SimulatedStream {
             assert!(!kernel.endpoints[self.endpoint()].end_read, "read after the end");
             let count = kernel.read(self.endpoint(), room)?;
             kernel.endpoints[self.endpoint()].end_read = count == 0;
+            kernel.keep_transfer(self.endpoint(), kernel.now, count, true);
             kernel.record(count as u64);
             Ok(count)
         })
@@ -109,9 +132,11 @@ impl SimulatedStream {
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         assert!(!bytes.is_empty(), "an empty write is a wasted call");
         with(|kernel| {
+            let begin = kernel.now;
             kernel.call(5, self.endpoint());
             kernel.interrupt()?;
             let count = kernel.write(self.endpoint(), bytes)?;
+            kernel.keep_transfer(self.endpoint(), begin, count, false);
             kernel.record(count as u64);
             Ok(count)
         })
@@ -121,6 +146,8 @@ impl SimulatedStream {
         with(|kernel| {
             kernel.call(6, self.endpoint());
             kernel.shut(self.endpoint());
+            let endpoint = &mut kernel.endpoints[self.endpoint()];
+            endpoint.read_before_shut = Some(endpoint.read_bytes);
         });
     }
 
@@ -145,10 +172,12 @@ impl mio::event::Source for SimulatedStream {
     fn register(&mut self, _registry: &Registry, token: Token, _interests: Interest) -> io::Result<()> {
         with(|kernel| {
             if kernel.faults.register_errors && kernel.rng.one_in(20) {
+                kernel.connect_faults.at_once += 1;
                 return Err(Errno::NOSPC.into());
             }
             let registration = Some((kernel.current, token));
-            kernel.endpoints[self.endpoint()].registration = registration;
+            let endpoint = &mut kernel.endpoints[self.endpoint()];
+            (endpoint.registration, endpoint.was_registered) = (registration, true);
             kernel.announce(registration, Source::Endpoint(self.endpoint()));
             Ok(())
         })
@@ -197,6 +226,15 @@ impl Kernel {
         self.endpoints[number].peer
     }
 
+    fn keep_transfer(&mut self, number: usize, at: Nanos, count: usize, is_read: bool) {
+        if self.keeps_transfers && count > 0 {
+            let round = self.rounds;
+            let endpoint = &mut self.endpoints[number];
+            let end = if is_read { endpoint.read_bytes } else { endpoint.written_bytes };
+            endpoint.transfers.push(Transfer { round, at, end, is_read });
+        }
+    }
+
     /// Bytes that have arrived at `number`, and were not read.
     pub(crate) fn unread_bytes(&self, number: usize) -> usize {
         self.endpoints[number].received.len()
@@ -231,6 +269,11 @@ impl Kernel {
                 last_arrival: self.now,
                 opened: self.now,
                 accepted: None,
+                connected: None,
+                read_before_shut: None,
+                was_registered: false,
+                transfers: Vec::new(),
+                was_full: false,
                 was_refused: false,
                 read_bytes: 0,
                 written_bytes: 0,
@@ -302,6 +345,7 @@ impl Kernel {
         }
         let count = bytes.len().min(window);
         endpoint.is_full = count < bytes.len();
+        endpoint.was_full |= endpoint.is_full;
         if count == 0 {
             return Err(Errno::AGAIN.into());
         }
