@@ -18,11 +18,22 @@ fn the_service_works_under_systemd() {
     if !can_mount() {
         return skipped("the service under systemd", "this process cannot mount file systems");
     }
+    // A boot that ends before its check begins says nothing about the units.
+    let log = (0..3).map(|_| boot()).find(|log| !log.is_empty());
+    let log = log.expect("the check began in none of three boots");
+    assert!(log.ends_with("all checks passed\n"), "{log}");
+}
+
+/// Boots systemd; returns what the check wrote, and prints the console if it did not pass.
+fn boot() -> String {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let programs = Program::server_path().strip_suffix("/multiconn-server").unwrap();
     let output = run(Program::clean(Command::new(repository("tests/deployment/systemd/boot"))).arg(programs).arg(&log));
-    let text = fs::read(&log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    assert!(text.ends_with("all checks passed\n"), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let log = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
+    if !log.ends_with("all checks passed\n") {
+        let [console, error] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        println!("{console}\n{error}");
+    }
+    log
 }
