@@ -73,6 +73,7 @@ mod tests {
         let account = MemoryAccount::new(100);
         assert!(account.update(0, 60));
         assert!(account.update(0, 40));
+        assert_eq!(account.held_bytes(), 100);
         assert!(!account.update(60, 61), "the account is full");
         assert!(account.update(61, 61), "a connection that does not grow is accepted");
         assert!(account.update(40, 10));

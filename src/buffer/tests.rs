@@ -1,5 +1,6 @@
 //! Tests of the buffer, compared with a plain byte queue, and of the pool.
 
+use super::pool::MAX_FREE_BLOCKS;
 use super::{BLOCK_BYTES, Buffer, BufferPool};
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -44,6 +45,56 @@ fn exact_fit_storage_is_replaced_before_a_read() {
     buffer.consume(5);
     pool.make_room(&mut buffer, BLOCK_BYTES);
     assert_eq!(buffer.spare(BLOCK_BYTES).len(), BLOCK_BYTES, "a read gets a full block, not 5 bytes");
+}
+
+#[test]
+fn a_block_more_than_half_full_stays() {
+    let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
+    fill(&mut buffer, &mut pool, BLOCK_BYTES, &vec![7; BLOCK_BYTES / 2 + 1]);
+    pool.reclaim(&mut buffer);
+    assert_eq!((buffer.storage_bytes(), pool.spare_blocks()), (BLOCK_BYTES, 0));
+    buffer.consume(1);
+    pool.reclaim(&mut buffer);
+    assert_eq!((buffer.storage_bytes(), pool.spare_blocks()), (BLOCK_BYTES / 2, 1));
+}
+
+#[test]
+fn an_emptied_buffer_uses_its_block_again() {
+    let (mut buffer, mut other, mut pool) = (Buffer::new(), Buffer::new(), BufferPool::new());
+    for buffer in [&mut buffer, &mut other] {
+        fill(buffer, &mut pool, BLOCK_BYTES, b"hello");
+        buffer.consume(5);
+    }
+    pool.reclaim(&mut other);
+    pool.make_room(&mut buffer, BLOCK_BYTES);
+    assert_eq!((buffer.spare(BLOCK_BYTES).len(), pool.spare_blocks()), (BLOCK_BYTES, 1));
+}
+
+#[test]
+fn a_pool_keeps_a_bounded_number_of_blocks() {
+    let mut pool = BufferPool::new();
+    assert_eq!(pool.spare_blocks(), 0);
+    let mut buffers: Vec<_> = (0..MAX_FREE_BLOCKS + 2).map(|_| Buffer::new()).collect();
+    for buffer in &mut buffers {
+        pool.make_room(buffer, BLOCK_BYTES);
+    }
+    for buffer in &mut buffers {
+        pool.reclaim(buffer);
+    }
+    assert_eq!(pool.spare_blocks(), MAX_FREE_BLOCKS);
+}
+
+/// With small steps, the bytes of a large message would be copied again and again.
+#[test]
+fn a_full_buffer_doubles_its_storage() {
+    let (mut buffer, mut pool) = (Buffer::new(), BufferPool::new());
+    let limit = 8 * BLOCK_BYTES;
+    assert_eq!(fill(&mut buffer, &mut pool, limit, &vec![7; BLOCK_BYTES - 1]), BLOCK_BYTES - 1);
+    pool.make_room(&mut buffer, limit);
+    assert_eq!(buffer.storage_bytes(), BLOCK_BYTES, "there is room for a byte");
+    buffer.commit(1);
+    pool.make_room(&mut buffer, limit);
+    assert_eq!(buffer.storage_bytes(), 2 * BLOCK_BYTES);
 }
 
 #[test]
@@ -101,6 +152,6 @@ proptest! {
             prop_assert!(buffer.len() <= limit);
             prop_assert!(buffer.bytes() == &*model.make_contiguous());
         }
-        prop_assert!(pool.spare_blocks() <= super::pool::MAX_FREE_BLOCKS);
+        prop_assert!(pool.spare_blocks() <= MAX_FREE_BLOCKS);
     }
 }

@@ -310,6 +310,54 @@ mod tests {
         }
     }
 
+    /// Those that a late start has passed, and no others.
+    #[test]
+    fn a_uniform_schedule_skips_the_messages_before_an_instant() {
+        for (worker, workers, connections) in [(0, 1, 1), (1, 2, 5), (1, 3, 10), (2, 3, 10), (3, 4, 4)] {
+            let share = Share::new(worker, workers, connections);
+            let all = instants(ArrivalSchedule::new(1000.0, Arrivals::Uniform, 0, share), 100);
+            for micros in [0, 500, 1000, 2500, 7500, 20_000, 33_300] {
+                let time = Duration::from_micros(micros);
+                let mut schedule = ArrivalSchedule::new(1000.0, Arrivals::Uniform, 0, share);
+                schedule.skip(time);
+                let begin = all.partition_point(|due| *due < time);
+                assert_eq!(instants(schedule, 20), all[begin..begin + 20], "worker {worker} at {time:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn random_schedules_skip_nothing() {
+        let mut schedule = ArrivalSchedule::new(1000.0, Arrivals::Poisson, 1, equal(0, 1));
+        let due = schedule.due();
+        schedule.skip(Duration::from_secs(1));
+        assert_eq!(schedule.due(), due);
+    }
+
+    #[test]
+    fn many_random_gaps_take_their_mean_duration() {
+        let count = 1_000_000;
+        let mut schedule = ArrivalSchedule::new(1000.0, Arrivals::Poisson, 1, Share::new(0, 4, 5));
+        let begin = schedule.due();
+        schedule.advance_by(count);
+        assert_eq!(schedule.due().saturating_sub(begin).as_secs(), 2500);
+        assert_eq!(schedule.mean_duration(count).as_secs(), 2500);
+    }
+
+    /// After a second, the messages of a millisecond may share a due time.
+    #[test]
+    fn messages_of_about_the_same_age_are_counted() {
+        let share = Share::new(0, 4, 5);
+        for arrivals in [Arrivals::Uniform, Arrivals::Poisson] {
+            let schedule = ArrivalSchedule::new(4_000_000.0, arrivals, 1, share);
+            for (millis, expected) in [(0, 1_u64), (1024, 1600), (10_240, 16_000)] {
+                let count = schedule.count_of_same_age(schedule.due() + Duration::from_millis(millis));
+                assert!(count.abs_diff(expected) <= 1, "{count} after {millis} ms");
+            }
+            assert_eq!(schedule.count_of_same_age(Duration::ZERO), 1, "it is not due");
+        }
+    }
+
     #[test]
     fn seeds_and_workers_have_different_schedules() {
         let of = |seed, worker| instants(ArrivalSchedule::new(1000.0, Arrivals::Poisson, seed, equal(worker, 2)), 10);

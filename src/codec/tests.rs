@@ -166,8 +166,10 @@ fn frames_above_the_limit_are_rejected() {
         let result = Decoder::new(framing(name), 16).decode(stream, false);
         assert_eq!(result, Err(FrameError::TooLarge { size, max: 16 }), "{name}");
     }
-    let whole = Decoder::new(framing("lines"), 4).decode(b"abc\n", false).expect("a line that just fits");
-    assert_eq!(whole.map(|frame| frame.size), Some(4));
+    for (name, stream) in [("lines", b"abc\n"), ("end", b"abcd")] {
+        let whole = Decoder::new(framing(name), 4).decode(stream, true).expect("a frame that just fits");
+        assert_eq!(whole.map(|frame| frame.size), Some(4), "{name}");
+    }
 }
 
 #[test]
@@ -197,6 +199,8 @@ fn unframeable_payloads_are_rejected() {
     }
     assert!(framing("delimiter:abab").envelope(b"ab", 0).is_err(), "the delimiter would be found too early");
     assert!(framing("delimiter:abab").envelope(b"a", 0).is_ok());
+    assert!(framing("delimiter:12345678").envelope(b"a long payload", 0).is_ok());
+    assert!(framing("fixed:3").envelope(b"abc", 0).is_ok());
     assert!(framing("fixed:65").check(64).is_err() && framing("fixed:64").check(64).is_ok());
 }
 

@@ -182,8 +182,8 @@ impl BodyDecoder {
         };
         let line = bounded[..end].strip_suffix(b"\r").ok_or(too_long)?;
         self.0 = match self.0 {
-            State::ChunkEnd if line.is_empty() => State::ChunkSize,
-            State::ChunkEnd => return Err(HttpError::Chunk),
+            // Two bytes hold no line but the empty one.
+            State::ChunkEnd => State::ChunkSize,
             State::Trailer(_) if line.is_empty() => State::Length(0),
             State::Trailer(before) if is_field(line) => State::Trailer(before + end + 1),
             State::Trailer(_) => return Err(HttpError::Trailer),

@@ -149,8 +149,7 @@ impl HeadDecoder {
         let max_bytes = self.max_bytes as usize;
         let is_full = bytes.len() >= max_bytes;
         let bytes = &bytes[..bytes.len().min(max_bytes)];
-        let is_first = self.parsed == 0 && !bytes.is_empty();
-        let is_due = is_first || is_full || bytes.len() >= 2 * self.parsed as usize || self.has_end(bytes);
+        let is_due = is_full || bytes.len() >= 2 * self.parsed as usize || self.has_end(bytes);
         (is_due && !bytes.is_empty()).then_some(bytes)
     }
 

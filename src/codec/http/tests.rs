@@ -225,6 +225,17 @@ fn everything_is_bounded() {
     }
 }
 
+#[test]
+fn a_trailer_is_bounded_as_a_whole() {
+    let trailer = format!("0\r\n{}", "X: y\r\n".repeat(1366));
+    for split in [3, 900, trailer.len()] {
+        let mut body = BodyDecoder::chunked();
+        let first = body.skip(&trailer.as_bytes()[..split], false);
+        let second = first.and_then(|taken| body.skip(&trailer.as_bytes()[taken..], false));
+        assert_eq!(second, Err(HttpError::Trailer), "split at {split}");
+    }
+}
+
 /// The head is parsed when it begins and when it ends, and a few times in between, however it arrives.
 #[test]
 fn a_slow_head_is_not_parsed_with_each_byte() {
@@ -237,6 +248,20 @@ fn a_slow_head_is_not_parsed_with_each_byte() {
     }
     assert!(parsed.len() <= 11, "{parsed:?}");
     assert!(decoder.request(head.as_bytes()).is_ok_and(|head| head.is_some()));
+}
+
+#[test]
+fn a_slow_head_is_refused_before_its_end() {
+    let mut decoder = HeadDecoder::new(MAX_HEAD_BYTES);
+    assert!(decoder.request(b"GET /").is_ok_and(|head| head.is_none()));
+    assert_eq!(decoder.request(b"GET / HTTP/2.0\r\n").err(), Some(HttpError::Version));
+    let head = format!("GET /{}", "x".repeat(MAX_HEAD_BYTES));
+    let mut decoder = HeadDecoder::new(MAX_HEAD_BYTES);
+    for end in 0..MAX_HEAD_BYTES {
+        assert!(decoder.request(&head.as_bytes()[..end]).is_ok_and(|head| head.is_none()));
+    }
+    let error = decoder.request(&head.as_bytes()[..MAX_HEAD_BYTES]).err();
+    assert_eq!(error, Some(HttpError::HeadTooLarge { max_bytes: 1024 }));
 }
 
 #[test]
@@ -254,6 +279,51 @@ fn fields_and_paths_are_read() {
     let response = b"HTTP/1.1 301 Moved\r\nLocation: /b\r\n\r\n";
     let head = HeadDecoder::new(MAX_HEAD_BYTES).response(response, false).expect("valid").expect("whole");
     assert_eq!((head.field("location").next(), head.body.is_until_close()), (Some(&b"/b"[..]), true));
+}
+
+#[test]
+fn fields_with_names_of_the_same_length_do_not_change_the_framing() {
+    let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nDate: b\r\nAccept: 100-continue\r\nUser-Agent: close\r\n\
+        Accept-Charset: 5\r\nIf-Modified-Since: chunked\r\n\r\n";
+    let head = HeadDecoder::new(MAX_HEAD_BYTES).request(bytes).expect("valid").expect("whole");
+    assert_eq!((head.expects_continue, head.is_persistent, head.body.remaining()), (false, true, Some(0)));
+}
+
+#[test]
+fn only_clients_of_http_1_1_wait_for_the_interim_response() {
+    for (version, expects_continue) in [("1.1", true), ("1.0", false)] {
+        let bytes = format!("POST / HTTP/{version}\r\nHost: a\r\nExpect: 100-continue\r\n\r\n");
+        let head = HeadDecoder::new(MAX_HEAD_BYTES).request(bytes.as_bytes()).expect("valid").expect("whole");
+        assert_eq!(head.expects_continue, expects_continue, "{version}");
+    }
+}
+
+/// Of several codings the last one delimits a response.
+#[test]
+fn the_last_coding_delimits_a_response() {
+    let body = |codings: &str| {
+        let bytes = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {codings}\r\n\r\n");
+        let head = HeadDecoder::new(MAX_HEAD_BYTES).response(bytes.as_bytes(), false)?;
+        Ok(head.expect("whole").body)
+    };
+    assert_eq!(body("gzip, chunked"), Ok(BodyDecoder::chunked()));
+    assert_eq!(body("gzip, deflate"), Ok(BodyDecoder::until_close()));
+    assert_eq!(body("chunked, chunked"), Err(HttpError::TransferCoding));
+    assert_eq!(body("gzip, chunked, chunked"), Err(HttpError::TransferCoding));
+}
+
+#[test]
+fn each_error_has_a_status() {
+    for (error, status) in [
+        (HttpError::HeadTooLarge { max_bytes: 1 }, 431),
+        (HttpError::TooManyFields, 431),
+        (HttpError::TransferCoding, 501),
+        (HttpError::Version, 505),
+        (HttpError::Host, 400),
+        (HttpError::Truncated, 400),
+    ] {
+        assert_eq!(error.status(), status, "{error}");
+    }
 }
 
 #[test]

@@ -96,6 +96,15 @@ proptest! {
 }
 
 #[test]
+fn truncation_reports_the_missing_bytes() {
+    let message = Head::json().message(b"{}").expect("a short header");
+    // Until the length of the header is known, that of the length counts; then that of the header.
+    for (end, missing) in [(1, 1), (10, message.len() as u64 - 12), (message.len() - 1, 1)] {
+        assert_eq!(decode_in_parts(&message[..end], &[5]), Err(MessageError::Truncated { missing }), "cut at {end}");
+    }
+}
+
+#[test]
 fn messages_equal_the_captured_exchange() {
     let order = ByteOrder::OURS.name();
     let header = |length: usize| {
