@@ -429,7 +429,7 @@ impl<M> EventLoop<M> {
 
 #[cfg(test)]
 mod tests {
-    use super::{EventLoop, Expired, Handler, Key, LoopContext, Readiness};
+    use super::{EventLoop, Expired, Handler, Key, LoopContext, Readiness, Timer, system};
     use mio::net::UnixStream;
     use std::io::Write;
     use std::time::Duration;
@@ -468,6 +468,84 @@ mod tests {
         fn handle_signal(&mut self, _context: &mut LoopContext, _signal: i32) {}
     }
 
+    /// Counts what the loop delivers, and checks that no timer is early.
+    #[derive(Default)]
+    struct Counting {
+        expired: Option<Duration>,
+        precise: Option<Duration>,
+        messages: u32,
+        rounds: u32,
+    }
+
+    impl Handler for Counting {
+        type Message = u32;
+
+        fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {
+            assert_eq!(due.key(), Key::fixed(2));
+            self.expired = context.now.checked_duration_since(context.wheel.deadline(due));
+        }
+
+        fn handle_precise_timer(&mut self, _context: &mut LoopContext, key: Key) {
+            assert_eq!(key, Key::fixed(3));
+            self.precise = Some(Duration::ZERO);
+        }
+
+        fn handle_message(&mut self, _context: &mut LoopContext, message: u32) {
+            self.messages += message;
+        }
+
+        fn handle_round(&mut self, _context: &mut LoopContext) {
+            self.rounds += 1;
+        }
+
+        fn is_done(&self) -> bool {
+            self.expired.is_some() && self.precise.is_some() && self.messages == 5
+        }
+
+        fn handle_event(&mut self, _context: &mut LoopContext, _key: Key, _readiness: Readiness) {}
+        fn handle_ready(&mut self, _context: &mut LoopContext, _key: Key) {}
+        fn handle_signal(&mut self, _context: &mut LoopContext, _signal: i32) {}
+    }
+
+    #[test]
+    fn a_loop_delivers_messages_and_timers_whether_it_sleeps_or_spins() {
+        for spin in [Duration::ZERO, Duration::from_millis(1), Duration::from_secs(60)] {
+            let (end, ended) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let mut event_loop = EventLoop::spinning(spin).expect("descriptors are free");
+                let (sender, context) = (event_loop.sender(), event_loop.context());
+                let begin = context.now;
+                let (mut timer, millis) = (Timer::default(), Duration::from_millis(2));
+                context.wheel.arm(&mut timer, Key::fixed(2), Some(begin + millis));
+                context.precise_timers.arm(Key::fixed(3), begin + millis * 2);
+                sender.send(2);
+                sender.send(3);
+                let mut counting = Counting::default();
+                event_loop.run(&mut counting).expect("the loop runs");
+                assert!(event_loop.context().now >= begin + millis * 2, "no timer is early");
+                let is_done = counting.is_done();
+                end.send((is_done, counting.rounds)).expect("the test waits");
+            });
+            let (is_done, rounds) = ended.recv_timeout(Duration::from_secs(60)).expect("nothing is lost");
+            assert!(is_done && rounds <= 100, "{rounds} rounds with {spin:?}");
+        }
+    }
+
+    /// Timers may have expired between the creation of a loop and its start.
+    #[test]
+    fn timers_that_expired_before_the_start_are_handled_first() {
+        let mut event_loop = EventLoop::spinning(Duration::ZERO).expect("descriptors are free");
+        let context = event_loop.context();
+        let mut timer = Timer::default();
+        context.wheel.arm(&mut timer, Key::fixed(2), Some(context.now));
+        while system::now() < context.now + Duration::from_millis(2) {
+            std::hint::spin_loop();
+        }
+        let mut counting = Counting::default();
+        event_loop.begin(&mut counting);
+        assert!(counting.expired.is_some());
+    }
+
     /// Events are edge-triggered, so a lost one would leave the loop asleep.
     #[test]
     fn an_event_that_was_found_within_a_round_is_handled_in_the_next() {
@@ -477,9 +555,10 @@ mod tests {
             let (mut source, peer) = UnixStream::pair().expect("descriptors are free");
             event_loop.context().register(&mut source, SOURCE).expect("the socket is new");
             event_loop.context().ready.push_back(SOURCE);
-            event_loop.run(&mut Looking { peer, looked: false, events: 0 }).expect("the loop runs");
-            end.send(()).expect("the test waits");
+            let mut looking = Looking { peer, looked: false, events: 0 };
+            event_loop.run(&mut looking).expect("the loop runs");
+            end.send(looking.events).expect("the test waits");
         });
-        ended.recv_timeout(Duration::from_secs(60)).expect("no event is lost");
+        assert_eq!(ended.recv_timeout(Duration::from_secs(60)), Ok(2), "no event is lost");
     }
 }

@@ -170,6 +170,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_timer_is_due_at_its_instant() {
+        let (_poll, mut precise_timers) = precise_timers();
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        assert!(!precise_timers.is_due(now) && !precise_timers.is_due_now(), "none is armed");
+        precise_timers.arm(Key::fixed(1), now + second * 3600);
+        assert!(!precise_timers.is_due(now + second) && !precise_timers.is_due_now());
+        assert!(precise_timers.is_due(now + second * 3600));
+        precise_timers.arm(Key::fixed(2), now);
+        assert!(precise_timers.is_due(now) && precise_timers.is_due_now());
+    }
+
     /// After a sleep the loop is woken before the instant, to poll for it. A busy machine may wake it later, so this is
     /// tried again. The fallback for epoll has timeouts of whole milliseconds, and is never early.
     #[test]

@@ -228,3 +228,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // The protected value is consistent between any two statements, so a poisoned lock is usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Dispositions;
+
+    #[test]
+    fn each_signal_has_its_bit() {
+        // proc_pid_status(5): signal 1 is the lowest bit.
+        let dispositions = Dispositions { ignored: 1 << 14, handled: 1 | 1 << 63 };
+        let of = |is_set: fn(Dispositions, i32) -> bool| {
+            (1..=64).filter(|&signal| is_set(dispositions, signal)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(Dispositions::ignores), [15]);
+        assert_eq!(of(Dispositions::handles), [1, 64]);
+    }
+}

@@ -122,6 +122,16 @@ mod tests {
     }
 
     #[test]
+    fn values_are_found_and_counted() {
+        let mut slab = Slab::default();
+        assert!(slab.is_empty() && slab.keys().is_empty());
+        let keys = [slab.insert("first"), slab.insert("second"), slab.insert("third")];
+        assert_eq!(slab.remove(keys[1]), Some("second"));
+        assert_eq!(keys.map(|key| slab.get(key).copied()), [Some("first"), None, Some("third")]);
+        assert_eq!((slab.len(), slab.is_empty(), slab.keys()), (2, false, vec![keys[0], keys[2]]));
+    }
+
+    #[test]
     fn a_key_converts_to_a_token_and_back() {
         let mut slab = Slab { generation: u32::MAX - 1, ..Slab::default() };
         let key = slab.insert(());

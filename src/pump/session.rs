@@ -280,17 +280,44 @@ mod tests {
         assert_eq!(context.ready.pop_front(), Some(key));
         assert!(session.handle_ready());
         let turn = session.turn(&mut pump, context, key);
+        let received = session.connection.received_bytes();
         if turn == Turn::Yielded {
             assert!(!session.handle_event(context, key, readiness), "a busy session waits for its place");
             assert_eq!(context.ready, [key], "and has one");
+            // It stays busy after several turns in a row, until a single one is enough.
+            for is_quiet in [false, true] {
+                let mut turn = Turn::Yielded;
+                while turn == Turn::Yielded {
+                    assert_eq!(context.ready.pop_front(), Some(key));
+                    assert!(session.handle_ready());
+                    turn = session.turn(&mut pump, context, key);
+                }
+                assert_eq!(turn, Turn::Blocked);
+                assert_eq!(session.handle_event(context, key, readiness), is_quiet);
+            }
         }
-        (turn, session.connection.received_bytes())
+        (turn, received)
     }
 
     #[test]
     fn a_busy_session_goes_on_until_an_event_is_due() {
         assert_eq!(busy_turns(false), (Turn::Blocked, 2 * BLOCK_BYTES as u64));
         assert_eq!(busy_turns(true), (Turn::Yielded, BLOCK_BYTES as u64));
+    }
+
+    #[test]
+    fn memory_is_charged_in_whole_units_up_to_the_limit() {
+        let (stream, _peer) = UnixStream::pair().expect("descriptors are free");
+        let mut session = Session::new(Some(Echo), Stream::Unix(stream), std::time::Instant::now());
+        let memory = MemoryAccount::new(32);
+        assert!(session.charge_socket(&memory), "a plain socket holds nothing");
+        for (bytes, charged, is_within_limit) in
+            [(1, 16, true), (16, 16, true), (32, 32, true), (33, 48, false), (0, 0, true)]
+        {
+            assert_eq!(session.charge(&memory, bytes), is_within_limit, "{bytes} bytes");
+            assert_eq!(memory.held_bytes(), charged);
+        }
+        assert!(!session.charge(&MemoryAccount::unlimited(), 1 << 40), "more than the units can count");
     }
 
     #[test]

@@ -261,3 +261,29 @@ fn a_service_deadline_that_moves_away_is_noticed_when_the_old_one_expires() {
     assert_eq!(urgent(&mut harness, Wait::Input), None);
     assert_eq!(urgent(&mut harness, at(9)), Some(SECOND * 9), "after another wait");
 }
+
+/// Deadlines that expire together are handled in their order: the one that closes decides the reason.
+#[test]
+fn the_first_of_several_expired_deadlines_gives_the_reason() {
+    let mut harness = Harness::new(ScriptedService { writes: b"123", wait: Wait::Input });
+    harness.limits = Limits { write: Some(SECOND), idle: Some(SECOND), ..Limits::without_timeouts() };
+    harness.limits.drain_by = Some(harness.now + SECOND);
+    harness.connection.handle_write_blocked(harness.now);
+    harness.advance(SECOND);
+    assert_eq!(harness.connection.closed(), Some(CloseReason::DrainCut));
+}
+
+#[test]
+fn only_acknowledgements_that_can_extend_a_deadline_are_read() {
+    let mut open = Harness::new(ScriptedService { writes: b"123", wait: Wait::Input });
+    assert!(!open.connection.wants_delivery(&open.limits), "no output waits");
+    open.connection.handle_write_blocked(open.now);
+    assert!(open.connection.wants_delivery(&open.limits));
+    let lingering = lingering();
+    let wants = |limits: Limits| lingering.connection.wants_delivery(&limits);
+    let (linger, limit) = (SECOND, Some(SECOND));
+    assert!(wants(Limits { linger, write: limit, ..Limits::without_timeouts() }));
+    assert!(wants(Limits { linger, idle: limit, ..Limits::without_timeouts() }));
+    assert!(!wants(Limits { linger, ..Limits::without_timeouts() }), "nothing limits a stalled peer");
+    assert!(!wants(Limits { linger: Duration::ZERO, write: limit, ..Limits::without_timeouts() }));
+}

@@ -215,3 +215,28 @@ fn a_drain_sends_what_is_queued() {
     assert!(harness.connection.wants_shut());
     assert_eq!(harness.deadline(), Some(SECOND * 10));
 }
+
+#[test]
+fn messages_of_a_handle_count_as_held() {
+    let (mut harness, handle, _owner) = handled();
+    assert_eq!(harness.connection.held_bytes(), 0);
+    handle.send(*b"12345678").expect("room");
+    harness.connection.handle_requests();
+    assert!(harness.connection.held_bytes() >= 8);
+}
+
+/// A service that waits for output space may have the rest of a message, except when its connection is closed.
+#[test]
+fn a_close_does_not_wait_for_the_rest_of_a_message() {
+    let (mut harness, handle, owner) = handled();
+    handle.send(*b"1234").expect("room");
+    take(&mut harness);
+    handle.send(*b"5").expect("room");
+    harness.connection.service_mut().expect("a service").wait = Wait::Writable;
+    serve(&mut harness, &owner);
+    take(&mut harness);
+    assert_eq!(harness.connection.writing(), b"1234", "not between two parts of a message");
+    handle.close(CloseReason::Completed);
+    take(&mut harness);
+    assert_eq!((harness.connection.writing(), reason(&harness)), (&b"12345"[..], Some(CloseReason::Completed)));
+}

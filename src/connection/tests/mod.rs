@@ -348,3 +348,71 @@ fn a_closed_connection_releases_its_storage() {
     assert_eq!(harness.connection.storage_bytes_of_each(), [0, 0]);
     assert_eq!(harness.connection.closed(), Some(CloseReason::Stopped));
 }
+
+/// It is asked for an error instead of being read, as long as something is unknown about its input.
+#[test]
+fn a_hang_up_that_cannot_be_read_is_a_reason_to_ask_for_an_error() {
+    let mut full = Harness::new(ScriptedService { writes: b"", wait: Wait::Deadline(Instant::now() + SECOND) });
+    full.receive(b"12345678");
+    full.serve();
+    assert!(!full.connection.wants_error(), "no hang-up was reported");
+    full.connection.handle_event(false, false, true);
+    assert!(full.connection.wants_error());
+    full.connection.handle_no_error();
+    assert!(full.connection.wants_error(), "input may be left behind the full buffer");
+    let mut ended = Harness::new(ScriptedService { writes: b"", wait: Wait::Wake });
+    ended.connection.handle_end();
+    ended.connection.handle_event(false, false, true);
+    assert!(ended.connection.wants_error());
+    ended.connection.handle_no_error();
+    assert!(!ended.connection.wants_error(), "until the next event");
+}
+
+#[test]
+fn the_reason_is_known_once_only_the_end_is_missing() {
+    let mut harness = Harness::new(ScriptedService { writes: b"123", wait: Wait::Wake });
+    harness.send(3);
+    assert_eq!(harness.connection.ending(), None, "it is open");
+    harness.connection.service_mut().expect("a service").wait = Wait::Close;
+    harness.serve();
+    assert_eq!(harness.connection.ending(), None, "output is unsent");
+    harness.send(3);
+    assert_eq!(harness.connection.ending(), Some(CloseReason::Completed));
+    harness.shut();
+    assert_eq!(harness.connection.ending(), Some(CloseReason::Completed), "lingering");
+}
+
+#[test]
+fn a_close_cuts_only_a_connection_with_work_left() {
+    let mut idle = Harness::new(Echo);
+    idle.connection.close(CloseReason::Stopped);
+    assert!(!idle.connection.is_cut());
+    let mut unserved = Harness::new(Echo);
+    unserved.receive(b"ping");
+    unserved.connection.close(CloseReason::Stopped);
+    assert!(unserved.connection.is_cut(), "its input is unanswered");
+    let mut unsent = Harness::new(Echo);
+    unsent.receive(b"ping");
+    unsent.serve();
+    unsent.connection.close(CloseReason::Stopped);
+    assert!(unsent.connection.is_cut());
+    let mut finishing = Harness::new(ScriptedService { writes: b"", wait: Wait::Close });
+    finishing.connection.close(CloseReason::Stopped);
+    assert!(!finishing.connection.is_cut(), "everything was sent");
+}
+
+#[test]
+fn a_service_that_waits_for_a_wake_is_called_when_the_output_falls_to_a_quarter() {
+    for (writes, counts, is_called) in [
+        (&b"12"[..], &[1, 1][..], false),
+        (b"123", &[1], true),
+        (b"12345678", &[5], false),
+        (b"12345678", &[5, 1], true),
+    ] {
+        let mut harness = Harness::new(ScriptedService { writes, wait: Wait::Wake });
+        for count in counts {
+            harness.send(*count);
+        }
+        assert_eq!(harness.connection.wants_service(), is_called, "{writes:?} less {counts:?}");
+    }
+}

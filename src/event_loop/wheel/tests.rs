@@ -105,6 +105,24 @@ fn a_later_deadline_costs_nothing_and_an_earlier_one_moves_the_entry() {
 }
 
 #[test]
+fn the_time_left_and_the_deadline_are_those_of_the_tick() {
+    let start = Instant::now();
+    let (mut wheel, mut timer) = (Wheel::new(start), Timer::default());
+    let after = |micros| start + Duration::from_micros(micros);
+    wheel.advance(after(10_000));
+    wheel.arm(&mut timer, Key::fixed(7), Some(after(30_500)));
+    assert_eq!(wheel.time_left(), Some(TICK * 21), "rounded up");
+    assert!(!wheel.is_due(after(30_999)));
+    assert!(wheel.is_due(after(31_000)));
+    wheel.advance(after(30_999));
+    assert!(wheel.next_due().is_none());
+    wheel.advance(after(45_000));
+    let due = wheel.next_due().expect("it has expired");
+    assert_eq!(wheel.deadline(due), after(31_000));
+    assert!(!wheel.is_due(after(60_000)), "nothing is armed");
+}
+
+#[test]
 fn an_expired_timer_that_is_cancelled_is_not_reported() {
     let start = Instant::now();
     let (mut wheel, mut timers) = (Wheel::new(start), [Timer::default(), Timer::default()]);

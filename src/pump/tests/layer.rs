@@ -34,12 +34,26 @@ struct Layer {
     room: usize,
     written: Vec<u8>,
     close_notifies: usize,
+    flushes: usize,
+    /// Errors of the next flushes and shutdowns.
+    flush_errors: VecDeque<ErrorKind>,
+    shut_errors: VecDeque<ErrorKind>,
 }
 
 impl Layer {
     fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         let steps = steps.into_iter().collect();
-        Self { steps, handshaking: true, held: 0, room: usize::MAX, written: Vec::new(), close_notifies: 0 }
+        Self {
+            steps,
+            handshaking: true,
+            held: 0,
+            room: usize::MAX,
+            written: Vec::new(),
+            close_notifies: 0,
+            flushes: 0,
+            flush_errors: VecDeque::new(),
+            shut_errors: VecDeque::new(),
+        }
     }
 }
 
@@ -75,6 +89,9 @@ impl ByteStream for Layer {
     }
 
     fn shut_sending(&mut self) -> io::Result<()> {
+        if let Some(kind) = self.shut_errors.pop_front() {
+            return Err(kind.into());
+        }
         if self.held > 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -95,6 +112,10 @@ impl ByteStream for Layer {
     }
 
     fn flush(&mut self) -> io::Result<usize> {
+        self.flushes += 1;
+        if let Some(kind) = self.flush_errors.pop_front() {
+            return Err(kind.into());
+        }
         let count = self.held.min(self.room);
         self.held -= count;
         self.room -= count;
@@ -140,6 +161,10 @@ impl LayerHarness {
 
     fn event(&mut self) -> Turn {
         self.connection.handle_event(true, true, false);
+        self.turn()
+    }
+
+    fn turn(&mut self) -> Turn {
         let (pool, memory) = (&mut self.pool, &MemoryAccount::unlimited());
         let mut pump = Pump { pool, memory, limits: &self.limits, observer: &mut self.clock };
         pump.turn(&mut self.connection, &mut self.layer)
@@ -211,4 +236,45 @@ fn the_alert_for_damaged_input_precedes_the_end() {
         }
         assert_eq!(turn, Turn::Closed(reason));
     }
+}
+
+#[test]
+fn a_failed_flush_closes_the_connection() {
+    let mut harness = LayerHarness::new([Step::Complete(b"ab")]);
+    harness.layer.flush_errors.push_back(ErrorKind::ConnectionReset);
+    assert_eq!(harness.event(), Turn::Closed(CloseReason::Reset));
+}
+
+#[test]
+fn close_notify_waits_for_room() {
+    let mut harness = LayerHarness::new([Step::Complete(b"ab"), Step::End]);
+    harness.layer.shut_errors.extend([ErrorKind::WouldBlock, ErrorKind::WouldBlock]);
+    for _ in 0..2 {
+        assert_eq!(harness.event(), Turn::Blocked, "the socket is full");
+    }
+    assert_eq!(harness.event(), Turn::Closed(CloseReason::PeerClosed));
+    assert_eq!(harness.layer.close_notifies, 1);
+}
+
+#[test]
+fn a_failed_close_notify_closes_the_connection() {
+    let mut harness = LayerHarness::new([Step::Complete(b"ab"), Step::End]);
+    harness.layer.shut_errors.push_back(ErrorKind::ConnectionReset);
+    assert_eq!(harness.event(), Turn::Closed(CloseReason::PeerClosed), "all output was sent before");
+}
+
+/// Otherwise a write timeout would follow.
+#[test]
+fn output_waits_no_more_once_the_layer_has_passed_it_on() {
+    let mut harness = LayerHarness::new([Step::Complete(b"ab")]);
+    let limits = Limits { write: Some(SECOND), ..Limits::without_timeouts() };
+    harness.layer.room = 1;
+    assert_eq!(harness.event(), Turn::Blocked);
+    assert!(harness.connection.next_deadline(&limits).is_some());
+    let flushes = harness.layer.flushes;
+    harness.connection.handle_event(true, false, false);
+    assert_eq!((harness.turn(), harness.layer.flushes), (Turn::Blocked, flushes), "the socket is still full");
+    harness.layer.room = 1;
+    assert_eq!(harness.event(), Turn::Blocked);
+    assert_eq!((harness.layer.held, harness.connection.next_deadline(&limits)), (0, None));
 }
