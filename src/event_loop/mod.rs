@@ -429,7 +429,7 @@ impl<M> EventLoop<M> {
 
 #[cfg(test)]
 mod tests {
-    use super::{EventLoop, Expired, Handler, Key, LoopContext, Readiness, Timer, system};
+    use super::{EventLoop, Expired, Handler, Key, LoopContext, QUIET_TIME, Readiness, Timer, system};
     use mio::net::UnixStream;
     use std::io::Write;
     use std::time::Duration;
@@ -528,6 +528,37 @@ mod tests {
             });
             let (is_done, rounds) = ended.recv_timeout(Duration::from_secs(60)).expect("nothing is lost");
             assert!(is_done && rounds <= 100, "{rounds} rounds with {spin:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_peer_is_a_hang_up() {
+        let mut event_loop = EventLoop::<()>::spinning(Duration::ZERO).expect("descriptors are free");
+        let (mut source, peer) = UnixStream::pair().expect("descriptors are free");
+        let context = event_loop.context();
+        context.register(&mut source, SOURCE).expect("the socket is new");
+        let mut next = || {
+            context.clear_events();
+            context.poll(Some(Duration::from_secs(60))).expect("the poll works");
+            (&context.events).into_iter().next().map(Readiness::from)
+        };
+        let readiness = |readable, hang_up| Some(Readiness { readable, writable: true, hang_up });
+        assert_eq!(next(), readiness(false, false));
+        (&peer).write_all(b"bytes").expect("the buffer is empty");
+        assert_eq!(next(), readiness(true, false));
+        peer.shutdown(std::net::Shutdown::Write).expect("it is open");
+        assert_eq!(next(), readiness(true, true));
+    }
+
+    #[test]
+    fn a_source_is_quiet_for_some_time_after_its_last_event() {
+        let mut event_loop = EventLoop::<()>::spinning(Duration::ZERO).expect("descriptors are free");
+        let context = event_loop.context();
+        for step in [QUIET_TIME / 2, QUIET_TIME] {
+            context.record_quiet_event();
+            assert!(context.has_quiet_sources());
+            context.now += step;
+            assert_eq!(context.has_quiet_sources(), step < QUIET_TIME);
         }
     }
 

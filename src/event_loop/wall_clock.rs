@@ -35,3 +35,15 @@ mod sys {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    #[test]
+    fn the_time_is_that_of_the_system() {
+        let system = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
+        let (before, time, after) = (system(), super::unix_time(), system());
+        assert!((before..=after).contains(&time) || after < before, "{time:?}");
+    }
+}
