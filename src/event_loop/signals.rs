@@ -231,7 +231,34 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Dispositions;
+    use super::{CAUGHT, Dispositions, SignalClaim, lock};
+    use signal_hook::consts::{SIGURG, SIGWINCH};
+    use std::sync::atomic::Ordering;
+
+    /// Number of claims on a signal, and whether it takes its default action; one entry per entry of the list.
+    fn claims(signal: i32) -> Vec<(usize, Option<bool>)> {
+        let caught = lock(&CAUGHT);
+        let of_signal = caught.iter().filter(|caught| caught.signal == signal);
+        let is_set = |caught: &super::Caught| caught.takes_default.as_ref().map(|flag| flag.load(Ordering::SeqCst));
+        of_signal.map(|caught| (caught.claims, is_set(caught))).collect()
+    }
+
+    /// Both signals are ignored by default, and no other test uses them.
+    #[test]
+    fn a_signal_takes_its_default_action_while_nothing_claims_it() {
+        let (default, handled) = (Dispositions { ignored: 0, handled: 0 }, Dispositions { ignored: 0, handled: !0 });
+        let (mut first, mut second) = (SignalClaim(Vec::new()), SignalClaim(Vec::new()));
+        first.add(SIGWINCH, default).expect("a signal that can be caught");
+        assert_eq!(claims(SIGWINCH), [(1, Some(false))]);
+        second.add(SIGWINCH, default).expect("a signal that can be caught");
+        second.add(SIGURG, handled).expect("a signal that can be caught");
+        let third = second.clone();
+        assert_eq!((claims(SIGWINCH), claims(SIGURG)), (vec![(3, Some(false))], vec![(2, None)]));
+        drop((first, second));
+        assert_eq!((claims(SIGWINCH), claims(SIGURG)), (vec![(1, Some(false))], vec![(1, None)]));
+        drop(third);
+        assert_eq!((claims(SIGWINCH), claims(SIGURG)), (vec![(0, Some(true))], vec![(0, None)]));
+    }
 
     #[test]
     fn each_signal_has_its_bit() {

@@ -166,6 +166,64 @@ fn encodings_accept_pythons_names() {
 }
 
 #[test]
+fn text_is_decoded_in_its_byte_order() {
+    use ByteOrder::{Big, Little};
+    for (name, order, bytes, text) in [
+        ("utf-8", Big, &b"\xef\xbb\xbfa"[..], "\u{feff}a"),
+        ("utf-8-sig", Big, b"\xef\xbb\xbfa", "a"),
+        ("utf-8-sig", Big, b"a", "a"),
+        ("ascii", Big, b"a", "a"),
+        ("latin-1", Big, b"\xe9", "é"),
+        ("utf-16", Little, b"a\0=\xd80\xdc", "a🐰"),
+        ("utf-16", Big, b"\0a\xd8=\xdc0", "a🐰"),
+        ("utf-16", Big, b"\xff\xfea\0", "a"),
+        ("utf-16", Little, b"\xfe\xff\0a", "a"),
+        ("utf-16-le", Big, b"a\0", "a"),
+        ("utf-16-be", Little, b"\0a", "a"),
+        ("utf-32", Little, b"a\0\0\0\x30\xf4\x01\0", "a🐰"),
+        ("utf-32", Big, b"\0\0\0a", "a"),
+        ("utf-32", Big, b"\xff\xfe\0\0a\0\0\0", "a"),
+        ("utf-32", Little, b"\0\0\xfe\xff\0\0\0a", "a"),
+        ("utf-32-le", Big, b"a\0\0\0", "a"),
+        ("utf-32-be", Little, b"\0\0\0a", "a"),
+    ] {
+        let encoding: Encoding = name.parse().expect("a known name");
+        assert_eq!(encoding.decode(bytes, order).as_deref(), Ok(text), "{name} {bytes:?}");
+    }
+}
+
+#[test]
+fn an_invalid_byte_is_reported_with_its_offset() {
+    for (name, bytes, offset) in [
+        ("utf-8", &b"ab\xff"[..], 2),
+        ("utf-8-sig", b"\xef\xbb\xbfa\xff", 4),
+        ("ascii", b"abc\x80", 3),
+        ("utf-16-le", b"a\0\0\xd8b\0", 2),
+        ("utf-16-le", b"=\xd80\xdca", 4),
+        ("utf-16", b"\xff\xfea\0\0\xdc", 4),
+        ("utf-32-le", b"a\0\0\0\0\0\x11\0", 4),
+        ("utf-32-le", b"a\0\0\0b", 4),
+        ("utf-32", b"\xff\xfe\0\0a\0\0\0\0\0\x11\0", 8),
+    ] {
+        let encoding: Encoding = name.parse().expect("a known name");
+        assert_eq!(encoding.decode(bytes, ByteOrder::Little), Err(offset), "{name} {bytes:?}");
+    }
+}
+
+#[test]
+fn the_header_tells_the_kind_of_content_and_the_wish_to_go_on() {
+    for (content_type, keeps_alive, content) in
+        [("text/json", true, Content::Json(json!(5))), ("binary/any", false, Content::Binary(b"5"))]
+    {
+        let head = Head { content_type, keeps_alive, ..Head::json() };
+        let bytes = head.message(b"5").expect("a short header");
+        let message = MessageDecoder::new(1).decode(&bytes, true).expect("valid").expect("complete");
+        assert_eq!((message.content(), message.header.keeps_alive), (Ok(content), keeps_alive));
+    }
+    assert!(error_of("[]").contains("expected an object"));
+}
+
+#[test]
 fn a_missing_key_is_named_in_the_peers_words() {
     let all =
         [r#""byteorder": "big""#, r#""content-length": 0"#, r#""content-type": "b""#, r#""content-encoding": "b""#];

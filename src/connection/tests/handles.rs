@@ -240,3 +240,24 @@ fn a_close_does_not_wait_for_the_rest_of_a_message() {
     take(&mut harness);
     assert_eq!((harness.connection.writing(), reason(&harness)), (&b"12345"[..], Some(CloseReason::Completed)));
 }
+
+/// Such as one that is taken while the service is made.
+#[test]
+fn a_handle_that_is_older_than_the_service_sends() {
+    let mut owner = Owner::default();
+    let mut harness = Harness::new(Handled { takes_handle: false, ..Handled::new(Wait::Wake) });
+    let handle = harness.connection.context(&harness.limits, harness.now, &mut owner, &Nothing).handle();
+    assert_eq!(handle.send(*b"12"), Ok(()));
+    take(&mut harness);
+    assert_eq!(harness.connection.writing(), b"12");
+}
+
+#[test]
+fn a_handle_that_was_used_before_the_connection_existed_is_noticed() {
+    let handle = Owner::default().new_handle();
+    handle.send(*b"12").expect("room");
+    let mut harness = Harness::new(Handled { takes_handle: false, ..Handled::new(Wait::Wake) });
+    harness.connection.set_handle(handle);
+    take(&mut harness);
+    assert_eq!(harness.connection.writing(), b"12");
+}
