@@ -429,7 +429,7 @@ impl<M> EventLoop<M> {
 
 #[cfg(test)]
 mod tests {
-    use super::{EventLoop, Expired, Handler, Key, LoopContext, QUIET_TIME, Readiness, Timer, system};
+    use super::{EventLoop, Expired, Handler, Key, LoopContext, QUIET_TIME, Readiness, SignalSet, Timer, system};
     use mio::net::UnixStream;
     use std::io::Write;
     use std::time::Duration;
@@ -471,8 +471,9 @@ mod tests {
     /// Counts what the loop delivers, and checks that no timer is early.
     #[derive(Default)]
     struct Counting {
-        expired: Option<Duration>,
-        precise: Option<Duration>,
+        timer: Timer,
+        expired: u32,
+        precise: u32,
         messages: u32,
         rounds: u32,
     }
@@ -482,12 +483,18 @@ mod tests {
 
         fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {
             assert_eq!(due.key(), Key::fixed(2));
-            self.expired = context.now.checked_duration_since(context.wheel.deadline(due));
+            assert!(context.now >= context.wheel.deadline(due));
+            self.expired += 1;
+            if self.expired == 1 {
+                // The second time it is the only timer.
+                let again = context.now + Duration::from_millis(5);
+                context.wheel.arm(&mut self.timer, Key::fixed(2), Some(again));
+            }
         }
 
         fn handle_precise_timer(&mut self, _context: &mut LoopContext, key: Key) {
             assert_eq!(key, Key::fixed(3));
-            self.precise = Some(Duration::ZERO);
+            self.precise += 1;
         }
 
         fn handle_message(&mut self, _context: &mut LoopContext, message: u32) {
@@ -499,7 +506,7 @@ mod tests {
         }
 
         fn is_done(&self) -> bool {
-            self.expired.is_some() && self.precise.is_some() && self.messages == 5
+            self.expired == 2 && self.precise == 1 && self.messages == 5
         }
 
         fn handle_event(&mut self, _context: &mut LoopContext, _key: Key, _readiness: Readiness) {}
@@ -515,12 +522,11 @@ mod tests {
                 let mut event_loop = EventLoop::spinning(spin).expect("descriptors are free");
                 let (sender, context) = (event_loop.sender(), event_loop.context());
                 let begin = context.now;
-                let (mut timer, millis) = (Timer::default(), Duration::from_millis(2));
-                context.wheel.arm(&mut timer, Key::fixed(2), Some(begin + millis));
+                let (mut counting, millis) = (Counting::default(), Duration::from_millis(2));
+                context.wheel.arm(&mut counting.timer, Key::fixed(2), Some(begin + millis));
                 context.precise_timers.arm(Key::fixed(3), begin + millis * 2);
                 sender.send(2);
                 sender.send(3);
-                let mut counting = Counting::default();
                 event_loop.run(&mut counting).expect("the loop runs");
                 assert!(event_loop.context().now >= begin + millis * 2, "no timer is early");
                 let is_done = counting.is_done();
@@ -529,6 +535,14 @@ mod tests {
             let (is_done, rounds) = ended.recv_timeout(Duration::from_secs(60)).expect("nothing is lost");
             assert!(is_done && rounds <= 100, "{rounds} rounds with {spin:?}");
         }
+    }
+
+    #[test]
+    fn only_a_loop_that_watches_signals_handles_them() {
+        let mut event_loop = EventLoop::<()>::spinning(Duration::ZERO).expect("descriptors are free");
+        assert!(!event_loop.handles_signals());
+        event_loop.watch_signals(SignalSet { ending: &[], others: &[] }).expect("descriptors are free");
+        assert!(event_loop.handles_signals());
     }
 
     #[test]
@@ -554,7 +568,7 @@ mod tests {
     fn a_source_is_quiet_for_some_time_after_its_last_event() {
         let mut event_loop = EventLoop::<()>::spinning(Duration::ZERO).expect("descriptors are free");
         let context = event_loop.context();
-        for step in [QUIET_TIME / 2, QUIET_TIME] {
+        for step in [QUIET_TIME, QUIET_TIME / 2] {
             context.record_quiet_event();
             assert!(context.has_quiet_sources());
             context.now += step;
@@ -566,15 +580,13 @@ mod tests {
     #[test]
     fn timers_that_expired_before_the_start_are_handled_first() {
         let mut event_loop = EventLoop::spinning(Duration::ZERO).expect("descriptors are free");
-        let context = event_loop.context();
-        let mut timer = Timer::default();
-        context.wheel.arm(&mut timer, Key::fixed(2), Some(context.now));
+        let (context, mut counting) = (event_loop.context(), Counting::default());
+        context.wheel.arm(&mut counting.timer, Key::fixed(2), Some(context.now));
         while system::now() < context.now + Duration::from_millis(2) {
             std::hint::spin_loop();
         }
-        let mut counting = Counting::default();
         event_loop.begin(&mut counting);
-        assert!(counting.expired.is_some());
+        assert_eq!(counting.expired, 1);
     }
 
     /// Events are edge-triggered, so a lost one would leave the loop asleep.

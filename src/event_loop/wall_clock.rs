@@ -23,9 +23,13 @@ mod sys {
 
     pub(super) fn clock_error() -> Option<Duration> {
         let (state, timex) = crate::event_loop::kernel_calls::adjtimex();
-        let is_synchronized = state >= 0 && timex.status & libc::STA_UNSYNC == 0;
-        let micros = u64::try_from(timex.maxerror).ok().filter(|_| is_synchronized)?;
-        Some(Duration::from_micros(micros))
+        max_error(state, timex.status, timex.maxerror)
+    }
+
+    /// The error in microseconds, unless the call failed or nothing synchronizes the clock.
+    pub(super) fn max_error(state: libc::c_int, status: libc::c_int, micros: libc::c_long) -> Option<Duration> {
+        let is_synchronized = state >= 0 && status & libc::STA_UNSYNC == 0;
+        u64::try_from(micros).ok().filter(|_| is_synchronized).map(Duration::from_micros)
     }
 }
 
@@ -45,5 +49,17 @@ mod tests {
         let system = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
         let (before, time, after) = (system(), super::unix_time(), system());
         assert!((before..=after).contains(&time) || after < before, "{time:?}");
+    }
+
+    #[cfg(all(feature = "client", target_os = "linux"))]
+    #[test]
+    fn only_a_synchronized_clock_has_a_known_error() {
+        use super::sys::max_error;
+        let (plain, unsynchronized) = (libc::STA_PLL, libc::STA_PLL | libc::STA_UNSYNC);
+        assert_eq!(max_error(0, plain, 1500), Some(std::time::Duration::from_micros(1500)));
+        assert_eq!(max_error(libc::TIME_INS, 0, 0), Some(std::time::Duration::ZERO));
+        assert_eq!(max_error(0, unsynchronized, 1500), None);
+        assert_eq!(max_error(-1, plain, 1500), None);
+        assert_eq!(max_error(0, plain, -1), None);
     }
 }
