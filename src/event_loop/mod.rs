@@ -45,14 +45,10 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-use system::{Event, Events, Poll};
+use system::{Event, Events, LOOK_INTERVAL, Poll};
 
 /// Maximum number of events that one round takes from the kernel; the rest follow in the next round.
 const EVENTS_PER_ROUND: usize = 1024;
-
-/// How long after its last event a quiet source is expected to have another one. With busy sources alone, looking for
-/// events after every 128 KiB took 3 % of the CPU time.
-const QUIET_TIME: Duration = Duration::from_millis(100);
 
 /// Read and write readiness; on Linux also urgent data (`EPOLLPRI`, tcp(7)).
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -131,8 +127,8 @@ pub struct LoopContext {
     pub precise_timers: PreciseTimers,
     /// Ready queue: keys that can go on without an event. Each round takes one from the front, after its events.
     pub ready: VecDeque<Key>,
-    /// Start of the last round with an event of a source that is not busy.
-    quiet: Instant,
+    /// Instant of the last look for events.
+    looked: Instant,
     poll: Poll,
     /// Events that were taken from the kernel and not dispatched yet.
     events: Events,
@@ -167,16 +163,11 @@ impl LoopContext {
     }
 
     /// Whether something is due that should not wait until the handler has finished a long work on one source: a precise
-    /// timer, or an event while there are quiet sources. The next round handles it.
+    /// timer, or an event. The next round handles it. Events are looked for every [`LOOK_INTERVAL`] at most.
     #[inline]
     pub fn is_event_due(&mut self) -> bool {
-        self.precise_timers.is_due_now() || (self.has_quiet_sources() && self.has_event())
-    }
-
-    /// Notes an event of a source that is not busy.
-    #[inline]
-    pub fn record_quiet_event(&mut self) {
-        self.quiet = self.now;
+        let now = system::now();
+        self.precise_timers.is_due(now) || self.has_event(now)
     }
 
     /// Drops the events that were taken from the kernel.
@@ -185,13 +176,14 @@ impl LoopContext {
         self.events.clear();
     }
 
-    fn has_quiet_sources(&self) -> bool {
-        self.now.saturating_duration_since(self.quiet) < QUIET_TIME
-    }
-
-    fn has_event(&mut self) -> bool {
-        // An error returns in the next round. Events that wait already must not be overwritten.
-        !self.events.is_empty() || self.poll(Some(Duration::ZERO)).is_err() || !self.events.is_empty()
+    fn has_event(&mut self, now: Instant) -> bool {
+        // Events that wait already must not be overwritten.
+        if self.events.is_empty() && now.saturating_duration_since(self.looked) >= LOOK_INTERVAL {
+            self.looked = now;
+            // An error returns in the next round.
+            return self.poll(Some(Duration::ZERO)).is_err() || !self.events.is_empty();
+        }
+        !self.events.is_empty()
     }
 
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -236,7 +228,7 @@ impl<M> EventLoop<M> {
             signals: None,
             due_timers: Vec::new(),
             spin,
-            context: LoopContext { now, wheel, precise_timers, ready, quiet: now, poll, events: events() },
+            context: LoopContext { now, wheel, precise_timers, ready, looked: now, poll, events: events() },
         })
     }
 
@@ -353,6 +345,7 @@ impl<M> EventLoop<M> {
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.context.poll(timeout)?;
         self.context.now = system::now();
+        self.context.looked = self.context.now;
         Ok(())
     }
 
@@ -407,13 +400,7 @@ impl<M> EventLoop<M> {
                     }
                 }
                 PRECISE_TIMERS => self.context.precise_timers.handle_fired(),
-                key => {
-                    // Listeners and UDP sockets, for example. Connections tell it themselves, unless they are busy.
-                    if key.as_fixed().is_some() {
-                        self.context.record_quiet_event();
-                    }
-                    handler.handle_event(&mut self.context, key, Readiness::from(event));
-                }
+                key => handler.handle_event(&mut self.context, key, Readiness::from(event)),
             }
         }
         self.dispatched.clear();
@@ -429,7 +416,7 @@ impl<M> EventLoop<M> {
 
 #[cfg(test)]
 mod tests {
-    use super::{EventLoop, Expired, Handler, Key, LoopContext, QUIET_TIME, Readiness, SignalSet, Timer, system};
+    use super::{EventLoop, Expired, Handler, Key, LOOK_INTERVAL, LoopContext, Readiness, SignalSet, Timer, system};
     use mio::net::UnixStream;
     use std::io::Write;
     use std::time::Duration;
@@ -451,7 +438,8 @@ mod tests {
             assert_eq!(self.events, 1, "the events of the round come first");
             assert!(!context.is_event_due());
             self.peer.write_all(b"event").expect("the buffer is empty");
-            self.looked = context.is_event_due();
+            while !context.is_event_due() {}
+            self.looked = true;
         }
 
         fn handle_event(&mut self, _context: &mut LoopContext, key: Key, _readiness: Readiness) {
@@ -565,15 +553,16 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_quiet_for_some_time_after_its_last_event() {
+    fn looks_for_events_are_some_time_apart() {
         let mut event_loop = EventLoop::<()>::spinning(Duration::ZERO).expect("descriptors are free");
         let context = event_loop.context();
-        for step in [QUIET_TIME, QUIET_TIME / 2] {
-            context.record_quiet_event();
-            assert!(context.has_quiet_sources());
-            context.now += step;
-            assert_eq!(context.has_quiet_sources(), step < QUIET_TIME);
-        }
+        let (mut source, _peer) = UnixStream::pair().expect("descriptors are free");
+        context.register(&mut source, SOURCE).expect("the socket is new");
+        context.looked = system::now();
+        let before = context.looked;
+        while !context.is_event_due() {}
+        assert!(system::now() - before >= LOOK_INTERVAL);
+        assert!(context.looked - before >= LOOK_INTERVAL);
     }
 
     /// Timers may have expired between the creation of a loop and its start.

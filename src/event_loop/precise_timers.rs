@@ -58,12 +58,6 @@ impl PreciseTimers {
         self.armed.first().is_some_and(|(instant, _)| *instant <= now)
     }
 
-    /// Whether a timer has expired. Reads the clock only if one is armed.
-    #[inline]
-    pub(super) fn is_due_now(&self) -> bool {
-        !self.armed.is_empty() && self.is_due(system::now())
-    }
-
     /// Removes and returns the first timer if it has expired by `now`.
     #[inline]
     pub(super) fn next_due(&mut self, now: Instant) -> Option<Key> {
@@ -174,12 +168,12 @@ mod tests {
     fn a_timer_is_due_at_its_instant() {
         let (_poll, mut precise_timers) = precise_timers();
         let (now, second) = (Instant::now(), Duration::from_secs(1));
-        assert!(!precise_timers.is_due(now) && !precise_timers.is_due_now(), "none is armed");
+        assert!(!precise_timers.is_due(now), "none is armed");
         precise_timers.arm(Key::fixed(1), now + second * 3600);
-        assert!(!precise_timers.is_due(now + second) && !precise_timers.is_due_now());
+        assert!(!precise_timers.is_due(now + second));
         assert!(precise_timers.is_due(now + second * 3600));
         precise_timers.arm(Key::fixed(2), now);
-        assert!(precise_timers.is_due(now) && precise_timers.is_due_now());
+        assert!(precise_timers.is_due(now));
     }
 
     /// After a sleep the loop is woken before the instant, to poll for it. A busy machine may wake it later, so this is

@@ -3,7 +3,11 @@
 pub(super) use mio::event::Event;
 pub(super) use mio::{Events, Poll, Waker};
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Least time between two looks for events within a round. A look takes half a microsecond, and a busy source could ask for
+/// one every 20.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_micros(100);
 
 /// The time now.
 #[inline]
