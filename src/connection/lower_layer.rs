@@ -39,7 +39,7 @@ impl<S: Service> Connection<S> {
         // of by a reset.
         let is_answered_below = error.kind() == io::ErrorKind::InvalidData && !is_ending;
         if is_answered_below {
-            self.phase = Phase::Finishing;
+            self.phase = self.after_open();
         } else {
             self.end_now(self.has_unsent());
         }

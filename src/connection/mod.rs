@@ -557,13 +557,18 @@ impl<S: Service> Connection<S> {
         self.input_end == InputEnd::Reached
     }
 
+    /// The phase after the open ones. A half that is shut is not shut again.
+    fn after_open(&self) -> Phase {
+        if self.phase == Phase::OutputShut { self.after_shut() } else { Phase::Finishing }
+    }
+
     fn after_shut(&self) -> Phase {
         if self.has_input_ended() { Phase::Closed } else { Phase::Lingering }
     }
 
     fn finish(&mut self, reason: CloseReason) {
         if self.phase.is_open() {
-            self.phase = if self.phase == Phase::OutputShut { self.after_shut() } else { Phase::Finishing };
+            self.phase = self.after_open();
             self.deadline_dirty = true;
             self.reason = reason;
             self.input.clear();

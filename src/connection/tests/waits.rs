@@ -2,6 +2,7 @@
 
 use super::{CloseReason, Harness, Phase, SECOND};
 use crate::service::{Context, Input, Output, Service, Wait};
+use std::io::ErrorKind;
 use std::time::Instant;
 
 /// State of the input after the service was called.
@@ -124,4 +125,15 @@ fn a_wake_is_awaited_without_calls() {
         harness.connection.handle_wake();
         assert!(harness.connection.wants_service(), "{input:?} input, {output:?} output");
     }
+}
+
+/// The half is not shut again: a TLS layer, which cannot send its alert any more, would never report the end of that.
+#[test]
+fn undecodable_input_behind_the_end_of_the_output_leaves_the_connection_lingering() {
+    let mut harness = connection(Wait::Input, InputState::Empty, OutputState::Shut);
+    harness.connection.handle_error(&ErrorKind::InvalidData.into());
+    assert_eq!((harness.connection.phase, harness.connection.wants_shut()), (Phase::Lingering, false));
+    assert_eq!(harness.connection.ending(), Some(CloseReason::Damaged));
+    harness.connection.handle_end();
+    assert_eq!(harness.connection.closed(), Some(CloseReason::Damaged));
 }
