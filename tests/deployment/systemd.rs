@@ -18,11 +18,27 @@ fn the_service_works_under_systemd() {
     if !can_mount() {
         return skipped("the service under systemd", "this process cannot mount file systems");
     }
-    // A boot that ends before its check begins says nothing about the units.
-    let boot = (0..3).map(|_| Boot::new()).find(|boot| !boot.log.is_empty());
-    let Boot { log, console } = boot.expect("the check begins in one of three boots");
-    assert!(log.ends_with("all checks passed\n"), "{log}\n{console}");
+    let programs = Program::server_path().strip_suffix("/multiconn-server").unwrap();
+    // A boot that ends before its check begins can be the fault of this machine.
+    let mut boot = Boot::new(programs);
+    for _ in 1..3 {
+        if boot.log.is_empty() {
+            boot = Boot::new(programs);
+        }
+    }
+    if boot.log.is_empty() {
+        let Boot { log, console } = Boot::new("");
+        if log != ALL_PASSED {
+            let why = console.lines().rfind(|line| !line.is_empty()).unwrap_or("no message");
+            return skipped("the service under systemd", &format!("systemd does not boot in a container: {why}"));
+        }
+    }
+    let Boot { log, console } = boot;
+    assert!(log.ends_with(ALL_PASSED), "{log}\n{console}");
 }
+
+/// What a check writes last.
+const ALL_PASSED: &str = "all checks passed\n";
 
 /// A boot of systemd that has ended.
 struct Boot {
@@ -32,10 +48,10 @@ struct Boot {
 }
 
 impl Boot {
-    fn new() -> Self {
+    /// Installs the programs of a folder and checks them; without a folder, checks only that systemd boots.
+    fn new(programs: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let programs = Program::server_path().strip_suffix("/multiconn-server").unwrap();
         let command = Command::new(repository("tests/deployment/systemd/boot"));
         let Output { stdout, stderr, .. } = run(Program::clean(command).arg(programs).arg(&log));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
