@@ -107,7 +107,12 @@ impl Drop for LogWriter {
 
 /// Starts the thread that writes to stderr. Panics are reported through it, too.
 pub(super) fn start_log_writer() -> LogWriter {
-    let thread = std::thread::Builder::new().name("log".to_owned()).spawn(|| LOG.write_all(io::stderr(), note_dropped));
+    let write = || {
+        #[cfg(target_os = "linux")]
+        crate::event_loop::keep_standard_streams();
+        LOG.write_all(io::stderr(), note_dropped);
+    };
+    let thread = std::thread::Builder::new().name("log".to_owned()).spawn(write);
     LOG.set_writer(thread.is_ok());
     std::panic::set_hook(Box::new(report_panic));
     LogWriter

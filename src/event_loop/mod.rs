@@ -23,6 +23,8 @@ mod wall_clock;
 mod wheel;
 mod workers;
 
+#[cfg(all(target_os = "linux", feature = "cli"))]
+pub(crate) use kernel_calls::keep_standard_streams;
 pub use key::Key;
 pub use mailbox::Sender;
 pub use precise_timers::PreciseTimers;

@@ -7,6 +7,8 @@ use super::support::{Exit, Program, await_until, echo, skipped};
 use super::{server, still_serves};
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::net::TcpStream;
+#[cfg(target_os = "linux")]
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How many peers connect at once.
@@ -112,4 +114,19 @@ fn descriptor_exhaustion_costs_no_cpu_and_recovers() {
         assert!(exit.counted("failed to be accepted") > 0, "{exit:#?}");
         expect_rare_warnings(&exit, workers, since);
     }
+}
+
+/// A second thread on the descriptor table would cost each call of the event loop a reference to its socket.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_log_has_a_descriptor_table_of_its_own() {
+    let server = server(&["--workers", "1"]);
+    let pid = server.pid().as_raw_nonzero();
+    let tasks = || std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap().path());
+    let count = |task: &Path| std::fs::read_dir(task.join("fd")).unwrap().count();
+    let has_name = |task: &Path, name: &str| std::fs::read_to_string(task.join("comm")).unwrap() == name;
+    await_until("a log with the standard streams only", || {
+        tasks().any(|task| has_name(&task, "log\n") && count(&task) == 3)
+    });
+    assert_eq!(tasks().filter(|task| count(task) > 3).count(), 1, "the event loop has the others");
 }
