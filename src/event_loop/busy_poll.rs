@@ -29,7 +29,7 @@ fn params(duration: Duration) -> EpollParams {
 #[cfg(test)]
 mod tests {
     use super::super::kernel_calls::epoll_params;
-    use super::{params, set_busy_poll};
+    use super::{EpollParams, params, set_busy_poll};
     use std::io::ErrorKind;
     use std::os::fd::AsFd;
     use std::time::Duration;
@@ -42,12 +42,13 @@ mod tests {
         for (duration, micros) in
             [(Duration::from_nanos(1), 1), (Duration::from_micros(50), 50), (Duration::MAX, 2_147_483_647)]
         {
+            let expected = EpollParams { busy_poll_usecs: micros, prefer_busy_poll: 1, ..EpollParams::default() };
+            assert_eq!(params(duration), expected);
             match set_busy_poll(epoll, duration) {
                 Err(error) if error.kind() == ErrorKind::Unsupported => return,
                 result => result.expect("it is supported"),
             }
-            let known = epoll_params(epoll).expect("it is supported");
-            assert_eq!((known, known.busy_poll_usecs), (params(duration), micros));
+            assert_eq!(epoll_params(epoll).expect("it is supported"), expected);
         }
     }
 

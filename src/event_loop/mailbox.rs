@@ -114,6 +114,22 @@ mod tests {
         fn handle_signal(&mut self, _context: &mut LoopContext, _signal: i32) {}
     }
 
+    /// A burst takes one system call.
+    #[test]
+    fn a_loop_is_woken_once_until_it_receives() {
+        let mut event_loop = EventLoop::spinning(Duration::ZERO).expect("descriptors are free");
+        let sender = event_loop.sender();
+        for burst in [[1, 2], [3, 4]] {
+            sender.send(burst[0]);
+            event_loop.poll(Some(Duration::from_secs(60))).expect("the poll works");
+            assert!(!event_loop.context.events.is_empty());
+            sender.send(burst[1]);
+            event_loop.poll(Some(Duration::ZERO)).expect("the poll works");
+            assert!(event_loop.context.events.is_empty());
+            assert_eq!(event_loop.mailbox.receive().collect::<Vec<_>>(), burst);
+        }
+    }
+
     /// No timer and no event wakes the loop: a message that does not would end the test by its time limit.
     #[test]
     fn each_message_of_many_threads_wakes_the_loop() {

@@ -123,7 +123,7 @@ fn coarse_now(first: Instant, round: Instant) -> Instant {
 
 #[cfg(test)]
 mod tests {
-    use super::PreciseTimers;
+    use super::{FAR, PreciseTimers, coarse_now};
     use crate::event_loop::Key;
     use mio::{Events, Poll, Token};
     use proptest::prelude::*;
@@ -197,6 +197,51 @@ mod tests {
             now < instant && deadline == Some(instant)
         };
         assert!((0..2000).any(is_woken_early));
+    }
+
+    /// The same instant is still to come if the kernel timer was early.
+    #[test]
+    #[cfg(not(multiconn_fallbacks))]
+    fn a_kernel_timer_that_has_fired_is_set_again() {
+        let (mut poll, mut precise_timers) = precise_timers();
+        let mut events = Events::with_capacity(4);
+        precise_timers.arm(Key::fixed(1), Instant::now());
+        for _ in 0..2 {
+            assert_eq!(precise_timers.fall_asleep(Instant::now()), None);
+            poll.poll(&mut events, Some(Duration::from_secs(20))).expect("the poll works");
+            assert!(!events.is_empty(), "the timer was not set");
+            precise_timers.handle_fired();
+        }
+    }
+
+    #[test]
+    #[cfg(not(multiconn_fallbacks))]
+    fn only_a_timer_that_has_fired_shows_the_latency_of_a_wake_up() {
+        let hour = Duration::from_secs(3600);
+        let lead_after = |slept: Duration| {
+            let (_poll, mut precise_timers) = precise_timers();
+            let start = Instant::now();
+            precise_timers.arm(Key::fixed(1), start + hour);
+            assert_eq!(precise_timers.fall_asleep(start), None);
+            precise_timers.wake_up(start + slept);
+            precise_timers.lead.get(start + slept)
+        };
+        let micro = Duration::from_micros(1);
+        let initial = lead_after(hour.saturating_sub(micro));
+        assert!(lead_after(hour) < initial);
+        assert!(lead_after(hour + initial) < initial, "it was early enough");
+        assert!(lead_after(hour + initial + micro) > initial);
+    }
+
+    #[test]
+    fn a_far_timer_takes_no_clock_call() {
+        let round = Instant::now().checked_sub(FAR / 2).expect("the machine runs for longer");
+        let nano = Duration::from_nanos(1);
+        assert_eq!(coarse_now(round + FAR + nano, round), round);
+        for first in [round + FAR, round + nano] {
+            let (before, now, after) = (Instant::now(), coarse_now(first, round), Instant::now());
+            assert!((before..=after).contains(&now));
+        }
     }
 
     #[test]

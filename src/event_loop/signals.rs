@@ -58,7 +58,7 @@ pub struct SignalClaim(Vec<i32>);
 /// Errors of sigaction(2) and socketpair(2).
 pub fn catch_signals(set: SignalSet) -> io::Result<SignalClaim> {
     let mut signals = Signals::new()?;
-    signals.add(set)?;
+    signals.add(set, Dispositions::read())?;
     let claim = signals.claim.clone();
     *lock(&EARLY) = Some(signals);
     Ok(claim)
@@ -79,7 +79,7 @@ impl Signals {
     pub(super) fn watch(set: SignalSet) -> io::Result<Self> {
         let early = lock(&EARLY).take();
         let mut signals = early.map_or_else(Self::new, Ok)?;
-        signals.add(set)?;
+        signals.add(set, Dispositions::read())?;
         Ok(signals)
     }
 
@@ -88,8 +88,7 @@ impl Signals {
         Ok(Self { source, claim: SignalClaim(Vec::new()), ending_received: Arc::default(), early_handlers: Vec::new() })
     }
 
-    fn add(&mut self, set: SignalSet) -> io::Result<()> {
-        let dispositions = Dispositions::read();
+    fn add(&mut self, set: SignalSet, dispositions: Dispositions) -> io::Result<()> {
         for &signal in set.others.iter().chain(set.ending) {
             let is_ending = set.ending.contains(&signal);
             let stays_ignored = is_ending && MAY_STAY_IGNORED.contains(&signal) && dispositions.ignores(signal);
@@ -231,9 +230,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CAUGHT, Dispositions, SignalClaim, lock};
-    use signal_hook::consts::{SIGURG, SIGWINCH};
+    use super::{CAUGHT, Dispositions, SignalClaim, SignalSet, Signals, lock};
+    use signal_hook::consts::{SIGCONT, SIGURG, SIGWINCH};
+    use signal_hook::low_level::raise;
     use std::sync::atomic::Ordering;
+    use std::sync::{Arc, Mutex};
+
+    /// Held by each test that claims or raises signals.
+    static SIGNALS: Mutex<()> = Mutex::new(());
 
     /// Number of claims on a signal, and whether it takes its default action; one entry per entry of the list.
     fn claims(signal: i32) -> Vec<(usize, Option<bool>)> {
@@ -246,6 +250,7 @@ mod tests {
     /// Both signals are ignored by default, and no other test uses them.
     #[test]
     fn a_signal_takes_its_default_action_while_nothing_claims_it() {
+        let _signals = lock(&SIGNALS);
         let (default, handled) = (Dispositions { ignored: 0, handled: 0 }, Dispositions { ignored: 0, handled: !0 });
         let (mut first, mut second) = (SignalClaim(Vec::new()), SignalClaim(Vec::new()));
         first.add(SIGWINCH, default).expect("a signal that can be caught");
@@ -258,6 +263,37 @@ mod tests {
         assert_eq!((claims(SIGWINCH), claims(SIGURG)), (vec![(1, Some(false))], vec![(1, None)]));
         drop(third);
         assert_eq!((claims(SIGWINCH), claims(SIGURG)), (vec![(0, Some(true))], vec![(0, None)]));
+    }
+
+    /// The second ending signal before the loop runs takes its default action. Both signals are ignored by default.
+    #[test]
+    fn an_ending_signal_is_noted_until_the_loop_runs_or_ends() {
+        let _signals = lock(&SIGNALS);
+        let was_noted = |signals: &Signals, signal| {
+            raise(signal).expect("a signal of this process");
+            signals.ending_received.swap(false, Ordering::SeqCst)
+        };
+        let watched = || {
+            let mut signals = Signals::new().expect("descriptors are free");
+            let set = SignalSet { ending: &[SIGCONT], others: &[SIGURG] };
+            // Only an interrupt and a hang-up stay ignored.
+            let ignored = Dispositions { ignored: !0, handled: 0 };
+            for _ in 0..2 {
+                signals.add(set, ignored).expect("signals that can be caught");
+                assert_eq!(signals.claim.0, [SIGURG, SIGCONT]);
+            }
+            assert!(was_noted(&signals, SIGCONT) && !was_noted(&signals, SIGURG));
+            signals
+        };
+        let mut signals = watched();
+        signals.unregister_early_handlers();
+        assert!(!was_noted(&signals, SIGCONT));
+        assert_eq!(signals.pending().collect::<Vec<_>>(), [SIGCONT, SIGURG]);
+        let signals = watched();
+        let flag = Arc::clone(&signals.ending_received);
+        drop(signals);
+        raise(SIGCONT).expect("a signal of this process");
+        assert!(!flag.load(Ordering::SeqCst));
     }
 
     #[test]

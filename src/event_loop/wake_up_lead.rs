@@ -110,9 +110,11 @@ mod tests {
         let mut lead = WakeUpLead::new(start);
         lead.fall_asleep(start);
         lead.wake_up(start + micros(500), None);
-        lead.fall_asleep(start + micros(520));
-        lead.wake_up(start + micros(530), Some(start + micros(510)));
-        assert_eq!(lead.get(start + micros(530)), INITIAL_LEAD);
+        for fired in [510, 520] {
+            lead.fall_asleep(start + micros(520));
+            lead.wake_up(start + micros(530), Some(start + micros(fired)));
+            assert_eq!(lead.get(start + micros(530)), INITIAL_LEAD);
+        }
     }
 
     /// A loop that always polls when it may is awake for half of the time, also if it polls for long.

@@ -14,30 +14,20 @@ pub fn unix_time() -> Duration {
 #[cfg(feature = "client")]
 #[must_use]
 pub fn clock_error() -> Option<Duration> {
-    sys::clock_error()
-}
-
-#[cfg(all(feature = "client", target_os = "linux"))]
-mod sys {
-    use std::time::Duration;
-
-    pub(super) fn clock_error() -> Option<Duration> {
-        let (state, timex) = crate::event_loop::kernel_calls::adjtimex();
+    #[cfg(target_os = "linux")]
+    {
+        let (state, timex) = super::kernel_calls::adjtimex();
         max_error(state, timex.status, timex.maxerror)
     }
-
-    /// The error in microseconds, unless the call failed or nothing synchronizes the clock.
-    pub(super) fn max_error(state: libc::c_int, status: libc::c_int, micros: libc::c_long) -> Option<Duration> {
-        let is_synchronized = state >= 0 && status & libc::STA_UNSYNC == 0;
-        u64::try_from(micros).ok().filter(|_| is_synchronized).map(Duration::from_micros)
-    }
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
-#[cfg(all(feature = "client", not(target_os = "linux")))]
-mod sys {
-    pub(super) fn clock_error() -> Option<std::time::Duration> {
-        None
-    }
+/// The error in microseconds, unless the call failed or nothing synchronizes the clock.
+#[cfg(all(feature = "client", target_os = "linux"))]
+fn max_error(state: libc::c_int, status: libc::c_int, micros: libc::c_long) -> Option<Duration> {
+    let is_synchronized = state >= 0 && status & libc::STA_UNSYNC == 0;
+    u64::try_from(micros).ok().filter(|_| is_synchronized).map(Duration::from_micros)
 }
 
 #[cfg(test)]
@@ -54,12 +44,27 @@ mod tests {
     #[cfg(all(feature = "client", target_os = "linux"))]
     #[test]
     fn only_a_synchronized_clock_has_a_known_error() {
-        use super::sys::max_error;
+        use super::max_error;
         let (plain, unsynchronized) = (libc::STA_PLL, libc::STA_PLL | libc::STA_UNSYNC);
         assert_eq!(max_error(0, plain, 1500), Some(std::time::Duration::from_micros(1500)));
         assert_eq!(max_error(libc::TIME_INS, 0, 0), Some(std::time::Duration::ZERO));
         assert_eq!(max_error(0, unsynchronized, 1500), None);
         assert_eq!(max_error(-1, plain, 1500), None);
         assert_eq!(max_error(0, plain, -1), None);
+    }
+
+    /// Until the clock is synchronized again, the error grows.
+    #[cfg(all(feature = "client", target_os = "linux"))]
+    #[test]
+    fn the_error_is_that_of_the_kernel() {
+        let kernel = || {
+            let (state, timex) = crate::event_loop::kernel_calls::adjtimex();
+            super::max_error(state, timex.status, timex.maxerror)
+        };
+        let is_known = |_| {
+            let (before, error, after) = (kernel(), super::clock_error(), kernel());
+            (before..=after).contains(&error)
+        };
+        assert!((0..10).any(is_known));
     }
 }

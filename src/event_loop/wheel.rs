@@ -3,6 +3,8 @@
 //! Each connection has one [`Timer`]. Activity moves only the connection's deadline, not the entry in the wheel. When
 //! the entry expires, it is armed again if the deadline has moved on. A message therefore costs no timer work.
 //!
+//! A tick is a millisecond since the start of the wheel. Deadlines are rounded up to it, so nothing fires early.
+//!
 //! Entries are nodes of doubly linked lists in one vector. An earlier deadline moves the node, and a connection that
 //! closes frees it, so the wheel never holds more nodes than timers.
 
@@ -13,9 +15,6 @@ use super::Key;
 use super::slab::FIRST_CAPACITY_BYTES;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
-
-/// Duration of one tick. Deadlines are rounded up to it, so nothing fires early.
-const TICK_MS: u64 = 1;
 
 /// Each level has as many slots as a word has bits, so one word shows which slots are occupied.
 const SLOT_BITS: u32 = 6;
@@ -88,7 +87,8 @@ impl Wheel {
         let head = |list| Node { key: Key::fixed(list), tick: UNARMED, previous: list, next: list };
         let mut nodes = Vec::with_capacity(FIRST_CAPACITY_BYTES / size_of::<Node>());
         nodes.extend((0..=EXPIRED).map(head));
-        Self { start, now: 0, next_tick: start, next: None, occupied: [0; LEVELS], nodes, free_list: 0 }
+        let next_tick = start + Duration::from_millis(1);
+        Self { start, now: 0, next_tick, next: None, occupied: [0; LEVELS], nodes, free_list: 0 }
     }
 
     /// Arms `timer` so that `key` expires no later than `deadline`. Does nothing when it already expires earlier.
@@ -126,7 +126,7 @@ impl Wheel {
     /// The instant at which `due` was to expire.
     #[must_use]
     pub fn deadline(&self, due: Expired) -> Instant {
-        self.start + Duration::from_millis(due.tick * TICK_MS)
+        self.start + Duration::from_millis(due.tick)
     }
 
     /// Time from the tick of the last [`advance`](Self::advance) until the next entry can expire; `None` when no entry
@@ -134,7 +134,7 @@ impl Wheel {
     #[inline]
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
-        self.next.map(|tick| Duration::from_millis((tick - self.now) * TICK_MS))
+        self.next.map(|tick| Duration::from_millis(tick - self.now))
     }
 
     /// Whether an entry has expired by `now`.
@@ -155,7 +155,7 @@ impl Wheel {
             self.turn_to(target);
         }
         self.now = self.now.max(target);
-        self.next_tick = self.start + Duration::from_millis((self.now + 1) * TICK_MS);
+        self.next_tick = self.start + Duration::from_millis(self.now + 1);
     }
 
     /// Removes and returns the next expired entry. Its timer can be armed again, for a later tick.
@@ -246,14 +246,14 @@ impl Wheel {
     fn tick_after(&self, instant: Instant) -> u64 {
         let time = instant.saturating_duration_since(self.start);
         let millis = u64::from(time.subsec_nanos().div_ceil(1_000_000));
-        time.as_secs().saturating_mul(1000).saturating_add(millis).div_ceil(TICK_MS).min(LAST_TICK)
+        time.as_secs().saturating_mul(1000).saturating_add(millis).min(LAST_TICK)
     }
 
     fn tick_before(&self, instant: Instant) -> u64 {
         // `as_nanos` would need a 128-bit division, which costs more than the rest of a quiet round's timer work.
         let time = instant.saturating_duration_since(self.start);
         let millis = time.as_secs().saturating_mul(1000).saturating_add(u64::from(time.subsec_millis()));
-        (millis / TICK_MS).min(LAST_TICK - 1)
+        millis.min(LAST_TICK - 1)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Tests of the timer wheel: comparison with a plain list of deadlines, and the memory of cancelled timers.
 
-use super::{EXPIRED, LAST_TICK, Node, SLOTS, TICK_MS, Timer, Wheel};
+use super::{EXPIRED, LAST_TICK, Node, SLOTS, Timer, Wheel};
 use crate::event_loop::Key;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 
-const TICK: Duration = Duration::from_millis(TICK_MS);
+const TICK: Duration = Duration::from_millis(1);
 
 fn expired(wheel: &mut Wheel, now: Instant) -> Vec<u32> {
     wheel.advance(now);
@@ -16,6 +16,7 @@ fn expired(wheel: &mut Wheel, now: Instant) -> Vec<u32> {
 /// armed entries.
 fn check(wheel: &Wheel) -> usize {
     let mut armed = 0;
+    assert_eq!(wheel.next_tick, wheel.start + Duration::from_millis(wheel.now + 1));
     for list in 0..=EXPIRED {
         let (mut node, first) = (list, armed);
         loop {
@@ -97,7 +98,8 @@ fn a_later_deadline_costs_nothing_and_an_earlier_one_moves_the_entry() {
     let (mut wheel, mut timer) = (Wheel::new(start), Timer::default());
     let after = |millis| Some(start + Duration::from_millis(millis));
     wheel.arm(&mut timer, Key::fixed(7), after(50));
-    wheel.arm(&mut timer, Key::fixed(7), after(90));
+    wheel.arm(&mut timer, Key::fixed(8), after(90));
+    wheel.arm(&mut timer, Key::fixed(8), after(50));
     wheel.arm(&mut timer, Key::fixed(7), after(20));
     assert_eq!(expired(&mut wheel, start + Duration::from_millis(20)), [7]);
     assert_eq!(expired(&mut wheel, start + Duration::from_millis(99)), [0; 0]);
@@ -168,4 +170,14 @@ fn a_deadline_in_the_far_future_is_kept() {
     wheel.arm(&mut Timer::default(), Key::fixed(1), Some(start + TICK * u32::MAX * 1000));
     wheel.advance(start + TICK * u32::MAX);
     assert!(wheel.next_slot().is_some_and(|(_, _, tick)| tick > u64::from(u32::MAX) && tick <= LAST_TICK));
+}
+
+#[test]
+fn a_timer_can_be_armed_after_the_last_tick() {
+    let start = Instant::now();
+    let (mut wheel, mut timer) = (Wheel::new(start), Timer::default());
+    let end = start + Duration::from_millis(LAST_TICK) * 2;
+    wheel.advance(end);
+    wheel.arm(&mut timer, Key::fixed(7), Some(end));
+    assert_eq!(check(&wheel), 1);
 }
