@@ -3,6 +3,7 @@
 mod comparing;
 mod exporting;
 mod files;
+mod golden;
 mod hostile;
 mod merging;
 mod pages;
