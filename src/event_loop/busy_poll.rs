@@ -30,6 +30,7 @@ fn params(duration: Duration) -> EpollParams {
 mod tests {
     use super::super::kernel_calls::epoll_params;
     use super::{EpollParams, params, set_busy_poll};
+    use crate::event_loop::EventLoop;
     use std::io::ErrorKind;
     use std::os::fd::AsFd;
     use std::time::Duration;
@@ -49,6 +50,20 @@ mod tests {
                 result => result.expect("it is supported"),
             }
             assert_eq!(epoll_params(epoll).expect("it is supported"), expected);
+        }
+    }
+
+    #[test]
+    fn the_kernel_gets_the_duration_of_busy_polling() {
+        let new = || EventLoop::<()>::spinning(Duration::ZERO).expect("descriptors are free");
+        new().busy_polling(Duration::ZERO).expect("no system call is made");
+        match new().busy_polling(Duration::from_micros(50)) {
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported),
+            Ok(event_loop) => {
+                let epoll = event_loop.context.poll.registry().as_fd();
+                let known = epoll_params(epoll).expect("it is supported");
+                assert_eq!(known.busy_poll_usecs, 50);
+            }
         }
     }
 

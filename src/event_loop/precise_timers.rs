@@ -124,7 +124,7 @@ fn coarse_now(first: Instant, round: Instant) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::{FAR, PreciseTimers, coarse_now};
-    use crate::event_loop::Key;
+    use crate::event_loop::{EventLoop, Key};
     use mio::{Events, Poll, Token};
     use proptest::prelude::*;
     use std::time::{Duration, Instant};
@@ -231,6 +231,21 @@ mod tests {
         assert!(lead_after(hour) < initial);
         assert!(lead_after(hour + initial) < initial, "it was early enough");
         assert!(lead_after(hour + initial + micro) > initial);
+    }
+
+    /// A sleeping loop would be woken by an event of the kernel timer.
+    #[test]
+    fn a_spinning_loop_does_not_sleep() {
+        const KEY: Key = Key::fixed(1);
+        let mut event_loop = EventLoop::<()>::spinning(Duration::from_secs(60)).expect("descriptors are free");
+        let (due, wait) = (Instant::now(), Duration::from_millis(2));
+        event_loop.context().precise_timers.arm(KEY, due + wait);
+        event_loop.wait().expect("the poll works");
+        assert!(event_loop.context.now >= due + wait && event_loop.context.events.is_empty());
+        event_loop.context().precise_timers.cancel(KEY, due + wait);
+        let deadline = Instant::now() + wait;
+        assert!(!event_loop.spin(deadline).expect("the poll works"), "nothing is due");
+        assert!(event_loop.context.now >= deadline);
     }
 
     #[test]

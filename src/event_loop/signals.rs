@@ -231,10 +231,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::{CAUGHT, Dispositions, SignalClaim, SignalSet, Signals, lock};
-    use signal_hook::consts::{SIGCONT, SIGURG, SIGWINCH};
+    use crate::event_loop::EventLoop;
+    use signal_hook::consts::{SIGCONT, SIGIO, SIGURG, SIGWINCH};
     use signal_hook::low_level::raise;
     use std::sync::atomic::Ordering;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, Mutex, mpsc};
+    use std::time::{Duration, Instant};
 
     /// Held by each test that claims or raises signals.
     static SIGNALS: Mutex<()> = Mutex::new(());
@@ -294,6 +296,30 @@ mod tests {
         drop(signals);
         raise(SIGCONT).expect("a signal of this process");
         assert!(!flag.load(Ordering::SeqCst));
+    }
+
+    /// A signal that is sent to the number of a thread goes to that thread if it can.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_signal_does_not_end_the_wait() {
+        use rustix::process::{Signal, kill_process};
+        signal_hook::flag::register(SIGIO, Arc::default()).expect("it can be caught");
+        let mut event_loop = EventLoop::<()>::spinning(Duration::ZERO).expect("descriptors are free");
+        let thread = rustix::thread::gettid();
+        let (end, ended) = mpsc::channel::<()>();
+        let signals = std::thread::spawn(move || {
+            while ended.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                kill_process(thread, Signal::IO).expect("it is of this process");
+                std::thread::yield_now();
+            }
+        });
+        // Only a signal ends it within the minute.
+        let begin = Instant::now();
+        let result = event_loop.poll(Some(Duration::from_secs(60)));
+        drop(end);
+        signals.join().expect("it sent signals");
+        result.expect("the loop goes on");
+        assert!(event_loop.context.events.is_empty() && begin.elapsed() < Duration::from_secs(60));
     }
 
     #[test]
