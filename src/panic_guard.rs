@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// # Errors
 ///
 /// The text of the panic. State borrowed by `call` may then be in any state that it passes through while it runs.
+#[inline(always)]
 pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
         let text = panic_text(&*panic);

@@ -387,6 +387,7 @@ impl<M> EventLoop<M> {
         }
     }
 
+    #[inline(always)]
     fn dispatch_events<H: Handler<Message = M>>(&mut self, handler: &mut H) {
         std::mem::swap(&mut self.dispatched, &mut self.context.events);
         for event in &self.dispatched {

@@ -134,16 +134,18 @@ impl<S: Service> Session<S> {
     }
 
     /// Runs a turn, or several in a row from the ready queue while no event is due, and schedules the next one.
-    #[inline]
+    #[inline(always)]
     pub fn turn<O: Observer>(&mut self, pump: &mut Pump<'_, O>, context: &mut LoopContext, key: Key) -> Turn {
         let precise_deadline = self.connection.precise_deadline();
         // A panic of the service closes its own connection only.
         let turn = guarded(|| {
-            let mut turn = pump.turn(&mut self.connection, &mut self.socket);
-            while turn == Turn::Yielded && self.may_go_on() && !context.is_event_due() {
+            let turn = loop {
+                let turn = pump.turn(&mut self.connection, &mut self.socket);
+                if turn != Turn::Yielded || !self.may_go_on() || context.is_event_due() {
+                    break turn;
+                }
                 self.turns_in_a_row += 1;
-                turn = pump.turn(&mut self.connection, &mut self.socket);
-            }
+            };
             (turn, self.connection.held_bytes().saturating_add(self.socket.held_bytes()))
         });
         let (turn, is_within_limit) = match turn {

@@ -280,26 +280,33 @@ impl<'a, S: Service> Worker<'a, S> {
         self.turn(context, key);
     }
 
-    /// Calls the connection with `key`, unless the key is stale: the connection ended within this batch of events.
-    #[inline]
-    fn handle_connection(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
-        let is_due = match self.entries.get_mut(key) {
+    /// Passes `trigger` to the connection with `key`, unless the key is stale: the connection ended within this batch of
+    /// events. Returns whether a turn is due.
+    #[inline(always)]
+    fn is_turn_due(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) -> bool {
+        match self.entries.get_mut(key) {
             Some(Entry::Service(entry)) => is_turn_due(&mut entry.session, context, key, trigger, &self.limits),
             Some(Entry::Admin(connection)) => {
                 is_turn_due(&mut connection.session, context, key, trigger, &self.admin.limits)
             }
-            Some(Entry::Outgoing(_)) => return self.handle_outgoing(context, key, trigger),
+            Some(Entry::Outgoing(_)) => {
+                self.handle_outgoing(context, key, trigger);
+                false
+            }
             None => false,
-        };
-        if is_due {
-            self.turn(context, key);
         }
     }
 
     /// Runs a turn of the session with `key`, if it still exists, and of those that it wakes.
-    #[inline]
+    #[inline(never)]
     fn turn(&mut self, context: &mut LoopContext, key: Key) {
-        self.turn_alone(context, key);
+        self.turn_inline(context, key);
+    }
+
+    /// As [`turn`](Self::turn), for the path of a message.
+    #[inline(always)]
+    fn turn_inline(&mut self, context: &mut LoopContext, key: Key) {
+        self.turn_alone_inline(context, key);
         if !self.woken.is_empty() {
             self.serve_woken(context, SERVED_AT_ONCE);
         }
@@ -329,8 +336,13 @@ impl<'a, S: Service> Worker<'a, S> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn turn_alone(&mut self, context: &mut LoopContext, key: Key) {
+        self.turn_alone_inline(context, key);
+    }
+
+    #[inline(always)]
+    fn turn_alone_inline(&mut self, context: &mut LoopContext, key: Key) {
         let entry = match self.entries.get_mut(key) {
             Some(Entry::Service(entry)) if entry.session.is_admitted => entry,
             Some(Entry::Service(_)) => return self.turn_with_header(context, key),
@@ -468,10 +480,14 @@ impl<'a, S: Service> Worker<'a, S> {
     }
 
     /// Calls the connection or the fixed part of the worker that `key` belongs to.
-    #[inline]
+    #[inline(never)]
     fn dispatch(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
         match Token::of(key) {
-            None => self.handle_connection(context, key, trigger),
+            None => {
+                if self.is_turn_due(context, key, trigger) {
+                    self.turn(context, key);
+                }
+            }
             Some(Token::Acceptor(index)) => self.handle_acceptor(context, index, trigger),
             Some(Token::UdpSocket(index)) => self.datagrams.handle(context, index, trigger),
             Some(Token::Heartbeat) => self.metrics.iter_mut().for_each(|metrics| metrics.record_heartbeat(context)),
@@ -492,9 +508,14 @@ impl<'a, S: Service> Worker<'a, S> {
 impl<S: Service> Handler for Worker<'_, S> {
     type Message = Message;
 
-    #[inline]
+    #[inline(always)]
     fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness) {
-        self.dispatch(context, key, Trigger::Event(readiness));
+        let trigger = Trigger::Event(readiness);
+        if Token::of(key).is_some() {
+            self.dispatch(context, key, trigger);
+        } else if self.is_turn_due(context, key, trigger) {
+            self.turn_inline(context, key);
+        }
     }
 
     fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {

@@ -34,7 +34,7 @@ pub enum Stream {
 }
 
 impl ByteStream for Stream {
-    #[inline]
+    #[inline(always)]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let received = match self {
             Self::Tcp(stream) => recv(stream, buf, RecvFlags::empty()),
@@ -52,7 +52,7 @@ impl ByteStream for Stream {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => send(stream, bytes, sys::SEND_FLAGS),

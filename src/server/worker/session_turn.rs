@@ -10,7 +10,6 @@ use crate::service::{Context, Service};
 
 /// Passes `trigger` to `session`. Returns whether a turn is due.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "called once per message; measured in instructions")]
 pub(super) fn is_turn_due<S: Service>(
     session: &mut Session<S>,
     context: &mut LoopContext,
@@ -32,7 +31,6 @@ pub(super) fn is_turn_due<S: Service>(
 
 /// Runs a turn of `session`, for which `make_service` makes the service when the connection has opened.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "called once per message; measured in instructions")]
 pub(super) fn run_turn<S: Service>(
     session: &mut Session<S>,
     pump: &mut Pump<'_, SessionObserver<'_>>,
