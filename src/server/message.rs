@@ -35,6 +35,8 @@ pub(super) enum Message {
     Resolved(Key, Resolved),
     /// Send a duplicate of each listening socket.
     DuplicateListeners(mpsc::Sender<io::Result<OwnedFd>>),
+    /// All workers are ready, and the old process was told: accept connections.
+    Serve,
     /// A new process accepts all further connections.
     HandedOver,
     /// Reply, to show that the loop runs.

@@ -28,7 +28,7 @@ pub(super) struct Shared {
     pub(super) malformed: MalformedCount,
     /// Workers that have not ended yet.
     pub(super) running: AtomicUsize,
-    /// Workers that do not accept yet.
+    /// Workers that are not ready yet.
     pub(super) starting: AtomicUsize,
     pub(super) handle: ServerHandle,
     /// The counters of each worker, which only that worker writes.
@@ -48,11 +48,18 @@ impl Shared {
         self.last_number.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Counts a worker as accepting. The last one reports readiness to the old process or else to the service manager.
-    pub(super) fn worker_is_accepting(&self) -> io::Result<()> {
+    /// Counts a worker as ready. The last one reports that to the old process or else to the service manager.
+    pub(super) fn worker_is_ready(&self) -> io::Result<()> {
+        if self.starting.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return Ok(());
+        }
+        let takes_over = self.handover.is_taking_over();
         // The old process notifies the service manager itself: until then it is the main process.
-        if self.starting.fetch_sub(1, Ordering::AcqRel) == 1 && !self.handover.release_parent()? {
+        if !self.handover.release_parent()? {
             self.service_manager.notify_ready();
+        }
+        if takes_over {
+            self.handle.workers.iter().for_each(|worker| worker.send(Message::Serve));
         }
         Ok(())
     }

@@ -115,7 +115,7 @@ impl<'a, S: Service> Worker<'a, S> {
             admin: AdminConnections::new(),
             pool: BufferPool::new(),
             limits: shared.config.limits.clone(),
-            stage: Lifecycle::Serving,
+            stage: if shared.handover.is_taking_over() { Lifecycle::Starting } else { Lifecycle::Serving },
             ends_last: job.event_loop.handles_signals()
                 || acceptors.iter().any(|acceptor| acceptor.purpose() == Purpose::Admin),
             acceptors,
@@ -155,7 +155,7 @@ impl<'a, S: Service> Worker<'a, S> {
         if let Some(metrics) = &mut self.metrics {
             metrics.arm_heartbeat(context);
         }
-        self.shared.worker_is_accepting().map_err(Error::system("report readiness to the old process"))
+        self.shared.worker_is_ready().map_err(Error::system("report readiness to the old process"))
     }
 
     /// Handles an event of a listening socket, its turn in the ready queue, or the end of its pause.
@@ -164,6 +164,8 @@ impl<'a, S: Service> Worker<'a, S> {
             return;
         };
         match acceptor.purpose() {
+            // They are accepted when this process serves, or by the old one if that goes on.
+            Purpose::Service if self.stage == Lifecycle::Starting => {}
             Purpose::Service if self.stage == Lifecycle::Serving => self.accept_pending(context, index),
             Purpose::Service => self.accept_backlog(context, index),
             // After the other events of the round: a request that has arrived is read before a new connection can
@@ -444,16 +446,21 @@ impl<'a, S: Service> Worker<'a, S> {
         if self.stage >= Lifecycle::Draining {
             return;
         }
-        self.stage = Lifecycle::Draining;
+        let was_starting = std::mem::replace(&mut self.stage, Lifecycle::Draining) == Lifecycle::Starting;
         self.shared.process.is_draining.store(true, Ordering::Relaxed);
         self.shared.service_manager.notify_stopping();
         self.limits.drain_by = Some(later(context.now, self.shared.config.drain_timeout));
         // Only connections that are pending now, not those that keep arriving.
         let max_pending = self.shared.config.socket.backlog as usize;
         for index in 0..self.acceptors.len() {
-            if self.acceptors[index].purpose() == Purpose::Service {
-                self.acceptors[index].begin_turn(max_pending);
-                self.accept_backlog(context, index);
+            match self.acceptors[index].purpose() {
+                Purpose::Admin => {}
+                // The old process accepts them.
+                Purpose::Service if was_starting => self.acceptors[index].close(context),
+                Purpose::Service => {
+                    self.acceptors[index].begin_turn(max_pending);
+                    self.accept_backlog(context, index);
+                }
             }
         }
         self.datagrams.drain(context);
@@ -466,6 +473,14 @@ impl<'a, S: Service> Worker<'a, S> {
                 Some(Entry::Outgoing(_)) => self.drain_outgoing(context, key),
                 _ => {}
             }
+        }
+    }
+
+    /// Accepts connections from now on. No event reports again those that are pending.
+    fn serve(&mut self, context: &mut LoopContext) {
+        if self.stage == Lifecycle::Starting {
+            self.stage = Lifecycle::Serving;
+            (0..self.acceptors.len()).for_each(|index| context.ready.push_back(Token::Acceptor(index).key()));
         }
     }
 
@@ -543,6 +558,7 @@ impl<S: Service> Handler for Worker<'_, S> {
                 let acceptors = self.acceptors.iter().filter_map(Acceptor::duplicate);
                 acceptors.chain(self.datagrams.duplicates()).for_each(|duplicate| drop(answer.send(duplicate)));
             }
+            Message::Serve => self.serve(context),
             Message::HandedOver => self.release_listeners(context),
             Message::Ping(reply) => drop(reply.send(())),
             Message::Resolved(key, resolved) => self.handle_resolved(context, key, resolved),
@@ -577,7 +593,7 @@ impl<S: Service> Handler for Worker<'_, S> {
     fn is_done(&self) -> bool {
         let has_connections = self.entries.len() > self.admin.len();
         match self.stage {
-            Lifecycle::Serving => false,
+            Lifecycle::Starting | Lifecycle::Serving => false,
             Lifecycle::HandedOver | Lifecycle::Draining => {
                 let is_needed = self.ends_last && self.shared.running.load(Ordering::Relaxed) > 1;
                 let is_open = |acceptor: &Acceptor| acceptor.purpose() == Purpose::Service && !acceptor.is_closed();

@@ -51,6 +51,23 @@ impl Handover {
         }
     }
 
+    /// A handover begins, in a simulation.
+    #[cfg(all(test, multiconn_simulated))]
+    pub(in crate::server) fn start(&self, fd_sender: Arc<FdSender>) {
+        *self.state() = HandoverState::InProgress { fd_sender, shutdown_requested: false };
+    }
+
+    /// The process ends before it has taken over, in a simulation.
+    #[cfg(all(test, multiconn_simulated))]
+    pub(in crate::server) fn close_channel(&self) {
+        *self.state() = HandoverState::Serving;
+    }
+
+    /// Whether an old process still serves, and this one must not.
+    pub(in crate::server) fn is_taking_over(&self) -> bool {
+        matches!(*self.state(), HandoverState::TakingOver(_))
+    }
+
     /// Reports that this process accepts. Returns whether an old process received that; one that died leaves the
     /// service to this process.
     pub(in crate::server) fn release_parent(&self) -> io::Result<bool> {

@@ -17,7 +17,7 @@ impl<S: Service> Worker<'_, S> {
                 Some(tls) => tls.start_reload(),
                 None => log::info!("SIGHUP ignored: there are no TLS files to read again"),
             },
-            SIGUSR2 if self.stage == Lifecycle::Serving => handover::begin(self.shared),
+            SIGUSR2 if self.stage <= Lifecycle::Serving => handover::begin(self.shared),
             SIGUSR2 => log::warn!("not handing over: the server is shutting down"),
             _ => self.shut_down(context),
         }
