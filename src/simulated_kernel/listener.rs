@@ -11,7 +11,8 @@ use std::net::SocketAddr;
 /// Connections that wait to be accepted.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    pub(super) registration: Option<Registration>,
+    /// Of each listener that is registered; those of one queue are in different loops.
+    pub(super) registrations: Vec<Registration>,
     /// Endpoints of the server.
     waiting: VecDeque<usize>,
     capacity: usize,
@@ -26,17 +27,18 @@ impl Backlog {
     }
 }
 
-/// A listening socket.
+/// A listening socket: the number of its queue, and its registration.
 #[derive(Debug)]
-pub(crate) struct SimulatedListener(usize);
+pub(crate) struct SimulatedListener(usize, Option<Registration>);
 
 impl SimulatedListener {
     pub(crate) fn bind(address: SocketAddr, capacity: usize) -> Self {
-        Self(with(|kernel| {
-            let (registration, waiting) = (None, VecDeque::new());
-            kernel.backlogs.push(Backlog { registration, waiting, capacity, listeners: 1, address });
+        let number = with(|kernel| {
+            let (registrations, waiting) = (Vec::new(), VecDeque::new());
+            kernel.backlogs.push(Backlog { registrations, waiting, capacity, listeners: 1, address });
             kernel.backlogs.len() - 1
-        }))
+        });
+        Self(number, None)
     }
 
     pub(crate) fn accept(&self) -> io::Result<(SimulatedStream, SocketAddr)> {
@@ -45,8 +47,17 @@ impl SimulatedListener {
 
     /// Another listener of the same queue, as dup(2) makes.
     pub(crate) fn duplicate(&self) -> Self {
-        with(|kernel| kernel.backlogs[self.0].listeners += 1);
-        Self(self.0)
+        Self::of_queue(self.0).expect("this one is open")
+    }
+
+    /// Another listener of the queue `number`, unless all are closed.
+    pub(crate) fn of_queue(number: usize) -> Option<Self> {
+        with(|kernel| {
+            let backlog = &mut kernel.backlogs[number];
+            let is_open = backlog.listeners > 0;
+            backlog.listeners += usize::from(is_open);
+            is_open.then(|| Self(number, None))
+        })
     }
 
     /// The number of its queue.
@@ -61,10 +72,13 @@ impl SimulatedListener {
 
 impl mio::event::Source for SimulatedListener {
     fn register(&mut self, _registry: &Registry, token: Token, _interests: Interest) -> io::Result<()> {
-        with(|kernel| {
-            kernel.backlogs[self.0].registration = Some((kernel.current, token));
-            kernel.announce(Some((kernel.current, token)), Source::Backlog(self.0));
+        let registration = with(|kernel| {
+            let registration = (kernel.current, token);
+            kernel.backlogs[self.0].registrations.push(registration);
+            kernel.announce(Some(registration), Source::Backlog(self.0));
+            registration
         });
+        self.1 = Some(registration);
         Ok(())
     }
 
@@ -73,11 +87,12 @@ impl mio::event::Source for SimulatedListener {
     }
 
     fn deregister(&mut self, _registry: &Registry) -> io::Result<()> {
-        with(|kernel| {
-            if let Some(registration) = kernel.backlogs[self.0].registration.take() {
+        if let Some(registration) = self.1.take() {
+            with(|kernel| {
+                kernel.backlogs[self.0].registrations.retain(|other| *other != registration);
                 kernel.forget(registration, Source::Backlog(self.0));
-            }
-        });
+            });
+        }
         Ok(())
     }
 }
@@ -87,7 +102,7 @@ impl Drop for SimulatedListener {
         if std::thread::panicking() {
             return;
         }
-        with(|kernel| kernel.close_listener(self.0));
+        with(|kernel| kernel.close_listener(self.0, self.1));
     }
 }
 
@@ -111,6 +126,7 @@ impl Kernel {
         self.descriptors += 1;
         let address = self.endpoints[endpoint].peer_address;
         self.endpoints[endpoint].accepted = Some(self.now);
+        self.endpoints[endpoint].accepted_by = self.current;
         Ok((SimulatedStream::new(endpoint), address))
     }
 
@@ -129,15 +145,22 @@ impl Kernel {
         let [server, client] = self.new_pair(rooms, address, script);
         let backlog = &mut self.backlogs[listener];
         backlog.waiting.push_back(server);
-        let registration = backlog.registration;
-        self.announce(registration, Source::Backlog(listener));
+        for registration in backlog.registrations.clone() {
+            self.announce(Some(registration), Source::Backlog(listener));
+        }
         Some(client)
     }
 
+    /// Whether a listener of the queue is open.
+    pub(crate) fn is_listening(&self, listener: usize) -> bool {
+        self.backlogs[listener].listeners > 0
+    }
+
     /// Resets the pending connections of the last listener.
-    fn close_listener(&mut self, number: usize) {
+    fn close_listener(&mut self, number: usize, registration: Option<Registration>) {
         let backlog = &mut self.backlogs[number];
-        assert!(backlog.registration.is_none(), "closed while registered");
+        let is_registered = registration.is_some_and(|own| backlog.registrations.contains(&own));
+        assert!(!is_registered, "closed while registered");
         backlog.listeners -= 1;
         if backlog.listeners == 0 {
             let waiting = std::mem::take(&mut backlog.waiting);

@@ -190,6 +190,11 @@ impl Kernel {
         self.current = number;
     }
 
+    /// Number of the loop that was created last.
+    pub(crate) fn last_loop(&self) -> usize {
+        self.loops.len() - 1
+    }
+
     /// Enters the loop that goes on: one of those that have something to do, or else one of those that sleep.
     pub(crate) fn next_loop(&mut self) -> usize {
         let count = self.loops.len();
@@ -200,6 +205,18 @@ impl Kernel {
         let choices: Vec<usize> = (0..count).filter(|number| may_go_on(&self.loops[*number])).collect();
         self.current = if let [only] = choices[..] { only } else { self.rng.pick(&choices) };
         self.current
+    }
+
+    /// Lets the loop `number` do nothing until `time`, or without one until something happens.
+    pub(crate) fn sleep(&mut self, number: usize, time: Option<Nanos>) {
+        (self.loops[number].wakes_at, self.loops[number].is_running) = (time, false);
+    }
+
+    /// The process of a loop has ended: its sources are no longer registered.
+    pub(crate) fn deregister_all(&mut self, number: usize) {
+        let is_other = |registration: &Registration| registration.0 != number;
+        self.backlogs.iter_mut().for_each(|backlog| backlog.registrations.retain(is_other));
+        self.endpoints.iter_mut().for_each(|endpoint| endpoint.registration = endpoint.registration.filter(is_other));
     }
 
     /// Announces news of a source, once until it is reported.
@@ -296,7 +313,7 @@ impl Kernel {
             }
             Source::Backlog(number) => {
                 let backlog = &self.backlogs[number];
-                let (_, token) = backlog.registration?;
+                let (_, token) = *backlog.registrations.iter().find(|(owner, _)| *owner == self.current)?;
                 let event = Event { token, readable: true, writable: false, hang_up: false };
                 (!backlog.is_empty()).then_some(event)
             }

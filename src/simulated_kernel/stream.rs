@@ -57,6 +57,8 @@ pub(crate) struct Endpoint {
     last_arrival: Nanos,
     pub(crate) opened: Nanos,
     pub(crate) accepted: Option<Nanos>,
+    /// The loop that has accepted it.
+    pub(crate) accepted_by: usize,
     /// When the loop has learned that its connect has completed.
     pub(crate) connected: Option<Nanos>,
     /// Bytes that the loop had read when it shut down the sending half.
@@ -269,6 +271,7 @@ impl Kernel {
                 last_arrival: self.now,
                 opened: self.now,
                 accepted: None,
+                accepted_by: 0,
                 connected: None,
                 read_before_shut: None,
                 was_registered: false,

@@ -204,9 +204,9 @@ pub struct ParentProcess {
 }
 
 impl ParentProcess {
-    /// An old process at the other end of `channel`, for fuzzers.
-    #[cfg(all(test, feature = "cli"))]
-    pub(super) fn at(channel: UnixStream) -> Self {
+    /// An old process at the other end of `channel`, for fuzzers and simulations.
+    #[cfg(all(test, any(feature = "cli", multiconn_simulated)))]
+    pub(crate) fn at(channel: UnixStream) -> Self {
         Self { channel, parent: None }
     }
 

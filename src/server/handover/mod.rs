@@ -10,4 +10,6 @@ mod state;
 
 pub use child_program::ChildProgram;
 pub(super) use parent::begin;
+#[cfg(all(test, multiconn_simulated))]
+pub(super) use parent::conclude;
 pub(super) use state::{Handover, ShutdownAction};

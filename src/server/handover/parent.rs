@@ -64,31 +64,33 @@ fn run(shared: &Shared, child_program: &ChildProgram, fd_sender: &FdSender, chil
     log::info!("handover: starting {}", child_program.path().display());
     shared.service_manager.notify_reloading();
     let result = attempt(shared, child_program, fd_sender, child_end);
-    match result {
-        Ok(child) => {
+    if let Some(pause) = conclude(shared, result.map(|child| child.id())) {
+        // Connections may finish meanwhile; after the last one the process exits, and this thread with it.
+        std::thread::sleep(pause);
+        shared.handle.drain();
+    }
+}
+
+/// Ends a handover to the new process with this PID, or one that has failed. Returns the time after which the server
+/// drains, unless it goes on as before.
+pub(in crate::server) fn conclude(shared: &Shared, new_process: Result<u32, String>) -> Option<Duration> {
+    match new_process {
+        Ok(pid) => {
             let shutdown_requested = shared.handover.finish(HandoverState::Done);
-            shared.service_manager.notify_handed_over(child.id());
-            let open = counters::open(&shared.counters);
-            log::info!(
-                "handover complete: PID {} accepts new connections; draining {}",
-                child.id(),
-                format_count(open)
-            );
+            shared.service_manager.notify_handed_over(pid);
+            let open = format_count(counters::open(&shared.counters));
+            log::info!("handover complete: PID {pid} accepts new connections; draining {open}");
             shared.handle.workers.iter().for_each(|worker| worker.send(Message::HandedOver));
-            if !shutdown_requested {
-                // Connections may finish meanwhile; after the last one the process exits, and this thread with it.
-                std::thread::sleep(shared.config.drain_timeout);
-            }
-            shared.handle.drain();
+            Some(if shutdown_requested { Duration::ZERO } else { shared.config.drain_timeout })
         }
         Err(reason) => {
             if shared.handover.finish(HandoverState::Serving) {
                 log::info!("handover aborted");
-                shared.handle.drain();
-            } else {
-                log::error!("handover failed: {reason}; still serving");
-                shared.service_manager.notify_ready();
+                return Some(Duration::ZERO);
             }
+            log::error!("handover failed: {reason}; still serving");
+            shared.service_manager.notify_ready();
+            None
         }
     }
 }

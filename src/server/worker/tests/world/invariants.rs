@@ -4,9 +4,10 @@ use super::plan::{Ending, Plan};
 use super::proxy_header::Meaning;
 use super::record::{Records, World};
 use super::services::{Kind, Watched, has_passed};
-use super::{Nanos, Running, take_closed};
+use super::{Nanos, Running, SECOND, take_closed};
 use crate::connection::CloseReason;
-use crate::event_loop::LoopContext;
+use crate::event_loop::{Handler, LoopContext};
+use crate::server::acceptor::Acceptor;
 use crate::server::shared::Shared;
 use crate::server::worker::connection_entry::ConnectionEntry;
 use crate::server::worker::outgoing::State;
@@ -23,6 +24,9 @@ use std::time::Duration;
 /// What a session of TLS holds without anything to send.
 const SESSION_BYTES: usize = 10 * 1024;
 
+/// Longest pause of an acceptor that fails, and more.
+const LONGEST_WAIT: Nanos = 2 * SECOND;
+
 /// A turn of a session may be followed by so many more.
 const TURNS_IN_A_ROW: u64 = 8;
 
@@ -35,21 +39,25 @@ pub(super) struct Invariants {
 
 impl Invariants {
     pub(super) fn new(plan: Rc<Plan>, records: Records) -> Self {
-        let moved_bytes = vec![0; plan.config.workers];
-        Self { plan, records, moved_bytes }
+        Self { plan, records, moved_bytes: Vec::new() }
     }
 
     /// After a round of the loop of worker `number`.
     pub(super) fn check(&mut self, workers: &mut [Option<Running<'_>>], number: usize) {
         self.check_closed();
         self.check_violations();
-        let Some(Running { worker, event_loop, .. }) = &mut workers[number] else { return };
+        self.check_backlogs();
+        let Some(Running { worker, event_loop, process }) = &mut workers[number] else { return };
+        let process = *process;
         check_sessions(worker, event_loop.context());
+        let is_idle = worker.entries.len() == 0 && worker.acceptors.iter().all(Acceptor::is_closed);
+        assert!(!is_idle || worker.is_done(), "a worker without connections and listeners goes on");
         if self.plan.has_tls {
             self.check_tls(worker);
         }
         self.check_budget(worker, number);
-        let all: Vec<_> = workers.iter().flatten().map(|running| &running.worker).collect();
+        let own = workers.iter().flatten().filter(|running| running.process == process);
+        let all: Vec<_> = own.map(|running| &running.worker).collect();
         let shared = all[0].shared;
         let mut sums = Sums::default();
         for worker in &all {
@@ -58,7 +66,8 @@ impl Invariants {
         assert_eq!(shared.memory.held_bytes(), sums.charged, "charged memory");
         let config = &self.plan.config;
         assert!(!self.plan.limits_memory() || sums.charged <= config.memory_limit, "{} bytes held", sums.charged);
-        if let Some(max) = config.max_connections.filter(|_| self.records.borrow().ended_at.is_none()) {
+        let has_ended = self.records.borrow().processes[process].ended_at.is_some();
+        if let Some(max) = config.max_connections.filter(|_| !has_ended) {
             assert!(sums.open <= max, "{} connections, {max} allowed", sums.open);
         }
         if let Some(max) = config.max_per_address {
@@ -71,12 +80,23 @@ impl Invariants {
     /// One entry of the ready queue has a turn in a round, or a few in a row; and each connection with an event.
     fn check_budget<S: Service>(&mut self, worker: &Worker<'_, S>, number: usize) {
         let moved = worker.counters.received_bytes.get() + worker.counters.sent_bytes.get();
+        self.moved_bytes.resize(self.moved_bytes.len().max(number + 1), 0);
         let in_round = moved - std::mem::replace(&mut self.moved_bytes[number], moved);
         let connections = if self.plan.service == Kind::Proxy { 2 } else { 1 } * self.plan.peers.len() as u64;
         let turns = TURNS_IN_A_ROW + 3 * connections;
         let limits = &self.plan.config.limits;
         let turn = (limits.turn_bytes + 2 * limits.buffer_bytes) as u64;
         assert!(in_round <= turns * turn, "{in_round} bytes in a round");
+    }
+
+    /// Once the faults have ended no connection waits for long, unless the server is full or ends.
+    fn check_backlogs(&self) {
+        let waiting = with(|kernel| match kernel.now.checked_sub(LONGEST_WAIT) {
+            Some(time) if time > self.plan.quiet_at => kernel.waiting_since(time),
+            _ => 0,
+        });
+        let is_full = self.plan.config.max_connections.is_some() || self.records.borrow().is_ending;
+        assert!(waiting == 0 || is_full, "{waiting} connections are not accepted");
     }
 
     /// What TLS holds for peers that do not read is charged.
@@ -156,11 +176,11 @@ impl Invariants {
             CloseReason::Refused => {
                 peer.header.is_valid() && (config.max_per_address.is_some() || self.plan.client(number).is_none())
             }
-            CloseReason::Stopped => world.ended_at.is_some() && self.plan.ending == Ending::Stop,
-            CloseReason::DrainCut => {
-                let now = with(|kernel| kernel.now);
-                world.ended_at.is_some_and(|ended_at| has_passed(now, ended_at, Some(config.drain_timeout)))
-            }
+            CloseReason::Stopped => with(|kernel| world.process_of(kernel.other(client)).is_stopped),
+            CloseReason::DrainCut => with(|kernel| {
+                let ended_at = world.process_of(kernel.other(client)).ended_at;
+                ended_at.is_some_and(|ended_at| has_passed(kernel.now, ended_at, Some(config.drain_timeout)))
+            }),
             _ => false,
         }
     }
@@ -171,12 +191,14 @@ impl Invariants {
     }
 
     /// After the last round of a worker.
-    pub(super) fn check_end<S: Service>(&mut self, worker: &Worker<'_, S>, context: &LoopContext) {
+    pub(super) fn check_end<S: Service>(&mut self, worker: &Worker<'_, S>, context: &LoopContext, process: usize) {
         self.check_closed();
         self.check_violations();
         let world = self.records.borrow();
-        let ended_at = world.ended_at.expect("the worker ends when it is told to");
-        let timeout = if self.plan.ending == Ending::Stop { Duration::ZERO } else { self.plan.config.drain_timeout };
+        let process = &world.processes[process];
+        let timeout = if process.is_stopped { Duration::ZERO } else { self.plan.config.drain_timeout };
+        // After a handover it serves for as long again.
+        let ended_at = process.ended_at.or(process.handed_over_at).expect("the worker ends when it is told to");
         let latest = instant(ended_at) + timeout + Duration::from_millis(200);
         let jump = Duration::from_nanos(self.plan.faults.longest_jump);
         assert!(context.now <= latest + 2 * jump, "the drain took {:?}", context.now - instant(ended_at));
@@ -186,9 +208,11 @@ impl Invariants {
     }
 
     /// After the last round of the last worker, and after everything that travelled has arrived.
-    pub(super) fn check_peers(&self, shared: &Shared) {
-        assert_eq!(shared.memory.held_bytes(), 0, "memory of closed connections");
+    pub(super) fn check_peers(&self, processes: &[&Shared]) {
+        let held: usize = processes.iter().map(|shared| shared.memory.held_bytes()).sum();
+        assert_eq!(held, 0, "memory of closed connections");
         let world = self.records.borrow();
+        self.check_accepted(&world, processes);
         for (number, record) in world.peers.iter().enumerate() {
             let Some(client) = record.endpoint else { continue };
             let [read_bytes, was_refused, opened, has_reset] = with(|kernel| {
@@ -235,14 +259,28 @@ impl Invariants {
     fn waits_for(&self, number: usize) -> bool {
         let (plan, peer) = (&self.plan, &self.plan.peers[number]);
         let lingers = plan.config.limits.linger >= Duration::from_secs(5) && plan.faults.longest_jump == 0;
-        lingers && plan.end_at > plan.quiet_at && peer.conduct == Conduct::Orderly && peer.reads_from == 0
+        let is_kept = plan.end_at > plan.quiet_at && plan.handovers.is_empty();
+        lingers && is_kept && peer.conduct == Conduct::Orderly && peer.reads_from == 0
+    }
+
+    /// Each accepted connection is one of one process.
+    fn check_accepted(&self, world: &World, processes: &[&Shared]) {
+        let counters = processes.iter().flat_map(|shared| &shared.counters);
+        let counted: u64 = counters.map(|counters| counters.accepted.get() + counters.refused.total()).sum();
+        let was_accepted = |client: &usize| with(|kernel| kernel.other(*client).accepted.is_some());
+        let accepted = world.peers.iter().filter_map(|record| record.endpoint).filter(was_accepted).count();
+        // A connection that cannot be registered, and one with a header that is refused later, is counted otherwise.
+        if !self.plan.faults.register_errors && !self.plan.config.proxy_protocol {
+            assert_eq!(counted, accepted as u64, "accepted connections of all processes");
+        }
     }
 
     /// Only connections that arrive while the server ends are refused, and those that it cannot accept.
     fn check_refused(&self, number: usize, was_refused: bool, opened: Nanos) {
         let faults = &self.plan.faults;
         let can_accept = !faults.accept_errors && faults.descriptors.is_none() && self.plan.ending == Ending::Drain;
-        let ended_at = self.records.borrow().ended_at.unwrap_or_default();
+        let world = self.records.borrow();
+        let ended_at = world.processes[world.serving].ended_at.unwrap_or_default();
         assert!(!was_refused || !can_accept || opened >= ended_at, "peer {number} was pending and is reset");
     }
 }

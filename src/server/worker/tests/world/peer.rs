@@ -33,9 +33,10 @@ impl Peer {
         matches!(self.plan.service, Kind::Echo | Kind::Delayed | Kind::Unframed | Kind::Proxy)
     }
 
-    fn connect(&mut self, kernel: &mut Kernel, script: usize) -> Option<usize> {
+    fn connect(&mut self, kernel: &mut Kernel, script: usize, is_ending: bool) -> Option<usize> {
         self.has_tried = true;
         let PeerPlan { listener, rooms, .. } = self.plan.peers[self.number];
+        assert!(is_ending || kernel.is_listening(listener), "peer {}: refused by a server that serves", self.number);
         kernel.connect(listener, script, self.plan.socket_address(self.number), rooms)
     }
 
@@ -173,10 +174,10 @@ impl Script for Peer {
     fn run(&mut self, kernel: &mut Kernel, script: usize) {
         let records = Rc::clone(&self.records);
         let mut world = records.borrow_mut();
-        let is_quiet = world.is_quiet;
+        let (is_quiet, is_ending) = (world.is_quiet, world.is_ending);
         let record = &mut world.peers[self.number];
         if record.endpoint.is_none() && !self.has_tried && kernel.now >= self.plan.peers[self.number].begins {
-            record.endpoint = self.connect(kernel, script);
+            record.endpoint = self.connect(kernel, script, is_ending);
         }
         let Some(endpoint) = record.endpoint.filter(|_| !record.closed) else { return };
         let reads_from = if is_quiet { 0 } else { self.plan.peers[self.number].reads_from };

@@ -1,5 +1,6 @@
 //! What a seed determines: configuration, faults, and what each peer does.
 
+use super::handover::HandoverPlan;
 use super::proxy_header::{Header, Meaning};
 use super::services::Kind;
 use super::upstream::PREAMBLE_BYTES;
@@ -16,6 +17,9 @@ const STREAM_BYTES: u64 = 600;
 
 /// One of so many worlds has TLS, because it takes longer.
 const TLS_WORLDS: u64 = 32;
+
+/// Handovers follow from a generator of their own, so that the other worlds are the same as without them.
+const HANDOVERS: u64 = 1 << 63;
 
 /// What is no TLS, or no valid one: an HTTP request, a damaged and an endless ClientHello, data before the handshake, a
 /// record that is too long.
@@ -46,6 +50,10 @@ pub(super) struct Plan {
     /// When the server is told to end.
     pub(super) end_at: Nanos,
     pub(super) ending: Ending,
+    /// In some worlds.
+    pub(super) handovers: Vec<HandoverPlan>,
+    /// It is told to end by a signal. Without handovers it is not.
+    pub(super) ends_by_signal: bool,
 }
 
 /// How the server ends.
@@ -106,7 +114,23 @@ pub(super) struct PeerPlan {
 }
 
 impl Plan {
-    pub(super) fn new(rng: &mut Rng) -> Self {
+    /// The plan of a seed, and the generator of what is not planned.
+    pub(super) fn of(seed: u64) -> (Self, Rng) {
+        let mut rng = Rng::new(seed);
+        let mut plan = Self::new(&mut rng);
+        plan.add_handovers(&mut Rng::new(seed ^ HANDOVERS));
+        (plan, rng)
+    }
+
+    fn add_handovers(&mut self, rng: &mut Rng) {
+        if rng.one_in(4) {
+            self.config.handover_timeout = Duration::from_millis(rng.pick(&[20, 1000, 5000]));
+            self.handovers = (0..=rng.index(3)).map(|_| HandoverPlan::new(rng, self)).collect();
+            self.ends_by_signal = rng.one_in(2);
+        }
+    }
+
+    fn new(rng: &mut Rng) -> Self {
         let service = rng.pick(&Kind::ALL);
         let has_tls = rng.one_in(TLS_WORLDS) && cfg!(feature = "tls");
         let quiet_at = rng.pick(&[20 * MILLISECOND, 500 * MILLISECOND, 5 * SECOND, 30 * SECOND]);
@@ -143,6 +167,8 @@ impl Plan {
             quiet_at,
             end_at,
             ending: if ends_early && rng.one_in(4) { Ending::Stop } else { Ending::Drain },
+            handovers: Vec::new(),
+            ends_by_signal: false,
         };
         plan.config.socket.backlog = u32::try_from(plan.backlog).unwrap_or(u32::MAX);
         plan

@@ -2,7 +2,7 @@
 
 use super::Nanos;
 use crate::connection::CloseReason;
-use crate::simulated_kernel::{Kernel, Shared};
+use crate::simulated_kernel::{Endpoint, Kernel, Shared};
 
 /// What is known about all peers.
 #[derive(Debug, Default)]
@@ -12,13 +12,32 @@ pub(super) struct World {
     pub(super) upstreams: Vec<UpstreamRecord>,
     /// The faults have ended.
     pub(super) is_quiet: bool,
-    /// When the server was told to end.
-    pub(super) ended_at: Option<Nanos>,
+    /// Each process of the server.
+    pub(super) processes: Vec<ProcessRecord>,
+    /// The number of the process that serves.
+    pub(super) serving: usize,
+    /// The process of each loop.
+    pub(super) loops: Vec<usize>,
+    /// The server was told to end.
+    pub(super) is_ending: bool,
+    pub(super) completed_handovers: u64,
+    pub(super) failed_handovers: u64,
     /// Broken invariants. A panic within a service would only close its connection.
     pub(super) violations: Vec<String>,
 }
 
 impl World {
+    /// What is known about the process that has accepted a connection.
+    pub(super) fn process_of(&self, server: &Endpoint) -> &ProcessRecord {
+        &self.processes[self.loops[server.accepted_by]]
+    }
+
+    /// A process takes over from the one that serves.
+    pub(super) fn hand_over(&mut self, process: usize, now: Nanos) {
+        self.processes[self.serving].handed_over_at = Some(now);
+        self.serving = process;
+    }
+
     /// Long after the end of the faults nothing is open.
     pub(super) fn check_all_ended(&mut self, kernel: &Kernel) {
         for record in &self.peers {
@@ -35,6 +54,16 @@ impl World {
 }
 
 pub(super) type Records = Shared<World>;
+
+/// What is known about a process of the server.
+#[derive(Debug, Default)]
+pub(super) struct ProcessRecord {
+    /// When it was told to end.
+    pub(super) ended_at: Option<Nanos>,
+    pub(super) is_stopped: bool,
+    /// When another process has taken over.
+    pub(super) handed_over_at: Option<Nanos>,
+}
 
 /// What is known about a connection to an upstream.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! Services of a world: what they answer, and whether their calls and the reasons of their ends are right.
 
-use super::plan::{Ending, Plan};
-use super::record::Records;
+use super::plan::Plan;
+use super::record::{ProcessRecord, Records};
 use super::{MILLISECOND, Nanos};
 use crate::codec::Framing;
 use crate::connection::CloseReason;
@@ -156,12 +156,15 @@ impl Watched {
     }
 
     /// Whether nothing but the peer and the end of the server can end a tunnel.
-    fn is_calm(&self) -> bool {
+    fn is_calm(&self, process: &ProcessRecord) -> bool {
         let (plan, limits) = (&self.plan, &self.plan.config.limits);
         let timeouts = [limits.idle, limits.write, limits.lifetime];
-        let has_ended = self.records.borrow().ended_at.is_some();
         let is_proxy = plan.service == Kind::Proxy;
-        is_proxy && !plan.upstreams_break && !plan.limits_memory() && timeouts == [None; 3] && !has_ended
+        is_proxy
+            && !plan.upstreams_break
+            && !plan.limits_memory()
+            && timeouts == [None; 3]
+            && process.ended_at.is_none()
     }
 
     /// Whether a connection may close for `reason` now.
@@ -172,6 +175,7 @@ impl Watched {
         with(|kernel| {
             let server = kernel.other(client);
             let opened = server.accepted.unwrap_or(kernel.now);
+            let process = world.process_of(server);
             let has_passed = |since: Nanos, limit: Option<Duration>| has_passed(kernel.now, since, limit);
             match reason {
                 // An end without close_notify is none.
@@ -182,10 +186,10 @@ impl Watched {
                 CloseReason::Completed => match self.plan.service {
                     Kind::Greeting => true,
                     // The upstream has ended first, or was idle.
-                    Kind::Proxy => !self.is_calm(),
+                    Kind::Proxy => !self.is_calm(process),
                     _ => false,
                 },
-                CloseReason::TunnelFailed => self.plan.service == Kind::Proxy && !self.is_calm(),
+                CloseReason::TunnelFailed => self.plan.service == Kind::Proxy && !self.is_calm(process),
                 CloseReason::ConnectRefused | CloseReason::ConnectFailed => self.plan.connects_fail(),
                 CloseReason::ConnectTimeout => self.plan.connects_fail() || self.plan.connects_are_slow(),
                 CloseReason::OutgoingLimit => {
@@ -210,11 +214,11 @@ impl Watched {
                     is_waiting && has_passed(server.last_delivered, limits.write)
                 }
                 CloseReason::Lifetime => has_passed(opened, limits.lifetime),
-                CloseReason::Drained => world.ended_at.is_some(),
-                CloseReason::Stopped => world.ended_at.is_some() && self.plan.ending == Ending::Stop,
+                CloseReason::Drained => process.ended_at.is_some(),
+                CloseReason::Stopped => process.is_stopped,
                 CloseReason::DrainCut => {
                     let timeout = Some(self.plan.config.drain_timeout);
-                    world.ended_at.is_some_and(|ended_at| has_passed(ended_at, timeout))
+                    process.ended_at.is_some_and(|ended_at| has_passed(ended_at, timeout))
                 }
                 CloseReason::ProtocolError => self.plan.service == Kind::Lines && (record.has_ended || record.closed),
                 CloseReason::MemoryLimit => self.plan.limits_memory(),

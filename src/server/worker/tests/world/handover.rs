@@ -1,0 +1,387 @@
+//! Handovers: new processes on the same listeners, of which some fail, and the end of the server.
+//!
+//! Played here is what a simulation has no descriptors and processes for: the start of the new process, the passing of
+//! the listeners, and the thread that waits. The channel, the states of both processes and the decisions are real.
+
+use super::plan::{Ending, Plan};
+use super::record::Records;
+use super::{Nanos, Running, SECOND, new_loops, new_shared, start_worker};
+use crate::event_loop::EventLoop;
+use crate::server::handover::{self, Handover};
+use crate::server::lifecycle::Lifecycle;
+use crate::server::message::{Message, ServerHandle};
+use crate::server::shared::Shared;
+use crate::simulated_kernel::{Poll, Rng, SimulatedListener, instant, with};
+use crate::socket::{ChildAnswer, FdSender, ParentProcess};
+use signal_hook::consts::SIGTERM;
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What has been written to the channel is read at once.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
+/// How long an aborted process may take to exit.
+const EXIT_GRACE: Nanos = SECOND;
+
+/// One attempt of a handover.
+#[derive(Debug)]
+pub(super) struct HandoverPlan {
+    pub(super) begins: Nanos,
+    /// After so long the thread of the handover starts the new process, and later reads its answer.
+    latency: Nanos,
+    /// When each worker is ready, after the start of the new process.
+    ready_after: Vec<Nanos>,
+    /// The new process fails before it is ready.
+    fails_after: Option<Nanos>,
+    /// How long an aborted process takes to exit.
+    exits_after: Nanos,
+}
+
+impl HandoverPlan {
+    pub(super) fn new(rng: &mut Rng, plan: &Plan) -> Self {
+        let timeout = u64::try_from(plan.config.handover_timeout.as_nanos()).unwrap_or(SECOND);
+        let longest = rng.pick(&[SECOND / 1000, SECOND / 10, timeout, timeout, 2 * timeout]);
+        // Some are in progress when the server is told to end.
+        let is_last = rng.one_in(3);
+        let begins = rng.below(plan.end_at.min(2 * plan.quiet_at) + 1);
+        Self {
+            begins: if is_last { plan.end_at.saturating_sub(rng.below(longest)) } else { begins },
+            latency: rng.pick(&[1000, SECOND / 1000, SECOND / 20]),
+            ready_after: (0..plan.config.workers).map(|_| rng.below(longest)).collect(),
+            fails_after: rng.one_in(3).then(|| rng.below(longest)),
+            exits_after: rng.below(EXIT_GRACE),
+        }
+    }
+}
+
+/// What the operator of the server, or the thread of a handover, does at an instant.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Begin(usize),
+    /// The thread starts the new process.
+    Launch(usize),
+    /// The thread reads the answer of the new process.
+    ReadAnswer(usize),
+    TimeOut(usize),
+    /// The new process fails.
+    Fail(usize),
+    /// The thread kills a new process that was aborted, unless it has exited.
+    Kill(usize),
+    /// The thread of a handover drains its process.
+    Drain(usize),
+    /// The server is told to end.
+    End,
+}
+
+/// A handover in progress.
+struct Attempt {
+    number: usize,
+    old: usize,
+    fd_sender: Arc<FdSender>,
+    /// The end of the channel for the new process, until that starts.
+    child_end: Option<OwnedFd>,
+    /// The new process will be killed.
+    is_aborted: bool,
+}
+
+/// A worker of a new process that is not ready.
+struct Starting {
+    process: usize,
+    number: usize,
+    event_loop: EventLoop<Message>,
+    listener: SimulatedListener,
+}
+
+/// Workers by the number of their loop.
+pub(super) type Workers<'a> = Vec<Option<Running<'a>>>;
+
+/// The operator of a server with handovers. It has a loop of its own in the kernel, which only sleeps.
+pub(super) struct Operator<'a> {
+    plan: Rc<Plan>,
+    records: Records,
+    /// What the workers of each process share. Attempt `n` starts process `n + 1`.
+    processes: &'a [OnceCell<Arc<Shared>>],
+    number: usize,
+    _poll: Poll,
+    acts: Vec<(Nanos, Act)>,
+    attempt: Option<Attempt>,
+    starting: BTreeMap<usize, Starting>,
+    /// The newest process that has reported that it accepts.
+    ready: Option<usize>,
+    /// A signal to end was sent to this process.
+    signalled: Option<usize>,
+    has_ended: bool,
+}
+
+impl<'a> Operator<'a> {
+    /// Adds its loop behind those of the first process. None if there is no handover.
+    pub(super) fn new(plan: &Rc<Plan>, records: &Records, processes: &'a [OnceCell<Arc<Shared>>]) -> Option<Self> {
+        let begins = plan.handovers.iter().enumerate().map(|(number, one)| (one.begins, Act::Begin(number)));
+        let acts: Vec<_> = begins.chain([(plan.end_at, Act::End)]).collect();
+        (!plan.handovers.is_empty()).then(|| Self {
+            plan: Rc::clone(plan),
+            records: Rc::clone(records),
+            processes,
+            _poll: Poll::new().expect("it is simulated"),
+            number: with(|kernel| kernel.last_loop()),
+            acts,
+            attempt: None,
+            starting: BTreeMap::new(),
+            ready: None,
+            signalled: None,
+            has_ended: false,
+        })
+    }
+
+    /// Whether a worker is to start.
+    pub(super) fn is_starting(&self) -> bool {
+        !self.starting.is_empty()
+    }
+
+    /// Takes the turn of the loop `number` if it is its own, or that of a worker that starts.
+    pub(super) fn take_turn(&mut self, workers: &mut Workers<'a>, number: usize) -> bool {
+        let starting = self.starting.remove(&number);
+        let is_own = number == self.number || starting.is_some();
+        if let Some(starting) = starting {
+            self.start(workers, number, starting);
+        } else if is_own {
+            let now = with(|kernel| kernel.now);
+            while let Some(place) = self.acts.iter().position(|(time, _)| *time <= now) {
+                let (_, act) = self.acts.remove(place);
+                self.act(workers, act, now);
+            }
+        }
+        if is_own {
+            self.sleep();
+        }
+        is_own
+    }
+
+    fn sleep(&self) {
+        let next = self.acts.iter().map(|(time, _)| *time).min();
+        with(|kernel| kernel.sleep(self.number, next));
+    }
+
+    fn shared(&self, process: usize) -> &'a Arc<Shared> {
+        self.processes[process].get().expect("it was started")
+    }
+
+    fn act(&mut self, workers: &mut Workers<'a>, act: Act, now: Nanos) {
+        let current = self.attempt.as_ref().map(|attempt| attempt.number);
+        match act {
+            Act::Begin(number) => self.begin(workers, number, now),
+            Act::Launch(number) if current == Some(number) => self.launch(workers, now),
+            Act::ReadAnswer(number) if current == Some(number) => self.read_answer(AT_ONCE, now),
+            Act::TimeOut(number) if current == Some(number) => self.read_answer(Duration::ZERO, now),
+            Act::Fail(number) if current == Some(number) => self.fail(workers, number, now),
+            Act::Kill(number) if current == Some(number) => self.kill(workers, number, now),
+            // The handover has ended.
+            Act::Launch(_) | Act::ReadAnswer(_) | Act::TimeOut(_) | Act::Fail(_) | Act::Kill(_) => {}
+            Act::Drain(process) => {
+                self.shared(process).handle.drain();
+                self.records.borrow_mut().processes[process].ended_at.get_or_insert(now);
+            }
+            Act::End => self.end(workers, now),
+        }
+    }
+
+    /// SIGUSR2 arrives.
+    fn begin(&mut self, workers: &Workers<'_>, number: usize, now: Nanos) {
+        let old = self.records.borrow().serving;
+        let serves = |running: &Running<'_>| running.process == old && running.worker.stage == Lifecycle::Serving;
+        if self.attempt.is_some() || !workers.iter().flatten().any(serves) {
+            return;
+        }
+        let (fd_sender, child_end) = FdSender::new().expect("a descriptor is free");
+        let fd_sender = Arc::new(fd_sender);
+        self.shared(old).handover.start(Arc::clone(&fd_sender));
+        self.attempt = Some(Attempt { number, old, fd_sender, child_end: Some(child_end), is_aborted: false });
+        let timeout = u64::try_from(self.plan.config.handover_timeout.as_nanos()).unwrap_or_default();
+        self.acts.push((now + self.plan.handovers[number].latency, Act::Launch(number)));
+        self.acts.push((now + timeout, Act::TimeOut(number)));
+    }
+
+    /// Passes the listeners to a new process.
+    fn launch(&mut self, workers: &mut Workers<'a>, now: Nanos) {
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.is_aborted) else { return };
+        let (number, Some(child_end)) = (attempt.number, attempt.child_end.take()) else { return };
+        let listeners: Option<Vec<_>> = (0..self.plan.config.workers).map(SimulatedListener::of_queue).collect();
+        let Some(listeners) = listeners else { return self.conclude(Err("a listener is closed".to_owned()), now) };
+        let (process, plan) = (number + 1, &self.plan.handovers[number]);
+        let first = with(|kernel| kernel.last_loop()) + 1;
+        let loops = new_loops(self.plan.config.workers);
+        let handle = ServerHandle { workers: loops.iter().map(EventLoop::sender).collect() };
+        let parent = ParentProcess::at(child_end.into());
+        let shared = new_shared(&self.plan, handle, Handover::new(None, Vec::new(), Some(parent)));
+        assert!(self.processes[process].set(Arc::new(shared)).is_ok(), "it starts once");
+        for (number, (event_loop, listener)) in loops.into_iter().zip(listeners).enumerate() {
+            with(|kernel| kernel.sleep(first + number, Some(now + plan.ready_after[number])));
+            self.starting.insert(first + number, Starting { process, number, event_loop, listener });
+            workers.push(None);
+            self.records.borrow_mut().loops.push(process);
+        }
+        self.acts.extend(plan.fails_after.map(|after| (now + after, Act::Fail(number))));
+    }
+
+    /// Starts a worker of a new process, as its thread does.
+    fn start(&mut self, workers: &mut Workers<'a>, number: usize, starting: Starting) {
+        let Starting { process, number: worker, event_loop, listener } = starting;
+        let shared = self.shared(process);
+        let started = start_worker(shared, (process, worker), (event_loop, listener), &self.plan, &self.records);
+        let now = with(|kernel| kernel.now);
+        match started {
+            Ok(running) => workers[number] = Some(running),
+            Err(running) => {
+                with(|kernel| kernel.deregister_all(number));
+                drop(running);
+                shared.handle.drain();
+                self.records.borrow_mut().processes[process].ended_at.get_or_insert(now);
+            }
+        }
+        if self.ready != Some(process) && shared.handover.owns_paths() {
+            self.ready = Some(process);
+            let latency = self.plan.handovers[process - 1].latency;
+            self.acts.push((now + latency, Act::ReadAnswer(process - 1)));
+            let is_complete = self.starting.values().all(|other| other.process != process);
+            let mut world = self.records.borrow_mut();
+            if !is_complete {
+                world.violations.push(format!("process {process} takes over before all of its workers accept"));
+            }
+            let is_aborted = |attempt: &Attempt| attempt.is_aborted || self.signalled == Some(attempt.old);
+            if self.attempt.as_ref().is_none_or(is_aborted) {
+                world.violations.push(format!("process {process} takes over although the handover was aborted"));
+            }
+        }
+    }
+
+    /// The thread of the handover reads the answer of the new process.
+    fn read_answer(&mut self, timeout: Duration, now: Nanos) {
+        let Some(attempt) = self.attempt.as_ref().filter(|attempt| !attempt.is_aborted) else { return };
+        match attempt.fd_sender.await_child(timeout).expect("the channel works") {
+            ChildAnswer::Ready => self.conclude(Ok(4711), now),
+            ChildAnswer::Late if !timeout.is_zero() => {
+                self.records.borrow_mut().violations.push("the handover is not aborted".to_owned());
+            }
+            ChildAnswer::Closed | ChildAnswer::Late => {
+                let may_exit_itself = attempt.fd_sender.abort() && self.signalled != Some(attempt.old);
+                let exits_after = self.plan.handovers[attempt.number].exits_after;
+                self.acts.push((now + if may_exit_itself { exits_after } else { 0 }, Act::Kill(attempt.number)));
+                self.attempt.iter_mut().for_each(|attempt| attempt.is_aborted = true);
+            }
+        }
+    }
+
+    /// The handover ends.
+    fn conclude(&mut self, new_process: Result<u32, String>, now: Nanos) {
+        let Some(Attempt { old, number, .. }) = self.attempt.take() else { return };
+        let mut world = self.records.borrow_mut();
+        if new_process.is_ok() {
+            world.hand_over(number + 1, now);
+            world.completed_handovers += 1;
+        } else {
+            world.failed_handovers += 1;
+            let counters = self.processes[number + 1].get().map_or(&[][..], |shared| &shared.counters);
+            if counters.iter().any(|counters| counters.accepted.get() + counters.refused.total() > 0) {
+                world.violations.push(format!("process {} has accepted, and does not take over", number + 1));
+            }
+        }
+        if let Some(pause) = handover::conclude(self.shared(old), new_process) {
+            let pause = u64::try_from(pause.as_nanos()).unwrap_or_default();
+            self.acts.push((now + pause, Act::Drain(old)));
+        }
+        if self.has_ended {
+            self.acts.push((now, Act::End));
+        }
+    }
+
+    /// The process that is being started fails.
+    fn fail(&mut self, workers: &mut Workers<'a>, number: usize, now: Nanos) {
+        if self.ready != Some(number + 1) {
+            self.end_process(workers, number + 1);
+            self.acts.push((now + self.plan.handovers[number].latency, Act::ReadAnswer(number)));
+        }
+    }
+
+    fn kill(&mut self, workers: &mut Workers<'a>, number: usize, now: Nanos) {
+        if self.processes[number + 1].get().is_some() {
+            self.end_process(workers, number + 1);
+        }
+        self.conclude(Err("it was aborted".to_owned()), now);
+    }
+
+    /// A process that is being started ends.
+    fn end_process(&mut self, workers: &mut Workers<'a>, process: usize) {
+        for (number, place) in workers.iter_mut().enumerate() {
+            let running = place.take_if(|running| running.process == process);
+            if let Some(running) = running {
+                with(|kernel| kernel.deregister_all(number));
+                drop(running);
+            }
+        }
+        self.starting.retain(|_, starting| starting.process != process);
+        self.shared(process).handover.close_channel();
+    }
+
+    /// A worker of a process has ended.
+    pub(super) fn on_ended(&mut self, workers: &Workers<'_>, process: usize) {
+        let is_starting = self.starting.values().any(|starting| starting.process == process);
+        if is_starting || workers.iter().flatten().any(|running| running.process == process) {
+            return;
+        }
+        self.shared(process).handover.abort();
+        // With it its thread.
+        let Some(Attempt { number, .. }) = self.attempt.take_if(|attempt| attempt.old == process) else { return };
+        if self.ready == Some(number + 1) {
+            let now = with(|kernel| kernel.now);
+            self.records.borrow_mut().hand_over(number + 1, now);
+            self.acts.push((now, Act::End));
+            self.sleep();
+        }
+    }
+
+    /// Tells the process that serves to end.
+    fn end(&mut self, workers: &mut Workers<'a>, now: Nanos) {
+        self.has_ended = true;
+        let process = self.records.borrow().serving;
+        let is_stop = self.plan.ending == Ending::Stop;
+        if self.signalled == Some(process) || self.records.borrow().processes[process].ended_at.is_some() {
+            return;
+        }
+        let mut world = self.records.borrow_mut();
+        world.is_ending = true;
+        // A signal aborts a handover, and the thread of that drains the process.
+        if is_stop || !self.plan.ends_by_signal || self.attempt.is_none() {
+            world.processes[process].ended_at = Some(now);
+            world.processes[process].is_stopped = is_stop;
+        }
+        drop(world);
+        let handle = &self.shared(process).handle;
+        if self.plan.ends_by_signal {
+            self.signal(workers, process, if is_stop { 2 } else { 1 });
+            // The thread sees the end of the channel.
+            self.acts.extend(self.attempt.as_ref().map(|attempt| (now + 1000, Act::ReadAnswer(attempt.number))));
+        } else if is_stop {
+            handle.stop();
+        } else {
+            handle.drain();
+        }
+    }
+
+    /// Signals to end arrive at a process.
+    fn signal(&mut self, workers: &mut Workers<'a>, process: usize, count: usize) {
+        self.signalled = Some(process);
+        let first = workers.iter().position(|one| one.as_ref().is_some_and(|running| running.process == process));
+        let number = first.expect("it serves");
+        let Some(Running { worker, event_loop, .. }) = &mut workers[number] else { return };
+        with(|kernel| kernel.enter(number));
+        worker.woken.enter();
+        for _ in 0..count {
+            event_loop.context().now = instant(with(|kernel| kernel.now));
+            worker.on_signal(event_loop.context(), SIGTERM);
+        }
+    }
+}
