@@ -1,7 +1,7 @@
 //! `scripts/install`: the installed programs run, and all files that belong to them are there.
 
 use super::support::Program;
-use super::{PROGRAMS, expect_success, has, repository};
+use super::{PROGRAMS, expect_success, has, repository, run};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,6 +29,17 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+#[test]
+fn a_folder_without_the_programs_is_named() {
+    let (built, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut command = Program::clean(Command::new(repository("scripts/install")));
+    let output = run(command.arg(built.path()).env("DESTDIR", folder.path()));
+    let expected = format!("there is no program {}/multiconn-server; give a folder", built.path().display());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && stderr.starts_with(&expected), "{stderr}");
+    assert_eq!(files(folder.path()), [] as [PathBuf; 0], "nothing is installed");
 }
 
 #[test]
