@@ -12,7 +12,7 @@ use std::time::Instant;
 /// Number of consecutive turns that a busy connection gets from the ready queue before it goes to the back. Only other
 /// busy connections wait for all of them, and gain from a warm cache in return. Between them the loop looks for events of
 /// quiet ones.
-const TURNS_IN_A_ROW: u8 = 8;
+const TURNS_IN_A_ROW: u8 = 4;
 
 /// Memory is charged in units of this many bytes, rounded up. 32 bits then count up to 64 GiB; a connection with more is
 /// closed, even without a limit.

@@ -28,7 +28,7 @@ const SESSION_BYTES: usize = 10 * 1024;
 const LONGEST_WAIT: Nanos = 2 * SECOND;
 
 /// A turn of a session may be followed by so many more.
-const TURNS_IN_A_ROW: u64 = 8;
+const TURNS_IN_A_ROW: u64 = 4;
 
 pub(super) struct Invariants {
     plan: Rc<Plan>,
