@@ -254,6 +254,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     }
 
     /// Continues a connect in progress.
+    #[inline(never)]
     fn continue_connect(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         match self.transport.connect_progress(entry, trigger) {
@@ -285,8 +286,14 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         Some(entry.attempt)
     }
 
-    #[inline]
+    #[inline(never)]
     fn turn(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
+        self.turn_inline(context, key, trigger);
+    }
+
+    /// As [`turn`](Self::turn), for the path of a message.
+    #[inline(always)]
+    fn turn_inline(&mut self, context: &mut LoopContext, key: Key, trigger: Trigger) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if !entry.is_connected {
             return self.continue_connect(context, key, trigger);
@@ -299,6 +306,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     }
 
     /// Counts a connection that is ready for messages, complete, or to be closed after its turn.
+    #[inline(never)]
     fn handle_result(&mut self, context: &mut LoopContext, key: Key, result: TurnResult) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let is_newly_open = result.is_open && !std::mem::replace(&mut entry.is_open, result.is_open);
@@ -642,9 +650,9 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
 impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
     type Message = Message;
 
-    #[inline]
+    #[inline(always)]
     fn handle_event(&mut self, context: &mut LoopContext, key: Key, readiness: Readiness) {
-        self.turn(context, key, Trigger::Event(readiness));
+        self.turn_inline(context, key, Trigger::Event(readiness));
     }
 
     fn handle_expired(&mut self, context: &mut LoopContext, due: Expired) {

@@ -44,7 +44,7 @@ impl ByteStream for Stream {
         received.map(|(count, _)| count).map_err(with_kind)
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_with_arrival(&mut self, buf: &mut [u8]) -> io::Result<(usize, Option<Duration>)> {
         match self {
             Self::Tcp(stream) => sys::receive_with_arrival(stream, buf).map_err(with_kind),

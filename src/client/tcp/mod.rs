@@ -125,7 +125,7 @@ impl<'a> Transport<'a> for Tcp<'a> {
             .is_some_and(|exchange| exchange.add(message))
     }
 
-    #[inline]
+    #[inline(always)]
     fn turn(
         &mut self,
         context: &mut LoopContext,

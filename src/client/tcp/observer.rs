@@ -41,7 +41,7 @@ impl Observer for ClientObserver<'_> {
         *self.now.get_or_insert_with(monotonic_time)
     }
 
-    #[inline]
+    #[inline(always)]
     fn read<T: ByteStream>(&mut self, socket: &mut T, room: &mut [u8]) -> io::Result<usize> {
         if !self.plan.has_kernel_timestamps {
             return socket.read(room);
@@ -51,7 +51,7 @@ impl Observer for ClientObserver<'_> {
         Ok(count)
     }
 
-    #[inline]
+    #[inline(always)]
     fn write<T: ByteStream>(&mut self, socket: &mut T, bytes: &[u8]) -> io::Result<usize> {
         self.now = Some(monotonic_time());
         socket.write(bytes)
