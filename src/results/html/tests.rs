@@ -86,3 +86,60 @@ fn a_label_of_a_short_run_occurs_once() {
         assert!(ticks.len() >= 2 && ticks.windows(2).all(|pair| pair[0].1 < pair[1].1), "{ticks:?}");
     }
 }
+
+/// Places and labels of the ticks.
+fn ticks(scale: &Scale) -> Vec<(f64, &str)> {
+    scale.ticks.iter().map(|(place, label)| ((place * 1e6).round() / 1e6, label.as_str())).collect()
+}
+
+fn places<const N: usize>(scale: &Scale, values: [f64; N]) -> [String; N] {
+    values.map(|value| format!("{:.1}", scale.place(value)))
+}
+
+#[test]
+fn a_linear_scale_ends_with_a_round_value() {
+    let scale = Scale::from_zero(4.2e6, 0.0, "messages/s");
+    assert_eq!(ticks(&scale), [(0.0, "0"), (0.2, "1 M"), (0.4, "2 M"), (0.6, "3 M"), (0.8, "4 M"), (1.0, "5 M")]);
+    assert_eq!(places(&scale, [-1.0, 0.0, 1e6, 2.5e6, 9e6]), ["0.0", "0.0", "0.2", "0.5", "1.0"]);
+    let labels = |max| Scale::from_zero(max, 0.0, "").ticks.into_iter().map(|(_, label)| label).collect::<Vec<_>>();
+    assert_eq!(labels(5000.0), ["0", "1 k", "2 k", "3 k", "4 k", "5 k"]);
+    assert_eq!(labels(2000.0), ["0", "500", "1 k", "1.5 k", "2 k"]);
+    assert_eq!(labels(0.9), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+    assert_eq!(ticks(&Scale::from_zero(0.0, 1.0, "connections")), [(0.0, "0"), (1.0, "1")]);
+}
+
+#[test]
+fn a_time_scale_covers_its_run() {
+    let expected = [(0.0, "0"), (0.2, "2"), (0.4, "4"), (0.6, "6"), (0.8, "8"), (1.0, "10")];
+    assert_eq!(ticks(&Scale::over_time(0.0, 10.0)), expected);
+    // The first tick is the first round time.
+    assert_eq!(
+        ticks(&Scale::over_time(103.0, 113.0)),
+        [(0.1, "104"), (0.3, "106"), (0.5, "108"), (0.7, "110"), (0.9, "112")]
+    );
+    let scale = Scale::over_time(3.0, 13.0);
+    assert_eq!(places(&scale, [3.0, 8.0, 13.0]), ["0.0", "0.5", "1.0"]);
+    assert_eq!(ticks(&Scale::over_time(0.0, 0.0)), [(0.0, "0"), (1.0, "0.001")]);
+}
+
+#[test]
+fn a_logarithmic_scale_has_equal_distances_for_equal_ratios() {
+    let scale = Scale::of_times(1e3, 1e7);
+    let labels = [(0.0, "0.001"), (0.25, "0.01"), (0.5, "0.1"), (0.75, "1"), (1.0, "10")];
+    assert_eq!((ticks(&scale), scale.unit.as_str()), (labels.to_vec(), "ms, logarithmic"));
+    assert_eq!(places(&scale, [0.0, 1e3, 1e7, 1e8]), ["0.0", "0.0", "1.0", "1.0"]);
+    // Seven ticks are kept, eight are not.
+    assert_eq!(Scale::of_times(1e6, 1e8).ticks.len(), 7);
+    assert_eq!(Scale::of_times(1e6, 2e8).ticks.len(), 3);
+    // Both ends are rounded outwards.
+    assert_eq!(ticks(&Scale::of_times(2.4e6, 4.2e6)), [(0.0, "2"), (1.0, "5")]);
+    assert_eq!(ticks(&Scale::of_times(0.0, 0.0)), [(0.0, "1"), (1.0, "2")]);
+}
+
+#[test]
+fn a_quantile_scale_ends_with_the_number_of_values() {
+    let scale = Scale::of_quantiles(10_000);
+    let expected = [(0.0, "0"), (0.075_257, "50"), (0.25, "90"), (0.5, "99"), (0.75, "99.9"), (1.0, "99.99")];
+    assert_eq!(ticks(&scale), expected);
+    assert_eq!(ticks(&Scale::of_quantiles(100)), [(0.0, "0"), (0.150_515, "50"), (0.5, "90"), (1.0, "99")]);
+}

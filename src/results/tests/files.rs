@@ -1,7 +1,7 @@
 //! Result files: writing, reading back, and errors for anything else.
 
 use super::{RunResults, sample};
-use crate::results::{Latencies, ResultsError, Timestamp};
+use crate::results::{Latencies, ResultsError, Timestamp, recognize};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
@@ -59,6 +59,40 @@ fn other_texts_are_rejected_with_a_reason() {
     assert!(broken("\"HISTF", "\"?").contains("base64"));
     assert!(broken("\"started\": \"", "\"started\": \"yester").contains("not a timestamp"));
     assert!(broken("\"sent\": ", "\"sent\": -").contains("line "));
+}
+
+#[test]
+fn other_kinds_are_recognized_by_their_beginning() {
+    for (text, kind) in [
+        (&b""[..], Some("an empty file")),
+        (b" \r\n\t", Some("an empty file")),
+        (b"\x1f\x8b\x08", Some("a gzip file (decompress it with gunzip)")),
+        (b"\x1f{}", None),
+        (b"\xff\xfe{\0", Some("UTF-16 text (convert it with iconv -f UTF-16 -t UTF-8)")),
+        (b"\xfe\xff\0{", Some("UTF-16 text (convert it with iconv -f UTF-16 -t UTF-8)")),
+        (b"\x7fELF\x02", Some("a program")),
+        (b"\x7fELK", None),
+        (b"<!DocType HTML>", Some("HTML")),
+        (b"\n<HTML lang=en>", Some("HTML")),
+        (b"<!doctype svg>", Some("XML")),
+        (b"<", Some("XML")),
+        (b"-----BEGIN RSA PRIVATE KEY-----\nAAAA", Some("a PEM private key")),
+        (b"PRIVATE KEY", None),
+        (b"\n-----BEGIN CERTIFICATE-----\r\nAAAA", Some("a PEM certificate")),
+        (b"-----BEGIN DH PARAMETERS-----\nPRIVATE KEY", Some("a PEM file")),
+        (b"       Value     Percentile TotalCount", Some("an hgrm file of percentiles")),
+        (b"Percentile", None),
+        (b"TotalCount", None),
+        (b"#[Logged with multiconn]", Some("an HdrHistogram log")),
+        (b"\"StartTimestamp\",\"Interval_Length\"", Some("an HdrHistogram log")),
+        (b"1 connection to [::1]:1: failed", Some("the printed report of a run")),
+        (b"20 connections to [::1]:1: failed", Some("the printed report of a run")),
+        (b"NOT VALID: client-limited", Some("the printed report of a run")),
+        (b"VALID: client-limited", None),
+        (b"{\n-----BEGIN CERTIFICATE-----", None),
+    ] {
+        assert_eq!(recognize(text), kind, "{}", text.escape_ascii());
+    }
 }
 
 /// Eight bytes that claim a length of four gigabytes must not cause such an allocation.

@@ -2,8 +2,9 @@
 
 use super::{STARTED, sample};
 use crate::results::{
-    Datagrams, Histograms, Interval, Latencies, LoadKind, MergeError, Merger, PeerReplies, PortSearch, Receivers,
-    ReplyCheck, RunResults, Timestamp, html_report, merge,
+    Datagrams, Histograms, Interval, Latencies, LoadKind, MergeError, Merger, PeerReplies, PortSearch,
+    ReceiveTimestamps, Receivers, ReplyCheck, RunResults, Shard, StopCondition, Timestamp, TimestampSource,
+    html_report, merge,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -27,6 +28,58 @@ fn counts_and_histograms_are_added() {
     assert_eq!((merged.intervals.len(), merged.measured_s), (3, 3.0));
     assert_eq!(merged.intervals[1].answered, a.intervals[1].answered + b.intervals[1].answered);
     assert!(merged.valid);
+    assert!(merged.to_string().contains(", 2 runs merged\n"), "{merged}");
+}
+
+/// Facts that all runs share remain, and of others the one that promises less.
+#[test]
+fn descriptions_are_merged() {
+    let stop = |second| StopCondition { expression: "p99>2ms".to_owned(), second, measured: "p99 is 3 ms".to_owned() };
+    let described = |seed| {
+        let mut run = sample(3, 100, seed);
+        (run.load.duration_s, run.load.seed, run.warm_up_s) = (Some(3.0), Some(7), 2.0);
+        run.shard = Some(Shard { index: 1, count: 2 });
+        (run.machine.cpus, run.machine.host) = (Some(2), Some("node-1".to_owned()));
+        run
+    };
+    let one = described(1);
+    let mut same = described(2);
+    same.stop = Some(stop(2));
+    let merged = merge(&[one.clone(), same.clone()]).expect("one kind");
+    assert_eq!(merged.run_ids, ["3-100-1", "3-100-2"]);
+    assert_eq!((merged.program.as_str(), merged.warm_up_s), ("multiconn-client 1.2.3", 2.0));
+    assert_eq!((merged.interrupted, merged.stop, merged.shard), (false, same.stop.clone(), one.shard));
+    assert_eq!(merged.receive_timestamps, one.receive_timestamps);
+    assert_eq!((merged.load.arrivals, merged.load.seed), (one.load.arrivals.clone(), Some(7)));
+    assert_eq!((merged.load.duration_s, &merged.machine), (Some(3.0), &one.machine));
+
+    let mut other = described(3);
+    (other.program, other.warm_up_s, other.interrupted) = ("multiconn-client 2".to_owned(), 1.0, true);
+    (other.stop, other.shard) = (Some(stop(3)), Some(Shard { index: 0, count: 2 }));
+    other.receive_timestamps = Some(ReceiveTimestamps { source: TimestampSource::User, missing: 4 });
+    (other.load.arrivals, other.load.seed, other.load.duration_s) = (Some("uniform".to_owned()), None, Some(5.0));
+    (other.machine.cpus, other.machine.host) = (Some(4), None);
+    let merged = merge(&[same.clone(), other]).expect("one kind");
+    assert_eq!((merged.program.as_str(), merged.warm_up_s), ("multiconn-client 1.2.3, multiconn-client 2", 1.0));
+    assert_eq!((merged.interrupted, merged.stop, merged.shard), (true, same.stop, None));
+    let timestamps = ReceiveTimestamps { source: TimestampSource::User, missing: 4 };
+    assert_eq!(merged.receive_timestamps, Some(timestamps));
+    assert_eq!((merged.load.arrivals, merged.load.seed, merged.load.duration_s), (None, None, Some(5.0)));
+    assert_eq!((merged.machine.cpus, merged.machine.host, merged.machine.kernel), (None, None, one.machine.kernel));
+}
+
+/// A third value joins the list of the first two, once.
+#[test]
+fn differing_options_become_a_list() {
+    let runs = ["1k", "2k", "1k", "3k"].map(|rate| {
+        let mut run = sample(1, 100, 1);
+        run.configuration.set("rate", rate);
+        run
+    });
+    let runs: Vec<_> =
+        (0_u64..).zip(runs).map(|(id, run)| RunResults { run_ids: vec![id.to_string()], ..run }).collect();
+    let merged = merge(&runs).expect("one kind");
+    assert_eq!(merged.configuration.get("rate"), Some(&json!(["1k", "2k", "3k"])));
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod exporting;
 mod files;
 mod golden;
 mod hostile;
+mod intervals;
+mod loads;
 mod merging;
 mod pages;
 mod precisions;

@@ -1,7 +1,11 @@
 //! Text report: fits 80 columns, and the most important lines come first.
 
 use super::sample;
-use crate::results::{LoadKind, ReplyCheck, RunResults, TextReport, compare, format_latency, html_report};
+use crate::results::summary::{opening, subject};
+use crate::results::{
+    Datagrams, LoadKind, PeerReplies, ReplyCheck, RunResults, SearchReply, TextReport, compare, format_latency,
+    html_report,
+};
 use std::time::Duration;
 
 #[test]
@@ -76,6 +80,7 @@ fn valid_run_begins_with_its_target_and_verdict() {
 #[test]
 fn run_without_measurements_is_reported() {
     let mut results = RunResults::of("x");
+    assert_eq!((results.program.as_str(), results.runs, results.valid), ("x", 1, true));
     assert!(!results.is_success() && TextReport(&results).to_string().contains(": nothing was measured\n"));
     results.messages.sent = 1;
     assert!(results.is_success() && TextReport(&results).to_string().contains(": every message was sent\n"));
@@ -119,7 +124,9 @@ fn wording_depends_on_the_reply_check() {
 #[test]
 fn load_that_ends_early_shows_its_length() {
     let mut results = sample(3, 100, 1);
-    for (measured_s, words) in [(10.0, ", for 10.0 s\n"), (0.006_69, ", for 6.69 ms of at most 10.0 s\n")] {
+    for (measured_s, words) in
+        [(10.0, ", for 10.0 s\n"), (9.9, ", for 10.0 s\n"), (0.006_69, ", for 6.69 ms of at most 10.0 s\n")]
+    {
         (results.measured_s, results.load.duration_s, results.load.arrivals) = (measured_s, Some(10.0), None);
         let text = TextReport(&results).to_string();
         assert!(text.contains(words), "{text}");
@@ -177,4 +184,264 @@ fn comparison_fits_into_80_columns() {
     for line in text.lines() {
         assert!(line.chars().count() <= 80, "{line:?} in\n{text}");
     }
+}
+
+#[test]
+fn subject_names_at_most_three_targets() {
+    let mut results = RunResults::of("x");
+    for (requested, targets, expected) in [
+        (1, "a", "1 connection to a"),
+        (2, "a b", "2 connections to a, b"),
+        (3, "a b c", "3 connections to a, b, c"),
+        (1000, "a b c d e", "1,000 connections to a, b, c and 2 more"),
+    ] {
+        results.connections.requested = requested;
+        results.targets = targets.split(' ').map(str::to_owned).collect();
+        assert_eq!(subject(&results), expected);
+    }
+    results.datagrams = Some(Datagrams::default());
+    assert_eq!(subject(&results), "1,000 sockets to a, b, c and 2 more (udp)");
+}
+
+#[test]
+fn opening_has_the_rate_of_the_connections_after_the_first() {
+    let mut results = RunResults::of("x");
+    for (requested, opened, opening_s, expected) in [
+        (10, 10, None, None),
+        (10, 10, Some(0.0), None),
+        (10, 0, Some(0.5), None),
+        (10, 1, Some(0.5), None),
+        (10, 2, Some(0.5), Some("500 ms, 2.00 /s")),
+        // The others replaced connections that had ended.
+        (3, 10, Some(0.5), Some("500 ms, 4.00 /s")),
+    ] {
+        let connections = &mut results.connections;
+        (connections.requested, connections.opened, connections.opening_s) = (requested, opened, opening_s);
+        assert_eq!(opening(&results).as_deref(), expected, "{opened} of {requested}");
+    }
+}
+
+/// A run of two connections with one message each, of which one failed.
+fn short_run() -> RunResults {
+    let mut results = RunResults::of("x");
+    results.targets = vec!["[::1]:1".to_owned()];
+    results.reply_check = ReplyCheck::Echoed;
+    let connections = &mut results.connections;
+    (connections.requested, connections.opened, connections.most_open) = (2, 2, 2);
+    (connections.completed, connections.failed) = (1, 1);
+    (results.messages.sent, results.messages.answered, results.messages.timed_out) = (2, 1, 1);
+    (results.bytes.sent, results.bytes.received) = (2000, 1000);
+    (results.duration_s, results.measured_s) = (2.0, 2.0);
+    results.errors.insert("reply_timeout".to_owned(), 1);
+    results.histograms.connect.record(Duration::from_millis(2));
+    results.histograms.service_time.record(Duration::from_millis(3));
+    results
+}
+
+#[test]
+fn brief_report_leaves_out_the_figures_of_a_load() {
+    let mut results = short_run();
+    results.notes = vec!["a note".to_owned()];
+    results.reasons = vec!["a reason".to_owned()];
+    let reply =
+        |request, text: &str, is_binary, count| SearchReply { request, text: text.to_owned(), is_binary, count };
+    results.search_replies = vec![reply(0, "a", false, 1), reply(1, "b", true, 1200)];
+    let text = "Got result: a
+Got response: b (1,200 times)
+2 connections to [::1]:1: failed
+  connections  2 opened, 2 at the same time, 1 failed
+                       1 timed out waiting for a reply
+  messages     2 sent, 1 echoed and verified, 0.500 /s
+  bytes        2,000 sent, 1,000 echoed and verified
+  time         2.00 s
+  latency               p50       p90       p99     p99.9       max
+    connect         2.00 ms   2.00 ms   2.00 ms   2.00 ms   2.00 ms
+    service         3.00 ms   3.00 ms   3.00 ms   3.00 ms   3.00 ms";
+    assert_eq!(results.to_string(), text);
+    results.search_replies.clear();
+    results.interrupted = true;
+    assert!(results.to_string().starts_with("2 connections to [::1]:1: interrupted\n"));
+    results.interrupted = false;
+    let text = "FAILED: 1 of 2 messages was not answered within the reply timeout
+NOT VALID: a reason
+2 connections to [::1]:1: failed
+  load         closed loop
+  connections  2 opened, 2 at the same time, 1 failed
+                       1 timed out waiting for a reply
+  messages     2 sent, 1 answered and verified, 0.500 /s
+  unanswered   1 timed out, 0 pending, 0 lost
+  bytes        2,000 sent, 1,000 answered and verified
+  time         2.00 s
+  note         a note
+  latency               p50       p90       p99     p99.9    p99.99       max
+    service         3.00 ms   3.00 ms   3.00 ms   3.00 ms   3.00 ms   3.00 ms
+    connect         2.00 ms   2.00 ms   2.00 ms   2.00 ms   2.00 ms   2.00 ms";
+    assert_eq!(TextReport(&results).to_string(), text);
+}
+
+#[test]
+fn brief_report_of_replies_without_a_known_end() {
+    let mut results = short_run();
+    results.reply_check = ReplyCheck::Unframed;
+    results.messages.reads = Some(3000);
+    results.histograms.first_byte.record(Duration::from_millis(1));
+    results.histograms.handshake.record(Duration::from_millis(4));
+    assert_eq!(
+        results.to_string(),
+        "2 connections to [::1]:1: failed
+  connections  2 opened, 2 at the same time, 1 failed
+                       1 timed out waiting for a reply
+  messages     2 sent, 1.00 /s
+  reads        3,000
+  bytes        2,000 sent, 1,000 received
+  time         2.00 s
+  note         the end of a reply is unknown: replies and their latencies are
+               not measured, only the first bytes on each connection; give a
+               framing or a reply size
+  latency               p50       p90       p99     p99.9       max
+    connect         2.00 ms   2.00 ms   2.00 ms   2.00 ms   2.00 ms
+    handshake       4.00 ms   4.00 ms   4.00 ms   4.00 ms   4.00 ms
+    first byte      1.00 ms   1.00 ms   1.00 ms   1.00 ms   1.00 ms"
+    );
+}
+
+#[test]
+fn brief_report_of_datagrams_counts_each_outcome() {
+    let mut results = short_run();
+    results.datagrams = Some(Datagrams { late: 1000, ..Datagrams::default() });
+    for (cause, count) in [
+        ("reply_timeout", 1001),
+        ("refused", 1002),
+        ("corrupt", 1003),
+        ("not_sent_enobufs", 1004),
+        ("undelivered_ehostunreach", 1005),
+        ("not_received_eio", 1006),
+        ("out_of_ports", 1007),
+    ] {
+        results.errors.insert(cause.to_owned(), count);
+    }
+    results.mismatches.count = 1;
+    results.mismatches.first = vec!["datagram 1".to_owned()];
+    let peers = &mut results.datagrams.get_or_insert_default().peers;
+    for (number, (replies, missing)) in [(0, 0), (1000, 0), (2000, 1000), (0, 1), (1, 1)].into_iter().enumerate() {
+        peers.insert(format!("10.0.0.{number}:1"), PeerReplies { replies, missing, ..PeerReplies::default() });
+    }
+    assert_eq!(
+        results.to_string(),
+        "2 sockets to [::1]:1 (udp): failed
+  sockets      2 opened, 1 failed
+                   1,007 out of ports: no local port is free for this target; \
+    widen net.ipv4.ip_local_port_range, or connect from more source addresses
+  datagrams    2 sent, 1 echoed and verified, 0.500 /s
+  not sent     1,004: No buffer space available (ENOBUFS)
+  undelivered  1,005: the host cannot be reached (EHOSTUNREACH)
+  not received 1,006 failures: Input/output error (EIO)
+  timed out    1,001: no reply within the reply timeout
+  late         1,000: after the reply timeout
+  refused      1,002: nothing listens there
+  corrupt      1,003
+    datagram 1
+  answered by  5 peers: 10.0.0.0:1, 10.0.0.1:1 1,000, 10.0.0.2:1 2,000 (1,000
+               missing), 10.0.0.3:1 0 (1 missing), …
+  bytes        2,000 sent, 1,000 echoed and verified
+  time         2.00 s
+  latency               p50       p90       p99     p99.9       max
+    service         3.00 ms   3.00 ms   3.00 ms   3.00 ms   3.00 ms"
+    );
+    // Without counted replies, a reply timeout has no line of its own.
+    results.reply_check = ReplyCheck::NotExpected;
+    results.errors.clear();
+    assert!(!results.to_string().contains("timed out"), "{results}");
+}
+
+#[test]
+fn failures_are_named_by_target_in_the_order_given() {
+    let mut results = short_run();
+    results.targets = ["b", "a"].map(str::to_owned).to_vec();
+    results.connections.retries = 1234;
+    results.failed_by_target = ["a", "b", "c"].map(|target| (target.to_owned(), 1000)).into();
+    let text = results.to_string();
+    let lines: Vec<_> =
+        text.lines().filter(|line| line.starts_with("  target") || line.starts_with("  retries")).collect();
+    assert_eq!(
+        lines,
+        [
+            "  retries      1,234",
+            "  target       b: 1,000 failed",
+            "  target       a: 1,000 failed",
+            "  target       c: 1,000 failed"
+        ]
+    );
+}
+
+#[test]
+fn the_first_line_has_the_outcome() {
+    let first = |change: fn(&mut RunResults)| {
+        let mut results = RunResults::of("x");
+        change(&mut results);
+        let text = TextReport(&results).to_string();
+        text.lines().next().and_then(|line| line.strip_prefix("0 connections to : ")).map(str::to_owned)
+    };
+    for (outcome, change) in [
+        ("nothing was measured", (|_| {}) as fn(&mut RunResults)),
+        ("interrupted before anything was measured", |run| run.interrupted = true),
+        ("interrupted", |run| (run.interrupted, run.messages.sent) = (true, 1)),
+        ("nothing was sent; everything received was read", |run| run.load.kind = LoadKind::ReadOnly),
+        ("every message was sent", |run| run.messages.sent = 1),
+        ("every message was answered", |run| run.messages.answered = 1),
+        ("failed", |run| _ = run.errors.insert("reset".to_owned(), 1)),
+    ] {
+        assert_eq!(first(change).as_deref(), Some(outcome));
+    }
+}
+
+/// Causes are those of lost messages, and unknown without one.
+#[test]
+fn only_lost_messages_have_causes() {
+    let mut results = short_run();
+    results.errors.insert("reset".to_owned(), 1);
+    for (lost, line) in [
+        (0, "FAILED: 1 of 2 messages was not answered within the reply timeout"),
+        (1, "FAILED: 1 of 3 messages was not answered within the reply timeout, 1 lost (reset)"),
+    ] {
+        results.messages.lost = lost;
+        let text = TextReport(&results).to_string();
+        assert_eq!(text.replace("\n        ", " ").lines().next(), Some(line));
+    }
+}
+
+#[test]
+fn a_mismatch_is_shown_with_its_number() {
+    let mut results = short_run();
+    results.mismatches.count = 1234;
+    results.mismatches.first = vec!["connection 1".to_owned()];
+    for (cause, lines) in [
+        ("reset", "\n  mismatches   1,234\n    connection 1\n"),
+        ("wrong_reply", "\n  wrong reply  2,345\n    connection 1\n"),
+    ] {
+        results.errors.insert(cause.to_owned(), 2345);
+        assert!(results.to_string().contains(lines), "{results}");
+        assert!(TextReport(&results).to_string().contains(lines), "{results}");
+    }
+}
+
+/// The labels of the latency table.
+fn rows(report: &str) -> Vec<&str> {
+    let table = report.lines().skip_while(|line| !line.starts_with("  latency"));
+    table.skip(1).filter_map(|line| line.get(4..14).map(str::trim)).collect()
+}
+
+#[test]
+fn the_service_time_is_shown_if_it_differs() {
+    let mut results = short_run();
+    results.load.kind = LoadKind::Open;
+    results.histograms.response_time.record(Duration::from_millis(3));
+    assert_eq!(rows(&results.to_string()), ["response", "connect"]);
+    results.histograms.response_time.record(Duration::from_millis(4));
+    assert_eq!(rows(&results.to_string()), ["response", "service", "connect"]);
+    results.histograms.service_time.clear();
+    assert_eq!(rows(&results.to_string()), ["response", "connect"]);
+    // A brief report says so if there are none.
+    let empty = RunResults::of("x").to_string();
+    assert!(empty.ends_with("\n    connect            none\n    service            none"), "{empty}");
 }
