@@ -1,5 +1,6 @@
 //! Time of an operation: the median of many samples, each of enough operations to be longer than the clock is coarse.
 
+use std::cell::Cell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,18 @@ pub(crate) struct Harness {
     filter: String,
     /// Each operation runs a few times only, to show that it works.
     quick: bool,
+    /// A benchmark has run.
+    has_run: Cell<bool>,
 }
 
 impl Harness {
     pub(crate) fn new(filter: String, quick: bool) -> Self {
-        Self { filter, quick }
+        Self { filter, quick, has_run: Cell::new(false) }
+    }
+
+    /// Whether any benchmark was selected.
+    pub(crate) fn has_run(&self) -> bool {
+        self.has_run.get()
     }
 
     /// Measures `operation` under this name, if it is selected.
@@ -25,6 +33,7 @@ impl Harness {
         if !name.contains(&self.filter) {
             return;
         }
+        self.has_run.set(true);
         let operations = self.operations_per_sample(&mut operation);
         let count = if self.quick { 1 } else { SAMPLES };
         let mut samples: Vec<f64> = (0..count).map(|_| time(operations, &mut operation)).collect();

@@ -2,7 +2,7 @@
 //!
 //! Internal modules are compiled into the benchmark from their files, so that they stay private in the library.
 
-#![allow(clippy::print_stdout, reason = "a benchmark reports on stdout")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark reports")]
 
 mod buffers;
 mod codecs;
@@ -11,11 +11,10 @@ mod histograms;
 mod internal;
 mod slabs;
 mod turns;
-// A check of all targets compiles benchmarks as tests, and would look for those of the wheel in another directory.
-#[cfg(not(test))]
 mod wheels;
 
 use harness::Harness;
+use std::process::ExitCode;
 
 const USAGE: &str = "\
 Usage: cargo bench --bench micro -- [OPTIONS] [TEXT]
@@ -25,23 +24,30 @@ Usage: cargo bench --bench micro -- [OPTIONS] [TEXT]
   -h, --help  print this text
 ";
 
-fn main() {
+fn main() -> ExitCode {
     let (mut filter, mut quick) = (String::new(), false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             // Cargo adds this one.
             "--bench" => {}
             "--quick" => quick = true,
-            "-h" | "--help" => return print!("{USAGE}"),
+            "-h" | "--help" => {
+                print!("{USAGE}");
+                return ExitCode::SUCCESS;
+            }
             text => text.clone_into(&mut filter),
         }
     }
-    let harness = Harness::new(filter, quick);
+    let harness = Harness::new(filter.clone(), quick);
     buffers::bench(&harness);
     codecs::bench(&harness);
-    #[cfg(not(test))]
     wheels::bench(&harness);
     slabs::bench(&harness);
     histograms::bench(&harness);
     turns::bench(&harness);
+    if harness.has_run() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("micro: no benchmark's name contains {filter:?}; all names: cargo bench --bench micro -- --quick");
+    ExitCode::from(2)
 }

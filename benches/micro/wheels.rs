@@ -25,7 +25,7 @@ pub(crate) fn bench(harness: &Harness) {
         let mut timers = Timers::new(count);
         move || {
             let next = timers.next();
-            timers.wheel.cancel(&mut timers.timers[next as usize]);
+            timers.wheel.cancel(&mut timers.armed[next as usize]);
             timers.arm(next);
         }
     });
@@ -49,7 +49,7 @@ pub(crate) fn bench(harness: &Harness) {
 
 struct Timers {
     wheel: Wheel,
-    timers: Vec<Timer>,
+    armed: Vec<Timer>,
     now: Instant,
     next: u32,
 }
@@ -59,23 +59,23 @@ impl Timers {
     fn new(count: usize) -> Self {
         let count = u32::try_from(count).expect("at most a million");
         let now = Instant::now();
-        let (mut wheel, mut timers) = (Wheel::new(now), Vec::new());
+        let (mut wheel, mut armed) = (Wheel::new(now), Vec::new());
         for index in 0..count {
             let mut timer = Timer::default();
             wheel.arm(&mut timer, Key::fixed(index), Some(now + TIMEOUT * (index + 1) / count));
-            timers.push(timer);
+            armed.push(timer);
         }
-        Self { wheel, timers, now, next: 0 }
+        Self { wheel, armed, now, next: 0 }
     }
 
     fn next(&mut self) -> u32 {
-        let count = u32::try_from(self.timers.len()).expect("at most a million");
+        let count = u32::try_from(self.armed.len()).expect("at most a million");
         self.next = (self.next + STRIDE) % count;
         black_box(self.next)
     }
 
     fn arm(&mut self, index: u32) {
-        self.wheel.arm(&mut self.timers[index as usize], Key::fixed(index), Some(self.now + TIMEOUT));
+        self.wheel.arm(&mut self.armed[index as usize], Key::fixed(index), Some(self.now + TIMEOUT));
     }
 
     fn expire_next(&mut self) {

@@ -9,6 +9,8 @@
 //! closes frees it, so the wheel never holds more nodes than timers.
 
 #[cfg(test)]
+// The benchmark "micro" includes this file from another directory.
+#[path = "wheel/tests.rs"]
 mod tests;
 
 use super::Key;

@@ -1,7 +1,6 @@
 //! Tests of the timer wheel: comparison with a plain list of deadlines, and the memory of cancelled timers.
 
-use super::{EXPIRED, LAST_TICK, Node, SLOTS, Timer, Wheel};
-use crate::event_loop::Key;
+use super::{EXPIRED, Key, LAST_TICK, Node, SLOTS, Timer, Wheel};
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 
