@@ -182,8 +182,10 @@ impl LoopContext {
         // Events that wait already must not be overwritten.
         if self.events.is_empty() && now.saturating_duration_since(self.looked) >= LOOK_INTERVAL {
             self.looked = now;
-            // An error returns in the next round.
-            return self.poll(Some(Duration::ZERO)).is_err() || !self.events.is_empty();
+            if self.poll(Some(Duration::ZERO)).is_err() {
+                // It returns in the next round.
+                return true;
+            }
         }
         !self.events.is_empty()
     }
