@@ -36,10 +36,11 @@ impl<S: Service> Connection<S> {
         }
         self.deadline_dirty = true;
         // The layer below answers input that it cannot decode (a TLS alert), so the connection closes in order instead
-        // of by a reset.
+        // of by a reset. Nothing can follow that answer.
         let is_answered_below = error.kind() == io::ErrorKind::InvalidData && !is_ending;
         if is_answered_below {
             self.phase = self.after_open();
+            self.discard_sends();
         } else {
             self.end_now(self.has_unsent());
         }

@@ -576,6 +576,16 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// Accepts no more bytes from handles. Those that were accepted are not sent.
+    fn discard_sends(&mut self) {
+        if let Some(rare) = self.rare.existing()
+            && let Some(handle) = &rare.handle
+        {
+            handle.discard();
+            rare.sends_due = false;
+        }
+    }
+
     /// Accepts no more bytes from handles. Those that were accepted are sent.
     fn refuse_sends(&mut self) {
         if let Some(rare) = self.rare.existing()

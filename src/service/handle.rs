@@ -219,6 +219,14 @@ impl Handle {
         self.state().is_closed = true;
     }
 
+    /// Accepts no more bytes and drops those that wait: nothing more can be sent.
+    pub(crate) fn discard(&self) {
+        let mut state = self.state();
+        state.is_closed = true;
+        state.bytes = 0;
+        state.messages = VecDeque::new();
+    }
+
     /// Accepts no more bytes and drops those that wait: the connection has ended.
     pub(crate) fn end(&self) {
         let mut state = self.state();

@@ -2,6 +2,7 @@
 
 use super::{CloseReason, Harness, Nothing, Phase, SECOND};
 use crate::service::{Context, Handle, Host, Input, Notify, Output, SendError, Service, Wait};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -260,4 +261,18 @@ fn a_handle_that_was_used_before_the_connection_existed_is_noticed() {
     harness.connection.set_handle(handle);
     take(&mut harness);
     assert_eq!(harness.connection.writing(), b"12");
+}
+
+/// A layer below answers with an alert, which is the last that is sent. With messages behind it the connection would be cut,
+/// and the reset could destroy the alert.
+#[test]
+fn nothing_is_sent_after_undecodable_input() {
+    let (mut harness, handle, _owner) = handled();
+    handle.send(*b"1234").expect("room");
+    harness.connection.handle_requests();
+    harness.connection.handle_error(&ErrorKind::InvalidData.into());
+    assert_eq!(handle.send(*b"5"), Err(SendError::Closed));
+    assert!(!harness.connection.wants_sends() && harness.connection.wants_shut());
+    harness.shut();
+    assert!(!harness.connection.is_cut());
 }
