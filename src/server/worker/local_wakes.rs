@@ -35,6 +35,14 @@ pub(super) fn push(key: Key) {
     WOKEN.with_borrow_mut(|woken| woken.push(key));
 }
 
+/// Runs `act` as another thread would.
+#[cfg(all(test, multiconn_simulated))]
+pub(super) fn on_another_thread(act: impl FnOnce()) {
+    let worker = RUNNING.replace(0);
+    act();
+    RUNNING.set(worker);
+}
+
 /// Connections that were woken on the thread of their worker.
 #[derive(Debug)]
 pub(super) struct LocalWakes {

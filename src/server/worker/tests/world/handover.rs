@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// What has been written to the channel is read at once.
@@ -37,6 +38,8 @@ pub(super) struct HandoverPlan {
     ready_after: Vec<Nanos>,
     /// The new process fails before it is ready.
     fails_after: Option<Nanos>,
+    /// A signal to end arrives at the new process before it is ready.
+    signalled_after: Option<Nanos>,
     /// How long an aborted process takes to exit.
     exits_after: Nanos,
 }
@@ -54,7 +57,13 @@ impl HandoverPlan {
             ready_after: (0..plan.config.workers).map(|_| rng.below(longest)).collect(),
             fails_after: rng.one_in(3).then(|| rng.below(longest)),
             exits_after: rng.below(EXIT_GRACE),
+            signalled_after: None,
         }
+    }
+
+    pub(super) fn add_signal(&mut self, rng: &mut Rng) {
+        let longest = self.ready_after.iter().max().copied().unwrap_or_default();
+        self.signalled_after = rng.one_in(3).then(|| rng.below(longest + 1));
     }
 }
 
@@ -69,6 +78,8 @@ enum Act {
     TimeOut(usize),
     /// The new process fails.
     Fail(usize),
+    /// The new process is told to end.
+    EndNew(usize),
     /// The thread kills a new process that was aborted, unless it has exited.
     Kill(usize),
     /// The thread of a handover drains its process.
@@ -178,9 +189,10 @@ impl<'a> Operator<'a> {
             Act::ReadAnswer(number) if current == Some(number) => self.read_answer(AT_ONCE, now),
             Act::TimeOut(number) if current == Some(number) => self.read_answer(Duration::ZERO, now),
             Act::Fail(number) if current == Some(number) => self.fail(workers, number, now),
+            Act::EndNew(number) if current == Some(number) => self.end_new(workers, number + 1, now),
             Act::Kill(number) if current == Some(number) => self.kill(workers, number, now),
             // The handover has ended.
-            Act::Launch(_) | Act::ReadAnswer(_) | Act::TimeOut(_) | Act::Fail(_) | Act::Kill(_) => {}
+            Act::Launch(_) | Act::ReadAnswer(_) | Act::TimeOut(_) | Act::Fail(_) | Act::EndNew(_) | Act::Kill(_) => {}
             Act::Drain(process) => {
                 self.shared(process).handle.drain();
                 self.records.borrow_mut().processes[process].ended_at.get_or_insert(now);
@@ -225,14 +237,18 @@ impl<'a> Operator<'a> {
             self.records.borrow_mut().loops.push(process);
         }
         self.acts.extend(plan.fails_after.map(|after| (now + after, Act::Fail(number))));
+        self.acts.extend(plan.signalled_after.map(|after| (now + after, Act::EndNew(number))));
     }
 
     /// Starts a worker of a new process, as its thread does.
     fn start(&mut self, workers: &mut Workers<'a>, number: usize, starting: Starting) {
         let Starting { process, number: worker, event_loop, listener } = starting;
         let shared = self.shared(process);
+        let is_draining = shared.process.is_draining.load(Ordering::Relaxed);
         let started = start_worker(shared, (process, worker), (event_loop, listener), &self.plan, &self.records);
         let now = with(|kernel| kernel.now);
+        // It ends after its start, however late that is.
+        self.records.borrow_mut().processes[process].ended_at.iter_mut().for_each(|ended_at| *ended_at = now);
         match started {
             Ok(running) => workers[number] = Some(running),
             Err(running) => {
@@ -250,6 +266,9 @@ impl<'a> Operator<'a> {
             let mut world = self.records.borrow_mut();
             if !is_complete {
                 world.violations.push(format!("process {process} takes over before all of its workers accept"));
+            }
+            if is_draining {
+                world.violations.push(format!("process {process} takes over although it was told to end"));
             }
             let is_aborted = |attempt: &Attempt| attempt.is_aborted || self.signalled == Some(attempt.old);
             if self.attempt.as_ref().is_none_or(is_aborted) {
@@ -306,6 +325,15 @@ impl<'a> Operator<'a> {
         }
     }
 
+    /// A signal to end arrives at the process that is being started, if its first worker runs already.
+    fn end_new(&mut self, workers: &mut Workers<'a>, process: usize, now: Nanos) {
+        let runs = workers.iter().flatten().any(|running| running.process == process);
+        if runs && self.ready != Some(process) {
+            self.records.borrow_mut().processes[process].ended_at.get_or_insert(now);
+            self.signal(workers, process, 1);
+        }
+    }
+
     fn kill(&mut self, workers: &mut Workers<'a>, number: usize, now: Nanos) {
         if self.processes[number + 1].get().is_some() {
             self.end_process(workers, number + 1);
@@ -332,7 +360,15 @@ impl<'a> Operator<'a> {
         if is_starting || workers.iter().flatten().any(|running| running.process == process) {
             return;
         }
-        self.shared(process).handover.abort();
+        let handover = &self.shared(process).handover;
+        if handover.is_taking_over() {
+            handover.close_channel();
+            let number = process - 1;
+            let now = with(|kernel| kernel.now);
+            self.acts.push((now + self.plan.handovers[number].latency, Act::ReadAnswer(number)));
+            return self.sleep();
+        }
+        handover.abort();
         // With it its thread.
         let Some(Attempt { number, .. }) = self.attempt.take_if(|attempt| attempt.old == process) else { return };
         if self.ready == Some(number + 1) {
@@ -361,6 +397,7 @@ impl<'a> Operator<'a> {
         drop(world);
         let handle = &self.shared(process).handle;
         if self.plan.ends_by_signal {
+            self.signalled = Some(process);
             self.signal(workers, process, if is_stop { 2 } else { 1 });
             // The thread sees the end of the channel.
             self.acts.extend(self.attempt.as_ref().map(|attempt| (now + 1000, Act::ReadAnswer(attempt.number))));
@@ -373,9 +410,8 @@ impl<'a> Operator<'a> {
 
     /// Signals to end arrive at a process.
     fn signal(&mut self, workers: &mut Workers<'a>, process: usize, count: usize) {
-        self.signalled = Some(process);
         let first = workers.iter().position(|one| one.as_ref().is_some_and(|running| running.process == process));
-        let number = first.expect("it serves");
+        let number = first.expect("one of its workers runs");
         let Some(Running { worker, event_loop, .. }) = &mut workers[number] else { return };
         with(|kernel| kernel.enter(number));
         worker.woken.enter();

@@ -30,7 +30,7 @@ impl Peer {
 
     /// Whether the service answers each part of a message at once.
     fn answers_each_part(&self) -> bool {
-        matches!(self.plan.service, Kind::Echo | Kind::Delayed | Kind::Unframed | Kind::Proxy)
+        matches!(self.plan.service, Kind::Echo | Kind::Delayed | Kind::Unframed | Kind::Proxy | Kind::Posted)
     }
 
     fn connect(&mut self, kernel: &mut Kernel, script: usize, is_ending: bool) -> Option<usize> {

@@ -21,6 +21,9 @@ const TLS_WORLDS: u64 = 32;
 /// Handovers follow from a generator of their own, so that the other worlds are the same as without them.
 const HANDOVERS: u64 = 1 << 63;
 
+/// Distinguishes the generator that decides whether another thread answers.
+const POSTED: u64 = 1 << 62;
+
 /// What is no TLS, or no valid one: an HTTP request, a damaged and an endless ClientHello, data before the handshake, a
 /// record that is too long.
 const FOREIGN: [&[u8]; 6] = [
@@ -119,6 +122,9 @@ impl Plan {
         let mut rng = Rng::new(seed);
         let mut plan = Self::new(&mut rng);
         plan.add_handovers(&mut Rng::new(seed ^ HANDOVERS));
+        if plan.service == Kind::Echo && Rng::new(seed ^ POSTED).one_in(3) {
+            plan.service = Kind::Posted;
+        }
         (plan, rng)
     }
 
@@ -127,6 +133,7 @@ impl Plan {
             self.config.handover_timeout = Duration::from_millis(rng.pick(&[20, 1000, 5000]));
             self.handovers = (0..=rng.index(3)).map(|_| HandoverPlan::new(rng, self)).collect();
             self.ends_by_signal = rng.one_in(2);
+            self.handovers.iter_mut().for_each(|handover| handover.add_signal(rng));
         }
     }
 

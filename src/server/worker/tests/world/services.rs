@@ -1,6 +1,7 @@
 //! Services of a world: what they answer, and whether their calls and the reasons of their ends are right.
 
 use super::plan::Plan;
+use super::posted::Posted;
 use super::record::{ProcessRecord, Records};
 use super::{MILLISECOND, Nanos};
 use crate::codec::Framing;
@@ -32,6 +33,8 @@ pub(super) enum Kind {
     Greeting,
     /// To one of two upstreams, which echo.
     Proxy,
+    /// Echoes through another thread.
+    Posted,
 }
 
 impl Kind {
@@ -57,6 +60,7 @@ impl Kind {
             Self::Unframed => Box::new(Unframed::new(answer)),
             Self::Discard => Box::new(Discard),
             Self::Greeting => Box::new(OneShot::new(|| GREETING)),
+            Self::Posted => Box::new(Posted::new(buffer_bytes, context)),
             Self::Proxy => {
                 // Each connection has its own, so that the preamble names the peer.
                 let upstreams = ["192.0.2.10", "192.0.2.11"].map(|host| {
@@ -87,7 +91,7 @@ impl Kind {
     /// The answer to `stream`. It is a prefix of the answer to any longer stream.
     pub(super) fn answer(self, stream: &[u8]) -> Vec<u8> {
         match self {
-            Self::Echo | Self::Delayed | Self::Proxy => stream.to_vec(),
+            Self::Echo | Self::Delayed | Self::Proxy | Self::Posted => stream.to_vec(),
             Self::Lines => {
                 let end = stream.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
                 stream[..end].to_ascii_uppercase()
@@ -198,7 +202,12 @@ impl Watched {
                 CloseReason::Reset => record.broke_off || record.closed,
                 // Input that is discarded does not count.
                 CloseReason::Idle => {
-                    let moved = if self.plan.has_tls { record.moved_while_open } else { server.last_moved };
+                    let moved = match self.plan.service {
+                        // What a handle has accepted is still sent.
+                        Kind::Posted => 0,
+                        _ if self.plan.has_tls => record.moved_while_open,
+                        _ => server.last_moved,
+                    };
                     let since = moved.max(self.last_input.0).max(record.opened.0);
                     self.was_idle || has_passed(since, limits.idle)
                 }
