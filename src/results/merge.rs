@@ -147,7 +147,7 @@ impl Merger {
             None => {
                 self.configuration = results.configuration.clone();
                 // A search is of one client alone.
-                self.merged = Some(RunResults { intervals: Vec::new(), find_max: None, ..results.clone() });
+                self.merged = Some(RunResults { find_max: None, ..results.clone() });
             }
             Some(merged) => {
                 merged.started = merged.started.min(results.started);

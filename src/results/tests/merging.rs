@@ -93,6 +93,8 @@ fn intervals_are_aligned_by_the_clock() {
     let (a, b) = (&a.intervals, &b.intervals);
     let expected = [a[0].answered, a[1].answered, a[2].answered + b[0].answered, b[1].answered, b[2].answered];
     assert_eq!(answered, expected);
+    let starts: Vec<f64> = merged.intervals.iter().map(|interval| interval.start_s).collect();
+    assert!(starts.iter().copied().eq([0.0, 1.0, 2.0, 3.0, 4.0]), "{starts:?}");
     assert!((merged.duration_s - 5.1).abs() < 1e-9 && (merged.measured_s - 5.1).abs() < 1e-9, "{merged:?}");
 }
 
