@@ -95,6 +95,24 @@ fn other_kinds_are_recognized_by_their_beginning() {
     }
 }
 
+/// Version 1 counted wrong replies among the lost messages, except for those without a connection.
+#[test]
+fn version_1_is_upgraded() {
+    let mut results = sample(1, 100, 1);
+    for (cause, count) in [("mismatch", 2), ("wrong_answer", 4), ("lost", 8), ("receive_eio", 16), ("reset", 32)] {
+        results.errors.insert(cause.to_owned(), count);
+    }
+    for (lost, no_connection, expected) in [(50, 40, (6, 44)), (50, 46, (4, 46))] {
+        (results.messages.lost, results.messages.no_connection) = (lost, no_connection);
+        let text = results.to_json().replace("multiconn-run/2", "multiconn-run/1");
+        let read = RunResults::from_json(&text).expect("it is of version 1");
+        assert_eq!((read.messages.wrong, read.messages.lost), expected);
+        let causes =
+            [("mismatch", 2), ("not_received_eio", 16), ("reply_timeout", 8), ("reset", 32), ("wrong_reply", 4)];
+        assert!(read.errors.iter().map(|(cause, count)| (cause.as_str(), *count)).eq(causes), "{:?}", read.errors);
+    }
+}
+
 /// Eight bytes that claim a length of four gigabytes must not cause such an allocation.
 #[test]
 fn claimed_length_is_not_trusted() {

@@ -72,6 +72,9 @@ fn a_client_is_busy_in_its_rounds() {
     assert_eq!(validate(&results), []);
     (0..1400).for_each(|_| results.histograms.loop_round.record(Duration::from_millis(1)));
     assert!(matches!(validate(&results)[..], [Reason::Saturated { .. }]), "{:?}", validate(&results));
+    // Two workers have twice the time.
+    results.configuration.set("workers", 2);
+    assert_eq!(validate(&results), []);
 }
 
 #[test]
