@@ -209,7 +209,9 @@ impl Watched {
                         _ => server.last_moved,
                     };
                     let since = moved.max(self.last_input.0).max(record.opened.0);
-                    self.was_idle || has_passed(since, limits.idle)
+                    // A jump of the clock within a round is seen by the next one: activity has the instant at which its round began.
+                    let jump = Duration::from_nanos(self.plan.faults.longest_jump);
+                    self.was_idle || has_passed(since, limits.idle.map(|idle| idle.saturating_sub(jump)))
                 }
                 CloseReason::FirstByteTimeout => self.last_input.1 == 0 && has_passed(opened, limits.first_byte),
                 CloseReason::WriteTimeout => {
