@@ -1,8 +1,9 @@
 //! Comparison of runs with known differences.
 
 use super::{RunResults, sample};
-use crate::results::{Change, ReplyCheck, compare};
-use std::collections::BTreeMap;
+use crate::results::bootstrap::Blocks;
+use crate::results::{Change, Interval, Latencies, ReplyCheck, compare};
+use std::collections::{BTreeMap, BTreeSet};
 
 fn outcomes(before: &RunResults, after: &RunResults) -> BTreeMap<&'static str, Change> {
     compare(before, after).outcomes().collect()
@@ -131,4 +132,33 @@ fn runs_without_enough_data_are_inconclusive() {
     expect(failed, "lost every connection");
     expect(sample(7, 100, 2), "is too short: it has 7 intervals of the 8 that are needed");
     expect(few, "is too short: it has 999 of the 1,000 replies that a p99 needs");
+}
+
+#[test]
+fn new_losses_are_inconclusive() {
+    let before = sample(10, 100, 1);
+    let mut after = sample(10, 100, 2);
+    for (requested, failed, lost) in [
+        (5, 2, "2 of 5 connections"),
+        (5, 5, "5 of 5 connections"),
+        (1, 1, "1 of 1 connection"),
+        (5, 9, "9 connections"),
+    ] {
+        (after.connections.requested, after.connections.failed, after.connections.completed) = (requested, failed, 1);
+        let expected = format!("the run after lost {lost}, and the run before none");
+        assert_eq!(compare(&before, &after).inconclusive, [expected]);
+    }
+}
+
+#[test]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "nanoseconds")]
+fn a_draw_without_replies_has_no_time() {
+    let mut results = RunResults::of("x");
+    results.intervals = vec![Interval { seconds: 1.0, ..Interval::default() }; 8];
+    let mut latencies = Latencies::default();
+    latencies.record_nanos(1000);
+    results.intervals[3].latency = latencies.pack();
+    let blocks = Blocks::of(&results).expect("eight intervals");
+    let times: BTreeSet<u64> = blocks.draws(1).map(|draw| draw.at(0.5) as u64).collect();
+    assert_eq!(times, BTreeSet::from([0, 1000]));
 }
