@@ -131,4 +131,6 @@ fn reasons_of_a_shard_name_it() {
     let merged = merge(&runs).expect("one kind");
     assert!(merged.reasons.iter().any(|reason| reason.starts_with("shard 1 of 3: client-limited")), "{merged:?}");
     assert_eq!(merged.notes, ["shard 2 of 3 is missing"]);
+    let alone = merge(&runs[..1]).expect("one kind");
+    assert_eq!(alone.notes, [""; 0], "one shard is not a merged load");
 }
