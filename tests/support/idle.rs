@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Whether all threads of the child of this process that has the other end of one of `streams` sleep: it has handled
 /// everything that has arrived. True if no child has one, or if that cannot be read.
-pub(super) fn is_peer_idle<'a>(streams: impl IntoIterator<Item = &'a TcpStream>) -> bool {
+pub(crate) fn is_peer_idle<'a>(streams: impl IntoIterator<Item = &'a TcpStream>) -> bool {
     if fs::read_to_string("/proc/self/stat").is_err() {
         return true;
     }

@@ -19,6 +19,7 @@ mod summary;
 mod transcript;
 mod wait;
 
+pub(crate) use idle::is_peer_idle;
 pub(crate) use network::forge;
 #[cfg(target_os = "linux")]
 pub(crate) use network::in_own_network;

@@ -1,9 +1,12 @@
 //! TLS connections closed with unsent output: the peer sees a reset. Slow readers are not closed.
 
-use super::support::{PATIENCE, Program, await_full, closing, connect_with_buffers, expect_reset};
+use super::support::{
+    PATIENCE, Program, SocketState, await_full, await_until, closing, connect_with_buffers, expect_reset, is_peer_idle,
+    socket_state,
+};
 use super::{Authority, Peer, address, logging_server};
 use rustls::ClientConnection;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -35,6 +38,39 @@ fn a_peer_that_ends_without_close_notify_is_reset() {
     await_full(address(&server), &peer);
     peer.shutdown(Shutdown::Write).unwrap();
     expect_reset_for(&server, peer, "truncated by peer");
+}
+
+/// Without close_notify the end of the input is an error. The whole reply is in the TLS session then, which would lose
+/// it silently.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_reply_in_the_session_is_lost_by_a_reset() {
+    const MESSAGE: [u8; 256] = [7; 256];
+    let authority = Authority::new();
+    let server = logging_server(&authority, &["--send-buffer", "4KiB"]);
+    let to = address(&server);
+    let session = ClientConnection::new(authority.client_config(), "localhost".try_into().unwrap()).unwrap();
+    let mut peer = Peer::new(session, connect_with_buffers(to, 4 << 10));
+    let at = peer.sock.local_addr().unwrap();
+    // The states of both sockets after everything was read and answered as far as there was room.
+    let mut states = [None; 2];
+    let mut sent = 0;
+    let in_sockets = |states: [Option<SocketState>; 2]| {
+        states[0].map_or(0, |server| server.unacknowledged) + states[1].map_or(0, |peer| peer.unread)
+    };
+    // More than the last message, in case that is still on its way.
+    while sent < in_sockets(states) + 4 * MESSAGE.len() {
+        peer.write_all(&MESSAGE).unwrap();
+        sent += MESSAGE.len();
+        await_until("the server to rest", || {
+            let before = std::mem::replace(&mut states, [socket_state(to, at), socket_state(at, to)]);
+            let [server, ours] = states.map(|state| state.expect("it is open"));
+            let is_still = states == before && is_peer_idle([&peer.sock]);
+            is_still && server.unread == 0 && ours.unacknowledged == 0
+        });
+    }
+    peer.sock.shutdown(Shutdown::Write).unwrap();
+    expect_reset_for(&server, peer.sock, "truncated by peer");
 }
 
 #[test]
