@@ -30,7 +30,7 @@ pub trait ByteStream {
     ///
     /// # Errors
     ///
-    /// Those of send(2).
+    /// Those of send(2), such as `EPIPE` after [`shut_sending`](Self::shut_sending).
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
     /// Writes as many of `slices` as the stream takes, in one call where it can (writev(2)). By default it takes only the

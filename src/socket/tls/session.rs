@@ -234,8 +234,11 @@ impl<T: ByteStream> ByteStream for TlsLayer<T> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Nothing follows a fatal alert (RFC 8446, section 6.2).
         self.check()?;
+        // Nothing follows close_notify or a fatal alert (RFC 8446, section 6). The session would take it, and lose it.
+        if self.close_notify_sent || self.fault.is_some() {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         let mut taken = 0;
         while taken < bytes.len() {
             // Ciphertext that is already waiting goes out with it.
