@@ -54,13 +54,11 @@ impl Shared {
             return Ok(());
         }
         let takes_over = self.handover.is_taking_over();
-        // A process that was told to end meanwhile leaves the service to the old one.
-        if takes_over && self.process.is_draining.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        // The old process notifies the service manager itself: until then it is the main process.
-        if !self.handover.release_parent()? {
-            self.service_manager.notify_ready();
+        match self.handover.release_parent(&self.process.is_draining)? {
+            None => return Ok(()),
+            // The old process notifies the service manager itself: until then it is the main process.
+            Some(true) => {}
+            Some(false) => self.service_manager.notify_ready(),
         }
         if takes_over {
             self.handle.workers.iter().for_each(|worker| worker.send(Message::Serve));

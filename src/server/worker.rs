@@ -448,6 +448,8 @@ impl<'a, S: Service> Worker<'a, S> {
         }
         let was_starting = std::mem::replace(&mut self.stage, Lifecycle::Draining) == Lifecycle::Starting;
         self.shared.process.is_draining.store(true, Ordering::Relaxed);
+        // A signal can arrive before the message that lets this worker serve.
+        let old_one_serves = was_starting && self.shared.handover.is_taking_over();
         self.shared.service_manager.notify_stopping();
         self.limits.drain_by = Some(later(context.now, self.shared.config.drain_timeout));
         // Only connections that are pending now, not those that keep arriving.
@@ -456,7 +458,7 @@ impl<'a, S: Service> Worker<'a, S> {
             match self.acceptors[index].purpose() {
                 Purpose::Admin => {}
                 // The old process accepts them.
-                Purpose::Service if was_starting => self.acceptors[index].close(context),
+                Purpose::Service if old_one_serves => self.acceptors[index].close(context),
                 Purpose::Service => {
                     self.acceptors[index].begin_turn(max_pending);
                     self.accept_backlog(context, index);

@@ -3,6 +3,7 @@
 use super::child_program::ChildProgram;
 use crate::socket::{BoundEndpoint, FdSender, ParentProcess};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What to do on SIGINT or SIGTERM, depending on the handover.
@@ -69,13 +70,17 @@ impl Handover {
     }
 
     /// Reports that this process accepts. Returns whether an old process received that; one that died leaves the
-    /// service to this process.
-    pub(in crate::server) fn release_parent(&self) -> io::Result<bool> {
+    /// service to this process. Returns none if this process was told to end before, and leaves the service to the old
+    /// one. Workers that drain see under the same lock which of both it was.
+    pub(in crate::server) fn release_parent(&self, is_draining: &AtomicBool) -> io::Result<Option<bool>> {
         let mut state = self.state();
-        let HandoverState::TakingOver(parent) = &*state else { return Ok(false) };
+        let HandoverState::TakingOver(parent) = &*state else { return Ok(Some(false)) };
+        if is_draining.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let was_received = parent.release()?;
         *state = HandoverState::Serving;
-        Ok(was_received)
+        Ok(Some(was_received))
     }
 
     /// The server has ended normally: a new process that is being started must not serve in its place.
