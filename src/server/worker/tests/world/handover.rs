@@ -4,14 +4,14 @@
 //! the listeners, and the thread that waits. The channel, the states of both processes and the decisions are real.
 
 use super::plan::{Ending, Plan};
-use super::record::Records;
-use super::{Nanos, Running, SECOND, new_loops, new_shared, start_worker};
+use super::record::{ProcessRecord, Records};
+use super::{Nanos, Running, new_loops, new_shared, start_worker};
 use crate::event_loop::EventLoop;
 use crate::server::handover::{self, Handover};
 use crate::server::lifecycle::Lifecycle;
 use crate::server::message::{Message, ServerHandle};
 use crate::server::shared::Shared;
-use crate::simulated_kernel::{Poll, Rng, SimulatedListener, instant, with};
+use crate::simulated_kernel::{Poll, SimulatedListener, instant, with};
 use crate::socket::{ChildAnswer, FdSender, ParentProcess};
 use signal_hook::consts::SIGTERM;
 use std::cell::OnceCell;
@@ -24,48 +24,6 @@ use std::time::Duration;
 
 /// What has been written to the channel is read at once.
 const AT_ONCE: Duration = Duration::from_millis(1);
-
-/// How long an aborted process may take to exit.
-const EXIT_GRACE: Nanos = SECOND;
-
-/// One attempt of a handover.
-#[derive(Debug)]
-pub(super) struct HandoverPlan {
-    pub(super) begins: Nanos,
-    /// After so long the thread of the handover starts the new process, and later reads its answer.
-    latency: Nanos,
-    /// When each worker is ready, after the start of the new process.
-    ready_after: Vec<Nanos>,
-    /// The new process fails before it is ready.
-    fails_after: Option<Nanos>,
-    /// A signal to end arrives at the new process before it is ready.
-    signalled_after: Option<Nanos>,
-    /// How long an aborted process takes to exit.
-    exits_after: Nanos,
-}
-
-impl HandoverPlan {
-    pub(super) fn new(rng: &mut Rng, plan: &Plan) -> Self {
-        let timeout = u64::try_from(plan.config.handover_timeout.as_nanos()).unwrap_or(SECOND);
-        let longest = rng.pick(&[SECOND / 1000, SECOND / 10, timeout, timeout, 2 * timeout]);
-        // Some are in progress when the server is told to end.
-        let is_last = rng.one_in(3);
-        let begins = rng.below(plan.end_at.min(2 * plan.quiet_at) + 1);
-        Self {
-            begins: if is_last { plan.end_at.saturating_sub(rng.below(longest)) } else { begins },
-            latency: rng.pick(&[1000, SECOND / 1000, SECOND / 20]),
-            ready_after: (0..plan.config.workers).map(|_| rng.below(longest)).collect(),
-            fails_after: rng.one_in(3).then(|| rng.below(longest)),
-            exits_after: rng.below(EXIT_GRACE),
-            signalled_after: None,
-        }
-    }
-
-    pub(super) fn add_signal(&mut self, rng: &mut Rng) {
-        let longest = self.ready_after.iter().max().copied().unwrap_or_default();
-        self.signalled_after = rng.one_in(3).then(|| rng.below(longest + 1));
-    }
-}
 
 /// What the operator of the server, or the thread of a handover, does at an instant.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +42,8 @@ enum Act {
     Kill(usize),
     /// The thread of a handover drains its process.
     Drain(usize),
+    /// A process dies that was the old one of a handover.
+    Die(usize),
     /// The server is told to end.
     End,
 }
@@ -120,6 +80,8 @@ pub(super) struct Operator<'a> {
     _poll: Poll,
     acts: Vec<(Nanos, Act)>,
     attempt: Option<Attempt>,
+    /// A process that starts, and will serve in the place of its old one, which has died.
+    orphan: Option<usize>,
     starting: BTreeMap<usize, Starting>,
     /// The newest process that has reported that it accepts.
     ready: Option<usize>,
@@ -141,6 +103,7 @@ impl<'a> Operator<'a> {
             number: with(|kernel| kernel.last_loop()),
             acts,
             attempt: None,
+            orphan: None,
             starting: BTreeMap::new(),
             ready: None,
             signalled: None,
@@ -183,13 +146,14 @@ impl<'a> Operator<'a> {
 
     fn act(&mut self, workers: &mut Workers<'a>, act: Act, now: Nanos) {
         let current = self.attempt.as_ref().map(|attempt| attempt.number);
+        let is_starting = |number: usize| current == Some(number) || self.orphan == Some(number + 1);
         match act {
             Act::Begin(number) => self.begin(workers, number, now),
             Act::Launch(number) if current == Some(number) => self.launch(workers, now),
             Act::ReadAnswer(number) if current == Some(number) => self.read_answer(AT_ONCE, now),
             Act::TimeOut(number) if current == Some(number) => self.read_answer(Duration::ZERO, now),
-            Act::Fail(number) if current == Some(number) => self.fail(workers, number, now),
-            Act::EndNew(number) if current == Some(number) => self.end_new(workers, number + 1, now),
+            Act::Fail(number) if is_starting(number) => self.fail(workers, number, now),
+            Act::EndNew(number) if is_starting(number) => self.end_new(workers, number + 1, now),
             Act::Kill(number) if current == Some(number) => self.kill(workers, number, now),
             // The handover has ended.
             Act::Launch(_) | Act::ReadAnswer(_) | Act::TimeOut(_) | Act::Fail(_) | Act::EndNew(_) | Act::Kill(_) => {}
@@ -197,6 +161,7 @@ impl<'a> Operator<'a> {
                 self.shared(process).handle.drain();
                 self.records.borrow_mut().processes[process].ended_at.get_or_insert(now);
             }
+            Act::Die(process) => self.die(workers, process, now),
             Act::End => self.end(workers, now),
         }
     }
@@ -215,6 +180,7 @@ impl<'a> Operator<'a> {
         let timeout = u64::try_from(self.plan.config.handover_timeout.as_nanos()).unwrap_or_default();
         self.acts.push((now + self.plan.handovers[number].latency, Act::Launch(number)));
         self.acts.push((now + timeout, Act::TimeOut(number)));
+        self.acts.extend(self.plan.handovers[number].dies_after.map(|after| (now + after, Act::Die(old))));
     }
 
     /// Passes the listeners to a new process.
@@ -258,11 +224,12 @@ impl<'a> Operator<'a> {
                 self.records.borrow_mut().processes[process].ended_at.get_or_insert(now);
             }
         }
+        let is_complete = self.starting.values().all(|other| other.process != process);
+        let is_orphan = self.orphan == Some(process);
         if self.ready != Some(process) && shared.handover.owns_paths() {
             self.ready = Some(process);
             let latency = self.plan.handovers[process - 1].latency;
             self.acts.push((now + latency, Act::ReadAnswer(process - 1)));
-            let is_complete = self.starting.values().all(|other| other.process != process);
             let mut world = self.records.borrow_mut();
             if !is_complete {
                 world.violations.push(format!("process {process} takes over before all of its workers accept"));
@@ -271,9 +238,65 @@ impl<'a> Operator<'a> {
                 world.violations.push(format!("process {process} takes over although it was told to end"));
             }
             let is_aborted = |attempt: &Attempt| attempt.is_aborted || self.signalled == Some(attempt.old);
-            if self.attempt.as_ref().is_none_or(is_aborted) {
+            if !is_orphan && self.attempt.as_ref().is_none_or(is_aborted) {
                 world.violations.push(format!("process {process} takes over although the handover was aborted"));
             }
+            drop(world);
+            if is_orphan {
+                self.replace(process, now);
+            }
+        } else if is_orphan && is_complete {
+            let text = format!("process {process} does not serve in the place of the one that died");
+            self.records.borrow_mut().violations.push(text);
+        }
+    }
+
+    /// A process dies that was the old one of a handover, unless it has ended.
+    fn die(&mut self, workers: &mut Workers<'a>, old: usize, now: Nanos) {
+        if workers.iter().flatten().all(|running| running.process != old) {
+            return;
+        }
+        let attempt = self.attempt.take_if(|attempt| attempt.old == old);
+        let mut world = self.records.borrow_mut();
+        world.processes[old].has_died = true;
+        let is_last = world.serving == old;
+        drop(world);
+        let new = attempt.as_ref().map(|attempt| attempt.number + 1);
+        let is_aborted = self.signalled == Some(old) || attempt.is_some_and(|attempt| attempt.is_aborted);
+        match new {
+            // It has reported that it accepts.
+            Some(new) if self.ready == Some(new) => self.replace(new, now),
+            Some(new) if !is_aborted && self.will_serve(new) => {
+                self.orphan = Some(new);
+                self.records.borrow_mut().accepts_from = Nanos::MAX;
+            }
+            _ if is_last => self.lose_server(),
+            _ => {}
+        }
+        self.end_process(workers, old);
+    }
+
+    /// Whether a process will serve without its old one: it starts, and was not told to end.
+    fn will_serve(&self, process: usize) -> bool {
+        let is_starting = self.starting.values().any(|starting| starting.process == process);
+        is_starting && self.records.borrow().processes[process].ended_at.is_none()
+    }
+
+    /// No process serves any more.
+    fn lose_server(&mut self) {
+        self.orphan = None;
+        self.records.borrow_mut().is_ending = true;
+    }
+
+    /// A process serves in the place of its old one, which has died.
+    fn replace(&mut self, process: usize, now: Nanos) {
+        self.orphan = None;
+        let mut world = self.records.borrow_mut();
+        world.hand_over(process, now);
+        world.accepts_from = now;
+        world.replacements += 1;
+        if self.has_ended {
+            self.acts.push((now, Act::End));
         }
     }
 
@@ -320,6 +343,9 @@ impl<'a> Operator<'a> {
     /// The process that is being started fails.
     fn fail(&mut self, workers: &mut Workers<'a>, number: usize, now: Nanos) {
         if self.ready != Some(number + 1) {
+            if self.orphan.is_some() {
+                self.lose_server();
+            }
             self.end_process(workers, number + 1);
             self.acts.push((now + self.plan.handovers[number].latency, Act::ReadAnswer(number)));
         }
@@ -330,6 +356,9 @@ impl<'a> Operator<'a> {
         let runs = workers.iter().flatten().any(|running| running.process == process);
         if runs && self.ready != Some(process) {
             self.records.borrow_mut().processes[process].ended_at.get_or_insert(now);
+            if self.orphan.is_some() {
+                self.lose_server();
+            }
             self.signal(workers, process, 1);
         }
     }
@@ -384,7 +413,8 @@ impl<'a> Operator<'a> {
         self.has_ended = true;
         let process = self.records.borrow().serving;
         let is_stop = self.plan.ending == Ending::Stop;
-        if self.signalled == Some(process) || self.records.borrow().processes[process].ended_at.is_some() {
+        let has_ended = |process: &ProcessRecord| process.ended_at.is_some() || process.has_died;
+        if self.signalled == Some(process) || has_ended(&self.records.borrow().processes[process]) {
             return;
         }
         let mut world = self.records.borrow_mut();

@@ -8,6 +8,7 @@ use super::{Nanos, Running, SECOND, take_closed};
 use crate::connection::CloseReason;
 use crate::event_loop::{Handler, LoopContext};
 use crate::server::acceptor::Acceptor;
+use crate::server::counters::Counters;
 use crate::server::shared::Shared;
 use crate::server::worker::connection_entry::ConnectionEntry;
 use crate::server::worker::outgoing::State;
@@ -16,9 +17,11 @@ use crate::service::Service;
 use crate::simulated_kernel::{Conduct, instant, with};
 use crate::socket::{Address, Stream, TlsStream};
 use crate::testing::check_session;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a session of TLS holds without anything to send.
@@ -91,8 +94,9 @@ impl Invariants {
 
     /// Once the faults have ended no connection waits for long, unless the server is full or ends.
     fn check_backlogs(&self) {
+        let accepts_from = self.plan.quiet_at.max(self.records.borrow().accepts_from);
         let waiting = with(|kernel| match kernel.now.checked_sub(LONGEST_WAIT) {
-            Some(time) if time > self.plan.quiet_at => kernel.waiting_since(time),
+            Some(time) if time > accepts_from => kernel.waiting_since(time),
             _ => 0,
         });
         let is_full = self.plan.config.max_connections.is_some() || self.records.borrow().is_ending;
@@ -208,11 +212,14 @@ impl Invariants {
     }
 
     /// After the last round of the last worker, and after everything that travelled has arrived.
-    pub(super) fn check_peers(&self, processes: &[&Shared]) {
-        let held: usize = processes.iter().map(|shared| shared.memory.held_bytes()).sum();
-        assert_eq!(held, 0, "memory of closed connections");
+    pub(super) fn check_peers(&self, processes: &[OnceCell<Arc<Shared>>]) {
+        self.check_violations();
         let world = self.records.borrow();
-        self.check_accepted(&world, processes);
+        let ended = processes.iter().zip(&world.processes).filter(|(_, process)| !process.has_died);
+        let held: usize = ended.filter_map(|(shared, _)| shared.get()).map(|shared| shared.memory.held_bytes()).sum();
+        assert_eq!(held, 0, "memory of closed connections");
+        let counters = processes.iter().filter_map(OnceCell::get).flat_map(|shared| &shared.counters);
+        self.check_accepted(&world, counters);
         for (number, record) in world.peers.iter().enumerate() {
             let Some(client) = record.endpoint else { continue };
             let [read_bytes, was_refused, opened, has_reset] = with(|kernel| {
@@ -223,6 +230,11 @@ impl Invariants {
             // A tunnel shuts its half before its other one has ended.
             let may_reset = self.plan.service == Kind::Proxy || record.reason == Some(CloseReason::MemoryLimit);
             assert!(has_reset == 0 || may_reset, "peer {number}: reset after the end: {record:?}");
+            let has_died = || with(|kernel| world.process_of(kernel.other(client)).has_died);
+            assert!(
+                record.reason.is_some() || !record.was_served || has_died(),
+                "peer {number}: no reason: {record:?}"
+            );
             self.check_refused(number, was_refused > 0, opened);
             let peer = &self.plan.peers[number];
             let (stream, sent) = (&peer.stream, peer.stream_bytes(record.sent));
@@ -264,8 +276,7 @@ impl Invariants {
     }
 
     /// Each accepted connection is one of one process.
-    fn check_accepted(&self, world: &World, processes: &[&Shared]) {
-        let counters = processes.iter().flat_map(|shared| &shared.counters);
+    fn check_accepted<'a>(&self, world: &World, counters: impl Iterator<Item = &'a Counters>) {
         let counted: u64 = counters.map(|counters| counters.accepted.get() + counters.refused.total()).sum();
         let was_accepted = |client: &usize| with(|kernel| kernel.other(*client).accepted.is_some());
         let accepted = world.peers.iter().filter_map(|record| record.endpoint).filter(was_accepted).count();
@@ -280,7 +291,10 @@ impl Invariants {
         let faults = &self.plan.faults;
         let can_accept = !faults.accept_errors && faults.descriptors.is_none() && self.plan.ending == Ending::Drain;
         let world = self.records.borrow();
-        let ended_at = world.processes[world.serving].ended_at.unwrap_or_default();
+        let serving = &world.processes[world.serving];
+        // One that is told to end can die before it accepts those that are pending.
+        let can_accept = can_accept && !serving.has_died;
+        let ended_at = serving.ended_at.unwrap_or_default();
         assert!(!was_refused || !can_accept || opened >= ended_at, "peer {number} was pending and is reset");
     }
 }

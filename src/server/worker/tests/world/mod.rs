@@ -6,6 +6,7 @@
 //! `scripts/simulate` runs many seeds; `MULTICONN_SEED` repeats one.
 
 mod handover;
+mod handover_plan;
 mod invariants;
 mod peer;
 mod plan;
@@ -74,6 +75,8 @@ struct Outcome {
     /// Those of a server with handovers, and the numbers of completed and failed handovers.
     with_handovers: u64,
     handovers: [u64; 2],
+    /// New processes that serve in the place of one that died.
+    replacements: u64,
     /// Connections to upstreams.
     outgoing: u64,
     trace: u64,
@@ -87,6 +90,7 @@ impl Outcome {
         self.of_two_workers += other.of_two_workers;
         self.outgoing += other.outgoing;
         self.with_handovers += other.with_handovers;
+        self.replacements += other.replacements;
         self.handovers = [0, 1].map(|index| self.handovers[index] + other.handovers[index]);
         self.with_tls = [0, 1].map(|index| self.with_tls[index] + other.with_tls[index]);
     }
@@ -131,7 +135,7 @@ impl Script for Director {
         }
         if !self.has_ended && kernel.now >= self.plan.end_at {
             self.has_ended = true;
-            if kernel.now >= self.plan.quiet_at + GRACE {
+            if kernel.now >= self.plan.quiet_at.max(records.accepts_from).saturating_add(GRACE) {
                 records.check_all_ended(kernel);
             }
             if let Some(handle) = &self.handle {
@@ -200,13 +204,13 @@ fn run(seed: u64) -> Outcome {
             kernel.advance_to(time);
         }
     });
-    let processes: Vec<&Shared> = processes.iter().filter_map(OnceCell::get).map(|shared| &**shared).collect();
     invariants.check_peers(&processes);
     outcome(&plan, &records, &processes, rounds)
 }
 
-fn outcome(plan: &Plan, records: &Records, processes: &[&Shared], rounds: u64) -> Outcome {
-    let sum = |count: fn(&Counters) -> u64| processes.iter().flat_map(|shared| &shared.counters).map(count).sum();
+fn outcome(plan: &Plan, records: &Records, processes: &[OnceCell<Arc<Shared>>], rounds: u64) -> Outcome {
+    let counters = || processes.iter().filter_map(OnceCell::get).flat_map(|shared| &shared.counters);
+    let sum = |count: fn(&Counters) -> u64| counters().map(count).sum();
     let accepted = sum(|counters| counters.accepted.get());
     let accepted_if = |condition: bool| if condition { accepted } else { 0 };
     let world = records.borrow();
@@ -219,6 +223,7 @@ fn outcome(plan: &Plan, records: &Records, processes: &[&Shared], rounds: u64) -
         with_tls: [accepted_if(plan.has_tls), sum(|counters| counters.handshakes.get(HandshakeResult::Completed))],
         with_handovers: accepted_if(!plan.handovers.is_empty()),
         handovers: [world.completed_handovers, world.failed_handovers],
+        replacements: world.replacements,
         outgoing: sum(|counters| counters.outgoing.opened.get()),
         trace: kernel.trace,
     })
@@ -325,7 +330,7 @@ fn new_shared(plan: &Plan, handle: ServerHandle, handover: Handover) -> Shared {
 }
 
 /// Seeds that failed once.
-const FOUND: [u64; 5] = [5952, 1_333_712, 1645, 23_284, 2_720_133];
+const FOUND: [u64; 6] = [5952, 1_333_712, 1645, 23_284, 2_720_133, 223_438];
 
 /// The worlds of the server.
 const WORLDS: Worlds<Outcome> =
@@ -338,12 +343,21 @@ fn worlds_keep_the_invariants() {
     let ran = WORLDS.run_all(|outcome| all.add(&outcome));
     let Some((count, took)) = ran else { return };
     let Outcome {
-        rounds, accepted, with_headers, of_two_workers, with_tls, with_handovers, handovers, outgoing, ..
+        rounds,
+        accepted,
+        with_headers,
+        of_two_workers,
+        with_tls,
+        with_handovers,
+        handovers,
+        replacements,
+        outgoing,
+        ..
     } = all;
     eprintln!(
         "server: {count} seeds, {accepted} connections ({with_headers} with headers, {of_two_workers} of two workers, {} with \
-         TLS of which {} have completed their handshake, {with_handovers} with {} completed and {} failed handovers), \
-         {outgoing} outgoing, {rounds} rounds in {took:.1?}: {} seeds per minute",
+         TLS of which {} have completed their handshake, {with_handovers} with {} completed and {} failed handovers and \
+         {replacements} dead processes replaced), {outgoing} outgoing, {rounds} rounds in {took:.1?}: {} seeds per minute",
         with_tls[0],
         with_tls[1],
         handovers[0],
@@ -353,6 +367,7 @@ fn worlds_keep_the_invariants() {
     assert!(accepted > count / 4 && outgoing > count / 40, "the worlds are empty");
     assert!(of_two_workers > count / 20, "no server has two workers");
     assert!(handovers.iter().all(|handovers| *handovers > count / 40), "no server hands over");
+    assert!(replacements > count / 400, "no process dies");
     assert!(with_tls[1] > count / 100 || cfg!(not(feature = "tls")), "no handshake completes");
     assert!(with_headers > count / 20 || cfg!(not(feature = "proxy-protocol")), "no connection begins with a header");
 }

@@ -1,6 +1,6 @@
 //! What a seed determines: configuration, faults, and what each peer does.
 
-use super::handover::HandoverPlan;
+use super::handover_plan::HandoverPlan;
 use super::proxy_header::{Header, Meaning};
 use super::services::Kind;
 use super::upstream::PREAMBLE_BYTES;
@@ -23,6 +23,9 @@ const HANDOVERS: u64 = 1 << 63;
 
 /// Distinguishes the generator that decides whether another thread answers.
 const POSTED: u64 = 1 << 62;
+
+/// Distinguishes the generator that decides whether the old process of a handover dies.
+const DEATHS: u64 = 1 << 58;
 
 /// What is no TLS, or no valid one: an HTTP request, a damaged and an endless ClientHello, data before the handshake, a
 /// record that is too long.
@@ -122,6 +125,10 @@ impl Plan {
         let mut rng = Rng::new(seed);
         let mut plan = Self::new(&mut rng);
         plan.add_handovers(&mut Rng::new(seed ^ HANDOVERS));
+        let mut deaths = Rng::new(seed ^ DEATHS);
+        if deaths.one_in(4) {
+            plan.handovers.iter_mut().for_each(|handover| handover.add_death(&mut deaths));
+        }
         if plan.service == Kind::Echo && Rng::new(seed ^ POSTED).one_in(3) {
             plan.service = Kind::Posted;
         }

@@ -63,6 +63,13 @@ impl Service for Posted {
     }
 }
 
+/// The connection has ended, or its process has died. Nothing is sent any more.
+impl Drop for Posted {
+    fn drop(&mut self) {
+        self.post.borrow_mut().messages.clear();
+    }
+}
+
 /// The other thread.
 struct Thread(Rc<RefCell<Post>>);
 

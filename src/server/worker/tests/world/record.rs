@@ -18,10 +18,14 @@ pub(super) struct World {
     pub(super) serving: usize,
     /// The process of each loop.
     pub(super) loops: Vec<usize>,
-    /// The server was told to end.
+    /// The server was told to end, or its last process has died.
     pub(super) is_ending: bool,
+    /// From this instant on the process that serves accepts. Never, while one that starts has no old process any more.
+    pub(super) accepts_from: Nanos,
     pub(super) completed_handovers: u64,
     pub(super) failed_handovers: u64,
+    /// New processes that serve in the place of one that died.
+    pub(super) replacements: u64,
     /// Broken invariants. A panic within a service would only close its connection.
     pub(super) violations: Vec<String>,
 }
@@ -63,6 +67,8 @@ pub(super) struct ProcessRecord {
     pub(super) is_stopped: bool,
     /// When another process has taken over.
     pub(super) handed_over_at: Option<Nanos>,
+    /// It was killed, or has crashed.
+    pub(super) has_died: bool,
 }
 
 /// What is known about a connection to an upstream.
