@@ -56,7 +56,7 @@ impl Inherited {
                 return Ok(Self::of(sockets, Some(parent)));
             }
         }
-        let sockets = passed.take().map_err(|error| not_usable(PASSED, error))?;
+        let sockets = passed.take().map_err(|error| not_usable("", error))?;
         let unnamed = |socket| InheritedSocket { socket, name: String::new(), owns_path: false };
         Ok(Self::of(sockets.into_iter().map(unnamed).collect(), None))
     }
@@ -123,8 +123,10 @@ impl Inherited {
             // Closing it here would not reset pending connections, but once the old process exits, none would be
             // accepted.
             Some(left) => Err(Error::Listen {
-                address: left.name.clone(),
-                reason: "the old process listens there, but this process is not configured to".to_owned(),
+                address: address_in(&left.name).to_owned(),
+                reason: "the old process listens there, but this process is not configured to; a handover keeps all \
+                         addresses, so restart the server to drop one"
+                    .to_owned(),
                 source: None,
             }),
             None => Ok(bound),
@@ -172,7 +174,7 @@ fn adopt(sockets: Vec<InheritedSocket>, options: &SocketOptions, workers: usize)
     let mut bound: Vec<BoundListener> = Vec::new();
     for InheritedSocket { socket, name, owns_path } in sockets {
         let socket = Socket::from(socket);
-        let refuse = |error: io::Error| not_usable(if name.is_empty() { PASSED } else { &name }, error);
+        let refuse = |error: io::Error| not_usable(&name, error);
         let address = prepare(&socket, options).map_err(refuse)?;
         let listener = wrap(&address, socket);
         if let Some(bound) = bound.iter_mut().find(|bound| bound.endpoint.address == address) {
@@ -217,6 +219,11 @@ fn wrap(address: &Address, socket: Socket) -> Listener {
     }
 }
 
-fn not_usable(address: &str, source: io::Error) -> Error {
-    Error::Listen { address: address.to_owned(), reason: source.to_string(), source: Some(source) }
+fn not_usable(name: &str, source: io::Error) -> Error {
+    Error::Listen { address: address_in(name).to_owned(), reason: source.to_string(), source: Some(source) }
+}
+
+/// The address in the name of a socket, in which the purpose comes first. A socket of the service manager has no name.
+fn address_in(name: &str) -> &str {
+    name.split_once(' ').map_or(PASSED, |(_purpose, address)| address)
 }

@@ -186,6 +186,25 @@ fn a_new_process_that_fails_changes_nothing() {
     serves(&process_chain, "handover complete");
 }
 
+#[test]
+fn an_address_that_the_new_process_lacks_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("arguments.conf");
+    let (address, metrics) = ("127.0.0.1\n0\n", "--metrics=localhost:0\n");
+    fs::write(&path, format!("{address}{metrics}")).unwrap();
+    let process_chain = ProcessChain::new(&["--config", path.to_str().unwrap()]);
+    let other = format!("--unix={}\n{metrics}", folder.path().join("m.sock").display());
+    let failed = || process_chain.first.stderr().iter().filter(|line| line.contains("handover failed")).count();
+    for (arguments, dropped) in [(address, "localhost:0"), (&other, "127.0.0.1:0")] {
+        fs::write(&path, arguments).unwrap();
+        let before = failed();
+        process_chain.signal(Signal::USR2);
+        process_chain.first.await_stderr(&format!("cannot listen on {dropped}: the old process listens there"));
+        await_until("the failure", || failed() > before);
+        echo(&mut connect(process_chain.first.address()), b"the same as before");
+    }
+}
+
 /// A new process that has the sockets and neither accepts nor exits is killed; meanwhile the old process serves new
 /// connections.
 #[test]
