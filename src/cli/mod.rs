@@ -94,8 +94,8 @@ fn parse<P: clap::Parser>() -> Result<P, u8> {
             })?;
         }
     }
-    let matches = command.try_get_matches_from_mut(arguments);
-    finish(matches, &mut command, Variables::default(), &[]).map(|parsed| parsed.options)
+    let matches = command.try_get_matches_from_mut(&arguments);
+    finish(matches, &mut command, Variables::default(), &arguments, &[]).map(|parsed| parsed.options)
 }
 
 /// Parses the command line, the environment variables of `program`, and the arguments of a file.
@@ -117,8 +117,8 @@ fn parse_with_variables<P: clap::Parser>(program: &Program) -> Result<Parsed<P>,
         variables = Variables::of(&lenient, &typed, program);
     }
     command = variables.apply(command);
-    let matches = command.try_get_matches_from_mut(arguments);
-    finish(matches, &mut command, variables, program.examples)
+    let matches = command.try_get_matches_from_mut(&arguments);
+    finish(matches, &mut command, variables, &arguments, program.examples)
 }
 
 /// Reads a file of arguments, and returns the command line that `merge` makes with them. Logs an error.
@@ -129,7 +129,7 @@ fn with_file(
 ) -> Result<Vec<OsString>, u8> {
     let merged = config_file::read(path).and_then(|file| {
         merge(&file).map_err(|error| {
-            format!("{}: {}", escape::path(path), on_one_line(&error, &Variables::default(), examples))
+            format!("{}: {}", escape::path(path), on_one_line(&error, &Variables::default(), &file, examples))
         })
     });
     merged.map_err(|text| {
@@ -142,6 +142,7 @@ fn finish<P: clap::Parser>(
     matches: Result<ArgMatches, clap::Error>,
     command: &mut Command,
     variables: Variables,
+    arguments: &[OsString],
     examples: &[(&str, &str)],
 ) -> Result<Parsed<P>, u8> {
     match matches.and_then(|matches| Ok((P::from_arg_matches(&matches)?, matches))) {
@@ -150,7 +151,7 @@ fn finish<P: clap::Parser>(
         }
         Err(error) if !error.use_stderr() => Err(print_help(&error)),
         Err(error) => {
-            output::log_error(&on_one_line(&error, &variables, examples));
+            output::log_error(&on_one_line(&error, &variables, arguments, examples));
             Err(USAGE)
         }
     }
@@ -169,9 +170,20 @@ fn print_help(asked: &clap::Error) -> u8 {
     if output::print(asked.render().to_string().trim_end()) { SUCCESS } else { FAILURE }
 }
 
-/// Returns the error with a correction on one line, without the usage text that `--help` shows.
-fn on_one_line(error: &clap::Error, variables: &Variables, examples: &[(&str, &str)]) -> String {
-    let text = error.render().to_string();
+/// Returns the error about `arguments` with a correction on one line, without the usage text that `--help` shows.
+fn on_one_line(
+    error: &clap::Error,
+    variables: &Variables,
+    arguments: &[OsString],
+    examples: &[(&str, &str)],
+) -> String {
+    let mut text = error.render().to_string();
+    // clap's error does not name the argument.
+    if error.kind() == ErrorKind::InvalidUtf8
+        && let Some(argument) = arguments.iter().find(|argument| argument.to_str().is_none())
+    {
+        text = format!("{} is not valid UTF-8; give a text such as hello", escape::path(Path::new(argument)));
+    }
     let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
     let mut line = variables.name_variables(first.trim_start_matches("error: "));
     if let (Some((refused, _)), Some(ContextValue::Strings(values))) =

@@ -1,6 +1,8 @@
 //! Invalid command lines: one sentence that names the input, exit status 2, and nothing else.
 
 use super::support::{Program, expect_refusal};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 #[track_caller]
 fn wrong(arguments: &[&str], parts: &[&str]) {
@@ -144,4 +146,15 @@ fn a_too_long_unix_path_is_refused() {
     let path = format!("/tmp/{}.sock", "m".repeat(120));
     wrong(&["--unix", &path], &[&path, "130 bytes long", "107"]);
     wrong(&["--unix", ""], &["--unix"]);
+}
+
+#[test]
+fn an_argument_that_is_not_utf8_is_named() {
+    for (argument, shown) in
+        [(&b"--workers=\xff"[..], r"--workers=\xff"), (b"--answer=a\xffb", r"--answer=a\xffb"), (b"\xff", r"\xff")]
+    {
+        let mut command = Program::server_command();
+        command.arg(OsStr::from_bytes(argument));
+        expect_refusal(Program::spawn(&mut command), 2, &[shown, "UTF-8", "; give"]);
+    }
 }
