@@ -45,6 +45,13 @@ fn the_command_line_beats_the_environment_beats_the_file() {
 }
 
 #[test]
+fn files_of_other_editors_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, "\u{feff}127.0.0.1\r\n0\r\n--service=reverse\r\n");
+    assert_eq!(service(&[], &["--config", &path]), "reverse");
+}
+
+#[test]
 fn parts_of_an_address_are_replaced() {
     let folder = tempfile::tempdir().unwrap();
     // Nothing may listen on this address.
