@@ -2,7 +2,7 @@
 
 use super::{Kernel, Nanos, Script};
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 /// Longest part that is read or sent at once.
 const PART_BYTES: usize = 1000;
@@ -39,6 +39,31 @@ pub(crate) trait Answers {
 
     /// These bytes were received: appends to `unsent` what is sent back for them.
     fn answer(&mut self, kernel: &Kernel, bytes: &[u8], unsent: &mut VecDeque<u8>);
+
+    /// Reads from the endpoint.
+    fn read(&mut self, kernel: &mut Kernel, endpoint: usize, room: &mut [u8]) -> io::Result<usize> {
+        kernel.read(endpoint, room)
+    }
+
+    /// Writes to the endpoint.
+    fn write(&mut self, kernel: &mut Kernel, endpoint: usize, bytes: &[u8]) -> io::Result<usize> {
+        kernel.write(endpoint, bytes)
+    }
+
+    /// Shuts down the sending half, after what a layer below has to send.
+    fn shut(&mut self, kernel: &mut Kernel, endpoint: usize) {
+        kernel.shut(endpoint);
+    }
+
+    /// Sends what a layer below has to send. Returns whether that was all.
+    fn flush(&mut self, _kernel: &mut Kernel, _endpoint: usize) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    /// Whether it ends although the stream has not.
+    fn ends_early(&self) -> bool {
+        false
+    }
 
     /// So many bytes of the answer were sent.
     fn sent(&mut self, count: usize);
@@ -83,7 +108,7 @@ impl<A: Answers> Responder<A> {
         while !self.saw_end && self.unsent.len() < self.pace.part {
             let mut bytes = [0; PART_BYTES];
             let count = self.answers.wanted_bytes(self.pace.part);
-            match kernel.read(self.endpoint, &mut bytes[..count]) {
+            match self.answers.read(kernel, self.endpoint, &mut bytes[..count]) {
                 Ok(0) => self.saw_end = true,
                 Ok(count) => {
                     self.answers.answer(kernel, &bytes[..count], &mut self.unsent);
@@ -103,7 +128,7 @@ impl<A: Answers> Responder<A> {
         if part.is_empty() || self.is_closed {
             return false;
         }
-        match kernel.write(self.endpoint, &part) {
+        match self.answers.write(kernel, self.endpoint, &part) {
             Ok(count) => {
                 self.unsent.drain(..count);
                 self.answers.sent(count);
@@ -148,7 +173,19 @@ impl<A: Answers> Responder<A> {
     fn end(&mut self, kernel: &mut Kernel) {
         self.has_ended = true;
         self.answers.ended();
-        kernel.shut(self.endpoint);
+        self.answers.shut(kernel, self.endpoint);
+    }
+
+    /// Sends what a layer below has to send. Returns whether that was all.
+    fn flush(&mut self, kernel: &mut Kernel) -> bool {
+        if self.is_closed {
+            return true;
+        }
+        let result = self.answers.flush(kernel, self.endpoint);
+        if result.is_err() {
+            (self.saw_end, self.is_closed) = (true, true);
+        }
+        result.unwrap_or(true)
     }
 }
 
@@ -169,6 +206,7 @@ impl<A: Answers> Script for Responder<A> {
                 return;
             }
             self.receive(kernel);
+            self.flush(kernel);
             if !self.send(kernel) {
                 break;
             }
@@ -176,10 +214,12 @@ impl<A: Answers> Script for Responder<A> {
                 return;
             }
         }
-        if !self.is_closed && self.saw_end && self.unsent.is_empty() && !self.has_ended {
+        let is_last = self.saw_end || self.answers.ends_early();
+        if !self.is_closed && is_last && self.unsent.is_empty() && !self.has_ended {
             self.end(kernel);
         }
-        if self.is_closed || self.saw_end && self.has_ended {
+        let is_flushed = self.flush(kernel);
+        if self.is_closed || self.saw_end && self.has_ended && is_flushed {
             self.is_closed = true;
             kernel.close(self.endpoint);
         }

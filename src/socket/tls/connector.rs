@@ -8,6 +8,8 @@ use crate::error::Error;
 use crate::socket::Stream;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
+#[cfg(all(test, multiconn_simulated))]
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::ServerName;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,12 +59,34 @@ impl TlsConnector {
             let problem = format!("{name:?} is not a valid TLS server name; give one such as example.org");
             Error::config(&["tls.server_name"], problem)
         })?;
+        Self::verifying(name.to_owned(), verifier(options)?, options)
+    }
+
+    /// Trusts these certificates of servers, if they are for `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if they cannot be used.
+    #[cfg(all(test, multiconn_simulated))]
+    pub(crate) fn trusting(name: &'static str, named: &[CertificateDer<'static>]) -> Result<Self, Error> {
+        let options = TlsClientOptions::new(name);
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(named.iter().cloned());
+        let trusted = TrustedServers::new(roots, named.to_vec()).map_err(|error| Error::config(&["tls.ca"], error))?;
+        Self::verifying(ServerName::try_from(name).expect("a name"), Arc::new(trusted), &options)
+    }
+
+    fn verifying(
+        name: ServerName<'static>,
+        verifier: Arc<dyn ServerCertVerifier>,
+        options: &TlsClientOptions,
+    ) -> Result<Self, Error> {
         let impossible = |error: rustls::Error| Error::config(&["tls"], format!("TLS cannot be set up: {error}"));
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(impossible)?
             .dangerous()
-            .with_custom_certificate_verifier(verifier(options)?);
+            .with_custom_certificate_verifier(verifier);
         let mut config = match &options.identity {
             Some(identity) => {
                 let credentials = identity.load()?;
@@ -72,7 +96,7 @@ impl TlsConnector {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = wire_names(&options.alpn);
-        Ok(Self { config: Arc::new(config), name: name.to_owned() })
+        Ok(Self { config: Arc::new(config), name })
     }
 
     /// A TLS stream on `socket`, which starts with the handshake. The socket need not be connected yet.

@@ -241,8 +241,13 @@ impl Invariants {
             assert!(self.plan.has_tls || read_bytes <= record.sent as u64, "peer {number}: more read than sent");
             let read = record.served;
             let is_complete = !record.broke_off && record.reason == Some(CloseReason::PeerClosed);
-            let upstream = world.upstreams.iter().rfind(|upstream| upstream.peer == number);
+            let upstream = world.upstreams.iter().rfind(|upstream| upstream.peer == number && upstream.is_open);
             let may_be_idle = self.plan.config.limits.idle.is_some();
+            let is_in_order = matches!(record.reason, Some(CloseReason::PeerClosed | CloseReason::Completed));
+            if is_in_order && self.plan.upstream_tls.is_some() && !may_be_idle {
+                let has_ended = upstream.is_some_and(|upstream| upstream.has_ended && !upstream.is_broken);
+                assert!(has_ended, "peer {number}: a broken upstream looks like an end: {record:?} {upstream:?}");
+            }
             let answer = |read: usize| match self.plan.service {
                 // The connection to an upstream that is idle ends in order, although bytes may be on their way.
                 Kind::Proxy if may_be_idle => record.received,

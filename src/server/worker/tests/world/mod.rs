@@ -14,8 +14,8 @@ mod posted;
 mod proxy_header;
 mod record;
 mod services;
-#[cfg_attr(not(feature = "tls"), path = "tls_peer_disabled.rs")]
-mod tls_peer;
+#[cfg_attr(not(feature = "tls"), path = "tls_end_disabled.rs")]
+mod tls_end;
 mod upstream;
 
 use crate::buffer::MemoryAccount;
@@ -77,8 +77,8 @@ struct Outcome {
     handovers: [u64; 2],
     /// New processes that serve in the place of one that died.
     replacements: u64,
-    /// Connections to upstreams.
-    outgoing: u64,
+    /// Connections to upstreams, and how many of them have completed a TLS handshake.
+    outgoing: [u64; 2],
     trace: u64,
 }
 
@@ -88,7 +88,7 @@ impl Outcome {
         self.accepted += other.accepted;
         self.with_headers += other.with_headers;
         self.of_two_workers += other.of_two_workers;
-        self.outgoing += other.outgoing;
+        self.outgoing = [0, 1].map(|index| self.outgoing[index] + other.outgoing[index]);
         self.with_handovers += other.with_handovers;
         self.replacements += other.replacements;
         self.handovers = [0, 1].map(|index| self.handovers[index] + other.handovers[index]);
@@ -224,7 +224,10 @@ fn outcome(plan: &Plan, records: &Records, processes: &[OnceCell<Arc<Shared>>], 
         with_handovers: accepted_if(!plan.handovers.is_empty()),
         handovers: [world.completed_handovers, world.failed_handovers],
         replacements: world.replacements,
-        outgoing: sum(|counters| counters.outgoing.opened.get()),
+        outgoing: [
+            sum(|counters| counters.outgoing.opened.get()),
+            sum(|counters| counters.outgoing.handshakes.get(HandshakeResult::Completed)),
+        ],
         trace: kernel.trace,
     })
 }
@@ -313,7 +316,7 @@ fn new_shared(plan: &Plan, handle: ServerHandle, handover: Handover) -> Shared {
     Shared {
         admission: Admission::new(&config, max_connections),
         memory: MemoryAccount::new(config.memory_limit),
-        tls: plan.has_tls.then(tls_peer::server),
+        tls: plan.has_tls.then(tls_end::server),
         last_number: AtomicU64::new(0),
         malformed: MalformedCount::default(),
         running: AtomicUsize::new(config.workers),
@@ -357,17 +360,20 @@ fn worlds_keep_the_invariants() {
     eprintln!(
         "server: {count} seeds, {accepted} connections ({with_headers} with headers, {of_two_workers} of two workers, {} with \
          TLS of which {} have completed their handshake, {with_handovers} with {} completed and {} failed handovers and \
-         {replacements} dead processes replaced), {outgoing} outgoing, {rounds} rounds in {took:.1?}: {} seeds per minute",
+         {replacements} dead processes replaced), {} outgoing ({} with TLS), {rounds} rounds in {took:.1?}: {} seeds per minute",
         with_tls[0],
         with_tls[1],
         handovers[0],
         handovers[1],
+        outgoing[0],
+        outgoing[1],
         per_minute((count, took))
     );
-    assert!(accepted > count / 4 && outgoing > count / 40, "the worlds are empty");
+    assert!(accepted > count / 4 && outgoing[0] > count / 40, "the worlds are empty");
     assert!(of_two_workers > count / 20, "no server has two workers");
     assert!(handovers.iter().all(|handovers| *handovers > count / 40), "no server hands over");
     assert!(replacements > count / 400, "no process dies");
+    assert!(outgoing[1] > count / 400 || cfg!(not(feature = "tls")), "no upstream has TLS");
     assert!(with_tls[1] > count / 100 || cfg!(not(feature = "tls")), "no handshake completes");
     assert!(with_headers > count / 20 || cfg!(not(feature = "proxy-protocol")), "no connection begins with a header");
 }

@@ -3,7 +3,7 @@
 use super::plan::{PeerPlan, Plan, TlsConduct, TlsPlan};
 use super::record::{Record, Records};
 use super::services::Kind;
-use super::tls_peer::TlsPeer;
+use super::tls_end::TlsEnd;
 use super::{MILLISECOND, Nanos};
 use crate::simulated_kernel::{Conduct, Kernel, Script};
 use std::io::ErrorKind;
@@ -15,7 +15,7 @@ pub(super) struct Peer {
     records: Records,
     answer: Vec<u8>,
     /// None without TLS.
-    tls: Option<Box<TlsPeer>>,
+    tls: Option<Box<TlsEnd>>,
     next_part: Nanos,
     has_tried: bool,
 }
@@ -24,7 +24,7 @@ impl Peer {
     pub(super) fn new(plan: Rc<Plan>, number: usize, records: Records) -> Self {
         let answer = plan.service.answer(&plan.peers[number].stream);
         let PeerPlan { tls, part, .. } = plan.peers[number];
-        let tls = tls.filter(|tls| tls.conduct != TlsConduct::Foreign).map(|tls| Box::new(TlsPeer::new(tls, part)));
+        let tls = tls.filter(|tls| tls.conduct != TlsConduct::Foreign).map(|tls| Box::new(TlsEnd::client(tls, part)));
         Self { plan, number, records, answer, tls, next_part: 0, has_tried: false }
     }
 
@@ -157,7 +157,7 @@ impl Peer {
     }
 
     /// TLS, once the header was sent.
-    fn started_tls(&mut self, record: &Record) -> Option<&mut TlsPeer> {
+    fn started_tls(&mut self, record: &Record) -> Option<&mut TlsEnd> {
         let header = self.plan.peers[self.number].header.bytes.len();
         self.tls.as_deref_mut().filter(|_| record.sent >= header)
     }

@@ -27,9 +27,15 @@ const POSTED: u64 = 1 << 62;
 /// Distinguishes the generator that decides whether the old process of a handover dies.
 const DEATHS: u64 = 1 << 58;
 
+/// Distinguishes the generator that decides about TLS to upstreams.
+const UPSTREAM_TLS: u64 = 1 << 57;
+
+/// One of so many worlds with a proxy has TLS to its upstreams.
+const UPSTREAM_TLS_WORLDS: u64 = 8;
+
 /// What is no TLS, or no valid one: an HTTP request, a damaged and an endless ClientHello, data before the handshake, a
 /// record that is too long.
-const FOREIGN: [&[u8]; 6] = [
+pub(super) const FOREIGN: [&[u8]; 6] = [
     b"",
     b"GET / HTTP/1.1\r\n\r\n",
     &[22, 3, 1, 0, 5, 1, 0, 0, 1, 0],
@@ -49,6 +55,8 @@ pub(super) struct Plan {
     pub(super) peers: Vec<PeerPlan>,
     /// Upstreams may break off their connections.
     pub(super) upstreams_break: bool,
+    /// In some worlds the connections to upstreams have TLS. Those to either may expect a name that it does not have.
+    pub(super) upstream_tls: Option<[bool; 2]>,
     /// Options of the connections to upstreams.
     pub(super) connect_timeout: Duration,
     /// When the faults end, and every peer finishes.
@@ -89,7 +97,7 @@ pub(super) struct TlsPlan {
     /// TLS 1.3, and not 1.2.
     pub(super) is_newest: bool,
     pub(super) conduct: TlsConduct,
-    /// It reads as late in the handshake as after it.
+    /// A peer reads as late in the handshake as after it. An upstream whose handshake is cut, or foreign, stays silent.
     pub(super) stalls: bool,
     pub(super) updates_keys: bool,
 }
@@ -132,6 +140,7 @@ impl Plan {
         if plan.service == Kind::Echo && Rng::new(seed ^ POSTED).one_in(3) {
             plan.service = Kind::Posted;
         }
+        plan.add_upstream_tls(&mut Rng::new(seed ^ UPSTREAM_TLS));
         (plan, rng)
     }
 
@@ -141,6 +150,16 @@ impl Plan {
             self.handovers = (0..=rng.index(3)).map(|_| HandoverPlan::new(rng, self)).collect();
             self.ends_by_signal = rng.one_in(2);
             self.handovers.iter_mut().for_each(|handover| handover.add_signal(rng));
+        }
+    }
+
+    fn add_upstream_tls(&mut self, rng: &mut Rng) {
+        if self.service != Kind::Proxy || !rng.one_in(UPSTREAM_TLS_WORLDS) || cfg!(not(feature = "tls")) {
+            return;
+        }
+        self.upstream_tls = Some([(); 2].map(|()| self.upstreams_break && rng.one_in(6)));
+        if self.limits_memory() {
+            self.config.memory_limit = rng.pick(&[13_000, 30_000]);
         }
     }
 
@@ -177,6 +196,7 @@ impl Plan {
                 })
                 .collect(),
             upstreams_break: rng.one_in(2),
+            upstream_tls: None,
             connect_timeout: Duration::from_millis(rng.pick(&[100, 1000, 8000])),
             quiet_at,
             end_at,
@@ -227,6 +247,20 @@ impl Plan {
     /// Whether memory is limited.
     pub(super) fn limits_memory(&self) -> bool {
         self.config.memory_limit < usize::MAX
+    }
+}
+
+impl TlsPlan {
+    /// How the next connection to an upstream speaks TLS.
+    pub(super) fn of_upstream(rng: &mut Rng, breaks: bool) -> Self {
+        let conduct = match rng.below(8) {
+            0 if breaks => TlsConduct::Truncates,
+            1 if breaks => TlsConduct::CutAt(rng.index(1000)),
+            2 if breaks => TlsConduct::Damages(rng.index(100)),
+            3 if breaks => TlsConduct::Foreign,
+            _ => TlsConduct::Proper,
+        };
+        Self { is_newest: !rng.one_in(4), conduct, stalls: rng.one_in(2), updates_keys: rng.one_in(3) }
     }
 }
 

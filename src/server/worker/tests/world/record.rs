@@ -79,6 +79,10 @@ pub(super) struct UpstreamRecord {
     pub(super) sent: usize,
     /// It has received the end and sent everything back.
     pub(super) has_ended: bool,
+    /// The preamble has arrived, and TLS has completed its handshake.
+    pub(super) is_open: bool,
+    /// Its end lacks close_notify, or it has damaged a record of TLS.
+    pub(super) is_broken: bool,
 }
 
 /// What is known about a peer.

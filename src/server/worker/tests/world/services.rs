@@ -3,6 +3,8 @@
 use super::plan::Plan;
 use super::posted::Posted;
 use super::record::{ProcessRecord, Records};
+use super::tls_end;
+use super::upstream::UPSTREAMS;
 use super::{MILLISECOND, Nanos};
 use crate::codec::Framing;
 use crate::connection::CloseReason;
@@ -63,10 +65,12 @@ impl Kind {
             Self::Posted => Box::new(Posted::new(buffer_bytes, context)),
             Self::Proxy => {
                 // Each connection has its own, so that the preamble names the peer.
-                let upstreams = ["192.0.2.10", "192.0.2.11"].map(|host| {
+                let upstreams = [0, 1].map(|index| {
+                    let host = UPSTREAMS[index].to_string();
                     let mut options = ConnectOptions::to(Endpoint::tcp(host, 80));
                     options.limits = Limits { first_byte: None, ..plan.config.limits.clone() };
                     options.connect_timeout = plan.connect_timeout;
+                    options.tls = plan.upstream_tls.map(|is_wrong| tls_end::connector(is_wrong[index]));
                     options.preamble = u16::try_from(peer).unwrap_or(u16::MAX).to_be_bytes().to_vec();
                     options
                 });
@@ -162,12 +166,13 @@ impl Watched {
     /// Whether nothing but the peer and the end of the server can end a tunnel.
     fn is_calm(&self, process: &ProcessRecord) -> bool {
         let (plan, limits) = (&self.plan, &self.plan.config.limits);
-        let timeouts = [limits.idle, limits.write, limits.lifetime];
+        let handshake = limits.handshake.filter(|_| plan.upstream_tls.is_some());
+        let timeouts = [limits.idle, limits.write, limits.lifetime, handshake];
         let is_proxy = plan.service == Kind::Proxy;
         is_proxy
             && !plan.upstreams_break
             && !plan.limits_memory()
-            && timeouts == [None; 3]
+            && timeouts == [None; 4]
             && process.ended_at.is_none()
     }
 
