@@ -117,3 +117,20 @@ fn an_interrupt_that_was_ignored_at_the_start_stays_ignored() {
     assert!(is_in_mask(server.pid(), "SigIgn", Signal::INT));
     still_serves(&mut server);
 }
+
+/// The last microseconds count, too: they are hit by signals that are sent without pause.
+#[test]
+fn signals_during_the_exit_do_not_change_the_status() {
+    for round in 0..100 {
+        let mut server = Program::server(&["127.0.0.1", "0", "-q"]);
+        // The loop runs: until then a second SIGTERM takes its default action.
+        echo(&mut connect(server.address()), b"served");
+        let status = loop {
+            server.signal(Signal::TERM);
+            if let Some(status) = server.status() {
+                break status;
+            }
+        };
+        assert_eq!(status.code(), Some(0), "round {round}: {status}");
+    }
+}

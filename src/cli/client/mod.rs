@@ -26,6 +26,7 @@ use clap::CommandFactory;
 use embedded::EmbeddedServer;
 use live::LiveOutputs;
 use options::Options;
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 /// Properties of the client's options.
@@ -95,8 +96,9 @@ pub(super) fn configure(matches: &clap::ArgMatches) -> Result<(), Error> {
 #[must_use]
 pub fn main() -> ExitCode {
     // Before anything that takes time. If this fails, the client reports it. Signals after the run are ignored: a lost
-    // terminal can send more than one, and the results must still be written.
-    let _signals = catch_client_signals();
+    // terminal can send more than one, and the results must still be written. It is never dropped: a signal while the
+    // process exits must not change the exit status.
+    let _signals = ManuallyDrop::new(catch_client_signals());
     super::first_process::reap_orphans();
     let Parsed { mut options, configuration, variables }: Parsed<Options> = match parse_with_variables(&PROGRAM) {
         Ok(parsed) => parsed,

@@ -22,6 +22,7 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use ipnet::IpNet;
 use proxy::ProxyOptions;
 use services::ServiceOptions;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -283,8 +284,9 @@ pub(super) fn configure(matches: &clap::ArgMatches) -> Result<(), Error> {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Before anything that takes time. If this fails, the server reports it.
-    let _signals = catch_server_signals();
+    // Before anything that takes time. If this fails, the server reports it. It is never dropped: a signal while the
+    // process exits must not change the exit status.
+    let _signals = ManuallyDrop::new(catch_server_signals());
     super::first_process::reap_orphans();
     let Parsed { options, variables, .. }: Parsed<Options> = match parse_with_variables(&PROGRAM) {
         Ok(parsed) => parsed,
