@@ -56,8 +56,8 @@ use shared::{Message, Shared};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::low_level::signal_name;
 use std::io::{Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use stop_condition::stop_when;
 use tcp::Tcp;
@@ -93,18 +93,23 @@ fn ends_run(signal: i32) -> bool {
 #[derive(Debug, Clone)]
 pub struct ClientHandle {
     workers: Vec<Sender<Message>>,
-    stopped: Arc<AtomicBool>,
+    /// When it was told to stop.
+    stopped: Arc<OnceLock<Instant>>,
 }
 
 impl ClientHandle {
-    /// Whether the client was told to stop.
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+    /// When the client was told to stop.
+    fn stopped(&self) -> Option<Instant> {
+        self.stopped.get().copied()
     }
 
     /// Stops the run now. The results cover what was done so far.
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.stop_at(monotonic_time());
+    }
+
+    fn stop_at(&self, now: Instant) {
+        self.stopped.get_or_init(|| now);
         self.send(|| Message::Stop);
     }
 
@@ -318,7 +323,7 @@ impl Client {
         results.start = Some(shared.load_start(&workers, started, results.started));
         add_workers(&mut results, workers, seconds, monotonic_time().saturating_duration_since(started));
         results.cpu.iter_mut().for_each(|cpu| machine_begin.add_until_now(cpu));
-        results.interrupted = shared.handle.is_stopped() && !shared.has_missed_start();
+        results.interrupted = shared.handle.stopped().is_some() && !shared.has_missed_start();
         results.stop = stop.and_then(|stop| stop.get().cloned());
         results.connections.most_open = shared.most_open.load(Ordering::Relaxed);
         // Output can be lost after the connection has ended well.

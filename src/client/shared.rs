@@ -83,7 +83,13 @@ impl Shared {
 
     /// Whether the workers were told to stop before the end of the run.
     pub(super) fn is_stopped(&self) -> bool {
-        self.handle.is_stopped() || self.has_missed_start()
+        self.handle.stopped().is_some() || self.has_missed_start()
+    }
+
+    /// Whether a load that begins at `instant` does not begin because the workers were told to stop before. A worker that
+    /// learns of both late begins, to count what was due in between.
+    pub(super) fn is_stopped_before(&self, instant: Instant) -> bool {
+        self.handle.stopped().is_some_and(|stopped| stopped <= instant) || self.has_missed_start()
     }
 
     /// Index of the target of connection `number`.
