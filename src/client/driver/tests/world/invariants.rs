@@ -5,13 +5,14 @@ use super::plan::{Answer, Ending, Plan};
 use super::server::Records;
 use super::stream::MessageStream;
 use super::times::check_times;
-use super::{MILLISECOND, Nanos};
+use super::{MILLISECOND, Nanos, Worker};
 use crate::client::arrivals::{ArrivalSchedule, Share};
 use crate::client::clock::nanos;
 use crate::client::driver::Driver;
 use crate::client::plan::LoadPhase;
+use crate::client::progress::WorkerProgress;
 use crate::client::tcp::Tcp;
-use crate::event_loop::{LoopContext, monotonic_time};
+use crate::event_loop::LoopContext;
 use crate::results::RunResults;
 use crate::simulated_kernel::{Kernel, instant, with};
 use crate::testing::check_session;
@@ -37,8 +38,41 @@ impl Invariants {
         Self { plan, records, streams: Vec::new(), due: None }
     }
 
-    /// After each round of the loop.
-    pub(super) fn check<'a>(&mut self, driver: &Driver<'a, Tcp<'a>>, context: &LoopContext) {
+    /// After each round of the loop of worker `number`.
+    pub(super) fn check(&mut self, workers: &mut [Worker<'_>], number: usize) {
+        let (mut live, mut ended, mut are_opened) = (0, 0, true);
+        for worker in &mut *workers {
+            ended += worker.metrics(|metrics| {
+                let connections = &metrics.results.connections;
+                connections.completed + connections.failed
+            });
+            if let Worker::Running(event_loop, driver) = worker {
+                live += self.check_worker(driver, event_loop.context());
+                are_opened &= driver.connector.is_done();
+            }
+        }
+        let requested = self.plan.config.connections as u64;
+        assert!(ended + live <= requested, "{ended} ended and {live} live connections of {requested}");
+        // Connections that a stopped run has not begun to open are not counted.
+        if are_opened && !self.was_stopped() {
+            assert_eq!(ended + live, requested, "ended and live connections");
+        }
+        let Worker::Running(_, driver) = &workers[number] else { panic!("its round is over, but not it") };
+        let begin = driver.plan.metrics.borrow().measured_from();
+        let begin = begin.filter(|_| driver.plan.phase.get() != LoadPhase::Connecting);
+        if let Some(begin) = begin.filter(|_| self.plan.config.load.rate.is_some() && self.due.is_none()) {
+            self.due = Some(self.schedule(begin));
+        }
+        let sum = |count: fn(&WorkerProgress) -> u64| -> u64 {
+            workers.iter().map(|worker| worker.metrics(|metrics| count(&metrics.progress))).sum()
+        };
+        let sent = sum(|progress| progress.messages_sent.get());
+        let answered = sum(|progress| progress.messages_answered.get());
+        with(|kernel| self.check_messages(kernel, sent, answered, driver.plan.pipeline));
+    }
+
+    /// Checks a worker. Returns the number of its live connections.
+    fn check_worker<'a>(&self, driver: &Driver<'a, Tcp<'a>>, context: &LoopContext) -> u64 {
         assert!(context.now <= instant(self.plan.latest_end()), "the run does not end");
         let config = &self.plan.config;
         let (mut live, mut connecting) = (0, 0);
@@ -50,23 +84,9 @@ impl Invariants {
                 check_session(&entry.connection, key, &driver.transport.limits, context);
             }
         }
-        assert!(connecting <= config.max_connecting, "{connecting} connects in progress");
-        let metrics = driver.plan.metrics.borrow();
-        let connections = &metrics.results.connections;
-        let ended = connections.completed + connections.failed;
-        let requested = config.connections as u64;
-        assert!(ended + live <= requested, "{ended} ended and {live} live connections of {requested}");
-        // Connections that a stopped run has not begun to open are not counted.
-        if driver.connector.is_done() && !self.was_stopped() {
-            assert_eq!(ended + live, requested, "ended and live connections");
-        }
-        let begin = metrics.measured_from().filter(|_| driver.plan.phase.get() != LoadPhase::Connecting);
-        let (sent, answered) = (metrics.progress.messages_sent.get(), metrics.progress.messages_answered.get());
-        drop(metrics);
-        if let Some(begin) = begin.filter(|_| config.load.rate.is_some() && self.due.is_none()) {
-            self.due = Some(self.schedule(begin));
-        }
-        with(|kernel| self.check_messages(kernel, sent, answered, driver.plan.pipeline));
+        let most = config.max_connecting.div_ceil(config.workers);
+        assert!(connecting <= most, "{connecting} connects in progress");
+        live
     }
 
     /// When messages are due, of which those from `measured_from` on are measured.
@@ -75,15 +95,19 @@ impl Invariants {
         let begin = measured_from - nanos(load.warm_up);
         let end = load.duration.map_or(Nanos::MAX, |duration| measured_from + nanos(duration));
         let curve = load.rate_curve().expect("it is an open loop");
-        let mut schedule = ArrivalSchedule::new(curve, load.arrivals, load.seed, Share::new(0, 1, config.connections));
-        let all = std::iter::from_fn(|| {
-            let due = begin + nanos(schedule.due());
-            schedule.advance();
-            Some(due)
-        });
-        let total = self.plan.total().saturating_mul(config.connections as u64);
-        let due: Vec<_> =
-            all.take_while(|due| *due < end).take(MAX_DUE).take(usize::try_from(total).unwrap_or(MAX_DUE)).collect();
+        let due_of = |worker| {
+            let share = Share::new(worker, config.workers, config.connections);
+            let mut schedule = ArrivalSchedule::new(curve, load.arrivals, load.seed, share);
+            let all = std::iter::from_fn(move || {
+                let due = begin + nanos(schedule.due());
+                schedule.advance();
+                Some(due)
+            });
+            let total = usize::try_from(self.plan.total().saturating_mul(share.own())).unwrap_or(MAX_DUE);
+            all.take_while(move |due| *due < end).take(MAX_DUE).take(total)
+        };
+        let mut due: Vec<_> = (0..config.workers).flat_map(due_of).collect();
+        due.sort_unstable();
         assert!(due.len() < MAX_DUE, "a small load");
         due
     }
@@ -120,13 +144,19 @@ impl Invariants {
         }
     }
 
-    /// Ends the run, and checks its results.
-    pub(super) fn into_results<'a>(self, driver: Driver<'a, Tcp<'a>>) -> RunResults {
+    /// Checks the results of all workers together.
+    pub(super) fn into_results(self, workers: Vec<Worker<'_>>) -> RunResults {
         let ended = with(|kernel| kernel.now);
-        let opened = driver.plan.metrics.borrow().progress.opened.get();
-        let metrics = driver.into_metrics(monotonic_time());
-        let measured_from = metrics.measured_from();
-        let results = metrics.into_results(&[]);
+        let (mut opened, mut measured_from) = (0, None);
+        let mut all_results = Vec::new();
+        for worker in workers {
+            let Worker::Ended(metrics) = worker else { panic!("a worker runs") };
+            opened += metrics.progress.opened.get();
+            measured_from = measured_from.or(metrics.measured_from());
+            all_results.push(metrics.into_results(&[]));
+        }
+        let mut results = all_results.swap_remove(0);
+        all_results.iter().for_each(|other| results.add_worker(other));
         let all_facts = with(|kernel| {
             while let Some(time) = kernel.next_action() {
                 kernel.advance_to(time);

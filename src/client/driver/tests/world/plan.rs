@@ -18,6 +18,9 @@ pub(super) const FIRST_PORT: u16 = 1000;
 /// Messages that a load sends, at most, if nothing delays it.
 const MESSAGES: u64 = 40;
 
+/// Distinguishes the generator of the number of workers, so that the worlds of one worker are the same as without it.
+const WORKERS: u64 = 1 << 63;
+
 /// A world.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "the flags are independent, and any combination can occur")]
@@ -61,7 +64,17 @@ pub(super) enum Answer {
 }
 
 impl Plan {
-    pub(super) fn new(rng: &mut Rng) -> Self {
+    /// The plan of a seed, and the generator of what is not planned.
+    pub(super) fn of(seed: u64) -> (Self, Rng) {
+        let mut rng = Rng::new(seed);
+        let mut plan = Self::new(&mut rng);
+        if plan.config.connections > 1 && Rng::new(seed ^ WORKERS).one_in(3) {
+            plan.config.workers = 2;
+        }
+        (plan, rng)
+    }
+
+    fn new(rng: &mut Rng) -> Self {
         let quiet_at = rng.pick(&[20 * MILLISECOND, 500 * MILLISECOND, 2 * SECOND]);
         let answer = match rng.below(8) {
             0 => Answer::Sized(1 + rng.index(50)),
