@@ -22,8 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// What has been written to the channel is read at once.
-const AT_ONCE: Duration = Duration::from_millis(1);
+/// What has been written to the channel is read at once. This time passes only if nothing was written, in real time: a busy
+/// machine must not let it expire.
+const AT_ONCE: Duration = Duration::from_secs(30);
 
 /// What the operator of the server, or the thread of a handover, does at an instant.
 #[derive(Debug, Clone, Copy)]
