@@ -121,7 +121,7 @@ impl<'a, S: Service> Worker<'a, S> {
             acceptors,
             counters,
             metrics: is_observed.then(|| RoundMetrics::new(&shared.process, &counters.rounds)),
-            connects: Connects::new(shared, counters, job.event_loop.sender()),
+            connects: Connects::new(shared, job.event_loop.sender()),
             register_warning: Warning::default(),
             panic_warning: Warning::default(),
             proxy_header_warning: Warning::default(),

@@ -14,7 +14,6 @@ use crate::event_loop::{Key, LoopContext, Readiness, Sender, Timer};
 use crate::log_targets::SERVER_LOG;
 use crate::panic_guard::guarded;
 use crate::pump::Session;
-use crate::server::counters::Counters;
 use crate::server::malformed::Malformed;
 use crate::server::message::Message;
 use crate::server::observer::{CloseLog, ConnectRequest};
@@ -40,12 +39,12 @@ const NOT_READY: Readiness = Readiness { readable: false, writable: false, hang_
 /// What the connects of a worker share.
 pub(super) struct Connects<'a> {
     shared: &'a Arc<Shared>,
-    counters: &'a Counters,
     sender: Sender<Message>,
     /// Requests of services since the last turn.
     pub(super) requests: Vec<ConnectRequest>,
-    /// Warns of connections that could not be opened for a reason on this side.
+    /// Warns of connections that could not be opened for a reason on this side, which are counted.
     warning: Warning,
+    warned_of: u64,
 }
 
 /// An outgoing connection, from its request to its end.
@@ -105,15 +104,15 @@ pub(super) enum Step {
 }
 
 impl<'a> Connects<'a> {
-    pub(super) fn new(shared: &'a Arc<Shared>, counters: &'a Counters, sender: Sender<Message>) -> Self {
-        Self { shared, counters, sender, requests: Vec::new(), warning: Warning::default() }
+    pub(super) fn new(shared: &'a Arc<Shared>, sender: Sender<Message>) -> Self {
+        Self { shared, sender, requests: Vec::new(), warning: Warning::default(), warned_of: 0 }
     }
 
     /// Warns of a failure that concerns this machine rather than the peer. Any number of connections can have it.
     pub(super) fn warn(&mut self, now: Instant, (connection, endpoint): (u64, &Endpoint), error: &str) {
+        self.warned_of += 1;
         if self.warning.is_due(now) {
-            let count = self.counters.outgoing.failed.total();
-            log::warn!(connection, endpoint:%, error, count; "cannot open an outgoing connection");
+            log::warn!(connection, endpoint:%, error, count = self.warned_of; "cannot open an outgoing connection");
         }
     }
 }
