@@ -94,9 +94,11 @@ impl Dispatcher {
         false
     }
 
-    /// The load ends at `end` if that is before its scheduled end. Messages due later are not dispatched.
-    pub(super) fn end_by(&mut self, end: u64) {
-        self.end = self.end.min(end);
+    /// The load ends at `end`, which is noticed at `now`, if that is before its scheduled end. Messages due later are not
+    /// dispatched. If some were by now, it ends after them: otherwise more messages than the rate requires would be counted.
+    pub(super) fn end_by(&mut self, end: u64, now: u64) {
+        let dispatched_until = self.begin.saturating_add(nanos(self.schedule.due())).min(now);
+        self.end = self.end.min(end.max(dispatched_until));
     }
 
     /// The load's time is over at `now`. Returns the end of the load, or `None` while overdue messages are still
@@ -275,6 +277,20 @@ mod tests {
             is_longer[usize::from(last >= planned)] = true;
         }
         assert_eq!(is_longer, [true; 2], "both occur");
+    }
+
+    #[test]
+    fn an_early_end_comes_after_the_messages_that_were_dispatched() {
+        let begin = SECOND;
+        let at = |millis: u64| begin + millis * 1_000_000;
+        // Messages are due every 10 ms; those at 0 and 10 ms were dispatched.
+        for (end, now, ends) in [(5, 15, 15), (12, 15, 15), (5, 60, 20), (40, 60, 40)] {
+            let mut dispatcher = dispatcher(100.0, Arrivals::Uniform, (begin, at(1000)), u64::MAX);
+            dispatcher.advance(at(0), at(0));
+            dispatcher.advance(at(10), at(10));
+            dispatcher.end_by(at(end), at(now));
+            assert_eq!(dispatcher.end(at(now)), Some(at(ends)), "{end} ms, noticed after {now} ms");
+        }
     }
 
     #[test]

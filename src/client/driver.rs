@@ -466,8 +466,8 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
 
     /// Ends the load at `instant`, before its time is over.
     fn end_load_early(&mut self, context: &mut LoopContext, instant: Instant) {
-        let end = self.plan.clock.nanos(instant);
-        self.dispatcher.iter_mut().for_each(|dispatcher| dispatcher.end_by(end));
+        let [end, now] = [instant, context.now].map(|instant| self.plan.clock.nanos(instant));
+        self.dispatcher.iter_mut().for_each(|dispatcher| dispatcher.end_by(end, now));
         self.load_time_expired(context);
     }
 

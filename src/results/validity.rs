@@ -209,8 +209,9 @@ fn below_schedule(results: &RunResults) -> Option<Reason> {
 fn required(results: &RunResults) -> Option<(f64, f64)> {
     let Load { kind: LoadKind::Open, arrivals, .. } = &results.load else { return None };
     let due = results.load.required(results.measured_s)?;
-    // Merged runs need not overlap, and an interrupted run is a different matter.
-    let is_whole = results.runs <= 1 && !results.interrupted && !have_all_failed(results);
+    // Merged runs need not overlap, workers notice an early end one after the other, and an interrupted run is a
+    // different matter.
+    let is_whole = results.runs <= 1 && results.stop.is_none() && !results.interrupted && !have_all_failed(results);
     if results.messages.due.is_some() && !is_whole {
         return None;
     }

@@ -1,7 +1,9 @@
 //! Validity of runs.
 
 use super::{busy, lower_floor, sample};
-use crate::results::{LoadKind, Reason, RunResults, TextReport, Threshold, Verdict, html_report, merge, validate};
+use crate::results::{
+    LoadKind, Reason, RunResults, StopCondition, TextReport, Threshold, Verdict, html_report, merge, validate,
+};
 use std::time::Duration;
 
 #[test]
@@ -176,6 +178,9 @@ fn sent_messages_must_match_rate_and_time() {
     results.runs = 2;
     assert_eq!(validate(&results), []);
     (results.runs, results.interrupted) = (1, true);
+    assert_eq!(validate(&results), []);
+    let (expression, measured) = ("rate>1".to_owned(), "rate is 100 /s, which is > 1.00 /s".to_owned());
+    (results.interrupted, results.stop) = (false, Some(StopCondition { expression, second: 1, measured }));
     assert_eq!(validate(&results), []);
 }
 
