@@ -170,7 +170,7 @@ fn print_help(asked: &clap::Error) -> u8 {
     if output::print(asked.render().to_string().trim_end()) { SUCCESS } else { FAILURE }
 }
 
-/// Returns the error about `arguments` with a correction on one line, without the usage text that `--help` shows.
+/// Formats an error about `arguments` on one line: the error and a correction, without the usage text that `--help` shows.
 fn on_one_line(
     error: &clap::Error,
     variables: &Variables,
@@ -178,9 +178,9 @@ fn on_one_line(
     examples: &[(&str, &str)],
 ) -> String {
     let mut text = error.render().to_string();
-    // clap's error does not name the argument.
+    // clap does not name the argument that is not valid UTF-8. The name of the program comes first, and may be another text.
     if error.kind() == ErrorKind::InvalidUtf8
-        && let Some(argument) = arguments.iter().find(|argument| argument.to_str().is_none())
+        && let Some(argument) = arguments.iter().rfind(|argument| argument.to_str().is_none())
     {
         text = format!("{} is not valid UTF-8; give a text such as hello", escape::path(Path::new(argument)));
     }

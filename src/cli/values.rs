@@ -5,7 +5,7 @@ use crate::codec::{Framing, FramingError};
 use crate::error::Error;
 use crate::escape::unescape;
 use crate::socket::{ProxyVersion, canonical_range};
-use crate::units::parse_count;
+use crate::units::{Problem, Quantity, UnitError, parse_count};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -48,8 +48,7 @@ pub(super) fn messages(text: &str) -> Result<usize, String> {
 
 /// Parses a number of times, which may be 0.
 pub(super) fn times(text: &str) -> Result<u32, String> {
-    let count = parse_count(text).ok().and_then(|count| count.try_into().ok());
-    count.ok_or_else(|| format!("{text:?} is not a count; give a whole number from 0 up such as 5 or 1k"))
+    whole_number(text).map_err(|error| error.to_string())
 }
 
 /// Parses a random seed.
@@ -59,8 +58,17 @@ pub(super) fn seed(text: &str) -> Result<u64, String> {
 
 /// Parses a count of at least 1.
 pub(super) fn count(text: &str) -> Result<usize, String> {
-    let count = parse_count(text).ok().and_then(|count| count.try_into().ok()).filter(|count| *count > 0);
-    count.ok_or_else(|| format!("{text:?} is not a count; give a whole number from 1 up such as 1000, 1_000 or 10k"))
+    let count =
+        whole_number(text).and_then(|count| if count == 0 { Err(no_count(text, Problem::Zero)) } else { Ok(count) });
+    count.map_err(|error| error.to_string())
+}
+
+fn whole_number<T: TryFrom<u64>>(text: &str) -> Result<T, UnitError> {
+    parse_count(text)?.try_into().map_err(|_| no_count(text, Problem::TooLarge))
+}
+
+fn no_count(text: &str, problem: Problem) -> UnitError {
+    UnitError { input: text.to_owned(), quantity: Quantity::Count, problem }
 }
 
 /// Parses a size in bytes, such as 64KiB.

@@ -216,7 +216,7 @@ fn wrong_values_are_refused() {
         expect_refusal(refused, 2, &[&[option], parts].concat());
     };
     for value in ["0", "-5", "many", ""] {
-        wrong("--max-per-address", value, &[&format!("{value:?}"), "such as 1000"]);
+        wrong("--max-per-address", value, &[&format!("{value:?}"), "like 1000"]);
     }
     for value in ["10.0.0.0/33", "::1/129", "localhost", "127.0.0.1:80", "10.0.0.0/8,::1", ""] {
         wrong("--allow", value, &[&format!("{value:?}"), "10.0.0.0/8", "2001:db8::/32"]);

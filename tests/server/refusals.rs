@@ -20,7 +20,7 @@ fn an_invalid_port_is_refused() {
 fn invalid_counts_are_refused() {
     for option in ["--max-connections", "--workers", "--backlog"] {
         for value in ["0", "-5", "many", "1.5", "99999999999999999999999"] {
-            wrong(&["127.0.0.1", "0", option, value], &[option, &format!("{value:?}"), "such as 1000"]);
+            wrong(&["127.0.0.1", "0", option, value], &[option, &format!("{value:?}"), "like 1000"]);
         }
     }
 }
