@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<OsString>, String> {
 
 /// The arguments in the content of the file `name`.
 pub(super) fn arguments(name: &str, bytes: &[u8]) -> Result<Vec<OsString>, String> {
-    // Editors of Windows put a byte order mark first.
+    // Some editors of Windows begin a file with a byte order mark.
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(1_u64..);
     let lines = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with(b"#"));

@@ -410,7 +410,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// Starts the load at `instant`, the same for all workers. Every connection was opened or has failed.
     fn begin_load(&mut self, context: &mut LoopContext, instant: Instant) {
         let load = &self.shared.config.load;
-        if self.shared.is_stopped_before(instant) {
+        if self.shared.was_stopped_by(instant) {
             return;
         }
         if !load.has_common_start() {

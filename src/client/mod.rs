@@ -93,7 +93,7 @@ fn ends_run(signal: i32) -> bool {
 #[derive(Debug, Clone)]
 pub struct ClientHandle {
     workers: Vec<Sender<Message>>,
-    /// When it was told to stop.
+    /// The instant of the first request to stop.
     stopped: Arc<OnceLock<Instant>>,
 }
 
@@ -105,10 +105,10 @@ impl ClientHandle {
 
     /// Stops the run now. The results cover what was done so far.
     pub fn stop(&self) {
-        self.stop_at(monotonic_time());
+        self.request_stop(monotonic_time());
     }
 
-    fn stop_at(&self, now: Instant) {
+    fn request_stop(&self, now: Instant) {
         self.stopped.get_or_init(|| now);
         self.send(|| Message::Stop);
     }

@@ -86,9 +86,9 @@ impl Shared {
         self.handle.stopped().is_some() || self.has_missed_start()
     }
 
-    /// Whether a load that begins at `instant` does not begin because the workers were told to stop before. A worker that
-    /// learns of both late begins, to count what was due in between.
-    pub(super) fn is_stopped_before(&self, instant: Instant) -> bool {
+    /// Whether the workers were told to stop by `instant`, so that a load does not begin then. If the stop came later, a worker
+    /// that learns of both together begins nevertheless: it has to count the messages that were due in between.
+    pub(super) fn was_stopped_by(&self, instant: Instant) -> bool {
         self.handle.stopped().is_some_and(|stopped| stopped <= instant) || self.has_missed_start()
     }
 

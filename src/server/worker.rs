@@ -448,7 +448,7 @@ impl<'a, S: Service> Worker<'a, S> {
         }
         let was_starting = std::mem::replace(&mut self.stage, Lifecycle::Draining) == Lifecycle::Starting;
         self.shared.process.is_draining.store(true, Ordering::Relaxed);
-        // A signal can arrive before the message that lets this worker serve.
+        // A signal can arrive before `Message::Serve`.
         let old_one_serves = was_starting && self.shared.handover.is_taking_over();
         self.shared.service_manager.notify_stopping();
         self.limits.drain_by = Some(later(context.now, self.shared.config.drain_timeout));

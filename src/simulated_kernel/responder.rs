@@ -50,17 +50,17 @@ pub(crate) trait Answers {
         kernel.write(endpoint, bytes)
     }
 
-    /// Shuts down the sending half, after what a layer below has to send.
+    /// Shuts down the sending half, after TLS has sent what it holds.
     fn shut(&mut self, kernel: &mut Kernel, endpoint: usize) {
         kernel.shut(endpoint);
     }
 
-    /// Sends what a layer below has to send. Returns whether that was all.
+    /// Sends what TLS holds. Returns whether that was all.
     fn flush(&mut self, _kernel: &mut Kernel, _endpoint: usize) -> io::Result<bool> {
         Ok(true)
     }
 
-    /// Whether it ends although the stream has not.
+    /// Whether it ends before the end of the input.
     fn ends_early(&self) -> bool {
         false
     }
@@ -176,7 +176,7 @@ impl<A: Answers> Responder<A> {
         self.answers.shut(kernel, self.endpoint);
     }
 
-    /// Sends what a layer below has to send. Returns whether that was all.
+    /// Sends what TLS holds. Returns whether that was all.
     fn flush(&mut self, kernel: &mut Kernel) -> bool {
         if self.is_closed {
             return true;

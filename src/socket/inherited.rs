@@ -125,7 +125,7 @@ impl Inherited {
             Some(left) => Err(Error::Listen {
                 address: address_in(&left.name).to_owned(),
                 reason: "the old process listens there, but this process is not configured to; a handover keeps all \
-                         addresses, so restart the server to drop one"
+                         addresses; to drop one, restart the server"
                     .to_owned(),
                 source: None,
             }),
@@ -223,7 +223,7 @@ fn not_usable(name: &str, source: io::Error) -> Error {
     Error::Listen { address: address_in(name).to_owned(), reason: source.to_string(), source: Some(source) }
 }
 
-/// The address in the name of a socket, in which the purpose comes first. A socket of the service manager has no name.
+/// The address in the name of a passed socket (`PURPOSE ADDRESS`). Those of the service manager have no name.
 fn address_in(name: &str) -> &str {
     name.split_once(' ').map_or(PASSED, |(_purpose, address)| address)
 }

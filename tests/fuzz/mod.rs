@@ -1,7 +1,7 @@
 //! Fuzzers: each target is a function of bytes that panics when a property does not hold.
 //!
 //! They are part of the library's unit tests, because most of what they test is not public. `cargo test` replays the
-//! inputs in `corpus/TARGET`, then mutates them for half a second. `scripts/fuzz` runs the same functions under libFuzzer,
+//! inputs in `corpus/TARGET`, then mutates them for 0.4 s. `scripts/fuzz` runs the same functions under libFuzzer,
 //! which is guided by coverage. `dictionaries/TARGET` holds tokens for both, in the format of libFuzzer.
 //!
 //! An input that takes too long or too much memory fails as well.

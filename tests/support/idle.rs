@@ -5,7 +5,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
 
-/// Whether all threads of the child of this process that has the other end of one of `streams` sleep: it has handled
+/// Whether the child process at the other end of one of `streams` is idle: all its threads sleep, and it has handled
 /// everything that has arrived. True if no child has one, or if that cannot be read.
 pub(crate) fn is_peer_idle<'a>(streams: impl IntoIterator<Item = &'a TcpStream>) -> bool {
     if fs::read_to_string("/proc/self/stat").is_err() {

@@ -40,11 +40,11 @@ fn a_peer_that_ends_without_close_notify_is_reset() {
     expect_reset_for(&server, peer, "truncated by peer");
 }
 
-/// Without close_notify the end of the input is an error. The whole reply is in the TLS session then, which would lose
-/// it silently.
+/// An end of the input without close_notify is an error. The rest of the reply is in the TLS session by then, and nowhere
+/// else.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_reply_in_the_session_is_lost_by_a_reset() {
+fn a_truncated_input_resets_while_tls_holds_a_reply() {
     const MESSAGE: [u8; 256] = [7; 256];
     let authority = Authority::new();
     let server = logging_server(&authority, &["--send-buffer", "4KiB"]);
@@ -58,7 +58,7 @@ fn a_reply_in_the_session_is_lost_by_a_reset() {
     let in_sockets = |states: [Option<SocketState>; 2]| {
         states[0].map_or(0, |server| server.unacknowledged) + states[1].map_or(0, |peer| peer.unread)
     };
-    // More than the last message, in case that is still on its way.
+    // Four messages, in case the last one is still on its way.
     while sent < in_sockets(states) + 4 * MESSAGE.len() {
         peer.write_all(&MESSAGE).unwrap();
         sent += MESSAGE.len();

@@ -96,8 +96,8 @@ pub(super) fn configure(matches: &clap::ArgMatches) -> Result<(), Error> {
 #[must_use]
 pub fn main() -> ExitCode {
     // Before anything that takes time. If this fails, the client reports it. Signals after the run are ignored: a lost
-    // terminal can send more than one, and the results must still be written. It is never dropped: a signal while the
-    // process exits must not change the exit status.
+    // terminal can send more than one, and the results must still be written. The guard is never dropped: a signal while
+    // the process exits must not change the exit status.
     let _signals = ManuallyDrop::new(catch_client_signals());
     super::first_process::reap_orphans();
     let Parsed { mut options, configuration, variables }: Parsed<Options> = match parse_with_variables(&PROGRAM) {

@@ -284,8 +284,8 @@ pub(super) fn configure(matches: &clap::ArgMatches) -> Result<(), Error> {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Before anything that takes time. If this fails, the server reports it. It is never dropped: a signal while the
-    // process exits must not change the exit status.
+    // Before anything that takes time. If this fails, the server reports it. The guard is never dropped: a signal while
+    // the process exits must not change the exit status.
     let _signals = ManuallyDrop::new(catch_server_signals());
     super::first_process::reap_orphans();
     let Parsed { options, variables, .. }: Parsed<Options> = match parse_with_variables(&PROGRAM) {

@@ -369,7 +369,7 @@ fn replies_of_receivers_are_added() {
     ] {
         assert!(text.lines().any(|told| told == line), "{line}: {text}");
     }
-    // Without a reply there is no shortest time, wherever that run comes.
+    // A run without replies has no shortest time; the order of the runs does not matter.
     for _ in 0..2 {
         runs.rotate_right(1);
         let again = merge(&runs).expect("they can be merged");

@@ -59,10 +59,10 @@ impl TlsConnector {
             let problem = format!("{name:?} is not a valid TLS server name; give one such as example.org");
             Error::config(&["tls.server_name"], problem)
         })?;
-        Self::verifying(name.to_owned(), verifier(options)?, options)
+        Self::with_verifier(name.to_owned(), verifier(options)?, options)
     }
 
-    /// Trusts these certificates of servers, if they are for `name`.
+    /// Accepts only these certificates of servers, if they are for `name`.
     ///
     /// # Errors
     ///
@@ -73,10 +73,10 @@ impl TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(named.iter().cloned());
         let trusted = TrustedServers::new(roots, named.to_vec()).map_err(|error| Error::config(&["tls.ca"], error))?;
-        Self::verifying(ServerName::try_from(name).expect("a name"), Arc::new(trusted), &options)
+        Self::with_verifier(ServerName::try_from(name).expect("a name"), Arc::new(trusted), &options)
     }
 
-    fn verifying(
+    fn with_verifier(
         name: ServerName<'static>,
         verifier: Arc<dyn ServerCertVerifier>,
         options: &TlsClientOptions,

@@ -235,7 +235,7 @@ impl<T: ByteStream> ByteStream for TlsLayer<T> {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
-        // Nothing follows close_notify or a fatal alert (RFC 8446, section 6). The session would take it, and lose it.
+        // Nothing follows close_notify or a fatal alert (RFC 8446, section 6). rustls would take it, and discard it silently.
         if self.close_notify_sent || self.fault.is_some() {
             return Err(ErrorKind::BrokenPipe.into());
         }

@@ -57,7 +57,7 @@ impl Invariants {
         if are_opened && !self.was_stopped() {
             assert_eq!(ended + live, requested, "ended and live connections");
         }
-        let Worker::Running(_, driver) = &workers[number] else { panic!("its round is over, but not it") };
+        let Worker::Running(_, driver) = &workers[number] else { panic!("a worker ends after the check of its round") };
         let begin = driver.plan.metrics.borrow().measured_from();
         let begin = begin.filter(|_| driver.plan.phase.get() != LoadPhase::Connecting);
         if let Some(begin) = begin.filter(|_| self.plan.config.load.rate.is_some() && self.due.is_none()) {

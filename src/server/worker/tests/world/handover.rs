@@ -22,9 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// What has been written to the channel is read at once. This time passes only if nothing was written, in real time: a busy
-/// machine must not let it expire.
-const AT_ONCE: Duration = Duration::from_secs(30);
+/// Limit for reading what has been written to the channel, in real time. It expires only if nothing was written.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the operator of the server, or the thread of a handover, does at an instant.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +42,7 @@ enum Act {
     Kill(usize),
     /// The thread of a handover drains its process.
     Drain(usize),
-    /// A process dies that was the old one of a handover.
+    /// The old process of a handover dies.
     Die(usize),
     /// The server is told to end.
     End,
@@ -151,10 +150,10 @@ impl<'a> Operator<'a> {
         match act {
             Act::Begin(number) => self.begin(workers, number, now),
             Act::Launch(number) if current == Some(number) => self.launch(workers, now),
-            Act::ReadAnswer(number) if current == Some(number) => self.read_answer(AT_ONCE, now),
+            Act::ReadAnswer(number) if current == Some(number) => self.read_answer(READ_TIMEOUT, now),
             Act::TimeOut(number) if current == Some(number) => self.read_answer(Duration::ZERO, now),
             Act::Fail(number) if is_starting(number) => self.fail(workers, number, now),
-            Act::EndNew(number) if is_starting(number) => self.end_new(workers, number + 1, now),
+            Act::EndNew(number) if is_starting(number) => self.signal_new(workers, number + 1, now),
             Act::Kill(number) if current == Some(number) => self.kill(workers, number, now),
             // The handover has ended.
             Act::Launch(_) | Act::ReadAnswer(_) | Act::TimeOut(_) | Act::Fail(_) | Act::EndNew(_) | Act::Kill(_) => {}
@@ -244,15 +243,15 @@ impl<'a> Operator<'a> {
             }
             drop(world);
             if is_orphan {
-                self.replace(process, now);
+                self.take_over_from_dead(process, now);
             }
         } else if is_orphan && is_complete {
-            let text = format!("process {process} does not serve in the place of the one that died");
+            let text = format!("process {process} does not take over from the process that died");
             self.records.borrow_mut().violations.push(text);
         }
     }
 
-    /// A process dies that was the old one of a handover, unless it has ended.
+    /// The old process of a handover dies, unless it has ended.
     fn die(&mut self, workers: &mut Workers<'a>, old: usize, now: Nanos) {
         if workers.iter().flatten().all(|running| running.process != old) {
             return;
@@ -266,12 +265,12 @@ impl<'a> Operator<'a> {
         let is_aborted = self.signalled == Some(old) || attempt.is_some_and(|attempt| attempt.is_aborted);
         match new {
             // It has reported that it accepts.
-            Some(new) if self.ready == Some(new) => self.replace(new, now),
+            Some(new) if self.ready == Some(new) => self.take_over_from_dead(new, now),
             Some(new) if !is_aborted && self.will_serve(new) => {
                 self.orphan = Some(new);
                 self.records.borrow_mut().accepts_from = Nanos::MAX;
             }
-            _ if is_last => self.lose_server(),
+            _ if is_last => self.mark_no_server(),
             _ => {}
         }
         self.end_process(workers, old);
@@ -284,13 +283,13 @@ impl<'a> Operator<'a> {
     }
 
     /// No process serves any more.
-    fn lose_server(&mut self) {
+    fn mark_no_server(&mut self) {
         self.orphan = None;
         self.records.borrow_mut().is_ending = true;
     }
 
     /// A process serves in the place of its old one, which has died.
-    fn replace(&mut self, process: usize, now: Nanos) {
+    fn take_over_from_dead(&mut self, process: usize, now: Nanos) {
         self.orphan = None;
         let mut world = self.records.borrow_mut();
         world.hand_over(process, now);
@@ -345,7 +344,7 @@ impl<'a> Operator<'a> {
     fn fail(&mut self, workers: &mut Workers<'a>, number: usize, now: Nanos) {
         if self.ready != Some(number + 1) {
             if self.orphan.is_some() {
-                self.lose_server();
+                self.mark_no_server();
             }
             self.end_process(workers, number + 1);
             self.acts.push((now + self.plan.handovers[number].latency, Act::ReadAnswer(number)));
@@ -353,12 +352,12 @@ impl<'a> Operator<'a> {
     }
 
     /// A signal to end arrives at the process that is being started, if its first worker runs already.
-    fn end_new(&mut self, workers: &mut Workers<'a>, process: usize, now: Nanos) {
+    fn signal_new(&mut self, workers: &mut Workers<'a>, process: usize, now: Nanos) {
         let runs = workers.iter().flatten().any(|running| running.process == process);
         if runs && self.ready != Some(process) {
             self.records.borrow_mut().processes[process].ended_at.get_or_insert(now);
             if self.orphan.is_some() {
-                self.lose_server();
+                self.mark_no_server();
             }
             self.signal(workers, process, 1);
         }

@@ -11,7 +11,7 @@ const EXIT_GRACE: Nanos = SECOND;
 #[derive(Debug)]
 pub(super) struct HandoverPlan {
     pub(super) begins: Nanos,
-    /// After so long the thread of the handover starts the new process, and later reads its answer.
+    /// Delay before the thread of the handover starts the new process, and before it reads the answer.
     pub(super) latency: Nanos,
     /// When each worker is ready, after the start of the new process.
     pub(super) ready_after: Vec<Nanos>,
@@ -48,7 +48,7 @@ impl HandoverPlan {
         self.signalled_after = rng.one_in(3).then(|| rng.below(longest + 1));
     }
 
-    /// Lets the old process die before the new one starts, until that is ready, or after that.
+    /// Lets the old process die before the new one starts, while that starts, or once it is ready.
     pub(super) fn add_death(&mut self, rng: &mut Rng) {
         let (latency, longest) = (self.latency, self.ready_after.iter().max().copied().unwrap_or_default());
         let [begin, length] =

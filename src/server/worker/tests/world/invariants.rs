@@ -246,7 +246,10 @@ impl Invariants {
             let is_in_order = matches!(record.reason, Some(CloseReason::PeerClosed | CloseReason::Completed));
             if is_in_order && self.plan.upstream_tls.is_some() && !may_be_idle {
                 let has_ended = upstream.is_some_and(|upstream| upstream.has_ended && !upstream.is_broken);
-                assert!(has_ended, "peer {number}: a broken upstream looks like an end: {record:?} {upstream:?}");
+                assert!(
+                    has_ended,
+                    "peer {number}: ended in order although its upstream was truncated or damaged: {record:?} {upstream:?}"
+                );
             }
             let answer = |read: usize| match self.plan.service {
                 // The connection to an upstream that is idle ends in order, although bytes may be on their way.
@@ -297,7 +300,7 @@ impl Invariants {
         let can_accept = !faults.accept_errors && faults.descriptors.is_none() && self.plan.ending == Ending::Drain;
         let world = self.records.borrow();
         let serving = &world.processes[world.serving];
-        // One that is told to end can die before it accepts those that are pending.
+        // A process that drains can die before it accepts its backlog.
         let can_accept = can_accept && !serving.has_died;
         let ended_at = serving.ended_at.unwrap_or_default();
         assert!(!was_refused || !can_accept || opened >= ended_at, "peer {number} was pending and is reset");

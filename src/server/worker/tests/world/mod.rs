@@ -14,8 +14,8 @@ mod posted;
 mod proxy_header;
 mod record;
 mod services;
-#[cfg_attr(not(feature = "tls"), path = "tls_end_disabled.rs")]
-mod tls_end;
+#[cfg_attr(not(feature = "tls"), path = "tls_endpoint_disabled.rs")]
+mod tls_endpoint;
 mod upstream;
 
 use crate::buffer::MemoryAccount;
@@ -316,7 +316,7 @@ fn new_shared(plan: &Plan, handle: ServerHandle, handover: Handover) -> Shared {
     Shared {
         admission: Admission::new(&config, max_connections),
         memory: MemoryAccount::new(config.memory_limit),
-        tls: plan.has_tls.then(tls_end::server),
+        tls: plan.has_tls.then(tls_endpoint::server),
         last_number: AtomicU64::new(0),
         malformed: MalformedCount::default(),
         running: AtomicUsize::new(config.workers),
@@ -360,7 +360,7 @@ fn worlds_keep_the_invariants() {
     eprintln!(
         "server: {count} seeds, {accepted} connections ({with_headers} with headers, {of_two_workers} of two workers, {} with \
          TLS of which {} have completed their handshake, {with_handovers} with {} completed and {} failed handovers and \
-         {replacements} dead processes replaced), {} outgoing ({} with TLS), {rounds} rounds in {took:.1?}: {} seeds per minute",
+         {replacements} taken over from a dead process), {} outgoing ({} with TLS), {rounds} rounds in {took:.1?}: {} seeds per minute",
         with_tls[0],
         with_tls[1],
         handovers[0],

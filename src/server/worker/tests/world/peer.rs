@@ -3,7 +3,7 @@
 use super::plan::{PeerPlan, Plan, TlsConduct, TlsPlan};
 use super::record::{Record, Records};
 use super::services::Kind;
-use super::tls_end::TlsEnd;
+use super::tls_endpoint::TlsEndpoint;
 use super::{MILLISECOND, Nanos};
 use crate::simulated_kernel::{Conduct, Kernel, Script};
 use std::io::ErrorKind;
@@ -15,7 +15,7 @@ pub(super) struct Peer {
     records: Records,
     answer: Vec<u8>,
     /// None without TLS.
-    tls: Option<Box<TlsEnd>>,
+    tls: Option<Box<TlsEndpoint>>,
     next_part: Nanos,
     has_tried: bool,
 }
@@ -24,7 +24,8 @@ impl Peer {
     pub(super) fn new(plan: Rc<Plan>, number: usize, records: Records) -> Self {
         let answer = plan.service.answer(&plan.peers[number].stream);
         let PeerPlan { tls, part, .. } = plan.peers[number];
-        let tls = tls.filter(|tls| tls.conduct != TlsConduct::Foreign).map(|tls| Box::new(TlsEnd::client(tls, part)));
+        let tls =
+            tls.filter(|tls| tls.conduct != TlsConduct::Foreign).map(|tls| Box::new(TlsEndpoint::client(tls, part)));
         Self { plan, number, records, answer, tls, next_part: 0, has_tried: false }
     }
 
@@ -157,7 +158,7 @@ impl Peer {
     }
 
     /// TLS, once the header was sent.
-    fn started_tls(&mut self, record: &Record) -> Option<&mut TlsEnd> {
+    fn started_tls(&mut self, record: &Record) -> Option<&mut TlsEndpoint> {
         let header = self.plan.peers[self.number].header.bytes.len();
         self.tls.as_deref_mut().filter(|_| record.sent >= header)
     }

@@ -55,7 +55,7 @@ pub(super) struct Plan {
     pub(super) peers: Vec<PeerPlan>,
     /// Upstreams may break off their connections.
     pub(super) upstreams_break: bool,
-    /// In some worlds the connections to upstreams have TLS. Those to either may expect a name that it does not have.
+    /// TLS to upstreams, in some worlds: for each of the two, whether the proxy expects another name than its certificate has.
     pub(super) upstream_tls: Option<[bool; 2]>,
     /// Options of the connections to upstreams.
     pub(super) connect_timeout: Duration,

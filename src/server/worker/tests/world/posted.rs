@@ -63,7 +63,7 @@ impl Service for Posted {
     }
 }
 
-/// The connection has ended, or its process has died. Nothing is sent any more.
+/// The connection has ended, or its process has died: messages that are unsent are discarded.
 impl Drop for Posted {
     fn drop(&mut self) {
         self.post.borrow_mut().messages.clear();

@@ -20,7 +20,8 @@ pub(super) struct World {
     pub(super) loops: Vec<usize>,
     /// The server was told to end, or its last process has died.
     pub(super) is_ending: bool,
-    /// From this instant on the process that serves accepts. Never, while one that starts has no old process any more.
+    /// From this instant on the process that serves accepts. Never, while the old process is
+    /// dead and the new one is not ready.
     pub(super) accepts_from: Nanos,
     pub(super) completed_handovers: u64,
     pub(super) failed_handovers: u64,

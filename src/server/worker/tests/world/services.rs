@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use super::posted::Posted;
 use super::record::{ProcessRecord, Records};
-use super::tls_end;
+use super::tls_endpoint;
 use super::upstream::UPSTREAMS;
 use super::{MILLISECOND, Nanos};
 use crate::codec::Framing;
@@ -70,7 +70,7 @@ impl Kind {
                     let mut options = ConnectOptions::to(Endpoint::tcp(host, 80));
                     options.limits = Limits { first_byte: None, ..plan.config.limits.clone() };
                     options.connect_timeout = plan.connect_timeout;
-                    options.tls = plan.upstream_tls.map(|is_wrong| tls_end::connector(is_wrong[index]));
+                    options.tls = plan.upstream_tls.map(|is_wrong| tls_endpoint::connector(is_wrong[index]));
                     options.preamble = u16::try_from(peer).unwrap_or(u16::MAX).to_be_bytes().to_vec();
                     options
                 });

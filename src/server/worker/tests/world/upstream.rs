@@ -2,7 +2,7 @@
 
 use super::plan::{FOREIGN, Plan, TlsConduct, TlsPlan};
 use super::record::{Records, UpstreamRecord};
-use super::tls_end::TlsEnd;
+use super::tls_endpoint::TlsEndpoint;
 use crate::simulated_kernel::{Answers, Conduct, Destination, Kernel, Pace, Responder, Script};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -33,7 +33,7 @@ struct Upstream {
 /// TLS behind the preamble.
 struct UpstreamTls {
     plan: TlsPlan,
-    end: TlsEnd,
+    end: TlsEndpoint,
     /// What is sent instead of TLS.
     foreign: &'static [u8],
     /// The connection expects the certificate of another name.
@@ -53,7 +53,7 @@ impl Upstreams {
         let place = UPSTREAMS.iter().position(|upstream| address == *upstream);
         Some(UpstreamTls {
             plan,
-            end: TlsEnd::server(plan, part),
+            end: TlsEndpoint::server(plan, part),
             foreign: kernel.rng.pick(&FOREIGN),
             has_wrong_name: is_wrong[place.expect("the proxy has no other upstream")],
         })
@@ -93,7 +93,7 @@ impl UpstreamTls {
 
 impl Upstream {
     /// TLS, once the preamble has arrived, unless something else is sent instead.
-    fn started_tls(&mut self) -> Option<&mut TlsEnd> {
+    fn started_tls(&mut self) -> Option<&mut TlsEndpoint> {
         let is_started = self.place.is_some();
         self.tls.as_mut().filter(|tls| is_started && !tls.is_foreign()).map(|tls| &mut tls.end)
     }

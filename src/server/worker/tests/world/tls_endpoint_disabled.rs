@@ -16,12 +16,12 @@ pub(super) fn connector(_is_wrong: bool) -> TlsConnector {
 }
 
 /// It cannot be made.
-pub(super) struct TlsEnd {
+pub(super) struct TlsEndpoint {
     pub(super) has_damaged: bool,
 }
 
 #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with TLS")]
-impl TlsEnd {
+impl TlsEndpoint {
     pub(super) fn client(_plan: TlsPlan, _part: usize) -> Self {
         unreachable!("no world has TLS")
     }

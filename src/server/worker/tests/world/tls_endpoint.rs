@@ -74,7 +74,7 @@ pub(super) fn connector(is_wrong: bool) -> TlsConnector {
 }
 
 /// The TLS client of a peer, or the TLS server of an upstream.
-pub(super) struct TlsEnd {
+pub(super) struct TlsEndpoint {
     plan: TlsPlan,
     session: Connection,
     /// Made by the session, and not sent yet.
@@ -91,7 +91,7 @@ pub(super) struct TlsEnd {
     pub(super) has_damaged: bool,
 }
 
-impl TlsEnd {
+impl TlsEndpoint {
     pub(super) fn client(plan: TlsPlan, part: usize) -> Self {
         let config = &SHARED.clients[usize::from(plan.is_newest)];
         let name = ServerName::try_from(NAME).expect("a name");
