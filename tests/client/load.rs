@@ -428,7 +428,7 @@ fn invalid_loads_are_rejected() {
         (&["--duration", "10"], &["\"10\"", "--duration", "10ms, 5s"]),
         (&["--warm-up", "1s"], &["warm-up", "10s (--warm-up, --duration)"]),
         (&["--arrivals", "normal"], &["normal", "--arrivals", "poisson"]),
-        (&["--reconnect-every", "0"], &["\"0\"", "--reconnect-every", "from 1 up"]),
+        (&["--reconnect-every", "0"], &["\"0\"", "--reconnect-every", "above zero"]),
         (&["--duration", "1s", "--arrivals", "poisson"], &["arrivals", "50k (--rate, --arrivals)"]),
         (&["--seed", "x"], &["\"x\"", "--seed", "42"]),
         (&["--seed", "-1"], &["\"-1\"", "--seed", "42"]),
