@@ -1,9 +1,10 @@
 //! Signals: every handled signal is caught from the start, and one without an action is logged and ignored.
 
 use super::fake_parent::FakeParent;
-use super::support::{Program, await_some, await_until, connect, echo, handed_over_to, skipped, works};
+use super::support::{Program, await_some, await_until, connect, echo, expect_end, handed_over_to, skipped, works};
 use super::{server, still_serves};
 use rustix::process::{Pid, Signal, kill_process};
+use std::net::Shutdown;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
@@ -123,8 +124,12 @@ fn an_interrupt_that_was_ignored_at_the_start_stays_ignored() {
 fn signals_during_the_exit_do_not_change_the_status() {
     for round in 0..100 {
         let mut server = Program::server(&["127.0.0.1", "0", "-q", "--workers", "1"]);
-        // Its only loop runs: until then a second SIGTERM takes its default action.
-        echo(&mut connect(server.address()), b"served");
+        // Its only loop runs: until then a second SIGTERM takes its default action. No connection is open, which a second
+        // SIGTERM would cut.
+        let mut peer = connect(server.address());
+        echo(&mut peer, b"served");
+        peer.shutdown(Shutdown::Write).expect("it is connected");
+        expect_end(&mut peer);
         let status = loop {
             server.signal(Signal::TERM);
             if let Some(status) = server.status() {
