@@ -243,6 +243,10 @@ impl<T: ByteStream> ByteStream for TlsLayer<T> {
         while taken < bytes.len() {
             // Ciphertext that is already waiting goes out with it.
             let count = self.session.writer().write(&bytes[taken..])?;
+            // The session takes a limited number of bytes before the end of the handshake.
+            if count == 0 {
+                break;
+            }
             self.memory.handle_written(count);
             taken += count;
             match self.flush() {
