@@ -243,14 +243,12 @@ impl<T: ByteStream> ByteStream for TlsLayer<T> {
         while taken < bytes.len() {
             // Ciphertext that is already waiting goes out with it.
             let count = self.session.writer().write(&bytes[taken..])?;
-            // The session takes a limited number of bytes before the end of the handshake.
-            if count == 0 {
-                break;
-            }
             self.memory.handle_written(count);
             taken += count;
             match self.flush() {
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                // Before the end of the handshake the session holds a limited number of bytes, and sends none of them.
+                Ok(0) if count == 0 => break,
                 _ if self.session.wants_write() => break,
                 _ => {}
             }
