@@ -57,8 +57,8 @@ pub trait ByteStream {
         received < offered
     }
 
-    /// Whether a handshake must complete before data can be exchanged. Reads advance it and return `WouldBlock` until
-    /// it is complete; nothing may be written before.
+    /// Whether a handshake must complete before data can be exchanged. Reads advance it; until it is complete, reads and
+    /// writes return `WouldBlock`.
     #[inline]
     fn is_handshaking(&self) -> bool {
         false

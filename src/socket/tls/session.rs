@@ -239,6 +239,10 @@ impl<T: ByteStream> ByteStream for TlsLayer<T> {
         if self.close_notify_sent || self.fault.is_some() {
             return Err(ErrorKind::BrokenPipe.into());
         }
+        // rustls would hold it until then, and lose it if close_notify is sent before.
+        if self.is_handshaking() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         let mut taken = 0;
         while taken < bytes.len() {
             // Ciphertext that is already waiting goes out with it.
@@ -247,8 +251,6 @@ impl<T: ByteStream> ByteStream for TlsLayer<T> {
             taken += count;
             match self.flush() {
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                // Before the end of the handshake the session holds a limited number of bytes, and sends none of them.
-                Ok(0) if count == 0 => break,
                 _ if self.session.wants_write() => break,
                 _ => {}
             }
