@@ -1,8 +1,10 @@
 //! Comparison of runs with known differences.
 
+use super::precisions::constant;
 use super::{RunResults, sample};
-use crate::results::bootstrap::Blocks;
-use crate::results::{Change, Interval, Latencies, ReplyCheck, compare};
+use crate::results::bootstrap::{Blocks, reaches};
+use crate::results::{Change, Datagrams, Interval, Latencies, ReplyCheck, compare};
+use crate::units::format_count;
 use std::collections::{BTreeMap, BTreeSet};
 
 fn outcomes(before: &RunResults, after: &RunResults) -> BTreeMap<&'static str, Change> {
@@ -51,6 +53,30 @@ fn new_errors_are_worse() {
     after.errors.insert("reset".to_owned(), 3);
     assert_eq!(outcomes(&before, &after)["errors"], Change::WithinNoise, "3 may be chance");
     assert_eq!(outcomes(&before, &before)["errors"], Change::WithinNoise);
+    // By chance 5 or 20 errors differ from none by 2.58 times their square root, in 99 of 100 cases.
+    for (errors, outcome) in [(5, Change::WithinNoise), (8, Change::Worse), (20, Change::Worse)] {
+        after.errors.insert("reset".to_owned(), errors);
+        assert_eq!(outcomes(&before, &after)["errors"], outcome, "{errors}");
+    }
+}
+
+#[test]
+fn more_replies_are_better() {
+    let (before, mut after) = (sample(20, 100, 1), sample(20, 100, 2));
+    after.messages.answered *= 2;
+    after.intervals.iter_mut().for_each(|interval| interval.answered *= 2);
+    assert_eq!(outcomes(&before, &after)["rate"], Change::Better);
+    assert_eq!(outcomes(&after, &before)["rate"], Change::Worse);
+}
+
+/// The lateness of a client may explain a difference only if the percentile is bounded, and only down to its lower bound.
+#[test]
+fn a_lower_bound_within_the_noise_is_marked() {
+    let before = constant(20, 1000, 1000);
+    for (micros, floor_micros, is_marked) in [(2000, 900, true), (2000, 1500, false), (1030, 980, false)] {
+        let text = compare(&before, &constant(20, micros, floor_micros)).to_string();
+        assert_eq!(text.contains("(bounded)"), is_marked, "{text}");
+    }
 }
 
 #[test]
@@ -76,6 +102,20 @@ fn few_intervals_or_replies_give_no_verdict() {
     // 5,000 replies have 5 above the p99.9.
     assert_eq!(found["p99.9"], Change::TooFewReplies);
     assert_eq!(outcomes(&RunResults::of("x"), &RunResults::of("x"))["p50"], Change::TooFewReplies);
+    // Replies of which the end is not known are not counted.
+    let unframed = RunResults { reply_check: ReplyCheck::Unframed, ..sample(20, 100, 2) };
+    for (before, after) in [(&unframed, &sample(20, 100, 1)), (&sample(20, 100, 1), &unframed)] {
+        assert_eq!(outcomes(before, after)["rate"], Change::TooFewReplies);
+    }
+}
+
+/// A percentile needs ten replies above it.
+#[test]
+fn ten_replies_above_a_percentile_suffice() {
+    for (replies, quantile) in [(1_000, 0.99), (10_000, 0.999), (100_000, 0.9999), (20, 0.5)] {
+        assert!(reaches(replies, quantile), "{replies} replies for {quantile}");
+        assert!(!reaches(replies - 1, quantile), "{} replies for {quantile}", replies - 1);
+    }
 }
 
 #[test]
@@ -147,7 +187,17 @@ fn new_losses_are_inconclusive() {
         (after.connections.requested, after.connections.failed, after.connections.completed) = (requested, failed, 1);
         let expected = format!("the run after lost {lost}, and the run before none");
         assert_eq!(compare(&before, &after).inconclusive, [expected]);
+        // Lost datagrams are errors.
+        let datagrams = RunResults { datagrams: Some(Datagrams::default()), ..after.clone() };
+        assert_eq!(compare(&before, &datagrams).inconclusive, [""; 0]);
     }
+    let mut worse = after.clone();
+    worse.connections.failed += 1;
+    assert_eq!(compare(&after, &worse).inconclusive, [""; 0], "a loss of this kind is not new");
+    (after.connections.failed, after.connections.completed, after.messages.lost) = (0, 0, 3);
+    let expected =
+        format!("the run after lost 3 of {} messages, and the run before none", format_count(after.messages.sent));
+    assert_eq!(compare(&before, &after).inconclusive, [expected]);
 }
 
 #[test]

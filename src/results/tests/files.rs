@@ -42,6 +42,16 @@ fn json_has_plain_numbers_and_ordered_options() {
     assert!(json["histograms"]["send_delay"]["hdr"].as_str().is_some_and(|hdr| hdr.starts_with("HISTF")));
     let places = ["\"port\"", "\"connections\"", "\"message\"", "\"rate\""].map(|name| text.find(name));
     assert!(places.is_sorted() && places[0].is_some(), "{places:?}");
+    assert!(!results.configuration.is_empty() && RunResults::default().configuration.is_empty());
+}
+
+/// Version 1 had one text.
+#[test]
+fn targets_are_a_list_or_one_text() {
+    let mut file: Value = serde_json::from_str(&sample(1, 100, 1).to_json()).expect("it is JSON");
+    file["targets"] = "a:1, [::1]:2".into();
+    let read = RunResults::from_json(&file.to_string()).map(|results| results.targets);
+    assert_eq!(read, Ok(vec!["a:1".to_owned(), "[::1]:2".to_owned()]));
 }
 
 #[test]
@@ -53,7 +63,9 @@ fn other_texts_are_rejected_with_a_reason() {
     };
     assert!(matches!(RunResults::from_json(&good[..good.len() / 2]), Err(ResultsError::NotJson(_))));
     assert_eq!(RunResults::from_json("[1, 2]"), Err(ResultsError::Foreign));
-    assert_eq!(RunResults::from_json("{\"format\": 7}"), Err(ResultsError::Foreign));
+    for foreign in ["{\"format\": 7}", "{\"format\": 1, \"format\": 2}", "{\"format\": \"other/1\"}", "{}"] {
+        assert_eq!(RunResults::from_json(foreign), Err(ResultsError::Foreign), "{foreign}");
+    }
     assert!(broken("run/2", "run/3").contains("\"multiconn-run/3\""));
     assert!(broken("\"HISTF", "\"HISTG").contains("compressed V2 format"));
     assert!(broken("\"HISTF", "\"?").contains("base64"));
@@ -132,6 +144,7 @@ fn histogram_with_other_bounds_is_converted() {
     assert_eq!(latencies.count(), 5);
     let median = latencies.at(0.5).expect("there are five");
     assert!((1000..1010).contains(&median.as_nanos()), "{median:?}");
+    assert_eq!(latencies.pack().unpack(), latencies);
 }
 
 proptest! {

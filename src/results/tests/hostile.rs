@@ -101,13 +101,22 @@ fn histogram_count_saturates() {
     sum.add(&latencies);
     assert_eq!(sum, latencies);
     assert_eq!(sum.pack().unpack(), latencies);
+    let mut foreign = latencies.histogram().clone();
+    foreign.record_n(100, 1 << 60).expect("it fits");
+    assert_eq!(Latencies::from(foreign).count(), 1 << 53);
 }
 
 #[test]
 fn decompression_bomb_is_rejected() {
+    let mut file = with_latency(&[]);
+    for (characters, expected) in
+        [(1 << 19, "compressed V2 format"), ((1 << 19) + 4, "of 524,292 characters is longer")]
+    {
+        file["histograms"]["response_time"]["hdr"] = "A".repeat(characters).into();
+        assert!(damage(&file).contains(expected), "{}", damage(&file));
+    }
     let mut plain = [0x1c84_9313_u32, 64 << 20, 0, 3].map(u32::to_be_bytes).concat();
     plain.resize(64 << 20, 0);
-    let mut file = with_latency(&[]);
     file["histograms"]["response_time"]["hdr"] = packed(&plain).into();
     assert!(damage(&file).contains("response_time"));
     plain.truncate(100);
@@ -129,12 +138,15 @@ fn numbers_and_lists_have_bounds() {
         ("/machine/memory_bytes", json!(1_u64 << 63), "machine.memory_bytes is 9223372036854775808"),
         ("/notes", json!(many), "notes"),
         ("/notes", "text".into(), "notes: invalid type: string"),
+        ("/notes", json!(7), "expected a list of texts"),
+        ("/targets", json!(7), "expected a list of texts"),
+        ("/errors", json!([]), "expected an object"),
         ("/reasons", "text".into(), "reasons: invalid type: string"),
         ("/run_ids", "text".into(), "run_ids: invalid type: string"),
         ("/mismatches/first", "text".into(), "mismatches.first: invalid type: string"),
         ("/errors", causes.clone(), "errors"),
         ("/configuration", causes, "configuration"),
-        ("/configuration/message", "x".repeat(5 << 20).into(), "configuration"),
+        ("/configuration", json!({ "message": "x".repeat((4 << 20) - 13) }), "configuration: it is longer than 4 MiB"),
     ] {
         let mut file = with_latency(&[]);
         *file.pointer_mut(pointer).expect("a field") = value;
@@ -142,8 +154,31 @@ fn numbers_and_lists_have_bounds() {
         assert!(reason.contains(part), "{pointer}: {reason}");
     }
     let mut file = with_latency(&[]);
+    file["datagrams"] = json!({ "peers": 7 });
+    assert!(
+        damage(&file).contains("datagrams.peers: invalid type: integer `7`, expected an object or a list of texts")
+    );
+    let mut file = with_latency(&[]);
     file["load"]["seed"] = u64::MAX.into();
-    assert!(RunResults::from_json(&file.to_string()).is_ok(), "a seed is not a quantity");
+    // 14 bytes more in JSON.
+    file["configuration"] = json!({ "message": "x".repeat((4 << 20) - 14) });
+    assert!(
+        RunResults::from_json(&file.to_string()).is_ok(),
+        "a seed is not a quantity, and the configuration has 4 MiB"
+    );
+}
+
+#[test]
+fn a_merged_run_has_at_most_10_000_causes() {
+    let of = |id: &str, numbers: std::ops::Range<u32>| RunResults {
+        run_ids: vec![id.to_owned()],
+        errors: numbers.map(|number| (number.to_string(), 1)).collect(),
+        ..RunResults::of("x")
+    };
+    let merged = merge(&[of("a", 0..6_000), of("b", 6_000..10_000)]).expect("10,000 causes are permitted");
+    assert_eq!(RunResults::from_json(&merged.to_json()).as_ref(), Ok(&merged));
+    let error = merge(&[of("a", 0..6_000), of("b", 6_000..10_001)]).expect_err("one too many").to_string();
+    assert!(error.contains("errors has more than 10,000 entries"), "{error}");
 }
 
 /// Parsing that is not exact reads another number after each round trip.

@@ -1,7 +1,9 @@
 //! Intervals end with the measured time; what came later is counted apart.
 
-use super::RunResults;
+use super::{RunResults, sample};
 use crate::results::Interval;
+use crate::results::intervals::in_order;
+use std::collections::BTreeMap;
 
 /// A run with intervals of these starts and lengths, each with as many messages sent as its number, and open
 /// connections.
@@ -30,6 +32,23 @@ fn intervals_after_the_load_are_split_off() {
     results.split_after_load(0.0);
     assert_eq!(figures(&results.intervals), [(0.0, 1.0, 1, 10)]);
     assert_eq!(figures(results.after_load.as_slice()), [(0.0, 2.5, 9, 0)]);
+}
+
+#[test]
+fn merged_intervals_keep_the_first_start() {
+    let seconds = [(12, 2.0), (13, 3.0)].map(|(second, start_s)| (second, Interval { start_s, ..Interval::default() }));
+    let starts: Vec<f64> = in_order(BTreeMap::from(seconds)).iter().map(|interval| interval.start_s).collect();
+    assert_eq!(starts, [2.0, 3.0]);
+}
+
+#[test]
+fn latencies_of_intervals_are_added() {
+    let mut one = sample(1, 100, 1).intervals[0].clone();
+    let other = sample(1, 200, 2).intervals[0].clone();
+    let (mut expected, count) = (one.latency.unpack(), one.latency.count + other.latency.count);
+    expected.add(&other.latency.unpack());
+    one.add(&other);
+    assert_eq!((one.latency.count, one.latency.unpack()), (count, expected));
 }
 
 #[test]

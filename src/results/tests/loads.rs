@@ -18,6 +18,7 @@ fn a_ramp_changes_the_rate_over_the_duration() {
         assert_eq!(load.rate_at(seconds), Some(rate), "{load:?} after {seconds} s");
     }
     assert_eq!(Load::default().rate_at(1.0), None);
+    assert_eq!(load(Some(300.0), Some(0.0)).required(2.0), Some(200.0), "a ramp without time");
 }
 
 #[test]

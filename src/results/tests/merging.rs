@@ -96,6 +96,10 @@ fn intervals_are_aligned_by_the_clock() {
     let starts: Vec<f64> = merged.intervals.iter().map(|interval| interval.start_s).collect();
     assert!(starts.iter().copied().eq([0.0, 1.0, 2.0, 3.0, 4.0]), "{starts:?}");
     assert!((merged.duration_s - 5.1).abs() < 1e-9 && (merged.measured_s - 5.1).abs() < 1e-9, "{merged:?}");
+    // The first run begins a quarter of a second after a whole second, and the other one 0.6 s later.
+    let c = RunResults { started: Timestamp::after_1970(STARTED + Duration::from_millis(600)), ..sample(3, 100, 3) };
+    let merged = merge(&[sample(3, 100, 1), c]).expect("there are two");
+    assert_eq!((merged.intervals.len(), merged.intervals[0].answered), (4, a[0].answered));
 }
 
 #[test]
@@ -139,13 +143,17 @@ fn one_invalid_run_makes_the_merged_run_invalid() {
     b.messages.due = Some(3100);
     b.finalize();
     assert!(!b.valid);
-    let merged = merge(&[a, b.clone()]).expect("there are two");
+    let merged = merge(&[a.clone(), b.clone()]).expect("there are two");
     assert!(!merged.valid && merged.reasons.contains(&b.reasons[0]), "{:?}", merged.reasons);
+    // Even if nothing that was merged shows why.
+    let unexplained = RunResults { valid: false, ..sample(3, 100, 3) };
+    assert_eq!(merge(&[a, unexplained]).map(|merged| merged.valid), Ok(false));
 }
 
 #[test]
 fn single_run_is_unchanged_and_no_run_is_an_error() {
-    let results = sample(3, 100, 1);
+    let mut results = sample(3, 100, 1);
+    results.load.rate = Some(1000.0 + 1.0 / 7.0);
     assert_eq!(merge(std::slice::from_ref(&results)), Ok(results));
     assert_eq!(merge(&[]), Err(MergeError::Nothing));
 }
@@ -202,6 +210,7 @@ fn runs_that_do_not_overlap_cause_a_warning() {
             vec![later(2, 2), later(4, 3)],
             Some("the runs do not overlap in time: one began 1.00 s after another had ended"),
         ),
+        (vec![RunResults { measured_s: 0.0, ..later(4, 2) }], None),
         (vec![later(30 * 86_400, 2)], Some("the runs do not overlap in time: one began 720 h after another had ended")),
     ] {
         let runs = [vec![a.clone()], others].concat();

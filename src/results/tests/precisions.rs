@@ -12,7 +12,7 @@ fn precision(results: &RunResults, quantile: f64) -> Precision {
 }
 
 /// A run without spread between its seconds.
-fn constant(seconds: u32, micros: u64, floor_micros: u64) -> RunResults {
+pub(super) fn constant(seconds: u32, micros: u64, floor_micros: u64) -> RunResults {
     let mut results = sample(seconds, 100, 1);
     let count = results.histograms.response_time.count();
     for (times, micros) in [
@@ -50,6 +50,7 @@ fn less_than_the_spread_between_seconds_is_negligible() {
     let median = results.percentile(0.5).expect("replies");
     assert!(median.plus_minus > Some(Duration::from_micros(250)), "{median:?}");
     assert_eq!(median.precision, Precision::Exact);
+    assert!(!results.is_bounded(0.5));
     // Too few seconds show no spread.
     results.intervals.truncate(7);
     assert_eq!(
@@ -81,6 +82,12 @@ fn replies_after_the_load_spread_too() {
     let p99_9 = results.percentile(0.999).expect("replies");
     assert!(p99_9.value > Duration::from_millis(400), "{p99_9:?}");
     assert!(p99_9.plus_minus > Some(Duration::from_millis(100)), "{p99_9:?}");
+}
+
+#[test]
+fn two_remedies_are_settings_of_the_client() {
+    let settings = [Remedy::Spin, Remedy::Workers, Remedy::LowerRate, Remedy::OwnCpu].map(Remedy::setting);
+    assert_eq!(settings, [Some("spin"), Some("workers"), None, None]);
 }
 
 /// Nothing may be concluded without kernel timestamps, without a schedule, or from some of the messages.
@@ -122,6 +129,7 @@ fn bounded_values_are_marked() {
     lower_floor(&mut results, 0.7);
     results.machine.cpus = Some(2);
     results.cpu = Some(Cpu { waiting_s: Some(1.5), throttled_s: Some(0.1), ..busy(0.6) });
+    assert!(results.valid && results.has_late_client());
     let text = TextReport(&results).to_string();
     let rows: Vec<_> = text.lines().skip_while(|line| !line.starts_with("  latency")).collect();
     assert!(rows.iter().all(|row| row.chars().count() <= 80), "{text}");
@@ -164,6 +172,8 @@ fn only_remedies_that_apply_are_named() {
     results.machine.cpus = Some(2);
     assert_eq!(results.remedies(), [Remedy::Spin], "the server needs the other CPU");
     assert_eq!(with(&results, |results| results.configuration.set("spin", "1ms")), [Remedy::LowerRate]);
+    assert_eq!(with(&results, |results| results.configuration.set("spin", "0s")), [Remedy::Spin]);
+    assert_eq!(with(&results, |results| results.configuration.set("spin", 0)), [Remedy::Spin]);
     assert_eq!(with(&results, |results| results.machine.cpus = Some(3)), [Remedy::Spin, Remedy::Workers]);
     assert_eq!(
         with(&results, |results| results.targets = vec!["10.0.0.1:1".to_owned()]),
@@ -187,6 +197,20 @@ fn only_remedies_that_apply_are_named() {
         with(&results, take),
         [Remedy::CpuLimit, Remedy::OwnCpu, Remedy::OwnMachine, Remedy::MoreCpus, Remedy::LowerRate]
     );
+}
+
+/// A loss is significant above 1 % of the time of all workers; steal, of that of all CPUs.
+#[test]
+fn lost_times_are_shares_of_the_time_there_was() {
+    let mut results = sample(20, 100, 1);
+    results.configuration.set("workers", 4);
+    results.machine.cpus = Some(8);
+    for (waiting_s, steal_s, count) in [(0.7, 1.5, 0), (0.9, 1.5, 1), (0.7, 1.7, 1), (0.9, 1.7, 2)] {
+        results.cpu = Some(Cpu { waiting_s: Some(waiting_s), steal_s: Some(steal_s), ..busy(0.6) });
+        assert_eq!(results.lost_times_in_words().len(), count, "{waiting_s} s, {steal_s} s");
+    }
+    (results.measured_s, results.cpu) = (0.0, Some(Cpu { waiting_s: Some(0.0), ..busy(0.6) }));
+    assert_eq!(results.lost_times_in_words(), [""; 0]);
 }
 
 /// Two thresholds on a p99 of 2 ms with a floor of 1 ms.

@@ -1,7 +1,8 @@
 //! Shards of one load are checked before their sum is believed.
 
 use super::{STARTED, sample};
-use crate::results::{LoadStart, Merger, RunResults, Shard, Timestamp, merge};
+use crate::results::shard_check::differences;
+use crate::results::{Configuration, LoadStart, Merger, RunResults, Shard, Timestamp, merge};
 use std::time::Duration;
 
 /// Shard `index` of `count`, of a load of 10 seconds that began `late_ms` after the others.
@@ -133,4 +134,25 @@ fn reasons_of_a_shard_name_it() {
     assert_eq!(merged.notes, ["shard 2 of 3 is missing"]);
     let alone = merge(&runs[..1]).expect("one kind");
     assert_eq!(alone.notes, [""; 0], "one shard is not a merged load");
+}
+
+/// A long value is shown in part.
+#[test]
+fn differing_options_are_shown_with_40_characters() {
+    let with = |message: &str| {
+        let mut configuration = Configuration::default();
+        configuration.set("message", message);
+        configuration
+    };
+    for (length, shown) in [(40, "x".repeat(40)), (41, "x".repeat(40) + "…"), (50, "x".repeat(40) + "…")] {
+        let found = differences(&with("y"), &with(&"x".repeat(length)));
+        assert_eq!(found, [format!("message is {shown}, not y")]);
+    }
+}
+
+#[test]
+fn a_load_is_missed_if_it_had_to_begin_and_did_not() {
+    let instant = Some(Timestamp::after_1970(STARTED));
+    let missed = |requested, began| LoadStart { requested, began, ..LoadStart::default() }.was_missed();
+    assert_eq!([missed(instant, None), missed(instant, instant), missed(None, None)], [true, false, false]);
 }

@@ -46,6 +46,8 @@ fn new_errors_make_a_comparison_inconclusive() {
     let found = compare(&before, &after).inconclusive;
     assert_eq!(found, ["the run after has 1 response with status 5xx, and the run before none"]);
     assert!(compare(&after, &before).inconclusive.is_empty());
+    let without = [1, 2].map(|seed| with_statuses(seed, &[200]));
+    assert!(compare(&without[0], &without[1]).inconclusive.is_empty());
 }
 
 #[test]

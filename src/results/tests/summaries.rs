@@ -42,6 +42,28 @@ fn report_fits_into_80_columns() {
     assert!(!text.contains("handshake"), "unmeasured times are not shown:\n{text}");
 }
 
+#[test]
+fn replies_are_named_by_what_was_checked() {
+    let verdict = |check: ReplyCheck, is_datagram| check.brief_words(is_datagram).verdict;
+    for (check, on_connections, on_datagrams) in [
+        (ReplyCheck::Echoed, "every byte came back as it was sent", "every datagram came back as it was sent"),
+        (ReplyCheck::Compared, "every reply was correct", "every reply was correct"),
+        (ReplyCheck::Counted, "every message was answered", "every datagram was answered"),
+        (ReplyCheck::NotExpected, "everything was sent, and the server closed in order", "every datagram was sent"),
+    ] {
+        assert_eq!([verdict(check, false), verdict(check, true)], [on_connections, on_datagrams]);
+    }
+}
+
+#[test]
+fn a_brief_report_says_that_the_run_was_interrupted() {
+    let mut results = RunResults::of("x");
+    let first_line = |results: &RunResults| results.to_string().lines().next().unwrap_or_default().to_owned();
+    assert!(!first_line(&results).contains("interrupted"), "{results}");
+    results.interrupted = true;
+    assert!(first_line(&results).ends_with("interrupted"), "{results}");
+}
+
 /// Reports of loads and of short runs share these texts.
 #[test]
 fn causes_in_words() {
