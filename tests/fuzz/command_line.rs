@@ -5,9 +5,9 @@ use crate::fuzz::{Memory, Target};
 use crate::socket::{Endpoint, canonical_range};
 use clap::{ArgMatches, Command};
 use config_file::Replacement;
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::LazyLock;
 
 /// The parsers of clap and the options, and what a file of arguments takes.
 const MEMORY: Memory = Memory { fixed: 8 * 1024 * 1024, per_byte: 1024 };
@@ -15,8 +15,10 @@ const MEMORY: Memory = Memory { fixed: 8 * 1024 * 1024, per_byte: 1024 };
 /// More arguments only repeat what a few can do.
 const MAX_INPUT_BYTES: usize = 1024;
 
-static SERVER: LazyLock<Command> = LazyLock::new(|| built(server::command()));
-static CLIENT: LazyLock<Command> = LazyLock::new(|| built(client::command()));
+thread_local! {
+    static SERVER: RefCell<Command> = RefCell::new(built(server::command()));
+    static CLIENT: RefCell<Command> = RefCell::new(built(client::command()));
+}
 
 fn built(command: Command) -> Command {
     let mut command = with_common_options(command);
@@ -50,8 +52,8 @@ fn check_line(input: &[u8]) {
         .split(|byte| *byte == b'\n')
         .map(|argument| OsStr::from_bytes(argument).to_owned())
         .collect();
-    for (command, configure) in [(&*SERVER, server::configure as Configure), (&*CLIENT, client::configure)] {
-        match parse(command, &arguments) {
+    for (command, configure) in [(&SERVER, server::configure as Configure), (&CLIENT, client::configure)] {
+        match command.with_borrow_mut(|command| parse(command, &arguments)) {
             Ok(matches) => {
                 let configured = configure(&matches);
                 let error = configured.err().map(|error| error.to_string()).unwrap_or_default();
@@ -64,21 +66,25 @@ fn check_line(input: &[u8]) {
 
 type Configure = fn(&ArgMatches) -> Result<(), crate::error::Error>;
 
-fn parse(command: &Command, arguments: &[OsString]) -> Result<ArgMatches, String> {
+/// A command that is built can parse any number of lines.
+fn parse(command: &mut Command, arguments: &[OsString]) -> Result<ArgMatches, String> {
     let line = std::iter::once(OsString::from("program")).chain(arguments.iter().cloned());
-    command.clone().try_get_matches_from(line).map_err(|error| error.to_string())
+    command.try_get_matches_from_mut(line).map_err(|error| error.to_string())
 }
 
 /// A file means what the same arguments mean on the command line.
 fn check_file(input: &[u8]) {
     let input = &input[..input.len().min(MAX_INPUT_BYTES)];
     let Ok(arguments) = config_file::arguments("server.conf", input) else { return };
-    let command = &*SERVER;
+    SERVER.with_borrow_mut(|command| check_arguments(command, &arguments));
+}
+
+fn check_arguments(command: &mut Command, arguments: &[OsString]) {
     let typed = parse(command, &[]).expect("all arguments are optional");
     let line = vec![OsString::from("program")];
-    let Ok(merged) = config_file::merge(command, &typed, |_| Replacement::Nothing, &arguments, line) else { return };
+    let Ok(merged) = config_file::merge(command, &typed, |_| Replacement::Nothing, arguments, line) else { return };
     let from_file = parse(command, &merged[1..]);
-    let from_line = parse(command, &arguments);
+    let from_line = parse(command, arguments);
     match (from_file, from_line) {
         (Ok(from_file), Ok(from_line)) => {
             for argument in command.get_arguments() {

@@ -4,7 +4,7 @@
 //! inputs in `corpus/TARGET`, then mutates them for 0.4 s. `scripts/fuzz` runs the same functions under libFuzzer,
 //! which is guided by coverage. `dictionaries/TARGET` holds tokens for both, in the format of libFuzzer.
 //!
-//! An input that takes too long or too much memory fails as well.
+//! An input that takes too long or too much memory fails as well, as does one that does not end.
 
 #![allow(clippy::print_stdout, reason = "the seeds are printed")]
 
@@ -13,6 +13,7 @@ mod escapes;
 mod http;
 mod http_admin;
 mod message;
+#[cfg(not(fuzzing))]
 mod mutation;
 mod proxy_protocol;
 mod results;
@@ -22,10 +23,14 @@ mod units;
 
 use rustix::time::{ClockId, clock_gettime};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
+/// After so long without another input, the current one is taken for one that does not end.
+const HANG_TIME: Duration = Duration::from_secs(60);
+
 /// How much time of the CPU one input may take. An input is repeated before more is a failure, because the machine may
-/// be busy. The time in which an input waits has limits of its own: [`mutation`], and the `-timeout` of libFuzzer.
+/// be busy.
 const INPUT_TIME: Duration = Duration::from_millis(if cfg!(fuzzing) { 200 } else { 2000 });
 
 const MAX_INPUT_BYTES: usize = 64 * 1024;
@@ -50,21 +55,40 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Runs the function on inputs until one fails, or the time is over.
+    /// Runs the function on inputs until one fails, or the time is over. They run in a thread of their own, so that one that
+    /// does not end fails the test.
     pub(crate) fn fuzz(self) {
-        // What is made once per process is not the memory of an input.
-        let _ = catch_unwind(|| (self.check)(b""));
-        self.run_inputs();
+        let current = Arc::new(Current::default());
+        let (running, end) = mpsc::channel::<()>();
+        let shared = Arc::clone(&current);
+        let thread = std::thread::spawn(move || {
+            let _running = running;
+            // What is made once per process is not the memory of an input.
+            let _ = catch_unwind(|| (self.check)(b""));
+            self.run_inputs(&shared);
+        });
+        let mut before = 0;
+        while end.recv_timeout(HANG_TIME) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let input = current.lock();
+            assert_ne!(input.number, before, "{} does not end on {input}", self.name);
+            before = input.number;
+        }
+        if thread.join().is_err() {
+            panic!("{} fails on {}", self.name, current.lock());
+        }
     }
 
     #[cfg(fuzzing)]
-    fn run_inputs(self) {
-        bolero::check!(name = self.name).with_max_len(MAX_INPUT_BYTES).for_each(|input: &[u8]| self.run(input));
+    fn run_inputs(self, current: &Current) {
+        bolero::check!(name = self.name).with_max_len(MAX_INPUT_BYTES).for_each(|input: &[u8]| {
+            current.set(String::new, input);
+            self.run(input);
+        });
     }
 
     #[cfg(not(fuzzing))]
-    fn run_inputs(self) {
-        mutation::run(self);
+    fn run_inputs(self, current: &Current) {
+        mutation::run(self, current);
     }
 
     /// Runs the function on one input.
@@ -89,6 +113,35 @@ impl Target {
             }
             assert!(attempt < ATTEMPTS, "{time:?} for {} bytes of input", input.len());
         }
+    }
+}
+
+/// The input that runs now, for the message about a failure.
+#[derive(Default)]
+struct Current(Mutex<Input>);
+
+#[derive(Default)]
+struct Input {
+    number: u64,
+    /// Where it comes from; empty for one of libFuzzer.
+    origin: String,
+    bytes: Vec<u8>,
+}
+
+impl Current {
+    fn lock(&self) -> MutexGuard<'_, Input> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, origin: impl FnOnce() -> String, bytes: &[u8]) {
+        let mut input = self.lock();
+        *input = Input { number: input.number + 1, origin: origin(), bytes: bytes.to_vec() };
+    }
+}
+
+impl std::fmt::Display for Input {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "b\"{}\" ({})", self.bytes.escape_ascii(), self.origin)
     }
 }
 

@@ -1,86 +1,63 @@
-//! The short form: replays a corpus, and mutates it for a while. Equal seeds give equal inputs.
+//! The targets without coverage: replays a corpus, and mutates it. Equal seeds give equal inputs.
+//!
+//! `cargo test` mutates for a short time; the variables of the environment below are for `scripts/fuzz`.
 
-use super::{MAX_INPUT_BYTES, Target};
+use super::{Current, MAX_INPUT_BYTES, Target};
 use crate::random::random;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The seed of a run that is repeated.
 const SEED_VARIABLE: &str = "FUZZ_SEED";
 
-/// Time of a target, besides its corpus. All targets together take about 10 s.
-const TIME: Duration = Duration::from_millis(400);
+/// How many mutated inputs a target tries, if its time suffices.
+const INPUTS_VARIABLE: &str = "FUZZ_INPUTS";
 
-/// How long the corpus and the mutations may take before the current input is taken for one that hangs.
-const HANG_TIME: Duration = Duration::from_secs(60);
+/// Time of a target in seconds, besides its corpus.
+const SECONDS_VARIABLE: &str = "FUZZ_SECONDS";
+
+/// A directory with more inputs for each target, as `corpus`.
+const FOUND_VARIABLE: &str = "FUZZ_FOUND";
+
+/// Without a variable. All targets together take about 10 s.
+const TIME: Duration = Duration::from_millis(400);
 
 /// Bytes at the limits of integers and of character classes.
 const EDGE_BYTES: [u8; 16] =
     [0, 1, 0x7f, 0x80, 0xff, 0xfe, b'0', b'9', b' ', b'\n', b'\r', b'\t', b'"', b'<', b'-', b'.'];
 
-/// The input that runs now, for the message about a failure.
-#[derive(Default)]
-struct Current {
-    /// Where the input comes from.
-    origin: String,
-    input: Vec<u8>,
-}
-
-/// Runs `target` in a thread of its own, so that an input that hangs fails the test.
-pub(super) fn run(target: Target) {
-    let seed = match std::env::var(SEED_VARIABLE) {
-        Ok(text) => text.parse().expect("a seed is a number"),
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos().into(),
-    };
-    let current = Arc::new(Mutex::new(Current::default()));
-    let (running, end) = mpsc::channel::<()>();
-    let shared = Arc::clone(&current);
-    let thread = std::thread::spawn(move || {
-        let _running = running;
-        run_all(target, seed, &shared)
-    });
-    let has_hung = end.recv_timeout(HANG_TIME) == Err(mpsc::RecvTimeoutError::Timeout);
-    let outcome = if has_hung { None } else { Some(thread.join()) };
-    let current = current.lock().unwrap_or_else(PoisonError::into_inner);
-    let name = target.name;
-    match outcome {
-        Some(Ok(count)) => println!("fuzz {name}: {count} inputs, {SEED_VARIABLE}={seed}"),
-        outcome => {
-            let what = outcome.map_or("hangs", |_| "fails");
-            let input = current.input.escape_ascii();
-            panic!("{name} {what} on {} ({SEED_VARIABLE}={seed}): b\"{input}\"", current.origin);
-        }
-    }
-}
-
-/// Returns the number of inputs.
-fn run_all(target: Target, seed: u64, current: &Mutex<Current>) -> u64 {
+/// Runs `target` on its corpus and on mutations of it.
+pub(super) fn run(target: Target, current: &Current) {
+    let seed = variable(SEED_VARIABLE)
+        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos().into());
     let run = |origin: &dyn Fn() -> String, input: &[u8]| {
-        // The lock is not held while the input runs.
-        *current.lock().unwrap_or_else(PoisonError::into_inner) = Current { origin: origin(), input: input.to_vec() };
+        current.set(|| format!("{}, {SEED_VARIABLE}={seed}", origin()), input);
         target.run(input);
     };
-    let corpus = files(&directory("corpus").join(target.name));
+    let mut corpus = files(&directory("corpus").join(target.name));
     assert!(!corpus.is_empty(), "{} has no corpus", target.name);
-    let mut count = 0;
+    if let Some(found) = std::env::var_os(FOUND_VARIABLE) {
+        corpus.extend(files(&Path::new(&found).join(target.name)));
+    }
     for (path, input) in &corpus {
         run(&|| path.display().to_string(), input);
-        count += 1;
     }
     let inputs: Vec<&[u8]> = corpus.iter().map(|(_, input)| &input[..]).collect();
     let tokens = tokens(target.name);
-    let end = Instant::now() + TIME;
-    for index in 0.. {
-        if Instant::now() >= end {
-            break;
-        }
-        let input = Mutator { seed: random(seed, index), used: 0, tokens: &tokens, inputs: &inputs }.input();
-        run(&|| format!("input {index}"), &input);
+    let end = Instant::now() + variable(SECONDS_VARIABLE).map_or(TIME, Duration::from_secs);
+    let wanted = variable(INPUTS_VARIABLE).unwrap_or(u64::MAX);
+    let mut count = 0;
+    while count < wanted && Instant::now() < end {
+        let input = Mutator { seed: random(seed, count), used: 0, tokens: &tokens, inputs: &inputs }.input();
+        run(&|| format!("input {count}"), &input);
         count += 1;
     }
-    count
+    println!("fuzz {}: {count} mutated inputs, {SEED_VARIABLE}={seed}", target.name);
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, not a number")))
 }
 
 fn directory(name: &str) -> PathBuf {
