@@ -2,7 +2,7 @@
 
 use super::scale::Scale;
 use super::{charts, figures, html_report};
-use crate::results::{Datagrams, LoadKind, RunResults};
+use crate::results::{Datagrams, Interval, LoadKind, RunResults};
 use std::time::Duration;
 
 /// A run of one second with a reply after 3 ms, which was sent 1 ms after it was due.
@@ -15,7 +15,7 @@ fn run(kind: LoadKind) -> RunResults {
         times.response_time.record(Duration::from_millis(3));
     }
     let latency = results.latency().pack();
-    results.intervals.push(crate::results::Interval { seconds: 1.0, open: 1, latency, ..Default::default() });
+    results.intervals.push(Interval { seconds: 1.0, open: 1, latency, ..Default::default() });
     results
 }
 
@@ -142,4 +142,43 @@ fn a_quantile_scale_ends_with_the_number_of_values() {
     let expected = [(0.0, "0"), (0.075_257, "50"), (0.25, "90"), (0.5, "99"), (0.75, "99.9"), (1.0, "99.99")];
     assert_eq!(ticks(&scale), expected);
     assert_eq!(ticks(&Scale::of_quantiles(100)), [(0.0, "0"), (0.150_515, "50"), (0.5, "90"), (1.0, "99")]);
+}
+
+/// In a narrow window, labels that would touch the one before are hidden.
+#[test]
+fn labels_that_touch_are_minor() {
+    let mut results = run(LoadKind::Open);
+    results.histograms.response_time.record_many_nanos(3_000_000, 10_000_000);
+    let html = html_report(&results);
+    let minor = html.split("<text class=\"x minor\"").skip(1).filter_map(|rest| rest.split(['>', '<']).nth(1));
+    let minor: Vec<_> = minor.filter(|label| label.starts_with("99")).collect();
+    assert_eq!(minor, ["99.999", "99.99999"]);
+}
+
+#[test]
+fn a_rest_of_a_second_is_not_drawn() {
+    let mut results = run(LoadKind::Open);
+    let drawn = |results: &RunResults| {
+        let charts = charts::charts(results, false);
+        let rate = charts.iter().find(|chart| chart.y.name == "Rate").expect("it is drawn");
+        rate.lines[0].points.iter().map(|point| point.0).collect::<Vec<_>>()
+    };
+    results.intervals.push(Interval { start_s: 1.0, seconds: 0.4, ..Interval::default() });
+    assert_eq!(drawn(&results), [0.5]);
+    results.intervals[1].seconds = 0.5;
+    assert_eq!(drawn(&results), [0.5, 1.25]);
+    // All there is.
+    results.intervals = vec![Interval { seconds: 0.2, ..Interval::default() }];
+    assert_eq!(drawn(&results), [0.1]);
+}
+
+#[test]
+fn at_most_600_intervals_have_tooltips() {
+    let mut results = run(LoadKind::Open);
+    for (count, has_tooltips) in [(600_u32, true), (601, false), (900, false)] {
+        let second = results.intervals[0].clone();
+        results.intervals = (0..count).map(|start| Interval { start_s: start.into(), ..second.clone() }).collect();
+        let has = charts::charts(&results, false).iter().any(|chart| !chart.tooltips.is_empty());
+        assert_eq!(has, has_tooltips, "{count}");
+    }
 }

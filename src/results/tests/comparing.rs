@@ -53,6 +53,8 @@ fn new_errors_are_worse() {
     after.errors.insert("reset".to_owned(), 3);
     assert_eq!(outcomes(&before, &after)["errors"], Change::WithinNoise, "3 may be chance");
     assert_eq!(outcomes(&before, &before)["errors"], Change::WithinNoise);
+    let text = compare(&before, &before).to_string();
+    assert!(text.contains("+0.0 %") && text.contains("+0 /s"), "{text}");
     // By chance 5 or 20 errors differ from none by 2.58 times their square root, in 99 of 100 cases.
     for (errors, outcome) in [(5, Change::WithinNoise), (8, Change::Worse), (20, Change::Worse)] {
         after.errors.insert("reset".to_owned(), errors);

@@ -91,6 +91,33 @@ fn each_end_has_its_words() {
 }
 
 #[test]
+fn only_an_overload_has_a_recovery() {
+    let recovery = |change: fn(&mut FindMax)| {
+        let mut results = searched();
+        let found = results.find_max.as_mut().expect("it was searched");
+        found.recovered_s = None;
+        change(found);
+        let text = results.to_string();
+        text.lines().find_map(|line| line.strip_prefix("  server       ")).map(str::to_owned)
+    };
+    assert_eq!(recovery(|_| ()).as_deref(), Some("was not seen to recover after overload"));
+    assert_eq!(recovery(|found| found.rates.retain(|rate| rate.verdict == RateVerdict::Good)), None);
+    assert_eq!(recovery(|found| (found.end, found.holds) = (SearchEnd::NothingHolds, None)), None);
+}
+
+#[test]
+fn what_was_not_sent_or_answered_has_no_size_and_no_time() {
+    let mut results = searched();
+    results.bytes.sent = 0;
+    results.find_max.as_mut().expect("it was searched").rates[1].percentiles_ns = vec![0];
+    let text = results.to_string();
+    assert!(text.lines().next().is_some_and(|line| line.ends_with(", 64 connections")), "{text}");
+    assert!(text.contains("nothing was answered, over the limit in 13 of 21 seconds"), "{text}");
+    let rate = &results.find_max.as_ref().expect("it was searched").rates[1];
+    assert_eq!([SliceVerdict::Good, SliceVerdict::Bad].map(|verdict| rate.count(verdict)), [8, 13]);
+}
+
+#[test]
 fn a_file_keeps_the_search_and_a_merge_drops_it() {
     let results = searched();
     assert_eq!(RunResults::from_json(&results.to_json()), Ok(results.clone()));

@@ -36,6 +36,7 @@ fn result_shows_value_and_bound() {
         ("unanswered>4", "✗ unanswered is 5, which is > 4"),
         ("lost>4", "✗ lost is 5, which is > 4"),
         ("mismatches>0", "✓ mismatches is 0, not > 0"),
+        ("invalid>0", "✓ invalid is 0, not > 0"),
         ("rate<50k", "✗ rate is 49.0 k/s, which is < 50.0 k/s"),
         ("rate<49k/s", "✓ rate is 49.0 k/s, not < 49.0 k/s"),
         ("rate<=0", "✓ rate is 49.0 k/s, not <= 0 /s"),
@@ -44,6 +45,10 @@ fn result_shows_value_and_bound() {
     ] {
         let result = evaluate(&results, text);
         assert_eq!(result.to_string(), expected, "{text}");
+        assert!(
+            expected.ends_with(result.text()) && result.text().contains(" is ") || expected.starts_with('?'),
+            "{text}"
+        );
         let verdict = [Verdict::Passed, Verdict::Crossed, Verdict::Unknown].into_iter().zip("✓✗?".chars());
         let expected: Vec<_> =
             verdict.filter(|(_, mark)| expected.starts_with(*mark)).map(|(verdict, _)| verdict).collect();

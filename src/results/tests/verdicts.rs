@@ -1,8 +1,9 @@
 //! Validity of runs.
 
-use super::{busy, lower_floor, sample};
+use super::{STARTED, busy, lower_floor, sample};
 use crate::results::{
-    LoadKind, Reason, RunResults, StopCondition, TextReport, Threshold, Verdict, html_report, merge, validate,
+    LoadKind, LoadStart, Reason, RunResults, StopCondition, TextReport, Threshold, Timestamp, Verdict, html_report,
+    merge, validate,
 };
 use std::time::Duration;
 
@@ -143,6 +144,41 @@ fn a_ramp_requires_the_integral_of_its_rate() {
     results.finalize();
     let reason = "about 1,250 messages of the schedule never became due";
     assert!(results.reasons.iter().any(|text| text.ends_with(reason)), "{:?}", results.reasons);
+}
+
+/// Connections that were open fail when the run is stopped; the others were missing.
+#[test]
+fn a_load_that_did_not_begin_names_the_missing_connections() {
+    let requested = Timestamp::after_1970(STARTED);
+    let mut results = RunResults::of("x");
+    results.start = Some(LoadStart { requested: Some(requested), ..LoadStart::default() });
+    (results.connections.requested, results.connections.failed) = (10, 10);
+    results.errors.insert("stopped".to_owned(), 7);
+    assert_eq!(validate(&results), [Reason::MissedStart { requested, missing: 3, connections: 10 }]);
+    assert_eq!(validate(&RunResults { interrupted: true, ..results.clone() }), []);
+    results.start = Some(LoadStart { requested: Some(requested), began: Some(requested), ..LoadStart::default() });
+    assert_eq!(validate(&results), []);
+}
+
+#[test]
+fn one_percent_of_the_messages_may_have_no_connection() {
+    let mut results = RunResults::of("x");
+    for (no_connection, expected) in [(10, vec![]), (11, vec![Reason::NoConnection { due: 1000, messages: 11 }])] {
+        let messages = &mut results.messages;
+        (messages.due, messages.sent, messages.no_connection) = (Some(1000), 1000 - no_connection, no_connection);
+        assert_eq!(validate(&results), expected);
+    }
+}
+
+#[test]
+fn a_load_whose_connections_failed_at_its_end_did_not_end_early() {
+    let mut results = RunResults::of("x");
+    (results.load.duration_s, results.connections.opened, results.connections.failed) = (Some(3.0), 1, 1);
+    for (measured_s, is_early) in [(3.0, false), (2.5, true)] {
+        results.measured_s = measured_s;
+        let is_found = validate(&results).iter().any(|reason| matches!(reason, Reason::EndedEarly { .. }));
+        assert_eq!(is_found, is_early, "{measured_s} s");
+    }
 }
 
 /// A client that kept its own schedule may still have missed the requested rate.
