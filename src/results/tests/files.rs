@@ -30,6 +30,19 @@ fn timestamp_round_trips_through_json() {
     }
 }
 
+/// Loads without reads that were counted leave them out, as before there was such a count.
+#[test]
+fn reads_are_written_if_there_are_any() {
+    let mut results = sample(1, 100, 1);
+    let interval = |results: &RunResults| {
+        let mut file: Value = serde_json::from_str(&results.to_json()).expect("it is JSON");
+        file["intervals"][0]["reads"].take()
+    };
+    assert_eq!(interval(&results), Value::Null);
+    results.intervals[0].reads = 3;
+    assert_eq!(interval(&results), 3);
+}
+
 #[test]
 fn json_has_plain_numbers_and_ordered_options() {
     let results = sample(3, 100, 1);

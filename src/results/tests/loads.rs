@@ -1,6 +1,6 @@
 //! Rates of a load, and its shards.
 
-use crate::results::{Load, Shard};
+use crate::results::{Histograms, Load, LoadKind, LoadStart, RunResults, Shard};
 
 #[test]
 fn a_ramp_changes_the_rate_over_the_duration() {
@@ -19,6 +19,44 @@ fn a_ramp_changes_the_rate_over_the_duration() {
     }
     assert_eq!(Load::default().rate_at(1.0), None);
     assert_eq!(load(Some(300.0), Some(0.0)).required(2.0), Some(200.0), "a ramp without time");
+}
+
+#[test]
+fn a_schedule_a_duration_or_a_start_makes_a_load() {
+    let mut results = RunResults::of("x");
+    assert!(!results.is_load());
+    results.start = Some(LoadStart::default());
+    assert!(!results.is_load(), "it was to begin at once");
+    results.start = Some(LoadStart { requested: Some(results.started), ..LoadStart::default() });
+    assert!(results.is_load());
+    results.start = None;
+    results.load.duration_s = Some(1.0);
+    assert!(results.is_load());
+    results.load = Load { kind: LoadKind::Open, ..Load::default() };
+    assert!(results.is_load());
+}
+
+#[test]
+fn without_time_there_is_no_rate() {
+    let mut results = RunResults::of("x");
+    results.messages.answered = 5;
+    assert_eq!(format!("{:?}", results.rate()), "0.0");
+}
+
+/// Those of the connections stay.
+#[test]
+fn times_of_messages_can_be_cleared() {
+    let mut histograms = Histograms::default();
+    let counts = |histograms: &mut Histograms| {
+        histograms.pairs(&Histograms::default()).map(|(name, times, _)| (name, times.count()))
+    };
+    for (_, times, _) in histograms.pairs(&Histograms::default()) {
+        times.record_nanos(1000);
+    }
+    assert!(counts(&mut histograms).iter().all(|(_, count)| *count == 1));
+    histograms.clear_messages();
+    let left: Vec<_> = counts(&mut histograms).into_iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(left, [("connect", 1), ("handshake", 1)]);
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use super::{STARTED, sample};
 use crate::results::{
-    Datagrams, Histograms, Interval, Latencies, LoadKind, MergeError, Merger, PeerReplies, PortSearch,
-    ReceiveTimestamps, Receivers, ReplyCheck, RunResults, Shard, StopCondition, Timestamp, TimestampSource,
-    html_report, merge,
+    Cpu, Datagrams, Histograms, Interval, Latencies, LoadKind, MergeError, Merger, PeerReplies, PortSearch,
+    ReceiveTimestamps, Receivers, ReplyCheck, RunResults, SearchReply, Shard, StopCondition, Timestamp,
+    TimestampSource, html_report, merge,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -100,6 +100,53 @@ fn intervals_are_aligned_by_the_clock() {
     let c = RunResults { started: Timestamp::after_1970(STARTED + Duration::from_millis(600)), ..sample(3, 100, 3) };
     let merged = merge(&[sample(3, 100, 1), c]).expect("there are two");
     assert_eq!((merged.intervals.len(), merged.intervals[0].answered), (4, a[0].answered));
+}
+
+/// A run is measured from the end of its warm-up.
+#[test]
+fn intervals_begin_after_the_warm_up() {
+    let (a, mut b) = (sample(3, 100, 1), sample(3, 100, 2));
+    (b.started, b.warm_up_s) = (Timestamp::after_1970(STARTED - Duration::from_secs(2)), 2.0);
+    let merged = merge(&[a, b]).expect("there are two");
+    assert_eq!((merged.intervals.len(), merged.measured_s), (3, 3.0));
+}
+
+#[test]
+fn cpu_times_are_added_and_the_busiest_client_counts() {
+    let with = |seed, seconds, share, times: [Option<f64>; 3]| {
+        let [waiting_s, throttled_s, steal_s] = times;
+        RunResults { cpu: Some(Cpu { seconds, share, waiting_s, throttled_s, steal_s }), ..sample(3, 100, seed) }
+    };
+    let runs =
+        [with(1, 1.0, 0.25, [Some(0.5), Some(0.125), None]), with(2, 2.0, 0.5, [Some(0.25), Some(0.5), Some(1.0)])];
+    let cpu = merge(&runs).expect("there are two").cpu;
+    let expected = Cpu { seconds: 3.0, share: 0.5, waiting_s: Some(0.75), throttled_s: Some(0.5), steal_s: Some(1.0) };
+    assert_eq!(cpu, Some(expected));
+}
+
+#[test]
+fn equal_replies_of_two_workers_are_counted_together() {
+    let with = |replies: &[(usize, &str, u64)]| {
+        let reply = |&(request, text, count): &(usize, &str, u64)| SearchReply {
+            request,
+            text: text.to_owned(),
+            is_binary: false,
+            count,
+        };
+        RunResults { search_replies: replies.iter().map(reply).collect(), ..RunResults::of("x") }
+    };
+    let mut sum = with(&[(0, "a", 1), (1, "a", 2)]);
+    sum.add_worker(&with(&[(0, "a", 4), (0, "b", 8)]));
+    let found: Vec<_> =
+        sum.search_replies.iter().map(|reply| (reply.request, reply.text.as_str(), reply.count)).collect();
+    assert_eq!(found, [(0, "a", 5), (0, "b", 8), (1, "a", 2)]);
+}
+
+#[test]
+fn the_first_ten_mismatches_are_kept() {
+    let mut results = RunResults::of("x");
+    (0..12).for_each(|number| results.mismatches.keep(number));
+    assert_eq!(results.mismatches.first, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
 }
 
 #[test]

@@ -127,9 +127,12 @@ fn a_file_keeps_the_search_and_a_merge_drops_it() {
 
 #[test]
 fn numbers_of_a_search_are_checked() {
-    for (from, to) in
-        [("\"due\":1000", "\"due\":-1"), ("\"fails\":185700.0", "\"fails\":1e300"), ("\"good\"", "\"fine\"")]
-    {
+    for (from, to) in [
+        ("\"due\":1000", "\"due\":-1"),
+        ("\"fails\":185700.0", "\"fails\":1e300"),
+        ("\"rate\":185700.0", "\"rate\":1e300"),
+        ("\"good\"", "\"fine\""),
+    ] {
         let text = searched().to_json_line().replacen(from, to, 1);
         assert!(RunResults::from_json(&text).is_err(), "{to}");
     }

@@ -178,6 +178,7 @@ fn a_load_whose_connections_failed_at_its_end_did_not_end_early() {
         results.measured_s = measured_s;
         let is_found = validate(&results).iter().any(|reason| matches!(reason, Reason::EndedEarly { .. }));
         assert_eq!(is_found, is_early, "{measured_s} s");
+        assert!(!results.has_late_client(), "its connections failed");
     }
 }
 
