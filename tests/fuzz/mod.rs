@@ -73,9 +73,7 @@ impl Target {
             assert_ne!(input.number, before, "{} does not end on {input}", self.name);
             before = input.number;
         }
-        if thread.join().is_err() {
-            panic!("{} fails on {}", self.name, current.lock());
-        }
+        assert!(thread.join().is_ok(), "{} fails on {}", self.name, current.lock());
     }
 
     #[cfg(fuzzing)]
