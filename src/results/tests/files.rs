@@ -30,7 +30,7 @@ fn timestamp_round_trips_through_json() {
     }
 }
 
-/// Loads without reads that were counted leave them out, as before there was such a count.
+/// Most loads do not count reads.
 #[test]
 fn reads_are_written_if_there_are_any() {
     let mut results = sample(1, 100, 1);

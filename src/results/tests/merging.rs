@@ -193,7 +193,7 @@ fn one_invalid_run_makes_the_merged_run_invalid() {
     assert!(!b.valid);
     let merged = merge(&[a.clone(), b.clone()]).expect("there are two");
     assert!(!merged.valid && merged.reasons.contains(&b.reasons[0]), "{:?}", merged.reasons);
-    // Even if nothing that was merged shows why.
+    // Even if no figure of the merged run shows why.
     let unexplained = RunResults { valid: false, ..sample(3, 100, 3) };
     assert_eq!(merge(&[a, unexplained]).map(|merged| merged.valid), Ok(false));
 }
