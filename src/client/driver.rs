@@ -485,7 +485,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     /// Ends the load; no message was sent after `end`. Messages in flight may still be answered.
     fn end_load(&mut self, context: &mut LoopContext, end: u64) {
         let now = self.plan.clock.nanos(context.now);
-        self.plan.metrics.borrow_mut().end(end, now);
+        self.plan.metrics.borrow_mut().end(self.due_until(end), now);
         self.plan.phase.set(LoadPhase::Draining);
         let mut no_connection_left = self.entries.is_empty();
         for attempt in self.connector.stop_reconnecting() {
@@ -571,8 +571,14 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         }
     }
 
+    /// `end`, or when no connection was left: nothing is due after that. The workers learn of it at different times.
+    fn due_until(&self, end: u64) -> u64 {
+        self.shared.all_ended().map_or(end, |ended| end.min(self.plan.clock.nanos(ended)))
+    }
+
     /// Stops dispatching, and counts messages that were due by `now` and not assigned.
     fn count_unassigned(&mut self, now: u64, why: Unanswered) {
+        let now = self.due_until(now);
         let Some(mut dispatcher) = self.dispatcher.take() else { return };
         let no_connection = dispatcher.waits_for_connection() || self.entries.is_empty();
         let metrics = &mut self.plan.metrics.borrow_mut();

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     attempted: AtomicUsize,
     completed: AtomicUsize,
     ended: AtomicUsize,
+    /// When the last connection of all workers was closed.
+    all_ended: OnceLock<Instant>,
     open: AtomicU64,
     /// When the load begins that was requested for an instant; none if it cannot begin.
     start: OnceLock<Option<Instant>>,
@@ -73,6 +75,7 @@ impl Shared {
             attempted: AtomicUsize::new(0),
             completed: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
+            all_ended: OnceLock::new(),
             open: AtomicU64::new(0),
             start: OnceLock::new(),
             most_open: AtomicU64::new(0),
@@ -133,13 +136,19 @@ impl Shared {
             interactive.connection_closed();
         }
         if self.ended.fetch_add(1, Ordering::Relaxed) + 1 == self.config.own_connections() {
+            self.all_ended.get_or_init(monotonic_time);
             self.handle.send(|| Message::AllEnded);
         }
     }
 
+    /// When the last connection of all workers was closed, if it was. A worker can learn of it much later.
+    pub(super) fn all_ended(&self) -> Option<Instant> {
+        self.all_ended.get().copied()
+    }
+
     /// Whether no connection is left on any worker and all output is written, or the run was stopped.
     pub(super) fn is_over(&self) -> bool {
-        let is_over = self.ended.load(Ordering::Relaxed) == self.config.own_connections() || self.is_stopped();
+        let is_over = self.all_ended().is_some() || self.is_stopped();
         is_over && self.interactive.as_ref().is_none_or(|interactive| interactive.is_output_done())
     }
 

@@ -145,8 +145,11 @@ impl Invariants {
     }
 
     /// Checks the results of all workers together.
-    pub(super) fn into_results(self, workers: Vec<Worker<'_>>) -> RunResults {
-        let ended = with(|kernel| kernel.now);
+    ///
+    /// The last connection was closed at `all_ended`, unless the run was stopped before.
+    pub(super) fn into_results(self, workers: Vec<Worker<'_>>, all_ended: Option<Nanos>) -> RunResults {
+        let now = with(|kernel| kernel.now);
+        let ended = all_ended.unwrap_or(now);
         let (mut opened, mut measured_from) = (0, None);
         let mut all_results = Vec::new();
         for worker in workers {
@@ -163,6 +166,11 @@ impl Invariants {
             }
             self.all_facts(kernel)
         });
+        let last_closed = all_facts.iter().filter_map(|facts| facts.closed).max().unwrap_or_default();
+        assert!(
+            ended <= now && last_closed <= ended + LATE,
+            "the last connection closed at {last_closed}, not {ended}"
+        );
         self.check_connections(&all_facts, opened, &results);
         self.check_causes(&all_facts, &results);
         self.check_timeouts(&all_facts, &results);
