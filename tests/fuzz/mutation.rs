@@ -97,8 +97,10 @@ impl Mutator<'_> {
     }
 
     fn input(mut self) -> Vec<u8> {
-        let index = self.below(self.inputs.len());
-        let mut bytes = self.inputs[index].to_vec();
+        // The shorter of two: libFuzzer finds many long inputs, which take long.
+        let indexes: [usize; 2] = std::array::from_fn(|_| self.below(self.inputs.len()));
+        let candidates = indexes.map(|index| self.inputs[index]);
+        let mut bytes = candidates.into_iter().min_by_key(|input| input.len()).unwrap_or_default().to_vec();
         // Mostly few changes: each one may make the rest unreachable.
         for _ in 0..=self.below(8).min(self.below(8)) {
             self.mutate(&mut bytes);
