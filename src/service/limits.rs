@@ -34,7 +34,7 @@ pub struct Limits {
     /// Maximum size of each of the two buffers, in bytes. Default: 64 KiB.
     pub buffer_bytes: usize,
     /// Maximum number of bytes moved in one turn, in and out together, before other connections get theirs. Default:
-    /// 128 KiB.
+    /// 256 KiB.
     pub turn_bytes: usize,
     /// Idle timeout: closes when no byte moved in either direction for this long; `None` waits for ever. While output
     /// waits, bytes that the peer's system acknowledges count as moved, where that is known. Default: 5 minutes.
