@@ -119,7 +119,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
 
     /// Ends measuring and returns the metrics, after the loop has ended.
     pub(super) fn into_metrics(mut self, now: Instant) -> WorkerMetrics {
-        let now = self.plan.clock.nanos(now);
+        let now = self.due_until(self.plan.clock.nanos(now));
         let is_stopped = self.shared.is_stopped();
         self.count_unassigned(now, if is_stopped { Unanswered::Pending } else { Unanswered::Lost });
         drop((self.entries, self.transport));
@@ -571,12 +571,13 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
         }
     }
 
-    /// `end`, or when no connection was left: nothing is due after that. The workers learn of it at different times.
-    fn due_until(&self, end: u64) -> u64 {
-        self.shared.all_ended().map_or(end, |ended| end.min(self.plan.clock.nanos(ended)))
+    /// The earlier of `time` and the end of the last connection of all workers: nothing is due after that. The workers
+    /// learn of that end at different times.
+    fn due_until(&self, time: u64) -> u64 {
+        self.shared.all_ended().map_or(time, |ended| time.min(self.plan.clock.nanos(ended)))
     }
 
-    /// Stops dispatching, and counts messages that were due by `now` and not assigned.
+    /// Stops dispatching, and counts messages that were due by `now`, while there were connections, and not assigned.
     fn count_unassigned(&mut self, now: u64, why: Unanswered) {
         let now = self.due_until(now);
         let Some(mut dispatcher) = self.dispatcher.take() else { return };

@@ -47,7 +47,7 @@ pub(super) struct Shared {
     attempted: AtomicUsize,
     completed: AtomicUsize,
     ended: AtomicUsize,
-    /// When the last connection of all workers was closed.
+    /// When the last connection of all workers had ended.
     all_ended: OnceLock<Instant>,
     open: AtomicU64,
     /// When the load begins that was requested for an instant; none if it cannot begin.
@@ -136,12 +136,12 @@ impl Shared {
             interactive.connection_closed();
         }
         if self.ended.fetch_add(1, Ordering::Relaxed) + 1 == self.config.own_connections() {
-            self.all_ended.get_or_init(monotonic_time);
+            let _ = self.all_ended.set(monotonic_time());
             self.handle.send(|| Message::AllEnded);
         }
     }
 
-    /// When the last connection of all workers was closed, if it was. A worker can learn of it much later.
+    /// When the last connection of all workers had ended, if it has. A worker can learn of it much later.
     pub(super) fn all_ended(&self) -> Option<Instant> {
         self.all_ended.get().copied()
     }

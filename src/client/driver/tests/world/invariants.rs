@@ -286,12 +286,12 @@ impl Invariants {
         );
     }
 
-    /// No timeout is early, and none is later than a tick and a round: of each loop one that was under way, and one that begins.
+    /// No timeout is early, and none is later than a tick and two rounds of each loop: the one under way and the next one.
     fn check_timeouts(&self, all_facts: &[Facts], results: &RunResults) {
         let config = &self.plan.config;
         let (connect_timeout, reply_timeout) = (nanos(config.connect_timeout), nanos(config.reply_timeout));
-        let rounds = 2 * config.workers as u64 * self.longest_round;
-        let late = LATE + rounds + 2 * self.plan.faults.longest_jump;
+        let two_rounds = 2 * config.workers as u64 * self.longest_round;
+        let late = LATE + two_rounds + 2 * self.plan.faults.longest_jump;
         let [mut connect_timeouts, mut reply_timeouts] = [0, 0];
         for facts in all_facts {
             let closed = facts.closed.unwrap_or_default();

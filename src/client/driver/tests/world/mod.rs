@@ -191,8 +191,8 @@ const WORLDS: Worlds<Outcome> =
 /// Seeds that failed once. 87: a client that expects no replies waited for one. 2006: a message that a late client had assigned
 /// was not unsent when its connection was lost. 13019: the beginning of a reply to a message that was sent in part was taken
 /// for surplus bytes. 22983: a worker that learned of the begin together with the stop did not count what had been due. 618698,
-/// 1666130: each worker counted what was due until it learned that no connection was left. 1755574: the check of timeouts did
-/// not know that the first byte of a message can wait for room. 3662010: nor that a round can take 80 ms.
+/// 1666130: each worker counted what was due until it learned that no connection was left. 1755574, 3662010: the check of
+/// timeouts did not know that the first byte of a message can wait for room, and that a round can take 80 ms.
 const FOUND: [u64; 8] = [87, 2_006, 13_019, 22_983, 618_698, 1_666_130, 1_755_574, 3_662_010];
 
 #[test]
