@@ -97,7 +97,7 @@ impl Mutator<'_> {
     }
 
     fn input(mut self) -> Vec<u8> {
-        // The shorter of two: libFuzzer finds many long inputs, which take long.
+        // The shorter of two: libFuzzer finds many long inputs, which are slow.
         let indexes: [usize; 2] = std::array::from_fn(|_| self.below(self.inputs.len()));
         let candidates = indexes.map(|index| self.inputs[index]);
         let mut bytes = candidates.into_iter().min_by_key(|input| input.len()).unwrap_or_default().to_vec();

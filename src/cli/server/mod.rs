@@ -278,11 +278,12 @@ pub(super) fn configure(matches: &clap::ArgMatches) -> Result<(), Error> {
     options.service.check(options.buffer_limit)?;
     options.datagrams.check()?;
     options.proxy.upstreams(&mut config)?;
-    let datagrams = config.datagrams.iter().map(|datagrams| &datagrams.listen);
-    let mut endpoints = config.listen.iter().chain(&config.metrics).chain(datagrams);
-    // A name would be looked up, in the network.
-    if endpoints.any(|endpoint| endpoint.resolve_literal().is_none()) {
-        return Ok(());
+    let datagrams = config.datagrams.iter_mut().map(|datagrams| &mut datagrams.listen);
+    for endpoint in config.listen.iter_mut().chain(&mut config.metrics).chain(datagrams) {
+        // A name would be looked up in the network.
+        if endpoint.resolve_literal().is_none() {
+            *endpoint = Endpoint::tcp("127.0.0.1", endpoint.port().unwrap_or_default());
+        }
     }
     config.validate()
 }
