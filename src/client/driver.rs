@@ -89,6 +89,8 @@ pub(super) struct Driver<'a, T: Transport<'a>> {
     assigned: Vec<Key>,
     /// When the first connect began.
     first_connect: Option<Instant>,
+    /// Whether the worker was told that no connection is left, or to stop. Messages that were sent before have arrived.
+    was_told_to_end: bool,
 }
 
 impl<'a, T: Transport<'a>> Driver<'a, T> {
@@ -114,6 +116,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
             unsent: VecDeque::new(),
             assigned: Vec::new(),
             first_connect: None,
+            was_told_to_end: false,
         }
     }
 
@@ -599,6 +602,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     #[cold]
     fn undispatched(&self, second: &Range<u64>) -> Undispatched {
         let Some(dispatcher) = &self.dispatcher else { return Undispatched::default() };
+        let second = second.start..self.due_until(second.end).max(second.start);
         let taken_back = self.unsent.iter().filter(|due| second.contains(due)).count() as u64;
         Undispatched {
             count: dispatcher.due_before(second.end) - dispatcher.due_before(second.start) + taken_back,
@@ -635,6 +639,7 @@ impl<'a, T: Transport<'a>> Driver<'a, T> {
     }
 
     fn stop(&mut self, context: &mut LoopContext) {
+        self.was_told_to_end = true;
         if let Some(interactive) = &self.shared.interactive {
             interactive.abandon();
         }
@@ -700,8 +705,7 @@ impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
             Message::AllCompleted => self.close_completed(context),
             Message::EndLoad(instant) => self.end_load_early(context, instant),
             Message::Wake => self.wake_all(context),
-            // Checked at the end of the loop iteration.
-            Message::AllEnded => {}
+            Message::AllEnded => self.was_told_to_end = true,
             Message::Stop => self.stop(context),
         }
     }
@@ -730,6 +734,7 @@ impl<'a, T: Transport<'a>> Handler for Driver<'a, T> {
 
     /// A worker without connections stays while others have some, to count its share of the schedule.
     fn is_done(&self) -> bool {
-        self.connector.is_done() && self.entries.is_empty() && self.shared.is_over()
+        let is_empty = self.connector.is_done() && self.entries.is_empty();
+        is_empty && self.was_told_to_end && self.shared.is_output_done()
     }
 }

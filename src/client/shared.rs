@@ -146,10 +146,9 @@ impl Shared {
         self.all_ended.get().copied()
     }
 
-    /// Whether no connection is left on any worker and all output is written, or the run was stopped.
-    pub(super) fn is_over(&self) -> bool {
-        let is_over = self.all_ended().is_some() || self.is_stopped();
-        is_over && self.interactive.as_ref().is_none_or(|interactive| interactive.is_output_done())
+    /// Whether all output of interactive mode is written.
+    pub(super) fn is_output_done(&self) -> bool {
+        self.interactive.as_ref().is_none_or(|interactive| interactive.is_output_done())
     }
 
     /// Counts a connection that was opened or has failed. After the last one, notifies every worker.

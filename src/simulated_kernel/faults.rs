@@ -28,6 +28,8 @@ pub(crate) struct Faults {
     pub(crate) longest_jump: Nanos,
     /// No jump passes this instant.
     pub(crate) jumps_until: Nanos,
+    /// The thread of a loop does not run for a while, by at most so much, while those of other loops do.
+    pub(crate) longest_pause: Nanos,
     /// A reset overtakes bytes that travel.
     pub(crate) lost_bytes: bool,
 }

@@ -27,6 +27,8 @@ pub(super) struct Loop {
     wakes_at: Option<Nanos>,
     /// It has something to do before it sleeps again.
     is_running: bool,
+    /// Its thread does not run before.
+    paused_until: Nanos,
     has_ended: bool,
 }
 
@@ -179,8 +181,11 @@ impl Loop {
         self.waker.as_ref().is_some_and(|(_, is_woken)| is_woken.load(Ordering::Relaxed))
     }
 
-    fn has_events(&self) -> bool {
-        !self.ready.is_empty() || self.is_woken()
+    /// When it has something to do, unless something else happens.
+    fn goes_on_at(&self) -> Option<Nanos> {
+        let has_work = self.is_running || !self.ready.is_empty() || self.is_woken();
+        let time = if has_work { Some(0) } else { self.wakes_at };
+        time.map(|time| time.max(self.paused_until))
     }
 }
 
@@ -197,14 +202,26 @@ impl Kernel {
 
     /// Enters the loop that goes on: one of those that have something to do, or else one of those that sleep.
     pub(crate) fn next_loop(&mut self) -> usize {
-        let count = self.loops.len();
-        let is_due =
-            |one: &Loop| one.is_running || one.has_events() || one.wakes_at.is_some_and(|instant| instant <= self.now);
-        let any_due = self.loops.iter().any(is_due);
-        let may_go_on = |one: &Loop| !one.has_ended && (is_due(one) || !any_due);
-        let choices: Vec<usize> = (0..count).filter(|number| may_go_on(&self.loops[*number])).collect();
-        self.current = if let [only] = choices[..] { only } else { self.rng.pick(&choices) };
+        self.current = self.choose_loop();
+        if self.faults.longest_pause > 0 && self.rng.one_in(100) {
+            self.loops[self.current].paused_until = self.now + self.rng.below(self.faults.longest_pause);
+            self.current = self.choose_loop();
+        }
         self.current
+    }
+
+    fn choose_loop(&mut self) -> usize {
+        let any_due = self.loops.iter().any(|one| self.is_due(one));
+        let is_paused = |one: &Loop| one.paused_until > self.now;
+        let all_paused = self.loops.iter().all(|one| one.has_ended || is_paused(one));
+        let may_go_on =
+            |one: &Loop| !one.has_ended && (self.is_due(one) || !any_due && (!is_paused(one) || all_paused));
+        let choices: Vec<usize> = (0..self.loops.len()).filter(|number| may_go_on(&self.loops[*number])).collect();
+        if let [only] = choices[..] { only } else { self.rng.pick(&choices) }
+    }
+
+    fn is_due(&self, one: &Loop) -> bool {
+        one.goes_on_at().is_some_and(|time| time <= self.now)
     }
 
     /// Lets the loop `number` do nothing until `time`, or without one until something happens.
@@ -250,14 +267,12 @@ impl Kernel {
         // A loop whose poll has returned because another one has something to do goes on with its sleep.
         let deadline = timeout.map(|timeout| begin.saturating_add(timeout));
         let deadline = deadline.into_iter().chain(self.loops[number].wakes_at).min();
-        (self.loops[number].wakes_at, self.loops[number].is_running) = (deadline, false);
+        let poll = &mut self.loops[number];
+        (poll.wakes_at, poll.is_running, poll.paused_until) = (deadline, false, 0);
         // Other loops go on meanwhile: no time passes while one has something to do.
-        while !self.loops.iter().any(|one| one.is_running || one.has_events()) {
-            let sleeping = self.loops.iter().filter_map(|poll| poll.wakes_at).min();
-            if sleeping.is_some_and(|instant| instant <= self.now) {
-                break;
-            }
-            let next = [self.next_action(), sleeping].into_iter().flatten().min();
+        while !self.loops.iter().any(|one| self.is_due(one)) {
+            let due = self.loops.iter().filter_map(Loop::goes_on_at).min();
+            let next = [self.next_action(), due].into_iter().flatten().min();
             let next = next.expect("the loop sleeps for ever, and nothing is left to happen");
             self.advance_to(next);
         }

@@ -21,6 +21,9 @@ use std::rc::Rc;
 /// How late a timeout may be, besides the rounds of the loops: a tick, and the rounding of the poll's timeout.
 const LATE: Nanos = 2 * MILLISECOND;
 
+/// How long a round may take, besides a jump of the clock: a few turns of 256 KiB in calls of 100 bytes.
+const LONGEST_ROUND: Nanos = 100 * MILLISECOND;
+
 /// More messages than any load has.
 const MAX_DUE: usize = 2000;
 
@@ -52,7 +55,9 @@ impl Invariants {
                 let context = event_loop.context();
                 if index == number {
                     let began = driver.plan.clock.nanos(context.now);
-                    self.longest_round = self.longest_round.max(with(|kernel| kernel.now) - began);
+                    let took = with(|kernel| kernel.now) - began;
+                    assert!(took <= LONGEST_ROUND + self.plan.faults.longest_jump, "a round took {took} ns");
+                    self.longest_round = self.longest_round.max(took);
                 }
                 live += self.check_worker(driver, context);
                 are_opened &= driver.connector.is_done();
@@ -173,11 +178,8 @@ impl Invariants {
             }
             self.all_facts(kernel)
         });
-        let last_closed = all_facts.iter().filter_map(|facts| facts.closed).max().unwrap_or_default();
-        assert!(
-            ended <= now && last_closed <= ended + self.longest_round,
-            "the last connection closed at {last_closed}, not {ended}"
-        );
+        assert!(ended <= now, "the last connection ended at {ended}, and the loops at {now}");
+        self.check_end(&all_facts, ended, measured_from);
         self.check_connections(&all_facts, opened, &results);
         self.check_causes(&all_facts, &results);
         self.check_timeouts(&all_facts, &results);
@@ -195,6 +197,26 @@ impl Invariants {
         let world = self.records.borrow();
         let facts = |(place, attempt)| Facts::new(&self.plan, kernel, attempt, world.generation(kernel, place));
         world.attempts.iter().enumerate().map(facts).collect()
+    }
+
+    /// The last connection has ended when it was closed. One that waits to be opened again ends with the load, one that could not
+    /// be opened at that time.
+    fn check_end(&self, all_facts: &[Facts], ended: Nanos, measured_from: Option<Nanos>) {
+        let last_closed = all_facts.iter().filter_map(|facts| facts.closed).max().unwrap_or_default();
+        assert!(last_closed <= ended + self.longest_round, "the last connection closed at {last_closed}, not {ended}");
+        let load_end = measured_from.zip(self.plan.config.load.duration).map(|(from, duration)| from + nanos(duration));
+        let given_up = [load_end, self.plan.end.map(|(end, _)| end)].into_iter().flatten().max().unwrap_or_default();
+        let has_failed_at_once = with(|kernel| kernel.connect_faults.at_once > 0);
+        assert!(
+            has_failed_at_once || ended <= last_closed.max(given_up) + self.late(),
+            "the last connection ended at {ended}, and was closed at {last_closed}"
+        );
+    }
+
+    /// How late a timer may be: a tick and two rounds of each loop, the one under way and the next one.
+    fn late(&self) -> Nanos {
+        let (workers, faults) = (self.plan.config.workers as u64, &self.plan.faults);
+        LATE + 2 * (workers * self.longest_round + faults.longest_jump + faults.longest_pause)
     }
 
     fn was_stopped(&self) -> bool {
@@ -286,12 +308,11 @@ impl Invariants {
         );
     }
 
-    /// No timeout is early, and none is later than a tick and two rounds of each loop: the one under way and the next one.
+    /// No timeout is early, and none is [too late](Self::late).
     fn check_timeouts(&self, all_facts: &[Facts], results: &RunResults) {
         let config = &self.plan.config;
         let (connect_timeout, reply_timeout) = (nanos(config.connect_timeout), nanos(config.reply_timeout));
-        let two_rounds = 2 * config.workers as u64 * self.longest_round;
-        let late = LATE + two_rounds + 2 * self.plan.faults.longest_jump;
+        let late = self.late();
         let [mut connect_timeouts, mut reply_timeouts] = [0, 0];
         for facts in all_facts {
             let closed = facts.closed.unwrap_or_default();

@@ -18,7 +18,7 @@ pub(super) const FIRST_PORT: u16 = 1000;
 /// Messages that a load sends, at most, if nothing delays it.
 const MESSAGES: u64 = 40;
 
-/// Distinguishes the generator of the number of workers, so that the worlds of one worker are the same as without it.
+/// Distinguishes the generator of the number of workers and of their pauses, so that the worlds of one worker are the same as without it.
 const WORKERS: u64 = 1 << 63;
 
 /// A world.
@@ -68,8 +68,10 @@ impl Plan {
     pub(super) fn of(seed: u64) -> (Self, Rng) {
         let mut rng = Rng::new(seed);
         let mut plan = Self::new(&mut rng);
-        if plan.config.connections > 1 && Rng::new(seed ^ WORKERS).one_in(3) {
+        let mut of_workers = Rng::new(seed ^ WORKERS);
+        if plan.config.connections > 1 && of_workers.one_in(3) {
             plan.config.workers = 2;
+            plan.faults.longest_pause = of_workers.pick(&[0, 0, 100 * MILLISECOND]);
         }
         (plan, rng)
     }

@@ -347,6 +347,7 @@ fn faults(rng: &mut Rng, quiet_at: Nanos) -> Faults {
         connect_errors: rng.one_in(3),
         register_errors: rng.one_in(8),
         longest_jump: rng.pick(&[0, 0, 0, 2 * SECOND, 100 * SECOND]),
+        longest_pause: 0,
         jumps_until: quiet_at,
         lost_bytes: rng.one_in(3),
     }
