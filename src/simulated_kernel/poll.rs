@@ -27,7 +27,7 @@ pub(super) struct Loop {
     wakes_at: Option<Nanos>,
     /// It has something to do before it sleeps again.
     is_running: bool,
-    /// Its thread does not run before.
+    /// Its thread does not run before; once per round.
     paused_until: Nanos,
     has_ended: bool,
 }
@@ -203,7 +203,8 @@ impl Kernel {
     /// Enters the loop that goes on: one of those that have something to do, or else one of those that sleep.
     pub(crate) fn next_loop(&mut self) -> usize {
         self.current = self.choose_loop();
-        if self.faults.longest_pause > 0 && self.rng.one_in(100) {
+        let may_pause = self.faults.longest_pause > 0 && self.loops[self.current].paused_until == 0;
+        if may_pause && self.rng.one_in(10) {
             self.loops[self.current].paused_until = self.now + self.rng.below(self.faults.longest_pause);
             self.current = self.choose_loop();
         }
