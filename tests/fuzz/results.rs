@@ -157,9 +157,12 @@ fn check_page(input: &[u8]) {
         let expected = harmless_tags.entry(page).or_insert_with(harmless);
         assert_eq!(&tags_with(runs, texts), expected);
     };
-    PAGES.with_borrow_mut(|(without_charts, harmless_tags)| match has_charts {
-        true => check(&mut runs_of_page(), harmless_tags),
-        false => check(without_charts, harmless_tags),
+    PAGES.with_borrow_mut(|(without_charts, harmless_tags)| {
+        if has_charts {
+            check(&mut runs_of_page(), harmless_tags);
+        } else {
+            check(without_charts, harmless_tags);
+        }
     });
 }
 
