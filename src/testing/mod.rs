@@ -73,6 +73,6 @@ pub use simulation::{Peer, PendingConnect, Simulation};
 #[cfg(test)]
 pub(crate) use scripted_socket::{Event, ScriptedSocket, SimulatedSocket, SocketInput, SocketOutput};
 #[cfg(all(test, multiconn_simulated))]
-pub(crate) use session_check::check_session;
+pub(crate) use session_check::{check_budget, check_session};
 #[cfg(test)]
 pub(crate) use simulated_connection::{ConnectionFacts, SimulatedConnection};

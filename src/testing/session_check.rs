@@ -1,4 +1,4 @@
-//! Invariants of a session after a round of its loop, in a simulation.
+//! Invariants of sessions after a round of their loop, in a simulation.
 
 use crate::connection::Limits;
 use crate::event_loop::{Key, LoopContext};
@@ -8,6 +8,17 @@ use std::time::Duration;
 
 /// How late a timer may be: a tick, and the rounding of the poll's timeout.
 const LATE: Duration = Duration::from_millis(2);
+
+/// A turn of a session may be followed by so many more.
+const TURNS_IN_A_ROW: u64 = 4;
+
+/// What so many sessions may move in a round: one entry of the ready queue has a turn, or a few in a row; and each session
+/// with an event.
+pub(crate) fn check_budget(moved_bytes: u64, sessions: u64, limits: &Limits) {
+    let turns = TURNS_IN_A_ROW + 3 * sessions;
+    let turn = (limits.turn_bytes + 2 * limits.buffer_bytes) as u64;
+    assert!(moved_bytes <= turns * turn, "{moved_bytes} bytes in a round");
+}
 
 /// The place of a session in the ready queue, its buffers, and its timer.
 pub(crate) fn check_session<S: Service>(session: &Session<S>, key: Key, limits: &Limits, context: &LoopContext) {

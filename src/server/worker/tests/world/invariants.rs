@@ -16,7 +16,7 @@ use crate::server::worker::{Entry, Worker};
 use crate::service::Service;
 use crate::simulated_kernel::{Conduct, instant, with};
 use crate::socket::{Address, Stream, TlsStream};
-use crate::testing::check_session;
+use crate::testing::{check_budget, check_session};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -29,9 +29,6 @@ const SESSION_BYTES: usize = 10 * 1024;
 
 /// Longest pause of an acceptor that fails, and more.
 const LONGEST_WAIT: Nanos = 2 * SECOND;
-
-/// A turn of a session may be followed by so many more.
-const TURNS_IN_A_ROW: u64 = 4;
 
 pub(super) struct Invariants {
     plan: Rc<Plan>,
@@ -58,7 +55,7 @@ impl Invariants {
         if self.plan.has_tls {
             self.check_tls(worker);
         }
-        self.check_budget(worker, number);
+        self.check_moved_bytes(worker, number);
         let own = workers.iter().flatten().filter(|running| running.process == process);
         let all: Vec<_> = own.map(|running| &running.worker).collect();
         let shared = all[0].shared;
@@ -80,16 +77,13 @@ impl Invariants {
         }
     }
 
-    /// One entry of the ready queue has a turn in a round, or a few in a row; and each connection with an event.
-    fn check_budget<S: Service>(&mut self, worker: &Worker<'_, S>, number: usize) {
+    /// The bytes that a worker has moved in a round.
+    fn check_moved_bytes<S: Service>(&mut self, worker: &Worker<'_, S>, number: usize) {
         let moved = worker.counters.received_bytes.get() + worker.counters.sent_bytes.get();
         self.moved_bytes.resize(self.moved_bytes.len().max(number + 1), 0);
         let in_round = moved - std::mem::replace(&mut self.moved_bytes[number], moved);
         let connections = if self.plan.service == Kind::Proxy { 2 } else { 1 } * self.plan.peers.len() as u64;
-        let turns = TURNS_IN_A_ROW + 3 * connections;
-        let limits = &self.plan.config.limits;
-        let turn = (limits.turn_bytes + 2 * limits.buffer_bytes) as u64;
-        assert!(in_round <= turns * turn, "{in_round} bytes in a round");
+        check_budget(in_round, connections, &self.plan.config.limits);
     }
 
     /// Once the faults have ended no connection waits for long, unless the server is full or ends.
