@@ -27,7 +27,7 @@ pub(super) struct Loop {
     wakes_at: Option<Nanos>,
     /// It has something to do before it sleeps again.
     is_running: bool,
-    /// Its thread does not run before; once per round.
+    /// Its thread does not run before this time. It pauses at most once per round.
     paused_until: Nanos,
     has_ended: bool,
 }

@@ -18,7 +18,8 @@ pub(super) const FIRST_PORT: u16 = 1000;
 /// Messages that a load sends, at most, if nothing delays it.
 const MESSAGES: u64 = 40;
 
-/// Distinguishes the generator of the number of workers and of their pauses, so that the worlds of one worker are the same as without it.
+/// Distinguishes the generator of the number of workers and of their pauses, so that the worlds of one worker are the same as
+/// without it.
 const WORKERS: u64 = 1 << 63;
 
 /// A world.
