@@ -422,7 +422,8 @@ impl<M> EventLoop<M> {
 #[cfg(test)]
 mod tests {
     use super::{EventLoop, Expired, Handler, Key, LOOK_INTERVAL, LoopContext, Readiness, SignalSet, Timer, system};
-    use mio::net::UnixStream;
+    use mio::net::{TcpListener, TcpStream, UnixStream};
+    use signal_hook::consts::SIGUSR1;
     use std::io::Write;
     use std::time::Duration;
 
@@ -536,6 +537,79 @@ mod tests {
         assert!(!event_loop.handles_signals());
         event_loop.watch_signals(SignalSet { ending: &[], others: &[] }).expect("descriptors are free");
         assert!(event_loop.handles_signals());
+    }
+
+    /// Waits for a signal.
+    #[derive(Default)]
+    struct Signalled(Option<i32>);
+
+    impl Handler for Signalled {
+        type Message = ();
+
+        fn handle_signal(&mut self, _context: &mut LoopContext, signal: i32) {
+            self.0 = Some(signal);
+        }
+
+        fn is_done(&self) -> bool {
+            self.0.is_some()
+        }
+
+        fn handle_event(&mut self, _context: &mut LoopContext, _key: Key, _readiness: Readiness) {}
+        fn handle_expired(&mut self, _context: &mut LoopContext, _due: Expired) {}
+        fn handle_message(&mut self, _context: &mut LoopContext, (): ()) {}
+        fn handle_ready(&mut self, _context: &mut LoopContext, _key: Key) {}
+    }
+
+    #[test]
+    fn a_signal_reaches_the_handler() {
+        let (end, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut event_loop = EventLoop::spinning(Duration::ZERO).expect("descriptors are free");
+            event_loop.watch_signals(SignalSet { ending: &[], others: &[SIGUSR1] }).expect("descriptors are free");
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::USR1)
+                .expect("it is ours");
+            let mut signalled = Signalled::default();
+            event_loop.run(&mut signalled).expect("the loop runs");
+            end.send(signalled.0).expect("the test waits");
+        });
+        assert_eq!(ended.recv_timeout(Duration::from_secs(60)), Ok(Some(SIGUSR1)));
+    }
+
+    #[test]
+    fn a_listener_is_readable_until_it_is_deregistered() {
+        let mut event_loop = EventLoop::<()>::spinning(Duration::ZERO).expect("descriptors are free");
+        let mut listener = TcpListener::bind("127.0.0.1:0".parse().expect("an address")).expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let context = event_loop.context();
+        context.register_listener(&mut listener, SOURCE).expect("the socket is new");
+        let _first = std::net::TcpStream::connect(address).expect("it listens");
+        context.poll(Some(Duration::from_secs(60))).expect("the poll works");
+        let readiness = (&context.events).into_iter().next().map(Readiness::from);
+        assert_eq!(readiness, Some(Readiness { readable: true, writable: false, hang_up: false }));
+        context.deregister(&mut listener);
+        let _second = std::net::TcpStream::connect(address).expect("it listens");
+        context.clear_events();
+        context.poll(Some(Duration::ZERO)).expect("the poll works");
+        assert!(context.events.is_empty());
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn urgent_data_is_a_hang_up() {
+        let mut event_loop = EventLoop::<()>::spinning(Duration::ZERO).expect("descriptors are free");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let peer = std::net::TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        let mut source = TcpStream::from_std(listener.accept().expect("one is pending").0);
+        let context = event_loop.context();
+        context.register(&mut source, SOURCE).expect("the socket is new");
+        socket2::SockRef::from(&peer).send_out_of_band(b"!").expect("the buffer is empty");
+        let is_hang_up =
+            |context: &LoopContext| (&context.events).into_iter().any(|event| Readiness::from(event).hang_up);
+        while !is_hang_up(context) {
+            context.clear_events();
+            context.poll(Some(Duration::from_secs(60))).expect("the poll works");
+            assert!(!context.events.is_empty(), "no event of urgent data");
+        }
     }
 
     #[test]
