@@ -566,8 +566,7 @@ mod tests {
         std::thread::spawn(move || {
             let mut event_loop = EventLoop::spinning(Duration::ZERO).expect("descriptors are free");
             event_loop.watch_signals(SignalSet { ending: &[], others: &[SIGUSR1] }).expect("descriptors are free");
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::USR1)
-                .expect("it is ours");
+            signal_hook::low_level::raise(SIGUSR1).expect("it is handled");
             let mut signalled = Signalled::default();
             event_loop.run(&mut signalled).expect("the loop runs");
             end.send(signalled.0).expect("the test waits");

@@ -230,9 +230,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CAUGHT, Dispositions, SignalClaim, SignalSet, Signals, lock};
+    use super::{CAUGHT, Dispositions, SignalClaim, SignalSet, SignalWatch, Signals, lock};
     use crate::event_loop::EventLoop;
-    use signal_hook::consts::{SIGCONT, SIGIO, SIGURG, SIGWINCH};
+    use signal_hook::consts::{SIGCONT, SIGIO, SIGURG, SIGUSR2, SIGWINCH};
     use signal_hook::low_level::raise;
     use std::sync::atomic::Ordering;
     use std::sync::{Arc, Mutex, mpsc};
@@ -247,6 +247,17 @@ mod tests {
         let of_signal = caught.iter().filter(|caught| caught.signal == signal);
         let is_set = |caught: &super::Caught| caught.takes_default.as_ref().map(|flag| flag.load(Ordering::SeqCst));
         of_signal.map(|caught| (caught.claims, is_set(caught))).collect()
+    }
+
+    #[test]
+    fn a_watch_reports_each_signal_once() {
+        let _signals = lock(&SIGNALS);
+        let set = SignalSet { ending: &[], others: &[SIGUSR2] };
+        let mut watch = SignalWatch::new(set).expect("descriptors are free");
+        assert_eq!(watch.received().next(), None);
+        raise(SIGUSR2).expect("it is handled");
+        assert!(watch.received().eq([SIGUSR2]));
+        assert_eq!(watch.received().next(), None);
     }
 
     /// Both signals are ignored by default, and no other test uses them.
