@@ -422,7 +422,7 @@ impl<M> EventLoop<M> {
 #[cfg(test)]
 mod tests {
     use super::{EventLoop, Expired, Handler, Key, LOOK_INTERVAL, LoopContext, Readiness, SignalSet, Timer, system};
-    use mio::net::{TcpListener, TcpStream, UnixStream};
+    use mio::net::{TcpListener, UnixStream};
     use signal_hook::consts::SIGUSR1;
     use std::io::Write;
     use std::time::Duration;
@@ -598,7 +598,7 @@ mod tests {
         let mut event_loop = EventLoop::<()>::spinning(Duration::ZERO).expect("descriptors are free");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let peer = std::net::TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
-        let mut source = TcpStream::from_std(listener.accept().expect("one is pending").0);
+        let mut source = mio::net::TcpStream::from_std(listener.accept().expect("one is pending").0);
         let context = event_loop.context();
         context.register(&mut source, SOURCE).expect("the socket is new");
         socket2::SockRef::from(&peer).send_out_of_band(b"!").expect("the buffer is empty");
