@@ -55,8 +55,7 @@ impl Invariants {
                 let context = event_loop.context();
                 if index == number {
                     let began = driver.plan.clock.nanos(context.now);
-                    let took = with(|kernel| kernel.now) - began;
-                    self.longest_round = self.longest_round.max(took);
+                    self.longest_round = self.longest_round.max(with(|kernel| kernel.now) - began);
                 }
                 live += self.check_worker(driver, context);
                 are_opened &= driver.connector.is_done();
